@@ -1,0 +1,6 @@
+"""What passes between launcher, node process and ranks: names, formats, numbers.
+
+Belongs here: a value that two of the three must agree on, with its codec. Standard library only, because
+the node process, which must start in milliseconds, and the launcher both import it.
+Must not: read the environment, start anything, or know a backend.
+"""

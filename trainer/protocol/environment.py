@@ -1,0 +1,34 @@
+"""Names of the environment variables and ports inside a pod. `FTLAUNCH_*` is the CLI's and not here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Set by the manifest or the backend, read by the node process.
+NODE: Final = "FTL_NODE"
+"""Index of this node, 0 to nodes - 1."""
+PATH_MAP: Final = "FTL_PATH_MAP"
+"""Local backend only: JSON object, container path -> path on this machine; the longest prefix wins."""
+COORDINATOR: Final = "FTL_COORDINATOR"
+"""Local backend only: `host:port` instead of the coordinator in node.json."""
+
+# Set by the node process, read by `trainer.ranks`.
+RUN_ID: Final = "FTL_RUN_ID"
+ATTEMPT: Final = "FTL_ATTEMPT"
+"""Number of this start of all ranks, from 1."""
+BOARD: Final = "FTL_BOARD"
+"""Path of the liveness board of this node (see `board`)."""
+OUTCOME: Final = "FTL_OUTCOME"
+"""Path at which this rank leaves its `outcome.Outcome`."""
+
+CONFIG_MOUNT: Final = "/etc/ftlaunch"
+CONFIG_FILE: Final = "cfg.yaml"
+NODE_FILE: Final = "node.json"
+TERMINATION_PATH: Final = "/dev/termination-log"
+WORKSPACE: Final = "/workspace"
+"""Working directory of the trainer container; relative paths of a config are relative to it."""
+
+STORE_PORT: Final = 36543
+"""Paddle's TCPStore; the training operator names the port `master` (v1.9.3, apis/kubeflow.org/v1)."""
+COORDINATOR_PORT: Final = 36544
+"""The node processes' rendezvous."""

@@ -1,0 +1,69 @@
+"""Where things lie in an output folder."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.protocol.runfile import FOLDER
+
+_NAME = re.compile(r"e(\d{3,})-s(\d{6,})")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CheckpointName:
+    """Place of a checkpoint in its run: epochs completed and optimizer steps completed."""
+
+    epoch: int
+    step: int
+
+    def __str__(self) -> str:
+        return f"e{self.epoch:03d}-s{self.step:06d}"
+
+
+def parse_checkpoint_name(text: str) -> CheckpointName | None:
+    """Read a folder's name, such as `e003-s001200`; None where it is not a checkpoint's."""
+    match = _NAME.fullmatch(text)
+    return CheckpointName(int(match[1]), int(match[2])) if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class OutputLayout:
+    """Paths below `Global.output_dir`."""
+
+    output_dir: Path
+
+    @property
+    def state_dir(self) -> Path:
+        """Our own folder; everything that is trusted on resume lies here."""
+        return self.output_dir / FOLDER
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        """Folder of the checkpoint folders."""
+        return self.state_dir / "checkpoints"
+
+    @property
+    def pointer(self) -> Path:
+        """File that names the latest whole checkpoint."""
+        return self.checkpoints_dir / "latest"
+
+    @property
+    def best_pointer(self) -> Path:
+        """File that names the checkpoint with the best evaluation."""
+        return self.checkpoints_dir / "best"
+
+    @property
+    def metrics(self) -> Path:
+        """metrics.jsonl, append-only."""
+        return self.output_dir / "metrics.jsonl"
+
+    @property
+    def writer_lock(self) -> Path:
+        """Lock of the one writer."""
+        return self.state_dir / "writer.lock"
+
+    def checkpoint_dir(self, name: CheckpointName) -> Path:
+        """Folder of one checkpoint."""
+        return self.checkpoints_dir / str(name)

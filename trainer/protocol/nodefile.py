@@ -1,0 +1,101 @@
+"""`node.json`: what a node process needs to know, delivered beside cfg.yaml in the job's ConfigMap."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from trainer.protocol.fields import FormatError, decode_object, need, need_or_none
+
+SCHEMA = 1
+_WHAT = "node.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeFile:
+    """Settings of all node processes of one job.
+
+    Attributes:
+        run_id: 32 hexadecimal digits; peers prove it to each other.
+        job: Name of the PaddleJob.
+        nodes: Number of pods, at least 1.
+        procs_per_node: Ranks on each node, at least 1.
+        coordinator_host: Name under which node 0 answers.
+        coordinator_port: TCP port of the rendezvous.
+        backend: Collective library.
+        output_dir: Folder for checkpoints, as a container path; run.json lies in its `.ftlaunch`.
+        overwrite: Take over an output folder that another run filled.
+        max_restarts: Attempts after the first; 0 means that the first failure is the last.
+        backoff_s: Pause before the second attempt; doubled for each further one.
+        deadline_s: Seconds since the first start of the run, or None.
+        grace_s: Seconds from SIGTERM to SIGKILL that the pod has.
+        rendezvous_timeout_s: How long peers are waited for.
+        hang_timeout_s: Silence of a rank, in one phase, that counts as a hang; None switches it off.
+    """
+
+    run_id: str
+    job: str
+    nodes: int
+    procs_per_node: int
+    coordinator_host: str
+    coordinator_port: int
+    backend: Literal["nccl", "gloo"]
+    output_dir: str
+    overwrite: bool = False
+    max_restarts: int
+    backoff_s: float
+    deadline_s: float | None
+    grace_s: float
+    rendezvous_timeout_s: float
+    hang_timeout_s: float | None
+
+    @property
+    def world_size(self) -> int:
+        """Number of ranks of the job."""
+        return self.nodes * self.procs_per_node
+
+
+def format_node_file(node_file: NodeFile) -> str:
+    """Write node.json: one key a line, so that a diff of two manifests reads well."""
+    return json.dumps({"schema": SCHEMA, **dataclasses.asdict(node_file)}, indent=2) + "\n"
+
+
+def parse_node_file(text: str | bytes) -> NodeFile:
+    """Read node.json.
+
+    Raises:
+        FormatError: A key is missing, has another type, or the schema is a newer one.
+    """
+    document = decode_object(text, what=_WHAT)
+    schema = need(document, "schema", int, what=_WHAT)
+    if schema != SCHEMA:
+        raise FormatError(
+            f"{_WHAT}: schema: expected {SCHEMA}, got {schema}; use one release for launcher and image"
+        )
+    backend = need(document, "backend", str, what=_WHAT)
+    if backend not in ("nccl", "gloo"):
+        raise FormatError(f"{_WHAT}: backend: expected 'nccl' or 'gloo', got {backend!r}")
+    nodes, procs = (need(document, key, int, what=_WHAT) for key in ("nodes", "procs_per_node"))
+    if nodes < 1 or procs < 1:
+        raise FormatError(
+            f"{_WHAT}: expected nodes and procs_per_node of at least 1, got {nodes} and {procs}"
+        )
+    return NodeFile(
+        run_id=need(document, "run_id", str, what=_WHAT),
+        job=need(document, "job", str, what=_WHAT),
+        nodes=nodes,
+        procs_per_node=procs,
+        coordinator_host=need(document, "coordinator_host", str, what=_WHAT),
+        coordinator_port=need(document, "coordinator_port", int, what=_WHAT),
+        backend=cast("Literal['nccl', 'gloo']", backend),
+        output_dir=need(document, "output_dir", str, what=_WHAT),
+        overwrite=need(document, "overwrite", bool, what=_WHAT),
+        max_restarts=need(document, "max_restarts", int, what=_WHAT),
+        backoff_s=need(document, "backoff_s", float, what=_WHAT),
+        deadline_s=need_or_none(document, "deadline_s", float, what=_WHAT),
+        grace_s=need(document, "grace_s", float, what=_WHAT),
+        rendezvous_timeout_s=need(document, "rendezvous_timeout_s", float, what=_WHAT),
+        hang_timeout_s=need_or_none(document, "hang_timeout_s", float, what=_WHAT),
+    )

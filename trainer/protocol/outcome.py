@@ -1,0 +1,55 @@
+"""What a rank leaves behind for its node process: a small JSON file written just before it exits."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.protocol.fields import decode_object, need, need_or_none
+
+_WHAT = "outcome"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """The end of a rank.
+
+    Attributes:
+        exit: Its exit code.
+        reason: A sentence for people; the first line of an error.
+        step: Steps completed since the run began, or None where it did not get so far.
+        checkpoint: Last whole checkpoint that it knows, or None.
+    """
+
+    exit: int
+    reason: str
+    step: int | None = None
+    checkpoint: str | None = None
+
+
+def save_outcome(path: Path, outcome: Outcome) -> None:
+    """Write the outcome so that a reader sees all of it or none."""
+    partial = path.with_name(path.name + ".tmp")
+    partial.write_text(json.dumps(dataclasses.asdict(outcome)), encoding="utf-8")
+    partial.replace(path)
+
+
+def load_outcome(path: Path) -> Outcome | None:
+    """Read a rank's outcome; None where it left none (killed).
+
+    Raises:
+        FormatError: The file is broken.
+    """
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    document = decode_object(text, what=_WHAT)
+    return Outcome(
+        exit=need(document, "exit", int, what=_WHAT),
+        reason=need(document, "reason", str, what=_WHAT),
+        step=need_or_none(document, "step", int, what=_WHAT),
+        checkpoint=need_or_none(document, "checkpoint", str, what=_WHAT),
+    )

@@ -1,0 +1,46 @@
+"""Maps container paths to paths of this machine, for the local backend, which has no mount namespace."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from trainer.protocol.fields import FormatError, decode_object
+
+
+@dataclass(frozen=True, slots=True)
+class PathMap:
+    """Prefixes of container paths and what stands for them here. Empty inside a container."""
+
+    prefixes: Mapping[str, str] = field(default_factory=dict)
+
+    def apply(self, path: str) -> str:
+        """Map one path; the longest prefix wins, and a path under none is returned as it is."""
+        normal = posixpath.normpath(path)
+        for prefix in sorted(self.prefixes, key=len, reverse=True):
+            if normal == prefix or normal.startswith(prefix.rstrip("/") + "/"):
+                rest = normal[len(prefix.rstrip("/")) :].lstrip("/")
+                return posixpath.join(self.prefixes[prefix], rest) if rest else self.prefixes[prefix]
+        return path
+
+
+def parse_path_map(text: str | None) -> PathMap:
+    """Read the value of `FTL_PATH_MAP`; None gives the empty map.
+
+    Raises:
+        FormatError: It is not a JSON object of absolute paths.
+    """
+    if text is None:
+        return PathMap()
+    document = decode_object(text, what="FTL_PATH_MAP")
+    for key, value in document.items():
+        if not key.startswith("/") or not isinstance(value, str) or not value.startswith("/"):
+            raise FormatError(f"FTL_PATH_MAP: expected absolute paths, got {key!r}: {value!r}")
+    return PathMap({posixpath.normpath(key): str(value) for key, value in document.items()})
+
+
+def format_path_map(path_map: PathMap) -> str:
+    """Write the value of `FTL_PATH_MAP`."""
+    return json.dumps(dict(path_map.prefixes), sort_keys=True)

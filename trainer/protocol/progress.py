@@ -1,0 +1,114 @@
+"""The progress line: every 30 s and at epoch ends node 0 prints how far all ranks are."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+
+from trainer.protocol.fields import FormatError, decode_object, need, need_or_none
+
+SCHEMA = 1
+MARK = b"ftlaunch-progress "
+_WHAT = "progress"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RankProgress:
+    """One rank of a progress line.
+
+    Attributes:
+        rank: Global rank.
+        node: Index of its node.
+        step: Steps completed since the run began.
+        epoch: Index of the current epoch, from 0.
+        phase: Lower-case name of `board.Phase`.
+        loss: Last training loss, or None before the first.
+        images_per_s: Of this rank, or None before it is known.
+        silent_s: Seconds since the rank's last record.
+    """
+
+    rank: int
+    node: int
+    step: int
+    epoch: int
+    phase: str
+    loss: float | None
+    images_per_s: float | None
+    silent_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """All ranks at one moment.
+
+    Attributes:
+        time_s: Unix time of the report.
+        attempt: Attempt that it describes, from 1.
+        world_size: Ranks of the job; ranks that have not reported yet are missing in `ranks`.
+        total_steps: Steps of the whole run, or 0 while unknown.
+    """
+
+    time_s: float
+    attempt: int
+    world_size: int
+    total_steps: int
+    ranks: tuple[RankProgress, ...]
+
+
+def format_progress(progress: Progress) -> bytes:
+    """Write the text of a progress line, without tag and newline."""
+    ranks = [
+        {
+            "rank": r.rank, "node": r.node, "step": r.step, "epoch": r.epoch, "phase": r.phase,
+            "loss": _finite(r.loss), "images_per_s": _finite(r.images_per_s),
+            "silent_s": round(r.silent_s, 1),
+        }
+        for r in progress.ranks
+    ]  # fmt: skip
+    document = {
+        "schema": SCHEMA,
+        "time_s": round(progress.time_s, 3),
+        "attempt": progress.attempt,
+        "world_size": progress.world_size,
+        "total_steps": progress.total_steps,
+        "ranks": ranks,
+    }
+    return MARK + json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+
+
+def parse_progress(text: bytes) -> Progress | None:
+    """Read the text of a line (tag removed); None where it is not a progress line.
+
+    Raises:
+        FormatError: It is one, but broken.
+    """
+    if not text.startswith(MARK):
+        return None
+    document = decode_object(text[len(MARK) :], what=_WHAT)
+    rows = document.get("ranks")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise FormatError(f"{_WHAT}: ranks: expected a list of objects, got {rows!r}")
+    return Progress(
+        time_s=need(document, "time_s", float, what=_WHAT),
+        attempt=need(document, "attempt", int, what=_WHAT),
+        world_size=need(document, "world_size", int, what=_WHAT),
+        total_steps=need(document, "total_steps", int, what=_WHAT),
+        ranks=tuple(
+            RankProgress(
+                rank=need(row, "rank", int, what=_WHAT),
+                node=need(row, "node", int, what=_WHAT),
+                step=need(row, "step", int, what=_WHAT),
+                epoch=need(row, "epoch", int, what=_WHAT),
+                phase=need(row, "phase", str, what=_WHAT),
+                loss=need_or_none(row, "loss", float, what=_WHAT),
+                images_per_s=need_or_none(row, "images_per_s", float, what=_WHAT),
+                silent_s=need(row, "silent_s", float, what=_WHAT),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")

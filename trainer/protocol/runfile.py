@@ -1,0 +1,118 @@
+"""`<output_dir>/.ftlaunch/run.json`: which run owns an output folder, and what happened to it so far.
+
+The coordinator writes it (a trainer without a node process writes it itself). It decides whether
+`--resume auto` may resume, how many attempts are left and when the deadline passes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.protocol.fields import FormatError, decode_object, need
+
+SCHEMA = 1
+FOLDER = ".ftlaunch"
+_NAME = "run.json"
+_NOT_OURS = frozenset({"lost+found", ".snapshot"})  # a fresh volume's own folders: it still counts as empty
+_WHAT = "run.json"
+
+
+class OutputTakenError(Exception):
+    """The output folder holds another run. The message names the cures."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFile:
+    """State of a run across attempts and pods.
+
+    Attributes:
+        run_id: 32 hexadecimal digits.
+        first_start_s: Unix time of the run's first start; the deadline counts from it.
+        attempts: Starts of all ranks so far that count against `max_restarts`.
+        fingerprints: What each failed attempt failed of, oldest first.
+    """
+
+    run_id: str
+    first_start_s: float
+    attempts: int = 0
+    fingerprints: tuple[str, ...] = ()
+
+
+def load_run_file(output_dir: Path) -> RunFile | None:
+    """Read run.json of an output folder; None where there is none.
+
+    Raises:
+        FormatError: It is broken or of a newer schema.
+        OSError: It cannot be read.
+    """
+    try:
+        text = (output_dir / FOLDER / _NAME).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    document = decode_object(text, what=_WHAT)
+    if need(document, "schema", int, what=_WHAT) != SCHEMA:
+        raise FormatError(f"{_WHAT}: schema: expected {SCHEMA}, got {document['schema']!r}")
+    prints = document.get("fingerprints")
+    if not isinstance(prints, list):
+        raise FormatError(f"{_WHAT}: fingerprints: expected a list, got {prints!r}")
+    return RunFile(
+        run_id=need(document, "run_id", str, what=_WHAT),
+        first_start_s=need(document, "first_start_s", float, what=_WHAT),
+        attempts=need(document, "attempts", int, what=_WHAT),
+        fingerprints=tuple(str(item) for item in prints),
+    )
+
+
+def save_run_file(output_dir: Path, run_file: RunFile) -> None:
+    """Replace run.json atomically and durably.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    folder = output_dir / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / (_NAME + ".tmp")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump({"schema": SCHEMA, **dataclasses.asdict(run_file)}, file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(folder / _NAME)
+
+
+def claim_output(output_dir: Path, *, run_id: str, now_s: float, overwrite: bool = False) -> RunFile:
+    """Make `output_dir` this run's, or take it up again where it already is.
+
+    Args:
+        output_dir: Made where it does not exist.
+        run_id: Of the run that wants it.
+        now_s: Unix time, the first start of a new run.
+        overwrite: Take the folder even where another run filled it; that run's `.ftlaunch` is kept aside
+            under its id, its PaddleClas-named files are replaced as the new run saves.
+
+    Raises:
+        OutputTakenError: The folder is not empty and belongs to another run.
+        FormatError: Its run.json is broken.
+        OSError: It cannot be read or written.
+    """
+    existing = load_run_file(output_dir)
+    if existing is not None and existing.run_id == run_id:
+        return existing
+    if not overwrite and output_dir.is_dir() and _is_filled(output_dir):
+        owner = f"run {existing.run_id}" if existing else "files of another run"
+        raise OutputTakenError(
+            f"{output_dir}: expected an empty output folder, got one with {owner}; choose another "
+            "Global.output_dir, continue that run with `ftlaunch submit --continue JOB`, or pass --overwrite"
+        )
+    if existing is not None:
+        (output_dir / FOLDER).replace(output_dir / f"{FOLDER}-{existing.run_id[:12]}")
+    fresh = RunFile(run_id=run_id, first_start_s=now_s)
+    save_run_file(output_dir, fresh)
+    return fresh
+
+
+def _is_filled(folder: Path) -> bool:
+    return any(entry.name not in _NOT_OURS for entry in folder.iterdir())

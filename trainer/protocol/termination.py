@@ -1,0 +1,82 @@
+"""The termination message: why a node process ended, in at most 4 KiB of JSON.
+
+4096 bytes is what the kubelet keeps of a termination message (kubernetes.io, "Determine the Reason for Pod
+Failure").
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+from trainer.protocol.fields import decode_object, need, need_or_none
+
+SCHEMA = 1
+MAX_BYTES = 4096
+_WHAT = "termination message"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Termination:
+    """The end of a node process.
+
+    Attributes:
+        exit: Its exit code.
+        rank: Rank that decided it, or None.
+        rank_exit: That rank's exit code; negative for a signal.
+        attempt: Attempt in which it ended, from 1; 0 before the first.
+        step: Steps completed, or None where unknown.
+        reason: A sentence for people.
+        checkpoint: Last checkpoint that is whole, as a container path, or None.
+    """
+
+    exit: int
+    rank: int | None = None
+    rank_exit: int | None = None
+    attempt: int
+    step: int | None = None
+    reason: str
+    checkpoint: str | None = None
+
+
+def format_termination(message: Termination) -> bytes:
+    """Write the message; a reason that would not fit loses its middle."""
+    encoded = _encode(message)
+    if len(encoded) <= MAX_BYTES:
+        return encoded
+    reason = message.reason
+    keep = len(reason)
+    while len(encoded) > MAX_BYTES and keep > 2:
+        keep = keep * 9 // 10
+        short = reason[: keep // 2] + " … " + reason[len(reason) - keep // 2 :]
+        encoded = _encode(replace(message, reason=short))
+    return encoded
+
+
+def parse_termination(text: str | bytes) -> Termination:
+    """Read a message.
+
+    Raises:
+        FormatError: It is not one (a container that never ran ours leaves its own text there).
+    """
+    document = decode_object(text, what=_WHAT)
+    return Termination(
+        exit=need(document, "exit", int, what=_WHAT),
+        rank=need_or_none(document, "rank", int, what=_WHAT),
+        rank_exit=need_or_none(document, "rank_exit", int, what=_WHAT),
+        attempt=need(document, "attempt", int, what=_WHAT),
+        step=need_or_none(document, "step", int, what=_WHAT),
+        reason=need(document, "reason", str, what=_WHAT),
+        checkpoint=need_or_none(document, "checkpoint", str, what=_WHAT),
+    )
+
+
+def _encode(message: Termination) -> bytes:
+    return json.dumps(
+        {
+            "schema": SCHEMA, "exit": message.exit, "rank": message.rank, "rank_exit": message.rank_exit,
+            "attempt": message.attempt, "step": message.step, "reason": message.reason,
+            "checkpoint": message.checkpoint,
+        },
+        ensure_ascii=False,
+    ).encode("utf-8", "replace")  # fmt: skip
