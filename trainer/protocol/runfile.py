@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.protocol.fields import FormatError, decode_object, need
+from trainer.protocol.fields import FormatError, decode_object, need, need_or_none
 
 SCHEMA = 1
 FOLDER = ".ftlaunch"
@@ -34,12 +34,17 @@ class RunFile:
         first_start_s: Unix time of the run's first start; the deadline counts from it.
         attempts: Starts of all ranks so far that count against `max_restarts`.
         fingerprints: What each failed attempt failed of, oldest first.
+        starts: All starts of all ranks so far; numbers the attempts in logs and never goes back.
+        ended: Exit code with which the run last ended for good, or None while it goes on. Whoever starts it
+            again after that continues it on purpose, with a fresh count and deadline.
     """
 
     run_id: str
     first_start_s: float
     attempts: int = 0
     fingerprints: tuple[str, ...] = ()
+    starts: int = 0
+    ended: int | None = None
 
 
 def load_run_file(output_dir: Path) -> RunFile | None:
@@ -64,6 +69,8 @@ def load_run_file(output_dir: Path) -> RunFile | None:
         first_start_s=need(document, "first_start_s", float, what=_WHAT),
         attempts=need(document, "attempts", int, what=_WHAT),
         fingerprints=tuple(str(item) for item in prints),
+        starts=need(document, "starts", int, what=_WHAT),
+        ended=need_or_none(document, "ended", int, what=_WHAT),
     )
 
 

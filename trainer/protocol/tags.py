@@ -40,20 +40,26 @@ class TaggedLine:
     text: bytes
 
 
-def tag_line(tag: Tag, text: bytes) -> bytes:
-    """Put `tag` before a line (without its newline) and cut it at `MAX_LINE_BYTES`, saying by how much."""
+def tag_line(tag: Tag, text: bytes, *, dropped: int = 0) -> bytes:
+    """Put `tag` before a line (without its newline) and cut it at `MAX_LINE_BYTES`, saying by how much.
+
+    Args:
+        tag: Who wrote it.
+        text: The line, or where `dropped` is not 0 its first `MAX_LINE_BYTES` or more.
+        dropped: Bytes of the line that did not get as far as `text`.
+    """
     who = f"r{tag.rank}" if tag.rank is not None else f"n{tag.node}"
-    return f"[a{tag.attempt} {who}] ".encode() + cut_line(text)
+    return f"[a{tag.attempt} {who}] ".encode() + cut_line(text, dropped=dropped)
 
 
-def cut_line(text: bytes) -> bytes:
+def cut_line(text: bytes, *, dropped: int = 0) -> bytes:
     """Cut a line at `MAX_LINE_BYTES` on a character boundary and append how many bytes went."""
     if len(text) <= MAX_LINE_BYTES:
         return text
     end = MAX_LINE_BYTES
     while end > MAX_LINE_BYTES - 4 and text[end] & 0xC0 == 0x80:  # a UTF-8 continuation byte
         end -= 1
-    return text[:end] + f" …[{len(text) - end} bytes cut]".encode()
+    return text[:end] + f" …[{len(text) - end + dropped} bytes cut]".encode()
 
 
 def parse_line(line: bytes) -> TaggedLine:

@@ -1,0 +1,106 @@
+"""Stands in for `python -m trainer`: steps without training, and fails as its plan says.
+
+    standin.py PLAN_JSON
+
+A plan is {steps, step_s, faults: [{rank, attempt, step, do}]}; `do` is what happens before that step:
+`exit:N`, `fail:N:reason` (exits N and leaves an outcome), `kill`, `hang`, `orphan`. A rank writes its pid to
+`pids/` beside the output folder, and steps are kept apart by files as a collective would.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+from trainer.protocol.board import NO_STOP, Board, Phase, RankRecord
+from trainer.protocol.outcome import Outcome, save_outcome
+
+rank = int(os.environ["PADDLE_TRAINER_ID"])
+attempt = int(os.environ["FTL_ATTEMPT"])
+world = int(os.environ["PADDLE_TRAINERS_NUM"])
+plan = json.loads(sys.argv[1])
+scratch = Path(plan["scratch"])
+board = Board.open(Path(os.environ["FTL_BOARD"]))
+local = int(os.environ["PADDLE_RANK_IN_NODE"])
+here = scratch / f"attempt{attempt}"
+here.mkdir(parents=True, exist_ok=True)
+
+
+def publish(step, phase):
+    board.write(
+        local,
+        RankRecord(
+            step=step, epoch=step // plan.get("epoch_steps", 1000), total_steps=plan["steps"], phase=phase,
+            pid=os.getpid(), t_mono_s=time.monotonic(), loss=1.0 / (step + 1), images_per_s=10.0,
+        ),
+    )  # fmt: skip
+
+
+def leave(code, reason, step):
+    outcome = Path(os.environ["FTL_OUTCOME"])
+    save_outcome(outcome, Outcome(exit=code, reason=reason, step=step, checkpoint=f"ckpt-{step}"))
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def meet(step):
+    """Wait until every rank of this attempt has got to `step`, as a collective does."""
+    (here / f"{step}.{rank}").touch()
+    while not all((here / f"{step}.{other}").exists() for other in range(world)):
+        time.sleep(0.002)
+
+
+def suffer(fault, step):
+    kind, _, rest = fault.partition(":")
+    if kind == "exit":
+        sys.stdout.flush()
+        os._exit(int(rest))
+    if kind == "fail":
+        code, _, reason = rest.partition(":")
+        leave(int(code), reason, step)
+    if kind == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "hang":
+        publish(step, Phase.LOAD)
+        os.kill(os.getpid(), signal.SIGSTOP)
+    if kind == "orphan":
+        subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
+
+
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+(here / f"pid.{rank}").write_text(str(os.getpid()))
+(here / f"env.{rank}").write_text(json.dumps(dict(os.environ)))
+print(f"rank {rank} of {world} begins attempt {attempt} ¡ü", flush=True)
+saved = scratch / "saved"
+step = int(saved.read_text()) if saved.exists() else 0
+faults = [f for f in plan.get("faults", []) if f["rank"] == rank and f["attempt"] in (attempt, 0)]
+for fault in faults:
+    if fault["step"] < 0:
+        suffer(fault["do"], step)
+if plan.get("mute"):
+    while True:
+        time.sleep(0.1)
+publish(step, Phase.LOAD)
+while step < plan["steps"]:
+    for fault in faults:
+        if fault["step"] == step:
+            suffer(fault["do"], step)
+    publish(step, Phase.COMPUTE)
+    meet(step)
+    time.sleep(plan.get("step_s", 0.02))
+    step += 1
+    print(f"rank {rank} step {step}", flush=True)
+    publish(step, Phase.LOAD)
+    stop = board.stop_step
+    if stop != NO_STOP and step >= stop:
+        meet(f"stop{step}")
+        if rank == 0:
+            saved.write_text(str(step))
+        leave(143, "stopped", step)
+sys.stdout.write(f"rank {rank} is done, without a newline")
+leave(0, "done", step)

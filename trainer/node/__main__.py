@@ -1,0 +1,81 @@
+"""`python -m trainer.node -- train -c …`: runs this node's ranks as `python -m trainer train -c …`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+
+from trainer.node.console import Console, write_stdout
+from trainer.node.coordinator import Coordinator
+from trainer.node.member import Member
+from trainer.node.settings import Pace, Settings, load_settings
+from trainer.protocol import environment
+from trainer.protocol.exits import Exit, describe_exit
+from trainer.protocol.fields import FormatError
+from trainer.protocol.termination import Termination, format_termination
+
+
+def main(
+    argv: Sequence[str], environ: Mapping[str, str], *, rank_command: Sequence[str] | None = None,
+    pace: Pace | None = None,
+) -> int:  # fmt: skip
+    """Run a node and return its exit code.
+
+    Args:
+        argv: Arguments of the trainer, after an optional `--`.
+        environ: Read for settings, and inherited by the ranks.
+        rank_command: What starts a rank, before `argv`; None for `python -m trainer`.
+        pace: Intervals; None for the usual ones.
+    """
+    node = environ.get(environment.NODE, "0")
+    console = Console(node=int(node) if node.isascii() and node.isdigit() else 0, write=write_stdout)
+    arguments = list(argv[1:] if argv[:1] == ["--"] else argv)
+    if not arguments:
+        console.say("trainer.node: expected the trainer's arguments, got none; use `-- train -c cfg.yaml`")
+        return int(Exit.CONFIG)
+    try:
+        settings = load_settings(environ, pace=pace)
+    except (FormatError, OSError) as error:
+        console.say(str(error))
+        return int(Exit.CONFIG)
+    command = [*(rank_command or (sys.executable, "-m", "trainer")), *arguments]
+    try:
+        end = asyncio.run(_run(settings, console, command, environ))
+    except Exception as error:  # noqa: BLE001 - the outermost frame of the process
+        for line in traceback.format_exc().splitlines():
+            console.say(line)
+        end = Termination(exit=int(Exit.INTERNAL), attempt=console.attempt, reason=f"internal error: {error}")
+    console.say(f"{describe_exit(end.exit)}: {end.reason}" if end.exit else "done")
+    with contextlib.suppress(OSError):  # a run outside a pod has no such path
+        settings.termination_path.write_bytes(format_termination(end))
+    return end.exit
+
+
+async def _run(
+    settings: Settings, console: Console, command: Sequence[str], environ: Mapping[str, str]
+) -> Termination:
+    member = Member(settings=settings, console=console, command=command, environ=environ)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, member.on_signal, Exit.STOPPED)
+    loop.add_signal_handler(signal.SIGINT, member.on_signal, Exit.INTERRUPTED)
+    if settings.node != 0:
+        return await member.run()
+    coordinating = asyncio.ensure_future(
+        Coordinator(settings=settings, console=console, clock=time.time).run()
+    )
+    taking_part = asyncio.ensure_future(member.run())
+    await asyncio.wait({coordinating, taking_part}, return_when=asyncio.FIRST_EXCEPTION)
+    if coordinating.done() and coordinating.exception() is not None:
+        taking_part.cancel()
+        coordinating.result()
+    return taking_part.result()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

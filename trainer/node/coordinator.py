@@ -1,0 +1,258 @@
+"""Node 0's second task: gathers the nodes, starts attempts, counts them, and says when and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from trainer.node.attempts import Failure, GiveUp, Retry
+from trainer.node.console import Console
+from trainer.node.drive import Course, Drive, Result
+from trainer.node.ledger import GHOST, Ledger
+from trainer.node.messages import Dismissed, End, Leaving, Prepare, Ready, Start
+from trainer.node.peers import Event, Got, Joined, Lost, Peers, Trouble
+from trainer.node.settings import Settings
+from trainer.protocol.exits import Exit
+from trainer.protocol.fields import FormatError
+from trainer.protocol.runfile import OutputTakenError
+from trainer.protocol.writerlock import LockLostError, WriterLockedError
+
+_PREPARE_WITHIN_S = 10.0
+
+
+class _OverError(Exception):
+    def __init__(self, exit_code: Exit, reason: str, *, result: Result | None = None) -> None:
+        super().__init__(reason)
+        self.exit_code = exit_code
+        self.reason = reason
+        self.result = result
+
+
+class _QuitError(Exception):
+    """Node 0 itself was told to stop: the others are left to wait for its return."""
+
+
+class Coordinator:
+    """Everything that is decided once for all nodes."""
+
+    def __init__(self, *, settings: Settings, console: Console, clock: Callable[[], float]) -> None:
+        """`clock` gives Unix time, for the deadline and the lock."""
+        self._settings = settings
+        self._console = console
+        self._clock = clock
+        self._peers = Peers(settings=settings, console=console)
+        self._ledger: Ledger | None = None
+        self._leaving: set[int] = set()
+        self._dismissed: set[int] = set()
+        self._last: Result | None = None
+        self._prepared = 0
+        self._said_s = time.monotonic()
+
+    async def run(self) -> None:
+        """Run until every node knows how the run ended, or until this one was told to stop."""
+        await self._listen()
+        beating: asyncio.Task[None] | None = None
+        try:
+            ledger = self._open()
+            beating = asyncio.ensure_future(self._beat(ledger))
+            await self._attempts(ledger)
+        except _QuitError:
+            pass
+        except _OverError as over:
+            await self._farewell(over)
+        except OSError as error:
+            path = self._settings.output_dir
+            await self._farewell(_OverError(Exit.CHECKPOINT, f"{path}: cannot be written: {error}"))
+        finally:
+            if beating is not None:
+                beating.cancel()
+            await self.close()
+
+    async def close(self) -> None:
+        """Leave the port and the output folder to whoever comes next."""
+        await self._peers.close()
+        ledger, self._ledger = self._ledger, None
+        if ledger is not None:
+            ledger.close()
+
+    async def _listen(self) -> None:
+        said_s = 0.0
+        while True:
+            try:
+                return await self._peers.listen()
+            except OSError as error:  # an earlier life of this node may still be on its way out
+                if time.monotonic() - said_s >= self._settings.pace.say_s:
+                    said_s = time.monotonic()
+                    self._console.say(f"port {self._settings.coordinator.port}: {error.strerror or error}")
+                await asyncio.sleep(self._settings.pace.retry_s)
+
+    def _open(self) -> Ledger:
+        settings = self._settings
+        try:
+            self._ledger = Ledger.open(output_dir=settings.output_dir, job=settings.job, clock=self._clock)
+        except (OutputTakenError, WriterLockedError) as error:
+            raise _OverError(Exit.CONFIG, str(error)) from error
+        except FormatError as error:
+            raise _OverError(Exit.CHECKPOINT, f"{settings.output_dir}: {error}") from error
+        self._note_attempt(self._ledger.starts)
+        return self._ledger
+
+    async def _attempts(self, ledger: Ledger) -> None:
+        ghost = ledger.settle_ghost()
+        pause_s = self._follow(GHOST, ghost) if ghost is not None else 0.0
+        while True:
+            await self._rest(pause_s)
+            endpoints = await self._gather()
+            number = ledger.begin()
+            self._note_attempt(number)
+            job = self._settings.job
+            self._console.say(f"attempt {number} begins: {job.world_size} ranks on {job.nodes} nodes")
+            drive = Drive(
+                Start(attempt=number, endpoints=endpoints, master=str(self._settings.master)),
+                settings=self._settings, peers=self._peers, console=self._console, leaving=self._leaving,
+                deadline_left_s=lambda: ledger.deadline_left_s,
+            )  # fmt: skip
+            result = self._last = await drive.run()
+            match result.course:
+                case Course.DONE:
+                    raise _OverError(Exit.DONE, "done", result=result)
+                case Course.DEADLINE:
+                    raise _OverError(Exit.DEADLINE, self._deadline_sentence(), result=result)
+                case Course.TROUBLE:
+                    raise _OverError(Exit.CHECKPOINT, str(result.trouble), result=result)
+                case Course.STOPPED:
+                    ledger.forgive()
+                    pause_s = 0.0
+                case Course.FAILED:
+                    assert result.failure is not None
+                    pause_s = self._follow(result.failure, ledger.fail(result.failure))
+
+    def _follow(self, failure: Failure, decision: Retry | GiveUp) -> float:
+        if isinstance(decision, GiveUp):
+            result = Result(
+                course=Course.FAILED, failure=failure, step=failure.step,
+                checkpoint=failure.checkpoint or (self._last.checkpoint if self._last else None),
+            )  # fmt: skip
+            raise _OverError(decision.exit, f"{failure.reason} ({decision.why})", result=result)
+        self._console.say(f"the attempt failed: {failure.reason}; the next begins in {decision.pause_s:g} s")
+        return decision.pause_s
+
+    async def _rest(self, pause_s: float) -> None:
+        until_s = time.monotonic() + pause_s
+        while (left_s := until_s - time.monotonic()) > 0:
+            await self._idle(left_s)
+
+    async def _gather(self) -> tuple[str, ...]:
+        began_s = self._said_s = time.monotonic()
+        timeout_s = self._settings.job.rendezvous_timeout_s
+        while True:
+            missing = set(range(self._settings.job.nodes)) - (self._peers.connected - self._leaving)
+            if not missing:
+                endpoints = await self._prepare()
+                if endpoints is not None:
+                    return endpoints
+                continue
+            waited_s = time.monotonic() - began_s
+            names = ", ".join(str(node) for node in sorted(missing))
+            if waited_s >= timeout_s:
+                raise _OverError(Exit.RENDEZVOUS, f"node {names} did not come within {timeout_s:.0f} s")
+            if time.monotonic() - self._said_s >= self._settings.pace.say_s:
+                self._said_s = time.monotonic()
+                self._console.say(f"waiting for node {names} ({waited_s:.0f} s of {timeout_s:.0f} s)")
+            await self._idle(min(timeout_s - waited_s, self._settings.pace.say_s))
+
+    async def _prepare(self) -> tuple[str, ...] | None:
+        self._prepared += 1
+        self._peers.send_all(Prepare(number=self._prepared))
+        ready: dict[int, Ready] = {}
+        until_s = time.monotonic() + _PREPARE_WITHIN_S
+        nodes = range(self._settings.job.nodes)
+        while (left_s := until_s - time.monotonic()) > 0:
+            event = await self._idle(left_s)
+            if self._leaving or isinstance(event, Lost):
+                return None
+            match event:
+                case Got(node=node, message=Ready(number=self._prepared) as answer):
+                    ready[node] = answer
+            if len(ready) == len(nodes):
+                return tuple(endpoint for node in nodes for endpoint in self._endpoints(node, ready[node]))
+        return None
+
+    def _endpoints(self, node: int, ready: Ready) -> list[str]:
+        # Node 0's member talks over loopback, which is no address for the other nodes.
+        host = (self._peers.own_host or ready.host) if node == 0 else ready.host
+        return [f"{host}:{port}" for port in ready.ports]
+
+    async def _idle(self, timeout_s: float) -> Event | None:
+        """Wait for one event between attempts and do what any of them asks."""
+        self._dismiss()
+        left_s = self._ledger.deadline_left_s if self._ledger else None
+        if left_s is not None and left_s <= 0:
+            raise _OverError(Exit.DEADLINE, self._deadline_sentence())
+        event = await self._peers.events.get(timeout_s if left_s is None else min(timeout_s, left_s))
+        match event:
+            case Got(node=node, message=Leaving()):
+                self._leaving.add(node)
+            case Lost(node=node) | Joined(node=node):
+                self._leaving.discard(node)
+                self._dismissed.discard(node)
+            case Trouble(reason=reason):
+                raise _OverError(Exit.CHECKPOINT, reason)
+        self._dismiss()
+        return event
+
+    def _dismiss(self) -> None:
+        last = self._last
+        for node in self._leaving - self._dismissed:
+            saved = f"stopped after step {last.step}" if last and last.step is not None else "stopped"
+            self._peers.send(
+                node,
+                Dismissed(
+                    attempt=self._peers.attempt, reason=saved, step=last.step if last else None,
+                    checkpoint=last.checkpoint if last else None,
+                ),
+            )  # fmt: skip
+            self._dismissed.add(node)
+        if 0 in self._leaving:
+            raise _QuitError
+
+    async def _farewell(self, over: _OverError) -> None:
+        failure = over.result.failure if over.result else None
+        end = self._peers.ending = End(
+            exit=int(over.exit_code), attempt=self._peers.attempt, reason=over.reason,
+            rank=failure.rank if failure else None, rank_exit=failure.code if failure else None,
+            step=over.result.step if over.result else None,
+            checkpoint=over.result.checkpoint if over.result else None,
+        )  # fmt: skip
+        if self._ledger is not None:
+            try:
+                self._ledger.finish(over.exit_code)
+            except OSError as error:
+                self._console.say(f"{self._settings.output_dir}: {error}")
+        untold = set(range(self._settings.job.nodes)) - self._peers.connected
+        self._peers.send_all(end)
+        if over.exit_code is Exit.RENDEZVOUS:  # who did not come in all that time gives up by itself
+            untold.clear()
+        until_s = time.monotonic() + self._settings.pace.farewell_s
+        while (untold or self._peers.connected) and (left_s := until_s - time.monotonic()) > 0:
+            event = await self._peers.events.get(left_s)
+            if isinstance(event, Joined):
+                untold.discard(event.node)
+
+    async def _beat(self, ledger: Ledger) -> None:
+        while True:
+            await asyncio.sleep(self._settings.pace.beat_s)
+            try:
+                ledger.beat()
+            except LockLostError as error:
+                self._peers.events.put(Trouble(reason=str(error)))
+                return
+            except OSError as error:  # a network volume may stumble; training itself will tell if it is gone
+                self._console.say(f"writer lock: {error}")
+
+    def _note_attempt(self, number: int) -> None:
+        self._console.attempt = self._peers.attempt = number
+
+    def _deadline_sentence(self) -> str:
+        return f"the deadline of {self._settings.job.deadline_s:g} s passed"

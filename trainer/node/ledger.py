@@ -1,0 +1,118 @@
+"""The coordinator's memory: run.json and the writer lock of the output folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from trainer.node.attempts import Failure, GiveUp, Kind, Retry, decide
+from trainer.protocol.exits import Exit
+from trainer.protocol.layout import OutputLayout
+from trainer.protocol.nodefile import NodeFile
+from trainer.protocol.runfile import RunFile, claim_output, save_run_file
+from trainer.protocol.writerlock import WriterLock, describe_self, refuse_other_writer
+
+Clock = Callable[[], float]
+"""Unix time in seconds."""
+
+GHOST = Failure(
+    kind=Kind.NODE, rank=None, code=None, step=None,
+    reason="node 0 disappeared in the middle of an attempt",
+)  # fmt: skip
+
+
+class Ledger:
+    """Counts starts and failures, durably; every change is on disk before it is acted upon.
+
+    An attempt counts from its beginning and is taken back if it was stopped from outside: a node 0 that is
+    killed can no longer count.
+    """
+
+    def __init__(
+        self, *, output_dir: Path, job: NodeFile, run: RunFile, lock: WriterLock, clock: Clock
+    ) -> None:
+        self._output_dir = output_dir
+        self._job = job
+        self._run = run
+        self._lock = lock
+        self._clock = clock
+
+    @classmethod
+    def open(cls, *, output_dir: Path, job: NodeFile, clock: Clock) -> Ledger:
+        """Claim the output folder and take its lock.
+
+        Raises:
+            OutputTakenError: It holds another run.
+            WriterLockedError: Another run writes to it now.
+            FormatError: Its run.json is broken.
+            OSError: It cannot be read or written.
+        """
+        path = OutputLayout(output_dir).writer_lock
+        refuse_other_writer(path, run_id=job.run_id, now_s=clock())
+        run = claim_output(output_dir, run_id=job.run_id, now_s=clock(), overwrite=job.overwrite)
+        lock = WriterLock.acquire(path, describe_self(run_id=job.run_id, now_s=clock()))
+        ledger = cls(output_dir=output_dir, job=job, run=run, lock=lock, clock=clock)
+        if run.ended is not None:
+            ledger._save(replace(run, attempts=0, fingerprints=(), ended=None, first_start_s=clock()))
+        return ledger
+
+    @property
+    def starts(self) -> int:
+        """Number of the last attempt that began; 0 before the first."""
+        return self._run.starts
+
+    @property
+    def deadline_left_s(self) -> float | None:
+        """Seconds until the deadline, negative after it; None where there is none."""
+        if self._job.deadline_s is None:
+            return None
+        return self._run.first_start_s + self._job.deadline_s - self._clock()
+
+    def settle_ghost(self) -> Retry | GiveUp | None:
+        """Account for an attempt that an earlier life of node 0 began and never finished; None where none."""
+        if self._run.attempts <= len(self._run.fingerprints):
+            return None
+        return self.fail(GHOST)
+
+    def begin(self) -> int:
+        """Count a start and return its number."""
+        self._save(replace(self._run, starts=self._run.starts + 1, attempts=self._run.attempts + 1))
+        return self._run.starts
+
+    def fail(self, failure: Failure) -> Retry | GiveUp:
+        """Record that the attempt failed and decide what follows."""
+        earlier = self._run.fingerprints
+        self._save(replace(self._run, fingerprints=(*earlier, failure.fingerprint)))
+        return decide(
+            failure,
+            attempts=self._run.attempts,
+            earlier=earlier,
+            max_restarts=self._job.max_restarts,
+            backoff_s=self._job.backoff_s,
+        )
+
+    def forgive(self) -> None:
+        """Take back the count of the attempt that was stopped from outside."""
+        self._save(replace(self._run, attempts=self._run.attempts - 1))
+
+    def finish(self, exit_code: Exit) -> None:
+        """Record that the run ended for good."""
+        self._save(replace(self._run, ended=int(exit_code)))
+
+    def beat(self) -> None:
+        """Renew the writer lock's heartbeat.
+
+        Raises:
+            LockLostError: Another process holds it by now.
+            OSError: The folder cannot be written.
+        """
+        self._lock.beat(self._clock())
+
+    def close(self) -> None:
+        """Give the writer lock back."""
+        self._lock.release()
+
+    def _save(self, run: RunFile) -> None:
+        save_run_file(self._output_dir, run)
+        self._run = run

@@ -1,0 +1,260 @@
+"""What node processes say to each other: one JSON object a line, never pickles.
+
+The field types of a message are its schema: a decoded line has exactly these types or is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias, cast
+
+from trainer.protocol.fields import FormatError, decode_object, need, need_or_none
+
+SCHEMA = 1
+MAX_LINE_BYTES = 4 * 1024 * 1024
+"""Endpoints and records of some ten thousand ranks; nothing honest is longer."""
+
+Fields: TypeAlias = Mapping[str, object]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RankState:
+    """A rank's record as its node saw it; times are ages, because nodes share no clock.
+
+    Attributes:
+        recorded: Whether it has written any record since it was spawned.
+        silent_s: Since its last record, or since it was spawned.
+        phase: Lower-case name of `board.Phase`.
+    """
+
+    rank: int
+    recorded: bool
+    step: int
+    epoch: int
+    total_steps: int
+    phase: str
+    silent_s: float
+    loss: float | None
+    images_per_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hello:
+    """Member: lets me in; I am node `node` of run `run_id`."""
+
+    schema: int
+    run_id: str
+    node: int
+    nodes: int
+    procs_per_node: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Welcome:
+    """Coordinator: you are in; `attempt` is the last one that began."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refused:
+    """Coordinator: you are not of this run."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ping:
+    """Either: I am alive."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepare:
+    """Coordinator: find free ports. `number` tells a late answer from the one wanted."""
+
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ready:
+    """Member: the ranks of this node will answer at these endpoints."""
+
+    number: int
+    host: str
+    ports: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Start:
+    """Coordinator: start your ranks."""
+
+    attempt: int
+    endpoints: tuple[str, ...]
+    master: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ask:
+    """Coordinator: report your records now, not at the next poll."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Records:
+    """Member: how far my ranks are; `asked` where it answers `Ask`."""
+
+    attempt: int
+    asked: bool
+    ranks: tuple[RankState, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exited:
+    """Member: a rank ended.
+
+    Attributes:
+        code: Its exit code; negative for a signal.
+        killed: Whether this node process had killed it, so that its code says nothing.
+        reason: Its own words, or None where it left none.
+    """
+
+    attempt: int
+    rank: int
+    code: int
+    killed: bool
+    reason: str | None
+    step: int | None
+    checkpoint: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cleared:
+    """Member: no process of this attempt is left here."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stop:
+    """Coordinator: have your ranks save and stop after `step`."""
+
+    attempt: int
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kill:
+    """Coordinator: kill your ranks."""
+
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Leaving:
+    """Member: I was told to stop and will be gone soon."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dismissed:
+    """Coordinator: whoever is leaving may go."""
+
+    attempt: int
+    reason: str
+    step: int | None
+    checkpoint: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class End:
+    """Coordinator: the run is over; the fields of a `Termination`."""
+
+    exit: int
+    rank: int | None
+    rank_exit: int | None
+    attempt: int
+    step: int | None
+    reason: str
+    checkpoint: str | None
+
+
+Message: TypeAlias = (
+    Hello | Welcome | Refused | Ping | Prepare | Ready | Start | Ask | Records | Exited | Cleared | Stop
+    | Kill | Leaving | Dismissed | End
+)  # fmt: skip
+
+_KINDS: dict[str, type[Message]] = {
+    kind.__name__.lower(): kind
+    for kind in (
+        Hello, Welcome, Refused, Ping, Prepare, Ready, Start, Ask, Records, Exited, Cleared, Stop, Kill,
+        Leaving, Dismissed, End,
+    )
+}  # fmt: skip
+
+
+def format_message(message: Message) -> bytes:
+    """Write one line, newline included."""
+    document = {"kind": type(message).__name__.lower(), **dataclasses.asdict(message)}
+    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def parse_message(line: bytes) -> Message:
+    """Read one line.
+
+    Raises:
+        FormatError: It is not a message.
+    """
+    document = decode_object(line, what="message")
+    name = need(document, "kind", str, what="message")
+    kind = _KINDS.get(name)
+    if kind is None:
+        raise FormatError(f"message: kind: expected one of {', '.join(_KINDS)}, got {name[:40]!r}")
+    return cast("Message", _read(kind, document, name))
+
+
+def _read(kind: type, document: Fields, what: str) -> object:
+    # With postponed annotations a field's type is the text in the class body.
+    return kind(
+        **{
+            field.name: _READERS[str(field.type)](document, field.name, what)
+            for field in dataclasses.fields(kind)
+        }
+    )
+
+
+def _items(document: Fields, key: str, what: str) -> list[object]:
+    value = document.get(key)
+    if not isinstance(value, list):
+        raise FormatError(f"{what}: {key}: expected a list, got {value!r}")
+    return value
+
+
+def _ints(document: Fields, key: str, what: str) -> tuple[int, ...]:
+    return tuple(need({key: item}, key, int, what=what) for item in _items(document, key, what))
+
+
+def _texts(document: Fields, key: str, what: str) -> tuple[str, ...]:
+    return tuple(need({key: item}, key, str, what=what) for item in _items(document, key, what))
+
+
+def _states(document: Fields, key: str, what: str) -> tuple[RankState, ...]:
+    items = _items(document, key, what)
+    if not all(isinstance(item, dict) for item in items):
+        raise FormatError(f"{what}: {key}: expected a list of objects")
+    return tuple(cast("RankState", _read(RankState, cast("Fields", item), what)) for item in items)
+
+
+_READERS: dict[str, Callable[[Fields, str, str], object]] = {
+    "int": lambda document, key, what: need(document, key, int, what=what),
+    "float": lambda document, key, what: need(document, key, float, what=what),
+    "str": lambda document, key, what: need(document, key, str, what=what),
+    "bool": lambda document, key, what: need(document, key, bool, what=what),
+    "int | None": lambda document, key, what: need_or_none(document, key, int, what=what),
+    "float | None": lambda document, key, what: need_or_none(document, key, float, what=what),
+    "str | None": lambda document, key, what: need_or_none(document, key, str, what=what),
+    "tuple[int, ...]": _ints,
+    "tuple[str, ...]": _texts,
+    "tuple[RankState, ...]": _states,
+}

@@ -1,0 +1,154 @@
+"""What a node process is told: node.json and a few environment variables, as one frozen value."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trainer.protocol import environment
+from trainer.protocol.fields import FormatError
+from trainer.protocol.nodefile import NodeFile, parse_node_file
+from trainer.protocol.pathmap import PathMap, parse_path_map
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Address:
+    """A TCP address; `host` is a name or an IPv4 address (Paddle's endpoints know no IPv6)."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """How often and how long the node process does its own things, in seconds.
+
+    Attributes:
+        watch_s: Between looks at the local ranks.
+        poll_s: Between reports of a node's records to the coordinator.
+        report_s: Between progress lines.
+        settle_s: From a rank's failure to the killing of its peers, so that a rank that failed of the cause
+            is heard beside those that failed of its absence.
+        retry_s: Between two tries to reach the coordinator.
+        say_s: Between two lines about a wait.
+        ping_s: Between signs of life on an idle connection.
+        silence_s: Silence of a connection that counts as its loss; a lost machine sends no FIN.
+        farewell_s: How long the coordinator stays to tell absent nodes how the run ended.
+        beat_s: Between heartbeats of the writer lock.
+        kill_s: How long killed ranks may take to be gone.
+        stop_lead_s: Time a stop request may take to reach every board.
+    """
+
+    watch_s: float = 0.05
+    poll_s: float = 1.0
+    report_s: float = 30.0
+    settle_s: float = 1.0
+    retry_s: float = 1.0
+    say_s: float = 10.0
+    ping_s: float = 5.0
+    silence_s: float = 60.0
+    farewell_s: float = 30.0
+    beat_s: float = 15.0
+    kill_s: float = 10.0
+    stop_lead_s: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """A node process' settings.
+
+    Attributes:
+        node: Index of this node.
+        job: node.json.
+        coordinator: Where node 0 answers.
+        bind_host: Interface on which node 0 listens; None for all.
+        master: Paddle's store, as node 0 hands it to all ranks.
+        output_dir: Mapped to this machine.
+        termination_path: Mapped to this machine.
+        pace: Intervals of its own.
+    """
+
+    node: int
+    job: NodeFile
+    coordinator: Address
+    bind_host: str | None
+    master: Address
+    output_dir: Path
+    termination_path: Path
+    pace: Pace = field(default_factory=Pace)
+
+    @property
+    def stop_within_s(self) -> float:
+        """Seconds that a coordinated stop may take before the ranks are killed.
+
+        Five seconds of the pod's grace are kept for killing, telling and exiting; half of a short one.
+        """
+        return max(self.job.grace_s - 5.0, self.job.grace_s * 0.5)
+
+    @property
+    def local_ranks(self) -> range:
+        """Global ranks of this node."""
+        first = self.node * self.job.procs_per_node
+        return range(first, first + self.job.procs_per_node)
+
+
+def load_settings(environ: Mapping[str, str], *, pace: Pace | None = None) -> Settings:
+    """Read node.json and the environment.
+
+    Raises:
+        FormatError: One of them is not what it should be.
+        OSError: node.json cannot be read.
+    """
+    path_map = parse_path_map(environ.get(environment.PATH_MAP))
+    job = parse_node_file(_mapped(path_map, posixpath.join(environment.CONFIG_MOUNT, environment.NODE_FILE)))
+    override = environ.get(environment.COORDINATOR)
+    coordinator = (
+        parse_address(override, what=environment.COORDINATOR)
+        if override is not None
+        else Address(host=job.coordinator_host, port=job.coordinator_port)
+    )
+    master = environ.get("PADDLE_MASTER")
+    return Settings(
+        node=_node_index(environ, job.nodes),
+        job=job,
+        coordinator=coordinator,
+        bind_host=coordinator.host if override is not None else None,
+        master=(
+            parse_address(master, what="PADDLE_MASTER")
+            if master
+            else Address(host=coordinator.host, port=environment.STORE_PORT)
+        ),
+        output_dir=Path(path_map.apply(job.output_dir)),
+        termination_path=Path(path_map.apply(environment.TERMINATION_PATH)),
+        pace=pace or Pace(),
+    )
+
+
+def parse_address(text: str, *, what: str) -> Address:
+    """Read `host:port`.
+
+    Raises:
+        FormatError: It is not one.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise FormatError(f"{what}: expected host:port, got {text!r}")
+    return Address(host=host, port=int(port))
+
+
+def _mapped(path_map: PathMap, path: str) -> bytes:
+    return Path(path_map.apply(path)).read_bytes()
+
+
+def _node_index(environ: Mapping[str, str], nodes: int) -> int:
+    # paddle-operator (batch.paddlepaddle.org) sets PADDLE_TRAINER_ID to a *node* index.
+    name = environment.NODE if environment.NODE in environ else "PADDLE_TRAINER_ID"
+    text = environ.get(name, "0" if nodes == 1 else "")
+    if not text.isascii() or not text.isdigit() or not int(text) < nodes:
+        raise FormatError(f"{name}: expected a node index from 0 to {nodes - 1}, got {text!r}")
+    return int(text)

@@ -1,0 +1,90 @@
+"""Starts one rank: its environment, which is what `paddle.distributed` reads, and its process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.node import tether
+from trainer.protocol import environment
+from trainer.protocol.nodefile import NodeFile
+
+# They would send Paddle's own HTTP through a proxy; its launcher removes them too (launch/context).
+_REMOVED = ("http_proxy", "https_proxy")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Birth:
+    """All that one rank is started with.
+
+    Attributes:
+        rank: Global rank.
+        attempt: From 1.
+        endpoints: Of all ranks, by rank.
+        master: `host:port` of Paddle's store.
+        board: Liveness board of this node.
+        outcome: Where the rank leaves its outcome.
+    """
+
+    rank: int
+    attempt: int
+    endpoints: Sequence[str]
+    master: str
+    board: Path
+    outcome: Path
+
+
+def rank_environment(birth: Birth, *, job: NodeFile, base: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a rank: `base` with what Paddle and `trainer.ranks` read.
+
+    Names are those of paddle/distributed/launch/controllers/collective.py (Paddle 3.3.1).
+    """
+    local = birth.rank % job.procs_per_node
+    env = {name: value for name, value in base.items() if name not in _REMOVED}
+    env.update(
+        {
+            "PADDLE_TRAINER_ID": str(birth.rank),
+            "PADDLE_TRAINERS_NUM": str(job.world_size),
+            "PADDLE_TRAINER_ENDPOINTS": ",".join(birth.endpoints),
+            "PADDLE_CURRENT_ENDPOINT": birth.endpoints[birth.rank],
+            "PADDLE_MASTER": birth.master,
+            "PADDLE_RANK_IN_NODE": str(local),
+            "PADDLE_DISTRI_BACKEND": job.backend,
+            environment.RUN_ID: job.run_id,
+            environment.ATTEMPT: str(birth.attempt),
+            environment.BOARD: str(birth.board),
+            environment.OUTCOME: str(birth.outcome),
+        }
+    )
+    if job.backend == "nccl":
+        env["FLAGS_selected_gpus"] = str(local)  # counts within CUDA_VISIBLE_DEVICES
+    else:
+        env.pop("FLAGS_selected_gpus", None)
+    return env
+
+
+def start_rank(command: Sequence[str], *, env: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a rank in a session of its own, so that a terminal's Ctrl-C and our signals reach it only by us.
+
+    Returns:
+        The process, and the reading end of the pipe that its stdout and stderr share.
+
+    Raises:
+        OSError: The process could not be made.
+    """
+    reading, writing = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *command],
+            stdin=subprocess.DEVNULL, stdout=writing, stderr=writing, env=dict(env), start_new_session=True,
+        )  # fmt: skip
+    except OSError:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    return process, reading

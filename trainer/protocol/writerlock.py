@@ -1,0 +1,171 @@
+"""`<output_dir>/.ftlaunch/writer.lock`: at most one run writes to an output folder at a time.
+
+A lease, not a kernel lock: output folders lie on network volumes, where flock is not to be trusted and
+where the owner may be a pod that no longer exists. The owner renews its heartbeat; a lock whose heartbeat is
+older than `STALE_AFTER_S` belongs to nobody. A process of the same run takes it over at once, because a pod
+that comes back must not wait for its own ghost; the ghost notices at its next heartbeat.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import socket
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trainer.protocol.fields import FormatError, decode_object, need
+
+SCHEMA = 1
+STALE_AFTER_S = 60.0
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_WHAT = "writer.lock"
+
+
+class WriterLockedError(Exception):
+    """Another run writes to the folder now. The message names it."""
+
+
+class LockLostError(Exception):
+    """The lock that this process held is another's now."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Owner:
+    """Who writes to an output folder.
+
+    Attributes:
+        run_id: 32 hexadecimal digits.
+        host: Name of its machine or pod.
+        pid: Process id there.
+        boot_id: The kernel's boot id there; with host and pid it names one process.
+        start_s: Unix time at which it took the lock.
+        heartbeat_s: Unix time of its last sign of life.
+    """
+
+    run_id: str
+    host: str
+    pid: int
+    boot_id: str
+    start_s: float
+    heartbeat_s: float
+
+    def is_live(self, now_s: float) -> bool:
+        """Say whether the heartbeat is fresh; a clock that runs ahead by as much counts as fresh too."""
+        return abs(now_s - self.heartbeat_s) <= STALE_AFTER_S
+
+    def is_same_holder(self, other: Owner) -> bool:
+        """Say whether both are one process' one holding of the lock, whatever its heartbeats."""
+        return replace(self, heartbeat_s=0.0) == replace(other, heartbeat_s=0.0)
+
+
+def describe_self(*, run_id: str, now_s: float) -> Owner:
+    """Return this process as an owner that takes the lock now."""
+    try:
+        boot_id = BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:  # some sandboxes hide it; it only makes the owner easier to find
+        boot_id = ""
+    return Owner(
+        run_id=run_id, host=socket.gethostname(), pid=os.getpid(), boot_id=boot_id,
+        start_s=now_s, heartbeat_s=now_s,
+    )  # fmt: skip
+
+
+def load_owner(path: Path) -> Owner | None:
+    """Read a lock file; None where there is none.
+
+    Raises:
+        FormatError: It is broken.
+        OSError: It cannot be read.
+    """
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    document = decode_object(text, what=_WHAT)
+    return Owner(
+        run_id=need(document, "run_id", str, what=_WHAT),
+        host=need(document, "host", str, what=_WHAT),
+        pid=need(document, "pid", int, what=_WHAT),
+        boot_id=need(document, "boot_id", str, what=_WHAT),
+        start_s=need(document, "start_s", float, what=_WHAT),
+        heartbeat_s=need(document, "heartbeat_s", float, what=_WHAT),
+    )
+
+
+def refuse_other_writer(path: Path, *, run_id: str, now_s: float) -> None:
+    """Do nothing unless another run holds the lock and lives.
+
+    Raises:
+        WriterLockedError: It does.
+        OSError: The lock cannot be read.
+    """
+    try:
+        owner = load_owner(path)
+    except FormatError:  # a writer that died half-way through a non-atomic file system: nobody's
+        return
+    if owner is not None and owner.run_id != run_id and owner.is_live(now_s):
+        raise WriterLockedError(
+            f"{path.parent.parent}: expected no other writer, got run {owner.run_id} on {owner.host} "
+            f"(pid {owner.pid}, heard of {max(0.0, now_s - owner.heartbeat_s):.0f} s ago); stop it or choose "
+            "another Global.output_dir"
+        )
+
+
+class WriterLock:
+    """A held lock. `beat` must be called well within `STALE_AFTER_S`."""
+
+    def __init__(self, path: Path, owner: Owner) -> None:
+        self._path = path
+        self._owner = owner
+
+    @classmethod
+    def acquire(cls, path: Path, owner: Owner) -> WriterLock:
+        """Take the lock: a free one, a stale one, or one of the same run.
+
+        Raises:
+            WriterLockedError: Another run holds it and lives.
+            OSError: The folder cannot be written.
+        """
+        refuse_other_writer(path, run_id=owner.run_id, now_s=owner.start_s)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = cls(path, owner)
+        lock._save()
+        return lock
+
+    def beat(self, now_s: float) -> None:
+        """Renew the heartbeat.
+
+        Raises:
+            LockLostError: The lock has another holder by now.
+            OSError: It cannot be read or written.
+        """
+        self._require_ours()
+        self._owner = replace(self._owner, heartbeat_s=now_s)
+        self._save()
+
+    def release(self) -> None:
+        """Give the lock back; one that is another's by now is left alone."""
+        try:
+            self._require_ours()
+        except LockLostError:
+            return
+        self._path.unlink(missing_ok=True)
+
+    def _require_ours(self) -> None:
+        try:
+            owner = load_owner(self._path)
+        except FormatError:
+            owner = None
+        if owner is None or not owner.is_same_holder(self._owner):
+            holder = f"run {owner.run_id} on {owner.host} (pid {owner.pid})" if owner else "nobody"
+            raise LockLostError(f"{self._path}: expected to hold the writer lock, but {holder} holds it")
+
+    def _save(self) -> None:
+        partial = self._path.with_name(f"{self._path.name}.{self._owner.host}.{self._owner.pid}.tmp")
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump({"schema": SCHEMA, **dataclasses.asdict(self._owner)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self._path)
