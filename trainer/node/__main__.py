@@ -66,13 +66,25 @@ async def _run(
     loop.add_signal_handler(signal.SIGINT, member.on_signal, Exit.INTERRUPTED)
     if settings.node != 0:
         return await member.run()
-    coordinating = asyncio.ensure_future(
-        Coordinator(settings=settings, console=console, clock=time.time).run()
-    )
+    return await _run_node_0(settings, console, member)
+
+
+async def _run_node_0(settings: Settings, console: Console, member: Member) -> Termination:
+    coordinator = Coordinator(settings=settings, console=console, clock=time.time)
+    coordinating = asyncio.ensure_future(coordinator.run())
     taking_part = asyncio.ensure_future(member.run())
-    await asyncio.wait({coordinating, taking_part}, return_when=asyncio.FIRST_EXCEPTION)
-    if coordinating.done() and coordinating.exception() is not None:
-        taking_part.cancel()
+    await asyncio.wait({coordinating, taking_part}, return_when=asyncio.FIRST_COMPLETED)
+    if not taking_part.done():
+        if coordinating.exception() is not None:
+            taking_part.cancel()
+            coordinating.result()
+        return await taking_part
+    if not coordinator.listening:  # the port was never free, and nobody can be told anything
+        coordinating.cancel()
+    await asyncio.wait({coordinating}, timeout=settings.pace.farewell_s + 2 * settings.pace.kill_s)
+    if not coordinating.done():
+        coordinating.cancel()
+    elif not coordinating.cancelled():
         coordinating.result()
     return taking_part.result()
 

@@ -49,6 +49,11 @@ class Coordinator:
         self._prepared = 0
         self._said_s = time.monotonic()
 
+    @property
+    def listening(self) -> bool:
+        """Whether it has the rendezvous port."""
+        return self._peers.listening
+
     async def run(self) -> None:
         """Run until every node knows how the run ended, or until this one was told to stop."""
         await self._listen()
@@ -194,6 +199,8 @@ class Coordinator:
         match event:
             case Got(node=node, message=Leaving()):
                 self._leaving.add(node)
+            case Lost(node=0):  # our own member is through, and so is this node
+                self._leaving.add(0)
             case Lost(node=node) | Joined(node=node):
                 self._leaving.discard(node)
                 self._dismissed.discard(node)

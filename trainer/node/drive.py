@@ -15,7 +15,7 @@ from trainer.node.console import Console
 from trainer.node.culprit import choose_culprit, describe_exited
 from trainer.node.liveness import find_hang
 from trainer.node.messages import Ask, Cleared, Exited, Kill, Leaving, RankState, Records, Start, Stop
-from trainer.node.peers import Event, Got, Lost, Peers, Trouble
+from trainer.node.peers import Event, Got, Joined, Lost, Peers, Trouble
 from trainer.node.report import Reporter
 from trainer.node.settings import Settings
 from trainer.node.stopping import Speedometer, choose_stop_step, is_computing
@@ -108,12 +108,14 @@ class Drive:
             case Got(node=node, message=Leaving()):
                 self._leaving.add(node)
                 self._begin_stop(Course.STOPPED, f"node {node} was told to stop")
-            case Lost(node=node, reason=reason) if node in self._uncleared:
+            case Lost(node=node, reason=reason):
                 self._on_lost(node, reason)
+            case Joined(node=node):  # back already; it waits for the next attempt
+                self._leaving.discard(node)
             case Trouble(reason=reason):
                 self._trouble = reason
                 self._kill(reason)
-            case _:  # a node that came back during the attempt waits for the next one
+            case _:  # late news of an earlier attempt
                 pass
 
     def _tick(self, now_s: float) -> None:
@@ -158,12 +160,19 @@ class Drive:
             self._settle_until_s = time.monotonic() + self._settings.pace.settle_s
 
     def _on_lost(self, node: int, reason: str) -> None:
+        left = node in self._leaving and self._stopping is not None
+        if node == 0:  # our own member is through, and so is this node
+            self._leaving.add(node)
+        else:
+            self._leaving.discard(node)
+        if node not in self._uncleared:
+            return
         self._uncleared.discard(node)
         first = node * self._settings.job.procs_per_node
         ranks = range(first, first + self._settings.job.procs_per_node)
         if all(rank in self._exits and self._exits[rank].code == 0 for rank in ranks):
             return
-        if node in self._leaving and self._stopping is not None:
+        if left:
             self._kill(f"node {node} left")
             return
         self._console.say(f"node {node} disappeared: {reason}")

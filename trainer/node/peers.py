@@ -86,6 +86,11 @@ class Peers:
         )
 
     @property
+    def listening(self) -> bool:
+        """Whether nodes can come."""
+        return self._server is not None
+
+    @property
     def connected(self) -> frozenset[int]:
         """Nodes that are there."""
         return frozenset(self._channels)

@@ -15,7 +15,7 @@ TakeLine = Callable[[bytes, int], None]
 
 
 class LineSplitter:
-    """Cuts a stream into lines at newlines; of a line without end it keeps the beginning and counts the rest."""
+    """Cuts a stream into lines at newlines; of an endless one it keeps the beginning and counts the rest."""
 
     def __init__(self, take: TakeLine) -> None:
         """Hand each line, without its newline, to `take` with the number of bytes that were not kept."""

@@ -17,6 +17,7 @@ from trainer.protocol.fields import FormatError, decode_object, need, need_or_no
 SCHEMA = 1
 FOLDER = ".ftlaunch"
 _NAME = "run.json"
+_PARTIAL = _NAME + ".tmp"
 _NOT_OURS = frozenset({"lost+found", ".snapshot"})  # a fresh volume's own folders: it still counts as empty
 _WHAT = "run.json"
 
@@ -82,7 +83,7 @@ def save_run_file(output_dir: Path, run_file: RunFile) -> None:
     """
     folder = output_dir / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / (_NAME + ".tmp")
+    partial = folder / _PARTIAL
     with partial.open("w", encoding="utf-8") as file:
         json.dump({"schema": SCHEMA, **dataclasses.asdict(run_file)}, file, indent=2)
         file.flush()
@@ -122,4 +123,12 @@ def claim_output(output_dir: Path, *, run_id: str, now_s: float, overwrite: bool
 
 
 def _is_filled(folder: Path) -> bool:
-    return any(entry.name not in _NOT_OURS for entry in folder.iterdir())
+    return any(
+        entry.name not in _NOT_OURS and not (entry.name == FOLDER and _is_half_claimed(entry))
+        for entry in folder.iterdir()
+    )
+
+
+def _is_half_claimed(folder: Path) -> bool:
+    # Whoever claimed it was killed before its first run.json was whole: nothing of value lies there.
+    return folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {_PARTIAL}

@@ -2,7 +2,8 @@
 
     standin.py PLAN_JSON
 
-A plan is {steps, step_s, faults: [{rank, attempt, step, do}]}; `do` is what happens before that step:
+A plan is {steps, step_s, epoch_steps, faults: [{rank, attempt, step, do}], mute, deaf}. A mute rank never
+computes, a deaf one ignores the stop step. `attempt` 0 is any; `do` is what happens before that step:
 `exit:N`, `fail:N:reason` (exits N and leaves an outcome), `kill`, `hang`, `orphan`. A rank writes its pid to
 `pids/` beside the output folder, and steps are kept apart by files as a collective would.
 """
@@ -29,6 +30,11 @@ board = Board.open(Path(os.environ["FTL_BOARD"]))
 local = int(os.environ["PADDLE_RANK_IN_NODE"])
 here = scratch / f"attempt{attempt}"
 here.mkdir(parents=True, exist_ok=True)
+
+
+def say(text):
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def publish(step, phase):
@@ -69,13 +75,14 @@ def suffer(fault, step):
         publish(step, Phase.LOAD)
         os.kill(os.getpid(), signal.SIGSTOP)
     if kind == "orphan":
-        subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
+        child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
+        (here / f"pid.child{rank}").write_text(str(child.pid))
 
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 (here / f"pid.{rank}").write_text(str(os.getpid()))
 (here / f"env.{rank}").write_text(json.dumps(dict(os.environ)))
-print(f"rank {rank} of {world} begins attempt {attempt} ¡ü", flush=True)
+say(f"rank {rank} of {world} begins attempt {attempt} ¡ü")
 saved = scratch / "saved"
 step = int(saved.read_text()) if saved.exists() else 0
 faults = [f for f in plan.get("faults", []) if f["rank"] == rank and f["attempt"] in (attempt, 0)]
@@ -94,10 +101,10 @@ while step < plan["steps"]:
     meet(step)
     time.sleep(plan.get("step_s", 0.02))
     step += 1
-    print(f"rank {rank} step {step}", flush=True)
+    say(f"rank {rank} step {step}")
     publish(step, Phase.LOAD)
     stop = board.stop_step
-    if stop != NO_STOP and step >= stop:
+    if stop != NO_STOP and step >= stop and not plan.get("deaf"):
         meet(f"stop{step}")
         if rank == 0:
             saved.write_text(str(step))

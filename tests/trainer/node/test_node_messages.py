@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import typing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.node import messages
+from trainer.node.messages import Message, RankState, Start, format_message, parse_message
+from trainer.protocol.fields import FormatError
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+st.register_type_strategy(float, finite)
+KINDS = typing.get_args(Message)
+
+
+@given(st.one_of([st.from_type(kind) for kind in KINDS]))
+def test_every_message_survives_the_wire_as_one_line(message: Message) -> None:
+    line = format_message(message)
+    assert line.index(b"\n") == len(line) - 1
+    assert parse_message(line) == message
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\n",
+        b"GET / HTTP/1.1\n",
+        b"[]\n",
+        b"{}\n",
+        b'{"kind":"nonsense"}\n',
+        b'{"kind":"start","attempt":"1","endpoints":[],"master":"a:1"}\n',
+        b'{"kind":"start","attempt":1,"endpoints":[1],"master":"a:1"}\n',
+        b'{"kind":"start","attempt":1,"endpoints":"a","master":"a:1"}\n',
+        b'{"kind":"start","attempt":1,"master":"a:1"}\n',
+        b'{"kind":"ready","number":1,"host":"a","ports":[true]}\n',
+        b'{"kind":"records","attempt":1,"asked":false,"ranks":[1]}\n',
+        b"\xff\xfe\n",
+    ],
+)
+def test_anything_else_is_refused(line: bytes) -> None:
+    with pytest.raises(FormatError):
+        parse_message(line)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_do_worse_than_being_refused(line: bytes) -> None:
+    try:
+        parse_message(line)
+    except FormatError:
+        return
+
+
+def test_endpoints_and_records_of_a_thousand_ranks_fit_a_line() -> None:
+    ranks = tuple(
+        RankState(
+            rank=rank, recorded=True, step=10**6, epoch=100, total_steps=10**7, phase="compute",
+            silent_s=0.123456789, loss=0.123456789, images_per_s=1234.56789,
+        )
+        for rank in range(1000)
+    )  # fmt: skip
+    start = Start(
+        attempt=1, endpoints=tuple(f"pod-{rank}.example:36543" for rank in range(1000)), master="a:1"
+    )
+    for message in (start, messages.Records(attempt=1, asked=False, ranks=ranks)):
+        assert len(format_message(message)) < messages.MAX_LINE_BYTES

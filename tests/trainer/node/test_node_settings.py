@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trainer.node.__main__ import main
+from trainer.node.settings import Settings, load_settings
+from trainer.node.spawn import Birth, rank_environment
+from trainer.protocol.fields import FormatError
+from trainer.protocol.nodefile import NodeFile, format_node_file
+from trainer.protocol.pathmap import PathMap, format_path_map
+
+JOB = NodeFile(
+    run_id="ab" * 16, job="j", nodes=2, procs_per_node=2, coordinator_host="j-worker-0",
+    coordinator_port=36544, backend="nccl", output_dir="/output/run", max_restarts=1, backoff_s=1,
+    deadline_s=None, grace_s=120, rendezvous_timeout_s=600, hang_timeout_s=600,
+)  # fmt: skip
+Load = Callable[..., Settings]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    def read(job: NodeFile = JOB, **environ: str) -> Settings:
+        (tmp_path / "node.json").write_text(format_node_file(job))
+        path_map = format_path_map(PathMap({"/etc/ftlaunch": str(tmp_path), "/output": "/here"}))
+        return load_settings({"FTL_PATH_MAP": path_map, **environ})
+
+    return read
+
+
+def test_in_a_pod_the_operators_master_is_the_store_and_node_json_names_the_coordinator(load: Load) -> None:
+    settings = load(FTL_NODE="1", PADDLE_MASTER="j-worker-0:36543")
+    assert (settings.node, str(settings.coordinator), settings.bind_host) == (1, "j-worker-0:36544", None)
+    assert str(settings.master) == "j-worker-0:36543"
+    assert list(settings.local_ranks) == [2, 3]
+
+
+def test_without_a_master_the_store_is_where_the_coordinator_is(load: Load) -> None:
+    assert str(load(FTL_NODE="0").master) == "j-worker-0:36543"
+
+
+def test_on_one_machine_the_coordinator_is_overridden_and_bound_to(load: Load) -> None:
+    settings = load(FTL_NODE="0", FTL_COORDINATOR="127.0.0.1:4000")
+    assert (str(settings.coordinator), settings.bind_host) == ("127.0.0.1:4000", "127.0.0.1")
+
+
+def test_container_paths_are_mapped(load: Load) -> None:
+    settings = load(FTL_NODE="0")
+    assert str(settings.output_dir) == "/here/run"
+    assert str(settings.termination_path) == "/dev/termination-log"
+
+
+def test_the_paddle_operators_trainer_id_is_a_node_index(load: Load) -> None:
+    assert load(PADDLE_TRAINER_ID="1").node == 1
+    assert load(PADDLE_TRAINER_ID="1", FTL_NODE="0").node == 0
+    assert load(dataclasses.replace(JOB, nodes=1)).node == 0
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"FTL_NODE": ""},
+        {"FTL_NODE": "2"},
+        {"FTL_NODE": "-1"},
+        {"FTL_NODE": "²"},
+        {"FTL_NODE": "0", "PADDLE_MASTER": "nowhere"},
+        {"FTL_NODE": "0", "PADDLE_MASTER": ":1"},
+        {"FTL_NODE": "0", "FTL_COORDINATOR": "a:0"},
+        {"FTL_NODE": "0", "FTL_COORDINATOR": "a:65536"},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(load: Load, environ: dict[str, str]) -> None:
+    with pytest.raises(FormatError):
+        load(**environ)
+
+
+@pytest.mark.parametrize(("grace_s", "stop_s"), [(120, 115), (30, 25), (8, 4), (0, 0)])
+def test_a_stop_leaves_time_before_the_pods_grace_ends(load: Load, grace_s: float, stop_s: float) -> None:
+    assert load(dataclasses.replace(JOB, grace_s=grace_s), FTL_NODE="0").stop_within_s == stop_s
+
+
+def test_each_nccl_rank_gets_a_gpu_of_its_node() -> None:
+    birth = Birth(
+        rank=3, attempt=2, endpoints=["a:1", "a:2", "b:1", "b:2"], master="a:36543", board=Path("/tmp/board"),
+        outcome=Path("/tmp/outcome"),
+    )  # fmt: skip
+    env = rank_environment(birth, job=JOB, base={"KEPT": "1", "https_proxy": "x", "PADDLE_TRAINER_ID": "1"})
+    assert env == {
+        "KEPT": "1",
+        "PADDLE_TRAINER_ID": "3",
+        "PADDLE_TRAINERS_NUM": "4",
+        "PADDLE_TRAINER_ENDPOINTS": "a:1,a:2,b:1,b:2",
+        "PADDLE_CURRENT_ENDPOINT": "b:2",
+        "PADDLE_MASTER": "a:36543",
+        "PADDLE_RANK_IN_NODE": "1",
+        "PADDLE_DISTRI_BACKEND": "nccl",
+        "FLAGS_selected_gpus": "1",
+        "FTL_RUN_ID": JOB.run_id,
+        "FTL_ATTEMPT": "2",
+        "FTL_BOARD": "/tmp/board",
+        "FTL_OUTCOME": "/tmp/outcome",
+    }
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [([], "expected the trainer's arguments"), (["--"], "expected the"), (["--", "train"], "No such file")],
+)
+def test_bad_input_is_one_tagged_line_and_exit_2(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, argv: list[str], expected: str
+) -> None:
+    path_map = format_path_map(PathMap({"/etc/ftlaunch": str(tmp_path)}))
+    assert main(argv, {"FTL_PATH_MAP": path_map, "FTL_NODE": "1"}) == 2
+    out, err = capfd.readouterr()
+    assert out.startswith("[a0 n1] ")
+    assert expected in out
+    assert (out.count("\n"), err) == (1, "")
+
+
+def test_the_node_process_imports_only_the_standard_library_and_the_protocol() -> None:
+    code = (
+        "import sys, trainer.node.__main__ as m; "
+        "print(*sorted({n.partition('.')[0] for n in sys.modules} - set(sys.stdlib_module_names))); "
+        "print(*sorted({'.'.join(n.split('.')[:2]) for n in sys.modules if n.startswith('trainer.')}))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True,
+        env={"PYTHONPATH": str(Path(__file__).resolve().parents[3])},
+    )  # fmt: skip
+    foreign, rooms = found.stdout.splitlines()
+    assert set(foreign.split()) <= {"__main__", "trainer"}
+    assert rooms.split() == ["trainer.node", "trainer.protocol"]

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from trainer.protocol.fields import FormatError
+from trainer.protocol.layout import OutputLayout
+from trainer.protocol.runfile import OutputTakenError, RunFile, claim_output, load_run_file, save_run_file
+from trainer.protocol.writerlock import (
+    STALE_AFTER_S,
+    LockLostError,
+    Owner,
+    WriterLock,
+    WriterLockedError,
+    describe_self,
+    load_owner,
+)
+
+OURS, THEIRS = "a" * 32, "b" * 32
+
+
+def owner(run_id: str = OURS, *, now_s: float = 1000.0, pid: int = 1) -> Owner:
+    return Owner(run_id=run_id, host="pod-0", pid=pid, boot_id="boot", start_s=now_s, heartbeat_s=now_s)
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "output"
+
+
+@pytest.fixture
+def lock_path(output: Path) -> Path:
+    return OutputLayout(output).writer_lock
+
+
+def test_a_missing_folder_becomes_the_runs(output: Path) -> None:
+    claimed = claim_output(output, run_id=OURS, now_s=5.0)
+    assert claimed == RunFile(run_id=OURS, first_start_s=5.0)
+    assert load_run_file(output) == claimed
+
+
+def test_a_fresh_volumes_own_folders_count_as_empty(output: Path) -> None:
+    (output / "lost+found").mkdir(parents=True)
+    assert claim_output(output, run_id=OURS, now_s=5.0).run_id == OURS
+
+
+def test_the_same_run_takes_its_folder_up_again_with_its_first_start(output: Path) -> None:
+    first = claim_output(output, run_id=OURS, now_s=5.0)
+    kept = dataclasses.replace(first, attempts=2, fingerprints=("exit 1",), starts=3, ended=20)
+    save_run_file(output, kept)
+    (output / "latest.pdparams").write_text("weights")
+    assert claim_output(output, run_id=OURS, now_s=99.0) == kept
+
+
+def test_files_of_unknown_origin_are_not_written_over(output: Path) -> None:
+    output.mkdir()
+    (output / "latest.pdparams").write_text("weights")
+    with pytest.raises(OutputTakenError, match="files of another run") as refused:
+        claim_output(output, run_id=OURS, now_s=5.0)
+    assert all(cure in str(refused.value) for cure in ("Global.output_dir", "--continue", "--overwrite"))
+    assert load_run_file(output) is None
+
+
+def test_another_runs_folder_is_refused_by_its_id(output: Path) -> None:
+    claim_output(output, run_id=THEIRS, now_s=1.0)
+    with pytest.raises(OutputTakenError, match=THEIRS):
+        claim_output(output, run_id=OURS, now_s=5.0)
+
+
+def test_overwriting_keeps_the_other_runs_state_aside(output: Path) -> None:
+    theirs = claim_output(output, run_id=THEIRS, now_s=1.0)
+    assert claim_output(output, run_id=OURS, now_s=5.0, overwrite=True).first_start_s == 5.0
+    aside = output / f".ftlaunch-{THEIRS[:12]}"
+    (aside / "run.json").rename(aside / "moved.json")
+    assert THEIRS in (aside / "moved.json").read_text()
+    assert theirs.run_id != load_run_file(output).run_id  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("left", [[], ["run.json.tmp"]], ids=["nothing", "half a run.json"])
+def test_a_claim_that_was_killed_half_way_leaves_the_folder_free(output: Path, left: list[str]) -> None:
+    (output / ".ftlaunch").mkdir(parents=True)
+    for name in left:
+        (output / ".ftlaunch" / name).write_text("{")
+    assert claim_output(output, run_id=OURS, now_s=5.0).run_id == OURS
+
+
+def test_checkpoints_without_a_run_json_are_another_runs(output: Path) -> None:
+    (output / ".ftlaunch" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(OutputTakenError):
+        claim_output(output, run_id=OURS, now_s=5.0)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"schema": 9}', '{"schema": 1, "fingerprints": 3}'])
+def test_a_broken_run_json_is_an_error_and_is_kept(output: Path, text: str) -> None:
+    (output / ".ftlaunch").mkdir(parents=True)
+    path = output / ".ftlaunch" / "run.json"
+    path.write_text(text)
+    with pytest.raises(FormatError, match=r"run\.json"):
+        claim_output(output, run_id=OURS, now_s=5.0)
+    assert path.read_text() == text
+
+
+def test_an_output_path_that_is_a_file_is_an_os_error(output: Path) -> None:
+    output.write_text("a file")
+    with pytest.raises(OSError, match="output"):
+        claim_output(output, run_id=OURS, now_s=5.0)
+
+
+def test_a_free_lock_is_taken_beaten_and_released(lock_path: Path) -> None:
+    lock = WriterLock.acquire(lock_path, owner())
+    lock.beat(1010.0)
+    assert load_owner(lock_path) == dataclasses.replace(owner(), heartbeat_s=1010.0)
+    lock.release()
+    assert list(lock_path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("ago_s", [0.0, STALE_AFTER_S, -STALE_AFTER_S])
+def test_another_live_run_is_named_and_left_alone(lock_path: Path, ago_s: float) -> None:
+    WriterLock.acquire(lock_path, owner(THEIRS, now_s=1000.0 - ago_s, pid=77))
+    with pytest.raises(WriterLockedError, match=rf"run {THEIRS} on pod-0 \(pid 77"):
+        WriterLock.acquire(lock_path, owner(OURS))
+    assert load_owner(lock_path).run_id == THEIRS  # type: ignore[union-attr]
+
+
+def test_a_stale_lock_of_another_run_is_taken_over_and_its_ghost_notices(lock_path: Path) -> None:
+    ghost = WriterLock.acquire(lock_path, owner(THEIRS, now_s=1000.0 - STALE_AFTER_S - 1))
+    WriterLock.acquire(lock_path, owner(OURS))
+    with pytest.raises(LockLostError, match=OURS):
+        ghost.beat(1001.0)
+    ghost.release()
+    assert load_owner(lock_path) == owner(OURS)
+
+
+def test_the_same_run_takes_its_lock_over_at_once(lock_path: Path) -> None:
+    ghost = WriterLock.acquire(lock_path, owner(pid=1))
+    WriterLock.acquire(lock_path, owner(pid=2))
+    with pytest.raises(LockLostError, match="pid 2"):
+        ghost.beat(1001.0)
+
+
+def test_a_lock_that_vanished_is_lost(lock_path: Path) -> None:
+    lock = WriterLock.acquire(lock_path, owner())
+    lock_path.unlink()
+    with pytest.raises(LockLostError, match="nobody"):
+        lock.beat(1001.0)
+
+
+def test_a_broken_lock_file_belongs_to_nobody(lock_path: Path) -> None:
+    lock_path.parent.mkdir(parents=True)
+    lock_path.write_text("{")
+    WriterLock.acquire(lock_path, owner())
+    assert load_owner(lock_path) == owner()
+
+
+def test_a_process_describes_itself() -> None:
+    import os
+
+    found = describe_self(run_id=OURS, now_s=3.0)
+    assert (found.run_id, found.pid, found.start_s, found.heartbeat_s) == (OURS, os.getpid(), 3.0, 3.0)
+    assert found.host
