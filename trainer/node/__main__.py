@@ -79,6 +79,7 @@ async def _run_node_0(settings: Settings, console: Console, member: Member) -> T
             taking_part.cancel()
             coordinating.result()
         return await taking_part
+    coordinator.quit()
     if not coordinator.listening:  # the port was never free, and nobody can be told anything
         coordinating.cancel()
     await asyncio.wait({coordinating}, timeout=settings.pace.farewell_s + 2 * settings.pace.kill_s)

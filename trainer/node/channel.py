@@ -62,6 +62,10 @@ class Channel:
             if not isinstance(message, Ping):
                 return message
 
+    def hang_up(self) -> None:
+        """Close without waiting; whoever receives is told that the connection is lost."""
+        self._writer.close()
+
     async def close(self) -> None:
         """Send what is left and close."""
         self._pinging.cancel()

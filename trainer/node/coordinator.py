@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 
-from trainer.node.attempts import Failure, GiveUp, Retry
+from trainer.node.attempts import Failure, GiveUp, Kind, Retry
 from trainer.node.console import Console
 from trainer.node.drive import Course, Drive, Result
 from trainer.node.ledger import GHOST, Ledger
 from trainer.node.messages import Dismissed, End, Leaving, Prepare, Ready, Start
-from trainer.node.peers import Event, Got, Joined, Lost, Peers, Trouble
+from trainer.node.peers import Event, Got, Joined, Lost, Peers, Quit, Trouble
 from trainer.node.settings import Settings
 from trainer.protocol.exits import Exit
 from trainer.protocol.fields import FormatError
@@ -19,6 +20,7 @@ from trainer.protocol.runfile import OutputTakenError
 from trainer.protocol.writerlock import LockLostError, WriterLockedError
 
 _PREPARE_WITHIN_S = 10.0
+_CLOSE_WITHIN_S = 5.0
 
 
 class _OverError(Exception):
@@ -45,6 +47,7 @@ class Coordinator:
         self._ledger: Ledger | None = None
         self._leaving: set[int] = set()
         self._dismissed: set[int] = set()
+        self._closing = asyncio.Event()
         self._last: Result | None = None
         self._prepared = 0
         self._said_s = time.monotonic()
@@ -53,6 +56,10 @@ class Coordinator:
     def listening(self) -> bool:
         """Whether it has the rendezvous port."""
         return self._peers.listening
+
+    def quit(self) -> None:
+        """Be told that this node's own member is through; a farewell that is under way is finished."""
+        self._peers.events.put(Quit())
 
     async def run(self) -> None:
         """Run until every node knows how the run ended, or until this one was told to stop."""
@@ -70,8 +77,9 @@ class Coordinator:
             path = self._settings.output_dir
             await self._farewell(_OverError(Exit.CHECKPOINT, f"{path}: cannot be written: {error}"))
         finally:
+            self._closing.set()
             if beating is not None:
-                beating.cancel()
+                await asyncio.wait({beating}, timeout=_CLOSE_WITHIN_S)
             await self.close()
 
     async def close(self) -> None:
@@ -140,7 +148,10 @@ class Coordinator:
                 checkpoint=failure.checkpoint or (self._last.checkpoint if self._last else None),
             )  # fmt: skip
             raise _OverError(decision.exit, f"{failure.reason} ({decision.why})", result=result)
-        self._console.say(f"the attempt failed: {failure.reason}; the next begins in {decision.pause_s:g} s")
+        who = f"rank {failure.rank}: " if failure.kind is Kind.RANK else ""
+        self._console.say(
+            f"the attempt failed: {who}{failure.reason}; the next begins in {decision.pause_s:g} s"
+        )
         return decision.pause_s
 
     async def _rest(self, pause_s: float) -> None:
@@ -199,8 +210,8 @@ class Coordinator:
         match event:
             case Got(node=node, message=Leaving()):
                 self._leaving.add(node)
-            case Lost(node=0):  # our own member is through, and so is this node
-                self._leaving.add(0)
+            case Quit():
+                raise _QuitError
             case Lost(node=node) | Joined(node=node):
                 self._leaving.discard(node)
                 self._dismissed.discard(node)
@@ -249,9 +260,11 @@ class Coordinator:
 
     async def _beat(self, ledger: Ledger) -> None:
         while True:
-            await asyncio.sleep(self._settings.pace.beat_s)
-            try:
-                ledger.beat()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._settings.pace.beat_s)
+                return
+            try:  # in a thread: a network volume that stalls must not silence this node
+                await asyncio.to_thread(ledger.beat)
             except LockLostError as error:
                 self._peers.events.put(Trouble(reason=str(error)))
                 return

@@ -86,12 +86,11 @@ class Crew:
         return [self._bury(hand) for hand in self._hands if not hand.ended and _is_dead(hand.process.pid)]
 
     def records(self) -> tuple[RankState, ...]:
-        """Return the state of every rank that still runs."""
+        """Return the state of every rank, as it was left where one has ended."""
         now_s = time.monotonic()
         return tuple(
             _state(hand.rank, self._read(hand), now_s=now_s, spawned_s=self._spawned_s)
             for hand in self._hands
-            if not hand.ended
         )
 
     def request_stop(self, step: int) -> None:

@@ -15,7 +15,7 @@ from trainer.node.console import Console
 from trainer.node.culprit import choose_culprit, describe_exited
 from trainer.node.liveness import find_hang
 from trainer.node.messages import Ask, Cleared, Exited, Kill, Leaving, RankState, Records, Start, Stop
-from trainer.node.peers import Event, Got, Joined, Lost, Peers, Trouble
+from trainer.node.peers import Event, Got, Joined, Lost, Peers, Quit, Trouble
 from trainer.node.report import Reporter
 from trainer.node.settings import Settings
 from trainer.node.stopping import Speedometer, choose_stop_step, is_computing
@@ -112,6 +112,11 @@ class Drive:
                 self._on_lost(node, reason)
             case Joined(node=node):  # back already; it waits for the next attempt
                 self._leaving.discard(node)
+            case Quit():
+                self._leaving.add(0)
+                self._uncleared.discard(0)
+                self._stopping = self._stopping or Course.STOPPED
+                self._kill("node 0 leaves at once")
             case Trouble(reason=reason):
                 self._trouble = reason
                 self._kill(reason)
@@ -143,7 +148,9 @@ class Drive:
 
     def _on_records(self, node: int, records: Records) -> None:
         now_s = time.monotonic()
-        self._states.update((state.rank, (state, now_s)) for state in records.ranks)
+        self._states.update(
+            (state.rank, (state, now_s)) for state in records.ranks if state.rank not in self._exits
+        )
         self._speed.take(records.ranks, now_s=now_s)
         self._reporter.take(records.ranks)
         if records.asked:
@@ -161,10 +168,7 @@ class Drive:
 
     def _on_lost(self, node: int, reason: str) -> None:
         left = node in self._leaving and self._stopping is not None
-        if node == 0:  # our own member is through, and so is this node
-            self._leaving.add(node)
-        else:
-            self._leaving.discard(node)
+        self._leaving.discard(node)
         if node not in self._uncleared:
             return
         self._uncleared.discard(node)

@@ -234,7 +234,10 @@ class Member:
         reap_orphans(crew.pids if crew is not None else frozenset())
         if crew is None:
             return
-        for exited in crew.poll():
+        exits = crew.poll()
+        if exits:  # before them, so that the last progress line is true
+            channel.send(Records(attempt=crew.attempt, asked=False, ranks=crew.records()))
+        for exited in exits:
             channel.send(exited)
         if crew.cleared:
             crew.close()

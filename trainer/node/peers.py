@@ -6,7 +6,6 @@ Decides only who is let in.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -49,7 +48,12 @@ class Trouble:
     reason: str
 
 
-Event: TypeAlias = Joined | Lost | Got | Trouble
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quit:
+    """Node 0's own member is through, and so is node 0."""
+
+
+Event: TypeAlias = Joined | Lost | Got | Trouble | Quit
 
 
 class Peers:
@@ -80,7 +84,8 @@ class Peers:
         """
         self._server = await asyncio.start_server(
             self._serve,
-            self._settings.bind_host,
+            # Not None: asyncio would bind :: too, and fail where IPv6 is off; Paddle knows no IPv6 anyway.
+            self._settings.bind_host or "0.0.0.0",  # noqa: S104 - peers come from other machines
             self._settings.coordinator.port,
             limit=MAX_LINE_BYTES,
         )
@@ -153,9 +158,7 @@ class Peers:
                 self._forget(node, str(error))
 
     def _forget(self, node: int, reason: str) -> None:
-        old = self._channels.pop(node)
-        with contextlib.suppress(RuntimeError):
-            asyncio.ensure_future(old.close())  # noqa: RUF006 - it ends by itself within seconds
+        self._channels.pop(node).hang_up()
         self.events.put(Lost(node=node, reason=reason))
 
     def _refusal(self, hello: Message) -> str | None:

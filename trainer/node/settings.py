@@ -66,7 +66,7 @@ class Settings:
         node: Index of this node.
         job: node.json.
         coordinator: Where node 0 answers.
-        bind_host: Interface on which node 0 listens; None for all.
+        bind_host: Interface on which node 0 listens where it is not to be all; None for all.
         master: Paddle's store, as node 0 hands it to all ranks.
         output_dir: Mapped to this machine.
         termination_path: Mapped to this machine.

@@ -45,6 +45,7 @@ def rank_environment(birth: Birth, *, job: NodeFile, base: Mapping[str, str]) ->
     """
     local = birth.rank % job.procs_per_node
     env = {name: value for name, value in base.items() if name not in _REMOVED}
+    env.setdefault("PYTHONUNBUFFERED", "1")  # as the training operator: the last words of a killed rank
     env.update(
         {
             "PADDLE_TRAINER_ID": str(birth.rank),

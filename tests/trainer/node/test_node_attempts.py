@@ -73,6 +73,7 @@ def test_progress_shows_all_ranks_at_epoch_ends_and_at_the_end(new_job: NewJob) 
     assert {0, 1, 2} <= {progress.ranks[0].epoch for progress in nodes[0].progress}
     last = nodes[0].progress[-1]
     assert [(row.rank, row.node) for row in last.ranks] == [(0, 0), (1, 0), (2, 1), (3, 1)]
+    assert {row.step for row in last.ranks} == {12}
     assert (last.attempt, last.world_size, last.total_steps) == (1, 4, 12)
     assert not nodes[1].progress
 

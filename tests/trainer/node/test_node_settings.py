@@ -93,6 +93,7 @@ def test_each_nccl_rank_gets_a_gpu_of_its_node() -> None:
     env = rank_environment(birth, job=JOB, base={"KEPT": "1", "https_proxy": "x", "PADDLE_TRAINER_ID": "1"})
     assert env == {
         "KEPT": "1",
+        "PYTHONUNBUFFERED": "1",
         "PADDLE_TRAINER_ID": "3",
         "PADDLE_TRAINERS_NUM": "4",
         "PADDLE_TRAINER_ENDPOINTS": "a:1,a:2,b:1,b:2",

@@ -67,7 +67,7 @@ def test_a_reader_never_sees_a_torn_record(tmp_path: Path) -> None:
         "b = Board.open(Path(sys.argv[1])); step = 0\n"
         "while b.stop_step == NO_STOP:\n"
         "    step += 1; x = float(step)\n"
-        "    b.write(0, RankRecord(step=step, epoch=step, total_steps=step, phase=Phase(step % 6), pid=step,\n"
+        "    b.write(0, RankRecord(step=step, epoch=step, total_steps=step,\n"
         "                          phase=Phase(step % 6), pid=step, t_mono_s=x, loss=x, images_per_s=x))\n"
     )
     writer = subprocess.Popen([sys.executable, "-c", code, str(path)])
