@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable
 
 from trainer.node.attempts import Failure, Kind
@@ -14,7 +15,7 @@ def choose_culprit(exits: Iterable[Exited], *, stopping: bool) -> Failure | None
 
     When a rank dies, its peers fail in their collectives within the same second, some with words of their
     own. A rank that names a cause by its code (config, data, divergence, checkpoint) was first; then one that
-    left any words; then the one heard of first.
+    was killed (SIGABRT is how gloo's peers end); then one that left any words; then the one heard of first.
 
     Args:
         exits: In the order in which they were heard of.
@@ -49,4 +50,6 @@ def describe_exited(exited: Exited) -> str:
 def _precedence(exited: Exited) -> int:
     if exited.code in (Exit.CONFIG, Exit.DATA, Exit.DIVERGED, Exit.CHECKPOINT):
         return 0
-    return 1 if exited.reason is not None else 2
+    if exited.code < 0 and exited.code != -signal.SIGABRT:
+        return 1
+    return 2 if exited.reason is not None else 3

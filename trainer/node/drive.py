@@ -207,22 +207,22 @@ class Drive:
         self._stopping = course
         now_s = time.monotonic()
         self._stop_until_s = now_s + self._settings.stop_within_s
-        if not is_computing(state for state, _ in self._states.values()):
-            self._console.say(f"{reason}; no rank computes, so there is nothing to save")
-            self._kill(reason)
-            return
-        self._console.say(f"{reason}; all ranks are to save and stop")
+        self._console.say(reason)
         self._asked = set(self._uncleared)
         self._ask_until_s = now_s + _ASK_WITHIN_S
         self._peers.send_all(Ask())
 
     def _send_stop(self) -> None:
+        if not is_computing(state for state, _ in self._states.values()):
+            self._console.say("no rank computes yet, so there is nothing to save")
+            self._kill("there is nothing to save")
+            return
         step = choose_stop_step(
             (state for state, _ in self._states.values()),
             steps_per_s=self._speed.steps_per_s,
             lead_s=self._settings.pace.stop_lead_s,
         )
-        self._console.say(f"ranks stop after step {step}")
+        self._console.say(f"all ranks save and stop after step {step}")
         self._peers.send_all(Stop(attempt=self._start.attempt, step=step))
 
     def _kill(self, reason: str) -> None:

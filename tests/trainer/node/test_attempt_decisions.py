@@ -103,10 +103,12 @@ def exited(rank: int, code: int, *, killed: bool = False, reason: str | None = N
     [
         ([exited(0, -6), exited(1, 3, reason="x.jpg is broken"), exited(2, 1, reason="peer gone")], 1),
         ([exited(0, -6), exited(1, 1, reason="division by zero")], 1),
-        ([exited(2, -9), exited(0, -6)], 2),
+        ([exited(0, 1, reason="peer gone"), exited(2, -9), exited(3, -11)], 2),
+        ([exited(2, 1, reason="division by zero"), exited(0, 1, reason="peer gone")], 2),
+        ([exited(2, 1), exited(0, -6)], 2),
         ([exited(0, -9, killed=True), exited(1, 0), exited(2, 1)], 2),
     ],
-    ids=["a named cause", "any words", "the first", "not the killed"],
+    ids=["a named cause", "any words", "the killed", "the first to say so", "the first", "not the killed"],
 )
 def test_the_culprit_is_the_rank_that_failed_of_the_cause(exits: list[Exited], rank: int) -> None:
     culprit = choose_culprit(exits, stopping=False)

@@ -68,7 +68,7 @@ def test_a_second_sigterm_kills_at_once(new_job: NewJob) -> None:
     nodes = job.start(0, 1, plan={**ENDLESS, "deaf": True})
     job.reaches(3)
     nodes[1].process.send_signal(signal.SIGTERM)
-    nodes[0].says("ranks stop after step")
+    nodes[0].says("ranks save and stop after step")
     nodes[1].process.send_signal(signal.SIGTERM)
     assert nodes[1].exit(timeout_s=5) == 143, nodes[1].text
     nodes[0].process.send_signal(signal.SIGTERM)
@@ -81,7 +81,7 @@ def test_node_0_told_twice_leaves_at_once(new_job: NewJob) -> None:
     nodes = job.start(0, 1, plan={**ENDLESS, "deaf": True})
     job.reaches(3)
     nodes[0].process.send_signal(signal.SIGTERM)
-    nodes[0].says("ranks stop after step")
+    nodes[0].says("ranks save and stop after step")
     nodes[0].process.send_signal(signal.SIGTERM)
     assert nodes[0].exit(timeout_s=8) == 143, nodes[0].text
     nodes[1].says("waiting for its return")
