@@ -1,0 +1,74 @@
+"""The `DataLoader` section: datasets, samplers, loaders (PaddleClas d178931, ppcls/data)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from trainer.config.declaration import Declaration, Section, named
+from trainer.config.ops import Op
+from trainer.config.scalars import Positive
+
+OpList = Annotated[tuple[Op, ...], Field(strict=False)]
+
+
+class ImageNetDataset(Declaration):
+    """Images and labels of a list file: `path label` a line."""
+
+    names = ("ImageNetDataset", "ClsDataset")
+
+    image_root: str
+    """Folder that the paths of the list are relative to."""
+    cls_label_path: str
+    """The list file."""
+    transform_ops: OpList = ()
+    delimiter: str | None = None
+    """What stands between path and label; one space where it is not given."""
+    relabel: bool = False
+    """Number the labels anew from 0."""
+
+
+class DistributedBatchSampler(Declaration):
+    """Deals an epoch's samples out to the ranks in batches."""
+
+    batch_size: Positive
+    """Samples a rank and step, not of all ranks together."""
+    drop_last: bool = False
+    shuffle: bool = False
+
+
+class LoaderSection(Section):
+    """How samples are read."""
+
+    num_workers: int = Field(default=0, ge=0)
+    """Reader processes a rank; 0 reads in the training process."""
+    use_shared_memory: bool = True
+    rng: Literal["per_sample", "paddleclas"] = "per_sample"
+    """Random draws: seeded for each sample, or one stream a process in PaddleClas's order (no workers)."""
+
+
+DATASETS: tuple[type[Declaration], ...] = (ImageNetDataset,)
+SAMPLERS: tuple[type[Declaration], ...] = (DistributedBatchSampler,)
+
+if TYPE_CHECKING:
+    Dataset: TypeAlias = ImageNetDataset
+    Sampler: TypeAlias = DistributedBatchSampler
+else:  # the unions that choose by name exist at run time only
+    Dataset = named(DATASETS)
+    Sampler = named(SAMPLERS, default="DistributedBatchSampler")
+
+
+class SplitSection(Section):
+    """One of Train and Eval."""
+
+    dataset: Dataset
+    sampler: Sampler
+    loader: LoaderSection = LoaderSection()
+
+
+class DataLoaderSection(Section):
+    """Training and evaluation data."""
+
+    Train: SplitSection
+    Eval: SplitSection | None = None

@@ -1,0 +1,125 @@
+"""One way in: a file and its overrides become a checked, frozen config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from trainer.config.document import Document, parse_document
+from trainer.config.overrides import apply_overrides
+from trainer.config.paths import map_paths
+from trainer.config.problems import ConfigError, KeyPath, Problem
+from trainer.config.root import TrainConfig
+from trainer.config.schema import is_known, known_keys
+from trainer.config.sentences import find_path, say
+from trainer.config.suggest import suggest
+from trainer.protocol.pathmap import PathMap
+
+RootT = TypeVar("RootT", bound=BaseModel)
+_OTHER_SECTIONS = frozenset({"Launch", "Profiler", "Slim", "DataLoader"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded(Generic[RootT]):
+    """A config that passed.
+
+    Attributes:
+        config: Typed and frozen.
+        document: The values that it was made of, with their places.
+        warnings: What a person should know and may leave as it is.
+    """
+
+    config: RootT
+    document: Document
+    warnings: tuple[Problem, ...]
+
+
+def load_config(
+    path: Path, overrides: Sequence[str] = (), *, path_map: PathMap | None = None, strict: bool = False
+) -> Loaded[TrainConfig]:
+    """Load a PaddleClas config.
+
+    Args:
+        path: The YAML file.
+        overrides: As typed after `-o`, applied in order.
+        path_map: Applied to the values of path-typed keys.
+        strict: Unknown keys are errors, not warnings.
+
+    Raises:
+        ConfigError: The file cannot be read or is refused; holds every problem found.
+    """
+    document = apply_overrides(
+        read_document(path), overrides, is_known=lambda key_path: is_known(TrainConfig, key_path)
+    )
+    if path_map is not None:
+        document = Document(
+            name=document.name, values=map_paths(document.values, path_map.apply), places=document.places
+        )
+    return check(document, TrainConfig, strict=strict)
+
+
+def read_document(path: Path) -> Document:
+    """Read and parse a YAML file.
+
+    Raises:
+        ConfigError: It cannot be read or parsed.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ConfigError(
+            [Problem(file=str(path), message="expected a config file, got no such file")]
+        ) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(
+            [Problem(file=str(path), message=f"expected a readable file: {reason.lower()}")]
+        ) from error
+    return parse_document(content, name=str(path))
+
+
+def check(document: Document, root: type[RootT], *, strict: bool = False) -> Loaded[RootT]:
+    """Validate a document against a config type.
+
+    Raises:
+        ConfigError: It is refused; holds every problem found, unknown keys included.
+    """
+    problems: list[Problem] = []
+    config: RootT | None = None
+    try:
+        config = root.model_validate(document.values)
+    except ValidationError as failure:
+        for error in failure.errors(include_url=False):
+            path = find_path(document.values, error["loc"])
+            problems.append(document.problem(path, say(error, document, path, root)))
+    unknown = [
+        document.problem(path, _unknown(path, root), warning=not strict)
+        for path in _unknown_paths(document.values, root)
+    ]
+    if config is None or (strict and unknown):
+        raise ConfigError([*problems, *unknown])
+    return Loaded(config=config, document=document, warnings=tuple(unknown))
+
+
+def _unknown(path: KeyPath, root: type[BaseModel]) -> str:
+    hint = suggest(path[-1], known_keys(root, path[:-1]))
+    return f"expected a key that exists here, got {path[-1]!r}, which has no effect{hint}"
+
+
+def _unknown_paths(values: dict[str, object], root: type[BaseModel], path: KeyPath = ()) -> list[KeyPath]:
+    """Find keys of sections that the grammar does not have. Parameters of names are pydantic's to refuse."""
+    known = known_keys(root, path)
+    found: list[KeyPath] = []
+    for key, value in values.items():
+        here = (*path, key)
+        if path == () and key in _OTHER_SECTIONS - set(known):
+            continue
+        if key not in known:
+            found.append(here)
+        elif isinstance(value, dict) and known_keys(root, here) and "name" not in value:
+            found += _unknown_paths(value, root, here)
+    return found

@@ -1,0 +1,34 @@
+"""What `Loss.Train` and `Loss.Eval` may name (PaddleClas d178931, ppcls/loss)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from trainer.config.declaration import Declaration, Section, keyed
+
+
+class CELoss(Declaration):
+    """Cross entropy of the logits [B, K] with int64 labels [B, 1]."""
+
+    weight: float = 1.0
+    """Factor in the sum. As in PaddleClas it is ignored where the list has one loss only."""
+    epsilon: float | None = None
+    """Label smoothing; outside (0, 1) it is off."""
+    reduction: Literal["mean"] = "mean"
+
+
+LOSSES: tuple[type[Declaration], ...] = (CELoss,)
+if TYPE_CHECKING:
+    Loss: TypeAlias = CELoss
+else:  # the union that chooses by name exists at run time only
+    Loss = keyed(LOSSES)
+LossList = Annotated[tuple[Loss, ...], Field(strict=False, min_length=1)]
+
+
+class LossSection(Section):
+    """Losses for training and for evaluation."""
+
+    Train: LossList
+    Eval: LossList | None = None

@@ -1,0 +1,64 @@
+"""What `Optimizer.name` may be (PaddleClas d178931, ppcls/optimizer/optimizer.py)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from pydantic import Field
+
+from trainer.config.declaration import STRICT, Declaration, named
+from trainer.config.schedules import Schedule
+
+
+class Regularizer(Declaration):
+    """Weight decay that is added to the gradient."""
+
+    name: Literal["L2", "L1"]
+    coeff: float = Field(ge=0)
+
+
+class _Optimizer(Declaration):
+    model_config = STRICT
+
+    lr: Schedule
+    regularizer: Regularizer | None = None
+    weight_decay: float | None = None
+    """L2 decay; `regularizer` wins over it."""
+    clip_norm: float | None = Field(default=None, gt=0)
+    """Each gradient tensor is cut to this norm by itself, not all together."""
+
+
+class Momentum(_Optimizer):
+    """v = momentum × v + g; p −= lr × v."""
+
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    use_nesterov: bool = False
+    multi_precision: bool = True
+    no_weight_decay_name: str | None = None
+    """Space-separated parts of parameter names that are not decayed."""
+    one_dim_param_no_weight_decay: bool = False
+    """As in PaddleClas it has no effect on Momentum unless `no_weight_decay_name` is given."""
+
+
+class SGD(_Optimizer):
+    """p −= lr × g."""
+
+    multi_precision: bool = False
+
+
+class AdamW(_Optimizer):
+    """Adam with decoupled weight decay."""
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    multi_precision: bool = False
+    no_weight_decay_name: str | None = None
+    one_dim_param_no_weight_decay: bool = False
+
+
+OPTIMIZERS: tuple[type[Declaration], ...] = (Momentum, SGD, AdamW)
+if TYPE_CHECKING:
+    Optimizer: TypeAlias = Momentum | SGD | AdamW
+else:  # the union that chooses by name exists at run time only
+    Optimizer = named(OPTIMIZERS)

@@ -1,0 +1,54 @@
+"""What is wrong with a config, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+KeyPath = tuple[str | int, ...]
+MAX_SHOWN = 80
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """One thing that a person has to mend.
+
+    Attributes:
+        file: Name of the file as the user typed it, or the source of the value, such as `-o`.
+        line: From 1, or None where there is no place in a file.
+        column: From 1, or None.
+        path: Keys and indices from the root to the value.
+        message: `expected X, got Y; what to do`, lower case, no full stop.
+        warning: Said, but not an error.
+    """
+
+    file: str
+    line: int | None = None
+    column: int | None = None
+    path: KeyPath = ()
+    message: str
+    warning: bool = False
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+        where = f"{format_path(self.path)}: " if self.path else ""
+        return f"{place}: {'warning: ' if self.warning else ''}{where}{self.message}"
+
+
+class ConfigError(Exception):
+    """A config was refused. Holds all problems that were found, warnings included."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def format_path(path: KeyPath) -> str:
+    """Write a key path as `-o` takes it, such as `DataLoader.Train.dataset.transform_ops.1.RandCropImage`."""
+    return ".".join(str(part) for part in path)
+
+
+def show(value: object) -> str:
+    """Show a value in a message: its repr, capped."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"

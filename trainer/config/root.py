@@ -1,0 +1,38 @@
+"""The whole config as a type."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from trainer.config.archs import Arch
+from trainer.config.data import DataLoaderSection
+from trainer.config.declaration import Section
+from trainer.config.losses import LossSection
+from trainer.config.metrics import MetricSection
+from trainer.config.optimizers import Optimizer
+from trainer.config.sections import AmpSection, EmaSection, GlobalSection, InferSection
+
+
+class TrainConfig(Section):
+    """A PaddleClas config. `Launch` is the launcher's and kept as it is in `model_extra`."""
+
+    run: GlobalSection = Field(alias="Global")
+    arch: Arch = Field(alias="Arch")
+    loss: LossSection = Field(alias="Loss")
+    optimizer: Optimizer = Field(alias="Optimizer")
+    data: DataLoaderSection = Field(alias="DataLoader")
+    metric: MetricSection = Field(alias="Metric", default=MetricSection())
+    infer: InferSection | None = Field(alias="Infer", default=None)
+    amp: AmpSection | None = Field(alias="AMP", default=None)
+    ema: EmaSection | None = Field(alias="EMA", default=None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _old_class_num(cls, values: object) -> object:
+        """Copy Global.class_num to Arch where that has none, as PaddleClas does."""
+        if isinstance(values, dict):
+            run, arch = values.get("Global"), values.get("Arch")
+            if isinstance(run, dict) and isinstance(arch, dict) and run.get("class_num") is not None:
+                arch = {"class_num": run["class_num"], **arch}
+                return {**values, "Arch": arch}
+        return values

@@ -1,0 +1,66 @@
+"""Types of single values that several declarations share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+
+def _fraction(value: Any) -> Any:  # whatever YAML gave
+    """Read `1.0/255.0`, which PaddleClas evaluates; other text is left for the type to refuse."""
+    if not isinstance(value, str):
+        return value
+    top, slash, bottom = value.partition("/")
+    try:
+        return float(top) / float(bottom) if slash else float(top)
+    except (ValueError, ZeroDivisionError):
+        return value
+
+
+def _both(value: Any) -> Any:  # whatever YAML gave
+    return (value, value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _one_or_more(value: Any) -> Any:  # whatever YAML gave
+    return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Fraction = Annotated[
+    float,
+    BeforeValidator(_fraction),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number"}, {"type": "string", "pattern": "^[0-9.e+-]+(/[0-9.e+-]+)?$"}]}
+    ),
+]
+"""A number, or text such as `1.0/255.0`."""
+
+Positive = Annotated[int, Field(gt=0)]
+Pair = Annotated[tuple[float, float], Field(strict=False)]
+Floats = Annotated[tuple[float, ...], Field(strict=False)]
+Ints = Annotated[tuple[int, ...], Field(strict=False)]
+
+Size = Annotated[
+    tuple[Positive, Positive],
+    BeforeValidator(_both),
+    Field(strict=False),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "exclusiveMinimum": 0},
+                {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2},
+            ]
+        }
+    ),
+]
+"""A side in pixels, or `[width, height]`."""
+
+TopK = Annotated[
+    tuple[Positive, ...],
+    BeforeValidator(_one_or_more),
+    Field(strict=False, min_length=1),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}, "minItems": 1}]}
+    ),
+]
+"""One k or several."""

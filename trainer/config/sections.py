@@ -1,0 +1,91 @@
+"""Sections of a config that stand by themselves (PaddleClas d178931; facts of use in ppcls/engine)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from trainer.config.data import OpList
+from trainer.config.declaration import Declaration, Section, named
+from trainer.config.scalars import Positive, TopK
+
+Shape = Annotated[tuple[Positive, Positive, Positive], Field(strict=False)]
+
+
+class GlobalSection(Section):
+    """What concerns the run as a whole."""
+
+    checkpoints: str | None = None
+    """Path prefix of a PaddleClas checkpoint to resume from, without `.pdparams`."""
+    pretrained_model: str | None = None
+    """Path prefix of weights, loaded after the model was built; wins over Arch.pretrained."""
+    output_dir: str = "./output/"
+    """Folder for checkpoints and logs."""
+    device: Literal["gpu", "cpu", "xpu", "npu", "mlu"] = "gpu"
+    save_interval: int = 1
+    """Keep the checkpoint of every so many epochs as `epoch_N`; 0 or less keeps none but latest and best."""
+    eval_during_train: bool = True
+    eval_interval: Positive = 1
+    """Evaluate every so many epochs."""
+    start_eval_epoch: int = Field(default=0, ge=0)
+    epochs: Positive
+    print_batch_step: Positive = 10
+    """A log line every so many steps."""
+    use_visualdl: bool = False
+    image_shape: Shape | None = None
+    """[C, H, W]; export's input. Training takes its size from the transforms."""
+    save_inference_dir: str = "./inference"
+    seed: int | None = None
+    """Seeds weights, shuffling of augmentation and dropout."""
+    update_freq: Positive = 1
+    """Steps whose gradients are added up before the weights move."""
+    iter_per_epoch: Positive | None = None
+    class_num: Positive | None = None
+    """Old place of Arch.class_num."""
+    to_static: bool = False
+    deterministic: bool = False
+    """Ours: the same run gives the same bits (CPU, same number of ranks)."""
+
+
+class AmpSection(Section):
+    """Mixed precision."""
+
+    use_amp: bool = True
+    level: Literal["O1", "O2"] = "O1"
+    scale_loss: float = 1.0
+    use_dynamic_loss_scaling: bool = False
+
+
+class EmaSection(Section):
+    """Moving average of the weights."""
+
+    decay: float = 0.9999
+
+
+class Topk(Declaration):
+    """The k most probable classes."""
+
+    topk: TopK = (5,)
+    class_id_map_file: str | None = None
+    """`id name` a line."""
+    delimiter: str | None = None
+    label_list: str | None = None
+
+
+POST_PROCESSES: tuple[type[Declaration], ...] = (Topk,)
+if TYPE_CHECKING:
+    PostProcess: TypeAlias = Topk
+else:  # the union that chooses by name exists at run time only
+    PostProcess = named(POST_PROCESSES, default="Topk")
+
+
+class InferSection(Section):
+    """What `trainer predict` reads."""
+
+    infer_imgs: str | None = None
+    infer_list: str | None = None
+    batch_size: Positive = 1
+    transforms: OpList = ()
+    post_process: PostProcess | None = Field(default=None, alias="PostProcess")
+    save_dir: str | None = None
