@@ -1,0 +1,174 @@
+"""What every backend can do, and the values that it answers with. The contract suite holds all to it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import ClassVar
+
+from launcher.plan.handle import BackendKind, Handle
+from launcher.render.manifest import Manifest
+from trainer.protocol.progress import Progress
+from trainer.protocol.termination import Termination
+
+
+class JobState(Enum):
+    """Where a job stands, whatever runs it."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    RESTARTING = "Restarting"
+    SUSPENDED = "Suspended"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+    LOST = "Lost"
+    """What ran it is gone without a word: the machine was restarted or its keeper killed."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing will change any more by itself."""
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.LOST)
+
+
+class PodState(Enum):
+    """A pod's phase, by Kubernetes' own names."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PodStatus:
+    """One replica.
+
+    Attributes:
+        pod: Its name, `<job>-worker-<i>`.
+        node: Index of the node, the i of its name.
+        state: Phase of its present incarnation.
+        restarts: How often it was made again.
+        exit_code: Of the container's end, or None while it runs; of the last incarnation while a new one
+            is being made.
+        termination: What its node process left behind, or None.
+        reason: Why it waits or how it ended, for people; empty where there is nothing to say.
+        started_s: Unix time, or None.
+        ended_s: Unix time, or None.
+    """
+
+    pod: str
+    node: int
+    state: PodState
+    restarts: int = 0
+    exit_code: int | None = None
+    termination: Termination | None = None
+    reason: str = ""
+    started_s: float | None = None
+    ended_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobStatus:
+    """A job at one moment.
+
+    Attributes:
+        pods: By node index.
+        reason: A sentence about the state, empty where there is nothing to say.
+        created_s: Unix time.
+        ended_s: Unix time, or None while it goes on.
+        progress: The last progress line of node 0, or None before the first.
+    """
+
+    handle: Handle
+    run_id: str
+    state: JobState
+    pods: tuple[PodStatus, ...]
+    reason: str = ""
+    created_s: float
+    ended_s: float | None = None
+    progress: Progress | None = None
+
+    @property
+    def termination(self) -> Termination | None:
+        """The verdict on the job: that of the first pod, by node, that failed with one, else node 0's."""
+        messages = [pod.termination for pod in self.pods if pod.termination is not None]
+        return next((message for message in messages if message.exit), messages[0] if messages else None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submission:
+    """All that a backend needs to start a job.
+
+    Attributes:
+        manifest: What is to run.
+        run_folder: Folder of this run on this machine; the caller has put the manifest there.
+        host_folders: Docker and local: mount path in the pod -> absolute folder or file of this machine.
+        workdir: Docker and local: what stands for the pod's working directory.
+    """
+
+    manifest: Manifest
+    run_folder: Path
+    host_folders: Mapping[str, Path] = field(default_factory=dict)
+    workdir: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class LogRef:
+    """One container's log: which pod, and which of its incarnations, from 0."""
+
+    node: int
+    incarnation: int
+    pod: str
+
+
+class Backend(ABC):
+    """A place where jobs run. Every method may raise `UnreachableError`.
+
+    Methods that take a handle raise `NotFoundError` where there is no such job.
+    """
+
+    kind: ClassVar[BackendKind]
+
+    @abstractmethod
+    def submit(self, submission: Submission) -> Handle:
+        """Start a job, exactly once: a second call with the same run id finds the first one's job.
+
+        Raises:
+            TakenError: Another run has a job of this name.
+        """
+
+    @abstractmethod
+    def status(self, handle: Handle) -> JobStatus:
+        """Return how the job stands now."""
+
+    @abstractmethod
+    def list_jobs(self) -> tuple[JobStatus, ...]:
+        """Return all jobs of ours that this backend can see, newest first."""
+
+    @abstractmethod
+    def cancel(self, handle: Handle) -> None:
+        """Ask a job to save and stop, and not to come back; return without waiting for its end.
+
+        A job that has ended already stays as it is.
+        """
+
+    @abstractmethod
+    def delete(self, handle: Handle) -> None:
+        """Remove a job and all that was made for it but its output; one that runs is killed."""
+
+    @abstractmethod
+    def list_logs(self, handle: Handle) -> tuple[LogRef, ...]:
+        """Return the logs that exist now, in order of node and incarnation."""
+
+    @abstractmethod
+    def read_log(self, handle: Handle, ref: LogRef, *, offset: int) -> bytes:
+        """Return what the log holds from byte `offset` on, in whole lines of `RFC3339Nano stream F|P text`.
+
+        Empty where there is nothing new. The last line may lack its newline only once the container has
+        ended.
+        """

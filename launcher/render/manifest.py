@@ -1,0 +1,72 @@
+"""The manifest: the one artefact that every backend acts on, as text and as the objects in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import yaml
+
+from launcher.errors import LaunchError
+from launcher.plan.names import RUN_ID_LABEL
+
+KubeObject: TypeAlias = dict[str, Any]
+"""A Kubernetes object as decoded JSON."""
+
+
+class ManifestError(LaunchError):
+    """The text is not a manifest of ours."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """One ConfigMap and one PaddleJob.
+
+    Attributes:
+        text: The YAML, byte for byte what `render` prints.
+        config_map: cfg.yaml and node.json.
+        job: The PaddleJob.
+    """
+
+    text: str
+    config_map: KubeObject
+    job: KubeObject
+
+    @property
+    def name(self) -> str:
+        """Name of the job."""
+        return str(self.job["metadata"]["name"])
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of both objects, or an empty string where none is written."""
+        return str(self.job["metadata"].get("namespace", ""))
+
+    @property
+    def run_id(self) -> str:
+        """32 hexadecimal digits."""
+        labels: Mapping[str, str] = self.job["metadata"]["labels"]
+        return labels[RUN_ID_LABEL]
+
+
+def parse_manifest(text: str) -> Manifest:
+    """Read a manifest back from its text.
+
+    Raises:
+        ManifestError: It is not YAML, or not one ConfigMap and one PaddleJob that carry a name and a run id.
+    """
+    try:
+        objects = [item for item in yaml.safe_load_all(text) if item is not None]
+    except yaml.YAMLError as error:
+        raise ManifestError(f"manifest: expected YAML, got an error: {error}") from error
+    kinds = {item.get("kind") if isinstance(item, dict) else None: item for item in objects}
+    if len(objects) != 2 or set(kinds) != {"ConfigMap", "PaddleJob"}:
+        raise ManifestError(f"manifest: expected a ConfigMap and a PaddleJob, got {sorted(map(str, kinds))}")
+    manifest = Manifest(text=text, config_map=kinds["ConfigMap"], job=kinds["PaddleJob"])
+    for item in objects:
+        metadata = item.get("metadata")
+        labels = metadata.get("labels") if isinstance(metadata, dict) else None
+        if not isinstance(labels, dict) or RUN_ID_LABEL not in labels or "name" not in metadata:
+            raise ManifestError(f"manifest: {item['kind']}: expected a name and the label {RUN_ID_LABEL}")
+    return manifest
