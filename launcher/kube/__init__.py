@@ -1,1 +1,1 @@
-"""The only room that imports the Kubernetes client: access, objects, errors, and what is known of PaddleJob."""
+"""The only room that imports the Kubernetes client: access, objects, errors, facts of PaddleJob."""
