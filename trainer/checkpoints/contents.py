@@ -1,0 +1,119 @@
+"""What a checkpoint holds: weights, optimizer state and training state, to and from files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from trainer.checkpoints.durable import Fill
+from trainer.checkpoints.pdfiles import Array, as_array, read_arrays, read_pdfile, write_arrays, write_pdfile
+from trainer.checkpoints.state import SamplerState, TrainState, format_state, parse_state
+from trainer.checkpoints.store import Checkpoint
+
+PARAMS = "model.pdparams"
+OPTIMIZER = "model.pdopt"
+STATES = "model.pdstates"
+STATE = "state.json"
+SCHEDULE = "LR_Scheduler"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contents:
+    """A checkpoint in memory.
+
+    Attributes:
+        weights: Parameters and buffers by structured name.
+        automatic_names: Structured name -> Paddle's own parameter name, on which optimizer keys are built.
+        optimizer: Optimizer state by Paddle's own names, such as `conv2d_0.w_0_velocity_0`.
+        learning_rate: That the next step will use; PaddleClas stores it.
+        state: How far the run is.
+    """
+
+    weights: Mapping[str, Array]
+    automatic_names: Mapping[str, str]
+    optimizer: Mapping[str, Array]
+    learning_rate: float
+    state: TrainState
+
+
+def as_files(contents: Contents) -> dict[str, Fill]:
+    """Return what writes each file of a checkpoint, the PaddleClas-formed ones under PaddleClas's endings."""
+    schedule = {"last_epoch": contents.state.step, "last_lr": contents.learning_rate}
+    optimizer = {key: (key, value) for key, value in contents.optimizer.items()}
+    states = {"metric": contents.state.metric or 0.0, "epoch": contents.state.epoch}
+    text = format_state(contents.state).encode()
+    return {
+        PARAMS: write_arrays(contents.weights, contents.automatic_names),
+        OPTIMIZER: write_pdfile([{**optimizer, SCHEDULE: schedule}]),
+        STATES: write_pdfile(states),
+        STATE: lambda file: _write(file, text),
+    }
+
+
+def load_contents(checkpoint: Checkpoint) -> Contents:
+    """Read a checkpoint of ours.
+
+    Raises:
+        UnsafeFileError: A file is broken.
+        FormatError: state.json is broken.
+        OSError: A file cannot be read.
+    """
+    folder = checkpoint.folder
+    optimizer, learning_rate = read_optimizer(folder / OPTIMIZER)
+    return Contents(
+        weights=read_arrays(folder / PARAMS), automatic_names={}, optimizer=optimizer,
+        learning_rate=learning_rate, state=parse_state((folder / STATE).read_bytes()),
+    )  # fmt: skip
+
+
+def load_paddleclas(prefix: Path, *, run_id: str, steps_per_epoch: int, world_size: int) -> Contents:
+    """Read a checkpoint of PaddleClas: `<prefix>.pdparams`, `.pdopt` and, where it is there, `.pdstates`.
+
+    PaddleClas saves at ends of epochs only and resumes with the epoch after `.pdstates.epoch`; the best
+    metric starts anew there, and so it does here.
+
+    Raises:
+        UnsafeFileError: A file is broken or unsafe.
+        OSError: A file is missing or cannot be read.
+    """
+    optimizer, learning_rate = read_optimizer(_with_ending(prefix, ".pdopt"))
+    states_path = _with_ending(prefix, ".pdstates")
+    states = read_pdfile(states_path) if states_path.exists() else {}
+    epoch = states.get("epoch", 0) if isinstance(states, dict) else 0
+    completed = int(epoch) if isinstance(epoch, int | float | np.number) else 0
+    return Contents(
+        weights=read_arrays(_with_ending(prefix, ".pdparams")),
+        automatic_names={},
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        state=TrainState(
+            run_id=run_id,
+            epoch=completed,
+            step=completed * steps_per_epoch,
+            sampler=SamplerState(epoch=completed, world_size=world_size, cursor=0),
+        ),
+    )
+
+
+def read_optimizer(path: Path) -> tuple[dict[str, Array], float]:
+    """Read a `.pdopt`: arrays by Paddle's own names, and the last learning rate (0 where there is none)."""
+    document = read_pdfile(path)
+    table = document[0] if isinstance(document, list) and document else document
+    if not isinstance(table, dict):
+        table = {}
+    schedule = table.get(SCHEDULE)
+    last = schedule.get("last_lr", 0.0) if isinstance(schedule, dict) else 0.0
+    arrays = {str(key): array for key, value in table.items() if (array := as_array(value)) is not None}
+    return arrays, float(last) if isinstance(last, int | float) else 0.0
+
+
+def _with_ending(prefix: Path, ending: str) -> Path:
+    return prefix.with_name(prefix.name.removesuffix(".pdparams") + ending)
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    file.write(data)

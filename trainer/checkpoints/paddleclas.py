@@ -1,0 +1,25 @@
+"""PaddleClas's names in the output folder: `latest`, `best_model`, `epoch_N`, each with three endings.
+
+They are second names of files in a checkpoint folder, refreshed after it is whole, for people and for tools;
+our own reader does not trust them. Names: PaddleClas d178931, ppcls/utils/save_load.py.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainer.checkpoints.contents import OPTIMIZER, PARAMS, STATES
+from trainer.checkpoints.durable import link_or_copy
+from trainer.checkpoints.store import Checkpoint
+
+_ENDINGS = {PARAMS: ".pdparams", OPTIMIZER: ".pdopt", STATES: ".pdstates"}
+
+
+def publish(checkpoint: Checkpoint, output_dir: Path, *, name: str) -> None:
+    """Give a checkpoint's files one of PaddleClas's names: `latest`, `best_model` or `epoch_N`."""
+    for file_name, ending in _ENDINGS.items():
+        link_or_copy(checkpoint.folder / file_name, output_dir / f"{name}{ending}")
+    if name == "best_model":
+        folder = output_dir / name
+        folder.mkdir(exist_ok=True)
+        link_or_copy(checkpoint.folder / PARAMS, folder / "model.pdparams")

@@ -1,0 +1,85 @@
+"""What is saved beside weights and optimizer: how far the run is, so that it goes on from exactly there."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+from trainer.protocol.fields import FormatError, decode_object, need, need_or_none
+
+SCHEMA = 1
+_WHAT = "state.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplerState:
+    """Place in an epoch's order of samples.
+
+    Attributes:
+        epoch: Index of the epoch that is going on, from 0.
+        world_size: Number of ranks that the order was padded for; an interrupted epoch keeps it.
+        cursor: Samples of that order which are trained on already, padding counted.
+    """
+
+    epoch: int
+    world_size: int
+    cursor: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainState:
+    """State of a run after a step.
+
+    Attributes:
+        run_id: 32 hexadecimal digits.
+        epoch: Epochs completed.
+        step: Optimizer steps completed.
+        sampler: Where the next step begins.
+        metric: Of the last evaluation, or None before the first.
+        best_metric: Highest so far, or None.
+        best_epoch: Epochs completed when it was reached, or None.
+        draws: State of the process-wide stream of `loader.rng: paddleclas`; None with `per_sample`.
+    """
+
+    run_id: str
+    epoch: int
+    step: int
+    sampler: SamplerState
+    metric: float | None = None
+    best_metric: float | None = None
+    best_epoch: int | None = None
+    draws: str | None = None
+
+
+def format_state(state: TrainState) -> str:
+    """Write state.json."""
+    return json.dumps({"schema": SCHEMA, **dataclasses.asdict(state)}, indent=2) + "\n"
+
+
+def parse_state(text: str | bytes) -> TrainState:
+    """Read state.json.
+
+    Raises:
+        FormatError: It is broken or of another schema.
+    """
+    document = decode_object(text, what=_WHAT)
+    if need(document, "schema", int, what=_WHAT) != SCHEMA:
+        raise FormatError(f"{_WHAT}: schema: expected {SCHEMA}, got {document['schema']!r}")
+    sampler = document.get("sampler")
+    if not isinstance(sampler, dict):
+        raise FormatError(f"{_WHAT}: sampler: expected an object, got {sampler!r}")
+    return TrainState(
+        run_id=need(document, "run_id", str, what=_WHAT),
+        epoch=need(document, "epoch", int, what=_WHAT),
+        step=need(document, "step", int, what=_WHAT),
+        sampler=SamplerState(
+            epoch=need(sampler, "epoch", int, what=_WHAT),
+            world_size=need(sampler, "world_size", int, what=_WHAT),
+            cursor=need(sampler, "cursor", int, what=_WHAT),
+        ),
+        metric=need_or_none(document, "metric", float, what=_WHAT),
+        best_metric=need_or_none(document, "best_metric", float, what=_WHAT),
+        best_epoch=need_or_none(document, "best_epoch", int, what=_WHAT),
+        draws=need_or_none(document, "draws", str, what=_WHAT),
+    )
