@@ -1,0 +1,72 @@
+# Everything that a developer and CI type. `make help` lists it.
+# Python 3.10 to 3.13: `make PYTHON=python3.12 setup` chooses one.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+DATA   := .quickstart/digits
+# One process a core: paddle takes a thread each by itself.
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup quickstart test check format lint types imports bench e2e lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "make: expected Python 3.10 to 3.13, found none; install one, or name it by PYTHON=…" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: requirements/run.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt $(VENV)/run.stamp
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+setup: $(VENV)/run.stamp  ## make .venv with ftlaunch and all that it needs, by hashes
+
+$(DATA)/train_list.txt: examples/digits.py $(VENV)/run.stamp
+	$(BIN)/python examples/digits.py images $(DATA)
+	$(BIN)/trainer make-lists $(DATA) --overwrite
+
+quickstart: $(DATA)/train_list.txt  ## train on 1,797 handwritten digits on this machine, as the cluster would
+	$(BIN)/ftlaunch submit examples/quickstart.yaml --on local --overwrite --follow
+	$(BIN)/python examples/digits.py result .quickstart/output/quickstart
+
+test: $(VENV)/dev.stamp  ## all tests that need no container engine and no cluster
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term:skip-covered
+
+check: lint types imports test  ## what CI runs: format, lint, types, import rules, tests
+
+format: $(VENV)/dev.stamp  ## format the sources
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/dev.stamp
+	$(BIN)/mypy
+
+imports: $(VENV)/dev.stamp
+	$(BIN)/lint-imports
+
+bench: $(VENV)/dev.stamp  ## benchmarks; figures and commands are in benchmarks/RESULTS.md
+	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+
+e2e: $(VENV)/dev.stamp  ## real jobs from an installed ftlaunch: the wheel, two nodes, kills, the tutorial's commands
+	$(BIN)/python -m pytest -m e2e tests/e2e
+
+lock:  ## renew requirements/*.txt (needs uv)
+	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra build --universal \
+		--python-version 3.10 --generate-hashes --no-header -o requirements/run.txt
+	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra build --extra dev --universal \
+		--python-version 3.10 --generate-hashes --no-header -c requirements/run.txt -o requirements/dev.txt
+
+clean:  ## remove the environment, the quick start's folder and caches
+	rm -rf $(VENV) .quickstart build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
