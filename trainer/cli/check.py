@@ -1,0 +1,31 @@
+"""`trainer check`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from trainer.cli.endings import Ending, end_with
+from trainer.cli.options import config_options, load
+from trainer.ranks import read_ranks
+
+
+@click.command("check")
+@config_options
+def command(path: Path, overrides: tuple[str, ...], strict: bool) -> None:
+    """Check the config and the list files that it names, without training."""
+
+    def work() -> None:
+        loaded = load(path, overrides, strict=strict, path_map=read_ranks().path_map)
+        from trainer.engine.setup import load_lists
+
+        lists = load_lists(loaded.config)
+        count = len(lists.evaluation) if lists.evaluation is not None else 0
+        classes = loaded.config.arch.class_num
+        click.echo(
+            f"{path}: ok: {len(lists.train)} training and {count} evaluation images, {classes} classes"
+        )
+
+    sys.exit(end_with(work, Ending()))

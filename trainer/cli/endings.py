@@ -1,0 +1,68 @@
+"""How a command ends: its exit code, the sentence on standard error, the outcome for the node process."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from trainer.config.problems import ConfigError
+from trainer.protocol.exits import Exit
+from trainer.protocol.fields import FormatError
+from trainer.protocol.outcome import Outcome, save_outcome
+from trainer.ranks import read_ranks
+
+
+@dataclass(slots=True)
+class Ending:
+    """Where to leave the outcome, and how far the process got; the command keeps it true."""
+
+    outcome: Path | None = None
+    step: int | None = None
+    checkpoint: str | None = None
+
+
+def end_with(work: Callable[[], None], ending: Ending) -> int:
+    """Do a command's work and return its exit code; says on standard error what went wrong."""
+    code, reason = _run(work)
+    if reason:
+        click.echo(f"trainer: {reason}", err=True)
+    if ending.outcome is not None:
+        first_line = reason.split("\n", 1)[0] if reason else "done"
+        outcome = Outcome(exit=int(code), reason=first_line, step=ending.step, checkpoint=ending.checkpoint)
+        try:
+            save_outcome(ending.outcome, outcome)
+        except OSError as error:
+            click.echo(f"trainer: {ending.outcome}: {error}", err=True)
+    return int(code)
+
+
+def _run(work: Callable[[], None]) -> tuple[Exit, str]:
+    from trainer.data.lists import DataError
+    from trainer.engine.ends import EngineError
+
+    code, reason = Exit.DONE, ""
+    try:
+        work()
+    except (ConfigError, FormatError) as error:
+        code, reason = Exit.CONFIG, str(error)
+    except DataError as error:
+        code, reason = Exit.DATA, str(error)
+    except EngineError as error:
+        code, reason = error.exit, str(error)
+    except KeyboardInterrupt:
+        code, reason = Exit.INTERRUPTED, "interrupted"
+    except Exception as error:  # noqa: BLE001 - one of the two mains
+        if os.environ.get("FTLAUNCH_DEBUG") or _has_node_process():
+            traceback.print_exc()
+        code, reason = Exit.INTERNAL, f"internal error: {type(error).__name__}: {error}"
+    return code, reason
+
+
+def _has_node_process() -> bool:
+    # It keeps our lines in a log, which may hold the traceback that a person at a terminal need not see.
+    return read_ranks().outcome is not None

@@ -1,0 +1,44 @@
+"""`trainer eval`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from trainer.cli.endings import Ending, end_with
+from trainer.cli.options import config_options, load
+from trainer.ranks import read_ranks
+
+
+@click.command("eval")
+@config_options
+@click.option(
+    "--weights", type=click.Path(path_type=Path), metavar="FILE",
+    help="Weights to evaluate; else Global.pretrained_model, else the best of the output folder.",
+)  # fmt: skip
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def command(path: Path, overrides: tuple[str, ...], strict: bool, weights: Path | None, output: str) -> None:
+    """Evaluate weights on DataLoader.Eval and print losses and metrics."""
+    ending = Ending()
+
+    def work() -> None:
+        ranks = read_ranks()
+        ending.outcome = ranks.outcome
+        loaded = load(path, overrides, strict=strict, path_map=ranks.path_map, quiet=not ranks.is_first)
+        from trainer.engine.assess import assess
+        from trainer.engine.journal import format_values
+
+        found = assess(loaded.config, ranks, weights=weights)
+        if ranks.is_first:
+            document = {"weights": str(found.weights), **found.results}
+            text = (
+                json.dumps(document)
+                if output == "json"
+                else f"{found.weights}: {format_values(found.results)}"
+            )
+            click.echo(text)
+
+    sys.exit(end_with(work, ending))

@@ -1,0 +1,56 @@
+"""The group of commands, loaded when they are named, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import warnings
+
+import click
+
+_COMMANDS = {
+    "train": "trainer.cli.train",
+    "eval": "trainer.cli.evaluate",
+    "check": "trainer.cli.check",
+    "make-lists": "trainer.cli.lists",
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        command = importlib.import_module(_COMMANDS[cmd_name]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        near = difflib.get_close_matches(args[0], _COMMANDS, n=1) if args else []
+        if args and args[0] not in _COMMANDS and near and not args[0].startswith("-"):
+            ctx.fail(f"expected one of {', '.join(_COMMANDS)}, got {args[0]!r}; did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ftlaunch", prog_name="trainer")
+def group() -> None:
+    """Fine-tune a vision model as a PaddleClas config says."""
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    warnings.filterwarnings("ignore", message="No ccache found")  # paddle compiles nothing here
+    try:
+        group(prog_name="trainer")
+    except BrokenPipeError:  # `trainer … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

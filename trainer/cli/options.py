@@ -1,0 +1,48 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from trainer.config.load import Loaded, load_config
+from trainer.config.root import TrainConfig
+from trainer.protocol.pathmap import PathMap
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def config_options(command: F) -> F:
+    """Add `-c FILE`, `-o KEY=VALUE` and `--strict`."""
+    for option in (
+        click.option("--strict", is_flag=True, help="Refuse unknown keys instead of warning of them."),
+        click.option(
+            "-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE",
+            help="Change a value, such as -o Global.epochs=3; list items by index; may be repeated.",
+        ),
+        click.option(
+            "-c", "--config", "path", required=True, type=click.Path(path_type=Path),
+            help="A PaddleClas config.",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def load(
+    path: Path, overrides: tuple[str, ...], *, strict: bool, path_map: PathMap, quiet: bool = False
+) -> Loaded[TrainConfig]:
+    """Load a config and print its warnings.
+
+    Raises:
+        ConfigError: It is refused.
+    """
+    mapped = Path(path_map.apply(str(path)))
+    loaded = load_config(mapped, overrides, path_map=path_map, strict=strict)
+    if not quiet:
+        for warning in loaded.warnings:
+            click.echo(str(warning), err=True)
+    return loaded

@@ -1,0 +1,39 @@
+"""`trainer train`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from trainer.cli.endings import Ending, end_with
+from trainer.cli.options import config_options, load
+from trainer.ranks import read_ranks
+
+
+@click.command("train")
+@config_options
+@click.option(
+    "--resume", default="auto", show_default=True, metavar="auto|latest|never|PATH",
+    help="Go on from: this job's own checkpoint (auto), whatever run the output folder holds (latest), "
+    "or a PaddleClas checkpoint (its path without .pdparams).",
+)  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Take an output folder that another run filled.")
+def command(path: Path, overrides: tuple[str, ...], strict: bool, resume: str, overwrite: bool) -> None:
+    """Train, evaluate and save checkpoints as the config says."""
+    ending = Ending()
+
+    def work() -> None:
+        ranks = read_ranks()
+        ending.outcome = ranks.outcome
+        loaded = load(path, overrides, strict=strict, path_map=ranks.path_map, quiet=not ranks.is_first)
+        from trainer.engine.run import Reached, run_training
+
+        reached = Reached()
+        try:
+            run_training(loaded.config, ranks, resume=resume, overwrite=overwrite, reached=reached)
+        finally:
+            ending.step, ending.checkpoint = reached.step, reached.checkpoint
+
+    sys.exit(end_with(work, ending))

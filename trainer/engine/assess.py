@@ -1,0 +1,101 @@
+"""Evaluating weights outside of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import paddle
+
+from trainer.checkpoints.contents import PARAMS
+from trainer.checkpoints.pdfiles import UnsafeFileError
+from trainer.checkpoints.store import CheckpointStore
+from trainer.config.root import TrainConfig
+from trainer.data.lists import DataError, load_list
+from trainer.engine.ends import WeightsRefusedError
+from trainer.engine.evaluate import evaluate
+from trainer.engine.liveness import Liveness
+from trainer.engine.run import join_ranks
+from trainer.engine.setup import make_eval_loader
+from trainer.losses.build import build_loss
+from trainer.metrics.build import build_metrics
+from trainer.models.registry import build_model
+from trainer.models.weights import WeightsError, apply_weights, read_weights
+from trainer.protocol.layout import OutputLayout
+from trainer.ranks import Ranks
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Assessment:
+    """Results of an evaluation, equal on every rank.
+
+    Attributes:
+        weights: The file that was evaluated.
+        results: Means of losses and metrics by name.
+    """
+
+    weights: Path
+    results: dict[str, float]
+
+
+def assess(config: TrainConfig, ranks: Ranks, *, weights: Path | None) -> Assessment:
+    """Evaluate weights on `DataLoader.Eval`.
+
+    Args:
+        config: Checked.
+        ranks: This process.
+        weights: A `.pdparams`; None for Global.pretrained_model, else the best checkpoint of the output
+            folder, else its latest.
+
+    Raises:
+        WeightsRefusedError: There are none, or they are another model's.
+        DataError: The list is refused.
+    """
+    if config.data.Eval is None:
+        raise DataError(["DataLoader.Eval: expected a section to evaluate with, got none; add it"])
+    samples = load_list(config.data.Eval.dataset, class_num=config.arch.class_num)
+    chosen = weights or choose_weights(config)
+    collective = join_ranks(config, ranks)
+    model = build_model(config.arch)
+    load_exactly(model, chosen)
+    results = evaluate(
+        model, make_eval_loader(config, samples, ranks=ranks),
+        loss=build_loss(config.loss.Eval or config.loss.Train), metrics=build_metrics(config.metric.Eval),
+        collective=collective, liveness=Liveness(None, local_rank=0),
+    )  # fmt: skip
+    return Assessment(weights=chosen, results=results)
+
+
+def choose_weights(config: TrainConfig) -> Path:
+    """Return the file that the config's user means when none is named.
+
+    Raises:
+        WeightsRefusedError: There is none.
+    """
+    if config.run.pretrained_model:
+        return Path(config.run.pretrained_model)
+    store = CheckpointStore(OutputLayout(Path(config.run.output_dir)))
+    checkpoint = store.best() or store.latest()
+    if checkpoint is None:
+        raise WeightsRefusedError(
+            f"{config.run.output_dir}: expected a checkpoint, got none; train first, or pass --weights FILE"
+        )
+    return checkpoint.folder / PARAMS
+
+
+def load_exactly(model: paddle.nn.Layer, path: Path) -> None:
+    """Put weights into a model that they must fit in every key.
+
+    Raises:
+        WeightsRefusedError: They do not, or the file cannot be read.
+    """
+    try:
+        report = apply_weights(model, read_weights(path))
+    except (WeightsError, UnsafeFileError, OSError) as error:
+        raise WeightsRefusedError(f"weights: {error}") from error
+    odd = [*report.missing, *(str(item) for item in report.reshaped)]
+    if odd:
+        raise WeightsRefusedError(
+            f"{path}: expected weights of this model, but {len(odd)} keys do not fit, such as {odd[0]}; "
+            "use the config that they were trained with"
+        )

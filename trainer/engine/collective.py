@@ -1,0 +1,71 @@
+"""What all ranks do together: sums, and handing out what rank 0 has read.
+
+Every rank must call the same functions in the same order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import paddle
+
+from trainer.checkpoints.pdfiles import Array
+
+
+class Collective:
+    """The process group, or a single process to which nothing needs to be sent."""
+
+    def __init__(self, *, world_size: int) -> None:
+        """`paddle.distributed.init_parallel_env` must have been called where there is more than one rank."""
+        self.world_size = world_size
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Add up values over all ranks, in float64."""
+        if self.world_size == 1:
+            return [float(value) for value in values]
+        tensor = paddle.to_tensor(np.asarray(values, dtype=np.float64))
+        paddle.distributed.all_reduce(tensor)
+        return [float(value) for value in tensor.numpy()]
+
+    def broadcast_text(self, text: str | None) -> str | None:
+        """Hand rank 0's text to all ranks; what others pass is ignored."""
+        if self.world_size == 1:
+            return text
+        data = np.frombuffer(json.dumps(text).encode(), dtype=np.uint8)
+        size = int(self._broadcast(np.asarray([data.size], dtype=np.int64))[0])
+        first = data if data.size == size else np.zeros(size, dtype=np.uint8)
+        received = json.loads(self._broadcast(np.array(first)).tobytes())
+        assert received is None or isinstance(received, str)
+        return received
+
+    def broadcast_arrays(self, arrays: Mapping[str, Array] | None) -> dict[str, Array]:
+        """Hand rank 0's named arrays to all ranks; the others pass None."""
+        if self.world_size == 1:
+            return dict(arrays or {})
+        own = {key: np.asarray(value) for key, value in (arrays or {}).items()}
+        shapes = {key: [list(value.shape), value.dtype.str] for key, value in own.items()}
+        table = json.loads(self.broadcast_text(json.dumps(shapes)) or "{}")
+        return {key: self._hand_out(own.get(key), shape, dtype) for key, (shape, dtype) in table.items()}
+
+    def broadcast_buffers(self, model: paddle.nn.Layer) -> None:
+        """Give all ranks rank 0's buffers, such as the running statistics of batch norm."""
+        if self.world_size > 1:
+            for buffer in model.buffers():
+                paddle.distributed.broadcast(buffer, src=0)
+
+    def _hand_out(self, own: Array | None, shape: Sequence[int], dtype: str) -> Array:
+        # As bytes: neither gloo nor NCCL knows every type that an optimizer may keep.
+        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        flat = np.zeros(size, dtype=np.uint8)
+        if own is not None:
+            flat = np.frombuffer(np.ascontiguousarray(own).tobytes(), dtype=np.uint8).copy()
+        return np.frombuffer(self._broadcast(flat).tobytes(), dtype=np.dtype(dtype)).reshape(shape)
+
+    def _broadcast(self, values: Array) -> Array:
+        if values.size == 0:
+            return values
+        tensor = paddle.to_tensor(values)
+        paddle.distributed.broadcast(tensor, src=0)
+        return np.asarray(tensor.numpy())

@@ -1,0 +1,88 @@
+"""What training writes for people and for tools: PaddleClas-like lines, and metrics.jsonl.
+
+The line's form follows PaddleClas d178931 (ppcls/engine/train/utils.py). Unlike there, `lr` is the one that
+the step used, values and `ips` are those of all ranks together.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TextIO
+
+_LOG = "train.log"
+
+
+class Journal:
+    """Writes lines to standard output and `train.log`, rows to metrics.jsonl; says nothing on other ranks."""
+
+    def __init__(self, output_dir: Path | None, *, metrics: Path | None, attempt: int) -> None:
+        """Open the files for appending.
+
+        Args:
+            output_dir: Folder of `train.log`, or None for standard output only.
+            metrics: metrics.jsonl, or None for no rows.
+            attempt: Goes into every row.
+
+        Raises:
+            OSError: They cannot be opened.
+        """
+        self._attempt = attempt
+        self._log = _append(output_dir / _LOG) if output_dir is not None else None
+        self._rows = _append(metrics) if metrics is not None else None
+
+    def say(self, text: str) -> None:
+        """Write a line with the time before it."""
+        now = datetime.datetime.now().strftime("%Y/%m/%d %H:%M:%S")  # local time, as PaddleClas
+        line = f"[{now}] trainer INFO: {text}"
+        print(line, flush=True)  # noqa: T201 - what a user of PaddleClas watches
+        if self._log is not None:
+            self._log.write(line + "\n")
+            self._log.flush()
+
+    def row(self, event: str, **values: float | str | None) -> None:
+        """Append an object to metrics.jsonl; numbers that JSON does not have become null."""
+        if self._rows is None:
+            return
+        document = {"event": event, "attempt": self._attempt, "time_s": round(time.time(), 3)}
+        document |= {key: _plain(value) for key, value in values.items()}  # type: ignore[operator, dict-item]
+        self._rows.write(json.dumps(document, allow_nan=False) + "\n")
+        self._rows.flush()
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in (self._log, self._rows):
+            if file is not None:
+                file.close()
+
+
+class SilentJournal(Journal):
+    """The journal of every rank but 0."""
+
+    def __init__(self) -> None:
+        super().__init__(None, metrics=None, attempt=0)
+
+    def say(self, text: str) -> None:
+        """Say nothing."""
+
+
+def format_values(values: Mapping[str, float]) -> str:
+    """Write `top1: 0.28125, loss: 1.59763`, five decimals as PaddleClas."""
+    return ", ".join(f"{key}: {value:.5f}" for key, value in values.items())
+
+
+def format_duration(seconds: float) -> str:
+    """Write a time to go, such as `0:02:21`."""
+    return str(datetime.timedelta(seconds=round(seconds))) if math.isfinite(seconds) else "unknown"
+
+
+def _append(path: Path) -> TextIO:
+    return path.open("a", encoding="utf-8")
+
+
+def _plain(value: float | str | None) -> float | str | None:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

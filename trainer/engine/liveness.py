@@ -1,0 +1,52 @@
+"""A rank's side of the liveness board: says what it is doing, and hears when to stop."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from pathlib import Path
+
+from trainer.protocol.board import NO_STOP, Board, Phase, RankRecord
+
+
+class Liveness:
+    """Publishes this rank's record; without a board it only remembers."""
+
+    def __init__(self, board: Path | None, *, local_rank: int) -> None:
+        """Map the board of the node process, where there is one.
+
+        Raises:
+            FormatError: The file is no board.
+            OSError: It cannot be mapped.
+        """
+        self._board = Board.open(board) if board is not None else None
+        self._local_rank = local_rank
+        self.step = 0
+        self.epoch = 0
+        self.total_steps = 0
+        self.loss = math.nan
+        self.images_per_s = 0.0
+
+    @property
+    def stop_step(self) -> int | None:
+        """Step after which all ranks are to save and stop, or None."""
+        step = self._board.stop_step if self._board is not None else NO_STOP
+        return None if step == NO_STOP else step
+
+    def enter(self, phase: Phase) -> None:
+        """Publish that this rank begins something; also a sign of life within it."""
+        if self._board is None:
+            return
+        self._board.write(
+            self._local_rank,
+            RankRecord(
+                step=self.step, epoch=self.epoch, total_steps=self.total_steps, phase=phase, pid=os.getpid(),
+                t_mono_s=time.monotonic(), loss=self.loss, images_per_s=self.images_per_s,
+            ),
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Unmap the board."""
+        if self._board is not None:
+            self._board.close()

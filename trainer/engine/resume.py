@@ -1,0 +1,114 @@
+"""Where a run goes on from: its own last checkpoint, one of PaddleClas, or pretrained weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import paddle
+
+from trainer.checkpoints.contents import Contents, load_contents, load_paddleclas
+from trainer.checkpoints.pdfiles import UnsafeFileError
+from trainer.checkpoints.store import CheckpointStore
+from trainer.config.root import TrainConfig
+from trainer.engine.ends import CheckpointError, WeightsRefusedError
+from trainer.engine.journal import Journal
+from trainer.engine.output import Output
+from trainer.engine.setup import pretrained_path
+from trainer.models.weights import WeightsError, apply_weights, read_weights
+from trainer.protocol.fields import FormatError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wish:
+    """What `--resume` and the config ask for.
+
+    Attributes:
+        own: Go on from this run's own last checkpoint where there is one.
+        adopt: Go on with the run that the output folder holds, whoever began it.
+        prefix: A PaddleClas checkpoint without its ending, taken where there is no own one.
+    """
+
+    own: bool = True
+    adopt: bool = False
+    prefix: Path | None = None
+
+
+def read_wish(mode: str, config: TrainConfig) -> Wish:
+    """Read `--resume auto|latest|never|PATH`; `Global.checkpoints` is PATH where the mode is auto.
+
+    A path inside the output folder means that the run there goes on, as it does in PaddleClas.
+    """
+    if mode in ("latest", "never"):
+        return Wish(own=mode == "latest", adopt=mode == "latest")
+    text = config.run.checkpoints if mode == "auto" else mode
+    if not text:
+        return Wish()
+    prefix, output_dir = Path(text), Path(config.run.output_dir)
+    inside = prefix.resolve().is_relative_to(output_dir.resolve())
+    return Wish(adopt=inside, prefix=None if inside and prefix.name == "latest" else prefix)
+
+
+def find_contents(
+    wish: Wish, output: Output, *, steps_per_epoch: int, world_size: int, journal: Journal
+) -> Contents | None:
+    """Read the checkpoint to go on from; None where the run begins anew. Rank 0 only.
+
+    Raises:
+        CheckpointError: There is one that cannot be read.
+    """
+    store = CheckpointStore(output.layout)
+    try:
+        checkpoint = store.latest() if wish.own else None
+        if checkpoint is not None:
+            journal.say(f"resuming from {checkpoint.folder}")
+            return load_contents(checkpoint)
+        if wish.prefix is not None:
+            journal.say(f"resuming from {wish.prefix}")
+            return load_paddleclas(
+                wish.prefix, run_id=output.run_id, steps_per_epoch=steps_per_epoch, world_size=world_size
+            )
+    except (UnsafeFileError, FormatError, OSError) as error:
+        raise CheckpointError(f"resume: expected a checkpoint to go on from: {error}") from error
+    return None
+
+
+def restore(contents: Contents, model: paddle.nn.Layer) -> None:
+    """Put a checkpoint's weights into the model.
+
+    Raises:
+        CheckpointError: They are another model's.
+    """
+    report = apply_weights(model, contents.weights)
+    if report.missing or report.reshaped:
+        odd = [*report.missing, *(str(item) for item in report.reshaped)]
+        raise CheckpointError(
+            f"resume: expected the weights of this model, but {len(odd)} keys do not fit, such as {odd[0]}; "
+            "resume with the config that the checkpoint was trained with"
+        )
+
+
+def start_from_pretrained(config: TrainConfig, model: paddle.nn.Layer, *, journal: Journal) -> None:
+    """Load pretrained weights where the config names a file; a head of another size stays fresh.
+
+    Raises:
+        WeightsRefusedError: The file cannot be used.
+    """
+    path = pretrained_path(config)
+    if path is None:
+        return
+    try:
+        report = apply_weights(model, read_weights(path))
+    except (WeightsError, UnsafeFileError, OSError) as error:
+        raise WeightsRefusedError(f"pretrained weights: {error}") from error
+    if not report.loaded:
+        raise WeightsRefusedError(f"pretrained weights: {path}: expected weights of this model, got others")
+    journal.say(f"pretrained weights: {len(report.loaded)} of {path}")
+    for what, keys in (
+        ("missing there, left as initialised", report.missing),
+        ("unknown here, left out", report.unexpected),
+        ("of another shape, left as initialised", report.reshaped),
+    ):
+        if keys:
+            shown = ", ".join(str(key) for key in keys[:5]) + (", …" if len(keys) > 5 else "")
+            journal.say(f"pretrained weights: {len(keys)} {what}: {shown}")

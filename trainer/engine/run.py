@@ -1,0 +1,144 @@
+"""A training from a checked config to its end on this rank: everything is opened here, and closed again."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import paddle
+
+from trainer.checkpoints.contents import Contents
+from trainer.checkpoints.state import TrainState, format_state, parse_state
+from trainer.config.root import TrainConfig
+from trainer.engine.collective import Collective
+from trainer.engine.ends import CheckpointError
+from trainer.engine.journal import Journal, SilentJournal
+from trainer.engine.liveness import Liveness
+from trainer.engine.output import Output, open_output
+from trainer.engine.resume import Wish, find_contents, read_wish, restore, start_from_pretrained
+from trainer.engine.saving import Saver
+from trainer.engine.setup import Setup, build_setup, load_lists, wrap
+from trainer.engine.signals import watch_signals
+from trainer.engine.train import Training, first_state
+from trainer.ranks import Ranks, choose_backend
+
+
+@dataclass(slots=True)
+class Reached:
+    """How far this process got, for whoever reports its end.
+
+    Attributes:
+        step: Steps completed, or None before training began.
+        checkpoint: Folder of the last whole checkpoint that it wrote, or None.
+    """
+
+    step: int | None = None
+    checkpoint: str | None = None
+
+
+def run_training(
+    config: TrainConfig, ranks: Ranks, *, resume: str = "auto", overwrite: bool = False, reached: Reached
+) -> None:
+    """Train as the config says.
+
+    Args:
+        config: Checked; its paths are mapped.
+        ranks: This process.
+        resume: `auto`, `latest`, `never`, or the prefix of a PaddleClas checkpoint.
+        overwrite: Take an output folder that another run filled.
+        reached: Is kept true, also where this raises.
+
+    Raises:
+        EngineError: Training ended early; its class says how.
+        DataError: The data was refused.
+    """
+    lists = load_lists(config)  # before anything is taken or set up: a bad list is told at once
+    wish = read_wish(resume, config)
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(watch_signals())
+        liveness = Liveness(ranks.board, local_rank=ranks.local_rank)
+        stack.callback(liveness.close)
+        output, journal = _open(config, ranks, adopt=wish.adopt, overwrite=overwrite)
+        stack.callback(journal.close)
+        if output is not None:
+            stack.callback(output.close)
+        collective = join_ranks(config, ranks)
+        _seed(config)
+        setup = build_setup(config, lists, ranks=ranks, collective=collective)
+        contents = _load(setup, wish, output, journal) if output is not None else None
+        setup = wrap(setup)
+        state = _share(setup, contents, run_id=output.run_id if output is not None else "")
+        saver = Saver(setup, output, journal) if output is not None else None
+        training = Training(
+            setup, state, saver=saver, journal=journal, liveness=liveness, stop=stop, output=output
+        )
+        try:
+            training.run()
+        finally:
+            reached.step = training.state.step
+            if saver is not None and saver.last is not None:
+                reached.checkpoint = str(saver.last.folder)
+
+
+def join_ranks(config: TrainConfig, ranks: Ranks) -> Collective:
+    """Choose the device and, where there are peers, wait for them."""
+    choose_backend(config.run.device)
+    paddle.set_device(config.run.device)
+    if ranks.world_size > 1:
+        paddle.distributed.init_parallel_env()
+    return Collective(world_size=ranks.world_size)
+
+
+def _open(
+    config: TrainConfig, ranks: Ranks, *, adopt: bool, overwrite: bool
+) -> tuple[Output | None, Journal]:
+    if not ranks.is_first:
+        return None, SilentJournal()
+    output = open_output(Path(config.run.output_dir), run_id=ranks.run_id, adopt=adopt, overwrite=overwrite)
+    layout = output.layout
+    try:
+        return output, Journal(layout.output_dir, metrics=layout.metrics, attempt=ranks.attempt)
+    except OSError as error:
+        output.close()
+        raise CheckpointError(f"{layout.output_dir}: expected a folder to write to: {error}") from error
+
+
+def _seed(config: TrainConfig) -> None:
+    # PaddleClas seeds the three generators before anything is built; without a seed it takes 0 where there
+    # are several ranks (ppcls/engine/engine.py). All ranks begin with the same weights, whatever they draw.
+    seed = config.run.seed or 0
+    random.seed(seed)
+    np.random.seed(seed)
+    paddle.seed(seed)
+    if config.run.deterministic and config.run.device == "gpu":
+        paddle.set_flags({"FLAGS_cudnn_deterministic": True})
+
+
+def _load(setup: Setup, wish: Wish, output: Output, journal: Journal) -> Contents | None:
+    found = find_contents(
+        wish, output, steps_per_epoch=setup.steps_per_epoch, world_size=setup.ranks.world_size,
+        journal=journal,
+    )  # fmt: skip
+    if found is None:
+        start_from_pretrained(setup.config, setup.model, journal=journal)
+    else:
+        restore(found, setup.model)
+    return found
+
+
+def _share(setup: Setup, contents: Contents | None, *, run_id: str) -> TrainState:
+    """Hand what rank 0 has read to all ranks, and return where training begins."""
+    text = setup.collective.broadcast_text(format_state(contents.state) if contents is not None else None)
+    if text is None:
+        return first_state(run_id=run_id, world_size=setup.ranks.world_size)
+    arrays = setup.collective.broadcast_arrays(contents.optimizer if contents is not None else None)
+    setup.optimizer.set_state_dict(arrays)
+    state = parse_state(text)
+    if state.draws is not None:
+        setup.train_loader.restore_draws(state.draws)
+    if state.sampler.cursor == 0:  # a fresh epoch is padded for the ranks that there are now
+        state = replace(state, sampler=replace(state.sampler, world_size=setup.ranks.world_size))
+    return replace(state, run_id=run_id) if run_id else state

@@ -1,0 +1,69 @@
+"""Saving a run: gathers its contents on rank 0, writes the checkpoint, refreshes PaddleClas's names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainer.checkpoints.contents import Contents, as_files
+from trainer.checkpoints.paddleclas import publish
+from trainer.checkpoints.state import TrainState
+from trainer.checkpoints.store import Checkpoint, CheckpointStore
+from trainer.engine.ends import CheckpointError
+from trainer.engine.journal import Journal
+from trainer.engine.output import Output
+from trainer.engine.setup import Setup, automatic_names, optimizer_arrays, weights_of
+from trainer.protocol.layout import CheckpointName
+
+
+@dataclass(slots=True)
+class Saver:
+    """Rank 0's way to a checkpoint; the other ranks have none.
+
+    Attributes:
+        last: The last whole checkpoint, or None.
+    """
+
+    setup: Setup
+    output: Output
+    journal: Journal
+    last: Checkpoint | None = None
+
+    def save(self, state: TrainState, *, best: bool = False, epoch_name: bool = False) -> None:
+        """Write a checkpoint.
+
+        Args:
+            state: How far the run is.
+            best: Its evaluation is the best so far.
+            epoch_name: Keep it as `epoch_N` too.
+
+        Raises:
+            CheckpointError: The output folder cannot be written; what was saved before is whole.
+        """
+        contents = Contents(
+            weights=weights_of(self.setup.model), automatic_names=automatic_names(self.setup.model),
+            optimizer=optimizer_arrays(self.setup.optimizer),
+            learning_rate=self.setup.schedule(state.step), state=state,
+        )  # fmt: skip
+        store = CheckpointStore(self.output.layout)
+        name = CheckpointName(epoch=state.epoch, step=state.step)
+        names = [
+            "latest",
+            *(["best_model"] if best else []),
+            *([f"epoch_{state.epoch}"] if epoch_name else []),
+        ]
+        try:
+            checkpoint = store.save(name, as_files(contents), run_id=state.run_id)
+            if best:
+                store.mark_best(checkpoint)
+            for public in names:
+                publish(checkpoint, self.output.layout.output_dir, name=public)
+            store.prune()
+        except OSError as error:
+            raise CheckpointError(
+                f"{self.output.layout.output_dir}: expected room for a checkpoint: {error}"
+            ) from error
+        self.last = checkpoint
+        self.journal.row(
+            "checkpoint", epoch=state.epoch, step=state.step, path=str(checkpoint.folder), best=float(best)
+        )
+        self.journal.say(f"saved {checkpoint.folder}, also as {', '.join(names)}")

@@ -1,0 +1,149 @@
+"""Builds what a config names: lists, loaders, model, losses, metrics, optimizer, schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import paddle
+
+from trainer.checkpoints.pdfiles import Array
+from trainer.config.root import TrainConfig
+from trainer.data.lists import SampleList, load_list
+from trainer.data.loader import Loader
+from trainer.engine.collective import Collective
+from trainer.losses.build import LossFunction, build_loss
+from trainer.metrics.build import MetricFunction, build_metrics
+from trainer.models.registry import build_model
+from trainer.optim.optimizer import build_optimizer
+from trainer.optim.schedules import build_schedule
+from trainer.ranks import Ranks
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lists:
+    """The list files, checked."""
+
+    train: SampleList
+    evaluation: SampleList | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setup:
+    """All parts of a training.
+
+    Attributes:
+        model: The bare model; its state dict has PaddleClas's keys.
+        network: What is called in training: the model, or its data-parallel wrapper.
+        schedule: Learning rate used at an optimizer step, from 0.
+        update_freq: Batches whose gradients are added up for one optimizer step.
+    """
+
+    config: TrainConfig
+    ranks: Ranks
+    collective: Collective
+    model: paddle.nn.Layer
+    network: paddle.nn.Layer
+    loss: LossFunction
+    loss_in_eval: LossFunction
+    metrics: MetricFunction
+    metrics_in_eval: MetricFunction
+    optimizer: paddle.optimizer.Optimizer
+    schedule: Callable[[int], float]
+    train_loader: Loader
+    eval_loader: Loader | None
+    update_freq: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps an epoch."""
+        return batches_per_epoch(self.config, self.train_loader) // self.update_freq
+
+
+def load_lists(config: TrainConfig) -> Lists:
+    """Read and check the list files of a config.
+
+    Raises:
+        DataError: A list is refused; both lists' problems are reported.
+    """
+    class_num = config.arch.class_num
+    wanted = config.data.Eval if config.run.eval_during_train else None
+    train = load_list(config.data.Train.dataset, class_num=class_num)
+    evaluation = load_list(wanted.dataset, class_num=class_num) if wanted is not None else None
+    return Lists(train=train, evaluation=evaluation)
+
+
+def make_eval_loader(config: TrainConfig, samples: SampleList, *, ranks: Ranks) -> Loader:
+    """Make the loader of `DataLoader.Eval`, which must be there."""
+    assert config.data.Eval is not None
+    return Loader(
+        split=config.data.Eval, samples=samples, rank=ranks.rank, world_size=ranks.world_size,
+        seed=config.run.seed or 0, training=False,
+    )  # fmt: skip
+
+
+def batches_per_epoch(config: TrainConfig, loader: Loader) -> int:
+    """Return how many batches of a rank make an epoch: whole groups of `update_freq` only."""
+    count = min(config.run.iter_per_epoch or len(loader), len(loader))
+    update_freq = min(config.run.update_freq, count)
+    return count // max(update_freq, 1) * update_freq
+
+
+def build_setup(config: TrainConfig, lists: Lists, *, ranks: Ranks, collective: Collective) -> Setup:
+    """Build everything on this rank; the model is not wrapped yet and holds its initial weights."""
+    train_loader = Loader(
+        split=config.data.Train, samples=lists.train, rank=ranks.rank, world_size=ranks.world_size,
+        seed=config.run.seed or 0, training=True,
+    )  # fmt: skip
+    batches = batches_per_epoch(config, train_loader)
+    update_freq = max(1, min(config.run.update_freq, batches))
+    model = build_model(config.arch)
+    return Setup(
+        config=config,
+        ranks=ranks,
+        collective=collective,
+        model=model,
+        network=model,
+        loss=build_loss(config.loss.Train),
+        loss_in_eval=build_loss(config.loss.Eval or config.loss.Train),
+        metrics=build_metrics(config.metric.Train),
+        metrics_in_eval=build_metrics(config.metric.Eval),
+        optimizer=build_optimizer(config.optimizer, model),
+        schedule=build_schedule(
+            config.optimizer.lr, epochs=config.run.epochs, steps_per_epoch=max(1, batches // update_freq)
+        ),
+        train_loader=train_loader,
+        eval_loader=make_eval_loader(config, lists.evaluation, ranks=ranks) if lists.evaluation else None,
+        update_freq=update_freq,
+    )
+
+
+def wrap(setup: Setup) -> Setup:
+    """Wrap the model for data parallelism, which hands rank 0's parameters and buffers to all ranks."""
+    if setup.ranks.world_size == 1:
+        return setup
+    return replace(setup, network=paddle.DataParallel(setup.model))
+
+
+def pretrained_path(config: TrainConfig) -> Path | None:
+    """Return the file of pretrained weights that the config names; Global.pretrained_model wins."""
+    if config.run.pretrained_model:
+        return Path(config.run.pretrained_model)
+    return Path(config.arch.pretrained) if isinstance(config.arch.pretrained, str) else None
+
+
+def automatic_names(model: paddle.nn.Layer) -> Mapping[str, str]:
+    """Return structured name -> Paddle's own name of every parameter and buffer."""
+    return {key: tensor.name for key, tensor in model.state_dict().items()}
+
+
+def weights_of(model: paddle.nn.Layer) -> dict[str, Array]:
+    """Return parameters and buffers by structured name, copied to the CPU."""
+    return {key: tensor.numpy() for key, tensor in model.state_dict().items()}
+
+
+def optimizer_arrays(optimizer: paddle.optimizer.Optimizer) -> dict[str, Array]:
+    """Return the optimizer's tensors by Paddle's own names, copied to the CPU."""
+    state = optimizer.state_dict()
+    return {key: value.numpy() for key, value in state.items() if isinstance(value, paddle.Tensor)}

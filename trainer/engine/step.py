@@ -1,0 +1,94 @@
+"""One step: forward, backward, update, and what all ranks agree on afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import paddle
+
+from trainer.data.loader import Batch
+from trainer.engine.liveness import Liveness
+from trainer.engine.setup import Setup
+from trainer.engine.signals import StopSignal
+from trainer.protocol.board import Phase
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepResult:
+    """One batch of all ranks.
+
+    Attributes:
+        loss: Mean over the global batch.
+        means: Loss and metrics by name, means over the global batch.
+        samples: In the global batch.
+        own_samples: In this rank's.
+        learning_rate: That the update used or will use.
+        applied: Whether the weights moved; between updates of `update_freq` they do not.
+        asked_to_stop: Any rank was signalled.
+    """
+
+    loss: float
+    means: Mapping[str, float]
+    samples: int
+    own_samples: int
+    learning_rate: float
+    applied: bool
+    asked_to_stop: bool
+
+
+class Stepper:
+    """Does steps and counts the batches between updates."""
+
+    def __init__(self, setup: Setup, *, liveness: Liveness, stop: StopSignal) -> None:
+        self._setup = setup
+        self._liveness = liveness
+        self._stop = stop
+        self._pending = 0
+
+    def step(self, batch: Batch, *, step: int) -> StepResult:
+        """Train on a batch as optimizer step `step`."""
+        setup = self._setup
+        self._liveness.enter(Phase.COMPUTE)
+        self._seed(step)
+        learning_rate = setup.schedule(step)
+        applied = self._pending + 1 == setup.update_freq
+        images, labels = paddle.to_tensor(batch.images), paddle.to_tensor(batch.labels)
+        with self._without_exchange(applied):
+            logits = setup.network(images)
+            losses = setup.loss(logits, labels)
+            (losses["loss"] / setup.update_freq).backward()
+        if applied:
+            setup.optimizer.set_lr(learning_rate)
+            setup.optimizer.step()
+            setup.optimizer.clear_grad()
+        self._pending = 0 if applied else self._pending + 1
+        own = {key: float(value) for key, value in losses.items()}
+        own.update(setup.metrics(logits.detach(), labels))
+        return self._agree(own, len(batch.labels), learning_rate, applied=applied)
+
+    def _agree(
+        self, own: Mapping[str, float], count: int, learning_rate: float, *, applied: bool
+    ) -> StepResult:
+        # One small sum a step: the loss of the whole batch, and one moment at which all ranks see a signal.
+        asked = 1.0 if self._stop.number else 0.0
+        summed = self._setup.collective.sum([count, asked, *(value * count for value in own.values())])
+        samples = summed[0]
+        means = {key: value / samples for key, value in zip(own, summed[2:], strict=True)}
+        return StepResult(
+            loss=means["loss"], means=means, samples=int(samples), own_samples=count,
+            learning_rate=learning_rate, applied=applied, asked_to_stop=summed[1] > 0,
+        )  # fmt: skip
+
+    def _seed(self, step: int) -> None:
+        # Dropout's draws depend on the step and the rank alone, so that a resumed run repeats them.
+        if self._setup.config.data.Train.loader.rng == "per_sample":
+            seed = self._setup.config.run.seed or 0
+            paddle.seed((seed * 1_000_003 + step) * 4096 + self._setup.ranks.rank)
+
+    def _without_exchange(self, applied: bool) -> contextlib.AbstractContextManager[None]:
+        if applied or self._setup.ranks.world_size == 1:
+            return contextlib.nullcontext()
+        found: contextlib.AbstractContextManager[None] = self._setup.network.no_sync()
+        return found

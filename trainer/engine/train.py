@@ -1,0 +1,195 @@
+"""The training loop: epochs of steps, evaluations and saves, on every rank alike."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from trainer.checkpoints.state import SamplerState, TrainState
+from trainer.data.loader import Batch
+from trainer.engine.averages import Means, Pace
+from trainer.engine.ends import DivergedError, InterruptedRunError, StoppedError
+from trainer.engine.evaluate import best_key, evaluate
+from trainer.engine.journal import Journal, format_duration, format_values
+from trainer.engine.liveness import Liveness
+from trainer.engine.output import Output
+from trainer.engine.saving import Saver
+from trainer.engine.setup import Setup, batches_per_epoch
+from trainer.engine.signals import StopSignal
+from trainer.engine.step import Stepper, StepResult
+from trainer.protocol.board import Phase
+
+
+class Training:
+    """One run of the loop from a state to the end of the last epoch."""
+
+    def __init__(
+        self, setup: Setup, state: TrainState, *, saver: Saver | None, journal: Journal, liveness: Liveness,
+        stop: StopSignal, output: Output | None, clock: Callable[[], float] = time.perf_counter,
+    ) -> None:  # fmt: skip
+        """`saver` and `output` are rank 0's; `state` is where to begin; `clock` measures in seconds."""
+        self.state = state
+        self._setup = setup
+        self._saver = saver
+        self._journal = journal
+        self._liveness = liveness
+        self._stop = stop
+        self._output = output
+        self._clock = clock
+        self._stepper = Stepper(setup, liveness=liveness, stop=stop)
+        liveness.total_steps = setup.config.run.epochs * setup.steps_per_epoch
+        liveness.step, liveness.epoch = state.step, state.epoch
+
+    def run(self) -> TrainState:
+        """Train to the end and return the last state.
+
+        Raises:
+            DivergedError: The loss is no longer a number.
+            StoppedError: Told to stop; the state was saved.
+            InterruptedRunError: The same by Ctrl-C.
+            CheckpointError: A checkpoint could not be written.
+            DataError: An image could not be read.
+        """
+        began_s = self._clock()
+        while self.state.epoch < self._setup.config.run.epochs:
+            self._epoch(self.state.epoch)
+        self._liveness.enter(Phase.DONE)
+        self._journal.say(f"trained to step {self.state.step} in {format_duration(self._clock() - began_s)}")
+        return self.state
+
+    def _epoch(self, epoch: int) -> None:
+        setup, sampler = self._setup, self.state.sampler
+        self._liveness.epoch = epoch
+        means, pace = Means(), Pace()
+        batches = batches_per_epoch(setup.config, setup.train_loader)
+        done = 0
+        self._liveness.enter(Phase.LOAD)
+        setup.network.train()
+        loader = setup.train_loader.batches(
+            epoch, start=sampler.cursor, order_world_size=sampler.world_size or None
+        )
+        began_s = self._clock()
+        try:
+            for iteration, batch in enumerate(loader):
+                if done == batches:
+                    break
+                read_s = self._clock() - began_s
+                result = self._stepper.step(batch, step=self.state.step)
+                done += 1
+                if result.applied:
+                    self._advance(epoch, batch)
+                step_s = self._clock() - began_s
+                means.add(result.means, samples=result.samples)
+                pace.add(step_s=step_s, read_s=read_s, samples=result.samples)
+                self._record(epoch, iteration, result, step_s=step_s, read_s=read_s)
+                if iteration % setup.config.run.print_batch_step == 0:
+                    left = (setup.config.run.epochs - epoch) * batches - iteration - 1
+                    self._journal.say(
+                        f"[Train][Epoch {epoch + 1}/{setup.config.run.epochs}][Iter: {iteration}/{batches}]"
+                        f"lr: {result.learning_rate:.8f}, {format_values(means.values())}, {pace}, "
+                        f"eta: {format_duration(left * pace.step_s)}"
+                    )
+                    pace = Pace()
+                self._obey(result)
+                self._liveness.enter(Phase.LOAD)
+                began_s = self._clock()
+        finally:
+            loader.close()
+        self._finish_epoch(epoch, means.values())
+
+    def _advance(self, epoch: int, batch: Batch) -> None:
+        world_size = self.state.sampler.world_size
+        self.state = replace(
+            self.state,
+            step=self.state.step + 1,
+            sampler=SamplerState(epoch=epoch, world_size=world_size, cursor=batch.end),
+        )
+        self._liveness.step = self.state.step
+        if self._output is not None:
+            self._output.beat()
+
+    def _record(
+        self, epoch: int, iteration: int, result: StepResult, *, step_s: float, read_s: float
+    ) -> None:
+        self._liveness.loss = result.loss
+        self._liveness.images_per_s = result.own_samples / step_s if step_s else 0.0
+        self._journal.row(
+            "step", epoch=epoch + 1, iter=iteration, step=self.state.step, lr=result.learning_rate,
+            samples=result.samples, **result.means, images_per_s=round(result.samples / step_s, 3),
+            reader_s=round(read_s, 6),
+        )  # fmt: skip
+        if not math.isfinite(result.loss):
+            raise DivergedError(
+                f"step {self.state.step}: expected a finite loss, got {result.loss}; lower "
+                "Optimizer.lr.learning_rate, or lengthen warmup_epoch"
+            )
+
+    def _obey(self, result: StepResult) -> None:
+        board_says = self._liveness.stop_step is not None and self.state.step >= self._liveness.stop_step
+        if not result.applied or not (result.asked_to_stop or board_says):
+            return
+        self._save(self.state)
+        why = f"stopped after step {self.state.step}"
+        if self._stop.number == signal.SIGINT:
+            raise InterruptedRunError(f"{why}; go on by --resume latest")
+        raise StoppedError(why)
+
+    def _finish_epoch(self, epoch: int, means: dict[str, float]) -> None:
+        run, completed = self._setup.config.run, epoch + 1
+        self._journal.say(f"[Train][Epoch {completed}/{run.epochs}][Avg]{format_values(means)}")
+        self._journal.row("epoch", epoch=completed, step=self.state.step, **means)
+        self.state = replace(
+            self.state,
+            epoch=completed,
+            sampler=SamplerState(epoch=completed, world_size=self._setup.ranks.world_size, cursor=0),
+        )
+        self._liveness.epoch = completed
+        best = self._evaluate(completed) if self._is_due(completed) else False
+        keep = run.save_interval > 0 and completed % run.save_interval == 0
+        self._save(self.state, best=best, epoch_name=keep)
+
+    def _is_due(self, completed: int) -> bool:
+        run = self._setup.config.run
+        due = completed % run.eval_interval == 0 and completed > run.start_eval_epoch - 1
+        return self._setup.eval_loader is not None and due
+
+    def _evaluate(self, completed: int) -> bool:
+        setup = self._setup
+        assert setup.eval_loader is not None
+        results = evaluate(
+            setup.model, setup.eval_loader, loss=setup.loss_in_eval, metrics=setup.metrics_in_eval,
+            collective=setup.collective, liveness=self._liveness,
+        )  # fmt: skip
+        self._journal.say(f"[Eval][Epoch {completed}][Avg]{format_values(results)}")
+        self._journal.row("eval", epoch=completed, step=self.state.step, **results)
+        key = best_key(setup.config, results)
+        if key is None:
+            return False
+        metric, so_far = results[key], self.state.best_metric
+        best = so_far is None or metric >= so_far  # a tie is won by the later one, as in PaddleClas
+        self.state = replace(
+            self.state,
+            metric=metric,
+            best_metric=metric if best else so_far,
+            best_epoch=completed if best else self.state.best_epoch,
+        )
+        self._journal.say(f"[Eval][Epoch {completed}][best metric: {self.state.best_metric}]")
+        return best
+
+    def _save(self, state: TrainState, *, best: bool = False, epoch_name: bool = False) -> None:
+        setup = self._setup
+        self._liveness.enter(Phase.SAVE)
+        setup.collective.broadcast_buffers(setup.model)
+        if self._saver is not None:
+            draws = setup.train_loader.draws_state()
+            self._saver.save(replace(state, draws=draws), best=best, epoch_name=epoch_name)
+
+
+def first_state(*, run_id: str, world_size: int) -> TrainState:
+    """Return the state of a run that has not begun."""
+    return TrainState(
+        run_id=run_id, epoch=0, step=0, sampler=SamplerState(epoch=0, world_size=world_size, cursor=0)
+    )
