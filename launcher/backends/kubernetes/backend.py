@@ -1,0 +1,212 @@
+"""The backend: every request to the cluster that submitting, following and ending a job takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from launcher.backends.base import Backend, JobStatus, LogRef, Submission
+from launcher.backends.kubernetes.incarnations import Incarnation, Incarnations
+from launcher.backends.kubernetes.posting import Poster
+from launcher.backends.kubernetes.status import read_job
+from launcher.errors import LaunchError, NotFoundError
+from launcher.kube import paddlejob
+from launcher.kube.api import KubeApi, PodLogs
+from launcher.kube.client import connect
+from launcher.kube.errors import AbsentError, InvalidError
+from launcher.kube.podlog import to_kubelet_form
+from launcher.kube.resources import PADDLE_JOBS, PODS, KubeObject
+from launcher.plan.handle import BackendKind, Handle
+from launcher.plan.names import RUN_ID_LABEL
+from trainer.protocol.fields import FormatError
+from trainer.protocol.progress import Progress, parse_progress
+from trainer.protocol.tags import parse_line
+
+PROGRESS_LINES = 512  # the API cuts a log's end by lines only; about 64 KiB of usual ones
+CANCEL = {
+    "metadata": {"annotations": {paddlejob.CANCELLED_ANNOTATION: "true"}},
+    "spec": {"runPolicy": {"suspend": True}},
+}
+
+
+class KubernetesBackend(Backend):
+    """Jobs on one cluster, as one identity.
+
+    Attributes:
+        namespace: Where jobs go whose manifest names none, and which `list_jobs` looks at.
+        context: Of the kubeconfig, or empty.
+    """
+
+    kind: ClassVar[BackendKind] = "kubernetes"
+
+    def __init__(
+        self,
+        api: KubeApi,
+        logs: PodLogs,
+        *,
+        namespace: str,
+        context: str = "",
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.namespace = namespace
+        self.context = context
+        self._api = api
+        self._logs = logs
+        self._poster = Poster(api, pause=pause)
+        self._incarnations = Incarnations()
+
+    @classmethod
+    def connect(
+        cls, *, context: str | None = None, namespace: str | None = None, kubeconfig: Path | None = None
+    ) -> KubernetesBackend:
+        """Make the backend of a kubeconfig's context, or of the cluster that we run in. Sends nothing.
+
+        Raises:
+            KubeconfigError: No cluster is configured, or its configuration cannot be used.
+        """
+        client = connect(context=context, kubeconfig=kubeconfig)
+        return cls(client, client, namespace=namespace or client.namespace, context=client.context)
+
+    def submit(self, submission: Submission) -> Handle:
+        """Post the ConfigMap, then the job, then make the job the ConfigMap's owner; see `Backend.submit`.
+
+        Raises:
+            NoAnswerError: The cluster fell silent. What was made stays, because the job may be among it; a
+                second call with the same run id finds it and finishes.
+        """
+        manifest = submission.manifest
+        namespace = manifest.namespace or self.namespace
+        self._poster.post(manifest, namespace=namespace)
+        return Handle(backend=self.kind, namespace=namespace, job=manifest.name)
+
+    def status(self, handle: Handle) -> JobStatus:
+        """See `Backend.status`. Two requests, and a third for the progress once node 0 has started."""
+        job, pods = self._fetch(handle)
+        looks = {paddlejob.name_of(pod): self._incarnations.look(job, pod) for pod in pods}
+        return read_job(
+            job,
+            pods,
+            restarts={pod: look.number for pod, look in looks.items()},
+            progress=self._fetch_progress(pods, looks),
+        )
+
+    def list_jobs(self) -> tuple[JobStatus, ...]:
+        """See `Backend.list_jobs`. Two requests whatever the number of jobs, so without progress."""
+        jobs = self._api.list(PADDLE_JOBS, namespace=self.namespace, labels=RUN_ID_LABEL)
+        pods = self._api.list(PODS, namespace=self.namespace, labels=RUN_ID_LABEL)
+        found = []
+        for job in jobs:
+            own = paddlejob.pods_of(job, pods)
+            restarts = {paddlejob.name_of(pod): self._incarnations.look(job, pod).number for pod in own}
+            found.append(read_job(job, own, restarts=restarts, progress=None))
+        return tuple(sorted(found, key=lambda status: (-status.created_s, status.handle.job)))
+
+    def cancel(self, handle: Handle) -> None:
+        """Suspend the job and mark it as cancelled; see `Backend.cancel`.
+
+        The operator then ends all pods with SIGTERM and their full grace period, and makes no new ones
+        (observed with training operator v1.9.3). Their logs go with them.
+        """
+        job = self._fetch_job(handle)
+        if not read_job(job, (), restarts={}, progress=None).state.is_terminal:
+            self._api.patch(PADDLE_JOBS, handle.job, CANCEL, namespace=handle.namespace)
+
+    def delete(self, handle: Handle) -> None:
+        """Delete the job, its pods first; the ConfigMap goes with its owner. See `Backend.delete`."""
+        job = self._fetch_job(handle)
+        self._api.delete(PADDLE_JOBS, handle.job, namespace=handle.namespace, uid=paddlejob.uid_of(job))
+        self._poster.sweep(job, namespace=handle.namespace)
+
+    def list_logs(self, handle: Handle) -> tuple[LogRef, ...]:
+        """See `Backend.list_logs`.
+
+        Only what the API still has: of a recreated pod the last incarnation, of one restarted in place the
+        last two. Numbers are those that this object has seen, from 0.
+        """
+        job, pods = self._fetch(handle)
+        refs = []
+        for pod in pods:
+            look = self._incarnations.look(job, pod)
+            numbers = [look.number - 1] * look.has_previous + [look.number] * look.has_started
+            name, node = paddlejob.name_of(pod), paddlejob.node_of(pod)
+            refs += [LogRef(node=node, incarnation=number, pod=name) for number in numbers]
+        return tuple(sorted(refs))
+
+    def read_log(self, handle: Handle, ref: LogRef, *, offset: int) -> bytes:
+        """See `Backend.read_log`. Empty for an incarnation that the API no longer has.
+
+        The API gives whole logs only, so each call reads all that the node has kept; once the kubelet has
+        rotated a log (at 10 MiB by default) its beginning is gone, and an offset counts from there.
+        """
+        before = self._look(handle, ref)
+        if before is None or not _has_log(before, ref):
+            return b""
+        previous = ref.incarnation < before.number
+        text = self._read_pod_log(handle.namespace, ref.pod, previous=previous)
+        after = self._look(handle, ref)
+        if after is None or (after.uid, after.number) != (before.uid, before.number):
+            return b""  # it changed meanwhile: whose log that was is not known
+        return to_kubelet_form(text, complete=previous or before.has_ended)[offset:]
+
+    def _fetch_job(self, handle: Handle) -> KubeObject:
+        job = self._api.get(PADDLE_JOBS, handle.job, namespace=handle.namespace)
+        if not paddlejob.run_id_of(job):
+            raise NotFoundError(
+                f"{handle}: expected a job of ours, got one without the label {RUN_ID_LABEL}; use kubectl"
+            )
+        return job
+
+    def _fetch(self, handle: Handle) -> tuple[KubeObject, tuple[KubeObject, ...]]:
+        job = self._fetch_job(handle)
+        labels = f"{paddlejob.JOB_NAME_LABEL}={handle.job}"
+        return job, paddlejob.pods_of(job, self._api.list(PODS, namespace=handle.namespace, labels=labels))
+
+    def _look(self, handle: Handle, ref: LogRef) -> Incarnation | None:
+        job, pods = self._fetch(handle)
+        pod = next((pod for pod in pods if paddlejob.name_of(pod) == ref.pod), None)
+        return None if pod is None else self._incarnations.look(job, pod)
+
+    def _read_pod_log(
+        self, namespace: str, pod: str, *, previous: bool, tail_lines: int | None = None
+    ) -> bytes:
+        try:
+            return self._logs.read_pod_log(
+                pod,
+                namespace=namespace,
+                container=paddlejob.CONTAINER,
+                previous=previous,
+                tail_lines=tail_lines,
+            )
+        except (AbsentError, InvalidError):  # gone, or not started, since the pod was looked at
+            return b""
+
+    def _fetch_progress(self, pods: Sequence[KubeObject], looks: dict[str, Incarnation]) -> Progress | None:
+        first = next((pod for pod in pods if paddlejob.node_of(pod) == 0), None)
+        if first is None or not looks[paddlejob.name_of(first)].has_started:
+            return None
+        namespace, name = first["metadata"]["namespace"], paddlejob.name_of(first)
+        try:
+            log = self._read_pod_log(namespace, name, previous=False, tail_lines=PROGRESS_LINES)
+        except LaunchError:  # a lost node or a missing rule must not hide how the job stands
+            return None
+        return _last_progress(log)
+
+
+def _has_log(look: Incarnation, ref: LogRef) -> bool:
+    if ref.incarnation == look.number:
+        return look.has_started
+    return look.has_previous and ref.incarnation == look.number - 1
+
+
+def _last_progress(log: bytes) -> Progress | None:
+    for line in reversed(log.split(b"\n")):
+        _, _, text = line.partition(b" ")
+        try:
+            progress = parse_progress(parse_line(text).text)
+        except FormatError:  # cut by the tail, or still being written
+            continue
+        if progress is not None:
+            return progress
+    return None

@@ -1,0 +1,69 @@
+"""Numbers the incarnations of pods.
+
+The operator recreates a pod under its old name with a new uid and counts nothing; the kubelet counts only
+its own restarts of a container. So the numbers are those that this process has seen, from 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from launcher.kube.paddlejob import container_of, name_of, uid_of
+from launcher.kube.resources import KubeObject
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Incarnation:
+    """One start of a pod's container.
+
+    Attributes:
+        uid: Of the pod.
+        number: From 0 at the first that was seen of this pod's name.
+        has_previous: The container ran before in this very pod, and the node still keeps that log.
+        has_started: There is a log to read.
+        has_ended: Nothing more will be written.
+    """
+
+    uid: str
+    number: int
+    has_previous: bool
+    has_started: bool
+    has_ended: bool
+
+
+@dataclass(slots=True)
+class _Seen:
+    uid: str
+    base: int
+    restarts: int
+
+
+class Incarnations:
+    """What this process has seen of the pods' incarnations."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str, str], _Seen] = {}
+
+    def look(self, job: KubeObject, pod: KubeObject) -> Incarnation:
+        """Return what a pod is now, and remember it."""
+        container = container_of(pod)
+        restarts = int(container.get("restartCount", 0))
+        key = (uid_of(job), pod["metadata"]["namespace"], name_of(pod))
+        seen = self._seen.get(key)
+        if seen is None:
+            seen = self._seen[key] = _Seen(uid=uid_of(pod), base=0, restarts=restarts)
+        elif seen.uid != uid_of(pod):
+            base = seen.base + seen.restarts + 1
+            seen = self._seen[key] = _Seen(uid=uid_of(pod), base=base, restarts=restarts)
+        seen.restarts = restarts
+        state = container.get("state") or {}
+        # between two restarts in place the API still gives the log of the one that ended
+        last = (container.get("lastState") or {}) if "waiting" in state else state
+        has_ended = "terminated" in last
+        return Incarnation(
+            uid=seen.uid,
+            number=seen.base + restarts,
+            has_previous=restarts > 0,
+            has_started=has_ended or "running" in state,
+            has_ended=has_ended,
+        )

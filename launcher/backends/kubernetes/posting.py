@@ -1,0 +1,123 @@
+"""Posts a manifest exactly once, whatever becomes of the answers.
+
+Names and run id are made before the first request, so every request can be sent again: what exists with
+our run id is ours, what exists with another is somebody else's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from launcher.errors import LaunchError, TakenError
+from launcher.kube.api import KubeApi
+from launcher.kube.errors import AbsentError, ConflictError, NoAnswerError
+from launcher.kube.paddlejob import is_being_deleted, is_owned, name_of, run_id_of, uid_of
+from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS, KubeObject, Resource
+from launcher.render.manifest import Manifest
+
+PAUSES_S = (0.5, 2.0)  # between tries; an API server that restarts is back in a few seconds
+
+
+class Poster:
+    """Makes and unmakes the objects of one manifest."""
+
+    def __init__(self, api: KubeApi, *, pause: Callable[[float], None]) -> None:
+        self._api = api
+        self._pause = pause
+
+    def post(self, manifest: Manifest, *, namespace: str) -> None:
+        """Make the ConfigMap, then the job, and let the job own the ConfigMap; all of it or nothing.
+
+        Raises:
+            TakenError: Another run has an object of this name.
+            NoAnswerError: The cluster fell silent; what it has made stays.
+            LaunchError: It refuses; nothing stays.
+        """
+        config_map, _ = self._make(CONFIG_MAPS, manifest.config_map, namespace=namespace)
+        try:
+            job, is_new = self._make(PADDLE_JOBS, manifest.job, namespace=namespace)
+        except NoAnswerError:
+            raise  # the job may be there, and would need its ConfigMap
+        except LaunchError:
+            self._unmake(CONFIG_MAPS, config_map, namespace=namespace)
+            raise
+        if is_owned(config_map, by=uid_of(job)):
+            return
+        try:
+            self._adopt(config_map, owner=job, namespace=namespace)
+        except NoAnswerError:
+            raise
+        except LaunchError:
+            if is_new:
+                self._unmake(PADDLE_JOBS, job, namespace=namespace)
+                self._unmake(CONFIG_MAPS, config_map, namespace=namespace)
+            raise
+
+    def sweep(self, job: KubeObject, *, namespace: str) -> None:
+        """Delete the ConfigMap of a deleted job where it has no owner to go with.
+
+        That happens where a submit was killed before its last request.
+        """
+        name = f"{name_of(job)}-config"
+        try:
+            config_map = self._api.get(CONFIG_MAPS, name, namespace=namespace)
+        except AbsentError:
+            return
+        if run_id_of(config_map) == run_id_of(job) and not is_owned(config_map):
+            self._unmake(CONFIG_MAPS, config_map, namespace=namespace)
+
+    def _make(self, resource: Resource, body: KubeObject, *, namespace: str) -> tuple[KubeObject, bool]:
+        """Return this run's object, and whether this call has made it."""
+        try:
+            return self._insist(lambda: self._api.create(resource, body, namespace=namespace)), True
+        except NoAnswerError:
+            raise
+        except LaunchError as error:
+            return self._claim(resource, body, namespace=namespace, refusal=error), False
+
+    def _claim(
+        self, resource: Resource, body: KubeObject, *, namespace: str, refusal: LaunchError
+    ) -> KubeObject:
+        """Return what an earlier request of this run has made.
+
+        Also where the refusal is not that the name is taken: admission checks and quotas speak first.
+        """
+        try:
+            found = self._api.get(resource, name_of(body), namespace=namespace)
+        except NoAnswerError:
+            raise
+        except LaunchError:
+            raise refusal from None
+        if run_id_of(found) == run_id_of(body):
+            return found
+        if not isinstance(refusal, ConflictError):
+            raise refusal
+        cure = "wait until it is gone" if is_being_deleted(found) else "choose another name"
+        raise TakenError(
+            f"{resource.kind} {namespace}/{name_of(body)}: expected a free name, "
+            f"got one of run {run_id_of(found) or '(not ours)'!r}; {cure}"
+        ) from refusal
+
+    def _insist(self, ask: Callable[[], KubeObject]) -> KubeObject:
+        """Send a request that may be sent twice until an answer comes."""
+        for pause_s in PAUSES_S:
+            try:
+                return ask()
+            except NoAnswerError:
+                self._pause(pause_s)
+        return ask()
+
+    def _adopt(self, config_map: KubeObject, *, owner: KubeObject, namespace: str) -> None:
+        reference = {
+            "apiVersion": PADDLE_JOBS.api_version, "kind": PADDLE_JOBS.kind,
+            "name": name_of(owner), "uid": uid_of(owner),
+        }  # fmt: skip
+        patch = {"metadata": {"ownerReferences": [reference]}}
+        name = name_of(config_map)
+        self._insist(lambda: self._api.patch(CONFIG_MAPS, name, patch, namespace=namespace))
+
+    def _unmake(self, resource: Resource, item: KubeObject, *, namespace: str) -> None:
+        try:
+            self._api.delete(resource, name_of(item), namespace=namespace, uid=uid_of(item))
+        except (AbsentError, ConflictError):
+            return

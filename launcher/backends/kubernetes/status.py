@@ -1,0 +1,152 @@
+"""A PaddleJob and its pods -> JobStatus. Pure: decides from conditions and pods together.
+
+Observed with training operator v1.9.3: conditions lag and keep no trace of a recreated pod, Restarting
+replaces Running, and a suspended job's pods live on until they have saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from launcher.backends.base import JobState, JobStatus, PodState, PodStatus
+from launcher.kube import paddlejob
+from launcher.kube.paddlejob import Condition
+from launcher.kube.resources import KubeObject
+from launcher.plan.handle import Handle
+from trainer.protocol.fields import FormatError
+from trainer.protocol.progress import Progress
+from trainer.protocol.termination import Termination, parse_termination
+
+_MAX_REASON = 400
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Standing:
+    state: JobState
+    reason: str = ""
+    ended_s: float | None = None
+
+
+def read_job(
+    job: KubeObject, pods: Sequence[KubeObject], *, restarts: Mapping[str, int], progress: Progress | None
+) -> JobStatus:
+    """Say how a job stands.
+
+    Args:
+        job: As the API gave it.
+        pods: Its own, by node index.
+        restarts: How often each pod was made again, by its name.
+        progress: The last progress line of node 0, or None.
+    """
+    standing = _read_standing(job, pods)
+    return JobStatus(
+        handle=Handle(
+            backend="kubernetes", namespace=job["metadata"]["namespace"], job=paddlejob.name_of(job)
+        ),
+        run_id=paddlejob.run_id_of(job),
+        state=standing.state,
+        pods=tuple(read_pod(pod, restarts=restarts.get(paddlejob.name_of(pod), 0)) for pod in pods),
+        reason=standing.reason[:_MAX_REASON],
+        created_s=paddlejob.created_s(job),
+        ended_s=standing.ended_s,
+        progress=progress,
+    )
+
+
+def read_pod(pod: KubeObject, *, restarts: int) -> PodStatus:
+    """Say how a pod stands."""
+    container = paddlejob.container_of(pod)
+    state = container.get("state") or {}
+    running, waiting = state.get("running") or {}, state.get("waiting") or {}
+    ended = state.get("terminated") or {}
+    last = ended or (waiting and (container.get("lastState") or {}).get("terminated")) or {}
+    message = str(last.get("message") or "")
+    termination = _read_termination(message)
+    return PodStatus(
+        pod=paddlejob.name_of(pod),
+        node=paddlejob.node_of(pod),
+        state=PodState(paddlejob.phase_of(pod)),
+        restarts=restarts,
+        exit_code=last.get("exitCode"),
+        termination=termination,
+        reason=_pod_reason(pod, waiting=waiting, last=last, termination=termination)[:_MAX_REASON],
+        started_s=paddlejob.unix_time(running.get("startedAt") or ended.get("startedAt")),
+        ended_s=paddlejob.unix_time(ended.get("finishedAt")),
+    )
+
+
+def _read_standing(job: KubeObject, pods: Sequence[KubeObject]) -> _Standing:
+    conditions = paddlejob.conditions_of(job)
+    for state in (JobState.SUCCEEDED, JobState.FAILED):
+        if condition := conditions.get(state.value):
+            ended_s = paddlejob.completed_s(job) or condition.since_s
+            return _Standing(state=state, reason=condition.message, ended_s=ended_s)
+    alive = any(paddlejob.is_living(pod) for pod in pods)
+    if paddlejob.is_suspended(job):
+        return _read_suspended(job, conditions, alive=alive)
+    if paddlejob.is_being_deleted(job):
+        return _Standing(state=JobState.RUNNING if alive else JobState.PENDING, reason="being deleted")
+    all_run = bool(pods) and all(paddlejob.phase_of(pod) == PodState.RUNNING.value for pod in pods)
+    if (condition := conditions.get(JobState.RESTARTING.value)) and not all_run:
+        return _Standing(state=JobState.RESTARTING, reason=condition.message)
+    if all_run or JobState.RUNNING.value in conditions:
+        return _Standing(state=JobState.RUNNING)
+    return _Standing(state=JobState.PENDING, reason=_why_pending(job, pods))
+
+
+def _read_suspended(job: KubeObject, conditions: Mapping[str, Condition], *, alive: bool) -> _Standing:
+    suspended = conditions.get(JobState.SUSPENDED.value)
+    if not paddlejob.is_cancelled(job):
+        state = JobState.RUNNING if alive else JobState.SUSPENDED
+        return _Standing(
+            state=state, reason="stopping" if alive else "suspended; no pods until it is resumed"
+        )
+    if alive or suspended is None:
+        state = JobState.RUNNING if alive else JobState.PENDING
+        return _Standing(state=state, reason="being cancelled: its pods save and stop")
+    return _Standing(state=JobState.CANCELLED, reason="cancelled", ended_s=suspended.since_s)
+
+
+def _why_pending(job: KubeObject, pods: Sequence[KubeObject]) -> str:
+    if not (job.get("status") or {}).get("conditions"):
+        return "no controller has looked at the job yet"
+    reasons = [read_pod(pod, restarts=0).reason for pod in pods]
+    return next(filter(None, reasons), "")
+
+
+def _read_termination(message: str) -> Termination | None:
+    try:
+        return parse_termination(message) if message else None
+    except FormatError:  # a container that never ran our program leaves its own text
+        return None
+
+
+def _pod_reason(
+    pod: KubeObject,
+    *,
+    waiting: Mapping[str, str],
+    last: Mapping[str, object],
+    termination: Termination | None,
+) -> str:
+    if waiting:
+        return ": ".join(filter(None, [waiting.get("reason"), waiting.get("message")]))
+    if termination is not None:
+        return termination.reason
+    if last:
+        said = last.get("reason") if last.get("reason") not in ("Completed", "Error") else ""
+        return ": ".join(str(part) for part in (said, last.get("message")) if part)
+    status = pod.get("status") or {}
+    if status.get("reason"):  # such as Evicted
+        return ": ".join(filter(None, [status["reason"], status.get("message")]))
+    if paddlejob.is_being_deleted(pod):
+        return "being deleted"
+    unscheduled = [
+        item for item in status.get("conditions") or []
+        if item.get("type") == "PodScheduled" and item.get("status") == "False"
+    ]  # fmt: skip
+    return (
+        ": ".join(filter(None, [unscheduled[0].get("reason"), unscheduled[0].get("message")]))
+        if unscheduled
+        else ""
+    )

@@ -1,0 +1,120 @@
+"""What a failed answer of the API server means: HTTP status and body -> our error with what to do. Pure.
+
+The body of a failure is a `Status` object (kubernetes.io, API conventions, "Response Status Kind").
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from launcher.errors import LaunchError
+from launcher.kube.errors import (
+    AbsentError,
+    ConflictError,
+    CredentialsError,
+    DeniedError,
+    InvalidError,
+    NoAnswerError,
+)
+from launcher.kube.resources import Resource
+
+MAX_SHOWN = 1000
+_TOO_MANY = 429
+
+Verb = Literal["create", "get", "list", "patch", "delete"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """A request in RBAC's words.
+
+    Attributes:
+        name: Empty for a list.
+        subresource: Such as `log`, or empty.
+        access: How the user names the way in, for messages: `context 'prod'`.
+    """
+
+    verb: Verb
+    resource: Resource
+    namespace: str
+    name: str = ""
+    subresource: str = ""
+    access: str
+
+    def __str__(self) -> str:
+        return f"{self.resource.kind} {self.namespace}/{self.name or '*'}"
+
+
+def read_failure(call: Call, *, code: int, body: bytes) -> LaunchError:
+    """Return the error that an answer with an HTTP status from 300 up stands for."""
+    status = _decode(body)
+    message = str(status.get("message") or body.decode("utf-8", "replace")).strip()[:MAX_SHOWN]
+    got = f"got {code} {status.get('reason') or ''}".rstrip()
+    if code == 401:
+        return CredentialsError(
+            f"{call}: expected to be known to the cluster, {got}; log in again ({call.access})"
+        )
+    if code == 403 and _is_missing_rule(message):
+        return DeniedError(
+            f"{call}: expected to be allowed to {call.verb} it, {got}: {message}; "
+            f"ask for this rule in namespace {call.namespace!r}: {_rule(call)}"
+        )
+    if code == 404:
+        return _read_absence(call, details=_mapping(status.get("details")), got=got, message=message)
+    if code == 409:
+        cure = "choose another name" if call.verb == "create" else "look at it again, it has changed"
+        return ConflictError(f"{call}: expected to {call.verb} it, {got}: {message}; {cure}")
+    if 400 <= code < 500 and code not in (408, _TOO_MANY):
+        return _read_refusal(call, status=status, got=got, message=message)
+    cure = "try again later" if code >= 400 else f"check that {call.access} names a Kubernetes API server"
+    return NoAnswerError(f"{call}: expected an answer to {call.verb}, {got}: {message}; {cure}")
+
+
+def _decode(body: bytes) -> Mapping[str, Any]:
+    try:
+        return _mapping(json.loads(body))
+    except ValueError:
+        return {}
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _is_missing_rule(message: str) -> bool:
+    # RBAC's refusal has this form; quotas and admission webhooks answer 403 as well, with other words
+    return " cannot " in message and " resource " in message
+
+
+def _rule(call: Call) -> str:
+    plural = f"{call.resource.plural}/{call.subresource}" if call.subresource else call.resource.plural
+    return json.dumps({"apiGroups": [call.resource.group], "resources": [plural], "verbs": [call.verb]})
+
+
+def _read_absence(call: Call, *, details: Mapping[str, Any], got: str, message: str) -> AbsentError:
+    if details.get("kind") == "namespaces":
+        return AbsentError(
+            f"namespace {call.namespace!r}: expected one that exists, {got}; "
+            f"create it or name another with --namespace ({call.access})"
+        )
+    if not details.get("name"):  # the path itself is unknown: no such kind in this cluster
+        return AbsentError(
+            f"{call}: expected a cluster that knows {call.resource.plural} of {call.resource.api_version}, "
+            f"{got}: {message}; install what serves them ({call.access})"
+        )
+    return AbsentError(f"{call}: expected it to be there, {got}; see `ftlaunch list` ({call.access})")
+
+
+def _read_refusal(call: Call, *, status: Mapping[str, Any], got: str, message: str) -> InvalidError:
+    listed = _mapping(status.get("details")).get("causes")
+    causes = [
+        f"{cause['field']}: {cause.get('message', '')}"
+        if cause.get("field")
+        else str(cause.get("message", ""))
+        for cause in map(_mapping, listed if isinstance(listed, list) else [])
+    ]
+    faults = "".join(f"\n  {cause[:MAX_SHOWN]}" for cause in causes) or f" {message}"
+    return InvalidError(f"{call}: expected what the cluster accepts, {got}; mend:{faults}", causes=causes)

@@ -1,0 +1,71 @@
+"""The seam between backends and a cluster: what is asked of the Kubernetes API, in decoded JSON.
+
+Every method raises the errors of `launcher.kube.errors`. `launcher.kube.client.Client` implements both
+protocols over HTTP.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from launcher.kube.resources import KubeObject, Resource
+
+
+class KubeApi(Protocol):
+    """Objects of one cluster, as one identity."""
+
+    def create(self, resource: Resource, body: KubeObject, *, namespace: str) -> KubeObject:
+        """Make an object; return it as the server stored it.
+
+        Raises:
+            ConflictError: An object of this name exists.
+            NoAnswerError: Whether it was made is not known.
+        """
+
+    def get(self, resource: Resource, name: str, *, namespace: str) -> KubeObject:
+        """Return an object.
+
+        Raises:
+            AbsentError: There is none of this name.
+        """
+
+    def list(self, resource: Resource, *, namespace: str, labels: str) -> tuple[KubeObject, ...]:
+        """Return all objects that a label selector matches, such as `a=b,c`."""
+
+    def patch(self, resource: Resource, name: str, body: KubeObject, *, namespace: str) -> KubeObject:
+        """Merge `body` into an object (RFC 7386: null removes, lists are replaced); return the result."""
+
+    def delete(self, resource: Resource, name: str, *, namespace: str, uid: str) -> None:
+        """Ask for an object's end, its dependants first, if it still has this uid.
+
+        Raises:
+            AbsentError: It is gone already.
+            ConflictError: Another object has taken its name.
+        """
+
+
+class PodLogs(Protocol):
+    """What pods write."""
+
+    def read_pod_log(
+        self,
+        pod: str,
+        *,
+        namespace: str,
+        container: str,
+        previous: bool = False,
+        tail_lines: int | None = None,
+    ) -> bytes:
+        """Return a container's log, each line as `RFC3339Nano text`.
+
+        Args:
+            pod: Its name.
+            namespace: Where it is.
+            container: Which of its containers.
+            previous: That of the container before its last restart in place.
+            tail_lines: Only so many lines from the end; None for all that the node has kept.
+
+        Raises:
+            AbsentError: There is no such pod.
+            InvalidError: The container has not started, or has no previous one.
+        """

@@ -1,0 +1,43 @@
+"""What can go wrong between us and a cluster, one class for each thing that a caller does differently."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from launcher.errors import NotFoundError, TakenError, UnreachableError, UsageError
+
+
+class KubeconfigError(UnreachableError):
+    """No cluster is configured, or its configuration cannot be read."""
+
+
+class CredentialsError(UnreachableError):
+    """The cluster does not know us (401): log in again."""
+
+
+class DeniedError(UnreachableError):
+    """The cluster knows us and an RBAC rule is missing (403)."""
+
+
+class NoAnswerError(UnreachableError):
+    """No usable answer came: whether the cluster has acted on the request is not known."""
+
+
+class AbsentError(NotFoundError):
+    """The object, its namespace or its kind is not there (404)."""
+
+
+class ConflictError(TakenError):
+    """The name is taken, or the object is no longer the one that was meant (409)."""
+
+
+class InvalidError(UsageError):
+    """The cluster refuses what it was sent (400, 422, or an admission check's 403).
+
+    Attributes:
+        causes: The server's list of faults as `field: message`; empty where it gave none.
+    """
+
+    def __init__(self, message: str, *, causes: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.causes = tuple(causes)
