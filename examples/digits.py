@@ -54,8 +54,8 @@ def result(output: Path, at_least: float) -> None:
     best = max(evaluations, key=lambda row: row["top1"])
     click.echo(
         f"\ntop-1 {best['top1']:.1%} on held-out digits after epoch {best['epoch']}\n"
-        f"checkpoints: {output}/best_model.pdparams, {output}/latest.pdparams, all of them whole and hashed in "
-        f"{output}/.ftlaunch/checkpoints\n"
+        f"checkpoints: {output}/best_model.pdparams and latest.pdparams, "
+        f"whole and hashed in {output}/.ftlaunch/checkpoints\n"
         "next: `ftlaunch logs`, `ftlaunch status`; two nodes: `ftlaunch submit examples/quickstart.yaml "
         "--on local --nodes 2 --overwrite`;\n"
         "      what a cluster would get: `ftlaunch render examples/quickstart.yaml --gpus 4`"
