@@ -20,6 +20,9 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+NAMED = "x-named"
+"""Marks a schema whose `of` holds the parameters of names that stand beside them, until it is resolved."""
+
 STRICT = ConfigDict(frozen=True, strict=True, use_attribute_docstrings=True, populate_by_name=True)
 
 
@@ -59,10 +62,7 @@ class _Shape:
                 "type": "object", "properties": properties, "minProperties": 1, "maxProperties": 1,
                 "additionalProperties": False,
             }  # fmt: skip
-        body = dict(handler.resolve_ref_schema(inner))
-        body["properties"] = {"name": {"enum": self._names}, **body.get("properties", {})}
-        body["required"] = ["name", *body.get("required", [])]
-        return body
+        return {NAMED: self._names, "of": inner}  # `schema.json_schema` puts the name beside the parameters
 
 
 def keyed(declarations: Sequence[type[Declaration]]) -> Any:  # an Annotated union made at run time

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from trainer.config.declaration import NAMED
 from trainer.config.problems import KeyPath
 
 Node = Mapping[str, Any]
@@ -16,7 +17,10 @@ Node = Mapping[str, Any]
 @cache
 def json_schema(root: type[BaseModel]) -> dict[str, Any]:
     """Return the JSON Schema of a config type, by the names that stand in the file."""
-    return root.model_json_schema(by_alias=True)
+    schema = root.model_json_schema(by_alias=True)
+    resolved = _put_names(schema, schema)
+    assert isinstance(resolved, dict)
+    return resolved
 
 
 def is_known(root: type[BaseModel], path: KeyPath) -> bool:
@@ -40,6 +44,28 @@ def expected_names(root: type[BaseModel], path: KeyPath) -> list[str]:
         elif node.get("maxProperties") == 1:
             names += properties
     return list(dict.fromkeys(names))
+
+
+def _put_names(node: Any, schema: Node) -> Any:  # any part of a JSON Schema
+    """Copy parameters and put the name beside them, wherever a name stands in the same mapping.
+
+    Not while pydantic makes the schema: the definitions that it refers to are renamed at the end.
+    """
+    if isinstance(node, list):
+        return [_put_names(item, schema) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if NAMED not in node:
+        return {key: _put_names(value, schema) for key, value in node.items()}
+    inner = node["of"]
+    if len(inner.get("oneOf", ())) == 1:  # a choice of one
+        inner = inner["oneOf"][0]
+    if "$ref" in inner:
+        inner = schema["$defs"][inner["$ref"].rsplit("/", 1)[-1]]
+    body = {key: _put_names(value, schema) for key, value in inner.items()}
+    body["properties"] = {**body.get("properties", {}), "name": {"enum": node[NAMED]}}
+    body["required"] = sorted({"name", *body.get("required", [])})
+    return body
 
 
 def _reach(root: type[BaseModel], path: KeyPath) -> list[Node]:

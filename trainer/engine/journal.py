@@ -49,7 +49,7 @@ class Journal:
         if self._rows is None:
             return
         document = {"event": event, "attempt": self._attempt, "time_s": round(time.time(), 3)}
-        document |= {key: _plain(value) for key, value in values.items()}  # type: ignore[operator, dict-item]
+        document |= {key: _plain(value) for key, value in values.items()}
         self._rows.write(json.dumps(document, allow_nan=False) + "\n")
         self._rows.flush()
 
