@@ -83,7 +83,7 @@ class Poster:
         Also where the refusal is not that the name is taken: admission checks and quotas speak first.
         """
         try:
-            found = self._api.get(resource, name_of(body), namespace=namespace)
+            found = self._insist(lambda: self._api.get(resource, name_of(body), namespace=namespace))
         except NoAnswerError:
             raise
         except LaunchError:

@@ -1,0 +1,255 @@
+"""A cluster in memory, at our own seam: `KubeApi` and `PodLogs`, with state, refusals and faults.
+
+It plays the API server, its garbage collector and the training operator; a test plays the kubelet
+(`start_pod`, `write_log`, `finish_pod`) and the network (`lose_answer`, `time_out`, `refuse`). What it does
+not know it refuses.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+from launcher.kube.answers import Call, Verb, read_failure
+from launcher.kube.errors import NoAnswerError
+from launcher.kube.resources import PODS, KubeObject, Resource
+from tests.fakes.admission import KNOWN, RefusalError, UnplayableError, admit, admit_change
+from tests.fakes.kubelet import Kubelet
+from tests.fakes.store import ObjectStore, matches, merge
+from tests.fakes.training_operator import TrainingOperator
+from trainer.protocol.termination import Termination
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Fault:
+    verb: Verb
+    plural: str
+    acts: bool
+    refusal: RefusalError | None
+    times: int
+
+
+class FakeCluster:
+    """See the module.
+
+    Attributes:
+        requests: What was asked, such as `create configmaps flowers-config`.
+        operator_runs: Where False, jobs are stored and nobody looks at them.
+    """
+
+    def __init__(self, *, namespace: str = "ml") -> None:
+        self.requests: list[str] = []
+        self.operator_runs = True
+        self._namespaces = {namespace}
+        self._store = ObjectStore()
+        self._kubelet = Kubelet(self._store)
+        self._operator = TrainingOperator(self._store)
+        self._faults: list[_Fault] = []
+
+    # what the backend asks
+
+    def create(self, resource: Resource, body: KubeObject, *, namespace: str) -> KubeObject:
+        name = str(body["metadata"]["name"])
+
+        def act() -> KubeObject:
+            admit(resource, body, namespace=namespace)
+            if self._store.find(resource.plural, namespace, name) is not None:
+                raise RefusalError(409, "AlreadyExists", f'{resource.plural} "{name}" already exists')
+            self._store.add(resource.plural, copy.deepcopy(body), namespace=namespace)
+            made = copy.deepcopy(self._must(resource.plural, namespace, name))
+            self._settle()
+            return made
+
+        return self._answer("create", resource, namespace, name, act)
+
+    def get(self, resource: Resource, name: str, *, namespace: str) -> KubeObject:
+        return self._answer(
+            "get", resource, namespace, name,
+            lambda: copy.deepcopy(self._must(resource.plural, namespace, name)),
+        )  # fmt: skip
+
+    def list(self, resource: Resource, *, namespace: str, labels: str) -> tuple[KubeObject, ...]:
+        def act() -> tuple[KubeObject, ...]:
+            found = [item for item in self._store.all(resource.plural, namespace) if matches(item, labels)]
+            # lists of core objects do not repeat in each item what they are lists of
+            hidden = () if resource.group else ("apiVersion", "kind")
+            return tuple(
+                {key: copy.deepcopy(item[key]) for key in item if key not in hidden} for item in found
+            )
+
+        return self._answer("list", resource, namespace, "", act)
+
+    def patch(self, resource: Resource, name: str, body: KubeObject, *, namespace: str) -> KubeObject:
+        def act() -> KubeObject:
+            old = self._must(resource.plural, namespace, name)
+            new = merge(old, body)
+            admit_change(resource, old, new, namespace=namespace)
+            if new != old:
+                self._store.replace(resource.plural, new)
+            changed = copy.deepcopy(new)
+            self._settle()
+            return changed
+
+        return self._answer("patch", resource, namespace, name, act)
+
+    def delete(self, resource: Resource, name: str, *, namespace: str, uid: str) -> None:
+        def act() -> None:
+            if self._must(resource.plural, namespace, name)["metadata"]["uid"] != uid:
+                raise RefusalError(
+                    409, "Conflict", "the UID in the precondition does not match the UID in record"
+                )
+            self._store.end(resource.plural, namespace, name)
+            self._settle()
+
+        self._answer("delete", resource, namespace, name, act)
+
+    def read_pod_log(
+        self,
+        pod: str,
+        *,
+        namespace: str,
+        container: str,
+        previous: bool = False,
+        tail_lines: int | None = None,
+    ) -> bytes:
+        def act() -> bytes:
+            found = self._must("pods", namespace, pod)
+            return self._kubelet.read(found, container=container, previous=previous, tail_lines=tail_lines)
+
+        return self._answer("get", PODS, namespace, pod, act, sub="log")
+
+    # what a test does to it
+
+    def lose_answer(self, verb: Verb, resource: Resource, *, times: int = 1) -> None:
+        """Act on the next such requests, and let their answers get lost."""
+        self._faults.append(_Fault(verb=verb, plural=resource.plural, acts=True, refusal=None, times=times))
+
+    def time_out(self, verb: Verb, resource: Resource, *, times: int = 1) -> None:
+        """Let the next such requests get lost before they arrive."""
+        self._faults.append(_Fault(verb=verb, plural=resource.plural, acts=False, refusal=None, times=times))
+
+    def refuse(self, verb: Verb, resource: Resource, *, code: int, message: str = "", times: int = 1) -> None:
+        """Answer the next such requests with an HTTP status; 403 without a message is a missing RBAC rule."""
+        if code == 403 and not message:
+            message = (
+                f'{resource.plural} is forbidden: User "ann" cannot {verb} resource "{resource.plural}" '
+                f'in API group "{resource.group}"'
+            )
+        reason = {403: "Forbidden", 409: "Conflict", 500: "InternalError"}.get(code, "")
+        refusal = RefusalError(code, reason, message or reason)
+        self._faults.append(
+            _Fault(verb=verb, plural=resource.plural, acts=False, refusal=refusal, times=times)
+        )
+
+    def pass_time(self, seconds: float) -> None:
+        self._store.now_s += seconds
+
+    def names(self, plural: str) -> tuple[str, ...]:
+        """Return the names of all objects of a kind, services too."""
+        return tuple(item["metadata"]["name"] for item in self._store.all(plural))
+
+    def hold_pod(self, name: str, *, reason: str, message: str) -> None:
+        """Let a pod wait, as for an image that does not come."""
+        self._kubelet.hold(self._pod(name), reason=reason, message=message)
+
+    def start_pod(self, name: str) -> None:
+        """Let a pending pod's container run."""
+        self._kubelet.start(self._pod(name))
+        self._settle()
+
+    def write_log(self, name: str, data: bytes) -> None:
+        """Let a running container write."""
+        self._kubelet.write(self._pod(name), data)
+
+    def finish_pod(
+        self, name: str, exit_code: int, termination: Termination | str = "", *, reason: str = ""
+    ) -> None:
+        """Let a running container end; a pod whose end was asked for is then gone."""
+        pod = self._pod(name)
+        self._kubelet.finish(pod, exit_code=exit_code, termination=termination, reason=reason)
+        self._settle()
+        left = self._store.find("pods", pod["metadata"]["namespace"], name)
+        if left is pod and "deletionTimestamp" in pod["metadata"]:
+            self._store.end("pods", pod["metadata"]["namespace"], name)
+            self._settle()
+
+    def delete_pod(self, name: str) -> None:
+        """Ask for a pod's end, as a person or a preemption does; a running one still has to finish."""
+        self._store.end("pods", self._pod(name)["metadata"]["namespace"], name)
+        self._settle()
+
+    # how it works
+
+    def _answer(
+        self,
+        verb: Verb,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        act: Callable[[], T],
+        *,
+        sub: str = "",
+    ) -> T:
+        self.requests.append(f"{verb} {resource.plural} {name}".rstrip())
+        call = Call(
+            verb=verb,
+            resource=resource,
+            namespace=namespace,
+            name=name,
+            subresource=sub,
+            access="context 'fake'",
+        )
+        fault = self._next_fault(verb, resource)
+        answer, refusal = None, None
+        try:
+            self._let_in(resource, namespace, fault)
+            answer = act() if fault is None or fault.acts else None
+        except RefusalError as error:
+            refusal = error
+        if fault is not None and fault.refusal is None:  # a refusal's answer gets lost as well
+            raise NoAnswerError(f"{call}: expected an answer, got a time-out; check that the cluster runs")
+        if refusal is not None:
+            raise read_failure(call, code=refusal.code, body=json.dumps(refusal.status()).encode())
+        return cast("T", answer)
+
+    def _let_in(self, resource: Resource, namespace: str, fault: _Fault | None) -> None:
+        if KNOWN.get(resource.plural) is not resource:
+            raise UnplayableError(f"{resource}")
+        if fault is not None and fault.refusal is not None:
+            raise fault.refusal
+        if namespace not in self._namespaces:
+            message = f'namespaces "{namespace}" not found'
+            raise RefusalError(404, "NotFound", message, kind="namespaces", name=namespace)
+
+    def _next_fault(self, verb: Verb, resource: Resource) -> _Fault | None:
+        fault = next(
+            (item for item in self._faults if (item.verb, item.plural) == (verb, resource.plural)), None
+        )
+        if fault is not None:
+            fault.times -= 1
+            if fault.times == 0:
+                self._faults.remove(fault)
+        return fault
+
+    def _must(self, plural: str, namespace: str, name: str) -> KubeObject:
+        found = self._store.find(plural, namespace, name)
+        if found is None:
+            raise RefusalError(404, "NotFound", f'{plural} "{name}" not found', kind=plural, name=name)
+        return found
+
+    def _pod(self, name: str) -> KubeObject:
+        pods = [pod for pod in self._store.all("pods") if pod["metadata"]["name"] == name]
+        assert len(pods) == 1, f"expected a pod {name}, got {self.names('pods')}"
+        return pods[0]
+
+    def _settle(self) -> None:
+        self._store.collect()
+        if self.operator_runs:
+            for job in self._store.all("paddlejobs"):
+                self._operator.reconcile(job)
+        self._store.collect()
