@@ -188,6 +188,7 @@ def connect(
     context: str | None = None,
     kubeconfig: Path | None = None,
     environ: Mapping[str, str] = os.environ,
+    service_account: Path = SERVICE_ACCOUNT,
     timeouts: Timeouts = Timeouts(),
 ) -> Client:
     """Read how to reach a cluster. Sends nothing, but may run the kubeconfig's credential plugin.
@@ -196,6 +197,7 @@ def connect(
         context: Of the kubeconfig; None for its current one.
         kubeconfig: None for `$KUBECONFIG`, else ~/.kube/config, else the service account inside a cluster.
         environ: Where `KUBECONFIG` and the cluster's own variables are looked up.
+        service_account: Folder with the token, the CA's certificate and the namespace.
         timeouts: Of every request.
 
     Raises:
@@ -210,7 +212,7 @@ def connect(
         namespace = chosen["context"].get("namespace") or "default"
         return Client(configuration, namespace=namespace, context=chosen["name"], timeouts=timeouts)
     if kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in environ:
-        namespace = _load_service_account(into=configuration)
+        namespace = _load_service_account(service_account, environ=environ, into=configuration)
         return Client(configuration, namespace=namespace, context="", timeouts=timeouts)
     raise KubeconfigError(
         f"kubeconfig: expected a file at {places!r}, got none; set KUBECONFIG or --on local"
@@ -234,16 +236,19 @@ def _load_kubeconfig(places: str, *, context: str | None, into: Any) -> Mapping[
     return chosen
 
 
-def _load_service_account(*, into: Any) -> str:
-    from kubernetes.config import ConfigException, load_incluster_config
+def _load_service_account(folder: Path, *, environ: Mapping[str, str], into: Any) -> str:
+    from kubernetes.config import ConfigException
+    from kubernetes.config.incluster_config import InClusterConfigLoader
 
+    loader = InClusterConfigLoader(
+        token_filename=str(folder / "token"), cert_filename=str(folder / "ca.crt"), environ=environ
+    )
     try:
-        load_incluster_config(client_configuration=into)
-        return (SERVICE_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
+        loader.load_and_set(into)
+        return (folder / "namespace").read_text(encoding="utf-8").strip()
     except (ConfigException, OSError) as error:
         raise KubeconfigError(
-            f"service account: expected a mounted token, got: {error}; "
-            "set automountServiceAccountToken or KUBECONFIG"
+            f"{folder}: expected a mounted token, got: {error}; mount the service account's or set KUBECONFIG"
         ) from error
 
 

@@ -59,7 +59,9 @@ def test_a_missing_rule_is_written_out() -> None:
 
 
 def test_a_missing_rule_for_logs_names_the_subresource() -> None:
-    call = Call(verb="get", resource=PODS, namespace="ml", name="p", subresource="log", access="context 'prod'")
+    call = Call(
+        verb="get", resource=PODS, namespace="ml", name="p", subresource="log", access="context 'prod'"
+    )
     body = json.dumps({"message": 'User "ann" cannot get resource "pods/log" in API group ""'}).encode()
     assert '{"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]}' in str(
         read_failure(call, code=403, body=body)
@@ -75,7 +77,9 @@ def test_all_causes_of_a_refusal_are_kept() -> None:
 
 
 def test_a_missing_namespace_a_missing_kind_and_a_missing_object_are_told_apart() -> None:
-    assert str(fail(404, "x", kind="namespaces", name="ml")).startswith("namespace 'ml': expected one that exists")
+    assert str(fail(404, "x", kind="namespaces", name="ml")).startswith(
+        "namespace 'ml': expected one that exists"
+    )
     assert "expected a cluster that knows paddlejobs of kubeflow.org/v1" in str(fail(404, "no such resource"))
     assert "see `ftlaunch list`" in str(fail(404, "x", kind="paddlejobs", name="flowers"))
 
@@ -85,7 +89,9 @@ def test_a_conflict_s_cure_depends_on_what_was_asked() -> None:
     assert str(fail(409, "precondition failed", verb="delete")).endswith("it has changed")
 
 
-@pytest.mark.parametrize("body", [b"", b"404 page not found", b"[1]", b'{"details": 3, "message": null}', b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"", b"404 page not found", b"[1]", b'{"details": 3, "message": null}', b"\xff"]
+)
 @pytest.mark.parametrize("code", [302, 400, 404, 500])
 def test_any_body_can_be_read(body: bytes, code: int) -> None:
     call = Call(verb="list", resource=PODS, namespace="ml", access="context 'prod'")

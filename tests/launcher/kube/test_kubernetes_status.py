@@ -234,7 +234,11 @@ def test_jobs_are_listed_newest_first_with_their_own_pods(
         cluster.pass_time(60)
     cluster.requests.clear()
     listed = backend.list_jobs()
-    assert [(status.handle.job, len(status.pods)) for status in listed] == [("new", 3), ("mid", 2), ("old", 1)]
+    assert [(status.handle.job, len(status.pods)) for status in listed] == [
+        ("new", 3),
+        ("mid", 2),
+        ("old", 1),
+    ]
     assert cluster.requests == ["list paddlejobs", "list pods"]
 
 
@@ -248,7 +252,10 @@ def test_a_cluster_that_does_not_answer_is_unreachable(
 
 def pod_with(status: dict[str, Any], **metadata: Any) -> dict[str, Any]:
     labels = {"training.kubeflow.org/replica-index": "0"}
-    return {"metadata": {"name": W0, "namespace": "ml", "uid": "u", "labels": labels, **metadata}, "status": status}
+    return {
+        "metadata": {"name": W0, "namespace": "ml", "uid": "u", "labels": labels, **metadata},
+        "status": status,
+    }
 
 
 @pytest.mark.parametrize(("status", "reason"), [

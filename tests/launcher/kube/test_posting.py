@@ -30,7 +30,8 @@ def test_the_config_map_is_posted_before_the_job_and_then_owned_by_it(
     job = cluster.get(PADDLE_JOBS, "flowers", namespace="ml")
     (owner,) = cluster.get(CONFIG_MAPS, "flowers-config", namespace="ml")["metadata"]["ownerReferences"]
     assert owner == {
-        "apiVersion": "kubeflow.org/v1", "kind": "PaddleJob", "name": "flowers", "uid": job["metadata"]["uid"],
+        "apiVersion": "kubeflow.org/v1", "kind": "PaddleJob", "name": "flowers",
+        "uid": job["metadata"]["uid"],
     }  # fmt: skip
 
 
@@ -40,12 +41,18 @@ def test_what_is_posted_is_the_manifest_itself(
     sent = submission()
     backend.submit(sent)
     assert cluster.get(PADDLE_JOBS, "flowers", namespace="ml")["spec"] == sent.manifest.job["spec"]
-    assert cluster.get(CONFIG_MAPS, "flowers-config", namespace="ml")["data"] == sent.manifest.config_map["data"]
+    assert (
+        cluster.get(CONFIG_MAPS, "flowers-config", namespace="ml")["data"] == sent.manifest.config_map["data"]
+    )
 
 
 @pytest.mark.parametrize("resource", [CONFIG_MAPS, PADDLE_JOBS], ids=lambda item: item.plural)
 def test_a_lost_answer_makes_no_second_object(
-    backend: KubernetesBackend, cluster: FakeCluster, submission: NewSubmission, pauses: list[float], resource: object
+    backend: KubernetesBackend,
+    cluster: FakeCluster,
+    submission: NewSubmission,
+    pauses: list[float],
+    resource: object,
 ) -> None:
     cluster.lose_answer("create", resource)  # type: ignore[arg-type]
     backend.submit(submission())
@@ -59,7 +66,12 @@ def test_a_lost_answer_makes_no_second_object(
 ], ids=["config map", "job", "owner"])  # fmt: skip
 @pytest.mark.parametrize("fault", ["time_out", "lose_answer"])
 def test_a_cluster_that_is_silent_twice_is_asked_a_third_time(
-    backend: KubernetesBackend, cluster: FakeCluster, submission: NewSubmission, verb: str, resource: object, fault: str
+    backend: KubernetesBackend,
+    cluster: FakeCluster,
+    submission: NewSubmission,
+    verb: str,
+    resource: object,
+    fault: str,
 ) -> None:
     getattr(cluster, fault)(verb, resource, times=2)
     backend.submit(submission())

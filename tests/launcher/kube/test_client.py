@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from launcher.errors import LaunchError
+from launcher.kube.client import Client, Timeouts, connect
+from launcher.kube.errors import (
+    AbsentError,
+    ConflictError,
+    CredentialsError,
+    DeniedError,
+    InvalidError,
+    KubeconfigError,
+    NoAnswerError,
+)
+from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS, PODS
+from tests.launcher.kube.api_server import Answer, ApiServer
+
+JOB = {"apiVersion": "kubeflow.org/v1", "kind": "PaddleJob", "metadata": {"name": "flowers"}, "spec": {}}
+JOBS = "/apis/kubeflow.org/v1/namespaces/ml/paddlejobs"
+QUICK = Timeouts(connect_s=5.0, read_s=0.2)
+
+
+@pytest.fixture
+def server() -> Iterator[ApiServer]:
+    with ApiServer() as running:
+        yield running
+
+
+def write_kubeconfig(folder: Path, *, url: str, user: dict[str, Any], namespace: str = "ml") -> Path:
+    context = {"cluster": "c", "user": "u"}
+    document = {
+        "apiVersion": "v1", "kind": "Config", "current-context": "prod",
+        "clusters": [{"name": "c", "cluster": {"server": url}}],
+        "users": [{"name": "u", "user": user}],
+        "contexts": [
+            {"name": "prod", "context": {**context, "namespace": namespace}},
+            {"name": "bare", "context": context},
+        ],
+    }  # fmt: skip
+    path = folder / "kubeconfig"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+@pytest.fixture
+def client(server: ApiServer, tmp_path: Path) -> Client:
+    kubeconfig = write_kubeconfig(tmp_path, url=server.url, user={"token": "secret"})
+    return connect(kubeconfig=kubeconfig, environ={}, timeouts=QUICK)
+
+
+def test_creating_posts_the_object_as_it_is_and_strictly(client: Client, server: ApiServer) -> None:
+    server.answer = lambda asked: Answer(code=201, body=json.dumps(asked.body).encode())
+    assert client.create(PADDLE_JOBS, JOB, namespace="ml") == JOB
+    (asked,) = server.asked
+    assert (asked.method, asked.path, asked.body) == ("POST", JOBS, JOB)
+    assert asked.query == {"fieldManager": "ftlaunch", "fieldValidation": "Strict"}
+    assert asked.headers["Authorization"] == "Bearer secret"
+    assert asked.headers["Content-Type"] == "application/json"
+
+
+def test_a_patch_is_a_merge_patch(client: Client, server: ApiServer) -> None:
+    client.patch(CONFIG_MAPS, "flowers-config", {"metadata": {"labels": None}}, namespace="ml")
+    (asked,) = server.asked
+    assert (asked.method, asked.path) == ("PATCH", "/api/v1/namespaces/ml/configmaps/flowers-config")
+    assert asked.headers["Content-Type"] == "application/merge-patch+json"
+    assert asked.body == {"metadata": {"labels": None}}
+
+
+def test_a_list_is_asked_for_by_labels(client: Client, server: ApiServer) -> None:
+    server.answer_object({"kind": "PodList", "items": [{"a": 1}, {"b": 2}]})
+    assert client.list(PODS, namespace="ml", labels="a=b,c") == ({"a": 1}, {"b": 2})
+    assert (server.asked[0].path, server.asked[0].query) == (
+        "/api/v1/namespaces/ml/pods",
+        {"labelSelector": "a=b,c"},
+    )
+
+
+def test_deleting_names_the_very_object_and_takes_dependants_first(client: Client, server: ApiServer) -> None:
+    client.delete(PADDLE_JOBS, "flowers", namespace="ml", uid="u-1")
+    (asked,) = server.asked
+    assert (asked.method, asked.path) == ("DELETE", f"{JOBS}/flowers")
+    assert asked.body["preconditions"] == {"uid": "u-1"}
+    assert asked.body["propagationPolicy"] == "Foreground"
+
+
+def test_a_log_comes_as_bytes_with_times(client: Client, server: ApiServer) -> None:
+    server.answer = lambda _: Answer(body=b"2026-11-24T00:00:00Z \xff\n")
+    log = client.read_pod_log("w-0", namespace="ml", container="paddle", previous=True, tail_lines=9)
+    assert log == b"2026-11-24T00:00:00Z \xff\n"
+    assert server.asked[0].path == "/api/v1/namespaces/ml/pods/w-0/log"
+    assert server.asked[0].query == {
+        "container": "paddle", "timestamps": "true", "previous": "true", "tailLines": "9",
+    }  # fmt: skip
+
+
+def test_a_name_cannot_leave_its_place_in_the_path(client: Client, server: ApiServer) -> None:
+    client.get(PADDLE_JOBS, "../../x?y", namespace="a/b")
+    assert server.asked[0].path == "/apis/kubeflow.org/v1/namespaces/a%2Fb/paddlejobs/..%2F..%2Fx%3Fy"
+
+
+@pytest.mark.parametrize(("code", "message", "error"), [
+    (401, "Unauthorized", CredentialsError),
+    (403, 'User "ann" cannot get resource "paddlejobs"', DeniedError),
+    (404, "not found", AbsentError),
+    (409, "already exists", ConflictError),
+    (422, "is invalid", InvalidError),
+    (503, "unavailable", NoAnswerError),
+])  # fmt: skip
+def test_a_status_becomes_our_error(
+    client: Client, server: ApiServer, code: int, message: str, error: type[LaunchError]
+) -> None:
+    server.answer_status(code, message)
+    with pytest.raises(error, match=r"^PaddleJob ml/flowers: expected "):
+        client.get(PADDLE_JOBS, "flowers", namespace="ml")
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("answer", [
+    Answer(stall=True), Answer(body=b'{"kind": "PaddleJob"}', cut=True), Answer(body=b"<html>"),
+    Answer(body=b"[]"), Answer(code=302, location="/elsewhere"),
+], ids=["silence", "cut off", "a web page", "not an object", "elsewhere"])  # fmt: skip
+def test_what_is_no_answer_is_asked_once_and_named_so(
+    client: Client, server: ApiServer, answer: Answer
+) -> None:
+    server.answer = lambda _: answer
+    with pytest.raises(NoAnswerError, match="context 'prod'"):
+        client.create(PADDLE_JOBS, JOB, namespace="ml")
+    assert len(server.asked) == 1
+
+
+def test_a_cluster_that_does_not_listen_is_unreachable(tmp_path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        client = connect(kubeconfig=write_kubeconfig(tmp_path, url=url, user={}), environ={}, timeouts=QUICK)
+        with pytest.raises(NoAnswerError, match=url):
+            client.get(PADDLE_JOBS, "flowers", namespace="ml")
+
+
+def test_the_context_gives_namespace_and_name(client: Client, tmp_path: Path) -> None:
+    assert (client.namespace, client.context) == ("ml", "prod")
+    bare = connect(context="bare", environ={"KUBECONFIG": str(tmp_path / "kubeconfig")})
+    assert (bare.namespace, bare.context) == ("default", "bare")
+
+
+def test_several_kubeconfigs_are_merged(client: Client, tmp_path: Path) -> None:
+    places = os.pathsep.join([str(tmp_path / "none"), str(tmp_path / "kubeconfig")])
+    assert connect(environ={"KUBECONFIG": places}).context == "prod"
+
+
+def test_a_credential_plugin_is_asked_for_its_token(server: ApiServer, tmp_path: Path) -> None:
+    plugin = tmp_path / "plugin"
+    answer = {
+        "kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1",
+        "status": {"token": "fresh"},
+    }  # fmt: skip
+    plugin.write_text(f"#!/bin/sh\necho '{json.dumps(answer)}'\n")
+    plugin.chmod(plugin.stat().st_mode | stat.S_IXUSR)
+    user = {"exec": {
+        "apiVersion": answer["apiVersion"], "command": str(plugin), "interactiveMode": "Never",
+    }}  # fmt: skip
+    client = connect(kubeconfig=write_kubeconfig(tmp_path, url=server.url, user=user), environ={})
+    client.get(PADDLE_JOBS, "flowers", namespace="ml")
+    assert server.asked[0].headers["Authorization"] == "Bearer fresh"
+
+
+def nothing(_: Path) -> None: ...
+
+
+@pytest.mark.parametrize(("prepare", "context", "words"), [
+    (nothing, None, "expected a file at"),
+    (lambda path: path.write_text("a: [1"), None, "expected a usable kubeconfig"),
+    (lambda path: path.write_text("just text"), None, "expected a"),
+    (lambda path: path.write_text("{}"), None, "expected a usable kubeconfig"),
+    (lambda path: write_kubeconfig(path.parent, url="http://x", user={}), "none", "a usable kubeconfig"),
+], ids=["missing", "not YAML", "text", "empty", "no such context"])  # fmt: skip
+def test_a_kubeconfig_that_cannot_be_used_is_refused(
+    tmp_path: Path, prepare: Callable[[Path], object], context: str | None, words: str
+) -> None:
+    path = tmp_path / "kubeconfig"
+    prepare(path)
+    with pytest.raises(KubeconfigError, match=words):
+        connect(context=context, kubeconfig=path, environ={})
+
+
+def test_inside_a_cluster_the_service_account_is_used(tmp_path: Path) -> None:
+    environ = {
+        "KUBECONFIG": str(tmp_path / "none"),
+        "KUBERNETES_SERVICE_HOST": "10.0.0.1",
+        "KUBERNETES_SERVICE_PORT": "443",
+    }
+    with pytest.raises(KubeconfigError, match="expected a mounted token"):
+        connect(environ=environ, service_account=tmp_path)
+    for name, text in (("token", "secret"), ("ca.crt", "a certificate"), ("namespace", "team-a\n")):
+        (tmp_path / name).write_text(text)
+    client = connect(environ=environ, service_account=tmp_path)
+    assert (client.namespace, client.context) == ("team-a", "")
