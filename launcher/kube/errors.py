@@ -31,6 +31,10 @@ class ConflictError(TakenError):
     """The name is taken, or the object is no longer the one that was meant (409)."""
 
 
+class LeftoverError(UnreachableError):
+    """Something was refused half-way, and what had been made could not be taken back."""
+
+
 class InvalidError(UsageError):
     """The cluster refuses what it was sent (400, 422, or an admission check's 403).
 

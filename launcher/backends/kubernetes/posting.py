@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from launcher.errors import LaunchError, TakenError
 from launcher.kube.api import KubeApi
-from launcher.kube.errors import AbsentError, ConflictError, NoAnswerError
+from launcher.kube.errors import AbsentError, ConflictError, LeftoverError, NoAnswerError
 from launcher.kube.paddlejob import is_being_deleted, is_owned, name_of, run_id_of, uid_of
 from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS, KubeObject, Resource
 from launcher.render.manifest import Manifest
@@ -31,6 +31,7 @@ class Poster:
         Raises:
             TakenError: Another run has an object of this name.
             NoAnswerError: The cluster fell silent; what it has made stays.
+            LeftoverError: It refuses, and refuses to delete what was made before.
             LaunchError: It refuses; nothing stays.
         """
         config_map, _ = self._make(CONFIG_MAPS, manifest.config_map, namespace=namespace)
@@ -38,8 +39,8 @@ class Poster:
             job, is_new = self._make(PADDLE_JOBS, manifest.job, namespace=namespace)
         except NoAnswerError:
             raise  # the job may be there, and would need its ConfigMap
-        except LaunchError:
-            self._unmake(CONFIG_MAPS, config_map, namespace=namespace)
+        except LaunchError as refusal:
+            self._take_back((CONFIG_MAPS, config_map), namespace=namespace, refusal=refusal)
             raise
         if is_owned(config_map, by=uid_of(job)):
             return
@@ -47,10 +48,10 @@ class Poster:
             self._adopt(config_map, owner=job, namespace=namespace)
         except NoAnswerError:
             raise
-        except LaunchError:
+        except LaunchError as refusal:
             if is_new:
-                self._unmake(PADDLE_JOBS, job, namespace=namespace)
-                self._unmake(CONFIG_MAPS, config_map, namespace=namespace)
+                made = ((PADDLE_JOBS, job), (CONFIG_MAPS, config_map))
+                self._take_back(*made, namespace=namespace, refusal=refusal)
             raise
 
     def sweep(self, job: KubeObject, *, namespace: str) -> None:
@@ -115,6 +116,16 @@ class Poster:
         patch = {"metadata": {"ownerReferences": [reference]}}
         name = name_of(config_map)
         self._insist(lambda: self._api.patch(CONFIG_MAPS, name, patch, namespace=namespace))
+
+    def _take_back(self, *made: tuple[Resource, KubeObject], namespace: str, refusal: LaunchError) -> None:
+        for resource, item in made:
+            try:
+                self._unmake(resource, item, namespace=namespace)
+            except LaunchError as error:
+                raise LeftoverError(
+                    f"{refusal}\n{resource.kind} {namespace}/{name_of(item)}: expected to take it back, "
+                    f"got: {error}; it stays: delete it with kubectl"
+                ) from error
 
     def _unmake(self, resource: Resource, item: KubeObject, *, namespace: str) -> None:
         try:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from launcher.backends.kubernetes import KubernetesBackend
 from launcher.errors import LaunchError
 from launcher.kube.client import Client, Timeouts, connect
 from launcher.kube.errors import (
@@ -151,6 +152,14 @@ def test_the_context_gives_namespace_and_name(client: Client, tmp_path: Path) ->
     assert (client.namespace, client.context) == ("ml", "prod")
     bare = connect(context="bare", environ={"KUBECONFIG": str(tmp_path / "kubeconfig")})
     assert (bare.namespace, bare.context) == ("default", "bare")
+
+
+def test_a_backend_takes_the_context_s_namespace_unless_told_another(client: Client, tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    backend = KubernetesBackend.connect(kubeconfig=kubeconfig)
+    assert (backend.namespace, backend.context) == ("ml", "prod")
+    backend = KubernetesBackend.connect(kubeconfig=kubeconfig, context="bare", namespace="team-a")
+    assert (backend.namespace, backend.context) == ("team-a", "bare")
 
 
 def test_several_kubeconfigs_are_merged(client: Client, tmp_path: Path) -> None:

@@ -132,11 +132,12 @@ def test_the_last_whole_progress_line_of_node_0_is_shown(
     assert backend.status(handle).progress == PROGRESS
 
 
+@pytest.mark.parametrize("code", [403, 404, 500])
 def test_a_log_that_cannot_be_read_does_not_hide_the_status(
-    backend: KubernetesBackend, cluster: FakeCluster, handle: Handle
+    backend: KubernetesBackend, cluster: FakeCluster, handle: Handle, code: int
 ) -> None:
     start(cluster)
-    cluster.refuse("get", PODS, code=403)
+    cluster.refuse("get", PODS, code=code)
     status = backend.status(handle)
     assert (status.state, status.progress) == (JobState.RUNNING, None)
 

@@ -7,7 +7,7 @@ import pytest
 from launcher.backends.base import JobState, Submission
 from launcher.backends.kubernetes import KubernetesBackend
 from launcher.errors import LaunchError, TakenError
-from launcher.kube.errors import AbsentError, DeniedError, InvalidError, NoAnswerError
+from launcher.kube.errors import AbsentError, DeniedError, InvalidError, LeftoverError, NoAnswerError
 from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS
 from tests.fakes.cluster import FakeCluster
 
@@ -181,6 +181,38 @@ def test_where_the_owner_cannot_be_set_the_job_is_taken_back(
     with pytest.raises(DeniedError, match=r'"resources": \["configmaps"\], "verbs": \["patch"\]'):
         backend.submit(submission())
     assert objects(cluster) == ((), ())
+
+
+def test_what_cannot_be_taken_back_is_named(
+    backend: KubernetesBackend, cluster: FakeCluster, submission: NewSubmission
+) -> None:
+    cluster.refuse("patch", CONFIG_MAPS, code=403)
+    cluster.refuse("delete", PADDLE_JOBS, code=403)
+    with pytest.raises(
+        LeftoverError, match=r"(?s)patch.*PaddleJob ml/flowers: expected to take it back.*delete"
+    ):
+        backend.submit(submission())
+    assert objects(cluster) == (("flowers-config",), ("flowers",))
+
+
+def test_what_is_gone_already_is_taken_back(
+    backend: KubernetesBackend, cluster: FakeCluster, submission: NewSubmission
+) -> None:
+    cluster.refuse("create", PADDLE_JOBS, code=422)
+    cluster.refuse("delete", CONFIG_MAPS, code=404)
+    with pytest.raises(InvalidError):
+        backend.submit(submission())
+
+
+def test_a_quota_speaks_before_a_taken_name(
+    backend: KubernetesBackend, cluster: FakeCluster, submission: NewSubmission
+) -> None:
+    foreign = submission(run_id=OTHER_RUN).manifest.job
+    cluster.create(PADDLE_JOBS, foreign, namespace="ml")
+    cluster.refuse("create", PADDLE_JOBS, code=403, message="exceeded quota: gpus")
+    with pytest.raises(InvalidError, match="exceeded quota"):
+        backend.submit(submission())
+    assert objects(cluster) == ((), ("flowers",))
 
 
 def test_a_job_that_an_earlier_call_made_is_not_taken_back(
