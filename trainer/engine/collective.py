@@ -50,10 +50,14 @@ class Collective:
         return {key: self._hand_out(own.get(key), shape, dtype) for key, (shape, dtype) in table.items()}
 
     def broadcast_buffers(self, model: paddle.nn.Layer) -> None:
-        """Give all ranks rank 0's buffers, such as the running statistics of batch norm."""
+        """Give all ranks rank 0's buffers, such as the running statistics of batch norm.
+
+        Paddle keeps those as parameters that have no gradient, so `model.buffers()` does not name them.
+        """
         if self.world_size > 1:
-            for buffer in model.buffers():
-                paddle.distributed.broadcast(buffer, src=0)
+            for tensor in model.state_dict().values():
+                if tensor.stop_gradient:
+                    paddle.distributed.broadcast(tensor, src=0)
 
     def _hand_out(self, own: Array | None, shape: Sequence[int], dtype: str) -> Array:
         # As bytes: neither gloo nor NCCL knows every type that an optimizer may keep.

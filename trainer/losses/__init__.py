@@ -1,0 +1,1 @@
+"""Losses that `Loss.Train` and `Loss.Eval` name."""

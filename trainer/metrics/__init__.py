@@ -1,0 +1,1 @@
+"""Metrics that `Metric.Train` and `Metric.Eval` name."""

@@ -1,0 +1,143 @@
+"""Building blocks that several families share. Attribute names are keys of state dicts: they are fixed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import paddle
+from paddle import ParamAttr, nn
+from paddle.nn import functional
+from paddle.regularizer import L2Decay
+
+Activation = Literal["relu", "hardswish"]
+_ACTIVATIONS = {"relu": nn.ReLU, "hardswish": nn.Hardswish}
+
+
+def round_channels(channels: float, *, divisor: int = 8) -> int:
+    """Round to a multiple of `divisor`, at least one, never more than a tenth below.
+
+    The rule of MobileNet's scaled variants (Howard et al., 2017; PaddleClas `make_divisible`).
+    """
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * channels else rounded
+
+
+class LearnableAffine(nn.Layer):
+    """y = scale × x + bias with two scalars that learn at a hundredth of the rate."""
+
+    def __init__(self, *, lr_mult: float = 1.0) -> None:
+        super().__init__()
+        attr = ParamAttr(learning_rate=0.01 * lr_mult)
+        self.scale = self.create_parameter([1], attr=attr, default_initializer=nn.initializer.Constant(1.0))
+        self.bias = self.create_parameter([1], attr=attr, default_initializer=nn.initializer.Constant(0.0))
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Apply it."""
+        return self.scale * x + self.bias
+
+
+class ConvBN(nn.Layer):
+    """Convolution without bias, batch norm, and an activation where one is named."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, *, stride: float = 1, groups: int = 1,
+        act: Activation | None = None, padding: int | str | None = None, lr_mult: float = 1.0,
+        decay_norm: bool = False, affine: bool = False, old_norm: bool = False,
+    ) -> None:  # fmt: skip
+        """Build it.
+
+        Args:
+            inputs: Channels.
+            outputs: Channels.
+            kernel: Side in pixels.
+            stride: Whole number.
+            groups: `inputs` for a depthwise convolution.
+            act: None for none.
+            padding: None keeps the size at stride 1.
+            lr_mult: Factor on the learning rate of all parameters.
+            decay_norm: Let the optimizer's weight decay touch batch norm too.
+            affine: Put a `LearnableAffine` after the activation.
+            old_norm: Use `nn.BatchNorm`, whose automatic parameter names are other ones.
+        """
+        super().__init__()
+        self.conv = nn.Conv2D(
+            inputs, outputs, kernel, stride=int(stride), groups=groups, bias_attr=False,
+            padding=(kernel - 1) // 2 if padding is None else padding,
+            weight_attr=ParamAttr(learning_rate=lr_mult),
+        )  # fmt: skip
+        norm = {} if decay_norm else {"regularizer": L2Decay(0.0)}
+        attr = ParamAttr(learning_rate=lr_mult, **norm)
+        self.bn = (
+            nn.BatchNorm(outputs, param_attr=attr, bias_attr=attr)
+            if old_norm
+            else nn.BatchNorm2D(outputs, weight_attr=attr, bias_attr=attr)
+        )
+        self._act = act
+        if act is not None:
+            self.act = _ACTIVATIONS[act]()
+            if affine:
+                self.lab = LearnableAffine(lr_mult=lr_mult)
+        self._affine = affine and act is not None
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Apply it."""
+        x = self.bn(self.conv(x))
+        if self._act is not None:
+            x = self.act(x)
+        return self.lab(x) if self._affine else x
+
+
+class SqueezeExcite(nn.Layer):
+    """Weighs channels by what a small network sees of their means (Hu et al., 2018)."""
+
+    def __init__(self, channels: int, *, slope: float, reduction: int = 4) -> None:
+        """`slope` is the hard sigmoid's; families differ in it."""
+        super().__init__()
+        self.conv1 = nn.Conv2D(channels, channels // reduction, 1)
+        self.conv2 = nn.Conv2D(channels // reduction, channels, 1)
+        self._slope = slope
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Apply it."""
+        weights = functional.adaptive_avg_pool2d(x, 1)
+        weights = functional.relu(self.conv1(weights))
+        return x * functional.hardsigmoid(self.conv2(weights), slope=self._slope, offset=0.5)
+
+
+class Pooled(nn.Layer):
+    """The head of the light families: mean over the image, 1×1 convolution, activation, dropout, logits.
+
+    Mixed in by inheritance, because its layers' names stand at the top of the state dict.
+    """
+
+    def make_head(
+        self, channels: int, *, class_num: int, class_expand: int, dropout_prob: float, act: Activation,
+        use_last_conv: bool = True, affine: bool = False,
+    ) -> None:  # fmt: skip
+        """Make the layers; without `use_last_conv` the logits come straight from the means."""
+        self._use_last_conv, self._affine = use_last_conv, affine and use_last_conv
+        if use_last_conv:
+            self.last_conv = nn.Conv2D(channels, class_expand, 1, bias_attr=False)
+            self.act = _ACTIVATIONS[act]()
+            if affine:
+                self.lab = LearnableAffine()
+            self.dropout = nn.Dropout(dropout_prob, mode="downscale_in_infer")
+        self.fc = nn.Linear(class_expand if use_last_conv else channels, class_num)
+
+    def classify(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Turn features [B, C, H, W] into logits [B, K]."""
+        x = functional.adaptive_avg_pool2d(x, 1)
+        if self._use_last_conv:
+            x = self.act(self.last_conv(x))
+            x = self.dropout(self.lab(x) if self._affine else x)
+        return self.fc(paddle.flatten(x, 1))
+
+
+def init_kaiming(model: nn.Layer, *, fc_bias: bool = True) -> None:
+    """Draw all convolutions from Kaiming's normal distribution, in the order of the layers."""
+    draw = nn.initializer.KaimingNormal()
+    for layer in model.sublayers():
+        if isinstance(layer, nn.Conv2D):
+            draw(layer.weight)
+        elif isinstance(layer, nn.Linear) and fc_bias:
+            nn.initializer.Constant(0.0)(layer.bias)

@@ -1,0 +1,1 @@
+"""What `Optimizer` names: the optimizer, and the learning rate as a function of the step."""

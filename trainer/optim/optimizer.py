@@ -1,0 +1,97 @@
+"""From a declared optimizer to Paddle's, with decay as PaddleClas applies it.
+
+The engine sets the learning rate before every step, so no scheduler is attached. A regulariser that a model
+put on a parameter itself wins over the optimizer's (facts of paddle.optimizer, Paddle 3.3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import paddle
+from paddle import nn
+from paddle.regularizer import L1Decay, L2Decay
+
+from trainer.config import optimizers as declared
+from trainer.config.declaration import Declaration
+from trainer.config.optimizers import Optimizer, Regularizer
+
+_INITIAL_LR = 0.001  # replaced before the first step
+
+
+def build_optimizer(spec: Optimizer, model: nn.Layer) -> paddle.optimizer.Optimizer:
+    """Make the optimizer of all trainable parameters of `model`."""
+    return OPTIMIZER_BUILDERS[type(spec)](spec, model)
+
+
+def _momentum(spec: declared.Momentum, model: nn.Layer) -> paddle.optimizer.Optimizer:
+    # Without names that are not decayed, PaddleClas ignores one_dim_param_no_weight_decay here.
+    names = (spec.no_weight_decay_name or "").split()
+    plain = _undecayed(model, names, one_dim=spec.one_dim_param_no_weight_decay) if names else set()
+    return paddle.optimizer.Momentum(
+        learning_rate=_INITIAL_LR, momentum=spec.momentum, use_nesterov=spec.use_nesterov,
+        parameters=_groups(model, plain), weight_decay=_decay(spec.regularizer, spec.weight_decay),
+        grad_clip=_clip(spec.clip_norm), multi_precision=spec.multi_precision,
+    )  # fmt: skip
+
+
+def _sgd(spec: declared.SGD, model: nn.Layer) -> paddle.optimizer.Optimizer:
+    return paddle.optimizer.SGD(
+        learning_rate=_INITIAL_LR, parameters=_trainable(model),
+        weight_decay=_decay(spec.regularizer, spec.weight_decay), grad_clip=_clip(spec.clip_norm),
+        multi_precision=spec.multi_precision,
+    )  # fmt: skip
+
+
+def _adamw(spec: declared.AdamW, model: nn.Layer) -> paddle.optimizer.Optimizer:
+    names = (spec.no_weight_decay_name or "").split()
+    plain = _undecayed(model, names, one_dim=spec.one_dim_param_no_weight_decay)
+    coefficient = spec.regularizer.coeff if spec.regularizer else (spec.weight_decay or 0.0)
+    return paddle.optimizer.AdamW(
+        learning_rate=_INITIAL_LR, beta1=spec.beta1, beta2=spec.beta2, epsilon=spec.epsilon,
+        parameters=_trainable(model), weight_decay=coefficient, grad_clip=_clip(spec.clip_norm),
+        apply_decay_param_fun=lambda name: name not in plain, multi_precision=spec.multi_precision,
+    )  # fmt: skip
+
+
+OPTIMIZER_BUILDERS: Mapping[
+    type[Declaration], Callable[[Any, nn.Layer], paddle.optimizer.Optimizer]
+] = {  # each takes its own declaration
+    declared.Momentum: _momentum,
+    declared.SGD: _sgd,
+    declared.AdamW: _adamw,
+}
+
+
+def _trainable(model: nn.Layer) -> list[paddle.Tensor]:
+    return [parameter for parameter in model.parameters() if not parameter.stop_gradient]
+
+
+def _undecayed(model: nn.Layer, parts: list[str], *, one_dim: bool) -> set[str]:
+    """Return automatic names of parameters that are not decayed; `parts` are sought in structured names."""
+    return {
+        parameter.name
+        for key, parameter in model.named_parameters()
+        if any(part in key for part in parts) or (one_dim and len(parameter.shape) == 1)
+    }
+
+
+def _groups(model: nn.Layer, plain: set[str]) -> Any:  # a list of tensors, or of groups, as Paddle takes it
+    parameters = _trainable(model)
+    if not plain:
+        return parameters
+    return [
+        {"params": [parameter for parameter in parameters if parameter.name not in plain]},
+        {"params": [parameter for parameter in parameters if parameter.name in plain], "weight_decay": 0.0},
+    ]
+
+
+def _decay(regularizer: Regularizer | None, weight_decay: float | None) -> L1Decay | L2Decay | float | None:
+    if regularizer is None:
+        return weight_decay
+    return (L2Decay if regularizer.name == "L2" else L1Decay)(regularizer.coeff)
+
+
+def _clip(norm: float | None) -> nn.ClipGradByNorm | None:
+    return None if norm is None else nn.ClipGradByNorm(norm)

@@ -1,0 +1,100 @@
+"""Learning rate as a pure function of the optimizer step, so that nothing needs saving.
+
+Formulas: PaddleClas d178931, ppcls/optimizer/learning_rate.py. `warmup_epoch` W and the epochs after it are
+turned into steps by S = steps an epoch; at step t < W·S the rate rises linearly from `warmup_start_lr`, after
+it the schedule proper runs from 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from trainer.config import schedules as declared
+from trainer.config.declaration import Declaration
+from trainer.config.schedules import Schedule
+
+Rate: TypeAlias = Callable[[float], float]
+"""Position after the warm-up, in steps -> learning rate."""
+
+
+def _constant(spec: declared.Constant, **_: float) -> Rate:
+    return lambda _: spec.learning_rate
+
+
+def _cosine(spec: declared.Cosine, *, total: float, per_epoch: float) -> Rate:
+    del per_epoch
+    if total <= 0:
+        return lambda _: spec.learning_rate
+    span = spec.learning_rate - spec.eta_min
+    return lambda u: spec.eta_min + span * (1 + math.cos(math.pi * u / total)) / 2
+
+
+def _linear(spec: declared.Linear, *, total: float, per_epoch: float) -> Rate:
+    del per_epoch
+    if total <= 0:
+        return lambda _: spec.learning_rate
+
+    def rate(u: float) -> float:
+        end = total * max(1, math.ceil(u / total)) if spec.cycle else total
+        share = 1 - min(u, end) / end
+        return float((spec.learning_rate - spec.end_lr) * share**spec.power + spec.end_lr)
+
+    return rate
+
+
+def _step(spec: declared.Step, *, total: float, per_epoch: float) -> Rate:
+    del total
+    every = max(1, int(spec.step_size * per_epoch))
+    return lambda u: float(spec.learning_rate * spec.gamma ** (u // every))
+
+
+def _multi_step(spec: declared.MultiStepDecay, *, total: float, per_epoch: float) -> Rate:
+    del total
+    bounds = [milestone * per_epoch for milestone in spec.milestones]
+    return lambda u: float(spec.learning_rate * spec.gamma ** sum(u >= bound for bound in bounds))
+
+
+def _piecewise(spec: declared.Piecewise, *, total: float, per_epoch: float) -> Rate:
+    epochs, values = list(spec.decay_epochs), list(spec.values)
+    if spec.learning_rate is not None:  # as there: it replaces them by a tenth every 30 epochs
+        count = int(total / per_epoch) // 30 if per_epoch else 0
+        epochs = [30 * (index + 1) for index in range(count)]
+        values = [spec.learning_rate * 0.1**index for index in range(count + 1)]
+    bounds = [epoch * per_epoch for epoch in epochs]
+    return lambda u: values[sum(u >= bound for bound in bounds)]
+
+
+SCHEDULE_BUILDERS: Mapping[type[Declaration], Callable[..., Rate]] = {
+    declared.Constant: _constant,
+    declared.Cosine: _cosine,
+    declared.Linear: _linear,
+    declared.Step: _step,
+    declared.MultiStepDecay: _multi_step,
+    declared.Piecewise: _piecewise,
+}
+
+
+def build_schedule(spec: Schedule, *, epochs: int, steps_per_epoch: int) -> Callable[[int], float]:
+    """Return the learning rate that optimizer step t, from 0, uses.
+
+    Args:
+        spec: Declared schedule.
+        epochs: Of the whole run.
+        steps_per_epoch: Optimizer steps.
+    """
+    per_epoch = 1 if spec.by_epoch else steps_per_epoch
+    warm_epochs = min(spec.warmup_epoch, epochs)
+    warm = round(warm_epochs * per_epoch)
+    builder: Any = SCHEDULE_BUILDERS[type(spec)]  # each takes its own declaration
+    rate: Rate = builder(spec, total=(epochs - warm_epochs) * per_epoch, per_epoch=per_epoch)
+    base = rate(0)
+
+    def at(step: int) -> float:
+        position = step // steps_per_epoch if spec.by_epoch else step
+        if position < warm:
+            return spec.warmup_start_lr + (base - spec.warmup_start_lr) * position / warm
+        return rate(position - warm)
+
+    return at
