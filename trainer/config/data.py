@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from trainer.config.declaration import Declaration, Section, named
 from trainer.config.ops import Op
@@ -46,6 +46,12 @@ class LoaderSection(Section):
     use_shared_memory: bool = True
     rng: Literal["per_sample", "paddleclas"] = "per_sample"
     """Random draws: seeded for each sample, or one stream a process in PaddleClas's order (no workers)."""
+
+    @model_validator(mode="after")
+    def _one_stream(self) -> LoaderSection:
+        if self.rng == "paddleclas" and self.num_workers:
+            raise ValueError(f"expected num_workers: 0 with rng: paddleclas, got {self.num_workers}")
+        return self
 
 
 DATASETS: tuple[type[Declaration], ...] = (ImageNetDataset,)

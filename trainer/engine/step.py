@@ -22,7 +22,7 @@ class StepResult:
     Attributes:
         loss: Mean over the global batch.
         means: Loss and metrics by name, means over the global batch.
-        samples: In the global batch.
+        samples: In the global batch, padding left out.
         own_samples: In this rank's.
         learning_rate: That the update used or will use.
         applied: Whether the weights moved; between updates of `update_freq` they do not.
@@ -66,19 +66,20 @@ class Stepper:
         self._pending = 0 if applied else self._pending + 1
         own = {key: float(value) for key, value in losses.items()}
         own.update(setup.metrics(logits.detach(), labels))
-        return self._agree(own, len(batch.labels), learning_rate, applied=applied)
+        return self._agree(own, batch, learning_rate, applied=applied)
 
     def _agree(
-        self, own: Mapping[str, float], count: int, learning_rate: float, *, applied: bool
+        self, own: Mapping[str, float], batch: Batch, learning_rate: float, *, applied: bool
     ) -> StepResult:
         # One small sum a step: the loss of the whole batch, and one moment at which all ranks see a signal.
+        count, valid = len(batch.labels), int(batch.valid.sum())
         asked = 1.0 if self._stop.number else 0.0
-        summed = self._setup.collective.sum([count, asked, *(value * count for value in own.values())])
-        samples = summed[0]
-        means = {key: value / samples for key, value in zip(own, summed[2:], strict=True)}
+        weighted = [value * count for value in own.values()]
+        total, samples, stops, *sums = self._setup.collective.sum([count, valid, asked, *weighted])
+        means = {key: value / total for key, value in zip(own, sums, strict=True)}
         return StepResult(
             loss=means["loss"], means=means, samples=int(samples), own_samples=count,
-            learning_rate=learning_rate, applied=applied, asked_to_stop=summed[1] > 0,
+            learning_rate=learning_rate, applied=applied, asked_to_stop=stops > 0,
         )  # fmt: skip
 
     def _seed(self, step: int) -> None:
