@@ -1,0 +1,58 @@
+"""What the loader yields, and how it is filled by several threads."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.data.order import Indices, Share
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Batch:
+    """One rank's part of a global batch.
+
+    Attributes:
+        images: float32 [B, C, H, W], normalised, RGB unless DecodeImage says otherwise.
+        labels: int64 [B, 1].
+        indices: int64 [B], samples of the list.
+        valid: bool [B], False for padding, which repeats another sample. Training trains on it, as PaddleClas
+            does, an evaluation leaves it out, and neither counts it.
+        global_samples: Samples of all ranks' batches, padding left out.
+        end: Place of the epoch's order after the global batch; where a resumed epoch goes on.
+    """
+
+    images: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    indices: Indices
+    valid: NDArray[np.bool_]
+    global_samples: int
+    end: int
+
+
+class Assembly:
+    """A batch that is being filled; its memory is made when the first image says how large it is."""
+
+    def __init__(self, share: Share, indices: Indices) -> None:
+        self.share = share
+        self.indices = indices
+        self._images: NDArray[np.float32] | None = None
+        self._lock = threading.Lock()
+
+    def put(self, slot: int, image: NDArray[np.float32]) -> tuple[int, ...] | None:
+        """Copy an image in; returns the shape that was expected where it has another one."""
+        with self._lock:
+            if self._images is None:
+                self._images = np.empty((len(self.indices), *image.shape), dtype=np.float32)
+        if self._images.shape[1:] != image.shape:
+            return self._images.shape[1:]
+        self._images[slot] = image
+        return None
+
+    def images(self) -> NDArray[np.float32]:
+        """Return the images once all were put."""
+        assert self._images is not None
+        return self._images

@@ -1,0 +1,73 @@
+"""Random generators that operations draw from. They are handed in; nothing here is global."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trainer.protocol.fields import FormatError, decode_object
+
+_WHAT = "draws"
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """One source of Python's draws and one of NumPy's.
+
+    NumPy's old generator on purpose: its stream never changes between versions (NEP 19), and it is the one
+    that PaddleClas draws from.
+    """
+
+    python: random.Random
+    numpy: np.random.RandomState
+
+
+def per_sample(seed: int, *, epoch: int, index: int) -> Draws:
+    """Return the draws of one sample in one epoch, whoever reads it and whenever.
+
+    Args:
+        seed: Of the run.
+        epoch: From 0.
+        index: Of the sample in its list.
+    """
+    digest = hashlib.blake2b(f"{seed}/{epoch}/{index}".encode(), digest_size=32).digest()
+    words = np.frombuffer(digest[16:], dtype="<u4")
+    return Draws(random.Random(int.from_bytes(digest[:16], "little")), np.random.RandomState(words))  # noqa: S311
+
+
+class Stream:
+    """One stream of draws for all samples, in the order in which they are read, as PaddleClas has it.
+
+    Python's and NumPy's generators seeded with the same number (PaddleClas d178931, ppcls/engine/engine.py).
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.draws = Draws(random.Random(seed), np.random.RandomState(seed % 2**32))  # noqa: S311
+
+    def state(self) -> str:
+        """Return a text from which `restore` goes on."""
+        kind, keys, position, has_gauss, gauss = self.draws.numpy.get_state(legacy=True)
+        numpy_state = [str(kind), [int(key) for key in keys], int(position), int(has_gauss), float(gauss)]
+        return json.dumps({"python": self.draws.python.getstate(), "numpy": numpy_state})
+
+    def restore(self, text: str) -> None:
+        """Go on from a state.
+
+        Raises:
+            FormatError: It is broken.
+        """
+        document: Mapping[str, Any] = decode_object(text, what=_WHAT)
+        try:
+            version, internal, gauss = document["python"]
+            self.draws.python.setstate((version, tuple(internal), gauss))
+            kind, keys, position, has_gauss, numpy_gauss = document["numpy"]
+            words = np.array(keys, dtype=np.uint32)
+            self.draws.numpy.set_state((kind, words, position, has_gauss, numpy_gauss))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise FormatError(f"{_WHAT}: expected the state of two generators: {error}") from error

@@ -1,0 +1,193 @@
+"""Reads an epoch's samples in their order and yields batches."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from trainer.config.data import SplitSection
+from trainer.data.batch import Assembly, Batch
+from trainer.data.draws import Draws, Stream, per_sample
+from trainer.data.lists import DataError, SampleList
+from trainer.data.ops.build import build_transform
+from trainer.data.ops.registry import ImageError
+from trainer.data.order import Indices, deal, epoch_positions, steps_of_epoch
+
+_BATCHES_AHEAD = 2  # read beyond the one that the engine works on
+
+Problem = str | None
+
+
+class Loader:
+    """One rank's batches of a list, an epoch at a time."""
+
+    def __init__(
+        self, *, split: SplitSection, samples: SampleList, rank: int, world_size: int, seed: int,
+        training: bool,
+    ) -> None:  # fmt: skip
+        """Prepare to read.
+
+        Args:
+            split: Dataset, sampler and loader of the config.
+            samples: The dataset's list.
+            rank: Whose batches.
+            world_size: Ranks that share an epoch.
+            seed: Of the run, for the operations' draws; the order of samples does not depend on it.
+            training: Refuse an epoch without a single step.
+
+        Raises:
+            DataError: There are too few samples for a step.
+        """
+        self._samples = samples
+        self._rank = rank
+        self._world_size = world_size
+        self._seed = seed
+        self._sampler = split.sampler
+        self._workers = split.loader.num_workers
+        self._transform = build_transform(split.dataset.transform_ops)
+        # PaddleClas seeds with seed + rank once it is distributed (d178931, ppcls/engine/engine.py).
+        own_seed = seed + rank if world_size > 1 else seed
+        self._stream = Stream(own_seed) if split.loader.rng == "paddleclas" else None
+        cv2.setNumThreads(1)  # ranks and reader threads fill the cores already
+        if training and len(self) == 0:
+            batch_size = split.sampler.batch_size
+            raise DataError(
+                [
+                    f"{samples.source}: expected at least {world_size * batch_size} samples for a batch of "
+                    f"{batch_size} on each of {world_size} ranks, got {len(samples)}; lower batch_size, or "
+                    "set drop_last: False"
+                ]
+            )
+
+    def __len__(self) -> int:
+        return steps_of_epoch(
+            len(self._samples),
+            world_size=self._world_size,
+            batch_size=self._sampler.batch_size,
+            drop_last=self._sampler.drop_last,
+        )
+
+    def draws_state(self) -> str | None:
+        """Return where the stream of `rng: paddleclas` is; None with `per_sample`, which has no state."""
+        return self._stream.state() if self._stream is not None else None
+
+    def restore_draws(self, state: str) -> None:
+        """Go on with the draws from a state; no effect with `per_sample`.
+
+        Raises:
+            FormatError: The state is broken.
+        """
+        if self._stream is not None:
+            self._stream.restore(state)
+
+    def batches(
+        self, epoch: int, *, start: int = 0, order_world_size: int | None = None
+    ) -> Generator[Batch, None, None]:
+        """Yield the batches of an epoch. Closing the generator ends its reader threads.
+
+        Args:
+            epoch: From 0.
+            start: Places of the epoch's order that were trained on already.
+            order_world_size: Ranks that the order was padded for, where an epoch goes on that others began;
+                None means as many as there are.
+
+        Raises:
+            DataError: Images cannot be read; names line and file of all those of one batch.
+        """
+        positions = epoch_positions(
+            len(self._samples),
+            epoch=epoch,
+            world_size=order_world_size or self._world_size,
+            shuffle=self._sampler.shuffle,
+        )
+        assemblies = self._assemblies(positions, start)
+        read = self._read_ahead if self._workers else self._read
+        filled = read(assemblies, epoch)
+        try:
+            for assembly in filled:
+                yield self._finish(assembly, positions)
+        finally:
+            filled.close()
+
+    def _assemblies(self, positions: Indices, start: int) -> Iterator[Assembly]:
+        shares = deal(
+            len(positions), rank=self._rank, world_size=self._world_size, batch_size=self._sampler.batch_size,
+            drop_last=self._sampler.drop_last, start=start,
+        )  # fmt: skip
+        for share in shares:
+            yield Assembly(share, positions[share.places] % len(self._samples))
+
+    def _finish(self, assembly: Assembly, positions: Indices) -> Batch:
+        n, share = len(self._samples), assembly.share
+        valid = positions[share.places] < n
+        valid[len(valid) - share.extra :] = False
+        return Batch(
+            images=assembly.images(),
+            labels=self._samples.labels[assembly.indices].reshape(-1, 1),
+            indices=assembly.indices,
+            valid=valid,
+            global_samples=int(np.count_nonzero(positions[share.start : share.end] < n)),
+            end=share.end,
+        )
+
+    def _read(self, assemblies: Iterator[Assembly], epoch: int) -> Generator[Assembly, None, None]:
+        for assembly in assemblies:
+            _refuse(self._put(assembly, slot, epoch) for slot in range(len(assembly.indices)))
+            yield assembly
+
+    def _read_ahead(self, assemblies: Iterator[Assembly], epoch: int) -> Generator[Assembly, None, None]:
+        pending: deque[tuple[Assembly, list[Future[Problem]]]] = deque()
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="reader")
+        try:
+            while True:
+                while len(pending) <= _BATCHES_AHEAD and (assembly := next(assemblies, None)) is not None:
+                    slots = range(len(assembly.indices))
+                    pending.append(
+                        (assembly, [pool.submit(self._put, assembly, slot, epoch) for slot in slots])
+                    )
+                if not pending:
+                    return
+                assembly, futures = pending.popleft()
+                _refuse(future.result() for future in futures)
+                yield assembly
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _put(self, assembly: Assembly, slot: int, epoch: int) -> Problem:
+        """Read one sample into its slot; returns the problem where it cannot be."""
+        index = int(assembly.indices[slot])
+        path = self._samples.paths[index]
+        where = f"{self._samples.place(index)}: {path}"
+        try:
+            image = self._transform(Path(path).read_bytes(), self._draws(epoch, index))
+        except ImageError as error:
+            return f"{where}: {error}"
+        except OSError as error:
+            return f"{where}: expected a readable image: {(error.strerror or str(error)).lower()}"
+        other = assembly.put(slot, image)
+        if other is None:
+            return None
+        return (
+            f"{where}: expected a batch's images to have one shape, got {list(image.shape)} beside "
+            f"{list(other)}; let transform_ops resize or crop to a fixed size"
+        )
+
+    def _draws(self, epoch: int, index: int) -> Draws:
+        if self._stream is not None:
+            return self._stream.draws
+        return per_sample(self._seed, epoch=epoch, index=index)
+
+
+def _refuse(outcomes: Iterable[Problem]) -> None:
+    # Padding may have asked for the same image twice.
+    problems = list(dict.fromkeys(problem for problem in outcomes if problem is not None))
+    if problems:
+        raise DataError(problems)
+
+
+__all__ = ["Batch", "Loader"]

@@ -1,0 +1,48 @@
+"""Makes one function of a list of operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+import trainer.data.ops.decode
+import trainer.data.ops.erase
+import trainer.data.ops.flip
+import trainer.data.ops.normalize
+import trainer.data.ops.resize  # noqa: F401  # each registers its operations
+from trainer.config.declaration import Declaration
+from trainer.config.ops import DecodeImage, ToCHWImage
+from trainer.data.draws import Draws
+from trainer.data.ops.registry import ImageError, Pixels, make_operation
+
+Transform = Callable[[bytes, Draws], NDArray[np.float32]]
+"""An image file's bytes -> float32 [C, H, W], C-contiguous."""
+
+
+def build_transform(ops: Sequence[Declaration]) -> Transform:
+    """Make the transform of `transform_ops`; the channels come first in its result, whatever the list says.
+
+    The transform raises ImageError for bytes that are no image, and for an image that does not fit.
+
+    Args:
+        ops: Checked by the config: DecodeImage first, NormalizeImage among them, layouts that fit.
+    """
+    operations = [make_operation(op) for op in ops]
+    channels_first = any(
+        isinstance(op, ToCHWImage) or (isinstance(op, DecodeImage) and op.channel_first and op.to_np)
+        for op in ops
+    )
+
+    def transform(data: bytes, draws: Draws) -> NDArray[np.float32]:
+        if not data:
+            raise ImageError("expected an image, got an empty file")
+        image: Pixels = np.frombuffer(data, dtype=np.uint8)
+        for operation in operations:
+            image = operation(image, draws)
+        if not channels_first:
+            image = image.transpose(2, 0, 1)
+        return np.ascontiguousarray(image, dtype=np.float32)
+
+    return transform

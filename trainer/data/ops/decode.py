@@ -1,0 +1,49 @@
+"""DecodeImage."""
+
+from __future__ import annotations
+
+import io
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from trainer.config.ops import DecodeImage
+from trainer.data.draws import Draws
+from trainer.data.ops.registry import ImageError, Operation, Pixels, implements
+
+
+@implements(DecodeImage)
+def decode_image(declaration: DecodeImage) -> Operation:
+    """OpenCV turns the image as EXIF says, Pillow does not; both drop alpha."""
+    rgb = declaration.to_rgb or not declaration.to_np  # a PIL image is RGB whatever to_rgb says
+    channel_first = declaration.channel_first and declaration.to_np
+    decode = _with_cv2 if declaration.backend == "cv2" else _with_pil
+
+    def operation(encoded: Pixels, draws: Draws) -> Pixels:
+        del draws
+        image = decode(encoded, rgb)
+        return image.transpose(2, 0, 1) if channel_first else image
+
+    return operation
+
+
+def _with_cv2(encoded: Pixels, rgb: bool) -> Pixels:
+    try:
+        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    except cv2.error as error:  # an empty file, or one that claims an absurd size
+        raise ImageError(f"expected an image, got {encoded.size} bytes that OpenCV refuses") from error
+    if image is None:
+        raise ImageError(f"expected an image, got {encoded.size} bytes that OpenCV cannot decode")
+    # In place, so that the rest of the chain works on contiguous memory (a reversed view costs it 0.5 ms).
+    pixels: Pixels = cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image) if rgb else image
+    return pixels
+
+
+def _with_pil(encoded: Pixels, rgb: bool) -> Pixels:
+    try:
+        with Image.open(io.BytesIO(encoded.tobytes())) as opened:
+            image = np.array(opened.convert("RGB"))
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ImageError(f"expected an image, got {encoded.size} bytes that Pillow cannot decode") from error
+    return image if rgb else np.ascontiguousarray(image[:, :, ::-1])

@@ -1,0 +1,53 @@
+"""RandomErasing."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from trainer.config.ops import RandomErasing
+from trainer.data.draws import Draws
+from trainer.data.ops.registry import Operation, Pixels, implements, own
+
+
+@implements(RandomErasing)
+def random_erasing(declaration: RandomErasing) -> Operation:
+    """Draws in PaddleClas's order: whether at all, then area and ratio an attempt, fill, row, column.
+
+    Image [H, W, C], written in place.
+    """
+    largest = 1 / declaration.r1
+    ratio = (declaration.r1, largest)
+    if declaration.use_log_aspect:
+        ratio = (math.log(declaration.r1), math.log(largest))
+
+    def operation(image: Pixels, draws: Draws) -> Pixels:
+        if draws.python.random() > declaration.EPSILON:
+            return image
+        rows, columns = image.shape[:2]
+        for _ in range(declaration.attempt):
+            area = draws.python.uniform(declaration.sl, declaration.sh) * (rows * columns)
+            aspect = draws.python.uniform(*ratio)
+            if declaration.use_log_aspect:
+                aspect = math.exp(aspect)
+            height = int(round(math.sqrt(area * aspect)))  # noqa: RUF046 - as PaddleClas writes it
+            width = int(round(math.sqrt(area / aspect)))  # noqa: RUF046
+            if height < rows and width < columns:
+                fill = _fill(declaration, draws, height=height, width=width, channels=image.shape[2])
+                top = draws.python.randint(0, rows - height)
+                left = draws.python.randint(0, columns - width)
+                image = own(image)
+                image[top : top + height, left : left + width] = fill
+                return image
+        return image
+
+    return operation
+
+
+def _fill(declaration: RandomErasing, draws: Draws, *, height: int, width: int, channels: int) -> Pixels:
+    if declaration.mode == "rand":
+        return draws.numpy.normal(size=(1, 1, channels))
+    if declaration.mode == "pixel":
+        return draws.numpy.normal(size=(height, width, channels))
+    return np.array(declaration.mean)

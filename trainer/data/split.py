@@ -1,0 +1,246 @@
+"""Makes list files of a folder of images: `trainer make-lists`.
+
+Two layouts: a folder a class, of which a share is held out; or `train/` and `val/` with a folder a class each.
+A class's label is its place among the class folders' names, sorted.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.data.lists import DataError
+
+TRAIN, VAL, LABELS = "train_list.txt", "val_list.txt", "labels.txt"
+IMAGE_ENDINGS = frozenset(
+    {".bmp", ".dib", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+"""Of files that OpenCV 4.10 decodes in every build."""
+
+Progress = Callable[[str, int], None]
+"""Is told a class folder's path and its number of images."""
+Images = Mapping[str, Sequence[str]]
+"""Class name -> sorted paths of its images, relative to the folder."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListsReport:
+    """What was written.
+
+    Attributes:
+        classes: Names in the order of their labels.
+        train: Images in the training list.
+        val: Images in the validation list.
+        other_files: Files in class folders that are no images by their ending; left out.
+        with_space: Paths that hold a space. PaddleClas itself does not read such lists.
+        without_val: Classes of which no image is held out.
+    """
+
+    classes: tuple[str, ...]
+    train: int
+    val: int
+    other_files: int
+    with_space: int
+    without_val: tuple[str, ...]
+
+
+def make_lists(
+    folder: Path,
+    *,
+    val: float = 0.2,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> ListsReport:
+    """Write train_list.txt, val_list.txt and labels.txt into a folder of images.
+
+    The same files and seed give the same lists on every machine, and a class's choice depends on no other
+    class.
+
+    Args:
+        folder: The lists' image_root.
+        val: Share of each class to hold out, above 0 and below 1; no effect with `train/` and `val/`.
+        seed: Of the choice.
+        overwrite: Replace lists that are there.
+        progress: Called after each class folder.
+
+    Raises:
+        DataError: The folder is refused, or a list cannot be written; nothing was changed then.
+    """
+    _refuse_existing(folder, overwrite=overwrite)
+    scan = _Scan(folder, progress)
+    if scan.is_divided():
+        train, held_out = scan.classes("train"), scan.classes("val")
+        problems = [
+            f"{folder / 'val' / name}: expected a class that train/ has too, got one of val/ only"
+            for name in sorted(held_out.keys() - train.keys())
+        ]
+    else:
+        images = scan.classes("")
+        problems = _too_few(folder, images, val)
+        chosen = {name: _hold_out(name, paths, val, seed) for name, paths in images.items()}
+        train = {name: sorted(set(images[name]) - paths) for name, paths in chosen.items()}
+        held_out = {name: sorted(paths) for name, paths in chosen.items()}
+    problems = [*scan.problems, *problems]
+    if problems:
+        raise DataError(problems)
+    names = sorted(train)
+    lists = {
+        TRAIN: _lines(names, train),
+        VAL: _lines(names, held_out),
+        LABELS: [f"{label} {name}" for label, name in enumerate(names)],
+    }
+    _save(folder, lists)
+    paths = [path for images in (train, held_out) for found in images.values() for path in found]
+    return ListsReport(
+        classes=tuple(names),
+        train=len(lists[TRAIN]),
+        val=len(lists[VAL]),
+        other_files=scan.other_files,
+        with_space=sum(" " in path for path in paths),
+        without_val=tuple(name for name in names if not held_out.get(name)),
+    )
+
+
+class _Scan:
+    """Looks through a folder and keeps what it has to refuse."""
+
+    def __init__(self, folder: Path, progress: Progress | None) -> None:
+        self.problems: list[str] = []
+        self.other_files = 0
+        self._folder = folder
+        self._progress = progress
+        self._top = self._folders_in("")
+
+    def is_divided(self) -> bool:
+        """Tell whether the folder has `train/` and `val/`, and these have class folders."""
+        return {"train", "val"} <= set(self._top) and bool(
+            self._folders_in("train") and self._folders_in("val")
+        )
+
+    def classes(self, below: str) -> dict[str, list[str]]:
+        """Return the images of each class folder under `below`."""
+        names = self._top if not below else self._folders_in(below)
+        if not names:
+            self.problems.append(
+                f"{self._folder / below}: expected a folder of images for each class, got no folders"
+            )
+        return {name: self._images_in(f"{below}/{name}" if below else name) for name in names}
+
+    def _images_in(self, place: str) -> list[str]:
+        images: list[str] = []
+        for name, is_folder in self._entries(place):
+            if is_folder:
+                continue
+            if os.path.splitext(name)[1].lower() not in IMAGE_ENDINGS:  # noqa: PTH122 - many files
+                self.other_files += 1
+                continue
+            path = f"{place}/{name}"
+            if not self._refuse_name(path):
+                images.append(path)
+        if not images:
+            self.problems.append(
+                f"{_shown(self._folder, place)}: expected images in the folder of a class, got none; remove "
+                "it, or name the folder that holds the class folders"
+            )
+        if self._progress is not None:
+            self._progress(place, len(images))
+        return sorted(images)
+
+    def _folders_in(self, place: str) -> list[str]:
+        return sorted(
+            name
+            for name, is_folder in self._entries(place)
+            if is_folder and not self._refuse_name(f"{place}/{name}" if place else name)
+        )
+
+    def _entries(self, place: str) -> list[tuple[str, bool]]:
+        """List (name, whether it is a folder), hidden ones left out."""
+        try:
+            with os.scandir(self._folder / place) as entries:
+                return [(entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith(".")]
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise DataError(
+                [f"{_shown(self._folder, place)}: expected a readable folder: {reason}"]
+            ) from error
+
+    def _refuse_name(self, path: str) -> bool:
+        """Note a name that a line of a list file cannot hold; tells whether it did."""
+        reason = ""
+        try:
+            path.encode("utf-8")
+        except UnicodeEncodeError:
+            reason = "bytes that are not UTF-8"
+        if "\n" in path or "\r" in path:
+            reason = "a line break"
+        elif path != path.strip():
+            reason = "white space at its beginning or end"
+        if not reason:
+            return False
+        where = _shown(self._folder, path)
+        problem = f"{where}: expected a name that a list file can hold, got {reason}; rename it"
+        if problem not in self.problems:
+            self.problems.append(problem)
+        return True
+
+
+def _shown(folder: Path, path: str) -> str:
+    return ascii(str(folder / path)) if not path.isprintable() else str(folder / path)
+
+
+def _too_few(folder: Path, images: Images, val: float) -> list[str]:
+    if not 0 < val < 1:
+        return [f"val: expected a share above 0 and below 1, got {val}"]
+    return [
+        f"{folder / name}: expected at least 2 images, so that training and validation have one each, got 1; "
+        "add images, or remove the class"
+        for name, paths in images.items()
+        if len(paths) == 1
+    ]
+
+
+def _hold_out(name: str, paths: Sequence[str], val: float, seed: int) -> set[str]:
+    count = min(max(1, int(len(paths) * val + 0.5)), len(paths) - 1)
+    # A text as seed is hashed by SHA-512, the same on every machine and version of Python.
+    chooser = random.Random(f"{seed}/{name}")  # noqa: S311
+    return set(chooser.sample(paths, max(0, count)))
+
+
+def _lines(names: Sequence[str], images: Images) -> list[str]:
+    return [f"{path} {label}" for label, name in enumerate(names) for path in images.get(name, ())]
+
+
+def _refuse_existing(folder: Path, *, overwrite: bool) -> None:
+    if not folder.is_dir():
+        got = "a file" if folder.exists() else "no such folder"
+        raise DataError([f"{folder}: expected a folder of images, got {got}"])
+    found = [name for name in (TRAIN, VAL, LABELS) if (folder / name).exists()]
+    if found and not overwrite:
+        raise DataError(
+            [f"{folder / name}: expected no such file yet; pass --overwrite to replace it" for name in found]
+        )
+
+
+def _save(folder: Path, lists: Mapping[str, Iterable[str]]) -> None:
+    """Write all lists beside their places and move them there when all are whole."""
+    partials = {name: folder / f".{name}.{os.getpid()}.tmp" for name in lists}
+    try:
+        for name, lines in lists.items():
+            with partials[name].open("w", encoding="utf-8", newline="\n") as file:
+                file.writelines(f"{line}\n" for line in lines)
+                file.flush()
+                os.fsync(file.fileno())
+        for name, partial in partials.items():
+            partial.replace(folder / name)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(
+            [f"{folder}: expected to write the lists there: {reason}; is it read-only?"]
+        ) from error
+    finally:
+        for partial in partials.values():
+            partial.unlink(missing_ok=True)
