@@ -33,7 +33,7 @@ def normalize_image(declaration: NormalizeImage) -> Operation:
         del draws
         if image.dtype == np.uint8:
             planes = _look_up(image, channel_axis, tables, channels=declaration.channel_num)
-            return planes if channel_axis == 0 else np.moveaxis(planes, 0, 2)
+            return planes if channel_axis == 0 else planes.transpose(1, 2, 0)
         result: Pixels = formula(image, mean.reshape(shape), std.reshape(shape))
         if declaration.channel_num == 3:
             return result
