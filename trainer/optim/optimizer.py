@@ -81,10 +81,11 @@ def _groups(model: nn.Layer, plain: set[str]) -> Any:  # a list of tensors, or o
     parameters = _trainable(model)
     if not plain:
         return parameters
-    return [
+    groups = [
         {"params": [parameter for parameter in parameters if parameter.name not in plain]},
         {"params": [parameter for parameter in parameters if parameter.name in plain], "weight_decay": 0.0},
     ]
+    return [group for group in groups if group["params"]]  # Paddle refuses an empty one
 
 
 def _decay(regularizer: Regularizer | None, weight_decay: float | None) -> L1Decay | L2Decay | float | None:

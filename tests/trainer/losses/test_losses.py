@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+
+from trainer.config.losses import LOSSES, CELoss
+from trainer.losses.build import LOSS_BUILDERS, build_loss
+
+LOGITS = np.array([[2.0, -1.0, 0.5], [0.1, 0.2, -3.0]], dtype=np.float32)
+LABELS = np.array([[0], [2]], dtype=np.int64)
+
+
+def expected(epsilon: float) -> float:
+    log = LOGITS - np.log(np.exp(LOGITS).sum(axis=1, keepdims=True))
+    targets = np.eye(3)[LABELS[:, 0]] * (1 - epsilon) + epsilon / 3
+    return float(-(targets * log).sum(axis=1).mean())
+
+
+def values(*losses: CELoss) -> dict[str, float]:
+    found = build_loss(losses)(paddle.to_tensor(LOGITS), paddle.to_tensor(LABELS))
+    return {key: float(value) for key, value in found.items()}
+
+
+def test_what_is_declared_is_what_is_built():
+    assert set(LOSS_BUILDERS) == set(LOSSES)
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 0.5])
+def test_smoothed_cross_entropy_is_its_formula(epsilon):
+    assert values(CELoss(epsilon=epsilon))["loss"] == pytest.approx(expected(epsilon), rel=1e-6)
+
+
+@pytest.mark.parametrize("epsilon", [None, 0.0, 1.0, -0.1])
+def test_an_epsilon_outside_of_its_range_smoothes_nothing(epsilon):
+    assert values(CELoss(epsilon=epsilon))["loss"] == pytest.approx(expected(0.0), rel=1e-6)
+
+
+def test_the_weight_of_a_single_loss_has_no_effect():
+    assert values(CELoss(weight=7.0))["loss"] == pytest.approx(expected(0.0), rel=1e-6)

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from trainer.config.archs import ARCHS
+from trainer.config.declaration import all_names
+from trainer.config.problems import ConfigError
+from trainer.models.registry import BUILDERS, create_model
+from trainer.models.weights import WeightsError, apply_weights, read_weights
+
+KEYS = sorted((Path(__file__).parent / "keys").glob("*.txt"))
+
+
+def test_what_is_declared_is_what_is_built():
+    assert set(BUILDERS) == set(ARCHS)
+
+
+@pytest.mark.parametrize("path", KEYS, ids=lambda path: path.stem)
+def test_keys_shapes_rates_and_decay_are_paddleclas_own(path: Path):
+    """Lines of `key shape p(arameter)|b(uffer) rate decay`, as PaddleClas d178931 built the model."""
+    model = create_model(path.stem)
+    parameters = dict(model.named_parameters())
+    found = []
+    for key, tensor in model.state_dict().items():
+        shape = "x".join(str(side) for side in tensor.shape)
+        if tensor.stop_gradient:
+            found.append(f"{key} {shape} b 1 -")
+            continue
+        parameter = parameters[key]
+        decay = "-" if parameter.regularizer is None else f"{parameter.regularizer._coeff:g}"
+        found.append(f"{key} {shape} p {parameter.optimize_attr['learning_rate']:g} {decay}")
+    assert found == path.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    "name", ["ResNet18", "ResNet18_vd", "PPLCNet_x0_25", "MobileNetV3_small_x0_35", "PPHGNetV2_B0"]
+)
+def test_images_of_any_size_become_logits_that_can_be_learnt_from(name: str):
+    paddle.seed(0)
+    model = create_model(name, class_num=3)
+    for side in (32, 48):
+        logits = model(paddle.randn([2, 3, side, side]))
+        assert logits.shape == [2, 3]
+    logits.sum().backward()
+    dead = [key for key, p in model.named_parameters() if not p.stop_gradient and p.grad is None]
+    assert dead == []
+
+
+def test_every_declared_name_has_a_size():
+    smallest = {name: name for name in all_names(ARCHS) if "ResNet" not in name}
+    for name in smallest:
+        assert create_model(name, class_num=2).fc.weight.shape[1] == 2
+
+
+def test_automatic_names_are_those_of_a_fresh_process_every_time():
+    first, second = (create_model("PPLCNet_x0_25", class_num=2) for _ in range(2))
+    names = [parameter.name for parameter in first.parameters()]
+    assert names[0] == "conv2d_0.w_0"
+    assert names[-1] == "linear_0.b_0"
+    assert names == [parameter.name for parameter in second.parameters()]
+
+
+def test_rates_follow_lr_mult_list():
+    model = create_model("PPLCNet_x0_25", lr_mult_list=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    rates = {key: p.optimize_attr["learning_rate"] for key, p in model.named_parameters()}
+    assert rates["conv1.conv.weight"] == 0.1
+    assert rates["blocks4.0.dw_conv.bn.bias"] == 0.4
+    assert rates["last_conv.weight"] == rates["fc.weight"] == 1.0
+
+
+def test_strides_follow_stride_list():
+    model = create_model("ResNet18_vd", stride_list=[2, 2, 2, 1, 1])
+    assert model.blocks(paddle.zeros([1, 64, 16, 16])).shape == [1, 512, 8, 8]
+
+
+def test_frozen_statistics_neither_move_nor_depend_on_the_batch():
+    model = create_model("PPLCNet_x0_25", class_num=2, freeze_norm_stats=True, dropout_prob=0.0)
+    before = {key: tensor.numpy().copy() for key, tensor in model.state_dict().items() if "._" in key}
+    images = paddle.randn([4, 3, 32, 32])
+    model.train()
+    together = model(images).numpy()
+    alone = np.concatenate([model(images[index : index + 1]).numpy() for index in range(4)])
+    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
+    after = model.state_dict()
+    assert all((after[key].numpy() == value).all() for key, value in before.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "says"),
+    [
+        ("ResNet50_vdd", {}, "did you mean 'ResNet50_vd'"),
+        ("ResNet50", {"class_num": 0}, "class_num"),
+        ("ResNet50", {"dropout_prob": 0.1}, "dropout_prob"),
+    ],
+)
+def test_what_is_unknown_is_refused(name, kwargs, says):
+    with pytest.raises(ConfigError, match=says):
+        create_model(name, **kwargs)
+
+
+def test_weights_of_another_head_leave_the_head_fresh(tmp_path: Path):
+    source, target = create_model("PPLCNet_x0_25", class_num=5), create_model("PPLCNet_x0_25", class_num=3)
+    path = tmp_path / "five.pdparams"
+    paddle.save(source.state_dict(), str(path))
+    fresh = target.fc.weight.numpy().copy()
+    report = apply_weights(target, read_weights(tmp_path / "five"))
+    assert [str(item) for item in report.reshaped] == [
+        "fc.weight (expected [1280, 3], got [1280, 5])",
+        "fc.bias (expected [3], got [5])",
+    ]
+    assert report.missing == report.unexpected == ()
+    assert (target.fc.weight.numpy() == fresh).all()
+    np.testing.assert_array_equal(target.conv1.conv.weight.numpy(), source.conv1.conv.weight.numpy())
+
+
+def test_weights_that_are_not_there_are_refused_by_name(tmp_path: Path):
+    with pytest.raises(WeightsError, match=r"none: expected a \.pdparams file, got no such file"):
+        read_weights(tmp_path / "none")

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import paddle
+import pytest
+from paddle.regularizer import L2Decay
+from pydantic import TypeAdapter
+
+from trainer.config.optimizers import OPTIMIZERS, Optimizer
+from trainer.optim.optimizer import OPTIMIZER_BUILDERS, build_optimizer
+
+
+class Net(paddle.nn.Layer):
+    """A weight [2], one that the optimizer's decay does not touch [1], and a kernel [1, 1]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = self._make([2], 3.0)
+        self.spared = self._make([1], 5.0, regularizer=L2Decay(0.0))
+        self.kernel = self._make([1, 1], 7.0)
+
+    def _make(self, shape: list[int], value: float, **attr: Any) -> Any:
+        return self.create_parameter(
+            shape, attr=paddle.ParamAttr(**attr), default_initializer=paddle.nn.initializer.Constant(value)
+        )
+
+    def forward(self) -> Any:
+        return self.weight.sum() + self.spared.sum() + self.kernel.sum()  # every gradient is 1
+
+
+def train(steps: int = 1, lr: float = 0.1, **spec: Any) -> dict[str, float]:
+    net = Net()
+    config = {"lr": {"learning_rate": lr}, **spec}
+    optimizer = build_optimizer(TypeAdapter(Optimizer).validate_python(config), net)
+    for _ in range(steps):
+        net().backward()
+        optimizer.set_lr(lr)
+        optimizer.step()
+        optimizer.clear_grad()
+    return {key: float(np.ravel(tensor.numpy())[0]) for key, tensor in net.state_dict().items()}
+
+
+def test_what_is_declared_is_what_is_built():
+    assert set(OPTIMIZER_BUILDERS) == set(OPTIMIZERS)
+
+
+def test_momentum_is_its_formula():
+    found = train(2, name="Momentum", momentum=0.9, regularizer={"name": "L2", "coeff": 0.01})
+    velocity, weight = 0.0, 3.0
+    for _ in range(2):
+        velocity = 0.9 * velocity + 1 + 0.01 * weight
+        weight -= 0.1 * velocity
+    assert found["weight"] == pytest.approx(weight, rel=1e-6)
+    assert found["spared"] == pytest.approx(5 - 0.1 * (1 + 1.9), rel=1e-6)
+
+
+def test_nesterov_looks_ahead():
+    found = train(name="Momentum", momentum=0.9, use_nesterov=True)
+    assert found["weight"] == pytest.approx(3 - 0.1 * (1 + 0.9), rel=1e-6)
+
+
+def test_sgd_is_its_formula():
+    assert train(name="SGD", weight_decay=0.01)["weight"] == pytest.approx(3 - 0.1 * 1.03, rel=1e-6)
+
+
+def test_l1_adds_the_sign():
+    found = train(name="Momentum", regularizer={"name": "L1", "coeff": 0.5})
+    assert found["weight"] == pytest.approx(3 - 0.1 * 1.5, rel=1e-6)
+
+
+def test_a_regularizer_wins_over_weight_decay():
+    found = train(name="SGD", weight_decay=9.0, regularizer={"name": "L2", "coeff": 0.01})
+    assert found["weight"] == pytest.approx(3 - 0.1 * 1.03, rel=1e-6)
+
+
+def test_momentum_spares_one_dimension_only_where_names_are_given_too():
+    decay = {
+        "name": "Momentum",
+        "regularizer": {"name": "L2", "coeff": 1.0},
+        "one_dim_param_no_weight_decay": True,
+    }
+    assert train(**decay)["weight"] == pytest.approx(3 - 0.1 * 4, rel=1e-6)
+    named = train(**decay, no_weight_decay_name="kern nothing")
+    assert named["weight"] == pytest.approx(3 - 0.1, rel=1e-6)
+    assert named["kernel"] == pytest.approx(7 - 0.1, rel=1e-6)
+
+
+def test_adamw_decays_apart_from_the_gradient_and_honours_each_key_alone():
+    found = train(name="AdamW", weight_decay=0.5, one_dim_param_no_weight_decay=True)
+    assert found["weight"] == pytest.approx(3 - 0.1, rel=1e-5)
+    assert found["kernel"] == pytest.approx(7 * (1 - 0.1 * 0.5) - 0.1, rel=1e-5)
+
+
+def test_clip_norm_cuts_each_tensor_by_itself():
+    found = train(name="SGD", clip_norm=1.0)
+    assert found["weight"] == pytest.approx(3 - 0.1 / np.sqrt(2), rel=1e-5)
+    assert found["kernel"] == pytest.approx(7 - 0.1, rel=1e-5)

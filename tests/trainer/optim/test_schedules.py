@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from trainer.config.schedules import SCHEDULES, Schedule
+from trainer.optim.schedules import SCHEDULE_BUILDERS, build_schedule
+
+
+def rates(steps: list[int], *, epochs: int = 2, per_epoch: int = 12, **spec: Any) -> list[float]:
+    schedule = build_schedule(
+        TypeAdapter(Schedule).validate_python(spec), epochs=epochs, steps_per_epoch=per_epoch
+    )
+    return [schedule(step) for step in steps]
+
+
+def test_what_is_declared_is_what_is_built():
+    assert set(SCHEDULE_BUILDERS) == set(SCHEDULES)
+
+
+def test_cosine_with_warm_up_gives_what_a_run_of_paddleclas_logged():
+    """12 steps an epoch, 2 epochs, base .0125, warm-up 1; its log shows the rate of the *next* step."""
+    found = rates([6, 12, 13, 18, 24], name="Cosine", learning_rate=0.0125, warmup_epoch=1)
+    assert found == pytest.approx([0.00625, 0.0125, 0.01228704, 0.00625, 0.0], abs=5e-9)
+
+
+def test_the_first_step_of_a_warm_up_uses_its_start():
+    assert rates([0], name="Cosine", learning_rate=1, warmup_epoch=1, warmup_start_lr=0.25) == [0.25]
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"name": "Constant", "learning_rate": 0.5}, [0.5, 0.5, 0.5]),
+        ({"learning_rate": 0.5}, [0.5, 0.5, 0.5]),
+        ({"name": "Linear", "learning_rate": 1.0, "end_lr": 0.0}, [1.0, 0.5, 0.0]),
+        ({"name": "Step", "learning_rate": 1.0, "step_size": 1, "gamma": 0.1}, [1.0, 0.1, 0.01]),
+        ({"name": "MultiStepDecay", "learning_rate": 1.0, "milestones": [1], "gamma": 0.1}, [1.0, 0.1, 0.1]),
+        ({"name": "Piecewise", "decay_epochs": [1], "values": [1.0, 0.2]}, [1.0, 0.2, 0.2]),
+        ({"name": "Cosine", "learning_rate": 1.0, "eta_min": 0.5}, [1.0, 0.75, 0.5]),
+    ],
+    ids=lambda value: value.get("name", "no name") if isinstance(value, dict) else "",
+)
+def test_rates_at_the_beginning_the_middle_and_the_end(spec, expected):
+    assert rates([0, 12, 24], **spec) == pytest.approx(expected)
+
+
+def test_by_epoch_moves_once_an_epoch():
+    found = rates([0, 11, 12, 23], name="Cosine", learning_rate=1.0, by_epoch=True)
+    assert found == pytest.approx([1.0, 1.0, 0.5, 0.5])
+
+
+def test_a_learning_rate_replaces_the_pieces_by_a_tenth_every_thirty_epochs():
+    found = rates(
+        [0, 29, 30, 60],
+        epochs=90,
+        per_epoch=1,
+        name="Piecewise",
+        learning_rate=1.0,
+        decay_epochs=[1],
+        values=[5, 6],
+    )
+    assert found == pytest.approx([1.0, 1.0, 0.1, 0.01])
+
+
+def test_a_warm_up_longer_than_the_run_is_the_whole_run():
+    assert rates([12], name="Cosine", learning_rate=1.0, warmup_epoch=9)[0] == pytest.approx(0.5)
+
+
+def test_a_cycle_begins_anew():
+    found = rates([24, 25], name="Linear", learning_rate=1.0, cycle=True)
+    assert found[1] == pytest.approx(1 - 25 / 48)
+    assert math.isclose(found[0], 0.0, abs_tol=1e-12)
