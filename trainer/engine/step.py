@@ -61,7 +61,8 @@ class Stepper:
             (losses["loss"] / setup.update_freq).backward()
         if applied:
             setup.optimizer.set_lr(learning_rate)
-            setup.optimizer.step()
+            with paddle.utils.unique_name.guard():  # its tensors are named as a fresh process names them
+                setup.optimizer.step()
             setup.optimizer.clear_grad()
         self._pending = 0 if applied else self._pending + 1
         own = {key: float(value) for key, value in losses.items()}

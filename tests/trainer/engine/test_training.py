@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from trainer.checkpoints.pdfiles import read_arrays, read_pdfile
+from trainer.data.lists import DataError
+from trainer.engine import train as train_module
+from trainer.engine.assess import assess
+from trainer.engine.ends import (
+    CheckpointError,
+    DivergedError,
+    InterruptedRunError,
+    OutputRefusedError,
+    StoppedError,
+    WeightsRefusedError,
+)
+from trainer.protocol.board import Board, Phase
+from trainer.protocol.runfile import RunFile, load_run_file, save_run_file
+from trainer.protocol.writerlock import WriterLock, describe_self, load_owner
+from trainer.ranks import Ranks
+
+STEPS = 4  # of an epoch: 15 images in batches of 4
+
+
+def rows(workshop, event: str = "step", output: str = "output") -> list[dict]:
+    lines = (workshop.folder / output / "metrics.jsonl").read_text().splitlines()
+    return [row for line in lines if (row := json.loads(line))["event"] == event]
+
+
+def weights(workshop, output: str = "output", name: str = "latest") -> dict:
+    return read_arrays(workshop.folder / output / f"{name}.pdparams")
+
+
+def assert_same(one: dict, other: dict) -> None:
+    assert list(one) == list(other)
+    for key, value in one.items():
+        np.testing.assert_array_equal(value, other[key], err_msg=key)
+
+
+def test_a_training_leaves_what_its_documentation_lists(workshop, capsys):
+    reached = workshop.train(Global__save_interval=1)
+    output = workshop.folder / "output"
+    names = {path.name for path in output.iterdir()}
+    for name in ("latest", "best_model", "epoch_1", "epoch_2"):
+        assert {f"{name}.pdparams", f"{name}.pdopt", f"{name}.pdstates"} <= names
+    assert {"train.log", "metrics.jsonl", ".ftlaunch"} <= names
+    assert reached.step == 2 * STEPS
+    assert Path(reached.checkpoint).name == "e002-s000008"
+    assert read_pdfile(output / "latest.pdstates")["epoch"] == 2
+    printed = capsys.readouterr().out
+    assert "[Train][Epoch 1/2][Iter: 0/4]lr: 0.00000000, CELoss: " in printed
+    assert "[Eval][Epoch 2][Avg]CELoss: " in printed
+    assert (output / "train.log").read_text() == printed
+
+
+def test_rows_of_metrics_say_what_a_step_was(workshop):
+    workshop.train()
+    found = rows(workshop)
+    assert [(row["epoch"], row["iter"], row["step"]) for row in found] == [
+        (epoch, step, (epoch - 1) * STEPS + step + 1) for epoch in (1, 2) for step in range(STEPS)
+    ]
+    assert [row["samples"] for row in found[:STEPS]] == [4, 4, 4, 3]
+    assert [row["lr"] for row in found[:STEPS]] == pytest.approx([0, 0.0025, 0.005, 0.0075])
+    for row in found:
+        assert {"attempt", "time_s", "loss", "CELoss", "top1", "top2", "images_per_s", "reader_s"} <= set(row)
+
+
+def test_the_same_config_gives_the_same_bits(workshop):
+    workshop.train()
+    workshop.train(Global__output_dir=str(workshop.folder / "again"))
+    assert_same(weights(workshop), weights(workshop, "again"))
+
+
+def test_another_seed_gives_other_weights(workshop):
+    workshop.train()
+    workshop.train(Global__output_dir=str(workshop.folder / "again"), Global__seed=4)
+    one, other = weights(workshop), weights(workshop, "again")
+    assert any((one[key] != other[key]).any() for key in one)
+
+
+@pytest.mark.parametrize("at", [1, 3, STEPS, STEPS + 1])
+@pytest.mark.parametrize("rng", ["per_sample", "paddleclas"])
+def test_a_stopped_training_goes_on_bit_for_bit(workshop, at, rng, monkeypatch):
+    same = {"Global__epochs": 3, "DataLoader__Train__loader": {"num_workers": 0, "rng": rng}}
+    if rng == "paddleclas":  # dropout draws from a stream that is not saved there
+        same["Arch__dropout_prob"] = 0.0
+    workshop.train(**same)
+    real = train_module.Training._advance
+
+    def advance(self, epoch, batch):
+        real(self, epoch, batch)
+        if self.state.step == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    halves = {**same, "Global__output_dir": str(workshop.folder / "halves")}
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module.Training, "_advance", advance)
+        with pytest.raises(StoppedError, match=f"stopped after step {at + 1}"):
+            workshop.train(**halves)
+    reached = workshop.train(**halves, resume="latest")
+    assert reached.step == 3 * STEPS
+    assert_same(weights(workshop), weights(workshop, "halves"))
+    losses = {row["step"]: row["loss"] for row in rows(workshop, output="halves")}
+    assert losses == {row["step"]: row["loss"] for row in rows(workshop)}
+    assert rows(workshop, "eval", "halves")[-1]["loss"] == rows(workshop, "eval")[-1]["loss"]
+
+
+def test_ctrl_c_saves_too(workshop, monkeypatch):
+    real = train_module.Training._advance
+
+    def advance(self, epoch, batch):
+        real(self, epoch, batch)
+        if self.state.step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(train_module.Training, "_advance", advance)
+    with pytest.raises(InterruptedRunError, match="--resume latest"):
+        workshop.train()
+    assert weights(workshop)
+
+
+def test_the_board_is_kept_true_and_its_stop_step_obeyed(workshop):
+    path = workshop.folder / "board"
+    board = Board.create(path, ranks=1)
+    board.request_stop(3)
+    run_id = "ab" * 16
+    (workshop.folder / "output").mkdir()
+    save_run_file(workshop.folder / "output", RunFile(run_id=run_id, first_start_s=0.0))
+    ranks = Ranks(run_id=run_id, board=path, attempt=2)
+    with pytest.raises(StoppedError, match="stopped after step 3"):
+        workshop.train(ranks=ranks)
+    record = board.read(0)
+    assert (record.step, record.epoch, record.phase, record.total_steps) == (3, 0, Phase.SAVE, 2 * STEPS)
+    assert record.loss > 0
+    assert {row["attempt"] for row in rows(workshop)} == {2}
+    board.request_stop(-1)
+    workshop.train(ranks=ranks)  # auto: the folder is this run's
+    assert board.read(0).phase == Phase.DONE
+    assert rows(workshop)[-1]["step"] == 2 * STEPS
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_saves_nothing(workshop):
+    with pytest.raises(
+        DivergedError, match=r"step \d+: expected a finite loss, got (nan|inf); lower Optimizer"
+    ):
+        workshop.train(Optimizer__lr={"learning_rate": 1e30})
+    assert not (workshop.folder / "output" / "latest.pdparams").exists()
+
+
+def test_a_bad_list_is_refused_before_the_output_folder_is_touched(workshop):
+    (workshop.folder / "train.txt").write_text("train0.png 7\nnone.png 0\n")
+    with pytest.raises(DataError) as refused:
+        workshop.train()
+    assert len(refused.value.problems) == 2
+    assert not (workshop.folder / "output").exists()
+
+
+def test_the_output_of_another_run_is_refused_and_left_alone(workshop):
+    workshop.train(Global__epochs=1)
+    before = weights(workshop)
+    with pytest.raises(OutputRefusedError, match="--resume latest"):
+        workshop.train()
+    assert_same(before, weights(workshop))
+    assert load_owner(workshop.folder / "output/.ftlaunch/writer.lock") is None
+
+
+def test_overwrite_takes_the_folder_and_keeps_the_old_run_aside(workshop):
+    workshop.train(Global__epochs=1)
+    old = load_run_file(workshop.folder / "output").run_id
+    workshop.train(Global__epochs=1, overwrite=True)
+    assert load_run_file(workshop.folder / "output").run_id != old
+    assert (workshop.folder / "output" / f".ftlaunch-{old[:12]}").is_dir()
+
+
+def test_a_folder_that_another_run_writes_to_is_refused_even_with_overwrite(workshop):
+    import time
+
+    path = workshop.folder / "output/.ftlaunch/writer.lock"
+    path.parent.mkdir(parents=True)
+    save_run_file(workshop.folder / "output", RunFile(run_id="cd" * 16, first_start_s=0.0))
+    WriterLock.acquire(path, describe_self(run_id="cd" * 16, now_s=time.time()))
+    with pytest.raises(OutputRefusedError):
+        workshop.train(resume="never")
+
+
+def test_a_folder_that_cannot_be_written_is_said_so(workshop):
+    (workshop.folder / "output").write_text("a file")
+    with pytest.raises(CheckpointError, match="expected a folder to write to"):
+        workshop.train()
+
+
+def test_global_checkpoints_goes_on_as_in_paddleclas(workshop):
+    workshop.train(Global__epochs=1)
+    workshop.train(Global__checkpoints=str(workshop.folder / "output" / "latest"))
+    whole = workshop.folder / "whole"
+    workshop.train(Global__output_dir=str(whole), Global__epochs=1)
+    workshop.train(
+        Global__output_dir=str(workshop.folder / "other"), Global__checkpoints=str(whole / "epoch_1")
+    )
+    assert {row["epoch"] for row in rows(workshop, output="other")} == {2}
+    assert rows(workshop)[-1]["loss"] == rows(workshop, output="other")[-1]["loss"]
+
+
+def test_pretrained_weights_are_loaded_but_for_the_head(workshop, capsys):
+    workshop.train(Global__epochs=1)
+    lists = {"Arch__class_num": 5, "Global__output_dir": str(workshop.folder / "tuned"), "Global__epochs": 1}
+    workshop.train(**lists, Arch__pretrained=str(workshop.folder / "output/best_model"))
+    said = capsys.readouterr().out
+    assert "2 of another shape, left as initialised: fc.weight (expected [64, 5], got [64, 3])" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(None, "no such file"), (b"x", "expected a file of paddle.save")],
+    ids=["missing", "broken"],
+)
+def test_pretrained_weights_that_cannot_be_used_are_refused(workshop, content, says):
+    path = workshop.folder / "weights.pdparams"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(WeightsRefusedError, match=says):
+        workshop.train(Global__pretrained_model=str(path))
+
+
+def test_accumulated_gradients_move_the_weights_once_a_group(workshop):
+    workshop.train(Global__update_freq=2, Global__epochs=1)
+    assert [row["step"] for row in rows(workshop)] == [0, 1, 1, 2]
+
+
+def test_iter_per_epoch_shortens_an_epoch(workshop):
+    workshop.train(Global__iter_per_epoch=2)
+    assert [(row["epoch"], row["iter"]) for row in rows(workshop)] == [(1, 0), (1, 1), (2, 0), (2, 1)]
+
+
+def test_evaluations_come_when_they_are_due(workshop):
+    workshop.train(Global__epochs=4, Global__eval_interval=2, Global__start_eval_epoch=3)
+    assert [row["epoch"] for row in rows(workshop, "eval")] == [4]
+
+
+def test_an_evaluation_afterwards_gives_what_training_gave(workshop):
+    workshop.train()
+    expected = rows(workshop, "eval")[-1]
+    found = assess(workshop.config(), Ranks(), weights=workshop.folder / "output/latest.pdparams")
+    assert found.results["loss"] == pytest.approx(expected["loss"], rel=1e-6)
+    assert found.results["top1"] == expected["top1"]
+
+
+def test_an_evaluation_without_weights_says_what_to_do(workshop):
+    with pytest.raises(WeightsRefusedError, match="train first, or pass --weights"):
+        assess(workshop.config(), Ranks(), weights=None)
+
+
+def test_an_evaluation_with_another_models_weights_is_refused(workshop):
+    path = workshop.folder / "other.pdparams"
+    paddle.save({"fc.weight": paddle.zeros([2, 2])}, str(path))
+    with pytest.raises(WeightsRefusedError, match="use the config that they were trained with"):
+        assess(workshop.config(), Ranks(), weights=path)
