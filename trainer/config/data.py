@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from trainer.config.chains import check_chain
 from trainer.config.declaration import Declaration, Section, named
 from trainer.config.ops import Op
 from trainer.config.scalars import Positive
 
-OpList = Annotated[tuple[Op, ...], Field(strict=False)]
+OpList = Annotated[tuple[Op, ...], Field(strict=False), AfterValidator(check_chain)]
 
 
 class ImageNetDataset(Declaration):
@@ -22,11 +23,12 @@ class ImageNetDataset(Declaration):
     """Folder that the paths of the list are relative to."""
     cls_label_path: str
     """The list file."""
-    transform_ops: OpList = ()
-    delimiter: str | None = None
-    """What stands between path and label; one space where it is not given."""
+    transform_ops: OpList
+    """Begins with DecodeImage."""
+    delimiter: str | None = Field(default=None, min_length=1)
+    """What stands between path and label; where it is not given, the last space of the line."""
     relabel: bool = False
-    """Number the labels anew from 0."""
+    """Number the labels anew from 0, in increasing order."""
 
 
 class DistributedBatchSampler(Declaration):
@@ -42,7 +44,7 @@ class LoaderSection(Section):
     """How samples are read."""
 
     num_workers: int = Field(default=0, ge=0)
-    """Reader processes a rank; 0 reads in the training process."""
+    """Reader threads a rank; 0 reads in the training thread."""
     use_shared_memory: bool = True
     rng: Literal["per_sample", "paddleclas"] = "per_sample"
     """Random draws: seeded for each sample, or one stream a process in PaddleClas's order (no workers)."""

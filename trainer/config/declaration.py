@@ -23,7 +23,9 @@ from pydantic_core import CoreSchema
 NAMED = "x-named"
 """Marks a schema whose `of` holds the parameters of names that stand beside them, until it is resolved."""
 
-STRICT = ConfigDict(frozen=True, strict=True, use_attribute_docstrings=True, populate_by_name=True)
+STRICT = ConfigDict(
+    frozen=True, strict=True, use_attribute_docstrings=True, populate_by_name=True, allow_inf_nan=False
+)
 
 
 class Declaration(BaseModel):

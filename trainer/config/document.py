@@ -19,6 +19,8 @@ from trainer.config.problems import ConfigError, KeyPath, Problem, format_path, 
 VERBATIM_SECTIONS = frozenset({"Launch"})
 """Sections that PaddleClas does not know: their quoted text stays text."""
 
+_PLAIN_TAGS = ("tag:yaml.org,2002:seq", "tag:yaml.org,2002:map")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
@@ -83,15 +85,16 @@ def parse_document(content: bytes, *, name: str) -> Document:
 
 
 def _build(text: str, name: str) -> tuple[object, dict[KeyPath, Place], list[Problem]]:
-    loader = yaml.SafeLoader(text)
+    try:
+        loader = yaml.SafeLoader(text)
+    except yaml.YAMLError as error:  # an unprintable character has a position of its own kind
+        raise ConfigError([Problem(file=name, message=f"expected YAML, got {show(str(error))}")]) from error
     try:
         node = loader.get_single_node()
         builder = _Builder(name=name, loader=loader)
         values = builder.build(node, ()) if node is not None else {}
     except yaml.MarkedYAMLError as error:
         raise ConfigError([_yaml_problem(name, error)]) from error
-    except yaml.YAMLError as error:  # an unprintable character has a position of its own kind
-        raise ConfigError([Problem(file=name, message=f"expected YAML, got {show(str(error))}")]) from error
     finally:
         loader.dispose()
     return values, builder.places, builder.problems
@@ -122,11 +125,18 @@ class _Builder:
             line=mark.line + 1, column=mark.column + 1, text=node.value if scalar else None
         )
         if scalar:
-            value = self._loader.construct_object(node)
+            try:
+                value = self._loader.construct_object(node)
+            except ValueError:  # a date such as 2026-02-30
+                self._report(node, path, f"expected a value, got {show(node.value)}; quote it")
+                return None
             literal = path and isinstance(path[-1], str) and path[0] not in VERBATIM_SECTIONS
             return read_literal(value) if literal and isinstance(value, str) else value
         if id(node) in self._open:
             self._report(node, path, "expected a tree, got an alias that contains itself")
+            return None
+        if node.tag not in _PLAIN_TAGS:
+            self._report(node, path, f"expected a plain value, got the tag {show(node.tag)}; remove it")
             return None
         self._open.add(id(node))
         try:

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from trainer.config.declaration import Declaration
 from trainer.config.document import Document, parse_document
 from trainer.config.overrides import apply_overrides
 from trainer.config.paths import map_paths
@@ -96,10 +97,10 @@ def check(document: Document, root: type[RootT], *, strict: bool = False) -> Loa
         for error in failure.errors(include_url=False):
             path = find_path(document.values, error["loc"])
             problems.append(document.problem(path, say(error, document, path, root)))
-    unknown = [
-        document.problem(path, _unknown(path, root), warning=not strict)
-        for path in _unknown_paths(document.values, root)
-    ]
+    ignored = _unknown_paths(document.values, root)
+    if config is not None:
+        ignored += _swallowed_paths(config)
+    unknown = [document.problem(path, _unknown(path, root), warning=not strict) for path in ignored]
     if config is None or (strict and unknown):
         raise ConfigError([*problems, *unknown])
     return Loaded(config=config, document=document, warnings=tuple(unknown))
@@ -122,4 +123,16 @@ def _unknown_paths(values: dict[str, object], root: type[BaseModel], path: KeyPa
             found.append(here)
         elif isinstance(value, dict) and known_keys(root, here) and "name" not in value:
             found += _unknown_paths(value, root, here)
+    return found
+
+
+def _swallowed_paths(node: BaseModel, path: KeyPath = ()) -> list[KeyPath]:
+    """Find parameters of names that PaddleClas takes and forgets, by what the declarations kept aside."""
+    found: list[KeyPath] = []
+    if isinstance(node, Declaration):
+        found += [(*path, key) for key in node.model_extra or ()]
+    for name, field in type(node).model_fields.items():
+        value = getattr(node, name)
+        if isinstance(value, BaseModel):
+            found += _swallowed_paths(value, (*path, field.alias or name))
     return found

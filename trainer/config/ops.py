@@ -15,6 +15,7 @@ from trainer.config.scalars import Floats, Fraction, Pair, Positive, Size
 
 Interpolation = Literal["nearest", "bilinear", "area", "bicubic", "lanczos", "box", "hamming", "random"]
 Backend = Literal["cv2", "pil"]
+_ONLY_CV2, _ONLY_PIL = frozenset({"area"}), frozenset({"box", "hamming"})
 
 
 class DecodeImage(Declaration):
@@ -28,15 +29,35 @@ class DecodeImage(Declaration):
     """[3, H, W] instead of [H, W, 3]."""
     backend: Backend = "cv2"
 
+    @model_validator(mode="after")
+    def _pil_image(self) -> DecodeImage:
+        if not self.to_np and self.backend == "cv2":
+            raise ValueError("expected backend: pil with to_np: False, got cv2")
+        return self
 
-class ResizeImage(Declaration):
+
+class _Resizing(Declaration):
+    interpolation: Interpolation | None = None
+    """bilinear where it is not given; random draws bilinear or bicubic for each image."""
+    backend: Backend = "cv2"
+    """cv2 does not smooth when it makes an image smaller, except with area; pil does."""
+
+    @model_validator(mode="after")
+    def _known_there(self) -> _Resizing:
+        if self.interpolation in (_ONLY_PIL if self.backend == "cv2" else _ONLY_CV2):
+            raise ValueError(
+                f"expected an interpolation that backend {self.backend} has, got {self.interpolation!r}; "
+                f"set backend: {'pil' if self.backend == 'cv2' else 'cv2'}"
+            )
+        return self
+
+
+class ResizeImage(_Resizing):
     """Resize to a size, or so that the shorter side has a length."""
 
     size: Size | None = None
     resize_short: Positive | None = None
     """Length of the shorter side in pixels; the aspect ratio stays."""
-    interpolation: Interpolation | None = None
-    backend: Backend = "cv2"
     return_numpy: bool = True
 
     @model_validator(mode="after")
@@ -52,19 +73,26 @@ class CropImage(Declaration):
     size: Size
 
 
-class RandCropImage(Declaration):
+class RandCropImage(_Resizing):
     """Cut a random area of a random aspect ratio out and resize it."""
 
     size: Size
-    progress_size: Size | None = None
+    progress_size: None = None
+    """Sizes that grow while training are not supported."""
     scale: Pair = (0.08, 1.0)
     """Share of the image's area."""
     ratio: Pair = (3.0 / 4.0, 4.0 / 3.0)
-    """Aspect ratio."""
-    interpolation: Interpolation | None = None
+    """Aspect ratio, width by height."""
     use_log_aspect: bool = False
     """Draw the logarithm of the aspect ratio evenly, instead of the ratio."""
-    backend: Backend = "cv2"
+
+    @model_validator(mode="after")
+    def _ranges(self) -> RandCropImage:
+        if not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise ValueError(f"expected scale: [low, high] with 0 < low <= high <= 1, got {list(self.scale)}")
+        if not 0 < self.ratio[0] <= self.ratio[1]:
+            raise ValueError(f"expected ratio: [low, high] with 0 < low <= high, got {list(self.ratio)}")
+        return self
 
 
 class RandFlipImage(Declaration):
@@ -91,7 +119,9 @@ class NormalizeImage(Declaration):
     def _three_channels(self) -> NormalizeImage:
         for name in ("mean", "std"):
             if len(getattr(self, name)) not in (1, 3):
-                raise ValueError(f"expected 3 numbers in {name}, one a channel")
+                raise ValueError(
+                    f"expected 3 numbers in {name}, one a channel, got {len(getattr(self, name))}"
+                )
         if 0.0 in self.std:
             raise ValueError("expected no 0 in std")
         return self
@@ -117,6 +147,16 @@ class RandomErasing(Declaration):
     attempt: Positive = 100
     use_log_aspect: bool = False
     mode: Literal["const", "rand", "pixel"] = "const"
+
+    @model_validator(mode="after")
+    def _ranges(self) -> RandomErasing:
+        if not 0 < self.sl <= self.sh <= 1:
+            raise ValueError(f"expected 0 < sl <= sh <= 1, got sl {self.sl} and sh {self.sh}")
+        if not 0 < self.r1 <= 1:
+            raise ValueError(f"expected 0 < r1 <= 1, got {self.r1}")
+        if len(self.mean) not in (1, 3):
+            raise ValueError(f"expected 3 numbers in mean, one a channel, got {len(self.mean)}")
+        return self
 
 
 OPS: tuple[type[Declaration], ...] = (

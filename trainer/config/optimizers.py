@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from trainer.config.declaration import STRICT, Declaration, named
 from trainer.config.schedules import Schedule
@@ -47,7 +47,9 @@ class SGD(_Optimizer):
 
 
 class AdamW(_Optimizer):
-    """Adam with decoupled weight decay."""
+    """Adam with decoupled weight decay. PaddleClas swallows parameters of it that do not exist."""
+
+    model_config = ConfigDict(extra="allow")
 
     beta1: float = 0.9
     beta2: float = 0.999

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -19,13 +20,13 @@ class Override:
     """One `-o`.
 
     Attributes:
-        path: Keys and list indices.
+        path: Keys and list indices, as text: which of them it is, the config decides.
         value: What it is set to.
         forced: Written with a leading `+`: set it even where nobody knows the key.
         text: As typed.
     """
 
-    path: KeyPath
+    path: tuple[str, ...]
     value: object
     forced: bool
     text: str
@@ -45,7 +46,7 @@ def parse_override(text: str) -> Override:
         message = f"expected KEY.KEY=VALUE, got {show(text)}{hint}"
         raise ConfigError([Problem(file="-o", message=message)])
     return Override(
-        path=tuple(int(part) if part.lstrip("-").isdigit() else part for part in parts),
+        path=tuple(parts),
         value=_WORDS[value.lower()] if value.lower() in _WORDS else read_literal(value),
         forced=forced,
         text=text,
@@ -106,16 +107,14 @@ def _set(root: dict[str, object], override: Override, is_known: Callable[[KeyPat
     return path
 
 
-def _step(here: object, part: str | int, override: Override, done: list[str | int]) -> str | int:
+def _step(here: object, part: str, override: Override, done: list[str | int]) -> str | int:
     if isinstance(here, dict):
-        return str(part)
+        return part
     if not isinstance(here, list):
         raise _refusal(override, tuple(done), f"expected a mapping or a list, got {show(here)}")
-    if not isinstance(part, int):
-        raise _refusal(override, tuple(done), f"expected a list index, got {show(part)}")
-    if not 0 <= part < len(here):
-        raise _refusal(override, tuple(done), f"expected an index below {len(here)}, got {part}")
-    return part
+    if not re.fullmatch("[0-9]{1,9}", part) or int(part) >= len(here):
+        raise _refusal(override, tuple(done), f"expected a list index below {len(here)}, got {show(part)}")
+    return int(part)
 
 
 def _refusal(override: Override, path: KeyPath, message: str) -> ConfigError:

@@ -81,6 +81,8 @@ class Piecewise(_Warm):
                 f"expected {len(self.decay_epochs) + 1} values for {len(self.decay_epochs)} decay_epochs, "
                 f"got {len(self.values)}"
             )
+        if list(self.decay_epochs) != sorted(set(self.decay_epochs)):
+            raise ValueError(f"expected decay_epochs that increase, got {list(self.decay_epochs)}")
         return self
 
 

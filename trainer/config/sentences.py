@@ -50,7 +50,7 @@ def say(error: ErrorDetails, document: Document, path: KeyPath, root: type[BaseM
     if kind == "extra_forbidden":
         return f"expected a parameter that exists here{suggest(path[-1], known_keys(root, path[:-1]))}"
     if kind == "name_unknown":
-        return _unknown_name(value, expected_names(root, path))
+        return _unknown_name(value, expected_names(root, path), beside="name" in known_keys(root, path))
     if kind == "value_error":
         return re.sub(r"^Value error, ", "", error["msg"])
     quote = kind in ("string_type", "literal_error")
@@ -62,7 +62,7 @@ def say(error: ErrorDetails, document: Document, path: KeyPath, root: type[BaseM
 def _expected(kind: str, message: str, context: Mapping[str, Any]) -> str:
     if kind in _BOUNDS:
         key, word = _BOUNDS[kind]
-        return f"a number {word} {context[key]}"
+        return f"a number {word} {context[key]:g}"
     if kind == "literal_error":
         return str(context["expected"])
     if kind == "too_short":
@@ -72,12 +72,13 @@ def _expected(kind: str, message: str, context: Mapping[str, Any]) -> str:
     return _EXPECTED.get(kind, f"another value ({message.lower()})")
 
 
-def _unknown_name(value: object, names: list[str]) -> str:
+def _unknown_name(value: object, names: list[str], *, beside: bool) -> str:
+    """`beside` tells that the name stands beside its parameters, not before them."""
+    if beside and (not isinstance(value, dict) or value.get("name") is None):
+        return f"expected a mapping with `name`, got {show(value)}"
     written: object = None
     if isinstance(value, dict):
-        written = value.get("name", next(iter(value), None) if len(value) == 1 else None)
-        if written is None and len(value) != 1:
-            return f"expected a mapping with `name`, got {show(value)}"
+        written = value["name"] if beside else next(iter(value), None) if len(value) == 1 else None
     if written is None:
         return f"expected a name with its parameters, got {show(value)}"
     listed = ", ".join(names[:_MAX_LISTED]) + (", …" if len(names) > _MAX_LISTED else "")

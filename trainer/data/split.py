@@ -1,6 +1,6 @@
 """Makes list files of a folder of images: `trainer make-lists`.
 
-Two layouts: a folder a class, of which a share is held out; or `train/` and `val/`, each with its class folders.
+Two layouts: a folder a class, of which a share is held out; or `train/` and `val/` with such folders.
 A class's label is its place among the class folders' names, sorted.
 """
 

@@ -34,7 +34,7 @@ def normalize_image(declaration: NormalizeImage) -> Operation:
         if image.dtype == np.uint8:
             planes = _look_up(image, channel_axis, tables, channels=declaration.channel_num)
             return planes if channel_axis == 0 else planes.transpose(1, 2, 0)
-        result: Pixels = formula(image, mean.reshape(shape), std.reshape(shape))
+        result = formula(image, mean.reshape(shape), std.reshape(shape))
         if declaration.channel_num == 3:
             return result
         zeros = np.zeros_like(np.take(result, [0], axis=channel_axis))
@@ -51,7 +51,8 @@ def to_chw_image(declaration: ToCHWImage) -> Operation:
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
         del draws
-        return image.transpose(2, 0, 1)
+        moved: Pixels = image.transpose(2, 0, 1)
+        return moved
 
     return operation
 
