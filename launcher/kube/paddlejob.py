@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from launcher.kube.resources import KubeObject
-from launcher.plan.names import RUN_ID_LABEL
+from launcher.names import RUN_ID_LABEL
 
 CONTAINER = "paddle"
 JOB_NAME_LABEL = "training.kubeflow.org/job-name"

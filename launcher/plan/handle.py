@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from launcher.errors import UsageError
-from launcher.plan.names import is_dns_label
+from launcher.names import is_dns_label
 
 BackendKind = Literal["kubernetes", "docker", "local"]
 BACKENDS: tuple[BackendKind, ...] = get_args(BackendKind)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from launcher.errors import LaunchError
-from launcher.plan.names import RUN_ID_LABEL
+from launcher.names import RUN_ID_LABEL
 
 KubeObject: TypeAlias = dict[str, Any]
 """A Kubernetes object as decoded JSON."""

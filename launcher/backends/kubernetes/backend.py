@@ -19,7 +19,7 @@ from launcher.kube.errors import AbsentError, InvalidError
 from launcher.kube.podlog import to_kubelet_form
 from launcher.kube.resources import PADDLE_JOBS, PODS, KubeObject
 from launcher.plan.handle import BackendKind, Handle
-from launcher.plan.names import RUN_ID_LABEL
+from launcher.names import RUN_ID_LABEL
 from trainer.protocol.fields import FormatError
 from trainer.protocol.progress import Progress, parse_progress
 from trainer.protocol.tags import parse_line

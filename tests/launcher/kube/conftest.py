@@ -9,7 +9,7 @@ import yaml
 
 from launcher.backends.base import Submission
 from launcher.backends.kubernetes import KubernetesBackend
-from launcher.plan.names import RUN_ID_LABEL
+from launcher.names import RUN_ID_LABEL
 from launcher.render.manifest import parse_manifest
 from tests.fakes.cluster import FakeCluster
 

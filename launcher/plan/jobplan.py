@@ -1,0 +1,120 @@
+"""The JobPlan: everything that the manifest says, decided and typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from launcher.spec.parts import Resources, RunAs, Toleration
+from trainer.protocol.nodefile import NodeFile
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mount:
+    """A volume in the pod.
+
+    Attributes:
+        volume: Its name inside the pod's spec.
+        path: Where it is mounted.
+        claim: PersistentVolumeClaim, or None.
+        host_path: Folder of the node, or None; with neither it exists on this machine only.
+        sub_path: Folder inside the volume, or None.
+        local: Folder of this machine that stands for it, as written, or None.
+    """
+
+    volume: str
+    path: str
+    claim: str | None
+    host_path: str | None
+    sub_path: str | None
+    read_only: bool
+    local: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SecretFile:
+    """One key of a Secret as a file in the pod; `local` is the file of this machine, as written."""
+
+    volume: str
+    secret: str
+    key: str
+    path: str
+    local: str | None
+
+    @property
+    def file_name(self) -> str:
+        """Last part of its path."""
+        return self.path.rpartition("/")[2]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobPlan:
+    """A job.
+
+    Attributes:
+        job: Name of the PaddleJob.
+        run_id: 32 hexadecimal digits.
+        config: The user's bytes as text.
+        node_file: For the node processes.
+        command: Of the container.
+        env: The user's variables.
+        gpus: Devices a node; 0 for none.
+        shares_topology: Node label that the pods should share, or None.
+        ttl_s: Seconds until the finished job is deleted, or None.
+        global_batch: Images a step over all ranks.
+        gpus_missing: GPUs that were asked for and are run as CPU ranks, a node.
+        notes: What a person should know, for standard error.
+    """
+
+    job: str
+    run_id: str
+    namespace: str | None
+    image: str
+    image_pull_policy: str
+    image_pull_secrets: tuple[str, ...]
+    config: str
+    node_file: NodeFile
+    command: tuple[str, ...]
+    env: Mapping[str, str]
+    gpus: int
+    gpu_resource: str
+    rdma: bool
+    resources: Resources
+    mounts: tuple[Mount, ...]
+    secrets: tuple[SecretFile, ...]
+    run_as: RunAs
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    node_selector: Mapping[str, str]
+    tolerations: tuple[Toleration, ...]
+    shares_topology: str | None
+    service_account: str | None
+    priority_class: str | None
+    kueue: str | None
+    gang_queue: str | None
+    ttl_s: int | None
+    grace_s: int
+    global_batch: int
+    gpus_missing: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def nodes(self) -> int:
+        """Number of pods."""
+        return self.node_file.nodes
+
+    @property
+    def world_size(self) -> int:
+        """Number of ranks."""
+        return self.node_file.world_size
+
+    def describe(self) -> str:
+        """Say how large the job is, such as `2 nodes × 4 GPUs = 8 ranks, global batch 512`."""
+        nodes = "1 node" if self.nodes == 1 else f"{self.nodes} nodes"
+        procs = self.node_file.procs_per_node
+        if self.gpus:
+            each = "1 GPU" if self.gpus == 1 else f"{self.gpus} GPUs"
+        else:
+            each = "1 CPU rank" if procs == 1 else f"{procs} CPU ranks"
+        ranks = "1 rank" if self.world_size == 1 else f"{self.world_size} ranks"
+        return f"{nodes} × {each} = {ranks}, global batch {self.global_batch}"

@@ -1,0 +1,44 @@
+"""Paths of a config must lead somewhere in the pod: relative ones count from its working directory."""
+
+from __future__ import annotations
+
+import posixpath
+
+from launcher.plan.jobplan import Mount
+from launcher.spec.load import RunConfig
+from trainer.config.paths import find_paths
+from trainer.config.problems import Problem
+from trainer.protocol.environment import WORKSPACE
+
+
+def pod_path(path: str) -> str:
+    """Return the absolute path in the pod."""
+    return posixpath.normpath(posixpath.join(WORKSPACE, path))
+
+
+def find_unmounted(config: RunConfig, mounts: tuple[Mount, ...]) -> list[Problem]:
+    """Return a problem for every path that lies under no mount, or that is written to on a read-only one.
+
+    Training reads neither `Infer` nor `save_inference_dir`; their paths may lead nowhere.
+    """
+    problems = []
+    paths = {("Global", "output_dir"): config.job.run.output_dir, **dict(find_paths(config.document.values))}
+    for key, path in paths.items():
+        if key[0] == "Infer" or key[-1] == "save_inference_dir":
+            continue
+        absolute = pod_path(path)
+        mount = next((m for m in mounts if absolute == m.path or absolute.startswith(m.path + "/")), None)
+        if mount is None:
+            folder = posixpath.dirname(absolute) if posixpath.splitext(absolute)[1] else absolute
+            message = (
+                f"expected a path under a mounted volume, got {path!r}, which is {absolute} in the pod; add "
+                f"`volumes: [{{mount: {folder}, claim: CLAIM}}]` to Launch, or pass --volume {folder}=CLAIM"
+            )
+        elif key[-1] == "output_dir" and mount.read_only:
+            message = (
+                f"expected a volume that can be written to, got {path!r} on {mount.path}, which is read-only"
+            )
+        else:
+            continue
+        problems.append(config.document.problem(key, message))
+    return problems

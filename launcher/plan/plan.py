@@ -1,0 +1,208 @@
+"""RunConfig -> JobPlan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from launcher.errors import UsageError
+from launcher.names import RUN_ID_LABEL, is_dns_label, job_name, to_dns_label
+from launcher.plan.handle import BackendKind
+from launcher.plan.jobplan import JobPlan, Mount, SecretFile
+from launcher.plan.paths import find_unmounted, pod_path
+from launcher.spec.launch import LaunchSection
+from launcher.spec.load import RunConfig
+from launcher.spec.parts import Toleration
+from trainer.config.problems import ConfigError, Problem
+from trainer.protocol.environment import CONFIG_FILE, CONFIG_MOUNT, COORDINATOR_PORT
+from trainer.protocol.nodefile import NodeFile
+
+_BACKOFF_S = 5.0
+_RENDEZVOUS_S = 600.0
+_MAX_CONFIG_BYTES = 900 * 1024  # a ConfigMap holds 1 MiB, node.json and metadata included
+_UNKNOWN_IMAGE = "ftlaunch-trainer"
+
+
+def plan(
+    config: RunConfig, *, run_id: str, on: BackendKind, exact_name: str | None = None,
+    gpus_here: int | None = None, overwrite: bool = False, version: str = "0",
+) -> JobPlan:  # fmt: skip
+    """Decide everything that the manifest says.
+
+    Args:
+        config: Checked.
+        run_id: 32 hexadecimal digits, drawn by the caller.
+        on: Where the job is to run.
+        exact_name: Name of the job where its last part is not to be made from the run id.
+        gpus_here: GPUs of this machine, for docker and local; fewer than asked run as that many CPU ranks.
+        overwrite: Let the job take an output folder that another run filled.
+        version: Of ftlaunch, for a label.
+
+    Raises:
+        UsageError: A name cannot be used, or an image is missing.
+        ConfigError: Paths lead nowhere in the pod; holds every problem.
+    """
+    launch = config.job.launch
+    name = _job_name(config, launch, run_id, exact_name)
+    on_gpus, missing = _devices(launch, on, gpus_here)
+    procs = launch.procs_per_node if launch.procs_per_node != "auto" else max(launch.gpus, 1)
+    if on_gpus and procs > launch.gpus:
+        raise UsageError(f"Launch.procs_per_node: expected at most {launch.gpus}, one a GPU, got {procs}")
+    mounts = _mounts(launch)
+    _refuse(config, launch, mounts, on=on)
+    return JobPlan(
+        job=name,
+        run_id=run_id,
+        namespace=launch.namespace,
+        image=launch.image or f"{_UNKNOWN_IMAGE}:{version}-{'gpu' if on_gpus else 'cpu'}",
+        image_pull_policy=launch.image_pull_policy,
+        image_pull_secrets=launch.image_pull_secrets,
+        config=config.content.decode("utf-8"),
+        node_file=_node_file(config, launch, name, run_id, procs=procs, nccl=on_gpus, overwrite=overwrite),
+        command=_command(config, cpu=not on_gpus),
+        env=dict(launch.env),
+        gpus=launch.gpus if on_gpus else 0,
+        gpu_resource=launch.gpu_resource,
+        rdma=launch.rdma,
+        resources=launch.resources,
+        mounts=mounts,
+        secrets=_secrets(launch),
+        run_as=launch.run_as,
+        labels=_labels(config, launch, name, run_id, version),
+        annotations=dict(launch.annotations),
+        node_selector=dict(launch.node_selector),
+        tolerations=_tolerations(launch, on_gpus=on_gpus),
+        shares_topology=launch.topology_key,
+        service_account=launch.service_account,
+        priority_class=launch.priority_class,
+        kueue=launch.queue.kueue if launch.queue else None,
+        gang_queue=launch.queue.volcano if launch.queue else None,
+        ttl_s=None if launch.keep_finished is None else round(launch.keep_finished),
+        grace_s=max(1, round(launch.grace_period)),
+        global_batch=launch.nodes * procs * config.job.data.Train.sampler.batch_size,
+        gpus_missing=missing,
+        notes=_notes(launch, on, missing),
+    )
+
+
+def _job_name(config: RunConfig, launch: LaunchSection, run_id: str, exact: str | None) -> str:
+    if exact is None:
+        return job_name(to_dns_label(launch.name or config.path.stem), run_id=run_id)
+    if not is_dns_label(exact):
+        raise UsageError(
+            f"--name: expected at most 52 lower-case letters, digits and '-', a letter first, got {exact!r}; "
+            f"such as {to_dns_label(exact)!r}"
+        )
+    return exact
+
+
+def _devices(launch: LaunchSection, on: BackendKind, gpus_here: int | None) -> tuple[bool, int]:
+    if launch.gpus == 0:
+        return False, 0
+    if on == "kubernetes" or gpus_here is None or gpus_here >= launch.gpus * launch.nodes:
+        return True, 0
+    return False, launch.gpus
+
+
+def _mounts(launch: LaunchSection) -> tuple[Mount, ...]:
+    mounts = [
+        Mount(
+            volume=f"volume-{index}", path=volume.mount, claim=volume.claim, host_path=volume.host_path,
+            sub_path=volume.sub_path, read_only=volume.read_only, local=volume.local,
+        )
+        for index, volume in enumerate(launch.volumes)
+    ]  # fmt: skip
+    if launch.weights is not None:
+        mounts.append(
+            Mount(
+                volume="weights", path=launch.weights.path, claim=launch.weights.claim, host_path=None,
+                sub_path=None, read_only=True, local=launch.weights.local,
+            )
+        )  # fmt: skip
+    return tuple(mounts)
+
+
+def _secrets(launch: LaunchSection) -> tuple[SecretFile, ...]:
+    return tuple(
+        SecretFile(
+            volume=f"secret-{index}", secret=secret.name, key=secret.key, path=secret.mount,
+            local=secret.local,
+        )
+        for index, secret in enumerate(launch.secrets)
+    )  # fmt: skip
+
+
+def _refuse(config: RunConfig, launch: LaunchSection, mounts: tuple[Mount, ...], *, on: BackendKind) -> None:
+    problems: list[Problem] = []
+    if len(config.content) > _MAX_CONFIG_BYTES:
+        message = f"expected at most {_MAX_CONFIG_BYTES} bytes, got {len(config.content)}"
+        problems.append(Problem(file=str(config.path), message=message))
+    if on != "local":  # which has no mount namespace: paths lead to this machine
+        problems += find_unmounted(config, mounts)
+    for index, volume in enumerate(launch.volumes):
+        source = volume.local if on != "kubernetes" else (volume.claim or volume.host_path)
+        if source is None:
+            wanted = "`local: FOLDER`" if on != "kubernetes" else "`claim: NAME`"
+            message = f"expected {wanted} for {volume.mount} on {on}, got none; add it"
+            problems.append(config.document.problem(("Launch", "volumes", index), message))
+    if problems:
+        raise ConfigError(problems)
+
+
+def _command(config: RunConfig, *, cpu: bool) -> tuple[str, ...]:
+    overrides = [*config.overrides]
+    if cpu and config.job.run.device != "cpu":
+        overrides.append("Global.device=cpu")
+    return (
+        "python", "-m", "trainer.node", "--", "train", "-c", f"{CONFIG_MOUNT}/{CONFIG_FILE}",
+        *(part for override in overrides for part in ("-o", override)), "--resume", "auto",
+    )  # fmt: skip
+
+
+def _node_file(
+    config: RunConfig,
+    launch: LaunchSection,
+    name: str,
+    run_id: str,
+    *,
+    procs: int,
+    nccl: bool,
+    overwrite: bool,
+) -> NodeFile:
+    return NodeFile(
+        run_id=run_id, job=name, nodes=launch.nodes, procs_per_node=procs,
+        coordinator_host=f"{name}-worker-0", coordinator_port=COORDINATOR_PORT,
+        backend="nccl" if nccl else "gloo", output_dir=pod_path(config.job.run.output_dir),
+        overwrite=overwrite, max_restarts=launch.max_restarts, backoff_s=_BACKOFF_S,
+        deadline_s=launch.deadline, grace_s=launch.grace_period, rendezvous_timeout_s=_RENDEZVOUS_S,
+        hang_timeout_s=launch.hang_timeout,
+    )  # fmt: skip
+
+
+def _labels(
+    config: RunConfig, launch: LaunchSection, name: str, run_id: str, version: str
+) -> Mapping[str, str]:
+    return {
+        "app.kubernetes.io/name": to_dns_label(launch.name or config.path.stem),
+        "app.kubernetes.io/instance": name,
+        "app.kubernetes.io/component": "trainer",
+        "app.kubernetes.io/managed-by": "ftlaunch",
+        "app.kubernetes.io/version": version,
+        RUN_ID_LABEL: run_id,
+        **launch.labels,
+    }
+
+
+def _tolerations(launch: LaunchSection, *, on_gpus: bool) -> tuple[Toleration, ...]:
+    own = (Toleration(key=launch.gpu_resource, operator="Exists"),) if on_gpus else ()
+    return own + launch.tolerations
+
+
+def _notes(launch: LaunchSection, on: BackendKind, missing: int) -> tuple[str, ...]:
+    notes = []
+    if missing:
+        notes.append(
+            f"fewer than {launch.gpus * launch.nodes} GPUs are here: the job runs as CPU ranks over gloo"
+        )
+    if on == "kubernetes" and launch.image is None:
+        notes.append("no image is named: set Launch.image or pass --image, unless the nodes have the default")
+    return tuple(notes)

@@ -1,0 +1,120 @@
+"""A config file, `-o` and flags become a RunConfig."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from launcher.spec.launch import LaunchSection
+from trainer.config.document import Document, Place
+from trainer.config.load import check, read_document
+from trainer.config.overrides import apply_overrides
+from trainer.config.problems import Problem
+from trainer.config.root import TrainConfig
+from trainer.config.schema import is_known
+
+
+class JobConfig(TrainConfig):
+    """A PaddleClas config with its `Launch` section."""
+
+    launch: LaunchSection = Field(alias="Launch", default=LaunchSection())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flags:
+    """Flags that stand for keys of `Launch`; None where they were not given.
+
+    Attributes:
+        volumes: Mappings as in `Launch.volumes`; one with the mount of a volume in the file replaces it.
+    """
+
+    name: str | None = None
+    image: str | None = None
+    nodes: int | None = None
+    gpus: int | None = None
+    procs_per_node: int | None = None
+    namespace: str | None = None
+    context: str | None = None
+    volumes: tuple[dict[str, object], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """What the user wrote and typed.
+
+    Attributes:
+        path: The file, as it was named.
+        content: Its bytes, which travel unchanged.
+        job: Typed and checked, with `-o` and flags applied.
+        overrides: The `-o` that are the trainer's, as typed.
+        document: Values with their places.
+        warnings: What may be left as it is.
+    """
+
+    path: Path
+    content: bytes
+    job: JobConfig
+    overrides: tuple[str, ...]
+    document: Document
+    warnings: tuple[Problem, ...]
+
+
+def load_run_config(
+    path: Path, *, overrides: Sequence[str] = (), flags: Flags | None = None, strict: bool = False
+) -> RunConfig:
+    """Load and check everything at once.
+
+    Args:
+        path: A PaddleClas config, with or without a `Launch` section.
+        overrides: As typed after `-o`; those of `Launch` do not travel to the trainer.
+        flags: Win over both.
+        strict: Unknown keys of PaddleClas's sections are errors.
+
+    Raises:
+        ConfigError: The file cannot be read or is refused; holds every problem found.
+    """
+    document = read_document(path)
+    document = apply_overrides(document, overrides, is_known=lambda key: is_known(JobConfig, key))
+    document = _apply_flags(document, flags or Flags())
+    loaded = check(document, JobConfig, strict=strict)
+    return RunConfig(
+        path=path,
+        content=path.read_bytes(),
+        job=loaded.config,
+        overrides=tuple(text for text in overrides if not text.removeprefix("+").startswith("Launch.")),
+        document=loaded.document,
+        warnings=loaded.warnings,
+    )
+
+
+def _apply_flags(document: Document, flags: Flags) -> Document:
+    given = {
+        field.name: value
+        for field in dataclasses.fields(flags)
+        if field.name != "volumes" and (value := getattr(flags, field.name)) is not None
+    }
+    if not given and not flags.volumes:
+        return document
+    section = document.values.get("Launch")
+    if section is not None and not isinstance(section, dict):
+        return document  # refused with its place by the check
+    launch = {**(section or {}), **given}
+    places = dict(document.places)
+    for key, value in given.items():
+        places["Launch", key] = Place(line=1, column=1, text=str(value), source=f"--{key.replace('_', '-')}")
+    if flags.volumes:
+        mounts = {volume["mount"] for volume in flags.volumes}
+        written = launch.get("volumes")
+        kept = [
+            item
+            for item in (written if isinstance(written, list) else [])
+            if not isinstance(item, dict) or item.get("mount") not in mounts
+        ]
+        launch["volumes"] = [*kept, *flags.volumes]
+        for index in range(len(kept), len(launch["volumes"])):
+            places["Launch", "volumes", index] = Place(line=1, column=1, source="--volume")
+    return Document(name=document.name, values={**document.values, "Launch": launch}, places=places)

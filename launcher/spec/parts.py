@@ -1,0 +1,101 @@
+"""The mappings inside the `Launch` section."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from launcher.spec.scalars import LabelValue, MountPath, ObjectName, PlainText, Quantity
+from trainer.config.declaration import STRICT
+
+
+class Part(BaseModel):
+    """A mapping that refuses keys it does not know."""
+
+    model_config = ConfigDict(**STRICT, extra="forbid")
+
+
+class Volume(Part):
+    """Something that is mounted into every pod, and what stands for it on this machine."""
+
+    mount: MountPath
+    """Path in the pod."""
+    claim: ObjectName | None = None
+    """Name of a PersistentVolumeClaim."""
+    host_path: MountPath | None = None
+    """Folder of the node, instead of a claim."""
+    sub_path: PlainText | None = None
+    """Folder inside the volume."""
+    read_only: bool = False
+    local: PlainText | None = None
+    """Folder of this machine that docker and local use instead, relative to where `submit` runs."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Volume:
+        if self.claim is not None and self.host_path is not None:
+            raise ValueError("expected claim or host_path, got both")
+        return self
+
+
+class Secret(Part):
+    """One key of a Kubernetes Secret as a file. Values never stand in a config."""
+
+    name: ObjectName
+    key: PlainText
+    mount: MountPath
+    """Path of the file."""
+    local: PlainText | None = None
+    """File of this machine that docker and local use instead; `~` is the home folder."""
+
+
+class Resources(Part):
+    """What each pod asks for; requests and limits are the same."""
+
+    cpu: Quantity | None = None
+    memory: Quantity | None = None
+    """Counts /dev/shm too."""
+    shm: Quantity = "1Gi"
+    """Size of /dev/shm, which container runtimes leave at 64 MiB."""
+
+
+class Queue(Part):
+    """Gang scheduling: all pods start together or none."""
+
+    kueue: LabelValue | None = None
+    """A LocalQueue."""
+    volcano: ObjectName | None = None
+    """A queue of Volcano, or of another scheduler that the training operator was started with."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Queue:
+        if (self.kueue is None) == (self.volcano is None):
+            raise ValueError("expected exactly one of kueue and volcano")
+        return self
+
+
+class Toleration(Part):
+    """As in Kubernetes."""
+
+    key: PlainText | None = None
+    operator: Literal["Exists", "Equal"] = "Equal"
+    value: PlainText | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+
+class RunAs(Part):
+    """Who the processes are. hostPath volumes and many NFS ones ignore fs_group."""
+
+    user: Annotated[int, Field(gt=0)] = 1000
+    group: Annotated[int, Field(gt=0)] = 1000
+    fs_group: Annotated[int, Field(gt=0)] = 1000
+    supplemental_groups: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(strict=False)] = ()
+
+
+class Weights(Part):
+    """Pretrained weights on a volume, mounted read-only."""
+
+    claim: ObjectName
+    path: MountPath
+    local: PlainText | None = None
+    """Folder of this machine that docker and local use instead."""

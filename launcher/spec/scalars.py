@@ -1,0 +1,86 @@
+"""Single values of the `Launch` section: durations, quantities, names, paths."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
+_LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def parse_duration(value: Any) -> Any:  # whatever YAML gave
+    """Read `90s`, `10m`, `24h` or `7d` as seconds.
+
+    Raises:
+        ValueError: It is text of another form, or a number, whose unit nobody knows.
+    """
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"expected a duration such as 90s, 10m, 24h or 7d, got {value!r}")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def _quantity(value: Any) -> Any:  # whatever YAML gave
+    text = str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or not _QUANTITY.fullmatch(text):
+        raise ValueError(f"expected a quantity such as 4, 500m or 64Gi, got {value!r}")
+    return text
+
+
+def _object_name(value: str) -> str:
+    if len(value) > 253 or not _SUBDOMAIN.fullmatch(value):
+        raise ValueError(
+            f"expected the name of an object (lower-case letters, digits, '-' and '.'), got {value!r}"
+        )
+    return value
+
+
+def _label_value(value: str) -> str:
+    if len(value) > 63 or not _LABEL_VALUE.fullmatch(value):
+        raise ValueError(f"expected a label of at most 63 letters, digits, '-', '_' and '.', got {value!r}")
+    return value
+
+
+def _label_key(value: str) -> str:
+    if not _LABEL_KEY.fullmatch(value) or len(value.rpartition("/")[2]) > 63:
+        raise ValueError(f"expected a label's name such as team or example.com/team, got {value!r}")
+    if value.partition("/")[0] in ("ftlaunch.io", "training.kubeflow.org") or value.startswith(
+        "app.kubernetes.io/"
+    ):
+        raise ValueError(f"expected a name of your own, got {value!r}, which ftlaunch or the operator sets")
+    return value
+
+
+def _mount_path(value: str) -> str:
+    if not value.startswith("/") or posixpath.normpath(value) != value or ":" in value or value == "/":
+        raise ValueError(f"expected an absolute path without '..', '//' and ':', got {value!r}")
+    return value
+
+
+def _plain(value: str) -> str:
+    if _CONTROL.search(value):
+        raise ValueError(f"expected text without control characters, got {value!r}")
+    return value
+
+
+_DURATION_SCHEMA = {"type": "string", "pattern": r"^\d+(\.\d+)?(s|m|h|d)$"}
+_QUANTITY_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": _QUANTITY.pattern}]}
+
+Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
+"""Seconds, written with a unit."""
+Quantity = Annotated[str, BeforeValidator(_quantity), WithJsonSchema(_QUANTITY_SCHEMA)]
+"""A Kubernetes quantity, as text."""
+ObjectName = Annotated[str, AfterValidator(_object_name)]
+LabelKey = Annotated[str, AfterValidator(_label_key)]
+LabelValue = Annotated[str, AfterValidator(_label_value)]
+MountPath = Annotated[str, AfterValidator(_mount_path)]
+PlainText = Annotated[str, AfterValidator(_plain)]
