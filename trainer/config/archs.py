@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
 from trainer.config.declaration import Declaration, named
-from trainer.config.scalars import Floats, Positive
+from trainer.config.scalars import Positive, Stride
 
 PPLCNET_SCALES = ("0_25", "0_35", "0_5", "0_75", "1_0", "1_5", "2_0", "2_5")
 MOBILENET_V3_SCALES = ("0_35", "0_5", "0_75", "1_0", "1_25")
+
+Factor = Annotated[float, Field(ge=0)]
+Strides = Annotated[tuple[Stride, ...], Field(strict=False, min_length=5, max_length=5)]
+FiveFactors = Annotated[tuple[Factor, ...], Field(strict=False, min_length=5, max_length=5)]
+SixFactors = Annotated[tuple[Factor, ...], Field(strict=False, min_length=6, max_length=6)]
 
 
 class _Arch(Declaration):
@@ -32,10 +37,11 @@ class ResNetArch(_Arch):
 
     names = tuple(f"ResNet{depth}{kind}" for kind in ("", "_vd") for depth in (18, 34, 50, 101, 152, 200))
 
-    lr_mult_list: Floats = (1.0, 1.0, 1.0, 1.0, 1.0)
+    lr_mult_list: FiveFactors = (1.0, 1.0, 1.0, 1.0, 1.0)
     """Learning-rate factors of the stem and the four stages."""
-    stride_list: Floats = (2, 2, 2, 2, 2)
-    data_format: str = "NCHW"
+    stride_list: Strides = Field(default=(2, 2, 2, 2, 2), validate_default=True)
+    """Strides of the stem, the max pooling and stages 2 to 4."""
+    data_format: Literal["NCHW"] = "NCHW"
     input_image_channel: Positive = 3
 
 
@@ -46,9 +52,10 @@ class PPLCNetArch(_Arch):
 
     dropout_prob: float = Field(default=0.2, ge=0, lt=1)
     class_expand: Positive = 1280
-    lr_mult_list: Floats = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    lr_mult_list: SixFactors = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
     """Learning-rate factors of conv1 and of blocks2 to blocks6."""
-    stride_list: Floats = (2, 2, 2, 2, 2)
+    stride_list: Strides = Field(default=(2, 2, 2, 2, 2), validate_default=True)
+    """Strides of conv1 and of the first blocks of blocks3 to blocks6."""
     use_last_conv: bool = True
 
 
@@ -70,7 +77,7 @@ class PPHGNetV2Arch(_Arch):
 
     dropout_prob: float = Field(default=0.0, ge=0, lt=1)
     class_expand: Positive = 2048
-    lr_mult_list: Floats = (1.0, 1.0, 1.0, 1.0, 1.0)
+    lr_mult_list: FiveFactors = (1.0, 1.0, 1.0, 1.0, 1.0)
     """Learning-rate factors of the stem and the four stages."""
     use_last_conv: bool = True
 

@@ -55,6 +55,9 @@ Size = Annotated[
 ]
 """A side in pixels, or `[width, height]`."""
 
+Stride = Size
+"""A step in pixels, or `[down, across]`."""
+
 TopK = Annotated[
     tuple[Positive, ...],
     BeforeValidator(_one_or_more),

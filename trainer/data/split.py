@@ -81,7 +81,7 @@ def make_lists(
     else:
         images = scan.classes("")
         problems = _too_few(folder, images, val)
-        chosen = {name: _hold_out(name, paths, val, seed) for name, paths in images.items()}
+        chosen = {} if problems else {name: _hold_out(name, images[name], val, seed) for name in images}
         train = {name: sorted(set(images[name]) - paths) for name, paths in chosen.items()}
         held_out = {name: sorted(paths) for name, paths in chosen.items()}
     problems = [*scan.problems, *problems]

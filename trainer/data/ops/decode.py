@@ -43,7 +43,9 @@ def _with_cv2(encoded: Pixels, rgb: bool) -> Pixels:
 def _with_pil(encoded: Pixels, rgb: bool) -> Pixels:
     try:
         with Image.open(io.BytesIO(encoded.tobytes())) as opened:
-            image = np.array(opened.convert("RGB"))
+            # A palette with transparency goes by RGBA: the same colours, without Pillow's warning.
+            plain = opened.convert("RGBA") if "transparency" in opened.info else opened
+            image = np.array(plain.convert("RGB"))
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageError(f"expected an image, got {encoded.size} bytes that Pillow cannot decode") from error
     return image if rgb else np.ascontiguousarray(image[:, :, ::-1])

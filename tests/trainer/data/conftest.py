@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from trainer.config.data import ImageNetDataset, SplitSection
+from trainer.data.lists import SampleList, load_list
+
+NORMALIZE = {
+    "NormalizeImage": {"scale": "1.0/255.0", "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.25], "order": ""}
+}
+PLAIN: list[dict[str, Any]] = [{"DecodeImage": {}}, {"ResizeImage": {"size": 16}}, NORMALIZE]
+RANDOM: list[dict[str, Any]] = [
+    {"DecodeImage": {}},
+    {"RandCropImage": {"size": 16}},
+    {"RandFlipImage": {}},
+    NORMALIZE,
+]
+
+
+def draw(seed: int, *, width: int = 40, height: int = 30) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Draw a smooth image, so that JPEG keeps it and every crop differs."""
+    rough = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return cv2.resize(rough, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def encode(image: np.ndarray[Any, Any], ending: str = ".png") -> bytes:
+    return bytes(cv2.imencode(ending, image)[1])
+
+
+class Folder:
+    """A folder of images with a list file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.list = path / "train_list.txt"
+
+    def draw(self, count: int, *, classes: int = 3) -> Folder:
+        lines = []
+        for index in range(count):
+            (self.path / f"{index:03d}.jpg").write_bytes(encode(draw(index), ".jpg"))
+            lines.append(f"{index:03d}.jpg {index % classes}\n")
+        self.list.write_text("".join(lines))
+        return self
+
+    def dataset(self, ops: Sequence[dict[str, Any]] = PLAIN, **keys: Any) -> ImageNetDataset:
+        return ImageNetDataset.model_validate(
+            {
+                "image_root": str(self.path),
+                "cls_label_path": str(self.list),
+                "transform_ops": list(ops),
+                **keys,
+            }
+        )
+
+    def samples(self, *, class_num: int = 3) -> SampleList:
+        return load_list(self.dataset(), class_num=class_num)
+
+    def split(
+        self, ops: Sequence[dict[str, Any]] = PLAIN, *, loader: dict[str, Any] | None = None, **sampler: Any
+    ) -> Any:
+        dataset = self.dataset(ops).model_dump(exclude={"transform_ops"})
+        return SplitSection.model_validate(
+            {
+                "dataset": {"name": "ImageNetDataset", **dataset, "transform_ops": list(ops)},
+                "sampler": {"batch_size": 4, **sampler},
+                "loader": loader or {},
+            }
+        )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+@pytest.fixture
+def write_list(folder: Folder) -> Callable[[str], Folder]:
+    def write(text: str) -> Folder:
+        folder.list.write_text(text)
+        return folder
+
+    return write
