@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import paddle
 
 from trainer.config.declaration import Declaration
-from trainer.config.losses import CELoss
+from trainer.config.losses import CELoss, Loss
 from trainer.losses.cross_entropy import make_cross_entropy
 
 LossFunction: TypeAlias = Callable[[paddle.Tensor, paddle.Tensor], dict[str, paddle.Tensor]]
@@ -19,12 +19,15 @@ LOSS_BUILDERS: Mapping[type[Declaration], Callable[[Any], Any]] = {  # each take
 }
 
 
-def build_loss(losses: Sequence[Declaration]) -> LossFunction:
-    """Make the weighted sum; with one loss in the list its weight has no effect, as in PaddleClas."""
+def build_loss(losses: Sequence[Loss]) -> LossFunction:
+    """Make the weighted sum.
+
+    As in PaddleClas, the weight of the only loss of a list has no effect, and of two losses with one name the
+    latter counts, because they are kept by name.
+    """
     parts = [
         (type(spec).__name__, spec.weight if len(losses) > 1 else 1.0, LOSS_BUILDERS[type(spec)](spec))
         for spec in losses
-        if isinstance(spec, CELoss)
     ]
 
     def total(logits: paddle.Tensor, labels: paddle.Tensor) -> dict[str, paddle.Tensor]:

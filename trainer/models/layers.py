@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import paddle
 from paddle import ParamAttr, nn
@@ -10,6 +10,7 @@ from paddle.nn import functional
 from paddle.regularizer import L2Decay
 
 Activation = Literal["relu", "hardswish"]
+Stride: TypeAlias = int | tuple[int, int]
 _ACTIVATIONS = {"relu": nn.ReLU, "hardswish": nn.Hardswish}
 
 
@@ -40,7 +41,7 @@ class ConvBN(nn.Layer):
     """Convolution without bias, batch norm, and an activation where one is named."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, *, stride: float = 1, groups: int = 1,
+        self, inputs: int, outputs: int, kernel: int, *, stride: Stride = 1, groups: int = 1,
         act: Activation | None = None, padding: int | str | None = None, lr_mult: float = 1.0,
         decay_norm: bool = False, affine: bool = False, old_norm: bool = False,
     ) -> None:  # fmt: skip
@@ -50,7 +51,7 @@ class ConvBN(nn.Layer):
             inputs: Channels.
             outputs: Channels.
             kernel: Side in pixels.
-            stride: Whole number.
+            stride: In pixels, or (down, across).
             groups: `inputs` for a depthwise convolution.
             act: None for none.
             padding: None keeps the size at stride 1.
@@ -61,7 +62,7 @@ class ConvBN(nn.Layer):
         """
         super().__init__()
         self.conv = nn.Conv2D(
-            inputs, outputs, kernel, stride=int(stride), groups=groups, bias_attr=False,
+            inputs, outputs, kernel, stride=stride, groups=groups, bias_attr=False,
             padding=(kernel - 1) // 2 if padding is None else padding,
             weight_attr=ParamAttr(learning_rate=lr_mult),
         )  # fmt: skip
@@ -131,6 +132,27 @@ class Pooled(nn.Layer):
             x = self.act(self.last_conv(x))
             x = self.dropout(self.lab(x) if self._affine else x)
         return self.fc(paddle.flatten(x, 1))
+
+
+def freeze_norms(model: nn.Layer) -> None:
+    """Make batch norm use and keep its stored statistics in training too; weight and bias still learn."""
+    for layer in model.sublayers():
+        if isinstance(layer, ConvBN):
+            layer.bn._use_global_stats = True
+
+
+def sync_norms(model: nn.Layer) -> None:
+    """Make batch norm compute its statistics over all ranks, which Paddle can do on a GPU only.
+
+    Paddle's `convert_sync_batchnorm` passes over `nn.BatchNorm`, which ResNet and MobileNetV3 are made of.
+    """
+    for layer in model.sublayers():
+        if isinstance(layer, ConvBN):
+            old = layer.bn
+            with paddle.utils.unique_name.guard():  # its own parameters give way to the old ones at once
+                layer.bn = nn.SyncBatchNorm(old._mean.shape[0], momentum=old._momentum, epsilon=old._epsilon)
+            for name in ("weight", "bias", "_mean", "_variance"):
+                setattr(layer.bn, name, getattr(old, name))
 
 
 def init_kaiming(model: nn.Layer, *, fc_bias: bool = True) -> None:

@@ -6,7 +6,7 @@ import paddle
 from paddle import nn
 
 from trainer.config.archs import PPLCNetArch
-from trainer.models.layers import ConvBN, Pooled, SqueezeExcite, init_kaiming, round_channels
+from trainer.models.layers import ConvBN, Pooled, SqueezeExcite, Stride, init_kaiming, round_channels
 
 # kernel, inputs, outputs, strided, squeeze-excite; channels at scale 1
 _STAGES = (
@@ -20,7 +20,7 @@ _STAGES = (
 
 class _Separable(nn.Layer):
     def __init__(
-        self, inputs: int, outputs: int, *, kernel: int, stride: float, excite: bool, lr_mult: float
+        self, inputs: int, outputs: int, *, kernel: int, stride: Stride, excite: bool, lr_mult: float
     ) -> None:
         super().__init__()
         self.dw_conv = ConvBN(

@@ -7,12 +7,13 @@ from typing import Any
 
 import paddle
 from paddle import nn
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field
 
-from trainer.config.archs import ARCHS, Arch, MobileNetV3Arch, PPHGNetV2Arch, PPLCNetArch, ResNetArch
-from trainer.config.declaration import Declaration, all_names
-from trainer.config.problems import ConfigError, Problem
-from trainer.config.suggest import suggest
+from trainer.config.archs import Arch, MobileNetV3Arch, PPHGNetV2Arch, PPLCNetArch, ResNetArch
+from trainer.config.declaration import Declaration, Section
+from trainer.config.document import Document
+from trainer.config.load import check
+from trainer.models.layers import freeze_norms, sync_norms
 from trainer.models.mobilenet_v3 import MobileNetV3
 from trainer.models.pphgnet_v2 import PPHGNetV2
 from trainer.models.pplcnet import PPLCNet
@@ -35,12 +36,14 @@ def build_model(arch: Arch) -> nn.Layer:
     with paddle.utils.unique_name.guard():
         model = BUILDERS[type(arch)](arch)
     if arch.freeze_norm_stats:
-        for layer in model.sublayers():
-            if isinstance(layer, nn.BatchNorm | nn.BatchNorm2D):
-                layer._use_global_stats = True
-    if arch.use_sync_bn and paddle.device.get_device().startswith("gpu"):
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        freeze_norms(model)  # nothing is left to synchronise
+    elif arch.use_sync_bn and paddle.device.get_device().startswith("gpu"):
+        sync_norms(model)
     return model
+
+
+class _OnlyArch(Section):
+    arch: Arch = Field(alias="Arch")
 
 
 def create_model(name: str, **arch_kwargs: object) -> nn.Layer:
@@ -53,20 +56,5 @@ def create_model(name: str, **arch_kwargs: object) -> nn.Layer:
     Raises:
         ConfigError: The name or a parameter is unknown, or a value is refused.
     """
-    known = all_names(ARCHS)
-    if name not in known:
-        message = f"expected the name of an architecture, got {name!r}{suggest(name, known)}"
-        raise ConfigError([Problem(file="Arch", path=("name",), message=message)])
-    try:
-        arch: Arch = TypeAdapter(Arch).validate_python({"name": name, **arch_kwargs})
-    except ValidationError as error:
-        problems = [
-            Problem(
-                file="Arch",
-                path=tuple(item["loc"][1:]),
-                message=f"{item['msg'].lower()}, got {item['input']!r}",
-            )
-            for item in error.errors(include_url=False)
-        ]
-        raise ConfigError(problems) from error
-    return build_model(arch)
+    document = Document(name="create_model", values={"Arch": {"name": name, **arch_kwargs}})
+    return build_model(check(document, _OnlyArch).config.arch)

@@ -13,7 +13,7 @@ from paddle import ParamAttr, nn
 from paddle.nn import functional
 
 from trainer.config.archs import ResNetArch
-from trainer.models.layers import ConvBN
+from trainer.models.layers import ConvBN, Stride
 
 _BLOCKS = {
     18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3),
@@ -23,7 +23,7 @@ _WIDTHS = (64, 128, 256, 512)
 
 
 def _conv(
-    inputs: int, outputs: int, kernel: int, *, lr_mult: float, stride: float = 1, act: bool = True
+    inputs: int, outputs: int, kernel: int, *, lr_mult: float, stride: Stride = 1, act: bool = True
 ) -> ConvBN:
     return ConvBN(
         inputs, outputs, kernel, stride=stride, act="relu" if act else None, lr_mult=lr_mult, decay_norm=True,
@@ -34,16 +34,16 @@ def _conv(
 class _Shortcut(ConvBN):
     """1×1 convolution that fits the input to the block's output; `vd` averages instead of striding."""
 
-    def __init__(self, inputs: int, outputs: int, *, stride: float, average: bool, lr_mult: float) -> None:
+    def __init__(self, inputs: int, outputs: int, *, stride: Stride, average: bool, lr_mult: float) -> None:
         super().__init__(
             inputs, outputs, 1, stride=1 if average else stride, lr_mult=lr_mult, decay_norm=True,
             old_norm=True,
         )  # fmt: skip
-        self._average = int(stride) if average else 0
+        self._average = stride if average else None
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Apply it."""
-        if self._average:
+        if self._average is not None:
             x = functional.avg_pool2d(x, 2, stride=self._average, padding="SAME", ceil_mode=True)
         return super().forward(x)
 
@@ -52,7 +52,7 @@ class _Block(nn.Layer):
     """A residual block: two 3×3 convolutions, or a bottleneck of three."""
 
     def __init__(
-        self, inputs: int, width: int, *, deep: bool, first: bool, stride: float, average: bool,
+        self, inputs: int, width: int, *, deep: bool, first: bool, stride: Stride, average: bool,
         lr_mult: float,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -92,7 +92,7 @@ class ResNet(nn.Layer):
                 for index, (inputs, outputs, kernel) in enumerate(stem)
             )
         )
-        self._pool_stride = int(strides[1])
+        self._pool_stride = strides[1]
         blocks, inputs, deep = [], 64, depth >= 50
         for stage, (count, width) in enumerate(zip(_BLOCKS[depth], _WIDTHS, strict=True)):
             for index in range(count):

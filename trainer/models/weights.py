@@ -59,6 +59,11 @@ def read_weights(path: Path) -> dict[str, Array]:
         raise WeightsError(str(error)) from error
 
 
+def model_weights(model: paddle.nn.Layer) -> dict[str, Array]:
+    """Copy parameters and buffers to the CPU, by structured name."""
+    return {key: tensor.numpy() for key, tensor in model.state_dict().items()}
+
+
 def apply_weights(model: paddle.nn.Layer, weights: Mapping[str, Array]) -> WeightsReport:
     """Copy all weights that fit into the model and say what did not."""
     own = model.state_dict()

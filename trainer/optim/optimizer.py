@@ -29,9 +29,12 @@ def _momentum(spec: declared.Momentum, model: nn.Layer) -> paddle.optimizer.Opti
     # Without names that are not decayed, PaddleClas ignores one_dim_param_no_weight_decay here.
     names = (spec.no_weight_decay_name or "").split()
     plain = _undecayed(model, names, one_dim=spec.one_dim_param_no_weight_decay) if names else set()
+    for parameter in _trainable(model):
+        if parameter.name in plain:  # not by parameter groups, with which Paddle forgets lr_mult_list
+            parameter.regularizer = L2Decay(0.0)
     return paddle.optimizer.Momentum(
         learning_rate=_INITIAL_LR, momentum=spec.momentum, use_nesterov=spec.use_nesterov,
-        parameters=_groups(model, plain), weight_decay=_decay(spec.regularizer, spec.weight_decay),
+        parameters=_trainable(model), weight_decay=_decay(spec.regularizer, spec.weight_decay),
         grad_clip=_clip(spec.clip_norm), multi_precision=spec.multi_precision,
     )  # fmt: skip
 
@@ -75,17 +78,6 @@ def _undecayed(model: nn.Layer, parts: list[str], *, one_dim: bool) -> set[str]:
         for key, parameter in model.named_parameters()
         if any(part in key for part in parts) or (one_dim and len(parameter.shape) == 1)
     }
-
-
-def _groups(model: nn.Layer, plain: set[str]) -> Any:  # a list of tensors, or of groups, as Paddle takes it
-    parameters = _trainable(model)
-    if not plain:
-        return parameters
-    groups = [
-        {"params": [parameter for parameter in parameters if parameter.name not in plain]},
-        {"params": [parameter for parameter in parameters if parameter.name in plain], "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]  # Paddle refuses an empty one
 
 
 def _decay(regularizer: Regularizer | None, weight_decay: float | None) -> L1Decay | L2Decay | float | None:

@@ -36,5 +36,10 @@ def test_an_epsilon_outside_of_its_range_smoothes_nothing(epsilon):
     assert values(CELoss(epsilon=epsilon))["loss"] == pytest.approx(expected(0.0), rel=1e-6)
 
 
+def test_of_two_losses_with_one_name_the_latter_counts_with_its_weight():
+    found = values(CELoss(weight=7.0), CELoss(weight=3.0, epsilon=0.1))
+    assert found == {key: pytest.approx(3 * expected(0.1), rel=1e-6) for key in ("CELoss", "loss")}
+
+
 def test_the_weight_of_a_single_loss_has_no_effect():
     assert values(CELoss(weight=7.0))["loss"] == pytest.approx(expected(0.0), rel=1e-6)

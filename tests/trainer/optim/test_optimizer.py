@@ -13,13 +13,14 @@ from trainer.optim.optimizer import OPTIMIZER_BUILDERS, build_optimizer
 
 
 class Net(paddle.nn.Layer):
-    """A weight [2], one that the optimizer's decay does not touch [1], and a kernel [1, 1]."""
+    """A weight [2], one that decay does not touch [1], a kernel [1, 1], one at half the rate [1, 1]."""
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = self._make([2], 3.0)
         self.spared = self._make([1], 5.0, regularizer=L2Decay(0.0))
         self.kernel = self._make([1, 1], 7.0)
+        self.slow = self._make([1, 1], 9.0, learning_rate=0.5)
 
     def _make(self, shape: list[int], value: float, **attr: Any) -> Any:
         return self.create_parameter(
@@ -27,7 +28,7 @@ class Net(paddle.nn.Layer):
         )
 
     def forward(self) -> Any:
-        return self.weight.sum() + self.spared.sum() + self.kernel.sum()  # every gradient is 1
+        return sum(parameter.sum() for parameter in self.parameters())  # every gradient is 1
 
 
 def train(steps: int = 1, lr: float = 0.1, **spec: Any) -> dict[str, float]:
@@ -85,6 +86,13 @@ def test_momentum_spares_one_dimension_only_where_names_are_given_too():
     named = train(**decay, no_weight_decay_name="kern nothing")
     assert named["weight"] == pytest.approx(3 - 0.1, rel=1e-6)
     assert named["kernel"] == pytest.approx(7 - 0.1, rel=1e-6)
+
+
+def test_parameters_that_are_spared_leave_multipliers_and_own_decay_of_others_alone():
+    """Paddle's parameter groups would reset both (Optimizer._add_param_group, Paddle 3.3.1)."""
+    found = train(name="Momentum", weight_decay=1.0, no_weight_decay_name="weight")
+    assert found["slow"] == pytest.approx(9 - 0.05 * (1 + 9), rel=1e-6)
+    assert found["spared"] == pytest.approx(5 - 0.1, rel=1e-6)
 
 
 def test_adamw_decays_apart_from_the_gradient_and_honours_each_key_alone():
