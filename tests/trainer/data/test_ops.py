@@ -111,11 +111,14 @@ def test_what_is_no_image_is_refused(data: bytes, backend: str) -> None:
         build_transform(dataset.transform_ops)(data, Stream(0).draws)
 
 
-@pytest.mark.parametrize(("width", "height"), [(40, 30), (30, 40), (33, 33), (100, 7)])
-def test_the_shorter_side_gets_its_length(width: int, height: int) -> None:
+@pytest.mark.parametrize(
+    ("width", "height", "size"),
+    [(40, 30, (28, 21)), (30, 40, (21, 28)), (33, 33, (21, 21)), (41, 30, (29, 21)), (45, 42, (22, 21))],
+    ids=["wide", "tall", "square", "rounded-up", "half-to-even"],
+)
+def test_the_shorter_side_gets_its_length(width: int, height: int, size: tuple[int, int]) -> None:
     result = run(encode(draw(1, width=width, height=height)), {"ResizeImage": {"resize_short": 21}}, IDENTITY)
-    factor = 21 / min(width, height)
-    assert result.shape == (round(height * factor), round(width * factor), 3)
+    assert result.shape == (size[1], size[0], 3)
 
 
 @pytest.mark.parametrize("name", ["nearest", "bilinear", "area", "bicubic", "lanczos"])

@@ -105,6 +105,12 @@ def test_a_class_s_choice_depends_on_no_other_class(tmp_path: Path) -> None:
     assert before <= {line.split()[0] for line in lines(tmp_path, VAL)}
 
 
+def test_classes_of_one_size_do_not_hold_out_the_same_numbers(tmp_path: Path) -> None:
+    make_lists(fill(tmp_path, a=40, b=40))
+    held_out = [line.split("/")[1].split()[0] for line in lines(tmp_path, VAL)]
+    assert set(held_out[:8]) != set(held_out[8:])
+
+
 def test_other_files_are_counted_and_hidden_ones_skipped(tmp_path: Path) -> None:
     fill(tmp_path, a=3)
     for name in ("notes.txt", "Thumbs.db", ".DS_Store", ".hidden.jpg", "UPPER.JPG", "with space.png"):
