@@ -1,0 +1,112 @@
+"""The group of commands, imported when they are named, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+from click.shell_completion import CompletionItem
+
+from launcher.errors import CliExit, LaunchError
+from trainer.config.problems import ConfigError
+from trainer.config.suggest import suggest
+
+_BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE has ended
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A command before it is imported: its module holds it as `command`."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "validate": _Entry("launcher.cli.validate", "Check a config and report every problem with its place."),
+    "render": _Entry("launcher.cli.render", "Print the manifest that submit would act on."),
+    "schema": _Entry("launcher.cli.schema", "Print the JSON Schema of a config, for editors."),
+    "completion": _Entry("launcher.cli.completion", "Print the completion script for a shell."),
+    "version": _Entry("launcher.cli.version", "Print versions."),
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[cmd_name].module).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            known = ", ".join(COMMANDS)
+            ctx.fail(f"expected one of {known}, got {args[0]!r}{suggest(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        names = [
+            CompletionItem(name, help=entry.summary)
+            for name, entry in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ftlaunch", prog_name="ftlaunch")
+def group() -> None:
+    """Launch PaddleClas fine-tuning jobs on Kubernetes, or on this machine.
+
+    stdout carries what was asked for, stderr everything else.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code. A command returns its code, or None for success."""
+    try:
+        code = group.main(args=list(arguments), prog_name="ftlaunch", standalone_mode=False)
+        sys.stdout.flush()  # here, where a closed pipe can still be met quietly
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (ConfigError, LaunchError) as error:
+        click.echo(str(error), err=True)
+        return error.exit_code if isinstance(error, LaunchError) else CliExit.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return CliExit.INTERRUPTED
+    except BrokenPipeError:  # `ftlaunch … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    except Exception as error:
+        if os.environ.get("FTLAUNCH_DEBUG"):
+            raise
+        click.echo(
+            f"ftlaunch: unexpected {type(error).__name__}: {error}; this is a bug: "
+            "FTLAUNCH_DEBUG=1 shows where it happened",
+            err=True,
+        )
+        return CliExit.INTERNAL
+    return code if isinstance(code, int) else CliExit.OK

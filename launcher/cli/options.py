@@ -1,0 +1,133 @@
+"""Options that several commands share, and what they ask for as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import wraps
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+import click
+
+from launcher.plan.handle import BACKENDS, BackendKind
+from launcher.spec.load import Flags
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """What the command line asks for.
+
+    Attributes:
+        path: The config.
+        overrides: As typed after `-o`.
+        flags: Those that stand for keys of `Launch`.
+        on: Where the job is to run.
+        name: Exact name of the job, or None for one made from prefix and run id.
+        strict: Unknown keys are errors.
+        overwrite: The job may take an output folder that another run filled.
+        require_gpu: Docker and local: do not run on CPUs what asks for GPUs.
+        run_id: 32 hexadecimal digits, or None for new ones.
+    """
+
+    path: Path
+    overrides: tuple[str, ...] = ()
+    flags: Flags = field(default_factory=Flags)
+    on: BackendKind = "kubernetes"
+    name: str | None = None
+    strict: bool = False
+    overwrite: bool = False
+    require_gpu: bool = False
+    run_id: str | None = None
+
+
+def _read_volume(text: str) -> dict[str, object]:
+    """Read `MOUNT=CLAIM[:LOCAL][,ro]` as a mapping like those in `Launch.volumes`."""
+    source, _, mode = text.partition(",")
+    mount, _, source = source.partition("=")
+    claim, _, local = source.partition(":")
+    if not mount or not source or mode not in ("", "ro", "rw"):
+        raise click.BadParameter(
+            f"expected MOUNT=CLAIM[:LOCAL][,ro], such as /data=flowers:./flowers,ro, got {text!r}"
+        )
+    volume: dict[str, object] = {"mount": mount, "read_only": mode == "ro"}
+    if claim:
+        volume["claim"] = claim
+    if local:
+        volume["local"] = local
+    return volume
+
+
+def _read_procs(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    try:
+        return int(text)
+    except ValueError:
+        raise click.BadParameter(f"expected auto or a whole number, got {text!r}") from None
+
+
+config_argument = click.argument("path", metavar="CONFIG", type=click.Path(path_type=Path))
+
+override_option = click.option(
+    "-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE",
+    help="Change a value, such as -o Global.epochs=3; list items by index; may be repeated.",
+)  # fmt: skip
+
+strict_option = click.option("--strict", is_flag=True, help="Refuse unknown keys instead of warning of them.")
+
+
+def on_option(*, default: BackendKind | None) -> Callable[[F], F]:
+    """Add `--on`."""
+    return click.option(
+        "--on", type=click.Choice(BACKENDS), default=default, show_default=default is not None,
+        help="Where the job is to run.",
+    )  # fmt: skip
+
+
+_LAUNCH_OPTIONS = (
+    on_option(default="kubernetes"),
+    click.option("--name", metavar="NAME", help="Exact name of the job; fails where it is taken."),
+    click.option("--image", metavar="IMAGE", help="Container image with the trainer."),
+    click.option("--gpus", type=int, metavar="N", help="GPUs of each node; 0 trains on CPUs."),
+    click.option("--nodes", type=int, metavar="N", help="Pods."),
+    click.option(
+        "--procs-per-node", type=_read_procs, metavar="auto|N", help="Ranks of each node; auto is one a GPU."
+    ),
+    click.option(
+        "--volume", "volumes", multiple=True, type=_read_volume, metavar="MOUNT=CLAIM[:LOCAL][,ro]",
+        help="Mount a claim, for which LOCAL stands on this machine; may be repeated.",
+    ),
+    click.option("--namespace", metavar="NAME", help="Of Kubernetes."),
+    click.option("--context", metavar="NAME", help="Of the kubeconfig."),
+    click.option("--overwrite", is_flag=True, help="Take an output folder that another run filled."),
+    click.option("--require-gpu", is_flag=True, help="Refuse to run as CPU ranks where GPUs are missing."),
+    click.option("--run-id", hidden=True),
+)  # fmt: skip
+_FLAGS = ("image", "nodes", "gpus", "procs_per_node", "namespace", "context", "volumes")
+
+
+def launch_options(command: F) -> F:
+    """Add CONFIG and all options that make a job; the command gets them as one `asked`."""
+
+    @wraps(command)
+    def collect(*args: Any, **given: Any) -> Any:
+        flags = Flags(**{name: given.pop(name) for name in _FLAGS})
+        names = ("path", "overrides", "on", "name", "strict", "overwrite", "require_gpu", "run_id")
+        asked = Asked(flags=flags, **{name: given.pop(name) for name in names})
+        return command(*args, asked=asked, **given)
+
+    collected: Any = collect
+    for option in reversed((config_argument, override_option, *_LAUNCH_OPTIONS, strict_option)):
+        collected = option(collected)
+    return cast(F, collected)
+
+
+def output_option(*formats: str, default: str = "text") -> Callable[[F], F]:
+    """Add `--output`."""
+    return click.option(
+        "--output", type=click.Choice((default, *formats)), default=default, show_default=True,
+        help="Form of what is printed.",
+    )  # fmt: skip

@@ -1,0 +1,60 @@
+"""`ftlaunch validate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from launcher.backends.devices import count_gpus
+from launcher.cli.options import config_argument, on_option, output_option, override_option, strict_option
+from launcher.errors import CliExit
+from launcher.names import new_run_id
+from launcher.plan.handle import BackendKind
+from launcher.plan.plan import plan
+from launcher.spec.load import load_run_config
+from trainer.config.problems import ConfigError, Problem, format_path
+
+
+@click.command("validate")
+@config_argument
+@override_option
+@on_option(default=None)
+@strict_option
+@output_option("json")
+def command(
+    path: Path, overrides: tuple[str, ...], on: BackendKind | None, strict: bool, output: str
+) -> CliExit:
+    """Check a config: every key and value, and with --on what that place needs besides."""
+    problems: tuple[Problem, ...] = ()
+    try:
+        config = load_run_config(path, overrides=overrides, strict=strict)
+        problems = config.warnings
+        if on is not None:
+            here = None if on == "kubernetes" else count_gpus()
+            plan(config, run_id=new_run_id(), on=on, gpus_here=here)
+    except ConfigError as error:
+        problems = (*problems, *error.problems)
+    refused = any(not problem.warning for problem in problems)
+    if output == "json":
+        document = {
+            "schema": 1,
+            "file": str(path),
+            "ok": not refused,
+            "problems": [_to_json(problem) for problem in problems],
+        }
+        click.echo(json.dumps(document, indent=2))
+    else:
+        for problem in problems:
+            click.echo(str(problem), err=True)
+        if not refused:
+            click.echo(f"{path}: ok")
+    return CliExit.USAGE if refused else CliExit.OK
+
+
+def _to_json(problem: Problem) -> dict[str, str | int | bool | None]:
+    return {
+        "file": problem.file, "line": problem.line, "column": problem.column,
+        "path": format_path(problem.path), "message": problem.message, "warning": problem.warning,
+    }  # fmt: skip
