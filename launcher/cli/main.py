@@ -29,6 +29,13 @@ class _Entry:
 COMMANDS = {
     "validate": _Entry("launcher.cli.validate", "Check a config and report every problem with its place."),
     "render": _Entry("launcher.cli.render", "Print the manifest that submit would act on."),
+    "submit": _Entry("launcher.cli.submit", "Submit a job."),
+    "list": _Entry("launcher.cli.listing", "List the jobs that were submitted from this machine."),
+    "status": _Entry("launcher.cli.status", "Show how a job stands."),
+    "logs": _Entry("launcher.cli.logs", "Show every rank's lines, merged, across restarts."),
+    "wait": _Entry("launcher.cli.waiting", "Wait for a job's end; the exit code is the job's."),
+    "cancel": _Entry("launcher.cli.cancel", "Have a job save and stop."),
+    "delete": _Entry("launcher.cli.delete", "Remove a job and its record."),
     "schema": _Entry("launcher.cli.schema", "Print the JSON Schema of a config, for editors."),
     "completion": _Entry("launcher.cli.completion", "Print the completion script for a shell."),
     "version": _Entry("launcher.cli.version", "Print versions."),

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.node import tether
+from trainer.protocol import tether
 from trainer.protocol import environment
 from trainer.protocol.nodefile import NodeFile
 

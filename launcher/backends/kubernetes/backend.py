@@ -18,8 +18,8 @@ from launcher.kube.client import connect
 from launcher.kube.errors import AbsentError, InvalidError
 from launcher.kube.podlog import to_kubelet_form
 from launcher.kube.resources import PADDLE_JOBS, PODS, KubeObject
-from launcher.plan.handle import BackendKind, Handle
 from launcher.names import RUN_ID_LABEL
+from launcher.plan.handle import BackendKind, Handle
 from trainer.protocol.fields import FormatError
 from trainer.protocol.progress import Progress, parse_progress
 from trainer.protocol.tags import parse_line

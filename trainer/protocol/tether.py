@@ -1,4 +1,6 @@
-"""Runs as a script between fork and exec of a rank: ties its life to the node process, then becomes it.
+"""Runs as a script between fork and exec of a child: ties its life to its parent's, then becomes it.
+
+The local backend's keeper starts node processes through it, a node process its ranks.
 
     python -I -S tether.py PARENT_PID COMMAND ARGUMENT…
 
@@ -17,7 +19,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(argv: list[str]) -> None:
-    """Ask for SIGKILL at the parent's death, and exec the rank."""
+    """Ask for SIGKILL at the parent's death, and exec the child."""
     parent, command = int(argv[1]), argv[2:]
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it died before we asked

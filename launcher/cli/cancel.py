@@ -1,0 +1,20 @@
+"""`ftlaunch cancel`."""
+
+from __future__ import annotations
+
+import click
+
+from launcher.cli.jobs import find_job, job_argument
+
+
+@click.command("cancel")
+@job_argument
+def command(job: str | None) -> None:
+    """Have a job save and stop, and not come back."""
+    found = find_job(job)
+    status = found.backend.status(found.handle)
+    if status.state.is_terminal:
+        click.echo(f"{found.handle.job}: has ended already: {status.state.value}", err=True)
+        return
+    found.backend.cancel(found.handle)
+    click.echo(f"{found.handle.job}: told to save and stop; `ftlaunch wait` tells when it has", err=True)

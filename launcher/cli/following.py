@@ -1,0 +1,50 @@
+"""Waiting for a job, with or without its log."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from launcher.backends.base import JobStatus
+from launcher.cli.jobs import Found, exit_code
+from launcher.cli.showlogs import LogView
+from launcher.errors import LaunchError
+
+_LOOK_S = 0.5
+
+
+class WaitTimeoutError(LaunchError):
+    """The job did not end in time."""
+
+
+def wait_for_end(found: Found, *, timeout_s: float | None, look_s: float = _LOOK_S) -> JobStatus:
+    """Return the job's status once it has ended.
+
+    Raises:
+        WaitTimeoutError: It did not within `timeout_s`; None waits for ever.
+    """
+    until_s = None if timeout_s is None else time.monotonic() + timeout_s
+    while True:
+        status = found.backend.status(found.handle)
+        if status.state.is_terminal:
+            return status
+        if until_s is not None and time.monotonic() >= until_s:
+            raise WaitTimeoutError(f"{found.handle.job}: expected its end within {timeout_s:g} s, it goes on")
+        time.sleep(look_s)
+
+
+def follow(found: Found, view: LogView | None = None, *, look_s: float = _LOOK_S) -> int:
+    """Show the job's log until it has ended and nothing new comes, and return `wait`'s exit code."""
+    view = view or LogView(found)
+    while True:
+        ended = found.backend.status(found.handle)  # before the look, so that the last one is complete
+        news = view.show_new()
+        if ended.state.is_terminal and not news:
+            break
+        if not news:
+            time.sleep(look_s)
+    view.close()
+    if ended.reason:
+        click.echo(f"{found.handle.job}: {ended.state.value}: {ended.reason}", err=True)
+    return exit_code(ended)

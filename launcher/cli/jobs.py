@@ -1,0 +1,82 @@
+"""What commands about a job share: which one is meant, and the backend that has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from launcher.backends.base import Backend, JobState, JobStatus
+from launcher.errors import CliExit, UsageError
+from launcher.plan.handle import BackendKind, Handle
+from launcher.runs.places import project_of, runs_dir
+from launcher.runs.record import RunRecord
+from launcher.runs.store import RunStore
+
+F = TypeVar("F", bound=Callable[..., Any])
+job_argument = click.argument("job", required=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """A job that a command means."""
+
+    record: RunRecord
+    backend: Backend
+    store: RunStore
+
+    @property
+    def handle(self) -> Handle:
+        """Its handle."""
+        return self.record.handle
+
+
+def find_job(text: str | None) -> Found:
+    """Return the job that a name, a handle or nothing means.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    store = RunStore(runs_dir())
+    record = store.find(text, project=project_of(Path.cwd()))
+    handle = record.handle
+    backend = open_backend(handle.backend, store=store, namespace=handle.namespace, context=record.context)
+    return Found(record=record, backend=backend, store=store)
+
+
+def open_backend(
+    kind: BackendKind, *, store: RunStore, namespace: str | None = None, context: str | None = None
+) -> Backend:
+    """Make the backend of a kind; the Kubernetes client is imported only for its own.
+
+    Raises:
+        UsageError: This release has no such backend.
+        UnreachableError: The cluster cannot be talked to.
+    """
+    if kind == "local":
+        from launcher.backends.local import LocalBackend
+
+        return LocalBackend(store.folder)
+    if kind == "kubernetes":
+        from launcher.backends.kubernetes import KubernetesBackend
+
+        return KubernetesBackend.connect(context=context, namespace=namespace or None)
+    raise UsageError("--on docker: expected kubernetes or local; this release has no docker backend yet")
+
+
+def exit_code(status: JobStatus, *, propagate: bool = False) -> int:
+    """Return what `wait` exits with for a job that has ended.
+
+    Args:
+        status: Of the job.
+        propagate: The trainer's own code instead, where it left one.
+    """
+    if status.state is JobState.SUCCEEDED:
+        return CliExit.OK
+    own = status.termination.exit if status.termination is not None else None
+    if propagate and own:
+        return own
+    return CliExit.CANCELLED if status.state is JobState.CANCELLED else CliExit.JOB_FAILED

@@ -1,0 +1,68 @@
+"""Reads a job's logs as they grow and prints what is wanted of them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import click
+
+from launcher.backends.base import LogRef
+from launcher.cli.jobs import Found
+from launcher.logs.choose import Wanted
+from launcher.logs.lines import LineReader, LogLine
+from launcher.logs.merge import HOLD_NS, Merger
+from launcher.logs.present import Form, present
+
+
+@dataclass(slots=True)
+class LogView:
+    """What was shown of a job's logs so far."""
+
+    found: Found
+    wanted: Wanted = field(default_factory=Wanted)
+    form: Form = field(default_factory=Form)
+    _merger: Merger = field(default_factory=Merger)
+    _offsets: dict[LogRef, int] = field(default_factory=dict)
+    _readers: dict[LogRef, LineReader] = field(default_factory=dict)
+    _began: bool = False
+
+    def show_new(self) -> bool:
+        """Read what is new, print what need not wait for other pods, and say whether anything was new."""
+        news = self._read()
+        lines = self._merger.take(until_ns=time.time_ns() - HOLD_NS)
+        if not self._began and (lines or news):
+            self._began = True
+            lines += self._merger.take(until_ns=None) if self.wanted.tail is not None else []
+            self._print(self._cut(lines))
+        else:
+            self._print(lines)
+        return news
+
+    def close(self) -> None:
+        """Read once more and print all that is left."""
+        self._read()
+        lines = self._merger.take(until_ns=None)
+        self._print(lines if self._began else self._cut(lines))
+
+    def _read(self) -> bool:
+        backend, handle = self.found.backend, self.found.handle
+        news = False
+        for ref in backend.list_logs(handle):  # by node and incarnation, so a pod's lines stay in order
+            offset = self._offsets.get(ref, 0)
+            data = backend.read_log(handle, ref, offset=offset)
+            if data:
+                news = True
+                self._offsets[ref] = offset + len(data)
+                reader = self._readers.setdefault(ref, LineReader(node=ref.node))
+                self._merger.add(reader.take(data))
+        return news
+
+    def _cut(self, lines: list[LogLine]) -> list[LogLine]:
+        wanted = [line for line in lines if self.wanted.takes(line)]
+        return wanted if self.wanted.tail is None else wanted[max(0, len(wanted) - self.wanted.tail) :]
+
+    def _print(self, lines: list[LogLine]) -> None:
+        for line in lines:
+            if self.wanted.takes(line):
+                click.echo(present(line, self.form), color=self.form.colour)

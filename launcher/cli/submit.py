@@ -1,0 +1,140 @@
+"""`ftlaunch submit`."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from launcher.backends.base import Submission
+from launcher.cli.following import follow, wait_for_end
+from launcher.cli.jobs import Found, exit_code, open_backend
+from launcher.cli.options import Asked, launch_options
+from launcher.cli.prepare import narrate, prepare
+from launcher.errors import CliExit, NotFoundError, TakenError, UsageError
+from launcher.plan.handle import Handle
+from launcher.plan.jobplan import JobPlan
+from launcher.runs.gitstate import read_git_state
+from launcher.runs.places import project_of, runs_dir
+from launcher.runs.record import RunRecord, Stage
+from launcher.runs.store import RunStore
+
+
+@click.command("submit")
+@launch_options
+@click.option("--dry-run", type=click.Choice(["client"]), help="Print the manifest and submit nothing.")
+@click.option(
+    "-f/ ", "--follow/--detach", "following", default=False, help="Show the log until the job ends."
+)
+@click.option("--wait", "waiting", is_flag=True, help="Wait for the end; the exit code is the job's.")
+@click.option(
+    "--template-dir", "template_dirs", multiple=True, type=click.Path(path_type=Path), metavar="FOLDER",
+    help="Templates that win over ours.",
+)  # fmt: skip
+def command(
+    asked: Asked, dry_run: str | None, following: bool, waiting: bool, template_dirs: tuple[Path, ...]
+) -> int:
+    """Submit a job: a PaddleJob on Kubernetes, or its pods as processes of this machine."""
+    config, job, manifest = prepare(asked, template_dirs=template_dirs)
+    narrate(config, job)
+    if dry_run is not None:
+        click.get_binary_stream("stdout").write(manifest.text.encode("utf-8"))
+        return CliExit.OK
+    folders = host_folders(job) if asked.on != "kubernetes" else {}
+    if asked.on == "local":
+        _require_trainer()
+    store = RunStore(runs_dir())
+    flags = asked.flags
+    backend = open_backend(asked.on, store=store, namespace=job.namespace, context=flags.context)
+    namespace = getattr(backend, "namespace", "") if asked.on == "kubernetes" else ""
+    handle = Handle(backend=asked.on, namespace=job.namespace or namespace, job=job.job)
+    record = RunRecord(
+        handle=handle, run_id=job.run_id, stage=Stage.SUBMITTING, project=str(project_of(Path.cwd())),
+        config=str(config.path.resolve()), command=tuple(sys.argv[1:]), created_s=time.time(),
+        context=getattr(backend, "context", None) or flags.context,
+    )  # fmt: skip
+    found = Found(record=record, backend=backend, store=store)
+    with store.lock(job.job):
+        _settle_interrupted(found)
+        folder = store.begin(
+            record, config=config.content, manifest=manifest.text, git=read_git_state(Path.cwd())
+        )
+        try:
+            backend.submit(
+                Submission(manifest=manifest, run_folder=folder, host_folders=folders, workdir=Path.cwd())
+            )
+        except (TakenError, UsageError):  # refused for certain: nothing of ours is there
+            store.remove(job.job)
+            raise
+        store.finish(record)
+    click.echo(str(handle))
+    if following:
+        return follow(found)
+    if waiting:
+        return exit_code(wait_for_end(found, timeout_s=None))
+    click.echo(
+        f"next: ftlaunch logs -f {job.job} · ftlaunch status {job.job} · ftlaunch wait {job.job}", err=True
+    )
+    return CliExit.OK
+
+
+def host_folders(job: JobPlan) -> Mapping[str, Path]:
+    """Return what stands for each mount and secret on this machine.
+
+    Raises:
+        UsageError: Something is missing here; names all of it.
+    """
+    folders: dict[str, Path] = {}
+    problems = []
+    for mount in job.mounts:
+        if mount.local is None:
+            continue
+        folder = (Path.cwd() / Path(mount.local).expanduser()).resolve()
+        folder = folder / mount.sub_path if mount.sub_path else folder
+        if mount.read_only and not folder.is_dir():
+            problems.append(
+                f"{mount.path}: expected the folder {str(folder)!r} (`local:`), got none; make it"
+            )
+        elif not mount.read_only:
+            folder.mkdir(parents=True, exist_ok=True)
+        folders[mount.path] = folder
+    for secret in job.secrets:
+        if secret.local is None:
+            problems.append(
+                f"{secret.path}: expected `local:` with a file of this machine; add it to secrets"
+            )
+            continue
+        file = (Path.cwd() / Path(secret.local).expanduser()).resolve()
+        if not file.is_file():
+            problems.append(f"{secret.path}: expected the file {str(file)!r} (`local:`), got none")
+        folders[secret.path] = file
+    if problems:
+        raise UsageError("\n".join(problems))
+    return folders
+
+
+def _require_trainer() -> None:
+    if importlib.util.find_spec("paddle") is None:
+        raise UsageError(
+            "--on local: expected PaddlePaddle in this environment, got none; "
+            "pip install 'ftlaunch[trainer]' (CPU), or paddlepaddle-gpu and ftlaunch[gpu]"
+        )
+
+
+def _settle_interrupted(found: Found) -> None:
+    """Take up a submit of this name that was cut off before it could write how it ended."""
+    job = found.handle.job
+    earlier = found.store.load(job)
+    if earlier is None or earlier.stage is not Stage.SUBMITTING:
+        return
+    try:
+        status = found.backend.status(earlier.handle)
+    except NotFoundError:
+        found.store.remove(job)
+        return
+    if status.run_id == earlier.run_id:
+        found.store.finish(earlier)

@@ -1,0 +1,34 @@
+"""`ftlaunch wait`."""
+
+from __future__ import annotations
+
+import click
+
+from launcher.cli.following import WaitTimeoutError, wait_for_end
+from launcher.cli.jobs import exit_code, find_job, job_argument
+from launcher.errors import CliExit
+from launcher.spec.scalars import parse_duration
+
+
+def _read_timeout(text: str) -> float:
+    try:
+        return float(parse_duration(text))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@click.command("wait")
+@job_argument
+@click.option("--timeout", type=_read_timeout, metavar="DURATION", help="Such as 10m; exits with 124.")
+@click.option("--propagate", is_flag=True, help="Exit with the trainer's own code.")
+def command(job: str | None, timeout: float | None, propagate: bool) -> int:
+    """Wait for a job's end; the exit code says how it ended (0, 5 failed, 6 cancelled)."""
+    found = find_job(job)
+    try:
+        status = wait_for_end(found, timeout_s=timeout)
+    except WaitTimeoutError as error:
+        click.echo(str(error), err=True)
+        return CliExit.TIMEOUT
+    reason = f": {status.reason}" if status.reason else ""
+    click.echo(f"{status.handle.job}: {status.state.value}{reason}", err=True)
+    return exit_code(status, propagate=propagate)

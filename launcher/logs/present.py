@@ -1,0 +1,83 @@
+"""How a line is shown to a person or to a program. Pure."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from launcher.logs.lines import LogLine
+
+# Escape sequences (CSI, OSC and two-byte ones), then control characters but for the tab.
+_CONTROL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
+_COLOURS = (
+    36,
+    33,
+    32,
+    35,
+    34,
+    96,
+    93,
+    92,
+    95,
+    94,
+)  # cyan, yellow, green, magenta, blue, and their bright ones
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Form:
+    """How lines are written.
+
+    Attributes:
+        colour: A stable colour for each rank's prefix; control sequences of the text are kept.
+        timestamps: Put the time before each line.
+        prefix: Put `[rank 3]` before each line.
+    """
+
+    output: Literal["text", "json"] = "text"
+    colour: bool = False
+    timestamps: bool = False
+    prefix: bool = True
+
+
+def present(line: LogLine, form: Form) -> str:
+    """Write a line without its newline; of a progress bar only the last state is left."""
+    text = line.text.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2]
+    if form.output == "json":
+        return _as_json(line, _CONTROL.sub("", text))
+    parts = []
+    if form.timestamps:
+        parts.append(format_time(line.instant_ns))
+    if form.prefix:
+        parts.append(_prefix(line, form))
+    parts.append(text if form.colour else _CONTROL.sub("", text))
+    return " ".join(parts)
+
+
+def format_time(instant_ns: int) -> str:
+    """Write nanoseconds of Unix time as RFC 3339 in UTC with milliseconds."""
+    moment = datetime.datetime.fromtimestamp(instant_ns // 1_000_000_000, datetime.timezone.utc)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{instant_ns // 1_000_000 % 1000:03d}Z"
+
+
+def _prefix(line: LogLine, form: Form) -> str:
+    rank = line.tag.rank if line.tag is not None else None
+    name = f"[rank {rank}]" if rank is not None else f"[node {line.node}]"
+    if not form.colour:
+        return name
+    code = _COLOURS[rank % len(_COLOURS)] if rank is not None else 90
+    return f"\x1b[{code}m{name}\x1b[0m"
+
+
+def _as_json(line: LogLine, text: str) -> str:
+    tag = line.tag
+    document = {
+        "time": format_time(line.instant_ns), "node": line.node,
+        "rank": tag.rank if tag is not None else None,
+        "attempt": tag.attempt if tag is not None else None, "text": text,
+    }  # fmt: skip
+    return json.dumps(document, ensure_ascii=False)

@@ -1,0 +1,29 @@
+"""Where run folders lie, and which project a folder belongs to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import platformdirs
+
+STATE_VARIABLE = "FTLAUNCH_STATE"
+PROJECT_FILE = ".ftlaunch.yaml"
+
+
+def runs_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of run folders: below `$FTLAUNCH_STATE`, else below the platform's state folder."""
+    chosen = environ.get(STATE_VARIABLE)
+    base = Path(chosen).expanduser() if chosen else platformdirs.user_state_path("ftlaunch")
+    return base / "runs"
+
+
+def project_of(folder: Path) -> Path:
+    """Return the project that `folder` is in: that of `.ftlaunch.yaml`, else the git root, else itself."""
+    folder = folder.resolve()
+    for mark in (PROJECT_FILE, ".git"):
+        found = next((parent for parent in (folder, *folder.parents) if (parent / mark).exists()), None)
+        if found is not None:
+            return found
+    return folder
