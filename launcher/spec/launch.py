@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from launcher.names import MAX_PREFIX, is_dns_label
 from launcher.spec.parts import Part, Queue, Resources, RunAs, Secret, Toleration, Volume, Weights
-from launcher.spec.scalars import Duration, LabelKey, LabelValue, ObjectName, PlainText
+from launcher.spec.scalars import (
+    Duration,
+    EnvName,
+    EnvValue,
+    LabelKey,
+    LabelValue,
+    ObjectName,
+    PlainText,
+    Procs,
+)
 from trainer.protocol.environment import WORKSPACE
 
-_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
-_CREDENTIALS = re.compile(r"://[^/\s:@]+:[^/\s@]+@")
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_OURS = re.compile(r"(FTL|PADDLE)_.*|FLAGS_selected_gpus|HOME|TMPDIR|PYTHONUNBUFFERED")
-_RESERVED_MOUNTS = ("/etc/ftlaunch", "/dev/shm", "/tmp", "/home/trainer")  # noqa: S108 - a pod's own
+# What every pod has by itself; /workspace may be mounted below, because relative paths lead there.
+_TAKEN = ("/dev", "/etc/ftlaunch", "/home/trainer", "/proc", "/sys", "/tmp")  # noqa: S108 - a pod's own
+_NODES = 1000  # pods are `<job>-worker-<i>` with at most three digits
 
 
 class LaunchSection(Part):
@@ -26,15 +32,15 @@ class LaunchSection(Part):
     """Prefix of the job's name; the file's stem where it is not given."""
     image: PlainText | None = None
     """Container image with ftlaunch's trainer."""
-    nodes: Annotated[int, Field(ge=1, le=1000)] = 1
+    nodes: Annotated[int, Field(ge=1, le=_NODES)] = 1
     """Pods."""
     gpus: Annotated[int, Field(ge=0, le=64)] = 0
     """Devices a node; 0 trains on CPUs over gloo."""
-    procs_per_node: Annotated[int, Field(ge=1, le=512)] | Literal["auto"] = "auto"
+    procs_per_node: Procs = "auto"
     """Ranks a node; auto is one a GPU, or one where there are none."""
     resources: Resources = Resources()
     volumes: Annotated[tuple[Volume, ...], Field(strict=False)] = ()
-    env: dict[str, PlainText] = Field(default_factory=dict)
+    env: dict[EnvName, EnvValue] = Field(default_factory=dict)
     """Environment of the trainer. Secrets are files: see `secrets`."""
     secrets: Annotated[tuple[Secret, ...], Field(strict=False)] = ()
     queue: Queue | None = None
@@ -64,9 +70,9 @@ class LaunchSection(Part):
     """Time from the first start to the last save, over all attempts."""
     keep_finished: Duration | None = None
     """When the cluster deletes the finished job; never where it is not given."""
-    grace_period: Duration = 120.0
+    grace_period: Duration = Field(default=120.0, json_schema_extra={"default": "120s"})
     """Time to save after SIGTERM."""
-    hang_timeout: Duration | None = 600.0
+    hang_timeout: Duration | None = Field(default=600.0, json_schema_extra={"default": "10m"})
     """Silence of a rank that counts as a hang; null switches it off."""
 
     @field_validator("name")
@@ -76,29 +82,17 @@ class LaunchSection(Part):
             raise ValueError(f"expected lower-case letters, digits and '-', a letter first, got {value!r}")
         return value
 
-    @field_validator("env")
-    @classmethod
-    def _no_secrets(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, text in value.items():
-            if not _ENV_NAME.fullmatch(name):
-                raise ValueError(f"expected names of letters, digits and '_', got {name!r}")
-            if _OURS.fullmatch(name):
-                raise ValueError(f"expected a variable of your own, got {name}, which ftlaunch sets")
-            if _SECRET_NAME.search(name) or _CREDENTIALS.search(text):
-                raise ValueError(
-                    f"{name}: expected no secret in a config; write `secrets: [{{name: SECRET, key: KEY, "
-                    f"mount: /secrets/{name.lower()}}}]` and read the file"
-                )
-        return value
-
     @model_validator(mode="after")
     def _mounts_apart(self) -> LaunchSection:
-        mounts = [volume.mount for volume in self.volumes]
+        mounts = [volume.mount for volume in self.volumes] + [secret.mount for secret in self.secrets]
         mounts += [self.weights.path] if self.weights else []
-        for mount in mounts:
-            if mount == WORKSPACE or any(f"{mount}/".startswith(f"{ours}/") for ours in _RESERVED_MOUNTS):
-                raise ValueError(f"volumes: expected a mount of your own, got {mount!r}, which every pod has")
+        problems = [
+            f"expected a mount of your own, got {mount!r}, which every pod has"
+            for mount in mounts
+            if mount == WORKSPACE or any(mount == own or mount.startswith(own + "/") for own in _TAKEN)
+        ]
         twice = sorted({mount for mount in mounts if mounts.count(mount) > 1})
-        if twice:
-            raise ValueError(f"volumes: expected each mount once, got {twice[0]!r} again")
+        problems += [f"expected each mount once, got {mount!r} again" for mount in twice]
+        if problems:
+            raise ValueError("; ".join(problems))
         return self

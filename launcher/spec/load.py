@@ -6,16 +6,21 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
+from launcher.spec.confidential import find_secrets
 from launcher.spec.launch import LaunchSection
-from trainer.config.document import Document, Place
-from trainer.config.load import check, read_document
-from trainer.config.overrides import apply_overrides
-from trainer.config.problems import Problem
+from trainer.config.document import Document, Place, parse_document
+from trainer.config.load import check, read_content
+from trainer.config.overrides import apply_overrides, parse_override
+from trainer.config.problems import ConfigError, KeyPath, Problem
 from trainer.config.root import TrainConfig
 from trainer.config.schema import is_known
+
+_SECTION = "Launch"
+_OWN_KEYS = ("annotations", "env", "labels", "node_selector")
 
 
 class JobConfig(TrainConfig):
@@ -32,11 +37,10 @@ class Flags:
         volumes: Mappings as in `Launch.volumes`; one with the mount of a volume in the file replaces it.
     """
 
-    name: str | None = None
     image: str | None = None
     nodes: int | None = None
     gpus: int | None = None
-    procs_per_node: int | None = None
+    procs_per_node: int | Literal["auto"] | None = None
     namespace: str | None = None
     context: str | None = None
     volumes: tuple[dict[str, object], ...] = ()
@@ -77,18 +81,42 @@ def load_run_config(
     Raises:
         ConfigError: The file cannot be read or is refused; holds every problem found.
     """
-    document = read_document(path)
-    document = apply_overrides(document, overrides, is_known=lambda key: is_known(JobConfig, key))
+    content = read_content(path)
+    document = parse_document(content, name=str(path))
+    refused = _refuse_unprintable(overrides)
+    if refused:
+        raise ConfigError(refused)
+    document = apply_overrides(document, overrides, is_known=_is_known)
     document = _apply_flags(document, flags or Flags())
-    loaded = check(document, JobConfig, strict=strict)
+    problems: list[Problem] = find_secrets(document)
+    try:
+        loaded = check(document, JobConfig, strict=strict)
+    except ConfigError as error:
+        raise ConfigError([*error.problems, *problems]) from error
+    if problems:
+        raise ConfigError([*loaded.warnings, *problems])
     return RunConfig(
         path=path,
-        content=path.read_bytes(),
+        content=content,
         job=loaded.config,
-        overrides=tuple(text for text in overrides if not text.removeprefix("+").startswith("Launch.")),
+        overrides=tuple(text for text in overrides if parse_override(text).path[0] != _SECTION),
         document=loaded.document,
         warnings=loaded.warnings,
     )
+
+
+def _is_known(path: KeyPath) -> bool:
+    """Tell whether a key may be set; the keys of some mappings of `Launch` are the user's own."""
+    return is_known(JobConfig, path) or (len(path) == 3 and path[0] == _SECTION and path[1] in _OWN_KEYS)
+
+
+def _refuse_unprintable(overrides: Sequence[str]) -> list[Problem]:
+    """Refuse what is not UTF-8: Python hands such bytes of the command line on as half surrogate pairs."""
+    return [
+        Problem(file=f"-o {text!a}", message="expected UTF-8 text; set the terminal to UTF-8")
+        for text in overrides
+        if any("\ud800" <= character <= "\udfff" for character in text)
+    ]
 
 
 def _apply_flags(document: Document, flags: Flags) -> Document:
@@ -99,13 +127,13 @@ def _apply_flags(document: Document, flags: Flags) -> Document:
     }
     if not given and not flags.volumes:
         return document
-    section = document.values.get("Launch")
+    section = document.values.get(_SECTION)
     if section is not None and not isinstance(section, dict):
         return document  # refused with its place by the check
     launch = {**(section or {}), **given}
     places = dict(document.places)
     for key, value in given.items():
-        places["Launch", key] = Place(line=1, column=1, text=str(value), source=f"--{key.replace('_', '-')}")
+        places[_SECTION, key] = Place(line=1, column=1, text=str(value), source=f"--{key.replace('_', '-')}")
     if flags.volumes:
         mounts = {volume["mount"] for volume in flags.volumes}
         written = launch.get("volumes")
@@ -116,5 +144,5 @@ def _apply_flags(document: Document, flags: Flags) -> Document:
         ]
         launch["volumes"] = [*kept, *flags.volumes]
         for index in range(len(kept), len(launch["volumes"])):
-            places["Launch", "volumes", index] = Place(line=1, column=1, source="--volume")
-    return Document(name=document.name, values={**document.values, "Launch": launch}, places=places)
+            places[_SECTION, "volumes", index] = Place(line=1, column=1, source="--volume")
+    return Document(name=document.name, values={**document.values, _SECTION: launch}, places=places)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSchema
+
+from launcher.spec.confidential import is_secret_name, is_secret_value, secrets_line
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
+_MAX_PROCS = 512
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 _LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # half a surrogate pair is no character
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OUR_ENV = re.compile(r"(FTL|PADDLE)_.*|FLAGS_selected_gpus|HOME|TMPDIR|PYTHONUNBUFFERED")
 
 
 def parse_duration(value: Any) -> Any:  # whatever YAML gave
@@ -67,11 +72,39 @@ def _mount_path(value: str) -> str:
 
 
 def _plain(value: str) -> str:
-    if _CONTROL.search(value):
+    if _UNPRINTABLE.search(value):
         raise ValueError(f"expected text without control characters, got {value!r}")
     return value
 
 
+def _env_name(value: str) -> str:
+    if not _ENV_NAME.fullmatch(value):
+        raise ValueError(f"expected a name of letters, digits and '_', got {value!r}")
+    if _OUR_ENV.fullmatch(value):
+        raise ValueError(f"expected a variable of your own, got {value}, which ftlaunch or the operator sets")
+    if is_secret_name(value):
+        raise ValueError(
+            f"expected no secret in a config, which anyone can read who may read ConfigMaps; write "
+            f"`{secrets_line(value)}` and read the file"
+        )
+    return value
+
+
+def _env_value(value: str) -> str:
+    if is_secret_value(value):
+        raise ValueError(
+            f"expected no credentials in a config; write `{secrets_line('credentials')}` instead"
+        )
+    return value
+
+
+def _procs(value: object) -> object:
+    if value == "auto" or (type(value) is int and 1 <= value <= _MAX_PROCS):
+        return value
+    raise ValueError(f"expected auto or a number from 1 to {_MAX_PROCS}, got {value!r}")
+
+
+_PROCS_SCHEMA = {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": _MAX_PROCS}]}
 _DURATION_SCHEMA = {"type": "string", "pattern": r"^\d+(\.\d+)?(s|m|h|d)$"}
 _QUANTITY_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": _QUANTITY.pattern}]}
 
@@ -84,3 +117,7 @@ LabelKey = Annotated[str, AfterValidator(_label_key)]
 LabelValue = Annotated[str, AfterValidator(_label_value)]
 MountPath = Annotated[str, AfterValidator(_mount_path)]
 PlainText = Annotated[str, AfterValidator(_plain)]
+EnvName = Annotated[str, AfterValidator(_env_name)]
+EnvValue = Annotated[PlainText, AfterValidator(_env_value)]
+Procs = Annotated[int | Literal["auto"], PlainValidator(_procs), WithJsonSchema(_PROCS_SCHEMA)]
+"""Ranks a node, or auto."""

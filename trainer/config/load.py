@@ -69,8 +69,17 @@ def read_document(path: Path) -> Document:
     Raises:
         ConfigError: It cannot be read or parsed.
     """
+    return parse_document(read_content(path), name=str(path))
+
+
+def read_content(path: Path) -> bytes:
+    """Read a config file.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise ConfigError(
             [Problem(file=str(path), message="expected a config file, got no such file")]
@@ -80,7 +89,6 @@ def read_document(path: Path) -> Document:
         raise ConfigError(
             [Problem(file=str(path), message=f"expected a readable file: {reason.lower()}")]
         ) from error
-    return parse_document(content, name=str(path))
 
 
 def check(document: Document, root: type[RootT], *, strict: bool = False) -> Loaded[RootT]:
