@@ -59,6 +59,9 @@ class JobPlan:
         command: Of the container.
         env: The user's variables.
         gpus: Devices a node; 0 for none.
+        labels: Of all objects and the pods.
+        job_labels: Of the PaddleJob: Kueue's queue is among them.
+        gang_queue: Of the scheduler that the training operator was started with, or None.
         shares_topology: Node label that the pods should share, or None.
         ttl_s: Seconds until the finished job is deleted, or None.
         global_batch: Images a step over all ranks.
@@ -84,13 +87,14 @@ class JobPlan:
     secrets: tuple[SecretFile, ...]
     run_as: RunAs
     labels: Mapping[str, str]
+    job_labels: Mapping[str, str]
     annotations: Mapping[str, str]
+    pod_annotations: Mapping[str, str]
     node_selector: Mapping[str, str]
     tolerations: tuple[Toleration, ...]
     shares_topology: str | None
     service_account: str | None
     priority_class: str | None
-    kueue: str | None
     gang_queue: str | None
     ttl_s: int | None
     grace_s: int

@@ -27,9 +27,10 @@ def find_unmounted(config: RunConfig, mounts: tuple[Mount, ...]) -> list[Problem
         if key[0] == "Infer" or key[-1] == "save_inference_dir":
             continue
         absolute = pod_path(path)
-        mount = next((m for m in mounts if absolute == m.path or absolute.startswith(m.path + "/")), None)
+        covering = [m for m in mounts if absolute == m.path or absolute.startswith(m.path + "/")]
+        mount = max(covering, key=lambda m: len(m.path), default=None)
         if mount is None:
-            folder = posixpath.dirname(absolute) if posixpath.splitext(absolute)[1] else absolute
+            folder = _mount_for(absolute)
             message = (
                 f"expected a path under a mounted volume, got {path!r}, which is {absolute} in the pod; add "
                 f"`volumes: [{{mount: {folder}, claim: CLAIM}}]` to Launch, or pass --volume {folder}=CLAIM"
@@ -42,3 +43,11 @@ def find_unmounted(config: RunConfig, mounts: tuple[Mount, ...]) -> list[Problem
             continue
         problems.append(config.document.problem(key, message))
     return problems
+
+
+def _mount_for(absolute: str) -> str:
+    """Return the topmost folder of a path that can be mounted."""
+    if absolute == WORKSPACE:
+        return "/data"  # the working directory itself is every pod's own
+    base = WORKSPACE if absolute.startswith(WORKSPACE + "/") else ""
+    return f"{base}/{absolute[len(base) + 1 :].partition('/')[0]}"

@@ -8,18 +8,24 @@ from launcher.errors import UsageError
 from launcher.names import RUN_ID_LABEL, is_dns_label, job_name, to_dns_label
 from launcher.plan.handle import BackendKind
 from launcher.plan.jobplan import JobPlan, Mount, SecretFile
-from launcher.plan.paths import find_unmounted, pod_path
+from launcher.plan.paths import pod_path
+from launcher.plan.refusals import find_problems
 from launcher.spec.launch import LaunchSection
 from launcher.spec.load import RunConfig
 from launcher.spec.parts import Toleration
-from trainer.config.problems import ConfigError, Problem
+from trainer.config.problems import ConfigError
 from trainer.protocol.environment import CONFIG_FILE, CONFIG_MOUNT, COORDINATOR_PORT
 from trainer.protocol.nodefile import NodeFile
 
 _BACKOFF_S = 5.0
 _RENDEZVOUS_S = 600.0
-_MAX_CONFIG_BYTES = 900 * 1024  # a ConfigMap holds 1 MiB, node.json and metadata included
 _UNKNOWN_IMAGE = "ftlaunch-trainer"
+_KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+_POD_ANNOTATIONS = {
+    "sidecar.istio.io/inject": "false",  # a mesh breaks the rendezvous (kubeflow.org, PaddleJob user guide)
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",  # moving one pod restarts all ranks
+    "karpenter.sh/do-not-disrupt": "true",
+}
 
 
 def plan(
@@ -38,17 +44,19 @@ def plan(
         version: Of ftlaunch, for a label.
 
     Raises:
-        UsageError: A name cannot be used, or an image is missing.
-        ConfigError: Paths lead nowhere in the pod; holds every problem.
+        UsageError: The exact name is none.
+        ConfigError: The config asks for what cannot be there; holds every problem.
     """
     launch = config.job.launch
     name = _job_name(config, launch, run_id, exact_name)
+    labels = _labels(config, launch, name, run_id, version)
+    queue = launch.queue
     on_gpus, missing = _devices(launch, on, gpus_here)
     procs = launch.procs_per_node if launch.procs_per_node != "auto" else max(launch.gpus, 1)
-    if on_gpus and procs > launch.gpus:
-        raise UsageError(f"Launch.procs_per_node: expected at most {launch.gpus}, one a GPU, got {procs}")
     mounts = _mounts(launch)
-    _refuse(config, launch, mounts, on=on)
+    problems = find_problems(config, mounts, on=on)
+    if problems:
+        raise ConfigError(problems)
     return JobPlan(
         job=name,
         run_id=run_id,
@@ -67,20 +75,21 @@ def plan(
         mounts=mounts,
         secrets=_secrets(launch),
         run_as=launch.run_as,
-        labels=_labels(config, launch, name, run_id, version),
+        labels=labels,
+        job_labels={**labels, _KUEUE_LABEL: queue.kueue} if queue and queue.kueue else labels,
         annotations=dict(launch.annotations),
+        pod_annotations={**_POD_ANNOTATIONS, **launch.annotations},
         node_selector=dict(launch.node_selector),
         tolerations=_tolerations(launch, on_gpus=on_gpus),
         shares_topology=launch.topology_key,
         service_account=launch.service_account,
         priority_class=launch.priority_class,
-        kueue=launch.queue.kueue if launch.queue else None,
-        gang_queue=launch.queue.volcano if launch.queue else None,
+        gang_queue=queue.volcano if queue else None,
         ttl_s=None if launch.keep_finished is None else round(launch.keep_finished),
         grace_s=max(1, round(launch.grace_period)),
         global_batch=launch.nodes * procs * config.job.data.Train.sampler.batch_size,
         gpus_missing=missing,
-        notes=_notes(launch, on, missing),
+        notes=_notes(config, on, missing),
     )
 
 
@@ -129,23 +138,6 @@ def _secrets(launch: LaunchSection) -> tuple[SecretFile, ...]:
         )
         for index, secret in enumerate(launch.secrets)
     )  # fmt: skip
-
-
-def _refuse(config: RunConfig, launch: LaunchSection, mounts: tuple[Mount, ...], *, on: BackendKind) -> None:
-    problems: list[Problem] = []
-    if len(config.content) > _MAX_CONFIG_BYTES:
-        message = f"expected at most {_MAX_CONFIG_BYTES} bytes, got {len(config.content)}"
-        problems.append(Problem(file=str(config.path), message=message))
-    if on != "local":  # which has no mount namespace: paths lead to this machine
-        problems += find_unmounted(config, mounts)
-    for index, volume in enumerate(launch.volumes):
-        source = volume.local if on != "kubernetes" else (volume.claim or volume.host_path)
-        if source is None:
-            wanted = "`local: FOLDER`" if on != "kubernetes" else "`claim: NAME`"
-            message = f"expected {wanted} for {volume.mount} on {on}, got none; add it"
-            problems.append(config.document.problem(("Launch", "volumes", index), message))
-    if problems:
-        raise ConfigError(problems)
 
 
 def _command(config: RunConfig, *, cpu: bool) -> tuple[str, ...]:
@@ -197,12 +189,17 @@ def _tolerations(launch: LaunchSection, *, on_gpus: bool) -> tuple[Toleration, .
     return own + launch.tolerations
 
 
-def _notes(launch: LaunchSection, on: BackendKind, missing: int) -> tuple[str, ...]:
+def _notes(config: RunConfig, on: BackendKind, missing: int) -> tuple[str, ...]:
+    launch = config.job.launch
     notes = []
     if missing:
         notes.append(
             f"fewer than {launch.gpus * launch.nodes} GPUs are here: the job runs as CPU ranks over gloo"
         )
+    if not launch.gpus and config.job.run.device != "cpu" and "gpus" not in launch.model_fields_set:
+        notes.append("no GPUs are asked for, so the job runs on CPUs; ask with --gpus N or Launch.gpus")
+    if launch.procs_per_node != "auto" and launch.procs_per_node < launch.gpus:
+        notes.append(f"{launch.gpus - launch.procs_per_node} GPUs of each node stay idle: procs_per_node")
     if on == "kubernetes" and launch.image is None:
         notes.append("no image is named: set Launch.image or pass --image, unless the nodes have the default")
     return tuple(notes)

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from launcher.render.references import escape_references
+
 # What PyYAML and go-yaml take for line breaks or refuse unescaped; JSON leaves them as they are.
 _ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 _BLOCK_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
@@ -51,10 +53,13 @@ class Recorder:
     @property
     def filters(self) -> dict[str, Callable[..., Emitted]]:
         """Jinja filters by name."""
-        return {"json": self._json, "block": self._block}
+        return {"json": self._json, "block": self._block, "literal": self._literal}
 
     def _json(self, value: Any) -> Emitted:  # any value that JSON has
         return self._note(value, to_json)
+
+    def _literal(self, value: str) -> Emitted:
+        return self._json(escape_references(value))
 
     def _block(self, value: str, indent: int) -> Emitted:
         return self._note(value, lambda text: to_block(text, indent))

@@ -12,6 +12,7 @@ from launcher.spec.scalars import (
     Duration,
     EnvName,
     EnvValue,
+    Image,
     LabelKey,
     LabelValue,
     ObjectName,
@@ -30,7 +31,7 @@ class LaunchSection(Part):
 
     name: PlainText | None = None
     """Prefix of the job's name; the file's stem where it is not given."""
-    image: PlainText | None = None
+    image: Image | None = None
     """Container image with ftlaunch's trainer."""
     nodes: Annotated[int, Field(ge=1, le=_NODES)] = 1
     """Pods."""
@@ -51,18 +52,18 @@ class LaunchSection(Part):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     image_pull_secrets: Annotated[tuple[ObjectName, ...], Field(strict=False)] = ()
     priority_class: ObjectName | None = None
-    node_selector: dict[PlainText, LabelValue] = Field(default_factory=dict)
+    node_selector: dict[LabelKey, LabelValue] = Field(default_factory=dict)
     tolerations: Annotated[tuple[Toleration, ...], Field(strict=False)] = ()
-    topology_key: PlainText | None = None
+    topology_key: LabelKey | None = None
     """Node label, such as a rack's, that pods of the job should share."""
     service_account: ObjectName | None = None
-    gpu_resource: PlainText = "nvidia.com/gpu"
+    gpu_resource: LabelKey = "nvidia.com/gpu"
     """Name of the extended resource that `gpus` counts."""
     rdma: bool = False
     """Add the capability IPC_LOCK, which no pod security level but privileged allows."""
     run_as: RunAs = RunAs()
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict)
-    annotations: dict[PlainText, PlainText] = Field(default_factory=dict)
+    annotations: dict[LabelKey, PlainText] = Field(default_factory=dict)
     weights: Weights | None = None
     max_restarts: Annotated[int, Field(ge=0)] = 3
     """Attempts after the first."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from launcher.spec.scalars import LabelValue, MountPath, ObjectName, PlainText, Quantity
+from launcher.spec.scalars import LabelValue, MountPath, ObjectName, PlainText, Quantity, SecretKey, SubPath
 from trainer.config.declaration import STRICT
 
 
@@ -25,7 +25,7 @@ class Volume(Part):
     """Name of a PersistentVolumeClaim."""
     host_path: MountPath | None = None
     """Folder of the node, instead of a claim."""
-    sub_path: PlainText | None = None
+    sub_path: SubPath | None = None
     """Folder inside the volume."""
     read_only: bool = False
     local: PlainText | None = None
@@ -42,7 +42,7 @@ class Secret(Part):
     """One key of a Kubernetes Secret as a file. Values never stand in a config."""
 
     name: ObjectName
-    key: PlainText
+    key: SecretKey
     mount: MountPath
     """Path of the file."""
     local: PlainText | None = None

@@ -19,6 +19,8 @@ _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 _LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # half a surrogate pair is no character
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9./:@_-]*")
+_SECRET_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _OUR_ENV = re.compile(r"(FTL|PADDLE)_.*|FLAGS_selected_gpus|HOME|TMPDIR|PYTHONUNBUFFERED")
 
 
@@ -65,8 +67,27 @@ def _label_key(value: str) -> str:
     return value
 
 
+def _image(value: str) -> str:
+    if not _IMAGE.fullmatch(value):
+        raise ValueError(f"expected an image such as registry.example/trainer:1.0, got {value!r}")
+    return value
+
+
+def _secret_key(value: str) -> str:
+    if not _SECRET_KEY.fullmatch(value):
+        raise ValueError(f"expected a key of letters, digits, '-', '_' and '.', got {value!r}")
+    return value
+
+
+def _sub_path(value: str) -> str:
+    if not value or value.startswith("/") or ".." in value.split("/"):
+        raise ValueError(f"expected a path inside the volume, got {value!r}")
+    return value
+
+
 def _mount_path(value: str) -> str:
-    if not value.startswith("/") or posixpath.normpath(value) != value or ":" in value or value == "/":
+    _plain(value)
+    if not re.match("/[^/]", value) or posixpath.normpath(value) != value or ":" in value:
         raise ValueError(f"expected an absolute path without '..', '//' and ':', got {value!r}")
     return value
 
@@ -117,6 +138,9 @@ LabelKey = Annotated[str, AfterValidator(_label_key)]
 LabelValue = Annotated[str, AfterValidator(_label_value)]
 MountPath = Annotated[str, AfterValidator(_mount_path)]
 PlainText = Annotated[str, AfterValidator(_plain)]
+Image = Annotated[str, AfterValidator(_image)]
+SecretKey = Annotated[str, AfterValidator(_secret_key)]
+SubPath = Annotated[PlainText, AfterValidator(_sub_path)]
 EnvName = Annotated[str, AfterValidator(_env_name)]
 EnvValue = Annotated[PlainText, AfterValidator(_env_value)]
 Procs = Annotated[int | Literal["auto"], PlainValidator(_procs), WithJsonSchema(_PROCS_SCHEMA)]
