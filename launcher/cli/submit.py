@@ -28,8 +28,9 @@ from launcher.runs.store import RunStore
 @launch_options
 @click.option("--dry-run", type=click.Choice(["client"]), help="Print the manifest and submit nothing.")
 @click.option(
-    "-f/ ", "--follow/--detach", "following", default=False, help="Show the log until the job ends."
-)
+    "--follow/--detach", "-f", "following", default=False,
+    help="Show the log until the job ends; the exit code is then the job's.",
+)  # fmt: skip
 @click.option("--wait", "waiting", is_flag=True, help="Wait for the end; the exit code is the job's.")
 @click.option(
     "--template-dir", "template_dirs", multiple=True, type=click.Path(path_type=Path), metavar="FOLDER",

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainer.checkpoints.pdfiles import read_arrays
+
+SLOW = {"Global__epochs": 40, "Global__eval_during_train": False, "Global__save_interval": 0}
+
+
+def relative_difference(one: Path, other: Path) -> float:
+    """Norm of the difference of all weights, relative to the norm of the weights."""
+    first, second = read_arrays(one), read_arrays(other)
+    assert list(first) == list(second)
+    whole = np.concatenate([first[key].astype(np.float64).ravel() for key in first])
+    rest = np.concatenate([second[key].astype(np.float64).ravel() for key in first])
+    return float(np.linalg.norm(whole - rest) / np.linalg.norm(whole))
+
+
+def test_what_render_prints_is_what_the_local_backend_interprets(place, write_config):
+    cfg = write_config()
+    place.run("ftlaunch", "submit", cfg, "--on", "local", "--name", "same", "--nodes", "2", "--wait")
+    run_folder = place.folder / "state" / "runs" / "same"
+    run_id = place.status("same")["run_id"]
+    rendered = place.run(
+        "ftlaunch", "render", cfg, "--on", "local", "--name", "same", "--nodes", "2", "--run-id", run_id
+    )
+    assert (run_folder / "manifest.yaml").read_text() == rendered.stdout
+
+
+def test_two_nodes_of_two_ranks_end_with_the_weights_of_one_process(place, write_config):
+    # Batch norm keeps its stored statistics: those of a quarter of the batch would be others.
+    frozen = {"Arch__freeze_norm_stats": True}
+    one = write_config("one.yaml", Global__output_dir="one", **frozen)
+    four = write_config("four.yaml", Global__output_dir="four", **frozen)
+    place.run("trainer", "train", "-c", one)
+    place.run(
+        "ftlaunch", "submit", four, "--on", "local", "--nodes", "2", "--procs-per-node", "2", "--wait",
+        "-o", "DataLoader.Train.sampler.batch_size=4",
+    )  # fmt: skip
+    assert (
+        relative_difference(place.folder / "one/latest.pdparams", place.folder / "four/latest.pdparams")
+        < 1e-6
+    )
+    steps = {name: [row for row in place.rows(name) if row["event"] == "step"] for name in ("one", "four")}
+    assert len(steps["one"]) == 8
+    for first, second in zip(steps["one"], steps["four"], strict=True):
+        assert first["samples"] == second["samples"] == 16
+        assert first["loss"] == pytest.approx(second["loss"], rel=1e-5)
+        assert first["top1"] == pytest.approx(second["top1"])
+    last = {name: [row for row in place.rows(name) if row["event"] == "eval"][-1] for name in steps}
+    assert last["one"]["loss"] == pytest.approx(last["four"]["loss"], rel=1e-5)
+
+
+def test_the_job_outlives_the_command_that_submitted_it(place, write_config):
+    following = place.begin(
+        "ftlaunch", "submit", write_config(**SLOW), "--on", "local", "--nodes", "2", "--follow"
+    )
+    place.wait_for(lambda: len(place.rows()) > 2, what="training to begin")
+    os.killpg(following.pid, signal.SIGKILL)
+    following.communicate()
+    assert place.status()["state"] == "Running"
+    assert place.run("ftlaunch", "wait", "--timeout", "150s").returncode == 0
+    status = place.status()
+    assert status["state"] == "Succeeded"
+    logs = place.run("ftlaunch", "logs").stdout
+    assert "[rank 0]" in logs
+    assert "[rank 1]" in logs or "[node 1]" in logs
+    assert logs.count("trained to step 80") == 1
+    assert "ftlaunch-progress" not in logs
+
+
+def test_a_cancelled_job_saves_and_says_so(place, write_config):
+    place.run("ftlaunch", "submit", write_config(**SLOW), "--on", "local")
+    place.wait_for(lambda: len(place.rows()) > 4, what="training to begin")
+    place.run("ftlaunch", "cancel")
+    assert place.run("ftlaunch", "wait", "--timeout", "60s", code=6).returncode == 6
+    assert place.status()["state"] == "Cancelled"
+    reached = max(row["step"] for row in place.rows() if row["event"] == "step")
+    assert (
+        (place.folder / "output/.ftlaunch/checkpoints/latest").read_text().strip().endswith(f"s{reached:06d}")
+    )
+
+
+@pytest.mark.parametrize("victim", ["node", "rank"])
+def test_a_killed_process_costs_nothing_but_time(place, write_config, victim):
+    whole = write_config("whole.yaml", Global__output_dir="whole", Global__epochs=6)
+    broken = write_config("broken.yaml", Global__output_dir="broken", Global__epochs=6)
+    place.run("ftlaunch", "submit", whole, "--on", "local", "--nodes", "2", "--wait")
+    place.run("ftlaunch", "submit", broken, "--on", "local", "--nodes", "2", "--name", "broken")
+    place.wait_for(
+        lambda: any(row["event"] == "checkpoint" for row in place.rows("broken")), what="a checkpoint"
+    )
+    pattern = "trainer.node" if victim == "node" else "-m trainer train"
+    pid = next(pid for pid in processes(pattern, env=f"FTLAUNCH_STATE={place.folder}/state") if pid)
+    os.kill(pid, signal.SIGKILL)
+    place.run("ftlaunch", "wait", "broken", "--timeout", "150s")
+    starts = {row["attempt"] for row in place.rows("broken")}
+    assert starts == {1, 2}
+    assert (
+        relative_difference(place.folder / "whole/latest.pdparams", place.folder / "broken/latest.pdparams")
+        == 0
+    )
+
+
+def processes(pattern: str, *, env: str) -> list[int]:
+    """Find processes by command line; only those of this test's own place."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            cwd = (path / "cwd").readlink()
+        except (OSError, ValueError):
+            continue
+        if (
+            pattern in command
+            and "tether" not in command
+            and str(cwd) == env.partition("=")[2].removesuffix("/state")
+        ):
+            found.append(int(path.name))
+    return sorted(found)
+
+
+def test_a_failing_job_fails_with_the_trainers_sentence(place, write_config):
+    cfg = write_config(Global__epochs=1, Optimizer__lr={"name": "Constant", "learning_rate": 1e30})
+    place.run("ftlaunch", "submit", cfg, "--on", "local")
+    assert place.run("ftlaunch", "wait", "--timeout", "90s", code=5).returncode == 5
+    assert place.run("ftlaunch", "wait", "--propagate", code=4).returncode == 4
+    assert "expected a finite loss" in place.run("ftlaunch", "status").stdout
+
+
+def test_a_full_output_folder_is_refused_and_the_cures_work(place, write_config):
+    cfg = write_config(Global__epochs=1)
+    place.run("trainer", "train", "-c", cfg)
+    refused = place.run("trainer", "train", "-c", cfg, code=2)
+    assert "expected an empty output folder" in refused.stderr
+    assert "--overwrite" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    place.run("trainer", "train", "-c", cfg, "--resume", "latest", "-o", "Global.epochs=2")
+    assert {row["epoch"] for row in place.rows() if row["event"] == "epoch"} == {1, 2}
+    place.run("trainer", "train", "-c", cfg, "--overwrite")
+
+
+def test_an_interrupted_trainer_goes_on_bit_for_bit(place, write_config):
+    ops = {"Global__deterministic": True, "Global__epochs": 4, "Arch__dropout_prob": 0.2}
+    place.run("trainer", "train", "-c", write_config("whole.yaml", Global__output_dir="whole", **ops))
+    cfg = write_config("halves.yaml", Global__output_dir="halves", **ops)
+    process = place.begin("trainer", "train", "-c", cfg)
+    place.wait_for(
+        lambda: len([r for r in place.rows("halves") if r["event"] == "step"]) > 5, what="five steps"
+    )
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 143, out + err
+    place.run("trainer", "train", "-c", cfg, "--resume", "latest")
+    assert (
+        relative_difference(place.folder / "whole/latest.pdparams", place.folder / "halves/latest.pdparams")
+        == 0
+    )
+    losses = {}
+    for row in place.rows("halves"):
+        if row["event"] == "step":
+            losses[row["step"]] = row["loss"]
+    assert [losses[row["step"]] for row in place.rows("whole") if row["event"] == "step"] == list(
+        losses.values()
+    )
