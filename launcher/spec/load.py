@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from launcher.spec.confidential import find_secrets
 from launcher.spec.launch import LaunchSection
@@ -26,7 +26,9 @@ _OWN_KEYS = ("annotations", "env", "labels", "node_selector")
 class JobConfig(TrainConfig):
     """A PaddleClas config with its `Launch` section."""
 
-    launch: LaunchSection = Field(alias="Launch", default=LaunchSection())
+    launch: Annotated[LaunchSection, BeforeValidator(lambda value: {} if value is None else value)] = Field(
+        alias="Launch", default=LaunchSection()
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +94,7 @@ def load_run_config(
     try:
         loaded = check(document, JobConfig, strict=strict)
     except ConfigError as error:
-        raise ConfigError([*error.problems, *problems]) from error
+        raise ConfigError([*_once(error.problems), *problems]) from error
     if problems:
         raise ConfigError([*loaded.warnings, *problems])
     return RunConfig(
@@ -108,6 +110,19 @@ def load_run_config(
 def _is_known(path: KeyPath) -> bool:
     """Tell whether a key may be set; the keys of some mappings of `Launch` are the user's own."""
     return is_known(JobConfig, path) or (len(path) == 3 and path[0] == _SECTION and path[1] in _OWN_KEYS)
+
+
+def _once(problems: Sequence[Problem]) -> list[Problem]:
+    """Leave out what is said twice: an unknown key of `Launch` is refused, and has no effect."""
+    seen: set[KeyPath] = set()
+    kept = []
+    for problem in problems:
+        if problem.path[:1] == (_SECTION,) and not _is_known(problem.path):
+            if problem.path in seen:
+                continue
+            seen.add(problem.path)
+        kept.append(problem)
+    return kept
 
 
 def _refuse_unprintable(overrides: Sequence[str]) -> list[Problem]:

@@ -10,9 +10,9 @@ from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSc
 
 from launcher.spec.confidential import is_secret_name, is_secret_value, secrets_line
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
+_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
 _MAX_PROCS = 512
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
@@ -126,8 +126,8 @@ def _procs(value: object) -> object:
 
 
 _PROCS_SCHEMA = {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": _MAX_PROCS}]}
-_DURATION_SCHEMA = {"type": "string", "pattern": r"^\d+(\.\d+)?(s|m|h|d)$"}
-_QUANTITY_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": _QUANTITY.pattern}]}
+_DURATION_SCHEMA = {"type": "string", "pattern": f"^{_DURATION.pattern}$"}
+_QUANTITY_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": f"^{_QUANTITY.pattern}$"}]}
 
 Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
 """Seconds, written with a unit."""
