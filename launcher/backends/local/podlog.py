@@ -1,0 +1,68 @@
+"""A container's output -> its log in the kubelet's form, `RFC3339Nano stdout F text`.
+
+Long lines are cut into parts of 16 KiB that are marked `P`, as containerd does (pkg/cri/io/logger.go).
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+MAX_PART = 16 * 1024
+
+
+class PodLog:
+    """An open log; every write adds whole lines, and its times never go backwards."""
+
+    def __init__(self, path: Path, *, clock_ns: Callable[[], int] = time.time_ns) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._clock_ns = clock_ns
+        self._last_ns = 0
+        self._rest = b""
+        self.lost_bytes = 0
+        """Of lines that could not be written, as on a full disk."""
+
+    def take(self, data: bytes) -> None:
+        """Add output; what does not end a line waits for its end or for 16 KiB."""
+        stamp = self._stamp()
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        out = b"".join(_parts(line, stamp, whole=True) for line in lines)
+        keep = len(self._rest) % MAX_PART or min(len(self._rest), MAX_PART)
+        if len(self._rest) > MAX_PART:
+            out += _parts(self._rest[:-keep], stamp, whole=False)
+            self._rest = self._rest[-keep:]
+        self._write(out)
+
+    def close(self) -> None:
+        """Write what is left and close."""
+        if self._rest:
+            self._write(_parts(self._rest, self._stamp(), whole=True))
+        os.close(self._fd)
+
+    def _stamp(self) -> bytes:
+        self._last_ns = max(self._last_ns, self._clock_ns())
+        return format_instant(self._last_ns)
+
+    def _write(self, out: bytes) -> None:
+        try:
+            while out:
+                out = out[os.write(self._fd, out) :]
+        except OSError:  # a full disk ends the log, not the job
+            self.lost_bytes += len(out)
+
+
+def format_instant(instant_ns: int) -> bytes:
+    """Write nanoseconds of Unix time as RFC 3339 in UTC with nine digits."""
+    seconds, nanoseconds = divmod(instant_ns, 1_000_000_000)
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z".encode()
+
+
+def _parts(line: bytes, stamp: bytes, *, whole: bool) -> bytes:
+    parts = [line[at : at + MAX_PART] for at in range(0, len(line), MAX_PART)] or [b""]
+    marks = [b"P"] * (len(parts) - 1) + [b"F" if whole else b"P"]
+    lines = (stamp + b" stdout " + mark + b" " + part for mark, part in zip(marks, parts, strict=True))
+    return b"".join(line + b"\n" for line in lines)

@@ -1,0 +1,140 @@
+"""Starts one pod of a local job as a process: its folders, its environment, its program.
+
+There is no mount namespace and no cluster network here, so a few variables differ from what the operator
+gives: `DIFFERENCES` names them, and a test holds all others equal.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from launcher.backends.local.state import LocalLayout, Request
+from launcher.backends.podspec import Mount, Source
+from launcher.backends.replicas import Pod
+from trainer.protocol import environment, tether
+from trainer.protocol.pathmap import PathMap, format_path_map
+
+DIFFERENCES: Mapping[str, str] = {
+    "PADDLE_MASTER": "pods share this machine's loopback, and its port must be free",
+    environment.COORDINATOR: "as PADDLE_MASTER, for the node processes",
+    environment.PATH_MAP: "there is no mount namespace",
+    "HOME": "the container's own is a folder of this machine",
+    "TMPDIR": "as HOME",
+    "CUDA_VISIBLE_DEVICES": "stands for the device plugin, which shows a pod its own GPUs only",
+    "PATH": "the image's is not known; this interpreter's folder comes first",
+    "LANG": "as PATH",
+    "LD_LIBRARY_PATH": "as PATH; drivers and CUDA may lie there",
+    "PYTHONPATH": "only where this process has one, which its packages may need",
+}
+_FROM_HERE = ("PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH")
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the mount of that name, which this machine has too
+_PROGRAMS = ("python", "python3")
+
+
+def find_unmapped(pod: Pod, host_folders: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the mounts for which nothing of this machine stands."""
+    outside = [mount.path for mount in pod.mounts if mount.source is Source.OUTSIDE]
+    return tuple(path for path in outside if path not in host_folders)
+
+
+def prepare_pod(pod: Pod, *, layout: LocalLayout, scratch: Path) -> None:
+    """Make a pod's folders and files as the kubelet mounts them; empty volumes begin empty."""
+    layout.pod(pod.name).mkdir(parents=True, exist_ok=True)
+    layout.termination(pod.name).unlink(missing_ok=True)
+    shutil.rmtree(scratch / str(pod.index), ignore_errors=True)
+    for mount in pod.mounts:
+        if mount.source in (Source.EMPTY, Source.MEMORY):
+            (_empty_volume(mount, pod, scratch) / mount.sub_path).mkdir(parents=True, exist_ok=True)
+        for name, content in mount.files.items():
+            file = _files_volume(mount, pod, layout) / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+
+
+def map_paths(pod: Pod, *, layout: LocalLayout, request: Request, scratch: Path) -> PathMap:
+    """Return where the paths of a pod lie on this machine."""
+    prefixes = {mount.path: str(_place(mount, pod, layout, request, scratch)) for mount in pod.mounts}
+    prefixes[environment.WORKSPACE] = request.workdir
+    prefixes[pod.termination_path] = str(layout.termination(pod.name))
+    return PathMap(prefixes)
+
+
+def pod_environment(
+    pod: Pod, *, paths: PathMap, coordinator: str, master: str, devices: tuple[str, ...],
+    here: Mapping[str, str],
+) -> dict[str, str]:  # fmt: skip
+    """Return a pod's environment: the container's, with the few differences that this backend may make.
+
+    Args:
+        pod: As the operator makes it.
+        paths: Where its paths lie here.
+        coordinator: `host:port` for FTL_COORDINATOR: there is no DNS that knows `<job>-worker-0`.
+        master: `host:port` for PADDLE_MASTER, likewise.
+        devices: GPUs of this pod.
+        here: This machine's environment, of which only what an image would set is taken.
+    """
+    base = {name: here[name] for name in _FROM_HERE if name in here}
+    python = str(Path(sys.executable).parent)
+    base["PATH"] = os.pathsep.join(filter(None, (python, base.get("PATH"))))
+    given = dict(pod.env)
+    for name in ("HOME", "TMPDIR"):
+        if name in given and (moved := paths.apply(given[name])) != given.pop(name):
+            given[name] = moved
+    return {
+        **base,
+        **given,
+        "CUDA_VISIBLE_DEVICES": ",".join(devices),
+        "PADDLE_MASTER": master,
+        environment.COORDINATOR: coordinator,
+        environment.PATH_MAP: format_path_map(paths),
+    }
+
+
+def start_pod(pod: Pod, *, env: Mapping[str, str], workdir: str) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a pod's command in a session of its own; it dies with this process.
+
+    Returns:
+        The process, and the reading end of the pipe that its stdout and stderr share.
+
+    Raises:
+        OSError: It could not be started.
+    """
+    program, *arguments = pod.command
+    found = sys.executable if program in _PROGRAMS else shutil.which(program, path=env["PATH"])
+    if found is None:
+        raise FileNotFoundError(f"{program}: expected a program of this machine, got none of this name")
+    reading, writing = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), found, *arguments], cwd=workdir,
+            stdin=subprocess.DEVNULL, stdout=writing, stderr=writing, env=dict(env), start_new_session=True,
+        )  # fmt: skip
+    except OSError:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    return process, reading
+
+
+def _place(mount: Mount, pod: Pod, layout: LocalLayout, request: Request, scratch: Path) -> Path | str:
+    if mount.path in request.host_folders:
+        return request.host_folders[mount.path]
+    if mount.source is Source.FILES:
+        return _files_volume(mount, pod, layout) / mount.sub_path
+    return _empty_volume(mount, pod, scratch) / mount.sub_path
+
+
+def _files_volume(mount: Mount, pod: Pod, layout: LocalLayout) -> Path:
+    return layout.pod(pod.name) / "files" / mount.volume
+
+
+def _empty_volume(mount: Mount, pod: Pod, scratch: Path) -> Path:
+    if mount.path == _SHARED_MEMORY:
+        return Path(_SHARED_MEMORY)
+    return scratch / str(pod.index) / mount.volume

@@ -1,0 +1,245 @@
+"""What a local job keeps on disk: where things lie, what was asked for, and how the job stands.
+
+`state.json` has one writer, the keeper; everybody else reads it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TypeVar
+
+from launcher.backends.base import JobState, PodState
+from launcher.backends.local.identity import ProcessId
+from trainer.protocol.fields import FormatError, decode_object, need, need_or_none
+
+SCHEMA = 1
+S = TypeVar("S", JobState, PodState)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalLayout:
+    """Paths of one job; all but the manifest lie in the backend's own folder of the run folder."""
+
+    run_folder: Path
+
+    @property
+    def manifest(self) -> Path:
+        """What is to run; the submitter puts it there."""
+        return self.run_folder / "manifest.yaml"
+
+    @property
+    def folder(self) -> Path:
+        """All that this backend makes."""
+        return self.run_folder / "local"
+
+    @property
+    def request(self) -> Path:
+        """What the keeper is told beside the manifest."""
+        return self.folder / "request.json"
+
+    @property
+    def state(self) -> Path:
+        """How the job stands."""
+        return self.folder / "state.json"
+
+    @property
+    def keeper_lock(self) -> Path:
+        """Held by the keeper while it lives, so that there is never a second one."""
+        return self.folder / "keeper.lock"
+
+    @property
+    def keeper_log(self) -> Path:
+        """What the keeper itself has to say; empty unless something is wrong."""
+        return self.folder / "keeper.log"
+
+    def pod(self, name: str) -> Path:
+        """Folder of a pod."""
+        return self.folder / "pods" / name
+
+    def log(self, name: str, incarnation: int) -> Path:
+        """Log of one start of a pod, in the kubelet's form."""
+        return self.pod(name) / f"{incarnation}.log"
+
+    def termination(self, name: str) -> Path:
+        """Last words of a pod's present incarnation."""
+        return self.pod(name) / "termination"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What a submitter asks of the keeper.
+
+    Attributes:
+        host_folders: Mount path in the pod -> absolute folder or file of this machine.
+        workdir: Stands for the pods' working directory.
+        devices: GPUs that the job may use, as `CUDA_VISIBLE_DEVICES` names them.
+    """
+
+    run_id: str
+    host_folders: Mapping[str, str]
+    workdir: str
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PodRecord:
+    """A pod.
+
+    Attributes:
+        uid: Of the present incarnation, empty before the first.
+        incarnation: Its number, from 0; also how often the pod was made again.
+        process: What runs in it, or None.
+        exit_code: Of the last end, 128 + n for signal n; None while it runs.
+    """
+
+    name: str
+    node: int
+    uid: str = ""
+    state: PodState = PodState.PENDING
+    incarnation: int = 0
+    process: ProcessId | None = None
+    exit_code: int | None = None
+    reason: str = ""
+    started_s: float | None = None
+    ended_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobRecord:
+    """A job.
+
+    Attributes:
+        scratch: Folder of the pods' empty volumes; gone when the keeper has ended in order.
+    """
+
+    job: str
+    run_id: str
+    keeper: ProcessId
+    created_s: float
+    scratch: str
+    pods: tuple[PodRecord, ...] = field(default=())
+    state: JobState = JobState.PENDING
+    reason: str = ""
+    ended_s: float | None = None
+
+
+def save_record(path: Path, record: Request | JobRecord) -> None:
+    """Replace a file atomically and durably: a reader, and the next boot, see one of both whole.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    document = {"schema": SCHEMA, **dataclasses.asdict(record)}
+    partial = path.with_name(path.name + ".tmp")
+    with partial.open("wb") as file:
+        text = json.dumps(document, indent=2, ensure_ascii=False, default=_plain)
+        file.write(text.encode("utf-8", "replace") + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def load_request(path: Path) -> Request:
+    """Read a request.
+
+    Raises:
+        FormatError: It is broken or of another schema.
+        OSError: It cannot be read.
+    """
+    document = _decode(path.read_bytes(), what=str(path))
+    folders, devices = document.get("host_folders"), document.get("devices")
+    if not isinstance(folders, dict) or not isinstance(devices, list):
+        raise FormatError(f"{path}: expected folders and devices, got {folders!r} and {devices!r}")
+    return Request(
+        run_id=need(document, "run_id", str, what=str(path)),
+        host_folders={str(mount): str(folder) for mount, folder in folders.items()},
+        workdir=need(document, "workdir", str, what=str(path)),
+        devices=tuple(str(device) for device in devices),
+    )
+
+
+def load_job_record(path: Path) -> JobRecord | None:
+    """Read how a job stands; None where no keeper has taken it over.
+
+    Raises:
+        FormatError: It is broken or of another schema.
+        OSError: It cannot be read.
+    """
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    what = str(path)
+    document = _decode(text, what=what)
+    pods = document.get("pods")
+    if not isinstance(pods, list) or not all(isinstance(pod, dict) for pod in pods):
+        raise FormatError(f"{what}: pods: expected a list of objects, got {pods!r}")
+    keeper = _process(document.get("keeper"), what=what)
+    if keeper is None:
+        raise FormatError(f"{what}: keeper: expected a process, got null")
+    return JobRecord(
+        job=need(document, "job", str, what=what),
+        run_id=need(document, "run_id", str, what=what),
+        keeper=keeper,
+        created_s=need(document, "created_s", float, what=what),
+        scratch=need(document, "scratch", str, what=what),
+        pods=tuple(_pod(pod, what=what) for pod in pods),
+        state=_state(JobState, document, what=what),
+        reason=need(document, "reason", str, what=what),
+        ended_s=need_or_none(document, "ended_s", float, what=what),
+    )
+
+
+def _pod(document: Mapping[str, object], *, what: str) -> PodRecord:
+    return PodRecord(
+        name=need(document, "name", str, what=what),
+        node=need(document, "node", int, what=what),
+        uid=need(document, "uid", str, what=what),
+        state=_state(PodState, document, what=what),
+        incarnation=need(document, "incarnation", int, what=what),
+        process=_process(document.get("process"), what=what),
+        exit_code=need_or_none(document, "exit_code", int, what=what),
+        reason=need(document, "reason", str, what=what),
+        started_s=need_or_none(document, "started_s", float, what=what),
+        ended_s=need_or_none(document, "ended_s", float, what=what),
+    )
+
+
+def _process(value: object, *, what: str) -> ProcessId | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise FormatError(f"{what}: expected a process, got {value!r}")
+    return ProcessId(
+        pid=need(value, "pid", int, what=what),
+        start_ticks=need(value, "start_ticks", int, what=what),
+        boot_id=need(value, "boot_id", str, what=what),
+    )
+
+
+def _state(kind: type[S], document: Mapping[str, object], *, what: str) -> S:
+    text = need(document, "state", str, what=what)
+    try:
+        return kind(text)
+    except ValueError as error:
+        known = [item.value for item in kind]
+        raise FormatError(f"{what}: state: expected one of {known}, got {text!r}") from error
+
+
+def _decode(text: bytes, *, what: str) -> Mapping[str, object]:
+    document = decode_object(text, what=what)
+    if need(document, "schema", int, what=what) != SCHEMA:
+        raise FormatError(f"{what}: schema: expected {SCHEMA}, got {document['schema']!r}")
+    return document
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Enum):
+        return value.value
+    raise TypeError(f"expected a plain value, got {value!r}")

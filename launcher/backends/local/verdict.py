@@ -1,0 +1,56 @@
+"""Where a local job stands, from where its pods stand: the operator's rules for `ExitCode`. Pure but for
+reading a pod's last words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from launcher.backends.base import JobState, PodState
+from launcher.backends.local.state import PodRecord
+from trainer.protocol.exits import describe_exit
+from trainer.protocol.fields import FormatError
+from trainer.protocol.termination import MAX_BYTES, Termination, parse_termination
+
+
+def judge(
+    pods: Sequence[PodRecord], *, told: bool, alive: bool, again: frozenset[str]
+) -> tuple[JobState, str]:
+    """Return the state of a job and a sentence about it.
+
+    Args:
+        pods: All of them.
+        told: It was cancelled.
+        alive: A pod runs or is about to be made again.
+        again: Names of pods that are about to be made again.
+    """
+    if all(pod.state is PodState.SUCCEEDED for pod in pods):  # it was done before it heard of the cancelling
+        return JobState.SUCCEEDED, ""
+    if told:
+        if alive:
+            return JobState.RUNNING, "being cancelled: its pods save and stop"
+        return JobState.CANCELLED, "cancelled"
+    failed = next((pod for pod in pods if pod.state is PodState.FAILED), None)
+    if failed is not None:
+        return JobState.FAILED, f"{failed.name}: {failed.reason or describe_exit(failed.exit_code or 1)}"
+    if again:
+        return JobState.RESTARTING, f"{min(again)} is made again"
+    return (JobState.RUNNING if alive else JobState.PENDING), ""
+
+
+def read_termination(path: Path) -> Termination | None:
+    """Read a pod's last words; None where it left none of ours."""
+    try:
+        with path.open("rb") as file:
+            return parse_termination(file.read(MAX_BYTES))
+    except (OSError, FormatError):
+        return None
+
+
+def describe_end(path: Path, code: int) -> str:
+    """Say why a pod ended so; empty where it ended well."""
+    if code == 0:
+        return ""
+    words = read_termination(path)
+    return words.reason if words is not None else describe_exit(code)
