@@ -1,0 +1,198 @@
+"""What every backend does, whatever runs the pods."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from launcher.backends.base import JobState, LogRef, PodState
+from launcher.errors import NotFoundError, TakenError
+from launcher.plan.handle import Handle, parse_handle
+from tests.contract.harness import OTHER_RUN_ID, RUN_ID, BackendUnderTest
+from tests.contract.kubernetes_harness import KubernetesUnderTest
+from tests.contract.local_harness import LocalUnderTest
+
+KUBELET_LINE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,9}Z std(out|err) [FP] .*")
+
+
+@pytest.fixture(params=[KubernetesUnderTest, LocalUnderTest], ids=["kubernetes", "local"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BackendUnderTest]:
+    made: BackendUnderTest = request.param(tmp_path)
+    yield made
+    made.close()
+
+
+def nobody(place: BackendUnderTest) -> Handle:
+    kind = place.backend.kind
+    return parse_handle(f"{kind}://{'ml' if kind == 'kubernetes' else ''}/nobody")
+
+
+def test_a_submitted_job_runs_with_a_pod_a_node(place):
+    handle = place.submit(nodes=2)
+    status = place.reaches(handle, lambda status: status.state is JobState.RUNNING, what="the job to run")
+    assert (handle.backend, handle.job) == (place.backend.kind, "flowers")
+    assert parse_handle(str(handle)) == status.handle == handle
+    assert status.run_id == RUN_ID
+    assert [(pod.pod, pod.node, pod.state, pod.restarts) for pod in status.pods] == [
+        ("flowers-worker-0", 0, PodState.RUNNING, 0), ("flowers-worker-1", 1, PodState.RUNNING, 0),
+    ]  # fmt: skip
+    assert status.ended_s is None
+
+
+def test_a_second_submit_of_the_same_run_finds_the_first_ones_job(place):
+    submission = place.submission()
+    first = place.backend.submit(submission)
+    assert place.backend.submit(submission) == first
+    assert len(place.backend.list_jobs()) == 1
+
+
+def test_a_second_submit_of_a_run_that_has_ended_starts_nothing(place):
+    handle = place.submit(nodes=1)
+    place.finish(handle, 0, 0)
+    place.reaches(handle, lambda status: status.state is JobState.SUCCEEDED, what="the end")
+    assert place.backend.submit(place.submission(nodes=1)) == handle
+    assert place.backend.status(handle).state is JobState.SUCCEEDED
+
+
+def test_a_name_that_another_run_has_is_taken(place):
+    handle = place.submit()
+    with pytest.raises(TakenError, match="flowers"):
+        place.backend.submit(place.submission(run_id=OTHER_RUN_ID))
+    assert place.backend.status(handle).run_id == RUN_ID
+
+
+def test_a_job_succeeds_only_when_all_its_pods_have(place):
+    handle = place.submit()
+    place.finish(handle, 0, 0)
+    status = place.reaches(handle, lambda status: status.pods[0].state is PodState.SUCCEEDED, what="pod 0")
+    assert status.state is JobState.RUNNING
+    place.finish(handle, 1, 0)
+    status = place.reaches(handle, lambda status: status.state.is_terminal, what="the end")
+    assert status.state is JobState.SUCCEEDED
+    assert status.ended_s is not None
+    assert [pod.exit_code for pod in status.pods] == [0, 0]
+
+
+@pytest.mark.parametrize("code", [1, 3, 127])
+def test_a_pod_that_exits_below_128_fails_the_job_and_leaves_the_others_alone(place, code):
+    handle = place.submit()
+    place.finish(handle, 1, code, reason="the data was refused")
+    status = place.reaches(handle, lambda status: status.state.is_terminal, what="the end")
+    assert status.state is JobState.FAILED
+    assert (status.pods[1].state, status.pods[1].exit_code) == (PodState.FAILED, code)
+    assert status.pods[1].reason == "the data was refused"
+    assert status.termination is not None
+    assert status.termination.exit == code
+    assert status.pods[0].state is PodState.RUNNING
+
+
+@pytest.mark.parametrize("code", [128, 137, 143])
+def test_a_pod_that_exits_with_128_or_more_is_made_again_alone(place, code):
+    handle = place.submit()
+    place.reaches(handle, lambda status: status.state is JobState.RUNNING, what="the job to run")
+    place.finish(handle, 1, code)
+    place.reaches(handle, lambda status: status.pods[1].restarts == 1, what="the pod to be made again")
+    place.run_pods(handle)
+    status = place.reaches(handle, lambda status: status.state is JobState.RUNNING, what="the job to run")
+    assert [pod.restarts for pod in status.pods] == [0, 1]
+    assert {pod.state for pod in status.pods} == {PodState.RUNNING}
+    assert status.pods[1].exit_code is None
+
+
+def test_logs_are_in_the_kubelets_form_and_read_on_from_an_offset(place):
+    handle = place.submit(nodes=1)
+    place.say(handle, 0, b"[a1 r0] one\n")
+    (ref,) = place.wait_for(lambda: place.backend.list_logs(handle), what="a log")
+    assert ref == LogRef(node=0, incarnation=0, pod="flowers-worker-0")
+    first = place.wait_for(lambda: place.backend.read_log(handle, ref, offset=0), what="a line")
+    place.say(handle, 0, b"[a1 r0] two \xc3\xbc\r50%\r100%\n")
+    second = place.wait_for(lambda: place.backend.read_log(handle, ref, offset=len(first)), what="another")
+    assert place.backend.read_log(handle, ref, offset=len(first) + len(second)) == b""
+    lines = (first + second).split(b"\n")
+    assert lines.pop() == b""
+    assert all(KUBELET_LINE.fullmatch(line) for line in lines)
+    assert [line.split(b" ", 3)[3] for line in lines] == [
+        b"[a1 r0] one", b"[a1 r0] two \xc3\xbc\r50%\r100%"
+    ]  # fmt: skip
+
+
+def test_logs_name_their_pod_and_come_in_order_of_nodes(place):
+    handle = place.submit(nodes=3)
+    for node in (2, 0, 1):
+        place.say(handle, node, b"[a1 n%d] here\n" % node)
+    refs = place.wait_for(
+        lambda: found if len(found := place.backend.list_logs(handle)) == 3 else None, what="three logs"
+    )
+    assert [ref.node for ref in refs] == [0, 1, 2]
+    for ref in refs:
+        place.wait_for(
+            lambda ref=ref: f"[a1 n{ref.node}] here" in place.text(handle, ref), what="its own line"
+        )
+
+
+def test_progress_is_the_last_that_node_0_said(place):
+    handle = place.submit(nodes=1)
+    assert place.backend.status(handle).progress is None
+    for step in (1, 2):
+        place.say(
+            handle, 0,
+            b'[a1 n0] ftlaunch-progress {"schema":1,"time_s":1.0,"attempt":1,"world_size":1,"total_steps":9,'
+            b'"ranks":[{"rank":0,"node":0,"step":%d,"epoch":0,"phase":"compute","loss":1.5,'
+            b'"images_per_s":2.0,"silent_s":0.0}]}\n' % step,
+        )  # fmt: skip
+    status = place.reaches(
+        handle,
+        lambda status: status.progress is not None and status.progress.ranks[0].step == 2,
+        what="progress",
+    )
+    assert status.progress.total_steps == 9
+
+
+def test_a_cancelled_job_ends_as_cancelled_and_does_not_come_back(place):
+    handle = place.submit()
+    place.reaches(handle, lambda status: status.state is JobState.RUNNING, what="the job to run")
+    place.backend.cancel(handle)
+    place.end_pods(handle)
+    status = place.reaches(handle, lambda status: status.state.is_terminal, what="the end")
+    assert status.state is JobState.CANCELLED
+    assert all(pod.restarts == 0 for pod in status.pods)
+
+
+def test_cancelling_a_job_that_has_ended_changes_nothing(place):
+    handle = place.submit(nodes=1)
+    place.finish(handle, 0, 0)
+    before = place.reaches(handle, lambda status: status.state is JobState.SUCCEEDED, what="the end")
+    place.backend.cancel(handle)
+    assert place.backend.status(handle).state is JobState.SUCCEEDED
+    assert place.backend.status(handle).ended_s == before.ended_s
+
+
+def test_a_deleted_job_is_gone_and_its_name_free(place):
+    handle = place.submit()
+    place.backend.delete(handle)
+    place.end_pods(handle)
+    with pytest.raises(NotFoundError):
+        place.backend.status(handle)
+    assert place.backend.list_jobs() == ()
+    assert place.backend.submit(place.submission(run_id=OTHER_RUN_ID)) == handle
+    assert place.backend.status(handle).run_id == OTHER_RUN_ID
+
+
+@pytest.mark.parametrize("method", ["status", "cancel", "delete", "list_logs"])
+def test_a_job_that_does_not_exist_is_not_found(place, method):
+    with pytest.raises(NotFoundError, match="nobody"):
+        getattr(place.backend, method)(nobody(place))
+
+
+def test_jobs_are_listed_newest_first(place):
+    for name in ("first", "second"):
+        place.backend.submit(place.submission(name=name, nodes=1))
+        if isinstance(place, KubernetesUnderTest):
+            place.cluster.pass_time(10)
+    listed = place.backend.list_jobs()
+    assert [status.handle.job for status in listed] == ["second", "first"]
+    assert all(dataclasses.is_dataclass(status) for status in listed)
