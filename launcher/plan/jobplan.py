@@ -116,7 +116,9 @@ class JobPlan:
         """Say how large the job is, such as `2 nodes × 4 GPUs = 8 ranks, global batch 512`."""
         nodes = "1 node" if self.nodes == 1 else f"{self.nodes} nodes"
         procs = self.node_file.procs_per_node
-        if self.gpus:
+        if procs < self.gpus:
+            each = f"{procs} of {self.gpus} GPUs"
+        elif self.gpus:
             each = "1 GPU" if self.gpus == 1 else f"{self.gpus} GPUs"
         else:
             each = "1 CPU rank" if procs == 1 else f"{procs} CPU ranks"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from launcher.spec.load import Flags, JobConfig, load_run_config
-from tests.launcher.conftest import config_values
+from tests.launcher.configs import config_values
 from trainer.config.problems import ConfigError
 from trainer.config.schema import json_schema
 
@@ -40,9 +40,9 @@ def test_a_volume_flag_replaces_the_volume_at_its_mount(load):
 
 
 def test_a_refused_flag_is_named(load):
-    with pytest.raises(ConfigError, match="--gpus: Launch.gpus: expected a number of at least 0, got -1"):
+    with pytest.raises(ConfigError, match=r"--gpus: Launch\.gpus: expected a number of at least 0, got -1"):
         load(flags=Flags(gpus=-1))
-    with pytest.raises(ConfigError, match="--volume: Launch.volumes.2.mount: expected an absolute path"):
+    with pytest.raises(ConfigError, match=r"--volume: Launch\.volumes\.2\.mount: expected an absolute path"):
         load(flags=Flags(volumes=({"mount": "x", "claim": "c"},)))
 
 
