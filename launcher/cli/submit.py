@@ -43,7 +43,7 @@ def command(
     config, job, manifest = prepare(asked, template_dirs=template_dirs)
     narrate(config, job)
     if dry_run is not None:
-        click.get_binary_stream("stdout").write(manifest.text.encode("utf-8"))
+        click.echo(manifest.text.encode("utf-8"), nl=False)  # bytes: the terminal's encoding has no say
         return CliExit.OK
     folders = host_folders(job) if asked.on != "kubernetes" else {}
     if asked.on == "local":
