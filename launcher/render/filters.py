@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import jinja2
+
 from launcher.render.references import escape_references
 
 # What PyYAML and go-yaml take for line breaks or refuse unescaped; JSON leaves them as they are.
@@ -65,6 +67,8 @@ class Recorder:
         return self._note(value, lambda text: to_block(text, indent))
 
     def _note(self, value: Any, emit: Callable[[Any], Emitted]) -> Emitted:
+        if isinstance(value, jinja2.Undefined):
+            str(value)  # StrictUndefined says its name
         self.values.append(value)
         return Emitted(stand_in(len(self.values) - 1)) if self._stand_in else emit(value)
 

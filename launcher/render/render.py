@@ -58,6 +58,8 @@ def _render(plan: JobPlan, folders: Sequence[Path], *, stand_in: bool) -> tuple[
     except jinja2.TemplateError as error:
         where = f"{getattr(error, 'name', None) or TEMPLATE}:{getattr(error, 'lineno', None) or '?'}"
         raise RenderError(f"{where}: expected a template that renders: {error}") from error
+    except (TypeError, ValueError) as error:  # of the filters
+        raise RenderError(f"{TEMPLATE}: expected values that JSON has: {error}") from error
 
 
 def _names(plan: JobPlan) -> Mapping[str, Any]:
