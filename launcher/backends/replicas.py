@@ -14,6 +14,7 @@ from typing import Any
 from launcher.backends.podspec import Mount, Problems, read_mounts, require_known
 from launcher.errors import UsageError
 from launcher.render.manifest import KubeObject, Manifest
+from launcher.render.references import expand_references
 from trainer.protocol.environment import STORE_PORT, TERMINATION_PATH
 
 CONTAINER = "paddle"
@@ -33,7 +34,6 @@ _CONTAINER_KEYS = {
 }  # fmt: skip
 _POLICY_KEYS = {"cleanPodPolicy", "ttlSecondsAfterFinished", "schedulingPolicy"}
 _MAP_FIELD = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
-_REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 
 
 class ReplicaError(UsageError):
@@ -158,7 +158,7 @@ def _pod(
         labels=labels,
         image=str(container.get("image", "")),
         command=tuple(
-            _replace_references(str(part), env)
+            expand_references(str(part), env)
             for part in (*container["command"], *container.get("args", ()))
         ),
         env=env,
@@ -192,7 +192,7 @@ def _resolve(
     for item in listed:
         source = item.get("valueFrom")
         if source is None:
-            env[item["name"]] = _replace_references(str(item.get("value", "")), env)
+            env[item["name"]] = expand_references(str(item.get("value", "")), env)
             continue
         path = str(source["fieldRef"].get("fieldPath")) if set(source) == {"fieldRef"} else ""
         match = _MAP_FIELD.fullmatch(path)
@@ -204,11 +204,6 @@ def _resolve(
             wanted = f"a value, or a fieldRef to labels, annotations, {', '.join(fields)}"
             problems.add(f"env {item['name']}", wanted, source)
     return env
-
-
-def _replace_references(text: str, env: Mapping[str, str]) -> str:
-    """Replace `$(NAME)` as the kubelet does: an unknown name stays as it is, `$$` is one `$`."""
-    return _REFERENCE.sub(lambda found: "$" if found[0] == "$$" else env.get(found[1], found[0]), text)
 
 
 def _count_devices(container: KubeObject) -> int:
