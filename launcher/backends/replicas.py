@@ -158,8 +158,7 @@ def _pod(
         labels=labels,
         image=str(container.get("image", "")),
         command=tuple(
-            expand_references(str(part), env)
-            for part in (*container["command"], *container.get("args", ()))
+            expand_references(str(part), env) for part in (*container["command"], *container.get("args", ()))
         ),
         env=env,
         working_dir=container.get("workingDir"),

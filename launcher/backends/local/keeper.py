@@ -31,7 +31,9 @@ from launcher.backends.local.pods import map_paths, pod_environment, prepare_pod
 from launcher.backends.local.state import JobRecord, LocalLayout, PodRecord, load_request, save_record
 from launcher.backends.local.verdict import describe_end, judge
 from launcher.backends.replicas import Pod, expand, is_retried
+from launcher.errors import LaunchError
 from launcher.render.manifest import parse_manifest
+from trainer.protocol.fields import FormatError
 
 _LOOK_S = 0.05
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 0.25, 30.0  # the operator has no pause: a pod that dies at once is a hot loop
@@ -79,7 +81,7 @@ class Keeper:
     def run(self) -> None:
         """Keep the job to its end; nothing that it started is left then."""
         for pod in self._pods.values():
-            self._start(pod)
+            self._start(pod, incarnation=0)
         while self._running or self._again_at_s:
             self._pump()
             self._reap()
@@ -90,10 +92,10 @@ class Keeper:
         self._reap_strays(kill=True)
         shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def _start(self, pod: Pod) -> None:
+    def _start(self, pod: Pod, *, incarnation: int) -> None:
         record = replace(
-            self._pod_record(pod.name), uid=str(uuid.uuid4()), started_s=time.time(), ended_s=None,
-            exit_code=None, reason="",
+            self._pod_record(pod.name), uid=str(uuid.uuid4()), incarnation=incarnation,
+            started_s=time.time(), ended_s=None, exit_code=None, reason="",
         )  # fmt: skip
         try:
             prepare_pod(pod, layout=self._layout, scratch=self._scratch)
@@ -176,8 +178,7 @@ class Keeper:
                 self._note(replace(record, state=PodState.FAILED))
             elif time.monotonic() >= at_s:
                 del self._again_at_s[name]
-                self._note(replace(record, incarnation=record.incarnation + 1))
-                self._start(self._pods[name])
+                self._start(self._pods[name], incarnation=record.incarnation + 1)
 
     def _heed(self) -> None:
         if self._told is None:
@@ -221,26 +222,36 @@ def main(argv: list[str]) -> int:
     """Take over the job of the run folder that is named, in a child that goes on."""
     layout = LocalLayout(Path(argv[1]))
     lock = os.open(layout.keeper_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return 0  # another one keeps the job already
-    if layout.state.exists():
-        return 0  # another one has kept it to its end
+    if not _is_first(layout, lock):
+        return 0
     reading, writing = os.pipe()
     if os.fork() != 0:
         os.close(writing)
         return 0 if os.read(reading, 1) else 1
     os.close(reading)
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    keeper = Keeper(layout)
-    signal.signal(signal.SIGTERM, keeper.on_signal)
-    signal.signal(signal.SIGINT, keeper.on_signal)
-    keeper.take_over()
+    try:
+        keeper = Keeper(layout)
+        signal.signal(signal.SIGTERM, keeper.on_signal)
+        signal.signal(signal.SIGINT, keeper.on_signal)
+        keeper.take_over()
+    except (LaunchError, FormatError, OSError) as error:
+        sys.stderr.write(" ".join(str(error).split()) + "\n")  # one line, which the submitter repeats
+        return 1
     os.write(writing, b"1")
     os.close(writing)
     keeper.run()
     return 0
+
+
+def _is_first(layout: LocalLayout, lock: int) -> bool:
+    """Take the keeper's lock; False once another keeper has taken the job over."""
+    while not layout.state.exists():
+        with contextlib.suppress(BlockingIOError):  # another one is starting now
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return not layout.state.exists()
+        time.sleep(_LOOK_S)
+    return False
 
 
 def _free_ports(count: int) -> list[int]:

@@ -136,7 +136,7 @@ def save_record(path: Path, record: Request | JobRecord) -> None:
         OSError: The folder cannot be written.
     """
     document = {"schema": SCHEMA, **dataclasses.asdict(record)}
-    partial = path.with_name(path.name + ".tmp")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # two submitters may write one request
     with partial.open("wb") as file:
         text = json.dumps(document, indent=2, ensure_ascii=False, default=_plain)
         file.write(text.encode("utf-8", "replace") + b"\n")
