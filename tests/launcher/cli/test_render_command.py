@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from launcher.plan.plan import plan
+from launcher.render.manifest import parse_manifest
+from launcher.render.render import render
+from launcher.spec.load import load_run_config
+from tests.launcher.configs import RUN_ID, config_values
+
+
+def test_stdout_is_the_manifest_byte_for_byte(ftlaunch, write_config):
+    path = write_config(launch={"env": {"A": "é\u2028"}})
+    ran = ftlaunch("render", path, "--run-id", RUN_ID, "--gpus", 2, "--nodes", 2, "-o", "Global.epochs=3")
+    manifest = parse_manifest(ran.out)
+    assert (ran.code, manifest.run_id) == (0, RUN_ID)
+    config = load_run_config(path, overrides=["Global.epochs=3", "Launch.gpus=2", "Launch.nodes=2"])
+    version = manifest.job["metadata"]["labels"]["app.kubernetes.io/version"]
+    assert ran.out == render(plan(config, run_id=RUN_ID, on="kubernetes", version=version)).text
+    assert ran.err == "cfg-aaise: 2 nodes × 2 GPUs = 4 ranks, global batch 256\n"
+
+
+def test_each_rendering_draws_a_run_id(ftlaunch, write_config):
+    path = write_config()
+    assert (
+        parse_manifest(ftlaunch("render", path).out).run_id
+        != parse_manifest(ftlaunch("render", path).out).run_id
+    )
+
+
+def test_flags_make_a_job_of_a_plain_paddleclas_config(ftlaunch, write_config):
+    values = config_values()
+    del values["Launch"]
+    ran = ftlaunch(
+        "render", write_config(values), "--image", "i:1", "--gpus", 8, "--name", "mine", "--namespace", "ml",
+        "--volume", "/data=flowers:./flowers,ro", "--volume", "/output=runs", "--procs-per-node", "auto",
+    )  # fmt: skip
+    manifest = parse_manifest(ran.out)
+    assert (manifest.name, manifest.namespace) == ("mine", "ml")
+    spec = manifest.job["spec"]["paddleReplicaSpecs"]["Worker"]["template"]["spec"]
+    claims = {
+        volume["name"]: volume["persistentVolumeClaim"]["claimName"]
+        for volume in spec["volumes"]
+        if "persistentVolumeClaim" in volume
+    }
+    assert claims == {"volume-0": "flowers", "volume-1": "runs"}
+    (container,) = spec["containers"]
+    assert [mount["readOnly"] for mount in container["volumeMounts"][-2:]] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--gpus", "-1"], "--gpus: Launch.gpus: expected a number of at least 0, got -1"),
+        (["--nodes", "0"], "--nodes: Launch.nodes: expected a number of at least 1, got 0"),
+        (["--nodes", "two"], "'two' is not a valid integer"),
+        (
+            ["--procs-per-node", "0"],
+            "--procs-per-node: Launch.procs_per_node: expected auto or a number from 1",
+        ),
+        (["--procs-per-node", "x"], "expected auto or a whole number, got 'x'"),
+        (["--volume", "/data"], "expected MOUNT=CLAIM[:LOCAL][,ro]"),
+        (["--volume", "/data=c,rx"], "expected MOUNT=CLAIM[:LOCAL][,ro]"),
+        (["--volume", "data=c"], "--volume: Launch.volumes.2.mount: expected an absolute path"),
+        (["--name", "Mine"], "--name: expected at most 52 lower-case letters"),
+        (["--run-id", "1"], "--run-id: expected 32 hexadecimal digits, got '1'"),
+        (["--on", "slurm"], "'slurm' is not one of"),
+        (["-o", "json"], "did you mean --output json?"),
+        (["-o", "Global.epoch=1"], "did you mean 'epochs'"),
+        (["--strict", "-o", "+Global.epoch=1"], "did you mean 'epochs'"),
+        (["--template-dir", "none"], "--template-dir: expected a folder, got 'none'"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_asked_for_is_a_sentence_and_exit_2(ftlaunch, write_config, arguments, sentence):
+    ran = ftlaunch("render", write_config(), *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert sentence in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_missing_gpus_become_cpu_ranks_unless_required(ftlaunch, write_config, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    path = write_config()
+    ran = ftlaunch("render", path, "--on", "local")
+    assert "note: fewer than 4 GPUs are here: the job runs as CPU ranks over gloo" in ran.err
+    refused = ftlaunch("render", path, "--on", "local", "--require-gpu")
+    assert (refused.code, refused.out) == (2, "")
+    assert "--require-gpu: expected 4 GPUs on this machine" in refused.err
+
+
+def test_warnings_go_to_stderr(ftlaunch, write_config):
+    ran = ftlaunch("render", write_config(Global__epoch=1))
+    assert ran.code == 0
+    assert "warning: Global.epoch: expected a key that exists here" in ran.err
+    assert "warning" not in ran.out
+
+
+def test_overwrite_reaches_the_node_processes(ftlaunch, write_config):
+    manifest = parse_manifest(ftlaunch("render", write_config(), "--overwrite").out)
+    assert json.loads(manifest.config_map["data"]["node.json"])["overwrite"] is True

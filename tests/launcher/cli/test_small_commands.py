@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+import platform
+from importlib import metadata
+
+import jsonschema
+import pytest
+import yaml
+
+from tests.launcher.configs import config_values
+
+
+def test_a_good_config_is_ok(ftlaunch, write_config):
+    path = write_config(Global__epoch=1)
+    ran = ftlaunch("validate", path)
+    assert (ran.code, ran.out) == (0, "cfg.yaml: ok\n")
+    assert "warning: Global.epoch" in ran.err
+
+
+def test_a_bad_config_has_all_its_problems_listed(ftlaunch, write_config):
+    ran = ftlaunch("validate", write_config(launch={"gpus": -1}, Arch__class_num=0))
+    assert (ran.code, ran.out) == (2, "")
+    assert "Launch.gpus: expected" in ran.err
+    assert "Arch.class_num: expected" in ran.err
+
+
+def test_problems_are_data_where_asked(ftlaunch, write_config):
+    ran = ftlaunch("validate", write_config(launch={"gpus": -1}), "--output", "json")
+    document = json.loads(ran.out)
+    assert (ran.code, ran.err, document["ok"]) == (2, "", False)
+    (problem,) = document["problems"]
+    assert problem == {
+        "file": "cfg.yaml", "line": problem["line"], "column": problem["column"], "path": "Launch.gpus",
+        "message": "expected a number of at least 0, got -1", "warning": False,
+    }  # fmt: skip
+
+
+def test_the_place_is_checked_where_named(ftlaunch, write_config):
+    path = write_config(launch={"volumes": []})
+    assert ftlaunch("validate", path).code == 0
+    assert ftlaunch("validate", path, "--on", "local").code == 0
+    ran = ftlaunch("validate", path, "--on", "kubernetes")
+    assert ran.code == 2
+    assert ran.err.count("expected a path under a mounted volume") == 3
+
+
+def test_strict_refuses_what_is_otherwise_warned_of(ftlaunch, write_config):
+    assert ftlaunch("validate", write_config(Global__epoch=1), "--strict").code == 2
+
+
+def test_the_schema_admits_good_configs_and_refuses_bad_ones(ftlaunch):
+    schema = json.loads(ftlaunch("schema").out)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    good = yaml.safe_load(yaml.safe_dump(config_values()))
+    assert list(validator.iter_errors(good)) == []
+    for key, value in {"gpus": -1, "nods": 2, "deadline": 5, "procs_per_node": "many", "volumes": {}}.items():
+        bad = {**good, "Launch": {**good["Launch"], key: value}}
+        assert list(validator.iter_errors(bad)), key
+
+
+def test_versions_are_printed(ftlaunch):
+    assert f"ftlaunch {metadata.version('ftlaunch')}\n" in ftlaunch("version").out
+    versions = json.loads(ftlaunch("version", "--output", "json").out)
+    assert versions["python"] == platform.python_version()
+    assert versions["kubernetes"] == metadata.version("kubernetes")
+
+
+def test_what_is_not_installed_has_no_version(ftlaunch, monkeypatch):
+    real = metadata.version
+
+    def version(name: str) -> str:
+        if name == "kubernetes":
+            raise metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert "kubernetes not installed" in ftlaunch("version").out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_are_printed(ftlaunch, shell):
+    ran = ftlaunch("completion", shell)
+    assert ran.code == 0
+    assert "_FTLAUNCH_COMPLETE" in ran.out
