@@ -26,13 +26,19 @@ def command(folder: Path, val: float, seed: int, overwrite: bool) -> None:
 
         report = make_lists(folder, val=val, seed=seed, overwrite=overwrite)
         click.echo(
-            f"{folder}: {len(report.classes)} classes; {report.train} images in {TRAIN}, {report.val} in {VAL}, "
-            f"class names in {LABELS}"
+            f"{folder}: {len(report.classes)} classes; {report.train} images in {TRAIN}, "
+            f"{report.val} in {VAL}, class names in {LABELS}"
         )
         if report.other_files:
             click.echo(
                 f"{report.other_files} files are no images by their ending and were left out", err=True
             )
+        if report.with_space:
+            click.echo(
+                f"{report.with_space} paths hold a space, which PaddleClas itself would not read", err=True
+            )
+        if report.without_val:
+            click.echo(f"no image is held out of: {', '.join(report.without_val)}", err=True)
         click.echo(f"next: set Arch.class_num to {len(report.classes)}, image_root to {folder}", err=True)
 
     sys.exit(end_with(work, Ending()))

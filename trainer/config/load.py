@@ -18,6 +18,7 @@ from trainer.config.root import TrainConfig
 from trainer.config.schema import is_known, known_keys
 from trainer.config.sentences import find_path, say
 from trainer.config.suggest import suggest
+from trainer.config.support import find_unsupported
 from trainer.protocol.pathmap import PathMap
 
 RootT = TypeVar("RootT", bound=BaseModel)
@@ -106,12 +107,18 @@ def check(document: Document, root: type[RootT], *, strict: bool = False) -> Loa
             path = find_path(document.values, error["loc"])
             problems.append(document.problem(path, say(error, document, path, root)))
     ignored = _unknown_paths(document.values, root)
+    vain: list[Problem] = []
     if config is not None:
         ignored += _swallowed_paths(config)
+        vain = [
+            document.problem(item.path, item.message, warning=item.warning)
+            for item in (find_unsupported(config) if isinstance(config, TrainConfig) else ())
+        ]
     unknown = [document.problem(path, _unknown(path, root), warning=not strict) for path in ignored]
-    if config is None or (strict and unknown):
-        raise ConfigError([*problems, *unknown])
-    return Loaded(config=config, document=document, warnings=tuple(unknown))
+    refused = config is None or (strict and unknown) or any(not problem.warning for problem in vain)
+    if config is None or refused:
+        raise ConfigError([*problems, *unknown, *vain])
+    return Loaded(config=config, document=document, warnings=(*unknown, *vain))
 
 
 def _unknown(path: KeyPath, root: type[BaseModel]) -> str:

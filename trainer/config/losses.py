@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from trainer.config.declaration import Declaration, Section, keyed
 
@@ -24,7 +24,19 @@ if TYPE_CHECKING:
     Loss: TypeAlias = CELoss
 else:  # the union that chooses by name exists at run time only
     Loss = keyed(LOSSES)
-LossList = Annotated[tuple[Loss, ...], Field(strict=False, min_length=1)]
+
+
+def _once(losses: tuple[Declaration, ...]) -> tuple[Declaration, ...]:
+    names = [type(loss).__name__ for loss in losses]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f"expected each loss once, got {twice[0]} again; PaddleClas would count the last one"
+        )
+    return losses
+
+
+LossList = Annotated[tuple[Loss, ...], Field(strict=False, min_length=1), AfterValidator(_once)]
 
 
 class LossSection(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from trainer.config.declaration import STRICT, Declaration, named
 from trainer.config.schedules import Schedule
@@ -57,6 +57,14 @@ class AdamW(_Optimizer):
     multi_precision: bool = False
     no_weight_decay_name: str | None = None
     one_dim_param_no_weight_decay: bool = False
+
+    @model_validator(mode="after")
+    def _decoupled(self) -> AdamW:
+        if self.regularizer is not None:
+            raise ValueError(
+                "expected weight_decay, which AdamW keeps apart from the gradient, got regularizer"
+            )
+        return self
 
 
 OPTIMIZERS: tuple[type[Declaration], ...] = (Momentum, SGD, AdamW)

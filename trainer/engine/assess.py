@@ -8,7 +8,6 @@ from pathlib import Path
 import paddle
 
 from trainer.checkpoints.contents import PARAMS
-from trainer.checkpoints.pdfiles import UnsafeFileError
 from trainer.checkpoints.store import CheckpointStore
 from trainer.config.root import TrainConfig
 from trainer.data.lists import DataError, load_list
@@ -91,7 +90,7 @@ def load_exactly(model: paddle.nn.Layer, path: Path) -> None:
     """
     try:
         report = apply_weights(model, read_weights(path))
-    except (WeightsError, UnsafeFileError, OSError) as error:
+    except WeightsError as error:
         raise WeightsRefusedError(f"weights: {error}") from error
     odd = [*report.missing, *(str(item) for item in report.reshaped)]
     if odd:

@@ -99,8 +99,11 @@ def start_from_pretrained(config: TrainConfig, model: paddle.nn.Layer, *, journa
         return
     try:
         report = apply_weights(model, read_weights(path))
-    except (WeightsError, UnsafeFileError, OSError) as error:
-        raise WeightsRefusedError(f"pretrained weights: {error}") from error
+    except WeightsError as error:
+        hint = "; nothing is downloaded by this release: put it there, or set Arch.pretrained to its path"
+        raise WeightsRefusedError(
+            f"pretrained weights: {error}{hint if config.arch.pretrained is True else ''}"
+        ) from error
     if not report.loaded:
         raise WeightsRefusedError(f"pretrained weights: {path}: expected weights of this model, got others")
     journal.say(f"pretrained weights: {len(report.loaded)} of {path}")

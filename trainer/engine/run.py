@@ -12,6 +12,7 @@ import paddle
 
 from trainer.checkpoints.contents import Contents
 from trainer.checkpoints.state import TrainState, format_state, parse_state
+from trainer.config.problems import ConfigError, Problem
 from trainer.config.root import TrainConfig
 from trainer.engine.collective import Collective
 from trainer.engine.ends import CheckpointError
@@ -52,9 +53,11 @@ def run_training(
         reached: Is kept true, also where this raises.
 
     Raises:
+        ConfigError: The config does not go with so many ranks.
         EngineError: Training ended early; its class says how.
         DataError: The data was refused.
     """
+    _refuse_streams(config, ranks)
     lists = load_lists(config)  # before anything is taken or set up: a bad list is told at once
     wish = read_wish(resume, config)
     with contextlib.ExitStack() as stack:
@@ -90,6 +93,15 @@ def join_ranks(config: TrainConfig, ranks: Ranks) -> Collective:
     if ranks.world_size > 1:
         paddle.distributed.init_parallel_env()
     return Collective(world_size=ranks.world_size)
+
+
+def _refuse_streams(config: TrainConfig, ranks: Ranks) -> None:
+    if config.data.Train.loader.rng == "paddleclas" and ranks.world_size > 1:
+        message = (
+            f"expected one rank with rng: paddleclas, whose stream is saved once, got {ranks.world_size}"
+        )
+        path = ("DataLoader", "Train", "loader", "rng")
+        raise ConfigError([Problem(file="config", path=path, message=message)])
 
 
 def _open(

@@ -11,7 +11,8 @@ from trainer.checkpoints.store import Checkpoint, CheckpointStore
 from trainer.engine.ends import CheckpointError
 from trainer.engine.journal import Journal
 from trainer.engine.output import Output
-from trainer.engine.setup import Setup, automatic_names, optimizer_arrays, weights_of
+from trainer.engine.setup import Setup, automatic_names, optimizer_arrays
+from trainer.models.weights import model_weights
 from trainer.protocol.layout import CheckpointName
 
 
@@ -40,7 +41,7 @@ class Saver:
             CheckpointError: The output folder cannot be written; what was saved before is whole.
         """
         contents = Contents(
-            weights=weights_of(self.setup.model), automatic_names=automatic_names(self.setup.model),
+            weights=model_weights(self.setup.model), automatic_names=automatic_names(self.setup.model),
             optimizer=optimizer_arrays(self.setup.optimizer),
             learning_rate=self.setup.schedule(state.step), state=state,
         )  # fmt: skip

@@ -127,20 +127,23 @@ def wrap(setup: Setup) -> Setup:
 
 
 def pretrained_path(config: TrainConfig) -> Path | None:
-    """Return the file of pretrained weights that the config names; Global.pretrained_model wins."""
+    """Return the file of pretrained weights that the config names; Global.pretrained_model wins.
+
+    `pretrained: True` means PaddleClas's own, where PaddleClas keeps them once they are downloaded
+    (d178931, ppcls/utils/save_load.py; PP-HGNetV2 maps to its SSLD stage 1 whatever use_ssld says).
+    """
+    arch = config.arch
     if config.run.pretrained_model:
         return Path(config.run.pretrained_model)
-    return Path(config.arch.pretrained) if isinstance(config.arch.pretrained, str) else None
+    if arch.pretrained is not True:
+        return Path(arch.pretrained) if arch.pretrained else None
+    kind = "_ssld_stage1" if arch.name.startswith("PPHGNetV2") else "_ssld" if arch.use_ssld else ""
+    return Path.home() / ".paddleclas" / "weights" / f"{arch.name}{kind}_pretrained.pdparams"
 
 
 def automatic_names(model: paddle.nn.Layer) -> Mapping[str, str]:
     """Return structured name -> Paddle's own name of every parameter and buffer."""
     return {key: tensor.name for key, tensor in model.state_dict().items()}
-
-
-def weights_of(model: paddle.nn.Layer) -> dict[str, Array]:
-    """Return parameters and buffers by structured name, copied to the CPU."""
-    return {key: tensor.numpy() for key, tensor in model.state_dict().items()}
 
 
 def optimizer_arrays(optimizer: paddle.optimizer.Optimizer) -> dict[str, Array]:

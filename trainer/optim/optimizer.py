@@ -50,7 +50,7 @@ def _sgd(spec: declared.SGD, model: nn.Layer) -> paddle.optimizer.Optimizer:
 def _adamw(spec: declared.AdamW, model: nn.Layer) -> paddle.optimizer.Optimizer:
     names = (spec.no_weight_decay_name or "").split()
     plain = _undecayed(model, names, one_dim=spec.one_dim_param_no_weight_decay)
-    coefficient = spec.regularizer.coeff if spec.regularizer else (spec.weight_decay or 0.0)
+    coefficient = spec.weight_decay or 0.0
     return paddle.optimizer.AdamW(
         learning_rate=_INITIAL_LR, beta1=spec.beta1, beta2=spec.beta2, epsilon=spec.epsilon,
         parameters=_trainable(model), weight_decay=coefficient, grad_clip=_clip(spec.clip_norm),

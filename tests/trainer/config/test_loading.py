@@ -89,6 +89,7 @@ def test_an_unknown_key_is_an_error_when_strict(config: Any) -> None:
 
 def test_a_parameter_that_adamw_swallows_is_a_warning(config: Any) -> None:
     config.change("name: Momentum\n  momentum: 0.9", "name: AdamW\n  clip_grad: 5")
+    config.change("regularizer: {name: 'L2', coeff: 0.00007}", "weight_decay: 0.00007")
     assert config.warnings() == [
         "cfg.yaml:16:14: warning: Optimizer.clip_grad: expected a key that exists here, got 'clip_grad', "
         "which has no effect; did you mean 'clip_norm'?"

@@ -117,9 +117,9 @@ def test_a_wrong_value_is_reported_at_the_override_that_set_it(config: Any) -> N
 
 
 def test_overrides_reach_sections_that_the_file_does_not_have(config: Any) -> None:
-    loaded = config.load("AMP.level=O2", "EMA.decay=0.99")
+    loaded = config.load("AMP.use_amp=False", "AMP.level=O2", "Infer.batch_size=3")
     assert isinstance(loaded.config, TrainConfig)
     assert loaded.config.amp is not None
     assert loaded.config.amp.level == "O2"
-    assert loaded.config.ema is not None
-    assert loaded.config.ema.decay == 0.99
+    assert loaded.config.infer is not None
+    assert loaded.config.infer.batch_size == 3

@@ -10,6 +10,7 @@ import paddle
 import pytest
 
 from trainer.checkpoints.pdfiles import read_arrays, read_pdfile
+from trainer.config.problems import ConfigError
 from trainer.data.lists import DataError
 from trainer.engine import train as train_module
 from trainer.engine.assess import assess
@@ -262,3 +263,24 @@ def test_an_evaluation_with_another_models_weights_is_refused(workshop):
     paddle.save({"fc.weight": paddle.zeros([2, 2])}, str(path))
     with pytest.raises(WeightsRefusedError, match="use the config that they were trained with"):
         assess(workshop.config(), Ranks(), weights=path)
+
+
+def test_pretrained_true_means_paddleclas_own_copy(workshop, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with pytest.raises(
+        WeightsRefusedError, match=r"PPLCNet_x0_25_pretrained\.pdparams.*nothing is downloaded"
+    ):
+        workshop.train(Arch__pretrained=True)
+    workshop.train(Global__epochs=1, overwrite=True)
+    cache = tmp_path / "home/.paddleclas/weights"
+    cache.mkdir(parents=True)
+    (workshop.folder / "output/latest.pdparams").rename(cache / "PPLCNet_x0_25_pretrained.pdparams")
+    workshop.train(Arch__pretrained=True, overwrite=True)
+
+
+def test_one_stream_of_draws_is_refused_with_several_ranks(workshop):
+    with pytest.raises(ConfigError, match=r"DataLoader\.Train\.loader\.rng: expected one rank"):
+        workshop.train(
+            ranks=Ranks(rank=0, world_size=2),
+            DataLoader__Train__loader={"num_workers": 0, "rng": "paddleclas"},
+        )

@@ -1,0 +1,41 @@
+"""What PaddleClas can do and this trainer cannot: refused where it would change the result, else said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainer.config.problems import KeyPath
+from trainer.config.root import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unsupported:
+    """One thing that a config asks for in vain; a warning where the result is the same without it."""
+
+    path: KeyPath
+    message: str
+    warning: bool = False
+
+
+def find_unsupported(config: TrainConfig) -> list[Unsupported]:
+    """List what a config asks for and this release does not do."""
+    run = config.run
+    found = []
+    if config.amp is not None and config.amp.use_amp:
+        message = (
+            "expected False: this release trains in float32; set AMP.use_amp to False, its default is True"
+        )
+        found.append(Unsupported(path=("AMP", "use_amp"), message=message))
+    if config.ema is not None:
+        message = "expected no EMA section: this release keeps no moving average; remove it"
+        found.append(Unsupported(path=("EMA",), message=message))
+    if run.device not in ("gpu", "cpu"):
+        message = f"expected 'gpu' or 'cpu', got {run.device!r}, which this release does not know"
+        found.append(Unsupported(path=("Global", "device"), message=message))
+    if run.to_static:
+        message = "expected False: training runs as it is written; the result is the same"
+        found.append(Unsupported(path=("Global", "to_static"), message=message, warning=True))
+    if run.use_visualdl:
+        message = "expected False: the numbers are in metrics.jsonl of the output folder"
+        found.append(Unsupported(path=("Global", "use_visualdl"), message=message, warning=True))
+    return found
