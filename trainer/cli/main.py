@@ -48,7 +48,8 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line and exit."""
-    warnings.filterwarnings("ignore", message="No ccache found")  # paddle compiles nothing here
+    for noise in ("No ccache found", "When training, we now always track global mean"):
+        warnings.filterwarnings("ignore", message=noise)  # paddle's own, and no business of the user's
     try:
         group(prog_name="trainer")
     except BrokenPipeError:  # `trainer … | head`

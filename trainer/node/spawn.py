@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.protocol import tether
-from trainer.protocol import environment
+from trainer.protocol import environment, tether
 from trainer.protocol.nodefile import NodeFile
 
 # They would send Paddle's own HTTP through a proxy; its launcher removes them too (launch/context).

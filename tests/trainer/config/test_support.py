@@ -38,7 +38,10 @@ def load(folder: Path, **sections: object):
         ({"AMP": {"level": "O1"}}, "AMP.use_amp: expected False"),
         ({"EMA": {"decay": 0.9}}, "EMA: expected no EMA section"),
         ({"Global": {"device": "xpu"}}, "Global.device: expected 'gpu' or 'cpu', got 'xpu'"),
-        ({"Optimizer": {"name": "AdamW", "regularizer": {"name": "L2", "coeff": 1}}}, "expected weight_decay"),
+        (
+            {"Optimizer": {"name": "AdamW", "regularizer": {"name": "L2", "coeff": 0.1}}},
+            "expected weight_decay",
+        ),
         ({"Loss": {"Train": [{"CELoss": None}, {"CELoss": None}]}}, "expected each loss once, got CELoss"),
     ],
     ids=["AMP", "EMA", "xpu", "AdamW with regularizer", "one loss twice"],
