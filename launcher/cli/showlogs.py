@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass, field
 
 import click
@@ -25,12 +26,14 @@ class LogView:
     _merger: Merger = field(default_factory=Merger)
     _offsets: dict[LogRef, int] = field(default_factory=dict)
     _readers: dict[LogRef, LineReader] = field(default_factory=dict)
+    _arrivals: deque[tuple[int, int]] = field(default_factory=deque)
+    _held_until_ns: int = 0
     _began: bool = False
 
     def show_new(self) -> bool:
         """Read what is new, print what need not wait for other pods, and say whether anything was new."""
         news = self._read()
-        lines = self._merger.take(until_ns=time.time_ns() - HOLD_NS)
+        lines = self._merger.take(until_ns=self._ripe_ns())
         if not self._began and (lines or news):
             self._began = True
             lines += self._merger.take(until_ns=None) if self.wanted.tail is not None else []
@@ -38,6 +41,17 @@ class LogView:
         else:
             self._print(lines)
         return news
+
+    def _ripe_ns(self) -> int:
+        """Return the instant up to which lines have waited long enough.
+
+        Counted from when they arrived here: a node's clock may be minutes ahead of ours.
+        """
+        now_ns = time.monotonic_ns()
+        self._arrivals.append((now_ns, self._merger.newest_ns))
+        while self._arrivals and self._arrivals[0][0] <= now_ns - HOLD_NS:
+            self._held_until_ns = self._arrivals.popleft()[1]
+        return self._held_until_ns
 
     def close(self) -> None:
         """Read once more and print all that is left."""

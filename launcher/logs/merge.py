@@ -18,6 +18,8 @@ class Merger:
         self._heap: list[tuple[int, int, LogLine]] = []
         self._last_ns: dict[int, int] = {}
         self._count = 0
+        self.newest_ns = 0
+        """Latest instant of all lines that were taken."""
 
     def add(self, lines: Iterable[LogLine]) -> None:
         """Take lines; those of one node must come in the order in which they were written."""
@@ -25,6 +27,7 @@ class Merger:
             # A clock that was set back must not turn a pod's own order around.
             instant_ns = max(line.instant_ns, self._last_ns.get(line.node, line.instant_ns))
             self._last_ns[line.node] = instant_ns
+            self.newest_ns = max(self.newest_ns, instant_ns)
             heapq.heappush(self._heap, (instant_ns, self._count, line))
             self._count += 1
 

@@ -14,6 +14,7 @@ from launcher.logs.lines import LogLine
 _CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _COLOURS = (
     36,
     33,
@@ -33,7 +34,8 @@ class Form:
     """How lines are written.
 
     Attributes:
-        colour: A stable colour for each rank's prefix; control sequences of the text are kept.
+        colour: A stable colour for each rank's prefix, and the text's own. Other control sequences go,
+            because a log must not move the cursor or type into the terminal.
         timestamps: Put the time before each line.
         prefix: Put `[rank 3]` before each line.
     """
@@ -54,8 +56,13 @@ def present(line: LogLine, form: Form) -> str:
         parts.append(format_time(line.instant_ns))
     if form.prefix:
         parts.append(_prefix(line, form))
-    parts.append(text if form.colour else _CONTROL.sub("", text))
+    parts.append(_keep_colours(text) if form.colour else _CONTROL.sub("", text))
     return " ".join(parts)
+
+
+def _keep_colours(text: str) -> str:
+    kept = _CONTROL.sub(lambda found: found[0] if _COLOUR.fullmatch(found[0]) else "", text)
+    return f"{kept}\x1b[0m" if _COLOUR.search(kept) else kept
 
 
 def format_time(instant_ns: int) -> str:

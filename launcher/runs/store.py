@@ -115,9 +115,8 @@ class RunStore:
         """Keep other processes out of one name while it is looked at and taken."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self.folder / f".{job}.lock"
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = _lock_file(path)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
             yield
         finally:
             path.unlink(missing_ok=True)
@@ -131,3 +130,13 @@ class RunStore:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+
+
+def _lock_file(path: Path) -> int:
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(fd).st_ino:
+                return fd
+        os.close(fd)  # its last holder has removed the file that we waited for: others lock a new one
