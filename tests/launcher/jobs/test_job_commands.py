@@ -1,0 +1,189 @@
+"""The commands about a job, over real local jobs whose pods a test plays."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from launcher.backends.base import JobState
+from launcher.cli.main import run
+from launcher.plan.handle import Handle
+from launcher.runs.places import project_of
+from launcher.runs.record import RunRecord, Stage
+from launcher.runs.store import RunStore
+from tests.contract.harness import RUN_ID
+from tests.contract.local_harness import LocalUnderTest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+PROGRESS = (
+    b'[a1 n0] ftlaunch-progress {"schema":1,"time_s":1.0,"attempt":1,"world_size":1,"total_steps":9,"ranks":'
+    b'[{"rank":0,"node":0,"step":4,"epoch":1,"phase":"compute","loss":1.5,"images_per_s":20.0,"silent_s":0.0}]}\n'
+)
+Ftlaunch = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalUnderTest]:
+    monkeypatch.setenv("FTLAUNCH_STATE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    made = LocalUnderTest(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def ftlaunch(capfd: pytest.CaptureFixture[str]) -> Ftlaunch:
+    def call(*arguments: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = run(arguments)
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return call
+
+
+def submit(place: LocalUnderTest, *, name: str = "flowers", nodes: int = 1) -> Handle:
+    """Do what `submit` does, but for a manifest whose pods run the actor."""
+    store = RunStore(place.runs_dir)
+    handle = Handle(backend="local", job=name)
+    record = RunRecord(
+        handle=handle, run_id=RUN_ID, stage=Stage.SUBMITTING, project=str(project_of(Path.cwd())),
+        config=str(Path.cwd() / "cfg.yaml"), command=("submit",), created_s=time.time(),
+    )  # fmt: skip
+    store.begin(record, config=b"", manifest="", git=None)
+    place.submit(name=name, nodes=nodes)
+    store.finish(record)
+    place.reaches(handle, lambda status: status.state is JobState.RUNNING, what="the job to run")
+    return handle
+
+
+def test_status_shows_state_pods_and_progress(place, ftlaunch):
+    handle = submit(place)
+    place.say(handle, 0, PROGRESS)
+    place.reaches(handle, lambda status: status.progress is not None, what="progress")
+    code, out, _ = ftlaunch("status")
+    assert code == 0
+    for word in ("local:///flowers", "Running", "flowers-worker-0", "epoch 2", "step 4 of 9", "loss 1.5"):
+        assert word in out
+    document = json.loads(ftlaunch("status", str(handle), "--output", "json")[1])
+    assert (document["state"], document["run_id"], document["step"]) == ("Running", RUN_ID, 4)
+    assert document["pods"][0]["state"] == "Running"
+
+
+@pytest.mark.parametrize(("code", "waits", "propagated"), [(0, 0, 0), (3, 5, 3)], ids=["succeeded", "failed"])
+def test_wait_exits_as_the_job_ended(place, ftlaunch, code, waits, propagated):
+    handle = submit(place)
+    place.finish(handle, 0, code, reason="the data was refused")
+    assert ftlaunch("wait", "--timeout", "20s")[0] == waits
+    assert ftlaunch("wait", "--propagate")[0] == propagated
+    assert ("the data was refused" in ftlaunch("status")[1]) is bool(code)
+
+
+def test_wait_gives_up_after_its_time(place, ftlaunch):
+    submit(place)
+    code, _, err = ftlaunch("wait", "--timeout", "1s")
+    assert code == 124
+    assert "flowers" in err
+
+
+def test_a_cancelled_job_is_waited_for_with_its_own_code(place, ftlaunch):
+    submit(place)
+    assert ftlaunch("cancel")[0] == 0
+    assert ftlaunch("wait", "--timeout", "20s")[0] == 6
+    code, _, err = ftlaunch("cancel")
+    assert code == 0
+    assert "has ended already: Cancelled" in err
+
+
+def test_logs_merge_the_pods_hide_progress_and_take_filters(place, ftlaunch):
+    handle = submit(place, nodes=2)
+    place.say(handle, 0, b"[a1 n0] starting\n" + PROGRESS)
+    place.say(handle, 1, b"[a1 r1] loss 2\r\x1b[2Kloss 1\n")
+    place.say(handle, 0, b"[a2 r0] again \xff\n")
+    for node in (0, 1):
+        place.finish(handle, node, 0)
+    code, out, _ = ftlaunch("logs", "-f", "--color", "never")
+    assert code == 0
+    assert out.splitlines() == ["[node 0] starting", "[rank 1] loss 1", "[rank 0] again \ufffd"]
+    assert ftlaunch("logs", "--rank", "1", "--no-prefix")[1] == "loss 1\n"
+    assert ftlaunch("logs", "--node", "0", "--attempt", "2")[1] == "[rank 0] again \ufffd\n"
+    assert ftlaunch("logs", "--grep", "^start")[1] == "[node 0] starting\n"
+    assert ftlaunch("logs", "--tail", "1")[1] == "[rank 0] again \ufffd\n"
+    assert re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z \[node 0\] starting\n", ftlaunch("logs", "--timestamps")[1])
+    rows = [json.loads(line) for line in ftlaunch("logs", "--output", "json")[1].splitlines()]
+    assert [(row["rank"], row["attempt"]) for row in rows] == [(None, 1), (1, 1), (0, 2)]
+
+
+def test_following_shows_both_lives_of_a_pod_once_and_ends_with_the_job(place):
+    handle = submit(place)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "launcher", "logs", "-f"], cwd=place.folder, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )  # fmt: skip
+    place.say(handle, 0, b"[a1 r0] first\n")
+    place.finish(handle, 0, 137)
+    place.reaches(handle, lambda status: status.pods[0].restarts == 1, what="a restart")
+    place.wait_for((place.stage / "flowers-worker-0.1").is_dir, what="it to run again")
+    place.say(handle, 0, b"[a2 r0] second\n")
+    place.finish(handle, 0, 3, reason="no more data")
+    out, err = process.communicate(timeout=30)
+    assert out.splitlines() == ["[rank 0] first", "[rank 0] second"]
+    assert "no more data" in err
+    assert process.returncode == 5
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--rank", "x"), ("--attempt", "-1"), ("--grep", "("), ("--tail", "-1")], ids=" ".join
+)
+def test_filters_that_make_no_sense_are_usage_errors(place, ftlaunch, arguments):
+    submit(place)
+    code, _, err = ftlaunch("logs", *arguments)
+    assert code == 2
+    assert "Traceback" not in err
+
+
+def test_jobs_are_listed(place, ftlaunch):
+    submit(place, name="first")
+    submit(place, name="second")
+    assert ftlaunch("list", "--output", "name")[1].split() == ["second", "first"]
+    rows = json.loads(ftlaunch("list", "--output", "json")[1])
+    assert [(row["job"], row["state"]) for row in rows] == [("second", "Running"), ("first", "Running")]
+    assert "local:///first" in ftlaunch("list")[1]
+
+
+def test_a_running_job_is_deleted_by_force_only(place, ftlaunch):
+    handle = submit(place)
+    code, _, err = ftlaunch("delete")
+    assert code == 2
+    assert "--force" in err
+    assert ftlaunch("delete", "--force", handle.job)[0] == 0
+    assert not (place.runs_dir / "flowers").exists()
+    assert ftlaunch("status", handle.job)[0] == 4
+
+
+def test_a_record_whose_job_never_came_to_be_can_be_deleted(place, ftlaunch):
+    store = RunStore(place.runs_dir)
+    record = RunRecord(
+        handle=Handle(backend="local", job="ghost"), run_id=RUN_ID, stage=Stage.SUBMITTING, project="/p",
+        config="c", command=(), created_s=1.0,
+    )  # fmt: skip
+    store.begin(record, config=b"", manifest="", git=None)
+    assert ftlaunch("status", "ghost")[0] == 4
+    assert json.loads(ftlaunch("list", "--output", "json")[1])[0]["state"] == "Unknown"
+    assert ftlaunch("delete", "ghost")[0] == 0
+
+
+@pytest.mark.parametrize("command", ["status", "logs", "wait", "cancel", "delete"])
+def test_commands_without_a_job_of_this_project_say_so(place, ftlaunch, command):
+    code, out, err = ftlaunch(command)
+    assert (code, out) == (4, "")
+    assert "expected a job submitted from here" in err
