@@ -1,0 +1,137 @@
+"""`ftlaunch submit` over the cluster in memory, and what it refuses before anything is sent."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from launcher.backends.kubernetes import KubernetesBackend
+from launcher.cli.main import run
+from launcher.kube.resources import PADDLE_JOBS
+from launcher.runs.record import Stage
+from launcher.runs.store import RunStore
+from tests.fakes.cluster import FakeCluster
+from tests.launcher.configs import RUN_ID
+
+NAMED = ("--name", "flowers", "--run-id", RUN_ID, "--namespace", "ml")
+OTHER_ID = "f" * 32
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
+    made = FakeCluster(namespace="ml")
+    backend = KubernetesBackend(made, made, namespace="ml", context="fake", pause=lambda _: None)
+    monkeypatch.setattr(KubernetesBackend, "connect", lambda **_: backend)
+    return made
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStore:
+    monkeypatch.setenv("FTLAUNCH_STATE", str(tmp_path / "state"))
+    return RunStore(tmp_path / "state" / "runs")
+
+
+@pytest.fixture
+def submit(
+    write_config: Callable[..., Path], store: RunStore, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    path = str(write_config())
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = run(["submit", path, *arguments])
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return call
+
+
+def test_the_handle_is_all_that_stdout_holds_and_the_record_pins_the_job(cluster, store, submit):
+    code, out, err = submit(*NAMED)
+    assert (code, out) == (0, "kubernetes://ml/flowers\n")
+    assert "ftlaunch status flowers" in err
+    record = store.load("flowers")
+    assert record is not None
+    assert (record.stage, record.run_id, record.context) == (Stage.SUBMITTED, RUN_ID, "fake")
+    assert cluster.get(PADDLE_JOBS, "flowers", namespace="ml")["metadata"]["name"] == "flowers"
+
+
+def test_a_dry_run_prints_the_manifest_and_touches_nothing(cluster, store, submit, capfd):
+    code, out, _ = submit(*NAMED, "--dry-run", "client")
+    assert code == 0
+    assert run(["render", "cfg.yaml", *NAMED]) == 0
+    assert capfd.readouterr().out == out
+    assert cluster.requests == []
+    assert store.runs() == []
+
+
+def test_a_name_is_submitted_once(cluster, store, submit):
+    submit(*NAMED)
+    code, _, err = submit("--name", "flowers", "--run-id", OTHER_ID, "--namespace", "ml")
+    assert code == 2
+    assert "flowers" in err
+    record = store.load("flowers")
+    assert record is not None
+    assert record.run_id == RUN_ID
+
+
+def test_a_refused_submit_leaves_no_record(cluster, store, submit):
+    submit(*NAMED)
+    store.remove("flowers")  # as on another machine
+    code, _, err = submit("--name", "flowers", "--run-id", OTHER_ID, "--namespace", "ml")
+    assert code == 2
+    assert "flowers" in err
+    assert store.load("flowers") is None
+
+
+def test_a_submit_that_never_arrived_is_taken_up_by_the_next(cluster, store, submit):
+    cluster.time_out("create", PADDLE_JOBS, times=3)
+    assert submit(*NAMED)[0] == 3
+    record = store.load("flowers")
+    assert record is not None
+    assert record.stage is Stage.SUBMITTING
+    code, out, _ = submit(*NAMED)
+    assert (code, out) == (0, "kubernetes://ml/flowers\n")
+
+
+def test_a_submit_whose_answers_got_lost_is_found_by_the_next(cluster, store, submit):
+    submit(*NAMED)
+    record = store.load("flowers")
+    assert record is not None
+    path = store.run_folder("flowers") / "record.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "stage": "submitting"}))
+    assert submit(*NAMED)[0] == 2
+    found = store.load("flowers")
+    assert found is not None
+    assert found.stage is Stage.SUBMITTED
+    assert run(["status", "flowers"]) == 0
+
+
+def test_docker_is_not_there_yet(store, submit):
+    code, _, err = submit("--on", "docker", "--name", "flowers")
+    assert code == 2
+    assert "docker" in err
+    assert store.runs() == []
+
+
+def test_folders_of_this_machine_must_be_there(store, submit):
+    code, _, err = submit("--on", "local", "--name", "flowers")
+    assert code == 2
+    assert "/data" in err
+    assert store.runs() == []
+
+
+def test_without_paddle_a_local_job_is_refused_with_what_to_install(store, submit, monkeypatch):
+    Path("flowers").mkdir()
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "paddle" else find(name, *rest)
+    )
+    code, _, err = submit("--on", "local", "--name", "flowers")
+    assert code == 2
+    assert "ftlaunch[trainer]" in err
+    assert store.runs() == []
