@@ -49,14 +49,14 @@ def command(
     if asked.on == "local":
         _require_trainer()
     store = RunStore(runs_dir())
-    flags = asked.flags
-    backend = open_backend(asked.on, store=store, namespace=job.namespace, context=flags.context)
+    context = config.job.launch.context
+    backend = open_backend(asked.on, store=store, namespace=job.namespace, context=context)
     namespace = getattr(backend, "namespace", "") if asked.on == "kubernetes" else ""
     handle = Handle(backend=asked.on, namespace=job.namespace or namespace, job=job.job)
     record = RunRecord(
         handle=handle, run_id=job.run_id, stage=Stage.SUBMITTING, project=str(project_of(Path.cwd())),
         config=str(config.path.resolve()), command=tuple(sys.argv[1:]), created_s=time.time(),
-        context=getattr(backend, "context", None) or flags.context,
+        context=getattr(backend, "context", None) or context,
     )  # fmt: skip
     found = Found(record=record, backend=backend, store=store)
     with store.lock(job.job):

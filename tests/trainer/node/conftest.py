@@ -123,7 +123,11 @@ class Job:
             {"/etc/ftlaunch": str(etc), "/output": str(self.output), "/dev/termination-log": str(termination)}
         )
         environ = {
-            **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            **{
+                name: os.environ[name]
+                for name in ("PATH", "HOME", "COVERAGE_PROCESS_CONFIG")
+                if name in os.environ
+            },
             "PYTHONPATH": str(REPOSITORY),
             "TMPDIR": str(etc),
             "FTL_NODE": str(node),

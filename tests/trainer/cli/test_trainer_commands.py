@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from trainer.cli.main import main
+from trainer.protocol.outcome import load_outcome
+
+
+@pytest.fixture
+def trainer(monkeypatch, capsys):
+    """Types a command and returns its exit code, standard output and standard error."""
+
+    def run(*argv: Any) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["trainer", *map(str, argv)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture
+def cfg(workshop) -> Path:
+    workshop.config(Global__epochs=1)
+    return workshop.folder / "cfg.yaml"
+
+
+def test_help_names_every_command(trainer):
+    code, out, _ = trainer("--help")
+    assert code == 0
+    for name in ("train", "eval", "check", "make-lists"):
+        assert f"\n  {name} " in out
+
+
+def test_a_misspelt_command_is_guessed(trainer):
+    code, _, err = trainer("trian")
+    assert code == 2
+    assert "did you mean 'train'?" in err
+
+
+def test_train_then_eval(trainer, cfg, workshop):
+    assert trainer("train", "-c", cfg)[0] == 0
+    code, out, _ = trainer("eval", "-c", cfg, "--output", "json")
+    assert code == 0
+    found = json.loads(out.splitlines()[-1])
+    assert found["weights"].endswith("model.pdparams")
+    assert 0 <= found["top1"] <= 1
+    latest = workshop.folder / "output/latest.pdparams"
+    code, out, _ = trainer("eval", "-c", cfg, "--weights", latest)
+    assert out.startswith(f"{latest}: CELoss: ")
+
+
+def test_overrides_reach_the_training(trainer, cfg, workshop):
+    other = workshop.folder / "other"
+    assert (
+        trainer("train", "-c", cfg, "-o", f"Global.output_dir={other}", "-o", "Global.iter_per_epoch=1")[0]
+        == 0
+    )
+    rows = [json.loads(line) for line in (other / "metrics.jsonl").read_text().splitlines()]
+    assert sum(row["event"] == "step" for row in rows) == 1
+
+
+def test_check_says_what_there_is(trainer, cfg):
+    code, out, _ = trainer("check", "-c", cfg)
+    assert (code, out) == (0, f"{cfg}: ok: 15 training and 6 evaluation images, 3 classes\n")
+
+
+@pytest.mark.parametrize(
+    ("override", "code", "says"),
+    [
+        ("Global.epochs=no", 2, "Global.epochs: expected a whole number"),
+        ("Global.epoks=3", 2, "did you mean 'epochs'?"),
+        ("Arch.name=ResNet50_vdd", 2, "did you mean 'ResNet50_vd'?"),
+        ("Arch.class_num=2", 3, "expected a label from 0 to 1"),
+        ("DataLoader.Train.dataset.cls_label_path=none.txt", 3, "none.txt: expected a list file"),
+        ("Arch.pretrained=none", 2, "pretrained weights: none: expected a .pdparams file"),
+        ("Optimizer.lr.learning_rate=1e30", 4, "expected a finite loss"),
+        ("Global.output_dir=/proc/nowhere", 5, "expected a folder to write to"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_goes_wrong_ends_with_its_code_and_one_sentence(trainer, cfg, override, code, says):
+    found, _, err = trainer("train", "-c", cfg, "-o", override)
+    assert found == code
+    assert says in err
+    assert "Traceback" not in err
+
+
+def test_a_missing_config_is_said(trainer, tmp_path):
+    code, _, err = trainer("train", "-c", tmp_path / "none.yaml")
+    assert code == 2
+    assert "expected a config file, got no such file" in err
+
+
+def test_an_outcome_is_left_for_the_node_process(trainer, cfg, workshop, monkeypatch):
+    path = workshop.folder / "outcome.json"
+    monkeypatch.setenv("FTL_OUTCOME", str(path))
+    assert trainer("train", "-c", cfg, "-o", "Global.epochs=x")[0] == 2
+    assert load_outcome(path).exit == 2
+    assert "Global.epochs" in load_outcome(path).reason
+    assert trainer("train", "-c", cfg)[0] == 0
+    outcome = load_outcome(path)
+    assert (outcome.exit, outcome.reason, outcome.step) == (0, "done", 4)
+    assert outcome.checkpoint.endswith("e001-s000004")
+
+
+@pytest.mark.parametrize(
+    "variable", ["PADDLE_TRAINER_ID", "PADDLE_TRAINERS_NUM", "FTL_ATTEMPT", "FTL_PATH_MAP"]
+)
+def test_a_broken_environment_is_refused_by_name(trainer, cfg, monkeypatch, variable):
+    monkeypatch.setenv(variable, "x")
+    code, _, err = trainer("train", "-c", cfg)
+    assert code == 2
+    assert variable in err
+
+
+def test_paths_are_mapped_where_the_local_backend_says(trainer, cfg, workshop, monkeypatch):
+    cfg.write_text(cfg.read_text().replace(str(workshop.folder), "/data"))
+    monkeypatch.setenv(
+        "FTL_PATH_MAP", json.dumps({"/data": str(workshop.folder), "/etc/ftlaunch": str(cfg.parent)})
+    )
+    assert trainer("train", "-c", "/etc/ftlaunch/cfg.yaml")[0] == 0
+    assert (workshop.folder / "output/latest.pdparams").exists()
+
+
+def test_an_unexpected_error_is_one_sentence_and_a_traceback_on_demand(trainer, cfg, monkeypatch):
+    def fail(*args, **kwargs):
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr("trainer.engine.setup.load_list", fail)
+    code, _, err = trainer("check", "-c", cfg)
+    assert (code, err) == (1, "trainer: internal error: ZeroDivisionError: oh\n")
+    monkeypatch.setenv("FTLAUNCH_DEBUG", "1")
+    assert "Traceback" in trainer("check", "-c", cfg)[2]
+
+
+def test_lists_are_made(trainer, tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for index in range(5):
+            image = np.zeros((4, 4, 3), dtype=np.uint8)
+            cv2.imwrite(str(tmp_path / "pets" / name / f"{index}.png"), image)
+    code, out, err = trainer("make-lists", tmp_path / "pets")
+    assert code == 0
+    assert "2 classes; 8 images in train_list.txt, 2 in val_list.txt" in out
+    assert "Arch.class_num to 2" in err
+    code, _, err = trainer("make-lists", tmp_path / "pets")
+    assert code == 3
+    assert "--overwrite" in err or "overwrite" in err
+
+
+def test_a_closed_pipe_is_quiet(monkeypatch):
+    def broken(*args, **kwargs):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(sys.modules[main.__module__], "group", broken)
+    monkeypatch.setattr("os.dup2", lambda *args: None)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 141
