@@ -193,7 +193,7 @@ def _find_missing(root: str, names: Sequence[str], problems: dict[int, str]) -> 
                 continue
             got = "a folder" if (place / leaf).is_dir() else "no such file"
             hint = "; write / instead of \\" if "\\" in leaf else ""
-            problems[number] = f"expected an image file, got {got}: {show(str(place / leaf))}{hint}"
+            problems[number] = f"expected an image file, got {got}: {str(place / leaf)!r}{hint}"
 
 
 def _files_in(folder: Path) -> frozenset[str]:
