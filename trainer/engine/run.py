@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import random
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,7 +92,8 @@ def join_ranks(config: TrainConfig, ranks: Ranks) -> Collective:
     choose_backend(config.run.device)
     paddle.set_device(config.run.device)
     if ranks.world_size > 1:
-        paddle.distributed.init_parallel_env()
+        with contextlib.redirect_stderr(io.StringIO()):  # a table of flags that nobody has changed
+            paddle.distributed.init_parallel_env()
     return Collective(world_size=ranks.world_size)
 
 

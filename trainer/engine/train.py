@@ -146,7 +146,7 @@ class Training:
             epoch=completed,
             sampler=SamplerState(epoch=completed, world_size=self._setup.ranks.world_size, cursor=0),
         )
-        self._liveness.epoch = completed
+        self._liveness.epoch = min(completed, run.epochs - 1)
         best = self._evaluate(completed) if self._is_due(completed) else False
         keep = run.save_interval > 0 and completed % run.save_interval == 0
         self._save(self.state, best=best, epoch_name=keep)
