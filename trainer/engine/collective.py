@@ -62,7 +62,7 @@ class Collective:
     def _hand_out(self, own: Array | None, shape: Sequence[int], dtype: str) -> Array:
         # As bytes: neither gloo nor NCCL knows every type that an optimizer may keep.
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        flat = np.zeros(size, dtype=np.uint8)
+        flat: Array = np.zeros(size, dtype=np.uint8)
         if own is not None:
             flat = np.frombuffer(np.ascontiguousarray(own).tobytes(), dtype=np.uint8).copy()
         return np.frombuffer(self._broadcast(flat).tobytes(), dtype=np.dtype(dtype)).reshape(shape)
