@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +125,18 @@ def processes(pattern: str, *, env: str) -> list[int]:
         ):
             found.append(int(path.name))
     return sorted(found)
+
+
+def test_absolute_paths_of_this_machine_are_what_they_say(place, write_config):
+    (place.folder / "trainer").mkdir()  # a folder of the user's that is called as our package
+    (place.folder / "trainer" / "__init__.py").write_text("raise ImportError('not this one')")
+    cfg = write_config(Global__epochs=1, Global__output_dir=str(place.folder / "absolute"))
+    safe = sys.version_info >= (3, 11)
+    if not safe:  # where Python has no PYTHONSAFEPATH yet, such a folder is found first
+        shutil.rmtree(place.folder / "trainer")
+    place.env["PYTHONSAFEPATH"] = "1"
+    place.run("ftlaunch", "submit", cfg, "--on", "local", "--wait")
+    assert (place.folder / "absolute/latest.pdparams").exists()
 
 
 def test_a_failing_job_fails_with_the_trainers_sentence(place, write_config):

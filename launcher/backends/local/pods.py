@@ -29,6 +29,7 @@ DIFFERENCES: Mapping[str, str] = {
     "PATH": "the image's is not known; this interpreter's folder comes first",
     "LANG": "as PATH",
     "LD_LIBRARY_PATH": "as PATH; drivers and CUDA may lie there",
+    "PYTHONSAFEPATH": "pods run in the user's folder, whose own modules must not shadow ours (Python 3.11)",
     "PYTHONPATH": "only where this process has one, which its packages may need",
 }
 _FROM_HERE = ("PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH")
@@ -90,9 +91,17 @@ def pod_environment(
         **given,
         "CUDA_VISIBLE_DEVICES": ",".join(devices),
         "PADDLE_MASTER": master,
+        "PYTHONSAFEPATH": "1",
         environment.COORDINATOR: coordinator,
-        environment.PATH_MAP: format_path_map(paths),
+        environment.PATH_MAP: format_path_map(_of_the_config(paths, pod)),
     }
+
+
+def _of_the_config(paths: PathMap, pod: Pod) -> PathMap:
+    # A config that says /tmp/out here means this machine's /tmp: what a pod's own held would be gone with it.
+    empty = {mount.path for mount in pod.mounts if mount.source in (Source.EMPTY, Source.MEMORY)}
+    empty -= {environment.WORKSPACE}
+    return PathMap({path: here for path, here in paths.prefixes.items() if path not in empty})
 
 
 def start_pod(pod: Pod, *, env: Mapping[str, str], workdir: str) -> tuple[subprocess.Popen[bytes], int]:

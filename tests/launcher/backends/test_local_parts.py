@@ -35,6 +35,7 @@ from launcher.logs.lines import LineReader
 from launcher.render.manifest import parse_manifest
 from tests.contract.harness import RUN_ID, manifest_text
 from trainer.protocol.fields import FormatError
+from trainer.protocol.pathmap import parse_path_map
 
 
 def a_pod(*mounts: Mount, **env: str) -> Pod:
@@ -61,6 +62,24 @@ def test_a_pod_differs_from_the_operators_only_in_what_the_table_names(tmp_path)
     assert env["TMPDIR"] == "/t"  # no mount is there, so this machine's own
     assert (env["PADDLE_MASTER"], env["FTL_COORDINATOR"], env["CUDA_VISIBLE_DEVICES"]) == ("m:2", "c:1", "3")
     assert env["NCCL_DEBUG"] == "WARN"
+
+
+def test_a_config_may_name_this_machines_tmp(tmp_path):
+    pod = a_pod(
+        Mount(path="/tmp", volume="tmp", source=Source.EMPTY),
+        Mount(path="/dev/shm", volume="shm", source=Source.MEMORY),
+        Mount(path="/workspace", volume="workspace", source=Source.EMPTY),
+        Mount(path="/data", volume="data", source=Source.OUTSIDE),
+        TMPDIR="/tmp",
+    )
+    request = Request(run_id=RUN_ID, host_folders={"/data": "/mnt/flowers"}, workdir="/home/me")
+    paths = map_paths(pod, layout=LocalLayout(tmp_path), request=request, scratch=tmp_path / "s")
+    env = pod_environment(pod, paths=paths, coordinator="c:1", master="m:2", devices=(), here={})
+    seen = parse_path_map(env["FTL_PATH_MAP"])
+    assert seen.apply("/tmp/out") == "/tmp/out"
+    assert seen.apply("/workspace/out") == "/home/me/out"
+    assert seen.apply("/data/x") == "/mnt/flowers/x"
+    assert env["TMPDIR"] == str(tmp_path / "s/0/tmp")
 
 
 def test_every_path_of_a_pod_leads_somewhere(tmp_path):
