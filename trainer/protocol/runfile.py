@@ -6,6 +6,7 @@ The coordinator writes it (a trainer without a node process writes it itself). I
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -19,6 +20,7 @@ FOLDER = ".ftlaunch"
 _NAME = "run.json"
 _PARTIAL = _NAME + ".tmp"
 _NOT_OURS = frozenset({"lost+found", ".snapshot"})  # a fresh volume's own folders: it still counts as empty
+_APPENDED = ("metrics.jsonl", "train.log")  # two runs in one file could not be told apart
 _WHAT = "run.json"
 
 
@@ -99,7 +101,8 @@ def claim_output(output_dir: Path, *, run_id: str, now_s: float, overwrite: bool
         run_id: Of the run that wants it.
         now_s: Unix time, the first start of a new run.
         overwrite: Take the folder even where another run filled it; that run's `.ftlaunch` is kept aside
-            under its id, its PaddleClas-named files are replaced as the new run saves.
+            under its id, with the files that runs append to; its PaddleClas-named files are replaced as the
+            new run saves.
 
     Raises:
         OutputTakenError: The folder is not empty and belongs to another run.
@@ -116,7 +119,11 @@ def claim_output(output_dir: Path, *, run_id: str, now_s: float, overwrite: bool
             "Global.output_dir, continue that run with `ftlaunch submit --continue JOB`, or pass --overwrite"
         )
     if existing is not None:
-        (output_dir / FOLDER).replace(output_dir / f"{FOLDER}-{existing.run_id[:12]}")
+        aside = output_dir / f"{FOLDER}-{existing.run_id[:12]}"
+        (output_dir / FOLDER).replace(aside)
+        for name in _APPENDED:
+            with contextlib.suppress(FileNotFoundError):
+                (output_dir / name).replace(aside / name)
     fresh = RunFile(run_id=run_id, first_start_s=now_s)
     save_run_file(output_dir, fresh)
     return fresh

@@ -177,7 +177,11 @@ def test_overwrite_takes_the_folder_and_keeps_the_old_run_aside(workshop):
     old = load_run_file(workshop.folder / "output").run_id
     workshop.train(Global__epochs=1, overwrite=True)
     assert load_run_file(workshop.folder / "output").run_id != old
-    assert (workshop.folder / "output" / f".ftlaunch-{old[:12]}").is_dir()
+    aside = workshop.folder / "output" / f".ftlaunch-{old[:12]}"
+    assert (aside / "checkpoints").is_dir()
+    for kept in (aside, workshop.folder / "output"):  # each run's rows by themselves
+        steps = [json.loads(line) for line in (kept / "metrics.jsonl").read_text().splitlines()]
+        assert sum(row["event"] == "step" for row in steps) == STEPS
 
 
 def test_a_folder_that_another_run_writes_to_is_refused_even_with_overwrite(workshop):
