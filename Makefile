@@ -37,8 +37,8 @@ quickstart: $(DATA)/train_list.txt  ## train on 1,797 handwritten digits on this
 	$(BIN)/ftlaunch submit examples/quickstart.yaml --on local --overwrite --follow
 	$(BIN)/python examples/digits.py result .quickstart/output/quickstart
 
-test: $(VENV)/dev.stamp  ## all tests that need no container engine and no cluster
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term:skip-covered
+test: $(VENV)/dev.stamp  ## all tests but the end-to-end ones
+	$(BIN)/python -m pytest -m "not e2e" -n $(WORKERS) --dist worksteal --cov --cov-report=term:skip-covered
 
 check: lint types imports test  ## what CI runs: format, lint, types, import rules, tests
 
