@@ -21,8 +21,9 @@ from trainer.node.console import Console
 from trainer.node.messages import Exited, RankState, Start
 from trainer.node.pump import Pump
 from trainer.node.settings import Settings
-from trainer.node.spawn import Birth, rank_environment, start_rank
+from trainer.node.spawn import Birth, rank_environment
 from trainer.protocol.board import NO_STOP, Board, Phase, RankRecord
+from trainer.protocol.children import start_child
 from trainer.protocol.fields import FormatError
 from trainer.protocol.outcome import Outcome, load_outcome
 
@@ -67,7 +68,7 @@ class Crew:
                 board=self._folder / "board", outcome=self._folder / f"rank{rank}.json",
             )  # fmt: skip
             env = rank_environment(birth, job=self._settings.job, base=environ)
-            process, pipe = start_rank(command, env=env)
+            process, pipe = start_child(command, env=env)
             pump = Pump(pipe, self._line_taker(rank))
             self._hands.append(_Hand(rank=rank, process=process, pump=pump, outcome=birth.outcome))
 

@@ -1,15 +1,12 @@
-"""Starts one rank: its environment, which is what `paddle.distributed` reads, and its process."""
+"""What one rank is started with: its environment, which is what `paddle.distributed` reads."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.protocol import environment, tether
+from trainer.protocol import environment
 from trainer.protocol.nodefile import NodeFile
 
 # They would send Paddle's own HTTP through a proxy; its launcher removes them too (launch/context).
@@ -65,26 +62,3 @@ def rank_environment(birth: Birth, *, job: NodeFile, base: Mapping[str, str]) ->
     else:
         env.pop("FLAGS_selected_gpus", None)
     return env
-
-
-def start_rank(command: Sequence[str], *, env: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], int]:
-    """Start a rank in a session of its own, so that a terminal's Ctrl-C and our signals reach it only by us.
-
-    Returns:
-        The process, and the reading end of the pipe that its stdout and stderr share.
-
-    Raises:
-        OSError: The process could not be made.
-    """
-    reading, writing = os.pipe()
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *command],
-            stdin=subprocess.DEVNULL, stdout=writing, stderr=writing, env=dict(env), start_new_session=True,
-        )  # fmt: skip
-    except OSError:
-        os.close(reading)
-        raise
-    finally:
-        os.close(writing)
-    return process, reading

@@ -16,7 +16,8 @@ from pathlib import Path
 from launcher.backends.local.state import LocalLayout, Request
 from launcher.backends.podspec import Mount, Source
 from launcher.backends.replicas import Pod
-from trainer.protocol import environment, tether
+from trainer.protocol import environment
+from trainer.protocol.children import start_child
 from trainer.protocol.pathmap import PathMap, format_path_map
 
 DIFFERENCES: Mapping[str, str] = {
@@ -117,18 +118,7 @@ def start_pod(pod: Pod, *, env: Mapping[str, str], workdir: str) -> tuple[subpro
     found = sys.executable if program in _PROGRAMS else shutil.which(program, path=env["PATH"])
     if found is None:
         raise FileNotFoundError(f"{program}: expected a program of this machine, got none of this name")
-    reading, writing = os.pipe()
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), found, *arguments], cwd=workdir,
-            stdin=subprocess.DEVNULL, stdout=writing, stderr=writing, env=dict(env), start_new_session=True,
-        )  # fmt: skip
-    except OSError:
-        os.close(reading)
-        raise
-    finally:
-        os.close(writing)
-    return process, reading
+    return start_child([found, *arguments], env=env, workdir=workdir)
 
 
 def _place(mount: Mount, pod: Pod, layout: LocalLayout, request: Request, scratch: Path) -> Path | str:

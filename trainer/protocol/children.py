@@ -1,0 +1,40 @@
+"""Starts a child whose life is tied to its parent's: a rank of its node process, a pod of its keeper."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+from trainer.protocol import tether
+
+
+def start_child(
+    command: Sequence[str], *, env: Mapping[str, str], workdir: str | None = None
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a command in a session of its own, so that a terminal's Ctrl-C reaches it only by its parent.
+
+    Args:
+        command: Program and arguments.
+        env: Its whole environment.
+        workdir: None for the parent's.
+
+    Returns:
+        The process, and the reading end of the pipe that its stdout and stderr share.
+
+    Raises:
+        OSError: The process could not be made.
+    """
+    reading, writing = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *command], cwd=workdir,
+            stdin=subprocess.DEVNULL, stdout=writing, stderr=writing, env=dict(env), start_new_session=True,
+        )  # fmt: skip
+    except OSError:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    return process, reading
