@@ -169,6 +169,9 @@ def test_submits_at_once_of_the_same_run_start_one_keeper(place):
 def test_after_a_restart_of_the_machine_the_job_is_lost_and_nothing_is_signalled(place):
     handle = place.submit(nodes=1)
     pod, layout = pod_process(place, handle, 0), layout_of(place, handle)
+    place.reaches(
+        handle, lambda status: status.state is JobState.RUNNING, what="the keeper's last word for now"
+    )
     real = load_job_record(layout.state)
     assert real is not None
     save_record(
