@@ -65,7 +65,7 @@ class Training:
         self._liveness.epoch = epoch
         means, pace = Means(), Pace()
         batches = batches_per_epoch(setup.config, setup.train_loader)
-        done = 0
+        done = sampler.cursor // (setup.ranks.world_size * setup.config.data.Train.sampler.batch_size)
         self._liveness.enter(Phase.LOAD)
         setup.network.train()
         loader = setup.train_loader.batches(
@@ -73,12 +73,11 @@ class Training:
         )
         began_s = self._clock()
         try:
-            for iteration, batch in enumerate(loader):
-                if done == batches:
+            for iteration, batch in enumerate(loader, start=done):
+                if iteration >= batches:
                     break
                 read_s = self._clock() - began_s
                 result = self._stepper.step(batch, step=self.state.step)
-                done += 1
                 if result.applied:
                     self._advance(epoch, batch)
                 step_s = self._clock() - began_s

@@ -113,6 +113,24 @@ def test_a_stopped_training_goes_on_bit_for_bit(workshop, at, rng, monkeypatch):
     assert rows(workshop, "eval", "halves")[-1]["loss"] == rows(workshop, "eval")[-1]["loss"]
 
 
+def test_a_shortened_epoch_that_was_stopped_has_no_more_steps_than_one_that_was_not(workshop, monkeypatch):
+    real = train_module.Training._advance
+
+    def advance(self, epoch, batch):
+        real(self, epoch, batch)
+        if self.state.step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module.Training, "_advance", advance)
+        with pytest.raises(StoppedError, match="after step 2"):
+            workshop.train(Global__iter_per_epoch=3)
+    assert workshop.train(Global__iter_per_epoch=3, resume="latest").step == 6
+    assert [(row["epoch"], row["iter"]) for row in rows(workshop)] == [
+        (epoch, step) for epoch in (1, 2) for step in range(3)
+    ]
+
+
 def test_ctrl_c_saves_too(workshop, monkeypatch):
     real = train_module.Training._advance
 
