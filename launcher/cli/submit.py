@@ -15,7 +15,7 @@ from launcher.cli.following import follow, wait_for_end
 from launcher.cli.jobs import Found, exit_code, open_backend
 from launcher.cli.options import Asked, launch_options
 from launcher.cli.prepare import narrate, prepare
-from launcher.errors import CliExit, NotFoundError, TakenError, UsageError
+from launcher.errors import CliExit, LaunchError, NotFoundError, UnreachableError, UsageError
 from launcher.plan.handle import Handle
 from launcher.plan.jobplan import JobPlan
 from launcher.runs.gitstate import read_git_state
@@ -68,7 +68,9 @@ def command(
             backend.submit(
                 Submission(manifest=manifest, run_folder=folder, host_folders=folders, workdir=Path.cwd())
             )
-        except (TakenError, UsageError):  # refused for certain: nothing of ours is there
+        except UnreachableError:  # nobody knows whether it arrived: the record finds it again
+            raise
+        except LaunchError:  # refused for certain: nothing of ours is there
             store.remove(job.job)
             raise
         store.finish(record)

@@ -88,6 +88,13 @@ def test_a_refused_submit_leaves_no_record(cluster, store, submit):
     assert store.load("flowers") is None
 
 
+def test_a_submit_into_a_namespace_that_is_not_there_leaves_no_record(cluster, store, submit):
+    code, _, err = submit("--name", "flowers", "--namespace", "nosuch")
+    assert code == 4
+    assert "nosuch" in err
+    assert store.load("flowers") is None
+
+
 def test_a_submit_that_never_arrived_is_taken_up_by_the_next(cluster, store, submit):
     cluster.time_out("create", PADDLE_JOBS, times=3)
     assert submit(*NAMED)[0] == 3
