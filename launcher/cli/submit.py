@@ -45,9 +45,9 @@ def command(
     if dry_run is not None:
         click.echo(manifest.text.encode("utf-8"), nl=False)  # bytes: the terminal's encoding has no say
         return CliExit.OK
-    folders = host_folders(job) if asked.on != "kubernetes" else {}
     if asked.on == "local":
         _require_trainer()
+    folders = host_folders(job) if asked.on != "kubernetes" else {}
     store = RunStore(runs_dir())
     context = config.job.launch.context
     backend = open_backend(asked.on, store=store, namespace=job.namespace, context=context)
@@ -86,12 +86,13 @@ def command(
 
 
 def host_folders(job: JobPlan) -> Mapping[str, Path]:
-    """Return what stands for each mount and secret on this machine.
+    """Return what stands for each mount and secret on this machine; folders to write to are made.
 
     Raises:
         UsageError: Something is missing here; names all of it.
     """
     folders: dict[str, Path] = {}
+    written: list[Path] = []
     problems = []
     for mount in job.mounts:
         if mount.local is None:
@@ -103,7 +104,7 @@ def host_folders(job: JobPlan) -> Mapping[str, Path]:
                 f"{mount.path}: expected the folder {str(folder)!r} (`local:`), got none; make it"
             )
         elif not mount.read_only:
-            folder.mkdir(parents=True, exist_ok=True)
+            written.append(folder)
         folders[mount.path] = folder
     for secret in job.secrets:
         if secret.local is None:
@@ -117,6 +118,11 @@ def host_folders(job: JobPlan) -> Mapping[str, Path]:
         folders[secret.path] = file
     if problems:
         raise UsageError("\n".join(problems))
+    for folder in written:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{str(folder)!r} (`local:`): expected a folder to write to: {error}") from error
     return folders
 
 

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 
 from trainer.checkpoints.state import SamplerState, TrainState
 from trainer.data.loader import Batch
@@ -73,9 +74,7 @@ class Training:
         )
         began_s = self._clock()
         try:
-            for iteration, batch in enumerate(loader, start=done):
-                if iteration >= batches:
-                    break
+            for iteration, batch in enumerate(islice(loader, max(0, batches - done)), start=done):
                 read_s = self._clock() - began_s
                 result = self._stepper.step(batch, step=self.state.step)
                 if result.applied:
