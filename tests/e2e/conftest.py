@@ -35,10 +35,10 @@ class Place:
     env: dict[str, str] = field(default_factory=dict)
 
     def run(
-        self, *argv: str, code: int | None = 0, timeout_s: float = 180.0
+        self, *argv: str, code: int | None = 0, timeout_s: float = 180.0, cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [*self._program(argv[0]), *argv[1:]], cwd=self.folder, env=self.environ, text=True,
+            [*self._program(argv[0]), *argv[1:]], cwd=cwd or self.folder, env=self.environ, text=True,
             capture_output=True, timeout=timeout_s,
         )  # fmt: skip
         if code is not None:

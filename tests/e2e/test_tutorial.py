@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from pathlib import Path
+
+import pytest
 
 from trainer.checkpoints.pdfiles import read_arrays
 
@@ -27,14 +30,29 @@ def test_the_tutorials_config_takes_two_steps(place):
     assert read_arrays(place.folder / "output/latest.pdparams")["fc.weight"].shape == (2048, 4)
 
 
-def test_the_tutorials_command_trains_on_two_ranks(place, write_config):
-    cfg = write_config(Global__epochs=1, DataLoader__Train__sampler__batch_size=8)
+def with_master() -> list[str]:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        port = bound.getsockname()[1]
+        return ["--nnodes", "1", "--master", f"127.0.0.1:{bound.getsockname()[1]}", "-m", "trainer"]
+
+
+@pytest.mark.parametrize(
+    ("form", "in_checkout"),
+    [(lambda: ["trainer"], False), (with_master, False), (lambda: ["-m", "trainer"], True)],
+    ids=["trainer", "--master and -m trainer", "-m trainer in the checkout"],
+)
+def test_the_tutorials_command_trains_on_two_ranks(place, write_config, form, in_checkout):
+    """Paddle's launcher knows no `-m`: without --master it then runs a file called trainer in the folder."""
+    cfg = write_config(Global__epochs=1, DataLoader__Train__sampler__batch_size=8)
+    if in_checkout:
+        text = (place.folder / cfg).read_text()
+        for name in ("data", "output"):
+            text = re.sub(rf": {name}\b", f": {place.folder / name}", text)
+        (place.folder / cfg).write_text(text)
     place.run(
-        "python", "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--log_dir", "launch_log",
-        "--master", f"127.0.0.1:{port}", "--nnodes", "1", "-m", "trainer", "train", "-c", cfg,
+        "python", "-m", "paddle.distributed.launch", "--nproc_per_node", "2",
+        "--log_dir", str(place.folder / "launch_log"), *form(), "train", "-c", str(place.folder / cfg),
+        cwd=REPOSITORY if in_checkout else None,
     )  # fmt: skip
     steps = [row for row in place.rows() if row["event"] == "step"]
     assert [row["samples"] for row in steps] == [16] * 4
