@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Callable
+from functools import cache, partial
 
 import click
 
+from launcher.backends.base import Backend
 from launcher.cli.jobs import open_backend
 from launcher.cli.options import output_option
 from launcher.errors import LaunchError
@@ -25,7 +28,8 @@ def command(output: str) -> None:
         for record in records:
             click.echo(record.handle.job)
         return
-    rows = [(record, _state(store, record)) for record in records]
+    backends = cache(partial(open_backend, store=store))  # one connection a cluster, however many jobs
+    rows = [(record, _state(backends, record)) for record in records]
     if output == "json":
         click.echo(json.dumps([_to_json(record, state) for record, state in rows], indent=2))
         return
@@ -33,13 +37,11 @@ def command(output: str) -> None:
         click.echo(f"{_time(record)}  {state:<10}  {record.handle}")
 
 
-def _state(store: RunStore, record: RunRecord) -> str:
+def _state(backends: Callable[..., Backend], record: RunRecord) -> str:
     """Ask where the job runs; what cannot be asked is shown as unknown, not left out."""
     handle = record.handle
     try:
-        backend = open_backend(
-            handle.backend, store=store, namespace=handle.namespace, context=record.context
-        )
+        backend = backends(handle.backend, namespace=handle.namespace, context=record.context)
         return backend.status(handle).state.value
     except LaunchError:
         return "Unknown"

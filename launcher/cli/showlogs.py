@@ -37,7 +37,7 @@ class LogView:
         if not self._began and (lines or news):
             self._began = True
             lines += self._merger.take(until_ns=None) if self.wanted.tail is not None else []
-            self._print(self._cut(lines))
+            self._print(lines, tail=self.wanted.tail)
         else:
             self._print(lines)
         return news
@@ -57,7 +57,7 @@ class LogView:
         """Read once more and print all that is left."""
         self._read()
         lines = self._merger.take(until_ns=None)
-        self._print(lines if self._began else self._cut(lines))
+        self._print(lines, tail=None if self._began else self.wanted.tail)
 
     def _read(self) -> bool:
         backend, handle = self.found.backend, self.found.handle
@@ -72,11 +72,7 @@ class LogView:
                 self._merger.add(reader.take(data))
         return news
 
-    def _cut(self, lines: list[LogLine]) -> list[LogLine]:
+    def _print(self, lines: list[LogLine], *, tail: int | None = None) -> None:
         wanted = [line for line in lines if self.wanted.takes(line)]
-        return wanted if self.wanted.tail is None else wanted[max(0, len(wanted) - self.wanted.tail) :]
-
-    def _print(self, lines: list[LogLine]) -> None:
-        for line in lines:
-            if self.wanted.takes(line):
-                click.echo(present(line, self.form), color=self.form.colour)
+        for line in wanted if tail is None else wanted[max(0, len(wanted) - tail) :]:
+            click.echo(present(line, self.form), color=self.form.colour)

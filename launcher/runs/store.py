@@ -15,6 +15,7 @@ from pathlib import Path
 from launcher.errors import NotFoundError, TakenError
 from launcher.plan.handle import parse_handle
 from launcher.runs.record import RecordError, RunRecord, Stage, format_record, parse_record
+from trainer.protocol.atomic import replace_file
 
 RECORD, CONFIG, MANIFEST, GIT = "record.json", "cfg.yaml", "manifest.yaml", "git.json"
 
@@ -123,13 +124,7 @@ class RunStore:
             os.close(fd)
 
     def _save(self, record: RunRecord) -> None:
-        path = self.run_folder(record.handle.job) / RECORD
-        partial = path.with_name(RECORD + ".tmp")
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(format_record(record))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        replace_file(self.run_folder(record.handle.job) / RECORD, format_record(record).encode("utf-8"))
 
 
 def _lock_file(path: Path) -> int:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from trainer.protocol.atomic import replace_file
+
 Fill = Callable[[BinaryIO], None]
 """Writes a file's content."""
 
@@ -47,9 +49,7 @@ def write_file(path: Path, fill: Fill) -> tuple[int, str]:
 
 def replace_text(path: Path, text: str) -> None:
     """Replace a small file so that a reader sees the old text or the new one, also after a crash."""
-    partial = path.with_name(path.name + ".tmp")
-    write_file(partial, lambda file: _write(file, text.encode()))
-    partial.replace(path)
+    replace_file(path, text.encode())
     sync_folder(path.parent)
 
 
@@ -87,7 +87,3 @@ def hash_file(path: Path) -> tuple[int, str]:
             digest.update(block)
             size += len(block)
     return size, digest.hexdigest()
-
-
-def _write(file: BinaryIO, data: bytes) -> None:
-    file.write(data)

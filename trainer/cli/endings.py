@@ -14,7 +14,6 @@ from trainer.config.problems import ConfigError
 from trainer.protocol.exits import Exit
 from trainer.protocol.fields import FormatError
 from trainer.protocol.outcome import Outcome, save_outcome
-from trainer.ranks import read_ranks
 
 
 @dataclass(slots=True)
@@ -28,7 +27,7 @@ class Ending:
 
 def end_with(work: Callable[[], None], ending: Ending) -> int:
     """Do a command's work and return its exit code; says on standard error what went wrong."""
-    code, reason = _run(work)
+    code, reason = _run(work, ending)
     if reason:
         click.echo(f"trainer: {reason}", err=True)
     if ending.outcome is not None:
@@ -41,7 +40,7 @@ def end_with(work: Callable[[], None], ending: Ending) -> int:
     return int(code)
 
 
-def _run(work: Callable[[], None]) -> tuple[Exit, str]:
+def _run(work: Callable[[], None], ending: Ending) -> tuple[Exit, str]:
     from trainer.data.lists import DataError
     from trainer.engine.ends import EngineError
 
@@ -57,12 +56,8 @@ def _run(work: Callable[[], None]) -> tuple[Exit, str]:
     except KeyboardInterrupt:
         code, reason = Exit.INTERRUPTED, "interrupted"
     except Exception as error:  # noqa: BLE001 - one of the two mains
-        if os.environ.get("FTLAUNCH_DEBUG") or _has_node_process():
+        # A node process keeps our lines in a log, which may hold what a person at a terminal need not see.
+        if os.environ.get("FTLAUNCH_DEBUG") or ending.outcome is not None:
             traceback.print_exc()
         code, reason = Exit.INTERNAL, f"internal error: {type(error).__name__}: {error}"
     return code, reason
-
-
-def _has_node_process() -> bool:
-    # It keeps our lines in a log, which may hold the traceback that a person at a terminal need not see.
-    return read_ranks().outcome is not None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
 import warnings
 
 import click
+
+from trainer.config.suggest import suggest
 
 _COMMANDS = {
     "train": "trainer.cli.train",
@@ -34,9 +35,9 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        near = difflib.get_close_matches(args[0], _COMMANDS, n=1) if args else []
-        if args and args[0] not in _COMMANDS and near and not args[0].startswith("-"):
-            ctx.fail(f"expected one of {', '.join(_COMMANDS)}, got {args[0]!r}; did you mean {near[0]!r}?")
+        hint = suggest(args[0], _COMMANDS) if args and args[0] not in _COMMANDS else ""
+        if hint and not args[0].startswith("-"):
+            ctx.fail(f"expected one of {', '.join(_COMMANDS)}, got {args[0]!r}{hint}")
         return super().resolve_command(ctx, args)
 
 

@@ -89,10 +89,9 @@ def load_exactly(model: paddle.nn.Layer, path: Path) -> None:
         WeightsRefusedError: They do not, or the file cannot be read.
     """
     try:
-        report = apply_weights(model, read_weights(path))
+        odd = apply_weights(model, read_weights(path)).misfits
     except WeightsError as error:
         raise WeightsRefusedError(f"weights: {error}") from error
-    odd = [*report.missing, *(str(item) for item in report.reshaped)]
     if odd:
         raise WeightsRefusedError(
             f"{path}: expected weights of this model, but {len(odd)} keys do not fit, such as {odd[0]}; "

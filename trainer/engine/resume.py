@@ -79,9 +79,8 @@ def restore(contents: Contents, model: paddle.nn.Layer) -> None:
     Raises:
         CheckpointError: They are another model's.
     """
-    report = apply_weights(model, contents.weights)
-    if report.missing or report.reshaped:
-        odd = [*report.missing, *(str(item) for item in report.reshaped)]
+    odd = apply_weights(model, contents.weights).misfits
+    if odd:
         raise CheckpointError(
             f"resume: expected the weights of this model, but {len(odd)} keys do not fit, such as {odd[0]}; "
             "resume with the config that the checkpoint was trained with"

@@ -73,13 +73,13 @@ class Stepper:
         self, own: Mapping[str, float], batch: Batch, learning_rate: float, *, applied: bool
     ) -> StepResult:
         # One small sum a step: the loss of the whole batch, and one moment at which all ranks see a signal.
-        count, valid = len(batch.labels), int(batch.valid.sum())
+        count = len(batch.labels)
         asked = 1.0 if self._stop.number else 0.0
         weighted = [value * count for value in own.values()]
-        total, samples, stops, *sums = self._setup.collective.sum([count, valid, asked, *weighted])
+        total, stops, *sums = self._setup.collective.sum([count, asked, *weighted])
         means = {key: value / total for key, value in zip(own, sums, strict=True)}
         return StepResult(
-            loss=means["loss"], means=means, samples=int(samples), own_samples=count,
+            loss=means["loss"], means=means, samples=batch.global_samples, own_samples=count,
             learning_rate=learning_rate, applied=applied, asked_to_stop=stops > 0,
         )  # fmt: skip
 

@@ -43,6 +43,11 @@ class WeightsReport:
     unexpected: tuple[str, ...]
     reshaped: tuple[Reshaped, ...]
 
+    @property
+    def misfits(self) -> tuple[str, ...]:
+        """Keys of the model that the file does not fill, with both shapes where those are the reason."""
+        return (*self.missing, *(str(item) for item in self.reshaped))
+
 
 def read_weights(path: Path) -> dict[str, Array]:
     """Read a `.pdparams`, whose ending may be missing, without running code.

@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.protocol.atomic import replace_file
 from trainer.protocol.fields import FormatError, decode_object, need, need_or_none
 
 SCHEMA = 1
@@ -85,12 +85,8 @@ def save_run_file(output_dir: Path, run_file: RunFile) -> None:
     """
     folder = output_dir / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / _PARTIAL
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump({"schema": SCHEMA, **dataclasses.asdict(run_file)}, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / _NAME)
+    document = {"schema": SCHEMA, **dataclasses.asdict(run_file)}
+    replace_file(folder / _NAME, json.dumps(document, indent=2).encode(), partial=folder / _PARTIAL)
 
 
 def claim_output(output_dir: Path, *, run_id: str, now_s: float, overwrite: bool = False) -> RunFile:

@@ -15,6 +15,7 @@ import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from trainer.protocol.atomic import replace_file
 from trainer.protocol.fields import FormatError, decode_object, need
 
 SCHEMA = 1
@@ -164,8 +165,5 @@ class WriterLock:
 
     def _save(self) -> None:
         partial = self._path.with_name(f"{self._path.name}.{self._owner.host}.{self._owner.pid}.tmp")
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump({"schema": SCHEMA, **dataclasses.asdict(self._owner)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self._path)
+        document = {"schema": SCHEMA, **dataclasses.asdict(self._owner)}
+        replace_file(self._path, json.dumps(document).encode(), partial=partial)

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from launcher.backends.base import JobState, PodState
 from launcher.backends.local.identity import ProcessId
+from trainer.protocol.atomic import replace_file
 from trainer.protocol.fields import FormatError, decode_object, need, need_or_none
 
 SCHEMA = 1
@@ -137,12 +138,8 @@ def save_record(path: Path, record: Request | JobRecord) -> None:
     """
     document = {"schema": SCHEMA, **dataclasses.asdict(record)}
     partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # two submitters may write one request
-    with partial.open("wb") as file:
-        text = json.dumps(document, indent=2, ensure_ascii=False, default=_plain)
-        file.write(text.encode("utf-8", "replace") + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    text = json.dumps(document, indent=2, ensure_ascii=False, default=_plain)
+    replace_file(path, text.encode("utf-8", "replace") + b"\n", partial=partial)
 
 
 def load_request(path: Path) -> Request:
