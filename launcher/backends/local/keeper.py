@@ -87,8 +87,8 @@ class Keeper:
             self._reap()
             self._heed()
             self._make_again()
-            self._judge()
-        self._judge()
+            self._settle(self._record)
+        self._settle(self._record)
         self._reap_strays(kill=True)
         shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -192,23 +192,24 @@ class Keeper:
             for container in self._running.values():
                 container.kill()
 
-    def _judge(self) -> None:
-        state, reason = judge(
-            self._record.pods, told=self._told is not None,
-            alive=bool(self._running or self._again_at_s), again=frozenset(self._again_at_s),
-        )  # fmt: skip
-        record = self._record
-        if record.state.is_terminal or (state, reason) == (record.state, record.reason):
-            return
-        ended_s = time.time() if state.is_terminal else None
-        self._save(replace(record, state=state, reason=reason, ended_s=ended_s))
-
     def _pod_record(self, name: str) -> PodRecord:
         return next(pod for pod in self._record.pods if pod.name == name)
 
     def _note(self, changed: PodRecord) -> None:
         pods = tuple(changed if pod.name == changed.name else pod for pod in self._record.pods)
-        self._save(replace(self._record, pods=pods))
+        self._settle(replace(self._record, pods=pods))
+
+    def _settle(self, record: JobRecord) -> None:
+        """Save a record with the state that its pods give the job: no reader sees one without the other."""
+        if not record.state.is_terminal:
+            state, reason = judge(
+                record.pods, told=self._told is not None, alive=bool(self._running or self._again_at_s),
+                again=frozenset(self._again_at_s),
+            )  # fmt: skip
+            ended_s = time.time() if state.is_terminal else None
+            record = replace(record, state=state, reason=reason, ended_s=ended_s)
+        if record != self._record:
+            self._save(record)
 
     def _save(self, record: JobRecord) -> None:
         self._record = record

@@ -36,7 +36,8 @@ def judge(
         return JobState.FAILED, f"{failed.name}: {failed.reason or describe_exit(failed.exit_code or 1)}"
     if again:
         return JobState.RESTARTING, f"{min(again)} is made again"
-    return (JobState.RUNNING if alive else JobState.PENDING), ""
+    started = all(pod.state is not PodState.PENDING for pod in pods)
+    return (JobState.RUNNING if alive and started else JobState.PENDING), ""
 
 
 def read_termination(path: Path) -> Termination | None:

@@ -273,3 +273,13 @@ TWO = "GPU 0: NVIDIA H200 (UUID: GPU-1)\nGPU 1: NVIDIA H200 (UUID: GPU-2)\n"
 def test_gpus_are_those_that_cuda_would_see(visible, printed, found):
     environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
     assert list_gpus(environ, ask=lambda: printed) == found
+
+
+def test_a_job_runs_once_all_its_pods_were_started():
+    pods = [
+        PodRecord(name="flowers-worker-0", node=0, state=PodState.RUNNING),
+        PodRecord(name="flowers-worker-1", node=1, state=PodState.PENDING),
+    ]
+    assert judge(pods, told=False, alive=True, again=frozenset())[0] is JobState.PENDING
+    started = [dataclasses.replace(pod, state=PodState.RUNNING) for pod in pods]
+    assert judge(started, told=False, alive=True, again=frozenset())[0] is JobState.RUNNING
