@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, cast
 import click
 
 from launcher.plan.handle import BACKENDS, BackendKind
-from launcher.spec.load import Flags
+from launcher.spec.flags import Flags
 
 F = TypeVar("F", bound=Callable[..., Any])
 

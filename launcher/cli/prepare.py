@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,11 +12,11 @@ from launcher.backends.devices import count_gpus
 from launcher.cli.options import Asked
 from launcher.errors import UsageError
 from launcher.names import is_run_id, new_run_id
-from launcher.plan.jobplan import JobPlan
-from launcher.plan.plan import plan
 from launcher.render.manifest import Manifest
-from launcher.render.render import render
-from launcher.spec.load import RunConfig, load_run_config
+
+if TYPE_CHECKING:  # pydantic: `--help` does without
+    from launcher.plan.jobplan import JobPlan
+    from launcher.spec.load import RunConfig
 
 
 def prepare(asked: Asked, *, template_dirs: tuple[Path, ...] = ()) -> tuple[RunConfig, JobPlan, Manifest]:
@@ -25,6 +26,10 @@ def prepare(asked: Asked, *, template_dirs: tuple[Path, ...] = ()) -> tuple[RunC
         ConfigError: The config is refused.
         LaunchError: What is asked for cannot be.
     """
+    from launcher.plan.plan import plan
+    from launcher.render.render import render
+    from launcher.spec.load import load_run_config
+
     if asked.run_id is not None and not is_run_id(asked.run_id):
         raise UsageError(f"--run-id: expected 32 hexadecimal digits, got {asked.run_id!r}")
     config = load_run_config(asked.path, overrides=asked.overrides, flags=asked.flags, strict=asked.strict)

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,11 +18,13 @@ from launcher.cli.options import Asked, launch_options
 from launcher.cli.prepare import narrate, prepare
 from launcher.errors import CliExit, LaunchError, NotFoundError, UnreachableError, UsageError
 from launcher.plan.handle import Handle
-from launcher.plan.jobplan import JobPlan
 from launcher.runs.gitstate import read_git_state
 from launcher.runs.places import project_of, runs_dir
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
+
+if TYPE_CHECKING:  # pydantic: `--help` does without
+    from launcher.plan.jobplan import JobPlan
 
 
 @click.command("submit")

@@ -12,8 +12,6 @@ from launcher.cli.options import config_argument, on_option, output_option, over
 from launcher.errors import CliExit
 from launcher.names import new_run_id
 from launcher.plan.handle import BackendKind
-from launcher.plan.plan import plan
-from launcher.spec.load import load_run_config
 from trainer.config.problems import ConfigError, Problem, format_path
 
 
@@ -27,6 +25,9 @@ def command(
     path: Path, overrides: tuple[str, ...], on: BackendKind | None, strict: bool, output: str
 ) -> CliExit:
     """Check a config: every key and value, and with --on what that place needs besides."""
+    from launcher.plan.plan import plan
+    from launcher.spec.load import load_run_config
+
     problems: tuple[Problem, ...] = ()
     try:
         config = load_run_config(path, overrides=overrides, strict=strict)

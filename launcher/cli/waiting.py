@@ -7,10 +7,11 @@ import click
 from launcher.cli.following import WaitTimeoutError, wait_for_end
 from launcher.cli.jobs import exit_code, find_job, job_argument
 from launcher.errors import CliExit
-from launcher.spec.scalars import parse_duration
 
 
 def _read_timeout(text: str) -> float:
+    from launcher.spec.scalars import parse_duration  # pydantic
+
     try:
         return float(parse_duration(text))
     except ValueError as error:

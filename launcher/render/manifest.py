@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import yaml
-
 from launcher.errors import LaunchError
 from launcher.names import RUN_ID_LABEL
 
@@ -56,6 +54,8 @@ def parse_manifest(text: str) -> Manifest:
     Raises:
         ManifestError: It is not YAML, or not one ConfigMap and one PaddleJob that carry a name and a run id.
     """
+    import yaml  # here: what only reads a job's state and log starts without it
+
     try:
         objects = [item for item in yaml.safe_load_all(text) if item is not None]
     except yaml.YAMLError as error:

@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
 from launcher.spec.confidential import find_secrets
+from launcher.spec.flags import Flags
 from launcher.spec.launch import LaunchSection
 from trainer.config.document import Document, Place, parse_document
 from trainer.config.load import check, read_content
@@ -29,23 +30,6 @@ class JobConfig(TrainConfig):
     launch: Annotated[LaunchSection, BeforeValidator(lambda value: {} if value is None else value)] = Field(
         alias="Launch", default=LaunchSection()
     )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Flags:
-    """Flags that stand for keys of `Launch`; None where they were not given.
-
-    Attributes:
-        volumes: Mappings as in `Launch.volumes`; one with the mount of a volume in the file replaces it.
-    """
-
-    image: str | None = None
-    nodes: int | None = None
-    gpus: int | None = None
-    procs_per_node: int | Literal["auto"] | None = None
-    namespace: str | None = None
-    context: str | None = None
-    volumes: tuple[dict[str, object], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,8 @@ import yaml
 
 from launcher.plan.jobplan import JobPlan
 from launcher.plan.plan import plan
-from launcher.spec.load import Flags, RunConfig, load_run_config
+from launcher.spec.flags import Flags
+from launcher.spec.load import RunConfig, load_run_config
 from tests.launcher.configs import RUN_ID, config_values
 
 

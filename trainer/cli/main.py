@@ -6,16 +6,26 @@ import importlib
 import os
 import sys
 import warnings
+from dataclasses import dataclass
 
 import click
 
 from trainer.config.suggest import suggest
 
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A command before it is imported: its module holds it as `command`."""
+
+    module: str
+    summary: str
+
+
 _COMMANDS = {
-    "train": "trainer.cli.train",
-    "eval": "trainer.cli.evaluate",
-    "check": "trainer.cli.check",
-    "make-lists": "trainer.cli.lists",
+    "train": _Entry("trainer.cli.train", "Train, evaluate and save checkpoints as the config says."),
+    "eval": _Entry("trainer.cli.evaluate", "Evaluate weights and print losses and metrics."),
+    "check": _Entry("trainer.cli.check", "Check a config and what it names, without training."),
+    "make-lists": _Entry("trainer.cli.lists", "Write list files for a folder of images."),
 }
 
 
@@ -28,7 +38,7 @@ class _Commands(click.Group):
         del ctx
         if cmd_name not in _COMMANDS:
             return None
-        command = importlib.import_module(_COMMANDS[cmd_name]).command
+        command = importlib.import_module(_COMMANDS[cmd_name].module).command
         assert isinstance(command, click.Command)
         return command
 
@@ -39,6 +49,11 @@ class _Commands(click.Group):
         if hint and not args[0].startswith("-"):
             ctx.fail(f"expected one of {', '.join(_COMMANDS)}, got {args[0]!r}{hint}")
         return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in _COMMANDS.items()])
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

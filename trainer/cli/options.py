@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from trainer.config.load import Loaded, load_config
-from trainer.config.root import TrainConfig
 from trainer.protocol.pathmap import PathMap
+
+if TYPE_CHECKING:  # pydantic: `--help` does without
+    from trainer.config.load import Loaded
+    from trainer.config.root import TrainConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,6 +42,8 @@ def load(
     Raises:
         ConfigError: It is refused.
     """
+    from trainer.config.load import load_config
+
     mapped = Path(path_map.apply(str(path)))
     loaded = load_config(mapped, overrides, path_map=path_map, strict=strict)
     if not quiet:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 
@@ -18,16 +19,49 @@ def python(code: str, **given) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, timeout=60, **given)
 
 
-def test_help_imports_nothing_heavy():
-    done = python(
-        "import sys\n"
-        "from launcher.cli.main import run\n"
-        "code = run(['--help'])\n"
-        "heavy = {'pydantic', 'kubernetes', 'jinja2', 'yaml', 'paddle', 'numpy'} & set(sys.modules)\n"
-        "sys.exit(code or len(heavy))"
-    )
+HEAVY = ("pydantic", "kubernetes", "jinja2", "yaml", "rich", "paddle", "numpy", "cv2")
+LIGHT = [
+    ["--help"],
+    ["--version"],
+    ["version"],
+    ["list"],
+    ["list", "--output", "json"],
+    ["status"],
+    *(["completion", shell] for shell in ("bash", "zsh", "fish")),
+    *([name, "--help"] for name in COMMANDS),
+]
+
+
+def test_help_versions_completion_and_looking_at_nothing_import_nothing_heavy(tmp_path):
+    code = f"""
+import sys
+from launcher.cli.main import run
+for arguments in {LIGHT!r}:
+    code = run(arguments)
+    heavy = [name for name in {HEAVY!r} if name in sys.modules]
+    expected = 4 if arguments == ["status"] else 0
+    if heavy or code != expected:
+        sys.exit(f"{{arguments}}: exit {{code}}, imported {{heavy}}")
+"""
+    done = python(code, env={**os.environ, "FTLAUNCH_STATE": str(tmp_path)}, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in COMMANDS)
+
+
+def test_completion_imports_nothing_heavy():
+    code = f"""
+import atexit, sys
+def look():
+    print([name for name in {HEAVY!r} if name in sys.modules])
+atexit.register(look)
+from launcher.cli.main import main
+main()
+"""
+    asked = {"_FTLAUNCH_COMPLETE": "bash_complete", "COMP_WORDS": "ftlaunch re", "COMP_CWORD": "1"}
+    done = python(code, env={**os.environ, **asked})
+    assert done.returncode == 0, done.stderr
+    first, *_, imported = done.stdout.splitlines()
+    assert (first, imported) == ("plain,render", "[]")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

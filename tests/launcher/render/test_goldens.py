@@ -12,7 +12,8 @@ from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS
 from launcher.plan.plan import plan
 from launcher.render.manifest import Manifest
 from launcher.render.render import render
-from launcher.spec.load import Flags, load_run_config
+from launcher.spec.flags import Flags
+from launcher.spec.load import load_run_config
 from tests.fakes.admission import admit
 from tests.launcher.configs import RUN_ID
 

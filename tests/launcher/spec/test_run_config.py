@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.spec.load import Flags, JobConfig, load_run_config
+from launcher.spec.flags import Flags
+from launcher.spec.load import JobConfig, load_run_config
 from tests.launcher.configs import config_values
 from trainer.config.problems import ConfigError
 from trainer.config.schema import json_schema

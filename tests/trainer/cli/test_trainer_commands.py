@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -166,3 +167,18 @@ def test_a_closed_pipe_is_quiet(monkeypatch):
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 141
+
+
+def test_help_imports_nothing_heavy():
+    code = """
+import subprocess
+import sys
+from trainer.cli.main import group
+for arguments in (["--help"], ["--version"], ["train", "--help"], ["make-lists", "--help"]):
+    group.main(args=arguments, standalone_mode=False)
+    heavy = [name for name in ("pydantic", "yaml", "paddle", "numpy", "cv2") if name in sys.modules]
+    if heavy:
+        sys.exit(f"{arguments}: imported {heavy}")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
