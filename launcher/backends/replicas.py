@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.backends.podspec import Mount, Problems, read_mounts, require_known
+from launcher.backends.podspec import Mount, Problems, Source, read_mounts, require_known
 from launcher.errors import UsageError
 from launcher.render.manifest import KubeObject, Manifest
 from launcher.render.references import expand_references
@@ -94,6 +94,12 @@ def expand(manifest: Manifest, *, pod_ip: str = "127.0.0.1") -> tuple[Pod, ...]:
 def is_retried(exit_code: int) -> bool:
     """Say whether the operator makes a pod again that ended so."""
     return exit_code >= FIRST_RETRIED_EXIT
+
+
+def find_unmapped(pod: Pod, host_folders: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the mounts for which nothing of this machine stands."""
+    outside = [mount.path for mount in pod.mounts if mount.source is Source.OUTSIDE]
+    return tuple(path for path in outside if path not in host_folders)
 
 
 def _read_worker(manifest: Manifest, problems: Problems) -> KubeObject:

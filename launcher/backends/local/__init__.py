@@ -1,7 +1,6 @@
-"""Runs jobs on this machine: one keeper process a job plays operator and kubelet over the same manifest.
+"""Runs jobs on this machine: pods are processes, and a keeper process a job plays operator and kubelet.
 
-`backend` is what callers see; `keeper` is the program that it starts and that outlives it. They meet in the
-run folder (`state`) and nowhere else.
+What it shares with docker is `launcher.backends.kept`.
 """
 
 from launcher.backends.local.backend import LocalBackend

@@ -10,13 +10,15 @@ import subprocess
 import time
 from pathlib import Path
 
-from launcher.backends.local.podlog import PodLog
+from launcher.backends.kept.identity import identify
+from launcher.backends.kept.kubelet import Container
+from launcher.backends.kept.podlog import PodLog
 
 _READ_BYTES = 1 << 16
 _LAST_WORDS_S = 2.0  # what a killed process group has in the pipe is there at once
 
 
-class Container:
+class ProcessContainer(Container):
     """A process that leads a session of its own. It is not reaped before its group is dead."""
 
     def __init__(self, process: subprocess.Popen[bytes], pipe: int, *, log: Path) -> None:
@@ -24,11 +26,7 @@ class Container:
         self._process = process
         self._log = PodLog(log)
         self.pipe = pipe
-
-    @property
-    def pid(self) -> int:
-        """Process id; of a process group, too."""
-        return self._process.pid
+        self.process = identify(process.pid)
 
     @property
     def lost_bytes(self) -> int:
@@ -37,7 +35,7 @@ class Container:
 
     def has_ended(self) -> bool:
         """Say whether its process has ended; that it stays a zombie keeps its pid from being used again."""
-        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def read(self) -> bool:
         """Move output to the log; False at its end."""
@@ -50,12 +48,12 @@ class Container:
 
     def stop(self) -> None:
         """Ask the process to end, as the kubelet asks a container's first one."""
-        os.kill(self.pid, signal.SIGTERM)
+        os.kill(self._process.pid, signal.SIGTERM)
 
     def kill(self) -> None:
         """Kill the process and its group."""
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> int:
         """End what is left of a process that has ended, and return a container's exit code: 128 + signal."""

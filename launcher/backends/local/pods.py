@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher.backends.local.state import LocalLayout, Request
+from launcher.backends.kept.state import JobLayout, Request
 from launcher.backends.podspec import Mount, Source
 from launcher.backends.replicas import Pod
 from trainer.protocol import environment
@@ -38,13 +38,7 @@ _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the mount of that name, which this m
 _PROGRAMS = ("python", "python3")
 
 
-def find_unmapped(pod: Pod, host_folders: Mapping[str, object]) -> tuple[str, ...]:
-    """Return the mounts for which nothing of this machine stands."""
-    outside = [mount.path for mount in pod.mounts if mount.source is Source.OUTSIDE]
-    return tuple(path for path in outside if path not in host_folders)
-
-
-def prepare_pod(pod: Pod, *, layout: LocalLayout, scratch: Path) -> None:
+def prepare_pod(pod: Pod, *, layout: JobLayout, scratch: Path) -> None:
     """Make a pod's folders and files as the kubelet mounts them; empty volumes begin empty."""
     layout.pod(pod.name).mkdir(parents=True, exist_ok=True)
     layout.termination(pod.name).unlink(missing_ok=True)
@@ -58,7 +52,7 @@ def prepare_pod(pod: Pod, *, layout: LocalLayout, scratch: Path) -> None:
             file.write_bytes(content)
 
 
-def map_paths(pod: Pod, *, layout: LocalLayout, request: Request, scratch: Path) -> PathMap:
+def map_paths(pod: Pod, *, layout: JobLayout, request: Request, scratch: Path) -> PathMap:
     """Return where the paths of a pod lie on this machine."""
     prefixes = {mount.path: str(_place(mount, pod, layout, request, scratch)) for mount in pod.mounts}
     prefixes[environment.WORKSPACE] = request.workdir
@@ -121,7 +115,7 @@ def start_pod(pod: Pod, *, env: Mapping[str, str], workdir: str) -> tuple[subpro
     return start_child([found, *arguments], env=env, workdir=workdir)
 
 
-def _place(mount: Mount, pod: Pod, layout: LocalLayout, request: Request, scratch: Path) -> Path | str:
+def _place(mount: Mount, pod: Pod, layout: JobLayout, request: Request, scratch: Path) -> Path | str:
     if mount.path in request.host_folders:
         return request.host_folders[mount.path]
     if mount.source is Source.FILES:
@@ -129,7 +123,7 @@ def _place(mount: Mount, pod: Pod, layout: LocalLayout, request: Request, scratc
     return _empty_volume(mount, pod, scratch) / mount.sub_path
 
 
-def _files_volume(mount: Mount, pod: Pod, layout: LocalLayout) -> Path:
+def _files_volume(mount: Mount, pod: Pod, layout: JobLayout) -> Path:
     return layout.pod(pod.name) / "files" / mount.volume
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from launcher.backends.base import JobState, PodState
+from launcher.backends.kept.backend import KeeperError
+from launcher.backends.kept.identity import ProcessId, identify
+from launcher.backends.kept.state import JobLayout, load_job_record, save_record
 from launcher.backends.local import LocalBackend
-from launcher.backends.local.backend import KeeperError
-from launcher.backends.local.identity import ProcessId, identify
-from launcher.backends.local.state import LocalLayout, load_job_record, save_record
 from launcher.backends.replicas import ReplicaError
 from launcher.plan.handle import Handle
 from launcher.render.manifest import parse_manifest
@@ -32,8 +32,8 @@ def place(tmp_path: Path) -> Iterator[LocalUnderTest]:
     made.close()
 
 
-def layout_of(place: LocalUnderTest, handle: Handle) -> LocalLayout:
-    return LocalLayout(place.runs_dir / handle.job)
+def layout_of(place: LocalUnderTest, handle: Handle) -> JobLayout:
+    return JobLayout(place.runs_dir / handle.job, "local")
 
 
 def pod_process(place: LocalUnderTest, handle: Handle, node: int, *, incarnation: int = 0) -> ProcessId:

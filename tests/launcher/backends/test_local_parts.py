@@ -16,21 +16,21 @@ from hypothesis import strategies as st
 
 from launcher.backends.base import JobState, PodState
 from launcher.backends.devices import list_gpus
-from launcher.backends.local.identity import ProcessId, identify, list_children
-from launcher.backends.local.podlog import MAX_PART, PodLog
-from launcher.backends.local.pods import DIFFERENCES, find_unmapped, map_paths, pod_environment, prepare_pod
-from launcher.backends.local.state import (
+from launcher.backends.kept.identity import ProcessId, identify, list_children
+from launcher.backends.kept.podlog import MAX_PART, PodLog
+from launcher.backends.kept.state import (
+    JobLayout,
     JobRecord,
-    LocalLayout,
     PodRecord,
     Request,
     load_job_record,
     load_request,
     save_record,
 )
-from launcher.backends.local.verdict import judge
+from launcher.backends.kept.verdict import judge
+from launcher.backends.local.pods import DIFFERENCES, map_paths, pod_environment, prepare_pod
 from launcher.backends.podspec import Mount, Source
-from launcher.backends.replicas import Pod, expand
+from launcher.backends.replicas import Pod, expand, find_unmapped
 from launcher.logs.lines import LineReader
 from launcher.render.manifest import parse_manifest
 from tests.contract.harness import RUN_ID, manifest_text
@@ -51,7 +51,7 @@ def test_a_pod_differs_from_the_operators_only_in_what_the_table_names(tmp_path)
     home = Mount(path="/home/trainer", volume="home", source=Source.EMPTY)
     pod = a_pod(home, HOME="/home/trainer", TMPDIR="/tmp", NCCL_DEBUG="WARN")
     request = Request(run_id=RUN_ID, host_folders={}, workdir=str(tmp_path))
-    paths = map_paths(pod, layout=LocalLayout(tmp_path), request=request, scratch=tmp_path / "s")
+    paths = map_paths(pod, layout=JobLayout(tmp_path, "local"), request=request, scratch=tmp_path / "s")
     here = {"PATH": "/bin", "HOME": "/root", "LANG": "C", "SECRET": "x", "PYTHONPATH": "/p", "TMPDIR": "/t"}
     env = pod_environment(pod, paths=paths, coordinator="c:1", master="m:2", devices=("3",), here=here)
     differing = {name for name in {*env, *pod.env} if env.get(name) != pod.env.get(name)}
@@ -73,7 +73,7 @@ def test_a_config_may_name_this_machines_tmp(tmp_path):
         TMPDIR="/tmp",
     )
     request = Request(run_id=RUN_ID, host_folders={"/data": "/mnt/flowers"}, workdir="/home/me")
-    paths = map_paths(pod, layout=LocalLayout(tmp_path), request=request, scratch=tmp_path / "s")
+    paths = map_paths(pod, layout=JobLayout(tmp_path, "local"), request=request, scratch=tmp_path / "s")
     env = pod_environment(pod, paths=paths, coordinator="c:1", master="m:2", devices=(), here={})
     seen = parse_path_map(env["FTL_PATH_MAP"])
     assert seen.apply("/tmp/out") == "/tmp/out"
@@ -89,7 +89,7 @@ def test_every_path_of_a_pod_leads_somewhere(tmp_path):
         Mount(path="/data", volume="data", source=Source.OUTSIDE),
         Mount(path="/dev/shm", volume="shm", source=Source.MEMORY),
     )
-    layout, scratch = LocalLayout(tmp_path / "run"), tmp_path / "scratch"
+    layout, scratch = JobLayout(tmp_path / "run", "local"), tmp_path / "scratch"
     request = Request(run_id=RUN_ID, host_folders={"/data": "/mnt/flowers"}, workdir="/home/me")
     prepare_pod(pod, layout=layout, scratch=scratch)
     paths = map_paths(pod, layout=layout, request=request, scratch=scratch)
@@ -103,9 +103,9 @@ def test_every_path_of_a_pod_leads_somewhere(tmp_path):
 
 def test_an_empty_volume_is_empty_again_for_the_next_incarnation(tmp_path):
     pod = a_pod(Mount(path="/tmp", volume="tmp", source=Source.EMPTY))
-    prepare_pod(pod, layout=LocalLayout(tmp_path), scratch=tmp_path / "s")
+    prepare_pod(pod, layout=JobLayout(tmp_path, "local"), scratch=tmp_path / "s")
     (tmp_path / "s/0/tmp/left").touch()
-    prepare_pod(pod, layout=LocalLayout(tmp_path), scratch=tmp_path / "s")
+    prepare_pod(pod, layout=JobLayout(tmp_path, "local"), scratch=tmp_path / "s")
     assert list((tmp_path / "s/0/tmp").iterdir()) == []
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.backends.local.podlog import format_instant
+from launcher.backends.kept.podlog import format_instant
 from launcher.logs.lines import LineReader, parse_instant
 from trainer.protocol.tags import Tag
 

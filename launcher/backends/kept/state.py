@@ -1,4 +1,4 @@
-"""What a local job keeps on disk: where things lie, what was asked for, and how the job stands.
+"""What a kept job has on disk: where things lie, what was asked for, and how the job stands.
 
 `state.json` has one writer, the keeper; everybody else reads it.
 """
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from launcher.backends.base import JobState, PodState
-from launcher.backends.local.identity import ProcessId
+from launcher.backends.kept.identity import ProcessId
+from launcher.plan.handle import BackendKind
 from trainer.protocol.atomic import replace_file
 from trainer.protocol.fields import FormatError, decode_object, need, need_or_none
 
@@ -24,10 +25,11 @@ S = TypeVar("S", JobState, PodState)
 
 
 @dataclass(frozen=True, slots=True)
-class LocalLayout:
+class JobLayout:
     """Paths of one job; all but the manifest lie in the backend's own folder of the run folder."""
 
     run_folder: Path
+    kind: BackendKind
 
     @property
     def manifest(self) -> Path:
@@ -37,7 +39,7 @@ class LocalLayout:
     @property
     def folder(self) -> Path:
         """All that this backend makes."""
-        return self.run_folder / "local"
+        return self.run_folder / self.kind
 
     @property
     def request(self) -> Path:

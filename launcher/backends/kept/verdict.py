@@ -1,4 +1,4 @@
-"""Where a local job stands, from where its pods stand: the operator's rules for `ExitCode`. Pure but for
+"""Where a kept job stands, from where its pods stand: the operator's rules for `ExitCode`. Pure but for
 reading a pod's last words.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.backends.base import JobState, PodState
-from launcher.backends.local.state import PodRecord
+from launcher.backends.kept.state import PodRecord
 from trainer.protocol.exits import describe_exit
 from trainer.protocol.fields import FormatError
 from trainer.protocol.termination import MAX_BYTES, Termination, parse_termination

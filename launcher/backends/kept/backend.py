@@ -1,0 +1,268 @@
+"""The launcher's side of a kept job: starts its keeper, reads what that wrote, signals it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from abc import abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+from launcher.backends.base import Backend, JobState, JobStatus, LogRef, PodState, PodStatus, Submission
+from launcher.backends.kept.identity import ProcessId, boot_id
+from launcher.backends.kept.state import (
+    JobLayout,
+    JobRecord,
+    PodRecord,
+    Request,
+    load_job_record,
+    save_record,
+)
+from launcher.backends.kept.verdict import read_termination
+from launcher.backends.replicas import Pod, ReplicaError, expand, find_unmapped
+from launcher.errors import LaunchError, NotFoundError, TakenError
+from launcher.plan.handle import Handle
+from trainer.protocol.fields import FormatError
+from trainer.protocol.progress import Progress, parse_progress
+from trainer.protocol.tags import parse_line
+
+_GONE_WITHIN_S = 15.0
+_TAIL_BYTES = 64 * 1024
+_CURE = "submit it again with --overwrite or another Global.output_dir; what it saved is in its output folder"
+
+
+class KeeperError(LaunchError):
+    """The process that should keep a job does not start or does not end."""
+
+
+class StateError(LaunchError):
+    """What a keeper wrote is broken or of another release."""
+
+
+class KeptBackend(Backend):
+    """Jobs that a keeper on this machine keeps, each in its run folder.
+
+    Attributes:
+        keeper_module: Program that keeps a job of this backend; takes the run folder.
+    """
+
+    keeper_module: ClassVar[str]
+
+    def __init__(self, runs_dir: Path, *, gpus: Callable[[], tuple[str, ...]]) -> None:
+        """`runs_dir` holds a folder a job; `gpus` names the devices that jobs may use."""
+        self._runs_dir = runs_dir
+        self._gpus = gpus
+
+    @abstractmethod
+    def _request(self, submission: Submission, pods: tuple[Pod, ...]) -> Request:
+        """Return what the keeper is to be told; refuse what cannot be."""
+
+    def _clear(self, record: JobRecord) -> None:
+        """Remove what a keeper that was killed could not; none of its processes runs any more."""
+
+    def submit(self, submission: Submission) -> Handle:
+        """Start the keeper and wait until it has taken over; see `Backend.submit`.
+
+        Raises:
+            ReplicaError: The manifest asks for what this machine cannot do.
+            KeeperError: The keeper did not start.
+        """
+        manifest, layout = submission.manifest, self._layout(submission.run_folder)
+        handle = Handle(backend=self.kind, job=manifest.name)
+        if self._is_ours(layout, run_id=manifest.run_id):
+            return handle
+        pods = expand(manifest)
+        _refuse_unmapped(pods, submission)
+        request = self._request(submission, pods)
+        layout.folder.mkdir(parents=True, exist_ok=True)
+        save_record(layout.request, request)
+        _start_keeper(layout, module=self.keeper_module)
+        if not self._is_ours(layout, run_id=manifest.run_id):
+            raise KeeperError(f"{manifest.name}: expected its keeper to take over, got no state")
+        return handle
+
+    def status(self, handle: Handle) -> JobStatus:
+        """See `Backend.status`. One whose keeper is gone before its end is lost."""
+        layout, record = self._require(handle)
+        keeper = record.keeper
+        if not record.state.is_terminal and not keeper.is_running():
+            layout, record = self._require(handle)  # it may have ended between the two looks
+        return _read_status(handle, layout, record)
+
+    def list_jobs(self) -> tuple[JobStatus, ...]:
+        """See `Backend.list_jobs`."""
+        found = []
+        for path in self._runs_dir.glob(f"*/{self.kind}/state.json"):
+            with contextlib.suppress(NotFoundError, StateError):  # deleted meanwhile, or of another release
+                found.append(self.status(Handle(backend=self.kind, job=path.parent.parent.name)))
+        return tuple(sorted(found, key=lambda status: (-status.created_s, status.handle.job)))
+
+    def cancel(self, handle: Handle) -> None:
+        """Ask the keeper to stop the pods; see `Backend.cancel`.
+
+        Pods that outlive the failure of their job are stopped too; the job stays failed.
+        """
+        _, record = self._require(handle)
+        record.keeper.send(signal.SIGTERM)
+
+    def delete(self, handle: Handle) -> None:
+        """Kill what runs and remove the backend's folder; see `Backend.delete`.
+
+        Raises:
+            KeeperError: Something does not die.
+        """
+        layout, record = self._require(handle)
+        if record.keeper.send(signal.SIGINT) and not _is_gone((record.keeper,)):
+            record.keeper.send(signal.SIGKILL)
+        _, record = self._require(handle)
+        left = (record.keeper, *(pod.process for pod in record.pods if pod.process is not None))
+        for process in left:
+            process.send(signal.SIGKILL)
+        if not _is_gone(left):
+            raise KeeperError(f"{handle}: expected its processes to die, got some that do not; look at them")
+        self._clear(record)
+        for name in ("pods", layout.keeper_log.name, layout.request.name):
+            path = layout.folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        shutil.rmtree(layout.folder)  # with the state last, so that a delete that is cut off can be repeated
+
+    def list_logs(self, handle: Handle) -> tuple[LogRef, ...]:
+        """See `Backend.list_logs`. Logs of earlier incarnations are kept."""
+        layout, record = self._require(handle)
+        refs = [
+            LogRef(node=pod.node, incarnation=number, pod=pod.name)
+            for pod in record.pods
+            for number in range(pod.incarnation + 1)
+        ]
+        return tuple(sorted(ref for ref in refs if layout.log(ref.pod, ref.incarnation).exists()))
+
+    def read_log(self, handle: Handle, ref: LogRef, *, offset: int) -> bytes:
+        """See `Backend.read_log`."""
+        layout, _ = self._require(handle)
+        try:
+            with layout.log(ref.pod, ref.incarnation).open("rb") as file:
+                file.seek(offset)
+                data = file.read()
+        except FileNotFoundError as error:
+            raise NotFoundError(f"{ref.pod}: expected a log of incarnation {ref.incarnation}") from error
+        return data[: data.rfind(b"\n") + 1]
+
+    def _layout(self, run_folder: Path) -> JobLayout:
+        return JobLayout(run_folder, self.kind)
+
+    def _require(self, handle: Handle) -> tuple[JobLayout, JobRecord]:
+        layout = self._layout(self._runs_dir / handle.job)
+        record = _load(layout)
+        if record is None:
+            raise NotFoundError(f"{handle}: expected a job, got none of this name on this machine")
+        return layout, record
+
+    def _is_ours(self, layout: JobLayout, *, run_id: str) -> bool:
+        record = _load(layout)
+        if record is not None and record.run_id != run_id:
+            raise TakenError(f"{record.job}: expected a free name, got the job of run {record.run_id}")
+        return record is not None
+
+    def _choose_devices(self, pods: tuple[Pod, ...]) -> tuple[str, ...]:
+        wanted = sum(pod.gpus for pod in pods)
+        if not wanted:
+            return ()
+        present = self._gpus()
+        if len(present) < wanted:
+            raise ReplicaError(
+                f"gpus: expected {wanted} GPUs on this machine, got {len(present)}; ask for fewer"
+            )
+        return present[:wanted]
+
+
+def _load(layout: JobLayout) -> JobRecord | None:
+    try:
+        return load_job_record(layout.state)
+    except FormatError as error:
+        raise StateError(f"{error}; remove the folder {layout.folder} once nothing of it runs") from error
+
+
+def _refuse_unmapped(pods: tuple[Pod, ...], submission: Submission) -> None:
+    paths = dict.fromkeys(path for pod in pods for path in find_unmapped(pod, submission.host_folders))
+    if paths:
+        raise ReplicaError(
+            "\n".join(
+                f"{path}: expected `local:` with what stands for it on this machine, got none"
+                for path in paths
+            )
+        )
+
+
+def _start_keeper(layout: JobLayout, *, module: str) -> None:
+    with layout.keeper_log.open("wb") as log:
+        done = subprocess.run(
+            [sys.executable, "-m", module, str(layout.run_folder)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=layout.run_folder,
+            check=False,
+        )  # fmt: skip
+    if done.returncode:
+        said = layout.keeper_log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        raise KeeperError(
+            f"{layout.run_folder.name}: expected its keeper to start, got: "
+            f"{said[-1] if said else f'exit code {done.returncode}'}; see {layout.keeper_log}"
+        )
+
+
+def _is_gone(processes: tuple[ProcessId, ...]) -> bool:
+    until_s = time.monotonic() + _GONE_WITHIN_S
+    while any(process.is_running() for process in processes):
+        if time.monotonic() > until_s:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _read_status(handle: Handle, layout: JobLayout, record: JobRecord) -> JobStatus:
+    keeps = record.keeper.is_running()
+    lost = not record.state.is_terminal and not keeps
+    why = "its keeper was killed" if record.keeper.boot_id == boot_id() else "this machine was restarted"
+    return JobStatus(
+        handle=handle,
+        run_id=record.run_id,
+        state=JobState.LOST if lost else record.state,
+        reason=f"{why}, and its pods ended with it; {_CURE}" if lost else record.reason,
+        pods=tuple(_read_pod(layout, pod, keeps=keeps) for pod in record.pods),
+        created_s=record.created_s,
+        ended_s=record.ended_s,
+        progress=_last_progress(layout, record),
+    )
+
+
+def _read_pod(layout: JobLayout, pod: PodRecord, *, keeps: bool) -> PodStatus:
+    over = pod.state in (PodState.SUCCEEDED, PodState.FAILED)
+    return PodStatus(
+        pod=pod.name, node=pod.node, state=pod.state if keeps or over else PodState.UNKNOWN,
+        restarts=pod.incarnation, exit_code=pod.exit_code,
+        termination=read_termination(layout.termination(pod.name)), reason=pod.reason,
+        started_s=pod.started_s, ended_s=pod.ended_s,
+    )  # fmt: skip
+
+
+def _last_progress(layout: JobLayout, record: JobRecord) -> Progress | None:
+    first = next(pod for pod in record.pods if pod.node == 0)
+    for incarnation in range(first.incarnation, -1, -1):
+        try:
+            with layout.log(first.name, incarnation).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+                lines = file.read().split(b"\n")
+        except FileNotFoundError:
+            continue
+        for line in reversed(lines):
+            try:
+                found = parse_progress(parse_line(line.split(b" ", 3)[-1]).text)
+            except FormatError:  # cut by the beginning of the tail
+                continue
+            if found is not None:
+                return found
+    return None

@@ -1,0 +1,77 @@
+"""Runs the pods of a local job: processes that share this machine, each in a session of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from pathlib import Path
+
+from launcher.backends.kept.identity import list_children
+from launcher.backends.kept.kubelet import Container, Kubelet, StartError
+from launcher.backends.kept.state import JobLayout, Request
+from launcher.backends.local.container import ProcessContainer
+from launcher.backends.local.pods import map_paths, pod_environment, prepare_pod, start_pod
+from launcher.backends.replicas import Pod
+
+_PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+
+
+class LocalKubelet(Kubelet):
+    """Starts processes; what they leave behind becomes a child of this process."""
+
+    def __init__(self, layout: JobLayout, request: Request) -> None:
+        """Choose ports and make the folder of the pods' empty volumes."""
+        self._layout = layout
+        self._request = request
+        self._coordinator, self._master = (f"127.0.0.1:{port}" for port in _free_ports(2))
+        # short, because sockets below TMPDIR have at most 108 characters (unix(7))
+        self._scratch = Path(tempfile.mkdtemp(prefix="ftl-"))
+        self.scratch = str(self._scratch)
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    def start(self, pod: Pod, *, incarnation: int, devices: tuple[str, ...]) -> Container:
+        """See `Kubelet.start`."""
+        try:
+            prepare_pod(pod, layout=self._layout, scratch=self._scratch)
+            paths = map_paths(pod, layout=self._layout, request=self._request, scratch=self._scratch)
+            env = pod_environment(
+                pod, paths=paths, coordinator=self._coordinator, master=self._master, devices=devices,
+                here=os.environ,
+            )  # fmt: skip
+            workdir = paths.apply(pod.working_dir) if pod.working_dir else self._request.workdir
+            process, pipe = start_pod(pod, env=env, workdir=workdir)
+        except OSError as error:
+            raise StartError(f"expected a program that starts, got: {error}") from error
+        return ProcessContainer(process, pipe, log=self._layout.log(pod.name, incarnation))
+
+    def sweep(self, running: tuple[Container, ...], *, kill: bool) -> None:
+        """Reap what pods left behind, which is ours by PR_SET_CHILD_SUBREAPER."""
+        known = {container.process.pid for container in running if container.process is not None}
+        while strays := set(list_children(os.getpid())) - known if kill else set():
+            for pid in strays:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)  # a child that nobody else reaps: the pid is still its own
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
+        with contextlib.suppress(ChildProcessError):
+            while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+                if found.si_pid in known:
+                    break  # a pod's own: the keeper asks it
+                os.waitpid(found.si_pid, 0)
+
+    def close(self) -> None:
+        """Remove the empty volumes."""
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for bound in sockets:
+            bound.bind(("127.0.0.1", 0))
+        return [int(bound.getsockname()[1]) for bound in sockets]
