@@ -9,7 +9,7 @@ DATA   := .quickstart/digits
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test check format lint types imports bench e2e lock clean
+.PHONY: help setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -59,8 +59,16 @@ imports: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp  ## benchmarks; figures and commands are in benchmarks/RESULTS.md
 	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
 
-e2e: $(VENV)/dev.stamp  ## real jobs from an installed ftlaunch: the wheel, two nodes, kills, the tutorial's commands
-	$(BIN)/python -m pytest -m e2e tests/e2e
+e2e: e2e-local  ## real jobs, here and, where KUBECONFIG or FTLAUNCH_CLUSTER_KIT names one, on a cluster
+	@if [ -n "$$KUBECONFIG$$FTLAUNCH_CLUSTER_KIT" ]; then $(MAKE) --no-print-directory e2e-cluster; else \
+		echo "e2e: NOT RUN: tests/e2e/cluster, because no cluster is named; see docs/kubernetes.md" >&2; fi
+
+e2e-local: $(VENV)/dev.stamp  ## real jobs on this machine: the wheel, two nodes, kills, the tutorial's commands
+	$(BIN)/python -m pytest -m "e2e and not cluster" tests/e2e
+
+e2e-cluster: $(VENV)/dev.stamp  ## real jobs on the cluster that is named; fails where none is
+	$(BIN)/python -m tests.e2e.cluster.ready
+	$(BIN)/python -m pytest -m cluster tests/e2e/cluster
 
 lock:  ## renew requirements/*.txt (needs uv)
 	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra build --universal \

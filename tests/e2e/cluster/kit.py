@@ -1,0 +1,72 @@
+"""A cluster for the tests alone: a folder of scripts that make a real two-node Kubernetes on this machine.
+
+`FTLAUNCH_CLUSTER_KIT` names it. What it must have: `prepare`, `up`, `operator-up`, `load-image`, `node-cut`,
+`operator-down`, `down`, and `lib.sh` with the functions that these share.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+PREPARE_S, UP_S = 1800.0, 300.0
+
+
+@dataclass(frozen=True)
+class Kit:
+    """The scripts."""
+
+    folder: Path
+
+    def run(self, script: str, *argv: str, timeout_s: float = UP_S) -> str:
+        return _run([str(self.folder / script), *argv], timeout_s=timeout_s)
+
+    def function(self, script: str) -> str:
+        """Run lines of bash that know the kit's own functions and variables."""
+        return _run(["bash", "-c", f'. "{self.folder}/lib.sh"; {script}'], timeout_s=UP_S)
+
+    @property
+    def kubeconfig(self) -> Path:
+        return Path(self.function("echo $KC_STATE").strip()) / "kubeconfig"
+
+    def prepare(self, cache: Path) -> None:
+        """Build what is not built yet; another one that is at it is waited for."""
+        cache.mkdir(parents=True, exist_ok=True)
+        with (cache / "prepare.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.run("prepare", timeout_s=PREPARE_S)
+
+    def is_up(self) -> bool:
+        try:
+            self.function("kc get --raw /readyz --request-timeout=3s; alive training-operator")
+        except AssertionError:
+            return False
+        return True
+
+    def up(self) -> None:
+        self.run("up")
+        self.run("operator-up")
+
+    def let_nodes_talk(self) -> None:
+        """Let the kit's bridge through: a container engine on this machine forwards nothing of others."""
+        rule = "FORWARD -i ${KC_PREFIX}br -o ${KC_PREFIX}br -j ACCEPT"
+        self.function(f"iptables -C {rule} 2>/dev/null || iptables -I {rule}")
+
+    def down(self) -> None:
+        self.run("operator-down")
+        self.run("down")
+        self.function("iptables -D FORWARD -i ${KC_PREFIX}br -o ${KC_PREFIX}br -j ACCEPT 2>/dev/null || true")
+
+    def stop_api_server(self) -> None:
+        self.function("stop kube-apiserver")
+
+    def start_api_server(self) -> None:
+        self.run("up")  # starts what does not run
+
+
+def _run(argv: list[str], *, timeout_s: float) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s)
+    assert done.returncode == 0, f"{argv[-1]} -> {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
