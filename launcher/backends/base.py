@@ -16,11 +16,21 @@ from trainer.protocol.termination import Termination
 
 
 class JobState(Enum):
-    """Where a job stands, whatever runs it."""
+    """Where a job stands, whatever runs it. No other words are used; docs/commands.md describes them."""
 
-    PENDING = "Pending"
+    SUBMITTED = "Submitted"
+    """It is stored, and what is to run it has not begun to."""
+    QUEUED = "Queued"
+    """A queue holds it back."""
+    SCHEDULING = "Scheduling"
+    """A pod has no node yet."""
+    PULLING = "Pulling"
+    """A node cannot get the image, and goes on trying."""
+    STARTING = "Starting"
+    """Volumes, images and containers are being made ready."""
     RUNNING = "Running"
     RESTARTING = "Restarting"
+    """It ran, and a pod of it has to begin again."""
     SUSPENDED = "Suspended"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
@@ -52,6 +62,7 @@ class PodStatus:
         pod: Its name, `<job>-worker-<i>`.
         node: Index of the node, the i of its name.
         state: Phase of its present incarnation.
+        host: Machine that it runs on; empty where it has none yet, or where there is only one.
         restarts: How often it was made again.
         exit_code: Of the container's end, or None while it runs; of the last incarnation while a new one
             is being made.
@@ -64,6 +75,7 @@ class PodStatus:
     pod: str
     node: int
     state: PodState
+    host: str = ""
     restarts: int = 0
     exit_code: int | None = None
     termination: Termination | None = None

@@ -6,7 +6,7 @@ import time
 
 import click
 
-from launcher.backends.base import JobStatus
+from launcher.backends.base import JobState, JobStatus
 from launcher.cli.jobs import Found, exit_code
 from launcher.cli.showlogs import LogView
 from launcher.errors import LaunchError
@@ -18,8 +18,10 @@ class WaitTimeoutError(LaunchError):
     """The job did not end in time."""
 
 
-def wait_for_end(found: Found, *, timeout_s: float | None, look_s: float = _LOOK_S) -> JobStatus:
-    """Return the job's status once it has ended.
+def wait_for_end(
+    found: Found, *, timeout_s: float | None, also: JobState | None = None, look_s: float = _LOOK_S
+) -> JobStatus:
+    """Return the job's status once it has ended, or stands as `also` says.
 
     Raises:
         WaitTimeoutError: It did not within `timeout_s`; None waits for ever.
@@ -27,10 +29,13 @@ def wait_for_end(found: Found, *, timeout_s: float | None, look_s: float = _LOOK
     until_s = None if timeout_s is None else time.monotonic() + timeout_s
     while True:
         status = found.backend.status(found.handle)
-        if status.state.is_terminal:
+        if status.state.is_terminal or status.state is also:
             return status
         if until_s is not None and time.monotonic() >= until_s:
-            raise WaitTimeoutError(f"{found.handle.job}: expected its end within {timeout_s:g} s, it goes on")
+            raise WaitTimeoutError(
+                f"{found.handle.job}: expected {also.value if also else 'its end'} within {timeout_s:g} s, "
+                f"it is {status.state.value}{f': {status.reason}' if status.reason else ''}"
+            )
         time.sleep(look_s)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
+import sys
+import time
 
 import click
 
@@ -12,14 +14,38 @@ from launcher.cli.jobs import find_job, job_argument
 from launcher.cli.options import output_option
 from trainer.protocol.progress import Progress
 
+WATCH_S = 1.0
+SILENT_S = 10.0  # what a rank may take for a step before that is worth a word
+
 
 @click.command("status")
 @job_argument
 @output_option("json")
-def command(job: str | None, output: str) -> None:
+@click.option(
+    "--watch", "-w", "watching", is_flag=True, help="Show it again whenever it changes, until the end."
+)
+def command(job: str | None, output: str, watching: bool) -> None:
     """Show how a job stands: state, nodes, progress, the last checkpoint."""
-    status = (found := find_job(job)).backend.status(found.handle)
-    click.echo(json.dumps(to_json(status), indent=2) if output == "json" else describe(status))
+    found = find_job(job)
+    last = None
+    while True:
+        status = found.backend.status(found.handle)
+        if status != last:
+            show(status, output=output, again=last is not None)
+        if not watching or status.state.is_terminal:
+            return
+        last = status
+        time.sleep(WATCH_S)
+
+
+def show(status: JobStatus, *, output: str, again: bool) -> None:
+    """Print a status; on a terminal over the one before."""
+    if output == "json":
+        click.echo(json.dumps(to_json(status), indent=2))
+        return
+    if again and sys.stdout.isatty():
+        click.clear()
+    click.echo(describe(status))
 
 
 def describe(status: JobStatus) -> str:
@@ -27,8 +53,10 @@ def describe(status: JobStatus) -> str:
     lines = [f"{status.handle}  {status.state.value}" + (f"  {status.reason}" if status.reason else "")]
     if status.progress is not None:
         lines.append(describe_progress(status.progress))
+    lines += rank_rows(status.progress)
     lines += [
         f"  {pod.pod}  {pod.state.value}"
+        + (f"  on {pod.host}" if pod.host else "")
         + (f"  restarts {pod.restarts}" if pod.restarts else "")
         + (f"  exit {pod.exit_code}" if pod.exit_code is not None else "")
         + (f"  {pod.reason}" if pod.reason else "")
@@ -57,6 +85,21 @@ def describe_progress(progress: Progress) -> str:
     return "  " + ", ".join(parts)
 
 
+def rank_rows(progress: Progress | None) -> list[str]:
+    """Write each rank's own numbers as a table; nothing where there is only one rank."""
+    if progress is None or len(progress.ranks) < 2:
+        return []
+    lines = [f"  {'rank':>4} {'node':>4} {'step':>8} {'loss':>10} {'images/s':>9}  doing"]
+    for rank in sorted(progress.ranks, key=lambda rank: rank.rank):
+        loss = "-" if rank.loss is None else f"{rank.loss:.4g}"
+        rate = "-" if rank.images_per_s is None else f"{rank.images_per_s:.0f}"
+        silent = f", silent for {rank.silent_s:.0f} s" if rank.silent_s >= SILENT_S else ""
+        lines.append(
+            f"  {rank.rank:>4} {rank.node:>4} {rank.step:>8} {loss:>10} {rate:>9}  {rank.phase}{silent}"
+        )
+    return lines
+
+
 def to_json(status: JobStatus) -> dict[str, object]:
     """Write a status for programs. Keys are only ever added."""
     progress, end = status.progress, status.termination
@@ -76,9 +119,17 @@ def to_json(status: JobStatus) -> dict[str, object]:
         "pods": [
             {
                 "pod": pod.pod, "node": pod.node, "state": pod.state.value, "restarts": pod.restarts,
-                "exit": pod.exit_code, "reason": pod.reason,
+                "exit": pod.exit_code, "reason": pod.reason, "host": pod.host,
             }
             for pod in status.pods
+        ],
+        "ranks": [
+            {
+                "rank": rank.rank, "node": rank.node, "step": rank.step, "epoch": rank.epoch + 1,
+                "phase": rank.phase, "loss": rank.loss, "images_per_s": rank.images_per_s,
+                "silent_s": rank.silent_s,
+            }
+            for rank in (progress.ranks if progress else ())
         ],
     }  # fmt: skip
 

@@ -16,6 +16,7 @@ from launcher.names import RUN_ID_LABEL
 CONTAINER = "paddle"
 JOB_NAME_LABEL = "training.kubeflow.org/job-name"
 REPLICA_INDEX_LABEL = "training.kubeflow.org/replica-index"
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 CANCELLED_ANNOTATION = "ftlaunch.io/cancelled"
 _LIVING = ("Pending", "Running", "Unknown")
 
@@ -100,6 +101,16 @@ def is_suspended(job: KubeObject) -> bool:
     return bool((job["spec"].get("runPolicy") or {}).get("suspend"))
 
 
+def replicas_of(job: KubeObject) -> int:
+    """Return how many pods a job is to have."""
+    return int(job["spec"]["paddleReplicaSpecs"]["Worker"].get("replicas", 1))
+
+
+def is_queued(job: KubeObject) -> bool:
+    """Say whether a queue of Kueue decides when the job has pods; it does so through `suspend`."""
+    return is_suspended(job) and bool((job["metadata"].get("labels") or {}).get(QUEUE_LABEL))
+
+
 def is_cancelled(job: KubeObject) -> bool:
     """Say whether it was us who suspended the job, for good."""
     return is_suspended(job) and CANCELLED_ANNOTATION in (job["metadata"].get("annotations") or {})
@@ -114,6 +125,11 @@ def pods_of(job: KubeObject, pods: Iterable[KubeObject]) -> tuple[KubeObject, ..
 def node_of(pod: KubeObject) -> int:
     """Return the index of the node that a pod is."""
     return int(pod["metadata"]["labels"][REPLICA_INDEX_LABEL])
+
+
+def host_of(pod: KubeObject) -> str:
+    """Return the cluster's node that a pod is on; empty where it has none yet."""
+    return str(pod["spec"].get("nodeName") or "")
 
 
 def phase_of(pod: KubeObject) -> str:

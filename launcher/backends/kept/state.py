@@ -127,7 +127,7 @@ class JobRecord:
     created_s: float
     scratch: str
     pods: tuple[PodRecord, ...] = field(default=())
-    state: JobState = JobState.PENDING
+    state: JobState = JobState.SUBMITTED
     reason: str = ""
     ended_s: float | None = None
 

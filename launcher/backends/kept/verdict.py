@@ -37,7 +37,7 @@ def judge(
     if again:
         return JobState.RESTARTING, f"{min(again)} is made again"
     started = all(pod.state is not PodState.PENDING for pod in pods)
-    return (JobState.RUNNING if alive and started else JobState.PENDING), ""
+    return (JobState.RUNNING if alive and started else JobState.STARTING), ""
 
 
 def read_termination(path: Path) -> Termination | None:

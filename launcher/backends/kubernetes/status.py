@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from launcher.backends.base import JobState, JobStatus, PodState, PodStatus
+from launcher.backends.kubernetes import phases
 from launcher.kube import paddlejob
 from launcher.kube.paddlejob import Condition
 from launcher.kube.resources import KubeObject
@@ -67,6 +68,7 @@ def read_pod(pod: KubeObject, *, restarts: int) -> PodStatus:
         pod=paddlejob.name_of(pod),
         node=paddlejob.node_of(pod),
         state=PodState(paddlejob.phase_of(pod)),
+        host=paddlejob.host_of(pod),
         restarts=restarts,
         exit_code=last.get("exitCode"),
         termination=termination,
@@ -86,32 +88,52 @@ def _read_standing(job: KubeObject, pods: Sequence[KubeObject]) -> _Standing:
     if paddlejob.is_suspended(job):
         return _read_suspended(job, conditions, alive=alive)
     if paddlejob.is_being_deleted(job):
-        return _Standing(state=JobState.RUNNING if alive else JobState.PENDING, reason="being deleted")
+        return _Standing(state=JobState.RUNNING if alive else JobState.SUBMITTED, reason="being deleted")
+    return _read_living(job, pods, conditions)
+
+
+def _read_living(
+    job: KubeObject, pods: Sequence[KubeObject], conditions: Mapping[str, Condition]
+) -> _Standing:
+    if (lost := phases.lost_pod(pods)) is not None:
+        reason = (
+            f"{paddlejob.name_of(lost)}: its node {paddlejob.host_of(lost)} does not answer; "
+            "the job goes on when the node is back"
+        )
+        return _Standing(state=JobState.RESTARTING, reason=reason)
     all_run = bool(pods) and all(paddlejob.phase_of(pod) == PodState.RUNNING.value for pod in pods)
     if (condition := conditions.get(JobState.RESTARTING.value)) and not all_run:
-        return _Standing(state=JobState.RESTARTING, reason=condition.message)
-    if all_run or JobState.RUNNING.value in conditions:
+        return _Standing(state=JobState.RESTARTING, reason=_why_waiting(pods) or condition.message)
+    state = phases.starting_state(pods, replicas=paddlejob.replicas_of(job))
+    if state is None:
         return _Standing(state=JobState.RUNNING)
-    return _Standing(state=JobState.PENDING, reason=_why_pending(job, pods))
+    if phases.is_restart(pods):
+        return _Standing(state=JobState.RESTARTING, reason=_why_waiting(pods))
+    if not (job.get("status") or {}).get("conditions"):
+        return _Standing(state=state, reason="no controller has looked at the job yet")
+    return _Standing(state=state, reason=_why_waiting(pods))
 
 
 def _read_suspended(job: KubeObject, conditions: Mapping[str, Condition], *, alive: bool) -> _Standing:
     suspended = conditions.get(JobState.SUSPENDED.value)
     if not paddlejob.is_cancelled(job):
-        state = JobState.RUNNING if alive else JobState.SUSPENDED
-        return _Standing(
-            state=state, reason="stopping" if alive else "suspended; no pods until it is resumed"
-        )
+        if alive:
+            return _Standing(state=JobState.RUNNING, reason="stopping")
+        if paddlejob.is_queued(job):
+            queue = job["metadata"]["labels"][paddlejob.QUEUE_LABEL]
+            return _Standing(state=JobState.QUEUED, reason=f"waits in queue {queue!r}")
+        return _Standing(state=JobState.SUSPENDED, reason="suspended; no pods until it is resumed")
     if alive or suspended is None:
-        state = JobState.RUNNING if alive else JobState.PENDING
+        state = JobState.RUNNING if alive else JobState.SUBMITTED
         return _Standing(state=state, reason="being cancelled: its pods save and stop")
     return _Standing(state=JobState.CANCELLED, reason="cancelled", ended_s=suspended.since_s)
 
 
-def _why_pending(job: KubeObject, pods: Sequence[KubeObject]) -> str:
-    if not (job.get("status") or {}).get("conditions"):
-        return "no controller has looked at the job yet"
-    reasons = [read_pod(pod, restarts=0).reason for pod in pods]
+def _why_waiting(pods: Sequence[KubeObject]) -> str:
+    reasons = [
+        read_pod(pod, restarts=0).reason for pod in pods
+        if paddlejob.phase_of(pod) == PodState.PENDING.value
+    ]  # fmt: skip
     return next(filter(None, reasons), "")
 
 

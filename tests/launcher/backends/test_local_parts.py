@@ -280,6 +280,6 @@ def test_a_job_runs_once_all_its_pods_were_started():
         PodRecord(name="flowers-worker-0", node=0, state=PodState.RUNNING),
         PodRecord(name="flowers-worker-1", node=1, state=PodState.PENDING),
     ]
-    assert judge(pods, told=False, alive=True, again=frozenset())[0] is JobState.PENDING
+    assert judge(pods, told=False, alive=True, again=frozenset())[0] is JobState.STARTING
     started = [dataclasses.replace(pod, state=PodState.RUNNING) for pod in pods]
     assert judge(started, told=False, alive=True, again=frozenset())[0] is JobState.RUNNING

@@ -15,12 +15,14 @@ import pytest
 
 from launcher.backends.base import JobState
 from launcher.cli.main import run
+from launcher.cli.status import rank_rows
 from launcher.plan.handle import Handle
 from launcher.runs.places import project_of
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
 from tests.contract.harness import RUN_ID
 from tests.contract.local_harness import LocalUnderTest
+from trainer.protocol.progress import Progress, RankProgress
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PROGRESS = (
@@ -92,6 +94,36 @@ def test_wait_gives_up_after_its_time(place, ftlaunch):
     code, _, err = ftlaunch("wait", "--timeout", "1s")
     assert code == 124
     assert "flowers" in err
+
+
+def test_wait_for_a_state_ends_when_the_job_stands_so_or_has_ended(place, ftlaunch):
+    handle = submit(place)
+    assert ftlaunch("wait", "--for", "running")[0] == 0
+    code, _, err = ftlaunch("wait", "--for", "failed", "--timeout", "1s")
+    assert (code, "expected Failed within 1 s, it is Running" in err) == (124, True)
+    place.finish(handle, 0, 3)
+    assert ftlaunch("wait", "--for", "failed", "--timeout", "20s")[0] == 0
+    assert ftlaunch("wait", "--for", "running", "--timeout", "20s")[0] == 5
+
+
+def test_watching_ends_with_the_job_and_shows_every_change_once(place, ftlaunch):
+    handle = submit(place)
+    place.finish(handle, 0, 0)
+    place.reaches(handle, lambda status: status.state is JobState.SUCCEEDED, what="the end")
+    code, out, _ = ftlaunch("status", "--watch")
+    assert (code, out.count("local:///flowers")) == (0, 1)
+
+
+def test_each_rank_of_many_has_a_row():
+    ranks = tuple(
+        RankProgress(rank=rank, node=rank // 2, step=7, epoch=0, phase="load", loss=1.25 if rank else None,
+                     images_per_s=80.0, silent_s=float(rank * 11))
+        for rank in range(4)
+    )  # fmt: skip
+    rows = rank_rows(Progress(time_s=1.0, attempt=1, world_size=4, total_steps=9, ranks=ranks))
+    assert rows[1].split() == ["0", "0", "7", "-", "80", "load"]
+    assert rows[4].split() == ["3", "1", "7", "1.25", "80", "load,", "silent", "for", "33", "s"]
+    assert rank_rows(Progress(time_s=1.0, attempt=1, world_size=1, total_steps=9, ranks=ranks[:1])) == []
 
 
 def test_a_cancelled_job_is_waited_for_with_its_own_code(place, ftlaunch):

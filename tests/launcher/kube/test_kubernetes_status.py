@@ -36,11 +36,15 @@ def start(cluster: FakeCluster, *pods: str) -> None:
         cluster.start_pod(pod)
 
 
-def test_a_job_is_pending_until_its_pods_run(
+def test_a_job_is_being_scheduled_until_its_pods_run(
     backend: KubernetesBackend, cluster: FakeCluster, handle: Handle
 ) -> None:
     status = backend.status(handle)
-    assert (status.state, status.handle, status.run_id) == (JobState.PENDING, handle, "0123456789abcdef" * 2)
+    assert (status.state, status.handle, status.run_id) == (
+        JobState.SCHEDULING,
+        handle,
+        "0123456789abcdef" * 2,
+    )
     assert [(pod.pod, pod.node, pod.state) for pod in status.pods] == [
         (W0, 0, PodState.PENDING), (W1, 1, PodState.PENDING),
     ]  # fmt: skip
@@ -56,13 +60,14 @@ def test_a_job_that_no_controller_looks_at_says_so(
 ) -> None:
     cluster.operator_runs = False
     status = backend.status(backend.submit(submission()))
-    assert (status.state, status.pods) == (JobState.PENDING, ())
+    assert (status.state, status.pods) == (JobState.SUBMITTED, ())
     assert status.reason == "no controller has looked at the job yet"
 
 
 def test_a_pod_that_waits_says_why(backend: KubernetesBackend, cluster: FakeCluster, handle: Handle) -> None:
     cluster.hold_pod(W1, reason="ImagePullBackOff", message='Back-off pulling image "x"')
     status = backend.status(handle)
+    assert status.state is JobState.SCHEDULING  # the other one
     assert status.reason == status.pods[1].reason == 'ImagePullBackOff: Back-off pulling image "x"'
     assert status.pods[0].reason == ""
 
@@ -255,6 +260,7 @@ def pod_with(status: dict[str, Any], **metadata: Any) -> dict[str, Any]:
     labels = {"training.kubeflow.org/replica-index": "0"}
     return {
         "metadata": {"name": W0, "namespace": "ml", "uid": "u", "labels": labels, **metadata},
+        "spec": {},
         "status": status,
     }
 

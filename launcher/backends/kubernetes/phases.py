@@ -1,0 +1,73 @@
+"""How far a job's pods have come, before all of them run and when one has to begin again. Pure.
+
+A first start and a restart look alike in one pod; they differ in what the others have been doing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from launcher.backends.base import JobState, PodState
+from launcher.kube import paddlejob
+from launcher.kube.resources import KubeObject
+
+_ORDER = (JobState.SCHEDULING, JobState.PULLING, JobState.STARTING)
+_PULL = frozenset({
+    "ErrImageNeverPull", "ErrImagePull", "ImageInspectError", "ImagePullBackOff", "InvalidImageName",
+    "RegistryUnavailable", "SignatureValidationFailed",
+})  # fmt: skip
+"""Reasons of a waiting container that are about its image (kubelet, pkg/kubelet/images/types.go)."""
+_APART_S = 5.0
+"""Pods of one start are made within moments; one that is younger than a peer's start by this is a new one."""
+
+
+def starting_state(pods: Sequence[KubeObject], *, replicas: int) -> JobState | None:
+    """Return how far a job is on its way to run, by the pod that is furthest behind.
+
+    Args:
+        pods: Those that exist.
+        replicas: How many there should be.
+
+    Returns:
+        None once all of them have run.
+    """
+    stages = [stage for stage in map(_stage_of, pods) if stage is not None]
+    if len(pods) < replicas and not stages:
+        return JobState.SUBMITTED
+    return min(stages, key=_ORDER.index, default=None)
+
+
+def lost_pod(pods: Sequence[KubeObject]) -> KubeObject | None:
+    """Return a pod whose node does not answer, or None.
+
+    The node controller takes back a pod's readiness when its node falls silent (after 40 s by default) and
+    leaves everything else as it was last seen. Our pods have no readiness probe, so nothing else does.
+    """
+    return next((pod for pod in pods if _is_unheard_of(pod)), None)
+
+
+def is_restart(pods: Sequence[KubeObject]) -> bool:
+    """Say whether a pod that does not run yet was made again, while others had been running."""
+    starts = [start for start in map(_started_s, pods) if start is not None]
+    waiting = [pod for pod in pods if _stage_of(pod) is not None]
+    return any(paddlejob.created_s(pod) - start > _APART_S for pod in waiting for start in starts)
+
+
+def _stage_of(pod: KubeObject) -> JobState | None:
+    if paddlejob.phase_of(pod) != PodState.PENDING.value:
+        return None
+    if not pod["spec"].get("nodeName"):
+        return JobState.SCHEDULING
+    waiting = (paddlejob.container_of(pod).get("state") or {}).get("waiting") or {}
+    return JobState.PULLING if waiting.get("reason") in _PULL else JobState.STARTING
+
+
+def _is_unheard_of(pod: KubeObject) -> bool:
+    conditions = {item["type"]: item["status"] for item in (pod.get("status") or {}).get("conditions") or []}
+    runs = "running" in (paddlejob.container_of(pod).get("state") or {})
+    return runs and paddlejob.is_living(pod) and conditions.get("Ready") == "False"
+
+
+def _started_s(pod: KubeObject) -> float | None:
+    running = (paddlejob.container_of(pod).get("state") or {}).get("running") or {}
+    return paddlejob.unix_time(running.get("startedAt"))
