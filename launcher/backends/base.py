@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import ClassVar
 
+from launcher.errors import UsageError
 from launcher.plan.handle import BackendKind, Handle
 from launcher.render.manifest import Manifest
 from trainer.protocol.progress import Progress
@@ -170,6 +171,16 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def resume(self, handle: Handle) -> None:
+        """Take a cancelled, suspended or lost job up again, from its last checkpoint, as the same run.
+
+        A job that goes on stays as it is.
+
+        Raises:
+            UsageError: It has ended by itself, or is still stopping.
+        """
+
+    @abstractmethod
     def delete(self, handle: Handle) -> None:
         """Remove a job and all that was made for it but its output; one that runs is killed."""
 
@@ -184,3 +195,21 @@ class Backend(ABC):
         Empty where there is nothing new. The last line may lack its newline only once the container has
         ended.
         """
+
+
+def refuse_to_resume(handle: Handle, state: JobState, *, stopping: bool) -> None:
+    """Do nothing for a job that goes on.
+
+    Raises:
+        UsageError: It has ended by itself, or is still stopping.
+    """
+    if stopping:
+        raise UsageError(
+            f"{handle.job}: expected a job that has stopped, got one that is still saving; "
+            f"`ftlaunch wait {handle.job}` first"
+        )
+    if state.is_terminal:
+        raise UsageError(
+            f"{handle.job}: expected a cancelled or suspended job, got one that has {state.value.lower()}; "
+            f"go on from its output with `ftlaunch submit CONFIG --continue {handle.job}`"
+        )

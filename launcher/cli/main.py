@@ -35,6 +35,7 @@ COMMANDS = {
     "logs": _Entry("launcher.cli.logs", "Show every rank's lines, merged, across restarts."),
     "wait": _Entry("launcher.cli.waiting", "Wait for a job's end; the exit code is the job's."),
     "cancel": _Entry("launcher.cli.cancel", "Have a job save and stop."),
+    "resume": _Entry("launcher.cli.resume", "Take a cancelled or suspended job up again."),
     "delete": _Entry("launcher.cli.delete", "Remove a job and its record."),
     "schema": _Entry("launcher.cli.schema", "Print the JSON Schema of a config, for editors."),
     "completion": _Entry("launcher.cli.completion", "Print the completion script for a shell."),

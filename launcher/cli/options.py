@@ -28,6 +28,7 @@ class Asked:
         name: Exact name of the job, or None for one made from prefix and run id.
         strict: Unknown keys are errors.
         overwrite: The job may take an output folder that another run filled.
+        continues: Job whose output the new one goes on from, or None.
         require_gpu: Docker and local: do not run on CPUs what asks for GPUs.
         run_id: 32 hexadecimal digits, or None for new ones.
     """
@@ -39,6 +40,7 @@ class Asked:
     name: str | None = None
     strict: bool = False
     overwrite: bool = False
+    continues: str | None = None
     require_gpu: bool = False
     run_id: str | None = None
 
@@ -103,6 +105,10 @@ _LAUNCH_OPTIONS = (
     click.option("--namespace", metavar="NAME", help="Of Kubernetes."),
     click.option("--context", metavar="NAME", help="Of the kubeconfig."),
     click.option("--overwrite", is_flag=True, help="Take an output folder that another run filled."),
+    click.option(
+        "--continue", "continues", metavar="JOB",
+        help="Go on from the output of another job, which has ended; with as many nodes as you like.",
+    ),
     click.option("--require-gpu", is_flag=True, help="Refuse to run as CPU ranks where GPUs are missing."),
     click.option("--run-id", hidden=True),
 )  # fmt: skip
@@ -115,7 +121,17 @@ def launch_options(command: F) -> F:
     @wraps(command)
     def collect(*args: Any, **given: Any) -> Any:
         flags = Flags(**{name: given.pop(name) for name in _FLAGS})
-        names = ("path", "overrides", "on", "name", "strict", "overwrite", "require_gpu", "run_id")
+        names = (
+            "path",
+            "overrides",
+            "on",
+            "name",
+            "strict",
+            "overwrite",
+            "continues",
+            "require_gpu",
+            "run_id",
+        )
         asked = Asked(flags=flags, **{name: given.pop(name) for name in names})
         return command(*args, asked=asked, **given)
 

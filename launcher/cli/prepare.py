@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from launcher.backends.devices import count_gpus
+from launcher.cli.ancestor import find_ancestor
 from launcher.cli.options import Asked
 from launcher.errors import UsageError
 from launcher.names import is_run_id, new_run_id
@@ -32,6 +33,11 @@ def prepare(asked: Asked, *, template_dirs: tuple[Path, ...] = ()) -> tuple[RunC
 
     if asked.run_id is not None and not is_run_id(asked.run_id):
         raise UsageError(f"--run-id: expected 32 hexadecimal digits, got {asked.run_id!r}")
+    if asked.continues is not None and asked.overwrite:
+        raise UsageError(
+            "--continue: expected no --overwrite beside it, which throws away what it goes on from"
+        )
+    ancestor = find_ancestor(asked.continues) if asked.continues is not None else None
     config = load_run_config(asked.path, overrides=asked.overrides, flags=asked.flags, strict=asked.strict)
     job = plan(
         config,
@@ -40,8 +46,11 @@ def prepare(asked: Asked, *, template_dirs: tuple[Path, ...] = ()) -> tuple[RunC
         exact_name=asked.name,
         gpus_here=None if asked.on == "kubernetes" else count_gpus(),
         overwrite=asked.overwrite,
+        continues=ancestor.run_id if ancestor else None,
         version=metadata.version("ftlaunch"),
     )
+    if ancestor is not None:
+        ancestor.require_same_output(job.node_file.output_dir)
     if job.gpus_missing and asked.require_gpu:
         raise UsageError(
             f"--require-gpu: expected {job.gpus_missing * job.nodes} GPUs on this machine, got fewer; "

@@ -30,7 +30,7 @@ _POD_ANNOTATIONS = {
 
 def plan(
     config: RunConfig, *, run_id: str, on: BackendKind, exact_name: str | None = None,
-    gpus_here: int | None = None, overwrite: bool = False, version: str = "0",
+    gpus_here: int | None = None, overwrite: bool = False, continues: str | None = None, version: str = "0",
 ) -> JobPlan:  # fmt: skip
     """Decide everything that the manifest says.
 
@@ -41,6 +41,7 @@ def plan(
         exact_name: Name of the job where its last part is not to be made from the run id.
         gpus_here: GPUs of this machine, for docker and local; fewer than asked run as that many CPU ranks.
         overwrite: Let the job take an output folder that another run filled.
+        continues: Id of the run whose output the job goes on from, or None.
         version: Of ftlaunch, for a label.
 
     Raises:
@@ -65,7 +66,9 @@ def plan(
         image_pull_policy=launch.image_pull_policy,
         image_pull_secrets=launch.image_pull_secrets,
         config=config.content.decode("utf-8"),
-        node_file=_node_file(config, launch, name, run_id, procs=procs, nccl=on_gpus, overwrite=overwrite),
+        node_file=_node_file(
+            config, launch, name, run_id, procs=procs, nccl=on_gpus, overwrite=overwrite, continues=continues
+        ),
         command=_command(config, cpu=not on_gpus),
         env=dict(launch.env),
         gpus=launch.gpus if on_gpus else 0,
@@ -159,12 +162,13 @@ def _node_file(
     procs: int,
     nccl: bool,
     overwrite: bool,
+    continues: str | None,
 ) -> NodeFile:
     return NodeFile(
         run_id=run_id, job=name, nodes=launch.nodes, procs_per_node=procs,
         coordinator_host=f"{name}-worker-0", coordinator_port=COORDINATOR_PORT,
         backend="nccl" if nccl else "gloo", output_dir=pod_path(config.job.run.output_dir),
-        overwrite=overwrite, max_restarts=launch.max_restarts, backoff_s=_BACKOFF_S,
+        overwrite=overwrite, continues=continues, max_restarts=launch.max_restarts, backoff_s=_BACKOFF_S,
         deadline_s=launch.deadline, grace_s=launch.grace_period, rendezvous_timeout_s=_RENDEZVOUS_S,
         hang_timeout_s=launch.hang_timeout,
     )  # fmt: skip

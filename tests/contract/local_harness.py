@@ -29,7 +29,8 @@ class LocalUnderTest(BackendUnderTest):
 
     def run_pods(self, handle: Handle) -> None:
         for pod in self.backend.status(handle).pods:
-            self.wait_for(lambda pod=pod: self._inbox(pod.pod).is_dir(), what=f"{pod.pod} to run")
+            inbox = self.stage / f"{pod.pod}.{pod.restarts}"
+            self.wait_for(inbox.is_dir, what=f"{pod.pod} to run")
 
     def say(self, handle: Handle, node: int, data: bytes) -> None:
         inbox = self._inbox(f"{handle.job}-worker-{node}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from launcher.backends.base import JobState, LogRef, PodState
-from launcher.errors import NotFoundError, TakenError
+from launcher.errors import NotFoundError, TakenError, UsageError
 from launcher.plan.handle import Handle, parse_handle
 from tests.contract.harness import OTHER_RUN_ID, RUN_ID, BackendUnderTest
 from tests.contract.kubernetes_harness import KubernetesUnderTest
@@ -162,6 +162,39 @@ def test_a_cancelled_job_ends_as_cancelled_and_does_not_come_back(place):
     assert all(pod.restarts == 0 for pod in status.pods)
 
 
+def test_a_cancelled_job_is_taken_up_again_as_the_same_run(place):
+    handle = place.submit()
+    place.reaches(handle, lambda status: status.state is JobState.RUNNING, what="the job to run")
+    before = place.backend.status(handle)
+    place.backend.cancel(handle)
+    place.end_pods(handle)
+    place.reaches(handle, lambda status: status.state is JobState.CANCELLED, what="the end")
+    place.backend.resume(handle)
+    place.run_pods(handle)
+    status = place.reaches(handle, lambda status: status.state is JobState.RUNNING, what="it to run again")
+    assert (status.run_id, status.created_s, status.ended_s) == (RUN_ID, before.created_s, None)
+    for node in (0, 1):
+        place.finish(handle, node, 0)
+    status = place.reaches(handle, lambda status: status.state.is_terminal, what="the end")
+    assert status.state is JobState.SUCCEEDED
+
+
+def test_resuming_a_job_that_goes_on_changes_nothing(place):
+    handle = place.submit(nodes=1)
+    before = place.reaches(handle, lambda status: status.state is JobState.RUNNING, what="the job to run")
+    place.backend.resume(handle)
+    assert place.backend.status(handle) == before
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_job_that_has_ended_by_itself_is_not_resumed(place, code):
+    handle = place.submit(nodes=1)
+    place.finish(handle, 0, code)
+    place.reaches(handle, lambda status: status.state.is_terminal, what="the end")
+    with pytest.raises(UsageError, match="--continue flowers"):
+        place.backend.resume(handle)
+
+
 def test_cancelling_a_job_that_has_ended_changes_nothing(place):
     handle = place.submit(nodes=1)
     place.finish(handle, 0, 0)
@@ -182,7 +215,7 @@ def test_a_deleted_job_is_gone_and_its_name_free(place):
     assert place.backend.status(handle).run_id == OTHER_RUN_ID
 
 
-@pytest.mark.parametrize("method", ["status", "cancel", "delete", "list_logs"])
+@pytest.mark.parametrize("method", ["status", "cancel", "resume", "delete", "list_logs"])
 def test_a_job_that_does_not_exist_is_not_found(place, method):
     with pytest.raises(NotFoundError, match="nobody"):
         getattr(place.backend, method)(nobody(place))

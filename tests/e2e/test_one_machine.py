@@ -94,6 +94,29 @@ def test_a_cancelled_job_saves_and_says_so(place, write_config):
     )
 
 
+def test_a_cancelled_job_is_resumed_and_another_goes_on_from_its_output(place, write_config):
+    cfg = write_config(Global__epochs=6, Global__save_interval=0, Global__eval_during_train=False)
+    place.run("ftlaunch", "submit", cfg, "--on", "local", "--name", "first", "-o", "Global.epochs=40")
+    place.wait_for(lambda: len(place.rows()) > 4, what="training to begin")
+    place.run("ftlaunch", "cancel")
+    place.run("ftlaunch", "wait", "--timeout", "60s", code=6)
+    stopped = max(row["step"] for row in place.rows() if row["event"] == "step")
+    place.run("ftlaunch", "resume")
+    place.wait_for(lambda: len({row["attempt"] for row in place.rows()}) == 2, what="it to go on")
+    place.run("ftlaunch", "cancel")
+    place.run("ftlaunch", "wait", "--timeout", "60s", code=6)
+    again = [row["step"] for row in place.rows() if row["event"] == "step" and row["attempt"] == 2]
+    assert again[0] == stopped + 1
+    last = again[-1]
+    place.run(
+        "ftlaunch", "submit", cfg, "--on", "local", "--name", "second", "--continue", "first", "--nodes", "2",
+        "-o", "Global.epochs=50", "-o", "Global.iter_per_epoch=1", "--wait",
+    )  # fmt: skip
+    rows = [row for row in place.rows() if row["event"] == "step" and row["attempt"] == 3]
+    assert rows[0]["step"] == last + 1
+    assert place.status("second")["state"] == "Succeeded"
+
+
 @pytest.mark.parametrize("victim", ["node", "rank"])
 def test_a_killed_process_costs_nothing_but_time(place, write_config, victim):
     whole = write_config("whole.yaml", Global__output_dir="whole", Global__epochs=6)

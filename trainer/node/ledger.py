@@ -50,7 +50,9 @@ class Ledger:
         """
         path = OutputLayout(output_dir).writer_lock
         refuse_other_writer(path, run_id=job.run_id, now_s=clock())
-        run = claim_output(output_dir, run_id=job.run_id, now_s=clock(), overwrite=job.overwrite)
+        run = claim_output(
+            output_dir, run_id=job.run_id, now_s=clock(), overwrite=job.overwrite, continues=job.continues
+        )
         lock = WriterLock.acquire(path, describe_self(run_id=job.run_id, now_s=clock()))
         ledger = cls(output_dir=output_dir, job=job, run=run, lock=lock, clock=clock)
         if run.ended is not None:

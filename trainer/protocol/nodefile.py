@@ -27,6 +27,7 @@ class NodeFile:
         backend: Collective library.
         output_dir: Folder for checkpoints, as a container path; run.json lies in its `.ftlaunch`.
         overwrite: Take over an output folder that another run filled.
+        continues: Run whose output this one goes on from, in its folder; None for a run of its own.
         max_restarts: Attempts after the first; 0 means that the first failure is the last.
         backoff_s: Pause before the second attempt; doubled for each further one.
         deadline_s: Seconds since the first start of the run, or None.
@@ -44,6 +45,7 @@ class NodeFile:
     backend: Literal["nccl", "gloo"]
     output_dir: str
     overwrite: bool = False
+    continues: str | None = None
     max_restarts: int
     backoff_s: float
     deadline_s: float | None
@@ -92,6 +94,7 @@ def parse_node_file(text: str | bytes) -> NodeFile:
         backend=cast("Literal['nccl', 'gloo']", backend),
         output_dir=need(document, "output_dir", str, what=_WHAT),
         overwrite=need(document, "overwrite", bool, what=_WHAT),
+        continues=need_or_none(document, "continues", str, what=_WHAT),
         max_restarts=need(document, "max_restarts", int, what=_WHAT),
         backoff_s=need(document, "backoff_s", float, what=_WHAT),
         deadline_s=need_or_none(document, "deadline_s", float, what=_WHAT),

@@ -89,7 +89,9 @@ def save_run_file(output_dir: Path, run_file: RunFile) -> None:
     replace_file(folder / _NAME, json.dumps(document, indent=2).encode(), partial=folder / _PARTIAL)
 
 
-def claim_output(output_dir: Path, *, run_id: str, now_s: float, overwrite: bool = False) -> RunFile:
+def claim_output(
+    output_dir: Path, *, run_id: str, now_s: float, overwrite: bool = False, continues: str | None = None
+) -> RunFile:
     """Make `output_dir` this run's, or take it up again where it already is.
 
     Args:
@@ -99,6 +101,8 @@ def claim_output(output_dir: Path, *, run_id: str, now_s: float, overwrite: bool
         overwrite: Take the folder even where another run filled it; that run's `.ftlaunch` is kept aside
             under its id, with the files that runs append to; its PaddleClas-named files are replaced as the
             new run saves.
+        continues: Run whose checkpoints this one goes on from; the folder must be that run's. Attempts
+            are numbered on, restarts and the deadline count anew.
 
     Raises:
         OutputTakenError: The folder is not empty and belongs to another run.
@@ -108,6 +112,8 @@ def claim_output(output_dir: Path, *, run_id: str, now_s: float, overwrite: bool
     existing = load_run_file(output_dir)
     if existing is not None and existing.run_id == run_id:
         return existing
+    if continues is not None:
+        return _hand_over(output_dir, existing, run_id=run_id, now_s=now_s, continues=continues)
     if not overwrite and output_dir.is_dir() and _is_filled(output_dir):
         owner = f"run {existing.run_id}" if existing else "files of another run"
         raise OutputTakenError(
@@ -123,6 +129,20 @@ def claim_output(output_dir: Path, *, run_id: str, now_s: float, overwrite: bool
     fresh = RunFile(run_id=run_id, first_start_s=now_s)
     save_run_file(output_dir, fresh)
     return fresh
+
+
+def _hand_over(
+    output_dir: Path, existing: RunFile | None, *, run_id: str, now_s: float, continues: str
+) -> RunFile:
+    if existing is None or existing.run_id != continues:
+        owner = f"that of run {existing.run_id}" if existing else "one without a run"
+        raise OutputTakenError(
+            f"{output_dir}: expected the output folder of run {continues}, which is to go on, got {owner}; "
+            "check Global.output_dir and its volume"
+        )
+    heir = RunFile(run_id=run_id, first_start_s=now_s, starts=existing.starts)
+    save_run_file(output_dir, heir)
+    return heir
 
 
 def _is_filled(folder: Path) -> bool:

@@ -11,10 +11,20 @@ import sys
 import time
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from launcher.backends.base import Backend, JobState, JobStatus, LogRef, PodState, PodStatus, Submission
+from launcher.backends.base import (
+    Backend,
+    JobState,
+    JobStatus,
+    LogRef,
+    PodState,
+    PodStatus,
+    Submission,
+    refuse_to_resume,
+)
 from launcher.backends.kept.identity import ProcessId, boot_id
 from launcher.backends.kept.state import (
     JobLayout,
@@ -22,9 +32,10 @@ from launcher.backends.kept.state import (
     PodRecord,
     Request,
     load_job_record,
+    load_request,
     save_record,
 )
-from launcher.backends.kept.verdict import read_termination
+from launcher.backends.kept.verdict import BEING_CANCELLED, read_termination
 from launcher.backends.replicas import Pod, ReplicaError, expand, find_unmapped
 from launcher.errors import LaunchError, NotFoundError, TakenError
 from launcher.plan.handle import Handle
@@ -34,7 +45,7 @@ from trainer.protocol.tags import parse_line
 
 _GONE_WITHIN_S = 15.0
 _TAIL_BYTES = 64 * 1024
-_CURE = "submit it again with --overwrite or another Global.output_dir; what it saved is in its output folder"
+_CURE = "take it up again with `ftlaunch resume`; what it saved is in its output folder"
 
 
 class KeeperError(LaunchError):
@@ -110,6 +121,24 @@ class KeptBackend(Backend):
         """
         _, record = self._require(handle)
         record.keeper.send(signal.SIGTERM)
+
+    def resume(self, handle: Handle) -> None:
+        """Start a new keeper for a job that was cancelled or lost; see `Backend.resume`.
+
+        Raises:
+            KeeperError: It did not start.
+        """
+        layout, record = self._require(handle)
+        state = self.status(handle).state
+        if state not in (JobState.CANCELLED, JobState.LOST):
+            refuse_to_resume(handle, state, stopping=record.reason == BEING_CANCELLED)
+            return
+        left = tuple(pod.process for pod in record.pods if pod.process is not None)
+        if not _is_gone((record.keeper, *left)):
+            raise KeeperError(f"{handle}: expected its processes to be gone, got some that run; look at them")
+        self._clear(record)
+        save_record(layout.request, replace(load_request(layout.request), generation=record.generation + 1))
+        _start_keeper(layout, module=self.keeper_module)
 
     def delete(self, handle: Handle) -> None:
         """Kill what runs and remove the backend's folder; see `Backend.delete`.

@@ -16,7 +16,15 @@ from types import FrameType
 from launcher.backends.base import PodState
 from launcher.backends.kept.identity import identify
 from launcher.backends.kept.kubelet import Container, Kubelet, StartError
-from launcher.backends.kept.state import JobLayout, JobRecord, PodRecord, Request, load_request, save_record
+from launcher.backends.kept.state import (
+    JobLayout,
+    JobRecord,
+    PodRecord,
+    Request,
+    load_job_record,
+    load_request,
+    save_record,
+)
 from launcher.backends.kept.verdict import describe_end, judge
 from launcher.backends.replicas import Pod, is_retried
 from launcher.render.manifest import Manifest, parse_manifest
@@ -44,10 +52,16 @@ class Keeper:
         self._selector = selectors.DefaultSelector()
         self._kill_at_s: float | None = None
         self._told: signal.Signals | None = None
+        earlier = load_job_record(layout.state)
+        begun = {pod.name: pod.incarnation + 1 for pod in earlier.pods if pod.uid} if earlier else {}
         self._record = JobRecord(
-            job=manifest.name, run_id=manifest.run_id, keeper=identify(os.getpid()), created_s=time.time(),
-            scratch=self._kubelet.scratch,
-            pods=tuple(PodRecord(name=pod.name, node=pod.index) for pod in self._pods.values()),
+            job=manifest.name, run_id=manifest.run_id, keeper=identify(os.getpid()),
+            created_s=earlier.created_s if earlier else time.time(), scratch=self._kubelet.scratch,
+            generation=self._request.generation,
+            pods=tuple(
+                PodRecord(name=pod.name, node=pod.index, incarnation=begun.get(pod.name, 0))
+                for pod in self._pods.values()
+            ),
         )  # fmt: skip
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -67,7 +81,7 @@ class Keeper:
     def run(self) -> None:
         """Keep the job to its end; nothing that it started is left then."""
         for pod in self._pods.values():
-            self._start(pod, incarnation=0)
+            self._start(pod, incarnation=self._pod_record(pod.name).incarnation)
         while self._running or self._again_at_s:
             self._pump()
             self._reap()

@@ -82,12 +82,14 @@ class Request:
         host_folders: Mount path in the pod -> absolute folder or file of this machine.
         workdir: Stands for the pods' working directory.
         devices: GPUs that the job may use, as `CUDA_VISIBLE_DEVICES` names them.
+        generation: Which keeper in a row is asked for, from 0: a resumed job gets another one.
     """
 
     run_id: str
     host_folders: Mapping[str, str]
     workdir: str
     devices: tuple[str, ...] = ()
+    generation: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,6 +121,7 @@ class JobRecord:
 
     Attributes:
         scratch: Folder of the pods' empty volumes; gone when the keeper has ended in order.
+        generation: Of its keeper, see `Request`.
     """
 
     job: str
@@ -130,6 +133,7 @@ class JobRecord:
     state: JobState = JobState.SUBMITTED
     reason: str = ""
     ended_s: float | None = None
+    generation: int = 0
 
 
 def save_record(path: Path, record: Request | JobRecord) -> None:
@@ -160,6 +164,7 @@ def load_request(path: Path) -> Request:
         host_folders={str(mount): str(folder) for mount, folder in folders.items()},
         workdir=need(document, "workdir", str, what=str(path)),
         devices=tuple(str(device) for device in devices),
+        generation=need_or_none(document, "generation", int, what=str(path)) or 0,
     )
 
 
@@ -192,6 +197,7 @@ def load_job_record(path: Path) -> JobRecord | None:
         state=_state(JobState, document, what=what),
         reason=need(document, "reason", str, what=what),
         ended_s=need_or_none(document, "ended_s", float, what=what),
+        generation=need_or_none(document, "generation", int, what=what) or 0,
     )
 
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from launcher.backends.kept.keeper import Expand, Keeper, MakeKubelet
-from launcher.backends.kept.state import JobLayout
+from launcher.backends.kept.state import JobLayout, load_job_record, load_request
 from launcher.errors import LaunchError
 from launcher.plan.handle import BackendKind
 from trainer.protocol.fields import FormatError
@@ -26,8 +26,12 @@ def keep(run_folder: str, *, kind: BackendKind, expand: Expand, make_kubelet: Ma
     """Take over the job of a run folder, in a child that goes on; return the exit code of each of both."""
     layout = JobLayout(Path(run_folder), kind)
     lock = os.open(layout.keeper_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if not _is_first(layout, lock):
-        return 0
+    try:
+        if not _is_first(layout, lock):
+            return 0
+    except (FormatError, OSError) as error:
+        sys.stderr.write(" ".join(str(error).split()) + "\n")
+        return 1
     reading, writing = os.pipe()
     if os.fork() != 0:
         os.close(writing)
@@ -49,9 +53,15 @@ def keep(run_folder: str, *, kind: BackendKind, expand: Expand, make_kubelet: Ma
 
 def _is_first(layout: JobLayout, lock: int) -> bool:
     """Take the keeper's lock; False once another keeper has taken the job over."""
-    while not layout.state.exists():
+    while not _is_taken(layout):
         with contextlib.suppress(BlockingIOError):  # another one is starting now
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return not layout.state.exists()
+            return not _is_taken(layout)
         time.sleep(_LOOK_S)
     return False
+
+
+def _is_taken(layout: JobLayout) -> bool:
+    """Say whether the keeper that is asked for, or a later one, has the job."""
+    record = load_job_record(layout.state)
+    return record is not None and record.generation >= load_request(layout.request).generation

@@ -13,6 +13,8 @@ from trainer.protocol.exits import describe_exit
 from trainer.protocol.fields import FormatError
 from trainer.protocol.termination import MAX_BYTES, Termination, parse_termination
 
+BEING_CANCELLED = "being cancelled: its pods save and stop"
+
 
 def judge(
     pods: Sequence[PodRecord], *, told: bool, alive: bool, again: frozenset[str]
@@ -29,7 +31,7 @@ def judge(
         return JobState.SUCCEEDED, ""
     if told:
         if alive:
-            return JobState.RUNNING, "being cancelled: its pods save and stop"
+            return JobState.RUNNING, BEING_CANCELLED
         return JobState.CANCELLED, "cancelled"
     failed = next((pod for pod in pods if pod.state is PodState.FAILED), None)
     if failed is not None:

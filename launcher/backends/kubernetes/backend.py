@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from launcher.backends.base import Backend, JobStatus, LogRef, Submission
+from launcher.backends.base import Backend, JobState, JobStatus, LogRef, Submission, refuse_to_resume
 from launcher.backends.kubernetes.incarnations import Incarnation, Incarnations
 from launcher.backends.kubernetes.posting import Poster
 from launcher.backends.kubernetes.status import read_job
@@ -28,6 +28,11 @@ PROGRESS_LINES = 512  # the API cuts a log's end by lines only; about 64 KiB of 
 CANCEL = {
     "metadata": {"annotations": {paddlejob.CANCELLED_ANNOTATION: "true"}},
     "spec": {"runPolicy": {"suspend": True}},
+}
+
+RESUME = {
+    "metadata": {"annotations": {paddlejob.CANCELLED_ANNOTATION: None}},
+    "spec": {"runPolicy": {"suspend": False}},
 }
 
 
@@ -112,6 +117,19 @@ class KubernetesBackend(Backend):
         job = self._fetch_job(handle)
         if not read_job(job, (), restarts={}, progress=None).state.is_terminal:
             self._api.patch(PADDLE_JOBS, handle.job, CANCEL, namespace=handle.namespace)
+
+    def resume(self, handle: Handle) -> None:
+        """Let the operator make the pods again, and forget the cancelling; see `Backend.resume`.
+
+        A job of a Kueue queue is admitted by that queue again, which may suspend it until there is room.
+        """
+        job, pods = self._fetch(handle)
+        state = read_job(job, pods, restarts={}, progress=None).state
+        suspended = paddlejob.is_suspended(job)
+        if suspended and state in (JobState.CANCELLED, JobState.SUSPENDED, JobState.QUEUED):
+            self._api.patch(PADDLE_JOBS, handle.job, RESUME, namespace=handle.namespace)
+        else:
+            refuse_to_resume(handle, state, stopping=suspended and not state.is_terminal)
 
     def delete(self, handle: Handle) -> None:
         """Delete the job, its pods first; the ConfigMap goes with its owner. See `Backend.delete`."""

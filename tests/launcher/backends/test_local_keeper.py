@@ -63,7 +63,7 @@ def test_a_killed_keeper_takes_its_pods_along_and_the_job_is_lost(place):
     assert keeper(place, handle).send(signal.SIGKILL)
     status = place.reaches(handle, lambda status: status.state is JobState.LOST, what="the loss to be seen")
     assert "killed" in status.reason
-    assert "--overwrite" in status.reason
+    assert "ftlaunch resume" in status.reason
     place.wait_for(lambda: not any(pod.is_running() for pod in pods), what="the pods to die")
     assert {pod.state for pod in place.backend.status(handle).pods} == {PodState.UNKNOWN}
 

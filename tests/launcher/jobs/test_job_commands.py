@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -135,6 +136,30 @@ def test_a_cancelled_job_is_waited_for_with_its_own_code(place, ftlaunch):
     assert "has ended already: Cancelled" in err
 
 
+def test_a_cancelled_job_is_resumed(place, ftlaunch):
+    handle = submit(place)
+    assert ftlaunch("cancel")[0] == 0
+    assert ftlaunch("wait", "--timeout", "20s")[0] == 6
+    code, _, err = ftlaunch("resume")
+    assert (code, "ftlaunch logs -f flowers" in err) == (0, True)
+    place.run_pods(handle)
+    place.finish(handle, 0, 0)
+    assert ftlaunch("wait", "--timeout", "20s")[0] == 0
+    code, _, err = ftlaunch("resume")
+    assert code == 2
+    assert "--continue flowers" in err
+
+
+def test_a_job_whose_keeper_was_killed_is_resumed(place, ftlaunch):
+    handle = submit(place)
+    state = json.loads((place.runs_dir / "flowers/local/state.json").read_text())
+    os.kill(state["keeper"]["pid"], signal.SIGKILL)
+    place.reaches(handle, lambda status: status.state is JobState.LOST, what="the loss")
+    assert ftlaunch("resume")[0] == 0
+    place.run_pods(handle)
+    assert place.backend.status(handle).pods[0].restarts == 1
+
+
 def test_logs_merge_the_pods_hide_progress_and_take_filters(place, ftlaunch):
     handle = submit(place, nodes=2)
     place.say(handle, 0, b"[a1 n0] starting\n" + PROGRESS)
@@ -214,7 +239,7 @@ def test_a_record_whose_job_never_came_to_be_can_be_deleted(place, ftlaunch):
     assert ftlaunch("delete", "ghost")[0] == 0
 
 
-@pytest.mark.parametrize("command", ["status", "logs", "wait", "cancel", "delete"])
+@pytest.mark.parametrize("command", ["status", "logs", "wait", "cancel", "resume", "delete"])
 def test_commands_without_a_job_of_this_project_say_so(place, ftlaunch, command):
     code, out, err = ftlaunch(command)
     assert (code, out) == (4, "")

@@ -11,11 +11,12 @@ import pytest
 
 from launcher.backends.kubernetes import KubernetesBackend
 from launcher.cli.main import run
-from launcher.kube.resources import PADDLE_JOBS
+from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS
 from launcher.runs.record import Stage
 from launcher.runs.store import RunStore
 from tests.fakes.cluster import FakeCluster
 from tests.launcher.configs import RUN_ID
+from trainer.protocol.nodefile import parse_node_file
 
 NAMED = ("--name", "flowers", "--run-id", RUN_ID, "--namespace", "ml")
 OTHER_ID = "f" * 32
@@ -142,3 +143,41 @@ def test_without_paddle_a_local_job_is_refused_with_what_to_install(store, submi
     assert code == 2
     assert "ftlaunch[trainer]" in err
     assert store.runs() == []
+
+
+def continued(cluster: FakeCluster) -> str | None:
+    data = cluster.get(CONFIG_MAPS, "heir-config", namespace="ml")["data"]
+    return parse_node_file(data["node.json"]).continues
+
+
+def test_a_new_job_goes_on_from_one_that_has_ended(cluster, store, submit):
+    submit(*NAMED)
+    heir = ("--name", "heir", "--namespace", "ml", "--continue", "flowers", "--nodes", "2")
+    code, _, err = submit(*heir)
+    assert code == 2
+    assert "ftlaunch cancel flowers" in err
+    cluster.start_pod("flowers-worker-0")
+    cluster.finish_pod("flowers-worker-0", 3)
+    code, _, err = submit(*heir, "-o", "Global.output_dir=/output/other")
+    assert code == 2
+    assert "-o Global.output_dir=/output/run" in err
+    assert submit(*heir)[0] == 0
+    assert continued(cluster) == RUN_ID
+
+
+@pytest.mark.parametrize("gone", ["its objects", "its record"])
+def test_a_job_that_is_gone_is_gone_on_from_by_name_or_run_id(cluster, store, submit, gone):
+    submit(*NAMED)
+    job = cluster.get(PADDLE_JOBS, "flowers", namespace="ml")
+    cluster.delete(PADDLE_JOBS, "flowers", namespace="ml", uid=job["metadata"]["uid"])
+    if gone == "its record":
+        store.remove("flowers")
+    wanted = RUN_ID if gone == "its record" else "flowers"
+    assert submit("--name", "heir", "--namespace", "ml", "--continue", wanted)[0] == 0
+    assert continued(cluster) == RUN_ID
+
+
+def test_going_on_and_overwriting_exclude_each_other(cluster, store, submit):
+    code, _, err = submit("--continue", RUN_ID, "--overwrite")
+    assert code == 2
+    assert "--overwrite" in err

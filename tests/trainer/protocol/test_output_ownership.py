@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,24 @@ def test_overwriting_keeps_the_other_runs_state_aside(output: Path) -> None:
     (aside / "run.json").rename(aside / "moved.json")
     assert THEIRS in (aside / "moved.json").read_text()
     assert theirs.run_id != load_run_file(output).run_id  # type: ignore[union-attr]
+
+
+def test_a_run_goes_on_from_anothers_output_with_its_attempts_numbered_on(output: Path) -> None:
+    theirs = claim_output(output, run_id=THEIRS, now_s=1.0)
+    save_run_file(output, replace(theirs, starts=3, attempts=2, fingerprints=("a", "b"), ended=20))
+    claimed = claim_output(output, run_id=OURS, now_s=5.0, continues=THEIRS)
+    assert claimed == RunFile(run_id=OURS, first_start_s=5.0, starts=3)
+    assert claim_output(output, run_id=OURS, now_s=9.0, continues=THEIRS) == claimed
+    with pytest.raises(OutputTakenError, match=OURS):  # the one that was gone on from cannot come back
+        claim_output(output, run_id=THEIRS, now_s=9.0)
+
+
+def test_an_output_that_is_not_the_one_to_go_on_from_is_refused(output: Path) -> None:
+    with pytest.raises(OutputTakenError, match="one without a run"):
+        claim_output(output, run_id=OURS, now_s=5.0, continues=THEIRS)
+    claim_output(output, run_id="c" * 32, now_s=1.0)
+    with pytest.raises(OutputTakenError, match="that of run c"):
+        claim_output(output, run_id=OURS, now_s=5.0, continues=THEIRS)
 
 
 @pytest.mark.parametrize("left", [[], ["run.json.tmp"]], ids=["nothing", "half a run.json"])

@@ -1,0 +1,73 @@
+"""The job that a new one goes on from: `--continue JOB`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from launcher.cli.jobs import find_job
+from launcher.errors import NotFoundError, UsageError
+from launcher.names import is_run_id
+from launcher.render.manifest import ManifestError, parse_manifest
+from launcher.runs.store import MANIFEST
+from trainer.protocol.environment import NODE_FILE
+from trainer.protocol.fields import FormatError
+from trainer.protocol.nodefile import parse_node_file
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ancestor:
+    """An earlier run.
+
+    Attributes:
+        job: As it was named on the command line.
+        run_id: 32 hexadecimal digits.
+        output_dir: Where it wrote, as a path in the pod; None where that is not recorded here.
+    """
+
+    job: str
+    run_id: str
+    output_dir: str | None
+
+    def require_same_output(self, output_dir: str) -> None:
+        """Do nothing where the new run writes to the same place.
+
+        Raises:
+            UsageError: It does not.
+        """
+        if self.output_dir not in (None, output_dir):
+            raise UsageError(
+                f"--continue {self.job}: expected Global.output_dir {self.output_dir!r}, as in that run, got "
+                f"{output_dir!r}; pass -o Global.output_dir={self.output_dir}"
+            )
+
+
+def find_ancestor(text: str) -> Ancestor:
+    """Return the run that a job's name, its handle or a run id means; it must not run any more.
+
+    A run id is taken as it is: the job may have been submitted from another machine. The trainer checks that
+    the output folder is that run's, and that nobody writes to it.
+
+    Raises:
+        NotFoundError: No such job was submitted from here.
+        UsageError: It still runs.
+    """
+    if is_run_id(text):
+        return Ancestor(job=text, run_id=text, output_dir=None)
+    found = find_job(text)
+    try:
+        status = found.backend.status(found.handle)
+    except NotFoundError:  # the job is gone; its output may well be there
+        pass
+    else:
+        if not status.state.is_terminal:
+            raise UsageError(
+                f"--continue {text}: expected a job that has ended, got one that is {status.state.value}; "
+                f"`ftlaunch cancel {found.handle.job}` first"
+            )
+    path = found.store.run_folder(found.handle.job) / MANIFEST
+    try:
+        data = parse_manifest(path.read_text(encoding="utf-8")).config_map["data"]
+        output_dir = parse_node_file(data[NODE_FILE]).output_dir
+    except (OSError, ManifestError, FormatError, KeyError):
+        output_dir = None
+    return Ancestor(job=text, run_id=found.record.run_id, output_dir=output_dir)
