@@ -49,3 +49,7 @@ class UnreachableError(LaunchError):
     """The backend does not answer or does not let us in."""
 
     exit_code = CliExit.UNREACHABLE
+
+
+class NotAllowedError(UnreachableError):
+    """The backend answers and does not let us in: it has done nothing, and will not until somebody acts."""

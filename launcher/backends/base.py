@@ -114,6 +114,25 @@ class JobStatus:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class JobEvent:
+    """Something that was noted about a job by what runs it.
+
+    Attributes:
+        time_s: When it was last seen, in Unix time.
+        reason: One word.
+        about: Name of the job or of its part.
+        count: How often it was seen.
+    """
+
+    time_s: float
+    is_warning: bool
+    reason: str
+    message: str
+    about: str
+    count: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
     """All that a backend needs to start a job.
 
@@ -183,6 +202,11 @@ class Backend(ABC):
     @abstractmethod
     def delete(self, handle: Handle) -> None:
         """Remove a job and all that was made for it but its output; one that runs is killed."""
+
+    def list_events(self, handle: Handle) -> tuple[JobEvent, ...]:
+        """Return what is still kept of the notes about a job, oldest first; empty where none are made."""
+        self.status(handle)  # there must be such a job
+        return ()
 
     @abstractmethod
     def list_logs(self, handle: Handle) -> tuple[LogRef, ...]:

@@ -34,6 +34,7 @@ COMMANDS = {
     "status": _Entry("launcher.cli.status", "Show how a job stands."),
     "logs": _Entry("launcher.cli.logs", "Show every rank's lines, merged, across restarts."),
     "wait": _Entry("launcher.cli.waiting", "Wait for a job's end; the exit code is the job's."),
+    "events": _Entry("launcher.cli.events", "Show what was noted about a job and its pods."),
     "cancel": _Entry("launcher.cli.cancel", "Have a job save and stop."),
     "resume": _Entry("launcher.cli.resume", "Take a cancelled or suspended job up again."),
     "delete": _Entry("launcher.cli.delete", "Remove a job and its record."),

@@ -16,7 +16,7 @@ from launcher.cli.following import follow, wait_for_end
 from launcher.cli.jobs import Found, exit_code, open_backend
 from launcher.cli.options import Asked, launch_options
 from launcher.cli.prepare import narrate, prepare
-from launcher.errors import CliExit, LaunchError, NotFoundError, UnreachableError, UsageError
+from launcher.errors import CliExit, LaunchError, NotAllowedError, NotFoundError, UnreachableError, UsageError
 from launcher.plan.handle import Handle
 from launcher.runs.gitstate import read_git_state
 from launcher.runs.places import project_of, runs_dir
@@ -71,6 +71,9 @@ def command(
             backend.submit(
                 Submission(manifest=manifest, run_folder=folder, host_folders=folders, workdir=Path.cwd())
             )
+        except NotAllowedError:  # refused before anything was done
+            store.remove(job.job)
+            raise
         except UnreachableError:  # nobody knows whether it arrived: the record finds it again
             raise
         except LaunchError:  # refused for certain: nothing of ours is there

@@ -16,6 +16,7 @@ from launcher.kube.errors import (
     ConflictError,
     CredentialsError,
     DeniedError,
+    ExpiredError,
     InvalidError,
     NoAnswerError,
 )
@@ -23,6 +24,7 @@ from launcher.kube.resources import Resource
 
 MAX_SHOWN = 1000
 _TOO_MANY = 429
+_GONE = 410  # a list's continuation or a watch's beginning is too old
 
 Verb = Literal["create", "get", "list", "patch", "delete"]
 
@@ -67,10 +69,11 @@ def read_failure(call: Call, *, code: int, body: bytes) -> LaunchError:
     if code == 409:
         cure = "choose another name" if call.verb == "create" else "look at it again, it has changed"
         return ConflictError(f"{call}: expected to {call.verb} it, {got}: {message}; {cure}")
-    if 400 <= code < 500 and code not in (408, _TOO_MANY):
+    if 400 <= code < 500 and code not in (408, _GONE, _TOO_MANY):
         return _read_refusal(call, status=status, got=got, message=message)
     cure = "try again later" if code >= 400 else f"check that {call.access} names a Kubernetes API server"
-    return NoAnswerError(f"{call}: expected an answer to {call.verb}, {got}: {message}; {cure}")
+    no_answer = ExpiredError if code == _GONE else NoAnswerError
+    return no_answer(f"{call}: expected an answer to {call.verb}, {got}: {message}; {cure}")
 
 
 def _decode(body: bytes) -> Mapping[str, Any]:

@@ -29,8 +29,10 @@ class KubeApi(Protocol):
             AbsentError: There is none of this name.
         """
 
-    def list(self, resource: Resource, *, namespace: str, labels: str) -> tuple[KubeObject, ...]:
-        """Return all objects that a label selector matches, such as `a=b,c`."""
+    def list(
+        self, resource: Resource, *, namespace: str, labels: str = "", fields: str = ""
+    ) -> tuple[KubeObject, ...]:
+        """Return all objects that a label selector and a field selector match, such as `a=b,c`."""
 
     def patch(self, resource: Resource, name: str, body: KubeObject, *, namespace: str) -> KubeObject:
         """Merge `body` into an object (RFC 7386: null removes, lists are replaced); return the result."""

@@ -7,6 +7,7 @@ object reaches the server exactly as it was rendered.
 
 from __future__ import annotations
 
+import builtins
 import json
 import os
 from collections.abc import Mapping
@@ -16,10 +17,12 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from launcher.kube.answers import Call, Verb, read_failure
-from launcher.kube.errors import KubeconfigError, NoAnswerError
+from launcher.kube.errors import ExpiredError, KubeconfigError, NoAnswerError
 from launcher.kube.resources import PODS, KubeObject, Resource
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+PAGE = 500
+"""Objects in one answer, as kubectl asks for."""
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
 
@@ -79,10 +82,28 @@ class Client:
         request = _Request(method="GET", path=_path(resource, namespace, name), query={})
         return self._object(request, self._call("get", resource, namespace=namespace, name=name))
 
-    def list(self, resource: Resource, *, namespace: str, labels: str) -> tuple[KubeObject, ...]:
-        """See `KubeApi.list`."""
-        request = _Request(method="GET", path=_path(resource, namespace), query={"labelSelector": labels})
-        return tuple(self._object(request, self._call("list", resource, namespace=namespace))["items"])
+    def list(
+        self, resource: Resource, *, namespace: str, labels: str = "", fields: str = ""
+    ) -> tuple[KubeObject, ...]:
+        """See `KubeApi.list`. Asks for a page at a time, and once more where a page has expired meanwhile."""
+        query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(PAGE)}
+        query = {key: value for key, value in query.items() if value}
+        call = self._call("list", resource, namespace=namespace)
+        try:
+            return self._pages(_path(resource, namespace), query, call)
+        except ExpiredError:
+            return self._pages(_path(resource, namespace), query, call)
+
+    def _pages(self, path: str, query: Mapping[str, str], call: Call) -> tuple[KubeObject, ...]:
+        items: builtins.list[KubeObject] = []
+        token = ""
+        while True:
+            more = {"continue": token} if token else {}
+            answer = self._object(_Request(method="GET", path=path, query={**query, **more}), call)
+            items += answer["items"]
+            token = str((answer.get("metadata") or {}).get("continue") or "")
+            if not token:
+                return tuple(items)
 
     def patch(self, resource: Resource, name: str, body: KubeObject, *, namespace: str) -> KubeObject:
         """See `KubeApi.patch`."""

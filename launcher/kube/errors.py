@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from launcher.errors import NotFoundError, TakenError, UnreachableError, UsageError
+from launcher.errors import NotAllowedError, NotFoundError, TakenError, UnreachableError, UsageError
 
 
 class KubeconfigError(UnreachableError):
     """No cluster is configured, or its configuration cannot be read."""
 
 
-class CredentialsError(UnreachableError):
+class CredentialsError(NotAllowedError):
     """The cluster does not know us (401): log in again."""
 
 
-class DeniedError(UnreachableError):
+class DeniedError(NotAllowedError):
     """The cluster knows us and an RBAC rule is missing (403)."""
 
 
@@ -29,6 +29,10 @@ class AbsentError(NotFoundError):
 
 class ConflictError(TakenError):
     """The name is taken, or the object is no longer the one that was meant (409)."""
+
+
+class ExpiredError(NoAnswerError):
+    """What the request goes on from is too old (410): begin again."""
 
 
 class LeftoverError(UnreachableError):

@@ -32,3 +32,4 @@ class Resource:
 PADDLE_JOBS = Resource(group="kubeflow.org", plural="paddlejobs", kind="PaddleJob")
 CONFIG_MAPS = Resource(plural="configmaps", kind="ConfigMap")
 PODS = Resource(plural="pods", kind="Pod")
+EVENTS = Resource(plural="events", kind="Event")

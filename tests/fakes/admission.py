@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS, PODS, Resource
+from launcher.kube.resources import CONFIG_MAPS, EVENTS, PADDLE_JOBS, PODS, Resource
 
-KNOWN = {resource.plural: resource for resource in (CONFIG_MAPS, PADDLE_JOBS, PODS)}
+KNOWN = {resource.plural: resource for resource in (CONFIG_MAPS, EVENTS, PADDLE_JOBS, PODS)}
 WEBHOOK = 'admission webhook "validator.paddlejob.training-operator.kubeflow.org" denied the request: '
 MAX_CONFIG_MAP_BYTES = 1 << 20
 

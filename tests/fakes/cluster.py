@@ -18,7 +18,7 @@ from launcher.kube.errors import NoAnswerError
 from launcher.kube.resources import PODS, KubeObject, Resource
 from tests.fakes.admission import KNOWN, RefusalError, UnplayableError, admit, admit_change
 from tests.fakes.kubelet import Kubelet
-from tests.fakes.store import ObjectStore, matches, merge
+from tests.fakes.store import ObjectStore, matches, matches_fields, merge
 from tests.fakes.training_operator import TrainingOperator
 from trainer.protocol.termination import Termination
 
@@ -73,9 +73,14 @@ class FakeCluster:
             lambda: copy.deepcopy(self._must(resource.plural, namespace, name)),
         )  # fmt: skip
 
-    def list(self, resource: Resource, *, namespace: str, labels: str) -> tuple[KubeObject, ...]:
+    def list(
+        self, resource: Resource, *, namespace: str, labels: str = "", fields: str = ""
+    ) -> tuple[KubeObject, ...]:
         def act() -> tuple[KubeObject, ...]:
-            found = [item for item in self._store.all(resource.plural, namespace) if matches(item, labels)]
+            found = [
+                item for item in self._store.all(resource.plural, namespace)
+                if matches(item, labels) and matches_fields(item, fields)
+            ]  # fmt: skip
             # lists of core objects do not repeat in each item what they are lists of
             hidden = () if resource.group else ("apiVersion", "kind")
             return tuple(
@@ -156,6 +161,18 @@ class FakeCluster:
     def hold_pod(self, name: str, *, reason: str, message: str) -> None:
         """Let a pod wait, as for an image that does not come."""
         self._kubelet.hold(self._pod(name), reason=reason, message=message)
+
+    def note(
+        self, about: str, *, reason: str, message: str, warning: bool = True, namespace: str = "ml"
+    ) -> None:
+        """Let a controller or a kubelet write an event."""
+        event = {
+            "metadata": {"name": f"{about}.{len(self._store.all('events'))}"},
+            "involvedObject": {"kind": "Pod", "name": about, "namespace": namespace},
+            "reason": reason, "message": message, "type": "Warning" if warning else "Normal",
+            "lastTimestamp": self._store.now_text(), "count": 1,
+        }  # fmt: skip
+        self._store.add("events", event, namespace=namespace)
 
     def start_pod(self, name: str) -> None:
         """Let a pending pod's container run."""

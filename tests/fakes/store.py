@@ -95,11 +95,25 @@ class ObjectStore:
 def matches(item: KubeObject, selector: str) -> bool:
     """Say whether `a=b,c` matches an object's labels."""
     labels = item["metadata"].get("labels", {})
-    for part in selector.split(","):
+    for part in selector.split(",") if selector else ():
         key, equals, value = part.partition("=")
         if not key or key.startswith("!") or "(" in part or key.endswith("!"):
             raise UnplayableError(f"label selector {selector!r}")
         if key not in labels or (equals and labels[key] != value):
+            return False
+    return True
+
+
+def matches_fields(item: KubeObject, selector: str) -> bool:
+    """Say whether `a.b=c,d=e` matches an object's fields."""
+    for part in filter(None, selector.split(",")):
+        path, equals, value = part.partition("=")
+        if not equals or path.endswith("!"):
+            raise UnplayableError(f"field selector {selector!r}")
+        here: object = item
+        for key in path.split("."):
+            here = here.get(key) if isinstance(here, dict) else None
+        if here != value:
             return False
     return True
 

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from launcher.backends.base import Backend, JobState, JobStatus, LogRef, Submission, refuse_to_resume
+from launcher.backends.base import (
+    Backend,
+    JobEvent,
+    JobState,
+    JobStatus,
+    LogRef,
+    Submission,
+    refuse_to_resume,
+)
+from launcher.backends.kubernetes.events import last_warning, read_events
 from launcher.backends.kubernetes.incarnations import Incarnation, Incarnations
 from launcher.backends.kubernetes.posting import Poster
-from launcher.backends.kubernetes.status import read_job
+from launcher.backends.kubernetes.status import MAX_REASON, read_job
 from launcher.errors import LaunchError, NotFoundError
 from launcher.kube import paddlejob
 from launcher.kube.api import KubeApi, PodLogs
 from launcher.kube.client import connect
 from launcher.kube.errors import AbsentError, InvalidError
 from launcher.kube.podlog import to_kubelet_form
-from launcher.kube.resources import PADDLE_JOBS, PODS, KubeObject
+from launcher.kube.resources import EVENTS, PADDLE_JOBS, PODS, KubeObject
 from launcher.names import RUN_ID_LABEL
 from launcher.plan.handle import BackendKind, Handle
 from trainer.protocol.fields import FormatError
@@ -25,6 +35,7 @@ from trainer.protocol.progress import Progress, parse_progress
 from trainer.protocol.tags import parse_line
 
 PROGRESS_LINES = 512  # the API cuts a log's end by lines only; about 64 KiB of usual ones
+_AWAITED = (JobState.SUBMITTED, JobState.SCHEDULING, JobState.STARTING)
 CANCEL = {
     "metadata": {"annotations": {paddlejob.CANCELLED_ANNOTATION: "true"}},
     "spec": {"runPolicy": {"suspend": True}},
@@ -87,15 +98,22 @@ class KubernetesBackend(Backend):
         return Handle(backend=self.kind, namespace=namespace, job=manifest.name)
 
     def status(self, handle: Handle) -> JobStatus:
-        """See `Backend.status`. Two requests, and a third for the progress once node 0 has started."""
+        """See `Backend.status`.
+
+        Two requests, and a third: for the progress once node 0 has started, before that for the events
+        where the pods themselves do not say what they wait for.
+        """
         job, pods = self._fetch(handle)
         looks = {paddlejob.name_of(pod): self._incarnations.look(job, pod) for pod in pods}
-        return read_job(
+        status = read_job(
             job,
             pods,
             restarts={pod: look.number for pod, look in looks.items()},
             progress=self._fetch_progress(pods, looks),
         )
+        if status.state in _AWAITED and not status.reason and paddlejob.conditions_of(job):
+            return replace(status, reason=self._fetch_warning(handle)[:MAX_REASON])
+        return status
 
     def list_jobs(self) -> tuple[JobStatus, ...]:
         """See `Backend.list_jobs`. Two requests whatever the number of jobs, so without progress."""
@@ -136,6 +154,11 @@ class KubernetesBackend(Backend):
         job = self._fetch_job(handle)
         self._api.delete(PADDLE_JOBS, handle.job, namespace=handle.namespace, uid=paddlejob.uid_of(job))
         self._poster.sweep(job, namespace=handle.namespace)
+
+    def list_events(self, handle: Handle) -> tuple[JobEvent, ...]:
+        """See `Backend.list_events`; the API keeps them for an hour by default."""
+        self._fetch_job(handle)
+        return read_events(self._api.list(EVENTS, namespace=handle.namespace), job=handle.job)
 
     def list_logs(self, handle: Handle) -> tuple[LogRef, ...]:
         """See `Backend.list_logs`.
@@ -199,6 +222,13 @@ class KubernetesBackend(Backend):
             )
         except (AbsentError, InvalidError):  # gone, or not started, since the pod was looked at
             return b""
+
+    def _fetch_warning(self, handle: Handle) -> str:
+        try:
+            events = self._api.list(EVENTS, namespace=handle.namespace, fields="type=Warning")
+        except LaunchError:  # a missing rule must not hide how the job stands
+            return ""
+        return last_warning(events, job=handle.job)
 
     def _fetch_progress(self, pods: Sequence[KubeObject], looks: dict[str, Incarnation]) -> Progress | None:
         first = next((pod for pod in pods if paddlejob.node_of(pod) == 0), None)

@@ -32,8 +32,10 @@ def starting_state(pods: Sequence[KubeObject], *, replicas: int) -> JobState | N
         None once all of them have run.
     """
     stages = [stage for stage in map(_stage_of, pods) if stage is not None]
-    if len(pods) < replicas and not stages:
+    if not pods:
         return JobState.SUBMITTED
+    if len(pods) < replicas:  # a quota or an admission check holds one back
+        return JobState.SCHEDULING
     return min(stages, key=_ORDER.index, default=None)
 
 

@@ -19,7 +19,10 @@ from trainer.protocol.fields import FormatError
 from trainer.protocol.progress import Progress
 from trainer.protocol.termination import Termination, parse_termination
 
-_MAX_REASON = 400
+MAX_REASON = 400
+_OOM = "OOMKilled"
+_BUSY = ("ContainerCreating", "PodInitializing")
+"""Waiting without a reason: what holds it up, if anything does, is in the events."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +51,7 @@ def read_job(
         run_id=paddlejob.run_id_of(job),
         state=standing.state,
         pods=tuple(read_pod(pod, restarts=restarts.get(paddlejob.name_of(pod), 0)) for pod in pods),
-        reason=standing.reason[:_MAX_REASON],
+        reason=standing.reason[:MAX_REASON],
         created_s=paddlejob.created_s(job),
         ended_s=standing.ended_s,
         progress=progress,
@@ -72,7 +75,7 @@ def read_pod(pod: KubeObject, *, restarts: int) -> PodStatus:
         restarts=restarts,
         exit_code=last.get("exitCode"),
         termination=termination,
-        reason=_pod_reason(pod, waiting=waiting, last=last, termination=termination)[:_MAX_REASON],
+        reason=_pod_reason(pod, waiting=waiting, last=last, termination=termination)[:MAX_REASON],
         started_s=paddlejob.unix_time(running.get("startedAt") or ended.get("startedAt")),
         ended_s=paddlejob.unix_time(ended.get("finishedAt")),
     )
@@ -83,7 +86,8 @@ def _read_standing(job: KubeObject, pods: Sequence[KubeObject]) -> _Standing:
     for state in (JobState.SUCCEEDED, JobState.FAILED):
         if condition := conditions.get(state.value):
             ended_s = paddlejob.completed_s(job) or condition.since_s
-            return _Standing(state=state, reason=condition.message, ended_s=ended_s)
+            verdict = _why_failed(pods) if state is JobState.FAILED else ""
+            return _Standing(state=state, reason=verdict or condition.message, ended_s=ended_s)
     alive = any(paddlejob.is_living(pod) for pod in pods)
     if paddlejob.is_suspended(job):
         return _read_suspended(job, conditions, alive=alive)
@@ -129,6 +133,13 @@ def _read_suspended(job: KubeObject, conditions: Mapping[str, Condition], *, ali
     return _Standing(state=JobState.CANCELLED, reason="cancelled", ended_s=suspended.since_s)
 
 
+def _why_failed(pods: Sequence[KubeObject]) -> str:
+    """Return what the first pod that failed has to say; the operator only says that one has."""
+    failed = [pod for pod in pods if paddlejob.phase_of(pod) == PodState.FAILED.value]
+    said = [(paddlejob.name_of(pod), read_pod(pod, restarts=0).reason) for pod in failed]
+    return next((f"{name}: {reason}" for name, reason in said if reason), "")
+
+
 def _why_waiting(pods: Sequence[KubeObject]) -> str:
     reasons = [
         read_pod(pod, restarts=0).reason for pod in pods
@@ -151,10 +162,11 @@ def _pod_reason(
     last: Mapping[str, object],
     termination: Termination | None,
 ) -> str:
-    if waiting:
+    if waiting and waiting.get("reason") not in _BUSY:
         return ": ".join(filter(None, [waiting.get("reason"), waiting.get("message")]))
     if termination is not None:
-        return termination.reason
+        killed = f"{_OOM}: " if last.get("reason") == _OOM else ""
+        return killed + termination.reason
     if last:
         said = last.get("reason") if last.get("reason") not in ("Completed", "Error") else ""
         return ": ".join(str(part) for part in (said, last.get("message")) if part)

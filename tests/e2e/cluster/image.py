@@ -37,14 +37,8 @@ _ENV = [
 ]
 _UNUSED = {"__pycache__", "site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "config-*"}
 _UNUSED_PACKAGES = {"kubernetes"}  # the launcher's alone, and large
-_TOOLS = (
-    "sh",
-    "bash",
-    "awk",
-    "ldd",
-    "cat",
-    "ls",
-)  # paddle asks `ldd --version | awk` at import, ldd is a bash script
+# paddle asks `ldd --version | awk` at import, and ldd is a bash script
+_TOOLS = ("sh", "bash", "awk", "ldd", "cat", "grep", "ls")
 _ETC = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/false\ntrainer:x:1000:1000::/home/trainer:/bin/false\n",
     "etc/group": "root:x:0:\ntrainer:x:1000:\n",

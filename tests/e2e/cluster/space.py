@@ -54,34 +54,32 @@ class Space:
             self.data.mkdir()
         meta = {"name": self.name, "labels": _LEVEL}
         self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
-        volumes = [part for claim in (self.data_claim, "runs") for part in self._volume(claim)]
-        self.cluster.apply(*volumes, namespace=self.name)
-        self.kubectl(
-            "wait",
-            "--for=jsonpath={.status.phase}=Bound",
-            f"pvc/{self.data_claim}",
-            "pvc/runs",
-            "--timeout=30s",
-        )
+        made = [self._volume(claim) for claim in (self.data_claim, "runs")]
+        self.cluster.apply(*(volume for volume, _ in made))
+        free = "--for=jsonpath={.status.phase}=Available"  # a claim that is made earlier waits for 15 s
+        names = [f"pv/{volume['metadata']['name']}" for volume, _ in made]
+        self.cluster.kubectl("wait", free, *names, "--timeout=30s")
+        self.cluster.apply(*(claim for _, claim in made), namespace=self.name)
+        bound = "--for=jsonpath={.status.phase}=Bound"
+        self.kubectl("wait", bound, f"pvc/{self.data_claim}", "pvc/runs", "--timeout=30s")
         self.kubectl("create", "serviceaccount", USER)
         self.kubectl("apply", "-f", str(USER_ROLE))
         self.kubectl("create", "rolebinding", USER, f"--role={USER}", f"--serviceaccount={self.name}:{USER}")
         self._write_kubeconfig(self.kubectl("create", "token", USER).strip())
 
-    def _volume(self, claim: str) -> list[dict[str, Any]]:
-        spec = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
+    def _volume(self, claim: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        spec = {"accessModes": ["ReadWriteMany"], "storageClassName": f"{self.name}-{claim}"}
         volume = {
             **spec, "capacity": {"storage": "1Gi"}, "persistentVolumeReclaimPolicy": "Retain",
             "hostPath": {"path": str(self.folder / claim)},
-            "claimRef": {"namespace": self.name, "name": claim},
         }  # fmt: skip
-        asked = {**spec, "resources": {"requests": {"storage": "1Gi"}}, "volumeName": f"{self.name}-{claim}"}
-        return [
+        asked = {**spec, "resources": {"requests": {"storage": "1Gi"}}}
+        return (
             {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"{self.name}-{claim}"},
              "spec": volume},
             {"apiVersion": "v1", "kind": "PersistentVolumeClaim",
              "metadata": {"name": claim, "namespace": self.name}, "spec": asked},
-        ]  # fmt: skip
+        )  # fmt: skip
 
     def _write_kubeconfig(self, token: str) -> None:
         config = json.loads(

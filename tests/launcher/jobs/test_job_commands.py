@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.backends.base import JobState
+from launcher.backends.base import JobEvent, JobState
+from launcher.cli.events import describe
 from launcher.cli.main import run
 from launcher.cli.status import rank_rows
 from launcher.plan.handle import Handle
@@ -244,3 +245,17 @@ def test_commands_without_a_job_of_this_project_say_so(place, ftlaunch, command)
     code, out, err = ftlaunch(command)
     assert (code, out) == (4, "")
     assert "expected a job submitted from here" in err
+
+
+def test_a_backend_without_notes_says_that_there_are_none(place, ftlaunch):
+    submit(place)
+    code, out, err = ftlaunch("events")
+    assert (code, out) == (0, "")
+    assert "no events are kept of it" in err
+
+
+def test_an_event_is_one_line():
+    event = JobEvent(
+        time_s=0.0, is_warning=True, reason="Failed", message="two\n lines", about="w-0", count=3
+    )
+    assert describe(event)[9:] == "! w-0  Failed: two lines (x3)"

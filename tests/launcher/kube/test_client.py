@@ -23,8 +23,8 @@ from launcher.kube.errors import (
     KubeconfigError,
     NoAnswerError,
 )
-from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS, PODS
-from tests.launcher.kube.api_server import Answer, ApiServer
+from launcher.kube.resources import CONFIG_MAPS, EVENTS, PADDLE_JOBS, PODS
+from tests.launcher.kube.api_server import Answer, ApiServer, Asked
 
 JOB = {"apiVersion": "kubeflow.org/v1", "kind": "PaddleJob", "metadata": {"name": "flowers"}, "spec": {}}
 JOBS = "/apis/kubeflow.org/v1/namespaces/ml/paddlejobs"
@@ -82,8 +82,35 @@ def test_a_list_is_asked_for_by_labels(client: Client, server: ApiServer) -> Non
     assert client.list(PODS, namespace="ml", labels="a=b,c") == ({"a": 1}, {"b": 2})
     assert (server.asked[0].path, server.asked[0].query) == (
         "/api/v1/namespaces/ml/pods",
-        {"labelSelector": "a=b,c"},
+        {"labelSelector": "a=b,c", "limit": "500"},
     )
+
+
+def pages(*, expired_at: int) -> Callable[[Asked], Answer]:
+    """Answer with three pages; the continuation numbered `expired_at` has expired the first time."""
+    expired = [f"page-{expired_at}"]
+
+    def answer(asked: Asked) -> Answer:
+        token = asked.query.get("continue", "page-0")
+        if token in expired:
+            expired.remove(token)
+            status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+            return Answer(code=410, body=json.dumps(status).encode())
+        index = int(token[-1])
+        more = {"continue": f"page-{index + 1}"} if index < 2 else {}
+        return Answer(body=json.dumps({"metadata": more, "items": [{"a": index}]}).encode())
+
+    return answer
+
+
+@pytest.mark.parametrize(("expired_at", "requests"), [(9, 3), (1, 5), (2, 6)], ids=["all", "second", "third"])
+def test_a_long_list_comes_in_pages_and_begins_again_once_where_one_has_expired(
+    client: Client, server: ApiServer, expired_at: int, requests: int
+) -> None:
+    server.answer = pages(expired_at=expired_at)
+    assert client.list(EVENTS, namespace="ml", fields="type=Warning") == ({"a": 0}, {"a": 1}, {"a": 2})
+    assert len(server.asked) == requests
+    assert {asked.query["fieldSelector"] for asked in server.asked} == {"type=Warning"}
 
 
 def test_deleting_names_the_very_object_and_takes_dependants_first(client: Client, server: ApiServer) -> None:

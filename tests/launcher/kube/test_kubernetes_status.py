@@ -11,7 +11,7 @@ from launcher.backends.kubernetes import KubernetesBackend
 from launcher.backends.kubernetes.status import read_job, read_pod
 from launcher.errors import NotFoundError
 from launcher.kube.errors import NoAnswerError
-from launcher.kube.resources import PADDLE_JOBS, PODS
+from launcher.kube.resources import EVENTS, PADDLE_JOBS, PODS
 from launcher.plan.handle import Handle
 from tests.fakes.cluster import FakeCluster
 from trainer.protocol.progress import Progress, RankProgress, format_progress
@@ -296,3 +296,35 @@ def test_pods_that_all_run_outweigh_a_condition_that_lags(
         condition["type"] = condition["type"].replace("Running", "Restarting")
     assert read_job(job, pods, restarts={}, progress=None).state is JobState.RUNNING
     assert read_job(job, pods[:0], restarts={}, progress=None).state is JobState.RESTARTING
+
+
+def test_what_pods_do_not_say_themselves_is_read_from_the_events(
+    backend: KubernetesBackend, cluster: FakeCluster, handle: Handle
+) -> None:
+    cluster.note("flowers-worker-10x", reason="FailedMount", message="of another job")
+    assert backend.status(handle).reason == ""
+    for pod in (W0, W1):
+        cluster.hold_pod(pod, reason="ContainerCreating", message="")
+    cluster.note(W1, reason="FailedMount", message='secret "token" not found')
+    cluster.pass_time(1)
+    cluster.note(W1, reason="Pulled", message="there", warning=False)
+    status = backend.status(handle)
+    assert (status.state, status.reason) == (JobState.STARTING, 'FailedMount: secret "token" not found')
+    noted = [(event.about, event.reason, event.is_warning) for event in backend.list_events(handle)]
+    assert noted == [(W1, "FailedMount", True), (W1, "Pulled", False)]
+
+
+def test_events_that_may_not_be_read_do_not_hide_the_status(
+    backend: KubernetesBackend, cluster: FakeCluster, handle: Handle
+) -> None:
+    cluster.refuse("list", EVENTS, code=403)
+    assert backend.status(handle).state is JobState.SCHEDULING
+
+
+def test_a_job_whose_pods_may_not_all_be_made_is_being_scheduled(
+    backend: KubernetesBackend, cluster: FakeCluster, handle: Handle
+) -> None:
+    start(cluster, W0)
+    job = cluster.get(PADDLE_JOBS, "flowers", namespace="ml")
+    pods = [pod for pod in cluster.list(PODS, namespace="ml") if pod["metadata"]["name"] == W0]
+    assert read_job(job, pods, restarts={}, progress=None).state is JobState.SCHEDULING

@@ -1,0 +1,42 @@
+"""A job's events: what operator, scheduler and kubelets have noted about it and its pods. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from launcher.backends.base import JobEvent
+from launcher.kube import paddlejob
+from launcher.kube.resources import KubeObject
+
+
+def read_events(items: Iterable[KubeObject], *, job: str) -> tuple[JobEvent, ...]:
+    """Return the events about a job, its pods and services, oldest first."""
+    own = [_read(item) for item in items if _is_about(item, job=job)]
+    return tuple(sorted(own, key=lambda event: event.time_s))
+
+
+def last_warning(items: Iterable[KubeObject], *, job: str) -> str:
+    """Return the last warning as `reason: message`, or an empty string."""
+    warnings = [event for event in read_events(items, job=job) if event.is_warning]
+    return f"{warnings[-1].reason}: {warnings[-1].message}" if warnings else ""
+
+
+def _is_about(item: KubeObject, *, job: str) -> bool:
+    name = str(item["involvedObject"].get("name", ""))
+    prefix, _, index = name.rpartition("-")
+    return name == job or (prefix == f"{job}-worker" and index.isdigit())
+
+
+def _read(item: KubeObject) -> JobEvent:
+    about = item["involvedObject"]
+    series = item.get("series") or {}
+    times = (series.get("lastObservedTime"), item.get("lastTimestamp"), item.get("eventTime"))
+    time_s = next((paddlejob.unix_time(time) for time in times if time), None)
+    return JobEvent(
+        time_s=time_s or paddlejob.created_s(item),
+        is_warning=item.get("type") == "Warning",
+        reason=str(item.get("reason") or ""),
+        message=str(item.get("message") or "").strip(),
+        about=str(about.get("name", "")),
+        count=int(series.get("count") or item.get("count") or 1),
+    )

@@ -1,0 +1,131 @@
+"""What goes wrong on a cluster, on a cluster: each ends in the phase that docs/commands.md names."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.test_one_machine import relative_difference
+
+LONG = {"Global__epochs": 40, "Global__eval_during_train": False, "Global__save_interval": 0}
+KILL_RANK = (
+    "import os, signal, pathlib\n"
+    "for path in pathlib.Path('/proc').glob('[0-9]*/cmdline'):\n"
+    "    words = path.read_bytes().split(b'\\0')\n"
+    "    if b'trainer' in words and b'train' in words and b'trainer.node' not in words:\n"
+    "        os.kill(int(path.parent.name), signal.SIGKILL)\n"
+    "        break\n"
+    "else:\n"
+    "    raise SystemExit('no rank here')\n"
+)
+
+
+@pytest.fixture
+def rows(place, space):
+    """Return the rows of metrics.jsonl on the output claim."""
+    (place.folder / "runs").symlink_to(space.output)
+    return lambda: place.rows("runs/run")
+
+
+def delete(place, space, job):
+    place.run("ftlaunch", "delete", job, "--force")
+    place.wait_for(lambda: not space.leftovers(), what="nothing of the job to be left")
+
+
+def test_a_killed_rank_and_a_deleted_pod_cost_nothing_but_time(place, space, write_job, rows):
+    more = {"Global__epochs": 12, "Global__save_interval": 0, "Global__eval_during_train": False}
+    cfg = write_job(**more)
+    place.run("ftlaunch", "submit", cfg, "--name", "pair")
+    place.wait_for(lambda: any(row["event"] == "step" for row in rows()), what="training to begin")
+    space.run_in_pod("pair-worker-1", KILL_RANK)
+    place.wait_for(lambda: any(row.get("attempt") == 2 for row in rows()), what="the second attempt")
+    uid = space.get("pod", "pair-worker-1")["metadata"]["uid"]
+    space.kubectl("delete", "pod", "pair-worker-1", "--wait=false")
+    place.run("ftlaunch", "wait", "pair", "--timeout", "150s")
+    assert place.status("pair")["state"] == "Succeeded"
+    assert space.get("pod", "pair-worker-1")["metadata"]["uid"] != uid
+    assert {row["attempt"] for row in rows()} == {1, 2, 3}
+    place.run("ftlaunch", "submit", cfg, "--on", "local", "--name", "here", "--wait")
+    mine = place.folder / "local-output/run/latest.pdparams"
+    assert relative_difference(space.output / "run/latest.pdparams", mine) == 0
+    delete(place, space, "pair")
+
+
+def test_a_rank_that_cannot_go_on_fails_the_job_with_its_sentence(place, space, write_job):
+    cfg = write_job(Global__epochs=1, Optimizer__lr={"name": "Constant", "learning_rate": 1e30})
+    place.run("ftlaunch", "submit", cfg, "--name", "pair")
+    assert place.run("ftlaunch", "wait", "--timeout", "120s", code=5).returncode == 5
+    assert place.run("ftlaunch", "wait", "--propagate", code=4).returncode == 4
+    assert "expected a finite loss" in place.run("ftlaunch", "status").stdout
+    delete(place, space, "pair")
+
+
+def test_a_rank_that_is_out_of_memory_fails_the_job(place, space, write_job):
+    numbers = {"NormalizeImage": {"scale": "1.0/255.0", "mean": [0.5] * 3, "std": [0.25] * 3, "order": ""}}
+    large = [{"DecodeImage": {"to_rgb": True}}, {"ResizeImage": {"size": 4096}}, numbers]
+    cfg = write_job(
+        Launch__resources={"memory": "900Mi", "shm": "64Mi"}, Launch__max_restarts=1,
+        DataLoader__Train__dataset__transform_ops=large,
+    )  # fmt: skip
+    place.run("ftlaunch", "submit", cfg, "--name", "small")
+    place.run("ftlaunch", "wait", "--timeout", "120s", code=5)
+    status = place.status()
+    assert (status["state"], status["exit"]) == ("Failed", 20)
+    assert "OOMKilled: killed by signal 9" in status["reason"]
+    delete(place, space, "small")
+
+
+def test_a_deadline_ends_the_job_after_saving(place, space, write_job, rows):
+    cfg = write_job(**LONG, Launch__deadline="15s")
+    place.run("ftlaunch", "submit", cfg, "-o", "Global.epochs=4000", "--name", "late")
+    place.run("ftlaunch", "wait", "--timeout", "120s", code=5)
+    assert place.run("ftlaunch", "wait", "--propagate", code=23).returncode == 23
+    assert any(row["event"] == "checkpoint" for row in rows())
+    delete(place, space, "late")
+
+
+@pytest.mark.parametrize(("changes", "state", "words"), [
+    ({"Launch__image": "registry.invalid/nothing:1"}, "pulling", "registry.invalid/nothing:1"),
+    ({"Launch__volumes": [{"mount": "/data", "claim": "nothing"}, {"mount": "/output", "claim": "runs"}]},
+     "scheduling", 'persistentvolumeclaim "nothing" not found'),
+    ({"Launch__node_selector": {"no": "such"}}, "scheduling", "didn't match Pod's node affinity/selector"),
+    ({"Launch__resources": {"cpu": 4000}}, "scheduling", "Insufficient cpu"),
+    ({"Launch__secrets": [{"name": "no-secret", "key": "token", "mount": "/secrets/x"}]}, "starting",
+     'secret "no-secret" not found'),
+], ids=["no image", "no claim", "no such node", "too large", "no secret"])  # fmt: skip
+def test_a_job_that_cannot_start_says_why_and_can_be_cancelled(
+    place, space, write_job, changes, state, words
+):
+    place.run("ftlaunch", "submit", write_job(**changes), "--name", "stuck")
+    place.run("ftlaunch", "wait", "--for", state, "--timeout", "30s")
+    place.wait_for(lambda: words in place.run("ftlaunch", "status").stdout, what=words, timeout_s=40)
+    place.run("ftlaunch", "cancel")
+    place.run("ftlaunch", "wait", "--timeout", "60s", code=6)
+    assert place.status()["state"] == "Cancelled"
+    delete(place, space, "stuck")
+
+
+def test_a_namespace_that_is_not_ours_is_refused_with_the_missing_rule(place, write_job):
+    done = place.run("ftlaunch", "submit", write_job(), "--namespace", "default", code=3)
+    assert '{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]}' in done.stderr
+    assert place.run("ftlaunch", "list").stdout == ""
+
+
+def test_of_two_submits_of_one_name_one_wins(place, space, write_job):
+    cfg = write_job(**LONG)
+    commands = [("ftlaunch", "submit", cfg, "--name", "one") for _ in range(2)]
+    first = place.begin(*commands[0])
+    place.env["FTLAUNCH_STATE"] = str(place.folder / "another-machine")
+    second = place.begin(*commands[1])
+    ends = sorted((process.communicate()[1], process.returncode) for process in (first, second))
+    assert sorted(code for _, code in ends) == [0, 2]
+    assert any("choose another name" in words for words, code in ends if code == 2)
+    assert space.names("paddlejobs") == ["one"]
+    assert len([name for name in space.names("configmaps") if name == "one-config"]) == 1
+
+
+def test_a_job_can_be_cancelled_while_it_starts(place, space, write_job):
+    place.run("ftlaunch", "submit", write_job(), "--name", "early")
+    place.run("ftlaunch", "cancel")
+    place.run("ftlaunch", "wait", "--timeout", "60s", code=6)
+    place.wait_for(lambda: space.names("pods") == [], what="its pods to be gone")
+    delete(place, space, "early")
