@@ -31,6 +31,7 @@ class Asked:
         continues: Job whose output the new one goes on from, or None.
         require_gpu: Docker and local: do not run on CPUs what asks for GPUs.
         run_id: 32 hexadecimal digits, or None for new ones.
+        template_dirs: Of the command line.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class Asked:
     continues: str | None = None
     require_gpu: bool = False
     run_id: str | None = None
+    template_dirs: tuple[Path, ...] = ()
 
 
 def _read_volume(text: str) -> dict[str, object]:
@@ -110,6 +112,10 @@ _LAUNCH_OPTIONS = (
         help="Go on from the output of another job, which has ended; with as many nodes as you like.",
     ),
     click.option("--require-gpu", is_flag=True, help="Refuse to run as CPU ranks where GPUs are missing."),
+    click.option(
+        "--template-dir", "template_dirs", multiple=True, type=click.Path(path_type=Path), metavar="FOLDER",
+        help="Templates that win over ours and over those in .ftlaunch/templates; may be repeated.",
+    ),
     click.option("--run-id", hidden=True),
 )  # fmt: skip
 _FLAGS = ("image", "nodes", "gpus", "procs_per_node", "namespace", "context", "volumes")
@@ -131,6 +137,7 @@ def launch_options(command: F) -> F:
             "continues",
             "require_gpu",
             "run_id",
+            "template_dirs",
         )
         asked = Asked(flags=flags, **{name: given.pop(name) for name in names})
         return command(*args, asked=asked, **given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +15,28 @@ from launcher.cli.options import Asked
 from launcher.errors import UsageError
 from launcher.names import is_run_id, new_run_id
 from launcher.render.manifest import Manifest
+from launcher.runs.places import TEMPLATES_FOLDER, is_ours, project_of
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
     from launcher.plan.jobplan import JobPlan
     from launcher.spec.load import RunConfig
 
 
-def prepare(asked: Asked, *, template_dirs: tuple[Path, ...] = ()) -> tuple[RunConfig, JobPlan, Manifest]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A job that is ready to be sent or printed.
+
+    Attributes:
+        templates: The user's, taken instead of ours.
+    """
+
+    config: RunConfig
+    job: JobPlan
+    manifest: Manifest
+    templates: tuple[Path, ...]
+
+
+def prepare(asked: Asked) -> Prepared:
     """Load, plan and render, without any side effect.
 
     Raises:
@@ -28,7 +44,7 @@ def prepare(asked: Asked, *, template_dirs: tuple[Path, ...] = ()) -> tuple[RunC
         LaunchError: What is asked for cannot be.
     """
     from launcher.plan.plan import plan
-    from launcher.render.render import render
+    from launcher.render.render import render, users_templates
     from launcher.spec.load import load_run_config
 
     if asked.run_id is not None and not is_run_id(asked.run_id):
@@ -56,13 +72,39 @@ def prepare(asked: Asked, *, template_dirs: tuple[Path, ...] = ()) -> tuple[RunC
             f"--require-gpu: expected {job.gpus_missing * job.nodes} GPUs on this machine, got fewer; "
             "ask for fewer with --gpus, or leave --require-gpu out to run as CPU ranks"
         )
-    return config, job, render(job, template_dirs=template_dirs)
+    template_dirs = (*asked.template_dirs, *projects_templates(Path.cwd()))
+    return Prepared(
+        config=config,
+        job=job,
+        manifest=render(job, template_dirs=template_dirs),
+        templates=tuple(users_templates(template_dirs)),
+    )
 
 
-def narrate(config: RunConfig, job: JobPlan) -> None:
+def projects_templates(folder: Path) -> tuple[Path, ...]:
+    """Return a project's own templates, unless they are another user's."""
+    found = project_of(folder) / TEMPLATES_FOLDER
+    if not found.is_dir():
+        return ()
+    if not is_ours(found):
+        click.echo(f"warning: {found} is another user's, so its templates are not used", err=True)
+        return ()
+    return (found,)
+
+
+def narrate(prepared: Prepared) -> None:
     """Say on stderr what a person should know before the job runs."""
+    config, job = prepared.config, prepared.job
     for warning in config.warnings:
         click.echo(str(warning), err=True)
     for note in job.notes:
         click.echo(f"note: {note}", err=True)
+    own = ", ".join(str(path) for path in prepared.templates)
+    own = ", ".join(filter(None, (own, "Launch.pod_patch" if job.pod_patch else "")))
+    if own:
+        click.echo(
+            f"note: {own}: the job is held against the schema of its API only; that no value changes its "
+            "structure is promised for ftlaunch's own templates",
+            err=True,
+        )
     click.echo(f"{job.job}: {job.describe()}", err=True)

@@ -35,19 +35,19 @@ if TYPE_CHECKING:  # pydantic: `--help` does without
     help="Show the log until the job ends; the exit code is then the job's.",
 )  # fmt: skip
 @click.option("--wait", "waiting", is_flag=True, help="Wait for the end; the exit code is the job's.")
-@click.option(
-    "--template-dir", "template_dirs", multiple=True, type=click.Path(path_type=Path), metavar="FOLDER",
-    help="Templates that win over ours.",
-)  # fmt: skip
-def command(
-    asked: Asked, dry_run: str | None, following: bool, waiting: bool, template_dirs: tuple[Path, ...]
-) -> int:
+def command(asked: Asked, dry_run: str | None, following: bool, waiting: bool) -> int:
     """Submit a job: a PaddleJob on Kubernetes, or its pods as processes of this machine."""
-    config, job, manifest = prepare(asked, template_dirs=template_dirs)
-    narrate(config, job)
+    prepared = prepare(asked)
+    config, job, manifest = prepared.config, prepared.job, prepared.manifest
+    narrate(prepared)
     if dry_run is not None:
         click.echo(manifest.text.encode("utf-8"), nl=False)  # bytes: the terminal's encoding has no say
         return CliExit.OK
+    if job.api == "batch":
+        raise UsageError(
+            "Launch.api: expected kubeflow, got 'batch', which this release renders and does not follow; "
+            "`ftlaunch render CONFIG | kubectl create -f -` sends it"
+        )
     if asked.on == "local":
         _require_trainer()
     folders = host_folders(job) if asked.on != "kubernetes" else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from launcher.spec.parts import Resources, RunAs, Toleration
 from trainer.protocol.nodefile import NodeFile
@@ -54,6 +55,7 @@ class JobPlan:
     Attributes:
         job: Name of the PaddleJob.
         run_id: 32 hexadecimal digits.
+        api: Kind of PaddleJob: kubeflow.org/v1 or batch.paddlepaddle.org/v1.
         config: The user's bytes as text.
         node_file: For the node processes.
         command: Of the container.
@@ -66,6 +68,7 @@ class JobPlan:
         ttl_s: Seconds until the finished job is deleted, or None.
         global_batch: Images a step over all ranks.
         gpus_missing: GPUs that were asked for and are run as CPU ranks, a node.
+        pod_patch: Merged over the rendered pod template, last; None for nothing.
         notes: What a person should know, for standard error.
     """
 
@@ -100,6 +103,8 @@ class JobPlan:
     grace_s: int
     global_batch: int
     gpus_missing: int = 0
+    api: Literal["kubeflow", "batch"] = "kubeflow"
+    pod_patch: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
 
     @property

@@ -92,6 +92,8 @@ def plan(
         grace_s=max(1, round(launch.grace_period)),
         global_batch=launch.nodes * procs * config.job.data.Train.sampler.batch_size,
         gpus_missing=missing,
+        api="batch" if launch.api == "batch" else "kubeflow",
+        pod_patch=launch.pod_patch or None,
         notes=_notes(config, on, missing),
     )
 
@@ -206,4 +208,6 @@ def _notes(config: RunConfig, on: BackendKind, missing: int) -> tuple[str, ...]:
         notes.append(f"{launch.gpus - launch.procs_per_node} GPUs of each node stay idle: procs_per_node")
     if on == "kubernetes" and launch.image is None:
         notes.append("no image is named: set Launch.image or pass --image, unless the nodes have the default")
+    if launch.api == "batch" and launch.keep_finished is not None:
+        notes.append("keep_finished has no effect: batch.paddlepaddle.org/v1 keeps finished jobs")
     return tuple(notes)

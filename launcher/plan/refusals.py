@@ -29,6 +29,12 @@ def find_problems(config: RunConfig, mounts: tuple[Mount, ...], *, on: BackendKi
     if launch.gpus and launch.procs_per_node != "auto" and launch.procs_per_node > launch.gpus:
         message = f"expected at most {launch.gpus}, one a GPU, got {launch.procs_per_node}"
         problems.append(problem(("Launch", "procs_per_node"), message))
+    if launch.api == "batch" and on != "kubernetes":
+        message = f"expected kubeflow on {on}, which plays its operator, got 'batch'; -o Launch.api=kubeflow"
+        problems.append(problem(("Launch", "api"), message))
+    if launch.api == "batch" and launch.queue is not None and launch.queue.kueue is not None:
+        message = "expected volcano with api: batch, which cannot be suspended, got kueue"
+        problems.append(problem(("Launch", "queue", "kueue"), message))
     wanted = "`claim: NAME`" if on == "kubernetes" else "`local: PATH`"
     for path, mount, source in _sources(config, on):
         if source is None:

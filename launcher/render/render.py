@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,29 @@ import jinja2
 import jinja2.sandbox
 import yaml
 
-from launcher.errors import LaunchError
+from launcher.errors import CliExit, LaunchError
 from launcher.plan.jobplan import JobPlan
+from launcher.render.blocks import to_yaml
+from launcher.render.crds import find_faults
 from launcher.render.filters import Emitted, Recorder, stand_in
-from launcher.render.manifest import Manifest, parse_manifest
+from launcher.render.manifest import Manifest, ManifestError, parse_manifest
+from launcher.render.patch import patch_template
 from launcher.render.templates import template_folders
 from trainer.protocol import environment
 from trainer.protocol.nodefile import format_node_file
 
-TEMPLATE = "paddlejob.yaml.j2"
+TEMPLATES = {"kubeflow": "paddlejob.yaml.j2", "batch": "paddlejob-batch.yaml.j2"}
+"""Of each kind of PaddleJob."""
 
 
 class RenderError(LaunchError):
     """A template cannot be rendered, or what it gives is not what the plan means."""
+
+
+class UserTemplateError(RenderError):
+    """A template of the user's is broken, or gives what no cluster takes."""
+
+    exit_code = CliExit.USAGE
 
 
 def render(plan: JobPlan, *, template_dirs: Sequence[Path] = ()) -> Manifest:
@@ -31,18 +42,56 @@ def render(plan: JobPlan, *, template_dirs: Sequence[Path] = ()) -> Manifest:
     Args:
         plan: Everything is decided there.
         template_dirs: The user's templates, which win over ours. What is made from them is not compared with
-            the plan, only parsed.
+            the plan, only parsed and held against the schema of its API.
 
     Raises:
         RenderError: A template is broken, or a value would change the manifest's structure.
-        UsageError: A template folder is none.
+        UserTemplateError: A template of the user's is broken, or gives what no cluster takes.
+        UsageError: A template folder is none, or `pod_patch` touches what is not its own.
     """
     folders = template_folders(template_dirs)
-    text, values = _render(plan, folders, stand_in=False)
-    if not template_dirs:
-        outline, _ = _render(plan, folders, stand_in=True)
-        _compare(text, outline, values)
-    return parse_manifest(text)
+    theirs = users_templates(template_dirs)
+    try:
+        text, values = _render(plan, folders, stand_in=False)
+        if not theirs:
+            outline, _ = _render(plan, folders, stand_in=True)
+            _compare(text, outline, values)
+        manifest = _patch(parse_manifest(text), plan)
+    except (RenderError, ManifestError) as error:
+        if theirs:
+            raise UserTemplateError(str(error)) from error
+        raise
+    if theirs:
+        _hold_against_schema(manifest, plan)
+    return manifest
+
+
+def users_templates(template_dirs: Sequence[Path]) -> list[Path]:
+    """Return the user's files that are taken instead of ours."""
+    names = {path.name for folder in template_folders() for path in folder.glob("*.j2")}
+    return [folder / name for folder in template_dirs for name in sorted(names) if (folder / name).is_file()]
+
+
+def _hold_against_schema(manifest: Manifest, plan: JobPlan) -> None:
+    faults = find_faults(manifest.job)
+    if (manifest.name, manifest.run_id) != (plan.job, plan.run_id):
+        faults.append(f"metadata: expected {plan.job} of run {plan.run_id}, got {manifest.name}")
+    if faults:
+        raise UserTemplateError("\n".join(f"{TEMPLATES[plan.api]}: {fault}" for fault in faults))
+
+
+def _patch(manifest: Manifest, plan: JobPlan) -> Manifest:
+    """Merge the plan's patch into the pod template. The job's text is then written anew."""
+    if plan.pod_patch is None:
+        return manifest
+    job = copy.deepcopy(manifest.job)
+    worker = job["spec"]["paddleReplicaSpecs"]["Worker"] if plan.api == "kubeflow" else job["spec"]["worker"]
+    worker["template"] = patch_template(worker["template"], plan.pod_patch)
+    config_map, mark, _ = manifest.text.partition("\n---\n")
+    patched = parse_manifest(f"{config_map}{mark}{to_yaml(job)}")
+    if not _same(patched.job, job) or not _same(patched.config_map, manifest.config_map):
+        raise RenderError("manifest: expected the patched job, got another structure or value")
+    return patched
 
 
 def _render(plan: JobPlan, folders: Sequence[Path], *, stand_in: bool) -> tuple[str, list[Any]]:
@@ -54,12 +103,14 @@ def _render(plan: JobPlan, folders: Sequence[Path], *, stand_in: bool) -> tuple[
     )  # fmt: skip
     jinja.filters.update(recorder.filters)
     try:
-        return jinja.get_template(TEMPLATE).render(_names(plan)), recorder.values
+        return jinja.get_template(TEMPLATES[plan.api]).render(_names(plan)), recorder.values
     except jinja2.TemplateError as error:
-        where = f"{getattr(error, 'name', None) or TEMPLATE}:{getattr(error, 'lineno', None) or '?'}"
+        where = (
+            f"{getattr(error, 'name', None) or TEMPLATES[plan.api]}:{getattr(error, 'lineno', None) or '?'}"
+        )
         raise RenderError(f"{where}: expected a template that renders: {error}") from error
     except (TypeError, ValueError) as error:  # of the filters
-        raise RenderError(f"{TEMPLATE}: expected values that JSON has: {error}") from error
+        raise RenderError(f"{TEMPLATES[plan.api]}: expected values that JSON has: {error}") from error
 
 
 def _names(plan: JobPlan) -> Mapping[str, Any]:

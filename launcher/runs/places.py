@@ -10,6 +10,7 @@ import platformdirs
 
 STATE_VARIABLE = "FTLAUNCH_STATE"
 PROJECT_FILE = ".ftlaunch.yaml"
+TEMPLATES_FOLDER = ".ftlaunch/templates"
 
 
 def runs_dir(environ: Mapping[str, str] = os.environ) -> Path:
@@ -27,3 +28,8 @@ def project_of(folder: Path) -> Path:
         if found is not None:
             return found
     return folder
+
+
+def is_ours(path: Path) -> bool:
+    """Say whether a file or folder is this user's or root's; others may not decide what we run."""
+    return path.stat().st_uid in (os.getuid(), 0)

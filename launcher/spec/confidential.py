@@ -45,6 +45,31 @@ def find_secrets(document: Document) -> list[Problem]:
     ]
 
 
+def find_patched_secrets(document: Document) -> list[Problem]:
+    """Return a problem for every variable of `Launch.pod_patch` that promises a secret and has a value."""
+    launch = document.values.get("Launch")
+    patch = launch.get("pod_patch") if isinstance(launch, dict) else None
+    return [
+        document.problem(
+            path,
+            f"expected no secret in a config; write `{secrets_line(name)}` and read the file, or valueFrom",
+        )
+        for path, name in _variables(patch, ("Launch", "pod_patch"))
+        if is_secret_name(name)
+    ]
+
+
+def _variables(value: object, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    if isinstance(value, dict):
+        if isinstance(value.get("name"), str) and value.get("value"):
+            yield path, value["name"]
+        for key, item in value.items():
+            yield from _variables(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _variables(item, (*path, index))
+
+
 def _texts(value: object, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
     if isinstance(value, str):
         yield path, value

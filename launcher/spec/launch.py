@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -49,6 +49,8 @@ class LaunchSection(Part):
     """Of kubernetes; that of the context where it is not given."""
     context: PlainText | None = None
     """Of the kubeconfig; the current one where it is not given."""
+    api: Literal["auto", "kubeflow", "batch"] = "auto"
+    """Kind of PaddleJob: kubeflow.org/v1 (auto), or batch.paddlepaddle.org/v1, which is rendered only."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     image_pull_secrets: Annotated[tuple[ObjectName, ...], Field(strict=False)] = ()
     priority_class: ObjectName | None = None
@@ -75,6 +77,8 @@ class LaunchSection(Part):
     """Time to save after SIGTERM."""
     hang_timeout: Duration | None = Field(default=600.0, json_schema_extra={"default": "10m"})
     """Silence of a rank that counts as a hang; null switches it off."""
+    pod_patch: dict[str, Any] | None = None
+    """Strategic merge over the rendered pod template, last; not over the command and ftlaunch's variables."""
 
     @field_validator("name")
     @classmethod

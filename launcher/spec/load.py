@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from launcher.spec.confidential import find_secrets
+from launcher.spec.confidential import find_patched_secrets, find_secrets
 from launcher.spec.flags import Flags
 from launcher.spec.launch import LaunchSection
 from trainer.config.document import Document, Place, parse_document
@@ -21,7 +21,7 @@ from trainer.config.root import TrainConfig
 from trainer.config.schema import is_known
 
 _SECTION = "Launch"
-_OWN_KEYS = ("annotations", "env", "labels", "node_selector")
+_OWN_KEYS = ("annotations", "env", "labels", "node_selector", "pod_patch")
 
 
 class JobConfig(TrainConfig):
@@ -74,7 +74,7 @@ def load_run_config(
         raise ConfigError(refused)
     document = apply_overrides(document, overrides, is_known=_is_known)
     document = _apply_flags(document, flags or Flags())
-    problems: list[Problem] = find_secrets(document)
+    problems: list[Problem] = [*find_secrets(document), *find_patched_secrets(document)]
     try:
         loaded = check(document, JobConfig, strict=strict)
     except ConfigError as error:
@@ -93,7 +93,12 @@ def load_run_config(
 
 def _is_known(path: KeyPath) -> bool:
     """Tell whether a key may be set; the keys of some mappings of `Launch` are the user's own."""
-    return is_known(JobConfig, path) or (len(path) == 3 and path[0] == _SECTION and path[1] in _OWN_KEYS)
+    return is_known(JobConfig, path) or (
+        len(path) >= 3
+        and path[0] == _SECTION
+        and path[1] in _OWN_KEYS
+        and (len(path) == 3 or path[1] == "pod_patch")
+    )
 
 
 def _once(problems: Sequence[Problem]) -> list[Problem]:

@@ -36,6 +36,8 @@ def test_the_wheel_holds_both_packages_and_the_templates_and_nothing_else(wheel)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"launcher", "trainer", "ftlaunch"}
     templates = {path.name for path in (REPOSITORY / "k8s" / "templates").iterdir()}
     assert {f"launcher/templates/{name}" for name in templates} <= set(names)
+    schemas = {path.name for path in (REPOSITORY / "k8s" / "crds").iterdir()}
+    assert {f"launcher/crds/{name}" for name in schemas} <= set(names)
     assert {"launcher/py.typed", "trainer/py.typed"} <= set(names)
 
 

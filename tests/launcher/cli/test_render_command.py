@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from launcher.cli import prepare
 from launcher.plan.plan import plan
 from launcher.render.manifest import parse_manifest
 from launcher.render.render import render
@@ -101,3 +103,39 @@ def test_warnings_go_to_stderr(ftlaunch, write_config):
 def test_overwrite_reaches_the_node_processes(ftlaunch, write_config):
     manifest = parse_manifest(ftlaunch("render", write_config(), "--overwrite").out)
     assert json.loads(manifest.config_map["data"]["node.json"])["overwrite"] is True
+
+
+def own_templates(folder: Path) -> None:
+    ours = Path(__file__).resolve().parents[3] / "k8s/templates/pod.yaml.j2"
+    folder.mkdir(parents=True)
+    (folder / "pod.yaml.j2").write_text(ours.read_text().replace("{name: tmp,", "{name: tmp, #\n"))
+
+
+def test_templates_of_the_project_are_used_and_said(ftlaunch, write_config):
+    path = write_config()
+    before = ftlaunch("render", path, "--run-id", RUN_ID)
+    assert "promised for ftlaunch's own templates" not in before.err
+    own_templates(Path(".ftlaunch/templates"))
+    after = ftlaunch("render", path, "--run-id", RUN_ID)
+    assert ".ftlaunch/templates/pod.yaml.j2: the job is held against the schema" in after.err
+    assert "{name: tmp, #" in after.out
+
+
+def test_templates_of_another_user_are_not_used(ftlaunch, write_config, monkeypatch):
+    path = write_config()
+    own_templates(Path(".ftlaunch/templates"))
+    monkeypatch.setattr(prepare, "is_ours", lambda path: False)
+    ran = ftlaunch("render", path)
+    assert "{name: tmp, #" not in ran.out
+    assert "another user's" in ran.err
+
+
+def test_an_api_that_cannot_be_played_here_is_refused_with_its_place(ftlaunch, write_config):
+    path = write_config(launch={"api": "batch", "gpus": 0})
+    assert "batch.paddlepaddle.org/v1" in ftlaunch("render", path).out
+    ran = ftlaunch("render", path, "--on", "local")
+    assert ran.code == 2
+    assert "Launch.api: expected kubeflow on local" in ran.err
+    ran = ftlaunch("submit", path)
+    assert ran.code == 2
+    assert "kubectl create -f -" in ran.err

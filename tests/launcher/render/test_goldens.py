@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from launcher.backends.replicas import expand
 from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS
 from launcher.plan.plan import plan
+from launcher.render.crds import find_faults, load_schema
 from launcher.render.manifest import Manifest
 from launcher.render.render import render
 from launcher.spec.flags import Flags
 from launcher.spec.load import load_run_config
+from tests.conftest import GOLDENS
 from tests.fakes.admission import admit
 from tests.launcher.configs import RUN_ID
+from trainer.node.settings import load_settings
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 EVERYTHING: dict[str, Any] = {
@@ -37,8 +42,25 @@ EVERYTHING: dict[str, Any] = {
 }  # fmt: skip
 
 
-def example(name: str, flags: Flags | None = None, **given: Any) -> Manifest:
-    config = load_run_config(EXAMPLES / name, flags=flags)
+EVERYTHING_BATCH = {**EVERYTHING, "api": "batch", "queue": {"volcano": "team-a"}}
+PATCH: dict[str, Any] = {
+    "metadata": {"annotations": {"example.com/quoted": "1e3"}},
+    "spec": {
+        "schedulerName": "my-scheduler",
+        "containers": [{"name": "paddle", "env": [{"name": "NCCL_SOCKET_IFNAME", "value": "no"}]}],
+    },
+}
+BATCH = ("Launch.api=batch",)
+NAMES = (
+    "quickstart-local.yaml", "fine-tuning.yaml", "fine-tuning-two-nodes.yaml", "everything.yaml",
+    "patched.yaml", "batch.yaml", "everything-batch.yaml",
+)  # fmt: skip
+
+
+def example(
+    name: str, flags: Flags | None = None, *, overrides: tuple[str, ...] = (), **given: Any
+) -> Manifest:
+    config = load_run_config(EXAMPLES / name, flags=flags, overrides=overrides)
     return render(plan(config, run_id=RUN_ID, version="0.1.0", **given))
 
 
@@ -51,25 +73,75 @@ def manifests(make_plan) -> dict[str, Manifest]:
             "ResNet50_vd.yaml", Flags(nodes=2, gpus=8), on="kubernetes", overwrite=True, exact_name="mine"
         ),
         "everything.yaml": render(make_plan(["Global.epochs=3"], launch=EVERYTHING)),
+        "patched.yaml": render(make_plan(launch={"pod_patch": PATCH})),
+        "batch.yaml": example("ResNet50_vd.yaml", Flags(nodes=2, gpus=8), overrides=BATCH, on="kubernetes"),
+        "everything-batch.yaml": render(make_plan(["Global.epochs=3"], launch=EVERYTHING_BATCH)),
     }
 
 
-@pytest.mark.parametrize(
-    "name", ["quickstart-local.yaml", "fine-tuning.yaml", "fine-tuning-two-nodes.yaml", "everything.yaml"]
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_typical_manifest_is_the_golden_one(manifests, check_golden, name):
     check_golden(name, manifests[name].text)
 
 
+def test_every_golden_has_its_test():
+    assert {path.name for path in GOLDENS.glob("*.yaml")} == set(NAMES)
+
+
 def test_the_cluster_admits_all_of_them(manifests):
-    for manifest in manifests.values():
+    for name in NAMES:
+        manifest = manifests[name]
         namespace = manifest.namespace or "default"
         admit(CONFIG_MAPS, manifest.config_map, namespace=namespace)
-        admit(PADDLE_JOBS, manifest.job, namespace=namespace)
+        if manifest.job["apiVersion"] == PADDLE_JOBS.api_version:
+            admit(PADDLE_JOBS, manifest.job, namespace=namespace)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_schema_of_its_api_takes_it(manifests, name):
+    assert find_faults(manifests[name].job) == []
+    schema = inline(load_schema(manifests[name].job["apiVersion"].replace("/", "-") + ".json"))
+    assert list(jsonschema.Draft202012Validator(schema).iter_errors(manifests[name].job)) == []
+
+
+def inline(node: Any) -> Any:
+    """Put the pod template where a schema refers to it."""
+    if isinstance(node, dict):
+        return (
+            inline(load_schema(node["$ref"])) if "$ref" in node else {k: inline(v) for k, v in node.items()}
+        )
+    return [inline(item) for item in node] if isinstance(node, list) else node
 
 
 def test_their_pods_can_be_played_here(manifests):
-    for manifest in manifests.values():
+    for name in (
+        "quickstart-local.yaml",
+        "fine-tuning.yaml",
+        "fine-tuning-two-nodes.yaml",
+        "everything.yaml",
+    ):
+        manifest = manifests[name]
         pods = expand(manifest)
         assert len(pods) == manifest.job["spec"]["paddleReplicaSpecs"]["Worker"]["replicas"]
         assert [pod.env["FTL_NODE"] for pod in pods] == [str(index) for index in range(len(pods))]
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_node_process_finds_itself_in_the_environment_of_paddle_operator(manifests, tmp_path, index):
+    """Its helper.go sets these in the first container and calls a *node* a trainer (0fb2701, 11fa710)."""
+    manifest = manifests["batch.yaml"]
+    (container,) = manifest.job["spec"]["worker"]["template"]["spec"]["containers"]
+    assert not {"FTL_NODE", "PADDLE_MASTER"} & {item["name"] for item in container["env"]}
+    (tmp_path / "node.json").write_text(manifest.config_map["data"]["node.json"])
+    settings = load_settings(
+        {
+            "POD_IP": f"{manifest.name}-worker-{index}", "PADDLE_TRAINER_ID": str(index),
+            "TRAINING_ROLE": "TRAINER", "PADDLE_TRAINING_ROLE": "TRAINER", "PADDLE_TRAINERS_NUM": "2",
+            "PADDLE_PORT": "36000", "TRAINER_PORTS_NUM": "20",
+            "FTL_PATH_MAP": json.dumps({"/etc/ftlaunch": str(tmp_path)}),
+        }
+    )  # fmt: skip
+    assert settings.node == index
+    assert settings.job.world_size == 16
+    assert str(settings.coordinator) == f"{manifest.name}-worker-0:36544"
+    assert str(settings.master) == f"{manifest.name}-worker-0:36543"

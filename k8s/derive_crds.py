@@ -1,0 +1,103 @@
+"""Derives the schemas in k8s/crds: `python k8s/derive_crds.py kubeflow.org_paddlejobs.yaml`.
+
+The argument lies in manifests/base/crds of kubeflow/training-operator v1.9.3 (Apache-2.0).
+Descriptions are left out. The spec of batch.paddlepaddle.org/v1 is written down here, field by field, from
+api/v1/paddlejob_types.go of PaddleFlow/paddle-operator 289224d (Apache-2.0); its pods are held to the same
+schema of Kubernetes' pod template.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FOLDER = Path(__file__).parent / "crds"
+SOURCE = (
+    "Derived by k8s/derive_crds.py from kubeflow/training-operator v1.9.3, "
+    "manifests/base/crds/kubeflow.org_paddlejobs.yaml, Apache-2.0; descriptions left out."
+)
+BATCH_SOURCE = (
+    "Written from PaddleFlow/paddle-operator 289224d, api/v1/paddlejob_types.go, Apache-2.0, "
+    "by k8s/derive_crds.py."
+)
+TEMPLATE = "pod-template.json"
+TEXT, NUMBER = {"type": "string"}, {"type": "integer"}
+TEXTS = {"type": "object", "additionalProperties": TEXT}
+METADATA = {"type": "object", "properties": {"labels": TEXTS, "annotations": TEXTS}}
+
+
+def strip(node: Any, *, names: bool = False) -> Any:
+    """Leave out descriptions; below `properties` the keys are names, of which one may be `description`."""
+    if isinstance(node, dict):
+        return {
+            key: strip(value, names=key == "properties" and not names)
+            for key, value in node.items()
+            if names or not (key == "description" or key.startswith("x-kubernetes-list"))
+        }
+    return [strip(item) for item in node] if isinstance(node, list) else node
+
+
+def whole(api_version: str, spec: Any) -> Any:
+    """Make the schema of a job."""
+    fixed = {"apiVersion": {"enum": [api_version]}, "kind": {"enum": ["PaddleJob"]}}
+    name = {**METADATA["properties"], "name": TEXT, "namespace": TEXT}
+    metadata = {"type": "object", "properties": name, "required": ["name"]}
+    return {
+        "type": "object", "required": [*fixed, "metadata", "spec"],
+        "properties": {**fixed, "metadata": metadata, "spec": spec},
+    }  # fmt: skip
+
+
+def batch_spec(quantities: Any) -> Any:
+    """Make the schema of a PaddleJob's spec of batch.paddlepaddle.org/v1."""
+    role = {
+        "type": "object", "required": ["replicas"],
+        "properties": {
+            "replicas": NUMBER, "requests": NUMBER, "limits": NUMBER, "template": {"$ref": TEMPLATE},
+        },
+    }  # fmt: skip
+    scheduling = {"minAvailable": NUMBER, "queue": TEXT, "priorityClass": TEXT, "minResources": quantities}
+    samples = {"name": TEXT, "namespace": TEXT, "mountPath": TEXT}
+    return {
+        "type": "object",
+        "properties": {
+            "cleanPodPolicy": {"enum": ["Always", "Never", "OnFailure", "OnCompletion"]},
+            "schedulingPolicy": {"type": "object", "properties": scheduling},
+            "intranet": {"enum": ["PodIP", "Service", "Host"]},
+            "withGloo": NUMBER,
+            "sampleSetRef": {"type": "object", "properties": samples, "required": ["mountPath"]},
+            "ps": role, "worker": role, "heter": role, "elastic": NUMBER,
+        },
+    }  # fmt: skip
+
+
+def save(name: str, source: str, schema: Any) -> None:
+    """Write one file."""
+    text = json.dumps({"$comment": source, **schema}, indent=1, sort_keys=True)
+    (FOLDER / name).write_text(text + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Write all files."""
+    document = yaml.safe_load(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    schema = document["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    spec = strip(schema)["properties"]["spec"]
+    replica = spec["properties"]["paddleReplicaSpecs"]["additionalProperties"]
+    template = replica["properties"]["template"]
+    template["properties"]["metadata"] = METADATA
+    save(TEMPLATE, SOURCE, template)
+    replica["properties"]["template"] = {"$ref": TEMPLATE}
+    save("kubeflow.org-v1.json", SOURCE, whole("kubeflow.org/v1", spec))
+    quantities = spec["properties"]["runPolicy"]["properties"]["schedulingPolicy"]["properties"][
+        "minResources"
+    ]
+    batch = whole("batch.paddlepaddle.org/v1", batch_spec(quantities))
+    save("batch.paddlepaddle.org-v1.json", BATCH_SOURCE, batch)
+
+
+if __name__ == "__main__":
+    main()

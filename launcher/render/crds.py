@@ -1,0 +1,104 @@
+"""Holds a job against the schema of its CustomResourceDefinition, as strict validation of a server does.
+
+The schemas lie in `k8s/crds`, in a wheel in `launcher/crds`. Only the keywords that they use are known.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import launcher
+from launcher.errors import LaunchError
+from launcher.render.manifest import KubeObject
+
+_PACKAGE = Path(launcher.__file__).parent
+_TYPES: dict[str, tuple[type, ...]] = {
+    "object": (dict,), "array": (list,), "string": (str,), "boolean": (bool,), "integer": (int,),
+    "number": (int, float),
+}  # fmt: skip
+MAX_SHOWN = 20
+
+
+class SchemaError(LaunchError):
+    """The schemas that belong to this release are not where they should be."""
+
+
+def find_faults(job: KubeObject) -> list[str]:
+    """Return what of a job its API server would refuse, as `field: expected X, got Y`; at most 20."""
+    version = str(job.get("apiVersion"))
+    name = f"{version.replace('/', '-')}.json"
+    if not any(path.name == name for path in _folder().glob("*.json")):
+        return [f"apiVersion: expected one of {', '.join(known_versions())}, got {version!r}"]
+    return [fault for _, fault in zip(range(MAX_SHOWN), _walk(job, load_schema(name), ""), strict=False)]
+
+
+def find_template_faults(template: KubeObject) -> list[str]:
+    """Return what of a pod template an API server would refuse."""
+    faults = _walk(template, load_schema("pod-template.json"), "")
+    return [fault for _, fault in zip(range(MAX_SHOWN), faults, strict=False)]
+
+
+def known_versions() -> list[str]:
+    """List the API versions whose schema is here."""
+    names = sorted(path.stem for path in _folder().glob("*.json"))
+    return ["/".join(name.rsplit("-", 1)) for name in names if name != "pod-template"]
+
+
+@cache
+def load_schema(name: str) -> dict[str, Any]:
+    """Read one of the schemas."""
+    return cast("dict[str, Any]", json.loads((_folder() / name).read_text(encoding="utf-8")))
+
+
+@cache
+def _folder() -> Path:
+    for folder in (_PACKAGE / "crds", _PACKAGE.parent / "k8s" / "crds"):
+        if folder.is_dir():
+            return folder
+    raise SchemaError(f"{_PACKAGE / 'crds'}: expected the schemas of this release; install it again")
+
+
+def _walk(value: Any, schema: dict[str, Any], at: str) -> Iterator[str]:
+    if "$ref" in schema:
+        schema = load_schema(schema["$ref"])
+    where = at or "job"
+    if schema.get("x-kubernetes-int-or-string"):
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            yield f"{where}: expected a number or text, got {value!r:.80}"
+        elif isinstance(value, str) and not re.search(schema.get("pattern", ""), value):
+            yield f"{where}: expected a quantity, got {value!r:.80}"
+        return
+    kind = schema.get("type")
+    if kind and (not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "boolean")):
+        yield f"{where}: expected {kind}, got {value!r:.80}"
+        return
+    if "enum" in schema and value not in schema["enum"]:
+        yield f"{where}: expected one of {', '.join(map(str, schema['enum']))}, got {value!r:.80}"
+    if isinstance(value, dict):
+        yield from _walk_object(value, schema, at)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _walk(item, schema.get("items", {}), f"{at}[{index}]")
+
+
+def _walk_object(value: dict[str, Any], schema: dict[str, Any], at: str) -> Iterator[str]:
+    properties, others = schema.get("properties", {}), schema.get("additionalProperties")
+    free = others is None and (not properties or schema.get("x-kubernetes-preserve-unknown-fields"))
+    for key in schema.get("required", ()):
+        if key not in value:
+            yield f"{_join(at, key)}: expected a value, got nothing"
+    for key, item in value.items():
+        below = properties.get(key, others if isinstance(others, dict) else None)
+        if below is not None:
+            yield from _walk(item, below, _join(at, key))
+        elif not free:
+            yield f"{_join(at, key)}: expected a field that exists, got {item!r:.80}"
+
+
+def _join(at: str, key: object) -> str:
+    return f"{at}.{key}" if at else str(key)
