@@ -27,6 +27,7 @@ class _Entry:
 
 
 COMMANDS = {
+    "init": _Entry("launcher.cli.init", "Write a complete config for a folder of images."),
     "validate": _Entry("launcher.cli.validate", "Check a config and report every problem with its place."),
     "render": _Entry("launcher.cli.render", "Print the manifest that submit would act on."),
     "submit": _Entry("launcher.cli.submit", "Submit a job."),

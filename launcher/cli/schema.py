@@ -12,8 +12,12 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 @click.command("schema")
 def command() -> None:
     """Print the JSON Schema of a config, for editors and CI."""
+    click.echo(json.dumps(schema_document(), indent=2))
+
+
+def schema_document() -> dict[str, object]:
+    """Return the JSON Schema of a config."""
     from launcher.spec.load import JobConfig
     from trainer.config.schema import json_schema
 
-    document = {"$schema": DIALECT, **json_schema(JobConfig), "title": "A PaddleClas config for ftlaunch"}
-    click.echo(json.dumps(document, indent=2))
+    return {"$schema": DIALECT, **json_schema(JobConfig), "title": "A PaddleClas config for ftlaunch"}

@@ -54,7 +54,12 @@ class RunConfig:
 
 
 def load_run_config(
-    path: Path, *, overrides: Sequence[str] = (), flags: Flags | None = None, strict: bool = False
+    path: Path,
+    *,
+    overrides: Sequence[str] = (),
+    flags: Flags | None = None,
+    strict: bool = False,
+    content: bytes | None = None,
 ) -> RunConfig:
     """Load and check everything at once.
 
@@ -63,11 +68,12 @@ def load_run_config(
         overrides: As typed after `-o`; those of `Launch` do not travel to the trainer.
         flags: Win over both.
         strict: Unknown keys of PaddleClas's sections are errors.
+        content: Instead of the file's, which is then not read.
 
     Raises:
         ConfigError: The file cannot be read or is refused; holds every problem found.
     """
-    content = read_content(path)
+    content = read_content(path) if content is None else content
     document = parse_document(content, name=str(path))
     refused = _refuse_unprintable(overrides)
     if refused:
