@@ -8,6 +8,7 @@ import click
 
 from launcher.backends.base import JobState, JobStatus
 from launcher.cli.jobs import Found, exit_code
+from launcher.cli.patience import Patience
 from launcher.cli.showlogs import LogView
 from launcher.errors import LaunchError
 
@@ -25,10 +26,12 @@ def wait_for_end(
 
     Raises:
         WaitTimeoutError: It did not within `timeout_s`; None waits for ever.
+        NoAnswerError: The cluster has been silent for too long.
     """
     until_s = None if timeout_s is None else time.monotonic() + timeout_s
+    patience = Patience(found.handle.job, until_s=until_s)
     while True:
-        status = found.backend.status(found.handle)
+        status = patience.ask(lambda: found.backend.status(found.handle))
         if status.state.is_terminal or status.state is also:
             return status
         if until_s is not None and time.monotonic() >= until_s:
@@ -42,9 +45,11 @@ def wait_for_end(
 def follow(found: Found, view: LogView | None = None, *, look_s: float = _LOOK_S) -> int:
     """Show the job's log until it has ended and nothing new comes, and return `wait`'s exit code."""
     view = view or LogView(found)
+    patience = Patience(found.handle.job)
     while True:
-        ended = found.backend.status(found.handle)  # before the look, so that the last one is complete
-        news = view.show_new()
+        # before the look, so that the last one is complete
+        ended = patience.ask(lambda: found.backend.status(found.handle))
+        news = patience.ask(view.show_new)
         if ended.state.is_terminal and not news:
             break
         if not news:

@@ -6,12 +6,14 @@ import datetime
 import json
 import sys
 import time
+from functools import partial
 
 import click
 
 from launcher.backends.base import JobStatus
 from launcher.cli.jobs import find_job, job_argument
 from launcher.cli.options import output_option
+from launcher.cli.patience import Patience
 from trainer.protocol.progress import Progress
 
 WATCH_S = 1.0
@@ -28,8 +30,9 @@ def command(job: str | None, output: str, watching: bool) -> None:
     """Show how a job stands: state, nodes, progress, the last checkpoint."""
     found = find_job(job)
     last = None
+    patience, look = Patience(found.handle.job), partial(found.backend.status, found.handle)
     while True:
-        status = found.backend.status(found.handle)
+        status = patience.ask(look) if watching else look()
         if status != last:
             show(status, output=output, again=last is not None)
         if not watching or status.state.is_terminal:

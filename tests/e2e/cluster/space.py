@@ -62,6 +62,7 @@ class Space:
         self.cluster.apply(*(claim for _, claim in made), namespace=self.name)
         bound = "--for=jsonpath={.status.phase}=Bound"
         self.kubectl("wait", bound, f"pvc/{self.data_claim}", "pvc/runs", "--timeout=30s")
+        self.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=30s")  # pods need it
         self.kubectl("create", "serviceaccount", USER)
         self.kubectl("apply", "-f", str(USER_ROLE))
         self.kubectl("create", "rolebinding", USER, f"--role={USER}", f"--serviceaccount={self.name}:{USER}")
