@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from trainer.config.agreements import find_disagreements
 from trainer.config.declaration import Declaration
 from trainer.config.document import Document, parse_document
 from trainer.config.overrides import apply_overrides
@@ -83,7 +84,11 @@ def read_content(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError as error:
         raise ConfigError(
-            [Problem(file=str(path), message="expected a config file, got no such file")]
+            [Problem(file=str(path), message="expected a config file, got no such file; check the path")]
+        ) from error
+    except IsADirectoryError as error:
+        raise ConfigError(
+            [Problem(file=str(path), message="expected a config file, got a folder")]
         ) from error
     except OSError as error:
         reason = error.strerror or str(error)
@@ -104,6 +109,8 @@ def check(document: Document, root: type[RootT], *, strict: bool = False) -> Loa
         config = root.model_validate(document.values)
     except ValidationError as failure:
         for error in failure.errors(include_url=False):
+            if error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]:
+                continue  # its items were refused, each with its own sentence
             path = find_path(document.values, error["loc"])
             problems.append(document.problem(path, say(error, document, path, root)))
     ignored = _unknown_paths(document.values, root)
@@ -114,6 +121,8 @@ def check(document: Document, root: type[RootT], *, strict: bool = False) -> Loa
             document.problem(item.path, item.message, warning=item.warning)
             for item in (find_unsupported(config) if isinstance(config, TrainConfig) else ())
         ]
+        if isinstance(config, TrainConfig):
+            vain += [document.problem(path, message) for path, message in find_disagreements(config)]
     unknown = [document.problem(path, _unknown(path, root), warning=not strict) for path in ignored]
     refused = config is None or (strict and unknown) or any(not problem.warning for problem in vain)
     if config is None or refused:

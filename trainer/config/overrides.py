@@ -43,7 +43,7 @@ def parse_override(text: str) -> Override:
     parts = key.removeprefix("+").split(".")
     if not separator or not all(parts):
         hint = f"; did you mean --output {text}?" if text in _OUTPUT_FORMATS else ""
-        message = f"expected KEY.KEY=VALUE, got {show(text)}{hint}"
+        message = f"expected KEY.KEY=VALUE, such as Global.epochs=3, got {show(text)}{hint}"
         raise ConfigError([Problem(file="-o", message=message)])
     return Override(
         path=tuple(parts),

@@ -48,7 +48,8 @@ def say(error: ErrorDetails, document: Document, path: KeyPath, root: type[BaseM
     if kind == "missing":
         return "expected a value, got nothing; add it"
     if kind == "extra_forbidden":
-        return f"expected a parameter that exists here{suggest(path[-1], known_keys(root, path[:-1]))}"
+        hint = suggest(path[-1], known_keys(root, path[:-1]))
+        return f"expected a parameter that exists here, got {path[-1]!r}{hint}"
     if kind == "name_unknown":
         return _unknown_name(value, expected_names(root, path), beside="name" in known_keys(root, path))
     if kind == "value_error":

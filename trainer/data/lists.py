@@ -95,7 +95,9 @@ def _read_lines(source: str) -> list[str]:
     try:
         content = Path(source).read_bytes()
     except FileNotFoundError as error:
-        raise DataError([f"{source}: expected a list file, got no such file"]) from error
+        raise DataError(
+            [f"{source}: expected a list file, got no such file; `trainer make-lists FOLDER` writes one"]
+        ) from error
     except IsADirectoryError as error:
         raise DataError([f"{source}: expected a list file, got a folder"]) from error
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
@@ -111,7 +113,9 @@ def _read_lines(source: str) -> list[str]:
     while lines and not lines[-1]:
         lines.pop()
     if not lines:
-        raise DataError([f"{source}: expected 'path label' lines, got an empty list"])
+        raise DataError(
+            [f"{source}: expected 'path label' lines, got none; `trainer make-lists FOLDER` writes them"]
+        )
     return lines
 
 
@@ -132,7 +136,7 @@ def _split(line: str, delimiter: str | None) -> tuple[str, int]:
     if not name:
         raise ValueError(f"expected a path before the label, got {show(line)}")
     if not _LABEL.fullmatch(text) or len(text) > _MAX_DIGITS:
-        raise ValueError(f"expected a whole number as label, got {show(text)}")
+        raise ValueError(f"expected a whole number as label, got {show(text)}; classes are numbered from 0")
     if name.startswith("/"):
         raise ValueError(f"expected a path relative to image_root, got {show(name)}")
     if "\0" in name:
@@ -160,7 +164,7 @@ def _find_repeated(names: Sequence[str], labels: Sequence[int], problems: dict[i
         else:
             problems[number] = (
                 f"expected label {labels[earlier - 1]} as on line {earlier} for the same image, "
-                f"got {labels[number - 1]}"
+                f"got {labels[number - 1]}; remove the wrong line"
             )
 
 
@@ -175,7 +179,8 @@ def _find_out_of_range(labels: Sequence[int], class_num: int, problems: dict[int
     for number, label in enumerate(labels, start=1):
         if number not in problems and not 0 <= label < class_num:
             problems[number] = (
-                f"expected a label from 0 to {class_num - 1}, got {label}; Arch.class_num is {class_num}"
+                f"expected a label from 0 to {class_num - 1}, got {label}; Arch.class_num is {class_num}: "
+                "raise it or correct the label"
             )
 
 
@@ -192,7 +197,7 @@ def _find_missing(root: str, names: Sequence[str], problems: dict[int, str]) -> 
             if leaf in present or (place / leaf).is_file():
                 continue
             got = "a folder" if (place / leaf).is_dir() else "no such file"
-            hint = "; write / instead of \\" if "\\" in leaf else ""
+            hint = "; write / instead of \\" if "\\" in leaf else "; correct image_root or remove the line"
             problems[number] = f"expected an image file, got {got}: {str(place / leaf)!r}{hint}"
 
 

@@ -166,7 +166,7 @@ class Loader:
         try:
             image = self._transform(Path(path).read_bytes(), self._draws(epoch, index))
         except ImageError as error:
-            return f"{where}: {error}"
+            return f"{where}: {error}; replace the file or remove the line"
         except OSError as error:
             return f"{where}: expected a readable image: {(error.strerror or str(error)).lower()}"
         other = assembly.put(slot, image)

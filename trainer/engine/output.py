@@ -89,4 +89,6 @@ def open_output(
     except WriterLockedError as error:
         raise OutputRefusedError(str(error)) from error
     except (FormatError, OSError) as error:
-        raise CheckpointError(f"{output_dir}: expected a folder to write to, got: {error}") from error
+        raise CheckpointError(
+            f"{output_dir}: expected a folder to write to, got: {error}; choose another Global.output_dir"
+        ) from error

@@ -69,7 +69,9 @@ def find_contents(
                 wish.prefix, run_id=output.run_id, steps_per_epoch=steps_per_epoch, world_size=world_size
             )
     except (UnsafeFileError, FormatError, OSError) as error:
-        raise CheckpointError(f"resume: expected a checkpoint to go on from: {error}") from error
+        raise CheckpointError(
+            f"resume: expected a checkpoint to go on from, got: {error}; name another"
+        ) from error
     return None
 
 
@@ -103,8 +105,12 @@ def start_from_pretrained(config: TrainConfig, model: paddle.nn.Layer, *, journa
         raise WeightsRefusedError(
             f"pretrained weights: {error}{hint if config.arch.pretrained is True else ''}"
         ) from error
-    if not report.loaded:
-        raise WeightsRefusedError(f"pretrained weights: {path}: expected weights of this model, got others")
+    wanted = len(report.loaded) + len(report.misfits)
+    if 2 * len(report.loaded) < wanted:  # other models share a few small keys by chance
+        raise WeightsRefusedError(
+            f"pretrained weights: {path}: expected weights of {config.arch.name}, got others: "
+            f"{len(report.loaded)} of {wanted} keys fit; name another file"
+        )
     journal.say(f"pretrained weights: {len(report.loaded)} of {path}")
     for what, keys in (
         ("missing there, left as initialised", report.missing),

@@ -61,7 +61,8 @@ class Saver:
             store.prune()
         except OSError as error:
             raise CheckpointError(
-                f"{self.output.layout.output_dir}: expected room for a checkpoint: {error}"
+                f"{self.output.layout.output_dir}: expected room for a checkpoint, got: {error}; "
+                "free some and run again, or choose another Global.output_dir"
             ) from error
         self.last = checkpoint
         self.journal.row(

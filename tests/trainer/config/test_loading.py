@@ -44,14 +44,15 @@ def test_a_typical_config_loads_without_a_warning(config: Any) -> None:
         ("  name: ResNet50_vd\n", "",
          "cfg.yaml:7:3: Arch: expected a mapping with `name`, got {'class_num': 102}"),
         ("class_num: 102", "class_num: 102\n  class_nums: 3",
-         "cfg.yaml:9:15: Arch.class_nums: expected a parameter that exists here; did you mean 'class_num'?"),
+         "cfg.yaml:9:15: Arch.class_nums: expected a parameter that exists here, got "
+         "'class_nums'; did you mean 'class_num'?"),
         ("RandFlipImage: {flip_code: 1}", "RandFlipImg: {flip_code: 1}",
          "cfg.yaml:28:11: DataLoader.Train.dataset.transform_ops.2: expected one of DecodeImage, "
          "ResizeImage, CropImage, RandCropImage, RandFlipImage, NormalizeImage, ToCHWImage, RandomErasing, "
          "got 'RandFlipImg'; did you mean 'RandFlipImage'?"),
         ("RandCropImage: {size: 224}", "RandCropImage: {sise: 224, size: 3}",
          "cfg.yaml:27:33: DataLoader.Train.dataset.transform_ops.1.RandCropImage.sise: expected a parameter "
-         "that exists here; did you mean 'size'?"),
+         "that exists here, got 'sise'; did you mean 'size'?"),
         ("num_workers: 4", "num_workers: 4, rng: paddleclas",
          "cfg.yaml:31:13: DataLoader.Train.loader: expected num_workers: 0 with rng: paddleclas, got 4"),
     ],

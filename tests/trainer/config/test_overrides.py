@@ -45,7 +45,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 @pytest.mark.parametrize("text", ["json", "a", "=1", "a..b=1", ".a=1", "+=1"])
 def test_what_names_no_key_is_refused(text: str, refused: Refused) -> None:
     (line,) = refused(lambda: parse_override(text))
-    assert line.startswith("-o: expected KEY.KEY=VALUE, got ")
+    assert line.startswith("-o: expected KEY.KEY=VALUE, such as Global.epochs=3, got ")
     assert ("did you mean --output json?" in line) == (text == "json")
 
 

@@ -7,6 +7,11 @@ import pytest
 
 from trainer.data.lists import DataError, load_list
 
+HUGE = "9" * 20
+NUMBERED = "; classes are numbered from 0"
+RAISE = ": raise it or correct the label"
+CORRECT = "; correct image_root or remove the line"
+
 
 @pytest.fixture
 def refuse(folder: Any) -> Any:
@@ -71,18 +76,18 @@ def test_a_path_may_hold_spaces(text: str, keys: dict[str, Any], folder: Any) ->
          r"""expected 'path label', got 'b.jpg\t1'; is "\t" the delimiter? then set `delimiter: "\t"`"""),
         ("b.jpg,1",
          """expected 'path label', got 'b.jpg,1'; is "," the delimiter? then set `delimiter: ","`"""),
-        ("b.jpg one", "expected a whole number as label, got 'one'"),
-        ("b.jpg 1.0", "expected a whole number as label, got '1.0'"),
-        ("b.jpg ١", "expected a whole number as label, got '١'"),
-        ("b.jpg 99999999999999999999", "expected a whole number as label, got '99999999999999999999'"),
-        ("b.jpg 3", "expected a label from 0 to 2, got 3; Arch.class_num is 3"),
-        ("b.jpg -1", "expected a label from 0 to 2, got -1; Arch.class_num is 3"),
+        ("b.jpg one", "expected a whole number as label, got 'one'" + NUMBERED),
+        ("b.jpg 1.0", "expected a whole number as label, got '1.0'" + NUMBERED),
+        ("b.jpg ١", "expected a whole number as label, got '١'" + NUMBERED),
+        (f"b.jpg {HUGE}", f"expected a whole number as label, got '{HUGE}'" + NUMBERED),
+        ("b.jpg 3", "expected a label from 0 to 2, got 3; Arch.class_num is 3" + RAISE),
+        ("b.jpg -1", "expected a label from 0 to 2, got -1; Arch.class_num is 3" + RAISE),
         ("/b.jpg 1", "expected a path relative to image_root, got '/b.jpg'"),
-        ("c.jpg 1", "expected an image file, got no such file: 'c.jpg'"),
-        ("dir 1", "expected an image file, got a folder: 'dir'"),
+        ("c.jpg 1", "expected an image file, got no such file: 'c.jpg'" + CORRECT),
+        ("dir 1", "expected an image file, got a folder: 'dir'" + CORRECT),
         ("dir\\b.jpg 1", "expected an image file, got no such file: 'dir\\\\b.jpg'; write / instead of \\"),
         ("a.jpg 0", "expected each line once, got line 1 again; remove one of them"),
-        ("a.jpg 1", "expected label 0 as on line 1 for the same image, got 1"),
+        ("a.jpg 1", "expected label 0 as on line 1 for the same image, got 1; remove the wrong line"),
     ],
 )  # fmt: skip
 def test_a_bad_line_is_told_with_its_number(line: str, message: str, refuse: Any, folder: Any) -> None:
@@ -111,13 +116,15 @@ def test_missing_images_of_a_large_folder_are_found_by_one_listing(refuse: Any) 
     names = [f"x/{index}.jpg" for index in range(40)]
     text = "".join(f"{name} 0\n" for name in names)
     assert refuse(text, images=tuple(names[:39])) == [
-        "train_list.txt:40: expected an image file, got no such file: 'x/39.jpg'"
+        "train_list.txt:40: expected an image file, got no such file: 'x/39.jpg'" + CORRECT
     ]
 
 
 @pytest.mark.parametrize("text", ["", "\n\n"], ids=["nothing", "blank"])
 def test_an_empty_list_is_refused(text: str, refuse: Any) -> None:
-    assert refuse(text) == ["train_list.txt: expected 'path label' lines, got an empty list"]
+    assert refuse(text) == [
+        "train_list.txt: expected 'path label' lines, got none; `trainer make-lists FOLDER` writes them"
+    ]
 
 
 def test_a_list_that_cannot_be_read_is_refused(folder: Any) -> None:
@@ -140,7 +147,7 @@ def test_relabel_numbers_the_labels_anew_in_increasing_order(folder: Any) -> Non
 
 def test_relabel_refuses_more_labels_than_classes(refuse: Any) -> None:
     assert refuse("a.jpg 5\nb.jpg 9\n", class_num=1, relabel=True) == [
-        "train_list.txt:2: expected a label from 0 to 0, got 1; Arch.class_num is 1"
+        "train_list.txt:2: expected a label from 0 to 0, got 1; Arch.class_num is 1" + RAISE
     ]
 
 
