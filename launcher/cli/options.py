@@ -24,7 +24,7 @@ class Asked:
         path: The config.
         overrides: As typed after `-o`.
         flags: Those that stand for keys of `Launch`.
-        on: Where the job is to run.
+        on: Where the job is to run; None for what settings say, else kubernetes.
         name: Exact name of the job, or None for one made from prefix and run id.
         strict: Unknown keys are errors.
         overwrite: The job may take an output folder that another run filled.
@@ -37,7 +37,7 @@ class Asked:
     path: Path
     overrides: tuple[str, ...] = ()
     flags: Flags = field(default_factory=Flags)
-    on: BackendKind = "kubernetes"
+    on: BackendKind | None = None
     name: str | None = None
     strict: bool = False
     overwrite: bool = False
@@ -83,16 +83,14 @@ override_option = click.option(
 strict_option = click.option("--strict", is_flag=True, help="Refuse unknown keys instead of warning of them.")
 
 
-def on_option(*, default: BackendKind | None) -> Callable[[F], F]:
-    """Add `--on`."""
-    return click.option(
-        "--on", type=click.Choice(BACKENDS), default=default, show_default=default is not None,
-        help="Where the job is to run.",
-    )  # fmt: skip
+on_option = click.option(
+    "--on", type=click.Choice(BACKENDS),
+    help="Where the job is to run; else what FTLAUNCH_ON or a settings file says, else kubernetes.",
+)  # fmt: skip
 
 
 _LAUNCH_OPTIONS = (
-    on_option(default="kubernetes"),
+    on_option,
     click.option("--name", metavar="NAME", help="Exact name of the job; fails where it is taken."),
     click.option("--image", metavar="IMAGE", help="Container image with the trainer."),
     click.option("--gpus", type=int, metavar="N", help="GPUs of each node; 0 trains on CPUs."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -14,11 +15,13 @@ from launcher.cli.ancestor import find_ancestor
 from launcher.cli.options import Asked
 from launcher.errors import UsageError
 from launcher.names import is_run_id, new_run_id
+from launcher.plan.handle import BackendKind
 from launcher.render.manifest import Manifest
 from launcher.runs.places import TEMPLATES_FOLDER, is_ours, project_of
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
     from launcher.plan.jobplan import JobPlan
+    from launcher.spec.layers import Layers
     from launcher.spec.load import RunConfig
 
 
@@ -28,12 +31,14 @@ class Prepared:
 
     Attributes:
         templates: The user's, taken instead of ours.
+        on: Where it is to run, and what says so.
     """
 
     config: RunConfig
     job: JobPlan
     manifest: Manifest
     templates: tuple[Path, ...]
+    on: tuple[BackendKind, str]
 
 
 def prepare(asked: Asked) -> Prepared:
@@ -54,13 +59,17 @@ def prepare(asked: Asked) -> Prepared:
             "--continue: expected no --overwrite beside it, which throws away what it goes on from"
         )
     ancestor = find_ancestor(asked.continues) if asked.continues is not None else None
-    config = load_run_config(asked.path, overrides=asked.overrides, flags=asked.flags, strict=asked.strict)
+    layers = current_layers()
+    on, said_by = (asked.on, "--on") if asked.on else layers.on or ("kubernetes", "default")
+    config = load_run_config(
+        asked.path, overrides=asked.overrides, flags=asked.flags, strict=asked.strict, layers=layers
+    )
     job = plan(
         config,
         run_id=asked.run_id or new_run_id(),
-        on=asked.on,
+        on=on,
         exact_name=asked.name,
-        gpus_here=None if asked.on == "kubernetes" else count_gpus(),
+        gpus_here=None if on == "kubernetes" else count_gpus(),
         overwrite=asked.overwrite,
         continues=ancestor.run_id if ancestor else None,
         version=metadata.version("ftlaunch"),
@@ -78,7 +87,21 @@ def prepare(asked: Asked) -> Prepared:
         job=job,
         manifest=render(job, template_dirs=template_dirs),
         templates=tuple(users_templates(template_dirs)),
+        on=(on, said_by),
     )
+
+
+def current_layers() -> Layers:
+    """Read what the environment and the settings files around the current folder say.
+
+    Raises:
+        ConfigError: One of them is refused.
+    """
+    from launcher.runs.settings import find_settings
+    from launcher.spec.layers import read_layers
+
+    files = find_settings(Path.cwd())
+    return read_layers(environ=os.environ, files=files.read, ignored=files.ignored)
 
 
 def projects_templates(folder: Path) -> tuple[Path, ...]:

@@ -40,6 +40,7 @@ def command(asked: Asked, dry_run: str | None, following: bool, waiting: bool) -
     prepared = prepare(asked)
     config, job, manifest = prepared.config, prepared.job, prepared.manifest
     narrate(prepared)
+    on, _ = prepared.on
     if dry_run is not None:
         click.echo(manifest.text.encode("utf-8"), nl=False)  # bytes: the terminal's encoding has no say
         return CliExit.OK
@@ -48,14 +49,14 @@ def command(asked: Asked, dry_run: str | None, following: bool, waiting: bool) -
             "Launch.api: expected kubeflow, got 'batch', which this release renders and does not follow; "
             "`ftlaunch render CONFIG | kubectl create -f -` sends it"
         )
-    if asked.on == "local":
+    if on == "local":
         _require_trainer()
-    folders = host_folders(job) if asked.on != "kubernetes" else {}
+    folders = host_folders(job) if on != "kubernetes" else {}
     store = RunStore(runs_dir())
     context = config.job.launch.context
-    backend = open_backend(asked.on, store=store, namespace=job.namespace, context=context)
-    namespace = getattr(backend, "namespace", "") if asked.on == "kubernetes" else ""
-    handle = Handle(backend=asked.on, namespace=job.namespace or namespace, job=job.job)
+    backend = open_backend(on, store=store, namespace=job.namespace, context=context)
+    namespace = getattr(backend, "namespace", "") if on == "kubernetes" else ""
+    handle = Handle(backend=on, namespace=job.namespace or namespace, job=job.job)
     record = RunRecord(
         handle=handle, run_id=job.run_id, stage=Stage.SUBMITTING, project=str(project_of(Path.cwd())),
         config=str(config.path.resolve()), command=tuple(sys.argv[1:]), created_s=time.time(),

@@ -9,6 +9,7 @@ import click
 
 from launcher.backends.devices import count_gpus
 from launcher.cli.options import config_argument, on_option, output_option, override_option, strict_option
+from launcher.cli.prepare import current_layers
 from launcher.errors import CliExit
 from launcher.names import new_run_id
 from launcher.plan.handle import BackendKind
@@ -18,7 +19,7 @@ from trainer.config.problems import ConfigError, Problem, format_path
 @click.command("validate")
 @config_argument
 @override_option
-@on_option(default=None)
+@on_option
 @strict_option
 @output_option("json")
 def command(
@@ -30,7 +31,7 @@ def command(
 
     problems: tuple[Problem, ...] = ()
     try:
-        config = load_run_config(path, overrides=overrides, strict=strict)
+        config = load_run_config(path, overrides=overrides, strict=strict, layers=current_layers())
         problems = config.warnings
         if on is not None:
             here = None if on == "kubernetes" else count_gpus()

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 from launcher.spec.confidential import find_patched_secrets, find_secrets
 from launcher.spec.flags import Flags
 from launcher.spec.launch import LaunchSection
+from launcher.spec.layers import Layers
 from trainer.config.document import Document, Place, parse_document
 from trainer.config.load import check, read_content
 from trainer.config.overrides import apply_overrides, parse_override
@@ -60,6 +61,7 @@ def load_run_config(
     flags: Flags | None = None,
     strict: bool = False,
     content: bytes | None = None,
+    layers: Layers | None = None,
 ) -> RunConfig:
     """Load and check everything at once.
 
@@ -69,6 +71,7 @@ def load_run_config(
         flags: Win over both.
         strict: Unknown keys of PaddleClas's sections are errors.
         content: Instead of the file's, which is then not read.
+        layers: What the environment and settings files say; None for nothing.
 
     Raises:
         ConfigError: The file cannot be read or is refused; holds every problem found.
@@ -78,6 +81,8 @@ def load_run_config(
     refused = _refuse_unprintable(overrides)
     if refused:
         raise ConfigError(refused)
+    layers = layers or Layers()
+    document = layers.put_above(layers.put_below(document))
     document = apply_overrides(document, overrides, is_known=_is_known)
     document = _apply_flags(document, flags or Flags())
     problems: list[Problem] = [*find_secrets(document), *find_patched_secrets(document)]
@@ -93,7 +98,7 @@ def load_run_config(
         job=loaded.config,
         overrides=tuple(text for text in overrides if parse_override(text).path[0] != _SECTION),
         document=loaded.document,
-        warnings=loaded.warnings,
+        warnings=(*layers.warnings, *loaded.warnings),
     )
 
 

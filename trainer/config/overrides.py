@@ -47,10 +47,15 @@ def parse_override(text: str) -> Override:
         raise ConfigError([Problem(file="-o", message=message)])
     return Override(
         path=tuple(parts),
-        value=_WORDS[value.lower()] if value.lower() in _WORDS else read_literal(value),
+        value=read_value(value),
         forced=forced,
         text=text,
     )
+
+
+def read_value(text: str) -> object:
+    """Return the Python literal that a text spells, else null, true or false, else the text."""
+    return _WORDS[text.lower()] if text.lower() in _WORDS else read_literal(text)
 
 
 def apply_overrides(
@@ -121,4 +126,4 @@ def _refusal(override: Override, path: KeyPath, message: str) -> ConfigError:
     return ConfigError([Problem(file=f"-o {override.text}", path=path, message=message)])
 
 
-__all__ = ["Override", "apply_overrides", "format_path", "parse_override"]
+__all__ = ["Override", "apply_overrides", "format_path", "parse_override", "read_value"]
