@@ -111,9 +111,10 @@ class KubernetesBackend(Backend):
             restarts={pod: look.number for pod, look in looks.items()},
             progress=self._fetch_progress(pods, looks),
         )
-        if status.state in _AWAITED and not status.reason and paddlejob.conditions_of(job):
-            return replace(status, reason=self._fetch_warning(handle)[:MAX_REASON])
-        return status
+        # an operator that may not make the pods writes no condition, only events
+        is_mute = not status.reason or not paddlejob.conditions_of(job)
+        warning = self._fetch_warning(handle) if status.state in _AWAITED and is_mute else ""
+        return replace(status, reason=warning[:MAX_REASON]) if warning else status
 
     def list_jobs(self) -> tuple[JobStatus, ...]:
         """See `Backend.list_jobs`. Two requests whatever the number of jobs, so without progress."""

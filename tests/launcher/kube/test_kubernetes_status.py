@@ -62,6 +62,9 @@ def test_a_job_that_no_controller_looks_at_says_so(
     status = backend.status(backend.submit(submission()))
     assert (status.state, status.pods) == (JobState.SUBMITTED, ())
     assert status.reason == "no controller has looked at the job yet"
+    cluster.note("flowers", reason="FailedCreatePod", message='violates PodSecurity "restricted:latest"')
+    said = backend.status(status.handle).reason
+    assert said == 'FailedCreatePod: violates PodSecurity "restricted:latest"'
 
 
 def test_a_pod_that_waits_says_why(backend: KubernetesBackend, cluster: FakeCluster, handle: Handle) -> None:

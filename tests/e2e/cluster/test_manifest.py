@@ -1,0 +1,63 @@
+"""What a cluster thinks of our manifest: schema, webhook, pod security level, quota."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import yaml
+
+from tests.e2e.cluster.test_faults import delete
+
+GOLDENS = Path(__file__).resolve().parents[2] / "goldens"
+NOWHERE = {"Launch__node_selector": {"no": "such"}}  # its pods wait, so that nothing runs
+
+
+def test_after_submit_there_is_no_difference_between_render_and_the_cluster(place, space, write_job):
+    cfg = write_job(**NOWHERE)
+    place.run("ftlaunch", "submit", cfg, "--name", "same")
+    rendered = place.run("ftlaunch", "render", cfg, "--name", "same", "--run-id", place.status()["run_id"])
+    assert space.kubectl("diff", "-f", "-", given=rendered.stdout) == ""
+    sent = list(yaml.safe_load_all(rendered.stdout))[1]["spec"]
+    assert not lost(sent, space.get("paddlejob", "same")["spec"])
+    delete(place, space, "same")
+
+
+def test_every_field_that_we_can_render_is_known_to_schema_and_webhook(space):
+    tried = 0
+    for path in sorted(GOLDENS.glob("*.yaml")):
+        documents = [document for document in yaml.safe_load_all(path.read_text()) if document]
+        if documents[-1]["apiVersion"] != "kubeflow.org/v1":
+            continue  # not what this cluster serves
+        tried += 1
+        for document in documents:
+            document["metadata"].pop("namespace", None)
+        items = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
+        space.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", given=items)
+    assert tried >= 4
+
+
+def test_pods_that_may_not_be_made_are_told_of_with_the_admission_checks_words(place, space, write_job):
+    place.run("ftlaunch", "submit", write_job(Launch__rdma=True), "--name", "locks")  # adds IPC_LOCK
+    place.wait_for(lambda: "violates PodSecurity" in place.status()["reason"], what="the reason")
+    assert place.status()["state"] == "Submitted"
+    delete(place, space, "locks")
+    space.kubectl("create", "quota", "few", "--hard=pods=1")
+    place.run("ftlaunch", "submit", write_job(**NOWHERE), "--name", "many")
+    place.run("ftlaunch", "wait", "--for", "scheduling", "--timeout", "30s")
+    place.wait_for(lambda: "exceeded quota: few" in events(place), what="the reason")
+    delete(place, space, "many")
+
+
+def lost(sent, stored, at="spec"):
+    """Return the places of what was sent and is not what was stored; the server may add, not change."""
+    if isinstance(sent, dict) and isinstance(stored, dict):
+        return [place for key, value in sent.items() for place in lost(value, stored.get(key), f"{at}.{key}")]
+    if isinstance(sent, list) and isinstance(stored, list) and len(sent) == len(stored):
+        pairs = enumerate(zip(sent, stored, strict=True))
+        return [place for index, pair in pairs for place in lost(*pair, f"{at}[{index}]")]
+    return [] if sent == stored else [at]
+
+
+def events(place):
+    return place.run("ftlaunch", "events").stdout
