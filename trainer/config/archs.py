@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pydantic import Field
 
+from trainer.config.arch_attention import ConvNeXtArch, EfficientNetArch, SwinArch, ViTArch
+from trainer.config.arch_base import BaseArch, FiveFactors, Probability, SixFactors, Strides
+from trainer.config.arch_convolutions import (
+    DenseNetArch,
+    MobileNetV1Arch,
+    MobileNetV2Arch,
+    PPHGNetArch,
+    PPLCNetV2Arch,
+    Res2NetArch,
+    ResNeXtArch,
+    SEResNetArch,
+    ShuffleNetV2Arch,
+    VGGArch,
+)  # fmt: skip
+from trainer.config.arch_foreign import PaddleClasArch
 from trainer.config.declaration import Declaration, named
-from trainer.config.scalars import Positive, Stride
+from trainer.config.scalars import Positive
 
 PPLCNET_SCALES = ("0_25", "0_35", "0_5", "0_75", "1_0", "1_5", "2_0", "2_5")
 MOBILENET_V3_SCALES = ("0_35", "0_5", "0_75", "1_0", "1_25")
 
-Factor = Annotated[float, Field(ge=0)]
-Strides = Annotated[tuple[Stride, ...], Field(strict=False, min_length=5, max_length=5)]
-FiveFactors = Annotated[tuple[Factor, ...], Field(strict=False, min_length=5, max_length=5)]
-SixFactors = Annotated[tuple[Factor, ...], Field(strict=False, min_length=6, max_length=6)]
 
-
-class _Arch(Declaration):
-    name: str
-    class_num: Positive = 1000
-    """Number of classes; labels run from 0 to class_num − 1."""
-    pretrained: bool | str = False
-    """True for PaddleClas's ImageNet weights, or a path to a `.pdparams` file (the ending may be missing)."""
-    use_ssld: bool = False
-    """With `pretrained: True`, take the weights that were distilled with SSLD."""
-    use_sync_bn: bool = False
-    """Batch-norm statistics over all ranks (GPU only)."""
-    freeze_norm_stats: bool = False
-    """Ours: batch norm uses and keeps its stored statistics in training too."""
-
-
-class ResNetArch(_Arch):
+class ResNetArch(BaseArch):
     """ResNet as in the paper (`ResNet50`) and with the improvements B, C and D (`ResNet50_vd`)."""
 
     names = tuple(f"ResNet{depth}{kind}" for kind in ("", "_vd") for depth in (18, 34, 50, 101, 152, 200))
@@ -45,12 +41,12 @@ class ResNetArch(_Arch):
     input_image_channel: Positive = 3
 
 
-class PPLCNetArch(_Arch):
+class PPLCNetArch(BaseArch):
     """PP-LCNet, small and made for CPUs."""
 
     names = tuple(f"PPLCNet_x{scale}" for scale in PPLCNET_SCALES)
 
-    dropout_prob: float = Field(default=0.2, ge=0, lt=1)
+    dropout_prob: Probability = 0.2
     class_expand: Positive = 1280
     lr_mult_list: SixFactors = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
     """Learning-rate factors of conv1 and of blocks2 to blocks6."""
@@ -59,31 +55,35 @@ class PPLCNetArch(_Arch):
     use_last_conv: bool = True
 
 
-class MobileNetV3Arch(_Arch):
+class MobileNetV3Arch(BaseArch):
     """MobileNetV3, small and large."""
 
     names = tuple(
         f"MobileNetV3_{size}_x{scale}" for size in ("small", "large") for scale in MOBILENET_V3_SCALES
     )
 
-    dropout_prob: float = Field(default=0.2, ge=0, lt=1)
+    dropout_prob: Probability = 0.2
     class_expand: Positive = 1280
 
 
-class PPHGNetV2Arch(_Arch):
+class PPHGNetV2Arch(BaseArch):
     """PP-HGNetV2, made for GPUs."""
 
     names = tuple(f"PPHGNetV2_B{size}" for size in range(7))
 
-    dropout_prob: float = Field(default=0.0, ge=0, lt=1)
+    dropout_prob: Probability = 0.0
     class_expand: Positive = 2048
     lr_mult_list: FiveFactors = (1.0, 1.0, 1.0, 1.0, 1.0)
     """Learning-rate factors of the stem and the four stages."""
     use_last_conv: bool = True
 
 
-ARCHS: tuple[type[Declaration], ...] = (ResNetArch, PPLCNetArch, MobileNetV3Arch, PPHGNetV2Arch)
+ARCHS: tuple[type[Declaration], ...] = (
+    ResNetArch, PPLCNetArch, PPLCNetV2Arch, PPHGNetArch, PPHGNetV2Arch, MobileNetV3Arch, ResNeXtArch,
+    SEResNetArch, Res2NetArch, MobileNetV1Arch, MobileNetV2Arch, ShuffleNetV2Arch, VGGArch, DenseNetArch,
+    EfficientNetArch, SwinArch, ViTArch, ConvNeXtArch, PaddleClasArch,
+)  # fmt: skip
 if TYPE_CHECKING:
-    Arch: TypeAlias = ResNetArch | PPLCNetArch | MobileNetV3Arch | PPHGNetV2Arch
+    Arch: TypeAlias = BaseArch
 else:  # the union that chooses by name exists at run time only
     Arch = named(ARCHS)

@@ -137,8 +137,8 @@ class Pooled(nn.Layer):
 def freeze_norms(model: nn.Layer) -> None:
     """Make batch norm use and keep its stored statistics in training too; weight and bias still learn."""
     for layer in model.sublayers():
-        if isinstance(layer, ConvBN):
-            layer.bn._use_global_stats = True
+        if isinstance(layer, nn.BatchNorm | nn.BatchNorm2D):
+            layer._use_global_stats = True
 
 
 def sync_norms(model: nn.Layer) -> None:
@@ -146,13 +146,15 @@ def sync_norms(model: nn.Layer) -> None:
 
     Paddle's `convert_sync_batchnorm` passes over `nn.BatchNorm`, which ResNet and MobileNetV3 are made of.
     """
-    for layer in model.sublayers():
-        if isinstance(layer, ConvBN):
-            old = layer.bn
+    for parent in model.sublayers(include_self=True):
+        for key, old in list(parent.named_children()):
+            if not isinstance(old, nn.BatchNorm | nn.BatchNorm2D):
+                continue
             with paddle.utils.unique_name.guard():  # its own parameters give way to the old ones at once
-                layer.bn = nn.SyncBatchNorm(old._mean.shape[0], momentum=old._momentum, epsilon=old._epsilon)
+                new = nn.SyncBatchNorm(old._mean.shape[0], momentum=old._momentum, epsilon=old._epsilon)
             for name in ("weight", "bias", "_mean", "_variance"):
-                setattr(layer.bn, name, getattr(old, name))
+                setattr(new, name, getattr(old, name))
+            setattr(parent, key, new)
 
 
 def init_kaiming(model: nn.Layer, *, fc_bias: bool = True) -> None:
@@ -163,3 +165,11 @@ def init_kaiming(model: nn.Layer, *, fc_bias: bool = True) -> None:
             draw(layer.weight)
         elif isinstance(layer, nn.Linear) and fc_bias:
             nn.initializer.Constant(0.0)(layer.bias)
+
+
+def init_kaiming_norms(model: nn.Layer) -> None:
+    """Draw the convolutions that a batch norm follows from Kaiming's normal distribution."""
+    draw = nn.initializer.KaimingNormal()
+    for layer in model.sublayers():
+        if isinstance(layer, ConvBN):
+            draw(layer.conv.weight)

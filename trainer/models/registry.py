@@ -9,21 +9,62 @@ import paddle
 from paddle import nn
 from pydantic import Field
 
+from trainer.config.arch_attention import ConvNeXtArch, EfficientNetArch, SwinArch, ViTArch
+from trainer.config.arch_convolutions import (
+    DenseNetArch,
+    MobileNetV1Arch,
+    MobileNetV2Arch,
+    PPHGNetArch,
+    PPLCNetV2Arch,
+    Res2NetArch,
+    ResNeXtArch,
+    SEResNetArch,
+    ShuffleNetV2Arch,
+    VGGArch,
+)  # fmt: skip
+from trainer.config.arch_foreign import PaddleClasArch
 from trainer.config.archs import Arch, MobileNetV3Arch, PPHGNetV2Arch, PPLCNetArch, ResNetArch
 from trainer.config.declaration import Declaration, Section
 from trainer.config.document import Document
 from trainer.config.load import check
+from trainer.models.convnext import ConvNeXt
+from trainer.models.densenet import DenseNet
+from trainer.models.efficientnet import EfficientNet
+from trainer.models.foreign import build_foreign
 from trainer.models.layers import freeze_norms, sync_norms
+from trainer.models.mobilenet import MobileNetV1, MobileNetV2
 from trainer.models.mobilenet_v3 import MobileNetV3
+from trainer.models.pphgnet import PPHGNet
 from trainer.models.pphgnet_v2 import PPHGNetV2
 from trainer.models.pplcnet import PPLCNet
+from trainer.models.pplcnet_v2 import PPLCNetV2
+from trainer.models.residual import build_res2net, build_resnext, build_se_resnet
 from trainer.models.resnet import ResNet
+from trainer.models.shufflenet_v2 import ShuffleNetV2
+from trainer.models.swin import SwinTransformer
+from trainer.models.vgg import VGG
+from trainer.models.vit import VisionTransformer
 
 BUILDERS: Mapping[type[Declaration], Callable[[Any], nn.Layer]] = {  # each takes its own declaration
     ResNetArch: ResNet,
     PPLCNetArch: PPLCNet,
-    MobileNetV3Arch: MobileNetV3,
+    PPLCNetV2Arch: PPLCNetV2,
+    PPHGNetArch: PPHGNet,
     PPHGNetV2Arch: PPHGNetV2,
+    MobileNetV3Arch: MobileNetV3,
+    ResNeXtArch: build_resnext,
+    SEResNetArch: build_se_resnet,
+    Res2NetArch: build_res2net,
+    MobileNetV1Arch: MobileNetV1,
+    MobileNetV2Arch: MobileNetV2,
+    ShuffleNetV2Arch: ShuffleNetV2,
+    VGGArch: VGG,
+    DenseNetArch: DenseNet,
+    EfficientNetArch: EfficientNet,
+    SwinArch: SwinTransformer,
+    ViTArch: VisionTransformer,
+    ConvNeXtArch: ConvNeXt,
+    PaddleClasArch: build_foreign,
 }
 
 

@@ -1,0 +1,86 @@
+"""Architectures made of attention, or trained like them, and EfficientNet."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from trainer.config.arch_base import BaseArch, Factor, Probability
+from trainer.config.declaration import Declaration
+
+_SWIN = ("tiny_patch4_window7_224", "small_patch4_window7_224", "base_patch4_window7_224",
+         "base_patch4_window12_384", "large_patch4_window7_224", "large_patch4_window12_384")  # fmt: skip
+
+
+class EfficientNetOverrides(Declaration):
+    """Parameters of EfficientNet that PaddleClas takes under `override_params` only."""
+
+    drop_connect_rate: Probability = 0.2
+    """Chance that the last block's path is left out for an image; less before it."""
+    dropout_rate: Probability | None = None
+    """Before the logits; None is the size's own, 0.2 to 0.5."""
+
+
+class EfficientNetArch(BaseArch):
+    """EfficientNet B0 to B7, and the small B0 without squeeze-and-excite."""
+
+    names = (*(f"EfficientNetB{size}" for size in range(8)), "EfficientNetB0_small")
+
+    padding_type: Literal["SAME", "DYNAMIC", "VALID"] | None = None
+    """None is DYNAMIC for the small one, else SAME: TensorFlow's padding for the size's own images."""
+    use_se: bool | None = None
+    """None is False for the small one, else True."""
+    override_params: EfficientNetOverrides = EfficientNetOverrides()
+
+
+class TransformerArch(BaseArch):
+    """What the transformers share."""
+
+    drop_rate: Probability = 0.0
+    """Dropout of the tokens."""
+    attn_drop_rate: Probability = 0.0
+    """Dropout of the attention's weights."""
+
+
+class ViTArch(TransformerArch):
+    """Vision transformers and DeiT; each takes images of the size in its name only."""
+
+    names = (
+        "ViT_small_patch16_224", "ViT_base_patch16_224", "ViT_base_patch16_384", "ViT_base_patch32_384",
+        "ViT_large_patch16_224", "ViT_large_patch16_384", "ViT_large_patch32_384", "DeiT_tiny_patch16_224",
+        "DeiT_small_patch16_224", "DeiT_base_patch16_224", "DeiT_base_patch16_384",
+        "DeiT_tiny_distilled_patch16_224", "DeiT_small_distilled_patch16_224",
+        "DeiT_base_distilled_patch16_224", "DeiT_base_distilled_patch16_384",
+    )  # fmt: skip
+
+    drop_path_rate: Probability = 0.0
+    """Chance that the last block's paths are left out for an image; less before it."""
+
+
+class SwinArch(TransformerArch):
+    """Swin transformers."""
+
+    names = tuple(f"SwinTransformer_{kind}" for kind in _SWIN)
+
+    drop_path_rate: Probability | None = None
+    """As above; None is the size's own: 0.2 tiny, 0.3 small, 0.5 base, 0.1 large."""
+    use_fused_attn: bool = False
+    """Ours computes the same in plain operations."""
+    use_fused_linear: bool = False
+    """As above."""
+
+
+class ConvNeXtArch(BaseArch):
+    """ConvNeXt."""
+
+    names = tuple(
+        f"ConvNeXt_{kind}" for kind in ("tiny", "small", "base_224", "base_384", "large_224", "large_384")
+    )
+
+    drop_path_rate: Probability = 0.0
+    """Chance that the last block's path is left out for an image; less before it."""
+    layer_scale_init_value: Factor = Field(default=1e-6)
+    """First weight of each block's path; 0 for no weights."""
+    head_init_scale: Factor = 1.0
+    """Factor on the initial weights of the last layer."""

@@ -1,0 +1,40 @@
+"""What all declarations of architectures share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from trainer.config.declaration import Declaration
+from trainer.config.scalars import Positive, Stride
+
+Factor = Annotated[float, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Strides = Annotated[tuple[Stride, ...], Field(strict=False, min_length=5, max_length=5)]
+FiveFactors = Annotated[tuple[Factor, ...], Field(strict=False, min_length=5, max_length=5)]
+SixFactors = Annotated[tuple[Factor, ...], Field(strict=False, min_length=6, max_length=6)]
+
+
+class BaseArch(Declaration):
+    """Keys of `Arch` that every architecture takes."""
+
+    name: str
+    class_num: Positive = 1000
+    """Number of classes; labels run from 0 to class_num − 1."""
+    pretrained: bool | str = False
+    """True for PaddleClas's ImageNet weights, a `.pdparams` file (the ending may be missing) or its URL."""
+    use_ssld: bool = False
+    """With `pretrained: True`, take the weights that were distilled with SSLD."""
+    use_sync_bn: bool = False
+    """Batch-norm statistics over all ranks (GPU only)."""
+    freeze_norm_stats: bool = False
+    """Ours: batch norm uses and keeps its stored statistics in training too."""
+    infer_add_softmax: bool = True
+    """Read by export and prediction only."""
+
+
+class ChannelsFirstArch(BaseArch):
+    """An architecture whose reference has a data format, of which one is supported here."""
+
+    data_format: Literal["NCHW"] = "NCHW"
