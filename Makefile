@@ -75,6 +75,12 @@ lock:  ## renew requirements/*.txt (needs uv)
 		--python-version 3.10 --generate-hashes --no-header -o requirements/run.txt
 	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra build --extra dev --universal \
 		--python-version 3.10 --generate-hashes --no-header -c requirements/run.txt -o requirements/dev.txt
+	uv pip compile -q requirements/image.in --universal --python-version 3.10 --generate-hashes --no-header \
+		-c requirements/run.txt --no-emit-package paddlepaddle -o requirements/image.txt
+	echo paddlepaddle | uv pip compile -q - --no-deps --universal --python-version 3.10 --generate-hashes \
+		--no-header -c requirements/run.txt -o requirements/image-cpu.txt
+	echo hatchling | uv pip compile -q - --universal --python-version 3.10 --generate-hashes \
+		--no-header -c requirements/run.txt -o requirements/image-build.txt
 
 clean:  ## remove the environment, the quick start's folder and caches
 	rm -rf $(VENV) .quickstart build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
