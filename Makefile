@@ -9,7 +9,7 @@ DATA   := .quickstart/digits
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster lock clean
+.PHONY: help setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster e2e-docker image image-test lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -49,6 +49,7 @@ format: $(VENV)/dev.stamp  ## format the sources
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/hadolint docker/Dockerfile
 
 types: $(VENV)/dev.stamp
 	$(BIN)/mypy
@@ -64,11 +65,22 @@ e2e: e2e-local  ## real jobs, here and, where KUBECONFIG or FTLAUNCH_CLUSTER_KIT
 		echo "e2e: NOT RUN: tests/e2e/cluster, because no cluster is named; see docs/kubernetes.md" >&2; fi
 
 e2e-local: $(VENV)/dev.stamp  ## real jobs on this machine: the wheel, two nodes, kills, the tutorial's commands
-	$(BIN)/python -m pytest -m "e2e and not cluster" tests/e2e
+	$(BIN)/python -m pytest -m "e2e and not cluster and not docker" tests/e2e
 
 e2e-cluster: $(VENV)/dev.stamp  ## real jobs on the cluster that is named; fails where none is
 	$(BIN)/python -m tests.e2e.cluster.ready
 	$(BIN)/python -m pytest -m cluster tests/e2e/cluster
+
+TARGET ?= cpu
+image:  ## build the trainer's image; TARGET=cpu or gpu, BASE_IMAGE=… (docs/images.md)
+	docker/build $(TARGET)
+
+image-test: $(VENV)/dev.stamp  ## train in the image as the strictest cluster would let it
+	$(BIN)/python -m pytest -m docker tests/e2e/test_docker_image.py
+
+e2e-docker: $(VENV)/dev.stamp  ## build the CPU image and run jobs in a real engine; needs docker or podman
+	docker/build cpu
+	$(BIN)/python -m pytest -m docker tests/e2e
 
 lock:  ## renew requirements/*.txt (needs uv)
 	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra build --universal \

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -207,6 +207,15 @@ class Backend(ABC):
         """Return what is still kept of the notes about a job, oldest first; empty where none are made."""
         self.status(handle)  # there must be such a job
         return ()
+
+    def command_in(self, handle: Handle, *, node: int, command: Sequence[str], terminal: bool) -> list[str]:
+        """Return a command of this machine that runs `command` beside a pod's program.
+
+        Raises:
+            UsageError: This backend has no such thing.
+        """
+        del node, command, terminal
+        raise UsageError(f"{handle}: expected a job in containers, got one without; run the command here")
 
     @abstractmethod
     def list_logs(self, handle: Handle) -> tuple[LogRef, ...]:

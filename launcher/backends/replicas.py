@@ -91,6 +91,17 @@ def expand(manifest: Manifest, *, pod_ip: str = "127.0.0.1") -> tuple[Pod, ...]:
     return pods
 
 
+def expand_by_name(manifest: Manifest) -> tuple[Pod, ...]:
+    """Return the pods of a manifest where a pod finds its own name as its address.
+
+    Raises:
+        ReplicaError: As `expand`.
+    """
+    return tuple(
+        expand(manifest, pod_ip=f"{manifest.name}-worker-{pod.index}")[pod.index] for pod in expand(manifest)
+    )
+
+
 def is_retried(exit_code: int) -> bool:
     """Say whether the operator makes a pod again that ended so."""
     return exit_code >= FIRST_RETRIED_EXIT

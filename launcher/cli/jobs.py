@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from launcher.backends.base import Backend, JobState, JobStatus
-from launcher.errors import CliExit, UsageError
+from launcher.errors import CliExit
 from launcher.plan.handle import BackendKind, Handle
 from launcher.runs.places import project_of, runs_dir
 from launcher.runs.record import RunRecord
@@ -48,12 +48,17 @@ def find_job(text: str | None) -> Found:
 
 
 def open_backend(
-    kind: BackendKind, *, store: RunStore, namespace: str | None = None, context: str | None = None
+    kind: BackendKind,
+    *,
+    store: RunStore,
+    namespace: str | None = None,
+    context: str | None = None,
+    runtime: str | None = None,
 ) -> Backend:
     """Make the backend of a kind; the Kubernetes client is imported only for its own.
 
     Raises:
-        UsageError: This release has no such backend.
+        UsageError: The container runtime that is named does not exist.
         UnreachableError: The cluster cannot be talked to.
     """
     if kind == "local":
@@ -64,7 +69,10 @@ def open_backend(
         from launcher.backends.kubernetes import KubernetesBackend
 
         return KubernetesBackend.connect(context=context, namespace=namespace or None)
-    raise UsageError("--on docker: expected kubernetes or local; this release has no docker backend yet")
+    from launcher.backends.docker import DockerBackend
+    from launcher.backends.docker.engine import find_engine
+
+    return DockerBackend(store.folder, engine=find_engine(runtime) if runtime else None)
 
 
 def exit_code(status: JobStatus, *, propagate: bool = False) -> int:

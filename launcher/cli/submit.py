@@ -35,8 +35,12 @@ if TYPE_CHECKING:  # pydantic: `--help` does without
     help="Show the log until the job ends; the exit code is then the job's.",
 )  # fmt: skip
 @click.option("--wait", "waiting", is_flag=True, help="Wait for the end; the exit code is the job's.")
-def command(asked: Asked, dry_run: str | None, following: bool, waiting: bool) -> int:
-    """Submit a job: a PaddleJob on Kubernetes, or its pods as processes of this machine."""
+@click.option(
+    "--container-runtime", "runtime", metavar="docker|podman|PATH", envvar="FTLAUNCH_CONTAINER_RUNTIME",
+    help="Engine of --on docker; the first of docker and podman that is there.",
+)  # fmt: skip
+def command(asked: Asked, dry_run: str | None, following: bool, waiting: bool, runtime: str | None) -> int:
+    """Submit a job: a PaddleJob on Kubernetes, or its pods as containers or processes of this machine."""
     prepared = prepare(asked)
     config, job, manifest = prepared.config, prepared.job, prepared.manifest
     narrate(prepared)
@@ -54,7 +58,7 @@ def command(asked: Asked, dry_run: str | None, following: bool, waiting: bool) -
     folders = host_folders(job) if on != "kubernetes" else {}
     store = RunStore(runs_dir())
     context = config.job.launch.context
-    backend = open_backend(on, store=store, namespace=job.namespace, context=context)
+    backend = open_backend(on, store=store, namespace=job.namespace, context=context, runtime=runtime)
     namespace = getattr(backend, "namespace", "") if on == "kubernetes" else ""
     handle = Handle(backend=on, namespace=job.namespace or namespace, job=job.job)
     record = RunRecord(

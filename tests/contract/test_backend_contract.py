@@ -12,6 +12,7 @@ import pytest
 from launcher.backends.base import JobState, LogRef, PodState
 from launcher.errors import NotFoundError, TakenError, UsageError
 from launcher.plan.handle import Handle, parse_handle
+from tests.contract.docker_harness import DockerUnderTest
 from tests.contract.harness import OTHER_RUN_ID, RUN_ID, BackendUnderTest
 from tests.contract.kubernetes_harness import KubernetesUnderTest
 from tests.contract.local_harness import LocalUnderTest
@@ -19,7 +20,9 @@ from tests.contract.local_harness import LocalUnderTest
 KUBELET_LINE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,9}Z std(out|err) [FP] .*")
 
 
-@pytest.fixture(params=[KubernetesUnderTest, LocalUnderTest], ids=["kubernetes", "local"])
+@pytest.fixture(
+    params=[KubernetesUnderTest, LocalUnderTest, DockerUnderTest], ids=["kubernetes", "local", "docker"]
+)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BackendUnderTest]:
     made: BackendUnderTest = request.param(tmp_path)
     yield made

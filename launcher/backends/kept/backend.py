@@ -61,9 +61,11 @@ class KeptBackend(Backend):
 
     Attributes:
         keeper_module: Program that keeps a job of this backend; takes the run folder.
+        lost_reason: What became of the pods of a keeper that was killed.
     """
 
     keeper_module: ClassVar[str]
+    lost_reason: ClassVar[str] = "its pods ended with it"
 
     def __init__(self, runs_dir: Path, *, gpus: Callable[[], tuple[str, ...]]) -> None:
         """`runs_dir` holds a folder a job; `gpus` names the devices that jobs may use."""
@@ -104,7 +106,7 @@ class KeptBackend(Backend):
         keeper = record.keeper
         if not record.state.is_terminal and not keeper.is_running():
             layout, record = self._require(handle)  # it may have ended between the two looks
-        return _read_status(handle, layout, record)
+        return _read_status(handle, layout, record, lost_reason=self.lost_reason)
 
     def list_jobs(self) -> tuple[JobStatus, ...]:
         """See `Backend.list_jobs`."""
@@ -252,7 +254,7 @@ def _is_gone(processes: tuple[ProcessId, ...]) -> bool:
     return True
 
 
-def _read_status(handle: Handle, layout: JobLayout, record: JobRecord) -> JobStatus:
+def _read_status(handle: Handle, layout: JobLayout, record: JobRecord, *, lost_reason: str) -> JobStatus:
     keeps = record.keeper.is_running()
     lost = not record.state.is_terminal and not keeps
     why = "its keeper was killed" if record.keeper.boot_id == boot_id() else "this machine was restarted"
@@ -260,7 +262,7 @@ def _read_status(handle: Handle, layout: JobLayout, record: JobRecord) -> JobSta
         handle=handle,
         run_id=record.run_id,
         state=JobState.LOST if lost else record.state,
-        reason=f"{why}, and its pods ended with it; {_CURE}" if lost else record.reason,
+        reason=f"{why}, and {lost_reason}; {_CURE}" if lost else record.reason,
         pods=tuple(_read_pod(layout, pod, keeps=keeps) for pod in record.pods),
         created_s=record.created_s,
         ended_s=record.ended_s,

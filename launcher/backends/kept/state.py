@@ -82,6 +82,8 @@ class Request:
         host_folders: Mount path in the pod -> absolute folder or file of this machine.
         workdir: Stands for the pods' working directory.
         devices: GPUs that the job may use, as `CUDA_VISIBLE_DEVICES` names them.
+        engine: Docker: `program` and the variables that say where it is.
+        user: Docker: `uid:gid` of the containers.
         generation: Which keeper in a row is asked for, from 0: a resumed job gets another one.
     """
 
@@ -89,6 +91,8 @@ class Request:
     host_folders: Mapping[str, str]
     workdir: str
     devices: tuple[str, ...] = ()
+    engine: Mapping[str, str] = field(default_factory=dict)
+    user: str = ""
     generation: int = 0
 
 
@@ -156,6 +160,7 @@ def load_request(path: Path) -> Request:
         OSError: It cannot be read.
     """
     document = _decode(path.read_bytes(), what=str(path))
+    engine = document.get("engine")
     folders, devices = document.get("host_folders"), document.get("devices")
     if not isinstance(folders, dict) or not isinstance(devices, list):
         raise FormatError(f"{path}: expected folders and devices, got {folders!r} and {devices!r}")
@@ -164,6 +169,8 @@ def load_request(path: Path) -> Request:
         host_folders={str(mount): str(folder) for mount, folder in folders.items()},
         workdir=need(document, "workdir", str, what=str(path)),
         devices=tuple(str(device) for device in devices),
+        engine={str(name): str(value) for name, value in engine.items()} if isinstance(engine, dict) else {},
+        user=need_or_none(document, "user", str, what=str(path)) or "",
         generation=need_or_none(document, "generation", int, what=str(path)) or 0,
     )
 

@@ -161,6 +161,12 @@ class KubernetesBackend(Backend):
         self._fetch_job(handle)
         return read_events(self._api.list(EVENTS, namespace=handle.namespace), job=handle.job)
 
+    def command_in(self, handle: Handle, *, node: int, command: Sequence[str], terminal: bool) -> list[str]:
+        """See `Backend.command_in`; by kubectl."""
+        where = ["--namespace", handle.namespace, *(["--context", self.context] if self.context else [])]
+        options = ["--stdin", *(["--tty"] if terminal else []), "--container", paddlejob.CONTAINER]
+        return ["kubectl", *where, "exec", *options, f"{handle.job}-worker-{node}", "--", *command]
+
     def list_logs(self, handle: Handle) -> tuple[LogRef, ...]:
         """See `Backend.list_logs`.
 

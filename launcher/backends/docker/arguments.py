@@ -1,0 +1,139 @@
+"""A pod of a rendered manifest -> the arguments of the engine's `create`. Pure.
+
+A container differs from the cluster's in what `DIFFERENCES` names; a test holds all else equal.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from launcher.backends.podspec import Source
+from launcher.backends.replicas import Pod
+from launcher.names import RUN_ID_LABEL
+from launcher.render.manifest import Manifest
+
+DIFFERENCES: Mapping[str, str] = {
+    "POD_IP_DUMMY": "an address is known only once the container runs; its name leads to it",
+    "PADDLE_MASTER": "as POD_IP_DUMMY, on node 0",
+}
+JOB_LABEL = "ftlaunch.io/job"
+_SUFFIXES: Mapping[str, Decimal] = {
+    "": Decimal(1), "m": Decimal("0.001"), "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9),
+    "T": Decimal(10**12), "P": Decimal(10**15), "Ki": Decimal(2**10), "Mi": Decimal(2**20),
+    "Gi": Decimal(2**30), "Ti": Decimal(2**40), "Pi": Decimal(2**50),
+}  # fmt: skip
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the mount of that name
+_PULL = {"Always": "always", "IfNotPresent": "missing", "Never": "never"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What a container gets of this machine.
+
+    Attributes:
+        sources: Mount path -> file or folder, for all that is no empty volume.
+        user: `uid:gid`.
+        devices: GPUs of this pod.
+        cpus: Of this machine: the engine refuses a limit above it.
+        podman: The engine is Podman.
+    """
+
+    sources: Mapping[str, str]
+    user: str
+    devices: tuple[str, ...] = ()
+    cpus: int
+    podman: bool = False
+
+
+def create_arguments(pod: Pod, manifest: Manifest, around: Surroundings) -> list[str]:
+    """Return the arguments after `create`."""
+    spec = manifest.job["spec"]["paddleReplicaSpecs"]["Worker"]["template"]["spec"]
+    container = spec["containers"][0]
+    program, *rest = pod.command
+    return [
+        "--name", pod.name, "--hostname", pod.name, "--network", manifest.name, "--network-alias", pod.name,
+        "--label", f"{RUN_ID_LABEL}={manifest.run_id}", "--label", f"{JOB_LABEL}={manifest.name}",
+        "--pull", _PULL[container.get("imagePullPolicy", "IfNotPresent")],
+        "--restart", "no", "--user", around.user, "--stop-timeout", str(math.ceil(pod.grace_s)),
+        *_security(spec, container, around), *_resources(container, around), *_gpus(around),
+        *_mounts(pod, spec, around),
+        *(["--workdir", pod.working_dir] if pod.working_dir else []),
+        *(part for name, value in pod.env.items() for part in ("--env", f"{name}={value}")),
+        "--entrypoint", program, pod.image, *rest,
+    ]  # fmt: skip
+
+
+def parse_quantity(text: object) -> Decimal:
+    """Read a Kubernetes quantity such as `500m` or `8Gi`.
+
+    Raises:
+        ValueError: It is none.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)(m|k|[MGTP]|[KMGTP]i)?", str(text), re.ASCII)
+    if match is None:
+        raise ValueError(f"expected a quantity such as 500m or 8Gi, got {text!r}")
+    return Decimal(match[1]) * _SUFFIXES[match[2] or ""]
+
+
+def _security(spec: Mapping[str, Any], container: Mapping[str, Any], around: Surroundings) -> list[str]:
+    pod, own = spec.get("securityContext") or {}, container.get("securityContext") or {}
+    arguments = ["--read-only"] if own.get("readOnlyRootFilesystem") else []
+    if own.get("allowPrivilegeEscalation") is False:
+        arguments += ["--security-opt", "no-new-privileges"]
+    capabilities = own.get("capabilities") or {}
+    arguments += [part for name in capabilities.get("drop", ()) for part in ("--cap-drop", name)]
+    arguments += [part for name in capabilities.get("add", ()) for part in ("--cap-add", name)]
+    groups = dict.fromkeys([pod.get("fsGroup"), *pod.get("supplementalGroups", ())])
+    arguments += [part for group in groups if group is not None for part in ("--group-add", str(group))]
+    return [*arguments, "--userns", "keep-id"] if around.podman else arguments
+
+
+def _resources(container: Mapping[str, Any], around: Surroundings) -> list[str]:
+    limits = (container.get("resources") or {}).get("limits") or {}
+    arguments = []
+    if "cpu" in limits:
+        arguments += ["--cpus", str(min(float(parse_quantity(limits["cpu"])), around.cpus))]
+    if "memory" in limits:
+        memory = str(int(parse_quantity(limits["memory"])))
+        arguments += ["--memory", memory, "--memory-swap", memory]  # no swap, as on a node
+    return arguments
+
+
+def _gpus(around: Surroundings) -> list[str]:
+    if not around.devices:
+        return []
+    if around.podman:
+        return [part for device in around.devices for part in ("--device", f"nvidia.com/gpu={device}")]
+    return ["--gpus", f'"device={",".join(around.devices)}"']  # the quotes keep the commas in one field
+
+
+def _mounts(pod: Pod, spec: Mapping[str, Any], around: Surroundings) -> list[str]:
+    sizes = {
+        volume["name"]: volume["emptyDir"]["sizeLimit"]
+        for volume in spec.get("volumes", [])
+        if (volume.get("emptyDir") or {}).get("sizeLimit") is not None
+    }
+    arguments = []
+    for mount in pod.mounts:
+        size = int(parse_quantity(sizes[mount.volume])) if mount.volume in sizes else None
+        if mount.path == _SHARED_MEMORY:
+            arguments += ["--shm-size", str(size)] if size is not None else []
+        elif mount.source in (Source.EMPTY, Source.MEMORY) and mount.path not in around.sources:
+            limit = f",size={size}" if size is not None else ""
+            arguments += ["--tmpfs", f"{mount.path}:rw,nosuid,nodev,mode=1777{limit}"]
+        else:
+            arguments += ["--mount", _bind(around.sources[mount.path], mount.path, mount.read_only)]
+    return [*arguments, "--mount", _bind(around.sources[pod.termination_path], pod.termination_path, False)]
+
+
+def _bind(source: str, target: str, read_only: bool) -> str:
+    # Both engines read the value as a line of CSV.
+    fields = ["type=bind", f"source={source}", f"target={target}", *(["readonly"] if read_only else [])]
+    return ",".join(
+        '"' + field.replace('"', '""') + '"' if set(field) & set('",') else field for field in fields
+    )

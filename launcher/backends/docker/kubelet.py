@@ -1,0 +1,102 @@
+"""Runs the pods of a job as containers on a network of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from launcher.backends.docker.arguments import Surroundings, create_arguments
+from launcher.backends.docker.container import EngineContainer
+from launcher.backends.docker.engine import Engine, EngineError
+from launcher.backends.kept.kubelet import Container, Kubelet, StartError
+from launcher.backends.kept.state import JobLayout, Request
+from launcher.backends.podspec import Source
+from launcher.backends.replicas import Pod
+from launcher.errors import LaunchError
+from launcher.names import RUN_ID_LABEL
+from launcher.render.manifest import parse_manifest
+
+
+def engine_of(request: Request) -> Engine:
+    """Return the engine that a job runs in."""
+    place = {name: value for name, value in request.engine.items() if name != "program"}
+    return Engine(program=request.engine["program"], place=place)
+
+
+def remove_all(engine: Engine, *, run_id: str) -> None:
+    """Remove the containers and the network of a run.
+
+    Raises:
+        LaunchError: The engine does not let us.
+    """
+    label = f"label={RUN_ID_LABEL}={run_id}"
+    if containers := engine.run("ps", "--all", "--quiet", "--filter", label).split():
+        engine.run("rm", "--force", *containers)
+    if networks := engine.run("network", "ls", "--quiet", "--filter", label).split():
+        engine.run("network", "rm", *networks)
+
+
+class DockerKubelet(Kubelet):
+    """Makes containers; the engine runs them, and they outlive this process if it is killed."""
+
+    def __init__(self, layout: JobLayout, request: Request) -> None:
+        """Make the job's network.
+
+        Raises:
+            LaunchError: The engine does not let us.
+        """
+        self._layout = layout
+        self._request = request
+        self._manifest = parse_manifest(layout.manifest.read_text(encoding="utf-8"))
+        self._engine = engine_of(request)
+        remove_all(self._engine, run_id=request.run_id)  # of a keeper that was killed
+        self._engine.run(
+            "network", "create", "--label", f"{RUN_ID_LABEL}={request.run_id}", self._manifest.name
+        )
+
+    def start(self, pod: Pod, *, incarnation: int, devices: tuple[str, ...]) -> Container:
+        """See `Kubelet.start`."""
+        try:
+            sources = self._prepare(pod)
+            around = Surroundings(
+                sources=sources, user=self._request.user, devices=devices, cpus=os.cpu_count() or 1,
+                podman=self._engine.is_podman,
+            )  # fmt: skip
+            with contextlib.suppress(EngineError):  # of the last incarnation
+                self._engine.run("rm", "--force", pod.name)
+            self._engine.run("create", *create_arguments(pod, self._manifest, around))
+            self._engine.run("start", pod.name)
+            return EngineContainer(self._engine, pod.name, log=self._layout.log(pod.name, incarnation))
+        except (OSError, ValueError, LaunchError) as error:
+            raise StartError(f"expected a container that starts, got: {error}") from error
+
+    def sweep(self, running: tuple[Container, ...], *, kill: bool) -> None:
+        """A container leaves nothing behind."""
+
+    def close(self) -> None:
+        """Remove containers and network; the logs are in the run folder."""
+        with contextlib.suppress(LaunchError):  # `delete` tries again
+            remove_all(self._engine, run_id=self._request.run_id)
+
+    def _prepare(self, pod: Pod) -> dict[str, str]:
+        """Make the files that a pod mounts and return where everything lies; its user must read them."""
+        folder = self._layout.pod(pod.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        termination = self._layout.termination(pod.name)
+        termination.write_bytes(b"")
+        termination.chmod(0o666)
+        sources = {pod.termination_path: str(termination), **self._request.host_folders}
+        for mount in pod.mounts:
+            if mount.source is not Source.FILES:
+                continue
+            root = folder / "files" / mount.volume
+            for name, content in mount.files.items():
+                file = root / name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
+                file.chmod(0o644)
+            for made in (root, *(path for path in root.rglob("*") if path.is_dir())):
+                made.chmod(0o755)
+            sources[mount.path] = str(Path(root) / mount.sub_path)
+        return sources
