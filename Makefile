@@ -9,7 +9,7 @@ DATA   := .quickstart/digits
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster e2e-docker image image-test lock clean
+.PHONY: help kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster e2e-docker image image-test lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,6 +39,17 @@ quickstart: $(DATA)/train_list.txt  ## train on 1,797 handwritten digits on this
 
 test: $(VENV)/dev.stamp  ## all tests but the end-to-end ones
 	$(BIN)/python -m pytest -m "not e2e" -n $(WORKERS) --dist worksteal --cov --cov-report=term:skip-covered
+
+KUBE_VERSIONS := $(patsubst requirements/kubernetes-%.txt,build/kubernetes-%,$(wildcard requirements/kubernetes-*.txt))
+
+$(KUBE_VERSIONS): build/kubernetes-%: requirements/kubernetes-%.txt $(VENV)/dev.stamp
+	rm -rf $@
+	$(BIN)/python -m pip install --quiet --require-hashes --target $@ -r $<
+
+kube-versions: $(KUBE_VERSIONS)  ## the tests of launcher/kube with the oldest Kubernetes clients that we allow
+	@for v in $(KUBE_VERSIONS); do echo "== $$v"; \
+		PYTHONPATH=$$v $(BIN)/python -c "import kubernetes as k; assert '$$v'.endswith('-' + k.__version__.split('.')[0]), k" || exit 1; \
+		PYTHONPATH=$$v $(BIN)/python -m pytest -q -p no:cacheprovider tests/launcher/kube || exit 1; done
 
 check: lint types imports test  ## what CI runs: format, lint, types, import rules, tests
 
@@ -93,6 +104,8 @@ lock:  ## renew requirements/*.txt (needs uv)
 		--no-header -c requirements/run.txt -o requirements/image-cpu.txt
 	echo hatchling | uv pip compile -q - --universal --python-version 3.10 --generate-hashes \
 		--no-header -c requirements/run.txt -o requirements/image-build.txt
+	for v in 35 36; do echo "kubernetes==$$v.*" | uv pip compile -q --universal --python-version 3.10 --generate-hashes \
+		--no-header --no-annotate - -o requirements/kubernetes-$$v.txt; done
 
 clean:  ## remove the environment, the quick start's folder and caches
 	rm -rf $(VENV) .quickstart build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 from launcher.errors import LaunchError
@@ -50,14 +51,17 @@ class Call:
         return f"{self.resource.kind} {self.namespace}/{self.name or '*'}"
 
 
-def read_failure(call: Call, *, code: int, body: bytes) -> LaunchError:
+def read_failure(
+    call: Call, *, code: int, body: bytes, headers: Mapping[str, str] = MappingProxyType({})
+) -> LaunchError:
     """Return the error that an answer with an HTTP status from 300 up stands for."""
     status = _decode(body)
     message = str(status.get("message") or body.decode("utf-8", "replace")).strip()[:MAX_SHOWN]
     got = f"got {code} {status.get('reason') or ''}".rstrip()
     if code == 401:
         return CredentialsError(
-            f"{call}: expected to be known to the cluster, {got}; log in again ({call.access})"
+            f"{call}: expected to be known to the cluster, {got}; "
+            f"log in again, until `kubectl auth whoami` answers ({call.access})"
         )
     if code == 403 and _is_missing_rule(message):
         return DeniedError(
@@ -73,7 +77,16 @@ def read_failure(call: Call, *, code: int, body: bytes) -> LaunchError:
         return _read_refusal(call, status=status, got=got, message=message)
     cure = "try again later" if code >= 400 else f"check that {call.access} names a Kubernetes API server"
     no_answer = ExpiredError if code == _GONE else NoAnswerError
-    return no_answer(f"{call}: expected an answer to {call.verb}, {got}: {message}; {cure}")
+    return no_answer(
+        f"{call}: expected an answer to {call.verb}, {got}: {message}; {cure}",
+        retry_after_s=_read_retry_after(headers),
+    )
+
+
+def _read_retry_after(headers: Mapping[str, str]) -> float:
+    # API servers send seconds (RFC 9110, 10.2.3 allows a date as well)
+    text = headers.get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdigit() else 0.0
 
 
 def _decode(body: bytes) -> Mapping[str, Any]:

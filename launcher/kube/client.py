@@ -1,8 +1,8 @@
-"""One cluster over HTTP: the only module that imports `kubernetes`, and only when it connects.
+"""One cluster over HTTP.
 
-Of the library it uses what stays the same in its versions 35 to 37: kubeconfig and in-cluster loading with
-credential plugins and token refresh, and the urllib3 pool with TLS and proxy. No model classes, so that an
-object reaches the server exactly as it was rendered.
+Of the Kubernetes library it uses what stays the same in its versions 35 to 37, and only once it connects: the
+configuration (see `access`), and the urllib3 pool with TLS and proxy. No model classes, so that an object
+reaches the server exactly as it was rendered.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from __future__ import annotations
 import builtins
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from launcher.kube.access import SERVICE_ACCOUNT, Access, load_access
 from launcher.kube.answers import Call, Verb, read_failure
-from launcher.kube.errors import ExpiredError, KubeconfigError, NoAnswerError
+from launcher.kube.errors import ExpiredError, NoAnswerError
 from launcher.kube.resources import PODS, KubeObject, Resource
 
-SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_UNKNOWN_USER = 401
 PAGE = 500
 """Objects in one answer, as kubectl asks for."""
 _JSON = "application/json"
@@ -57,14 +59,19 @@ class Client:
         context: Name of the kubeconfig's context; empty inside a cluster.
     """
 
-    def __init__(self, configuration: Any, *, namespace: str, context: str, timeouts: Timeouts) -> None:
+    def __init__(self, access: Access, *, timeouts: Timeouts, reload: Callable[[], Access]) -> None:
+        """`reload` reads the access anew, when the cluster no longer knows us."""
+        self.namespace = access.namespace
+        self.context = access.context
+        self._timeouts = timeouts
+        self._reload = reload
+        self._use(access)
+
+    def _use(self, access: Access) -> None:
         from kubernetes.client.api_client import ApiClient
 
-        self.namespace = namespace
-        self.context = context
-        self._configuration = configuration
-        self._pool = ApiClient(configuration).rest_client.pool_manager
-        self._timeouts = timeouts
+        self._configuration = access.configuration
+        self._pool = ApiClient(access.configuration).rest_client.pool_manager
 
     def create(self, resource: Resource, body: KubeObject, *, namespace: str) -> KubeObject:
         """See `KubeApi.create`. Fields that the server does not know are refused, not dropped."""
@@ -171,12 +178,21 @@ class Client:
         return decoded
 
     def _send(self, request: _Request, call: Call) -> bytes:
+        answer = self._exchange(request, call)
+        if answer.status == _UNKNOWN_USER:  # nothing was done; a token may have run out before its time
+            self._use(self._reload())
+            answer = self._exchange(request, call)
+        if answer.status >= 300:
+            raise read_failure(call, code=answer.status, body=answer.data, headers=answer.headers)
+        return bytes(answer.data)
+
+    def _exchange(self, request: _Request, call: Call) -> Any:
         import urllib3
 
         url = f"{self._configuration.host.rstrip('/')}{request.path}?{urlencode(request.query)}"
         payload = None if request.body is None else json.dumps(request.body).encode()
         try:
-            answer = self._pool.request(
+            return self._pool.request(
                 request.method,
                 url,
                 body=payload,
@@ -190,9 +206,6 @@ class Client:
                 f"{call}: expected an answer from {self._configuration.host}, got {type(error).__name__}: "
                 f"{error}; check that the cluster of {call.access} runs and can be reached from here"
             ) from error
-        if answer.status >= 300:
-            raise read_failure(call, code=answer.status, body=answer.data)
-        return bytes(answer.data)
 
     def _headers(self, *, content_type: str) -> dict[str, str]:
         headers = {"User-Agent": "ftlaunch", "Accept": f"{_JSON}, */*"}
@@ -215,62 +228,19 @@ def connect(
     """Read how to reach a cluster. Sends nothing, but may run the kubeconfig's credential plugin.
 
     Args:
-        context: Of the kubeconfig; None for its current one.
-        kubeconfig: None for `$KUBECONFIG`, else ~/.kube/config, else the service account inside a cluster.
-        environ: Where `KUBECONFIG` and the cluster's own variables are looked up.
-        service_account: Folder with the token, the CA's certificate and the namespace.
+        context: See `load_access`, as for the next three.
+        kubeconfig: Which file.
+        environ: Variables.
+        service_account: Folder.
         timeouts: Of every request.
 
     Raises:
         KubeconfigError: There is no configuration, or it cannot be used.
     """
-    from kubernetes.client.configuration import Configuration
-
-    places = str(kubeconfig) if kubeconfig else environ.get("KUBECONFIG") or "~/.kube/config"
-    configuration = Configuration()
-    if any(Path(place).expanduser().exists() for place in places.split(os.pathsep) if place):
-        chosen = _load_kubeconfig(places, context=context, into=configuration)
-        namespace = chosen["context"].get("namespace") or "default"
-        return Client(configuration, namespace=namespace, context=chosen["name"], timeouts=timeouts)
-    if kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in environ:
-        namespace = _load_service_account(service_account, environ=environ, into=configuration)
-        return Client(configuration, namespace=namespace, context="", timeouts=timeouts)
-    raise KubeconfigError(
-        f"kubeconfig: expected a file at {places!r}, got none; set KUBECONFIG or --on local"
+    load = partial(
+        load_access, context=context, kubeconfig=kubeconfig, environ=environ, service_account=service_account
     )
-
-
-def _load_kubeconfig(places: str, *, context: str | None, into: Any) -> Mapping[str, Any]:
-    import yaml
-    from kubernetes.config import ConfigException, list_kube_config_contexts, load_kube_config
-
-    try:
-        load_kube_config(config_file=places, context=context, client_configuration=into)
-        contexts, current = list_kube_config_contexts(config_file=places)
-    except (ConfigException, yaml.YAMLError, OSError) as error:
-        raise KubeconfigError(
-            f"{places}: expected a usable kubeconfig, got: {error}; see `kubectl config view`"
-        ) from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:  # the library does not check shapes
-        raise KubeconfigError(f"{places}: expected a kubeconfig, got another document ({error})") from error
-    chosen: Mapping[str, Any] = next((item for item in contexts if item["name"] == context), current)
-    return chosen
-
-
-def _load_service_account(folder: Path, *, environ: Mapping[str, str], into: Any) -> str:
-    from kubernetes.config import ConfigException
-    from kubernetes.config.incluster_config import InClusterConfigLoader
-
-    loader = InClusterConfigLoader(
-        token_filename=str(folder / "token"), cert_filename=str(folder / "ca.crt"), environ=environ
-    )
-    try:
-        loader.load_and_set(into)
-        return (folder / "namespace").read_text(encoding="utf-8").strip()
-    except (ConfigException, OSError) as error:
-        raise KubeconfigError(
-            f"{folder}: expected a mounted token, got: {error}; mount the service account's or set KUBECONFIG"
-        ) from error
+    return Client(load(), timeouts=timeouts, reload=load)
 
 
 def _path(resource: Resource, namespace: str, name: str = "") -> str:

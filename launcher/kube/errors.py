@@ -20,7 +20,15 @@ class DeniedError(NotAllowedError):
 
 
 class NoAnswerError(UnreachableError):
-    """No usable answer came: whether the cluster has acted on the request is not known."""
+    """No usable answer came: whether the cluster has acted on the request is not known.
+
+    Attributes:
+        retry_after_s: When the server wants to be asked again; 0 where it has not said.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class AbsentError(NotFoundError):

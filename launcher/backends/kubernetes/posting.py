@@ -15,6 +15,7 @@ from launcher.kube.paddlejob import is_being_deleted, is_owned, name_of, run_id_
 from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS, KubeObject, Resource
 from launcher.render.manifest import Manifest
 
+MAX_PAUSE_S = 30.0  # where a server asks for more, the error says so and the user decides
 PAUSES_S = (0.5, 2.0)  # between tries; an API server that restarts is back in a few seconds
 
 
@@ -104,8 +105,8 @@ class Poster:
         for pause_s in PAUSES_S:
             try:
                 return ask()
-            except NoAnswerError:
-                self._pause(pause_s)
+            except NoAnswerError as error:
+                self._pause(max(pause_s, min(error.retry_after_s, MAX_PAUSE_S)))
         return ask()
 
     def _adopt(self, config_map: KubeObject, *, owner: KubeObject, namespace: str) -> None:

@@ -27,6 +27,7 @@ class Answer:
     code: int = 200
     body: bytes = b"{}"
     location: str = ""
+    retry_after: str = ""
     cut: bool = False
     stall: bool = False
 
@@ -85,6 +86,8 @@ class ApiServer:
                 self.send_response(answer.code)
                 if answer.location:
                     self.send_header("Location", answer.location)
+                if answer.retry_after:
+                    self.send_header("Retry-After", answer.retry_after)
                 self.send_header("Content-Length", str(len(answer.body)))
                 self.end_headers()
                 self.wfile.write(answer.body[: len(answer.body) // 2] if answer.cut else answer.body)
