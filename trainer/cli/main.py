@@ -25,6 +25,7 @@ _COMMANDS = {
     "train": _Entry("trainer.cli.train", "Train, evaluate and save checkpoints as the config says."),
     "eval": _Entry("trainer.cli.evaluate", "Evaluate weights and print losses and metrics."),
     "check": _Entry("trainer.cli.check", "Check a config and what it names, without training."),
+    "weights": _Entry("trainer.cli.weights", "List, fetch and inspect pretrained weights."),
     "make-lists": _Entry("trainer.cli.lists", "Write list files for a folder of images."),
 }
 

@@ -13,6 +13,7 @@ from trainer.protocol.pathmap import PathMap
 if TYPE_CHECKING:  # pydantic: `--help` does without
     from trainer.config.load import Loaded
     from trainer.config.root import TrainConfig
+    from trainer.models.weights_store import WeightsStore
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,6 +33,29 @@ def config_options(command: F) -> F:
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def weights_options(command: F) -> F:
+    """Add `--weights-dir` and `--offline`."""
+    for option in (
+        click.option(
+            "--offline", is_flag=True, envvar="FTLAUNCH_OFFLINE",
+            help="Download no weights; also FTLAUNCH_OFFLINE=1.",
+        ),
+        click.option(
+            "--weights-dir", type=click.Path(path_type=Path), envvar="FTLAUNCH_WEIGHTS", metavar="FOLDER",
+            help="Where pretrained weights are kept, besides ~/.paddleclas/weights; also FTLAUNCH_WEIGHTS.",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def make_store(weights_dir: Path | None, *, offline: bool) -> WeightsStore:
+    """Make the store that the options mean."""
+    from trainer.models.weights_store import WeightsStore
+
+    return WeightsStore(folders=() if weights_dir is None else (weights_dir,), offline=offline)
 
 
 def load(

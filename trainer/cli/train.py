@@ -8,19 +8,23 @@ from pathlib import Path
 import click
 
 from trainer.cli.endings import Ending, end_with
-from trainer.cli.options import config_options, load
+from trainer.cli.options import config_options, load, make_store, weights_options
 from trainer.ranks import read_ranks
 
 
 @click.command("train")
 @config_options
+@weights_options
 @click.option(
     "--resume", default="auto", show_default=True, metavar="auto|latest|never|PATH",
     help="Go on from: this job's own checkpoint (auto), whatever run the output folder holds (latest), "
     "or a PaddleClas checkpoint (its path without .pdparams).",
 )  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Take an output folder that another run filled.")
-def command(path: Path, overrides: tuple[str, ...], strict: bool, resume: str, overwrite: bool) -> None:
+def command(
+    *, path: Path, overrides: tuple[str, ...], strict: bool, resume: str, overwrite: bool,
+    weights_dir: Path | None, offline: bool,
+) -> None:  # fmt: skip
     """Train, evaluate and save checkpoints as the config says."""
     ending = Ending()
 
@@ -32,7 +36,10 @@ def command(path: Path, overrides: tuple[str, ...], strict: bool, resume: str, o
 
         reached = Reached()
         try:
-            run_training(loaded.config, ranks, resume=resume, overwrite=overwrite, reached=reached)
+            run_training(
+                loaded.config, ranks, resume=resume, overwrite=overwrite, reached=reached,
+                weights=make_store(weights_dir, offline=offline),
+            )  # fmt: skip
         finally:
             ending.step, ending.checkpoint = reached.step, reached.checkpoint
 

@@ -16,6 +16,7 @@ from trainer.engine.journal import Journal
 from trainer.engine.output import Output
 from trainer.engine.setup import pretrained_path
 from trainer.models.weights import WeightsError, apply_weights, read_weights
+from trainer.models.weights_store import WeightsStore
 from trainer.protocol.fields import FormatError
 
 
@@ -89,22 +90,21 @@ def restore(contents: Contents, model: paddle.nn.Layer) -> None:
         )
 
 
-def start_from_pretrained(config: TrainConfig, model: paddle.nn.Layer, *, journal: Journal) -> None:
-    """Load pretrained weights where the config names a file; a head of another size stays fresh.
+def start_from_pretrained(
+    config: TrainConfig, model: paddle.nn.Layer, *, store: WeightsStore, journal: Journal
+) -> None:
+    """Load pretrained weights where the config names some; a head of another size stays fresh.
 
     Raises:
-        WeightsRefusedError: The file cannot be used.
+        WeightsRefusedError: The file cannot be had or used.
     """
-    path = pretrained_path(config)
-    if path is None:
-        return
     try:
+        path = pretrained_path(config, store, say=journal.say)
+        if path is None:
+            return
         report = apply_weights(model, read_weights(path))
     except WeightsError as error:
-        hint = "; nothing is downloaded by this release: put it there, or set Arch.pretrained to its path"
-        raise WeightsRefusedError(
-            f"pretrained weights: {error}{hint if config.arch.pretrained is True else ''}"
-        ) from error
+        raise WeightsRefusedError(f"pretrained weights: {error}") from error
     wanted = len(report.loaded) + len(report.misfits)
     if 2 * len(report.loaded) < wanted:  # other models share a few small keys by chance
         raise WeightsRefusedError(

@@ -25,6 +25,7 @@ from trainer.engine.saving import Saver
 from trainer.engine.setup import Setup, build_setup, load_lists, wrap
 from trainer.engine.signals import watch_signals
 from trainer.engine.train import Training, first_state
+from trainer.models.weights_store import OFFLINE, WeightsStore
 from trainer.ranks import Ranks, choose_backend
 
 
@@ -42,8 +43,9 @@ class Reached:
 
 
 def run_training(
-    config: TrainConfig, ranks: Ranks, *, resume: str = "auto", overwrite: bool = False, reached: Reached
-) -> None:
+    config: TrainConfig, ranks: Ranks, *, resume: str = "auto", overwrite: bool = False, reached: Reached,
+    weights: WeightsStore = OFFLINE,
+) -> None:  # fmt: skip
     """Train as the config says.
 
     Args:
@@ -52,6 +54,7 @@ def run_training(
         resume: `auto`, `latest`, `never`, or the prefix of a PaddleClas checkpoint.
         overwrite: Take an output folder that another run filled.
         reached: Is kept true, also where this raises.
+        weights: Where pretrained weights are kept.
 
     Raises:
         ConfigError: The config does not go with so many ranks.
@@ -72,7 +75,7 @@ def run_training(
         collective = join_ranks(config, ranks)
         _seed(config)
         setup = build_setup(config, lists, ranks=ranks, collective=collective)
-        contents = _load(setup, wish, output, journal) if output is not None else None
+        contents = _load(setup, wish, output, journal, weights) if output is not None else None
         setup = wrap(setup)
         state = _share(setup, contents, run_id=output.run_id if output is not None else "")
         saver = Saver(setup, output, journal) if output is not None else None
@@ -131,13 +134,15 @@ def _seed(config: TrainConfig) -> None:
         paddle.set_flags({"FLAGS_cudnn_deterministic": True})
 
 
-def _load(setup: Setup, wish: Wish, output: Output, journal: Journal) -> Contents | None:
+def _load(
+    setup: Setup, wish: Wish, output: Output, journal: Journal, weights: WeightsStore
+) -> Contents | None:
     found = find_contents(
         wish, output, steps_per_epoch=setup.steps_per_epoch, world_size=setup.ranks.world_size,
         journal=journal,
     )  # fmt: skip
     if found is None:
-        start_from_pretrained(setup.config, setup.model, journal=journal)
+        start_from_pretrained(setup.config, setup.model, store=weights, journal=journal)
     else:
         restore(found, setup.model)
     return found

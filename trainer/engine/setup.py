@@ -16,6 +16,7 @@ from trainer.engine.collective import Collective
 from trainer.losses.build import LossFunction, build_loss
 from trainer.metrics.build import MetricFunction, build_metrics
 from trainer.models.registry import build_model
+from trainer.models.weights_store import WeightsStore, address_of, is_url
 from trainer.optim.optimizer import build_optimizer
 from trainer.optim.schedules import build_schedule
 from trainer.ranks import Ranks
@@ -126,19 +127,26 @@ def wrap(setup: Setup) -> Setup:
     return replace(setup, network=paddle.DataParallel(setup.model))
 
 
-def pretrained_path(config: TrainConfig) -> Path | None:
-    """Return the file of pretrained weights that the config names; Global.pretrained_model wins.
+def pretrained_path(config: TrainConfig, store: WeightsStore, *, say: Callable[[str], None]) -> Path | None:
+    """Return the file of pretrained weights that the config names, downloaded where it is not here yet.
 
-    `pretrained: True` means PaddleClas's own, where PaddleClas keeps them once they are downloaded
-    (d178931, ppcls/utils/save_load.py; PP-HGNetV2 maps to its SSLD stage 1 whatever use_ssld says).
+    Global.pretrained_model wins over Arch.pretrained.
+
+    Raises:
+        WeightsError: It cannot be had.
     """
     arch = config.arch
-    if config.run.pretrained_model:
-        return Path(config.run.pretrained_model)
-    if arch.pretrained is not True:
-        return Path(arch.pretrained) if arch.pretrained else None
-    kind = "_ssld_stage1" if arch.name.startswith("PPHGNetV2") else "_ssld" if arch.use_ssld else ""
-    return Path.home() / ".paddleclas" / "weights" / f"{arch.name}{kind}_pretrained.pdparams"
+    named = config.run.pretrained_model or arch.pretrained
+    if not named:
+        return None
+    text = address_of(arch.name, use_ssld=arch.use_ssld) if named is True else str(named)
+    if not is_url(text):
+        return Path(text)
+    launch = (config.model_extra or {}).get("Launch")
+    mounted = launch.get("weights") if isinstance(launch, dict) else None
+    if isinstance(mounted, dict) and isinstance(mounted.get("path"), str):
+        store = replace(store, folders=(*store.folders, Path(mounted["path"])))
+    return store.obtain(text, say=say)
 
 
 def automatic_names(model: paddle.nn.Layer) -> Mapping[str, str]:

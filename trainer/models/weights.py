@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,20 +72,22 @@ def model_weights(model: paddle.nn.Layer) -> dict[str, Array]:
 def apply_weights(model: paddle.nn.Layer, weights: Mapping[str, Array]) -> WeightsReport:
     """Copy all weights that fit into the model and say what did not."""
     own = model.state_dict()
-    loaded: list[str] = []
-    reshaped: list[Reshaped] = []
-    for key, tensor in own.items():
-        if key not in weights:
-            continue
-        expected, found = tuple(tensor.shape), tuple(weights[key].shape)
-        if expected == found:
-            tensor.set_value(weights[key].astype(tensor.numpy().dtype, copy=False))
-            loaded.append(key)
-        else:
-            reshaped.append(Reshaped(key=key, expected=expected, found=found))
+    report = compare_shapes({key: tensor.shape for key, tensor in own.items()}, weights)
+    for key in report.loaded:
+        own[key].set_value(weights[key].astype(own[key].numpy().dtype, copy=False))
+    return report
+
+
+def compare_shapes(own: Mapping[str, Sequence[int]], weights: Mapping[str, Array]) -> WeightsReport:
+    """Say which keys of a model, given with their shapes, some weights would fill."""
+    found = {key: tuple(weights[key].shape) for key in own if key in weights}
     return WeightsReport(
-        loaded=tuple(loaded),
+        loaded=tuple(key for key in found if found[key] == tuple(own[key])),
         missing=tuple(key for key in own if key not in weights),
         unexpected=tuple(key for key in weights if key not in own),
-        reshaped=tuple(reshaped),
+        reshaped=tuple(
+            Reshaped(key=key, expected=tuple(own[key]), found=shape)
+            for key, shape in found.items()
+            if shape != tuple(own[key])
+        ),
     )

@@ -1,0 +1,119 @@
+"""`trainer weights`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from trainer.cli.endings import Ending, end_with
+from trainer.cli.options import make_store, weights_options
+
+if TYPE_CHECKING:
+    from trainer.checkpoints.pdfiles import Array
+
+
+@click.group("weights")
+def command() -> None:
+    """List, fetch and inspect pretrained weights."""
+
+
+@command.command("list")
+@click.argument("part", default="")
+@weights_options
+def list_weights(part: str, weights_dir: Path | None, offline: bool) -> None:
+    """Show the architectures whose name holds PART, with the file or the address of their weights."""
+
+    def work() -> None:
+        from trainer.config.archs import ARCHS
+        from trainer.config.declaration import all_names
+        from trainer.models.published import published_url
+
+        store = make_store(weights_dir, offline=offline)
+        for name in all_names(ARCHS):
+            if part.lower() in name.lower():
+                url = published_url(name, use_ssld=False)
+                click.echo(f"{name}\t{(store.find(url) or url) if url else 'not published'}")
+
+    sys.exit(end_with(work, Ending()))
+
+
+@command.command("fetch")
+@click.argument("names", nargs=-1, required=True)
+@click.option("--ssld", is_flag=True, help="Those distilled with SSLD, as Arch.use_ssld asks for.")
+@weights_options
+def fetch_weights(names: tuple[str, ...], ssld: bool, weights_dir: Path | None, offline: bool) -> None:
+    """Download the weights of NAMES (architectures or addresses) unless they are here; print their paths."""
+
+    def work() -> None:
+        from trainer.engine.ends import WeightsRefusedError
+        from trainer.models.weights import WeightsError
+        from trainer.models.weights_store import address_of, is_url
+
+        store = make_store(weights_dir, offline=offline)
+        for name in names:
+            try:
+                url = name if is_url(name) else address_of(_known(name), use_ssld=ssld)
+                click.echo(str(store.obtain(url, say=lambda line: click.echo(line, err=True))))
+            except WeightsError as error:
+                raise WeightsRefusedError(str(error)) from error
+
+    sys.exit(end_with(work, Ending()))
+
+
+@command.command("inspect")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--arch", metavar="NAME", help="Say how far they fit this architecture.")
+@click.option("--keys", is_flag=True, help="Print each key with its shape and type.")
+def inspect_weights(path: Path, arch: str | None, keys: bool) -> None:
+    """Say what a .pdparams holds, without running code of it."""
+
+    def work() -> None:
+        from trainer.engine.ends import WeightsRefusedError
+        from trainer.models.weights import WeightsError, read_weights
+
+        try:
+            arrays = read_weights(path)
+        except WeightsError as error:
+            raise WeightsRefusedError(str(error)) from error
+        click.echo(f"{path}: {len(arrays)} keys, {sum(array.size for array in arrays.values()):,} values")
+        for key, array in arrays.items() if keys else ():
+            click.echo(f"{key}\t{list(array.shape)}\t{array.dtype}")
+        if arch is not None:
+            _compare(arch, arrays)
+
+    sys.exit(end_with(work, Ending()))
+
+
+def _compare(arch: str, arrays: dict[str, Array]) -> None:
+    import paddle
+
+    from trainer.models.registry import create_model
+    from trainer.models.weights import compare_shapes
+
+    with paddle.LazyGuard():  # nothing is drawn
+        model = create_model(_known(arch))
+    report = compare_shapes({key: tensor.shape for key, tensor in model.state_dict().items()}, arrays)
+    click.echo(f"{arch}: {len(report.loaded)} keys fit")
+    for what, found in (
+        ("missing in the file", report.missing),
+        ("unknown to the model", report.unexpected),
+        ("of another shape", report.reshaped),
+    ):
+        for item in found:
+            click.echo(f"{what}: {item}")
+
+
+def _known(name: str) -> str:
+    from trainer.config.archs import ARCHS
+    from trainer.config.declaration import all_names
+    from trainer.config.problems import ConfigError, Problem
+    from trainer.config.suggest import suggest
+
+    names = all_names(ARCHS)
+    if name not in names:
+        message = f"expected an architecture, got {name!r}{suggest(name, names)}"
+        raise ConfigError([Problem(file="weights", message=message)])
+    return name
