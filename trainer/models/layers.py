@@ -27,7 +27,7 @@ class LearnableAffine(nn.Layer):
     """y = scale × x + bias with two scalars that learn at a hundredth of the rate."""
 
     def __init__(self, *, lr_mult: float = 1.0) -> None:
-        super().__init__()
+        super().__init__(name_scope="learnable_affine_block")  # its parameters' own names are made of it
         attr = ParamAttr(learning_rate=0.01 * lr_mult)
         self.scale = self.create_parameter([1], attr=attr, default_initializer=nn.initializer.Constant(1.0))
         self.bias = self.create_parameter([1], attr=attr, default_initializer=nn.initializer.Constant(0.0))

@@ -18,6 +18,8 @@ NAMES = {
     "MobileNetV2_x0_25": ("conv1_1_weights", "fc10_offset"),
     "ShuffleNetV2_x0_25": ("stage1_conv_weights", "fc6_offset"),
     "DenseNet121": ("conv1_weights", "fc_offset"),
+    "EfficientNetB0": ("_conv_stem_weights", "_fc_offset"),
+    "DeiT_tiny_distilled_patch16_224": ("distilled_vision_transformer_0.w_2", "linear_49.b_0"),
 }
 
 
@@ -96,3 +98,11 @@ def test_dropout_of_the_base_size_is_its_own():
     with paddle.LazyGuard():
         sizes = [create_model(f"PPHGNet_{size}").dropout.p for size in ("tiny", "small", "base")]
     assert sizes == [0.0, 0.0, 0.2]
+
+
+def test_parameters_without_a_layer_of_paddle_are_called_after_the_layers_of_paddleclas():
+    """Such names are made of the class's, on which an optimizer state depends."""
+    with paddle.LazyGuard():
+        affine, next_ = create_model("PPHGNetV2_B0"), create_model("ConvNeXt_tiny")
+    names = {parameter.name for model in (affine, next_) for parameter in model.parameters()}
+    assert {"learnable_affine_block_0.w_0", "channels_first_layer_norm_0.w_1", "block_0.w_0"} <= names
