@@ -93,6 +93,9 @@ e2e-docker: $(VENV)/dev.stamp  ## build the CPU image and run jobs in a real eng
 	docker/build cpu
 	$(BIN)/python -m pytest -m docker tests/e2e
 
+soak-logs: $(VENV)/dev.stamp  ## SCHEDULES (10000) random fault schedules for following logs; prints number and seed
+	$(BIN)/python -m benchmarks.soak_logs --schedules $(or $(SCHEDULES),10000) --seed $(or $(SEED),1)
+
 lock:  ## renew requirements/*.txt (needs uv)
 	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra build --universal \
 		--python-version 3.10 --generate-hashes --no-header -o requirements/run.txt

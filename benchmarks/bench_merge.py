@@ -5,8 +5,11 @@ from __future__ import annotations
 import statistics
 import time
 
+from launcher.logs.choose import Wanted
 from launcher.logs.lines import LineReader
 from launcher.logs.merge import Merger
+from launcher.logs.present import Form
+from launcher.logs.shape import Shaper
 
 PODS, LINES, ROUNDS = 64, 2000, 5
 
@@ -32,13 +35,14 @@ def main() -> None:
         began = time.perf_counter()
         merger = Merger()
         for pod, log in enumerate(logs):
-            merger.add(LineReader(node=pod).take(log))
-        merged = merger.take(until_ns=None)
+            shaper = Shaper(node=pod, wanted=Wanted(), form=Form())
+            merger.add(merger.open_lane(), shaper.shape(LineReader().take(log)), now_s=0.0)
+        merged = merger.take_all()
         merging.append(time.perf_counter() - began)
         assert len(merged) == count
     limit, found = statistics.median(splitting), statistics.median(merging)
     print(f"split into lines   {count / limit:12,.0f} lines/s  1.00 x of the time")
-    print(f"read and merged    {count / found:12,.0f} lines/s  {found / limit:.0f} x of the time")
+    print(f"read, shaped, merged   {count / found:12,.0f} lines/s  {found / limit:.0f} x of the time")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from launcher.errors import UsageError
+from launcher.logs.source import Source
 from launcher.plan.handle import BackendKind, Handle
 from launcher.render.manifest import Manifest
 from trainer.protocol.progress import Progress
@@ -228,6 +229,11 @@ class Backend(ABC):
         Empty where there is nothing new. The last line may lack its newline only once the container has
         ended.
         """
+
+    def log_source(self, handle: Handle) -> Source | None:
+        """Return what streams a job's logs; None where `list_logs` and `read_log` are polled."""
+        del handle
+        return None
 
 
 def refuse_to_resume(handle: Handle, state: JobState, *, stopping: bool) -> None:

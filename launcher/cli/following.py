@@ -9,8 +9,8 @@ import click
 from launcher.backends.base import JobState, JobStatus
 from launcher.cli.jobs import Found, exit_code
 from launcher.cli.patience import Patience
-from launcher.cli.showlogs import LogView
-from launcher.errors import LaunchError
+from launcher.cli.showlogs import Request, show_logs
+from launcher.errors import CliExit, LaunchError
 
 _LOOK_S = 0.5
 
@@ -42,19 +42,18 @@ def wait_for_end(
         time.sleep(look_s)
 
 
-def follow(found: Found, view: LogView | None = None, *, look_s: float = _LOOK_S) -> int:
-    """Show the job's log until it has ended and nothing new comes, and return `wait`'s exit code."""
-    view = view or LogView(found)
-    patience = Patience(found.handle.job)
-    while True:
-        # before the look, so that the last one is complete
-        ended = patience.ask(lambda: found.backend.status(found.handle))
-        news = patience.ask(view.show_new)
-        if ended.state.is_terminal and not news:
-            break
-        if not news:
-            time.sleep(look_s)
-    view.close()
+def follow(found: Found, request: Request | None = None) -> int:
+    """Show the job's log until it has ended and nothing new comes, and return `wait`'s exit code.
+
+    Ctrl-C ends the showing only.
+    """
+    job = found.handle.job
+    try:
+        ended = show_logs(found, request or Request(), follow=True)
+    except KeyboardInterrupt:
+        click.echo(f"\n{job} goes on; `ftlaunch logs -f {job}` to come back to its log", err=True)
+        return CliExit.INTERRUPTED
+    assert ended is not None
     if ended.reason:
-        click.echo(f"{found.handle.job}: {ended.state.value}: {ended.reason}", err=True)
+        click.echo(f"{job}: {ended.state.value}: {ended.reason}", err=True)
     return exit_code(ended)

@@ -2,77 +2,191 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 import time
-from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import click
 
-from launcher.backends.base import LogRef
+from launcher.backends.base import JobStatus, LogRef
 from launcher.cli.jobs import Found
+from launcher.cli.patience import Patience
+from launcher.cli.printing import Printer
+from launcher.errors import NotFoundError
 from launcher.logs.choose import Wanted
-from launcher.logs.lines import LineReader, LogLine
-from launcher.logs.merge import HOLD_NS, Merger
-from launcher.logs.present import Form, present
+from launcher.logs.follow import Follower
+from launcher.logs.lines import LineReader
+from launcher.logs.merge import Lane, Merger
+from launcher.logs.present import Form
+from launcher.logs.recording import Recording
+from launcher.logs.shape import Shaper
+from launcher.logs.source import Source
+
+RECORDED = "logs"
+"""Folder in the run folder of what was read from a cluster."""
+_LOOK_S = 0.25
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What to show, and how.
+
+    Attributes:
+        wanted: Which lines; `from_attempt` is filled in.
+        all_attempts: Those of earlier attempts too.
+        previous: Of each pod the container before the present one, and nothing else.
+    """
+
+    wanted: Wanted = field(default_factory=Wanted)
+    form: Form = field(default_factory=Form)
+    all_attempts: bool = False
+    previous: bool = False
+
+
+def show_logs(found: Found, request: Request, *, follow: bool) -> JobStatus | None:
+    """Print a job's logs; with `follow` until it has ended, and return its last status.
+
+    Raises:
+        NotFoundError: There is no such job, and nothing of it was recorded.
+    """
+    recording = Recording(found.store.run_folder(found.handle.job) / RECORDED)
+    status = _look(found, or_recorded=recording)
+    wanted = request.wanted
+    if not request.all_attempts and wanted.attempt is None:
+        current = _current_attempt(status) if status is not None else recording.last_attempt()
+        wanted = replace(wanted, from_attempt=current)
+    printer = Printer(tail=wanted.tail)
+    source = found.backend.log_source(found.handle)
+    shown = replace(request, wanted=wanted)
+    if source is not None and not request.previous:
+        _stream(source, shown, printer, recording, follow=follow)
+    elif follow:
+        return _poll(found, shown, printer)
+    else:
+        _Polled(found, shown, printer).close()
+    patience = Patience(found.handle.job)
+    return patience.ask(lambda: found.backend.status(found.handle)) if follow else None
+
+
+def _look(found: Found, *, or_recorded: Recording) -> JobStatus | None:
+    try:
+        return found.backend.status(found.handle)
+    except NotFoundError:
+        if not or_recorded.containers():
+            raise
+        click.echo(f"{found.handle.job}: it is gone; this is what was read of its log before", err=True)
+        return None
+
+
+def _current_attempt(status: JobStatus) -> int:
+    progress, termination = status.progress, status.termination
+    return max(
+        progress.attempt if progress is not None else 0,
+        termination.attempt if termination is not None else 0,
+    )
+
+
+def _stream(
+    source: Source, request: Request, printer: Printer, recording: Recording, *, follow: bool
+) -> None:
+    wanted, form = request.wanted, request.form
+    is_whole = not wanted.since_ns and wanted.tail is None
+    filters = (wanted.ranks, wanted.nodes, wanted.pattern, wanted.attempt)
+    is_short = wanted.tail is not None and not recording.containers() and filters == (None,) * 4
+    follower = Follower(
+        source,
+        show=printer.show,
+        say=lambda text: click.echo(text, err=True),
+        shaper=lambda node: Shaper(node=node, wanted=wanted, form=form),
+        recording=recording if is_whole or recording.containers() else None,
+        follow=follow,
+        since_s=wanted.since_ns // 1_000_000_000 if wanted.since_ns else None,
+        # some lines are hidden, so a few more than are shown
+        tail_lines=2 * (wanted.tail or 0) + 256 if is_short else None,
+        draw=random.Random(),  # noqa: S311 - pauses, not secrets
+    )
+    try:
+        asyncio.run(follower.run())
+    finally:
+        recording.close()
+    printer.close()
+
+
+def _poll(found: Found, request: Request, printer: Printer) -> JobStatus:
+    view = _Polled(found, request, printer)
+    patience = Patience(found.handle.job)
+    while True:
+        # before the look, so that the last one is complete
+        status = patience.ask(lambda: found.backend.status(found.handle))
+        news = patience.ask(view.show_new)
+        if status.state.is_terminal and not news:
+            view.close()
+            return status
+        if not news:
+            view.tell(status)
+            time.sleep(_LOOK_S)
 
 
 @dataclass(slots=True)
-class LogView:
-    """What was shown of a job's logs so far."""
+class _Polled:
+    """What was shown of logs that are read by offset."""
 
     found: Found
-    wanted: Wanted = field(default_factory=Wanted)
-    form: Form = field(default_factory=Form)
+    request: Request
+    printer: Printer
+    now_s: Callable[[], float] = time.monotonic
     _merger: Merger = field(default_factory=Merger)
     _offsets: dict[LogRef, int] = field(default_factory=dict)
     _readers: dict[LogRef, LineReader] = field(default_factory=dict)
-    _arrivals: deque[tuple[int, int]] = field(default_factory=deque)
-    _held_until_ns: int = 0
-    _began: bool = False
+    _lanes: dict[int, tuple[Lane, Shaper]] = field(default_factory=dict)
+    _said: str = ""
 
     def show_new(self) -> bool:
         """Read what is new, print what need not wait for other pods, and say whether anything was new."""
         news = self._read()
-        lines = self._merger.take(until_ns=self._ripe_ns())
-        if not self._began and (lines or news):
-            self._began = True
-            lines += self._merger.take(until_ns=None) if self.wanted.tail is not None else []
-            self._print(lines, tail=self.wanted.tail)
-        else:
-            self._print(lines)
+        self.printer.show(self._merger.take_ripe(now_s=self.now_s()))
         return news
-
-    def _ripe_ns(self) -> int:
-        """Return the instant up to which lines have waited long enough.
-
-        Counted from when they arrived here: a node's clock may be minutes ahead of ours.
-        """
-        now_ns = time.monotonic_ns()
-        self._arrivals.append((now_ns, self._merger.newest_ns))
-        while self._arrivals and self._arrivals[0][0] <= now_ns - HOLD_NS:
-            self._held_until_ns = self._arrivals.popleft()[1]
-        return self._held_until_ns
 
     def close(self) -> None:
         """Read once more and print all that is left."""
         self._read()
-        lines = self._merger.take(until_ns=None)
-        self._print(lines, tail=None if self._began else self.wanted.tail)
+        self.printer.show(self._merger.take_all())
+        self.printer.close()
+
+    def tell(self, status: JobStatus) -> None:
+        """Say what a job that has not begun waits for."""
+        reasons = sorted({pod.reason for pod in status.pods if pod.reason and pod.started_s is None})
+        text = f"{self.found.handle.job}: waiting: {'; '.join(reasons)}" if reasons else ""
+        if text and text != self._said and not self._offsets:
+            self._said = text
+            click.echo(text, err=True)
 
     def _read(self) -> bool:
         backend, handle = self.found.backend, self.found.handle
         news = False
-        for ref in backend.list_logs(handle):  # by node and incarnation, so a pod's lines stay in order
+        for ref in self._choose(backend.list_logs(handle)):
             offset = self._offsets.get(ref, 0)
             data = backend.read_log(handle, ref, offset=offset)
             if data:
                 news = True
                 self._offsets[ref] = offset + len(data)
-                reader = self._readers.setdefault(ref, LineReader(node=ref.node))
-                self._merger.add(reader.take(data))
+                lines = self._readers.setdefault(ref, LineReader()).take(data)
+                lane, shaper = self._lane(ref.node)
+                self._merger.add(lane, shaper.shape(lines), now_s=self.now_s())
         return news
 
-    def _print(self, lines: list[LogLine], *, tail: int | None = None) -> None:
-        wanted = [line for line in lines if self.wanted.takes(line)]
-        for line in wanted if tail is None else wanted[max(0, len(wanted) - tail) :]:
-            click.echo(present(line, self.form), color=self.form.colour)
+    def _choose(self, refs: tuple[LogRef, ...]) -> list[LogRef]:
+        """By node and incarnation, so that a pod's lines stay in order."""
+        if not self.request.previous:
+            return sorted(refs)
+        newest = {ref.node: ref.incarnation for ref in sorted(refs)}
+        return [ref for ref in sorted(refs) if ref.incarnation == newest[ref.node] - 1]
+
+    def _lane(self, node: int) -> tuple[Lane, Shaper]:
+        if node not in self._lanes:
+            shaper = Shaper(node=node, wanted=self.request.wanted, form=self.request.form)
+            self._lanes[node] = self._merger.open_lane(), shaper
+            self._lanes[node][0].is_open = True
+        return self._lanes[node]

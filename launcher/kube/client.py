@@ -51,6 +51,19 @@ class _Request:
     content_type: str = _JSON
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Access:
+    """How a cluster is reached.
+
+    Attributes:
+        configuration: The library's, with host, certificates and proxy.
+        headers: Makes the headers of a request; renews an expired token.
+    """
+
+    configuration: Any
+    headers: Callable[[], Mapping[str, str]]
+
+
 class Client:
     """One cluster, as one identity. Implements `KubeApi` and `PodLogs`.
 
@@ -150,6 +163,11 @@ class Client:
         request = _Request(method="GET", path=f"{_path(PODS, namespace, pod)}/log", query=query)
         call = self._call("get", PODS, namespace=namespace, name=pod, subresource="log")
         return self._send(request, call)
+
+    @property
+    def access(self) -> Access:
+        """What other modules of this room need to talk to the cluster in their own way."""
+        return Access(configuration=self._configuration, headers=lambda: self._headers(content_type=""))
 
     def _call(
         self, verb: Verb, resource: Resource, *, namespace: str, name: str = "", subresource: str = ""

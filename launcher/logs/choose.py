@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from launcher.logs.lines import LogLine
+from launcher.logs.lines import LogLine, parse_instant
 from trainer.protocol.progress import MARK
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,7 +19,9 @@ class Wanted:
     Attributes:
         ranks: Global ranks.
         nodes: Indices of nodes, for their own lines and those of their ranks.
-        attempt: Start of all ranks, from 1.
+        attempt: Start of all ranks, from 1; lines without a tag belong to none.
+        from_attempt: This start and later ones, with lines that belong to none.
+        since_ns: Unix time of the first.
         pattern: Sought in the text.
         tail: So many lines at the end of what is there already.
     """
@@ -25,6 +29,8 @@ class Wanted:
     ranks: frozenset[int] | None = None
     nodes: frozenset[int] | None = None
     attempt: int | None = None
+    from_attempt: int = 0
+    since_ns: int = 0
     pattern: re.Pattern[str] | None = None
     tail: int | None = None
 
@@ -32,6 +38,11 @@ class Wanted:
         """Say whether a line is wanted. Progress lines are for `status` and never are."""
         if line.text.startswith(MARK):
             return False
+        if line.instant_ns < self.since_ns or not self._takes_writer(line):
+            return False
+        return self.pattern is None or self.pattern.search(line.text.decode("utf-8", "replace")) is not None
+
+    def _takes_writer(self, line: LogLine) -> bool:
         tag = line.tag
         if self.ranks is not None and (tag is None or tag.rank not in self.ranks):
             return False
@@ -39,7 +50,7 @@ class Wanted:
             return False
         if self.attempt is not None and (tag is None or tag.attempt != self.attempt):
             return False
-        return self.pattern is None or self.pattern.search(line.text.decode("utf-8", "replace")) is not None
+        return tag is None or tag.attempt == 0 or tag.attempt >= self.from_attempt
 
 
 def parse_numbers(text: str) -> frozenset[int]:
@@ -57,3 +68,20 @@ def _expand(parts: Iterable[str]) -> Iterable[int]:
         if match is None or int(match[2] or match[1]) < int(match[1]):
             raise ValueError(f"expected numbers such as 0,3-5, got {part!r}")
         yield from range(int(match[1]), int(match[2] or match[1]) + 1)
+
+
+def parse_since(text: str, *, now_s: float) -> int:
+    """Read `5m`, `90s`, `2h`, `1d` (before now) or an RFC 3339 time as nanoseconds of Unix time.
+
+    Raises:
+        ValueError: It is of another form.
+    """
+    match = re.fullmatch(r"(\d{1,9})([smhd])", text, re.ASCII)
+    if match is not None:
+        return int((now_s - int(match[1]) * _UNITS_S[match[2]]) * 1e9)
+    instant_ns = parse_instant(text.encode("utf-8", "replace"))
+    if instant_ns is None:
+        raise ValueError(
+            f"expected a duration such as 5m or a time such as 2026-01-31T08:00:00Z, got {text!r}"
+        )
+    return instant_ns

@@ -1,14 +1,21 @@
-"""Lines of a container's log in the kubelet's form: `RFC3339Nano stream F|P text`."""
+"""A container's log: bytes -> whole lines, each as `YYYY-MM-DDTHH:MM:SS.nnnnnnnnnZ text`.
+
+In this one form, whatever form and zone the times came in, lines of all pods compare as instants do, byte by
+byte; so nothing after this module has to read a time.
+"""
 
 from __future__ import annotations
 
 import calendar
+import datetime
 import re
 from dataclasses import dataclass
 
-from trainer.protocol.tags import Tag, parse_line
+from trainer.protocol.tags import MAX_LINE_BYTES, Tag, cut_line
 
-_LINE = re.compile(rb"(\S+) (stdout|stderr) ([FP])(?: (.*))?", re.DOTALL)
+STAMP_BYTES = 30
+_KEPT = STAMP_BYTES + 64 + MAX_LINE_BYTES  # of a line that does not end: stamp, tag and what is shown
+_KUBELET = re.compile(rb"(\S+) (stdout|stderr) ([FP])(?: (.*))?", re.DOTALL)
 _INSTANT = re.compile(
     rb"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(?:Z|([+-])(\d\d):(\d\d))"
 )
@@ -44,29 +51,87 @@ def parse_instant(text: bytes) -> int | None:
     return seconds * 1_000_000_000 + int((match[7] or b"0").ljust(9, b"0"))
 
 
+def format_stamp(instant_ns: int) -> bytes:
+    """Write nanoseconds of Unix time as RFC 3339 in UTC with nine digits: `STAMP_BYTES` bytes."""
+    seconds, nanoseconds = divmod(instant_ns, 1_000_000_000)
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z".encode()
+
+
+def is_stamped(line: bytes) -> bool:
+    """Say whether a line begins with a time in the one form; only that form has 30 bytes and ends in Z."""
+    return line.find(b" ") == STAMP_BYTES and line[STAMP_BYTES - 1] == 90
+
+
+def restamp(line: bytes) -> bytes | None:
+    """Return a line with its time in the one form; None where it begins with none."""
+    stamp, _, text = line.partition(b" ")
+    instant_ns = parse_instant(stamp)
+    return None if instant_ns is None else format_stamp(instant_ns) + b" " + text
+
+
+class LineCutter:
+    """Puts the pieces of `RFC3339Nano text` lines together, as the API sends them. Keeps at most one line."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._dropped = 0
+
+    def take(self, piece: bytes) -> list[bytes]:
+        """Return the lines that a piece completes; those without a time are the kubelet's own words."""
+        lines = (self._rest + piece).split(b"\n")
+        self._rest = lines.pop()
+        if self._dropped and lines:
+            lines[0], self._dropped = self._cut(lines[0]), 0
+        if len(self._rest) > _KEPT:
+            self._dropped += len(self._rest) - _KEPT
+            self._rest = self._rest[:_KEPT]
+        for line in lines:
+            if line.find(b" ") != STAMP_BYTES or line[STAMP_BYTES - 1] != 90 or len(line) > _KEPT:
+                return self._mend(lines)
+        return lines
+
+    @property
+    def kept_bytes(self) -> int:
+        """Size of the line that is not complete yet."""
+        return len(self._rest)
+
+    def finish(self) -> list[bytes]:
+        """Return what is left as a last line without its newline."""
+        return self.take(b"\n") if self._rest else []
+
+    def _mend(self, lines: list[bytes]) -> list[bytes]:
+        whole = (line if is_stamped(line) else restamp(line) for line in lines)
+        return [line if len(line) <= _KEPT else self._cut(line) for line in whole if line is not None]
+
+    def _cut(self, line: bytes) -> bytes:
+        stamp, _, text = line.partition(b" ")
+        return stamp + b" " + cut_line(text, dropped=self._dropped)
+
+
 class LineReader:
-    """Turns one container's bytes into whole lines: parts that are marked `P` are put together."""
+    """Turns the kubelet's own form, `RFC3339Nano stream F|P text`, into lines; parts are put together."""
 
-    def __init__(self, *, node: int) -> None:
-        self._node = node
+    def __init__(self) -> None:
         self._parts: list[bytes] = []
-        self._began_ns: int | None = None
+        self._stamp: bytes | None = None
 
-    def take(self, data: bytes) -> list[LogLine]:
+    def take(self, data: bytes) -> list[bytes]:
         """Read whole lines of the log; what is not in the kubelet's form is left out."""
         found = []
         for line in data.split(b"\n"):
-            match = _LINE.fullmatch(line)
+            match = _KUBELET.fullmatch(line)
             instant_ns = parse_instant(match[1]) if match else None
             if match is None or instant_ns is None:
                 continue
             self._parts.append(match[4] or b"")
-            self._began_ns = instant_ns if self._began_ns is None else self._began_ns
+            self._stamp = self._stamp or format_stamp(instant_ns)
             if match[3] == b"F":
-                found.append(self._finish(self._began_ns))
+                found.append(self._stamp + b" " + cut_line(b"".join(self._parts)))
+                self._parts, self._stamp = [], None
         return found
 
-    def _finish(self, instant_ns: int) -> LogLine:
-        tagged = parse_line(b"".join(self._parts))
-        self._parts, self._began_ns = [], None
-        return LogLine(instant_ns=instant_ns, node=self._node, tag=tagged.tag, text=tagged.text)
+
+def to_kubelet_form(lines: list[bytes]) -> bytes:
+    """Write lines as the kubelet keeps them."""
+    return b"".join([line[:STAMP_BYTES] + b" stdout F" + line[STAMP_BYTES:] + b"\n" for line in lines])

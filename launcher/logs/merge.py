@@ -1,39 +1,109 @@
-"""Several pods' lines -> one stream by time, each pod's own order kept whatever its clock says."""
+"""Several pods' lines -> one stream by time, each pod's own order kept whatever its clock says.
+
+Items are bytes that begin with a time (`launcher.logs.lines`); sorting runs that are sorted already is what
+Python's sort does best, so there is no heap and no object a line.
+"""
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections import deque
+from operator import itemgetter
 
-from launcher.logs.lines import LogLine
+from launcher.logs.lines import STAMP_BYTES
 
-HOLD_NS = 300_000_000
+HOLD_S = 0.3
 """How long a line waits for earlier ones of other pods."""
+_time_of = itemgetter(slice(0, STAMP_BYTES))
+
+
+class Lane:
+    """One pod's place in the merger.
+
+    Attributes:
+        waiting_bytes: Of items that the merger still holds.
+        heard_s: When it was last opened or gave lines, by the merger's clock.
+        is_open: More lines can come at any moment.
+    """
+
+    def __init__(self) -> None:
+        self.newest = b""
+        self.waiting_bytes = 0
+        self.heard_s = float("-inf")
+        self.is_open = False
+        self._batches: deque[tuple[bytes, int]] = deque()
+
+    def order(self, items: list[bytes]) -> list[bytes]:
+        """Return the items with times that never go back, and note them."""
+        times = list(map(_time_of, items))
+        if times[0] < self.newest or times != sorted(times):
+            # A clock that was set back must not turn a pod's own order around.
+            for number, item in enumerate(items):
+                times[number] = self.newest = max(self.newest, times[number])
+                items[number] = self.newest + item[STAMP_BYTES:]
+        self.newest = times[-1]
+        size = sum(map(len, items))
+        self.waiting_bytes += size
+        self._batches.append((self.newest, size))
+        return items
+
+    def leave(self, until: bytes | None) -> None:
+        """Note that the items up to a time have left the merger."""
+        while self._batches and (until is None or self._batches[0][0] <= until):
+            self.waiting_bytes -= self._batches.popleft()[1]
 
 
 class Merger:
-    """Takes each pod's lines in their order and gives all pods' lines back, each exactly once."""
+    """Takes each pod's items in their order and gives all pods' items back, each exactly once."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, LogLine]] = []
-        self._last_ns: dict[int, int] = {}
-        self._count = 0
-        self.newest_ns = 0
-        """Latest instant of all lines that were taken."""
+        self._items: list[bytes] = []
+        self._lanes: list[Lane] = []
+        self._arrivals: deque[tuple[float, bytes]] = deque()
+        self._newest = b""
+        self._waited = b""
+        self.waiting_bytes = 0
 
-    def add(self, lines: Iterable[LogLine]) -> None:
-        """Take lines; those of one node must come in the order in which they were written."""
-        for line in lines:
-            # A clock that was set back must not turn a pod's own order around.
-            instant_ns = max(line.instant_ns, self._last_ns.get(line.node, line.instant_ns))
-            self._last_ns[line.node] = instant_ns
-            self.newest_ns = max(self.newest_ns, instant_ns)
-            heapq.heappush(self._heap, (instant_ns, self._count, line))
-            self._count += 1
+    def open_lane(self) -> Lane:
+        """Make the place of one more pod."""
+        self._lanes.append(Lane())
+        return self._lanes[-1]
 
-    def take(self, *, until_ns: int | None) -> list[LogLine]:
-        """Return the lines up to an instant in their order; None returns all that are left."""
-        out = []
-        while self._heap and (until_ns is None or self._heap[0][0] <= until_ns):
-            out.append(heapq.heappop(self._heap)[2])
-        return out
+    def add(self, lane: Lane, items: list[bytes], *, now_s: float) -> None:
+        """Take a pod's next items."""
+        lane.heard_s = now_s
+        if items:
+            before = lane.waiting_bytes
+            self._items += lane.order(items)
+            self.waiting_bytes += lane.waiting_bytes - before
+            self._newest = max(self._newest, lane.newest)
+
+    def take_ripe(self, *, now_s: float) -> list[bytes]:
+        """Return the items that need not wait any longer, without their times.
+
+        Those that no pod can precede any more, by what each has said last, and those that have waited for
+        `HOLD_S` here: a node's clock may be minutes ahead of ours, and a pod silent for ever.
+        """
+        while self._arrivals and self._arrivals[0][0] <= now_s - HOLD_S:
+            self._waited = self._arrivals.popleft()[1]
+        self._arrivals.append((now_s, self._newest))
+        talking = [lane.newest for lane in self._lanes if lane.is_open and now_s - lane.heard_s < HOLD_S]
+        until = max(self._waited, min(talking, default=self._newest))
+        return self._take(until) if until else []
+
+    def take_all(self) -> list[bytes]:
+        """Return all items that are left, without their times."""
+        return self._take(None)
+
+    def _take(self, until: bytes | None) -> list[bytes]:
+        items = self._items
+        items.sort(key=_time_of)
+        end = len(items) if until is None else bisect_right(items, until, key=_time_of)
+        ripe = [item[STAMP_BYTES:] for item in items[:end]]
+        del items[:end]
+        for lane in self._lanes:
+            if lane.waiting_bytes:
+                before = lane.waiting_bytes
+                lane.leave(until)
+                self.waiting_bytes -= before - lane.waiting_bytes
+        return ripe

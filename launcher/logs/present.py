@@ -38,12 +38,14 @@ class Form:
             because a log must not move the cursor or type into the terminal.
         timestamps: Put the time before each line.
         prefix: Put `[rank 3]` before each line.
+        attempts: And the attempt, `[rank 3 attempt 2]`.
     """
 
     output: Literal["text", "json"] = "text"
     colour: bool = False
     timestamps: bool = False
     prefix: bool = True
+    attempts: bool = False
 
 
 def present(line: LogLine, form: Form) -> str:
@@ -55,7 +57,7 @@ def present(line: LogLine, form: Form) -> str:
     if form.timestamps:
         parts.append(format_time(line.instant_ns))
     if form.prefix:
-        parts.append(_prefix(line, form))
+        parts.append(begin(line, form).rstrip(" "))
     parts.append(_keep_colours(text) if form.colour else _CONTROL.sub("", text))
     return " ".join(parts)
 
@@ -71,13 +73,18 @@ def format_time(instant_ns: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{instant_ns // 1_000_000 % 1000:03d}Z"
 
 
-def _prefix(line: LogLine, form: Form) -> str:
+def begin(line: LogLine, form: Form) -> str:
+    """Return what stands before the text of every line of this writer; empty where nothing does."""
+    if not form.prefix:
+        return ""
     rank = line.tag.rank if line.tag is not None else None
     name = f"[rank {rank}]" if rank is not None else f"[node {line.node}]"
+    if form.attempts and line.tag is not None and line.tag.attempt:
+        name = f"{name[:-1]} attempt {line.tag.attempt}]"
     if not form.colour:
-        return name
+        return f"{name} "
     code = _COLOURS[rank % len(_COLOURS)] if rank is not None else 90
-    return f"\x1b[{code}m{name}\x1b[0m"
+    return f"\x1b[{code}m{name}\x1b[0m "
 
 
 def _as_json(line: LogLine, text: str) -> str:

@@ -19,11 +19,13 @@ from launcher.backends.base import (
 )
 from launcher.backends.kubernetes.events import last_warning, read_events
 from launcher.backends.kubernetes.incarnations import Incarnation, Incarnations
+from launcher.backends.kubernetes.logsource import KubernetesLogSource
 from launcher.backends.kubernetes.posting import Poster
 from launcher.backends.kubernetes.status import MAX_REASON, read_job
 from launcher.errors import LaunchError, NotFoundError
 from launcher.kube import paddlejob
 from launcher.kube.api import KubeApi, PodLogs
+from launcher.kube.asking import Asker
 from launcher.kube.client import connect
 from launcher.kube.errors import AbsentError, InvalidError
 from launcher.kube.podlog import to_kubelet_form
@@ -72,6 +74,7 @@ class KubernetesBackend(Backend):
         self._logs = logs
         self._poster = Poster(api, pause=pause)
         self._incarnations = Incarnations()
+        self._make_asker: Callable[[], Asker] | None = None
 
     @classmethod
     def connect(
@@ -83,7 +86,12 @@ class KubernetesBackend(Backend):
             KubeconfigError: No cluster is configured, or its configuration cannot be used.
         """
         client = connect(context=context, kubeconfig=kubeconfig)
-        return cls(client, client, namespace=namespace or client.namespace, context=client.context)
+        backend = cls(client, client, namespace=namespace or client.namespace, context=client.context)
+        if not client.access.configuration.proxy:  # through a proxy logs are polled
+            backend._make_asker = lambda: Asker(
+                client, reconnect=lambda: connect(context=context, kubeconfig=kubeconfig)
+            )
+        return backend
 
     def submit(self, submission: Submission) -> Handle:
         """Post the ConfigMap, then the job, then make the job the ConfigMap's owner; see `Backend.submit`.
@@ -197,6 +205,10 @@ class KubernetesBackend(Backend):
         if after is None or (after.uid, after.number) != (before.uid, before.number):
             return b""  # it changed meanwhile: whose log that was is not known
         return to_kubelet_form(text, complete=previous or before.has_ended)[offset:]
+
+    def log_source(self, handle: Handle) -> KubernetesLogSource | None:
+        """See `Backend.log_source`."""
+        return None if self._make_asker is None else KubernetesLogSource(self._make_asker(), handle)
 
     def _fetch_job(self, handle: Handle) -> KubeObject:
         job = self._api.get(PADDLE_JOBS, handle.job, namespace=handle.namespace)

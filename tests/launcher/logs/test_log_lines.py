@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.backends.kept.podlog import format_instant
-from launcher.logs.lines import LineReader, parse_instant
-from trainer.protocol.tags import Tag
+from launcher.logs.lines import LineCutter, LineReader, format_stamp, parse_instant, to_kubelet_form
+from trainer.protocol.tags import MAX_LINE_BYTES
+
+S1 = b"1970-01-01T00:00:01.000000000Z"
+LINES = st.lists(st.binary(max_size=40).map(lambda text: text.replace(b"\n", b"")), max_size=6)
 
 
 @pytest.mark.parametrize(
@@ -27,23 +29,55 @@ def test_instants_of_any_zone_are_nanoseconds(text, instant_ns):
 
 @given(st.integers(0, 4_000_000_000_000_000_000))
 def test_instants_are_read_as_they_were_written(instant_ns):
-    assert parse_instant(format_instant(instant_ns)) == instant_ns
+    assert parse_instant(format_stamp(instant_ns)) == instant_ns
+
+
+@given(LINES, st.lists(st.integers(1, 50), max_size=20))
+def test_lines_are_the_same_wherever_the_answer_was_cut(texts, sizes):
+    whole = [b"%s %s" % (S1, text) for text in texts]
+    data = b"".join(line + b"\n" for line in whole)
+    cutter, found = LineCutter(), []
+    for size in sizes:
+        found += cutter.take(data[:size])
+        data = data[size:]
+    assert found + cutter.take(data) == whole
+    assert cutter.finish() == []
+
+
+@pytest.mark.parametrize(
+    "line", [b"1970-01-01T00:00:01Z x", b"1970-01-01T00:00:01.0Z x", b"1970-01-01T02:00:01+02:00 x"]
+)
+def test_times_of_any_form_become_one_form(line):
+    assert LineCutter().take(line + b"\n") == [S1 + b" x"]
+
+
+def test_the_kubelets_own_words_are_left_out_and_last_words_need_no_newline():
+    cutter = LineCutter()
+    assert cutter.take(b"unable to retrieve container logs\n\n" + S1 + b" last") == []
+    assert cutter.finish() == [S1 + b" last"]
+
+
+def test_a_line_without_end_is_cut_and_takes_no_more_memory():
+    cutter, count = LineCutter(), 3 * MAX_LINE_BYTES
+    cutter.take(S1 + b" ")
+    for _ in range(3):
+        assert cutter.take(b"x" * MAX_LINE_BYTES) == []
+        assert cutter.kept_bytes < MAX_LINE_BYTES + 200
+    (line,) = cutter.take(b"\n")
+    assert line.endswith(f" …[{count - MAX_LINE_BYTES} bytes cut]".encode())
 
 
 def test_parts_are_joined_across_reads_and_keep_the_time_of_the_first():
-    reader = LineReader(node=1)
+    reader = LineReader()
     assert reader.take(b"1970-01-01T00:00:01Z stdout P [a2 r3] on\n") == []
-    (line,) = reader.take(b"1970-01-01T00:00:02Z stdout F e line\n")
-    assert (line.instant_ns, line.node, line.text) == (1_000_000_000, 1, b"one line")
-    assert line.tag == Tag(attempt=2, rank=3)
+    assert reader.take(b"1970-01-01T00:00:02Z stdout F e line\n") == [S1 + b" [a2 r3] one line"]
 
 
-def test_untagged_and_empty_lines_are_lines():
-    lines = LineReader(node=0).take(
-        b"1970-01-01T00:00:00Z stderr F plain \xff\r50%\n1970-01-01T00:00:00Z stdout F \n"
-    )
-    assert [(line.tag, line.text) for line in lines] == [(None, b"plain \xff\r50%"), (None, b"")]
+@given(LINES)
+def test_what_is_kept_in_the_kubelets_form_is_read_as_it_was(texts):
+    lines = [b"%s %s" % (S1, text) for text in texts]
+    assert LineReader().take(to_kubelet_form(lines)) == lines
 
 
 def test_what_is_not_in_the_kubelets_form_is_left_out():
-    assert LineReader(node=0).take(b"unable to retrieve container logs\n\nx stdout F y\n") == []
+    assert LineReader().take(b"unable to retrieve container logs\n\nx stdout F y\n") == []

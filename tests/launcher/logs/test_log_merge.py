@@ -3,60 +3,77 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.logs.lines import LogLine
-from launcher.logs.merge import Merger
+from launcher.logs.lines import format_stamp
+from launcher.logs.merge import HOLD_S, Lane, Merger
 
 PODS = st.lists(st.lists(st.integers(0, 50), max_size=12), min_size=1, max_size=5)
 
 
-def line(instant_ns: int, node: int, number: int = 0) -> LogLine:
-    return LogLine(instant_ns=instant_ns, node=node, tag=None, text=b"%d" % number)
+def item(instant_ns: int, node: int, number: int = 0) -> bytes:
+    return format_stamp(instant_ns) + b"%d %d %d" % (node, number, instant_ns)
 
 
-def lines_of(pods: list[list[int]]) -> list[list[LogLine]]:
+def items_of(pods: list[list[int]]) -> list[list[bytes]]:
     return [
-        [line(instant_ns, node, number) for number, instant_ns in enumerate(instants)]
+        [item(instant_ns, node, number) for number, instant_ns in enumerate(instants)]
         for node, instants in enumerate(pods)
     ]
 
 
-@given(PODS, st.lists(st.tuples(st.integers(0, 4), st.integers(1, 4), st.integers(0, 60)), max_size=20))
+@given(PODS, st.lists(st.tuples(st.integers(0, 4), st.integers(1, 4), st.floats(0, 1)), max_size=20))
 def test_every_line_comes_once_and_in_its_pods_order_however_it_is_dealt(pods, looks):
-    """Clocks may go back and lines come late; `looks` are (pod, lines read, taken until)."""
-    merger, out = Merger(), []
-    left = [list(lines) for lines in lines_of(pods)]
-    for node, count, until_ns in looks:
+    """Clocks may go back and lines come late; `looks` are (pod, lines read, seconds that pass)."""
+    merger, out, now_s = Merger(), [], 0.0
+    lanes = [merger.open_lane() for _ in pods]
+    left = [list(lines) for lines in items_of(pods)]
+    for node, count, seconds in looks:
+        now_s += seconds
         if node < len(left):
-            merger.add(left[node][:count])
+            lanes[node].is_open = True
+            merger.add(lanes[node], left[node][:count], now_s=now_s)
             del left[node][:count]
-        out += merger.take(until_ns=until_ns)
-    for lines in left:
-        merger.add(lines)
-    out += merger.take(until_ns=None)
-    for node, lines in enumerate(lines_of(pods)):
-        assert [found for found in out if found.node == node] == lines
-    assert len(out) == sum(map(len, pods))
+        out += merger.take_ripe(now_s=now_s)
+    for lane, lines in zip(lanes, left, strict=True):
+        merger.add(lane, lines, now_s=now_s)
+    out += merger.take_all()
+    for node, lines in enumerate(items_of(pods)):
+        mine = [found for found in out if found.startswith(b"%d " % node)]
+        assert mine == [line[30:] for line in lines]
+    assert merger.waiting_bytes == 0
+    assert {lane.waiting_bytes for lane in lanes} == {0}
 
 
 @given(PODS)
 def test_lines_that_are_all_there_come_by_time(pods):
     merger = Merger()
-    for lines in lines_of([sorted(instants) for instants in pods]):
-        merger.add(lines)
-    instants = [found.instant_ns for found in merger.take(until_ns=None)]
+    for lines in items_of([sorted(instants) for instants in pods]):
+        merger.add(merger.open_lane(), lines, now_s=0.0)
+    instants = [int(found.split()[2]) for found in merger.take_all()]
     assert instants == sorted(instants)
 
 
-def test_lines_after_the_instant_wait():
-    merger = Merger()
-    merger.add([line(1, 0), line(3, 0)])
-    assert [found.instant_ns for found in merger.take(until_ns=2)] == [1]
-    merger.add([line(2, 1)])
-    assert [found.instant_ns for found in merger.take(until_ns=None)] == [2, 3]
+def opened(merger: Merger, *, now_s: float = 0.0) -> Lane:
+    lane = merger.open_lane()
+    lane.is_open, lane.heard_s = True, now_s
+    return lane
 
 
-def test_the_newest_instant_is_known():
+def test_a_line_waits_for_pods_that_are_behind_it_and_not_for_silent_ones():
     merger = Merger()
-    assert merger.newest_ns == 0
-    merger.add([line(7, 0), line(3, 1)])
-    assert merger.newest_ns == 7
+    ahead, behind = opened(merger), opened(merger)
+    merger.add(behind, [item(1, 1)], now_s=0.0)
+    merger.add(ahead, [item(1, 0), item(3, 0)], now_s=0.0)
+    assert len(merger.take_ripe(now_s=0.0)) == 2
+    merger.add(behind, [item(2, 1)], now_s=0.1)
+    assert merger.take_ripe(now_s=0.1) == [b"1 0 2"]
+    assert merger.take_ripe(now_s=0.1 + HOLD_S) == [b"0 0 3"]
+
+
+def test_a_pod_whose_clock_is_ahead_is_held_no_longer():
+    merger = Merger()
+    ahead, right = opened(merger), opened(merger)
+    merger.add(ahead, [item(10**12, 0)], now_s=0.0)
+    merger.add(right, [item(1, 1)], now_s=0.0)
+    assert merger.take_ripe(now_s=0.0) == [b"1 0 1"]
+    merger.add(right, [item(2, 1)], now_s=HOLD_S)
+    assert merger.take_ripe(now_s=HOLD_S) == [b"1 0 2", b"0 0 1000000000000"]

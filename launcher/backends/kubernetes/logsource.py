@@ -1,0 +1,85 @@
+"""A PaddleJob's pods and their logs, as `launcher.logs` asks for them."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from launcher.backends.kubernetes.status import read_job, read_pod
+from launcher.kube import paddlejob
+from launcher.kube.asking import Asker
+from launcher.kube.resources import KubeObject
+from launcher.kube.wire import Wire
+from launcher.logs.source import Ask, Container, Look, Pod, Receiver, SourceError
+from launcher.logs.source import Trouble as _Trouble
+from launcher.plan.handle import Handle
+
+_PAGE = "250"
+
+
+class KubernetesLogSource:
+    """One job. A `Source`."""
+
+    def __init__(self, asker: Asker, handle: Handle) -> None:
+        """`handle` names the job; `asker` reaches its cluster."""
+        self._asker, self._handle = asker, handle
+        self._uid: str | None = None
+
+    async def look(self) -> Look:
+        """See `Source.look`. A job that is not there any more has ended."""
+        namespace, name = self._handle.namespace, self._handle.job
+        path = (
+            f"/apis/kubeflow.org/v1/namespaces/{quote(namespace, safe='')}/paddlejobs/{quote(name, safe='')}"
+        )
+        try:
+            job = await self._asker.fetch(path, {}, self._asker.call(namespace=namespace, name=name))
+        except SourceError as error:
+            if error.end.trouble is _Trouble.LOOK:
+                return Look(has_ended=True, pods=())
+            raise
+        if self._uid not in (None, paddlejob.uid_of(job)):  # a namesake has taken the place of ours
+            return Look(has_ended=True, pods=())
+        self._uid = paddlejob.uid_of(job)
+        pods = paddlejob.pods_of(job, await self._list_pods())
+        status = read_job(job, pods, restarts={}, progress=None)
+        return Look(has_ended=status.state.is_terminal, pods=tuple(map(_read_pod, pods)))
+
+    def ask(self, ask: Ask, receiver: Receiver) -> Wire:
+        """See `Source.ask`."""
+        return self._asker.stream(
+            ask, receiver, namespace=self._handle.namespace, container=paddlejob.CONTAINER
+        )
+
+    async def renew(self) -> None:
+        """See `Source.renew`."""
+        await self._asker.renew()
+
+    async def _list_pods(self) -> list[KubeObject]:
+        namespace = self._handle.namespace
+        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods"
+        query = {"labelSelector": f"{paddlejob.JOB_NAME_LABEL}={self._handle.job}", "limit": _PAGE}
+        found: list[KubeObject] = []
+        while True:
+            page = await self._asker.fetch(path, query, self._asker.call(namespace=namespace, name=""))
+            found += page.get("items") or []
+            mark = (page.get("metadata") or {}).get("continue")
+            if not mark:
+                return found
+            query = {**query, "continue": str(mark)}
+
+
+def _read_pod(pod: KubeObject) -> Pod:
+    container = paddlejob.container_of(pod)
+    state = container.get("state") or {}
+    restarts = int(container.get("restartCount", 0))
+    # between two restarts in place the API still gives the log of the one that ended
+    last = (container.get("lastState") or {}) if "waiting" in state else state
+    has_ended = "terminated" in last
+    return Pod(
+        container=Container(
+            node=paddlejob.node_of(pod), pod=paddlejob.name_of(pod), uid=paddlejob.uid_of(pod),
+            restarts=restarts,
+        ),
+        has_started=has_ended or "running" in state,
+        has_ended=has_ended or paddlejob.phase_of(pod) in ("Succeeded", "Failed"),
+        waits_for=read_pod(pod, restarts=0).reason,
+    )  # fmt: skip

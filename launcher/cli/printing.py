@@ -1,0 +1,56 @@
+"""Puts a log's shown lines on stdout."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+
+_QUIET_S, _LONGEST_S = 0.7, 5.0
+
+
+class Printer:
+    """Writes lines; of those that are there at the beginning only the last `tail`, if that is given."""
+
+    def __init__(self, *, tail: int | None) -> None:
+        self._out = sys.stdout.buffer
+        self._kept: deque[bytes] | None = None if tail is None else deque(maxlen=tail)
+        self._began_s = time.monotonic()
+        self._heard_s = self._began_s
+        self._has_heard = False
+
+    def show(self, lines: list[bytes]) -> None:
+        """Write lines, which lack their newlines. May be called without any, as a clock."""
+        if self._kept is None:
+            self._write(lines)
+            return
+        now_s = time.monotonic()
+        if lines:
+            self._kept.extend(lines)
+            self._heard_s, self._has_heard = now_s, True
+        quiet = self._has_heard and now_s - self._heard_s > _QUIET_S
+        if quiet or now_s - self._began_s > _LONGEST_S:
+            self.close()
+
+    def close(self) -> None:
+        """Write what was kept back; from now on nothing is."""
+        kept, self._kept = list(self._kept or ()), None
+        self._write(kept)
+
+    def _write(self, lines: list[bytes]) -> None:
+        if lines:
+            self._out.write(b"\n".join(lines) + b"\n")
+            self._out.flush()
+
+
+def wants_colour(choice: str, *, environ: Mapping[str, str] = os.environ) -> bool:
+    """Say whether to colour: as asked, else by NO_COLOR, FORCE_COLOR, TERM and what stdout is."""
+    if choice != "auto":
+        return choice == "always"
+    if environ.get("NO_COLOR"):
+        return False
+    if environ.get("FORCE_COLOR"):
+        return True
+    return environ.get("TERM") != "dumb" and sys.stdout.isatty()

@@ -1,0 +1,209 @@
+"""Asks the API over connections of our own, many at once: decoded JSON, and logs as they are written.
+
+TLS, certificates and tokens are those that the Kubernetes library has loaded (`launcher.kube.client`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from launcher.kube.answers import Call, read_failure
+from launcher.kube.client import Access, Client
+from launcher.kube.errors import NoAnswerError
+from launcher.kube.resources import PODS
+from launcher.kube.wire import Wire
+from launcher.logs.lines import format_stamp
+from launcher.logs.source import Ask, End, Receiver, SourceError, Trouble
+
+Dial = Callable[[Callable[[], Wire]], Awaitable[object]]
+_AT_ONCE = 64
+_ANSWER_S = 20.0
+_BODY_BYTES = 64 * 1024 * 1024
+
+
+def read_trouble(code: int) -> Trouble:
+    """Return what to do about an HTTP status from 300 up."""
+    if code == 401:
+        return Trouble.LOGIN
+    if code in (400, 404, 409, 410):
+        return Trouble.LOOK
+    return Trouble.AGAIN if code in (408, 429) or code >= 500 else Trouble.NEVER
+
+
+class _Json:
+    """Collects a whole answer."""
+
+    def __init__(self) -> None:
+        self.status, self.headers = 0, {}  # type: int, dict[str, str]
+        self.pieces: list[bytes] = []
+        self.size = 0
+        self.ended: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+
+    def head(self, status: int, headers: dict[str, str]) -> None:
+        self.status, self.headers = status, headers
+
+    def body(self, piece: bytes) -> None:
+        self.size += len(piece)
+        if self.size <= _BODY_BYTES:
+            self.pieces.append(piece)
+
+    def done(self, error: Exception | None) -> None:
+        if not self.ended.done():
+            self.ended.set_result(error)
+
+
+class _Log:
+    """Hands a log's answer on; a refusal's body is read for its reason."""
+
+    def __init__(self, receiver: Receiver, call: Call) -> None:
+        self._receiver, self._call = receiver, call
+        self._status, self._headers = 0, {}  # type: int, dict[str, str]
+        self._refusal = b""
+
+    def head(self, status: int, headers: dict[str, str]) -> None:
+        self._status, self._headers = status, headers
+        if status < 300:
+            self._receiver.begin()
+
+    def body(self, piece: bytes) -> None:
+        if self._status < 300:
+            self._receiver.take(piece)
+        else:
+            self._refusal = (self._refusal + piece)[:65536]
+
+    def done(self, error: Exception | None) -> None:
+        if self._status >= 300:
+            self._receiver.end(read_end(self._call, self._status, self._headers, self._refusal))
+        elif error is not None:
+            self._receiver.end(End(trouble=Trouble.AGAIN, error=_no_answer(self._call, error)))
+        else:
+            self._receiver.end(End())
+
+
+def read_end(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> End:
+    """Return what a refusal means."""
+    after = headers.get("retry-after", "")
+    return End(
+        trouble=read_trouble(status),
+        after_s=min(float(after), 300.0) if after.isascii() and after.isdigit() else 0.0,
+        error=read_failure(call, code=status, body=body),
+    )
+
+
+def _no_answer(call: Call, error: Exception) -> NoAnswerError:
+    return NoAnswerError(
+        f"{call}: expected an answer, got {type(error).__name__}: {error}; check that the cluster runs"
+    )
+
+
+class Asker:
+    """Asks one cluster, as one identity."""
+
+    def __init__(self, client: Client, *, reconnect: Callable[[], Client], dial: Dial | None = None) -> None:
+        """`reconnect` reads the credentials afresh; `dial` connects a wire, by default over TCP."""
+        self._client, self._reconnect = client, reconnect
+        self._access: Access = client.access
+        self._dial = dial or self._dial_tcp
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._dialling: set[asyncio.Task[None]] = set()
+        self._take_access()
+
+    def _take_access(self) -> None:
+        configuration = self._access.configuration
+        url = urlsplit(configuration.host)
+        self._host, self._base = url.hostname or "localhost", url.path.rstrip("/")
+        self._port = url.port or (443 if url.scheme == "https" else 80)
+        self._netloc = url.netloc
+        self._context = make_context(configuration) if url.scheme == "https" else None
+        self._server_name = getattr(configuration, "tls_server_name", None) or self._host
+
+    async def renew(self) -> None:
+        """Read the credentials afresh; a plugin that is asked for them may take its time."""
+        self._client = await asyncio.to_thread(self._reconnect)
+        self._access = self._client.access
+        self._take_access()
+
+    async def fetch(self, path: str, query: Mapping[str, str], call: Call) -> dict[str, Any]:
+        """Return an object.
+
+        Raises:
+            SourceError: The answer is none, or a refusal.
+        """
+        listener = _Json()
+        found: object = None
+        wire = self._send(path, query, listener)
+        try:
+            cut: Exception | None = await asyncio.wait_for(listener.ended, _ANSWER_S)
+            if listener.status >= 300:
+                body = b"".join(listener.pieces)
+                raise SourceError(read_end(call, listener.status, listener.headers, body))
+            found = None if cut is not None else json.loads(b"".join(listener.pieces))
+        except (ValueError, asyncio.TimeoutError) as error:
+            cut = error
+        finally:
+            wire.drop()
+        if cut is not None or not isinstance(found, dict):
+            why = cut or ValueError(f"{found!r:.80}")
+            raise SourceError(End(trouble=Trouble.AGAIN, error=_no_answer(call, why))) from cut
+        return found
+
+    def stream(self, ask: Ask, receiver: Receiver, *, namespace: str, container: str) -> Wire:
+        """Ask for a log."""
+        query = {"container": container, "timestamps": "true"}
+        if ask.previous:
+            query["previous"] = "true"
+        if ask.follow:
+            query["follow"] = "true"
+        if ask.since_s is not None:
+            query["sinceTime"] = f"{format_stamp(max(0, ask.since_s) * 1_000_000_000)[:19].decode()}Z"
+        if ask.tail_lines is not None:
+            query["tailLines"] = str(ask.tail_lines)
+        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(ask.container.pod, safe='')}/log"
+        call = self.call(namespace=namespace, name=ask.container.pod, subresource="log")
+        return self._send(path, query, _Log(receiver, call))
+
+    def call(self, *, namespace: str, name: str, subresource: str = "") -> Call:
+        """Say in RBAC's words what is asked about a pod."""
+        context = self._client.context
+        return Call(
+            verb="get" if name else "list", resource=PODS, namespace=namespace, name=name,
+            subresource=subresource, access=f"context {context!r}" if context else "this service account",
+        )  # fmt: skip
+
+    def _send(self, path: str, query: Mapping[str, str], listener: _Json | _Log) -> Wire:
+        headers = {"Host": self._netloc, **self._access.headers(), "Accept": "*/*"}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        request = f"GET {self._base}{path}?{urlencode(query)} HTTP/1.1\r\n{lines}\r\n".encode()
+        wire = Wire(request, listener, context=self._context, server_name=self._server_name)
+        task = asyncio.get_running_loop().create_task(self._connect(wire))
+        self._dialling.add(task)
+        task.add_done_callback(self._dialling.discard)
+        return wire
+
+    async def _connect(self, wire: Wire) -> None:
+        async with self._gate:
+            try:
+                await asyncio.wait_for(self._dial(lambda: wire), _ANSWER_S)
+            except (OSError, asyncio.TimeoutError) as error:
+                wire.fail(error)
+
+    async def _dial_tcp(self, make: Callable[[], Wire]) -> None:
+        await asyncio.get_running_loop().create_connection(make, self._host, self._port)
+
+
+def make_context(configuration: Any) -> ssl.SSLContext:
+    """Return the TLS settings that the library's configuration stands for."""
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, configuration.key_file)
+    if configuration.assert_hostname is False:
+        context.check_hostname = False
+    return context

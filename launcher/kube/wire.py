@@ -1,0 +1,152 @@
+"""One request on a connection of its own: TLS over an asyncio transport, and the answer's body as it comes.
+
+`ssl.MemoryBIO` instead of asyncio's TLS, because the latter keeps a quarter of a megabyte a connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from launcher.kube.http import ResponseParser
+
+_READ_BYTES = 64 * 1024
+
+
+class Listener(Protocol):
+    """Who asked."""
+
+    def head(self, status: int, headers: dict[str, str]) -> None:
+        """The answer begins."""
+
+    def body(self, piece: bytes) -> None:
+        """Take a piece of the body."""
+
+    def done(self, error: Exception | None) -> None:
+        """The answer is complete, or `error` has cut it. Called once, unless the wire was dropped."""
+
+
+class Wire(asyncio.Protocol):
+    """Sends a request as soon as it is connected, and hands the answer on."""
+
+    def __init__(
+        self, request: bytes, listener: Listener, *, context: ssl.SSLContext | None, server_name: str
+    ) -> None:
+        self._request, self._listener = request, listener
+        self._parser = ResponseParser()
+        self._transport: asyncio.Transport | None = None
+        self._is_over = self._is_paused = self._has_head = False
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = (
+            context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
+            if context is not None
+            else None
+        )
+        self._is_shaking = self._tls is not None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
+        self._transport = cast("asyncio.Transport", transport)
+        if self._is_over:
+            self._transport.abort()
+            return
+        if self._is_paused:
+            self._transport.pause_reading()
+        if self._tls is None:
+            self._transport.write(self._request)
+        else:
+            self._guard(self._shake)
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        if self._is_over:
+            return
+        if self._tls is None:
+            self._guard(lambda: self._take(data))
+        else:
+            self._incoming.write(data)
+            self._guard(self._shake if self._is_shaking else self._decrypt)
+
+    def eof_received(self) -> None:
+        """See `asyncio.Protocol`."""
+        self._incoming.write_eof()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        if not self._is_over:
+            is_whole = self._parser.end()
+            self._finish(None if is_whole else exc or ConnectionError("the connection was closed"))
+
+    def pause(self) -> None:
+        """Let the server wait."""
+        if not self._is_paused:
+            self._is_paused = True
+            if self._transport is not None and not self._is_over:
+                self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Go on reading."""
+        if self._is_paused:
+            self._is_paused = False
+            if self._transport is not None and not self._is_over:
+                self._transport.resume_reading()
+
+    def fail(self, error: Exception) -> None:
+        """The connection does not come about."""
+        self._finish(error)
+
+    def drop(self) -> None:
+        """Close, and say nothing more."""
+        self._is_over = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _guard(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            self.connection_lost(None)
+        except (ssl.SSLError, ssl.CertificateError, ValueError) as error:
+            self._finish(error)
+        if self._tls is not None and self._outgoing.pending and self._transport is not None:
+            self._transport.write(self._outgoing.read())
+
+    def _shake(self) -> None:
+        assert self._tls is not None
+        self._tls.do_handshake()
+        self._is_shaking = False
+        self._tls.write(self._request)
+        self._decrypt()
+
+    def _decrypt(self) -> None:
+        assert self._tls is not None
+        pieces: list[bytes] = []
+        try:
+            while True:
+                piece = self._tls.read(_READ_BYTES)
+                if not piece:
+                    raise ssl.SSLEOFError
+                pieces.append(piece)
+        finally:
+            if pieces:
+                self._take(b"".join(pieces))
+
+    def _take(self, data: bytes) -> None:
+        body = self._parser.take(data)
+        if self._parser.status and not self._has_head:
+            self._has_head = True
+            self._listener.head(self._parser.status, self._parser.headers)
+        if body and not self._is_over:
+            self._listener.body(body)
+        if self._parser.is_done and not self._is_over:
+            self._finish(None)
+
+    def _finish(self, error: Exception | None) -> None:
+        if self._is_over:
+            return
+        self.drop()
+        self._listener.done(error)

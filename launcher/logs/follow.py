@@ -1,0 +1,274 @@
+"""Follows a job: looks at its pods, keeps a task for each, and hands ripe lines on in order of time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import suppress
+
+from launcher.logs.merge import Lane, Merger
+from launcher.logs.overlap import Overlap
+from launcher.logs.podtask import PodTask
+from launcher.logs.recording import Record, Recording
+from launcher.logs.shape import Shaper
+from launcher.logs.source import Container, Look, Source, SourceError, Trouble
+from launcher.logs.steps import back_off_s
+
+LOOK_S = 2.0
+LINGER_S = 10.0
+"""How long a job's other pods may still write once it has ended."""
+_TICK_S, _BUSY_BYTES = 0.1, 256 * 1024
+_SAVE_S = 1.0
+_MOST_LOGINS = 2
+_ROOM_BYTES = 16 * 1024 * 1024
+_LANE_BYTES = 256 * 1024
+
+
+class _Output:
+    """One pod's way into the merger and onto disk. An `Output`."""
+
+    def __init__(self, follower: Follower, lane: Lane, shaper: Shaper) -> None:
+        self._follower, self._lane, self._shaper = follower, lane, shaper
+        self._record: Record | None = None
+        self._replayed: set[Container] = set()
+        self.task: PodTask | None = None
+        self.is_paused = False
+
+    def begin(self, container: Container) -> Overlap:
+        recording = self._follower.recording
+        if recording is None:
+            return Overlap()
+        self.replay(recording, until=container)
+        self._record = recording.open(container, self._show)
+        return self._record.overlap
+
+    def replay(self, recording: Recording, *, until: Container | None, node: int | None = None) -> None:
+        """Give what was recorded of this pod's containers that come before one."""
+        for container in recording.containers():
+            if container == until:
+                break
+            if container.node == (node if until is None else until.node) and container not in self._replayed:
+                self._replayed.add(container)
+                for lines in recording.read(container):
+                    self._show(lines)
+        if until is not None:
+            self._replayed.add(until)
+
+    def _show(self, lines: list[bytes]) -> None:
+        self._follower.add(self._lane, self._shaper.shape(lines))
+
+    def give(self, lines: list[bytes]) -> None:
+        if self._record is not None:
+            self._record.add(lines)
+        self._show(lines)
+        if self.is_full() and self.task is not None and self.task.answer is not None:
+            self.is_paused = True
+            self.task.answer.pause()
+
+    def set_open(self, is_open: bool) -> None:
+        self._lane.is_open = is_open
+        self._lane.heard_s = asyncio.get_running_loop().time()
+
+    def is_full(self) -> bool:
+        return self._lane.waiting_bytes > self._follower.lane_bytes
+
+    def make_room(self) -> None:
+        if self.is_paused and not self.is_full():
+            self.is_paused = False
+            if self.task is not None and self.task.answer is not None:
+                self.task.answer.resume()
+
+
+class Follower:
+    """One job's logs, until it has ended or for one reading. A `Desk` of its pods' tasks."""
+
+    def __init__(
+        self, source: Source, *, show: Callable[[list[bytes]], None], say: Callable[[str], None],
+        shaper: Callable[[int], Shaper], recording: Recording | None, follow: bool,
+        since_s: int | None = None, tail_lines: int | None = None, previous_too: bool = True,
+        draw: random.Random,
+    ) -> None:  # fmt: skip
+        """See `run`.
+
+        Args:
+            source: Where the job runs.
+            show: Takes shown lines, without newlines, in their order, some times a second; may block.
+            say: Takes sentences for the user.
+            shaper: Makes the shaper of a node.
+            recording: Where lines are kept and earlier ones were, or None.
+            follow: Until the job has ended; else once.
+            since_s: Of the first request for each log; see `Ask`.
+            tail_lines: Likewise.
+            previous_too: Read the container before the present one, where there is one.
+            draw: Randomness of pauses.
+        """
+        self.source, self.draw, self.follow = source, draw, follow
+        self.since_s, self.tail_lines = since_s, tail_lines
+        self.say = say
+        self.recording = recording
+        self.lane_bytes = _LANE_BYTES
+        self._show, self._shaper, self._previous_too = show, shaper, previous_too
+        self._merger = Merger()
+        self._outputs: dict[int, _Output] = {}
+        self._tasks: dict[int, PodTask] = {}
+        self._running: list[asyncio.Task[None]] = []
+        self._looks = 0
+        self._look = Look(has_ended=False, pods=())
+        self._looked, self._kick, self._busy = asyncio.Condition(), asyncio.Event(), asyncio.Event()
+        self._fresh = asyncio.Event()
+        self._ended_s: float | None = None
+        self._login: asyncio.Task[None] | None = None
+        self._said = ""
+        self._lines_before = 0
+        self._shown_at = self._logins = 0
+        self._saved_s = float("-inf")
+        self._is_looking = False
+
+    async def run(self) -> None:
+        """Show all lines.
+
+        Raises:
+            LaunchError: The logs cannot be had.
+        """
+        watching = asyncio.create_task(self._watch())
+        writing = asyncio.create_task(self._write())
+        try:
+            done, _ = await asyncio.wait({watching, writing}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in (watching, writing, *self._running):
+                task.cancel()
+            await asyncio.gather(watching, writing, *self._running, return_exceptions=True)
+            self._show(self._merger.take_all())
+
+    async def look_again(self) -> Look:
+        """See `Desk`."""
+        wanted = self._looks + 2 if self._is_looking else self._looks + 1
+        self._kick.set()
+        async with self._looked:
+            await self._looked.wait_for(lambda: self._looks >= wanted)
+        return self._look
+
+    async def change(self) -> None:
+        """See `Desk`."""
+        now = self._looks
+        async with self._looked:
+            await self._looked.wait_for(lambda: self._looks > now)
+
+    async def login(self) -> None:
+        """See `Desk`."""
+        if self._login is None or self._login.done():
+            self._login = asyncio.create_task(self._renew())
+        await asyncio.shield(self._login)
+
+    def is_leaving(self) -> bool:
+        """See `Desk`."""
+        return self._ended_s is not None and self._now_s() - self._ended_s > LINGER_S
+
+    def add(self, lane: Lane, items: list[bytes]) -> None:
+        """Take a pod's shaped lines."""
+        self._merger.add(lane, items, now_s=self._now_s())
+        self._fresh.set()
+        if self._merger.waiting_bytes - self._shown_at >= max(_BUSY_BYTES, self._shown_at):
+            self._busy.set()
+
+    async def _watch(self) -> None:
+        failures = quiet_looks = 0
+        while True:
+            self._is_looking = True
+            self._kick.clear()
+            try:
+                look = await self.source.look()
+                failures = self._logins = 0
+            except SourceError as error:
+                failures += 1
+                await self._bear(error, failures)
+                continue
+            lines = sum(task.lines for task in self._tasks.values())
+            self._take(look)
+            self._is_looking = False
+            self._looks += 1
+            async with self._looked:
+                self._looked.notify_all()
+            self._show([])
+            for task in self._running:
+                if task.done():
+                    task.result()
+            is_idle = all(task.is_idle for task in self._tasks.values())
+            over = is_idle and (look.has_ended or not self.follow)
+            quiet_looks = quiet_looks + 1 if over and lines == self._lines_before else 0
+            self._lines_before = lines
+            if quiet_looks > (1 if self.follow else 0):
+                return
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._kick.wait(), 0.2 if over else LOOK_S)
+            if self._kick.is_set():
+                await asyncio.sleep(0.05)  # others ask for the same look a moment later
+
+    async def _bear(self, error: SourceError, failures: int) -> None:
+        end = error.end
+        self._logins += end.trouble is Trouble.LOGIN
+        if end.trouble is Trouble.NEVER or self._logins > _MOST_LOGINS:
+            raise end.error or error
+        if end.trouble is Trouble.LOGIN:
+            await self.login()
+        self._tell(str(end.error) if end.error is not None and failures == 3 else "")
+        await asyncio.sleep(back_off_s(failures, after_s=end.after_s, draw=self.draw))
+
+    def _take(self, look: Look) -> None:
+        self._look = look
+        if look.has_ended and self._ended_s is None:
+            self._ended_s = self._now_s()
+        elif not look.has_ended:
+            self._ended_s = None
+        now = {pod.container.node: pod for pod in look.pods}
+        if self.recording is not None and not self._looks:
+            for node in {container.node for container in self.recording.containers()} - set(now):
+                self._open(node).replay(self.recording, until=None, node=node)
+        for node in now:
+            if node not in self._tasks:
+                self._open(node)
+        self.lane_bytes = max(16 * 1024, min(_LANE_BYTES, _ROOM_BYTES // max(1, len(self._tasks))))
+        for node, task in self._tasks.items():
+            task.see(now.get(node), previous_too=self._previous_too)
+        waiting = sorted({pod.waits_for for pod in look.pods if not pod.has_started and pod.waits_for})
+        if self.follow and waiting and not look.has_ended:
+            names = [pod.container.pod for pod in look.pods if not pod.has_started]
+            who = names[0] if len(names) == 1 else f"{len(names)} pods"
+            self._tell(f"{who}: waiting: {'; '.join(waiting)}")
+
+    def _open(self, node: int) -> _Output:
+        output = _Output(self, self._merger.open_lane(), self._shaper(node))
+        task = output.task = PodTask(self, output)
+        self._outputs[node], self._tasks[node] = output, task
+        self._running.append(asyncio.create_task(task.run()))
+        return output
+
+    async def _renew(self) -> None:
+        await self.source.renew()
+
+    def _tell(self, text: str) -> None:
+        if text and text != self._said:
+            self._said = text
+            self.say(text)
+
+    async def _write(self) -> None:
+        while True:
+            if not self._merger.waiting_bytes:
+                self._fresh.clear()
+                await self._fresh.wait()
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._busy.wait(), _TICK_S)
+            self._busy.clear()
+            self._show(self._merger.take_ripe(now_s=self._now_s()))
+            self._shown_at = self._merger.waiting_bytes
+            if self.recording is not None and self._now_s() > self._saved_s + _SAVE_S:
+                self._saved_s = self._now_s()
+                self.recording.flush()
+            for output in self._outputs.values():
+                output.make_room()
+
+    def _now_s(self) -> float:
+        return asyncio.get_running_loop().time()

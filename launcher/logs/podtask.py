@@ -1,0 +1,241 @@
+"""Follows one pod: its containers one after the other, each to its last line, whatever happens on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable
+from typing import Protocol
+
+from launcher.logs.overlap import Overlap
+from launcher.logs.reading import LastLine, Reading
+from launcher.logs.source import Answer, Ask, Container, End, Look, Pod, Source, Trouble
+from launcher.logs.steps import Step, back_off_s, choose_step, is_same
+
+SILENT_S, SILENT_MOST_S = 15.0, 60.0
+_NO_ANSWER_S = 30.0
+_GRACE_S = 1.0
+_STEADY_S = 10.0
+
+
+class Desk(Protocol):
+    """What a pod's task shares with those of the other pods."""
+
+    source: Source
+    draw: random.Random
+    follow: bool
+    since_s: int | None
+    tail_lines: int | None
+
+    async def look_again(self) -> Look:
+        """Return a look that is begun after now."""
+
+    async def change(self) -> None:
+        """Return once there has been another look."""
+
+    async def login(self) -> None:
+        """Renew the credentials, once for all who ask at that time."""
+
+    def say(self, text: str) -> None:
+        """Tell the user something about the logs."""
+
+    def is_leaving(self) -> bool:
+        """Whether the job has ended some time ago: what still runs is not waited for."""
+
+
+class Output(Protocol):
+    """Where a pod's lines go."""
+
+    def begin(self, container: Container) -> Overlap:
+        """Another container's lines come now. Return where its log was left, perhaps by another process."""
+
+    def give(self, lines: list[bytes]) -> None:
+        """Take new lines, in order."""
+
+    def set_open(self, is_open: bool) -> None:
+        """Say whether lines can come at any moment."""
+
+    def is_full(self) -> bool:
+        """Whether reading should wait."""
+
+
+class PodTask:
+    """The logs of all containers that a pod's name has, in order."""
+
+    def __init__(self, desk: Desk, output: Output) -> None:
+        self._desk = desk
+        self._output = output
+        self._queue: deque[Container] = deque()
+        self._known: Container | None = None
+        self._pod: Pod | None = None
+        self._failures = 0
+        self._logins = 0
+        self._ended_well = True
+        self._news = asyncio.Event()
+        self.is_idle = True
+        """All containers known so far are read to their end."""
+        self.lines = 0
+        """Given so far."""
+        self.answer: Answer | None = None
+        """Under way."""
+
+    def see(self, pod: Pod | None, *, previous_too: bool) -> None:
+        """Take note of what has the pod's name now."""
+        self._pod = pod
+        if pod is None:
+            return
+        now, known = pod.container, self._known
+        if known is None or known.uid != now.uid:
+            skipped = previous_too and now.restarts > 0
+        else:
+            skipped = now.restarts > known.restarts + 1
+        if skipped:
+            before = Container(node=now.node, pod=now.pod, uid=now.uid, restarts=now.restarts - 1)
+            self._queue.append(before)
+        if now != known:
+            self._known = now
+            self._queue.append(now)
+            self.is_idle = False
+            self._news.set()
+
+    async def run(self) -> None:
+        """Read one container after the other, for ever."""
+        while True:
+            while not self._queue:
+                self.is_idle = True
+                self._news.clear()
+                await self._news.wait()
+            await self._read_container(self._queue.popleft())
+
+    async def _read_container(self, container: Container) -> None:
+        overlap = self._output.begin(container)
+        self._failures, self._ended_well, is_complete = 0, True, False
+        while True:
+            step = choose_step(container, self._pod, is_complete=is_complete, follow=self._desk.follow)
+            if self._desk.is_leaving():
+                step = {Step.FOLLOW: Step.READ, Step.WAIT: Step.DONE}.get(step, step)
+            if step in (Step.DONE, Step.GONE):
+                self._output.set_open(False)
+                self._say_what_is_missing(container, overlap, is_gone=step is Step.GONE)
+                return
+            if step is Step.WAIT:
+                await self._desk.change()
+                continue
+            previous = step is Step.READ_PREVIOUS
+            ask = Ask(
+                container=container, previous=previous, follow=step is Step.FOLLOW,
+                since_s=self._desk.since_s if overlap.last is None else overlap.since_s(),
+                tail_lines=self._desk.tail_lines if overlap.last is None else None,
+            )  # fmt: skip
+            has_ended = previous or (self._pod is not None and self._pod.has_ended)
+            end = await self._read(ask, overlap, has_ended=has_ended)
+            self._ended_well = end is not None and end.trouble is None
+            is_complete = self._ended_well and not ask.follow
+            if is_complete:
+                continue
+            await self._recover(end, was_follow=ask.follow)
+
+    def _say_what_is_missing(self, container: Container, overlap: Overlap, *, is_gone: bool) -> None:
+        if is_gone and not self._ended_well:
+            self._desk.say(
+                f"{container.pod}: its last lines may be missing: it was gone before they were read"
+            )
+        if overlap.has_gap:
+            self._desk.say(f"{container.pod}: lines are missing that its node had rotated away")
+
+    async def _read(self, ask: Ask, overlap: Overlap, *, has_ended: bool) -> End | None:
+        """Read one answer; None where it was dropped because a new one will be better."""
+        desk = self._desk
+        reading = Reading(overlap, self._give)
+        answer = desk.source.ask(ask, reading)
+        reading.pause = answer.pause
+        self.answer = answer
+        began_s = _now_s()
+        try:
+            if not await _wait(reading.begun.wait(), _NO_ANSWER_S):
+                return End(trouble=Trouble.AGAIN)
+            if reading.ended.is_set() and not reading.got_any and reading.result.trouble is not None:
+                return reading.result
+            look = await desk.look_again()
+            now = next((pod for pod in look.pods if pod.container.pod == ask.container.pod), None)
+            if not is_same(ask.container, now, previous=ask.previous):
+                return None
+            self._output.set_open(True)
+            reading.release()
+            answer.resume()
+            end = await self._listen(ask, reading, overlap)
+            if end is not None and end.trouble is None and not ask.follow:
+                reading.finish(has_ended=has_ended)
+        finally:
+            self.answer = None
+            answer.drop()
+        if reading.got_any or _now_s() - began_s > _STEADY_S:
+            self._failures = self._logins = 0
+        return end
+
+    async def _listen(self, ask: Ask, reading: Reading, overlap: Overlap) -> End | None:
+        silent_s = SILENT_S * self._desk.draw.uniform(0.8, 1.2)
+        while not reading.ended.is_set():
+            if ask.follow and self._desk.is_leaving():
+                return None
+            if await _wait(reading.ended.wait(), min(silent_s, 5.0)):
+                break
+            if self._output.is_full() or _now_s() - reading.heard_s < silent_s:
+                continue
+            if not ask.follow:
+                return End(trouble=Trouble.AGAIN)
+            if await self._has_news(ask, reading, overlap):
+                return None
+            reading.heard_s = _now_s()
+            silent_s = min(silent_s * 2, SILENT_MOST_S)
+        return reading.result
+
+    async def _has_news(self, ask: Ask, reading: Reading, overlap: Overlap) -> bool:
+        """Say whether the log has gone on without our connection noticing: half-open, or lost in rotation."""
+        heartbeat, heard_s = LastLine(), reading.heard_s
+        answer = self._desk.source.ask(Ask(container=ask.container, tail_lines=1), heartbeat)
+        try:
+            is_there = await _wait(heartbeat.ended.wait(), _NO_ANSWER_S)
+        finally:
+            answer.drop()
+        if not is_there or heartbeat.result.trouble is not None or heartbeat.line in (None, overlap.last):
+            return heartbeat.result.trouble is Trouble.LOOK
+        await _wait(reading.ended.wait(), _GRACE_S)
+        return reading.heard_s == heard_s and not reading.ended.is_set()
+
+    async def _recover(self, end: End | None, *, was_follow: bool) -> None:
+        """Do what an answer's end asks for before the next one."""
+        trouble = end.trouble if end is not None else None
+        if trouble is Trouble.NEVER and end is not None and end.error is not None:
+            raise end.error
+        if trouble is Trouble.LOGIN and end is not None:
+            self._logins += 1
+            if self._logins > 2 and end.error is not None:
+                raise end.error
+            await self._desk.login()
+        if trouble is not None:
+            self._failures += 1
+            after_s = end.after_s if end is not None else 0.0
+            await asyncio.sleep(back_off_s(self._failures, after_s=after_s, draw=self._desk.draw))
+        if trouble is not Trouble.LOGIN:
+            await self._desk.look_again()
+        if was_follow and trouble is None and end is not None:
+            # the kubelet ends an answer a moment before the pod's status says that the container has ended
+            await asyncio.sleep(0.2)
+
+    def _give(self, lines: list[bytes]) -> None:
+        self.lines += len(lines)
+        self._output.give(lines)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def _wait(what: Awaitable[object], within_s: float) -> bool:
+    try:
+        await asyncio.wait_for(what, within_s)
+    except asyncio.TimeoutError:
+        return False
+    return True

@@ -1,0 +1,108 @@
+"""One answer to a request for a log: its bytes as lines, withheld until it is known whose they are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from launcher.logs.lines import LineCutter
+from launcher.logs.overlap import Overlap
+from launcher.logs.source import End
+
+_WITHHELD_BYTES = 128 * 1024
+
+
+class Reading:
+    """Receives an answer. A `Receiver`.
+
+    Attributes:
+        begun, ended: Events of the answer.
+        result: How it ended, once `ended` is set.
+        heard_s: When the last piece came, by the loop's clock.
+    """
+
+    def __init__(self, overlap: Overlap, give: Callable[[list[bytes]], None]) -> None:
+        """`give` takes new lines, in order."""
+        self.begun, self.ended = asyncio.Event(), asyncio.Event()
+        self.result = End()
+        self.heard_s = asyncio.get_running_loop().time()
+        self.got_any = False
+        self.pause: Callable[[], None] = lambda: None
+        self._cutter = LineCutter()
+        self._overlap = overlap
+        self._give = give
+        self._withheld: list[bytes] | None = []
+        self._withheld_bytes = 0
+
+    def begin(self) -> None:
+        """See `Receiver`."""
+        self._overlap.reopen()
+        self._touch()
+        self.begun.set()
+
+    def take(self, piece: bytes) -> None:
+        """See `Receiver`."""
+        self._touch()
+        self.got_any = True
+        if self._withheld is None:
+            self._pass(self._cutter.take(piece))
+            return
+        self._withheld.append(piece)
+        self._withheld_bytes += len(piece)
+        if self._withheld_bytes > _WITHHELD_BYTES:
+            self.pause()
+
+    def end(self, end: End) -> None:
+        """See `Receiver`."""
+        self.result = end
+        self.begun.set()
+        self.ended.set()
+
+    def release(self) -> None:
+        """The answer is ours: give what was withheld and what comes."""
+        withheld, self._withheld = self._withheld or [], None
+        for piece in withheld:
+            self._pass(self._cutter.take(piece))
+
+    def finish(self, *, has_ended: bool) -> None:
+        """The answer is complete; of a container that has ended, a last line may lack its newline."""
+        if has_ended:
+            self._pass(self._cutter.finish())
+        rest = self._overlap.settle()
+        if rest:
+            self._give(rest)
+
+    def _pass(self, lines: list[bytes]) -> None:
+        new = self._overlap.take(lines) if lines else lines
+        if new:
+            self._give(new)
+
+    def _touch(self) -> None:
+        self.heard_s = asyncio.get_running_loop().time()
+
+
+class LastLine:
+    """Receives the answer of a heartbeat: the last whole line of a log. A `Receiver`."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self.result = End()
+        self._cutter = LineCutter()
+        self._lines: list[bytes] = []
+
+    @property
+    def line(self) -> bytes | None:
+        """The line, or None where there is none."""
+        return self._lines[-1] if self._lines else None
+
+    def begin(self) -> None:
+        """See `Receiver`."""
+
+    def take(self, piece: bytes) -> None:
+        """See `Receiver`."""
+        self._lines += self._cutter.take(piece)
+
+    def end(self, end: End) -> None:
+        """See `Receiver`."""
+        self.result = end
+        self.ended.set()

@@ -1,0 +1,72 @@
+"""Lines of one pod -> what is shown of them, with the time before it to sort by. The hot path.
+
+A tag's prefix is made once; a line with a known tag costs a split and two slices. Whatever is not plain
+(control characters, broken UTF-8, JSON, a pattern, lines without a tag) goes the long way, line by line.
+"""
+
+from __future__ import annotations
+
+from launcher.logs.choose import Wanted
+from launcher.logs.lines import STAMP_BYTES, LogLine, format_stamp, parse_instant
+from launcher.logs.present import Form, begin, present
+from trainer.protocol.tags import Tag, parse_line
+
+_CONTROL = bytes([*range(9), *range(11, 32), 127])
+_TAGS_KEPT = 4096
+_UNKNOWN = b"?"
+
+
+class Shaper:
+    """Shapes the lines of one pod."""
+
+    def __init__(self, *, node: int, wanted: Wanted, form: Form) -> None:
+        self._node = node
+        self._wanted = wanted
+        self._form = form
+        self._prefixes: dict[bytes, bytes | None] = {}
+        # the short way cannot look into texts nor write another form
+        self._since = format_stamp(wanted.since_ns) if wanted.since_ns else b""
+        self._is_plain = form.output == "text" and wanted.pattern is None
+
+    def shape(self, lines: list[bytes]) -> list[bytes]:
+        """Return `STAMP_BYTES` of time and the text to show, without newline, of each line that is wanted."""
+        if self._since:
+            lines = [line for line in lines if line[:STAMP_BYTES] >= self._since]
+        if not self._is_plain:
+            return [shown for line in lines if (shown := self._shape_one(line)) is not None]
+        joined = b"".join(lines)
+        if not joined.isascii() or len(joined.translate(None, _CONTROL)) != len(joined):
+            return [shown for line in lines if (shown := self._shape_one(line)) is not None]
+        prefixes, times, out = self._prefixes, self._form.timestamps, []
+        for line in lines:
+            head, _, text = line.partition(b"] ")
+            prefix = prefixes.get(head[31:], _UNKNOWN)
+            if prefix is _UNKNOWN:
+                shown = self._shape_one(line)
+                if shown is not None:
+                    out.append(shown)
+            elif prefix is not None:
+                stamp = head[:30]
+                out.append(stamp + stamp[:23] + b"Z " + prefix + text if times else stamp + prefix + text)
+        return out
+
+    def _shape_one(self, raw: bytes) -> bytes | None:
+        tagged = parse_line(raw[STAMP_BYTES + 1 :])
+        stamp = raw[:STAMP_BYTES]
+        line = LogLine(
+            instant_ns=parse_instant(stamp) or 0, node=self._node, tag=tagged.tag, text=tagged.text
+        )
+        if tagged.tag is not None and tagged.tag.rank is not None:
+            self._learn(raw, tagged.tag)
+        if not self._wanted.takes(line):
+            return None
+        return stamp + present(line, self._form).encode("utf-8", "replace")
+
+    def _learn(self, raw: bytes, tag: Tag) -> None:
+        head = raw.partition(b"] ")[0][STAMP_BYTES + 1 :]
+        if head in self._prefixes or not self._is_plain:
+            return
+        if len(self._prefixes) >= _TAGS_KEPT:
+            self._prefixes.clear()
+        bare = LogLine(instant_ns=0, node=self._node, tag=tag, text=b"")
+        self._prefixes[head] = begin(bare, self._form).encode() if self._wanted.takes(bare) else None

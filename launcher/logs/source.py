@@ -1,0 +1,146 @@
+"""What following a job's logs needs of the place where it runs; the seam that tests stand in for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from launcher.errors import LaunchError
+
+
+class Trouble(Enum):
+    """What to do about an answer that is not a log."""
+
+    AGAIN = "again"
+    """Cut, refused for the moment, or no answer: ask again, later each time."""
+    LOOK = "look"
+    """Gone or not there yet (404, 410, 400): look at the pods afresh."""
+    LOGIN = "login"
+    """Not known any more (401): renew the credentials once."""
+    NEVER = "never"
+    """Not allowed: tell the user."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class End:
+    """How an answer ended.
+
+    Attributes:
+        trouble: None where it is complete.
+        after_s: The server asked to wait so long (429, 503).
+        error: For the user.
+    """
+
+    trouble: Trouble | None = None
+    after_s: float = 0.0
+    error: LaunchError | None = None
+
+
+class SourceError(Exception):
+    """Looking at the job did not work."""
+
+    def __init__(self, end: End) -> None:
+        super().__init__(str(end.error or end.trouble))
+        self.end = end
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Container:
+    """One start of a pod's container: a log of its own.
+
+    Attributes:
+        uid: Of the pod; a pod that is made again has another one.
+        restarts: In place, so far.
+    """
+
+    node: int
+    pod: str
+    uid: str
+    restarts: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pod:
+    """A pod as it is now.
+
+    Attributes:
+        container: Its present one.
+        has_started: That has a log.
+        has_ended: Nothing more is written to it.
+        waits_for: Why it has not started, for people.
+    """
+
+    container: Container
+    has_started: bool
+    has_ended: bool
+    waits_for: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """A job as it is now. `pods` are those that exist, one a node at most."""
+
+    has_ended: bool
+    pods: tuple[Pod, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ask:
+    """A request for a log.
+
+    Attributes:
+        previous: That of the container before the present one.
+        follow: Go on until the container ends.
+        since_s: Unix time of the first line; None for the beginning.
+        tail_lines: So many at the end; None for all.
+    """
+
+    container: Container
+    previous: bool = False
+    follow: bool = False
+    since_s: int | None = None
+    tail_lines: int | None = None
+
+
+class Receiver(Protocol):
+    """Who asked. Nothing is called after `end`, nor after the answer was dropped."""
+
+    def begin(self) -> None:
+        """The answer begins."""
+
+    def take(self, piece: bytes) -> None:
+        """Take a piece of `RFC3339Nano text` lines, cut anywhere."""
+
+    def end(self, end: End) -> None:
+        """The answer has ended."""
+
+
+class Answer(Protocol):
+    """A log on its way."""
+
+    def pause(self) -> None:
+        """Let the server wait."""
+
+    def resume(self) -> None:
+        """Go on reading."""
+
+    def drop(self) -> None:
+        """Close the connection without a further word."""
+
+
+class Source(Protocol):
+    """A job's pods and their logs."""
+
+    async def look(self) -> Look:
+        """Return how things are now.
+
+        Raises:
+            SourceError: That is not known.
+        """
+
+    def ask(self, ask: Ask, receiver: Receiver) -> Answer:
+        """Ask for a log."""
+
+    async def renew(self) -> None:
+        """Read the credentials afresh."""

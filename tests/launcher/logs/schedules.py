@@ -1,0 +1,195 @@
+"""A state machine of what can happen to a job while its logs are followed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from launcher.backends.kubernetes.logsource import KubernetesLogSource
+from launcher.kube.asking import Asker
+from launcher.logs.choose import Wanted
+from launcher.logs.follow import Follower
+from launcher.logs.present import Form
+from launcher.logs.recording import Recording
+from launcher.logs.shape import Shaper
+from launcher.plan.handle import Handle
+from tests.fakes.log_server import JOB, FakeLogServer
+from tests.fakes.virtual_time import VirtualTimeLoop
+
+NODES = 2
+HANDLE = Handle(backend="kubernetes", namespace="ml", job=JOB)
+
+
+class Source(KubernetesLogSource):
+    """The real source; credentials are renewed at the fake server."""
+
+    server: FakeLogServer
+
+    async def renew(self) -> None:
+        await asyncio.sleep(0.5)
+        self.server.client_token = self.server.token
+
+
+class SpyShaper(Shaper):
+    def __init__(self, server: FakeLogServer, node: int) -> None:
+        super().__init__(node=node, wanted=Wanted(), form=Form())
+        self._given = server.given[node]
+
+    def shape(self, lines: list[bytes]) -> list[bytes]:
+        self._given.extend(line.partition(b"] ")[2] for line in lines)
+        return super().shape(lines)
+
+
+class Viewer:
+    """`ftlaunch logs -f` against a fake server, in virtual time."""
+
+    def __init__(
+        self, server: FakeLogServer, *, seed: int, folder: Path | None = None, follow: bool = True
+    ) -> None:
+        self.shown: list[bytes] = []
+        self.said: list[str] = []
+        asker = Asker(server, reconnect=lambda: server, dial=server.dial)
+        source = Source(asker, HANDLE)
+        source.server = server
+        self.follower = Follower(
+            source,
+            show=self.shown.extend,
+            say=self.said.append,
+            shaper=lambda node: SpyShaper(server, node),
+            recording=Recording(folder) if folder is not None else None,
+            follow=follow,
+            draw=random.Random(seed),
+        )
+
+    def of(self, node: int) -> list[bytes]:
+        mark = b"[rank %d] " % node
+        return [line[len(mark) :] for line in self.shown if line.startswith(mark)]
+
+
+def misfit(server: FakeLogServer, node: int, shown: list[bytes]) -> str:
+    """Say how what was shown differs from what was written; empty where it does not.
+
+    Only lines that the node had dropped before they were read may be missing.
+    """
+    places = {0}  # in what was shown; several where equal lines may be missing
+    for number, (text, may_miss) in enumerate(server.truth[node]):
+        before = places
+        places = {at + 1 for at in before if at < len(shown) and shown[at] == text}
+        places |= before if may_miss else set()
+        if not places:
+            at = max(before)
+            around = shown[max(0, at - 2) : at + 3]
+            return f"node {node}: expected {text!r} (line {number}), got {around} at {at}"
+    at = max(places)
+    rest = shown[at : at + 3]
+    return "" if len(shown) in places else f"node {node}: twice or out of order: {rest} at {at}"
+
+
+class Schedules(RuleBasedStateMachine):
+    """Whatever comes, every line is shown once and in order."""
+
+    @initialize(seed=st.integers(0, 2**32))
+    def begin(self, seed):
+        self.has_rested = False
+        self.loop = VirtualTimeLoop()
+        asyncio.set_event_loop(self.loop)
+        self.server = FakeLogServer(nodes=NODES, seed=seed)
+        self.viewer = Viewer(self.server, seed=seed)
+        self.following = self.loop.create_task(self.viewer.follower.run())
+
+    def act(self, change, *arguments, **options):
+        async def within_the_loop():
+            change(*arguments, **options)
+
+        self.loop.run_until_complete(within_the_loop())
+
+    @rule(
+        node=st.integers(0, 1), count=st.integers(1, 40), step_ns=st.sampled_from([0, 1, 10**6, 10**8, -1000])
+    )
+    def write(self, node, count, step_ns):
+        self.act(self.server.write, node, count, step_ns=step_ns)
+
+    @rule(node=st.integers(0, 1), count=st.integers(0, 3))
+    def write_a_part(self, node, count):
+        self.act(self.server.write, node, count, part=True)
+
+    @rule(seconds=st.sampled_from([0.01, 0.3, 2.5, 8.0]))
+    def wait(self, seconds):
+        self.loop.pass_time(seconds)
+
+    @rule(faults=st.lists(st.sampled_from([401, 404, 410, 429, 500, 503, "reset", "silence"]), max_size=4))
+    def fail(self, faults):
+        for fault in faults:
+            if fault != 401 or 401 not in self.server.faults:  # twice in a row means that we are not let in
+                self.server.faults.append(fault)
+
+    @rule(error=st.sampled_from([None, ConnectionResetError("reset")]))
+    def cut(self, error):
+        self.act(self.server.cut, error=error)
+
+    @rule()
+    def go_silent(self):
+        self.server.silence()
+
+    @rule()
+    def expire_the_token(self):
+        self.server.expire_token()
+
+    @rule(node=st.integers(0, 1), is_noticed=st.booleans())
+    def rotate(self, node, is_noticed):
+        self.act(self.server.rotate, node, is_noticed=is_noticed)
+
+    @rule(node=st.integers(0, 1))
+    def restart(self, node):
+        self.act(self.server.restart, node)
+
+    @rule(node=st.integers(0, 1))
+    def recreate(self, node):
+        self.act(self.server.recreate, node)
+
+    @rule(node=st.integers(0, 1), seconds=st.sampled_from([-3600, -1, 0, 0.5, 86400]))
+    def skew(self, node, seconds):
+        pod = self.server.pods[node]
+        if not pod.log.lines and not self.server.truth[node]:
+            pod.skew_ns = int(seconds * 1e9)
+
+    @rule(seconds=st.integers(0, 5))
+    def answer_from_earlier_on(self, seconds):
+        self.server.early_s = seconds
+
+    @precondition(lambda self: not self.has_rested)
+    @rule()
+    def come_to_rest(self):
+        """Without new faults all that can be read has been read after a while, without the job's end."""
+        self.server.faults.clear()
+        self.has_rested = True  # once, because that is most of a schedule's time
+        self.loop.pass_time(100.0)
+        for node, pod in self.server.pods.items():
+            given = set(self.server.given[node])
+            lines = [text.partition(b"] ")[2] for _, text in pod.log.lines]
+            assert [line for line in lines if line not in given] == []
+
+    def teardown(self):
+        if not hasattr(self, "loop"):
+            return
+        try:
+            self.finish()
+        finally:
+            self.following.cancel()
+            self.loop.run_until_complete(asyncio.wait({self.following}))
+            self.loop.close()
+            asyncio.set_event_loop(None)
+
+    def finish(self):
+        self.server.faults.clear()
+        for node in self.server.pods:
+            self.act(self.server.end_container, node)
+        self.server.is_over = True
+        self.loop.run_until_complete(asyncio.wait_for(self.following, 600.0))
+        for node in range(NODES):
+            fault = misfit(self.server, node, self.viewer.of(node))
+            assert not fault, fault

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+from tests.launcher.logs.schedules import Schedules
+
+TestSchedules = Schedules.TestCase
+TestSchedules.settings = settings(
+    max_examples=int(os.environ.get("FTLAUNCH_LOG_SCHEDULES", "500")),
+    stateful_step_count=12,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)

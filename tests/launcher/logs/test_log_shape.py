@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from launcher.logs.choose import Wanted, parse_since
+from launcher.logs.present import Form
+from launcher.logs.shape import Shaper
+
+STAMP = b"2026-01-01T00:00:01.234567891Z"
+
+
+def shape(*texts: bytes, wanted: Wanted | None = None, form: Form | None = None) -> list[bytes]:
+    shaper = Shaper(node=1, wanted=wanted or Wanted(), form=form or Form())
+    shown = []
+    for _ in range(2):  # the second time prefixes are known
+        shown = shaper.shape([STAMP + b" " + text for text in texts])
+    assert all(line.startswith(STAMP) for line in shown)
+    return [line[30:] for line in shown]
+
+
+def test_the_short_way_shows_what_the_long_way_shows():
+    texts = [b"[a1 r0] one", b"[a2 r12] [x] two", b"[a1 n1] three", b"plain [a] four", b"[a1 r0] ", b""]
+    for form in (Form(), Form(timestamps=True), Form(prefix=False), Form(colour=True), Form(attempts=True)):
+        together = shape(*texts, form=form)
+        long_way = [
+            line for text in texts for line in shape(text, form=form, wanted=Wanted(pattern=re.compile("")))
+        ]
+        assert together == long_way
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (b"[a1 r3] 1%\r99%", b"[rank 3] 99%"),
+        (b"[a1 r3] \x1b[31mred", b"[rank 3] red"),
+        (b"[a1 r3] \xff", "[rank 3] \ufffd".encode()),
+        ("[a1 r3] Größe".encode(), "[rank 3] Größe".encode()),
+    ],
+)  # fmt: skip
+def test_what_is_not_plain_is_made_harmless_beside_plain_lines(text, shown):
+    assert shape(b"[a1 r3] plain", text) == [b"[rank 3] plain", shown]
+
+
+def test_only_what_is_wanted_is_shown():
+    texts = [
+        b"[a1 r0] old",
+        b"[a2 r0] new",
+        b"[a2 r1] other",
+        b"[a2 n1] ftlaunch-progress {}",
+        b"[a0 n1] joins",
+    ]
+    assert shape(*texts, wanted=Wanted(from_attempt=2)) == [
+        b"[rank 0] new", b"[rank 1] other", b"[node 1] joins"
+    ]  # fmt: skip
+    assert shape(*texts, wanted=Wanted(ranks=frozenset({1}))) == [b"[rank 1] other"]
+    assert shape(*texts, wanted=Wanted(since_ns=parse_since("2026-01-01T00:00:02Z", now_s=0))) == []
+
+
+def test_durations_and_times_say_since_when():
+    assert parse_since("5m", now_s=1000) == 700 * 10**9
+    assert parse_since("1970-01-01T00:00:01Z", now_s=0) == 10**9
+    with pytest.raises(ValueError, match="such as 5m"):
+        parse_since("soon", now_s=0)
