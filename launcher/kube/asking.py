@@ -9,6 +9,8 @@ import asyncio
 import json
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -22,6 +24,8 @@ from launcher.logs.source import Ask, End, Receiver, SourceError, Trouble
 
 Dial = Callable[[Callable[[], Wire]], Awaitable[object]]
 _AT_ONCE = 64
+SETTLE_S = 30.0
+"""An API server that has just come back knows neither roles nor custom resources for a moment."""
 _ANSWER_S = 20.0
 _BODY_BYTES = 64 * 1024 * 1024
 
@@ -60,8 +64,8 @@ class _Json:
 class _Log:
     """Hands a log's answer on; a refusal's body is read for its reason."""
 
-    def __init__(self, receiver: Receiver, call: Call) -> None:
-        self._receiver, self._call = receiver, call
+    def __init__(self, receiver: Receiver, judge: Callable[..., End]) -> None:
+        self._receiver, self._judge = receiver, judge
         self._status, self._headers = 0, {}  # type: int, dict[str, str]
         self._refusal = b""
 
@@ -77,12 +81,10 @@ class _Log:
             self._refusal = (self._refusal + piece)[:65536]
 
     def done(self, error: Exception | None) -> None:
-        if self._status >= 300:
-            self._receiver.end(read_end(self._call, self._status, self._headers, self._refusal))
-        elif error is not None:
-            self._receiver.end(End(trouble=Trouble.AGAIN, error=_no_answer(self._call, error)))
-        else:
+        if self._status < 300 and error is None:
             self._receiver.end(End())
+        else:
+            self._receiver.end(self._judge(self._status, self._headers, self._refusal, error))
 
 
 def read_end(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> End:
@@ -111,6 +113,7 @@ class Asker:
         self._dial = dial or self._dial_tcp
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._dialling: set[asyncio.Task[None]] = set()
+        self._troubled_s = float("-inf")
         self._take_access()
 
     def _take_access(self) -> None:
@@ -141,7 +144,7 @@ class Asker:
             cut: Exception | None = await asyncio.wait_for(listener.ended, _ANSWER_S)
             if listener.status >= 300:
                 body = b"".join(listener.pieces)
-                raise SourceError(read_end(call, listener.status, listener.headers, body))
+                raise SourceError(self.judge(call, listener.status, listener.headers, body, None))
             found = None if cut is not None else json.loads(b"".join(listener.pieces))
         except (ValueError, asyncio.TimeoutError) as error:
             cut = error
@@ -149,7 +152,7 @@ class Asker:
             wire.drop()
         if cut is not None or not isinstance(found, dict):
             why = cut or ValueError(f"{found!r:.80}")
-            raise SourceError(End(trouble=Trouble.AGAIN, error=_no_answer(call, why))) from cut
+            raise SourceError(self.judge(call, 0, {}, b"", why)) from cut
         return found
 
     def stream(self, ask: Ask, receiver: Receiver, *, namespace: str, container: str) -> Wire:
@@ -165,7 +168,22 @@ class Asker:
             query["tailLines"] = str(ask.tail_lines)
         path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(ask.container.pod, safe='')}/log"
         call = self.call(namespace=namespace, name=ask.container.pod, subresource="log")
-        return self._send(path, query, _Log(receiver, call))
+        return self._send(path, query, _Log(receiver, partial(self.judge, call)))
+
+    def judge(
+        self, call: Call, status: int, headers: Mapping[str, str], body: bytes, error: Exception | None
+    ) -> End:
+        """Say what to do about an answer that is none, or a refusal."""
+        now_s = asyncio.get_running_loop().time()
+        if status < 300:
+            end = End(trouble=Trouble.AGAIN, error=_no_answer(call, error or ConnectionError("cut")))
+        else:
+            end = read_end(call, status, headers, body)
+        if end.trouble is Trouble.AGAIN:
+            self._troubled_s = now_s
+        elif now_s - self._troubled_s < SETTLE_S and status in (403, 404):
+            return replace(end, trouble=Trouble.AGAIN)
+        return end
 
     def call(self, *, namespace: str, name: str, subresource: str = "") -> Call:
         """Say in RBAC's words what is asked about a pod."""

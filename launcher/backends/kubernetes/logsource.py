@@ -7,10 +7,10 @@ from urllib.parse import quote
 from launcher.backends.kubernetes.status import read_job, read_pod
 from launcher.kube import paddlejob
 from launcher.kube.asking import Asker
+from launcher.kube.errors import AbsentError
 from launcher.kube.resources import KubeObject
 from launcher.kube.wire import Wire
-from launcher.logs.source import Ask, Container, Look, Pod, Receiver, SourceError
-from launcher.logs.source import Trouble as _Trouble
+from launcher.logs.source import Ask, Container, Look, Pod, Receiver, SourceError, Trouble
 from launcher.plan.handle import Handle
 
 _PAGE = "250"
@@ -33,7 +33,7 @@ class KubernetesLogSource:
         try:
             job = await self._asker.fetch(path, {}, self._asker.call(namespace=namespace, name=name))
         except SourceError as error:
-            if error.end.trouble is _Trouble.LOOK:
+            if error.end.trouble is Trouble.LOOK and isinstance(error.end.error, AbsentError):
                 return Look(has_ended=True, pods=())
             raise
         if self._uid not in (None, paddlejob.uid_of(job)):  # a namesake has taken the place of ours
