@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from launcher.kube.answers import Call, read_failure
-from launcher.kube.client import Access, Client
+from launcher.kube.client import Client, Way
 from launcher.kube.errors import NoAnswerError
 from launcher.kube.resources import PODS
 from launcher.kube.wire import Wire
@@ -109,7 +109,7 @@ class Asker:
     def __init__(self, client: Client, *, reconnect: Callable[[], Client], dial: Dial | None = None) -> None:
         """`reconnect` reads the credentials afresh; `dial` connects a wire, by default over TCP."""
         self._client, self._reconnect = client, reconnect
-        self._access: Access = client.access
+        self._access: Way = client.way
         self._dial = dial or self._dial_tcp
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._dialling: set[asyncio.Task[None]] = set()
@@ -128,7 +128,7 @@ class Asker:
     async def renew(self) -> None:
         """Read the credentials afresh; a plugin that is asked for them may take its time."""
         self._client = await asyncio.to_thread(self._reconnect)
-        self._access = self._client.access
+        self._access = self._client.way
         self._take_access()
 
     async def fetch(self, path: str, query: Mapping[str, str], call: Call) -> dict[str, Any]:

@@ -52,8 +52,8 @@ class _Request:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Access:
-    """How a cluster is reached.
+class Way:
+    """What other modules of this room need to talk to a cluster in their own manner.
 
     Attributes:
         configuration: The library's, with host, certificates and proxy.
@@ -165,9 +165,9 @@ class Client:
         return self._send(request, call)
 
     @property
-    def access(self) -> Access:
-        """What other modules of this room need to talk to the cluster in their own way."""
-        return Access(configuration=self._configuration, headers=lambda: self._headers(content_type=""))
+    def way(self) -> Way:
+        """How the cluster is reached now."""
+        return Way(configuration=self._configuration, headers=lambda: self._headers(content_type=""))
 
     def _call(
         self, verb: Verb, resource: Resource, *, namespace: str, name: str = "", subresource: str = ""

@@ -16,7 +16,7 @@ from datetime import datetime
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
-from launcher.kube.client import Access
+from launcher.kube.client import Way
 from launcher.logs.lines import format_stamp
 
 BASE_S = 1_790_000_000
@@ -137,9 +137,9 @@ class FakeLogServer:
         return "fake"
 
     @property
-    def access(self) -> Access:
+    def way(self) -> Way:
         configuration = SimpleNamespace(host="http://cluster", tls_server_name=None)
-        return Access(
+        return Way(
             configuration=configuration, headers=lambda: {"Authorization": f"Bearer {self.client_token}"}
         )
 

@@ -87,7 +87,7 @@ class KubernetesBackend(Backend):
         """
         client = connect(context=context, kubeconfig=kubeconfig)
         backend = cls(client, client, namespace=namespace or client.namespace, context=client.context)
-        if not client.access.configuration.proxy:  # through a proxy logs are polled
+        if not client.way.configuration.proxy:  # through a proxy logs are polled
             backend._make_asker = lambda: Asker(
                 client, reconnect=lambda: connect(context=context, kubeconfig=kubeconfig)
             )
