@@ -44,7 +44,7 @@ SUBMIT = (
 TYPING = (
     Mistake(what="a command that does not exist", command="ftlaunch submitt cfg.yaml"),
     Mistake(what="a trainer command that does not exist", command="trainer trian -c cfg.yaml"),
-    Mistake(what="an option that does not exist", command="ftlaunch render cfg.yaml --gpu 1"),
+    Mistake(what="an option that does not exist", command="ftlaunch render cfg.yaml --namespase ml"),
     Mistake(what="a wrong place to run", command="ftlaunch render cfg.yaml --on k8s"),
     Mistake(what="no config", command="ftlaunch validate"),
     Mistake(what="a config that is not there", command="ftlaunch validate config.yml"),

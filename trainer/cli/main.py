@@ -24,6 +24,8 @@ class _Entry:
 _COMMANDS = {
     "train": _Entry("trainer.cli.train", "Train, evaluate and save checkpoints as the config says."),
     "eval": _Entry("trainer.cli.evaluate", "Evaluate weights and print losses and metrics."),
+    "predict": _Entry("trainer.cli.predict", "Say what images show."),
+    "export": _Entry("trainer.cli.export", "Write a model that needs no trainer, and compare it."),
     "check": _Entry("trainer.cli.check", "Check a config and what it names, without training."),
     "weights": _Entry("trainer.cli.weights", "List, fetch and inspect pretrained weights."),
     "make-lists": _Entry("trainer.cli.lists", "Write list files for a folder of images."),

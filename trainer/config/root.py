@@ -7,10 +7,11 @@ from pydantic import Field, model_validator
 from trainer.config.archs import Arch
 from trainer.config.data import DataLoaderSection
 from trainer.config.declaration import Section
+from trainer.config.infer import InferSection
 from trainer.config.losses import LossSection
 from trainer.config.metrics import MetricSection
 from trainer.config.optimizers import Optimizer
-from trainer.config.sections import AmpSection, EmaSection, GlobalSection, InferSection
+from trainer.config.sections import AmpSection, EmaSection, GlobalSection
 
 
 class TrainConfig(Section):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trainer.config.data import OpList
-from trainer.config.declaration import Declaration, Section, named
-from trainer.config.scalars import Positive, TopK
+from trainer.config.declaration import Section
+from trainer.config.scalars import Positive
 
 Shape = Annotated[tuple[Positive, Positive, Positive], Field(strict=False)]
 
@@ -61,31 +60,3 @@ class EmaSection(Section):
     """Moving average of the weights."""
 
     decay: float = 0.9999
-
-
-class Topk(Declaration):
-    """The k most probable classes."""
-
-    topk: TopK = (5,)
-    class_id_map_file: str | None = None
-    """`id name` a line."""
-    delimiter: str | None = None
-    label_list: str | None = None
-
-
-POST_PROCESSES: tuple[type[Declaration], ...] = (Topk,)
-if TYPE_CHECKING:
-    PostProcess: TypeAlias = Topk
-else:  # the union that chooses by name exists at run time only
-    PostProcess = named(POST_PROCESSES, default="Topk")
-
-
-class InferSection(Section):
-    """What `trainer predict` reads."""
-
-    infer_imgs: str | None = None
-    infer_list: str | None = None
-    batch_size: Positive = 1
-    transforms: OpList = ()
-    post_process: PostProcess | None = Field(default=None, alias="PostProcess")
-    save_dir: str | None = None

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.trainer.conftest import CLASSES
+from trainer.cli.main import main
+from trainer.config.load import load_config
+from trainer.engine.export import load_exported
+from trainer.engine.predict import load_trained
+
+INFER = {
+    "infer_imgs": "val0.png",
+    "batch_size": 4,
+    "transforms": [
+        {"DecodeImage": {"to_rgb": True}},
+        {"NormalizeImage": {"order": ""}},
+        {"ToCHWImage": None},
+    ],
+    "PostProcess": {"name": "Topk", "topk": 2, "class_id_map_file": "labels.txt"},
+}
+
+TABLE = ("-o", "Infer.PostProcess={'name': 'TableAttribute'}")
+
+
+@pytest.fixture
+def trainer(monkeypatch, capsys):
+    def run(*argv):
+        monkeypatch.setattr("sys.argv", ["trainer", *map(str, argv)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """A folder for the output of the one training that all tests here begin with."""
+    return tmp_path_factory.mktemp("once") / "output"
+
+
+@pytest.fixture
+def trained(workshop, trainer, monkeypatch, once):
+    monkeypatch.chdir(workshop.folder)
+    workshop.config(
+        Global__epochs=1, Global__image_shape=[3, 32, 32], Infer=INFER, Arch__dropout_prob=0.0,
+        DataLoader__Eval__sampler__batch_size=2,
+    )  # fmt: skip
+    (workshop.folder / "labels.txt").write_text("0 red rose\n1 tulip\n2 blue\n")
+    if not once.exists():
+        assert trainer("train", "-c", "cfg.yaml")[0] == 0
+        shutil.copytree("output", once)
+    shutil.copytree(once, "output", dirs_exist_ok=True)
+    return workshop.folder
+
+
+def test_folders_files_and_patterns_are_answered_in_order_with_names(trained, trainer):
+    (trained / "more/deep").mkdir(parents=True)
+    shutil.copy(trained / "val1.png", trained / "more/deep/b.PNG")
+    shutil.copy(trained / "val2.png", trained / "more/a.png")
+    (trained / "more/notes.txt").write_text("no image")
+    code, out, err = trainer(
+        "predict", "-c", "cfg.yaml", "more", "val0.png", "val[34].png", "--output", "json"
+    )
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert [row["file_name"] for row in found] == [
+        "more/a.png", "more/deep/b.PNG", "val0.png", "val3.png", "val4.png"
+    ]  # fmt: skip
+    for row in found:
+        assert set(row["label_names"]) <= {"red rose", "tulip", "blue"}
+        assert row["scores"] == sorted(row["scores"], reverse=True)
+        assert len(row["class_ids"]) == 2
+
+
+def test_forms_say_the_same(trained, trainer):
+    answers = json.loads(trainer("predict", "-c", "cfg.yaml", "--output", "json")[1])
+    (row,) = csv.DictReader(io.StringIO(trainer("predict", "-c", "cfg.yaml", "--output", "csv")[1]))
+    assert row["class_ids"] == " ".join(map(str, answers[0]["class_ids"]))
+    text = trainer("predict", "-c", "cfg.yaml")[1]
+    name, score = answers[0]["label_names"][0], answers[0]["scores"][0]
+    assert text.startswith(f"val0.png: {name} {score:.3f}, ")
+
+
+def test_a_bad_image_ends_it_or_is_skipped_and_counted(trained, trainer):
+    (trained / "val1.png").write_bytes(b"no image")
+    code, out, err = trainer("predict", "-c", "cfg.yaml", "val0.png", "val1.png")
+    assert (code, out) == (3, "")
+    assert "val1.png: expected an image, got 8 bytes" in err
+    code, out, err = trainer("predict", "-c", "cfg.yaml", "val0.png", "val1.png", "--bad-images", "skip")
+    assert (code, len(out.splitlines())) == (0, 1)
+    assert err.endswith("skipped 1 of 2 images\n")
+
+
+def test_an_infer_list_is_read_below_infer_imgs(trained, trainer):
+    (trained / "list.txt").write_text("val0.png 0\nval1.png 1\n")
+    infer = ["-o", "Infer.infer_list=list.txt", "-o", "Infer.infer_imgs=."]
+    code, out, _ = trainer("predict", "-c", "cfg.yaml", *infer)
+    assert (code, [line.split(":")[0] for line in out.splitlines()]) == (0, ["val0.png", "val1.png"])
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "said"),
+    [
+        (("-c", "cfg.yaml", "nothing"), 3, "nothing: expected an image, a folder or a pattern"),
+        (("val0.png",), 2, "expected one of -c FILE and --model FOLDER"),
+        (("--model", "empty", "val0.png"), 2, "empty: expected a folder of `trainer export`"),
+        (("-c", "cfg.yaml", "--labels", "none.txt"), 2, "none.txt: expected a file of `id name` lines"),
+        (("-c", "cfg.yaml", *TABLE), 2, "Arch.class_num 6, got 3"),
+    ],
+    ids=["no images", "no model", "no export", "no names", "another post-process"],
+)  # fmt: skip
+def test_what_cannot_be_predicted_is_refused(trained, trainer, argv, code, said):
+    ended, out, err = trainer("predict", *argv)
+    assert (ended, out) == (code, "")
+    assert said in err
+
+
+def test_an_exported_folder_answers_like_the_trained_model(trained, trainer):
+    code, out, err = trainer("export", "-c", "cfg.yaml", "--to", "exported")
+    assert (code, out.split(":")[0]) == (0, "exported"), err
+    assert "compared on 6 images: same classes" in err
+    assert sorted(path.name for path in (trained / "exported").iterdir()) == [
+        "inference.json", "inference.pdiparams", "inference.yml"
+    ]  # fmt: skip
+    draws = np.random.default_rng(0).standard_normal((64, 3, 32, 32)).astype("float32")
+    mine = load_trained(load_config(trained / "cfg.yaml").config, weights=None, labels=None).network(draws)
+    theirs = load_exported(trained / "exported")[0].network(draws)
+    assert np.abs(mine - theirs).max() <= 1e-5
+    assert (mine.argmax(1) == theirs.argmax(1)).all()
+    by_config = trainer("predict", "-c", "cfg.yaml", "val0.png", "val1.png")
+    (trained / "labels.txt").unlink()  # the exported folder holds the names
+    assert trainer("predict", "--model", "exported", "val0.png", "val1.png") == by_config
+
+
+def test_the_description_is_in_paddleclass_form(trained, trainer):
+    assert trainer("export", "-c", "cfg.yaml", "--to", "exported")[0] == 0
+    description = yaml.safe_load((trained / "exported/inference.yml").read_text())
+    assert description["Global"] == {"model_name": "PPLCNet_x0_25", "image_shape": [3, 32, 32]}
+    assert description["PreProcess"]["transform_ops"][0] == {"NormalizeImage": {"order": ""}}
+    assert description["PostProcess"] == {"Topk": {"topk": 2, "label_list": ["red rose", "tulip", "blue"]}}
+
+
+def test_nothing_is_exported_where_the_answers_differ(trained, trainer, monkeypatch):
+    import trainer.engine.export as export
+
+    real = export.open_exported
+    monkeypatch.setattr(export, "open_exported", lambda folder: lambda images: real(folder)(images)[:, ::-1])
+    code, _, err = trainer("export", "-c", "cfg.yaml", "--to", "exported")
+    assert code == 5
+    assert "expected the trained model's answers within 1e-05" in err
+    assert list((trained / "exported").iterdir()) == []
+
+
+def test_a_config_without_infer_predicts_and_exports_by_its_evaluation(workshop, trainer, monkeypatch):
+    monkeypatch.chdir(workshop.folder)
+    workshop.config(Global__epochs=1)
+    assert trainer("train", "-c", "cfg.yaml")[0] == 0
+    assert trainer("export", "-c", "cfg.yaml", "--to", "exported", "--compare", "0")[0] == 0
+    found = json.loads(trainer("predict", "--model", "exported", "val0.png", "--output", "json")[1])
+    assert len(found[0]["class_ids"]) == CLASSES

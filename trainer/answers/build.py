@@ -1,0 +1,113 @@
+"""From a declared post-process to a function of probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.answers.attributes import answer_person, answer_table, answer_vehicle
+from trainer.config.declaration import Declaration
+from trainer.config.infer import (
+    MultiLabelThreshOutput,
+    PersonAttribute,
+    PostProcess,
+    TableAttribute,
+    ThreshOutput,
+    Topk,
+    VehicleAttribute,
+)
+
+Answer: TypeAlias = dict[str, list[Any]]
+"""Lists by PaddleClas's names: class_ids, scores, label_names; or attributes, output; or probabilities."""
+Names: TypeAlias = Mapping[int, str]
+Activation = Literal["softmax", "sigmoid"]
+
+_DECIMALS = 5  # of scores, as in PaddleClas
+
+
+class NamesError(Exception):
+    """A file of class names cannot be used."""
+
+
+def read_names(path: Path, *, delimiter: str | None = None) -> dict[int, str]:
+    """Read `id name` lines.
+
+    Raises:
+        NamesError: It cannot be read, or a line is none.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise NamesError(f"{path}: expected a file of `id name` lines: {error}") from error
+    names: dict[int, str] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        key, _, name = line.partition(delimiter or " ")
+        if not key.strip().isdecimal():
+            raise NamesError(f"{path}:{number}: expected `id name`, got {line[:80]!r}")
+        names[int(key)] = name.strip()
+    return names
+
+
+def activation_of(post_process: PostProcess | None) -> Activation:
+    """Return what makes probabilities of a network's output, so that they fit the post-process."""
+    return "softmax" if isinstance(post_process, Topk | ThreshOutput | None) else "sigmoid"
+
+
+def _topk(spec: Topk, row: NDArray[np.float32], names: Names) -> Answer:
+    count = min(max(spec.topk), row.size)
+    return _classes(np.argsort(-row, kind="stable")[:count], row, names)
+
+
+def _thresh(spec: ThreshOutput, row: NDArray[np.float32], names: Names) -> Answer:
+    del names
+    chosen = int(row[1] >= spec.threshold)
+    score = float(row[1]) if chosen else 1.0 - float(row[1])
+    name = spec.label_1 if chosen else spec.label_0
+    return {"class_ids": [chosen], "scores": [round(score, _DECIMALS)], "label_names": [name]}
+
+
+def _multi_label(spec: MultiLabelThreshOutput, row: NDArray[np.float32], names: Names) -> Answer:
+    return _classes(np.flatnonzero(row >= spec.threshold), row, names)
+
+
+def _classes(ids: NDArray[np.int64], row: NDArray[np.float32], names: Names) -> Answer:
+    found: Answer = {
+        "class_ids": [int(index) for index in ids],
+        "scores": [round(float(row[index]), _DECIMALS) for index in ids],
+    }
+    if names:
+        found["label_names"] = [names.get(int(index), "") for index in ids]
+    return found
+
+
+BUILDERS: Mapping[type[Declaration], Callable[[Any, NDArray[np.float32], Names], Answer]] = {
+    Topk: _topk,
+    ThreshOutput: _thresh,
+    MultiLabelThreshOutput: _multi_label,
+    PersonAttribute: lambda spec, row, _: answer_person(spec, row),
+    VehicleAttribute: lambda spec, row, _: answer_vehicle(spec, row),
+    TableAttribute: lambda spec, row, _: answer_table(spec, row),
+}
+SIZES: Mapping[type[Declaration], int] = {
+    ThreshOutput: 2, PersonAttribute: 26, VehicleAttribute: 19, TableAttribute: 6,
+}  # fmt: skip
+"""Classes that a post-process wants exactly."""
+
+
+def answer(spec: PostProcess | None, probabilities: NDArray[np.float32], names: Names) -> list[Answer]:
+    """Say what each image shows.
+
+    Args:
+        spec: None gives the probabilities themselves.
+        probabilities: float32 [B, K].
+        names: Of the classes; may be empty.
+    """
+    if spec is None:
+        return [{"probabilities": [float(value) for value in row]} for row in probabilities]
+    return [BUILDERS[type(spec)](spec, row, names) for row in probabilities]

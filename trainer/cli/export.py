@@ -1,0 +1,53 @@
+"""`trainer export`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from trainer.cli.endings import Ending, end_with
+from trainer.cli.options import config_options, load
+from trainer.protocol.pathmap import PathMap
+
+
+@click.command("export")
+@config_options
+@click.option(
+    "--weights", type=click.Path(path_type=Path), metavar="FILE",
+    help="Weights; else Global.pretrained_model, else the best of the output folder.",
+)  # fmt: skip
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Else Global.save_inference_dir.",
+)
+@click.option("--compare", type=click.IntRange(min=0), default=64, show_default=True, metavar="N",
+              help="Compare with the trained model on N images of the validation list.")  # fmt: skip
+def command(
+    *, path: Path, overrides: tuple[str, ...], strict: bool, weights: Path | None, folder: Path | None,
+    compare: int,
+) -> None:  # fmt: skip
+    """Write a model that Paddle's inference library reads, and check that it answers as the trained one."""
+
+    def work() -> None:
+        loaded = load(path, overrides, strict=strict, path_map=PathMap())
+        from trainer.engine.export import export
+
+        infer = loaded.document.values.get("Infer")
+        done = export(
+            loaded.config, infer if isinstance(infer, dict) else {}, weights=weights,
+            folder=folder or Path(loaded.config.run.save_inference_dir), images=compare,
+        )  # fmt: skip
+        click.echo(f"{done.folder}: inference.json, inference.pdiparams, inference.yml of {done.weights}")
+        said = (
+            f"compared on {done.compared} images: same classes, largest difference {done.largest:.1e}"
+            if done.compared
+            else "not compared with the trained model: there is no DataLoader.Eval, or --compare is 0"
+        )
+        click.echo(said, err=True)
+
+    sys.exit(end_with(work, Ending()))

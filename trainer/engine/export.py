@@ -1,0 +1,219 @@
+"""A trained model as files that need no trainer, compared with the model they were made of."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import paddle
+import yaml
+from numpy.typing import NDArray
+from pydantic import Field
+
+from trainer.answers.build import activation_of
+from trainer.config.declaration import Section
+from trainer.config.document import parse_document
+from trainer.config.infer import InferSection, Topk
+from trainer.config.load import check
+from trainer.config.problems import ConfigError
+from trainer.config.root import TrainConfig
+from trainer.data.lists import load_list
+from trainer.data.ops.build import build_transform
+from trainer.engine.assess import choose_weights, load_exactly
+from trainer.engine.ends import CheckpointError, WeightsRefusedError
+from trainer.engine.predict import Network, Predictor, infer_parts, load_names, run_model
+from trainer.engine.run import join_ranks
+from trainer.engine.setup import make_eval_loader
+from trainer.models.registry import build_model
+from trainer.ranks import Ranks
+
+MODEL, WEIGHTS, DESCRIPTION = "inference.json", "inference.pdiparams", "inference.yml"
+TOLERANCE = 1e-5
+"""Largest difference of a probability between the exported and the trained model."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exported:
+    """What was written, and how far it was compared.
+
+    Attributes:
+        folder: Holds the three files.
+        weights: What it was made of.
+        compared: Images of the validation list that both models answered; 0 where there is no list.
+        largest: Largest difference of a probability.
+    """
+
+    folder: Path
+    weights: Path
+    compared: int
+    largest: float
+
+
+class _Activated(paddle.nn.Layer):  # type: ignore[misc]  # paddle has no types
+    """A network with its last activation, as PaddleClas exports it."""
+
+    def __init__(self, network: paddle.nn.Layer, activation: str) -> None:
+        super().__init__()
+        self._network = network
+        self._activate = getattr(paddle.nn.functional, activation)
+
+    def forward(self, images: paddle.Tensor) -> paddle.Tensor:
+        return self._activate(self._network(images))
+
+
+def export(
+    config: TrainConfig, infer: Mapping[str, object], *, weights: Path | None, folder: Path, images: int
+) -> Exported:
+    """Write `inference.json`, `inference.pdiparams` and `inference.yml`, and compare them with the model.
+
+    Args:
+        config: Checked.
+        infer: The section `Infer` as it was written.
+        weights: As for an evaluation.
+        folder: Made where it does not exist; its three files are replaced once the comparison has passed.
+        images: Of the validation list that are compared, at most.
+
+    Raises:
+        WeightsRefusedError: The weights cannot be used.
+        DataError: The validation list or an image is refused.
+        CheckpointError: The folder cannot be written, or the models differ.
+    """
+    _, post_process = infer_parts(config)
+    names = load_names(post_process, None)
+    source = weights or choose_weights(config)
+    join_ranks(config, Ranks())
+    model = build_model(config.arch)
+    load_exactly(model, source)
+    model.eval()
+    activation = activation_of(post_process)
+    written = dict(infer) or {"transforms": _eval_ops(config), "PostProcess": {"name": "Topk", "topk": 5}}
+    description = {
+        "Global": {"model_name": config.arch.name, "image_shape": list(config.run.image_shape or ())},
+        "PreProcess": {"transform_ops": [op for op in _listed(written) if "DecodeImage" not in op]},
+        "PostProcess": {type(post_process).__name__: _plain_topk(post_process, names)},
+        "Infer": {**written, "names": [names.get(key, "") for key in range(max(names, default=-1) + 1)]},
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as partial:
+            _write(_Activated(model, activation), Path(partial), config, description)
+            compared, largest = _compare(config, run_model(model, activation), Path(partial), images)
+            for name in (MODEL, WEIGHTS, DESCRIPTION):
+                shutil.move(Path(partial) / name, folder / name)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: expected a folder to write to, got: {error}") from error
+    return Exported(folder=folder, weights=source, compared=compared, largest=largest)
+
+
+def load_exported(folder: Path, *, labels: Path | None = None) -> tuple[Predictor, int]:
+    """Make a predictor of an exported folder; returns its batch size too.
+
+    Raises:
+        ConfigError: inference.yml is refused.
+        WeightsRefusedError: A file is missing, or the names are broken.
+    """
+    missing = [name for name in (MODEL, WEIGHTS, DESCRIPTION) if not (folder / name).is_file()]
+    if missing:
+        raise WeightsRefusedError(
+            f"{folder}: expected a folder of `trainer export`, got none with {', '.join(missing)}"
+        )
+    document = parse_document((folder / DESCRIPTION).read_bytes(), name=str(folder / DESCRIPTION))
+    written = document.values.get("Infer")
+    if not isinstance(written, dict):
+        problem = document.problem(("Infer",), "expected a section, got none; export it again")
+        raise ConfigError([problem])
+    infer = check(document, _Description).config.infer
+    names = load_names(infer.post_process, labels) if labels else dict(enumerate(infer.names))
+    predictor = Predictor(
+        source=folder, network=open_exported(folder), transform=build_transform(infer.transforms),
+        post_process=infer.post_process, names=names,
+    )  # fmt: skip
+    return predictor, infer.batch_size
+
+
+class _Infer(InferSection):
+    names: Annotated[tuple[str, ...], Field(strict=False)] = ()
+
+
+class _Description(Section):
+    infer: _Infer = Field(alias="Infer")
+
+
+def open_exported(folder: Path) -> Network:
+    """Open the exported files with Paddle's inference library."""
+    options = paddle.inference.Config(str(folder / MODEL), str(folder / WEIGHTS))
+    options.disable_glog_info()
+    engine = paddle.inference.create_predictor(options)
+
+    def network(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        engine.get_input_handle(engine.get_input_names()[0]).copy_from_cpu(np.ascontiguousarray(images))
+        engine.run()
+        found: NDArray[np.float32] = engine.get_output_handle(engine.get_output_names()[0]).copy_to_cpu()
+        return found
+
+    return network
+
+
+def _write(model: paddle.nn.Layer, folder: Path, config: TrainConfig, description: object) -> None:
+    channels = config.run.image_shape[0] if config.run.image_shape else 3
+    spec = paddle.static.InputSpec([None, channels, None, None], dtype="float32", name="x")
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        model.eval()
+        paddle.jit.save(
+            paddle.jit.to_static(model, input_spec=[spec], full_graph=True), str(folder / "inference")
+        )
+    (folder / DESCRIPTION).write_text(
+        # By way of JSON, so that what stands in it twice is written twice, not as an alias.
+        yaml.safe_dump(json.loads(json.dumps(description)), sort_keys=False, allow_unicode=True),
+        encoding="utf-8",
+    )
+
+
+def _compare(config: TrainConfig, trained: Network, folder: Path, images: int) -> tuple[int, float]:
+    if config.data.Eval is None or not images:
+        return 0, 0.0
+    samples = load_list(config.data.Eval.dataset, class_num=config.arch.class_num)
+    exported = open_exported(folder)
+    compared, largest = 0, 0.0
+    batches = make_eval_loader(config, samples, ranks=Ranks()).batches(0)
+    with contextlib.closing(batches):
+        for batch in batches:
+            mine, theirs = trained(batch.images), exported(batch.images)
+            largest = max(largest, float(np.abs(mine - theirs).max()))
+            same = np.array_equal(mine.argmax(axis=1), theirs.argmax(axis=1))
+            if largest > TOLERANCE or not same:
+                raise CheckpointError(
+                    f"export: expected the trained model's answers within {TOLERANCE:g}, got a difference of "
+                    f"{largest:.2g} in a batch of {len(mine)} images; nothing was written"
+                )
+            compared += len(mine)
+            if compared >= images:
+                break
+    return compared, largest
+
+
+def _eval_ops(config: TrainConfig) -> list[dict[str, object]]:
+    assert config.data.Eval is not None  # `infer_parts` found its operations
+    return [
+        {type(op).__name__: op.model_dump(mode="json", exclude_unset=True)}
+        for op in config.data.Eval.dataset.transform_ops
+    ]
+
+
+def _listed(infer: Mapping[str, object]) -> Sequence[dict[str, object]]:
+    found = infer.get("transforms")
+    return found if isinstance(found, list) else []
+
+
+def _plain_topk(post_process: object, names: Mapping[int, str]) -> dict[str, object]:
+    if not isinstance(post_process, Topk):
+        return {}
+    return {"topk": max(post_process.topk), "label_list": [names[key] for key in sorted(names)]}

@@ -1,0 +1,179 @@
+"""What a network says of images: reads, transforms, runs and answers, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import paddle
+from numpy.typing import NDArray
+
+from trainer.answers.build import SIZES, Activation, Answer, NamesError, activation_of, answer, read_names
+from trainer.config.declaration import Declaration
+from trainer.config.infer import PostProcess, Topk
+from trainer.config.root import TrainConfig
+from trainer.data.draws import per_sample
+from trainer.data.lists import DataError
+from trainer.data.ops.build import Transform, build_transform
+from trainer.data.ops.registry import ImageError
+from trainer.engine.assess import choose_weights, load_exactly
+from trainer.engine.ends import WeightsRefusedError
+from trainer.engine.run import join_ranks
+from trainer.models.registry import build_model
+from trainer.ranks import Ranks
+
+Network: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Images float32 [B, C, H, W] -> probabilities float32 [B, K]."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Predictor:
+    """A network with all that it needs to answer.
+
+    Attributes:
+        source: Weights or folder that it was made of.
+        names: Of classes, by number; may be empty.
+    """
+
+    source: Path
+    network: Network
+    transform: Transform
+    post_process: PostProcess | None
+    names: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """One image's answer, or the reason why there is none."""
+
+    file: Path
+    answer: Answer = field(default_factory=dict)
+    problem: str = ""
+
+
+def infer_parts(config: TrainConfig) -> tuple[Sequence[Declaration], PostProcess | None]:
+    """Return transforms and post-process: those of `Infer`, else those of the evaluation and the best five.
+
+    Raises:
+        DataError: Neither section has transforms.
+    """
+    infer, evaluation = config.infer, config.data.Eval
+    ops = infer.transforms if infer is not None and infer.transforms else ()
+    if not ops and evaluation is not None:
+        ops = evaluation.dataset.transform_ops
+    if not ops:
+        raise DataError(["Infer.transforms: expected a list of operations, got none; add it"])
+    return ops, infer.post_process if infer is not None else Topk()
+
+
+def load_trained(config: TrainConfig, *, weights: Path | None, labels: Path | None) -> Predictor:
+    """Make a predictor of a config and its trained weights.
+
+    Args:
+        config: Checked.
+        weights: As for an evaluation.
+        labels: File of class names; None for that of `Infer.PostProcess`, where it exists.
+
+    Raises:
+        WeightsRefusedError: The weights or the names cannot be used.
+        DataError: There are no transforms.
+    """
+    ops, post_process = infer_parts(config)
+    classes = config.arch.class_num
+    wanted = SIZES.get(type(post_process), classes) if post_process is not None else classes
+    if wanted != config.arch.class_num:
+        raise WeightsRefusedError(
+            f"Infer.PostProcess: {type(post_process).__name__}: expected Arch.class_num {wanted}, "
+            f"got {config.arch.class_num}; choose another PostProcess"
+        )
+    names = load_names(post_process, labels)
+    source = weights or choose_weights(config)
+    join_ranks(config, Ranks())
+    model = build_model(config.arch)
+    load_exactly(model, source)
+    model.eval()
+    network = run_model(model, activation_of(post_process))
+    return Predictor(
+        source=source, network=network, transform=build_transform(ops), post_process=post_process, names=names
+    )
+
+
+def load_names(post_process: PostProcess | None, labels: Path | None) -> Mapping[int, str]:
+    """Read class names; a file that only the config names may be missing, as in PaddleClas.
+
+    Raises:
+        WeightsRefusedError: A file is broken, or the one that was asked for is missing.
+    """
+    named = getattr(post_process, "class_id_map_file", None) or getattr(post_process, "label_list", None)
+    path = labels or (Path(named) if named and Path(named).is_file() else None)
+    if path is None:
+        return {}
+    try:
+        return read_names(path, delimiter=getattr(post_process, "delimiter", None))
+    except NamesError as error:
+        raise WeightsRefusedError(str(error)) from error
+
+
+def run_model(model: paddle.nn.Layer, activation: Activation) -> Network:
+    """Make a function of arrays of a model in evaluation mode."""
+    activate = getattr(paddle.nn.functional, activation)
+
+    def network(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        with paddle.no_grad():
+            found: NDArray[np.float32] = activate(model(paddle.to_tensor(images))).numpy()
+        return found
+
+    return network
+
+
+def predict(
+    predictor: Predictor, images: Sequence[Path], *, batch_size: int, skip_bad: bool = False
+) -> Iterator[Prediction]:
+    """Yield the answer of each image in order.
+
+    Args:
+        predictor: Loaded.
+        images: Files.
+        batch_size: Images at a time; neighbours of different sizes go one by one.
+        skip_bad: Yield the problem of an image that cannot be read, instead of raising.
+
+    Raises:
+        DataError: Images of a batch cannot be read; names all of them.
+    """
+    for begin in range(0, len(images), batch_size):
+        files = images[begin : begin + batch_size]
+        arrays: dict[Path, NDArray[np.float32]] = {}
+        problems: dict[Path, str] = {}
+        for file in files:
+            try:
+                arrays[file] = predictor.transform(file.read_bytes(), per_sample(0, epoch=0, index=0))
+            except ImageError as error:
+                problems[file] = f"{file}: {error}"
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                problems[file] = f"{file}: expected a readable image: {reason}"
+        if problems and not skip_bad:
+            raise DataError(
+                [f"{text}; leave it out, or pass --bad-images skip" for text in problems.values()]
+            )
+        answers = _answers(predictor, arrays)
+        for file in files:
+            if file in problems:
+                yield Prediction(file=file, problem=problems[file])
+            else:
+                yield Prediction(file=file, answer=answers[file])
+
+
+def _answers(predictor: Predictor, arrays: Mapping[Path, NDArray[np.float32]]) -> dict[Path, Answer]:
+    groups: dict[tuple[int, ...], list[Path]] = {}
+    for file, array in arrays.items():
+        groups.setdefault(array.shape, []).append(file)
+    answers: dict[Path, Answer] = {}
+    for files in groups.values():
+        probabilities = predictor.network(np.stack([arrays[file] for file in files]))
+        found = answer(predictor.post_process, probabilities, predictor.names)
+        answers.update(zip(files, found, strict=True))
+    return answers
