@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from trainer.protocol.runfile import save_run_file
 
 NewJob = Callable[..., Any]
 
@@ -151,6 +154,21 @@ def test_the_deadline_saves_and_ends_with_23(new_job: NewJob) -> None:
     nodes = job.start(0, 1, plan={"steps": 100000})
     assert exits(nodes) == [23, 23], nodes[0].text
     assert int((job.scratch / "saved").read_text()) == nodes[1].termination.step > 0
+
+
+def test_the_deadline_counts_from_the_runs_first_start_over_pods_and_attempts(new_job: NewJob) -> None:
+    job = new_job(nodes=1)
+    first = job.start(0, plan={"steps": 100000})
+    job.reaches(2)
+    first[0].process.send_signal(signal.SIGTERM)
+    assert exits(first) == [143], first[0].text
+    began = job.run_file
+    save_run_file(job.output, dataclasses.replace(began, first_start_s=began.first_start_s - 1000))
+    plan = {"steps": 100000, "faults": [fault(1, 5, "kill", attempt=2)]}
+    again = job.start(0, plan=plan, deadline_s=1004.0)
+    assert exits(again) == [23], again[0].text
+    assert again[0].termination.attempt >= 2
+    assert again[0].termination.reason.startswith("the deadline of 1004 s passed")
 
 
 def test_an_output_folder_of_another_run_is_refused_on_all_nodes(new_job: NewJob) -> None:
