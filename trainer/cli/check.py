@@ -19,9 +19,12 @@ def command(path: Path, overrides: tuple[str, ...], strict: bool) -> None:
 
     def work() -> None:
         loaded = load(path, overrides, strict=strict, path_map=read_ranks().path_map)
+        from trainer.engine.advice import find_oddities
         from trainer.engine.setup import load_lists
 
         lists = load_lists(loaded.config)
+        for oddity in find_oddities(loaded.config, lists):
+            click.echo(f"{path}: warning: {oddity}", err=True)
         count = len(lists.evaluation) if lists.evaluation is not None else 0
         classes = loaded.config.arch.class_num
         click.echo(
