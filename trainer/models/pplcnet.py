@@ -27,7 +27,7 @@ class _Separable(nn.Layer):
             inputs, inputs, kernel, stride=stride, groups=inputs, act="hardswish", lr_mult=lr_mult
         )
         if excite:
-            self.se = SqueezeExcite(inputs, slope=1 / 6)
+            self.se = SqueezeExcite(inputs, slope=0.1666667)
         self.pw_conv = ConvBN(inputs, outputs, 1, act="hardswish", lr_mult=lr_mult)
         self._excite = excite
 
