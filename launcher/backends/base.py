@@ -176,6 +176,17 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def check(self, submission: Submission) -> tuple[str, ...]:
+        """Find out whether a submit would be taken, without leaving anything behind.
+
+        Returns:
+            What was checked, a sentence each.
+
+        Raises:
+            TakenError: Another run has a job of this name.
+        """
+
+    @abstractmethod
     def status(self, handle: Handle) -> JobStatus:
         """Return how the job stands now."""
 

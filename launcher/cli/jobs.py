@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from launcher.backends.base import Backend, JobState, JobStatus
+from launcher.backends.devices import list_gpus
 from launcher.errors import CliExit
 from launcher.plan.handle import BackendKind, Handle
 from launcher.runs.places import project_of, runs_dir
@@ -17,7 +18,14 @@ from launcher.runs.record import RunRecord
 from launcher.runs.store import RunStore
 
 F = TypeVar("F", bound=Callable[..., Any])
-job_argument = click.argument("job", required=False)
+
+
+def _complete_job(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    del ctx, param
+    return sorted(name for name in RunStore(runs_dir()).names() if name.startswith(incomplete))
+
+
+job_argument = click.argument("job", required=False, shell_complete=_complete_job)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,17 +62,21 @@ def open_backend(
     namespace: str | None = None,
     context: str | None = None,
     runtime: str | None = None,
+    gpu_ids: tuple[str, ...] | None = None,
 ) -> Backend:
     """Make the backend of a kind; the Kubernetes client is imported only for its own.
+
+    `gpu_ids` are the GPUs of this machine that its jobs may use; None for any.
 
     Raises:
         UsageError: The container runtime that is named does not exist.
         UnreachableError: The cluster cannot be talked to.
     """
+    gpus = list_gpus if gpu_ids is None else lambda: gpu_ids
     if kind == "local":
         from launcher.backends.local import LocalBackend
 
-        return LocalBackend(store.folder)
+        return LocalBackend(store.folder, gpus=gpus)
     if kind == "kubernetes":
         from launcher.backends.kubernetes import KubernetesBackend
 
@@ -72,7 +84,7 @@ def open_backend(
     from launcher.backends.docker import DockerBackend
     from launcher.backends.docker.engine import find_engine
 
-    return DockerBackend(store.folder, engine=find_engine(runtime) if runtime else None)
+    return DockerBackend(store.folder, engine=find_engine(runtime) if runtime else None, gpus=gpus)
 
 
 def exit_code(status: JobStatus, *, propagate: bool = False) -> int:

@@ -3,38 +3,56 @@
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Callable
 from functools import cache, partial
+from pathlib import Path
 
 import click
 
-from launcher.backends.base import Backend
+from launcher.backends.base import Backend, JobState
 from launcher.cli.jobs import open_backend
-from launcher.cli.options import output_option
+from launcher.cli.options import echo_document, output_option
 from launcher.errors import LaunchError
-from launcher.runs.places import runs_dir
+from launcher.plan.handle import BACKENDS
+from launcher.runs.places import project_of, runs_dir
 from launcher.runs.record import RunRecord
 from launcher.runs.store import RunStore
 
 
 @click.command("list")
-@output_option("json", "name")
-def command(output: str) -> None:
+@click.option("--on", type=click.Choice(BACKENDS), help="Only jobs of this place.")
+@click.option("--here", is_flag=True, help="Only jobs submitted from this project.")
+@click.option(
+    "--state", "wanted", multiple=True, help="Only jobs in this state; may be repeated.",
+    type=click.Choice([state.value.lower() for state in JobState], case_sensitive=False),
+)  # fmt: skip
+@click.option("--limit", "-n", type=click.IntRange(min=1), help="Only so many, the newest.")
+@output_option("wide", "json", "yaml", "name")
+def command(on: str | None, here: bool, wanted: tuple[str, ...], limit: int | None, output: str) -> None:
     """List the jobs that were submitted from this machine, newest first."""
     store = RunStore(runs_dir())
-    records = store.runs()
-    if output == "name":
-        for record in records:
-            click.echo(record.handle.job)
-        return
+    project = str(project_of(Path.cwd()))
+    records = [
+        record
+        for record in store.runs()
+        if (on is None or record.handle.backend == on) and (not here or record.project == project)
+    ]
+    if not wanted:
+        records = records[:limit]
+        if output == "name":
+            for record in records:
+                click.echo(record.handle.job)
+            return
     backends = cache(partial(open_backend, store=store))  # one connection a cluster, however many jobs
     rows = [(record, _state(backends, record)) for record in records]
-    if output == "json":
-        click.echo(json.dumps([_to_json(record, state) for record, state in rows], indent=2))
+    rows = [(record, state) for record, state in rows if not wanted or state.lower() in wanted][:limit]
+    if output in ("json", "yaml"):
+        echo_document([_to_json(record, state) for record, state in rows], output)
         return
     for record, state in rows:
-        click.echo(f"{_time(record)}  {state:<10}  {record.handle}")
+        wide = f"  {record.run_id}  {record.config}" if output == "wide" else ""
+        text = f"{_time(record)}  {state:<10}  {record.handle}{wide}"
+        click.echo(record.handle.job if output == "name" else text)
 
 
 def _state(backends: Callable[..., Backend], record: RunRecord) -> str:

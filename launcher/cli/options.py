@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
@@ -47,21 +48,42 @@ class Asked:
     template_dirs: tuple[Path, ...] = ()
 
 
-def _read_volume(text: str) -> dict[str, object]:
-    """Read `MOUNT=CLAIM[:LOCAL][,ro]` as a mapping like those in `Launch.volumes`."""
-    source, _, mode = text.partition(",")
-    mount, _, source = source.partition("=")
-    claim, _, local = source.partition(":")
-    if not mount or not source or mode not in ("", "ro", "rw"):
+def read_volume(text: str) -> dict[str, object]:
+    """Read `MOUNT=SOURCE[:LOCAL][,ro]` as a mapping like those in `Launch.volumes`.
+
+    SOURCE is a claim, `CLAIM/FOLDER` for a folder inside it, an absolute path of the nodes, or nothing for a
+    folder that exists on this machine only.
+    """
+    rest, _, mode = text.partition(",")
+    mount, _, rest = rest.partition("=")
+    source, _, local = rest.partition(":")
+    if not mount or not (source or local) or mode not in ("", "ro", "rw"):
         raise click.BadParameter(
-            f"expected MOUNT=CLAIM[:LOCAL][,ro], such as /data=flowers:./flowers,ro, got {text!r}"
+            f"expected MOUNT=CLAIM[/FOLDER][:LOCAL][,ro], MOUNT=/NODE/PATH or MOUNT=:LOCAL, such as "
+            f"/data=flowers:./flowers,ro, got {text!r}"
         )
     volume: dict[str, object] = {"mount": mount, "read_only": mode == "ro"}
-    if claim:
-        volume["claim"] = claim
+    claim, _, folder = source.partition("/")
+    if source.startswith("/"):
+        volume["host_path"] = source
+    elif source:
+        volume |= {"claim": claim} | ({"sub_path": folder} if folder else {})
     if local:
         volume["local"] = local
     return volume
+
+
+def _read_gpus(text: str) -> int | tuple[str, ...]:
+    """Read a number, or GPUs of this machine by number, such as `0,2` or `1,`."""
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if "," in text and names and all(name.isdigit() for name in names) and len({*names}) == len(names):
+        return names
+    try:
+        return int(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"expected a number of GPUs, or GPUs of this machine such as 0,1,2,3, got {text!r}"
+        ) from None
 
 
 def _read_procs(text: str) -> int | Literal["auto"]:
@@ -93,14 +115,17 @@ _LAUNCH_OPTIONS = (
     on_option,
     click.option("--name", metavar="NAME", help="Exact name of the job; fails where it is taken."),
     click.option("--image", metavar="IMAGE", help="Container image with the trainer."),
-    click.option("--gpus", type=int, metavar="N", help="GPUs of each node; 0 trains on CPUs."),
+    click.option(
+        "--gpus", type=_read_gpus, metavar="N|0,1,…",
+        help="GPUs of each node; 0 trains on CPUs. On this machine also which: 0,1,2,3.",
+    ),
     click.option("--nodes", type=int, metavar="N", help="Pods."),
     click.option(
         "--procs-per-node", type=_read_procs, metavar="auto|N", help="Ranks of each node; auto is one a GPU."
     ),
     click.option(
-        "--volume", "volumes", multiple=True, type=_read_volume, metavar="MOUNT=CLAIM[:LOCAL][,ro]",
-        help="Mount a claim, for which LOCAL stands on this machine; may be repeated.",
+        "--volume", "volumes", multiple=True, type=read_volume, metavar="MOUNT=CLAIM[/FOLDER][:LOCAL][,ro]",
+        help="Mount a claim or, as /PATH, a folder of the nodes; LOCAL stands for it here. May be repeated.",
     ),
     click.option("--namespace", metavar="NAME", help="Of Kubernetes."),
     click.option("--context", metavar="NAME", help="Of the kubeconfig."),
@@ -124,7 +149,9 @@ def launch_options(command: F) -> F:
 
     @wraps(command)
     def collect(*args: Any, **given: Any) -> Any:
-        flags = Flags(**{name: given.pop(name) for name in _FLAGS})
+        if isinstance(given["gpus"], tuple):
+            given["gpu_ids"], given["gpus"] = given["gpus"], len(given["gpus"])
+        flags = Flags(gpu_ids=given.pop("gpu_ids", None), **{name: given.pop(name) for name in _FLAGS})
         names = (
             "path",
             "overrides",
@@ -152,3 +179,13 @@ def output_option(*formats: str, default: str = "text") -> Callable[[F], F]:
         "--output", type=click.Choice((default, *formats)), default=default, show_default=True,
         help="Form of what is printed.",
     )  # fmt: skip
+
+
+def echo_document(document: Any, output: str) -> None:
+    """Print a document of plain values as JSON or YAML."""
+    if output == "yaml":
+        from launcher.render.blocks import to_yaml
+
+        click.echo(to_yaml(document) if document else "[]", nl=not document)
+        return
+    click.echo(json.dumps(document, indent=2))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher.backends.devices import count_gpus
+from launcher.backends.devices import list_gpus
 from launcher.cli.ancestor import find_ancestor
 from launcher.cli.options import Asked
 from launcher.errors import UsageError
@@ -61,6 +61,11 @@ def prepare(asked: Asked) -> Prepared:
     ancestor = find_ancestor(asked.continues) if asked.continues is not None else None
     layers = current_layers()
     on, said_by = (asked.on, "--on") if asked.on else layers.on or ("kubernetes", "default")
+    gpu_ids = asked.flags.gpu_ids
+    if gpu_ids is not None and on == "kubernetes":
+        raise UsageError(
+            f"--gpus: expected a number on kubernetes, which chooses the GPUs, got {','.join(gpu_ids)}"
+        )
     config = load_run_config(
         asked.path, overrides=asked.overrides, flags=asked.flags, strict=asked.strict, layers=layers
     )
@@ -69,7 +74,8 @@ def prepare(asked: Asked) -> Prepared:
         run_id=asked.run_id or new_run_id(),
         on=on,
         exact_name=asked.name,
-        gpus_here=None if on == "kubernetes" else count_gpus(),
+        gpus_here=None if on == "kubernetes" else len(_usable_gpus(gpu_ids)),
+        gpu_ids=gpu_ids,
         overwrite=asked.overwrite,
         continues=ancestor.run_id if ancestor else None,
         version=metadata.version("ftlaunch"),
@@ -89,6 +95,11 @@ def prepare(asked: Asked) -> Prepared:
         templates=tuple(users_templates(template_dirs)),
         on=(on, said_by),
     )
+
+
+def _usable_gpus(chosen: tuple[str, ...] | None) -> tuple[str, ...]:
+    here = list_gpus()
+    return here if chosen is None else tuple(name for name in chosen if name in here)
 
 
 def current_layers() -> Layers:

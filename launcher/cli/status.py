@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import sys
 import time
 from functools import partial
@@ -12,7 +11,7 @@ import click
 
 from launcher.backends.base import JobStatus
 from launcher.cli.jobs import find_job, job_argument
-from launcher.cli.options import output_option
+from launcher.cli.options import echo_document, output_option
 from launcher.cli.patience import Patience
 from trainer.protocol.progress import Progress
 
@@ -22,7 +21,7 @@ SILENT_S = 10.0  # what a rank may take for a step before that is worth a word
 
 @click.command("status")
 @job_argument
-@output_option("json")
+@output_option("wide", "json", "yaml", "name")
 @click.option(
     "--watch", "-w", "watching", is_flag=True, help="Show it again whenever it changes, until the end."
 )
@@ -43,19 +42,25 @@ def command(job: str | None, output: str, watching: bool) -> None:
 
 def show(status: JobStatus, *, output: str, again: bool) -> None:
     """Print a status; on a terminal over the one before."""
-    if output == "json":
-        click.echo(json.dumps(to_json(status), indent=2))
+    if output in ("json", "yaml"):
+        echo_document(to_json(status), output)
+        return
+    if output == "name":
+        click.echo(status.handle.job)
         return
     if again and sys.stdout.isatty():
         click.clear()
-    click.echo(describe(status))
+    click.echo(describe(status) + (f"\n  run {status.run_id}" if output == "wide" else ""))
 
 
 def describe(status: JobStatus) -> str:
     """Write a status for people."""
     lines = [f"{status.handle}  {status.state.value}" + (f"  {status.reason}" if status.reason else "")]
     if status.progress is not None:
-        lines.append(describe_progress(status.progress))
+        left = eta_s(status)
+        lines.append(
+            describe_progress(status.progress) + (f", about {describe_duration(left)} left" if left else "")
+        )
     lines += rank_rows(status.progress)
     lines += [
         f"  {pod.pod}  {pod.state.value}"
@@ -76,7 +81,8 @@ def describe_progress(progress: Progress) -> str:
     if not progress.ranks:
         return "  no rank has reported yet"
     slowest = min(progress.ranks, key=lambda rank: rank.step)
-    total = f" of {progress.total_steps}" if progress.total_steps else ""
+    share = f" ({slowest.step / progress.total_steps:.0%})" if progress.total_steps else ""
+    total = f" of {progress.total_steps}{share}" if progress.total_steps else ""
     parts = [f"epoch {slowest.epoch + 1}", f"step {slowest.step}{total}", slowest.phase]
     if slowest.loss is not None:
         parts.append(f"loss {slowest.loss:.4g}")
@@ -86,6 +92,29 @@ def describe_progress(progress: Progress) -> str:
     if len(progress.ranks) < progress.world_size:
         parts.append(f"{len(progress.ranks)} of {progress.world_size} ranks have reported")
     return "  " + ", ".join(parts)
+
+
+def eta_s(status: JobStatus) -> float | None:
+    """Return the seconds that are left at the pace so far; None where the pace is not known.
+
+    After a restart the first step is not known, so neither is the pace.
+    """
+    progress, pods = status.progress, status.pods
+    if progress is None or not progress.ranks or status.state.is_terminal or progress.attempt != 1:
+        return None
+    step = min(rank.step for rank in progress.ranks)
+    began_s = pods[0].started_s if pods else None
+    if began_s is None or not 0 < step < progress.total_steps or any(pod.restarts for pod in pods):
+        return None
+    return (progress.time_s - began_s) / step * (progress.total_steps - step)
+
+
+def describe_duration(seconds: float) -> str:
+    """Write a duration in its two largest units."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def rank_rows(progress: Progress | None) -> list[str]:
@@ -119,6 +148,7 @@ def to_json(status: JobStatus) -> dict[str, object]:
         "checkpoint": end.checkpoint if end is not None else None,
         "step": min((rank.step for rank in progress.ranks), default=None) if progress else None,
         "total_steps": (progress.total_steps or None) if progress else None,
+        "eta_s": eta_s(status),
         "pods": [
             {
                 "pod": pod.pod, "node": pod.node, "state": pod.state.value, "restarts": pod.restarts,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 import time
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ import click
 from launcher.backends.base import Submission
 from launcher.cli.following import follow, wait_for_end
 from launcher.cli.jobs import Found, exit_code, open_backend
-from launcher.cli.options import Asked, launch_options
+from launcher.cli.options import Asked, launch_options, output_option
 from launcher.cli.prepare import narrate, prepare
 from launcher.errors import CliExit, LaunchError, NotAllowedError, NotFoundError, UnreachableError, UsageError
 from launcher.plan.handle import Handle
@@ -29,7 +30,10 @@ if TYPE_CHECKING:  # pydantic: `--help` does without
 
 @click.command("submit")
 @launch_options
-@click.option("--dry-run", type=click.Choice(["client"]), help="Print the manifest and submit nothing.")
+@click.option(
+    "--dry-run", type=click.Choice(["client", "server"]),
+    help="Print the manifest and submit nothing; server: have it checked where it would run.",
+)  # fmt: skip
 @click.option(
     "--follow/--detach", "-f", "following", default=False,
     help="Show the log until the job ends; the exit code is then the job's.",
@@ -39,13 +43,16 @@ if TYPE_CHECKING:  # pydantic: `--help` does without
     "--container-runtime", "runtime", metavar="docker|podman|PATH", envvar="FTLAUNCH_CONTAINER_RUNTIME",
     help="Engine of --on docker; the first of docker and podman that is there.",
 )  # fmt: skip
-def command(asked: Asked, dry_run: str | None, following: bool, waiting: bool, runtime: str | None) -> int:
+@output_option("json")
+def command(
+    *, asked: Asked, dry_run: str | None, following: bool, waiting: bool, runtime: str | None, output: str
+) -> int:
     """Submit a job: a PaddleJob on Kubernetes, or its pods as containers or processes of this machine."""
     prepared = prepare(asked)
     config, job, manifest = prepared.config, prepared.job, prepared.manifest
     narrate(prepared)
     on, _ = prepared.on
-    if dry_run is not None:
+    if dry_run == "client":
         click.echo(manifest.text.encode("utf-8"), nl=False)  # bytes: the terminal's encoding has no say
         return CliExit.OK
     if job.api == "batch":
@@ -53,12 +60,23 @@ def command(asked: Asked, dry_run: str | None, following: bool, waiting: bool, r
             "Launch.api: expected kubeflow, got 'batch', which this release renders and does not follow; "
             "`ftlaunch render CONFIG | kubectl create -f -` sends it"
         )
-    if on == "local":
+    if on == "local" and dry_run is None:
         _require_trainer()
-    folders = host_folders(job) if on != "kubernetes" else {}
+    folders = host_folders(job, make=dry_run is None) if on != "kubernetes" else {}
     store = RunStore(runs_dir())
     context = config.job.launch.context
-    backend = open_backend(on, store=store, namespace=job.namespace, context=context, runtime=runtime)
+    backend = open_backend(
+        on, store=store, namespace=job.namespace, context=context, runtime=runtime, gpu_ids=job.gpu_ids
+    )
+    if dry_run == "server":
+        folder = store.run_folder(job.job)
+        checked = backend.check(
+            Submission(manifest=manifest, run_folder=folder, host_folders=folders, workdir=Path.cwd())
+        )
+        for sentence in checked:
+            click.echo(sentence, err=True)
+        click.echo(manifest.text.encode("utf-8"), nl=False)
+        return CliExit.OK
     namespace = getattr(backend, "namespace", "") if on == "kubernetes" else ""
     handle = Handle(backend=on, namespace=job.namespace or namespace, job=job.job)
     record = RunRecord(
@@ -85,7 +103,7 @@ def command(asked: Asked, dry_run: str | None, following: bool, waiting: bool, r
             store.remove(job.job)
             raise
         store.finish(record)
-    click.echo(str(handle))
+    click.echo(_as_json(record) if output == "json" else str(handle))
     if following:
         return follow(found)
     if waiting:
@@ -96,8 +114,20 @@ def command(asked: Asked, dry_run: str | None, following: bool, waiting: bool, r
     return CliExit.OK
 
 
-def host_folders(job: JobPlan) -> Mapping[str, Path]:
-    """Return what stands for each mount and secret on this machine; folders to write to are made.
+def _as_json(record: RunRecord) -> str:
+    """Write what was submitted for programs. Keys are only ever added."""
+    handle = record.handle
+    document = {
+        "schema": 1, "handle": str(handle), "backend": handle.backend, "namespace": handle.namespace or None,
+        "job": handle.job, "run_id": record.run_id, "context": record.context,
+    }  # fmt: skip
+    return json.dumps(document, indent=2)
+
+
+def host_folders(job: JobPlan, *, make: bool = True) -> Mapping[str, Path]:
+    """Return what stands for each mount and secret on this machine.
+
+    With `make`, folders to write to are made.
 
     Raises:
         UsageError: Something is missing here; names all of it.
@@ -129,7 +159,7 @@ def host_folders(job: JobPlan) -> Mapping[str, Path]:
         folders[secret.path] = file
     if problems:
         raise UsageError("\n".join(problems))
-    for folder in written:
+    for folder in written if make else ():
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -14,8 +14,10 @@ from launcher.kube.resources import KubeObject, Resource
 class KubeApi(Protocol):
     """Objects of one cluster, as one identity."""
 
-    def create(self, resource: Resource, body: KubeObject, *, namespace: str) -> KubeObject:
-        """Make an object; return it as the server stored it.
+    def create(
+        self, resource: Resource, body: KubeObject, *, namespace: str, dry_run: bool = False
+    ) -> KubeObject:
+        """Make an object; return it as the server stored it. A dry run checks all and stores nothing.
 
         Raises:
             ConflictError: An object of this name exists.

@@ -26,6 +26,7 @@ _UNKNOWN_USER = 401
 PAGE = 500
 """Objects in one answer, as kubectl asks for."""
 _JSON = "application/json"
+_DRY_RUN = {"dryRun": "All"}
 _MERGE_PATCH = "application/merge-patch+json"
 
 
@@ -86,12 +87,14 @@ class Client:
         self._configuration = access.configuration
         self._pool = ApiClient(access.configuration).rest_client.pool_manager
 
-    def create(self, resource: Resource, body: KubeObject, *, namespace: str) -> KubeObject:
+    def create(
+        self, resource: Resource, body: KubeObject, *, namespace: str, dry_run: bool = False
+    ) -> KubeObject:
         """See `KubeApi.create`. Fields that the server does not know are refused, not dropped."""
         request = _Request(
             method="POST",
             path=_path(resource, namespace),
-            query={"fieldManager": "ftlaunch", "fieldValidation": "Strict"},
+            query={"fieldManager": "ftlaunch", "fieldValidation": "Strict"} | (_DRY_RUN if dry_run else {}),
             body=body,
         )
         call = self._call("create", resource, namespace=namespace, name=str(body["metadata"]["name"]))

@@ -68,6 +68,7 @@ class JobPlan:
         ttl_s: Seconds until the finished job is deleted, or None.
         global_batch: Images a step over all ranks.
         gpus_missing: GPUs that were asked for and are run as CPU ranks, a node.
+        gpu_ids: GPUs of this machine that the job may use, by name; None for any.
         pod_patch: Merged over the rendered pod template, last; None for nothing.
         notes: What a person should know, for standard error.
     """
@@ -104,6 +105,7 @@ class JobPlan:
     global_batch: int
     gpus_missing: int = 0
     api: Literal["kubeflow", "batch"] = "kubeflow"
+    gpu_ids: tuple[str, ...] | None = None
     pod_patch: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
 

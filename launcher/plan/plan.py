@@ -30,7 +30,8 @@ _POD_ANNOTATIONS = {
 
 def plan(
     config: RunConfig, *, run_id: str, on: BackendKind, exact_name: str | None = None,
-    gpus_here: int | None = None, overwrite: bool = False, continues: str | None = None, version: str = "0",
+    gpus_here: int | None = None, overwrite: bool = False, continues: str | None = None,
+    gpu_ids: tuple[str, ...] | None = None, version: str = "0",
 ) -> JobPlan:  # fmt: skip
     """Decide everything that the manifest says.
 
@@ -42,6 +43,7 @@ def plan(
         gpus_here: GPUs of this machine, for docker and local; fewer than asked run as that many CPU ranks.
         overwrite: Let the job take an output folder that another run filled.
         continues: Id of the run whose output the job goes on from, or None.
+        gpu_ids: GPUs of this machine that the job may use, by name; None for any.
         version: Of ftlaunch, for a label.
 
     Raises:
@@ -94,6 +96,7 @@ def plan(
         gpus_missing=missing,
         api="batch" if launch.api == "batch" else "kubeflow",
         pod_patch=launch.pod_patch or None,
+        gpu_ids=gpu_ids,
         notes=_notes(config, on, missing),
     )
 

@@ -73,6 +73,10 @@ class RunStore:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def names(self) -> list[str]:
+        """Return the names of all jobs that have a record."""
+        return [path.parent.name for path in self.folder.glob(f"*/{RECORD}")]
+
     def runs(self) -> list[RunRecord]:
         """Return all readable records, newest first."""
         found = []

@@ -12,6 +12,7 @@ class Flags:
 
     Attributes:
         volumes: Mappings as in `Launch.volumes`; one with the mount of a volume in the file replaces it.
+        gpu_ids: GPUs of this machine by name, for docker and local; `gpus` is then their number.
     """
 
     image: str | None = None
@@ -21,3 +22,4 @@ class Flags:
     namespace: str | None = None
     context: str | None = None
     volumes: tuple[dict[str, object], ...] = ()
+    gpu_ids: tuple[str, ...] | None = None

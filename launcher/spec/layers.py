@@ -23,7 +23,7 @@ from trainer.config.suggest import suggest
 SECTION = "Launch"
 BACKEND = "backend"  # not `on`, which YAML 1.1 reads as true
 PREFIX = "FTLAUNCH_"
-_OTHER_VARIABLES = frozenset({"STATE", "DEBUG", "ON"})
+_OTHER_VARIABLES = frozenset({"STATE", "DEBUG", "ON", "CONTAINER_RUNTIME"})
 _PLACES = ("kubernetes", "docker", "local")
 On = Literal["kubernetes", "docker", "local"]
 

@@ -138,7 +138,7 @@ def _apply_flags(document: Document, flags: Flags) -> Document:
     given = {
         field.name: value
         for field in dataclasses.fields(flags)
-        if field.name != "volumes" and (value := getattr(flags, field.name)) is not None
+        if field.name not in ("volumes", "gpu_ids") and (value := getattr(flags, field.name)) is not None
     }
     if not given and not flags.volumes:
         return document

@@ -61,6 +61,17 @@ def test_a_second_submit_of_a_run_that_has_ended_starts_nothing(place):
     assert place.backend.status(handle).state is JobState.SUCCEEDED
 
 
+def test_a_check_says_what_it_looked_at_and_leaves_nothing_behind(place):
+    said = place.backend.check(place.submission())
+    assert said
+    assert all(isinstance(sentence, str) for sentence in said)
+    assert place.backend.list_jobs() == ()
+    handle = place.submit()
+    with pytest.raises(TakenError):
+        place.backend.check(place.submission(run_id=OTHER_RUN_ID))
+    assert place.backend.status(handle).run_id == RUN_ID
+
+
 def test_a_name_that_another_run_has_is_taken(place):
     handle = place.submit()
     with pytest.raises(TakenError, match="flowers"):

@@ -53,13 +53,17 @@ class FakeCluster:
 
     # what the backend asks
 
-    def create(self, resource: Resource, body: KubeObject, *, namespace: str) -> KubeObject:
+    def create(
+        self, resource: Resource, body: KubeObject, *, namespace: str, dry_run: bool = False
+    ) -> KubeObject:
         name = str(body["metadata"]["name"])
 
         def act() -> KubeObject:
             admit(resource, body, namespace=namespace)
             if self._store.find(resource.plural, namespace, name) is not None:
                 raise RefusalError(409, "AlreadyExists", f'{resource.plural} "{name}" already exists')
+            if dry_run:
+                return copy.deepcopy(body)
             self._store.add(resource.plural, copy.deepcopy(body), namespace=namespace)
             made = copy.deepcopy(self._must(resource.plural, namespace, name))
             self._settle()

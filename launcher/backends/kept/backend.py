@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import signal
 import subprocess
@@ -35,16 +34,13 @@ from launcher.backends.kept.state import (
     load_request,
     save_record,
 )
-from launcher.backends.kept.verdict import BEING_CANCELLED, read_termination
+from launcher.backends.kept.verdict import BEING_CANCELLED, last_progress, read_termination
 from launcher.backends.replicas import Pod, ReplicaError, expand, find_unmapped
 from launcher.errors import LaunchError, NotFoundError, TakenError
 from launcher.plan.handle import Handle
 from trainer.protocol.fields import FormatError
-from trainer.protocol.progress import Progress, parse_progress
-from trainer.protocol.tags import parse_line
 
 _GONE_WITHIN_S = 15.0
-_TAIL_BYTES = 64 * 1024
 _CURE = "take it up again with `ftlaunch resume`; what it saved is in its output folder"
 
 
@@ -99,6 +95,18 @@ class KeptBackend(Backend):
         if not self._is_ours(layout, run_id=manifest.run_id):
             raise KeeperError(f"{manifest.name}: expected its keeper to take over, got no state")
         return handle
+
+    def check(self, submission: Submission) -> tuple[str, ...]:
+        """See `Backend.check`."""
+        manifest = submission.manifest
+        self._is_ours(self._layout(submission.run_folder), run_id=manifest.run_id)
+        pods = expand(manifest)
+        _refuse_unmapped(pods, submission)
+        self._request(submission, pods)
+        return (
+            f"all {len(pods)} pods of the manifest can be played here, and something stands for every mount",
+            "not checked: the list files and images; `trainer check -c CONFIG` does",
+        )
 
     def status(self, handle: Handle) -> JobStatus:
         """See `Backend.status`. One whose keeper is gone before its end is lost."""
@@ -266,7 +274,7 @@ def _read_status(handle: Handle, layout: JobLayout, record: JobRecord, *, lost_r
         pods=tuple(_read_pod(layout, pod, keeps=keeps) for pod in record.pods),
         created_s=record.created_s,
         ended_s=record.ended_s,
-        progress=_last_progress(layout, record),
+        progress=last_progress(layout, record),
     )
 
 
@@ -278,22 +286,3 @@ def _read_pod(layout: JobLayout, pod: PodRecord, *, keeps: bool) -> PodStatus:
         termination=read_termination(layout.termination(pod.name)), reason=pod.reason,
         started_s=pod.started_s, ended_s=pod.ended_s,
     )  # fmt: skip
-
-
-def _last_progress(layout: JobLayout, record: JobRecord) -> Progress | None:
-    first = next(pod for pod in record.pods if pod.node == 0)
-    for incarnation in range(first.incarnation, -1, -1):
-        try:
-            with layout.log(first.name, incarnation).open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
-                lines = file.read().split(b"\n")
-        except FileNotFoundError:
-            continue
-        for line in reversed(lines):
-            try:
-                found = parse_progress(parse_line(line.split(b" ", 3)[-1]).text)
-            except FormatError:  # cut by the beginning of the tail
-                continue
-            if found is not None:
-                return found
-    return None

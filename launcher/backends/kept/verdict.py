@@ -4,15 +4,19 @@ reading a pod's last words.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.backends.base import JobState, PodState
-from launcher.backends.kept.state import PodRecord
+from launcher.backends.kept.state import JobLayout, JobRecord, PodRecord
 from trainer.protocol.exits import describe_exit
 from trainer.protocol.fields import FormatError
+from trainer.protocol.progress import Progress, parse_progress
+from trainer.protocol.tags import parse_line
 from trainer.protocol.termination import MAX_BYTES, Termination, parse_termination
 
+_TAIL_BYTES = 64 * 1024
 BEING_CANCELLED = "being cancelled: its pods save and stop"
 
 
@@ -57,3 +61,23 @@ def describe_end(path: Path, code: int) -> str:
         return ""
     words = read_termination(path)
     return words.reason if words is not None else describe_exit(code)
+
+
+def last_progress(layout: JobLayout, record: JobRecord) -> Progress | None:
+    """Return the last progress line of node 0, of whichever of its starts has one."""
+    first = next(pod for pod in record.pods if pod.node == 0)
+    for incarnation in range(first.incarnation, -1, -1):
+        try:
+            with layout.log(first.name, incarnation).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+                lines = file.read().split(b"\n")
+        except FileNotFoundError:
+            continue
+        for line in reversed(lines):
+            try:
+                found = parse_progress(parse_line(line.split(b" ", 3)[-1]).text)
+            except FormatError:  # cut by the beginning of the tail
+                continue
+            if found is not None:
+                return found
+    return None

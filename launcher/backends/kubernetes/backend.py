@@ -29,7 +29,7 @@ from launcher.kube.asking import Asker
 from launcher.kube.client import connect
 from launcher.kube.errors import AbsentError, InvalidError
 from launcher.kube.podlog import to_kubelet_form
-from launcher.kube.resources import EVENTS, PADDLE_JOBS, PODS, KubeObject
+from launcher.kube.resources import CONFIG_MAPS, EVENTS, PADDLE_JOBS, PODS, KubeObject
 from launcher.names import RUN_ID_LABEL
 from launcher.plan.handle import BackendKind, Handle
 from trainer.protocol.fields import FormatError
@@ -104,6 +104,17 @@ class KubernetesBackend(Backend):
         namespace = manifest.namespace or self.namespace
         self._poster.post(manifest, namespace=namespace)
         return Handle(backend=self.kind, namespace=namespace, job=manifest.name)
+
+    def check(self, submission: Submission) -> tuple[str, ...]:
+        """Send both objects as dry runs, strictly; see `Backend.check`."""
+        manifest = submission.manifest
+        namespace = manifest.namespace or self.namespace
+        self._api.create(CONFIG_MAPS, manifest.config_map, namespace=namespace, dry_run=True)
+        self._api.create(PADDLE_JOBS, manifest.job, namespace=namespace, dry_run=True)
+        return (
+            f"the API server would take the ConfigMap and the PaddleJob in {namespace}: schema, admission",
+            "not checked: images, volumes, secrets, room on the nodes",
+        )
 
     def status(self, handle: Handle) -> JobStatus:
         """See `Backend.status`.

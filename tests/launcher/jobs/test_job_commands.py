@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from launcher.backends.base import JobEvent, JobState
 from launcher.cli.events import describe
@@ -216,6 +217,36 @@ def test_jobs_are_listed(place, ftlaunch):
     rows = json.loads(ftlaunch("list", "--output", "json")[1])
     assert [(row["job"], row["state"]) for row in rows] == [("second", "Running"), ("first", "Running")]
     assert "local:///first" in ftlaunch("list")[1]
+
+
+def test_lists_are_filtered_and_written_in_every_form(place, ftlaunch):
+    submit(place, name="first")
+    submit(place, name="second")
+    place.backend.cancel(Handle(backend="local", job="first"))
+    assert ftlaunch("wait", "first", "--timeout", "20s")[0] == 6
+    assert ftlaunch("list", "--state", "cancelled", "--output", "name")[1].split() == ["first"]
+    assert ftlaunch("list", "--limit", "1", "--output", "name")[1].split() == ["second"]
+    assert ftlaunch("list", "--on", "kubernetes")[1] == ""
+    assert ftlaunch("list", "--here", "--output", "name")[1].split() == ["second", "first"]
+    assert RUN_ID in ftlaunch("list", "--output", "wide")[1]
+    rows = json.loads(ftlaunch("list", "--output", "json")[1])
+    assert yaml.safe_load(ftlaunch("list", "--output", "yaml")[1]) == rows
+    assert yaml.safe_load(ftlaunch("list", "--on", "docker", "--output", "yaml")[1]) == []
+    status = json.loads(ftlaunch("status", "first", "--output", "json")[1])
+    assert yaml.safe_load(ftlaunch("status", "first", "--output", "yaml")[1]) == status
+    assert ftlaunch("status", "first", "--output", "name")[1] == "first\n"
+    assert RUN_ID in ftlaunch("status", "first", "--output", "wide")[1]
+
+
+def test_names_of_jobs_are_completed(place):
+    submit(place, name="first")
+    words = {"COMP_WORDS": "ftlaunch status f", "COMP_CWORD": "2", "_FTLAUNCH_COMPLETE": "bash_complete"}
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.argv[0] = 'ftlaunch'; from launcher.cli.main import group; "
+         "group(prog_name='ftlaunch')"],
+        env={**os.environ, **words, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout == "plain,first\n"
 
 
 def test_a_running_job_is_deleted_by_force_only(place, ftlaunch):

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from launcher.backends.kubernetes import KubernetesBackend
+from launcher.cli import prepare
 from launcher.cli.main import run
+from launcher.cli.options import read_volume
 from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS
 from launcher.runs.record import Stage
 from launcher.runs.store import RunStore
@@ -181,3 +183,79 @@ def test_going_on_and_overwriting_exclude_each_other(cluster, store, submit):
     code, _, err = submit("--continue", RUN_ID, "--overwrite")
     assert code == 2
     assert "--overwrite" in err
+
+
+def test_a_dry_run_on_the_server_is_checked_there_and_stores_nothing(cluster, store, submit):
+    code, out, err = submit(*NAMED, "--dry-run", "server")
+    assert code == 0
+    assert "kind: PaddleJob" in out
+    assert "the API server would take" in err
+    assert cluster.names("paddlejobs") == cluster.names("configmaps") == ()
+    assert store.runs() == []
+    cluster.refuse("create", PADDLE_JOBS, code=403, message="exceeded quota: gpus")
+    code, _, err = submit(*NAMED, "--dry-run", "server")
+    assert code != 0
+    assert "exceeded quota" in err
+
+
+def test_a_dry_run_on_this_machine_says_what_it_checked_and_makes_no_folder(store, submit):
+    Path("flowers").mkdir()
+    code, out, err = submit("--on", "local", "--name", "flowers", "--gpus", "0", "--dry-run", "server")
+    assert code == 0
+    assert "kind: PaddleJob" in out
+    assert "pods of the manifest can be played here" in err
+    assert not Path("output").exists()
+    assert store.runs() == []
+
+
+def test_what_was_submitted_is_said_as_json(cluster, store, submit):
+    code, out, _ = submit(*NAMED, "--output", "json")
+    assert code == 0
+    assert json.loads(out) == {
+        "schema": 1, "handle": "kubernetes://ml/flowers", "backend": "kubernetes", "namespace": "ml",
+        "job": "flowers", "run_id": RUN_ID, "context": "fake",
+    }  # fmt: skip
+
+
+def test_an_output_format_given_as_an_override_is_understood(cluster, store, submit):
+    code, _, err = submit("-o", "json")
+    assert code == 2
+    assert "did you mean --output json?" in err
+
+
+@pytest.mark.parametrize(
+    ("volume", "expected"),
+    [
+        ("/m=claim", {"claim": "claim"}),
+        ("/m=claim/a/b:./a,ro", {"claim": "claim", "sub_path": "a/b", "local": "./a", "read_only": True}),
+        ("/m=/mnt/disk,rw", {"host_path": "/mnt/disk"}),
+        ("/m=/mnt/disk:/srv/x", {"host_path": "/mnt/disk", "local": "/srv/x"}),
+        ("/m=:./here", {"local": "./here"}),
+    ],
+)  # fmt: skip
+def test_volumes_are_claims_folders_of_nodes_or_of_this_machine(volume, expected):
+    assert read_volume(volume) == {"mount": "/m", "read_only": False, **expected}
+
+
+@pytest.mark.parametrize("text", ["/m", "/m=", "=x", "/m=x,rx", ""])
+def test_what_is_no_volume_is_refused(cluster, store, submit, text):
+    code, _, err = submit("--volume", text)
+    assert code == 2
+    assert "expected MOUNT=CLAIM" in err
+
+
+@pytest.mark.parametrize(
+    ("gpus", "plan"), [("1,3", "1 node × 2 GPUs = 2 ranks"), ("0,9", "2 CPU ranks"), ("2", "1 node × 2 GPUs")]
+)
+def test_gpus_of_this_machine_can_be_chosen(store, submit, monkeypatch, gpus, plan):
+    monkeypatch.setattr(prepare, "list_gpus", lambda: ("0", "1", "2", "3"))
+    Path("flowers").mkdir()
+    code, _, err = submit("--on", "local", "--gpus", gpus, "--dry-run", "client")
+    assert (code, plan in err) == (0, True)
+
+
+@pytest.mark.parametrize("gpus", ["0,1", "a", "1,1", ","])
+def test_gpus_that_make_no_sense_or_that_a_cluster_chooses_are_refused(cluster, store, submit, gpus):
+    code, _, err = submit("--gpus", gpus)
+    assert code == 2
+    assert "--gpus" in err

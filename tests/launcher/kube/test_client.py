@@ -69,6 +69,13 @@ def test_creating_posts_the_object_as_it_is_and_strictly(client: Client, server:
     assert asked.headers["Content-Type"] == "application/json"
 
 
+def test_a_dry_run_is_marked_as_one(client: Client, server: ApiServer) -> None:
+    server.answer = lambda asked: Answer(code=201, body=json.dumps(asked.body).encode())
+    client.create(PADDLE_JOBS, JOB, namespace="ml", dry_run=True)
+    (asked,) = server.asked
+    assert asked.query == {"fieldManager": "ftlaunch", "fieldValidation": "Strict", "dryRun": "All"}
+
+
 def test_a_patch_is_a_merge_patch(client: Client, server: ApiServer) -> None:
     client.patch(CONFIG_MAPS, "flowers-config", {"metadata": {"labels": None}}, namespace="ml")
     (asked,) = server.asked
