@@ -17,6 +17,8 @@ class CELoss(Declaration):
     epsilon: float | None = None
     """Label smoothing; outside (0, 1) it is off."""
     reduction: Literal["mean"] = "mean"
+    soft_label: Literal["paddleclas", "exact"] = "paddleclas"
+    """Ours: of mixed labels without epsilon, whether a softmax is put over them first, as PaddleClas does."""
 
 
 LOSSES: tuple[type[Declaration], ...] = (CELoss,)

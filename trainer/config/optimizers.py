@@ -46,6 +46,29 @@ class SGD(_Optimizer):
     multi_precision: bool = False
 
 
+class Adam(_Optimizer):
+    """Adam (Kingma and Ba, 2015); decay is added to the gradient."""
+
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    epsilon: float = Field(default=1e-8, gt=0)
+    lazy_mode: bool = False
+    """Of sparse gradients, which no network here has."""
+    multi_precision: bool = False
+
+
+class RMSProp(_Optimizer):
+    """ms = rho × ms + (1 − rho) × g²; v = momentum × v + lr × g / √(ms + epsilon); p −= v."""
+
+    rho: float = Field(default=0.95, ge=0, lt=1)
+    epsilon: float = Field(default=1e-6, gt=0)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    multi_precision: bool = False
+    no_weight_decay_name: str | None = None
+    """Space-separated parts of parameter names that are not decayed."""
+    one_dim_param_no_weight_decay: bool = False
+
+
 class AdamW(_Optimizer):
     """Adam with decoupled weight decay. PaddleClas swallows parameters of it that do not exist."""
 
@@ -67,8 +90,8 @@ class AdamW(_Optimizer):
         return self
 
 
-OPTIMIZERS: tuple[type[Declaration], ...] = (Momentum, SGD, AdamW)
+OPTIMIZERS: tuple[type[Declaration], ...] = (Momentum, SGD, Adam, AdamW, RMSProp)
 if TYPE_CHECKING:
-    Optimizer: TypeAlias = Momentum | SGD | AdamW
+    Optimizer: TypeAlias = Momentum | SGD | Adam | AdamW | RMSProp
 else:  # the union that chooses by name exists at run time only
     Optimizer = named(OPTIMIZERS)

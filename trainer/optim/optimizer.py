@@ -29,9 +29,7 @@ def _momentum(spec: declared.Momentum, model: nn.Layer) -> paddle.optimizer.Opti
     # Without names that are not decayed, PaddleClas ignores one_dim_param_no_weight_decay here.
     names = (spec.no_weight_decay_name or "").split()
     plain = _undecayed(model, names, one_dim=spec.one_dim_param_no_weight_decay) if names else set()
-    for parameter in _trainable(model):
-        if parameter.name in plain:  # not by parameter groups, with which Paddle forgets lr_mult_list
-            parameter.regularizer = L2Decay(0.0)
+    _spare(model, plain)
     return paddle.optimizer.Momentum(
         learning_rate=_INITIAL_LR, momentum=spec.momentum, use_nesterov=spec.use_nesterov,
         parameters=_trainable(model), weight_decay=_decay(spec.regularizer, spec.weight_decay),
@@ -44,6 +42,24 @@ def _sgd(spec: declared.SGD, model: nn.Layer) -> paddle.optimizer.Optimizer:
         learning_rate=_INITIAL_LR, parameters=_trainable(model),
         weight_decay=_decay(spec.regularizer, spec.weight_decay), grad_clip=_clip(spec.clip_norm),
         multi_precision=spec.multi_precision,
+    )  # fmt: skip
+
+
+def _adam(spec: declared.Adam, model: nn.Layer) -> paddle.optimizer.Optimizer:
+    return paddle.optimizer.Adam(
+        learning_rate=_INITIAL_LR, beta1=spec.beta1, beta2=spec.beta2, epsilon=spec.epsilon,
+        parameters=_trainable(model), weight_decay=_decay(spec.regularizer, spec.weight_decay),
+        grad_clip=_clip(spec.clip_norm), lazy_mode=spec.lazy_mode, multi_precision=spec.multi_precision,
+    )  # fmt: skip
+
+
+def _rmsprop(spec: declared.RMSProp, model: nn.Layer) -> paddle.optimizer.Optimizer:
+    names = (spec.no_weight_decay_name or "").split()
+    _spare(model, _undecayed(model, names, one_dim=spec.one_dim_param_no_weight_decay))
+    return paddle.optimizer.RMSProp(
+        learning_rate=_INITIAL_LR, rho=spec.rho, epsilon=spec.epsilon, momentum=spec.momentum,
+        parameters=_trainable(model), weight_decay=_decay(spec.regularizer, spec.weight_decay),
+        grad_clip=_clip(spec.clip_norm),
     )  # fmt: skip
 
 
@@ -63,7 +79,9 @@ OPTIMIZER_BUILDERS: Mapping[
 ] = {  # each takes its own declaration
     declared.Momentum: _momentum,
     declared.SGD: _sgd,
+    declared.Adam: _adam,
     declared.AdamW: _adamw,
+    declared.RMSProp: _rmsprop,
 }
 
 
@@ -78,6 +96,12 @@ def _undecayed(model: nn.Layer, parts: list[str], *, one_dim: bool) -> set[str]:
         for key, parameter in model.named_parameters()
         if any(part in key for part in parts) or (one_dim and len(parameter.shape) == 1)
     }
+
+
+def _spare(model: nn.Layer, names: set[str]) -> None:
+    for parameter in _trainable(model):
+        if parameter.name in names:  # not by parameter groups, with which Paddle forgets lr_mult_list
+            parameter.regularizer = L2Decay(0.0)
 
 
 def _decay(regularizer: Regularizer | None, weight_decay: float | None) -> L1Decay | L2Decay | float | None:

@@ -43,3 +43,19 @@ def test_of_two_losses_with_one_name_the_latter_counts_with_its_weight():
 
 def test_the_weight_of_a_single_loss_has_no_effect():
     assert values(CELoss(weight=7.0))["loss"] == pytest.approx(expected(0.0), rel=1e-6)
+
+
+SOFT = np.array([[0.7, 0.3, 0.0], [0.2, 0.2, 0.6]], dtype=np.float32)
+
+
+@pytest.mark.parametrize("kind", ["paddleclas", "exact", "smoothed"])
+def test_mixed_labels_are_targets_under_a_softmax_as_in_paddleclas_unless_told_otherwise(kind):
+    spec = CELoss(epsilon=0.1) if kind == "smoothed" else CELoss(soft_label=kind)
+    found = build_loss([spec])(paddle.to_tensor(LOGITS), paddle.to_tensor(SOFT))
+    log = LOGITS - np.log(np.exp(LOGITS).sum(axis=1, keepdims=True))
+    targets = {
+        "paddleclas": np.exp(SOFT) / np.exp(SOFT).sum(axis=1, keepdims=True),
+        "exact": SOFT,
+        "smoothed": 0.9 * SOFT + 0.1 / 3,
+    }[kind]
+    assert float(found["loss"]) == pytest.approx(-(targets * log).sum(axis=1).mean(), rel=1e-6)

@@ -105,3 +105,32 @@ def test_clip_norm_cuts_each_tensor_by_itself():
     found = train(name="SGD", clip_norm=1.0)
     assert found["weight"] == pytest.approx(3 - 0.1 / np.sqrt(2), rel=1e-5)
     assert found["kernel"] == pytest.approx(7 - 0.1, rel=1e-5)
+
+
+def test_adam_is_its_formula():
+    found = train(2, name="Adam", epsilon=1e-3, regularizer={"name": "L2", "coeff": 0.01})
+    weight, first, second = 3.0, 0.0, 0.0
+    for step in (1, 2):
+        gradient = 1 + 0.01 * weight
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+        rate = 0.1 * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+        weight -= rate * first / (np.sqrt(second) + 1e-3 * np.sqrt(1 - 0.999**step))
+    assert found["weight"] == pytest.approx(weight, rel=1e-5)
+
+
+def test_rmsprop_is_its_formula():
+    found = train(2, name="RMSProp", rho=0.9, momentum=0.5, epsilon=1e-3)
+    weight, mean, velocity = 3.0, 0.0, 0.0
+    for _ in range(2):
+        mean = 0.9 * mean + 0.1
+        velocity = 0.5 * velocity + 0.1 / np.sqrt(mean + 1e-3)
+        weight -= velocity
+    assert found["weight"] == pytest.approx(weight, rel=1e-5)
+
+
+def test_rmsprop_honours_each_key_that_spares_alone():
+    decay = {"name": "RMSProp", "regularizer": {"name": "L2", "coeff": 1.0}, "epsilon": 1e3}
+    spared = train(**decay, one_dim_param_no_weight_decay=True)
+    assert spared["weight"] == pytest.approx(3 - 0.1 / np.sqrt(0.05 + 1e3), rel=1e-6)
+    assert spared["kernel"] == pytest.approx(7 - 0.1 * 8 / np.sqrt(0.05 * 64 + 1e3), rel=1e-6)
+    assert train(**decay, no_weight_decay_name="kern")["kernel"] > spared["kernel"]
