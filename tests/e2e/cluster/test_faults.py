@@ -75,7 +75,7 @@ def test_a_rank_that_is_out_of_memory_fails_the_job(place, space, write_job):
 
 
 def test_a_deadline_ends_the_job_after_saving(place, space, write_job, rows):
-    cfg = write_job(**LONG, Launch__deadline="15s")
+    cfg = write_job(**LONG, Launch__deadline="30s")
     place.run("ftlaunch", "submit", cfg, "-o", "Global.epochs=4000", "--name", "late")
     place.run("ftlaunch", "wait", "--timeout", "120s", code=5)
     assert place.run("ftlaunch", "wait", "--propagate", code=23).returncode == 23
