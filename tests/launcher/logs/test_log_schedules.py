@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.launcher.logs.schedules import Schedules
 
-TestSchedules = Schedules.TestCase
+TestSchedules = pytest.mark.timeout(900)(Schedules.TestCase)  # 20 s on a machine that does nothing else
 TestSchedules.settings = settings(
     max_examples=int(os.environ.get("FTLAUNCH_LOG_SCHEDULES", "500")),
     stateful_step_count=12,
