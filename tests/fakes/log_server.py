@@ -58,8 +58,8 @@ class FakeTransport(asyncio.Transport):
         self.waiting: list[bytes] = []
         self.asked = b""
         self.log: Log | None = None
-        self.sent = 0
-        """Of a followed log's bytes."""
+        self.sent = (0, 0)
+        """Of a followed log: whole lines of its present file, and bytes of the line that is being written."""
 
     def write(self, data: bytes) -> None:
         self.asked += data
@@ -216,7 +216,7 @@ class FakeLogServer:
         self._drop(node, log, len(log.lines))
         log.dropped += len(log.lines)
         for connection in self._following(log):
-            connection.sent = 0
+            connection.sent = (0, connection.sent[1])
         log.lines = []
 
     def cut(self, *, error: Exception | None) -> None:
@@ -269,7 +269,7 @@ class FakeLogServer:
     def _news(self, connection: FakeTransport, log: Log) -> bytes:
         """Count in lines and bytes of the last part: an answer's times are written once only."""
         out = bytearray()
-        done, of_part = connection.sent if isinstance(connection.sent, tuple) else (connection.sent, 0)
+        done, of_part = connection.sent
         for stamp, text in log.lines[done:]:
             out += text[of_part:] + b"\n" if of_part else self._stamp(stamp) + b" " + text + b"\n"
             of_part = 0
