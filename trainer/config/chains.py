@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trainer.config.declaration import Declaration
-from trainer.config.ops import (
-    CropImage,
-    DecodeImage,
-    NormalizeImage,
-    RandCropImage,
-    RandFlipImage,
-    RandomErasing,
-    ResizeImage,
-    ToCHWImage,
-)
-
-_CHANNELS_LAST = (ResizeImage, CropImage, RandCropImage, RandFlipImage, RandomErasing, ToCHWImage)
+from trainer.config.ops import DecodeImage, NormalizeImage, ToCHWImage
+from trainer.config.ops_base import ImageOp
 
 
 def check_chain(ops: Sequence[Declaration]) -> Sequence[Declaration]:
@@ -32,6 +22,7 @@ def check_chain(ops: Sequence[Declaration]) -> Sequence[Declaration]:
         [] if ops and isinstance(ops[0], DecodeImage) else ["expected DecodeImage as the first operation"]
     )
     channels_first = normalized = False
+    floats_since = ""
     for index, op in enumerate(ops):
         name = type(op).__name__
         if isinstance(op, DecodeImage):
@@ -40,10 +31,9 @@ def check_chain(ops: Sequence[Declaration]) -> Sequence[Declaration]:
                 problems.append(
                     f"expected DecodeImage as the first operation only, got it as item {index} too"
                 )
-        if isinstance(op, _CHANNELS_LAST) and channels_first:
-            problems.append(f"expected {name} (item {index}) before the channels are moved to the front")
-        if isinstance(op, ResizeImage | RandCropImage) and op.backend == "pil" and normalized:
-            problems.append(f"expected {name} (item {index}) with backend pil before NormalizeImage")
+        if isinstance(op, ImageOp):
+            problems += _out_of_place(op, index, channels_first=channels_first, floats_since=floats_since)
+            floats_since = floats_since or (name if op.makes_floats else "")
         if isinstance(op, NormalizeImage):
             if normalized:
                 problems.append(f"expected NormalizeImage once, got it again as item {index}")
@@ -55,6 +45,17 @@ def check_chain(ops: Sequence[Declaration]) -> Sequence[Declaration]:
     if problems:
         raise ValueError("; ".join(problems))
     return ops
+
+
+def _out_of_place(op: ImageOp, index: int, *, channels_first: bool, floats_since: str) -> list[str]:
+    name = f"{type(op).__name__} (item {index})"
+    problems = []
+    if op.channels_last and channels_first:
+        problems.append(f"expected {name} before the channels are moved to the front")
+    if floats_since and not op.takes_floats():
+        how = f"{name} with backend pil" if hasattr(op, "backend") else name
+        problems.append(f"expected {how} before {floats_since}, which makes floating-point numbers")
+    return problems
 
 
 def _wrong_order(op: NormalizeImage, index: int, *, channels_first: bool) -> list[str]:

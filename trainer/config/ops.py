@@ -6,11 +6,13 @@ Images are uint8 [H, W, 3] until NormalizeImage, float32 [H, W, 3] after it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
 from trainer.config.declaration import Declaration, keyed
+from trainer.config.ops_augment import AUGMENT_OPS
+from trainer.config.ops_base import ImageOp
 from trainer.config.scalars import Floats, Fraction, Pair, Positive, Size
 
 Interpolation = Literal["nearest", "bilinear", "area", "bicubic", "lanczos", "box", "hamming", "random"]
@@ -18,8 +20,11 @@ Backend = Literal["cv2", "pil"]
 _ONLY_CV2, _ONLY_PIL = frozenset({"area"}), frozenset({"box", "hamming"})
 
 
-class DecodeImage(Declaration):
+class DecodeImage(ImageOp):
     """Decode the file's bytes."""
+
+    channels_last: ClassVar[bool] = False
+    whole_numbers: ClassVar[bool] = False
 
     to_np: bool = True
     """False hands a PIL image to the next operation."""
@@ -36,7 +41,7 @@ class DecodeImage(Declaration):
         return self
 
 
-class _Resizing(Declaration):
+class _Resizing(ImageOp):
     interpolation: Interpolation | None = None
     """bilinear where it is not given; random draws bilinear or bicubic for each image."""
     backend: Backend = "cv2"
@@ -50,6 +55,10 @@ class _Resizing(Declaration):
                 f"set backend: {'pil' if self.backend == 'cv2' else 'cv2'}"
             )
         return self
+
+    def takes_floats(self) -> bool:
+        """Pillow resizes whole numbers only."""
+        return self.backend == "cv2"
 
 
 class ResizeImage(_Resizing):
@@ -67,8 +76,10 @@ class ResizeImage(_Resizing):
         return self
 
 
-class CropImage(Declaration):
+class CropImage(ImageOp):
     """Cut the centre out. There is no padding: a smaller image is refused."""
+
+    whole_numbers: ClassVar[bool] = False
 
     size: Size
 
@@ -95,15 +106,21 @@ class RandCropImage(_Resizing):
         return self
 
 
-class RandFlipImage(Declaration):
+class RandFlipImage(ImageOp):
     """Flip every second image."""
+
+    whole_numbers: ClassVar[bool] = False
 
     flip_code: Literal[1, 0, -1] = 1
     """1 left to right, 0 top to bottom, -1 both."""
 
 
-class NormalizeImage(Declaration):
+class NormalizeImage(ImageOp):
     """Compute (image × scale − mean) / std in float32."""
+
+    channels_last: ClassVar[bool] = False
+    whole_numbers: ClassVar[bool] = False
+    makes_floats: ClassVar[bool] = True
 
     scale: Fraction | None = None
     """1/255 where it is not given."""
@@ -127,12 +144,16 @@ class NormalizeImage(Declaration):
         return self
 
 
-class ToCHWImage(Declaration):
+class ToCHWImage(ImageOp):
     """Move the channels to the front. Only `Infer.transforms` needs it; a dataset does it by itself."""
 
+    whole_numbers: ClassVar[bool] = False
 
-class RandomErasing(Declaration):
+
+class RandomErasing(ImageOp):
     """Overwrite a random rectangle. Stands after NormalizeImage."""
+
+    whole_numbers: ClassVar[bool] = False
 
     EPSILON: Fraction = Field(default=0.5, ge=0, le=1)
     """Probability that an image is touched."""
@@ -168,6 +189,7 @@ OPS: tuple[type[Declaration], ...] = (
     NormalizeImage,
     ToCHWImage,
     RandomErasing,
+    *AUGMENT_OPS,
 )
 if TYPE_CHECKING:
     Op: TypeAlias = Declaration

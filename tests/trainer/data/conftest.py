@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from trainer.config.data import ImageNetDataset, SplitSection
+from trainer.data.draws import Draws, Stream
 from trainer.data.lists import SampleList, load_list
+from trainer.data.ops.build import build_transform
 
 NORMALIZE = {
     "NormalizeImage": {"scale": "1.0/255.0", "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.25], "order": ""}
@@ -21,6 +23,8 @@ RANDOM: list[dict[str, Any]] = [
     {"RandFlipImage": {}},
     NORMALIZE,
 ]
+Pixels = np.ndarray[Any, Any]
+IDENTITY = {"NormalizeImage": {"scale": 1.0, "mean": [0.0], "std": [1.0], "order": ""}}
 
 
 def draw(seed: int, *, width: int = 40, height: int = 30) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -31,6 +35,18 @@ def draw(seed: int, *, width: int = 40, height: int = 30) -> np.ndarray[Any, np.
 
 def encode(image: np.ndarray[Any, Any], ending: str = ".png") -> bytes:
     return bytes(cv2.imencode(ending, image)[1])
+
+
+def transform(*ops: dict[str, Any]) -> Callable[[bytes, Draws], Pixels]:
+    dataset = ImageNetDataset.model_validate(
+        {"image_root": "", "cls_label_path": "", "transform_ops": [{"DecodeImage": {}}, *ops]}
+    )
+    return build_transform(dataset.transform_ops)
+
+
+def run(data: bytes, *ops: dict[str, Any], seed: int = 0) -> Pixels:
+    """Apply operations that leave pixels as they are, and return them as [H, W, C]."""
+    return transform(*ops)(data, Stream(seed).draws).transpose(1, 2, 0)
 
 
 class Folder:

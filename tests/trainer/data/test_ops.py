@@ -4,7 +4,6 @@ import io
 import math
 import random
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -12,27 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.trainer.data.conftest import NORMALIZE, draw, encode
+from tests.trainer.data.conftest import IDENTITY, NORMALIZE, Pixels, draw, encode, run, transform
 from trainer.config.data import ImageNetDataset
 from trainer.config.ops import OPS
-from trainer.data.draws import Draws, Stream
+from trainer.data.draws import Stream
 from trainer.data.ops.build import build_transform
 from trainer.data.ops.registry import ImageError, implemented, implements
-
-Pixels = np.ndarray[Any, Any]
-IDENTITY = {"NormalizeImage": {"scale": 1.0, "mean": [0.0], "std": [1.0], "order": ""}}
-
-
-def transform(*ops: dict[str, Any]) -> Callable[[bytes, Draws], Pixels]:
-    dataset = ImageNetDataset.model_validate(
-        {"image_root": "", "cls_label_path": "", "transform_ops": [{"DecodeImage": {}}, *ops]}
-    )
-    return build_transform(dataset.transform_ops)
-
-
-def run(data: bytes, *ops: dict[str, Any], seed: int = 0) -> Pixels:
-    """Apply operations that leave pixels as they are, and return them as [H, W, C]."""
-    return transform(*ops)(data, Stream(seed).draws).transpose(1, 2, 0)
 
 
 def plain(image: Pixels, scale: float, mean: list[float], std: list[float]) -> Pixels:

@@ -11,7 +11,8 @@ import trainer.data.ops.decode
 import trainer.data.ops.erase
 import trainer.data.ops.flip
 import trainer.data.ops.normalize
-import trainer.data.ops.resize  # noqa: F401  # each registers its operations
+import trainer.data.ops.resize
+import trainer.data.ops.timm  # noqa: F401  # each registers its operations
 from trainer.config.declaration import Declaration
 from trainer.config.ops import DecodeImage, ToCHWImage
 from trainer.data.draws import Draws

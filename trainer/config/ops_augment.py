@@ -1,0 +1,103 @@
+"""Random changes of colour and shape that Pillow makes: AutoAugment, RandAugment and their kin.
+
+Parameters and defaults: PaddleClas d178931, ppcls/data/preprocess/ops/{timm_autoaugment,autoaugment,
+randaugment,operators}.py and ppcls/data/preprocess/__init__.py.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+
+from trainer.config.ops_base import ImageOp
+from trainer.config.scalars import Floats, Fraction, Ints, Size
+
+Probability = Annotated[Fraction, Field(ge=0, le=1)]
+Colour = Annotated[
+    Ints,
+    BeforeValidator(lambda value: (value,) * 3 if type(value) is int else value),
+    Field(min_length=3, max_length=3),
+    WithJsonSchema({"type": ["array", "integer"], "items": {"type": "integer"}}),
+]
+"""Three levels in the channel order of the image, 0 to 255, or one for all."""
+
+_SECTION = re.compile(r"([a-z]+)(\d+(?:\.\d+)?)")
+_KEYS = {
+    "rand": {"m": int, "n": int, "w": int, "mstd": float, "inc": int},
+    "augmix": {"m": int, "w": int, "d": int, "a": float, "b": int, "mstd": float},
+}
+_MOST_WEIGHTED = 13  # two of the fifteen operations have weight 0
+
+
+class TimmAutoAugment(ImageOp):
+    """Apply operations drawn at random, as `config_str` says in timm's words."""
+
+    prob: Fraction = 1.0
+    """Probability that an image is touched."""
+    config_str: str = "rand-m9-mstd0.5-inc1"
+    """`rand-m9-n2-w0-mstd0.5-inc1` (RandAugment) or `augmix-m3-w3-d2-a1.0-b1-mstd0.5` (AugMix); parts after
+    the first may be left out. m: magnitude of 10; n: operations an image; w0: draw some more often; mstd:
+    deviation of the magnitude; inc1: stronger with m; w, d: chains of AugMix and their length; a: alpha; b1:
+    blend the chains one by one."""
+    interpolation: Literal["bicubic", "bilinear", "random"] = "bicubic"
+    """Where an image is sheared, moved or turned; random draws bicubic or bilinear each time."""
+    img_size: Size = (224, 224)
+    """Changes nothing: both policies move images by a share of their size."""
+    mean: Floats = (0.485, 0.456, 0.406)
+    """Colour of what an image does not cover, as a share of 255."""
+
+    @model_validator(mode="after")
+    def _policy(self) -> TimmAutoAugment:
+        if len(self.mean) != 3:
+            raise ValueError(f"expected 3 numbers in mean, one a channel, got {len(self.mean)}")
+        parse_policy(self.config_str)
+        return self
+
+
+def parse_policy(text: str) -> tuple[str, dict[str, float]]:
+    """Read `config_str`: the kind of policy, and the numbers that it gives.
+
+    Raises:
+        ValueError: It is no policy; says why.
+    """
+    kind, *sections = text.split("-")
+    if kind not in _KEYS:
+        raise ValueError(
+            f"expected config_str of 'rand-…' or 'augmix-…', got {text!r}; "
+            "for the ImageNet policy use the operation AutoAugment"
+        )
+    values: dict[str, float] = {}
+    for section in sections:
+        match = _SECTION.fullmatch(section)
+        number = _KEYS[kind].get(match[1]) if match else None
+        if match is None or number is None or (number is int and "." in match[2]):
+            raise ValueError(
+                f"expected parts such as {', '.join(f'{key}1' for key in _KEYS[kind])} in config_str, "
+                f"got {section!r} in {text!r}"
+            )
+        if match[1] in values:
+            raise ValueError(f"expected {match[1]} once in config_str, got it twice in {text!r}")
+        values[match[1]] = number(match[2])
+    _refuse(kind, values, text)
+    return kind, values
+
+
+def _refuse(kind: str, values: dict[str, float], text: str) -> None:
+    for key in ("inc", "b"):
+        if values.get(key, 1) != 1:
+            raise ValueError(
+                f"expected {key}1 or no {key} in config_str, got {text!r}; PaddleClas takes {key}0 for {key}1"
+            )
+    if kind == "augmix":
+        if values.get("w", 1) < 1 or values.get("a", 1) <= 0:
+            raise ValueError(f"expected w and a above 0 in config_str, got {text!r}")
+        return
+    if values.get("w", 0) != 0:
+        raise ValueError(f"expected w0 or no w in config_str, got {text!r}: there is one set of weights")
+    if "w" in values and values.get("n", 1) > _MOST_WEIGHTED:
+        raise ValueError(f"expected at most n{_MOST_WEIGHTED} with w0 in config_str, got {text!r}")
+
+
+AUGMENT_OPS = (TimmAutoAugment,)
