@@ -49,7 +49,7 @@ def test_a_typical_config_loads_without_a_warning(config: Any) -> None:
         ("RandFlipImage: {flip_code: 1}", "RandFlipImg: {flip_code: 1}",
          "cfg.yaml:28:11: DataLoader.Train.dataset.transform_ops.2: expected one of DecodeImage, "
          "ResizeImage, CropImage, RandCropImage, RandFlipImage, NormalizeImage, ToCHWImage, RandomErasing, "
-         "got 'RandFlipImg'; did you mean 'RandFlipImage'?"),
+         "…, got 'RandFlipImg'; did you mean 'RandFlipImage'?"),
         ("RandCropImage: {size: 224}", "RandCropImage: {sise: 224, size: 3}",
          "cfg.yaml:27:33: DataLoader.Train.dataset.transform_ops.1.RandCropImage.sise: expected a parameter "
          "that exists here, got 'sise'; did you mean 'size'?"),

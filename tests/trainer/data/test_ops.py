@@ -282,3 +282,12 @@ def test_erasing_leaves_an_image_that_no_rectangle_fits() -> None:
     op = {"RandomErasing": {"EPSILON": 1.0, "sl": 1.0, "sh": 1.0, "r1": 1.0, "attempt": 3}}
     image = draw(1, width=20, height=20)
     assert np.array_equal(run(encode(image), NORMALIZE, op), run(encode(image), NORMALIZE))
+
+
+@pytest.mark.parametrize("mode", ["const", "rand", "pixel"])
+def test_erasing_leaves_the_fourth_channel_alone(mode: str) -> None:
+    normalize = {"NormalizeImage": {**NORMALIZE["NormalizeImage"], "channel_num": 4}}
+    op = {"RandomErasing": {"EPSILON": 1.0, "mode": mode, "mean": [3.0]}}
+    result = run(encode(draw(1)), normalize, op)
+    assert not result[:, :, 3].any()
+    assert np.array_equal(result[:, :, :3], run(encode(draw(1)), NORMALIZE, op))

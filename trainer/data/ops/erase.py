@@ -15,7 +15,7 @@ from trainer.data.ops.registry import Operation, Pixels, implements, own
 def random_erasing(declaration: RandomErasing) -> Operation:
     """Draws in PaddleClas's order: whether at all, then area and ratio an attempt, fill, row, column.
 
-    Image [H, W, C], written in place.
+    Image [H, W, C], written in place; a fourth channel stays zero.
     """
     largest = 1 / declaration.r1
     ratio = (declaration.r1, largest)
@@ -34,20 +34,20 @@ def random_erasing(declaration: RandomErasing) -> Operation:
             height = int(round(math.sqrt(area * aspect)))  # noqa: RUF046 - as PaddleClas writes it
             width = int(round(math.sqrt(area / aspect)))  # noqa: RUF046
             if height < rows and width < columns:
-                fill = _fill(declaration, draws, height=height, width=width, channels=image.shape[2])
+                fill = _fill(declaration, draws, height=height, width=width)
                 top = draws.python.randint(0, rows - height)
                 left = draws.python.randint(0, columns - width)
                 image = own(image)
-                image[top : top + height, left : left + width] = fill
+                image[top : top + height, left : left + width, :3] = fill
                 return image
         return image
 
     return operation
 
 
-def _fill(declaration: RandomErasing, draws: Draws, *, height: int, width: int, channels: int) -> Pixels:
+def _fill(declaration: RandomErasing, draws: Draws, *, height: int, width: int) -> Pixels:
     if declaration.mode == "rand":
-        return draws.numpy.normal(size=(1, 1, channels))
+        return draws.numpy.normal(size=(1, 1, 3))
     if declaration.mode == "pixel":
-        return draws.numpy.normal(size=(height, width, channels))
+        return draws.numpy.normal(size=(height, width, 3))
     return np.array(declaration.mean)
