@@ -25,6 +25,8 @@ class Emitted(str):
 def to_json(value: Any) -> Emitted:  # any value that JSON has
     """Write a value as JSON that YAML reads as the same value."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    if isinstance(value, float) and "." not in text:  # 1e-05 is text in YAML 1.1, 1.0e-05 a number
+        text = text.replace("e", ".0e")
     return Emitted(_ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
 
 

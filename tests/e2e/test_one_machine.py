@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.e2e.conftest import REPOSITORY
 from trainer.checkpoints.pdfiles import read_arrays
 
 SLOW = {"Global__epochs": 40, "Global__eval_during_train": False, "Global__save_interval": 0}
@@ -62,6 +63,22 @@ def test_two_nodes_of_two_ranks_end_with_the_weights_of_one_process(place, write
         assert first["top1"] == pytest.approx(second["top1"])
     last = {name: [row for row in place.rows(name) if row["event"] == "eval"][-1] for name in steps}
     assert last["one"]["loss"] == pytest.approx(last["four"]["loss"], rel=1e-5)
+
+
+def test_the_quick_start_trains_as_four_ranks_that_all_speak(place):
+    place.run("python", str(REPOSITORY / "examples/digits.py"), "images", ".quickstart/digits")
+    place.run("trainer", "make-lists", ".quickstart/digits")
+    asked = (str(REPOSITORY / "examples/quickstart.yaml"), "--gpus", "2", "--nodes", "2", "--on", "local",
+             "-o", "Global.epochs=1", "-o", "Global.iter_per_epoch=2")  # fmt: skip
+    place.run("ftlaunch", "submit", *asked, "--name", "digits", "--wait")
+    status = place.status()
+    assert status["state"] == "Succeeded"
+    rendered = place.run("ftlaunch", "render", *asked, "--name", "digits", "--run-id", status["run_id"])
+    assert (place.folder / "state/runs/digits/manifest.yaml").read_text() == rendered.stdout
+    said = {line.split("]")[0] + "]" for line in place.run("ftlaunch", "logs").stdout.splitlines()}
+    assert {f"[rank {rank}]" for rank in range(4)} <= said
+    (last,) = [row for row in place.rows(".quickstart/output/quickstart") if row["event"] == "eval"]
+    assert last["step"] == 2
 
 
 def test_the_job_outlives_the_command_that_submitted_it(place, write_config):

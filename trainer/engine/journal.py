@@ -18,7 +18,7 @@ _LOG = "train.log"
 
 
 class Journal:
-    """Writes lines to standard output and `train.log`, rows to metrics.jsonl; says nothing on other ranks."""
+    """Writes lines to standard output and `train.log`, and rows to metrics.jsonl."""
 
     def __init__(self, output_dir: Path | None, *, metrics: Path | None, attempt: int) -> None:
         """Open the files for appending.
@@ -36,7 +36,11 @@ class Journal:
         self._rows = _append(metrics) if metrics is not None else None
 
     def say(self, text: str) -> None:
-        """Write a line with the time before it."""
+        """Write a line with the time before it; ranks but 0 say nothing."""
+        self.announce(text)
+
+    def announce(self, text: str) -> None:
+        """Write a line that every rank has to say for itself."""
         now = datetime.datetime.now().strftime("%Y/%m/%d %H:%M:%S")  # local time, as PaddleClas
         line = f"[{now}] trainer INFO: {text}"
         print(line, flush=True)  # noqa: T201 - what a user of PaddleClas watches
@@ -61,7 +65,7 @@ class Journal:
 
 
 class SilentJournal(Journal):
-    """The journal of every rank but 0."""
+    """The journal of every rank but 0: it has no files."""
 
     def __init__(self) -> None:
         super().__init__(None, metrics=None, attempt=0)

@@ -78,6 +78,11 @@ def run_training(
         contents = _load(setup, wish, output, journal, weights) if output is not None else None
         setup = wrap(setup)
         state = _share(setup, contents, run_id=output.run_id if output is not None else "")
+        if ranks.world_size > 1:
+            journal.announce(
+                f"rank {ranks.rank} of {ranks.world_size}: {config.run.device}, "
+                f"{len(setup.train_loader)} batches of {config.data.Train.sampler.batch_size} an epoch"
+            )
         saver = Saver(setup, output, journal) if output is not None else None
         training = Training(
             setup, state, saver=saver, journal=journal, liveness=liveness, stop=stop, output=output

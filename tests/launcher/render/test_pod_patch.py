@@ -37,7 +37,9 @@ hostile = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(
         "y",
     ]
 )
-scalars = hostile | st.integers() | st.booleans() | st.none()
+scalars = (
+    hostile | st.integers() | st.booleans() | st.none() | st.floats(allow_nan=False, allow_infinity=False)
+)
 trees = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(hostile, inner, max_size=3)
 )

@@ -16,6 +16,7 @@ from launcher.render import filters
 from launcher.render.manifest import ManifestError, parse_manifest
 from launcher.render.references import expand_references
 from launcher.render.render import RenderError, render
+from trainer.config.problems import ConfigError
 from trainer.protocol.nodefile import parse_node_file
 
 SHARED_FIXTURES = settings(
@@ -101,6 +102,35 @@ def test_hostile_mounts_arrive(plain_plan, path, claim, sub_path, secret, key):
     assert claimed["persistentVolumeClaim"] == {"claimName": claim}
     assert secreted["secret"]["secretName"] == secret
     assert secreted["secret"]["items"][0]["key"] == key
+
+
+@SHARED_FIXTURES
+@given(free=hostile, image=hostile, variable=hostile, label=hostile)
+def test_hostile_overrides_are_refused_or_arrive_and_leave_the_structure_alone(
+    make_plan, free, image, variable, label
+):
+    def job(free: str, image: str, variable: str, label: str) -> JobPlan:
+        overrides = (
+            f"+Global.note={free}", f"Launch.image={image}", f"Launch.env.NOTE={variable}",
+            f"Launch.labels.note={label}",
+        )  # fmt: skip
+        planned: JobPlan = make_plan(overrides)
+        return planned
+
+    plain = render(job("plain", "plain", "plain", "plain"))
+    try:
+        made = render(job(free, image, variable, label))
+    except ConfigError:
+        made = render(job(free, "plain", "plain", "plain"))
+        image = variable = label = "plain"
+    assert shape(made.job) == shape(plain.job)
+    assert shape(made.config_map) == shape(plain.config_map)
+    command = [expand_references(part, {"HOME": "replaced"}) for part in container(made)["command"]]
+    assert f"+Global.note={free}" in command
+    assert container(made)["image"] == image
+    found = {item["name"]: item.get("value") for item in container(made)["env"]}
+    assert expand_references(found["NOTE"], {"HOME": "replaced"}) == variable
+    assert made.job["metadata"]["labels"]["note"] == label
 
 
 @pytest.mark.parametrize(
