@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from trainer.config.declaration import Declaration
+from trainer.config.metrics import TopkAcc
 from trainer.config.problems import KeyPath
 from trainer.config.root import TrainConfig
 
@@ -11,6 +13,11 @@ from trainer.config.root import TrainConfig
 def find_disagreements(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]:
     """Yield the place and the sentence of each."""
     classes = config.arch.class_num
+    if config.data.Eval is not None and config.data.Eval.dataset.batch_transform_ops:
+        yield (
+            ("DataLoader", "Eval", "dataset", "batch_transform_ops"),
+            "expected none, because mixed images have no class to be compared with; remove it",
+        )
     for split in ("Train", "Eval"):
         for index, metric in enumerate(getattr(config.metric, split) or ()):
             too_many = [k for k in getattr(metric, "topk", ()) if k > classes]
@@ -20,3 +27,14 @@ def find_disagreements(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]:
                     f"expected numbers of at most Arch.class_num, which is {classes}, got {too_many}; "
                     "leave them out",
                 )
+
+
+def metrics_in_training(config: TrainConfig) -> Sequence[Declaration]:
+    """Return the metrics of Metric.Train that training measures: of mixed labels there is no top-k.
+
+    PaddleClas d178931, ppcls/metric and ppcls/engine/engine.py, leaves TopkAcc out there, too.
+    """
+    metrics: Sequence[Declaration] = config.metric.Train or ()
+    if not config.data.Train.dataset.batch_transform_ops:
+        return metrics
+    return [metric for metric in metrics if not isinstance(metric, TopkAcc)]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, model_validator
 
+from trainer.config.batch_ops import BatchOpList
 from trainer.config.chains import check_chain
 from trainer.config.declaration import Declaration, Section, named
 from trainer.config.ops import Op
@@ -25,6 +26,8 @@ class ImageNetDataset(Declaration):
     """The list file."""
     transform_ops: OpList
     """Begins with DecodeImage."""
+    batch_transform_ops: BatchOpList | None = None
+    """Mixes the images of a batch; in Train only."""
     delimiter: str | None = Field(default=None, min_length=1)
     """What stands between path and label; where it is not given, the last space of the line."""
     relabel: bool = False

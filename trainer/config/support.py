@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from trainer.config.declaration import Declaration
+from trainer.config.metrics import TopkAcc
 from trainer.config.problems import KeyPath
 from trainer.config.root import TrainConfig
 
@@ -38,4 +41,12 @@ def find_unsupported(config: TrainConfig) -> list[Unsupported]:
     if run.use_visualdl:
         message = "expected False: the numbers are in metrics.jsonl of the output folder"
         found.append(Unsupported(path=("Global", "use_visualdl"), message=message, warning=True))
+    if config.data.Train.dataset.batch_transform_ops:
+        message = "expected none beside batch_transform_ops, whose labels have no top-k: it is left out"
+        metrics: Sequence[Declaration] = config.metric.Train or ()
+        found += [
+            Unsupported(path=("Metric", "Train", index, "TopkAcc"), message=message, warning=True)
+            for index, metric in enumerate(metrics)
+            if isinstance(metric, TopkAcc)
+        ]
     return found

@@ -17,7 +17,7 @@ class Batch:
 
     Attributes:
         images: float32 [B, C, H, W], normalised, RGB unless DecodeImage says otherwise.
-        labels: int64 [B, 1].
+        labels: int64 [B, 1], or float32 [B, K] where the images were mixed.
         indices: int64 [B], samples of the list.
         valid: bool [B], False for padding, which repeats another sample. Training trains on it, as PaddleClas
             does, an evaluation leaves it out, and neither counts it.
@@ -26,7 +26,7 @@ class Batch:
     """
 
     images: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int64] | NDArray[np.float32]
     indices: Indices
     valid: NDArray[np.bool_]
     global_samples: int

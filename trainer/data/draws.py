@@ -36,7 +36,23 @@ def per_sample(seed: int, *, epoch: int, index: int) -> Draws:
         epoch: From 0.
         index: Of the sample in its list.
     """
-    digest = hashlib.blake2b(f"{seed}/{epoch}/{index}".encode(), digest_size=32).digest()
+    return _seeded(f"{seed}/{epoch}/{index}")
+
+
+def per_batch(seed: int, *, epoch: int, start: int, rank: int) -> Draws:
+    """Return the draws of one rank's batch in one epoch, whoever read its images.
+
+    Args:
+        seed: Of the run.
+        epoch: From 0.
+        start: Place of the epoch's order where the global batch begins; a resumed epoch keeps it.
+        rank: Whose batch.
+    """
+    return _seeded(f"{seed}/{epoch}/batch/{start}/{rank}")
+
+
+def _seeded(text: str) -> Draws:
+    digest = hashlib.blake2b(text.encode(), digest_size=32).digest()
     words = np.frombuffer(digest[16:], dtype="<u4")
     return Draws(random.Random(int.from_bytes(digest[:16], "little")), np.random.RandomState(words))  # noqa: S311
 

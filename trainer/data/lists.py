@@ -40,11 +40,13 @@ class SampleList:
         paths: Image files, joined to the image root.
         labels: int64 [N].
         source: The list file as the config names it; sample i stands on its line i + 1.
+        classes: Arch.class_num; every label is below.
     """
 
     paths: tuple[str, ...]
     labels: NDArray[np.int64]
     source: str
+    classes: int
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -88,6 +90,7 @@ def load_list(dataset: ImageNetDataset, *, class_num: int) -> SampleList:
         paths=tuple(os.path.join(dataset.image_root, name) for name in names),  # noqa: PTH118 - 10 x faster
         labels=np.array(labels, dtype=np.int64),
         source=source,
+        classes=class_num,
     )
 
 

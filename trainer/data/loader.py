@@ -12,8 +12,9 @@ import numpy as np
 
 from trainer.config.data import SplitSection
 from trainer.data.batch import Assembly, Batch
-from trainer.data.draws import Draws, Stream, per_sample
+from trainer.data.draws import Draws, Stream, per_batch, per_sample
 from trainer.data.lists import DataError, SampleList
+from trainer.data.mixing import build_mixing
 from trainer.data.ops.build import build_transform
 from trainer.data.ops.registry import ImageError
 from trainer.data.order import Indices, deal, epoch_positions, steps_of_epoch
@@ -50,6 +51,7 @@ class Loader:
         self._sampler = split.sampler
         self._workers = split.loader.num_workers
         self._transform = build_transform(split.dataset.transform_ops)
+        self._mix = build_mixing(split.dataset.batch_transform_ops or (), classes=samples.classes)
         # PaddleClas seeds with seed + rank once it is distributed (d178931, ppcls/engine/engine.py).
         own_seed = seed + rank if world_size > 1 else seed
         self._stream = Stream(own_seed) if split.loader.rng == "paddleclas" else None
@@ -110,7 +112,7 @@ class Loader:
         filled = read(assemblies, epoch)
         try:
             for assembly in filled:
-                yield self._finish(assembly, positions)
+                yield self._finish(assembly, positions, epoch)
         finally:
             filled.close()
 
@@ -122,13 +124,16 @@ class Loader:
         for share in shares:
             yield Assembly(share, positions[share.places] % len(self._samples))
 
-    def _finish(self, assembly: Assembly, positions: Indices) -> Batch:
+    def _finish(self, assembly: Assembly, positions: Indices, epoch: int) -> Batch:
         n, share = len(self._samples), assembly.share
         valid = positions[share.places] < n
         valid[len(valid) - share.extra :] = False
+        images, labels = assembly.images(), self._samples.labels[assembly.indices].reshape(-1, 1)
+        if self._mix is not None:
+            images, labels = self._mix(images, labels, self._draws_of_batch(epoch, share.start))
         return Batch(
-            images=assembly.images(),
-            labels=self._samples.labels[assembly.indices].reshape(-1, 1),
+            images=images,
+            labels=labels,
             indices=assembly.indices,
             valid=valid,
             global_samples=int(np.count_nonzero(positions[share.start : share.end] < n)),
@@ -181,6 +186,11 @@ class Loader:
         if self._stream is not None:
             return self._stream.draws
         return per_sample(self._seed, epoch=epoch, index=index)
+
+    def _draws_of_batch(self, epoch: int, start: int) -> Draws:
+        if self._stream is not None:
+            return self._stream.draws
+        return per_batch(self._seed, epoch=epoch, start=start, rank=self._rank)
 
 
 def _refuse(outcomes: Iterable[Problem]) -> None:

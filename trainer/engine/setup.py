@@ -9,6 +9,7 @@ from pathlib import Path
 import paddle
 
 from trainer.checkpoints.pdfiles import Array
+from trainer.config.agreements import metrics_in_training
 from trainer.config.root import TrainConfig
 from trainer.data.lists import SampleList, load_list
 from trainer.data.loader import Loader
@@ -108,7 +109,7 @@ def build_setup(config: TrainConfig, lists: Lists, *, ranks: Ranks, collective: 
         network=model,
         loss=build_loss(config.loss.Train),
         loss_in_eval=build_loss(config.loss.Eval or config.loss.Train),
-        metrics=build_metrics(config.metric.Train),
+        metrics=build_metrics(metrics_in_training(config)),
         metrics_in_eval=build_metrics(config.metric.Eval),
         optimizer=build_optimizer(config.optimizer, model),
         schedule=build_schedule(

@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 import yaml
 
-from trainer.config import archs, losses, metrics, ops, optimizers, schedules
+from trainer.config import archs, batch_ops, losses, metrics, ops, optimizers, schedules
 from trainer.config.declaration import Declaration, all_names
 from trainer.config.document import parse_document
 from trainer.config.paths import PATH_KEYS, find_paths
@@ -21,8 +21,16 @@ PLACE = "DataLoader.Train.dataset.transform_ops"
 
 @pytest.mark.parametrize(
     "declarations",
-    [archs.ARCHS, losses.LOSSES, metrics.METRICS, ops.OPS, optimizers.OPTIMIZERS, schedules.SCHEDULES],
-    ids=["archs", "losses", "metrics", "ops", "optimizers", "schedules"],
+    [
+        archs.ARCHS,
+        batch_ops.BATCH_OPS,
+        losses.LOSSES,
+        metrics.METRICS,
+        ops.OPS,
+        optimizers.OPTIMIZERS,
+        schedules.SCHEDULES,
+    ],
+    ids=["archs", "batch_ops", "losses", "metrics", "ops", "optimizers", "schedules"],
 )
 def test_no_name_is_declared_twice(declarations: tuple[type[Declaration], ...]) -> None:
     names = all_names(declarations)

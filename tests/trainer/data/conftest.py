@@ -78,12 +78,22 @@ class Folder:
         return load_list(self.dataset(), class_num=class_num)
 
     def split(
-        self, ops: Sequence[dict[str, Any]] = PLAIN, *, loader: dict[str, Any] | None = None, **sampler: Any
+        self,
+        ops: Sequence[dict[str, Any]] = PLAIN,
+        *,
+        loader: dict[str, Any] | None = None,
+        batch_ops: Sequence[dict[str, Any]] = (),
+        **sampler: Any,
     ) -> Any:
         dataset = self.dataset(ops).model_dump(exclude={"transform_ops"})
         return SplitSection.model_validate(
             {
-                "dataset": {"name": "ImageNetDataset", **dataset, "transform_ops": list(ops)},
+                "dataset": {
+                    "name": "ImageNetDataset",
+                    **dataset,
+                    "transform_ops": list(ops),
+                    "batch_transform_ops": list(batch_ops),
+                },
                 "sampler": {"batch_size": 4, **sampler},
                 "loader": loader or {},
             }
