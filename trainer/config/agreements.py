@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from trainer.config.data import MultiLabelDataset, MultiScaleDataset, SplitSection
 from trainer.config.declaration import Declaration
 from trainer.config.metrics import TopkAcc
 from trainer.config.problems import KeyPath
 from trainer.config.root import TrainConfig
+from trainer.config.samplers import DistributedBatchSampler, MultiScaleSampler
 
 
 def find_disagreements(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]:
     """Yield the place and the sentence of each."""
     classes = config.arch.class_num
+    yield from _samplers_and_datasets(config)
     if config.data.Eval is not None and config.data.Eval.dataset.batch_transform_ops:
         yield (
             ("DataLoader", "Eval", "dataset", "batch_transform_ops"),
@@ -26,6 +29,41 @@ def find_disagreements(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]:
                     ("Metric", split, index, type(metric).__name__, "topk"),
                     f"expected numbers of at most Arch.class_num, which is {classes}, got {too_many}; "
                     "leave them out",
+                )
+
+
+def _samplers_and_datasets(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]:
+    for split in ("Train", "Eval"):
+        section: SplitSection | None = getattr(config.data, split)
+        if section is None:
+            continue
+        sampler, dataset = section.sampler, section.dataset
+        if split == "Eval" and type(sampler) is not DistributedBatchSampler:
+            yield (
+                ("DataLoader", split, "sampler"),
+                f"expected DistributedBatchSampler, which takes each sample once, got "
+                f"{type(sampler).__name__}",
+            )
+        elif isinstance(sampler, MultiScaleSampler) and not isinstance(dataset, MultiScaleDataset):
+            yield (
+                ("DataLoader", split, "dataset"),
+                f"expected MultiScaleDataset beside MultiScaleSampler, got {type(dataset).__name__}",
+            )
+        elif isinstance(dataset, MultiScaleDataset) and not isinstance(sampler, MultiScaleSampler):
+            yield (
+                ("DataLoader", split, "sampler"),
+                f"expected MultiScaleSampler beside MultiScaleDataset, got {type(sampler).__name__}",
+            )
+        if isinstance(sampler, MultiScaleSampler) and section.loader.rng == "paddleclas":
+            yield (
+                ("DataLoader", split, "loader", "rng"),
+                "expected per_sample beside MultiScaleSampler, which would start the stream anew each epoch",
+            )
+        for index, metric in enumerate(getattr(config.metric, split) or ()):
+            if isinstance(metric, TopkAcc) and isinstance(dataset, MultiLabelDataset):
+                yield (
+                    ("Metric", split, index, "TopkAcc"),
+                    "expected a metric of several classes an image beside MultiLabelDataset; remove TopkAcc",
                 )
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, model_validator
 
 from trainer.config.batch_ops import BatchOpList
 from trainer.config.chains import check_chain
 from trainer.config.declaration import Declaration, Section, named
-from trainer.config.ops import Op
-from trainer.config.scalars import Positive
+from trainer.config.ops import CropImage, Op, RandCropImage, ResizeImage
+from trainer.config.samplers import Sampler
+
+SIZED_OPS = (RandCropImage, ResizeImage, CropImage)
+"""Operations whose size a MultiScaleSampler sets."""
 
 OpList = Annotated[tuple[Op, ...], Field(strict=False), AfterValidator(check_chain)]
 
@@ -18,7 +21,7 @@ OpList = Annotated[tuple[Op, ...], Field(strict=False), AfterValidator(check_cha
 class ImageNetDataset(Declaration):
     """Images and labels of a list file: `path label` a line."""
 
-    names = ("ImageNetDataset", "ClsDataset")
+    names: ClassVar[tuple[str, ...]] = ("ImageNetDataset", "ClsDataset")
 
     image_root: str
     """Folder that the paths of the list are relative to."""
@@ -34,13 +37,34 @@ class ImageNetDataset(Declaration):
     """Number the labels anew from 0, in increasing order."""
 
 
-class DistributedBatchSampler(Declaration):
-    """Deals an epoch's samples out to the ranks in batches."""
+class MultiScaleDataset(ImageNetDataset):
+    """An ImageNetDataset whose images have the size that a MultiScaleSampler gives each batch.
 
-    batch_size: Positive
-    """Samples a rank and step, not of all ranks together."""
-    drop_last: bool = False
-    shuffle: bool = False
+    RandCropImage, ResizeImage and CropImage take that size and their defaults, whatever the list says.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("MultiScaleDataset",)
+
+    @model_validator(mode="after")
+    def _sized(self) -> MultiScaleDataset:
+        if not any(isinstance(op, SIZED_OPS) for op in self.transform_ops):
+            raise ValueError("expected RandCropImage, ResizeImage or CropImage in transform_ops, got none")
+        return self
+
+
+class MultiLabelDataset(Declaration):
+    """Images of a list file with a 0 or 1 for each class: path, tab, `0,1,1,0` a line."""
+
+    image_root: str
+    """Folder that the paths of the list are relative to."""
+    cls_label_path: str
+    """The list file."""
+    transform_ops: OpList
+    """Begins with DecodeImage."""
+    label_ratio: bool = False
+    """Hand each class's share of ones in the list on beside the labels: float32 [B, 2, K]."""
+    batch_transform_ops: None = None
+    """Refused: mixing takes one class an image."""
 
 
 class LoaderSection(Section):
@@ -59,15 +83,12 @@ class LoaderSection(Section):
         return self
 
 
-DATASETS: tuple[type[Declaration], ...] = (ImageNetDataset,)
-SAMPLERS: tuple[type[Declaration], ...] = (DistributedBatchSampler,)
+DATASETS: tuple[type[Declaration], ...] = (ImageNetDataset, MultiScaleDataset, MultiLabelDataset)
 
 if TYPE_CHECKING:
-    Dataset: TypeAlias = ImageNetDataset
-    Sampler: TypeAlias = DistributedBatchSampler
-else:  # the unions that choose by name exist at run time only
+    Dataset: TypeAlias = ImageNetDataset | MultiScaleDataset | MultiLabelDataset
+else:  # the union that chooses by name exists at run time only
     Dataset = named(DATASETS)
-    Sampler = named(SAMPLERS, default="DistributedBatchSampler")
 
 
 class SplitSection(Section):

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from trainer.config.document import Document
+from trainer.config.instead import INSTEAD
 from trainer.config.problems import KeyPath, show
 from trainer.config.schema import expected_names, known_keys
 from trainer.config.suggest import suggest
@@ -80,10 +81,11 @@ def _unknown_name(value: object, names: list[str], *, beside: bool) -> str:
     written: object = None
     if isinstance(value, dict):
         written = value["name"] if beside else next(iter(value), None) if len(value) == 1 else None
-    if written is None:
+    if not isinstance(written, str):
         return f"expected a name with its parameters, got {show(value)}"
     listed = ", ".join(names[:_MAX_LISTED]) + (", …" if len(names) > _MAX_LISTED else "")
-    return f"expected one of {listed}, got {written!r}{suggest(written, names)}"
+    hint = f"; {INSTEAD[written]}" if written in INSTEAD else suggest(written, names)
+    return f"expected one of {listed}, got {written!r}{hint}"
 
 
 def _hint(value: object, document: Document, path: KeyPath) -> str:

@@ -28,15 +28,16 @@ class Draws:
     numpy: np.random.RandomState
 
 
-def per_sample(seed: int, *, epoch: int, index: int) -> Draws:
+def per_sample(seed: int, *, epoch: int, index: int, repeat: int = 0) -> Draws:
     """Return the draws of one sample in one epoch, whoever reads it and whenever.
 
     Args:
         seed: Of the run.
         epoch: From 0.
         index: Of the sample in its list.
+        repeat: Which of its places in the epoch, where it has several by RASampler.
     """
-    return _seeded(f"{seed}/{epoch}/{index}")
+    return _seeded(f"{seed}/{epoch}/{index}" + (f"/{repeat}" if repeat else ""))
 
 
 def per_batch(seed: int, *, epoch: int, start: int, rank: int) -> Draws:

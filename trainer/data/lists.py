@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.config.data import ImageNetDataset
+from trainer.config.data import Dataset, MultiLabelDataset
 from trainer.config.problems import show
+from trainer.data.multilabel import SEPARATOR, make_labels, parse_labels
 
 MAX_PROBLEMS_SHOWN = 20
 _LABEL = re.compile(r"[+-]?[0-9]+")
 _MAX_DIGITS = 18  # of a label that fits int64
+LabelT = TypeVar("LabelT", int, tuple[int, ...])
 _WORTH_A_LISTING = 16  # fewer files of a folder than this are asked for one by one
 
 
@@ -38,25 +42,33 @@ class SampleList:
 
     Attributes:
         paths: Image files, joined to the image root.
-        labels: int64 [N].
+        labels: int64 [N]; of several classes float32 [N, K], or [N, 2, K] with ratios beside them.
         source: The list file as the config names it; sample i stands on its line i + 1.
         classes: Arch.class_num; every label is below.
     """
 
     paths: tuple[str, ...]
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int64] | NDArray[np.float32]
     source: str
     classes: int
 
     def __len__(self) -> int:
         return len(self.paths)
 
+    def present_classes(self) -> set[int]:
+        """Return the classes that any sample has."""
+        labels = self.labels
+        if labels.ndim == 1:
+            return {int(label) for label in np.unique(labels)}
+        ones = labels if labels.ndim == 2 else labels[:, 0]
+        return {int(label) for label in np.flatnonzero(ones.any(axis=0))}
+
     def place(self, index: int) -> str:
         """Say where a sample stands, such as `train_list.txt:17`."""
         return f"{self.source}:{index + 1}"
 
 
-def load_list(dataset: ImageNetDataset, *, class_num: int) -> SampleList:
+def load_list(dataset: Dataset, *, class_num: int) -> SampleList:
     """Read and check a list file, images' existence included.
 
     Args:
@@ -69,29 +81,49 @@ def load_list(dataset: ImageNetDataset, *, class_num: int) -> SampleList:
     source = dataset.cls_label_path
     lines = _read_lines(source)
     problems: dict[int, str] = {}
-    names: list[str] = []
-    labels: list[int] = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            name, label = _split(line, dataset.delimiter)
-        except ValueError as error:
-            problems[number] = str(error)
-            name, label = "", -1
-        names.append(name)
-        labels.append(label)
-    _find_repeated(names, labels, problems)
-    if dataset.relabel:
-        labels = _number_anew(labels, problems)
-    _find_out_of_range(labels, class_num, problems)
+    if isinstance(dataset, MultiLabelDataset):
+        names, several = _parse(lines, partial(_split_several, class_num=class_num), problems, nothing=())
+        _find_repeated(names, several, problems)
+    else:
+        names, numbers = _parse(lines, partial(_split, delimiter=dataset.delimiter), problems, nothing=-1)
+        _find_repeated(names, numbers, problems)
+        if dataset.relabel:
+            numbers = _number_anew(numbers, problems)
+        _find_out_of_range(numbers, class_num, problems)
     _find_missing(dataset.image_root, names, problems)
     if problems:
         raise DataError(f"{source}:{number}: {problems[number]}" for number in sorted(problems))
+    labels: NDArray[np.int64] | NDArray[np.float32] = (
+        make_labels(several, ratio=dataset.label_ratio)
+        if isinstance(dataset, MultiLabelDataset)
+        else np.array(numbers, dtype=np.int64)
+    )
     return SampleList(
         paths=tuple(os.path.join(dataset.image_root, name) for name in names),  # noqa: PTH118 - 10 x faster
-        labels=np.array(labels, dtype=np.int64),
+        labels=labels,
         source=source,
         classes=class_num,
     )
+
+
+def _parse(
+    lines: Sequence[str],
+    split: Callable[[str], tuple[str, LabelT]],
+    problems: dict[int, str],
+    *,
+    nothing: LabelT,
+) -> tuple[list[str], list[LabelT]]:
+    names: list[str] = []
+    labels: list[LabelT] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            name, label = split(line)
+        except ValueError as error:
+            problems[number] = str(error)
+            name, label = "", nothing
+        names.append(name)
+        labels.append(label)
+    return names, labels
 
 
 def _read_lines(source: str) -> list[str]:
@@ -136,15 +168,31 @@ def _split(line: str, delimiter: str | None) -> tuple[str, int]:
     name, text = name.strip(), text.strip()
     if not found or "\t" in text:
         raise ValueError(f"expected 'path{separator}label', got {show(line)}{_hint(line, separator)}")
-    if not name:
-        raise ValueError(f"expected a path before the label, got {show(line)}")
+    _refuse_name(name, line)
     if not _LABEL.fullmatch(text) or len(text) > _MAX_DIGITS:
         raise ValueError(f"expected a whole number as label, got {show(text)}; classes are numbered from 0")
+    return name, int(text)
+
+
+def _split_several(line: str, *, class_num: int) -> tuple[str, tuple[int, ...]]:
+    """Return path and labels of a line, or raise ValueError with the sentence."""
+    if not line:
+        raise ValueError("expected 'path<tab>0,1,…', got a blank line; remove it")
+    name, found, text = line.partition(SEPARATOR)
+    if not found:
+        raise ValueError(f"expected a path, a tab and a 0 or 1 for each class, got {show(line)}")
+    name = name.strip()
+    _refuse_name(name, line)
+    return name, parse_labels(text.split(SEPARATOR)[0], class_num=class_num)
+
+
+def _refuse_name(name: str, line: str) -> None:
+    if not name:
+        raise ValueError(f"expected a path before the label, got {show(line)}")
     if name.startswith("/"):
         raise ValueError(f"expected a path relative to image_root, got {show(name)}")
     if "\0" in name:
         raise ValueError(f"expected a path, got {show(name)}")
-    return name, int(text)
 
 
 def _hint(line: str, separator: str) -> str:
@@ -154,7 +202,7 @@ def _hint(line: str, separator: str) -> str:
     return "; the label is missing"
 
 
-def _find_repeated(names: Sequence[str], labels: Sequence[int], problems: dict[int, str]) -> None:
+def _find_repeated(names: Sequence[str], labels: Sequence[LabelT], problems: dict[int, str]) -> None:
     first: dict[str, int] = {}
     for number, name in enumerate(names, start=1):
         if number in problems:

@@ -11,13 +11,15 @@ import cv2
 import numpy as np
 
 from trainer.config.data import SplitSection
+from trainer.config.samplers import RASampler
 from trainer.data.batch import Assembly, Batch
 from trainer.data.draws import Draws, Stream, per_batch, per_sample
 from trainer.data.lists import DataError, SampleList
 from trainer.data.mixing import build_mixing
-from trainer.data.ops.build import build_transform
 from trainer.data.ops.registry import ImageError
-from trainer.data.order import Indices, deal, epoch_positions, steps_of_epoch
+from trainer.data.order import Indices
+from trainer.data.sampling import make_sampling
+from trainer.data.sizes import Transforms
 
 _BATCHES_AHEAD = 2  # read beyond the one that the engine works on
 
@@ -48,31 +50,23 @@ class Loader:
         self._rank = rank
         self._world_size = world_size
         self._seed = seed
-        self._sampler = split.sampler
+        self._sampling = make_sampling(split.sampler, n=len(samples), seed=seed)
         self._workers = split.loader.num_workers
-        self._transform = build_transform(split.dataset.transform_ops)
+        self._transforms = Transforms(split.dataset.transform_ops)
         self._mix = build_mixing(split.dataset.batch_transform_ops or (), classes=samples.classes)
         # PaddleClas seeds with seed + rank once it is distributed (d178931, ppcls/engine/engine.py).
         own_seed = seed + rank if world_size > 1 else seed
         self._stream = Stream(own_seed) if split.loader.rng == "paddleclas" else None
         cv2.setNumThreads(1)  # ranks and reader threads fill the cores already
         if training and len(self) == 0:
-            batch_size = split.sampler.batch_size
-            raise DataError(
-                [
-                    f"{samples.source}: expected at least {world_size * batch_size} samples for a batch of "
-                    f"{batch_size} on each of {world_size} ranks, got {len(samples)}; lower batch_size, or "
-                    "set drop_last: False"
-                ]
-            )
+            raise DataError([f"{samples.source}: {_too_few(split, len(samples), world_size)}"])
 
     def __len__(self) -> int:
-        return steps_of_epoch(
-            len(self._samples),
-            world_size=self._world_size,
-            batch_size=self._sampler.batch_size,
-            drop_last=self._sampler.drop_last,
-        )
+        return self._sampling.steps(world_size=self._world_size)
+
+    def batches_before(self, cursor: int) -> int:
+        """Return how many batches of a rank a place of the epoch's order has before it."""
+        return self._sampling.done(cursor, world_size=self._world_size)
 
     def draws_state(self) -> str | None:
         """Return where the stream of `rng: paddleclas` is; None with `per_sample`, which has no state."""
@@ -101,12 +95,7 @@ class Loader:
         Raises:
             DataError: Images cannot be read; names line and file of all those of one batch.
         """
-        positions = epoch_positions(
-            len(self._samples),
-            epoch=epoch,
-            world_size=order_world_size or self._world_size,
-            shuffle=self._sampler.shuffle,
-        )
+        positions = self._sampling.positions(epoch, world_size=order_world_size or self._world_size)
         assemblies = self._assemblies(positions, start)
         read = self._read_ahead if self._workers else self._read
         filled = read(assemblies, epoch)
@@ -117,10 +106,9 @@ class Loader:
             filled.close()
 
     def _assemblies(self, positions: Indices, start: int) -> Iterator[Assembly]:
-        shares = deal(
-            len(positions), rank=self._rank, world_size=self._world_size, batch_size=self._sampler.batch_size,
-            drop_last=self._sampler.drop_last, start=start,
-        )  # fmt: skip
+        shares = self._sampling.shares(
+            len(positions), rank=self._rank, world_size=self._world_size, start=start
+        )
         for share in shares:
             yield Assembly(share, positions[share.places] % len(self._samples))
 
@@ -128,7 +116,9 @@ class Loader:
         n, share = len(self._samples), assembly.share
         valid = positions[share.places] < n
         valid[len(valid) - share.extra :] = False
-        images, labels = assembly.images(), self._samples.labels[assembly.indices].reshape(-1, 1)
+        images, labels = assembly.images(), self._samples.labels[assembly.indices]
+        if labels.ndim == 1:
+            labels = labels.reshape(-1, 1)
         if self._mix is not None:
             images, labels = self._mix(images, labels, self._draws_of_batch(epoch, share.start))
         return Batch(
@@ -169,7 +159,9 @@ class Loader:
         path = self._samples.paths[index]
         where = f"{self._samples.place(index)}: {path}"
         try:
-            image = self._transform(Path(path).read_bytes(), self._draws(epoch, index))
+            transform = self._transforms.of_side(self._sampling.side(assembly.share.start))
+            draws = self._draws(epoch, index, self._sampling.repeat(int(assembly.share.places[slot])))
+            image = transform(Path(path).read_bytes(), draws)
         except ImageError as error:
             return f"{where}: {error}; replace the file or remove the line"
         except OSError as error:
@@ -182,15 +174,28 @@ class Loader:
             f"{list(other)}; let transform_ops resize or crop to a fixed size"
         )
 
-    def _draws(self, epoch: int, index: int) -> Draws:
+    def _draws(self, epoch: int, index: int, repeat: int) -> Draws:
         if self._stream is not None:
             return self._stream.draws
-        return per_sample(self._seed, epoch=epoch, index=index)
+        return per_sample(self._seed, epoch=epoch, index=index, repeat=repeat)
 
     def _draws_of_batch(self, epoch: int, start: int) -> Draws:
         if self._stream is not None:
             return self._stream.draws
         return per_batch(self._seed, epoch=epoch, start=start, rank=self._rank)
+
+
+def _too_few(split: SplitSection, count: int, world_size: int) -> str:
+    sampler = split.sampler
+    if isinstance(sampler, RASampler) and count < sampler.selected_round:
+        return (
+            f"expected at least {sampler.selected_round} samples, got {count}: RASampler takes whole rounds "
+            f"of {sampler.selected_round} samples; lower selected_round"
+        )
+    return (
+        f"expected at least {world_size * sampler.batch_size} samples for a batch of {sampler.batch_size} on "
+        f"each of {world_size} ranks, got {count}; lower batch_size, or set drop_last: False"
+    )
 
 
 def _refuse(outcomes: Iterable[Problem]) -> None:

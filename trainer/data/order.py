@@ -54,7 +54,14 @@ def epoch_order(n: int, *, epoch: int, world_size: int, shuffle: bool) -> Indice
 
 
 def deal(
-    length: int, *, rank: int, world_size: int, batch_size: int, drop_last: bool, start: int = 0
+    length: int,
+    *,
+    rank: int,
+    world_size: int,
+    batch_size: int,
+    drop_last: bool,
+    start: int = 0,
+    in_turn: bool = False,
 ) -> list[Share]:
     """Deal the places of an order out to a rank, in global batches of `world_size * batch_size`.
 
@@ -69,6 +76,7 @@ def deal(
         batch_size: A rank's.
         drop_last: Leave an incomplete last global batch out.
         start: Places that were dealt before.
+        in_turn: Deal place after place to one rank after the other, not contiguous parts.
     """
     whole = world_size * batch_size
     shares: list[Share] = []
@@ -78,6 +86,8 @@ def deal(
             break
         part = -(-(end - begin) // world_size)
         offsets = np.arange(rank * part, (rank + 1) * part, dtype=np.int64)
+        if in_turn:
+            offsets = rank + world_size * np.arange(part, dtype=np.int64)
         extra = int(np.count_nonzero(offsets >= end - begin))
         shares.append(Share(places=begin + offsets % (end - begin), extra=extra, start=begin, end=end))
     return shares

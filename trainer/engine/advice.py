@@ -7,8 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from trainer.config.ops import CropImage, RandCropImage, ResizeImage
 from trainer.config.root import TrainConfig
 from trainer.engine.setup import Lists
@@ -28,7 +26,7 @@ def _empty_classes(config: TrainConfig, lists: Lists) -> Iterator[str]:
         if samples is None:
             continue
         classes = config.arch.class_num
-        missing = sorted(set(range(classes)) - {int(label) for label in np.unique(samples.labels)})
+        missing = sorted(set(range(classes)) - samples.present_classes())
         if missing:
             yield (
                 f"DataLoader.{split}: expected images of all {classes} classes of Arch.class_num, "

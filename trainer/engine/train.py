@@ -66,7 +66,7 @@ class Training:
         self._liveness.epoch = epoch
         means, pace = Means(), Pace()
         batches = batches_per_epoch(setup.config, setup.train_loader)
-        done = sampler.cursor // (setup.ranks.world_size * setup.config.data.Train.sampler.batch_size)
+        done = setup.train_loader.batches_before(sampler.cursor)
         self._liveness.enter(Phase.LOAD)
         setup.network.train()
         loader = setup.train_loader.batches(

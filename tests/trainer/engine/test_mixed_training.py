@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import numpy as np
 import paddle
 import pytest
 
+from trainer.checkpoints.pdfiles import read_arrays
 from trainer.data.loader import Loader
+from trainer.engine import train as train_module
+from trainer.engine.ends import StoppedError
 from trainer.engine.setup import load_lists
 from trainer.models.registry import build_model
 
@@ -50,3 +55,34 @@ def test_two_steps_of_mixup_have_the_loss_of_the_formula(loss, workshop):
         logits = model(paddle.to_tensor(batch.images)).numpy().astype(float)
         assert row["loss"] == pytest.approx(-(targets * log_softmax(logits)).sum(axis=1).mean(), rel=1e-5)
         assert "top1" not in row
+
+
+def test_a_multi_scale_training_that_was_stopped_goes_on_bit_for_bit(workshop, monkeypatch):
+    split = workshop.config().data.Train.dataset
+    scaled = {
+        "DataLoader__Train__dataset": {
+            "name": "MultiScaleDataset", "image_root": split.image_root,
+            "cls_label_path": split.cls_label_path,
+            "transform_ops": [
+                {"DecodeImage": {}}, {"RandCropImage": {"size": 32}}, {"NormalizeImage": {"order": ""}}
+            ],
+        },
+        "DataLoader__Train__sampler": {"name": "MultiScaleSampler", "scales": [32, 64], "first_bs": 4},
+    }  # fmt: skip
+    whole = workshop.train(**scaled)
+    real = train_module.Training._advance
+
+    def advance(self, epoch, batch):
+        real(self, epoch, batch)
+        if self.state.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    halves = {**scaled, "Global__output_dir": str(workshop.folder / "halves")}
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module.Training, "_advance", advance)
+        with pytest.raises(StoppedError):
+            workshop.train(**halves)
+    assert workshop.train(**halves, resume="latest").step == whole.step
+    one, other = (read_arrays(workshop.folder / name / "latest.pdparams") for name in ("output", "halves"))
+    for key, value in one.items():
+        np.testing.assert_array_equal(value, other[key], err_msg=key)

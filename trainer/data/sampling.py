@@ -1,0 +1,160 @@
+"""Which samples an epoch has, in which order, and in which batches they come: one class a sampler.
+
+Whatever the sampler, an epoch is an order of positions (`trainer.data.order`), so that it can be gone on
+with from any place.
+"""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer.config.samplers import DistributedBatchSampler, MultiScaleSampler, RASampler, Sampler
+from trainer.data.order import Indices, Share, deal, epoch_positions, steps_of_epoch
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling(ABC):
+    """The epochs of a list with `n` samples."""
+
+    n: int
+
+    @abstractmethod
+    def positions(self, epoch: int, *, world_size: int) -> Indices:
+        """Return the order of an epoch; `world_size` is the number of ranks that it is padded for."""
+
+    @abstractmethod
+    def shares(self, length: int, *, rank: int, world_size: int, start: int) -> Iterator[Share]:
+        """Yield a rank's parts of an order of that length, from place `start` on."""
+
+    @abstractmethod
+    def steps(self, *, world_size: int) -> int:
+        """Return the number of global batches of a whole epoch."""
+
+    @abstractmethod
+    def done(self, cursor: int, *, world_size: int) -> int:
+        """Return the number of global batches before a place of the order."""
+
+    def side(self, start: int) -> int | None:  # noqa: ARG002 - most have one size
+        """Return the side of the images of the batch that begins there; None where the config says it."""
+        return None
+
+    def repeat(self, place: int) -> int:  # noqa: ARG002 - most repeat nothing
+        """Return how often the sample stood in the order before; tells its draws apart."""
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plain(Sampling):
+    """DistributedBatchSampler."""
+
+    spec: DistributedBatchSampler
+
+    def positions(self, epoch: int, *, world_size: int) -> Indices:  # noqa: D102
+        return epoch_positions(self.n, epoch=epoch, world_size=world_size, shuffle=self.spec.shuffle)
+
+    def shares(self, length: int, *, rank: int, world_size: int, start: int) -> Iterator[Share]:  # noqa: D102
+        yield from deal(
+            length, rank=rank, world_size=world_size, batch_size=self.spec.batch_size,
+            drop_last=self.spec.drop_last, start=start,
+        )  # fmt: skip
+
+    def steps(self, *, world_size: int) -> int:  # noqa: D102
+        return steps_of_epoch(
+            self.n, world_size=world_size, batch_size=self.spec.batch_size, drop_last=self.spec.drop_last
+        )
+
+    def done(self, cursor: int, *, world_size: int) -> int:  # noqa: D102
+        return cursor // (world_size * self.spec.batch_size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Repeated(Sampling):
+    """RASampler: place p of the order is the sample at p // num_repeats of a shuffled list.
+
+    Ranks take turns. PaddleClas d178931, ppcls/data/dataloader/ra_sampler.py.
+    """
+
+    spec: RASampler
+
+    def positions(self, epoch: int, *, world_size: int) -> Indices:  # noqa: D102
+        samples = epoch_positions(self.n, epoch=epoch, world_size=1, shuffle=self.spec.shuffle)
+        return np.repeat(samples, self.spec.num_repeats)[: self._each(world_size) * world_size]
+
+    def shares(self, length: int, *, rank: int, world_size: int, start: int) -> Iterator[Share]:  # noqa: D102
+        yield from deal(
+            length, rank=rank, world_size=world_size, batch_size=self.spec.batch_size,
+            drop_last=self.spec.drop_last, start=start, in_turn=True,
+        )  # fmt: skip
+
+    def steps(self, *, world_size: int) -> int:  # noqa: D102
+        each, batch_size = self._each(world_size), self.spec.batch_size
+        return each // batch_size if self.spec.drop_last else -(-each // batch_size)
+
+    def done(self, cursor: int, *, world_size: int) -> int:  # noqa: D102
+        return cursor // (world_size * self.spec.batch_size)
+
+    def repeat(self, place: int) -> int:  # noqa: D102
+        return place % self.spec.num_repeats
+
+    def _each(self, world_size: int) -> int:
+        return self.n // self.spec.selected_round * self.spec.selected_round // world_size
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MultiScale(Sampling):
+    """MultiScaleSampler: a batch's size is a function of the seed and of where it begins.
+
+    All ranks so have images of one size in a step, and a resumed epoch goes on as it would have. Sizes as in
+    PaddleClas d178931, ppcls/data/dataloader/multi_scale_sampler.py, where each rank draws its own.
+    """
+
+    spec: MultiScaleSampler
+    seed: int
+
+    def positions(self, epoch: int, *, world_size: int) -> Indices:  # noqa: ARG002, D102
+        return epoch_positions(self.n, epoch=epoch, world_size=1, shuffle=self.spec.is_training)
+
+    def shares(self, length: int, *, rank: int, world_size: int, start: int) -> Iterator[Share]:  # noqa: D102
+        while start < length:
+            _, count = self._choose(start)
+            end = min(start + world_size * count, length)
+            places = start + rank + world_size * np.arange(count, dtype=np.int64)
+            beyond = places >= length
+            missing = int(np.count_nonzero(beyond))
+            places[beyond] = (rank + world_size * np.arange(missing, dtype=np.int64)) % length  # its front
+            yield Share(places=places, extra=missing, start=start, end=end)
+            start = end
+
+    def steps(self, *, world_size: int) -> int:  # noqa: D102
+        return self.done(self.n, world_size=world_size)
+
+    def done(self, cursor: int, *, world_size: int) -> int:  # noqa: D102
+        count = start = 0
+        while start < cursor:
+            start += world_size * self._choose(start)[1]
+            count += 1
+        return count
+
+    def side(self, start: int) -> int | None:  # noqa: D102
+        return self._choose(start)[0]
+
+    def _choose(self, start: int) -> tuple[int, int]:
+        """Return side and number of images a rank of the batch that begins at a place."""
+        first, factor = self.spec.scales[0], self.spec.divided_factor
+        if not self.spec.is_training:
+            return first, self.spec.first_bs
+        scale = random.Random(f"scale/{self.seed}/{start}").choice(self.spec.scales)  # noqa: S311 - no secret
+        side = scale // factor * factor
+        return side, max(1, int(first * first * self.spec.first_bs / (side * side)))
+
+
+def make_sampling(spec: Sampler, *, n: int, seed: int) -> Sampling:
+    """Make the sampling that a config names, of a list with `n` samples."""
+    if isinstance(spec, MultiScaleSampler):
+        return MultiScale(n=n, spec=spec, seed=seed)
+    return Repeated(n=n, spec=spec) if isinstance(spec, RASampler) else Plain(n=n, spec=spec)
