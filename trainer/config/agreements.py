@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from trainer.config.data import MultiLabelDataset, MultiScaleDataset, SplitSection
 from trainer.config.declaration import Declaration
+from trainer.config.losses import CELoss
 from trainer.config.metrics import TopkAcc
 from trainer.config.problems import KeyPath
 from trainer.config.root import TrainConfig
@@ -58,6 +59,12 @@ def _samplers_and_datasets(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]
             yield (
                 ("DataLoader", split, "loader", "rng"),
                 "expected per_sample beside MultiScaleSampler, which would start the stream anew each epoch",
+            )
+        losses = getattr(config.loss, split) or config.loss.Train
+        if getattr(dataset, "label_ratio", False) and any(isinstance(loss, CELoss) for loss in losses):
+            yield (
+                ("DataLoader", split, "dataset", "label_ratio"),
+                "expected False beside CELoss, which takes labels without ratios",
             )
         for index, metric in enumerate(getattr(config.metric, split) or ()):
             if isinstance(metric, TopkAcc) and isinstance(dataset, MultiLabelDataset):

@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 import yaml
 
-from trainer.config import archs, batch_ops, losses, metrics, ops, optimizers, schedules
+from trainer.config import archs, batch_ops, losses, metrics, ops, optimizers, samplers, schedules
 from trainer.config.declaration import Declaration, all_names
 from trainer.config.document import parse_document
 from trainer.config.paths import PATH_KEYS, find_paths
@@ -28,9 +28,10 @@ PLACE = "DataLoader.Train.dataset.transform_ops"
         metrics.METRICS,
         ops.OPS,
         optimizers.OPTIMIZERS,
+        samplers.SAMPLERS,
         schedules.SCHEDULES,
     ],
-    ids=["archs", "batch_ops", "losses", "metrics", "ops", "optimizers", "schedules"],
+    ids=["archs", "batch_ops", "losses", "metrics", "ops", "optimizers", "samplers", "schedules"],
 )
 def test_no_name_is_declared_twice(declarations: tuple[type[Declaration], ...]) -> None:
     names = all_names(declarations)

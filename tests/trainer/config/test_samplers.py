@@ -36,6 +36,12 @@ def test_what_does_not_go_together_is_refused(old: str, new: str, message: str, 
     assert message in config.change(old, new).refusal()
 
 
+def test_ratios_beside_the_labels_are_refused_where_the_loss_cannot_take_them(config: Any) -> None:
+    config.change("name: ImageNetDataset", "name: MultiLabelDataset\n      label_ratio: True")
+    config.change("  Train:\n    - TopkAcc: {topk: [1, 5]}\n", "")
+    assert "label_ratio: expected False beside CELoss" in config.refusal()
+
+
 def test_one_stream_of_draws_does_not_go_with_many_scales(config: Any) -> None:
     config.change(SAMPLER, SCALED).change("ImageNetDataset", "MultiScaleDataset")
     config.change("num_workers: 4", "num_workers: 0, rng: paddleclas")
