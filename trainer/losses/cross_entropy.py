@@ -20,7 +20,7 @@ def make_cross_entropy(spec: CELoss) -> Callable[[paddle.Tensor, paddle.Tensor],
     epsilon = spec.epsilon if spec.epsilon is not None and 0.0 < spec.epsilon < 1.0 else None
 
     def cross_entropy(logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
-        soft = labels.shape[-1] == logits.shape[-1] and labels.dtype == logits.dtype
+        soft = labels.shape[-1] == logits.shape[-1] and labels.is_floating_point()
         if epsilon is None and soft:
             targets = labels if spec.soft_label == "exact" else functional.softmax(labels, axis=-1)
             return functional.cross_entropy(logits, targets, soft_label=True)
