@@ -9,20 +9,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
 from trainer.config.ops_base import ImageOp
-from trainer.config.scalars import Floats, Fraction, Ints, Size
+from trainer.config.scalars import Floats, Fraction, Ints, Positive, Size
 
-Probability = Annotated[Fraction, Field(ge=0, le=1)]
-Colour = Annotated[
-    Ints,
-    BeforeValidator(lambda value: (value,) * 3 if type(value) is int else value),
-    Field(min_length=3, max_length=3),
-    WithJsonSchema({"type": ["array", "integer"], "items": {"type": "integer"}}),
-]
-"""Three levels in the channel order of the image, 0 to 255, or one for all."""
-
+Colour = Annotated[Ints, Field(min_length=3, max_length=3)]
+Strength = Annotated[float, Field(ge=0)]
+Magnitude = Annotated[float, Field(ge=0, le=10)]
 _SECTION = re.compile(r"([a-z]+)(\d+(?:\.\d+)?)")
 _KEYS = {
     "rand": {"m": int, "n": int, "w": int, "mstd": float, "inc": int},
@@ -100,4 +94,50 @@ def _refuse(kind: str, values: dict[str, float], text: str) -> None:
         raise ValueError(f"expected at most n{_MOST_WEIGHTED} with w0 in config_str, got {text!r}")
 
 
-AUGMENT_OPS = (TimmAutoAugment,)
+class AutoAugment(ImageOp):
+    """Apply one of 25 pairs of operations that AutoAugment found on ImageNet."""
+
+    fillcolor: Colour = (128, 128, 128)
+    """Of what a sheared or moved image does not cover; a turned one has grey there."""
+
+
+class RandAugment(ImageOp):
+    """Apply operations drawn from 14."""
+
+    num_layers: Positive = 2
+    """Operations an image."""
+    magnitude: Magnitude = 5
+    """Strength, of 10."""
+    fillcolor: Colour = (128, 128, 128)
+
+
+class RandAugmentV2(RandAugment):
+    """Apply operations drawn from 16, as EfficientNetV2 does."""
+
+    progress_magnitude: None = None
+    """Magnitudes that grow while training are not supported."""
+
+
+class RandAugmentV3(ImageOp):
+    """Apply operations drawn from 14, as MobileViTV2 does."""
+
+    num_layers: Positive = 2
+    magnitude: Magnitude = 3
+    fillcolor: Colour = (0, 0, 0)
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+
+
+class ColorJitter(ImageOp):
+    """Change brightness, contrast, saturation and hue, in a random order."""
+
+    prob: Fraction = 2.0
+    """Probability that an image is touched."""
+    brightness: Strength = 0
+    """The factor is drawn between 1 − this, at least 0, and 1 + this."""
+    contrast: Strength = 0
+    saturation: Strength = 0
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0
+    """The turn of the hue is drawn between − this and this."""
+
+
+AUGMENT_OPS = (TimmAutoAugment, AutoAugment, RandAugment, RandAugmentV2, RandAugmentV3, ColorJitter)

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 import trainer.data.ops.decode
 import trainer.data.ops.erase
 import trainer.data.ops.flip
+import trainer.data.ops.jitter
 import trainer.data.ops.normalize
+import trainer.data.ops.policies
 import trainer.data.ops.resize
 import trainer.data.ops.timm  # noqa: F401  # each registers its operations
 from trainer.config.declaration import Declaration

@@ -1,0 +1,46 @@
+"""ColorJitter, as paddle.vision 3.3.1 has it for pictures (transforms.py, functional_pil.py)."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from trainer.config.ops_augment import ColorJitter
+from trainer.data.draws import Draws
+from trainer.data.ops import pictures
+from trainer.data.ops.pictures import Picture
+from trainer.data.ops.registry import Operation, Pixels, implements
+
+
+@implements(ColorJitter)
+def color_jitter(declaration: ColorJitter) -> Operation:
+    """Draw whether at all, the order of the four, then a factor for each that is set. uint8 [H, W, 3]."""
+    changes = [
+        ("brightness", declaration.brightness), ("contrast", declaration.contrast),
+        ("color", declaration.saturation), ("hue", declaration.hue),
+    ]  # fmt: skip
+
+    def operation(image: Pixels, draws: Draws) -> Pixels:
+        if draws.numpy.random_sample() >= declaration.prob:
+            return image
+        picture = pictures.to_picture(image)
+        order = list(changes)
+        draws.python.shuffle(order)
+        for name, strength in order:
+            if strength == 0:
+                continue
+            if name == "hue":
+                picture = _turn_hue(picture, draws.python.uniform(-strength, strength))
+            else:
+                factor = draws.python.uniform(max(1 - strength, 0), 1 + strength)
+                picture = pictures.ENHANCE[name](picture, factor)
+        return pictures.to_pixels(picture)
+
+    return operation
+
+
+def _turn_hue(picture: Picture, share: float) -> Picture:
+    hue, saturation, value = picture.convert("HSV").split()
+    turned = (np.array(hue).astype(np.int16) + int(share * 255)) % 256
+    bands = (Image.fromarray(turned.astype(np.uint8)), saturation, value)
+    return Image.merge("HSV", bands).convert(picture.mode)

@@ -1,0 +1,176 @@
+"""AutoAugment and RandAugment in its first three forms.
+
+Pairs, levels and the order of draws: PaddleClas d178931, ppcls/data/preprocess/ops/autoaugment.py and
+randaugment.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer.config.ops_augment import AutoAugment, RandAugment, RandAugmentV2, RandAugmentV3
+from trainer.data.draws import Draws
+from trainer.data.ops import pictures
+from trainer.data.ops.pictures import Colour, Picture, Resample
+from trainer.data.ops.registry import Operation, Pixels, implements
+
+_PAIRS = """
+    0.4 posterize 8 0.6 rotate 9, 0.6 solarize 5 0.6 autocontrast 5, 0.8 equalize 8 0.6 equalize 3,
+    0.6 posterize 7 0.6 posterize 6, 0.4 equalize 7 0.2 solarize 4, 0.4 equalize 4 0.8 rotate 8,
+    0.6 solarize 3 0.6 equalize 7, 0.8 posterize 5 1.0 equalize 2, 0.2 rotate 3 0.6 solarize 8,
+    0.6 equalize 8 0.4 posterize 6, 0.8 rotate 8 0.4 color 0, 0.4 rotate 9 0.6 equalize 2,
+    0.0 equalize 7 0.8 equalize 8, 0.6 invert 4 1.0 equalize 8, 0.6 color 4 1.0 contrast 8,
+    0.8 rotate 8 1.0 color 2, 0.8 color 8 0.8 solarize 7, 0.4 sharpness 7 0.6 invert 8,
+    0.6 shear_x 5 1.0 equalize 9, 0.4 color 0 0.6 equalize 3, 0.4 equalize 7 0.2 solarize 4,
+    0.6 solarize 5 0.6 autocontrast 5, 0.6 invert 4 1.0 equalize 8, 0.6 color 4 1.0 contrast 8,
+    0.8 equalize 8 0.6 equalize 3
+"""
+_BOTH_WAYS = (-1, 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Style:
+    """How the forms differ in what they do with a level."""
+
+    shear: Resample
+    translate: Resample
+    fill: Colour
+    absolute: bool = False
+    """Moves are in pixels, and colours are changed by the level itself, without a direction."""
+    rotate: Resample | None = None
+    """None turns on grey."""
+    rotate_both_ways: bool = True
+
+
+@implements(AutoAugment)
+def auto_augment(declaration: AutoAugment) -> Operation:
+    """Draw the pair, then for each of both whether at all and the direction. Image uint8 [H, W, 3]."""
+    style = _Style(
+        shear=Resample.BICUBIC, translate=Resample.NEAREST, fill=declaration.fillcolor, rotate_both_ways=False
+    )
+    ranges = {name: np.linspace(0, 0.9, 10) for name in pictures.ENHANCE}
+    ranges |= {"shear_x": np.linspace(0, 0.3, 10), "rotate": np.linspace(0, 30, 10)}
+    ranges |= {"posterize": np.round(np.linspace(8, 4, 10)), "solarize": np.linspace(256, 0, 10)}
+    pairs = []
+    for pair in _PAIRS.split(","):
+        words = pair.split()
+        pairs.append(
+            [
+                (float(chance), name, float(ranges[name][int(level)]) if name in ranges else 0.0)
+                for chance, name, level in (words[:3], words[3:])
+            ]
+        )
+
+    def operation(image: Pixels, draws: Draws) -> Pixels:
+        picture = pictures.to_picture(image)
+        for chance, name, level in pairs[draws.python.randint(0, len(pairs) - 1)]:
+            if draws.python.random() < chance:
+                picture = _apply(name, picture, level, style, draws)
+        return pictures.to_pixels(picture)
+
+    return operation
+
+
+@implements(RandAugment)
+def rand_augment(declaration: RandAugment) -> Operation:
+    """Image uint8 [H, W, 3]."""
+    style = _Style(
+        shear=Resample.BICUBIC, translate=Resample.NEAREST, fill=declaration.fillcolor, rotate_both_ways=False
+    )
+    return _layers(_levels(declaration.magnitude / 10), declaration.num_layers, style)
+
+
+@implements(RandAugmentV3)
+def rand_augment_v3(declaration: RandAugmentV3) -> Operation:
+    """Image uint8 [H, W, 3]."""
+    resample = Resample.BICUBIC if declaration.interpolation == "bicubic" else Resample.BILINEAR
+    style = _Style(shear=resample, translate=resample, rotate=resample, fill=declaration.fillcolor)
+    level = declaration.magnitude / 10
+    levels = _levels(level) | {"posterize": 8 - int(4.0 * level), "solarize": 255.0 * (1 - level)}
+    return _layers(levels, declaration.num_layers, style)
+
+
+@implements(RandAugmentV2)
+def rand_augment_v2(declaration: RandAugmentV2) -> Operation:
+    """Image uint8 [H, W, 3]."""
+    style = _Style(
+        shear=Resample.NEAREST, translate=Resample.NEAREST, fill=declaration.fillcolor, absolute=True
+    )
+    level = declaration.magnitude / 10
+    plain = _levels(level)
+    strong = 1.8 * level + 0.1
+    levels = {
+        "shear_x": plain["shear_x"], "shear_y": plain["shear_y"], "translate_x": 100.0 * level,
+        "translate_y": 100.0 * level, "rotate": plain["rotate"], "color": strong,
+        "posterize": plain["posterize"], "solarize": int(256.0 * level), "solarize_add": int(110.0 * level),
+        "contrast": strong, "sharpness": strong, "brightness": strong,
+        "autocontrast": 0, "equalize": 0, "invert": 0, "cutout": int(40 * level),
+    }  # fmt: skip
+    return _layers(levels, declaration.num_layers, style)
+
+
+def _levels(level: float) -> dict[str, float]:
+    """Levels by name, in the order in which they are drawn."""
+    far, colour = 150.0 / 331 * level, 0.9 * level
+    return {
+        "shear_x": 0.3 * level, "shear_y": 0.3 * level, "translate_x": far, "translate_y": far,
+        "rotate": 30 * level, "color": colour, "posterize": int(4.0 * level), "solarize": 256.0 * level,
+        "contrast": colour, "sharpness": colour, "brightness": colour,
+        "autocontrast": 0, "equalize": 0, "invert": 0,
+    }  # fmt: skip
+
+
+def _layers(levels: Mapping[str, float], layers: int, style: _Style) -> Operation:
+    names = list(levels)
+
+    def operation(image: Pixels, draws: Draws) -> Pixels:
+        picture = pictures.to_picture(image)
+        for _ in range(layers):
+            name = names[draws.numpy.choice(len(names))]
+            picture = _apply(name, picture, levels[name], style, draws)
+        return pictures.to_pixels(picture)
+
+    return operation
+
+
+def _apply(name: str, picture: Picture, level: float, style: _Style, draws: Draws) -> Picture:
+    if name in pictures.PLAIN:
+        return pictures.PLAIN[name](picture)
+    if name in pictures.ENHANCE:
+        factor = level if style.absolute else 1 + level * draws.python.choice(_BOTH_WAYS)
+        return pictures.ENHANCE[name](picture, factor)
+    if name in ("posterize", "solarize_add"):
+        change = pictures.posterize if name == "posterize" else pictures.solarize_add
+        return change(picture, int(level))
+    if name == "solarize":
+        return pictures.solarize(picture, level)
+    if name == "cutout":
+        return _cut_out(picture, int(level), style.fill[0], draws)
+    return _move(name, picture, level, style, draws)
+
+
+def _move(name: str, picture: Picture, level: float, style: _Style, draws: Draws) -> Picture:
+    if name == "rotate":
+        degrees = level * draws.python.choice(_BOTH_WAYS) if style.rotate_both_ways else level
+        if style.rotate is None:
+            return pictures.rotate_on_grey(picture, degrees)
+        return pictures.rotate(picture, degrees, resample=style.rotate, fill=style.fill)
+    kind, axis = name.split("_")
+    if kind == "shear":
+        factor = level * draws.python.choice(_BOTH_WAYS)
+        return pictures.shear(picture, axis, factor, resample=style.shear, fill=style.fill)
+    side = 1 if style.absolute else picture.size[0 if axis == "x" else 1]
+    pixels = level * side * draws.python.choice(_BOTH_WAYS)
+    return pictures.translate(picture, axis, pixels, resample=style.translate, fill=style.fill)
+
+
+def _cut_out(picture: Picture, reach: int, grey: int, draws: Draws) -> Picture:
+    """Fill a square about a random point; `reach` is half its side."""
+    row = draws.numpy.randint(0, picture.height + 1)
+    column = draws.numpy.randint(0, picture.width + 1)
+    pixels = pictures.to_pixels(picture)
+    pixels[max(0, row - reach) : row + reach, max(0, column - reach) : column + reach] = grey
+    return pictures.to_picture(pixels)
