@@ -94,7 +94,16 @@ def pod_environment(
 
 def _of_the_config(paths: PathMap, pod: Pod) -> PathMap:
     # A config that says /tmp/out here means this machine's /tmp: what a pod's own held would be gone with it.
-    empty = {mount.path for mount in pod.mounts if mount.source in (Source.EMPTY, Source.MEMORY)}
+    # A volume with nothing but `local:` is empty in the manifest too, but has its folder here.
+    empty = {
+        mount.path
+        for mount in pod.mounts
+        if mount.source in (Source.EMPTY, Source.MEMORY)
+        and (
+            mount.path == _SHARED_MEMORY
+            or paths.prefixes[mount.path].endswith(f"/{pod.index}/{mount.volume}")
+        )
+    }
     empty -= {environment.WORKSPACE}
     return PathMap({path: here for path, here in paths.prefixes.items() if path not in empty})
 
