@@ -7,7 +7,7 @@ import posixpath
 from launcher.plan.jobplan import Mount
 from launcher.spec.load import RunConfig
 from trainer.config.paths import find_paths
-from trainer.config.problems import Problem
+from trainer.config.problems import KeyPath, Problem
 from trainer.protocol.environment import WORKSPACE
 
 
@@ -22,7 +22,15 @@ def find_unmounted(config: RunConfig, mounts: tuple[Mount, ...]) -> list[Problem
     Training reads neither `Infer` nor `save_inference_dir`; their paths may lead nowhere.
     """
     problems = []
-    paths = {("Global", "output_dir"): config.job.run.output_dir, **dict(find_paths(config.document.values))}
+    paths: dict[KeyPath, str] = {
+        **{
+            ("Launch", "extra_modules", index): module
+            for index, module in enumerate(config.job.launch.extra_modules)
+            if "/" in module or module.endswith(".py")
+        },
+        ("Global", "output_dir"): config.job.run.output_dir,
+        **dict(find_paths(config.document.values)),
+    }
     for key, path in paths.items():
         if key[0] == "Infer" or key[-1] == "save_inference_dir":
             continue

@@ -154,7 +154,9 @@ def _command(config: RunConfig, *, cpu: bool) -> tuple[str, ...]:
         overrides.append("Global.device=cpu")
     return (
         "python", "-m", "trainer.node", "--", "train", "-c", f"{CONFIG_MOUNT}/{CONFIG_FILE}",
-        *(part for override in overrides for part in ("-o", override)), "--resume", "auto",
+        *(part for override in overrides for part in ("-o", override)),
+        *(part for module in config.job.launch.extra_modules for part in ("--extra-module", module)),
+        "--resume", "auto",
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from launcher.spec.scalars import (
     Duration,
     EnvName,
     EnvValue,
+    ExtraModule,
     Image,
     LabelKey,
     LabelValue,
@@ -67,6 +68,8 @@ class LaunchSection(Part):
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict)
     annotations: dict[LabelKey, PlainText] = Field(default_factory=dict)
     weights: Weights | None = None
+    extra_modules: Annotated[tuple[ExtraModule, ...], Field(strict=False)] = ()
+    """Python that the trainer imports first, and that brings names of your own; a file is under a mount."""
     max_restarts: Annotated[int, Field(ge=0)] = 3
     """Attempts after the first."""
     deadline: Duration | None = None

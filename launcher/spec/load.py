@@ -87,7 +87,7 @@ def load_run_config(
     document = _apply_flags(document, flags or Flags())
     problems: list[Problem] = [*find_secrets(document), *find_patched_secrets(document)]
     try:
-        loaded = check(document, JobConfig, strict=strict)
+        loaded = check(document, JobConfig, strict=strict, expects_extra=_has_extra_modules(document))
     except ConfigError as error:
         raise ConfigError([*_once(error.problems), *problems]) from error
     if problems:
@@ -100,6 +100,11 @@ def load_run_config(
         document=loaded.document,
         warnings=(*layers.warnings, *loaded.warnings),
     )
+
+
+def _has_extra_modules(document: Document) -> bool:
+    section = document.values.get(_SECTION)
+    return isinstance(section, dict) and bool(section.get("extra_modules"))
 
 
 def _is_known(path: KeyPath) -> bool:

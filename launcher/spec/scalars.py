@@ -119,6 +119,16 @@ def _env_value(value: str) -> str:
     return value
 
 
+def _extra_module(value: str) -> str:
+    _plain(value)
+    path = "/" in value or value.endswith(".py")
+    if ".." in value.split("/") or not (path or all(part.isidentifier() for part in value.split("."))):
+        raise ValueError(
+            f"expected a file such as /code/my_ops.py, a package's folder or a module's name, got {value!r}"
+        )
+    return value
+
+
 def _procs(value: object) -> object:
     if value == "auto" or (type(value) is int and 1 <= value <= _MAX_PROCS):
         return value
@@ -139,6 +149,8 @@ LabelValue = Annotated[str, AfterValidator(_label_value)]
 MountPath = Annotated[str, AfterValidator(_mount_path)]
 PlainText = Annotated[str, AfterValidator(_plain)]
 Image = Annotated[str, AfterValidator(_image)]
+ExtraModule = Annotated[str, AfterValidator(_extra_module)]
+"""A file or folder in the pod, or the name of a module that is installed there."""
 SecretKey = Annotated[str, AfterValidator(_secret_key)]
 SubPath = Annotated[PlainText, AfterValidator(_sub_path)]
 EnvName = Annotated[str, AfterValidator(_env_name)]

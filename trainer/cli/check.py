@@ -14,11 +14,13 @@ from trainer.ranks import read_ranks
 
 @click.command("check")
 @config_options
-def command(path: Path, overrides: tuple[str, ...], strict: bool) -> None:
+def command(*, path: Path, overrides: tuple[str, ...], extra_modules: tuple[str, ...], strict: bool) -> None:
     """Check the config and the list files that it names, without training."""
 
     def work() -> None:
-        loaded = load(path, overrides, strict=strict, path_map=read_ranks().path_map)
+        loaded = load(
+            path, overrides, strict=strict, extra_modules=extra_modules, path_map=read_ranks().path_map
+        )
         from trainer.engine.advice import find_oddities
         from trainer.engine.setup import load_lists
 

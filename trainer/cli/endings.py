@@ -41,6 +41,7 @@ def end_with(work: Callable[[], None], ending: Ending) -> int:
 
 
 def _run(work: Callable[[], None], ending: Ending) -> tuple[Exit, str]:
+    from trainer.config.extras import find_place
     from trainer.data.lists import DataError
     from trainer.engine.ends import EngineError
 
@@ -59,5 +60,7 @@ def _run(work: Callable[[], None], ending: Ending) -> tuple[Exit, str]:
         # A node process keeps our lines in a log, which may hold what a person at a terminal need not see.
         if os.environ.get("FTLAUNCH_DEBUG") or ending.outcome is not None:
             traceback.print_exc()
-        code, reason = Exit.INTERNAL, f"internal error: {type(error).__name__}: {error}"
+        place = find_place(error)
+        where = f"{place}: error in a module of yours" if place else "internal error"
+        code, reason = Exit.INTERNAL, f"{where}: {type(error).__name__}: {error}"
     return code, reason

@@ -20,14 +20,29 @@ from trainer.ranks import read_ranks
     help="Weights to evaluate; else Global.pretrained_model, else the best of the output folder.",
 )  # fmt: skip
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def command(path: Path, overrides: tuple[str, ...], strict: bool, weights: Path | None, output: str) -> None:
+def command(
+    *,
+    path: Path,
+    overrides: tuple[str, ...],
+    extra_modules: tuple[str, ...],
+    strict: bool,
+    weights: Path | None,
+    output: str,
+) -> None:
     """Evaluate weights on DataLoader.Eval and print losses and metrics."""
     ending = Ending()
 
     def work() -> None:
         ranks = read_ranks()
         ending.outcome = ranks.outcome
-        loaded = load(path, overrides, strict=strict, path_map=ranks.path_map, quiet=not ranks.is_first)
+        loaded = load(
+            path,
+            overrides,
+            strict=strict,
+            extra_modules=extra_modules,
+            path_map=ranks.path_map,
+            quiet=not ranks.is_first,
+        )
         from trainer.engine.assess import assess
         from trainer.engine.journal import format_values
 

@@ -28,13 +28,13 @@ from trainer.protocol.pathmap import PathMap
 @click.option("--compare", type=click.IntRange(min=0), default=64, show_default=True, metavar="N",
               help="Compare with the trained model on N images of the validation list.")  # fmt: skip
 def command(
-    *, path: Path, overrides: tuple[str, ...], strict: bool, weights: Path | None, folder: Path | None,
-    compare: int,
+    *, path: Path, overrides: tuple[str, ...], extra_modules: tuple[str, ...], strict: bool,
+    weights: Path | None, folder: Path | None, compare: int,
 ) -> None:  # fmt: skip
     """Write a model that Paddle's inference library reads, and check that it answers as the trained one."""
 
     def work() -> None:
-        loaded = load(path, overrides, strict=strict, path_map=PathMap())
+        loaded = load(path, overrides, strict=strict, extra_modules=extra_modules, path_map=PathMap())
         from trainer.engine.export import export
 
         infer = loaded.document.values.get("Infer")

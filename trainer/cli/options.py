@@ -18,9 +18,17 @@ if TYPE_CHECKING:  # pydantic: `--help` does without
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+extra_module_option = click.option(
+    "--extra-module", "extra_modules", multiple=True, metavar="FILE|FOLDER|NAME",
+    help="Import this first, instead of what Launch.extra_modules names; may be repeated.",
+)  # fmt: skip
+"""Python that registers names of the user's own."""
+
+
 def config_options(command: F) -> F:
     """Add `-c FILE`, `-o KEY=VALUE` and `--strict`."""
     for option in (
+        extra_module_option,
         click.option("--strict", is_flag=True, help="Refuse unknown keys instead of warning of them."),
         click.option(
             "-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE",
@@ -59,17 +67,22 @@ def make_store(weights_dir: Path | None, *, offline: bool) -> WeightsStore:
 
 
 def load(
-    path: Path, overrides: tuple[str, ...], *, strict: bool, path_map: PathMap, quiet: bool = False
-) -> Loaded[TrainConfig]:
-    """Load a config and print its warnings.
+    path: Path, overrides: tuple[str, ...], *, strict: bool, path_map: PathMap,
+    extra_modules: tuple[str, ...] = (), quiet: bool = False,
+) -> Loaded[TrainConfig]:  # fmt: skip
+    """Import the user's modules, load a config and print its warnings.
 
     Raises:
         ConfigError: It is refused.
     """
+    from trainer.cli.extras import import_modules
     from trainer.config.load import load_config
 
     mapped = Path(path_map.apply(str(path)))
-    loaded = load_config(mapped, overrides, path_map=path_map, strict=strict)
+    loaded = load_config(
+        mapped, overrides, path_map=path_map, strict=strict,
+        before_check=lambda document: import_modules(document, named=extra_modules, path_map=path_map),
+    )  # fmt: skip
     if not quiet:
         for warning in loaded.warnings:
             click.echo(str(warning), err=True)

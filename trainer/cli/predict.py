@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trainer.cli.endings import Ending, end_with
-from trainer.cli.options import load
+from trainer.cli.options import extra_module_option, load
 from trainer.protocol.pathmap import PathMap
 
 if TYPE_CHECKING:  # numpy and paddle: `--help` does without
@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # numpy and paddle: `--help` does without
 @click.option(
     "--model", type=click.Path(path_type=Path), metavar="FOLDER", help="What `trainer export` wrote."
 )
+@extra_module_option
 @click.option("-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value.")
 @click.option(
     "--weights", type=click.Path(path_type=Path), metavar="FILE",
@@ -43,8 +44,8 @@ if TYPE_CHECKING:  # numpy and paddle: `--help` does without
 @click.option("--strict", is_flag=True, help="Refuse unknown keys instead of warning of them.")
 def command(
     *, images: tuple[str, ...], path: Path | None, model: Path | None, overrides: tuple[str, ...],
-    weights: Path | None, labels: Path | None, batch_size: int | None, bad_images: str, output: str,
-    strict: bool,
+    extra_modules: tuple[str, ...], weights: Path | None, labels: Path | None, batch_size: int | None,
+    bad_images: str, output: str, strict: bool,
 ) -> None:  # fmt: skip
     """Say what IMAGES show: files, folders with all below them, or patterns; else Infer.infer_imgs."""
     if (path is None) == (model is None):
@@ -60,7 +61,9 @@ def command(
             infer = None
         else:
             assert path is not None
-            config = load(path, overrides, strict=strict, path_map=PathMap()).config
+            config = load(
+                path, overrides, strict=strict, extra_modules=extra_modules, path_map=PathMap()
+            ).config
             infer, size = config.infer, config.infer.batch_size if config.infer else 1
             predictor = load_trained(config, weights=weights, labels=labels)
         files = _find(images, infer)

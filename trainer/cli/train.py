@@ -22,8 +22,8 @@ from trainer.ranks import read_ranks
 )  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Take an output folder that another run filled.")
 def command(
-    *, path: Path, overrides: tuple[str, ...], strict: bool, resume: str, overwrite: bool,
-    weights_dir: Path | None, offline: bool,
+    *, path: Path, overrides: tuple[str, ...], extra_modules: tuple[str, ...], strict: bool,
+    resume: str, overwrite: bool, weights_dir: Path | None, offline: bool,
 ) -> None:  # fmt: skip
     """Train, evaluate and save checkpoints as the config says."""
     ending = Ending()
@@ -31,7 +31,14 @@ def command(
     def work() -> None:
         ranks = read_ranks()
         ending.outcome = ranks.outcome
-        loaded = load(path, overrides, strict=strict, path_map=ranks.path_map, quiet=not ranks.is_first)
+        loaded = load(
+            path,
+            overrides,
+            strict=strict,
+            extra_modules=extra_modules,
+            path_map=ranks.path_map,
+            quiet=not ranks.is_first,
+        )
         from trainer.engine.run import Reached, run_training
 
         reached = Reached()

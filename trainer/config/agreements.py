@@ -27,7 +27,7 @@ def find_disagreements(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]:
             too_many = [k for k in getattr(metric, "topk", ()) if k > classes]
             if too_many:
                 yield (
-                    ("Metric", split, index, type(metric).__name__, "topk"),
+                    ("Metric", split, index, metric.label, "topk"),
                     f"expected numbers of at most Arch.class_num, which is {classes}, got {too_many}; "
                     "leave them out",
                 )

@@ -22,6 +22,7 @@ from trainer.config.arch_convolutions import (
 )  # fmt: skip
 from trainer.config.arch_foreign import PaddleClasArch
 from trainer.config.declaration import Declaration, named
+from trainer.config.extras import Extra
 from trainer.config.scalars import Positive
 
 PPLCNET_SCALES = ("0_25", "0_35", "0_5", "0_75", "1_0", "1_5", "2_0", "2_5")
@@ -78,6 +79,12 @@ class PPHGNetV2Arch(BaseArch):
     use_last_conv: bool = True
 
 
+class ExtraArch(Extra, BaseArch):
+    """An architecture of the user's own."""
+
+    kind = "model"
+
+
 ARCHS: tuple[type[Declaration], ...] = (
     ResNetArch, PPLCNetArch, PPLCNetV2Arch, PPHGNetArch, PPHGNetV2Arch, MobileNetV3Arch, ResNeXtArch,
     SEResNetArch, Res2NetArch, MobileNetV1Arch, MobileNetV2Arch, ShuffleNetV2Arch, VGGArch, DenseNetArch,
@@ -86,4 +93,4 @@ ARCHS: tuple[type[Declaration], ...] = (
 if TYPE_CHECKING:
     Arch: TypeAlias = BaseArch
 else:  # the union that chooses by name exists at run time only
-    Arch = named(ARCHS)
+    Arch = named(ARCHS, extra=ExtraArch)

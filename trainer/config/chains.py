@@ -24,7 +24,7 @@ def check_chain(ops: Sequence[Declaration]) -> Sequence[Declaration]:
     channels_first = normalized = False
     floats_since = ""
     for index, op in enumerate(ops):
-        name = type(op).__name__
+        name = op.label
         if isinstance(op, DecodeImage):
             channels_first = op.channel_first and op.to_np
             if index:
@@ -48,7 +48,7 @@ def check_chain(ops: Sequence[Declaration]) -> Sequence[Declaration]:
 
 
 def _out_of_place(op: ImageOp, index: int, *, channels_first: bool, floats_since: str) -> list[str]:
-    name = f"{type(op).__name__} (item {index})"
+    name = f"{op.label} (item {index})"
     problems = []
     if op.channels_last and channels_first:
         problems.append(f"expected {name} before the channels are moved to the front")

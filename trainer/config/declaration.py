@@ -20,6 +20,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+EXTRA = "*extra"
+"""Tag of the member of a union that takes names of the user's own; no name of a config."""
 NAMED = "x-named"
 """Marks a schema whose `of` holds the parameters of names that stand beside them, until it is resolved."""
 
@@ -36,10 +38,18 @@ class Declaration(BaseModel):
     names: ClassVar[tuple[str, ...]] = ()
     """Names under which it is known; empty means the name of the class."""
 
+    is_extra: ClassVar[bool] = False
+    """It stands for a name that a module of the user brings."""
+
     @classmethod
     def known_names(cls) -> tuple[str, ...]:
         """All names that lead to this declaration."""
         return cls.names or (cls.__name__,)
+
+    @property
+    def label(self) -> str:
+        """What messages and results call it."""
+        return type(self).__name__
 
 
 class Section(BaseModel):
@@ -67,8 +77,29 @@ class _Shape:
         return {NAMED: self._names, "of": inner}  # `schema.json_schema` puts the name beside the parameters
 
 
-def keyed(declarations: Sequence[type[Declaration]]) -> Any:  # an Annotated union made at run time
-    """Make the type of `{Name: parameters}` for these declarations."""
+class _Unpublished:
+    """Keeps names of the user's own out of the JSON Schema, which cannot know them."""
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        del core_schema, handler
+        return {"not": {}}
+
+
+def _extras(extra: type[Declaration] | None) -> list[Any]:  # an Annotated type
+    return [] if extra is None else [Annotated[extra, _Unpublished(), Tag(EXTRA)]]
+
+
+def keyed(  # an Annotated union made at run time
+    declarations: Sequence[type[Declaration]], *, extra: type[Declaration] | None = None
+) -> Any:
+    """Make the type of `{Name: parameters}` for these declarations; `extra` takes all other names."""
+    known = set(all_names(declarations))
+
+    def choose(item: Any) -> str | None:  # whatever YAML gave
+        name = _only_key(item)
+        return EXTRA if extra is not None and name is not None and name not in known else name
 
     def parameters(item: Any) -> Any:  # whatever YAML gave
         value = next(iter(item.values())) if isinstance(item, dict) else item
@@ -80,22 +111,29 @@ def keyed(declarations: Sequence[type[Declaration]]) -> Any:  # an Annotated uni
         ]
         for declaration in declarations
         for name in declaration.known_names()
-    ]
+    ] + _extras(extra)
     return Annotated[
         Union[tuple(members)],  # noqa: UP007  # a union of a list has no other spelling
         Discriminator(
-            _only_key,
+            choose,
             custom_error_type="name_unknown",
             custom_error_message="expected one of the known names",
         ),
     ]
 
 
-def named(declarations: Sequence[type[Declaration]], *, default: str | None = None) -> Any:  # as above
+def named(  # as above
+    declarations: Sequence[type[Declaration]],
+    *,
+    default: str | None = None,
+    extra: type[Declaration] | None = None,
+) -> Any:
     """Make the type of `{name: Name, parameters…}`; `default` is the name where none is written.
 
     A declaration with a field `name` keeps it: one model then serves a family, such as all ResNets.
+    `extra` takes all other names.
     """
+    known = set(all_names(declarations))
 
     def without_name(item: Any) -> Any:  # whatever YAML gave
         if not isinstance(item, dict):
@@ -107,9 +145,11 @@ def named(declarations: Sequence[type[Declaration]], *, default: str | None = No
 
     def choose(item: Any) -> str | None:  # whatever YAML gave
         if isinstance(item, Declaration):
-            return item.known_names()[0]
+            return EXTRA if item.is_extra else item.known_names()[0]
         name = item.get("name", default) if isinstance(item, dict) else None
-        return name if isinstance(name, str) else None
+        if not isinstance(name, str):
+            return None
+        return EXTRA if extra is not None and name not in known else name
 
     members = [
         Annotated[
@@ -120,7 +160,7 @@ def named(declarations: Sequence[type[Declaration]], *, default: str | None = No
         ]
         for declaration in declarations
         for name in declaration.known_names()
-    ]
+    ] + _extras(extra)
     return Annotated[
         Union[tuple(members)],  # noqa: UP007  # as above
         Discriminator(
@@ -131,7 +171,7 @@ def named(declarations: Sequence[type[Declaration]], *, default: str | None = No
 
 def _only_key(item: Any) -> str | None:  # whatever YAML gave
     if isinstance(item, Declaration):
-        return item.known_names()[0]
+        return EXTRA if item.is_extra else item.known_names()[0]
     if not isinstance(item, dict) or len(item) != 1:
         return None
     key = next(iter(item))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -12,11 +12,12 @@ from pydantic import BaseModel, ValidationError
 from trainer.config.agreements import find_disagreements
 from trainer.config.declaration import Declaration
 from trainer.config.document import Document, parse_document
+from trainer.config.extras import EXPECTING, find_expected
 from trainer.config.overrides import apply_overrides
 from trainer.config.paths import map_paths
 from trainer.config.problems import ConfigError, KeyPath, Problem
 from trainer.config.root import TrainConfig
-from trainer.config.schema import is_known, known_keys
+from trainer.config.schema import expected_names, is_known, known_keys
 from trainer.config.sentences import find_path, say
 from trainer.config.suggest import suggest
 from trainer.config.support import find_unsupported
@@ -42,7 +43,12 @@ class Loaded(Generic[RootT]):
 
 
 def load_config(
-    path: Path, overrides: Sequence[str] = (), *, path_map: PathMap | None = None, strict: bool = False
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    path_map: PathMap | None = None,
+    strict: bool = False,
+    before_check: Callable[[Document], None] | None = None,
 ) -> Loaded[TrainConfig]:
     """Load a PaddleClas config.
 
@@ -51,6 +57,7 @@ def load_config(
         overrides: As typed after `-o`, applied in order.
         path_map: Applied to the values of path-typed keys.
         strict: Unknown keys are errors, not warnings.
+        before_check: Called with the values before they are checked, such as to import modules of the user.
 
     Raises:
         ConfigError: The file cannot be read or is refused; holds every problem found.
@@ -62,6 +69,8 @@ def load_config(
         document = Document(
             name=document.name, values=map_paths(document.values, path_map.apply), places=document.places
         )
+    if before_check is not None:
+        before_check(document)
     return check(document, TrainConfig, strict=strict)
 
 
@@ -97,8 +106,16 @@ def read_content(path: Path) -> bytes:
         ) from error
 
 
-def check(document: Document, root: type[RootT], *, strict: bool = False) -> Loaded[RootT]:
+def check(
+    document: Document, root: type[RootT], *, strict: bool = False, expects_extra: bool = False
+) -> Loaded[RootT]:
     """Validate a document against a config type.
+
+    Args:
+        document: The values.
+        root: The type.
+        strict: Unknown keys are errors, not warnings.
+        expects_extra: Unknown names are warnings, because modules that are not imported here bring them.
 
     Raises:
         ConfigError: It is refused; holds every problem found, unknown keys included.
@@ -106,7 +123,7 @@ def check(document: Document, root: type[RootT], *, strict: bool = False) -> Loa
     problems: list[Problem] = []
     config: RootT | None = None
     try:
-        config = root.model_validate(document.values)
+        config = root.model_validate(document.values, context={EXPECTING: expects_extra})
     except ValidationError as failure:
         for error in failure.errors(include_url=False):
             if error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]:
@@ -116,8 +133,13 @@ def check(document: Document, root: type[RootT], *, strict: bool = False) -> Loa
     ignored = _unknown_paths(document.values, root)
     vain: list[Problem] = []
     if config is not None:
+        if expects_extra:
+            vain += [
+                document.problem(at, _expected(at, name, root), warning=True)
+                for at, name in find_expected(config)
+            ]
         ignored += _swallowed_paths(config)
-        vain = [
+        vain += [
             document.problem(item.path, item.message, warning=item.warning)
             for item in (find_unsupported(config) if isinstance(config, TrainConfig) else ())
         ]
@@ -128,6 +150,11 @@ def check(document: Document, root: type[RootT], *, strict: bool = False) -> Loa
     if config is None or refused:
         raise ConfigError([*problems, *unknown, *vain])
     return Loaded(config=config, document=document, warnings=(*unknown, *vain))
+
+
+def _expected(path: KeyPath, name: str, root: type[BaseModel]) -> str:
+    hint = suggest(name, expected_names(root, path))
+    return f"{name!r} is expected from Launch.extra_modules; its parameters are checked there{hint}"
 
 
 def _unknown(path: KeyPath, root: type[BaseModel]) -> str:

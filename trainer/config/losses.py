@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 from pydantic import AfterValidator, Field
 
 from trainer.config.declaration import Declaration, Section, keyed
+from trainer.config.extras import Extra
 
 
 class CELoss(Declaration):
@@ -21,15 +22,24 @@ class CELoss(Declaration):
     """Ours: of mixed labels without epsilon, whether a softmax is put over them first, as PaddleClas does."""
 
 
+class ExtraLoss(Extra):
+    """A loss of the user's own."""
+
+    kind = "loss"
+
+    weight: float = 1.0
+    """As that of the other losses."""
+
+
 LOSSES: tuple[type[Declaration], ...] = (CELoss,)
 if TYPE_CHECKING:
     Loss: TypeAlias = CELoss
 else:  # the union that chooses by name exists at run time only
-    Loss = keyed(LOSSES)
+    Loss = keyed(LOSSES, extra=ExtraLoss)
 
 
 def _once(losses: tuple[Declaration, ...]) -> tuple[Declaration, ...]:
-    names = [type(loss).__name__ for loss in losses]
+    names = [loss.label for loss in losses]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(

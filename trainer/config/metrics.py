@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 from pydantic import Field
 
 from trainer.config.declaration import Declaration, Section, keyed
+from trainer.config.extras import Extra
 from trainer.config.scalars import TopK
 
 
@@ -16,11 +17,17 @@ class TopkAcc(Declaration):
     topk: TopK = (1, 5)
 
 
+class ExtraMetric(Extra):
+    """A metric of the user's own."""
+
+    kind = "metric"
+
+
 METRICS: tuple[type[Declaration], ...] = (TopkAcc,)
 if TYPE_CHECKING:
     Metric: TypeAlias = TopkAcc
 else:  # the union that chooses by name exists at run time only
-    Metric = keyed(METRICS)
+    Metric = keyed(METRICS, extra=ExtraMetric)
 MetricList = Annotated[tuple[Metric, ...], Field(strict=False)]
 
 

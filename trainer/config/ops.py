@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from trainer.config.declaration import Declaration, keyed
+from trainer.config.extras import Extra
 from trainer.config.ops_augment import AUGMENT_OPS
 from trainer.config.ops_base import ImageOp
 from trainer.config.scalars import Floats, Fraction, Pair, Positive, Size
@@ -180,6 +181,14 @@ class RandomErasing(ImageOp):
         return self
 
 
+class ExtraOp(Extra, ImageOp):
+    """An operation of the user's own, which may stand wherever its author says."""
+
+    kind = "op"
+    channels_last: ClassVar[bool] = False
+    whole_numbers: ClassVar[bool] = False
+
+
 OPS: tuple[type[Declaration], ...] = (
     DecodeImage,
     ResizeImage,
@@ -194,4 +203,4 @@ OPS: tuple[type[Declaration], ...] = (
 if TYPE_CHECKING:
     Op: TypeAlias = Declaration
 else:  # the union that chooses by name exists at run time only
-    Op = keyed(OPS)
+    Op = keyed(OPS, extra=ExtraOp)

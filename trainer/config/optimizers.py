@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from pydantic import ConfigDict, Field, model_validator
 
 from trainer.config.declaration import STRICT, Declaration, named
+from trainer.config.extras import Extra
 from trainer.config.schedules import Schedule
 
 
@@ -90,8 +91,16 @@ class AdamW(_Optimizer):
         return self
 
 
+class ExtraOptimizer(Extra):
+    """An optimizer of the user's own."""
+
+    kind = "optimizer"
+
+    lr: Schedule
+
+
 OPTIMIZERS: tuple[type[Declaration], ...] = (Momentum, SGD, Adam, AdamW, RMSProp)
 if TYPE_CHECKING:
     Optimizer: TypeAlias = Momentum | SGD | Adam | AdamW | RMSProp
 else:  # the union that chooses by name exists at run time only
-    Optimizer = named(OPTIMIZERS)
+    Optimizer = named(OPTIMIZERS, extra=ExtraOptimizer)

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from trainer.config.declaration import EXTRA
 from trainer.config.document import Document
 from trainer.config.instead import INSTEAD
 from trainer.config.problems import KeyPath, show
@@ -33,6 +34,8 @@ def find_path(values: object, loc: tuple[int | str, ...]) -> KeyPath:
     here = values
     for index, part in enumerate(loc):
         last = index == len(loc) - 1
+        if part == EXTRA:
+            continue
         if isinstance(here, dict) and isinstance(part, str) and (part in here or last):
             path.append(part)
             here = here.get(part)
@@ -52,7 +55,8 @@ def say(error: ErrorDetails, document: Document, path: KeyPath, root: type[BaseM
         hint = suggest(path[-1], known_keys(root, path[:-1]))
         return f"expected a parameter that exists here, got {path[-1]!r}{hint}"
     if kind == "name_unknown":
-        return _unknown_name(value, expected_names(root, path), beside="name" in known_keys(root, path))
+        names = [*expected_names(root, path), *context.get("registered", ())]
+        return _unknown_name(value, names, beside="name" in known_keys(root, path))
     if kind == "value_error":
         return re.sub(r"^Value error, ", "", error["msg"])
     quote = kind in ("string_type", "literal_error")

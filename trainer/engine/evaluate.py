@@ -57,7 +57,8 @@ def best_key(config: TrainConfig, results: dict[str, float]) -> str | None:
     """
     if not config.metric.Eval:
         return None
-    return next((key for key in results if key.startswith("top")), None)
+    losses = {"loss", *(loss.label for loss in config.loss.Eval or config.loss.Train)}
+    return next((key for key in results if key not in losses), None)
 
 
 def _measure(

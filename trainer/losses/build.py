@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 import paddle
 
 from trainer.config.declaration import Declaration
-from trainer.config.losses import CELoss, Loss
+from trainer.config.extras import make_extra
+from trainer.config.losses import CELoss, ExtraLoss, Loss
 from trainer.losses.cross_entropy import make_cross_entropy
 
 LossFunction: TypeAlias = Callable[[paddle.Tensor, paddle.Tensor], dict[str, paddle.Tensor]]
@@ -17,6 +18,7 @@ LossFunction: TypeAlias = Callable[[paddle.Tensor, paddle.Tensor], dict[str, pad
 LOSS_BUILDERS: Mapping[type[Declaration], Callable[[Any], Any]] = {  # each takes its own declaration
     CELoss: make_cross_entropy,
 }
+_ALL: Mapping[type[Declaration], Callable[[Any], Any]] = {**LOSS_BUILDERS, ExtraLoss: make_extra}
 
 
 def build_loss(losses: Sequence[Loss]) -> LossFunction:
@@ -25,10 +27,7 @@ def build_loss(losses: Sequence[Loss]) -> LossFunction:
     As in PaddleClas, the weight of the only loss of a list has no effect, and of two losses with one name the
     latter counts, because they are kept by name.
     """
-    parts = [
-        (type(spec).__name__, spec.weight if len(losses) > 1 else 1.0, LOSS_BUILDERS[type(spec)](spec))
-        for spec in losses
-    ]
+    parts = [(spec.label, spec.weight if len(losses) > 1 else 1.0, _ALL[type(spec)](spec)) for spec in losses]
 
     def total(logits: paddle.Tensor, labels: paddle.Tensor) -> dict[str, paddle.Tensor]:
         values = {name: part(logits, labels) * weight for name, weight, part in parts}

@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 import paddle
 
 from trainer.config.declaration import Declaration
-from trainer.config.metrics import TopkAcc
+from trainer.config.extras import make_extra
+from trainer.config.metrics import ExtraMetric, TopkAcc
 
 MetricFunction: TypeAlias = Callable[[paddle.Tensor, paddle.Tensor], dict[str, float]]
 """Logits float32 [B, K] and labels int64 [B, 1] -> means over the batch by name, such as `top1`."""
@@ -28,11 +29,15 @@ def make_topk(spec: TopkAcc) -> MetricFunction:
 
 
 METRIC_BUILDERS: Mapping[type[Declaration], Callable[[Any], MetricFunction]] = {TopkAcc: make_topk}
+_ALL: Mapping[type[Declaration], Callable[[Any], MetricFunction]] = {
+    **METRIC_BUILDERS,
+    ExtraMetric: make_extra,
+}
 
 
 def build_metrics(metrics: Sequence[Declaration] | None) -> MetricFunction:
     """Make one function of all metrics of a list; None and an empty list measure nothing."""
-    parts = [METRIC_BUILDERS[type(spec)](spec) for spec in metrics or ()]
+    parts = [_ALL[type(spec)](spec) for spec in metrics or ()]
 
     def measure(logits: paddle.Tensor, labels: paddle.Tensor) -> dict[str, float]:
         with paddle.no_grad():

@@ -23,9 +23,10 @@ from trainer.config.arch_convolutions import (
     VGGArch,
 )  # fmt: skip
 from trainer.config.arch_foreign import PaddleClasArch
-from trainer.config.archs import Arch, MobileNetV3Arch, PPHGNetV2Arch, PPLCNetArch, ResNetArch
+from trainer.config.archs import Arch, ExtraArch, MobileNetV3Arch, PPHGNetV2Arch, PPLCNetArch, ResNetArch
 from trainer.config.declaration import Declaration, Section
 from trainer.config.document import Document
+from trainer.config.extras import make_extra, refuse
 from trainer.config.load import check
 from trainer.models.convnext import ConvNeXt
 from trainer.models.densenet import DenseNet
@@ -68,6 +69,13 @@ BUILDERS: Mapping[type[Declaration], Callable[[Any], nn.Layer]] = {  # each take
 }
 
 
+def _build_extra(spec: ExtraArch) -> nn.Layer:
+    made = make_extra(spec, class_num=spec.class_num)
+    if not isinstance(made, nn.Layer):
+        raise refuse("model", spec.name, f"expected a paddle.nn.Layer, got {made!r}")
+    return made
+
+
 def build_model(arch: Arch) -> nn.Layer:
     """Build a network with initial weights from Paddle's generator.
 
@@ -75,7 +83,7 @@ def build_model(arch: Arch) -> nn.Layer:
     keys of an optimizer's state are made of them.
     """
     with paddle.utils.unique_name.guard():
-        model = BUILDERS[type(arch)](arch)
+        model = _build_extra(arch) if isinstance(arch, ExtraArch) else BUILDERS[type(arch)](arch)
     if arch.freeze_norm_stats:
         freeze_norms(model)  # nothing is left to synchronise
     elif arch.use_sync_bn and paddle.device.get_device().startswith("gpu"):

@@ -15,13 +15,16 @@ from paddle.regularizer import L1Decay, L2Decay
 
 from trainer.config import optimizers as declared
 from trainer.config.declaration import Declaration
+from trainer.config.extras import make_extra, refuse
 from trainer.config.optimizers import Optimizer, Regularizer
 
 _INITIAL_LR = 0.001  # replaced before the first step
 
 
-def build_optimizer(spec: Optimizer, model: nn.Layer) -> paddle.optimizer.Optimizer:
+def build_optimizer(spec: Optimizer | declared.ExtraOptimizer, model: nn.Layer) -> paddle.optimizer.Optimizer:
     """Make the optimizer of all trainable parameters of `model`."""
+    if isinstance(spec, declared.ExtraOptimizer):
+        return _extra(spec, model)
     return OPTIMIZER_BUILDERS[type(spec)](spec, model)
 
 
@@ -72,6 +75,13 @@ def _adamw(spec: declared.AdamW, model: nn.Layer) -> paddle.optimizer.Optimizer:
         parameters=_trainable(model), weight_decay=coefficient, grad_clip=_clip(spec.clip_norm),
         apply_decay_param_fun=lambda name: name not in plain, multi_precision=spec.multi_precision,
     )  # fmt: skip
+
+
+def _extra(spec: declared.ExtraOptimizer, model: nn.Layer) -> paddle.optimizer.Optimizer:
+    made = make_extra(spec, learning_rate=_INITIAL_LR, parameters=_trainable(model))
+    if not isinstance(made, paddle.optimizer.Optimizer):
+        raise refuse("optimizer", spec.name, f"expected a paddle.optimizer.Optimizer, got {made!r}")
+    return made
 
 
 OPTIMIZER_BUILDERS: Mapping[

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.config.declaration import Declaration
+from trainer.config.extras import make_extra, refuse
+from trainer.config.ops import ExtraOp
 from trainer.data.draws import Draws
 
 Pixels = NDArray[Any]  # uint8 before NormalizeImage, float32 after it
@@ -40,7 +42,23 @@ def implements(
 
 def make_operation(declaration: Declaration) -> Operation:
     """Make the operation that a config names."""
+    if isinstance(declaration, ExtraOp):
+        return _make_extra(declaration)
     return _FACTORIES[type(declaration)](declaration)
+
+
+def _make_extra(declaration: ExtraOp) -> Operation:
+    made = make_extra(declaration)
+    if not callable(made):
+        raise refuse("op", declaration.name, f"expected a function of image and draws, got {made!r}")
+
+    def operation(image: Pixels, draws: Draws) -> Pixels:
+        result = made(image, draws)
+        if not isinstance(result, np.ndarray):
+            raise refuse("op", declaration.name, f"expected a numpy array to be returned, got {result!r}")
+        return result
+
+    return operation
 
 
 def implemented() -> frozenset[type[Declaration]]:

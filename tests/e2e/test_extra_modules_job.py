@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import re
+
+from tests.e2e.conftest import REPOSITORY
+
+PAGE = (REPOSITORY / "docs/extra-modules.md").read_text()
+
+
+def test_a_job_of_two_nodes_trains_with_names_from_a_mounted_folder(place, write_config):
+    (place.folder / "code").mkdir()
+    (place.folder / "code/my_parts.py").write_text(re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1])
+    ops = [{"DecodeImage": {}}, {"Darken": {"low": 0.9}}, {"NormalizeImage": {"order": ""}}]
+    cfg = write_config(
+        Arch={"name": "TwoLayers", "class_num": 4}, Loss__Train=[{"MarginLoss": {}}], Global__epochs=1,
+        DataLoader__Train__dataset__transform_ops=ops,
+        Launch={
+            "extra_modules": ["/code/my_parts.py"], "nodes": 2,
+            "volumes": [{"mount": "/code", "local": "code", "read_only": True}],
+        },
+    )  # fmt: skip
+    done = place.run("ftlaunch", "submit", cfg, "--on", "local", "--wait", code=None)
+    assert done.returncode == 0, place.run("ftlaunch", "logs", code=None).stdout
+    assert "'Darken' is expected from Launch.extra_modules" in done.stderr
+    rows = place.rows()
+    assert all(row["MarginLoss"] >= 0 for row in rows if row["event"] == "step")
+    assert (place.folder / "output/latest.pdparams").is_file()
