@@ -15,6 +15,8 @@ from trainer.checkpoints.state import SamplerState, TrainState, format_state, pa
 from trainer.checkpoints.store import Checkpoint
 
 PARAMS = "model.pdparams"
+RAW = "model.pdema"
+"""Where an average is kept: the weights that are trained, while `model.pdparams` has the average."""
 OPTIMIZER = "model.pdopt"
 STATES = "model.pdstates"
 STATE = "state.json"
@@ -31,6 +33,7 @@ class Contents:
         optimizer: Optimizer state by Paddle's own names, such as `conv2d_0.w_0_velocity_0`.
         learning_rate: That the next step will use; PaddleClas stores it.
         state: How far the run is.
+        average: Moving average of the weights (`EMA`), or None.
     """
 
     weights: Mapping[str, Array]
@@ -38,6 +41,7 @@ class Contents:
     optimizer: Mapping[str, Array]
     learning_rate: float
     state: TrainState
+    average: Mapping[str, Array] | None = None
 
 
 def as_files(contents: Contents) -> dict[str, Fill]:
@@ -46,8 +50,10 @@ def as_files(contents: Contents) -> dict[str, Fill]:
     optimizer = {key: (key, value) for key, value in contents.optimizer.items()}
     states = {"metric": contents.state.metric or 0.0, "epoch": contents.state.epoch}
     text = format_state(contents.state).encode()
+    names, average = contents.automatic_names, contents.average
+    raw = write_arrays(contents.weights, names)
     return {
-        PARAMS: write_arrays(contents.weights, contents.automatic_names),
+        **({PARAMS: raw} if average is None else {PARAMS: write_arrays(average, names), RAW: raw}),
         OPTIMIZER: write_pdfile([{**optimizer, SCHEDULE: schedule}]),
         STATES: write_pdfile(states),
         STATE: lambda file: _write(file, text),
@@ -64,9 +70,10 @@ def load_contents(checkpoint: Checkpoint) -> Contents:
     """
     folder = checkpoint.folder
     optimizer, learning_rate = read_optimizer(folder / OPTIMIZER)
+    weights, average = _read_weights(folder / PARAMS, folder / RAW)
     return Contents(
-        weights=read_arrays(folder / PARAMS), automatic_names={}, optimizer=optimizer,
-        learning_rate=learning_rate, state=parse_state((folder / STATE).read_bytes()),
+        weights=weights, automatic_names={}, optimizer=optimizer, learning_rate=learning_rate,
+        state=parse_state((folder / STATE).read_bytes()), average=average,
     )  # fmt: skip
 
 
@@ -85,8 +92,10 @@ def load_paddleclas(prefix: Path, *, run_id: str, steps_per_epoch: int, world_si
     states = read_pdfile(states_path) if states_path.exists() else {}
     epoch = states.get("epoch", 0) if isinstance(states, dict) else 0
     completed = int(epoch) if isinstance(epoch, int | float | np.number) else 0
+    weights, average = _read_weights(_with_ending(prefix, ".pdparams"), _with_ending(prefix, ".pdema"))
     return Contents(
-        weights=read_arrays(_with_ending(prefix, ".pdparams")),
+        weights=weights,
+        average=average,
         automatic_names={},
         optimizer=optimizer,
         learning_rate=learning_rate,
@@ -109,6 +118,12 @@ def read_optimizer(path: Path) -> tuple[dict[str, Array], float]:
     last = schedule.get("last_lr", 0.0) if isinstance(schedule, dict) else 0.0
     arrays = {str(key): array for key, value in table.items() if (array := as_array(value)) is not None}
     return arrays, float(last) if isinstance(last, int | float) else 0.0
+
+
+def _read_weights(params: Path, raw: Path) -> tuple[dict[str, Array], dict[str, Array] | None]:
+    if raw.exists():
+        return read_arrays(raw), read_arrays(params)
+    return read_arrays(params), None
 
 
 def _with_ending(prefix: Path, ending: str) -> Path:

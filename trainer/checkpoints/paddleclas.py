@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.checkpoints.contents import OPTIMIZER, PARAMS, STATES
+from trainer.checkpoints.contents import OPTIMIZER, PARAMS, RAW, STATES
 from trainer.checkpoints.durable import link_or_copy
 from trainer.checkpoints.store import Checkpoint
 
@@ -19,7 +19,12 @@ def publish(checkpoint: Checkpoint, output_dir: Path, *, name: str) -> None:
     """Give a checkpoint's files one of PaddleClas's names: `latest`, `best_model` or `epoch_N`."""
     for file_name, ending in _ENDINGS.items():
         link_or_copy(checkpoint.folder / file_name, output_dir / f"{name}{ending}")
+    raw = checkpoint.folder / RAW
+    if raw.exists():
+        link_or_copy(raw, output_dir / f"{name}.pdema")
+    else:  # of a run that had an average
+        (output_dir / f"{name}.pdema").unlink(missing_ok=True)
     if name == "best_model":
         folder = output_dir / name
         folder.mkdir(exist_ok=True)
-        link_or_copy(checkpoint.folder / PARAMS, folder / "model.pdparams")
+        link_or_copy(raw if raw.exists() else checkpoint.folder / PARAMS, folder / "model.pdparams")

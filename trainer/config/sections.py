@@ -59,4 +59,4 @@ class AmpSection(Section):
 class EmaSection(Section):
     """Moving average of the weights."""
 
-    decay: float = 0.9999
+    decay: float = Field(default=0.9999, ge=0, le=1)

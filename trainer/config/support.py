@@ -29,9 +29,6 @@ def find_unsupported(config: TrainConfig) -> list[Unsupported]:
             "expected False: this release trains in float32; set AMP.use_amp to False, its default is True"
         )
         found.append(Unsupported(path=("AMP", "use_amp"), message=message))
-    if config.ema is not None:
-        message = "expected no EMA section: this release keeps no moving average; remove it"
-        found.append(Unsupported(path=("EMA",), message=message))
     if run.device not in ("gpu", "cpu"):
         message = f"expected 'gpu' or 'cpu', got {run.device!r}, which this release does not know"
         found.append(Unsupported(path=("Global", "device"), message=message))

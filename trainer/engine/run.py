@@ -25,6 +25,7 @@ from trainer.engine.saving import Saver
 from trainer.engine.setup import Setup, build_setup, load_lists, wrap
 from trainer.engine.signals import watch_signals
 from trainer.engine.train import Training, first_state
+from trainer.engine.weight_average import WeightAverage
 from trainer.models.weights_store import OFFLINE, WeightsStore
 from trainer.ranks import Ranks, choose_backend
 
@@ -78,6 +79,7 @@ def run_training(
         contents = _load(setup, wish, output, journal, weights) if output is not None else None
         setup = wrap(setup)
         state = _share(setup, contents, run_id=output.run_id if output is not None else "")
+        setup = _keep_average(setup, contents)
         if ranks.world_size > 1:
             journal.announce(
                 f"rank {ranks.rank} of {ranks.world_size}: {config.run.device}, "
@@ -151,6 +153,14 @@ def _load(
     else:
         restore(found, setup.model)
     return found
+
+
+def _keep_average(setup: Setup, contents: Contents | None) -> Setup:
+    if setup.config.ema is None:
+        return setup
+    saved = setup.collective.broadcast_arrays(contents.average if contents is not None else None)
+    average = WeightAverage(setup.model, decay=setup.config.ema.decay, saved=saved)
+    return replace(setup, average=average)
 
 
 def _share(setup: Setup, contents: Contents | None, *, run_id: str) -> TrainState:

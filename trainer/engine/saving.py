@@ -44,6 +44,7 @@ class Saver:
             weights=model_weights(self.setup.model), automatic_names=automatic_names(self.setup.model),
             optimizer=optimizer_arrays(self.setup.optimizer),
             learning_rate=self.setup.schedule(state.step), state=state,
+            average=self.setup.average.arrays() if self.setup.average is not None else None,
         )  # fmt: skip
         store = CheckpointStore(self.output.layout)
         name = CheckpointName(epoch=state.epoch, step=state.step)

@@ -14,6 +14,7 @@ from trainer.config.root import TrainConfig
 from trainer.data.lists import SampleList, load_list
 from trainer.data.loader import Loader
 from trainer.engine.collective import Collective
+from trainer.engine.weight_average import WeightAverage
 from trainer.losses.build import LossFunction, build_loss
 from trainer.metrics.build import MetricFunction, build_metrics
 from trainer.models.registry import build_model
@@ -39,6 +40,7 @@ class Setup:
         model: The bare model; its state dict has PaddleClas's keys.
         network: What is called in training: the model, or its data-parallel wrapper.
         schedule: Learning rate used at an optimizer step, from 0.
+        average: Moving average of the weights, once they are loaded, where the config has `EMA`.
         update_freq: Batches whose gradients are added up for one optimizer step.
     """
 
@@ -56,6 +58,7 @@ class Setup:
     train_loader: Loader
     eval_loader: Loader | None
     update_freq: int
+    average: WeightAverage | None = None
 
     @property
     def steps_per_epoch(self) -> int:

@@ -64,6 +64,8 @@ class Stepper:
             with paddle.utils.unique_name.guard():  # its tensors are named as a fresh process names them
                 setup.optimizer.step()
             setup.optimizer.clear_grad()
+            if setup.average is not None:
+                setup.average.update()
         self._pending = 0 if applied else self._pending + 1
         own = {key: float(value) for key, value in losses.items()}
         own.update(setup.metrics(logits.detach(), labels))

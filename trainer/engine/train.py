@@ -155,18 +155,19 @@ class Training:
         return self._setup.eval_loader is not None and due
 
     def _evaluate(self, completed: int) -> bool:
-        setup = self._setup
-        assert setup.eval_loader is not None
-        results = evaluate(
-            setup.model, setup.eval_loader, loss=setup.loss_in_eval, metrics=setup.metrics_in_eval,
-            collective=setup.collective, liveness=self._liveness,
-        )  # fmt: skip
+        setup, averaged = self._setup, {}
+        results = self._measure()
         self._journal.say(f"[Eval][Epoch {completed}][Avg]{format_values(results)}")
-        self._journal.row("eval", epoch=completed, step=self.state.step, **results)
+        if setup.average is not None:
+            with setup.average.in_place():
+                averaged = self._measure()
+            self._journal.say(f"[Eval][Epoch {completed}][EMA][Avg]{format_values(averaged)}")
+        of_average = {f"ema_{name}": value for name, value in averaged.items()}
+        self._journal.row("eval", epoch=completed, step=self.state.step, **results, **of_average)
         key = best_key(setup.config, results)
         if key is None:
             return False
-        metric, so_far = results[key], self.state.best_metric
+        metric, so_far = max(results[key], averaged.get(key, results[key])), self.state.best_metric
         best = so_far is None or metric >= so_far  # a tie is won by the later one, as in PaddleClas
         self.state = replace(
             self.state,
@@ -176,6 +177,14 @@ class Training:
         )
         self._journal.say(f"[Eval][Epoch {completed}][best metric: {self.state.best_metric}]")
         return best
+
+    def _measure(self) -> dict[str, float]:
+        setup = self._setup
+        assert setup.eval_loader is not None
+        return evaluate(
+            setup.model, setup.eval_loader, loss=setup.loss_in_eval, metrics=setup.metrics_in_eval,
+            collective=setup.collective, liveness=self._liveness,
+        )  # fmt: skip
 
     def _save(self, state: TrainState, *, best: bool = False, epoch_name: bool = False) -> None:
         setup = self._setup

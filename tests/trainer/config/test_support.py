@@ -36,7 +36,6 @@ def load(folder: Path, **sections: object):
     ("sections", "says"),
     [
         ({"AMP": {"level": "O1"}}, "AMP.use_amp: expected False"),
-        ({"EMA": {"decay": 0.9}}, "EMA: expected no EMA section"),
         ({"Global": {"device": "xpu"}}, "Global.device: expected 'gpu' or 'cpu', got 'xpu'"),
         (
             {"Optimizer": {"name": "AdamW", "regularizer": {"name": "L2", "coeff": 0.1}}},
@@ -44,7 +43,7 @@ def load(folder: Path, **sections: object):
         ),
         ({"Loss": {"Train": [{"CELoss": None}, {"CELoss": None}]}}, "expected each loss once, got CELoss"),
     ],
-    ids=["AMP", "EMA", "xpu", "AdamW with regularizer", "one loss twice"],
+    ids=["AMP", "xpu", "AdamW with regularizer", "one loss twice"],
 )  # fmt: skip
 def test_what_would_change_the_result_is_refused_by_name(tmp_path, sections, says):
     with pytest.raises(ConfigError, match=says):

@@ -19,6 +19,7 @@ from trainer.engine.collective import Collective
 from trainer.engine.liveness import Liveness
 from trainer.engine.signals import StopSignal
 from trainer.engine.step import Stepper
+from trainer.engine.weight_average import WeightAverage
 from trainer.losses.build import build_loss
 from trainer.optim.optimizer import build_optimizer
 from trainer.optim.schedules import build_schedule
@@ -155,12 +156,13 @@ def test_every_step_is_its_formula(spec, update_freq):
         network=net, update_freq=update_freq, loss=build_loss([CELoss()]), metrics=lambda *_: {},
         optimizer=build_optimizer(declared, net), collective=Collective(world_size=1), ranks=Ranks(),
         schedule=build_schedule(declared.lr, epochs=EPOCHS, steps_per_epoch=per_epoch),
-        config=SimpleNamespace(
+        average=WeightAverage(net, decay=0.9, saved={}), config=SimpleNamespace(
             run=SimpleNamespace(seed=0),
             data=SimpleNamespace(Train=SimpleNamespace(loader=SimpleNamespace(rng="per_sample"))),
         ),
     )  # fmt: skip
     stepper = Stepper(setup, liveness=Liveness(None, local_rank=0), stop=StopSignal())
+    averaged = dict(weights)
     step, summed = 0, dict.fromkeys(weights, 0.0)
     for images, labels in batches()[: EPOCHS * per_epoch * update_freq]:
         batch = Batch(
@@ -180,7 +182,10 @@ def test_every_step_is_its_formula(spec, update_freq):
             weights = {
                 key: moved(spec, kept[key], key, weights[key], summed[key], lr, step + 1) for key in weights
             }
+            averaged = {key: 0.9 * averaged[key] + 0.1 * weights[key] for key in weights}
             step, summed = step + 1, dict.fromkeys(weights, 0.0)
         for key, tensor in net.state_dict().items():
             np.testing.assert_allclose(tensor.numpy(), weights[key], rtol=2e-5, atol=2e-6, err_msg=key)
+    for key, value in setup.average.arrays().items():
+        np.testing.assert_allclose(value, averaged[key], rtol=2e-5, atol=2e-6, err_msg=key)
     assert step == EPOCHS * per_epoch

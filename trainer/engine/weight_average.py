@@ -1,0 +1,56 @@
+"""A moving average of everything in a model's state dict (`EMA`), kept beside the weights that are trained.
+
+PaddleClas d178931, ppcls/utils/ema.py: e = decay × e + (1 − decay) × m after every optimizer step, running
+statistics of batch norm included, without a warm-up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+import paddle
+
+from trainer.checkpoints.pdfiles import Array
+
+
+class WeightAverage:
+    """The average, which begins as what the model holds, or as what a checkpoint held."""
+
+    def __init__(self, model: paddle.nn.Layer, *, decay: float, saved: Mapping[str, Array]) -> None:
+        """`saved` is by structured name; empty where there is no checkpoint with an average."""
+        self._model = model
+        self._decay = decay
+        self._values = {
+            key: paddle.to_tensor(saved[key], dtype=tensor.dtype) if key in saved else tensor.detach().clone()
+            for key, tensor in model.state_dict().items()
+        }
+
+    def update(self) -> None:
+        """Take the model's weights after an optimizer step in."""
+        with paddle.no_grad():
+            for key, tensor in self._model.state_dict().items():
+                if tensor.is_floating_point():
+                    mixed = self._decay * self._values[key] + (1 - self._decay) * tensor.detach()
+                    self._values[key] = mixed
+                else:  # tables of indices, which have no mean
+                    self._values[key] = tensor.detach().clone()
+
+    def arrays(self) -> dict[str, Array]:
+        """Return the average by structured name, copied to the CPU."""
+        return {key: value.numpy() for key, value in self._values.items()}
+
+    @contextlib.contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Put the average into the model for a while."""
+        tensors = self._model.state_dict()
+        kept = {key: tensor.detach().clone() for key, tensor in tensors.items()}
+        self._put(self._values)
+        try:
+            yield
+        finally:
+            self._put(kept)
+
+    def _put(self, values: Mapping[str, paddle.Tensor]) -> None:
+        for key, tensor in self._model.state_dict().items():
+            tensor.set_value(values[key])
