@@ -14,6 +14,7 @@ from trainer.config.declaration import Declaration, keyed
 from trainer.config.extras import Extra
 from trainer.config.ops_augment import AUGMENT_OPS
 from trainer.config.ops_base import ImageOp
+from trainer.config.ops_place import PLACE_OPS
 from trainer.config.scalars import Floats, Fraction, Pair, Positive, Size
 
 Interpolation = Literal["nearest", "bilinear", "area", "bicubic", "lanczos", "box", "hamming", "random"]
@@ -199,6 +200,7 @@ OPS: tuple[type[Declaration], ...] = (
     ToCHWImage,
     RandomErasing,
     *AUGMENT_OPS,
+    *PLACE_OPS,
 )
 if TYPE_CHECKING:
     Op: TypeAlias = Declaration

@@ -12,6 +12,7 @@ import trainer.data.ops.erase
 import trainer.data.ops.flip
 import trainer.data.ops.jitter
 import trainer.data.ops.normalize
+import trainer.data.ops.place
 import trainer.data.ops.policies
 import trainer.data.ops.resize
 import trainer.data.ops.timm  # noqa: F401  # each registers its operations
