@@ -24,7 +24,8 @@ COUNTED = {
 
 
 def rows() -> dict[str, str]:
-    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    _, _, section = PAGE.read_text().partition("\n## Architectures\n")
+    lines = [line for line in section.splitlines() if line.startswith("| `")]
     return {line.split("`")[1]: line for line in lines}
 
 
