@@ -66,7 +66,7 @@ def write_config(wanted: Wanted, data: ImageFolder) -> str:
     rate = tenth_of_imagenets(batch * wanted.ranks)
     volumes = [("/data", wanted.name, True, str(data.folder)), ("/output", "runs", False, "./output")]
     warmup = min(5, max(0, wanted.epochs // 10))
-    return f"""\
+    return _align(f"""\
 {MODELINE}
 # Made by `ftlaunch init` for {data.train} training images of {data.class_num} classes.
 # First `ftlaunch submit FILE --on local`, which trains on this machine; without --on it goes to your cluster.
@@ -161,7 +161,7 @@ Metric:
     - TopkAcc:
         topk: [1, {min(5, data.class_num)}]                    # its first value, top-1, chooses best_model
 
-{_launch(wanted, volumes)}"""
+{_launch(wanted, volumes)}""")
 
 
 def add_launch(content: str, values: Mapping[str, object], wanted: Wanted) -> str:
@@ -254,6 +254,11 @@ def _normalize() -> str:
             mean: {_MEAN}
             std: {_STD}
             order: ''"""
+
+
+def _align(text: str) -> str:
+    """Bring the comments behind values of any length into one column, where they fit."""
+    return re.sub(r"(?m)^( *[^#\n]*\S)  +(# .*)$", lambda line: f"{line[1]:<37} {line[2]}", text)
 
 
 def _text(value: str) -> str:
