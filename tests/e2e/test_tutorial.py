@@ -18,6 +18,7 @@ def test_the_tutorials_config_takes_two_steps(place):
         *(part for override in (
             "Global.device=cpu", "Global.epochs=1", "Global.iter_per_epoch=2", "Global.output_dir=output",
             "Global.eval_during_train=False", "Arch.pretrained=False", "Arch.class_num=4",
+            "Metric.Train.0.TopkAcc.topk=[1,3]", "Metric.Eval.0.TopkAcc.topk=[1,3]",
             "DataLoader.Train.dataset.image_root=data",
             "DataLoader.Train.dataset.cls_label_path=data/train_list.txt",
             "DataLoader.Train.dataset.transform_ops.1.RandCropImage.size=64",
