@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 import yaml
@@ -14,9 +15,10 @@ pytestmark = pytest.mark.docker
 
 
 @pytest.fixture
-def submit(place: Place) -> Callable[..., str]:
-    """Submit a job and return its name."""
+def submit(place: Place) -> Iterator[Callable[..., str]]:
+    """Submit a job and return its name; pytest shows the logs of jobs where the test fails."""
     place.env.update(PLACES)
+    jobs = []
 
     def begin(*argv: str, **changes: object) -> str:
         document = in_container(config(**changes))
@@ -30,9 +32,12 @@ def submit(place: Place) -> Callable[..., str]:
         }  # fmt: skip
         (place.folder / "cfg.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
         said = place.run("ftlaunch", "submit", "cfg.yaml", "--on", "docker", *argv).stdout.strip()
-        return said.removeprefix("docker:///")
+        jobs.append(said.removeprefix("docker:///"))
+        return jobs[-1]
 
-    return begin
+    yield begin
+    for job in jobs:
+        sys.stdout.write(place.run("ftlaunch", "logs", job, "--attempt", "all", code=None).stdout[-8000:])
 
 
 def left_of(job: str) -> str:
