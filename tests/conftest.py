@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,13 @@ GOLDENS = Path(__file__).parent / "goldens"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-goldens", action="store_true", help="write tests/goldens anew")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the caller's FTLAUNCH_ variables from a test; the commands would obey them, or warn of them."""
+    for name in [name for name in os.environ if name.startswith("FTLAUNCH_")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,9 @@ from tests.launcher.configs import RUN_ID, config_values
 
 
 @pytest.fixture(autouse=True)
-def no_settings_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the settings of whoever runs the tests out of them."""
+def _no_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the settings file of whoever runs the tests out of them."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-settings"))
-    for name in [name for name in os.environ if name.startswith("FTLAUNCH_")]:
-        monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def meet(tmp_path, monkeypatch, capsys) -> Callable[[Mistake], tuple[int, str]]:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("FTLAUNCH_STATE", str(tmp_path / ".state"))
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
-        monkeypatch.delenv("FTLAUNCH_DEBUG", raising=False)
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-settings"))
         make_workspace(tmp_path)
         undo = mistake.change(tmp_path) if mistake.change is not None else None
         capsys.readouterr()

@@ -18,11 +18,8 @@ class Ran:
 
 
 @pytest.fixture
-def ftlaunch(
-    capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Ran]:
+def ftlaunch(capsysbinary: pytest.CaptureFixture[bytes]) -> Callable[..., Ran]:
     """Run a command in this process, as the entry point does."""
-    monkeypatch.delenv("FTLAUNCH_DEBUG", raising=False)
 
     def call(*arguments: object) -> Ran:
         capsysbinary.readouterr()
