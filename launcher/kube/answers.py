@@ -35,6 +35,7 @@ class Call:
     """A request in RBAC's words.
 
     Attributes:
+        namespace: Empty for the whole cluster.
         name: Empty for a list.
         subresource: Such as `log`, or empty.
         access: How the user names the way in, for messages: `context 'prod'`.
@@ -48,7 +49,8 @@ class Call:
     access: str
 
     def __str__(self) -> str:
-        return f"{self.resource.kind} {self.namespace}/{self.name or '*'}"
+        place = f"{self.namespace}/" if self.namespace else ""
+        return f"{self.resource.kind} {place}{self.name or '*'}"
 
 
 def read_failure(
@@ -66,7 +68,7 @@ def read_failure(
     if code == 403 and _is_missing_rule(message):
         return DeniedError(
             f"{call}: expected to be allowed to {call.verb} it, {got}: {message}; "
-            f"ask for this rule in namespace {call.namespace!r}: {_rule(call)}"
+            f"ask for this rule {_where(call)}: {_rule(call)}"
         )
     if code == 404:
         return _read_absence(call, details=_mapping(status.get("details")), got=got, message=message)
@@ -103,6 +105,10 @@ def _mapping(value: object) -> Mapping[str, Any]:
 def _is_missing_rule(message: str) -> bool:
     # RBAC's refusal has this form; quotas and admission webhooks answer 403 as well, with other words
     return " cannot " in message and " resource " in message
+
+
+def _where(call: Call) -> str:
+    return f"in namespace {call.namespace!r}" if call.namespace else "in a ClusterRole"
 
 
 def _rule(call: Call) -> str:

@@ -19,6 +19,8 @@ class KubeApi(Protocol):
     ) -> KubeObject:
         """Make an object; return it as the server stored it. A dry run checks all and stores nothing.
 
+        A review (see `RULES_REVIEWS`) has no name and comes back answered.
+
         Raises:
             ConflictError: An object of this name exists.
             NoAnswerError: Whether it was made is not known.
@@ -32,9 +34,23 @@ class KubeApi(Protocol):
         """
 
     def list(
-        self, resource: Resource, *, namespace: str, labels: str = "", fields: str = ""
+        self,
+        resource: Resource,
+        *,
+        namespace: str,
+        labels: str = "",
+        fields: str = "",
+        at_most: int | None = None,
     ) -> tuple[KubeObject, ...]:
-        """Return all objects that a label selector and a field selector match, such as `a=b,c`."""
+        """Return the objects that a label selector and a field selector match, such as `a=b,c`.
+
+        Args:
+            resource: Their kind.
+            namespace: Where; empty for all namespaces, and for kinds of the whole cluster.
+            labels: All of them must be there.
+            fields: Likewise.
+            at_most: Stop asking for more pages at so many; None for all there are.
+        """
 
     def patch(self, resource: Resource, name: str, body: KubeObject, *, namespace: str) -> KubeObject:
         """Merge `body` into an object (RFC 7386: null removes, lists are replaced); return the result."""

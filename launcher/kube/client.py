@@ -97,7 +97,7 @@ class Client:
             query={"fieldManager": "ftlaunch", "fieldValidation": "Strict"} | (_DRY_RUN if dry_run else {}),
             body=body,
         )
-        call = self._call("create", resource, namespace=namespace, name=str(body["metadata"]["name"]))
+        call = self._call("create", resource, namespace=namespace, name=str(body["metadata"].get("name", "")))
         return self._object(request, call)
 
     def get(self, resource: Resource, name: str, *, namespace: str) -> KubeObject:
@@ -106,18 +106,27 @@ class Client:
         return self._object(request, self._call("get", resource, namespace=namespace, name=name))
 
     def list(
-        self, resource: Resource, *, namespace: str, labels: str = "", fields: str = ""
+        self,
+        resource: Resource,
+        *,
+        namespace: str,
+        labels: str = "",
+        fields: str = "",
+        at_most: int | None = None,
     ) -> tuple[KubeObject, ...]:
         """See `KubeApi.list`. Asks for a page at a time, and once more where a page has expired meanwhile."""
-        query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(PAGE)}
+        page = PAGE if at_most is None else min(PAGE, at_most)
+        query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(page)}
         query = {key: value for key, value in query.items() if value}
         call = self._call("list", resource, namespace=namespace)
         try:
-            return self._pages(_path(resource, namespace), query, call)
+            return self._pages(_path(resource, namespace), query, call, at_most=at_most)
         except ExpiredError:
-            return self._pages(_path(resource, namespace), query, call)
+            return self._pages(_path(resource, namespace), query, call, at_most=at_most)
 
-    def _pages(self, path: str, query: Mapping[str, str], call: Call) -> tuple[KubeObject, ...]:
+    def _pages(
+        self, path: str, query: Mapping[str, str], call: Call, *, at_most: int | None
+    ) -> tuple[KubeObject, ...]:
         items: builtins.list[KubeObject] = []
         token = ""
         while True:
@@ -125,8 +134,8 @@ class Client:
             answer = self._object(_Request(method="GET", path=path, query={**query, **more}), call)
             items += answer["items"]
             token = str((answer.get("metadata") or {}).get("continue") or "")
-            if not token:
-                return tuple(items)
+            if not token or (at_most is not None and len(items) >= at_most):
+                return tuple(items[:at_most])
 
     def patch(self, resource: Resource, name: str, body: KubeObject, *, namespace: str) -> KubeObject:
         """See `KubeApi.patch`."""
@@ -266,5 +275,6 @@ def connect(
 
 def _path(resource: Resource, namespace: str, name: str = "") -> str:
     root = f"/apis/{resource.group}" if resource.group else "/api"
-    path = f"{root}/{resource.version}/namespaces/{quote(namespace, safe='')}/{resource.plural}"
+    place = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
+    path = f"{root}/{resource.version}{place}/{resource.plural}"
     return f"{path}/{quote(name, safe='')}" if name else path

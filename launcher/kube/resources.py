@@ -11,7 +11,7 @@ KubeObject: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resource:
-    """A kind of namespaced objects.
+    """A kind of objects. Those of the whole cluster are asked for with an empty namespace.
 
     Attributes:
         group: API group, empty for the core group.
@@ -33,3 +33,14 @@ PADDLE_JOBS = Resource(group="kubeflow.org", plural="paddlejobs", kind="PaddleJo
 CONFIG_MAPS = Resource(plural="configmaps", kind="ConfigMap")
 PODS = Resource(plural="pods", kind="Pod")
 EVENTS = Resource(plural="events", kind="Event")
+NODES = Resource(plural="nodes", kind="Node")
+CLAIMS = Resource(plural="persistentvolumeclaims", kind="PersistentVolumeClaim")
+STORAGE_CLASSES = Resource(group="storage.k8s.io", plural="storageclasses", kind="StorageClass")
+QUOTAS = Resource(plural="resourcequotas", kind="ResourceQuota")
+LIMIT_RANGES = Resource(plural="limitranges", kind="LimitRange")
+POD_GROUPS = Resource(group="scheduling.x-k8s.io", version="v1alpha1", plural="podgroups", kind="PodGroup")
+WORKLOADS = Resource(group="kueue.x-k8s.io", version="v1beta1", plural="workloads", kind="Workload")
+RULES_REVIEWS = Resource(
+    group="authorization.k8s.io", plural="selfsubjectrulesreviews", kind="SelfSubjectRulesReview"
+)
+"""Which rules a user has in a namespace; creating one stores nothing."""

@@ -10,9 +10,27 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from launcher.kube.resources import CONFIG_MAPS, EVENTS, PADDLE_JOBS, PODS, Resource
+from launcher.kube.resources import (
+    CLAIMS,
+    CONFIG_MAPS,
+    EVENTS,
+    LIMIT_RANGES,
+    NODES,
+    PADDLE_JOBS,
+    POD_GROUPS,
+    PODS,
+    QUOTAS,
+    RULES_REVIEWS,
+    STORAGE_CLASSES,
+    WORKLOADS,
+    Resource,
+)
 
-KNOWN = {resource.plural: resource for resource in (CONFIG_MAPS, EVENTS, PADDLE_JOBS, PODS)}
+_RESOURCES = (
+    CLAIMS, CONFIG_MAPS, EVENTS, LIMIT_RANGES, NODES, PADDLE_JOBS, POD_GROUPS, PODS, QUOTAS, RULES_REVIEWS,
+    STORAGE_CLASSES, WORKLOADS,
+)  # fmt: skip
+KNOWN = {resource.plural: resource for resource in _RESOURCES}
 WEBHOOK = 'admission webhook "validator.paddlejob.training-operator.kubeflow.org" denied the request: '
 MAX_CONFIG_MAP_BYTES = 1 << 20
 

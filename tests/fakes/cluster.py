@@ -15,7 +15,7 @@ from typing import TypeVar, cast
 
 from launcher.kube.answers import Call, Verb, read_failure
 from launcher.kube.errors import NoAnswerError
-from launcher.kube.resources import PODS, KubeObject, Resource
+from launcher.kube.resources import PODS, RULES_REVIEWS, KubeObject, Resource
 from tests.fakes.admission import KNOWN, RefusalError, UnplayableError, admit, admit_change
 from tests.fakes.kubelet import Kubelet
 from tests.fakes.store import ObjectStore, matches, matches_fields, merge
@@ -40,11 +40,13 @@ class FakeCluster:
     Attributes:
         requests: What was asked, such as `create configmaps flowers-config`.
         operator_runs: Where False, jobs are stored and nobody looks at them.
+        rules: What a user may do, as a review answers it.
     """
 
     def __init__(self, *, namespace: str = "ml") -> None:
         self.requests: list[str] = []
         self.operator_runs = True
+        self.rules: list[KubeObject] = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
         self._namespaces = {namespace}
         self._store = ObjectStore()
         self._kubelet = Kubelet(self._store)
@@ -56,9 +58,11 @@ class FakeCluster:
     def create(
         self, resource: Resource, body: KubeObject, *, namespace: str, dry_run: bool = False
     ) -> KubeObject:
-        name = str(body["metadata"]["name"])
+        name = str(body["metadata"].get("name", ""))
 
         def act() -> KubeObject:
+            if resource is RULES_REVIEWS:
+                return {**body, "status": {"resourceRules": self.rules, "incomplete": False}}
             admit(resource, body, namespace=namespace)
             if self._store.find(resource.plural, namespace, name) is not None:
                 raise RefusalError(409, "AlreadyExists", f'{resource.plural} "{name}" already exists')
@@ -78,17 +82,24 @@ class FakeCluster:
         )  # fmt: skip
 
     def list(
-        self, resource: Resource, *, namespace: str, labels: str = "", fields: str = ""
+        self,
+        resource: Resource,
+        *,
+        namespace: str,
+        labels: str = "",
+        fields: str = "",
+        at_most: int | None = None,
     ) -> tuple[KubeObject, ...]:
         def act() -> tuple[KubeObject, ...]:
             found = [
-                item for item in self._store.all(resource.plural, namespace)
+                item for item in self._store.all(resource.plural, namespace or None)
                 if matches(item, labels) and matches_fields(item, fields)
             ]  # fmt: skip
             # lists of core objects do not repeat in each item what they are lists of
             hidden = () if resource.group else ("apiVersion", "kind")
             return tuple(
-                {key: copy.deepcopy(item[key]) for key in item if key not in hidden} for item in found
+                {key: copy.deepcopy(item[key]) for key in item if key not in hidden}
+                for item in found[:at_most]
             )
 
         return self._answer("list", resource, namespace, "", act)
@@ -154,6 +165,10 @@ class FakeCluster:
         self._faults.append(
             _Fault(verb=verb, plural=resource.plural, acts=False, refusal=refusal, times=times)
         )
+
+    def put(self, resource: Resource, item: KubeObject, *, namespace: str = "ml") -> None:
+        """Let somebody else have made an object, such as a node or a claim."""
+        self._store.add(resource.plural, copy.deepcopy(item), namespace=namespace)
 
     def pass_time(self, seconds: float) -> None:
         self._store.now_s += seconds
@@ -243,7 +258,7 @@ class FakeCluster:
             raise UnplayableError(f"{resource}")
         if fault is not None and fault.refusal is not None:
             raise fault.refusal
-        if namespace not in self._namespaces:
+        if namespace and namespace not in self._namespaces:
             message = f'namespaces "{namespace}" not found'
             raise RefusalError(404, "NotFound", message, kind="namespaces", name=namespace)
 

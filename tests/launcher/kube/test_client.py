@@ -23,7 +23,7 @@ from launcher.kube.errors import (
     KubeconfigError,
     NoAnswerError,
 )
-from launcher.kube.resources import CONFIG_MAPS, EVENTS, PADDLE_JOBS, PODS
+from launcher.kube.resources import CONFIG_MAPS, EVENTS, NODES, PADDLE_JOBS, PODS, RULES_REVIEWS
 from tests.launcher.kube.api_server import Answer, ApiServer, Asked
 
 JOB = {"apiVersion": "kubeflow.org/v1", "kind": "PaddleJob", "metadata": {"name": "flowers"}, "spec": {}}
@@ -108,6 +108,30 @@ def pages(*, expired_at: int) -> Callable[[Asked], Answer]:
         return Answer(body=json.dumps({"metadata": more, "items": [{"a": index}]}).encode())
 
     return answer
+
+
+def test_what_belongs_to_no_namespace_is_asked_for_without_one(client: Client, server: ApiServer) -> None:
+    server.answer_object({"items": []})
+    client.list(NODES, namespace="")
+    client.list(PODS, namespace="")
+    server.answer_object({"status": {"resourceRules": []}})
+    review = {"apiVersion": RULES_REVIEWS.api_version, "kind": RULES_REVIEWS.kind, "metadata": {}}
+    client.create(RULES_REVIEWS, review, namespace="")
+    assert [asked.path for asked in server.asked] == [
+        "/api/v1/nodes", "/api/v1/pods", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
+    ]  # fmt: skip
+
+
+def test_a_refusal_of_the_whole_cluster_asks_for_a_cluster_role(client: Client, server: ApiServer) -> None:
+    server.answer_status(403, 'nodes is forbidden: User "ann" cannot list resource "nodes" in API group ""')
+    with pytest.raises(DeniedError, match=r"Node \*: .*; ask for this rule in a ClusterRole: "):
+        client.list(NODES, namespace="")
+
+
+def test_a_list_can_stop_at_so_many(client: Client, server: ApiServer) -> None:
+    server.answer_object({"metadata": {"continue": "more"}, "items": [{"metadata": {"name": "n"}}] * 2})
+    assert len(client.list(EVENTS, namespace="ml", at_most=3)) == 3
+    assert [asked.query["limit"] for asked in server.asked] == ["3", "3"]
 
 
 @pytest.mark.parametrize(("expired_at", "requests"), [(9, 3), (1, 5), (2, 6)], ids=["all", "second", "third"])
