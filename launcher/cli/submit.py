@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from launcher.backends.base import Submission
+from launcher.cli.blaming import blaming_the_config
 from launcher.cli.following import follow, wait_for_end
 from launcher.cli.jobs import Found, exit_code, open_backend
 from launcher.cli.options import Asked, launch_options, output_option
@@ -70,9 +71,10 @@ def command(
     )
     if dry_run == "server":
         folder = store.run_folder(job.job)
-        checked = backend.check(
-            Submission(manifest=manifest, run_folder=folder, host_folders=folders, workdir=Path.cwd())
-        )
+        with blaming_the_config(prepared):
+            checked = backend.check(
+                Submission(manifest=manifest, run_folder=folder, host_folders=folders, workdir=Path.cwd())
+            )
         for sentence in checked:
             click.echo(sentence, err=True)
         click.echo(manifest.text.encode("utf-8"), nl=False)
@@ -91,9 +93,10 @@ def command(
             record, config=config.content, manifest=manifest.text, git=read_git_state(Path.cwd())
         )
         try:
-            backend.submit(
-                Submission(manifest=manifest, run_folder=folder, host_folders=folders, workdir=Path.cwd())
-            )
+            with blaming_the_config(prepared):
+                backend.submit(
+                    Submission(manifest=manifest, run_folder=folder, host_folders=folders, workdir=Path.cwd())
+                )
         except NotAllowedError:  # refused before anything was done
             store.remove(job.job)
             raise

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.kube.errors import KubeconfigError
+from launcher.kube.login import describe_login
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -25,11 +26,13 @@ class Access:
         configuration: The library's.
         namespace: Where objects go if nobody says otherwise.
         context: Name of the kubeconfig's context; empty inside a cluster.
+        login: What to do where the cluster does not know us, for messages.
     """
 
     configuration: Any
     namespace: str
     context: str
+    login: str = ""
 
 
 def load_access(
@@ -52,11 +55,14 @@ def load_access(
     configuration = Configuration()
     if any(Path(place).expanduser().exists() for place in places.split(os.pathsep) if place):
         chosen = _load_kubeconfig(places, context=context, into=configuration)
-        namespace = chosen["context"].get("namespace") or "default"
-        return Access(configuration=configuration, namespace=namespace, context=chosen["name"])
+        namespace, name = chosen["context"].get("namespace") or "default", str(chosen["name"])
+        user = str(chosen["context"].get("user", ""))
+        login = describe_login(_find(places, "user", named=user), name=user, context=name)
+        return Access(configuration=configuration, namespace=namespace, context=name, login=login)
     if kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in environ:
         namespace = _load_service_account(service_account, environ=environ, into=configuration)
-        return Access(configuration=configuration, namespace=namespace, context="")
+        login = f"the token in {service_account} is refused: start the pod again"
+        return Access(configuration=configuration, namespace=namespace, context="", login=login)
     raise KubeconfigError(
         f"kubeconfig: expected a file at {places!r}, got none; set KUBECONFIG or --on local"
     )
@@ -70,7 +76,8 @@ def _load_kubeconfig(places: str, *, context: str | None, into: Any) -> Mapping[
         load_kube_config(config_file=places, context=context, client_configuration=into)
         contexts, current = list_kube_config_contexts(config_file=places)
         chosen: Mapping[str, Any] = next((item for item in contexts if item["name"] == context), current)
-        if proxy := _find_proxy(places, cluster=str(chosen["context"]["cluster"])):
+        # version 35 of the library does not read it
+        if proxy := _find(places, "cluster", named=str(chosen["context"]["cluster"])).get("proxy-url"):
             into.proxy = proxy
     except (ConfigException, yaml.YAMLError, OSError) as error:
         raise KubeconfigError(
@@ -81,17 +88,17 @@ def _load_kubeconfig(places: str, *, context: str | None, into: Any) -> Mapping[
     return chosen
 
 
-def _find_proxy(places: str, *, cluster: str) -> str | None:
-    """Return a cluster's `proxy-url`, which version 35 of the library does not read."""
+def _find(places: str, what: str, *, named: str) -> Mapping[str, Any]:
+    """Return what a kubeconfig says of a cluster or a user; the first file that names it counts."""
     import yaml
 
     for place in filter(None, places.split(os.pathsep)):
         path = Path(place).expanduser()
         document = yaml.safe_load(path.read_bytes()) if path.exists() else {}
-        for item in (document or {}).get("clusters") or ():
-            if item["name"] == cluster:  # of several files the first that names it counts
-                return (item.get("cluster") or {}).get("proxy-url")
-    return None
+        for item in (document or {}).get(f"{what}s") or ():
+            if item["name"] == named:
+                return item.get(what) or {}
+    return {}
 
 
 def _load_service_account(folder: Path, *, environ: Mapping[str, str], into: Any) -> str:

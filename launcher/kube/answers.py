@@ -6,6 +6,7 @@ The body of a failure is a `Status` object (kubernetes.io, API conventions, "Res
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,6 +15,7 @@ from typing import Any, Literal
 from launcher.errors import LaunchError
 from launcher.kube.errors import (
     AbsentError,
+    Cause,
     ConflictError,
     CredentialsError,
     DeniedError,
@@ -24,8 +26,13 @@ from launcher.kube.errors import (
 from launcher.kube.resources import Resource
 
 MAX_SHOWN = 1000
+_ANONYMOUS = 'User "system:anonymous"'
+"""Whom an API server takes a request without usable credentials for, where it does not answer 401."""
 _TOO_MANY = 429
 _GONE = 410  # a list's continuation or a watch's beginning is too old
+
+_STRICT = re.compile(r'(unknown|duplicate) field "([^"]+)"')
+_DENIED = re.compile(r"denied the request: ((?:metadata|spec)[\w.\[\]/-]*): (.+)", re.DOTALL)
 
 Verb = Literal["create", "get", "list", "patch", "delete"]
 
@@ -39,6 +46,7 @@ class Call:
         name: Empty for a list.
         subresource: Such as `log`, or empty.
         access: How the user names the way in, for messages: `context 'prod'`.
+        login: What to do where the cluster does not know us.
     """
 
     verb: Verb
@@ -47,6 +55,7 @@ class Call:
     name: str = ""
     subresource: str = ""
     access: str
+    login: str = "log in again"
 
     def __str__(self) -> str:
         place = f"{self.namespace}/" if self.namespace else ""
@@ -60,10 +69,10 @@ def read_failure(
     status = _decode(body)
     message = str(status.get("message") or body.decode("utf-8", "replace")).strip()[:MAX_SHOWN]
     got = f"got {code} {status.get('reason') or ''}".rstrip()
-    if code == 401:
+    if code == 401 or (code == 403 and _ANONYMOUS in message):
         return CredentialsError(
             f"{call}: expected to be known to the cluster, {got}; "
-            f"log in again, until `kubectl auth whoami` answers ({call.access})"
+            f"{call.login}, until `kubectl auth whoami` answers ({call.access})"
         )
     if code == 403 and _is_missing_rule(message):
         return DeniedError(
@@ -131,12 +140,25 @@ def _read_absence(call: Call, *, details: Mapping[str, Any], got: str, message: 
 
 
 def _read_refusal(call: Call, *, status: Mapping[str, Any], got: str, message: str) -> InvalidError:
+    causes = read_causes(status, message=message)
+    faults = "".join(f"\n  {str(cause)[:MAX_SHOWN]}" for cause in causes) or f" {message}"
+    return InvalidError(f"{call}: expected what the cluster accepts, {got}; mend:{faults}", causes=causes)
+
+
+def read_causes(status: Mapping[str, Any], *, message: str) -> list[Cause]:
+    """Return what a server finds wrong: its list, or what its sentence says of fields.
+
+    Strict decoding and admission webhooks answer with a sentence only (observed with Kubernetes 1.34).
+    """
     listed = _mapping(status.get("details")).get("causes")
     causes = [
-        f"{cause['field']}: {cause.get('message', '')}"
-        if cause.get("field")
-        else str(cause.get("message", ""))
+        Cause(str(cause.get("field") or ""), str(cause.get("message", "")))
         for cause in map(_mapping, listed if isinstance(listed, list) else [])
     ]
-    faults = "".join(f"\n  {cause[:MAX_SHOWN]}" for cause in causes) or f" {message}"
-    return InvalidError(f"{call}: expected what the cluster accepts, {got}; mend:{faults}", causes=causes)
+    if causes:
+        return causes
+    unknown = [Cause(found[2], f"{found[1]} field") for found in _STRICT.finditer(message)]
+    if unknown:
+        return unknown
+    found = _DENIED.search(message)
+    return [Cause(found[1], found[2].strip())] if found else []

@@ -12,7 +12,10 @@ from launcher.kube.resources import KubeObject, Resource
 
 
 class KubeApi(Protocol):
-    """Objects of one cluster, as one identity."""
+    """Objects of one cluster, as one identity.
+
+    An empty namespace means objects that have none or, for a list, those of all namespaces.
+    """
 
     def create(
         self, resource: Resource, body: KubeObject, *, namespace: str, dry_run: bool = False
@@ -62,6 +65,9 @@ class KubeApi(Protocol):
             AbsentError: It is gone already.
             ConflictError: Another object has taken its name.
         """
+
+    def serves(self, resource: Resource) -> bool:
+        """Say whether the cluster knows a kind of objects."""
 
 
 class PodLogs(Protocol):

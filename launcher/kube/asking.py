@@ -15,9 +15,10 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from launcher.kube.answers import Call, read_failure
-from launcher.kube.client import Client, Way
+from launcher.kube.client import Client
 from launcher.kube.errors import NoAnswerError
 from launcher.kube.resources import PODS
+from launcher.kube.transport import Way
 from launcher.kube.wire import Wire
 from launcher.logs.lines import format_stamp
 from launcher.logs.source import Ask, End, Receiver, SourceError, Trouble

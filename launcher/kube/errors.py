@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from launcher.errors import NotAllowedError, NotFoundError, TakenError, UnreachableError, UsageError
 
@@ -31,6 +32,10 @@ class NoAnswerError(UnreachableError):
         self.retry_after_s = retry_after_s
 
 
+class UnservedError(NotAllowedError):
+    """The cluster has no PaddleJob that this release can follow."""
+
+
 class AbsentError(NotFoundError):
     """The object, its namespace or its kind is not there (404)."""
 
@@ -47,13 +52,29 @@ class LeftoverError(UnreachableError):
     """Something was refused half-way, and what had been made could not be taken back."""
 
 
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One thing that a cluster finds wrong with an object.
+
+    Attributes:
+        field: Where in the object, such as `spec.paddleReplicaSpecs.Worker.replicas`; empty where not said.
+        message: The server's words.
+    """
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else self.message
+
+
 class InvalidError(UsageError):
     """The cluster refuses what it was sent (400, 422, or an admission check's 403).
 
     Attributes:
-        causes: The server's list of faults as `field: message`; empty where it gave none.
+        causes: The server's list of faults; empty where it gave none.
     """
 
-    def __init__(self, message: str, *, causes: Sequence[str] = ()) -> None:
+    def __init__(self, message: str, *, causes: Sequence[Cause] = ()) -> None:
         super().__init__(message)
         self.causes = tuple(causes)

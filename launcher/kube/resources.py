@@ -44,3 +44,14 @@ RULES_REVIEWS = Resource(
     group="authorization.k8s.io", plural="selfsubjectrulesreviews", kind="SelfSubjectRulesReview"
 )
 """Which rules a user has in a namespace; creating one stores nothing."""
+NAMESPACES = Resource(plural="namespaces", kind="Namespace")
+SERVICES = Resource(plural="services", kind="Service")
+ENDPOINT_SLICES = Resource(group="discovery.k8s.io", plural="endpointslices", kind="EndpointSlice")
+DEPLOYMENTS = Resource(group="apps", plural="deployments", kind="Deployment")
+LEASES = Resource(group="coordination.k8s.io", plural="leases", kind="Lease")
+ACCESS_REVIEWS = Resource(
+    group="authorization.k8s.io", plural="selfsubjectaccessreviews", kind="SelfSubjectAccessReview"
+)
+"""Whether a user may do one thing; creating one stores nothing."""
+BATCH_PADDLE_JOBS = Resource(group="batch.paddlepaddle.org", plural="paddlejobs", kind="PaddleJob")
+"""Of PaddleFlow's operator, which ftlaunch renders for and does not follow."""

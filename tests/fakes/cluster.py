@@ -41,12 +41,14 @@ class FakeCluster:
         requests: What was asked, such as `create configmaps flowers-config`.
         operator_runs: Where False, jobs are stored and nobody looks at them.
         rules: What a user may do, as a review answers it.
+        served: Kinds that it says it knows.
     """
 
     def __init__(self, *, namespace: str = "ml") -> None:
         self.requests: list[str] = []
         self.operator_runs = True
         self.rules: list[KubeObject] = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
+        self.served: tuple[Resource, ...] = tuple(KNOWN.values())
         self._namespaces = {namespace}
         self._store = ObjectStore()
         self._kubelet = Kubelet(self._store)
@@ -127,6 +129,9 @@ class FakeCluster:
             self._settle()
 
         self._answer("delete", resource, namespace, name, act)
+
+    def serves(self, resource: Resource) -> bool:
+        return resource in self.served
 
     def read_pod_log(
         self,

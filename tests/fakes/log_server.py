@@ -16,7 +16,7 @@ from datetime import datetime
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
-from launcher.kube.client import Way
+from launcher.kube.transport import Way
 from launcher.logs.lines import format_stamp
 
 BASE_S = 1_790_000_000

@@ -17,6 +17,8 @@ from launcher.backends.base import (
     Submission,
     refuse_to_resume,
 )
+from launcher.backends.kubernetes import podlogs
+from launcher.backends.kubernetes.apis import require_paddle_jobs
 from launcher.backends.kubernetes.events import last_warning, read_events
 from launcher.backends.kubernetes.incarnations import Incarnation, Incarnations
 from launcher.backends.kubernetes.logsource import KubernetesLogSource
@@ -27,16 +29,11 @@ from launcher.kube import paddlejob
 from launcher.kube.api import KubeApi, PodLogs
 from launcher.kube.asking import Asker
 from launcher.kube.client import connect
-from launcher.kube.errors import AbsentError, InvalidError
 from launcher.kube.podlog import to_kubelet_form
 from launcher.kube.resources import CONFIG_MAPS, EVENTS, PADDLE_JOBS, PODS, KubeObject
 from launcher.names import RUN_ID_LABEL
 from launcher.plan.handle import BackendKind, Handle
-from trainer.protocol.fields import FormatError
-from trainer.protocol.progress import Progress, parse_progress
-from trainer.protocol.tags import parse_line
 
-PROGRESS_LINES = 512  # the API cuts a log's end by lines only; about 64 KiB of usual ones
 _AWAITED = (JobState.SUBMITTED, JobState.SCHEDULING, JobState.STARTING)
 CANCEL = {
     "metadata": {"annotations": {paddlejob.CANCELLED_ANNOTATION: "true"}},
@@ -97,11 +94,13 @@ class KubernetesBackend(Backend):
         """Post the ConfigMap, then the job, then make the job the ConfigMap's owner; see `Backend.submit`.
 
         Raises:
+            UnservedError: The cluster has no such jobs; nothing was made.
             NoAnswerError: The cluster fell silent. What was made stays, because the job may be among it; a
                 second call with the same run id finds it and finishes.
         """
         manifest = submission.manifest
         namespace = manifest.namespace or self.namespace
+        require_paddle_jobs(self._api)
         self._poster.post(manifest, namespace=namespace)
         return Handle(backend=self.kind, namespace=namespace, job=manifest.name)
 
@@ -109,6 +108,7 @@ class KubernetesBackend(Backend):
         """Send both objects as dry runs, strictly; see `Backend.check`."""
         manifest = submission.manifest
         namespace = manifest.namespace or self.namespace
+        require_paddle_jobs(self._api)
         self._api.create(CONFIG_MAPS, manifest.config_map, namespace=namespace, dry_run=True)
         self._api.create(PADDLE_JOBS, manifest.job, namespace=namespace, dry_run=True)
         return (
@@ -128,7 +128,7 @@ class KubernetesBackend(Backend):
             job,
             pods,
             restarts={pod: look.number for pod, look in looks.items()},
-            progress=self._fetch_progress(pods, looks),
+            progress=podlogs.fetch_progress(self._logs, pods, looks),
         )
         # an operator that may not make the pods writes no condition, only events
         is_mute = not status.reason or not paddlejob.conditions_of(job)
@@ -192,14 +192,7 @@ class KubernetesBackend(Backend):
         Only what the API still has: of a recreated pod the last incarnation, of one restarted in place the
         last two. Numbers are those that this object has seen, from 0.
         """
-        job, pods = self._fetch(handle)
-        refs = []
-        for pod in pods:
-            look = self._incarnations.look(job, pod)
-            numbers = [look.number - 1] * look.has_previous + [look.number] * look.has_started
-            name, node = paddlejob.name_of(pod), paddlejob.node_of(pod)
-            refs += [LogRef(node=node, incarnation=number, pod=name) for number in numbers]
-        return tuple(sorted(refs))
+        return podlogs.list_refs(self._incarnations, *self._fetch(handle))
 
     def read_log(self, handle: Handle, ref: LogRef, *, offset: int) -> bytes:
         """See `Backend.read_log`. Empty for an incarnation that the API no longer has.
@@ -208,10 +201,10 @@ class KubernetesBackend(Backend):
         rotated a log (at 10 MiB by default) its beginning is gone, and an offset counts from there.
         """
         before = self._look(handle, ref)
-        if before is None or not _has_log(before, ref):
+        if before is None or not podlogs.has_log(before, ref):
             return b""
         previous = ref.incarnation < before.number
-        text = self._read_pod_log(handle.namespace, ref.pod, previous=previous)
+        text = podlogs.read_whole(self._logs, namespace=handle.namespace, pod=ref.pod, previous=previous)
         after = self._look(handle, ref)
         if after is None or (after.uid, after.number) != (before.uid, before.number):
             return b""  # it changed meanwhile: whose log that was is not known
@@ -239,52 +232,9 @@ class KubernetesBackend(Backend):
         pod = next((pod for pod in pods if paddlejob.name_of(pod) == ref.pod), None)
         return None if pod is None else self._incarnations.look(job, pod)
 
-    def _read_pod_log(
-        self, namespace: str, pod: str, *, previous: bool, tail_lines: int | None = None
-    ) -> bytes:
-        try:
-            return self._logs.read_pod_log(
-                pod,
-                namespace=namespace,
-                container=paddlejob.CONTAINER,
-                previous=previous,
-                tail_lines=tail_lines,
-            )
-        except (AbsentError, InvalidError):  # gone, or not started, since the pod was looked at
-            return b""
-
     def _fetch_warning(self, handle: Handle) -> str:
         try:
             events = self._api.list(EVENTS, namespace=handle.namespace, fields="type=Warning")
         except LaunchError:  # a missing rule must not hide how the job stands
             return ""
         return last_warning(events, job=handle.job)
-
-    def _fetch_progress(self, pods: Sequence[KubeObject], looks: dict[str, Incarnation]) -> Progress | None:
-        first = next((pod for pod in pods if paddlejob.node_of(pod) == 0), None)
-        if first is None or not looks[paddlejob.name_of(first)].has_started:
-            return None
-        namespace, name = first["metadata"]["namespace"], paddlejob.name_of(first)
-        try:
-            log = self._read_pod_log(namespace, name, previous=False, tail_lines=PROGRESS_LINES)
-        except LaunchError:  # a lost node or a missing rule must not hide how the job stands
-            return None
-        return _last_progress(log)
-
-
-def _has_log(look: Incarnation, ref: LogRef) -> bool:
-    if ref.incarnation == look.number:
-        return look.has_started
-    return look.has_previous and ref.incarnation == look.number - 1
-
-
-def _last_progress(log: bytes) -> Progress | None:
-    for line in reversed(log.split(b"\n")):
-        _, _, text = line.partition(b" ")
-        try:
-            progress = parse_progress(parse_line(text).text)
-        except FormatError:  # cut by the tail, or still being written
-            continue
-        if progress is not None:
-            return progress
-    return None

@@ -259,3 +259,15 @@ def test_gpus_that_make_no_sense_or_that_a_cluster_chooses_are_refused(cluster, 
     code, _, err = submit("--gpus", gpus)
     assert code == 2
     assert "--gpus" in err
+
+
+def test_what_the_cluster_refuses_is_said_at_its_place_in_the_config(cluster, store, submit):
+    field = "spec.paddleReplicaSpecs.Worker.template.spec.containers[0].resources.limits[nvidia.com/gpu]"
+    cluster.refuse("create", PADDLE_JOBS, code=400, message=f'strict decoding error: unknown field "{field}"')
+    code, _, err = submit(*NAMED)
+    written = Path("cfg.yaml").read_text().splitlines()
+    line = next(number for number, text in enumerate(written, 1) if text.strip() == "gpus: 4")
+    assert code == 2
+    assert f"cfg.yaml:{line}:9: Launch.gpus: {field}: unknown field" in err
+    assert cluster.names("configmaps") == ()
+    assert store.load("flowers") is None

@@ -71,7 +71,7 @@ def test_credentials_that_stay_refused_are_told_of(server: ApiServer, tmp_path: 
     path = write_kubeconfig(tmp_path, user={"token": "old"}, server=server.url)
     client = connect(kubeconfig=path, environ={})
     server.answer = knows("new")
-    with pytest.raises(CredentialsError, match="log in again, until `kubectl auth whoami` answers"):
+    with pytest.raises(CredentialsError, match="--token=TOKEN`, until `kubectl auth whoami` answers"):
         client.get(PADDLE_JOBS, "flowers", namespace="ml")
     assert len(server.asked) == 2
     write_kubeconfig(tmp_path, user={"token": "new"}, server=server.url)  # somebody logs in meanwhile

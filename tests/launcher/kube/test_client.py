@@ -13,7 +13,7 @@ import yaml
 
 from launcher.backends.kubernetes import KubernetesBackend
 from launcher.errors import LaunchError
-from launcher.kube.client import Client, Timeouts, connect
+from launcher.kube.client import Client, connect
 from launcher.kube.errors import (
     AbsentError,
     ConflictError,
@@ -24,6 +24,7 @@ from launcher.kube.errors import (
     NoAnswerError,
 )
 from launcher.kube.resources import CONFIG_MAPS, EVENTS, NODES, PADDLE_JOBS, PODS, RULES_REVIEWS
+from launcher.kube.transport import Timeouts
 from tests.launcher.kube.api_server import Answer, ApiServer, Asked
 
 JOB = {"apiVersion": "kubeflow.org/v1", "kind": "PaddleJob", "metadata": {"name": "flowers"}, "spec": {}}

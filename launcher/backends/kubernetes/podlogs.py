@@ -1,0 +1,79 @@
+"""Reads pods' logs in whole, and what node 0 last said of the ranks' progress."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from launcher.backends.base import LogRef
+from launcher.backends.kubernetes.incarnations import Incarnation, Incarnations
+from launcher.errors import LaunchError
+from launcher.kube import paddlejob
+from launcher.kube.api import PodLogs
+from launcher.kube.errors import AbsentError, InvalidError
+from launcher.kube.resources import KubeObject
+from trainer.protocol.fields import FormatError
+from trainer.protocol.progress import Progress, parse_progress
+from trainer.protocol.tags import parse_line
+
+PROGRESS_LINES = 512  # the API cuts a log's end by lines only; about 64 KiB of usual ones
+
+
+def list_refs(incarnations: Incarnations, job: KubeObject, pods: Sequence[KubeObject]) -> tuple[LogRef, ...]:
+    """Return the logs that the API still has of a job's pods, in order."""
+    refs = []
+    for pod in pods:
+        look = incarnations.look(job, pod)
+        numbers = [look.number - 1] * look.has_previous + [look.number] * look.has_started
+        name, node = paddlejob.name_of(pod), paddlejob.node_of(pod)
+        refs += [LogRef(node=node, incarnation=number, pod=name) for number in numbers]
+    return tuple(sorted(refs))
+
+
+def has_log(look: Incarnation, ref: LogRef) -> bool:
+    """Say whether the API has the log that is meant."""
+    if ref.incarnation == look.number:
+        return look.has_started
+    return look.has_previous and ref.incarnation == look.number - 1
+
+
+def read_whole(
+    logs: PodLogs, *, namespace: str, pod: str, previous: bool, tail_lines: int | None = None
+) -> bytes:
+    """Return a pod's log; empty where it is gone, or has not started, since the pod was looked at."""
+    try:
+        return logs.read_pod_log(
+            pod,
+            namespace=namespace,
+            container=paddlejob.CONTAINER,
+            previous=previous,
+            tail_lines=tail_lines,
+        )
+    except (AbsentError, InvalidError):
+        return b""
+
+
+def fetch_progress(
+    logs: PodLogs, pods: Sequence[KubeObject], looks: dict[str, Incarnation]
+) -> Progress | None:
+    """Return what node 0 last said of the ranks; None before it has, and where its log cannot be read."""
+    first = next((pod for pod in pods if paddlejob.node_of(pod) == 0), None)
+    if first is None or not looks[paddlejob.name_of(first)].has_started:
+        return None
+    namespace, name = first["metadata"]["namespace"], paddlejob.name_of(first)
+    try:
+        log = read_whole(logs, namespace=namespace, pod=name, previous=False, tail_lines=PROGRESS_LINES)
+    except LaunchError:  # a lost node or a missing rule must not hide how the job stands
+        return None
+    return _last_progress(log)
+
+
+def _last_progress(log: bytes) -> Progress | None:
+    for line in reversed(log.split(b"\n")):
+        _, _, text = line.partition(b" ")
+        try:
+            progress = parse_progress(parse_line(text).text)
+        except FormatError:  # cut by the tail, or still being written
+            continue
+        if progress is not None:
+            return progress
+    return None

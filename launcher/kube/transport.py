@@ -1,0 +1,155 @@
+"""Requests over HTTP with the Kubernetes library's pool: TLS, proxy, tokens that are renewed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from launcher.kube.access import Access
+from launcher.kube.answers import Call, read_failure
+from launcher.kube.errors import NoAnswerError
+from launcher.kube.resources import KubeObject, Resource
+
+JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
+_UNKNOWN_USER = 401
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timeouts:
+    """How long one request may take.
+
+    Attributes:
+        connect_s: Until the connection stands.
+        read_s: Between two pieces of the answer.
+    """
+
+    connect_s: float = 5.0
+    read_s: float = 30.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What is sent."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: KubeObject | None = None
+    content_type: str = JSON
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reply:
+    """What came back.
+
+    Attributes:
+        document: The body, decoded.
+        headers: Looked up in any case of letters.
+    """
+
+    document: KubeObject
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Way:
+    """What other modules of this room need to talk to a cluster in their own manner.
+
+    Attributes:
+        configuration: The library's, with host, certificates and proxy.
+        headers: Makes the headers of a request; renews an expired token.
+    """
+
+    configuration: Any
+    headers: Callable[[], Mapping[str, str]]
+
+
+class Transport:
+    """One cluster, as one identity."""
+
+    def __init__(self, access: Access, *, timeouts: Timeouts, reload: Callable[[], Access]) -> None:
+        """`reload` reads the access anew, when the cluster no longer knows us."""
+        self._timeouts = timeouts
+        self._reload = reload
+        self._use(access)
+
+    def _use(self, access: Access) -> None:
+        from kubernetes.client.api_client import ApiClient
+
+        self._configuration = access.configuration
+        self._pool = ApiClient(access.configuration).rest_client.pool_manager
+
+    @property
+    def way(self) -> Way:
+        """How the cluster is reached now."""
+        return Way(configuration=self._configuration, headers=lambda: self._headers(content_type=""))
+
+    def fetch(self, request: Request, call: Call) -> Reply:
+        """Send a request whose answer is an object.
+
+        Raises:
+            NoAnswerError: None came, or something else did.
+            LaunchError: It is refused; see `launcher.kube.answers`.
+        """
+        answer = self.send(request, call)
+        try:
+            decoded = json.loads(answer.data)
+        except ValueError as error:
+            decoded = error
+        if not isinstance(decoded, dict):
+            raise NoAnswerError(
+                f"{call}: expected a Kubernetes object, got {answer.data[:80]!r}; "
+                f"check that {call.access} names a Kubernetes API server"
+            )
+        return Reply(document=decoded, headers=answer.headers)
+
+    def send(self, request: Request, call: Call) -> Any:
+        """Send a request and return the answer as urllib3 gives it; raises as `fetch` does."""
+        answer = self._exchange(request, call)
+        if answer.status == _UNKNOWN_USER:  # nothing was done; a token may have run out before its time
+            self._use(self._reload())
+            answer = self._exchange(request, call)
+        if answer.status >= 300:
+            raise read_failure(call, code=answer.status, body=answer.data, headers=answer.headers)
+        return answer
+
+    def _exchange(self, request: Request, call: Call) -> Any:
+        import urllib3
+
+        url = f"{self._configuration.host.rstrip('/')}{request.path}?{urlencode(request.query)}"
+        payload = None if request.body is None else json.dumps(request.body).encode()
+        try:
+            return self._pool.request(
+                request.method,
+                url,
+                body=payload,
+                headers=self._headers(content_type=request.content_type if payload else ""),
+                retries=False,  # whether to ask again is the caller's decision
+                redirect=False,
+                timeout=urllib3.Timeout(connect=self._timeouts.connect_s, read=self._timeouts.read_s),
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise NoAnswerError(
+                f"{call}: expected an answer from {self._configuration.host}, got {type(error).__name__}: "
+                f"{error}; check that the cluster of {call.access} runs and can be reached from here"
+            ) from error
+
+    def _headers(self, *, content_type: str) -> dict[str, str]:
+        headers = {"User-Agent": "ftlaunch", "Accept": f"{JSON}, */*"}
+        if content_type:
+            headers["Content-Type"] = content_type
+        bearer = self._configuration.auth_settings().get("BearerToken")  # renews an expired token
+        if bearer and bearer["value"]:
+            headers["Authorization"] = bearer["value"]
+        return headers
+
+
+def path_of(resource: Resource, *, namespace: str, name: str = "") -> str:
+    """Return where the API keeps an object or a list; an empty namespace is none, or all of them."""
+    root = f"/apis/{resource.group}" if resource.group else "/api"
+    place = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
+    path = f"{root}/{resource.version}{place}/{resource.plural}"
+    return f"{path}/{quote(name, safe='')}" if name else path

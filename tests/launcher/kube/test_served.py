@@ -1,0 +1,53 @@
+"""Which PaddleJob a cluster serves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from launcher.backends.kubernetes import KubernetesBackend
+from launcher.errors import CliExit
+from launcher.kube.client import connect
+from launcher.kube.errors import UnservedError
+from launcher.kube.resources import BATCH_PADDLE_JOBS, PADDLE_JOBS, PODS
+from tests.fakes.cluster import FakeCluster
+from tests.launcher.kube.api_server import Answer, ApiServer, Asked
+from tests.launcher.kube.conftest import NewSubmission
+from tests.launcher.kube.test_client import write_kubeconfig
+
+JOBS = {"kind": "APIResourceList", "resources": [{"name": "paddlejobs"}, {"name": "paddlejobs/status"}]}
+
+
+def test_a_group_is_asked_for_once(tmp_path: Path) -> None:
+    def answer(asked: Asked) -> Answer:
+        if asked.path == "/apis/kubeflow.org/v1":
+            return Answer(body=json.dumps(JOBS).encode())
+        return Answer(code=404, body=b"404 page not found")
+
+    with ApiServer() as server:
+        server.answer = answer
+        kubeconfig = write_kubeconfig(tmp_path, url=server.url, user={"token": "t"})
+        client = connect(kubeconfig=kubeconfig, environ={})
+        assert [client.serves(kind) for kind in (PADDLE_JOBS, BATCH_PADDLE_JOBS, PADDLE_JOBS)] == [
+            True, False, True,
+        ]  # fmt: skip
+        assert [asked.path for asked in server.asked] == [
+            "/apis/kubeflow.org/v1", "/apis/batch.paddlepaddle.org/v1",
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("served", "words"), [
+    ((PODS,), "install the training operator: kubectl apply"),
+    ((PODS, BATCH_PADDLE_JOBS), "ftlaunch render CONFIG -o Launch.api=batch"),
+], ids=["none", "the other one"])  # fmt: skip
+def test_where_no_job_can_be_followed_nothing_is_made_and_the_cure_is_said(
+    cluster: FakeCluster, backend: KubernetesBackend, submission: NewSubmission, served, words: str
+) -> None:
+    cluster.served = served
+    for act in (backend.submit, backend.check):
+        with pytest.raises(UnservedError, match=words) as caught:
+            act(submission())
+        assert caught.value.exit_code is CliExit.UNREACHABLE
+    assert cluster.requests == []
