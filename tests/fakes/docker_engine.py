@@ -6,6 +6,7 @@ reach the program as FTL_PATH_MAP.
 
 import json
 import os
+import re
 import sys
 import time
 from contextlib import suppress
@@ -128,6 +129,16 @@ def logs(name: str) -> None:
             time.sleep(0.01)
 
 
+def inspect(name: str, template: str) -> None:
+    state = load("containers", name)
+    labels = dict(text.split("=", 1) for text in state["options"]["--label"])
+    status, field = template.split(" ", 1)
+    label = re.fullmatch(r'\{\{index \.Config\.Labels "(.+)"\}\}', field)
+    if status != "{{.State.Status}}" or not (label or field == "{{.State.ExitCode}}"):
+        fail(f"template parsing error: {template}")
+    say(f"{state['status']} {labels.get(label[1], '') if label else state['code']}")
+
+
 def kill(name: str, text: str) -> None:
     import signal
 
@@ -194,8 +205,7 @@ def main(arguments: list[str]) -> None:
             elif verb == "kill":
                 kill(name, options["--signal"][0])
             elif verb == "inspect":
-                state = load("containers", name)
-                say(f"{state['status']} {state['code']}")
+                inspect(name, options["--format"][0])
     else:
         fail(f"unknown command: {verb}")
 

@@ -28,13 +28,24 @@ def start_child(
     """
     reading, writing = os.pipe()
     try:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *command], cwd=workdir,
-            stdin=subprocess.DEVNULL, stdout=writing, stderr=writing, env=dict(env), start_new_session=True,
-        )  # fmt: skip
+        process = start_child_into(writing, command, env=env, workdir=workdir)
     except OSError:
         os.close(reading)
         raise
     finally:
         os.close(writing)
     return process, reading
+
+
+def start_child_into(
+    output: int, command: Sequence[str], *, env: Mapping[str, str], workdir: str | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a command whose stdout and stderr go to a file descriptor; else as `start_child`.
+
+    Raises:
+        OSError: The process could not be made.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *command], cwd=workdir,
+        stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=dict(env), start_new_session=True,
+    )  # fmt: skip

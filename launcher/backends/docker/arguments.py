@@ -22,6 +22,8 @@ DIFFERENCES: Mapping[str, str] = {
     "PADDLE_MASTER": "as POD_IP_DUMMY, on node 0",
 }
 JOB_LABEL = "ftlaunch.io/job"
+POD_LABEL = "ftlaunch.io/pod"
+INCARNATION_LABEL = "ftlaunch.io/incarnation"
 _SUFFIXES: Mapping[str, Decimal] = {
     "": Decimal(1), "m": Decimal("0.001"), "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9),
     "T": Decimal(10**12), "P": Decimal(10**15), "Ki": Decimal(2**10), "Mi": Decimal(2**20),
@@ -36,6 +38,7 @@ class Surroundings:
     """What a container gets of this machine.
 
     Attributes:
+        incarnation: Which start of the pod this is, from 0.
         sources: Mount path -> file or folder, for all that is no empty volume.
         user: `uid:gid`.
         devices: GPUs of this pod.
@@ -43,6 +46,7 @@ class Surroundings:
         podman: The engine is Podman.
     """
 
+    incarnation: int
     sources: Mapping[str, str]
     user: str
     devices: tuple[str, ...] = ()
@@ -58,6 +62,7 @@ def create_arguments(pod: Pod, manifest: Manifest, around: Surroundings) -> list
     return [
         "--name", pod.name, "--hostname", pod.name, "--network", manifest.name, "--network-alias", pod.name,
         "--label", f"{RUN_ID_LABEL}={manifest.run_id}", "--label", f"{JOB_LABEL}={manifest.name}",
+        "--label", f"{POD_LABEL}={pod.name}", "--label", f"{INCARNATION_LABEL}={around.incarnation}",
         "--pull", _PULL[container.get("imagePullPolicy", "IfNotPresent")],
         "--restart", "no", "--user", around.user, "--stop-timeout", str(math.ceil(pod.grace_s)),
         *_security(spec, container, around), *_resources(container, around), *_gpus(around),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -12,20 +11,20 @@ from launcher.backends.base import Submission
 from launcher.backends.devices import list_gpus
 from launcher.backends.docker.engine import Engine, find_engine
 from launcher.backends.docker.kubelet import engine_of, remove_all
+from launcher.backends.docker.taken import refuse_taken
+from launcher.backends.docker.users import choose_user
 from launcher.backends.kept.backend import KeptBackend
-from launcher.backends.kept.state import JobRecord, Request, load_request
+from launcher.backends.kept.state import JobLayout, JobRecord, Request, load_request
 from launcher.backends.replicas import Pod, ReplicaError
-from launcher.errors import LaunchError
 from launcher.plan.handle import BackendKind, Handle
-from launcher.render.manifest import Manifest
 
 
 class DockerBackend(KeptBackend):
-    """See `KeptBackend`. Containers outlive a keeper that is killed; `resume` and `delete` remove them."""
+    """See `KeptBackend`. Containers outlive a keeper that is killed; its successor adopts them."""
 
     kind: ClassVar[BackendKind] = "docker"
     keeper_module = "launcher.backends.docker.keeper"
-    lost_reason = "its containers may still run"
+    pods_outlive = True
 
     def __init__(
         self, runs_dir: Path, *, engine: Engine | None = None,
@@ -54,47 +53,19 @@ class DockerBackend(KeptBackend):
                 f"DOCKER_HOST: expected an engine of this machine, whose folders jobs mount, got {remote!r}; "
                 "unset it, or submit where that engine runs"
             )
-        folders = {path: str(folder) for path, folder in submission.host_folders.items()}
-        user = _choose_user(
-            submission.manifest, [path for pod in pods[:1] for path in _written(pod, folders)]
-        )
+        manifest = submission.manifest
+        refuse_taken(engine, job=manifest.name, pods=[pod.name for pod in pods], run_id=manifest.run_id)
         return Request(
-            run_id=submission.manifest.run_id, host_folders=folders, workdir=str(submission.workdir),
-            devices=self._choose_devices(pods), engine={"program": engine.program, **engine.place}, user=user,
+            run_id=manifest.run_id, workdir=str(submission.workdir), devices=self._choose_devices(pods),
+            host_folders={path: str(folder) for path, folder in submission.host_folders.items()},
+            engine={"program": engine.program, **engine.place}, user=choose_user(manifest),
         )  # fmt: skip
+
+    def _check_names(self, layout: JobLayout, record: JobRecord) -> None:
+        engine = engine_of(load_request(layout.request))
+        refuse_taken(engine, job=record.job, pods=[pod.name for pod in record.pods], run_id=record.run_id)
 
     def _clear(self, record: JobRecord) -> None:
         layout = self._layout(self._runs_dir / record.job)
         with contextlib.suppress(FileNotFoundError):
             remove_all(engine_of(load_request(layout.request)), run_id=record.run_id)
-
-    def cancel(self, handle: Handle) -> None:
-        """See `Backend.cancel`; where the keeper was killed, the containers are told themselves."""
-        layout, record = self._require(handle)
-        super().cancel(handle)
-        if not record.keeper.is_running() and not record.state.is_terminal:
-            engine = engine_of(load_request(layout.request))
-            for pod in record.pods:
-                with contextlib.suppress(LaunchError):
-                    engine.run("kill", "--signal", "TERM", pod.name)
-
-
-def _written(pod: Pod, folders: dict[str, str]) -> list[str]:
-    return [folders[mount.path] for mount in pod.mounts if mount.path in folders and not mount.read_only]
-
-
-def _choose_user(manifest: Manifest, written: list[str]) -> str:
-    """Return `uid:gid` of the containers: whoever submits, and for root the manifest's.
-
-    As root the folders to write to are given to the manifest's fsGroup, as the kubelet does with a volume.
-    """
-    if os.geteuid():
-        return f"{os.geteuid()}:{os.getegid()}"
-    spec = manifest.job["spec"]["paddleReplicaSpecs"]["Worker"]["template"]["spec"]
-    context = spec.get("securityContext") or {}
-    group = context.get("fsGroup", 1000)
-    for folder in map(Path, written):
-        if folder.is_dir() and folder.stat().st_gid != group:
-            os.chown(folder, -1, group)
-            folder.chmod(folder.stat().st_mode | 0o2770)
-    return f"{context.get('runAsUser', 1000)}:{context.get('runAsGroup', 1000)}"

@@ -33,9 +33,14 @@ class Engine:
     place: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def name(self) -> str:
+        """What its program is called."""
+        return PurePath(self.program).name
+
+    @property
     def is_podman(self) -> bool:
         """Whether it is Podman, by the program's name."""
-        return "podman" in PurePath(self.program).name
+        return "podman" in self.name
 
     def remote_address(self) -> str | None:
         """Return where the engine is if that is another machine, which has none of our folders."""
@@ -69,7 +74,7 @@ class Engine:
                 raise UnreachableError(
                     f"{self.program}: expected a running engine that lets us in, got: {said}"
                 )
-            raise EngineError(f"{PurePath(self.program).name} {arguments[0]}: {said}")
+            raise EngineError(f"{self.name} {arguments[0]}: {said}")
         return done.stdout.strip()
 
 

@@ -6,16 +6,26 @@ import contextlib
 import os
 from pathlib import Path
 
-from launcher.backends.docker.arguments import Surroundings, create_arguments
+from launcher.backends.docker.arguments import (
+    INCARNATION_LABEL,
+    POD_LABEL,
+    Surroundings,
+    create_arguments,
+)
 from launcher.backends.docker.container import EngineContainer
-from launcher.backends.docker.engine import Engine, EngineError
-from launcher.backends.kept.kubelet import Container, Kubelet, StartError
+from launcher.backends.docker.engine import Engine
+from launcher.backends.docker.users import give_folders
+from launcher.backends.kept.kubelet import Adopted, Container, Kubelet, StartError
+from launcher.backends.kept.podlog import count_output
 from launcher.backends.kept.state import JobLayout, Request
 from launcher.backends.podspec import Source
 from launcher.backends.replicas import Pod
 from launcher.errors import LaunchError
 from launcher.names import RUN_ID_LABEL
 from launcher.render.manifest import parse_manifest
+
+_ADOPTION = '{{.State.Status}} {{index .Config.Labels "' + INCARNATION_LABEL + '"}}'
+_NEVER_STARTED = ("created", "configured", "initialized")
 
 
 def engine_of(request: Request) -> Engine:
@@ -41,7 +51,7 @@ class DockerKubelet(Kubelet):
     """Makes containers; the engine runs them, and they outlive this process if it is killed."""
 
     def __init__(self, layout: JobLayout, request: Request) -> None:
-        """Make the job's network.
+        """Make the job's network where there is none.
 
         Raises:
             LaunchError: The engine does not let us.
@@ -50,26 +60,46 @@ class DockerKubelet(Kubelet):
         self._request = request
         self._manifest = parse_manifest(layout.manifest.read_text(encoding="utf-8"))
         self._engine = engine_of(request)
-        remove_all(self._engine, run_id=request.run_id)  # of a keeper that was killed
-        self._engine.run(
-            "network", "create", "--label", f"{RUN_ID_LABEL}={request.run_id}", self._manifest.name
-        )
+        ours = f"{RUN_ID_LABEL}={request.run_id}"
+        if not self._engine.run("network", "ls", "--quiet", "--filter", f"label={ours}"):
+            self._engine.run("network", "create", "--label", ours, self._manifest.name)
 
     def start(self, pod: Pod, *, incarnation: int, devices: tuple[str, ...]) -> Container:
         """See `Kubelet.start`."""
         try:
+            give_folders(self._manifest, pod, self._request.host_folders)
             sources = self._prepare(pod)
             around = Surroundings(
-                sources=sources, user=self._request.user, devices=devices, cpus=os.cpu_count() or 1,
-                podman=self._engine.is_podman,
+                incarnation=incarnation, sources=sources, user=self._request.user, devices=devices,
+                cpus=os.cpu_count() or 1, podman=self._engine.is_podman,
             )  # fmt: skip
-            with contextlib.suppress(EngineError):  # of the last incarnation
-                self._engine.run("rm", "--force", pod.name)
+            if earlier := self._list(pod):
+                self._engine.run("rm", "--force", *earlier)
             self._engine.run("create", *create_arguments(pod, self._manifest, around))
             self._engine.run("start", pod.name)
             return EngineContainer(self._engine, pod.name, log=self._layout.log(pod.name, incarnation))
         except (OSError, ValueError, LaunchError) as error:
             raise StartError(f"expected a container that starts, got: {error}") from error
+
+    def adopt(self, pod: Pod) -> Adopted | None:
+        """See `Kubelet.adopt`. One that was made and never started is left to `start`."""
+        try:
+            if not self._list(pod):
+                return None
+            status, incarnation = self._engine.run("inspect", "--format", _ADOPTION, pod.name).split()
+            if status in _NEVER_STARTED:
+                return None
+            log = self._layout.log(pod.name, int(incarnation))
+            container = EngineContainer(self._engine, pod.name, log=log, known_bytes=count_output(log))
+            return Adopted(container=container, incarnation=int(incarnation))
+        except (OSError, ValueError, LaunchError):  # it is made again
+            return None
+
+    def _list(self, pod: Pod) -> list[str]:
+        """Return this run's containers of a pod."""
+        labels = (f"{RUN_ID_LABEL}={self._request.run_id}", f"{POD_LABEL}={pod.name}")
+        filters = (part for label in labels for part in ("--filter", f"label={label}"))
+        return self._engine.run("ps", "--all", "--quiet", *filters).split()
 
     def sweep(self, running: tuple[Container, ...], *, kill: bool) -> None:
         """A container leaves nothing behind."""

@@ -19,29 +19,25 @@ from launcher.backends.base import (
     JobState,
     JobStatus,
     LogRef,
-    PodState,
-    PodStatus,
     Submission,
     refuse_to_resume,
 )
-from launcher.backends.kept.identity import ProcessId, boot_id
+from launcher.backends.kept.identity import ProcessId
 from launcher.backends.kept.state import (
     JobLayout,
     JobRecord,
-    PodRecord,
     Request,
     load_job_record,
     load_request,
     save_record,
 )
-from launcher.backends.kept.verdict import BEING_CANCELLED, last_progress, read_termination
+from launcher.backends.kept.verdict import BEING_CANCELLED, read_status
 from launcher.backends.replicas import Pod, ReplicaError, expand, find_unmapped
 from launcher.errors import LaunchError, NotFoundError, TakenError
 from launcher.plan.handle import Handle
 from trainer.protocol.fields import FormatError
 
 _GONE_WITHIN_S = 15.0
-_CURE = "take it up again with `ftlaunch resume`; what it saved is in its output folder"
 
 
 class KeeperError(LaunchError):
@@ -57,11 +53,11 @@ class KeptBackend(Backend):
 
     Attributes:
         keeper_module: Program that keeps a job of this backend; takes the run folder.
-        lost_reason: What became of the pods of a keeper that was killed.
+        pods_outlive: Whether pods of a keeper that was killed go on, and the next one adopts them.
     """
 
     keeper_module: ClassVar[str]
-    lost_reason: ClassVar[str] = "its pods ended with it"
+    pods_outlive: ClassVar[bool] = False
 
     def __init__(self, runs_dir: Path, *, gpus: Callable[[], tuple[str, ...]]) -> None:
         """`runs_dir` holds a folder a job; `gpus` names the devices that jobs may use."""
@@ -74,6 +70,9 @@ class KeptBackend(Backend):
 
     def _clear(self, record: JobRecord) -> None:
         """Remove what a keeper that was killed could not; none of its processes runs any more."""
+
+    def _check_names(self, layout: JobLayout, record: JobRecord) -> None:
+        """Refuse with `TakenError` where somebody has taken a name that a resumed job needs."""
 
     def submit(self, submission: Submission) -> Handle:
         """Start the keeper and wait until it has taken over; see `Backend.submit`.
@@ -114,7 +113,7 @@ class KeptBackend(Backend):
         keeper = record.keeper
         if not record.state.is_terminal and not keeper.is_running():
             layout, record = self._require(handle)  # it may have ended between the two looks
-        return _read_status(handle, layout, record, lost_reason=self.lost_reason)
+        return read_status(handle, layout, record, pods_outlive=self.pods_outlive)
 
     def list_jobs(self) -> tuple[JobStatus, ...]:
         """See `Backend.list_jobs`."""
@@ -127,26 +126,42 @@ class KeptBackend(Backend):
     def cancel(self, handle: Handle) -> None:
         """Ask the keeper to stop the pods; see `Backend.cancel`.
 
-        Pods that outlive the failure of their job are stopped too; the job stays failed.
+        Pods that outlive the failure of their job are stopped too; the job stays failed. Pods that outlived
+        their keeper are stopped by another one.
+
+        Raises:
+            KeeperError: That one did not start.
         """
-        _, record = self._require(handle)
+        layout, record = self._require(handle)
+        if self.pods_outlive and self.status(handle).state is JobState.LOST:
+            self._succeed(handle, layout, record, adopting=True)
+            _, record = self._require(handle)
         record.keeper.send(signal.SIGTERM)
 
     def resume(self, handle: Handle) -> None:
         """Start a new keeper for a job that was cancelled or lost; see `Backend.resume`.
 
+        It goes on with pods that outlived their keeper.
+
         Raises:
             KeeperError: It did not start.
+            TakenError: Somebody has taken a name that it needs.
         """
         layout, record = self._require(handle)
         state = self.status(handle).state
         if state not in (JobState.CANCELLED, JobState.LOST):
             refuse_to_resume(handle, state, stopping=record.reason == BEING_CANCELLED)
             return
+        self._succeed(handle, layout, record, adopting=self.pods_outlive and state is JobState.LOST)
+
+    def _succeed(self, handle: Handle, layout: JobLayout, record: JobRecord, *, adopting: bool) -> None:
+        """Start the keeper after the one of `record`, once nothing of that runs any more."""
         left = tuple(pod.process for pod in record.pods if pod.process is not None)
         if not _is_gone((record.keeper, *left)):
             raise KeeperError(f"{handle}: expected its processes to be gone, got some that run; look at them")
-        self._clear(record)
+        self._check_names(layout, record)
+        if not adopting:
+            self._clear(record)
         save_record(layout.request, replace(load_request(layout.request), generation=record.generation + 1))
         _start_keeper(layout, module=self.keeper_module)
 
@@ -260,29 +275,3 @@ def _is_gone(processes: tuple[ProcessId, ...]) -> bool:
             return False
         time.sleep(0.02)
     return True
-
-
-def _read_status(handle: Handle, layout: JobLayout, record: JobRecord, *, lost_reason: str) -> JobStatus:
-    keeps = record.keeper.is_running()
-    lost = not record.state.is_terminal and not keeps
-    why = "its keeper was killed" if record.keeper.boot_id == boot_id() else "this machine was restarted"
-    return JobStatus(
-        handle=handle,
-        run_id=record.run_id,
-        state=JobState.LOST if lost else record.state,
-        reason=f"{why}, and {lost_reason}; {_CURE}" if lost else record.reason,
-        pods=tuple(_read_pod(layout, pod, keeps=keeps) for pod in record.pods),
-        created_s=record.created_s,
-        ended_s=record.ended_s,
-        progress=last_progress(layout, record),
-    )
-
-
-def _read_pod(layout: JobLayout, pod: PodRecord, *, keeps: bool) -> PodStatus:
-    over = pod.state in (PodState.SUCCEEDED, PodState.FAILED)
-    return PodStatus(
-        pod=pod.name, node=pod.node, state=pod.state if keeps or over else PodState.UNKNOWN,
-        restarts=pod.incarnation, exit_code=pod.exit_code,
-        termination=read_termination(layout.termination(pod.name)), reason=pod.reason,
-        started_s=pod.started_s, ended_s=pod.ended_s,
-    )  # fmt: skip

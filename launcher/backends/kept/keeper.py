@@ -53,7 +53,8 @@ class Keeper:
         self._kill_at_s: float | None = None
         self._told: signal.Signals | None = None
         earlier = load_job_record(layout.state)
-        begun = {pod.name: pod.incarnation + 1 for pod in earlier.pods if pod.uid} if earlier else {}
+        self._earlier = {pod.name: pod for pod in earlier.pods if pod.uid} if earlier else {}
+        begun = {name: pod.incarnation + 1 for name, pod in self._earlier.items()}
         self._record = JobRecord(
             job=manifest.name, run_id=manifest.run_id, keeper=identify(os.getpid()),
             created_s=earlier.created_s if earlier else time.time(), scratch=self._kubelet.scratch,
@@ -81,7 +82,8 @@ class Keeper:
     def run(self) -> None:
         """Keep the job to its end; nothing that it started is left then."""
         for pod in self._pods.values():
-            self._start(pod, incarnation=self._pod_record(pod.name).incarnation)
+            if not self._adopt(pod):
+                self._start(pod, incarnation=self._pod_record(pod.name).incarnation)
         while self._running or self._again_at_s:
             self._pump()
             self._reap()
@@ -91,6 +93,19 @@ class Keeper:
         self._settle(self._record)
         self._kubelet.sweep((), kill=True)
         self._kubelet.close()
+
+    def _adopt(self, pod: Pod) -> bool:
+        """Go on with what a keeper that was killed has left of a pod; what has ended is reaped as usual."""
+        found = self._kubelet.adopt(pod)
+        if found is None:
+            return False
+        known = self._earlier.get(pod.name)
+        if known is None or known.incarnation != found.incarnation:  # killed before it could note this start
+            known = replace(self._pod_record(pod.name), uid=str(uuid.uuid4()), started_s=time.time())
+        self._watch(
+            replace(known, incarnation=found.incarnation, ended_s=None, exit_code=None), found.container
+        )
+        return True
 
     def _start(self, pod: Pod, *, incarnation: int) -> None:
         record = replace(
@@ -107,9 +122,12 @@ class Keeper:
                 )
             )  # fmt: skip
             return
-        self._selector.register(container.pipe, selectors.EVENT_READ, pod.name)
-        self._running[pod.name] = container
-        self._note(replace(record, state=PodState.RUNNING, process=container.process))
+        self._watch(record, container)
+
+    def _watch(self, record: PodRecord, container: Container) -> None:
+        self._selector.register(container.output.pipe, selectors.EVENT_READ, record.name)
+        self._running[record.name] = container
+        self._note(replace(record, state=PodState.RUNNING, process=container.process, reason=""))
 
     def _devices(self, pod: Pod) -> tuple[str, ...]:
         first = sum(other.gpus for other in self._pods.values() if other.index < pod.index)
@@ -119,7 +137,7 @@ class Keeper:
         if not self._selector.get_map():
             time.sleep(_LOOK_S)
         for key, _ in self._selector.select(_LOOK_S):
-            if not self._running[key.data].read():
+            if not self._running[key.data].output.read():
                 self._selector.unregister(key.fileobj)
 
     def _reap(self) -> None:
@@ -127,10 +145,10 @@ class Keeper:
             if not container.has_ended():
                 continue
             with contextlib.suppress(KeyError):  # at the end of its output already
-                self._selector.unregister(container.pipe)
+                self._selector.unregister(container.output.pipe)
             code = container.close()
             del self._running[name]
-            self._on_end(name, code, lost_bytes=container.lost_bytes)
+            self._on_end(name, code, lost_bytes=container.output.lost_bytes)
         self._kubelet.sweep(tuple(self._running.values()), kill=False)
 
     def _on_end(self, name: str, code: int, *, lost_bytes: int) -> None:

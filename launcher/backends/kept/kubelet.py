@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 from launcher.backends.kept.identity import ProcessId
+from launcher.backends.kept.output import Output
 from launcher.backends.replicas import Pod
 from launcher.errors import LaunchError
 
@@ -17,25 +19,16 @@ class Container(ABC):
     """One start of a pod.
 
     Attributes:
-        pipe: Where its output can be read; readable at its end, too.
+        output: Moves what it writes into its log.
         process: What of it runs on this machine and must not outlive the job, or None.
     """
 
-    pipe: int
+    output: Output
     process: ProcessId | None
-
-    @property
-    @abstractmethod
-    def lost_bytes(self) -> int:
-        """Bytes of the log that could not be written."""
 
     @abstractmethod
     def has_ended(self) -> bool:
         """Say whether its program has ended."""
-
-    @abstractmethod
-    def read(self) -> bool:
-        """Move output to the log; False at its end."""
 
     @abstractmethod
     def stop(self) -> None:
@@ -48,6 +41,14 @@ class Container(ABC):
     @abstractmethod
     def close(self) -> int:
         """Take the last output of a program that has ended, and return its exit code; 128 + signal."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Adopted:
+    """A container that an earlier keeper has started, `incarnation` being which of its pod's."""
+
+    container: Container
+    incarnation: int
 
 
 class Kubelet(ABC):
@@ -71,6 +72,11 @@ class Kubelet(ABC):
         Raises:
             StartError: It cannot be started.
         """
+
+    def adopt(self, pod: Pod) -> Adopted | None:
+        """Take over what a keeper that was killed has left of a pod, running or ended; None for nothing."""
+        del pod
+        return None
 
     @abstractmethod
     def sweep(self, running: tuple[Container, ...], *, kill: bool) -> None:

@@ -54,6 +54,25 @@ class PodLog:
             self.lost_bytes += len(out)
 
 
+def count_output(path: Path) -> int:
+    """Return how many bytes of a container's output its log holds, and cut off a line that is not whole.
+
+    Raises:
+        OSError: It cannot be read or written.
+    """
+    if not path.exists():
+        return 0
+    whole_bytes = taken_bytes = 0
+    with path.open("r+b") as log:
+        for line in log:
+            if line.endswith(b"\n"):
+                whole_bytes += len(line)
+                _, _, mark, text = line.split(b" ", 3)
+                taken_bytes += len(text) if mark == b"F" else len(text) - 1
+        log.truncate(whole_bytes)
+    return taken_bytes
+
+
 def format_instant(instant_ns: int) -> bytes:
     """Write nanoseconds of Unix time as RFC 3339 in UTC with nine digits."""
     seconds, nanoseconds = divmod(instant_ns, 1_000_000_000)

@@ -1,5 +1,6 @@
-"""Where a kept job stands, from where its pods stand: the operator's rules for `ExitCode`. Pure but for
-reading a pod's last words.
+"""Where a kept job stands, from where its pods stand: the operator's rules for `ExitCode`.
+
+`judge` is pure; the rest reads what pods left behind.
 """
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.backends.base import JobState, PodState
+from launcher.backends.base import JobState, JobStatus, PodState, PodStatus
+from launcher.backends.kept.identity import boot_id
 from launcher.backends.kept.state import JobLayout, JobRecord, PodRecord
+from launcher.plan.handle import Handle
 from trainer.protocol.exits import describe_exit
 from trainer.protocol.fields import FormatError
 from trainer.protocol.progress import Progress, parse_progress
@@ -17,6 +20,11 @@ from trainer.protocol.tags import parse_line
 from trainer.protocol.termination import MAX_BYTES, Termination, parse_termination
 
 _TAIL_BYTES = 64 * 1024
+_CURE = "take it up again with `ftlaunch resume`; what it saved is in its output folder"
+_CONTAINERS = (
+    "its containers may go on by themselves; `ftlaunch resume` looks after them again, "
+    "`ftlaunch cancel` has them save and stop"
+)
 BEING_CANCELLED = "being cancelled: its pods save and stop"
 
 
@@ -44,6 +52,42 @@ def judge(
         return JobState.RESTARTING, f"{min(again)} is made again"
     started = all(pod.state is not PodState.PENDING for pod in pods)
     return (JobState.RUNNING if alive and started else JobState.STARTING), ""
+
+
+def read_status(handle: Handle, layout: JobLayout, record: JobRecord, *, pods_outlive: bool) -> JobStatus:
+    """Return how a job stands; one whose keeper is gone before its end is lost.
+
+    Args:
+        handle: Of the job.
+        layout: Where its pods' last words and logs lie.
+        record: As its keeper left it.
+        pods_outlive: Its pods may go on without a keeper.
+    """
+    keeps = record.keeper.is_running()
+    lost = not record.state.is_terminal and not keeps
+    rebooted = record.keeper.boot_id != boot_id()
+    why = "this machine was restarted" if rebooted else "its keeper was killed"
+    rest = _CONTAINERS if pods_outlive and not rebooted else f"its pods ended with it; {_CURE}"
+    return JobStatus(
+        handle=handle,
+        run_id=record.run_id,
+        state=JobState.LOST if lost else record.state,
+        reason=f"{why}, and {rest}" if lost else record.reason,
+        pods=tuple(_read_pod(layout, pod, keeps=keeps) for pod in record.pods),
+        created_s=record.created_s,
+        ended_s=record.ended_s,
+        progress=last_progress(layout, record),
+    )
+
+
+def _read_pod(layout: JobLayout, pod: PodRecord, *, keeps: bool) -> PodStatus:
+    over = pod.state in (PodState.SUCCEEDED, PodState.FAILED)
+    return PodStatus(
+        pod=pod.name, node=pod.node, state=pod.state if keeps or over else PodState.UNKNOWN,
+        restarts=pod.incarnation, exit_code=pod.exit_code,
+        termination=read_termination(layout.termination(pod.name)), reason=pod.reason,
+        started_s=pod.started_s, ended_s=pod.ended_s,
+    )  # fmt: skip
 
 
 def read_termination(path: Path) -> Termination | None:

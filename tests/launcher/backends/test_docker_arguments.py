@@ -32,7 +32,11 @@ def arguments(manifest: Manifest, **changes) -> list[str]:
         if mount.source.value in ("outside", "configMap")
     }
     around = Surroundings(
-        sources={**sources, pod.termination_path: "/here/words"}, user="1000:1000", cpus=64, podman=False
+        sources={**sources, pod.termination_path: "/here/words"},
+        incarnation=0,
+        user="1000:1000",
+        cpus=64,
+        podman=False,
     )
     return create_arguments(pod, manifest, dataclasses.replace(around, **changes))
 
