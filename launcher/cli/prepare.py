@@ -17,7 +17,7 @@ from launcher.errors import UsageError
 from launcher.names import is_run_id, new_run_id
 from launcher.plan.handle import BackendKind
 from launcher.render.manifest import Manifest
-from launcher.runs.places import TEMPLATES_FOLDER, is_ours, project_of
+from launcher.runs.places import TEMPLATES_FOLDER, cache_dir, is_ours, project_of
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
     from launcher.plan.jobplan import JobPlan
@@ -91,7 +91,7 @@ def prepare(asked: Asked) -> Prepared:
     return Prepared(
         config=config,
         job=job,
-        manifest=render(job, template_dirs=template_dirs),
+        manifest=render(job, template_dirs=template_dirs, cache=cache_dir()),
         templates=tuple(users_templates(template_dirs)),
         on=(on, said_by),
     )

@@ -48,18 +48,28 @@ class Manifest:
         return labels[RUN_ID_LABEL]
 
 
+def read_documents(text: str) -> list[Any]:
+    """Read YAML with libyaml where PyYAML has it, whose port to Go reads the text in clusters.
+
+    Raises:
+        ManifestError: It is not YAML.
+    """
+    import yaml  # here: what only reads a job's state and log starts without it
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return list(yaml.load_all(text, Loader=loader))  # both are safe
+    except yaml.YAMLError as error:
+        raise ManifestError(f"manifest: expected YAML, got an error: {error}") from error
+
+
 def parse_manifest(text: str) -> Manifest:
     """Read a manifest back from its text.
 
     Raises:
         ManifestError: It is not YAML, or not one ConfigMap and one PaddleJob that carry a name and a run id.
     """
-    import yaml  # here: what only reads a job's state and log starts without it
-
-    try:
-        objects = [item for item in yaml.safe_load_all(text) if item is not None]
-    except yaml.YAMLError as error:
-        raise ManifestError(f"manifest: expected YAML, got an error: {error}") from error
+    objects = [item for item in read_documents(text) if item is not None]
     kinds = {item.get("kind") if isinstance(item, dict) else None: item for item in objects}
     if len(objects) != 2 or set(kinds) != {"ConfigMap", "PaddleJob"}:
         raise ManifestError(f"manifest: expected a ConfigMap and a PaddleJob, got {sorted(map(str, kinds))}")

@@ -9,16 +9,15 @@ from typing import Any
 
 import jinja2
 import jinja2.sandbox
-import yaml
 
 from launcher.errors import CliExit, LaunchError
 from launcher.plan.jobplan import JobPlan
 from launcher.render.blocks import to_yaml
 from launcher.render.crds import find_faults
 from launcher.render.filters import Emitted, Recorder, stand_in
-from launcher.render.manifest import Manifest, ManifestError, parse_manifest
+from launcher.render.manifest import Manifest, ManifestError, parse_manifest, read_documents
 from launcher.render.patch import patch_template
-from launcher.render.templates import template_folders
+from launcher.render.templates import KeptTemplates, template_folders
 from trainer.protocol import environment
 from trainer.protocol.nodefile import format_node_file
 
@@ -36,25 +35,26 @@ class UserTemplateError(RenderError):
     exit_code = CliExit.USAGE
 
 
-def render(plan: JobPlan, *, template_dirs: Sequence[Path] = ()) -> Manifest:
+def render(plan: JobPlan, *, template_dirs: Sequence[Path] = (), cache: Path | None = None) -> Manifest:
     """Render the ConfigMap and the PaddleJob of a plan.
 
     Args:
         plan: Everything is decided there.
         template_dirs: The user's templates, which win over ours. What is made from them is not compared with
             the plan, only parsed and held against the schema of its API.
+        cache: Folder for compiled templates, made where it is missing; None compiles them each time.
 
     Raises:
         RenderError: A template is broken, or a value would change the manifest's structure.
         UserTemplateError: A template of the user's is broken, or gives what no cluster takes.
         UsageError: A template folder is none, or `pod_patch` touches what is not its own.
     """
-    folders = template_folders(template_dirs)
+    jinja = _make_environment(template_folders(template_dirs), cache)
     theirs = users_templates(template_dirs)
     try:
-        text, values = _render(plan, folders, stand_in=False)
+        text, values = _render(plan, jinja, stand_in=False)
         if not theirs:
-            outline, _ = _render(plan, folders, stand_in=True)
+            outline, _ = _render(plan, jinja, stand_in=True)
             _compare(text, outline, values)
         manifest = _patch(parse_manifest(text), plan)
     except (RenderError, ManifestError) as error:
@@ -94,13 +94,18 @@ def _patch(manifest: Manifest, plan: JobPlan) -> Manifest:
     return patched
 
 
-def _render(plan: JobPlan, folders: Sequence[Path], *, stand_in: bool) -> tuple[str, list[Any]]:
-    recorder = Recorder(stand_in=stand_in)
-    jinja = jinja2.sandbox.SandboxedEnvironment(
+def _make_environment(folders: Sequence[Path], cache: Path | None) -> jinja2.Environment:
+    return jinja2.sandbox.SandboxedEnvironment(
         loader=jinja2.FileSystemLoader([str(folder) for folder in folders]), undefined=jinja2.StrictUndefined,
         finalize=_only_emitted, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+        bytecode_cache=None if cache is None else KeptTemplates(cache),
+        optimized=False,  # else what filters make of constants is noted when a template is compiled
         autoescape=False,  # YAML, not HTML: `finalize` lets nothing through but what a filter made
     )  # fmt: skip
+
+
+def _render(plan: JobPlan, jinja: jinja2.Environment, *, stand_in: bool) -> tuple[str, list[Any]]:
+    recorder = Recorder(stand_in=stand_in)
     jinja.filters.update(recorder.filters)
     try:
         return jinja.get_template(TEMPLATES[plan.api]).render(_names(plan)), recorder.values
@@ -147,12 +152,9 @@ def _only_emitted(value: Any) -> Any:
 
 
 def _compare(text: str, outline: str, values: Sequence[Any]) -> None:
-    try:
-        found = list(yaml.safe_load_all(text))
-    except yaml.YAMLError as error:
-        raise RenderError(f"manifest: expected YAML, got: {error}") from error
+    found = read_documents(text)
     meant = {stand_in(number): value for number, value in enumerate(values)}
-    expected = _put_values(list(yaml.safe_load_all(outline)), meant)
+    expected = _put_values(read_documents(outline), meant)
     if not _same(found, expected):
         raise RenderError("manifest: expected each value at its place, got another structure or value")
 

@@ -20,6 +20,12 @@ def runs_dir(environ: Mapping[str, str] = os.environ) -> Path:
     return base / "runs"
 
 
+def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where what can be made again lies: below `$FTLAUNCH_STATE`, else below the platform's cache."""
+    chosen = environ.get(STATE_VARIABLE)
+    return Path(chosen).expanduser() / "cache" if chosen else platformdirs.user_cache_path("ftlaunch")
+
+
 def project_of(folder: Path) -> Path:
     """Return the project that `folder` is in: that of `.ftlaunch.yaml`, else the git root, else itself."""
     folder = folder.resolve()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from launcher.spec.scalars import LabelValue, MountPath, ObjectName, PlainText, Quantity, SecretKey, SubPath
 from trainer.config.declaration import STRICT
+from trainer.config.documented import Documented
 
 
-class Part(BaseModel):
+class Part(Documented):
     """A mapping that refuses keys it does not know."""
 
     model_config = ConfigDict(**STRICT, extra="forbid")

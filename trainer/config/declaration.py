@@ -6,19 +6,14 @@ PaddleClas names things in two ways: `- RandCropImage: {size: 224}` (the key of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Union
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, ClassVar
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    GetJsonSchemaHandler,
-    Tag,
-)
+from pydantic import ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core_schema
+
+from trainer.config.documented import Documented
 
 EXTRA = "*extra"
 """Tag of the member of a union that takes names of the user's own; no name of a config."""
@@ -26,11 +21,12 @@ NAMED = "x-named"
 """Marks a schema whose `of` holds the parameters of names that stand beside them, until it is resolved."""
 
 STRICT = ConfigDict(
-    frozen=True, strict=True, use_attribute_docstrings=True, populate_by_name=True, allow_inf_nan=False
-)
+    frozen=True, strict=True, populate_by_name=True, allow_inf_nan=False,
+    defer_build=True,  # of all names, a config has few
+)  # fmt: skip
 
 
-class Declaration(BaseModel):
+class Declaration(Documented):
     """Parameters of one name. An unknown parameter is refused, as PaddleClas raises TypeError there."""
 
     model_config = ConfigDict(**STRICT, extra="forbid")
@@ -52,74 +48,100 @@ class Declaration(BaseModel):
         return type(self).__name__
 
 
-class Section(BaseModel):
+class Section(Documented):
     """Keys of a section. An unknown key is kept in `model_extra` and warned of, as PaddleClas ignores it."""
 
     model_config = ConfigDict(**STRICT, extra="allow")
 
 
-class _Shape:
-    """Tells JSON Schema how the name and the parameters stand in the file."""
+Choose = Callable[[Any], str | None]
+"""From whatever YAML gave to the name that it has."""
+Shape = Callable[[type[Declaration], JsonSchemaValue], JsonSchemaValue]
+"""Tells JSON Schema how the name and the parameters stand in the file."""
 
-    def __init__(self, names: Sequence[str], *, keyed: bool) -> None:
-        self._names, self._keyed = list(names), keyed
+
+class _Choice:
+    """A type that is one of many declarations, by name; builds what checks one when its name is first met.
+
+    A union of pydantic's would build them all, for each of their names, before it can check anything.
+    """
+
+    def __init__(
+        self,
+        declarations: Sequence[type[Declaration]],
+        extra: type[Declaration] | None,
+        *,
+        name_of: Choose,
+        parameters_of: Callable[[type[Declaration], Any], Any],
+        shape: Shape,
+    ) -> None:
+        self._declarations, self._extra = declarations, extra
+        self._by_name = {name: item for item in declarations for name in item.known_names()}
+        self._name_of, self._parameters_of, self._shape = name_of, parameters_of, shape
+        self._validators: dict[str, SchemaValidator] = {}
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        del source, handler
+        return core_schema.with_info_plain_validator_function(self._validate)
 
     def __get_pydantic_json_schema__(
-        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        inner = handler(core_schema)
-        if self._keyed:
-            properties = {name: {"anyOf": [inner, {"type": "null"}]} for name in self._names}
-            return {
-                "type": "object", "properties": properties, "minProperties": 1, "maxProperties": 1,
-                "additionalProperties": False,
-            }  # fmt: skip
-        return {NAMED: self._names, "of": inner}  # `schema.json_schema` puts the name beside the parameters
+        del schema
+        # a handler looks for what it may refer to one level down only
+        wrapped = [core_schema.definitions_schema(_schema_of(item), []) for item in self._declarations]
+        shapes = map(self._shape, self._declarations, map(handler, wrapped))
+        return {"oneOf": list(shapes)}
+
+    def _choose(self, item: Any) -> str | None:  # whatever YAML gave
+        if isinstance(item, Declaration):
+            return EXTRA if item.is_extra else item.known_names()[0]
+        name = self._name_of(item)
+        return EXTRA if self._extra is not None and name is not None and name not in self._by_name else name
+
+    def _validate(self, item: Any, info: ValidationInfo) -> Any:  # a declaration
+        name = self._choose(item)
+        declaration = self._extra if name == EXTRA else self._by_name.get(name or "")
+        if name is None or declaration is None:
+            raise PydanticCustomError("name_unknown", "expected one of the known names")
+        if name not in self._validators:
+            self._validators[name] = self._make_validator(name, declaration)
+        return self._validators[name].validate_python(item, context=info.context)
+
+    def _make_validator(self, name: str, declaration: type[Declaration]) -> SchemaValidator:
+        """Make a union of one, for its errors to have the name in their places."""
+        checked = _schema_of(declaration)
+        if not declaration.is_extra:
+            checked = core_schema.no_info_before_validator_function(
+                lambda item: self._parameters_of(declaration, item), checked
+            )
+        return SchemaValidator(core_schema.tagged_union_schema({name: checked}, self._choose))
 
 
-class _Unpublished:
-    """Keeps names of the user's own out of the JSON Schema, which cannot know them."""
-
-    def __get_pydantic_json_schema__(
-        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        del core_schema, handler
-        return {"not": {}}
+def _schema_of(declaration: type[Declaration]) -> CoreSchema:
+    declaration.model_rebuild()  # does nothing the second time
+    return declaration.__pydantic_core_schema__
 
 
-def _extras(extra: type[Declaration] | None) -> list[Any]:  # an Annotated type
-    return [] if extra is None else [Annotated[extra, _Unpublished(), Tag(EXTRA)]]
-
-
-def keyed(  # an Annotated union made at run time
+def keyed(  # a type made at run time
     declarations: Sequence[type[Declaration]], *, extra: type[Declaration] | None = None
 ) -> Any:
     """Make the type of `{Name: parameters}` for these declarations; `extra` takes all other names."""
-    known = set(all_names(declarations))
 
-    def choose(item: Any) -> str | None:  # whatever YAML gave
-        name = _only_key(item)
-        return EXTRA if extra is not None and name is not None and name not in known else name
-
-    def parameters(item: Any) -> Any:  # whatever YAML gave
+    def parameters(declaration: type[Declaration], item: Any) -> Any:  # whatever YAML gave
+        del declaration
         value = next(iter(item.values())) if isinstance(item, dict) else item
         return {} if value is None else value
 
-    members = [
-        Annotated[
-            declaration, BeforeValidator(parameters), _Shape(declaration.known_names(), keyed=True), Tag(name)
-        ]
-        for declaration in declarations
-        for name in declaration.known_names()
-    ] + _extras(extra)
-    return Annotated[
-        Union[tuple(members)],  # noqa: UP007  # a union of a list has no other spelling
-        Discriminator(
-            choose,
-            custom_error_type="name_unknown",
-            custom_error_message="expected one of the known names",
-        ),
-    ]
+    def shape(declaration: type[Declaration], inner: JsonSchemaValue) -> JsonSchemaValue:
+        names = declaration.known_names()
+        return {
+            "type": "object", "properties": {name: {"anyOf": [inner, {"type": "null"}]} for name in names},
+            "minProperties": 1, "maxProperties": 1, "additionalProperties": False,
+        }  # fmt: skip
+
+    choice = _Choice(declarations, extra, name_of=_only_key, parameters_of=parameters, shape=shape)
+    return Annotated[Any, choice]
 
 
 def named(  # as above
@@ -133,45 +155,25 @@ def named(  # as above
     A declaration with a field `name` keeps it: one model then serves a family, such as all ResNets.
     `extra` takes all other names.
     """
-    known = set(all_names(declarations))
 
-    def without_name(item: Any) -> Any:  # whatever YAML gave
-        if not isinstance(item, dict):
+    def parameters(declaration: type[Declaration], item: Any) -> Any:  # whatever YAML gave
+        if not isinstance(item, dict) or "name" in declaration.model_fields:
             return item
         return {key: value for key, value in item.items() if key != "name"}
 
-    def with_name(item: Any) -> Any:  # whatever YAML gave
-        return item
-
-    def choose(item: Any) -> str | None:  # whatever YAML gave
-        if isinstance(item, Declaration):
-            return EXTRA if item.is_extra else item.known_names()[0]
+    def name_of(item: Any) -> str | None:  # whatever YAML gave
         name = item.get("name", default) if isinstance(item, dict) else None
-        if not isinstance(name, str):
-            return None
-        return EXTRA if extra is not None and name not in known else name
+        return name if isinstance(name, str) else None
 
-    members = [
-        Annotated[
-            declaration,
-            BeforeValidator(with_name if "name" in declaration.model_fields else without_name),
-            _Shape(declaration.known_names(), keyed=False),
-            Tag(name),
-        ]
-        for declaration in declarations
-        for name in declaration.known_names()
-    ] + _extras(extra)
-    return Annotated[
-        Union[tuple(members)],  # noqa: UP007  # as above
-        Discriminator(
-            choose, custom_error_type="name_unknown", custom_error_message="expected one of the known names"
-        ),
-    ]
+    def shape(declaration: type[Declaration], inner: JsonSchemaValue) -> JsonSchemaValue:
+        # `schema.json_schema` puts the name beside the parameters
+        return {NAMED: list(declaration.known_names()), "of": inner}
+
+    choice = _Choice(declarations, extra, name_of=name_of, parameters_of=parameters, shape=shape)
+    return Annotated[Any, choice]
 
 
 def _only_key(item: Any) -> str | None:  # whatever YAML gave
-    if isinstance(item, Declaration):
-        return EXTRA if item.is_extra else item.known_names()[0]
     if not isinstance(item, dict) or len(item) != 1:
         return None
     key = next(iter(item))

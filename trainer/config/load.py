@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from trainer.config.agreements import find_disagreements
-from trainer.config.declaration import Declaration
+from trainer.config.declaration import Declaration, Section
 from trainer.config.document import Document, parse_document
 from trainer.config.extras import EXPECTING, find_expected
 from trainer.config.overrides import apply_overrides
@@ -130,7 +130,7 @@ def check(
                 continue  # its items were refused, each with its own sentence
             path = find_path(document.values, error["loc"])
             problems.append(document.problem(path, say(error, document, path, root)))
-    ignored = _unknown_paths(document.values, root)
+    ignored = _unknown_paths(document.values, root) if config is None else _ignored_paths(config)
     vain: list[Problem] = []
     if config is not None:
         if expects_extra:
@@ -175,6 +175,17 @@ def _unknown_paths(values: dict[str, object], root: type[BaseModel], path: KeyPa
         elif isinstance(value, dict) and known_keys(root, here) and "name" not in value:
             found += _unknown_paths(value, root, here)
     return found
+
+
+def _ignored_paths(config: BaseModel) -> list[KeyPath]:
+    """Find what `_unknown_paths` would, in a config that has passed: in microseconds, without the schema."""
+    found: list[KeyPath] = []
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if isinstance(value, Section):
+            found += [(field.alias or name, *path) for path in _ignored_paths(value)]
+    aside = _OTHER_SECTIONS if isinstance(config, TrainConfig) else ()
+    return found + [(key,) for key in config.model_extra or () if key not in aside]
 
 
 def _swallowed_paths(node: BaseModel, path: KeyPath = ()) -> list[KeyPath]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from launcher.errors import UsageError
@@ -16,6 +16,7 @@ from launcher.render import filters
 from launcher.render.manifest import ManifestError, parse_manifest
 from launcher.render.references import expand_references
 from launcher.render.render import RenderError, render
+from trainer.config.overrides import parse_override
 from trainer.config.problems import ConfigError
 from trainer.protocol.nodefile import parse_node_file
 
@@ -109,6 +110,8 @@ def test_hostile_mounts_arrive(plain_plan, path, claim, sub_path, secret, key):
 def test_hostile_overrides_are_refused_or_arrive_and_leave_the_structure_alone(
     make_plan, free, image, variable, label
 ):
+    assume(parse_override(f"a={image}").value is not None)  # `null` asks for the default image
+
     def job(free: str, image: str, variable: str, label: str) -> JobPlan:
         overrides = (
             f"+Global.note={free}", f"Launch.image={image}", f"Launch.env.NOTE={variable}",
@@ -244,3 +247,21 @@ def test_text_that_is_no_manifest_is_refused(text):
 def plain_plan(make_plan) -> JobPlan:
     plan: JobPlan = make_plan()
     return plan
+
+
+@pytest.mark.parametrize(
+    "spoil", [None, b"", b"no bytecode", b"\0" * 4096], ids=["whole", "empty", "text", "zeros"]
+)
+def test_kept_templates_change_nothing_and_broken_ones_are_made_again(plain_plan, tmp_path, spoil):
+    fresh = render(plain_plan)
+    assert render(plain_plan, cache=tmp_path / "new").text == fresh.text
+    kept = sorted((tmp_path / "new").iterdir())
+    for file in kept if spoil is not None else ():
+        file.write_bytes(spoil)
+    assert kept
+    assert render(plain_plan, cache=tmp_path / "new").text == fresh.text
+
+
+def test_a_folder_that_cannot_be_written_to_does_no_harm(plain_plan, tmp_path):
+    (tmp_path / "file").touch()
+    assert render(plain_plan, cache=tmp_path / "file").text == render(plain_plan).text
