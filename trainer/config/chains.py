@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trainer.config.declaration import Declaration
-from trainer.config.ops import DecodeImage, NormalizeImage, ToCHWImage
-from trainer.config.ops_base import ImageOp
+from trainer.config.ops import DecodeImage
+from trainer.config.ops_base import ImageOp, given_pictures
 
 
 def check_chain(ops: Sequence[Declaration]) -> Sequence[Declaration]:
@@ -21,26 +21,24 @@ def check_chain(ops: Sequence[Declaration]) -> Sequence[Declaration]:
     problems = (
         [] if ops and isinstance(ops[0], DecodeImage) else ["expected DecodeImage as the first operation"]
     )
-    channels_first = normalized = False
-    floats_since = ""
-    for index, op in enumerate(ops):
-        name = op.label
-        if isinstance(op, DecodeImage):
-            channels_first = op.channel_first and op.to_np
-            if index:
-                problems.append(
-                    f"expected DecodeImage as the first operation only, got it as item {index} too"
-                )
-        if isinstance(op, ImageOp):
-            problems += _out_of_place(op, index, channels_first=channels_first, floats_since=floats_since)
-            floats_since = floats_since or (name if op.makes_floats else "")
-        if isinstance(op, NormalizeImage):
+    channels_first = made_numbers = False
+    floats_since = normalized = ""
+    for index, (op, picture) in enumerate(zip(ops, given_pictures(ops), strict=True)):
+        if isinstance(op, DecodeImage) and index:
+            problems.append(f"expected DecodeImage as the first operation only, got it as item {index} too")
+        if not isinstance(op, ImageOp):
+            continue
+        problems += _out_of_place(op, index, channels_first=channels_first, floats_since=floats_since)
+        problems += _wrong_library(op, index, picture=picture)
+        floats_since = floats_since or (op.label if op.makes_floats else "")
+        made_numbers = made_numbers or op.normalizes
+        if op.wanted_order():
             if normalized:
-                problems.append(f"expected NormalizeImage once, got it again as item {index}")
+                problems.append(_twice(op.label, normalized, index))
             problems += _wrong_order(op, index, channels_first=channels_first)
-            normalized = True
-        channels_first = channels_first or isinstance(op, ToCHWImage)
-    if ops and not normalized:
+            normalized = normalized or op.label
+        channels_first = channels_first or op.moves_channels_first()
+    if ops and not made_numbers:
         problems.append("expected NormalizeImage, which makes the numbers that a network takes")
     if problems:
         raise ValueError("; ".join(problems))
@@ -58,10 +56,22 @@ def _out_of_place(op: ImageOp, index: int, *, channels_first: bool, floats_since
     return problems
 
 
-def _wrong_order(op: NormalizeImage, index: int, *, channels_first: bool) -> list[str]:
-    if (op.order == "chw") == channels_first:
+def _wrong_library(op: ImageOp, index: int, *, picture: bool) -> list[str]:
+    lacking = op.lacks(picture)
+    return [f"expected {op.label} (item {index}) {lacking}"] if lacking else []
+
+
+def _twice(name: str, first: str, index: int) -> str:
+    if name == first:
+        return f"expected {name} once, got it again as item {index}"
+    return f"expected one of {first} and {name}, got both"
+
+
+def _wrong_order(op: ImageOp, index: int, *, channels_first: bool) -> list[str]:
+    if (op.wanted_order() == "chw") == channels_first:
         return []
-    wanted, layout = ("'chw'", "[C, H, W]") if channels_first else ("''", "[H, W, C]")
+    layout = "[C, H, W]" if channels_first else "[H, W, C]"
     return [
-        f"expected NormalizeImage (item {index}) with order: {wanted}, because the image is {layout} there"
+        f"expected {op.label} (item {index}) with {op.order_said(channels_first)}, because the image is "
+        f"{layout} there"
     ]

@@ -12,9 +12,12 @@ from pydantic import Field, model_validator
 
 from trainer.config.declaration import Declaration, keyed
 from trainer.config.extras import Extra
+from trainer.config.ops_apply import RandomApply
 from trainer.config.ops_augment import AUGMENT_OPS
 from trainer.config.ops_base import ImageOp
-from trainer.config.ops_place import PLACE_OPS
+from trainer.config.ops_hide import HIDE_OPS
+from trainer.config.ops_place import PLACE_OPS, refuse_ranges
+from trainer.config.ops_vision import VISION_OPS
 from trainer.config.scalars import Floats, Fraction, Pair, Positive, Size
 
 Interpolation = Literal["nearest", "bilinear", "area", "bicubic", "lanczos", "box", "hamming", "random"]
@@ -41,6 +44,15 @@ class DecodeImage(ImageOp):
         if not self.to_np and self.backend == "cv2":
             raise ValueError("expected backend: pil with to_np: False, got cv2")
         return self
+
+    def makes_picture(self, given: bool) -> bool:
+        """Where it is told to."""
+        del given
+        return not self.to_np
+
+    def moves_channels_first(self) -> bool:
+        """Of arrays only."""
+        return self.channel_first and self.to_np
 
 
 class _Resizing(ImageOp):
@@ -70,6 +82,12 @@ class ResizeImage(_Resizing):
     resize_short: Positive | None = None
     """Length of the shorter side in pixels; the aspect ratio stays."""
     return_numpy: bool = True
+    """False hands a PIL image on, with backend pil."""
+
+    def makes_picture(self, given: bool) -> bool:
+        """Pillow makes one where it is told to."""
+        del given
+        return self.backend == "pil" and not self.return_numpy
 
     @model_validator(mode="after")
     def _one_way(self) -> ResizeImage:
@@ -101,10 +119,7 @@ class RandCropImage(_Resizing):
 
     @model_validator(mode="after")
     def _ranges(self) -> RandCropImage:
-        if not 0 < self.scale[0] <= self.scale[1] <= 1:
-            raise ValueError(f"expected scale: [low, high] with 0 < low <= high <= 1, got {list(self.scale)}")
-        if not 0 < self.ratio[0] <= self.ratio[1]:
-            raise ValueError(f"expected ratio: [low, high] with 0 < low <= high, got {list(self.ratio)}")
+        refuse_ranges(self.scale, self.ratio)
         return self
 
 
@@ -116,6 +131,10 @@ class RandFlipImage(ImageOp):
     flip_code: Literal[1, 0, -1] = 1
     """1 left to right, 0 top to bottom, -1 both."""
 
+    def makes_picture(self, given: bool) -> bool:
+        """It flips what it gets."""
+        return given
+
 
 class NormalizeImage(ImageOp):
     """Compute (image × scale − mean) / std in float32."""
@@ -123,6 +142,7 @@ class NormalizeImage(ImageOp):
     channels_last: ClassVar[bool] = False
     whole_numbers: ClassVar[bool] = False
     makes_floats: ClassVar[bool] = True
+    normalizes: ClassVar[bool] = True
 
     scale: Fraction | None = None
     """1/255 where it is not given."""
@@ -145,11 +165,19 @@ class NormalizeImage(ImageOp):
             raise ValueError("expected no 0 in std")
         return self
 
+    def wanted_order(self) -> Literal["chw", "hwc", ""]:
+        """As order says."""
+        return "chw" if self.order == "chw" else "hwc"
+
 
 class ToCHWImage(ImageOp):
     """Move the channels to the front. Only `Infer.transforms` needs it; a dataset does it by itself."""
 
     whole_numbers: ClassVar[bool] = False
+
+    def moves_channels_first(self) -> bool:
+        """All that it does."""
+        return True
 
 
 class RandomErasing(ImageOp):
@@ -201,6 +229,9 @@ OPS: tuple[type[Declaration], ...] = (
     RandomErasing,
     *AUGMENT_OPS,
     *PLACE_OPS,
+    *HIDE_OPS,
+    *VISION_OPS,
+    RandomApply,
 )
 if TYPE_CHECKING:
     Op: TypeAlias = Declaration

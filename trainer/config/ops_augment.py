@@ -7,7 +7,7 @@ randaugment,operators}.py and ppcls/data/preprocess/__init__.py.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -127,11 +127,51 @@ class RandAugmentV3(ImageOp):
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
 
 
-class ColorJitter(ImageOp):
-    """Change brightness, contrast, saturation and hue, in a random order."""
+class RandAugmentV4(ImageOp):
+    """Apply a pair of 15 operations at 9 strengths, each of the two with 0.5, as ML-Decoder does."""
 
-    prob: Fraction = 2.0
+
+class AugMix(ImageOp):
+    """Mix an image with chains of operations drawn from 9 (https://arxiv.org/abs/1912.02781)."""
+
+    prob: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Probability that an image is touched."""
+    aug_prob_coeff: Annotated[float, Field(gt=0)] = 0.1
+    """Of the Dirichlet and the Beta distribution that the shares are drawn from."""
+    mixture_width: Positive = 3
+    """Chains."""
+    mixture_depth: int = 1
+    """Operations a chain; 0 or below draws 1, 2 or 3 for each."""
+    aug_severity: Annotated[float, Field(gt=0, le=10)] = 1
+    """The strength of each operation is drawn between 0.1 and this, of 10."""
+
+
+class PCALighting(ImageOp):
+    """Add a colour along the principal components of ImageNet's, with a deviation of 0.1, in float32."""
+
+    whole_numbers: ClassVar[bool] = False
+    makes_floats: ClassVar[bool] = True
+
+
+class BlurImage(ImageOp):
+    """Blur an image evenly or in a direction; draws the label `blur_image`, 1 for a blurred one."""
+
+    label_key: ClassVar[str] = "blur_image"
+    labels: ClassVar[int] = 2
+
+    ratio: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Probability that an image is touched."""
+    motion_max_ksize: Annotated[int, Field(ge=6)] = 12
+    """The length of a blur in a direction is drawn from 5, 7, … below this."""
+    motion_max_angle: Positive = 45
+    """Its direction is drawn between − this and this, in degrees."""
+    gaussian_max_ksize: Annotated[int, Field(ge=6)] = 12
+    """Width and height of an even blur's kernel are drawn from 5, 7, … below this."""
+
+
+class RawColorJitter(ImageOp):
+    """Paddle's ColorJitter, which draws no probability; only RandomApply names it."""
+
     brightness: Strength = 0
     """The factor is drawn between 1 − this, at least 0, and 1 + this."""
     contrast: Strength = 0
@@ -140,4 +180,14 @@ class ColorJitter(ImageOp):
     """The turn of the hue is drawn between − this and this."""
 
 
-AUGMENT_OPS = (TimmAutoAugment, AutoAugment, RandAugment, RandAugmentV2, RandAugmentV3, ColorJitter)
+class ColorJitter(RawColorJitter):
+    """Change brightness, contrast, saturation and hue, in a random order."""
+
+    prob: Fraction = 2.0
+    """Probability that an image is touched."""
+
+
+AUGMENT_OPS: tuple[type[ImageOp], ...] = (
+    TimmAutoAugment, AutoAugment, RandAugment, RandAugmentV2, RandAugmentV3, RandAugmentV4, AugMix,
+    ColorJitter, PCALighting, BlurImage,
+)  # fmt: skip

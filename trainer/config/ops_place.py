@@ -1,11 +1,31 @@
-"""Where an image is cut. Parameters: PaddleClas d178931, ppcls/data/preprocess/ops/operators.py."""
+"""Where an image is cut, padded and turned.
+
+Parameters and defaults: PaddleClas d178931, ppcls/data/preprocess/ops/operators.py.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from trainer.config.ops_base import ImageOp
-from trainer.config.scalars import Size
+from trainer.config.scalars import Floats, Pair, Positive, Size
+
+
+def _three(value: object) -> object:
+    return (value,) * 3 if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Fill = Annotated[
+    Floats,
+    BeforeValidator(_three),
+    Field(min_length=3, max_length=3),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}]}),
+]
+"""A level for all channels, or one for each."""
+Offset = Annotated[int, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class RandomCropImage(ImageOp):
@@ -16,4 +36,143 @@ class RandomCropImage(ImageOp):
     size: Size
 
 
-PLACE_OPS = (RandomCropImage,)
+class RandCropImageV2(ImageOp):
+    """Cut a random part of a size out; an image that has the size is left alone."""
+
+    whole_numbers: ClassVar[bool] = False
+
+    size: Size
+
+    def makes_picture(self, given: bool) -> bool:
+        """It cuts what it gets."""
+        return given
+
+
+class CropImageAtRatio(ImageOp):
+    """Cut a square out of the centre, size / (size + pad) of the shorter side long, and resize it."""
+
+    whole_numbers: ClassVar[bool] = False
+
+    size: Positive
+    """Side of the result in pixels."""
+    pad: Annotated[int, Field(ge=0)]
+    """Of an image of size + pad, this much would be cut off."""
+    interpolation: Literal["nearest", "bilinear", "area", "bicubic", "lanczos"] = "bilinear"
+    """OpenCV's."""
+
+
+class CropWithPadding(ImageOp):
+    """Keep a random area of a random aspect ratio where it is, and overwrite all around it."""
+
+    whole_numbers: ClassVar[bool] = False
+
+    prob: Probability = 1
+    """Probability that an image is touched."""
+    padding_num: Annotated[int, Field(ge=0, le=255)] = 0
+    """Level of what is overwritten."""
+    size: Size = (224, 224)
+    """Changes nothing: the image keeps its size."""
+    scale: Pair = (0.08, 1.0)
+    """Share of the image's area."""
+    ratio: Pair = (3.0 / 4.0, 4.0 / 3.0)
+    """Aspect ratio, width by height."""
+    interpolation: str = "bilinear"
+    """Changes nothing, as size."""
+
+    @model_validator(mode="after")
+    def _ranges(self) -> CropWithPadding:
+        refuse_ranges(self.scale, self.ratio)
+        return self
+
+
+class Padv2(ImageOp):
+    """Pad to a size, or to the next multiple of one, and make float32."""
+
+    whole_numbers: ClassVar[bool] = False
+    makes_floats: ClassVar[bool] = True
+
+    size: Size | None = None
+    """An image that is larger is refused. Where it is not given, `size_divisor` counts."""
+    size_divisor: Positive = 32
+    """Width and height become multiples of it."""
+    pad_mode: Literal[0, 1, 2, -1] = 0
+    """Where the image lies: 0 top left, 1 in the centre, 2 bottom right, -1 at `offsets`."""
+    offsets: Annotated[tuple[Offset, Offset], Field(strict=False)] | None = None
+    """[x, y] in pixels of the image in the padded one, for `pad_mode: -1`."""
+    fill_value: Fill = (127.5, 127.5, 127.5)
+
+    @model_validator(mode="after")
+    def _offsets(self) -> Padv2:
+        if (self.pad_mode == -1) != (self.offsets is not None):
+            raise ValueError(
+                f"expected offsets with pad_mode: -1 and with no other, got pad_mode {self.pad_mode} and "
+                f"offsets {self.offsets if self.offsets is None else list(self.offsets)}"
+            )
+        return self
+
+
+class Pad(ImageOp):
+    """Pad all sides by as many pixels."""
+
+    whole_numbers: ClassVar[bool] = False
+
+    padding: Annotated[int, Field(ge=0)]
+    fill: Fill = (0, 0, 0)
+    """A level, or three of them with backend pil."""
+    padding_mode: Literal["constant"] = "constant"
+    backend: Literal["pil", "cv2"] = "pil"
+
+    def takes_floats(self) -> bool:
+        """Pillow pads whole numbers only."""
+        return self.backend == "cv2"
+
+    def makes_picture(self, given: bool) -> bool:
+        """It pads what it gets."""
+        return given
+
+    @model_validator(mode="after")
+    def _levels(self) -> Pad:
+        if self.backend == "cv2" and len(set(self.fill)) > 1:
+            raise ValueError(f"expected one level as fill with backend cv2, got {list(self.fill)}")
+        if self.backend == "pil" and any(level != int(level) for level in self.fill):
+            raise ValueError(f"expected whole levels as fill with backend pil, got {list(self.fill)}")
+        return self
+
+
+class RandomRot90(ImageOp):
+    """Turn by 0, 90, 180 or 270 degrees, each as often as the others."""
+
+    whole_numbers: ClassVar[bool] = False
+    label_key: ClassVar[str] = "random_rot90_orientation"
+    labels: ClassVar[int] = 4
+
+
+class RandomInterpolationAugment(ImageOp):
+    """Shrink to a random square and enlarge again, each with a random interpolation of five."""
+
+    whole_numbers: ClassVar[bool] = False
+
+    prob: Probability
+    """Probability that an image is touched."""
+
+    def makes_picture(self, given: bool) -> bool:
+        """It gives back what it gets."""
+        return given
+
+
+def refuse_ranges(scale: tuple[float, float], ratio: tuple[float, float]) -> None:
+    """Check the share of an area and an aspect ratio.
+
+    Raises:
+        ValueError: One of them is no range.
+    """
+    if not 0 < scale[0] <= scale[1] <= 1:
+        raise ValueError(f"expected scale: [low, high] with 0 < low <= high <= 1, got {list(scale)}")
+    if not 0 < ratio[0] <= ratio[1]:
+        raise ValueError(f"expected ratio: [low, high] with 0 < low <= high, got {list(ratio)}")
+
+
+PLACE_OPS: tuple[type[ImageOp], ...] = (
+    RandomCropImage, RandCropImageV2, CropImageAtRatio, CropWithPadding, Padv2, Pad, RandomRot90,
+    RandomInterpolationAugment,
+)  # fmt: skip

@@ -6,7 +6,7 @@ import hashlib
 import json
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ class Draws:
 
     python: random.Random
     numpy: np.random.RandomState
+    labels: dict[str, int] = field(default_factory=dict)
+    """What operations drew last that may serve as the image's label, by name."""
 
 
 def per_sample(seed: int, *, epoch: int, index: int, repeat: int = 0) -> Draws:

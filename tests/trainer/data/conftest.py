@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,9 @@ def encode(image: np.ndarray[Any, Any], ending: str = ".png") -> bytes:
     return bytes(cv2.imencode(ending, image)[1])
 
 
-def transform(*ops: dict[str, Any]) -> Callable[[bytes, Draws], Pixels]:
+def transform(*ops: dict[str, Any], first: dict[str, Any] | None = None) -> Callable[[bytes, Draws], Pixels]:
     dataset = ImageNetDataset.model_validate(
-        {"image_root": "", "cls_label_path": "", "transform_ops": [{"DecodeImage": {}}, *ops]}
+        {"image_root": "", "cls_label_path": "", "transform_ops": [first or {"DecodeImage": {}}, *ops]}
     )
     return build_transform(dataset.transform_ops)
 
@@ -47,6 +48,31 @@ def transform(*ops: dict[str, Any]) -> Callable[[bytes, Draws], Pixels]:
 def run(data: bytes, *ops: dict[str, Any], seed: int = 0) -> Pixels:
     """Apply operations that leave pixels as they are, and return them as [H, W, C]."""
     return transform(*ops)(data, Stream(seed).draws).transpose(1, 2, 0)
+
+
+def agree(
+    ops: Sequence[dict[str, Any]],
+    reading: Callable[[Pixels], Pixels],
+    *,
+    seed: int = 0,
+    images: int = 25,
+    width: int = 40,
+    height: int = 30,
+    first: dict[str, Any] | None = None,
+    last: dict[str, Any] | None = IDENTITY,
+) -> None:
+    """Compare operations with a reading of them that draws from the seeded modules, image after image.
+
+    The reading takes and returns [H, W, C], RGB. `first` decodes; `last` makes numbers, where `ops` do not.
+    """
+    operation, stream = transform(*ops, *([last] if last else []), first=first), Stream(seed)
+    random.seed(seed)
+    np.random.seed(seed)
+    for number in range(images):
+        image = draw(number, width=width, height=height)
+        expected = reading(image[:, :, ::-1].copy())
+        result = operation(encode(image), stream.draws).transpose(1, 2, 0)
+        np.testing.assert_array_equal(result, expected, err_msg=f"image {number}")
 
 
 class Folder:

@@ -10,7 +10,7 @@ import paddle
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from tests.trainer.data.conftest import IDENTITY, draw, encode, run, transform
+from tests.trainer.data.conftest import IDENTITY, draw, encode, transform
 from trainer.data.draws import Stream
 
 NEAREST, BICUBIC = Image.Resampling.NEAREST, Image.Resampling.BICUBIC
@@ -88,21 +88,55 @@ def test_rand_augment_draws_in_paddleclas_s_order(name: str, form: int, magnitud
         assert np.array_equal(result, np.asarray(expected)), seed
 
 
-def test_auto_augment_applies_the_pair_that_is_drawn() -> None:
-    for seed in range(200):
-        python = random.Random(seed)
-        if python.randint(0, 24) == 13:  # invert with 0.6, then equalize
-            expected = Image.fromarray(draw(1)[:, :, ::-1].copy())
-            expected = ImageOps.invert(expected) if python.random() < 0.6 else expected
-            expected = ImageOps.equalize(expected)
-            result = run(encode(draw(1)), {"AutoAugment": None}, IDENTITY, seed=seed)
-            assert np.array_equal(result, np.asarray(expected))
+# The ImageNet policy of https://arxiv.org/abs/1805.09501, table 9, as PaddleClas has it: chance in tenths,
+# operation, step of ten.
+TABLE = """
+4 posterize 8 6 rotate 9 | 6 solarize 5 6 autocontrast 5 | 8 equalize 8 6 equalize 3
+6 posterize 7 6 posterize 6 | 4 equalize 7 2 solarize 4 | 4 equalize 4 8 rotate 8
+6 solarize 3 6 equalize 7 | 8 posterize 5 10 equalize 2 | 2 rotate 3 6 solarize 8
+6 equalize 8 4 posterize 6 | 8 rotate 8 4 color 0 | 4 rotate 9 6 equalize 2
+0 equalize 7 8 equalize 8 | 6 invert 4 10 equalize 8 | 6 color 4 10 contrast 8
+8 rotate 8 10 color 2 | 8 color 8 8 solarize 7 | 4 sharpness 7 6 invert 8
+6 shearX 5 10 equalize 9 | 4 color 0 6 equalize 3 | 4 equalize 7 2 solarize 4
+6 solarize 5 6 autocontrast 5 | 6 invert 4 10 equalize 8 | 6 color 4 10 contrast 8
+8 equalize 8 6 equalize 3
+"""
+TABLE_ROWS = [row.split() for row in TABLE.replace("\n", "|").split("|") if row.strip()]
 
 
-def test_auto_augment_goes_through_every_pair() -> None:
-    operation, stream = transform({"AutoAugment": {}}, IDENTITY), Stream(0)
-    results = {operation(encode(draw(1)), stream.draws).tobytes() for _ in range(200)}
-    assert len(results) > 25
+def policy_step(image: Image.Image, name: str, step: int) -> Image.Image:
+    if name in ("autocontrast", "equalize", "invert"):
+        return getattr(ImageOps, name)(image)
+    if name in ("color", "contrast", "sharpness"):
+        return getattr(ImageEnhance, name.title())(image).enhance(1 + 0.1 * step * sign())
+    if name == "shearX":
+        return moved(image, 1, np.linspace(0, 0.3, 10)[step] * sign(), BICUBIC, 128)
+    if name == "rotate":
+        turned = image.convert("RGBA").rotate(np.linspace(0, 30, 10)[step])
+        return Image.composite(turned, Image.new("RGBA", image.size, (128,) * 4), turned).convert("RGB")
+    if name == "posterize":
+        return ImageOps.posterize(image, [8, 8, 7, 7, 6, 6, 5, 5, 4, 4][step])
+    return ImageOps.solarize(image, np.linspace(256, 0, 10)[step])
+
+
+def test_auto_augment_applies_each_of_the_25_pairs() -> None:
+    assert len(TABLE_ROWS) == 25
+    operation, stream = transform({"AutoAugment": None}, IDENTITY), Stream(0)
+    random.seed(0)
+    applied: dict[int, set[int]] = {row: set() for row in range(25)}
+    for seed in range(400):
+        expected, did = Image.fromarray(draw(seed % 5)[:, :, ::-1].copy()), []
+        row = random.randint(0, 24)
+        for place in (0, 3):
+            chance, name, step = TABLE_ROWS[row][place : place + 3]
+            if random.random() < int(chance) / 10:
+                did.append(place)
+                expected = policy_step(expected, name, int(step))
+        applied[row] |= set(did)
+        result = operation(encode(draw(seed % 5)), stream.draws).transpose(1, 2, 0)
+        assert np.array_equal(result, np.asarray(expected)), (row, did)
+    wanted = {row: {0, 3} for row in range(25)} | {12: {3}}  # one has a chance of 0
+    assert applied == wanted
 
 
 @pytest.mark.parametrize("prob", [2, 0.5])

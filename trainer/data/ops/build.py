@@ -7,17 +7,23 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+import trainer.data.ops.apply
+import trainer.data.ops.blur
+import trainer.data.ops.chains
 import trainer.data.ops.decode
 import trainer.data.ops.erase
 import trainer.data.ops.flip
+import trainer.data.ops.hide
 import trainer.data.ops.jitter
 import trainer.data.ops.normalize
+import trainer.data.ops.pad
 import trainer.data.ops.place
 import trainer.data.ops.policies
 import trainer.data.ops.resize
-import trainer.data.ops.timm  # noqa: F401  # each registers its operations
+import trainer.data.ops.timm
+import trainer.data.ops.vision  # noqa: F401  # each registers its operations
 from trainer.config.declaration import Declaration
-from trainer.config.ops import DecodeImage, ToCHWImage
+from trainer.config.ops_base import ImageOp, given_pictures
 from trainer.data.draws import Draws
 from trainer.data.ops.registry import ImageError, Pixels, make_operation
 
@@ -33,11 +39,9 @@ def build_transform(ops: Sequence[Declaration]) -> Transform:
     Args:
         ops: Checked by the config: DecodeImage first, NormalizeImage among them, layouts that fit.
     """
-    operations = [make_operation(op) for op in ops]
-    channels_first = any(
-        isinstance(op, ToCHWImage) or (isinstance(op, DecodeImage) and op.channel_first and op.to_np)
-        for op in ops
-    )
+    pictures = given_pictures(ops)
+    operations = [make_operation(op, picture=picture) for op, picture in zip(ops, pictures, strict=True)]
+    channels_first = any(isinstance(op, ImageOp) and op.moves_channels_first() for op in ops)
 
     def transform(data: bytes, draws: Draws) -> NDArray[np.float32]:
         if not data:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from trainer.config.ops_augment import ColorJitter
+from trainer.config.ops_augment import ColorJitter, RawColorJitter
 from trainer.data.draws import Draws
 from trainer.data.ops import pictures
 from trainer.data.ops.pictures import Picture
@@ -14,15 +14,24 @@ from trainer.data.ops.registry import Operation, Pixels, implements
 
 @implements(ColorJitter)
 def color_jitter(declaration: ColorJitter) -> Operation:
-    """Draw whether at all, the order of the four, then a factor for each that is set. uint8 [H, W, 3]."""
+    """Draw whether at all, then as RawColorJitter does. uint8 [H, W, 3]."""
+    jitter = raw_color_jitter(declaration)
+
+    def operation(image: Pixels, draws: Draws) -> Pixels:
+        return jitter(image, draws) if draws.numpy.random_sample() < declaration.prob else image
+
+    return operation
+
+
+@implements(RawColorJitter)
+def raw_color_jitter(declaration: RawColorJitter) -> Operation:
+    """Draw the order of the four, then a factor for each that is set. uint8 [H, W, 3]."""
     changes = [
         ("brightness", declaration.brightness), ("contrast", declaration.contrast),
         ("color", declaration.saturation), ("hue", declaration.hue),
     ]  # fmt: skip
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
-        if draws.numpy.random_sample() >= declaration.prob:
-            return image
         picture = pictures.to_picture(image)
         order = list(changes)
         draws.python.shuffle(order)

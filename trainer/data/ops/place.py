@@ -1,10 +1,27 @@
-"""RandomCropImage."""
+"""Random crops of a size, turns by quarters, and a detour over a smaller image.
+
+Order of the draws: PaddleClas d178931, ppcls/data/preprocess/ops/operators.py.
+"""
 
 from __future__ import annotations
 
-from trainer.config.ops_place import RandomCropImage
+import cv2
+import numpy as np
+
+from trainer.config.ops_place import (
+    CropImageAtRatio,
+    CropWithPadding,
+    RandCropImageV2,
+    RandomCropImage,
+    RandomInterpolationAugment,
+    RandomRot90,
+)
 from trainer.data.draws import Draws
-from trainer.data.ops.registry import ImageError, Operation, Pixels, describe_shape, implements
+from trainer.data.ops.areas import draw_area
+from trainer.data.ops.registry import Operation, Pixels, cut, implements
+from trainer.data.ops.resize import CV2_INTERPOLATION
+
+_FIVE = ("nearest", "bilinear", "area", "bicubic", "lanczos")
 
 
 @implements(RandomCropImage)
@@ -13,10 +30,89 @@ def random_crop_image(declaration: RandomCropImage) -> Operation:
     width, height = declaration.size
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
-        if image.shape[0] < height or image.shape[1] < width:
-            raise ImageError(f"expected at least {width} × {height} pixels, got {describe_shape(image)}")
-        top = draws.python.randint(0, image.shape[0] - height)
-        left = draws.python.randint(0, image.shape[1] - width)
-        return image[top : top + height, left : left + width]
+        top = draws.python.randint(0, max(0, image.shape[0] - height))
+        left = draws.python.randint(0, max(0, image.shape[1] - width))
+        return cut(image, top=top, left=left, width=width, height=height)
+
+    return operation
+
+
+@implements(RandCropImageV2)
+def rand_crop_image_v2(declaration: RandCropImageV2) -> Operation:
+    """Draw the row, then the column, of one more than there are: PaddleClas cuts the last ones short."""
+    width, height = declaration.size
+
+    def operation(image: Pixels, draws: Draws) -> Pixels:
+        rows, columns = image.shape[:2]
+        if (rows, columns) == (height, width):
+            return image
+        below, beside = max(0, rows - height), max(0, columns - width)
+        top = min(draws.python.randint(0, below + 1), below)
+        left = min(draws.python.randint(0, beside + 1), beside)
+        return cut(image, top=top, left=left, width=width, height=height)
+
+    return operation
+
+
+@implements(CropImageAtRatio)
+def crop_image_at_ratio(declaration: CropImageAtRatio) -> Operation:
+    """Resized by OpenCV."""
+    size, ratio = declaration.size, declaration.size / (declaration.size + declaration.pad)
+    interpolation = CV2_INTERPOLATION[declaration.interpolation]
+
+    def operation(image: Pixels, draws: Draws) -> Pixels:
+        del draws
+        height, width = image.shape[:2]
+        side = max(1, int(ratio * min(height, width)))
+        top, left = (height - side) // 2, (width - side) // 2
+        square = image[top : top + side, left : left + side]
+        resized: Pixels = cv2.resize(square, (size, size), interpolation=interpolation)
+        return resized
+
+    return operation
+
+
+@implements(CropWithPadding)
+def crop_with_padding(declaration: CropWithPadding) -> Operation:
+    """Draw whether at all, then the area as RandomResizedCrop does."""
+
+    def operation(image: Pixels, draws: Draws) -> Pixels:
+        if draws.numpy.random_sample() >= declaration.prob:
+            return image
+        top, left, height, width = draw_area(image, draws, scale=declaration.scale, ratio=declaration.ratio)
+        padded = np.full_like(image, declaration.padding_num)
+        padded[top : top + height, left : left + width] = image[top : top + height, left : left + width]
+        return padded
+
+    return operation
+
+
+@implements(RandomRot90)
+def random_rot_90(declaration: RandomRot90) -> Operation:
+    """Draw the number of quarters, counter-clockwise, and note it as a label."""
+
+    def operation(image: Pixels, draws: Draws) -> Pixels:
+        quarters = draws.python.choice((0, 1, 2, 3))
+        draws.labels[declaration.label_key] = quarters
+        return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
+
+    return operation
+
+
+@implements(RandomInterpolationAugment)
+def random_interpolation_augment(declaration: RandomInterpolationAugment) -> Operation:
+    """Draw whether at all, the share of the height, and how to shrink and to enlarge. Resized by OpenCV."""
+
+    def draw_interpolation(draws: Draws) -> int:
+        return CV2_INTERPOLATION[_FIVE[draws.numpy.choice(len(_FIVE))]]
+
+    def operation(image: Pixels, draws: Draws) -> Pixels:
+        if draws.numpy.random_sample() >= declaration.prob:
+            return image
+        height, width = image.shape[:2]
+        side = max(1, int(draws.numpy.uniform(0.2, 1.0) * height))
+        small = cv2.resize(image, (side, side), interpolation=draw_interpolation(draws))
+        resized: Pixels = cv2.resize(small, (width, height), interpolation=draw_interpolation(draws))
+        return resized
 
     return operation

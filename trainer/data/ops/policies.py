@@ -1,4 +1,4 @@
-"""AutoAugment and RandAugment in its first three forms.
+"""AutoAugment and RandAugment in its four forms.
 
 Pairs, levels and the order of draws: PaddleClas d178931, ppcls/data/preprocess/ops/autoaugment.py and
 randaugment.py.
@@ -6,12 +6,18 @@ randaugment.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.config.ops_augment import AutoAugment, RandAugment, RandAugmentV2, RandAugmentV3
+from trainer.config.ops_augment import (
+    AutoAugment,
+    RandAugment,
+    RandAugmentV2,
+    RandAugmentV3,
+    RandAugmentV4,
+)
 from trainer.data.draws import Draws
 from trainer.data.ops import pictures
 from trainer.data.ops.pictures import Colour, Picture, Resample
@@ -29,6 +35,14 @@ _PAIRS = """
     0.8 equalize 8 0.6 equalize 3
 """
 _BOTH_WAYS = (-1, 1)
+_STEPS, _HALF, _GREY = 10, 0.5, (128, 128, 128)
+_FAR = 150 / 331
+_RANGES = {
+    "shear_x": (0, 0.3), "shear_y": (0, 0.3), "translate_x": (0, _FAR), "translate_y": (0, _FAR),
+    "rotate": (0, 30), "posterize": (8, 4), "solarize": (256, 0), "cutout": (0, 20),
+}  # fmt: skip
+"""Levels at the first and at the last step; 0 and 0.9 of the others."""
+_Chance = tuple[float, str, float]  # probability, operation, level
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,35 +57,60 @@ class _Style:
     rotate: Resample | None = None
     """None turns on grey."""
     rotate_both_ways: bool = True
+    hole: int = 128
+    """Level of what cutout overwrites."""
 
 
 @implements(AutoAugment)
 def auto_augment(declaration: AutoAugment) -> Operation:
     """Draw the pair, then for each of both whether at all and the direction. Image uint8 [H, W, 3]."""
-    style = _Style(
-        shear=Resample.BICUBIC, translate=Resample.NEAREST, fill=declaration.fillcolor, rotate_both_ways=False
-    )
-    ranges = {name: np.linspace(0, 0.9, 10) for name in pictures.ENHANCE}
-    ranges |= {"shear_x": np.linspace(0, 0.3, 10), "rotate": np.linspace(0, 30, 10)}
-    ranges |= {"posterize": np.round(np.linspace(8, 4, 10)), "solarize": np.linspace(256, 0, 10)}
     pairs = []
     for pair in _PAIRS.split(","):
         words = pair.split()
         pairs.append(
             [
-                (float(chance), name, float(ranges[name][int(level)]) if name in ranges else 0.0)
-                for chance, name, level in (words[:3], words[3:])
+                (float(chance), name, _level_of(name, int(step)))
+                for chance, name, step in (words[:3], words[3:])
             ]
         )
+    return _one_pair(lambda index: pairs[index], len(pairs), declaration.fillcolor)
+
+
+@implements(RandAugmentV4)
+def rand_augment_v4(declaration: RandAugmentV4) -> Operation:
+    """Draw the pair, then for each of both whether at all and what it draws. Image uint8 [H, W, 3]."""
+    del declaration
+    names = (*_levels(0), "cutout")
+    choices = [(_HALF, name, _level_of(name, step)) for name in names for step in range(1, _STEPS)]
+    return _one_pair(
+        lambda index: [choices[index // len(choices)], choices[index % len(choices)]],
+        len(choices) ** 2,
+        _GREY,
+    )
+
+
+def _one_pair(pair_of: Callable[[int], Sequence[_Chance]], count: int, fill: Colour) -> Operation:
+    style = _Style(
+        shear=Resample.BICUBIC, translate=Resample.NEAREST, fill=fill, rotate_both_ways=False, hole=0
+    )
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
         picture = pictures.to_picture(image)
-        for chance, name, level in pairs[draws.python.randint(0, len(pairs) - 1)]:
+        for chance, name, level in pair_of(draws.python.randint(0, count - 1)):
             if draws.python.random() < chance:
                 picture = _apply(name, picture, level, style, draws)
         return pictures.to_pixels(picture)
 
     return operation
+
+
+def _level_of(name: str, step: int) -> float:
+    """Return the level of one of ten steps, 0 to 9."""
+    if name in pictures.PLAIN:
+        return 0.0
+    low, high = _RANGES.get(name, (0.0, 0.9))
+    level = float(np.linspace(low, high, _STEPS)[step])
+    return round(level) if name in ("posterize", "cutout") else level
 
 
 @implements(RandAugment)
@@ -97,7 +136,11 @@ def rand_augment_v3(declaration: RandAugmentV3) -> Operation:
 def rand_augment_v2(declaration: RandAugmentV2) -> Operation:
     """Image uint8 [H, W, 3]."""
     style = _Style(
-        shear=Resample.NEAREST, translate=Resample.NEAREST, fill=declaration.fillcolor, absolute=True
+        shear=Resample.NEAREST,
+        translate=Resample.NEAREST,
+        fill=declaration.fillcolor,
+        absolute=True,
+        hole=declaration.fillcolor[0],
     )
     level = declaration.magnitude / 10
     plain = _levels(level)
@@ -148,7 +191,7 @@ def _apply(name: str, picture: Picture, level: float, style: _Style, draws: Draw
     if name == "solarize":
         return pictures.solarize(picture, level)
     if name == "cutout":
-        return _cut_out(picture, int(level), style.fill[0], draws)
+        return _cut_out(picture, int(level), style.hole, draws)
     return _move(name, picture, level, style, draws)
 
 

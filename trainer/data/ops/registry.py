@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from trainer.config.declaration import Declaration
 from trainer.config.extras import make_extra, refuse
 from trainer.config.ops import ExtraOp
+from trainer.config.ops_base import ImageOp
 from trainer.data.draws import Draws
 
 Pixels = NDArray[Any]  # uint8 before NormalizeImage, float32 after it
 Operation = Callable[[Pixels, Draws], Pixels]
 """The encoded file as uint8 [n], or an image [H, W, C] or [C, H, W] -> the next image."""
 DeclarationT = TypeVar("DeclarationT", bound=Declaration)
-Factory = Callable[[Any], Operation]
+Factory = Callable[..., Operation]
 
 _FACTORIES: dict[type[Declaration], Factory] = {}
 
@@ -32,19 +33,45 @@ def implements(
     """Register a factory, called once with the parameters, for a declaration."""
 
     def register(factory: Callable[[DeclarationT], Operation]) -> Callable[[DeclarationT], Operation]:
-        if declaration in _FACTORIES:
-            raise ValueError(f"{declaration.__name__}: expected one implementation, got a second")
-        _FACTORIES[declaration] = factory
+        _register(declaration, factory)
         return factory
 
     return register
 
 
-def make_operation(declaration: Declaration) -> Operation:
-    """Make the operation that a config names."""
+def implements_both(
+    declaration: type[DeclarationT],
+) -> Callable[[Callable[[DeclarationT, bool], Operation]], Callable[[DeclarationT, bool], Operation]]:
+    """Register a factory for a declaration `by_container`; it is also told whether to use Pillow."""
+
+    def register(
+        factory: Callable[[DeclarationT, bool], Operation],
+    ) -> Callable[[DeclarationT, bool], Operation]:
+        _register(declaration, factory)
+        return factory
+
+    return register
+
+
+def _register(declaration: type[Declaration], factory: Factory) -> None:
+    if declaration in _FACTORIES:
+        raise ValueError(f"{declaration.__name__}: expected one implementation, got a second")
+    _FACTORIES[declaration] = factory
+
+
+def make_operation(declaration: Declaration, *, picture: bool = False) -> Operation:
+    """Make the operation that a config names.
+
+    Args:
+        declaration: Its parameters.
+        picture: PaddleClas would give it a picture of Pillow, not an array.
+    """
     if isinstance(declaration, ExtraOp):
         return _make_extra(declaration)
-    return _FACTORIES[type(declaration)](declaration)
+    factory = _FACTORIES[type(declaration)]
+    if isinstance(declaration, ImageOp) and declaration.by_container:
+        return factory(declaration, picture)
+    return factory(declaration)
 
 
 def _make_extra(declaration: ExtraOp) -> Operation:
@@ -69,6 +96,17 @@ def implemented() -> frozenset[type[Declaration]]:
 def describe_shape(image: Pixels) -> str:
     """Say an image's size as people do: width × height."""
     return f"{image.shape[1]} × {image.shape[0]}"
+
+
+def cut(image: Pixels, *, top: int, left: int, width: int, height: int) -> Pixels:
+    """Return a part of an image [H, W, C], without copying.
+
+    Raises:
+        ImageError: It is larger than the image.
+    """
+    if image.shape[0] < height or image.shape[1] < width:
+        raise ImageError(f"expected at least {width} × {height} pixels, got {describe_shape(image)}")
+    return image[top : top + height, left : left + width]
 
 
 def own(image: Pixels) -> Pixels:

@@ -13,11 +13,11 @@ from trainer.config.ops import Backend, CropImage, Interpolation, RandCropImage,
 from trainer.data.draws import Draws
 from trainer.data.ops.registry import ImageError, Operation, Pixels, describe_shape, implements
 
-_CV2 = {
+CV2_INTERPOLATION = {
     "nearest": cv2.INTER_NEAREST, "bilinear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA,
     "bicubic": cv2.INTER_CUBIC, "lanczos": cv2.INTER_LANCZOS4,
 }  # fmt: skip
-_PIL = {
+PIL_INTERPOLATION = {
     "nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC, "box": Image.Resampling.BOX,
     "lanczos": Image.Resampling.LANCZOS, "hamming": Image.Resampling.HAMMING,
@@ -98,9 +98,11 @@ def _make_resize(backend: Backend, interpolation: Interpolation | None) -> Resiz
 
 
 def _with_cv2(image: Pixels, size: tuple[int, int], interpolation: str) -> Pixels:
-    resized: Pixels = cv2.resize(image, size, interpolation=_CV2[interpolation])
+    resized: Pixels = cv2.resize(image, size, interpolation=CV2_INTERPOLATION[interpolation])
     return resized
 
 
 def _with_pil(image: Pixels, size: tuple[int, int], interpolation: str) -> Pixels:
-    return np.array(Image.fromarray(np.ascontiguousarray(image)).resize(size, _PIL[interpolation]))
+    return np.array(
+        Image.fromarray(np.ascontiguousarray(image)).resize(size, PIL_INTERPOLATION[interpolation])
+    )

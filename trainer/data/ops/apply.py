@@ -1,0 +1,22 @@
+"""RandomApply."""
+
+from __future__ import annotations
+
+from trainer.config.ops_apply import RandomApply
+from trainer.data.draws import Draws
+from trainer.data.ops.registry import Operation, Pixels, implements, make_operation
+
+
+@implements(RandomApply)
+def random_apply(declaration: RandomApply) -> Operation:
+    """Draw whether at all, then what the operations draw. Image uint8 [H, W, 3]."""
+    operations = [make_operation(op) for op in declaration.transforms]
+
+    def operation(image: Pixels, draws: Draws) -> Pixels:
+        if declaration.p < draws.numpy.rand():
+            return image
+        for inner in operations:
+            image = inner(image, draws)
+        return image
+
+    return operation

@@ -1,0 +1,61 @@
+"""Padv2 and Pad."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from trainer.config.ops_place import Pad, Padv2
+from trainer.data.draws import Draws
+from trainer.data.ops.registry import ImageError, Operation, Pixels, describe_shape, implements
+
+
+@implements(Padv2)
+def padv2(declaration: Padv2) -> Operation:
+    """Make float32 [H, W, 3] in the range that the image has, also where nothing is padded."""
+    fill = np.array(declaration.fill_value, dtype=np.float32)
+    step = declaration.size_divisor
+
+    def operation(image: Pixels, draws: Draws) -> Pixels:
+        del draws
+        rows, columns = image.shape[:2]
+        width, height = declaration.size or (-(-columns // step) * step, -(-rows // step) * step)
+        left, top = _offsets(declaration, free=(width - columns, height - rows))
+        if left < 0 or top < 0 or left + columns > width or top + rows > height:
+            raise ImageError(
+                f"expected at most {width} × {height} pixels, got {describe_shape(image)}"
+                + (f" at {left}, {top}" if declaration.pad_mode == -1 else "")
+                + "; resize it before Padv2, or pad to a larger size"
+            )
+        if (rows, columns) == (height, width):
+            return image.astype(np.float32)
+        canvas = np.empty((height, width, 3), dtype=np.float32)
+        canvas[:] = fill
+        canvas[top : top + rows, left : left + columns] = image
+        return canvas
+
+    return operation
+
+
+def _offsets(declaration: Padv2, *, free: tuple[int, int]) -> tuple[int, int]:
+    """Return x and y of the image, where so many columns and rows are free."""
+    if min(free) < 0 or declaration.pad_mode == 2:
+        return free
+    if declaration.pad_mode == -1 and free != (0, 0):
+        assert declaration.offsets is not None
+        return declaration.offsets
+    return (free[0] // 2, free[1] // 2) if declaration.pad_mode == 1 else (0, 0)
+
+
+@implements(Pad)
+def pad(declaration: Pad) -> Operation:
+    """One level for each channel; both backends give the same pixels."""
+    by = declaration.padding
+    levels = tuple(declaration.fill)
+
+    def operation(image: Pixels, draws: Draws) -> Pixels:
+        del draws
+        padded: Pixels = cv2.copyMakeBorder(image, by, by, by, by, cv2.BORDER_CONSTANT, value=levels)
+        return padded
+
+    return operation

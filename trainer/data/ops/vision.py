@@ -1,0 +1,181 @@
+"""Operations of paddle.vision (paddle 3.3.1, python/paddle/vision/transforms/{transforms,functional*}.py)."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from trainer.config.ops_vision import (
+    CenterCrop,
+    Normalize,
+    RandomGrayscale,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    RandomRotation,
+    Resize,
+    ToTensor,
+)
+from trainer.data.draws import Draws
+from trainer.data.ops import pictures
+from trainer.data.ops.areas import draw_area
+from trainer.data.ops.registry import Operation, Pixels, cut, implements, implements_both
+from trainer.data.ops.resize import CV2_INTERPOLATION, PIL_INTERPOLATION
+
+_LEVELS = np.float32(255.0)
+
+
+@implements_both(Resize)
+def resize(declaration: Resize, picture: bool) -> Operation:
+    """The longer side is rounded down."""
+    size = declaration.size
+
+    def operation(image: Pixels, draws: Draws) -> Pixels:
+        del draws
+        if not isinstance(size, int):
+            return _resized(image, (size[1], size[0]), declaration.interpolation, picture)
+        height, width = image.shape[:2]
+        if min(height, width) == size:
+            return image
+        wide, tall = (
+            (size, int(size * height / width)) if width < height else (int(size * width / height), size)
+        )
+        return _resized(image, (wide, tall), declaration.interpolation, picture)
+
+    return operation
+
+
+@implements_both(RandomResizedCrop)
+def random_resized_crop(declaration: RandomResizedCrop, picture: bool) -> Operation:
+    """Draws of `areas.draw_area`."""
+    height, width = declaration.size
+
+    def operation(image: Pixels, draws: Draws) -> Pixels:
+        top, left, tall, wide = draw_area(image, draws, scale=declaration.scale, ratio=declaration.ratio)
+        part = image[top : top + tall, left : left + wide]
+        return _resized(part, (width, height), declaration.interpolation, picture)
+
+    return operation
+
+
+@implements(CenterCrop)
+def center_crop(declaration: CenterCrop) -> Operation:
+    """Where the free rows or columns are odd, their half is rounded to even."""
+    height, width = declaration.size
+
+    def operation(image: Pixels, draws: Draws) -> Pixels:
+        del draws
+        top, left = round((image.shape[0] - height) / 2), round((image.shape[1] - width) / 2)
+        return cut(image, top=top, left=left, width=width, height=height)
+
+    return operation
+
+
+@implements(RandomHorizontalFlip)
+def random_horizontal_flip(declaration: RandomHorizontalFlip) -> Operation:
+    """Draw from Python."""
+
+    def operation(image: Pixels, draws: Draws) -> Pixels:
+        if draws.python.random() >= declaration.prob:
+            return image
+        flipped: Pixels = cv2.flip(image, 1)
+        return flipped
+
+    return operation
+
+
+@implements_both(RandomRotation)
+def random_rotation(declaration: RandomRotation, picture: bool) -> Operation:
+    """Draw whether at all, then the angle."""
+    fill = tuple(int(level) for level in declaration.fill)
+    center, expand = declaration.center, declaration.expand
+
+    def operation(image: Pixels, draws: Draws) -> Pixels:
+        if draws.numpy.random_sample() >= declaration.prob:
+            return image
+        degrees = draws.python.uniform(*declaration.degrees)
+        if picture:
+            resample = PIL_INTERPOLATION[declaration.interpolation]
+            turned = pictures.to_picture(image).rotate(degrees, resample, expand, center, fillcolor=fill)
+            return pictures.to_pixels(turned)
+        height, width = image.shape[:2]
+        about = center or (width / 2.0, height / 2.0)
+        matrix = cv2.getRotationMatrix2D(about, degrees, 1)
+        if expand:
+            wide, tall = _turned_size(width, height, degrees, about=about)
+            matrix[:, 2] += (wide - width) * 0.5, (tall - height) * 0.5
+            width, height = wide, tall
+        flags = CV2_INTERPOLATION[declaration.interpolation]
+        warped: Pixels = cv2.warpAffine(image, matrix, (width, height), flags=flags, borderValue=fill)
+        return warped
+
+    return operation
+
+
+def _turned_size(width: int, height: int, degrees: float, *, about: tuple[float, float]) -> tuple[int, int]:
+    """Return width and height of the pixels that a turned image touches."""
+    turn = -math.radians(degrees)
+    cosine, sine = round(math.cos(turn), 15), round(math.sin(turn), 15)
+    x, y = about
+    # The terms stand as Paddle adds them up: a rounding here is a row there.
+    right, down = cosine * -x + sine * -y + x, -sine * -x + cosine * -y + y
+    corners = ((0, 0), (width, 0), (width, height), (0, height))
+    across = [cosine * column + sine * row + right for column, row in corners]
+    along = [-sine * column + cosine * row + down for column, row in corners]
+    return (
+        math.ceil(max(across)) - math.floor(min(across)),
+        math.ceil(max(along)) - math.floor(min(along)),
+    )
+
+
+@implements(RandomGrayscale)
+def random_grayscale(declaration: RandomGrayscale) -> Operation:
+    """Draw from Python."""
+
+    def operation(image: Pixels, draws: Draws) -> Pixels:
+        if draws.python.random() >= declaration.p:
+            return image
+        grey = np.asarray(pictures.to_picture(image).convert("L"))
+        return np.dstack([grey, grey, grey])
+
+    return operation
+
+
+@implements(ToTensor)
+def to_tensor(declaration: ToTensor) -> Operation:
+    """Make float32 [C, H, W] or [H, W, C]."""
+    first = declaration.data_format == "CHW"
+
+    def operation(image: Pixels, draws: Draws) -> Pixels:
+        del draws
+        shares = image.astype(np.float32) / _LEVELS if image.dtype == np.uint8 else image
+        return shares.transpose(2, 0, 1) if first else shares
+
+    return operation
+
+
+@implements(Normalize)
+def normalize(declaration: Normalize) -> Operation:
+    """Make float32."""
+    shape = (3, 1, 1) if declaration.data_format == "CHW" else (1, 1, 3)
+    mean = np.array(declaration.mean, dtype=np.float32).reshape(shape)
+    std = np.array(declaration.std, dtype=np.float32).reshape(shape)
+
+    def operation(image: Pixels, draws: Draws) -> Pixels:
+        del draws
+        ordered = image[..., ::-1] if declaration.to_rgb else image
+        result: Pixels = (ordered.astype(np.float32) - mean) / std
+        return result
+
+    return operation
+
+
+def _resized(image: Pixels, size: tuple[int, int], interpolation: str, picture: bool) -> Pixels:
+    if not picture:
+        resized: Pixels = cv2.resize(image, size, interpolation=CV2_INTERPOLATION[interpolation])
+        return resized
+    return np.array(
+        Image.fromarray(np.ascontiguousarray(image)).resize(size, PIL_INTERPOLATION[interpolation])
+    )
