@@ -17,8 +17,9 @@ from urllib.parse import quote, urlencode, urlsplit
 from launcher.kube.answers import Call, read_failure
 from launcher.kube.client import Client
 from launcher.kube.errors import NoAnswerError
-from launcher.kube.resources import PODS
+from launcher.kube.resources import PODS, Resource
 from launcher.kube.transport import Way
+from launcher.kube.trust import read_distrust
 from launcher.kube.wire import Wire
 from launcher.logs.lines import format_stamp
 from launcher.logs.source import Ask, End, Receiver, SourceError, Trouble
@@ -27,7 +28,7 @@ Dial = Callable[[Callable[[], Wire]], Awaitable[object]]
 _AT_ONCE = 64
 SETTLE_S = 30.0
 """An API server that has just come back knows neither roles nor custom resources for a moment."""
-_ANSWER_S = 20.0
+ANSWER_S = 20.0
 _BODY_BYTES = 64 * 1024 * 1024
 
 
@@ -98,20 +99,25 @@ def read_end(call: Call, status: int, headers: Mapping[str, str], body: bytes) -
     )
 
 
-def _no_answer(call: Call, error: Exception) -> NoAnswerError:
-    return NoAnswerError(
-        f"{call}: expected an answer, got {type(error).__name__}: {error}; check that the cluster runs"
-    )
-
-
 class Asker:
     """Asks one cluster, as one identity."""
 
-    def __init__(self, client: Client, *, reconnect: Callable[[], Client], dial: Dial | None = None) -> None:
-        """`reconnect` reads the credentials afresh; `dial` connects a wire, by default over TCP."""
+    def __init__(
+        self, client: Client, *, reconnect: Callable[[], Client], dial: Dial | None = None,
+        answer_s: float = ANSWER_S,
+    ) -> None:  # fmt: skip
+        """Bring the credentials of `client` along.
+
+        Args:
+            client: Of the cluster.
+            reconnect: Reads the credentials afresh.
+            dial: Connects a wire; None for TCP.
+            answer_s: How long a connection may take, and how long a whole object's answer.
+        """
         self._client, self._reconnect = client, reconnect
         self._access: Way = client.way
         self._dial = dial or self._dial_tcp
+        self._answer_s = answer_s
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._dialling: set[asyncio.Task[None]] = set()
         self._troubled_s = float("-inf")
@@ -142,7 +148,7 @@ class Asker:
         found: object = None
         wire = self._send(path, query, listener)
         try:
-            cut: Exception | None = await asyncio.wait_for(listener.ended, _ANSWER_S)
+            cut: Exception | None = await asyncio.wait_for(listener.ended, self._answer_s)
             if listener.status >= 300:
                 body = b"".join(listener.pieces)
                 raise SourceError(self.judge(call, listener.status, listener.headers, body, None))
@@ -177,7 +183,7 @@ class Asker:
         """Say what to do about an answer that is none, or a refusal."""
         now_s = asyncio.get_running_loop().time()
         if status < 300:
-            end = End(trouble=Trouble.AGAIN, error=_no_answer(call, error or ConnectionError("cut")))
+            end = self._explain_silence(call, error or ConnectionError("cut"))
         else:
             end = read_end(call, status, headers, body)
         if end.trouble is Trouble.AGAIN:
@@ -186,11 +192,29 @@ class Asker:
             return replace(end, trouble=Trouble.AGAIN)
         return end
 
-    def call(self, *, namespace: str, name: str, subresource: str = "") -> Call:
-        """Say in RBAC's words what is asked about a pod."""
+    def _explain_silence(self, call: Call, error: Exception) -> End:
+        server = str(self._access.configuration.host)
+        distrust = read_distrust(error, where=str(call), server=server, access=call.access)
+        if distrust is not None:  # CA and certificates are renewed as tokens are
+            return End(trouble=Trouble.LOGIN, error=distrust)
+        got = (
+            f"no word for {self._answer_s:g} s"
+            if isinstance(error, asyncio.TimeoutError)
+            else f"{type(error).__name__}: {error}"
+        )
+        return End(
+            trouble=Trouble.AGAIN,
+            error=NoAnswerError(
+                f"{call}: expected an answer from {server}, got {got}; "
+                f"check that the cluster of {call.access} runs and can be reached from here"
+            ),
+        )
+
+    def call(self, *, namespace: str, name: str, resource: Resource = PODS, subresource: str = "") -> Call:
+        """Say in RBAC's words what is asked; for a list without a name."""
         context = self._client.context
         return Call(
-            verb="get" if name else "list", resource=PODS, namespace=namespace, name=name,
+            verb="get" if name else "list", resource=resource, namespace=namespace, name=name,
             subresource=subresource, access=f"context {context!r}" if context else "this service account",
         )  # fmt: skip
 
@@ -207,7 +231,7 @@ class Asker:
     async def _connect(self, wire: Wire) -> None:
         async with self._gate:
             try:
-                await asyncio.wait_for(self._dial(lambda: wire), _ANSWER_S)
+                await asyncio.wait_for(self._dial(lambda: wire), self._answer_s)
             except (OSError, asyncio.TimeoutError) as error:
                 wire.fail(error)
 

@@ -16,6 +16,10 @@ class CredentialsError(NotAllowedError):
     """The cluster does not know us (401): log in again."""
 
 
+class CertificateError(UnreachableError):
+    """We do not trust the server's certificate, or it does not trust ours: nothing was sent."""
+
+
 class DeniedError(NotAllowedError):
     """The cluster knows us and an RBAC rule is missing (403)."""
 

@@ -12,6 +12,7 @@ from launcher.kube.access import Access
 from launcher.kube.answers import Call, read_failure
 from launcher.kube.errors import NoAnswerError
 from launcher.kube.resources import KubeObject, Resource
+from launcher.kube.trust import read_distrust
 
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
 _UNKNOWN_USER = 401
@@ -132,6 +133,11 @@ class Transport:
                 timeout=urllib3.Timeout(connect=self._timeouts.connect_s, read=self._timeouts.read_s),
             )
         except urllib3.exceptions.HTTPError as error:
+            distrust = read_distrust(
+                error, where=str(call), server=self._configuration.host, access=call.access
+            )
+            if distrust is not None:
+                raise distrust from error
             raise NoAnswerError(
                 f"{call}: expected an answer from {self._configuration.host}, got {type(error).__name__}: "
                 f"{error}; check that the cluster of {call.access} runs and can be reached from here"

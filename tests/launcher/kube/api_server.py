@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
+import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,30 +25,42 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server sends; `cut` closes the connection after half of the body, `stall` never answers."""
+    """What the server sends.
+
+    Attributes:
+        pieces: A body in chunks instead of `body`; it has no end where `stall` or `reset` is set.
+        cut: The connection is closed after half of the body.
+        stall: Nothing more is sent, and the connection stays.
+        reset: The connection is reset (RST) instead of ended.
+    """
 
     code: int = 200
     body: bytes = b"{}"
     location: str = ""
     retry_after: str = ""
+    pieces: tuple[bytes, ...] = ()
     cut: bool = False
     stall: bool = False
+    reset: bool = False
 
 
 class ApiServer:
-    """Answers all requests as `answer` says. Use as a context."""
+    """Answers all requests as `answer` says, with `tls` over TLS. Use as a context."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         self.asked: list[Asked] = []
         self.answer: Callable[[Asked], Answer] = lambda _: Answer()
         self.closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
+        self._scheme = "http" if tls is None else "https"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> ApiServer:
         self._thread.start()
@@ -79,19 +94,41 @@ class ApiServer:
                 )  # fmt: skip
                 server.asked.append(asked)
                 answer = server.answer(asked)
-                if answer.stall:
-                    server.closing.wait()
-                    self.close_connection = True
+                if answer.stall and not answer.pieces:
+                    self.go_silent()
                     return
                 self.send_response(answer.code)
                 if answer.location:
                     self.send_header("Location", answer.location)
                 if answer.retry_after:
                     self.send_header("Retry-After", answer.retry_after)
+                if answer.pieces:
+                    self.send_header("Transfer-Encoding", "chunked")
+                    self.end_headers()
+                    self.send_chunks(answer)
+                    return
                 self.send_header("Content-Length", str(len(answer.body)))
                 self.end_headers()
                 self.wfile.write(answer.body[: len(answer.body) // 2] if answer.cut else answer.body)
                 self.close_connection = answer.cut
+
+            def send_chunks(self, answer: Answer) -> None:
+                for piece in answer.pieces:
+                    self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                if answer.stall:
+                    self.go_silent()
+                elif answer.reset:
+                    at_once = struct.pack("ii", 1, 0)
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+                    self.rfile.close()
+                    self.connection.close()
+                    self.close_connection = True
+                else:
+                    self.wfile.write(b"0\r\n\r\n")
+
+            def go_silent(self) -> None:
+                server.closing.wait()
+                self.close_connection = True
 
             do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815
 
