@@ -40,6 +40,9 @@ class Desk(Protocol):
     def say(self, text: str) -> None:
         """Tell the user something about the logs."""
 
+    def settle(self) -> None:
+        """A pod's containers are all read: perhaps nothing more comes from anywhere."""
+
     def is_leaving(self) -> bool:
         """Whether the job has ended some time ago: what still runs is not waited for."""
 
@@ -104,6 +107,7 @@ class PodTask:
         while True:
             while not self._queue:
                 self.is_idle = True
+                self._desk.settle()
                 self._news.clear()
                 await self._news.wait()
             await self._read_container(self._queue.popleft())
@@ -194,13 +198,18 @@ class PodTask:
     async def _has_news(self, ask: Ask, reading: Reading, overlap: Overlap) -> bool:
         """Say whether the log has gone on without our connection noticing: half-open, or lost in rotation."""
         heartbeat, heard_s = LastLine(), reading.heard_s
-        answer = self._desk.source.ask(Ask(container=ask.container, tail_lines=1), heartbeat)
+        # two, because the last one may still be in the writing
+        answer = self._desk.source.ask(Ask(container=ask.container, tail_lines=2), heartbeat)
         try:
             is_there = await _wait(heartbeat.ended.wait(), _NO_ANSWER_S)
         finally:
             answer.drop()
-        if not is_there or heartbeat.result.trouble is not None or heartbeat.line in (None, overlap.last):
+        if not is_there or heartbeat.result.trouble is not None:
             return heartbeat.result.trouble is Trouble.LOOK
+        if heartbeat.line is None:  # nothing, or nothing but parts of one long line, which tell nothing
+            return heartbeat.has_part
+        if heartbeat.line == overlap.last:
+            return False
         await _wait(reading.ended.wait(), _GRACE_S)
         return reading.heard_s == heard_s and not reading.ended.is_set()
 

@@ -95,6 +95,11 @@ class LastLine:
         """The line, or None where there is none."""
         return self._lines[-1] if self._lines else None
 
+    @property
+    def has_part(self) -> bool:
+        """Whether a line without its newline followed."""
+        return self._cutter.kept_bytes > 0
+
     def begin(self) -> None:
         """See `Receiver`."""
 
