@@ -23,6 +23,7 @@ from launcher.logs.present import Form
 from launcher.logs.recording import Recording
 from launcher.logs.shape import Shaper
 from launcher.logs.source import Source
+from launcher.logs.waiting import Waiting
 
 RECORDED = "logs"
 """Folder in the run folder of what was read from a cluster."""
@@ -98,7 +99,7 @@ def _stream(
     follower = Follower(
         source,
         show=printer.show,
-        say=lambda text: click.echo(text, err=True),
+        say=_say,
         shaper=lambda node: Shaper(node=node, wanted=wanted, form=form),
         recording=recording if is_whole or recording.containers() else None,
         follow=follow,
@@ -129,6 +130,10 @@ def _poll(found: Found, request: Request, printer: Printer) -> JobStatus:
             time.sleep(_LOOK_S)
 
 
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
 @dataclass(slots=True)
 class _Polled:
     """What was shown of logs that are read by offset."""
@@ -141,7 +146,7 @@ class _Polled:
     _offsets: dict[LogRef, int] = field(default_factory=dict)
     _readers: dict[LogRef, LineReader] = field(default_factory=dict)
     _lanes: dict[int, tuple[Lane, Shaper]] = field(default_factory=dict)
-    _said: str = ""
+    _waiting: Waiting = field(default_factory=lambda: Waiting(_say))
 
     def show_new(self) -> bool:
         """Read what is new, print what need not wait for other pods, and say whether anything was new."""
@@ -157,11 +162,9 @@ class _Polled:
 
     def tell(self, status: JobStatus) -> None:
         """Say what a job that has not begun waits for."""
-        reasons = sorted({pod.reason for pod in status.pods if pod.reason and pod.started_s is None})
-        text = f"{self.found.handle.job}: waiting: {'; '.join(reasons)}" if reasons else ""
-        if text and text != self._said and not self._offsets:
-            self._said = text
-            click.echo(text, err=True)
+        if not status.state.is_terminal:
+            waiting = {pod.pod: pod.reason for pod in status.pods if pod.started_s is None}
+            self._waiting.tell(waiting, of_job=status.reason)
 
     def _read(self) -> bool:
         backend, handle = self.found.backend, self.found.handle

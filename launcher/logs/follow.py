@@ -14,8 +14,11 @@ from launcher.logs.recording import Record, Recording
 from launcher.logs.shape import Shaper
 from launcher.logs.source import Container, Look, Source, SourceError, Trouble
 from launcher.logs.steps import back_off_s
+from launcher.logs.waiting import Waiting
 
 LOOK_S = 2.0
+PATIENCE_S = 600.0
+"""How long without a look at the job before giving up; upgrades of a control plane take minutes."""
 LINGER_S = 10.0
 """How long a job's other pods may still write once it has ended."""
 _TICK_S, _BUSY_BYTES = 0.1, 256 * 1024
@@ -119,10 +122,11 @@ class Follower:
         self._fresh = asyncio.Event()
         self._ended_s: float | None = None
         self._login: asyncio.Task[None] | None = None
-        self._said = ""
+        self._waiting, self._is_silent = Waiting(say), False
         self._lines_before = 0
         self._shown_at = self._logins = 0
         self._saved_s = float("-inf")
+        self._failing_s = 0.0
         self._is_looking = False
 
     async def run(self) -> None:
@@ -163,6 +167,11 @@ class Follower:
             self._login = asyncio.create_task(self._renew())
         await asyncio.shield(self._login)
 
+    def settle(self) -> None:
+        """See `Desk`."""
+        if all(task.is_idle for task in self._tasks.values()):
+            self._kick.set()
+
     def is_leaving(self) -> bool:
         """See `Desk`."""
         return self._ended_s is not None and self._now_s() - self._ended_s > LINGER_S
@@ -182,6 +191,9 @@ class Follower:
             try:
                 look = await self.source.look()
                 failures = self._logins = 0
+                if self._is_silent:
+                    self._is_silent = False
+                    self.say("the cluster answers again")
             except SourceError as error:
                 failures += 1
                 await self._bear(error, failures)
@@ -210,11 +222,15 @@ class Follower:
     async def _bear(self, error: SourceError, failures: int) -> None:
         end = error.end
         self._logins += end.trouble is Trouble.LOGIN
-        if end.trouble is Trouble.NEVER or self._logins > _MOST_LOGINS:
+        self._failing_s = self._now_s() if failures == 1 else self._failing_s
+        is_long = self._now_s() - self._failing_s > PATIENCE_S
+        if end.trouble is Trouble.NEVER or self._logins > _MOST_LOGINS or is_long:
             raise end.error or error
         if end.trouble is Trouble.LOGIN:
             await self.login()
-        self._tell(str(end.error) if end.error is not None and failures == 3 else "")
+        if end.error is not None and failures == 3:
+            self._is_silent = True
+            self.say(f"no answer, asking on (the job is not touched by that): {end.error}")
         await asyncio.sleep(back_off_s(failures, after_s=end.after_s, draw=self.draw))
 
     def _take(self, look: Look) -> None:
@@ -233,11 +249,9 @@ class Follower:
         self.lane_bytes = max(16 * 1024, min(_LANE_BYTES, _ROOM_BYTES // max(1, len(self._tasks))))
         for node, task in self._tasks.items():
             task.see(now.get(node), previous_too=self._previous_too)
-        waiting = sorted({pod.waits_for for pod in look.pods if not pod.has_started and pod.waits_for})
-        if self.follow and waiting and not look.has_ended:
-            names = [pod.container.pod for pod in look.pods if not pod.has_started]
-            who = names[0] if len(names) == 1 else f"{len(names)} pods"
-            self._tell(f"{who}: waiting: {'; '.join(waiting)}")
+        if self.follow and not look.has_ended:
+            waiting = {pod.container.pod: pod.waits_for for pod in look.pods if not pod.has_started}
+            self._waiting.tell(waiting, of_job=look.waits_for)
 
     def _open(self, node: int) -> _Output:
         output = _Output(self, self._merger.open_lane(), self._shaper(node))
@@ -248,11 +262,6 @@ class Follower:
 
     async def _renew(self) -> None:
         await self.source.renew()
-
-    def _tell(self, text: str) -> None:
-        if text and text != self._said:
-            self._said = text
-            self.say(text)
 
     async def _write(self) -> None:
         while True:

@@ -79,10 +79,16 @@ class Pod:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """A job as it is now. `pods` are those that exist, one a node at most."""
+    """A job as it is now.
+
+    Attributes:
+        pods: Those that exist, one a node at most.
+        waits_for: Why the job as a whole does not go on, for people.
+    """
 
     has_ended: bool
     pods: tuple[Pod, ...]
+    waits_for: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

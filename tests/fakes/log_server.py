@@ -42,6 +42,12 @@ class FakePod:
     log: Log = field(default_factory=Log)
     previous: Log | None = None
     skew_ns: int = 0
+    waiting: dict[str, str] = field(
+        default_factory=lambda: {"reason": "ErrImagePull", "message": "no such image"}
+    )
+    """Why, where its state is `waiting`."""
+    unscheduled: str = ""
+    """Why it has no node, or empty where it has one."""
 
     @property
     def name(self) -> str:
@@ -108,6 +114,7 @@ class FakeLogServer:
 
     Attributes:
         faults: Of the next requests: an HTTP status, `reset` or `silence`.
+        events: What is noted about the pods.
         early_s: By how much answers begin before the time that was asked for.
         truth: By node, what was written: text and whether it may be missing, because the node dropped it
             before it was read.
@@ -120,6 +127,7 @@ class FakeLogServer:
         self.is_over = False
         self.faults: list[int | str] = []
         self.early_s = 0
+        self.events: list[dict[str, object]] = []
         self.token = 0
         self.client_token = 0
         self.truth: dict[int, list[list[object]]] = {node: [] for node in range(nodes)}
@@ -234,6 +242,15 @@ class FakeLogServer:
         for connection in self.connections:
             connection.is_half_open = True
 
+    def note(self, node: int, reason: str, message: str, *, kind: str = "Warning") -> None:
+        """Write an event about a pod."""
+        moment = f"2026-11-01T00:{len(self.events):02d}:00Z"
+        self.events.append({
+            "type": kind, "reason": reason, "message": message, "lastTimestamp": moment,
+            "metadata": {"creationTimestamp": moment},
+            "involvedObject": {"name": self.pods[node].name, "uid": self.pods[node].uid},
+        })  # fmt: skip
+
     def expire_token(self) -> None:
         self.token += 1
 
@@ -307,6 +324,10 @@ class FakeLogServer:
             self._serve_log(connection, int(url.path.split("/")[-2].rpartition("-")[2]), query)
         elif url.path.endswith(f"/paddlejobs/{JOB}"):
             self._serve_json(connection, self._job())
+        elif url.path.endswith("/events"):
+            name = query["fieldSelector"].rpartition("=")[2]
+            own = [item for item in self.events if item["involvedObject"]["name"] == name]
+            self._serve_json(connection, {"items": own})
         elif url.path.endswith("/pods"):
             self._serve_json(connection, {"items": [self._pod(pod) for pod in self.pods.values()]})
         else:
@@ -357,15 +378,20 @@ class FakeLogServer:
     def _pod(self, pod: FakePod) -> dict[str, object]:
         state: dict[str, object] = {pod.state: {}}
         if pod.state == "waiting":
-            state = {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}
+            state = {"waiting": pod.waiting}
+        scheduled = {"type": "PodScheduled", "status": "False" if pod.unscheduled else "True"}
         return {
             "metadata": {
                 "name": pod.name, "namespace": "ml", "uid": pod.uid,
                 "labels": {"training.kubeflow.org/replica-index": str(pod.node)},
                 "ownerReferences": [{"uid": "job"}], "creationTimestamp": "2026-11-01T00:00:00Z",
             },
-            "spec": {"nodeName": f"machine-{pod.node}", "containers": [{"name": "paddle"}]},
+            "spec": {
+                "nodeName": "" if pod.unscheduled else f"machine-{pod.node}",
+                "containers": [{"name": "paddle"}],
+            },
             "status": {
+                "conditions": [{**scheduled, "message": pod.unscheduled}],
                 "phase": "Running" if pod.state == "running" else "Pending",
                 "containerStatuses": [{"name": "paddle", "restartCount": pod.restarts, "state": state}],
             },

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import quote
 
-from launcher.backends.kubernetes.status import read_job, read_pod
+from launcher.backends.base import JobEvent
+from launcher.backends.kubernetes.events import read_events
+from launcher.backends.kubernetes.status import read_job
+from launcher.backends.kubernetes.waits import needs_events, read_wait
 from launcher.kube import paddlejob
 from launcher.kube.asking import Asker
 from launcher.kube.errors import AbsentError
-from launcher.kube.resources import KubeObject
+from launcher.kube.resources import EVENTS, PADDLE_JOBS, KubeObject
 from launcher.kube.wire import Wire
 from launcher.logs.source import Ask, Container, Look, Pod, Receiver, SourceError, Trouble
 from launcher.plan.handle import Handle
@@ -30,8 +34,9 @@ class KubernetesLogSource:
         path = (
             f"/apis/kubeflow.org/v1/namespaces/{quote(namespace, safe='')}/paddlejobs/{quote(name, safe='')}"
         )
+        call = self._asker.call(resource=PADDLE_JOBS, namespace=namespace, name=name)
         try:
-            job = await self._asker.fetch(path, {}, self._asker.call(namespace=namespace, name=name))
+            job = await self._asker.fetch(path, {}, call)
         except SourceError as error:
             if error.end.trouble is Trouble.LOOK and isinstance(error.end.error, AbsentError):
                 return Look(has_ended=True, pods=())
@@ -41,7 +46,13 @@ class KubernetesLogSource:
         self._uid = paddlejob.uid_of(job)
         pods = paddlejob.pods_of(job, await self._list_pods())
         status = read_job(job, pods, restarts={}, progress=None)
-        return Look(has_ended=status.state.is_terminal, pods=tuple(map(_read_pod, pods)))
+        has_ended = status.state.is_terminal
+        events = {} if has_ended else await self._list_events(pods)
+        return Look(
+            has_ended=has_ended,
+            pods=tuple(_read_pod(pod, events.get(paddlejob.name_of(pod), ())) for pod in pods),
+            waits_for="" if has_ended else status.reason,
+        )
 
     def ask(self, ask: Ask, receiver: Receiver) -> Wire:
         """See `Source.ask`."""
@@ -52,6 +63,23 @@ class KubernetesLogSource:
     async def renew(self) -> None:
         """See `Source.renew`."""
         await self._asker.renew()
+
+    async def _list_events(self, pods: Sequence[KubeObject]) -> dict[str, tuple[JobEvent, ...]]:
+        """Return one pod's, of those about which only events tell anything: its peers wait for the same."""
+        name = next((paddlejob.name_of(pod) for pod in pods if needs_events(pod)), None)
+        if name is None:
+            return {}
+        namespace = self._handle.namespace
+        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/events"
+        query = {"fieldSelector": f"involvedObject.kind=Pod,involvedObject.name={name}", "limit": _PAGE}
+        call = self._asker.call(resource=EVENTS, namespace=namespace, name="")
+        try:
+            found = (await self._asker.fetch(path, query, call)).get("items") or []
+        except SourceError:  # they only make a sentence better
+            return {}
+        uids = {paddlejob.name_of(pod): paddlejob.uid_of(pod) for pod in pods}
+        own = [item for item in found if (item.get("involvedObject") or {}).get("uid") in (None, uids[name])]
+        return {name: read_events(own, job=self._handle.job)}
 
     async def _list_pods(self) -> list[KubeObject]:
         namespace = self._handle.namespace
@@ -67,7 +95,7 @@ class KubernetesLogSource:
             query = {**query, "continue": str(mark)}
 
 
-def _read_pod(pod: KubeObject) -> Pod:
+def _read_pod(pod: KubeObject, events: Sequence[JobEvent]) -> Pod:
     container = paddlejob.container_of(pod)
     state = container.get("state") or {}
     restarts = int(container.get("restartCount", 0))
@@ -81,5 +109,5 @@ def _read_pod(pod: KubeObject) -> Pod:
         ),
         has_started=has_ended or "running" in state,
         has_ended=has_ended or paddlejob.phase_of(pod) in ("Succeeded", "Failed"),
-        waits_for=read_pod(pod, restarts=0).reason,
+        waits_for=read_wait(pod, events),
     )  # fmt: skip

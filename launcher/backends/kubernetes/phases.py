@@ -12,7 +12,7 @@ from launcher.kube import paddlejob
 from launcher.kube.resources import KubeObject
 
 _ORDER = (JobState.SCHEDULING, JobState.PULLING, JobState.STARTING)
-_PULL = frozenset({
+PULL_TROUBLES = frozenset({
     "ErrImageNeverPull", "ErrImagePull", "ImageInspectError", "ImagePullBackOff", "InvalidImageName",
     "RegistryUnavailable", "SignatureValidationFailed",
 })  # fmt: skip
@@ -61,7 +61,7 @@ def _stage_of(pod: KubeObject) -> JobState | None:
     if not pod["spec"].get("nodeName"):
         return JobState.SCHEDULING
     waiting = (paddlejob.container_of(pod).get("state") or {}).get("waiting") or {}
-    return JobState.PULLING if waiting.get("reason") in _PULL else JobState.STARTING
+    return JobState.PULLING if waiting.get("reason") in PULL_TROUBLES else JobState.STARTING
 
 
 def _is_unheard_of(pod: KubeObject) -> bool:

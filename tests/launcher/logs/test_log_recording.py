@@ -72,14 +72,3 @@ def test_only_one_process_records_at_a_time(loop, tmp_path: Path):
     assert one.of(0) == other.of(0)
     (path,) = tmp_path.glob("*.log")
     assert path.read_bytes().count(b"\n") == 3
-
-
-def test_it_is_said_what_a_pod_waits_for(loop):
-    server = FakeLogServer(nodes=2, seed=4)
-    server.pods[1].state = "waiting"
-    viewer = Viewer(server, seed=1)
-    task = loop.create_task(viewer.follower.run())
-    loop.pass_time(10.0)
-    task.cancel()
-    loop.run_until_complete(asyncio.wait({task}))
-    assert viewer.said == ["flowers-worker-1: waiting: ErrImagePull: no such image"]

@@ -1,0 +1,199 @@
+"""What following says and does, in virtual time over a stateful fake server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from launcher.kube.errors import NoAnswerError
+from launcher.logs.waiting import Waiting
+from tests.fakes.log_server import FakeLogServer
+from tests.fakes.virtual_time import VirtualTimeLoop
+from tests.launcher.logs.schedules import Viewer, misfit
+
+
+@pytest.fixture
+def loop() -> Iterator[VirtualTimeLoop]:
+    loop = VirtualTimeLoop()
+    asyncio.set_event_loop(loop)
+    yield loop
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    loop.close()
+    asyncio.set_event_loop(None)
+
+
+class Watched:
+    """A viewer that follows while a test changes the server."""
+
+    def __init__(self, loop: VirtualTimeLoop, server: FakeLogServer) -> None:
+        self.loop, self.server, self.viewer = loop, server, Viewer(server, seed=1)
+        self.task = loop.create_task(self.viewer.follower.run())
+
+    def after(self, seconds: float, change: Callable[..., object], *arguments: object) -> None:
+        """Let time pass, then change something."""
+        self.loop.pass_time(seconds)
+
+        async def within_the_loop() -> None:
+            change(*arguments)
+
+        self.loop.run_until_complete(within_the_loop())
+
+    def said_within(self, seconds: float) -> list[str]:
+        """Return what is said in that time."""
+        before = len(self.viewer.said)
+        self.loop.pass_time(seconds)
+        return self.viewer.said[before:]
+
+    def finish(self) -> None:
+        self.server.is_over = True
+        for node in self.server.pods:
+            self.after(0, self.server.end_container, node)
+        self.loop.run_until_complete(asyncio.wait_for(self.task, 100.0))
+
+
+def waiting_server(*, nodes: int = 2) -> FakeLogServer:
+    server = FakeLogServer(nodes=nodes, seed=4)
+    for pod in server.pods.values():
+        pod.state, pod.waiting = "waiting", {"reason": "ContainerCreating"}
+        pod.unscheduled = "0/4 nodes are available: 4 Insufficient cpu. preemption: 0/4 nodes are available."
+    return server
+
+
+def test_each_reason_for_waiting_is_said_once_on_the_way_from_scheduler_to_image_to_volume(loop):
+    server = waiting_server()
+    watched = Watched(loop, server)
+    w0, both = "waiting for flowers-worker-0", "waiting for flowers-worker-0 and 1 more"
+    assert watched.said_within(30) == [f"{both}: scheduling: 0/4 nodes are available: 4 Insufficient cpu"]
+    for pod in server.pods.values():
+        pod.unscheduled = "0/5 nodes are available: 5 Insufficient cpu"
+    assert watched.said_within(30) == []
+    for pod in server.pods.values():
+        pod.unscheduled = 'persistentvolumeclaim "runs" not found'
+    assert watched.said_within(30) == [f'{both}: volume: persistentvolumeclaim "runs" not found']
+    for pod in server.pods.values():
+        pod.unscheduled = ""
+    server.note(0, "Pulling", 'Pulling image "trainer:1"', kind="Normal")
+    said = watched.said_within(30)
+    assert f'{w0}: image: Pulling image "trainer:1"' in said
+    assert said[1:] == ["waiting for flowers-worker-1: its container is being created"]
+    server.note(0, "FailedMount", 'MountVolume.SetUp failed for volume "data": not found')
+    assert watched.said_within(30) == [f'{w0}: volume: MountVolume.SetUp failed for volume "data": not found']
+
+
+def test_a_pull_that_fails_and_its_pauses_are_one_reason(loop):
+    server = waiting_server(nodes=1)
+    pod = server.pods[0]
+    pod.unscheduled, pod.waiting = "", {"reason": "ErrImagePull", "message": 'failed to pull "x": not found'}
+    watched = Watched(loop, server)
+    said = watched.said_within(10)
+    assert said == ['waiting for flowers-worker-0: image: failed to pull "x": not found']
+    pause = 'Back-off pulling image "x": ErrImagePull: failed to pull "x": not found'
+    for message in (pause, pod.waiting["message"], pause):
+        pod.waiting = {"reason": "ImagePullBackOff", "message": message}
+        assert watched.said_within(10) == []
+    pod.waiting = {"reason": "CreateContainerConfigError", "message": 'secret "key" not found'}
+    assert watched.said_within(10) == [
+        'waiting for flowers-worker-0: container: CreateContainerConfigError: secret "key" not found'
+    ]
+
+
+def test_the_same_reason_is_said_again_when_a_pod_is_made_again():
+    said: list[str] = []
+    waiting = Waiting(said.append)
+    for pods in (
+        {"w-0": "scheduling: full"},
+        {"w-0": "scheduling: full"},
+        {"w-0": ""},
+        {},
+        {"w-0": "scheduling: full"},
+    ):
+        waiting.tell(pods)
+    assert said == ["waiting for w-0: scheduling: full"] * 2
+
+
+def test_a_job_without_pods_says_what_it_waits_for_itself_and_long_words_are_cut():
+    said: list[str] = []
+    waiting = Waiting(said.append)
+    waiting.tell({}, of_job="waits in queue 'team-a'")
+    waiting.tell({}, of_job="waits in queue 'team-a'")
+    waiting.tell({"w-0": "two\n lines " + 1000 * "x"}, of_job="not this one")
+    assert said[0] == "waiting: waits in queue 'team-a'"
+    assert said[1].startswith("waiting for w-0: two lines xxx")
+    assert said[1].endswith("x…")
+    assert (len(said), len(said[1]) < 700) == (2, True)
+
+
+def test_events_that_may_not_be_read_cost_nothing_but_words(loop):
+    server = waiting_server(nodes=1)
+    server.pods[0].unscheduled = ""
+    serve = server.serve
+
+    def refuse_events(connection, request):
+        if b"/events?" in request:
+            server.faults.insert(0, 403)
+        serve(connection, request)
+
+    server.serve = refuse_events
+    watched = Watched(loop, server)
+    assert watched.said_within(10) == ["waiting for flowers-worker-0: its container is being created"]
+    server.pods[0].state = "running"
+    watched.after(5, server.write, 0, 3)
+    watched.finish()
+    assert misfit(server, 0, watched.viewer.of(0)) == ""
+
+
+def test_a_half_open_connection_is_noticed_though_the_last_line_is_still_being_written(loop):
+    server = FakeLogServer(nodes=1, seed=5)
+    watched = Watched(loop, server)
+    watched.after(5, server.silence)
+    watched.after(1, lambda: server.write(0, 1, part=True))
+    loop.pass_time(30)
+    assert watched.viewer.of(0) == [b"line 0"]
+    watched.finish()
+    assert misfit(server, 0, watched.viewer.of(0)) == ""
+
+
+def test_an_outage_is_told_once_and_so_is_its_end(loop):
+    server = FakeLogServer(nodes=1, seed=6)
+    watched = Watched(loop, server)
+    loop.pass_time(5)
+    server.faults = [503] * 10
+    watched.after(0, lambda: server.cut(error=ConnectionResetError("reset")))
+    loop.pass_time(200)
+    first, last = watched.viewer.said
+    assert first.startswith("no answer, asking on (the job is not touched by that): PaddleJob")
+    assert last == "the cluster answers again"
+    watched.after(0, server.write, 0, 3)
+    watched.finish()
+    assert misfit(server, 0, watched.viewer.of(0)) == ""
+
+
+def test_an_outage_without_an_end_is_given_up(loop):
+    server = FakeLogServer(nodes=1, seed=7)
+    watched = Watched(loop, server)
+    loop.pass_time(5)
+    server.faults = [503] * 10_000
+    with pytest.raises(NoAnswerError):
+        loop.run_until_complete(asyncio.wait_for(watched.task, 1200.0))
+
+
+def test_what_has_ended_is_shown_without_waiting_for_the_next_look(loop):
+    server = FakeLogServer(nodes=2, seed=8)
+    for node in server.pods:
+        loop.run_until_complete(_soon(server.write, node, 9))
+        loop.run_until_complete(_soon(server.end_container, node))
+    server.is_over = True
+    began_s = loop.time()
+    watched = Watched(loop, server)
+    loop.run_until_complete(asyncio.wait_for(watched.task, 100.0))
+    assert loop.time() - began_s < 1.5
+    assert [misfit(server, node, watched.viewer.of(node)) for node in server.pods] == ["", ""]
+
+
+async def _soon(change: Callable[..., object], *arguments: object) -> None:
+    change(*arguments)
