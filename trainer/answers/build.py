@@ -54,9 +54,13 @@ def read_names(path: Path, *, delimiter: str | None = None) -> dict[int, str]:
     return names
 
 
-def activation_of(post_process: PostProcess | None) -> Activation:
-    """Return what makes probabilities of a network's output, so that they fit the post-process."""
-    return "softmax" if isinstance(post_process, Topk | ThreshOutput | None) else "sigmoid"
+def activation_of(post_process: PostProcess | None, *, multilabel: bool = False) -> Activation:
+    """Return what makes probabilities of a network's output, so that they fit the post-process.
+
+    `multilabel` is `Global.use_multilabel`, with which PaddleClas takes a sigmoid whatever follows.
+    """
+    one_class = isinstance(post_process, Topk | ThreshOutput | None)
+    return "softmax" if one_class and not multilabel else "sigmoid"
 
 
 def _topk(spec: Topk, row: NDArray[np.float32], names: Names) -> Answer:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from trainer.config.data import MultiLabelDataset, MultiScaleDataset, SplitSection
+from trainer.config.data import MultiScaleDataset, SplitSection
 from trainer.config.declaration import Declaration
-from trainer.config.losses import CELoss
+from trainer.config.label_agreements import find_label_disagreements
 from trainer.config.metrics import TopkAcc
 from trainer.config.problems import KeyPath
 from trainer.config.root import TrainConfig
@@ -17,6 +17,7 @@ def find_disagreements(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]:
     """Yield the place and the sentence of each."""
     classes = config.arch.class_num
     yield from _samplers_and_datasets(config)
+    yield from find_label_disagreements(config)
     if config.data.Eval is not None and config.data.Eval.dataset.batch_transform_ops:
         yield (
             ("DataLoader", "Eval", "dataset", "batch_transform_ops"),
@@ -60,26 +61,23 @@ def _samplers_and_datasets(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]
                 ("DataLoader", split, "loader", "rng"),
                 "expected per_sample beside MultiScaleSampler, which would start the stream anew each epoch",
             )
-        losses = getattr(config.loss, split) or config.loss.Train
-        if getattr(dataset, "label_ratio", False) and any(isinstance(loss, CELoss) for loss in losses):
-            yield (
-                ("DataLoader", split, "dataset", "label_ratio"),
-                "expected False beside CELoss, which takes labels without ratios",
-            )
-        for index, metric in enumerate(getattr(config.metric, split) or ()):
-            if isinstance(metric, TopkAcc) and isinstance(dataset, MultiLabelDataset):
-                yield (
-                    ("Metric", split, index, "TopkAcc"),
-                    "expected a metric of several classes an image beside MultiLabelDataset; remove TopkAcc",
-                )
 
 
 def metrics_in_training(config: TrainConfig) -> Sequence[Declaration]:
-    """Return the metrics of Metric.Train that training measures: of mixed labels there is no top-k.
+    """Return the metrics of Metric.Train that training measures.
 
-    PaddleClas d178931, ppcls/metric and ppcls/engine/engine.py, leaves TopkAcc out there, too.
+    Of mixed labels there is no top-k, which PaddleClas d178931 (ppcls/metric, ppcls/engine/engine.py) leaves
+    out there, too. A metric of a whole list has no value of a batch.
     """
-    metrics: Sequence[Declaration] = config.metric.Train or ()
-    if not config.data.Train.dataset.batch_transform_ops:
-        return metrics
-    return [metric for metric in metrics if not isinstance(metric, TopkAcc)]
+    mixed = config.data.Train.dataset.batch_transform_ops
+    return [
+        metric
+        for metric in config.metric.Train or ()
+        if not getattr(metric, "needs_list", False) and not (mixed and isinstance(metric, TopkAcc))
+    ]
+
+
+def has_less_is_better(config: TrainConfig) -> bool:
+    """Tell whether the metric that chooses the best checkpoint counts mistakes."""
+    first = next(iter(config.metric.Eval or ()), None)
+    return bool(getattr(first, "less_is_better", False))

@@ -9,7 +9,13 @@ _IDENTITIES = "it serves metric learning, which this trainer does not do; classi
 _BY_IDENTITY = _IDENTITIES.format("DistributedBatchSampler")
 _OF_IDENTITIES = _IDENTITIES.format("ImageNetDataset")
 
+_OF_RETRIEVAL = "it serves metric learning, which this trainer does not do; take TopkAcc"
+
 INSTEAD: Mapping[str, str] = {
+    "mAP": _OF_RETRIEVAL,
+    "mINP": _OF_RETRIEVAL,
+    "Recallk": _OF_RETRIEVAL,
+    "Precisionk": _OF_RETRIEVAL,
     "Cifar10": _OWN_IMAGES,
     "Cifar100": _OWN_IMAGES,
     "CustomLabelDataset": "it takes its labels from an image operation; list them for ImageNetDataset",

@@ -2,19 +2,81 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
 from trainer.config.declaration import Declaration, Section, keyed
 from trainer.config.extras import Extra
-from trainer.config.scalars import TopK
+from trainer.config.scalars import Positive, TopK
 
 
-class TopkAcc(Declaration):
+class _Metric(Declaration):
+    needs_list: ClassVar[bool] = False
+    """It is one of the whole list, and has no value of a batch."""
+    less_is_better: ClassVar[bool] = False
+    of_several_classes: ClassVar[bool] = False
+    """It takes labels of MultiLabelDataset."""
+
+
+class TopkAcc(_Metric):
     """Share of the samples whose label is among the k largest logits."""
 
     topk: TopK = (1, 5)
+
+
+class GoogLeNetTopkAcc(TopkAcc):
+    """TopkAcc of GoogLeNet's answer, the first of its three."""
+
+
+class HammingDistance(_Metric):
+    """Share of wrong answers among all answers, one a class and image; p > 0.5 says that a class is there."""
+
+    less_is_better = True
+    of_several_classes = True
+
+
+class AccuracyScore(_Metric):
+    """Share of right answers (`label`), or of images whose answers are all right (`sample`)."""
+
+    of_several_classes = True
+    base: Literal["label", "sample"] = "label"
+
+
+class ATTRMetric(_Metric):
+    """Eight numbers of pedestrian attributes, the mean accuracy `ma` first."""
+
+    needs_list = True
+    of_several_classes = True
+    threshold: float = 0.5
+    """Of the logits themselves, as in PaddleClas: 0.5 means a probability of 0.62."""
+
+
+class MultilabelMeanAccuracy(_Metric):
+    """Share of right answers at the best of several thresholds of the probability."""
+
+    needs_list = True
+    of_several_classes = True
+    start_threshold: float = Field(default=0.4, ge=0, le=1)
+    num_iterations: Positive = 10
+    """Thresholds that are tried."""
+    end_threshold: float = Field(default=0.9, ge=0, le=1)
+    """It is not tried itself."""
+
+
+class MultiLabelMAP(_Metric):
+    """Average precision of each class, and the mean of those."""
+
+    needs_list = True
+    of_several_classes = True
+    map_type: Literal["integral", "11point"] = "integral"
+
+
+class TprAtFpr(_Metric):
+    """Of two classes, the largest share of class 1 found while at most `max_fpr` of class 0 is found, too."""
+
+    needs_list = True
+    max_fpr: float = Field(default=0.001, ge=0, le=1)
 
 
 class ExtraMetric(Extra):
@@ -23,9 +85,12 @@ class ExtraMetric(Extra):
     kind = "metric"
 
 
-METRICS: tuple[type[Declaration], ...] = (TopkAcc,)
+METRICS: tuple[type[Declaration], ...] = (
+    TopkAcc, GoogLeNetTopkAcc, HammingDistance, AccuracyScore, ATTRMetric, MultilabelMeanAccuracy,
+    MultiLabelMAP, TprAtFpr,
+)  # fmt: skip
 if TYPE_CHECKING:
-    Metric: TypeAlias = TopkAcc
+    Metric: TypeAlias = _Metric
 else:  # the union that chooses by name exists at run time only
     Metric = keyed(METRICS, extra=ExtraMetric)
 MetricList = Annotated[tuple[Metric, ...], Field(strict=False)]

@@ -43,6 +43,8 @@ class GlobalSection(Section):
     class_num: Positive | None = None
     """Old place of Arch.class_num."""
     to_static: bool = False
+    use_multilabel: bool = False
+    """Labels are those of MultiLabelDataset; predicting and exporting take a sigmoid, not a softmax."""
     deterministic: bool = False
     """Ours: the same run gives the same bits (CPU, same number of ranks)."""
 

@@ -46,4 +46,9 @@ def find_unsupported(config: TrainConfig) -> list[Unsupported]:
             for index, metric in enumerate(metrics)
             if isinstance(metric, TopkAcc)
         ]
+    for index, metric in enumerate(config.metric.Train or ()):
+        if getattr(metric, "needs_list", False):
+            message = "expected it in Metric.Eval only: it is a number of a whole list, and no batch has one"
+            path = ("Metric", "Train", index, metric.label)
+            found.append(Unsupported(path=path, message=message, warning=True))
     return found

@@ -17,7 +17,7 @@ from trainer.engine.liveness import Liveness
 from trainer.engine.run import join_ranks
 from trainer.engine.setup import make_eval_loader
 from trainer.losses.build import build_loss
-from trainer.metrics.build import build_metrics
+from trainer.metrics.build import build_measures
 from trainer.models.registry import build_model
 from trainer.models.weights import WeightsError, apply_weights, read_weights
 from trainer.protocol.layout import OutputLayout
@@ -59,10 +59,10 @@ def assess(config: TrainConfig, ranks: Ranks, *, weights: Path | None) -> Assess
     load_exactly(model, chosen)
     results = evaluate(
         model, make_eval_loader(config, samples, ranks=ranks),
-        loss=build_loss(config.loss.Eval or config.loss.Train), metrics=build_metrics(config.metric.Eval),
+        loss=build_loss(config.loss.Eval or config.loss.Train), measures=build_measures(config.metric.Eval),
         collective=collective, liveness=Liveness(None, local_rank=0),
     )  # fmt: skip
-    return Assessment(weights=chosen, results=results)
+    return Assessment(weights=chosen, results=results.values)
 
 
 def choose_weights(config: TrainConfig) -> Path:

@@ -59,6 +59,38 @@ class Collective:
                 if tensor.stop_gradient:
                     paddle.distributed.broadcast(tensor, src=0)
 
+    def gather_rows(self, columns: Sequence[Array] | None) -> list[Array]:
+        """Give all ranks the rows of all ranks, rank after rank.
+
+        Args:
+            columns: Arrays of as many rows each; None from a rank other than 0 that has no rows.
+        """
+        if self.world_size == 1:
+            return list(columns or ())
+        own = [np.ascontiguousarray(column) for column in columns or ()]
+        rows = len(own[0]) if own else 0
+        counts = self._gather(np.asarray([rows], dtype=np.int64))[:, 0]
+        told = json.dumps([[list(column.shape[1:]), column.dtype.str] for column in own])
+        gathered = []
+        for index, (shape, dtype) in enumerate(json.loads(self.broadcast_text(told) or "[]")):
+            padded = np.zeros((int(counts.max()), *shape), dtype=np.dtype(dtype))
+            if own:
+                padded[:rows] = own[index]
+            flat = np.frombuffer(padded.tobytes(), dtype=np.uint8)
+            parts = self._gather(flat.copy())
+            whole = [
+                np.frombuffer(part.tobytes(), dtype=np.dtype(dtype)).reshape(padded.shape)[:count]
+                for part, count in zip(parts, counts, strict=True)
+            ]
+            gathered.append(np.concatenate(whole))
+        return gathered
+
+    def _gather(self, values: Array) -> Array:
+        """Stack all ranks' arrays of one shape."""
+        tensors: list[paddle.Tensor] = []
+        paddle.distributed.all_gather(tensors, paddle.to_tensor(values))
+        return np.stack([tensor.numpy() for tensor in tensors])
+
     def _hand_out(self, own: Array | None, shape: Sequence[int], dtype: str) -> Array:
         # As bytes: neither gloo nor NCCL knows every type that an optimizer may keep.
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize

@@ -1,17 +1,40 @@
-"""An evaluation over all ranks: exact means over the samples, padding left out."""
+"""An evaluation over all ranks, as exact as one of a single rank; padding is left out."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 import numpy as np
 import paddle
+from numpy.typing import NDArray
 
-from trainer.config.root import TrainConfig
+from trainer.checkpoints.pdfiles import Array
+from trainer.config.outputs import answer_of
 from trainer.data.loader import Batch, Loader
 from trainer.engine.collective import Collective
 from trainer.engine.liveness import Liveness
 from trainer.losses.build import LossFunction
-from trainer.metrics.build import MetricFunction
+from trainer.metrics.build import Measure
 from trainer.protocol.board import Phase
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """What was measured, equal on every rank.
+
+    Attributes:
+        losses: Means over all samples, by name; `loss` is their sum.
+        metrics: By name, in the order of the config: the first one chooses the best checkpoint.
+    """
+
+    losses: dict[str, float]
+    metrics: dict[str, float]
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Losses and metrics together."""
+        return {**self.losses, **self.metrics}
 
 
 def evaluate(
@@ -19,56 +42,88 @@ def evaluate(
     loader: Loader,
     *,
     loss: LossFunction,
-    metrics: MetricFunction,
+    measures: Sequence[Measure],
     collective: Collective,
     liveness: Liveness,
-) -> dict[str, float]:
-    """Return means of losses and metrics over all samples of `loader`, equal on every rank.
+) -> Evaluation:
+    """Measure losses and metrics over all samples of `loader`.
 
     Args:
         model: Left in evaluation mode.
         loader: Of this rank.
-        loss: Logits and labels -> tensors by name.
-        metrics: Logits and labels -> means by name.
+        loss: Outputs and labels -> tensors by name.
+        measures: In the order of the config.
         collective: The process group.
         liveness: Is told of every batch.
     """
     collective.broadcast_buffers(model)
     model.eval()
-    sums: dict[str, float] = {}
-    samples = 0
+    tally = _Tally(loss, measures)
     with paddle.no_grad():
         for batch in loader.batches(0):
             liveness.enter(Phase.EVAL)
-            values, count = _measure(model, batch, loss, metrics)
-            samples += count
-            for key, value in values.items():
-                sums[key] = sums.get(key, 0.0) + value * count
-    # A rank may have had nothing but padding, and then knows no names.
-    names = (collective.broadcast_text("\n".join(sums)) or "").split("\n")
-    total, *values_summed = collective.sum([samples, *(sums.get(name, 0.0) for name in names)])
-    return {name: value / total for name, value in zip(names, values_summed, strict=True) if name}
+            tally.add(model, batch)
+    return tally.finish(collective)
 
 
-def best_key(config: TrainConfig, results: dict[str, float]) -> str | None:
-    """Return the name of the result that chooses the best checkpoint: the first metric's first value.
+@dataclass(slots=True)
+class _Tally:
+    """What a rank has seen: sums of what adds up, and all answers where a metric needs them.
 
-    PaddleClas d178931, ppcls/engine/evaluation/classification.py: never the loss.
+    Sums are by place and name, where -1 is the losses and the others are indices of `measures`.
     """
-    if not config.metric.Eval:
-        return None
-    losses = {"loss", *(loss.label for loss in config.loss.Eval or config.loss.Train)}
-    return next((key for key in results if key not in losses), None)
 
+    loss: LossFunction
+    measures: Sequence[Measure]
+    sums: dict[tuple[int, str], float] = field(default_factory=dict)
+    samples: int = 0
+    kept: list[tuple[Array, Array, Array]] = field(default_factory=list)
 
-def _measure(
-    model: paddle.nn.Layer, batch: Batch, loss: LossFunction, metrics: MetricFunction
-) -> tuple[dict[str, float], int]:
-    kept = np.flatnonzero(batch.valid)
-    if kept.size == 0:
-        return {}, 0
-    whole = kept.size == batch.valid.size
-    logits = model(paddle.to_tensor(batch.images if whole else batch.images[kept]))
-    labels = paddle.to_tensor(batch.labels if whole else batch.labels[kept])
-    losses = {key: float(value) for key, value in loss(logits, labels).items()}
-    return {**losses, **metrics(logits, labels)}, int(kept.size)
+    def add(self, model: paddle.nn.Layer, batch: Batch) -> None:
+        """Measure a batch without its padding."""
+        chosen = np.flatnonzero(batch.valid)
+        if chosen.size == 0:
+            return
+        outputs = model(paddle.to_tensor(batch.images[chosen]))
+        labels = paddle.to_tensor(batch.labels[chosen])
+        self.samples += int(chosen.size)
+        for name, value in self.loss(outputs, labels).items():
+            self._add(-1, name, float(value) * chosen.size)
+        for index, measure in enumerate(self.measures):
+            if measure.of_batch is not None:
+                for name, total in measure.of_batch(outputs, labels).items():
+                    self._add(index, name, total)
+        if any(measure.of_list is not None for measure in self.measures):
+            logits = np.asarray(answer_of(outputs).numpy(), dtype=np.float32)
+            self.kept.append((batch.indices[chosen], logits, batch.labels[chosen]))
+
+    def finish(self, collective: Collective) -> Evaluation:
+        """Add all ranks up."""
+        # A rank may have had nothing but padding, and then knows no names.
+        own = "\n".join(f"{place} {name}" for place, name in self.sums)
+        lines = (collective.broadcast_text(own) or "").splitlines()
+        keys = [(int(place), name) for place, _, name in (line.partition(" ") for line in lines)]
+        total, *summed = collective.sum([self.samples, *(self.sums.get(key, 0.0) for key in keys)])
+        means = {key: value / total for key, value in zip(keys, summed, strict=True)}
+        found = {
+            place: {name: value for (at, name), value in means.items() if at == place} for place, _ in keys
+        }
+        if any(measure.of_list is not None for measure in self.measures):
+            logits, labels = self._gather(collective)
+            for index, measure in enumerate(self.measures):
+                if measure.of_list is not None:
+                    found[index] = measure.of_list(logits, labels)
+        losses = found.pop(-1, {})
+        metrics = {name: value for place in sorted(found) for name, value in found[place].items()}
+        return Evaluation(losses=losses, metrics=metrics)
+
+    def _gather(self, collective: Collective) -> tuple[NDArray[np.float32], Array]:
+        """Return all ranks' logits and labels in the order of the list."""
+        columns = [np.concatenate(column) for column in zip(*self.kept, strict=True)] if self.kept else None
+        indices, logits, labels = collective.gather_rows(columns)
+        order = np.argsort(indices, kind="stable")
+        labels = labels[order]
+        return logits[order], labels[:, 0, :] if labels.ndim == 3 else labels
+
+    def _add(self, place: int, name: str, value: float) -> None:
+        self.sums[place, name] = self.sums.get((place, name), 0.0) + value

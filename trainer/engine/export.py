@@ -23,6 +23,7 @@ from trainer.config.declaration import Section
 from trainer.config.document import parse_document
 from trainer.config.infer import InferSection, Topk
 from trainer.config.load import check
+from trainer.config.outputs import answer_of
 from trainer.config.problems import ConfigError
 from trainer.config.root import TrainConfig
 from trainer.data.lists import load_list
@@ -66,7 +67,7 @@ class _Activated(paddle.nn.Layer):  # type: ignore[misc]  # paddle has no types
         self._activate = getattr(paddle.nn.functional, activation)
 
     def forward(self, images: paddle.Tensor) -> paddle.Tensor:
-        return self._activate(self._network(images))
+        return self._activate(answer_of(self._network(images)))
 
 
 def export(
@@ -93,7 +94,7 @@ def export(
     model = build_model(config.arch)
     load_exactly(model, source)
     model.eval()
-    activation = activation_of(post_process)
+    activation = activation_of(post_process, multilabel=config.run.use_multilabel)
     written = dict(infer) or {"transforms": _eval_ops(config), "PostProcess": {"name": "Topk", "topk": 5}}
     description = {
         "Global": {"model_name": config.arch.name, "image_shape": list(config.run.image_shape or ())},

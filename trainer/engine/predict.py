@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from trainer.answers.build import SIZES, Activation, Answer, NamesError, activation_of, answer, read_names
 from trainer.config.declaration import Declaration
 from trainer.config.infer import PostProcess, Topk
+from trainer.config.outputs import answer_of
 from trainer.config.root import TrainConfig
 from trainer.data.draws import per_sample
 from trainer.data.lists import DataError
@@ -95,7 +96,7 @@ def load_trained(config: TrainConfig, *, weights: Path | None, labels: Path | No
     model = build_model(config.arch)
     load_exactly(model, source)
     model.eval()
-    network = run_model(model, activation_of(post_process))
+    network = run_model(model, activation_of(post_process, multilabel=config.run.use_multilabel))
     return Predictor(
         source=source, network=network, transform=build_transform(ops), post_process=post_process, names=names
     )
@@ -123,7 +124,7 @@ def run_model(model: paddle.nn.Layer, activation: Activation) -> Network:
 
     def network(images: NDArray[np.float32]) -> NDArray[np.float32]:
         with paddle.no_grad():
-            found: NDArray[np.float32] = activate(model(paddle.to_tensor(images))).numpy()
+            found: NDArray[np.float32] = activate(answer_of(model(paddle.to_tensor(images)))).numpy()
         return found
 
     return network

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from trainer.data.loader import Loader
 from trainer.engine.collective import Collective
 from trainer.engine.weight_average import WeightAverage
 from trainer.losses.build import LossFunction, build_loss
-from trainer.metrics.build import MetricFunction, build_metrics
+from trainer.metrics.batch import BatchMetric
+from trainer.metrics.build import Measure, build_batch_metrics, build_measures
 from trainer.models.registry import build_model
 from trainer.models.weights_store import WeightsStore, address_of, is_url
 from trainer.optim.optimizer import build_optimizer
@@ -51,8 +52,8 @@ class Setup:
     network: paddle.nn.Layer
     loss: LossFunction
     loss_in_eval: LossFunction
-    metrics: MetricFunction
-    metrics_in_eval: MetricFunction
+    metrics: BatchMetric
+    measures_in_eval: Sequence[Measure]
     optimizer: paddle.optimizer.Optimizer
     schedule: Callable[[int], float]
     train_loader: Loader
@@ -112,8 +113,8 @@ def build_setup(config: TrainConfig, lists: Lists, *, ranks: Ranks, collective: 
         network=model,
         loss=build_loss(config.loss.Train),
         loss_in_eval=build_loss(config.loss.Eval or config.loss.Train),
-        metrics=build_metrics(metrics_in_training(config)),
-        metrics_in_eval=build_metrics(config.metric.Eval),
+        metrics=build_batch_metrics(metrics_in_training(config)),
+        measures_in_eval=build_measures(config.metric.Eval),
         optimizer=build_optimizer(config.optimizer, model),
         schedule=build_schedule(
             config.optimizer.lr, epochs=config.run.epochs, steps_per_epoch=max(1, batches // update_freq)

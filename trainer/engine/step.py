@@ -56,8 +56,8 @@ class Stepper:
         applied = self._pending + 1 == setup.update_freq
         images, labels = paddle.to_tensor(batch.images), paddle.to_tensor(batch.labels)
         with self._without_exchange(applied):
-            logits = setup.network(images)
-            losses = setup.loss(logits, labels)
+            outputs = setup.network(images)
+            losses = setup.loss(outputs, labels)
             (losses["loss"] / setup.update_freq).backward()
         if applied:
             setup.optimizer.set_lr(learning_rate)
@@ -67,19 +67,18 @@ class Stepper:
             if setup.average is not None:
                 setup.average.update()
         self._pending = 0 if applied else self._pending + 1
-        own = {key: float(value) for key, value in losses.items()}
-        own.update(setup.metrics(logits.detach(), labels))
-        return self._agree(own, batch, learning_rate, applied=applied)
+        sums = {key: float(value) * len(batch.labels) for key, value in losses.items()}
+        sums.update(setup.metrics(outputs, labels))
+        return self._agree(sums, batch, learning_rate, applied=applied)
 
     def _agree(
-        self, own: Mapping[str, float], batch: Batch, learning_rate: float, *, applied: bool
+        self, sums: Mapping[str, float], batch: Batch, learning_rate: float, *, applied: bool
     ) -> StepResult:
         # One small sum a step: the loss of the whole batch, and one moment at which all ranks see a signal.
         count = len(batch.labels)
         asked = 1.0 if self._stop.number else 0.0
-        weighted = [value * count for value in own.values()]
-        total, stops, *sums = self._setup.collective.sum([count, asked, *weighted])
-        means = {key: value / total for key, value in zip(own, sums, strict=True)}
+        total, stops, *summed = self._setup.collective.sum([count, asked, *sums.values()])
+        means = {key: value / total for key, value in zip(sums, summed, strict=True)}
         return StepResult(
             loss=means["loss"], means=means, samples=batch.global_samples, own_samples=count,
             learning_rate=learning_rate, applied=applied, asked_to_stop=stops > 0,

@@ -10,10 +10,11 @@ from dataclasses import replace
 from itertools import islice
 
 from trainer.checkpoints.state import SamplerState, TrainState
+from trainer.config.agreements import has_less_is_better
 from trainer.data.loader import Batch
 from trainer.engine.averages import Means, Pace
 from trainer.engine.ends import DivergedError, InterruptedRunError, StoppedError
-from trainer.engine.evaluate import best_key, evaluate
+from trainer.engine.evaluate import Evaluation, evaluate
 from trainer.engine.journal import Journal, format_duration, format_values
 from trainer.engine.liveness import Liveness
 from trainer.engine.output import Output
@@ -155,34 +156,43 @@ class Training:
         return self._setup.eval_loader is not None and due
 
     def _evaluate(self, completed: int) -> bool:
-        setup, averaged = self._setup, {}
+        setup, averaged = self._setup, None
         results = self._measure()
-        self._journal.say(f"[Eval][Epoch {completed}][Avg]{format_values(results)}")
+        self._journal.say(f"[Eval][Epoch {completed}][Avg]{format_values(results.values)}")
         if setup.average is not None:
             with setup.average.in_place():
                 averaged = self._measure()
-            self._journal.say(f"[Eval][Epoch {completed}][EMA][Avg]{format_values(averaged)}")
-        of_average = {f"ema_{name}": value for name, value in averaged.items()}
-        self._journal.row("eval", epoch=completed, step=self.state.step, **results, **of_average)
-        key = best_key(setup.config, results)
+            self._journal.say(f"[Eval][Epoch {completed}][EMA][Avg]{format_values(averaged.values)}")
+        of_average = {f"ema_{name}": value for name, value in averaged.values.items()} if averaged else {}
+        self._journal.row("eval", epoch=completed, step=self.state.step, **results.values, **of_average)
+        # PaddleClas d178931, ppcls/engine/evaluation/classification.py: the first metric, never the loss.
+        key = next(iter(results.metrics), None)
         if key is None:
             return False
-        metric, so_far = max(results[key], averaged.get(key, results[key])), self.state.best_metric
-        best = so_far is None or metric >= so_far  # a tie is won by the later one, as in PaddleClas
+        metric, best = self._compare(key, results, averaged)
+        so_far = metric if best else self.state.best_metric
         self.state = replace(
             self.state,
             metric=metric,
-            best_metric=metric if best else so_far,
+            best_metric=so_far,
             best_epoch=completed if best else self.state.best_epoch,
         )
         self._journal.say(f"[Eval][Epoch {completed}][best metric: {self.state.best_metric}]")
         return best
 
-    def _measure(self) -> dict[str, float]:
+    def _compare(self, key: str, results: Evaluation, averaged: Evaluation | None) -> tuple[float, bool]:
+        """Return the better of both evaluations' metric, and whether it is the best of the run so far."""
+        sign = -1.0 if has_less_is_better(self._setup.config) else 1.0
+        found = [of.metrics[key] for of in (results, averaged) if of is not None]
+        metric, so_far = max(found, key=lambda value: sign * value), self.state.best_metric
+        # A tie is won by the later one, as in PaddleClas.
+        return metric, so_far is None or sign * metric >= sign * so_far
+
+    def _measure(self) -> Evaluation:
         setup = self._setup
         assert setup.eval_loader is not None
         return evaluate(
-            setup.model, setup.eval_loader, loss=setup.loss_in_eval, metrics=setup.metrics_in_eval,
+            setup.model, setup.eval_loader, loss=setup.loss_in_eval, measures=setup.measures_in_eval,
             collective=setup.collective, liveness=self._liveness,
         )  # fmt: skip
 

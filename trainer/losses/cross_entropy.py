@@ -3,31 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import paddle
 from paddle.nn import functional
 
-from trainer.config.losses import CELoss
+from trainer.config.losses import CELoss, GoogLeNetLoss, SoftTargetCrossEntropy
+from trainer.config.outputs import Outputs, answer_of
+
+LogitsLoss: TypeAlias = Callable[[paddle.Tensor, paddle.Tensor], paddle.Tensor]
+"""Logits float32 [B, K] and labels -> a mean."""
 
 
-def make_cross_entropy(spec: CELoss) -> Callable[[paddle.Tensor, paddle.Tensor], paddle.Tensor]:
+def make_cross_entropy(spec: CELoss) -> LogitsLoss:
     """Make the mean over a batch of −Σ t·log softmax(x) with t = (1 − ε)·onehot + ε/K.
 
     Formula: PaddleClas d178931, ppcls/loss/celoss.py. An epsilon outside (0, 1) is none.
     Labels float32 [B, K], as mixing images makes them, are the targets; without epsilon PaddleClas puts a
     softmax over them first, and `soft_label: exact` does not.
     """
-    epsilon = spec.epsilon if spec.epsilon is not None and 0.0 < spec.epsilon < 1.0 else None
+    return cross_entropy(spec.epsilon, exact=spec.soft_label == "exact")
 
-    def cross_entropy(logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
+
+def cross_entropy(epsilon: float | None, *, exact: bool = False) -> LogitsLoss:
+    """Make CELoss; `exact` takes soft labels as they are."""
+    smoothing = epsilon if epsilon is not None and 0.0 < epsilon < 1.0 else None
+
+    def loss(logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
         soft = labels.shape[-1] == logits.shape[-1] and labels.is_floating_point()
-        if epsilon is None and soft:
-            targets = labels if spec.soft_label == "exact" else functional.softmax(labels, axis=-1)
+        if smoothing is None and soft:
+            targets = labels if exact else functional.softmax(labels, axis=-1)
             return functional.cross_entropy(logits, targets, soft_label=True)
-        if epsilon is None:
+        if smoothing is None:
             return functional.cross_entropy(logits, labels)
         targets = labels if soft else functional.one_hot(labels.squeeze(-1), logits.shape[-1])
-        smooth = functional.label_smooth(targets, epsilon=epsilon)
+        smooth = functional.label_smooth(targets, epsilon=smoothing)
         return (-functional.log_softmax(logits, axis=-1) * smooth).sum(axis=-1).mean()
 
-    return cross_entropy
+    return loss
+
+
+def make_soft_target(spec: SoftTargetCrossEntropy) -> LogitsLoss:
+    """Make the mean over a batch of −Σ t·log softmax(x), with labels float32 [B, K] as t.
+
+    Formula: PaddleClas d178931, ppcls/loss/softtargetceloss.py. Labels int64 [B, 1] are made one-hot; there
+    they multiply the logarithms of all classes.
+    """
+    del spec
+
+    def loss(logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
+        if not labels.is_floating_point():
+            labels = functional.one_hot(labels.squeeze(-1), logits.shape[-1])
+        return (-functional.log_softmax(logits, axis=-1) * labels).sum(axis=-1).mean()
+
+    return loss
+
+
+def make_googlenet(spec: GoogLeNetLoss) -> Callable[[Outputs, paddle.Tensor], paddle.Tensor]:
+    """Make the loss of three answers, of which the second and the third count 0.3 times.
+
+    Formula: PaddleClas d178931, ppcls/loss/googlenetloss.py.
+    """
+    del spec
+
+    def loss(outputs: Outputs, labels: paddle.Tensor) -> paddle.Tensor:
+        parts = [functional.cross_entropy(answer_of(part), labels) for part in outputs]
+        return parts[0] + 0.3 * parts[1] + 0.3 * parts[2]
+
+    return loss

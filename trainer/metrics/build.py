@@ -1,46 +1,73 @@
-"""From a list of declared metrics to one function of logits and labels."""
+"""From a list of declared metrics to what measures them: each batch, or the whole list at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any
 
 import paddle
 
+from trainer.config import metrics as declared
 from trainer.config.declaration import Declaration
 from trainer.config.extras import make_extra
-from trainer.config.metrics import ExtraMetric, TopkAcc
-
-MetricFunction: TypeAlias = Callable[[paddle.Tensor, paddle.Tensor], dict[str, float]]
-"""Logits float32 [B, K] and labels int64 [B, 1] -> means over the batch by name, such as `top1`."""
-
-
-def make_topk(spec: TopkAcc) -> MetricFunction:
-    """Make the shares of samples whose label is among the k largest logits, for each k."""
-
-    def topk(logits: paddle.Tensor, labels: paddle.Tensor) -> dict[str, float]:
-        classes = logits.shape[-1]
-        return {
-            f"top{k}": 1.0 if k >= classes else float(paddle.metric.accuracy(logits, labels, k=k))
-            for k in spec.topk
-        }
-
-    return topk
+from trainer.config.metrics import ExtraMetric
+from trainer.config.outputs import Outputs, answer_of
+from trainer.metrics.batch import BatchMetric, hamming, make_accuracy, make_topk
+from trainer.metrics.whole import LIST_METRICS, ListMetric
 
 
-METRIC_BUILDERS: Mapping[type[Declaration], Callable[[Any], MetricFunction]] = {TopkAcc: make_topk}
-_ALL: Mapping[type[Declaration], Callable[[Any], MetricFunction]] = {
-    **METRIC_BUILDERS,
-    ExtraMetric: make_extra,
+def _make_extra(spec: ExtraMetric) -> BatchMetric:
+    metric = make_extra(spec)
+
+    def sums(outputs: Outputs, labels: paddle.Tensor) -> dict[str, float]:
+        logits = answer_of(outputs)
+        return {name: value * logits.shape[0] for name, value in metric(logits, labels).items()}
+
+    return sums
+
+
+BATCH_METRICS: Mapping[type[Declaration], Callable[[Any], BatchMetric]] = {  # each takes its own declaration
+    declared.TopkAcc: make_topk,
+    declared.GoogLeNetTopkAcc: make_topk,
+    declared.HammingDistance: lambda _: hamming,
+    declared.AccuracyScore: make_accuracy,
+}
+_OF_BATCH: Mapping[type[Declaration], Callable[[Any], BatchMetric]] = {
+    **BATCH_METRICS,
+    ExtraMetric: _make_extra,
 }
 
 
-def build_metrics(metrics: Sequence[Declaration] | None) -> MetricFunction:
-    """Make one function of all metrics of a list; None and an empty list measure nothing."""
-    parts = [_ALL[type(spec)](spec) for spec in metrics or ()]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measure:
+    """One metric in an evaluation, by exactly one of the two.
 
-    def measure(logits: paddle.Tensor, labels: paddle.Tensor) -> dict[str, float]:
+    Attributes:
+        of_batch: Sums over samples that add up.
+        of_list: Needs all logits and labels.
+    """
+
+    of_batch: BatchMetric | None = None
+    of_list: ListMetric | None = None
+
+
+def build_batch_metrics(metrics: Sequence[Declaration]) -> BatchMetric:
+    """Make one function of all metrics of a list that have a value of a batch, for training."""
+    parts = [_OF_BATCH[type(spec)](spec) for spec in metrics]
+
+    def measure(outputs: Outputs, labels: paddle.Tensor) -> dict[str, float]:
         with paddle.no_grad():
-            return {name: value for part in parts for name, value in part(logits, labels).items()}
+            return {name: value for part in parts for name, value in part(outputs, labels).items()}
 
     return measure
+
+
+def build_measures(metrics: Sequence[Declaration] | None) -> tuple[Measure, ...]:
+    """Make what an evaluation measures, in the order of the list; None and an empty list measure nothing."""
+    return tuple(
+        Measure(of_list=LIST_METRICS[type(spec)](spec))
+        if type(spec) in LIST_METRICS
+        else Measure(of_batch=_OF_BATCH[type(spec)](spec))
+        for spec in metrics or ()
+    )

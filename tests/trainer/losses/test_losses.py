@@ -4,7 +4,7 @@ import numpy as np
 import paddle
 import pytest
 
-from trainer.config.losses import LOSSES, CELoss
+from trainer.config.losses import LOSSES, CELoss, GoogLeNetLoss, SoftTargetCrossEntropy
 from trainer.losses.build import LOSS_BUILDERS, build_loss
 
 LOGITS = np.array([[2.0, -1.0, 0.5], [0.1, 0.2, -3.0]], dtype=np.float32)
@@ -59,3 +59,27 @@ def test_mixed_labels_are_targets_under_a_softmax_as_in_paddleclas_unless_told_o
         "smoothed": 0.9 * SOFT + 0.1 / 3,
     }[kind]
     assert float(found["loss"]) == pytest.approx(-(targets * log).sum(axis=1).mean(), rel=1e-6)
+
+
+def test_soft_targets_are_targets_and_classes_are_made_some():
+    log = LOGITS - np.log(np.exp(LOGITS).sum(axis=1, keepdims=True))
+    found = build_loss([SoftTargetCrossEntropy()])
+    soft = found(paddle.to_tensor(LOGITS), paddle.to_tensor(SOFT))
+    assert float(soft["loss"]) == pytest.approx(-(SOFT * log).sum(axis=1).mean(), rel=1e-6)
+    hard = found(paddle.to_tensor(LOGITS), paddle.to_tensor(LABELS))
+    assert float(hard["loss"]) == pytest.approx(expected(0.0), rel=1e-6)
+
+
+def test_googlenets_helpers_count_three_tenths():
+    outputs = [paddle.to_tensor(LOGITS * factor) for factor in (1.0, 0.0, -1.0)]
+    found = build_loss([GoogLeNetLoss()])(outputs, paddle.to_tensor(LABELS))
+    labels = paddle.to_tensor(LABELS)
+    parts = [float(build_loss([CELoss()])(output, labels)["loss"]) for output in outputs]
+    assert float(found["loss"]) == pytest.approx(parts[0] + 0.3 * parts[1] + 0.3 * parts[2], rel=1e-6)
+
+
+def test_logits_beside_features_and_a_students_are_what_a_loss_takes():
+    logits = paddle.to_tensor(LOGITS)
+    outputs = {"Teacher": -logits, "Student": {"blocks3": logits * 5, "logits": logits}}
+    found = build_loss([CELoss()])(outputs, paddle.to_tensor(LABELS))
+    assert float(found["loss"]) == pytest.approx(expected(0.0), rel=1e-6)

@@ -1,27 +1,36 @@
 from __future__ import annotations
 
 import paddle
-import pytest
 
-from trainer.config.metrics import METRICS, TopkAcc
-from trainer.metrics.build import METRIC_BUILDERS, build_metrics
+from trainer.config.metrics import METRICS, GoogLeNetTopkAcc, TopkAcc
+from trainer.metrics.build import BATCH_METRICS, build_batch_metrics, build_measures
+from trainer.metrics.whole import LIST_METRICS
 
 LOGITS = paddle.to_tensor([[0.1, 0.7, 0.2], [0.5, 0.2, 0.3], [0.1, 0.2, 0.7], [0.3, 0.4, 0.3]])
 LABELS = paddle.to_tensor([[1], [2], [0], [1]])
 
 
 def test_what_is_declared_is_what_is_built():
-    assert set(METRIC_BUILDERS) == set(METRICS)
+    assert set(BATCH_METRICS) | set(LIST_METRICS) == set(METRICS)
+
+
+def test_what_is_measured_by_the_batch_says_so():
+    assert {spec for spec in METRICS if not spec.needs_list} == set(BATCH_METRICS)
 
 
 def test_topk_counts_labels_among_the_largest():
-    assert build_metrics([TopkAcc(topk=(1, 2))])(LOGITS, LABELS) == {"top1": 0.5, "top2": 0.75}
+    assert build_batch_metrics([TopkAcc(topk=(1, 2))])(LOGITS, LABELS) == {"top1": 2.0, "top2": 3.0}
 
 
 def test_a_k_above_the_number_of_classes_is_always_met():
-    assert build_metrics([TopkAcc(topk=(5,))])(LOGITS, LABELS) == {"top5": 1.0}
+    assert build_batch_metrics([TopkAcc(topk=(5,))])(LOGITS, LABELS) == {"top5": 4.0}
 
 
-@pytest.mark.parametrize("nothing", [None, ()])
-def test_no_metric_measures_nothing(nothing):
-    assert build_metrics(nothing)(LOGITS, LABELS) == {}
+def test_googlenet_answers_with_the_first_of_its_three():
+    outputs = [LOGITS, LOGITS * 0, -LOGITS]
+    assert build_batch_metrics([GoogLeNetTopkAcc(topk=(1,))])(outputs, LABELS) == {"top1": 2.0}
+
+
+def test_no_metric_measures_nothing():
+    assert build_batch_metrics(())(LOGITS, LABELS) == {}
+    assert build_measures(None) == build_measures(()) == ()

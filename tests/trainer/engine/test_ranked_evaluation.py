@@ -1,0 +1,84 @@
+"""Three ranks measure what one measures, whatever the last batches lack."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+RANKS, LENGTHS = 3, range(1, 15)
+SCRIPT = Path(__file__).with_name("ranked_evaluations.py")
+
+
+def free_ports(count: int) -> list[int]:
+    bound = [socket.socket() for _ in range(count)]
+    for one in bound:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in bound]
+    for one in bound:
+        one.close()
+    return ports
+
+
+def draw(folder: Path) -> None:
+    draws = np.random.default_rng(2)
+    for index in range(max(LENGTHS)):
+        cv2.imwrite(str(folder / f"{index}.png"), draws.integers(0, 255, (4, 4, 3), dtype=np.uint8))
+    several = draws.integers(0, 2, (max(LENGTHS), 3))
+    for length in LENGTHS:
+        lines = [f"{index}.png {index % 2}\n" for index in range(length)]
+        (folder / f"one{length:02}.txt").write_text("".join(lines))
+        lines = [f"{index}.png\t{','.join(map(str, several[index]))}\n" for index in range(length)]
+        (folder / f"several{length:02}.txt").write_text("".join(lines))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    folder = tmp_path_factory.mktemp("lists")
+    draw(folder)
+    ports = free_ports(RANKS + 1)
+    endpoints = [f"127.0.0.1:{port}" for port in ports[1:]]
+    running = [
+        subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(folder)],
+            env=os.environ | {
+                "PADDLE_TRAINER_ID": str(rank), "PADDLE_TRAINERS_NUM": str(RANKS),
+                "PADDLE_TRAINER_ENDPOINTS": ",".join(endpoints), "PADDLE_CURRENT_ENDPOINT": endpoints[rank],
+                "PADDLE_MASTER": f"127.0.0.1:{ports[0]}", "PADDLE_DISTRI_BACKEND": "gloo",
+            },
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for rank in range(RANKS)
+    ]  # fmt: skip
+    for process in running:
+        said, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, said
+    return [json.loads((folder / f"results{rank}.json").read_text()) for rank in range(RANKS)]
+
+
+@pytest.mark.parametrize("kind", ["one", "several"])
+def test_metrics_are_those_of_one_rank_to_the_last_bit(kind, results):
+    for length in LENGTHS:
+        found = results[0][f"{kind}{length:02}"]
+        assert found["together"]["metrics"] == found["alone"]["metrics"], length
+        assert list(found["together"]["metrics"]) == list(found["alone"]["metrics"])
+        assert found["together"]["losses"] == pytest.approx(found["alone"]["losses"], rel=1e-6)
+
+
+def test_all_ranks_know_the_same_numbers(results):
+    for other in results[1:]:
+        for name, found in results[0].items():
+            assert other[name]["together"] == found["together"]
+
+
+def test_the_lists_are_not_too_easy(results):
+    metrics = [found["together"]["metrics"] for found in results[0].values()]
+    for name in ("top1", "tpr", "ma", "MultiLabelMAP", "HammingDistance", "AccuracyScore", "mean_acc"):
+        assert len({round(of[name], 6) for of in metrics if name in of}) > 3, name

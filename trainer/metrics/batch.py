@@ -1,0 +1,62 @@
+"""Metrics that have a value of every batch: sums over its samples, which add up to those of a list.
+
+The sums are whole numbers where they count, so that they are the same in whatever order ranks add them up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import paddle
+
+from trainer.config.metrics import AccuracyScore, TopkAcc
+from trainer.config.outputs import Outputs, answer_of
+
+BatchMetric: TypeAlias = Callable[[Outputs, paddle.Tensor], dict[str, float]]
+"""A network's outputs and labels -> sums over the batch by name, such as `top1`."""
+
+
+def make_topk(spec: TopkAcc) -> BatchMetric:
+    """Make the numbers of samples whose label is among the k largest logits, for each k."""
+    return topk_of(spec.topk, answer_of)
+
+
+def topk_of(ks: tuple[int, ...], choose: Callable[[Outputs], paddle.Tensor]) -> BatchMetric:
+    """Make TopkAcc of the logits float32 [B, K] that `choose` takes from the outputs."""
+
+    def topk(outputs: Outputs, labels: paddle.Tensor) -> dict[str, float]:
+        logits = choose(outputs)
+        count, classes = logits.shape[0], logits.shape[-1]
+        return {
+            f"top{k}": float(count)
+            if k >= classes
+            else float(round(float(paddle.metric.accuracy(logits, labels, k=k)) * count))
+            for k in ks
+        }
+
+    return topk
+
+
+def right_answers(outputs: Outputs, labels: paddle.Tensor) -> paddle.Tensor:
+    """Tell where σ(x) > 0.5 is what the label says; bool [B, K]."""
+    targets = labels[:, 0, :] if labels.ndim == 3 else labels
+    return (paddle.nn.functional.sigmoid(answer_of(outputs)) > 0.5) == (targets > 0.5)
+
+
+def hamming(outputs: Outputs, labels: paddle.Tensor) -> dict[str, float]:
+    """Return the sum over samples of the share of wrong answers."""
+    right = right_answers(outputs, labels)
+    return {"HammingDistance": float((~right).sum()) / right.shape[-1]}
+
+
+def make_accuracy(spec: AccuracyScore) -> BatchMetric:
+    """Make the sum over samples of the share of right answers, or of 1 where all are right."""
+
+    def accuracy(outputs: Outputs, labels: paddle.Tensor) -> dict[str, float]:
+        right = right_answers(outputs, labels)
+        if spec.base == "sample":
+            return {"AccuracyScore": float(right.all(axis=-1).sum())}
+        return {"AccuracyScore": float(right.sum()) / right.shape[-1]}
+
+    return accuracy
