@@ -215,6 +215,20 @@ class Backend(ABC):
     def delete(self, handle: Handle) -> None:
         """Remove a job and all that was made for it but its output; one that runs is killed."""
 
+    def sweep(self, handle: Handle, *, run_id: str, now_s: float) -> bool:
+        """Remove what an interrupted submit of a run has left, if its job was never made.
+
+        Args:
+            handle: Of the job that was meant.
+            run_id: Of the run; nothing of another run is touched.
+            now_s: Unix time; what is younger than an hour stays.
+
+        Returns:
+            Whether there was something.
+        """
+        del handle, run_id, now_s
+        return False
+
     def list_events(self, handle: Handle) -> tuple[JobEvent, ...]:
         """Return what is still kept of the notes about a job, oldest first; empty where none are made."""
         self.status(handle)  # there must be such a job

@@ -40,6 +40,7 @@ COMMANDS = {
     "resume": _Entry("launcher.cli.resume", "Take a cancelled or suspended job up again."),
     "delete": _Entry("launcher.cli.delete", "Remove a job and its record."),
     "exec": _Entry("launcher.cli.execute", "Run a command in a pod of a job."),
+    "doctor": _Entry("launcher.cli.doctor", "Check that everything is there that a job needs."),
     "schema": _Entry("launcher.cli.schema", "Print the JSON Schema of a config, for editors."),
     "completion": _Entry("launcher.cli.completion", "Print the completion script for a shell."),
     "version": _Entry("launcher.cli.version", "Print versions."),

@@ -15,10 +15,11 @@ import click
 from launcher.backends.base import Submission
 from launcher.cli.blaming import blaming_the_config
 from launcher.cli.following import follow, wait_for_end
+from launcher.cli.interrupted import settle, stale_records, sweep
 from launcher.cli.jobs import Found, exit_code, open_backend
 from launcher.cli.options import Asked, launch_options, output_option
 from launcher.cli.prepare import narrate, prepare
-from launcher.errors import CliExit, LaunchError, NotAllowedError, NotFoundError, UnreachableError, UsageError
+from launcher.errors import CliExit, LaunchError, NotAllowedError, UnreachableError, UsageError
 from launcher.plan.handle import Handle
 from launcher.runs.gitstate import read_git_state
 from launcher.runs.places import project_of, runs_dir
@@ -88,7 +89,8 @@ def command(
     )  # fmt: skip
     found = Found(record=record, backend=backend, store=store)
     with store.lock(job.job):
-        _settle_interrupted(found)
+        if (earlier := store.load(job.job)) is not None:
+            settle(earlier, backend=backend, store=store)
         folder = store.begin(
             record, config=config.content, manifest=manifest.text, git=read_git_state(Path.cwd())
         )
@@ -107,6 +109,9 @@ def command(
             raise
         store.finish(record)
     click.echo(_as_json(record) if output == "json" else str(handle))
+    stale = stale_records(store, namespace=handle.namespace, context=record.context, now_s=record.created_s)
+    for name in sweep(stale, backend=backend, store=store):
+        click.echo(f"{name}: removed the ConfigMap that an interrupted submit had left", err=True)
     if following:
         return follow(found)
     if waiting:
@@ -176,18 +181,3 @@ def _require_trainer() -> None:
             "--on local: expected PaddlePaddle in this environment, got none; "
             "pip install 'ftlaunch[trainer]' (CPU), or paddlepaddle-gpu and ftlaunch[gpu]"
         )
-
-
-def _settle_interrupted(found: Found) -> None:
-    """Take up a submit of this name that was cut off before it could write how it ended."""
-    job = found.handle.job
-    earlier = found.store.load(job)
-    if earlier is None or earlier.stage is not Stage.SUBMITTING:
-        return
-    try:
-        status = found.backend.status(earlier.handle)
-    except NotFoundError:
-        found.store.remove(job)
-        return
-    if status.run_id == earlier.run_id:
-        found.store.finish(earlier)

@@ -140,25 +140,27 @@ def _read_absence(call: Call, *, details: Mapping[str, Any], got: str, message: 
 
 
 def _read_refusal(call: Call, *, status: Mapping[str, Any], got: str, message: str) -> InvalidError:
-    causes = read_causes(status, message=message)
-    faults = "".join(f"\n  {str(cause)[:MAX_SHOWN]}" for cause in causes) or f" {message}"
+    listed = _list_causes(status)
+    faults = "".join(f"\n  {str(cause)[:MAX_SHOWN]}" for cause in listed) or f" {message}"
+    causes = listed or read_causes(message)
     return InvalidError(f"{call}: expected what the cluster accepts, {got}; mend:{faults}", causes=causes)
 
 
-def read_causes(status: Mapping[str, Any], *, message: str) -> list[Cause]:
-    """Return what a server finds wrong: its list, or what its sentence says of fields.
-
-    Strict decoding and admission webhooks answer with a sentence only (observed with Kubernetes 1.34).
-    """
+def _list_causes(status: Mapping[str, Any]) -> list[Cause]:
     listed = _mapping(status.get("details")).get("causes")
-    causes = [
+    return [
         Cause(str(cause.get("field") or ""), str(cause.get("message", "")))
         for cause in map(_mapping, listed if isinstance(listed, list) else [])
     ]
-    if causes:
-        return causes
+
+
+def read_causes(message: str) -> list[Cause]:
+    """Return what a sentence says of fields.
+
+    Strict decoding and admission webhooks list nothing (observed with Kubernetes 1.34).
+    """
     unknown = [Cause(found[2], f"{found[1]} field") for found in _STRICT.finditer(message)]
     if unknown:
         return unknown
-    found = _DENIED.search(message)
-    return [Cause(found[1], found[2].strip())] if found else []
+    denied = _DENIED.search(message)
+    return [Cause(denied[1], denied[2].strip())] if denied else []

@@ -11,11 +11,13 @@ import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import TypeVar, cast
 
 from launcher.kube.answers import Call, Verb, read_failure
 from launcher.kube.errors import NoAnswerError
 from launcher.kube.resources import PODS, RULES_REVIEWS, KubeObject, Resource
+from launcher.names import RUN_ID_LABEL
 from tests.fakes.admission import KNOWN, RefusalError, UnplayableError, admit, admit_change
 from tests.fakes.kubelet import Kubelet
 from tests.fakes.store import ObjectStore, matches, matches_fields, merge
@@ -175,6 +177,15 @@ class FakeCluster:
         """Let somebody else have made an object, such as a node or a claim."""
         self._store.add(resource.plural, copy.deepcopy(item), namespace=namespace)
 
+    def set_time(self, created_s: float, config_map: str) -> None:
+        """Let a ConfigMap have been made at a moment of Unix time."""
+        moment = datetime.fromtimestamp(created_s, tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self._only("configmaps", config_map)["metadata"]["creationTimestamp"] = moment
+
+    def relabel(self, config_map: str, run_id: str) -> None:
+        """Let a ConfigMap be that of another run."""
+        self._only("configmaps", config_map)["metadata"]["labels"][RUN_ID_LABEL] = run_id
+
     def pass_time(self, seconds: float) -> None:
         self._store.now_s += seconds
 
@@ -284,9 +295,12 @@ class FakeCluster:
         return found
 
     def _pod(self, name: str) -> KubeObject:
-        pods = [pod for pod in self._store.all("pods") if pod["metadata"]["name"] == name]
-        assert len(pods) == 1, f"expected a pod {name}, got {self.names('pods')}"
-        return pods[0]
+        return self._only("pods", name)
+
+    def _only(self, plural: str, name: str) -> KubeObject:
+        found = [item for item in self._store.all(plural) if item["metadata"]["name"] == name]
+        assert len(found) == 1, f"expected {name} among {plural}, got {self.names(plural)}"
+        return found[0]
 
     def _settle(self) -> None:
         self._store.collect()

@@ -21,6 +21,7 @@ from launcher.backends.kubernetes import podlogs
 from launcher.backends.kubernetes.apis import require_paddle_jobs
 from launcher.backends.kubernetes.events import last_warning, read_events
 from launcher.backends.kubernetes.incarnations import Incarnation, Incarnations
+from launcher.backends.kubernetes.leftovers import sweep_config_map
 from launcher.backends.kubernetes.logsource import KubernetesLogSource
 from launcher.backends.kubernetes.posting import Poster
 from launcher.backends.kubernetes.status import MAX_REASON, read_job
@@ -174,6 +175,10 @@ class KubernetesBackend(Backend):
         job = self._fetch_job(handle)
         self._api.delete(PADDLE_JOBS, handle.job, namespace=handle.namespace, uid=paddlejob.uid_of(job))
         self._poster.sweep(job, namespace=handle.namespace)
+
+    def sweep(self, handle: Handle, *, run_id: str, now_s: float) -> bool:
+        """See `Backend.sweep`."""
+        return sweep_config_map(self._api, handle.job, run_id=run_id, namespace=handle.namespace, now_s=now_s)
 
     def list_events(self, handle: Handle) -> tuple[JobEvent, ...]:
         """See `Backend.list_events`; the API keeps them for an hour by default."""

@@ -29,12 +29,12 @@ def container(job: dict[str, Any]) -> dict[str, Any]:
 REFUSED: dict[str, tuple[Change, str]] = {
     "another version": (lambda job: job.update(apiVersion="kubeflow.org/v2"), "does not match paddlejobs"),
     "another kind": (lambda job: job.update(kind="PyTorchJob"), "does not match paddlejobs"),
-    "unknown field": (lambda job: job.update(specs={}), "specs: unknown field"),
+    "unknown field": (lambda job: job.update(specs={}), r'unknown field "specs"'),
     "unknown field in spec": (
         lambda job: job["spec"].update(runPolicies={}),
-        r"spec\.runPolicies: unknown field",
+        r'unknown field "spec\.runPolicies"',
     ),
-    "unknown field in container": (lambda job: container(job).update(enw=[]), r"containers\[0\]\.enw"),
+    "unknown field in container": (lambda job: container(job).update(enw=[]), r'containers\[0\]\.enw"'),
     "no replicas": (lambda job: worker(job).update(replicas=0), "expected at least 1"),
     "no container named paddle": (lambda job: container(job).update(name="main"), 'name "paddle"'),
     "no image": (lambda job: container(job).pop("image"), "image: Required value"),

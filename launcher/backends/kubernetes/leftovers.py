@@ -1,0 +1,63 @@
+"""ConfigMaps that an interrupted submit has left: made before the job, and without a job to go with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from launcher.kube.api import KubeApi
+from launcher.kube.errors import AbsentError, ConflictError
+from launcher.kube.paddlejob import created_s, is_owned, name_of, run_id_of, uid_of
+from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS
+from launcher.names import RUN_ID_LABEL
+
+STALE_S = 3600.0
+"""No submit takes that long; a younger ConfigMap may be one whose job is on its way."""
+SUFFIX = "-config"
+
+
+def sweep_config_map(api: KubeApi, job: str, *, run_id: str, namespace: str, now_s: float) -> bool:
+    """Delete the ConfigMap of a run whose job was never made, and say whether there was one.
+
+    Only where it carries this very run id, is older than an hour, and has neither owner nor job.
+
+    Args:
+        api: Of the cluster.
+        job: Name of the job.
+        run_id: Of the run. Whose record we do not have is not ours to sweep.
+        namespace: Where.
+        now_s: Unix time.
+    """
+    try:
+        found = api.get(CONFIG_MAPS, f"{job}{SUFFIX}", namespace=namespace)
+    except AbsentError:
+        return False
+    if run_id_of(found) != run_id or is_owned(found) or now_s - created_s(found) < STALE_S:
+        return False
+    try:
+        if run_id_of(api.get(PADDLE_JOBS, job, namespace=namespace)) == run_id:
+            return False
+    except AbsentError:
+        pass
+    try:
+        api.delete(CONFIG_MAPS, name_of(found), namespace=namespace, uid=uid_of(found))
+    except (AbsentError, ConflictError):
+        return False
+    return True
+
+
+def find_left(api: KubeApi, *, namespace: str, now_s: float, ours: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the names of stale ConfigMaps without a job that are not of runs of ours.
+
+    Args:
+        api: Of the cluster.
+        namespace: Where.
+        now_s: Unix time.
+        ours: Run ids that are left out.
+    """
+    config_maps = api.list(CONFIG_MAPS, namespace=namespace, labels=RUN_ID_LABEL)
+    old = [item for item in config_maps if not is_owned(item) and now_s - created_s(item) >= STALE_S]
+    if not old:
+        return ()
+    jobs = api.list(PADDLE_JOBS, namespace=namespace, labels=RUN_ID_LABEL)
+    alive = {run_id_of(job) for job in jobs} | set(ours)
+    return tuple(name_of(item) for item in old if run_id_of(item) not in alive)

@@ -1,0 +1,62 @@
+"""Submits that were cut off before they could write how they ended."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+
+from launcher.backends.base import Backend
+from launcher.errors import LaunchError, NotFoundError
+from launcher.runs.record import RunRecord, Stage
+from launcher.runs.store import RunStore
+
+STALE_S = 3600.0
+"""After so long nobody goes on with it, and what it has left is swept."""
+
+
+def settle(record: RunRecord, *, backend: Backend, store: RunStore) -> None:
+    """Take up a record that says `submitting`: its job is there, or it never was."""
+    if record.stage is not Stage.SUBMITTING:
+        return
+    try:
+        status = backend.status(record.handle)
+    except NotFoundError:
+        store.remove(record.handle.job)
+        return
+    if status.run_id == record.run_id:
+        store.finish(record)
+
+
+def stale_records(store: RunStore, *, namespace: str, context: str | None, now_s: float) -> list[RunRecord]:
+    """Return the records of submits to a cluster's namespace that were cut off more than an hour ago."""
+    return [
+        record
+        for record in store.runs()
+        if record.stage is Stage.SUBMITTING
+        and record.handle.backend == "kubernetes"
+        and (record.handle.namespace, record.context or None) == (namespace, context or None)
+        and now_s - record.created_s >= STALE_S
+    ]
+
+
+def sweep(
+    records: list[RunRecord],
+    *,
+    backend: Backend,
+    store: RunStore,
+    now: Callable[[], float] = time.time,
+) -> list[str]:
+    """Remove what interrupted submits have left on the cluster, and return the names of their jobs.
+
+    Asks nothing where there is no such record. A courtesy: what does not work is left for the next time.
+    """
+    swept = []
+    for record in records:
+        with contextlib.suppress(LaunchError), store.lock(record.handle.job):
+            if store.load(record.handle.job) != record:
+                continue
+            if backend.sweep(record.handle, run_id=record.run_id, now_s=now()):
+                swept.append(record.handle.job)
+            settle(record, backend=backend, store=store)
+    return swept

@@ -1,0 +1,126 @@
+"""Is there something that makes pods of PaddleJobs, and is it awake?
+
+What a user may see of that differs, so the evidence is gathered from several sides: the kinds that are
+served, the operator's webhook (asked by a dry run that it must refuse), its deployment, and jobs that
+nobody has looked at. Observed with training operator v1.9.3.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+from launcher.backends.kubernetes.apis import INSTALL, require_paddle_jobs
+from launcher.doctor.findings import Finding, Level, fail, ok, warn
+from launcher.doctor.site import Site
+from launcher.errors import LaunchError
+from launcher.kube import paddlejob
+from launcher.kube.errors import DeniedError, InvalidError, NoAnswerError, UnservedError
+from launcher.kube.resources import BATCH_PADDLE_JOBS, DEPLOYMENTS, PADDLE_JOBS, KubeObject
+
+_DEPLOYMENT = "training-operator"
+_UNSEEN_S = 60.0
+_AT_MOST = 50
+_WAKE = "an administrator: `kubectl get deployments,pods -A | grep training-operator`, and its logs"
+
+
+def look_at_kinds(site: Site) -> list[Finding]:
+    """Say which PaddleJobs are served."""
+    try:
+        require_paddle_jobs(site.api)
+    except UnservedError as error:
+        said, _, cure = str(error).partition("; ")
+        return [fail("paddlejobs", said, cure)]
+    more = f", and those of {BATCH_PADDLE_JOBS.api_version}" if site.api.serves(BATCH_PADDLE_JOBS) else ""
+    return [ok("paddlejobs", f"{PADDLE_JOBS.api_version} is served{more}")]
+
+
+def look_at_operator(site: Site, *, now: Callable[[], float] = time.time) -> list[Finding]:
+    """Look at the operator from each side; the worst that was found counts."""
+    if not site.api.serves(PADDLE_JOBS):
+        return []
+    sides: list[Callable[[], Finding | None]] = [
+        lambda: _ask_webhook(site), lambda: _find_deployment(site), lambda: _find_unseen(site, now()),
+    ]  # fmt: skip
+    found = [finding for look in sides if (finding := _unless_denied(look)) is not None]
+    bad = [finding for level in (Level.FAIL, Level.WARN) for finding in found if finding.level is level]
+    if bad:
+        return bad[:1]
+    if found:
+        return [ok("operator", "; ".join(finding.said for finding in found))]
+    return [
+        Finding(
+            check="operator", level=Level.SKIP, cure=_WAKE,
+            said="whether it runs cannot be seen by this user: no webhook, no job yet",
+        )
+    ]  # fmt: skip
+
+
+def _unless_denied(look: Callable[[], Finding | None]) -> Finding | None:
+    try:
+        return look()
+    except DeniedError:
+        return None
+
+
+def _probe() -> KubeObject:
+    """Return a job that the schema admits and the operator's webhook does not: no container `paddle`."""
+    container = {"name": "probe", "image": "probe"}
+    template = {"spec": {"containers": [container]}}
+    return {
+        "apiVersion": PADDLE_JOBS.api_version, "kind": PADDLE_JOBS.kind,
+        "metadata": {"name": f"ftlaunch-doctor-{secrets.token_hex(3)}"},
+        "spec": {
+            "runPolicy": {"cleanPodPolicy": "None", "suspend": True, "schedulingPolicy": {"minAvailable": 1}},
+            "paddleReplicaSpecs": {
+                "Worker": {"replicas": 1, "restartPolicy": "ExitCode", "template": template},
+            },
+        },
+    }  # fmt: skip
+
+
+def _ask_webhook(site: Site) -> Finding | None:
+    try:
+        site.api.create(PADDLE_JOBS, _probe(), namespace=site.namespace, dry_run=True)
+    except InvalidError as error:
+        if "denied the request" in str(error):
+            return ok("operator", "its webhook answers")
+        if any(cause.message == "unknown field" for cause in error.causes):
+            fields = ", ".join(cause.field for cause in error.causes)
+            return fail("operator", f"its PaddleJob is of an older release, without {fields}", INSTALL)
+        return None  # a quota or another admission check speaks first
+    except NoAnswerError as error:
+        if "webhook" not in str(error):
+            raise
+        return fail("operator", f"its webhook does not answer: {_short(error)}", _WAKE)
+    return None  # installed without one
+
+
+def _short(error: LaunchError) -> str:
+    _, _, words = str(error).partition("failed calling webhook")
+    return f"failed calling webhook{words}".partition("; ")[0][:300]
+
+
+def _find_deployment(site: Site) -> Finding | None:
+    found = site.api.list(DEPLOYMENTS, namespace="", fields=f"metadata.name={_DEPLOYMENT}")
+    if not found:
+        return None
+    status: dict[str, Any] = found[0].get("status") or {}
+    place = f"{found[0]['metadata']['namespace']}/{_DEPLOYMENT}"
+    if int(status.get("readyReplicas") or 0) > 0:
+        return ok("operator", f"deployment {place} is ready")
+    return fail("operator", f"deployment {place} has no ready pod", _WAKE)
+
+
+def _find_unseen(site: Site, now_s: float) -> Finding | None:
+    """Look for jobs that nobody has written a condition on."""
+    jobs = site.api.list(PADDLE_JOBS, namespace=site.namespace, at_most=_AT_MOST)
+    unseen = [
+        paddlejob.name_of(job) for job in jobs
+        if not (job.get("status") or {}).get("conditions") and now_s - paddlejob.created_s(job) > _UNSEEN_S
+    ]  # fmt: skip
+    if unseen:
+        return warn("operator", f"no controller has looked at job {unseen[0]} in {_UNSEEN_S:.0f} s", _WAKE)
+    return ok("operator", f"it has looked at all {len(jobs)} jobs here") if jobs else None

@@ -1,0 +1,131 @@
+"""What jobs use of a cluster: GPUs, storage, names, queues, and what the namespace lets in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from launcher.doctor.findings import Finding, fail, ok, warn
+from launcher.doctor.site import Site
+from launcher.kube.errors import AbsentError, DeniedError
+from launcher.kube.resources import ENDPOINT_SLICES, NAMESPACES, NODES, SERVICES, STORAGE_CLASSES, Resource
+
+_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+_LEVEL = "pod-security.kubernetes.io/enforce"
+_QUEUES = {
+    "kueue.x-k8s.io": "Kueue", "scheduling.x-k8s.io": "coscheduling", "scheduling.volcano.sh": "Volcano",
+}  # fmt: skip
+_MAX_NODES = 5000  # what Kubernetes is made for (kubernetes.io, "Considerations for large clusters")
+
+
+def look_at_gpus(site: Site, *, resource: str = "nvidia.com/gpu") -> list[Finding]:
+    """Count what the nodes offer; a device plug-in puts it there."""
+    nodes = site.api.list(NODES, namespace="", at_most=_MAX_NODES)
+    ready = [node for node in nodes if _is_ready(node)]
+    gpus = [int(str(_allocatable(node).get(resource) or 0)) for node in ready]
+    if not ready:
+        return [fail("gpus", f"none of {len(nodes)} nodes is ready", "an administrator: `kubectl get nodes`")]
+    if not any(gpus):
+        return [
+            warn(
+                "gpus",
+                f"none of {len(ready)} ready nodes offers {resource}",
+                "an administrator: install the GPU operator or the device plug-in; or train with --gpus 0",
+            )
+        ]
+    offering = [count for count in gpus if count]
+    return [ok("gpus", f"{sum(gpus)} {resource} on {len(offering)} nodes, at most {max(gpus)} on one")]
+
+
+def _is_ready(node: Mapping[str, Any]) -> bool:
+    conditions = (node.get("status") or {}).get("conditions") or []
+    is_ready = any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
+    return is_ready and not (node.get("spec") or {}).get("unschedulable")
+
+
+def _allocatable(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = (node.get("status") or {}).get("allocatable") or {}
+    return found
+
+
+def look_at_storage(site: Site) -> list[Finding]:
+    """Look for the class of claims that name none."""
+    classes = site.api.list(STORAGE_CLASSES, namespace="")
+    for item in classes:
+        if ((item.get("metadata") or {}).get("annotations") or {}).get(_DEFAULT_CLASS) == "true":
+            return [ok("storage", f"default class {item['metadata']['name']} ({item.get('provisioner')})")]
+    names = ", ".join(str(item["metadata"]["name"]) for item in classes) or "none at all"
+    return [
+        warn(
+            "storage", f"no default storage class, of: {names}",
+            "name a storageClassName in your claims, or bind them to volumes made by hand",
+        )
+    ]  # fmt: skip
+
+
+def look_at_names(site: Site) -> list[Finding]:
+    """Look for the cluster's DNS, without which pods do not find `<job>-worker-0`."""
+    services = site.api.list(SERVICES, namespace="kube-system", labels="k8s-app=kube-dns")
+    if not services:
+        return [
+            warn(
+                "dns", "no service with the label k8s-app=kube-dns in kube-system",
+                "jobs of several nodes need names: see that pods resolve `kubernetes.default`",
+            )
+        ]  # fmt: skip
+    name = str(services[0]["metadata"]["name"])
+    slices = site.api.list(
+        ENDPOINT_SLICES, namespace="kube-system", labels=f"kubernetes.io/service-name={name}"
+    )
+    ready = sum(
+        len(end.get("addresses") or ())
+        for item in slices
+        for end in item.get("endpoints") or ()
+        if (end.get("conditions") or {}).get("ready") is not False
+    )
+    if not ready:
+        cure = "an administrator: `kubectl -n kube-system get pods -l k8s-app=kube-dns`"
+        return [fail("dns", f"service kube-system/{name} has no ready endpoint", cure)]
+    return [ok("dns", f"service kube-system/{name}, {ready} ready {'end' if ready == 1 else 'ends'}")]
+
+
+def look_at_namespace(site: Site) -> list[Finding]:
+    """Look at the pod security level that is enforced."""
+    try:
+        found = site.api.get(NAMESPACES, site.namespace, namespace="")
+    except AbsentError:
+        cure = "create it, or name another with --namespace"
+        return [fail("namespace", f"there is no namespace {site.namespace!r}", cure)]
+    level = ((found.get("metadata") or {}).get("labels") or {}).get(_LEVEL) or "privileged"
+    limits = {
+        "restricted": "jobs pass, but for `rdma: true` and hostPath volumes",
+        "baseline": "jobs pass, but for hostPath volumes and `rdma: true`",
+    }
+    return [
+        ok(
+            "namespace",
+            f"{site.namespace}, pod security level {level}: {limits.get(level, 'all jobs pass')}",
+        )
+    ]
+
+
+def look_at_queues(site: Site) -> list[Finding]:
+    """Say what can start all pods of a job together."""
+    listed = site.api.read("/apis").document.get("groups") or ()
+    versions = {str(item["name"]): str(item["preferredVersion"]["version"]) for item in listed}
+    found = [words for group, words in _QUEUES.items() if group in versions]
+    if not found:
+        said = "none of Kueue, coscheduling, Volcano: where room is short, a job may start in part"
+        return [ok("queues", said)]
+    queues = _list_queues(site, versions["kueue.x-k8s.io"]) if "Kueue" in found else ""
+    return [ok("queues", ", ".join(found) + queues)]
+
+
+def _list_queues(site: Site, version: str) -> str:
+    kind = Resource(group="kueue.x-k8s.io", version=version, plural="localqueues", kind="LocalQueue")
+    try:
+        items = site.api.list(kind, namespace=site.namespace)
+    except (DeniedError, AbsentError):
+        return ""
+    names = ", ".join(str(item["metadata"]["name"]) for item in items)
+    return f"; queues of {site.namespace}: {names or 'none'}"

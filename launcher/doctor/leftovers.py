@@ -1,0 +1,38 @@
+"""ConfigMaps without a job: ours are removed, others' are told of."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from launcher.backends.kubernetes.leftovers import find_left, sweep_config_map
+from launcher.doctor.findings import Finding, ok
+from launcher.doctor.site import Site
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stale:
+    """A submit of ours that was cut off more than an hour ago."""
+
+    job: str
+    run_id: str
+
+
+def look_at_leftovers(
+    site: Site, ours: Sequence[Stale], *, now: Callable[[], float] = time.time
+) -> list[Finding]:
+    """Sweep what submits of ours have left, and name what others' have."""
+    swept = [
+        stale.job
+        for stale in ours
+        if sweep_config_map(site.api, stale.job, run_id=stale.run_id, namespace=site.namespace, now_s=now())
+    ]
+    others = find_left(site.api, namespace=site.namespace, now_s=now(), ours=[stale.run_id for stale in ours])
+    words = [f"removed the ConfigMaps of {', '.join(swept)}"] if swept else []
+    if others:
+        shown = ", ".join(others[:_SHOWN]) + (", …" if len(others) > _SHOWN else "")
+        words.append(f"{len(others)} ConfigMaps without a job, not from here and so not touched: {shown}")
+    return [ok("leftovers", "; ".join(words) or "nothing of interrupted submits")]

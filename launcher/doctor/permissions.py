@@ -1,0 +1,97 @@
+"""May we do what ftlaunch does? Asked of the cluster for each verb of `k8s/rbac/user.yaml`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import launcher
+from launcher.doctor.findings import Finding, fail, ok, warn
+from launcher.doctor.site import Site
+from launcher.kube.resources import ACCESS_REVIEWS, RULES_REVIEWS
+
+_PACKAGE = Path(launcher.__file__).parent
+_CRUCIAL = ("paddlejobs", "configmaps", "pods")
+"""Without these no job can be submitted and followed; the others are for single commands."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Need:
+    """Verbs on a kind of objects; `resource` may hold a subresource, `pods/log`."""
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+
+
+@cache
+def read_needs() -> tuple[Need, ...]:
+    """Read the role that a user is to have; in a wheel it lies inside the package."""
+    import yaml
+
+    places = (_PACKAGE / "rbac" / "user.yaml", _PACKAGE.parent / "k8s" / "rbac" / "user.yaml")
+    path = next(place for place in places if place.is_file())
+    role = next(item for item in yaml.safe_load_all(path.read_bytes()) if item["kind"] == "Role")
+    return tuple(
+        Need(group=group, resource=resource, verbs=tuple(rule["verbs"]))
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    )
+
+
+def look_at_permissions(site: Site) -> list[Finding]:
+    """Ask for all rules at once, and for those that this answer lacks one by one, because it may be cut."""
+    body = {
+        "apiVersion": RULES_REVIEWS.api_version, "kind": RULES_REVIEWS.kind, "metadata": {},
+        "spec": {"namespace": site.namespace},
+    }  # fmt: skip
+    answer = site.api.create(RULES_REVIEWS, body, namespace="")
+    rules = (answer.get("status") or {}).get("resourceRules") or []
+    return [_judge(need, _missing(site, need, rules), site.namespace) for need in read_needs()]
+
+
+def _missing(site: Site, need: Need, rules: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    unsaid = [verb for verb in need.verbs if not any(_grants(rule, need, verb) for rule in rules)]
+    return tuple(verb for verb in unsaid if not _is_allowed(site, need, verb))
+
+
+def _grants(rule: Mapping[str, Any], need: Need, verb: str) -> bool:
+    """Say whether a rule allows something (kubernetes.io, "Using RBAC Authorization", wildcards)."""
+    _, _, subresource = need.resource.partition("/")
+    resources = {"*", need.resource, *([f"*/{subresource}"] if subresource else [])}
+    return (
+        not rule.get("resourceNames")
+        and bool({"*", verb} & {*(rule.get("verbs") or ())})
+        and bool({"*", need.group} & {*(rule.get("apiGroups") or ())})
+        and bool(resources & {*(rule.get("resources") or ())})
+    )
+
+
+def _is_allowed(site: Site, need: Need, verb: str) -> bool:
+    resource, _, subresource = need.resource.partition("/")
+    asked = {
+        "namespace": site.namespace, "verb": verb, "group": need.group, "resource": resource,
+        "subresource": subresource,
+    }  # fmt: skip
+    body = {
+        "apiVersion": ACCESS_REVIEWS.api_version, "kind": ACCESS_REVIEWS.kind, "metadata": {},
+        "spec": {"resourceAttributes": asked},
+    }  # fmt: skip
+    answer = site.api.create(ACCESS_REVIEWS, body, namespace="")
+    return bool((answer.get("status") or {}).get("allowed"))
+
+
+def _judge(need: Need, missing: tuple[str, ...], namespace: str) -> Finding:
+    check = "permission"
+    if not missing:
+        return ok(check, f"{need.resource}: {', '.join(need.verbs)}")
+    rule = {"apiGroups": [need.group], "resources": [need.resource], "verbs": list(missing)}
+    cure = f"ask for this rule in namespace {namespace!r}: {json.dumps(rule)}"
+    said = f"{need.resource}: not allowed to {', '.join(missing)}"
+    judge = fail if need.resource in _CRUCIAL else warn
+    return judge(check, said, cure)

@@ -1,0 +1,206 @@
+"""Each check of a cluster, over HTTP, against a server that answers as a real one does."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+
+import pytest
+
+from launcher.doctor import controller, facilities, permissions, reach
+from launcher.doctor.findings import Check, Level, look_once
+from launcher.kube.errors import UnreachableError
+from tests.launcher.doctor.conftest import JOBS, OPERATOR, REVIEWS, RULES, forbidden, items, status
+
+
+def node(**allocatable):
+    ready = [{"type": "Ready", "status": "True"}]
+    return {
+        "metadata": {"name": "n"},
+        "spec": {},
+        "status": {"allocatable": allocatable, "conditions": ready},
+    }
+
+
+def test_the_version_and_the_clocks_are_looked_at(site):
+    found = reach.look_at_server(site)
+    assert [finding.level for finding in found] == [Level.OK, Level.OK]
+    assert found[0].said == "Kubernetes v1.34.7"
+
+
+def test_an_old_cluster_is_warned_of(site, answers):
+    answers["/version"] = {"gitVersion": "v1.23.1"}
+    (cluster, _) = reach.look_at_server(site)
+    assert (cluster.level, cluster.cure) == (Level.WARN, "upgrade it to 1.27 or later")
+
+
+@pytest.mark.parametrize(("ahead_s", "words"), [(90, "ahead of"), (-400, "behind")])
+def test_a_clock_that_is_off_is_warned_of(site, ahead_s, words):
+    base_s = time.time()
+    (_, clock) = reach.look_at_server(site, now=lambda: base_s + ahead_s)
+    assert clock.level is Level.WARN
+    found = re.search(rf"(\d+) s {words} the cluster's", clock.said)
+    assert found is not None
+    assert int(found[1]) == pytest.approx(abs(ahead_s), abs=30)  # the server's own time moves on
+
+
+def test_who_we_are_is_told(site, only):
+    assert only(reach.look_at_user(site)) == ("ok", "accepted as ann", "")
+
+
+def test_an_older_server_does_not_tell_who_we_are(site, answers, only):
+    answers["/apis/authentication.k8s.io/v1/selfsubjectreviews"] = None
+    assert only(reach.look_at_user(site)) == ("ok", "accepted", "")
+
+
+def test_credentials_that_are_refused_end_the_examination(site, answers):
+    answers["/apis/authentication.k8s.io/v1/selfsubjectreviews"] = status(401, "Unauthorized")
+    with pytest.raises(UnreachableError, match="--token=TOKEN"):
+        reach.look_at_user(site)
+
+
+def test_every_verb_of_the_role_is_asked_for(site, server):
+    found = permissions.look_at_permissions(site)
+    assert {finding.level for finding in found} == {Level.OK}
+    assert "paddlejobs: create, get, list, patch, delete" in [finding.said for finding in found]
+    assert [asked.path for asked in server.asked] == [RULES]
+
+
+def test_what_the_list_of_rules_lacks_is_asked_one_by_one(site, server, answers):
+    answers[RULES] = {"status": {"resourceRules": [], "incomplete": True}}
+    answers[REVIEWS] = {"status": {"allowed": True}}
+    assert {finding.level for finding in permissions.look_at_permissions(site)} == {Level.OK}
+    asked = [item.body["spec"]["resourceAttributes"] for item in server.asked if item.path == REVIEWS]
+    assert {"namespace": "ml", "verb": "get", "group": "", "resource": "pods", "subresource": "log"} in asked
+
+
+def test_a_missing_rule_is_written_out_and_counts_by_what_needs_it(site, answers):
+    for rule in answers[RULES]["status"]["resourceRules"]:
+        if rule["resources"] == ["paddlejobs"]:
+            rule["verbs"].remove("patch")
+        if rule["resources"] == ["pods/exec"]:
+            rule["resourceNames"] = ["only-this-one"]
+    answers[REVIEWS] = {"status": {"allowed": False}}
+    found = {finding.said.partition(":")[0]: finding for finding in permissions.look_at_permissions(site)}
+    jobs, execute = found["paddlejobs"], found["pods/exec"]
+    assert (jobs.level, execute.level) == (Level.FAIL, Level.WARN)
+    assert jobs.said == "paddlejobs: not allowed to patch"
+    rule = {"apiGroups": ["kubeflow.org"], "resources": ["paddlejobs"], "verbs": ["patch"]}
+    assert jobs.cure == f"ask for this rule in namespace 'ml': {json.dumps(rule)}"
+
+
+@pytest.mark.parametrize("rule", [
+    {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
+    {"apiGroups": [""], "resources": ["*/log"], "verbs": ["get"]},
+], ids=["all", "a subresource of all"])  # fmt: skip
+def test_wildcards_of_rules_count(site, answers, rule):
+    answers[RULES] = {"status": {"resourceRules": [rule]}}
+    answers[REVIEWS] = {"status": {"allowed": False}}
+    found = [finding for finding in permissions.look_at_permissions(site) if "pods/log:" in finding.said]
+    assert [finding.level for finding in found] == [Level.OK]
+
+
+def test_the_kinds_that_are_served_are_told(site, answers, only):
+    assert only(controller.look_at_kinds(site))[:2] == ("ok", "kubeflow.org/v1 is served")
+
+
+def test_both_kinds_are_told_of(site, answers, only):
+    answers["/apis/batch.paddlepaddle.org/v1"] = {"resources": [{"name": "paddlejobs"}]}
+    assert "and those of batch.paddlepaddle.org/v1" in only(controller.look_at_kinds(site))[1]
+
+
+def test_a_cluster_without_the_operator_says_how_to_install_it(site, answers, only):
+    del answers["/apis/kubeflow.org/v1"]
+    level, said, cure = only(controller.look_at_kinds(site))
+    assert (level, "got one without" in said) == ("fail", True)
+    assert "kubectl apply --server-side -k" in cure
+    assert controller.look_at_operator(site) == []
+
+
+def test_an_operator_is_seen_from_three_sides(site, server, only):
+    level, said, _ = only(controller.look_at_operator(site))
+    assert level == "ok"
+    assert said == (
+        "its webhook answers; deployment kubeflow/training-operator is ready; "
+        "it has looked at all 1 jobs here"
+    )
+    (probe,) = [asked for asked in server.asked if asked.method == "POST"]
+    assert probe.query["dryRun"] == "All"
+
+
+@pytest.mark.parametrize(("path", "answer", "level", "words"), [
+    (f"POST {JOBS}", status(500, 'failed calling webhook "x": connection refused'), "fail",
+     "connection refused"),
+    (f"POST {JOBS}", status(400, 'strict decoding error: unknown field "spec.runPolicy.suspend"'), "fail",
+     "of an older release, without spec.runPolicy.suspend"),
+    (OPERATOR, items({"metadata": {"name": "training-operator", "namespace": "k"}, "status": {}}), "fail",
+     "deployment k/training-operator has no ready pod"),
+    (JOBS, items({"metadata": {"name": "old", "creationTimestamp": "2026-01-01T00:00:00Z"}}), "warn",
+     "no controller has looked at job old"),
+], ids=["webhook", "old", "deployment", "asleep"])  # fmt: skip
+def test_an_operator_that_does_not_work_is_told_of(site, answers, only, path, answer, level, words):
+    answers[path] = answer
+    found = only(controller.look_at_operator(site))
+    assert (found[0], words in found[1], bool(found[2])) == (level, True, True)
+
+
+def test_an_operator_that_cannot_be_seen_is_not_said_to_work(site, answers, only):
+    answers[f"POST {JOBS}"] = forbidden("create", "paddlejobs")
+    answers[OPERATOR] = forbidden("list", "deployments")
+    answers[JOBS] = items()
+    assert only(controller.look_at_operator(site))[0] == "skip"
+
+
+@pytest.mark.parametrize(("nodes", "level", "words"), [
+    ([node(**{"nvidia.com/gpu": "8"}), node(**{"nvidia.com/gpu": "4"}), node()], "ok",
+     "12 nvidia.com/gpu on 2 nodes, at most 8 on one"),
+    ([node(), node()], "warn", "none of 2 ready nodes offers nvidia.com/gpu"),
+    ([{**node(**{"nvidia.com/gpu": "8"}), "spec": {"unschedulable": True}}], "fail",
+     "none of 1 nodes is ready"),
+], ids=["some", "none", "not ready"])  # fmt: skip
+def test_gpus_are_counted(site, answers, only, nodes, level, words):
+    answers["/api/v1/nodes"] = items(*nodes)
+    assert only(facilities.look_at_gpus(site))[:2] == (level, words)
+
+
+def test_what_a_user_may_not_see_is_skipped_with_the_rule(site, answers, only):
+    answers["/api/v1/nodes"] = forbidden("list", "nodes")
+    check = Check(name="gpus", look=lambda: facilities.look_at_gpus(site))
+    level, _, cure = only(look_once(check))
+    assert level == "skip"
+    assert cure == (
+        'ask for this rule in a ClusterRole: {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}'
+    )
+
+
+def test_the_default_storage_class_is_named_or_missed(site, answers, only):
+    assert only(facilities.look_at_storage(site))[:2] == ("ok", "default class standard (csi.example)")
+    answers["/apis/storage.k8s.io/v1/storageclasses"] = items({"metadata": {"name": "slow"}})
+    assert only(facilities.look_at_storage(site))[:2] == ("warn", "no default storage class, of: slow")
+
+
+def test_names_need_a_service_with_an_endpoint(site, answers, only):
+    assert only(facilities.look_at_names(site))[:2] == ("ok", "service kube-system/kube-dns, 1 ready end")
+    answers["/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices"] = items()
+    assert only(facilities.look_at_names(site))[0] == "fail"
+    answers["/api/v1/namespaces/kube-system/services"] = items()
+    assert only(facilities.look_at_names(site))[0] == "warn"
+
+
+def test_the_namespace_s_level_is_told(site, answers, only):
+    level, said, _ = only(facilities.look_at_namespace(site))
+    assert (level, said.startswith("ml, pod security level restricted: jobs pass, but for")) == ("ok", True)
+    answers["/api/v1/namespaces/ml"] = status(404, "no", kind="namespaces", name="ml")
+    assert only(facilities.look_at_namespace(site))[0] == "fail"
+
+
+def test_queues_are_named(site, answers, only):
+    assert only(facilities.look_at_queues(site))[:2] == ("ok", "Kueue; queues of ml: team-a")
+    answers["/apis"] = {"groups": [
+        {"name": name, "preferredVersion": {"version": "v1"}}
+        for name in ("scheduling.x-k8s.io", "scheduling.volcano.sh")
+    ]}  # fmt: skip
+    assert only(facilities.look_at_queues(site))[1] == "coscheduling, Volcano"
+    answers["/apis"] = {"groups": []}
+    assert only(facilities.look_at_queues(site))[1].startswith("none of Kueue, coscheduling, Volcano")
