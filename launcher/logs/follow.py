@@ -215,7 +215,7 @@ class Follower:
             if quiet_looks > (1 if self.follow else 0):
                 return
             with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._kick.wait(), 0.2 if over else LOOK_S)
+                await asyncio.wait_for(self._kick.wait(), 0.1 if over else LOOK_S)
             if self._kick.is_set():
                 await asyncio.sleep(0.05)  # others ask for the same look a moment later
 

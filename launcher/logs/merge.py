@@ -1,7 +1,8 @@
 """Several pods' lines -> one stream by time, each pod's own order kept whatever its clock says.
 
 Items are bytes that begin with a time (`launcher.logs.lines`); sorting runs that are sorted already is what
-Python's sort does best, so there is no heap and no object a line.
+Python's sort does best, so there is no heap and no object a line. Items are compared as a whole, which is the same
+as by their times but where one pod has several of one time; only while such are waiting is the time cut out of each.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from launcher.logs.lines import STAMP_BYTES
 HOLD_S = 0.3
 """How long a line waits for earlier ones of other pods."""
 _time_of = itemgetter(slice(0, STAMP_BYTES))
+_text_of = itemgetter(slice(STAMP_BYTES, None))
 
 
 class Lane:
@@ -24,10 +26,13 @@ class Lane:
         waiting_bytes: Of items that the merger still holds.
         heard_s: When it was last opened or gave lines, by the merger's clock.
         is_open: More lines can come at any moment.
+        newest: Time of its last item.
+        tied: Time of the last item that was given, where its texts would turn the items' order around.
     """
 
     def __init__(self) -> None:
-        self.newest = b""
+        self.newest = self.tied = b""
+        self._last = b""
         self.waiting_bytes = 0
         self.heard_s = float("-inf")
         self.is_open = False
@@ -35,13 +40,15 @@ class Lane:
 
     def order(self, items: list[bytes]) -> list[bytes]:
         """Return the items with times that never go back, and note them."""
-        times = list(map(_time_of, items))
-        if times[0] < self.newest or times != sorted(times):
+        self.tied = b""
+        if items[0] < self._last or items != sorted(items):
             # A clock that was set back must not turn a pod's own order around.
             for number, item in enumerate(items):
-                times[number] = self.newest = max(self.newest, times[number])
+                self.newest = max(self.newest, item[:STAMP_BYTES])
                 items[number] = self.newest + item[STAMP_BYTES:]
-        self.newest = times[-1]
+            self.tied = self.newest
+        self._last = items[-1]
+        self.newest = self._last[:STAMP_BYTES]
         size = sum(map(len, items))
         self.waiting_bytes += size
         self._batches.append((self.newest, size))
@@ -62,6 +69,7 @@ class Merger:
         self._arrivals: deque[tuple[float, bytes]] = deque()
         self._newest = b""
         self._waited = b""
+        self._tied = b""
         self.waiting_bytes = 0
 
     def open_lane(self) -> Lane:
@@ -77,6 +85,7 @@ class Merger:
             self._items += lane.order(items)
             self.waiting_bytes += lane.waiting_bytes - before
             self._newest = max(self._newest, lane.newest)
+            self._tied = max(self._tied, lane.tied)
 
     def take_ripe(self, *, now_s: float) -> list[bytes]:
         """Return the items that need not wait any longer, without their times.
@@ -97,10 +106,12 @@ class Merger:
 
     def _take(self, until: bytes | None) -> list[bytes]:
         items = self._items
-        items.sort(key=_time_of)
+        items.sort(key=_time_of if self._tied else None)
         end = len(items) if until is None else bisect_right(items, until, key=_time_of)
-        ripe = [item[STAMP_BYTES:] for item in items[:end]]
+        ripe = list(map(_text_of, items[:end]))
         del items[:end]
+        if until is None or until >= self._tied:
+            self._tied = b""
         for lane in self._lanes:
             if lane.waiting_bytes:
                 before = lane.waiting_bytes
