@@ -41,7 +41,9 @@ class Load:
 def build(folder: Path) -> Path:
     """Build the server, or end with what is missing."""
     if shutil.which("go") is None:
-        sys.exit("bench_logs: expected Go 1.21 or later, which builds the server, found no `go`; see go.dev/doc/install")
+        sys.exit(
+            "bench_logs: expected Go 1.21 or later to build the server, found no `go`; see go.dev/doc/install"
+        )
     program = folder / "logserver"
     subprocess.run(["go", "build", "-o", program, "."], cwd=SOURCE, check=True)
     return program
@@ -71,17 +73,3 @@ def serving(program: Path, load: Load) -> Iterator[Path]:
             (folder / "port").write_text(server.stdout.readline().strip())
             yield folder
             server.kill()
-
-
-def write_kubeconfig(folder: Path) -> Path:
-    """Write how kubectl and ftlaunch reach the server."""
-    path = folder / "kubeconfig"
-    path.write_text(f"""\
-apiVersion: v1
-kind: Config
-current-context: bench
-clusters: [{{name: bench, cluster: {{server: "https://localhost:{(folder / "port").read_text()}", certificate-authority: {folder / "certificate"}}}}}]
-users: [{{name: bench, user: {{token: t}}}}]
-contexts: [{{name: bench, context: {{cluster: bench, user: bench, namespace: {NAMESPACE}}}}}]
-""")
-    return path

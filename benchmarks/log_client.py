@@ -1,8 +1,8 @@
 """One client of the log benchmarks, in a process of its own: `log_client.py pump|follow FOLDER PODS`.
 
-`pump` is the limit: an asyncio protocol for each stream that splits its bytes into lines, takes off their times, puts
-a prefix before them and writes them, and that is all. `follow` is the whole follower: looks at the pods, heartbeats,
-tags, overlap, merging, the record on disk, and lines written to /dev/null. Prints a JSON object.
+`pump` is the limit: an asyncio protocol for each stream that splits its bytes into lines, takes off their
+times, puts a prefix before them and writes them, and that is all. `follow` is the whole follower: looks at the
+pods, heartbeats, tags, overlap, merging, the record on disk, and lines written to /dev/null. Prints JSON.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Pump(asyncio.Protocol):
         self.rest = lines.pop()
         self.sink.write([self.prefix + line[31:] for line in lines])
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self.ended[self.pod].set_result(None)
 
 
@@ -114,8 +114,8 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         configuration = SimpleNamespace(
-            host=f"https://localhost:{(folder / 'port').read_text()}", ssl_ca_cert=str(folder / "certificate"),
-            verify_ssl=True, cert_file=None, key_file=None, assert_hostname=None, tls_server_name=None,
+            host=f"https://localhost:{(folder / 'port').read_text()}",
+            ssl_ca_cert=str(folder / "certificate"), verify_ssl=True, cert_file=None, key_file=None, assert_hostname=None, tls_server_name=None,
         )  # fmt: skip
         self.way = Way(configuration=configuration, headers=lambda: {"Authorization": "Bearer t"})
 
@@ -138,7 +138,7 @@ class Attached(KubernetesLogSource):
         return super().ask(ask, receiver)
 
 
-async def follow(folder: Path, pods: int, sink: Sink) -> dict[str, float]:
+async def follow(folder: Path, _: int, sink: Sink) -> dict[str, float]:
     cluster = Cluster(folder)
     asker = Asker(cluster, reconnect=lambda: cluster)
     source = Attached(asker, Handle(backend="kubernetes", namespace=NAMESPACE, job=JOB))

@@ -1,7 +1,7 @@
 """One request on a connection of its own: TLS over an asyncio transport, and the answer's body as it comes.
 
-`ssl.MemoryBIO` instead of asyncio's TLS, because the latter keeps a quarter of a megabyte a connection; and one
-buffer for all connections to read into, because asyncio's own would be as large, and all of it would be read at once.
+`ssl.MemoryBIO` instead of asyncio's TLS, because the latter keeps a quarter of a megabyte a connection; and
+one buffer for all connections to read into, because asyncio would read as much at once.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from typing import Protocol, cast
 
 from launcher.kube.http import ResponseParser
 
-READ_BYTES = 32 * 1024
-"""What is read from a connection at once."""
-_RECORD_BYTES = 16 * 1024  # the most that TLS has in a record
+READ_BYTES = 16 * 1024
+"""What is read from a connection at once: the most that TLS has in a record."""
 
 
 class Listener(Protocol):
@@ -139,7 +138,7 @@ class Wire(asyncio.BufferedProtocol):
         pieces: list[bytes] = []
         try:
             while True:
-                piece = self._tls.read(_RECORD_BYTES)
+                piece = self._tls.read(READ_BYTES)
                 if not piece:
                     raise ssl.SSLEOFError
                 pieces.append(piece)

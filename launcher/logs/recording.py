@@ -19,7 +19,7 @@ from launcher.logs.source import Container
 from trainer.protocol.tags import parse_line
 
 _NAME = re.compile(r"(\d+)\.(\d+)\.(.+)\.([^.]+)\.(\d+)\.log")
-_KEPT_BYTES = 64 * 1024
+_KEPT_BYTES = 16 * 1024
 _READ_BYTES = 1024 * 1024
 
 

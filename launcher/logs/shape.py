@@ -1,7 +1,7 @@
 """Lines of one pod -> what is shown of them, with the time before it to sort by. The hot path.
 
-A tag's prefix is made once; a line with a known tag costs one replacement, since the first space of a line is the one
-after its time. Whatever is not plain (control characters, broken UTF-8, JSON, a pattern, lines without a tag) goes the
+A tag's prefix is made once; a line with a known tag costs one replacement, since a line's first space is the
+one after its time. Whatever is not plain (control characters, broken UTF-8, JSON, a pattern, no tag) goes the
 long way, line by line.
 """
 
