@@ -1,8 +1,8 @@
 """One client of the log benchmarks, in a process of its own: `log_client.py pump|follow FOLDER PODS`.
 
 `pump` is the limit: an asyncio protocol for each stream that splits its bytes into lines, takes off their
-times, puts a prefix before them and writes them, and that is all. `follow` is the whole follower: looks at the
-pods, heartbeats, tags, overlap, merging, the record on disk, and lines written to /dev/null. Prints JSON.
+times, puts a prefix before them and writes them, and that is all. `follow` is the whole follower: looks at
+the pods, heartbeats, tags, overlap, merging, the record on disk, lines written to /dev/null. Prints JSON.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from go_server import JOB, NAMESPACE
 
 from launcher.backends.kubernetes.logsource import KubernetesLogSource
 from launcher.kube.asking import Asker
-from launcher.kube.client import Way
+from launcher.kube.transport import Way
 from launcher.logs.choose import Wanted
 from launcher.logs.follow import Follower
 from launcher.logs.present import Form
@@ -115,7 +115,8 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         configuration = SimpleNamespace(
             host=f"https://localhost:{(folder / 'port').read_text()}",
-            ssl_ca_cert=str(folder / "certificate"), verify_ssl=True, cert_file=None, key_file=None, assert_hostname=None, tls_server_name=None,
+            ssl_ca_cert=str(folder / "certificate"), verify_ssl=True, cert_file=None, key_file=None,
+            assert_hostname=None, tls_server_name=None,
         )  # fmt: skip
         self.way = Way(configuration=configuration, headers=lambda: {"Authorization": "Bearer t"})
 
