@@ -21,6 +21,8 @@ OPTIMIZER = "model.pdopt"
 STATES = "model.pdstates"
 STATE = "state.json"
 SCHEDULE = "LR_Scheduler"
+MASTER = "master_weights/"
+"""Begins the keys of `Contents.optimizer` that a `.pdopt` has in a table of its own, `master_weights`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +49,7 @@ class Contents:
 def as_files(contents: Contents) -> dict[str, Fill]:
     """Return what writes each file of a checkpoint, the PaddleClas-formed ones under PaddleClas's endings."""
     schedule = {"last_epoch": contents.state.step, "last_lr": contents.learning_rate}
-    optimizer = {key: (key, value) for key, value in contents.optimizer.items()}
+    optimizer = _nest(contents.optimizer)
     states = {"metric": contents.state.metric or 0.0, "epoch": contents.state.epoch}
     text = format_state(contents.state).encode()
     names, average = contents.automatic_names, contents.average
@@ -116,7 +118,10 @@ def read_optimizer(path: Path) -> tuple[dict[str, Array], float]:
         table = {}
     schedule = table.get(SCHEDULE)
     last = schedule.get("last_lr", 0.0) if isinstance(schedule, dict) else 0.0
-    arrays = {str(key): array for key, value in table.items() if (array := as_array(value)) is not None}
+    masters = table.get(MASTER[:-1])
+    flat = {f"{MASTER}{key}": value for key, value in masters.items()} if isinstance(masters, dict) else {}
+    flat.update((str(key), value) for key, value in table.items())
+    arrays = {key: array for key, value in flat.items() if (array := as_array(value)) is not None}
     return arrays, float(last) if isinstance(last, int | float) else 0.0
 
 
@@ -128,6 +133,14 @@ def _read_weights(params: Path, raw: Path) -> tuple[dict[str, Array], dict[str, 
 
 def _with_ending(prefix: Path, ending: str) -> Path:
     return prefix.with_name(prefix.name.removesuffix(".pdparams") + ending)
+
+
+def _nest(optimizer: Mapping[str, Array]) -> dict[str, object]:
+    # Each array goes with its name, as paddle.save pickles a tensor.
+    named = {key: (key, value) for key, value in optimizer.items() if not key.startswith(MASTER)}
+    masters = {key.removeprefix(MASTER): value for key, value in optimizer.items() if key.startswith(MASTER)}
+    nested = {name: (name, value) for name, value in masters.items()}
+    return {**named, **({MASTER[:-1]: nested} if nested else {})}
 
 
 def _write(file: BinaryIO, data: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trainer.protocol.fields import FormatError, decode_object, need, need_or_none
@@ -28,6 +29,21 @@ class SamplerState:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LossScale:
+    """What mixed precision multiplies the loss by.
+
+    Attributes:
+        scale: Above 0.
+        incr_count: Steps with finite gradients since it last changed.
+        decr_count: Steps with others.
+    """
+
+    scale: float
+    incr_count: int
+    decr_count: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrainState:
     """State of a run after a step.
 
@@ -40,6 +56,7 @@ class TrainState:
         best_metric: Highest so far, or None.
         best_epoch: Epochs completed when it was reached, or None.
         draws: State of the process-wide stream of `loader.rng: paddleclas`; None with `per_sample`.
+        loss_scale: Of mixed precision; None where nothing is scaled.
     """
 
     run_id: str
@@ -50,6 +67,7 @@ class TrainState:
     best_metric: float | None = None
     best_epoch: int | None = None
     draws: str | None = None
+    loss_scale: LossScale | None = None
 
 
 def format_state(state: TrainState) -> str:
@@ -82,4 +100,18 @@ def parse_state(text: str | bytes) -> TrainState:
         best_metric=need_or_none(document, "best_metric", float, what=_WHAT),
         best_epoch=need_or_none(document, "best_epoch", int, what=_WHAT),
         draws=need_or_none(document, "draws", str, what=_WHAT),
+        loss_scale=_parse_scale(document.get("loss_scale")),
+    )
+
+
+def _parse_scale(found: object) -> LossScale | None:
+    if found is None:
+        return None
+    if not isinstance(found, Mapping):
+        raise FormatError(f"{_WHAT}: loss_scale: expected an object, got {found!r}")
+    what = f"{_WHAT}: loss_scale"
+    return LossScale(
+        scale=need(found, "scale", float, what=what),
+        incr_count=need(found, "incr_count", int, what=what),
+        decr_count=need(found, "decr_count", int, what=what),
     )

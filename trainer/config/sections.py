@@ -54,8 +54,17 @@ class AmpSection(Section):
 
     use_amp: bool = True
     level: Literal["O1", "O2"] = "O1"
-    scale_loss: float = 1.0
+    """O1 chooses by operator; O2 keeps the parameters in 16 bits too."""
+    dtype: Literal["float16", "bfloat16"] = "float16"
+    """Ours: the 16-bit type."""
+    scale_loss: float = Field(default=1.0, gt=0)
+    """What the loss is multiplied by before the backward pass; without effect in bfloat16."""
     use_dynamic_loss_scaling: bool = False
+    """Halve that where a gradient is not finite, and double it after many steps without one."""
+    use_fp16_test: bool = False
+    """Evaluate in mixed precision too; O2 always does."""
+    use_promote: bool = True
+    """O2: compute in float32 what has a float32 input."""
 
 
 class EmaSection(Section):

@@ -24,11 +24,9 @@ def find_unsupported(config: TrainConfig) -> list[Unsupported]:
     """List what a config asks for and this release does not do."""
     run = config.run
     found = []
-    if config.amp is not None and config.amp.use_amp:
-        message = (
-            "expected False: this release trains in float32; set AMP.use_amp to False, its default is True"
-        )
-        found.append(Unsupported(path=("AMP", "use_amp"), message=message))
+    if config.amp is not None and config.amp.use_amp and run.device == "cpu":
+        message = "expected a GPU for mixed precision; on a CPU Paddle computes in float32 whatever this says"
+        found.append(Unsupported(path=("AMP", "use_amp"), message=message, warning=True))
     if run.device not in ("gpu", "cpu"):
         message = f"expected 'gpu' or 'cpu', got {run.device!r}, which this release does not know"
         found.append(Unsupported(path=("Global", "device"), message=message))

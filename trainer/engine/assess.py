@@ -14,6 +14,7 @@ from trainer.data.lists import DataError, load_list
 from trainer.engine.ends import WeightsRefusedError
 from trainer.engine.evaluate import evaluate
 from trainer.engine.liveness import Liveness
+from trainer.engine.precision import choose_precision
 from trainer.engine.run import join_ranks
 from trainer.engine.setup import make_eval_loader
 from trainer.losses.build import build_loss
@@ -60,7 +61,7 @@ def assess(config: TrainConfig, ranks: Ranks, *, weights: Path | None) -> Assess
     results = evaluate(
         model, make_eval_loader(config, samples, ranks=ranks),
         loss=build_loss(config.loss.Eval or config.loss.Train), measures=build_measures(config.metric.Eval),
-        collective=collective, liveness=Liveness(None, local_rank=0),
+        collective=collective, liveness=Liveness(None, local_rank=0), precision=choose_precision(config),
     )  # fmt: skip
     return Assessment(weights=chosen, results=results.values)
 

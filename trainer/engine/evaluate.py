@@ -14,6 +14,7 @@ from trainer.config.outputs import answer_of
 from trainer.data.loader import Batch, Loader
 from trainer.engine.collective import Collective
 from trainer.engine.liveness import Liveness
+from trainer.engine.precision import FLOAT32, Precision
 from trainer.losses.build import LossFunction
 from trainer.metrics.build import Measure
 from trainer.protocol.board import Phase
@@ -45,6 +46,7 @@ def evaluate(
     measures: Sequence[Measure],
     collective: Collective,
     liveness: Liveness,
+    precision: Precision = FLOAT32,
 ) -> Evaluation:
     """Measure losses and metrics over all samples of `loader`.
 
@@ -55,6 +57,7 @@ def evaluate(
         measures: In the order of the config.
         collective: The process group.
         liveness: Is told of every batch.
+        precision: Of the forward passes.
     """
     collective.broadcast_buffers(model)
     model.eval()
@@ -62,7 +65,8 @@ def evaluate(
     with paddle.no_grad():
         for batch in loader.batches(0):
             liveness.enter(Phase.EVAL)
-            tally.add(model, batch)
+            with precision.evaluation():
+                tally.add(model, batch)
     return tally.finish(collective)
 
 

@@ -22,7 +22,7 @@ from trainer.engine.liveness import Liveness
 from trainer.engine.output import Output, open_output
 from trainer.engine.resume import Wish, find_contents, read_wish, restore, start_from_pretrained
 from trainer.engine.saving import Saver
-from trainer.engine.setup import Setup, build_setup, load_lists, wrap
+from trainer.engine.setup import Setup, build_setup, load_lists, restore_optimizer, wrap
 from trainer.engine.signals import watch_signals
 from trainer.engine.train import Training, first_state
 from trainer.engine.weight_average import WeightAverage
@@ -80,6 +80,8 @@ def run_training(
         setup = wrap(setup)
         state = _share(setup, contents, run_id=output.run_id if output is not None else "")
         setup = _keep_average(setup, contents)
+        if config.amp is not None and config.amp.use_amp:
+            journal.say(f"AMP: {setup.precision.label}")
         if ranks.world_size > 1:
             journal.announce(
                 f"rank {ranks.rank} of {ranks.world_size}: {config.run.device}, "
@@ -169,8 +171,9 @@ def _share(setup: Setup, contents: Contents | None, *, run_id: str) -> TrainStat
     if text is None:
         return first_state(run_id=run_id, world_size=setup.ranks.world_size)
     arrays = setup.collective.broadcast_arrays(contents.optimizer if contents is not None else None)
-    setup.optimizer.set_state_dict(arrays)
+    restore_optimizer(setup.optimizer, arrays)
     state = parse_state(text)
+    setup.precision.restore(state.loss_scale)
     if state.draws is not None:
         setup.train_loader.restore_draws(state.draws)
     if state.sampler.cursor == 0:  # a fresh epoch is padded for the ranks that there are now

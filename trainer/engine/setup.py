@@ -8,12 +8,14 @@ from pathlib import Path
 
 import paddle
 
+from trainer.checkpoints.contents import MASTER
 from trainer.checkpoints.pdfiles import Array
 from trainer.config.agreements import metrics_in_training
 from trainer.config.root import TrainConfig
 from trainer.data.lists import SampleList, load_list
 from trainer.data.loader import Loader
 from trainer.engine.collective import Collective
+from trainer.engine.precision import Precision, choose_precision
 from trainer.engine.weight_average import WeightAverage
 from trainer.losses.build import LossFunction, build_loss
 from trainer.metrics.batch import BatchMetric
@@ -42,6 +44,7 @@ class Setup:
         network: What is called in training: the model, or its data-parallel wrapper.
         schedule: Learning rate used at an optimizer step, from 0.
         average: Moving average of the weights, once they are loaded, where the config has `EMA`.
+        precision: How forward and backward passes are computed.
         update_freq: Batches whose gradients are added up for one optimizer step.
     """
 
@@ -58,6 +61,7 @@ class Setup:
     schedule: Callable[[int], float]
     train_loader: Loader
     eval_loader: Loader | None
+    precision: Precision
     update_freq: int
     average: WeightAverage | None = None
 
@@ -121,12 +125,18 @@ def build_setup(config: TrainConfig, lists: Lists, *, ranks: Ranks, collective: 
         ),
         train_loader=train_loader,
         eval_loader=make_eval_loader(config, lists.evaluation, ranks=ranks) if lists.evaluation else None,
+        precision=choose_precision(config),
         update_freq=update_freq,
     )
 
 
 def wrap(setup: Setup) -> Setup:
-    """Wrap the model for data parallelism, which hands rank 0's parameters and buffers to all ranks."""
+    """Make what is trained of a model that holds its first weights.
+
+    That is its mixed precision, and data parallelism, which hands rank 0's parameters and buffers to all
+    ranks.
+    """
+    setup.precision.decorate(setup.model, setup.optimizer)
     if setup.ranks.world_size == 1:
         return setup
     return replace(setup, network=paddle.DataParallel(setup.model))
@@ -160,6 +170,22 @@ def automatic_names(model: paddle.nn.Layer) -> Mapping[str, str]:
 
 
 def optimizer_arrays(optimizer: paddle.optimizer.Optimizer) -> dict[str, Array]:
-    """Return the optimizer's tensors by Paddle's own names, copied to the CPU."""
+    """Return the optimizer's tensors by Paddle's own names, copied to the CPU.
+
+    The float32 copies of 16-bit parameters are there under `MASTER` and the parameter's name.
+    """
     state = optimizer.state_dict()
-    return {key: value.numpy() for key, value in state.items() if isinstance(value, paddle.Tensor)}
+    masters = state.get("master_weights") or {}
+    flat = {**state, **{f"{MASTER}{name}": value for name, value in masters.items()}}
+    return {key: value.numpy() for key, value in flat.items() if isinstance(value, paddle.Tensor)}
+
+
+def restore_optimizer(optimizer: paddle.optimizer.Optimizer, arrays: Mapping[str, Array]) -> None:
+    """Put what `optimizer_arrays` returned into an optimizer."""
+    own = {key: value for key, value in arrays.items() if not key.startswith(MASTER)}
+    masters = {
+        key.removeprefix(MASTER): paddle.to_tensor(value)
+        for key, value in arrays.items()
+        if key.startswith(MASTER)
+    }
+    optimizer.set_state_dict({**own, **({"master_weights": masters} if masters else {})})

@@ -56,13 +56,14 @@ class Stepper:
         applied = self._pending + 1 == setup.update_freq
         images, labels = paddle.to_tensor(batch.images), paddle.to_tensor(batch.labels)
         with self._without_exchange(applied):
-            outputs = setup.network(images)
-            losses = setup.loss(outputs, labels)
-            (losses["loss"] / setup.update_freq).backward()
+            with setup.precision.training():
+                outputs = setup.network(images)
+                losses = setup.loss(outputs, labels)
+            setup.precision.backward(losses["loss"] / setup.update_freq)
         if applied:
             setup.optimizer.set_lr(learning_rate)
             with paddle.utils.unique_name.guard():  # its tensors are named as a fresh process names them
-                setup.optimizer.step()
+                setup.precision.update(setup.optimizer)
             setup.optimizer.clear_grad()
             if setup.average is not None:
                 setup.average.update()

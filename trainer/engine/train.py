@@ -193,7 +193,7 @@ class Training:
         assert setup.eval_loader is not None
         return evaluate(
             setup.model, setup.eval_loader, loss=setup.loss_in_eval, measures=setup.measures_in_eval,
-            collective=setup.collective, liveness=self._liveness,
+            collective=setup.collective, liveness=self._liveness, precision=setup.precision,
         )  # fmt: skip
 
     def _save(self, state: TrainState, *, best: bool = False, epoch_name: bool = False) -> None:
@@ -202,7 +202,8 @@ class Training:
         setup.collective.broadcast_buffers(setup.model)
         if self._saver is not None:
             draws = setup.train_loader.draws_state()
-            self._saver.save(replace(state, draws=draws), best=best, epoch_name=epoch_name)
+            scale = setup.precision.state()
+            self._saver.save(replace(state, draws=draws, loss_scale=scale), best=best, epoch_name=epoch_name)
 
 
 def first_state(*, run_id: str, world_size: int) -> TrainState:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 import paddle
 
 from trainer.checkpoints.pdfiles import Array
+from trainer.models.weights import own_tensors
 
 
 class WeightAverage:
@@ -43,8 +44,7 @@ class WeightAverage:
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
         """Put the average into the model for a while."""
-        tensors = self._model.state_dict()
-        kept = {key: tensor.detach().clone() for key, tensor in tensors.items()}
+        kept = {key: tensor.detach().clone() for key, tensor in own_tensors(self._model).items()}
         self._put(self._values)
         try:
             yield
@@ -52,5 +52,5 @@ class WeightAverage:
             self._put(kept)
 
     def _put(self, values: Mapping[str, paddle.Tensor]) -> None:
-        for key, tensor in self._model.state_dict().items():
-            tensor.set_value(values[key])
+        for key, tensor in own_tensors(self._model).items():
+            tensor.set_value(values[key].astype(tensor.dtype))

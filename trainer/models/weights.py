@@ -69,6 +69,12 @@ def model_weights(model: paddle.nn.Layer) -> dict[str, Array]:
     return {key: tensor.numpy() for key, tensor in model.state_dict().items()}
 
 
+def own_tensors(model: paddle.nn.Layer) -> dict[str, paddle.Tensor]:
+    """Return parameters and buffers by structured name; the state dict of a 16-bit model holds copies."""
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    return {key: tensors[key] for key in model.state_dict()}
+
+
 def apply_weights(model: paddle.nn.Layer, weights: Mapping[str, Array]) -> WeightsReport:
     """Copy all weights that fit into the model and say what did not."""
     own = model.state_dict()

@@ -17,6 +17,7 @@ from trainer.config.optimizers import Optimizer
 from trainer.data.batch import Batch
 from trainer.engine.collective import Collective
 from trainer.engine.liveness import Liveness
+from trainer.engine.precision import FLOAT32
 from trainer.engine.signals import StopSignal
 from trainer.engine.step import Stepper
 from trainer.engine.weight_average import WeightAverage
@@ -153,7 +154,8 @@ def test_every_step_is_its_formula(spec, update_freq):
     weights, kept = start(), {key: {} for key in start()}
     net, declared = Net(start()), TypeAdapter(Optimizer).validate_python(spec)
     setup: Any = SimpleNamespace(
-        network=net, update_freq=update_freq, loss=build_loss([CELoss()]), metrics=lambda *_: {},
+        network=net, update_freq=update_freq, precision=FLOAT32,
+        loss=build_loss([CELoss()]), metrics=lambda *_: {},
         optimizer=build_optimizer(declared, net), collective=Collective(world_size=1), ranks=Ranks(),
         schedule=build_schedule(declared.lr, epochs=EPOCHS, steps_per_epoch=per_epoch),
         average=WeightAverage(net, decay=0.9, saved={}), config=SimpleNamespace(
