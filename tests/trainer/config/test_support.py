@@ -35,7 +35,7 @@ def load(folder: Path, **sections: object):
 @pytest.mark.parametrize(
     ("sections", "says"),
     [
-        ({"AMP": {"level": "O1"}}, "AMP.use_amp: expected False"),
+        ({"AMP": {"level": "O3"}}, "AMP.level: expected 'O1' or 'O2', got 'O3'"),
         ({"Global": {"device": "xpu"}}, "Global.device: expected 'gpu' or 'cpu', got 'xpu'"),
         (
             {"Optimizer": {"name": "AdamW", "regularizer": {"name": "L2", "coeff": 0.1}}},
@@ -54,6 +54,12 @@ def test_what_would_change_the_result_is_refused_by_name(tmp_path, sections, say
 def test_what_changes_no_result_is_said(tmp_path, key):
     loaded = load(tmp_path, Global={key: True})
     assert [problem.path for problem in loaded.warnings] == [("Global", key)]
+
+
+def test_mixed_precision_on_a_cpu_is_said(tmp_path):
+    loaded = load(tmp_path, AMP={"level": "O1"}, Global={"device": "cpu"})
+    assert [problem.path for problem in loaded.warnings] == [("AMP", "use_amp")]
+    assert load(tmp_path, AMP={"level": "O1"}, Global={"device": "gpu"}).warnings == ()
 
 
 def test_mixed_precision_that_is_switched_off_is_fine(tmp_path):

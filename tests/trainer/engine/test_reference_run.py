@@ -1,8 +1,10 @@
 """A run of PaddleClas (d178931, paddlepaddle 3.3.1, CPU), step by step.
 
 The network is chaotic at these learning rates: a change of 1e-8 in a weight changes the loss of the second
-epoch by a tenth. So only the same kernels in the same order with the same constants meet the numbers, and a
-CPU whose kernels round otherwise leaves them after a few steps; `EVERYWHERE` steps are asked of every CPU.
+epoch by a tenth. So only a CPU whose kernels round as those of the reference's CPU meets the numbers to the
+end. What is asked of every CPU: the first `EVERYWHERE` steps to 1e-5, and no step farther from the reference
+than `MARGIN` times what rounding does here, which is measured: runs whose initial weights were moved by 1e-7.
+Where the first `TELLING` steps are met, the kernels round alike, and then all is asked to 1e-5.
 """
 
 from __future__ import annotations
@@ -27,14 +29,14 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from reference_images import draw_images  # noqa: E402
 
-EVERYWHERE = 4
+EVERYWHERE, TELLING = 4, 8
+MARGIN = 10.0
 ROUNDED = 6e-6  # the log has five decimals
 REFERENCE = json.loads((HERE / "reference" / "momentum.json").read_text())
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("reference")
+def train(folder: Path, *, moved: float = 0.0, seed: int = 0) -> Path:
+    """Train as the reference did, from its initial weights times 1 ± `moved`."""
     draw_images(folder / "data")
     shutil.copy(HERE / "reference" / "config.yaml", folder)
     with pytest.MonkeyPatch.context() as patch:
@@ -43,9 +45,25 @@ def run(tmp_path_factory) -> Path:
         paddle.set_device("cpu")
         model = build_model(config.arch)
         draw_initial_weights(model, seed=1)
+        draws = np.random.default_rng(seed)
+        for tensor in model.state_dict().values():
+            noise = 1 + moved * draws.standard_normal(tensor.shape)
+            tensor.set_value((tensor.numpy() * noise).astype(np.float32))
         paddle.save(model.state_dict(), "init.pdparams")
         run_training(config, Ranks(), reached=Reached())
     return folder / "output" / "momentum"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    return train(tmp_path_factory.mktemp("reference"))
+
+
+@pytest.fixture(scope="module")
+def rounds_alike(run) -> bool:
+    """Whether this CPU's kernels round as those of the reference's CPU."""
+    expected = [row["loss"] for row in REFERENCE["train"]][:TELLING]
+    return running_means(run, "loss")[:TELLING] == pytest.approx(expected, rel=1e-5, abs=ROUNDED)
 
 
 def draw_initial_weights(model: nn.Layer, *, seed: int) -> None:
@@ -90,18 +108,36 @@ def test_the_first_steps_are_those_of_the_reference_on_every_cpu(run, key):
     assert running_means(run, key)[:EVERYWHERE] == pytest.approx(expected, rel=1e-5, abs=ROUNDED)
 
 
-@pytest.mark.parametrize("key", ["loss", "top1", "top2"])
-def test_all_steps_and_evaluations_are_those_of_the_reference(run, key):
-    expected = [row[key] for row in REFERENCE["train"]]
-    assert running_means(run, key) == pytest.approx(expected, rel=1e-5, abs=ROUNDED)
-    evaluations = [row[key] for row in REFERENCE["eval"]]
-    assert [row[key] for row in rows(run, "eval")] == pytest.approx(evaluations, rel=1e-5, abs=ROUNDED)
+def test_no_step_is_farther_from_the_reference_than_rounding_brings_it(run, tmp_path_factory):
+    found = np.array(running_means(run, "loss"))
+    spread = np.zeros_like(found)
+    for seed in (1, 2):
+        moved = train(tmp_path_factory.mktemp("moved"), moved=1e-7, seed=seed)
+        spread = np.maximum(spread, np.abs(np.array(running_means(moved, "loss")) - found))
+    allowed = MARGIN * np.maximum.accumulate(spread) + ROUNDED
+    assert allowed[:EVERYWHERE].max() < 1e-4 < allowed[-1]  # chaos comes later, and does come
+    expected = np.array([row["loss"] for row in REFERENCE["train"]])
+    assert (np.abs(found - expected) <= allowed).all(), np.abs(found - expected) / allowed
 
 
-def test_the_final_weights_are_those_of_the_reference(run):
-    """Of each tensor: its largest magnitude, its first and last element, its sum."""
+def test_where_kernels_round_alike_all_is_that_of_the_reference(run, rounds_alike):
+    if not rounds_alike:
+        pytest.skip("NOT RUN: this CPU's kernels round otherwise than the reference's; see the test above")
+    for key in ("loss", "top1", "top2"):
+        expected = [row[key] for row in REFERENCE["train"]]
+        assert running_means(run, key) == pytest.approx(expected, rel=1e-5, abs=ROUNDED)
+        evaluations = [row[key] for row in REFERENCE["eval"]]
+        assert [row[key] for row in rows(run, "eval")] == pytest.approx(evaluations, rel=1e-5, abs=ROUNDED)
+    _assert_final_weights(run)
+
+
+def test_the_keys_of_the_final_weights_are_those_of_the_reference(run):
+    assert list(read_arrays(run / "latest.pdparams")) == list(REFERENCE["final"])
+
+
+def _assert_final_weights(run: Path) -> None:
+    # Of each tensor: its largest magnitude, its first and last element, its sum.
     found = read_arrays(run / "latest.pdparams")
-    assert list(found) == list(REFERENCE["final"])
     for key, (largest, first, last, total) in REFERENCE["final"].items():
         value = found[key].astype(np.float64)
         numbers = [np.abs(value).max(), value.flat[0], value.flat[-1]]
