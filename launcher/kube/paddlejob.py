@@ -17,6 +17,7 @@ CONTAINER = "paddle"
 JOB_NAME_LABEL = "training.kubeflow.org/job-name"
 REPLICA_INDEX_LABEL = "training.kubeflow.org/replica-index"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+POD_GROUP_LABEL = "scheduling.x-k8s.io/pod-group"
 CANCELLED_ANNOTATION = "ftlaunch.io/cancelled"
 _LIVING = ("Pending", "Running", "Unknown")
 

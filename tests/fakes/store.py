@@ -105,15 +105,15 @@ def matches(item: KubeObject, selector: str) -> bool:
 
 
 def matches_fields(item: KubeObject, selector: str) -> bool:
-    """Say whether `a.b=c,d=e` matches an object's fields."""
+    """Say whether `a.b=c,d!=e` matches an object's fields."""
     for part in filter(None, selector.split(",")):
         path, equals, value = part.partition("=")
-        if not equals or path.endswith("!"):
+        if not equals:
             raise UnplayableError(f"field selector {selector!r}")
         here: object = item
-        for key in path.split("."):
+        for key in path.removesuffix("!").split("."):
             here = here.get(key) if isinstance(here, dict) else None
-        if here != value:
+        if (here == value) is path.endswith("!"):
             return False
     return True
 

@@ -53,6 +53,8 @@ class KubernetesBackend(Backend):
     Attributes:
         namespace: Where jobs go whose manifest names none, and which `list_jobs` looks at.
         context: Of the kubeconfig, or empty.
+        api: The cluster's objects, for whoever asks about more than a job.
+        logs: What its pods write.
     """
 
     kind: ClassVar[BackendKind] = "kubernetes"
@@ -68,8 +70,8 @@ class KubernetesBackend(Backend):
     ) -> None:
         self.namespace = namespace
         self.context = context
-        self._api = api
-        self._logs = logs
+        self.api = api
+        self.logs = logs
         self._poster = Poster(api, pause=pause)
         self._incarnations = Incarnations()
         self._make_asker: Callable[[], Asker] | None = None
@@ -101,7 +103,7 @@ class KubernetesBackend(Backend):
         """
         manifest = submission.manifest
         namespace = manifest.namespace or self.namespace
-        require_paddle_jobs(self._api)
+        require_paddle_jobs(self.api)
         self._poster.post(manifest, namespace=namespace)
         return Handle(backend=self.kind, namespace=namespace, job=manifest.name)
 
@@ -109,9 +111,9 @@ class KubernetesBackend(Backend):
         """Send both objects as dry runs, strictly; see `Backend.check`."""
         manifest = submission.manifest
         namespace = manifest.namespace or self.namespace
-        require_paddle_jobs(self._api)
-        self._api.create(CONFIG_MAPS, manifest.config_map, namespace=namespace, dry_run=True)
-        self._api.create(PADDLE_JOBS, manifest.job, namespace=namespace, dry_run=True)
+        require_paddle_jobs(self.api)
+        self.api.create(CONFIG_MAPS, manifest.config_map, namespace=namespace, dry_run=True)
+        self.api.create(PADDLE_JOBS, manifest.job, namespace=namespace, dry_run=True)
         return (
             f"the API server would take the ConfigMap and the PaddleJob in {namespace}: schema, admission",
             "not checked: images, volumes, secrets, room on the nodes",
@@ -129,7 +131,7 @@ class KubernetesBackend(Backend):
             job,
             pods,
             restarts={pod: look.number for pod, look in looks.items()},
-            progress=podlogs.fetch_progress(self._logs, pods, looks),
+            progress=podlogs.fetch_progress(self.logs, pods, looks),
         )
         # an operator that may not make the pods writes no condition, only events
         is_mute = not status.reason or not paddlejob.conditions_of(job)
@@ -138,8 +140,8 @@ class KubernetesBackend(Backend):
 
     def list_jobs(self) -> tuple[JobStatus, ...]:
         """See `Backend.list_jobs`. Two requests whatever the number of jobs, so without progress."""
-        jobs = self._api.list(PADDLE_JOBS, namespace=self.namespace, labels=RUN_ID_LABEL)
-        pods = self._api.list(PODS, namespace=self.namespace, labels=RUN_ID_LABEL)
+        jobs = self.api.list(PADDLE_JOBS, namespace=self.namespace, labels=RUN_ID_LABEL)
+        pods = self.api.list(PODS, namespace=self.namespace, labels=RUN_ID_LABEL)
         found = []
         for job in jobs:
             own = paddlejob.pods_of(job, pods)
@@ -155,7 +157,7 @@ class KubernetesBackend(Backend):
         """
         job = self._fetch_job(handle)
         if not read_job(job, (), restarts={}, progress=None).state.is_terminal:
-            self._api.patch(PADDLE_JOBS, handle.job, CANCEL, namespace=handle.namespace)
+            self.api.patch(PADDLE_JOBS, handle.job, CANCEL, namespace=handle.namespace)
 
     def resume(self, handle: Handle) -> None:
         """Let the operator make the pods again, and forget the cancelling; see `Backend.resume`.
@@ -166,24 +168,24 @@ class KubernetesBackend(Backend):
         state = read_job(job, pods, restarts={}, progress=None).state
         suspended = paddlejob.is_suspended(job)
         if suspended and state in (JobState.CANCELLED, JobState.SUSPENDED, JobState.QUEUED):
-            self._api.patch(PADDLE_JOBS, handle.job, RESUME, namespace=handle.namespace)
+            self.api.patch(PADDLE_JOBS, handle.job, RESUME, namespace=handle.namespace)
         else:
             refuse_to_resume(handle, state, stopping=suspended and not state.is_terminal)
 
     def delete(self, handle: Handle) -> None:
         """Delete the job, its pods first; the ConfigMap goes with its owner. See `Backend.delete`."""
         job = self._fetch_job(handle)
-        self._api.delete(PADDLE_JOBS, handle.job, namespace=handle.namespace, uid=paddlejob.uid_of(job))
+        self.api.delete(PADDLE_JOBS, handle.job, namespace=handle.namespace, uid=paddlejob.uid_of(job))
         self._poster.sweep(job, namespace=handle.namespace)
 
     def sweep(self, handle: Handle, *, run_id: str, now_s: float) -> bool:
         """See `Backend.sweep`."""
-        return sweep_config_map(self._api, handle.job, run_id=run_id, namespace=handle.namespace, now_s=now_s)
+        return sweep_config_map(self.api, handle.job, run_id=run_id, namespace=handle.namespace, now_s=now_s)
 
     def list_events(self, handle: Handle) -> tuple[JobEvent, ...]:
         """See `Backend.list_events`; the API keeps them for an hour by default."""
         self._fetch_job(handle)
-        return read_events(self._api.list(EVENTS, namespace=handle.namespace), job=handle.job)
+        return read_events(self.api.list(EVENTS, namespace=handle.namespace), job=handle.job)
 
     def command_in(self, handle: Handle, *, node: int, command: Sequence[str], terminal: bool) -> list[str]:
         """See `Backend.command_in`; by kubectl."""
@@ -209,7 +211,7 @@ class KubernetesBackend(Backend):
         if before is None or not podlogs.has_log(before, ref):
             return b""
         previous = ref.incarnation < before.number
-        text = podlogs.read_whole(self._logs, namespace=handle.namespace, pod=ref.pod, previous=previous)
+        text = podlogs.read_whole(self.logs, namespace=handle.namespace, pod=ref.pod, previous=previous)
         after = self._look(handle, ref)
         if after is None or (after.uid, after.number) != (before.uid, before.number):
             return b""  # it changed meanwhile: whose log that was is not known
@@ -220,7 +222,7 @@ class KubernetesBackend(Backend):
         return None if self._make_asker is None else KubernetesLogSource(self._make_asker(), handle)
 
     def _fetch_job(self, handle: Handle) -> KubeObject:
-        job = self._api.get(PADDLE_JOBS, handle.job, namespace=handle.namespace)
+        job = self.api.get(PADDLE_JOBS, handle.job, namespace=handle.namespace)
         if not paddlejob.run_id_of(job):
             raise NotFoundError(
                 f"{handle}: expected a job of ours, got one without the label {RUN_ID_LABEL}; use kubectl"
@@ -230,7 +232,7 @@ class KubernetesBackend(Backend):
     def _fetch(self, handle: Handle) -> tuple[KubeObject, tuple[KubeObject, ...]]:
         job = self._fetch_job(handle)
         labels = f"{paddlejob.JOB_NAME_LABEL}={handle.job}"
-        return job, paddlejob.pods_of(job, self._api.list(PODS, namespace=handle.namespace, labels=labels))
+        return job, paddlejob.pods_of(job, self.api.list(PODS, namespace=handle.namespace, labels=labels))
 
     def _look(self, handle: Handle, ref: LogRef) -> Incarnation | None:
         job, pods = self._fetch(handle)
@@ -239,7 +241,7 @@ class KubernetesBackend(Backend):
 
     def _fetch_warning(self, handle: Handle) -> str:
         try:
-            events = self._api.list(EVENTS, namespace=handle.namespace, fields="type=Warning")
+            events = self.api.list(EVENTS, namespace=handle.namespace, fields="type=Warning")
         except LaunchError:  # a missing rule must not hide how the job stands
             return ""
         return last_warning(events, job=handle.job)

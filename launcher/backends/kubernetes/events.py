@@ -11,7 +11,7 @@ from launcher.kube.resources import KubeObject
 
 def read_events(items: Iterable[KubeObject], *, job: str) -> tuple[JobEvent, ...]:
     """Return the events about a job, its pods and services, oldest first."""
-    own = [_read(item) for item in items if _is_about(item, job=job)]
+    own = [read_event(item) for item in items if is_about(item, job=job)]
     return tuple(sorted(own, key=lambda event: event.time_s))
 
 
@@ -21,13 +21,15 @@ def last_warning(items: Iterable[KubeObject], *, job: str) -> str:
     return f"{warnings[-1].reason}: {warnings[-1].message}" if warnings else ""
 
 
-def _is_about(item: KubeObject, *, job: str) -> bool:
+def is_about(item: KubeObject, *, job: str) -> bool:
+    """Say whether an event is about a job, or one of its pods and services."""
     name = str(item["involvedObject"].get("name", ""))
     prefix, _, index = name.rpartition("-")
     return name == job or (prefix == f"{job}-worker" and index.isdigit())
 
 
-def _read(item: KubeObject) -> JobEvent:
+def read_event(item: KubeObject) -> JobEvent:
+    """Read one event, of either API that writes them."""
     about = item["involvedObject"]
     series = item.get("series") or {}
     times = (series.get("lastObservedTime"), item.get("lastTimestamp"), item.get("eventTime"))

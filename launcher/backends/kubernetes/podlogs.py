@@ -6,16 +6,13 @@ from collections.abc import Sequence
 
 from launcher.backends.base import LogRef
 from launcher.backends.kubernetes.incarnations import Incarnation, Incarnations
+from launcher.backends.kubernetes.progress import PROGRESS_LINES, last_progress
 from launcher.errors import LaunchError
 from launcher.kube import paddlejob
 from launcher.kube.api import PodLogs
 from launcher.kube.errors import AbsentError, InvalidError
 from launcher.kube.resources import KubeObject
-from trainer.protocol.fields import FormatError
-from trainer.protocol.progress import Progress, parse_progress
-from trainer.protocol.tags import parse_line
-
-PROGRESS_LINES = 512  # the API cuts a log's end by lines only; about 64 KiB of usual ones
+from trainer.protocol.progress import Progress
 
 
 def list_refs(incarnations: Incarnations, job: KubeObject, pods: Sequence[KubeObject]) -> tuple[LogRef, ...]:
@@ -64,16 +61,4 @@ def fetch_progress(
         log = read_whole(logs, namespace=namespace, pod=name, previous=False, tail_lines=PROGRESS_LINES)
     except LaunchError:  # a lost node or a missing rule must not hide how the job stands
         return None
-    return _last_progress(log)
-
-
-def _last_progress(log: bytes) -> Progress | None:
-    for line in reversed(log.split(b"\n")):
-        _, _, text = line.partition(b" ")
-        try:
-            progress = parse_progress(parse_line(text).text)
-        except FormatError:  # cut by the tail, or still being written
-            continue
-        if progress is not None:
-            return progress
-    return None
+    return last_progress(log)

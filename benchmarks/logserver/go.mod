@@ -1,3 +1,0 @@
-module ftlaunch/benchmarks/logserver
-
-go 1.21

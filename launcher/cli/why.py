@@ -1,0 +1,106 @@
+"""`ftlaunch why`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from launcher.cli.jobs import find_job, job_argument
+from launcher.cli.options import echo_document, output_option
+from launcher.cli.patience import Patience
+
+if TYPE_CHECKING:
+    from launcher.why.ask import Explanation
+    from launcher.why.verdict import Outlook, Verdict
+
+WATCH_S = 3.0
+_PROSPECTS = {
+    "now": "",
+    "later": "goes on by itself once that has passed",
+    "never": "stays so until somebody acts",
+}
+
+
+@click.command("why")
+@job_argument
+@click.option(
+    "--watch", "-w", "watching", is_flag=True, help="Say it again whenever it changes, until the end."
+)
+@output_option("json", "yaml")
+def command(job: str | None, watching: bool, output: str) -> None:
+    """Say why a job stands as it does: one sentence, what it rests on, and what cures it."""
+    from launcher.why.ask import explain_job
+
+    found = find_job(job)
+    patience, look = Patience(found.handle.job), partial(explain_job, found.backend, found.handle)
+    last = None
+    while True:
+        explanation = patience.ask(look) if watching else look()
+        told = [(verdict.code, verdict.sentence) for verdict in explanation.verdicts]
+        if told != last:
+            show(explanation, output=output, again=last is not None)
+        if not watching or explanation.status.state.is_terminal:
+            return
+        last = told
+        time.sleep(WATCH_S)
+
+
+def show(explanation: Explanation, *, output: str, again: bool) -> None:
+    """Print an explanation; on a terminal over the one before."""
+    if output in ("json", "yaml"):
+        echo_document(to_json(explanation), output)
+        return
+    if again and sys.stdout.isatty():
+        click.clear()
+    click.echo(describe(explanation))
+
+
+def describe(explanation: Explanation) -> str:
+    """Write an explanation for people: the first verdict in full, the others on a line each."""
+    status = explanation.status
+    first, *others = explanation.verdicts
+    lines = [f"{status.handle}  {status.state.value}", *describe_verdict(first)]
+    lines += [f"  also: {other.sentence} [{other.code}]" for other in others]
+    lines += [f"  not looked at: {what}" for what in explanation.unseen]
+    return "\n".join(lines)
+
+
+def describe_verdict(verdict: Verdict) -> list[str]:
+    """Write a verdict in full."""
+    prospect = _prospect(verdict.outlook)
+    lines = [f"{verdict.sentence} [{verdict.code}]"]
+    lines += [f"  {prospect}"] if prospect else []
+    lines += [f"  because: {line}" for line in verdict.evidence]
+    lines += [f"  cure: {verdict.cure}"] if verdict.cure else []
+    return lines
+
+
+def to_json(explanation: Explanation) -> dict[str, object]:
+    """Write an explanation for programs. Keys are only ever added."""
+    status = explanation.status
+    verdicts = [_verdict_to_json(verdict) for verdict in explanation.verdicts]
+    return {
+        "schema": 1,
+        "handle": str(status.handle),
+        "job": status.handle.job,
+        "run_id": status.run_id,
+        "state": status.state.value,
+        **verdicts[0],
+        "also": verdicts[1:],
+        "unseen": list(explanation.unseen),
+    }
+
+
+def _verdict_to_json(verdict: Verdict) -> dict[str, object]:
+    return {
+        "code": verdict.code, "sentence": verdict.sentence, "evidence": list(verdict.evidence),
+        "cure": verdict.cure, "forever": verdict.outlook.value,
+    }  # fmt: skip
+
+
+def _prospect(outlook: Outlook) -> str:
+    return _PROSPECTS[outlook.value]

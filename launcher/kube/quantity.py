@@ -1,0 +1,41 @@
+"""Amounts as Kubernetes writes them: `1500m`, `64Gi`, `8`. Pure.
+
+The suffixes are those of k8s.io/apimachinery v0.34, pkg/api/resource/quantity.go.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+
+_SUFFIXES = {
+    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1), "k": Decimal(10**3),
+    "M": Decimal(10**6), "G": Decimal(10**9), "T": Decimal(10**12),
+    "P": Decimal(10**15), "E": Decimal(10**18),
+    "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40),
+    "Pi": Decimal(2**50), "Ei": Decimal(2**60),
+}  # fmt: skip
+_BYTES = ("memory", "ephemeral-storage", "storage")
+
+
+def parse_quantity(text: object) -> Decimal:
+    """Read an amount; 0 where it is none, because what was stored by a server needs no checking."""
+    words = str(text).strip()
+    number = words.rstrip("KMGTPEinumk") if not words[-1:].isdigit() else words
+    try:
+        return Decimal(number) * _SUFFIXES[words[len(number) :]]
+    except (InvalidOperation, KeyError):
+        return Decimal(0)
+
+
+def format_quantity(amount: Decimal, resource: str) -> str:
+    """Write an amount for people: bytes in GiB or MiB, everything else as a plain number."""
+    if resource in _BYTES or resource.startswith("hugepages-"):
+        if abs(amount) >= 2**30:
+            return f"{_plain(round(amount / 2**30, 1))} GiB"
+        return f"{_plain(round(amount / 2**20, 1))} MiB"
+    return _plain(round(amount, 3))
+
+
+def _plain(amount: Decimal) -> str:
+    text = f"{amount:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,0 +1,62 @@
+"""Explains a job of any backend: gathers what there is to look at, and asks the rules."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from launcher.backends.base import Backend, JobStatus
+from launcher.plan.handle import Handle
+from launcher.why.explain import explain
+from launcher.why.gather import LOG_BYTES, MAX_LOGS, gather
+from launcher.why.snapshot import Snapshot
+from launcher.why.verdict import Verdict
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explanation:
+    """Why a job stands as it does.
+
+    Attributes:
+        verdicts: The answer first; never none.
+        unseen: What could not be looked at.
+    """
+
+    status: JobStatus
+    verdicts: tuple[Verdict, ...]
+    unseen: tuple[str, ...] = ()
+
+
+def explain_job(backend: Backend, handle: Handle, *, clock: Callable[[], float] = time.time) -> Explanation:
+    """Say why a job stands as it does.
+
+    Raises:
+        NotFoundError: There is no such job.
+        UnreachableError: The backend does not answer.
+    """
+    snapshot = look_at(backend, handle, clock=clock)
+    return Explanation(status=snapshot.status, verdicts=explain(snapshot), unseen=snapshot.unseen)
+
+
+def look_at(backend: Backend, handle: Handle, *, clock: Callable[[], float] = time.time) -> Snapshot:
+    """Take a snapshot of a job; one that no cluster runs has a status and logs only."""
+    if backend.kind == "kubernetes":
+        from launcher.backends.kubernetes import KubernetesBackend
+
+        assert isinstance(backend, KubernetesBackend)
+        return gather(backend.api, backend.logs, handle, clock=clock)
+    status = backend.status(handle)
+    refs = {ref.pod: ref for ref in backend.list_logs(handle)}  # the last incarnation of each
+    logs: dict[str, str] = {}
+    for pod in status.pods:
+        if pod.pod in refs and len(logs) < MAX_LOGS:
+            text = backend.read_log(handle, refs[pod.pod], offset=0)[-LOG_BYTES:]
+            logs[pod.pod] = _without_streams(text.decode("utf-8", "replace"))
+    return Snapshot(now_s=clock(), status=status, job={}, logs=logs)
+
+
+def _without_streams(text: str) -> str:
+    """Bring `time stream F text` into the API's form, `time text`."""
+    lines = [line.split(" ", 3) for line in text.splitlines()]
+    return "\n".join(f"{parts[0]} {parts[3]}" for parts in lines if len(parts) == 4)

@@ -1,0 +1,90 @@
+"""Asks all rules about a snapshot and puts what they say in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from launcher.why.codes import CODES
+from launcher.why.rules import (
+    admission,
+    claims,
+    containers,
+    course,
+    endings,
+    images,
+    nodes,
+    queueing,
+    running,
+    scheduling,
+)
+from launcher.why.snapshot import Snapshot
+from launcher.why.verdict import Outlook, Verdict
+
+Rule = Callable[[Snapshot], Iterator[Verdict]]
+
+OF_ANY_JOB: tuple[Rule, ...] = (
+    course.explain_end,
+    course.explain_submitted,
+    endings.explain_failure,
+    endings.explain_crash_loop,
+    running.explain_pause,
+    running.explain_rendezvous,
+    running.explain_silence,
+    running.explain_running,
+)
+"""Those that need a job's status and logs only."""
+OF_A_CLUSTERS_JOB: tuple[Rule, ...] = (
+    course.explain_wishes,
+    course.explain_stuck_pods,
+    course.explain_no_controller,
+    course.explain_missing_pods,
+    course.explain_starting,
+    queueing.explain_queue,
+    admission.explain_refused_pods,
+    nodes.explain_lost_node,
+    nodes.explain_evictions,
+    claims.explain_claims,
+    scheduling.explain_unscheduled,
+    images.explain_image,
+    containers.explain_mounts,
+    containers.explain_container,
+    running.explain_deadline,
+)
+COURSE = (
+    "failed", "scheduling", "pods-missing", "container-starting", "restarting", "running-unheard", "running",
+    "submitted",
+)  # fmt: skip
+"""Codes that say how far a job is, and not why."""
+_ORDER = {code: index for index, code in enumerate(CODES)}
+
+
+def explain(snapshot: Snapshot) -> tuple[Verdict, ...]:
+    """Return the verdicts on a job, the answer first; never none."""
+    rules = (*OF_ANY_JOB, *(OF_A_CLUSTERS_JOB if snapshot.job else ()), course.explain_restart)
+    verdicts = [verdict for rule in rules for verdict in rule(snapshot)]
+    if not verdicts:
+        status = snapshot.status
+        sentence = f"it is {status.state.value}" + (f": {status.reason}" if status.reason else "")
+        verdicts = [
+            Verdict(code=_PLAIN.get(status.state.value, "submitted"), sentence=sentence, outlook=Outlook.NOW)
+        ]
+    return rank(verdicts)
+
+
+def rank(verdicts: list[Verdict]) -> tuple[Verdict, ...]:
+    """Put verdicts in the order of `CODES`, each code once but for those of several claims.
+
+    What only says how far the job is goes where something else says why.
+    """
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    telling = [verdict for verdict in verdicts if verdict.code not in COURSE]
+    for verdict in sorted(telling or verdicts, key=lambda verdict: _ORDER[verdict.code]):
+        key = (verdict.code, verdict.sentence if verdict.code.startswith("claim-") else "")
+        if key not in seen:
+            seen.add(key)
+            kept.append(verdict)
+    return tuple(kept)
+
+
+_PLAIN = {"Running": "running", "Starting": "container-starting", "Restarting": "restarting"}

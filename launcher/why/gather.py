@@ -1,0 +1,222 @@
+"""Gathers a snapshot: a bounded number of requests, side by side, each only where some rule needs its answer.
+
+What may not be looked at is left out and said; only the job itself must be readable.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from launcher.backends.kubernetes.phases import lost_pod
+from launcher.backends.kubernetes.progress import PROGRESS_LINES
+from launcher.errors import LaunchError, NotFoundError
+from launcher.kube import paddlejob
+from launcher.kube.api import KubeApi, PodLogs
+from launcher.kube.errors import AbsentError
+from launcher.kube.resources import (
+    CLAIMS,
+    EVENTS,
+    LIMIT_RANGES,
+    NODES,
+    PADDLE_JOBS,
+    POD_GROUPS,
+    PODS,
+    QUOTAS,
+    STORAGE_CLASSES,
+    WORKLOADS,
+    KubeObject,
+    Resource,
+)
+from launcher.names import RUN_ID_LABEL
+from launcher.plan.handle import Handle
+from launcher.why.looking import ended_of, is_pending, not_started, template_of, without_node
+from launcher.why.snapshot import Objects, Snapshot, read_status, reduce_pod
+
+MAX_EVENTS, MAX_NODES, MAX_PODS, MAX_OTHERS = 1000, 5000, 20_000, 500
+"""Of each kind; a larger cluster is looked at in part."""
+MAX_LOGS = 3
+LOG_BYTES = 65_536
+_THREADS = 6
+_ALIVE = "status.phase!=Succeeded,status.phase!=Failed"
+
+Question = Callable[[], Objects | None]
+
+
+class Looker:
+    """Asks optional questions, and keeps what went wrong.
+
+    Attributes:
+        unseen: What could not be looked at, a sentence each.
+    """
+
+    def __init__(self, api: KubeApi) -> None:
+        self.unseen: list[str] = []
+        self._api = api
+
+    def look(
+        self,
+        resource: Resource,
+        *,
+        namespace: str,
+        fields: str = "",
+        labels: str = "",
+        at_most: int = MAX_OTHERS,
+    ) -> Objects | None:
+        """Return objects, none of a kind that is not served, or None where they may not be seen."""
+        try:
+            return self._api.list(
+                resource, namespace=namespace, fields=fields, labels=labels, at_most=at_most
+            )
+        except AbsentError:
+            return ()
+        except LaunchError as error:
+            self.unseen.append(describe_unseen(resource, namespace=namespace, error=error))
+            return None
+
+
+def describe_unseen(resource: Resource, *, namespace: str, error: LaunchError) -> str:
+    """Say in a line what could not be looked at."""
+    where = f" in {namespace}" if namespace else " of the cluster"
+    return f"{resource.plural}{where}: {str(error).split('; ', 1)[0][:200]}"
+
+
+def gather(
+    api: KubeApi, logs: PodLogs, handle: Handle, *, clock: Callable[[], float] = time.time
+) -> Snapshot:
+    """Look at a job and at what is around it.
+
+    Raises:
+        NotFoundError: There is no such job of ours.
+        UnreachableError: The cluster does not answer, or does not show the job.
+    """
+    namespace, looker = handle.namespace, Looker(api)
+    labels = f"{paddlejob.JOB_NAME_LABEL}={handle.job}"
+    with ThreadPoolExecutor(_THREADS) as pool:
+        asked_job = pool.submit(api.get, PADDLE_JOBS, handle.job, namespace=namespace)
+        asked_pods = pool.submit(api.list, PODS, namespace=namespace, labels=labels)
+        asked_events = pool.submit(
+            looker.look, EVENTS, namespace=namespace, fields="type=Warning", at_most=MAX_EVENTS
+        )
+        job = asked_job.result()
+        if not paddlejob.run_id_of(job):
+            raise NotFoundError(f"{handle}: expected a job of ours, got one without the label {RUN_ID_LABEL}")
+        pods = paddlejob.pods_of(job, asked_pods.result())
+        first = Snapshot(now_s=clock(), status=read_status(job, pods, {}), job=job, pods=pods)
+        asked_logs = {
+            pod: pool.submit(_read_log, logs, pod, namespace=namespace, previous=previous)
+            for pod, previous in _telling_pods(pods)
+        }
+        more = {name: pool.submit(question) for name, question in _questions(looker, first).items()}
+        texts = {pod: asked.result() for pod, asked in asked_logs.items()}
+        found = {name: asked.result() for name, asked in more.items()}
+    events = (*(asked_events.result() or ()), *(found.pop("events", None) or ()))
+    texts = {pod: text for pod, text in texts.items() if text}
+    others: dict[str, Any] = dict(found)
+    return replace(
+        first,
+        now_s=clock(),
+        status=read_status(job, pods, texts),
+        events=tuple({_key(event): event for event in events}.values()),
+        logs=texts,
+        unseen=tuple(looker.unseen),
+        **others,
+    )
+
+
+def look_at_room(looker: Looker) -> dict[str, Question]:
+    """Return the questions about nodes and what stands on them."""
+
+    def placed() -> Objects | None:
+        pods = looker.look(PODS, namespace="", fields=_ALIVE, at_most=MAX_PODS)
+        return None if pods is None else tuple(reduce_pod(pod) for pod in pods if paddlejob.host_of(pod))
+
+    return {
+        "nodes": lambda: looker.look(NODES, namespace="", at_most=MAX_NODES),
+        "placed": placed,
+    }
+
+
+def look_at_claims(looker: Looker, namespace: str) -> dict[str, Question]:
+    """Return the questions about claims."""
+    return {
+        "claims": lambda: looker.look(CLAIMS, namespace=namespace),
+        "storage_classes": lambda: looker.look(STORAGE_CLASSES, namespace=""),
+    }
+
+
+def look_at_limits(looker: Looker, namespace: str) -> dict[str, Question]:
+    """Return the questions about what a namespace allows."""
+    return {
+        "quotas": lambda: looker.look(QUOTAS, namespace=namespace),
+        "limit_ranges": lambda: looker.look(LIMIT_RANGES, namespace=namespace),
+    }
+
+
+def has_claims(job: KubeObject) -> bool:
+    """Say whether a job's pods mount claims."""
+    return any("persistentVolumeClaim" in volume for volume in template_of(job).get("volumes") or [])
+
+
+def _questions(looker: Looker, first: Snapshot) -> dict[str, Question]:
+    """Return what else is worth asking, by field of the snapshot."""
+    job, pods, namespace = first.job, first.pods, first.status.handle.namespace
+    if first.status.state.is_terminal:
+        return {}
+    questions: dict[str, Question] = {}
+    waiting = without_node(first)
+    if waiting or lost_pod(pods) is not None or any(paddlejob.is_being_deleted(pod) for pod in pods):
+        questions |= look_at_room(looker)
+    if has_claims(job) and (waiting or not_started(first)):
+        questions |= look_at_claims(looker, namespace)
+    if len(pods) < paddlejob.replicas_of(job) and not paddlejob.is_suspended(job):
+        questions |= look_at_limits(looker, namespace)
+    if waiting and any(paddlejob.POD_GROUP_LABEL in (pod["metadata"].get("labels") or {}) for pod in waiting):
+        questions["pod_groups"] = lambda: looker.look(POD_GROUPS, namespace=namespace)
+    if paddlejob.is_queued(job):
+        questions["workloads"] = lambda: looker.look(WORKLOADS, namespace=namespace)
+    if behind := next((pod for pod in pods if is_pending(pod)), None):
+        fields = f"involvedObject.name={paddlejob.name_of(behind)}"
+        questions["events"] = lambda: looker.look(EVENTS, namespace=namespace, fields=fields)
+    return questions
+
+
+def _telling_pods(pods: Sequence[KubeObject]) -> list[tuple[str, bool]]:
+    """Return the pods whose last lines are worth reading, and whether those before the last restart."""
+    chosen: dict[str, bool] = {}
+    for pod in pods:
+        state = paddlejob.container_of(pod).get("state") or {}
+        ended, name = ended_of(pod), paddlejob.name_of(pod)
+        if ended.get("exitCode"):
+            chosen[name] = "waiting" in state
+        elif paddlejob.node_of(pod) == 0 and ("running" in state or ended):
+            chosen[name] = False
+    running = [pod for pod in pods if "running" in (paddlejob.container_of(pod).get("state") or {})]
+    for pod in running[:2]:
+        chosen.setdefault(paddlejob.name_of(pod), False)
+    first = [name for name in chosen if name.endswith("-worker-0")]
+    return [(name, chosen[name]) for name in [*first, *(name for name in chosen if name not in first)]][
+        :MAX_LOGS
+    ]
+
+
+def _read_log(logs: PodLogs, pod: str, *, namespace: str, previous: bool) -> str:
+    try:
+        text = logs.read_pod_log(
+            pod,
+            namespace=namespace,
+            container=paddlejob.CONTAINER,
+            previous=previous,
+            tail_lines=PROGRESS_LINES,
+        )
+    except LaunchError:  # a lost node's log is not needed to name the node
+        return ""
+    return text[-LOG_BYTES:].decode("utf-8", "replace")
+
+
+def _key(event: KubeObject) -> str:
+    metadata = event["metadata"]
+    return str(metadata.get("uid") or metadata["name"])

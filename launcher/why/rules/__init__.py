@@ -1,0 +1,1 @@
+"""The rules: functions from a snapshot to verdicts, one file a family. Pure."""

@@ -1,0 +1,140 @@
+"""Why the API server does not take a job's pods. Pure.
+
+The operator writes what it is told into an event FailedCreatePod of the job. The words are those of
+kubernetes v1.34.7: plugin/pkg/admission/{limitranger,serviceaccount,priority}, and v0.34.4 of
+apiserver/pkg/admission/plugin/{resourcequota,namespace/lifecycle}, apiserver/pkg/util/webhook/error.go and
+pod-security-admission/admission.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from launcher.backends.base import JobEvent
+from launcher.kube import paddlejob
+from launcher.why.looking import kubectl, notes_of, quote, template_of
+from launcher.why.rules.quotas import measure_quotas
+from launcher.why.snapshot import Snapshot
+from launcher.why.verdict import Outlook, Verdict, evidence
+
+FAILED_CREATE = "FailedCreatePod"
+
+_REFUSALS: tuple[tuple[str, str, str, str], ...] = (
+    (
+        r"because it is being terminated",
+        "namespace-ending",
+        "the namespace is being deleted",
+        "submit into another: --namespace NAME",
+    ),
+    (
+        r"failed quota: (?P<said>.*must specify .*)",
+        "quota-needs-requests",
+        "the namespace's quota counts what the job does not state",
+        "set Launch.resources.cpu and .memory",
+    ),
+    (
+        r"exceeded quota: (?P<said>.*)",
+        "quota-exceeded",
+        "the namespace's quota is used up",
+        "describe resourcequotas",
+    ),
+    (
+        r"(?P<said>(maximum|minimum) .* usage per (Container|Pod) is .*)",
+        "limit-range",
+        "the namespace's limit range forbids pods of this size",
+        "change Launch.resources",
+    ),
+    (
+        r"violates PodSecurity (?P<said>.*)",
+        "pod-security",
+        "the namespace's pod security level forbids the pods",
+        "take rdma and hostPath volumes out of Launch, or use a namespace with another level",
+    ),
+    (
+        r"error looking up service account \S*: (?P<said>.*)|serviceaccount \S+ not found",
+        "service-account-missing",
+        "the service account does not exist",
+        "correct Launch.service_account, or create it",
+    ),
+    (
+        r"(?P<said>no PriorityClass with name .* was found)",
+        "priority-class-missing",
+        "the priority class does not exist",
+        "correct Launch.priority_class; kubectl get priorityclasses",
+    ),
+    (
+        r"failed calling webhook (?P<said>.*)",
+        "webhook-unreachable",
+        "an admission webhook does not answer",
+        "tell whoever keeps the cluster",
+    ),
+    (
+        r"admission webhook (?P<said>.*denied the request.*)",
+        "webhook-denied",
+        "an admission webhook refuses the pods",
+        "change the job as it says",
+    ),
+)
+_PASSING = ("quota-exceeded", "webhook-unreachable")
+_PARTS = re.compile(
+    r"exceeded quota: (?P<name>[^,]+), requested: (?P<asked>.*), used: (?P<used>.*), limited: (?P<hard>.*)"
+)
+
+
+def explain_refused_pods(snapshot: Snapshot) -> Iterator[Verdict]:
+    """Say why the operator may not make the pods that are missing."""
+    missing = paddlejob.replicas_of(snapshot.job) - len(snapshot.pods)
+    if snapshot.status.state.is_terminal or missing <= 0 or paddlejob.is_suspended(snapshot.job):
+        return
+    notes = notes_of(snapshot, snapshot.job, FAILED_CREATE)
+    if not notes:
+        return
+    note = notes[0]
+    verdict = read_refusal(snapshot, note)
+    if verdict.code == "quota-exceeded":
+        counted = measure_quotas(
+            template_of(snapshot.job),
+            pods=paddlejob.replicas_of(snapshot.job),
+            more=missing,
+            quotas=snapshot.quotas or (),
+        )
+        exact = min(counted, key=lambda item: item.code != "quota-never", default=None)
+        if exact is not None:
+            verdict = replace(exact, evidence=(*exact.evidence, *verdict.evidence))
+    yield verdict
+
+
+def read_refusal(snapshot: Snapshot, note: JobEvent) -> Verdict:
+    """Say what the API server's refusal of a pod means."""
+    message = " ".join(note.message.split())
+    for pattern, code, head, cure in _REFUSALS:
+        match = re.search(pattern, message)
+        if match:
+            said = _said(match) or message
+            outlook = Outlook.LATER if code in _PASSING else Outlook.NEVER
+            return Verdict(
+                code=code,
+                sentence=f"{head}: {said}",
+                evidence=evidence(quote(note)),
+                cure=kubectl(snapshot, cure) if cure.startswith("describe") else cure,
+                outlook=outlook,
+            )
+    return Verdict(
+        code="pod-refused",
+        sentence=f"the API server refuses the pods: {message}",
+        evidence=evidence(quote(note)),
+        cure="change the job as it says",
+        outlook=Outlook.NEVER,
+    )
+
+
+def _said(match: re.Match[str]) -> str:
+    parts = _PARTS.search(match.string)
+    if parts:
+        return (
+            f"{parts['name']} has {parts['used']} used of {parts['hard']}, and a pod asks for"
+            f" {parts['asked']}"
+        )
+    return match.groupdict().get("said") or ""

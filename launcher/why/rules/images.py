@@ -1,0 +1,122 @@
+"""Why a node does not have the image. Pure.
+
+The reasons are the kubelet's (kubernetes v1.34.7, pkg/kubelet/images/types.go); the words below them are
+those of containerd 1.7 to 2.1 (core/remotes/docker, core/images), of CRI-O, and of registries (OCI
+distribution-spec, error codes; Docker Hub's `toomanyrequests`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from launcher.backends.kubernetes.phases import PULL_TROUBLES
+from launcher.kube import paddlejob
+from launcher.kube.resources import KubeObject
+from launcher.why.looking import not_started, notes_of, quote, template_of, waiting_of, who
+from launcher.why.snapshot import Snapshot
+from launcher.why.verdict import Outlook, Verdict, evidence
+
+_WORDS: tuple[tuple[str, str, str, str], ...] = (
+    (
+        r"InvalidImageName|invalid reference format|couldn't parse image",
+        "image-name-invalid",
+        "the image's name cannot be read",
+        "correct Launch.image",
+    ),
+    (
+        r"ErrImageNeverPull|pull policy of Never",
+        "image-never-pulled",
+        "the node lacks the image and may not pull it",
+        "load it onto the nodes, or take image_pull_policy: Never out",
+    ),
+    (
+        r"toomanyrequests|429 Too Many Requests|rate limit",
+        "image-rate-limited",
+        "the registry serves no more for now",
+        "set Launch.image_pull_secrets, or use a mirror of the registry",
+    ),
+    (
+        r"no match for platform|no matching manifest|image operating system|does not match the specified"
+        r" platform"
+        r"|exec format error",
+        "image-wrong-platform",
+        "the image is not made for this kind of node",
+        "build it for the node's platform, or set Launch.node_selector",
+    ),
+    (
+        r"no space left on device|disk quota exceeded",
+        "image-no-space",
+        "the node has no room for the image",
+        "have the node cleaned: kubectl describe node {node}",
+    ),
+    (
+        r"401 Unauthorized|403 Forbidden|pull access denied|insufficient_scope|authorization failed|no basic"
+        r" auth"
+        r"|unauthorized|denied: ",
+        "image-denied",
+        "the registry does not let the node in, or does not have the image",
+        "check Launch.image, and set Launch.image_pull_secrets",
+    ),
+    (
+        r"not found|manifest unknown|name unknown|does not exist|NotFound",
+        "image-not-found",
+        "the registry does not have the image",
+        "correct Launch.image, or push it",
+    ),
+    (
+        r"no such host|i/o timeout|connection refused|network is unreachable|TLS handshake|x509|failed to do"
+        r" request"
+        r"|dial tcp|server gave HTTP response|EOF|deadline exceeded|RegistryUnavailable|no route to host",
+        "registry-unreachable",
+        "the node cannot reach the registry",
+        "correct Launch.image, or load the image onto the nodes",
+    ),
+)
+_PASSING = ("image-rate-limited", "registry-unreachable", "image-pull-failed")
+_NETWORK_FIRST = re.compile(r"no such host|dial tcp|i/o timeout|connection refused")
+
+
+def explain_image(snapshot: Snapshot) -> Iterator[Verdict]:
+    """Say why pods wait for their image."""
+    waiting = [pod for pod in not_started(snapshot) if waiting_of(pod)[0] in PULL_TROUBLES]
+    if not waiting:
+        return
+    pod = waiting[0]
+    reason, message = waiting_of(pod)
+    notes = [note for note in notes_of(snapshot, pod, "Failed") if "image" in note.message.lower()]
+    words = "\n".join([reason, message, *(note.message for note in notes)])
+    code, head, cure = _classify(words)
+    image = _image_of(snapshot, pod)
+    secrets = notes_of(snapshot, pod, "FailedToRetrieveImagePullSecret")
+    if code == "image-denied" and secrets:
+        cure = "create the Secret that Launch.image_pull_secrets names"
+    yield Verdict(
+        code=code,
+        sentence=f"{who(snapshot, waiting)} cannot get {image}: {head}",
+        evidence=evidence(
+            f"{paddlejob.name_of(pod)}: {reason}: {message}",
+            *(quote(note) for note in [*notes[:1], *secrets[:1]]),
+        ),
+        cure=cure.format(node=paddlejob.host_of(pod)),
+        outlook=Outlook.LATER if code in _PASSING else Outlook.NEVER,
+    )
+
+
+def _classify(words: str) -> tuple[str, str, str]:
+    # a name that does not resolve is "not found" in other words only
+    table = (
+        sorted(_WORDS, key=lambda row: row[1] != "registry-unreachable")
+        if _NETWORK_FIRST.search(words)
+        else _WORDS
+    )
+    for pattern, code, head, cure in table:
+        if re.search(pattern, words):
+            return code, head, cure
+    return "image-pull-failed", "its runtime says no more than that it failed", "look at `ftlaunch events`"
+
+
+def _image_of(snapshot: Snapshot, pod: KubeObject) -> str:
+    containers = pod["spec"].get("containers") or template_of(snapshot.job).get("containers") or []
+    own = next((item for item in containers if item.get("name") == paddlejob.CONTAINER), containers[0])
+    return str(own.get("image"))

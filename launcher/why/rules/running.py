@@ -1,0 +1,171 @@
+"""What a job does that goes on: begins, makes steps, pauses between attempts, waits for its nodes. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from launcher.backends.base import JobState
+from launcher.kube import paddlejob
+from launcher.why.looking import tail, text_of
+from launcher.why.rules.faults import find_fault
+from launcher.why.snapshot import Snapshot
+from launcher.why.verdict import Outlook, Verdict, evidence
+from trainer.protocol.progress import Progress, RankProgress
+
+SILENT_S = 90.0
+"""Three progress lines; a step that takes longer than that is worth a word before the hang timeout."""
+_WAITS = re.compile(
+    r"waiting for node [\d, ]+.*\((?P<waited>\d+) s of (?P<limit>\d+) s\)(?:: (?P<reason>.*))?"
+)
+_FAILED = re.compile(r"the attempt failed: (?P<reason>.*); the next begins in (?P<pause>[\d.]+) s")
+_BEGINS = re.compile(r"attempt \d+ begins|^\[a\d+ r\d+\]")
+"""What is written only once the nodes have found each other."""
+
+
+def explain_running(snapshot: Snapshot) -> Iterator[Verdict]:
+    """Say how far a job is whose pods run."""
+    status, progress = snapshot.status, snapshot.status.progress
+    if status.state is not JobState.RUNNING or status.reason:
+        return
+    if progress is None or not progress.ranks:
+        yield Verdict(
+            code="running-unheard",
+            sentence="its pods run and no rank has reported yet; that takes until the first steps are done",
+            evidence=evidence(*[line for log in snapshot.logs.values() for line in tail(log)]),
+            cure=f"ftlaunch logs -f {status.handle.job}",
+            outlook=Outlook.NOW,
+        )
+        return
+    slowest = min(progress.ranks, key=lambda rank: rank.step)
+    total = f" of {progress.total_steps}" if progress.total_steps else ""
+    rates = [rank.images_per_s for rank in progress.ranks if rank.images_per_s is not None]
+    speed = f", {sum(rates):.0f} images/s" if rates else ""
+    yield Verdict(
+        code="running",
+        sentence=(
+            f"all is well: {len(progress.ranks)} of {progress.world_size} ranks, attempt "
+            f"{progress.attempt}, epoch {slowest.epoch + 1}, step {slowest.step}{total}{speed}"
+        ),
+        evidence=evidence(*(_describe(rank) for rank in progress.ranks[:8])),
+        outlook=Outlook.NOW,
+    )
+
+
+def explain_silence(snapshot: Snapshot) -> Iterator[Verdict]:
+    """Say which rank the others wait for, before the node process calls it hung."""
+    progress = snapshot.status.progress
+    if snapshot.status.state is not JobState.RUNNING or progress is None or not progress.ranks:
+        return
+    since_s = max(0.0, snapshot.now_s - progress.time_s)
+    culprit = _find_silent(progress, since_s=since_s)
+    if culprit is None:
+        return
+    silent_s = culprit.silent_s + since_s
+    job = snapshot.status.handle.job
+    yield Verdict(
+        code="rank-silent",
+        sentence=(
+            f"rank {culprit.rank} (node {culprit.node}) has been silent for {silent_s:.0f} s, in "
+            f"{culprit.phase} after step {culprit.step}; the others wait for it"
+        ),
+        evidence=evidence(*(_describe(rank) for rank in progress.ranks[:8])),
+        cure=f"ftlaunch logs {job} --rank {culprit.rank} --tail 50",
+        outlook=Outlook.LATER,
+    )
+
+
+def explain_rendezvous(snapshot: Snapshot) -> Iterator[Verdict]:
+    """Say that nodes wait for each other, and what keeps them."""
+    if snapshot.status.state.is_terminal:
+        return
+    for pod, log in snapshot.logs.items():
+        line = _last_of(log, _WAITS, unless=_BEGINS)
+        match = _WAITS.search(line)
+        if match is None:
+            continue
+        fault = find_fault(match["reason"] or "")
+        is_dns = fault is not None and fault.code == "dns-failed"
+        yield Verdict(
+            code="dns-failed" if is_dns and fault is not None else "rendezvous-waiting",
+            sentence=f"{pod} waits for the other nodes for {match['waited']} s of {match['limit']} s"
+            + (f": {match['reason']}" if match["reason"] else ""),
+            evidence=evidence(f"{pod}: {line}"),
+            cure=(
+                fault.cure
+                if is_dns and fault is not None
+                else f"ftlaunch status {snapshot.status.handle.job}"
+            ),
+            outlook=Outlook.LATER,
+        )
+        return
+
+
+def explain_pause(snapshot: Snapshot) -> Iterator[Verdict]:
+    """Say why the last attempt failed while the next one has not begun."""
+    if snapshot.status.state.is_terminal:
+        return
+    for pod, log in snapshot.logs.items():
+        match = _FAILED.search(_last_of(log, _FAILED, unless=_BEGINS))
+        if match is None:
+            continue
+        fault = find_fault(match["reason"])
+        yield Verdict(
+            code=fault.code if fault is not None else "attempt-pausing",
+            sentence=(
+                f"the last attempt failed and the next begins within {match['pause']} s: {match['reason']}"
+            ),
+            evidence=evidence(f"{pod}: {match[0]}"),
+            cure=fault.cure.format(job=snapshot.status.handle.job) if fault is not None else "",
+            outlook=Outlook.LATER if fault is not None else Outlook.NOW,
+        )
+        return
+
+
+def explain_deadline(snapshot: Snapshot) -> Iterator[Verdict]:
+    """Say that the operator has not noticed a deadline, which it looks at only when a pod changes.
+
+    Observed with training operator v1.9.3: the requeue for activeDeadlineSeconds never comes.
+    """
+    policy = (snapshot.job.get("spec") or {}).get("runPolicy") or {}
+    limit_s, began_s = policy.get("activeDeadlineSeconds"), None
+    if snapshot.job:
+        began_s = paddlejob.unix_time((snapshot.job.get("status") or {}).get("startTime"))
+    if snapshot.status.state.is_terminal or limit_s is None or began_s is None:
+        return
+    over_s = snapshot.now_s - began_s - float(limit_s)
+    if over_s > 0:
+        job = snapshot.status.handle.job
+        yield Verdict(
+            code="deadline-asleep",
+            sentence=(
+                f"its activeDeadlineSeconds of {limit_s} s passed {over_s:.0f} s ago, and the operator "
+                "notices only when a pod changes; it then deletes the pods with their logs"
+            ),
+            evidence=evidence(f"{job}: startTime {snapshot.job['status']['startTime']}"),
+            cure=f"ftlaunch cancel {job} saves and stops it now; Launch.deadline does so by itself",
+            outlook=Outlook.LATER,
+        )
+
+
+def _last_of(log: str, pattern: re.Pattern[str], *, unless: re.Pattern[str]) -> str:
+    """Return the last line of a log that matches, unless a later one says that it is over."""
+    for line in reversed(log.splitlines()):
+        text = text_of(line)
+        if unless.search(text):
+            return ""
+        if pattern.search(text):
+            return text
+    return ""
+
+
+def _find_silent(progress: Progress, *, since_s: float) -> RankProgress | None:
+    """Return the rank that the others wait for: as the node process finds a hung one."""
+    silent = [rank for rank in progress.ranks if rank.silent_s + since_s >= SILENT_S]
+    outside = [rank for rank in silent if rank.phase != "compute"]
+    return min(outside or silent, key=lambda rank: rank.step, default=None)
+
+
+def _describe(rank: RankProgress) -> str:
+    loss = f", loss {rank.loss:.4g}" if rank.loss is not None else ""
+    return f"rank {rank.rank} (node {rank.node}): step {rank.step}, {rank.phase}{loss}"

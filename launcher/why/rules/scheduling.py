@@ -1,0 +1,256 @@
+"""Why pods have no node: arithmetic where nodes may be looked at, else the scheduler's words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from launcher.kube import paddlejob
+from launcher.kube.resources import KubeObject
+from launcher.why.looking import kubectl, notes_of, quote, who, without_node
+from launcher.why.room import Room, count_fit, is_selected, read_rooms, requests_of, taint_against
+from launcher.why.rules.capacity import advise_less, code_of_resource, judge_room
+from launcher.why.rules.course import PATIENCE_S
+from launcher.why.snapshot import Snapshot
+from launcher.why.unschedulable import Blocker, is_about_gang, read_blockers
+from launcher.why.verdict import Outlook, Verdict, evidence
+
+_BEYOND_ROOM = ("pod-affinity", "topology-spread", "volume-zone", "volume-busy", "volume-limit", "claim-lost")
+"""Filters that come after the one for room: a node that fails them has room for the pod."""
+
+_WORDS: dict[str, tuple[str, str, Outlook]] = {
+    "pod-affinity": (
+        "the pods may not stand where the others stand",
+        "change the affinity in Launch.pod_patch",
+        Outlook.NEVER,
+    ),
+    "topology-spread": (
+        "the pods cannot be spread as asked for",
+        "change the constraints in Launch.pod_patch",
+        Outlook.NEVER,
+    ),
+    "volume-zone": (
+        "the nodes with room cannot reach the volume",
+        "use a claim that those nodes reach, or wait for room where the volume is",
+        Outlook.LATER,
+    ),
+    "volume-busy": (
+        "a volume is in use by another pod, and can be used by one only",
+        "wait for that pod to end",
+        Outlook.LATER,
+    ),
+    "volume-limit": (
+        "the nodes have as many volumes as they can",
+        "wait, or mount fewer volumes",
+        Outlook.LATER,
+    ),
+    "claim-lost": ("the volume of a claim is gone", "name another claim in Launch.volumes", Outlook.NEVER),
+    "too-many-pods": ("the nodes run as many pods as they may", "wait, or lower --nodes", Outlook.LATER),
+    "host-port": (
+        "the port that the pod wants on its node is taken",
+        "take the host port out of Launch.pod_patch",
+        Outlook.LATER,
+    ),
+    "node-selector": (
+        "no node has the labels that the job asks for",
+        "correct Launch.node_selector",
+        Outlook.NEVER,
+    ),
+    "untolerated-taint": (
+        "nodes have a taint that the job does not tolerate",
+        "add it to Launch.tolerations",
+        Outlook.NEVER,
+    ),
+    "nodes-cordoned": ("nodes are cordoned or not ready", "kubectl get nodes", Outlook.LATER),
+}
+
+
+def explain_unscheduled(snapshot: Snapshot) -> Iterator[Verdict]:
+    """Say why pods have no node yet."""
+    pods = without_node(snapshot)
+    if not pods or snapshot.status.state.is_terminal:
+        return
+    pod = pods[0]
+    reason, message = _words_about(snapshot, pod)
+    if (pod.get("status") or {}).get("nominatedNodeName"):
+        host = pod["status"]["nominatedNodeName"]
+        yield Verdict(
+            code="preempting",
+            sentence=f"room for {paddlejob.name_of(pod)} is being made on node {host}",
+            evidence=evidence(message),
+            outlook=Outlook.NOW,
+        )
+    elif reason == "SchedulingGated":
+        gates = ", ".join(gate.get("name", "") for gate in pod["spec"].get("schedulingGates") or [])
+        yield Verdict(
+            code="scheduling-gated",
+            sentence=f"{who(snapshot, pods, 'wait')} for a scheduling gate to be lifted: {gates}",
+            evidence=evidence(message),
+            cure=kubectl(snapshot, f"get pod {paddlejob.name_of(pod)} -o yaml"),
+            outlook=Outlook.LATER,
+        )
+    elif not message:
+        yield _no_word(snapshot, pods)
+    elif "unbound immediate PersistentVolumeClaims" in message and snapshot.claims is None:
+        yield Verdict(
+            code="claim-pending",
+            sentence=f"{who(snapshot, pods, 'wait')} for a claim that has no volume yet",
+            evidence=evidence(message),
+            cure=kubectl(snapshot, "get pvc"),
+            outlook=Outlook.LATER,
+        )
+    elif "persistentvolumeclaim" not in message.lower():
+        yield _judge(snapshot, pods, message)
+
+
+def _judge(snapshot: Snapshot, pods: Sequence[KubeObject], message: str) -> Verdict:
+    blockers = read_blockers(message)
+    said = evidence(message)
+    is_gang = _is_gang(snapshot, pods)
+    beyond = next((item for item in blockers if item.code in _BEYOND_ROOM), None)
+    if beyond is not None:
+        return _by_words(snapshot, pods, beyond, said)
+    counted = None
+    if snapshot.nodes is not None:
+        rooms = read_rooms(snapshot.nodes, snapshot.placed)
+        total = paddlejob.replicas_of(snapshot.job)
+        counted = judge_room(pods[0]["spec"], pods=total, more=len(pods), rooms=rooms)
+        if is_gang:
+            return _judge_gang(snapshot, pods, counted, rooms, said)
+    if counted is not None:
+        return _join(counted, said)
+    if is_gang and is_about_gang(message):
+        return _gang(snapshot, pods, said, "")
+    return _by_words(snapshot, pods, blockers[0] if blockers else None, said)
+
+
+def _judge_gang(
+    snapshot: Snapshot,
+    pods: Sequence[KubeObject],
+    counted: Verdict | None,
+    rooms: Sequence[Room],
+    said: tuple[str, ...],
+) -> Verdict:
+    spec = pods[0]["spec"]
+    usable = [room for room in rooms if is_selected(spec, room) and taint_against(spec, room) is None]
+    fit = count_fit(requests_of(spec), usable)
+    if counted is None and fit.now is not None:
+        return Verdict(
+            code="gang-ready",
+            sentence=(
+                f"there is room for all {len(pods)} pods by now; the scheduler looks at a gang again within "
+                "five minutes"
+            ),
+            evidence=said,
+            outlook=Outlook.NOW,
+        )
+    if counted is not None and (not fit.now or counted.outlook is Outlook.NEVER):
+        return _join(counted, said)
+    return _gang(snapshot, pods, said, "" if counted is None else f": {counted.sentence}")
+
+
+def _gang(snapshot: Snapshot, pods: Sequence[KubeObject], said: tuple[str, ...], more: str) -> Verdict:
+    groups = [
+        f"PodGroup {paddlejob.name_of(group)}: minMember {(group.get('spec') or {}).get('minMember')}, "
+        f"{(group.get('status') or {}).get('phase') or 'no phase'}"
+        for group in snapshot.pod_groups or ()
+    ]
+    return Verdict(
+        code="gang-incomplete",
+        sentence=f"its pods start together or not at all, and {who(snapshot, pods, 'wait')}{more}",
+        evidence=(*said, *evidence(*groups[:1])),
+        cure="wait, or ask for fewer with --nodes or --gpus",
+        outlook=Outlook.LATER,
+    )
+
+
+def _by_words(
+    snapshot: Snapshot, pods: Sequence[KubeObject], blocker: Blocker | None, said: tuple[str, ...]
+) -> Verdict:
+    if blocker is not None and blocker.code == "insufficient":
+        if snapshot.placed is not None and snapshot.nodes is not None:
+            return Verdict(
+                code="scheduling",
+                sentence="there is room by now, and the scheduler looks again soon",
+                evidence=said,
+                outlook=Outlook.NOW,
+            )
+        largest = _largest_node(snapshot, blocker.resource)
+        return Verdict(
+            code=code_of_resource(blocker.resource),
+            sentence=f"{who(snapshot, pods, 'find')} no node with enough free {blocker.resource}{largest}",
+            evidence=said,
+            cure=f"{advise_less(blocker.resource)}, or wait",
+            outlook=Outlook.LATER,
+        )
+    if blocker is None or blocker.code not in _WORDS:
+        return Verdict(
+            code="no-nodes" if "no nodes available" in " ".join(said) else "unschedulable",
+            sentence=f"{who(snapshot, pods, 'find')} no node: {said[0] if said else 'no reason is given'}",
+            evidence=said,
+            cure="kubectl get nodes",
+            outlook=Outlook.LATER,
+        )
+    head, cure, outlook = _WORDS[blocker.code]
+    return Verdict(
+        code=blocker.code,
+        sentence=f"{who(snapshot, pods, 'find')} no node: {head} ({blocker.nodes} {blocker.text})",
+        evidence=said,
+        cure=cure,
+        outlook=outlook,
+    )
+
+
+def _largest_node(snapshot: Snapshot, resource: str) -> str:
+    if snapshot.nodes is None:
+        return ""
+    rooms = read_rooms(snapshot.nodes, None)
+    largest = max((room.whole.get(resource, 0) for room in rooms), default=0)
+    return (
+        f" (the largest node has {largest:f} in all; what of it is free may not be looked at)"
+        if largest
+        else ""
+    )
+
+
+def _no_word(snapshot: Snapshot, pods: Sequence[KubeObject]) -> Verdict:
+    waited_s = snapshot.now_s - min(paddlejob.created_s(pod) for pod in pods)
+    scheduler = str(pods[0]["spec"].get("schedulerName") or "default-scheduler")
+    if waited_s > PATIENCE_S:
+        return Verdict(
+            code="scheduler-missing",
+            sentence=(
+                f"scheduler {scheduler!r} has said nothing about {who(snapshot, pods)} for {waited_s:.0f} s"
+            ),
+            evidence=evidence(f"{paddlejob.name_of(pods[0])}: spec.schedulerName {scheduler}"),
+            cure="kubectl get pods -A | grep scheduler, or correct Launch.queue",
+            outlook=Outlook.NEVER,
+        )
+    return Verdict(
+        code="scheduling",
+        sentence=f"the scheduler is looking for a node for {who(snapshot, pods)}",
+        outlook=Outlook.NOW,
+    )
+
+
+def _words_about(snapshot: Snapshot, pod: KubeObject) -> tuple[str, str]:
+    """Return the scheduler's reason and message; those of the pod itself are newer than any event."""
+    for item in (pod.get("status") or {}).get("conditions") or []:
+        if item.get("type") == "PodScheduled" and item.get("status") == "False":
+            return str(item.get("reason", "")), " ".join(str(item.get("message", "")).split())
+    notes = notes_of(snapshot, pod, "FailedScheduling")
+    return ("", quote(notes[0])) if notes else ("", "")
+
+
+def _is_gang(snapshot: Snapshot, pods: Sequence[KubeObject]) -> bool:
+    labels = pods[0]["metadata"].get("labels") or {}
+    return paddlejob.POD_GROUP_LABEL in labels or bool(snapshot.pod_groups)
+
+
+def _join(verdict: Verdict, said: tuple[str, ...]) -> Verdict:
+    return Verdict(
+        code=verdict.code,
+        sentence=verdict.sentence,
+        evidence=evidence(*said, *verdict.evidence),
+        cure=verdict.cure,
+        outlook=verdict.outlook,
+    )

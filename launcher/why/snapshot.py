@@ -1,0 +1,156 @@
+"""All that a rule may look at: a job and what is around it at one moment, as the API gave it.
+
+Also the form in which a snapshot is kept as JSON, which is what the corpus of the tests is made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from launcher.backends.base import JobStatus
+from launcher.backends.kubernetes.progress import last_progress
+from launcher.backends.kubernetes.status import read_job
+from launcher.kube import paddlejob
+from launcher.kube.resources import KubeObject
+
+SCHEMA = 1
+LISTS = (
+    "pods",
+    "events",
+    "nodes",
+    "placed",
+    "claims",
+    "storage_classes",
+    "quotas",
+    "limit_ranges",
+    "pod_groups",
+    "workloads",
+)
+_DROPPED = ("managedFields", "selfLink", "generateName", "resourceVersion", "generation")
+
+Objects = tuple[KubeObject, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """One moment. A list that is None was not looked at, or may not be.
+
+    Attributes:
+        now_s: Unix time.
+        status: How the job stands, by the same code as `ftlaunch status`.
+        job: The PaddleJob; before a submit the one that would be sent.
+        pods: Of the job, by node index.
+        events: Warnings of the namespace, and all events of the first pod that does not run yet.
+        nodes: All of the cluster.
+        placed: All pods that hold room on nodes, reduced by `reduce_pod`.
+        claims: PersistentVolumeClaims of the namespace.
+        storage_classes: Of the cluster.
+        quotas: Of the namespace, as for the next.
+        limit_ranges: Likewise.
+        pod_groups: Of the job, for gang scheduling.
+        workloads: Kueue's, of the namespace.
+        logs: Name of a pod -> its last lines, each as `RFC3339Nano text`.
+        unseen: What could not be looked at, with the reason.
+        version: Of Kubernetes, or empty.
+    """
+
+    now_s: float
+    status: JobStatus
+    job: KubeObject
+    pods: Objects = ()
+    events: Objects = ()
+    nodes: Objects | None = None
+    placed: Objects | None = None
+    claims: Objects | None = None
+    storage_classes: Objects | None = None
+    quotas: Objects | None = None
+    limit_ranges: Objects | None = None
+    pod_groups: Objects | None = None
+    workloads: Objects | None = None
+    logs: Mapping[str, str] = field(default_factory=dict)
+    unseen: tuple[str, ...] = ()
+    version: str = ""
+
+
+def read_status(job: KubeObject, pods: Sequence[KubeObject], logs: Mapping[str, str]) -> JobStatus:
+    """Say how a job stands, from what a snapshot holds."""
+    first = f"{paddlejob.name_of(job)}-worker-0"
+    restarts = {
+        paddlejob.name_of(pod): int(paddlejob.container_of(pod).get("restartCount", 0)) for pod in pods
+    }
+    progress = last_progress(logs.get(first, "").encode())
+    return read_job(job, pods, restarts=restarts, progress=progress)
+
+
+def parse_snapshot(document: Mapping[str, Any]) -> Snapshot:
+    """Read what `format_snapshot` wrote.
+
+    Raises:
+        ValueError: It is of another schema.
+    """
+    if document.get("schema") != SCHEMA:
+        raise ValueError(f"snapshot: expected schema {SCHEMA}, got {document.get('schema')!r}")
+    lists = {name: tuple(document[name]) for name in LISTS if document.get(name) is not None}
+    job, logs = document["job"], {name: "\n".join(lines) for name, lines in document.get("logs", {}).items()}
+    return Snapshot(
+        now_s=float(document["now_s"]),
+        status=read_status(job, lists.get("pods", ()), logs),
+        job=job,
+        logs=logs,
+        unseen=tuple(document.get("unseen", ())),
+        version=document.get("version", ""),
+        **lists,
+    )
+
+
+def format_snapshot(snapshot: Snapshot) -> dict[str, Any]:
+    """Write a snapshot as plain values, without what no rule looks at."""
+    lists = {name: getattr(snapshot, name) for name in LISTS}
+    return {
+        "schema": SCHEMA,
+        "version": snapshot.version,
+        "now_s": round(snapshot.now_s, 3),
+        "unseen": list(snapshot.unseen),
+        "job": trim(snapshot.job),
+        **{name: [trim(item) for item in items] for name, items in lists.items() if items is not None},
+        "logs": {name: text.splitlines() for name, text in snapshot.logs.items()},
+    }
+
+
+def trim(item: KubeObject) -> KubeObject:
+    """Drop what only the server needs: who wrote which field, and versions; of a node its images."""
+    kept = dict(item)
+    kept["metadata"] = {key: value for key, value in item["metadata"].items() if key not in _DROPPED}
+    if "images" in (item.get("status") or {}):
+        kept["status"] = {key: value for key, value in item["status"].items() if key != "images"}
+    return kept
+
+
+def reduce_pod(pod: KubeObject) -> KubeObject:
+    """Keep of somebody's pod only where it is, whose it is and what it has asked for."""
+    spec = pod["spec"]
+    containers = [{"resources": item.get("resources") or {}} for item in spec.get("containers") or []]
+    starters = [
+        {"resources": item.get("resources") or {}, "restartPolicy": item.get("restartPolicy")}
+        for item in spec.get("initContainers") or []
+    ]
+    metadata = pod["metadata"]
+    owners = [
+        {"kind": owner.get("kind"), "uid": owner.get("uid")}
+        for owner in metadata.get("ownerReferences") or []
+    ]
+    return {
+        "metadata": {
+            "name": metadata["name"],
+            "namespace": metadata.get("namespace", ""),
+            "ownerReferences": owners,
+        },
+        "spec": {
+            "nodeName": spec.get("nodeName", ""),
+            "containers": containers,
+            "initContainers": starters,
+            "overhead": spec.get("overhead") or {},
+        },
+    }

@@ -1,0 +1,97 @@
+"""Every snapshot of the corpus gets its verdict, and no verdict disagrees with what `status` shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.backends.base import JobState
+from launcher.why.codes import CODES
+from launcher.why.explain import explain
+from launcher.why.snapshot import parse_snapshot
+from launcher.why.verdict import Outlook
+from tests.launcher.why.made import situations
+
+CORPUS = Path(__file__).parent / "corpus"
+CASES = {path.stem: json.loads(path.read_text()) for path in sorted(CORPUS.glob("*.json"))}
+ENDED = {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.LOST}
+STATES: tuple[tuple[tuple[str, ...], set[JobState]], ...] = (
+    (("succeeded",), {JobState.SUCCEEDED}),
+    (("cancelled",), {JobState.CANCELLED}),
+    (("failed", "config-refused", "data-", "diverged", "attempts-used-up"), {JobState.FAILED}),
+    (("queue-",), {JobState.QUEUED}),
+    (("suspended",), {JobState.SUSPENDED}),
+    (("running", "rank-silent"), {JobState.RUNNING}),
+    (("node-lost", "restarting"), {JobState.RESTARTING}),
+    (("quota-", "limit-range", "pod-", "insufficient-", "gang-", "node-selector", "untolerated-"),
+     {JobState.SUBMITTED, JobState.SCHEDULING, JobState.RESTARTING}),
+    (("image-name", "image-denied", "image-not-found", "registry-"), {JobState.PULLING}),
+    (("config-map-", "secret-", "mount-", "sub-path-"), {JobState.STARTING, JobState.RESTARTING}),
+)  # fmt: skip
+"""States in which codes that begin so may be said; the first that fits counts."""
+
+
+def judge(case: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the verdict on a case."""
+    first, *others = explain(parse_snapshot(case["snapshot"]))
+    got = {
+        "code": first.code, "sentence": first.sentence, "cure": first.cure, "forever": first.outlook.value,
+        "also": [other.code for other in others],
+    }  # fmt: skip
+    for key, expected in case["expected"].items():
+        if got[key] != expected:
+            yield f"{key}: expected {expected!r}, got {got[key]!r}"
+
+
+def test_every_snapshot_gets_its_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = {name: list(judge(case)) for name, case in CASES.items()}
+    wrong = {name: faults for name, faults in wrong.items() if faults}
+    recorded = [name for name, case in CASES.items() if case["recorded"]]
+    with capsys.disabled():
+        right = len(CASES) - len(wrong)
+        print(f"\nwhy: {right} of {len(CASES)} snapshots right, {len(recorded)} of them recorded")  # noqa: T201
+    assert wrong == {}
+    assert len(CASES) >= 60
+
+
+def test_no_verdict_disagrees_with_the_state_of_the_job() -> None:
+    for name, case in CASES.items():
+        snapshot = parse_snapshot(case["snapshot"])
+        first, *_ = explain(snapshot)
+        allowed = next((states for starts, states in STATES if first.code.startswith(starts)), None)
+        assert allowed is None or snapshot.status.state in allowed, (name, first.code, snapshot.status.state)
+        assert snapshot.status.state not in ENDED or first.outlook is not Outlook.LATER, name
+
+
+def test_every_verdict_says_what_can_be_done() -> None:
+    for name, case in CASES.items():
+        for verdict in explain(parse_snapshot(case["snapshot"])):
+            assert verdict.cure or verdict.outlook is Outlook.NOW, (name, verdict)
+            assert "None" not in verdict.sentence + verdict.cure, (name, verdict)
+            assert not verdict.sentence.endswith((":", " ")), (name, verdict)
+
+
+def test_what_is_made_is_in_the_corpus_as_it_is_made() -> None:
+    made = {name: (code, snapshot) for name, _, code, snapshot in situations()}
+    kept = {
+        name: (case["expected"]["code"], case["snapshot"])
+        for name, case in CASES.items()
+        if not case["recorded"]
+    }
+    assert kept == made, "python -m tests.launcher.why.write_corpus"
+
+
+def test_nearly_every_code_has_a_case() -> None:
+    met = {verdict.code for case in CASES.values() for verdict in explain(parse_snapshot(case["snapshot"]))}
+    assert set(CODES) - met - ELSEWHERE == set()
+
+
+ELSEWHERE = {
+    "create-denied", "image-absent", "fits-now", "lost", "diverged", "unschedulable", "secret-missing",
+    "host-path-missing", "image-never-pulled", "image-name-invalid", "pod-security", "pod-refused",
+}  # fmt: skip
+"""Said before a submit, or of jobs that no cluster runs; tested where that is."""

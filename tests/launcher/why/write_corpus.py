@@ -1,0 +1,54 @@
+"""Writes the made part of the corpus: `python -m tests.launcher.why.write_corpus`.
+
+Codes are decided in `made`; the sentences are what the rules say now, for whoever reads the change.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from launcher.why.explain import explain
+from launcher.why.snapshot import parse_snapshot
+from tests.launcher.why.made import situations
+
+CORPUS = Path(__file__).parent / "corpus"
+
+
+def write(document: dict[str, Any]) -> str:
+    """Write a case with one object a line, so that changes can be read."""
+    parts = {key: _line(value) for key, value in document["snapshot"].items()}
+    inner = ",\n".join(f"  {json.dumps(key)}: {text}" for key, text in parts.items())
+    head = ",\n".join(
+        f" {json.dumps(key)}: {_line(value)}" for key, value in document.items() if key != "snapshot"
+    )
+    return f'{{\n{head},\n "snapshot": {{\n{inner}\n }}\n}}\n'
+
+
+def _line(value: Any) -> str:
+    if isinstance(value, list) and value:
+        return "[\n" + ",\n".join(f"   {json.dumps(item, ensure_ascii=False)}" for item in value) + "\n  ]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def main() -> None:
+    wrong = 0
+    for name, what, code, snapshot in situations():
+        first, *others = explain(parse_snapshot(snapshot))
+        if first.code != code:
+            wrong += 1
+            sys.stderr.write(f"{name}: expected {code}, got {first.code}: {first.sentence}\n")
+        document = {
+            "what": what, "recorded": False, "kubernetes": snapshot["version"],
+            "expected": {"code": code, "sentence": first.sentence, "cure": first.cure,
+                         "forever": first.outlook.value, "also": [other.code for other in others]},
+            "snapshot": snapshot,
+        }  # fmt: skip
+        (CORPUS / f"{name}.json").write_text(write(document))
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
