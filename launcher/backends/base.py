@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import ClassVar
 
+from launcher.backends.waker import Pause, Waker
 from launcher.errors import UsageError
 from launcher.logs.source import Source
 from launcher.plan.handle import BackendKind, Handle
@@ -189,6 +190,11 @@ class Backend(ABC):
     @abstractmethod
     def status(self, handle: Handle) -> JobStatus:
         """Return how the job stands now."""
+
+    def waker(self, handle: Handle) -> Waker:
+        """Return what tells when a job's status may have changed; by default its pauses alone."""
+        del handle
+        return Pause()
 
     @abstractmethod
     def list_jobs(self) -> tuple[JobStatus, ...]:

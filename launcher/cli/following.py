@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import click
 
 from launcher.backends.base import JobState, JobStatus
+from launcher.backends.waker import Waker
 from launcher.cli.jobs import Found, exit_code
 from launcher.cli.patience import Patience
 from launcher.cli.showlogs import Request, show_logs
@@ -30,6 +32,7 @@ def wait_for_end(
     """
     until_s = None if timeout_s is None else time.monotonic() + timeout_s
     patience = Patience(found.handle.job, until_s=until_s)
+    waker: Waker | None = None
     while True:
         status = patience.ask(lambda: found.backend.status(found.handle))
         if status.state.is_terminal or status.state is also:
@@ -39,7 +42,8 @@ def wait_for_end(
                 f"{found.handle.job}: expected {also.value if also else 'its end'} within {timeout_s:g} s, "
                 f"it is {status.state.value}{f': {status.reason}' if status.reason else ''}"
             )
-        time.sleep(look_s)
+        waker = waker or found.backend.waker(found.handle)
+        waker.wait(look_s, most_s=math.inf if until_s is None else until_s - time.monotonic())
 
 
 def follow(found: Found, request: Request | None = None) -> int:

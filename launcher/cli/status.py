@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import math
 import sys
-import time
 from functools import partial
 
 import click
@@ -28,7 +28,7 @@ SILENT_S = 10.0  # what a rank may take for a step before that is worth a word
 def command(job: str | None, output: str, watching: bool) -> None:
     """Show how a job stands: state, nodes, progress, the last checkpoint."""
     found = find_job(job)
-    last = None
+    last, waker = None, None
     patience, look = Patience(found.handle.job), partial(found.backend.status, found.handle)
     while True:
         status = patience.ask(look) if watching else look()
@@ -37,7 +37,8 @@ def command(job: str | None, output: str, watching: bool) -> None:
         if not watching or status.state.is_terminal:
             return
         last = status
-        time.sleep(WATCH_S)
+        waker = waker or found.backend.waker(found.handle)
+        waker.wait(WATCH_S, most_s=math.inf)
 
 
 def show(status: JobStatus, *, output: str, again: bool) -> None:

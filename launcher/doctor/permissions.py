@@ -93,5 +93,6 @@ def _judge(need: Need, missing: tuple[str, ...], namespace: str) -> Finding:
     rule = {"apiGroups": [need.group], "resources": [need.resource], "verbs": list(missing)}
     cure = f"ask for this rule in namespace {namespace!r}: {json.dumps(rule)}"
     said = f"{need.resource}: not allowed to {', '.join(missing)}"
-    judge = fail if need.resource in _CRUCIAL else warn
+    # without `watch` commands that wait ask again and again instead
+    judge = fail if need.resource in _CRUCIAL and set(missing) != {"watch"} else warn
     return judge(check, said, cure)

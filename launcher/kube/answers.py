@@ -32,9 +32,12 @@ _TOO_MANY = 429
 _GONE = 410  # a list's continuation or a watch's beginning is too old
 
 _STRICT = re.compile(r'(unknown|duplicate) field "([^"]+)"')
+_TYPED = re.compile(r"json: (cannot unmarshal .+?) into Go struct field \w+\.([\w.]+) of type .+")
+_NOWHERE = "<nil>"
+"""Field of the remark that other rules were not looked at."""
 _DENIED = re.compile(r"denied the request: ((?:metadata|spec)[\w.\[\]/-]*): (.+)", re.DOTALL)
 
-Verb = Literal["create", "get", "list", "patch", "delete"]
+Verb = Literal["create", "get", "list", "watch", "patch", "delete"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,16 +154,20 @@ def _list_causes(status: Mapping[str, Any]) -> list[Cause]:
     return [
         Cause(str(cause.get("field") or ""), str(cause.get("message", "")))
         for cause in map(_mapping, listed if isinstance(listed, list) else [])
+        if cause.get("field") != _NOWHERE
     ]
 
 
 def read_causes(message: str) -> list[Cause]:
     """Return what a sentence says of fields.
 
-    Strict decoding and admission webhooks list nothing (observed with Kubernetes 1.34).
+    Strict decoding and admission webhooks list nothing, and a webhook that cannot decode a value names its
+    field without list indices and map keys (observed with Kubernetes 1.34, training operator v1.9.3).
     """
     unknown = [Cause(found[2], f"{found[1]} field") for found in _STRICT.finditer(message)]
     if unknown:
         return unknown
+    if typed := _TYPED.search(message):
+        return [Cause(typed[2], typed[1])]
     denied = _DENIED.search(message)
     return [Cause(denied[1], denied[2].strip())] if denied else []

@@ -6,8 +6,10 @@ protocols over HTTP.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
+from launcher.kube.changes import WATCH_S, Change
 from launcher.kube.resources import KubeObject, Resource
 
 
@@ -53,6 +55,31 @@ class KubeApi(Protocol):
             labels: All of them must be there.
             fields: Likewise.
             at_most: Stop asking for more pages at so many; None for all there are.
+        """
+
+    def watch(
+        self,
+        resource: Resource,
+        *,
+        namespace: str,
+        labels: str = "",
+        fields: str = "",
+        version: str = "",
+        timeout_s: int = WATCH_S,
+    ) -> Iterator[Change]:
+        """Hand on what happens to objects, as it happens; ends after `timeout_s`.
+
+        Args:
+            resource: Their kind.
+            namespace: Where.
+            labels: As in `list`.
+            fields: Likewise.
+            version: Of the change after which to begin; empty begins with all that is there.
+            timeout_s: After so long the server ends it.
+
+        Raises:
+            ExpiredError: `version` is too old: begin anew.
+            NoAnswerError: It broke off: go on from the last change's version.
         """
 
     def patch(self, resource: Resource, name: str, body: KubeObject, *, namespace: str) -> KubeObject:

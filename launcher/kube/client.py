@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 from launcher.kube.access import SERVICE_ACCOUNT, Access, load_access
 from launcher.kube.answers import Call, Verb
+from launcher.kube.changes import GRACE_S, WATCH_S, Change, read_changes
 from launcher.kube.errors import AbsentError, ExpiredError
 from launcher.kube.resources import PODS, KubeObject, Resource
 from launcher.kube.transport import MERGE_PATCH, Reply, Request, Timeouts, Transport, Way, path_of
@@ -90,6 +91,30 @@ class Client:
             token = str((answer.get("metadata") or {}).get("continue") or "")
             if not token or (at_most is not None and len(items) >= at_most):
                 return tuple(items[:at_most])
+
+    def watch(
+        self,
+        resource: Resource,
+        *,
+        namespace: str,
+        labels: str = "",
+        fields: str = "",
+        version: str = "",
+        timeout_s: int = WATCH_S,
+    ) -> Iterator[Change]:
+        """See `KubeApi.watch`."""
+        query = {
+            "watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(timeout_s),
+            "labelSelector": labels, "fieldSelector": fields, "resourceVersion": version,
+        }  # fmt: skip
+        request = Request(
+            method="GET",
+            path=path_of(resource, namespace=namespace),
+            query={key: value for key, value in query.items() if value},
+        )
+        call = self._call("watch", resource, namespace=namespace)
+        with self._transport.open(request, call, read_s=timeout_s + GRACE_S) as answer:
+            yield from read_changes(answer, call)
 
     def patch(self, resource: Resource, name: str, body: KubeObject, *, namespace: str) -> KubeObject:
         """See `KubeApi.patch`."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -117,7 +118,26 @@ class Transport:
             raise read_failure(call, code=answer.status, body=answer.data, headers=answer.headers)
         return answer
 
-    def _exchange(self, request: Request, call: Call) -> Any:
+    @contextmanager
+    def open(self, request: Request, call: Call, *, read_s: float) -> Iterator[Any]:
+        """Send a request, and hand on the answer while it comes; raises as `fetch` does.
+
+        Args:
+            request: What is sent.
+            call: The same in words.
+            read_s: Longest silence.
+        """
+        answer = self._exchange(request, call, read_s=read_s, whole=False)
+        try:
+            if answer.status >= 300:
+                raise read_failure(call, code=answer.status, body=answer.data, headers=answer.headers)
+            yield answer
+        finally:
+            answer.close()  # what is left of it would block the next request on this connection
+
+    def _exchange(
+        self, request: Request, call: Call, *, read_s: float | None = None, whole: bool = True
+    ) -> Any:
         import urllib3
 
         url = f"{self._configuration.host.rstrip('/')}{request.path}?{urlencode(request.query)}"
@@ -130,7 +150,10 @@ class Transport:
                 headers=self._headers(content_type=request.content_type if payload else ""),
                 retries=False,  # whether to ask again is the caller's decision
                 redirect=False,
-                timeout=urllib3.Timeout(connect=self._timeouts.connect_s, read=self._timeouts.read_s),
+                timeout=urllib3.Timeout(
+                    connect=self._timeouts.connect_s, read=read_s or self._timeouts.read_s
+                ),
+                preload_content=whole,
             )
         except urllib3.exceptions.HTTPError as error:
             distrust = read_distrust(

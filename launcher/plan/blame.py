@@ -52,7 +52,20 @@ _VOLUME_PARTS = {
 def read_field(field: str) -> KeyPath:
     """Split a field as servers write it: `spec.a[Worker].b[0]`, `limits[nvidia.com/gpu]`."""
     tokens = _TOKEN.findall(field)
-    return tuple(int(inside) if inside.isdigit() else inside or plain for inside, plain in tokens)
+    path = tuple(int(inside) if inside.isdigit() else inside or plain for inside, plain in tokens)
+    return _complete(path)
+
+
+def _complete(path: KeyPath) -> KeyPath:
+    """Put in what a webhook leaves out that cannot decode a value: our one replica and container."""
+    specs = ("spec", "paddleReplicaSpecs")
+    if path[:2] == specs and path[2:3] in (("template",), ("replicas",)):
+        path = (*specs, "Worker", *path[2:])
+    if "containers" in path:
+        at = path.index("containers") + 1
+        if at < len(path) and not isinstance(path[at], int):
+            path = (*path[:at], 0, *path[at:])
+    return path
 
 
 def find_key(field: str, job: Mapping[str, Any], config: RunConfig) -> KeyPath | None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TypeVar, cast
 
 from launcher.kube.answers import Call, Verb, read_failure
+from launcher.kube.changes import Change
 from launcher.kube.errors import NoAnswerError
 from launcher.kube.resources import PODS, RULES_REVIEWS, KubeObject, Resource
 from launcher.names import RUN_ID_LABEL
@@ -134,6 +135,21 @@ class FakeCluster:
 
     def serves(self, resource: Resource) -> bool:
         return resource in self.served
+
+    def watch(
+        self,
+        resource: Resource,
+        *,
+        namespace: str,
+        labels: str = "",
+        fields: str = "",
+        version: str = "",
+        timeout_s: int = 0,
+    ) -> Iterator[Change]:
+        """Not allowed: its time moves by hand, so that whoever waits has to ask."""
+        del labels, fields, version, timeout_s
+        call = Call(verb="watch", resource=resource, namespace=namespace, access="context 'fake'")
+        raise read_failure(call, code=403, body=b'{"message": "User cannot watch resource"}')
 
     def read_pod_log(
         self,

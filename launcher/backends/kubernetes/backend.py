@@ -19,12 +19,14 @@ from launcher.backends.base import (
 )
 from launcher.backends.kubernetes import podlogs
 from launcher.backends.kubernetes.apis import require_paddle_jobs
+from launcher.backends.kubernetes.bell import Bell
 from launcher.backends.kubernetes.events import last_warning, read_events
 from launcher.backends.kubernetes.incarnations import Incarnation, Incarnations
 from launcher.backends.kubernetes.leftovers import sweep_config_map
 from launcher.backends.kubernetes.logsource import KubernetesLogSource
 from launcher.backends.kubernetes.posting import Poster
 from launcher.backends.kubernetes.status import MAX_REASON, read_job
+from launcher.backends.waker import Waker
 from launcher.errors import LaunchError, NotFoundError
 from launcher.kube import paddlejob
 from launcher.kube.api import KubeApi, PodLogs
@@ -137,6 +139,10 @@ class KubernetesBackend(Backend):
         is_mute = not status.reason or not paddlejob.conditions_of(job)
         warning = self._fetch_warning(handle) if status.state in _AWAITED and is_mute else ""
         return replace(status, reason=warning[:MAX_REASON]) if warning else status
+
+    def waker(self, handle: Handle) -> Waker:
+        """See `Backend.waker`: by two watches, where a user may watch."""
+        return Bell(self._api, handle)
 
     def list_jobs(self) -> tuple[JobStatus, ...]:
         """See `Backend.list_jobs`. Two requests whatever the number of jobs, so without progress."""

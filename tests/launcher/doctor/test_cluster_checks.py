@@ -63,7 +63,7 @@ def test_credentials_that_are_refused_end_the_examination(site, answers):
 def test_every_verb_of_the_role_is_asked_for(site, server):
     found = permissions.look_at_permissions(site)
     assert {finding.level for finding in found} == {Level.OK}
-    assert "paddlejobs: create, get, list, patch, delete" in [finding.said for finding in found]
+    assert "paddlejobs: create, get, list, watch, patch, delete" in [finding.said for finding in found]
     assert [asked.path for asked in server.asked] == [RULES]
 
 
@@ -73,6 +73,17 @@ def test_what_the_list_of_rules_lacks_is_asked_one_by_one(site, server, answers)
     assert {finding.level for finding in permissions.look_at_permissions(site)} == {Level.OK}
     asked = [item.body["spec"]["resourceAttributes"] for item in server.asked if item.path == REVIEWS]
     assert {"namespace": "ml", "verb": "get", "group": "", "resource": "pods", "subresource": "log"} in asked
+
+
+def test_without_watch_commands_poll_so_that_is_a_warning(site, answers):
+    for rule in answers[RULES]["status"]["resourceRules"]:
+        rule["verbs"] = [verb for verb in rule["verbs"] if verb != "watch"]
+    answers[REVIEWS] = {"status": {"allowed": False}}
+    found = permissions.look_at_permissions(site)
+    assert {finding.said for finding in found if finding.level is Level.WARN} == {
+        "paddlejobs: not allowed to watch", "pods: not allowed to watch",
+    }  # fmt: skip
+    assert all(finding.level is not Level.FAIL for finding in found)
 
 
 def test_a_missing_rule_is_written_out_and_counts_by_what_needs_it(site, answers):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from launcher.kube.answers import Call, read_failure
+from launcher.kube.errors import InvalidError
+from launcher.kube.resources import PADDLE_JOBS
 from launcher.plan.blame import find_key, to_problem
 from launcher.plan.plan import plan
 from launcher.render.render import render
@@ -94,3 +99,36 @@ def test_what_a_flag_said_is_blamed_on_the_flag(load: Callable[..., RunConfig]) 
 
 def test_what_comes_from_nowhere_names_the_file_alone(config: RunConfig) -> None:
     assert str(to_problem("spec.x", "m", key=None, config=config)) == "cfg.yaml: spec.x: m"
+
+
+REFUSALS = json.loads((Path(__file__).parent / "refusals.json").read_text())
+"""What Kubernetes 1.34.7 with training operator v1.9.3 answers to jobs with one wrong value each."""
+REFUSED = {
+    "a time to live beyond 32 bits": "Launch.keep_finished",
+    "a label that is none": "Launch.labels",
+    "annotations too long": "Launch.annotations",
+    "a priority beyond 32 bits": "Launch.pod_patch.spec.priority",
+    "a cpu that is none": "Launch.resources.cpu",
+    "a memory that is none": "Launch.resources.memory",
+    "a port that is none": None,
+    "no image": "Launch.image",
+    "an unknown field": None,
+    "a mount that is none": None,
+    "a toleration that is none": None,
+    "replicas beyond 32 bits": "Launch.nodes",
+    "a selector that is none": "Launch.node_selector",
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_a_real_server_answers_is_traced_back(load: Callable[..., RunConfig], name: str) -> None:
+    launch = {**LAUNCH, "annotations": {"note": "x"}, "pod_patch": {"spec": {"priority": 5}}}
+    config = load(launch=launch)
+    job = render(plan(config, run_id=RUN_ID, on="kubernetes")).job
+    answer = REFUSALS[name]
+    call = Call(verb="create", resource=PADDLE_JOBS, namespace="ml", name="flowers", access="context 'x'")
+    error = read_failure(call, code=answer["code"], body=json.dumps(answer).encode())
+    assert isinstance(error, InvalidError)
+    (cause,) = error.causes
+    found = find_key(cause.field, job, config)
+    assert (None if found is None else format_path(found)) == REFUSED[name]

@@ -1,0 +1,68 @@
+"""A watch's answer -> changes, one JSON document a line.
+
+kubernetes.io, API concepts, "Efficient detection of changes": bookmarks, and 410 as a status or as an event.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.kube.answers import Call, read_failure
+from launcher.kube.errors import NoAnswerError
+from launcher.kube.resources import KubeObject
+
+WATCH_S = 240
+"""How long a watch is asked for; servers end one after five to ten minutes by themselves."""
+GRACE_S = 15.0
+BOOKMARK = "BOOKMARK"
+_PIECE = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that happened to an object.
+
+    Attributes:
+        kind: ADDED, MODIFIED, DELETED, or BOOKMARK, which is a version to go on from and no change.
+        item: The object; of a bookmark little more than its version.
+    """
+
+    kind: str
+    item: KubeObject
+
+    @property
+    def version(self) -> str:
+        """To go on from."""
+        return str((self.item.get("metadata") or {}).get("resourceVersion", ""))
+
+
+def read_changes(answer: Any, call: Call) -> Iterator[Change]:
+    """Read a watch's answer line by line, as urllib3 hands it on.
+
+    Raises:
+        NoAnswerError: It was cut off, or is none; an `ExpiredError` where its beginning is too old.
+    """
+    import urllib3
+
+    rest = b""
+    try:
+        for piece in answer.stream(_PIECE):
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in filter(None, lines):
+                yield _read(line, call)
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise NoAnswerError(f"{call}: expected changes, got {type(error).__name__}: {error}") from error
+
+
+def _read(line: bytes, call: Call) -> Change:
+    try:
+        document = json.loads(line)
+        kind, item = str(document["type"]), document["object"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise NoAnswerError(f"{call}: expected a change, got {line[:80]!r}") from error
+    if kind == "ERROR":  # the status that it would have begun with, had it been known then
+        raise read_failure(call, code=int(item.get("code") or 500), body=json.dumps(item).encode())
+    return Change(kind, item)
