@@ -7,13 +7,14 @@ certificates, `tls-server-name`, `proxy-url`.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from launcher.kube.errors import KubeconfigError
 from launcher.kube.login import describe_login
+from launcher.kube.plain import read_plain
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -23,13 +24,15 @@ class Access:
     """A way into a cluster.
 
     Attributes:
-        configuration: The library's.
+        configuration: The library's, or one that looks like it.
+        make_pool: Makes urllib3's pool for it.
         namespace: Where objects go if nobody says otherwise.
         context: Name of the kubeconfig's context; empty inside a cluster.
         login: What to do where the cluster does not know us, for messages.
     """
 
     configuration: Any
+    make_pool: Callable[[], Any]
     namespace: str
     context: str
     login: str = ""
@@ -49,20 +52,35 @@ def load_access(
     Raises:
         KubeconfigError: There is no configuration, or it cannot be used.
     """
+    places = str(kubeconfig) if kubeconfig else environ.get("KUBECONFIG") or "~/.kube/config"
+    if plain := read_plain(places, context=context):
+        login = describe_login(plain.user, name=plain.user_name, context=plain.context)
+        return Access(
+            configuration=plain.configuration, make_pool=plain.configuration.make_pool,
+            namespace=plain.namespace, context=plain.context, login=login,
+        )  # fmt: skip
+    from kubernetes.client.api_client import ApiClient
     from kubernetes.client.configuration import Configuration
 
-    places = str(kubeconfig) if kubeconfig else environ.get("KUBECONFIG") or "~/.kube/config"
     configuration = Configuration()
+
+    def make_pool() -> Any:
+        return ApiClient(configuration).rest_client.pool_manager
+
     if any(Path(place).expanduser().exists() for place in places.split(os.pathsep) if place):
         chosen = _load_kubeconfig(places, context=context, into=configuration)
         namespace, name = chosen["context"].get("namespace") or "default", str(chosen["name"])
         user = str(chosen["context"].get("user", ""))
         login = describe_login(_find(places, "user", named=user), name=user, context=name)
-        return Access(configuration=configuration, namespace=namespace, context=name, login=login)
+        return Access(
+            configuration=configuration, make_pool=make_pool, namespace=namespace, context=name, login=login
+        )
     if kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in environ:
         namespace = _load_service_account(service_account, environ=environ, into=configuration)
         login = f"the token in {service_account} is refused: start the pod again"
-        return Access(configuration=configuration, namespace=namespace, context="", login=login)
+        return Access(
+            configuration=configuration, make_pool=make_pool, namespace=namespace, context="", login=login
+        )
     raise KubeconfigError(
         f"kubeconfig: expected a file at {places!r}, got none; set KUBECONFIG or --on local"
     )

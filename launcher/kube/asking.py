@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from launcher.kube.answers import Call, read_failure
 from launcher.kube.client import Client
 from launcher.kube.errors import NoAnswerError
+from launcher.kube.plain import PlainConfiguration
 from launcher.kube.resources import PODS, Resource
 from launcher.kube.transport import Way
 from launcher.kube.trust import read_distrust
@@ -240,7 +241,9 @@ class Asker:
 
 
 def make_context(configuration: Any) -> ssl.SSLContext:
-    """Return the TLS settings that the library's configuration stands for."""
+    """Return the TLS settings that a configuration stands for, the library's or a plain one."""
+    if isinstance(configuration, PlainConfiguration):
+        return configuration.make_context()
     context = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
     if not configuration.verify_ssl:
         context.check_hostname = False

@@ -79,10 +79,8 @@ class Transport:
         self._use(access)
 
     def _use(self, access: Access) -> None:
-        from kubernetes.client.api_client import ApiClient
-
         self._configuration = access.configuration
-        self._pool = ApiClient(access.configuration).rest_client.pool_manager
+        self._pool = access.make_pool()
 
     @property
     def way(self) -> Way:
