@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from launcher.backends.waker import Pause, Waker
 from launcher.errors import UsageError
-from launcher.logs.source import Source
 from launcher.plan.handle import BackendKind, Handle
 from launcher.render.manifest import Manifest
 from trainer.protocol.progress import Progress
 from trainer.protocol.termination import Termination
+
+if TYPE_CHECKING:  # what follows no log does without
+    from launcher.logs.source import Source
 
 
 class JobState(Enum):

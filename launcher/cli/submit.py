@@ -14,7 +14,6 @@ import click
 
 from launcher.backends.base import Submission
 from launcher.cli.blaming import blaming_the_config
-from launcher.cli.following import follow, wait_for_end
 from launcher.cli.interrupted import settle, stale_records, sweep
 from launcher.cli.jobs import Found, exit_code, open_backend
 from launcher.cli.options import Asked, launch_options, output_option
@@ -112,10 +111,10 @@ def command(
     stale = stale_records(store, namespace=handle.namespace, context=record.context, now_s=record.created_s)
     for name in sweep(stale, backend=backend, store=store):
         click.echo(f"{name}: removed the ConfigMap that an interrupted submit had left", err=True)
-    if following:
-        return follow(found)
-    if waiting:
-        return exit_code(wait_for_end(found, timeout_s=None))
+    if following or waiting:
+        from launcher.cli.following import follow, wait_for_end
+
+        return follow(found) if following else exit_code(wait_for_end(found, timeout_s=None))
     click.echo(
         f"next: ftlaunch logs -f {job.job} · ftlaunch status {job.job} · ftlaunch wait {job.job}", err=True
     )

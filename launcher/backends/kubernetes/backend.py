@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from launcher.backends.base import (
     Backend,
@@ -23,19 +23,21 @@ from launcher.backends.kubernetes.bell import Bell
 from launcher.backends.kubernetes.events import last_warning, read_events
 from launcher.backends.kubernetes.incarnations import Incarnation, Incarnations
 from launcher.backends.kubernetes.leftovers import sweep_config_map
-from launcher.backends.kubernetes.logsource import KubernetesLogSource
 from launcher.backends.kubernetes.posting import Poster
 from launcher.backends.kubernetes.status import MAX_REASON, read_job
 from launcher.backends.waker import Waker
 from launcher.errors import LaunchError, NotFoundError
 from launcher.kube import paddlejob
 from launcher.kube.api import KubeApi, PodLogs
-from launcher.kube.asking import Asker
 from launcher.kube.client import connect
 from launcher.kube.podlog import to_kubelet_form
 from launcher.kube.resources import CONFIG_MAPS, EVENTS, PADDLE_JOBS, PODS, KubeObject
 from launcher.names import RUN_ID_LABEL
 from launcher.plan.handle import BackendKind, Handle
+
+if TYPE_CHECKING:  # asyncio: what follows no log does without
+    from launcher.backends.kubernetes.logsource import KubernetesLogSource
+    from launcher.kube.asking import Asker
 
 _AWAITED = (JobState.SUBMITTED, JobState.SCHEDULING, JobState.STARTING)
 CANCEL = {
@@ -89,10 +91,14 @@ class KubernetesBackend(Backend):
         """
         client = connect(context=context, kubeconfig=kubeconfig)
         backend = cls(client, client, namespace=namespace or client.namespace, context=client.context)
+
+        def make_asker() -> Asker:
+            from launcher.kube.asking import Asker
+
+            return Asker(client, reconnect=lambda: connect(context=context, kubeconfig=kubeconfig))
+
         if not client.way.configuration.proxy:  # through a proxy logs are polled
-            backend._make_asker = lambda: Asker(
-                client, reconnect=lambda: connect(context=context, kubeconfig=kubeconfig)
-            )
+            backend._make_asker = make_asker
         return backend
 
     def submit(self, submission: Submission) -> Handle:
@@ -225,7 +231,11 @@ class KubernetesBackend(Backend):
 
     def log_source(self, handle: Handle) -> KubernetesLogSource | None:
         """See `Backend.log_source`."""
-        return None if self._make_asker is None else KubernetesLogSource(self._make_asker(), handle)
+        if self._make_asker is None:
+            return None
+        from launcher.backends.kubernetes.logsource import KubernetesLogSource
+
+        return KubernetesLogSource(self._make_asker(), handle)
 
     def _fetch_job(self, handle: Handle) -> KubeObject:
         job = self.api.get(PADDLE_JOBS, handle.job, namespace=handle.namespace)

@@ -9,38 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 import yaml
 from kubernetes.client.configuration import Configuration
 from kubernetes.config import load_kube_config
 
+from launcher.errors import UnreachableError
 from launcher.kube.client import connect
-from launcher.kube.errors import NoAnswerError
 from launcher.kube.plain import read_plain
 from launcher.kube.resources import PADDLE_JOBS
 from tests.launcher.kube.api_server import ApiServer
 
-# a throw-away pair for cluster.example, its own authority, valid until 2126
-CERTIFICATE = """\
------BEGIN CERTIFICATE-----
-MIIBuDCCAV2gAwIBAgIUG+KmTlBbvpqEPkY6c9BQrO5yDScwCgYIKoZIzj0EAwIw
-GjEYMBYGA1UEAwwPY2x1c3Rlci5leGFtcGxlMCAXDTI2MTEyNTE4NTQzM1oYDzIx
-MjYxMTAxMTg1NDMzWjAaMRgwFgYDVQQDDA9jbHVzdGVyLmV4YW1wbGUwWTATBgcq
-hkjOPQIBBggqhkjOPQMBBwNCAATN2FAIavDSK7jWVqsegP1hpilSzWiVzWXJUZbX
-5JRw+bAwYbxxhez8tHT31ZIPkiN0KXH+osciFRiqZe8pZ0KCo38wfTAdBgNVHQ4E
-FgQUGJ+B/27LV3UUc7wJDsRBxJqmp3cwHwYDVR0jBBgwFoAUGJ+B/27LV3UUc7wJ
-DsRBxJqmp3cwGgYDVR0RBBMwEYIPY2x1c3Rlci5leGFtcGxlMA8GA1UdEwEB/wQF
-MAMBAf8wDgYDVR0PAQH/BAQDAgKEMAoGCCqGSM49BAMCA0kAMEYCIQD8a0AlRRO7
-H2smSB/DMz5VMEpn9w5uOugME7Q6CeT0GwIhANe5vF+Tq/mmLSAVLLZ5YwS9uCo8
-E1UPC4KUqUorkD8e
------END CERTIFICATE-----
-"""
-KEY = """\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgs5tbNGrtruKk11bZ
-M9IKUua9PldKZY6A7k/SbiXQ0tmhRANCAATN2FAIavDSK7jWVqsegP1hpilSzWiV
-zWXJUZbX5JRw+bAwYbxxhez8tHT31ZIPkiN0KXH+osciFRiqZe8pZ0KC
------END PRIVATE KEY-----
-"""
+AUTHORITY = trustme.CA()
+ISSUED = AUTHORITY.issue_cert("cluster.example")
+CERTIFICATE = AUTHORITY.cert_pem.bytes().decode()
+OWN = ISSUED.cert_chain_pems[0].bytes().decode()
+KEY = ISSUED.private_key_pem.bytes().decode()
 
 
 def encoded(text: str) -> str:
@@ -49,6 +33,7 @@ def encoded(text: str) -> str:
 
 def write(folder: Path, *, cluster: dict[str, Any], user: dict[str, Any] | None, **more: Any) -> Path:
     (folder / "ca.pem").write_text(CERTIFICATE)
+    (folder / "own.pem").write_text(OWN)
     (folder / "key.pem").write_text(KEY)
     (folder / "token").write_text("from-file\n")
     context = {"cluster": "c", "namespace": "ml"} | ({} if user is None else {"user": "u"})
@@ -63,8 +48,8 @@ def write(folder: Path, *, cluster: dict[str, Any], user: dict[str, Any] | None,
 
 
 CA, CA_DATA = {"certificate-authority": "ca.pem"}, {"certificate-authority-data": encoded(CERTIFICATE)}
-PAIR = {"client-certificate": "ca.pem", "client-key": "key.pem"}
-PAIR_DATA = {"client-certificate-data": encoded(CERTIFICATE), "client-key-data": encoded(KEY)}
+PAIR = {"client-certificate": "own.pem", "client-key": "key.pem"}
+PAIR_DATA = {"client-certificate-data": encoded(OWN), "client-key-data": encoded(KEY)}
 
 
 @pytest.mark.parametrize(("cluster", "user"), [
@@ -148,7 +133,7 @@ def test_it_needs_nothing_of_the_library(tmp_path):
 def server(tmp_path: Path) -> Iterator[ApiServer]:
     write(tmp_path, cluster={}, user=None)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(tmp_path / "ca.pem"))
-    context.load_cert_chain(tmp_path / "ca.pem", tmp_path / "key.pem")
+    context.load_cert_chain(tmp_path / "own.pem", tmp_path / "key.pem")
     context.verify_mode = ssl.CERT_REQUIRED
     with ApiServer(tls=context) as running:
         yield running
@@ -156,7 +141,9 @@ def server(tmp_path: Path) -> Iterator[ApiServer]:
 
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")  # it is asked for
 @pytest.mark.parametrize("user", [PAIR, PAIR_DATA], ids=["files", "data"])
-@pytest.mark.parametrize("trust", [CA, CA_DATA, {"insecure-skip-tls-verify": True}], ids=str)
+@pytest.mark.parametrize(
+    "trust", [CA, CA_DATA, {"insecure-skip-tls-verify": True}], ids=["ca file", "ca data", "nothing"]
+)
 def test_certificates_prove_both_ends(tmp_path, server, user, trust):
     cluster = {"server": server.url, "tls-server-name": "cluster.example", **trust}
     client = connect(kubeconfig=write(tmp_path, cluster=cluster, user=user), environ={})
@@ -170,5 +157,5 @@ def test_certificates_prove_both_ends(tmp_path, server, user, trust):
 ], ids=["another name", "unknown authority", "no certificate"])  # fmt: skip
 def test_what_is_not_proven_is_refused(tmp_path, server, cluster, user):
     path = write(tmp_path, cluster={"server": server.url, **cluster}, user=user)
-    with pytest.raises(NoAnswerError):
+    with pytest.raises(UnreachableError):
         connect(kubeconfig=path, environ={}).get(PADDLE_JOBS, "flowers", namespace="ml")
