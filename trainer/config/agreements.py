@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from trainer.config.data import MultiScaleDataset, SplitSection
+from trainer.config.batch_ops import MixupCutmixHybrid
+from trainer.config.data import CustomLabelDataset, MultiScaleDataset, SplitSection
 from trainer.config.declaration import Declaration
 from trainer.config.label_agreements import find_label_disagreements
 from trainer.config.metrics import TopkAcc
@@ -56,10 +57,26 @@ def _samplers_and_datasets(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]
                 ("DataLoader", split, "sampler"),
                 f"expected MultiScaleSampler beside MultiScaleDataset, got {type(sampler).__name__}",
             )
+        yield from _labels_and_classes(dataset, split, classes=config.arch.class_num)
         if isinstance(sampler, MultiScaleSampler) and section.loader.rng == "paddleclas":
             yield (
                 ("DataLoader", split, "loader", "rng"),
                 "expected per_sample beside MultiScaleSampler, which would start the stream anew each epoch",
+            )
+
+
+def _labels_and_classes(dataset: Declaration, split: str, *, classes: int) -> Iterator[tuple[KeyPath, str]]:
+    if isinstance(dataset, CustomLabelDataset) and dataset.labels > classes:
+        yield (
+            ("DataLoader", split, "dataset", "label_key"),
+            f"expected at most Arch.class_num labels, which is {classes}, got {dataset.labels} of "
+            f"{dataset.label_key}; set Arch.class_num to {dataset.labels}",
+        )
+    for index, op in enumerate(getattr(dataset, "batch_transform_ops", None) or ()):
+        if isinstance(op, MixupCutmixHybrid) and op.num_classes != classes:
+            yield (
+                ("DataLoader", split, "dataset", "batch_transform_ops", index, "MixupCutmixHybrid"),
+                f"expected num_classes to be Arch.class_num, which is {classes}, got {op.num_classes}",
             )
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from trainer.config.batch_ops import BatchOpList
 from trainer.config.chains import check_chain
 from trainer.config.declaration import Declaration, Section, named
 from trainer.config.ops import CropImage, Op, RandCropImage, ResizeImage
+from trainer.config.ops_base import ImageOp
 from trainer.config.samplers import Sampler
 
 SIZED_OPS = (RandCropImage, ResizeImage, CropImage)
@@ -21,7 +23,7 @@ OpList = Annotated[tuple[Op, ...], Field(strict=False), AfterValidator(check_cha
 class ImageNetDataset(Declaration):
     """Images and labels of a list file: `path label` a line."""
 
-    names: ClassVar[tuple[str, ...]] = ("ImageNetDataset", "ClsDataset")
+    names: ClassVar[tuple[str, ...]] = ("ImageNetDataset", "ClsDataset", "ShiTuRecDataset")
 
     image_root: str
     """Folder that the paths of the list are relative to."""
@@ -67,6 +69,43 @@ class MultiLabelDataset(Declaration):
     """Refused: mixing takes one class an image."""
 
 
+class CustomLabelDataset(Declaration):
+    """Images of a list file, a path a line, whose label an operation of `transform_ops` draws."""
+
+    image_root: str
+    """Folder that the paths of the list are relative to."""
+    sample_list_path: str
+    """The list file."""
+    transform_ops: OpList
+    """Begins with DecodeImage."""
+    label_key: str
+    """The label: random_rot90_orientation (RandomRot90, 0 to 3) or blur_image (BlurImage, 0 or 1)."""
+    delimiter: str | None = Field(default=None, min_length=1)
+    """What ends the path; where it is not given, the path is the whole line."""
+    batch_transform_ops: BatchOpList | None = None
+    """Mixes the images of a batch; in Train only."""
+
+    @field_validator("label_key")
+    @classmethod
+    def _drawn(cls, key: str, info: ValidationInfo) -> str:
+        ops = info.data.get("transform_ops")
+        if ops is not None and key not in (drawn := [op.label_key for op in _labelling(ops)]):
+            known = ", ".join(drawn) or "none; RandomRot90 and BlurImage draw one"
+            raise ValueError(
+                f"expected a label that an operation of transform_ops draws ({known}), got {key!r}"
+            )
+        return key
+
+    @property
+    def labels(self) -> int:
+        """How many labels there are, 0 and up."""
+        return next(op.labels for op in _labelling(self.transform_ops) if op.label_key == self.label_key)
+
+
+def _labelling(ops: Sequence[Declaration]) -> list[ImageOp]:
+    return [op for op in ops if isinstance(op, ImageOp) and op.label_key]
+
+
 class LoaderSection(Section):
     """How samples are read."""
 
@@ -83,10 +122,12 @@ class LoaderSection(Section):
         return self
 
 
-DATASETS: tuple[type[Declaration], ...] = (ImageNetDataset, MultiScaleDataset, MultiLabelDataset)
+DATASETS: tuple[type[Declaration], ...] = (
+    ImageNetDataset, MultiScaleDataset, MultiLabelDataset, CustomLabelDataset,
+)  # fmt: skip
 
 if TYPE_CHECKING:
-    Dataset: TypeAlias = ImageNetDataset | MultiScaleDataset | MultiLabelDataset
+    Dataset: TypeAlias = ImageNetDataset | MultiScaleDataset | MultiLabelDataset | CustomLabelDataset
 else:  # the union that chooses by name exists at run time only
     Dataset = named(DATASETS)
 

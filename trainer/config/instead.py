@@ -18,8 +18,6 @@ INSTEAD: Mapping[str, str] = {
     "Precisionk": _OF_RETRIEVAL,
     "Cifar10": _OWN_IMAGES,
     "Cifar100": _OWN_IMAGES,
-    "CustomLabelDataset": "it takes its labels from an image operation; list them for ImageNetDataset",
-    "ShiTuRecDataset": "use ImageNetDataset, which reads the same lists",
     "MixDataset": "join its lists into one for ImageNetDataset",
     "MixSampler": "join its lists into one, and use DistributedBatchSampler",
     "PKSampler": _BY_IDENTITY,
@@ -34,6 +32,4 @@ INSTEAD: Mapping[str, str] = {
     "DukeMTMC": _OF_IDENTITIES,
     "AdaFaceDataset": _OF_IDENTITIES,
     "FiveValidationDataset": _OF_IDENTITIES,
-    "FmixOperator": "use MixupOperator or CutmixOperator",
-    "MixupCutmixHybrid": "use an OpSampler of MixupOperator and CutmixOperator, each with its prob",
 }

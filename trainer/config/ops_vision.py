@@ -59,7 +59,9 @@ class Resize(_Interpolating):
     """Resize to a size, or so that the shorter side has a length, rounded down."""
 
     size: Annotated[
-        Positive | Annotated[tuple[Positive, Positive], Field(strict=False)],
+        tuple[Positive, ...],
+        BeforeValidator(lambda value: (value,) if type(value) is int else value),
+        Field(strict=False, min_length=1, max_length=2),
         WithJsonSchema(_NUMBER_OR_PAIR),
     ]
     """Length of the shorter side in pixels, or `[height, width]`."""

@@ -39,6 +39,8 @@ class Assembly:
     def __init__(self, share: Share, indices: Indices) -> None:
         self.share = share
         self.indices = indices
+        self.drawn_labels = np.zeros(len(indices), dtype=np.int64)
+        """Labels that an operation draws, where one does; set by whoever puts the image."""
         self._images: NDArray[np.float32] | None = None
         self._lock = threading.Lock()
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.config.data import Dataset, MultiLabelDataset
+from trainer.config.data import CustomLabelDataset, Dataset, MultiLabelDataset
 from trainer.config.problems import show
 from trainer.data.multilabel import SEPARATOR, make_labels, parse_labels
 
@@ -42,13 +42,14 @@ class SampleList:
 
     Attributes:
         paths: Image files, joined to the image root.
-        labels: int64 [N]; of several classes float32 [N, K], or [N, 2, K] with ratios beside them.
+        labels: int64 [N]; of several classes float32 [N, K], or [N, 2, K] with ratios beside them; None where
+            an operation on the image draws them.
         source: The list file as the config names it; sample i stands on its line i + 1.
         classes: Arch.class_num; every label is below.
     """
 
     paths: tuple[str, ...]
-    labels: NDArray[np.int64] | NDArray[np.float32]
+    labels: NDArray[np.int64] | NDArray[np.float32] | None
     source: str
     classes: int
 
@@ -56,8 +57,10 @@ class SampleList:
         return len(self.paths)
 
     def present_classes(self) -> set[int]:
-        """Return the classes that any sample has."""
+        """Return the classes that any sample has, or may have."""
         labels = self.labels
+        if labels is None:
+            return set(range(self.classes))
         if labels.ndim == 1:
             return {int(label) for label in np.unique(labels)}
         ones = labels if labels.ndim == 2 else labels[:, 0]
@@ -78,12 +81,17 @@ def load_list(dataset: Dataset, *, class_num: int) -> SampleList:
     Raises:
         DataError: Any line is refused; holds all problems found.
     """
-    source = dataset.cls_label_path
+    source = dataset.sample_list_path if isinstance(dataset, CustomLabelDataset) else dataset.cls_label_path
     lines = _read_lines(source)
     problems: dict[int, str] = {}
     if isinstance(dataset, MultiLabelDataset):
         names, several = _parse(lines, partial(_split_several, class_num=class_num), problems, nothing=())
         _find_repeated(names, several, problems)
+    elif isinstance(dataset, CustomLabelDataset):
+        names, numbers = _parse(
+            lines, partial(_split_path, delimiter=dataset.delimiter), problems, nothing=-1
+        )
+        _find_repeated(names, numbers, problems)
     else:
         names, numbers = _parse(lines, partial(_split, delimiter=dataset.delimiter), problems, nothing=-1)
         _find_repeated(names, numbers, problems)
@@ -93,11 +101,11 @@ def load_list(dataset: Dataset, *, class_num: int) -> SampleList:
     _find_missing(dataset.image_root, names, problems)
     if problems:
         raise DataError(f"{source}:{number}: {problems[number]}" for number in sorted(problems))
-    labels: NDArray[np.int64] | NDArray[np.float32] = (
-        make_labels(several, ratio=dataset.label_ratio)
-        if isinstance(dataset, MultiLabelDataset)
-        else np.array(numbers, dtype=np.int64)
-    )
+    labels: NDArray[np.int64] | NDArray[np.float32] | None = None
+    if isinstance(dataset, MultiLabelDataset):
+        labels = make_labels(several, ratio=dataset.label_ratio)
+    elif not isinstance(dataset, CustomLabelDataset):
+        labels = np.array(numbers, dtype=np.int64)
     return SampleList(
         paths=tuple(os.path.join(dataset.image_root, name) for name in names),  # noqa: PTH118 - 10 x faster
         labels=labels,
@@ -172,6 +180,15 @@ def _split(line: str, delimiter: str | None) -> tuple[str, int]:
     if not _LABEL.fullmatch(text) or len(text) > _MAX_DIGITS:
         raise ValueError(f"expected a whole number as label, got {show(text)}; classes are numbered from 0")
     return name, int(text)
+
+
+def _split_path(line: str, *, delimiter: str | None) -> tuple[str, int]:
+    """Return path and no label of a line, or raise ValueError with the sentence."""
+    if not line:
+        raise ValueError("expected a path, got a blank line; remove it")
+    name = (line if delimiter is None else line.partition(delimiter)[0]).strip()
+    _refuse_name(name, line)
+    return name, 0
 
 
 def _split_several(line: str, *, class_num: int) -> tuple[str, tuple[int, ...]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from trainer.config.data import SplitSection
+from trainer.config.data import CustomLabelDataset, SplitSection
 from trainer.config.samplers import RASampler
 from trainer.data.batch import Assembly, Batch
 from trainer.data.draws import Draws, Stream, per_batch, per_sample
@@ -53,6 +53,8 @@ class Loader:
         self._sampling = make_sampling(split.sampler, n=len(samples), seed=seed)
         self._workers = split.loader.num_workers
         self._transforms = Transforms(split.dataset.transform_ops)
+        dataset = split.dataset
+        self._label_key = dataset.label_key if isinstance(dataset, CustomLabelDataset) else None
         self._mix = build_mixing(split.dataset.batch_transform_ops or (), classes=samples.classes)
         # PaddleClas seeds with seed + rank once it is distributed (d178931, ppcls/engine/engine.py).
         own_seed = seed + rank if world_size > 1 else seed
@@ -116,7 +118,8 @@ class Loader:
         n, share = len(self._samples), assembly.share
         valid = positions[share.places] < n
         valid[len(valid) - share.extra :] = False
-        images, labels = assembly.images(), self._samples.labels[assembly.indices]
+        images, listed = assembly.images(), self._samples.labels
+        labels = listed[assembly.indices] if listed is not None else assembly.drawn_labels
         if labels.ndim == 1:
             labels = labels.reshape(-1, 1)
         if self._mix is not None:
@@ -162,6 +165,8 @@ class Loader:
             transform = self._transforms.of_side(self._sampling.side(assembly.share.start))
             draws = self._draws(epoch, index, self._sampling.repeat(int(assembly.share.places[slot])))
             image = transform(Path(path).read_bytes(), draws)
+            if self._label_key is not None:
+                assembly.drawn_labels[slot] = draws.labels[self._label_key]
         except ImageError as error:
             return f"{where}: {error}; replace the file or remove the line"
         except OSError as error:

@@ -11,9 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.config.batch_ops import CutmixOperator, MixupOperator, OpSampler, SampledCutmix, SampledMixup
+from trainer.config.batch_ops import (
+    CutmixOperator,
+    FmixOperator,
+    MixupCutmixHybrid,
+    MixupOperator,
+    OpSampler,
+    SampledCutmix,
+    SampledFmix,
+    SampledMixup,
+)
 from trainer.config.declaration import Declaration
 from trainer.data.draws import Draws
+from trainer.data.fmix import draw_mask
+from trainer.data.hybrid import make_hybrid
 
 Images = NDArray[np.float32]
 Labels = NDArray[Any]
@@ -69,6 +80,21 @@ def _cutmix(op: CutmixOperator, classes: int) -> Mixing:
     return mix
 
 
+def _fmix(op: FmixOperator, classes: int) -> Mixing:
+    def mix(images: Images, labels: Labels, draws: Draws) -> tuple[Images, Labels]:
+        order = draws.numpy.permutation(len(images))
+        share = float(draws.numpy.beta(op.alpha + 1 if op.reformulate else op.alpha, op.alpha))
+        height, width = images.shape[2:]
+        drawn = draw_mask(
+            draws, height=height, width=width, share=share, decay_power=op.decay_power, max_soft=op.max_soft
+        )
+        mask = drawn.astype(np.float32)
+        mixed = mask * images + (np.float32(1.0) - mask) * images[order]
+        return mixed, mix_labels(labels, order, share, classes=classes)
+
+    return mix
+
+
 def _sample(op: OpSampler, classes: int) -> Mixing:
     choices = op.choices()
     mixings = [*(_FACTORIES[type(choice)](choice, classes) for choice, _ in choices), None]
@@ -84,5 +110,5 @@ def _sample(op: OpSampler, classes: int) -> Mixing:
 
 _FACTORIES: Mapping[type[Declaration], Callable[[Any, int], Mixing]] = {  # each takes its own declaration
     MixupOperator: _mixup, SampledMixup: _mixup, CutmixOperator: _cutmix, SampledCutmix: _cutmix,
-    OpSampler: _sample,
+    FmixOperator: _fmix, SampledFmix: _fmix, MixupCutmixHybrid: make_hybrid, OpSampler: _sample,
 }  # fmt: skip

@@ -46,11 +46,24 @@ def test_topk_of_plain_labels_stays(config: Any) -> None:
          "expected prob of all operations to add up to at most 1, got 1.1"),
         ("OpSampler: {MixupOperator: {prob: 1.5}}", "expected a number of at most 1, got 1.5"),
         ("OpSampler: {Mixup: {prob: 0.5}}", "expected a parameter that exists here, got 'Mixup'"),
-        ("FmixOperator: {}", "expected one of MixupOperator, CutmixOperator, OpSampler, got 'FmixOperator'"),
+        ("Fmix: {}", "expected one of MixupOperator, CutmixOperator, OpSampler, FmixOperator, "
+         "MixupCutmixHybrid, got 'Fmix'"),
+        ("FmixOperator: {max_soft: 0.6}", "expected a number of at most 0.5, got 0.6"),
+        ("OpSampler: {FmixOperator: {prob: 0.6}, CutmixOperator: {prob: 0.5}}", "at most 1, got 1.1"),
+        ("OpSampler: {MixupCutmixHybrid: {}}", "got 'MixupCutmixHybrid'"),
+        ("MixupCutmixHybrid: {mixup_alpha: 0}", "expected mixup_alpha or cutmix_alpha above 0"),
+        ("MixupCutmixHybrid: {cutmix_minmax: [0.5, 0.2]}", "expected cutmix_minmax: [low, high]"),
+        ("MixupCutmixHybrid: {mode: all}", "expected 'batch', 'pair' or 'elem', got 'all'"),
     ],
 )  # fmt: skip
 def test_nonsense_in_a_batch_operation_is_refused(op: str, message: str, config: Any) -> None:
     assert message in mixed(config, op).refusal()
+
+
+def test_the_hybrid_s_classes_are_the_network_s(config: Any) -> None:
+    line = mixed(config, "MixupCutmixHybrid:").refusals()[-1]
+    assert "expected num_classes to be Arch.class_num, which is 102, got 4" in line
+    config.change("MixupCutmixHybrid:", "MixupCutmixHybrid: {num_classes: 102}").load()
 
 
 def test_several_operations_are_refused_because_only_one_gets_class_labels(config: Any) -> None:

@@ -26,8 +26,6 @@ def test_a_multi_scale_config_is_taken(config: Any) -> None:
          "expected scales of at least divided_factor, 32, got [16]"),
         (SAMPLER, "{name: PKSampler, batch_size: 8}", "got 'PKSampler'; it serves metric learning"),
         ("name: ImageNetDataset", "name: Cifar10", "got 'Cifar10'; write its images out as files"),
-        ("name: ImageNetDataset", "name: CustomLabelDataset",
-         "got 'CustomLabelDataset'; it takes its labels from an image operation"),
         ("name: ImageNetDataset", "name: MultiLabelDataset",
          "expected a metric of several classes an image beside MultiLabelDataset; remove TopkAcc"),
     ],

@@ -30,12 +30,12 @@ _LEVELS = np.float32(255.0)
 @implements_both(Resize)
 def resize(declaration: Resize, picture: bool) -> Operation:
     """The longer side is rounded down."""
-    size = declaration.size
+    size, *other = declaration.size
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
         del draws
-        if not isinstance(size, int):
-            return _resized(image, (size[1], size[0]), declaration.interpolation, picture)
+        if other:
+            return _resized(image, (other[0], size), declaration.interpolation, picture)
         height, width = image.shape[:2]
         if min(height, width) == size:
             return image
