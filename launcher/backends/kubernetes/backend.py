@@ -148,7 +148,7 @@ class KubernetesBackend(Backend):
 
     def waker(self, handle: Handle) -> Waker:
         """See `Backend.waker`: by two watches, where a user may watch."""
-        return Bell(self._api, handle)
+        return Bell(self.api, handle)
 
     def list_jobs(self) -> tuple[JobStatus, ...]:
         """See `Backend.list_jobs`. Two requests whatever the number of jobs, so without progress."""
