@@ -27,9 +27,10 @@ from trainer.protocol.pathmap import PathMap
 )
 @click.option("--compare", type=click.IntRange(min=0), default=64, show_default=True, metavar="N",
               help="Compare with the trained model on N images of the validation list.")  # fmt: skip
+@click.option("--onnx", is_flag=True, help="Write inference.onnx too (needs ftlaunch[onnx]).")
 def command(
     *, path: Path, overrides: tuple[str, ...], extra_modules: tuple[str, ...], strict: bool,
-    weights: Path | None, folder: Path | None, compare: int,
+    weights: Path | None, folder: Path | None, compare: int, onnx: bool,
 ) -> None:  # fmt: skip
     """Write a model that Paddle's inference library reads, and check that it answers as the trained one."""
 
@@ -41,8 +42,9 @@ def command(
         done = export(
             loaded.config, infer if isinstance(infer, dict) else {}, weights=weights,
             folder=folder or Path(loaded.config.run.save_inference_dir), images=compare,
+            onnx=onnx,
         )  # fmt: skip
-        click.echo(f"{done.folder}: inference.json, inference.pdiparams, inference.yml of {done.weights}")
+        click.echo(f"{done.folder}: {', '.join(done.names)} of {done.weights}")
         said = (
             f"compared on {done.compared} images: same classes, largest difference {done.largest:.1e}"
             if done.compared

@@ -30,6 +30,8 @@ from trainer.data.lists import load_list
 from trainer.data.ops.build import build_transform
 from trainer.engine.assess import choose_weights, load_exactly
 from trainer.engine.ends import CheckpointError, WeightsRefusedError
+from trainer.engine.onnx import NAME as ONNX
+from trainer.engine.onnx import open_onnx, refuse_without_packages, write_onnx
 from trainer.engine.predict import Network, Predictor, infer_parts, load_names, run_model
 from trainer.engine.run import join_ranks
 from trainer.engine.setup import make_eval_loader
@@ -46,13 +48,15 @@ class Exported:
     """What was written, and how far it was compared.
 
     Attributes:
-        folder: Holds the three files.
+        folder: Holds the files.
+        names: Of the files.
         weights: What it was made of.
         compared: Images of the validation list that both models answered; 0 where there is no list.
         largest: Largest difference of a probability.
     """
 
     folder: Path
+    names: tuple[str, ...]
     weights: Path
     compared: int
     largest: float
@@ -71,7 +75,13 @@ class _Activated(paddle.nn.Layer):  # type: ignore[misc]  # paddle has no types
 
 
 def export(
-    config: TrainConfig, infer: Mapping[str, object], *, weights: Path | None, folder: Path, images: int
+    config: TrainConfig,
+    infer: Mapping[str, object],
+    *,
+    weights: Path | None,
+    folder: Path,
+    images: int,
+    onnx: bool = False,
 ) -> Exported:
     """Write `inference.json`, `inference.pdiparams` and `inference.yml`, and compare them with the model.
 
@@ -79,14 +89,17 @@ def export(
         config: Checked.
         infer: The section `Infer` as it was written.
         weights: As for an evaluation.
-        folder: Made where it does not exist; its three files are replaced once the comparison has passed.
+        folder: Made where it does not exist; its files are replaced once the comparison has passed.
         images: Of the validation list that are compared, at most.
+        onnx: Write `inference.onnx` too, and compare it.
 
     Raises:
         WeightsRefusedError: The weights cannot be used.
         DataError: The validation list or an image is refused.
         CheckpointError: The folder cannot be written, or the models differ.
     """
+    if onnx:
+        refuse_without_packages()
     _, post_process = infer_parts(config)
     names = load_names(post_process, None)
     source = weights or choose_weights(config)
@@ -106,12 +119,17 @@ def export(
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as partial:
             _write(_Activated(model, activation), Path(partial), config, description)
-            compared, largest = _compare(config, run_model(model, activation), Path(partial), images)
-            for name in (MODEL, WEIGHTS, DESCRIPTION):
+            made = {MODEL: open_exported(Path(partial))}
+            if onnx:
+                write_onnx(Path(partial) / MODEL, Path(partial) / WEIGHTS, Path(partial) / ONNX)
+                made[ONNX] = open_onnx(Path(partial) / ONNX)
+            compared, largest = _compare(config, run_model(model, activation), made, images)
+            files = (MODEL, WEIGHTS, DESCRIPTION, *([ONNX] if onnx else []))
+            for name in files:
                 shutil.move(Path(partial) / name, folder / name)
     except OSError as error:
         raise CheckpointError(f"{folder}: expected a folder to write to, got: {error}") from error
-    return Exported(folder=folder, weights=source, compared=compared, largest=largest)
+    return Exported(folder=folder, names=files, weights=source, compared=compared, largest=largest)
 
 
 def load_exported(folder: Path, *, labels: Path | None = None) -> tuple[Predictor, int]:
@@ -178,23 +196,26 @@ def _write(model: paddle.nn.Layer, folder: Path, config: TrainConfig, descriptio
     )
 
 
-def _compare(config: TrainConfig, trained: Network, folder: Path, images: int) -> tuple[int, float]:
+def _compare(
+    config: TrainConfig, trained: Network, made: Mapping[str, Network], images: int
+) -> tuple[int, float]:
     if config.data.Eval is None or not images:
         return 0, 0.0
     samples = load_list(config.data.Eval.dataset, class_num=config.arch.class_num)
-    exported = open_exported(folder)
     compared, largest = 0, 0.0
     batches = make_eval_loader(config, samples, ranks=Ranks()).batches(0)
     with contextlib.closing(batches):
         for batch in batches:
-            mine, theirs = trained(batch.images), exported(batch.images)
-            largest = max(largest, float(np.abs(mine - theirs).max()))
-            same = np.array_equal(mine.argmax(axis=1), theirs.argmax(axis=1))
-            if largest > TOLERANCE or not same:
-                raise CheckpointError(
-                    f"export: expected the trained model's answers within {TOLERANCE:g}, got a difference of "
-                    f"{largest:.2g} in a batch of {len(mine)} images; nothing was written"
-                )
+            mine = trained(batch.images)
+            for name, network in made.items():
+                theirs = network(batch.images)
+                largest = max(largest, float(np.abs(mine - theirs).max()))
+                same = np.array_equal(mine.argmax(axis=1), theirs.argmax(axis=1))
+                if largest > TOLERANCE or not same:
+                    raise CheckpointError(
+                        f"export: {name}: expected the trained model's answers within {TOLERANCE:g}, got a "
+                        f"difference of {largest:.2g} in a batch of {len(mine)} images; nothing was written"
+                    )
             compared += len(mine)
             if compared >= images:
                 break

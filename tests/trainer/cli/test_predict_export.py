@@ -13,6 +13,7 @@ from tests.trainer.conftest import CLASSES
 from trainer.cli.main import main
 from trainer.config.load import load_config
 from trainer.engine.export import load_exported
+from trainer.engine.onnx import open_onnx
 from trainer.engine.predict import load_trained
 
 INFER = {
@@ -167,3 +168,35 @@ def test_a_config_without_infer_predicts_and_exports_by_its_evaluation(workshop,
     assert trainer("export", "-c", "cfg.yaml", "--to", "exported", "--compare", "0")[0] == 0
     found = json.loads(trainer("predict", "--model", "exported", "val0.png", "--output", "json")[1])
     assert len(found[0]["class_ids"]) == CLASSES
+
+
+def test_an_onnx_model_answers_like_the_trained_one(trained, trainer):
+    code, out, err = trainer("export", "-c", "cfg.yaml", "--to", "exported", "--onnx")
+    assert code == 0, err
+    assert out.startswith("exported: inference.json, inference.pdiparams, inference.yml, inference.onnx of ")
+    assert "compared on 6 images: same classes" in err
+    draws = np.random.default_rng(0).standard_normal((64, 3, 32, 32)).astype("float32")
+    mine = load_trained(load_config(trained / "cfg.yaml").config, weights=None, labels=None).network(draws)
+    theirs = open_onnx(trained / "exported/inference.onnx")(draws)
+    assert np.abs(mine - theirs).max() <= 1e-5
+    assert (mine.argmax(1) == theirs.argmax(1)).all()
+
+
+def test_onnx_without_its_packages_is_refused_before_anything_is_done(trained, trainer, monkeypatch):
+    monkeypatch.setattr("trainer.engine.onnx.find_missing", lambda: ["paddle2onnx", "onnxruntime"])
+    code, out, err = trainer("export", "-c", "cfg.yaml", "--to", "exported", "--onnx")
+    assert (code, out) == (5, "")
+    assert "expected paddle2onnx and onnxruntime" in err
+    assert "pip install 'ftlaunch[onnx]'" in err
+    assert not (trained / "exported").exists()
+
+
+def test_a_model_that_cannot_be_converted_leaves_what_was_there(trained, trainer, monkeypatch):
+    (trained / "exported").mkdir()
+    (trained / "exported/inference.json").write_text("before")
+    monkeypatch.setattr("paddle2onnx.export", lambda *_, **__: None)
+    code, out, err = trainer("export", "-c", "cfg.yaml", "--to", "exported", "--onnx")
+    assert (code, out) == (5, "")
+    assert "expected paddle2onnx to know all operators" in err
+    assert [path.name for path in (trained / "exported").iterdir()] == ["inference.json"]
+    assert (trained / "exported/inference.json").read_text() == "before"

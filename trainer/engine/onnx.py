@@ -1,0 +1,105 @@
+"""The exported model as ONNX, for runtimes that do not read Paddle's files.
+
+paddle2onnx 2.1 converts what `trainer export` wrote; onnxruntime answers with it, so that it can be compared.
+Both are optional: `pip install 'ftlaunch[onnx]'`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.engine.ends import CheckpointError
+from trainer.engine.predict import Network
+
+NAME = "inference.onnx"
+OPSET = 17
+"""onnxruntime reads it from 1.12 on (https://onnxruntime.ai/docs/reference/compatibility.html)."""
+
+
+def find_missing() -> list[str]:
+    """Return the packages that ONNX needs and that are not installed."""
+    return [name for name in ("paddle2onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
+
+
+def refuse_without_packages() -> None:
+    """Say before anything is done what is missing.
+
+    Raises:
+        CheckpointError: A package is not installed.
+    """
+    missing = find_missing()
+    if missing:
+        raise CheckpointError(
+            f"ONNX: expected {' and '.join(missing)} to be installed, got none; pip install 'ftlaunch[onnx]'"
+        )
+
+
+def write_onnx(model: Path, weights: Path, target: Path) -> None:
+    """Convert Paddle's inference files.
+
+    Args:
+        model: `inference.json`.
+        weights: `inference.pdiparams`.
+        target: The file to write.
+
+    Raises:
+        CheckpointError: paddle2onnx does not know an operator of the model.
+        OSError: The file cannot be written.
+    """
+    import paddle2onnx
+
+    with _quiet():
+        try:
+            # Without its optimizers: one of them installs packages by itself.
+            content = paddle2onnx.export(
+                str(model), str(weights), None, opset_version=OPSET, verbose=False, optimize_tool="none"
+            )
+        except (RuntimeError, UnboundLocalError):  # it logs what went wrong, and then has nothing to return
+            content = None
+    if not content:
+        raise CheckpointError(
+            "ONNX: expected paddle2onnx to know all operators of the model, got one that it does not; "
+            "export without --onnx"
+        )
+    target.write_bytes(content)
+
+
+def open_onnx(path: Path) -> Network:
+    """Open a model with onnxruntime on the CPU: images float32 [B, 3, H, W] -> probabilities [B, K]."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors; it warns of constants that the converter left over
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def network(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = session.run(None, {name: np.ascontiguousarray(images)})[0]
+        return found
+
+    return network
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    # The converter is C++ and writes to the process's own standard output.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = {number: os.dup(number) for number in (1, 2)}
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a device, not a file
+        for number in kept:
+            os.dup2(nowhere.fileno(), number)
+        try:
+            yield
+        finally:
+            for number, copy in kept.items():
+                os.dup2(copy, number)
+                os.close(copy)
