@@ -74,7 +74,7 @@ class PodTask:
         self._pod: Pod | None = None
         self._failures = 0
         self._logins = 0
-        self._ended_well = True
+        self._is_unread = False
         self._news = asyncio.Event()
         self.is_idle = True
         """All containers known so far are read to their end."""
@@ -114,7 +114,7 @@ class PodTask:
 
     async def _read_container(self, container: Container) -> None:
         overlap = self._output.begin(container)
-        self._failures, self._ended_well, is_complete = 0, True, False
+        self._failures, self._is_unread, is_complete, is_first = 0, False, False, True
         while True:
             step = choose_step(container, self._pod, is_complete=is_complete, follow=self._desk.follow)
             if self._desk.is_leaving():
@@ -133,15 +133,17 @@ class PodTask:
                 tail_lines=self._desk.tail_lines if overlap.last is None else None,
             )  # fmt: skip
             has_ended = previous or (self._pod is not None and self._pod.has_ended)
+            self._is_unread, is_first = self._is_unread or is_first, False
             end = await self._read(ask, overlap, has_ended=has_ended)
-            self._ended_well = end is not None and end.trouble is None
-            is_complete = self._ended_well and not ask.follow
+            is_complete = end is not None and end.trouble is None and not ask.follow
             if is_complete:
                 continue
+            if end is not None and end.trouble is Trouble.AGAIN:
+                self._is_unread = True  # other refusals, of a pod that has gone, say nothing about its log
             await self._recover(end, was_follow=ask.follow)
 
     def _say_what_is_missing(self, container: Container, overlap: Overlap, *, is_gone: bool) -> None:
-        if is_gone and not self._ended_well:
+        if is_gone and self._is_unread:
             self._desk.say(
                 f"{container.pod}: its last lines may be missing: it was gone before they were read"
             )
@@ -169,6 +171,7 @@ class PodTask:
             reading.release()
             answer.resume()
             end = await self._listen(ask, reading, overlap)
+            self._is_unread = end is None or end.trouble is not None
             if end is not None and end.trouble is None and not ask.follow:
                 reading.finish(has_ended=has_ended)
         finally:

@@ -197,3 +197,29 @@ def test_what_has_ended_is_shown_without_waiting_for_the_next_look(loop):
 
 async def _soon(change: Callable[..., object], *arguments: object) -> None:
     change(*arguments)
+
+
+def test_a_pod_that_is_made_again_is_not_said_to_have_lost_lines_that_were_read(loop):
+    server = FakeLogServer(nodes=1, seed=9)
+    watched = Watched(loop, server)
+    watched.after(5, server.write, 0, 3)
+    watched.after(1, server.recreate, 0)
+    watched.after(5, server.write, 0, 3)
+    watched.finish()
+    assert misfit(server, 0, watched.viewer.of(0)) == ""
+    assert watched.viewer.said == []
+
+
+@pytest.mark.parametrize("lines", [0, 3])
+def test_a_pod_that_is_gone_while_the_connection_is_cut_is_said_to_have_lost_lines(loop, lines):
+    server = FakeLogServer(nodes=1, seed=10)
+    watched = Watched(loop, server)
+    watched.after(5, server.write, 0, lines)
+    watched.after(1, lambda: server.cut(error=ConnectionResetError("reset")))
+    server.faults = [503] * 3
+    watched.after(0, server.recreate, 0)
+    watched.after(20, server.write, 0, 3)
+    watched.finish()
+    assert watched.viewer.said[-1] == (
+        "flowers-worker-0: its last lines may be missing: it was gone before they were read"
+    )
