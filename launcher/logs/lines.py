@@ -44,6 +44,10 @@ def parse_instant(text: bytes) -> int | None:
     if match is None:
         return None
     year, month, day, hour, minute, second = (int(match[group]) for group in range(1, 7))
+    if not (1 < year < 9999 and 1 <= month <= 12 and 1 <= day <= 31):
+        return None
+    if hour > 23 or minute > 59 or second > 60:
+        return None
     seconds = calendar.timegm((year, month, day, hour, minute, second, 0, 0, 0))
     if match[8]:
         offset = int(match[9]) * 3600 + int(match[10]) * 60
