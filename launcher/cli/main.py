@@ -49,7 +49,17 @@ COMMANDS = {
 }
 
 
+class _ReaderGoneError(Exception):
+    """Nobody reads what is written. Not an OSError, of which click makes an exit with 1."""
+
+
 class _Lazy(click.Group):
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ReaderGoneError from error
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
         return list(COMMANDS)
@@ -102,6 +112,16 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code. A command returns its code, or None for success."""
     try:
+        return _run(arguments)
+    except (BrokenPipeError, _ReaderGoneError):  # `ftlaunch … | head`, `ftlaunch … 2>&1 | head`
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):  # what they still hold must not complain at the end
+            os.dup2(nowhere, stream.fileno())
+        return _BROKEN_PIPE
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
         code = group.main(args=list(arguments), prog_name="ftlaunch", standalone_mode=False)
         sys.stdout.flush()  # here, where a closed pipe can still be met quietly
     except click.ClickException as error:
@@ -112,9 +132,8 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code if isinstance(error, LaunchError) else CliExit.USAGE
     except (click.Abort, KeyboardInterrupt):
         return CliExit.INTERRUPTED
-    except BrokenPipeError:  # `ftlaunch … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE
+    except (BrokenPipeError, _ReaderGoneError):
+        raise
     except Exception as error:
         if os.environ.get("FTLAUNCH_DEBUG"):
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 import time
 from collections import deque
@@ -20,9 +21,18 @@ class Printer:
         self._began_s = time.monotonic()
         self._heard_s = self._began_s
         self._has_heard = False
+        self.has_written = False
+        """Whether any line was wanted."""
 
     def show(self, lines: list[bytes]) -> None:
-        """Write lines, which lack their newlines. May be called without any, as a clock."""
+        """Write lines, which lack their newlines. May be called without any, as a clock.
+
+        Raises:
+            BrokenPipeError: Nobody reads any more, though nothing is written either: `… -f | head` ends with
+                its reader, not with the next line.
+        """
+        if not lines and self._is_deserted():
+            raise BrokenPipeError
         if self._kept is None:
             self._write(lines)
             return
@@ -39,10 +49,44 @@ class Printer:
         kept, self._kept = list(self._kept or ()), None
         self._write(kept)
 
+    def _is_deserted(self) -> bool:
+        # of a pipe's writing end POLLERR says that the reading end is closed, on Linux and macOS (poll(2))
+        try:
+            watch = select.poll()
+            watch.register(self._out.fileno(), 0)
+            return any(event & select.POLLERR for _, event in watch.poll(0))
+        except (OSError, ValueError):  # not a file of the system's
+            return False
+
     def _write(self, lines: list[bytes]) -> None:
         if lines:
-            self._out.write(b"\n".join(lines) + b"\n")
+            self.has_written = True
+            self._write_all(b"\n".join(lines) + b"\n")
+
+    def _write_all(self, data: bytes) -> None:
+        """Write all, to whatever stdout is.
+
+        With PYTHONUNBUFFERED it takes a part only (`io.RawIOBase.write`); where a program that shares the
+        terminal has set it to O_NONBLOCK it takes none while the terminal is busy.
+        """
+        left = memoryview(data)
+        while left:
+            try:
+                written = self._out.write(left)
+            except BlockingIOError as error:
+                written = error.characters_written
+            left = left[written or 0 :]
+            while not self._flush():
+                select.select((), (self._out,), ())
+            if left:
+                select.select((), (self._out,), ())
+
+    def _flush(self) -> bool:
+        try:
             self._out.flush()
+        except BlockingIOError:
+            return False
+        return True
 
 
 def wants_colour(choice: str, *, environ: Mapping[str, str] = os.environ) -> bool:

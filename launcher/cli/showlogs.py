@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import click
 
-from launcher.backends.base import JobStatus, LogRef
+from launcher.backends.base import JobStatus, LogRef, PodStatus
 from launcher.cli.jobs import Found
 from launcher.cli.patience import Patience
 from launcher.cli.printing import Printer
@@ -63,12 +63,34 @@ def show_logs(found: Found, request: Request, *, follow: bool) -> JobStatus | No
     shown = replace(request, wanted=wanted)
     if source is not None and not request.previous:
         _stream(source, shown, printer, recording, follow=follow)
+        if follow:
+            status = Patience(found.handle.job).ask(lambda: found.backend.status(found.handle))
     elif follow:
-        return _poll(found, shown, printer)
+        status = _poll(found, shown, printer)
     else:
         _Polled(found, shown, printer).close()
-    patience = Patience(found.handle.job)
-    return patience.ask(lambda: found.backend.status(found.handle)) if follow else None
+    if not printer.has_written and wanted.tail != 0:
+        _say(f"{found.handle.job}: {_explain_nothing(shown, status)}")
+    return status if follow else None
+
+
+def _explain_nothing(request: Request, status: JobStatus | None) -> str:
+    """Say why not one line was shown."""
+    wanted = request.wanted
+    if status is not None and not status.state.is_terminal and not any(map(_has_run, status.pods)):
+        reason = f": {status.reason}" if status.reason else ""
+        return f"no lines yet, it is {status.state.value}{reason}"
+    if request.previous:
+        return "no lines of earlier containers; --attempt all shows earlier attempts of the present ones"
+    if wanted != Wanted(from_attempt=wanted.from_attempt):
+        known = f"; its last attempt is {_current_attempt(status)}" if status and wanted.attempt else ""
+        return f"no line is what --rank, --node, --attempt, --since and --grep ask for{known}"
+    more = f" of attempt {wanted.from_attempt}; --attempt all shows all" if wanted.from_attempt > 1 else ""
+    return f"no lines{more}"
+
+
+def _has_run(pod: PodStatus) -> bool:
+    return pod.started_s is not None or pod.restarts > 0
 
 
 def _look(found: Found, *, or_recorded: Recording) -> JobStatus | None:

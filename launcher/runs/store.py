@@ -73,6 +73,14 @@ class RunStore:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def read_manifest(self, job: str) -> str:
+        """Return the manifest that was submitted.
+
+        Raises:
+            OSError: There is none.
+        """
+        return (self.run_folder(job) / MANIFEST).read_text(encoding="utf-8")
+
     def names(self) -> list[str]:
         """Return the names of all jobs that have a record."""
         return [path.parent.name for path in self.folder.glob(f"*/{RECORD}")]

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ import yaml
 
 from launcher.backends.base import JobEvent, JobState
 from launcher.cli.events import describe
-from launcher.cli.main import run
 from launcher.cli.status import rank_rows
 from launcher.plan.handle import Handle
 from launcher.runs.places import project_of
@@ -32,27 +30,6 @@ PROGRESS = (
     b'[a1 n0] ftlaunch-progress {"schema":1,"time_s":1.0,"attempt":1,"world_size":1,"total_steps":9,"ranks":'
     b'[{"rank":0,"node":0,"step":4,"epoch":1,"phase":"compute","loss":1.5,"images_per_s":20.0,"silent_s":0.0}]}\n'
 )
-Ftlaunch = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalUnderTest]:
-    monkeypatch.setenv("FTLAUNCH_STATE", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    made = LocalUnderTest(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def ftlaunch(capfd: pytest.CaptureFixture[str]) -> Ftlaunch:
-    def call(*arguments: str) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = run(arguments)
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return call
 
 
 def submit(place: LocalUnderTest, *, name: str = "flowers", nodes: int = 1) -> Handle:
