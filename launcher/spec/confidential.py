@@ -9,7 +9,8 @@ from trainer.config.document import Document
 from trainer.config.problems import KeyPath, Problem
 
 _NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
-_CREDENTIALS = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s@]*:[^/\s@]+@", re.IGNORECASE)
+# without a run of the scheme's letters and of colons, which would take the square of a long text's length
+_CREDENTIALS = re.compile(r"(?<=[a-z0-9+.-])://[^/\s@:]*:[^/\s@]+@", re.IGNORECASE)
 # Prefixes that their issuers document so that leaks can be found: GitHub, GitLab, Hugging Face, AWS, Slack.
 _VALUE = re.compile(
     r"(ghp|gho|ghs|ghu)_[A-Za-z0-9]{20}|github_pat_[A-Za-z0-9_]{20}|glpat-[A-Za-z0-9_-]{20}|hf_[A-Za-z0-9]{20}"

@@ -112,6 +112,12 @@ def test_a_value_that_is_a_secret_is_refused_without_showing_it(load, value):
     assert value not in text
 
 
+@pytest.mark.parametrize("text", ["x" * 300_000, "x://" + ":" * 300_000], ids=["letters", "colons"])
+def test_a_long_text_is_looked_through_in_a_moment(load, text):
+    """Where the time grew with the square of the length, this would take hours."""
+    assert load(launch={"annotations": {"note": text}}).job.launch.annotations == {"note": text}
+
+
 def test_a_url_without_credentials_is_fine(load):
     env = {"HTTPS_PROXY": "http://proxy.example:3128", "MAIL": "a@b", "AT": "https://h/x@y:z"}
     assert load(launch={"env": env}).job.launch.env == env

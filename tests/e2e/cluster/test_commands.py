@@ -1,0 +1,125 @@
+"""Single commands on a real cluster, as a user with our least privilege."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import yaml
+
+from launcher.kube.client import connect
+from launcher.kube.resources import PADDLE_JOBS, PODS
+from tests.e2e.cluster.test_faults import LONG, delete, rows  # noqa: F401 - a fixture
+from tests.e2e.cluster.test_manifest import NOWHERE
+
+EXITS = "import os\n\nif os.environ['PADDLE_TRAINER_ID'] == '1':\n    os._exit(1)\n"
+
+
+def test_a_cancelled_job_is_resumed_and_ends_as_the_same_run(place, space, write_job, rows):  # noqa: F811
+    more = {"Global__epochs": 12, "Global__save_interval": 0, "Global__eval_during_train": False}
+    place.run("ftlaunch", "submit", write_job(**more), "--name", "pair")
+    place.wait_for(lambda: any(row["event"] == "step" for row in rows()), what="training to begin")
+    place.run("ftlaunch", "cancel")
+    assert place.run("ftlaunch", "wait", "--timeout", "60s", code=6).returncode == 6
+    run_id = place.status()["run_id"]
+    place.wait_for(lambda: space.names("pods") == [], what="its pods to be gone")
+    place.run("ftlaunch", "resume")
+    place.run("ftlaunch", "wait", "--timeout", "150s")
+    assert (place.status()["state"], place.status()["run_id"]) == ("Succeeded", run_id)
+    steps = [row["step"] for row in rows() if row["event"] == "step"]
+    assert sorted(set(steps)) == list(range(1, 25))
+    delete(place, space, "pair")
+
+
+def test_a_command_runs_in_the_pod_that_is_named(place, space, write_job, rows):  # noqa: F811
+    place.run("ftlaunch", "submit", write_job(**LONG), "--name", "pair")
+    place.wait_for(lambda: any(row["event"] == "step" for row in rows()), what="training to begin")
+    say = "import os; print(os.environ['FTL_NODE'])"
+    done = place.run("ftlaunch", "exec", "--node", "1", "pair", "--", "python", "-c", say)
+    assert done.stdout.strip() == "1"
+    assert place.run("ftlaunch", "exec", "pair", "--", "sh", "-c", "exit 7", code=7).returncode == 7
+    delete(place, space, "pair")
+
+
+def test_a_rank_that_exits_again_and_again_fails_the_job_with_its_words(place, space, write_job, cluster):
+    (space.data / "exits.py").write_text(EXITS)
+    cfg = write_job(Launch__extra_modules=["/data/exits.py"], Launch__max_restarts=1)
+    place.run("ftlaunch", "submit", cfg, "--name", "exits")
+    place.run("ftlaunch", "wait", "--timeout", "120s", code=5)
+    status = place.status()
+    assert (status["state"], status["exit"]) == ("Failed", 20)
+    assert "rank 1" in status["reason"]
+    assert "exit code 1" in status["reason"] or "exited with 1" in status["reason"]
+    delete(place, space, "exits")
+
+
+def test_a_dry_run_on_the_server_leaves_nothing_and_finds_what_it_refuses(place, space, write_job):
+    cfg = write_job(**NOWHERE)
+    done = place.run("ftlaunch", "submit", cfg, "--name", "dry", "--dry-run", "server")
+    assert [item["kind"] for item in yaml.safe_load_all(done.stdout)] == ["ConfigMap", "PaddleJob"]
+    assert "the API server would take" in done.stderr
+    assert space.leftovers() == []
+    bad = write_job("bad.yaml", Launch__keep_finished="100000d", Launch__annotations={"note": "x" * 300_000})
+    lines = (place.folder / bad).read_text().splitlines()
+    at = next(number for number, line in enumerate(lines, 1) if "keep_finished" in line)
+    refused = place.run("ftlaunch", "submit", bad, "-o", "Launch.annotations={}", "--name", "dry", code=2)
+    assert f"bad.yaml:{at}:" in refused.stderr
+    assert "Launch.keep_finished: spec.runPolicy.ttlSecondsAfterFinished" in refused.stderr
+    long = place.run("ftlaunch", "submit", bad, "--dry-run", "server", "--name", "dry", code=2)
+    assert "Launch.annotations: metadata.annotations: Too long" in long.stderr
+    assert space.leftovers() == []
+    assert place.run("ftlaunch", "list").stdout == ""
+
+
+def test_doctor_finds_the_cluster_well_and_says_what_it_may_not_see(place, space):
+    document = json.loads(place.run("ftlaunch", "doctor", "--output", "json").stdout)
+    found = {}
+    for check in document["checks"]:
+        found.setdefault(check["check"], []).append(check)
+    assert document["ok"]
+    assert {check["level"] for check in found["permission"]} == {"ok"}
+    assert found["operator"][0]["said"] == "its webhook answers"
+    assert found["credentials"][0]["said"].startswith("accepted as system:serviceaccount:")
+    assert found["gpus"][0]["level"] == "skip"
+    assert '"resources": ["nodes"], "verbs": ["list"]' in found["gpus"][0]["cure"]
+    assert space.leftovers() == []
+    place.env["KUBECONFIG"] = str(space.cluster.kubeconfig)
+    seen = place.run("ftlaunch", "doctor", "--namespace", space.name).stdout
+    assert f"ok    namespace    {space.name}, pod security level restricted" in seen
+
+
+def test_doctor_writes_out_the_rule_that_is_missing(place, space):
+    space.kubectl("delete", "rolebinding", "ftlaunch-user")
+    done = place.run("ftlaunch", "doctor", code=1)
+    assert "fail  permission   paddlejobs: not allowed to create, get, list, watch, patch" in done.stdout
+    assert '"resources": ["paddlejobs"]' in done.stdout
+
+
+def test_doctor_without_a_cluster_is_3(place, space):
+    config = json.loads(space.kubeconfig.read_text())
+    config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:9"
+    space.kubeconfig.write_text(json.dumps(config))
+    assert "fail  cluster" in place.run("ftlaunch", "doctor", code=3).stdout
+
+
+def test_inside_a_cluster_the_service_account_is_enough(space, tmp_path):
+    config = json.loads(space.kubeconfig.read_text())
+    server = config["clusters"][0]["cluster"]["server"].removeprefix("https://")
+    host, _, port = server.partition(":")
+    roots = space.get("configmap", "kube-root-ca.crt")["data"]["ca.crt"]
+    for name, text in (("token", config["users"][0]["user"]["token"]), ("ca.crt", roots)):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "namespace").write_text(space.name)
+    environ = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port, "KUBECONFIG": "/none"}
+    client = connect(environ=environ, service_account=Path(tmp_path))
+    assert (client.namespace, client.serves(PADDLE_JOBS)) == (space.name, True)
+    assert client.list(PODS, namespace=client.namespace) == ()
+
+
+def test_a_wait_is_woken_by_what_happens_and_asks_little(place, space, write_job):
+    place.run("ftlaunch", "submit", write_job(**NOWHERE), "--name", "pair")
+    waiting = place.begin("ftlaunch", "wait", "--for", "suspended", "--timeout", "60s")
+    suspend = '{"spec":{"runPolicy":{"suspend":true}}}'
+    space.kubectl("patch", "paddlejob", "pair", "--type=merge", "-p", suspend)
+    assert (waiting.wait(timeout=60), waiting.communicate()[0]) == (0, "")
+    delete(place, space, "pair")
