@@ -16,6 +16,7 @@ from launcher.cli.patience import Patience
 from trainer.protocol.progress import Progress
 
 WATCH_S = 1.0
+_BAR = 40
 SILENT_S = 10.0  # what a rank may take for a step before that is worth a word
 
 
@@ -59,6 +60,7 @@ def describe(status: JobStatus) -> str:
     lines = [f"{status.handle}  {status.state.value}" + (f"  {status.reason}" if status.reason else "")]
     if status.progress is not None:
         left = eta_s(status)
+        lines += progress_bar(status.progress)
         lines.append(
             describe_progress(status.progress) + (f", about {describe_duration(left)} left" if left else "")
         )
@@ -75,6 +77,14 @@ def describe(status: JobStatus) -> str:
     if end is not None and end.checkpoint:
         lines.append(f"  last checkpoint: {end.checkpoint}")
     return "\n".join(lines)
+
+
+def progress_bar(progress: Progress) -> list[str]:
+    """Draw how much of the run is done, in ASCII; nothing where its length is not known."""
+    if not progress.total_steps or progress.step is None:
+        return []
+    done = min(_BAR, _BAR * progress.step // progress.total_steps)
+    return [f"  [{'#' * done}{'.' * (_BAR - done)}]"]
 
 
 def describe_progress(progress: Progress) -> str:
@@ -96,18 +106,23 @@ def describe_progress(progress: Progress) -> str:
 
 
 def eta_s(status: JobStatus) -> float | None:
-    """Return the seconds that are left at the pace so far; None where the pace is not known.
+    """Return the seconds that are left; None where the pace is not known.
 
-    After a restart the first step is not known, so neither is the pace.
+    The pace is that between the last reports of this attempt, else that since the pods' start, which after a
+    restart is not the first step's.
     """
     progress, pods = status.progress, status.pods
-    if progress is None or not progress.ranks or status.state.is_terminal or progress.attempt != 1:
+    if progress is None or progress.step is None or status.state.is_terminal:
         return None
-    step = min(rank.step for rank in progress.ranks)
-    began_s = pods[0].started_s if pods else None
-    if began_s is None or not 0 < step < progress.total_steps or any(pod.restarts for pod in pods):
+    if not 0 < progress.step < progress.total_steps:
         return None
-    return (progress.time_s - began_s) / step * (progress.total_steps - step)
+    step_s = progress.step_s
+    if step_s is None:
+        began_s = pods[0].started_s if pods else None
+        if began_s is None or progress.attempt != 1 or any(pod.restarts for pod in pods):
+            return None
+        step_s = (progress.time_s - began_s) / progress.step
+    return step_s * (progress.total_steps - progress.step)
 
 
 def describe_duration(seconds: float) -> str:
@@ -147,7 +162,7 @@ def to_json(status: JobStatus) -> dict[str, object]:
         "ended": _time(status.ended_s),
         "exit": end.exit if end is not None else None,
         "checkpoint": end.checkpoint if end is not None else None,
-        "step": min((rank.step for rank in progress.ranks), default=None) if progress else None,
+        "step": progress.step if progress else None,
         "total_steps": (progress.total_steps or None) if progress else None,
         "eta_s": eta_s(status),
         "pods": [

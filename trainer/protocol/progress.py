@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from trainer.protocol.fields import FormatError, decode_object, need, need_or_none
 
@@ -47,6 +48,8 @@ class Progress:
         attempt: Attempt that it describes, from 1.
         world_size: Ranks of the job; ranks that have not reported yet are missing in `ranks`.
         total_steps: Steps of the whole run, or 0 while unknown.
+        step_s: Seconds that a step took of late; None where it is not known. Not in the line: a reader that
+            has two lines of one attempt works it out.
     """
 
     time_s: float
@@ -54,6 +57,12 @@ class Progress:
     world_size: int
     total_steps: int
     ranks: tuple[RankProgress, ...]
+    step_s: float | None = None
+
+    @property
+    def step(self) -> int | None:
+        """Steps that all ranks have completed; None before any has reported."""
+        return min((rank.step for rank in self.ranks), default=None)
 
 
 def format_progress(progress: Progress) -> bytes:
@@ -75,6 +84,29 @@ def format_progress(progress: Progress) -> bytes:
         "ranks": ranks,
     }
     return MARK + json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+
+
+def last_progress(texts: Sequence[bytes]) -> Progress | None:
+    """Return what the last whole progress line says, with the pace since the first of the same attempt.
+
+    Args:
+        texts: Lines of a log in order, tags removed; the first and the last may be cut.
+    """
+    last = next(filter(None, map(_parse_whole, reversed(texts))), None)
+    if last is None:
+        return None
+    of_attempt = (item for item in map(_parse_whole, texts) if item and item.attempt == last.attempt)
+    first = next(of_attempt, last)  # what follows is not parsed: with many ranks a line is long
+    if first.step is None or last.step is None or last.step <= first.step:
+        return last
+    return replace(last, step_s=(last.time_s - first.time_s) / (last.step - first.step))
+
+
+def _parse_whole(text: bytes) -> Progress | None:
+    try:
+        return parse_progress(text)
+    except FormatError:
+        return None
 
 
 def parse_progress(text: bytes) -> Progress | None:

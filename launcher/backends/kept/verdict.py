@@ -15,7 +15,8 @@ from launcher.backends.kept.state import JobLayout, JobRecord, PodRecord
 from launcher.plan.handle import Handle
 from trainer.protocol.exits import describe_exit
 from trainer.protocol.fields import FormatError
-from trainer.protocol.progress import Progress, parse_progress
+from trainer.protocol.progress import Progress
+from trainer.protocol.progress import last_progress as find_last
 from trainer.protocol.tags import parse_line
 from trainer.protocol.termination import MAX_BYTES, Termination, parse_termination
 
@@ -117,11 +118,7 @@ def last_progress(layout: JobLayout, record: JobRecord) -> Progress | None:
                 lines = file.read().split(b"\n")
         except FileNotFoundError:
             continue
-        for line in reversed(lines):
-            try:
-                found = parse_progress(parse_line(line.split(b" ", 3)[-1]).text)
-            except FormatError:  # cut by the beginning of the tail
-                continue
-            if found is not None:
-                return found
+        found = find_last([parse_line(line.split(b" ", 3)[-1]).text for line in lines])
+        if found is not None:
+            return found
     return None

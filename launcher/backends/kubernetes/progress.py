@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from trainer.protocol.fields import FormatError
-from trainer.protocol.progress import Progress, parse_progress
+from trainer.protocol.progress import Progress
+from trainer.protocol.progress import last_progress as find_last
 from trainer.protocol.tags import parse_line
 
 PROGRESS_LINES = 512
@@ -16,12 +16,4 @@ def last_progress(log: bytes) -> Progress | None:
     Args:
         log: Its last lines, each as `RFC3339Nano text`.
     """
-    for line in reversed(log.split(b"\n")):
-        _, _, text = line.partition(b" ")
-        try:
-            progress = parse_progress(parse_line(text).text)
-        except FormatError:  # cut by the tail, or still being written
-            continue
-        if progress is not None:
-            return progress
-    return None
+    return find_last([parse_line(line.partition(b" ")[2]).text for line in log.split(b"\n")])

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jsonschema
 import yaml
 
 from launcher.kube.client import connect
 from launcher.kube.resources import PADDLE_JOBS, PODS
 from tests.e2e.cluster.test_faults import LONG, delete, rows  # noqa: F401 - a fixture
 from tests.e2e.cluster.test_manifest import NOWHERE
+from tests.e2e.conftest import REPOSITORY
 
+SCHEMA = json.loads((REPOSITORY / "docs/schemas/status.schema.json").read_text())
 EXITS = "import os\n\nif os.environ['PADDLE_TRAINER_ID'] == '1':\n    os._exit(1)\n"
 
 
@@ -25,7 +28,9 @@ def test_a_cancelled_job_is_resumed_and_ends_as_the_same_run(place, space, write
     place.wait_for(lambda: space.names("pods") == [], what="its pods to be gone")
     place.run("ftlaunch", "resume")
     place.run("ftlaunch", "wait", "--timeout", "150s")
-    assert (place.status()["state"], place.status()["run_id"]) == ("Succeeded", run_id)
+    status = place.status()
+    assert (status["state"], status["run_id"]) == ("Succeeded", run_id)
+    jsonschema.validate(status, SCHEMA)
     steps = [row["step"] for row in rows() if row["event"] == "step"]
     assert sorted(set(steps)) == list(range(1, 25))
     delete(place, space, "pair")
@@ -34,6 +39,7 @@ def test_a_cancelled_job_is_resumed_and_ends_as_the_same_run(place, space, write
 def test_a_command_runs_in_the_pod_that_is_named(place, space, write_job, rows):  # noqa: F811
     place.run("ftlaunch", "submit", write_job(**LONG), "--name", "pair")
     place.wait_for(lambda: any(row["event"] == "step" for row in rows()), what="training to begin")
+    jsonschema.validate(place.status(), SCHEMA)
     say = "import os; print(os.environ['FTL_NODE'])"
     done = place.run("ftlaunch", "exec", "--node", "1", "pair", "--", "python", "-c", say)
     assert done.stdout.strip() == "1"
@@ -41,15 +47,15 @@ def test_a_command_runs_in_the_pod_that_is_named(place, space, write_job, rows):
     delete(place, space, "pair")
 
 
-def test_a_rank_that_exits_again_and_again_fails_the_job_with_its_words(place, space, write_job, cluster):
+def test_a_rank_that_exits_again_and_again_fails_the_job_with_its_words(place, space, write_job):
     (space.data / "exits.py").write_text(EXITS)
     cfg = write_job(Launch__extra_modules=["/data/exits.py"], Launch__max_restarts=1)
     place.run("ftlaunch", "submit", cfg, "--name", "exits")
     place.run("ftlaunch", "wait", "--timeout", "120s", code=5)
     status = place.status()
     assert (status["state"], status["exit"]) == ("Failed", 20)
-    assert "rank 1" in status["reason"]
-    assert "exit code 1" in status["reason"] or "exited with 1" in status["reason"]
+    assert "internal error (all 2 attempts are used up)" in status["reason"]
+    jsonschema.validate(status, SCHEMA)
     delete(place, space, "exits")
 
 

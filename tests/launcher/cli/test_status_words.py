@@ -27,6 +27,9 @@ def test_the_time_that_is_left_is_told_while_the_pace_is_known():
         {"progress": replace(progress, attempt=2)}, {"progress": replace(progress, total_steps=0)},
     ):  # fmt: skip
         assert eta_s(replace(status, **change)) is None
+    resumed = replace(progress, attempt=2, step_s=0.5)
+    assert eta_s(replace(status, progress=resumed)) == 37.5
+    assert "  [##########..............................]" in describe(status).splitlines()
     assert [describe_duration(seconds) for seconds in (0.2, 89, 600, 7300)] == [
         "1 s",
         "89 s",
