@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 
@@ -18,11 +18,15 @@ PARAMS = "model.pdparams"
 RAW = "model.pdema"
 """Where an average is kept: the weights that are trained, while `model.pdparams` has the average."""
 OPTIMIZER = "model.pdopt"
+STUDENT = "student.pdparams"
+"""Weights of the network called Student alone, where there are several."""
 STATES = "model.pdstates"
 STATE = "state.json"
 SCHEDULE = "LR_Scheduler"
 MASTER = "master_weights/"
 """Begins the keys of `Contents.optimizer` that a `.pdopt` has in a table of its own, `master_weights`."""
+_STUDENT = "Student."
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,9 +58,11 @@ def as_files(contents: Contents) -> dict[str, Fill]:
     text = format_state(contents.state).encode()
     names, average = contents.automatic_names, contents.average
     raw = write_arrays(contents.weights, names)
+    student = _of_student(contents.weights if average is None else average)
     return {
         **({PARAMS: raw} if average is None else {PARAMS: write_arrays(average, names), RAW: raw}),
         OPTIMIZER: write_pdfile([{**optimizer, SCHEDULE: schedule}]),
+        **({STUDENT: write_arrays(student, _of_student(names))} if student else {}),
         STATES: write_pdfile(states),
         STATE: lambda file: _write(file, text),
     }
@@ -129,6 +135,10 @@ def _read_weights(params: Path, raw: Path) -> tuple[dict[str, Array], dict[str, 
     if raw.exists():
         return read_arrays(raw), read_arrays(params)
     return read_arrays(params), None
+
+
+def _of_student(table: Mapping[str, T]) -> dict[str, T]:
+    return {key.removeprefix(_STUDENT): value for key, value in table.items() if key.startswith(_STUDENT)}
 
 
 def _with_ending(prefix: Path, ending: str) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.checkpoints.contents import OPTIMIZER, PARAMS, RAW, STATES
+from trainer.checkpoints.contents import OPTIMIZER, PARAMS, RAW, STATES, STUDENT
 from trainer.checkpoints.durable import link_or_copy
 from trainer.checkpoints.store import Checkpoint
 
@@ -25,6 +25,9 @@ def publish(checkpoint: Checkpoint, output_dir: Path, *, name: str) -> None:
     else:  # of a run that had an average
         (output_dir / f"{name}.pdema").unlink(missing_ok=True)
     if name == "best_model":
+        student = checkpoint.folder / STUDENT
+        if student.exists():
+            link_or_copy(student, output_dir / f"{name}_student.pdparams")
         folder = output_dir / name
         folder.mkdir(exist_ok=True)
         link_or_copy(raw if raw.exists() else checkpoint.folder / PARAMS, folder / "model.pdparams")

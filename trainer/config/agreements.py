@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from trainer.config.batch_ops import MixupCutmixHybrid
 from trainer.config.data import CustomLabelDataset, MultiScaleDataset, SplitSection
 from trainer.config.declaration import Declaration
+from trainer.config.distillation_agreements import find_distillation_disagreements
 from trainer.config.label_agreements import find_label_disagreements
 from trainer.config.metrics import TopkAcc
 from trainer.config.problems import KeyPath
@@ -19,6 +20,7 @@ def find_disagreements(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]:
     classes = config.arch.class_num
     yield from _samplers_and_datasets(config)
     yield from find_label_disagreements(config)
+    yield from find_distillation_disagreements(config)
     if config.data.Eval is not None and config.data.Eval.dataset.batch_transform_ops:
         yield (
             ("DataLoader", "Eval", "dataset", "batch_transform_ops"),

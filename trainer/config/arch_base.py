@@ -32,6 +32,8 @@ class BaseArch(Declaration):
     """Ours: batch norm uses and keeps its stored statistics in training too."""
     infer_add_softmax: bool = True
     """Read by export and prediction only."""
+    return_patterns: Annotated[tuple[str, ...], Field(strict=False)] | None = None
+    """Layers such as `blocks3` or `blocks[2]`, whose outputs are handed on beside `logits`, for losses."""
 
 
 class ChannelsFirstArch(BaseArch):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
 from trainer.config.arch_attention import ConvNeXtArch, EfficientNetArch, SwinArch, ViTArch
 from trainer.config.arch_base import BaseArch, FiveFactors, Probability, SixFactors, Strides
@@ -23,6 +23,7 @@ from trainer.config.arch_convolutions import (
 from trainer.config.arch_foreign import PaddleClasArch
 from trainer.config.declaration import Declaration, named
 from trainer.config.extras import Extra
+from trainer.config.outputs import STUDENT
 from trainer.config.scalars import Positive
 
 PPLCNET_SCALES = ("0_25", "0_35", "0_5", "0_75", "1_0", "1_5", "2_0", "2_5")
@@ -85,12 +86,80 @@ class ExtraArch(Extra, BaseArch):
     kind = "model"
 
 
-ARCHS: tuple[type[Declaration], ...] = (
+SINGLE_ARCHS: tuple[type[Declaration], ...] = (
     ResNetArch, PPLCNetArch, PPLCNetV2Arch, PPHGNetArch, PPHGNetV2Arch, MobileNetV3Arch, ResNeXtArch,
     SEResNetArch, Res2NetArch, MobileNetV1Arch, MobileNetV2Arch, ShuffleNetV2Arch, VGGArch, DenseNetArch,
     EfficientNetArch, SwinArch, ViTArch, ConvNeXtArch, PaddleClasArch,
 )  # fmt: skip
+"""All that are one network."""
+if TYPE_CHECKING:
+    SingleArch: TypeAlias = BaseArch
+else:  # the union that chooses by name exists at run time only
+    SingleArch = named(SINGLE_ARCHS, extra=ExtraArch)
+
+
+class DistillationArch(BaseArch):
+    """Several networks that see the same images and learn from each other, or one from the others."""
+
+    model_config = ConfigDict(extra="allow")
+    names = ("DistillationModel",)
+
+    models: Annotated[
+        tuple[Annotated[dict[str, SingleArch], Field(min_length=1, max_length=1)], ...],
+        Field(strict=False, min_length=1),
+    ]
+    """`- Teacher: {name: …}` each; the one called Student is evaluated."""
+    freeze_params_list: Annotated[tuple[bool, ...], Field(strict=False)] | None = None
+    """Of each network, whether its parameters stay as they are."""
+    pretrained_list: Annotated[tuple[None, ...], Field(strict=False)] | None = None
+    """Must be empty: PaddleClas fails with it, and each network has its own `pretrained`."""
+    infer_model_name: str = STUDENT
+    """The network that predicts and is exported."""
+
+    @property
+    def by_name(self) -> dict[str, BaseArch]:
+        """The networks' architectures."""
+        return {name: arch for item in self.models for name, arch in item.items()}
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Names of the networks whose parameters stay as they are."""
+        flags = self.freeze_params_list or (False,) * len(self.models)
+        return tuple(name for name, flag in zip(self.by_name, flags, strict=True) if flag)
+
+    @model_validator(mode="after")
+    def _fitting(self) -> DistillationArch:
+        names = [name for item in self.models for name in item]
+        flags = self.freeze_params_list
+        problems = []
+        if len(set(names)) < len(names):
+            problems.append(f"expected models with different names, got {names}")
+        if flags is not None and len(flags) != len(names):
+            problems.append(f"expected {len(names)} flags in freeze_params_list, got {len(flags)}")
+        if STUDENT not in names or self.infer_model_name not in names:
+            wanted = f"{STUDENT}, which is evaluated" if STUDENT not in names else self.infer_model_name
+            problems.append(f"expected a model called {wanted}, got {names}; rename one")
+        if self.pretrained:
+            problems.append("expected no pretrained beside several models, each of which has its own")
+        if len(flags or ()) == len(names) and all(flags or (False,)):
+            problems.append("expected a model that learns, got freeze_params_list with True only")
+        classes = {name: arch.class_num for item in self.models for name, arch in item.items()}
+        if set(classes.values()) != {self.class_num}:
+            problems.append(f"expected class_num {self.class_num} of Arch in every model, got {classes}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+ARCHS: tuple[type[Declaration], ...] = (*SINGLE_ARCHS, DistillationArch)
 if TYPE_CHECKING:
     Arch: TypeAlias = BaseArch
-else:  # the union that chooses by name exists at run time only
+else:  # as above
     Arch = named(ARCHS, extra=ExtraArch)
+
+
+def answering(arch: Arch) -> tuple[BaseArch, str]:
+    """Return the architecture that predicts, and what the keys of its weights begin with."""
+    if isinstance(arch, DistillationArch):
+        return arch.by_name[arch.infer_model_name], f"{arch.infer_model_name}."
+    return arch, ""

@@ -172,9 +172,9 @@ def find_expected(node: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, s
     elif isinstance(node, BaseModel):
         for name, field in type(node).model_fields.items():
             yield from find_expected(getattr(node, name), (*path, field.alias or name))
-    elif isinstance(node, tuple):
-        for index, item in enumerate(node):
-            yield from find_expected(item, (*path, index))
+    elif isinstance(node, tuple | dict):
+        for key, item in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from find_expected(item, (*path, key))
 
 
 def _place(factory: Callable[..., Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainer.config.data import MultiLabelDataset, SplitSection
-from trainer.config.losses import CELoss, MultiLabelAsymmetricLoss, MultiLabelLoss
+from trainer.config.losses import CELoss, GoogLeNetLoss, SoftTargetCrossEntropy
 from trainer.config.metrics import TopkAcc, TprAtFpr
 from trainer.config.problems import KeyPath
 from trainer.config.root import TrainConfig
@@ -33,18 +33,20 @@ def _losses(config: TrainConfig, split: str, section: SplitSection) -> Found:
     ratios = getattr(section.dataset, "label_ratio", False)
     named = split if getattr(config.loss, split) else "Train"
     for index, loss in enumerate(getattr(config.loss, named)):
-        if ratios and isinstance(loss, CELoss):
+        one_class = isinstance(loss, CELoss | SoftTargetCrossEntropy | GoogLeNetLoss)
+        if ratios and (one_class or getattr(loss, "of_one_class", False)):
             yield (
                 ("DataLoader", split, "dataset", "label_ratio"),
-                "expected False beside CELoss, which takes labels without ratios",
+                f"expected False beside {loss.label}, which takes labels without ratios",
             )
-        if isinstance(loss, MultiLabelLoss | MultiLabelAsymmetricLoss) and not several:
+        weighted = getattr(loss, "weight_ratio", False)
+        if (getattr(loss, "of_several_classes", False) or weighted) and not several:
             yield (
                 ("Loss", named, index, loss.label),
                 f"expected MultiLabelDataset in DataLoader.{split} beside it, got "
                 f"{type(section.dataset).__name__}; take CELoss",
             )
-        elif getattr(loss, "weight_ratio", False) and several and not ratios:
+        elif weighted and several and not ratios:
             yield (
                 ("DataLoader", split, "dataset", "label_ratio"),
                 f"expected True beside {loss.label} with weight_ratio, got False",

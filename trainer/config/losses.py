@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, field_validator
 
 from trainer.config.declaration import Declaration, Section, keyed
 from trainer.config.extras import Extra
+from trainer.config.losses_distillation import DISTILLATION_LOSSES, DistillationLoss
 
 
 class CELoss(Declaration):
@@ -50,6 +51,8 @@ class GoogLeNetLoss(Declaration):
 class MultiLabelLoss(Declaration):
     """Binary cross entropy of each class by itself; labels float32 [B, K], or [B, 2, K] with ratios."""
 
+    of_several_classes: ClassVar[bool] = True
+
     weight: float = 1.0
     """As that of CELoss."""
     epsilon: float | None = None
@@ -62,6 +65,8 @@ class MultiLabelLoss(Declaration):
 
 class MultiLabelAsymmetricLoss(Declaration):
     """Binary cross entropy that easy zeros hardly enter (Ben-Baruch et al., 2020)."""
+
+    of_several_classes: ClassVar[bool] = True
 
     weight: float = 1.0
     """As that of CELoss."""
@@ -89,11 +94,13 @@ class ExtraLoss(Extra):
 
 LOSSES: tuple[type[Declaration], ...] = (
     CELoss, SoftTargetCrossEntropy, GoogLeNetLoss, MultiLabelLoss, MultiLabelAsymmetricLoss,
+    *DISTILLATION_LOSSES,
 )  # fmt: skip
 if TYPE_CHECKING:
     Loss: TypeAlias = (
         CELoss | SoftTargetCrossEntropy | GoogLeNetLoss | MultiLabelLoss | MultiLabelAsymmetricLoss
-    )
+        | DistillationLoss
+    )  # fmt: skip
 else:  # the union that chooses by name exists at run time only
     Loss = keyed(LOSSES, extra=ExtraLoss)
 

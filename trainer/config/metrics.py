@@ -29,6 +29,15 @@ class GoogLeNetTopkAcc(TopkAcc):
     """TopkAcc of GoogLeNet's answer, the first of its three."""
 
 
+class DistillationTopkAcc(TopkAcc):
+    """TopkAcc of one of the networks of a DistillationModel."""
+
+    model_key: str
+    """Its name."""
+    feature_key: str | None = None
+    """A feature of `return_patterns` instead of the logits."""
+
+
 class HammingDistance(_Metric):
     """Share of wrong answers among all answers, one a class and image; p > 0.5 says that a class is there."""
 
@@ -86,8 +95,8 @@ class ExtraMetric(Extra):
 
 
 METRICS: tuple[type[Declaration], ...] = (
-    TopkAcc, GoogLeNetTopkAcc, HammingDistance, AccuracyScore, ATTRMetric, MultilabelMeanAccuracy,
-    MultiLabelMAP, TprAtFpr,
+    TopkAcc, GoogLeNetTopkAcc, DistillationTopkAcc, HammingDistance, AccuracyScore, ATTRMetric,
+    MultilabelMeanAccuracy, MultiLabelMAP, TprAtFpr,
 )  # fmt: skip
 if TYPE_CHECKING:
     Metric: TypeAlias = _Metric

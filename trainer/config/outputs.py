@@ -13,6 +13,10 @@ Outputs: TypeAlias = Any
 """A tensor, a list of tensors, or a mapping of names to either."""
 
 
+STUDENT = "Student"
+"""Of several networks, the one that is evaluated."""
+
+
 def answer_of(outputs: Outputs, model: str = "Student") -> Any:  # a tensor, which this room does not import
     """Return the logits that are evaluated.
 
@@ -23,3 +27,11 @@ def answer_of(outputs: Outputs, model: str = "Student") -> Any:  # a tensor, whi
         if isinstance(outputs, Mapping) and key in outputs:
             outputs = outputs[key]
     return outputs[0] if isinstance(outputs, list | tuple) else outputs
+
+
+def output_of(outputs: Outputs, model: str, key: str | None) -> Any:  # as above
+    """Return one network's logits, or its feature `key`."""
+    found = outputs[model]
+    if isinstance(found, Mapping):
+        return found[key or "logits"]
+    return answer_of(found)

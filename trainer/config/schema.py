@@ -87,9 +87,10 @@ def _children(node: Node, part: str | int) -> Iterator[Node]:
         if isinstance(items, dict):
             yield items
         return
-    child = node.get("properties", {}).get(part)
-    if isinstance(child, dict):
-        yield child
+    for child in (node.get("properties", {}).get(part), node.get("additionalProperties")):
+        if isinstance(child, dict):
+            yield child
+            return
 
 
 def _alternatives(node: Node, schema: Node) -> Iterator[Node]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainer.config.declaration import Declaration
+from trainer.config.distillation_agreements import find_values_in_vain
 from trainer.config.metrics import TopkAcc
 from trainer.config.problems import KeyPath
 from trainer.config.root import TrainConfig
@@ -49,4 +50,7 @@ def find_unsupported(config: TrainConfig) -> list[Unsupported]:
             message = "expected it in Metric.Eval only: it is a number of a whole list, and no batch has one"
             path = ("Metric", "Train", index, metric.label)
             found.append(Unsupported(path=path, message=message, warning=True))
+    found += [
+        Unsupported(path=path, message=message, warning=True) for path, message in find_values_in_vain(config)
+    ]
     return found

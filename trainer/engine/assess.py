@@ -9,6 +9,7 @@ import paddle
 
 from trainer.checkpoints.contents import PARAMS
 from trainer.checkpoints.store import CheckpointStore
+from trainer.config.archs import answering
 from trainer.config.root import TrainConfig
 from trainer.data.lists import DataError, load_list
 from trainer.engine.ends import WeightsRefusedError
@@ -83,14 +84,34 @@ def choose_weights(config: TrainConfig) -> Path:
     return checkpoint.folder / PARAMS
 
 
-def load_exactly(model: paddle.nn.Layer, path: Path) -> None:
-    """Put weights into a model that they must fit in every key.
+def load_answering(config: TrainConfig, path: Path) -> paddle.nn.Layer:
+    """Build the network that predicts, with its weights: those of several networks, or its own.
 
     Raises:
-        WeightsRefusedError: They do not, or the file cannot be read.
+        WeightsRefusedError: They are another network's, or the file cannot be read.
+    """
+    arch, prefix = answering(config.arch)
+    model = build_model(arch.model_copy(update={"return_patterns": None}))
+    load_exactly(model, path, prefix=prefix)
+    model.eval()
+    return model
+
+
+def load_exactly(model: paddle.nn.Layer, path: Path, *, prefix: str = "") -> None:
+    """Put weights into a model that they must fit in every key.
+
+    Args:
+        model: The network.
+        path: A `.pdparams`.
+        prefix: Taken off the keys that begin with it, where there are such keys.
+
+    Raises:
+        WeightsRefusedError: They do not fit, or the file cannot be read.
     """
     try:
-        odd = apply_weights(model, read_weights(path)).misfits
+        weights = read_weights(path)
+        own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+        odd = apply_weights(model, own or weights).misfits
     except WeightsError as error:
         raise WeightsRefusedError(f"weights: {error}") from error
     if odd:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from trainer.answers.build import activation_of
+from trainer.config.archs import answering
 from trainer.config.declaration import Section
 from trainer.config.document import parse_document
 from trainer.config.infer import InferSection, Topk
@@ -28,14 +29,13 @@ from trainer.config.problems import ConfigError
 from trainer.config.root import TrainConfig
 from trainer.data.lists import load_list
 from trainer.data.ops.build import build_transform
-from trainer.engine.assess import choose_weights, load_exactly
+from trainer.engine.assess import choose_weights, load_answering
 from trainer.engine.ends import CheckpointError, WeightsRefusedError
 from trainer.engine.onnx import NAME as ONNX
 from trainer.engine.onnx import open_onnx, refuse_without_packages, write_onnx
 from trainer.engine.predict import Network, Predictor, infer_parts, load_names, run_model
 from trainer.engine.run import join_ranks
 from trainer.engine.setup import make_eval_loader
-from trainer.models.registry import build_model
 from trainer.ranks import Ranks
 
 MODEL, WEIGHTS, DESCRIPTION = "inference.json", "inference.pdiparams", "inference.yml"
@@ -104,13 +104,14 @@ def export(
     names = load_names(post_process, None)
     source = weights or choose_weights(config)
     join_ranks(config, Ranks())
-    model = build_model(config.arch)
-    load_exactly(model, source)
-    model.eval()
+    model = load_answering(config, source)
     activation = activation_of(post_process, multilabel=config.run.use_multilabel)
     written = dict(infer) or {"transforms": _eval_ops(config), "PostProcess": {"name": "Topk", "topk": 5}}
     description = {
-        "Global": {"model_name": config.arch.name, "image_shape": list(config.run.image_shape or ())},
+        "Global": {
+            "model_name": answering(config.arch)[0].name,
+            "image_shape": list(config.run.image_shape or ()),
+        },
         "PreProcess": {"transform_ops": [op for op in _listed(written) if "DecodeImage" not in op]},
         "PostProcess": {type(post_process).__name__: _plain_topk(post_process, names)},
         "Infer": {**written, "names": [names.get(key, "") for key in range(max(names, default=-1) + 1)]},

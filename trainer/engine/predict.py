@@ -20,10 +20,9 @@ from trainer.data.draws import per_sample
 from trainer.data.lists import DataError
 from trainer.data.ops.build import Transform, build_transform
 from trainer.data.ops.registry import ImageError
-from trainer.engine.assess import choose_weights, load_exactly
+from trainer.engine.assess import choose_weights, load_answering
 from trainer.engine.ends import WeightsRefusedError
 from trainer.engine.run import join_ranks
-from trainer.models.registry import build_model
 from trainer.ranks import Ranks
 
 Network: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -93,9 +92,7 @@ def load_trained(config: TrainConfig, *, weights: Path | None, labels: Path | No
     names = load_names(post_process, labels)
     source = weights or choose_weights(config)
     join_ranks(config, Ranks())
-    model = build_model(config.arch)
-    load_exactly(model, source)
-    model.eval()
+    model = load_answering(config, source)
     network = run_model(model, activation_of(post_process, multilabel=config.run.use_multilabel))
     return Predictor(
         source=source, network=network, transform=build_transform(ops), post_process=post_process, names=names

@@ -10,6 +10,8 @@ import paddle
 from trainer.checkpoints.contents import Contents, load_contents, load_paddleclas
 from trainer.checkpoints.pdfiles import UnsafeFileError
 from trainer.checkpoints.store import CheckpointStore
+from trainer.config.arch_base import BaseArch
+from trainer.config.archs import DistillationArch
 from trainer.config.root import TrainConfig
 from trainer.engine.ends import CheckpointError, WeightsRefusedError
 from trainer.engine.journal import Journal
@@ -95,20 +97,38 @@ def start_from_pretrained(
 ) -> None:
     """Load pretrained weights where the config names some; a head of another size stays fresh.
 
+    Each of several networks has its own; `Global.pretrained_model` is of all of them together, and wins.
+
     Raises:
-        WeightsRefusedError: The file cannot be had or used.
+        WeightsRefusedError: A file cannot be had or used.
     """
+    arch, whole = config.arch, config.run.pretrained_model
+    named: list[tuple[BaseArch, paddle.nn.Layer, str | bool]] = []
+    if isinstance(arch, DistillationArch):
+        children = dict(model.named_children())
+        named += [(part, children[name], part.pretrained) for name, part in arch.by_name.items()]
+    elif not whole:
+        named.append((arch, model, arch.pretrained))
+    if whole:
+        named.append((arch, model, whole))
+    for part, layer, source in named:
+        if source:
+            _load_pretrained(config, part, layer, source, store=store, journal=journal)
+
+
+def _load_pretrained(
+    config: TrainConfig, arch: BaseArch, model: paddle.nn.Layer, source: str | bool, *, store: WeightsStore,
+    journal: Journal,
+) -> None:  # fmt: skip
     try:
-        path = pretrained_path(config, store, say=journal.say)
-        if path is None:
-            return
+        path = pretrained_path(config, arch, source, store, say=journal.say)
         report = apply_weights(model, read_weights(path))
     except WeightsError as error:
         raise WeightsRefusedError(f"pretrained weights: {error}") from error
     wanted = len(report.loaded) + len(report.misfits)
     if 2 * len(report.loaded) < wanted:  # other models share a few small keys by chance
         raise WeightsRefusedError(
-            f"pretrained weights: {path}: expected weights of {config.arch.name}, got others: "
+            f"pretrained weights: {path}: expected weights of {arch.name}, got others: "
             f"{len(report.loaded)} of {wanted} keys fit; name another file"
         )
     journal.say(f"pretrained weights: {len(report.loaded)} of {path}")

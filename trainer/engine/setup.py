@@ -11,6 +11,7 @@ import paddle
 from trainer.checkpoints.contents import MASTER
 from trainer.checkpoints.pdfiles import Array
 from trainer.config.agreements import metrics_in_training
+from trainer.config.arch_base import BaseArch
 from trainer.config.root import TrainConfig
 from trainer.data.lists import SampleList, load_list
 from trainer.data.loader import Loader
@@ -142,18 +143,21 @@ def wrap(setup: Setup) -> Setup:
     return replace(setup, network=paddle.DataParallel(setup.model))
 
 
-def pretrained_path(config: TrainConfig, store: WeightsStore, *, say: Callable[[str], None]) -> Path | None:
-    """Return the file of pretrained weights that the config names, downloaded where it is not here yet.
+def pretrained_path(
+    config: TrainConfig, arch: BaseArch, named: str | bool, store: WeightsStore, *, say: Callable[[str], None]
+) -> Path:
+    """Return the file of pretrained weights of a network, downloaded where it is not here yet.
 
-    Global.pretrained_model wins over Arch.pretrained.
+    Args:
+        config: The whole one, which may name a folder of weights.
+        arch: The network's.
+        named: Its file or address; True for what PaddleClas publishes.
+        store: Where downloads are kept.
+        say: Told of a download.
 
     Raises:
         WeightsError: It cannot be had.
     """
-    arch = config.arch
-    named = config.run.pretrained_model or arch.pretrained
-    if not named:
-        return None
     text = address_of(arch.name, use_ssld=arch.use_ssld) if named is True else str(named)
     if not is_url(text):
         return Path(text)

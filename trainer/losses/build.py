@@ -8,25 +8,31 @@ from typing import Any, TypeAlias
 import paddle
 
 from trainer.config import losses as declared
+from trainer.config import losses_distillation as pairs
 from trainer.config.declaration import Declaration
 from trainer.config.extras import make_extra
 from trainer.config.losses import ExtraLoss, Loss
 from trainer.config.outputs import Outputs, answer_of
+from trainer.losses import distillation
 from trainer.losses.cross_entropy import LogitsLoss, make_cross_entropy, make_googlenet, make_soft_target
 from trainer.losses.multi_label import make_asymmetric, make_multi_label
+from trainer.losses.relations import make_relations
 
 LossFunction: TypeAlias = Callable[[Outputs, paddle.Tensor], dict[str, paddle.Tensor]]
 """Outputs and labels -> each loss by its name, and their sum as `loss`.
 
 Labels are int64 [B, 1], float32 [B, K] where images are mixed or have several classes, or float32 [B, 2, K].
 """
-Part: TypeAlias = Callable[[Outputs, paddle.Tensor], paddle.Tensor]
+Part: TypeAlias = Callable[[Outputs, paddle.Tensor], dict[str, paddle.Tensor]]
+"""The same of one loss, without the sum."""
 
 
 def _of_answer(make: Callable[[Any], LogitsLoss]) -> Callable[[Any], Part]:
+    """Make a part of a loss of the logits that are evaluated."""
+
     def build(spec: Any) -> Part:  # its own declaration
         loss = make(spec)
-        return lambda outputs, labels: loss(answer_of(outputs), labels)
+        return lambda outputs, labels: {spec.label: loss(answer_of(outputs), labels)}
 
     return build
 
@@ -34,9 +40,20 @@ def _of_answer(make: Callable[[Any], LogitsLoss]) -> Callable[[Any], Part]:
 LOSS_BUILDERS: Mapping[type[Declaration], Callable[[Any], Part]] = {  # each takes its own declaration
     declared.CELoss: _of_answer(make_cross_entropy),
     declared.SoftTargetCrossEntropy: _of_answer(make_soft_target),
-    declared.GoogLeNetLoss: make_googlenet,
+    declared.GoogLeNetLoss: lambda spec: _named(spec.label, make_googlenet(spec)),
     declared.MultiLabelLoss: _of_answer(make_multi_label),
     declared.MultiLabelAsymmetricLoss: _of_answer(make_asymmetric),
+    pairs.DistillationGTCELoss: distillation.make_gt_cross_entropy,
+    pairs.DistillationMultiLabelLoss: distillation.make_gt_multi_label,
+    pairs.DistillationCELoss: distillation.make_cross_entropy_of_pairs,
+    pairs.DistillationDMLLoss: distillation.make_mutual,
+    pairs.DistillationDistanceLoss: distillation.make_distance,
+    pairs.DistillationKLDivLoss: distillation.make_divergence,
+    pairs.DistillationDKDLoss: distillation.make_decoupled,
+    pairs.DistillationWSLLoss: distillation.make_weighted,
+    pairs.DistillationSKDLoss: distillation.make_spherical,
+    pairs.DistillationDISTLoss: distillation.make_correlation,
+    pairs.DistillationRKDLoss: make_relations,
 }
 _ALL: Mapping[type[Declaration], Callable[[Any], Part]] = {**LOSS_BUILDERS, ExtraLoss: _of_answer(make_extra)}
 
@@ -44,13 +61,22 @@ _ALL: Mapping[type[Declaration], Callable[[Any], Part]] = {**LOSS_BUILDERS, Extr
 def build_loss(losses: Sequence[Loss | ExtraLoss]) -> LossFunction:
     """Make the weighted sum.
 
-    As in PaddleClas, the weight of the only loss of a list has no effect, and of two losses with one name the
-    latter counts, because they are kept by name.
+    As in PaddleClas, of two losses with one name the latter counts, because they are kept by name; of the
+    only loss of a list the weight has no effect, and where it has several values, the first is the sum.
     """
-    parts = [(spec.label, spec.weight if len(losses) > 1 else 1.0, _ALL[type(spec)](spec)) for spec in losses]
+    parts = [(_ALL[type(spec)](spec), spec.weight) for spec in losses]
 
     def total(outputs: Outputs, labels: paddle.Tensor) -> dict[str, paddle.Tensor]:
-        values = {name: part(outputs, labels) * weight for name, weight, part in parts}
+        if len(parts) == 1:
+            values = parts[0][0](outputs, labels)
+            return {**values, "loss": next(iter(values.values()))}
+        values = {
+            name: value * weight for part, weight in parts for name, value in part(outputs, labels).items()
+        }
         return {**values, "loss": paddle.add_n(list(values.values()))}
 
     return total
+
+
+def _named(name: str, loss: Callable[[Outputs, paddle.Tensor], paddle.Tensor]) -> Part:
+    return lambda outputs, labels: {name: loss(outputs, labels)}

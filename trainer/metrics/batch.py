@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 import paddle
 
-from trainer.config.metrics import AccuracyScore, TopkAcc
-from trainer.config.outputs import Outputs, answer_of
+from trainer.config.metrics import AccuracyScore, DistillationTopkAcc, TopkAcc
+from trainer.config.outputs import Outputs, answer_of, output_of
 
 BatchMetric: TypeAlias = Callable[[Outputs, paddle.Tensor], dict[str, float]]
 """A network's outputs and labels -> sums over the batch by name, such as `top1`."""
@@ -20,6 +20,11 @@ BatchMetric: TypeAlias = Callable[[Outputs, paddle.Tensor], dict[str, float]]
 def make_topk(spec: TopkAcc) -> BatchMetric:
     """Make the numbers of samples whose label is among the k largest logits, for each k."""
     return topk_of(spec.topk, answer_of)
+
+
+def make_topk_of_model(spec: DistillationTopkAcc) -> BatchMetric:
+    """Make TopkAcc of the network that `model_key` names."""
+    return topk_of(spec.topk, lambda outputs: output_of(outputs, spec.model_key, spec.feature_key))
 
 
 def topk_of(ks: tuple[int, ...], choose: Callable[[Outputs], paddle.Tensor]) -> BatchMetric:

@@ -13,7 +13,7 @@ from trainer.config.declaration import Declaration
 from trainer.config.extras import make_extra
 from trainer.config.metrics import ExtraMetric
 from trainer.config.outputs import Outputs, answer_of
-from trainer.metrics.batch import BatchMetric, hamming, make_accuracy, make_topk
+from trainer.metrics.batch import BatchMetric, hamming, make_accuracy, make_topk, make_topk_of_model
 from trainer.metrics.whole import LIST_METRICS, ListMetric
 
 
@@ -30,6 +30,7 @@ def _make_extra(spec: ExtraMetric) -> BatchMetric:
 BATCH_METRICS: Mapping[type[Declaration], Callable[[Any], BatchMetric]] = {  # each takes its own declaration
     declared.TopkAcc: make_topk,
     declared.GoogLeNetTopkAcc: make_topk,
+    declared.DistillationTopkAcc: make_topk_of_model,
     declared.HammingDistance: lambda _: hamming,
     declared.AccuracyScore: make_accuracy,
 }

@@ -23,13 +23,22 @@ from trainer.config.arch_convolutions import (
     VGGArch,
 )  # fmt: skip
 from trainer.config.arch_foreign import PaddleClasArch
-from trainer.config.archs import Arch, ExtraArch, MobileNetV3Arch, PPHGNetV2Arch, PPLCNetArch, ResNetArch
+from trainer.config.archs import (
+    Arch,
+    DistillationArch,
+    ExtraArch,
+    MobileNetV3Arch,
+    PPHGNetV2Arch,
+    PPLCNetArch,
+    ResNetArch,
+)
 from trainer.config.declaration import Declaration, Section
 from trainer.config.document import Document
 from trainer.config.extras import make_extra, refuse
 from trainer.config.load import check
 from trainer.models.convnext import ConvNeXt
 from trainer.models.densenet import DenseNet
+from trainer.models.distillation import Distillation, allow_names_again, freeze, hand_on, tell_apart
 from trainer.models.efficientnet import EfficientNet
 from trainer.models.foreign import build_foreign
 from trainer.models.layers import freeze_norms, sync_norms
@@ -46,7 +55,7 @@ from trainer.models.swin import SwinTransformer
 from trainer.models.vgg import VGG
 from trainer.models.vit import VisionTransformer
 
-BUILDERS: Mapping[type[Declaration], Callable[[Any], nn.Layer]] = {  # each takes its own declaration
+_SINGLE: Mapping[type[Declaration], Callable[[Any], nn.Layer]] = {  # each takes its own declaration
     ResNetArch: ResNet,
     PPLCNetArch: PPLCNet,
     PPLCNetV2Arch: PPLCNetV2,
@@ -69,6 +78,30 @@ BUILDERS: Mapping[type[Declaration], Callable[[Any], nn.Layer]] = {  # each take
 }
 
 
+def _build_distillation(spec: DistillationArch) -> nn.Layer:
+    models: dict[str, nn.Layer] = {}
+    for name, arch in spec.by_name.items():
+        models[name] = _build(arch)
+        allow_names_again()
+    tell_apart(models)
+    for name in spec.frozen:
+        freeze(models[name])
+    return Distillation(models)
+
+
+BUILDERS: Mapping[type[Declaration], Callable[[Any], nn.Layer]] = {
+    **_SINGLE,
+    DistillationArch: _build_distillation,
+}
+
+
+def _build(arch: Arch) -> nn.Layer:
+    model = _build_extra(arch) if isinstance(arch, ExtraArch) else BUILDERS[type(arch)](arch)
+    if arch.return_patterns:
+        hand_on(model, arch.return_patterns)
+    return model
+
+
 def _build_extra(spec: ExtraArch) -> nn.Layer:
     made = make_extra(spec, class_num=spec.class_num)
     if not isinstance(made, nn.Layer):
@@ -83,7 +116,7 @@ def build_model(arch: Arch) -> nn.Layer:
     keys of an optimizer's state are made of them.
     """
     with paddle.utils.unique_name.guard():
-        model = _build_extra(arch) if isinstance(arch, ExtraArch) else BUILDERS[type(arch)](arch)
+        model = _build(arch)
     if arch.freeze_norm_stats:
         freeze_norms(model)  # nothing is left to synchronise
     elif arch.use_sync_bn and paddle.device.get_device().startswith("gpu"):
