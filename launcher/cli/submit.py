@@ -17,6 +17,7 @@ from launcher.cli.blaming import blaming_the_config
 from launcher.cli.interrupted import settle, stale_records, sweep
 from launcher.cli.jobs import Found, exit_code, open_backend
 from launcher.cli.options import Asked, launch_options, output_option
+from launcher.cli.preflight import preflight
 from launcher.cli.prepare import narrate, prepare
 from launcher.errors import CliExit, LaunchError, NotAllowedError, UnreachableError, UsageError
 from launcher.plan.handle import Handle
@@ -44,10 +45,15 @@ if TYPE_CHECKING:  # pydantic: `--help` does without
     "--container-runtime", "runtime", metavar="docker|podman|PATH", envvar="FTLAUNCH_CONTAINER_RUNTIME",
     help="Engine of --on docker; the first of docker and podman that is there.",
 )  # fmt: skip
+@click.option(
+    "--preflight/--no-preflight", "looking", default=True,
+    help="Look first whether the cluster has what the job needs: claims, quotas, room.",
+)  # fmt: skip
 @output_option("json")
 def command(
-    *, asked: Asked, dry_run: str | None, following: bool, waiting: bool, runtime: str | None, output: str
-) -> int:
+    *, asked: Asked, dry_run: str | None, following: bool, waiting: bool, runtime: str | None, looking: bool,
+    output: str,
+) -> int:  # fmt: skip
     """Submit a job: a PaddleJob on Kubernetes, or its pods as containers or processes of this machine."""
     prepared = prepare(asked)
     config, job, manifest = prepared.config, prepared.job, prepared.manifest
@@ -69,14 +75,15 @@ def command(
     backend = open_backend(
         on, store=store, namespace=job.namespace, context=context, runtime=runtime, gpu_ids=job.gpu_ids
     )
+    planned = Submission(
+        manifest=manifest, run_folder=store.run_folder(job.job), host_folders=folders, workdir=Path.cwd()
+    )
+    with blaming_the_config(prepared):
+        checked = backend.check(planned) if dry_run == "server" else ()
+        if looking:
+            preflight(prepared, backend, check=lambda: checked or backend.check(planned))
     if dry_run == "server":
-        folder = store.run_folder(job.job)
-        with blaming_the_config(prepared):
-            checked = backend.check(
-                Submission(manifest=manifest, run_folder=folder, host_folders=folders, workdir=Path.cwd())
-            )
-        for sentence in checked:
-            click.echo(sentence, err=True)
+        click.echo("\n".join(checked), err=True)
         click.echo(manifest.text.encode("utf-8"), nl=False)
         return CliExit.OK
     namespace = getattr(backend, "namespace", "") if on == "kubernetes" else ""

@@ -13,6 +13,7 @@ import launcher
 from launcher.doctor.findings import Finding, fail, ok, warn
 from launcher.doctor.site import Site
 from launcher.kube.resources import ACCESS_REVIEWS, RULES_REVIEWS
+from launcher.kube.rules import ask_for_rules, grants, rules_in
 
 _PACKAGE = Path(launcher.__file__).parent
 _CRUCIAL = ("paddlejobs", "configmaps", "pods")
@@ -46,30 +47,15 @@ def read_needs() -> tuple[Need, ...]:
 
 def look_at_permissions(site: Site) -> list[Finding]:
     """Ask for all rules at once, and for those that this answer lacks one by one, because it may be cut."""
-    body = {
-        "apiVersion": RULES_REVIEWS.api_version, "kind": RULES_REVIEWS.kind, "metadata": {},
-        "spec": {"namespace": site.namespace},
-    }  # fmt: skip
-    answer = site.api.create(RULES_REVIEWS, body, namespace="")
-    rules = (answer.get("status") or {}).get("resourceRules") or []
+    rules = rules_in(site.api.create(RULES_REVIEWS, ask_for_rules(site.namespace), namespace=""))
     return [_judge(need, _missing(site, need, rules), site.namespace) for need in read_needs()]
 
 
 def _missing(site: Site, need: Need, rules: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    unsaid = [verb for verb in need.verbs if not any(_grants(rule, need, verb) for rule in rules)]
+    unsaid = [
+        verb for verb in need.verbs if not grants(rules, group=need.group, resource=need.resource, verb=verb)
+    ]
     return tuple(verb for verb in unsaid if not _is_allowed(site, need, verb))
-
-
-def _grants(rule: Mapping[str, Any], need: Need, verb: str) -> bool:
-    """Say whether a rule allows something (kubernetes.io, "Using RBAC Authorization", wildcards)."""
-    _, _, subresource = need.resource.partition("/")
-    resources = {"*", need.resource, *([f"*/{subresource}"] if subresource else [])}
-    return (
-        not rule.get("resourceNames")
-        and bool({"*", verb} & {*(rule.get("verbs") or ())})
-        and bool({"*", need.group} & {*(rule.get("apiGroups") or ())})
-        and bool(resources & {*(rule.get("resources") or ())})
-    )
 
 
 def _is_allowed(site: Site, need: Need, verb: str) -> bool:

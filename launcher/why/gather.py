@@ -41,7 +41,7 @@ MAX_EVENTS, MAX_NODES, MAX_PODS, MAX_OTHERS = 1000, 5000, 20_000, 500
 MAX_LOGS = 3
 LOG_BYTES = 65_536
 _THREADS = 6
-_ALIVE = "status.phase!=Succeeded,status.phase!=Failed"
+ALIVE = "status.phase!=Succeeded,status.phase!=Failed"
 
 Question = Callable[[], Objects | None]
 
@@ -131,7 +131,7 @@ def look_at_room(looker: Looker) -> dict[str, Question]:
     """Return the questions about nodes and what stands on them."""
 
     def placed() -> Objects | None:
-        pods = looker.look(PODS, namespace="", fields=_ALIVE, at_most=MAX_PODS)
+        pods = looker.look(PODS, namespace="", fields=ALIVE, at_most=MAX_PODS)
         return None if pods is None else tuple(reduce_pod(pod) for pod in pods if paddlejob.host_of(pod))
 
     return {

@@ -120,11 +120,14 @@ def format_snapshot(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def trim(item: KubeObject) -> KubeObject:
-    """Drop what only the server needs: who wrote which field, and versions; of a node its images."""
+    """Drop what only the server needs, and of a node all but what it offers and whether it is ready."""
     kept = dict(item)
     kept["metadata"] = {key: value for key, value in item["metadata"].items() if key not in _DROPPED}
-    if "images" in (item.get("status") or {}):
-        kept["status"] = {key: value for key, value in item["status"].items() if key != "images"}
+    status = item.get("status") or {}
+    if "allocatable" in status:
+        kept["status"] = {
+            key: status[key] for key in ("allocatable", "capacity", "conditions") if key in status
+        }
     return kept
 
 
@@ -136,17 +139,9 @@ def reduce_pod(pod: KubeObject) -> KubeObject:
         {"resources": item.get("resources") or {}, "restartPolicy": item.get("restartPolicy")}
         for item in spec.get("initContainers") or []
     ]
-    metadata = pod["metadata"]
-    owners = [
-        {"kind": owner.get("kind"), "uid": owner.get("uid")}
-        for owner in metadata.get("ownerReferences") or []
-    ]
+    owners = [{"kind": owner.get("kind")} for owner in pod["metadata"].get("ownerReferences") or []]
     return {
-        "metadata": {
-            "name": metadata["name"],
-            "namespace": metadata.get("namespace", ""),
-            "ownerReferences": owners,
-        },
+        "metadata": {"ownerReferences": owners},
         "spec": {
             "nodeName": spec.get("nodeName", ""),
             "containers": containers,

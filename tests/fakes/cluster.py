@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TypeVar, cast
@@ -17,7 +17,7 @@ from typing import TypeVar, cast
 from launcher.kube.answers import Call, Verb, read_failure
 from launcher.kube.changes import Change
 from launcher.kube.errors import NoAnswerError
-from launcher.kube.resources import PODS, RULES_REVIEWS, KubeObject, Resource
+from launcher.kube.resources import CLAIMS, PODS, RULES_REVIEWS, KubeObject, Resource
 from launcher.names import RUN_ID_LABEL
 from tests.fakes.admission import KNOWN, RefusalError, UnplayableError, admit, admit_change
 from tests.fakes.kubelet import Kubelet
@@ -47,7 +47,8 @@ class FakeCluster:
         served: Kinds that it says it knows.
     """
 
-    def __init__(self, *, namespace: str = "ml") -> None:
+    def __init__(self, *, namespace: str = "ml", claims: Sequence[str] = ("flowers", "runs")) -> None:
+        """The claims are those that the tests' configs mount."""
         self.requests: list[str] = []
         self.operator_runs = True
         self.rules: list[KubeObject] = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
@@ -57,6 +58,13 @@ class FakeCluster:
         self._kubelet = Kubelet(self._store)
         self._operator = TrainingOperator(self._store)
         self._faults: list[_Fault] = []
+        for name in claims:
+            spec = {"accessModes": ["ReadWriteMany"]}
+            self.put(
+                CLAIMS,
+                {"metadata": {"name": name}, "spec": spec, "status": {"phase": "Bound"}},
+                namespace=namespace,
+            )
 
     # what the backend asks
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.e2e.test_one_machine import relative_difference
@@ -70,6 +72,7 @@ def test_a_rank_that_is_out_of_memory_fails_the_job(place, space, write_job):
     place.run("ftlaunch", "wait", "--timeout", "120s", code=5)
     status = place.status()
     assert (status["state"], status["exit"]) == ("Failed", 20)
+    assert "[out-of-memory]" in place.run("ftlaunch", "why").stdout
     assert "OOMKilled: killed by signal 9" in status["reason"]
     delete(place, space, "small")
 
@@ -83,25 +86,37 @@ def test_a_deadline_ends_the_job_after_saving(place, space, write_job, rows):
     delete(place, space, "late")
 
 
-@pytest.mark.parametrize(("changes", "state", "words"), [
-    ({"Launch__image": "registry.invalid/nothing:1"}, "pulling", "registry.invalid/nothing:1"),
+@pytest.mark.parametrize(("changes", "state", "words", "verdict"), [
+    ({"Launch__image": "registry.invalid/nothing:1"}, "pulling", "registry.invalid/nothing:1",
+     "registry-unreachable"),
     ({"Launch__volumes": [{"mount": "/data", "claim": "nothing"}, {"mount": "/output", "claim": "runs"}]},
-     "scheduling", 'persistentvolumeclaim "nothing" not found'),
-    ({"Launch__node_selector": {"no": "such"}}, "scheduling", "didn't match Pod's node affinity/selector"),
-    ({"Launch__resources": {"cpu": 4000}}, "scheduling", "Insufficient cpu"),
+     "scheduling", 'persistentvolumeclaim "nothing" not found', "claim-missing"),
+    ({"Launch__node_selector": {"no": "such"}}, "scheduling", "didn't match Pod's node affinity/selector",
+     "node-selector"),
+    ({"Launch__resources": {"cpu": 4000}}, "scheduling", "Insufficient cpu", "insufficient-cpu"),
     ({"Launch__secrets": [{"name": "no-secret", "key": "token", "mount": "/secrets/x"}]}, "starting",
-     'secret "no-secret" not found'),
+     'secret "no-secret" not found', "secret-missing"),
 ], ids=["no image", "no claim", "no such node", "too large", "no secret"])  # fmt: skip
 def test_a_job_that_cannot_start_says_why_and_can_be_cancelled(
-    place, space, write_job, changes, state, words
+    place, space, write_job, changes, state, words, verdict
 ):
-    place.run("ftlaunch", "submit", write_job(**changes), "--name", "stuck")
+    place.run("ftlaunch", "submit", write_job(**changes), "--name", "stuck", "--no-preflight")
     place.run("ftlaunch", "wait", "--for", state, "--timeout", "30s")
     place.wait_for(lambda: words in place.run("ftlaunch", "status").stdout, what=words, timeout_s=40)
+    why = json.loads(place.run("ftlaunch", "why", "--output", "json").stdout)
+    assert (why["code"], why["forever"]) == (verdict, "later" if state == "pulling" else "never"), why
+    assert len(why["unseen"]) == (3 if state == "scheduling" else 0), why  # the user has no ClusterRole
     place.run("ftlaunch", "cancel")
     place.run("ftlaunch", "wait", "--timeout", "60s", code=6)
     assert place.status()["state"] == "Cancelled"
     delete(place, space, "stuck")
+
+
+def test_a_submit_that_could_never_run_is_refused_before_it_is_sent(place, space, write_job):
+    volumes = [{"mount": "/data", "claim": "nothing"}, {"mount": "/output", "claim": "runs"}]
+    done = place.run("ftlaunch", "submit", write_job(Launch__volumes=volumes), "--name", "never", code=2)
+    assert "claim 'nothing' does not exist in this namespace [claim-missing]" in done.stderr
+    assert space.leftovers() == []
 
 
 def test_a_namespace_that_is_not_ours_is_refused_with_the_missing_rule(place, write_job):

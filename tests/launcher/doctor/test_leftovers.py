@@ -106,7 +106,7 @@ def test_one_whose_job_is_there_is_left_alone_and_noted_as_submitted(cluster, st
 
 def test_without_an_interrupted_submit_nothing_more_is_asked(cluster, store, write_config):
     write_config()
-    assert submit_next() == 0
+    assert submit_next("--no-preflight") == 0
     assert cluster.requests == [
         "create configmaps next-config", "create paddlejobs next", "patch configmaps next-config",
     ]  # fmt: skip

@@ -13,7 +13,7 @@ from launcher.backends.kubernetes import KubernetesBackend
 from launcher.cli import prepare
 from launcher.cli.main import run
 from launcher.cli.options import read_volume
-from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS
+from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS, QUOTAS
 from launcher.runs.record import Stage
 from launcher.runs.store import RunStore
 from tests.fakes.cluster import FakeCluster
@@ -270,4 +270,32 @@ def test_what_the_cluster_refuses_is_said_at_its_place_in_the_config(cluster, st
     assert code == 2
     assert f"cfg.yaml:{line}:9: Launch.gpus: {field}: unknown field" in err
     assert cluster.names("configmaps") == ()
+    assert store.load("flowers") is None
+
+
+def test_a_job_that_could_never_run_is_not_sent_unless_told_to(cluster, store, submit):
+    quota = {"metadata": {"name": "team"}, "spec": {"hard": {"pods": "0"}}, "status": {"hard": {"pods": "0"}}}
+    cluster.put(QUOTAS, quota)
+    code, _, err = submit(*NAMED)
+    assert code == 2
+    assert "the quota of the namespace allows 0 in all [quota-never]" in err
+    assert store.load("flowers") is None
+    assert cluster.names("paddlejobs") == cluster.names("configmaps") == ()
+    assert submit(*NAMED, "--no-preflight")[0] == 0
+
+
+def test_a_submit_warns_of_what_is_missing_and_says_what_it_did_not_see(cluster, submit):
+    cluster.refuse("list", QUOTAS, code=403)
+    code, out, err = submit(*NAMED)
+    assert (code, out) == (0, "kubernetes://ml/flowers\n")
+    assert "warning: the cluster has no nodes [no-nodes]" in err
+    assert "note: not looked at before submitting: resourcequotas in ml" in err
+
+
+def test_a_missing_permission_is_refused_in_the_servers_words(cluster, store, submit):
+    cluster.rules = []
+    cluster.refuse("create", CONFIG_MAPS, code=403)
+    code, _, err = submit(*NAMED)
+    assert code == 3
+    assert '{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]}' in err
     assert store.load("flowers") is None

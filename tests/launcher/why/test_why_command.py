@@ -13,7 +13,7 @@ from launcher.backends.base import Backend, JobState, JobStatus, LogRef, PodStat
 from launcher.backends.kubernetes import KubernetesBackend
 from launcher.cli.main import run
 from launcher.errors import NotFoundError
-from launcher.kube.resources import CLAIMS, NODES, PADDLE_JOBS, PODS
+from launcher.kube.resources import NODES, PADDLE_JOBS
 from launcher.plan.handle import Handle
 from launcher.why.ask import explain_job
 from launcher.why.gather import gather
@@ -198,10 +198,3 @@ def test_jobs_of_this_machine_are_explained_by_status_and_log(
     status = JobStatus(handle=handle, run_id="r", state=state, pods=(pod,), created_s=1.0)
     backend = LocalJob(status, b"2026-01-01T00:00:00.000000000Z stdout F " + log + b"\n")
     assert explain_job(backend, handle).verdicts[0].code == code
-
-
-def test_claims_are_asked_for_only_where_pods_mount_some(backend, cluster, submit) -> None:
-    submit()
-    assert not any("persistentvolumeclaims" in asked for asked in cluster.requests)
-    assert cluster.list(CLAIMS, namespace="ml") == ()
-    assert len(cluster.list(PODS, namespace="")) == 2

@@ -14,6 +14,15 @@ from launcher.why.explain import explain
 from launcher.why.snapshot import parse_snapshot
 from tests.launcher.why.made import situations
 
+_UNREAD = (
+    "args",
+    "command",
+    "env",
+    "securityContext",
+    "terminationMessagePath",
+    "terminationMessagePolicy",
+    "workingDir",
+)
 CORPUS = Path(__file__).parent / "corpus"
 
 
@@ -25,6 +34,24 @@ def write(document: dict[str, Any]) -> str:
         f" {json.dumps(key)}: {_line(value)}" for key, value in document.items() if key != "snapshot"
     )
     return f'{{\n{head},\n "snapshot": {{\n{inner}\n }}\n}}\n'
+
+
+def prune(snapshot: dict[str, Any]) -> dict[str, Any]:
+    """Drop of a recorded snapshot what no rule reads and what is about other jobs of its namespace."""
+    names = [
+        snapshot["job"]["metadata"]["name"],
+        *(item["metadata"]["name"] for item in snapshot.get("claims", ())),
+    ]
+    worker = snapshot["job"]["spec"]["paddleReplicaSpecs"]["Worker"]["template"]
+    for spec in (worker["spec"], *(pod["spec"] for pod in snapshot["pods"])):
+        for container in spec["containers"]:
+            for key in _UNREAD:
+                container.pop(key, None)
+    events = [
+        event for event in snapshot["events"]
+        if any(event["involvedObject"]["name"].startswith(name) for name in names)
+    ]  # fmt: skip
+    return {**snapshot, "events": events}
 
 
 def _line(value: Any) -> str:

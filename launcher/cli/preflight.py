@@ -1,0 +1,53 @@
+"""Looks at the cluster before a job is sent, and says what it finds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from launcher.backends.base import Backend
+from launcher.cli.prepare import Prepared
+from launcher.errors import UsageError
+
+if TYPE_CHECKING:
+    from launcher.why.verdict import Verdict
+
+
+def preflight(prepared: Prepared, backend: Backend, *, check: Callable[[], object]) -> None:
+    """Say what keeps a job from starting. Does nothing for a backend that has no cluster.
+
+    Args:
+        prepared: The job.
+        backend: Where it is to go.
+        check: Sends it as a dry run: the server's own refusal says more than ours.
+
+    Raises:
+        LaunchError: The server refuses the job.
+        UsageError: It would be taken, and could never run.
+    """
+    if backend.kind != "kubernetes":
+        return
+    from launcher.backends.kubernetes import KubernetesBackend
+    from launcher.why.preflight import look_before
+
+    assert isinstance(backend, KubernetesBackend)
+    namespace = prepared.manifest.namespace or backend.namespace
+    found = look_before(backend.api, prepared.manifest.job, namespace=namespace, now_s=time.time())
+    if found.refusals:
+        check()
+        raise UsageError("\n".join(_describe(verdict) for verdict in found.refusals))
+    for verdict in found.warnings:
+        click.echo(f"warning: {_describe(verdict)}", err=True)
+    for verdict in found.notes:
+        if verdict.code != "fits-now":
+            click.echo(f"note: {verdict.sentence}", err=True)
+    if found.unseen:
+        what = ", ".join(line.partition(":")[0] for line in found.unseen)
+        click.echo(f"note: not looked at before submitting: {what}", err=True)
+
+
+def _describe(verdict: Verdict) -> str:
+    return f"{verdict.sentence} [{verdict.code}]" + (f"; {verdict.cure}" if verdict.cure else "")

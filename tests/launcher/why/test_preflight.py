@@ -1,0 +1,207 @@
+"""What is found before a job is sent, over the cluster in memory."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from launcher.kube.resources import (
+    CLAIMS,
+    LIMIT_RANGES,
+    NODES,
+    PODS,
+    QUOTAS,
+    RULES_REVIEWS,
+    STORAGE_CLASSES,
+    Resource,
+)
+from launcher.why.preflight import Findings, look_before
+from launcher.why.together import ask_together
+from tests.fakes.cluster import FakeCluster
+from tests.launcher.why.situations import (
+    IMAGE,
+    Item,
+    claim,
+    job,
+    node,
+    placed,
+    quota,
+    storage_class,
+    template,
+)
+
+RBAC = Path(__file__).resolve().parents[3] / "k8s" / "rbac"
+MAY = [
+    {
+        "apiGroups": ["", "kubeflow.org"],
+        "resources": ["configmaps", "paddlejobs"],
+        "verbs": ["create", "patch"],
+    }
+]
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    made = FakeCluster(namespace="team-a", claims=())
+    made.rules = MAY
+    return made
+
+
+@pytest.fixture
+def look(cluster: FakeCluster) -> Callable[..., Findings]:
+    def call(wanted: Item | None = None, **there: list[Item]) -> Findings:
+        kinds: dict[str, Resource] = {
+            "nodes": NODES, "placed": PODS, "claims": CLAIMS, "classes": STORAGE_CLASSES, "quotas": QUOTAS,
+            "ranges": LIMIT_RANGES,
+        }  # fmt: skip
+        for name, items in there.items():
+            where = "" if name in ("nodes", "classes") else "team-b" if name == "placed" else "team-a"
+            for index, item in enumerate(items):
+                named = {
+                    **item,
+                    "metadata": {**item["metadata"], "name": item["metadata"].get("name", f"o{index}")},
+                }
+                if name == "placed":
+                    named["status"] = {"phase": "Running"}
+                cluster.put(kinds[name], named, namespace=where)
+        return look_before(cluster, wanted or job(), namespace="team-a", now_s=0.0)
+
+    return call
+
+
+def codes(findings: Findings) -> tuple[list[str], list[str], list[str]]:
+    return tuple(
+        [item.code for item in part] for part in (findings.refusals, findings.warnings, findings.notes)
+    )  # type: ignore[return-value]
+
+
+def of(*claims: str, replicas: int = 1) -> Item:
+    return job(replicas=replicas, spec=template(claims=claims))
+
+
+def limits(**what: Item) -> Item:
+    return {"metadata": {"name": "r"}, "spec": {"limits": [{"type": "Container", **what}]}}
+
+
+BARE = job(spec={**template(), "containers": [{"name": "paddle", "image": IMAGE}]})
+"""It states no amounts."""
+LATE = storage_class("nfs", mode="WaitForFirstConsumer")
+
+
+def with_image(name: str) -> Item:
+    made = node("g1")
+    made["status"]["images"] = [{"names": [name]}]
+    return made
+
+
+def test_a_job_that_fits_finds_nothing_in_its_way(look, cluster) -> None:
+    found = look(nodes=[with_image(IMAGE)])
+    assert codes(found) == ([], [], ["fits-now"])
+    assert found.unseen == ()
+    assert len(cluster.requests) == 5
+
+
+@pytest.mark.parametrize(("wanted", "there", "expected"), [
+    (job(), {"nodes": [node("g1")], "placed": [placed("g1", gpus=1)]},
+     ([], ["insufficient-gpu"], ["image-absent"])),
+    (job(replicas=2), {"nodes": [with_image(IMAGE)]}, ([], ["insufficient-gpu"], [])),
+    (job(), {"nodes": [node("c1", gpus=0)]}, ([], ["gpu-not-offered"], ["image-absent"])),
+    (of("runs"), {"claims": []}, (["claim-missing"], ["no-nodes"], [])),
+    (of("runs", replicas=2), {"claims": [claim("runs", "ReadWriteOnce")]},
+     ([], ["claim-access-mode", "no-nodes"], [])),
+    (of("runs", replicas=2), {"claims": [claim("runs", "ReadWriteOncePod")]},
+     (["claim-access-mode"], ["no-nodes"], [])),
+    (of("runs"), {"claims": [claim("runs", "ReadOnlyMany")]}, (["claim-access-mode"], ["no-nodes"], [])),
+    (of("runs:ro"), {"claims": [claim("runs", "ReadOnlyMany")]}, ([], ["no-nodes"], [])),
+    (of("runs"), {"claims": [claim("runs", phase="Pending", storage_class="fast")]},
+     ([], ["claim-class-missing", "no-nodes"], [])),
+    (of("runs"), {"claims": [claim("runs", phase="Pending")], "classes": [LATE]}, ([], ["no-nodes"], [])),
+    (of("runs"), {"claims": [claim("runs", deleted=True)]}, (["claim-being-deleted"], ["no-nodes"], [])),
+    (job(), {"quotas": [quota("team", requests_cpu=("8", "0"))]}, (["quota-never"], ["no-nodes"], [])),
+    (job(), {"quotas": [quota("team", requests_cpu=("20", "8"))]},
+     ([], ["quota-exceeded", "no-nodes"], [])),
+    (BARE, {"quotas": [quota("team", limits_cpu=("20", "8"))]}, (["quota-needs-requests"], ["no-nodes"], [])),
+    (job(), {"ranges": [limits(max={"cpu": "4"})]}, (["limit-range"], ["no-nodes"], [])),
+], ids=["taken now", "never", "no GPUs", "no claim", "one node", "one pod", "read only", "only read",
+        "no class", "bound later", "claim goes", "quota too small", "quota used", "states nothing",
+        "too large"])  # fmt: skip
+def test_what_can_never_run_is_refused_and_what_waits_is_warned_of(look, wanted, there, expected) -> None:
+    assert codes(look(wanted, **there)) == expected
+
+
+def test_defaults_of_a_limit_range_are_requests(look) -> None:
+    bare = job(spec={**template(), "containers": [{"name": "paddle", "image": IMAGE}]})
+    ranges = [
+        {"metadata": {"name": "r"}, "spec": {"limits": [{"type": "Container", "default": {"cpu": "4"}}]}}
+    ]
+    assert look(bare, quotas=[quota("team", limits_cpu=("20", "8"))], ranges=ranges).refusals == ()
+
+
+def test_a_missing_permission_is_named_with_its_rule(look, cluster) -> None:
+    cluster.rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["*"]}]
+    (refusal,) = look(nodes=[node("g1")]).refusals
+    assert refusal.code == "create-denied"
+    assert '{"apiGroups": ["kubeflow.org"], "resources": ["paddlejobs"], "verbs": ["create"]}' in refusal.cure
+
+
+def test_an_image_that_nobody_may_pull_is_warned_of(look) -> None:
+    wanted = job()
+    wanted["spec"]["paddleReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = (
+        "Never"
+    )
+    assert codes(look(wanted, nodes=[node("g1")]))[1] == ["image-never-pulled"]
+    assert codes(look(wanted, nodes=[with_image(IMAGE)]))[1] == []
+
+
+@pytest.mark.parametrize(("written", "known"), [
+    ("trainer:1", "docker.io/library/trainer:1"), ("me/trainer", "docker.io/me/trainer:latest"),
+    ("localhost/trainer:1", "localhost/trainer:1"), ("reg.example:5000/a/b", "reg.example:5000/a/b:latest"),
+])  # fmt: skip
+def test_an_image_is_known_by_its_whole_name(look, written: str, known: str) -> None:
+    wanted = job()
+    wanted["spec"]["paddleReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0]["image"] = written
+    assert codes(look(wanted, nodes=[with_image(known)]))[2] == ["fits-now"]
+
+
+def test_what_may_not_be_looked_at_is_said_and_no_reason_to_refuse(look, cluster) -> None:
+    for resource in (NODES, PODS, QUOTAS, LIMIT_RANGES, CLAIMS, STORAGE_CLASSES):
+        cluster.refuse("list", resource, code=403)
+    cluster.refuse("create", RULES_REVIEWS, code=403)
+    found = look(of("runs"))
+    assert codes(found) == ([], [], [])
+    assert {line.partition(" ")[0] for line in found.unseen} == {
+        "nodes", "pods", "resourcequotas", "limitranges", "persistentvolumeclaims", "storageclasses",
+        "selfsubjectrulesreviews",
+    }  # fmt: skip
+
+
+def test_who_answers_late_is_not_waited_for() -> None:
+    began_s = time.monotonic()
+    answers = ask_together({"now": lambda: 1, "never": lambda: time.sleep(30)}, within_s=0.2)
+    assert (answers.given, answers.late) == ({"now": 1}, {"never"})
+    assert time.monotonic() - began_s < 20
+
+
+def test_a_bug_in_a_question_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        ask_together({"bug": lambda: 1 // 0}, within_s=5)
+
+
+def test_the_roles_allow_what_is_looked_at() -> None:
+    def rules(name: str) -> set[tuple[str, str]]:
+        role: Any = yaml.safe_load((RBAC / name).read_text())
+        return {
+            (group, resource) for rule in role["rules"] if "list" in rule["verbs"]
+            for group in rule["apiGroups"] for resource in rule["resources"]
+        }  # fmt: skip
+
+    namespaced, whole = rules("user.yaml"), rules("capacity.yaml")
+    assert {(item.group, item.plural) for item in (CLAIMS, QUOTAS, LIMIT_RANGES, PODS)} <= namespaced
+    assert {(item.group, item.plural) for item in (NODES, PODS, STORAGE_CLASSES)} == whole
+    assert not re.search(r"\*", (RBAC / "user.yaml").read_text() + (RBAC / "capacity.yaml").read_text())
