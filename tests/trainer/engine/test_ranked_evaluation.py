@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from tests.trainer.engine.ranks import run_ranks
+
 RANKS, LENGTHS = 3, range(1, 15)
 SCRIPT = Path(__file__).with_name("ranked_evaluations.py")
-
-
-def free_ports(count: int) -> list[int]:
-    bound = [socket.socket() for _ in range(count)]
-    for one in bound:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in bound]
-    for one in bound:
-        one.close()
-    return ports
 
 
 def draw(folder: Path) -> None:
@@ -43,23 +31,7 @@ def draw(folder: Path) -> None:
 def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     folder = tmp_path_factory.mktemp("lists")
     draw(folder)
-    ports = free_ports(RANKS + 1)
-    endpoints = [f"127.0.0.1:{port}" for port in ports[1:]]
-    running = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(folder)],
-            env=os.environ | {
-                "PADDLE_TRAINER_ID": str(rank), "PADDLE_TRAINERS_NUM": str(RANKS),
-                "PADDLE_TRAINER_ENDPOINTS": ",".join(endpoints), "PADDLE_CURRENT_ENDPOINT": endpoints[rank],
-                "PADDLE_MASTER": f"127.0.0.1:{ports[0]}", "PADDLE_DISTRI_BACKEND": "gloo",
-            },
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for rank in range(RANKS)
-    ]  # fmt: skip
-    for process in running:
-        said, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, said
+    run_ranks(RANKS, str(SCRIPT), str(folder))
     return [json.loads((folder / f"results{rank}.json").read_text()) for rank in range(RANKS)]
 
 
