@@ -61,7 +61,9 @@ def show_logs(found: Found, request: Request, *, follow: bool) -> JobStatus | No
     printer = Printer(tail=wanted.tail)
     source = found.backend.log_source(found.handle)
     shown = replace(request, wanted=wanted)
-    if source is not None and not request.previous:
+    if status is None and request.previous:
+        _show_recorded_previous(recording, shown, printer)
+    elif source is not None and not request.previous:
         _stream(source, shown, printer, recording, follow=follow)
         if follow:
             status = Patience(found.handle.job).ask(lambda: found.backend.status(found.handle))
@@ -72,6 +74,18 @@ def show_logs(found: Found, request: Request, *, follow: bool) -> JobStatus | No
     if not printer.has_written and wanted.tail != 0:
         _say(f"{found.handle.job}: {_explain_nothing(shown, status)}")
     return status if follow else None
+
+
+def _show_recorded_previous(recording: Recording, request: Request, printer: Printer) -> None:
+    merger = Merger()
+    containers = recording.containers()
+    for node in sorted({container.node for container in containers}):
+        own = [container for container in containers if container.node == node]
+        lane, shaper = merger.open_lane(), Shaper(node=node, wanted=request.wanted, form=request.form)
+        for lines in recording.read(own[-2]) if len(own) > 1 else ():
+            merger.add(lane, shaper.shape(lines), now_s=0.0)
+    printer.show(merger.take_all())
+    printer.close()
 
 
 def _explain_nothing(request: Request, status: JobStatus | None) -> str:
