@@ -9,7 +9,7 @@ DATA   := .quickstart/digits
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster e2e-docker image image-test image-archive lock clean
+.PHONY: help recording kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster e2e-docker image image-test image-archive lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -101,6 +101,14 @@ e2e-docker: $(VENV)/dev.stamp  ## build the CPU image and run jobs in a real eng
 soak-logs: $(VENV)/dev.stamp  ## SCHEDULES (10000) random fault schedules for following logs; prints number and seed
 	$(BIN)/python -m benchmarks.soak_logs --schedules $(or $(SCHEDULES),10000) --seed $(or $(SEED),1)
 
+build/recording.stamp: requirements/recording.txt | $(BIN)/python
+	$(BIN)/python -m venv build/recording
+	build/recording/bin/python -m pip install --quiet --require-hashes -r $<
+	@touch $@
+
+recording: build/recording.stamp $(VENV)/run.stamp  ## the terminal recording in docs/logs.md, from a real job
+	$(BIN)/python docs/recording/record_logs.py build/recording/bin
+
 lock:  ## renew requirements/*.txt (needs uv)
 	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra build --universal \
 		--python-version 3.10 --generate-hashes --no-header -o requirements/run.txt
@@ -112,6 +120,8 @@ lock:  ## renew requirements/*.txt (needs uv)
 		--no-header -c requirements/run.txt -o requirements/image-cpu.txt
 	echo hatchling | uv pip compile -q - --universal --python-version 3.10 --generate-hashes \
 		--no-header -c requirements/run.txt -o requirements/image-build.txt
+	printf 'asciinema==2.*\ntermtosvg==1.1.*\nsetuptools<81\n' | uv pip compile -q --universal --python-version 3.10 \
+		--generate-hashes --no-header --no-annotate - -o requirements/recording.txt  # setuptools: termtosvg imports pkg_resources
 	for v in 35 36; do echo "kubernetes==$$v.*" | uv pip compile -q --universal --python-version 3.10 --generate-hashes \
 		--no-header --no-annotate - -o requirements/kubernetes-$$v.txt; done
 

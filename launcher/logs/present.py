@@ -27,6 +27,7 @@ _COLOURS = (
     95,
     94,
 )  # cyan, yellow, green, magenta, blue, and their bright ones
+_FAINT = 2  # not bright black, which some themes (Solarized) make the background's colour
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +84,7 @@ def begin(line: LogLine, form: Form) -> str:
         name = f"{name[:-1]} attempt {line.tag.attempt}]"
     if not form.colour:
         return f"{name} "
-    code = _COLOURS[rank % len(_COLOURS)] if rank is not None else 90
+    code = _COLOURS[rank % len(_COLOURS)] if rank is not None else _FAINT
     return f"\x1b[{code}m{name}\x1b[0m "
 
 
