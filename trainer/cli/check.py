@@ -14,13 +14,19 @@ from trainer.ranks import read_ranks
 
 @click.command("check")
 @config_options
-def command(*, path: Path, overrides: tuple[str, ...], extra_modules: tuple[str, ...], strict: bool) -> None:
+@click.option("--config-only", is_flag=True, help="Read no list file and no image.")
+def command(
+    *, path: Path, overrides: tuple[str, ...], extra_modules: tuple[str, ...], strict: bool, config_only: bool
+) -> None:
     """Check the config and the list files that it names, without training."""
 
     def work() -> None:
         loaded = load(
             path, overrides, strict=strict, extra_modules=extra_modules, path_map=read_ranks().path_map
         )
+        if config_only:
+            click.echo(f"{path}: ok: {loaded.config.arch.name}, {loaded.config.arch.class_num} classes")
+            return
         from trainer.engine.advice import find_oddities
         from trainer.engine.setup import load_lists
 

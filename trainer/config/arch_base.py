@@ -37,6 +37,7 @@ class BaseArch(Declaration):
 
 
 class ChannelsFirstArch(BaseArch):
-    """An architecture whose reference has a data format, of which one is supported here."""
+    """An architecture whose reference takes its convolutions' data format."""
 
-    data_format: Literal["NCHW"] = "NCHW"
+    data_format: Literal["NCHW", "NHWC"] = "NCHW"
+    """Layout in memory; ours computes in NCHW, with the same result."""

@@ -60,3 +60,4 @@ class PaddleClasArch(BaseArch):
 
     model_config = ConfigDict(**STRICT, extra="allow")
     names = tuple(_NAMES.split())
+    hands_on = True

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 from pydantic import ConfigDict, Field, model_validator
 
 from trainer.config.arch_attention import ConvNeXtArch, EfficientNetArch, SwinArch, ViTArch
-from trainer.config.arch_base import BaseArch, FiveFactors, Probability, SixFactors, Strides
+from trainer.config.arch_base import (
+    BaseArch,
+    ChannelsFirstArch,
+    FiveFactors,
+    Probability,
+    SixFactors,
+    Strides,
+)
 from trainer.config.arch_convolutions import (
     DenseNetArch,
     MobileNetV1Arch,
@@ -30,7 +37,7 @@ PPLCNET_SCALES = ("0_25", "0_35", "0_5", "0_75", "1_0", "1_5", "2_0", "2_5")
 MOBILENET_V3_SCALES = ("0_35", "0_5", "0_75", "1_0", "1_25")
 
 
-class ResNetArch(BaseArch):
+class ResNetArch(ChannelsFirstArch):
     """ResNet as in the paper (`ResNet50`) and with the improvements B, C and D (`ResNet50_vd`)."""
 
     names = tuple(f"ResNet{depth}{kind}" for kind in ("", "_vd") for depth in (18, 34, 50, 101, 152, 200))
@@ -39,7 +46,6 @@ class ResNetArch(BaseArch):
     """Learning-rate factors of the stem and the four stages."""
     stride_list: Strides = Field(default=(2, 2, 2, 2, 2), validate_default=True)
     """Strides of the stem, the max pooling and stages 2 to 4."""
-    data_format: Literal["NCHW"] = "NCHW"
     input_image_channel: Positive = 3
 
 

@@ -12,6 +12,7 @@ _OF_IDENTITIES = _IDENTITIES.format("ImageNetDataset")
 _OF_RETRIEVAL = "it serves metric learning, which this trainer does not do; take TopkAcc"
 
 INSTEAD: Mapping[str, str] = {
+    "TripletLossV2": "it serves metric learning, which this trainer does not do; take CELoss",
     "mAP": _OF_RETRIEVAL,
     "mINP": _OF_RETRIEVAL,
     "Recallk": _OF_RETRIEVAL,

@@ -191,7 +191,7 @@ def _ignored_paths(config: BaseModel) -> list[KeyPath]:
 def _swallowed_paths(node: BaseModel, path: KeyPath = ()) -> list[KeyPath]:
     """Find parameters of names that PaddleClas takes and forgets, by what the declarations kept aside."""
     found: list[KeyPath] = []
-    if isinstance(node, Declaration):
+    if isinstance(node, Declaration) and not node.hands_on:
         found += [(*path, key) for key in node.model_extra or ()]
     for name, field in type(node).model_fields.items():
         value = getattr(node, name)

@@ -21,6 +21,8 @@ class _Warm(Declaration):
     """Epochs of linear warm-up, fractions allowed."""
     warmup_start_lr: float = NonNegative
     """Learning rate of the first step."""
+    step_each_epoch: int | None = None
+    """Without effect: the loader's own count takes its place, as in PaddleClas."""
     by_epoch: bool = False
     """Move once an epoch instead of once a step."""
 

@@ -45,6 +45,18 @@ class GlobalSection(Section):
     to_static: bool = False
     use_multilabel: bool = False
     """Labels are those of MultiLabelDataset; predicting and exporting take a sigmoid, not a softmax."""
+    use_dali: bool = False
+    image_channel: Positive = 3
+    """Channels that DALI makes."""
+    train_mode: str | None = None
+    """Another way to train, such as `progressive`."""
+    eval_mode: str | None = None
+    """Another way to evaluate; None and `classification` are the one that is here."""
+    print_mem_info: bool = True
+    log_ranks: str = "0"
+    uniform_output_enabled: bool = False
+    export_for_fd: bool = False
+    """Write inference.yml beside an exported model; it is always written here."""
     deterministic: bool = False
     """Ours: the same run gives the same bits (CPU, same number of ranks)."""
 

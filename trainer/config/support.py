@@ -31,6 +31,20 @@ def find_unsupported(config: TrainConfig) -> list[Unsupported]:
     if run.device not in ("gpu", "cpu"):
         message = f"expected 'gpu' or 'cpu', got {run.device!r}, which this release does not know"
         found.append(Unsupported(path=("Global", "device"), message=message))
+    if run.use_dali:
+        message = (
+            "expected False: DALI decodes and resizes with other pixels than training elsewhere does; the "
+            "loader here reads with as many threads as DataLoader.Train.loader.num_workers says"
+        )
+        found.append(Unsupported(path=("Global", "use_dali"), message=message))
+    for key, kept in (("train_mode", None), ("eval_mode", "classification")):
+        mode = getattr(run, key)
+        if mode not in (None, kept):
+            message = f"expected {kept or 'none'}, got {mode!r}, which this trainer does not have; remove it"
+            found.append(Unsupported(path=("Global", key), message=message))
+    if run.uniform_output_enabled:
+        message = "expected False: checkpoints go where PaddleClas puts them without it"
+        found.append(Unsupported(path=("Global", "uniform_output_enabled"), message=message, warning=True))
     if run.to_static:
         message = "expected False: training runs as it is written; the result is the same"
         found.append(Unsupported(path=("Global", "to_static"), message=message, warning=True))

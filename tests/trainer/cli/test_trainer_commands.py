@@ -47,6 +47,12 @@ def test_a_misspelt_command_is_guessed(trainer):
     assert "did you mean 'train'?" in err
 
 
+def test_config_only_reads_no_list(trainer, cfg, workshop):
+    (workshop.folder / "train.txt").unlink()
+    assert trainer("check", "-c", cfg)[0] == 3
+    assert trainer("check", "-c", cfg, "--config-only") == (0, f"{cfg}: ok: PPLCNet_x0_25, 3 classes\n", "")
+
+
 def test_train_then_eval(trainer, cfg, workshop):
     assert trainer("train", "-c", cfg)[0] == 0
     code, out, _ = trainer("eval", "-c", cfg, "--output", "json")
