@@ -164,8 +164,16 @@ def distillation(loss: str) -> dict[str, Any]:
         "freeze_params_list": [True, False], "infer_model_name": "Student", "models": models,
     }  # fmt: skip
     names: dict[str, Any] = {"weight": 1.0, "model_names": ["Student"]}
-    if loss != "DistillationGTCELoss":
+    if loss not in ("DistillationGTCELoss", "DistillationMultiLabelLoss"):
         names = {"weight": 1.0, "model_name_pairs": [["Student", "Teacher"]]}
+    if loss == "DistillationSKDLoss":
+        names["temperature"] = 1.0
+    if loss == "DistillationMultiLabelLoss":
+        labels = {
+            "Global.use_multilabel": True, "DataLoader.Train.dataset.name": "MultiLabelDataset",
+            "Loss.Eval": [{"MultiLabelLoss": None}], "Metric": {"Eval": [{"ATTRMetric": None}]},
+        }  # fmt: skip
+        return {"Arch": arch, "Loss.Train": [{loss: names}], **labels}
     topk = {"DistillationTopkAcc": {"model_key": "Student", "topk": [1, 5]}}
     return {
         "Arch": arch,

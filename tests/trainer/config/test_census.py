@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.trainer.config.census import DISTILLATION, Feature, features
+from tests.trainer.config.census import CONFIGS, DISTILLATION, Feature, features
 from trainer.config.load import load_config
 from trainer.config.problems import ConfigError
 
@@ -90,6 +90,13 @@ def test_a_feature_of_the_shipped_configs_is_taken_or_refused_by_name(feature, t
 def test_the_page_lists_what_is_refused_with_its_number_of_configs():
     known = {feature.name: feature.configs for feature in FEATURES}
     assert listed() == {name: known.get(name) for name in listed()}
+
+
+def test_at_most_one_config_in_twenty_asks_for_what_is_refused():
+    """Counts every refused feature as configs of its own, which is more than there are."""
+    refused = sum(listed().values())
+    assert refused <= 0.05 * CONFIGS
+    assert f"at most {refused} configs, {refused / CONFIGS:.1%}".replace("%", " %") in PAGE.read_text()
 
 
 def test_no_feature_is_listed_twice():
