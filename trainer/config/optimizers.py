@@ -91,6 +91,28 @@ class AdamW(_Optimizer):
         return self
 
 
+class AdamWDL(_Optimizer):
+    """AdamW whose learning rate falls from layer to layer towards a transformer's input."""
+
+    model_config = ConfigDict(extra="allow")
+
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    epsilon: float = Field(default=1e-8, gt=0)
+    layerwise_decay: float | None = Field(default=None, gt=0, le=1)
+    """Factor of a layer's learning rate beside that of the layer after it."""
+    filter_bias_and_bn: bool = True
+    """Let decay leave one-dimensional parameters and biases alone."""
+
+    @model_validator(mode="after")
+    def _decoupled(self) -> AdamWDL:
+        if self.regularizer is not None:
+            raise ValueError(
+                "expected weight_decay, which AdamWDL keeps apart from the gradient, got regularizer"
+            )
+        return self
+
+
 class ExtraOptimizer(Extra):
     """An optimizer of the user's own."""
 
@@ -99,8 +121,8 @@ class ExtraOptimizer(Extra):
     lr: Schedule
 
 
-OPTIMIZERS: tuple[type[Declaration], ...] = (Momentum, SGD, Adam, AdamW, RMSProp)
+OPTIMIZERS: tuple[type[Declaration], ...] = (Momentum, SGD, Adam, AdamW, AdamWDL, RMSProp)
 if TYPE_CHECKING:
-    Optimizer: TypeAlias = Momentum | SGD | Adam | AdamW | RMSProp
+    Optimizer: TypeAlias = Momentum | SGD | Adam | AdamW | AdamWDL | RMSProp
 else:  # the union that chooses by name exists at run time only
     Optimizer = named(OPTIMIZERS, extra=ExtraOptimizer)

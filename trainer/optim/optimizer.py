@@ -6,6 +6,7 @@ put on a parameter itself wins over the optimizer's (facts of paddle.optimizer, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from trainer.config import optimizers as declared
 from trainer.config.declaration import Declaration
 from trainer.config.extras import make_extra, refuse
 from trainer.config.optimizers import Optimizer, Regularizer
+from trainer.config.problems import ConfigError, Problem
 
 _INITIAL_LR = 0.001  # replaced before the first step
 
@@ -77,6 +79,48 @@ def _adamw(spec: declared.AdamW, model: nn.Layer) -> paddle.optimizer.Optimizer:
     )  # fmt: skip
 
 
+def _adamwdl(spec: declared.AdamWDL, model: nn.Layer) -> paddle.optimizer.Optimizer:
+    apply_layer_rates(model, decay=spec.layerwise_decay or 1.0)
+    plain = {
+        parameter.name
+        for key, parameter in model.named_parameters()
+        if spec.filter_bias_and_bn and (len(parameter.shape) == 1 or key.endswith(".bias"))
+    }
+    return paddle.optimizer.AdamW(
+        learning_rate=_INITIAL_LR, beta1=spec.beta1, beta2=spec.beta2, epsilon=spec.epsilon,
+        parameters=_trainable(model), weight_decay=spec.weight_decay or 0.0, grad_clip=_clip(spec.clip_norm),
+        apply_decay_param_fun=lambda name: name not in plain,
+    )  # fmt: skip
+
+
+def apply_layer_rates(model: nn.Layer, *, decay: float) -> None:
+    """Multiply learning rates by decay^(layers − layer), and before the layers by decay^(layers + 1).
+
+    PaddleClas d178931, ppcls/optimizer/optimizer.py (AdamWDL): layers are a transformer's `blocks.i`; what
+    has `embed`, `token`, `conv1` or `ln_pre` in its name comes before them, all else after.
+
+    Raises:
+        ConfigError: The network has no such layers.
+    """
+    if decay == 1.0:
+        return
+    found = {key: _layer_of(key) for key, _ in model.named_parameters()}
+    layers = 1 + max((layer for layer in found.values() if layer is not None), default=-1)
+    if layers == 0:
+        message = "expected none beside a network without blocks.0, blocks.1 …; take AdamW"
+        raise ConfigError([Problem(file="config", path=("Optimizer", "layerwise_decay"), message=message)])
+    for key, parameter in model.named_parameters():
+        layer = found[key]
+        before = any(part in key for part in ("embed", "token", "conv1", "ln_pre"))
+        power = layers - layer if layer is not None else layers + 1 if before else 0
+        parameter.optimize_attr["learning_rate"] *= decay**power
+
+
+def _layer_of(key: str) -> int | None:
+    match = re.match(r"blocks\.(\d+)\.", key)
+    return int(match[1]) if match else None
+
+
 def _extra(spec: declared.ExtraOptimizer, model: nn.Layer) -> paddle.optimizer.Optimizer:
     made = make_extra(spec, learning_rate=_INITIAL_LR, parameters=_trainable(model))
     if not isinstance(made, paddle.optimizer.Optimizer):
@@ -91,6 +135,7 @@ OPTIMIZER_BUILDERS: Mapping[
     declared.SGD: _sgd,
     declared.Adam: _adam,
     declared.AdamW: _adamw,
+    declared.AdamWDL: _adamwdl,
     declared.RMSProp: _rmsprop,
 }
 

@@ -23,7 +23,7 @@ def _constant(spec: declared.Constant, **_: float) -> Rate:
     return lambda _: spec.learning_rate
 
 
-def _cosine(spec: declared.Cosine, *, total: float, per_epoch: float) -> Rate:
+def _cosine(spec: declared.Cosine, *, total: float, per_epoch: float, **_: float) -> Rate:
     del per_epoch
     if total <= 0:
         return lambda _: spec.learning_rate
@@ -31,7 +31,7 @@ def _cosine(spec: declared.Cosine, *, total: float, per_epoch: float) -> Rate:
     return lambda u: spec.eta_min + span * (1 + math.cos(math.pi * u / total)) / 2
 
 
-def _linear(spec: declared.Linear, *, total: float, per_epoch: float) -> Rate:
+def _linear(spec: declared.Linear, *, total: float, per_epoch: float, **_: float) -> Rate:
     del per_epoch
     if total <= 0:
         return lambda _: spec.learning_rate
@@ -44,19 +44,19 @@ def _linear(spec: declared.Linear, *, total: float, per_epoch: float) -> Rate:
     return rate
 
 
-def _step(spec: declared.Step, *, total: float, per_epoch: float) -> Rate:
+def _step(spec: declared.Step, *, total: float, per_epoch: float, **_: float) -> Rate:
     del total
     every = max(1, int(spec.step_size * per_epoch))
     return lambda u: float(spec.learning_rate * spec.gamma ** (u // every))
 
 
-def _multi_step(spec: declared.MultiStepDecay, *, total: float, per_epoch: float) -> Rate:
+def _multi_step(spec: declared.MultiStepDecay, *, total: float, per_epoch: float, **_: float) -> Rate:
     del total
     bounds = [milestone * per_epoch for milestone in spec.milestones]
     return lambda u: float(spec.learning_rate * spec.gamma ** sum(u >= bound for bound in bounds))
 
 
-def _piecewise(spec: declared.Piecewise, *, total: float, per_epoch: float) -> Rate:
+def _piecewise(spec: declared.Piecewise, *, total: float, per_epoch: float, **_: float) -> Rate:
     epochs, values = list(spec.decay_epochs), list(spec.values)
     if spec.learning_rate is not None:  # as there: it replaces them by a tenth every 30 epochs
         count = int(total / per_epoch) // 30 if per_epoch else 0
@@ -66,6 +66,56 @@ def _piecewise(spec: declared.Piecewise, *, total: float, per_epoch: float) -> R
     return lambda u: values[sum(u >= bound for bound in bounds)]
 
 
+def _cyclic(spec: declared.Cyclic, **_: float) -> Rate:
+    # paddle.optimizer.lr.CyclicLR, Paddle 3.3.1
+    up = spec.step_size_up
+    whole = up + (spec.step_size_down or up)
+    height = spec.max_learning_rate - spec.base_learning_rate
+
+    def rate(u: float) -> float:
+        cycle, place = divmod(u, whole)
+        share = place / up if place <= up else (whole - place) / (whole - up)
+        scale = {"triangular": 1.0, "triangular2": 0.5**cycle, "exp_range": spec.exp_gamma**u}[spec.mode]
+        return float(spec.base_learning_rate + height * share * scale)
+
+    return rate
+
+
+def _one_cycle(spec: declared.OneCycleLR, *, steps: float, **_: float) -> Rate:
+    # paddle.optimizer.lr.OneCycleLR, Paddle 3.3.1; PaddleClas counts all steps of the run for it.
+    first, top, end = (
+        spec.max_learning_rate / spec.divide_factor,
+        spec.max_learning_rate,
+        spec.end_learning_rate,
+    )
+    up = spec.phase_pct * steps - 1
+    ends, rates = [0, up, steps - 1], [first, top, end]
+    if spec.three_phase:
+        ends, rates = [0, up, 2 * up, steps - 1], [first, top, first, end]
+
+    def rate(u: float) -> float:
+        phase = next((index for index, at in enumerate(ends[1:-1]) if u <= at), len(ends) - 2)
+        span = ends[phase + 1] - ends[phase]
+        share = (u - ends[phase]) / span if span else 1.0
+        if spec.anneal_strategy == "cos":
+            share = (1 - math.cos(math.pi * share)) / 2
+        return rates[phase] + (rates[phase + 1] - rates[phase]) * share
+
+    return rate
+
+
+def _cosine_fixmatch(spec: declared.CosineFixmatch, *, steps: float, **_: float) -> Rate:
+    warm = spec.num_warmup_steps
+
+    def rate(u: float) -> float:
+        if u < warm:
+            return spec.learning_rate * u / warm
+        progress = (u - warm) / max(1, steps - warm)
+        return spec.learning_rate * max(0.0, math.cos(math.pi * spec.num_cycles * progress))
+
+    return rate
+
+
 SCHEDULE_BUILDERS: Mapping[type[Declaration], Callable[..., Rate]] = {
     declared.Constant: _constant,
     declared.Cosine: _cosine,
@@ -73,6 +123,9 @@ SCHEDULE_BUILDERS: Mapping[type[Declaration], Callable[..., Rate]] = {
     declared.Step: _step,
     declared.MultiStepDecay: _multi_step,
     declared.Piecewise: _piecewise,
+    declared.Cyclic: _cyclic,
+    declared.OneCycleLR: _one_cycle,
+    declared.CosineFixmatch: _cosine_fixmatch,
 }
 
 
@@ -85,16 +138,19 @@ def build_schedule(spec: Schedule, *, epochs: int, steps_per_epoch: int) -> Call
         steps_per_epoch: Optimizer steps.
     """
     per_epoch = 1 if spec.by_epoch else steps_per_epoch
-    warm_epochs = min(spec.warmup_epoch, epochs)
+    warm_epochs = min(getattr(spec, "warmup_epoch", 0), epochs)
     warm = round(warm_epochs * per_epoch)
     builder: Any = SCHEDULE_BUILDERS[type(spec)]  # each takes its own declaration
-    rate: Rate = builder(spec, total=(epochs - warm_epochs) * per_epoch, per_epoch=per_epoch)
-    base = rate(0)
+    rate: Rate = builder(
+        spec, total=(epochs - warm_epochs) * per_epoch, per_epoch=per_epoch, steps=epochs * steps_per_epoch
+    )
+    base = spec.max_learning_rate if isinstance(spec, declared.OneCycleLR) else rate(0)
+    start = getattr(spec, "warmup_start_lr", 0.0)
 
     def at(step: int) -> float:
         position = step // steps_per_epoch if spec.by_epoch else step
         if position < warm:
-            return spec.warmup_start_lr + (base - spec.warmup_start_lr) * position / warm
+            return float(start + (base - start) * position / warm)
         return rate(position - warm)
 
     return at

@@ -164,11 +164,31 @@ def test_nonsense_in_normalize_is_refused(new: str, message: str, config: Any) -
             "expected 3 values for 2 decay_epochs, got 2",
         ),
         ("{name: Piecewise, decay_epochs: [6, 3], values: [1, 2, 3]}", "expected decay_epochs that increase"),
+        (
+            "{name: Cyclic, base_learning_rate: 0.1, max_learning_rate: 1, step_size_up: 3}",
+            "expected a value, got nothing; add it",
+        ),
+        (
+            "{name: OneCycleLR, max_learning_rate: 1, three_phase: True, phase_pct: 0.5}",
+            "expected phase_pct below 0.5 with three_phase, got 0.5",
+        ),
+        (
+            "{name: CosineFixmatch, learning_rate: 1, num_warmup_steps: 3, warmup_epoch: 1}",
+            "expected a parameter that exists here, got 'warmup_epoch'",
+        ),
         ("{learning_rate: -1}", "expected a number of at least 0, got -1"),
     ],
 )
 def test_nonsense_in_a_schedule_is_refused(new: str, message: str, config: Any) -> None:
-    assert message in config.change("{name: Cosine, learning_rate: 0.0125, warmup_epoch: 1}", new).refusal()
+    lines = config.change("{name: Cosine, learning_rate: 0.0125, warmup_epoch: 1}", new).refusals()
+    assert message in "\n".join(lines)
+
+
+def test_what_a_schedule_of_paddleclas_swallows_is_said(config: Any) -> None:
+    config.change("warmup_epoch: 1}", "warmup_epochs: 1, step_each_epoch: 1}")
+    (warning,) = config.warnings()
+    assert "Optimizer.lr.warmup_epochs" in warning
+    assert "did you mean 'warmup_epoch'" in warning
 
 
 def test_a_declaration_is_frozen(config: Any) -> None:

@@ -9,6 +9,7 @@ from paddle.regularizer import L2Decay
 from pydantic import TypeAdapter
 
 from trainer.config.optimizers import OPTIMIZERS, Optimizer
+from trainer.config.problems import ConfigError
 from trainer.optim.optimizer import OPTIMIZER_BUILDERS, build_optimizer
 
 
@@ -134,3 +135,51 @@ def test_rmsprop_honours_each_key_that_spares_alone():
     assert spared["weight"] == pytest.approx(3 - 0.1 / np.sqrt(0.05 + 1e3), rel=1e-6)
     assert spared["kernel"] == pytest.approx(7 - 0.1 * 8 / np.sqrt(0.05 * 64 + 1e3), rel=1e-6)
     assert train(**decay, no_weight_decay_name="kern")["kernel"] > spared["kernel"]
+
+
+class Layered(paddle.nn.Layer):
+    """An embedding, three blocks, a head, of a weight [1, 1] and a bias [1] each; all hold 2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        constant = paddle.ParamAttr(initializer=paddle.nn.initializer.Constant(2.0))
+
+        def layer() -> Any:
+            return paddle.nn.Linear(1, 1, weight_attr=constant, bias_attr=constant)
+
+        self.patch_embed = layer()
+        self.blocks = paddle.nn.LayerList([layer() for _ in range(3)])
+        self.head = layer()
+
+
+def layered(**spec: Any) -> dict[str, float]:
+    net = Layered()
+    config = {"name": "AdamWDL", "lr": {"learning_rate": 0.1}, **spec}
+    optimizer = build_optimizer(TypeAdapter(Optimizer).validate_python(config), net)
+    sum(parameter.sum() for parameter in net.parameters()).backward()
+    optimizer.set_lr(0.1)
+    optimizer.step()
+    return {key: tensor.numpy().item() for key, tensor in net.state_dict().items()}
+
+
+@pytest.mark.parametrize("spared", [True, False])
+def test_adamwdl_slows_layer_by_layer_towards_the_input(spared):
+    found = layered(weight_decay=0.3, layerwise_decay=0.5, filter_bias_and_bn=spared)
+    ratios = {"patch_embed": 0.5**4, "blocks.0": 0.5**3, "blocks.1": 0.5**2, "blocks.2": 0.5, "head": 1.0}
+    for layer, ratio in ratios.items():
+        rate = 0.1 * ratio
+        decayed = 2 * (1 - rate * 0.3) - rate
+        assert found[f"{layer}.weight"] == pytest.approx(decayed, rel=1e-5)
+        assert found[f"{layer}.bias"] == pytest.approx(2 - rate if spared else decayed, rel=1e-5)
+
+
+def test_adamwdl_without_layers_rates_is_adamw():
+    assert layered(weight_decay=0.3)["patch_embed.weight"] == pytest.approx(2 * (1 - 0.03) - 0.1, rel=1e-5)
+
+
+def test_a_network_without_blocks_has_no_layers_to_slow_down():
+    spec = {"name": "AdamWDL", "lr": {"learning_rate": 0.1}, "layerwise_decay": 0.5}
+    with pytest.raises(
+        ConfigError, match=r"Optimizer\.layerwise_decay: expected none beside a network without"
+    ):
+        build_optimizer(TypeAdapter(Optimizer).validate_python(spec), Net())

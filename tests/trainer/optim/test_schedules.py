@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import paddle
 import pytest
 from pydantic import TypeAdapter
 
@@ -74,3 +75,53 @@ def test_a_cycle_begins_anew():
     found = rates([24, 25], name="Linear", learning_rate=1.0, cycle=True)
     assert found[1] == pytest.approx(1 - 25 / 48)
     assert math.isclose(found[0], 0.0, abs_tol=1e-12)
+
+
+def follow(scheduler: Any, steps: int) -> list[float]:
+    found = []
+    for _ in range(steps):
+        found.append(scheduler())
+        scheduler.step()
+    return found
+
+
+CYCLIC = {"base_learning_rate": 0.1, "max_learning_rate": 0.7, "step_size_up": 4}
+ONE_CYCLE = {"max_learning_rate": 0.5, "divide_factor": 20.0, "end_learning_rate": 0.001, "phase_pct": 0.3}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {}, {"step_size_down": 7}, {"mode": "triangular2"},
+        {"mode": "exp_range", "exp_gamma": 0.9, "step_size_down": 3},
+    ],
+)  # fmt: skip
+def test_a_cycle_is_that_of_paddle(changes):
+    spec = {"name": "Cyclic", "warmup_epoch": 0, "warmup_start_lr": 0.0, **CYCLIC, **changes}
+    peer = paddle.optimizer.lr.CyclicLR(**CYCLIC, **changes)
+    assert rates(list(range(24)), **spec) == pytest.approx(follow(peer, 24), rel=1e-12)
+
+
+@pytest.mark.parametrize("changes", [{}, {"anneal_strategy": "linear"}, {"three_phase": True}])
+def test_one_cycle_is_that_of_paddle(changes):
+    peer = paddle.optimizer.lr.OneCycleLR(total_steps=24, **ONE_CYCLE, **changes)
+    spec = {"name": "OneCycleLR", **ONE_CYCLE, **changes}
+    assert rates(list(range(24)), **spec) == pytest.approx(follow(peer, 24), rel=1e-12)
+
+
+def test_one_cycle_after_a_warm_up_begins_its_rise_there():
+    peer = paddle.optimizer.lr.LinearWarmup(
+        paddle.optimizer.lr.OneCycleLR(total_steps=24, **ONE_CYCLE), 12, start_lr=0.0, end_lr=0.5
+    )
+    found = rates(list(range(24)), name="OneCycleLR", warmup_epoch=1, **ONE_CYCLE)
+    assert found == pytest.approx(follow(peer, 24), rel=1e-12)
+
+
+@pytest.mark.parametrize("cycles", [7 / 16, 1.0])
+def test_fixmatchs_cosine_is_its_formula(cycles):
+    found = rates(
+        list(range(24)), name="CosineFixmatch", learning_rate=0.3, num_warmup_steps=5, num_cycles=cycles
+    )
+    for t, rate in enumerate(found):
+        expected = t / 5 if t < 5 else max(0.0, math.cos(math.pi * cycles * (t - 5) / (24 - 5)))
+        assert rate == pytest.approx(0.3 * expected)
