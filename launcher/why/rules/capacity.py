@@ -88,9 +88,13 @@ def _judge_amount(asked: Amounts, *, pods: int, more: int, rooms: Sequence[Room]
     short = _shortest(asked, rooms, whole=fit.now is None)
     need = _need(asked, short, pods=pods)
     block, host = _largest(rooms, short, whole=fit.now is None)
-    shown = format_quantity(block, short)
-    what = "node" if fit.now is None else "free block"
-    now = "" if fit.now is None else f"; {fit.now} of {more} pods {'fits' if fit.now == 1 else 'fit'} now"
+    largest = f"the largest node has {format_quantity(block, short)} (node {host})"
+    now = ""
+    if fit.now is not None:
+        waiting = "waiting pods" if more < pods else "pods"
+        now = f"; {fit.now} of {more} {waiting} {'fits' if fit.now == 1 else 'fit'} now"
+        largest = f"the largest free block is {format_quantity(block, short)} (node {host})"
+        largest = largest if block > 0 else "no node has any free"
     closed = [room for room in rooms if not room.is_open]
     if pods <= fit.later:
         then, outlook = "it starts when other pods have ended", Outlook.LATER
@@ -101,10 +105,7 @@ def _judge_amount(asked: Amounts, *, pods: int, more: int, rooms: Sequence[Room]
         outlook = Outlook.NEVER
     return Verdict(
         code=code_of_resource(short),
-        sentence=(
-            f"it needs {need}{now}, and the largest {what} {'has' if fit.now is None else 'is'} {shown} "
-            f"(node {host}): {then}"
-        ),
+        sentence=f"it needs {need}{now}, and {largest}: {then}",
         evidence=evidence(*_describe(rooms, short), *_describe_closed(closed)),
         cure=advise_less(short) + (", or wait" if outlook is Outlook.LATER else ", or have nodes added"),
         outlook=outlook,

@@ -51,6 +51,7 @@ def test_a_node_that_is_cut_off_and_comes_back_costs_nothing_but_time(place, spa
         place.run("ftlaunch", "wait", "--for", "restarting", "--timeout", "100s")
         status = place.status()
         assert f"its node {host} does not answer" in status["reason"]
+        assert f"node {host} of pair-worker-1 does not answer" in place.run("ftlaunch", "why").stdout
     finally:
         kit.run("node-cut", number, "heal")
     place.run("ftlaunch", "wait", "--timeout", "150s")

@@ -195,6 +195,15 @@ def scheduling() -> Iterator[Situation]:
         ),
     )
     yield (
+        "plugin",
+        "a filter that nobody knows",
+        "unschedulable",
+        snapshot(
+            job("Created"),
+            *unscheduled(message="0/3 nodes are available: 3 node(s) didn't satisfy plugin(s) [Custom]."),
+        ),
+    )
+    yield (
         "preempting",
         "room is being made",
         "preempting",
@@ -359,6 +368,22 @@ def waiting_outside() -> Iterator[Situation]:
                     stored,
                     "FailedCreatePod",
                     'Error creating: admission webhook "validate.policy.example" denied the request: images must come from registry.corp',
+                    kind="PaddleJob",
+                )
+            ],
+        ),
+    )
+    yield (
+        "pod-invalid",
+        "a pod that is no pod",
+        "pod-refused",
+        snapshot(
+            stored,
+            events=[
+                event(
+                    stored,
+                    "FailedCreatePod",
+                    'Error creating: Pod "flowers-worker-0" is invalid: spec.containers[0].resources.requests: Invalid value: "8": must be less than or equal to cpu limit of 4',
                     kind="PaddleJob",
                 )
             ],
