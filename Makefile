@@ -9,7 +9,7 @@ DATA   := .quickstart/digits
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help recording kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster e2e-docker image image-test image-archive lock clean
+.PHONY: help recording kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster e2e-docker e2e-podman image image-test image-archive lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -97,6 +97,11 @@ image-test: $(VENV)/dev.stamp  ## train in the image as the strictest cluster wo
 e2e-docker: $(VENV)/dev.stamp  ## build the CPU image and run jobs in a real engine; needs docker or podman
 	docker/build cpu
 	$(BIN)/python -m pytest -m docker tests/e2e
+
+ARCHIVE := build/ftlaunch-trainer-cpu.tar
+e2e-podman: $(VENV)/dev.stamp  ## as e2e-docker in Podman, with the image of image-archive where that was made
+	if [ -f $(ARCHIVE) ]; then podman load --quiet --input $(ARCHIVE); else CONTAINER_RUNTIME=podman docker/build cpu; fi
+	FTLAUNCH_CONTAINER_RUNTIME=podman $(BIN)/python -m pytest -m docker tests/e2e
 
 soak-logs: $(VENV)/dev.stamp  ## SCHEDULES (10000) random fault schedules for following logs; prints number and seed
 	$(BIN)/python -m benchmarks.soak_logs --schedules $(or $(SCHEDULES),10000) --seed $(or $(SEED),1)

@@ -12,11 +12,19 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 VERSION = re.search(r'^version = "(.+)"$', (REPOSITORY / "pyproject.toml").read_text(), re.MULTILINE)
 IMAGE = os.environ.get("IMAGE") or f"ftlaunch-trainer:{VERSION[1] if VERSION else 0}-cpu"
-PLACES = {name: os.environ[name] for name in ("DOCKER_HOST", "DOCKER_CONTEXT") if name in os.environ}
+RUNTIME = os.environ.get("FTLAUNCH_CONTAINER_RUNTIME")
+_VARIABLES = (
+    "DOCKER_HOST",
+    "DOCKER_CONTEXT",
+    "FTLAUNCH_CONTAINER_RUNTIME",
+    "CONTAINERS_CONF",
+    "CONTAINERS_STORAGE_CONF",
+)
+PLACES = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
 
 
 def engine(*argv: str, code: int | None = 0, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
-    program = shutil.which("docker") or shutil.which("podman")
+    program = shutil.which(RUNTIME) if RUNTIME else shutil.which("docker") or shutil.which("podman")
     assert program, "expected docker or podman, found neither: `docker/with-engine --install make e2e-docker`"
     done = subprocess.run([program, *argv], text=True, capture_output=True, timeout=timeout_s)
     if code is not None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 import yaml
 
-from tests.e2e.conftest import Place, config
+from tests.e2e.conftest import REPOSITORY, Place, config
 from tests.e2e.container_engine import IMAGE, PLACES, engine, in_container
 
 pytestmark = pytest.mark.docker
+PAGE = (REPOSITORY / "docs/extra-modules.md").read_text()
+MODULE = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1]
 
 
 @pytest.fixture
@@ -22,12 +28,13 @@ def submit(place: Place) -> Iterator[Callable[..., str]]:
 
     def begin(*argv: str, **changes: object) -> str:
         document = in_container(config(**changes))
+        asked = document.pop("Launch", {})
         document["Launch"] = {
             "name": "boxes", "image": IMAGE, "grace_period": "20s",
-            "resources": {"cpu": 2, "memory": "2Gi", "shm": "64Mi"},
+            "resources": {"cpu": 2, "memory": "2Gi", "shm": "64Mi"}, **asked,
             "volumes": [
                 {"mount": "/data", "local": "./data", "read_only": True},
-                {"mount": "/output", "local": "./output"},
+                {"mount": "/output", "local": "./output"}, *asked.get("volumes", ()),
             ],
         }  # fmt: skip
         (place.folder / "cfg.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
@@ -67,6 +74,62 @@ def test_a_killed_container_is_made_again_and_the_job_goes_on(place, submit):
     assert [pod["restarts"] for pod in place.status(job)["pods"]] == [0, 1]
     steps = {row["attempt"] for row in place.rows("output/run") if row["event"] == "step"}
     assert steps == {1, 2}
+
+
+def test_names_from_a_mounted_folder_are_trained_with(place, submit):
+    (place.folder / "code").mkdir()
+    (place.folder / "code/my_parts.py").write_text(MODULE)
+    job = submit(
+        Global__epochs=1, Arch={"name": "TwoLayers", "class_num": 4}, Loss__Train=[{"MarginLoss": {}}],
+        Launch__extra_modules=["/code/my_parts.py"],
+        Launch__volumes=[{"mount": "/code", "local": "./code", "read_only": True}],
+    )  # fmt: skip
+    place.run("ftlaunch", "wait", job, "--timeout", "2m")
+    steps = [row for row in place.rows("output/run") if row["event"] == "step"]
+    assert steps
+    assert all(row["MarginLoss"] >= 0 for row in steps)
+
+
+def test_a_job_whose_keeper_was_killed_is_taken_up_again_where_it_is(place, submit):
+    job = submit(Global__epochs=5000)
+    place.wait_for(lambda: place.rows("output/run"), what="a step")
+    started = ("inspect", "--format", "{{.State.StartedAt}}", f"{job}-worker-0")
+    before = engine(*started).stdout
+    (state,) = place.folder.glob(f"state/**/{job}/docker/state.json")
+    os.kill(json.loads(state.read_text())["keeper"]["pid"], signal.SIGKILL)
+    status = place.wait_for(
+        lambda: found if (found := place.status(job))["state"] == "Lost" else None, what="the loss to be seen"
+    )
+    assert "ftlaunch resume" in status["reason"]
+    done = place.run("ftlaunch", "wait", job, code=5)
+    assert "its keeper was killed" in done.stderr
+    place.run("ftlaunch", "resume", job)
+    place.wait_for(lambda: place.status(job)["state"] == "Running", what="the job to be kept again")
+    assert engine(*started).stdout == before
+    seen = len(place.rows("output/run"))
+    place.wait_for(lambda: len(place.rows("output/run")) > seen, what="a further step")
+    place.run("ftlaunch", "cancel", job)
+    place.run("ftlaunch", "wait", job, "--timeout", "60s", code=6)
+    assert [(pod["exit"], pod["restarts"]) for pod in place.status(job)["pods"]] == [(143, 0)]
+    lines = place.run("ftlaunch", "logs", job).stdout.splitlines()
+    steps = [line for line in lines if "[Train]" in line and "Iter:" in line]
+    assert len(steps) == len(set(steps))
+    place.wait_for(lambda: not left_of(job), what="containers and network to be gone")
+
+
+def test_a_name_that_somebody_elses_container_has_is_refused(place, submit):
+    engine("create", "--name", "ours-worker-0", IMAGE)
+    try:
+        submit("--name", "free")  # writes the config; its own names are free
+        done = place.run("ftlaunch", "submit", "cfg.yaml", "--on", "docker", "--name", "ours", code=2)
+        assert "container 'ours-worker-0': expected a free name" in done.stderr
+        assert not left_of("ours")
+        assert engine("inspect", "--format", "{{.State.Status}}", "ours-worker-0").stdout.strip() in (
+            "created", "configured",
+        )  # fmt: skip
+        place.run("ftlaunch", "delete", "free")
+    finally:
+        engine("rm", "--force", "ours-worker-0")
 
 
 def test_exec_looks_into_a_container_and_cancel_saves(place, submit):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import click
@@ -38,6 +42,7 @@ def command(
         loaded = load(path, overrides, strict=strict, extra_modules=extra_modules, path_map=PathMap())
         from trainer.engine.export import export
 
+        _need_a_home()
         infer = loaded.document.values.get("Infer")
         done = export(
             loaded.config, infer if isinstance(infer, dict) else {}, weights=weights,
@@ -53,3 +58,15 @@ def command(
         click.echo(said, err=True)
 
     sys.exit(end_with(work, Ending()))
+
+
+def _need_a_home() -> None:
+    """Have a home that can be written to until this process ends.
+
+    Paddle writes the code that it makes of a model below ~/.cache, and removes it at the end
+    (paddle/jit/dy2static/utils.py, 3.3.1); a read-only root has no such place.
+    """
+    if not os.access(os.environ.get("HOME", ""), os.W_OK):
+        home = tempfile.mkdtemp(prefix="ftl-")
+        atexit.register(shutil.rmtree, home, ignore_errors=True)
+        os.environ["HOME"] = home

@@ -44,6 +44,7 @@ class Surroundings:
         devices: GPUs of this pod.
         cpus: Of this machine: the engine refuses a limit above it.
         podman: The engine is Podman.
+        rootless: It is an ordinary user's, who is user 0 in its containers unless it is told otherwise.
     """
 
     incarnation: int
@@ -52,6 +53,7 @@ class Surroundings:
     devices: tuple[str, ...] = ()
     cpus: int
     podman: bool = False
+    rootless: bool = False
 
 
 def create_arguments(pod: Pod, manifest: Manifest, around: Surroundings) -> list[str]:
@@ -95,7 +97,7 @@ def _security(spec: Mapping[str, Any], container: Mapping[str, Any], around: Sur
     arguments += [part for name in capabilities.get("add", ()) for part in ("--cap-add", name)]
     groups = dict.fromkeys([pod.get("fsGroup"), *pod.get("supplementalGroups", ())])
     arguments += [part for group in groups if group is not None for part in ("--group-add", str(group))]
-    return [*arguments, "--userns", "keep-id"] if around.podman else arguments
+    return [*arguments, "--userns", "keep-id"] if around.podman and around.rootless else arguments
 
 
 def _resources(container: Mapping[str, Any], around: Surroundings) -> list[str]:

@@ -72,6 +72,7 @@ class DockerKubelet(Kubelet):
             around = Surroundings(
                 incarnation=incarnation, sources=sources, user=self._request.user, devices=devices,
                 cpus=os.cpu_count() or 1, podman=self._engine.is_podman,
+                rootless=os.geteuid() != 0,
             )  # fmt: skip
             if earlier := self._list(pod):
                 self._engine.run("rm", "--force", *earlier)

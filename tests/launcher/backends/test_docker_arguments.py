@@ -103,6 +103,13 @@ def test_gpus_are_named_as_the_engine_wants_them(manifest, podman, option, wante
     assert values(arguments(manifest, devices=("0", "3"), podman=podman), option) == wanted
 
 
+@pytest.mark.parametrize(
+    ("podman", "rootless", "wanted"), [(True, True, ["keep-id"]), (True, False, []), (False, True, [])]
+)
+def test_only_rootless_podman_needs_to_be_told_that_a_user_stays_himself(manifest, podman, rootless, wanted):
+    assert values(arguments(manifest, podman=podman, rootless=rootless), "--userns") == wanted
+
+
 @pytest.mark.parametrize(("text", "value"), [("500m", 0.5), ("8Gi", 8 * 2**30), ("16", 16), ("1e3", 1000)])
 def test_quantities_are_those_of_kubernetes(text, value):
     assert parse_quantity(text) == value

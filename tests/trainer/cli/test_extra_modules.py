@@ -21,7 +21,7 @@ HEAD = "from trainer.extra import *\n"
 
 
 @pytest.fixture
-def trainer(monkeypatch, capsys):
+def trainer(monkeypatch, capsys, workshop):
     """Types a command in a process that has imported nothing of the user yet."""
     path, modules = [*sys.path], {*sys.modules}
 
@@ -36,7 +36,8 @@ def trainer(monkeypatch, capsys):
     extras.forget()
     sys.path[:] = path
     for name in {*sys.modules} - modules:
-        if str(getattr(sys.modules[name], "__file__", None)).startswith("/tmp/"):
+        file = getattr(sys.modules[name], "__file__", None)
+        if file and Path(file).resolve().is_relative_to(workshop.folder.resolve()):
             del sys.modules[name]
 
 
@@ -91,6 +92,13 @@ def test_the_same_command_line_without_the_module_knows_no_such_name(trainer, wr
     assert code == 2
     assert re.search(r"Arch: expected one of ResNet18, .*, got 'TwoLayers'", err)
     assert trainer("check", "-c", cfg, "--extra-module", cfg.parent / "my_parts.py")[0] == 0
+
+
+def test_an_override_with_no_modules_imports_none(trainer, write):
+    cfg = write("raise ValueError('imported')\n")
+    assert trainer("check", "-c", cfg)[0] == 2
+    code, _, err = trainer("check", "-c", cfg, "-o", "Launch.extra_modules=[]")
+    assert (code, "imported" in err) == (0, False), err
 
 
 def test_a_package_may_import_its_parts_and_its_neighbours(trainer, write, workshop):
