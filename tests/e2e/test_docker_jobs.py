@@ -127,7 +127,7 @@ def test_a_name_that_somebody_elses_container_has_is_refused(place, submit):
         assert engine("inspect", "--format", "{{.State.Status}}", "ours-worker-0").stdout.strip() in (
             "created", "configured",
         )  # fmt: skip
-        place.run("ftlaunch", "delete", "free")
+        place.run("ftlaunch", "delete", "--force", "free")
     finally:
         engine("rm", "--force", "ours-worker-0")
 

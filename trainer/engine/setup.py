@@ -140,6 +140,7 @@ def wrap(setup: Setup) -> Setup:
     setup.precision.decorate(setup.model, setup.optimizer)
     if setup.ranks.world_size == 1:
         return setup
+    setup.collective.meet()
     return replace(setup, network=paddle.DataParallel(setup.model))
 
 

@@ -54,6 +54,8 @@ class Stepper:
         self._seed(step)
         learning_rate = setup.schedule(step)
         applied = self._pending + 1 == setup.update_freq
+        if applied:
+            setup.collective.meet()  # its gradients are summed in the backward pass
         images, labels = paddle.to_tensor(batch.images), paddle.to_tensor(batch.labels)
         with self._without_exchange(applied):
             with setup.precision.training():

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.node.console import Console
+from trainer.node.interfaces import find_interface
 from trainer.node.messages import Exited, RankState, Start
 from trainer.node.pump import Pump
 from trainer.node.settings import Settings
@@ -62,10 +63,12 @@ class Crew:
         Raises:
             OSError: A process could not be made; those made before it are to be killed.
         """
+        first = self._start.endpoints[self._settings.local_ranks.start]
+        interface = find_interface(first.rpartition(":")[0])
         for rank in self._settings.local_ranks:
             birth = Birth(
                 rank=rank, attempt=self.attempt, endpoints=self._start.endpoints, master=self._start.master,
-                board=self._folder / "board", outcome=self._folder / f"rank{rank}.json",
+                board=self._folder / "board", outcome=self._folder / f"rank{rank}.json", interface=interface,
             )  # fmt: skip
             env = rank_environment(birth, job=self._settings.job, base=environ)
             process, pipe = start_child(command, env=env)

@@ -24,6 +24,7 @@ class Birth:
         master: `host:port` of Paddle's store.
         board: Liveness board of this node.
         outcome: Where the rank leaves its outcome.
+        interface: Network interface by which the other nodes know this one; None where it has no name.
     """
 
     rank: int
@@ -32,6 +33,7 @@ class Birth:
     master: str
     board: Path
     outcome: Path
+    interface: str | None = None
 
 
 def rank_environment(birth: Birth, *, job: NodeFile, base: Mapping[str, str]) -> dict[str, str]:
@@ -61,4 +63,8 @@ def rank_environment(birth: Birth, *, job: NodeFile, base: Mapping[str, str]) ->
         env["FLAGS_selected_gpus"] = str(local)  # counts within CUDA_VISIBLE_DEVICES
     else:
         env.pop("FLAGS_selected_gpus", None)
+        if birth.interface is not None:
+            # Else gloo listens where the host's name leads, which may be nowhere, or 127.0.1.1
+            # (createDefaultDevice in paddle/fluid/distributed/collective/process_group_gloo.cc).
+            env.setdefault("GLOO_SOCKET_IFNAME", birth.interface)
     return env

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from trainer.node.__main__ import main
+from trainer.node.interfaces import find_interface
 from trainer.node.settings import Settings, load_settings
 from trainer.node.spawn import Birth, rank_environment
 from trainer.protocol.fields import FormatError
@@ -107,6 +108,18 @@ def test_each_nccl_rank_gets_a_gpu_of_its_node() -> None:
         "FTL_BOARD": "/tmp/board",
         "FTL_OUTCOME": "/tmp/outcome",
     }
+
+
+def test_gloo_listens_where_the_other_nodes_know_this_one_unless_the_user_says_otherwise() -> None:
+    job = dataclasses.replace(JOB, backend="gloo")
+    birth = Birth(
+        rank=0, attempt=1, endpoints=["a:1"] * 4, master="a:36543", board=Path("board"), outcome=Path("out"),
+        interface=find_interface("127.0.0.1"),
+    )  # fmt: skip
+    assert rank_environment(birth, job=job, base={})["GLOO_SOCKET_IFNAME"] == "lo"
+    chosen = {"GLOO_SOCKET_IFNAME": "ib0"}
+    assert rank_environment(birth, job=job, base=chosen)["GLOO_SOCKET_IFNAME"] == "ib0"
+    assert find_interface("203.0.113.9") is None
 
 
 @pytest.mark.parametrize(
