@@ -21,7 +21,7 @@ from launcher.kube.plain import PlainConfiguration
 from launcher.kube.resources import PODS, Resource
 from launcher.kube.transport import Way
 from launcher.kube.trust import read_distrust
-from launcher.kube.wire import Wire
+from launcher.kube.wire import READ_BYTES, Wire
 from launcher.logs.lines import format_stamp
 from launcher.logs.source import Ask, End, Receiver, SourceError, Trouble
 
@@ -120,6 +120,7 @@ class Asker:
         self._dial = dial or self._dial_tcp
         self._answer_s = answer_s
         self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._buffer = memoryview(bytearray(READ_BYTES))
         self._dialling: set[asyncio.Task[None]] = set()
         self._troubled_s = float("-inf")
         self._take_access()
@@ -223,7 +224,9 @@ class Asker:
         headers = {"Host": self._netloc, **self._access.headers(), "Accept": "*/*"}
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         request = f"GET {self._base}{path}?{urlencode(query)} HTTP/1.1\r\n{lines}\r\n".encode()
-        wire = Wire(request, listener, context=self._context, server_name=self._server_name)
+        wire = Wire(
+            request, listener, context=self._context, server_name=self._server_name, buffer=self._buffer
+        )
         task = asyncio.get_running_loop().create_task(self._connect(wire))
         self._dialling.add(task)
         task.add_done_callback(self._dialling.discard)

@@ -1,6 +1,7 @@
 """One request on a connection of its own: TLS over an asyncio transport, and the answer's body as it comes.
 
-`ssl.MemoryBIO` instead of asyncio's TLS, because the latter keeps a quarter of a megabyte a connection.
+`ssl.MemoryBIO` instead of asyncio's TLS, because the latter keeps a quarter of a megabyte a connection; and
+one buffer for all connections to read into, because asyncio would read as much at once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Protocol, cast
 
 from launcher.kube.http import ResponseParser
 
-_READ_BYTES = 64 * 1024
+READ_BYTES = 16 * 1024
+"""What is read from a connection at once: the most that TLS has in a record."""
 
 
 class Listener(Protocol):
@@ -28,13 +30,16 @@ class Listener(Protocol):
         """The answer is complete, or `error` has cut it. Called once, unless the wire was dropped."""
 
 
-class Wire(asyncio.Protocol):
+class Wire(asyncio.BufferedProtocol):
     """Sends a request as soon as it is connected, and hands the answer on."""
 
     def __init__(
-        self, request: bytes, listener: Listener, *, context: ssl.SSLContext | None, server_name: str
-    ) -> None:
+        self, request: bytes, listener: Listener, *, context: ssl.SSLContext | None, server_name: str,
+        buffer: memoryview,
+    ) -> None:  # fmt: skip
+        """`buffer` is read into; it may be shared by all wires of a loop."""
         self._request, self._listener = request, listener
+        self._buffer = buffer
         self._parser = ResponseParser()
         self._transport: asyncio.Transport | None = None
         self._is_over = self._is_paused = self._has_head = False
@@ -47,7 +52,7 @@ class Wire(asyncio.Protocol):
         self._is_shaking = self._tls is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See `asyncio.Protocol`."""
+        """See `asyncio.BufferedProtocol`."""
         self._transport = cast("asyncio.Transport", transport)
         if self._is_over:
             self._transport.abort()
@@ -59,22 +64,28 @@ class Wire(asyncio.Protocol):
         else:
             self._guard(self._shake)
 
-    def data_received(self, data: bytes) -> None:
-        """See `asyncio.Protocol`."""
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """See `asyncio.BufferedProtocol`."""
+        del sizehint
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See `asyncio.BufferedProtocol`."""
         if self._is_over:
             return
         if self._tls is None:
+            data = bytes(self._buffer[:nbytes])
             self._guard(lambda: self._take(data))
         else:
-            self._incoming.write(data)
+            self._incoming.write(self._buffer[:nbytes])
             self._guard(self._shake if self._is_shaking else self._decrypt)
 
     def eof_received(self) -> None:
-        """See `asyncio.Protocol`."""
+        """See `asyncio.BufferedProtocol`."""
         self._incoming.write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See `asyncio.Protocol`."""
+        """See `asyncio.BufferedProtocol`."""
         if not self._is_over:
             is_whole = self._parser.end()
             self._finish(None if is_whole else exc or ConnectionError("the connection was closed"))
@@ -127,13 +138,15 @@ class Wire(asyncio.Protocol):
         pieces: list[bytes] = []
         try:
             while True:
-                piece = self._tls.read(_READ_BYTES)
+                piece = self._tls.read(READ_BYTES)
                 if not piece:
                     raise ssl.SSLEOFError
                 pieces.append(piece)
+                if not self._incoming.pending and not self._tls.pending():
+                    return  # without the cost of an exception
         finally:
             if pieces:
-                self._take(b"".join(pieces))
+                self._take(b"".join(pieces) if len(pieces) > 1 else pieces[0])
 
     def _take(self, data: bytes) -> None:
         body = self._parser.take(data)

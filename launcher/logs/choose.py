@@ -35,8 +35,8 @@ class Wanted:
     tail: int | None = None
 
     def takes(self, line: LogLine) -> bool:
-        """Say whether a line is wanted. Progress lines are for `status` and never are."""
-        if line.text.startswith(MARK):
+        """Say whether a line is wanted. Nodes' progress lines are for `status` and never are."""
+        if line.text.startswith(MARK) and (line.tag is None or line.tag.rank is None):
             return False
         if line.instant_ns < self.since_ns or not self._takes_writer(line):
             return False

@@ -24,8 +24,8 @@ LINGER_S = 10.0
 _TICK_S, _BUSY_BYTES = 0.1, 256 * 1024
 _SAVE_S = 1.0
 _MOST_LOGINS = 2
-_ROOM_BYTES = 8 * 1024 * 1024
-_LANE_BYTES = 128 * 1024
+_ROOM_BYTES = 4 * 1024 * 1024
+_LANE_BYTES = 64 * 1024
 
 
 class _Output:
@@ -215,7 +215,7 @@ class Follower:
             if quiet_looks > (1 if self.follow else 0):
                 return
             with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._kick.wait(), 0.2 if over else LOOK_S)
+                await asyncio.wait_for(self._kick.wait(), 0.1 if over else LOOK_S)
             if self._kick.is_set():
                 await asyncio.sleep(0.05)  # others ask for the same look a moment later
 
@@ -246,7 +246,7 @@ class Follower:
         for node in now:
             if node not in self._tasks:
                 self._open(node)
-        self.lane_bytes = max(16 * 1024, min(_LANE_BYTES, _ROOM_BYTES // max(1, len(self._tasks))))
+        self.lane_bytes = max(8 * 1024, min(_LANE_BYTES, _ROOM_BYTES // max(1, len(self._tasks))))
         for node, task in self._tasks.items():
             task.see(now.get(node), previous_too=self._previous_too)
         if self.follow and not look.has_ended:
@@ -271,7 +271,8 @@ class Follower:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._busy.wait(), _TICK_S)
             self._busy.clear()
-            self._show(self._merger.take_ripe(now_s=self._now_s()))
+            for lines in self._merger.take_pieces(now_s=self._now_s()):
+                self._show(lines)
             self._shown_at = self._merger.waiting_bytes
             if self.recording is not None and self._now_s() > self._saved_s + _SAVE_S:
                 self._saved_s = self._now_s()

@@ -10,10 +10,15 @@ import calendar
 import datetime
 import re
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import itemgetter
 
 from trainer.protocol.tags import MAX_LINE_BYTES, Tag, cut_line
 
 STAMP_BYTES = 30
+_FORM = b"0000-00-00T00:00:00.000000000Z "
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_head_of = itemgetter(slice(0, STAMP_BYTES + 1))
 _KEPT = STAMP_BYTES + 64 + MAX_LINE_BYTES  # of a line that does not end: stamp, tag and what is shown
 _KUBELET = re.compile(rb"(\S+) (stdout|stderr) ([FP])(?: (.*))?", re.DOTALL)
 _INSTANT = re.compile(
@@ -62,16 +67,25 @@ def format_stamp(instant_ns: int) -> bytes:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z".encode()
 
 
-def is_stamped(line: bytes) -> bool:
-    """Say whether a line begins with a time in the one form; only that form has 30 bytes and ends in Z."""
-    return line.find(b" ") == STAMP_BYTES and line[STAMP_BYTES - 1] == 90
+def is_stamped(lines: list[bytes]) -> bool:
+    """Say whether all lines begin with a time in the one form and a space."""
+    return b"".join(map(_head_of, lines)).translate(_ZEROS) == _FORM * len(lines)
 
 
 def restamp(line: bytes) -> bytes | None:
     """Return a line with its time in the one form; None where it begins with none."""
     stamp, _, text = line.partition(b" ")
-    instant_ns = parse_instant(stamp)
-    return None if instant_ns is None else format_stamp(instant_ns) + b" " + text
+    match = _INSTANT.fullmatch(stamp)
+    if match is None:
+        return None
+    second = _to_utc(stamp[:19], stamp[-6:] if match[8] else b"Z")
+    return second + b"." + (match[7] or b"").ljust(9, b"0") + b"Z " + text
+
+
+@lru_cache(maxsize=256)
+def _to_utc(second: bytes, zone: bytes) -> bytes:
+    # nodes in another zone write all their times so, and many lines in a second
+    return format_stamp(parse_instant(second + zone) or 0)[:19]
 
 
 class LineCutter:
@@ -83,17 +97,15 @@ class LineCutter:
 
     def take(self, piece: bytes) -> list[bytes]:
         """Return the lines that a piece completes; those without a time are the kubelet's own words."""
-        lines = (self._rest + piece).split(b"\n")
+        data = self._rest + piece
+        lines = data.split(b"\n")
         self._rest = lines.pop()
         if self._dropped and lines:
             lines[0], self._dropped = self._cut(lines[0]), 0
         if len(self._rest) > _KEPT:
             self._dropped += len(self._rest) - _KEPT
             self._rest = self._rest[:_KEPT]
-        for line in lines:
-            if line.find(b" ") != STAMP_BYTES or line[STAMP_BYTES - 1] != 90 or len(line) > _KEPT:
-                return self._mend(lines)
-        return lines
+        return lines if len(data) <= _KEPT and is_stamped(lines) else self._mend(lines)
 
     @property
     def kept_bytes(self) -> int:
@@ -105,7 +117,7 @@ class LineCutter:
         return self.take(b"\n") if self._rest else []
 
     def _mend(self, lines: list[bytes]) -> list[bytes]:
-        whole = (line if is_stamped(line) else restamp(line) for line in lines)
+        whole = (line if is_stamped([line]) else restamp(line) for line in lines)
         return [line if len(line) <= _KEPT else self._cut(line) for line in whole if line is not None]
 
     def _cut(self, line: bytes) -> bytes:
@@ -138,4 +150,5 @@ class LineReader:
 
 def to_kubelet_form(lines: list[bytes]) -> bytes:
     """Write lines as the kubelet keeps them."""
-    return b"".join([line[:STAMP_BYTES] + b" stdout F" + line[STAMP_BYTES:] + b"\n" for line in lines])
+    # a time has no space
+    return b"\n".join([line.replace(b" ", b" stdout F ", 1) for line in lines]) + b"\n" * bool(lines)

@@ -1,20 +1,25 @@
 """Several pods' lines -> one stream by time, each pod's own order kept whatever its clock says.
 
 Items are bytes that begin with a time (`launcher.logs.lines`); sorting runs that are sorted already is what
-Python's sort does best, so there is no heap and no object a line.
+Python's sort does best, so there is no heap and no object a line. Items are compared as a whole, which is
+the same as by their times but where one pod has several of one time; only while such wait, times are cut out.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Iterator
+from itertools import chain
 from operator import itemgetter
 
 from launcher.logs.lines import STAMP_BYTES
 
 HOLD_S = 0.3
 """How long a line waits for earlier ones of other pods."""
+_PIECE = 8192
 _time_of = itemgetter(slice(0, STAMP_BYTES))
+_text_of = itemgetter(slice(STAMP_BYTES, None))
 
 
 class Lane:
@@ -24,10 +29,13 @@ class Lane:
         waiting_bytes: Of items that the merger still holds.
         heard_s: When it was last opened or gave lines, by the merger's clock.
         is_open: More lines can come at any moment.
+        newest: Time of its last item.
+        tied: Time of the last item that was given, where its texts would turn the items' order around.
     """
 
     def __init__(self) -> None:
-        self.newest = b""
+        self.newest = self.tied = b""
+        self._last = b""
         self.waiting_bytes = 0
         self.heard_s = float("-inf")
         self.is_open = False
@@ -35,13 +43,15 @@ class Lane:
 
     def order(self, items: list[bytes]) -> list[bytes]:
         """Return the items with times that never go back, and note them."""
-        times = list(map(_time_of, items))
-        if times[0] < self.newest or times != sorted(times):
+        self.tied = b""
+        if items[0] < self._last or items != sorted(items):
             # A clock that was set back must not turn a pod's own order around.
             for number, item in enumerate(items):
-                times[number] = self.newest = max(self.newest, times[number])
+                self.newest = max(self.newest, item[:STAMP_BYTES])
                 items[number] = self.newest + item[STAMP_BYTES:]
-        self.newest = times[-1]
+            self.tied = self.newest
+        self._last = items[-1]
+        self.newest = self._last[:STAMP_BYTES]
         size = sum(map(len, items))
         self.waiting_bytes += size
         self._batches.append((self.newest, size))
@@ -62,6 +72,7 @@ class Merger:
         self._arrivals: deque[tuple[float, bytes]] = deque()
         self._newest = b""
         self._waited = b""
+        self._tied = b""
         self.waiting_bytes = 0
 
     def open_lane(self) -> Lane:
@@ -77,9 +88,14 @@ class Merger:
             self._items += lane.order(items)
             self.waiting_bytes += lane.waiting_bytes - before
             self._newest = max(self._newest, lane.newest)
+            self._tied = max(self._tied, lane.tied)
 
     def take_ripe(self, *, now_s: float) -> list[bytes]:
-        """Return the items that need not wait any longer, without their times.
+        """Return the items that need not wait any longer, without their times."""
+        return list(chain.from_iterable(self.take_pieces(now_s=now_s)))
+
+    def take_pieces(self, *, now_s: float) -> Iterator[list[bytes]]:
+        """Give the items that need not wait any longer, without their times, some thousands at once.
 
         Those that no pod can precede any more, by what each has said last, and those that have waited for
         `HOLD_S` here: a node's clock may be minutes ahead of ours, and a pod silent for ever.
@@ -89,21 +105,27 @@ class Merger:
         self._arrivals.append((now_s, self._newest))
         talking = [lane.newest for lane in self._lanes if lane.is_open and now_s - lane.heard_s < HOLD_S]
         until = max(self._waited, min(talking, default=self._newest))
-        return self._take(until) if until else []
+        return self._take(until) if until else iter(())
 
     def take_all(self) -> list[bytes]:
         """Return all items that are left, without their times."""
-        return self._take(None)
+        return list(chain.from_iterable(self._take(None)))
 
-    def _take(self, until: bytes | None) -> list[bytes]:
+    def _take(self, until: bytes | None) -> Iterator[list[bytes]]:
         items = self._items
-        items.sort(key=_time_of)
+        items.sort(key=_time_of if self._tied else None)
         end = len(items) if until is None else bisect_right(items, until, key=_time_of)
-        ripe = [item[STAMP_BYTES:] for item in items[:end]]
+        ripe = items[:end]
         del items[:end]
+        if until is None or until >= self._tied:
+            self._tied = b""
         for lane in self._lanes:
             if lane.waiting_bytes:
                 before = lane.waiting_bytes
                 lane.leave(until)
                 self.waiting_bytes -= before - lane.waiting_bytes
-        return ripe
+        ripe.reverse()  # a list is cheap to shorten at its end
+        while ripe:
+            piece = ripe[: -_PIECE - 1 : -1]
+            del ripe[-_PIECE:]
+            yield list(map(_text_of, piece))

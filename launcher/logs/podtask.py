@@ -232,7 +232,8 @@ class PodTask:
             await asyncio.sleep(back_off_s(self._failures, after_s=after_s, draw=self._desk.draw))
         if trouble is not Trouble.LOGIN:
             await self._desk.look_again()
-        if was_follow and trouble is None and end is not None:
+        has_ended = self._pod is not None and self._pod.has_ended
+        if was_follow and trouble is None and end is not None and not has_ended:
             # the kubelet ends an answer a moment before the pod's status says that the container has ended
             await asyncio.sleep(0.2)
 

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from launcher.logs.lines import STAMP_BYTES, LineReader, to_kubelet_form
 from launcher.logs.overlap import Overlap
@@ -18,7 +19,7 @@ from launcher.logs.source import Container
 from trainer.protocol.tags import parse_line
 
 _NAME = re.compile(r"(\d+)\.(\d+)\.(.+)\.([^.]+)\.(\d+)\.log")
-_KEPT_BYTES = 64 * 1024
+_KEPT_BYTES = 16 * 1024
 _READ_BYTES = 1024 * 1024
 
 
@@ -56,6 +57,11 @@ class Record:
                 os.close(fd)
 
 
+class _File(NamedTuple):
+    number: int
+    path: Path
+
+
 class Recording:
     """All records of a run."""
 
@@ -64,36 +70,36 @@ class Recording:
         self._folder = folder
         self._lock: int | None = None
         self._records: dict[Container, Record] = {}
+        self._files = _find_files(folder)
 
     def containers(self) -> list[Container]:
         """Return the containers that were recorded, by node and in their order."""
-        return [container for _, _, container in self._files()]
+        return sorted(self._files, key=lambda container: (container.node, self._files[container].number))
 
     def read(self, container: Container) -> Iterator[list[bytes]]:
         """Give a container's recorded lines, in pieces."""
-        for _, path, found in self._files():
-            if found == container:
-                reader = LineReader()
-                with path.open("rb") as file:
-                    rest = b""
-                    while data := file.read(_READ_BYTES):
-                        whole, mark, rest = (rest + data).rpartition(b"\n")
-                        yield reader.take(whole + mark)
+        found = self._files.get(container)
+        if found is None or not found.path.exists():
+            return
+        reader = LineReader()
+        with found.path.open("rb") as file:
+            rest = b""
+            while data := file.read(_READ_BYTES):
+                whole, mark, rest = (rest + data).rpartition(b"\n")
+                yield reader.take(whole + mark)
 
     def open(self, container: Container, give: Callable[[list[bytes]], None]) -> Record:
         """Return a container's record after giving the lines that are in it already."""
+        save = self._may_write()
         overlap = Overlap()
         for lines in self.read(container):
             give(overlap.take(lines))
-        files = self._files()
-        path = next((path for _, path, found in files if found == container), None)
-        if path is None:
-            number = 1 + max(
-                (number for number, _, found in files if found.node == container.node), default=0
-            )
+        if container not in self._files:
+            numbers = [file.number for found, file in self._files.items() if found.node == container.node]
+            number = 1 + max(numbers, default=0)
             name = f"{container.node}.{number}.{container.pod}.{container.uid}.{container.restarts}.log"
-            path = self._folder / name
-        record = Record(path, overlap, save=self._may_write())
+            self._files[container] = _File(number, self._folder / name)
+        record = Record(self._files[container].path, overlap, save=save)
         self._records[container] = record
         return record
 
@@ -130,13 +136,15 @@ class Recording:
                 os.close(fd)
                 return False
             self._lock = fd
+            self._files = _find_files(self._folder)  # another may have written until now
         return True
 
-    def _files(self) -> list[tuple[int, Path, Container]]:
-        found = []
-        for path in self._folder.glob("*.log"):
-            match = _NAME.fullmatch(path.name)
-            if match is not None:
-                container = Container(node=int(match[1]), pod=match[3], uid=match[4], restarts=int(match[5]))
-                found.append((int(match[2]), path, container))
-        return sorted(found, key=lambda item: (item[2].node, item[0]))
+
+def _find_files(folder: Path) -> dict[Container, _File]:
+    found = {}
+    for path in folder.glob("*.log"):
+        match = _NAME.fullmatch(path.name)
+        if match is not None:
+            container = Container(node=int(match[1]), pod=match[3], uid=match[4], restarts=int(match[5]))
+            found[container] = _File(int(match[2]), path)
+    return found

@@ -57,7 +57,7 @@ class FakePod:
 class FakeTransport(asyncio.Transport):
     """The client's end of a connection."""
 
-    def __init__(self, server: FakeLogServer, protocol: asyncio.Protocol) -> None:
+    def __init__(self, server: FakeLogServer, protocol: asyncio.BufferedProtocol) -> None:
         super().__init__()
         self.server, self.protocol = server, protocol
         self.is_dead = self.is_paused = self.is_half_open = False
@@ -88,7 +88,11 @@ class FakeTransport(asyncio.Transport):
 
     def flush(self) -> None:
         while self.waiting and not self.is_paused and not self.is_dead:
-            self.protocol.data_received(self.waiting.pop(0))
+            buffer = self.protocol.get_buffer(-1)
+            piece, rest = self.waiting[0][: len(buffer)], self.waiting[0][len(buffer) :]
+            self.waiting[:1] = [rest] if rest else []
+            buffer[: len(piece)] = piece
+            self.protocol.buffer_updated(len(piece))
 
     def lose(self, error: Exception | None = None) -> None:
         if not self.is_dead and not self.is_half_open:

@@ -1,0 +1,3 @@
+module ftlaunch/benchmarks/logserver
+
+go 1.21
