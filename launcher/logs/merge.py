@@ -17,7 +17,7 @@ from launcher.logs.lines import STAMP_BYTES
 
 HOLD_S = 0.3
 """How long a line waits for earlier ones of other pods."""
-_PIECE = 8192
+_PIECE = 2048
 _time_of = itemgetter(slice(0, STAMP_BYTES))
 _text_of = itemgetter(slice(STAMP_BYTES, None))
 

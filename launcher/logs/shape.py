@@ -12,7 +12,7 @@ from operator import itemgetter
 from launcher.logs.choose import Wanted
 from launcher.logs.lines import STAMP_BYTES, LogLine, format_stamp, parse_instant
 from launcher.logs.present import Form, begin, present
-from trainer.protocol.tags import Tag, parse_line
+from trainer.protocol.tags import parse_line
 
 _CONTROL = bytes([*range(9), *range(11, 32), 127])
 _C1 = b"\xc2"  # first byte of the control characters above 127, and of some signs
@@ -53,7 +53,7 @@ class Shaper:
         if not self._is_plain:
             return [shown for line in lines if (shown := self._shape_one(line)) is not None]
         if is_plain(b"".join(lines)):
-            return self._shape_plain(lines)
+            return self._shape_plain(lines) if lines else lines
         return [
             shown
             for line in lines
@@ -63,6 +63,8 @@ class Shaper:
 
     def _shape_plain(self, lines: list[bytes]) -> list[bytes]:
         prefixes = self._prefixes
+        if self._head_of(lines[0]) not in prefixes:
+            self._learn(lines[0])
         heads = list(map(self._head_of, lines))  # right where all tags are as long as the last new one
         kinds = set(heads)
         if self._form.timestamps or not prefixes.keys() >= kinds:
@@ -84,6 +86,7 @@ class Shaper:
             head = tag[STAMP_BYTES:] + end
             prefix = prefixes.get(head, _UNKNOWN)
             if prefix is _UNKNOWN:
+                self._learn(line)
                 shown = self._shape_one(line)
                 if shown is not None:
                     out.append(shown)
@@ -98,17 +101,16 @@ class Shaper:
         line = LogLine(
             instant_ns=parse_instant(stamp) or 0, node=self._node, tag=tagged.tag, text=tagged.text
         )
-        if tagged.tag is not None and tagged.tag.rank is not None:
-            self._learn(raw, tagged.tag)
         if not self._wanted.takes(line):
             return None
         return stamp + present(line, self._form).encode("utf-8", "replace")
 
-    def _learn(self, raw: bytes, tag: Tag) -> None:
+    def _learn(self, raw: bytes) -> None:
+        tag = parse_line(raw[STAMP_BYTES + 1 :]).tag
+        if tag is None or tag.rank is None:  # what of a node's own lines is shown depends on the text
+            return
         end = raw.index(b"] ") + 2
         head = raw[STAMP_BYTES:end]
-        if head in self._prefixes or not self._is_plain:
-            return
         if len(self._prefixes) >= _TAGS_KEPT:
             self._prefixes.clear()
         self._head_of = itemgetter(slice(STAMP_BYTES, end))
