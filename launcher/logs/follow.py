@@ -8,11 +8,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from launcher.logs.merge import Lane, Merger
-from launcher.logs.overlap import Overlap
+from launcher.logs.openfiles import make_room
+from launcher.logs.podoutput import PodOutput
 from launcher.logs.podtask import PodTask
-from launcher.logs.recording import Record, Recording
+from launcher.logs.recording import Recording
 from launcher.logs.shape import Shaper
-from launcher.logs.source import Container, Look, Source, SourceError, Trouble
+from launcher.logs.source import Look, Source, SourceError, Trouble
 from launcher.logs.steps import back_off_s
 from launcher.logs.waiting import Waiting
 
@@ -22,69 +23,15 @@ PATIENCE_S = 600.0
 LINGER_S = 10.0
 """How long a job's other pods may still write once it has ended."""
 _TICK_S, _BUSY_BYTES = 0.1, 256 * 1024
+_LOOK_PAUSE_S, _LOOK_PAUSE_MOST_S = 0.05, 0.5
 _SAVE_S = 1.0
 _MOST_LOGINS = 2
 _ROOM_BYTES = 4 * 1024 * 1024
 _LANE_BYTES = 64 * 1024
 
 
-class _Output:
-    """One pod's way into the merger and onto disk. An `Output`."""
-
-    def __init__(self, follower: Follower, lane: Lane, shaper: Shaper) -> None:
-        self._follower, self._lane, self._shaper = follower, lane, shaper
-        self._record: Record | None = None
-        self._replayed: set[Container] = set()
-        self.task: PodTask | None = None
-        self.is_paused = False
-
-    def begin(self, container: Container) -> Overlap:
-        recording = self._follower.recording
-        if recording is None:
-            return Overlap()
-        self.replay(recording, until=container)
-        self._record = recording.open(container, self._show)
-        return self._record.overlap
-
-    def replay(self, recording: Recording, *, until: Container | None, node: int | None = None) -> None:
-        """Give what was recorded of this pod's containers that come before one."""
-        for container in recording.containers():
-            if container == until:
-                break
-            if container.node == (node if until is None else until.node) and container not in self._replayed:
-                self._replayed.add(container)
-                for lines in recording.read(container):
-                    self._show(lines)
-        if until is not None:
-            self._replayed.add(until)
-
-    def _show(self, lines: list[bytes]) -> None:
-        self._follower.add(self._lane, self._shaper.shape(lines))
-
-    def give(self, lines: list[bytes]) -> None:
-        if self._record is not None:
-            self._record.add(lines)
-        self._show(lines)
-        if self.is_full() and self.task is not None and self.task.answer is not None:
-            self.is_paused = True
-            self.task.answer.pause()
-
-    def set_open(self, is_open: bool) -> None:
-        self._lane.is_open = is_open
-        self._lane.heard_s = asyncio.get_running_loop().time()
-
-    def is_full(self) -> bool:
-        return self._lane.waiting_bytes > self._follower.lane_bytes
-
-    def make_room(self) -> None:
-        if self.is_paused and not self.is_full():
-            self.is_paused = False
-            if self.task is not None and self.task.answer is not None:
-                self.task.answer.resume()
-
-
 class Follower:
-    """One job's logs, until it has ended or for one reading. A `Desk` of its pods' tasks."""
+    """One job's logs, until it has ended or for one reading. A `Desk` and `Intake` of its pods."""
 
     def __init__(
         self, source: Source, *, show: Callable[[list[bytes]], None], say: Callable[[str], None],
@@ -113,19 +60,19 @@ class Follower:
         self.lane_bytes = _LANE_BYTES
         self._show, self._shaper, self._previous_too = show, shaper, previous_too
         self._merger = Merger()
-        self._outputs: dict[int, _Output] = {}
+        self._outputs: dict[int, PodOutput] = {}
         self._tasks: dict[int, PodTask] = {}
         self._running: list[asyncio.Task[None]] = []
         self._looks = 0
-        self._look = Look(has_ended=False, pods=())
         self._looked, self._kick, self._busy = asyncio.Condition(), asyncio.Event(), asyncio.Event()
         self._fresh = asyncio.Event()
         self._ended_s: float | None = None
         self._login: asyncio.Task[None] | None = None
         self._waiting, self._is_silent = Waiting(say), False
         self._lines_before = 0
-        self._shown_at = self._logins = 0
+        self._shown_at = self._logins = self._full = 0
         self._saved_s = float("-inf")
+        self._has_told_trouble = False
         self._failing_s = 0.0
         self._is_looking = False
 
@@ -147,13 +94,12 @@ class Follower:
             await asyncio.gather(watching, writing, *self._running, return_exceptions=True)
             self._show(self._merger.take_all())
 
-    async def look_again(self) -> Look:
+    async def look_again(self) -> None:
         """See `Desk`."""
         wanted = self._looks + 2 if self._is_looking else self._looks + 1
         self._kick.set()
         async with self._looked:
             await self._looked.wait_for(lambda: self._looks >= wanted)
-        return self._look
 
     async def change(self) -> None:
         """See `Desk`."""
@@ -180,13 +126,19 @@ class Follower:
         """Take a pod's shaped lines."""
         self._merger.add(lane, items, now_s=self._now_s())
         self._fresh.set()
-        if self._merger.waiting_bytes - self._shown_at >= max(_BUSY_BYTES, self._shown_at):
+        if self._merger.waiting_bytes - self._shown_at >= max(_BUSY_BYTES, self._shown_at // 4):
+            self._busy.set()
+
+    def note_full(self, change: int) -> None:
+        """See `Intake`."""
+        self._full += change
+        if 2 * self._full >= len(self._tasks):
             self._busy.set()
 
     async def _watch(self) -> None:
         failures = quiet_looks = 0
         while True:
-            self._is_looking = True
+            self._is_looking, began_s = True, self._now_s()
             self._kick.clear()
             try:
                 look = await self.source.look()
@@ -200,7 +152,7 @@ class Follower:
                 continue
             lines = sum(task.lines for task in self._tasks.values())
             self._take(look)
-            self._is_looking = False
+            self._is_looking, took_s = False, self._now_s() - began_s
             self._looks += 1
             async with self._looked:
                 self._looked.notify_all()
@@ -217,7 +169,8 @@ class Follower:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._kick.wait(), 0.1 if over else LOOK_S)
             if self._kick.is_set():
-                await asyncio.sleep(0.05)  # others ask for the same look a moment later
+                # others ask for the same look a moment later, and looking must not take all the time
+                await asyncio.sleep(min(max(took_s, _LOOK_PAUSE_S), _LOOK_PAUSE_MOST_S))
 
     async def _bear(self, error: SourceError, failures: int) -> None:
         end = error.end
@@ -234,31 +187,35 @@ class Follower:
         await asyncio.sleep(back_off_s(failures, after_s=end.after_s, draw=self.draw))
 
     def _take(self, look: Look) -> None:
-        self._look = look
         if look.has_ended and self._ended_s is None:
             self._ended_s = self._now_s()
         elif not look.has_ended:
             self._ended_s = None
         now = {pod.container.node: pod for pod in look.pods}
         if self.recording is not None and not self._looks:
-            for node in {container.node for container in self.recording.containers()} - set(now):
-                self._open(node).replay(self.recording, until=None, node=node)
-        for node in now:
-            if node not in self._tasks:
+            recorded = self.recording.containers()
+            for node in {container.node for container in recorded} - set(now):
                 self._open(node)
-        self.lane_bytes = max(8 * 1024, min(_LANE_BYTES, _ROOM_BYTES // max(1, len(self._tasks))))
+                self._tasks[node].recall([container for container in recorded if container.node == node])
+        new = [node for node in now if node not in self._tasks]
+        for node in new:
+            self._open(node)
+        if new and (too_few := make_room(len(self._tasks))):
+            self.say(too_few)
+        self.lane_bytes = max(16 * 1024, min(_LANE_BYTES, _ROOM_BYTES // max(1, len(self._tasks))))
         for node, task in self._tasks.items():
             task.see(now.get(node), previous_too=self._previous_too)
         if self.follow and not look.has_ended:
             waiting = {pod.container.pod: pod.waits_for for pod in look.pods if not pod.has_started}
             self._waiting.tell(waiting, of_job=look.waits_for)
 
-    def _open(self, node: int) -> _Output:
-        output = _Output(self, self._merger.open_lane(), self._shaper(node))
-        task = output.task = PodTask(self, output)
+    def _open(self, node: int) -> None:
+        output = PodOutput(
+            self, self._merger.open_lane(), self._shaper(node), find_answer=lambda: task.answer
+        )
+        task = PodTask(self, output)
         self._outputs[node], self._tasks[node] = output, task
         self._running.append(asyncio.create_task(task.run()))
-        return output
 
     async def _renew(self) -> None:
         await self.source.renew()
@@ -277,6 +234,9 @@ class Follower:
             if self.recording is not None and self._now_s() > self._saved_s + _SAVE_S:
                 self._saved_s = self._now_s()
                 self.recording.flush()
+                if self.recording.trouble and not self._has_told_trouble:
+                    self._has_told_trouble = True
+                    self.say(self.recording.trouble)
             for output in self._outputs.values():
                 output.make_room()
 

@@ -19,6 +19,8 @@ STAMP_BYTES = 30
 _FORM = b"0000-00-00T00:00:00.000000000Z "
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _head_of = itemgetter(slice(0, STAMP_BYTES + 1))
+_FULL = b" stdout F "
+_kubelet_head_of = itemgetter(slice(0, STAMP_BYTES + len(_FULL)))
 _KEPT = STAMP_BYTES + 64 + MAX_LINE_BYTES  # of a line that does not end: stamp, tag and what is shown
 _KUBELET = re.compile(rb"(\S+) (stdout|stderr) ([FP])(?: (.*))?", re.DOTALL)
 _INSTANT = re.compile(
@@ -134,8 +136,13 @@ class LineReader:
 
     def take(self, data: bytes) -> list[bytes]:
         """Read whole lines of the log; what is not in the kubelet's form is left out."""
+        lines = data.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        if not self._parts and _is_canonical(lines):
+            return [line.replace(_FULL, b" ", 1) for line in lines]
         found = []
-        for line in data.split(b"\n"):
+        for line in lines:
             match = _KUBELET.fullmatch(line)
             instant_ns = parse_instant(match[1]) if match else None
             if match is None or instant_ns is None:
@@ -148,7 +155,13 @@ class LineReader:
         return found
 
 
+def _is_canonical(lines: list[bytes]) -> bool:
+    heads = b"".join(map(_kubelet_head_of, lines)).translate(_ZEROS)
+    is_form = heads == (_FORM[:-1] + _FULL) * len(lines)
+    return is_form and max(map(len, lines), default=0) <= STAMP_BYTES + len(_FULL) + MAX_LINE_BYTES
+
+
 def to_kubelet_form(lines: list[bytes]) -> bytes:
     """Write lines as the kubelet keeps them."""
     # a time has no space
-    return b"\n".join([line.replace(b" ", b" stdout F ", 1) for line in lines]) + b"\n" * bool(lines)
+    return b"\n".join([line.replace(b" ", _FULL, 1) for line in lines]) + b"\n" * bool(lines)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from launcher.logs.overlap import Overlap
 from launcher.logs.reading import LastLine, Reading
-from launcher.logs.source import Answer, Ask, Container, End, Look, Pod, Source, Trouble
+from launcher.logs.source import Answer, Ask, Container, End, Pod, Source, Trouble
 from launcher.logs.steps import Step, back_off_s, choose_step, is_same
 
 SILENT_S, SILENT_MOST_S = 15.0, 60.0
@@ -28,8 +28,8 @@ class Desk(Protocol):
     since_s: int | None
     tail_lines: int | None
 
-    async def look_again(self) -> Look:
-        """Return a look that is begun after now."""
+    async def look_again(self) -> None:
+        """Return once each pod's task has seen a look that was begun after now."""
 
     async def change(self) -> None:
         """Return once there has been another look."""
@@ -50,7 +50,7 @@ class Desk(Protocol):
 class Output(Protocol):
     """Where a pod's lines go."""
 
-    def begin(self, container: Container) -> Overlap:
+    async def begin(self, container: Container) -> Overlap:
         """Another container's lines come now. Return where its log was left, perhaps by another process."""
 
     def give(self, lines: list[bytes]) -> None:
@@ -102,6 +102,12 @@ class PodTask:
             self.is_idle = False
             self._news.set()
 
+    def recall(self, containers: list[Container]) -> None:
+        """Let what was recorded of containers that are gone be shown."""
+        self._queue.extend(containers)
+        self.is_idle = False
+        self._news.set()
+
     async def run(self) -> None:
         """Read one container after the other, for ever."""
         while True:
@@ -113,7 +119,7 @@ class PodTask:
             await self._read_container(self._queue.popleft())
 
     async def _read_container(self, container: Container) -> None:
-        overlap = self._output.begin(container)
+        overlap = await self._output.begin(container)
         self._failures, self._is_unread, is_complete, is_first = 0, False, False, True
         while True:
             step = choose_step(container, self._pod, is_complete=is_complete, follow=self._desk.follow)
@@ -163,9 +169,8 @@ class PodTask:
                 return End(trouble=Trouble.AGAIN)
             if reading.ended.is_set() and not reading.got_any and reading.result.trouble is not None:
                 return reading.result
-            look = await desk.look_again()
-            now = next((pod for pod in look.pods if pod.container.pod == ask.container.pod), None)
-            if not is_same(ask.container, now, previous=ask.previous):
+            await desk.look_again()
+            if not is_same(ask.container, self._pod, previous=ask.previous):
                 return None
             self._output.set_open(True)
             reading.release()

@@ -19,21 +19,22 @@ from launcher.logs.source import Container
 from trainer.protocol.tags import parse_line
 
 _NAME = re.compile(r"(\d+)\.(\d+)\.(.+)\.([^.]+)\.(\d+)\.log")
-_KEPT_BYTES = 16 * 1024
-_READ_BYTES = 1024 * 1024
+_KEPT_BYTES = 8 * 1024
+_READ_BYTES = 16 * 1024
 
 
 class Record:
     """One container's file.
 
     Attributes:
-        overlap: Where it ends.
+        overlap: Where it ends, for its reader to say.
     """
 
-    def __init__(self, path: Path, overlap: Overlap, *, save: bool) -> None:
+    def __init__(self, path: Path, *, save: bool, fail: Callable[[OSError], None]) -> None:
         self.path = path
-        self.overlap = overlap
-        self._save = save
+        self.overlap = Overlap()
+        self._save, self._fail = save, fail
+        self._fd: int | None = None
         self._lines: list[bytes] = []
         self._size = 0
 
@@ -50,11 +51,23 @@ class Record:
         if self._lines:
             data = to_kubelet_form(self._lines)
             self._lines, self._size = [], 0
-            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:
-                os.write(fd, data)
-            finally:
-                os.close(fd)
+                if self._fd is None:
+                    self._fd = os.open(
+                        self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+                    )
+                while data:
+                    data = data[os.write(self._fd, data) :]
+            except OSError as error:  # a full disk or too many open files must not end the showing
+                self._save = False
+                self._fail(error)
+
+    def close(self) -> None:
+        """Write what was added, and close the file until there is more."""
+        self.flush()
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
 
 
 class _File(NamedTuple):
@@ -63,7 +76,11 @@ class _File(NamedTuple):
 
 
 class Recording:
-    """All records of a run."""
+    """All records of a run.
+
+    Attributes:
+        trouble: Why something is not recorded, for the user; empty where all is.
+    """
 
     def __init__(self, folder: Path) -> None:
         """`folder` is made when something is recorded."""
@@ -71,6 +88,7 @@ class Recording:
         self._lock: int | None = None
         self._records: dict[Container, Record] = {}
         self._files = _find_files(folder)
+        self.trouble = ""
 
     def containers(self) -> list[Container]:
         """Return the containers that were recorded, by node and in their order."""
@@ -83,23 +101,20 @@ class Recording:
             return
         reader = LineReader()
         with found.path.open("rb") as file:
-            rest = b""
-            while data := file.read(_READ_BYTES):
-                whole, mark, rest = (rest + data).rpartition(b"\n")
-                yield reader.take(whole + mark)
+            while data := file.read(_READ_BYTES) + file.readline():
+                yield reader.take(
+                    data[: data.rfind(b"\n") + 1]
+                )  # what was torn when a disk was full is not read
 
-    def open(self, container: Container, give: Callable[[list[bytes]], None]) -> Record:
-        """Return a container's record after giving the lines that are in it already."""
+    def open(self, container: Container) -> Record:
+        """Return a container's record; `read` gives the lines that are in it already."""
         save = self._may_write()
-        overlap = Overlap()
-        for lines in self.read(container):
-            give(overlap.take(lines))
         if container not in self._files:
             numbers = [file.number for found, file in self._files.items() if found.node == container.node]
             number = 1 + max(numbers, default=0)
             name = f"{container.node}.{number}.{container.pod}.{container.uid}.{container.restarts}.log"
             self._files[container] = _File(number, self._folder / name)
-        record = Record(self._files[container].path, overlap, save=save)
+        record = Record(self._files[container].path, save=save, fail=self._note_failure)
         self._records[container] = record
         return record
 
@@ -121,10 +136,17 @@ class Recording:
 
     def close(self) -> None:
         """Write the rest and let others write."""
-        self.flush()
+        for record in self._records.values():
+            record.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def _note_failure(self, error: OSError) -> None:
+        self.trouble = (
+            f"{self._folder}: expected to keep what is shown, got {error.strerror}; the showing goes on, and "
+            "what is missing is fetched again by the next `ftlaunch logs` while the cluster has it"
+        )
 
     def _may_write(self) -> bool:
         if self._lock is None:
