@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -18,6 +19,7 @@ from trainer.protocol.termination import Termination
 
 if TYPE_CHECKING:  # what follows no log does without
     from launcher.logs.source import Source
+    from launcher.volumes.place import Place
 
 
 class JobState(Enum):
@@ -262,6 +264,15 @@ class Backend(ABC):
         Empty where there is nothing new. The last line may lack its newline only once the container has
         ended.
         """
+
+    def open_folder(self, handle: Handle, path: str, *, manifest: Manifest) -> AbstractContextManager[Place]:
+        """Reach `path`, as the job's pods name it, while the context lasts; the job may be gone already.
+
+        Raises:
+            UsageError: It cannot be reached from here.
+        """
+        del path, manifest
+        raise UsageError(f"{handle}: expected a job whose volumes can be reached, got another")
 
     def log_source(self, handle: Handle) -> Source | None:
         """Return what streams a job's logs; None where `list_logs` and `read_log` are polled."""

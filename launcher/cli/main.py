@@ -43,6 +43,8 @@ COMMANDS = {
     "delete": _Entry("launcher.cli.delete", "Remove a job and its record."),
     "exec": _Entry("launcher.cli.execute", "Run a command in a pod of a job."),
     "doctor": _Entry("launcher.cli.doctor", "Check that everything is there that a job needs."),
+    "ckpt": _Entry("launcher.cli.ckpt", "List, fetch and check a job's checkpoints."),
+    "data": _Entry("launcher.cli.data", "Bring data to a claim, and check it there."),
     "schema": _Entry("launcher.cli.schema", "Print the JSON Schema of a config, for editors."),
     "completion": _Entry("launcher.cli.completion", "Print the completion script for a shell."),
     "version": _Entry("launcher.cli.version", "Print versions."),

@@ -6,11 +6,15 @@ protocols over HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
 
 from launcher.kube.changes import WATCH_S, Change
 from launcher.kube.resources import KubeObject, Resource
+
+if TYPE_CHECKING:
+    from launcher.volumes.place import Channel
 
 
 class KubeApi(Protocol):
@@ -121,4 +125,18 @@ class PodLogs(Protocol):
         Raises:
             AbsentError: There is no such pod.
             InvalidError: The container has not started, or has no previous one.
+        """
+
+
+class PodPrograms(Protocol):
+    """Programs beside those that pods run."""
+
+    def run_in_pod(
+        self, pod: str, argv: Sequence[str], *, namespace: str, container: str
+    ) -> AbstractContextManager[Channel]:
+        """Run a program in a container; the connection is closed with the context.
+
+        Raises:
+            AbsentError: There is no such pod.
+            DeniedError: A rule for `pods/exec` is missing.
         """

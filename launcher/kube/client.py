@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launcher.kube.access import SERVICE_ACCOUNT, Access, load_access
 from launcher.kube.answers import Call, Verb
@@ -20,6 +22,9 @@ from launcher.kube.errors import AbsentError, ExpiredError
 from launcher.kube.resources import PODS, KubeObject, Resource
 from launcher.kube.transport import MERGE_PATCH, Reply, Request, Timeouts, Transport, Way, path_of
 
+if TYPE_CHECKING:
+    from launcher.volumes.place import Channel
+
 PAGE = 500
 """Objects in one answer, as kubectl asks for."""
 _DRY_RUN = {"dryRun": "All"}
@@ -27,7 +32,7 @@ _TIMEOUTS = Timeouts()
 
 
 class Client:
-    """One cluster, as one identity. Implements `KubeApi` and `PodLogs`.
+    """One cluster, as one identity. Implements `KubeApi`, `PodLogs` and `PodPrograms`.
 
     Attributes:
         namespace: Where objects go if nobody says otherwise.
@@ -158,6 +163,16 @@ class Client:
         )
         call = self._call("get", PODS, namespace=namespace, name=pod, subresource="log")
         return bytes(self._transport.send(request, call).data)
+
+    def run_in_pod(
+        self, pod: str, argv: Sequence[str], *, namespace: str, container: str
+    ) -> AbstractContextManager[Channel]:
+        """See `PodPrograms`."""
+        from launcher.kube.asking import make_context  # asyncio and WebSockets: most commands do without
+        from launcher.kube.shell import run_in_pod
+
+        call = self._call("create", PODS, namespace=namespace, name=pod, subresource="exec")
+        return run_in_pod(self.way, call, make_context=make_context, container=container, argv=argv)
 
     def serves(self, resource: Resource) -> bool:
         """See `KubeApi.serves`. Asks once a group and version (kubernetes.io, "Discovery API")."""

@@ -52,6 +52,15 @@ class Layers:
         """Return a config with the environment's values."""
         return _overlay(document, self.above, keep=document)
 
+    def text_of(self, key: str) -> str | None:
+        """Return what they say of a key of `Launch` that is a text, for commands that read no config."""
+        for document in (self.above, self.below):
+            section = document.values.get(SECTION)
+            value = section.get(key) if isinstance(section, dict) else None
+            if isinstance(value, str):
+                return value
+        return None
+
 
 def read_layers(
     *, environ: Mapping[str, str], files: tuple[Path, ...], ignored: tuple[Path, ...] = ()

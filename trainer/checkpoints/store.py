@@ -14,10 +14,9 @@ from pathlib import Path
 
 from trainer.checkpoints.durable import Fill, hash_file, replace_text, sync_folder, write_file
 from trainer.protocol.fields import FormatError, decode_object, need
-from trainer.protocol.layout import CheckpointName, OutputLayout, parse_checkpoint_name
+from trainer.protocol.layout import MANIFEST, CheckpointName, OutputLayout, parse_checkpoint_name
 
 SCHEMA = 1
-MANIFEST = "manifest.json"
 
 
 class TornCheckpointError(Exception):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from trainer.protocol.runfile import FOLDER
 
+MANIFEST = "manifest.json"
+"""In a checkpoint's folder: which files it has, with `size` and `sha256` of each."""
 _NAME = re.compile(r"e(\d{3,})-s(\d{6,})")
 
 

@@ -10,9 +10,10 @@ import sys
 import time
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from launcher.backends.base import (
     Backend,
@@ -35,7 +36,13 @@ from launcher.backends.kept.verdict import BEING_CANCELLED, read_status
 from launcher.backends.replicas import Pod, ReplicaError, expand, find_unmapped
 from launcher.errors import LaunchError, NotFoundError, TakenError
 from launcher.plan.handle import Handle
+from trainer.protocol.environment import WORKSPACE
 from trainer.protocol.fields import FormatError
+from trainer.protocol.pathmap import PathMap
+
+if TYPE_CHECKING:
+    from launcher.render.manifest import Manifest
+    from launcher.volumes.place import Place
 
 _GONE_WITHIN_S = 15.0
 
@@ -206,6 +213,15 @@ class KeptBackend(Backend):
         except FileNotFoundError as error:
             raise NotFoundError(f"{ref.pod}: expected a log of incarnation {ref.incarnation}") from error
         return data[: data.rfind(b"\n") + 1]
+
+    def open_folder(self, handle: Handle, path: str, *, manifest: Manifest) -> AbstractContextManager[Place]:
+        """See `Backend.open_folder`: what stands for it on this machine."""
+        from launcher.volumes.place import Folder
+
+        del manifest
+        request = load_request(self._layout(self._runs_dir / handle.job).request)
+        found = PathMap({WORKSPACE: request.workdir, **request.host_folders}).apply(path)
+        return nullcontext(Folder(Path(found)))
 
     def _layout(self, run_folder: Path) -> JobLayout:
         return JobLayout(run_folder, self.kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -28,7 +29,7 @@ from launcher.backends.kubernetes.status import MAX_REASON, read_job
 from launcher.backends.waker import Waker
 from launcher.errors import LaunchError, NotFoundError
 from launcher.kube import paddlejob
-from launcher.kube.api import KubeApi, PodLogs
+from launcher.kube.api import KubeApi, PodLogs, PodPrograms
 from launcher.kube.client import connect
 from launcher.kube.podlog import to_kubelet_form
 from launcher.kube.resources import CONFIG_MAPS, EVENTS, PADDLE_JOBS, PODS, KubeObject
@@ -38,6 +39,8 @@ from launcher.plan.handle import BackendKind, Handle
 if TYPE_CHECKING:  # asyncio: what follows no log does without
     from launcher.backends.kubernetes.logsource import KubernetesLogSource
     from launcher.kube.asking import Asker
+    from launcher.render.manifest import Manifest
+    from launcher.volumes.place import Place
 
 _AWAITED = (JobState.SUBMITTED, JobState.SCHEDULING, JobState.STARTING)
 CANCEL = {
@@ -78,6 +81,7 @@ class KubernetesBackend(Backend):
         self.logs = logs
         self._poster = Poster(api, pause=pause)
         self._incarnations = Incarnations()
+        self.programs: PodPrograms | None = None
         self._make_asker: Callable[[], Asker] | None = None
 
     @classmethod
@@ -91,6 +95,8 @@ class KubernetesBackend(Backend):
         """
         client = connect(context=context, kubeconfig=kubeconfig)
         backend = cls(client, client, namespace=namespace or client.namespace, context=client.context)
+
+        backend.programs = client
 
         def make_asker() -> Asker:
             from launcher.kube.asking import Asker
@@ -228,6 +234,17 @@ class KubernetesBackend(Backend):
         if after is None or (after.uid, after.number) != (before.uid, before.number):
             return b""  # it changed meanwhile: whose log that was is not known
         return to_kubelet_form(text, complete=previous or before.has_ended)[offset:]
+
+    def open_folder(self, handle: Handle, path: str, *, manifest: Manifest) -> AbstractContextManager[Place]:
+        """See `Backend.open_folder`: in node 0's pod while it runs, else in a pod that lives as long."""
+        from launcher.backends.kubernetes.readers import open_of_job
+
+        assert self.programs is not None
+        try:
+            job, pods = self._fetch(handle)
+        except NotFoundError:  # its volumes may well be there
+            job, pods = manifest.job, ()
+        return open_of_job(self.api, self.programs, namespace=handle.namespace, pods=pods, job=job, path=path)
 
     def log_source(self, handle: Handle) -> KubernetesLogSource | None:
         """See `Backend.log_source`."""

@@ -1,0 +1,120 @@
+"""`ftlaunch data`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+
+from launcher.cli.prepare import current_layers
+from launcher.cli.transferring import show_progress
+from launcher.errors import CliExit, UsageError
+from launcher.volumes import transfer
+from launcher.volumes.lists import find_lists, require_listed
+
+F = TypeVar("F", bound=Callable[..., Any])
+_SHOWN = 20
+
+
+@click.group("data")
+def command() -> None:
+    """Bring a folder to a claim of the cluster, and check what is there.
+
+    A pod mounts the claim for as long as it takes, and is deleted then.
+    """
+
+
+def _claim_options(command: F) -> F:
+    options = (
+        click.argument(
+            "folder", metavar="DIR", type=click.Path(path_type=Path, exists=True, file_okay=False)
+        ),
+        click.argument("target", metavar="CLAIM[:PATH]"),
+        click.option("--namespace", metavar="NAME", help="Of the claim; else that of the context."),
+        click.option("--context", metavar="NAME", help="Of the kubeconfig."),
+        click.option("--image", metavar="IMAGE", help="Of the pod: any with Python 3; else the trainer's."),
+        click.option("--user", type=click.IntRange(min=1), default=1000, show_default=True,
+                     help="Whom files are written as."),
+        click.option("--group", type=click.IntRange(min=1), default=1000, show_default=True,
+                     help="Likewise."),
+    )  # fmt: skip
+    collected: Any = command
+    for option in reversed(options):
+        collected = option(collected)
+    return cast(F, collected)
+
+
+@command.command("push")
+@_claim_options
+def _push(folder: Path, target: str, **where: Any) -> None:
+    """Bring all files of DIR to a claim; what is there already with the right hash does not go again.
+
+    List files (`*_list.txt` in DIR) are refused where a line names a file that DIR lacks.
+    """
+    files = _describe(folder)
+    total = sum(file.size for file in files)
+    with _open(target, read_only=False, **where) as place, show_progress(total) as progress:
+        went = transfer.push(place, folder, files, progress=progress)
+    size = sum(gap.file.size - gap.offset for gap in went)
+    click.echo(
+        f"{len(went)} of {len(files)} files went ({size / 1e6:.1f} MB), the others were there", err=True
+    )
+
+
+@command.command("check")
+@_claim_options
+def _check(folder: Path, target: str, **where: Any) -> int:
+    """Compare all files of DIR with a claim by their hashes. Exit code 1 where one is missing or differs."""
+    files = _describe(folder)
+    with _open(target, read_only=True, **where) as place:
+        gaps = transfer.compare(place, files)
+    for gap in gaps[:_SHOWN]:
+        click.echo(f"{gap.file.path}: is not there as it is here")
+    if len(gaps) > _SHOWN:
+        click.echo(f"… and {len(gaps) - _SHOWN} more")
+    click.echo(f"{len(files) - len(gaps)} of {len(files)} files are there, with the right hash", err=True)
+    return CliExit.INTERNAL if gaps else CliExit.OK
+
+
+def _describe(folder: Path) -> list[transfer.File]:
+    folder = folder.resolve()
+    lists = find_lists(folder)
+    files = transfer.describe(folder)
+    if not files:
+        raise UsageError(f"{folder}: expected files to bring, got an empty folder")
+    lines = require_listed(lists, {file.path for file in files})
+    if lists:
+        click.echo(f"{len(lists)} lists name {lines} files, all of which are in {folder}", err=True)
+    return files
+
+
+def _open(
+    target: str,
+    *,
+    read_only: bool,
+    namespace: str | None,
+    context: str | None,
+    image: str | None,
+    user: int,
+    group: int,
+) -> Any:
+    from launcher.backends.kubernetes import KubernetesBackend
+    from launcher.backends.kubernetes.readers import open_claim
+
+    claim, _, path = target.partition(":")
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if not claim or ".." in parts:
+        raise UsageError(f"{target!r}: expected CLAIM or CLAIM:FOLDER/IN/IT")
+    layers = current_layers()
+    chosen = image or layers.text_of("image") or f"ftlaunch-trainer:{metadata.version('ftlaunch')}-cpu"
+    backend = KubernetesBackend.connect(
+        context=context or layers.text_of("context"), namespace=namespace or layers.text_of("namespace")
+    )
+    assert backend.programs is not None
+    return open_claim(
+        backend.api, backend.programs, claim, "/".join(parts), namespace=backend.namespace, image=chosen,
+        run_as={"user": user, "group": group, "fs_group": group}, read_only=read_only,
+    )  # fmt: skip

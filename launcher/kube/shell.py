@@ -1,0 +1,172 @@
+"""Programs in pods, over a WebSocket: the API's `exec` with its channels.
+
+Protocol `v4.channel.k8s.io` (k8s.io/apimachinery, pkg/util/remotecommand): each message is a channel's number
+and its bytes; channel 3 brings a `Status` at the end. It has no way to close standard input, so programs must
+know when they have read enough. The library's own stream client polls and decodes; it is not used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO, Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from launcher.kube.answers import Call, read_failure
+from launcher.kube.errors import NoAnswerError
+from launcher.kube.transport import Way
+from launcher.volumes.place import Channel
+
+_STDIN, _STDOUT, _STDERR, _STATUS = range(4)
+_PROTOCOL = "v4.channel.k8s.io"
+_PIECE = 256 * 1024
+SILENCE_S = 600.0
+"""Longest time without a byte: a large file may be hashed meanwhile."""
+
+
+class _Stdout(io.RawIOBase):
+    def __init__(self, fill: Callable[[], bytes]) -> None:
+        self._fill, self._held = fill, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # a writable buffer
+        if not self._held:
+            self._held = self._fill()
+        size = min(len(buffer), len(self._held))
+        buffer[:size] = self._held[:size]
+        self._held = self._held[size:]
+        return size
+
+
+class _PodChannel:
+    def __init__(self, socket: Any, call: Call) -> None:
+        self._socket, self._call = socket, call
+        self._stderr, self._status = b"", b""
+        self._waiting: list[bytes] = []
+        self._is_over = False
+        self.stdout: IO[bytes] = io.BufferedReader(_Stdout(self._read), buffer_size=_PIECE)
+
+    def send(self, data: bytes) -> None:
+        """See `Channel`."""
+        import websocket
+
+        try:
+            for at in range(0, len(data), _PIECE):
+                self._socket.send_binary(bytes([_STDIN]) + data[at : at + _PIECE])
+        except (websocket.WebSocketException, OSError) as error:
+            raise BrokenPipeError from error
+
+    def finish(self) -> tuple[int, str]:
+        """See `Channel`."""
+        while not self._is_over:
+            self._receive()
+        said = self._stderr.decode("utf-8", "replace")
+        return _exit_code(self._status, self._call, said), said
+
+    def _read(self) -> bytes:
+        while not self._waiting and not self._is_over:
+            self._receive()
+        return self._waiting.pop(0) if self._waiting else b""
+
+    def _receive(self) -> None:
+        import websocket
+
+        try:
+            message = self._socket.recv()
+        except (websocket.WebSocketConnectionClosedException, ConnectionError):
+            message = b""
+        except (websocket.WebSocketException, OSError) as error:
+            raise NoAnswerError(f"{self._call}: expected a program's output, got {error}") from error
+        data = message.encode() if isinstance(message, str) else bytes(message)
+        if not data:
+            self._is_over = True
+        elif data[0] == _STDOUT and len(data) > 1:
+            self._waiting.append(data[1:])
+        elif data[0] == _STDERR:
+            self._stderr = (self._stderr + data[1:])[-65536:]
+        elif data[0] == _STATUS:
+            self._status += data[1:]
+            self._is_over = True
+
+
+def _exit_code(status: bytes, call: Call, said: str) -> int:
+    """Read the `Status` that ends a program; its causes hold the exit code."""
+    if not status:
+        raise NoAnswerError(f"{call}: expected the program's end, got a cut connection; try again {said}")
+    document = json.loads(status)
+    if document.get("status") == "Success":
+        return 0
+    causes = (document.get("details") or {}).get("causes") or ()
+    for cause in causes:
+        if cause.get("reason") == "ExitCode":
+            return int(cause["message"])
+    raise NoAnswerError(f"{call}: expected a program to run, got: {document.get('message')}")
+
+
+@contextmanager
+def run_in_pod(
+    way: Way,
+    call: Call,
+    *,
+    make_context: Callable[[Any], ssl.SSLContext],
+    container: str,
+    argv: Sequence[str],
+) -> Iterator[Channel]:
+    """Run a program in a container of the pod that `call` names.
+
+    Args:
+        way: Into the cluster.
+        call: For errors; its verb is create, its subresource exec.
+        make_context: Makes TLS settings of the way's configuration.
+        container: Of the pod.
+        argv: The program.
+
+    Raises:
+        LaunchError: The server refuses; see `launcher.kube.answers`.
+        NoAnswerError: It does not answer, or the connection is cut.
+    """
+    import websocket
+
+    host = str(way.configuration.host).rstrip("/")
+    context = make_context(way.configuration) if host.startswith("https") else None
+    options = [("container", container), ("stdin", "true"), ("stdout", "true"), ("stderr", "true")]
+    query = urlencode([*options, *(("command", part) for part in argv)])
+    place = f"/api/v1/namespaces/{quote(call.namespace, safe='')}/pods/{quote(call.name, safe='')}/exec"
+    try:
+        socket = websocket.create_connection(
+            f"{host.replace('http', 'ws', 1)}{place}?{query}", timeout=SILENCE_S,
+            header=[f"{name}: {value}" for name, value in way.headers().items() if name != "Accept"],
+            subprotocols=[_PROTOCOL], sslopt=_tls(way, context), enable_multithread=False, **_proxy(way),
+        )  # fmt: skip
+    except websocket.WebSocketBadStatusException as refusal:
+        body = refusal.resp_body or b""
+        raise read_failure(call, code=refusal.status_code, body=bytes(body)) from refusal
+    except (websocket.WebSocketException, OSError) as error:
+        raise NoAnswerError(f"{call}: expected an answer from {host}, got {error}") from error
+    try:
+        yield _PodChannel(socket, call)
+    finally:
+        with contextlib.suppress(websocket.WebSocketException, OSError):
+            socket.close(timeout=1)
+
+
+def _tls(way: Way, context: ssl.SSLContext | None) -> dict[str, Any]:
+    if context is None:
+        return {}
+    name = getattr(way.configuration, "tls_server_name", None)
+    return {"context": context, "check_hostname": context.check_hostname} | (
+        {"server_hostname": name} if name else {}
+    )
+
+
+def _proxy(way: Way) -> dict[str, Any]:
+    if not way.configuration.proxy:
+        return {}
+    url = urlsplit(way.configuration.proxy)
+    return {"http_proxy_host": url.hostname, "http_proxy_port": url.port or 80, "proxy_type": "http"}

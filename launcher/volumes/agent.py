@@ -1,0 +1,194 @@
+"""Lists, gives and takes the files below a folder. Runs beside a volume as `python -c`, and here.
+
+Its text is sent to whatever Python 3 an image has: the standard library only, and nothing else of ftlaunch.
+A request is one line of JSON on standard input; files pass as a tar archive, each from the byte on that the
+other side already has. What was taken in part stays, under a name of its own, until the rest has come and the
+hash is right.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+import sys
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+OFFSET = "FTLAUNCH.offset"
+"""Key of the archive's extended header: where in the file the member's content begins."""
+PART_PREFIX, PART_SUFFIX = ".", ".ftlaunch-part"
+_BLOCK, _PIECE = 1 << 20, 1 << 16
+_EXIT_REFUSED = 9
+
+
+class RefusedError(Exception):
+    """What came is not what was asked for, or a file cannot be had."""
+
+
+def part_of(target: Path) -> Path:
+    """Return where a file lies until it is whole."""
+    return target.with_name(f"{PART_PREFIX}{target.name}{PART_SUFFIX}")
+
+
+def walk(root: Path, *, under: str = "") -> Iterator[str]:
+    """Yield the plain files below a folder, relative to it, in order; links and parts are passed over."""
+    for folder, folders, names in os.walk(root / under):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(folder, name)
+            if stat.S_ISREG(path.lstat().st_mode) and not name.endswith(PART_SUFFIX):
+                yield path.relative_to(root).as_posix()
+
+
+def hash_file(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def look(root: Path, paths: Sequence[str], *, hashes: bool) -> Iterator[dict[str, Any]]:
+    """Yield what is there of each file: `path`, `size`, `sha256` where asked for, `part` that has come."""
+    for path in paths:
+        found: dict[str, Any] = {"path": path}
+        target = resolve(root, path)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            found["part"] = part_of(target).lstat().st_size
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            found["size"] = target.stat().st_size
+            if hashes:
+                found["sha256"] = hash_file(target)
+        yield found
+
+
+def give(root: Path, files: Sequence[tuple[str, int]], out: IO[bytes]) -> None:
+    """Write files into an archive, each from an offset on.
+
+    Raises:
+        RefusedError: One of them is not there, or changes meanwhile.
+    """
+    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+        for path, offset in files:
+            try:
+                with resolve(root, path).open("rb") as file:
+                    member = tarfile.TarInfo(path)
+                    member.size = max(0, os.fstat(file.fileno()).st_size - offset)
+                    member.pax_headers = {OFFSET: str(offset)}
+                    file.seek(offset)
+                    archive.addfile(member, file)
+            except OSError as error:
+                raise RefusedError(f"{path}: {error.strerror or error}") from error
+
+
+def take(root: Path, wanted: Mapping[str, Mapping[str, Any]], source: IO[bytes]) -> Iterator[str]:
+    """Read files from an archive into a folder; yield the path of each once it is whole.
+
+    Args:
+        root: Nothing is written outside of it, whatever the archive says.
+        wanted: What may come: path -> `size` and `sha256`.
+        source: The archive.
+
+    Raises:
+        RefusedError: Something else came. What is whole stays, and so does what is in part.
+    """
+    try:
+        with tarfile.open(fileobj=source, mode="r|") as archive:
+            for member in archive:
+                entry = wanted.get(member.name)
+                if entry is None or not member.isreg():
+                    raise RefusedError(f"{member.name!r}: expected files that were asked for, as plain files")
+                _take_one(resolve(root, member.name, make=True), member, archive.extractfile(member), entry)
+                yield member.name
+    except (tarfile.TarError, EOFError) as error:
+        raise RefusedError(f"expected a whole archive: {error}") from error
+
+
+def _take_one(
+    target: Path, member: tarfile.TarInfo, content: IO[bytes] | None, entry: Mapping[str, Any]
+) -> None:
+    offset = int(member.pax_headers.get(OFFSET, "0"))
+    if content is None or not offset >= 0 or offset + member.size != entry["size"]:
+        raise RefusedError(f"{member.name}: expected {entry['size']} bytes, got {offset} + {member.size}")
+    part = part_of(target)
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    with os.fdopen(fd, "wb") as file:
+        if os.fstat(fd).st_size < offset:
+            raise RefusedError(f"{member.name}: expected all from byte {os.fstat(fd).st_size}, got {offset}")
+        file.truncate(offset)
+        file.seek(offset)
+        while piece := content.read(_PIECE):  # of a piece that is cut short nothing comes
+            file.write(piece)
+            file.flush()
+        os.fsync(fd)
+    if hash_file(part) != entry["sha256"]:
+        part.unlink()
+        raise RefusedError(f"{member.name}: expected the SHA-256 {entry['sha256']}, got another content")
+    part.replace(target)
+
+
+def resolve(root: Path, path: str, *, make: bool = False) -> Path:
+    """Return where a relative path leads, which is below `root` without going through a link.
+
+    Args:
+        root: May itself be reached through links.
+        path: As it came from the other side.
+        make: Make the folders on the way.
+
+    Raises:
+        RefusedError: It leads elsewhere.
+    """
+    parts = path.split("/")
+    if not path or "\0" in path or any(part in ("", ".", "..") for part in parts):
+        raise RefusedError(f"{path!r}: expected a path below the folder")
+    here = root
+    for part in parts[:-1]:
+        here = here / part
+        if make:
+            here.mkdir(exist_ok=True)
+        if here.is_symlink():
+            raise RefusedError(f"{path!r}: expected folders on the way, got a link")
+    if (here / parts[-1]).is_symlink():
+        raise RefusedError(f"{path!r}: expected a plain file, got a link")
+    return here / parts[-1]
+
+
+def _answer(line: Mapping[str, Any]) -> None:
+    sys.stdout.buffer.write(json.dumps(line).encode() + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def main(operation: str, root: str) -> None:
+    """Do what one request asks; `ready` comes first."""
+    folder = Path(root)
+    _answer({"ready": folder.is_dir(), "writable": os.access(folder, os.W_OK)})
+    request = json.loads(sys.stdin.buffer.readline())
+    if operation == "walk":
+        for path in walk(folder, under=request["under"]):
+            _answer({"path": path})
+    elif operation == "look":
+        for found in look(folder, request["files"], hashes=request["hashes"]):
+            _answer(found)
+    elif operation == "read":
+        for path in request["files"]:
+            _answer({"path": path, "text": resolve(folder, path).read_text("utf-8", "replace")})
+    elif operation == "give":
+        give(folder, request["files"], sys.stdout.buffer)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        for _ in take(folder, request["files"], sys.stdin.buffer):
+            pass
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except (RefusedError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(_EXIT_REFUSED)

@@ -1,0 +1,142 @@
+"""Checkpoints of a run, read from outside: what there is, whether it is whole, where its files lie.
+
+The layout is the trainer's (`trainer.protocol.layout`). What a manifest lists is all that is trusted.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from launcher.errors import NotFoundError
+from launcher.volumes.place import Place
+from launcher.volumes.transfer import File, find_gaps
+from trainer.protocol.fields import FormatError, decode_object, need
+from trainer.protocol.layout import MANIFEST, CheckpointName, OutputLayout, parse_checkpoint_name
+
+_LAYOUT = OutputLayout(Path())
+FOLDER = _LAYOUT.checkpoints_dir.as_posix()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listed:
+    """A checkpoint.
+
+    Attributes:
+        run_id: Run that wrote it; empty where its manifest cannot be read.
+        files: Those of its manifest, without the manifest.
+        manifest: Its text.
+        is_latest: The pointer file names it.
+        is_best: Likewise.
+        fault: Why it is not whole, as far as was looked; empty where it is.
+    """
+
+    name: CheckpointName
+    run_id: str = ""
+    files: tuple[File, ...] = ()
+    manifest: str = ""
+    is_latest: bool = False
+    is_best: bool = False
+    fault: str = ""
+
+    @property
+    def within(self) -> str:
+        """Its folder, below the output folder."""
+        return f"{FOLDER}/{self.name}"
+
+    @property
+    def size_bytes(self) -> int:
+        """Of its files."""
+        return sum(file.size for file in self.files)
+
+
+def list_checkpoints(place: Place, *, hashes: bool = False) -> list[Listed]:
+    """Return the checkpoints below an output folder, the furthest first.
+
+    Args:
+        place: The output folder.
+        hashes: Read every file and compare; else sizes are compared.
+
+    Raises:
+        NotFoundError: There is no such folder.
+        VolumeError: The place refuses.
+    """
+    there: dict[CheckpointName, set[str]] = defaultdict(set)
+    plain = set()
+    for answer in place.lines("walk", {"under": FOLDER}):
+        below = answer["path"].removeprefix(f"{FOLDER}/")
+        folder, _, file = below.partition("/")
+        name = parse_checkpoint_name(folder)
+        if name is not None and file:
+            there[name].add(file)
+        elif not file:
+            plain.add(answer["path"])
+    pointers = [path.as_posix() for path in (_LAYOUT.pointer, _LAYOUT.best_pointer)]
+    wanted = [path for path in pointers if path in plain]
+    wanted += [f"{FOLDER}/{name}/{MANIFEST}" for name, files in there.items() if MANIFEST in files]
+    texts = {line["path"]: line["text"] for line in place.lines("read", {"files": wanted})} if wanted else {}
+    latest, best = (parse_checkpoint_name(texts.get(path, "").strip()) for path in pointers)
+    found = [
+        _read(name, texts.get(f"{FOLDER}/{name}/{MANIFEST}"), latest=latest, best=best)
+        for name in sorted(there, key=lambda name: (name.step, name.epoch), reverse=True)
+    ]
+    return [_look(place, item, hashes=hashes) for item in found]
+
+
+def choose(found: list[Listed], text: str) -> Listed:
+    """Return the checkpoint that `latest`, `best` or a name such as `e003-s001200` means.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    if text == "latest":
+        chosen = [item for item in found if item.is_latest] or [item for item in found if not item.fault]
+    else:
+        chosen = [item for item in found if (item.is_best if text == "best" else str(item.name) == text)]
+    if not chosen:
+        names = ", ".join(str(item.name) for item in found) or "none"
+        raise NotFoundError(f"checkpoint {text!r}: expected one of {names}")
+    return chosen[0]
+
+
+def _read(
+    name: CheckpointName, text: str | None, *, latest: CheckpointName | None, best: CheckpointName | None
+) -> Listed:
+    listed = Listed(name=name, is_latest=name == latest, is_best=name == best)
+    if text is None:
+        return replace(listed, fault="no manifest")
+    try:
+        document = decode_object(text.encode(), what=MANIFEST)
+        run_id = need(document, "run_id", str, what=MANIFEST)
+        return replace(listed, run_id=run_id, files=_read_table(document), manifest=text)
+    except FormatError as error:
+        return replace(listed, fault=str(error))
+
+
+def _read_table(document: Mapping[str, object]) -> tuple[File, ...]:
+    table = document.get("files")
+    if not isinstance(table, dict) or not all(isinstance(entry, dict) for entry in table.values()):
+        raise FormatError(f"{MANIFEST}: files: expected a table, got {table!r:.80}")
+    return tuple(
+        File(
+            path=Path(path).name,
+            size=need(entry, "size", int, what=MANIFEST),
+            sha256=need(entry, "sha256", str, what=MANIFEST),
+        )
+        for path, entry in table.items()
+    )
+
+
+def _look(place: Place, item: Listed, *, hashes: bool) -> Listed:
+    if item.fault:
+        return item
+    request = {"files": [file.path for file in item.files], "hashes": hashes}
+    there = list(place.lines("look", request, within=item.within))
+    if not hashes:
+        known = {file.path: file.sha256 for file in item.files}
+        there = [{**answer, "sha256": known[answer["path"]]} for answer in there]
+    gaps = find_gaps(iter(there), item.files)
+    fault = ", ".join(f"{gap.file.path} is not what the manifest says" for gap in gaps)
+    return replace(item, fault=fault)

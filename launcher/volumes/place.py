@@ -1,0 +1,155 @@
+"""Where an agent runs: beside a volume in a cluster, or here. And how to talk to it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from launcher.errors import LaunchError, NotFoundError
+from launcher.volumes import agent
+
+SOURCE = Path(agent.__file__).read_text(encoding="utf-8")
+
+
+class VolumeError(LaunchError):
+    """A file cannot be had, or is not what it should be."""
+
+
+class Channel(Protocol):
+    """A program that runs elsewhere."""
+
+    stdout: IO[bytes]
+
+    def send(self, data: bytes) -> None:
+        """Write to its standard input.
+
+        Raises:
+            BrokenPipeError: It reads no more.
+        """
+
+    def finish(self) -> tuple[int, str]:
+        """Wait for its end; return its exit code and what it said on standard error."""
+
+
+class Place(ABC):
+    """A folder, and what runs programs beside it.
+
+    Attributes:
+        root: The folder, as the programs there name it.
+        title: What messages call it.
+    """
+
+    def __init__(self, *, root: str, title: str) -> None:
+        self.root, self.title = root, title
+
+    @abstractmethod
+    def start(self, argv: Sequence[str]) -> contextlib.AbstractContextManager[Channel]:
+        """Start a program; it is ended with the context."""
+
+    @property
+    def python(self) -> str:
+        """What runs Python there."""
+        return "python3"
+
+    @contextmanager
+    def ask(self, operation: str, request: Mapping[str, Any], *, within: str = "") -> Iterator[Channel]:
+        """Give the agent a request; what it answers is read from the channel.
+
+        Args:
+            operation: See `agent.main`.
+            request: Its request.
+            within: Folder below the root.
+
+        Raises:
+            NotFoundError: There is no such folder.
+            VolumeError: The agent refuses, or ends before its time.
+        """
+        root = f"{self.root.rstrip('/')}/{within}" if within else self.root
+        with self.start((self.python, "-I", "-c", SOURCE, operation, root)) as channel:
+            hello = channel.stdout.readline()
+            if not hello:
+                self._blame(channel)
+            if not json.loads(hello)["ready"] and operation not in ("take", "look"):
+                raise NotFoundError(f"{self.title}: expected the folder {root!r}, got none")
+            with contextlib.suppress(BrokenPipeError):
+                channel.send(json.dumps(request).encode() + b"\n")
+            try:
+                yield channel
+            except BrokenPipeError:
+                self._blame(channel)
+            self.require_success(channel)
+
+    def lines(
+        self, operation: str, request: Mapping[str, Any], *, within: str = ""
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the agent's answers to a request; raises as `ask` does."""
+        with self.ask(operation, request, within=within) as channel:
+            for line in channel.stdout:
+                yield json.loads(line)
+
+    def require_success(self, channel: Channel) -> None:
+        """Wait for the agent's end.
+
+        Raises:
+            VolumeError: It has failed.
+        """
+        code, said = channel.finish()
+        if code:
+            raise VolumeError(f"{self.title}: {said.strip() or f'the agent ended with exit code {code}'}")
+
+    def _blame(self, channel: Channel) -> None:
+        self.require_success(channel)
+        raise VolumeError(f"{self.title}: expected an answer, and the connection ended")
+
+
+class _Process:
+    """A program of this machine."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        assert isinstance(process.stdout, BufferedReader)
+        self._process, self._stdin = process, process.stdin
+        self.stdout: IO[bytes] = process.stdout
+
+    def send(self, data: bytes) -> None:
+        """See `Channel`."""
+        self._stdin.write(data)
+        self._stdin.flush()
+
+    def finish(self) -> tuple[int, str]:
+        """See `Channel`."""
+        with contextlib.suppress(BrokenPipeError):
+            self._stdin.close()
+        assert self._process.stderr is not None
+        said = self._process.stderr.read()
+        return self._process.wait(), said.decode("utf-8", "replace")
+
+
+class Folder(Place):
+    """A folder of this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(root=str(folder), title=str(folder))
+
+    @property
+    def python(self) -> str:
+        """See `Place`."""
+        return sys.executable
+
+    @contextmanager
+    def start(self, argv: Sequence[str]) -> Iterator[Channel]:
+        """See `Place`."""
+        pipe = subprocess.PIPE
+        with subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+            try:
+                yield _Process(process)
+            finally:
+                process.kill()

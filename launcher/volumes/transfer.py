@@ -1,0 +1,150 @@
+"""Bringing files to a place or fetching them from one: what is there with the right hash is passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+from launcher.volumes import agent
+from launcher.volumes.place import Channel, Place, VolumeError
+
+Progress = Callable[[int], None]
+"""Called with each number of bytes that has passed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class File:
+    """What a file must be.
+
+    Attributes:
+        path: Below the folder, with slashes.
+        size: In bytes.
+        sha256: Hexadecimal digits.
+    """
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gap:
+    """A file that the other side lacks, and how much of it has come already."""
+
+    file: File
+    offset: int
+
+
+def describe(folder: Path) -> list[File]:
+    """Return all plain files below a folder of this machine."""
+    return [
+        File(path=path, size=(folder / path).stat().st_size, sha256=agent.hash_file(folder / path))
+        for path in agent.walk(folder)
+    ]
+
+
+def find_gaps(there: Iterator[Mapping[str, Any]], files: Sequence[File]) -> list[Gap]:
+    """Compare what is there, as `agent.look` tells it, with what should be."""
+    found = {item["path"]: item for item in there}
+    gaps = []
+    for file in files:
+        item = found.get(file.path, {})
+        if item.get("size") != file.size or item.get("sha256") != file.sha256:
+            part = item.get("part", 0)
+            gaps.append(Gap(file=file, offset=part if part <= file.size else 0))
+    return gaps
+
+
+def pull(
+    place: Place, files: Sequence[File], *, within: str, to: Path, progress: Progress = lambda _: None
+) -> list[Gap]:
+    """Fetch files into a folder of this machine; return what had to come.
+
+    Args:
+        place: Where they are.
+        files: What is wanted.
+        within: Folder of the place that they are below.
+        to: Made where it is missing.
+        progress: See there.
+
+    Raises:
+        VolumeError: Something else came; what was whole is kept, and what came in part.
+        NotFoundError: The place has no such folder.
+    """
+    to.mkdir(parents=True, exist_ok=True)
+    try:
+        gaps = find_gaps(agent.look(to, [file.path for file in files], hashes=True), files)
+        if gaps:
+            _pull(place, gaps, within=within, to=to, progress=progress)
+    except (agent.RefusedError, OSError) as error:
+        raise VolumeError(f"{to}: {error}") from error
+    return gaps
+
+
+def _pull(place: Place, gaps: Sequence[Gap], *, within: str, to: Path, progress: Progress) -> None:
+    request = {"files": [(gap.file.path, gap.offset) for gap in gaps]}
+    with place.ask("give", request, within=within) as channel:
+        try:
+            arrived = list(agent.take(to, _table(gaps), _counting(channel.stdout, progress)))
+        except agent.RefusedError as error:
+            if "whole archive" in str(error):  # the agent knows why it has ended
+                place.require_success(channel)
+            raise
+    missing = [gap.file.path for gap in gaps if gap.file.path not in arrived]
+    if missing:
+        raise VolumeError(f"{place.title}: expected {missing[0]!r}, and it did not come")
+
+
+def push(
+    place: Place, folder: Path, files: Sequence[File], *, progress: Progress = lambda _: None
+) -> list[Gap]:
+    """Bring files of a folder of this machine to a place; return what had to go. Raises as `pull` does."""
+    gaps = compare(place, files)
+    if gaps:
+        with place.ask("take", {"files": _table(gaps)}) as channel:
+            pipe = cast("IO[bytes]", _Sending(channel, progress))
+            try:
+                agent.give(folder, [(gap.file.path, gap.offset) for gap in gaps], pipe)
+            except agent.RefusedError as error:
+                raise VolumeError(f"{folder}: {error}") from error
+    return gaps
+
+
+def compare(place: Place, files: Sequence[File]) -> list[Gap]:
+    """Return what a place lacks, or has otherwise."""
+    request = {"files": [file.path for file in files], "hashes": True}
+    return find_gaps(place.lines("look", request), files)
+
+
+def _table(gaps: Sequence[Gap]) -> dict[str, dict[str, object]]:
+    return {gap.file.path: {"size": gap.file.size, "sha256": gap.file.sha256} for gap in gaps}
+
+
+class _Sending:
+    """The agent's input as a file that an archive is written to."""
+
+    def __init__(self, channel: Channel, progress: Progress) -> None:
+        self._channel, self._progress = channel, progress
+
+    def write(self, data: bytes) -> int:
+        self._channel.send(bytes(data))
+        self._progress(len(data))
+        return len(data)
+
+
+class _Receiving:
+    """The agent's output as a file that an archive is read from."""
+
+    def __init__(self, stdout: IO[bytes], progress: Progress) -> None:
+        self._stdout, self._progress = stdout, progress
+
+    def read(self, size: int) -> bytes:
+        data = self._stdout.read(size)
+        self._progress(len(data))
+        return data
+
+
+def _counting(stdout: IO[bytes], progress: Progress) -> IO[bytes]:
+    return cast("IO[bytes]", _Receiving(stdout, progress))

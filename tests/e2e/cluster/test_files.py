@@ -1,0 +1,50 @@
+"""Checkpoints out of a job's volume, data into a claim, as a user with our least privilege."""
+
+from __future__ import annotations
+
+import json
+
+
+def test_data_goes_to_a_claim_once_and_is_checked_there(make_space, images, cluster, tmp_path):
+    from tests.e2e.conftest import Place
+
+    space = make_space()
+    space.data.chmod(0o777)  # hostPath volumes ignore fsGroup
+    place = Place(tmp_path, {"KUBECONFIG": str(space.kubeconfig), "FTLAUNCH_IMAGE": cluster.image})
+    lacks = place.run("ftlaunch", "data", "check", str(images), "data:digits", code=1)
+    assert "0 of " in lacks.stderr
+    pushed = place.run("ftlaunch", "data", "push", str(images), "data:digits")
+    assert "2 lists name 80 files" in pushed.stderr
+    (part,) = list((space.data / "digits").rglob("train/class0/0.jpg"))
+    assert part.read_bytes() == (images / "train/class0/0.jpg").read_bytes()
+    part.write_bytes(b"worn out")
+    checked = place.run("ftlaunch", "data", "check", str(images), "data:digits", code=1)
+    assert checked.stdout == "train/class0/0.jpg: is not there as it is here\n"
+    assert (
+        place.run("ftlaunch", "data", "push", str(images), "data:digits")
+        .stderr.splitlines()[-1]
+        .startswith("1 of ")
+    )
+    place.run("ftlaunch", "data", "check", str(images), "data:digits")
+    place.wait_for(lambda: not space.leftovers(), what="no pod of ours to be left")
+
+
+def test_checkpoints_are_listed_fetched_and_verified(place, space, write_job):
+    cfg = write_job(Launch__nodes=1)
+    place.run("ftlaunch", "submit", cfg, "--name", "one", "--wait")
+    listed = json.loads(place.run("ftlaunch", "ckpt", "ls", "one", "--output", "json").stdout)
+    latest = next(item for item in listed if item["latest"])
+    to = place.folder / f"one-{latest['name']}"
+    assert place.run("ftlaunch", "ckpt", "pull", "one").stdout == f"{to.name}\n"
+    theirs = space.output / "run/.ftlaunch/checkpoints" / latest["name"]
+    assert {path.name: path.read_bytes() for path in to.iterdir()} == {
+        path.name: path.read_bytes() for path in theirs.iterdir()
+    }
+    assert "0 of " in place.run("ftlaunch", "ckpt", "pull", "one").stderr
+    assert place.run("ftlaunch", "ckpt", "verify", "one").stdout.count("whole") == len(listed)
+    file = max(theirs.iterdir(), key=lambda path: path.stat().st_size)
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    torn = place.run("ftlaunch", "ckpt", "verify", "one", code=1).stdout
+    assert f"{file.name} is not what the manifest says" in torn
+    place.run("ftlaunch", "delete", "one")
+    place.wait_for(lambda: not space.leftovers(), what="nothing of the job to be left")

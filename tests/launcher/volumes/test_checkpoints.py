@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from launcher.cli.main import run
+from launcher.errors import NotFoundError
+from launcher.names import RUN_ID_LABEL
+from launcher.plan.handle import Handle
+from launcher.runs.places import project_of, runs_dir
+from launcher.runs.record import RunRecord, Stage
+from launcher.runs.store import RunStore
+from launcher.volumes.checkpoints import choose, list_checkpoints
+from launcher.volumes.place import Folder
+from trainer.checkpoints.store import CheckpointStore
+from trainer.protocol.layout import CheckpointName, OutputLayout
+from trainer.protocol.nodefile import NodeFile, format_node_file
+
+RUN_ID = "0123456789abcdef" * 2
+FIRST, SECOND = CheckpointName(1, 10), CheckpointName(2, 20)
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """An output folder as the trainer leaves it."""
+    store = CheckpointStore(OutputLayout(tmp_path / "output"))
+    for name in (FIRST, SECOND):
+        files = {"model.bin": b"weights" * 1000, "state.json": str(name).encode()}
+        fills = {key: (lambda file, data=data: file.write(data)) for key, data in files.items()}
+        saved = store.save(name, fills, run_id=RUN_ID)
+        if name == FIRST:
+            store.mark_best(saved)
+    (tmp_path / "output/.ftlaunch/checkpoints/e009-s000090.tmp").mkdir()
+    (tmp_path / "output/.ftlaunch/checkpoints/e009-s000090.tmp/model.bin").touch()
+    return tmp_path / "output"
+
+
+def damage(output: Path, name: CheckpointName, *, grow: int) -> None:
+    path = OutputLayout(output).checkpoint_dir(name) / "model.bin"
+    path.write_bytes(b"x" + path.read_bytes()[1:] + b"x" * grow)
+
+
+def test_checkpoints_are_listed_with_their_marks(output):
+    second, first = list_checkpoints(Folder(output))
+    assert (second.name, second.is_latest, second.is_best, second.fault) == (SECOND, True, False, "")
+    assert (first.name, first.is_latest, first.is_best, first.run_id) == (FIRST, False, True, RUN_ID)
+    assert first.size_bytes == 7000 + len(str(FIRST))
+
+
+@pytest.mark.parametrize(("grow", "hashes", "found"), [(1, False, True), (0, False, False), (0, True, True)])
+def test_a_damaged_file_is_found_by_its_size_or_its_hash(output, grow, hashes, found):
+    damage(output, SECOND, grow=grow)
+    second, first = list_checkpoints(Folder(output), hashes=hashes)
+    assert (second.fault == "model.bin is not what the manifest says") == found
+    assert first.fault == ""
+
+
+@pytest.mark.parametrize(
+    "text", [None, "{", "{}", '{"run_id": "a", "files": 5}', '{"run_id":"a","files":{"a":{}}}']
+)
+def test_a_broken_manifest_is_a_fault(output, text):
+    path = OutputLayout(output).checkpoint_dir(SECOND) / "manifest.json"
+    path.unlink() if text is None else path.write_text(text)
+    second, first = list_checkpoints(Folder(output))
+    assert second.fault
+    assert not first.fault
+    assert choose([second, first], "best") is first
+
+
+def test_a_checkpoint_that_is_not_there_is_told(output, tmp_path):
+    with pytest.raises(NotFoundError, match=r"expected one of e002-s000020, e001-s000010"):
+        choose(list_checkpoints(Folder(output)), "e003-s000030")
+    with pytest.raises(NotFoundError, match="expected the folder"):
+        list_checkpoints(Folder(tmp_path / "none"))
+    (tmp_path / "fresh").mkdir()
+    assert list_checkpoints(Folder(tmp_path / "fresh")) == []
+
+
+@pytest.fixture
+def job(output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A local job that ended, with what its submit has left on this machine."""
+    monkeypatch.setenv("FTLAUNCH_STATE", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    metadata = {"name": "flowers", "labels": {RUN_ID_LABEL: RUN_ID}}
+    node_file = NodeFile(
+        run_id=RUN_ID, job="flowers", nodes=1, procs_per_node=1, coordinator_host="flowers-worker-0",
+        coordinator_port=36544, backend="gloo", output_dir="/runs/output", max_restarts=0, backoff_s=1.0,
+        deadline_s=None, grace_s=5.0, rendezvous_timeout_s=60.0, hang_timeout_s=None,
+    )  # fmt: skip
+    data = {"node.json": format_node_file(node_file)}
+    manifest = [
+        {"kind": "ConfigMap", "metadata": {**metadata, "name": "flowers-config"}, "data": data},
+        {"kind": "PaddleJob", "metadata": metadata, "spec": {}},
+    ]
+    record = RunRecord(
+        handle=Handle(backend="local", job="flowers"), run_id=RUN_ID, stage=Stage.SUBMITTED,
+        project=str(project_of(tmp_path)), config="cfg.yaml", command=("submit",), created_s=time.time(),
+    )  # fmt: skip
+    folder = RunStore(runs_dir()).begin(
+        record, config=b"", manifest="\n---\n".join(map(json.dumps, manifest)), git=None
+    )
+    (folder / "local").mkdir()
+    request = {
+        "schema": 1, "run_id": RUN_ID, "host_folders": {"/runs": str(tmp_path)}, "workdir": str(tmp_path),
+        "devices": [],
+    }  # fmt: skip
+    (folder / "local" / "request.json").write_text(json.dumps(request))
+    return "flowers"
+
+
+def test_a_checkpoint_is_fetched_once(job, output, tmp_path, capsys):
+    assert run(["ckpt", "pull", job]) == 0
+    out, err = capsys.readouterr()
+    assert out == "flowers-e002-s000020\n"
+    assert "2 of 2 files came" in err
+    there = OutputLayout(output).checkpoint_dir(SECOND)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "flowers-e002-s000020").iterdir()} == {
+        path.name: path.read_bytes() for path in there.iterdir()
+    }
+    assert run(["ckpt", "pull", "--to", "flowers-e002-s000020"]) == 0
+    assert "0 of 2 files came" in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_not_fetched_and_verify_exits_with_1(job, output, capsys):
+    damage(output, SECOND, grow=0)
+    assert run(["ckpt", "verify", job]) == 1
+    out = capsys.readouterr().out.splitlines()
+    assert out == [
+        "e002-s000020  model.bin is not what the manifest says", "e001-s000010  whole: every hash is right",
+    ]  # fmt: skip
+    assert run(["ckpt", "verify", job, "--checkpoint", "best"]) == 0
+    assert run(["ckpt", "pull", job]) == 1
+    assert "model.bin: expected the SHA-256" in capsys.readouterr().err
+    damage(output, FIRST, grow=3)
+    assert run(["ckpt", "pull", job, "--checkpoint", "best"]) == 4
+
+
+def test_the_list_is_for_people_and_for_programs(job, capsys):
+    assert run(["ckpt", "ls"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split()[0] for row in rows] == ["e002-s000020", "e001-s000010"]
+    assert "latest" in rows[0]
+    assert "best" in rows[1]
+    assert run(["ckpt", "ls", job, "--output", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["step"] == 20
+    assert run(["ckpt", "ls", job, "--output", "name"]) == 0
+    assert capsys.readouterr().out == "e002-s000020\ne001-s000010\n"
