@@ -188,3 +188,16 @@ for arguments in (["--help"], ["--version"], ["train", "--help"], ["make-lists",
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_resize_writes_the_file_unless_it_is_only_to_say_so(trainer, tmp_path):
+    config = tmp_path / "cfg.yaml"
+    config.write_text("Global: {image_shape: [3, 224, 224]}  # kept\n")
+    code, out, _ = trainer("resize", config, "320", "--dry-run")
+    assert (code, out.splitlines()[0]) == (0, f"{config}: line 1: Global.image_shape.1: 224 -> 320")
+    assert "224" in config.read_text()
+    assert trainer("resize", config, "320")[0] == 0
+    assert config.read_text() == "Global: {image_shape: [3, 320, 320]}  # kept\n"
+    assert trainer("resize", config, "320") == (0, "", f"{config}: all sizes are 320 already\n")
+    code, _, err = trainer("resize", tmp_path / "none.yaml", "320")
+    assert (code, "expected a config file, got no such file" in err) == (2, True)
