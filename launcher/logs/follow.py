@@ -89,9 +89,7 @@ class Follower:
             for task in done:
                 task.result()
         finally:
-            for task in (watching, writing, *self._running):
-                task.cancel()
-            await asyncio.gather(watching, writing, *self._running, return_exceptions=True)
+            await _end({watching, writing, *self._running})
             self._show(self._merger.take_all())
 
     async def look_again(self) -> None:
@@ -242,3 +240,17 @@ class Follower:
 
     def _now_s(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+async def _end(tasks: set[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended.
+
+    Once is not enough: before Python 3.12 `asyncio.wait_for` loses a cancellation that comes together with
+    what it waits for (github.com/python/cpython/issues/86296).
+    """
+    running = tasks
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=0.05)
+    await asyncio.gather(*tasks, return_exceptions=True)

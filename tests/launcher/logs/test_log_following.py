@@ -223,3 +223,18 @@ def test_a_pod_that_is_gone_while_the_connection_is_cut_is_said_to_have_lost_lin
     assert watched.viewer.said[-1] == (
         "flowers-worker-0: its last lines may be missing: it was gone before they were read"
     )
+
+
+@pytest.mark.parametrize("lines", [0, 10, 3_000])
+def test_reading_ends_however_much_there_is_to_show_from_the_record(loop, tmp_path, lines):
+    server = FakeLogServer(nodes=2, seed=11)
+    for node in server.pods:
+        loop.run_until_complete(_soon(server.write, node, lines))
+    for has_pods in (True, False):
+        viewer = Viewer(server, seed=1, folder=tmp_path, follow=False)
+        loop.run_until_complete(asyncio.wait_for(viewer.follower.run(), 30.0))
+        viewer.follower.recording.close()
+        assert [misfit(server, node, viewer.of(node)) for node in (0, 1)] == ["", ""]
+        if has_pods:
+            server.pods.clear()
+            server.is_over = True
