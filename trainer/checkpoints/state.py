@@ -55,6 +55,7 @@ class TrainState:
         metric: Of the last evaluation, or None before the first.
         best_metric: Highest so far, or None.
         best_epoch: Epochs completed when it was reached, or None.
+        plateau: State of a learning rate that follows evaluations; None of any other.
         draws: State of the process-wide stream of `loader.rng: paddleclas`; None with `per_sample`.
         loss_scale: Of mixed precision; None where nothing is scaled.
     """
@@ -67,6 +68,7 @@ class TrainState:
     best_metric: float | None = None
     best_epoch: int | None = None
     draws: str | None = None
+    plateau: str | None = None
     loss_scale: LossScale | None = None
 
 
@@ -100,6 +102,7 @@ def parse_state(text: str | bytes) -> TrainState:
         best_metric=need_or_none(document, "best_metric", float, what=_WHAT),
         best_epoch=need_or_none(document, "best_epoch", int, what=_WHAT),
         draws=need_or_none(document, "draws", str, what=_WHAT),
+        plateau=need_or_none(document, "plateau", str, what=_WHAT),
         loss_scale=_parse_scale(document.get("loss_scale")),
     )
 

@@ -13,12 +13,14 @@ from trainer.config.metrics import TopkAcc
 from trainer.config.problems import KeyPath
 from trainer.config.root import TrainConfig
 from trainer.config.samplers import DistributedBatchSampler, MultiScaleSampler
+from trainer.config.schedules import ReduceOnPlateau
 
 
 def find_disagreements(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]:
     """Yield the place and the sentence of each."""
     classes = config.arch.class_num
     yield from _samplers_and_datasets(config)
+    yield from _plateau(config)
     yield from find_label_disagreements(config)
     yield from find_distillation_disagreements(config)
     if config.data.Eval is not None and config.data.Eval.dataset.batch_transform_ops:
@@ -80,6 +82,17 @@ def _labels_and_classes(dataset: Declaration, split: str, *, classes: int) -> It
                 ("DataLoader", split, "dataset", "batch_transform_ops", index, "MixupCutmixHybrid"),
                 f"expected num_classes to be Arch.class_num, which is {classes}, got {op.num_classes}",
             )
+
+
+def _plateau(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]:
+    if not isinstance(config.optimizer.lr, ReduceOnPlateau):
+        return
+    if not (config.run.eval_during_train and config.data.Eval is not None and config.metric.Eval):
+        yield (
+            ("Optimizer", "lr", "name"),
+            "expected evaluations beside ReduceOnPlateau, which follows them: eval_during_train, "
+            "DataLoader.Eval and Metric.Eval",
+        )
 
 
 def metrics_in_training(config: TrainConfig) -> Sequence[Declaration]:

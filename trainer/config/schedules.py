@@ -141,6 +141,38 @@ class OneCycleLR(_Warm):
         return self
 
 
+class ReduceOnPlateau(_Swallowing):
+    """Multiply by `factor` where the metric of the evaluations has not become better for a while.
+
+    It follows the first metric of Metric.Eval, of the weights that are trained.
+    """
+
+    learning_rate: float = Field(ge=0)
+    """At first."""
+    mode: Literal["min", "max"] = "min"
+    """Whether less or more is better; of an accuracy, more."""
+    factor: float = Field(default=0.1, gt=0, lt=1)
+    patience: int = Field(default=10, ge=0)
+    """Evaluations in a row that may be no better."""
+    threshold: float = Field(default=1e-4, ge=0)
+    """What is better by less is no better."""
+    threshold_mode: Literal["rel", "abs"] = "rel"
+    """Whether the threshold is a share of the best so far, or a number."""
+    cooldown: int = Field(default=0, ge=0)
+    """Evaluations after a reduction that do not count."""
+    min_lr: float = NonNegative
+    epsilon: float = Field(default=1e-8, ge=0)
+    """Reductions by no more than it are left out."""
+
+    @model_validator(mode="after")
+    def _by_evaluation(self) -> ReduceOnPlateau:
+        if not self.by_epoch:
+            raise ValueError("expected by_epoch: True, because it moves with evaluations; add it")
+        if self.warmup_epoch:
+            raise ValueError(f"expected no warm-up, with which PaddleClas fails, got {self.warmup_epoch:g}")
+        return self
+
+
 class CosineFixmatch(_Paced):
     """The first `num_cycles` halves of a cosine (FixMatch; Sohn et al., 2020)."""
 
@@ -151,11 +183,21 @@ class CosineFixmatch(_Paced):
 
 
 SCHEDULES: tuple[type[Declaration], ...] = (
-    Constant, Cosine, Linear, Step, MultiStepDecay, Piecewise, Cyclic, OneCycleLR, CosineFixmatch,
+    Constant, Cosine, Linear, Step, MultiStepDecay, Piecewise, Cyclic, OneCycleLR, ReduceOnPlateau,
+    CosineFixmatch,
 )  # fmt: skip
 if TYPE_CHECKING:
     Schedule: TypeAlias = (
-        Constant | Cosine | Linear | Step | MultiStepDecay | Piecewise | Cyclic | OneCycleLR | CosineFixmatch
+        Constant
+        | Cosine
+        | Linear
+        | Step
+        | MultiStepDecay
+        | Piecewise
+        | Cyclic
+        | OneCycleLR
+        | ReduceOnPlateau
+        | CosineFixmatch
     )
 else:  # the union that chooses by name exists at run time only
     Schedule = named(SCHEDULES, default="Constant")

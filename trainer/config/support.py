@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from trainer.config.agreements import has_less_is_better
 from trainer.config.declaration import Declaration
 from trainer.config.distillation_agreements import find_values_in_vain
 from trainer.config.metrics import TopkAcc
 from trainer.config.problems import KeyPath
 from trainer.config.root import TrainConfig
+from trainer.config.schedules import ReduceOnPlateau
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +66,10 @@ def find_unsupported(config: TrainConfig) -> list[Unsupported]:
             message = "expected it in Metric.Eval only: it is a number of a whole list, and no batch has one"
             path = ("Metric", "Train", index, metric.label)
             found.append(Unsupported(path=path, message=message, warning=True))
+    rate, better = config.optimizer.lr, "min" if has_less_is_better(config) else "max"
+    if isinstance(rate, ReduceOnPlateau) and config.metric.Eval and rate.mode != better:
+        message = f"expected {better!r}; with {rate.mode!r} the learning rate falls while the metric improves"
+        found.append(Unsupported(path=("Optimizer", "lr", "mode"), message=message, warning=True))
     found += [
         Unsupported(path=path, message=message, warning=True) for path, message in find_values_in_vain(config)
     ]

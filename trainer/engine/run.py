@@ -28,6 +28,7 @@ from trainer.engine.signals import watch_signals
 from trainer.engine.train import Training, first_state
 from trainer.engine.weight_average import WeightAverage
 from trainer.models.weights_store import OFFLINE, WeightsStore
+from trainer.optim.plateau import Plateau
 from trainer.ranks import Ranks, choose_backend
 
 
@@ -178,6 +179,8 @@ def _share(setup: Setup, contents: Contents | None, *, run_id: str) -> TrainStat
     restore_optimizer(setup.optimizer, arrays)
     state = parse_state(text)
     setup.precision.restore(state.loss_scale)
+    if state.plateau is not None and isinstance(setup.schedule, Plateau):
+        setup.schedule.restore(state.plateau)
     if state.draws is not None:
         setup.train_loader.restore_draws(state.draws)
     if state.sampler.cursor == 0:  # a fresh epoch is padded for the ranks that there are now

@@ -22,6 +22,7 @@ from trainer.engine.saving import Saver
 from trainer.engine.setup import Setup, batches_per_epoch
 from trainer.engine.signals import StopSignal
 from trainer.engine.step import Stepper, StepResult
+from trainer.optim.plateau import Plateau
 from trainer.protocol.board import Phase
 
 
@@ -169,6 +170,8 @@ class Training:
         key = next(iter(results.metrics), None)
         if key is None:
             return False
+        if isinstance(setup.schedule, Plateau):
+            setup.schedule.observe(results.metrics[key])
         metric, best = self._compare(key, results, averaged)
         so_far = metric if best else self.state.best_metric
         self.state = replace(
@@ -203,7 +206,9 @@ class Training:
         if self._saver is not None:
             draws = setup.train_loader.draws_state()
             scale = setup.precision.state()
-            self._saver.save(replace(state, draws=draws, loss_scale=scale), best=best, epoch_name=epoch_name)
+            plateau = setup.schedule.state() if isinstance(setup.schedule, Plateau) else None
+            whole = replace(state, draws=draws, loss_scale=scale, plateau=plateau)
+            self._saver.save(whole, best=best, epoch_name=epoch_name)
 
 
 def first_state(*, run_id: str, world_size: int) -> TrainState:

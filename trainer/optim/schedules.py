@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from trainer.config import schedules as declared
 from trainer.config.declaration import Declaration
 from trainer.config.schedules import Schedule
+from trainer.optim.plateau import Plateau
 
 Rate: TypeAlias = Callable[[float], float]
 """Position after the warm-up, in steps -> learning rate."""
@@ -116,7 +117,7 @@ def _cosine_fixmatch(spec: declared.CosineFixmatch, *, steps: float, **_: float)
     return rate
 
 
-SCHEDULE_BUILDERS: Mapping[type[Declaration], Callable[..., Rate]] = {
+SCHEDULE_BUILDERS: Mapping[type[Declaration], Callable[..., Rate | Plateau]] = {
     declared.Constant: _constant,
     declared.Cosine: _cosine,
     declared.Linear: _linear,
@@ -126,6 +127,7 @@ SCHEDULE_BUILDERS: Mapping[type[Declaration], Callable[..., Rate]] = {
     declared.Cyclic: _cyclic,
     declared.OneCycleLR: _one_cycle,
     declared.CosineFixmatch: _cosine_fixmatch,
+    declared.ReduceOnPlateau: lambda spec, **_: Plateau(spec),
 }
 
 
@@ -141,9 +143,11 @@ def build_schedule(spec: Schedule, *, epochs: int, steps_per_epoch: int) -> Call
     warm_epochs = min(getattr(spec, "warmup_epoch", 0), epochs)
     warm = round(warm_epochs * per_epoch)
     builder: Any = SCHEDULE_BUILDERS[type(spec)]  # each takes its own declaration
-    rate: Rate = builder(
+    rate: Rate | Plateau = builder(
         spec, total=(epochs - warm_epochs) * per_epoch, per_epoch=per_epoch, steps=epochs * steps_per_epoch
     )
+    if isinstance(rate, Plateau):
+        return rate
     base = spec.max_learning_rate if isinstance(spec, declared.OneCycleLR) else rate(0)
     start = getattr(spec, "warmup_start_lr", 0.0)
 

@@ -85,3 +85,38 @@ def test_of_mistakes_the_fewest_are_best(config: Any) -> None:
     several(config)
     config.text = config.text[: config.text.index("Metric:")] + "Metric: {Eval: [{HammingDistance: {}}]}\n"
     assert has_less_is_better(config.load().config)
+
+
+PLATEAU = "{name: ReduceOnPlateau, learning_rate: 0.1, by_epoch: True, mode: max}"
+COSINE = "{name: Cosine, learning_rate: 0.0125, warmup_epoch: 1}"
+
+
+def evaluated(config: Any) -> Any:
+    train = config.text[config.text.index("    dataset:") : config.text.index("Infer:")]
+    return config.change("Infer:", f"  Eval:\n{train}Infer:")
+
+
+@pytest.mark.parametrize(
+    ("new", "message"),
+    [
+        (
+            PLATEAU.replace("by_epoch: True, ", ""),
+            "expected by_epoch: True, because it moves with evaluations",
+        ),
+        (
+            PLATEAU.replace("mode: max", "warmup_epoch: 1"),
+            "expected no warm-up, with which PaddleClas fails, got 1",
+        ),
+        (PLATEAU.replace("max", "best"), "mode: expected 'min' or 'max', got 'best'"),
+    ],
+)
+def test_a_plateau_is_of_evaluations(new: str, message: str, config: Any) -> None:
+    assert message in evaluated(config).change(COSINE, new).refusal()
+
+
+def test_a_plateau_without_evaluations_is_refused_and_one_the_wrong_way_round_said(config: Any) -> None:
+    config.change(COSINE, PLATEAU)
+    assert "Optimizer.lr.name: expected evaluations beside ReduceOnPlateau" in config.refusal()
+    assert evaluated(config).warnings() == []
+    (warning,) = config.warnings("Optimizer.lr.mode=min")
+    assert "Optimizer.lr.mode: expected 'max'; with 'min' the learning rate falls" in warning

@@ -8,7 +8,9 @@ import pytest
 from pydantic import TypeAdapter
 
 from trainer.config.schedules import SCHEDULES, Schedule
+from trainer.optim.plateau import Plateau
 from trainer.optim.schedules import SCHEDULE_BUILDERS, build_schedule
+from trainer.protocol.fields import FormatError
 
 
 def rates(steps: list[int], *, epochs: int = 2, per_epoch: int = 12, **spec: Any) -> list[float]:
@@ -125,3 +127,59 @@ def test_fixmatchs_cosine_is_its_formula(cycles):
     for t, rate in enumerate(found):
         expected = t / 5 if t < 5 else max(0.0, math.cos(math.pi * cycles * (t - 5) / (24 - 5)))
         assert rate == pytest.approx(0.3 * expected)
+
+
+RISING = [
+    0.1,
+    0.2,
+    0.2,
+    0.2,
+    0.3,
+    0.30001,
+    0.29,
+    0.31,
+    0.2,
+    0.1,
+    0.0,
+    0.5,
+    0.5,
+    0.5,
+    0.5,
+    0.4,
+    0.6,
+    0.2,
+    0.2,
+    0.2,
+]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mode": "max"}, {"mode": "min"}, {"mode": "max", "threshold": 0.05, "threshold_mode": "abs"},
+        {"mode": "max", "cooldown": 2}, {"mode": "max", "min_lr": 0.03}, {"mode": "max", "epsilon": 0.1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_plateau_lowers_the_rate_as_paddle_does(changes):
+    keys = {"learning_rate": 0.4, "factor": 0.5, "patience": 1, **changes}
+    peer = paddle.optimizer.lr.ReduceOnPlateau(**keys)
+    spec = {"name": "ReduceOnPlateau", "by_epoch": True, **keys}
+    ours = build_schedule(TypeAdapter(Schedule).validate_python(spec), epochs=20, steps_per_epoch=3)
+    assert isinstance(ours, Plateau)
+    found = []
+    for metric in RISING:
+        peer.step(metric)
+        ours.observe(metric)
+        again = Plateau(TypeAdapter(Schedule).validate_python(spec))
+        again.restore(ours.state())  # a state holds all that there is
+        ours = again
+        found.append(ours(7))
+        assert found[-1] == pytest.approx(peer.last_lr)
+    assert len(set(found)) > 1
+
+
+def test_a_broken_state_is_refused():
+    spec = {"name": "ReduceOnPlateau", "by_epoch": True, "learning_rate": 0.4}
+    with pytest.raises(FormatError, match="plateau: worse: expected int"):
+        Plateau(TypeAdapter(Schedule).validate_python(spec)).restore('{"rate": 0.1, "cooling": 0}')
