@@ -6,28 +6,53 @@ import hashlib
 import json
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
+from numpy.typing import NDArray
 
 from trainer.protocol.fields import FormatError, decode_object
 
 _WHAT = "draws"
 
 
-@dataclass(frozen=True, slots=True)
 class Draws:
     """One source of Python's draws and one of NumPy's.
 
     NumPy's old generator on purpose: its stream never changes between versions (NEP 19), and it is the one
-    that PaddleClas draws from.
+    that PaddleClas draws from. It is seeded when it is first asked for: many samples never do.
+
+    Attributes:
+        python: Python's generator.
+        labels: What operations drew last that may serve as the image's label, by name.
     """
 
-    python: random.Random
-    numpy: np.random.RandomState
-    labels: dict[str, int] = field(default_factory=dict)
-    """What operations drew last that may serve as the image's label, by name."""
+    __slots__ = ("_numpy", "_words", "labels", "python")
+
+    def __init__(self, python: random.Random, words: int | NDArray[np.uint32]) -> None:
+        """Take a generator that is seeded already, and NumPy's seed."""
+        self.python = python
+        self.labels: dict[str, int] = {}
+        self._words = words
+        self._numpy: np.random.RandomState | None = None
+
+    @property
+    def numpy(self) -> np.random.RandomState:
+        """NumPy's generator."""
+        if self._numpy is None:
+            # RandomState(words) would gather entropy first, for a tenth of a millisecond under the lock.
+            generator = np.random.MT19937(_Unseeded())  # type: ignore[arg-type]  # any ISeedSequence, it says
+            self._numpy = np.random.RandomState(generator)
+            self._numpy.seed(self._words)
+        return self._numpy
+
+
+class _Unseeded(ISeedSequence):
+    """Fills a generator's state that is overwritten at once."""
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> NDArray[Any]:  # NumPy's signature
+        return np.zeros(n_words, dtype=dtype)
 
 
 def per_sample(seed: int, *, epoch: int, index: int, repeat: int = 0) -> Draws:
@@ -57,7 +82,7 @@ def per_batch(seed: int, *, epoch: int, start: int, rank: int) -> Draws:
 def _seeded(text: str) -> Draws:
     digest = hashlib.blake2b(text.encode(), digest_size=32).digest()
     words = np.frombuffer(digest[16:], dtype="<u4")
-    return Draws(random.Random(int.from_bytes(digest[:16], "little")), np.random.RandomState(words))  # noqa: S311
+    return Draws(random.Random(int.from_bytes(digest[:16], "little")), words)  # noqa: S311
 
 
 class Stream:
@@ -67,7 +92,7 @@ class Stream:
     """
 
     def __init__(self, seed: int) -> None:
-        self.draws = Draws(random.Random(seed), np.random.RandomState(seed % 2**32))  # noqa: S311
+        self.draws = Draws(random.Random(seed), seed % 2**32)  # noqa: S311
 
     def state(self) -> str:
         """Return a text from which `restore` goes on."""

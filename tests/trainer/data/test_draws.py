@@ -8,6 +8,8 @@ import pytest
 from trainer.data.draws import Stream, per_sample
 from trainer.protocol.fields import FormatError
 
+WORDS, FIRST = "23a0392a0c2bdcd278bedbfa7dace60e", 0.6464872269115722
+
 
 def test_a_sample_s_draws_depend_on_seed_epoch_and_index_alone() -> None:
     def first(seed: int, epoch: int, index: int) -> tuple[float, float]:
@@ -43,3 +45,12 @@ def test_a_stream_goes_on_from_its_state() -> None:
 def test_a_broken_state_is_refused(text: str) -> None:
     with pytest.raises(FormatError, match="draws"):
         Stream(0).restore(text)
+
+
+def test_a_sample_s_draws_are_those_of_earlier_releases() -> None:
+    """A resumed run must not see other images because the trainer was upgraded."""
+    draws = per_sample(3, epoch=1, index=7)
+    numpy = np.random.RandomState(np.frombuffer(bytes.fromhex(WORDS), dtype="<u4"))
+    assert draws.python.random() == FIRST
+    assert draws.numpy.randint(0, 2**31, 700).tolist() == numpy.randint(0, 2**31, 700).tolist()
+    assert draws.numpy.normal() == numpy.normal()
