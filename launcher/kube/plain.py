@@ -26,6 +26,10 @@ _USER_KEYS = {
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 
 
+SIDE_BY_SIDE = 8
+"""Connections that are kept: `why` and the look before a submit ask so many questions at once."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlainConfiguration:
     """A way into a cluster. What the library's configuration has as well has its name here.
@@ -72,7 +76,10 @@ class PlainConfiguration:
 
         context = self.make_context()
         return urllib3.PoolManager(
-            ssl_context=context, cert_reqs=context.verify_mode, server_hostname=self.tls_server_name
+            maxsize=SIDE_BY_SIDE,
+            ssl_context=context,
+            cert_reqs=context.verify_mode,
+            server_hostname=self.tls_server_name,
         )
 
 

@@ -256,7 +256,7 @@ OF_FOREIGN_EXIT = {code: OF_EXIT[code] for code in (127, 137, int(Exit.STOPPED))
 
 def find_fault(text: str) -> Fault | None:
     """Return what a sentence or a line of a log means, or None."""
-    return next((fault for pattern, fault in _PATTERNS if re.search(pattern, text)), None)
+    return next((fault for pattern, fault in _PATTERNS if re.search(pattern, text, re.IGNORECASE)), None)
 
 
 def find_most_telling(lines: Iterable[str]) -> tuple[Fault, str] | None:

@@ -731,6 +731,15 @@ def endings() -> Iterator[Situation]:
         ),
     )
     yield (
+        "data-denied-lower",
+        "as a node process writes it",
+        "data-denied",
+        end(
+            3,
+            "/data/train_list.txt: expected a readable list file: [errno 13] permission denied: '/data/train_list.txt' (another attempt would only repeat it)",
+        ),
+    )
+    yield (
         "config",
         "the trainer refuses the config",
         "config-refused",

@@ -92,5 +92,5 @@ def test_nearly_every_code_has_a_case() -> None:
     assert set(CODES) - met - ELSEWHERE == set()
 
 
-ELSEWHERE = {"create-denied", "image-absent", "fits-now", "lost", "diverged"}  # fmt: skip
+ELSEWHERE = {"create-denied", "image-absent", "fits-now", "lost"}  # fmt: skip
 """Said before a submit, or of jobs that no cluster runs; tested where that is."""
