@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import launcher
+from launcher.backends.kubernetes.kueue import find_kind
 from launcher.doctor.findings import Finding, fail, ok, warn
 from launcher.doctor.site import Site
 from launcher.kube.resources import ACCESS_REVIEWS, RULES_REVIEWS
@@ -30,11 +31,11 @@ class Need:
 
 
 @cache
-def read_needs() -> tuple[Need, ...]:
-    """Read the role that a user is to have; in a wheel it lies inside the package."""
+def read_needs(role_file: str = "user.yaml") -> tuple[Need, ...]:
+    """Read a role that a user is to have; in a wheel they lie inside the package."""
     import yaml
 
-    places = (_PACKAGE / "rbac" / "user.yaml", _PACKAGE.parent / "k8s" / "rbac" / "user.yaml")
+    places = (_PACKAGE / "rbac" / role_file, _PACKAGE.parent / "k8s" / "rbac" / role_file)
     path = next(place for place in places if place.is_file())
     role = next(item for item in yaml.safe_load_all(path.read_bytes()) if item["kind"] == "Role")
     return tuple(
@@ -48,7 +49,8 @@ def read_needs() -> tuple[Need, ...]:
 def look_at_permissions(site: Site) -> list[Finding]:
     """Ask for all rules at once, and for those that this answer lacks one by one, because it may be cut."""
     rules = rules_in(site.api.create(RULES_REVIEWS, ask_for_rules(site.namespace), namespace=""))
-    return [_judge(need, _missing(site, need, rules), site.namespace) for need in read_needs()]
+    needs = [*read_needs(), *(read_needs("kueue.yaml") if find_kind(site.api) else ())]
+    return [_judge(need, _missing(site, need, rules), site.namespace) for need in needs]
 
 
 def _missing(site: Site, need: Need, rules: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

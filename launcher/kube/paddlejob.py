@@ -107,9 +107,14 @@ def replicas_of(job: KubeObject) -> int:
     return int(job["spec"]["paddleReplicaSpecs"]["Worker"].get("replicas", 1))
 
 
+def queue_of(job: KubeObject) -> str:
+    """Return the queue of Kueue that a job is in; empty for none."""
+    return str((job["metadata"].get("labels") or {}).get(QUEUE_LABEL, ""))
+
+
 def is_queued(job: KubeObject) -> bool:
     """Say whether a queue of Kueue decides when the job has pods; it does so through `suspend`."""
-    return is_suspended(job) and bool((job["metadata"].get("labels") or {}).get(QUEUE_LABEL))
+    return is_suspended(job) and bool(queue_of(job))
 
 
 def is_cancelled(job: KubeObject) -> bool:

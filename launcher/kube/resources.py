@@ -40,6 +40,7 @@ QUOTAS = Resource(plural="resourcequotas", kind="ResourceQuota")
 LIMIT_RANGES = Resource(plural="limitranges", kind="LimitRange")
 POD_GROUPS = Resource(group="scheduling.x-k8s.io", version="v1alpha1", plural="podgroups", kind="PodGroup")
 WORKLOADS = Resource(group="kueue.x-k8s.io", version="v1beta1", plural="workloads", kind="Workload")
+WORKLOADS_V1BETA2 = Resource(group="kueue.x-k8s.io", version="v1beta2", plural="workloads", kind="Workload")
 RULES_REVIEWS = Resource(
     group="authorization.k8s.io", plural="selfsubjectrulesreviews", kind="SelfSubjectRulesReview"
 )

@@ -110,6 +110,8 @@ def admit(resource: Resource, body: Mapping[str, Any], *, namespace: str) -> Non
     elif resource is PADDLE_JOBS:
         _known(body, {*top, "spec", "status"}, at="")
         _admit_job(body)
+    elif resource is WORKLOADS:
+        _known(body, {*top, "spec", "status"}, at="")
     else:
         raise UnplayableError(f"creating or changing {resource.plural}")
 

@@ -26,6 +26,7 @@ from launcher.backends.kubernetes.incarnations import Incarnation, Incarnations
 from launcher.backends.kubernetes.leftovers import sweep_config_map
 from launcher.backends.kubernetes.posting import Poster
 from launcher.backends.kubernetes.status import MAX_REASON, read_job
+from launcher.backends.kubernetes.stopping import stop, take_up
 from launcher.backends.waker import Waker
 from launcher.errors import LaunchError, NotFoundError
 from launcher.kube import paddlejob
@@ -43,15 +44,6 @@ if TYPE_CHECKING:  # asyncio: what follows no log does without
     from launcher.volumes.place import Place
 
 _AWAITED = (JobState.SUBMITTED, JobState.SCHEDULING, JobState.STARTING)
-CANCEL = {
-    "metadata": {"annotations": {paddlejob.CANCELLED_ANNOTATION: "true"}},
-    "spec": {"runPolicy": {"suspend": True}},
-}
-
-RESUME = {
-    "metadata": {"annotations": {paddlejob.CANCELLED_ANNOTATION: None}},
-    "spec": {"runPolicy": {"suspend": False}},
-}
 
 
 class KubernetesBackend(Backend):
@@ -171,22 +163,23 @@ class KubernetesBackend(Backend):
         """Suspend the job and mark it as cancelled; see `Backend.cancel`.
 
         The operator then ends all pods with SIGTERM and their full grace period, and makes no new ones
-        (observed with training operator v1.9.3). Their logs go with them.
+        (observed with training operator v1.9.3). Their logs go with them. A job of a Kueue queue has its
+        Workload deactivated as well.
         """
         job = self._fetch_job(handle)
         if not read_job(job, (), restarts={}, progress=None).state.is_terminal:
-            self.api.patch(PADDLE_JOBS, handle.job, CANCEL, namespace=handle.namespace)
+            stop(self.api, job)
 
     def resume(self, handle: Handle) -> None:
         """Let the operator make the pods again, and forget the cancelling; see `Backend.resume`.
 
-        A job of a Kueue queue is admitted by that queue again, which may suspend it until there is room.
+        A job of a Kueue queue has its Workload activated, and starts when that queue has room.
         """
         job, pods = self._fetch(handle)
         state = read_job(job, pods, restarts={}, progress=None).state
         suspended = paddlejob.is_suspended(job)
         if suspended and state in (JobState.CANCELLED, JobState.SUSPENDED, JobState.QUEUED):
-            self.api.patch(PADDLE_JOBS, handle.job, RESUME, namespace=handle.namespace)
+            take_up(self.api, job)
         else:
             refuse_to_resume(handle, state, stopping=suspended and not state.is_terminal)
 

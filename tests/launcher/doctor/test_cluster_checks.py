@@ -64,7 +64,15 @@ def test_every_verb_of_the_role_is_asked_for(site, server):
     found = permissions.look_at_permissions(site)
     assert {finding.level for finding in found} == {Level.OK}
     assert "paddlejobs: create, get, list, watch, patch, delete" in [finding.said for finding in found]
-    assert [asked.path for asked in server.asked] == [RULES]
+    assert [asked.path for asked in server.asked if "kueue" not in asked.path] == [RULES]
+
+
+def test_under_kueue_its_role_is_asked_for_too(site, answers):
+    answers["/apis/kueue.x-k8s.io/v1beta2"] = {"resources": [{"name": "workloads"}]}
+    answers[REVIEWS] = {"status": {"allowed": False}}
+    found = permissions.look_at_permissions(site)
+    (missing,) = [finding for finding in found if "workloads" in finding.said]
+    assert (missing.level, missing.said) == (Level.WARN, "workloads: not allowed to get, list, patch")
 
 
 def test_what_the_list_of_rules_lacks_is_asked_one_by_one(site, server, answers):

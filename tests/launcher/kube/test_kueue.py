@@ -1,0 +1,96 @@
+"""Cancelling and resuming under Kueue, whose controller a test plays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from launcher.backends.base import JobState
+from launcher.backends.kubernetes import KubernetesBackend
+from launcher.kube.errors import DeniedError
+from launcher.kube.resources import PADDLE_JOBS, WORKLOADS
+from launcher.plan.handle import Handle
+from tests.fakes.cluster import FakeCluster
+from tests.launcher.kube.conftest import NewSubmission
+
+QUEUE = "kueue.x-k8s.io/queue-name"
+
+
+@pytest.fixture
+def job(backend: KubernetesBackend, submission: NewSubmission) -> Handle:
+    """A job in a queue, which Kueue has admitted: it is not suspended."""
+    made = submission()
+    made.manifest.job["metadata"]["labels"][QUEUE] = "team-a"
+    return backend.submit(made)
+
+
+@pytest.fixture
+def workload(cluster: FakeCluster, job: Handle) -> Callable[[], object]:
+    """Let Kueue have made a Workload, and return what its `active` says."""
+    uid = cluster.get(PADDLE_JOBS, job.job, namespace="ml")["metadata"]["uid"]
+    owner = {"apiVersion": "kubeflow.org/v1", "kind": "PaddleJob", "name": job.job, "uid": uid}
+    metadata = {"name": "paddlejob-flowers-1", "ownerReferences": [owner]}
+    cluster.put(
+        WORKLOADS,
+        {
+            "apiVersion": WORKLOADS.api_version,
+            "kind": "Workload",
+            "metadata": metadata,
+            "spec": {"active": True},
+        },
+    )
+    return lambda: cluster.get(WORKLOADS, "paddlejob-flowers-1", namespace="ml")["spec"]["active"]
+
+
+def suspends(cluster: FakeCluster, job: Handle) -> object:
+    return cluster.get(PADDLE_JOBS, job.job, namespace="ml")["spec"]["runPolicy"].get("suspend")
+
+
+def test_a_cancelled_job_has_its_workload_deactivated_so_that_it_stays_stopped(
+    cluster, backend, job, workload
+):
+    backend.cancel(job)
+    assert workload() is False
+    assert suspends(cluster, job) is True
+    assert backend.status(job).state is JobState.CANCELLED
+
+
+def test_a_resumed_job_waits_for_its_queue_and_is_not_unsuspended_by_us(cluster, backend, job, workload):
+    backend.cancel(job)
+    backend.resume(job)
+    assert workload() is True
+    assert suspends(cluster, job) is True
+    assert backend.status(job).state is JobState.QUEUED
+
+
+def test_who_may_not_deactivate_it_is_told_the_rule_and_nothing_is_changed(cluster, backend, job, workload):
+    cluster.refuse("patch", WORKLOADS, code=403)
+    with pytest.raises(DeniedError, match=r"queue 'team-a' of Kueue would start it again.*kueue\.yaml"):
+        backend.cancel(job)
+    assert workload() is True
+    assert suspends(cluster, job) is None
+
+
+def test_other_jobs_workloads_are_left_alone(cluster, backend, job, workload, submission):
+    other = submission(name="other", run_id="f" * 32)
+    other.manifest.job["metadata"]["labels"][QUEUE] = "team-a"
+    backend.cancel(backend.submit(other))
+    assert workload() is True
+
+
+def test_without_kueue_a_label_alone_changes_nothing(cluster, backend, job):
+    cluster.served = tuple(kind for kind in cluster.served if kind is not WORKLOADS)
+    backend.cancel(job)
+    assert backend.status(job).state is JobState.CANCELLED
+    backend.resume(job)
+    assert suspends(cluster, job) is False
+    assert not [asked for asked in cluster.requests if "workloads" in asked]
+
+
+def test_a_workload_that_comes_a_moment_later_is_met(cluster, backend, job):
+    asked = len(cluster.requests)
+    backend.cancel(job)
+    assert cluster.requests[asked:] == [
+        "get paddlejobs flowers", "list workloads", "patch paddlejobs flowers", "list workloads",
+    ]  # fmt: skip
