@@ -17,7 +17,11 @@ from launcher.kube.resources import ACCESS_REVIEWS, RULES_REVIEWS
 from launcher.kube.rules import ask_for_rules, grants, rules_in
 
 _PACKAGE = Path(launcher.__file__).parent
-_CRUCIAL = ("paddlejobs", "configmaps", "pods")
+_CRUCIAL = {
+    "paddlejobs": {"create", "get", "list", "patch", "delete"},
+    "configmaps": {"create", "get", "patch", "delete"},
+    "pods": {"get", "list"},
+}
 """Without these no job can be submitted and followed; the others are for single commands."""
 
 
@@ -81,6 +85,5 @@ def _judge(need: Need, missing: tuple[str, ...], namespace: str) -> Finding:
     rule = {"apiGroups": [need.group], "resources": [need.resource], "verbs": list(missing)}
     cure = f"ask for this rule in namespace {namespace!r}: {json.dumps(rule)}"
     said = f"{need.resource}: not allowed to {', '.join(missing)}"
-    # without `watch` commands that wait ask again and again instead
-    judge = fail if need.resource in _CRUCIAL and set(missing) != {"watch"} else warn
+    judge = fail if _CRUCIAL.get(need.resource, set()) & {*missing} else warn
     return judge(check, said, cure)
