@@ -64,7 +64,7 @@ def judge_room(spec: KubeObject, *, pods: int, more: int, rooms: Sequence[Room])
     tolerated = [room for room in selected if taint_against(spec, room) is None]
     if not tolerated:
         return _not_tolerated(spec, selected)
-    if not any(room.is_open for room in tolerated):
+    if not any(room.is_open for room in tolerated) and count_fit(asked, tolerated).ever >= pods:
         return _none_open(tolerated)
     return _judge_amount(asked, pods=pods, more=more, rooms=tolerated)
 
@@ -241,7 +241,7 @@ def _largest(rooms: Iterable[Room], name: str, *, whole: bool) -> tuple[Decimal,
         for room in rooms
         if whole or room.is_open
     ]
-    return max(blocks, key=lambda block: block[0])
+    return max(blocks, key=lambda block: block[0], default=(Decimal(0), ""))
 
 
 def _amounts(room: Room, *, whole: bool) -> Amounts:

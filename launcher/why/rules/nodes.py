@@ -108,7 +108,9 @@ def explain_evictions(snapshot: Snapshot) -> Iterator[Verdict]:
         JobState.QUEUED,
     ):
         return
-    for pod, words, seen in (*_taken_pods(snapshot), *_taken_by_notes(snapshot)):
+    # an event about a pod that went on afterwards does not explain how it ended
+    earlier = [] if state is JobState.FAILED else _taken_by_notes(snapshot)
+    for pod, words, seen in (*_taken_pods(snapshot), *earlier):
         for pattern, code, head, cure in _WORDS:
             if re.search(pattern, words):
                 has_ended = state is JobState.FAILED

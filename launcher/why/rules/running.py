@@ -15,6 +15,8 @@ from trainer.protocol.progress import Progress, RankProgress
 
 SILENT_S = 90.0
 """Three progress lines; a step that takes longer than that is worth a word before the hang timeout."""
+NOTICED_S = 5.0
+"""Within which an operator that is awake has acted on a deadline."""
 _WAITS = re.compile(
     r"waiting for node [\d, ]+.*\((?P<waited>\d+) s of (?P<limit>\d+) s\)(?:: (?P<reason>.*))?"
 )
@@ -134,7 +136,7 @@ def explain_deadline(snapshot: Snapshot) -> Iterator[Verdict]:
     if snapshot.status.state.is_terminal or limit_s is None or began_s is None:
         return
     over_s = snapshot.now_s - began_s - float(limit_s)
-    if over_s > 0:
+    if over_s > NOTICED_S:
         job = snapshot.status.handle.job
         yield Verdict(
             code="deadline-asleep",

@@ -927,6 +927,16 @@ def endings() -> Iterator[Situation]:
         ),
     )
     yield (
+        "evicted-before",
+        "an eviction that was survived, then bad data",
+        "data-refused",
+        snapshot(
+            failed,
+            ended(3, "train_list.txt:9: expected a label from 0 to 2, got 3", own=3),
+            events=[event(gone, "Evicted", "The node was low on resource: memory. ", age_s=300)],
+        ),
+    )
+    yield (
         "preempted",
         "made again after a preemption",
         "preempted",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from launcher.backends.base import JobState
 from launcher.why.codes import CODES
 from launcher.why.explain import explain
 from launcher.why.snapshot import parse_snapshot
-from launcher.why.verdict import Outlook
+from launcher.why.verdict import Outlook, Verdict
 from tests.launcher.why.made import situations
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -35,9 +36,16 @@ STATES: tuple[tuple[tuple[str, ...], set[JobState]], ...] = (
 """States in which codes that begin so may be said; the first that fits counts."""
 
 
-def judge(case: dict[str, Any]) -> Iterator[str]:
+@cache
+def explained(name: str) -> tuple[JobState, tuple[Verdict, ...]]:
+    """Return the state of a case's job, and the verdicts."""
+    snapshot = parse_snapshot(CASES[name]["snapshot"])
+    return snapshot.status.state, explain(snapshot)
+
+
+def judge(name: str, case: dict[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the verdict on a case."""
-    first, *others = explain(parse_snapshot(case["snapshot"]))
+    _, (first, *others) = explained(name)
     got = {
         "code": first.code, "sentence": first.sentence, "cure": first.cure, "forever": first.outlook.value,
         "also": [other.code for other in others],
@@ -48,7 +56,7 @@ def judge(case: dict[str, Any]) -> Iterator[str]:
 
 
 def test_every_snapshot_gets_its_verdict(capsys: pytest.CaptureFixture[str]) -> None:
-    wrong = {name: list(judge(case)) for name, case in CASES.items()}
+    wrong = {name: list(judge(name, case)) for name, case in CASES.items()}
     wrong = {name: faults for name, faults in wrong.items() if faults}
     recorded = [name for name, case in CASES.items() if case["recorded"]]
     with capsys.disabled():
@@ -61,17 +69,16 @@ def test_every_snapshot_gets_its_verdict(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_no_verdict_disagrees_with_the_state_of_the_job() -> None:
-    for name, case in CASES.items():
-        snapshot = parse_snapshot(case["snapshot"])
-        first, *_ = explain(snapshot)
+    for name in CASES:
+        state, (first, *_) = explained(name)
         allowed = next((states for starts, states in STATES if first.code.startswith(starts)), None)
-        assert allowed is None or snapshot.status.state in allowed, (name, first.code, snapshot.status.state)
-        assert snapshot.status.state not in ENDED or first.outlook is not Outlook.LATER, name
+        assert allowed is None or state in allowed, (name, first.code, state)
+        assert state not in ENDED or first.outlook is not Outlook.LATER, name
 
 
 def test_every_verdict_says_what_can_be_done() -> None:
-    for name, case in CASES.items():
-        for verdict in explain(parse_snapshot(case["snapshot"])):
+    for name in CASES:
+        for verdict in explained(name)[1]:
             assert verdict.cure or verdict.outlook is Outlook.NOW, (name, verdict)
             assert "None" not in verdict.sentence + verdict.cure, (name, verdict)
             assert not verdict.sentence.endswith((":", " ")), (name, verdict)
@@ -88,7 +95,7 @@ def test_what_is_made_is_in_the_corpus_as_it_is_made() -> None:
 
 
 def test_nearly_every_code_has_a_case() -> None:
-    met = {verdict.code for case in CASES.values() for verdict in explain(parse_snapshot(case["snapshot"]))}
+    met = {verdict.code for name in CASES for verdict in explained(name)[1]}
     assert set(CODES) - met - ELSEWHERE == set()
 
 
