@@ -9,7 +9,7 @@ DATA   := .quickstart/digits
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help recording kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster e2e-docker e2e-podman image image-test image-archive lock clean
+.PHONY: help recording kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster e2e-docker e2e-podman image image-report image-test image-archive lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -90,6 +90,9 @@ image-archive: image  ## the image as a file that clusters and engines load: bui
 	@mkdir -p build
 	$(or $(CONTAINER_RUNTIME),docker) save -o build/ftlaunch-trainer-$(TARGET).tar \
 		$(or $(IMAGE),ftlaunch-trainer:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)-$(TARGET))
+
+image-report:  ## build times, layers and parts of the image, measured
+	docker/report $(TARGET)
 
 image-test: $(VENV)/dev.stamp  ## train in the image as the strictest cluster would let it
 	$(BIN)/python -m pytest -m docker tests/e2e/test_docker_image.py

@@ -193,6 +193,8 @@ def main(arguments: list[str]) -> None:
         supervise(rest[0])
     elif verb == "version":
         say("fake")
+    elif verb == "context" and rest[0] == "inspect":
+        say(os.environ.get("FAKE_CONTEXT", "unix:///var/run/docker.sock"))
     elif verb in ("ps", "rm", "logs", "inspect", "kill"):
         options, names = parse(rest)
         if verb == "ps":

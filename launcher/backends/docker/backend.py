@@ -46,13 +46,13 @@ class DockerBackend(KeptBackend):
 
     def _request(self, submission: Submission, pods: tuple[Pod, ...]) -> Request:
         engine = self._engine or find_engine()
-        engine.run("version")
         remote = engine.remote_address()
         if remote is not None:
             raise ReplicaError(
-                f"DOCKER_HOST: expected an engine of this machine, whose folders jobs mount, got {remote!r}; "
-                "unset it, or submit where that engine runs"
+                f"{engine.name}: expected an engine of this machine, whose folders jobs mount, "
+                f"got {remote!r}; unset DOCKER_HOST or use another context, or submit where that engine runs"
             )
+        engine.run("version")
         manifest = submission.manifest
         refuse_taken(engine, job=manifest.name, pods=[pod.name for pod in pods], run_id=manifest.run_id)
         return Request(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -45,8 +46,11 @@ class Engine:
     def remote_address(self) -> str | None:
         """Return where the engine is if that is another machine, which has none of our folders."""
         address = self.place.get("CONTAINER_HOST" if self.is_podman else "DOCKER_HOST", "")
-        if not address and not self.is_podman and self.place.get("DOCKER_CONTEXT"):
-            address = self.run("context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
+        if not address and not self.is_podman:
+            with contextlib.suppress(
+                EngineError
+            ):  # the context that is in use, by DOCKER_CONTEXT or for good
+                address = self.run("context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
         return address if address and not address.startswith(("unix:", "npipe:")) else None
 
     def environment(self) -> dict[str, str]:

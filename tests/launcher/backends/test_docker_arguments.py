@@ -135,9 +135,14 @@ def place(tmp_path: Path) -> DockerUnderTest:
     return DockerUnderTest(tmp_path)
 
 
-def test_an_engine_elsewhere_is_refused_because_it_has_none_of_our_folders(place):
+@pytest.mark.parametrize("where", ["DOCKER_HOST", "context"])
+def test_an_engine_elsewhere_is_refused_because_it_has_none_of_our_folders(place, monkeypatch, where):
     submission: Submission = place.submission()
-    engine = dataclasses.replace(place.backend._engine, place={"DOCKER_HOST": "ssh://far.example"})
+    engine = place.backend._engine
+    if where == "context":
+        monkeypatch.setenv("FAKE_CONTEXT", "ssh://far.example")
+    else:
+        engine = dataclasses.replace(engine, place={"DOCKER_HOST": "ssh://far.example"})
     backend = DockerBackend(place.runs_dir, engine=engine, gpus=tuple)
     with pytest.raises(ReplicaError, match=r"ssh://far\.example"):
         backend.submit(submission)
