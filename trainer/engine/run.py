@@ -19,7 +19,7 @@ from trainer.engine.collective import Collective
 from trainer.engine.ends import CheckpointError
 from trainer.engine.journal import Journal, SilentJournal
 from trainer.engine.liveness import Liveness
-from trainer.engine.meeting import Meeting
+from trainer.engine.meeting import Meeting, send_at_once
 from trainer.engine.output import Output, open_output
 from trainer.engine.resume import Wish, find_contents, read_wish, restore, start_from_pretrained
 from trainer.engine.saving import Saver
@@ -110,6 +110,7 @@ def join_ranks(config: TrainConfig, ranks: Ranks) -> Collective:
             paddle.distributed.init_parallel_env()
     meeting = None
     if ranks.world_size > 1 and config.run.device == "cpu":
+        send_at_once()
         meeting = Meeting(paddle.base.core.create_or_get_global_tcp_store(), world_size=ranks.world_size)
     return Collective(world_size=ranks.world_size, meeting=meeting)
 

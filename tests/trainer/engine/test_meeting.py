@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import socket
 import threading
+from pathlib import Path
 
 import pytest
 
-from trainer.engine.meeting import Meeting, PeersLostError
+from trainer.engine.meeting import Meeting, PeersLostError, send_at_once
 
 
 class FakeStore:
@@ -54,3 +56,18 @@ def test_where_rank_0_is_gone_a_rank_ends_after_a_grace_in_which_it_may_be_kille
     with pytest.raises(PeersLostError, match="rank 0 is gone"):
         meeting.meet()
     assert slept == [5.0]
+
+
+def test_what_is_sent_leaves_at_once_and_nothing_else_is_touched(tmp_path):
+    with (
+        (tmp_path / "file").open("w") as file,
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as client,
+    ):
+        before = sorted(Path("/proc/self/fd").iterdir())
+        assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 0
+        send_at_once()
+        assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        client.sendall(b"still open")
+        file.write("as well")
+        assert sorted(Path("/proc/self/fd").iterdir()) == before
