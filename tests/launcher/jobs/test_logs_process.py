@@ -100,6 +100,21 @@ def test_words_that_nobody_reads_do_no_harm_either(place):
     assert done.stdout in ("141\n", "2\n")  # as soon as `true` is gone
 
 
+def test_following_from_the_last_lines_goes_on_with_all_that_come(place):
+    handle = submit(place)
+    place.say(handle, 0, b"".join(b"[a1 r0] line %d\n" % number for number in range(100)))
+    place.wait_for(lambda: "line 99" in place.text(handle, place.backend.list_logs(handle)[0]), what="lines")
+    process = begin("logs", "-f", "--tail", "2", "--grep", "[02468]$")
+    assert [process.stdout.readline() for _ in range(2)] == ["[rank 0] line 96\n", "[rank 0] line 98\n"]
+    place.say(handle, 0, b"".join(b"[a1 r0] line %d\n" % number for number in range(100, 106)))
+    place.finish(handle, 0, 0)
+    out, _ = process.communicate(timeout=SOON_S)
+    assert (process.returncode, out) == (
+        0,
+        "".join(f"[rank 0] line {number}\n" for number in (100, 102, 104)),
+    )
+
+
 def test_ctrl_c_ends_the_showing_and_says_how_to_come_back(place):
     handle = submit(place)
     place.say(handle, 0, b"[a1 r0] one\n")
