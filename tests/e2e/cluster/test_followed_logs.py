@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from tests.e2e.cluster.test_faults import LONG, delete, rows  # noqa: F401 - a fixture
 
 
@@ -26,3 +28,39 @@ def test_rank_0_is_followed_over_a_deleted_pod_and_an_outage_line_by_line(place,
     heads = sorted(line.partition("]")[0] + "]" for line in spoken)
     assert heads == [f"[rank {rank} attempt {attempt}]" for rank in range(4) for attempt in (1, 2)]
     delete(place, space, "four")
+
+
+STUCK = {
+    "image": ({"Launch__image": "registry.invalid/nothing:1"}, "image: ", "registry.invalid/nothing:1"),
+    "claim": (
+        {"Launch__volumes": [{"mount": "/data", "claim": "nothing"}, {"mount": "/output", "claim": "runs"}]},
+        "volume: ", 'persistentvolumeclaim "nothing" not found',
+    ),
+    "place": ({"Launch__node_selector": {"no": "such"}}, "scheduling: ", "0/2 nodes are available"),
+    "secret": (
+        {"Launch__secrets": [{"name": "no-secret", "key": "token", "mount": "/secrets/x"}]}, "volume: ",
+        'secret "no-secret" not found',
+    ),
+}  # fmt: skip
+
+
+def test_what_a_job_waits_for_is_said_once_with_its_reason(place, space, write_job):
+    followers = {}
+    for name, (changes, _, _) in STUCK.items():
+        place.run(
+            "ftlaunch", "submit", write_job(f"{name}.yaml", **changes), "--name", name, "--no-preflight"
+        )
+        followers[name] = place.begin("ftlaunch", "logs", "-f", name)
+    for name, process in followers.items():
+        _, kind, words = STUCK[name]
+        said = [process.stderr.readline()]
+        while not (kind in said[-1] and words in said[-1]):
+            assert said[-1], said
+            said.append(process.stderr.readline())
+        process.send_signal(signal.SIGINT)
+        out, rest = process.communicate(timeout=30)
+        assert (process.returncode, out) == (130, "")
+        assert f"`ftlaunch logs -f {name}`" in rest
+        said += rest.splitlines(keepends=True)
+        assert len(said) == len(set(said)), said
+        place.run("ftlaunch", "delete", name, "--force")
