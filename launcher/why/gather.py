@@ -36,8 +36,8 @@ from launcher.plan.handle import Handle
 from launcher.why.looking import ended_of, is_pending, not_started, template_of, without_node
 from launcher.why.snapshot import Objects, Snapshot, read_status, reduce_pod
 
-MAX_EVENTS, MAX_NODES, MAX_PODS, MAX_OTHERS = 1000, 5000, 20_000, 500
-"""Of each kind; a larger cluster is looked at in part."""
+MAX_EVENTS, MAX_NODES, MAX_PODS, MAX_OTHERS = 1000, 5000, 10_000, 500
+"""Of each kind. Where there are more pods, what is free is not counted."""
 MAX_LOGS = 3
 LOG_BYTES = 65_536
 _THREADS = 6
@@ -132,6 +132,9 @@ def look_at_room(looker: Looker) -> dict[str, Question]:
 
     def placed() -> Objects | None:
         pods = looker.look(PODS, namespace="", fields=ALIVE, at_most=MAX_PODS)
+        if pods is not None and len(pods) >= MAX_PODS:
+            looker.unseen.append(f"what is free on nodes: there are more than {MAX_PODS} pods")
+            return None
         return None if pods is None else tuple(reduce_pod(pod) for pod in pods if paddlejob.host_of(pod))
 
     return {

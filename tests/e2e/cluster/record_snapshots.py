@@ -338,14 +338,14 @@ def test_containers(cluster: Cluster, space: Space, make_recorder: Any) -> None:
     recorder.keep("foreign", "failed", "a program that is not ours, and fails")
     recorder.keep("ports", "host-port", "three pods with one host port, on two nodes")
     recorder.keep("looping", "crash-loop", "a program that ends again and again")
-    recorder.keep("disk", "evicted-volume", "more than an emptyDir may hold", within_s=120)
+    recorder.keep("disk", "evicted-volume", "more than an emptyDir may hold", within_s=240)
 
 
 def test_a_run(cluster: Cluster, space: Space, place: Any, write_job: Any, make_recorder: Any) -> None:
     recorder = make_recorder(**LONG)
     recorder.post("long")
     recorder.keep("starting", "running-unheard", "all pods run, and no rank has reported", job="long")
-    recorder.keep("running", "running", "training on two nodes", job="long", within_s=120)
+    recorder.keep("running", "running", "training on two nodes", job="long", within_s=240)
     space.kubectl("delete", "pod", "long-worker-1", "--wait=false")
     recorder.keep("again", "restarting", "a pod that was deleted is made again", job="long")
     patch = {
@@ -370,26 +370,26 @@ def test_endings(cluster: Cluster, space: Space, make_recorder: Any) -> None:
         Global__epochs=1, Optimizer__lr=rate, Launch__nodes=1, Global__output_dir="/output/rate"
     )
     recorder.post("rate")
-    recorder.keep("rate", "diverged", "a learning rate that no loss survives", within_s=120)
+    recorder.keep("rate", "diverged", "a learning rate that no loss survives", within_s=240)
     recorder = make_recorder(Global__epochs=1, Global__output_dir="/output/rate", Launch__nodes=1)
     recorder.post("taken")
-    recorder.keep("taken", "output-taken", "the output folder of another run", within_s=120)
+    recorder.keep("taken", "output-taken", "the output folder of another run", within_s=240)
     folder = space.output / "closed"
     folder.mkdir()
     folder.chmod(0o555)
     recorder = make_recorder(Global__epochs=1, Global__output_dir="/output/closed", Launch__nodes=1)
     recorder.post("closed")
-    recorder.keep("closed", "output-denied", "an output folder that is root's", within_s=120)
+    recorder.keep("closed", "output-denied", "an output folder that is root's", within_s=240)
     (space.data / "train_list.txt").chmod(0o600)
     recorder = make_recorder(Global__epochs=1, Global__output_dir="/output/lists", Launch__nodes=1)
     recorder.post("lists")
-    recorder.keep("lists", "data-denied", "a list that only root may read", within_s=120)
+    recorder.keep("lists", "data-denied", "a list that only root may read", within_s=240)
     (space.data / "train_list.txt").chmod(0o644)
     with (space.data / "train_list.txt").open("a") as file:
         file.write("train/class0/none.jpg 99\n")
     recorder = make_recorder(Global__epochs=1, Global__output_dir="/output/labels", Launch__nodes=1)
     recorder.post("labels")
-    recorder.keep("labels", "data-refused", "a label that is too large", within_s=120)
+    recorder.keep("labels", "data-refused", "a label that is too large", within_s=240)
 
 
 def test_short_of_memory_and_time(cluster: Cluster, space: Space, make_recorder: Any) -> None:
@@ -406,18 +406,18 @@ def test_short_of_memory_and_time(cluster: Cluster, space: Space, make_recorder:
     recorder.post("late")
     recorder = make_recorder(Global__epochs=1, Launch__nodes=1, Global__output_dir="/output/good")
     recorder.post("good")
-    recorder.keep("good", "succeeded", "a run that is done", within_s=120)
+    recorder.keep("good", "succeeded", "a run that is done", within_s=240)
     recorder = make_recorder(**LONG, Launch__nodes=1, Global__output_dir="/output/asleep")
     recorder.post("asleep", lambda job, _: job["spec"]["runPolicy"].update(activeDeadlineSeconds=5))
     recorder.keep("asleep", "deadline-asleep", "an activeDeadlineSeconds that passed unnoticed", within_s=60)
-    recorder.keep("late", "deadline-passed", "Launch.deadline", within_s=120)
-    recorder.keep("memory-killed", "out-of-memory", "a limit of memory that is too low", within_s=120)
+    recorder.keep("late", "deadline-passed", "Launch.deadline", within_s=240)
+    recorder.keep("memory-killed", "out-of-memory", "a limit of memory that is too low", within_s=240)
 
 
 def test_an_outage(cluster: Cluster, space: Space, make_recorder: Any, kit: Any) -> None:
     recorder = make_recorder(**LONG)
     recorder.post("pair")
-    recorder.keep("before", "running", "before the outage", job="pair", within_s=120)
+    recorder.keep("before", "running", "before the outage", job="pair", within_s=240)
     host = space.get("pod", "pair-worker-1")["spec"]["nodeName"]
     kit.run("node-cut", host.removeprefix("n"))
     try:
