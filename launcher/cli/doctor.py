@@ -49,6 +49,7 @@ def command(
         found, reached = examine_cluster(
             context=context or _setting(layers, "context"),
             namespace=namespace or _setting(layers, "namespace"),
+            gpu_resource=_setting(layers, "gpu_resource") or "nvidia.com/gpu",
             state=runs_dir(),
             stale=_stale,
         )

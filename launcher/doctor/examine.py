@@ -36,6 +36,7 @@ def examine_cluster(
     *,
     context: str | None,
     namespace: str | None,
+    gpu_resource: str,
     state: Path,
     stale: Callable[[str, str], Sequence[Stale]],
 ) -> tuple[list[Finding], bool]:
@@ -44,6 +45,7 @@ def examine_cluster(
     Args:
         context: Of the kubeconfig; None for its current one.
         namespace: None for that of the context.
+        gpu_resource: Name of the extended resource that GPUs are.
         state: Folder of run records.
         stale: From a namespace and a context to the submits of ours that were cut off there.
 
@@ -60,7 +62,7 @@ def examine_cluster(
         unreached = Finding(check="cluster", level=Level.FAIL, said=said or str(error), cure=cure)
         return [*local, unreached], False
     ours = stale(site.namespace, client.context)
-    return [*local, *first, *findings_of(_of_cluster(site, ours))], True
+    return [*local, *first, *findings_of(_of_cluster(site, ours, gpu_resource))], True
 
 
 def _here(state: Path) -> list[Check]:
@@ -71,13 +73,13 @@ def _here(state: Path) -> list[Check]:
     ]
 
 
-def _of_cluster(site: Site, ours: Sequence[Stale]) -> list[Check]:
+def _of_cluster(site: Site, ours: Sequence[Stale], gpu_resource: str) -> list[Check]:
     looks: dict[str, Callable[[Site], Sequence[Finding]]] = {
         "permission": permissions.look_at_permissions,
         "paddlejobs": controller.look_at_kinds,
         "operator": controller.look_at_operator,
         "namespace": facilities.look_at_namespace,
-        "gpus": facilities.look_at_gpus,
+        "gpus": lambda site: facilities.look_at_gpus(site, resource=gpu_resource),
         "storage": facilities.look_at_storage,
         "dns": facilities.look_at_names,
         "queues": facilities.look_at_queues,

@@ -18,7 +18,7 @@ _QUEUES = {
 _MAX_NODES = 5000  # what Kubernetes is made for (kubernetes.io, "Considerations for large clusters")
 
 
-def look_at_gpus(site: Site, *, resource: str = "nvidia.com/gpu") -> list[Finding]:
+def look_at_gpus(site: Site, *, resource: str) -> list[Finding]:
     """Count what the nodes offer; a device plug-in puts it there."""
     nodes = site.api.list(NODES, namespace="", at_most=_MAX_NODES)
     ready = [node for node in nodes if _is_ready(node)]

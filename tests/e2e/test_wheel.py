@@ -38,6 +38,8 @@ def test_the_wheel_holds_both_packages_and_the_templates_and_nothing_else(wheel)
     assert {f"launcher/templates/{name}" for name in templates} <= set(names)
     schemas = {path.name for path in (REPOSITORY / "k8s" / "crds").iterdir()}
     assert {f"launcher/crds/{name}" for name in schemas} <= set(names)
+    roles = {path.name for path in (REPOSITORY / "k8s" / "rbac").iterdir()}
+    assert {f"launcher/rbac/{name}" for name in roles} <= set(names)
     assert {"launcher/py.typed", "trainer/py.typed"} <= set(names)
 
 

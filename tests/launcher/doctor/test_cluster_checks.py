@@ -180,12 +180,12 @@ def test_an_operator_that_cannot_be_seen_is_not_said_to_work(site, answers, only
 ], ids=["some", "none", "not ready"])  # fmt: skip
 def test_gpus_are_counted(site, answers, only, nodes, level, words):
     answers["/api/v1/nodes"] = items(*nodes)
-    assert only(facilities.look_at_gpus(site))[:2] == (level, words)
+    assert only(facilities.look_at_gpus(site, resource="nvidia.com/gpu"))[:2] == (level, words)
 
 
 def test_what_a_user_may_not_see_is_skipped_with_the_rule(site, answers, only):
     answers["/api/v1/nodes"] = forbidden("list", "nodes")
-    check = Check(name="gpus", look=lambda: facilities.look_at_gpus(site))
+    check = Check(name="gpus", look=lambda: facilities.look_at_gpus(site, resource="nvidia.com/gpu"))
     level, _, cure = only(look_once(check))
     assert level == "skip"
     assert cure == (

@@ -145,3 +145,12 @@ def test_a_check_that_hangs_does_not_hold_up_the_others():
     assert (late.level.value, late.said) == ("fail", "no answer in 0.5 s")
     assert works == ok("works", "yes")
     assert (failed.said, failed.cure) == ("x: expected y, got z", "do w")
+
+
+@pytest.mark.usefixtures("at_cluster")
+def test_settings_say_which_namespace_and_which_gpus(doctor, server, monkeypatch):
+    monkeypatch.setenv("FTLAUNCH_NAMESPACE", "team-c")
+    monkeypatch.setenv("FTLAUNCH_GPU_RESOURCE", "amd.com/gpu")
+    _, out = doctor()
+    assert "none of 2 ready nodes offers amd.com/gpu" in out
+    assert any("/namespaces/team-c/" in asked.path for asked in server.asked)
