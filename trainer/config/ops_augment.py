@@ -18,7 +18,9 @@ Colour = Annotated[Ints, Field(min_length=3, max_length=3)]
 Strength = Annotated[float, Field(ge=0)]
 Magnitude = Annotated[float, Field(ge=0, le=10)]
 _SECTION = re.compile(r"([a-z]+)(\d+(?:\.\d+)?)")
-_KEYS = {
+_POLICIES = ("original", "originalr", "v0", "v0r")
+_KEYS: dict[str, dict[str, type[int] | type[float]]] = {
+    **{policy: {"mstd": float} for policy in _POLICIES},
     "rand": {"m": int, "n": int, "w": int, "mstd": float, "inc": int},
     "augmix": {"m": int, "w": int, "d": int, "a": float, "b": int, "mstd": float},
 }
@@ -34,7 +36,8 @@ class TimmAutoAugment(ImageOp):
     """`rand-m9-n2-w0-mstd0.5-inc1` (RandAugment) or `augmix-m3-w3-d2-a1.0-b1-mstd0.5` (AugMix); parts after
     the first may be left out. m: magnitude of 10; n: operations an image; w0: draw some more often; mstd:
     deviation of the magnitude; inc1: stronger with m; w, d: chains of AugMix and their length; a: alpha; b1:
-    blend the chains one by one."""
+    blend the chains one by one. `original`, `originalr`, `v0` and `v0r`, each with `-mstd0.5`, are timm's
+    policies of AutoAugment."""
     interpolation: Literal["bicubic", "bilinear", "random"] = "bicubic"
     """Where an image is sheared, moved or turned; random draws bicubic or bilinear each time."""
     img_size: Size = (224, 224)
@@ -59,8 +62,8 @@ def parse_policy(text: str) -> tuple[str, dict[str, float]]:
     kind, *sections = text.split("-")
     if kind not in _KEYS:
         raise ValueError(
-            f"expected config_str of 'rand-…' or 'augmix-…', got {text!r}; "
-            "for the ImageNet policy use the operation AutoAugment"
+            f"expected config_str of 'rand-…', 'augmix-…' or one of {', '.join(_POLICIES)}, got {text!r}; "
+            "AutoAugment as timm has it is original-mstd0.5"
         )
     values: dict[str, float] = {}
     for section in sections:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
 from tests.trainer.data.conftest import IDENTITY, Pixels, draw, encode, run, transform
+from tests.trainer.data.test_ops_policies import TABLE_ROWS
 from trainer.config.ops_augment import TimmAutoAugment
 from trainer.data.draws import Stream
 
@@ -145,6 +146,53 @@ def test_timm_s_augmix_mixes_chains_as_paddleclas_does(blended: bool) -> None:
         assert np.array_equal(result, np.asarray(expected)), seed
 
 
+V0 = """
+Equalize 8 1 ShearY 8 4|Color 4 9 Equalize 6 3|Color 4 1 Rotate 6 8|Solarize 8 3 Equalize 4 7
+Solarize 4 2 Solarize 6 2|Color 2 0 Equalize 8 8|Equalize 4 8 SolarizeAdd 8 3|ShearX 2 9 Rotate 6 8
+Color 6 1 Equalize 10 2|Invert 4 9 Rotate 6 0|Equalize 10 9 ShearY 6 3|Color 4 7 Equalize 6 0
+Posterize 4 6 AutoContrast 4 7|Solarize 6 8 Color 6 9|Solarize 2 4 Rotate 8 9
+Rotate 10 7 TranslateYRel 8 9|ShearX 0 0 Solarize 8 4|ShearY 8 0 Color 6 4|Color 10 0 Rotate 6 2
+Equalize 8 4 Equalize 0 8|Equalize 10 4 AutoContrast 6 2|ShearY 4 7 SolarizeAdd 6 7
+Posterize 8 2 Solarize 6 10|Solarize 6 8 Equalize 6 1|Color 8 6 Rotate 4 5
+"""
+PASCAL = {"autocontrast": "AutoContrast", "shearX": "ShearX"}
+TABLES = {
+    "v0": [row.split() for row in V0.strip().replace("\n", "|").split("|")],
+    "original": [
+        [PASCAL.get(name1, name1.title()), chance1, step1, PASCAL.get(name2, name2.title()), chance2, step2]
+        for chance1, name1, step1, chance2, name2, step2 in TABLE_ROWS
+    ],
+}
+
+
+@pytest.mark.parametrize("deviation", [0, 0.5])
+@pytest.mark.parametrize("policy", ["original", "originalr", "v0", "v0r"])
+def test_timm_s_auto_augment_applies_each_pair(policy: str, deviation: float) -> None:
+    text = policy + (f"-mstd{deviation}" if deviation else "")
+    operation, stream = transform({"TimmAutoAugment": {"config_str": text}}, IDENTITY), Stream(8)
+    random.seed(8)
+    table, drawn = TABLES[policy.rstrip("r")], set()
+    assert len(table) == 25
+    for seed in range(200):
+        picture = Image.fromarray(draw(seed % 5)[:, :, ::-1].copy())
+        random.random()  # prob
+        row = random.choice(range(25))
+        drawn.add(row)
+        for name, chance, step in (table[row][:3], table[row][3:]):
+            if chance != "10" and random.random() > int(chance) / 10:
+                continue
+            m = magnitude(int(step), deviation)
+            if name == "Posterize":
+                bits = int(m / 10 * 4)
+                kept = {"original": bits + 4, "v0": bits}.get(policy, 4 - bits)
+                picture = levels(picture, lambda level, kept=kept: level & 0xFF00 >> kept & 0xFF)
+            else:
+                picture = changed(picture, name, m, inc=False, far=0.45, how=[BICUBIC])
+        result = operation(encode(draw(seed % 5)), stream.draws).transpose(1, 2, 0)
+        assert np.array_equal(result, np.asarray(picture)), (row, table[row])
+    assert drawn == set(range(25))
+
+
 def test_no_bits_left_give_black_instead_of_another_image() -> None:
     op = {"TimmAutoAugment": {"config_str": "rand-m10-n1-inc1"}}
     assert any(not run(encode(draw(1)), op, IDENTITY, seed=seed).any() for seed in range(120))
@@ -162,8 +210,8 @@ def test_an_image_is_left_alone_where_prob_says_so() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("auto-mstd0.5", "expected config_str of 'rand-…' or 'augmix-…', got 'auto-mstd0.5'"),
-        ("original", "for the ImageNet policy use the operation AutoAugment"),
+        ("auto-mstd0.5", "'augmix-…' or one of original, originalr, v0, v0r, got 'auto-mstd0.5'"),
+        ("original-m9", "expected parts such as mstd1 in config_str, got 'm9'"),
         ("rand-m9.5", "got 'm9.5'"),
         ("rand-x3", "expected parts such as m1, n1, w1, mstd1, inc1"),
         ("rand-mstd", "got 'mstd'"),

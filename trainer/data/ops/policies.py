@@ -22,18 +22,8 @@ from trainer.data.draws import Draws
 from trainer.data.ops import pictures
 from trainer.data.ops.pictures import Colour, Picture, Resample
 from trainer.data.ops.registry import Operation, Pixels, implements
+from trainer.data.ops.tables import ORIGINAL
 
-_PAIRS = """
-    0.4 posterize 8 0.6 rotate 9, 0.6 solarize 5 0.6 autocontrast 5, 0.8 equalize 8 0.6 equalize 3,
-    0.6 posterize 7 0.6 posterize 6, 0.4 equalize 7 0.2 solarize 4, 0.4 equalize 4 0.8 rotate 8,
-    0.6 solarize 3 0.6 equalize 7, 0.8 posterize 5 1.0 equalize 2, 0.2 rotate 3 0.6 solarize 8,
-    0.6 equalize 8 0.4 posterize 6, 0.8 rotate 8 0.4 color 0, 0.4 rotate 9 0.6 equalize 2,
-    0.0 equalize 7 0.8 equalize 8, 0.6 invert 4 1.0 equalize 8, 0.6 color 4 1.0 contrast 8,
-    0.8 rotate 8 1.0 color 2, 0.8 color 8 0.8 solarize 7, 0.4 sharpness 7 0.6 invert 8,
-    0.6 shear_x 5 1.0 equalize 9, 0.4 color 0 0.6 equalize 3, 0.4 equalize 7 0.2 solarize 4,
-    0.6 solarize 5 0.6 autocontrast 5, 0.6 invert 4 1.0 equalize 8, 0.6 color 4 1.0 contrast 8,
-    0.8 equalize 8 0.6 equalize 3
-"""
 _BOTH_WAYS = (-1, 1)
 _STEPS, _HALF, _GREY = 10, 0.5, (128, 128, 128)
 _FAR = 150 / 331
@@ -64,15 +54,7 @@ class _Style:
 @implements(AutoAugment)
 def auto_augment(declaration: AutoAugment) -> Operation:
     """Draw the pair, then for each of both whether at all and the direction. Image uint8 [H, W, 3]."""
-    pairs = []
-    for pair in _PAIRS.split(","):
-        words = pair.split()
-        pairs.append(
-            [
-                (float(chance), name, _level_of(name, int(step)))
-                for chance, name, step in (words[:3], words[3:])
-            ]
-        )
+    pairs = [[(chance, name, _level_of(name, step)) for chance, name, step in pair] for pair in ORIGINAL]
     return _one_pair(lambda index: pairs[index], len(pairs), declaration.fillcolor)
 
 

@@ -1,4 +1,4 @@
-"""TimmAutoAugment: timm's RandAugment and AugMix, as PaddleClas has them.
+"""TimmAutoAugment: timm's RandAugment, AugMix and AutoAugment, as PaddleClas has them.
 
 Levels, operations, weights and the order of draws: PaddleClas d178931,
 ppcls/data/preprocess/ops/timm_autoaugment.py.
@@ -7,7 +7,7 @@ ppcls/data/preprocess/ops/timm_autoaugment.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -17,6 +17,7 @@ from trainer.data.draws import Draws
 from trainer.data.ops import pictures
 from trainer.data.ops.pictures import Colour, Picture, Resample
 from trainer.data.ops.registry import Operation, Pixels, implements
+from trainer.data.ops.tables import ORIGINAL, V0
 
 _RANDOM = (Resample.BILINEAR, Resample.BICUBIC)
 _RESAMPLE = {"bilinear": (Resample.BILINEAR,), "bicubic": (Resample.BICUBIC,), "random": _RANDOM}
@@ -47,6 +48,8 @@ class _Settings:
     deviation: float
     increasing: bool
     """Stronger with the magnitude, in both directions."""
+    posterize: str = ""
+    """Which bits are kept: `increasing` and `original` fewer and 4 more, else as many as the level says."""
     translate: float
     """Largest move, as a share of the picture's side."""
     resamples: Sequence[Resample]
@@ -70,7 +73,10 @@ def timm_auto_augment(declaration: TimmAutoAugment) -> Operation:
         resamples=_RESAMPLE[declaration.interpolation],
         fill=tuple(min(255, round(255 * mean)) for mean in declaration.mean),
     )
-    augment = _augmix(settings, values) if augmix else _rand_augment(settings, values)
+    if kind in ("rand", "augmix"):
+        augment = _augmix(settings, values) if augmix else _rand_augment(settings, values)
+    else:
+        augment = _policy(settings, kind)
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
         if draws.python.random() >= declaration.prob:
@@ -90,6 +96,24 @@ def _rand_augment(settings: _Settings, values: dict[str, float]) -> Callable[[Pi
     def augment(picture: Picture, draws: Draws) -> Picture:
         for index in draws.numpy.choice(len(_RAND), layers, replace=weights is None, p=weights):
             picture = _apply(_RAND[index], picture, settings, draws)
+        return picture
+
+    return augment
+
+
+def _policy(settings: _Settings, kind: str) -> Callable[[Picture, Draws], Picture]:
+    posterize = {"original": "original", "v0": ""}.get(kind, "increasing")
+    pairs = [
+        [
+            (name, replace(settings, probability=chance, magnitude=step, posterize=posterize))
+            for chance, name, step in pair
+        ]
+        for pair in (V0 if kind.startswith("v0") else ORIGINAL)
+    ]
+
+    def augment(picture: Picture, draws: Draws) -> Picture:
+        for name, own in draws.python.choice(pairs):
+            picture = _apply(name, picture, own, draws)
         return picture
 
     return augment
@@ -144,13 +168,16 @@ def _apply(name: str, picture: Picture, settings: _Settings, draws: Draws) -> Pi
         factor = 1.0 + _either(level * 0.9, draws) if settings.increasing else level * 1.8 + 0.1
         return pictures.ENHANCE[name](picture, factor)
     if name in ("posterize", "solarize", "solarize_add"):
-        return _change_levels(name, picture, level, increasing=settings.increasing)
+        return _change_levels(name, picture, level, settings)
     return _move(name, picture, level, settings, draws)
 
 
-def _change_levels(name: str, picture: Picture, level: float, *, increasing: bool) -> Picture:
+def _change_levels(name: str, picture: Picture, level: float, settings: _Settings) -> Picture:
+    increasing = settings.increasing
     if name == "posterize":
-        return pictures.posterize(picture, 4 - int(level * 4) if increasing else int(level * 4))
+        bits = int(level * 4)
+        kept = {"original": bits + 4, "increasing": 4 - bits}.get(settings.posterize, bits)
+        return pictures.posterize(picture, 4 - bits if increasing else kept)
     if name == "solarize":
         return pictures.solarize(picture, 256 - int(level * 256) if increasing else int(level * 256))
     return pictures.solarize_add(picture, int(level * 110))
