@@ -218,6 +218,7 @@ class Asker:
         return Call(
             verb="get" if name else "list", resource=resource, namespace=namespace, name=name,
             subresource=subresource, access=f"context {context!r}" if context else "this service account",
+            login=self._access.login,
         )  # fmt: skip
 
     def _send(self, path: str, query: Mapping[str, str], listener: _Json | _Log) -> Wire:

@@ -63,10 +63,12 @@ class Way:
     Attributes:
         configuration: The library's, with host, certificates and proxy.
         headers: Makes the headers of a request; renews an expired token.
+        login: What to do where the cluster does not know us, for messages.
     """
 
     configuration: Any
     headers: Callable[[], Mapping[str, str]]
+    login: str = "log in again"
 
 
 class Transport:
@@ -81,11 +83,16 @@ class Transport:
     def _use(self, access: Access) -> None:
         self._configuration = access.configuration
         self._pool = access.make_pool()
+        self._login = access.login
 
     @property
     def way(self) -> Way:
         """How the cluster is reached now."""
-        return Way(configuration=self._configuration, headers=lambda: self._headers(content_type=""))
+        return Way(
+            configuration=self._configuration,
+            headers=lambda: self._headers(content_type=""),
+            login=self._login,
+        )
 
     def fetch(self, request: Request, call: Call) -> Reply:
         """Send a request whose answer is an object.
