@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 
@@ -17,6 +17,9 @@ from launcher.plan.handle import BACKENDS
 from launcher.runs.places import project_of, runs_dir
 from launcher.runs.record import RunRecord
 from launcher.runs.store import RunStore
+
+_FEW = 50
+"""Jobs of one place that are asked for one by one; for more, all of the namespace are asked for at once."""
 
 
 @click.command("list")
@@ -44,7 +47,7 @@ def command(on: str | None, here: bool, wanted: tuple[str, ...], limit: int | No
                 click.echo(record.handle.job)
             return
     backends = cache(partial(open_backend, store=store))  # one connection a cluster, however many jobs
-    rows = [(record, _state(backends, record)) for record in records]
+    rows = list(zip(records, _states(backends, records), strict=True))
     rows = [(record, state) for record, state in rows if not wanted or state.lower() in wanted][:limit]
     if output in ("json", "yaml"):
         echo_document([_to_json(record, state) for record, state in rows], output)
@@ -53,6 +56,32 @@ def command(on: str | None, here: bool, wanted: tuple[str, ...], limit: int | No
         wide = f"  {record.run_id}  {record.config}" if output == "wide" else ""
         text = f"{_time(record)}  {state:<10}  {record.handle}{wide}"
         click.echo(record.handle.job if output == "name" else text)
+
+
+def _states(backends: Callable[..., Backend], records: Sequence[RunRecord]) -> list[str]:
+    """Ask for each job, or for all of a place at once where that takes fewer questions."""
+    groups: dict[tuple[object, ...], list[RunRecord]] = {}
+    for record in records:
+        groups.setdefault(_place_of(record), []).append(record)
+    known: dict[str, str] = {}
+    for group in groups.values():
+        if len(group) > _FEW:
+            known |= _ask_for_all(backends, group)
+    return [known.get(str(record.handle)) or _state(backends, record) for record in records]
+
+
+def _place_of(record: RunRecord) -> tuple[object, ...]:
+    return (record.handle.backend, record.handle.namespace, record.context)
+
+
+def _ask_for_all(backends: Callable[..., Backend], group: Sequence[RunRecord]) -> dict[str, str]:
+    first = group[0]
+    try:
+        backend = backends(first.handle.backend, namespace=first.handle.namespace, context=first.context)
+        found = {status.run_id: status.state.value for status in backend.list_jobs()}
+    except LaunchError:
+        found = {}
+    return {str(record.handle): found.get(record.run_id, "Unknown") for record in group}
 
 
 def _state(backends: Callable[..., Backend], record: RunRecord) -> str:

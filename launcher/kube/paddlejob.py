@@ -128,6 +128,15 @@ def pods_of(job: KubeObject, pods: Iterable[KubeObject]) -> tuple[KubeObject, ..
     return tuple(sorted(own, key=node_of))
 
 
+def group_by_owner(pods: Iterable[KubeObject]) -> Mapping[str, tuple[KubeObject, ...]]:
+    """Return the pods of many jobs, each job's as `pods_of` does, by the uid of the job."""
+    groups: dict[str, list[KubeObject]] = {}
+    for pod in pods:
+        for reference in pod["metadata"].get("ownerReferences") or []:
+            groups.setdefault(str(reference["uid"]), []).append(pod)
+    return {uid: tuple(sorted(own, key=node_of)) for uid, own in groups.items()}
+
+
 def node_of(pod: KubeObject) -> int:
     """Return the index of the node that a pod is."""
     return int(pod["metadata"]["labels"][REPLICA_INDEX_LABEL])

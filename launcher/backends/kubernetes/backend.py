@@ -151,10 +151,10 @@ class KubernetesBackend(Backend):
     def list_jobs(self) -> tuple[JobStatus, ...]:
         """See `Backend.list_jobs`. Two requests whatever the number of jobs, so without progress."""
         jobs = self.api.list(PADDLE_JOBS, namespace=self.namespace, labels=RUN_ID_LABEL)
-        pods = self.api.list(PODS, namespace=self.namespace, labels=RUN_ID_LABEL)
+        owned = paddlejob.group_by_owner(self.api.list(PODS, namespace=self.namespace, labels=RUN_ID_LABEL))
         found = []
         for job in jobs:
-            own = paddlejob.pods_of(job, pods)
+            own = owned.get(paddlejob.uid_of(job), ())
             restarts = {paddlejob.name_of(pod): self._incarnations.look(job, pod).number for pod in own}
             found.append(read_job(job, own, restarts=restarts, progress=None))
         return tuple(sorted(found, key=lambda status: (-status.created_s, status.handle.job)))

@@ -1,0 +1,81 @@
+"""`ftlaunch list` over more jobs than one asks for one by one."""
+
+from __future__ import annotations
+
+import pytest
+
+from launcher.backends.base import JobState, JobStatus
+from launcher.cli import listing
+from launcher.cli.main import run
+from launcher.errors import UnreachableError
+from launcher.names import new_run_id
+from launcher.plan.handle import Handle
+from launcher.runs.record import RunRecord, Stage
+from launcher.runs.store import RunStore
+
+
+class Namespace:
+    """Has jobs, counts questions, and may fall silent."""
+
+    def __init__(self, jobs: dict[str, str]) -> None:
+        self.jobs, self.asked, self.is_silent = jobs, [], False
+
+    def list_jobs(self):
+        self.asked.append("list")
+        if self.is_silent:
+            raise UnreachableError("silence")
+        return [self._status(name, run_id) for name, run_id in self.jobs.items()]
+
+    def status(self, handle):
+        self.asked.append(handle.job)
+        return self._status(handle.job, self.jobs[handle.job])
+
+    def _status(self, name, run_id):
+        return JobStatus(
+            handle=Handle(backend="kubernetes", namespace="ml", job=name), run_id=run_id,
+            state=JobState.SUSPENDED, pods=(), created_s=1.0,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def namespace(tmp_path, monkeypatch):
+    monkeypatch.setenv("FTLAUNCH_STATE", str(tmp_path))
+    store, jobs = RunStore(tmp_path / "runs"), {f"job-{index:03}": new_run_id() for index in range(60)}
+    for index, (name, run_id) in enumerate(jobs.items()):
+        handle = Handle(backend="kubernetes", namespace="ml", job=name)
+        record = RunRecord(
+            handle=handle, run_id=run_id, stage=Stage.SUBMITTED, project=str(tmp_path), config="cfg.yaml",
+            command=("submit",), created_s=float(index),
+        )  # fmt: skip
+        store.begin(record, config=b"", manifest="", git=None)
+    made = Namespace(jobs)
+    monkeypatch.setattr(listing, "open_backend", lambda kind, **given: made)
+    return made
+
+
+def states(capsys) -> dict[str, str]:
+    assert run(["list"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    return {row[3].rpartition("/")[2]: row[2] for row in rows}
+
+
+def test_all_of_a_namespace_are_asked_for_at_once(namespace, capsys):
+    namespace.jobs["job-007"] = new_run_id()  # somebody else's by now
+    del namespace.jobs["job-008"]
+    shown = states(capsys)
+    assert namespace.asked == ["list"]
+    assert len(shown) == 60
+    assert {name for name, state in shown.items() if state == "Unknown"} == {"job-007", "job-008"}
+    assert shown["job-009"] == "Suspended"
+
+
+def test_a_silent_cluster_is_asked_once(namespace, capsys):
+    namespace.is_silent = True
+    assert set(states(capsys).values()) == {"Unknown"}
+    assert namespace.asked == ["list"]
+
+
+def test_a_few_are_asked_for_one_by_one(namespace, capsys):
+    assert run(["list", "-n", "3"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert namespace.asked == ["job-059", "job-058", "job-057"]
