@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 
 import click
 
-from launcher.cli.jobs import find_job, job_argument
+from launcher.cli.jobs import Found, find_job, job_argument
 from launcher.errors import NotFoundError, UsageError
 
 
 @click.command("delete")
 @job_argument
 @click.option("--force", is_flag=True, help="Also a job that still runs, without saving.")
-def command(job: str | None, force: bool) -> None:
+@click.option("--yes", "-y", "sure", is_flag=True, help="Do not ask, where no job is named.")
+def command(job: str | None, force: bool, sure: bool) -> None:
     """Remove a job and its record; checkpoints and whatever else it wrote stay."""
     found = find_job(job)
     with contextlib.suppress(NotFoundError):  # gone already: its record goes too
@@ -23,6 +25,16 @@ def command(job: str | None, force: bool) -> None:
                 f"{found.handle.job}: expected a job that has ended, got one that is {status.state.value}; "
                 "cancel it first, or pass --force"
             )
+        _make_sure(found, is_named=job is not None or sure)
         found.backend.delete(found.handle)
     found.store.remove(found.handle.job)
     click.echo(f"{found.handle.job}: deleted", err=True)
+
+
+def _make_sure(found: Found, *, is_named: bool) -> None:
+    """Ask a person whether the last job is meant."""
+    if is_named:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(f"{found.handle.job}: expected its name, or -y, to delete it without being asked")
+    click.confirm(f"delete {found.handle}?", abort=True, err=True)

@@ -236,6 +236,15 @@ def test_a_running_job_is_deleted_by_force_only(place, ftlaunch):
     assert ftlaunch("status", handle.job)[0] == 4
 
 
+def test_a_job_that_is_not_named_is_deleted_only_where_somebody_said_yes(place, ftlaunch):
+    submit(place)
+    code, _, err = ftlaunch("delete", "--force")
+    assert (code, "expected its name, or -y" in err) == (2, True)
+    assert (place.runs_dir / "flowers").exists()
+    assert ftlaunch("delete", "--force", "-y")[0] == 0
+    assert not (place.runs_dir / "flowers").exists()
+
+
 def test_a_record_whose_job_never_came_to_be_can_be_deleted(place, ftlaunch):
     store = RunStore(place.runs_dir)
     record = RunRecord(
