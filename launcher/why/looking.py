@@ -123,8 +123,3 @@ def text_of(line: str) -> str:
 def kubectl(snapshot: Snapshot, words: str) -> str:
     """Write a kubectl command for the job's namespace."""
     return f"kubectl -n {namespace_of(snapshot)} {words}"
-
-
-def first_line(text: object) -> str:
-    """Return the first line of a text."""
-    return str(text).strip().split("\n", 1)[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from launcher.backends.base import JobState, JobStatus
 from launcher.errors import LaunchError
@@ -86,13 +87,13 @@ def look_before(
     answers = ask_together(questions, within_s=within_s)
     unseen = [_say_unseen(name, namespace, error) for name, error in answers.failed.items()]
     unseen += [f"{name}: no answer within {within_s:g} s" for name in questions if name in answers.late]
-    found = {name: items for name, items in answers.given.items() if name != "rules"}
+    found: dict[str, Any] = {name: items for name, items in answers.given.items() if name != "rules"}
     review = next(iter(answers.given.get("rules", ())), None)
     handle = Handle(backend="kubernetes", namespace=namespace, job=paddlejob.name_of(job))
     status = JobStatus(
         handle=handle, run_id=paddlejob.run_id_of(job), state=JobState.SUBMITTED, pods=(), created_s=now_s
     )
-    snapshot = replace(Snapshot(now_s=now_s, status=status, job=job), **found)  # type: ignore[arg-type]
+    snapshot = replace(Snapshot(now_s=now_s, status=status, job=job), **found)
     judged = [*_judge_rules(review, namespace), *_judge_limits(snapshot), *judge_claims(snapshot)]
     judged += [*_judge_room(snapshot, unseen), *_judge_image(snapshot)]
     return _sort(judged, unseen)

@@ -8,8 +8,9 @@ pkg/controller/volume/persistentvolume.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from launcher.backends.base import JobEvent
 from launcher.kube import paddlejob
 from launcher.kube.resources import KubeObject
 from launcher.why.looking import kubectl, not_started, notes_of, quote, template_of, who, without_node
@@ -191,7 +192,7 @@ def _describe(claim: KubeObject) -> str:
     return f"claim {paddlejob.name_of(claim)}: {status.get('phase', 'Pending')}, {modes}, {kind}"
 
 
-def _has_failed(notes: list) -> bool:  # type: ignore[type-arg]
+def _has_failed(notes: Sequence[JobEvent]) -> bool:
     return any(note.is_warning for note in notes)
 
 

@@ -69,6 +69,14 @@ def explain_wishes(snapshot: Snapshot) -> Iterator[Verdict]:
             evidence=evidence(f"{len(snapshot.pods)} pods are left"),
             outlook=Outlook.NOW,
         )
+    elif paddlejob.is_suspended(job) and any(paddlejob.is_living(pod) for pod in snapshot.pods):
+        yield Verdict(
+            code="suspended",
+            sentence="somebody else than ftlaunch has suspended it: its pods save and stop",
+            evidence=evidence(f"{name}: spec.runPolicy.suspend is true"),
+            cure=f"ftlaunch resume {name}, once they have",
+            outlook=Outlook.NEVER,
+        )
     elif status.state is JobState.SUSPENDED:
         yield Verdict(
             code="suspended",

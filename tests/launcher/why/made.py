@@ -404,6 +404,12 @@ def waiting_outside() -> Iterator[Situation]:
         snapshot(job("Created", replicas=3, age_s=3), runs(0, since_s=1)),
     )
     yield (
+        "suspending",
+        "somebody is about to suspend it",
+        "suspended",
+        snapshot(job("Created", "Running", suspend=True), runs(0)),
+    )
+    yield (
         "suspended",
         "somebody has suspended it",
         "suspended",
@@ -461,6 +467,16 @@ def volumes() -> Iterator[Situation]:
         claims=[claim("data"), claim("runs", deleted=True)],
     )  # fmt: skip
     missing = '0/3 nodes are available: persistentvolumeclaim "runs" not found.'
+    yield (
+        "claim-missing-unseen",
+        "no such claim, and claims may not be looked at",
+        "claim-missing",
+        snapshot(
+            two,
+            *unscheduled(0, 1, message=missing),
+            events=[event(pod(index), "FailedScheduling", missing) for index in (0, 1)],
+        ),
+    )
     yield (
         "claim-missing",
         "no such claim",

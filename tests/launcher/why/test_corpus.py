@@ -25,7 +25,7 @@ STATES: tuple[tuple[tuple[str, ...], set[JobState]], ...] = (
     (("cancelled",), {JobState.CANCELLED}),
     (("failed", "config-refused", "data-", "diverged", "attempts-used-up"), {JobState.FAILED}),
     (("queue-",), {JobState.QUEUED}),
-    (("suspended",), {JobState.SUSPENDED}),
+    (("suspended",), {JobState.SUSPENDED, JobState.RUNNING}),
     (("running", "rank-silent"), {JobState.RUNNING}),
     (("node-lost", "restarting"), {JobState.RESTARTING}),
     (("quota-", "limit-range", "pod-", "insufficient-", "gang-", "node-selector", "untolerated-"),
