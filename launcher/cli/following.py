@@ -40,7 +40,8 @@ def wait_for_end(
         if until_s is not None and time.monotonic() >= until_s:
             raise WaitTimeoutError(
                 f"{found.handle.job}: expected {also.value if also else 'its end'} within {timeout_s:g} s, "
-                f"it is {status.state.value}{f': {status.reason}' if status.reason else ''}"
+                f"it is {status.state.value}{f': {status.reason}' if status.reason else ''}; "
+                f"`ftlaunch why {found.handle.job}` says more"
             )
         waker = waker or found.backend.waker(found.handle)
         waker.wait(look_s, most_s=math.inf if until_s is None else until_s - time.monotonic())
