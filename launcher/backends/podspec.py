@@ -15,6 +15,8 @@ _SOURCES = {
     "emptyDir": {"medium", "sizeLimit"},
     "persistentVolumeClaim": {"claimName", "readOnly"},
     "hostPath": {"path", "type"},
+    "nfs": {"server", "path", "readOnly"},
+    "csi": {"driver", "readOnly", "volumeAttributes", "fsType", "nodePublishSecretRef"},
     "secret": {"secretName", "items", "defaultMode"},
 }
 
@@ -100,6 +102,8 @@ def read_mounts(
         source = _read_source(volume, problems)
         if source is None:
             continue
+        if source is Source.FILES and volume["configMap"].get("name") != config_map["metadata"]["name"]:
+            source = Source.OUTSIDE  # one of the cluster's own
         mounts.append(
             Mount(
                 path=item["mountPath"],

@@ -101,7 +101,10 @@ def _mounts(config: RunConfig, job: JobPlan) -> Iterator[Row]:
         key: KeyPath = (_SECTION, "weights")
         if index < len(config.job.launch.volumes):
             key = (_SECTION, "volumes", index)
-        named = (("claim", mount.claim), ("host path", mount.host_path), ("local", mount.local))
+        kind = mount.source[0] if mount.source else ""
+        named = (
+            ("claim", mount.claim), ("host path", mount.host_path), ("volume", kind), ("local", mount.local),
+        )  # fmt: skip
         value = ", ".join(f"{what} {text}" for what, text in named if text)
         if mount.read_only:
             value += ", read-only"

@@ -21,6 +21,7 @@ class Mount:
         host_path: Folder of the node, or None; with neither it exists on this machine only.
         sub_path: Folder inside the volume, or None.
         local: Folder of this machine that stands for it, as written, or None.
+        source: Another kind of volume: the name of its field in Kubernetes and what stands in that; or None.
     """
 
     volume: str
@@ -30,6 +31,7 @@ class Mount:
     sub_path: str | None
     read_only: bool
     local: str | None
+    source: tuple[str, Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,6 +10,7 @@ from launcher.plan.handle import BackendKind
 from launcher.plan.jobplan import JobPlan, Mount, SecretFile
 from launcher.plan.paths import pod_path
 from launcher.plan.refusals import find_problems
+from launcher.plan.volumes import find_source
 from launcher.spec.launch import LaunchSection
 from launcher.spec.load import RunConfig
 from launcher.spec.parts import Toleration
@@ -56,7 +57,7 @@ def plan(
     queue = launch.queue
     on_gpus, missing = _devices(launch, on, gpus_here)
     procs = launch.procs_per_node if launch.procs_per_node != "auto" else max(launch.gpus, 1)
-    mounts = _mounts(launch)
+    mounts = _mounts(launch, name)
     problems = find_problems(config, mounts, on=on)
     if problems:
         raise ConfigError(problems)
@@ -120,11 +121,13 @@ def _devices(launch: LaunchSection, on: BackendKind, gpus_here: int | None) -> t
     return False, launch.gpus
 
 
-def _mounts(launch: LaunchSection) -> tuple[Mount, ...]:
+def _mounts(launch: LaunchSection, job: str) -> tuple[Mount, ...]:
     mounts = [
         Mount(
             volume=f"volume-{index}", path=volume.mount, claim=volume.claim, host_path=volume.host_path,
-            sub_path=volume.sub_path, read_only=volume.read_only, local=volume.local,
+            sub_path=None if volume.sub_path is None else volume.sub_path.replace("{job}", job),
+            read_only=volume.read_only or volume.config_map is not None, local=volume.local,
+            source=find_source(volume),
         )
         for index, volume in enumerate(launch.volumes)
     ]  # fmt: skip

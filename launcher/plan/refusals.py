@@ -46,7 +46,9 @@ def _sources(config: RunConfig, on: BackendKind) -> Iterator[tuple[KeyPath, str,
     """Yield where each mount is written, its path in the pod, and what is mounted there."""
     launch, cluster = config.job.launch, on == "kubernetes"
     for index, volume in enumerate(launch.volumes):
-        there = volume.claim or volume.host_path
+        there = next(iter(volume.sources), None)
+        if not cluster and volume.empty_dir is not None:
+            continue
         yield ("Launch", "volumes", index), volume.mount, there if cluster else volume.local
     for index, secret in enumerate(launch.secrets):
         yield ("Launch", "secrets", index), secret.mount, secret.name if cluster else secret.local

@@ -10,11 +10,39 @@ from launcher.spec.scalars import LabelValue, MountPath, ObjectName, PlainText, 
 from trainer.config.declaration import STRICT
 from trainer.config.documented import Documented
 
+_SEVERAL = {2: "both", 3: "all three", 4: "all four", 5: "all five", 6: "all of them"}
+
 
 class Part(Documented):
     """A mapping that refuses keys it does not know."""
 
     model_config = ConfigDict(**STRICT, extra="forbid")
+
+
+class Nfs(Part):
+    """A folder that a server exports; the nodes mount it."""
+
+    server: PlainText
+    path: MountPath
+    """Exported folder."""
+
+
+class Csi(Part):
+    """A volume that a CSI driver makes for each pod (kubernetes.io, "CSI ephemeral inline volumes")."""
+
+    driver: PlainText
+    attributes: dict[PlainText, PlainText] = Field(default_factory=dict)
+    fs_type: PlainText | None = None
+    secret: ObjectName | None = None
+    """Secret that the driver is given."""
+
+
+class EmptyDir(Part):
+    """A folder of the node that lives as long as the pod."""
+
+    size: Quantity | None = None
+    memory: bool = False
+    """In memory, which counts as the pod's."""
 
 
 class Volume(Part):
@@ -26,17 +54,28 @@ class Volume(Part):
     """Name of a PersistentVolumeClaim."""
     host_path: MountPath | None = None
     """Folder of the node, instead of a claim."""
+    nfs: Nfs | None = None
+    csi: Csi | None = None
+    empty_dir: EmptyDir | None = None
+    config_map: ObjectName | None = None
+    """Name of a ConfigMap, whose keys become files."""
     sub_path: SubPath | None = None
-    """Folder inside the volume."""
+    """Folder inside the volume; `{job}` in it becomes the job's name, for a folder a run."""
     read_only: bool = False
     local: PlainText | None = None
     """Folder of this machine that docker and local use instead, relative to where `submit` runs."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Volume:
-        if self.claim is not None and self.host_path is not None:
-            raise ValueError("expected claim or host_path, got both")
+        if len(self.sources) > 1:
+            raise ValueError(f"expected {' or '.join(self.sources)}, got {_SEVERAL[len(self.sources)]}")
         return self
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Keys that say what is mounted on a cluster: one, or none for what is on this machine only."""
+        names = ("claim", "host_path", "nfs", "csi", "empty_dir", "config_map")
+        return tuple(name for name in names if getattr(self, name) is not None)
 
 
 class Secret(Part):

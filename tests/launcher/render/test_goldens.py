@@ -29,6 +29,13 @@ EVERYTHING: dict[str, Any] = {
     "volumes": [
         {"mount": "/data", "claim": "flowers", "read_only": True, "sub_path": "jpg"},
         {"mount": "/output", "host_path": "/mnt/runs"},
+        {"mount": "/nfs", "nfs": {"server": "files.example", "path": "/exports/no"}, "read_only": True},
+        {"mount": "/csi", "csi": {
+            "driver": "inline.example", "attributes": {"size": "1e3"}, "fs_type": "ext4", "secret": "keys"}},
+        {"mount": "/scratch", "empty_dir": {"size": "100Gi"}},
+        {"mount": "/fast", "empty_dir": {"memory": True}},
+        {"mount": "/lists", "config_map": "lists"},
+        {"mount": "/mine", "claim": "runs", "sub_path": "runs/{job}"},
     ],
     "env": {"NCCL_DEBUG": "WARN", "HOSTILE": "no\u2028$(HOME): {{ x }}"},
     "secrets": [{"name": "wandb", "key": "token", "mount": "/secrets/wandb"}],

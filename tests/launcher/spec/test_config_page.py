@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from launcher.spec.launch import LaunchSection
-from launcher.spec.parts import Resources, RunAs, Secret, Volume, Weights
+from launcher.spec.parts import Csi, EmptyDir, Nfs, Resources, RunAs, Secret, Volume, Weights
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "config.md").read_text()
 
@@ -18,7 +18,7 @@ def test_the_page_names_every_key_of_launch_and_no_other():
 
 
 def test_the_page_names_every_key_of_the_parts():
-    for part in (Volume, Secret, Resources, RunAs, Weights):
+    for part in (Volume, Nfs, Csi, EmptyDir, Secret, Resources, RunAs, Weights):
         for key in part.model_fields:
             assert re.search(rf"\b{key}\b", PAGE), f"{part.__name__}.{key}"
 

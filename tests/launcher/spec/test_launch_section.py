@@ -55,6 +55,10 @@ def test_what_is_no_quantity_is_refused(load, value):
         {"volumes": [{"mount": "/a", "claim": "C"}]},
         {"volumes": [{"mount": "/a", "claim": "c", "sub_path": "../x"}]},
         {"volumes": [{"mount": "/a", "claim": "c", "host_path": "/b"}]},
+        {"volumes": [{"mount": "/a", "claim": "c", "empty_dir": {}}]},
+        {"volumes": [{"mount": "/a", "nfs": {"server": "s", "path": "b"}}]},
+        {"volumes": [{"mount": "/a", "csi": {}}]}, {"volumes": [{"mount": "/a", "config_map": "A"}]},
+        {"volumes": [{"mount": "/a", "empty_dir": {"size": "many"}}]},
     ],
     ids=str,
 )  # fmt: skip
