@@ -22,6 +22,7 @@ from trainer.config.root import TrainConfig
 from trainer.config.schema import is_known
 
 _SECTION = "Launch"
+_NO_MODULES = "Launch.extra_modules=[]"
 _OWN_KEYS = ("annotations", "env", "labels", "node_selector", "pod_patch")
 
 
@@ -41,7 +42,8 @@ class RunConfig:
         path: The file, as it was named.
         content: Its bytes, which travel unchanged.
         job: Typed and checked, with `-o` and flags applied.
-        overrides: The `-o` that are the trainer's, as typed.
+        overrides: The `-o` that are the trainer's, as typed, and one that empties the list of extra modules
+            where the file has some that are not wanted: the trainer reads the file as it is.
         document: Values with their places.
         warnings: What may be left as it is.
     """
@@ -81,6 +83,7 @@ def load_run_config(
     refused = _refuse_unprintable(overrides)
     if refused:
         raise ConfigError(refused)
+    has_modules = _has_extra_modules(document)
     layers = layers or Layers()
     document = layers.put_above(layers.put_below(document))
     document = apply_overrides(document, overrides, is_known=_is_known)
@@ -96,7 +99,10 @@ def load_run_config(
         path=path,
         content=content,
         job=loaded.config,
-        overrides=tuple(text for text in overrides if parse_override(text).path[0] != _SECTION),
+        overrides=(
+            *(text for text in overrides if parse_override(text).path[0] != _SECTION),
+            *((_NO_MODULES,) if has_modules and not loaded.config.launch.extra_modules else ()),
+        ),
         document=loaded.document,
         warnings=(*layers.warnings, *loaded.warnings),
     )

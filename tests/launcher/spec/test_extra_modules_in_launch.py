@@ -36,6 +36,14 @@ def test_the_trainer_is_told_of_the_modules(make_plan):
     assert command[at : at + 4] == ("--extra-module", "/code/my_ops.py", "--extra-module", "installed_ops")
 
 
+def test_the_trainer_is_told_where_the_file_names_modules_that_are_not_wanted(make_plan):
+    command = make_plan(["Launch.extra_modules=[]"], launch=LAUNCH).command
+    assert "--extra-module" not in command
+    assert command[command.index("-o") + 1] == "Launch.extra_modules=[]"
+    assert "Launch.extra_modules=[]" not in make_plan(launch=LAUNCH).command
+    assert "Launch.extra_modules=[]" not in make_plan(["Launch.extra_modules=[]"]).command
+
+
 def test_a_file_under_no_mount_is_refused(make_plan):
     with pytest.raises(ConfigError, match=r"Launch.extra_modules.0: expected a path under a mounted volume"):
         make_plan(launch={"extra_modules": ["/code/my_ops.py"]})
