@@ -190,6 +190,7 @@ def _questions(looker: Looker, first: Snapshot) -> dict[str, Question]:
 def _telling_pods(pods: Sequence[KubeObject]) -> list[tuple[str, bool]]:
     """Return the pods whose last lines are worth reading, and whether those before the last restart."""
     chosen: dict[str, bool] = {}
+    pods = [pod for pod in pods if lost_pod([pod]) is None]  # the API waits long for a node that is silent
     for pod in pods:
         state = paddlejob.container_of(pod).get("state") or {}
         ended, name = ended_of(pod), paddlejob.name_of(pod)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from launcher.backends.base import JobEvent
 from launcher.kube import paddlejob
 from launcher.kube.resources import KubeObject
-from launcher.why.looking import kubectl, not_started, notes_of, quote, template_of, who, without_node
+from launcher.why.looking import MANY, kubectl, not_started, notes_of, quote, template_of, who, without_node
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Outlook, Verdict, evidence
 
@@ -152,7 +152,7 @@ def _missing_by_words(snapshot: Snapshot) -> Iterator[Verdict]:
     """Yield the claims that the scheduler does not find, where claims may not be looked at."""
     if snapshot.claims is not None:
         return
-    for pod in without_node(snapshot):
+    for pod in without_node(snapshot)[:MANY]:  # they are all alike
         for note in notes_of(snapshot, pod, "FailedScheduling")[:1]:
             match = _MISSING.search(note.message)
             if match:
@@ -170,7 +170,7 @@ def _missing_by_words(snapshot: Snapshot) -> Iterator[Verdict]:
 def _missing(snapshot: Snapshot, name: str) -> Verdict:
     known = ", ".join(sorted(paddlejob.name_of(claim) for claim in snapshot.claims or ())[:10])
     pods = without_node(snapshot)
-    notes = [note for pod in pods for note in notes_of(snapshot, pod, "FailedScheduling")]
+    notes = [note for pod in pods[:MANY] for note in notes_of(snapshot, pod, "FailedScheduling")]
     return Verdict(
         code="claim-missing",
         sentence=f"claim {name!r} does not exist in this namespace"

@@ -153,7 +153,7 @@ def explain_starting(snapshot: Snapshot) -> Iterator[Verdict]:
     waiting = not_started(snapshot)
     if not waiting or lost_pod(snapshot.pods) is not None:
         return
-    notes = [note for pod in waiting for note in notes_of(snapshot, pod, "Pulling")]
+    notes = [note for pod in waiting[:MANY] for note in notes_of(snapshot, pod, "Pulling")]
     pulling = f"; {waiting[0]['spec']['containers'][0].get('image')} is being pulled" if notes else ""
     if snapshot.status.state is JobState.RESTARTING:
         yield Verdict(
