@@ -114,5 +114,5 @@ class Shaper:
         if len(self._prefixes) >= _TAGS_KEPT:
             self._prefixes.clear()
         self._head_of = itemgetter(slice(STAMP_BYTES, end))
-        bare = LogLine(instant_ns=0, node=self._node, tag=tag, text=b"")
+        bare = LogLine(instant_ns=self._wanted.since_ns, node=self._node, tag=tag, text=b"")
         self._prefixes[head] = begin(bare, self._form).encode() if self._wanted.takes(bare) else None

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from launcher.logs.choose import Wanted, parse_since
+from launcher.logs.lines import format_stamp
 from launcher.logs.present import Form
 from launcher.logs.shape import Shaper
 
@@ -56,6 +60,44 @@ def test_only_what_is_wanted_is_shown():
     ]  # fmt: skip
     assert shape(*texts, wanted=Wanted(ranks=frozenset({1}))) == [b"[rank 1] other"]
     assert shape(*texts, wanted=Wanted(since_ns=parse_since("2026-01-01T00:00:02Z", now_s=0))) == []
+
+
+SECOND = 1_790_000_000
+LINES = st.lists(
+    st.builds(
+        lambda second, head, text: format_stamp((SECOND + second) * 10**9) + b" " + head + text,
+        st.integers(0, 3),
+        st.sampled_from([b"[a1 r0] ", b"[a1 r12] ", b"[a2 r0] ", b"[a1 n1] ", b"[a0 n1] ", b"", b"[x] "]),
+        st.sampled_from(
+            [b"loss 1", b"", b"\tx", b"1%\r9%", b"\xff", "Größe".encode(), b"ftlaunch-progress {}"]
+        ),
+    ),
+    max_size=12,
+)
+WANTED = st.builds(
+    Wanted,
+    ranks=st.sampled_from([None, frozenset({0}), frozenset({12, 5})]),
+    nodes=st.sampled_from([None, frozenset({1}), frozenset({0})]),
+    attempt=st.sampled_from([None, 1, 2]),
+    from_attempt=st.integers(0, 2),
+    since_ns=st.sampled_from([0, SECOND * 10**9, (SECOND + 2) * 10**9]),
+)
+FORMS = st.builds(
+    Form, colour=st.booleans(), timestamps=st.booleans(), prefix=st.booleans(), attempts=st.booleans()
+)
+
+
+@given(st.lists(LINES, max_size=4), WANTED, FORMS)
+def test_whatever_is_wanted_the_short_way_shows_what_the_long_way_shows_line_by_line(pieces, wanted, form):
+    short = Shaper(node=1, wanted=wanted, form=form)
+    shown = [line for piece in pieces for line in short.shape(piece)]
+    slow = replace(wanted, pattern=re.compile(""))
+    assert shown == [
+        line
+        for piece in pieces
+        for raw in piece
+        for line in Shaper(node=1, wanted=slow, form=form).shape([raw])
+    ]
 
 
 def test_durations_and_times_say_since_when():
