@@ -52,8 +52,10 @@ def test_a_followed_log_ends_quietly_when_its_reader_has_enough_though_no_line_c
     assert place.backend.status(handle).state.value == "Running"
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("flags", [(), ("-f",), ("--output", "json")], ids=" ".join)
+@pytest.mark.parametrize(
+    ("flags", "unbuffered"), [((), "1"), ((), ""), (("-f", "--output", "json"), "")],
+    ids=["once, unbuffered", "once", "followed"],
+)  # fmt: skip
 def test_a_long_log_into_head_ends_quietly(place, flags, unbuffered):
     handle = submit(place)
     place.say(handle, 0, b"".join(b"[a1 r0] line %d\n" % number for number in range(20_000)))

@@ -61,7 +61,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fading]
         yield fading
 
 
-@pytest.mark.parametrize("flags", [(), ("-f",), ("--rank", "0"), ("--grep", "nothing")], ids=" ".join)
+@pytest.mark.parametrize("flags", [("-f",), ("--rank", "0", "--grep", "nothing")], ids=" ".join)
 def test_what_was_fetched_or_followed_stays_whatever_was_shown_of_it(cluster, ftlaunch, flags):
     assert ftlaunch("logs", *flags)[0] == 0
     cluster.has_pods = False
