@@ -23,7 +23,8 @@ PATIENCE_S = 600.0
 LINGER_S = 10.0
 """How long a job's other pods may still write once it has ended."""
 _TICK_S, _BUSY_BYTES = 0.1, 256 * 1024
-_LOOK_PAUSE_S, _LOOK_PAUSE_MOST_S = 0.05, 0.5
+_LOOK_PAUSE_S, _LOOK_PAUSE_OF_A_POD_S = 0.03, 0.0004
+"""Between looks that are asked for: many pods ask for the same one, and others must get their turn."""
 _SAVE_S = 1.0
 _MOST_LOGINS = 2
 _ROOM_BYTES = 4 * 1024 * 1024
@@ -127,16 +128,20 @@ class Follower:
         if self._merger.waiting_bytes - self._shown_at >= max(_BUSY_BYTES, self._shown_at // 4):
             self._busy.set()
 
+    def wake(self) -> None:
+        """See `Intake`."""
+        self._busy.set()
+
     def note_full(self, change: int) -> None:
         """See `Intake`."""
         self._full += change
         if 2 * self._full >= len(self._tasks):
-            self._busy.set()
+            self.wake()
 
     async def _watch(self) -> None:
         failures = quiet_looks = 0
         while True:
-            self._is_looking, began_s = True, self._now_s()
+            self._is_looking = True
             self._kick.clear()
             try:
                 look = await self.source.look()
@@ -150,7 +155,7 @@ class Follower:
                 continue
             lines = sum(task.lines for task in self._tasks.values())
             self._take(look)
-            self._is_looking, took_s = False, self._now_s() - began_s
+            self._is_looking = False
             self._looks += 1
             async with self._looked:
                 self._looked.notify_all()
@@ -167,8 +172,7 @@ class Follower:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._kick.wait(), 0.1 if over else LOOK_S)
             if self._kick.is_set():
-                # others ask for the same look a moment later, and looking must not take all the time
-                await asyncio.sleep(min(max(took_s, _LOOK_PAUSE_S), _LOOK_PAUSE_MOST_S))
+                await asyncio.sleep(_LOOK_PAUSE_S + _LOOK_PAUSE_OF_A_POD_S * len(self._tasks))
 
     async def _bear(self, error: SourceError, failures: int) -> None:
         end = error.end

@@ -22,6 +22,9 @@ class Intake(Protocol):
     def add(self, lane: Lane, items: list[bytes]) -> None:
         """Take a pod's shaped lines."""
 
+    def wake(self) -> None:
+        """Let what need not wait any longer be shown."""
+
     def note_full(self, change: int) -> None:
         """Take note that one pod more (1) or less (-1) is not read for now."""
 
@@ -91,6 +94,8 @@ class PodOutput:
         """See `Output`."""
         self._lane.is_open = is_open
         self._lane.heard_s = asyncio.get_running_loop().time()
+        if not is_open:
+            self._intake.wake()
 
     def is_full(self) -> bool:
         """See `Output`."""

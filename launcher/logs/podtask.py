@@ -176,6 +176,7 @@ class PodTask:
             reading.release()
             answer.resume()
             end = await self._listen(ask, reading, overlap)
+            self._output.set_open(end is None or end.trouble is not None)  # other pods need not wait for it
             self._is_unread = end is None or end.trouble is not None
             if end is not None and end.trouble is None and not ask.follow:
                 reading.finish(has_ended=has_ended)
