@@ -10,7 +10,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.launcher.logs.schedules import Schedules
 
-_BATCH = 500
+_BATCH = 250
 
 
 def main() -> None:

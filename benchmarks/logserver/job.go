@@ -79,13 +79,21 @@ func (job *Job) serveJob(out http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-// servePods lists all pods whatever the selector: there is one job. A pod has about the size of a real one.
-func (job *Job) servePods(out http.ResponseWriter, _ *http.Request) {
-	items := make([]object, job.set.Pods)
-	for pod := range items {
-		items[pod] = job.describe(pod)
+// servePods lists all pods whatever the selector, because there is one job, a page at a time.
+// A pod has about the size of a real one.
+func (job *Job) servePods(out http.ResponseWriter, request *http.Request) {
+	query, metadata := request.URL.Query(), object{}
+	first, _ := strconv.Atoi(query.Get("continue"))
+	end := job.set.Pods
+	if limit, err := strconv.Atoi(query.Get("limit")); err == nil && limit > 0 && first+limit < end {
+		end = first + limit
+		metadata["continue"] = strconv.Itoa(end)
 	}
-	writeJSON(out, object{"apiVersion": "v1", "kind": "PodList", "metadata": object{}, "items": items})
+	items := []object{}
+	for pod := max(first, 0); pod < end; pod++ {
+		items = append(items, job.describe(pod))
+	}
+	writeJSON(out, object{"apiVersion": "v1", "kind": "PodList", "metadata": metadata, "items": items})
 }
 
 func (job *Job) describe(pod int) object {

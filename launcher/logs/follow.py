@@ -170,7 +170,7 @@ class Follower:
             if quiet_looks > (1 if self.follow else 0):
                 return
             with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._kick.wait(), 0.1 if over else LOOK_S)
+                await asyncio.wait_for(self._kick.wait(), 0.05 if over else LOOK_S)
             if self._kick.is_set():
                 await asyncio.sleep(_LOOK_PAUSE_S + _LOOK_PAUSE_OF_A_POD_S * len(self._tasks))
 

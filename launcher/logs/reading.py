@@ -9,7 +9,7 @@ from launcher.logs.lines import LineCutter
 from launcher.logs.overlap import Overlap
 from launcher.logs.source import End
 
-_WITHHELD_BYTES = 16 * 1024
+_WITHHELD_BYTES = 4 * 1024
 
 
 class Reading:

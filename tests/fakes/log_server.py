@@ -31,6 +31,8 @@ class Log:
     part: tuple[int, bytes] | None = None
     dropped: int = 0
     """Lines of the container that rotation has taken away before those of `lines`."""
+    newest: int = 0
+    """Time of its newest line, rotated away or not."""
 
 
 @dataclass(eq=False)
@@ -182,10 +184,11 @@ class FakeLogServer:
                 text += b" end"
             else:
                 stamp, text = now_ns + number * step_ns, b"[a1 r%d] line %d" % (node, len(truth))
-                newest = max((before for before, _ in log.lines), default=0)
-                # no clock comes back to the same nanosecond with the same words
-                if self.draw.random() < 0.1 and truth and stamp >= newest:
+                # no clock comes back to the same nanosecond with the same words, nor does a rotation part two
+                is_later = stamp > log.newest or any(stamp == log.newest == at for at, _ in log.lines[-1:])
+                if self.draw.random() < 0.1 and truth and is_later:
                     text = b"[a1 r%d] the same" % node
+            log.newest = max(log.newest, stamp)
             log.lines.append((stamp, text))
             truth.append([text.partition(b"] ")[2], False])
         if part and log.part is None:

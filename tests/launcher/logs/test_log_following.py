@@ -238,3 +238,22 @@ def test_reading_ends_however_much_there_is_to_show_from_the_record(loop, tmp_pa
         if has_pods:
             server.pods.clear()
             server.is_over = True
+
+
+def test_no_more_is_read_of_a_pod_than_waits_to_be_shown(loop):
+    """So a slow terminal, which stops the loop, leaves the rest with the kubelet."""
+    server = FakeLogServer(nodes=2, seed=9)
+    for node in server.pods:
+        loop.run_until_complete(_soon(server.write, node, 3000))
+    watched = Watched(loop, server)
+    waiting, add = [], watched.viewer.follower.add
+
+    def spy(lane, items):
+        add(lane, items)
+        waiting.append(lane.waiting_bytes)
+
+    watched.viewer.follower.add = spy
+    watched.loop.pass_time(10.0)
+    watched.finish()
+    assert [misfit(server, node, watched.viewer.of(node)) for node in server.pods] == ["", ""]
+    assert max(waiting) < 64 * 1024 + 2 * 16 * 1024 < sum(30 + len(line) for line in watched.viewer.of(0))

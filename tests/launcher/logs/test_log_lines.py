@@ -87,3 +87,19 @@ def test_what_is_kept_in_the_kubelets_form_is_read_as_it_was(texts):
 
 def test_what_is_not_in_the_kubelets_form_is_left_out():
     assert LineReader().take(b"unable to retrieve container logs\n\nx stdout F y\n") == []
+
+
+def test_a_node_of_another_zone_is_read_as_one_in_utc():
+    lines = [b"1970-01-01T08:00:01.%09d+08:00 %d" % (number, number) for number in range(3)]
+    expected = [b"1970-01-01T00:00:01.%09dZ %d" % (number, number) for number in range(3)]
+    assert LineCutter().take(b"\n".join(lines) + b"\n") == expected
+
+
+def test_a_line_that_only_ends_like_a_time_is_not_taken_for_one():
+    assert LineCutter().take(b"unable to retrieve logs of XYZ [a1 r0] x\n" + S1 + b" y\n") == [S1 + b" y"]
+
+
+def test_a_record_with_one_strange_line_is_read_like_one_without():
+    reader = LineReader()
+    data = S1 + b" stdout F one\n1970-01-01T00:00:01Z stderr F two\nnonsense\n" + S1 + b" stdout F \n"
+    assert reader.take(data) == [S1 + b" one", S1 + b" two", S1 + b" "]

@@ -77,3 +77,25 @@ def test_a_pod_whose_clock_is_ahead_is_held_no_longer():
     assert merger.take_ripe(now_s=0.0) == [b"1 0 1"]
     merger.add(right, [item(2, 1)], now_s=HOLD_S)
     assert merger.take_ripe(now_s=HOLD_S) == [b"1 0 2", b"0 0 1000000000000"]
+
+
+def test_lines_of_one_pod_and_one_time_keep_their_order_whatever_their_texts():
+    merger = Merger()
+    first, second = merger.open_lane(), merger.open_lane()
+    stamp, later = format_stamp(5), format_stamp(6)
+    merger.add(first, [stamp + b"d", stamp + b"c"], now_s=0.0)
+    merger.add(first, [stamp + b"b", later + b"a"], now_s=0.0)
+    merger.add(second, [stamp + b"x", later + b"w"], now_s=0.0)
+    found = merger.take_all()
+    assert [text for text in found if text in (b"a", b"b", b"c", b"d")] == [b"d", b"c", b"b", b"a"]
+    assert [text for text in found if text in (b"x", b"w")] == [b"x", b"w"]
+    assert set(found[:4]) == {b"b", b"c", b"d", b"x"}
+
+
+def test_many_lines_come_in_pieces_that_a_terminal_can_be_given_one_by_one():
+    merger = Merger()
+    lane = merger.open_lane()
+    merger.add(lane, [item(number, 0) for number in range(10_000)], now_s=0.0)
+    pieces = list(merger.take_pieces(now_s=HOLD_S))
+    assert max(map(len, pieces)) <= 2048
+    assert [text for piece in pieces for text in piece] == [b"0 0 %d" % number for number in range(10_000)]

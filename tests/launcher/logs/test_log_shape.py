@@ -105,3 +105,30 @@ def test_durations_and_times_say_since_when():
     assert parse_since("1970-01-01T00:00:01Z", now_s=0) == 10**9
     with pytest.raises(ValueError, match="such as 5m"):
         parse_since("soon", now_s=0)
+
+
+def test_ranks_of_one_pod_are_told_apart_whatever_the_length_of_their_numbers():
+    texts = [b"[a1 r%d] of %d" % (rank, rank) for rank in (8, 9, 10, 11, 9, 100)]
+    expected = [b"[rank %d] of %d" % (rank, rank) for rank in (8, 9, 10, 11, 9, 100)]
+    assert shape(*texts) == expected
+    assert shape(*texts[:2]) == expected[:2]
+    wanted = Wanted(ranks=frozenset({9}))
+    assert shape(*texts, wanted=wanted) == [b"[rank 9] of 9", b"[rank 9] of 9"]
+    assert shape(*texts[:2], wanted=wanted) == [b"[rank 9] of 9"]
+
+
+def test_a_tag_within_a_text_stays():
+    assert shape(b"[a1 r1] it said [a1 r1] twice") == [b"[rank 1] it said [a1 r1] twice"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("[a1 r3] 训练 é".encode(), "[rank 3] 训练 é".encode()),
+        ("[a1 r3] \x9b31mred\x85".encode(), b"[rank 3] 31mred"),
+        (b"[a1 r3] ftlaunch-progress is what it prints", b"[rank 3] ftlaunch-progress is what it prints"),
+    ],
+)
+def test_words_of_any_script_are_shown_and_control_characters_beyond_ascii_are_not(text, shown):
+    assert shape(text) == [shown]
+    assert shape(b"[a1 r3] plain", text) == [b"[rank 3] plain", shown]
