@@ -84,18 +84,24 @@ def measure_slow(program: Path) -> None:
     )
 
 
-def compare_kubectl(program: Path) -> None:
+def compare_kubectl(program: Path, rounds: int) -> None:
     if shutil.which("kubectl") is None:
         print("kubectl: NOT COMPARED: there is no `kubectl`")
         return
     load = Load(pods=64, lines=6000)
-    with serving(program, load) as folder:
-        ours = check(load, run(ftlaunch(folder), folder))
+    tries = []
+    for _ in range(rounds):
+        with serving(program, load) as folder:
+            tries.append(check(load, run(ftlaunch(folder), folder)))
+    ours = sorted(tries, key=lambda ran: ran.passed_s)[rounds // 2]
     with serving(program, load) as folder:
         theirs = check(load, run(kubectl(folder, load.pods), folder))
     for name, ran in (("kubectl logs -l … -f --prefix", theirs), ("ftlaunch logs -f", ours)):
         print(f"  {name}: {ran.passed_s:.2f} s, {ran.cpu_s:.2f} s of the processor, {ran.mb:.0f} MB")
-    print(f"64 x 6,000 lines from command to prompt: {ours.passed_s / theirs.passed_s:.2f} of kubectl's time")
+    ratio = ours.passed_s / theirs.passed_s
+    print(
+        f"64 x 6,000 lines from command to prompt: {ratio:.2f} of kubectl's time (median of {rounds} of ours)"
+    )
 
 
 def main() -> None:
@@ -111,7 +117,7 @@ def main() -> None:
         if "slow" in chosen:
             measure_slow(program)
         if "kubectl" in chosen:
-            compare_kubectl(program)
+            compare_kubectl(program, rounds)
 
 
 if __name__ == "__main__":
