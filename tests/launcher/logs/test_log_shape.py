@@ -60,6 +60,8 @@ def test_only_what_is_wanted_is_shown():
     ]  # fmt: skip
     assert shape(*texts, wanted=Wanted(ranks=frozenset({1}))) == [b"[rank 1] other"]
     assert shape(*texts, wanted=Wanted(since_ns=parse_since("2026-01-01T00:00:02Z", now_s=0))) == []
+    since = Wanted(since_ns=parse_since("2026-01-01T00:00:01Z", now_s=0))
+    assert shape(*texts, wanted=since) == shape(*texts)
 
 
 SECOND = 1_790_000_000
