@@ -14,9 +14,19 @@ from trainer.ranks import read_ranks
 
 @click.command("check")
 @config_options
+@click.option(
+    "--images", type=click.IntRange(min=0), default=32, show_default=True, metavar="N",
+    help="Decode N images of each list, spread evenly.",
+)  # fmt: skip
 @click.option("--config-only", is_flag=True, help="Read no list file and no image.")
 def command(
-    *, path: Path, overrides: tuple[str, ...], extra_modules: tuple[str, ...], strict: bool, config_only: bool
+    *,
+    path: Path,
+    overrides: tuple[str, ...],
+    extra_modules: tuple[str, ...],
+    strict: bool,
+    config_only: bool,
+    images: int,
 ) -> None:
     """Check the config and the list files that it names, without training."""
 
@@ -27,11 +37,14 @@ def command(
         if config_only:
             click.echo(f"{path}: ok: {loaded.config.arch.name}, {loaded.config.arch.class_num} classes")
             return
-        from trainer.engine.advice import find_oddities
+        from trainer.data.lists import DataError
+        from trainer.engine.advice import broken_images, find_oddities, look_around
         from trainer.engine.setup import load_lists
 
         lists = load_lists(loaded.config)
-        for oddity in find_oddities(loaded.config, lists):
+        if broken := broken_images(lists, count=images):
+            raise DataError(broken)
+        for oddity in find_oddities(loaded.config, lists, look_around(read_ranks().world_size)):
             click.echo(f"{path}: warning: {oddity}", err=True)
         count = len(lists.evaluation) if lists.evaluation is not None else 0
         classes = loaded.config.arch.class_num

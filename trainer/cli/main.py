@@ -27,6 +27,7 @@ _COMMANDS = {
     "predict": _Entry("trainer.cli.predict", "Say what images show."),
     "export": _Entry("trainer.cli.export", "Write a model that needs no trainer, and compare it."),
     "check": _Entry("trainer.cli.check", "Check a config and what it names, without training."),
+    "lr-find": _Entry("trainer.cli.lr_find", "Propose a learning rate by a short range test."),
     "resize": _Entry("trainer.cli.resize", "Set the size of a config's images wherever it stands."),
     "weights": _Entry("trainer.cli.weights", "List, fetch and inspect pretrained weights."),
     "make-lists": _Entry("trainer.cli.lists", "Write list files for a folder of images."),

@@ -3,22 +3,119 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from trainer.config.ops import CropImage, RandCropImage, ResizeImage
 from trainer.config.root import TrainConfig
 from trainer.engine.setup import Lists
 
 _SHOWN = 5
+_SHM = "/dev/shm"  # noqa: S108 - no temporary file: what NCCL maps
+_RATE, _BATCH = 0.1, 256  # PaddleClas d178931, ppcls/configs/ImageNet/ResNet/ResNet50_vd.yaml
+_SHARED = 64 << 20  # what container runtimes give; NCCL fails with less
 
 
-def find_oddities(config: TrainConfig, lists: Lists) -> Iterator[str]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machine:
+    """What a training would run on.
+
+    Attributes:
+        ranks: Processes in all.
+        cores: Of this machine.
+        shared_memory: Size of /dev/shm in bytes; None where there is none.
+    """
+
+    ranks: int
+    cores: int
+    shared_memory: int | None
+
+
+def look_around(ranks: int) -> Machine:
+    """Measure this machine."""
+    try:
+        found = os.statvfs(_SHM)
+        size = found.f_blocks * found.f_frsize
+    except OSError:
+        size = None
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Machine(ranks=ranks, cores=cores, shared_memory=size)
+
+
+def find_oddities(config: TrainConfig, lists: Lists, machine: Machine | None = None) -> Iterator[str]:
     """Yield a sentence for each: `where: expected X, got Y; what to do`."""
+    machine = machine or look_around(1)
     yield from _empty_classes(config, lists)
     yield from _disagreeing_sizes(config)
+    yield from _high_rate(config, machine)
+    yield from _narrow_machine(config, machine)
     yield from _images_in_both(lists)
+
+
+def broken_images(lists: Lists, *, count: int) -> list[str]:
+    """Decode images spread evenly over both lists, and return a sentence for each that is none.
+
+    Args:
+        lists: The lists.
+        count: Images of each list, at most.
+    """
+    problems = []
+    for samples in (lists.train, lists.evaluation):
+        paths = list(samples.paths) if samples is not None else []
+        step = max(1, len(paths) // max(1, count))
+        for path in paths[::step][:count]:
+            encoded = np.fromfile(path, dtype=np.uint8)
+            if not _is_image(encoded):
+                said = f"{encoded.size} bytes that OpenCV cannot decode"
+                problems.append(f"{path}: expected an image, got {said}")
+    return problems
+
+
+def _is_image(encoded: NDArray[np.uint8]) -> bool:
+    try:
+        return cv2.imdecode(encoded, cv2.IMREAD_REDUCED_COLOR_8) is not None
+    except cv2.error:  # an empty file, or one that claims an absurd size
+        return False
+
+
+def _high_rate(config: TrainConfig, machine: Machine) -> Iterator[str]:
+    """Compare with a tenth of the rate at which PaddleClas trains ResNet from scratch: 0.1 for 256 images."""
+    rate = getattr(config.optimizer.lr, "learning_rate", None)
+    batch = getattr(config.data.Train.sampler, "batch_size", 0) * machine.ranks * config.run.update_freq
+    pretrained = config.arch.pretrained or config.run.pretrained_model
+    if not pretrained or not rate or not batch or type(config.optimizer).__name__ not in ("Momentum", "SGD"):
+        return
+    usual = _RATE * batch / _BATCH
+    if rate > usual / 2:
+        ranks = f" of {machine.ranks} ranks" if machine.ranks > 1 else ""
+        yield (
+            f"Optimizer.lr.learning_rate: expected about {usual / 10:.2g} to begin fine-tuning with, a tenth "
+            f"of what trains from scratch with {batch} images a step{ranks}, got {rate:g}; "
+            "`trainer lr-find` proposes one"
+        )
+
+
+def _narrow_machine(config: TrainConfig, machine: Machine) -> Iterator[str]:
+    workers = config.data.Train.loader.num_workers
+    if workers * machine.ranks > 2 * machine.cores:
+        each = f" in each of {machine.ranks} ranks" if machine.ranks > 1 else ""
+        yield (
+            f"DataLoader.Train.loader.num_workers: expected about as many reader threads as cores, which are "
+            f"{machine.cores}, got {workers}{each}; more of them wait for each other"
+        )
+    size = machine.shared_memory
+    if machine.ranks > 1 and size is not None and size < _SHARED:
+        yield (
+            f"{_SHM}: expected {_SHARED >> 20} MiB for several ranks, got {size >> 20}; see --shm-size of "
+            "docker run, or Launch.resources.shm"
+        )
 
 
 def _empty_classes(config: TrainConfig, lists: Lists) -> Iterator[str]:

@@ -76,7 +76,7 @@ def run_training(
         if output is not None:
             stack.callback(output.close)
         collective = join_ranks(config, ranks)
-        _seed(config)
+        seed_generators(config)
         setup = build_setup(config, lists, ranks=ranks, collective=collective)
         contents = _load(setup, wish, output, journal, weights) if output is not None else None
         setup = wrap(setup)
@@ -138,7 +138,8 @@ def _open(
         raise CheckpointError(f"{layout.output_dir}: expected a folder to write to: {error}") from error
 
 
-def _seed(config: TrainConfig) -> None:
+def seed_generators(config: TrainConfig) -> None:
+    """Seed what draws weights, orders and images."""
     # PaddleClas seeds the three generators before anything is built; without a seed it takes 0 where there
     # are several ranks (ppcls/engine/engine.py). All ranks begin with the same weights, whatever they draw.
     seed = config.run.seed or 0

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import shutil
 
-from trainer.engine.advice import find_oddities
+from trainer.engine.advice import Machine, broken_images, find_oddities
 from trainer.engine.setup import load_lists
 
 
@@ -42,3 +42,46 @@ def test_images_of_both_lists_are_found_by_their_content(workshop):
     assert "got 1 that are: " in said
     assert said.count("val0.png is ") == 1
     assert "train3.png" in said
+
+
+PRETRAINED = {"Arch__pretrained": "weights.pdparams", "Optimizer__lr": {"learning_rate": 0.1}}
+ROOMY = Machine(ranks=1, cores=4, shared_memory=1 << 30)
+
+
+def said(workshop, machine, **changes):
+    config = workshop.config(**changes)
+    return list(find_oddities(config, load_lists(config), machine))
+
+
+def test_a_rate_for_training_from_scratch_is_told_where_weights_are_pretrained(workshop):
+    (rate,) = said(workshop, ROOMY, **PRETRAINED)
+    assert rate == (
+        "Optimizer.lr.learning_rate: expected about 0.00016 to begin fine-tuning with, a tenth of what "
+        "trains from scratch with 4 images a step, got 0.1; `trainer lr-find` proposes one"
+    )
+    assert said(workshop, ROOMY, Optimizer__lr={"learning_rate": 0.1}) == []
+    assert said(workshop, ROOMY, Arch__pretrained="x", Optimizer__lr={"learning_rate": 0.0002}) == []
+    many = Machine(ranks=64, cores=64, shared_memory=1 << 30)
+    assert said(workshop, many, Arch__pretrained="x", Optimizer__lr={"learning_rate": 0.01}) == []
+
+
+def test_a_narrow_machine_is_told(workshop):
+    machine = Machine(ranks=2, cores=2, shared_memory=32 << 20)
+    workers, shared = said(workshop, machine, DataLoader__Train__loader={"num_workers": 8})
+    assert workers.startswith("DataLoader.Train.loader.num_workers: expected about as many reader threads as")
+    assert "which are 2, got 8 in each of 2 ranks" in workers
+    assert shared.startswith("/dev/shm: expected 64 MiB for several ranks, got 32")
+    assert said(workshop, Machine(ranks=1, cores=2, shared_memory=None)) == []
+
+
+def test_a_sample_of_the_images_is_decoded(workshop):
+    lists = load_lists(workshop.config())
+    assert broken_images(lists, count=100) == []
+    (workshop.folder / "train14.png").write_bytes(b"")
+    (workshop.folder / "val0.png").write_bytes(b"no image")
+    assert [line.split(": ")[1] for line in broken_images(lists, count=100)] == [
+        "expected an image, got 0 bytes that OpenCV cannot decode",
+        "expected an image, got 8 bytes that OpenCV cannot decode",
+    ]
+    assert len(broken_images(lists, count=1)) == 1  # the first of each list
+    assert broken_images(lists, count=0) == []

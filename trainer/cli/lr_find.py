@@ -1,0 +1,79 @@
+"""`trainer lr-find`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from trainer.cli.endings import Ending, end_with
+from trainer.cli.options import config_options, load, make_store, weights_options
+from trainer.protocol.pathmap import PathMap
+
+if TYPE_CHECKING:  # paddle: `--help` does without
+    from trainer.engine.rate_test import RateTest
+
+_ROWS, _WIDTH = 20, 50
+
+
+@click.command("lr-find")
+@config_options
+@weights_options
+@click.option("--from", "low", type=click.FloatRange(min=0, min_open=True), default=1e-6, show_default=True)
+@click.option("--to", "high", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True)
+@click.option("--steps", type=click.IntRange(min=20), default=100, show_default=True)
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def command(
+    *, path: Path, overrides: tuple[str, ...], extra_modules: tuple[str, ...], strict: bool,
+    weights_dir: Path | None, offline: bool, low: float, high: float, steps: int, output: str,
+) -> None:  # fmt: skip
+    """Propose a learning rate by a short range test, in which the rate grows until the loss does.
+
+    It trains a few steps on this machine from the weights that training would begin with, and writes nothing.
+    """
+    if low >= high:
+        raise click.UsageError(f"expected --from below --to, got {low:g} and {high:g}")
+
+    def work() -> None:
+        config = load(path, overrides, strict=strict, extra_modules=extra_modules, path_map=PathMap()).config
+        from trainer.engine.rate_test import find_rate
+
+        store = make_store(weights_dir, offline=offline)
+        hidden = not sys.stderr.isatty()
+        with click.progressbar(length=steps, file=sys.stderr, hidden=hidden, label="steps") as bar:
+            found = find_rate(
+                config, low=low, high=high, steps=steps, store=store, report=lambda _: bar.update(1)
+            )
+        if output == "json":
+            document = {
+                "proposal": found.proposal, "lowest": found.lowest, "diverged": found.diverged,
+                "rates": found.rates, "losses": found.losses,
+            }  # fmt: skip
+            click.echo(json.dumps(document))
+            return
+        click.echo(_draw(found))
+        click.echo(f"Optimizer.lr.learning_rate: {found.proposal:g}")
+        sampler = config.data.Train.sampler
+        end = "the loss grew" if found.diverged else f"--steps {steps}"
+        click.echo(
+            f"tested from {low:g} to {found.rates[-1]:g}, until {end}; lowest loss at {found.lowest:.2g}. "
+            f"For one rank with batches of {sampler.batch_size}: with N ranks, take N times as much",
+            err=True,
+        )
+
+    sys.exit(end_with(work, Ending()))
+
+
+def _draw(found: RateTest) -> str:
+    """Draw the losses, a row a rate."""
+    every = max(1, len(found.rates) // _ROWS)
+    least, most = min(found.losses), max(found.losses)
+    span = (most - least) or 1.0
+    rows = []
+    for rate, loss in list(zip(found.rates, found.losses, strict=True))[::every]:
+        bar = "█" * (1 + round((_WIDTH - 1) * (loss - least) / span))
+        rows.append(f"{rate:9.2e}  {loss:8.4f}  {bar}")
+    return "\n".join(["     rate      loss", *rows])
