@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from launcher.backends.kubernetes.waits import EVICTIONS
+
 BLOCKERS: tuple[tuple[str, str], ...] = (
     (r"pod affinity rules|anti-affinity rules", "pod-affinity"),
     (r"topology spread constraints", "topology-spread"),
@@ -56,10 +58,15 @@ def read_blockers(message: str) -> tuple[Blocker, ...]:
     _, found, rest = message.partition("nodes are available:")
     if not found:
         return ()
-    listed = re.split(r"\. (?:no new claims|preemption:)|\.? ?preemption:", rest.strip())[0].rstrip(". ")
+    listed = EVICTIONS.sub("", rest.strip()).rstrip(". ")
     blockers = [_classify(int(count), text) for count, text in _COUNTED.findall(listed)]
     order = [code for _, code in BLOCKERS] + [""]
     return tuple(sorted(blockers, key=lambda blocker: (order.index(blocker.code), -blocker.nodes)))
+
+
+def without_evictions(message: str) -> str:
+    """Leave out how little it would help to evict other pods."""
+    return EVICTIONS.sub(".", message)
 
 
 def is_about_gang(message: str) -> bool:

@@ -18,7 +18,7 @@ _VOLUME = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
 _NO_CAUSE = ("ContainerCreating", "PodInitializing", "")
 _PASSED = ("Scheduled", "Pulled", "Created", "Started", "SuccessfulAttachVolume")
 # the scheduler adds how little it would help to evict others
-_EVICTIONS = re.compile(r"[.,] (?:no new claims to deallocate, )?preemption: .*", re.DOTALL)
+EVICTIONS = re.compile(r"[.,] (?:no new claims to deallocate, )?preemption: .*", re.DOTALL)
 _AGAIN = re.compile(r'^(?:Back-off pulling image "[^"]*"(?:: )?)?(?:ErrImagePull: )?')
 
 
@@ -52,7 +52,7 @@ def needs_events(pod: KubeObject) -> bool:
 def _read_scheduling(pod: KubeObject) -> str:
     for item in (pod.get("status") or {}).get("conditions") or []:
         if item.get("type") == "PodScheduled" and item.get("status") == "False":
-            text = _EVICTIONS.sub("", str(item.get("message") or item.get("reason") or ""))
+            text = EVICTIONS.sub("", str(item.get("message") or item.get("reason") or ""))
             is_volume = "persistentvolume" in text.lower() or "volume node affinity" in text
             return f"{'volume' if is_volume else 'scheduling'}: {text}"
     return "scheduling: no scheduler has looked at it yet"

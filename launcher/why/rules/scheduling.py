@@ -11,7 +11,7 @@ from launcher.why.room import Room, count_fit, is_selected, read_rooms, requests
 from launcher.why.rules.capacity import advise_less, code_of_resource, judge_room
 from launcher.why.rules.course import PATIENCE_S
 from launcher.why.snapshot import Snapshot
-from launcher.why.unschedulable import Blocker, is_about_gang, read_blockers
+from launcher.why.unschedulable import Blocker, is_about_gang, read_blockers, without_evictions
 from launcher.why.verdict import Outlook, Verdict, evidence
 
 _BEYOND_ROOM = ("pod-affinity", "topology-spread", "volume-zone", "volume-busy", "volume-limit", "claim-lost")
@@ -104,7 +104,7 @@ def explain_unscheduled(snapshot: Snapshot) -> Iterator[Verdict]:
 
 def _judge(snapshot: Snapshot, pods: Sequence[KubeObject], message: str) -> Verdict:
     blockers = read_blockers(message)
-    said = evidence(message)
+    said = evidence(without_evictions(message))
     is_gang = _is_gang(snapshot, pods)
     beyond = next((item for item in blockers if item.code in _BEYOND_ROOM), None)
     if beyond is not None:
