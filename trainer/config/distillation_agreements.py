@@ -23,6 +23,11 @@ def find_distillation_disagreements(config: TrainConfig) -> Found:
             if isinstance(loss, DistillationLoss):
                 path = ("Loss", split, index, loss.label)
                 yield from _networks(config, path, loss.models, loss.keys)
+                if loss.learns and (split == "Eval" or config.loss.Eval is None):
+                    yield (
+                        path,
+                        "expected it in Loss.Train beside a Loss.Eval without it: it learns while training",
+                    )
                 if split == "Train" and loss.needs_classes and config.data.Train.dataset.batch_transform_ops:
                     yield path, "expected none beside batch_transform_ops, whose labels are no classes"
         for index, metric in enumerate(metrics):

@@ -13,7 +13,6 @@ _OF_RETRIEVAL = "it serves metric learning, which this trainer does not do; take
 
 INSTEAD: Mapping[str, str] = {
     "AFDLoss": "it has parameters of its own; take DistillationDistanceLoss of the same features",
-    "DistillationPairLoss": "it has parameters of its own; take DistillationDistanceLoss",
     "TripletLossV2": "it serves metric learning, which this trainer does not do; take CELoss",
     "mAP": _OF_RETRIEVAL,
     "mINP": _OF_RETRIEVAL,

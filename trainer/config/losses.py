@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, field_validator
 from trainer.config.declaration import Declaration, Section, keyed
 from trainer.config.extras import Extra
 from trainer.config.losses_distillation import DISTILLATION_LOSSES, DistillationLoss
+from trainer.config.losses_pairs import DistillationPairLoss
 
 
 class CELoss(Declaration):
@@ -94,7 +95,7 @@ class ExtraLoss(Extra):
 
 LOSSES: tuple[type[Declaration], ...] = (
     CELoss, SoftTargetCrossEntropy, GoogLeNetLoss, MultiLabelLoss, MultiLabelAsymmetricLoss,
-    *DISTILLATION_LOSSES,
+    *DISTILLATION_LOSSES, DistillationPairLoss,
 )  # fmt: skip
 if TYPE_CHECKING:
     Loss: TypeAlias = (

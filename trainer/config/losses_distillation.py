@@ -23,6 +23,8 @@ class DistillationLoss(Declaration):
 
     of_several_classes: ClassVar[bool] = False
     of_one_class: ClassVar[bool] = False
+    learns: ClassVar[bool] = False
+    """It has parameters of its own."""
     takes_classes: ClassVar[bool] = False
     """It takes the label as a class, which mixed labels are not."""
 
@@ -68,7 +70,9 @@ class _OfModels(DistillationLoss):
         return len(self.model_names)
 
 
-class _OfPairs(DistillationLoss):
+class OfPairs(DistillationLoss):
+    """A loss between two networks, pair by pair."""
+
     model_name_pairs: Pairs
     """The learning network and its teacher, each."""
 
@@ -83,7 +87,7 @@ class _OfPairs(DistillationLoss):
         return len(self.model_name_pairs)
 
 
-class _OfKeyedPairs(_OfPairs):
+class _OfKeyedPairs(OfPairs):
     key: str | None = None
 
 
@@ -179,7 +183,7 @@ class DistillationDISTLoss(_OfKeyedPairs):
     """Of classes."""
 
 
-class DistillationRKDLoss(_OfPairs):
+class DistillationRKDLoss(OfPairs):
     """Distances and angles between the images of a batch (Park et al., 2019)."""
 
     target_size: int | None = Field(default=None, ge=1)

@@ -72,6 +72,22 @@ class Collective:
                 if tensor.stop_gradient:
                     paddle.distributed.broadcast(tensor, src=0)
 
+    def broadcast(self, tensors: Sequence[paddle.Tensor]) -> None:
+        """Give all ranks rank 0's values."""
+        if self.world_size > 1:
+            for tensor in tensors:
+                received = tensor.detach().clone()
+                paddle.distributed.broadcast(received, src=0)
+                tensor.set_value(received)
+
+    def average_gradients(self, parameters: Sequence[paddle.Tensor]) -> None:
+        """Replace each parameter's gradient by its mean over all ranks."""
+        if self.world_size > 1:
+            for parameter in parameters:
+                mean = parameter.grad.detach() / self.world_size
+                paddle.distributed.all_reduce(mean)
+                parameter.grad.set_value(mean)
+
     def gather_rows(self, columns: Sequence[Array] | None) -> list[Array]:
         """Give all ranks the rows of all ranks, rank after rank.
 

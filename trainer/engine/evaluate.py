@@ -98,7 +98,7 @@ class _Tally:
                 for name, total in measure.of_batch(outputs, labels).items():
                     self._add(index, name, total)
         if any(measure.of_list is not None for measure in self.measures):
-            logits = np.asarray(answer_of(outputs).numpy(), dtype=np.float32)
+            logits = answer_of(outputs).astype("float32").numpy()
             self.kept.append((batch.indices[chosen], logits, batch.labels[chosen]))
 
     def finish(self, collective: Collective) -> Evaluation:

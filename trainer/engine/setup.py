@@ -16,6 +16,7 @@ from trainer.config.root import TrainConfig
 from trainer.data.lists import SampleList, load_list
 from trainer.data.loader import Loader
 from trainer.engine.collective import Collective
+from trainer.engine.loss_layers import attach, detached, own_parameters
 from trainer.engine.precision import Precision, choose_precision
 from trainer.engine.weight_average import WeightAverage
 from trainer.losses.build import LossFunction, build_loss
@@ -46,6 +47,7 @@ class Setup:
         schedule: Learning rate used at an optimizer step, from 0.
         average: Moving average of the weights, once they are loaded, where the config has `EMA`.
         precision: How forward and backward passes are computed.
+        apart: Parameters whose gradients data parallelism does not know.
         update_freq: Batches whose gradients are added up for one optimizer step.
     """
 
@@ -65,6 +67,7 @@ class Setup:
     precision: Precision
     update_freq: int
     average: WeightAverage | None = None
+    apart: Sequence[paddle.Tensor] = ()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -109,14 +112,16 @@ def build_setup(config: TrainConfig, lists: Lists, *, ranks: Ranks, collective: 
     )  # fmt: skip
     batches = batches_per_epoch(config, train_loader)
     update_freq = max(1, min(config.run.update_freq, batches))
+    loss = build_loss(config.loss.Train)  # its networks draw first, as in PaddleClas
     model = build_model(config.arch)
+    attach(model, loss)
     return Setup(
         config=config,
         ranks=ranks,
         collective=collective,
         model=model,
         network=model,
-        loss=build_loss(config.loss.Train),
+        loss=loss,
         loss_in_eval=build_loss(config.loss.Eval or config.loss.Train),
         metrics=build_batch_metrics(metrics_in_training(config)),
         measures_in_eval=build_measures(config.metric.Eval),
@@ -141,7 +146,11 @@ def wrap(setup: Setup) -> Setup:
     if setup.ranks.world_size == 1:
         return setup
     setup.collective.meet()
-    return replace(setup, network=paddle.DataParallel(setup.model))
+    with detached(setup.model):
+        network = paddle.DataParallel(setup.model)
+    apart = own_parameters(setup.model)
+    setup.collective.broadcast(apart)
+    return replace(setup, network=network, apart=apart)
 
 
 def pretrained_path(

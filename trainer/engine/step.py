@@ -63,6 +63,7 @@ class Stepper:
                 losses = setup.loss(outputs, labels)
             setup.precision.backward(losses["loss"] / setup.update_freq)
         if applied:
+            setup.collective.average_gradients(setup.apart)
             setup.optimizer.set_lr(learning_rate)
             with paddle.utils.unique_name.guard():  # its tensors are named as a fresh process names them
                 setup.precision.update(setup.optimizer)

@@ -12,9 +12,11 @@ from trainer.config import losses_distillation as pairs
 from trainer.config.declaration import Declaration
 from trainer.config.extras import make_extra
 from trainer.config.losses import ExtraLoss, Loss
+from trainer.config.losses_pairs import DistillationPairLoss
 from trainer.config.outputs import Outputs, answer_of
 from trainer.losses import distillation
 from trainer.losses.cross_entropy import LogitsLoss, make_cross_entropy, make_googlenet, make_soft_target
+from trainer.losses.features import PairPart
 from trainer.losses.multi_label import make_asymmetric, make_multi_label
 from trainer.losses.relations import make_relations
 
@@ -54,28 +56,45 @@ LOSS_BUILDERS: Mapping[type[Declaration], Callable[[Any], Part]] = {  # each tak
     pairs.DistillationSKDLoss: distillation.make_spherical,
     pairs.DistillationDISTLoss: distillation.make_correlation,
     pairs.DistillationRKDLoss: make_relations,
+    DistillationPairLoss: PairPart,
 }
 _ALL: Mapping[type[Declaration], Callable[[Any], Part]] = {**LOSS_BUILDERS, ExtraLoss: _of_answer(make_extra)}
 
 
-def build_loss(losses: Sequence[Loss | ExtraLoss]) -> LossFunction:
-    """Make the weighted sum.
+class Losses:
+    """The weighted sum of a list of losses.
 
     As in PaddleClas, of two losses with one name the latter counts, because they are kept by name; of the
     only loss of a list the weight has no effect, and where it has several values, the first is the sum.
-    """
-    parts = [(_ALL[type(spec)](spec), spec.weight) for spec in losses]
 
-    def total(outputs: Outputs, labels: paddle.Tensor) -> dict[str, paddle.Tensor]:
-        if len(parts) == 1:
-            values = parts[0][0](outputs, labels)
+    Attributes:
+        layers: Networks that losses have of their own, by their place in the list.
+    """
+
+    def __init__(self, losses: Sequence[Loss | ExtraLoss]) -> None:
+        self._parts = [(_ALL[type(spec)](spec), spec.weight) for spec in losses]
+        self.layers: dict[str, paddle.nn.Layer] = {
+            str(index): part.layer
+            for index, (part, _) in enumerate(self._parts)
+            if isinstance(part, PairPart)
+        }
+
+    def __call__(self, outputs: Outputs, labels: paddle.Tensor) -> dict[str, paddle.Tensor]:
+        """Return each value by its name, and the sum as `loss`."""
+        if len(self._parts) == 1:
+            values = self._parts[0][0](outputs, labels)
             return {**values, "loss": next(iter(values.values()))}
         values = {
-            name: value * weight for part, weight in parts for name, value in part(outputs, labels).items()
+            name: value * weight
+            for part, weight in self._parts
+            for name, value in part(outputs, labels).items()
         }
         return {**values, "loss": paddle.add_n(list(values.values()))}
 
-    return total
+
+def build_loss(losses: Sequence[Loss | ExtraLoss]) -> Losses:
+    """Make the weighted sum of a list."""
+    return Losses(losses)
 
 
 def _named(name: str, loss: Callable[[Outputs, paddle.Tensor], paddle.Tensor]) -> Part:

@@ -105,6 +105,7 @@ class ResNet(nn.Layer):
                 )  # fmt: skip
                 inputs = 4 * width if deep else width
         self.blocks = nn.Sequential(*blocks)
+        self.avg_pool = nn.AdaptiveAvgPool2D(1)
         bound = 1.0 / math.sqrt(inputs)
         self.fc = nn.Linear(
             inputs, arch.class_num,
@@ -114,5 +115,5 @@ class ResNet(nn.Layer):
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Images float32 [B, 3, H, W] -> logits [B, K]."""
         x = functional.max_pool2d(self.stem(x), 3, stride=self._pool_stride, padding=1)
-        x = functional.adaptive_avg_pool2d(self.blocks(x), 1)
+        x = self.avg_pool(self.blocks(x))
         return self.fc(paddle.flatten(x, 1))

@@ -155,7 +155,7 @@ DISTILLATION = {
 
 def distillation(loss: str) -> dict[str, Any]:
     """Return what a config with two models says."""
-    models = [
+    models: list[dict[str, dict[str, Any]]] = [
         {"Teacher": {"name": "ResNet50_vd", "class_num": 1000, "pretrained": True, "use_ssld": True}},
         {"Student": {"name": "PPLCNet_x1_0", "class_num": 1000, "pretrained": False}},
     ]
@@ -168,6 +168,13 @@ def distillation(loss: str) -> dict[str, Any]:
         names = {"weight": 1.0, "model_name_pairs": [["Student", "Teacher"]]}
     if loss == "DistillationSKDLoss":
         names["temperature"] = 1.0
+    if loss == "DistillationPairLoss":
+        names |= {
+            "base_loss_name": "MGDLoss", "s_keys": ["blocks6"], "t_keys": ["blocks[15]"],
+            "student_channels": 512, "teacher_channels": 2048,
+        }  # fmt: skip
+        models[0]["Teacher"]["return_patterns"] = ["blocks[15]"]
+        models[1]["Student"]["return_patterns"] = ["blocks6"]
     if loss == "DistillationMultiLabelLoss":
         labels = {
             "Global.use_multilabel": True, "DataLoader.Train.dataset.name": "MultiLabelDataset",

@@ -100,6 +100,10 @@ def test_what_several_networks_do_not_go_with_is_refused(
          "DistillationTopkAcc: expected Arch.name DistillationModel beside it"),
         (CE, f"DistillationRKDLoss: {{{PAIR}, student_keepkeys: [a]}}",
          "expected as many teacher_keepkeys as student_keepkeys, at least one, got 0 and 1"),
+        (CE, f"DistillationPairLoss: {{{PAIR}, base_loss_name: PEFDLoss, s_key: a, student_channels: 3}}",
+         "expected student_channel beside PEFDLoss, got none; add it; expected teacher_channel"),
+        (CE, f"DistillationPairLoss: {{{PAIR}, base_loss_name: MGDLoss, s_key: a, student_channel: 3}}",
+         "expected no student_channel beside MGDLoss; remove it; expected one t_key, got []"),
         (CE, f"DistillationSKDLoss: {{{PAIR}}}", "temperature: expected a value, got nothing; add it"),
     ],
 )  # fmt: skip
@@ -107,3 +111,12 @@ def test_what_one_network_does_not_go_with_is_refused(old: str, new: str, messag
     lines = config.change(old, new).refusals()
     assert message in "\n".join(lines)
     assert all(line.startswith("cfg.yaml:") for line in lines)
+
+
+def test_a_loss_that_learns_needs_an_evaluation_without_it(config: Any) -> None:
+    keys = "s_key: blocks3, t_key: blocks3, student_channel: 64, teacher_channel: 64"
+    two(config, loss=f"DistillationPairLoss: {{{PAIR}, base_loss_name: PEFDLoss, {keys}}}")
+    config.change("name: PPLCNet_x1_0\n", "name: PPLCNet_x1_0\n        return_patterns: [blocks3]\n")
+    assert config.load().warnings == ()
+    config.change("  Eval:\n    - CELoss: {weight: 1.0}\n", "")
+    assert "expected it in Loss.Train beside a Loss.Eval without it" in config.refusal()

@@ -158,7 +158,7 @@ def test_every_step_is_its_formula(spec, update_freq):
         loss=build_loss([CELoss()]), metrics=lambda *_: {},
         optimizer=build_optimizer(declared, net), collective=Collective(world_size=1), ranks=Ranks(),
         schedule=build_schedule(declared.lr, epochs=EPOCHS, steps_per_epoch=per_epoch),
-        average=WeightAverage(net, decay=0.9, saved={}), config=SimpleNamespace(
+        apart=(), average=WeightAverage(net, decay=0.9, saved={}), config=SimpleNamespace(
             run=SimpleNamespace(seed=0),
             data=SimpleNamespace(Train=SimpleNamespace(loader=SimpleNamespace(rng="per_sample"))),
         ),

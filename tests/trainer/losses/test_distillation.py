@@ -11,6 +11,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from trainer.config.losses import LossList
+from trainer.config.problems import ConfigError
 from trainer.losses.build import LOSS_BUILDERS, build_loss
 
 B, K = 5, 4
@@ -216,3 +217,76 @@ def test_of_the_only_loss_the_first_value_is_the_sum():
     outputs = {"Student": paddle.to_tensor(X), "Teacher": paddle.to_tensor(Y)}
     found = build_loss(losses)(outputs, paddle.to_tensor(LABELS))
     assert float(found["loss"]) == float(found["CELoss_Student"]) != float(found["CELoss_Teacher"])
+
+
+PEFD = {
+    "base_loss_name": "PEFDLoss",
+    "s_key": "blocks3",
+    "t_key": "blocks3",
+    "student_channel": 3,
+    "teacher_channel": 3,
+}
+MGD = {
+    "base_loss_name": "MGDLoss", "s_keys": ["blocks3"], "t_keys": ["blocks3"], "student_channels": 3,
+    "teacher_channels": 3,
+}  # fmt: skip
+
+
+def learning(spec: dict[str, Any]) -> tuple[Any, dict[str, float]]:
+    (loss,) = TypeAdapter(LossList).validate_python([{"DistillationPairLoss": {**PAIRS, **spec}}])
+    part = LOSS_BUILDERS[type(loss)](loss)
+    outputs = {
+        name: {"logits": paddle.to_tensor(X), "blocks3": paddle.to_tensor(features)}
+        for name, features in FEATURES.items()
+    }
+    found = part(outputs, paddle.to_tensor(LABELS))
+    return part.layer, {key: float(value) for key, value in found.items()}
+
+
+def convolved(images: Any, weight: Any, bias: Any) -> Any:
+    """A convolution that keeps the size, in a loop over its window."""
+    side = weight.shape[-1] // 2
+    padded = np.pad(images, ((0, 0), (0, 0), (side, side), (side, side)))
+    size = images.shape[-1]
+    found = np.zeros((len(images), len(weight), size, size)) + bias[None, :, None, None]
+    for down in range(weight.shape[2]):
+        for across in range(weight.shape[3]):
+            window = padded[:, :, down : down + size, across : across + size]
+            found += np.einsum("bchw,oc->bohw", window, weight[:, :, down, across])
+    return found
+
+
+def test_projectors_are_compared_by_their_mean_direction():
+    layer, found = learning({**PEFD, "num_projectors": 2, "name": "loss_pefd"})
+    x, y = (FEATURES[name].astype(float) for name in ("Student", "Teacher"))
+    state = {key: value.numpy().astype(float) for key, value in layer.state_dict().items()}
+    mean_of = sum(
+        np.maximum(convolved(x, state[f"projectors.{i}.conv.weight"], state[f"projectors.{i}.conv.bias"]), 0)
+        for i in range(2)
+    ).reshape(B, -1)
+    other = y.reshape(B, -1)
+    cosines = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(mean_of, other, strict=True)]
+    assert found == close({"loss_pefd_0_Student_Teacher": 1 - float(np.mean(cosines))})
+
+
+def test_generation_is_of_what_is_not_masked():
+    layer, found = learning({**MGD, "lambda_mgd": 0.0, "alpha_mgd": 2.5})
+    state = {key: value.numpy().astype(float) for key, value in layer.state_dict().items()}
+    made = FEATURES["Student"].astype(float)
+    for name in ("0", "2"):
+        made = convolved(made, state[f"generation.{name}.weight"], state[f"generation.{name}.bias"])
+        made = np.maximum(made, 0) if name == "0" else made
+    assert found == close({"loss_0_Student_Teacher": 2.5 * float(((made - FEATURES["Teacher"]) ** 2).mean())})
+
+
+def test_a_share_of_channels_is_masked_and_other_channels_are_aligned():
+    paddle.seed(1)
+    _, some = learning({**MGD, "lambda_mgd": 0.5})
+    paddle.seed(1)
+    _, none = learning({**MGD, "lambda_mgd": 0.0})
+    assert some != none
+    spec = {**MGD, "student_channels": 2}
+    with pytest.raises(
+        ConfigError, match=r"expected features of 2 and 3 channels and one size, got \[3, 4, 4\]"
+    ):
+        learning(spec)
