@@ -66,11 +66,11 @@ def test_two_containers_form_one_job_and_leave_nothing_behind(place, submit):
 
 
 def test_a_killed_container_is_made_again_and_the_job_goes_on(place, submit):
-    job = submit("--nodes", "2", Global__epochs=40)
+    job = submit("--nodes", "2", Global__epochs=20)
     rows = lambda: [row for row in place.rows("output/run") if row["event"] == "checkpoint"]  # noqa: E731
     place.wait_for(rows, what="a checkpoint")
     engine("kill", f"{job}-worker-1")
-    place.run("ftlaunch", "wait", job, "--timeout", "3m")
+    place.run("ftlaunch", "wait", job, "--timeout", "4m", timeout_s=260)
     assert [pod["restarts"] for pod in place.status(job)["pods"]] == [0, 1]
     steps = {row["attempt"] for row in place.rows("output/run") if row["event"] == "step"}
     assert steps == {1, 2}
