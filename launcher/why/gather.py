@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -93,6 +92,8 @@ def gather(
         NotFoundError: There is no such job of ours.
         UnreachableError: The cluster does not answer, or does not show the job.
     """
+    from concurrent.futures import ThreadPoolExecutor  # here: a submit uses the rest of this module
+
     namespace, looker = handle.namespace, Looker(api)
     labels = f"{paddlejob.JOB_NAME_LABEL}={handle.job}"
     with ThreadPoolExecutor(_THREADS) as pool:

@@ -11,6 +11,8 @@ from typing import Generic, TypeVar
 from launcher.errors import LaunchError
 
 T = TypeVar("T")
+THREADS = 4
+"""Each has a connection, whose handshake costs more than two questions on a connection that stands."""
 
 
 class Answers(Generic[T]):
@@ -29,7 +31,7 @@ class Answers(Generic[T]):
 
 
 def ask_together(questions: Mapping[str, Callable[[], T]], *, within_s: float) -> Answers[T]:
-    """Ask all at once, each in a thread that ends with the process.
+    """Ask in a few threads, which end with the process at the latest.
 
     Raises:
         Exception: What a question raised that is no error of ours: a bug.
@@ -37,14 +39,23 @@ def ask_together(questions: Mapping[str, Callable[[], T]], *, within_s: float) -
     heard: queue.SimpleQueue[tuple[str, T | None, Exception | None]] = queue.SimpleQueue()
     answers: Answers[T] = Answers(tuple(questions))
 
-    def ask(name: str, question: Callable[[], T]) -> None:
-        try:
-            heard.put((name, question(), None))
-        except Exception as error:  # noqa: BLE001 - passed on to the thread that asked
-            heard.put((name, None, error))
+    open_questions: queue.SimpleQueue[tuple[str, Callable[[], T]]] = queue.SimpleQueue()
+    for pair in questions.items():
+        open_questions.put(pair)
 
-    for name, question in questions.items():
-        threading.Thread(target=ask, args=(name, question), daemon=True).start()
+    def ask() -> None:
+        while True:
+            try:
+                name, question = open_questions.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                heard.put((name, question(), None))
+            except Exception as error:  # noqa: BLE001 - passed on to the thread that asked
+                heard.put((name, None, error))
+
+    for _ in range(min(THREADS, len(questions))):
+        threading.Thread(target=ask, daemon=True).start()
     until_s = time.monotonic() + within_s
     while answers.late:
         try:

@@ -43,7 +43,9 @@ def test_pods_that_may_not_be_made_are_told_of_with_the_admission_checks_words(p
     assert place.status()["state"] == "Submitted"
     delete(place, space, "locks")
     space.kubectl("create", "quota", "few", "--hard=pods=1")
-    place.run("ftlaunch", "submit", write_job(**NOWHERE), "--name", "many")
+    cfg = write_job(**NOWHERE)
+    assert "[quota-never]" in place.run("ftlaunch", "submit", cfg, "--name", "many", code=2).stderr
+    place.run("ftlaunch", "submit", cfg, "--name", "many", "--no-preflight")
     place.run("ftlaunch", "wait", "--for", "scheduling", "--timeout", "30s")
     place.wait_for(lambda: "exceeded quota: few" in events(place), what="the reason")
     delete(place, space, "many")
