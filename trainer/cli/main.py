@@ -70,7 +70,11 @@ def group() -> None:
 def main() -> None:
     """Run the command line and exit."""
     os.environ.setdefault("GLOG_minloglevel", "1")  # paddle's C++ side: warnings and worse
-    for noise in ("No ccache found", "When training, we now always track global mean"):
+    for noise in (
+        "No ccache found",
+        ".*do not have 'place' interface",
+        "When training, we now always track global mean",
+    ):
         warnings.filterwarnings("ignore", message=noise)  # paddle's own, and no business of the user's
     try:
         group(prog_name="trainer")

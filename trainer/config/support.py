@@ -47,12 +47,6 @@ def find_unsupported(config: TrainConfig) -> list[Unsupported]:
     if run.uniform_output_enabled:
         message = "expected False: checkpoints go where PaddleClas puts them without it"
         found.append(Unsupported(path=("Global", "uniform_output_enabled"), message=message, warning=True))
-    if run.to_static:
-        message = "expected False: training runs as it is written; the result is the same"
-        found.append(Unsupported(path=("Global", "to_static"), message=message, warning=True))
-    if run.use_visualdl:
-        message = "expected False: the numbers are in metrics.jsonl of the output folder"
-        found.append(Unsupported(path=("Global", "use_visualdl"), message=message, warning=True))
     if config.data.Train.dataset.batch_transform_ops:
         message = "expected none beside batch_transform_ops, whose labels have no top-k: it is left out"
         metrics: Sequence[Declaration] = config.metric.Train or ()

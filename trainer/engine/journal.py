@@ -14,24 +14,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
+from trainer.engine.scalars import Scalars
+
 _LOG = "train.log"
 
 
 class Journal:
     """Writes lines to standard output and `train.log`, and rows to metrics.jsonl."""
 
-    def __init__(self, output_dir: Path | None, *, metrics: Path | None, attempt: int) -> None:
+    def __init__(
+        self, output_dir: Path | None, *, metrics: Path | None, attempt: int, scalars: Scalars | None = None
+    ) -> None:
         """Open the files for appending.
 
         Args:
             output_dir: Folder of `train.log`, or None for standard output only.
             metrics: metrics.jsonl, or None for no rows.
             attempt: Goes into every row.
+            scalars: Takes every row too; closed with the journal.
 
         Raises:
             OSError: They cannot be opened.
         """
         self._attempt = attempt
+        self._scalars = scalars
         self._log = _append(output_dir / _LOG) if output_dir is not None else None
         self._rows = _append(metrics) if metrics is not None else None
 
@@ -50,6 +56,8 @@ class Journal:
 
     def row(self, event: str, **values: float | str | None) -> None:
         """Append an object to metrics.jsonl; numbers that JSON does not have become null."""
+        if self._scalars is not None:
+            self._scalars.take(event, values)
         if self._rows is None:
             return
         document = {"event": event, "attempt": self._attempt, "time_s": round(time.time(), 3)}
@@ -59,6 +67,8 @@ class Journal:
 
     def close(self) -> None:
         """Close the files."""
+        if self._scalars is not None:
+            self._scalars.close()
         for file in (self._log, self._rows):
             if file is not None:
                 file.close()

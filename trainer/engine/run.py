@@ -23,6 +23,8 @@ from trainer.engine.meeting import Meeting, send_at_once
 from trainer.engine.output import Output, open_output
 from trainer.engine.resume import Wish, find_contents, read_wish, restore, start_from_pretrained
 from trainer.engine.saving import Saver
+from trainer.engine.scalars import Scalars
+from trainer.engine.scalars import is_installed as scalars_are_possible
 from trainer.engine.setup import Setup, build_setup, load_lists, restore_optimizer, wrap
 from trainer.engine.signals import watch_signals
 from trainer.engine.train import Training, first_state
@@ -132,10 +134,15 @@ def _open(
     output = open_output(Path(config.run.output_dir), run_id=ranks.run_id, adopt=adopt, overwrite=overwrite)
     layout = output.layout
     try:
-        return output, Journal(layout.output_dir, metrics=layout.metrics, attempt=ranks.attempt)
+        wanted = config.run.use_visualdl
+        scalars = Scalars(layout.output_dir) if wanted and scalars_are_possible() else None
+        journal = Journal(layout.output_dir, metrics=layout.metrics, attempt=ranks.attempt, scalars=scalars)
     except OSError as error:
         output.close()
         raise CheckpointError(f"{layout.output_dir}: expected a folder to write to: {error}") from error
+    if wanted and scalars is None:
+        journal.say("use_visualdl: visualdl is not installed; the numbers are in metrics.jsonl")
+    return output, journal
 
 
 def seed_generators(config: TrainConfig) -> None:

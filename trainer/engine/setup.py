@@ -143,6 +143,8 @@ def wrap(setup: Setup) -> Setup:
     ranks.
     """
     setup.precision.decorate(setup.model, setup.optimizer)
+    if setup.config.run.to_static:  # in place: the model's forward is compiled when it is first called
+        paddle.jit.to_static(setup.model, full_graph=True)
     if setup.ranks.world_size == 1:
         return setup
     setup.collective.meet()

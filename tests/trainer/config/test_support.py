@@ -50,7 +50,7 @@ def test_what_would_change_the_result_is_refused_by_name(tmp_path, sections, say
         load(tmp_path, **sections)
 
 
-@pytest.mark.parametrize("key", ["to_static", "use_visualdl"])
+@pytest.mark.parametrize("key", ["uniform_output_enabled"])
 def test_what_changes_no_result_is_said(tmp_path, key):
     loaded = load(tmp_path, Global={key: True})
     assert [problem.path for problem in loaded.warnings] == [("Global", key)]
