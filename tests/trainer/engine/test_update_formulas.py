@@ -84,7 +84,8 @@ def moved(spec: dict[str, Any], kept: dict[str, Any], key: str, p: Any, g: Any, 
         kept["ms"] = spec["rho"] * kept.get("ms", 0.0) + (1 - spec["rho"]) * g**2
         kept["v"] = spec["momentum"] * kept.get("v", 0.0) + lr * g / np.sqrt(kept["ms"] + spec["epsilon"])
         return p - kept["v"]
-    if name == "AdamW" and not (spec.get("one_dim_param_no_weight_decay") and p.ndim == 1):
+    spares = spec.get("one_dim_param_no_weight_decay") or name == "AdamWDL"
+    if name in ("AdamW", "AdamWDL") and not (spares and p.ndim == 1):
         p = p * (1 - lr * spec["weight_decay"])
     kept["m"] = 0.9 * kept.get("m", 0.0) + 0.1 * g
     kept["s"] = 0.999 * kept.get("s", 0.0) + 0.001 * g**2
@@ -95,7 +96,9 @@ def rate(lr: dict[str, Any], step: int, per_epoch: int) -> float:
     """Learning rate of update `step`, from 0, straight from the description of PaddleClas's schedules."""
     unit = 1 if lr.get("by_epoch") else per_epoch
     t = step // per_epoch if lr.get("by_epoch") else step
-    base = lr["values"][0] if lr["name"] == "Piecewise" else lr["learning_rate"]
+    first = {"Piecewise": "values", "Cyclic": "base_learning_rate", "OneCycleLR": "max_learning_rate"}
+    base = lr[first.get(lr["name"], "learning_rate")]
+    base = base[0] if isinstance(base, list) else base
     warm, begin = round(lr.get("warmup_epoch", 0) * unit), lr.get("warmup_start_lr", 0.0)
     if t < warm:
         return float(begin + (base - begin) * t / warm)
@@ -106,6 +109,24 @@ def rate(lr: dict[str, Any], step: int, per_epoch: int) -> float:
         return float((base - lr["end_lr"]) * (1 - min(u, total) / total) ** lr["power"] + lr["end_lr"])
     if lr["name"] == "Step":
         return float(base * lr["gamma"] ** (u // int(lr["step_size"] * unit)))
+    if lr["name"] == "Cyclic":  # up in so many steps, down in so many
+        place = u % (lr["step_size_up"] + lr["step_size_down"])
+        share = place / lr["step_size_up"]
+        if place > lr["step_size_up"]:
+            share = 1 - (place - lr["step_size_up"]) / lr["step_size_down"]
+        return float(base + (lr["max_learning_rate"] - base) * share)
+    if lr["name"] == "OneCycleLR":  # up by half a cosine, down by another
+        steps, start = EPOCHS * per_epoch, base / lr["divide_factor"]
+        top = lr["phase_pct"] * steps - 1
+        if u <= top:
+            return float(start + (base - start) * (1 - math.cos(math.pi * u / top)) / 2)
+        share = (1 - math.cos(math.pi * (u - top) / (steps - 1 - top))) / 2
+        return float(base + (lr["end_learning_rate"] - base) * share)
+    if lr["name"] == "CosineFixmatch":
+        early, steps = lr["num_warmup_steps"], EPOCHS * per_epoch
+        if t < early:
+            return float(base * t / early)
+        return float(base * max(0.0, math.cos(math.pi * lr["num_cycles"] * (t - early) / (steps - early))))
     if lr["name"] == "MultiStepDecay":
         return float(base * lr["gamma"] ** len([m for m in lr["milestones"] if u >= m * unit]))
     if lr["name"] == "Piecewise":
@@ -129,11 +150,23 @@ OPTIMIZERS = {
     "adamw spared": {
         "name": "AdamW", "epsilon": 1e-3, "weight_decay": 0.1, "one_dim_param_no_weight_decay": True,
     },
+    "adamwdl": {"name": "AdamWDL", "epsilon": 1e-3, "weight_decay": 0.1},
     "rmsprop": {"name": "RMSProp", "rho": 0.9, "momentum": 0.5, "epsilon": 1e-3, **DECAY},
 }  # fmt: skip
+CYCLIC = {
+    "name": "Cyclic", "base_learning_rate": 0.02, "max_learning_rate": 0.1, "step_size_up": 4,
+    "step_size_down": 3, "warmup_epoch": 0.5, "warmup_start_lr": 0.0,
+}  # fmt: skip
+ONE_CYCLE = {
+    "name": "OneCycleLR", "max_learning_rate": 0.1, "divide_factor": 10.0, "end_learning_rate": 0.001,
+    "phase_pct": 0.4,
+}  # fmt: skip
+FIXMATCH = {"name": "CosineFixmatch", "learning_rate": 0.1, "num_warmup_steps": 5, "num_cycles": 0.4375}
 SCHEDULES = {
     "constant": CONSTANT, "cosine": COSINE, "linear": LINEAR, "step": STEP, "multi": MULTI,
     "piecewise": PIECEWISE,
+    "cyclic": CYCLIC, "one cycle": ONE_CYCLE, "fixmatch": FIXMATCH,
+    "warm one cycle": {**ONE_CYCLE, "warmup_epoch": 1},
     "warm": {**COSINE, "warmup_epoch": 1, "warmup_start_lr": 0.02},
     "warm fraction": {**LINEAR, "warmup_epoch": 0.75},
     "warm piecewise": {**PIECEWISE, "warmup_epoch": 1},
