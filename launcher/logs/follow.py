@@ -22,7 +22,7 @@ PATIENCE_S = 600.0
 """How long without a look at the job before giving up; upgrades of a control plane take minutes."""
 LINGER_S = 10.0
 """How long a job's other pods may still write once it has ended."""
-_TICK_S, _BUSY_BYTES = 0.1, 256 * 1024
+_TICK_S, _NAP_S, _BUSY_BYTES = 0.1, 0.02, 256 * 1024
 _LOOK_PAUSE_S, _LOOK_PAUSE_OF_A_POD_S = 0.03, 0.0004
 """Between looks that are asked for: many pods ask for the same one, and others must get their turn."""
 _SAVE_S = 1.0
@@ -230,6 +230,7 @@ class Follower:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._busy.wait(), _TICK_S)
             self._busy.clear()
+            before = self._merger.waiting_bytes
             for lines in self._merger.take_pieces(now_s=self._now_s()):
                 self._show(lines)
             self._shown_at = self._merger.waiting_bytes
@@ -241,6 +242,8 @@ class Follower:
                     self.say(self.recording.trouble)
             for output in self._outputs.values():
                 output.make_room()
+            if before - self._shown_at < before // 8:
+                await asyncio.sleep(_NAP_S)  # sorting what waits again and again for a line each is dear
 
     def _now_s(self) -> float:
         return asyncio.get_running_loop().time()

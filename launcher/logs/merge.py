@@ -17,7 +17,7 @@ from launcher.logs.lines import STAMP_BYTES
 
 HOLD_S = 0.3
 """How long a line waits for earlier ones of other pods."""
-_PIECE = 2048
+_PIECE, _PARTS = 2048, 8
 _time_of = itemgetter(slice(0, STAMP_BYTES))
 _text_of = itemgetter(slice(STAMP_BYTES, None))
 
@@ -54,7 +54,13 @@ class Lane:
         self.newest = self._last[:STAMP_BYTES]
         size = sum(map(len, items))
         self.waiting_bytes += size
-        self._batches.append((self.newest, size))
+        # Of many lines some may leave before the last one does, and make room.
+        first, left = 0, size
+        for end in range(step := max(1, -(-len(items) // _PARTS)), len(items), step):
+            part = size * (end - first) // len(items)
+            self._batches.append((items[end - 1][:STAMP_BYTES], part))
+            first, left = end, left - part
+        self._batches.append((self.newest, left))
         return items
 
     def leave(self, until: bytes | None) -> None:
