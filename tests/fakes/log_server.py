@@ -33,6 +33,8 @@ class Log:
     """Lines of the container that rotation has taken away before those of `lines`."""
     newest: int = 0
     """Time of its newest line, rotated away or not."""
+    is_level: bool = False
+    """All lines since the first of that time have that time, and none was rotated away."""
 
 
 @dataclass(eq=False)
@@ -185,9 +187,10 @@ class FakeLogServer:
             else:
                 stamp, text = now_ns + number * step_ns, b"[a1 r%d] line %d" % (node, len(truth))
                 # no clock comes back to the same nanosecond with the same words, nor does a rotation part two
-                is_later = stamp > log.newest or any(stamp == log.newest == at for at, _ in log.lines[-1:])
+                is_later = stamp > log.newest or (stamp == log.newest and log.is_level)
                 if self.draw.random() < 0.1 and truth and is_later:
                     text = b"[a1 r%d] the same" % node
+            log.is_level = stamp > log.newest or (stamp == log.newest and log.is_level)
             log.newest = max(log.newest, stamp)
             log.lines.append((stamp, text))
             truth.append([text.partition(b"] ")[2], False])
@@ -234,7 +237,7 @@ class FakeLogServer:
         log.dropped += len(log.lines)
         for connection in self._following(log):
             connection.sent = (0, connection.sent[1])
-        log.lines = []
+        log.lines, log.is_level = [], False
 
     def cut(self, *, error: Exception | None) -> None:
         """Break all connections, perhaps in the middle of a line and of a chunk."""
