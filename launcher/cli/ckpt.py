@@ -17,7 +17,7 @@ from launcher.render.manifest import parse_manifest
 from launcher.runs.store import MANIFEST
 from launcher.volumes import transfer
 from launcher.volumes.checkpoints import Listed, choose, list_checkpoints
-from launcher.volumes.place import Place
+from launcher.volumes.place import Place, VolumeError
 from trainer.protocol.environment import NODE_FILE
 from trainer.protocol.layout import MANIFEST as CHECKPOINT_MANIFEST
 from trainer.protocol.nodefile import parse_node_file
@@ -59,13 +59,19 @@ def _pull(job: str | None, wanted: str, target: Path | None) -> None:
     """Fetch a checkpoint's files; what is here already with the right hash does not come again."""
     with _output_folder(job) as (handle, place):
         item = choose(list_checkpoints(place), wanted)
-        if item.fault:
-            raise NotFoundError(
-                f"{item.name}: expected a whole checkpoint, got one with a fault: {item.fault}"
-            )
-        to = target or Path(f"{handle.job}-{item.name}")
-        with show_progress(item.size_bytes) as progress:
-            came = transfer.pull(place, item.files, within=item.within, to=to, progress=progress)
+        while True:
+            if item.fault:
+                raise NotFoundError(f"{item.name}: expected a whole checkpoint, got a fault: {item.fault}")
+            to = target or Path(f"{handle.job}-{item.name}")
+            try:
+                with show_progress(item.size_bytes) as progress:
+                    came = transfer.pull(place, item.files, within=item.within, to=to, progress=progress)
+                break
+            except (VolumeError, NotFoundError):
+                now = choose(list_checkpoints(place), wanted)
+                if now.name == item.name:
+                    raise
+                item = now  # the job goes on: it has saved another one, and deleted this one
     (to / CHECKPOINT_MANIFEST).write_text(item.manifest, encoding="utf-8")
     click.echo(f"{len(came)} of {len(item.files)} files came, all have the right hash", err=True)
     click.echo(str(to))

@@ -41,8 +41,9 @@ def walk(root: Path, *, under: str = "") -> Iterator[str]:
         folders.sort()
         for name in sorted(names):
             path = Path(folder, name)
-            if stat.S_ISREG(path.lstat().st_mode) and not name.endswith(PART_SUFFIX):
-                yield path.relative_to(root).as_posix()
+            with contextlib.suppress(FileNotFoundError):  # somebody writes there
+                if stat.S_ISREG(path.lstat().st_mode) and not name.endswith(PART_SUFFIX):
+                    yield path.relative_to(root).as_posix()
 
 
 def hash_file(path: Path) -> str:
@@ -177,7 +178,8 @@ def main(operation: str, root: str) -> None:
             _answer(found)
     elif operation == "read":
         for path in request["files"]:
-            _answer({"path": path, "text": resolve(folder, path).read_text("utf-8", "replace")})
+            with contextlib.suppress(FileNotFoundError):
+                _answer({"path": path, "text": resolve(folder, path).read_text("utf-8", "replace")})
     elif operation == "give":
         give(folder, request["files"], sys.stdout.buffer)
     else:

@@ -48,3 +48,21 @@ def test_checkpoints_are_listed_fetched_and_verified(place, space, write_job):
     assert f"{file.name} is not what the manifest says" in torn
     place.run("ftlaunch", "delete", "one")
     place.wait_for(lambda: not space.leftovers(), what="nothing of the job to be left")
+
+
+def test_a_checkpoint_is_fetched_from_a_running_job_through_its_own_pod(place, space, write_job):
+    cfg = write_job(Launch__nodes=1, Global__epochs=500)
+    place.run("ftlaunch", "submit", cfg, "--name", "long")
+
+    def listed():
+        done = place.run("ftlaunch", "ckpt", "ls", "long", "--output", "name", code=None)
+        return done.returncode == 0 and done.stdout
+
+    place.wait_for(lambda: place.status("long")["state"] == "Running", what="the job to run")
+    place.wait_for(listed, what="a checkpoint")
+    to = place.folder / "fetched"
+    place.run("ftlaunch", "ckpt", "pull", "long", "--to", str(to))
+    assert (to / "manifest.json").exists()
+    assert space.names("pods") == ["long-worker-0"]
+    place.run("ftlaunch", "delete", "long", "--force")
+    place.wait_for(lambda: not space.leftovers(), what="nothing of the job to be left")

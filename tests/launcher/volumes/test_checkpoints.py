@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from launcher.plan.handle import Handle
 from launcher.runs.places import project_of, runs_dir
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
+from launcher.volumes import transfer
 from launcher.volumes.checkpoints import choose, list_checkpoints
 from launcher.volumes.place import Folder
 from trainer.checkpoints.store import CheckpointStore
@@ -148,3 +150,16 @@ def test_the_list_is_for_people_and_for_programs(job, capsys):
     assert json.loads(capsys.readouterr().out)[0]["step"] == 20
     assert run(["ckpt", "ls", job, "--output", "name"]) == 0
     assert capsys.readouterr().out == "e002-s000020\ne001-s000010\n"
+
+
+def test_the_next_is_fetched_where_the_job_deletes_the_chosen_one_meanwhile(job, output, capsys, monkeypatch):
+    layout, pull = OutputLayout(output), transfer.pull
+
+    def late(place, files, **given):
+        shutil.rmtree(layout.checkpoint_dir(SECOND), ignore_errors=True)
+        layout.pointer.write_text(f"{FIRST}\n")
+        return pull(place, files, **given)
+
+    monkeypatch.setattr(transfer, "pull", late)
+    assert run(["ckpt", "pull", job]) == 0
+    assert capsys.readouterr().out == "flowers-e001-s000010\n"
