@@ -154,7 +154,8 @@ class Schedules(RuleBasedStateMachine):
     @rule(node=st.integers(0, 1), seconds=st.sampled_from([-3600, -1, 0, 0.5, 86400]))
     def skew(self, node, seconds):
         pod = self.server.pods[node]
-        if not pod.log.lines and not self.server.truth[node]:
+        # a clock that is set back by an hour under way hides what is written meanwhile (docs/logs.md)
+        if pod.log.part is None and not pod.log.lines and not self.server.truth[node]:
             pod.skew_ns = int(seconds * 1e9)
 
     @rule(seconds=st.integers(0, 5))
