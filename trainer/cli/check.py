@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from trainer.cli.endings import Ending, end_with
-from trainer.cli.options import config_options, load
+from trainer.cli.options import config_options, load, make_store
 from trainer.ranks import read_ranks
 
 
@@ -17,6 +17,10 @@ from trainer.ranks import read_ranks
 @click.option(
     "--images", type=click.IntRange(min=0), default=32, show_default=True, metavar="N",
     help="Decode N images of each list, spread evenly.",
+)  # fmt: skip
+@click.option(
+    "--weights-dir", type=click.Path(path_type=Path), envvar="FTLAUNCH_WEIGHTS", metavar="FOLDER",
+    help="Where pretrained weights are kept, besides ~/.paddleclas/weights; also FTLAUNCH_WEIGHTS.",
 )  # fmt: skip
 @click.option("--config-only", is_flag=True, help="Read no list file and no image.")
 def command(
@@ -27,6 +31,7 @@ def command(
     strict: bool,
     config_only: bool,
     images: int,
+    weights_dir: Path | None,
 ) -> None:
     """Check the config and the list files that it names, without training."""
 
@@ -39,6 +44,7 @@ def command(
             return
         from trainer.data.lists import DataError
         from trainer.engine.advice import broken_images, find_oddities, look_around
+        from trainer.engine.model_check import check_model
         from trainer.engine.setup import load_lists
 
         lists = load_lists(loaded.config)
@@ -46,10 +52,12 @@ def command(
             raise DataError(broken)
         for oddity in find_oddities(loaded.config, lists, look_around(read_ranks().world_size)):
             click.echo(f"{path}: warning: {oddity}", err=True)
+        model = check_model(loaded.config, make_store(weights_dir, offline=True))
         count = len(lists.evaluation) if lists.evaluation is not None else 0
         classes = loaded.config.arch.class_num
         click.echo(
             f"{path}: ok: {len(lists.train)} training and {count} evaluation images, {classes} classes"
         )
+        click.echo(f"{path}: {model}")
 
     sys.exit(end_with(work, Ending()))

@@ -77,7 +77,25 @@ def test_overrides_reach_the_training(trainer, cfg, workshop):
 
 def test_check_says_what_there_is(trainer, cfg):
     code, out, _ = trainer("check", "-c", cfg)
-    assert (code, out) == (0, f"{cfg}: ok: 15 training and 6 evaluation images, 3 classes\n")
+    assert code == 0
+    assert out == (
+        f"{cfg}: ok: 15 training and 6 evaluation images, 3 classes\n"
+        f"{cfg}: model: 0.1 M parameters, 1 MiB with gradients and optimizer, activations apart\n"
+    )
+
+
+def test_check_holds_pretrained_weights_against_the_model(trainer, cfg, workshop):
+    pretrained = "Arch.pretrained=" + str(workshop.folder / "output/latest.pdparams")
+    code, _, err = trainer("check", "-c", cfg, "-o", pretrained)
+    assert (code, "expected a .pdparams file, got no such file" in err) == (2, True)
+    assert trainer("train", "-c", cfg)[0] == 0
+    code, out, _ = trainer("check", "-c", cfg, "-o", pretrained, "-o", "Optimizer.lr.learning_rate=0.0001")
+    assert (code, "; 146 of 146 keys from " in out) == (0, True), out
+    other = "Arch={'name': 'ResNet18', 'class_num': 3}"
+    code, _, err = trainer("check", "-c", cfg, "-o", other, "-o", pretrained)
+    assert (code, "expected weights of ResNet18, got others" in err) == (2, True), err
+    code, out, _ = trainer("check", "-c", cfg, "-o", "Arch.pretrained=True")
+    assert (code, "PPLCNet_x0_25_pretrained.pdparams is downloaded when training begins" in out) == (0, True)
 
 
 @pytest.mark.parametrize(

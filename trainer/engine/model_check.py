@@ -1,0 +1,75 @@
+"""What `trainer check` says of the model: its size, and whether its pretrained weights are here and fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import paddle
+
+from trainer.config.root import TrainConfig
+from trainer.engine.ends import WeightsRefusedError
+from trainer.models.registry import build_model
+from trainer.models.weights import WeightsError, compare_shapes, read_weights
+from trainer.models.weights_store import WeightsStore, address_of, is_url
+
+_STATES = {"SGD": 0, "Momentum": 1, "RMSProp": 3, "Adam": 2, "AdamW": 2, "AdamWDL": 2}
+"""Arrays of a parameter's size that an optimizer keeps of each (paddle 3.3, python/paddle/optimizer)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelCheck:
+    """What was found.
+
+    Attributes:
+        parameters: Numbers that are trained or frozen, buffers left out.
+        bytes: Weights, gradients, optimizer state and average, in float32; activations come on top.
+        weights: A sentence on the pretrained weights, or nothing.
+    """
+
+    parameters: int
+    bytes: int
+    weights: str
+
+    def __str__(self) -> str:
+        size = f"{self.parameters / 1e6:.1f} M parameters, {self.bytes / 2**20:.0f} MiB"
+        weights = f"; {self.weights}" if self.weights else ""
+        return f"model: {size} with gradients and optimizer, activations apart{weights}"
+
+
+def check_model(config: TrainConfig, store: WeightsStore) -> ModelCheck:
+    """Build the model on the CPU and hold the weights against it; nothing is downloaded.
+
+    Raises:
+        WeightsRefusedError: The file that is named is not there, is broken or is another model's.
+    """
+    paddle.set_device("cpu")
+    model = build_model(config.arch)
+    trained = [tensor for tensor in model.parameters() if not tensor.stop_gradient]
+    count = sum(int(tensor.size) for tensor in model.parameters())
+    kept = _STATES.get(type(config.optimizer).__name__, 0)
+    arrays = count + (1 + kept) * sum(int(tensor.size) for tensor in trained)
+    averaged = count if config.ema is not None else 0
+    try:
+        said = "; ".join(_weights(config, model, store))
+    except WeightsError as error:
+        raise WeightsRefusedError(f"pretrained weights: {error}") from error
+    return ModelCheck(parameters=count, bytes=4 * (arrays + averaged), weights=said)
+
+
+def _weights(config: TrainConfig, model: paddle.nn.Layer, store: WeightsStore) -> Iterator[str]:
+    arch = config.arch
+    named = config.run.pretrained_model or arch.pretrained
+    if not named:
+        return
+    text = address_of(arch.name, use_ssld=arch.use_ssld) if named is True else str(named)
+    path = store.find(text) if is_url(text) else Path(text)
+    if path is None:
+        yield f"{text} is downloaded when training begins"
+        return
+    own = {key: tensor.shape for key, tensor in model.state_dict().items()}
+    report = compare_shapes(own, read_weights(path))
+    if 2 * len(report.loaded) < len(own):
+        raise WeightsError(f"{path}: expected weights of {arch.name}, got others; name another file")
+    yield f"{len(report.loaded)} of {len(own)} keys from {path}"
