@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import NotFoundError, UsageError
-from launcher.volumes import agent, transfer
+from launcher.volumes import porter, transfer
 from launcher.volumes.lists import find_lists, require_listed
 from launcher.volumes.place import Folder, VolumeError
 
@@ -60,7 +60,7 @@ def test_a_pull_goes_on_from_a_part(images, tmp_path):
     to, files = tmp_path / "here", transfer.describe(images)
     (to / "train" / "a class").mkdir(parents=True)
     whole = (images / "train/a class/1.png").read_bytes()
-    agent.part_of(to / "train/a class/1.png").write_bytes(whole[:200_000])
+    porter.part_of(to / "train/a class/1.png").write_bytes(whole[:200_000])
     passed: list[int] = []
     came = transfer.pull(Folder(images), files, within="", to=to, progress=passed.append)
     assert {gap.file.path: gap.offset for gap in came}["train/a class/1.png"] == 200_000
@@ -79,7 +79,7 @@ def test_a_cut_connection_costs_only_what_had_not_come(images, tmp_path):
         transfer.pull(Cutting(images), files, within="", to=to)
     (gap,) = transfer.pull(Folder(images), files, within="", to=to)
     assert gap.offset > 100_000
-    assert agent.hash_file(to / files[0].path) == files[0].sha256
+    assert porter.hash_file(to / files[0].path) == files[0].sha256
 
 
 def test_a_file_that_is_not_what_was_promised_is_not_taken(images, tmp_path):
@@ -89,7 +89,7 @@ def test_a_file_that_is_not_what_was_promised_is_not_taken(images, tmp_path):
     assert transfer.describe(tmp_path / "here") == []
 
 
-def test_what_the_agent_says_is_told(images, tmp_path):
+def test_what_the_porter_says_is_told(images, tmp_path):
     files = transfer.describe(images)
     with pytest.raises(NotFoundError, match=r"expected the folder .*none'"):
         transfer.pull(Folder(tmp_path / "none"), files, within="", to=tmp_path / "here")

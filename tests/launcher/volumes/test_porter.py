@@ -1,4 +1,4 @@
-"""What the agent takes from an archive, whoever wrote it."""
+"""What the porter takes from an archive, whoever wrote it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.volumes import agent
+from launcher.volumes import porter
 from launcher.volumes.place import SOURCE
 
 CONTENT = b"flowers" * 1000
@@ -33,7 +33,7 @@ def archive(*members: tuple[tarfile.TarInfo, bytes]) -> io.BytesIO:
 def plain(name: str, content: bytes = CONTENT, *, offset: int = 0) -> tuple[tarfile.TarInfo, bytes]:
     member = tarfile.TarInfo(name)
     member.size = len(content)
-    member.pax_headers = {agent.OFFSET: str(offset)}
+    member.pax_headers = {porter.OFFSET: str(offset)}
     return member, content
 
 
@@ -73,18 +73,18 @@ def test_hostile_members_are_refused_and_leave_nothing(tmp_path, member):
     root = tmp_path / "root"
     root.mkdir()
     names = {"a", member[0].name} - {"b"}
-    with pytest.raises((agent.RefusedError, ValueError)):
-        list(agent.take(root, dict.fromkeys(names, wanted()), archive(member)))
+    with pytest.raises((porter.RefusedError, ValueError)):
+        list(porter.take(root, dict.fromkeys(names, wanted()), archive(member)))
     left = {name for name in everything(tmp_path) if (tmp_path / name).is_file()}
-    assert all(name.endswith(agent.PART_SUFFIX) for name in left)
+    assert all(name.endswith(porter.PART_SUFFIX) for name in left)
     assert not Path("/tmp/ftlaunch-out").exists()
 
 
 @pytest.mark.parametrize("cut", [0, 100, 512, -600])
 def test_an_archive_that_ends_early_is_refused_and_what_came_stays(tmp_path, cut):
     data = archive(plain("a")).getvalue()
-    with pytest.raises(agent.RefusedError, match="whole archive"):
-        list(agent.take(tmp_path, {"a": wanted()}, io.BytesIO(data[: len(data) // 2 + cut])))
+    with pytest.raises(porter.RefusedError, match="whole archive"):
+        list(porter.take(tmp_path, {"a": wanted()}, io.BytesIO(data[: len(data) // 2 + cut])))
     assert not (tmp_path / "a").exists()
 
 
@@ -99,30 +99,30 @@ def test_no_link_on_the_way_is_followed(tmp_path, where):
     else:
         (root / "d").mkdir()
         link = root / "d" / "a"
-        (link if where == "file" else agent.part_of(link)).symlink_to(outside / "a")
-    with pytest.raises((agent.RefusedError, OSError)):
-        list(agent.take(root, {"d/a": wanted()}, archive(plain("d/a"))))
+        (link if where == "file" else porter.part_of(link)).symlink_to(outside / "a")
+    with pytest.raises((porter.RefusedError, OSError)):
+        list(porter.take(root, {"d/a": wanted()}, archive(plain("d/a"))))
     assert (outside / "a").read_bytes() == b"precious"
 
 
 def test_a_part_is_gone_on_from_where_it_ends(tmp_path):
-    agent.part_of(tmp_path / "a").write_bytes(CONTENT[:4000])
-    assert list(agent.look(tmp_path, ["a"], hashes=True)) == [{"path": "a", "part": 4000}]
+    porter.part_of(tmp_path / "a").write_bytes(CONTENT[:4000])
+    assert list(porter.look(tmp_path, ["a"], hashes=True)) == [{"path": "a", "part": 4000}]
     out = io.BytesIO()
     source = tmp_path / "source"
     source.mkdir()
     (source / "a").write_bytes(CONTENT)
-    agent.give(source, [("a", 4000)], out)
+    porter.give(source, [("a", 4000)], out)
     assert len(out.getvalue()) < 20000
-    assert list(agent.take(tmp_path, {"a": wanted()}, io.BytesIO(out.getvalue()))) == ["a"]
+    assert list(porter.take(tmp_path, {"a": wanted()}, io.BytesIO(out.getvalue()))) == ["a"]
     assert (tmp_path / "a").read_bytes() == CONTENT
-    assert not agent.part_of(tmp_path / "a").exists()
+    assert not porter.part_of(tmp_path / "a").exists()
 
 
 def test_a_wrong_part_is_thrown_away_so_that_the_next_try_begins_anew(tmp_path):
-    agent.part_of(tmp_path / "a").write_bytes(b"x" * 4000)
-    with pytest.raises(agent.RefusedError, match="SHA-256"):
-        list(agent.take(tmp_path, {"a": wanted()}, archive(plain("a", CONTENT[4000:], offset=4000))))
+    porter.part_of(tmp_path / "a").write_bytes(b"x" * 4000)
+    with pytest.raises(porter.RefusedError, match="SHA-256"):
+        list(porter.take(tmp_path, {"a": wanted()}, archive(plain("a", CONTENT[4000:], offset=4000))))
     assert everything(tmp_path) == set()
 
 
@@ -131,8 +131,8 @@ def test_links_and_parts_are_not_walked_into(tmp_path):
     (tmp_path / "d" / "e" / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "d")
     (tmp_path / "d" / "link").symlink_to("/etc/passwd")
-    agent.part_of(tmp_path / "d" / "x").touch()
-    assert list(agent.walk(tmp_path)) == ["d/e/file"]
+    porter.part_of(tmp_path / "d" / "x").touch()
+    assert list(porter.walk(tmp_path)) == ["d/e/file"]
 
 
 def test_its_text_needs_nothing_but_python(tmp_path):
