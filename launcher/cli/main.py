@@ -72,6 +72,9 @@ class _Lazy(click.Group):
             return None
         command = importlib.import_module(COMMANDS[cmd_name].module).command
         assert isinstance(command, click.Command)
+        passes_on = command.context_settings.get("ignore_unknown_options")  # `exec` gives options to a program
+        if not passes_on and not any(option.name == "kubeconfig" for option in command.params):
+            command.params.append(_kubeconfig_option(hidden=True))  # as with kubectl, it may stand anywhere
         return command
 
     def resolve_command(
@@ -96,6 +99,29 @@ class _Lazy(click.Group):
         return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
+def _kubeconfig_option(*, hidden: bool = False) -> click.Option:
+    return click.Option(
+        ["--kubeconfig"], type=click.Path(), metavar="FILE", hidden=hidden, expose_value=False, is_eager=True,
+        callback=_set_kubeconfig, help="Instead of $KUBECONFIG and ~/.kube/config; works with every command.",
+    )  # fmt: skip
+
+
+def _set_kubeconfig(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """Hand the file on as `KUBECONFIG`, to exec plug-ins too, until the command has ended."""
+    del parameter
+    if value is None:
+        return
+    before = os.environ.get("KUBECONFIG")
+    os.environ["KUBECONFIG"] = value
+
+    def restore() -> None:
+        os.environ.pop("KUBECONFIG", None)
+        if before is not None:
+            os.environ["KUBECONFIG"] = before
+
+    ctx.call_on_close(restore)
+
+
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ftlaunch", prog_name="ftlaunch")
 def group() -> None:
@@ -103,6 +129,9 @@ def group() -> None:
 
     stdout carries what was asked for, stderr everything else.
     """
+
+
+group.params.append(_kubeconfig_option())
 
 
 def main() -> None:

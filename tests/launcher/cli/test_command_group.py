@@ -141,3 +141,18 @@ def test_the_entry_point_runs_a_command():
     done = python("import sys; sys.argv = ['ftlaunch', 'version']; from launcher.cli import main; main()")
     assert done.returncode == 0
     assert done.stdout.startswith("ftlaunch ")
+
+
+def test_kubeconfig_may_stand_before_and_behind_a_command(ftlaunch, tmp_path, monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", "before")
+    nowhere = tmp_path / "none"
+    for arguments in (("--kubeconfig", nowhere, "doctor"), ("doctor", "--kubeconfig", nowhere)):
+        ran = ftlaunch(*arguments)
+        assert ran.code == 3
+        assert str(nowhere) in ran.out + ran.err
+        assert os.environ["KUBECONFIG"] == "before"
+
+
+def test_options_of_a_program_that_exec_runs_are_its_own():
+    command = group.get_command(click.Context(group), "exec")
+    assert "kubeconfig" not in [option.name for option in command.params]
