@@ -72,7 +72,7 @@ class _Lazy(click.Group):
             return None
         command = importlib.import_module(COMMANDS[cmd_name].module).command
         assert isinstance(command, click.Command)
-        passes_on = command.context_settings.get("ignore_unknown_options")  # `exec` gives options to a program
+        passes_on = command.context_settings.get("ignore_unknown_options")  # as `exec` does
         if not passes_on and not any(option.name == "kubeconfig" for option in command.params):
             command.params.append(_kubeconfig_option(hidden=True))  # as with kubectl, it may stand anywhere
         return command

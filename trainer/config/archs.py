@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from trainer.config.arch_attention import ConvNeXtArch, EfficientNetArch, SwinArch, ViTArch
 from trainer.config.arch_base import (
@@ -34,6 +34,8 @@ from trainer.config.outputs import STUDENT
 from trainer.config.scalars import Positive
 
 PPLCNET_SCALES = ("0_25", "0_35", "0_5", "0_75", "1_0", "1_5", "2_0", "2_5")
+PPLCNET_BLOCKS = {2: 1, 3: 2, 4: 2, 5: 6, 6: 2}
+"""Number of blocks of each stage of PP-LCNet."""
 MOBILENET_V3_SCALES = ("0_35", "0_5", "0_75", "1_0", "1_25")
 
 
@@ -61,6 +63,19 @@ class PPLCNetArch(BaseArch):
     stride_list: Strides = Field(default=(2, 2, 2, 2, 2), validate_default=True)
     """Strides of conv1 and of the first blocks of blocks3 to blocks6."""
     use_last_conv: bool = True
+    freeze_befor: str | None = None
+    """The layer up to which nothing learns, itself included: `conv1`, `blocks4` or `blocks4[1]`."""
+
+    @field_validator("freeze_befor")
+    @classmethod
+    def _known_layer(cls, name: str | None) -> str | None:
+        known = ["conv1"]
+        for number, count in PPLCNET_BLOCKS.items():
+            known += [f"blocks{number}", *(f"blocks{number}[{index}]" for index in range(count))]
+        if name is not None and name not in known:
+            counts = ", ".join(f"blocks{number} with {count}" for number, count in PPLCNET_BLOCKS.items())
+            raise ValueError(f"expected conv1, or one of {counts} such as blocks4[1], got {name!r}")
+        return name
 
 
 class MobileNetV3Arch(BaseArch):

@@ -157,6 +157,24 @@ def sync_norms(model: nn.Layer) -> None:
             setattr(parent, key, new)
 
 
+def freeze_up_to(model: nn.Layer, name: str) -> None:
+    """Let nothing learn up to a layer, itself included: `blocks4`, or `blocks4[1]` of a sequence.
+
+    PaddleClas d178931 (`freeze_befor` of ppcls/arch/backbone/base/theseus_layer.py) stops the gradient there;
+    here the parameters are taken out of learning, so that ranks do not wait for gradients that never come.
+    Their batch norms go on with the statistics of the batches, as there.
+    """
+    last = name.replace("[", ".").removesuffix("]")
+    reached = False
+    for key, parameter in model.named_parameters():
+        inside = key.startswith(f"{last}.")
+        if reached and not inside:
+            return
+        reached = reached or inside
+        parameter.stop_gradient = True
+    assert reached, f"no layer {name}"
+
+
 def init_kaiming(model: nn.Layer, *, fc_bias: bool = True) -> None:
     """Draw all convolutions from Kaiming's normal distribution, in the order of the layers."""
     draw = nn.initializer.KaimingNormal()

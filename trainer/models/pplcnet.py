@@ -6,7 +6,15 @@ import paddle
 from paddle import nn
 
 from trainer.config.archs import PPLCNetArch
-from trainer.models.layers import ConvBN, Pooled, SqueezeExcite, Stride, init_kaiming, round_channels
+from trainer.models.layers import (
+    ConvBN,
+    Pooled,
+    SqueezeExcite,
+    Stride,
+    freeze_up_to,
+    init_kaiming,
+    round_channels,
+)  # fmt: skip
 
 # kernel, inputs, outputs, strided, squeeze-excite; channels at scale 1
 _STAGES = (
@@ -60,6 +68,8 @@ class PPLCNet(Pooled):
             dropout_prob=arch.dropout_prob, act="hardswish", use_last_conv=arch.use_last_conv,
         )  # fmt: skip
         init_kaiming(self, fc_bias=False)
+        if arch.freeze_befor is not None:
+            freeze_up_to(self, arch.freeze_befor)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Images float32 [B, 3, H, W] -> logits [B, K]."""

@@ -153,9 +153,38 @@ def test_synchronised_norms_keep_parameters_keys_and_order(name: str):
         ("ResNet50", {"lr_mult_list": [1.0, 1.0, -1.0, 1.0, 1.0]}, "expected a number of at least 0"),
         ("PPLCNet_x1_0", {"stride_list": [2] * 6}, "expected at most 5 items"),
         ("PPLCNet_x1_0", {"stride_list": [2, 2, 2, 2, 0]}, "expected a number above 0"),
-        ("ResNet50", {"data_format": "NHWC"}, "expected 'NCHW', got 'NHWC'"),
+        ("ResNet50", {"data_format": "CHWN"}, "expected 'NCHW' or 'NHWC', got 'CHWN'"),
     ],
 )
 def test_what_is_unknown_is_refused(name, kwargs, says):
     with pytest.raises(ConfigError, match=says):
         create_model(name, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("name", "last", "first_learning"),
+    [("conv1", "conv1.", "blocks2.0."), ("blocks4", "blocks4.1.", "blocks5.0."),
+     ("blocks5[2]", "blocks5.2.", "blocks5.3.")],
+)  # fmt: skip
+def test_freeze_befor_lets_nothing_learn_up_to_a_layer(name, last, first_learning):
+    model = create_model("PPLCNet_x0_25", class_num=3, freeze_befor=name)
+    learning = [key for key, parameter in model.named_parameters() if not parameter.stop_gradient]
+    frozen = [key for key, parameter in model.named_parameters() if parameter.stop_gradient]
+    weights = [key for key in frozen if not key.endswith(("._mean", "._variance"))]
+    assert learning[0].startswith(first_learning)
+    assert weights[-1].startswith(last)
+    before = {key: value.numpy() for key, value in model.state_dict().items()}
+    optimizer = paddle.optimizer.Momentum(0.1, parameters=model.parameters(), weight_decay=0.1)
+    model.train()
+    model(paddle.ones([2, 3, 32, 32])).sum().backward()
+    optimizer.step()
+    for key, value in model.state_dict().items():
+        if key in weights:
+            assert (value.numpy() == before[key]).all(), key
+    assert (model.fc.weight.numpy() != before["fc.weight"]).any()
+
+
+@pytest.mark.parametrize("name", ["blocks9", "blocks4[2]", "fc", ""])
+def test_freeze_befor_of_no_layer_is_refused(name):
+    with pytest.raises(ConfigError, match="expected conv1, or one of blocks2 with 1, blocks3 with 2"):
+        create_model("PPLCNet_x0_25", freeze_befor=name)
