@@ -13,7 +13,9 @@ from launcher.errors import NotFoundError, UsageError
 
 @click.command("delete")
 @job_argument
-@click.option("--force", is_flag=True, help="Also a job that still runs, without saving.")
+@click.option("--force", is_flag=True,
+    help="Also a job that still runs, without saving, and pods of a node that does not answer.",
+)  # fmt: skip
 @click.option("--yes", "-y", "sure", is_flag=True, help="Do not ask, where no job is named.")
 def command(job: str | None, force: bool, sure: bool) -> None:
     """Remove a job and its record; checkpoints and whatever else it wrote stay."""
@@ -26,7 +28,7 @@ def command(job: str | None, force: bool, sure: bool) -> None:
                 "cancel it first, or pass --force"
             )
         _make_sure(found, is_named=job is not None or sure)
-        found.backend.delete(found.handle)
+        found.backend.delete(found.handle, force=force)
     found.store.remove(found.handle.job)
     click.echo(f"{found.handle.job}: deleted", err=True)
 

@@ -89,8 +89,18 @@ class KubeApi(Protocol):
     def patch(self, resource: Resource, name: str, body: KubeObject, *, namespace: str) -> KubeObject:
         """Merge `body` into an object (RFC 7386: null removes, lists are replaced); return the result."""
 
-    def delete(self, resource: Resource, name: str, *, namespace: str, uid: str) -> None:
+    def delete(
+        self, resource: Resource, name: str, *, namespace: str, uid: str, at_once: bool = False
+    ) -> None:
         """Ask for an object's end, its dependants first, if it still has this uid.
+
+        Args:
+            resource: Its kind.
+            name: Its name.
+            namespace: Where it is.
+            uid: Of the very object that is meant.
+            at_once: Remove it without waiting for anybody, a pod of a lost node too; what it runs there may
+                go on until the node is back.
 
         Raises:
             AbsentError: It is gone already.

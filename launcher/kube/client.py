@@ -134,11 +134,13 @@ class Client:
         )
         return self._object(request, self._call("patch", resource, namespace=namespace, name=name))
 
-    def delete(self, resource: Resource, name: str, *, namespace: str, uid: str) -> None:
+    def delete(
+        self, resource: Resource, name: str, *, namespace: str, uid: str, at_once: bool = False
+    ) -> None:
         """See `KubeApi.delete`."""
         options = {
-            "apiVersion": "v1", "kind": "DeleteOptions",
-            "propagationPolicy": "Foreground", "preconditions": {"uid": uid},
+            "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid},
+            **({"gracePeriodSeconds": 0} if at_once else {"propagationPolicy": "Foreground"}),
         }  # fmt: skip
         request = Request(
             method="DELETE", path=path_of(resource, namespace=namespace, name=name), query={}, body=options

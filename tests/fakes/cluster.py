@@ -130,13 +130,15 @@ class FakeCluster:
 
         return self._answer("patch", resource, namespace, name, act)
 
-    def delete(self, resource: Resource, name: str, *, namespace: str, uid: str) -> None:
+    def delete(
+        self, resource: Resource, name: str, *, namespace: str, uid: str, at_once: bool = False
+    ) -> None:
         def act() -> None:
             if self._must(resource.plural, namespace, name)["metadata"]["uid"] != uid:
                 raise RefusalError(
                     409, "Conflict", "the UID in the precondition does not match the UID in record"
                 )
-            self._store.end(resource.plural, namespace, name)
+            self._store.end(resource.plural, namespace, name, at_once=at_once)
             self._settle()
 
         self._answer("delete", resource, namespace, name, act)

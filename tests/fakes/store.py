@@ -47,13 +47,13 @@ class ObjectStore:
         item["metadata"]["resourceVersion"] = self._next()
         self._objects[plural, item["metadata"]["namespace"], item["metadata"]["name"]] = item
 
-    def end(self, plural: str, namespace: str, name: str) -> None:
+    def end(self, plural: str, namespace: str, name: str, *, at_once: bool = False) -> None:
         """Ask for an object's end: a running pod has its grace period, a job waits for its dependants."""
         item = self.find(plural, namespace, name)
         if item is None:
             return
         waits = plural == "paddlejobs" or (plural == "pods" and item["status"]["phase"] == "Running")
-        if waits:
+        if waits and not at_once:
             item["metadata"].setdefault("deletionTimestamp", self.now_text())
         else:
             del self._objects[plural, namespace, name]

@@ -172,12 +172,13 @@ class KeptBackend(Backend):
         save_record(layout.request, replace(load_request(layout.request), generation=record.generation + 1))
         _start_keeper(layout, module=self.keeper_module)
 
-    def delete(self, handle: Handle) -> None:
+    def delete(self, handle: Handle, *, force: bool = False) -> None:
         """Kill what runs and remove the backend's folder; see `Backend.delete`.
 
         Raises:
             KeeperError: Something does not die.
         """
+        del force  # all is killed anyhow
         layout, record = self._require(handle)
         if record.keeper.send(signal.SIGINT) and not _is_gone((record.keeper,)):
             record.keeper.send(signal.SIGKILL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -32,6 +32,7 @@ from launcher.errors import LaunchError, NotFoundError
 from launcher.kube import paddlejob
 from launcher.kube.api import KubeApi, PodLogs, PodPrograms
 from launcher.kube.client import connect
+from launcher.kube.errors import ConflictError
 from launcher.kube.podlog import to_kubelet_form
 from launcher.kube.resources import CONFIG_MAPS, EVENTS, PADDLE_JOBS, PODS, KubeObject
 from launcher.names import RUN_ID_LABEL
@@ -183,11 +184,17 @@ class KubernetesBackend(Backend):
         else:
             refuse_to_resume(handle, state, stopping=suspended and not state.is_terminal)
 
-    def delete(self, handle: Handle) -> None:
+    def delete(self, handle: Handle, *, force: bool = False) -> None:
         """Delete the job, its pods first; the ConfigMap goes with its owner. See `Backend.delete`."""
-        job = self._fetch_job(handle)
+        job, pods = self._fetch(handle)
         self.api.delete(PADDLE_JOBS, handle.job, namespace=handle.namespace, uid=paddlejob.uid_of(job))
         self._poster.sweep(job, namespace=handle.namespace)
+        for pod in pods if force else ():
+            with suppress(NotFoundError, ConflictError):  # it ended by itself meanwhile
+                self.api.delete(
+                    PODS, paddlejob.name_of(pod), namespace=handle.namespace, uid=paddlejob.uid_of(pod),
+                    at_once=True,
+                )  # fmt: skip
 
     def sweep(self, handle: Handle, *, run_id: str, now_s: float) -> bool:
         """See `Backend.sweep`."""

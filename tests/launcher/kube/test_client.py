@@ -153,6 +153,14 @@ def test_deleting_names_the_very_object_and_takes_dependants_first(client: Clien
     assert asked.body["propagationPolicy"] == "Foreground"
 
 
+def test_deleting_at_once_waits_for_no_node(client: Client, server: ApiServer) -> None:
+    client.delete(PODS, "flowers-worker-0", namespace="ml", uid="u-1", at_once=True)
+    (asked,) = server.asked
+    assert (asked.method, asked.path) == ("DELETE", "/api/v1/namespaces/ml/pods/flowers-worker-0")
+    assert asked.body["preconditions"] == {"uid": "u-1"}
+    assert asked.body["gracePeriodSeconds"] == 0
+
+
 def test_a_log_comes_as_bytes_with_times(client: Client, server: ApiServer) -> None:
     server.answer = lambda _: Answer(body=b"2026-11-24T00:00:00Z \xff\n")
     log = client.read_pod_log("w-0", namespace="ml", container="paddle", previous=True, tail_lines=9)

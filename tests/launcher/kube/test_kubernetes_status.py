@@ -217,6 +217,16 @@ def test_a_deleted_job_is_gone_when_its_pods_are(
         backend.status(handle)
 
 
+def test_by_force_nobody_waits_for_a_pod_that_does_not_end(
+    backend: KubernetesBackend, cluster: FakeCluster, handle: Handle
+) -> None:
+    start(cluster, W0)
+    backend.delete(handle)
+    assert W0 in cluster.names("pods")  # its node does not answer
+    backend.delete(handle, force=True)
+    assert [cluster.names(plural) for plural in ("paddlejobs", "pods", "services", "configmaps")] == [()] * 4
+
+
 @pytest.mark.parametrize("method", ["status", "cancel", "delete", "list_logs"])
 def test_a_job_that_is_not_there_is_not_found(backend: KubernetesBackend, method: str) -> None:
     with pytest.raises(NotFoundError):
