@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from trainer.config.archs import ARCHS
-from trainer.config.declaration import Declaration, all_names
+from trainer.config.declaration import Catalogue
 from trainer.config.extras import Kind, add
 from trainer.config.losses import LOSSES
 from trainer.config.metrics import METRICS
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     OptimizerFactory = Callable[..., paddle.optimizer.Optimizer]
 
 F = TypeVar("F", bound=Callable[..., Any])
-_OURS: dict[Kind, tuple[type[Declaration], ...]] = {
+_OURS: dict[Kind, Catalogue] = {
     "op": OPS, "loss": LOSSES, "metric": METRICS, "model": ARCHS, "optimizer": OPTIMIZERS,
 }  # fmt: skip
 
@@ -117,7 +117,7 @@ def _register(kind: Kind, name: str) -> Callable[[F], F]:
     def register(factory: F) -> F:
         if not name or not isinstance(name, str):
             raise ValueError(f"expected a name, got {name!r}")
-        if name in all_names(_OURS[kind]):
+        if name in _OURS[kind]:
             raise ValueError(f"expected a name of your own, got {name!r}, which the trainer has; rename it")
         add(kind, name, factory)
         return factory

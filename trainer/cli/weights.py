@@ -28,11 +28,10 @@ def list_weights(part: str, weights_dir: Path | None, offline: bool) -> None:
 
     def work() -> None:
         from trainer.config.archs import SINGLE_ARCHS
-        from trainer.config.declaration import all_names
         from trainer.models.published import published_url
 
         store = make_store(weights_dir, offline=offline)
-        for name in all_names(SINGLE_ARCHS):
+        for name in SINGLE_ARCHS.names():
             if part.lower() in name.lower():
                 url = published_url(name, use_ssld=False)
                 click.echo(f"{name}\t{(store.find(url) or url) if url else 'not published'}")
@@ -108,11 +107,10 @@ def _compare(arch: str, arrays: dict[str, Array]) -> None:
 
 def _known(name: str) -> str:
     from trainer.config.archs import SINGLE_ARCHS
-    from trainer.config.declaration import all_names
     from trainer.config.problems import ConfigError, Problem
     from trainer.config.suggest import suggest
 
-    names = all_names(SINGLE_ARCHS)
+    names = SINGLE_ARCHS.names()
     if name not in names:
         message = f"expected an architecture, got {name!r}{suggest(name, names)}"
         raise ConfigError([Problem(file="weights", message=message)])

@@ -6,11 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from trainer.config import arch_names
 from trainer.config.arch_base import BaseArch, Factor, Probability
 from trainer.config.declaration import Declaration
-
-_SWIN = ("tiny_patch4_window7_224", "small_patch4_window7_224", "base_patch4_window7_224",
-         "base_patch4_window12_384", "large_patch4_window7_224", "large_patch4_window12_384")  # fmt: skip
 
 
 class EfficientNetOverrides(Declaration):
@@ -25,7 +23,7 @@ class EfficientNetOverrides(Declaration):
 class EfficientNetArch(BaseArch):
     """EfficientNet B0 to B7, and the small B0 without squeeze-and-excite."""
 
-    names = (*(f"EfficientNetB{size}" for size in range(8)), "EfficientNetB0_small")
+    names = arch_names.EFFICIENTNET
 
     padding_type: Literal["SAME", "DYNAMIC", "VALID"] | None = None
     """None is DYNAMIC for the small one, else SAME: TensorFlow's padding for the size's own images."""
@@ -46,13 +44,7 @@ class TransformerArch(BaseArch):
 class ViTArch(TransformerArch):
     """Vision transformers and DeiT; each takes images of the size in its name only."""
 
-    names = (
-        "ViT_small_patch16_224", "ViT_base_patch16_224", "ViT_base_patch16_384", "ViT_base_patch32_384",
-        "ViT_large_patch16_224", "ViT_large_patch16_384", "ViT_large_patch32_384", "DeiT_tiny_patch16_224",
-        "DeiT_small_patch16_224", "DeiT_base_patch16_224", "DeiT_base_patch16_384",
-        "DeiT_tiny_distilled_patch16_224", "DeiT_small_distilled_patch16_224",
-        "DeiT_base_distilled_patch16_224", "DeiT_base_distilled_patch16_384",
-    )  # fmt: skip
+    names = arch_names.VIT
 
     drop_path_rate: Probability = 0.0
     """Chance that the last block's paths are left out for an image; less before it."""
@@ -61,7 +53,7 @@ class ViTArch(TransformerArch):
 class SwinArch(TransformerArch):
     """Swin transformers."""
 
-    names = tuple(f"SwinTransformer_{kind}" for kind in _SWIN)
+    names = arch_names.SWIN
 
     drop_path_rate: Probability | None = None
     """As above; None is the size's own: 0.2 tiny, 0.3 small, 0.5 base, 0.1 large."""
@@ -74,9 +66,7 @@ class SwinArch(TransformerArch):
 class ConvNeXtArch(BaseArch):
     """ConvNeXt."""
 
-    names = tuple(
-        f"ConvNeXt_{kind}" for kind in ("tiny", "small", "base_224", "base_384", "large_224", "large_384")
-    )
+    names = arch_names.CONVNEXT
 
     drop_path_rate: Probability = 0.0
     """Chance that the last block's path is left out for an image; less before it."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from trainer.config.arch_attention import ConvNeXtArch, EfficientNetArch, SwinArch, ViTArch
+from trainer.config import arch_names
 from trainer.config.arch_base import (
     BaseArch,
     ChannelsFirstArch,
@@ -15,20 +15,7 @@ from trainer.config.arch_base import (
     SixFactors,
     Strides,
 )
-from trainer.config.arch_convolutions import (
-    DenseNetArch,
-    MobileNetV1Arch,
-    MobileNetV2Arch,
-    PPHGNetArch,
-    PPLCNetV2Arch,
-    Res2NetArch,
-    ResNeXtArch,
-    SEResNetArch,
-    ShuffleNetV2Arch,
-    VGGArch,
-)  # fmt: skip
-from trainer.config.arch_foreign import PaddleClasArch
-from trainer.config.declaration import Declaration, named
+from trainer.config.declaration import Catalogue, later, named
 from trainer.config.extras import Extra
 from trainer.config.outputs import STUDENT
 from trainer.config.scalars import Positive
@@ -107,10 +94,30 @@ class ExtraArch(Extra, BaseArch):
     kind = "model"
 
 
-SINGLE_ARCHS: tuple[type[Declaration], ...] = (
-    ResNetArch, PPLCNetArch, PPLCNetV2Arch, PPHGNetArch, PPHGNetV2Arch, MobileNetV3Arch, ResNeXtArch,
-    SEResNetArch, Res2NetArch, MobileNetV1Arch, MobileNetV2Arch, ShuffleNetV2Arch, VGGArch, DenseNetArch,
-    EfficientNetArch, SwinArch, ViTArch, ConvNeXtArch, PaddleClasArch,
+_CONVOLUTIONS, _ATTENTION = "trainer.config.arch_convolutions", "trainer.config.arch_attention"
+SINGLE_ARCHS = Catalogue(
+    ResNetArch, PPLCNetArch,
+    *later(
+        _CONVOLUTIONS, {"PPLCNetV2Arch": arch_names.PPLCNET_V2, "PPHGNetArch": arch_names.PPHGNET},
+    ),
+    PPHGNetV2Arch, MobileNetV3Arch,
+    *later(
+        _CONVOLUTIONS,
+        {
+            "ResNeXtArch": arch_names.RESNEXT, "SEResNetArch": arch_names.SE_RESNET,
+            "Res2NetArch": arch_names.RES2NET, "MobileNetV1Arch": arch_names.MOBILENET_V1,
+            "MobileNetV2Arch": arch_names.MOBILENET_V2, "ShuffleNetV2Arch": arch_names.SHUFFLENET_V2,
+            "VGGArch": arch_names.VGG, "DenseNetArch": arch_names.DENSENET,
+        },
+    ),
+    *later(
+        _ATTENTION,
+        {
+            "EfficientNetArch": arch_names.EFFICIENTNET, "SwinArch": arch_names.SWIN,
+            "ViTArch": arch_names.VIT, "ConvNeXtArch": arch_names.CONVNEXT,
+        },
+    ),
+    *later("trainer.config.arch_foreign", {"PaddleClasArch": arch_names.FOREIGN}),
 )  # fmt: skip
 """All that are one network."""
 if TYPE_CHECKING:
@@ -172,7 +179,7 @@ class DistillationArch(BaseArch):
         return self
 
 
-ARCHS: tuple[type[Declaration], ...] = (*SINGLE_ARCHS, DistillationArch)
+ARCHS = Catalogue(*SINGLE_ARCHS.items, DistillationArch)
 if TYPE_CHECKING:
     Arch: TypeAlias = BaseArch
 else:  # as above

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
-from trainer.config.declaration import Declaration, keyed
+from trainer.config.declaration import Catalogue, Declaration, keyed
 from trainer.config.scalars import Pair, Positive
 
 _ROUNDING = 1e-9  # 0.1 + 0.2 + 0.7 may come out above 1
@@ -146,7 +146,7 @@ class MixupCutmixHybrid(Declaration):
         return self
 
 
-BATCH_OPS: tuple[type[Declaration], ...] = (
+BATCH_OPS = Catalogue(
     MixupOperator, CutmixOperator, OpSampler, FmixOperator, MixupCutmixHybrid,
 )  # fmt: skip
 if TYPE_CHECKING:

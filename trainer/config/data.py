@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from trainer.config.batch_ops import BatchOpList
 from trainer.config.chains import check_chain
-from trainer.config.declaration import Declaration, Section, named
+from trainer.config.declaration import Catalogue, Declaration, Section, named
 from trainer.config.ops import CropImage, Op, RandCropImage, ResizeImage
 from trainer.config.ops_base import ImageOp
 from trainer.config.samplers import Sampler
@@ -122,7 +122,7 @@ class LoaderSection(Section):
         return self
 
 
-DATASETS: tuple[type[Declaration], ...] = (
+DATASETS = Catalogue(
     ImageNetDataset, MultiScaleDataset, MultiLabelDataset, CustomLabelDataset,
 )  # fmt: skip
 

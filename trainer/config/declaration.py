@@ -6,8 +6,9 @@ PaddleClas names things in two ways: `- RandCropImage: {size: 224}` (the key of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic.json_schema import JsonSchemaValue
@@ -56,6 +57,72 @@ class Section(Documented):
     model_config = ConfigDict(**STRICT, extra="allow")
 
 
+class Later(NamedTuple):
+    """A declaration whose module is imported when one of its names is first met.
+
+    Attributes:
+        declared: Name of the class.
+        names: As its `known_names()`.
+    """
+
+    module: str
+    declared: str
+    names: tuple[str, ...]
+
+    def known_names(self) -> tuple[str, ...]:
+        """All names that lead to the declaration."""
+        return self.names
+
+    def load(self) -> type[Declaration]:
+        """Import it."""
+        found: type[Declaration] = getattr(import_module(self.module), self.declared)
+        return found
+
+
+def later(module: str, declarations: Mapping[str, tuple[str, ...]] | str) -> tuple[Later, ...]:
+    """Put declarations of a module into a catalogue without importing it.
+
+    Args:
+        module: Where they are.
+        declarations: The names that lead to each class; or, in one text, classes that are called as they are.
+    """
+    if isinstance(declarations, str):
+        declarations = {name: (name,) for name in declarations.split()}
+    return tuple(Later(module, declared, names) for declared, names in declarations.items())
+
+
+class Catalogue:
+    """What a place of the config may name. Whoever goes through it imports all; `find` imports one module."""
+
+    def __init__(self, *items: type[Declaration] | Later) -> None:
+        self.items = items
+        """What it was made of; goes into another catalogue."""
+        self._by_name = {name: item for item in items for name in item.known_names()}
+
+    def __iter__(self) -> Iterator[type[Declaration]]:
+        return map(_load, self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether it has a name; imports nothing."""
+        return name in self._by_name
+
+    def names(self) -> list[str]:
+        """List all names; imports nothing."""
+        return [name for item in self.items for name in item.known_names()]
+
+    def find(self, name: str | None) -> type[Declaration] | None:
+        """Return the declaration of a name, or None where there is none."""
+        item = None if name is None else self._by_name.get(name)
+        return None if item is None else _load(item)
+
+
+def _load(item: type[Declaration] | Later) -> type[Declaration]:
+    return item.load() if isinstance(item, Later) else item
+
+
 Choose = Callable[[Any], str | None]
 """From whatever YAML gave to the name that it has."""
 Shape = Callable[[type[Declaration], JsonSchemaValue], JsonSchemaValue]
@@ -70,7 +137,7 @@ class _Choice:
 
     def __init__(
         self,
-        declarations: Sequence[type[Declaration]],
+        declarations: Catalogue,
         extra: type[Declaration] | None,
         *,
         name_of: Choose,
@@ -78,7 +145,6 @@ class _Choice:
         shape: Shape,
     ) -> None:
         self._declarations, self._extra = declarations, extra
-        self._by_name = {name: item for item in declarations for name in item.known_names()}
         self._name_of, self._parameters_of, self._shape = name_of, parameters_of, shape
         self._validators: dict[str, SchemaValidator] = {}
 
@@ -91,19 +157,21 @@ class _Choice:
     ) -> JsonSchemaValue:
         del schema
         # a handler looks for what it may refer to one level down only
-        wrapped = [core_schema.definitions_schema(_schema_of(item), []) for item in self._declarations]
-        shapes = map(self._shape, self._declarations, map(handler, wrapped))
+        items = list(self._declarations)
+        wrapped = [core_schema.definitions_schema(_schema_of(item), []) for item in items]
+        shapes = map(self._shape, items, map(handler, wrapped))
         return {"oneOf": list(shapes)}
 
     def _choose(self, item: Any) -> str | None:  # whatever YAML gave
         if isinstance(item, Declaration):
             return EXTRA if item.is_extra else item.known_names()[0]
         name = self._name_of(item)
-        return EXTRA if self._extra is not None and name is not None and name not in self._by_name else name
+        known = name is None or name in self._declarations
+        return EXTRA if self._extra is not None and not known else name
 
     def _validate(self, item: Any, info: ValidationInfo) -> Any:  # a declaration
         name = self._choose(item)
-        declaration = self._extra if name == EXTRA else self._by_name.get(name or "")
+        declaration = self._extra if name == EXTRA else self._declarations.find(name)
         if name is None or declaration is None:
             raise PydanticCustomError("name_unknown", "expected one of the known names")
         if name not in self._validators:
@@ -125,9 +193,7 @@ def _schema_of(declaration: type[Declaration]) -> CoreSchema:
     return declaration.__pydantic_core_schema__
 
 
-def keyed(  # a type made at run time
-    declarations: Sequence[type[Declaration]], *, extra: type[Declaration] | None = None
-) -> Any:
+def keyed(declarations: Catalogue, *, extra: type[Declaration] | None = None) -> Any:  # made at run time
     """Make the type of `{Name: parameters}` for these declarations; `extra` takes all other names."""
 
     def parameters(declaration: type[Declaration], item: Any) -> Any:  # whatever YAML gave
@@ -147,10 +213,7 @@ def keyed(  # a type made at run time
 
 
 def named(  # as above
-    declarations: Sequence[type[Declaration]],
-    *,
-    default: str | None = None,
-    extra: type[Declaration] | None = None,
+    declarations: Catalogue, *, default: str | None = None, extra: type[Declaration] | None = None
 ) -> Any:
     """Make the type of `{name: Name, parameters…}`; `default` is the name where none is written.
 
@@ -180,8 +243,3 @@ def _only_key(item: Any) -> str | None:  # whatever YAML gave
         return None
     key = next(iter(item))
     return key if isinstance(key, str) else None
-
-
-def all_names(declarations: Sequence[type[Declaration]]) -> list[str]:
-    """Names that a config may write for these declarations."""
-    return [name for declaration in declarations for name in declaration.known_names()]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from trainer.config.archs import DistillationArch
 from trainer.config.declaration import Declaration
-from trainer.config.losses_distillation import DistillationLoss
+from trainer.config.losses_between import DistillationLoss
 from trainer.config.metrics import DistillationTopkAcc
 from trainer.config.problems import KeyPath
 from trainer.config.root import TrainConfig

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from pydantic import Field
 
 from trainer.config.data import OpList
-from trainer.config.declaration import Declaration, Section, named
+from trainer.config.declaration import Catalogue, Declaration, Section, named
 from trainer.config.scalars import Positive, TopK
 
 _Share = Field(default=0.5, ge=0, le=1)
@@ -69,7 +69,7 @@ class TableAttribute(Declaration):
     angle_threshold: float = _Share
 
 
-POST_PROCESSES: tuple[type[Declaration], ...] = (
+POST_PROCESSES = Catalogue(
     Topk, ThreshOutput, MultiLabelThreshOutput, PersonAttribute, VehicleAttribute, TableAttribute,
 )  # fmt: skip
 if TYPE_CHECKING:

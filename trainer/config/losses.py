@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, field_validator
 
-from trainer.config.declaration import Declaration, Section, keyed
+from trainer.config.declaration import Catalogue, Declaration, Section, keyed, later
 from trainer.config.extras import Extra
-from trainer.config.losses_distillation import DISTILLATION_LOSSES, DistillationLoss
-from trainer.config.losses_pairs import DistillationPairLoss
 
 
 class CELoss(Declaration):
@@ -93,11 +91,19 @@ class ExtraLoss(Extra):
     """As that of the other losses."""
 
 
-LOSSES: tuple[type[Declaration], ...] = (
+LOSSES = Catalogue(
     CELoss, SoftTargetCrossEntropy, GoogLeNetLoss, MultiLabelLoss, MultiLabelAsymmetricLoss,
-    *DISTILLATION_LOSSES, DistillationPairLoss,
+    *later(
+        "trainer.config.losses_distillation",
+        "DistillationGTCELoss DistillationMultiLabelLoss DistillationCELoss DistillationDMLLoss "
+        "DistillationDistanceLoss DistillationKLDivLoss DistillationDKDLoss DistillationWSLLoss "
+        "DistillationSKDLoss DistillationDISTLoss DistillationRKDLoss",
+    ),
+    *later("trainer.config.losses_pairs", "DistillationPairLoss"),
 )  # fmt: skip
 if TYPE_CHECKING:
+    from trainer.config.losses_between import DistillationLoss
+
     Loss: TypeAlias = (
         CELoss | SoftTargetCrossEntropy | GoogLeNetLoss | MultiLabelLoss | MultiLabelAsymmetricLoss
         | DistillationLoss

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from trainer.config.declaration import Declaration, Section, keyed
+from trainer.config.declaration import Catalogue, Declaration, Section, keyed
 from trainer.config.extras import Extra
 from trainer.config.scalars import Positive, TopK
 
@@ -94,7 +94,7 @@ class ExtraMetric(Extra):
     kind = "metric"
 
 
-METRICS: tuple[type[Declaration], ...] = (
+METRICS = Catalogue(
     TopkAcc, GoogLeNetTopkAcc, DistillationTopkAcc, HammingDistance, AccuracyScore, ATTRMetric,
     MultilabelMeanAccuracy, MultiLabelMAP, TprAtFpr,
 )  # fmt: skip

@@ -10,14 +10,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from trainer.config.declaration import Declaration, keyed
+from trainer.config.declaration import Catalogue, Declaration, keyed, later
 from trainer.config.extras import Extra
-from trainer.config.ops_apply import RandomApply
-from trainer.config.ops_augment import AUGMENT_OPS
-from trainer.config.ops_base import ImageOp
-from trainer.config.ops_hide import HIDE_OPS
-from trainer.config.ops_place import PLACE_OPS, refuse_ranges
-from trainer.config.ops_vision import VISION_OPS
+from trainer.config.ops_base import ImageOp, refuse_ranges
 from trainer.config.scalars import Floats, Fraction, Pair, Positive, Size
 
 Interpolation = Literal["nearest", "bilinear", "area", "bicubic", "lanczos", "box", "hamming", "random"]
@@ -218,21 +213,27 @@ class ExtraOp(Extra, ImageOp):
     whole_numbers: ClassVar[bool] = False
 
 
-OPS: tuple[type[Declaration], ...] = (
-    DecodeImage,
-    ResizeImage,
-    CropImage,
-    RandCropImage,
-    RandFlipImage,
-    NormalizeImage,
-    ToCHWImage,
+OPS = Catalogue(
+    DecodeImage, ResizeImage, CropImage, RandCropImage, RandFlipImage, NormalizeImage, ToCHWImage,
     RandomErasing,
-    *AUGMENT_OPS,
-    *PLACE_OPS,
-    *HIDE_OPS,
-    *VISION_OPS,
-    RandomApply,
-)
+    *later(
+        "trainer.config.ops_augment",
+        "TimmAutoAugment AutoAugment RandAugment RandAugmentV2 RandAugmentV3 RandAugmentV4 AugMix "
+        "ColorJitter PCALighting BlurImage",
+    ),
+    *later(
+        "trainer.config.ops_place",
+        "RandomCropImage RandCropImageV2 CropImageAtRatio CropWithPadding Padv2 Pad RandomRot90 "
+        "RandomInterpolationAugment",
+    ),
+    *later("trainer.config.ops_hide", "Cutout HideAndSeek GridMask"),
+    *later(
+        "trainer.config.ops_vision",
+        "Resize RandomResizedCrop CenterCrop RandomHorizontalFlip RandomRotation RandomGrayscale ToTensor "
+        "Normalize",
+    ),
+    *later("trainer.config.ops_apply", "RandomApply"),
+)  # fmt: skip
 if TYPE_CHECKING:
     Op: TypeAlias = Declaration
 else:  # the union that chooses by name exists at run time only

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from pydantic import Field
 
-from trainer.config.declaration import Declaration, keyed
+from trainer.config.declaration import Catalogue, Declaration, keyed
 from trainer.config.ops_augment import (
     AugMix,
     AutoAugment,
@@ -26,7 +26,7 @@ from trainer.config.ops_base import ImageOp
 from trainer.config.ops_place import Probability
 from trainer.config.ops_vision import RandomGrayscale
 
-APPLIED_OPS: tuple[type[ImageOp], ...] = (
+APPLIED_OPS = Catalogue(
     RawColorJitter, RandAugment, RandAugmentV2, RandAugmentV3, RandAugmentV4, ColorJitter, RandomGrayscale,
     AutoAugment, TimmAutoAugment, AugMix, BlurImage,
 )  # fmt: skip

@@ -188,9 +188,3 @@ class ColorJitter(RawColorJitter):
 
     prob: Fraction = 2.0
     """Probability that an image is touched."""
-
-
-AUGMENT_OPS: tuple[type[ImageOp], ...] = (
-    TimmAutoAugment, AutoAugment, RandAugment, RandAugmentV2, RandAugmentV3, RandAugmentV4, AugMix,
-    ColorJitter, PCALighting, BlurImage,
-)  # fmt: skip

@@ -61,3 +61,15 @@ def given_pictures(ops: Sequence[Declaration]) -> list[bool]:
         found.append(picture)
         picture = isinstance(op, ImageOp) and op.makes_picture(picture)
     return found
+
+
+def refuse_ranges(scale: tuple[float, float], ratio: tuple[float, float]) -> None:
+    """Check the share of an area and an aspect ratio.
+
+    Raises:
+        ValueError: One of them is no range.
+    """
+    if not 0 < scale[0] <= scale[1] <= 1:
+        raise ValueError(f"expected scale: [low, high] with 0 < low <= high <= 1, got {list(scale)}")
+    if not 0 < ratio[0] <= ratio[1]:
+        raise ValueError(f"expected ratio: [low, high] with 0 < low <= high, got {list(ratio)}")

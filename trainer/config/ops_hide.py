@@ -57,6 +57,3 @@ class GridMask(_Hiding):
         if self.d1 >= self.d2:
             raise ValueError(f"expected d1 below d2, got {self.d1} and {self.d2}")
         return self
-
-
-HIDE_OPS: tuple[type[ImageOp], ...] = (Cutout, HideAndSeek, GridMask)

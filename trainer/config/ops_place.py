@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from trainer.config.ops_base import ImageOp
+from trainer.config.ops_base import ImageOp, refuse_ranges
 from trainer.config.scalars import Floats, Pair, Positive, Size
 
 
@@ -158,21 +158,3 @@ class RandomInterpolationAugment(ImageOp):
     def makes_picture(self, given: bool) -> bool:
         """It gives back what it gets."""
         return given
-
-
-def refuse_ranges(scale: tuple[float, float], ratio: tuple[float, float]) -> None:
-    """Check the share of an area and an aspect ratio.
-
-    Raises:
-        ValueError: One of them is no range.
-    """
-    if not 0 < scale[0] <= scale[1] <= 1:
-        raise ValueError(f"expected scale: [low, high] with 0 < low <= high <= 1, got {list(scale)}")
-    if not 0 < ratio[0] <= ratio[1]:
-        raise ValueError(f"expected ratio: [low, high] with 0 < low <= high, got {list(ratio)}")
-
-
-PLACE_OPS: tuple[type[ImageOp], ...] = (
-    RandomCropImage, RandCropImageV2, CropImageAtRatio, CropWithPadding, Padv2, Pad, RandomRot90,
-    RandomInterpolationAugment,
-)  # fmt: skip

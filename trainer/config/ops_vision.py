@@ -11,8 +11,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from trainer.config.ops_base import ImageOp
-from trainer.config.ops_place import Fill, Probability, refuse_ranges
+from trainer.config.ops_base import ImageOp, refuse_ranges
+from trainer.config.ops_place import Fill, Probability
 from trainer.config.scalars import Pair, Positive
 
 _ONLY_ARRAYS, _ONLY_PICTURES = frozenset({"area"}), frozenset({"box", "hamming"})
@@ -183,9 +183,3 @@ class Normalize(_Vision):
         if self.to_rgb and self.data_format == "CHW":
             raise ValueError("expected data_format: HWC with to_rgb: True")
         return self
-
-
-VISION_OPS: tuple[type[ImageOp], ...] = (
-    Resize, RandomResizedCrop, CenterCrop, RandomHorizontalFlip, RandomRotation, RandomGrayscale, ToTensor,
-    Normalize,
-)  # fmt: skip

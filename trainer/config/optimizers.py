@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, model_validator
 
-from trainer.config.declaration import STRICT, Declaration, named
+from trainer.config.declaration import STRICT, Catalogue, Declaration, named
 from trainer.config.extras import Extra
 from trainer.config.schedules import Schedule
 
@@ -121,7 +121,7 @@ class ExtraOptimizer(Extra):
     lr: Schedule
 
 
-OPTIMIZERS: tuple[type[Declaration], ...] = (Momentum, SGD, Adam, AdamW, AdamWDL, RMSProp)
+OPTIMIZERS = Catalogue(Momentum, SGD, Adam, AdamW, AdamWDL, RMSProp)
 if TYPE_CHECKING:
     Optimizer: TypeAlias = Momentum | SGD | Adam | AdamW | AdamWDL | RMSProp
 else:  # the union that chooses by name exists at run time only

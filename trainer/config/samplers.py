@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from pydantic import Field, model_validator
 
-from trainer.config.declaration import Declaration, named
+from trainer.config.declaration import Catalogue, Declaration, named
 from trainer.config.scalars import Positive
 
 
@@ -58,7 +58,7 @@ class MultiScaleSampler(Declaration):
         return self.first_bs
 
 
-SAMPLERS: tuple[type[Declaration], ...] = (DistributedBatchSampler, RASampler, MultiScaleSampler)
+SAMPLERS = Catalogue(DistributedBatchSampler, RASampler, MultiScaleSampler)
 
 if TYPE_CHECKING:
     Sampler: TypeAlias = DistributedBatchSampler | RASampler | MultiScaleSampler

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, model_validator
 
-from trainer.config.declaration import Declaration, named
+from trainer.config.declaration import Catalogue, Declaration, named
 from trainer.config.scalars import Floats, Ints
 
 NonNegative = Field(default=0.0, ge=0)
@@ -182,7 +182,7 @@ class CosineFixmatch(_Paced):
     num_cycles: float = Field(default=7 / 16, ge=0)
 
 
-SCHEDULES: tuple[type[Declaration], ...] = (
+SCHEDULES = Catalogue(
     Constant, Cosine, Linear, Step, MultiStepDecay, Piecewise, Cyclic, OneCycleLR, ReduceOnPlateau,
     CosineFixmatch,
 )  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from trainer.config import archs, batch_ops, losses, metrics, ops, optimizers, samplers, schedules
-from trainer.config.declaration import Declaration, all_names
+from trainer.config.declaration import Catalogue
 from trainer.config.document import parse_document
 from trainer.config.paths import PATH_KEYS, find_paths
 from trainer.config.root import TrainConfig
@@ -33,8 +33,8 @@ PLACE = "DataLoader.Train.dataset.transform_ops"
     ],
     ids=["archs", "batch_ops", "losses", "metrics", "ops", "optimizers", "samplers", "schedules"],
 )
-def test_no_name_is_declared_twice(declarations: tuple[type[Declaration], ...]) -> None:
-    names = all_names(declarations)
+def test_no_name_is_declared_twice(declarations: Catalogue) -> None:
+    names = declarations.names()
     assert len(names) == len(set(names))
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.trainer.data.conftest import IDENTITY, NORMALIZE, Pixels, draw, encode, run, transform
 from trainer.config.data import ImageNetDataset
-from trainer.config.ops import OPS
+from trainer.config.ops import OPS, DecodeImage
 from trainer.config.ops_apply import APPLIED_OPS
 from trainer.data.draws import Stream
 from trainer.data.ops.build import build_transform
@@ -33,7 +33,7 @@ def test_every_declared_operation_is_implemented_and_no_other() -> None:
 
 def test_a_second_implementation_is_refused() -> None:
     with pytest.raises(ValueError, match="expected one implementation, got a second"):
-        implements(OPS[0])(lambda declaration: lambda image, draws: image)
+        implements(DecodeImage)(lambda declaration: lambda image, draws: image)
 
 
 @pytest.mark.parametrize("ending", [".jpg", ".png", ".bmp", ".webp"])
