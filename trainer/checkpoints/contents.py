@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -24,9 +24,22 @@ STATES = "model.pdstates"
 STATE = "state.json"
 SCHEDULE = "LR_Scheduler"
 MASTER = "master_weights/"
-"""Begins the keys of `Contents.optimizer` that a `.pdopt` has in a table of its own, `master_weights`."""
+"""Begins the keys of `OptimizerState.arrays` that a `.pdopt` has in a table of its own, `master_weights`."""
 _STUDENT = "Student."
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizerState:
+    """What one optimizer keeps.
+
+    Attributes:
+        arrays: By Paddle's own names, such as `conv2d_0.w_0_velocity_0`.
+        learning_rate: That its next step will use; PaddleClas stores it.
+    """
+
+    arrays: Mapping[str, Array]
+    learning_rate: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,24 +49,27 @@ class Contents:
     Attributes:
         weights: Parameters and buffers by structured name.
         automatic_names: Structured name -> Paddle's own parameter name, on which optimizer keys are built.
-        optimizer: Optimizer state by Paddle's own names, such as `conv2d_0.w_0_velocity_0`.
-        learning_rate: That the next step will use; PaddleClas stores it.
+        optimizers: State of each optimizer, in the order of the config.
         state: How far the run is.
         average: Moving average of the weights (`EMA`), or None.
     """
 
     weights: Mapping[str, Array]
     automatic_names: Mapping[str, str]
-    optimizer: Mapping[str, Array]
-    learning_rate: float
+    optimizers: Sequence[OptimizerState]
     state: TrainState
     average: Mapping[str, Array] | None = None
 
 
 def as_files(contents: Contents) -> dict[str, Fill]:
     """Return what writes each file of a checkpoint, the PaddleClas-formed ones under PaddleClas's endings."""
-    schedule = {"last_epoch": contents.state.step, "last_lr": contents.learning_rate}
-    optimizer = _nest(contents.optimizer)
+    optimizers = [
+        {
+            **_nest(item.arrays),
+            SCHEDULE: {"last_epoch": contents.state.step, "last_lr": item.learning_rate},
+        }
+        for item in contents.optimizers
+    ]
     states = {"metric": contents.state.metric or 0.0, "epoch": contents.state.epoch}
     text = format_state(contents.state).encode()
     names, average = contents.automatic_names, contents.average
@@ -61,7 +77,7 @@ def as_files(contents: Contents) -> dict[str, Fill]:
     student = _of_student(contents.weights if average is None else average)
     return {
         **({PARAMS: raw} if average is None else {PARAMS: write_arrays(average, names), RAW: raw}),
-        OPTIMIZER: write_pdfile([{**optimizer, SCHEDULE: schedule}]),
+        OPTIMIZER: write_pdfile(optimizers),
         **({STUDENT: write_arrays(student, _of_student(names))} if student else {}),
         STATES: write_pdfile(states),
         STATE: lambda file: _write(file, text),
@@ -77,10 +93,9 @@ def load_contents(checkpoint: Checkpoint) -> Contents:
         OSError: A file cannot be read.
     """
     folder = checkpoint.folder
-    optimizer, learning_rate = read_optimizer(folder / OPTIMIZER)
     weights, average = _read_weights(folder / PARAMS, folder / RAW)
     return Contents(
-        weights=weights, automatic_names={}, optimizer=optimizer, learning_rate=learning_rate,
+        weights=weights, automatic_names={}, optimizers=read_optimizers(folder / OPTIMIZER),
         state=parse_state((folder / STATE).read_bytes()), average=average,
     )  # fmt: skip
 
@@ -95,7 +110,7 @@ def load_paddleclas(prefix: Path, *, run_id: str, steps_per_epoch: int, world_si
         UnsafeFileError: A file is broken or unsafe.
         OSError: A file is missing or cannot be read.
     """
-    optimizer, learning_rate = read_optimizer(_with_ending(prefix, ".pdopt"))
+    optimizers = read_optimizers(_with_ending(prefix, ".pdopt"))
     states_path = _with_ending(prefix, ".pdstates")
     states = read_pdfile(states_path) if states_path.exists() else {}
     epoch = states.get("epoch", 0) if isinstance(states, dict) else 0
@@ -105,8 +120,7 @@ def load_paddleclas(prefix: Path, *, run_id: str, steps_per_epoch: int, world_si
         weights=weights,
         average=average,
         automatic_names={},
-        optimizer=optimizer,
-        learning_rate=learning_rate,
+        optimizers=optimizers,
         state=TrainState(
             run_id=run_id,
             epoch=completed,
@@ -116,10 +130,13 @@ def load_paddleclas(prefix: Path, *, run_id: str, steps_per_epoch: int, world_si
     )
 
 
-def read_optimizer(path: Path) -> tuple[dict[str, Array], float]:
-    """Read a `.pdopt`: arrays by Paddle's own names, and the last learning rate (0 where there is none)."""
+def read_optimizers(path: Path) -> list[OptimizerState]:
+    """Read a `.pdopt`: the state of each optimizer; a learning rate that is not there is 0."""
     document = read_pdfile(path)
-    table = document[0] if isinstance(document, list) and document else document
+    return [_read_optimizer(table) for table in (document if isinstance(document, list) else [document])]
+
+
+def _read_optimizer(table: object) -> OptimizerState:
     if not isinstance(table, dict):
         table = {}
     schedule = table.get(SCHEDULE)
@@ -128,7 +145,8 @@ def read_optimizer(path: Path) -> tuple[dict[str, Array], float]:
     flat = {f"{MASTER}{key}": value for key, value in masters.items()} if isinstance(masters, dict) else {}
     flat.update((str(key), value) for key, value in table.items())
     arrays = {key: array for key, value in flat.items() if (array := as_array(value)) is not None}
-    return arrays, float(last) if isinstance(last, int | float) else 0.0
+    rate = float(last) if isinstance(last, int | float) else 0.0
+    return OptimizerState(arrays=arrays, learning_rate=rate)
 
 
 def _read_weights(params: Path, raw: Path) -> tuple[dict[str, Array], dict[str, Array] | None]:

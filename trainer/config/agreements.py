@@ -85,11 +85,20 @@ def _labels_and_classes(dataset: Declaration, split: str, *, classes: int) -> It
 
 
 def _plateau(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]:
-    if not isinstance(config.optimizer.lr, ReduceOnPlateau):
+    places = [path for path, item in config.optimizers if isinstance(item.lr, ReduceOnPlateau)]
+    if places and len(config.optimizers) > 1:
+        for path in places:
+            yield (
+                (*path, "lr", "name"),
+                "expected a function of the step in a list of optimizers, got ReduceOnPlateau; use one "
+                "optimizer, or another schedule",
+            )
+        return
+    if not places:
         return
     if not (config.run.eval_during_train and config.data.Eval is not None and config.metric.Eval):
         yield (
-            ("Optimizer", "lr", "name"),
+            (*places[0], "lr", "name"),
             "expected evaluations beside ReduceOnPlateau, which follows them: eval_during_train, "
             "DataLoader.Eval and Metric.Eval",
         )

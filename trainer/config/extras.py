@@ -145,7 +145,7 @@ class Extra(Declaration):
         if not isinstance(item, dict):
             return item
         name, parameters = item.get("name"), {key: value for key, value in item.items() if key != "name"}
-        if cls.kind in ("op", "loss", "metric"):
+        if cls.kind in ("op", "loss", "metric") or (cls.kind == "optimizer" and "name" not in item):
             name, parameters = next(iter(item.items()))
             if not isinstance(parameters, dict | None):
                 raise ValueError(f"expected a mapping of parameters, got {show(parameters)}")

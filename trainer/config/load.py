@@ -197,4 +197,7 @@ def _swallowed_paths(node: BaseModel, path: KeyPath = ()) -> list[KeyPath]:
         value = getattr(node, name)
         if isinstance(value, BaseModel):
             found += _swallowed_paths(value, (*path, field.alias or name))
+    if isinstance(node, TrainConfig) and isinstance(node.optimizer, tuple):
+        for place, item in node.optimizers:
+            found += _swallowed_paths(item, place)
     return found

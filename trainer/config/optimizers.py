@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
-from trainer.config.declaration import STRICT, Catalogue, Declaration, named
+from trainer.config.declaration import STRICT, Catalogue, Declaration, keyed, named
 from trainer.config.extras import Extra
 from trainer.config.schedules import Schedule
 
@@ -22,6 +22,8 @@ class _Optimizer(Declaration):
     model_config = STRICT
 
     lr: Schedule
+    scope: str = "all"
+    """Whose parameters it moves: all, the network's class, one of its layers, or a loss with parameters."""
     regularizer: Regularizer | None = None
     weight_decay: float | None = None
     """L2 decay; `regularizer` wins over it."""
@@ -119,10 +121,22 @@ class ExtraOptimizer(Extra):
     kind = "optimizer"
 
     lr: Schedule
+    scope: str = "all"
+
+
+def _form(item: Any) -> str:  # whatever YAML gave
+    return "several" if isinstance(item, list | tuple) else "one"
 
 
 OPTIMIZERS = Catalogue(Momentum, SGD, Adam, AdamW, AdamWDL, RMSProp)
 if TYPE_CHECKING:
     Optimizer: TypeAlias = Momentum | SGD | Adam | AdamW | AdamWDL | RMSProp
-else:  # the union that chooses by name exists at run time only
+    OptimizerSection: TypeAlias = Optimizer | tuple[Optimizer, ...]
+else:  # the unions that choose by name exist at run time only
     Optimizer = named(OPTIMIZERS, extra=ExtraOptimizer)
+    _Several = Annotated[
+        tuple[keyed(OPTIMIZERS, extra=ExtraOptimizer), ...], Field(strict=False, min_length=1)
+    ]
+    OptimizerSection = Annotated[
+        Annotated[Optimizer, Tag("one")] | Annotated[_Several, Tag("several")], Discriminator(_form)
+    ]

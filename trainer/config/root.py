@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import Field, model_validator
 
 from trainer.config.archs import Arch
@@ -10,7 +12,8 @@ from trainer.config.declaration import Section
 from trainer.config.infer import InferSection
 from trainer.config.losses import LossSection
 from trainer.config.metrics import MetricSection
-from trainer.config.optimizers import Optimizer
+from trainer.config.optimizers import Optimizer, OptimizerSection
+from trainer.config.problems import KeyPath
 from trainer.config.sections import AmpSection, EmaSection, GlobalSection
 
 
@@ -20,12 +23,19 @@ class TrainConfig(Section):
     run: GlobalSection = Field(alias="Global")
     arch: Arch = Field(alias="Arch")
     loss: LossSection = Field(alias="Loss")
-    optimizer: Optimizer = Field(alias="Optimizer")
+    optimizer: OptimizerSection = Field(alias="Optimizer")
     data: DataLoaderSection = Field(alias="DataLoader")
     metric: MetricSection = Field(alias="Metric", default=MetricSection())
     infer: InferSection | None = Field(alias="Infer", default=None)
     amp: AmpSection | None = Field(alias="AMP", default=None)
     ema: EmaSection | None = Field(alias="EMA", default=None)
+
+    @property
+    def optimizers(self) -> Sequence[tuple[KeyPath, Optimizer]]:
+        """Each optimizer after its place: one, or those of a list."""
+        if isinstance(self.optimizer, tuple):
+            return [(("Optimizer", index, item.label), item) for index, item in enumerate(self.optimizer)]
+        return [(("Optimizer",), self.optimizer)]
 
     @model_validator(mode="before")
     @classmethod

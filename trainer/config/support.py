@@ -60,10 +60,11 @@ def find_unsupported(config: TrainConfig) -> list[Unsupported]:
             message = "expected it in Metric.Eval only: it is a number of a whole list, and no batch has one"
             path = ("Metric", "Train", index, metric.label)
             found.append(Unsupported(path=path, message=message, warning=True))
-    rate, better = config.optimizer.lr, "min" if has_less_is_better(config) else "max"
+    place, first = config.optimizers[0]
+    rate, better = first.lr, "min" if has_less_is_better(config) else "max"
     if isinstance(rate, ReduceOnPlateau) and config.metric.Eval and rate.mode != better:
         message = f"expected {better!r}; with {rate.mode!r} the learning rate falls while the metric improves"
-        found.append(Unsupported(path=("Optimizer", "lr", "mode"), message=message, warning=True))
+        found.append(Unsupported(path=(*place, "lr", "mode"), message=message, warning=True))
     found += [
         Unsupported(path=path, message=message, warning=True) for path, message in find_values_in_vain(config)
     ]

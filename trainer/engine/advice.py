@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.config.ops import CropImage, RandCropImage, ResizeImage
+from trainer.config.problems import format_path
 from trainer.config.root import TrainConfig
 from trainer.engine.setup import Lists
 
@@ -87,17 +88,18 @@ def _is_image(encoded: NDArray[np.uint8]) -> bool:
 
 def _high_rate(config: TrainConfig, machine: Machine) -> Iterator[str]:
     """Compare with a tenth of the rate at which PaddleClas trains ResNet from scratch: 0.1 for 256 images."""
-    rate = getattr(config.optimizer.lr, "learning_rate", None)
+    place, first = config.optimizers[0]
+    rate = getattr(first.lr, "learning_rate", None)
     batch = getattr(config.data.Train.sampler, "batch_size", 0) * machine.ranks * config.run.update_freq
     pretrained = config.arch.pretrained or config.run.pretrained_model
-    if not pretrained or not rate or not batch or type(config.optimizer).__name__ not in ("Momentum", "SGD"):
+    if not pretrained or not rate or not batch or type(first).__name__ not in ("Momentum", "SGD"):
         return
     usual = _RATE * batch / _BATCH
     if rate > usual / 2:
         ranks = f" of {machine.ranks} ranks" if machine.ranks > 1 else ""
         yield (
-            f"Optimizer.lr.learning_rate: expected about {usual / 10:.2g} to begin fine-tuning with, a tenth "
-            f"of what trains from scratch with {batch} images a step{ranks}, got {rate:g}; "
+            f"{format_path(place)}.lr.learning_rate: expected about {usual / 10:.2g} to begin fine-tuning "
+            f"with, a tenth of what trains from scratch with {batch} images a step{ranks}, got {rate:g}; "
             "`trainer lr-find` proposes one"
         )
 

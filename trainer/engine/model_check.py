@@ -10,9 +10,12 @@ import paddle
 
 from trainer.config.root import TrainConfig
 from trainer.engine.ends import WeightsRefusedError
+from trainer.engine.loss_layers import attach
+from trainer.losses.build import build_loss
 from trainer.models.registry import build_model
 from trainer.models.weights import WeightsError, compare_shapes, read_weights
 from trainer.models.weights_store import WeightsStore, address_of, is_url
+from trainer.optim.scopes import find_parts
 
 _STATES = {"SGD": 0, "Momentum": 1, "RMSProp": 3, "Adam": 2, "AdamW": 2, "AdamWDL": 2}
 """Arrays of a parameter's size that an optimizer keeps of each (paddle 3.3, python/paddle/optimizer)."""
@@ -42,15 +45,19 @@ def check_model(config: TrainConfig, store: WeightsStore) -> ModelCheck:
     """Build the model on the CPU and hold the weights against it; nothing is downloaded.
 
     Raises:
+        ConfigError: An optimizer's scope has no parameters, or some of another's.
         WeightsRefusedError: The file that is named is not there, is broken or is another model's.
     """
     paddle.set_device("cpu")
     model = build_model(config.arch)
     trained = [tensor for tensor in model.parameters() if not tensor.stop_gradient]
     count = sum(int(tensor.size) for tensor in model.parameters())
-    kept = _STATES.get(type(config.optimizer).__name__, 0)
+    kept = max(_STATES.get(type(item).__name__, 0) for _, item in config.optimizers)
     arrays = count + (1 + kept) * sum(int(tensor.size) for tensor in trained)
     averaged = count if config.ema is not None else 0
+    loss = build_loss(config.loss.Train)
+    attach(model, loss)
+    find_parts(config.optimizers, model, loss.layers_by_name(), name=config.arch.name)
     try:
         said = "; ".join(_weights(config, model, store))
     except WeightsError as error:

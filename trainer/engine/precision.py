@@ -11,7 +11,8 @@ Paddle 3.3 (python/paddle/amp/auto_cast.py) does none of this on a CPU; there su
 from __future__ import annotations
 
 import contextlib
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
 
 import paddle
 
@@ -19,6 +20,7 @@ from trainer.checkpoints.state import LossScale
 from trainer.config.root import TrainConfig
 from trainer.config.sections import AmpSection
 
+Optimizers: TypeAlias = Sequence["paddle.optimizer.Optimizer"]
 Context = contextlib.AbstractContextManager[None]
 _KEPT_IN_FLOAT32 = frozenset({"flatten_contiguous_range", "greater_than"})
 """Operators that PaddleClas keeps out of 16 bits besides those of Paddle's own list."""
@@ -59,16 +61,17 @@ class Precision:
         """Surround a forward pass and its loss in evaluation."""
         return contextlib.nullcontext()
 
-    def decorate(self, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer) -> None:
+    def decorate(self, model: paddle.nn.Layer, optimizers: Optimizers) -> None:
         """Turn a model that holds its first weights into what is trained."""
 
     def backward(self, loss: paddle.Tensor) -> None:
         """Add a loss's gradients to those that the parameters have."""
         loss.backward()
 
-    def update(self, optimizer: paddle.optimizer.Optimizer) -> None:
-        """Take an optimizer step with those gradients."""
-        optimizer.step()
+    def update(self, optimizers: Optimizers) -> None:
+        """Take a step of each optimizer with those gradients."""
+        for optimizer in optimizers:
+            optimizer.step()
 
     def state(self) -> LossScale | None:
         """Return what a resumed run needs, or None."""
@@ -116,20 +119,22 @@ class MixedPrecision(Precision):
         """Surround a forward pass and its loss in evaluation."""
         return self._auto_cast() if self._in_evaluation else contextlib.nullcontext()
 
-    def decorate(self, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer) -> None:
+    def decorate(self, model: paddle.nn.Layer, optimizers: Optimizers) -> None:
         """Put the parameters into 16 bits (O2); the state dict still gives them in float32."""
         if self._amp.level == "O2":
             paddle.amp.decorate(
-                models=model, optimizers=optimizer, level="O2", dtype=self._amp.dtype, save_dtype="float32"
-            )
+                models=model, optimizers=list(optimizers), level="O2", dtype=self._amp.dtype,
+                save_dtype="float32",
+            )  # fmt: skip
 
     def backward(self, loss: paddle.Tensor) -> None:
         """Add the gradients of a scaled loss."""
         self._scaler.scale(loss).backward()
 
-    def update(self, optimizer: paddle.optimizer.Optimizer) -> None:
+    def update(self, optimizers: Optimizers) -> None:
         """Divide the gradients by the scale and step, unless one of them is not finite; adapt the scale."""
-        self._scaler.step(optimizer)
+        for optimizer in optimizers:
+            self._scaler.step(optimizer)
         self._scaler.update()
 
     def state(self) -> LossScale | None:

@@ -75,7 +75,7 @@ def find_rate(
     setup = build_setup(config, lists, ranks=ranks, collective=collective)
     start_from_pretrained(config, setup.model, store=store, journal=SilentJournal())
     growth = (high / low) ** (1 / max(1, steps - 1))
-    setup = replace(wrap(setup), schedule=lambda step: low * growth**step)
+    setup = replace(wrap(setup), schedules=[lambda step: low * growth**step for _ in setup.schedules])
     stepper = Stepper(setup, liveness=Liveness(None, local_rank=0), stop=StopSignal())
     setup.network.train()
     rates: list[float] = []

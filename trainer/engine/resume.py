@@ -78,12 +78,17 @@ def find_contents(
     return None
 
 
-def restore(contents: Contents, model: paddle.nn.Layer) -> None:
+def restore(contents: Contents, model: paddle.nn.Layer, *, optimizers: int) -> None:
     """Put a checkpoint's weights into the model.
 
     Raises:
-        CheckpointError: They are another model's.
+        CheckpointError: They are another model's, or there are states of another number of optimizers.
     """
+    if len(contents.optimizers) != optimizers:
+        raise CheckpointError(
+            f"resume: expected the state of {optimizers} optimizers, got {len(contents.optimizers)}; resume "
+            "with the config that the checkpoint was trained with"
+        )
     odd = apply_weights(model, contents.weights).misfits
     if odd:
         raise CheckpointError(

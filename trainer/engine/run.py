@@ -167,7 +167,7 @@ def _load(
     if found is None:
         start_from_pretrained(setup.config, setup.model, store=weights, journal=journal)
     else:
-        restore(found, setup.model)
+        restore(found, setup.model, optimizers=len(setup.optimizers))
     return found
 
 
@@ -184,8 +184,9 @@ def _share(setup: Setup, contents: Contents | None, *, run_id: str) -> TrainStat
     text = setup.collective.broadcast_text(format_state(contents.state) if contents is not None else None)
     if text is None:
         return first_state(run_id=run_id, world_size=setup.ranks.world_size)
-    arrays = setup.collective.broadcast_arrays(contents.optimizer if contents is not None else None)
-    restore_optimizer(setup.optimizer, arrays)
+    for index, optimizer in enumerate(setup.optimizers):
+        saved = contents.optimizers[index].arrays if contents is not None else None
+        restore_optimizer(optimizer, setup.collective.broadcast_arrays(saved))
     state = parse_state(text)
     setup.precision.restore(state.loss_scale)
     if state.plateau is not None and isinstance(setup.schedule, Plateau):

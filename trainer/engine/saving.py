@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.checkpoints.contents import Contents, as_files
+from trainer.checkpoints.contents import Contents, OptimizerState, as_files
 from trainer.checkpoints.paddleclas import publish
 from trainer.checkpoints.state import TrainState
 from trainer.checkpoints.store import Checkpoint, CheckpointStore
@@ -42,8 +42,11 @@ class Saver:
         """
         contents = Contents(
             weights=model_weights(self.setup.model), automatic_names=automatic_names(self.setup.model),
-            optimizer=optimizer_arrays(self.setup.optimizer),
-            learning_rate=self.setup.schedule(state.step), state=state,
+            optimizers=[
+                OptimizerState(arrays=optimizer_arrays(optimizer), learning_rate=schedule(state.step))
+                for optimizer, schedule in zip(self.setup.optimizers, self.setup.schedules, strict=True)
+            ],
+            state=state,
             average=self.setup.average.arrays() if self.setup.average is not None else None,
         )  # fmt: skip
         store = CheckpointStore(self.output.layout)

@@ -24,8 +24,8 @@ from trainer.metrics.batch import BatchMetric
 from trainer.metrics.build import Measure, build_batch_metrics, build_measures
 from trainer.models.registry import build_model
 from trainer.models.weights_store import WeightsStore, address_of, is_url
-from trainer.optim.optimizer import build_optimizer
 from trainer.optim.schedules import build_schedule
+from trainer.optim.scopes import build_optimizers
 from trainer.ranks import Ranks
 
 
@@ -44,7 +44,8 @@ class Setup:
     Attributes:
         model: The bare model; its state dict has PaddleClas's keys.
         network: What is called in training: the model, or its data-parallel wrapper.
-        schedule: Learning rate used at an optimizer step, from 0.
+        optimizers: One, or several of which each moves its own parameters.
+        schedules: Learning rate of each, used at an optimizer step, from 0.
         average: Moving average of the weights, once they are loaded, where the config has `EMA`.
         precision: How forward and backward passes are computed.
         apart: Parameters whose gradients data parallelism does not know.
@@ -60,14 +61,19 @@ class Setup:
     loss_in_eval: LossFunction
     metrics: BatchMetric
     measures_in_eval: Sequence[Measure]
-    optimizer: paddle.optimizer.Optimizer
-    schedule: Callable[[int], float]
+    optimizers: Sequence[paddle.optimizer.Optimizer]
+    schedules: Sequence[Callable[[int], float]]
     train_loader: Loader
     eval_loader: Loader | None
     precision: Precision
     update_freq: int
     average: WeightAverage | None = None
     apart: Sequence[paddle.Tensor] = ()
+
+    @property
+    def schedule(self) -> Callable[[int], float]:
+        """That of the first optimizer; one that follows evaluations is alone."""
+        return self.schedules[0]
 
     @property
     def steps_per_epoch(self) -> int:
@@ -125,10 +131,11 @@ def build_setup(config: TrainConfig, lists: Lists, *, ranks: Ranks, collective: 
         loss_in_eval=build_loss(config.loss.Eval or config.loss.Train),
         metrics=build_batch_metrics(metrics_in_training(config)),
         measures_in_eval=build_measures(config.metric.Eval),
-        optimizer=build_optimizer(config.optimizer, model),
-        schedule=build_schedule(
-            config.optimizer.lr, epochs=config.run.epochs, steps_per_epoch=max(1, batches // update_freq)
-        ),
+        optimizers=build_optimizers(config.optimizers, model, loss.layers_by_name(), name=config.arch.name),
+        schedules=[
+            build_schedule(spec.lr, epochs=config.run.epochs, steps_per_epoch=max(1, batches // update_freq))
+            for _, spec in config.optimizers
+        ],
         train_loader=train_loader,
         eval_loader=make_eval_loader(config, lists.evaluation, ranks=ranks) if lists.evaluation else None,
         precision=choose_precision(config),
@@ -142,7 +149,7 @@ def wrap(setup: Setup) -> Setup:
     That is its mixed precision, and data parallelism, which hands rank 0's parameters and buffers to all
     ranks.
     """
-    setup.precision.decorate(setup.model, setup.optimizer)
+    setup.precision.decorate(setup.model, setup.optimizers)
     if setup.config.run.to_static:  # in place: the model's forward is compiled when it is first called
         paddle.jit.to_static(setup.model, full_graph=True)
     if setup.ranks.world_size == 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import paddle
@@ -24,7 +24,7 @@ class StepResult:
         means: Loss and metrics by name, means over the global batch.
         samples: In the global batch, padding left out.
         own_samples: In this rank's.
-        learning_rate: That the update used or will use.
+        learning_rates: That the update of each optimizer used or will use.
         applied: Whether the weights moved; between updates of `update_freq` they do not.
         asked_to_stop: Any rank was signalled.
     """
@@ -33,9 +33,14 @@ class StepResult:
     means: Mapping[str, float]
     samples: int
     own_samples: int
-    learning_rate: float
+    learning_rates: Sequence[float]
     applied: bool
     asked_to_stop: bool
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the first optimizer."""
+        return self.learning_rates[0]
 
 
 class Stepper:
@@ -52,7 +57,7 @@ class Stepper:
         setup = self._setup
         self._liveness.enter(Phase.COMPUTE)
         self._seed(step)
-        learning_rate = setup.schedule(step)
+        rates = [schedule(step) for schedule in setup.schedules]
         applied = self._pending + 1 == setup.update_freq
         if applied:
             setup.collective.meet()  # its gradients are summed in the backward pass
@@ -64,19 +69,21 @@ class Stepper:
             setup.precision.backward(losses["loss"] / setup.update_freq)
         if applied:
             setup.collective.average_gradients(setup.apart)
-            setup.optimizer.set_lr(learning_rate)
+            for optimizer, rate in zip(setup.optimizers, rates, strict=True):
+                optimizer.set_lr(rate)
             with paddle.utils.unique_name.guard():  # its tensors are named as a fresh process names them
-                setup.precision.update(setup.optimizer)
-            setup.optimizer.clear_grad()
+                setup.precision.update(setup.optimizers)
+            for optimizer in setup.optimizers:
+                optimizer.clear_grad()
             if setup.average is not None:
                 setup.average.update()
         self._pending = 0 if applied else self._pending + 1
         sums = {key: float(value) * len(batch.labels) for key, value in losses.items()}
         sums.update(setup.metrics(outputs, labels))
-        return self._agree(sums, batch, learning_rate, applied=applied)
+        return self._agree(sums, batch, rates, applied=applied)
 
     def _agree(
-        self, sums: Mapping[str, float], batch: Batch, learning_rate: float, *, applied: bool
+        self, sums: Mapping[str, float], batch: Batch, rates: Sequence[float], *, applied: bool
     ) -> StepResult:
         # One small sum a step: the loss of the whole batch, and one moment at which all ranks see a signal.
         count = len(batch.labels)
@@ -85,7 +92,7 @@ class Stepper:
         means = {key: value / total for key, value in zip(sums, summed, strict=True)}
         return StepResult(
             loss=means["loss"], means=means, samples=batch.global_samples, own_samples=count,
-            learning_rate=learning_rate, applied=applied, asked_to_stop=stops > 0,
+            learning_rates=rates, applied=applied, asked_to_stop=stops > 0,
         )  # fmt: skip
 
     def _seed(self, step: int) -> None:

@@ -89,7 +89,7 @@ class Training:
                     left = (setup.config.run.epochs - epoch) * batches - iteration - 1
                     self._journal.say(
                         f"[Train][Epoch {epoch + 1}/{setup.config.run.epochs}][Iter: {iteration}/{batches}]"
-                        f"lr: {result.learning_rate:.8f}, {format_values(means.values())}, {pace}, "
+                        f"lr: {_format_rates(result)}, {format_values(means.values())}, {pace}, "
                         f"eta: {format_duration(left * pace.step_s)}"
                     )
                     pace = Pace()
@@ -118,6 +118,7 @@ class Training:
         self._liveness.images_per_s = result.own_samples / step_s if step_s else 0.0
         self._journal.row(
             "step", epoch=epoch + 1, iter=iteration, step=self.state.step, lr=result.learning_rate,
+            **{f"lr_{index}": rate for index, rate in enumerate(result.learning_rates) if index},
             samples=result.samples, **result.means, images_per_s=round(result.samples / step_s, 3),
             reader_s=round(read_s, 6),
         )  # fmt: skip
@@ -209,6 +210,10 @@ class Training:
             plateau = setup.schedule.state() if isinstance(setup.schedule, Plateau) else None
             whole = replace(state, draws=draws, loss_scale=scale, plateau=plateau)
             self._saver.save(whole, best=best, epoch_name=epoch_name)
+
+
+def _format_rates(result: StepResult) -> str:
+    return ", ".join(f"{rate:.8f}" for rate in result.learning_rates)
 
 
 def first_state(*, run_id: str, world_size: int) -> TrainState:

@@ -79,6 +79,15 @@ class Losses:
             if isinstance(part, PairPart)
         }
 
+    def layers_by_name(self) -> dict[str, list[paddle.nn.Layer]]:
+        """Return the losses' networks by what a config calls their loss, outside and inside a pair."""
+        found: dict[str, list[paddle.nn.Layer]] = {}
+        for part, _ in self._parts:
+            if isinstance(part, PairPart):
+                for name in part.names:
+                    found.setdefault(name, []).append(part.layer)
+        return found
+
     def __call__(self, outputs: Outputs, labels: paddle.Tensor) -> dict[str, paddle.Tensor]:
         """Return each value by its name, and the sum as `loss`."""
         if len(self._parts) == 1:

@@ -23,6 +23,11 @@ class PairPart:
         with paddle.utils.unique_name.guard("loss_"):  # apart from the names in the networks
             self.layer = _Generator(spec) if spec.base_loss_name == "MGDLoss" else _Projectors(spec)
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """Names of the loss, and of the one between each two features."""
+        return self._spec.label, self._spec.base_loss_name
+
     def __call__(self, outputs: Outputs, labels: paddle.Tensor) -> dict[str, paddle.Tensor]:
         """Return a value for each pair."""
         del labels

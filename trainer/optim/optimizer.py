@@ -7,8 +7,8 @@ put on a parameter itself wins over the optimizer's (facts of paddle.optimizer, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
 
 import paddle
 from paddle import nn
@@ -20,17 +20,28 @@ from trainer.config.extras import make_extra, refuse
 from trainer.config.optimizers import Optimizer, Regularizer
 from trainer.config.problems import ConfigError, Problem
 
+
+class Trained(Protocol):
+    """A layer, or some of the parameters of several."""
+
+    def parameters(self) -> Iterable[paddle.Tensor]:
+        """Return them."""
+
+    def named_parameters(self) -> Iterable[tuple[str, paddle.Tensor]]:
+        """Return them after their structured names."""
+
+
 _INITIAL_LR = 0.001  # replaced before the first step
 
 
-def build_optimizer(spec: Optimizer | declared.ExtraOptimizer, model: nn.Layer) -> paddle.optimizer.Optimizer:
+def build_optimizer(spec: Optimizer | declared.ExtraOptimizer, model: Trained) -> paddle.optimizer.Optimizer:
     """Make the optimizer of all trainable parameters of `model`."""
     if isinstance(spec, declared.ExtraOptimizer):
         return _extra(spec, model)
     return OPTIMIZER_BUILDERS[type(spec)](spec, model)
 
 
-def _momentum(spec: declared.Momentum, model: nn.Layer) -> paddle.optimizer.Optimizer:
+def _momentum(spec: declared.Momentum, model: Trained) -> paddle.optimizer.Optimizer:
     # Without names that are not decayed, PaddleClas ignores one_dim_param_no_weight_decay here.
     names = (spec.no_weight_decay_name or "").split()
     plain = _undecayed(model, names, one_dim=spec.one_dim_param_no_weight_decay) if names else set()
@@ -42,7 +53,7 @@ def _momentum(spec: declared.Momentum, model: nn.Layer) -> paddle.optimizer.Opti
     )  # fmt: skip
 
 
-def _sgd(spec: declared.SGD, model: nn.Layer) -> paddle.optimizer.Optimizer:
+def _sgd(spec: declared.SGD, model: Trained) -> paddle.optimizer.Optimizer:
     return paddle.optimizer.SGD(
         learning_rate=_INITIAL_LR, parameters=_trainable(model),
         weight_decay=_decay(spec.regularizer, spec.weight_decay), grad_clip=_clip(spec.clip_norm),
@@ -50,7 +61,7 @@ def _sgd(spec: declared.SGD, model: nn.Layer) -> paddle.optimizer.Optimizer:
     )  # fmt: skip
 
 
-def _adam(spec: declared.Adam, model: nn.Layer) -> paddle.optimizer.Optimizer:
+def _adam(spec: declared.Adam, model: Trained) -> paddle.optimizer.Optimizer:
     return paddle.optimizer.Adam(
         learning_rate=_INITIAL_LR, beta1=spec.beta1, beta2=spec.beta2, epsilon=spec.epsilon,
         parameters=_trainable(model), weight_decay=_decay(spec.regularizer, spec.weight_decay),
@@ -58,7 +69,7 @@ def _adam(spec: declared.Adam, model: nn.Layer) -> paddle.optimizer.Optimizer:
     )  # fmt: skip
 
 
-def _rmsprop(spec: declared.RMSProp, model: nn.Layer) -> paddle.optimizer.Optimizer:
+def _rmsprop(spec: declared.RMSProp, model: Trained) -> paddle.optimizer.Optimizer:
     names = (spec.no_weight_decay_name or "").split()
     _spare(model, _undecayed(model, names, one_dim=spec.one_dim_param_no_weight_decay))
     return paddle.optimizer.RMSProp(
@@ -68,7 +79,7 @@ def _rmsprop(spec: declared.RMSProp, model: nn.Layer) -> paddle.optimizer.Optimi
     )  # fmt: skip
 
 
-def _adamw(spec: declared.AdamW, model: nn.Layer) -> paddle.optimizer.Optimizer:
+def _adamw(spec: declared.AdamW, model: Trained) -> paddle.optimizer.Optimizer:
     names = (spec.no_weight_decay_name or "").split()
     plain = _undecayed(model, names, one_dim=spec.one_dim_param_no_weight_decay)
     coefficient = spec.weight_decay or 0.0
@@ -79,7 +90,7 @@ def _adamw(spec: declared.AdamW, model: nn.Layer) -> paddle.optimizer.Optimizer:
     )  # fmt: skip
 
 
-def _adamwdl(spec: declared.AdamWDL, model: nn.Layer) -> paddle.optimizer.Optimizer:
+def _adamwdl(spec: declared.AdamWDL, model: Trained) -> paddle.optimizer.Optimizer:
     apply_layer_rates(model, decay=spec.layerwise_decay or 1.0)
     plain = {
         parameter.name
@@ -93,7 +104,7 @@ def _adamwdl(spec: declared.AdamWDL, model: nn.Layer) -> paddle.optimizer.Optimi
     )  # fmt: skip
 
 
-def apply_layer_rates(model: nn.Layer, *, decay: float) -> None:
+def apply_layer_rates(model: Trained, *, decay: float) -> None:
     """Multiply learning rates by decay^(layers − layer), and before the layers by decay^(layers + 1).
 
     PaddleClas d178931, ppcls/optimizer/optimizer.py (AdamWDL): layers are a transformer's `blocks.i`; what
@@ -121,7 +132,7 @@ def _layer_of(key: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _extra(spec: declared.ExtraOptimizer, model: nn.Layer) -> paddle.optimizer.Optimizer:
+def _extra(spec: declared.ExtraOptimizer, model: Trained) -> paddle.optimizer.Optimizer:
     made = make_extra(spec, learning_rate=_INITIAL_LR, parameters=_trainable(model))
     if not isinstance(made, paddle.optimizer.Optimizer):
         raise refuse("optimizer", spec.name, f"expected a paddle.optimizer.Optimizer, got {made!r}")
@@ -129,7 +140,7 @@ def _extra(spec: declared.ExtraOptimizer, model: nn.Layer) -> paddle.optimizer.O
 
 
 OPTIMIZER_BUILDERS: Mapping[
-    type[Declaration], Callable[[Any, nn.Layer], paddle.optimizer.Optimizer]
+    type[Declaration], Callable[[Any, Trained], paddle.optimizer.Optimizer]
 ] = {  # each takes its own declaration
     declared.Momentum: _momentum,
     declared.SGD: _sgd,
@@ -140,11 +151,11 @@ OPTIMIZER_BUILDERS: Mapping[
 }
 
 
-def _trainable(model: nn.Layer) -> list[paddle.Tensor]:
+def _trainable(model: Trained) -> list[paddle.Tensor]:
     return [parameter for parameter in model.parameters() if not parameter.stop_gradient]
 
 
-def _undecayed(model: nn.Layer, parts: list[str], *, one_dim: bool) -> set[str]:
+def _undecayed(model: Trained, parts: list[str], *, one_dim: bool) -> set[str]:
     """Return automatic names of parameters that are not decayed; `parts` are sought in structured names."""
     return {
         parameter.name
@@ -153,7 +164,7 @@ def _undecayed(model: nn.Layer, parts: list[str], *, one_dim: bool) -> set[str]:
     }
 
 
-def _spare(model: nn.Layer, names: set[str]) -> None:
+def _spare(model: Trained, names: set[str]) -> None:
     for parameter in _trainable(model):
         if parameter.name in names:  # not by parameter groups, with which Paddle forgets lr_mult_list
             parameter.regularizer = L2Decay(0.0)

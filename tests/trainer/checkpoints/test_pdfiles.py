@@ -8,7 +8,14 @@ import numpy as np
 import paddle
 import pytest
 
-from trainer.checkpoints.contents import Contents, as_files, load_contents, load_paddleclas, read_optimizer
+from trainer.checkpoints.contents import (
+    Contents,
+    OptimizerState,
+    as_files,
+    load_contents,
+    load_paddleclas,
+    read_optimizers,
+)
 from trainer.checkpoints.durable import write_file
 from trainer.checkpoints.paddleclas import publish
 from trainer.checkpoints.pdfiles import UnsafeFileError, read_arrays, read_pdfile, write_arrays
@@ -48,7 +55,7 @@ def test_an_optimizer_state_of_paddle_save_is_read(tmp_path: Path):
     optimizer.step()
     path = tmp_path / "net.pdopt"
     paddle.save([optimizer.state_dict()], str(path))
-    arrays, _ = read_optimizer(path)
+    arrays = read_optimizers(path)[0].arrays
     expected = {key: value for key, value in optimizer.state_dict().items() if key.endswith("velocity_0")}
     assert set(expected) <= set(arrays)
     assert expected
@@ -98,8 +105,13 @@ def contents() -> Contents:
     return Contents(
         weights={"fc.weight": np.ones((2, 3), dtype=np.float32)},
         automatic_names={"fc.weight": "linear_0.w_0"},
-        optimizer={"linear_0.w_0_velocity_0": np.full((2, 3), 2.0, dtype=np.float32)},
-        learning_rate=0.125, state=STATE,
+        optimizers=[
+            OptimizerState(
+                arrays={"linear_0.w_0_velocity_0": np.full((2, 3), 2.0, dtype=np.float32)},
+                learning_rate=0.125,
+            )
+        ],
+        state=STATE,
     )  # fmt: skip
 
 
@@ -108,10 +120,11 @@ def test_what_a_checkpoint_holds_comes_back(tmp_path: Path, contents: Contents):
     saved = store.save(CheckpointName(3, 36), as_files(contents), run_id=STATE.run_id)
     found = load_contents(saved)
     assert found.state == STATE
-    assert found.learning_rate == 0.125
+    assert found.optimizers[0].learning_rate == 0.125
     np.testing.assert_array_equal(found.weights["fc.weight"], contents.weights["fc.weight"])
     np.testing.assert_array_equal(
-        found.optimizer["linear_0.w_0_velocity_0"], contents.optimizer["linear_0.w_0_velocity_0"]
+        found.optimizers[0].arrays["linear_0.w_0_velocity_0"],
+        contents.optimizers[0].arrays["linear_0.w_0_velocity_0"],
     )
 
 
@@ -129,7 +142,7 @@ def test_paddleclas_names_are_published_and_read_back_as_paddleclas_resumes(
     assert (found.state.epoch, found.state.step) == (3, 36)
     assert found.state.sampler == SamplerState(epoch=3, world_size=4, cursor=0)
     assert found.state.best_metric is None
-    assert set(found.optimizer) == {"linear_0.w_0_velocity_0"}
+    assert set(found.optimizers[0].arrays) == {"linear_0.w_0_velocity_0"}
 
 
 def test_names_are_published_by_copies_where_links_fail(tmp_path: Path, contents: Contents, monkeypatch):

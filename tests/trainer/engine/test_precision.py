@@ -131,7 +131,7 @@ def test_a_step_whose_gradients_are_not_finite_moves_nothing():
     before = {key: tensor.numpy() for key, tensor in layer.state_dict().items()}
     for moved in (False, True):
         precision.backward(layer(paddle.ones([1, 2])).sum())
-        precision.update(optimizer)
+        precision.update([optimizer])
         optimizer.clear_grad()
         after = {key: tensor.numpy() for key, tensor in layer.state_dict().items()}
         assert all((after[key] != before[key]).all() == moved for key in before)

@@ -22,8 +22,8 @@ from trainer.engine.signals import StopSignal
 from trainer.engine.step import Stepper
 from trainer.engine.weight_average import WeightAverage
 from trainer.losses.build import build_loss
-from trainer.optim.optimizer import build_optimizer
 from trainer.optim.schedules import build_schedule
+from trainer.optim.scopes import build_optimizers
 from trainer.ranks import Ranks
 
 EPOCHS, BATCHES = 4, 6
@@ -183,14 +183,30 @@ CASES = [
 
 @pytest.mark.parametrize(("spec", "update_freq"), CASES)
 def test_every_step_is_its_formula(spec, update_freq):
+    hold_against_formulas([spec], update_freq)
+
+
+@pytest.mark.parametrize("update_freq", [1, 3])
+def test_each_of_several_optimizers_moves_its_own_layer_by_its_own_rate(update_freq):
+    one = {**MOMENTUM, "scope": "first", "lr": {**COSINE, "warmup_epoch": 1}}
+    other = {**OPTIMIZERS["adamw"], "scope": "second", "lr": STEP}
+    hold_against_formulas([one, other], update_freq)
+
+
+def hold_against_formulas(specs: list[dict[str, Any]], update_freq: int) -> None:
     per_epoch = BATCHES // update_freq
     weights, kept = start(), {key: {} for key in start()}
-    net, declared = Net(start()), TypeAdapter(Optimizer).validate_python(spec)
+    net = Net(start())
+    declared = [(("Optimizer",), TypeAdapter(Optimizer).validate_python(spec)) for spec in specs]
+    spec_of = {key: next(spec for spec in specs if spec.get("scope", key) in key) for key in weights}
     setup: Any = SimpleNamespace(
         network=net, update_freq=update_freq, precision=FLOAT32,
         loss=build_loss([CELoss()]), metrics=lambda *_: {},
-        optimizer=build_optimizer(declared, net), collective=Collective(world_size=1), ranks=Ranks(),
-        schedule=build_schedule(declared.lr, epochs=EPOCHS, steps_per_epoch=per_epoch),
+        optimizers=build_optimizers(declared, net, {}, name="Net"),
+        collective=Collective(world_size=1), ranks=Ranks(),
+        schedules=[
+            build_schedule(spec.lr, epochs=EPOCHS, steps_per_epoch=per_epoch) for _, spec in declared
+        ],
         apart=(), average=WeightAverage(net, decay=0.9, saved={}), config=SimpleNamespace(
             run=SimpleNamespace(seed=0),
             data=SimpleNamespace(Train=SimpleNamespace(loader=SimpleNamespace(rng="per_sample"))),
@@ -212,11 +228,11 @@ def test_every_step_is_its_formula(spec, update_freq):
         own = gradients(weights, images, labels)
         summed = {key: summed[key] + own[key] / update_freq for key in weights}
         if result.applied:
-            lr = rate(spec["lr"], step, per_epoch)
-            assert result.learning_rate == pytest.approx(lr, rel=1e-9, abs=1e-12)
-            weights = {
-                key: moved(spec, kept[key], key, weights[key], summed[key], lr, step + 1) for key in weights
-            }
+            rates = [rate(spec["lr"], step, per_epoch) for spec in specs]
+            assert result.learning_rates == pytest.approx(rates, rel=1e-9, abs=1e-12)
+            for key, own in spec_of.items():
+                lr = rates[specs.index(own)]
+                weights[key] = moved(own, kept[key], key, weights[key], summed[key], lr, step + 1)
             averaged = {key: 0.9 * averaged[key] + 0.1 * weights[key] for key in weights}
             step, summed = step + 1, dict.fromkeys(weights, 0.0)
         for key, tensor in net.state_dict().items():
