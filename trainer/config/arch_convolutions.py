@@ -84,3 +84,18 @@ class DenseNetArch(BaseArch):
     dropout: Probability = 0.0
     bn_size: Positive = 4
     """Width of a layer's bottleneck, as a multiple of the growth rate."""
+
+
+class RepVGGArch(BaseArch):
+    """RepVGG with the branches of training; in groups of 2 or 4, and `se` with weighed channels."""
+
+    names = arch_names.REPVGG
+
+
+class HRNetArch(BaseArch):
+    """HRNet with a head for classification, and its variant that weighs channels.
+
+    Sides of images must be multiples of 32.
+    """
+
+    names = arch_names.HRNET

@@ -27,6 +27,11 @@ SHUFFLENET_V2 = tuple(
 )
 VGG = tuple(f"VGG{depth}" for depth in (11, 13, 16, 19))
 DENSENET = tuple(f"DenseNet{depth}" for depth in (121, 161, 169, 201, 264))
+REPVGG = (
+    "RepVGG_A0", "RepVGG_A1", "RepVGG_A2", "RepVGG_B0", "RepVGG_B1", "RepVGG_B1g2", "RepVGG_B1g4",
+    "RepVGG_B2", "RepVGG_B2g4", "RepVGG_B3", "RepVGG_B3g4", "RepVGG_D2se",
+)  # fmt: skip
+HRNET = (*(f"HRNet_W{width}_C" for width in (18, 30, 32, 40, 44, 48, 60, 64)), "SE_HRNet_W64_C")
 
 EFFICIENTNET = (*(f"EfficientNetB{size}" for size in range(8)), "EfficientNetB0_small")
 SWIN = tuple(f"SwinTransformer_{kind}" for kind in _SWIN)
@@ -54,7 +59,6 @@ DLA102x2 DLA169 DLA34 DLA46_c DLA46x_c DLA60 DLA60x DLA60x_c DPN107 DPN131 DPN68
 DSNet_base DSNet_small DSNet_tiny DarkNet53 ESNet_x0_25 ESNet_x0_5 ESNet_x0_75 ESNet_x1_0
 EVA_vit_giant_patch14 EfficientNetB3_watermark EfficientNetV2_S FasterNet_L FasterNet_M FasterNet_S
 FasterNet_T0 FasterNet_T1 FasterNet_T2 GhostNet_x0_5 GhostNet_x1_0 GhostNet_x1_3 GoogLeNet
-HRNet_W18_C HRNet_W30_C HRNet_W32_C HRNet_W40_C HRNet_W44_C HRNet_W48_C HRNet_W60_C HRNet_W64_C
 HarDNet39_ds HarDNet68 HarDNet68_ds HarDNet85 InceptionV3 InceptionV4 LeViT_128 LeViT_128S LeViT_192
 LeViT_256 LeViT_384 MAE_vit_base_patch16 MAE_vit_huge_patch14 MAE_vit_large_patch16 MOCOV3_vit_base
 MOCOV3_vit_small MicroNet_M0 MicroNet_M1 MicroNet_M2 MicroNet_M3 MixNet_L MixNet_M MixNet_S
@@ -68,23 +72,21 @@ NextViT_large_224 NextViT_large_384 NextViT_small_224 NextViT_small_384 PPLCNetV
 PPLCNet_x2_5_Tanh PVT_V2_B0 PVT_V2_B1 PVT_V2_B2 PVT_V2_B2_Linear PVT_V2_B3 PVT_V2_B4 PVT_V2_B5
 PeleeNet ReXNet_1_0 ReXNet_1_3 ReXNet_1_5 ReXNet_2_0 ReXNet_3_0 RedNet101 RedNet152 RedNet26
 RedNet38 RedNet50 RegNetX_12GF RegNetX_1600MF RegNetX_16GF RegNetX_200MF RegNetX_3200MF RegNetX_32GF
-RegNetX_400MF RegNetX_4GF RegNetX_600MF RegNetX_6400MF RegNetX_800MF RegNetX_8GF RepVGG_A0 RepVGG_A1
-RepVGG_A2 RepVGG_B0 RepVGG_B1 RepVGG_B1g2 RepVGG_B1g4 RepVGG_B2 RepVGG_B2g4 RepVGG_B3 RepVGG_B3g4
-RepVGG_D2se ResNeSt101 ResNeSt200 ResNeSt269 ResNeSt50 ResNeSt50_fast_1s1x64d ResNeXt101_32x16d_wsl
-ResNeXt101_32x32d_wsl ResNeXt101_32x48d_wsl ResNeXt101_32x8d_wsl ResNet50_adaptive_max_pool2d
-ResNet50_last_stage_stride1 ResNet50_metabin ResNet50_vc SENet154_vd SE_HRNet_W64_C
-SE_ResNeXt101_32x4d SE_ResNeXt152_64x4d SE_ResNeXt50_32x4d SE_ResNeXt50_vd_32x4d SVTR_base
-SVTR_large SVTR_tiny SqueezeNet1_0 SqueezeNet1_1 StarNet_S1 StarNet_S2 StarNet_S3 StarNet_S4
-SwinTransformerV2_base_patch4_window16_256 SwinTransformerV2_base_patch4_window24_384
-SwinTransformerV2_base_patch4_window8_256 SwinTransformerV2_large_patch4_window16_256
-SwinTransformerV2_large_patch4_window24_384 SwinTransformerV2_small_patch4_window16_256
-SwinTransformerV2_small_patch4_window8_256 SwinTransformerV2_tiny_patch4_window16_256
-SwinTransformerV2_tiny_patch4_window8_256 SwinTransformer_base_patch4_window7_224_SOLIDER
-SwinTransformer_small_patch4_window7_224_SOLIDER SwinTransformer_tiny_patch4_window7_224_SOLIDER
-TNT_base TNT_small TinyNet_A TinyNet_B TinyNet_C TinyNet_D TinyNet_E UniFormer_base
-UniFormer_base_ls UniFormer_small UniFormer_small_plus UniFormer_small_plus_dim64 VAN_B0 VAN_B1
-VAN_B2 VAN_B3 VGG19Sigmoid WideResNet Xception41 Xception41_deeplab Xception65 Xception65_deeplab
-Xception71 alt_gvt_base alt_gvt_large alt_gvt_small cae_base_patch16_224 cae_large_patch16_224
-pcpvt_base pcpvt_large pcpvt_small
+RegNetX_400MF RegNetX_4GF RegNetX_600MF RegNetX_6400MF RegNetX_800MF RegNetX_8GF ResNeSt101
+ResNeSt200 ResNeSt269 ResNeSt50 ResNeSt50_fast_1s1x64d ResNeXt101_32x16d_wsl ResNeXt101_32x32d_wsl
+ResNeXt101_32x48d_wsl ResNeXt101_32x8d_wsl ResNet50_adaptive_max_pool2d ResNet50_last_stage_stride1
+ResNet50_metabin ResNet50_vc SENet154_vd SE_ResNeXt101_32x4d SE_ResNeXt152_64x4d SE_ResNeXt50_32x4d
+SE_ResNeXt50_vd_32x4d SVTR_base SVTR_large SVTR_tiny SqueezeNet1_0 SqueezeNet1_1 StarNet_S1
+StarNet_S2 StarNet_S3 StarNet_S4 SwinTransformerV2_base_patch4_window16_256
+SwinTransformerV2_base_patch4_window24_384 SwinTransformerV2_base_patch4_window8_256
+SwinTransformerV2_large_patch4_window16_256 SwinTransformerV2_large_patch4_window24_384
+SwinTransformerV2_small_patch4_window16_256 SwinTransformerV2_small_patch4_window8_256
+SwinTransformerV2_tiny_patch4_window16_256 SwinTransformerV2_tiny_patch4_window8_256
+SwinTransformer_base_patch4_window7_224_SOLIDER SwinTransformer_small_patch4_window7_224_SOLIDER
+SwinTransformer_tiny_patch4_window7_224_SOLIDER TNT_base TNT_small TinyNet_A TinyNet_B TinyNet_C
+TinyNet_D TinyNet_E UniFormer_base UniFormer_base_ls UniFormer_small UniFormer_small_plus
+UniFormer_small_plus_dim64 VAN_B0 VAN_B1 VAN_B2 VAN_B3 VGG19Sigmoid WideResNet Xception41
+Xception41_deeplab Xception65 Xception65_deeplab Xception71 alt_gvt_base alt_gvt_large alt_gvt_small
+cae_base_patch16_224 cae_large_patch16_224 pcpvt_base pcpvt_large pcpvt_small
 """
 FOREIGN = tuple(_FOREIGN.split())

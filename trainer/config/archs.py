@@ -108,6 +108,7 @@ SINGLE_ARCHS = Catalogue(
             "Res2NetArch": arch_names.RES2NET, "MobileNetV1Arch": arch_names.MOBILENET_V1,
             "MobileNetV2Arch": arch_names.MOBILENET_V2, "ShuffleNetV2Arch": arch_names.SHUFFLENET_V2,
             "VGGArch": arch_names.VGG, "DenseNetArch": arch_names.DENSENET,
+            "RepVGGArch": arch_names.REPVGG, "HRNetArch": arch_names.HRNET,
         },
     ),
     *later(

@@ -12,10 +12,12 @@ from pydantic import Field
 from trainer.config.arch_attention import ConvNeXtArch, EfficientNetArch, SwinArch, ViTArch
 from trainer.config.arch_convolutions import (
     DenseNetArch,
+    HRNetArch,
     MobileNetV1Arch,
     MobileNetV2Arch,
     PPHGNetArch,
     PPLCNetV2Arch,
+    RepVGGArch,
     Res2NetArch,
     ResNeXtArch,
     SEResNetArch,
@@ -41,6 +43,7 @@ from trainer.models.densenet import DenseNet
 from trainer.models.distillation import Distillation, allow_names_again, freeze, hand_on, tell_apart
 from trainer.models.efficientnet import EfficientNet
 from trainer.models.foreign import build_foreign
+from trainer.models.hrnet import HRNet
 from trainer.models.layers import freeze_norms, sync_norms
 from trainer.models.mobilenet import MobileNetV1, MobileNetV2
 from trainer.models.mobilenet_v3 import MobileNetV3
@@ -48,6 +51,7 @@ from trainer.models.pphgnet import PPHGNet
 from trainer.models.pphgnet_v2 import PPHGNetV2
 from trainer.models.pplcnet import PPLCNet
 from trainer.models.pplcnet_v2 import PPLCNetV2
+from trainer.models.repvgg import RepVGG
 from trainer.models.residual import build_res2net, build_resnext, build_se_resnet
 from trainer.models.resnet import ResNet
 from trainer.models.shufflenet_v2 import ShuffleNetV2
@@ -70,6 +74,8 @@ _SINGLE: Mapping[type[Declaration], Callable[[Any], nn.Layer]] = {  # each takes
     ShuffleNetV2Arch: ShuffleNetV2,
     VGGArch: VGG,
     DenseNetArch: DenseNet,
+    RepVGGArch: RepVGG,
+    HRNetArch: HRNet,
     EfficientNetArch: EfficientNet,
     SwinArch: SwinTransformer,
     ViTArch: VisionTransformer,

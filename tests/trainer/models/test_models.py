@@ -54,6 +54,7 @@ def test_keys_shapes_rates_and_decay_are_paddleclas_own(path: Path):
         "MobileNetV2_x0_25",
         "ShuffleNetV2_swish",
         "DenseNet121",
+        "RepVGG_A0",
         "EfficientNetB0",
         "SwinTransformer_tiny_patch4_window7_224",
         "ConvNeXt_tiny",
