@@ -71,17 +71,18 @@ def find_parts(
     problems: list[Problem] = []
     parts: list[Trained] = []
     owners: dict[str, KeyPath] = {}
+    keys = {tensor.name: key for key, tensor in model.named_parameters()}
     for path, spec in specs:
         part = _find(spec.scope, model, losses, name=name)
         parts.append(part)
-        own = {tensor.name: key for key, tensor in part.named_parameters() if not tensor.stop_gradient}
-        twice = [tensor for tensor in own if tensor in owners]
+        own = {tensor.name for tensor in part.parameters() if not tensor.stop_gradient}
+        twice = [tensor for tensor in keys if tensor in own and tensor in owners]
         message = None
         if twice:
             first = owners[twice[0]]
             message = (
                 f"expected parameters that no other optimizer moves, got {spec.scope!r}, of which "
-                f"{format_path(first)} moves {len(twice)}, such as {own[twice[0]]}; name other layers"
+                f"{format_path(first)} moves {len(twice)}, such as {keys[twice[0]]}; name other layers"
             )
         elif not own and spec.scope != "all":
             known = ["all", *losses, *(child for child, _ in model.named_children())]

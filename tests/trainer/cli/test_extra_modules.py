@@ -66,6 +66,20 @@ def example() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def test_an_optimizer_of_the_module_is_one_of_several(trainer, write, workshop):
+    own = {key: value for key, value in EXAMPLE["Optimizer"].items() if key != "name"}
+    rate = {"name": "Constant", "learning_rate": 0.1}
+    several = [
+        {EXAMPLE["Optimizer"]["name"]: {**own, "scope": "fc"}},
+        {"SGD": {"scope": "blocks6", "lr": rate}},
+    ]
+    code, _, err = trainer("train", "-c", write(Optimizer=several))
+    assert code == 0, err
+    wrong = [{EXAMPLE["Optimizer"]["name"]: {**own, "scope": "fc", "rho": 1}}]
+    code, _, err = trainer("check", "-c", write(Optimizer=wrong))
+    assert (code, "Optimizer.0" in err) == (2, True), err
+
+
 def test_the_example_of_the_page_trains_evaluates_predicts_and_exports(trainer, write, workshop):
     cfg = write(**example())
     code, _, err = trainer("train", "-c", cfg)

@@ -44,6 +44,17 @@ def test_the_json_schema_is_valid_and_accepts_a_typical_config(config: Any) -> N
     jsonschema.validate(parse_document(config.text.encode(), name="x").values, schema)
 
 
+def test_the_json_schema_takes_a_list_of_optimizers(config: Any) -> None:
+    values = parse_document(config.text.encode(), name="x").values
+    rate = {"name": "Constant", "learning_rate": 0.1}
+    values["Optimizer"] = [{"SGD": {"scope": "fc", "lr": rate}}, {"Momentum": {"scope": "stem", "lr": rate}}]
+    jsonschema.validate(values, json_schema(TrainConfig))
+    values["Optimizer"][0]["SGD"]["scoop"] = "fc"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(values, json_schema(TrainConfig))
+    assert is_known(TrainConfig, ("Optimizer", 0, "SGD", "scope"))
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

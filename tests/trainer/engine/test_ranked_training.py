@@ -1,4 +1,4 @@
-"""Two ranks with half the batch train a student, and keep its average, as one rank does."""
+"""Two ranks with half the batch train a student by two optimizers, and keep its average, as one rank does."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ def changes(workshop: Any, output: str, *, batch: int) -> dict[str, Any]:
                 "student_channel": 128, "teacher_channel": 128,
             }},
         ],
-        "Optimizer__lr": {"name": "Constant", "learning_rate": 0.1},
+        "Optimizer": [
+            {"Momentum": {"scope": "Student", "lr": {"learning_rate": 0.1}}},
+            {"AdamW": {"scope": "PEFDLoss", "lr": {"learning_rate": 0.01}}},
+        ],
         "Metric__Train": [{"DistillationTopkAcc": {"model_key": "Student", "topk": 1}}],
         "DataLoader__Train__sampler": {"batch_size": batch, "shuffle": False},
         "DataLoader__Eval__sampler": {"batch_size": 5},

@@ -66,7 +66,7 @@ def test_scopes_that_share_parameters_or_have_none_are_refused_at_once_with_thei
         build("stem", "stem.0", "neck", "CenterLoss")
     assert [str(problem) for problem in refused.value.problems] == [
         "config: Optimizer.1.SGD.scope: expected parameters that no other optimizer moves, got 'stem.0', of "
-        "which Optimizer.0.SGD moves 2, such as weight; name other layers",
+        "which Optimizer.0.SGD moves 2, such as stem.0.weight; name other layers",
         *(
             f"config: Optimizer.{index}.SGD.scope: expected a scope with parameters to train, such as all, "
             f"DistillationPairLoss, MGDLoss, stem, fc, loss_func, got {scope!r}"
