@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from trainer.config.batch_ops import MixupCutmixHybrid
 from trainer.config.data import CustomLabelDataset, MultiScaleDataset, SplitSection
 from trainer.config.declaration import Declaration
 from trainer.config.distillation_agreements import find_distillation_disagreements
@@ -77,10 +76,11 @@ def _labels_and_classes(dataset: Declaration, split: str, *, classes: int) -> It
             f"{dataset.label_key}; set Arch.class_num to {dataset.labels}",
         )
     for index, op in enumerate(getattr(dataset, "batch_transform_ops", None) or ()):
-        if isinstance(op, MixupCutmixHybrid) and op.num_classes != classes:
+        told = getattr(op, "num_classes", classes)
+        if told != classes:
             yield (
-                ("DataLoader", split, "dataset", "batch_transform_ops", index, "MixupCutmixHybrid"),
-                f"expected num_classes to be Arch.class_num, which is {classes}, got {op.num_classes}",
+                ("DataLoader", split, "dataset", "batch_transform_ops", index, op.label),
+                f"expected num_classes to be Arch.class_num, which is {classes}, got {told}",
             )
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias
 
 from pydantic import Field
 
-from trainer.config.declaration import Catalogue, Declaration, Section, keyed
+from trainer.config.declaration import Catalogue, Declaration, Section, keyed, later
 from trainer.config.extras import Extra
-from trainer.config.scalars import Positive, TopK
+from trainer.config.scalars import TopK
 
 
-class _Metric(Declaration):
+class BaseMetric(Declaration):
+    """What they share."""
+
     needs_list: ClassVar[bool] = False
     """It is one of the whole list, and has no value of a batch."""
     less_is_better: ClassVar[bool] = False
@@ -19,7 +21,7 @@ class _Metric(Declaration):
     """It takes labels of MultiLabelDataset."""
 
 
-class TopkAcc(_Metric):
+class TopkAcc(BaseMetric):
     """Share of the samples whose label is among the k largest logits."""
 
     topk: TopK = (1, 5)
@@ -38,50 +40,7 @@ class DistillationTopkAcc(TopkAcc):
     """A feature of `return_patterns` instead of the logits."""
 
 
-class HammingDistance(_Metric):
-    """Share of wrong answers among all answers, one a class and image; p > 0.5 says that a class is there."""
-
-    less_is_better = True
-    of_several_classes = True
-
-
-class AccuracyScore(_Metric):
-    """Share of right answers (`label`), or of images whose answers are all right (`sample`)."""
-
-    of_several_classes = True
-    base: Literal["label", "sample"] = "label"
-
-
-class ATTRMetric(_Metric):
-    """Eight numbers of pedestrian attributes, the mean accuracy `ma` first."""
-
-    needs_list = True
-    of_several_classes = True
-    threshold: float = 0.5
-    """Of the logits themselves, as in PaddleClas: 0.5 means a probability of 0.62."""
-
-
-class MultilabelMeanAccuracy(_Metric):
-    """Share of right answers at the best of several thresholds of the probability."""
-
-    needs_list = True
-    of_several_classes = True
-    start_threshold: float = Field(default=0.4, ge=0, le=1)
-    num_iterations: Positive = 10
-    """Thresholds that are tried."""
-    end_threshold: float = Field(default=0.9, ge=0, le=1)
-    """It is not tried itself."""
-
-
-class MultiLabelMAP(_Metric):
-    """Average precision of each class, and the mean of those."""
-
-    needs_list = True
-    of_several_classes = True
-    map_type: Literal["integral", "11point"] = "integral"
-
-
-class TprAtFpr(_Metric):
+class TprAtFpr(BaseMetric):
     """Of two classes, the largest share of class 1 found while at most `max_fpr` of class 0 is found, too."""
 
     needs_list = True
@@ -95,11 +54,15 @@ class ExtraMetric(Extra):
 
 
 METRICS = Catalogue(
-    TopkAcc, GoogLeNetTopkAcc, DistillationTopkAcc, HammingDistance, AccuracyScore, ATTRMetric,
-    MultilabelMeanAccuracy, MultiLabelMAP, TprAtFpr,
+    TopkAcc, GoogLeNetTopkAcc, DistillationTopkAcc,
+    *later(
+        "trainer.config.metrics_several",
+        "HammingDistance AccuracyScore ATTRMetric MultilabelMeanAccuracy MultiLabelMAP",
+    ),
+    TprAtFpr,
 )  # fmt: skip
 if TYPE_CHECKING:
-    Metric: TypeAlias = _Metric
+    Metric: TypeAlias = BaseMetric
 else:  # the union that chooses by name exists at run time only
     Metric = keyed(METRICS, extra=ExtraMetric)
 MetricList = Annotated[tuple[Metric, ...], Field(strict=False)]

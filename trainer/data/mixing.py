@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.config.batch_ops import (
-    CutmixOperator,
+from trainer.config.batch_ops import CutmixOperator, MixupOperator
+from trainer.config.batch_ops_mixed import (
     FmixOperator,
     MixupCutmixHybrid,
-    MixupOperator,
     OpSampler,
     SampledCutmix,
     SampledFmix,

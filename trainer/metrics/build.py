@@ -9,6 +9,7 @@ from typing import Any
 import paddle
 
 from trainer.config import metrics as declared
+from trainer.config import metrics_several as several
 from trainer.config.declaration import Declaration
 from trainer.config.extras import make_extra
 from trainer.config.metrics import ExtraMetric
@@ -31,8 +32,8 @@ BATCH_METRICS: Mapping[type[Declaration], Callable[[Any], BatchMetric]] = {  # e
     declared.TopkAcc: make_topk,
     declared.GoogLeNetTopkAcc: make_topk,
     declared.DistillationTopkAcc: make_topk_of_model,
-    declared.HammingDistance: lambda _: hamming,
-    declared.AccuracyScore: make_accuracy,
+    several.HammingDistance: lambda _: hamming,
+    several.AccuracyScore: make_accuracy,
 }
 _OF_BATCH: Mapping[type[Declaration], Callable[[Any], BatchMetric]] = {
     **BATCH_METRICS,

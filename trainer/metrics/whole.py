@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.config import metrics as declared
+from trainer.config import metrics_several as several
 from trainer.config.declaration import Declaration
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -29,14 +30,14 @@ def sigmoid(logits: Floats) -> Floats:
     return found
 
 
-def _make_hamming(spec: declared.HammingDistance) -> ListMetric:
+def _make_hamming(spec: several.HammingDistance) -> ListMetric:
     del spec
     return lambda logits, labels: {
         "HammingDistance": float(np.mean((sigmoid(logits) > 0.5) != (labels > 0.5)))
     }
 
 
-def _make_accuracy(spec: declared.AccuracyScore) -> ListMetric:
+def _make_accuracy(spec: several.AccuracyScore) -> ListMetric:
     def accuracy(logits: Floats, labels: NDArray[Any]) -> dict[str, float]:
         right = (sigmoid(logits) > 0.5) == (labels > 0.5)
         return {"AccuracyScore": float(np.mean(right.all(axis=1) if spec.base == "sample" else right))}
@@ -44,7 +45,7 @@ def _make_accuracy(spec: declared.AccuracyScore) -> ListMetric:
     return accuracy
 
 
-def _make_attributes(spec: declared.ATTRMetric) -> ListMetric:
+def _make_attributes(spec: several.ATTRMetric) -> ListMetric:
     """`label_f1` mixes each class's precision with the mean recall, as there; of instances, means are."""
 
     def attributes(logits: Floats, labels: NDArray[Any]) -> dict[str, float]:
@@ -76,7 +77,7 @@ def _harmonic(precision: Any, recall: Any) -> Any:  # arrays or numbers
     return 2 * precision * recall / (precision + recall + _TINY)
 
 
-def _make_mean_accuracy(spec: declared.MultilabelMeanAccuracy) -> ListMetric:
+def _make_mean_accuracy(spec: several.MultilabelMeanAccuracy) -> ListMetric:
     """Of equal thresholds the last one counts, as there."""
 
     def mean_accuracy(logits: Floats, labels: NDArray[Any]) -> dict[str, float]:
@@ -94,7 +95,7 @@ def _make_mean_accuracy(spec: declared.MultilabelMeanAccuracy) -> ListMetric:
     return mean_accuracy
 
 
-def _make_mean_precision(spec: declared.MultiLabelMAP) -> ListMetric:
+def _make_mean_precision(spec: several.MultiLabelMAP) -> ListMetric:
     """Classes that no image has are left out, and of equal scores the first image of the list goes first."""
     average = _integral if spec.map_type == "integral" else _eleven_points
 
@@ -152,10 +153,10 @@ def _share_above(scores: Floats, thresholds: Floats) -> NDArray[np.float64]:
 
 
 LIST_METRICS: Mapping[type[Declaration], Callable[[Any], ListMetric]] = {  # each takes its own declaration
-    declared.HammingDistance: _make_hamming,
-    declared.AccuracyScore: _make_accuracy,
-    declared.ATTRMetric: _make_attributes,
-    declared.MultilabelMeanAccuracy: _make_mean_accuracy,
-    declared.MultiLabelMAP: _make_mean_precision,
+    several.HammingDistance: _make_hamming,
+    several.AccuracyScore: _make_accuracy,
+    several.ATTRMetric: _make_attributes,
+    several.MultilabelMeanAccuracy: _make_mean_accuracy,
+    several.MultiLabelMAP: _make_mean_precision,
     declared.TprAtFpr: _make_rate,
 }

@@ -15,6 +15,7 @@ from paddle import nn
 from paddle.regularizer import L1Decay, L2Decay
 
 from trainer.config import optimizers as declared
+from trainer.config import optimizers_adaptive as adaptive
 from trainer.config.declaration import Declaration
 from trainer.config.extras import make_extra, refuse
 from trainer.config.optimizers import Optimizer, Regularizer
@@ -61,7 +62,7 @@ def _sgd(spec: declared.SGD, model: Trained) -> paddle.optimizer.Optimizer:
     )  # fmt: skip
 
 
-def _adam(spec: declared.Adam, model: Trained) -> paddle.optimizer.Optimizer:
+def _adam(spec: adaptive.Adam, model: Trained) -> paddle.optimizer.Optimizer:
     return paddle.optimizer.Adam(
         learning_rate=_INITIAL_LR, beta1=spec.beta1, beta2=spec.beta2, epsilon=spec.epsilon,
         parameters=_trainable(model), weight_decay=_decay(spec.regularizer, spec.weight_decay),
@@ -69,7 +70,7 @@ def _adam(spec: declared.Adam, model: Trained) -> paddle.optimizer.Optimizer:
     )  # fmt: skip
 
 
-def _rmsprop(spec: declared.RMSProp, model: Trained) -> paddle.optimizer.Optimizer:
+def _rmsprop(spec: adaptive.RMSProp, model: Trained) -> paddle.optimizer.Optimizer:
     names = (spec.no_weight_decay_name or "").split()
     _spare(model, _undecayed(model, names, one_dim=spec.one_dim_param_no_weight_decay))
     return paddle.optimizer.RMSProp(
@@ -79,7 +80,7 @@ def _rmsprop(spec: declared.RMSProp, model: Trained) -> paddle.optimizer.Optimiz
     )  # fmt: skip
 
 
-def _adamw(spec: declared.AdamW, model: Trained) -> paddle.optimizer.Optimizer:
+def _adamw(spec: adaptive.AdamW, model: Trained) -> paddle.optimizer.Optimizer:
     names = (spec.no_weight_decay_name or "").split()
     plain = _undecayed(model, names, one_dim=spec.one_dim_param_no_weight_decay)
     coefficient = spec.weight_decay or 0.0
@@ -90,7 +91,7 @@ def _adamw(spec: declared.AdamW, model: Trained) -> paddle.optimizer.Optimizer:
     )  # fmt: skip
 
 
-def _adamwdl(spec: declared.AdamWDL, model: Trained) -> paddle.optimizer.Optimizer:
+def _adamwdl(spec: adaptive.AdamWDL, model: Trained) -> paddle.optimizer.Optimizer:
     apply_layer_rates(model, decay=spec.layerwise_decay or 1.0)
     plain = {
         parameter.name
@@ -144,10 +145,10 @@ OPTIMIZER_BUILDERS: Mapping[
 ] = {  # each takes its own declaration
     declared.Momentum: _momentum,
     declared.SGD: _sgd,
-    declared.Adam: _adam,
-    declared.AdamW: _adamw,
-    declared.AdamWDL: _adamwdl,
-    declared.RMSProp: _rmsprop,
+    adaptive.Adam: _adam,
+    adaptive.AdamW: _adamw,
+    adaptive.AdamWDL: _adamwdl,
+    adaptive.RMSProp: _rmsprop,
 }
 
 

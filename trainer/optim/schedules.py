@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from trainer.config import schedules as declared
+from trainer.config import schedules_cyclic as cyclic
 from trainer.config.declaration import Declaration
 from trainer.config.schedules import Schedule
 from trainer.optim.plateau import Plateau
@@ -67,7 +68,7 @@ def _piecewise(spec: declared.Piecewise, *, total: float, per_epoch: float, **_:
     return lambda u: values[sum(u >= bound for bound in bounds)]
 
 
-def _cyclic(spec: declared.Cyclic, **_: float) -> Rate:
+def _cyclic(spec: cyclic.Cyclic, **_: float) -> Rate:
     # paddle.optimizer.lr.CyclicLR, Paddle 3.3.1
     up = spec.step_size_up
     whole = up + (spec.step_size_down or up)
@@ -82,7 +83,7 @@ def _cyclic(spec: declared.Cyclic, **_: float) -> Rate:
     return rate
 
 
-def _one_cycle(spec: declared.OneCycleLR, *, steps: float, **_: float) -> Rate:
+def _one_cycle(spec: cyclic.OneCycleLR, *, steps: float, **_: float) -> Rate:
     # paddle.optimizer.lr.OneCycleLR, Paddle 3.3.1; PaddleClas counts all steps of the run for it.
     first, top, end = (
         spec.max_learning_rate / spec.divide_factor,
@@ -105,7 +106,7 @@ def _one_cycle(spec: declared.OneCycleLR, *, steps: float, **_: float) -> Rate:
     return rate
 
 
-def _cosine_fixmatch(spec: declared.CosineFixmatch, *, steps: float, **_: float) -> Rate:
+def _cosine_fixmatch(spec: cyclic.CosineFixmatch, *, steps: float, **_: float) -> Rate:
     warm = spec.num_warmup_steps
 
     def rate(u: float) -> float:
@@ -124,9 +125,9 @@ SCHEDULE_BUILDERS: Mapping[type[Declaration], Callable[..., Rate | Plateau]] = {
     declared.Step: _step,
     declared.MultiStepDecay: _multi_step,
     declared.Piecewise: _piecewise,
-    declared.Cyclic: _cyclic,
-    declared.OneCycleLR: _one_cycle,
-    declared.CosineFixmatch: _cosine_fixmatch,
+    cyclic.Cyclic: _cyclic,
+    cyclic.OneCycleLR: _one_cycle,
+    cyclic.CosineFixmatch: _cosine_fixmatch,
     declared.ReduceOnPlateau: lambda spec, **_: Plateau(spec),
 }
 
@@ -148,7 +149,7 @@ def build_schedule(spec: Schedule, *, epochs: int, steps_per_epoch: int) -> Call
     )
     if isinstance(rate, Plateau):
         return rate
-    base = spec.max_learning_rate if isinstance(spec, declared.OneCycleLR) else rate(0)
+    base = spec.max_learning_rate if isinstance(spec, cyclic.OneCycleLR) else rate(0)
     start = getattr(spec, "warmup_start_lr", 0.0)
 
     def at(step: int) -> float:

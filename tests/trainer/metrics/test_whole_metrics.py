@@ -9,6 +9,7 @@ import paddle
 import pytest
 
 from trainer.config import metrics as declared
+from trainer.config import metrics_several as several
 from trainer.metrics.build import build_batch_metrics
 from trainer.metrics.whole import LIST_METRICS
 
@@ -60,7 +61,7 @@ def test_the_eight_numbers_of_attributes_are_what_they_are_called(seed):
         f1.append(ratio(2 * precision * recall, precision + recall))
     exact = np.mean([ratio(tp, tp + fp) for tp, fp, _, _ in table["image"]])
     found = np.mean([ratio(tp, tp + fn) for tp, _, fn, _ in table["image"]])
-    assert measure(declared.ATTRMetric(threshold=0.3), logits, labels) == pytest.approx(
+    assert measure(several.ATTRMetric(threshold=0.3), logits, labels) == pytest.approx(
         {
             "ma": np.mean([(one + other) / 2 for one, other in zip(recalls, others, strict=True)]),
             "label_f1": np.mean(f1), "label_pos_recall": recall, "label_neg_recall": np.mean(others),
@@ -79,9 +80,9 @@ def test_hamming_distance_and_accuracy_count_answers(seed):
     spotless = sum(fp + fn == 0 for _, fp, fn, _ in table["image"])
     answers = SAMPLES * CLASSES
     expected = [
-        (declared.HammingDistance(), wrong / answers),
-        (declared.AccuracyScore(), 1 - wrong / answers),
-        (declared.AccuracyScore(base="sample"), spotless / SAMPLES),
+        (several.HammingDistance(), wrong / answers),
+        (several.AccuracyScore(), 1 - wrong / answers),
+        (several.AccuracyScore(base="sample"), spotless / SAMPLES),
     ]
     for spec, value in expected:
         assert measure(spec, logits, labels) == pytest.approx({type(spec).__name__: value})
@@ -104,7 +105,7 @@ def test_mean_accuracy_is_that_of_the_best_threshold_the_last_of_equals(seed):
         )
         if right >= best[0]:
             best = (right, threshold)
-    spec = declared.MultilabelMeanAccuracy(start_threshold=0.3, num_iterations=7, end_threshold=0.8)
+    spec = several.MultilabelMeanAccuracy(start_threshold=0.3, num_iterations=7, end_threshold=0.8)
     expected = {"mean_acc": best[0] / (SAMPLES * CLASSES), "mean_acc_threshold": best[1]}
     assert measure(spec, logits, labels) == pytest.approx(expected)
 
@@ -134,7 +135,7 @@ def test_mean_average_precision_is_the_area_under_each_class_curve(seed, kind):
         if labels[:, index].any()
     ]
     expected = {"MultiLabelMAP": np.mean(found)}
-    assert measure(declared.MultiLabelMAP(map_type=kind), logits, labels) == pytest.approx(expected)
+    assert measure(several.MultiLabelMAP(map_type=kind), logits, labels) == pytest.approx(expected)
 
 
 def rate_in_a_loop(logits: Any, labels: Any, max_fpr: float) -> dict[str, float]:
