@@ -58,11 +58,12 @@ class Space:
         self.cluster.apply(*(volume for volume, _ in made))
         free = "--for=jsonpath={.status.phase}=Available"  # a claim that is made earlier waits for 15 s
         names = [f"pv/{volume['metadata']['name']}" for volume, _ in made]
-        self.cluster.kubectl("wait", free, *names, "--timeout=30s")
+        # Controllers look again up to half a minute late once the API server has been away a few times.
+        self.cluster.kubectl("wait", free, *names, "--timeout=110s")
         self.cluster.apply(*(claim for _, claim in made), namespace=self.name)
         bound = "--for=jsonpath={.status.phase}=Bound"
-        self.kubectl("wait", bound, f"pvc/{self.data_claim}", "pvc/runs", "--timeout=30s")
-        self.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=30s")  # pods need it
+        self.kubectl("wait", bound, f"pvc/{self.data_claim}", "pvc/runs", "--timeout=110s")
+        self.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=110s")  # pods need it
         self.kubectl("create", "serviceaccount", USER)
         self.kubectl("apply", "-f", str(USER_ROLE))
         self.kubectl("create", "rolebinding", USER, f"--role={USER}", f"--serviceaccount={self.name}:{USER}")
