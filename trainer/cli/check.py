@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from trainer.cli.endings import Ending, end_with
-from trainer.cli.options import config_options, load, make_store
+from trainer.cli.options import config_options, load, make_store, weights_dir_option
 from trainer.ranks import read_ranks
 
 
@@ -18,10 +18,7 @@ from trainer.ranks import read_ranks
     "--images", type=click.IntRange(min=0), default=32, show_default=True, metavar="N",
     help="Decode N images of each list, spread evenly.",
 )  # fmt: skip
-@click.option(
-    "--weights-dir", type=click.Path(path_type=Path), envvar="FTLAUNCH_WEIGHTS", metavar="FOLDER",
-    help="Where pretrained weights are kept, besides ~/.paddleclas/weights; also FTLAUNCH_WEIGHTS.",
-)  # fmt: skip
+@weights_dir_option
 @click.option("--config-only", is_flag=True, help="Read no list file and no image.")
 def command(
     *,

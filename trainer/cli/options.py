@@ -43,6 +43,13 @@ def config_options(command: F) -> F:
     return command
 
 
+weights_dir_option = click.option(
+    "--weights-dir", type=click.Path(path_type=Path), envvar="FTLAUNCH_WEIGHTS", metavar="FOLDER",
+    help="Where pretrained weights are kept, besides ~/.paddleclas/weights; also FTLAUNCH_WEIGHTS.",
+)  # fmt: skip
+"""Where files of weights are looked for."""
+
+
 def weights_options(command: F) -> F:
     """Add `--weights-dir` and `--offline`."""
     for option in (
@@ -50,10 +57,7 @@ def weights_options(command: F) -> F:
             "--offline", is_flag=True, envvar="FTLAUNCH_OFFLINE",
             help="Download no weights; also FTLAUNCH_OFFLINE=1.",
         ),
-        click.option(
-            "--weights-dir", type=click.Path(path_type=Path), envvar="FTLAUNCH_WEIGHTS", metavar="FOLDER",
-            help="Where pretrained weights are kept, besides ~/.paddleclas/weights; also FTLAUNCH_WEIGHTS.",
-        ),
+        weights_dir_option,
     ):  # fmt: skip
         command = option(command)
     return command

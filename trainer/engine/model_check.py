@@ -11,10 +11,11 @@ import paddle
 from trainer.config.root import TrainConfig
 from trainer.engine.ends import WeightsRefusedError
 from trainer.engine.loss_layers import attach
+from trainer.engine.setup import weights_source, with_mounted_weights
 from trainer.losses.build import build_loss
 from trainer.models.registry import build_model
 from trainer.models.weights import WeightsError, compare_shapes, read_weights
-from trainer.models.weights_store import WeightsStore, address_of, is_url
+from trainer.models.weights_store import WeightsStore, is_url
 from trainer.optim.scopes import find_parts
 
 _STATES = {"SGD": 0, "Momentum": 1, "RMSProp": 3, "Adam": 2, "AdamW": 2, "AdamWDL": 2}
@@ -70,8 +71,8 @@ def _weights(config: TrainConfig, model: paddle.nn.Layer, store: WeightsStore) -
     named = config.run.pretrained_model or arch.pretrained
     if not named:
         return
-    text = address_of(arch.name, use_ssld=arch.use_ssld) if named is True else str(named)
-    path = store.find(text) if is_url(text) else Path(text)
+    text = weights_source(arch, named)
+    path = with_mounted_weights(config, store).find(text) if is_url(text) else Path(text)
     if path is None:
         yield f"{text} is downloaded when training begins"
         return

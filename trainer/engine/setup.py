@@ -177,14 +177,28 @@ def pretrained_path(
     Raises:
         WeightsError: It cannot be had.
     """
-    text = address_of(arch.name, use_ssld=arch.use_ssld) if named is True else str(named)
+    text = weights_source(arch, named)
     if not is_url(text):
         return Path(text)
+    return with_mounted_weights(config, store).obtain(text, say=say)
+
+
+def weights_source(arch: BaseArch, named: str | bool) -> str:
+    """Return the path or the address of a network's pretrained weights; True means the published ones.
+
+    Raises:
+        WeightsError: None are published.
+    """
+    return address_of(arch.name, use_ssld=arch.use_ssld) if named is True else str(named)
+
+
+def with_mounted_weights(config: TrainConfig, store: WeightsStore) -> WeightsStore:
+    """Let a store look into the folder of `Launch.weights`, too."""
     launch = (config.model_extra or {}).get("Launch")
     mounted = launch.get("weights") if isinstance(launch, dict) else None
     if isinstance(mounted, dict) and isinstance(mounted.get("path"), str):
-        store = replace(store, folders=(*store.folders, Path(mounted["path"])))
-    return store.obtain(text, say=say)
+        return replace(store, folders=(*store.folders, Path(mounted["path"])))
+    return store
 
 
 def automatic_names(model: paddle.nn.Layer) -> Mapping[str, str]:
