@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 import yaml
 
+from launcher.backends.kubernetes.backend import KubernetesBackend
 from launcher.plan.jobplan import JobPlan
 from launcher.plan.plan import plan
+from launcher.runs.store import RunStore
 from launcher.spec.flags import Flags
 from launcher.spec.load import RunConfig, load_run_config
+from tests.fakes.cluster import FakeCluster
 from tests.launcher.configs import RUN_ID, config_values
 
 
@@ -49,3 +52,19 @@ def make_plan(load: Callable[..., RunConfig]) -> Callable[..., JobPlan]:
         return plan(load(*overrides, flags=flags, **given), run_id=RUN_ID, version="0.1.0", **asked)
 
     return make
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
+    """The cluster that every command reaches."""
+    made = FakeCluster(namespace="ml")
+    backend = KubernetesBackend(made, made, namespace="ml", context="fake", pause=lambda _: None)
+    monkeypatch.setattr(KubernetesBackend, "connect", lambda **_: backend)
+    return made
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStore:
+    """The run folders of the commands."""
+    monkeypatch.setenv("FTLAUNCH_STATE", str(tmp_path / "state"))
+    return RunStore(tmp_path / "state" / "runs")

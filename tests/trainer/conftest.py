@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,9 @@ import yaml
 
 from trainer.config.load import load_config
 from trainer.config.root import TrainConfig
+from trainer.engine.ends import StoppedError
 from trainer.engine.run import Reached, run_training
+from trainer.engine.train import Training
 from trainer.ranks import Ranks
 
 CLASSES, SIDE = 3, 32
@@ -37,6 +41,20 @@ class Workshop:
             self.config(**changes), ranks or Ranks(), resume=resume, overwrite=overwrite, reached=reached
         )
         return reached
+
+    def train_and_stop(self, *, at: int, **changes: Any) -> None:
+        """Train with a SIGTERM after step `at`, which is agreed on in the next one and obeyed after it."""
+        real = Training._advance
+
+        def advance(training: Training, epoch: int, batch: Any) -> None:
+            real(training, epoch, batch)
+            if training.state.step == at:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Training, "_advance", advance)
+            with pytest.raises(StoppedError, match=f"stopped after step {at + 1}"):
+                self.train(**changes)
 
     def _document(self, changes: dict[str, Any]) -> dict[str, Any]:
         ops = [{"DecodeImage": {}}, {"NormalizeImage": {"order": ""}}]

@@ -24,20 +24,6 @@ HOURS = 3600.0
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
-    made = FakeCluster(namespace="ml")
-    backend = KubernetesBackend(made, made, namespace="ml", context="fake", pause=lambda _: None)
-    monkeypatch.setattr(KubernetesBackend, "connect", lambda **_: backend)
-    return made
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStore:
-    monkeypatch.setenv("FTLAUNCH_STATE", str(tmp_path / "state"))
-    return RunStore(tmp_path / "state" / "runs")
-
-
-@pytest.fixture
 def cut_off(
     cluster: FakeCluster,
     store: RunStore,

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from launcher.backends.kubernetes import KubernetesBackend
 from launcher.cli import prepare
 from launcher.cli.main import run
 from launcher.cli.options import read_volume
@@ -22,20 +21,6 @@ from trainer.protocol.nodefile import parse_node_file
 
 NAMED = ("--name", "flowers", "--run-id", RUN_ID, "--namespace", "ml")
 OTHER_ID = "f" * 32
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
-    made = FakeCluster(namespace="ml")
-    backend = KubernetesBackend(made, made, namespace="ml", context="fake", pause=lambda _: None)
-    monkeypatch.setattr(KubernetesBackend, "connect", lambda **_: backend)
-    return made
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStore:
-    monkeypatch.setenv("FTLAUNCH_STATE", str(tmp_path / "state"))
-    return RunStore(tmp_path / "state" / "runs")
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from typing import Any
 
 import numpy as np
@@ -14,9 +12,7 @@ import pytest
 from trainer.checkpoints.pdfiles import read_arrays
 from trainer.config.problems import ConfigError
 from trainer.data.loader import Loader
-from trainer.engine import train as train_module
 from trainer.engine.assess import assess, load_answering
-from trainer.engine.ends import StoppedError
 from trainer.engine.predict import load_trained
 from trainer.engine.setup import load_lists
 from trainer.models.registry import build_model, create_model
@@ -119,21 +115,11 @@ def test_the_first_step_has_the_losses_of_the_formulas(workshop, teacher):
     assert {"top1", "top2"} <= set(row)
 
 
-def test_a_distillation_that_was_stopped_goes_on_bit_for_bit(workshop, teacher, monkeypatch):
+def test_a_distillation_that_was_stopped_goes_on_bit_for_bit(workshop, teacher):
     changes = distilling(workshop, teacher=teacher)
     workshop.train(**changes)
-    real = train_module.Training._advance
-
-    def advance(self, epoch, batch):
-        real(self, epoch, batch)
-        if self.state.step == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     changes["Global__output_dir"] = str(workshop.folder / "halves")
-    with monkeypatch.context() as patch:
-        patch.setattr(train_module.Training, "_advance", advance)
-        with pytest.raises(StoppedError):
-            workshop.train(**changes)
+    workshop.train_and_stop(at=3, **changes)
     workshop.train(**changes, resume="latest")
     whole, again = (read_arrays(workshop.folder / name / "latest.pdparams") for name in ("output", "halves"))
     assert all(np.array_equal(value, again[key]) for key, value in whole.items())

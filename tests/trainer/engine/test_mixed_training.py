@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 
 import numpy as np
 import paddle
@@ -10,8 +8,6 @@ import pytest
 
 from trainer.checkpoints.pdfiles import read_arrays
 from trainer.data.loader import Loader
-from trainer.engine import train as train_module
-from trainer.engine.ends import StoppedError
 from trainer.engine.setup import load_lists
 from trainer.models.registry import build_model
 
@@ -57,7 +53,7 @@ def test_two_steps_of_mixup_have_the_loss_of_the_formula(loss, workshop):
         assert "top1" not in row
 
 
-def test_a_multi_scale_training_that_was_stopped_goes_on_bit_for_bit(workshop, monkeypatch):
+def test_a_multi_scale_training_that_was_stopped_goes_on_bit_for_bit(workshop):
     split = workshop.config().data.Train.dataset
     scaled = {
         "DataLoader__Train__dataset": {
@@ -70,18 +66,8 @@ def test_a_multi_scale_training_that_was_stopped_goes_on_bit_for_bit(workshop, m
         "DataLoader__Train__sampler": {"name": "MultiScaleSampler", "scales": [32, 64], "first_bs": 4},
     }  # fmt: skip
     whole = workshop.train(**scaled)
-    real = train_module.Training._advance
-
-    def advance(self, epoch, batch):
-        real(self, epoch, batch)
-        if self.state.step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     halves = {**scaled, "Global__output_dir": str(workshop.folder / "halves")}
-    with monkeypatch.context() as patch:
-        patch.setattr(train_module.Training, "_advance", advance)
-        with pytest.raises(StoppedError):
-            workshop.train(**halves)
+    workshop.train_and_stop(at=2, **halves)
     assert workshop.train(**halves, resume="latest").step == whole.step
     one, other = (read_arrays(workshop.folder / name / "latest.pdparams") for name in ("output", "halves"))
     for key, value in one.items():

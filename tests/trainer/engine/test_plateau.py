@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from typing import Any
 
-import pytest
-
 from trainer.engine import train as train_module
-from trainer.engine.ends import StoppedError
 
 LR = {
     "name": "ReduceOnPlateau",
@@ -45,17 +40,7 @@ def test_the_rate_falls_after_each_evaluation_that_is_no_better_and_goes_on_afte
     workshop.train(**changes)
     assert rates(workshop, "output") == [0.08, 0.08, 0.04, 0.04]
 
-    real_advance = train_module.Training._advance
-
-    def advance(self, epoch, batch):
-        real_advance(self, epoch, batch)
-        if self.state.step == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     changes["Global__output_dir"] = str(workshop.folder / "halves")
-    with monkeypatch.context() as patch:
-        patch.setattr(train_module.Training, "_advance", advance)
-        with pytest.raises(StoppedError):
-            workshop.train(**changes)
+    workshop.train_and_stop(at=3, **changes)
     workshop.train(**changes, resume="latest")
     assert rates(workshop, "halves") == rates(workshop, "output")

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,8 +10,6 @@ import pytest
 from trainer.checkpoints.pdfiles import read_arrays, read_pdfile
 from trainer.config.sections import AmpSection
 from trainer.engine import setup as built
-from trainer.engine import train as train_module
-from trainer.engine.ends import StoppedError
 from trainer.engine.precision import FLOAT32, MixedPrecision, choose_precision
 from trainer.engine.setup import optimizer_arrays, restore_optimizer
 from trainer.engine.weight_average import WeightAverage
@@ -101,21 +97,11 @@ def test_a_scale_that_is_a_power_of_two_changes_no_bit_of_the_weights(workshop, 
     )
 
 
-def test_a_resumed_run_goes_on_with_the_scale(workshop, scaled, monkeypatch):
+def test_a_resumed_run_goes_on_with_the_scale(workshop, scaled):
     workshop.train(AMP=AMP)
     whole = weights(workshop)
-    real = train_module.Training._advance
-
-    def advance(self, epoch, batch):
-        real(self, epoch, batch)
-        if self.state.step == 5:  # agreed on and obeyed after step 6
-            os.kill(os.getpid(), signal.SIGTERM)
-
     halves = {"AMP": AMP, "Global__output_dir": str(workshop.folder / "halves")}
-    with monkeypatch.context() as patch:
-        patch.setattr(train_module.Training, "_advance", advance)
-        with pytest.raises(StoppedError):
-            workshop.train(**halves)
+    workshop.train_and_stop(at=5, **halves)
     saved = next((workshop.folder / "halves/.ftlaunch/checkpoints").glob("*/state.json"))
     assert json.loads(saved.read_text())["loss_scale"] == {"scale": 512.0, "incr_count": 0, "decr_count": 0}
     workshop.train(**halves, resume="latest")

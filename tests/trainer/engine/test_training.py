@@ -88,23 +88,13 @@ def test_another_seed_gives_other_weights(workshop):
 
 @pytest.mark.parametrize("at", [1, 3, STEPS, STEPS + 1])
 @pytest.mark.parametrize("rng", ["per_sample", "paddleclas"])
-def test_a_stopped_training_goes_on_bit_for_bit(workshop, at, rng, monkeypatch):
+def test_a_stopped_training_goes_on_bit_for_bit(workshop, at, rng):
     same = {"Global__epochs": 3, "DataLoader__Train__loader": {"num_workers": 0, "rng": rng}}
     if rng == "paddleclas":  # dropout draws from a stream that is not saved there
         same["Arch__dropout_prob"] = 0.0
     workshop.train(**same)
-    real = train_module.Training._advance
-
-    def advance(self, epoch, batch):
-        real(self, epoch, batch)
-        if self.state.step == at:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     halves = {**same, "Global__output_dir": str(workshop.folder / "halves")}
-    with monkeypatch.context() as patch:
-        patch.setattr(train_module.Training, "_advance", advance)
-        with pytest.raises(StoppedError, match=f"stopped after step {at + 1}"):
-            workshop.train(**halves)
+    workshop.train_and_stop(at=at, **halves)
     reached = workshop.train(**halves, resume="latest")
     assert reached.step == 3 * STEPS
     assert_same(weights(workshop), weights(workshop, "halves"))
@@ -113,18 +103,8 @@ def test_a_stopped_training_goes_on_bit_for_bit(workshop, at, rng, monkeypatch):
     assert rows(workshop, "eval", "halves")[-1]["loss"] == rows(workshop, "eval")[-1]["loss"]
 
 
-def test_a_shortened_epoch_that_was_stopped_has_no_more_steps_than_one_that_was_not(workshop, monkeypatch):
-    real = train_module.Training._advance
-
-    def advance(self, epoch, batch):
-        real(self, epoch, batch)
-        if self.state.step == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(train_module.Training, "_advance", advance)
-        with pytest.raises(StoppedError, match="after step 2"):
-            workshop.train(Global__iter_per_epoch=3)
+def test_a_shortened_epoch_that_was_stopped_has_no_more_steps_than_one_that_was_not(workshop):
+    workshop.train_and_stop(at=1, Global__iter_per_epoch=3)
     assert workshop.train(Global__iter_per_epoch=3, resume="latest").step == 6
     assert [(row["epoch"], row["iter"]) for row in rows(workshop)] == [
         (epoch, step) for epoch in (1, 2) for step in range(3)

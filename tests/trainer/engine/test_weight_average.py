@@ -1,15 +1,10 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 
 import numpy as np
-import pytest
 
 from trainer.checkpoints.pdfiles import read_arrays
-from trainer.engine import train as train_module
-from trainer.engine.ends import StoppedError
 
 
 def files(workshop, output: str) -> dict[str, dict]:
@@ -21,7 +16,7 @@ def same(one: dict, other: dict) -> bool:
     return all(np.array_equal(one[key], other[key]) for key in one)
 
 
-def test_the_average_is_saved_evaluated_and_taken_up_again_bit_for_bit(workshop, monkeypatch):
+def test_the_average_is_saved_evaluated_and_taken_up_again_bit_for_bit(workshop):
     workshop.train(Global__output_dir=str(workshop.folder / "plain"))
     workshop.train(EMA={"decay": 0.5})
     whole = files(workshop, "output")
@@ -29,18 +24,8 @@ def test_the_average_is_saved_evaluated_and_taken_up_again_bit_for_bit(workshop,
     assert not same(whole["latest.pdparams"], whole["latest.pdema"])
     assert same(whole["best_model/model.pdparams"], whole["best_model.pdema"])
 
-    real = train_module.Training._advance
-
-    def advance(self, epoch, batch):
-        real(self, epoch, batch)
-        if self.state.step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     halves = {"EMA": {"decay": 0.5}, "Global__output_dir": str(workshop.folder / "halves")}
-    with monkeypatch.context() as patch:
-        patch.setattr(train_module.Training, "_advance", advance)
-        with pytest.raises(StoppedError):
-            workshop.train(**halves)
+    workshop.train_and_stop(at=2, **halves)
     workshop.train(**halves, resume="latest")
     again = files(workshop, "halves")
     for name, arrays in whole.items():
