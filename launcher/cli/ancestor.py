@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from launcher.backends.replicas import CONTAINER
 from launcher.cli.jobs import find_job
 from launcher.errors import NotFoundError, UsageError
 from launcher.names import is_run_id
-from launcher.render.manifest import ManifestError, parse_manifest
+from launcher.plan.continued import Continued
+from launcher.plan.paths import find_covering
+from launcher.render.manifest import Manifest, ManifestError, parse_manifest
 from launcher.runs.store import MANIFEST
 from trainer.protocol.environment import NODE_FILE
 from trainer.protocol.fields import FormatError
@@ -22,11 +25,18 @@ class Ancestor:
         job: As it was named on the command line.
         run_id: 32 hexadecimal digits.
         output_dir: Where it wrote, as a path in the pod; None where that is not recorded here.
+        sub_path: Folder of the volume there, empty for all of it; None where that is not recorded here.
     """
 
     job: str
     run_id: str
     output_dir: str | None
+    sub_path: str | None
+
+    @property
+    def continued(self) -> Continued:
+        """What a plan takes of it."""
+        return Continued(run_id=self.run_id, sub_path=self.sub_path)
 
     def require_same_output(self, output_dir: str) -> None:
         """Do nothing where the new run writes to the same place.
@@ -52,7 +62,7 @@ def find_ancestor(text: str) -> Ancestor:
         UsageError: It still runs.
     """
     if is_run_id(text):
-        return Ancestor(job=text, run_id=text, output_dir=None)
+        return Ancestor(job=text, run_id=text, output_dir=None, sub_path=None)
     found = find_job(text)
     try:
         status = found.backend.status(found.handle)
@@ -66,8 +76,20 @@ def find_ancestor(text: str) -> Ancestor:
             )
     path = found.store.run_folder(found.handle.job) / MANIFEST
     try:
-        data = parse_manifest(path.read_text(encoding="utf-8")).config_map["data"]
-        output_dir = parse_node_file(data[NODE_FILE]).output_dir
+        manifest = parse_manifest(path.read_text(encoding="utf-8"))
+        output_dir = parse_node_file(manifest.config_map["data"][NODE_FILE]).output_dir
     except (OSError, ManifestError, FormatError, KeyError):
-        output_dir = None
-    return Ancestor(job=text, run_id=found.record.run_id, output_dir=output_dir)
+        return Ancestor(job=text, run_id=found.record.run_id, output_dir=None, sub_path=None)
+    return Ancestor(
+        job=text,
+        run_id=found.record.run_id,
+        output_dir=output_dir,
+        sub_path=_find_folder(manifest, output_dir),
+    )
+
+
+def _find_folder(manifest: Manifest, output_dir: str) -> str:
+    container = next(item for item in manifest.pod_spec["containers"] if item["name"] == CONTAINER)
+    mounts = container.get("volumeMounts") or []
+    index = find_covering(output_dir, [str(mount["mountPath"]) for mount in mounts])
+    return "" if index is None else str(mounts[index].get("subPath", ""))

@@ -77,7 +77,7 @@ def prepare(asked: Asked) -> Prepared:
         gpus_here=None if on == "kubernetes" else len(_usable_gpus(gpu_ids)),
         gpu_ids=gpu_ids,
         overwrite=asked.overwrite,
-        continues=ancestor.run_id if ancestor else None,
+        continues=ancestor.continued if ancestor else None,
         version=metadata.version("ftlaunch"),
     )
     if ancestor is not None:

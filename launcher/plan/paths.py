@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Sequence
 
 from launcher.plan.jobplan import Mount
 from launcher.spec.load import RunConfig
@@ -14,6 +15,12 @@ from trainer.protocol.environment import WORKSPACE
 def pod_path(path: str) -> str:
     """Return the absolute path in the pod."""
     return posixpath.normpath(posixpath.join(WORKSPACE, path))
+
+
+def find_covering(path: str, mounts: Sequence[str]) -> int | None:
+    """Return which mount an absolute path of the pod lies under: the innermost; None for no mount."""
+    covering = [index for index, mount in enumerate(mounts) if path == mount or path.startswith(mount + "/")]
+    return max(covering, key=lambda index: len(mounts[index]), default=None)
 
 
 def find_unmounted(config: RunConfig, mounts: tuple[Mount, ...]) -> list[Problem]:
@@ -35,17 +42,17 @@ def find_unmounted(config: RunConfig, mounts: tuple[Mount, ...]) -> list[Problem
         if key[0] == "Infer" or key[-1] == "save_inference_dir":
             continue
         absolute = pod_path(path)
-        covering = [m for m in mounts if absolute == m.path or absolute.startswith(m.path + "/")]
-        mount = max(covering, key=lambda m: len(m.path), default=None)
-        if mount is None:
+        covering = find_covering(absolute, [mount.path for mount in mounts])
+        if covering is None:
             folder = _mount_for(absolute)
             message = (
                 f"expected a path under a mounted volume, got {path!r}, which is {absolute} in the pod; add "
                 f"`volumes: [{{mount: {folder}, claim: CLAIM}}]` to Launch, or pass --volume {folder}=CLAIM"
             )
-        elif key[-1] == "output_dir" and mount.read_only:
+        elif key[-1] == "output_dir" and mounts[covering].read_only:
             message = (
-                f"expected a volume that can be written to, got {path!r} on {mount.path}, which is read-only"
+                f"expected a volume that can be written to, got {path!r} on {mounts[covering].path}, "
+                "which is read-only"
             )
         else:
             continue

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from launcher.errors import UsageError
 from launcher.names import RUN_ID_LABEL, is_dns_label, job_name, to_dns_label
+from launcher.plan.continued import JOB_MARK, Continued, find_lost_folder, find_output_volume
 from launcher.plan.handle import BackendKind
 from launcher.plan.jobplan import JobPlan, Mount, SecretFile
 from launcher.plan.paths import pod_path
@@ -13,7 +14,7 @@ from launcher.plan.refusals import find_problems
 from launcher.plan.volumes import find_source
 from launcher.spec.launch import LaunchSection
 from launcher.spec.load import RunConfig
-from launcher.spec.parts import Toleration
+from launcher.spec.parts import Toleration, Volume
 from trainer.config.problems import ConfigError
 from trainer.protocol.environment import CONFIG_FILE, CONFIG_MOUNT, COORDINATOR_PORT
 from trainer.protocol.nodefile import NodeFile
@@ -31,7 +32,7 @@ _POD_ANNOTATIONS = {
 
 def plan(
     config: RunConfig, *, run_id: str, on: BackendKind, exact_name: str | None = None,
-    gpus_here: int | None = None, overwrite: bool = False, continues: str | None = None,
+    gpus_here: int | None = None, overwrite: bool = False, continues: Continued | None = None,
     gpu_ids: tuple[str, ...] | None = None, version: str = "0",
 ) -> JobPlan:  # fmt: skip
     """Decide everything that the manifest says.
@@ -43,7 +44,7 @@ def plan(
         exact_name: Name of the job where its last part is not to be made from the run id.
         gpus_here: GPUs of this machine, for docker and local; fewer than asked run as that many CPU ranks.
         overwrite: Let the job take an output folder that another run filled.
-        continues: Id of the run whose output the job goes on from, or None.
+        continues: The run whose output the job goes on from, or None.
         gpu_ids: GPUs of this machine that the job may use, by name; None for any.
         version: Of ftlaunch, for a label.
 
@@ -57,8 +58,8 @@ def plan(
     queue = launch.queue
     on_gpus, missing = _devices(launch, on, gpus_here)
     procs = launch.procs_per_node if launch.procs_per_node != "auto" else max(launch.gpus, 1)
-    mounts = _mounts(launch, name)
-    problems = find_problems(config, mounts, on=on)
+    mounts = _mounts(config, name, continues)
+    problems = find_problems(config, mounts, on=on) + find_lost_folder(config, continues)
     if problems:
         raise ConfigError(problems)
     return JobPlan(
@@ -70,7 +71,14 @@ def plan(
         image_pull_secrets=launch.image_pull_secrets,
         config=config.content.decode("utf-8"),
         node_file=_node_file(
-            config, launch, name, run_id, procs=procs, nccl=on_gpus, overwrite=overwrite, continues=continues
+            config,
+            launch,
+            name,
+            run_id,
+            procs=procs,
+            nccl=on_gpus,
+            overwrite=overwrite,
+            continues=continues.run_id if continues else None,
         ),
         command=_command(config, cpu=not on_gpus),
         env=dict(launch.env),
@@ -121,11 +129,13 @@ def _devices(launch: LaunchSection, on: BackendKind, gpus_here: int | None) -> t
     return False, launch.gpus
 
 
-def _mounts(launch: LaunchSection, job: str) -> tuple[Mount, ...]:
+def _mounts(config: RunConfig, job: str, continues: Continued | None) -> tuple[Mount, ...]:
+    launch = config.job.launch
+    kept = find_output_volume(config) if continues else None
     mounts = [
         Mount(
             volume=f"volume-{index}", path=volume.mount, claim=volume.claim, host_path=volume.host_path,
-            sub_path=None if volume.sub_path is None else volume.sub_path.replace("{job}", job),
+            sub_path=_sub_path(volume, job, continues if index == kept else None),
             read_only=volume.read_only or volume.config_map is not None, local=volume.local,
             source=find_source(volume),
         )
@@ -139,6 +149,14 @@ def _mounts(launch: LaunchSection, job: str) -> tuple[Mount, ...]:
             )
         )  # fmt: skip
     return tuple(mounts)
+
+
+def _sub_path(volume: Volume, job: str, continues: Continued | None) -> str | None:
+    if volume.sub_path is None or JOB_MARK not in volume.sub_path:
+        return volume.sub_path
+    if continues is not None and continues.sub_path is not None:
+        return continues.sub_path or None
+    return volume.sub_path.replace(JOB_MARK, job)
 
 
 def _secrets(launch: LaunchSection) -> tuple[SecretFile, ...]:

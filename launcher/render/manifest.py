@@ -42,6 +42,21 @@ class Manifest:
         return str(self.job["metadata"].get("namespace", ""))
 
     @property
+    def worker(self) -> KubeObject:
+        """What the job says of its pods: `replicas` and `template`, in either kind of PaddleJob."""
+        spec = self.job["spec"]
+        found: KubeObject = (
+            spec["paddleReplicaSpecs"]["Worker"] if "paddleReplicaSpecs" in spec else spec["worker"]
+        )
+        return found
+
+    @property
+    def pod_spec(self) -> KubeObject:
+        """Spec of its pods."""
+        spec: KubeObject = self.worker["template"]["spec"]
+        return spec
+
+    @property
     def run_id(self) -> str:
         """32 hexadecimal digits."""
         labels: Mapping[str, str] = self.job["metadata"]["labels"]

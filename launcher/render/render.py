@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,9 @@ def _patch(manifest: Manifest, plan: JobPlan) -> Manifest:
     """Merge the plan's patch into the pod template. The job's text is then written anew."""
     if plan.pod_patch is None:
         return manifest
-    job = copy.deepcopy(manifest.job)
-    worker = job["spec"]["paddleReplicaSpecs"]["Worker"] if plan.api == "kubeflow" else job["spec"]["worker"]
-    worker["template"] = patch_template(worker["template"], plan.pod_patch)
+    wanted = replace(manifest, job=copy.deepcopy(manifest.job))
+    wanted.worker["template"] = patch_template(wanted.worker["template"], plan.pod_patch)
+    job = wanted.job
     config_map, mark, _ = manifest.text.partition("\n---\n")
     patched = parse_manifest(f"{config_map}{mark}{to_yaml(job)}")
     if not _same(patched.job, job) or not _same(patched.config_map, manifest.config_map):

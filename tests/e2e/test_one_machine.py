@@ -135,6 +135,21 @@ def test_a_cancelled_job_is_resumed_and_another_goes_on_from_its_output(place, w
     assert place.status("second")["state"] == "Succeeded"
 
 
+def test_a_job_goes_on_in_the_folder_that_another_had_to_itself(place, write_config):
+    volumes = [{"mount": "/runs", "claim": "runs", "local": "runs", "sub_path": "{job}"}]
+    cfg = write_config(Launch__volumes=volumes, Global__output_dir="/runs/out", Global__epochs=1)
+    place.run("ftlaunch", "submit", cfg, "--on", "local", "--name", "first", "--wait")
+    steps = [row["step"] for row in place.rows("runs/first/out") if row["event"] == "step"]
+    place.run(
+        "ftlaunch", "submit", cfg, "--on", "local", "--name", "second", "--continue", "first", "--wait",
+        "-o", "Global.epochs=2",
+    )  # fmt: skip
+    both = [row["step"] for row in place.rows("runs/first/out") if row["event"] == "step"]
+    assert steps == list(range(1, len(steps) + 1))
+    assert both == list(range(1, 2 * len(steps) + 1))
+    assert not (place.folder / "runs/second").exists()
+
+
 @pytest.mark.parametrize("victim", ["node", "rank"])
 def test_a_killed_process_costs_nothing_but_time(place, write_config, victim):
     whole = write_config("whole.yaml", Global__output_dir="whole", Global__epochs=6)

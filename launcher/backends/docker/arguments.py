@@ -58,7 +58,7 @@ class Surroundings:
 
 def create_arguments(pod: Pod, manifest: Manifest, around: Surroundings) -> list[str]:
     """Return the arguments after `create`."""
-    spec = manifest.job["spec"]["paddleReplicaSpecs"]["Worker"]["template"]["spec"]
+    spec = manifest.pod_spec
     container = spec["containers"][0]
     program, *rest = pod.command
     return [

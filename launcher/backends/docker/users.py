@@ -43,7 +43,5 @@ def _written(pod: Pod, folders: Mapping[str, str]) -> Iterable[Path]:
 
 
 def _security_context(manifest: Manifest) -> Mapping[str, Any]:
-    context: Mapping[str, Any] = (
-        manifest.job["spec"]["paddleReplicaSpecs"]["Worker"]["template"]["spec"].get("securityContext") or {}
-    )
+    context: Mapping[str, Any] = manifest.pod_spec.get("securityContext") or {}
     return context

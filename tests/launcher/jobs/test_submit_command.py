@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,46 @@ def test_a_job_that_is_gone_is_gone_on_from_by_name_or_run_id(cluster, store, su
     wanted = RUN_ID if gone == "its record" else "flowers"
     assert submit("--name", "heir", "--namespace", "ml", "--continue", wanted)[0] == 0
     assert continued(cluster) == RUN_ID
+
+
+OWN_FOLDERS = {
+    "volumes": [
+        {"mount": "/data", "claim": "flowers", "sub_path": "seen/{job}", "read_only": True},
+        {"mount": "/output", "claim": "runs", "sub_path": "runs/{job}"},
+    ]
+}
+
+
+def sub_paths(cluster: FakeCluster, job: str) -> dict[str, str]:
+    worker = cluster.get(PADDLE_JOBS, job, namespace="ml")["spec"]["paddleReplicaSpecs"]["Worker"]
+    mounts = worker["template"]["spec"]["containers"][0]["volumeMounts"]
+    return {mount["mountPath"]: mount["subPath"] for mount in mounts if "subPath" in mount}
+
+
+def test_a_new_job_goes_on_in_the_folder_that_the_first_of_its_line_had(cluster, store, write_config, submit):
+    write_config(launch=OWN_FOLDERS)
+    submit(*NAMED)
+    line = ["flowers", "second", "third"]
+    for earlier, job in pairwise(line):
+        cluster.start_pod(f"{earlier}-worker-0")
+        cluster.finish_pod(f"{earlier}-worker-0", 3)
+        assert submit("--name", job, "--namespace", "ml", "--continue", earlier)[0] == 0
+    assert [sub_paths(cluster, job) for job in line] == [
+        {"/data": f"seen/{job}", "/output": "runs/flowers"} for job in line
+    ]
+
+
+def test_a_folder_of_its_own_for_a_job_that_is_known_by_its_run_id_alone_is_refused(
+    cluster, store, write_config, submit
+):
+    write_config(launch=OWN_FOLDERS)
+    code, _, err = submit("--name", "heir", "--namespace", "ml", "--continue", OTHER_ID)
+    assert code == 2
+    assert "cfg.yaml:" in err
+    assert "Launch.volumes.1.sub_path: expected the folder of run ffff" in err
+    named = ("-o", "Launch.volumes.1.sub_path=runs/flowers")
+    assert submit("--name", "heir", "--namespace", "ml", "--continue", OTHER_ID, *named)[0] == 0
+    assert sub_paths(cluster, "heir")["/output"] == "runs/flowers"
 
 
 def test_going_on_and_overwriting_exclude_each_other(cluster, store, submit):
