@@ -76,6 +76,29 @@ def test_a_killed_container_is_made_again_and_the_job_goes_on(place, submit):
     assert steps == {1, 2}
 
 
+def test_checkpoints_are_listed_fetched_and_checked_while_the_job_runs_and_afterwards(place, submit):
+    job = submit(Global__epochs=30, Global__save_interval=1)
+    place.wait_for(
+        lambda: any(row["event"] == "checkpoint" for row in place.rows("output/run")), what="a checkpoint"
+    )
+    early = place.run("ftlaunch", "ckpt", "pull", job, "--to", "early").stdout.strip()
+    assert (place.folder / early / "manifest.json").exists()
+    place.run("ftlaunch", "wait", job, "--timeout", "4m", timeout_s=260)
+    listed = json.loads(place.run("ftlaunch", "ckpt", "ls", job, "--output", "json").stdout)
+    assert (listed[0]["latest"], listed[0]["epoch"], listed[0]["fault"]) == (True, 30, None)
+    to = place.folder / place.run("ftlaunch", "ckpt", "pull", job).stdout.strip()
+    assert to.name == f"{job}-{listed[0]['name']}"
+    assert {*listed[0]["files"]} < {path.name for path in to.iterdir()}
+    assert "0 of " in place.run("ftlaunch", "ckpt", "pull", job).stderr
+    assert place.run("ftlaunch", "ckpt", "verify", job).stdout.count("whole") == len(listed)
+    folder = place.folder / "output/run/.ftlaunch/checkpoints" / listed[0]["name"]
+    weights = next(path for path in folder.iterdir() if path.suffix == ".pdparams")
+    with weights.open("r+b") as file:
+        file.write(b"torn")
+    torn = place.run("ftlaunch", "ckpt", "verify", job, code=1).stdout
+    assert weights.name in torn
+
+
 def test_names_from_a_mounted_folder_are_trained_with(place, submit):
     (place.folder / "code").mkdir()
     (place.folder / "code/my_parts.py").write_text(MODULE)
