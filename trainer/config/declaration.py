@@ -19,7 +19,10 @@ from trainer.config.documented import Documented
 EXTRA = "*extra"
 """Tag of the member of a union that takes names of the user's own; no name of a config."""
 NAMED = "x-named"
-"""Marks a schema whose `of` holds the parameters of names that stand beside them, until it is resolved."""
+"""Marks a schema whose `of` holds the parameters of names that stand beside them, until it is resolved.
+
+Its `default` is the name that may be left out; not there, where none may.
+"""
 
 STRICT = ConfigDict(
     frozen=True, strict=True, populate_by_name=True, allow_inf_nan=False,
@@ -232,7 +235,8 @@ def named(  # as above
 
     def shape(declaration: type[Declaration], inner: JsonSchemaValue) -> JsonSchemaValue:
         # `schema.json_schema` puts the name beside the parameters
-        return {NAMED: list(declaration.known_names()), "of": inner}
+        names = list(declaration.known_names())
+        return {NAMED: names, "of": inner} | ({"default": default} if default in names else {})
 
     choice = _Choice(declarations, extra, name_of=name_of, parameters_of=parameters, shape=shape)
     return Annotated[Any, choice]

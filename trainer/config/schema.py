@@ -63,8 +63,12 @@ def _put_names(node: Any, schema: Node) -> Any:  # any part of a JSON Schema
     if "$ref" in inner:
         inner = schema["$defs"][inner["$ref"].rsplit("/", 1)[-1]]
     body = {key: _put_names(value, schema) for key, value in inner.items()}
-    body["properties"] = {**body.get("properties", {}), "name": {"enum": node[NAMED]}}
-    body["required"] = sorted({"name", *body.get("required", [])})
+    default = {"default": node["default"]} if "default" in node else {}
+    body["properties"] = {**body.get("properties", {}), "name": {"enum": node[NAMED], **default}}
+    required = {*body.get("required", []), *(() if default else ("name",))}
+    body.pop("required", None)
+    if required:
+        body["required"] = sorted(required)
     return body
 
 

@@ -55,6 +55,16 @@ def test_the_json_schema_takes_a_list_of_optimizers(config: Any) -> None:
     assert is_known(TrainConfig, ("Optimizer", 0, "SGD", "scope"))
 
 
+def test_the_json_schema_takes_what_has_a_default_name_without_it(config: Any) -> None:
+    values = parse_document(config.text.encode(), name="x").values
+    del values["DataLoader"]["Train"]["sampler"]["name"]
+    values["Optimizer"]["lr"] = {"learning_rate": 0.1}
+    jsonschema.validate(values, json_schema(TrainConfig))
+    values["Optimizer"]["lr"]["learning_rate"] = "fast"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(values, json_schema(TrainConfig))
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
