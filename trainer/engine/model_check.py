@@ -11,7 +11,7 @@ import paddle
 from trainer.config.root import TrainConfig
 from trainer.engine.ends import WeightsRefusedError
 from trainer.engine.loss_layers import attach
-from trainer.engine.setup import weights_source, with_mounted_weights
+from trainer.engine.setup import pretrained_parts, weights_source, with_mounted_weights
 from trainer.losses.build import build_loss
 from trainer.models.registry import build_model
 from trainer.models.weights import WeightsError, compare_shapes, read_weights
@@ -67,17 +67,14 @@ def check_model(config: TrainConfig, store: WeightsStore) -> ModelCheck:
 
 
 def _weights(config: TrainConfig, model: paddle.nn.Layer, store: WeightsStore) -> Iterator[str]:
-    arch = config.arch
-    named = config.run.pretrained_model or arch.pretrained
-    if not named:
-        return
-    text = weights_source(arch, named)
-    path = with_mounted_weights(config, store).find(text) if is_url(text) else Path(text)
-    if path is None:
-        yield f"{text} is downloaded when training begins"
-        return
-    own = {key: tensor.shape for key, tensor in model.state_dict().items()}
-    report = compare_shapes(own, read_weights(path))
-    if 2 * len(report.loaded) < len(own):
-        raise WeightsError(f"{path}: expected weights of {arch.name}, got others; name another file")
-    yield f"{len(report.loaded)} of {len(own)} keys from {path}"
+    for arch, network, named in pretrained_parts(config, model):
+        text = weights_source(arch, named)
+        path = with_mounted_weights(config, store).find(text) if is_url(text) else Path(text)
+        if path is None:
+            yield f"{text} is downloaded when training begins"
+            continue
+        own = {key: tensor.shape for key, tensor in network.state_dict().items()}
+        report = compare_shapes(own, read_weights(path))
+        if 2 * len(report.loaded) < len(own):
+            raise WeightsError(f"{path}: expected weights of {arch.name}, got others; name another file")
+        yield f"{len(report.loaded)} of {len(own)} keys of {arch.name} from {path}"

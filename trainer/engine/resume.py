@@ -11,12 +11,11 @@ from trainer.checkpoints.contents import Contents, load_contents, load_paddlecla
 from trainer.checkpoints.pdfiles import UnsafeFileError
 from trainer.checkpoints.store import CheckpointStore
 from trainer.config.arch_base import BaseArch
-from trainer.config.archs import DistillationArch
 from trainer.config.root import TrainConfig
 from trainer.engine.ends import CheckpointError, WeightsRefusedError
 from trainer.engine.journal import Journal
 from trainer.engine.output import Output
-from trainer.engine.setup import pretrained_path
+from trainer.engine.setup import pretrained_parts, pretrained_path
 from trainer.models.weights import WeightsError, apply_weights, read_weights
 from trainer.models.weights_store import WeightsStore
 from trainer.protocol.fields import FormatError
@@ -107,18 +106,8 @@ def start_from_pretrained(
     Raises:
         WeightsRefusedError: A file cannot be had or used.
     """
-    arch, whole = config.arch, config.run.pretrained_model
-    named: list[tuple[BaseArch, paddle.nn.Layer, str | bool]] = []
-    if isinstance(arch, DistillationArch):
-        children = dict(model.named_children())
-        named += [(part, children[name], part.pretrained) for name, part in arch.by_name.items()]
-    elif not whole:
-        named.append((arch, model, arch.pretrained))
-    if whole:
-        named.append((arch, model, whole))
-    for part, layer, source in named:
-        if source:
-            _load_pretrained(config, part, layer, source, store=store, journal=journal)
+    for part, layer, source in pretrained_parts(config, model):
+        _load_pretrained(config, part, layer, source, store=store, journal=journal)
 
 
 def _load_pretrained(

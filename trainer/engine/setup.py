@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from trainer.checkpoints.contents import MASTER
 from trainer.checkpoints.pdfiles import Array
 from trainer.config.agreements import metrics_in_training
 from trainer.config.arch_base import BaseArch
+from trainer.config.archs import DistillationArch
 from trainer.config.root import TrainConfig
 from trainer.data.lists import SampleList, load_list
 from trainer.data.loader import Loader
@@ -160,6 +161,25 @@ def wrap(setup: Setup) -> Setup:
     apart = own_parameters(setup.model)
     setup.collective.broadcast(apart)
     return replace(setup, network=network, apart=apart)
+
+
+def pretrained_parts(
+    config: TrainConfig, model: paddle.nn.Layer
+) -> Iterator[tuple[BaseArch, paddle.nn.Layer, str | bool]]:
+    """Yield each network with pretrained weights, in the order of loading, and what names them.
+
+    Each of several networks has its own; `Global.pretrained_model` is of all of them together, and wins.
+    """
+    arch, whole = config.arch, config.run.pretrained_model
+    if isinstance(arch, DistillationArch):
+        children = dict(model.named_children())
+        for name, part in arch.by_name.items():
+            if part.pretrained:
+                yield part, children[name], part.pretrained
+    elif arch.pretrained and not whole:
+        yield arch, model, arch.pretrained
+    if whole:
+        yield arch, model, whole
 
 
 def pretrained_path(

@@ -90,7 +90,7 @@ def test_check_holds_pretrained_weights_against_the_model(trainer, cfg, workshop
     assert (code, "expected a .pdparams file, got no such file" in err) == (2, True)
     assert trainer("train", "-c", cfg)[0] == 0
     code, out, _ = trainer("check", "-c", cfg, "-o", pretrained, "-o", "Optimizer.lr.learning_rate=0.0001")
-    assert (code, "; 146 of 146 keys from " in out) == (0, True), out
+    assert (code, "; 146 of 146 keys of PPLCNet_x0_25 from " in out) == (0, True), out
     other = "Arch={'name': 'ResNet18', 'class_num': 3}"
     code, _, err = trainer("check", "-c", cfg, "-o", other, "-o", pretrained)
     assert (code, "expected weights of ResNet18, got others" in err) == (2, True), err

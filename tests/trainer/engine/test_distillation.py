@@ -10,9 +10,12 @@ import paddle
 import pytest
 
 from trainer.checkpoints.pdfiles import read_arrays
+from trainer.cli.options import make_store
 from trainer.config.problems import ConfigError
 from trainer.data.loader import Loader
 from trainer.engine.assess import assess, load_answering
+from trainer.engine.ends import WeightsRefusedError
+from trainer.engine.model_check import check_model
 from trainer.engine.predict import load_trained
 from trainer.engine.setup import load_lists
 from trainer.models.registry import build_model, create_model
@@ -53,6 +56,20 @@ def logged(workshop: Any, event: str, output: str = "output") -> list[dict[str, 
 def teacher(workshop: Any) -> dict[str, Any]:
     workshop.train(Arch=SMALL, Global__output_dir=str(workshop.folder / "teacher"))
     return {"pretrained": str(workshop.folder / "teacher/latest.pdparams")}
+
+
+def test_trainer_check_holds_each_networks_weights_against_it(workshop, teacher, tmp_path):
+    changes = distilling(workshop, teacher=teacher)
+    store = make_store(tmp_path, offline=True)
+    found = check_model(workshop.config(**changes), store).weights
+    assert found.startswith("146 of 146 keys of PPLCNet_x0_25 from ")
+    changes["Arch"]["models"][1]["Student"]["pretrained"] = True
+    found = check_model(workshop.config(**changes), store).weights
+    assert found.endswith("PPLCNet_x0_25_pretrained.pdparams is downloaded when training begins")
+    assert found.startswith("146 of 146 keys of PPLCNet_x0_25 from ")
+    changes["Arch"]["models"][0]["Teacher"]["pretrained"] = "none"
+    with pytest.raises(WeightsRefusedError, match=r"expected a .pdparams file, got no such file"):
+        check_model(workshop.config(**changes), store)
 
 
 def test_the_student_alone_learns_and_is_what_predicts(workshop, teacher):
