@@ -44,16 +44,19 @@ def _run(work: Callable[[], None], ending: Ending) -> tuple[Exit, str]:
     from trainer.config.extras import find_place
     from trainer.data.lists import DataError
     from trainer.engine.ends import EngineError
+    from trainer.models.image_size import ImageSizeError
 
     code, reason = Exit.DONE, ""
     try:
         work()
-    except (ConfigError, FormatError) as error:
+    except (ConfigError, FormatError, ImageSizeError) as error:
         code, reason = Exit.CONFIG, str(error)
     except DataError as error:
         code, reason = Exit.DATA, str(error)
     except EngineError as error:
         code, reason = error.exit, str(error)
+    except BrokenPipeError:
+        raise BrokenPipeError from None  # for `main`: where it has a number, click ends with 1 itself
     except KeyboardInterrupt:
         code, reason = Exit.INTERRUPTED, "interrupted"
     except Exception as error:  # noqa: BLE001 - one of the two mains

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from trainer.cli.answers import FORMS, write_answers
 from trainer.cli.endings import Ending, end_with
 from trainer.cli.options import extra_module_option, load
 from trainer.protocol.pathmap import PathMap
 
 if TYPE_CHECKING:  # numpy and paddle: `--help` does without
+    from trainer.answers.build import Answer
     from trainer.config.infer import InferSection
-    from trainer.engine.predict import Prediction, Predictor
+    from trainer.engine.predict import Prediction
 
 
 @click.command("predict")
@@ -40,7 +39,7 @@ if TYPE_CHECKING:  # numpy and paddle: `--help` does without
 )
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Else Infer.batch_size.")
 @click.option("--bad-images", type=click.Choice(["fail", "skip"]), default="fail", show_default=True)
-@click.option("--output", type=click.Choice(["text", "json", "csv"]), default="text", show_default=True)
+@click.option("--output", type=click.Choice(FORMS), default="text", show_default=True)
 @click.option("--strict", is_flag=True, help="Refuse unknown keys instead of warning of them.")
 def command(
     *, images: tuple[str, ...], path: Path | None, model: Path | None, overrides: tuple[str, ...],
@@ -68,11 +67,11 @@ def command(
             predictor = load_trained(config, weights=weights, labels=labels)
         files = _find(images, infer)
         found = predict(predictor, files, batch_size=batch_size or size, skip_bad=bad_images == "skip")
-        hidden = not sys.stderr.isatty() or len(files) < 2
+        hidden = not sys.stderr.isatty() or sys.stdout.isatty() or len(files) < 2
+        bad: list[str] = []
         with click.progressbar(found, length=len(files), file=sys.stderr, hidden=hidden) as shown:
-            predictions = list(shown)
-        click.echo(_format(predictions, predictor, output), nl=False)
-        bad = [prediction.problem for prediction in predictions if prediction.problem]
+            for text in write_answers(_good(shown, bad), output):
+                click.echo(text, nl=False)
         for problem in bad:
             click.echo(f"skipped: {problem}", err=True)
         if bad:
@@ -94,29 +93,10 @@ def _find(images: tuple[str, ...], infer: InferSection | None) -> list[Path]:
     raise DataError(["expected images, got none; name files or a folder, or set Infer.infer_imgs"])
 
 
-def _format(predictions: Sequence[Prediction], predictor: Predictor, output: str) -> str:
-    good = [prediction for prediction in predictions if not prediction.problem]
-    if output == "json":
-        rows = [{"file_name": str(item.file), **item.answer} for item in good]
-        return json.dumps(rows, ensure_ascii=False, indent=1) + "\n"
-    if output == "csv":
-        written = io.StringIO()
-        keys = list(dict.fromkeys(key for item in good for key in item.answer))
-        table = csv.writer(written, lineterminator="\n")
-        table.writerow(["file_name", *keys])
-        for item in good:
-            cells = [" ".join(str(part) for part in item.answer.get(key, ())) for key in keys]
-            table.writerow([str(item.file), *cells])
-        return written.getvalue()
-    del predictor
-    return "".join(f"{item.file}: {_describe(item)}\n" for item in good)
-
-
-def _describe(prediction: Prediction) -> str:
-    found = prediction.answer
-    if "class_ids" not in found:
-        return ", ".join(str(part) for part in found.get("attributes") or found["probabilities"])
-    names = found.get("label_names") or [f"class {index}" for index in found["class_ids"]]
-    return (
-        ", ".join(f"{name} {score:.3f}" for name, score in zip(names, found["scores"], strict=True)) or "none"
-    )
+def _good(predictions: Iterable[Prediction], bad: list[str]) -> Iterator[tuple[str, Answer]]:
+    """Pass files and their answers on; why others have none goes to `bad`."""
+    for prediction in predictions:
+        if prediction.problem:
+            bad.append(prediction.problem)
+        else:
+            yield str(prediction.file), prediction.answer

@@ -3,13 +3,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import yaml
 
 from tests.trainer.conftest import CLASSES
+from trainer.cli.answers import FORMS, write_answers
 from trainer.cli.main import main
 from trainer.config.load import load_config
 from trainer.engine.export import load_exported
@@ -89,6 +93,41 @@ def test_forms_say_the_same(trained, trainer):
     text = trainer("predict", "-c", "cfg.yaml")[1]
     name, score = answers[0]["label_names"][0], answers[0]["scores"][0]
     assert text.startswith(f"val0.png: {name} {score:.3f}, ")
+
+
+def test_each_answer_is_a_line_of_its_own_in_json_lines(trained, trainer):
+    files = ["val0.png", "val1.png", "val2.png"]
+    lines = trainer("predict", "-c", "cfg.yaml", *files, "--output", "jsonl")[1].splitlines()
+    whole = trainer("predict", "-c", "cfg.yaml", *files, "--output", "json")[1]
+    assert [json.loads(line) for line in lines] == json.loads(whole)
+    assert whole == json.dumps(json.loads(whole), ensure_ascii=False, indent=1) + "\n"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_answers_come_before_all_images_were_read(trained, trainer, form):
+    (trained / "val1.png").write_bytes(b"no image")
+    code, out, err = trainer(
+        "predict", "-c", "cfg.yaml", "val0.png", "val1.png", "--batch-size", "1", "--output", form
+    )
+    assert code == 3
+    assert "val0.png" in out
+    assert "val1.png" in err
+
+
+@pytest.mark.parametrize(
+    ("form", "nothing"), [("text", ""), ("json", "[]\n"), ("jsonl", ""), ("csv", "file_name\n")]
+)
+def test_no_answer_at_all_is_still_of_its_form(form, nothing):
+    assert "".join(write_answers([], form)) == nothing
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(trained):
+    mine, theirs = os.pipe()
+    os.close(mine)
+    command = [sys.executable, "-m", "trainer", "predict", "-c", "cfg.yaml", "val0.png"]
+    done = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, text=True)
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_a_bad_image_ends_it_or_is_skipped_and_counted(trained, trainer):
