@@ -29,7 +29,7 @@ def require_listed(lists: Sequence[Path], paths: Collection[str]) -> int:
     for listed in lists:
         missing = []
         try:
-            lines = listed.read_text(encoding="utf-8").splitlines()
+            lines = listed.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{listed}: expected a readable list in UTF-8, got: {error}") from error
         for number, line in enumerate(lines, start=1):

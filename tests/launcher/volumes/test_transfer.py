@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import random
 from pathlib import Path
@@ -108,6 +109,13 @@ def test_a_target_that_is_a_file_is_told(images, tmp_path):
 def test_lists_name_files_that_are_there(images):
     paths = {file.path for file in transfer.describe(images)}
     assert require_listed(find_lists(images), paths) == 2
+
+
+def test_a_list_that_windows_saved_is_read(images):
+    paths = {file.path for file in transfer.describe(images)}
+    (listed,) = find_lists(images)
+    listed.write_bytes(codecs.BOM_UTF8 + listed.read_bytes().replace(b"\n", b"\r\n"))
+    assert require_listed([listed], paths) == 2
 
 
 def test_missing_files_of_lists_are_refused_with_their_lines(images):
