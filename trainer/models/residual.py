@@ -6,6 +6,7 @@ se_resnet_vd,res2net,res2net_vd}.py. Images float32 [B, 3, H, W] -> logits [B, K
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -70,7 +71,7 @@ class Place:
     name: str
 
 
-class _Block(nn.Layer):
+class _Block(nn.Layer, ABC):
     """A residual block; subclasses make and apply the path beside the shortcut."""
 
     def finish(self, place: Place) -> None:
@@ -81,8 +82,9 @@ class _Block(nn.Layer):
                 name=f"{place.name}_branch1",
             )  # fmt: skip
 
+    @abstractmethod
     def path(self, x: paddle.Tensor) -> paddle.Tensor:
-        raise NotImplementedError
+        """Apply what is added to the shortcut."""
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         short = x
