@@ -73,6 +73,16 @@ WRITING = (
     Mistake(what="text for a number", command=VALIDATE, change=values(Global__epochs="many")),
     Mistake(what="a word that YAML reads as false", command=VALIDATE, change=values(Launch__name=False)),
     Mistake(what="another encoding than UTF-8", command=VALIDATE, change=rewrite("# Three", "# Drei für")),
+    Mistake(
+        what="two bytes a character, as an editor on Windows may save it",
+        command=VALIDATE,
+        change=edit("cfg.yaml", lambda content: content.decode().encode("utf-16")),
+    ),
+    Mistake(
+        what="a crop that the model does not take",
+        command=VALIDATE,
+        change=values(Arch={"name": "ViT_base_patch16_224", "class_num": 3}),
+    ),
     Mistake(what="a section is missing", command=VALIDATE, change=rewrite("Optimizer:", "Optimiser:")),
     Mistake(what="an architecture is misspelt", command=VALIDATE, change=values(Arch__name="ResNet50vd")),
     Mistake(
@@ -130,6 +140,12 @@ DATA = (
         command=CHECK,
         exit=3,
         change=edit_list(lambda lines: [line.replace(" ", ",") for line in lines[:1]]),
+    ),
+    Mistake(
+        what="paths of Windows",
+        command=CHECK,
+        exit=3,
+        change=edit_list(lambda lines: ["a\\0.png 0", *lines[1:]]),
     ),
     Mistake(
         what="a line without a label",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from launcher.cli.main import run as run_launcher
-from tests.mistakes.table import GROUPS, Mistake
-from tests.mistakes.workspace import make_workspace
+from tests.mistakes.table import CHECK, GROUPS, RENDER, VALIDATE, Mistake
+from tests.mistakes.workspace import make_workspace, rewrite
 from trainer.cli.main import main as run_trainer
 
 PAGE = Path(__file__).parents[2] / "docs/errors.md"
@@ -80,6 +81,25 @@ def test_a_mistake_is_answered_as_the_page_says(mistake, meet, written, request)
     assert (code, "Traceback" in said, said != "") == (mistake.exit, False, True), said
     if not request.config.getoption("--update-goldens"):
         assert text in PAGE.read_text(), "renew the page: pytest -n 0 --update-goldens tests/mistakes"
+
+
+def as_windows_saves_it(folder: Path) -> None:
+    for name in ("cfg.yaml", "train_list.txt"):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(codecs.BOM_UTF8 + content.replace(b"\n", b"\r\n"))
+
+
+@pytest.mark.parametrize("command", [VALIDATE, CHECK, RENDER, f"{VALIDATE} -o Global.epochs=3"])
+def test_line_ends_and_byte_order_mark_of_windows_are_no_mistake(command, meet):
+    assert meet(Mistake(what="none", command=command, change=as_windows_saves_it))[0] == 0
+
+
+def test_places_are_right_with_line_ends_and_byte_order_mark_of_windows(meet):
+    def misspell(folder: Path) -> None:
+        rewrite("  epochs: 2", "  epochs: many")(folder)
+        as_windows_saves_it(folder)
+
+    assert meet(Mistake(what="none", command=VALIDATE, change=misspell))[1].startswith("cfg.yaml:5:11: ")
 
 
 def test_the_page_shows_every_mistake_and_nothing_else(written, request):

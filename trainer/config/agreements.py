@@ -13,6 +13,7 @@ from trainer.config.problems import KeyPath
 from trainer.config.root import TrainConfig
 from trainer.config.samplers import DistributedBatchSampler, MultiScaleSampler
 from trainer.config.schedules import ReduceOnPlateau
+from trainer.config.size_agreements import find_refused_sizes
 
 
 def find_disagreements(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]:
@@ -22,6 +23,7 @@ def find_disagreements(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]:
     yield from _plateau(config)
     yield from find_label_disagreements(config)
     yield from find_distillation_disagreements(config)
+    yield from find_refused_sizes(config)
     if config.data.Eval is not None and config.data.Eval.dataset.batch_transform_ops:
         yield (
             ("DataLoader", "Eval", "dataset", "batch_transform_ops"),

@@ -9,6 +9,7 @@ from pydantic import Field
 from trainer.config import arch_names
 from trainer.config.arch_base import BaseArch, Factor, Probability
 from trainer.config.declaration import Declaration
+from trainer.config.ops_base import Pixels
 
 
 class EfficientNetOverrides(Declaration):
@@ -48,6 +49,17 @@ class ViTArch(TransformerArch):
 
     drop_path_rate: Probability = 0.0
     """Chance that the last block's paths are left out for an image; less before it."""
+
+    @property
+    def side(self) -> int:
+        """Of its images, in pixels."""
+        return int(self.name.rpartition("_")[2])
+
+    def refuse_size(self, size: Pixels) -> str:
+        """Any but its own."""
+        return (
+            "" if size == (self.side, self.side) else f"{self.side} × {self.side}, which {self.name} is for"
+        )
 
 
 class SwinArch(TransformerArch):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from trainer.config.declaration import Declaration
+from trainer.config.ops_base import Pixels
 from trainer.config.scalars import Positive, Stride
 
 Factor = Annotated[float, Field(ge=0)]
@@ -34,6 +35,10 @@ class BaseArch(Declaration):
     """Read by export and prediction only."""
     return_patterns: Annotated[tuple[str, ...], Field(strict=False)] | None = None
     """Layers such as `blocks3` or `blocks[2]`, whose outputs are handed on beside `logits`, for losses."""
+
+    def refuse_size(self, size: Pixels) -> str:  # noqa: ARG002 - most take any
+        """Return what is expected instead of images of this size; empty where they can be taken."""
+        return ""
 
 
 class ChannelsFirstArch(BaseArch):

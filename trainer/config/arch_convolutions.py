@@ -6,6 +6,7 @@ from typing import Literal
 
 from trainer.config import arch_names
 from trainer.config.arch_base import BaseArch, ChannelsFirstArch, Probability
+from trainer.config.ops_base import Pixels
 from trainer.config.scalars import Positive
 
 
@@ -99,3 +100,9 @@ class HRNetArch(BaseArch):
     """
 
     names = arch_names.HRNET
+
+    def refuse_size(self, size: Pixels) -> str:
+        """Where a branch would not have half the size of the one before."""
+        step = 32
+        fits = not any(side % step for side in size)
+        return "" if fits else f"sides that are multiples of {step}, which {self.name} takes"

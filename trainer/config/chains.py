@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from trainer.config.declaration import Declaration
 from trainer.config.ops import DecodeImage
-from trainer.config.ops_base import ImageOp, given_pictures
+from trainer.config.ops_base import ImageOp, Pixels, given_pictures
 
 
 def check_chain(ops: Sequence[Declaration]) -> Sequence[Declaration]:
@@ -43,6 +43,20 @@ def check_chain(ops: Sequence[Declaration]) -> Sequence[Declaration]:
     if problems:
         raise ValueError("; ".join(problems))
     return ops
+
+
+def find_size(ops: Sequence[Declaration]) -> tuple[int, Pixels] | None:
+    """Return the size that all images have at the end, after the index of the operation that last set it.
+
+    None where the images decide.
+    """
+    size: Pixels | None = None
+    setter = 0
+    for index, op in enumerate(ops):
+        after = op.size_after(size) if isinstance(op, ImageOp) else None
+        setter = setter if after == size else index
+        size = after
+    return None if size is None else (setter, size)
 
 
 def _out_of_place(op: ImageOp, index: int, *, channels_first: bool, floats_since: str) -> list[str]:

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from trainer.config.declaration import Catalogue, Declaration, keyed, later
 from trainer.config.extras import Extra
-from trainer.config.ops_base import ImageOp, refuse_ranges
+from trainer.config.ops_base import ImageOp, Pixels, SizedOp, refuse_ranges
 from trainer.config.scalars import Floats, Fraction, Pair, Positive, Size
 
 Interpolation = Literal["nearest", "bilinear", "area", "bicubic", "lanczos", "box", "hamming", "random"]
@@ -39,6 +39,11 @@ class DecodeImage(ImageOp):
         if not self.to_np and self.backend == "cv2":
             raise ValueError("expected backend: pil with to_np: False, got cv2")
         return self
+
+    def size_after(self, given: Pixels | None) -> Pixels | None:
+        """The file decides."""
+        del given
+        return None
 
     def makes_picture(self, given: bool) -> bool:
         """Where it is told to."""
@@ -90,19 +95,22 @@ class ResizeImage(_Resizing):
             raise ValueError("expected exactly one of size and resize_short")
         return self
 
+    def size_after(self, given: Pixels | None) -> Pixels | None:
+        """Its own; where only the shorter side has one, a square stays a square."""
+        if self.resize_short is not None and given is not None and given[0] == given[1]:
+            return (self.resize_short, self.resize_short)
+        return self.size
 
-class CropImage(ImageOp):
+
+class CropImage(SizedOp):
     """Cut the centre out. There is no padding: a smaller image is refused."""
 
     whole_numbers: ClassVar[bool] = False
 
-    size: Size
 
-
-class RandCropImage(_Resizing):
+class RandCropImage(_Resizing, SizedOp):
     """Cut a random area of a random aspect ratio out and resize it."""
 
-    size: Size
     progress_size: None = None
     """Sizes that grow while training are not supported."""
     scale: Pair = (0.08, 1.0)
@@ -211,6 +219,11 @@ class ExtraOp(Extra, ImageOp):
     kind = "op"
     channels_last: ClassVar[bool] = False
     whole_numbers: ClassVar[bool] = False
+
+    def size_after(self, given: Pixels | None) -> Pixels | None:
+        """Its author knows."""
+        del given
+        return None
 
 
 OPS = Catalogue(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 from trainer.config.declaration import Declaration
+from trainer.config.scalars import Size
+
+Pixels: TypeAlias = tuple[int, int]
+"""Width and height."""
 
 
 class ImageOp(Declaration):
@@ -42,6 +46,10 @@ class ImageOp(Declaration):
         """Return what is wrong with its parameters for a picture or an array; empty where nothing is."""
         return ""
 
+    def size_after(self, given: Pixels | None) -> Pixels | None:
+        """Return the size of its result for an image of this size; None where the image decides."""
+        return given
+
     def moves_channels_first(self) -> bool:
         """Tell whether its result is [C, H, W] whatever it gets."""
         return False
@@ -52,6 +60,17 @@ class ImageOp(Declaration):
         Here all images are arrays; this only tells which library Paddle's own transforms would use.
         """
         return False
+
+
+class SizedOp(ImageOp):
+    """An operation whose result has a size that the config says."""
+
+    size: Size
+
+    def size_after(self, given: Pixels | None) -> Pixels | None:
+        """Its own."""
+        del given
+        return self.size
 
 
 def given_pictures(ops: Sequence[Declaration]) -> list[bool]:

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from trainer.config.ops_base import ImageOp, refuse_ranges
+from trainer.config.ops_base import ImageOp, Pixels, SizedOp, refuse_ranges
 from trainer.config.scalars import Floats, Pair, Positive, Size
 
 
@@ -28,20 +28,16 @@ Offset = Annotated[int, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class RandomCropImage(ImageOp):
+class RandomCropImage(SizedOp):
     """Cut a random part of a size out. There is no padding: a smaller image is refused."""
 
     whole_numbers: ClassVar[bool] = False
 
-    size: Size
 
-
-class RandCropImageV2(ImageOp):
+class RandCropImageV2(SizedOp):
     """Cut a random part of a size out; an image that has the size is left alone."""
 
     whole_numbers: ClassVar[bool] = False
-
-    size: Size
 
     def makes_picture(self, given: bool) -> bool:
         """It cuts what it gets."""
@@ -59,6 +55,11 @@ class CropImageAtRatio(ImageOp):
     """Of an image of size + pad, this much would be cut off."""
     interpolation: Literal["nearest", "bilinear", "area", "bicubic", "lanczos"] = "bilinear"
     """OpenCV's."""
+
+    def size_after(self, given: Pixels | None) -> Pixels | None:
+        """Its own."""
+        del given
+        return self.size, self.size
 
 
 class CropWithPadding(ImageOp):
@@ -110,6 +111,11 @@ class Padv2(ImageOp):
             )
         return self
 
+    def size_after(self, given: Pixels | None) -> Pixels | None:
+        """Its own, where it has one."""
+        del given
+        return self.size
+
 
 class Pad(ImageOp):
     """Pad all sides by as many pixels."""
@@ -138,6 +144,10 @@ class Pad(ImageOp):
             raise ValueError(f"expected whole levels as fill with backend pil, got {list(self.fill)}")
         return self
 
+    def size_after(self, given: Pixels | None) -> Pixels | None:
+        """Larger on all sides."""
+        return None if given is None else (given[0] + 2 * self.padding, given[1] + 2 * self.padding)
+
 
 class RandomRot90(ImageOp):
     """Turn by 0, 90, 180 or 270 degrees, each as often as the others."""
@@ -145,6 +155,10 @@ class RandomRot90(ImageOp):
     whole_numbers: ClassVar[bool] = False
     label_key: ClassVar[str] = "random_rot90_orientation"
     labels: ClassVar[int] = 4
+
+    def size_after(self, given: Pixels | None) -> Pixels | None:
+        """Sides change places, which a square does not show."""
+        return given if given is not None and given[0] == given[1] else None
 
 
 class RandomInterpolationAugment(ImageOp):

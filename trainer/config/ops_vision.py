@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from trainer.config.ops_base import ImageOp, refuse_ranges
+from trainer.config.ops_base import ImageOp, Pixels, refuse_ranges
 from trainer.config.ops_place import Fill, Probability
 from trainer.config.scalars import Pair, Positive
 
@@ -66,11 +66,24 @@ class Resize(_Interpolating):
     ]
     """Length of the shorter side in pixels, or `[height, width]`."""
 
+    def size_after(self, given: Pixels | None) -> Pixels | None:
+        """Its own, where it has both sides."""
+        del given
+        return (self.size[1], self.size[0]) if len(self.size) > 1 else None
 
-class RandomResizedCrop(_Interpolating):
+
+class _Sized(_Vision):
+    size: HeightWidth
+
+    def size_after(self, given: Pixels | None) -> Pixels | None:
+        """Its own."""
+        del given
+        return self.size[1], self.size[0]
+
+
+class RandomResizedCrop(_Interpolating, _Sized):
     """Cut a random area of a random aspect ratio out, of ten tries or else the centre, and resize it."""
 
-    size: HeightWidth
     scale: Pair = (0.08, 1.0)
     """Share of the image's area."""
     ratio: Pair = (3.0 / 4.0, 4.0 / 3.0)
@@ -82,10 +95,8 @@ class RandomResizedCrop(_Interpolating):
         return self
 
 
-class CenterCrop(_Vision):
+class CenterCrop(_Sized):
     """Cut the centre out. There is no padding: a smaller image is refused."""
-
-    size: HeightWidth
 
 
 class RandomHorizontalFlip(_Vision):
@@ -119,6 +130,10 @@ class RandomRotation(_Vision):
         if any(level != int(level) for level in self.fill):
             raise ValueError(f"expected whole levels as fill, got {list(self.fill)}")
         return self
+
+    def size_after(self, given: Pixels | None) -> Pixels | None:
+        """The angle decides where the image is enlarged."""
+        return None if self.expand else given
 
 
 class RandomGrayscale(_Vision):

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.config.ops import CropImage, RandCropImage, ResizeImage
+from trainer.config.chains import find_size
 from trainer.config.problems import format_path
 from trainer.config.root import TrainConfig
 from trainer.engine.setup import Lists
@@ -141,9 +141,9 @@ def _disagreeing_sizes(config: TrainConfig) -> Iterator[str]:
     if config.infer is not None:
         parts.append(("Infer", config.infer.transforms))
     for where, ops in parts:
-        fixed = [op.size for op in ops if isinstance(op, CropImage | RandCropImage | ResizeImage) and op.size]
-        if fixed:
-            sizes[where] = fixed[-1]
+        found = find_size(ops)
+        if found is not None:
+            sizes[where] = found[1]
     if config.run.image_shape is not None:
         sizes["Global.image_shape"] = (config.run.image_shape[2], config.run.image_shape[1])
     if len(set(sizes.values())) > 1:

@@ -12,6 +12,7 @@ from paddle import ParamAttr, nn
 from paddle.nn import functional
 
 from trainer.config.arch_convolutions import HRNetArch
+from trainer.models.image_size import require_size
 from trainer.models.layers import Activation, ConvBN
 
 _MODULES = {2: 1, 3: 4, 4: 3}
@@ -21,7 +22,6 @@ _BLOCKS = 4
 _HEAD = (32, 64, 128, 256)
 """Inner channels of the block that ends each branch; the head goes on with four times as many."""
 _FEATURES = 2048
-_STEP = 32
 """Pixels of the image that one of the last branch stands for."""
 
 
@@ -164,6 +164,7 @@ class HRNet(nn.Layer):
 
     def __init__(self, arch: HRNetArch) -> None:
         super().__init__()
+        self._arch = arch
         width, excite = int(arch.name.split("_W")[1].removesuffix("_C")), arch.name.startswith("SE_")
         channels = tuple(width * factor for factor in (1, 2, 4, 8))
         self.conv_layer1_1 = _conv(3, 64, stride=2)
@@ -192,13 +193,10 @@ class HRNet(nn.Layer):
         """Images float32 [B, 3, H, W] -> logits [B, K].
 
         Raises:
-            ValueError: A side of the images is no multiple of 32.
+            ImageSizeError: A side of the images is no multiple of 32.
         """
-        if paddle.in_dynamic_mode() and (x.shape[2] % _STEP or x.shape[3] % _STEP):
-            raise ValueError(
-                f"expected images with sides that are multiples of {_STEP}, got {x.shape[2]}×{x.shape[3]}; "
-                "crop to such a size"
-            )
+        if paddle.in_dynamic_mode():
+            require_size(self._arch, x)
         x = self.layer1(self.conv_layer1_2(self.conv_layer1_1(x)))
         branches = self.st2([self.conv_tr1_1(x), self.conv_tr1_2(x)])
         branches = self.st3([*branches, self.conv_tr2(branches[-1])])

@@ -12,6 +12,7 @@ from paddle import nn
 from paddle.nn import functional
 
 from trainer.config.arch_attention import ViTArch
+from trainer.models.image_size import require_size
 from trainer.models.transformer_parts import Mlp, drop_path, init_truncated, spread
 
 
@@ -84,11 +85,11 @@ class VisionTransformer(nn.Layer):
     """All sizes; a distilled one has a second token and head, and answers with both heads' mean."""
 
     def __init__(self, arch: ViTArch) -> None:
-        family, kind, *middle, patch_text, side_text = arch.name.split("_")
+        family, kind, *middle, patch_text, _ = arch.name.split("_")
         size, distilled = _SIZES[f"{family}_{kind}"], bool(middle)
         super().__init__(name_scope=f"{'distilled_' if distilled else ''}vision_transformer")
-        patch, self._side = int(patch_text.removeprefix("patch")), int(side_text)
-        tokens = (self._side // patch) ** 2 + (2 if distilled else 1)
+        self._arch, patch = arch, int(patch_text.removeprefix("patch"))
+        tokens = (arch.side // patch) ** 2 + (2 if distilled else 1)
         draw = nn.initializer.TruncatedNormal(std=0.02)
 
         def token(count: int) -> paddle.Tensor:
@@ -119,13 +120,10 @@ class VisionTransformer(nn.Layer):
         """Images float32 [B, 3, S, S] with the size of the name -> logits [B, K].
 
         Raises:
-            ValueError: The images have another size.
+            ImageSizeError: The images have another size.
         """
-        if tuple(x.shape[2:]) != (self._side, self._side):
-            raise ValueError(
-                f"expected images of {self._side}×{self._side} pixels, got {x.shape[2]}×{x.shape[3]}; "
-                "choose the model for that size, or crop to this one"
-            )
+        if paddle.in_dynamic_mode():
+            require_size(self._arch, x)
         patches = self.patch_embed(x)
         special = [self.cls_token, self.dist_token] if self._distilled else [self.cls_token]
         starts = [token.expand([x.shape[0], -1, -1]).astype(patches.dtype) for token in special]

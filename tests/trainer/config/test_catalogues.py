@@ -32,7 +32,7 @@ CATALOGUES = {
     "post_processes": infer.POST_PROCESSES, "samplers": samplers.SAMPLERS, "schedules": schedules.SCHEDULES,
 }  # fmt: skip
 UNNAMED = {
-    "ImageOp", "BaseArch", "ChannelsFirstArch", "TransformerArch", "DistillationLoss", "OfPairs",
+    "ImageOp", "SizedOp", "BaseArch", "ChannelsFirstArch", "TransformerArch", "DistillationLoss", "OfPairs",
     "BaseOptimizer", "BaseMetric", "Paced", "Warm",  # bases
     "EfficientNetOverrides", "Regularizer", "SampledFmix", "SampledMixup", "SampledCutmix",  # parts of others
 }  # fmt: skip

@@ -12,6 +12,7 @@ from paddle import nn
 from paddle.nn import functional
 
 from trainer.models.efficientnet import pad_same
+from trainer.models.image_size import ImageSizeError
 from trainer.models.registry import create_model
 from trainer.models.residual import SqueezeByLinear
 from trainer.models.swin import WindowAttention, from_windows, pad, relative_index, shift_mask, to_windows
@@ -150,7 +151,7 @@ def test_evaluation_is_the_same_every_time_and_training_is_not(name: str, kwargs
 def test_images_of_another_size_are_refused_by_a_vision_transformer():
     with paddle.LazyGuard():
         model = create_model("DeiT_tiny_patch16_224", class_num=2)
-    with pytest.raises(ValueError, match="expected images of 224×224 pixels, got 64×64"):
+    with pytest.raises(ImageSizeError, match=r"expected 224 × 224, which .* is for, got 64 × 64"):
         model(paddle.zeros([1, 3, 64, 64]))
 
 

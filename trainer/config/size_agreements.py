@@ -1,0 +1,43 @@
+"""Whether the images that a config makes have a size that its networks take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainer.config.archs import DistillationArch
+from trainer.config.chains import find_size
+from trainer.config.data import MultiScaleDataset
+from trainer.config.ops_base import Pixels
+from trainer.config.problems import KeyPath
+from trainer.config.root import TrainConfig
+from trainer.config.samplers import MultiScaleSampler
+
+
+def find_refused_sizes(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the place and the sentence of each size that a network refuses.
+
+    `Infer` is left alone: training does not read it.
+    """
+    networks = config.arch.by_name.values() if isinstance(config.arch, DistillationArch) else (config.arch,)
+    for path, size in _sizes(config):
+        expected = next(filter(None, (network.refuse_size(size) for network in networks)), "")
+        if expected:
+            yield path, f"expected {expected}, got {size[0]} × {size[1]}; `trainer resize` sets it everywhere"
+
+
+def _sizes(config: TrainConfig) -> Iterator[tuple[KeyPath, Pixels]]:
+    for split in ("Train", "Eval"):
+        section = getattr(config.data, split)
+        if section is None:
+            continue
+        if isinstance(section.dataset, MultiScaleDataset) and isinstance(section.sampler, MultiScaleSampler):
+            for index, scale in enumerate(section.sampler.scales):
+                side = scale // section.sampler.divided_factor * section.sampler.divided_factor
+                yield ("DataLoader", split, "sampler", "scales", index), (side, side)
+            continue
+        found = find_size(section.dataset.transform_ops)
+        if found is not None:
+            index, size = found
+            op = section.dataset.transform_ops[index]
+            key = ("size",) if getattr(op, "size", None) is not None else ()
+            yield ("DataLoader", split, "dataset", "transform_ops", index, op.label, *key), size
