@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from launcher.backends.replicas import CONTAINER
 from launcher.cli.jobs import find_job
 from launcher.errors import NotFoundError, UsageError
 from launcher.names import is_run_id
-from launcher.plan.continued import Continued
-from launcher.plan.paths import find_covering
 from launcher.render.manifest import Manifest, ManifestError, parse_manifest
 from launcher.runs.store import MANIFEST
 from trainer.protocol.environment import NODE_FILE
 from trainer.protocol.fields import FormatError
 from trainer.protocol.nodefile import parse_node_file
+
+if TYPE_CHECKING:
+    from launcher.plan.continued import Continued
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +38,8 @@ class Ancestor:
     @property
     def continued(self) -> Continued:
         """What a plan takes of it."""
+        from launcher.plan.continued import Continued  # here: pydantic comes with it
+
         return Continued(run_id=self.run_id, sub_path=self.sub_path)
 
     def require_same_output(self, output_dir: str) -> None:
@@ -89,6 +93,8 @@ def find_ancestor(text: str) -> Ancestor:
 
 
 def _find_folder(manifest: Manifest, output_dir: str) -> str:
+    from launcher.plan.paths import find_covering  # as above
+
     container = next(item for item in manifest.pod_spec["containers"] if item["name"] == CONTAINER)
     mounts = container.get("volumeMounts") or []
     index = find_covering(output_dir, [str(mount["mountPath"]) for mount in mounts])
