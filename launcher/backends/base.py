@@ -201,8 +201,8 @@ class Backend(ABC):
         return Pause()
 
     @abstractmethod
-    def list_jobs(self) -> tuple[JobStatus, ...]:
-        """Return all jobs of ours that this backend can see, newest first."""
+    def list_jobs(self, run_ids: Sequence[str] = ()) -> tuple[JobStatus, ...]:
+        """Return all jobs of ours that this backend can see, newest first; those of some runs if named."""
 
     @abstractmethod
     def cancel(self, handle: Handle) -> None:

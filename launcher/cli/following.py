@@ -8,7 +8,7 @@ import time
 import click
 
 from launcher.backends.base import JobState, JobStatus
-from launcher.backends.waker import Waker
+from launcher.backends.waker import Waker, pause_s
 from launcher.cli.jobs import Found, exit_code
 from launcher.cli.patience import Patience
 from launcher.cli.showlogs import Request, show_logs
@@ -44,7 +44,9 @@ def wait_for_end(
                 f"`ftlaunch why {found.handle.job}` says more"
             )
         waker = waker or found.backend.waker(found.handle)
-        waker.wait(look_s, most_s=math.inf if until_s is None else until_s - time.monotonic())
+        most_s = math.inf if until_s is None else until_s - time.monotonic()
+        least_s = min(pause_s(look_s, pods=len(status.pods)), max(look_s, most_s))
+        waker.wait(least_s, most_s=most_s)
 
 
 def follow(found: Found, request: Request | None = None) -> int:

@@ -32,9 +32,8 @@ def stale_records(store: RunStore, *, namespace: str, context: str | None, now_s
     """Return the records of submits to a cluster's namespace that were cut off more than an hour ago."""
     return [
         record
-        for record in store.runs()
-        if record.stage is Stage.SUBMITTING
-        and record.handle.backend == "kubernetes"
+        for record in store.submitting()
+        if record.handle.backend == "kubernetes"
         and (record.handle.namespace, record.context or None) == (namespace, context or None)
         and now_s - record.created_s >= STALE_S
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -19,7 +20,7 @@ from launcher.runs.record import RunRecord
 from launcher.runs.store import RunStore
 
 _FEW = 50
-"""Jobs of one place that are asked for one by one; for more, all of the namespace are asked for at once."""
+"""Jobs of this machine that are asked for one by one; for more, all of the place are asked for at once."""
 
 
 @click.command("list")
@@ -35,27 +36,30 @@ def command(on: str | None, here: bool, wanted: tuple[str, ...], limit: int | No
     """List the jobs that were submitted from this machine, newest first."""
     store = RunStore(runs_dir())
     project = str(project_of(Path.cwd()))
-    records = [
+    chosen = (
         record
-        for record in store.runs()
+        for record in store.newest()
         if (on is None or record.handle.backend == on) and (not here or record.project == project)
-    ]
-    if not wanted:
-        records = records[:limit]
-        if output == "name":
-            for record in records:
-                click.echo(record.handle.job)
-            return
+    )
+    records = list(chosen if wanted else islice(chosen, limit))
+    if not wanted and output == "name":
+        if records:
+            click.echo("\n".join(record.handle.job for record in records))
+        return
     backends = cache(partial(open_backend, store=store))  # one connection a cluster, however many jobs
     rows = list(zip(records, _states(backends, records), strict=True))
     rows = [(record, state) for record, state in rows if not wanted or state.lower() in wanted][:limit]
     if output in ("json", "yaml"):
         echo_document([_to_json(record, state) for record, state in rows], output)
         return
-    for record, state in rows:
-        wide = f"  {record.run_id}  {record.config}" if output == "wide" else ""
-        text = f"{_time(record)}  {state:<10}  {record.handle}{wide}"
-        click.echo(record.handle.job if output == "name" else text)
+    if rows:
+        click.echo("\n".join(_describe(record, state, output) for record, state in rows))
+
+
+def _describe(record: RunRecord, state: str, output: str) -> str:
+    wide = f"  {record.run_id}  {record.config}" if output == "wide" else ""
+    text = f"{_time(record)}  {state:<10}  {record.handle}{wide}"
+    return record.handle.job if output == "name" else text
 
 
 def _states(backends: Callable[..., Backend], records: Sequence[RunRecord]) -> list[str]:
@@ -65,7 +69,7 @@ def _states(backends: Callable[..., Backend], records: Sequence[RunRecord]) -> l
         groups.setdefault(_place_of(record), []).append(record)
     known: dict[str, str] = {}
     for group in groups.values():
-        if len(group) > _FEW:
+        if len(group) > _FEW or group[0].handle.backend == "kubernetes":
             known |= _ask_for_all(backends, group)
     return [known.get(str(record.handle)) or _state(backends, record) for record in records]
 
@@ -78,7 +82,8 @@ def _ask_for_all(backends: Callable[..., Backend], group: Sequence[RunRecord]) -
     first = group[0]
     try:
         backend = backends(first.handle.backend, namespace=first.handle.namespace, context=first.context)
-        found = {status.run_id: status.state.value for status in backend.list_jobs()}
+        listed = backend.list_jobs([record.run_id for record in group])
+        found = {status.run_id: status.state.value for status in listed}
     except LaunchError:
         found = {}
     return {str(record.handle): found.get(record.run_id, "Unknown") for record in group}

@@ -5,17 +5,22 @@ from __future__ import annotations
 import datetime
 import math
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 
 import click
 
-from launcher.backends.base import JobStatus
+from launcher.backends.base import JobStatus, PodStatus
+from launcher.backends.waker import pause_s
 from launcher.cli.jobs import find_job, job_argument
 from launcher.cli.options import echo_document, output_option
 from launcher.cli.patience import Patience
 from trainer.protocol.progress import Progress
 
 WATCH_S = 1.0
+MANY, FEW = 32, 10
+"""Of more pods or ranks than fit on a screen so many rows are shown."""
 _BAR = 40
 SILENT_S = 10.0  # what a rank may take for a step before that is worth a word
 
@@ -39,7 +44,7 @@ def command(job: str | None, output: str, watching: bool) -> None:
             return
         last = status
         waker = waker or found.backend.waker(found.handle)
-        waker.wait(WATCH_S, most_s=math.inf)
+        waker.wait(pause_s(WATCH_S, pods=len(status.pods)), most_s=math.inf)
 
 
 def show(status: JobStatus, *, output: str, again: bool) -> None:
@@ -52,11 +57,12 @@ def show(status: JobStatus, *, output: str, again: bool) -> None:
         return
     if again and sys.stdout.isatty():
         click.clear()
-    click.echo(describe(status) + (f"\n  run {status.run_id}" if output == "wide" else ""))
+    is_wide = output == "wide"
+    click.echo(describe(status, whole=is_wide) + (f"\n  run {status.run_id}" if is_wide else ""))
 
 
-def describe(status: JobStatus) -> str:
-    """Write a status for people."""
+def describe(status: JobStatus, *, whole: bool = False) -> str:
+    """Write a status for people; every pod and rank of a large job only with `whole`."""
     lines = [f"{status.handle}  {status.state.value}" + (f"  {status.reason}" if status.reason else "")]
     if status.progress is not None:
         left = eta_s(status)
@@ -64,15 +70,8 @@ def describe(status: JobStatus) -> str:
         lines.append(
             describe_progress(status.progress) + (f", about {describe_duration(left)} left" if left else "")
         )
-    lines += rank_rows(status.progress)
-    lines += [
-        f"  {pod.pod}  {pod.state.value}"
-        + (f"  on {pod.host}" if pod.host else "")
-        + (f"  restarts {pod.restarts}" if pod.restarts else "")
-        + (f"  exit {pod.exit_code}" if pod.exit_code is not None else "")
-        + (f"  {pod.reason}" if pod.reason else "")
-        for pod in status.pods
-    ]
+    lines += rank_rows(status.progress, most=None if whole else MANY)
+    lines += pod_rows(status.pods, most=None if whole else MANY)
     end = status.termination
     if end is not None and end.checkpoint:
         lines.append(f"  last checkpoint: {end.checkpoint}")
@@ -133,12 +132,20 @@ def describe_duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def rank_rows(progress: Progress | None) -> list[str]:
-    """Write each rank's own numbers as a table; nothing where there is only one rank."""
+def rank_rows(progress: Progress | None, *, most: int | None = None) -> list[str]:
+    """Write each rank's own numbers as a table; nothing where there is only one rank.
+
+    Of more than `most` ranks only those that are furthest behind.
+    """
     if progress is None or len(progress.ranks) < 2:
         return []
-    lines = [f"  {'rank':>4} {'node':>4} {'step':>8} {'loss':>10} {'images/s':>9}  doing"]
-    for rank in sorted(progress.ranks, key=lambda rank: rank.rank):
+    ranks = sorted(progress.ranks, key=lambda rank: rank.rank)
+    lines = []
+    if most is not None and len(ranks) > most:
+        ranks = sorted(ranks, key=lambda rank: (-(rank.silent_s // SILENT_S), rank.step))[:FEW]
+        lines.append(f"  {len(progress.ranks)} ranks; furthest behind (all: --output wide):")
+    lines.append(f"  {'rank':>4} {'node':>4} {'step':>8} {'loss':>10} {'images/s':>9}  doing")
+    for rank in ranks:
         loss = "-" if rank.loss is None else f"{rank.loss:.4g}"
         rate = "-" if rank.images_per_s is None else f"{rank.images_per_s:.0f}"
         silent = f", silent for {rank.silent_s:.0f} s" if rank.silent_s >= SILENT_S else ""
@@ -146,6 +153,30 @@ def rank_rows(progress: Progress | None) -> list[str]:
             f"  {rank.rank:>4} {rank.node:>4} {rank.step:>8} {loss:>10} {rate:>9}  {rank.phase}{silent}"
         )
     return lines
+
+
+def pod_rows(pods: Sequence[PodStatus], *, most: int | None = None) -> list[str]:
+    """Write a row a pod; of more than `most` how many are in each state, and the rows that tell something."""
+    if most is None or len(pods) <= most:
+        return [_pod_row(pod) for pod in pods]
+    counts = Counter(pod.state.value for pod in pods)
+    usual = counts.most_common(1)[0][0]
+    told = [pod for pod in pods if pod.state.value != usual or pod.restarts or pod.exit_code or pod.reason]
+    lines = [f"  {len(pods)} pods: " + ", ".join(f"{count} {state}" for state, count in counts.most_common())]
+    lines += [_pod_row(pod) for pod in told[:FEW]]
+    if len(told) > FEW:
+        lines.append(f"  and {len(told) - FEW} more such pods")
+    return [*lines, "  all of them: --output wide"]
+
+
+def _pod_row(pod: PodStatus) -> str:
+    return (
+        f"  {pod.pod}  {pod.state.value}"
+        + (f"  on {pod.host}" if pod.host else "")
+        + (f"  restarts {pod.restarts}" if pod.restarts else "")
+        + (f"  exit {pod.exit_code}" if pod.exit_code is not None else "")
+        + (f"  {pod.reason}" if pod.reason else "")
+    )
 
 
 def to_json(status: JobStatus) -> dict[str, object]:

@@ -6,7 +6,7 @@ protocols over HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +15,14 @@ from launcher.kube.resources import KubeObject, Resource
 
 if TYPE_CHECKING:
     from launcher.volumes.place import Channel
+
+
+Keep = Callable[[KubeObject], KubeObject]
+
+
+def whole(item: KubeObject) -> KubeObject:
+    """Keep all of an object."""
+    return item
 
 
 class KubeApi(Protocol):
@@ -50,6 +58,7 @@ class KubeApi(Protocol):
         labels: str = "",
         fields: str = "",
         at_most: int | None = None,
+        keep: Keep = whole,
     ) -> tuple[KubeObject, ...]:
         """Return the objects that a label selector and a field selector match, such as `a=b,c`.
 
@@ -59,6 +68,7 @@ class KubeApi(Protocol):
             labels: All of them must be there.
             fields: Likewise.
             at_most: Stop asking for more pages at so many; None for all there are.
+            keep: Returns what is kept of an object; called for each page before the next one is asked for.
         """
 
     def watch(
@@ -71,7 +81,7 @@ class KubeApi(Protocol):
         version: str = "",
         timeout_s: int = WATCH_S,
     ) -> Iterator[Change]:
-        """Hand on what happens to objects, as it happens; ends after `timeout_s`.
+        """Hand on what happens to objects, of which it gives the metadata alone; ends after `timeout_s`.
 
         Args:
             resource: Their kind.

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -19,7 +21,7 @@ from launcher.kube.client import Client
 from launcher.kube.errors import NoAnswerError
 from launcher.kube.plain import PlainConfiguration
 from launcher.kube.resources import PODS, Resource
-from launcher.kube.transport import Way
+from launcher.kube.transport import PACKED, Way
 from launcher.kube.trust import read_distrust
 from launcher.kube.wire import READ_BYTES, Wire
 from launcher.logs.lines import format_stamp
@@ -49,12 +51,20 @@ class _Json:
         self.status, self.headers = 0, {}  # type: int, dict[str, str]
         self.pieces: list[bytes] = []
         self.size = 0
+        self._unpack: Callable[[bytes], bytes] | None = None
         self.ended: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
 
     def head(self, status: int, headers: dict[str, str]) -> None:
         self.status, self.headers = status, headers
+        if headers.get("content-encoding") == "gzip":
+            self._unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress
 
     def body(self, piece: bytes) -> None:
+        if self._unpack is not None:
+            try:
+                piece = self._unpack(piece)
+            except zlib.error as error:
+                raise ValueError(f"expected gzip, got {error}") from error
         self.size += len(piece)
         if self.size <= _BODY_BYTES:
             self.pieces.append(piece)
@@ -148,7 +158,7 @@ class Asker:
         """
         listener = _Json()
         found: object = None
-        wire = self._send(path, query, listener)
+        wire = self._send(path, query, listener, more=PACKED)
         try:
             cut: Exception | None = await asyncio.wait_for(listener.ended, self._answer_s)
             if listener.status >= 300:
@@ -221,8 +231,11 @@ class Asker:
             login=self._access.login,
         )  # fmt: skip
 
-    def _send(self, path: str, query: Mapping[str, str], listener: _Json | _Log) -> Wire:
-        headers = {"Host": self._netloc, **self._access.headers(), "Accept": "*/*"}
+    def _send(
+        self, path: str, query: Mapping[str, str], listener: _Json | _Log, *,
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> Wire:  # fmt: skip
+        headers = {"Host": self._netloc, **self._access.headers(), "Accept": "*/*", **more}
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         request = f"GET {self._base}{path}?{urlencode(query)} HTTP/1.1\r\n{lines}\r\n".encode()
         wire = Wire(

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 
 from launcher.kube.access import SERVICE_ACCOUNT, Access, load_access
 from launcher.kube.answers import Call, Verb
+from launcher.kube.api import Keep, whole
 from launcher.kube.changes import GRACE_S, WATCH_S, Change, read_changes
 from launcher.kube.errors import AbsentError, ExpiredError
 from launcher.kube.resources import PODS, KubeObject, Resource
-from launcher.kube.transport import MERGE_PATCH, Reply, Request, Timeouts, Transport, Way, path_of
+from launcher.kube.transport import MERGE_PATCH, METADATA, Reply, Request, Timeouts, Transport, Way, path_of
 
 if TYPE_CHECKING:
     from launcher.volumes.place import Channel
@@ -73,19 +74,21 @@ class Client:
         labels: str = "",
         fields: str = "",
         at_most: int | None = None,
+        keep: Keep = whole,
     ) -> tuple[KubeObject, ...]:
         """See `KubeApi.list`. Asks for a page at a time, and once more where a page has expired meanwhile."""
         page = PAGE if at_most is None else min(PAGE, at_most)
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(page)}
         query = {key: value for key, value in query.items() if value}
         call = self._call("list", resource, namespace=namespace)
+        path = path_of(resource, namespace=namespace)
         try:
-            return self._pages(path_of(resource, namespace=namespace), query, call, at_most=at_most)
+            return self._pages(path, query, call, at_most=at_most, keep=keep)
         except ExpiredError:
-            return self._pages(path_of(resource, namespace=namespace), query, call, at_most=at_most)
+            return self._pages(path, query, call, at_most=at_most, keep=keep)
 
     def _pages(
-        self, path: str, query: Mapping[str, str], call: Call, *, at_most: int | None
+        self, path: str, query: Mapping[str, str], call: Call, *, at_most: int | None, keep: Keep
     ) -> tuple[KubeObject, ...]:
         items: builtins.list[KubeObject] = []
         token = ""
@@ -94,8 +97,9 @@ class Client:
             answer = self._object(Request(method="GET", path=path, query={**query, **more}), call)
             for item in answer["items"]:  # half of an object, in thousands of them, that nobody here reads
                 item.get("metadata", {}).pop("managedFields", None)
-            items += answer["items"]
+            items += map(keep, answer["items"])
             token = str((answer.get("metadata") or {}).get("continue") or "")
+            answer = {}  # before the next page comes
             if not token or (at_most is not None and len(items) >= at_most):
                 return tuple(items[:at_most])
 
@@ -118,6 +122,7 @@ class Client:
             method="GET",
             path=path_of(resource, namespace=namespace),
             query={key: value for key, value in query.items() if value},
+            accept=METADATA,
         )
         call = self._call("watch", resource, namespace=namespace)
         with self._transport.open(request, call, read_s=timeout_s + GRACE_S) as answer:

@@ -137,6 +137,24 @@ def group_by_owner(pods: Iterable[KubeObject]) -> Mapping[str, tuple[KubeObject,
     return {uid: tuple(sorted(own, key=node_of)) for uid, own in groups.items()}
 
 
+def trim_job(job: KubeObject) -> KubeObject:
+    """Keep of a job what says how it stands, and not what its pods are made of."""
+    spec = job["spec"]
+    kept = {"runPolicy": spec.get("runPolicy") or {}}
+    workers = (spec.get("paddleReplicaSpecs") or {}).get("Worker") or {}
+    kept["paddleReplicaSpecs"] = {"Worker": {"replicas": workers.get("replicas", 1)}}
+    return {"metadata": job["metadata"], "spec": kept, "status": job.get("status") or {}}
+
+
+def trim_pod(pod: KubeObject) -> KubeObject:
+    """Keep of a pod what says where and how it is; whole ones would be tens of megabytes of a large job."""
+    return {
+        "metadata": {key: value for key, value in pod["metadata"].items() if key != "managedFields"},
+        "spec": {"nodeName": pod["spec"].get("nodeName")},
+        "status": pod.get("status") or {},
+    }
+
+
 def node_of(pod: KubeObject) -> int:
     """Return the index of the node that a pod is."""
     return int(pod["metadata"]["labels"][REPLICA_INDEX_LABEL])

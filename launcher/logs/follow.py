@@ -17,7 +17,8 @@ from launcher.logs.source import Look, Source, SourceError, Trouble
 from launcher.logs.steps import back_off_s
 from launcher.logs.waiting import Waiting
 
-LOOK_S = 2.0
+LOOK_S, LOOK_OF_A_POD_S = 2.0, 0.008
+"""Between looks at the job that nobody has asked for; one at a thousand pods costs half a second twice."""
 PATIENCE_S = 600.0
 """How long without a look at the job before giving up; upgrades of a control plane take minutes."""
 LINGER_S = 10.0
@@ -170,7 +171,8 @@ class Follower:
             if quiet_looks > (1 if self.follow else 0):
                 return
             with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._kick.wait(), 0.05 if over else LOOK_S)
+                pause_s = LOOK_S + LOOK_OF_A_POD_S * len(self._tasks)
+                await asyncio.wait_for(self._kick.wait(), 0.05 if over else pause_s)
             if self._kick.is_set():
                 await asyncio.sleep(_LOOK_PAUSE_S + _LOOK_PAUSE_OF_A_POD_S * len(self._tasks))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import heapq
 import json
 import os
 import shutil
@@ -17,6 +18,9 @@ from launcher.plan.handle import parse_handle
 from launcher.runs.record import RecordError, RunRecord, Stage, format_record, parse_record
 from trainer.protocol.atomic import replace_file
 
+_CLOCKS_APART_S = 60.0
+"""By which the clock of a file server may be behind ours."""
+_SUBMITTING = f'"{Stage.SUBMITTING.value}"'.encode()
 RECORD, CONFIG, MANIFEST, GIT = "record.json", "cfg.yaml", "manifest.yaml", "git.json"
 
 
@@ -83,17 +87,46 @@ class RunStore:
 
     def names(self) -> list[str]:
         """Return the names of all jobs that have a record."""
-        return [path.parent.name for path in self.folder.glob(f"*/{RECORD}")]
+        return [job for _, job in self._written()]
 
     def runs(self) -> list[RunRecord]:
         """Return all readable records, newest first."""
-        found = []
-        for path in self.folder.glob(f"*/{RECORD}"):
+        return list(self.newest())
+
+    def newest(self) -> Iterator[RunRecord]:
+        """Give all readable records, newest first; of thousands only those are read that are taken.
+
+        No record is older than its run, so that those not read yet can be told from those that are next.
+        """
+        read: list[tuple[float, str, RunRecord]] = []
+        for written_s, job in sorted(self._written(), reverse=True):
+            while read and -read[0][0] > written_s + _CLOCKS_APART_S:
+                yield heapq.heappop(read)[2]
             with contextlib.suppress(RecordError):
-                record = self.load(path.parent.name)
+                record = self.load(job)
                 if record is not None:
-                    found.append(record)
-        return sorted(found, key=lambda record: record.created_s, reverse=True)
+                    heapq.heappush(read, (-record.created_s, job, record))
+        while read:
+            yield heapq.heappop(read)[2]
+
+    def submitting(self) -> list[RunRecord]:
+        """Return the readable records whose submit has not been finished."""
+        found = []
+        for _, job in self._written():
+            with contextlib.suppress(RecordError, OSError):
+                if _SUBMITTING in (self.run_folder(job) / RECORD).read_bytes():
+                    found.append(self.load(job))
+        return [record for record in found if record is not None and record.stage is Stage.SUBMITTING]
+
+    def _written(self) -> Iterator[tuple[float, str]]:
+        """Give when each record was written, in Unix time, and its job."""
+        try:
+            entries = list(os.scandir(self.folder))
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            with contextlib.suppress(OSError):  # no run folder, or deleted meanwhile
+                yield Path(entry.path, RECORD).stat().st_mtime, entry.name
 
     def find(self, text: str | None, *, project: Path) -> RunRecord:
         """Return the run that a command means.
@@ -107,10 +140,10 @@ class RunStore:
             RecordError: Its record is broken.
         """
         if text is None:
-            own = [record for record in self.runs() if record.project == str(project)]
-            if not own:
-                raise NotFoundError(f"{project}: expected a job submitted from here, got none; name one")
-            return own[0]
+            for latest in self.newest():
+                if latest.project == str(project):
+                    return latest
+            raise NotFoundError(f"{project}: expected a job submitted from here, got none; name one")
         job = parse_handle(text).job if "://" in text else text
         record = self.load(job)
         if record is None or ("://" in text and str(record.handle) != text):

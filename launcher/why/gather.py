@@ -14,7 +14,7 @@ from launcher.backends.kubernetes.phases import lost_pod
 from launcher.backends.kubernetes.progress import PROGRESS_LINES
 from launcher.errors import LaunchError, NotFoundError
 from launcher.kube import paddlejob
-from launcher.kube.api import KubeApi, PodLogs
+from launcher.kube.api import Keep, KubeApi, PodLogs, whole
 from launcher.kube.errors import AbsentError
 from launcher.kube.resources import (
     CLAIMS,
@@ -33,7 +33,7 @@ from launcher.kube.resources import (
 from launcher.names import RUN_ID_LABEL
 from launcher.plan.handle import Handle
 from launcher.why.looking import ended_of, is_pending, not_started, template_of, without_node
-from launcher.why.snapshot import Objects, Snapshot, read_status, reduce_pod
+from launcher.why.snapshot import Objects, Snapshot, read_status, reduce_pod, trim
 
 MAX_EVENTS, MAX_NODES, MAX_PODS, MAX_OTHERS = 1000, 5000, 10_000, 500
 """Of each kind. Where there are more pods, what is free is not counted."""
@@ -64,11 +64,12 @@ class Looker:
         fields: str = "",
         labels: str = "",
         at_most: int = MAX_OTHERS,
+        keep: Keep = whole,
     ) -> Objects | None:
         """Return objects, none of a kind that is not served, or None where they may not be seen."""
         try:
             return self._api.list(
-                resource, namespace=namespace, fields=fields, labels=labels, at_most=at_most
+                resource, namespace=namespace, fields=fields, labels=labels, at_most=at_most, keep=keep
             )
         except AbsentError:
             return ()
@@ -132,14 +133,14 @@ def look_at_room(looker: Looker) -> dict[str, Question]:
     """Return the questions about nodes and what stands on them."""
 
     def placed() -> Objects | None:
-        pods = looker.look(PODS, namespace="", fields=ALIVE, at_most=MAX_PODS)
+        pods = looker.look(PODS, namespace="", fields=ALIVE, at_most=MAX_PODS, keep=reduce_pod)
         if pods is not None and len(pods) >= MAX_PODS:
             looker.unseen.append(f"what is free on nodes: there are more than {MAX_PODS} pods")
             return None
-        return None if pods is None else tuple(reduce_pod(pod) for pod in pods if paddlejob.host_of(pod))
+        return None if pods is None else tuple(pod for pod in pods if paddlejob.host_of(pod))
 
     return {
-        "nodes": lambda: looker.look(NODES, namespace="", at_most=MAX_NODES),
+        "nodes": lambda: looker.look(NODES, namespace="", at_most=MAX_NODES, keep=trim),
         "placed": placed,
     }
 

@@ -14,7 +14,7 @@ from typing import Any
 from launcher.backends.base import JobState, JobStatus
 from launcher.errors import LaunchError
 from launcher.kube import paddlejob
-from launcher.kube.api import KubeApi
+from launcher.kube.api import Keep, KubeApi, whole
 from launcher.kube.resources import (
     CLAIMS,
     CONFIG_MAPS,
@@ -101,16 +101,17 @@ def look_before(
 
 def _questions(api: KubeApi, job: KubeObject, namespace: str) -> dict[str, Question]:
     def ask(
-        resource: Resource, *, where: str = namespace, fields: str = "", at_most: int = MAX_OTHERS
-    ) -> Question:
-        return lambda: api.list(resource, namespace=where, fields=fields, at_most=at_most)
+        resource: Resource, *, where: str = namespace, fields: str = "", at_most: int = MAX_OTHERS,
+        keep: Keep = whole,
+    ) -> Question:  # fmt: skip
+        return lambda: api.list(resource, namespace=where, fields=fields, at_most=at_most, keep=keep)
 
     questions: dict[str, Question] = {
         "rules": lambda: (api.create(RULES_REVIEWS, ask_for_rules(namespace), namespace=""),),
         "quotas": ask(QUOTAS),
         "limit_ranges": ask(LIMIT_RANGES),
         "nodes": ask(NODES, where="", at_most=MAX_NODES),
-        "placed": ask(PODS, where="", fields=ALIVE, at_most=MAX_PODS),
+        "placed": ask(PODS, where="", fields=ALIVE, at_most=MAX_PODS, keep=reduce_pod),
     }
     if has_claims(job):
         questions |= {"claims": ask(CLAIMS), "storage_classes": ask(STORAGE_CLASSES, where="")}
@@ -154,7 +155,7 @@ def _judge_room(snapshot: Snapshot, unseen: list[str]) -> Iterator[Verdict]:
     if placed is not None and len(placed) >= MAX_PODS:
         unseen.append(f"{_ROOM}: there are more than {MAX_PODS} pods")
         placed = None
-    on_nodes = None if placed is None else [reduce_pod(pod) for pod in placed if paddlejob.host_of(pod)]
+    on_nodes = None if placed is None else [pod for pod in placed if paddlejob.host_of(pod)]
     replicas = paddlejob.replicas_of(snapshot.job)
     rooms = read_rooms(nodes, on_nodes)
     verdict = judge_room(template_of(snapshot.job), pods=replicas, more=replicas, rooms=rooms)

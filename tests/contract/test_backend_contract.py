@@ -243,3 +243,9 @@ def test_jobs_are_listed_newest_first(place):
     listed = place.backend.list_jobs()
     assert [status.handle.job for status in listed] == ["second", "first"]
     assert all(dataclasses.is_dataclass(status) for status in listed)
+
+
+def test_jobs_of_some_runs_are_listed_alone(place):
+    place.backend.submit(place.submission(nodes=1))
+    assert place.backend.list_jobs([OTHER_RUN_ID]) == ()
+    assert [status.run_id for status in place.backend.list_jobs([OTHER_RUN_ID, RUN_ID])] == [RUN_ID]

@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from typing import TypeVar, cast
 
 from launcher.kube.answers import Call, Verb, read_failure
+from launcher.kube.api import Keep, whole
 from launcher.kube.changes import Change
 from launcher.kube.errors import NoAnswerError
 from launcher.kube.resources import CLAIMS, PODS, RULES_REVIEWS, KubeObject, Resource
@@ -102,6 +103,7 @@ class FakeCluster:
         labels: str = "",
         fields: str = "",
         at_most: int | None = None,
+        keep: Keep = whole,
     ) -> tuple[KubeObject, ...]:
         def act() -> tuple[KubeObject, ...]:
             found = [
@@ -111,7 +113,7 @@ class FakeCluster:
             # lists of core objects do not repeat in each item what they are lists of
             hidden = () if resource.group else ("apiVersion", "kind")
             return tuple(
-                {key: copy.deepcopy(item[key]) for key in item if key not in hidden}
+                keep({key: copy.deepcopy(item[key]) for key in item if key not in hidden})
                 for item in found[:at_most]
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from datetime import datetime, timezone
 from typing import Any
 
@@ -93,8 +94,10 @@ class ObjectStore:
 
 
 def matches(item: KubeObject, selector: str) -> bool:
-    """Say whether `a=b,c` matches an object's labels."""
+    """Say whether `a=b,c` or `a in (b,c)` matches an object's labels."""
     labels = item["metadata"].get("labels", {})
+    if some := re.fullmatch(r"([^\s,]+) in \(([^()]+)\)", selector):
+        return labels.get(some[1]) in some[2].split(",")
     for part in selector.split(",") if selector else ():
         key, equals, value = part.partition("=")
         if not key or key.startswith("!") or "(" in part or key.endswith("!"):

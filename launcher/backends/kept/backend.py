@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -122,13 +122,14 @@ class KeptBackend(Backend):
             layout, record = self._require(handle)  # it may have ended between the two looks
         return read_status(handle, layout, record, pods_outlive=self.pods_outlive)
 
-    def list_jobs(self) -> tuple[JobStatus, ...]:
+    def list_jobs(self, run_ids: Sequence[str] = ()) -> tuple[JobStatus, ...]:
         """See `Backend.list_jobs`."""
         found = []
         for path in self._runs_dir.glob(f"*/{self.kind}/state.json"):
             with contextlib.suppress(NotFoundError, StateError):  # deleted meanwhile, or of another release
                 found.append(self.status(Handle(backend=self.kind, job=path.parent.parent.name)))
-        return tuple(sorted(found, key=lambda status: (-status.created_s, status.handle.job)))
+        chosen = [status for status in found if not run_ids or status.run_id in run_ids]
+        return tuple(sorted(chosen, key=lambda status: (-status.created_s, status.handle.job)))
 
     def cancel(self, handle: Handle) -> None:
         """Ask the keeper to stop the pods; see `Backend.cancel`.

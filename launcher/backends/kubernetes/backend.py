@@ -21,8 +21,9 @@ from launcher.backends.base import (
 from launcher.backends.kubernetes import podlogs
 from launcher.backends.kubernetes.apis import require_paddle_jobs
 from launcher.backends.kubernetes.bell import Bell
-from launcher.backends.kubernetes.events import last_warning, read_events
+from launcher.backends.kubernetes.events import last_warning, read_events, trim_event
 from launcher.backends.kubernetes.incarnations import Incarnation, Incarnations
+from launcher.backends.kubernetes.joblist import list_jobs
 from launcher.backends.kubernetes.leftovers import sweep_config_map
 from launcher.backends.kubernetes.posting import Poster
 from launcher.backends.kubernetes.status import MAX_REASON, read_job
@@ -149,16 +150,9 @@ class KubernetesBackend(Backend):
         """See `Backend.waker`: by two watches, where a user may watch."""
         return Bell(self.api, handle)
 
-    def list_jobs(self) -> tuple[JobStatus, ...]:
-        """See `Backend.list_jobs`. Two requests whatever the number of jobs, so without progress."""
-        jobs = self.api.list(PADDLE_JOBS, namespace=self.namespace, labels=RUN_ID_LABEL)
-        owned = paddlejob.group_by_owner(self.api.list(PODS, namespace=self.namespace, labels=RUN_ID_LABEL))
-        found = []
-        for job in jobs:
-            own = owned.get(paddlejob.uid_of(job), ())
-            restarts = {paddlejob.name_of(pod): self._incarnations.look(job, pod).number for pod in own}
-            found.append(read_job(job, own, restarts=restarts, progress=None))
-        return tuple(sorted(found, key=lambda status: (-status.created_s, status.handle.job)))
+    def list_jobs(self, run_ids: Sequence[str] = ()) -> tuple[JobStatus, ...]:
+        """See `Backend.list_jobs`; without progress, and without the pods of jobs that have ended."""
+        return list_jobs(self.api, self._incarnations, namespace=self.namespace, run_ids=run_ids)
 
     def cancel(self, handle: Handle) -> None:
         """Suspend the job and mark it as cancelled; see `Backend.cancel`.
@@ -203,7 +197,8 @@ class KubernetesBackend(Backend):
     def list_events(self, handle: Handle) -> tuple[JobEvent, ...]:
         """See `Backend.list_events`; the API keeps them for an hour by default."""
         self._fetch_job(handle)
-        return read_events(self.api.list(EVENTS, namespace=handle.namespace), job=handle.job)
+        found = self.api.list(EVENTS, namespace=handle.namespace, keep=trim_event)
+        return read_events(found, job=handle.job)
 
     def command_in(self, handle: Handle, *, node: int, command: Sequence[str], terminal: bool) -> list[str]:
         """See `Backend.command_in`; by kubectl."""
@@ -265,7 +260,8 @@ class KubernetesBackend(Backend):
     def _fetch(self, handle: Handle) -> tuple[KubeObject, tuple[KubeObject, ...]]:
         job = self._fetch_job(handle)
         labels = f"{paddlejob.JOB_NAME_LABEL}={handle.job}"
-        return job, paddlejob.pods_of(job, self.api.list(PODS, namespace=handle.namespace, labels=labels))
+        pods = self.api.list(PODS, namespace=handle.namespace, labels=labels, keep=paddlejob.trim_pod)
+        return job, paddlejob.pods_of(job, pods)
 
     def _look(self, handle: Handle, ref: LogRef) -> Incarnation | None:
         job, pods = self._fetch(handle)

@@ -8,11 +8,23 @@ from launcher.backends.base import JobEvent
 from launcher.kube import paddlejob
 from launcher.kube.resources import KubeObject
 
+_READ = ("type", "reason", "message", "series", "lastTimestamp", "eventTime", "count")
+
 
 def read_events(items: Iterable[KubeObject], *, job: str) -> tuple[JobEvent, ...]:
     """Return the events about a job, its pods and services, oldest first."""
     own = [read_event(item) for item in items if is_about(item, job=job)]
     return tuple(sorted(own, key=lambda event: event.time_s))
+
+
+def trim_event(item: KubeObject) -> KubeObject:
+    """Keep of an event what `read_event` reads: a namespace may have tens of thousands."""
+    about, metadata = item["involvedObject"], item["metadata"]
+    return {
+        "metadata": {"creationTimestamp": metadata.get("creationTimestamp")},
+        "involvedObject": {"name": about.get("name", "")},
+        **{key: item[key] for key in _READ if item.get(key)},
+    }
 
 
 def last_warning(items: Iterable[KubeObject], *, job: str) -> str:

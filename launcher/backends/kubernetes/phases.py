@@ -18,7 +18,8 @@ PULL_TROUBLES = frozenset({
 })  # fmt: skip
 """Reasons of a waiting container that are about its image (kubelet, pkg/kubelet/images/types.go)."""
 _APART_S = 5.0
-"""Pods of one start are made within moments; one that is younger than a peer's start by this is a new one."""
+"""Pods of one start are made one after the other; one that comes later by this, also after a peer's start, is
+a new one."""
 
 
 def starting_state(pods: Sequence[KubeObject], *, replicas: int) -> JobState | None:
@@ -50,9 +51,25 @@ def lost_pod(pods: Sequence[KubeObject]) -> KubeObject | None:
 
 def is_restart(pods: Sequence[KubeObject]) -> bool:
     """Say whether a pod that does not run yet was made again, while others had been running."""
-    starts = [start for start in map(_started_s, pods) if start is not None]
-    waiting = [pod for pod in pods if _stage_of(pod) is not None]
-    return any(paddlejob.created_s(pod) - start > _APART_S for pod in waiting for start in starts)
+    first_start = min((start for start in map(_started_s, pods) if start is not None), default=None)
+    if first_start is None:
+        return False
+    made_first_until = _first_series(sorted(map(paddlejob.created_s, pods)))
+    waiting = [paddlejob.created_s(pod) for pod in pods if _stage_of(pod) is not None]
+    return any(made > max(first_start + _APART_S, made_first_until) for made in waiting)
+
+
+def _first_series(moments: Sequence[float]) -> float:
+    """Return when the operator had made the pods of a first start: it goes on without a pause.
+
+    A thousand take it a minute, in which the first ones run long since.
+    """
+    last = moments[0]
+    for moment in moments:
+        if moment - last > _APART_S:
+            break
+        last = moment
+    return last
 
 
 def _stage_of(pod: KubeObject) -> JobState | None:

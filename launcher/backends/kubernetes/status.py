@@ -113,9 +113,11 @@ def _read_living(
         return _Standing(state=JobState.RUNNING)
     if phases.is_restart(pods):
         return _Standing(state=JobState.RESTARTING, reason=_why_waiting(pods))
-    if not (job.get("status") or {}).get("conditions"):
+    if not pods and not (job.get("status") or {}).get("conditions"):
         return _Standing(state=state, reason="no controller has looked at the job yet")
-    return _Standing(state=state, reason=_why_waiting(pods))
+    made, wanted = len(pods), paddlejob.replicas_of(job)
+    making = f"{made} of {wanted} pods have been made" if 0 < made < wanted else ""
+    return _Standing(state=state, reason=_why_waiting(pods) or making)
 
 
 def _read_suspended(job: KubeObject, conditions: Mapping[str, Condition], *, alive: bool) -> _Standing:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from launcher.backends.base import JobState, JobStatus, PodState, PodStatus
-from launcher.cli.status import describe, describe_duration, eta_s
+from launcher.cli.status import describe, describe_duration, eta_s, pod_rows, rank_rows
 from launcher.plan.handle import Handle
 from tests.launcher.configs import RUN_ID
 from trainer.protocol.progress import Progress, RankProgress
@@ -36,3 +36,51 @@ def test_the_time_that_is_left_is_told_while_the_pace_is_known():
         "10 min",
         "2 h 2 min",
     ]
+
+
+def pods(number: int, **odd: PodStatus) -> tuple[PodStatus, ...]:
+    usual = [
+        PodStatus(pod=f"a-worker-{index}", node=index, state=PodState.RUNNING) for index in range(number)
+    ]
+    for change in odd.values():
+        usual[change.node] = change
+    return tuple(usual)
+
+
+def test_of_many_pods_only_those_are_named_of_which_there_is_something_to_say():
+    pending = PodStatus(pod="a-worker-7", node=7, state=PodState.PENDING, reason="Unschedulable")
+    again = PodStatus(pod="a-worker-9", node=9, state=PodState.RUNNING, restarts=2, host="n1")
+    assert pod_rows(pods(1000, pending=pending, again=again), most=32) == [
+        "  1000 pods: 999 Running, 1 Pending",
+        "  a-worker-7  Pending  Unschedulable",
+        "  a-worker-9  Running  on n1  restarts 2",
+        "  all of them: --output wide",
+    ]
+    assert len(pod_rows(pods(1000), most=None)) == 1000
+    assert len(pod_rows(pods(32), most=32)) == 32
+
+
+def test_of_many_pods_with_something_to_say_the_first_are_named_and_the_rest_counted():
+    waiting = {
+        f"p{index}": PodStatus(pod=f"a-worker-{index}", node=index, state=PodState.PENDING)
+        for index in range(15)
+    }
+    lines = pod_rows(pods(40, **waiting), most=32)
+    assert lines[0] == "  40 pods: 25 Running, 15 Pending"
+    assert lines[-2] == "  and 5 more such pods"
+    assert sum("a-worker-" in line for line in lines) == 10
+
+
+def test_of_many_ranks_those_furthest_behind_are_shown():
+    ranks = tuple(
+        RankProgress(
+            rank=rank, node=0, step=500 - rank, epoch=0, phase="compute", loss=1.0, images_per_s=1.0,
+            silent_s=60.0 if rank == 3 else 0.0,
+        )
+        for rank in range(100)
+    )  # fmt: skip
+    progress = Progress(time_s=0.0, attempt=1, world_size=100, total_steps=1000, ranks=ranks)
+    head, _, *rows = rank_rows(progress, most=32)
+    assert head == "  100 ranks; furthest behind (all: --output wide):"
+    assert [int(row.split()[0]) for row in rows] == [3, *range(99, 90, -1)]
+    assert len(rank_rows(progress)) == 101

@@ -20,11 +20,11 @@ class Namespace:
     def __init__(self, jobs: dict[str, str]) -> None:
         self.jobs, self.asked, self.is_silent = jobs, [], False
 
-    def list_jobs(self):
-        self.asked.append("list")
+    def list_jobs(self, run_ids):
+        self.asked.append(f"list of {len(run_ids)}")
         if self.is_silent:
             raise UnreachableError("silence")
-        return [self._status(name, run_id) for name, run_id in self.jobs.items()]
+        return [self._status(name, run_id) for name, run_id in self.jobs.items() if run_id in run_ids]
 
     def status(self, handle):
         self.asked.append(handle.job)
@@ -38,11 +38,16 @@ class Namespace:
 
 
 @pytest.fixture
-def namespace(tmp_path, monkeypatch):
+def kind():
+    return "kubernetes"
+
+
+@pytest.fixture
+def namespace(tmp_path, monkeypatch, kind):
     monkeypatch.setenv("FTLAUNCH_STATE", str(tmp_path))
     store, jobs = RunStore(tmp_path / "runs"), {f"job-{index:03}": new_run_id() for index in range(60)}
     for index, (name, run_id) in enumerate(jobs.items()):
-        handle = Handle(backend="kubernetes", namespace="ml", job=name)
+        handle = Handle(backend=kind, namespace="ml" if kind == "kubernetes" else "", job=name)
         record = RunRecord(
             handle=handle, run_id=run_id, stage=Stage.SUBMITTED, project=str(tmp_path), config="cfg.yaml",
             command=("submit",), created_s=float(index),
@@ -63,7 +68,7 @@ def test_all_of_a_namespace_are_asked_for_at_once(namespace, capsys):
     namespace.jobs["job-007"] = new_run_id()  # somebody else's by now
     del namespace.jobs["job-008"]
     shown = states(capsys)
-    assert namespace.asked == ["list"]
+    assert namespace.asked == ["list of 60"]
     assert len(shown) == 60
     assert {name for name, state in shown.items() if state == "Unknown"} == {"job-007", "job-008"}
     assert shown["job-009"] == "Suspended"
@@ -72,10 +77,25 @@ def test_all_of_a_namespace_are_asked_for_at_once(namespace, capsys):
 def test_a_silent_cluster_is_asked_once(namespace, capsys):
     namespace.is_silent = True
     assert set(states(capsys).values()) == {"Unknown"}
-    assert namespace.asked == ["list"]
+    assert namespace.asked == ["list of 60"]
 
 
-def test_a_few_are_asked_for_one_by_one(namespace, capsys):
+def test_a_few_of_a_cluster_are_asked_for_in_one_question(namespace, capsys):
+    assert run(["list", "-n", "3"]) == 0
+    assert [line.rpartition("/")[2] for line in capsys.readouterr().out.splitlines()] == [
+        "job-059", "job-058", "job-057",
+    ]  # fmt: skip
+    assert namespace.asked == ["list of 3"]
+
+
+@pytest.mark.parametrize("kind", ["local"])
+def test_a_few_of_this_machine_are_asked_for_one_by_one(namespace, capsys):
     assert run(["list", "-n", "3"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
     assert namespace.asked == ["job-059", "job-058", "job-057"]
+
+
+def test_an_empty_list_is_no_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FTLAUNCH_STATE", str(tmp_path))
+    assert run(["list"]) == run(["list", "--output", "name"]) == 0
+    assert capsys.readouterr().out == ""

@@ -32,6 +32,7 @@ class Answer:
         cut: The connection is closed after half of the body.
         stall: Nothing more is sent, and the connection stays.
         reset: The connection is reset (RST) instead of ended.
+        encoding: That the body has already; empty for none.
     """
 
     code: int = 200
@@ -42,6 +43,7 @@ class Answer:
     cut: bool = False
     stall: bool = False
     reset: bool = False
+    encoding: str = ""
 
 
 class ApiServer:
@@ -102,6 +104,8 @@ class ApiServer:
                     self.send_header("Location", answer.location)
                 if answer.retry_after:
                     self.send_header("Retry-After", answer.retry_after)
+                if answer.encoding:
+                    self.send_header("Content-Encoding", answer.encoding)
                 if answer.pieces:
                     self.send_header("Transfer-Encoding", "chunked")
                     self.end_headers()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import socket
@@ -143,6 +144,32 @@ def test_a_long_list_comes_in_pages_and_begins_again_once_where_one_has_expired(
     assert client.list(EVENTS, namespace="ml", fields="type=Warning") == ({"a": 0}, {"a": 1}, {"a": 2})
     assert len(server.asked) == requests
     assert {asked.query["fieldSelector"] for asked in server.asked} == {"type=Warning"}
+
+
+def test_only_what_is_kept_of_a_page_is_there_when_the_next_is_asked_for(
+    client: Client, server: ApiServer
+) -> None:
+    kept: list[int] = []
+
+    def keep(item: dict[str, Any]) -> dict[str, Any]:
+        kept.append(len(server.asked))
+        return {"name": item["metadata"]["name"]}
+
+    pages = {
+        "": {"metadata": {"continue": "more"}, "items": [{"metadata": {"name": "a"}}]},
+        "more": {"metadata": {}, "items": [{"metadata": {"name": "b"}}]},
+    }
+    server.answer = lambda asked: Answer(body=json.dumps(pages[asked.query.get("continue", "")]).encode())
+    assert client.list(PODS, namespace="ml", keep=keep) == ({"name": "a"}, {"name": "b"})
+    assert kept == [1, 2]
+
+
+def test_long_answers_may_come_packed(client: Client, server: ApiServer) -> None:
+    body = gzip.compress(json.dumps({"metadata": {}, "items": [{"metadata": {"name": "a"}}]}).encode())
+    server.answer = lambda asked: Answer(
+        body=body, encoding="gzip" if "gzip" in asked.headers.get("Accept-Encoding", "") else ""
+    )
+    assert client.list(PODS, namespace="ml") == ({"metadata": {"name": "a"}},)
 
 
 def test_deleting_names_the_very_object_and_takes_dependants_first(client: Client, server: ApiServer) -> None:

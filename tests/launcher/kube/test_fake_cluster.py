@@ -99,7 +99,7 @@ def test_an_unknown_kind_is_not_played(cluster: FakeCluster) -> None:
         cluster.get(Resource(plural="nodes", kind="Node"), "x", namespace="ml")
 
 
-@pytest.mark.parametrize("labels", ["!a", "a in (b)", "a!=b"])
+@pytest.mark.parametrize("labels", ["!a", "a notin (b)", "a in (b),c", "a!=b"])
 def test_an_unknown_selector_is_not_played(
     cluster: FakeCluster, submission: NewSubmission, labels: str
 ) -> None:

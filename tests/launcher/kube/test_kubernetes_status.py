@@ -8,6 +8,7 @@ import pytest
 
 from launcher.backends.base import JobState, PodState, Submission
 from launcher.backends.kubernetes import KubernetesBackend
+from launcher.backends.kubernetes.joblist import MOST_NAMED, NAMED
 from launcher.backends.kubernetes.status import read_job, read_pod
 from launcher.errors import NotFoundError
 from launcher.kube.errors import NoAnswerError
@@ -259,6 +260,47 @@ def test_jobs_are_listed_newest_first_with_their_own_pods(
         ("old", 1),
     ]
     assert cluster.requests == ["list paddlejobs", "list pods"]
+
+
+def test_some_runs_are_asked_for_by_name_and_hundreds_all_at_once(
+    backend: KubernetesBackend, cluster: FakeCluster, submission: NewSubmission
+) -> None:
+    run_ids = [f"{index:032x}" for index in range(MOST_NAMED + 1)]
+    for index, name in enumerate(("old", "mid", "new")):
+        backend.submit(submission(name=name, run_id=run_ids[index]))
+        cluster.pass_time(60)
+    cluster.requests.clear()
+    assert [status.handle.job for status in backend.list_jobs([run_ids[0], run_ids[2], run_ids[9]])] == [
+        "new", "old",
+    ]  # fmt: skip
+    assert cluster.requests == ["list paddlejobs", "list pods"]
+    cluster.requests.clear()
+    assert len(backend.list_jobs(run_ids[: NAMED + 1])) == 3
+    assert cluster.requests == ["list paddlejobs"] * 2 + ["list pods"]
+    cluster.requests.clear()
+    assert len(backend.list_jobs(run_ids)) == 3
+    assert cluster.requests == ["list paddlejobs", "list pods"]
+
+
+def test_pods_of_jobs_that_have_ended_are_not_asked_for(
+    backend: KubernetesBackend, cluster: FakeCluster, handle: Handle
+) -> None:
+    for name in (W0, W1):
+        cluster.start_pod(name)
+        cluster.finish_pod(name, 0)
+    cluster.requests.clear()
+    (listed,) = backend.list_jobs()
+    assert (listed.state, listed.pods) == (JobState.SUCCEEDED, ())
+    assert cluster.requests == ["list paddlejobs"]
+
+
+def test_a_job_whose_pods_are_being_made_says_how_many_there_are(
+    backend: KubernetesBackend, cluster: FakeCluster, handle: Handle
+) -> None:
+    job = cluster.get(PADDLE_JOBS, handle.job, namespace="ml")
+    pods = cluster.list(PODS, namespace="ml")[:1]
+    status = read_job({**job, "status": {}}, pods, restarts={}, progress=None)
+    assert (status.state, status.reason) == (JobState.SCHEDULING, "1 of 2 pods have been made")
 
 
 def test_a_cluster_that_does_not_answer_is_unreachable(

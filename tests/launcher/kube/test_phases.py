@@ -81,6 +81,12 @@ def test_a_lost_node_is_named_with_what_the_job_waits_for() -> None:
     assert reason == "job-worker-1: its node n2 does not answer; the job goes on when the node is back"
 
 
+def test_a_thousand_pods_that_take_a_minute_to_be_made_are_one_start() -> None:
+    pods = [runs(index, since=1 + index // 20, born=index // 20) for index in range(980)]
+    assert not is_restart([*pods, waits(980, born=49)])
+    assert is_restart([*pods, waits(980, born=56)])
+
+
 @pytest.mark.parametrize(("born", "again"), [(3, False), (5, False), (7, True)])
 def test_pods_of_one_start_may_be_made_some_seconds_apart(born: int, again: bool) -> None:
     assert is_restart([runs(0, since=1), waits(1, born=born)]) is again

@@ -54,6 +54,7 @@ def test_changes_come_with_their_versions_wherever_the_answer_is_cut(
         "watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": "60", "labelSelector": "a=b",
         "resourceVersion": "3",
     }  # fmt: skip
+    assert "as=PartialObjectMetadata" in asked.headers["Accept"]
 
 
 GONE = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}

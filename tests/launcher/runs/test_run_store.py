@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -68,6 +69,41 @@ def test_without_a_name_the_last_run_of_the_project_is_meant(store):
     assert store.find(None, project=Path("/p")) == new
     with pytest.raises(NotFoundError, match="/r"):
         store.find(None, project=Path("/r"))
+
+
+def test_of_thousands_of_records_only_those_are_read_that_are_taken(store, monkeypatch):
+    for index in range(8):
+        made = begin(store, f"r{index}", created_s=1e9 + 600 * index)
+        path = store.run_folder(made.handle.job) / "record.json"
+        os.utime(path, (made.created_s + 1, made.created_s + 1))
+    read, load = [], store.load
+    monkeypatch.setattr(store, "load", lambda job: read.append(job) or load(job))
+    newest = store.newest()
+    assert [next(newest).handle.job for _ in range(2)] == ["r7", "r6"]
+    assert read == ["r7", "r6"]
+    assert [record.handle.job for record in newest] == ["r5", "r4", "r3", "r2", "r1", "r0"]
+
+
+def test_the_newest_run_is_that_which_was_made_last_whatever_its_file_says(store):
+    for index in range(4):
+        begin(store, f"r{index}", created_s=1e9 + index)
+        path = store.run_folder(f"r{index}") / "record.json"
+        os.utime(path, (2e9 - index, 2e9 - index))  # copied from elsewhere, in another order
+    assert [record.handle.job for record in store.runs()] == ["r3", "r2", "r1", "r0"]
+
+
+def test_unfinished_submits_are_found_among_all(store):
+    store.finish(begin(store, "done"))
+    cut = begin(store, "cut")
+    store.finish(replace(begin(store, "named"), command=("submit", '"submitting"')))
+    (store.run_folder("named") / "notes").write_text("submitting")
+    begin(store, "broken")
+    (store.run_folder("broken") / "record.json").write_text('{"submitting"')
+    assert store.submitting() == [cut]
+
+
+def test_where_nothing_was_submitted_there_are_no_runs(store):
+    assert (store.runs(), store.names(), store.submitting()) == ([], [], [])
 
 
 def test_runs_are_found_by_name_and_by_handle(store):

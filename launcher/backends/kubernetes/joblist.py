@@ -1,0 +1,63 @@
+"""Many jobs in few requests: those of a namespace, or of some runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from launcher.backends.base import JobState, JobStatus
+from launcher.backends.kubernetes.incarnations import Incarnations
+from launcher.backends.kubernetes.status import read_job
+from launcher.kube import paddlejob
+from launcher.kube.api import Keep, KubeApi
+from launcher.kube.resources import PADDLE_JOBS, PODS, KubeObject, Resource
+from launcher.names import RUN_ID_LABEL
+
+NAMED = 100
+"""Runs in one question, which then is a URL of 4 KiB; proxies take twice that."""
+MOST_NAMED = 300
+"""For more runs all of a namespace are asked for, 500 in an answer."""
+_ENDED = (JobState.SUCCEEDED.value, JobState.FAILED.value)
+
+
+def list_jobs(
+    api: KubeApi, incarnations: Incarnations, *, namespace: str, run_ids: Sequence[str]
+) -> tuple[JobStatus, ...]:
+    """Say how jobs stand, newest first: two requests for a hundred runs, or for five hundred jobs.
+
+    Jobs that have ended keep their pods for days. These are not asked for: the job says that it has ended.
+
+    Args:
+        api: The cluster.
+        incarnations: What was seen of pods.
+        namespace: Where.
+        run_ids: Only these; none for all.
+    """
+    jobs = [
+        job for labels in _selectors(run_ids)
+        for job in _list(api, PADDLE_JOBS, namespace, labels, paddlejob.trim_job)
+    ]  # fmt: skip
+    going = [paddlejob.run_id_of(job) for job in jobs if not paddlejob.conditions_of(job).keys() & {*_ENDED}]
+    owned = paddlejob.group_by_owner(
+        pod for labels in (_selectors(going) if going else ())
+        for pod in _list(api, PODS, namespace, labels, paddlejob.trim_pod)
+    )  # fmt: skip
+    found = []
+    for job in jobs:
+        own = owned.get(paddlejob.uid_of(job), ())
+        restarts = {paddlejob.name_of(pod): incarnations.look(job, pod).number for pod in own}
+        found.append(read_job(job, own, restarts=restarts, progress=None))
+    return tuple(sorted(found, key=lambda status: (-status.created_s, status.handle.job)))
+
+
+def _selectors(run_ids: Sequence[str]) -> Iterator[str]:
+    if not run_ids or len(run_ids) > MOST_NAMED:
+        yield RUN_ID_LABEL
+        return
+    for begin in range(0, len(run_ids), NAMED):
+        yield f"{RUN_ID_LABEL} in ({','.join(run_ids[begin : begin + NAMED])})"
+
+
+def _list(
+    api: KubeApi, resource: Resource, namespace: str, labels: str, keep: Keep
+) -> tuple[KubeObject, ...]:
+    return api.list(resource, namespace=namespace, labels=labels, keep=keep)
