@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from launcher.backends.kubernetes.gangs import makes_gangs
 from launcher.doctor.findings import Finding, fail, ok, warn
 from launcher.doctor.site import Site
+from launcher.kube import paddlejob
 from launcher.kube.errors import AbsentError, DeniedError
-from launcher.kube.resources import ENDPOINT_SLICES, NAMESPACES, NODES, SERVICES, STORAGE_CLASSES, Resource
+from launcher.kube.resources import (
+    ENDPOINT_SLICES,
+    NAMESPACES,
+    NODES,
+    PODS,
+    SERVICES,
+    STORAGE_CLASSES,
+    Resource,
+)
 
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 _LEVEL = "pod-security.kubernetes.io/enforce"
 _QUEUES = {
     "kueue.x-k8s.io": "Kueue", "scheduling.x-k8s.io": "coscheduling", "scheduling.volcano.sh": "Volcano",
 }  # fmt: skip
+_MAX_PODS = 500
 _MAX_NODES = 5000  # what Kubernetes is made for (kubernetes.io, "Considerations for large clusters")
 
 
@@ -117,8 +128,27 @@ def look_at_queues(site: Site) -> list[Finding]:
     if not found:
         said = "none of Kueue, coscheduling, Volcano: where room is short, a job may start in part"
         return [ok("queues", said)]
+    if "coscheduling" in found:
+        found[found.index("coscheduling")] = f"coscheduling ({_see_gangs(site)})"
     queues = _list_queues(site, versions["kueue.x-k8s.io"]) if "Kueue" in found else ""
     return [ok("queues", ", ".join(found) + queues)]
+
+
+def _see_gangs(site: Site) -> str:
+    try:
+        pods = site.api.list(
+            PODS, namespace=site.namespace, labels=paddlejob.JOB_NAME_LABEL, at_most=_MAX_PODS
+        )
+    except (DeniedError, AbsentError):
+        pods = ()
+    made = makes_gangs(pods)
+    if made is None:
+        return (
+            "used if the training operator runs with --gang-scheduler-name, which no pod of a job here shows"
+        )
+    if made:
+        return "the training operator makes a gang of every job"
+    return "not used: the training operator runs without --gang-scheduler-name, by the last job here"
 
 
 def _list_queues(site: Site, version: str) -> str:

@@ -180,7 +180,8 @@ def _questions(looker: Looker, first: Snapshot) -> dict[str, Question]:
     if len(pods) < paddlejob.replicas_of(job) and not paddlejob.is_suspended(job):
         questions |= look_at_limits(looker, namespace)
     if waiting and any(paddlejob.POD_GROUP_LABEL in (pod["metadata"].get("labels") or {}) for pod in waiting):
-        questions["pod_groups"] = lambda: looker.look(POD_GROUPS, namespace=namespace)
+        own = f"metadata.name={paddlejob.name_of(job)}"  # the operator names a group as its job
+        questions["pod_groups"] = lambda: looker.look(POD_GROUPS, namespace=namespace, fields=own)
     if paddlejob.is_queued(job):
         questions["workloads"] = lambda: looker.look(WORKLOADS, namespace=namespace)
     if behind := next((pod for pod in pods if is_pending(pod)), None):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from launcher.backends.base import JobState, JobStatus
+from launcher.backends.kubernetes.gangs import makes_gangs
 from launcher.errors import LaunchError
 from launcher.kube import paddlejob
 from launcher.kube.api import Keep, KubeApi, whole
@@ -35,6 +36,7 @@ from launcher.why.looking import template_of
 from launcher.why.room import read_rooms
 from launcher.why.rules.capacity import judge_room
 from launcher.why.rules.claims import judge_claims
+from launcher.why.rules.gangs import foresee_gang
 from launcher.why.rules.quotas import measure_limits, measure_quotas
 from launcher.why.snapshot import Objects, Snapshot, reduce_pod
 from launcher.why.together import ask_together
@@ -159,7 +161,9 @@ def _judge_room(snapshot: Snapshot, unseen: list[str]) -> Iterator[Verdict]:
     replicas = paddlejob.replicas_of(snapshot.job)
     rooms = read_rooms(nodes, on_nodes)
     verdict = judge_room(template_of(snapshot.job), pods=replicas, more=replicas, rooms=rooms)
-    if verdict is not None:
+    if verdict is not None and makes_gangs(placed or ()):
+        yield foresee_gang(snapshot, verdict, rooms=rooms)
+    elif verdict is not None:
         yield verdict
     elif on_nodes is not None:
         yield Verdict(

@@ -33,7 +33,6 @@ BLOCKERS: tuple[tuple[str, str], ...] = (
     (r"were unschedulable|unknown conditions|not ready", "nodes-cordoned"),
 )
 _COUNTED = re.compile(r"(?:^|, )(\d+) (.*?)(?=, \d+ |$)")
-_GANG = re.compile(r"PodGroup|podGroup|sibling pods|gang|rejected", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,11 +66,6 @@ def read_blockers(message: str) -> tuple[Blocker, ...]:
 def without_evictions(message: str) -> str:
     """Leave out how little it would help to evict other pods."""
     return EVICTIONS.sub(".", message)
-
-
-def is_about_gang(message: str) -> bool:
-    """Say whether the scheduler speaks of a pod group (scheduler-plugins v0.34.7, pkg/coscheduling)."""
-    return bool(_GANG.search(message))
 
 
 def _classify(nodes: int, text: str) -> Blocker:

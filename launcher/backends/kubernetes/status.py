@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from launcher.backends.base import JobState, JobStatus, PodState, PodStatus
 from launcher.backends.kubernetes import phases
+from launcher.backends.kubernetes.gangs import say_plainly, tells_little
+from launcher.backends.kubernetes.waits import EVICTIONS
 from launcher.kube import paddlejob
 from launcher.kube.paddlejob import Condition
 from launcher.kube.resources import KubeObject
@@ -147,7 +150,7 @@ def _why_waiting(pods: Sequence[KubeObject]) -> str:
         read_pod(pod, restarts=0).reason for pod in pods
         if paddlejob.phase_of(pod) == PodState.PENDING.value
     ]  # fmt: skip
-    return next(filter(None, reasons), "")
+    return min(filter(None, reasons), key=tells_little, default="")
 
 
 def _read_termination(message: str) -> Termination | None:
@@ -177,12 +180,12 @@ def _pod_reason(
         return ": ".join(filter(None, [status["reason"], status.get("message")]))
     if paddlejob.is_being_deleted(pod):
         return "being deleted"
-    unscheduled = [
-        item for item in status.get("conditions") or []
-        if item.get("type") == "PodScheduled" and item.get("status") == "False"
-    ]  # fmt: skip
-    return (
-        ": ".join(filter(None, [unscheduled[0].get("reason"), unscheduled[0].get("message")]))
-        if unscheduled
-        else ""
-    )
+    return _why_unscheduled(status)
+
+
+def _why_unscheduled(status: Mapping[str, Any]) -> str:
+    for item in status.get("conditions") or []:
+        if item.get("type") == "PodScheduled" and item.get("status") == "False":
+            message = say_plainly(EVICTIONS.sub("", item.get("message") or ""))
+            return ": ".join(filter(None, [item.get("reason"), message]))
+    return ""

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 
 from launcher.backends.base import JobEvent
+from launcher.backends.kubernetes.gangs import say_plainly
 from launcher.backends.kubernetes.phases import PULL_TROUBLES
 from launcher.kube import paddlejob
 from launcher.kube.resources import KubeObject
@@ -52,7 +53,7 @@ def needs_events(pod: KubeObject) -> bool:
 def _read_scheduling(pod: KubeObject) -> str:
     for item in (pod.get("status") or {}).get("conditions") or []:
         if item.get("type") == "PodScheduled" and item.get("status") == "False":
-            text = EVICTIONS.sub("", str(item.get("message") or item.get("reason") or ""))
+            text = say_plainly(EVICTIONS.sub("", str(item.get("message") or item.get("reason") or "")))
             is_volume = "persistentvolume" in text.lower() or "volume node affinity" in text
             return f"{'volume' if is_volume else 'scheduling'}: {text}"
     return "scheduling: no scheduler has looked at it yet"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from launcher.backends.kubernetes.gangs import say_plainly, tells_little
 from launcher.kube import paddlejob
 from launcher.kube.resources import KubeObject
 from launcher.why.looking import kubectl, notes_of, quote, who, without_node
-from launcher.why.room import Room, count_fit, is_selected, read_rooms, requests_of, taint_against
+from launcher.why.room import read_rooms
 from launcher.why.rules.capacity import advise_less, code_of_resource, judge_room
 from launcher.why.rules.course import PATIENCE_S
+from launcher.why.rules.gangs import is_gang, judge_gang, judge_gang_by_words
 from launcher.why.snapshot import Snapshot
-from launcher.why.unschedulable import Blocker, is_about_gang, read_blockers, without_evictions
+from launcher.why.unschedulable import Blocker, read_blockers, without_evictions
 from launcher.why.verdict import Outlook, Verdict, evidence
 
 _BEYOND_ROOM = ("pod-affinity", "topology-spread", "volume-zone", "volume-busy", "volume-limit", "claim-lost")
@@ -69,8 +71,9 @@ def explain_unscheduled(snapshot: Snapshot) -> Iterator[Verdict]:
     pods = without_node(snapshot)
     if not pods or snapshot.status.state.is_terminal:
         return
-    pod = pods[0]
-    reason, message = _words_about(snapshot, pod)
+    pod, reason, message = min(
+        ((pod, *_words_about(snapshot, pod)) for pod in pods), key=lambda told: tells_little(told[2])
+    )
     if (pod.get("status") or {}).get("nominatedNodeName"):
         host = pod["status"]["nominatedNodeName"]
         yield Verdict(
@@ -104,8 +107,8 @@ def explain_unscheduled(snapshot: Snapshot) -> Iterator[Verdict]:
 
 def _judge(snapshot: Snapshot, pods: Sequence[KubeObject], message: str) -> Verdict:
     blockers = read_blockers(message)
-    said = evidence(without_evictions(message))
-    is_gang = _is_gang(snapshot, pods)
+    said = evidence(say_plainly(without_evictions(message)))
+    in_gang = is_gang(pods)
     beyond = next((item for item in blockers if item.code in _BEYOND_ROOM), None)
     if beyond is not None:
         return _by_words(snapshot, pods, beyond, said)
@@ -114,53 +117,13 @@ def _judge(snapshot: Snapshot, pods: Sequence[KubeObject], message: str) -> Verd
         rooms = read_rooms(snapshot.nodes, snapshot.placed)
         total = paddlejob.replicas_of(snapshot.job)
         counted = judge_room(pods[0]["spec"], pods=total, more=len(pods), rooms=rooms)
-        if is_gang:
-            return _judge_gang(snapshot, pods, counted, rooms, said)
+        if in_gang and (verdict := judge_gang(snapshot, pods, counted=counted, rooms=rooms, said=said)):
+            return verdict
     if counted is not None:
         return _join(counted, said)
-    if is_gang and is_about_gang(message):
-        return _gang(snapshot, pods, said, "")
+    if in_gang and (verdict := judge_gang_by_words(snapshot, pods, message, said=said)):
+        return verdict
     return _by_words(snapshot, pods, blockers[0] if blockers else None, said)
-
-
-def _judge_gang(
-    snapshot: Snapshot,
-    pods: Sequence[KubeObject],
-    counted: Verdict | None,
-    rooms: Sequence[Room],
-    said: tuple[str, ...],
-) -> Verdict:
-    spec = pods[0]["spec"]
-    usable = [room for room in rooms if is_selected(spec, room) and taint_against(spec, room) is None]
-    fit = count_fit(requests_of(spec), usable)
-    if counted is None and fit.now is not None:
-        return Verdict(
-            code="gang-ready",
-            sentence=(
-                f"there is room for all {len(pods)} pods by now; the scheduler looks at a gang again within "
-                "five minutes"
-            ),
-            evidence=said,
-            outlook=Outlook.NOW,
-        )
-    if counted is not None and (not fit.now or counted.outlook is Outlook.NEVER):
-        return _join(counted, said)
-    return _gang(snapshot, pods, said, "" if counted is None else f": {counted.sentence}")
-
-
-def _gang(snapshot: Snapshot, pods: Sequence[KubeObject], said: tuple[str, ...], more: str) -> Verdict:
-    groups = [
-        f"PodGroup {paddlejob.name_of(group)}: minMember {(group.get('spec') or {}).get('minMember')}, "
-        f"{(group.get('status') or {}).get('phase') or 'no phase'}"
-        for group in snapshot.pod_groups or ()
-    ]
-    return Verdict(
-        code="gang-incomplete",
-        sentence=f"its pods start together or not at all, and {who(snapshot, pods, 'wait')}{more}",
-        evidence=(*said, *evidence(*groups[:1])),
-        cure="wait, or ask for fewer with --nodes or --gpus",
-        outlook=Outlook.LATER,
-    )
 
 
 def _by_words(
@@ -216,13 +179,16 @@ def _no_word(snapshot: Snapshot, pods: Sequence[KubeObject]) -> Verdict:
     waited_s = snapshot.now_s - min(paddlejob.created_s(pod) for pod in pods)
     scheduler = str(pods[0]["spec"].get("schedulerName") or "default-scheduler")
     if waited_s > PATIENCE_S:
+        cure = "kubectl get pods -A | grep scheduler"
         return Verdict(
             code="scheduler-missing",
             sentence=(
                 f"scheduler {scheduler!r} has said nothing about {who(snapshot, pods)} for {waited_s:.0f} s"
             ),
             evidence=evidence(f"{paddlejob.name_of(pods[0])}: spec.schedulerName {scheduler}"),
-            cure="kubectl get pods -A | grep scheduler, or correct Launch.queue",
+            cure=f"{cure}; the training operator names it with --gang-scheduler-name"
+            if is_gang(pods)
+            else f"{cure}, or correct Launch.queue",
             outlook=Outlook.NEVER,
         )
     return Verdict(
@@ -239,11 +205,6 @@ def _words_about(snapshot: Snapshot, pod: KubeObject) -> tuple[str, str]:
             return str(item.get("reason", "")), " ".join(str(item.get("message", "")).split())
     notes = notes_of(snapshot, pod, "FailedScheduling")
     return ("", quote(notes[0])) if notes else ("", "")
-
-
-def _is_gang(snapshot: Snapshot, pods: Sequence[KubeObject]) -> bool:
-    labels = pods[0]["metadata"].get("labels") or {}
-    return paddlejob.POD_GROUP_LABEL in labels or bool(snapshot.pod_groups)
 
 
 def _join(verdict: Verdict, said: tuple[str, ...]) -> Verdict:

@@ -1,17 +1,21 @@
 """A cluster for the tests alone: a folder of scripts that make a real two-node Kubernetes on this machine.
 
 `FTLAUNCH_CLUSTER_KIT` names it. What it must have: `prepare`, `up`, `operator-up`, `load-image`, `node-cut`,
-`operator-down`, `down`, and `lib.sh` with the functions that these share.
+`operator-down`, `down`, and `lib.sh` with the functions that these share. The variable `KC_GANG` has `up` and
+`operator-up` schedule gangs.
 """
 
 from __future__ import annotations
 
 import fcntl
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 PREPARE_S, UP_S = 1800.0, 300.0
+GANG_SCHEDULER = "coscheduling"
+"""The operator makes a pod group of every job; the scheduler has a profile of this name for them."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Kit:
 
 
 def _run(argv: list[str], *, timeout_s: float) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s)
+    environ = {**os.environ, "KC_GANG": GANG_SCHEDULER}
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, env=environ)
     assert done.returncode == 0, f"{argv[-1]} -> {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout

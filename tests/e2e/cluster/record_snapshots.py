@@ -23,7 +23,9 @@ from launcher.why.explain import explain
 from launcher.why.gather import gather
 from launcher.why.snapshot import format_snapshot
 from tests.e2e.cluster.access import Cluster
+from tests.e2e.cluster.seats import Seats
 from tests.e2e.cluster.space import Space
+from tests.e2e.cluster.test_gang import put_pod
 from tests.launcher.why.write_corpus import CORPUS, prune, write
 
 Item = dict[str, Any]
@@ -40,7 +42,6 @@ class Recorder:
     def __init__(self, cluster: Cluster, space: Space, manifest: str) -> None:
         self._cluster, self._space = cluster, space
         self._config_map, self._job = (item for item in yaml.safe_load_all(manifest) if item)
-        self._client = connect(kubeconfig=cluster.kubeconfig, environ={})
         self._version = json.loads(cluster.kubectl("get", "--raw", "/version"))["gitVersion"]
 
     def post(self, name: str, edit: Edit | None = None) -> None:
@@ -54,13 +55,31 @@ class Recorder:
         self._cluster.apply(config_map, job, namespace=self._space.name)
 
     def keep(
-        self, name: str, code: str, what: str, *, job: str | None = None, within_s: float = 60.0
+        self,
+        name: str,
+        code: str,
+        what: str,
+        *,
+        job: str | None = None,
+        within_s: float = 60.0,
+        as_user: bool = False,
     ) -> None:
-        """Look at a job until the rules say `code` of it, and keep that moment."""
+        """Look at a job until the rules say `code` of it, and keep that moment.
+
+        Args:
+            name: Of the case.
+            code: What the rules must say.
+            what: The situation, for people.
+            job: Its name, where it is not that of the case.
+            within_s: How long to look.
+            as_user: Look with our least privilege: no nodes, no pods of others.
+        """
+        kubeconfig = self._space.kubeconfig if as_user else self._cluster.kubeconfig
+        client = connect(kubeconfig=kubeconfig, environ={})
         handle = Handle(backend="kubernetes", namespace=self._space.name, job=job or name)
         until_s, got = time.monotonic() + within_s, ""
         while time.monotonic() < until_s:
-            snapshot = gather(self._client, self._client, handle)
+            snapshot = gather(client, client, handle)
             first, *others = explain(snapshot)
             got = f"{first.code}: {first.sentence}"
             if first.code == code:
@@ -238,6 +257,59 @@ def test_gpu_nodes(cluster: Cluster, space: Space, make_recorder: Any, pool: Non
     recorder.keep("gpus-never", "insufficient-gpu", "four pods for three nodes", job="never", within_s=20)
     space.kubectl("delete", "paddlejobs", "--all", "--wait=false")
     space.kubectl("delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false")
+
+
+def test_gangs(cluster: Cluster, space: Space, make_recorder: Any) -> None:
+    recorder, seats = make_recorder(), Seats(cluster=cluster, resource="example.com/seat")
+
+    def gang(pods: int, *, each: int = 1) -> Edit:
+        def edit(job: Item, pod: Item) -> None:
+            job["spec"]["paddleReplicaSpecs"]["Worker"]["replicas"] = pods
+            paddle(resources=seats.ask(each))(job, pod)
+
+        return edit
+
+    seats.offer(1, 1)
+    try:
+        put_pod(space, "holder", **seats.ask())
+        recorder.post("pair", gang(2))
+        recorder.keep("gang", "gang-incomplete", "a gang of two pods, room for one", job="pair")
+        recorder.keep(
+            "gang-unseen",
+            "gang-incomplete",
+            "as its user, who may not look at nodes",
+            job="pair",
+            as_user=True,
+        )
+        recorder.post("three", gang(3))
+        recorder.keep(
+            "gang-never", "insufficient-resource", "a gang of three where two fit ever", job="three"
+        )
+        recorder.drop("three")
+        space.kubectl("delete", "pod", "holder")
+        recorder.keep("gang-ready", "gang-ready", "room for all, not looked at again", job="pair")
+        recorder.drop("pair")
+        recorder.post("rival-a", gang(2))
+        recorder.post("rival-b", gang(2))
+        space.kubectl("wait", "--for=condition=PodScheduled", "pod/rival-a-worker-1", "--timeout=60s")
+        recorder.keep(
+            "gang-rival", "insufficient-resource", "a gang behind another that took all", job="rival-b"
+        )
+        recorder.keep(
+            "gang-rival-unseen", "insufficient-resource", "likewise, as its user", job="rival-b", as_user=True
+        )
+        recorder.post("alone", gang(1))
+        recorder.keep("gang-alone", "insufficient-resource", "a gang of one pod, no room", job="alone")
+        recorder.drop("rival-b", "rival-a")
+        recorder.keep("gang-alone-ready", "gang-ready", "room for it, not looked at again", job="alone")
+        recorder.drop("alone")
+        seats.offer(3, 3)
+        put_pod(space, "two", **seats.ask(2))
+        recorder.post("scattered", gang(2, each=2))
+        recorder.keep("gang-scattered", "gang-incomplete", "enough in all, not on each node", job="scattered")
+    finally:
+        space.kubectl("delete", "paddlejobs", "--all")
+        seats.withdraw()
 
 
 def test_admission(cluster: Cluster, space: Space, make_recorder: Any) -> None:

@@ -214,12 +214,32 @@ def test_the_namespace_s_level_is_told(site, answers, only):
     assert only(facilities.look_at_namespace(site))[0] == "fail"
 
 
+@pytest.mark.parametrize(("labels", "words"), [
+    ({"scheduling.x-k8s.io/pod-group": "other"}, "the training operator makes a gang of every job"),
+    ({}, "not used: the training operator runs without --gang-scheduler-name, by the last job here"),
+], ids=["with", "without"])  # fmt: skip
+def test_whether_coscheduling_is_used_is_seen_at_the_last_job(site, answers, only, labels, words):
+    group = {"name": "scheduling.x-k8s.io", "preferredVersion": {"version": "v1alpha1"}}
+    answers["/apis"] = {"groups": [group]}
+    labels = {"training.kubeflow.org/job-name": "other", **labels}
+    pod = {
+        "metadata": {"name": "other-worker-0", "labels": labels, "creationTimestamp": "2026-01-01T00:00:00Z"}
+    }
+    answers["/api/v1/namespaces/ml/pods"] = items(pod)
+    assert only(facilities.look_at_queues(site))[1] == f"coscheduling ({words})"
+    answers["/api/v1/namespaces/ml/pods"] = forbidden("list", "pods")
+    assert "which no pod of a job here shows" in only(facilities.look_at_queues(site))[1]
+
+
 def test_queues_are_named(site, answers, only):
     assert only(facilities.look_at_queues(site))[:2] == ("ok", "Kueue; queues of ml: team-a")
     answers["/apis"] = {"groups": [
         {"name": name, "preferredVersion": {"version": "v1"}}
         for name in ("scheduling.x-k8s.io", "scheduling.volcano.sh")
     ]}  # fmt: skip
-    assert only(facilities.look_at_queues(site))[1] == "coscheduling, Volcano"
+    answers["/api/v1/namespaces/ml/pods"] = items()
+    said = only(facilities.look_at_queues(site))[1]
+    assert said.startswith("coscheduling (used if the training operator runs with --gang-scheduler-name")
+    assert said.endswith("), Volcano")
     answers["/apis"] = {"groups": []}
     assert only(facilities.look_at_queues(site))[1].startswith("none of Kueue, coscheduling, Volcano")

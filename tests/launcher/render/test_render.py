@@ -69,6 +69,18 @@ def test_hostile_scalars_arrive_and_leave_the_structure_alone(plain_plan, data):
     assert made.job["spec"]["runPolicy"]["schedulingPolicy"]["queue"] == drawn["gang_queue"]
 
 
+@pytest.mark.parametrize("nodes", [1, 3])
+@pytest.mark.parametrize("priority_class", [None, "high"])
+def test_a_gang_s_queue_is_asked_for_with_all_of_the_job_s_pods(plain_plan, nodes, priority_class):
+    node_file = dataclasses.replace(plain_plan.node_file, nodes=nodes)
+    asked = {"gang_queue": "team-a", "node_file": node_file, "priority_class": priority_class}
+    policy = render(dataclasses.replace(plain_plan, **asked)).job["spec"]["runPolicy"]["schedulingPolicy"]
+    more = {"priorityClass": priority_class} if priority_class else {}
+    assert policy == {"queue": "team-a", "minAvailable": nodes, **more}
+    without = render(dataclasses.replace(plain_plan, **{**asked, "gang_queue": None}))
+    assert "schedulingPolicy" not in without.job["spec"]["runPolicy"]
+
+
 @SHARED_FIXTURES
 @given(command=st.lists(hostile), env=mapping, labels=mapping, annotations=mapping, selector=mapping)
 def test_hostile_collections_arrive(plain_plan, command, env, labels, annotations, selector):

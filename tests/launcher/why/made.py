@@ -33,6 +33,8 @@ Situation = tuple[str, str, str, Item]
 GPU = {"gpu": "a100"}
 NO_GPU = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu. no new claims to deallocate, preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod."
 
+GANG = "0/2 nodes are available: {}. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling., PodGroup team-a/flowers gets rejected due to Pod flowers-worker-1 is unschedulable even after PostFilter"
+
 
 def unscheduled(*indexes: int, message: str = NO_GPU, **more: Any) -> list[Item]:
     return [pod(index, unscheduled=message, **more) for index in indexes or (0,)]
@@ -236,26 +238,41 @@ def scheduling() -> Iterator[Situation]:
     )
     gang = {"labels": {"scheduling.x-k8s.io/pod-group": "flowers"}}
     group = {"metadata": {"name": "flowers"}, "spec": {"minMember": 3}, "status": {"phase": "Pending"}}
+    siblings = GANG.format(
+        "pre-filter pod flowers-worker-0 cannot find enough sibling pods, current pods number: 1, minMember of group: 3"
+    )
+    gap = GANG.format("resource gap: map[nvidia.com/gpu:{{3 0} {<nil>}  DecimalSI}]")
+    waiting = [*unscheduled(0, message=siblings, **gang), *unscheduled(1, 2, message=gap, **gang)]
     yield "gang", "room for two of three", "gang-incomplete", snapshot(
-        job("Created", replicas=3), *unscheduled(0, 1, 2, **gang), nodes=three, placed=[placed("g3", gpus=3)],
-        pod_groups=[group],
+        job("Created", replicas=3), *waiting, nodes=three, placed=[placed("g3", gpus=3)], pod_groups=[group],
     )  # fmt: skip
     yield "gang-unseen", "a gang, nodes may not be looked at", "gang-incomplete", snapshot(
-        job("Created", replicas=3),
-        *unscheduled(0, 1, 2, message='0/3 nodes are available: 3 Insufficient nvidia.com/gpu. PodGroup team-a/flowers gets rejected due to Pod flowers-worker-2 is unschedulable even after PostFilter', **gang),
+        job("Created", replicas=3), *waiting, pod_groups=[{**group, "status": {}}],
     )  # fmt: skip
-    yield (
-        "gang-ready",
-        "room for all of a gang by now",
-        "gang-ready",
-        snapshot(
-            job("Created", replicas=3),
-            *unscheduled(0, 1, 2, **gang),
-            nodes=three,
-            placed=[],
-            pod_groups=[group],
-        ),
-    )
+    yield "gang-ready", "room for all of a gang by now", "gang-ready", snapshot(
+        job("Created", replicas=3), *waiting, nodes=three, placed=[], pod_groups=[group]
+    )  # fmt: skip
+    yield "gang-rejected", "a gang of which the scheduler only says that it was turned away", "gang-incomplete", snapshot(
+        job("Created", replicas=2),
+        *unscheduled(0, 1, message="0/1 nodes are available: 1 optimistic rejection in PostFilter.", **gang),
+    )  # fmt: skip
+    yield "gang-selector-unseen", "a gang that no node is labelled for", "node-selector", snapshot(
+        job("Created", replicas=2),
+        *unscheduled(0, 1, message=GANG.format("2 node(s) didn't match Pod's node affinity/selector"), **gang),
+    )  # fmt: skip
+    yield "gang-rejoining", "a gang's pod was made again, and its place is taken", "insufficient-gpu", snapshot(
+        job("Created", "Running", replicas=2, start=True), runs(0, age_s=900, since_s=890, **gang),
+        *unscheduled(1, message=GANG.format("3 Insufficient nvidia.com/gpu"), **gang),
+        nodes=three, placed=[placed("g1", gpus=8), placed("g2", gpus=8), placed("g3", gpus=8)],
+    )  # fmt: skip
+    yield "gang-rejoins", "a gang's pod was made again, and there is room for it", "gang-ready", snapshot(
+        job("Created", "Running", replicas=2, start=True), runs(0, age_s=900, since_s=890, **gang),
+        *unscheduled(1, message=GANG.format("3 Insufficient nvidia.com/gpu"), **gang),
+        nodes=three, placed=[placed("g1", gpus=8)],
+    )  # fmt: skip
+    yield "gang-scheduler-missing", "no scheduler of the name that the operator sets", "scheduler-missing", snapshot(
+        job("Created"), pod(0, spec=template(schedulerName="coscheduling"), **gang)
+    )  # fmt: skip
 
 
 def waiting_outside() -> Iterator[Situation]:

@@ -135,6 +135,20 @@ def test_what_can_never_run_is_refused_and_what_waits_is_warned_of(look, wanted,
     assert codes(look(wanted, **there)) == expected
 
 
+@pytest.mark.parametrize(("replicas", "labels", "code"), [
+    (2, {"scheduling.x-k8s.io/pod-group": "other"}, "gang-incomplete"), (2, {}, "insufficient-gpu"),
+    (3, {"scheduling.x-k8s.io/pod-group": "other"}, "insufficient-gpu"),
+], ids=["a gang", "no gangs here", "never"])  # fmt: skip
+def test_where_other_jobs_are_gangs_this_one_will_be(look, replicas, labels, code) -> None:
+    other = placed("g1", gpus=1)
+    other["metadata"]["labels"] = {"training.kubeflow.org/job-name": "other", **labels}
+    found = look(job(replicas=replicas), nodes=[with_image(IMAGE), node("g2")], placed=[other])
+    (warning,) = found.warnings
+    assert warning.code == code
+    assert "1 of" in warning.sentence
+    assert warning.sentence.startswith("its pods start together") is (code == "gang-incomplete")
+
+
 def test_defaults_of_a_limit_range_are_requests(look) -> None:
     bare = job(spec={**template(), "containers": [{"name": "paddle", "image": IMAGE}]})
     ranges = [

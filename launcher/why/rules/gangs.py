@@ -1,0 +1,148 @@
+"""Why pods that start together or not at all have no node yet. Pure.
+
+Where the training operator was started with `--gang-scheduler-name` every job is a gang, also one of a single
+pod. What sets a gang apart is when it is looked at again: the coscheduling plug-in asks to be told of pods
+and groups that are added, and not of pods that end (scheduler-plugins v0.34.7, coscheduling.go,
+EventsToRegister). What it turned away waits for such a one, or for the scheduler's flush after five minutes
+(kubernetes v1.34, pkg/scheduler/backend/queue/scheduling_queue.go, DefaultPodMaxInUnschedulablePodsDuration).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from launcher.backends.kubernetes.gangs import format_gap, in_group, is_about_gang, read_gap
+from launcher.kube import paddlejob
+from launcher.kube.resources import KubeObject
+from launcher.why.looking import name_of, template_of, who
+from launcher.why.room import Room, count_fit, is_selected, requests_of, taint_against
+from launcher.why.rules.capacity import advise_less, code_of_resource
+from launcher.why.snapshot import Snapshot
+from launcher.why.unschedulable import read_blockers
+from launcher.why.verdict import Outlook, Verdict, evidence
+
+_FEWER = "wait, or ask for fewer with --nodes or --gpus"
+
+
+def is_gang(pods: Sequence[KubeObject]) -> bool:
+    """Say whether pods belong to a pod group."""
+    return in_group(pods[0])
+
+
+def foresee_gang(snapshot: Snapshot, counted: Verdict, *, rooms: Sequence[Room]) -> Verdict:
+    """Say of a job that has not been sent what becomes of it as a gang, where room is short."""
+    replicas = paddlejob.replicas_of(snapshot.job)
+    if replicas == 1 or counted.outlook is Outlook.NEVER or not _count_now(template_of(snapshot.job), rooms):
+        return counted
+    return Verdict(
+        code="gang-incomplete",
+        sentence=f"its pods start together or not at all: {counted.sentence}",
+        evidence=counted.evidence,
+        cure=_FEWER,
+        outlook=Outlook.LATER,
+    )
+
+
+def judge_gang(
+    snapshot: Snapshot,
+    pods: Sequence[KubeObject],
+    *,
+    counted: Verdict | None,
+    rooms: Sequence[Room],
+    said: tuple[str, ...],
+) -> Verdict | None:
+    """Judge a gang by the room on the nodes.
+
+    Args:
+        snapshot: Of its job.
+        pods: Those that have no node; not none.
+        counted: What is short, as for any pods.
+        rooms: All nodes.
+        said: The scheduler's words.
+
+    Returns:
+        None where it stands as any other pods would.
+    """
+    now = _count_now(pods[0]["spec"], rooms)
+    if counted is None:
+        return None if now is None else _ready(snapshot, pods, said)
+    if _starts_together(snapshot, pods) and now and counted.outlook is not Outlook.NEVER:
+        return _incomplete(snapshot, pods, said, f": {counted.sentence}")
+    return None
+
+
+def judge_gang_by_words(
+    snapshot: Snapshot, pods: Sequence[KubeObject], message: str, *, said: tuple[str, ...]
+) -> Verdict | None:
+    """Judge a gang by the scheduler's words, where nodes or other people's pods may not be looked at.
+
+    Returns:
+        None where they say what they would of any pod.
+    """
+    gap, together = read_gap(message), _starts_together(snapshot, pods)
+    if not gap:
+        blocker = next(iter(read_blockers(message)), None)
+        is_short = blocker is None or blocker.code in ("insufficient", "")
+        about = together and is_short and is_about_gang(message)
+        return _incomplete(snapshot, pods, said, "") if about else None
+    short = f"; when the scheduler last looked, the nodes lacked {format_gap(gap)} for that"
+    if together and _fits_some(snapshot, pods, gap):
+        return _incomplete(snapshot, pods, said, short)
+    resource = next(iter(gap))
+    return Verdict(
+        code=code_of_resource(resource),
+        sentence=f"{who(snapshot, pods, 'find')} no room{short}",
+        evidence=said,
+        cure=f"{advise_less(resource)}, or wait",
+        outlook=Outlook.LATER,
+    )
+
+
+def _fits_some(snapshot: Snapshot, pods: Sequence[KubeObject], gap: Mapping[str, Decimal]) -> bool:
+    """Say whether what was free would have done for one pod, if it had been on one node."""
+    asked, total = requests_of(pods[0]["spec"]), paddlejob.replicas_of(snapshot.job)
+    return all(asked.get(name, Decimal(0)) * (total - 1) >= lacking for name, lacking in gap.items())
+
+
+def _count_now(spec: KubeObject, rooms: Sequence[Room]) -> int | None:
+    """Count the pods that there is room for now; None where that is not known."""
+    usable = [room for room in rooms if is_selected(spec, room) and taint_against(spec, room) is None]
+    return count_fit(requests_of(spec), usable).now
+
+
+def _starts_together(snapshot: Snapshot, pods: Sequence[KubeObject]) -> bool:
+    # a single pod waits for nobody, and one that was made again joins those that run
+    return len(pods) == paddlejob.replicas_of(snapshot.job) > 1
+
+
+def _ready(snapshot: Snapshot, pods: Sequence[KubeObject], said: tuple[str, ...]) -> Verdict:
+    job, is_whole = name_of(snapshot), len(pods) == paddlejob.replicas_of(snapshot.job)
+    at_once = f"; ftlaunch cancel {job} and then ftlaunch resume {job} has it looked at at once"
+    return Verdict(
+        code="gang-ready",
+        sentence=(
+            f"there is room for {who(snapshot, pods)} by now; the scheduler looks at a gang again when any "
+            "pod of the cluster finds a node, or after five minutes"
+        ),
+        evidence=said,
+        cure="wait" + (at_once if is_whole else ""),
+        outlook=Outlook.NOW,
+    )
+
+
+def _incomplete(snapshot: Snapshot, pods: Sequence[KubeObject], said: tuple[str, ...], more: str) -> Verdict:
+    return Verdict(
+        code="gang-incomplete",
+        sentence=f"its pods start together or not at all, and {who(snapshot, pods, 'wait')}{more}",
+        evidence=evidence(*said, *map(_describe, snapshot.pod_groups or ())),
+        cure=_FEWER,
+        outlook=Outlook.LATER,
+    )
+
+
+def _describe(group: KubeObject) -> str:
+    """Describe a group; its phase is there only where the controller of scheduler-plugins runs."""
+    phase = (group.get("status") or {}).get("phase")
+    least = (group.get("spec") or {}).get("minMember")
+    return f"PodGroup {paddlejob.name_of(group)}: minMember {least}" + (f", {phase}" if phase else "")
