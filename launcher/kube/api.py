@@ -59,6 +59,7 @@ class KubeApi(Protocol):
         fields: str = "",
         at_most: int | None = None,
         keep: Keep = whole,
+        metadata_only: bool = False,
     ) -> tuple[KubeObject, ...]:
         """Return the objects that a label selector and a field selector match, such as `a=b,c`.
 
@@ -69,6 +70,7 @@ class KubeApi(Protocol):
             fields: Likewise.
             at_most: Stop asking for more pages at so many; None for all there are.
             keep: Returns what is kept of an object; called for each page before the next one is asked for.
+            metadata_only: Have nothing but the objects' metadata sent.
         """
 
     def watch(

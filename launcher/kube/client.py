@@ -11,6 +11,7 @@ import builtins
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,18 @@ from launcher.kube.api import Keep, whole
 from launcher.kube.changes import GRACE_S, WATCH_S, Change, read_changes
 from launcher.kube.errors import AbsentError, ExpiredError
 from launcher.kube.resources import PODS, KubeObject, Resource
-from launcher.kube.transport import MERGE_PATCH, METADATA, Reply, Request, Timeouts, Transport, Way, path_of
+from launcher.kube.transport import (
+    ANYTHING,
+    MERGE_PATCH,
+    METADATA,
+    METADATA_LIST,
+    Reply,
+    Request,
+    Timeouts,
+    Transport,
+    Way,
+    path_of,
+)
 
 if TYPE_CHECKING:
     from launcher.volumes.place import Channel
@@ -75,26 +87,31 @@ class Client:
         fields: str = "",
         at_most: int | None = None,
         keep: Keep = whole,
+        metadata_only: bool = False,
     ) -> tuple[KubeObject, ...]:
         """See `KubeApi.list`. Asks for a page at a time, and once more where a page has expired meanwhile."""
         page = PAGE if at_most is None else min(PAGE, at_most)
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(page)}
-        query = {key: value for key, value in query.items() if value}
+        request = Request(
+            method="GET",
+            path=path_of(resource, namespace=namespace),
+            query={key: value for key, value in query.items() if value},
+            accept=METADATA_LIST if metadata_only else ANYTHING,
+        )
         call = self._call("list", resource, namespace=namespace)
-        path = path_of(resource, namespace=namespace)
         try:
-            return self._pages(path, query, call, at_most=at_most, keep=keep)
+            return self._pages(request, call, at_most=at_most, keep=keep)
         except ExpiredError:
-            return self._pages(path, query, call, at_most=at_most, keep=keep)
+            return self._pages(request, call, at_most=at_most, keep=keep)
 
     def _pages(
-        self, path: str, query: Mapping[str, str], call: Call, *, at_most: int | None, keep: Keep
+        self, request: Request, call: Call, *, at_most: int | None, keep: Keep
     ) -> tuple[KubeObject, ...]:
         items: builtins.list[KubeObject] = []
         token = ""
         while True:
             more = {"continue": token} if token else {}
-            answer = self._object(Request(method="GET", path=path, query={**query, **more}), call)
+            answer = self._object(replace(request, query={**request.query, **more}), call)
             for item in answer["items"]:  # half of an object, in thousands of them, that nobody here reads
                 item.get("metadata", {}).pop("managedFields", None)
             items += map(keep, answer["items"])

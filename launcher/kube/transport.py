@@ -17,10 +17,12 @@ from launcher.kube.trust import read_distrust
 
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
 METADATA = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1, {JSON}"
+METADATA_LIST = METADATA.replace("Metadata;", "MetadataList;")
 """Of each object the metadata alone (kubernetes.io, "Kubernetes API Concepts", metadata-only fetches)."""
 PACKED = {"Accept-Encoding": "gzip"}
 """The API server packs answers from 128 KiB on, lists to a thirteenth (kubernetes v1.34.7,
 k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/writers.go)."""
+ANYTHING = f"{JSON}, */*"
 _UNKNOWN_USER = 401
 
 
@@ -46,7 +48,7 @@ class Request:
     query: Mapping[str, str] = field(default_factory=dict)
     body: KubeObject | None = None
     content_type: str = JSON
-    accept: str = f"{JSON}, */*"
+    accept: str = ANYTHING
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

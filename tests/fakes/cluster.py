@@ -104,6 +104,7 @@ class FakeCluster:
         fields: str = "",
         at_most: int | None = None,
         keep: Keep = whole,
+        metadata_only: bool = False,
     ) -> tuple[KubeObject, ...]:
         def act() -> tuple[KubeObject, ...]:
             found = [
@@ -113,9 +114,12 @@ class FakeCluster:
             # lists of core objects do not repeat in each item what they are lists of
             hidden = () if resource.group else ("apiVersion", "kind")
             return tuple(
-                keep({key: copy.deepcopy(item[key]) for key in item if key not in hidden})
+                keep({
+                    key: copy.deepcopy(item[key]) for key in item
+                    if key not in hidden and (key == "metadata" or not metadata_only)
+                })
                 for item in found[:at_most]
-            )
+            )  # fmt: skip
 
         return self._answer("list", resource, namespace, "", act)
 

@@ -54,10 +54,10 @@ def find_left(api: KubeApi, *, namespace: str, now_s: float, ours: Iterable[str]
         now_s: Unix time.
         ours: Run ids that are left out.
     """
-    config_maps = api.list(CONFIG_MAPS, namespace=namespace, labels=RUN_ID_LABEL)
+    config_maps = api.list(CONFIG_MAPS, namespace=namespace, labels=RUN_ID_LABEL, metadata_only=True)
     old = [item for item in config_maps if not is_owned(item) and now_s - created_s(item) >= STALE_S]
     if not old:
         return ()
-    jobs = api.list(PADDLE_JOBS, namespace=namespace, labels=RUN_ID_LABEL)
+    jobs = api.list(PADDLE_JOBS, namespace=namespace, labels=RUN_ID_LABEL, metadata_only=True)
     alive = {run_id_of(job) for job in jobs} | set(ours)
     return tuple(name_of(item) for item in old if run_id_of(item) not in alive)

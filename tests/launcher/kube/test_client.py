@@ -164,6 +164,14 @@ def test_only_what_is_kept_of_a_page_is_there_when_the_next_is_asked_for(
     assert kept == [1, 2]
 
 
+def test_a_list_of_metadata_says_so(client: Client, server: ApiServer) -> None:
+    server.answer_object({"metadata": {}, "items": []})
+    client.list(CONFIG_MAPS, namespace="ml", metadata_only=True)
+    client.list(CONFIG_MAPS, namespace="ml")
+    wanted = ["as=PartialObjectMetadataList;" in asked.headers["Accept"] for asked in server.asked]
+    assert wanted == [True, False]
+
+
 def test_long_answers_may_come_packed(client: Client, server: ApiServer) -> None:
     body = gzip.compress(json.dumps({"metadata": {}, "items": [{"metadata": {"name": "a"}}]}).encode())
     server.answer = lambda asked: Answer(
