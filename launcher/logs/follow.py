@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from launcher.logs.merge import Lane, Merger
-from launcher.logs.openfiles import make_room
+from launcher.logs.openfiles import make_room, most_at_once
 from launcher.logs.podoutput import PodOutput
 from launcher.logs.podtask import PodTask
 from launcher.logs.recording import Recording
@@ -60,6 +60,7 @@ class Follower:
         self.say = say
         self.recording = recording
         self.lane_bytes = _LANE_BYTES
+        self.seats = asyncio.Semaphore(most_at_once())
         self._show, self._shaper, self._previous_too = show, shaper, previous_too
         self._merger = Merger()
         self._outputs: dict[int, PodOutput] = {}

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import resource
 
+_OF_A_POD = 2
+_ANY = 1 << 20
 _OWN = 64  # the interpreter's, the terminal's, the looks' and heartbeats' connections
+
+
+def most_at_once() -> int:
+    """Return how many pods can be read at once, the soft limit raised to the hard one; at least one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _ANY if hard == resource.RLIM_INFINITY else max(1, (hard - _OWN) // _OF_A_POD)
 
 
 def make_room(pods: int) -> str:
@@ -13,7 +21,7 @@ def make_room(pods: int) -> str:
     Returns:
         A sentence for the user where that is not enough, else nothing.
     """
-    needed = 2 * pods + _OWN
+    needed = _OF_A_POD * pods + _OWN
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return ""
@@ -24,7 +32,9 @@ def make_room(pods: int) -> str:
         most = soft
     if most >= needed:
         return ""
+    seats = max(1, (most - _OWN) // _OF_A_POD)
     return (
         f"open files: expected room for {needed}, two for each of {pods} pods, got a hard limit of {most}; "
-        f"raise it with `ulimit -Hn {needed}` as root or choose pods with --node: some are read late"
+        f"{seats} pods are read at once and each other one when one of these has been read to its end; "
+        f"raise it with `ulimit -Hn {needed}` as root or choose pods with --node"
     )

@@ -48,7 +48,7 @@ class PodOutput:
         recording = self._intake.recording
         if recording is None:
             return Overlap()
-        earlier = [before for before in recording.containers() if before.node == container.node]
+        earlier = recording.containers(container.node)
         if container in earlier:
             earlier = earlier[: earlier.index(container)]
         for before in earlier:
@@ -96,6 +96,8 @@ class PodOutput:
         self._lane.heard_s = asyncio.get_running_loop().time()
         if not is_open:
             self._intake.wake()
+            if self._record is not None:
+                self._record.close()  # another pod may need an open file
 
     def is_full(self) -> bool:
         """See `Output`."""

@@ -27,6 +27,8 @@ class Desk(Protocol):
     follow: bool
     since_s: int | None
     tail_lines: int | None
+    seats: asyncio.Semaphore
+    """One for each log that may be read at once: there are only so many open files."""
 
     async def look_again(self) -> None:
         """Return once each pod's task has seen a look that was begun after now."""
@@ -140,7 +142,8 @@ class PodTask:
             )  # fmt: skip
             has_ended = previous or (self._pod is not None and self._pod.has_ended)
             self._is_unread, is_first = self._is_unread or is_first, False
-            end = await self._read(ask, overlap, has_ended=has_ended)
+            async with self._desk.seats:
+                end = await self._read(ask, overlap, has_ended=has_ended)
             is_complete = end is not None and end.trouble is None and not ask.follow
             if is_complete:
                 continue

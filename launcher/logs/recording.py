@@ -90,9 +90,10 @@ class Recording:
         self._files = _find_files(folder)
         self.trouble = ""
 
-    def containers(self) -> list[Container]:
-        """Return the containers that were recorded, by node and in their order."""
-        return sorted(self._files, key=lambda container: (container.node, self._files[container].number))
+    def containers(self, node: int | None = None) -> list[Container]:
+        """Return the containers that were recorded, by node and in their order; of one node if named."""
+        found = [container for container in self._files if node in (None, container.node)]
+        return sorted(found, key=lambda container: (container.node, self._files[container].number))
 
     def read(self, container: Container) -> Iterator[list[bytes]]:
         """Give a container's recorded lines, in pieces."""

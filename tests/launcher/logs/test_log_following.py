@@ -257,3 +257,41 @@ def test_no_more_is_read_of_a_pod_than_waits_to_be_shown(loop):
     watched.finish()
     assert [misfit(server, node, watched.viewer.of(node)) for node in server.pods] == ["", ""]
     assert max(waiting) < 64 * 1024 + 2 * 16 * 1024 < sum(30 + len(line) for line in watched.viewer.of(0))
+
+
+@pytest.mark.parametrize("follow", [False, True], ids=["once", "until the end"])
+def test_more_pods_than_open_files_are_read_one_after_the_other(loop, monkeypatch, tmp_path, follow):
+    monkeypatch.setattr("launcher.logs.follow.most_at_once", lambda: 2)
+    server = FakeLogServer(nodes=5, seed=4)
+
+    async def of_all(change: Callable[[int], object]) -> None:
+        for node in server.pods:
+            change(node)
+
+    loop.run_until_complete(of_all(lambda node: server.write(node, 3)))
+    viewer = Viewer(server, seed=1, folder=tmp_path, follow=follow)
+    open_at_once = []
+    ask = viewer.follower.source.ask
+    now = set()
+
+    def spy(asked, receiver):
+        now.add(asked.container.node)
+        open_at_once.append(len(now))
+        answer = ask(asked, receiver)
+        drop = answer.drop
+
+        def dropped():
+            now.discard(asked.container.node)
+            drop()
+
+        monkeypatch.setattr(answer, "drop", dropped)
+        return answer
+
+    monkeypatch.setattr(viewer.follower.source, "ask", spy)
+    task = loop.create_task(viewer.follower.run())
+    loop.pass_time(30)
+    server.is_over = True
+    loop.run_until_complete(of_all(server.end_container))
+    loop.run_until_complete(asyncio.wait_for(task, 300.0))
+    assert max(open_at_once) == 2
+    assert [misfit(server, node, viewer.of(node)) for node in server.pods] == [""] * 5

@@ -32,6 +32,15 @@ def test_a_hard_limit_that_is_too_low_is_used_up_and_told():
     assert "expected room for 1088" in told
     assert "hard limit of 200" in told
     assert "ulimit -Hn 1088" in told
+    assert "68 pods are read at once" in told
+
+
+def test_as_many_pods_are_read_at_once_as_there_can_be_files():
+    code = ASK.replace("import make_room", "import make_room, most_at_once") + "print(most_at_once())"
+    for hard, seats in ((200, "68"), (65, "1"), (60, "1")):
+        command = [sys.executable, "-c", code.replace("(100,", "(60,").format(pods=1, hard=hard)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == seats
 
 
 @pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 1088, reason="the hard limit is too low")
