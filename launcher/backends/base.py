@@ -171,6 +171,7 @@ class Backend(ABC):
     """
 
     kind: ClassVar[BackendKind]
+    remarks: tuple[str, ...] = ()  # what the last submit gave cause to say
 
     @abstractmethod
     def submit(self, submission: Submission) -> Handle:

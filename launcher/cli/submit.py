@@ -115,9 +115,7 @@ def command(
             raise
         store.finish(record)
     click.echo(_as_json(record) if output == "json" else str(handle))
-    stale = stale_records(store, namespace=handle.namespace, context=record.context, now_s=record.created_s)
-    for name in sweep(stale, backend=backend, store=store):
-        click.echo(f"{name}: removed the ConfigMap that an interrupted submit had left", err=True)
+    _tell_more(found)
     if following or waiting:
         from launcher.cli.following import follow, wait_for_end
 
@@ -126,6 +124,17 @@ def command(
         f"next: ftlaunch logs -f {job.job} · ftlaunch status {job.job} · ftlaunch wait {job.job}", err=True
     )
     return CliExit.OK
+
+
+def _tell_more(found: Found) -> None:
+    """Say what the submit gave cause to say, and sweep what earlier ones have left."""
+    record, backend, store = found.record, found.backend, found.store
+    for remark in backend.remarks:
+        click.echo(remark, err=True)
+    namespace, context = record.handle.namespace, record.context
+    stale = stale_records(store, namespace=namespace, context=context, now_s=record.created_s)
+    for name in sweep(stale, backend=backend, store=store):
+        click.echo(f"{name}: removed the ConfigMap that an interrupted submit had left", err=True)
 
 
 def _as_json(record: RunRecord) -> str:

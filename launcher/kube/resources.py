@@ -41,6 +41,16 @@ LIMIT_RANGES = Resource(plural="limitranges", kind="LimitRange")
 POD_GROUPS = Resource(group="scheduling.x-k8s.io", version="v1alpha1", plural="podgroups", kind="PodGroup")
 WORKLOADS = Resource(group="kueue.x-k8s.io", version="v1beta1", plural="workloads", kind="Workload")
 WORKLOADS_V1BETA2 = Resource(group="kueue.x-k8s.io", version="v1beta2", plural="workloads", kind="Workload")
+LOCAL_QUEUES = Resource(group="kueue.x-k8s.io", version="v1beta1", plural="localqueues", kind="LocalQueue")
+LOCAL_QUEUES_V1BETA2 = Resource(
+    group="kueue.x-k8s.io", version="v1beta2", plural="localqueues", kind="LocalQueue"
+)
+CLUSTER_QUEUES = Resource(
+    group="kueue.x-k8s.io", version="v1beta1", plural="clusterqueues", kind="ClusterQueue"
+)
+CLUSTER_QUEUES_V1BETA2 = Resource(
+    group="kueue.x-k8s.io", version="v1beta2", plural="clusterqueues", kind="ClusterQueue"
+)
 RULES_REVIEWS = Resource(
     group="authorization.k8s.io", plural="selfsubjectrulesreviews", kind="SelfSubjectRulesReview"
 )

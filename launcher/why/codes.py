@@ -15,9 +15,18 @@ CODES: dict[str, str] = {
     "suspended": "somebody else than ftlaunch has suspended it",
     "no-controller": "no training operator has looked at it",
     # a queue holds it
+    "kueue-missing": "it names a queue of Kueue, and there is no Kueue",
+    "queue-ignored": "it names a queue of Kueue, and Kueue would not hold it",
+    "queue-unnamed": "Kueue holds it because it names no queue",
+    "queue-unheard": "Kueue has not looked at it",
+    "queue-deactivated": "somebody else than ftlaunch, or Kueue itself, has deactivated its Workload",
+    "queue-stopping": "Kueue takes its place back, and its pods save and stop",
     "queue-missing": "its LocalQueue or ClusterQueue does not exist",
     "queue-inactive": "its queue takes nothing in for now",
     "queue-never": "it asks for more than its queue can ever give",
+    "queue-checks": "its queue has room for it, and an admission check is not done",
+    "queue-preempted": "a job of higher priority took its place in the queue, and it waits for the next",
+    "queue-evicted": "Kueue took its place back for another reason, and it waits for the next",
     "queue-waiting": "its queue has not let it in yet",
     # its pods are not let into the namespace
     "namespace-ending": "the namespace is being deleted",

@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from launcher.backends.kubernetes.kueue import find_kind
 from launcher.backends.kubernetes.phases import lost_pod
 from launcher.backends.kubernetes.progress import PROGRESS_LINES
+from launcher.backends.kubernetes.workloads import reduce_workload
 from launcher.errors import LaunchError, NotFoundError
 from launcher.kube import paddlejob
 from launcher.kube.api import Keep, KubeApi, PodLogs, whole
@@ -26,13 +28,13 @@ from launcher.kube.resources import (
     PODS,
     QUOTAS,
     STORAGE_CLASSES,
-    WORKLOADS,
     KubeObject,
     Resource,
 )
 from launcher.names import RUN_ID_LABEL
 from launcher.plan.handle import Handle
 from launcher.why.looking import ended_of, is_pending, not_started, template_of, without_node
+from launcher.why.rules.queueing import name_of_closed
 from launcher.why.snapshot import Objects, Snapshot, read_status, reduce_pod, trim
 
 MAX_EVENTS, MAX_NODES, MAX_PODS, MAX_OTHERS = 1000, 5000, 10_000, 500
@@ -77,6 +79,17 @@ class Looker:
             self.unseen.append(describe_unseen(resource, namespace=namespace, error=error))
             return None
 
+    def look_at_kueue(
+        self, plural: str, *, namespace: str, fields: str = "", keep: Keep = whole
+    ) -> Objects | None:
+        """Return objects of Kueue, as `look` does."""
+        try:
+            kind = find_kind(self._api, plural)
+        except LaunchError as error:
+            self.unseen.append(f"{plural}: {str(error).split('; ', 1)[0][:200]}")
+            return None
+        return () if kind is None else self.look(kind, namespace=namespace, fields=fields, keep=keep)
+
 
 def describe_unseen(resource: Resource, *, namespace: str, error: LaunchError) -> str:
     """Say in a line what could not be looked at."""
@@ -115,6 +128,10 @@ def gather(
         more = {name: pool.submit(question) for name, question in _questions(looker, first).items()}
         texts = {pod: asked.result() for pod, asked in asked_logs.items()}
         found = {name: asked.result() for name, asked in more.items()}
+    if name := name_of_closed(job, found.get("local_queues") or ()):
+        found["cluster_queues"] = looker.look_at_kueue(
+            "clusterqueues", namespace="", fields=f"metadata.name={name}"
+        )
     events = (*(asked_events.result() or ()), *(found.pop("events", None) or ()))
     texts = {pod: text for pod, text in texts.items() if text}
     others: dict[str, Any] = dict(found)
@@ -161,6 +178,16 @@ def look_at_limits(looker: Looker, namespace: str) -> dict[str, Question]:
     }
 
 
+def look_at_queues(looker: Looker, job: KubeObject, namespace: str) -> dict[str, Question]:
+    """Return the questions about Kueue's queues, and about a job's place in them."""
+
+    def look(plural: str, keep: Keep = whole) -> Question:
+        return lambda: looker.look_at_kueue(plural, namespace=namespace, keep=keep)
+
+    questions = {"local_queues": look("localqueues")}
+    return questions | ({"workloads": look("workloads", reduce_workload)} if paddlejob.queue_of(job) else {})
+
+
 def has_claims(job: KubeObject) -> bool:
     """Say whether a job's pods mount claims."""
     return any("persistentVolumeClaim" in volume for volume in template_of(job).get("volumes") or [])
@@ -182,8 +209,8 @@ def _questions(looker: Looker, first: Snapshot) -> dict[str, Question]:
     if waiting and any(paddlejob.POD_GROUP_LABEL in (pod["metadata"].get("labels") or {}) for pod in waiting):
         own = f"metadata.name={paddlejob.name_of(job)}"  # the operator names a group as its job
         questions["pod_groups"] = lambda: looker.look(POD_GROUPS, namespace=namespace, fields=own)
-    if paddlejob.is_queued(job):
-        questions["workloads"] = lambda: looker.look(WORKLOADS, namespace=namespace)
+    if paddlejob.is_suspended(job):
+        questions |= look_at_queues(looker, job, namespace)
     if behind := next((pod for pod in pods if is_pending(pod)), None):
         fields = f"involvedObject.name={paddlejob.name_of(behind)}"
         questions["events"] = lambda: looker.look(EVENTS, namespace=namespace, fields=fields)

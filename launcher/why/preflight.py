@@ -1,6 +1,6 @@
 """The rules before a job is sent: may it be made, do its claims suit it, is there room now, later, or never.
 
-One round of at most seven requests, side by side, with a limit on their number, their size and their time:
+One round of at most ten requests, side by side, with a limit on their number, their size and their time:
 what is not known in time is not waited for. Nothing is changed.
 """
 
@@ -13,13 +13,16 @@ from typing import Any
 
 from launcher.backends.base import JobState, JobStatus
 from launcher.backends.kubernetes.gangs import makes_gangs
+from launcher.backends.kubernetes.kueue import find_kind
 from launcher.errors import LaunchError
 from launcher.kube import paddlejob
 from launcher.kube.api import Keep, KubeApi, whole
+from launcher.kube.errors import UnservedError
 from launcher.kube.resources import (
     CLAIMS,
     CONFIG_MAPS,
     LIMIT_RANGES,
+    LOCAL_QUEUES,
     NODES,
     PADDLE_JOBS,
     PODS,
@@ -37,6 +40,7 @@ from launcher.why.room import read_rooms
 from launcher.why.rules.capacity import judge_room
 from launcher.why.rules.claims import judge_claims
 from launcher.why.rules.gangs import foresee_gang
+from launcher.why.rules.queueing import judge_queue
 from launcher.why.rules.quotas import measure_limits, measure_quotas
 from launcher.why.snapshot import Objects, Snapshot, reduce_pod
 from launcher.why.together import ask_together
@@ -47,7 +51,7 @@ MAX_NODES, MAX_PODS = 1000, 2000
 """Where there are more, whether there is room is not asked: it would take longer than it is worth."""
 REFUSED = frozenset({
     "create-denied", "claim-missing", "claim-lost", "claim-being-deleted", "quota-never", "limit-range",
-    "quota-needs-requests",
+    "quota-needs-requests", "kueue-missing", "queue-ignored", "queue-missing",
 })  # fmt: skip
 """What no patience and no autoscaler mends. Of the rest a job is only warned."""
 _IMAGES_TOLD = 50  # a kubelet names its largest images only (kubernetes v1.34, nodeStatusMaxImages)
@@ -87,9 +91,14 @@ def look_before(
     """
     questions = _questions(api, job, namespace)
     answers = ask_together(questions, within_s=within_s)
-    unseen = [_say_unseen(name, namespace, error) for name, error in answers.failed.items()]
+    unseen = [
+        _say_unseen(name, namespace, error) for name, error in answers.failed.items()
+        if not isinstance(error, UnservedError)
+    ]  # fmt: skip
     unseen += [f"{name}: no answer within {within_s:g} s" for name in questions if name in answers.late]
-    found: dict[str, Any] = {name: items for name, items in answers.given.items() if name != "rules"}
+    found: dict[str, Any] = {
+        name: items for name, items in answers.given.items() if name not in ("rules", "stored")
+    }
     review = next(iter(answers.given.get("rules", ())), None)
     handle = Handle(backend="kubernetes", namespace=namespace, job=paddlejob.name_of(job))
     status = JobStatus(
@@ -98,6 +107,10 @@ def look_before(
     snapshot = replace(Snapshot(now_s=now_s, status=status, job=job), **found)
     judged = [*_judge_rules(review, namespace), *_judge_limits(snapshot), *judge_claims(snapshot)]
     judged += [*_judge_room(snapshot, unseen), *_judge_image(snapshot)]
+    has_kueue = not isinstance(answers.failed.get("local_queues"), UnservedError)
+    judged += judge_queue(
+        snapshot, has_kueue=has_kueue, stored=next(iter(answers.given.get("stored", ())), None)
+    )
     return _sort(judged, unseen)
 
 
@@ -115,9 +128,29 @@ def _questions(api: KubeApi, job: KubeObject, namespace: str) -> dict[str, Quest
         "nodes": ask(NODES, where="", at_most=MAX_NODES),
         "placed": ask(PODS, where="", fields=ALIVE, at_most=MAX_PODS, keep=reduce_pod),
     }
+    if paddlejob.queue_of(job):
+        questions |= {
+            "local_queues": lambda: _list_queues(api, namespace),
+            "stored": lambda: _try_out(api, job, namespace),
+        }
     if has_claims(job):
         questions |= {"claims": ask(CLAIMS), "storage_classes": ask(STORAGE_CLASSES, where="")}
     return questions
+
+
+def _list_queues(api: KubeApi, namespace: str) -> Objects:
+    kind = find_kind(api, LOCAL_QUEUES.plural)
+    if kind is None:
+        raise UnservedError(f"expected a cluster with Kueue, got one without {LOCAL_QUEUES.plural}")
+    return api.list(kind, namespace=namespace, at_most=MAX_OTHERS)
+
+
+def _try_out(api: KubeApi, job: KubeObject, namespace: str) -> Objects:
+    """Return the job as the server would store it: whoever admits jobs has had a hand in it."""
+    try:
+        return (api.create(PADDLE_JOBS, job, namespace=namespace, dry_run=True),)
+    except LaunchError:  # the submit says it better, at its place in the config
+        return ()
 
 
 def _judge_rules(review: KubeObject | None, namespace: str) -> Iterator[Verdict]:
@@ -229,7 +262,7 @@ def _has_defaults(limit_range: KubeObject) -> bool:
 def _say_unseen(name: str, namespace: str, error: Exception) -> str:
     kinds = {
         "quotas": QUOTAS, "limit_ranges": LIMIT_RANGES, "nodes": NODES, "placed": PODS, "claims": CLAIMS,
-        "storage_classes": STORAGE_CLASSES, "rules": RULES_REVIEWS,
+        "storage_classes": STORAGE_CLASSES, "rules": RULES_REVIEWS, "local_queues": LOCAL_QUEUES,
     }  # fmt: skip
     of_cluster = name in ("nodes", "placed", "storage_classes", "rules")
     assert isinstance(error, LaunchError)

@@ -27,6 +27,8 @@ LISTS = (
     "limit_ranges",
     "pod_groups",
     "workloads",
+    "local_queues",
+    "cluster_queues",
 )
 _DROPPED = ("managedFields", "selfLink", "generateName", "resourceVersion", "generation")
 
@@ -50,7 +52,9 @@ class Snapshot:
         quotas: Of the namespace, as for the next.
         limit_ranges: Likewise.
         pod_groups: Of the job, for gang scheduling.
-        workloads: Kueue's, of the namespace.
+        workloads: Kueue's, of the namespace, reduced by `reduce_workload`.
+        local_queues: Kueue's, of the namespace.
+        cluster_queues: The one behind the job's LocalQueue, where that one takes nothing in.
         logs: Name of a pod -> its last lines, each as `RFC3339Nano text`.
         unseen: What could not be looked at, with the reason.
         version: Of Kubernetes, or empty.
@@ -69,6 +73,8 @@ class Snapshot:
     limit_ranges: Objects | None = None
     pod_groups: Objects | None = None
     workloads: Objects | None = None
+    local_queues: Objects | None = None
+    cluster_queues: Objects | None = None
     logs: Mapping[str, str] = field(default_factory=dict)
     unseen: tuple[str, ...] = ()
     version: str = ""

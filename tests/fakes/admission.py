@@ -15,6 +15,7 @@ from launcher.kube.resources import (
     CONFIG_MAPS,
     EVENTS,
     LIMIT_RANGES,
+    LOCAL_QUEUES,
     NODES,
     PADDLE_JOBS,
     POD_GROUPS,
@@ -27,8 +28,8 @@ from launcher.kube.resources import (
 )
 
 _RESOURCES = (
-    CLAIMS, CONFIG_MAPS, EVENTS, LIMIT_RANGES, NODES, PADDLE_JOBS, POD_GROUPS, PODS, QUOTAS, RULES_REVIEWS,
-    STORAGE_CLASSES, WORKLOADS,
+    CLAIMS, CONFIG_MAPS, EVENTS, LIMIT_RANGES, LOCAL_QUEUES, NODES, PADDLE_JOBS, POD_GROUPS, PODS, QUOTAS,
+    RULES_REVIEWS, STORAGE_CLASSES, WORKLOADS,
 )  # fmt: skip
 KNOWN = {resource.plural: resource for resource in _RESOURCES}
 WEBHOOK = 'admission webhook "validator.paddlejob.training-operator.kubeflow.org" denied the request: '

@@ -18,7 +18,7 @@ from launcher.kube.answers import Call, Verb, read_failure
 from launcher.kube.api import Keep, whole
 from launcher.kube.changes import Change
 from launcher.kube.errors import NoAnswerError
-from launcher.kube.resources import CLAIMS, PODS, RULES_REVIEWS, KubeObject, Resource
+from launcher.kube.resources import CLAIMS, PADDLE_JOBS, PODS, RULES_REVIEWS, KubeObject, Resource
 from launcher.names import RUN_ID_LABEL
 from tests.fakes.admission import KNOWN, RefusalError, UnplayableError, admit, admit_change
 from tests.fakes.kubelet import Kubelet
@@ -46,6 +46,7 @@ class FakeCluster:
         operator_runs: Where False, jobs are stored and nobody looks at them.
         rules: What a user may do, as a review answers it.
         served: Kinds that it says it knows.
+        kueue_holds: Of which jobs Kueue's webhook suspends what is to be stored.
     """
 
     def __init__(self, *, namespace: str = "ml", claims: Sequence[str] = ("flowers", "runs")) -> None:
@@ -54,6 +55,7 @@ class FakeCluster:
         self.operator_runs = True
         self.rules: list[KubeObject] = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
         self.served: tuple[Resource, ...] = tuple(KNOWN.values())
+        self.kueue_holds: Callable[[KubeObject], bool] = lambda job: False
         self._namespaces = {namespace}
         self._store = ObjectStore()
         self._kubelet = Kubelet(self._store)
@@ -80,9 +82,12 @@ class FakeCluster:
             admit(resource, body, namespace=namespace)
             if self._store.find(resource.plural, namespace, name) is not None:
                 raise RefusalError(409, "AlreadyExists", f'{resource.plural} "{name}" already exists')
+            stored = copy.deepcopy(body)
+            if resource is PADDLE_JOBS and self.kueue_holds(stored):
+                stored["spec"]["runPolicy"]["suspend"] = True
             if dry_run:
-                return copy.deepcopy(body)
-            self._store.add(resource.plural, copy.deepcopy(body), namespace=namespace)
+                return stored
+            self._store.add(resource.plural, stored, namespace=namespace)
             made = copy.deepcopy(self._must(resource.plural, namespace, name))
             self._settle()
             return made

@@ -24,6 +24,7 @@ from launcher.backends.kubernetes.bell import Bell
 from launcher.backends.kubernetes.events import last_warning, read_events, trim_event
 from launcher.backends.kubernetes.incarnations import Incarnation, Incarnations
 from launcher.backends.kubernetes.joblist import list_jobs
+from launcher.backends.kubernetes.kueue import fetch_workloads, read_remarks
 from launcher.backends.kubernetes.leftovers import sweep_config_map
 from launcher.backends.kubernetes.posting import Poster
 from launcher.backends.kubernetes.status import MAX_REASON, read_job
@@ -112,7 +113,8 @@ class KubernetesBackend(Backend):
         manifest = submission.manifest
         namespace = manifest.namespace or self.namespace
         require_paddle_jobs(self.api)
-        self._poster.post(manifest, namespace=namespace)
+        stored = self._poster.post(manifest, namespace=namespace)
+        self.remarks = read_remarks(manifest.job, stored)
         return Handle(backend=self.kind, namespace=namespace, job=manifest.name)
 
     def check(self, submission: Submission) -> tuple[str, ...]:
@@ -131,7 +133,7 @@ class KubernetesBackend(Backend):
         """See `Backend.status`.
 
         Two requests, and a third: for the progress once node 0 has started, before that for the events
-        where the pods themselves do not say what they wait for.
+        where the pods themselves do not say what they wait for; of a queued job for Kueue's Workloads.
         """
         job, pods = self._fetch(handle)
         looks = {paddlejob.name_of(pod): self._incarnations.look(job, pod) for pod in pods}
@@ -140,6 +142,7 @@ class KubernetesBackend(Backend):
             pods,
             restarts={pod: look.number for pod, look in looks.items()},
             progress=podlogs.fetch_progress(self.logs, pods, looks),
+            queued=fetch_workloads(self.api, job),
         )
         # an operator that may not make the pods writes no condition, only events
         is_mute = not status.reason or not paddlejob.conditions_of(job)

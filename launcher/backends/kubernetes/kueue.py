@@ -7,15 +7,70 @@ anew (kueue.sigs.k8s.io, concepts "Workload", "Active"; kubernetes-sigs/kueue pu
 
 from __future__ import annotations
 
+from launcher.backends.kubernetes.workloads import reduce_workload
+from launcher.errors import LaunchError
 from launcher.kube import paddlejob
 from launcher.kube.api import KubeApi
-from launcher.kube.errors import AbsentError, DeniedError
-from launcher.kube.resources import WORKLOADS, WORKLOADS_V1BETA2, KubeObject, Resource
+from launcher.kube.errors import AbsentError, DeniedError, NoAnswerError
+from launcher.kube.resources import (
+    CLUSTER_QUEUES,
+    CLUSTER_QUEUES_V1BETA2,
+    LOCAL_QUEUES,
+    LOCAL_QUEUES_V1BETA2,
+    WORKLOADS,
+    WORKLOADS_V1BETA2,
+    KubeObject,
+    Resource,
+)
+
+WORKLOAD_KINDS = (WORKLOADS_V1BETA2, WORKLOADS)
+MAX_WORKLOADS = 500
+_NEWEST_FIRST = {
+    "workloads": WORKLOAD_KINDS,
+    "localqueues": (LOCAL_QUEUES_V1BETA2, LOCAL_QUEUES),
+    "clusterqueues": (CLUSTER_QUEUES_V1BETA2, CLUSTER_QUEUES),
+}
+"""The newest is the one that is stored: the older ones take a webhook of Kueue's, which may be away."""
 
 
-def find_kind(api: KubeApi) -> Resource | None:
-    """Return the kind of Workloads that the cluster serves, the newest; None where there is no Kueue."""
-    return next((kind for kind in (WORKLOADS_V1BETA2, WORKLOADS) if api.serves(kind)), None)
+def find_kind(api: KubeApi, plural: str = "workloads") -> Resource | None:
+    """Return one of Kueue's kinds in the newest version that the cluster serves; None without Kueue."""
+    return next((kind for kind in _NEWEST_FIRST[plural] if api.serves(kind)), None)
+
+
+def fetch_workloads(api: KubeApi, job: KubeObject) -> tuple[KubeObject, ...]:
+    """Return the Workloads among which a queued job waits; none of another job, nor where they are hidden."""
+    if not paddlejob.is_queued(job) or paddlejob.is_cancelled(job):
+        return ()
+    try:
+        kind = find_kind(api)
+        namespace = str(job["metadata"]["namespace"])
+        if kind is None:
+            return ()
+        return api.list(kind, namespace=namespace, at_most=MAX_WORKLOADS, keep=reduce_workload)
+    except NoAnswerError:
+        raise
+    except LaunchError:  # they only make a sentence better
+        return ()
+
+
+def read_remarks(sent: KubeObject, stored: KubeObject) -> tuple[str, ...]:
+    """Say what Kueue has made of a job while it was stored, where nobody has asked for that.
+
+    Its webhook suspends each job of a namespace whose jobs it manages (`manageJobsWithoutQueueName`), and
+    puts it into the LocalQueue `default` where there is one (kubernetes-sigs/kueue v0.17.0,
+    pkg/controller/jobframework/defaults.go).
+    """
+    queue = paddlejob.queue_of(stored)
+    if not paddlejob.is_suspended(stored) or paddlejob.is_suspended(sent) or paddlejob.queue_of(sent):
+        return ()
+    if queue:
+        return (f"note: Kueue manages all jobs here, and has put it into queue {queue!r}",)
+    name = paddlejob.name_of(stored)
+    return (
+        "warning: it was suspended while it was stored, as Kueue does where it manages all jobs and one names"
+        f" no queue; set Launch.queue.kueue, `ftlaunch why {name}` says more",
+    )
 
 
 def set_active(api: KubeApi, job: KubeObject, *, active: bool) -> bool:

@@ -7,8 +7,10 @@ from urllib.parse import quote
 
 from launcher.backends.base import JobEvent
 from launcher.backends.kubernetes.events import read_events
+from launcher.backends.kubernetes.kueue import MAX_WORKLOADS, WORKLOAD_KINDS
 from launcher.backends.kubernetes.status import read_job
 from launcher.backends.kubernetes.waits import needs_events, read_wait
+from launcher.backends.kubernetes.workloads import reduce_workload
 from launcher.kube import paddlejob
 from launcher.kube.asking import Asker
 from launcher.kube.errors import AbsentError
@@ -28,6 +30,7 @@ class KubernetesLogSource:
         """`handle` names the job; `asker` reaches its cluster."""
         self._asker, self._handle = asker, handle
         self._uid: str | None = None
+        self._workloads = list(WORKLOAD_KINDS)
 
     async def look(self) -> Look:
         """See `Source.look`. A job that is not there any more has ended."""
@@ -46,7 +49,8 @@ class KubernetesLogSource:
             return Look(has_ended=True, pods=())
         self._uid = paddlejob.uid_of(job)
         pods = paddlejob.pods_of(job, await self._list_pods())
-        status = read_job(job, pods, restarts={}, progress=None)
+        queued = await self._list_workloads(job)
+        status = read_job(job, pods, restarts={}, progress=None, queued=queued)
         has_ended = status.state.is_terminal
         events = {} if has_ended else await self._list_events(pods)
         return Look(
@@ -81,6 +85,27 @@ class KubernetesLogSource:
         uids = {paddlejob.name_of(pod): paddlejob.uid_of(pod) for pod in pods}
         own = [item for item in found if (item.get("involvedObject") or {}).get("uid") in (None, uids[name])]
         return {name: read_events(own, job=self._handle.job)}
+
+    async def _list_workloads(self, job: KubeObject) -> list[KubeObject]:
+        """Return those among which a queued job waits, where they may be seen."""
+        if not paddlejob.is_queued(job) or paddlejob.is_cancelled(job):
+            return []
+        namespace = self._handle.namespace
+        while self._workloads:
+            kind = self._workloads[0]
+            path = f"/apis/{kind.api_version}/namespaces/{quote(namespace, safe='')}/{kind.plural}"
+            call = self._asker.call(resource=kind, namespace=namespace, name="")
+            try:
+                found = await self._asker.fetch(path, {"limit": str(MAX_WORKLOADS)}, call)
+            except SourceError as error:  # they only make a sentence better
+                if error.end.trouble is Trouble.LOGIN:
+                    raise
+                if error.end.trouble is Trouble.AGAIN:
+                    return []
+                self._workloads.pop(0)  # not served, or not for us
+            else:
+                return list(map(reduce_workload, found.get("items") or []))
+        return []
 
     async def _list_pods(self) -> list[KubeObject]:
         namespace = self._handle.namespace

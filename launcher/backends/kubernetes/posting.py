@@ -26,8 +26,11 @@ class Poster:
         self._api = api
         self._pause = pause
 
-    def post(self, manifest: Manifest, *, namespace: str) -> None:
+    def post(self, manifest: Manifest, *, namespace: str) -> KubeObject:
         """Make the ConfigMap, then the job, and let the job own the ConfigMap; all of it or nothing.
+
+        Returns:
+            The job as the server has stored it.
 
         Raises:
             TakenError: Another run has an object of this name.
@@ -44,7 +47,7 @@ class Poster:
             self._take_back((CONFIG_MAPS, config_map), namespace=namespace, refusal=refusal)
             raise
         if is_owned(config_map, by=uid_of(job)):
-            return
+            return job
         try:
             self._adopt(config_map, owner=job, namespace=namespace)
         except NoAnswerError:
@@ -54,6 +57,7 @@ class Poster:
                 made = ((PADDLE_JOBS, job), (CONFIG_MAPS, config_map))
                 self._take_back(*made, namespace=namespace, refusal=refusal)
             raise
+        return job
 
     def sweep(self, job: KubeObject, *, namespace: str) -> None:
         """Delete the ConfigMap of a deleted job where it has no owner to go with.

@@ -14,6 +14,7 @@ from launcher.backends.base import JobState, JobStatus, PodState, PodStatus
 from launcher.backends.kubernetes import phases
 from launcher.backends.kubernetes.gangs import say_plainly, tells_little
 from launcher.backends.kubernetes.waits import EVICTIONS
+from launcher.backends.kubernetes.workloads import describe_wait
 from launcher.kube import paddlejob
 from launcher.kube.paddlejob import Condition
 from launcher.kube.resources import KubeObject
@@ -36,7 +37,12 @@ class _Standing:
 
 
 def read_job(
-    job: KubeObject, pods: Sequence[KubeObject], *, restarts: Mapping[str, int], progress: Progress | None
+    job: KubeObject,
+    pods: Sequence[KubeObject],
+    *,
+    restarts: Mapping[str, int],
+    progress: Progress | None,
+    queued: Sequence[KubeObject] = (),
 ) -> JobStatus:
     """Say how a job stands.
 
@@ -45,8 +51,9 @@ def read_job(
         pods: Its own, by node index.
         restarts: How often each pod was made again, by its name.
         progress: The last progress line of node 0, or None.
+        queued: Kueue's Workloads of the namespace, where they are known.
     """
-    standing = _read_standing(job, pods)
+    standing = _read_standing(job, pods, queued)
     return JobStatus(
         handle=Handle(
             backend="kubernetes", namespace=job["metadata"]["namespace"], job=paddlejob.name_of(job)
@@ -84,7 +91,7 @@ def read_pod(pod: KubeObject, *, restarts: int) -> PodStatus:
     )
 
 
-def _read_standing(job: KubeObject, pods: Sequence[KubeObject]) -> _Standing:
+def _read_standing(job: KubeObject, pods: Sequence[KubeObject], queued: Sequence[KubeObject]) -> _Standing:
     conditions = paddlejob.conditions_of(job)
     for state in (JobState.SUCCEEDED, JobState.FAILED):
         if condition := conditions.get(state.value):
@@ -93,7 +100,7 @@ def _read_standing(job: KubeObject, pods: Sequence[KubeObject]) -> _Standing:
             return _Standing(state=state, reason=verdict or condition.message, ended_s=ended_s)
     alive = any(paddlejob.is_living(pod) for pod in pods)
     if paddlejob.is_suspended(job):
-        return _read_suspended(job, conditions, alive=alive)
+        return _read_suspended(job, conditions, queued, alive=alive)
     if paddlejob.is_being_deleted(job):
         return _Standing(state=JobState.RUNNING if alive else JobState.SUBMITTED, reason="being deleted")
     return _read_living(job, pods, conditions)
@@ -123,14 +130,16 @@ def _read_living(
     return _Standing(state=state, reason=_why_waiting(pods) or making)
 
 
-def _read_suspended(job: KubeObject, conditions: Mapping[str, Condition], *, alive: bool) -> _Standing:
+def _read_suspended(
+    job: KubeObject, conditions: Mapping[str, Condition], queued: Sequence[KubeObject], *, alive: bool
+) -> _Standing:
     suspended = conditions.get(JobState.SUSPENDED.value)
     if not paddlejob.is_cancelled(job):
         if alive:
-            return _Standing(state=JobState.RUNNING, reason="stopping")
+            again = "stopping; its queue will start it again" if paddlejob.is_queued(job) else "stopping"
+            return _Standing(state=JobState.RUNNING, reason=again)
         if paddlejob.is_queued(job):
-            queue = job["metadata"]["labels"][paddlejob.QUEUE_LABEL]
-            return _Standing(state=JobState.QUEUED, reason=f"waits in queue {queue!r}")
+            return _Standing(state=JobState.QUEUED, reason=describe_wait(job, queued))
         return _Standing(state=JobState.SUSPENDED, reason="suspended; no pods until it is resumed")
     if alive or suspended is None:
         state = JobState.RUNNING if alive else JobState.SUBMITTED

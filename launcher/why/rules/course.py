@@ -8,6 +8,7 @@ from launcher.backends.base import JobState
 from launcher.backends.kubernetes.phases import lost_pod
 from launcher.kube import paddlejob
 from launcher.why.looking import MANY, kubectl, name_of, not_started, notes_of, quote, who
+from launcher.why.rules.queueing import is_unnamed
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Outlook, Verdict, evidence
 
@@ -69,6 +70,8 @@ def explain_wishes(snapshot: Snapshot) -> Iterator[Verdict]:
             evidence=evidence(f"{len(snapshot.pods)} pods are left"),
             outlook=Outlook.NOW,
         )
+    elif paddlejob.is_queued(job) or is_unnamed(snapshot):
+        return  # it is Kueue that does so
     elif paddlejob.is_suspended(job) and any(paddlejob.is_living(pod) for pod in snapshot.pods):
         yield Verdict(
             code="suspended",

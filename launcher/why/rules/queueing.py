@@ -1,101 +1,260 @@
-"""Why Kueue has not let a job in. Pure.
-
-Kueue speaks through the Workload's condition QuotaReserved (kueue v0.9 to v0.17,
-pkg/controller/core/workload_controller.go and pkg/scheduler/flavorassigner/flavorassigner.go).
-"""
+"""Why Kueue has not let a job in, or takes its place back. Pure; what Kueue says is read in `workloads`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from launcher.backends.base import JobState
+from launcher.backends.kubernetes import workloads
 from launcher.kube import paddlejob
 from launcher.kube.resources import KubeObject
-from launcher.why.looking import name_of, namespace_of
+from launcher.why.looking import kubectl, name_of, namespace_of
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Outlook, Verdict, evidence
 
-_MISSING = re.compile(r"(Local|Cluster)Queue \S+ doesn't exist")
-_INACTIVE = re.compile(r"(Local|Cluster)Queue \S+ is inactive|is stopped|deactivated", re.IGNORECASE)
-_NEVER = re.compile(
-    r"request > maximum capacity|insufficient quota for \S+ in flavor \S+ in ClusterQueue|unavailable in"
-    r" ClusterQueue"
-    r"|exceeds? (the )?max(imum)?"
+PATIENCE_S = 30.0
+"""What a Kueue that is alive never takes to make a Workload."""
+_MISSING = re.compile(r"(?P<kind>Local|Cluster)Queue \S+ (?:doesn't exist|not found)")
+_INACTIVE = re.compile(r"(Local|Cluster)Queue \S+ is (inactive|stopped)|Queue is stopped")
+_CAUSE = re.compile(r"due to ([^;]+)")
+_SETTINGS = (
+    "an administrator: Kueue's settings integrations.frameworks (kubeflow.org/paddlejob) and"
+    " managedJobsNamespaceSelector"
 )
-_LACK = re.compile(r"insufficient unused quota[^,]*in flavor (?P<flavor>\S+), (?P<more>\S+) more needed")
+_NAME_QUEUE = "label paddlejob {job} kueue.x-k8s.io/queue-name={queue} --overwrite"
 
 
 def explain_queue(snapshot: Snapshot) -> Iterator[Verdict]:
     """Say where a job of a Kueue queue stands, and what the queue lacks."""
-    if snapshot.status.state is not JobState.QUEUED:
+    job, state = snapshot.job, snapshot.status.state
+    if is_unnamed(snapshot):
+        yield _explain_unnamed(snapshot)
+    elif state is JobState.RUNNING and paddlejob.is_queued(job) and not paddlejob.is_cancelled(job):
+        yield _explain_stopping(snapshot)
+    elif state is JobState.QUEUED:
+        workload = workloads.own_workload(job, snapshot.workloads or ())
+        yield _explain_unheard(snapshot) if workload is None else _explain_waiting(snapshot, workload)
+
+
+def judge_queue(snapshot: Snapshot, *, has_kueue: bool, stored: KubeObject | None) -> Iterator[Verdict]:
+    """Say of a job that has not been sent whether its queue would hold it and let it go.
+
+    Args:
+        snapshot: Of the job and what is around it.
+        has_kueue: Whether the cluster serves Kueue's kinds.
+        stored: The job as the server would store it, or None where that is not known.
+    """
+    queue, queues = paddlejob.queue_of(snapshot.job), snapshot.local_queues
+    if not queue:
         return
-    queue = snapshot.job["metadata"]["labels"][paddlejob.QUEUE_LABEL]
-    workload = _own(snapshot)
-    look = f"kubectl -n {namespace_of(snapshot)} get localqueue {queue}"
-    if workload is None:
-        seen = snapshot.workloads is not None
+    if not has_kueue:
         yield Verdict(
-            code="queue-waiting",
-            sentence=f"it waits in queue {queue!r}"
-            + ("; Kueue has not made its Workload yet" if seen else "; its Workload may not be looked at"),
-            cure=look,
-            outlook=Outlook.LATER,
+            code="kueue-missing",
+            sentence=f"it is for queue {queue!r} of Kueue, and this cluster has no Kueue, so it would start"
+            " at once",
+            cure="take Launch.queue out, or have an administrator install Kueue",
+            outlook=Outlook.NEVER,
         )
         return
-    said = _said(workload)
-    place = _place(snapshot, workload)
-    note = f"Workload {paddlejob.name_of(workload)}: {said}"
-    if _MISSING.search(said):
-        code, sentence, outlook = (
-            "queue-missing",
-            f"it waits in a queue that does not exist: {said}",
-            Outlook.NEVER,
+    if stored is not None and not paddlejob.is_suspended(stored):
+        yield Verdict(
+            code="queue-ignored",
+            sentence=f"it is for queue {queue!r}, and Kueue would let it start at once: it does not look"
+            f" after PaddleJobs, or not in namespace {namespace_of(snapshot)!r}",
+            cure=_SETTINGS,
+            outlook=Outlook.NEVER,
         )
-    elif _INACTIVE.search(said) or (workload.get("spec") or {}).get("active") is False:
-        code, sentence, outlook = "queue-inactive", f"queue {queue!r} lets nothing in: {said}", Outlook.NEVER
-    elif _NEVER.search(said):
-        code, sentence = "queue-never", f"it asks for more than queue {queue!r} can ever give: {said}"
-        outlook = Outlook.NEVER
-    else:
-        lack = _LACK.search(said)
-        more = f"{lack['more']} more needed in flavour {lack['flavor']}" if lack else said
-        code, sentence = "queue-waiting", f"it waits in queue {queue!r}{place}: {more or 'no quota yet'}"
-        outlook = Outlook.LATER
-    yield Verdict(code=code, sentence=sentence, evidence=evidence(note), cure=look, outlook=outlook)
+    local = _find(queues or (), queue)
+    if queues is not None and local is None:
+        yield _say_missing(snapshot, f"LocalQueue {queue} doesn't exist")
+    elif local is not None and (closed := _closed(local)) is not None:
+        yield _say_inactive(snapshot, str(closed.get("message") or ""))
 
 
-def _own(snapshot: Snapshot) -> KubeObject | None:
-    uid, name = snapshot.job["metadata"].get("uid"), name_of(snapshot)
-    for workload in snapshot.workloads or ():
-        owners = workload["metadata"].get("ownerReferences") or []
-        if any(owner.get("uid") == uid or (uid is None and owner.get("name") == name) for owner in owners):
-            return workload
-    return None
+def name_of_closed(job: KubeObject, local_queues: Sequence[KubeObject]) -> str:
+    """Return the ClusterQueue behind a job's LocalQueue where it takes nothing in; else an empty string."""
+    local = _find(local_queues, paddlejob.queue_of(job))
+    closed = None if local is None else _closed(local)
+    return str(local["spec"].get("clusterQueue") or "") if local is not None and closed is not None else ""
 
 
-def _said(workload: KubeObject) -> str:
-    conditions = (workload.get("status") or {}).get("conditions") or []
-    told = [item for item in conditions if item.get("type") in ("QuotaReserved", "Admitted", "Evicted")]
-    waiting = [item for item in told if item.get("status") == "False"]
-    return " ".join(str((waiting or told or [{}])[0].get("message", "")).split())
+def is_unnamed(snapshot: Snapshot) -> bool:
+    """Say whether Kueue holds a job because it names no queue: it has never run, and there are queues."""
+    if snapshot.status.state is not JobState.SUSPENDED or paddlejob.queue_of(snapshot.job):
+        return False
+    conditions = (snapshot.job.get("status") or {}).get("conditions") or []
+    return bool(snapshot.local_queues) and not any(item["type"] == "Running" for item in conditions)
 
 
-def _place(snapshot: Snapshot, workload: KubeObject) -> str:
-    """Return the place among those of the queue that wait: by priority, then by age, as Kueue takes them."""
-    waiting = [
-        other
-        for other in snapshot.workloads or ()
-        if (other.get("spec") or {}).get("queueName") == (workload.get("spec") or {}).get("queueName")
-        and not any(
-            item.get("type") == "QuotaReserved" and item.get("status") == "True"
-            for item in (other.get("status") or {}).get("conditions") or []
-        )
-    ]
-    order = sorted(
-        waiting,
-        key=lambda other: (-int((other.get("spec") or {}).get("priority") or 0), paddlejob.created_s(other)),
+def _explain_unnamed(snapshot: Snapshot) -> Verdict:
+    names = _open_queues(snapshot)
+    return Verdict(
+        code="queue-unnamed",
+        sentence="it has been held since it was sent, and names no queue; where Kueue manages all jobs of a"
+        " namespace, it starts them from a queue only",
+        evidence=evidence(f"LocalQueues here that take something in: {', '.join(names) or 'none'}"),
+        cure=kubectl(snapshot, _NAME_QUEUE.format(job=name_of(snapshot), queue=(*names, "QUEUE")[0]))
+        + "; Launch.queue.kueue for the next one",
+        outlook=Outlook.NEVER,
     )
-    names = [paddlejob.name_of(other) for other in order]
-    name = paddlejob.name_of(workload)
-    return f", place {names.index(name) + 1} of {len(names)}" if name in names else ""
+
+
+def _explain_stopping(snapshot: Snapshot) -> Verdict:
+    workload = workloads.own_workload(snapshot.job, snapshot.workloads or ())
+    evicted = None if workload is None else workloads.eviction_of(workload)
+    why = f" ({_shorten(evicted.message)})" if evicted is not None else ""
+    return Verdict(
+        code="queue-stopping",
+        sentence=f"queue {paddlejob.queue_of(snapshot.job)!r} takes its place back{why}: its pods save and"
+        " stop, and it goes on from there when it is let in again",
+        evidence=evidence(evicted.message if evicted is not None else ""),
+        cure=_look(snapshot),
+        outlook=Outlook.LATER,
+    )
+
+
+def _explain_unheard(snapshot: Snapshot) -> Verdict:
+    queue = paddlejob.queue_of(snapshot.job)
+    waited_s = snapshot.now_s - snapshot.status.created_s
+    if snapshot.workloads is not None and waited_s > PATIENCE_S:
+        return Verdict(
+            code="queue-unheard",
+            sentence=f"Kueue has made no Workload for it in {waited_s:.0f} s: it does not run, or does not"
+            " look after PaddleJobs, or not in this namespace",
+            cure=f"{_SETTINGS}; `kubectl -n kueue-system get pods`",
+            outlook=Outlook.NEVER,
+        )
+    seen = snapshot.workloads is not None
+    return Verdict(
+        code="queue-waiting",
+        sentence=f"it waits in queue {queue!r}"
+        + ("; Kueue has not made its Workload yet" if seen else "; its Workload may not be looked at"),
+        cure=_look(snapshot),
+        outlook=Outlook.LATER,
+    )
+
+
+def _explain_waiting(snapshot: Snapshot, workload: KubeObject) -> Verdict:
+    queue, said = paddlejob.queue_of(snapshot.job), workloads.read_refusal(workload)
+    evicted = workloads.eviction_of(workload)
+    note = evidence(f"Workload {paddlejob.name_of(workload)}: {said}", evicted.message if evicted else "")
+    if not workloads.is_active(workload):
+        words = evicted.message if evicted is not None else said or "active is false"
+        return Verdict(
+            code="queue-deactivated",
+            sentence=f"Kueue may not start it: {words}",
+            evidence=note,
+            cure=f"ftlaunch resume {name_of(snapshot)}",
+            outlook=Outlook.NEVER,
+        )
+    if workloads.has_quota(workload):
+        return _say_checks(snapshot, workload)
+    if _MISSING.search(said):
+        return _say_missing(snapshot, said)
+    if _INACTIVE.search(said):
+        return _say_inactive(snapshot, said)
+    more = workloads.shorten_refusal(said)
+    if workloads.fits_never(said):
+        return Verdict(
+            code="queue-never",
+            sentence=f"it asks for more than queue {queue!r} can ever give: {more}",
+            evidence=note,
+            cure="ask for less (--nodes, --gpus, Launch.resources), or name another queue",
+            outlook=Outlook.NEVER,
+        )
+    place = workloads.find_place(workload, snapshot.workloads or ())
+    waits = f"it waits in queue {queue!r}{', ' if place else ''}{place}"
+    code, sentence = "queue-waiting", f"{waits}: {more or 'Kueue has not looked at it yet'}"
+    if evicted is not None:
+        code = "queue-preempted" if evicted.reason == workloads.PREEMPTED else "queue-evicted"
+        sentence = f"Kueue took its place back ({_shorten(evicted.message)}); {waits}" + (
+            f": {more}" if more else ""
+        )
+    return Verdict(code=code, sentence=sentence, evidence=note, cure=_look(snapshot), outlook=Outlook.LATER)
+
+
+def _say_checks(snapshot: Snapshot, workload: KubeObject) -> Verdict:
+    checks = [
+        item for item in (workload.get("status") or {}).get("admissionChecks") or ()
+        if item.get("state") != "Ready"
+    ]  # fmt: skip
+    names = ", ".join(f"{item['name']} ({item.get('state')})" for item in checks) or "not named"
+    return Verdict(
+        code="queue-checks",
+        sentence=f"queue {paddlejob.queue_of(snapshot.job)!r} has room for it; admission checks are not done:"
+        f" {names}",
+        evidence=evidence(*(f"{item['name']}: {item.get('message') or ''}" for item in checks)),
+        cure="an administrator: `kubectl get admissionchecks`",
+        outlook=Outlook.LATER,
+    )
+
+
+def _say_missing(snapshot: Snapshot, said: str) -> Verdict:
+    found, queue = _MISSING.search(said), paddlejob.queue_of(snapshot.job)
+    if found is not None and found["kind"] == "Cluster":
+        sentence = f"behind its queue {queue!r} there is nothing: {said}"
+        cure = f"an administrator: make it, or have the LocalQueue name another; {_look(snapshot)}"
+    else:
+        sentence, cure = f"it names a queue that does not exist: {said}", _name_another(snapshot)
+    return Verdict(code="queue-missing", sentence=sentence, cure=cure, outlook=Outlook.NEVER)
+
+
+def _name_another(snapshot: Snapshot) -> str:
+    names = _open_queues(snapshot)
+    if snapshot.local_queues is None:
+        return kubectl(snapshot, "get localqueues")
+    if not names:
+        return f"an administrator makes one; namespace {namespace_of(snapshot)!r} has none that takes jobs"
+    cure = f"name one of this namespace: {', '.join(names)} (Launch.queue.kueue)"
+    if "uid" in snapshot.job["metadata"]:  # it has been sent
+        label = _NAME_QUEUE.format(job=name_of(snapshot), queue=names[0])
+        cure += f"; of this job: {kubectl(snapshot, label)}"
+    return cure
+
+
+def _say_inactive(snapshot: Snapshot, said: str) -> Verdict:
+    queue = paddlejob.queue_of(snapshot.job)
+    local = _find(snapshot.local_queues or (), queue)
+    above = name_of_closed(snapshot.job, snapshot.local_queues or ())
+    cluster = _find(snapshot.cluster_queues or (), above)
+    words = [str((_closed(item) or {}).get("message") or "") for item in (cluster, local) if item is not None]
+    stopped = local is not None and (local["spec"].get("stopPolicy") or "None") != "None"
+    cure = kubectl(snapshot, f"get localqueue {queue} -o yaml")
+    if stopped:
+        patch = """'{"spec": {"stopPolicy": null}}'"""
+        cure = f"an administrator: {kubectl(snapshot, f'patch localqueue {queue} --type=merge -p {patch}')}"
+    elif above:
+        cure = f"an administrator: `kubectl get clusterqueue {above} -o yaml`, its condition Active"
+    told = words[-1] if stopped else next((word for word in words if word), said)
+    return Verdict(
+        code="queue-inactive",
+        sentence=f"queue {queue!r} lets nothing in: {told or said}",
+        evidence=evidence(said, *words),
+        cure=cure,
+        outlook=Outlook.NEVER,
+    )
+
+
+def _look(snapshot: Snapshot) -> str:
+    return kubectl(snapshot, f"get localqueue {paddlejob.queue_of(snapshot.job)}")
+
+
+def _open_queues(snapshot: Snapshot) -> list[str]:
+    return [paddlejob.name_of(item) for item in snapshot.local_queues or () if _closed(item) is None]
+
+
+def _shorten(message: str) -> str:
+    found = _CAUSE.search(message)
+    return f"preempted: {found[1]}" if found and message.startswith("Preempted") else message
+
+
+def _find(items: Sequence[KubeObject], name: str) -> KubeObject | None:
+    return next((item for item in items if name and paddlejob.name_of(item) == name), None)
+
+
+def _closed(queue: KubeObject) -> KubeObject | None:
+    conditions = (queue.get("status") or {}).get("conditions") or []
+    return next(
+        (item for item in conditions if item.get("type") == "Active" and item.get("status") == "False"), None
+    )

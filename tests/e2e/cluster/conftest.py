@@ -15,6 +15,8 @@ import pytest
 from tests.e2e.cluster.access import Cluster, NoClusterError, cache_folder, named_cluster
 from tests.e2e.cluster.image import build_base, build_top
 from tests.e2e.cluster.kit import Kit
+from tests.e2e.cluster.kueue.build import build_kueue
+from tests.e2e.cluster.kueue.install import Kueue
 from tests.e2e.cluster.space import Space
 from tests.e2e.conftest import Place
 
@@ -91,6 +93,21 @@ def kit(cluster: Cluster) -> Kit:
     if cluster.kit is None:
         pytest.skip("NOT RUN: breaks the cluster, which only FTLAUNCH_CLUSTER_KIT's may be")
     return cluster.kit
+
+
+@pytest.fixture(scope="module")
+def kueue(cluster: Cluster) -> Iterator[Kueue]:
+    """Kueue, as long as a module's tests run; it looks after the namespaces that `Kueue.adopt` is told."""
+    if cluster.kit is None:
+        pytest.skip(
+            "NOT RUN: installs Kueue, which is for a whole cluster; only FTLAUNCH_CLUSTER_KIT's gets it"
+        )
+    made = Kueue(cluster, build_kueue(cache_folder()))
+    made.install()
+    try:
+        yield made
+    finally:
+        made.remove()
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from launcher.why.explain import explain
 from launcher.why.gather import gather
 from launcher.why.snapshot import format_snapshot
 from tests.e2e.cluster.access import Cluster
+from tests.e2e.cluster.kueue.install import VERSION, Kueue
 from tests.e2e.cluster.seats import Seats
 from tests.e2e.cluster.space import Space
 from tests.e2e.cluster.test_gang import put_pod
@@ -484,6 +485,89 @@ def test_short_of_memory_and_time(cluster: Cluster, space: Space, make_recorder:
     recorder.keep("asleep", "deadline-asleep", "an activeDeadlineSeconds that passed unnoticed", within_s=60)
     recorder.keep("late", "deadline-passed", "Launch.deadline", within_s=240)
     recorder.keep("memory-killed", "out-of-memory", "a limit of memory that is too low", within_s=240)
+
+
+def test_queues(cluster: Cluster, space: Space, make_recorder: Any, kueue: Kueue) -> None:
+    name, size = space.name, {"cpu": "100m", "memory": "700Mi"}
+    kueue.adopt(name)
+    kueue.add_flavor("spot")
+    kueue.add_priority("urgent", 1000)
+    kueue.add_queue("team-a", namespace=name, cpu="300m", flavor="spot")
+    kueue.add_queue("small", namespace=name, cpu="100m", flavor="spot")
+    kueue.add_queue("flavorless", namespace=name, cpu="1", flavor="nothing")
+    kueue.add_queue("stopped", namespace=name, cpu="1", flavor="spot", stopPolicy="Hold")
+    kueue.add_queue("closing", namespace=name, cpu="1", flavor="spot")
+    kueue.add_queue("checked", namespace=name, cpu="1", flavor="spot",
+                    admissionChecksStrategy={"admissionChecks": [{"name": f"{name}-budget"}]})  # fmt: skip
+    kueue.add_local_queue("orphan", namespace=name, cluster_queue="nowhere")
+    kueue.add_local_queue("held", namespace=name, cluster_queue=f"{name}-team-a", stopPolicy="Hold")
+    check = {"apiVersion": VERSION, "kind": "AdmissionCheck", "metadata": {"name": f"{name}-budget"}}
+    cluster.apply({**check, "spec": {"controllerName": "example.com/budget"}})
+    ready = {"type": "Active", "status": "True", "reason": "Active", "message": "there",
+             "lastTransitionTime": "2026-01-01T00:00:00Z"}  # fmt: skip
+    cluster.kubectl("patch", "admissioncheck", f"{name}-budget", "--subresource=status", "--type=merge",
+                    "-p", json.dumps({"status": {"conditions": [ready]}}))  # fmt: skip
+    recorder = make_recorder(**LONG, Launch__resources=size, Launch__volumes=sub_folders())
+
+    def of(queue: str, **labels: str) -> Edit:
+        more = {"kueue.x-k8s.io/queue-name": queue, **{f"kueue.x-k8s.io/{k}": v for k, v in labels.items()}}
+        return lambda job, _: job["metadata"]["labels"].update(more)
+
+    for queue, code, what in (
+        ("nosuch", "queue-missing", "a LocalQueue that does not exist"),
+        ("orphan", "queue-missing", "a LocalQueue whose ClusterQueue does not exist"),
+        ("held", "queue-inactive", "a LocalQueue that is stopped"),
+        ("stopped", "queue-inactive", "a ClusterQueue that is stopped"),
+        ("flavorless", "queue-inactive", "a ClusterQueue of a flavour that does not exist"),
+        ("small", "queue-never", "a ClusterQueue that is smaller than the job"),
+        ("checked", "queue-checks", "an admission check that nobody has done"),
+    ):
+        recorder.post(f"kueue-{queue}", of(queue))
+        recorder.keep(f"kueue-{queue}", code, what)
+    recorder.post("first", of("team-a"))
+    recorder.keep("kueue-admitted", "running", "a job that Kueue has let in", job="first", within_s=240)
+    recorder.post("second", of("team-a"))
+    recorder.post("third", of("team-a"))
+    recorder.keep("kueue-second", "queue-waiting", "the first of two that wait", job="second")
+    recorder.keep("kueue-third", "queue-waiting", "the second of two that wait", job="third")
+    recorder.post("vip", of("team-a", **{"priority-class": "urgent"}))
+    recorder.keep("kueue-stopping", "queue-stopping", "Kueue stops it for another", job="first")
+    recorder.keep("kueue-preempted", "queue-preempted", "preempted by a higher priority", job="first")
+    recorder.drop("second", "third", "vip")
+    recorder.keep("kueue-again", "running", "let in again after it was preempted", job="first", within_s=240)
+    workload = next(
+        item["metadata"]["name"] for item in space.get("workloads")["items"]
+        if item["metadata"]["ownerReferences"][0]["name"] == "first"
+    )  # fmt: skip
+    off = json.dumps({"spec": {"active": False}})
+    space.kubectl("patch", "workload", workload, "--type=merge", "-p", off)
+    recorder.keep("kueue-deactivated", "queue-deactivated", "somebody deactivates its Workload", job="first")
+    recorder.post("closing", of("closing"))
+    recorder.keep("kueue-begun", "running-unheard", "let in, and begun", job="closing")
+    drain = json.dumps({"spec": {"stopPolicy": "HoldAndDrain"}})
+    space.kubectl("patch", "localqueue", "closing", "--type=merge", "-p", drain)
+    recorder.keep("kueue-drained", "queue-inactive", "its LocalQueue is stopped and emptied", job="closing")
+    held = {"runPolicy": {"suspend": True}}
+    recorder.post("bare", lambda job, _: job["spec"].update(held))
+    recorder.keep("kueue-unnamed", "queue-unnamed", "held since it was sent, and in no queue", job="bare")
+
+
+def test_a_namespace_that_kueue_does_not_look_after(space: Space, make_recorder: Any, kueue: Kueue) -> None:
+    def edit(job: Item, _: Item) -> None:
+        job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] = "team-a"
+        job["spec"]["runPolicy"]["suspend"] = True
+
+    recorder = make_recorder()
+    recorder.post("kueue-unheard", edit)
+    recorder.keep("kueue-unheard", "queue-unheard", "a queued job of which Kueue makes no Workload")
+
+
+def sub_folders() -> list[Item]:
+    """Return the claims, with an output folder of its own for each job."""
+    return [
+        {"mount": "/data", "claim": "data", "read_only": True},
+        {"mount": "/output", "claim": "runs", "sub_path": "rendered"},  # the job's name, once it is posted
+    ]
 
 
 def test_an_outage(cluster: Cluster, space: Space, make_recorder: Any, kit: Any) -> None:

@@ -72,7 +72,7 @@ def test_under_kueue_its_role_is_asked_for_too(site, answers):
     answers[REVIEWS] = {"status": {"allowed": False}}
     found = permissions.look_at_permissions(site)
     missing = [(finding.level, finding.said) for finding in found if "not allowed" in finding.said]
-    assert (Level.WARN, "workloads: not allowed to get, patch") in missing
+    assert (Level.WARN, "workloads: not allowed to patch") in missing
 
 
 def test_what_the_list_of_rules_lacks_is_asked_one_by_one(site, server, answers):

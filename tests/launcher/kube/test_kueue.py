@@ -94,3 +94,47 @@ def test_a_workload_that_comes_a_moment_later_is_met(cluster, backend, job):
     assert cluster.requests[asked:] == [
         "get paddlejobs flowers", "list workloads", "patch paddlejobs flowers", "list workloads",
     ]  # fmt: skip
+
+
+def test_a_queued_job_says_its_place_and_what_its_queue_lacks(cluster, backend, job, workload):
+    lack = (
+        "couldn't assign flavors to pod set worker: "
+        "insufficient unused quota for cpu in flavor spot, 2 more needed"
+    )
+    condition = {"type": "QuotaReserved", "status": "False", "reason": "Pending", "message": lack}
+    body = {"status": {"conditions": [condition]}, "spec": {"queueName": "team-a"}}
+    cluster.patch(WORKLOADS, "paddlejob-flowers-1", body, namespace="ml")
+    cluster.patch(PADDLE_JOBS, job.job, {"spec": {"runPolicy": {"suspend": True}}}, namespace="ml")
+    cluster.pass_time(60)
+    status = backend.status(job)
+    assert status.state is JobState.QUEUED
+    assert status.reason == "waits in queue 'team-a', place 1 of 1: 2 more cpu needed in flavour spot"
+    cluster.refuse("list", WORKLOADS, code=403)
+    assert backend.status(job).reason == "waits in queue 'team-a'"
+
+
+def test_a_job_that_kueue_holds_without_a_queue_is_remarked_on(cluster, backend, submission):
+    cluster.kueue_holds = lambda stored: True
+    backend.submit(submission())
+    (remark,) = backend.remarks
+    assert "names no queue; set Launch.queue.kueue" in remark
+
+
+def test_a_job_that_is_where_it_was_sent_is_not_remarked_on(cluster, backend, submission):
+    backend.submit(submission())
+    assert backend.remarks == ()
+    cluster.kueue_holds = lambda stored: True
+    queued = submission(name="other", run_id="f" * 32)
+    queued.manifest.job["metadata"]["labels"][QUEUE] = "team-a"
+    backend.submit(queued)
+    assert backend.remarks == ()
+
+
+def test_a_queue_that_kueue_chose_is_told(cluster, backend, submission):
+    def choose(stored):
+        stored["metadata"]["labels"][QUEUE] = "default"
+        return True
+
+    cluster.kueue_holds = choose
+    backend.submit(submission())
+    assert backend.remarks == ("note: Kueue manages all jobs here, and has put it into queue 'default'",)

@@ -24,6 +24,8 @@ STATES: tuple[tuple[tuple[str, ...], set[JobState]], ...] = (
     (("succeeded",), {JobState.SUCCEEDED}),
     (("cancelled",), {JobState.CANCELLED}),
     (("failed", "config-refused", "data-", "diverged", "attempts-used-up"), {JobState.FAILED}),
+    (("queue-stopping",), {JobState.RUNNING}),
+    (("queue-unnamed",), {JobState.SUSPENDED}),
     (("queue-",), {JobState.QUEUED}),
     (("suspended",), {JobState.SUSPENDED, JobState.RUNNING}),
     (("running", "rank-silent"), {JobState.RUNNING}),
@@ -99,5 +101,7 @@ def test_nearly_every_code_has_a_case() -> None:
     assert set(CODES) - met - ELSEWHERE == set()
 
 
-ELSEWHERE = {"create-denied", "image-absent", "fits-now", "lost"}  # fmt: skip
+ELSEWHERE = {
+    "create-denied", "image-absent", "fits-now", "lost", "kueue-missing", "queue-ignored",
+}  # fmt: skip
 """Said before a submit, or of jobs that no cluster runs; tested where that is."""

@@ -13,8 +13,11 @@ import yaml
 
 from launcher.kube.resources import (
     CLAIMS,
+    CLUSTER_QUEUES,
     LIMIT_RANGES,
+    LOCAL_QUEUES,
     NODES,
+    PADDLE_JOBS,
     PODS,
     QUOTAS,
     RULES_REVIEWS,
@@ -58,7 +61,7 @@ def look(cluster: FakeCluster) -> Callable[..., Findings]:
     def call(wanted: Item | None = None, **there: list[Item]) -> Findings:
         kinds: dict[str, Resource] = {
             "nodes": NODES, "placed": PODS, "claims": CLAIMS, "classes": STORAGE_CLASSES, "quotas": QUOTAS,
-            "ranges": LIMIT_RANGES,
+            "ranges": LIMIT_RANGES, "queues": LOCAL_QUEUES,
         }  # fmt: skip
         for name, items in there.items():
             where = "" if name in ("nodes", "classes") else "team-b" if name == "placed" else "team-a"
@@ -216,6 +219,59 @@ def test_the_roles_allow_what_is_looked_at() -> None:
         }  # fmt: skip
 
     namespaced, whole = rules("user.yaml"), rules("capacity.yaml")
-    assert {(item.group, item.plural) for item in (CLAIMS, QUOTAS, LIMIT_RANGES, PODS)} <= namespaced
-    assert {(item.group, item.plural) for item in (NODES, PODS, STORAGE_CLASSES)} == whole
+    assert {
+        (item.group, item.plural) for item in (CLAIMS, QUOTAS, LIMIT_RANGES, PODS, LOCAL_QUEUES)
+    } <= namespaced
+    assert {(item.group, item.plural) for item in (NODES, PODS, STORAGE_CLASSES, CLUSTER_QUEUES)} == whole
     assert not re.search(r"\*", (RBAC / "user.yaml").read_text() + (RBAC / "capacity.yaml").read_text())
+
+
+def local_queue(name: str, message: str = "", **spec: str) -> Item:
+    active = {"type": "Active", "status": "False" if message else "True", "message": message}
+    return {
+        "metadata": {"name": name}, "spec": {"clusterQueue": "shared", **spec},
+        "status": {"conditions": [active]},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("queues", "refused", "warned", "words"), [
+    ([local_queue("team-a")], [], [], ""),
+    ([local_queue("team-b"), local_queue("team-c", "LocalQueue is stopped")], ["queue-missing"], [],
+     "name one of this namespace: team-b (Launch.queue.kueue)"),
+    ([], ["queue-missing"], [], "an administrator makes one"),
+    ([local_queue("team-a", "LocalQueue is stopped", stopPolicy="Hold")], [], ["queue-inactive"],
+     "patch localqueue team-a"),
+    ([local_queue("team-a", "Can't submit new workloads to clusterQueue")], [], ["queue-inactive"],
+     "kubectl get clusterqueue shared"),
+], ids=["open", "another name", "none", "stopped", "nothing behind it"])  # fmt: skip
+def test_a_queue_that_does_not_exist_is_refused_and_a_closed_one_warned_of(
+    look, cluster, queues, refused, warned, words
+) -> None:
+    cluster.kueue_holds = lambda stored: True
+    found = look(job(queue="team-a"), nodes=[with_image(IMAGE)], queues=queues)
+    assert codes(found)[:2] == (refused, warned)
+    assert words in "".join(verdict.cure for verdict in (*found.refusals, *found.warnings))
+    assert found.unseen == ()
+
+
+def test_a_queue_without_kueue_is_refused(look, cluster) -> None:
+    cluster.served = tuple(kind for kind in cluster.served if kind is not LOCAL_QUEUES)
+    found = look(job(queue="team-a"), nodes=[with_image(IMAGE)])
+    assert codes(found)[0] == ["kueue-missing"]
+    assert "take Launch.queue out" in found.refusals[0].cure
+    assert found.unseen == ()
+
+
+def test_a_job_that_kueue_would_not_hold_is_refused(look, cluster) -> None:
+    (refusal,) = look(job(queue="team-a"), nodes=[node("g1")], queues=[local_queue("team-a")]).refusals
+    assert refusal.code == "queue-ignored"
+    assert "integrations.frameworks (kubeflow.org/paddlejob)" in refusal.cure
+    assert cluster.list(PADDLE_JOBS, namespace="team-a") == ()
+
+
+def test_queues_that_may_not_be_looked_at_are_said_and_no_reason_to_refuse(look, cluster) -> None:
+    cluster.refuse("list", LOCAL_QUEUES, code=403)
+    cluster.refuse("create", PADDLE_JOBS, code=403)
+    found = look(job(queue="team-a"), nodes=[node("g1")])
+    assert found.refusals == ()
+    assert [line.partition(" ")[0] for line in found.unseen] == ["localqueues"]

@@ -1,0 +1,155 @@
+"""What Kueue's Workloads and queues say of a job that waits. Pure.
+
+Observed with Kueue v0.17.0 on Kubernetes v1.34.7; the words are those of kubernetes-sigs/kueue,
+pkg/controller/core/workload_controller.go and pkg/scheduler/flavorassigner/flavorassigner.go. A Workload that
+was let in again keeps `Evicted` as False ("Previously: …"); one that was activated again keeps it as True,
+with the reason Deactivated, until it is let in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from launcher.kube import paddlejob
+from launcher.kube.paddlejob import Condition
+from launcher.kube.resources import KubeObject
+
+DEACTIVATED = "Deactivated"
+PREEMPTED = "Preempted"
+_PREFIX = re.compile(r"^couldn't assign flavors to pod set \S+: ")
+_LACK = re.compile(
+    r"insufficient unused quota for (?P<what>\S+) in flavor (?P<flavor>[^\s,]+), (?P<more>[^\s,]+)"
+    r" more needed"
+)
+_TOO_LARGE = re.compile(
+    r"insufficient quota for (?P<what>\S+) in flavor (?P<flavor>[^\s,]+), (?:previously considered podsets"
+    r" requests \([^)]*\) \+ current podset request \((?P<asked>[^)]*)\) > maximum capacity"
+    r" \((?P<most>[^)]*)\)"
+    r"|request > maximum capacity \((?P<old_asked>\S+) > (?P<old_most>[^)]*)\))"  # before v0.12
+)
+_UNFIT = re.compile(
+    r"untolerated taint .*? in flavor (?P<tainted>[^\s,]+)"
+    r"|flavor (?P<other>[^\s,]+) doesn't match node affinity"
+)
+_UNAVAILABLE = re.compile(r"resource \S+ unavailable in ClusterQueue")
+
+
+def own_workload(job: KubeObject, workloads: Iterable[KubeObject]) -> KubeObject | None:
+    """Return a job's Workload; None where Kueue has not made it."""
+    uid = job["metadata"].get("uid")
+    return next((item for item in workloads if uid and paddlejob.is_owned(item, by=uid)), None)
+
+
+def is_active(workload: KubeObject) -> bool:
+    """Say whether Kueue may let it in; `cancel` says that it may not."""
+    return (workload.get("spec") or {}).get("active") is not False
+
+
+def has_quota(workload: KubeObject) -> bool:
+    """Say whether room is kept for it."""
+    return "QuotaReserved" in paddlejob.conditions_of(workload)
+
+
+def eviction_of(workload: KubeObject) -> Condition | None:
+    """Return why Kueue took its place back, the last time; None where it is in, or was never."""
+    found = paddlejob.conditions_of(workload).get("Evicted")
+    if found is None or (found.reason == DEACTIVATED and is_active(workload)):
+        return None
+    return found
+
+
+def read_refusal(workload: KubeObject) -> str:
+    """Return Kueue's own words on why it is not let in; empty before it has looked."""
+    conditions = (workload.get("status") or {}).get("conditions") or []
+    by_type = {str(item.get("type")): item for item in conditions if item.get("status") == "False"}
+    item = by_type.get("QuotaReserved") or by_type.get("Admitted") or {}
+    return " ".join(str(item.get("message") or "").split())
+
+
+def shorten_refusal(refusal: str) -> str:
+    """Bring Kueue's words on quota into a few, such as `300m more cpu needed in flavour default`."""
+    parts = [
+        f"{found['more']} more {found['what']} needed in flavour {found['flavor']}"
+        for found in _LACK.finditer(refusal)
+    ]
+    parts += [
+        f"{found['asked'] or found['old_asked']} {found['what']} wanted in flavour {found['flavor']},"
+        f" which has {found['most'] or found['old_most']}"
+        for found in _TOO_LARGE.finditer(refusal)
+    ]
+    return "; ".join(parts) or _PREFIX.sub("", refusal)
+
+
+def fits_never(refusal: str) -> bool:
+    """Say whether no flavour can ever take the pods: of each one thing at least is not a matter of time."""
+    if _UNAVAILABLE.search(refusal):
+        return True
+    never = {found["flavor"] for found in _TOO_LARGE.finditer(refusal)}
+    never |= {found["tainted"] or found["other"] for found in _UNFIT.finditer(refusal)}
+    later = {found["flavor"] for found in _LACK.finditer(refusal)}
+    return bool(never) and not later - never
+
+
+def find_place(workload: KubeObject, workloads: Sequence[KubeObject]) -> str:
+    """Return the place among those of its LocalQueue that wait, such as `place 2 of 3`; empty outside of it.
+
+    By priority, then by age, as Kueue takes them (pkg/cache/queue/cluster_queue.go); those that an
+    administrator's settings order otherwise are not known here.
+    """
+    waiting = [other for other in workloads if _queue_of(other) == _queue_of(workload) and _waits(other)]
+    order = sorted(waiting, key=lambda other: (-_priority_of(other), paddlejob.created_s(other)))
+    names = [paddlejob.name_of(other) for other in order]
+    name = paddlejob.name_of(workload)
+    return f"place {names.index(name) + 1} of {len(names)}" if name in names else ""
+
+
+def describe_wait(job: KubeObject, workloads: Sequence[KubeObject]) -> str:
+    """Say in a line what a queued job waits for.
+
+    Args:
+        job: Of a queue.
+        workloads: Of its namespace; none where they are not known.
+    """
+    line = f"waits in queue {paddlejob.queue_of(job)!r}"
+    workload = own_workload(job, workloads)
+    if workload is None:
+        return line
+    place = find_place(workload, workloads)
+    words = shorten_refusal(read_refusal(workload))
+    evicted = eviction_of(workload)
+    if not is_active(workload):
+        words = "its Workload is deactivated"
+    elif has_quota(workload):
+        words = "it has its quota, and admission checks are not done"
+    elif evicted is not None and evicted.reason == PREEMPTED:
+        words = f"it was preempted; {words}"
+    return line + (f", {place}" if place else "") + (f": {words}" if words else "")
+
+
+def reduce_workload(workload: KubeObject) -> KubeObject:
+    """Keep of a Workload what is read here: it holds whole pods."""
+    spec, metadata = workload.get("spec") or {}, workload["metadata"]
+    keys = ("name", "namespace", "uid", "creationTimestamp", "ownerReferences", "labels")
+    return {
+        "metadata": {key: metadata[key] for key in keys if key in metadata},
+        "spec": {key: spec[key] for key in ("queueName", "priority", "active") if key in spec},
+        "status": {
+            key: value
+            for key, value in (workload.get("status") or {}).items()
+            if key in ("conditions", "admissionChecks", "requeueState")
+        },
+    }
+
+
+def _queue_of(workload: KubeObject) -> str:
+    return str((workload.get("spec") or {}).get("queueName") or "")
+
+
+def _priority_of(workload: KubeObject) -> int:
+    return int((workload.get("spec") or {}).get("priority") or 0)
+
+
+def _waits(workload: KubeObject) -> bool:
+    conditions = paddlejob.conditions_of(workload)
+    return is_active(workload) and not {"QuotaReserved", "Finished"} & set(conditions)
