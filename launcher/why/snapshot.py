@@ -137,17 +137,24 @@ def trim(item: KubeObject) -> KubeObject:
     return kept
 
 
+def _of_gangs(metadata: KubeObject) -> KubeObject:
+    """Keep of the training operator's pods what tells whether it makes pod groups."""
+    keys = (paddlejob.JOB_NAME_LABEL, paddlejob.POD_GROUP_LABEL)
+    labels = {key: metadata["labels"][key] for key in keys if key in (metadata.get("labels") or {})}
+    return {"creationTimestamp": metadata.get("creationTimestamp"), "labels": labels} if labels else {}
+
+
 def reduce_pod(pod: KubeObject) -> KubeObject:
     """Keep of somebody's pod only where it is, whose it is and what it has asked for."""
-    spec = pod["spec"]
+    spec, metadata = pod["spec"], pod["metadata"]
     containers = [{"resources": item.get("resources") or {}} for item in spec.get("containers") or []]
     starters = [
         {"resources": item.get("resources") or {}, "restartPolicy": item.get("restartPolicy")}
         for item in spec.get("initContainers") or []
     ]
-    owners = [{"kind": owner.get("kind")} for owner in pod["metadata"].get("ownerReferences") or []]
+    owners = [{"kind": owner.get("kind")} for owner in metadata.get("ownerReferences") or []]
     return {
-        "metadata": {"ownerReferences": owners},
+        "metadata": {"ownerReferences": owners, **_of_gangs(metadata)},
         "spec": {
             "nodeName": spec.get("nodeName", ""),
             "containers": containers,
