@@ -55,7 +55,7 @@ def measure(folder: Path) -> None:
         )
 
 
-FTLAUNCH = (sys.executable, "-m", "launcher")
+FTLAUNCH = (str(Path(sys.executable).parent / "ftlaunch"),)
 
 
 def run(*argv: str) -> tuple[tuple[float, float], str]:

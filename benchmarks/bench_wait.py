@@ -11,10 +11,9 @@ import argparse
 import sys
 import time
 
-import urllib3
-
 from launcher.backends.kubernetes import KubernetesBackend
 from launcher.backends.waker import Pause, Waker
+from launcher.kube.transport import Transport
 from launcher.plan.handle import Handle, parse_handle
 
 LOOK_S = 0.5  # as `wait` does
@@ -23,15 +22,15 @@ LOOK_S = 0.5  # as `wait` does
 def count_requests(backend: KubernetesBackend, handle: Handle, waker: Waker, *, seconds: float) -> int:
     """Ask how a job stands whenever the waker says so, and count what is sent meanwhile."""
     sent = []
-    send = urllib3.HTTPConnectionPool.urlopen
-    urllib3.HTTPConnectionPool.urlopen = lambda *a, **k: sent.append(1) or send(*a, **k)
+    send = Transport._exchange
+    Transport._exchange = lambda *a, **k: sent.append(1) or send(*a, **k)
     until_s = time.monotonic() + seconds
     try:
         while time.monotonic() < until_s:
             backend.status(handle)
             waker.wait(LOOK_S, most_s=max(LOOK_S, until_s - time.monotonic()))
     finally:
-        urllib3.HTTPConnectionPool.urlopen = send
+        Transport._exchange = send
     return len(sent)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 import unicodedata
 
 RUN_ID_LABEL = "ftlaunch.io/run-id"
@@ -17,7 +17,7 @@ _LABEL = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
 
 def new_run_id() -> str:
     """Draw a run id: 128 random bits as 32 hexadecimal digits."""
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()
 
 
 def is_run_id(text: str) -> bool:

@@ -14,12 +14,12 @@ from launcher.backends.waker import Pause, Waker
 from launcher.errors import UsageError
 from launcher.plan.handle import BackendKind, Handle
 from launcher.render.manifest import Manifest
-from trainer.protocol.progress import Progress
-from trainer.protocol.termination import Termination
 
-if TYPE_CHECKING:  # what follows no log does without
+if TYPE_CHECKING:  # a submit does without
     from launcher.logs.source import Source
     from launcher.volumes.place import Place
+    from trainer.protocol.progress import Progress
+    from trainer.protocol.termination import Termination
 
 
 class JobState(Enum):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import NoReturn
 
 import click
 from click.shell_completion import CompletionItem
@@ -137,9 +141,22 @@ group.params.append(_kubeconfig_option())
 def main() -> None:
     """Run the command line and exit."""
     gc.set_threshold(50_000, 20, 20)  # imports leave no garbage, and looking for it takes a tenth of `submit`
-    code = run(sys.argv[1:])
-    gc.freeze()  # the last look for garbage would take another tenth, and all ends with the process anyway
-    sys.exit(code)
+    _end(run(sys.argv[1:]))
+
+
+def _end(code: int) -> NoReturn:
+    """End the process and leave its memory to the system: to take it apart is a tenth of a `submit`.
+
+    What is registered for the exit runs: the Kubernetes library removes files with certificates there.
+    """
+    own = threading.main_thread()
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not own):
+        sys.exit(code)  # which waits for them
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import click
 
 from launcher.backends.devices import list_gpus
-from launcher.cli.ancestor import find_ancestor
 from launcher.cli.options import Asked
 from launcher.errors import UsageError
 from launcher.names import is_run_id, new_run_id
@@ -58,7 +57,11 @@ def prepare(asked: Asked) -> Prepared:
         raise UsageError(
             "--continue: expected no --overwrite beside it, which throws away what it goes on from"
         )
-    ancestor = find_ancestor(asked.continues) if asked.continues is not None else None
+    ancestor = None
+    if asked.continues is not None:
+        from launcher.cli.ancestor import find_ancestor
+
+        ancestor = find_ancestor(asked.continues)
     layers = current_layers()
     on, said_by = (asked.on, "--on") if asked.on else layers.on or ("kubernetes", "default")
     gpu_ids = asked.flags.gpu_ids

@@ -6,22 +6,23 @@ import importlib.util
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from launcher.backends.base import Submission
+from launcher.cli.ahead import begin
 from launcher.cli.blaming import blaming_the_config
 from launcher.cli.interrupted import settle, stale_records, sweep
 from launcher.cli.jobs import Found, exit_code, open_backend
 from launcher.cli.options import Asked, launch_options, output_option
 from launcher.cli.preflight import preflight
-from launcher.cli.prepare import narrate, prepare
+from launcher.cli.prepare import Prepared, narrate, prepare
 from launcher.errors import CliExit, LaunchError, NotAllowedError, UnreachableError, UsageError
 from launcher.plan.handle import Handle
-from launcher.runs.gitstate import read_git_state
+from launcher.runs.gitstate import GitState, read_git_state
 from launcher.runs.places import project_of, runs_dir
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
@@ -55,6 +56,7 @@ def command(
     output: str,
 ) -> int:  # fmt: skip
     """Submit a job: a PaddleJob on Kubernetes, or its pods as containers or processes of this machine."""
+    git_state = begin(lambda: read_git_state(Path.cwd()))
     prepared = prepare(asked)
     config, job, manifest = prepared.config, prepared.job, prepared.manifest
     narrate(prepared)
@@ -75,13 +77,13 @@ def command(
     backend = open_backend(
         on, store=store, namespace=job.namespace, context=context, runtime=runtime, gpu_ids=job.gpu_ids
     )
-    planned = Submission(
+    submission = Submission(
         manifest=manifest, run_folder=store.run_folder(job.job), host_folders=folders, workdir=Path.cwd()
     )
     with blaming_the_config(prepared):
-        checked = backend.check(planned) if dry_run == "server" else ()
+        checked = backend.check(submission) if dry_run == "server" else ()
         if looking:
-            preflight(prepared, backend, check=lambda: checked or backend.check(planned))
+            preflight(prepared, backend, check=lambda: checked or backend.check(submission))
     if dry_run == "server":
         click.echo("\n".join(checked), err=True)
         click.echo(manifest.text.encode("utf-8"), nl=False)
@@ -94,26 +96,7 @@ def command(
         context=getattr(backend, "context", None) or context,
     )  # fmt: skip
     found = Found(record=record, backend=backend, store=store)
-    with store.lock(job.job):
-        if (earlier := store.load(job.job)) is not None:
-            settle(earlier, backend=backend, store=store)
-        folder = store.begin(
-            record, config=config.content, manifest=manifest.text, git=read_git_state(Path.cwd())
-        )
-        try:
-            with blaming_the_config(prepared):
-                backend.submit(
-                    Submission(manifest=manifest, run_folder=folder, host_folders=folders, workdir=Path.cwd())
-                )
-        except NotAllowedError:  # refused before anything was done
-            store.remove(job.job)
-            raise
-        except UnreachableError:  # nobody knows whether it arrived: the record finds it again
-            raise
-        except LaunchError:  # refused for certain: nothing of ours is there
-            store.remove(job.job)
-            raise
-        store.finish(record)
+    _submit(found, prepared, submission, git_state=git_state)
     click.echo(_as_json(record) if output == "json" else str(handle))
     _tell_more(found)
     if following or waiting:
@@ -124,6 +107,30 @@ def command(
         f"next: ftlaunch logs -f {job.job} · ftlaunch status {job.job} · ftlaunch wait {job.job}", err=True
     )
     return CliExit.OK
+
+
+def _submit(
+    found: Found, prepared: Prepared, submission: Submission, *, git_state: Callable[[], GitState | None]
+) -> None:
+    """Have a run recorded and started: both, or neither."""
+    record, backend, store = found.record, found.backend, found.store
+    job = record.handle.job
+    with store.lock(job):
+        if (earlier := store.load(job)) is not None:
+            settle(earlier, backend=backend, store=store)
+        store.begin(record, config=prepared.config.content, manifest=prepared.manifest.text, git=git_state())
+        try:
+            with blaming_the_config(prepared):
+                backend.submit(submission)
+        except NotAllowedError:  # refused before anything was done
+            store.remove(job)
+            raise
+        except UnreachableError:  # nobody knows whether it arrived: the record finds it again
+            raise
+        except LaunchError:  # refused for certain: nothing of ours is there
+            store.remove(job)
+            raise
+        store.finish(record)
 
 
 def _tell_more(found: Found) -> None:

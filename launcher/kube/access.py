@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.kube.errors import KubeconfigError
+from launcher.kube.exchange import LibraryPool, Pool
 from launcher.kube.login import describe_login
 from launcher.kube.plain import read_plain
 
@@ -25,14 +26,14 @@ class Access:
 
     Attributes:
         configuration: The library's, or one that looks like it.
-        make_pool: Makes urllib3's pool for it.
+        make_pool: Makes the connections for it.
         namespace: Where objects go if nobody says otherwise.
         context: Name of the kubeconfig's context; empty inside a cluster.
         login: What to do where the cluster does not know us, for messages.
     """
 
     configuration: Any
-    make_pool: Callable[[], Any]
+    make_pool: Callable[[], Pool]
     namespace: str
     context: str
     login: str = ""
@@ -64,8 +65,9 @@ def load_access(
 
     configuration = Configuration()
 
-    def make_pool() -> Any:
-        return ApiClient(configuration).rest_client.pool_manager
+    def make_pool() -> Pool:
+        manager = ApiClient(configuration).rest_client.pool_manager
+        return LibraryPool(manager, server=configuration.host)
 
     if any(Path(place).expanduser().exists() for place in places.split(os.pathsep) if place):
         chosen = _load_kubeconfig(places, context=context, into=configuration)

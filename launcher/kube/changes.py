@@ -8,17 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from launcher.kube.answers import Call, read_failure
 from launcher.kube.errors import NoAnswerError
+from launcher.kube.exchange import Answer, ExchangeError
 from launcher.kube.resources import KubeObject
 
 WATCH_S = 240
 """How long a watch is asked for; servers end one after five to ten minutes by themselves."""
 GRACE_S = 15.0
 BOOKMARK = "BOOKMARK"
-_PIECE = 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +38,20 @@ class Change:
         return str((self.item.get("metadata") or {}).get("resourceVersion", ""))
 
 
-def read_changes(answer: Any, call: Call) -> Iterator[Change]:
-    """Read a watch's answer line by line, as urllib3 hands it on.
+def read_changes(answer: Answer, call: Call) -> Iterator[Change]:
+    """Read a watch's answer line by line, as it comes.
 
     Raises:
         NoAnswerError: It was cut off, or is none; an `ExpiredError` where its beginning is too old.
     """
-    import urllib3
-
     rest = b""
     try:
-        for piece in answer.stream(_PIECE):
+        for piece in answer.stream():
             *lines, rest = (rest + piece).split(b"\n")
             for line in filter(None, lines):
                 yield _read(line, call)
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise NoAnswerError(f"{call}: expected changes, got {type(error).__name__}: {error}") from error
+    except ExchangeError as error:
+        raise NoAnswerError(f"{call}: expected changes, got {error}") from error
 
 
 def _read(line: bytes, call: Call) -> Change:

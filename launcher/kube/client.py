@@ -1,8 +1,8 @@
 """One cluster over HTTP.
 
-Of the Kubernetes library it uses what stays the same in its versions 35 to 37, and only once it connects: the
-configuration (see `access`), and the urllib3 pool with TLS and proxy (see `transport`). No model classes, so
-that an object reaches the server exactly as it was rendered.
+Of the Kubernetes library it uses what stays the same in its versions 35 to 37, and only for kubeconfigs that
+are not plain: the configuration (see `access`), and the urllib3 pool with TLS and proxy (see `exchange`). No
+model classes, so that an object reaches the server exactly as it was rendered.
 """
 
 from __future__ import annotations

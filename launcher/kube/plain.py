@@ -13,7 +13,8 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from launcher.kube.exchange import Pool
 
 _CLUSTER_KEYS = {
     "server", "certificate-authority", "certificate-authority-data", "insecure-skip-tls-verify",
@@ -70,16 +71,12 @@ class PlainConfiguration:
                 context.load_cert_chain(*names)
         return context
 
-    def make_pool(self) -> Any:  # urllib3's
+    def make_pool(self) -> Pool:
         """Return what sends requests over connections that are kept."""
-        import urllib3
+        from launcher.kube.connections import Connections
 
-        context = self.make_context()
-        return urllib3.PoolManager(
-            maxsize=SIDE_BY_SIDE,
-            ssl_context=context,
-            cert_reqs=context.verify_mode,
-            server_hostname=self.tls_server_name,
+        return Connections(
+            self.host, context=self.make_context(), tls_server_name=self.tls_server_name, kept=SIDE_BY_SIDE
         )
 
 

@@ -1,4 +1,4 @@
-"""Requests over HTTP with the Kubernetes library's pool: TLS, proxy, tokens that are renewed."""
+"""Requests to an API server: what goes into them, what their answers mean, tokens that are renewed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 from launcher.kube.access import Access
 from launcher.kube.answers import Call, read_failure
 from launcher.kube.errors import NoAnswerError
+from launcher.kube.exchange import Answer, ExchangeError
 from launcher.kube.resources import KubeObject, Resource
 from launcher.kube.trust import read_distrust
 
@@ -121,8 +122,8 @@ class Transport:
             )
         return Reply(document=decoded, headers=answer.headers)
 
-    def send(self, request: Request, call: Call) -> Any:
-        """Send a request and return the answer as urllib3 gives it; raises as `fetch` does."""
+    def send(self, request: Request, call: Call) -> Answer:
+        """Send a request and return the answer; raises as `fetch` does."""
         answer = self._exchange(request, call)
         if answer.status == _UNKNOWN_USER:  # nothing was done; a token may have run out before its time
             self._use(self._reload())
@@ -132,7 +133,7 @@ class Transport:
         return answer
 
     @contextmanager
-    def open(self, request: Request, call: Call, *, read_s: float) -> Iterator[Any]:
+    def open(self, request: Request, call: Call, *, read_s: float) -> Iterator[Answer]:
         """Send a request, and hand on the answer while it comes; raises as `fetch` does.
 
         Args:
@@ -150,35 +151,29 @@ class Transport:
 
     def _exchange(
         self, request: Request, call: Call, *, read_s: float | None = None, whole: bool = True
-    ) -> Any:
-        import urllib3
-
-        url = f"{self._configuration.host.rstrip('/')}{request.path}?{urlencode(request.query)}"
+    ) -> Answer:
+        target = f"{request.path}?{urlencode(request.query)}" if request.query else request.path
         payload = None if request.body is None else json.dumps(request.body).encode()
         try:
-            return self._pool.request(
+            return self._pool.exchange(
                 request.method,
-                url,
+                target,
                 body=payload,
                 headers=self._headers(content_type=request.content_type if payload else "")
                 | {"Accept": request.accept}
                 | (PACKED if whole else {}),
-                retries=False,  # whether to ask again is the caller's decision
-                redirect=False,
-                timeout=urllib3.Timeout(
-                    connect=self._timeouts.connect_s, read=read_s or self._timeouts.read_s
-                ),
-                preload_content=whole,
+                connect_s=self._timeouts.connect_s,
+                read_s=read_s or self._timeouts.read_s,
+                whole=whole,
             )
-        except urllib3.exceptions.HTTPError as error:
-            distrust = read_distrust(
-                error, where=str(call), server=self._configuration.host, access=call.access
-            )
+        except ExchangeError as error:
+            server = self._configuration.host
+            distrust = read_distrust(error, where=str(call), server=server, access=call.access)
             if distrust is not None:
                 raise distrust from error
             raise NoAnswerError(
-                f"{call}: expected an answer from {self._configuration.host}, got {type(error).__name__}: "
-                f"{error}; check that the cluster of {call.access} runs and can be reached from here"
+                f"{call}: expected an answer from {server}, got {error}; "
+                f"check that the cluster of {call.access} runs and can be reached from here"
             ) from error
 
     def _headers(self, *, content_type: str) -> dict[str, str]:

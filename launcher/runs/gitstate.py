@@ -6,11 +6,14 @@ import re
 import subprocess
 from pathlib import Path
 
+GitState = dict[str, object]
+"""What goes into git.json."""
+
 _MAX_FILES = 50
 _CREDENTIALS = re.compile(r"(?<=://)[^/@]+@")
 
 
-def read_git_state(folder: Path) -> dict[str, object] | None:
+def read_git_state(folder: Path) -> GitState | None:
     """Return what goes into git.json; None outside of a repository or without git."""
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
@@ -28,8 +31,9 @@ def read_git_state(folder: Path) -> dict[str, object] | None:
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
-        )
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=False,
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None

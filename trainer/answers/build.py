@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from trainer.answers.attributes import answer_person, answer_table, answer_vehicle
 from trainer.config.declaration import Declaration
-from trainer.config.infer import (
+from trainer.config.infer import PostProcess, Topk
+from trainer.config.infer_thresholds import (
     MultiLabelThreshOutput,
     PersonAttribute,
-    PostProcess,
     TableAttribute,
     ThreshOutput,
-    Topk,
     VehicleAttribute,
 )
 

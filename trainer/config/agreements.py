@@ -11,8 +11,7 @@ from trainer.config.label_agreements import find_label_disagreements
 from trainer.config.metrics import TopkAcc
 from trainer.config.problems import KeyPath
 from trainer.config.root import TrainConfig
-from trainer.config.samplers import DistributedBatchSampler, MultiScaleSampler
-from trainer.config.schedules import ReduceOnPlateau
+from trainer.config.samplers import DistributedBatchSampler
 from trainer.config.size_agreements import find_refused_sizes
 
 
@@ -52,18 +51,18 @@ def _samplers_and_datasets(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]
                 f"expected DistributedBatchSampler, which takes each sample once, got "
                 f"{type(sampler).__name__}",
             )
-        elif isinstance(sampler, MultiScaleSampler) and not isinstance(dataset, MultiScaleDataset):
+        elif sampler.label == "MultiScaleSampler" and not isinstance(dataset, MultiScaleDataset):
             yield (
                 ("DataLoader", split, "dataset"),
                 f"expected MultiScaleDataset beside MultiScaleSampler, got {type(dataset).__name__}",
             )
-        elif isinstance(dataset, MultiScaleDataset) and not isinstance(sampler, MultiScaleSampler):
+        elif isinstance(dataset, MultiScaleDataset) and sampler.label != "MultiScaleSampler":
             yield (
                 ("DataLoader", split, "sampler"),
                 f"expected MultiScaleSampler beside MultiScaleDataset, got {type(sampler).__name__}",
             )
         yield from _labels_and_classes(dataset, split, classes=config.arch.class_num)
-        if isinstance(sampler, MultiScaleSampler) and section.loader.rng == "paddleclas":
+        if sampler.label == "MultiScaleSampler" and section.loader.rng == "paddleclas":
             yield (
                 ("DataLoader", split, "loader", "rng"),
                 "expected per_sample beside MultiScaleSampler, which would start the stream anew each epoch",
@@ -87,7 +86,7 @@ def _labels_and_classes(dataset: Declaration, split: str, *, classes: int) -> It
 
 
 def _plateau(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]:
-    places = [path for path, item in config.optimizers if isinstance(item.lr, ReduceOnPlateau)]
+    places = [path for path, item in config.optimizers if item.lr.follows_metric]
     if places and len(config.optimizers) > 1:
         for path in places:
             yield (

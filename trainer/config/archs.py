@@ -15,8 +15,7 @@ from trainer.config.arch_base import (
     SixFactors,
     Strides,
 )
-from trainer.config.declaration import Catalogue, later, named
-from trainer.config.extras import Extra
+from trainer.config.declaration import Catalogue, Later, later, named
 from trainer.config.outputs import STUDENT
 from trainer.config.scalars import Positive
 
@@ -88,12 +87,6 @@ class PPHGNetV2Arch(BaseArch):
     use_last_conv: bool = True
 
 
-class ExtraArch(Extra, BaseArch):
-    """An architecture of the user's own."""
-
-    kind = "model"
-
-
 _CONVOLUTIONS, _ATTENTION = "trainer.config.arch_convolutions", "trainer.config.arch_attention"
 SINGLE_ARCHS = Catalogue(
     ResNetArch, PPLCNetArch,
@@ -124,7 +117,7 @@ SINGLE_ARCHS = Catalogue(
 if TYPE_CHECKING:
     SingleArch: TypeAlias = BaseArch
 else:  # the union that chooses by name exists at run time only
-    SingleArch = named(SINGLE_ARCHS, extra=ExtraArch)
+    SingleArch = named(SINGLE_ARCHS, extra=Later("trainer.config.extra_declarations", "ExtraArch"))
 
 
 class DistillationArch(BaseArch):
@@ -184,7 +177,7 @@ ARCHS = Catalogue(*SINGLE_ARCHS.items, DistillationArch)
 if TYPE_CHECKING:
     Arch: TypeAlias = BaseArch
 else:  # as above
-    Arch = named(ARCHS, extra=ExtraArch)
+    Arch = named(ARCHS, extra=Later("trainer.config.extra_declarations", "ExtraArch"))
 
 
 def answering(arch: Arch) -> tuple[BaseArch, str]:

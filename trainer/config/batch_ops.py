@@ -13,23 +13,8 @@ from pydantic import AfterValidator, Field
 
 from trainer.config.declaration import Catalogue, Declaration, keyed, later
 
-
-class MixupOperator(Declaration):
-    """Add each image to another one of the batch (https://arxiv.org/abs/1710.09412)."""
-
-    alpha: float = Field(default=1.0, gt=0.0)
-    """Of the Beta distribution that the batch's share is drawn from."""
-
-
-class CutmixOperator(Declaration):
-    """Put a box of another image of the batch into each image (https://arxiv.org/abs/1905.04899)."""
-
-    alpha: float = Field(default=0.2, gt=0.0)
-    """Of the Beta distribution that the box's area is drawn from."""
-
-
 BATCH_OPS = Catalogue(
-    MixupOperator, CutmixOperator,
+    *later("trainer.config.batch_ops_pairs", "MixupOperator CutmixOperator"),
     *later("trainer.config.batch_ops_mixed", "OpSampler FmixOperator MixupCutmixHybrid"),
 )  # fmt: skip
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
-from trainer.config.batch_ops import CutmixOperator, MixupOperator
+from trainer.config.batch_ops_pairs import CutmixOperator, MixupOperator
 from trainer.config.declaration import Declaration
 from trainer.config.scalars import Pair, Positive
 

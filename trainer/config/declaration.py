@@ -65,12 +65,12 @@ class Later(NamedTuple):
 
     Attributes:
         declared: Name of the class.
-        names: As its `known_names()`.
+        names: As its `known_names()`; none of one that takes all other names.
     """
 
     module: str
     declared: str
-    names: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
     def known_names(self) -> tuple[str, ...]:
         """All names that lead to the declaration."""
@@ -141,7 +141,7 @@ class _Choice:
     def __init__(
         self,
         declarations: Catalogue,
-        extra: type[Declaration] | None,
+        extra: Later | None,
         *,
         name_of: Choose,
         parameters_of: Callable[[type[Declaration], Any], Any],
@@ -174,7 +174,8 @@ class _Choice:
 
     def _validate(self, item: Any, info: ValidationInfo) -> Any:  # a declaration
         name = self._choose(item)
-        declaration = self._extra if name == EXTRA else self._declarations.find(name)
+        extra = self._extra if name == EXTRA else None
+        declaration = extra.load() if extra else self._declarations.find(name)
         if name is None or declaration is None:
             raise PydanticCustomError("name_unknown", "expected one of the known names")
         if name not in self._validators:
@@ -196,7 +197,7 @@ def _schema_of(declaration: type[Declaration]) -> CoreSchema:
     return declaration.__pydantic_core_schema__
 
 
-def keyed(declarations: Catalogue, *, extra: type[Declaration] | None = None) -> Any:  # made at run time
+def keyed(declarations: Catalogue, *, extra: Later | None = None) -> Any:  # made at run time
     """Make the type of `{Name: parameters}` for these declarations; `extra` takes all other names."""
 
     def parameters(declaration: type[Declaration], item: Any) -> Any:  # whatever YAML gave
@@ -216,7 +217,7 @@ def keyed(declarations: Catalogue, *, extra: type[Declaration] | None = None) ->
 
 
 def named(  # as above
-    declarations: Catalogue, *, default: str | None = None, extra: type[Declaration] | None = None
+    declarations: Catalogue, *, default: str | None = None, extra: Later | None = None
 ) -> Any:
     """Make the type of `{name: Name, parameters…}`; `default` is the name where none is written.
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainer.config.data import MultiLabelDataset, SplitSection
-from trainer.config.losses import CELoss, GoogLeNetLoss, SoftTargetCrossEntropy
 from trainer.config.metrics import TopkAcc, TprAtFpr
 from trainer.config.problems import KeyPath
 from trainer.config.root import TrainConfig
+
+_OF_ONE_CLASS = frozenset({"CELoss", "SoftTargetCrossEntropy", "GoogLeNetLoss"})
 
 Found = Iterator[tuple[KeyPath, str]]
 
@@ -33,7 +34,7 @@ def _losses(config: TrainConfig, split: str, section: SplitSection) -> Found:
     ratios = getattr(section.dataset, "label_ratio", False)
     named = split if getattr(config.loss, split) else "Train"
     for index, loss in enumerate(getattr(config.loss, named)):
-        one_class = isinstance(loss, CELoss | SoftTargetCrossEntropy | GoogLeNetLoss)
+        one_class = loss.label in _OF_ONE_CLASS
         if ratios and (one_class or getattr(loss, "of_one_class", False)):
             yield (
                 ("DataLoader", split, "dataset", "label_ratio"),

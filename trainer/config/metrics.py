@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias
 
 from pydantic import Field
 
-from trainer.config.declaration import Catalogue, Declaration, Section, keyed, later
-from trainer.config.extras import Extra
+from trainer.config.declaration import Catalogue, Declaration, Later, Section, keyed, later
 from trainer.config.scalars import TopK
 
 
@@ -47,12 +46,6 @@ class TprAtFpr(BaseMetric):
     max_fpr: float = Field(default=0.001, ge=0, le=1)
 
 
-class ExtraMetric(Extra):
-    """A metric of the user's own."""
-
-    kind = "metric"
-
-
 METRICS = Catalogue(
     TopkAcc, GoogLeNetTopkAcc, DistillationTopkAcc,
     *later(
@@ -64,7 +57,7 @@ METRICS = Catalogue(
 if TYPE_CHECKING:
     Metric: TypeAlias = BaseMetric
 else:  # the union that chooses by name exists at run time only
-    Metric = keyed(METRICS, extra=ExtraMetric)
+    Metric = keyed(METRICS, extra=Later("trainer.config.extra_declarations", "ExtraMetric"))
 MetricList = Annotated[tuple[Metric, ...], Field(strict=False)]
 
 

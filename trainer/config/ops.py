@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from trainer.config.declaration import Catalogue, Declaration, keyed, later
-from trainer.config.extras import Extra
+from trainer.config.declaration import Catalogue, Declaration, Later, keyed, later
 from trainer.config.ops_base import ImageOp, Pixels, SizedOp, refuse_ranges
 from trainer.config.scalars import Floats, Fraction, Pair, Positive, Size
 
@@ -213,19 +212,6 @@ class RandomErasing(ImageOp):
         return self
 
 
-class ExtraOp(Extra, ImageOp):
-    """An operation of the user's own, which may stand wherever its author says."""
-
-    kind = "op"
-    channels_last: ClassVar[bool] = False
-    whole_numbers: ClassVar[bool] = False
-
-    def size_after(self, given: Pixels | None) -> Pixels | None:
-        """Its author knows."""
-        del given
-        return None
-
-
 OPS = Catalogue(
     DecodeImage, ResizeImage, CropImage, RandCropImage, RandFlipImage, NormalizeImage, ToCHWImage,
     RandomErasing,
@@ -250,4 +236,4 @@ OPS = Catalogue(
 if TYPE_CHECKING:
     Op: TypeAlias = Declaration
 else:  # the union that chooses by name exists at run time only
-    Op = keyed(OPS, extra=ExtraOp)
+    Op = keyed(OPS, extra=Later("trainer.config.extra_declarations", "ExtraOp"))

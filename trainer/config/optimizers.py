@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag
 
-from trainer.config.declaration import STRICT, Catalogue, Declaration, keyed, later, named
-from trainer.config.extras import Extra
+from trainer.config.declaration import STRICT, Catalogue, Declaration, Later, keyed, later, named
 from trainer.config.schedules import Schedule
 
 
@@ -51,19 +50,11 @@ class SGD(BaseOptimizer):
     multi_precision: bool = False
 
 
-class ExtraOptimizer(Extra):
-    """An optimizer of the user's own."""
-
-    kind = "optimizer"
-
-    lr: Schedule
-    scope: str = "all"
-
-
 def _form(item: Any) -> str:  # whatever YAML gave
     return "several" if isinstance(item, list | tuple) else "one"
 
 
+_EXTRA = Later("trainer.config.extra_declarations", "ExtraOptimizer")
 OPTIMIZERS = Catalogue(
     Momentum, SGD, *later("trainer.config.optimizers_adaptive", "Adam AdamW AdamWDL RMSProp"),
 )  # fmt: skip
@@ -71,9 +62,10 @@ if TYPE_CHECKING:
     Optimizer: TypeAlias = BaseOptimizer
     OptimizerSection: TypeAlias = Optimizer | tuple[Optimizer, ...]
 else:  # the unions that choose by name exist at run time only
-    Optimizer = named(OPTIMIZERS, extra=ExtraOptimizer)
+    Optimizer = named(OPTIMIZERS, extra=_EXTRA)
     _Several = Annotated[
-        tuple[keyed(OPTIMIZERS, extra=ExtraOptimizer), ...], Field(strict=False, min_length=1)
+        tuple[keyed(OPTIMIZERS, extra=_EXTRA), ...],
+        Field(strict=False, min_length=1),
     ]
     OptimizerSection = Annotated[
         Annotated[Optimizer, Tag("one")] | Annotated[_Several, Tag("several")], Discriminator(_form)

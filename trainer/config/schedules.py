@@ -6,18 +6,20 @@ from `warmup_start_lr` over `warmup_epoch` epochs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field
 
 from trainer.config.declaration import Catalogue, Declaration, later, named
-from trainer.config.scalars import Floats, Ints
 
 NonNegative = Field(default=0.0, ge=0)
 
 
 class Paced(Declaration):
     """How often it moves."""
+
+    follows_metric: ClassVar[bool] = False
+    """It moves with the metric of the evaluations, instead of being a function of the step."""
 
     by_epoch: bool = False
     """Move once an epoch instead of once a step."""
@@ -34,109 +36,30 @@ class Warm(Paced):
     """Learning rate of the first step."""
 
 
-class _Swallowing(Warm):
+class Swallowing(Warm):
     """PaddleClas swallows parameters of it that do not exist."""
 
     model_config = ConfigDict(extra="allow")
 
 
-class _Based(_Swallowing):
+class Based(Swallowing):
+    """It has a learning rate to begin with."""
+
     learning_rate: float = Field(ge=0)
     """Learning rate after the warm-up."""
 
 
-class Constant(_Based):
-    """The same learning rate at every step."""
-
-    names = ("Constant", "ConstLR")
-
-
-class Cosine(_Based):
+class Cosine(Based):
     """Half a cosine from `learning_rate` down to `eta_min`."""
 
     eta_min: float = NonNegative
 
 
-class Linear(_Based):
-    """A polynomial of degree `power` down to `end_lr`."""
-
-    end_lr: float = NonNegative
-    power: float = 1.0
-    cycle: bool = False
-
-
-class Step(_Based):
-    """Multiply by `gamma` every `step_size` epochs."""
-
-    step_size: float = Field(gt=0)
-    gamma: float = 0.1
-
-
-class MultiStepDecay(_Based):
-    """Multiply by `gamma` at each of the milestones."""
-
-    milestones: Ints
-    """Epochs."""
-    gamma: float = 0.1
-
-
-class Piecewise(_Swallowing):
-    """One value from each boundary to the next."""
-
-    decay_epochs: Ints
-    values: Floats
-    """One more than there are boundaries."""
-    learning_rate: float | None = None
-    """Where given, PaddleClas ignores boundaries and values and divides it by ten every 30 epochs."""
-
-    @model_validator(mode="after")
-    def _lengths(self) -> Piecewise:
-        if len(self.values) != len(self.decay_epochs) + 1:
-            raise ValueError(
-                f"expected {len(self.decay_epochs) + 1} values for {len(self.decay_epochs)} decay_epochs, "
-                f"got {len(self.values)}"
-            )
-        if list(self.decay_epochs) != sorted(set(self.decay_epochs)):
-            raise ValueError(f"expected decay_epochs that increase, got {list(self.decay_epochs)}")
-        return self
-
-
-class ReduceOnPlateau(_Swallowing):
-    """Multiply by `factor` where the metric of the evaluations has not become better for a while.
-
-    It follows the first metric of Metric.Eval, of the weights that are trained.
-    """
-
-    learning_rate: float = Field(ge=0)
-    """At first."""
-    mode: Literal["min", "max"] = "min"
-    """Whether less or more is better; of an accuracy, more."""
-    factor: float = Field(default=0.1, gt=0, lt=1)
-    patience: int = Field(default=10, ge=0)
-    """Evaluations in a row that may be no better."""
-    threshold: float = Field(default=1e-4, ge=0)
-    """What is better by less is no better."""
-    threshold_mode: Literal["rel", "abs"] = "rel"
-    """Whether the threshold is a share of the best so far, or a number."""
-    cooldown: int = Field(default=0, ge=0)
-    """Evaluations after a reduction that do not count."""
-    min_lr: float = NonNegative
-    epsilon: float = Field(default=1e-8, ge=0)
-    """Reductions by no more than it are left out."""
-
-    @model_validator(mode="after")
-    def _by_evaluation(self) -> ReduceOnPlateau:
-        if not self.by_epoch:
-            raise ValueError("expected by_epoch: True, because it moves with evaluations; add it")
-        if self.warmup_epoch:
-            raise ValueError(f"expected no warm-up, with which PaddleClas fails, got {self.warmup_epoch:g}")
-        return self
-
-
-_CYCLIC = "trainer.config.schedules_cyclic"
+_CYCLIC, _DECAY = "trainer.config.schedules_cyclic", "trainer.config.schedules_decay"
 SCHEDULES = Catalogue(
-    Constant, Cosine, Linear, Step, MultiStepDecay, Piecewise, *later(_CYCLIC, "Cyclic OneCycleLR"),
-    ReduceOnPlateau, *later(_CYCLIC, "CosineFixmatch"),
+    *later(_DECAY, {"Constant": ("Constant", "ConstLR")}), Cosine,
+    *later(_DECAY, "Linear Step MultiStepDecay Piecewise"), *later(_CYCLIC, "Cyclic OneCycleLR"),
+    *later(_DECAY, "ReduceOnPlateau"), *later(_CYCLIC, "CosineFixmatch"),
 )  # fmt: skip
 if TYPE_CHECKING:
     Schedule: TypeAlias = Paced

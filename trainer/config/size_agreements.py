@@ -10,7 +10,6 @@ from trainer.config.data import MultiScaleDataset
 from trainer.config.ops_base import Pixels
 from trainer.config.problems import KeyPath
 from trainer.config.root import TrainConfig
-from trainer.config.samplers import MultiScaleSampler
 
 
 def find_refused_sizes(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]:
@@ -30,9 +29,11 @@ def _sizes(config: TrainConfig) -> Iterator[tuple[KeyPath, Pixels]]:
         section = getattr(config.data, split)
         if section is None:
             continue
-        if isinstance(section.dataset, MultiScaleDataset) and isinstance(section.sampler, MultiScaleSampler):
-            for index, scale in enumerate(section.sampler.scales):
-                side = scale // section.sampler.divided_factor * section.sampler.divided_factor
+        scales = getattr(section.sampler, "scales", None)  # of a MultiScaleSampler
+        if isinstance(section.dataset, MultiScaleDataset) and scales is not None:
+            factor = getattr(section.sampler, "divided_factor", 1)
+            for index, scale in enumerate(scales):
+                side = scale // factor * factor
                 yield ("DataLoader", split, "sampler", "scales", index), (side, side)
             continue
         found = find_size(section.dataset.transform_ops)

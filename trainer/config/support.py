@@ -11,7 +11,6 @@ from trainer.config.distillation_agreements import find_values_in_vain
 from trainer.config.metrics import TopkAcc
 from trainer.config.problems import KeyPath
 from trainer.config.root import TrainConfig
-from trainer.config.schedules import ReduceOnPlateau
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,8 +61,9 @@ def find_unsupported(config: TrainConfig) -> list[Unsupported]:
             found.append(Unsupported(path=path, message=message, warning=True))
     place, first = config.optimizers[0]
     rate, better = first.lr, "min" if has_less_is_better(config) else "max"
-    if isinstance(rate, ReduceOnPlateau) and config.metric.Eval and rate.mode != better:
-        message = f"expected {better!r}; with {rate.mode!r} the learning rate falls while the metric improves"
+    mode = getattr(rate, "mode", better) if rate.follows_metric else better
+    if config.metric.Eval and mode != better:
+        message = f"expected {better!r}; with {mode!r} the learning rate falls while the metric improves"
         found.append(Unsupported(path=(*place, "lr", "mode"), message=message, warning=True))
     found += [
         Unsupported(path=path, message=message, warning=True) for path, message in find_values_in_vain(config)

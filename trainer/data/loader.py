@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from trainer.config.data import CustomLabelDataset, SplitSection
-from trainer.config.samplers import RASampler
+from trainer.config.samplers_special import RASampler
 from trainer.data.batch import Assembly, Batch
 from trainer.data.draws import Draws, Stream, per_batch, per_sample
 from trainer.data.lists import DataError, SampleList

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.config.batch_ops import CutmixOperator, MixupOperator
 from trainer.config.batch_ops_mixed import (
     FmixOperator,
     MixupCutmixHybrid,
@@ -20,6 +19,7 @@ from trainer.config.batch_ops_mixed import (
     SampledFmix,
     SampledMixup,
 )
+from trainer.config.batch_ops_pairs import CutmixOperator, MixupOperator
 from trainer.config.declaration import Declaration
 from trainer.data.draws import Draws
 from trainer.data.fmix import draw_mask

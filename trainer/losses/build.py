@@ -9,9 +9,11 @@ import paddle
 
 from trainer.config import losses as declared
 from trainer.config import losses_distillation as pairs
+from trainer.config import losses_labels as labels_of
 from trainer.config.declaration import Declaration
+from trainer.config.extra_declarations import ExtraLoss
 from trainer.config.extras import make_extra
-from trainer.config.losses import ExtraLoss, Loss
+from trainer.config.losses import Loss
 from trainer.config.losses_pairs import DistillationPairLoss
 from trainer.config.outputs import Outputs, answer_of
 from trainer.losses import distillation
@@ -41,10 +43,10 @@ def _of_answer(make: Callable[[Any], LogitsLoss]) -> Callable[[Any], Part]:
 
 LOSS_BUILDERS: Mapping[type[Declaration], Callable[[Any], Part]] = {  # each takes its own declaration
     declared.CELoss: _of_answer(make_cross_entropy),
-    declared.SoftTargetCrossEntropy: _of_answer(make_soft_target),
-    declared.GoogLeNetLoss: lambda spec: _named(spec.label, make_googlenet(spec)),
-    declared.MultiLabelLoss: _of_answer(make_multi_label),
-    declared.MultiLabelAsymmetricLoss: _of_answer(make_asymmetric),
+    labels_of.SoftTargetCrossEntropy: _of_answer(make_soft_target),
+    labels_of.GoogLeNetLoss: lambda spec: _named(spec.label, make_googlenet(spec)),
+    labels_of.MultiLabelLoss: _of_answer(make_multi_label),
+    labels_of.MultiLabelAsymmetricLoss: _of_answer(make_asymmetric),
     pairs.DistillationGTCELoss: distillation.make_gt_cross_entropy,
     pairs.DistillationMultiLabelLoss: distillation.make_gt_multi_label,
     pairs.DistillationCELoss: distillation.make_cross_entropy_of_pairs,

@@ -11,8 +11,8 @@ import paddle
 from trainer.config import metrics as declared
 from trainer.config import metrics_several as several
 from trainer.config.declaration import Declaration
+from trainer.config.extra_declarations import ExtraMetric
 from trainer.config.extras import make_extra
-from trainer.config.metrics import ExtraMetric
 from trainer.config.outputs import Outputs, answer_of
 from trainer.metrics.batch import BatchMetric, hamming, make_accuracy, make_topk, make_topk_of_model
 from trainer.metrics.whole import LIST_METRICS, ListMetric

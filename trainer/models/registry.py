@@ -28,7 +28,6 @@ from trainer.config.arch_foreign import PaddleClasArch
 from trainer.config.archs import (
     Arch,
     DistillationArch,
-    ExtraArch,
     MobileNetV3Arch,
     PPHGNetV2Arch,
     PPLCNetArch,
@@ -36,6 +35,7 @@ from trainer.config.archs import (
 )
 from trainer.config.declaration import Declaration, Section
 from trainer.config.document import Document
+from trainer.config.extra_declarations import ExtraArch
 from trainer.config.extras import make_extra, refuse
 from trainer.config.load import check
 from trainer.models.convnext import ConvNeXt

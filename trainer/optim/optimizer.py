@@ -17,6 +17,7 @@ from paddle.regularizer import L1Decay, L2Decay
 from trainer.config import optimizers as declared
 from trainer.config import optimizers_adaptive as adaptive
 from trainer.config.declaration import Declaration
+from trainer.config.extra_declarations import ExtraOptimizer
 from trainer.config.extras import make_extra, refuse
 from trainer.config.optimizers import Optimizer, Regularizer
 from trainer.config.problems import ConfigError, Problem
@@ -35,9 +36,9 @@ class Trained(Protocol):
 _INITIAL_LR = 0.001  # replaced before the first step
 
 
-def build_optimizer(spec: Optimizer | declared.ExtraOptimizer, model: Trained) -> paddle.optimizer.Optimizer:
+def build_optimizer(spec: Optimizer | ExtraOptimizer, model: Trained) -> paddle.optimizer.Optimizer:
     """Make the optimizer of all trainable parameters of `model`."""
-    if isinstance(spec, declared.ExtraOptimizer):
+    if isinstance(spec, ExtraOptimizer):
         return _extra(spec, model)
     return OPTIMIZER_BUILDERS[type(spec)](spec, model)
 
@@ -133,7 +134,7 @@ def _layer_of(key: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _extra(spec: declared.ExtraOptimizer, model: Trained) -> paddle.optimizer.Optimizer:
+def _extra(spec: ExtraOptimizer, model: Trained) -> paddle.optimizer.Optimizer:
     made = make_extra(spec, learning_rate=_INITIAL_LR, parameters=_trainable(model))
     if not isinstance(made, paddle.optimizer.Optimizer):
         raise refuse("optimizer", spec.name, f"expected a paddle.optimizer.Optimizer, got {made!r}")

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from trainer.config import schedules as declared
 from trainer.config import schedules_cyclic as cyclic
+from trainer.config import schedules_decay as decay
 from trainer.config.declaration import Declaration
 from trainer.config.schedules import Schedule
 from trainer.optim.plateau import Plateau
@@ -21,7 +22,7 @@ Rate: TypeAlias = Callable[[float], float]
 """Position after the warm-up, in steps -> learning rate."""
 
 
-def _constant(spec: declared.Constant, **_: float) -> Rate:
+def _constant(spec: decay.Constant, **_: float) -> Rate:
     return lambda _: spec.learning_rate
 
 
@@ -33,7 +34,7 @@ def _cosine(spec: declared.Cosine, *, total: float, per_epoch: float, **_: float
     return lambda u: spec.eta_min + span * (1 + math.cos(math.pi * u / total)) / 2
 
 
-def _linear(spec: declared.Linear, *, total: float, per_epoch: float, **_: float) -> Rate:
+def _linear(spec: decay.Linear, *, total: float, per_epoch: float, **_: float) -> Rate:
     del per_epoch
     if total <= 0:
         return lambda _: spec.learning_rate
@@ -46,19 +47,19 @@ def _linear(spec: declared.Linear, *, total: float, per_epoch: float, **_: float
     return rate
 
 
-def _step(spec: declared.Step, *, total: float, per_epoch: float, **_: float) -> Rate:
+def _step(spec: decay.Step, *, total: float, per_epoch: float, **_: float) -> Rate:
     del total
     every = max(1, int(spec.step_size * per_epoch))
     return lambda u: float(spec.learning_rate * spec.gamma ** (u // every))
 
 
-def _multi_step(spec: declared.MultiStepDecay, *, total: float, per_epoch: float, **_: float) -> Rate:
+def _multi_step(spec: decay.MultiStepDecay, *, total: float, per_epoch: float, **_: float) -> Rate:
     del total
     bounds = [milestone * per_epoch for milestone in spec.milestones]
     return lambda u: float(spec.learning_rate * spec.gamma ** sum(u >= bound for bound in bounds))
 
 
-def _piecewise(spec: declared.Piecewise, *, total: float, per_epoch: float, **_: float) -> Rate:
+def _piecewise(spec: decay.Piecewise, *, total: float, per_epoch: float, **_: float) -> Rate:
     epochs, values = list(spec.decay_epochs), list(spec.values)
     if spec.learning_rate is not None:  # as there: it replaces them by a tenth every 30 epochs
         count = int(total / per_epoch) // 30 if per_epoch else 0
@@ -119,16 +120,16 @@ def _cosine_fixmatch(spec: cyclic.CosineFixmatch, *, steps: float, **_: float) -
 
 
 SCHEDULE_BUILDERS: Mapping[type[Declaration], Callable[..., Rate | Plateau]] = {
-    declared.Constant: _constant,
+    decay.Constant: _constant,
     declared.Cosine: _cosine,
-    declared.Linear: _linear,
-    declared.Step: _step,
-    declared.MultiStepDecay: _multi_step,
-    declared.Piecewise: _piecewise,
+    decay.Linear: _linear,
+    decay.Step: _step,
+    decay.MultiStepDecay: _multi_step,
+    decay.Piecewise: _piecewise,
     cyclic.Cyclic: _cyclic,
     cyclic.OneCycleLR: _one_cycle,
     cyclic.CosineFixmatch: _cosine_fixmatch,
-    declared.ReduceOnPlateau: lambda spec, **_: Plateau(spec),
+    decay.ReduceOnPlateau: lambda spec, **_: Plateau(spec),
 }
 
 

@@ -1,4 +1,4 @@
-"""The backend: every request to the cluster that submitting, following and ending a job takes."""
+"""The backend: all requests to the cluster. What reads a job is imported late: a submit does without."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,29 +19,21 @@ from launcher.backends.base import (
     Submission,
     refuse_to_resume,
 )
-from launcher.backends.kubernetes import podlogs
 from launcher.backends.kubernetes.apis import require_paddle_jobs
-from launcher.backends.kubernetes.bell import Bell
-from launcher.backends.kubernetes.events import last_warning, read_events, trim_event
-from launcher.backends.kubernetes.incarnations import Incarnation, Incarnations
-from launcher.backends.kubernetes.joblist import list_jobs
 from launcher.backends.kubernetes.kueue import fetch_workloads, read_remarks
-from launcher.backends.kubernetes.leftovers import sweep_config_map
 from launcher.backends.kubernetes.posting import Poster
-from launcher.backends.kubernetes.status import MAX_REASON, read_job
-from launcher.backends.kubernetes.stopping import stop, take_up
 from launcher.backends.waker import Waker
 from launcher.errors import LaunchError, NotFoundError
 from launcher.kube import paddlejob
 from launcher.kube.api import KubeApi, PodLogs, PodPrograms
 from launcher.kube.client import connect
 from launcher.kube.errors import ConflictError
-from launcher.kube.podlog import to_kubelet_form
 from launcher.kube.resources import CONFIG_MAPS, EVENTS, PADDLE_JOBS, PODS, KubeObject
 from launcher.names import RUN_ID_LABEL
 from launcher.plan.handle import BackendKind, Handle
 
-if TYPE_CHECKING:  # asyncio: what follows no log does without
+if TYPE_CHECKING:
+    from launcher.backends.kubernetes.incarnations import Incarnation, Incarnations
     from launcher.backends.kubernetes.logsource import KubernetesLogSource
     from launcher.kube.asking import Asker
     from launcher.render.manifest import Manifest
@@ -75,7 +68,6 @@ class KubernetesBackend(Backend):
         self.api = api
         self.logs = logs
         self._poster = Poster(api, pause=pause)
-        self._incarnations = Incarnations()
         self.programs: PodPrograms | None = None
         self._make_asker: Callable[[], Asker] | None = None
 
@@ -90,7 +82,6 @@ class KubernetesBackend(Backend):
         """
         client = connect(context=context, kubeconfig=kubeconfig)
         backend = cls(client, client, namespace=namespace or client.namespace, context=client.context)
-
         backend.programs = client
 
         def make_asker() -> Asker:
@@ -101,6 +92,12 @@ class KubernetesBackend(Backend):
         if not client.way.configuration.proxy:  # through a proxy logs are polled
             backend._make_asker = make_asker
         return backend
+
+    @cached_property
+    def _incarnations(self) -> Incarnations:
+        from launcher.backends.kubernetes.incarnations import Incarnations
+
+        return Incarnations()
 
     def submit(self, submission: Submission) -> Handle:
         """Post the ConfigMap, then the job, then make the job the ConfigMap's owner; see `Backend.submit`.
@@ -135,6 +132,9 @@ class KubernetesBackend(Backend):
         Two requests, and a third: for the progress once node 0 has started, before that for the events
         where the pods themselves do not say what they wait for; of a queued job for Kueue's Workloads.
         """
+        from launcher.backends.kubernetes import podlogs
+        from launcher.backends.kubernetes.status import MAX_REASON, read_job
+
         job, pods = self._fetch(handle)
         looks = {paddlejob.name_of(pod): self._incarnations.look(job, pod) for pod in pods}
         status = read_job(
@@ -151,10 +151,14 @@ class KubernetesBackend(Backend):
 
     def waker(self, handle: Handle) -> Waker:
         """See `Backend.waker`: by two watches, where a user may watch."""
+        from launcher.backends.kubernetes.bell import Bell
+
         return Bell(self.api, handle)
 
     def list_jobs(self, run_ids: Sequence[str] = ()) -> tuple[JobStatus, ...]:
         """See `Backend.list_jobs`; without progress, and without the pods of jobs that have ended."""
+        from launcher.backends.kubernetes.joblist import list_jobs
+
         return list_jobs(self.api, self._incarnations, namespace=self.namespace, run_ids=run_ids)
 
     def cancel(self, handle: Handle) -> None:
@@ -164,6 +168,9 @@ class KubernetesBackend(Backend):
         (observed with training operator v1.9.3). Their logs go with them. A job of a Kueue queue has its
         Workload deactivated as well.
         """
+        from launcher.backends.kubernetes.status import read_job
+        from launcher.backends.kubernetes.stopping import stop
+
         job = self._fetch_job(handle)
         if not read_job(job, (), restarts={}, progress=None).state.is_terminal:
             stop(self.api, job)
@@ -173,6 +180,9 @@ class KubernetesBackend(Backend):
 
         A job of a Kueue queue has its Workload activated, and starts when that queue has room.
         """
+        from launcher.backends.kubernetes.status import read_job
+        from launcher.backends.kubernetes.stopping import take_up
+
         job, pods = self._fetch(handle)
         state = read_job(job, pods, restarts={}, progress=None).state
         suspended = paddlejob.is_suspended(job)
@@ -195,10 +205,14 @@ class KubernetesBackend(Backend):
 
     def sweep(self, handle: Handle, *, run_id: str, now_s: float) -> bool:
         """See `Backend.sweep`."""
+        from launcher.backends.kubernetes.leftovers import sweep_config_map
+
         return sweep_config_map(self.api, handle.job, run_id=run_id, namespace=handle.namespace, now_s=now_s)
 
     def list_events(self, handle: Handle) -> tuple[JobEvent, ...]:
         """See `Backend.list_events`; the API keeps them for an hour by default."""
+        from launcher.backends.kubernetes.events import read_events, trim_event
+
         self._fetch_job(handle)
         found = self.api.list(EVENTS, namespace=handle.namespace, keep=trim_event)
         return read_events(found, job=handle.job)
@@ -215,6 +229,8 @@ class KubernetesBackend(Backend):
         Only what the API still has: of a recreated pod the last incarnation, of one restarted in place the
         last two. Numbers are those that this object has seen, from 0.
         """
+        from launcher.backends.kubernetes import podlogs
+
         return podlogs.list_refs(self._incarnations, *self._fetch(handle))
 
     def read_log(self, handle: Handle, ref: LogRef, *, offset: int) -> bytes:
@@ -223,6 +239,9 @@ class KubernetesBackend(Backend):
         The API gives whole logs only, so each call reads all that the node has kept; once the kubelet has
         rotated a log (at 10 MiB by default) its beginning is gone, and an offset counts from there.
         """
+        from launcher.backends.kubernetes import podlogs
+        from launcher.kube.podlog import to_kubelet_form
+
         before = self._look(handle, ref)
         if before is None or not podlogs.has_log(before, ref):
             return b""
@@ -272,6 +291,8 @@ class KubernetesBackend(Backend):
         return None if pod is None else self._incarnations.look(job, pod)
 
     def _fetch_warning(self, handle: Handle) -> str:
+        from launcher.backends.kubernetes.events import last_warning
+
         try:
             events = self.api.list(EVENTS, namespace=handle.namespace, fields="type=Warning")
         except LaunchError:  # a missing rule must not hide how the job stands

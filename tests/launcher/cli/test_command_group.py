@@ -64,6 +64,22 @@ main()
     assert (first, imported) == ("plain,render", "[]")
 
 
+@pytest.mark.parametrize("waits", [False, True], ids=["at once", "with a thread to wait for"])
+def test_what_is_registered_for_the_exit_runs_and_the_code_is_the_command_s(waits):
+    code = f"""
+import atexit, sys, threading
+atexit.register(print, "tidied up")
+sys.argv = ["ftlaunch", "nonsense"]
+if {waits}:
+    threading.Timer(0.2, lambda: print("waited for")).start()
+from launcher.cli.main import main
+main()
+"""
+    done = python(code)
+    assert (done.returncode, done.stdout) == (2, "waited for\ntidied up\n" if waits else "tidied up\n")
+    assert "expected one of" in done.stderr
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_there_under_its_name(name):
     command = importlib.import_module(COMMANDS[name].module).command

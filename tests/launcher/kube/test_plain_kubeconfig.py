@@ -139,7 +139,6 @@ def server(tmp_path: Path) -> Iterator[ApiServer]:
         yield running
 
 
-@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")  # it is asked for
 @pytest.mark.parametrize("user", [PAIR, PAIR_DATA], ids=["files", "data"])
 @pytest.mark.parametrize(
     "trust", [CA, CA_DATA, {"insecure-skip-tls-verify": True}], ids=["ca file", "ca data", "nothing"]

@@ -143,7 +143,6 @@ def test_a_certificate_that_has_run_out_is_refused(ask, serve, authority, tmp_pa
 
 
 @both_ways
-@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")  # urllib3's, which is right
 def test_what_is_not_to_be_verified_is_not(ask, serve, tmp_path):
     server = serve("another.example")
     kubeconfig = write_kubeconfig(tmp_path, user={}, server=server.url, **{"insecure-skip-tls-verify": True})

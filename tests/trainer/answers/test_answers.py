@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 
 from trainer.answers.build import BUILDERS, SIZES, NamesError, activation_of, answer, read_names
-from trainer.config.infer import (
-    POST_PROCESSES,
+from trainer.config.infer import POST_PROCESSES, Topk
+from trainer.config.infer_thresholds import (
     MultiLabelThreshOutput,
     PersonAttribute,
     TableAttribute,
     ThreshOutput,
-    Topk,
     VehicleAttribute,
 )
 

@@ -33,7 +33,7 @@ CATALOGUES = {
 }  # fmt: skip
 UNNAMED = {
     "ImageOp", "SizedOp", "BaseArch", "ChannelsFirstArch", "TransformerArch", "DistillationLoss", "OfPairs",
-    "BaseOptimizer", "BaseMetric", "Paced", "Warm",  # bases
+    "BaseOptimizer", "BaseMetric", "Paced", "Warm", "Swallowing", "Based",  # bases
     "EfficientNetOverrides", "Regularizer", "SampledFmix", "SampledMixup", "SampledCutmix",  # parts of others
 }  # fmt: skip
 """Declarations that no place of a config names."""

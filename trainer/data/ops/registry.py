@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.config.declaration import Declaration
+from trainer.config.extra_declarations import ExtraOp
 from trainer.config.extras import make_extra, refuse
-from trainer.config.ops import ExtraOp
 from trainer.config.ops_base import ImageOp
 from trainer.data.draws import Draws
 

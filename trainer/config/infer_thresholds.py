@@ -1,0 +1,51 @@
+"""What `Infer.PostProcess` may name besides Topk (PaddleClas d178931, ppcls/data/postprocess)."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from trainer.config.declaration import Declaration
+
+_Share = Field(default=0.5, ge=0, le=1)
+
+
+class ThreshOutput(Declaration):
+    """One of two classes: the second one where its probability reaches the threshold."""
+
+    threshold: float = Field(ge=0, le=1)
+    label_0: str = "0"
+    label_1: str = "1"
+
+
+class MultiLabelThreshOutput(Declaration):
+    """All classes whose probability reaches the threshold, each by itself."""
+
+    threshold: float = _Share
+    class_id_map_file: str | None = None
+    delimiter: str | None = None
+
+
+class PersonAttribute(Declaration):
+    """26 attributes of a pedestrian (PULC person_attribute)."""
+
+    threshold: float = _Share
+    glasses_threshold: float = Field(default=0.3, ge=0, le=1)
+    hold_threshold: float = Field(default=0.6, ge=0, le=1)
+
+
+class VehicleAttribute(Declaration):
+    """Ten colours and nine types of a vehicle (PULC vehicle_attribute)."""
+
+    color_threshold: float = _Share
+    type_threshold: float = _Share
+
+
+class TableAttribute(Declaration):
+    """Six attributes of a picture of a table (PULC table_attribute)."""
+
+    source_threshold: float = _Share
+    number_threshold: float = _Share
+    color_threshold: float = _Share
+    clarity_threshold: float = _Share
+    obstruction_threshold: float = _Share
+    angle_threshold: float = _Share

@@ -1,0 +1,50 @@
+"""Samplers besides DistributedBatchSampler (PaddleClas d178931, ppcls/data/dataloader)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from trainer.config.declaration import Declaration
+from trainer.config.samplers import DistributedBatchSampler
+from trainer.config.scalars import Positive
+
+
+class RASampler(DistributedBatchSampler):
+    """Repeated augmentation: each sample several times, next to each other and on different ranks.
+
+    An epoch is as long as without it, so it sees a part of the samples.
+    """
+
+    num_repeats: Positive = 3
+    """How often a sample stands in the order."""
+    selected_round: Positive = 256
+    """The epoch's length is rounded down to a multiple of it."""
+
+
+class MultiScaleSampler(Declaration):
+    """Batches of several image sizes, the smaller the more images, for a MultiScaleDataset."""
+
+    scales: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)]
+    """Sides of the square images in pixels."""
+    first_bs: Positive
+    """Samples a rank and step at the first of the scales; the others have about as many pixels."""
+    divided_factor: Positive = 32
+    """Sides are rounded down to a multiple of it."""
+    is_training: bool = True
+    """False takes the first scale only and keeps the list's order."""
+
+    @model_validator(mode="after")
+    def _large_enough(self) -> MultiScaleSampler:
+        small = [scale for scale in self.scales if scale < self.divided_factor]
+        if small:
+            raise ValueError(
+                f"expected scales of at least divided_factor, {self.divided_factor}, got {small}"
+            )
+        return self
+
+    @property
+    def batch_size(self) -> int:
+        """Samples a rank and step at the first scale."""
+        return self.first_bs
