@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from launcher.backends.kubernetes.events import LOUD, WARNINGS
 from launcher.backends.kubernetes.kueue import find_kind
 from launcher.backends.kubernetes.phases import lost_pod
 from launcher.backends.kubernetes.progress import PROGRESS_LINES
@@ -114,7 +115,7 @@ def gather(
         asked_job = pool.submit(api.get, PADDLE_JOBS, handle.job, namespace=namespace)
         asked_pods = pool.submit(api.list, PODS, namespace=namespace, labels=labels)
         asked_events = pool.submit(
-            looker.look, EVENTS, namespace=namespace, fields="type=Warning", at_most=MAX_EVENTS
+            looker.look, EVENTS, namespace=namespace, fields=WARNINGS, at_most=MAX_EVENTS
         )
         job = asked_job.result()
         if not paddlejob.run_id_of(job):
@@ -132,7 +133,8 @@ def gather(
         found["cluster_queues"] = looker.look_at_kueue(
             "clusterqueues", namespace="", fields=f"metadata.name={name}"
         )
-    events = (*(asked_events.result() or ()), *(found.pop("events", None) or ()))
+    asked = (asked_events.result(), found.pop("events", None), found.pop("unscheduled", None))
+    events = [event for part in asked for event in part or ()]
     texts = {pod: text for pod, text in texts.items() if text}
     others: dict[str, Any] = dict(found)
     return replace(
@@ -141,7 +143,7 @@ def gather(
         status=read_status(job, pods, texts),
         events=tuple({_key(event): event for event in events}.values()),
         logs=texts,
-        unseen=tuple(looker.unseen),
+        unseen=tuple(dict.fromkeys(looker.unseen)),
         **others,
     )
 
@@ -211,6 +213,9 @@ def _questions(looker: Looker, first: Snapshot) -> dict[str, Question]:
         questions["pod_groups"] = lambda: looker.look(POD_GROUPS, namespace=namespace, fields=own)
     if paddlejob.is_suspended(job):
         questions |= look_at_queues(looker, job, namespace)
+    if len(waiting) > 1:
+        loud = f"type=Warning,reason={LOUD}"
+        questions["unscheduled"] = lambda: looker.look(EVENTS, namespace=namespace, fields=loud)
     if behind := next((pod for pod in pods if is_pending(pod)), None):
         fields = f"involvedObject.name={paddlejob.name_of(behind)}"
         questions["events"] = lambda: looker.look(EVENTS, namespace=namespace, fields=fields)

@@ -291,10 +291,10 @@ class KubernetesBackend(Backend):
         return None if pod is None else self._incarnations.look(job, pod)
 
     def _fetch_warning(self, handle: Handle) -> str:
-        from launcher.backends.kubernetes.events import last_warning
+        from launcher.backends.kubernetes.events import WARNINGS, last_warning
 
         try:
-            events = self.api.list(EVENTS, namespace=handle.namespace, fields="type=Warning")
+            events = self.api.list(EVENTS, namespace=handle.namespace, fields=WARNINGS)
         except LaunchError:  # a missing rule must not hide how the job stands
             return ""
         return last_warning(events, job=handle.job)

@@ -8,6 +8,9 @@ from launcher.backends.base import JobEvent
 from launcher.kube import paddlejob
 from launcher.kube.resources import KubeObject
 
+LOUD = "FailedScheduling"
+WARNINGS = f"type=Warning,reason!={LOUD}"
+"""Fields to ask for. Of a gang that is tried again and again there are tens of the other a second."""
 _READ = ("type", "reason", "message", "series", "lastTimestamp", "eventTime", "count")
 
 

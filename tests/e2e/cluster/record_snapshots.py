@@ -1,8 +1,9 @@
 """Records the corpus of `ftlaunch why` from real situations: `pytest tests/e2e/cluster/record_snapshots.py`.
 
-Not a part of the suite: it writes tests/launcher/why/corpus/recorded-*.json anew. Each situation is made on
-the cluster, looked at until the rules say what they must say of it, and kept as it was then; a rule that never
-says so fails its recording. Made by hand is only what no cluster can be brought into politely.
+Not a part of the suite: it writes tests/launcher/why/corpus/recorded-*.json anew, those of gangs as *-gang.json.
+Each situation is made on the cluster, looked at until the rules say what they must say of it, and kept as it was
+then; a rule that never says so fails its recording. Made by hand is only what no cluster can be brought into
+politely.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from typing import Any
 import pytest
 import yaml
 
+from launcher.backends.kubernetes.gangs import in_group
 from launcher.kube.client import connect
 from launcher.plan.handle import Handle
 from launcher.why.explain import explain
 from launcher.why.gather import gather
-from launcher.why.snapshot import format_snapshot
+from launcher.why.snapshot import Snapshot, format_snapshot
 from tests.e2e.cluster.access import Cluster
 from tests.e2e.cluster.kueue.install import VERSION, Kueue
 from tests.e2e.cluster.seats import Seats
@@ -33,7 +35,7 @@ Item = dict[str, Any]
 Edit = Callable[[Item, Item], None]
 """Changes a job, and the spec of its pods."""
 LONG = {"Global__epochs": 4000, "Global__eval_during_train": False, "Global__save_interval": 0}
-POOL = "ftlaunch-why"
+POOL = "ftlaunch-pool"
 GPU = "nvidia.com/gpu"
 
 
@@ -90,13 +92,19 @@ class Recorder:
                                  "forever": first.outlook.value, "also": [other.code for other in others]},
                     "snapshot": prune({**format_snapshot(snapshot), "version": self._version}),
                 }  # fmt: skip
-                (CORPUS / f"recorded-{name}.json").write_text(write(document))
+                _place_of(name, snapshot).write_text(write(document))
                 return
             time.sleep(0.5)
         raise AssertionError(f"{name}: expected {code}, got {got}")
 
     def drop(self, *jobs: str) -> None:
         self._space.kubectl("delete", "paddlejobs", *jobs, "--wait=false")
+
+
+def _place_of(name: str, snapshot: Snapshot) -> Path:
+    """Return where a case is kept; one of a gang does not replace that of the same name without."""
+    of_gang = any(map(in_group, snapshot.pods)) and not name.startswith("gang")
+    return CORPUS / f"recorded-{name}{'-gang' if of_gang else ''}.json"
 
 
 @pytest.fixture
@@ -246,12 +254,17 @@ def test_gpu_nodes(cluster: Cluster, space: Space, make_recorder: Any, pool: Non
 
         return edit
 
-    recorder.post("tainted", on_pool(1, tolerate=False))
+    for name, edit in (
+        ("cordoned", on_pool(3)), ("too-large", on_pool(1, gpus="16")),
+        ("tainted", on_pool(1, tolerate=False)),
+    ):  # fmt: skip
+        recorder.post(name, edit)
+    recorder.keep("cordoned", "gang-incomplete", "three nodes of 8 GPUs, one of them cordoned", within_s=20)
     recorder.keep("tainted", "untolerated-taint", "GPU nodes with a taint", within_s=20)
-    recorder.post("too-large", on_pool(1, gpus="16"))
     recorder.keep("too-large", "insufficient-gpu", "16 GPUs a pod where nodes have 8", within_s=20)
-    recorder.post("cordoned", on_pool(3))
-    recorder.keep("cordoned", "insufficient-gpu", "three nodes of 8 GPUs, one of them cordoned", within_s=20)
+    recorder.drop("cordoned")
+    recorder.post("ahead", on_pool(2))
+    space.kubectl("wait", "--for=condition=PodScheduled", "pod/ahead-worker-1", "--timeout=20s")
     recorder.post("behind", on_pool(1))
     recorder.keep("behind", "insufficient-gpu", "all GPUs in use by another job", within_s=20)
     recorder.post("never", on_pool(4))

@@ -13,10 +13,10 @@ from launcher.backends.base import Backend, JobState, JobStatus, LogRef, PodStat
 from launcher.backends.kubernetes import KubernetesBackend
 from launcher.cli.main import run
 from launcher.errors import NotFoundError
-from launcher.kube.resources import NODES, PADDLE_JOBS
+from launcher.kube.resources import EVENTS, NODES, PADDLE_JOBS
 from launcher.plan.handle import Handle
 from launcher.why.ask import explain_job
-from launcher.why.gather import gather
+from launcher.why.gather import MAX_EVENTS, gather
 from launcher.why.snapshot import format_snapshot, parse_snapshot
 from tests.fakes.cluster import FakeCluster
 from tests.launcher.kube.conftest import manifest_text
@@ -139,7 +139,28 @@ def test_only_what_a_rule_needs_is_asked_for(backend, cluster, submit, start: bo
     cluster.requests.clear()
     explain_job(backend, HANDLE)
     assert set(cluster.requests) == asked
-    assert len(cluster.requests) <= 6
+    assert len(cluster.requests) <= 7
+
+
+def test_a_gang_that_is_tried_without_a_pause_does_not_hide_what_else_is_wrong(
+    backend, cluster, submit
+) -> None:
+    submit()
+    for number in range(MAX_EVENTS + 1):
+        about = {"kind": "Pod", "name": "a-gang-worker-0", "namespace": "ml"}
+        cluster.put(EVENTS, {
+            "metadata": {"name": f"a-gang-worker-0.{number:04}", "namespace": "ml"}, "type": "Warning",
+            "reason": "FailedScheduling", "involvedObject": about,
+        }, namespace="ml")  # fmt: skip
+    about = {"kind": "PaddleJob", "name": "flowers", "namespace": "ml"}
+    cluster.put(EVENTS, {
+        "metadata": {"name": "flowers.1", "namespace": "ml"}, "type": "Warning", "reason": "FailedCreatePod",
+        "involvedObject": about,
+    }, namespace="ml")  # fmt: skip
+    taken = gather(cluster, cluster, HANDLE, clock=lambda: NOW_S)
+    assert [event["metadata"]["name"] for event in taken.events if event["reason"] == "FailedCreatePod"] == [
+        "flowers.1"
+    ]
 
 
 def test_a_snapshot_can_be_kept_and_read_again(cluster, submit) -> None:
