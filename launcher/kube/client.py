@@ -112,9 +112,10 @@ class Client:
         while True:
             more = {"continue": token} if token else {}
             answer = self._object(replace(request, query={**request.query, **more}), call)
-            for item in answer["items"]:  # half of an object, in thousands of them, that nobody here reads
+            listed = answer.get("items") or []  # null in an empty list of metadata alone (kubernetes v1.34)
+            for item in listed:  # half of an object, in thousands of them, that nobody here reads
                 item.get("metadata", {}).pop("managedFields", None)
-            items += map(keep, answer["items"])
+            items += map(keep, listed)
             token = str((answer.get("metadata") or {}).get("continue") or "")
             answer = {}  # before the next page comes
             if not token or (at_most is not None and len(items) >= at_most):

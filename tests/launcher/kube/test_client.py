@@ -172,6 +172,13 @@ def test_a_list_of_metadata_says_so(client: Client, server: ApiServer) -> None:
     assert wanted == [True, False]
 
 
+def test_an_empty_list_of_metadata_is_empty_though_the_server_says_null(
+    client: Client, server: ApiServer
+) -> None:
+    server.answer_object({"kind": "PartialObjectMetadataList", "metadata": {}, "items": None})
+    assert client.list(CONFIG_MAPS, namespace="ml", metadata_only=True) == ()
+
+
 def test_long_answers_may_come_packed(client: Client, server: ApiServer) -> None:
     body = gzip.compress(json.dumps({"metadata": {}, "items": [{"metadata": {"name": "a"}}]}).encode())
     server.answer = lambda asked: Answer(
