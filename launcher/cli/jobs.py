@@ -12,7 +12,7 @@ import click
 from launcher.backends.base import Backend, JobState, JobStatus
 from launcher.backends.devices import list_gpus
 from launcher.errors import CliExit
-from launcher.plan.handle import BackendKind, Handle
+from launcher.plan.handle import BackendKind, Handle, JobApi
 from launcher.runs.places import project_of, runs_dir
 from launcher.runs.record import RunRecord
 from launcher.runs.store import RunStore
@@ -51,7 +51,9 @@ def find_job(text: str | None) -> Found:
     store = RunStore(runs_dir())
     record = store.find(text, project=project_of(Path.cwd()))
     handle = record.handle
-    backend = open_backend(handle.backend, store=store, namespace=handle.namespace, context=record.context)
+    backend = open_backend(
+        handle.backend, store=store, namespace=handle.namespace, context=record.context, api=record.api
+    )
     return Found(record=record, backend=backend, store=store)
 
 
@@ -63,10 +65,11 @@ def open_backend(
     context: str | None = None,
     runtime: str | None = None,
     gpu_ids: tuple[str, ...] | None = None,
+    api: JobApi = "kubeflow",
 ) -> Backend:
     """Make the backend of a kind; the Kubernetes client is imported only for its own.
 
-    `gpu_ids` are the GPUs of this machine that its jobs may use; None for any.
+    `gpu_ids` are the GPUs of this machine that its jobs may use, None for any; `api` is of PaddleJobs.
 
     Raises:
         UsageError: The container runtime that is named does not exist.
@@ -80,7 +83,7 @@ def open_backend(
     if kind == "kubernetes":
         from launcher.backends.kubernetes import KubernetesBackend
 
-        return KubernetesBackend.connect(context=context, namespace=namespace or None)
+        return KubernetesBackend.connect(context=context, namespace=namespace or None).of_kind(api)
     from launcher.backends.docker import DockerBackend
     from launcher.backends.docker.engine import find_engine
 

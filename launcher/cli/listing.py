@@ -75,13 +75,13 @@ def _states(backends: Callable[..., Backend], records: Sequence[RunRecord]) -> l
 
 
 def _place_of(record: RunRecord) -> tuple[object, ...]:
-    return (record.handle.backend, record.handle.namespace, record.context)
+    return (record.handle.backend, record.handle.namespace, record.context, record.api)
 
 
 def _ask_for_all(backends: Callable[..., Backend], group: Sequence[RunRecord]) -> dict[str, str]:
     first = group[0]
     try:
-        backend = backends(first.handle.backend, namespace=first.handle.namespace, context=first.context)
+        backend = _open(backends, first)
         listed = backend.list_jobs([record.run_id for record in group])
         found = {status.run_id: status.state.value for status in listed}
     except LaunchError:
@@ -91,12 +91,15 @@ def _ask_for_all(backends: Callable[..., Backend], group: Sequence[RunRecord]) -
 
 def _state(backends: Callable[..., Backend], record: RunRecord) -> str:
     """Ask where the job runs; what cannot be asked is shown as unknown, not left out."""
-    handle = record.handle
     try:
-        backend = backends(handle.backend, namespace=handle.namespace, context=record.context)
-        return backend.status(handle).state.value
+        return _open(backends, record).status(record.handle).state.value
     except LaunchError:
         return "Unknown"
+
+
+def _open(backends: Callable[..., Backend], record: RunRecord) -> Backend:
+    handle = record.handle
+    return backends(handle.backend, namespace=handle.namespace, context=record.context, api=record.api)
 
 
 def _time(record: RunRecord) -> str:

@@ -14,7 +14,7 @@ from launcher.backends.devices import list_gpus
 from launcher.cli.options import Asked
 from launcher.errors import UsageError
 from launcher.names import is_run_id, new_run_id
-from launcher.plan.handle import BackendKind
+from launcher.plan.handle import BackendKind, JobApi
 from launcher.render.manifest import Manifest
 from launcher.runs.places import TEMPLATES_FOLDER, cache_dir, is_ours, project_of
 
@@ -40,8 +40,12 @@ class Prepared:
     on: tuple[BackendKind, str]
 
 
-def prepare(asked: Asked) -> Prepared:
+def prepare(asked: Asked, *, api: JobApi | None = None) -> Prepared:
     """Load, plan and render, without any side effect.
+
+    Args:
+        asked: What was asked for.
+        api: Kind of PaddleJob that the cluster serves; None for what the config says.
 
     Raises:
         ConfigError: The config is refused.
@@ -81,6 +85,7 @@ def prepare(asked: Asked) -> Prepared:
         gpu_ids=gpu_ids,
         overwrite=asked.overwrite,
         continues=ancestor.continued if ancestor else None,
+        api=api,
         version=metadata.version("ftlaunch"),
     )
     if ancestor is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher.backends.base import Submission
+from launcher.backends.base import Backend, Submission
 from launcher.cli.ahead import begin
 from launcher.cli.blaming import blaming_the_config
 from launcher.cli.interrupted import settle, stale_records, sweep
@@ -21,6 +21,7 @@ from launcher.cli.options import Asked, launch_options, output_option
 from launcher.cli.preflight import preflight
 from launcher.cli.prepare import Prepared, narrate, prepare
 from launcher.errors import CliExit, LaunchError, NotAllowedError, UnreachableError, UsageError
+from launcher.kube.resources import BATCH_PADDLE_JOBS
 from launcher.plan.handle import Handle
 from launcher.runs.gitstate import GitState, read_git_state
 from launcher.runs.places import project_of, runs_dir
@@ -29,6 +30,7 @@ from launcher.runs.store import RunStore
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
     from launcher.plan.jobplan import JobPlan
+    from launcher.render.manifest import Manifest
 
 
 @click.command("submit")
@@ -58,17 +60,10 @@ def command(
     """Submit a job: a PaddleJob on Kubernetes, or its pods as containers or processes of this machine."""
     git_state = begin(lambda: read_git_state(Path.cwd()))
     prepared = prepare(asked)
-    config, job, manifest = prepared.config, prepared.job, prepared.manifest
+    config, job, (on, _) = prepared.config, prepared.job, prepared.on
     narrate(prepared)
-    on, _ = prepared.on
     if dry_run == "client":
-        click.echo(manifest.text.encode("utf-8"), nl=False)  # bytes: the terminal's encoding has no say
-        return CliExit.OK
-    if job.api == "batch":
-        raise UsageError(
-            "Launch.api: expected kubeflow, got 'batch', which this release renders and does not follow; "
-            "`ftlaunch render CONFIG | kubectl create -f -` sends it"
-        )
+        return _print(prepared.manifest)
     if on == "local" and dry_run is None:
         _require_trainer()
     folders = host_folders(job, make=dry_run is None) if on != "kubernetes" else {}
@@ -77,6 +72,9 @@ def command(
     backend = open_backend(
         on, store=store, namespace=job.namespace, context=context, runtime=runtime, gpu_ids=job.gpu_ids
     )
+    if on == "kubernetes":
+        prepared, backend = _for_cluster(prepared, asked, backend)
+    job, manifest = prepared.job, prepared.manifest
     submission = Submission(
         manifest=manifest, run_folder=store.run_folder(job.job), host_folders=folders, workdir=Path.cwd()
     )
@@ -86,14 +84,13 @@ def command(
             preflight(prepared, backend, check=lambda: checked or backend.check(submission))
     if dry_run == "server":
         click.echo("\n".join(checked), err=True)
-        click.echo(manifest.text.encode("utf-8"), nl=False)
-        return CliExit.OK
+        return _print(manifest)
     namespace = getattr(backend, "namespace", "") if on == "kubernetes" else ""
     handle = Handle(backend=on, namespace=job.namespace or namespace, job=job.job)
     record = RunRecord(
         handle=handle, run_id=job.run_id, stage=Stage.SUBMITTING, project=str(project_of(Path.cwd())),
         config=str(config.path.resolve()), command=tuple(sys.argv[1:]), created_s=time.time(),
-        context=getattr(backend, "context", None) or context,
+        context=getattr(backend, "context", None) or context, api=job.api,
     )  # fmt: skip
     found = Found(record=record, backend=backend, store=store)
     _submit(found, prepared, submission, git_state=git_state)
@@ -139,9 +136,32 @@ def _tell_more(found: Found) -> None:
     for remark in backend.remarks:
         click.echo(remark, err=True)
     namespace, context = record.handle.namespace, record.context
-    stale = stale_records(store, namespace=namespace, context=context, now_s=record.created_s)
+    stale = stale_records(store, namespace=namespace, context=context, now_s=record.created_s, api=record.api)
     for name in sweep(stale, backend=backend, store=store):
         click.echo(f"{name}: removed the ConfigMap that an interrupted submit had left", err=True)
+
+
+def _print(manifest: Manifest) -> int:
+    click.echo(manifest.text.encode("utf-8"), nl=False)  # bytes: the terminal's encoding has no say
+    return CliExit.OK
+
+
+def _for_cluster(prepared: Prepared, asked: Asked, backend: Backend) -> tuple[Prepared, Backend]:
+    """Return the job, and what sends it, in the kind of PaddleJob that the cluster serves."""
+    from launcher.backends.kubernetes import KubernetesBackend
+    from launcher.backends.kubernetes.apis import LIMITS, choose_api
+
+    assert isinstance(backend, KubernetesBackend)
+    api = choose_api(backend.api, wanted=prepared.config.job.launch.api)
+    if api == "kubeflow":
+        return prepared, backend
+    told = prepared.job.notes
+    if prepared.job.api != api:
+        prepared = prepare(asked, api=api)
+    notes = [f"a PaddleJob of {BATCH_PADDLE_JOBS.api_version}; {LIMITS}"]
+    for note in notes + [note for note in prepared.job.notes if note not in told]:
+        click.echo(f"note: {note}", err=True)
+    return prepared, backend.of_kind(api)
 
 
 def _as_json(record: RunRecord) -> str:

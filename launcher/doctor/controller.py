@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from launcher.backends.kubernetes.apis import INSTALL, require_paddle_jobs
+from launcher.backends.kubernetes.apis import INSTALL, LIMITS, choose_api
 from launcher.doctor.findings import Finding, Level, fail, ok, warn
 from launcher.doctor.site import Site
 from launcher.errors import LaunchError
@@ -29,10 +29,12 @@ _WAKE = "an administrator: `kubectl get deployments,pods -A | grep training-oper
 def look_at_kinds(site: Site) -> list[Finding]:
     """Say which PaddleJobs are served."""
     try:
-        require_paddle_jobs(site.api)
+        found = choose_api(site.api, wanted="auto")
     except UnservedError as error:
         said, _, cure = str(error).partition("; ")
         return [fail("paddlejobs", said, cure)]
+    if found == "batch":
+        return [warn("paddlejobs", f"{BATCH_PADDLE_JOBS.api_version} alone is served; {LIMITS}", INSTALL)]
     more = f", and those of {BATCH_PADDLE_JOBS.api_version}" if site.api.serves(BATCH_PADDLE_JOBS) else ""
     return [ok("paddlejobs", f"{PADDLE_JOBS.api_version} is served{more}")]
 

@@ -65,4 +65,4 @@ ACCESS_REVIEWS = Resource(
 )
 """Whether a user may do one thing; creating one stores nothing."""
 BATCH_PADDLE_JOBS = Resource(group="batch.paddlepaddle.org", plural="paddlejobs", kind="PaddleJob")
-"""Of PaddleFlow's operator, which ftlaunch renders for and does not follow."""
+"""Of PaddleFlow's operator; see `launcher.kube.batchjobs`."""

@@ -9,6 +9,8 @@ from launcher.errors import UsageError
 from launcher.names import is_dns_label
 
 BackendKind = Literal["kubernetes", "docker", "local"]
+JobApi = Literal["kubeflow", "batch"]
+"""Kind of PaddleJob on a cluster: kubeflow.org/v1 or batch.paddlepaddle.org/v1."""
 BACKENDS: tuple[BackendKind, ...] = get_args(BackendKind)
 
 

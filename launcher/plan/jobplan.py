@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from launcher.plan.handle import JobApi
 from launcher.spec.parts import Resources, RunAs, Toleration
 from trainer.protocol.nodefile import NodeFile
 
@@ -57,7 +58,7 @@ class JobPlan:
     Attributes:
         job: Name of the PaddleJob.
         run_id: 32 hexadecimal digits.
-        api: Kind of PaddleJob: kubeflow.org/v1 or batch.paddlepaddle.org/v1.
+        api: Kind of PaddleJob.
         config: The user's bytes as text.
         node_file: For the node processes.
         command: Of the container.
@@ -106,7 +107,7 @@ class JobPlan:
     grace_s: int
     global_batch: int
     gpus_missing: int = 0
-    api: Literal["kubeflow", "batch"] = "kubeflow"
+    api: JobApi = "kubeflow"
     gpu_ids: tuple[str, ...] | None = None
     pod_patch: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from launcher.errors import UsageError
 from launcher.names import RUN_ID_LABEL, is_dns_label, job_name, to_dns_label
 from launcher.plan.continued import JOB_MARK, Continued, find_lost_folder, find_output_volume
-from launcher.plan.handle import BackendKind
+from launcher.plan.handle import BackendKind, JobApi
 from launcher.plan.jobplan import JobPlan, Mount, SecretFile
 from launcher.plan.paths import pod_path
 from launcher.plan.refusals import find_problems
@@ -33,7 +33,7 @@ _POD_ANNOTATIONS = {
 def plan(
     config: RunConfig, *, run_id: str, on: BackendKind, exact_name: str | None = None,
     gpus_here: int | None = None, overwrite: bool = False, continues: Continued | None = None,
-    gpu_ids: tuple[str, ...] | None = None, version: str = "0",
+    gpu_ids: tuple[str, ...] | None = None, api: JobApi | None = None, version: str = "0",
 ) -> JobPlan:  # fmt: skip
     """Decide everything that the manifest says.
 
@@ -46,6 +46,7 @@ def plan(
         overwrite: Let the job take an output folder that another run filled.
         continues: The run whose output the job goes on from, or None.
         gpu_ids: GPUs of this machine that the job may use, by name; None for any.
+        api: Kind of PaddleJob that the cluster serves; None for what the config says.
         version: Of ftlaunch, for a label.
 
     Raises:
@@ -56,10 +57,11 @@ def plan(
     name = _job_name(config, launch, run_id, exact_name)
     labels = _labels(config, launch, name, run_id, version)
     queue = launch.queue
+    api = api or ("batch" if launch.api == "batch" else "kubeflow")
     on_gpus, missing = _devices(launch, on, gpus_here)
     procs = launch.procs_per_node if launch.procs_per_node != "auto" else max(launch.gpus, 1)
     mounts = _mounts(config, name, continues)
-    problems = find_problems(config, mounts, on=on) + find_lost_folder(config, continues)
+    problems = find_problems(config, mounts, on=on, api=api) + find_lost_folder(config, continues)
     if problems:
         raise ConfigError(problems)
     return JobPlan(
@@ -103,10 +105,10 @@ def plan(
         grace_s=max(1, round(launch.grace_period)),
         global_batch=launch.nodes * procs * config.job.data.Train.sampler.batch_size,
         gpus_missing=missing,
-        api="batch" if launch.api == "batch" else "kubeflow",
+        api=api,
         pod_patch=launch.pod_patch or None,
         gpu_ids=gpu_ids,
-        notes=_notes(config, on, missing),
+        notes=_notes(config, on, missing, api),
     )
 
 
@@ -221,7 +223,7 @@ def _tolerations(launch: LaunchSection, *, on_gpus: bool) -> tuple[Toleration, .
     return own + launch.tolerations
 
 
-def _notes(config: RunConfig, on: BackendKind, missing: int) -> tuple[str, ...]:
+def _notes(config: RunConfig, on: BackendKind, missing: int, api: JobApi) -> tuple[str, ...]:
     launch = config.job.launch
     notes = []
     if missing:
@@ -234,6 +236,6 @@ def _notes(config: RunConfig, on: BackendKind, missing: int) -> tuple[str, ...]:
         notes.append(f"{launch.gpus - launch.procs_per_node} GPUs of each node stay idle: procs_per_node")
     if on == "kubernetes" and launch.image is None:
         notes.append("no image is named: set Launch.image or pass --image, unless the nodes have the default")
-    if launch.api == "batch" and launch.keep_finished is not None:
+    if api == "batch" and launch.keep_finished is not None:
         notes.append("keep_finished has no effect: batch.paddlepaddle.org/v1 keeps finished jobs")
     return tuple(notes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from launcher.plan.handle import BackendKind
+from launcher.plan.handle import BackendKind, JobApi
 from launcher.plan.jobplan import Mount
 from launcher.plan.paths import find_unmounted
 from launcher.spec.load import RunConfig
@@ -13,7 +13,9 @@ from trainer.config.problems import KeyPath, Problem
 _MAX_CONFIG_BYTES = 900 * 1024  # a ConfigMap holds 1 MiB, node.json and metadata included
 
 
-def find_problems(config: RunConfig, mounts: tuple[Mount, ...], *, on: BackendKind) -> list[Problem]:
+def find_problems(
+    config: RunConfig, mounts: tuple[Mount, ...], *, on: BackendKind, api: JobApi
+) -> list[Problem]:
     """Return every reason why the job cannot run there."""
     launch, problem = config.job.launch, config.document.problem
     problems: list[Problem] = []
@@ -29,11 +31,13 @@ def find_problems(config: RunConfig, mounts: tuple[Mount, ...], *, on: BackendKi
     if launch.gpus and launch.procs_per_node != "auto" and launch.procs_per_node > launch.gpus:
         message = f"expected at most {launch.gpus}, one a GPU, got {launch.procs_per_node}"
         problems.append(problem(("Launch", "procs_per_node"), message))
-    if launch.api == "batch" and on != "kubernetes":
+    if api == "batch" and on != "kubernetes":
         message = f"expected kubeflow on {on}, which plays its operator, got 'batch'; -o Launch.api=kubeflow"
         problems.append(problem(("Launch", "api"), message))
-    if launch.api == "batch" and launch.queue is not None and launch.queue.kueue is not None:
-        message = "expected volcano with api: batch, which cannot be suspended, got kueue"
+    if api == "batch" and launch.queue is not None and launch.queue.kueue is not None:
+        message = (
+            "expected volcano with jobs of batch.paddlepaddle.org/v1, which cannot be suspended, got kueue"
+        )
         problems.append(problem(("Launch", "queue", "kueue"), message))
     wanted = "`claim: NAME`" if on == "kubernetes" else "`local: PATH`"
     for path, mount, source in _sources(config, on):

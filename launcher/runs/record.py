@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from launcher.errors import LaunchError
-from launcher.plan.handle import Handle, parse_handle
+from launcher.plan.handle import Handle, JobApi, parse_handle
 
 SCHEMA = 1
 
@@ -36,6 +36,7 @@ class RunRecord:
         command: Arguments of `ftlaunch submit`.
         created_s: Unix time.
         context: Of the kubeconfig, or None.
+        api: Kind of PaddleJob that was sent.
     """
 
     handle: Handle
@@ -46,6 +47,7 @@ class RunRecord:
     command: tuple[str, ...]
     created_s: float
     context: str | None = None
+    api: JobApi = "kubeflow"
 
 
 def format_record(record: RunRecord) -> str:

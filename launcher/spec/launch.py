@@ -51,7 +51,7 @@ class LaunchSection(Part):
     context: PlainText | None = None
     """Of the kubeconfig; the current one where it is not given."""
     api: Literal["auto", "kubeflow", "batch"] = "auto"
-    """Kind of PaddleJob: kubeflow.org/v1 (auto), or batch.paddlepaddle.org/v1, which is rendered only."""
+    """Kind of PaddleJob: kubeflow.org/v1, or batch.paddlepaddle.org/v1; auto is what the cluster serves."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     image_pull_secrets: Annotated[tuple[ObjectName, ...], Field(strict=False)] = ()
     priority_class: ObjectName | None = None

@@ -78,7 +78,13 @@ class Findings:
 
 
 def look_before(
-    api: KubeApi, job: KubeObject, *, namespace: str, now_s: float, within_s: float = WITHIN_S
+    api: KubeApi,
+    job: KubeObject,
+    *,
+    namespace: str,
+    now_s: float,
+    within_s: float = WITHIN_S,
+    jobs: Resource = PADDLE_JOBS,
 ) -> Findings:
     """Hold a job that has not been sent against its cluster.
 
@@ -88,6 +94,7 @@ def look_before(
         namespace: Where it is to go.
         now_s: Unix time.
         within_s: How long answers are waited for.
+        jobs: The kind that it is sent as.
     """
     questions = _questions(api, job, namespace)
     answers = ask_together(questions, within_s=within_s)
@@ -105,7 +112,7 @@ def look_before(
         handle=handle, run_id=paddlejob.run_id_of(job), state=JobState.SUBMITTED, pods=(), created_s=now_s
     )
     snapshot = replace(Snapshot(now_s=now_s, status=status, job=job), **found)
-    judged = [*_judge_rules(review, namespace), *_judge_limits(snapshot), *judge_claims(snapshot)]
+    judged = [*_judge_rules(review, namespace, jobs), *_judge_limits(snapshot), *judge_claims(snapshot)]
     judged += [*_judge_room(snapshot, unseen), *_judge_image(snapshot)]
     has_kueue = not isinstance(answers.failed.get("local_queues"), UnservedError)
     judged += judge_queue(
@@ -153,10 +160,10 @@ def _try_out(api: KubeApi, job: KubeObject, namespace: str) -> Objects:
         return ()
 
 
-def _judge_rules(review: KubeObject | None, namespace: str) -> Iterator[Verdict]:
+def _judge_rules(review: KubeObject | None, namespace: str, jobs: Resource) -> Iterator[Verdict]:
     if review is None or not is_whole(review):
         return
-    for resource, verbs in ((CONFIG_MAPS, ("create", "patch")), (PADDLE_JOBS, ("create",))):
+    for resource, verbs in ((CONFIG_MAPS, ("create", "patch")), (jobs, ("create",))):
         for verb in verbs:
             if not grants(rules_in(review), group=resource.group, resource=resource.plural, verb=verb):
                 rule = {"apiGroups": [resource.group], "resources": [resource.plural], "verbs": [verb]}

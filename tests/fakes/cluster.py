@@ -18,10 +18,19 @@ from launcher.kube.answers import Call, Verb, read_failure
 from launcher.kube.api import Keep, whole
 from launcher.kube.changes import Change
 from launcher.kube.errors import NoAnswerError
-from launcher.kube.resources import CLAIMS, PADDLE_JOBS, PODS, RULES_REVIEWS, KubeObject, Resource
+from launcher.kube.resources import (
+    BATCH_PADDLE_JOBS,
+    CLAIMS,
+    PADDLE_JOBS,
+    PODS,
+    RULES_REVIEWS,
+    KubeObject,
+    Resource,
+)
 from launcher.names import RUN_ID_LABEL
 from tests.fakes.admission import KNOWN, RefusalError, UnplayableError, admit, admit_change
 from tests.fakes.kubelet import Kubelet
+from tests.fakes.paddleflow_operator import PaddleFlowOperator
 from tests.fakes.store import ObjectStore, matches, matches_fields, merge
 from tests.fakes.training_operator import TrainingOperator
 from trainer.protocol.termination import Termination
@@ -59,7 +68,10 @@ class FakeCluster:
         self._namespaces = {namespace}
         self._store = ObjectStore()
         self._kubelet = Kubelet(self._store)
-        self._operator = TrainingOperator(self._store)
+        self._operators = {
+            PADDLE_JOBS.api_version: TrainingOperator(self._store),
+            BATCH_PADDLE_JOBS.api_version: PaddleFlowOperator(self._store),
+        }
         self._faults: list[_Fault] = []
         for name in claims:
             spec = {"accessModes": ["ReadWriteMany"]}
@@ -307,7 +319,7 @@ class FakeCluster:
         return cast("T", answer)
 
     def _let_in(self, resource: Resource, namespace: str, fault: _Fault | None) -> None:
-        if KNOWN.get(resource.plural) is not resource:
+        if resource not in (*KNOWN.values(), BATCH_PADDLE_JOBS):
             raise UnplayableError(f"{resource}")
         if fault is not None and fault.refusal is not None:
             raise fault.refusal
@@ -343,5 +355,5 @@ class FakeCluster:
         self._store.collect()
         if self.operator_runs:
             for job in self._store.all("paddlejobs"):
-                self._operator.reconcile(job)
+                self._operators[job["apiVersion"]].reconcile(job)
         self._store.collect()

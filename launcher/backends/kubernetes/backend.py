@@ -19,7 +19,7 @@ from launcher.backends.base import (
     Submission,
     refuse_to_resume,
 )
-from launcher.backends.kubernetes.apis import require_paddle_jobs
+from launcher.backends.kubernetes.apis import choose_api
 from launcher.backends.kubernetes.kueue import fetch_workloads, read_remarks
 from launcher.backends.kubernetes.posting import Poster
 from launcher.backends.waker import Waker
@@ -28,9 +28,9 @@ from launcher.kube import paddlejob
 from launcher.kube.api import KubeApi, PodLogs, PodPrograms
 from launcher.kube.client import connect
 from launcher.kube.errors import ConflictError
-from launcher.kube.resources import CONFIG_MAPS, EVENTS, PADDLE_JOBS, PODS, KubeObject
+from launcher.kube.resources import BATCH_PADDLE_JOBS, CONFIG_MAPS, EVENTS, PADDLE_JOBS, PODS, KubeObject
 from launcher.names import RUN_ID_LABEL
-from launcher.plan.handle import BackendKind, Handle
+from launcher.plan.handle import BackendKind, Handle, JobApi
 
 if TYPE_CHECKING:
     from launcher.backends.kubernetes.incarnations import Incarnation, Incarnations
@@ -50,6 +50,7 @@ class KubernetesBackend(Backend):
         context: Of the kubeconfig, or empty.
         api: The cluster's objects, for whoever asks about more than a job.
         logs: What its pods write.
+        jobs: The kind of PaddleJob.
     """
 
     kind: ClassVar[BackendKind] = "kubernetes"
@@ -63,10 +64,9 @@ class KubernetesBackend(Backend):
         context: str = "",
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.namespace = namespace
-        self.context = context
-        self.api = api
-        self.logs = logs
+        self.namespace, self.context = namespace, context
+        self.api, self.logs = api, logs
+        self.jobs, self._pause = PADDLE_JOBS, pause
         self._poster = Poster(api, pause=pause)
         self.programs: PodPrograms | None = None
         self._make_asker: Callable[[], Asker] | None = None
@@ -99,6 +99,19 @@ class KubernetesBackend(Backend):
 
         return Incarnations()
 
+    def of_kind(self, api: JobApi) -> KubernetesBackend:
+        """Return what sends and follows jobs of a kind on this cluster; this one is for kubeflow.org/v1."""
+        if api == "kubeflow":
+            return self
+        from launcher.kube.batchjobs import BatchJobs
+
+        backend = KubernetesBackend(
+            BatchJobs(self.api), self.logs, namespace=self.namespace, context=self.context, pause=self._pause
+        )  # without an asker: logs are polled
+        backend.jobs, backend.programs = BATCH_PADDLE_JOBS, self.programs
+        backend.cancel_deletes = True
+        return backend
+
     def submit(self, submission: Submission) -> Handle:
         """Post the ConfigMap, then the job, then make the job the ConfigMap's owner; see `Backend.submit`.
 
@@ -109,7 +122,7 @@ class KubernetesBackend(Backend):
         """
         manifest = submission.manifest
         namespace = manifest.namespace or self.namespace
-        require_paddle_jobs(self.api)
+        choose_api(self.api, wanted="kubeflow")
         stored = self._poster.post(manifest, namespace=namespace)
         self.remarks = read_remarks(manifest.job, stored)
         return Handle(backend=self.kind, namespace=namespace, job=manifest.name)
@@ -118,7 +131,7 @@ class KubernetesBackend(Backend):
         """Send both objects as dry runs, strictly; see `Backend.check`."""
         manifest = submission.manifest
         namespace = manifest.namespace or self.namespace
-        require_paddle_jobs(self.api)
+        choose_api(self.api, wanted="kubeflow")
         self.api.create(CONFIG_MAPS, manifest.config_map, namespace=namespace, dry_run=True)
         self.api.create(PADDLE_JOBS, manifest.job, namespace=namespace, dry_run=True)
         return (
@@ -172,7 +185,11 @@ class KubernetesBackend(Backend):
         from launcher.backends.kubernetes.stopping import stop
 
         job = self._fetch_job(handle)
-        if not read_job(job, (), restarts={}, progress=None).state.is_terminal:
+        if read_job(job, (), restarts={}, progress=None).state.is_terminal:
+            return
+        if self.cancel_deletes:
+            self.delete(handle)
+        else:
             stop(self.api, job)
 
     def resume(self, handle: Handle) -> None:
@@ -260,7 +277,9 @@ class KubernetesBackend(Backend):
         try:
             job, pods = self._fetch(handle)
         except NotFoundError:  # its volumes may well be there
-            job, pods = manifest.job, ()
+            from launcher.kube.batchjobs import as_kubeflow
+
+            job, pods = as_kubeflow(manifest.job), ()
         return open_of_job(self.api, self.programs, namespace=handle.namespace, pods=pods, job=job, path=path)
 
     def log_source(self, handle: Handle) -> KubernetesLogSource | None:

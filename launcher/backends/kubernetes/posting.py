@@ -115,7 +115,7 @@ class Poster:
 
     def _adopt(self, config_map: KubeObject, *, owner: KubeObject, namespace: str) -> None:
         reference = {
-            "apiVersion": PADDLE_JOBS.api_version, "kind": PADDLE_JOBS.kind,
+            "apiVersion": owner.get("apiVersion", PADDLE_JOBS.api_version), "kind": PADDLE_JOBS.kind,
             "name": name_of(owner), "uid": uid_of(owner),
         }  # fmt: skip
         patch = {"metadata": {"ownerReferences": [reference]}}

@@ -129,6 +129,15 @@ def test_both_kinds_are_told_of(site, answers, only):
     assert "and those of batch.paddlepaddle.org/v1" in only(controller.look_at_kinds(site))[1]
 
 
+def test_the_other_kind_alone_is_a_warning_that_says_what_it_lacks(site, answers, only):
+    del answers["/apis/kubeflow.org/v1"]
+    answers["/apis/batch.paddlepaddle.org/v1"] = {"resources": [{"name": "paddlejobs"}]}
+    level, said, cure = only(controller.look_at_kinds(site))
+    assert (level, "batch.paddlepaddle.org/v1 alone is served" in said) == ("warn", True)
+    assert "`ftlaunch cancel` deletes it" in said
+    assert "kubectl apply --server-side -k" in cure
+
+
 def test_a_cluster_without_the_operator_says_how_to_install_it(site, answers, only):
     del answers["/apis/kubeflow.org/v1"]
     level, said, cure = only(controller.look_at_kinds(site))

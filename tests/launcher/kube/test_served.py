@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from launcher.backends.kubernetes import KubernetesBackend
+from launcher.backends.kubernetes.apis import choose_api
 from launcher.errors import CliExit
 from launcher.kube.client import connect
 from launcher.kube.errors import UnservedError
@@ -38,9 +39,27 @@ def test_a_group_is_asked_for_once(tmp_path: Path) -> None:
         ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("served", "wanted", "found"), [
+    ((PADDLE_JOBS,), "auto", "kubeflow"),
+    ((PADDLE_JOBS, BATCH_PADDLE_JOBS), "auto", "kubeflow"),
+    ((PADDLE_JOBS, BATCH_PADDLE_JOBS), "batch", "batch"),
+    ((BATCH_PADDLE_JOBS,), "auto", "batch"),
+    ((BATCH_PADDLE_JOBS,), "kubeflow", None),
+    ((PADDLE_JOBS,), "batch", None),
+    ((PODS,), "auto", None),
+])  # fmt: skip
+def test_the_kind_is_chosen_of_what_is_served(cluster: FakeCluster, served, wanted, found) -> None:
+    cluster.served = served
+    if found is not None:
+        assert choose_api(cluster, wanted=wanted) == found
+        return
+    with pytest.raises(UnservedError, match="install the training operator"):
+        choose_api(cluster, wanted=wanted)
+
+
 @pytest.mark.parametrize(("served", "words"), [
     ((PODS,), "install the training operator: kubectl apply"),
-    ((PODS, BATCH_PADDLE_JOBS), "ftlaunch render CONFIG -o Launch.api=batch"),
+    ((PODS, BATCH_PADDLE_JOBS), "set Launch.api: auto, or install the training operator"),
 ], ids=["none", "the other one"])  # fmt: skip
 def test_where_no_job_can_be_followed_nothing_is_made_and_the_cure_is_said(
     cluster: FakeCluster, backend: KubernetesBackend, submission: NewSubmission, served, words: str

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+import yaml
 
 from launcher.backends.kubernetes import readers
 from launcher.kube.errors import AbsentError, DeniedError
@@ -13,6 +15,7 @@ from launcher.kube.resources import PODS
 from launcher.volumes.place import Folder, VolumeError
 from launcher.volumes.transfer import compare, describe
 
+REPOSITORY = Path(__file__).parents[3]
 RUN_AS = {"user": 7, "group": 8, "fs_group": 9}
 RESTRICTED = {
     "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
@@ -182,3 +185,17 @@ def test_readers_that_the_cluster_has_ended_are_swept():
     pod = readers.reader_of_claim("data", image="python:3", run_as=RUN_AS, read_only=True)
     with readers.running(pods, pod, namespace="ml", pause=lambda _: None):
         assert [name.partition("-")[0] for name in pods.kept] == ["running", "data"]
+
+
+def test_the_optional_network_policy_chooses_the_readers_and_allows_them_nothing():
+    policy = yaml.safe_load((REPOSITORY / "k8s/network/volume-readers.yaml").read_text())
+    assert policy["spec"] == {
+        "podSelector": {"matchLabels": readers.LABELS}, "policyTypes": ["Ingress", "Egress"]
+    }  # fmt: skip
+    made = readers.reader_of_claim("runs", image="python:3", run_as=RUN_AS, read_only=True)
+    assert readers.LABELS.items() <= made["metadata"]["labels"].items()
+
+
+def test_the_optional_network_policy_leaves_training_pods_alone(make_plan):
+    labels = make_plan().labels
+    assert not readers.LABELS.items() <= labels.items()
