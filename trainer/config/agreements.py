@@ -10,6 +10,7 @@ from trainer.config.distillation_agreements import find_distillation_disagreemen
 from trainer.config.label_agreements import find_label_disagreements
 from trainer.config.metrics import TopkAcc
 from trainer.config.problems import KeyPath
+from trainer.config.progressive import find_growing_disagreements
 from trainer.config.root import TrainConfig
 from trainer.config.samplers import DistributedBatchSampler
 from trainer.config.size_agreements import find_refused_sizes
@@ -23,6 +24,7 @@ def find_disagreements(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]:
     yield from find_label_disagreements(config)
     yield from find_distillation_disagreements(config)
     yield from find_refused_sizes(config)
+    yield from find_growing_disagreements(config)
     if config.data.Eval is not None and config.data.Eval.dataset.batch_transform_ops:
         yield (
             ("DataLoader", "Eval", "dataset", "batch_transform_ops"),

@@ -6,12 +6,12 @@ Images are uint8 [H, W, 3] until NormalizeImage, float32 [H, W, 3] after it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
 from trainer.config.declaration import Catalogue, Declaration, Later, keyed, later
-from trainer.config.ops_base import ImageOp, Pixels, SizedOp, refuse_ranges
+from trainer.config.ops_base import STAGES, ImageOp, Pixels, SizedOp, refuse_ranges
 from trainer.config.scalars import Floats, Fraction, Pair, Positive, Size
 
 Interpolation = Literal["nearest", "bilinear", "area", "bicubic", "lanczos", "box", "hamming", "random"]
@@ -110,8 +110,10 @@ class CropImage(SizedOp):
 class RandCropImage(_Resizing, SizedOp):
     """Cut a random area of a random aspect ratio out and resize it."""
 
-    progress_size: None = None
-    """Sizes that grow while training are not supported."""
+    progress_size: (
+        Annotated[tuple[Size, ...], Field(strict=False, min_length=STAGES, max_length=STAGES)] | None
+    ) = None
+    """The size in each quarter of the epochs, instead, with `Global.train_mode: progressive`."""
     scale: Pair = (0.08, 1.0)
     """Share of the image's area."""
     ratio: Pair = (3.0 / 4.0, 4.0 / 3.0)

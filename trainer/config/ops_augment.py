@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from trainer.config.ops_base import ImageOp
+from trainer.config.ops_base import STAGES, ImageOp
 from trainer.config.scalars import Floats, Fraction, Ints, Positive, Size
 
 Colour = Annotated[Ints, Field(min_length=3, max_length=3)]
@@ -117,8 +117,10 @@ class RandAugment(ImageOp):
 class RandAugmentV2(RandAugment):
     """Apply operations drawn from 16, as EfficientNetV2 does."""
 
-    progress_magnitude: None = None
-    """Magnitudes that grow while training are not supported."""
+    progress_magnitude: (
+        Annotated[tuple[Magnitude, ...], Field(strict=False, min_length=STAGES, max_length=STAGES)] | None
+    ) = None
+    """The magnitude in each quarter of the epochs, instead, with `Global.train_mode: progressive`."""
 
 
 class RandAugmentV3(ImageOp):

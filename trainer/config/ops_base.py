@@ -10,6 +10,8 @@ from trainer.config.scalars import Size
 
 Pixels: TypeAlias = tuple[int, int]
 """Width and height."""
+STAGES = 4
+"""Of a training whose images grow, see `progressive`."""
 
 
 class ImageOp(Declaration):

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from trainer.config.archs import DistillationArch
 from trainer.config.chains import find_size
 from trainer.config.data import MultiScaleDataset
-from trainer.config.ops_base import Pixels
+from trainer.config.declaration import Declaration
+from trainer.config.ops_base import STAGES, Pixels
 from trainer.config.problems import KeyPath
+from trainer.config.progressive import is_progressive, of_stage
 from trainer.config.root import TrainConfig
 
 
@@ -36,9 +38,17 @@ def _sizes(config: TrainConfig) -> Iterator[tuple[KeyPath, Pixels]]:
                 side = scale // factor * factor
                 yield ("DataLoader", split, "sampler", "scales", index), (side, side)
             continue
-        found = find_size(section.dataset.transform_ops)
-        if found is not None:
-            index, size = found
-            op = section.dataset.transform_ops[index]
-            key = ("size",) if getattr(op, "size", None) is not None else ()
-            yield ("DataLoader", split, "dataset", "transform_ops", index, op.label, *key), size
+        ops = section.dataset.transform_ops
+        grows = split == "Train" and is_progressive(config)
+        for stage in range(STAGES) if grows else (None,):
+            found = find_size(ops if stage is None else of_stage(ops, stage))
+            if found is not None:
+                index, size = found
+                key = _key(ops[index], stage)
+                yield ("DataLoader", split, "dataset", "transform_ops", index, ops[index].label, *key), size
+
+
+def _key(op: Declaration, stage: int | None) -> KeyPath:
+    if stage is not None and getattr(op, "progress_size", None) is not None:
+        return ("progress_size", stage)
+    return ("size",) if getattr(op, "size", None) is not None else ()

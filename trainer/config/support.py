@@ -10,6 +10,7 @@ from trainer.config.declaration import Declaration
 from trainer.config.distillation_agreements import find_values_in_vain
 from trainer.config.metrics import TopkAcc
 from trainer.config.problems import KeyPath
+from trainer.config.progressive import PROGRESSIVE, find_growing, is_progressive
 from trainer.config.root import TrainConfig
 
 
@@ -38,11 +39,14 @@ def find_unsupported(config: TrainConfig) -> list[Unsupported]:
             "loader here reads with as many threads as DataLoader.Train.loader.num_workers says"
         )
         found.append(Unsupported(path=("Global", "use_dali"), message=message))
-    for key, kept in (("train_mode", None), ("eval_mode", "classification")):
+    for key, kept in (("train_mode", PROGRESSIVE), ("eval_mode", "classification")):
         mode = getattr(run, key)
         if mode not in (None, kept):
-            message = f"expected {kept or 'none'}, got {mode!r}, which this trainer does not have; remove it"
+            message = f"expected {kept} or none, got {mode!r}, which this trainer does not have; remove it"
             found.append(Unsupported(path=("Global", key), message=message))
+    if not is_progressive(config):
+        message = "expected Global.train_mode: progressive beside it, without which it has no effect"
+        found += [Unsupported(path=path, message=message, warning=True) for path in find_growing(config)]
     if run.uniform_output_enabled:
         message = "expected False: checkpoints go where PaddleClas puts them without it"
         found.append(Unsupported(path=("Global", "uniform_output_enabled"), message=message, warning=True))

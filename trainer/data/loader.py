@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from trainer.config.data import CustomLabelDataset, SplitSection
+from trainer.config.progressive import stage_of
 from trainer.config.samplers_special import RASampler
 from trainer.data.batch import Assembly, Batch
 from trainer.data.draws import Draws, Stream, per_batch, per_sample
@@ -31,7 +32,7 @@ class Loader:
 
     def __init__(
         self, *, split: SplitSection, samples: SampleList, rank: int, world_size: int, seed: int,
-        training: bool,
+        training: bool, epochs: int | None = None,
     ) -> None:  # fmt: skip
         """Prepare to read.
 
@@ -42,6 +43,7 @@ class Loader:
             world_size: Ranks that share an epoch.
             seed: Of the run, for the operations' draws; the order of samples does not depend on it.
             training: Refuse an epoch without a single step.
+            epochs: Of a training whose images grow; None in every other.
 
         Raises:
             DataError: There are too few samples for a step.
@@ -52,6 +54,7 @@ class Loader:
         self._seed = seed
         self._sampling = make_sampling(split.sampler, n=len(samples), seed=seed)
         self._workers = split.loader.num_workers
+        self._epochs = epochs
         self._transforms = Transforms(split.dataset.transform_ops)
         dataset = split.dataset
         self._label_key = dataset.label_key if isinstance(dataset, CustomLabelDataset) else None
@@ -162,7 +165,9 @@ class Loader:
         path = self._samples.paths[index]
         where = f"{self._samples.place(index)}: {path}"
         try:
-            transform = self._transforms.of_side(self._sampling.side(assembly.share.start))
+            side = self._sampling.side(assembly.share.start)
+            stage = None if self._epochs is None else stage_of(epoch, epochs=self._epochs)
+            transform = self._transforms.choose(side=side, stage=stage)
             draws = self._draws(epoch, index, self._sampling.repeat(int(assembly.share.places[slot])))
             image = transform(Path(path).read_bytes(), draws)
             if self._label_key is not None:

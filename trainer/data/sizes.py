@@ -1,4 +1,4 @@
-"""The transform of a list of operations, and the same for images of other sizes."""
+"""The transform of a list of operations, and the same for images of other sizes and for stages."""
 
 from __future__ import annotations
 
@@ -7,25 +7,33 @@ from collections.abc import Sequence
 
 from trainer.config.data import SIZED_OPS
 from trainer.config.declaration import Declaration
+from trainer.config.progressive import of_stage
 from trainer.data.ops.build import Transform, build_transform
 
 
 class Transforms:
-    """Transforms by side, each made once; several threads may ask."""
+    """Transforms by side and stage, each made once; several threads may ask."""
 
     def __init__(self, ops: Sequence[Declaration]) -> None:
         self._ops = ops
-        self._made: dict[int | None, Transform] = {None: build_transform(ops)}
+        self._made: dict[tuple[int | None, int | None], Transform] = {(None, None): build_transform(ops)}
         self._lock = threading.Lock()
 
-    def of_side(self, side: int | None) -> Transform:
-        """Return the transform to square images of a side in pixels; None keeps what the list says."""
+    def choose(self, *, side: int | None = None, stage: int | None = None) -> Transform:
+        """Return a transform.
+
+        Args:
+            side: Of the square images that it makes, in pixels; None keeps what the list says.
+            stage: Of a training whose images grow; None in every other.
+        """
         with self._lock:
-            if side not in self._made:
-                self._made[side] = build_transform([_resized(op, side) for op in self._ops])
-            return self._made[side]
+            if (side, stage) not in self._made:
+                ops = self._ops if stage is None else of_stage(self._ops, stage)
+                ops = ops if side is None else [_resized(op, side) for op in ops]
+                self._made[side, stage] = build_transform(ops)
+            return self._made[side, stage]
 
 
-def _resized(op: Declaration, side: int | None) -> Declaration:
+def _resized(op: Declaration, side: int) -> Declaration:
     # The size alone is handed on: PaddleClas d178931, ppcls/data/dataloader/multi_scale_dataset.py.
     return type(op).model_validate({"size": side}) if isinstance(op, SIZED_OPS) else op

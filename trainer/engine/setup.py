@@ -13,6 +13,7 @@ from trainer.checkpoints.pdfiles import Array
 from trainer.config.agreements import metrics_in_training
 from trainer.config.arch_base import BaseArch
 from trainer.config.archs import DistillationArch
+from trainer.config.progressive import is_progressive
 from trainer.config.root import TrainConfig
 from trainer.data.lists import SampleList, load_list
 from trainer.data.loader import Loader
@@ -116,6 +117,7 @@ def build_setup(config: TrainConfig, lists: Lists, *, ranks: Ranks, collective: 
     train_loader = Loader(
         split=config.data.Train, samples=lists.train, rank=ranks.rank, world_size=ranks.world_size,
         seed=config.run.seed or 0, training=True,
+        epochs=config.run.epochs if is_progressive(config) else None,
     )  # fmt: skip
     batches = batches_per_epoch(config, train_loader)
     update_freq = max(1, min(config.run.update_freq, batches))

@@ -11,6 +11,8 @@ from itertools import islice
 
 from trainer.checkpoints.state import SamplerState, TrainState
 from trainer.config.agreements import has_less_is_better
+from trainer.config.ops_base import STAGES
+from trainer.config.progressive import is_progressive, stage_of
 from trainer.data.loader import Batch
 from trainer.engine.averages import Means, Pace
 from trainer.engine.ends import DivergedError, InterruptedRunError, StoppedError
@@ -22,6 +24,7 @@ from trainer.engine.saving import Saver
 from trainer.engine.setup import Setup, batches_per_epoch
 from trainer.engine.signals import StopSignal
 from trainer.engine.step import Stepper, StepResult
+from trainer.models.stages import set_stage
 from trainer.optim.plateau import Plateau
 from trainer.protocol.board import Phase
 
@@ -70,6 +73,8 @@ class Training:
         batches = batches_per_epoch(setup.config, setup.train_loader)
         done = setup.train_loader.batches_before(sampler.cursor)
         self._liveness.enter(Phase.LOAD)
+        if is_progressive(setup.config):
+            self._begin_stage(stage_of(epoch, epochs=setup.config.run.epochs))
         setup.network.train()
         loader = setup.train_loader.batches(
             epoch, start=sampler.cursor, order_world_size=sampler.world_size or None
@@ -99,6 +104,11 @@ class Training:
         finally:
             loader.close()
         self._finish_epoch(epoch, means.values())
+
+    def _begin_stage(self, stage: int) -> None:
+        rate = set_stage(self._setup.model, stage)
+        dropout = "" if rate is None else f", dropout {rate:g}"
+        self._journal.say(f"[Train]stage {stage + 1} of {STAGES}{dropout}")
 
     def _advance(self, epoch: int, batch: Batch) -> None:
         world_size = self.state.sampler.world_size

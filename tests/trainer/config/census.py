@@ -52,7 +52,7 @@ def _globals() -> Iterator[Feature]:
         yield Feature(name=f"Global.{key}", configs=configs, changes={f"Global.{key}": value})
     yield Feature(name="Global.use_dali: True", configs=3, changes={"Global.use_dali": True})
     yield Feature(name="Global.image_channel", configs=3, changes={"Global.image_channel": 3})
-    yield Feature(name="Global.train_mode", configs=1, changes={"Global.train_mode": "progressive"})
+    yield Feature(name="Global.train_mode", configs=1, changes=_PROGRESSIVE)
     multilabel = {
         "Global.use_multilabel": True,
         "Loss.Train": [{"MultiLabelLoss": {"weight": 1.0}}],
@@ -191,6 +191,10 @@ def distillation(loss: str) -> dict[str, Any]:
 
 
 _BEFORE = "DataLoader.Train.dataset.transform_ops[-1]"
+_PROGRESSIVE = {
+    "Global.train_mode": "progressive",
+    _BEFORE: {"RandCropImage": {"size": 224, "progress_size": [171, 214, 257, 300]}},
+}
 _AFTER = "DataLoader.Train.dataset.transform_ops[+1]"
 _BATCH = "DataLoader.Train.dataset.batch_transform_ops"
 
@@ -261,10 +265,9 @@ def _op_parameters() -> Iterator[Feature]:
             name=f"NormalizeImage.{key}", configs=2 if key == "output_fp16" else 6,
             changes={last: {"NormalizeImage": given}},
         )  # fmt: skip
-    progress = {"size": 224, "progress_size": [160, 192, 224], "scale": [0.5, 1.0]}
-    for key in ("progress_size", "scale"):
-        given = {"size": 224, key: progress[key]}
-        yield Feature(name=f"RandCropImage.{key}", configs=1, changes={_BEFORE: {"RandCropImage": given}})
+    yield Feature(name="RandCropImage.progress_size", configs=1, changes=_PROGRESSIVE)
+    given = {"size": 224, "scale": [0.5, 1.0]}
+    yield Feature(name="RandCropImage.scale", configs=1, changes={_BEFORE: {"RandCropImage": given}})
 
 
 def _data() -> Iterator[Feature]:

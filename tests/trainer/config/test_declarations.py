@@ -147,7 +147,7 @@ def test_a_dataset_without_operations_is_refused(config: Any) -> None:
         ("RandCropImage: {size: 8, scale: [1.0, 0.5]}",
          "expected scale: [low, high] with 0 < low <= high <= 1"),
         ("RandCropImage: {size: 8, ratio: [0, 1]}", "expected ratio: [low, high] with 0 < low <= high"),
-        ("RandCropImage: {size: 8, progress_size: [4, 8]}", "expected nothing (null), got [4, 8]"),
+        ("RandCropImage: {size: 8, progress_size: [4, 8]}", "expected at least 4 items, got [4, 8]"),
         ("RandCropImage: {size: [8]}", "expected a value, got nothing; add it"),
         ("ResizeImage: {}", "expected exactly one of size and resize_short"),
         ("ResizeImage: {size: 8, resize_short: 8}", "expected exactly one of size and resize_short"),
