@@ -81,12 +81,13 @@ class BatchJobs:
 
     def list(
         self, resource: Resource, *, namespace: str, labels: str = "", fields: str = "",
-        at_most: int | None = None, keep: Keep = whole,
+        at_most: int | None = None, keep: Keep = whole, metadata_only: bool = False,
     ) -> tuple[KubeObject, ...]:  # fmt: skip
         """See `KubeApi.list`."""
         return self._api.list(
             _kind(resource), namespace=namespace, labels=self._selector(labels, namespace), fields=fields,
-            at_most=at_most, keep=lambda item: keep(self._read(resource, item, namespace)),
+            at_most=at_most, metadata_only=metadata_only,
+            keep=keep if metadata_only else lambda item: keep(self._read(resource, item, namespace)),
         )  # fmt: skip
 
     def watch(

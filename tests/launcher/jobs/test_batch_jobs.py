@@ -6,9 +6,11 @@ import json
 
 import pytest
 
+from launcher.backends.kubernetes.leftovers import find_left
 from launcher.cli.main import run
-from launcher.kube.batchjobs import as_kubeflow
+from launcher.kube.batchjobs import BatchJobs, as_kubeflow
 from launcher.kube.resources import BATCH_PADDLE_JOBS, CONFIG_MAPS
+from launcher.names import RUN_ID_LABEL
 from launcher.runs.store import RunStore
 from tests.fakes.cluster import FakeCluster
 from tests.launcher.configs import RUN_ID
@@ -152,3 +154,15 @@ def test_a_phase_becomes_a_condition(phase, kind):
 def test_a_job_of_kubeflow_is_left_as_it_is():
     job = {"metadata": {"name": "a"}, "spec": {"paddleReplicaSpecs": {"Worker": {"replicas": 2}}}}
     assert as_kubeflow(job) is job
+
+
+def test_what_interrupted_submits_left_is_found(ftlaunch, cluster):
+    ftlaunch("submit", "cfg.yaml", *NAMED)
+    api = BatchJobs(cluster)
+    late_s = 1e12
+    assert find_left(api, namespace="ml", now_s=late_s) == ()
+    uid = cluster.get(CONFIG_MAPS, "flowers-config", namespace="ml")["metadata"]["uid"]
+    cluster.delete(CONFIG_MAPS, "flowers-config", namespace="ml", uid=uid)
+    left = {"metadata": {"name": "lost-config", "labels": {RUN_ID_LABEL: "f" * 32}}}
+    cluster.put(CONFIG_MAPS, left)
+    assert find_left(api, namespace="ml", now_s=late_s) == ("lost-config",)
