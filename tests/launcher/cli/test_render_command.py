@@ -136,6 +136,3 @@ def test_an_api_that_cannot_be_played_here_is_refused_with_its_place(ftlaunch, w
     ran = ftlaunch("render", path, "--on", "local")
     assert ran.code == 2
     assert "Launch.api: expected kubeflow on local" in ran.err
-    ran = ftlaunch("submit", path)
-    assert ran.code == 2
-    assert "kubectl create -f -" in ran.err
