@@ -64,7 +64,8 @@ def test_every_verb_of_the_role_is_asked_for(site, server):
     found = permissions.look_at_permissions(site)
     assert {finding.level for finding in found} == {Level.OK}
     assert "paddlejobs: create, get, list, watch, patch, delete" in [finding.said for finding in found]
-    assert [asked.path for asked in server.asked if "kueue" not in asked.path] == [RULES]
+    reviews = [asked.path for asked in server.asked if "kueue" not in asked.path]
+    assert reviews == [RULES, "/apis/kubeflow.org/v1"]
 
 
 def test_under_kueue_its_role_is_asked_for_too(site, answers):
@@ -118,6 +119,15 @@ def test_wildcards_of_rules_count(site, answers, rule):
     answers[REVIEWS] = {"status": {"allowed": False}}
     found = [finding for finding in permissions.look_at_permissions(site) if "pods/log:" in finding.said]
     assert [finding.level for finding in found] == [Level.OK]
+
+
+def test_the_rules_are_those_of_the_kind_that_is_served(site, answers):
+    del answers["/apis/kubeflow.org/v1"]
+    answers["/apis/batch.paddlepaddle.org/v1"] = {"resources": [{"name": "paddlejobs"}]}
+    answers[REVIEWS] = {"status": {"allowed": False}}
+    (missing,) = (item for item in permissions.look_at_permissions(site) if "paddlejobs" in item.said)
+    assert missing.level is Level.FAIL
+    assert '"apiGroups": ["batch.paddlepaddle.org"]' in missing.cure
 
 
 def test_the_kinds_that_are_served_are_told(site, answers, only):
