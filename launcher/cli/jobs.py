@@ -83,7 +83,12 @@ def open_backend(
     if kind == "kubernetes":
         from launcher.backends.kubernetes import KubernetesBackend
 
-        return KubernetesBackend.connect(context=context, namespace=namespace or None).of_kind(api)
+        cluster = KubernetesBackend.connect(context=context, namespace=namespace or None)
+        if api == "kubeflow":
+            return cluster
+        from launcher.backends.kubernetes.batch import BatchBackend
+
+        return BatchBackend(cluster)
     from launcher.backends.docker import DockerBackend
     from launcher.backends.docker.engine import find_engine
 

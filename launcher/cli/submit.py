@@ -155,13 +155,15 @@ def _for_cluster(prepared: Prepared, asked: Asked, backend: Backend) -> tuple[Pr
     api = choose_api(backend.api, wanted=prepared.config.job.launch.api)
     if api == "kubeflow":
         return prepared, backend
+    from launcher.backends.kubernetes.batch import BatchBackend
+
     told = prepared.job.notes
     if prepared.job.api != api:
         prepared = prepare(asked, api=api)
     notes = [f"a PaddleJob of {BATCH_PADDLE_JOBS.api_version}; {LIMITS}"]
     for note in notes + [note for note in prepared.job.notes if note not in told]:
         click.echo(f"note: {note}", err=True)
-    return prepared, backend.of_kind(api)
+    return prepared, BatchBackend(backend)
 
 
 def _as_json(record: RunRecord) -> str:

@@ -28,9 +28,9 @@ from launcher.kube import paddlejob
 from launcher.kube.api import KubeApi, PodLogs, PodPrograms
 from launcher.kube.client import connect
 from launcher.kube.errors import ConflictError
-from launcher.kube.resources import BATCH_PADDLE_JOBS, CONFIG_MAPS, EVENTS, PADDLE_JOBS, PODS, KubeObject
+from launcher.kube.resources import CONFIG_MAPS, EVENTS, PADDLE_JOBS, PODS, KubeObject, Resource
 from launcher.names import RUN_ID_LABEL
-from launcher.plan.handle import BackendKind, Handle, JobApi
+from launcher.plan.handle import BackendKind, Handle
 
 if TYPE_CHECKING:
     from launcher.backends.kubernetes.incarnations import Incarnation, Incarnations
@@ -54,6 +54,7 @@ class KubernetesBackend(Backend):
     """
 
     kind: ClassVar[BackendKind] = "kubernetes"
+    jobs: ClassVar[Resource] = PADDLE_JOBS
 
     def __init__(
         self,
@@ -66,7 +67,6 @@ class KubernetesBackend(Backend):
     ) -> None:
         self.namespace, self.context = namespace, context
         self.api, self.logs = api, logs
-        self.jobs, self._pause = PADDLE_JOBS, pause
         self._poster = Poster(api, pause=pause)
         self.programs: PodPrograms | None = None
         self._make_asker: Callable[[], Asker] | None = None
@@ -98,19 +98,6 @@ class KubernetesBackend(Backend):
         from launcher.backends.kubernetes.incarnations import Incarnations
 
         return Incarnations()
-
-    def of_kind(self, api: JobApi) -> KubernetesBackend:
-        """Return what sends and follows jobs of a kind on this cluster; this one is for kubeflow.org/v1."""
-        if api == "kubeflow":
-            return self
-        from launcher.kube.batchjobs import BatchJobs
-
-        backend = KubernetesBackend(
-            BatchJobs(self.api), self.logs, namespace=self.namespace, context=self.context, pause=self._pause
-        )  # without an asker: logs are polled
-        backend.jobs, backend.programs = BATCH_PADDLE_JOBS, self.programs
-        backend.cancel_deletes = True
-        return backend
 
     def submit(self, submission: Submission) -> Handle:
         """Post the ConfigMap, then the job, then make the job the ConfigMap's owner; see `Backend.submit`.
@@ -185,11 +172,7 @@ class KubernetesBackend(Backend):
         from launcher.backends.kubernetes.stopping import stop
 
         job = self._fetch_job(handle)
-        if read_job(job, (), restarts={}, progress=None).state.is_terminal:
-            return
-        if self.cancel_deletes:
-            self.delete(handle)
-        else:
+        if not read_job(job, (), restarts={}, progress=None).state.is_terminal:
             stop(self.api, job)
 
     def resume(self, handle: Handle) -> None:
@@ -277,9 +260,7 @@ class KubernetesBackend(Backend):
         try:
             job, pods = self._fetch(handle)
         except NotFoundError:  # its volumes may well be there
-            from launcher.kube.batchjobs import as_kubeflow
-
-            job, pods = as_kubeflow(manifest.job), ()
+            job, pods = manifest.job, ()
         return open_of_job(self.api, self.programs, namespace=handle.namespace, pods=pods, job=job, path=path)
 
     def log_source(self, handle: Handle) -> KubernetesLogSource | None:
