@@ -23,7 +23,16 @@ COUNTED = frozenset({
 })  # fmt: skip
 """What commands ask for. Controllers watch, look after leases and nodes, and write."""
 THEIRS = frozenset(
-    {"GET leases", "WATCH leases", "POST events", "PATCH events", "PATCH nodes", "POST pods", "DELETE pods"}
+    {
+        "GET leases",
+        "PUT leases",
+        "WATCH leases",
+        "POST events",
+        "PATCH events",
+        "PATCH nodes",
+        "POST pods",
+        "DELETE pods",
+    }
 )
 WATCHED = frozenset({"WATCH pods", "WATCH paddlejobs"})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,6 @@ from launcher.errors import LaunchError, NotFoundError
 from launcher.kube import paddlejob
 from launcher.kube.api import KubeApi, PodLogs, PodPrograms
 from launcher.kube.client import connect
-from launcher.kube.errors import ConflictError
 from launcher.kube.resources import CONFIG_MAPS, EVENTS, PADDLE_JOBS, PODS, KubeObject, Resource
 from launcher.names import RUN_ID_LABEL
 from launcher.plan.handle import BackendKind, Handle
@@ -196,12 +195,10 @@ class KubernetesBackend(Backend):
         job, pods = self._fetch(handle)
         self.api.delete(PADDLE_JOBS, handle.job, namespace=handle.namespace, uid=paddlejob.uid_of(job))
         self._poster.sweep(job, namespace=handle.namespace)
-        for pod in pods if force else ():
-            with suppress(NotFoundError, ConflictError):  # it ended by itself meanwhile
-                self.api.delete(
-                    PODS, paddlejob.name_of(pod), namespace=handle.namespace, uid=paddlejob.uid_of(pod),
-                    at_once=True,
-                )  # fmt: skip
+        if force:
+            from launcher.backends.kubernetes.removal import remove_at_once
+
+            remove_at_once(self.api, pods, namespace=handle.namespace)
 
     def sweep(self, handle: Handle, *, run_id: str, now_s: float) -> bool:
         """See `Backend.sweep`."""
