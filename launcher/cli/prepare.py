@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +19,8 @@ from launcher.names import is_run_id, new_run_id
 from launcher.plan.handle import BackendKind, JobApi
 from launcher.render.manifest import Manifest
 from launcher.runs.places import TEMPLATES_FOLDER, cache_dir, is_ours, project_of
+
+_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
     from launcher.plan.jobplan import JobPlan
@@ -51,6 +55,11 @@ def prepare(asked: Asked, *, api: JobApi | None = None) -> Prepared:
         ConfigError: The config is refused.
         LaunchError: What is asked for cannot be.
     """
+    with _without_plugins():
+        return _prepare(asked)
+
+
+def _prepare(asked: Asked) -> Prepared:
     from launcher.plan.plan import plan
     from launcher.render.render import render, users_templates
     from launcher.spec.load import load_run_config
@@ -103,6 +112,22 @@ def prepare(asked: Asked, *, api: JobApi | None = None) -> Prepared:
         templates=tuple(users_templates(template_dirs)),
         on=(on, said_by),
     )
+
+
+@contextmanager
+def _without_plugins() -> Iterator[None]:
+    """Have pydantic not look through all packages for plugins, which no model here has a use for.
+
+    pydantic 2, pydantic/plugin/_loader.py: the variable is read whenever a model is made ready.
+    """
+    before = os.environ.get(_PLUGINS)
+    os.environ[_PLUGINS] = "__all__"
+    try:
+        yield
+    finally:
+        os.environ.pop(_PLUGINS)
+        if before is not None:
+            os.environ[_PLUGINS] = before
 
 
 def _usable_gpus(chosen: tuple[str, ...] | None) -> tuple[str, ...]:

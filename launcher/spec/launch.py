@@ -40,7 +40,7 @@ class LaunchSection(Part):
     """Devices a node; 0 trains on CPUs over gloo."""
     procs_per_node: Procs = "auto"
     """Ranks a node; auto is one a GPU, or one where there are none."""
-    resources: Resources = Resources()
+    resources: Resources = Field(default_factory=Resources)
     volumes: Annotated[tuple[Volume, ...], Field(strict=False)] = ()
     env: dict[EnvName, EnvValue] = Field(default_factory=dict)
     """Environment of the trainer. Secrets are files: see `secrets`."""
@@ -64,7 +64,7 @@ class LaunchSection(Part):
     """Name of the extended resource that `gpus` counts."""
     rdma: bool = False
     """Add the capability IPC_LOCK, which no pod security level but privileged allows."""
-    run_as: RunAs = RunAs()
+    run_as: RunAs = Field(default_factory=RunAs)
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict)
     annotations: dict[LabelKey, PlainText] = Field(default_factory=dict)
     weights: Weights | None = None

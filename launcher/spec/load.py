@@ -30,7 +30,7 @@ class JobConfig(TrainConfig):
     """A PaddleClas config with its `Launch` section."""
 
     launch: Annotated[LaunchSection, BeforeValidator(lambda value: {} if value is None else value)] = Field(
-        alias="Launch", default=LaunchSection()
+        alias="Launch", default_factory=LaunchSection
     )
 
 

@@ -137,7 +137,7 @@ class SplitSection(Section):
 
     dataset: Dataset
     sampler: Sampler
-    loader: LoaderSection = LoaderSection()
+    loader: LoaderSection = Field(default_factory=LoaderSection)
 
 
 class DataLoaderSection(Section):

@@ -25,7 +25,7 @@ class TrainConfig(Section):
     loss: LossSection = Field(alias="Loss")
     optimizer: OptimizerSection = Field(alias="Optimizer")
     data: DataLoaderSection = Field(alias="DataLoader")
-    metric: MetricSection = Field(alias="Metric", default=MetricSection())
+    metric: MetricSection = Field(alias="Metric", default_factory=MetricSection)
     infer: InferSection | None = Field(alias="Infer", default=None)
     amp: AmpSection | None = Field(alias="AMP", default=None)
     ema: EmaSection | None = Field(alias="EMA", default=None)
