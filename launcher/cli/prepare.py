@@ -56,10 +56,10 @@ def prepare(asked: Asked, *, api: JobApi | None = None) -> Prepared:
         LaunchError: What is asked for cannot be.
     """
     with _without_plugins():
-        return _prepare(asked)
+        return _prepare(asked, api=api)
 
 
-def _prepare(asked: Asked) -> Prepared:
+def _prepare(asked: Asked, *, api: JobApi | None) -> Prepared:
     from launcher.plan.plan import plan
     from launcher.render.render import render, users_templates
     from launcher.spec.load import load_run_config
