@@ -141,6 +141,7 @@ group.params.append(_kubeconfig_option())
 
 def main() -> None:
     """Run the command line and exit."""
+    gc.set_threshold(50_000, 20, 20)  # each look goes through all that was imported
     gc.disable()  # imports leave no garbage, and looking for it takes a fortieth of `submit`
     enable = threading.Timer(_SHORT_S, gc.enable)
     enable.daemon = True
