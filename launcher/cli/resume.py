@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from launcher.backends.base import JobState
 from launcher.cli.jobs import find_job, job_argument
 
 
@@ -13,4 +14,7 @@ def command(job: str | None) -> None:
     """Take a cancelled, suspended or lost job up again, from its last checkpoint."""
     found = find_job(job)
     found.backend.resume(found.handle)
-    click.echo(f"{found.handle.job}: goes on; `ftlaunch logs -f {found.handle.job}` shows it", err=True)
+    job = found.handle.job
+    status = found.backend.status(found.handle)
+    goes_on = status.reason if status.state is JobState.QUEUED else "goes on"
+    click.echo(f"{job}: {goes_on}; `ftlaunch logs -f {job}` shows it", err=True)

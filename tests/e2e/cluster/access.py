@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,9 +85,3 @@ def named_cluster(environ: dict[str, str]) -> Cluster | Kit:
             raise NoClusterError(f"FTLAUNCH_CLUSTER_KIT: expected a kit's folder, got {str(kit)!r}")
         return Kit(kit)
     raise NoClusterError(HOW)
-
-
-def cache_folder() -> Path:
-    """Return where images are kept between runs."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(os.environ.get("FTLAUNCH_E2E_CACHE") or f"{base}/ftlaunch-e2e")

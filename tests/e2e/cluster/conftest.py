@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cluster.access import Cluster, NoClusterError, cache_folder, named_cluster
+from tests.e2e.cluster.access import Cluster, NoClusterError, named_cluster
+from tests.e2e.cluster.cache import cache_folder
 from tests.e2e.cluster.image import build_base, build_top
 from tests.e2e.cluster.kit import Kit
 from tests.e2e.cluster.kueue.build import build_kueue
@@ -103,8 +104,8 @@ def kueue(cluster: Cluster) -> Iterator[Kueue]:
             "NOT RUN: installs Kueue, which is for a whole cluster; only FTLAUNCH_CLUSTER_KIT's gets it"
         )
     made = Kueue(cluster, build_kueue(cache_folder()))
-    made.install()
     try:
+        made.install()
         yield made
     finally:
         made.remove()

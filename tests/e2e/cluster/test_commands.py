@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import jsonschema
+import pytest
 import yaml
 
 from launcher.kube.client import connect
@@ -76,6 +77,14 @@ def test_a_dry_run_on_the_server_leaves_nothing_and_finds_what_it_refuses(place,
     assert "Launch.annotations: metadata.annotations: Too long" in long.stderr
     assert space.leftovers() == []
     assert place.run("ftlaunch", "list").stdout == ""
+
+
+@pytest.mark.usefixtures("kit")
+def test_a_queue_of_kueue_is_refused_where_there_is_no_kueue(place, space, write_job):
+    cfg = write_job(Launch__queue={"kueue": "team-a"})
+    done = place.run("ftlaunch", "submit", cfg, "--name", "queued", code=2)
+    assert "this cluster has no Kueue, so it would start at once [kueue-missing]" in done.stderr
+    assert space.leftovers() == []
 
 
 def test_doctor_finds_the_cluster_well_and_says_what_it_may_not_see(place, space):
