@@ -151,11 +151,20 @@ def _see_gangs(site: Site) -> str:
     return "not used: the training operator runs without --gang-scheduler-name, by the last job here"
 
 
+def _describe_queue(queue: Mapping[str, Any]) -> str:
+    conditions = (queue.get("status") or {}).get("conditions") or []
+    closed = [
+        str(item.get("message")) for item in conditions
+        if item.get("type") == "Active" and item.get("status") == "False"
+    ]  # fmt: skip
+    return str(queue["metadata"]["name"]) + (f" (takes nothing in: {closed[0]})" if closed else "")
+
+
 def _list_queues(site: Site, version: str) -> str:
     kind = Resource(group="kueue.x-k8s.io", version=version, plural="localqueues", kind="LocalQueue")
     try:
         items = site.api.list(kind, namespace=site.namespace)
     except (DeniedError, AbsentError):
         return ""
-    names = ", ".join(str(item["metadata"]["name"]) for item in items)
+    names = ", ".join(map(_describe_queue, items))
     return f"; queues of {site.namespace}: {names or 'none'}"

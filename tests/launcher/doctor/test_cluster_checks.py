@@ -250,6 +250,14 @@ def test_whether_coscheduling_is_used_is_seen_at_the_last_job(site, answers, onl
     assert "which no pod of a job here shows" in only(facilities.look_at_queues(site))[1]
 
 
+def test_a_queue_that_is_closed_says_so(site, answers, only):
+    closed = {"type": "Active", "status": "False", "message": "LocalQueue is stopped"}
+    path = next(path for path in answers if path.endswith("/localqueues"))
+    answers[path] = items({"metadata": {"name": "team-a"}, "status": {"conditions": [closed]}})
+    said = only(facilities.look_at_queues(site))[1]
+    assert said == "Kueue; queues of ml: team-a (takes nothing in: LocalQueue is stopped)"
+
+
 def test_queues_are_named(site, answers, only):
     assert only(facilities.look_at_queues(site))[:2] == ("ok", "Kueue; queues of ml: team-a")
     answers["/apis"] = {"groups": [
