@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 
+from tests.e2e.cluster.space import REPOSITORY
+
 
 def test_data_goes_to_a_claim_once_and_is_checked_there(make_space, images, cluster, tmp_path):
     from tests.e2e.conftest import Place
 
     space = make_space()
     space.data.chmod(0o777)  # hostPath volumes ignore fsGroup
+    space.kubectl("apply", "-f", str(REPOSITORY / "k8s/network/volume-readers.yaml"))
     place = Place(tmp_path, {"KUBECONFIG": str(space.kubeconfig), "FTLAUNCH_IMAGE": cluster.image})
     lacks = place.run("ftlaunch", "data", "check", str(images), "data:digits", code=1)
     assert "0 of " in lacks.stderr

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import yaml
 
+from tests.e2e.cluster.space import REPOSITORY
 from tests.e2e.cluster.test_faults import delete
 
 GOLDENS = Path(__file__).resolve().parents[2] / "goldens"
@@ -35,6 +37,11 @@ def test_every_field_that_we_can_render_is_known_to_schema_and_webhook(space):
         items = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
         space.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", given=items)
     assert tried >= 4
+
+
+@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("k8s/*/*.yaml")), ids=lambda path: path.stem)
+def test_every_object_that_an_administrator_may_add_is_known_to_the_server(space, path):
+    space.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", str(path))
 
 
 def test_pods_that_may_not_be_made_are_told_of_with_the_admission_checks_words(place, space, write_job):
