@@ -76,6 +76,10 @@ class VGGArch(BaseArch):
     stop_grad_layers: int = 0
     """Number of the first convolution blocks whose parameters do not learn."""
 
+    def refuse_size(self, size: Pixels) -> str:
+        """Where five halvings, rounded down, do not leave the 7 pixels that its first linear layer takes."""
+        return "" if all(side // 32 == 7 for side in size) else f"224 × 224, which {self.name} is for"
+
 
 class DenseNetArch(BaseArch):
     """DenseNet."""

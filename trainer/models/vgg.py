@@ -7,6 +7,7 @@ from paddle import nn
 from paddle.nn import functional
 
 from trainer.config.arch_convolutions import VGGArch
+from trainer.models.image_size import require_size
 
 _CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 _CHANNELS = (3, 64, 128, 256, 512, 512)
@@ -32,6 +33,7 @@ class VGG(nn.Layer):
 
     def __init__(self, arch: VGGArch) -> None:
         super().__init__()
+        self._arch = arch
         self._blocks = []
         for index, count in enumerate(_CONVOLUTIONS[int(arch.name.removeprefix("VGG"))]):
             block = _Block(_CHANNELS[index], _CHANNELS[index + 1], count)
@@ -45,7 +47,13 @@ class VGG(nn.Layer):
         self.fc3 = nn.Linear(4096, arch.class_num)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """Images float32 [B, 3, 224, 224] -> logits [B, K]."""
+        """Images float32 [B, 3, 224, 224] -> logits [B, K].
+
+        Raises:
+            ImageSizeError: The images have another size.
+        """
+        if paddle.in_dynamic_mode():
+            require_size(self._arch, x)
         for block in self._blocks:
             x = block(x)
         x = self.drop(functional.relu(self.fc1(x.flatten(1))))

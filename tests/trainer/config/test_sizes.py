@@ -44,6 +44,7 @@ def test_the_last_operation_that_sets_a_size_counts(op: str, found: object, conf
     [
         ("ViT_base_patch16_384", "224", "384 × 384, which ViT_base_patch16_384 is for, got 224 × 224"),
         ("DeiT_tiny_distilled_patch16_224", "[224, 192]", "is for, got 224 × 192"),
+        ("VGG16", "256", "expected 224 × 224, which VGG16 is for, got 256 × 256"),
         ("HRNet_W18_C", "[224, 200]", "sides that are multiples of 32, which HRNet_W18_C takes, got"),
     ],
 )  # fmt: skip
@@ -58,7 +59,9 @@ def test_a_crop_that_a_network_refuses_has_its_place(
     assert expected in refusal
 
 
-@pytest.mark.parametrize(("arch", "side"), [("ViT_base_patch16_384", 384), ("HRNet_W18_C", 160)])
+@pytest.mark.parametrize(
+    ("arch", "side"), [("ViT_base_patch16_384", 384), ("HRNet_W18_C", 160), ("VGG16", 224), ("VGG11", 240)]
+)
 def test_a_size_that_a_network_takes_is_taken(arch: str, side: int, config: Any) -> None:
     config.change("ResNet50_vd", arch).change(CROP, f"RandCropImage: {{size: {side}}}").load()
 
