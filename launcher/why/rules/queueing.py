@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from launcher.backends.base import JobState
 from launcher.backends.kubernetes import workloads
 from launcher.kube import paddlejob
+from launcher.kube.paddlejob import Condition
 from launcher.kube.resources import KubeObject
 from launcher.why.looking import kubectl, name_of, namespace_of
 from launcher.why.snapshot import Snapshot
@@ -17,6 +18,7 @@ PATIENCE_S = 30.0
 """What a Kueue that is alive never takes to make a Workload."""
 _MISSING = re.compile(r"(?P<kind>Local|Cluster)Queue \S+ (?:doesn't exist|not found)")
 _INACTIVE = re.compile(r"(Local|Cluster)Queue \S+ is (inactive|stopped)|Queue is stopped")
+_LATE = "PodsReadyTimeout"
 _CAUSE = re.compile(r"due to ([^;]+)")
 _SETTINGS = (
     "an administrator: Kueue's settings integrations.frameworks (kubeflow.org/paddlejob) and"
@@ -103,7 +105,7 @@ def _explain_unnamed(snapshot: Snapshot) -> Verdict:
 def _explain_stopping(snapshot: Snapshot) -> Verdict:
     workload = workloads.own_workload(snapshot.job, snapshot.workloads or ())
     evicted = None if workload is None else workloads.eviction_of(workload)
-    why = f" ({_shorten(evicted.message)})" if evicted is not None else ""
+    why = f" ({_shorten(evicted)})" if evicted is not None else ""
     return Verdict(
         code="queue-stopping",
         sentence=f"queue {paddlejob.queue_of(snapshot.job)!r} takes its place back{why}: its pods save and"
@@ -166,12 +168,13 @@ def _explain_waiting(snapshot: Snapshot, workload: KubeObject) -> Verdict:
     place = workloads.find_place(workload, snapshot.workloads or ())
     waits = f"it waits in queue {queue!r}{', ' if place else ''}{place}"
     code, sentence = "queue-waiting", f"{waits}: {more or 'Kueue has not looked at it yet'}"
+    cure = _look(snapshot)
     if evicted is not None:
         code = "queue-preempted" if evicted.reason == workloads.PREEMPTED else "queue-evicted"
-        sentence = f"Kueue took its place back ({_shorten(evicted.message)}); {waits}" + (
-            f": {more}" if more else ""
-        )
-    return Verdict(code=code, sentence=sentence, evidence=note, cure=_look(snapshot), outlook=Outlook.LATER)
+        still = f": {more}" if more and more != evicted.message else ""
+        sentence = f"Kueue took its place back ({_shorten(evicted)}); {waits}{still}"
+        cure = f"ftlaunch events {name_of(snapshot)}" if evicted.reason == _LATE else cure
+    return Verdict(code=code, sentence=sentence, evidence=note, cure=cure, outlook=Outlook.LATER)
 
 
 def _say_checks(snapshot: Snapshot, workload: KubeObject) -> Verdict:
@@ -244,9 +247,11 @@ def _open_queues(snapshot: Snapshot) -> list[str]:
     return [paddlejob.name_of(item) for item in snapshot.local_queues or () if _closed(item) is None]
 
 
-def _shorten(message: str) -> str:
-    found = _CAUSE.search(message)
-    return f"preempted: {found[1]}" if found and message.startswith("Preempted") else message
+def _shorten(evicted: Condition) -> str:
+    if evicted.reason == _LATE:
+        return "not all of its pods were ready in the time that Kueue's waitForPodsReady gives"
+    found = _CAUSE.search(evicted.message)
+    return f"preempted: {found[1]}" if found and evicted.reason == workloads.PREEMPTED else evicted.message
 
 
 def _find(items: Sequence[KubeObject], name: str) -> KubeObject | None:

@@ -565,6 +565,32 @@ def test_queues(cluster: Cluster, space: Space, make_recorder: Any, kueue: Kueue
     recorder.keep("kueue-unnamed", "queue-unnamed", "held since it was sent, and in no queue", job="bare")
 
 
+def test_pods_that_do_not_get_ready_in_time(space: Space, make_recorder: Any, kueue: Kueue) -> None:
+    again = {"timestamp": "Eviction", "backoffLimitCount": 1, "backoffBaseSeconds": 10}
+    kueue.install(waitForPodsReady={"timeout": "5s", "blockAdmission": False, "requeuingStrategy": again})
+    try:
+        kueue.adopt(space.name)
+        kueue.add_flavor("spot")
+        kueue.add_queue("team-a", namespace=space.name, cpu="300m", flavor="spot")
+        recorder = make_recorder(Launch__resources={"cpu": "100m", "memory": "700Mi"})
+
+        def edit(job: Item, pod: Item) -> None:
+            job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] = "team-a"
+            pod["nodeSelector"] = {"no": "such"}
+
+        recorder.post("late", edit)
+        recorder.keep("kueue-evicted", "queue-evicted", "its pods were not ready in time", job="late")
+        recorder.keep(
+            "kueue-given-up",
+            "queue-deactivated",
+            "not ready in time once too often",
+            job="late",
+            within_s=120,
+        )
+    finally:
+        kueue.install()
+
+
 def test_a_namespace_that_kueue_does_not_look_after(space: Space, make_recorder: Any, kueue: Kueue) -> None:
     def edit(job: Item, _: Item) -> None:
         job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] = "team-a"

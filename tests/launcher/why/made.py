@@ -308,17 +308,6 @@ def waiting_outside() -> Iterator[Situation]:
             queued, workloads=[workload("w-own", "ClusterQueue shared is inactive", age_s=100, own=True)]
         ),
     )
-    timeout = workload("w-own", "Exceeded the PodsReady timeout ns/flowers", age_s=100, own=True)
-    timeout["status"]["conditions"].append(
-        {"type": "Evicted", "status": "True", "reason": "PodsReadyTimeout",
-         "message": "Exceeded the PodsReady timeout ns/flowers"}
-    )  # fmt: skip
-    yield (
-        "queue-evicted",
-        "its pods were not ready in time",
-        "queue-evicted",
-        snapshot(queued, workloads=[timeout]),
-    )
     yield "queue-unseen", "Workloads may not be looked at", "queue-waiting", snapshot(queued)
     stored = job("Created", replicas=2)
     denied = 'Error creating: pods "flowers-worker-0" is forbidden: '
