@@ -176,7 +176,7 @@ def of_the_big_job(bench: Bench, only: Sequence[str]) -> Iterator[str]:
     if wanted("why, cannot fit", only):
         pods = bench.nodes + 100
         bench.submit(VAST, namespace=FULL, gpus=8, nodes=pods)
-        settle(lambda: count_pods(bench, VAST, "Pending", namespace=FULL) == pods)
+        settle(lambda: count_pods(bench, VAST, "Pending", namespace=FULL) >= pods - 8)  # a few may fit
         yield describe(f"why, cannot fit: {pods} pods, each a whole node", bench.ours("why", VAST))
         yield describe("status of the same", bench.ours("status", VAST))
         bench.ours("delete", VAST, "--force", writes=True)

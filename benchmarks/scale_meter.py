@@ -25,6 +25,7 @@ COUNTED = frozenset({
 THEIRS = frozenset(
     {
         "GET leases",
+        "GET services",
         "PUT leases",
         "WATCH leases",
         "POST events",

@@ -19,6 +19,7 @@ REPLICA_INDEX_LABEL = "training.kubeflow.org/replica-index"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 POD_GROUP_LABEL = "scheduling.x-k8s.io/pod-group"
 CANCELLED_ANNOTATION = "ftlaunch.io/cancelled"
+_TOLD = ("name", "namespace", "uid", "labels", "annotations", "creationTimestamp", "deletionTimestamp")
 _LIVING = ("Pending", "Running", "Unknown")
 
 
@@ -138,12 +139,15 @@ def group_by_owner(pods: Iterable[KubeObject]) -> Mapping[str, tuple[KubeObject,
 
 
 def trim_job(job: KubeObject) -> KubeObject:
-    """Keep of a job what says how it stands, and not what its pods are made of."""
-    spec = job["spec"]
+    """Keep of a job what says how it stands, and not what its pods are made of: there may be thousands."""
+    spec, metadata = job["spec"], {key: job["metadata"][key] for key in _TOLD if key in job["metadata"]}
+    for kind, told in (("labels", (RUN_ID_LABEL, QUEUE_LABEL)), ("annotations", (CANCELLED_ANNOTATION,))):
+        said = metadata.get(kind) or {}
+        metadata[kind] = {key: said[key] for key in told if key in said}
     kept = {"runPolicy": spec.get("runPolicy") or {}}
     workers = (spec.get("paddleReplicaSpecs") or {}).get("Worker") or {}
     kept["paddleReplicaSpecs"] = {"Worker": {"replicas": workers.get("replicas", 1)}}
-    return {"metadata": job["metadata"], "spec": kept, "status": job.get("status") or {}}
+    return {"metadata": metadata, "spec": kept, "status": job.get("status") or {}}
 
 
 def trim_pod(pod: KubeObject) -> KubeObject:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -7,10 +8,12 @@ import pytest
 from launcher.backends.base import JobState
 from launcher.backends.kubernetes.phases import is_restart
 from launcher.backends.kubernetes.status import read_job
+from launcher.kube.paddlejob import trim_job
 
 Pod = dict[str, Any]
 CREATED = {"type": "Created", "status": "True"}
 RUNNING = {"type": "Running", "status": "True"}
+SUSPENDED = {"type": "Suspended", "status": "True"}
 AGAIN = {"type": "Restarting", "status": "True", "message": "is restarting"}
 
 
@@ -73,6 +76,22 @@ def job(*conditions: dict[str, str], suspend: bool = False, queue: str = "") -> 
 def test_the_phase_is_that_of_the_pod_furthest_behind(given: Pod, pods: list[Pod], state: JobState) -> None:
     status = read_job(given, pods, restarts={}, progress=None)
     assert status.state is state
+
+
+@pytest.mark.parametrize("given", [
+    job(), job(CREATED, RUNNING), job(CREATED, suspend=True, queue="team"), job(CREATED, suspend=True),
+    {**job(SUSPENDED, suspend=True), "metadata": {
+        "name": "job", "namespace": "ml", "uid": "u", "labels": {"ftlaunch.io/run-id": "r", "more": "m"},
+        "annotations": {"ftlaunch.io/cancelled": "true", "more": "m"}, "creationTimestamp": clock(1),
+    }},
+    {**job(CREATED), "metadata": {
+        "name": "job", "namespace": "ml", "uid": "u", "deletionTimestamp": clock(1), "finalizers": ["f"],
+    }},
+], ids=["new", "running", "queued", "suspended", "cancelled", "being deleted"])  # fmt: skip
+def test_what_is_kept_of_a_job_in_a_list_says_how_it_stands(given: Pod) -> None:
+    kept = trim_job({**given, "spec": {**given["spec"], "more": "m"}})
+    assert "more" not in json.dumps(kept)
+    assert read_job(kept, [], restarts={}, progress=None) == read_job(given, [], restarts={}, progress=None)
 
 
 def test_a_lost_node_is_named_with_what_the_job_waits_for() -> None:
