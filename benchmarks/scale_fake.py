@@ -248,6 +248,9 @@ def page(items: list[tuple[dict[str, Any], bytes]], query: dict[str, str]) -> by
 
 def matches(item: dict[str, Any], selector: str) -> bool:
     labels = item["metadata"].get("labels") or {}
+    key, among, values = selector.partition(" in (")
+    if among:
+        return labels.get(key) in values.rstrip(")").split(",")
     return all(
         labels.get(key) == value if mark else key in labels
         for key, mark, value in (part.partition("=") for part in selector.split(",") if part)
