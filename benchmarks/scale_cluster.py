@@ -207,7 +207,7 @@ def looks_at_the_big_job(bench: Bench, workers: int) -> Iterator[Row]:
     yield Row("events", lambda: ours("events", BIG), lambda: kubectl("get", "events", "-n", FULL))
     logs = ("logs", *pods[2:], f"--max-log-requests={workers}", "--prefix", "--tail=-1")
     yield Row("logs, whole", lambda: ours("logs", BIG), lambda: kubectl(*logs, limit_s=400.0))
-    yield Row("logs -f, attached", lambda: ours("logs", "-f", BIG, sockets=workers), None)
+    yield Row("logs -f, connected", lambda: ours("logs", "-f", BIG, sockets=workers), None)
 
 
 def looks_at_many_jobs(bench: Bench) -> Iterator[Row]:

@@ -177,7 +177,7 @@ def describe(title: str, ran: Ran, peer: Ran | None = None) -> str:
         f"{ran.cpu_s:.2f} s CPU, {ran.peak_mib:.0f} MiB, {ran.lines} lines"
     )
     if ran.attached_s is not None:
-        text += f", attached after {ran.attached_s:.1f} s"
+        text += f", connected after {ran.attached_s:.1f} s"
     if ran.most:
         text += "".join(f", {number} {name}" for name, number in ran.most.items())
     if ran.code:
