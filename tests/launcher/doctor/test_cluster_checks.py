@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -165,6 +166,16 @@ def test_an_operator_is_seen_from_three_sides(site, server, only):
     )
     (probe,) = [asked for asked in server.asked if asked.method == "POST"]
     assert probe.query["dryRun"] == "All"
+
+
+@pytest.mark.parametrize(("replicas", "level"), [(1, "warn"), (1000, "ok")])
+def test_an_operator_that_makes_a_thousand_pods_is_not_asleep(site, answers, only, replicas, level):
+    born = datetime.now(timezone.utc) - timedelta(seconds=100)
+    answers[JOBS] = items({
+        "metadata": {"name": "big", "creationTimestamp": born.strftime("%Y-%m-%dT%H:%M:%SZ")},
+        "spec": {"paddleReplicaSpecs": {"Worker": {"replicas": replicas}}},
+    })  # fmt: skip
+    assert only(controller.look_at_operator(site))[0] == level
 
 
 @pytest.mark.parametrize(("path", "answer", "level", "words"), [
