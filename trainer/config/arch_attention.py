@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -66,6 +66,7 @@ class SwinArch(TransformerArch):
     """Swin transformers."""
 
     names = arch_names.SWIN
+    exports_one_size: ClassVar[bool] = True  # how often windows fit in is computed while it is written out
 
     drop_path_rate: Probability | None = None
     """As above; None is the size's own: 0.2 tiny, 0.3 small, 0.5 base, 0.1 large."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,9 @@ SixFactors = Annotated[tuple[Factor, ...], Field(strict=False, min_length=6, max
 
 class BaseArch(Declaration):
     """Keys of `Arch` that every architecture takes."""
+
+    exports_one_size: ClassVar[bool] = False
+    """Exported, it takes images of one size only: what the transforms make."""
 
     name: str
     class_num: Positive = 1000

@@ -20,6 +20,7 @@ from pydantic import Field
 
 from trainer.answers.build import activation_of
 from trainer.config.archs import answering
+from trainer.config.chains import find_size
 from trainer.config.declaration import Section
 from trainer.config.document import parse_document
 from trainer.config.infer import InferSection, Topk
@@ -27,7 +28,7 @@ from trainer.config.load import check
 from trainer.config.outputs import answer_of
 from trainer.config.problems import ConfigError
 from trainer.config.root import TrainConfig
-from trainer.data.lists import load_list
+from trainer.data.lists import DataError, load_list
 from trainer.data.ops.build import build_transform
 from trainer.engine.assess import choose_weights, load_answering
 from trainer.engine.ends import CheckpointError, WeightsRefusedError
@@ -101,7 +102,7 @@ def export(
     if onnx:
         refuse_without_packages()
     _, post_process = infer_parts(config)
-    names = load_names(post_process, None)
+    names, shape = load_names(post_process, None), _input_shape(config)
     source = weights or choose_weights(config)
     join_ranks(config, Ranks())
     model = load_answering(config, source)
@@ -119,7 +120,12 @@ def export(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as partial:
-            _write(_Activated(model, activation), Path(partial), config, description)
+            write_model(_Activated(model, activation), Path(partial), shape=shape)
+            (Path(partial) / DESCRIPTION).write_text(
+                # By way of JSON, so that what stands in it twice is written twice, not as an alias.
+                yaml.safe_dump(json.loads(json.dumps(description)), sort_keys=False, allow_unicode=True),
+                encoding="utf-8",
+            )
             made = {MODEL: open_exported(Path(partial))}
             if onnx:
                 write_onnx(Path(partial) / MODEL, Path(partial) / WEIGHTS, Path(partial) / ONNX)
@@ -168,33 +174,65 @@ class _Description(Section):
 
 
 def open_exported(folder: Path) -> Network:
-    """Open the exported files with Paddle's inference library."""
-    options = paddle.inference.Config(str(folder / MODEL), str(folder / WEIGHTS))
-    options.disable_glog_info()
-    engine = paddle.inference.create_predictor(options)
+    """Open the exported files with Paddle's inference library.
+
+    Without oneDNN where that does not take them: Paddle 3.3's fails with Swin's windows when the files are
+    opened, and with HRNet's interpolation when they are run.
+    """
+    try:
+        engine = _make_engine(folder, onednn=True)
+    except ValueError:
+        engine = _make_engine(folder, onednn=False)
 
     def network(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        engine.get_input_handle(engine.get_input_names()[0]).copy_from_cpu(np.ascontiguousarray(images))
-        engine.run()
-        found: NDArray[np.float32] = engine.get_output_handle(engine.get_output_names()[0]).copy_to_cpu()
-        return found
+        nonlocal engine
+        try:
+            return _run(engine, images)
+        except NotImplementedError:
+            engine = _make_engine(folder, onednn=False)
+            return _run(engine, images)
 
     return network
 
 
-def _write(model: paddle.nn.Layer, folder: Path, config: TrainConfig, description: object) -> None:
+def _make_engine(folder: Path, *, onednn: bool) -> paddle.inference.Predictor:
+    options = paddle.inference.Config(str(folder / MODEL), str(folder / WEIGHTS))
+    options.disable_glog_info()
+    if not onednn:
+        options.disable_onednn()
+    return paddle.inference.create_predictor(options)
+
+
+def _run(engine: paddle.inference.Predictor, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    engine.get_input_handle(engine.get_input_names()[0]).copy_from_cpu(np.ascontiguousarray(images))
+    engine.run()
+    found: NDArray[np.float32] = engine.get_output_handle(engine.get_output_names()[0]).copy_to_cpu()
+    return found
+
+
+def _input_shape(config: TrainConfig) -> tuple[int, int | None, int | None]:
+    """Return channels, height and width of the images that the exported model takes; None where any."""
     channels = config.run.image_shape[0] if config.run.image_shape else 3
-    spec = paddle.static.InputSpec([None, channels, None, None], dtype="float32", name="x")
+    arch, _ = answering(config.arch)
+    if not arch.exports_one_size:
+        return channels, None, None
+    found = find_size(infer_parts(config)[0])
+    if found is None:
+        raise DataError(
+            [f"Infer.transforms: expected CropImage or another fixed size, which {arch.name} is exported for"]
+        )
+    width, height = found[1]
+    return channels, height, width
+
+
+def write_model(model: paddle.nn.Layer, folder: Path, *, shape: tuple[int, int | None, int | None]) -> None:
+    """Write Paddle's inference files of a model that takes images of this shape [C, H, W]; None is any."""
+    spec = paddle.static.InputSpec([None, *shape], dtype="float32", name="x")
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         model.eval()
         paddle.jit.save(
             paddle.jit.to_static(model, input_spec=[spec], full_graph=True), str(folder / "inference")
         )
-    (folder / DESCRIPTION).write_text(
-        # By way of JSON, so that what stands in it twice is written twice, not as an alias.
-        yaml.safe_dump(json.loads(json.dumps(description)), sort_keys=False, allow_unicode=True),
-        encoding="utf-8",
-    )
 
 
 def _compare(

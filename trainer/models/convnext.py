@@ -83,6 +83,6 @@ class ConvNeXt(nn.Layer):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Images float32 [B, 3, H, W] -> logits [B, K]."""
-        for down, stage in zip(self.downsample_layers, self.stages, strict=True):
-            x = stage(down(x))
+        for index, down in enumerate(self.downsample_layers):  # paddle's export knows no strict zip
+            x = self.stages[index](down(x))
         return self.head(self.norm(paddle.mean(x, axis=[-2, -1])))
