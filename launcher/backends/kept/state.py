@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -147,7 +148,8 @@ def save_record(path: Path, record: Request | JobRecord) -> None:
         OSError: The folder cannot be written.
     """
     document = {"schema": SCHEMA, **dataclasses.asdict(record)}
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # two submitters may write one request
+    writer = f"{os.getpid()}-{threading.get_native_id()}"  # two submitters may write one request
+    partial = path.with_name(f"{path.name}.{writer}.tmp")
     text = json.dumps(document, indent=2, ensure_ascii=False, default=_plain)
     replace_file(path, text.encode("utf-8", "replace") + b"\n", partial=partial)
 
