@@ -88,12 +88,22 @@ def cluster() -> Iterator[Cluster]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def kit(cluster: Cluster) -> Kit:
     """What breaks the cluster; only one of our own may be broken."""
     if cluster.kit is None:
         pytest.skip("NOT RUN: breaks the cluster, which only FTLAUNCH_CLUSTER_KIT's may be")
     return cluster.kit
+
+
+@pytest.fixture(scope="module")
+def gangs(kit: Kit, cluster: Cluster) -> Iterator[None]:
+    """Have every job be a gang, as long as a module's tests run."""
+    if not cluster.kubectl("get", "crd", "podgroups.scheduling.x-k8s.io", "--ignore-not-found"):
+        pytest.skip("NOT RUN: the cluster is up without gang scheduling; the tests bring up one with it")
+    kit.make_gangs(of_every_job=True)
+    yield
+    kit.make_gangs(of_every_job=False)
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 """A cluster for the tests alone: a folder of scripts that make a real two-node Kubernetes on this machine.
 
 `FTLAUNCH_CLUSTER_KIT` names it. What it must have: `prepare`, `up`, `operator-up`, `load-image`, `node-cut`,
-`operator-down`, `down`, and `lib.sh` with the functions that these share. The variable `KC_GANG` has `up` and
-`operator-up` schedule gangs.
+`operator-down`, `down`, and `lib.sh` with the functions that these share. The variable `KC_GANG` has `up` start
+a scheduler that knows gangs, and `operator-up` an operator that makes a gang of every job.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 PREPARE_S, UP_S = 1800.0, 300.0
 GANG_SCHEDULER = "coscheduling"
-"""The operator makes a pod group of every job; the scheduler has a profile of this name for them."""
+"""The scheduler has a profile of this name for gangs."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Kit:
 
     folder: Path
 
-    def run(self, script: str, *argv: str, timeout_s: float = UP_S) -> str:
-        return _run([str(self.folder / script), *argv], timeout_s=timeout_s)
+    def run(self, script: str, *argv: str, timeout_s: float = UP_S, gangs: bool = False) -> str:
+        return _run([str(self.folder / script), *argv], timeout_s=timeout_s, gangs=gangs)
 
     def function(self, script: str) -> str:
         """Run lines of bash that know the kit's own functions and variables."""
@@ -50,8 +50,16 @@ class Kit:
         return True
 
     def up(self) -> None:
-        self.run("up")
+        self.run("up", gangs=True)
         self.run("operator-up")
+
+    def make_gangs(self, of_every_job: bool) -> None:
+        """Have the operator make a gang of every job that comes, or of none.
+
+        Not always: a pod that the scheduler meets before its PodGroup waits for up to five minutes.
+        """
+        self.function("stop training-operator")
+        self.run("operator-up", gangs=of_every_job)
 
     def let_nodes_talk(self) -> None:
         """Let the kit's bridge through: a container engine on this machine forwards nothing of others."""
@@ -67,11 +75,11 @@ class Kit:
         self.function("stop kube-apiserver")
 
     def start_api_server(self) -> None:
-        self.run("up")  # starts what does not run
+        self.run("up", gangs=True)  # starts what does not run
 
 
-def _run(argv: list[str], *, timeout_s: float) -> str:
-    environ = {**os.environ, "KC_GANG": GANG_SCHEDULER}
+def _run(argv: list[str], *, timeout_s: float, gangs: bool = False) -> str:
+    environ = {**os.environ, "KC_GANG": GANG_SCHEDULER if gangs else ""}
     done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, env=environ)
     assert done.returncode == 0, f"{argv[-1]} -> {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout

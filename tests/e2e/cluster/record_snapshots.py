@@ -273,6 +273,7 @@ def test_gpu_nodes(cluster: Cluster, space: Space, make_recorder: Any, pool: Non
     space.kubectl("delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false")
 
 
+@pytest.mark.usefixtures("gangs")
 def test_gangs(cluster: Cluster, space: Space, make_recorder: Any) -> None:
     recorder, seats = make_recorder(), Seats(cluster=cluster, resource="example.com/seat")
 

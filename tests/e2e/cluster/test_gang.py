@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.cluster.access import Cluster
 from tests.e2e.cluster.seats import Seats
 from tests.e2e.cluster.space import REPOSITORY, USER, Space
 from tests.e2e.cluster.test_faults import LONG, delete
@@ -20,9 +21,8 @@ GROUPS = "podgroups.scheduling.x-k8s.io"
 
 
 @pytest.fixture
-def seats(kit, cluster) -> Iterator[Seats]:
-    if not cluster.kubectl("get", "crd", GROUPS, "--ignore-not-found"):
-        pytest.skip("NOT RUN: the cluster is up without gang scheduling; the tests bring up one with it")
+def seats(gangs: None, cluster: Cluster) -> Iterator[Seats]:
+    del gangs
     made = Seats(cluster=cluster)
     made.offer(1, 1)
     yield made
