@@ -70,6 +70,7 @@ CODES: dict[str, str] = {
     "volume-limit": "the nodes have as many volumes as they can",
     "gang-incomplete": "all pods start together, and there is room for some only",
     "gang-ready": "there is room for all pods by now, and the scheduler has not looked again",
+    "gang-early": "the scheduler met the pods before their PodGroup, and has not looked again",
     "insufficient-gpu": "not enough free GPUs on a node",
     "insufficient-cpu": "not enough free CPUs on a node",
     "insufficient-memory": "not enough free memory on a node",

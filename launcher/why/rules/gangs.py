@@ -22,6 +22,7 @@ from launcher.why.snapshot import Snapshot
 from launcher.why.unschedulable import read_blockers
 from launcher.why.verdict import Outlook, Verdict, evidence
 
+_EARLY = "PodGroup not found"  # scheduler-plugins v0.34.7, pkg/coscheduling/coscheduling.go, Permit
 _FEWER = "wait, or ask for fewer with --nodes or --gpus"
 
 
@@ -81,6 +82,17 @@ def judge_gang_by_words(
         None where they say what they would of any pod.
     """
     gap, together = read_gap(message), _starts_together(snapshot, pods)
+    if _EARLY in message:
+        return Verdict(
+            code="gang-early",
+            sentence=(
+                f"the scheduler met {who(snapshot, pods)} before their PodGroup was made; it looks again "
+                "when any pod of the cluster finds a node, or after five minutes"
+            ),
+            evidence=said,
+            cure=_look_at_once(snapshot, pods),
+            outlook=Outlook.NOW,
+        )
     if not gap:
         blocker = next(iter(read_blockers(message)), None)
         is_short = blocker is None or blocker.code in ("insufficient", "")
@@ -117,8 +129,6 @@ def _starts_together(snapshot: Snapshot, pods: Sequence[KubeObject]) -> bool:
 
 
 def _ready(snapshot: Snapshot, pods: Sequence[KubeObject], said: tuple[str, ...]) -> Verdict:
-    job, is_whole = name_of(snapshot), len(pods) == paddlejob.replicas_of(snapshot.job)
-    at_once = f"; ftlaunch cancel {job} and then ftlaunch resume {job} has it looked at at once"
     return Verdict(
         code="gang-ready",
         sentence=(
@@ -126,9 +136,16 @@ def _ready(snapshot: Snapshot, pods: Sequence[KubeObject], said: tuple[str, ...]
             "pod of the cluster finds a node, or after five minutes"
         ),
         evidence=said,
-        cure="wait" + (at_once if is_whole else ""),
+        cure=_look_at_once(snapshot, pods),
         outlook=Outlook.NOW,
     )
+
+
+def _look_at_once(snapshot: Snapshot, pods: Sequence[KubeObject]) -> str:
+    if len(pods) < paddlejob.replicas_of(snapshot.job):
+        return "wait"
+    job = name_of(snapshot)
+    return f"wait; ftlaunch cancel {job} and then ftlaunch resume {job} has it looked at at once"
 
 
 def _incomplete(snapshot: Snapshot, pods: Sequence[KubeObject], said: tuple[str, ...], more: str) -> Verdict:

@@ -1,8 +1,8 @@
 """A cluster for the tests alone: a folder of scripts that make a real two-node Kubernetes on this machine.
 
 `FTLAUNCH_CLUSTER_KIT` names it. What it must have: `prepare`, `up`, `operator-up`, `load-image`, `node-cut`,
-`operator-down`, `down`, and `lib.sh` with the functions that these share. The variable `KC_GANG` has `up` start
-a scheduler that knows gangs, and `operator-up` an operator that makes a gang of every job.
+`operator-down`, `down`, and `lib.sh` with the functions that these share. The variable `KC_GANG` has `up`
+start a scheduler that knows gangs, and `operator-up` an operator that makes a gang of every job.
 """
 
 from __future__ import annotations

@@ -252,6 +252,13 @@ def scheduling() -> Iterator[Situation]:
     yield "gang-ready", "room for all of a gang by now", "gang-ready", snapshot(
         job("Created", replicas=3), *waiting, nodes=three, placed=[], pod_groups=[group]
     )  # fmt: skip
+    early = unscheduled(0, 1, 2, message="0/1 nodes are available: 1 PodGroup not found.", **gang)
+    yield "gang-early", "pods that the scheduler met before their group, as their user sees it", "gang-early", snapshot(
+        job("Created", replicas=3), *early, pod_groups=[group],
+    )  # fmt: skip
+    yield "gang-early-room", "likewise, with the nodes", "gang-ready", snapshot(
+        job("Created", replicas=3), *early, nodes=three, placed=[], pod_groups=[group],
+    )  # fmt: skip
     yield "gang-rejected", "a gang of which the scheduler only says that it was turned away", "gang-incomplete", snapshot(
         job("Created", replicas=2),
         *unscheduled(0, 1, message="0/1 nodes are available: 1 optimistic rejection in PostFilter.", **gang),
