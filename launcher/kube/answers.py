@@ -31,11 +31,11 @@ _ANONYMOUS = 'User "system:anonymous"'
 _TOO_MANY = 429
 _GONE = 410  # a list's continuation or a watch's beginning is too old
 
-_STRICT = re.compile(r'(unknown|duplicate) field "([^"]+)"')
-_TYPED = re.compile(r"json: (cannot unmarshal .+?) into Go struct field \w+\.([\w.]+) of type .+")
+_STRICT = r'(unknown|duplicate) field "([^"]+)"'
+_TYPED = r"json: (cannot unmarshal .+?) into Go struct field \w+\.([\w.]+) of type .+"
 _NOWHERE = "<nil>"
 """Field of the remark that other rules were not looked at."""
-_DENIED = re.compile(r"denied the request: ((?:metadata|spec)[\w.\[\]/-]*): (.+)", re.DOTALL)
+_DENIED = r"(?s)denied the request: ((?:metadata|spec)[\w.\[\]/-]*): (.+)"
 
 Verb = Literal["create", "get", "list", "watch", "patch", "delete"]
 
@@ -164,10 +164,10 @@ def read_causes(message: str) -> list[Cause]:
     Strict decoding and admission webhooks list nothing, and a webhook that cannot decode a value names its
     field without list indices and map keys (observed with Kubernetes 1.34, training operator v1.9.3).
     """
-    unknown = [Cause(found[2], f"{found[1]} field") for found in _STRICT.finditer(message)]
+    unknown = [Cause(found[2], f"{found[1]} field") for found in re.finditer(_STRICT, message)]
     if unknown:
         return unknown
-    if typed := _TYPED.search(message):
+    if typed := re.search(_TYPED, message):
         return [Cause(typed[2], typed[1])]
-    denied = _DENIED.search(message)
+    denied = re.search(_DENIED, message)
     return [Cause(denied[1], denied[2].strip())] if denied else []

@@ -10,18 +10,19 @@ from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSc
 
 from launcher.spec.confidential import is_secret_name, is_secret_value, secrets_line
 
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h|d)")
+# patterns that are compiled when they are first asked
+_DURATION = r"([0-9]+(?:\.[0-9]+)?)(s|m|h|d)"
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
+_QUANTITY = r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?"
 _MAX_PROCS = 512
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
-_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
-_LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # half a surrogate pair is no character
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9./:@_-]*")
-_SECRET_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
-_OUR_ENV = re.compile(r"(FTL|PADDLE)_.*|FLAGS_selected_gpus|HOME|TMPDIR|PYTHONUNBUFFERED")
+_SUBDOMAIN = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
+_LABEL_VALUE = r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
+_LABEL_KEY = r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
+_UNPRINTABLE = "[\x00-\x1f\x7f\ud800-\udfff]"  # half a surrogate pair is no character
+_ENV_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_IMAGE = r"[A-Za-z0-9][A-Za-z0-9./:@_-]*"
+_DATA_KEY = r"[-._a-zA-Z0-9]{1,253}"
+_OUR_ENV = r"(FTL|PADDLE)_.*|FLAGS_selected_gpus|HOME|TMPDIR|PYTHONUNBUFFERED"
 
 
 def parse_duration(value: Any) -> Any:  # whatever YAML gave
@@ -30,7 +31,7 @@ def parse_duration(value: Any) -> Any:  # whatever YAML gave
     Raises:
         ValueError: It is text of another form, or a number, whose unit nobody knows.
     """
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    match = re.fullmatch(_DURATION, value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"expected a duration such as 90s, 10m, 24h or 7d, got {value!r}")
     return float(match[1]) * _SECONDS[match[2]]
@@ -38,13 +39,13 @@ def parse_duration(value: Any) -> Any:  # whatever YAML gave
 
 def _quantity(value: Any) -> Any:  # whatever YAML gave
     text = str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-    if not isinstance(text, str) or not _QUANTITY.fullmatch(text):
+    if not isinstance(text, str) or not re.fullmatch(_QUANTITY, text):
         raise ValueError(f"expected a quantity such as 4, 500m or 64Gi, got {value!r}")
     return text
 
 
 def _object_name(value: str) -> str:
-    if len(value) > 253 or not _SUBDOMAIN.fullmatch(value):
+    if len(value) > 253 or not re.fullmatch(_SUBDOMAIN, value):
         raise ValueError(
             f"expected the name of an object (lower-case letters, digits, '-' and '.'), got {value!r}"
         )
@@ -52,13 +53,13 @@ def _object_name(value: str) -> str:
 
 
 def _label_value(value: str) -> str:
-    if len(value) > 63 or not _LABEL_VALUE.fullmatch(value):
+    if len(value) > 63 or not re.fullmatch(_LABEL_VALUE, value):
         raise ValueError(f"expected a label of at most 63 letters, digits, '-', '_' and '.', got {value!r}")
     return value
 
 
 def _label_key(value: str) -> str:
-    if not _LABEL_KEY.fullmatch(value) or len(value.rpartition("/")[2]) > 63:
+    if not re.fullmatch(_LABEL_KEY, value) or len(value.rpartition("/")[2]) > 63:
         raise ValueError(f"expected a label's name such as team or example.com/team, got {value!r}")
     if value.partition("/")[0] in ("ftlaunch.io", "training.kubeflow.org") or value.startswith(
         "app.kubernetes.io/"
@@ -68,13 +69,13 @@ def _label_key(value: str) -> str:
 
 
 def _image(value: str) -> str:
-    if not _IMAGE.fullmatch(value):
+    if not re.fullmatch(_IMAGE, value):
         raise ValueError(f"expected an image such as registry.example/trainer:1.0, got {value!r}")
     return value
 
 
 def _secret_key(value: str) -> str:
-    if not _SECRET_KEY.fullmatch(value):
+    if not re.fullmatch(_DATA_KEY, value):
         raise ValueError(f"expected a key of letters, digits, '-', '_' and '.', got {value!r}")
     return value
 
@@ -93,15 +94,15 @@ def _mount_path(value: str) -> str:
 
 
 def _plain(value: str) -> str:
-    if _UNPRINTABLE.search(value):
+    if re.search(_UNPRINTABLE, value):
         raise ValueError(f"expected text without control characters, got {value!r}")
     return value
 
 
 def _env_name(value: str) -> str:
-    if not _ENV_NAME.fullmatch(value):
+    if not re.fullmatch(_ENV_NAME, value):
         raise ValueError(f"expected a name of letters, digits and '_', got {value!r}")
-    if _OUR_ENV.fullmatch(value):
+    if re.fullmatch(_OUR_ENV, value):
         raise ValueError(f"expected a variable of your own, got {value}, which ftlaunch or the operator sets")
     if is_secret_name(value):
         raise ValueError(
@@ -136,8 +137,8 @@ def _procs(value: object) -> object:
 
 
 _PROCS_SCHEMA = {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": _MAX_PROCS}]}
-_DURATION_SCHEMA = {"type": "string", "pattern": f"^{_DURATION.pattern}$"}
-_QUANTITY_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": f"^{_QUANTITY.pattern}$"}]}
+_DURATION_SCHEMA = {"type": "string", "pattern": f"^{_DURATION}$"}
+_QUANTITY_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": f"^{_QUANTITY}$"}]}
 
 Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
 """Seconds, written with a unit."""

@@ -1,4 +1,4 @@
-"""Names of the architectures that a config rarely names, for it to be known which module declares them.
+"""Names of architectures, for it to be known which module declares them: a config has one.
 
 PaddleClas d178931, ppcls/arch/backbone.
 """
@@ -47,6 +47,14 @@ CONVNEXT = tuple(
 )
 
 # What PaddleClas exports or its configs name, without those that this trainer has.
+RESNET = tuple(f"ResNet{depth}{kind}" for kind in ("", "_vd") for depth in (18, 34, 50, 101, 152, 200))
+_PPLCNET_SCALES = ("0_25", "0_35", "0_5", "0_75", "1_0", "1_5", "2_0", "2_5")
+PPLCNET = tuple(f"PPLCNet_x{scale}" for scale in _PPLCNET_SCALES)
+MOBILENET_V3 = tuple(
+    f"MobileNetV3_{size}_x{scale}"
+    for size in ("small", "large")
+    for scale in ("0_35", "0_5", "0_75", "1_0", "1_25")
+)
 _FOREIGN = """
 AdaFace_IR_101 AdaFace_IR_152 AdaFace_IR_18 AdaFace_IR_34 AdaFace_IR_50 AdaFace_IR_SE_101
 AdaFace_IR_SE_152 AdaFace_IR_SE_200 AdaFace_IR_SE_50 AlexNet BEiTv2_vit_base_patch16_224

@@ -4,75 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from trainer.config import arch_names
 from trainer.config.arch_base import (
     BaseArch,
-    ChannelsFirstArch,
     FiveFactors,
     Probability,
-    SixFactors,
-    Strides,
 )
 from trainer.config.declaration import Catalogue, Later, later, named
 from trainer.config.outputs import STUDENT
 from trainer.config.scalars import Positive
-
-PPLCNET_SCALES = ("0_25", "0_35", "0_5", "0_75", "1_0", "1_5", "2_0", "2_5")
-PPLCNET_BLOCKS = {2: 1, 3: 2, 4: 2, 5: 6, 6: 2}
-"""Number of blocks of each stage of PP-LCNet."""
-MOBILENET_V3_SCALES = ("0_35", "0_5", "0_75", "1_0", "1_25")
-
-
-class ResNetArch(ChannelsFirstArch):
-    """ResNet as in the paper (`ResNet50`) and with the improvements B, C and D (`ResNet50_vd`)."""
-
-    names = tuple(f"ResNet{depth}{kind}" for kind in ("", "_vd") for depth in (18, 34, 50, 101, 152, 200))
-
-    lr_mult_list: FiveFactors = (1.0, 1.0, 1.0, 1.0, 1.0)
-    """Learning-rate factors of the stem and the four stages."""
-    stride_list: Strides = Field(default=(2, 2, 2, 2, 2), validate_default=True)
-    """Strides of the stem, the max pooling and stages 2 to 4."""
-    input_image_channel: Positive = 3
-
-
-class PPLCNetArch(BaseArch):
-    """PP-LCNet, small and made for CPUs."""
-
-    names = tuple(f"PPLCNet_x{scale}" for scale in PPLCNET_SCALES)
-
-    dropout_prob: Probability = 0.2
-    class_expand: Positive = 1280
-    lr_mult_list: SixFactors = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
-    """Learning-rate factors of conv1 and of blocks2 to blocks6."""
-    stride_list: Strides = Field(default=(2, 2, 2, 2, 2), validate_default=True)
-    """Strides of conv1 and of the first blocks of blocks3 to blocks6."""
-    use_last_conv: bool = True
-    freeze_befor: str | None = None
-    """The layer up to which nothing learns, itself included: `conv1`, `blocks4` or `blocks4[1]`."""
-
-    @field_validator("freeze_befor")
-    @classmethod
-    def _known_layer(cls, name: str | None) -> str | None:
-        known = ["conv1"]
-        for number, count in PPLCNET_BLOCKS.items():
-            known += [f"blocks{number}", *(f"blocks{number}[{index}]" for index in range(count))]
-        if name is not None and name not in known:
-            counts = ", ".join(f"blocks{number} with {count}" for number, count in PPLCNET_BLOCKS.items())
-            raise ValueError(f"expected conv1, or one of {counts} such as blocks4[1], got {name!r}")
-        return name
-
-
-class MobileNetV3Arch(BaseArch):
-    """MobileNetV3, small and large."""
-
-    names = tuple(
-        f"MobileNetV3_{size}_x{scale}" for size in ("small", "large") for scale in MOBILENET_V3_SCALES
-    )
-
-    dropout_prob: Probability = 0.2
-    class_expand: Positive = 1280
 
 
 class PPHGNetV2Arch(BaseArch):
@@ -87,13 +29,15 @@ class PPHGNetV2Arch(BaseArch):
     use_last_conv: bool = True
 
 
+_MOBILE = "trainer.config.arch_mobile"
 _CONVOLUTIONS, _ATTENTION = "trainer.config.arch_convolutions", "trainer.config.arch_attention"
 SINGLE_ARCHS = Catalogue(
-    ResNetArch, PPLCNetArch,
+    *later("trainer.config.arch_resnet", {"ResNetArch": arch_names.RESNET}),
+    *later(_MOBILE, {"PPLCNetArch": arch_names.PPLCNET}),
     *later(
         _CONVOLUTIONS, {"PPLCNetV2Arch": arch_names.PPLCNET_V2, "PPHGNetArch": arch_names.PPHGNET},
     ),
-    PPHGNetV2Arch, MobileNetV3Arch,
+    PPHGNetV2Arch, *later(_MOBILE, {"MobileNetV3Arch": arch_names.MOBILENET_V3}),
     *later(
         _CONVOLUTIONS,
         {

@@ -25,14 +25,9 @@ from trainer.config.arch_convolutions import (
     VGGArch,
 )  # fmt: skip
 from trainer.config.arch_foreign import PaddleClasArch
-from trainer.config.archs import (
-    Arch,
-    DistillationArch,
-    MobileNetV3Arch,
-    PPHGNetV2Arch,
-    PPLCNetArch,
-    ResNetArch,
-)
+from trainer.config.arch_mobile import MobileNetV3Arch, PPLCNetArch
+from trainer.config.arch_resnet import ResNetArch
+from trainer.config.archs import Arch, DistillationArch, PPHGNetV2Arch
 from trainer.config.declaration import Declaration, Section
 from trainer.config.document import Document
 from trainer.config.extra_declarations import ExtraArch

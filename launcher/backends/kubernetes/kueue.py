@@ -7,7 +7,6 @@ anew (kueue.sigs.k8s.io, concepts "Workload", "Active"; kubernetes-sigs/kueue pu
 
 from __future__ import annotations
 
-from launcher.backends.kubernetes.workloads import reduce_workload
 from launcher.errors import LaunchError
 from launcher.kube import paddlejob
 from launcher.kube.api import KubeApi
@@ -40,6 +39,8 @@ def find_kind(api: KubeApi, plural: str = "workloads") -> Resource | None:
 
 def fetch_workloads(api: KubeApi, job: KubeObject) -> tuple[KubeObject, ...]:
     """Return the Workloads among which a queued job waits; none of another job, nor where they are hidden."""
+    from launcher.backends.kubernetes.workloads import reduce_workload
+
     if not paddlejob.is_queued(job) or paddlejob.is_cancelled(job):
         return ()
     try:
