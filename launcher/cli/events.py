@@ -8,7 +8,7 @@ import json
 
 import click
 
-from launcher.backends.base import JobEvent
+from launcher.backends.states import JobEvent
 from launcher.cli.jobs import find_job, job_argument
 from launcher.cli.options import output_option
 

@@ -7,7 +7,7 @@ import time
 
 import click
 
-from launcher.backends.base import JobState, JobStatus
+from launcher.backends.states import JobState, JobStatus
 from launcher.backends.waker import Waker, pause_s
 from launcher.cli.jobs import Found, exit_code
 from launcher.cli.patience import Patience

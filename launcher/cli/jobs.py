@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from launcher.backends.base import Backend, JobState, JobStatus
+from launcher.backends.base import Backend
 from launcher.backends.devices import list_gpus
 from launcher.errors import CliExit
 from launcher.plan.handle import BackendKind, Handle, JobApi
 from launcher.runs.places import project_of, runs_dir
 from launcher.runs.record import RunRecord
 from launcher.runs.store import RunStore
+
+if TYPE_CHECKING:
+    from launcher.backends.states import JobStatus
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -102,6 +105,8 @@ def exit_code(status: JobStatus, *, propagate: bool = False) -> int:
         status: Of the job.
         propagate: The trainer's own code instead, where it left one.
     """
+    from launcher.backends.states import JobState  # a submit does without
+
     if status.state is JobState.SUCCEEDED:
         return CliExit.OK
     own = status.termination.exit if status.termination is not None else None

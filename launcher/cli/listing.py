@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from launcher.backends.base import Backend, JobState
+from launcher.backends.base import Backend
+from launcher.backends.states import JobState
 from launcher.cli.jobs import open_backend
 from launcher.cli.options import echo_document, output_option
 from launcher.errors import LaunchError

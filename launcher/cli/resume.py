@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from launcher.backends.base import JobState
+from launcher.backends.states import JobState
 from launcher.cli.jobs import find_job, job_argument
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import click
 
-from launcher.backends.base import JobStatus, LogRef, PodStatus
+from launcher.backends.states import JobStatus, LogRef, PodStatus
 from launcher.cli.jobs import Found
 from launcher.cli.patience import Patience
 from launcher.cli.printing import Printer

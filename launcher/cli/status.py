@@ -11,7 +11,7 @@ from functools import partial
 
 import click
 
-from launcher.backends.base import JobStatus, PodStatus
+from launcher.backends.states import JobStatus, PodStatus
 from launcher.backends.waker import pause_s
 from launcher.cli.jobs import find_job, job_argument
 from launcher.cli.options import echo_document, output_option

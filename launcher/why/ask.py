@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from launcher.backends.base import Backend, JobStatus
+from launcher.backends.base import Backend
+from launcher.backends.states import JobStatus
 from launcher.plan.handle import Handle
 from launcher.why.explain import explain
 from launcher.why.gather import LOG_BYTES, MAX_LOGS, gather

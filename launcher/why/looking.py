@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from launcher.backends.base import JobEvent, PodState
 from launcher.backends.kubernetes.events import read_event
+from launcher.backends.states import JobEvent, PodState
 from launcher.kube import paddlejob
 from launcher.kube.resources import KubeObject
 from launcher.why.snapshot import Snapshot

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from launcher.backends.base import JobState, JobStatus
 from launcher.backends.kubernetes.gangs import makes_gangs
 from launcher.backends.kubernetes.kueue import find_kind
+from launcher.backends.states import JobState, JobStatus
 from launcher.errors import LaunchError
 from launcher.kube import paddlejob
 from launcher.kube.api import Keep, KubeApi, whole

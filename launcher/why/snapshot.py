@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from launcher.backends.base import JobStatus
 from launcher.backends.kubernetes.progress import last_progress
 from launcher.backends.kubernetes.status import read_job
+from launcher.backends.states import JobStatus
 from launcher.kube import paddlejob
 from launcher.kube.resources import KubeObject
 

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import yaml
 
-from launcher.backends.base import Backend, JobStatus, LogRef, Submission
+from launcher.backends.base import Backend, Submission
+from launcher.backends.states import JobStatus, LogRef
 from launcher.names import RUN_ID_LABEL
 from launcher.plan.handle import Handle
 from launcher.render.manifest import parse_manifest

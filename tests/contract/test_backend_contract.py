@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.backends.base import JobState, LogRef, PodState
+from launcher.backends.states import JobState, LogRef, PodState
 from launcher.errors import NotFoundError, TakenError, UsageError
 from launcher.plan.handle import Handle, parse_handle
 from tests.contract.docker_harness import DockerUnderTest

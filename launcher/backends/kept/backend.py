@@ -15,14 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from launcher.backends.base import (
-    Backend,
-    JobState,
-    JobStatus,
-    LogRef,
-    Submission,
-    refuse_to_resume,
-)
+from launcher.backends.base import Backend, Submission, refuse_to_resume
 from launcher.backends.kept.identity import ProcessId
 from launcher.backends.kept.state import (
     JobLayout,
@@ -34,6 +27,7 @@ from launcher.backends.kept.state import (
 )
 from launcher.backends.kept.verdict import BEING_CANCELLED, read_status
 from launcher.backends.replicas import Pod, ReplicaError, expand, find_unmapped
+from launcher.backends.states import JobState, JobStatus, LogRef
 from launcher.errors import LaunchError, NotFoundError, TakenError
 from launcher.plan.handle import Handle
 from trainer.protocol.environment import WORKSPACE

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import FrameType
 
-from launcher.backends.base import PodState
 from launcher.backends.kept.identity import identify
 from launcher.backends.kept.kubelet import Container, Kubelet, StartError
 from launcher.backends.kept.state import (
@@ -27,6 +26,7 @@ from launcher.backends.kept.state import (
 )
 from launcher.backends.kept.verdict import describe_end, judge
 from launcher.backends.replicas import Pod, is_retried
+from launcher.backends.states import PodState
 from launcher.render.manifest import Manifest, parse_manifest
 
 _LOOK_S = 0.05

@@ -15,8 +15,8 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
-from launcher.backends.base import JobState, PodState
 from launcher.backends.kept.identity import ProcessId
+from launcher.backends.states import JobState, PodState
 from launcher.plan.handle import BackendKind
 from trainer.protocol.atomic import replace_file
 from trainer.protocol.fields import FormatError, decode_object, need, need_or_none

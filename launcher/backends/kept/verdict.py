@@ -9,9 +9,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.backends.base import JobState, JobStatus, PodState, PodStatus
 from launcher.backends.kept.identity import boot_id
 from launcher.backends.kept.state import JobLayout, JobRecord, PodRecord
+from launcher.backends.states import JobState, JobStatus, PodState, PodStatus
 from launcher.plan.handle import Handle
 from trainer.protocol.exits import describe_exit
 from trainer.protocol.fields import FormatError

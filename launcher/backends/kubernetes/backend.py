@@ -10,15 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from launcher.backends.base import (
-    Backend,
-    JobEvent,
-    JobState,
-    JobStatus,
-    LogRef,
-    Submission,
-    refuse_to_resume,
-)
+from launcher.backends.base import Backend, Submission, refuse_to_resume
 from launcher.backends.kubernetes.apis import choose_api
 from launcher.backends.kubernetes.kueue import fetch_workloads, read_remarks
 from launcher.backends.kubernetes.posting import Poster
@@ -34,11 +26,10 @@ from launcher.plan.handle import BackendKind, Handle
 if TYPE_CHECKING:
     from launcher.backends.kubernetes.incarnations import Incarnation, Incarnations
     from launcher.backends.kubernetes.logsource import KubernetesLogSource
+    from launcher.backends.states import JobEvent, JobStatus, LogRef
     from launcher.kube.asking import Asker
     from launcher.render.manifest import Manifest
     from launcher.volumes.place import Place
-
-_AWAITED = (JobState.SUBMITTED, JobState.SCHEDULING, JobState.STARTING)
 
 
 class KubernetesBackend(Backend):
@@ -132,7 +123,7 @@ class KubernetesBackend(Backend):
         where the pods themselves do not say what they wait for; of a queued job for Kueue's Workloads.
         """
         from launcher.backends.kubernetes import podlogs
-        from launcher.backends.kubernetes.status import MAX_REASON, read_job
+        from launcher.backends.kubernetes.status import AWAITED, MAX_REASON, read_job
 
         job, pods = self._fetch(handle)
         looks = {paddlejob.name_of(pod): self._incarnations.look(job, pod) for pod in pods}
@@ -145,7 +136,7 @@ class KubernetesBackend(Backend):
         )
         # an operator that may not make the pods writes no condition, only events
         is_mute = not status.reason or not paddlejob.conditions_of(job)
-        warning = self._fetch_warning(handle) if status.state in _AWAITED and is_mute else ""
+        warning = self._fetch_warning(handle) if status.state in AWAITED and is_mute else ""
         return replace(status, reason=warning[:MAX_REASON]) if warning else status
 
     def waker(self, handle: Handle) -> Waker:
@@ -181,6 +172,7 @@ class KubernetesBackend(Backend):
         """
         from launcher.backends.kubernetes.status import read_job
         from launcher.backends.kubernetes.stopping import take_up
+        from launcher.backends.states import JobState
 
         job, pods = self._fetch(handle)
         state = read_job(job, pods, restarts={}, progress=None).state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from launcher.backends.base import JobEvent
+from launcher.backends.states import JobEvent
 from launcher.kube import paddlejob
 from launcher.kube.resources import KubeObject
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from launcher.backends.base import JobState, JobStatus
 from launcher.backends.kubernetes.incarnations import Incarnations
 from launcher.backends.kubernetes.status import read_job
+from launcher.backends.states import JobState, JobStatus
 from launcher.kube import paddlejob
 from launcher.kube.api import Keep, KubeApi
 from launcher.kube.resources import PADDLE_JOBS, PODS, KubeObject, Resource

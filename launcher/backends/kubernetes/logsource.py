@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from launcher.backends.base import JobEvent
 from launcher.backends.kubernetes.events import read_events
 from launcher.backends.kubernetes.kueue import MAX_WORKLOADS, WORKLOAD_KINDS
 from launcher.backends.kubernetes.status import read_job
 from launcher.backends.kubernetes.waits import needs_events, read_wait
 from launcher.backends.kubernetes.workloads import reduce_workload
+from launcher.backends.states import JobEvent
 from launcher.kube import paddlejob
 from launcher.kube.asking import Asker
 from launcher.kube.errors import AbsentError

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from launcher.backends.base import JobState, PodState
+from launcher.backends.states import JobState, PodState
 from launcher.kube import paddlejob
 from launcher.kube.resources import KubeObject
 

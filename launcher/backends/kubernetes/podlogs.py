@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from launcher.backends.base import LogRef
 from launcher.backends.kubernetes.incarnations import Incarnation, Incarnations
 from launcher.backends.kubernetes.progress import PROGRESS_LINES, last_progress
+from launcher.backends.states import LogRef
 from launcher.errors import LaunchError
 from launcher.kube import paddlejob
 from launcher.kube.api import PodLogs

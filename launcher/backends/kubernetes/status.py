@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.backends.base import JobState, JobStatus, PodState, PodStatus
 from launcher.backends.kubernetes import phases
 from launcher.backends.kubernetes.gangs import say_plainly, tells_little
 from launcher.backends.kubernetes.waits import EVICTIONS
 from launcher.backends.kubernetes.workloads import describe_wait
+from launcher.backends.states import JobState, JobStatus, PodState, PodStatus
 from launcher.kube import paddlejob
 from launcher.kube.paddlejob import Condition
 from launcher.kube.resources import KubeObject
@@ -24,6 +24,8 @@ from trainer.protocol.progress import Progress
 from trainer.protocol.termination import Termination, parse_termination
 
 MAX_REASON = 400
+AWAITED = (JobState.SUBMITTED, JobState.SCHEDULING, JobState.STARTING)
+"""States in which an event may say more than the pods."""
 _OOM = "OOMKilled"
 _BUSY = ("ContainerCreating", "PodInitializing")
 """Waiting without a reason: what holds it up, if anything does, is in the events."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from launcher.backends.base import JobEvent
 from launcher.backends.kubernetes.gangs import say_plainly
 from launcher.backends.kubernetes.phases import PULL_TROUBLES
+from launcher.backends.states import JobEvent
 from launcher.kube import paddlejob
 from launcher.kube.resources import KubeObject
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from launcher.backends.base import JobEvent
+from launcher.backends.states import JobEvent
 from launcher.kube import paddlejob
 from launcher.why.looking import kubectl, notes_of, quote, template_of
 from launcher.why.rules.quotas import measure_quotas

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from launcher.backends.base import JobEvent
+from launcher.backends.states import JobEvent
 from launcher.kube import paddlejob
 from launcher.kube.resources import KubeObject
 from launcher.why.looking import MANY, kubectl, not_started, notes_of, quote, template_of, who, without_node

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from launcher.backends.base import JobState
 from launcher.backends.kubernetes.phases import lost_pod
+from launcher.backends.states import JobState
 from launcher.kube import paddlejob
 from launcher.why.looking import MANY, kubectl, name_of, not_started, notes_of, quote, who
 from launcher.why.rules.queueing import is_unnamed

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from launcher.backends.base import JobState, PodState, PodStatus
+from launcher.backends.states import JobState, PodState, PodStatus
 from launcher.why.looking import tail
 from launcher.why.rules.faults import (
     DATA_DENIED,

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from launcher.backends.base import JobState
 from launcher.backends.kubernetes.events import read_event
 from launcher.backends.kubernetes.phases import lost_pod
+from launcher.backends.states import JobState
 from launcher.kube import paddlejob
 from launcher.kube.resources import KubeObject
 from launcher.why.looking import name_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from launcher.backends.base import JobState
 from launcher.backends.kubernetes import workloads
+from launcher.backends.states import JobState
 from launcher.kube import paddlejob
 from launcher.kube.paddlejob import Condition
 from launcher.kube.resources import KubeObject

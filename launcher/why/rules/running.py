@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from launcher.backends.base import JobState
+from launcher.backends.states import JobState
 from launcher.kube import paddlejob
 from launcher.why.looking import tail, text_of
 from launcher.why.rules.faults import find_fault

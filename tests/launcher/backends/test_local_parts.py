@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.backends.base import JobState, PodState
 from launcher.backends.devices import list_gpus
 from launcher.backends.kept.identity import ProcessId, identify, list_children
 from launcher.backends.kept.podlog import MAX_PART, PodLog
@@ -31,6 +30,7 @@ from launcher.backends.kept.verdict import judge
 from launcher.backends.local.pods import DIFFERENCES, map_paths, pod_environment, prepare_pod
 from launcher.backends.podspec import Mount, Source
 from launcher.backends.replicas import Pod, expand, find_unmapped
+from launcher.backends.states import JobState, PodState
 from launcher.logs.lines import STAMP_BYTES, LineReader, format_stamp
 from launcher.render.manifest import parse_manifest
 from tests.contract.harness import RUN_ID, manifest_text

@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from launcher.backends.base import JobState, JobStatus, PodState, PodStatus
+from launcher.backends.states import JobState, JobStatus, PodState, PodStatus
 from launcher.cli.status import to_json
 from launcher.plan.handle import Handle
 from tests.launcher.configs import RUN_ID

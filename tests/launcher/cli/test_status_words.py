@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from launcher.backends.base import JobState, JobStatus, PodState, PodStatus
+from launcher.backends.states import JobState, JobStatus, PodState, PodStatus
 from launcher.cli.status import describe, describe_duration, eta_s, pod_rows, rank_rows
 from launcher.plan.handle import Handle
 from tests.launcher.configs import RUN_ID

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from launcher.backends.base import JobEvent, JobState
+from launcher.backends.states import JobEvent, JobState
 from launcher.cli.events import describe
 from launcher.cli.status import rank_rows
 from launcher.plan.handle import Handle

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 import yaml
 
-from launcher.backends.base import JobState
+from launcher.backends.states import JobState
 from launcher.runs.store import MANIFEST, RunStore
 from tests.contract.harness import RUN_ID, manifest_text
 from tests.contract.local_harness import LocalUnderTest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.backends.base import JobState, JobStatus
+from launcher.backends.states import JobState, JobStatus
 from launcher.cli import listing
 from launcher.cli.main import run
 from launcher.errors import UnreachableError

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from launcher.backends.base import JobState, PodState, Submission
+from launcher.backends.base import Submission
 from launcher.backends.kubernetes import KubernetesBackend
 from launcher.backends.kubernetes.joblist import MOST_NAMED, NAMED
 from launcher.backends.kubernetes.status import read_job, read_pod
+from launcher.backends.states import JobState, PodState
 from launcher.errors import NotFoundError
 from launcher.kube.errors import NoAnswerError
 from launcher.kube.resources import EVENTS, PADDLE_JOBS, PODS

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from launcher.backends.base import JobState
 from launcher.backends.kubernetes import KubernetesBackend
+from launcher.backends.states import JobState
 from launcher.kube.errors import DeniedError
 from launcher.kube.resources import PADDLE_JOBS, WORKLOADS
 from launcher.plan.handle import Handle

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from launcher.backends.base import JobState
 from launcher.backends.kubernetes.phases import is_restart
 from launcher.backends.kubernetes.status import read_job
+from launcher.backends.states import JobState
 from launcher.kube.paddlejob import trim_job
 
 Pod = dict[str, Any]

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from launcher.backends.base import JobState, Submission
+from launcher.backends.base import Submission
 from launcher.backends.kubernetes import KubernetesBackend
+from launcher.backends.states import JobState
 from launcher.errors import LaunchError, TakenError
 from launcher.kube.errors import AbsentError, DeniedError, InvalidError, LeftoverError, NoAnswerError
 from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from launcher.backends.base import JobState
 from launcher.backends.kubernetes.status import read_job
+from launcher.backends.states import JobState
 from tests.launcher.kube.test_phases import CREATED, job, pod
 from trainer.protocol.termination import Termination, format_termination
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from launcher.backends.base import JobState
+from launcher.backends.states import JobState
 from launcher.why.codes import CODES
 from launcher.why.explain import explain
 from launcher.why.snapshot import parse_snapshot

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from launcher.backends.base import Backend, JobState, JobStatus, LogRef, PodState, PodStatus
+from launcher.backends.base import Backend
 from launcher.backends.kubernetes import KubernetesBackend
+from launcher.backends.states import JobState, JobStatus, LogRef, PodState, PodStatus
 from launcher.cli.main import run
 from launcher.errors import NotFoundError
 from launcher.kube.resources import EVENTS, NODES, PADDLE_JOBS
