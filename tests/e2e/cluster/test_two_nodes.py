@@ -2,9 +2,15 @@ from __future__ import annotations
 
 from tests.e2e.test_one_machine import relative_difference
 
+APART = {"spec": {"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{
+    "topologyKey": "kubernetes.io/hostname",
+    "labelSelector": {"matchLabels": {"app.kubernetes.io/instance": "pair"}},
+}]}}}}  # fmt: skip
+"""Else a node that is fuller than the other gets none."""
+
 
 def test_two_nodes_train_over_gloo_and_end_with_the_weights_of_the_local_backend(place, space, write_job):
-    cfg = write_job()
+    cfg = write_job(Launch__pod_patch=APART)
     submitted = place.run("ftlaunch", "submit", cfg, "--name", "pair")
     assert submitted.stdout == f"kubernetes://{space.name}/pair\n"
     followed = place.run("ftlaunch", "logs", "-f", "pair")
