@@ -8,8 +8,8 @@ from launcher.backends.kubernetes.incarnations import Incarnations
 from launcher.backends.kubernetes.status import read_job
 from launcher.backends.states import JobState, JobStatus
 from launcher.kube import paddlejob
-from launcher.kube.api import Keep, KubeApi
-from launcher.kube.resources import PADDLE_JOBS, PODS, KubeObject, Resource
+from launcher.kube.api import KubeApi
+from launcher.kube.resources import PADDLE_JOBS, PODS
 from launcher.names import RUN_ID_LABEL
 
 NAMED = 100
@@ -34,12 +34,12 @@ def list_jobs(
     """
     jobs = [
         job for labels in _selectors(run_ids)
-        for job in _list(api, PADDLE_JOBS, namespace, labels, paddlejob.trim_job)
+        for job in api.list(PADDLE_JOBS, namespace=namespace, labels=labels, keep=paddlejob.trim_job)
     ]  # fmt: skip
     going = [paddlejob.run_id_of(job) for job in jobs if not paddlejob.conditions_of(job).keys() & {*_ENDED}]
     owned = paddlejob.group_by_owner(
         pod for labels in (_selectors(going) if going else ())
-        for pod in _list(api, PODS, namespace, labels, paddlejob.trim_pod)
+        for pod in api.list(PODS, namespace=namespace, labels=labels, keep=paddlejob.trim_pod)
     )  # fmt: skip
     found = []
     for job in jobs:
@@ -55,9 +55,3 @@ def _selectors(run_ids: Sequence[str]) -> Iterator[str]:
         return
     for begin in range(0, len(run_ids), NAMED):
         yield f"{RUN_ID_LABEL} in ({','.join(run_ids[begin : begin + NAMED])})"
-
-
-def _list(
-    api: KubeApi, resource: Resource, namespace: str, labels: str, keep: Keep
-) -> tuple[KubeObject, ...]:
-    return api.list(resource, namespace=namespace, labels=labels, keep=keep)

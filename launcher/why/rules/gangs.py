@@ -23,6 +23,7 @@ from launcher.why.unschedulable import read_blockers
 from launcher.why.verdict import Outlook, Verdict, evidence
 
 _EARLY = "PodGroup not found"  # scheduler-plugins v0.34.7, pkg/coscheduling/coscheduling.go, Permit
+_AGAIN = "when any pod of the cluster finds a node, or after five minutes"
 _FEWER = "wait, or ask for fewer with --nodes or --gpus"
 
 
@@ -86,8 +87,8 @@ def judge_gang_by_words(
         return Verdict(
             code="gang-early",
             sentence=(
-                f"the scheduler met {who(snapshot, pods)} before their PodGroup was made; it looks again "
-                "when any pod of the cluster finds a node, or after five minutes"
+                f"the scheduler met {who(snapshot, pods)} before their PodGroup was made; "
+                f"it looks again {_AGAIN}"
             ),
             evidence=said,
             cure=_look_at_once(snapshot, pods),
@@ -132,8 +133,7 @@ def _ready(snapshot: Snapshot, pods: Sequence[KubeObject], said: tuple[str, ...]
     return Verdict(
         code="gang-ready",
         sentence=(
-            f"there is room for {who(snapshot, pods)} by now; the scheduler looks at a gang again when any "
-            "pod of the cluster finds a node, or after five minutes"
+            f"there is room for {who(snapshot, pods)} by now; the scheduler looks at a gang again {_AGAIN}"
         ),
         evidence=said,
         cure=_look_at_once(snapshot, pods),
