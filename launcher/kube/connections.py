@@ -13,7 +13,7 @@ from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from urllib.parse import urlsplit
 
-from launcher.kube.exchange import PIECE, Answer, ExchangeError
+from launcher.kube.exchange import PIECE, Answer, ExchangeError, Sent
 
 _FAILURES = (OSError, HTTPException, ValueError, zlib.error)  # ValueError: what is no HTTP, or no URL
 
@@ -40,27 +40,19 @@ class Connections:
         self._idle: deque[HTTPConnection] = deque(maxlen=kept)
         weakref.finalize(self, _close, self._idle)
 
-    def exchange(
-        self,
-        method: str,
-        target: str,
-        *,
-        body: bytes | None,
-        headers: Mapping[str, str],
-        connect_s: float,
-        read_s: float,
-        whole: bool,
-    ) -> Answer:
+    def exchange(self, sent: Sent) -> Answer:
         """See `Pool.exchange`."""
         connection = self._take()
         try:
             if connection.sock is None:
-                connection.timeout = connect_s
+                connection.timeout = sent.connect_s
                 connection.connect()
-            connection.sock.settimeout(read_s)
-            connection.request(method, f"{self._root}{target}", body=body, headers=dict(headers))
+            connection.sock.settimeout(sent.read_s)
+            connection.request(
+                sent.method, f"{self._root}{sent.target}", body=sent.body, headers=dict(sent.headers)
+            )
             response = connection.getresponse()
-            if not whole:
+            if not sent.whole:
                 return _Answer(connection, response)
             answer = _Answer(connection, response, data=_unpack(response, response.read()))
         except _FAILURES as error:

@@ -7,7 +7,7 @@ does, which knows proxies, too. Only those import it: that takes a twentieth of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 PIECE = 65536
 """At most so many bytes at once of an answer that is read while it comes."""
@@ -20,6 +20,28 @@ class ExchangeError(Exception):
     def of(cls, error: BaseException) -> ExchangeError:
         """Name an error with its kind."""
         return cls(f"{type(error).__name__}: {error}")
+
+
+class Sent(NamedTuple):
+    """A request.
+
+    Attributes:
+        method: Such as `GET`.
+        target: Path and query, below what the server's URL has of a path.
+        body: What is sent with it.
+        headers: By name.
+        connect_s: Until the connection stands, TLS included.
+        read_s: Between two pieces of the answer.
+        whole: Wait for the body; else it is read through `stream`, and the answer must be closed.
+    """
+
+    method: str
+    target: str
+    body: bytes | None
+    headers: Mapping[str, str]
+    connect_s: float
+    read_s: float
+    whole: bool
 
 
 class Answer(Protocol):
@@ -52,27 +74,8 @@ class Answer(Protocol):
 class Pool(Protocol):
     """Connections to one server, which are used again. Many threads may ask."""
 
-    def exchange(
-        self,
-        method: str,
-        target: str,
-        *,
-        body: bytes | None,
-        headers: Mapping[str, str],
-        connect_s: float,
-        read_s: float,
-        whole: bool,
-    ) -> Answer:
+    def exchange(self, sent: Sent) -> Answer:
         """Send a request, once, and return its answer; a redirection is one, too.
-
-        Args:
-            method: Such as `GET`.
-            target: Path and query, below what the server's URL has of a path.
-            body: What is sent with it.
-            headers: By name.
-            connect_s: Until the connection stands, TLS included.
-            read_s: Between two pieces of the answer.
-            whole: Wait for the body; else it is read through `stream`, and the answer must be closed.
 
         Raises:
             ExchangeError: None came.
@@ -85,30 +88,20 @@ class LibraryPool:
     def __init__(self, manager: Any, *, server: str) -> None:
         self._manager, self._server = manager, server.rstrip("/")
 
-    def exchange(
-        self,
-        method: str,
-        target: str,
-        *,
-        body: bytes | None,
-        headers: Mapping[str, str],
-        connect_s: float,
-        read_s: float,
-        whole: bool,
-    ) -> Answer:
+    def exchange(self, sent: Sent) -> Answer:
         """See `Pool.exchange`."""
         import urllib3
 
         try:
             answer = self._manager.request(
-                method,
-                f"{self._server}{target}",
-                body=body,
-                headers=headers,
+                sent.method,
+                f"{self._server}{sent.target}",
+                body=sent.body,
+                headers=sent.headers,
                 retries=False,  # whether to ask again is the caller's decision
                 redirect=False,
-                timeout=urllib3.Timeout(connect=connect_s, read=read_s),
-                preload_content=whole,
+                timeout=urllib3.Timeout(connect=sent.connect_s, read=sent.read_s),
+                preload_content=sent.whole,
             )
         except urllib3.exceptions.HTTPError as error:
             raise ExchangeError.of(error) from error

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 from launcher.kube.access import Access
 from launcher.kube.answers import Call, read_failure
 from launcher.kube.errors import NoAnswerError
-from launcher.kube.exchange import Answer, ExchangeError
+from launcher.kube.exchange import Answer, ExchangeError, Sent
 from launcher.kube.resources import KubeObject, Resource
 from launcher.kube.trust import read_distrust
 
@@ -154,18 +154,19 @@ class Transport:
     ) -> Answer:
         target = f"{request.path}?{urlencode(request.query)}" if request.query else request.path
         payload = None if request.body is None else json.dumps(request.body).encode()
+        sent = Sent(
+            request.method,
+            target,
+            body=payload,
+            headers=self._headers(content_type=request.content_type if payload else "")
+            | {"Accept": request.accept}
+            | (PACKED if whole else {}),
+            connect_s=self._timeouts.connect_s,
+            read_s=read_s or self._timeouts.read_s,
+            whole=whole,
+        )
         try:
-            return self._pool.exchange(
-                request.method,
-                target,
-                body=payload,
-                headers=self._headers(content_type=request.content_type if payload else "")
-                | {"Accept": request.accept}
-                | (PACKED if whole else {}),
-                connect_s=self._timeouts.connect_s,
-                read_s=read_s or self._timeouts.read_s,
-                whole=whole,
-            )
+            return self._pool.exchange(sent)
         except ExchangeError as error:
             server = self._configuration.host
             distrust = read_distrust(error, where=str(call), server=server, access=call.access)

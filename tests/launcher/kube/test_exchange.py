@@ -14,7 +14,7 @@ import pytest
 import urllib3
 
 from launcher.kube.connections import Connections
-from launcher.kube.exchange import ExchangeError, LibraryPool, Pool
+from launcher.kube.exchange import ExchangeError, LibraryPool, Pool, Sent
 from tests.launcher.kube.api_server import Answer, ApiServer, Asked
 
 KEPT = 2
@@ -58,7 +58,7 @@ def ask(
     pool: Pool, target: str = "/api?limit=1", *, method: str = "GET", whole: bool = True, **given: Any
 ) -> Any:
     settings = {"body": None, "headers": {"X-Mark": "1"}, "connect_s": 5.0, "read_s": 5.0, **given}
-    return pool.exchange(method, target, whole=whole, **settings)
+    return pool.exchange(Sent(method, target, whole=whole, **settings))
 
 
 @both
