@@ -19,12 +19,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/run.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/run.stamp
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/dev.txt
 	@touch $@
 
 setup: $(VENV)/run.stamp  ## make .venv with ftlaunch and all that it needs, by hashes
@@ -44,7 +44,7 @@ KUBE_VERSIONS := $(patsubst requirements/kubernetes-%.txt,build/kubernetes-%,$(w
 
 $(KUBE_VERSIONS): build/kubernetes-%: requirements/kubernetes-%.txt $(VENV)/dev.stamp
 	rm -rf $@
-	$(BIN)/python -m pip install --quiet --require-hashes --target $@ -r $<
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --target $@ -r $<
 
 kube-versions: $(KUBE_VERSIONS)  ## the tests of launcher/kube with the oldest Kubernetes clients that we allow
 	@for v in $(KUBE_VERSIONS); do echo "== $$v"; \
@@ -111,7 +111,7 @@ soak-logs: $(VENV)/dev.stamp  ## SCHEDULES (10000) random fault schedules for fo
 
 build/recording.stamp: requirements/recording.txt | $(BIN)/python
 	$(BIN)/python -m venv build/recording
-	build/recording/bin/python -m pip install --quiet --require-hashes -r $<
+	build/recording/bin/python -m pip install --quiet --no-deps --require-hashes -r $<
 	@touch $@
 
 recording: build/recording.stamp $(VENV)/run.stamp  ## the terminal recording in docs/logs.md, from a real job
