@@ -6,6 +6,7 @@ import click
 
 from launcher.backends.states import JobState
 from launcher.cli.jobs import find_job, job_argument
+from launcher.cli.printing import echo
 
 
 @click.command("cancel")
@@ -21,13 +22,13 @@ def command(job: str | None) -> None:
         found.backend.cancel(found.handle)
     if status.state.is_terminal:
         reason = f": {status.reason}" if status.reason else ""
-        click.echo(f"{found.handle.job}: has ended already: {status.state.value}{reason}", err=True)
+        echo(f"{found.handle.job}: has ended already: {status.state.value}{reason}", err=True)
         return
     if found.backend.cancel_deletes:
-        click.echo(
+        echo(
             f"{found.handle.job}: told to save and stop, and deleted: its kind of job cannot be suspended; "
             f"`ftlaunch submit CONFIG --continue {found.handle.job}` goes on from its output",
             err=True,
         )
         return
-    click.echo(f"{found.handle.job}: told to save and stop; `ftlaunch wait` tells when it has", err=True)
+    echo(f"{found.handle.job}: told to save and stop; `ftlaunch wait` tells when it has", err=True)

@@ -10,6 +10,7 @@ import click
 
 from launcher.cli.jobs import find_job, job_argument
 from launcher.cli.options import echo_document, output_option
+from launcher.cli.printing import echo
 from launcher.cli.transferring import show_progress
 from launcher.errors import CliExit, NotFoundError
 from launcher.plan.handle import Handle
@@ -42,7 +43,7 @@ def _ls(job: str | None, output: str) -> None:
         echo_document([_to_json(item) for item in found], output)
         return
     for item in found:
-        click.echo(str(item.name) if output == "name" else _row(item))
+        echo(str(item.name) if output == "name" else _row(item))
 
 
 @command.command("pull")
@@ -73,8 +74,8 @@ def _pull(job: str | None, wanted: str, target: Path | None) -> None:
                     raise
                 item = now  # the job goes on: it has saved another one, and deleted this one
     (to / CHECKPOINT_MANIFEST).write_text(item.manifest, encoding="utf-8")
-    click.echo(f"{len(came)} of {len(item.files)} files came, all have the right hash", err=True)
-    click.echo(str(to))
+    echo(f"{len(came)} of {len(item.files)} files came, all have the right hash", err=True)
+    echo(str(to))
 
 
 @command.command("verify")
@@ -86,7 +87,7 @@ def _verify(job: str | None, wanted: str | None) -> int:
         found = list_checkpoints(place, hashes=True)
     chosen = found if wanted is None else [choose(found, wanted)]
     for item in chosen:
-        click.echo(f"{item.name}  {item.fault or 'whole: every hash is right'}")
+        echo(f"{item.name}  {item.fault or 'whole: every hash is right'}")
     return CliExit.INTERNAL if any(item.fault for item in chosen) else CliExit.OK
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from launcher.cli.prepare import current_layers
+from launcher.cli.printing import echo
 from launcher.cli.transferring import show_progress
 from launcher.errors import CliExit, UsageError
 from launcher.volumes import transfer
@@ -59,9 +60,7 @@ def _push(folder: Path, target: str, **where: Any) -> None:
     with _open(target, read_only=False, **where) as place, show_progress(total) as progress:
         went = transfer.push(place, folder, files, progress=progress)
     size = sum(gap.file.size - gap.offset for gap in went)
-    click.echo(
-        f"{len(went)} of {len(files)} files went ({size / 1e6:.1f} MB), the others were there", err=True
-    )
+    echo(f"{len(went)} of {len(files)} files went ({size / 1e6:.1f} MB), the others were there", err=True)
 
 
 @command.command("check")
@@ -72,10 +71,10 @@ def _check(folder: Path, target: str, **where: Any) -> int:
     with _open(target, read_only=True, **where) as place:
         gaps = transfer.compare(place, files)
     for gap in gaps[:_SHOWN]:
-        click.echo(f"{gap.file.path}: is not there as it is here")
+        echo(f"{gap.file.path}: is not there as it is here")
     if len(gaps) > _SHOWN:
-        click.echo(f"… and {len(gaps) - _SHOWN} more")
-    click.echo(f"{len(files) - len(gaps)} of {len(files)} files are there, with the right hash", err=True)
+        echo(f"… and {len(gaps) - _SHOWN} more")
+    echo(f"{len(files) - len(gaps)} of {len(files)} files are there, with the right hash", err=True)
     return CliExit.INTERNAL if gaps else CliExit.OK
 
 
@@ -87,7 +86,7 @@ def _describe(folder: Path) -> list[transfer.File]:
         raise UsageError(f"{folder}: expected files to bring, got an empty folder")
     lines = require_listed(lists, {file.path for file in files})
     if lists:
-        click.echo(f"{len(lists)} lists name {lines} files, all of which are in {folder}", err=True)
+        echo(f"{len(lists)} lists name {lines} files, all of which are in {folder}", err=True)
     return files
 
 

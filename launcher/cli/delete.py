@@ -8,6 +8,7 @@ import sys
 import click
 
 from launcher.cli.jobs import Found, find_job, job_argument
+from launcher.cli.printing import echo
 from launcher.errors import NotFoundError, UsageError
 
 
@@ -30,7 +31,7 @@ def command(job: str | None, force: bool, sure: bool) -> None:
         _make_sure(found, is_named=job is not None or sure)
         found.backend.delete(found.handle, force=force)
     found.store.remove(found.handle.job)
-    click.echo(f"{found.handle.job}: deleted", err=True)
+    echo(f"{found.handle.job}: deleted", err=True)
 
 
 def _make_sure(found: Found, *, is_named: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,10 +12,12 @@ import click
 from launcher.cli.interrupted import stale_records
 from launcher.cli.options import output_option
 from launcher.cli.prepare import current_layers
+from launcher.cli.printing import echo
 from launcher.errors import CliExit
 from launcher.plan.handle import BACKENDS, BackendKind
 from launcher.runs.places import runs_dir
 from launcher.runs.store import RunStore
+from trainer.protocol.printable import Role, paint
 
 if TYPE_CHECKING:  # the Kubernetes client: `--help` does without
     from launcher.doctor.findings import Finding
@@ -87,12 +88,11 @@ def show(findings: Sequence[Finding], *, on: BackendKind, output: str) -> None:
             for item in findings
         ]
         healthy = all(item.level is not Level.FAIL for item in findings)
-        click.echo(json.dumps({"schema": 1, "on": on, "ok": healthy, "checks": checks}, indent=2))
+        echo(json.dumps({"schema": 1, "on": on, "ok": healthy, "checks": checks}, indent=2))
         return
-    colours = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red", Level.SKIP: None}
-    plain = bool(os.environ.get("NO_COLOR"))
+    roles: dict[Level, Role] = {Level.OK: "good", Level.WARN: "warn", Level.FAIL: "bad", Level.SKIP: "faint"}
     for item in findings:
-        level = click.style(f"{item.level.value:<4}", fg=None if plain else colours[item.level])
-        click.echo(f"{level}  {item.check:<11}  {item.said}")
+        level = paint(f"{item.level.value:<4}", roles[item.level])
+        echo(f"{level}  {item.check:<11}  {item.said}")
         if item.cure:
-            click.echo(f"{'':<17}  → {item.cure}")
+            echo(f"{'':<17}  → {item.cure}")

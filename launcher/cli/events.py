@@ -11,6 +11,7 @@ import click
 from launcher.backends.states import JobEvent
 from launcher.cli.jobs import find_job, job_argument
 from launcher.cli.options import output_option
+from launcher.cli.printing import echo
 
 
 @click.command("events")
@@ -21,12 +22,12 @@ def command(job: str | None, output: str) -> None:
     found = find_job(job)
     events = found.backend.list_events(found.handle)
     if output == "json":
-        click.echo(json.dumps([dataclasses.asdict(event) for event in events], indent=2))
+        echo(json.dumps([dataclasses.asdict(event) for event in events], indent=2))
         return
     for event in events:
-        click.echo(describe(event))
+        echo(describe(event))
     if not events:
-        click.echo(f"{found.handle.job}: no events are kept of it", err=True)
+        echo(f"{found.handle.job}: no events are kept of it", err=True)
 
 
 def describe(event: JobEvent) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import click
-
 from launcher.cli.prepare import Prepared
+from launcher.cli.printing import echo
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
     from launcher.plan.explain import Row
@@ -35,14 +34,14 @@ def write_table(rows: list[Row], *, output: str) -> None:
     """Print rows."""
     if output == "json":
         listed = [{"kind": r.kind, "name": r.name, "value": r.value, "from": r.source} for r in rows]
-        click.echo(json.dumps({"schema": 1, "rows": listed}, indent=2))
+        echo(json.dumps({"schema": 1, "rows": listed}, indent=2))
         return
     width = max(len(row.name) for row in rows)
     kind = ""
     for row in rows:
         if row.kind != kind:
             kind = row.kind
-            click.echo(f"{_TITLES[kind]}:")
+            echo(f"{_TITLES[kind]}:")
         text = row.value if isinstance(row.value, str) else json.dumps(row.value, ensure_ascii=False)
         shown = text if len(text) <= _MAX_VALUE else text[: _MAX_VALUE - 1] + "…"
-        click.echo(f"  {row.name:<{width}}  {shown:<{_MAX_VALUE}}  {row.source}")
+        echo(f"  {row.name:<{width}}  {shown:<{_MAX_VALUE}}  {row.source}")

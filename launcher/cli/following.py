@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import time
 
-import click
-
 from launcher.backends.states import JobState, JobStatus
 from launcher.backends.waker import Waker, pause_s
 from launcher.cli.jobs import Found, exit_code
 from launcher.cli.patience import Patience
+from launcher.cli.printing import echo
 from launcher.cli.showlogs import Request, show_logs
 from launcher.errors import CliExit, LaunchError
 
@@ -58,9 +57,9 @@ def follow(found: Found, request: Request | None = None) -> int:
     try:
         ended = show_logs(found, request or Request(), follow=True)
     except KeyboardInterrupt:
-        click.echo(f"\n{job} goes on; `ftlaunch logs -f {job}` to come back to its log", err=True)
+        echo(f"\n{job} goes on; `ftlaunch logs -f {job}` to come back to its log", err=True)
         return CliExit.INTERRUPTED
     assert ended is not None
     if ended.reason:
-        click.echo(f"{job}: {ended.state.value}: {ended.reason}", err=True)
+        echo(f"{job}: {ended.state.value}: {ended.reason}", err=True)
     return exit_code(ended)

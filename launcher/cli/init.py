@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from launcher.cli.printing import echo
 from launcher.errors import CliExit, UsageError
 from launcher.names import to_dns_label
 
@@ -61,14 +62,14 @@ def command(
     )
     _report(text, path, strict=source is None)
     if str(path) == "-":
-        click.echo(text.encode("utf-8"), nl=False)
-        click.echo("for your editor: mkdir -p .ftlaunch && ftlaunch schema > .ftlaunch/schema.json", err=True)
+        echo(text.encode("utf-8"), nl=False)
+        echo("for your editor: mkdir -p .ftlaunch && ftlaunch schema > .ftlaunch/schema.json", err=True)
         return CliExit.OK
     try:
         _save(path, text)
     except OSError as error:
         raise UsageError(f"{path}: expected a file that can be written: {error}") from error
-    click.echo(f"{path}: written; next: ftlaunch submit {path} --on local --follow", err=True)
+    echo(f"{path}: written; next: ftlaunch submit {path} --on local --follow", err=True)
     return CliExit.OK
 
 
@@ -111,7 +112,7 @@ def _report(text: str, path: Path, *, strict: bool) -> None:
             raise
         warnings = tuple(error.problems)
     for problem in warnings:
-        click.echo(str(problem), err=True)
+        echo(str(problem), err=True)
 
 
 def _save(path: Path, text: str) -> None:

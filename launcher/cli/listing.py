@@ -14,6 +14,7 @@ from launcher.backends.base import Backend
 from launcher.backends.states import JobState
 from launcher.cli.jobs import open_backend
 from launcher.cli.options import echo_document, output_option
+from launcher.cli.printing import echo
 from launcher.errors import LaunchError
 from launcher.plan.handle import BACKENDS
 from launcher.runs.places import project_of, runs_dir
@@ -45,7 +46,7 @@ def command(on: str | None, here: bool, wanted: tuple[str, ...], limit: int | No
     records = list(chosen if wanted else islice(chosen, limit))
     if not wanted and output == "name":
         if records:
-            click.echo("\n".join(record.handle.job for record in records))
+            echo("\n".join(record.handle.job for record in records))
         return
     backends = cache(partial(open_backend, store=store))  # one connection a cluster, however many jobs
     rows = list(zip(records, _states(backends, records), strict=True))
@@ -54,7 +55,7 @@ def command(on: str | None, here: bool, wanted: tuple[str, ...], limit: int | No
         echo_document([_to_json(record, state) for record, state in rows], output)
         return
     if rows:
-        click.echo("\n".join(_describe(record, state, output) for record, state in rows))
+        echo("\n".join(_describe(record, state, output) for record, state in rows))
 
 
 def _describe(record: RunRecord, state: str, output: str) -> str:

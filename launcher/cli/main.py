@@ -16,6 +16,7 @@ from typing import NoReturn
 import click
 from click.shell_completion import CompletionItem
 
+from launcher.cli.printing import echo, echo_error
 from launcher.errors import CliExit, LaunchError
 from trainer.config.problems import ConfigError
 from trainer.config.suggest import suggest
@@ -180,10 +181,10 @@ def _run(arguments: Sequence[str]) -> int:
         code = group.main(args=list(arguments), prog_name="ftlaunch", standalone_mode=False)
         sys.stdout.flush()  # here, where a closed pipe can still be met quietly
     except click.ClickException as error:
-        error.show()
+        echo_error(error)
         return error.exit_code
     except (ConfigError, LaunchError) as error:
-        click.echo(str(error), err=True)
+        echo(str(error), err=True)
         return error.exit_code if isinstance(error, LaunchError) else CliExit.USAGE
     except (click.Abort, KeyboardInterrupt):
         return CliExit.INTERRUPTED
@@ -192,7 +193,7 @@ def _run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if os.environ.get("FTLAUNCH_DEBUG"):
             raise
-        click.echo(
+        echo(
             f"ftlaunch: unexpected {type(error).__name__}: {error}; this is a bug: "
             "FTLAUNCH_DEBUG=1 shows where it happened",
             err=True,

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar, cast
 
 import click
 
+from launcher.cli.printing import echo
 from launcher.plan.handle import BACKENDS, BackendKind
 from launcher.spec.flags import Flags
 
@@ -186,6 +187,6 @@ def echo_document(document: Any, output: str) -> None:
     if output == "yaml":
         from launcher.render.blocks import to_yaml
 
-        click.echo(to_yaml(document) if document else "[]", nl=not document)
+        echo(to_yaml(document) if document else "[]", nl=not document)
         return
-    click.echo(json.dumps(document, indent=2))
+    echo(json.dumps(document, indent=2))

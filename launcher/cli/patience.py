@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-import click
-
+from launcher.cli.printing import echo
 from launcher.errors import NotAllowedError
 from launcher.kube.errors import AbsentError, NoAnswerError
 
@@ -63,9 +62,7 @@ class Patience:
         now_s = self._silent_until_s = self.now()
         if self._silent_since_s is None:
             self._silent_since_s = now_s
-            click.echo(
-                f"{self.job}: no answer, asking on (the job is not touched by that): {error}", err=True
-            )
+            echo(f"{self.job}: no answer, asking on (the job is not touched by that): {error}", err=True)
         ends_s = self._silent_since_s + self.limit_s
         if now_s >= (ends_s if self.until_s is None else min(ends_s, self.until_s)):
             raise error
@@ -74,5 +71,5 @@ class Patience:
     def _note_answer(self) -> None:
         if self._silent_since_s is not None:
             silent_s = self.now() - self._silent_since_s
-            click.echo(f"{self.job}: answers again after {silent_s:.0f} s", err=True)
+            echo(f"{self.job}: answers again after {silent_s:.0f} s", err=True)
             self._silent_since_s = None

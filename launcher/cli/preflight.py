@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import click
-
 from launcher.backends.base import Backend
 from launcher.cli.prepare import Prepared
+from launcher.cli.printing import echo
 from launcher.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,13 +46,13 @@ def preflight(prepared: Prepared, backend: Backend, *, check: Callable[[], objec
         check()
         raise UsageError("\n".join(_describe(verdict) for verdict in found.refusals))
     for verdict in found.warnings:
-        click.echo(f"warning: {_describe(verdict)}", err=True)
+        echo(f"warning: {_describe(verdict)}", err=True)
     for verdict in found.notes:
         if verdict.code != "fits-now":
-            click.echo(f"note: {verdict.sentence}", err=True)
+            echo(f"note: {verdict.sentence}", err=True)
     if found.unseen:
         what = ", ".join(line.partition(":")[0] for line in found.unseen)
-        click.echo(f"note: not looked at before submitting: {what}", err=True)
+        echo(f"note: not looked at before submitting: {what}", err=True)
 
 
 def _describe(verdict: Verdict) -> str:

@@ -10,10 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from launcher.backends.devices import list_gpus
 from launcher.cli.options import Asked
+from launcher.cli.printing import echo
 from launcher.errors import UsageError
 from launcher.names import is_run_id, new_run_id
 from launcher.plan.handle import BackendKind, JobApi
@@ -154,7 +153,7 @@ def projects_templates(folder: Path) -> tuple[Path, ...]:
     if not found.is_dir():
         return ()
     if not is_ours(found):
-        click.echo(f"warning: {found} is another user's, so its templates are not used", err=True)
+        echo(f"warning: {found} is another user's, so its templates are not used", err=True)
         return ()
     return (found,)
 
@@ -163,15 +162,15 @@ def narrate(prepared: Prepared) -> None:
     """Say on stderr what a person should know before the job runs."""
     config, job = prepared.config, prepared.job
     for warning in config.warnings:
-        click.echo(str(warning), err=True)
+        echo(str(warning), err=True)
     for note in job.notes:
-        click.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     own = ", ".join(str(path) for path in prepared.templates)
     own = ", ".join(filter(None, (own, "Launch.pod_patch" if job.pod_patch else "")))
     if own:
-        click.echo(
+        echo(
             f"note: {own}: the job is held against the schema of its API only; that no value changes its "
             "structure is promised for ftlaunch's own templates",
             err=True,
         )
-    click.echo(f"{job.job}: {job.describe()}", err=True)
+    echo(f"{job.job}: {job.describe()}", err=True)

@@ -1,13 +1,19 @@
-"""Puts a log's shown lines on stdout."""
+"""What commands print with: `echo` for all that they say, `Printer` for the lines of a log."""
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import sys
 import time
 from collections import deque
 from collections.abc import Mapping
+from typing import TextIO
+
+import click
+
+from trainer.protocol.printable import show
 
 _QUIET_S, _LONGEST_S = 0.7, 5.0
 
@@ -89,12 +95,36 @@ class Printer:
         return True
 
 
-def wants_colour(choice: str, *, environ: Mapping[str, str] = os.environ) -> bool:
-    """Say whether to colour: as asked, else by NO_COLOR, FORCE_COLOR, TERM and what stdout is."""
+def wants_colour(
+    choice: str, *, environ: Mapping[str, str] = os.environ, stream: TextIO | None = None
+) -> bool:
+    """Say whether to colour: as asked, else by NO_COLOR, FORCE_COLOR, TERM and what the stream is."""
     if choice != "auto":
         return choice == "always"
     if environ.get("NO_COLOR"):
         return False
     if environ.get("FORCE_COLOR"):
         return True
-    return environ.get("TERM") != "dumb" and sys.stdout.isatty()
+    return environ.get("TERM") != "dumb" and (stream or sys.stdout).isatty()
+
+
+def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:
+    """Write to stdout, or to stderr, what a terminal cannot be steered by; see `trainer.protocol.printable`.
+
+    Bytes are data for programs: only where a terminal would read them is anything in them escaped.
+    """
+    stream = sys.stderr if err else sys.stdout
+    if isinstance(message, bytes):
+        if not stream.isatty():
+            click.echo(message, err=err, nl=nl)
+            return
+        message = message.decode("utf-8", "replace")
+    colour = wants_colour("auto", stream=stream)
+    click.echo(show(str(message), colour=colour), err=err, nl=nl, color=colour)
+
+
+def echo_error(error: click.ClickException) -> None:
+    """Write what click says of a command line to stderr; it quotes words of the command line."""
+    text = io.StringIO()
+    error.show(file=text)
+    echo(text.getvalue(), err=True, nl=False)

@@ -7,6 +7,7 @@ import click
 from launcher.cli.explaining import explanation, write_table
 from launcher.cli.options import Asked, launch_options, output_option
 from launcher.cli.prepare import narrate, prepare
+from launcher.cli.printing import echo
 from launcher.errors import UsageError
 
 
@@ -23,4 +24,4 @@ def command(asked: Asked, explaining: bool, output: str) -> None:
     if explaining:
         write_table(explanation(prepared), output=output)
         return
-    click.echo(prepared.manifest.text.encode("utf-8"), nl=False)  # bytes: the terminal's encoding has no say
+    echo(prepared.manifest.text.encode("utf-8"), nl=False)  # bytes: the terminal's encoding has no say

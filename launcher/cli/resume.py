@@ -6,6 +6,7 @@ import click
 
 from launcher.backends.states import JobState
 from launcher.cli.jobs import find_job, job_argument
+from launcher.cli.printing import echo
 
 
 @click.command("resume")
@@ -17,4 +18,4 @@ def command(job: str | None) -> None:
     job = found.handle.job
     status = found.backend.status(found.handle)
     goes_on = status.reason if status.state is JobState.QUEUED else "goes on"
-    click.echo(f"{job}: {goes_on}; `ftlaunch logs -f {job}` shows it", err=True)
+    echo(f"{job}: {goes_on}; `ftlaunch logs -f {job}` shows it", err=True)

@@ -6,13 +6,15 @@ import json
 
 import click
 
+from launcher.cli.printing import echo
+
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 @click.command("schema")
 def command() -> None:
     """Print the JSON Schema of a config, for editors and CI."""
-    click.echo(json.dumps(schema_document(), indent=2))
+    echo(json.dumps(schema_document(), indent=2))
 
 
 def schema_document() -> dict[str, object]:

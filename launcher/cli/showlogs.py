@@ -8,12 +8,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-import click
-
 from launcher.backends.states import JobStatus, LogRef, PodStatus
 from launcher.cli.jobs import Found
 from launcher.cli.patience import Patience
-from launcher.cli.printing import Printer
+from launcher.cli.printing import Printer, echo
 from launcher.errors import NotFoundError
 from launcher.logs.choose import Wanted
 from launcher.logs.follow import Follower
@@ -113,7 +111,7 @@ def _look(found: Found, *, or_recorded: Recording) -> JobStatus | None:
     except NotFoundError:
         if not or_recorded.containers():
             raise
-        click.echo(f"{found.handle.job}: it is gone; this is what was read of its log before", err=True)
+        echo(f"{found.handle.job}: it is gone; this is what was read of its log before", err=True)
         return None
 
 
@@ -167,7 +165,7 @@ def _poll(found: Found, request: Request, printer: Printer) -> JobStatus:
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    echo(text, err=True)
 
 
 @dataclass(slots=True)

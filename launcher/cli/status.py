@@ -16,6 +16,7 @@ from launcher.backends.waker import pause_s
 from launcher.cli.jobs import find_job, job_argument
 from launcher.cli.options import echo_document, output_option
 from launcher.cli.patience import Patience
+from launcher.cli.printing import echo
 from trainer.protocol.progress import Progress
 
 WATCH_S = 1.0
@@ -53,12 +54,12 @@ def show(status: JobStatus, *, output: str, again: bool) -> None:
         echo_document(to_json(status), output)
         return
     if output == "name":
-        click.echo(status.handle.job)
+        echo(status.handle.job)
         return
     if again and sys.stdout.isatty():
         click.clear()
     is_wide = output == "wide"
-    click.echo(describe(status, whole=is_wide) + (f"\n  run {status.run_id}" if is_wide else ""))
+    echo(describe(status, whole=is_wide) + (f"\n  run {status.run_id}" if is_wide else ""))
 
 
 def describe(status: JobStatus, *, whole: bool = False) -> str:

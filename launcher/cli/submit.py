@@ -20,6 +20,7 @@ from launcher.cli.jobs import Found, exit_code, open_backend
 from launcher.cli.options import Asked, launch_options, output_option
 from launcher.cli.preflight import preflight
 from launcher.cli.prepare import Prepared, narrate, prepare
+from launcher.cli.printing import echo
 from launcher.errors import CliExit, LaunchError, NotAllowedError, UnreachableError, UsageError
 from launcher.kube.resources import BATCH_PADDLE_JOBS
 from launcher.plan.handle import Handle
@@ -83,7 +84,7 @@ def command(
         if looking:
             preflight(prepared, backend, check=lambda: checked or backend.check(submission))
     if dry_run == "server":
-        click.echo("\n".join(checked), err=True)
+        echo("\n".join(checked), err=True)
         return _print(manifest)
     namespace = getattr(backend, "namespace", "") if on == "kubernetes" else ""
     handle = Handle(backend=on, namespace=job.namespace or namespace, job=job.job)
@@ -94,15 +95,13 @@ def command(
     )  # fmt: skip
     found = Found(record=record, backend=backend, store=store)
     _submit(found, prepared, submission, git_state=git_state)
-    click.echo(_as_json(record) if output == "json" else str(handle))
+    echo(_as_json(record) if output == "json" else str(handle))
     _tell_more(found)
     if following or waiting:
         from launcher.cli.following import follow, wait_for_end
 
         return follow(found) if following else exit_code(wait_for_end(found, timeout_s=None))
-    click.echo(
-        f"next: ftlaunch logs -f {job.job} · ftlaunch status {job.job} · ftlaunch wait {job.job}", err=True
-    )
+    echo(f"next: ftlaunch logs -f {job.job} · ftlaunch status {job.job} · ftlaunch wait {job.job}", err=True)
     return CliExit.OK
 
 
@@ -134,15 +133,15 @@ def _tell_more(found: Found) -> None:
     """Say what the submit gave cause to say, and sweep what earlier ones have left."""
     record, backend, store = found.record, found.backend, found.store
     for remark in backend.remarks:
-        click.echo(remark, err=True)
+        echo(remark, err=True)
     namespace, context = record.handle.namespace, record.context
     stale = stale_records(store, namespace=namespace, context=context, now_s=record.created_s, api=record.api)
     for name in sweep(stale, backend=backend, store=store):
-        click.echo(f"{name}: removed the ConfigMap that an interrupted submit had left", err=True)
+        echo(f"{name}: removed the ConfigMap that an interrupted submit had left", err=True)
 
 
 def _print(manifest: Manifest) -> int:
-    click.echo(manifest.text.encode("utf-8"), nl=False)  # bytes: the terminal's encoding has no say
+    echo(manifest.text.encode("utf-8"), nl=False)  # bytes: the terminal's encoding has no say
     return CliExit.OK
 
 
@@ -162,7 +161,7 @@ def _for_cluster(prepared: Prepared, asked: Asked, backend: Backend) -> tuple[Pr
         prepared = prepare(asked, api=api)
     notes = [f"a PaddleJob of {BATCH_PADDLE_JOBS.api_version}; {LIMITS}"]
     for note in notes + [note for note in prepared.job.notes if note not in told]:
-        click.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     return prepared, BatchBackend(backend)
 
 

@@ -10,6 +10,7 @@ import click
 from launcher.backends.devices import count_gpus
 from launcher.cli.options import config_argument, on_option, output_option, override_option, strict_option
 from launcher.cli.prepare import current_layers
+from launcher.cli.printing import echo
 from launcher.errors import CliExit
 from launcher.names import new_run_id
 from launcher.plan.handle import BackendKind
@@ -46,12 +47,12 @@ def command(
             "ok": not refused,
             "problems": [_to_json(problem) for problem in problems],
         }
-        click.echo(json.dumps(document, indent=2))
+        echo(json.dumps(document, indent=2))
     else:
         for problem in problems:
-            click.echo(str(problem), err=True)
+            echo(str(problem), err=True)
         if not refused:
-            click.echo(f"{path}: ok")
+            echo(f"{path}: ok")
     return CliExit.USAGE if refused else CliExit.OK
 
 

@@ -9,6 +9,7 @@ from importlib import metadata
 import click
 
 from launcher.cli.options import output_option
+from launcher.cli.printing import echo
 
 _PACKAGES = ("ftlaunch", "kubernetes")
 
@@ -20,10 +21,10 @@ def command(output: str) -> None:
     versions: dict[str, str | None] = {name: _version(name) for name in _PACKAGES}
     versions["python"] = platform.python_version()
     if output == "json":
-        click.echo(json.dumps(versions, indent=2))
+        echo(json.dumps(versions, indent=2))
         return
     for name, version in versions.items():
-        click.echo(f"{name} {version or 'not installed'}")
+        echo(f"{name} {version or 'not installed'}")
 
 
 def _version(package: str) -> str | None:

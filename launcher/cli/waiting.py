@@ -7,6 +7,7 @@ import click
 from launcher.backends.states import JobState
 from launcher.cli.following import WaitTimeoutError, wait_for_end
 from launcher.cli.jobs import exit_code, find_job, job_argument
+from launcher.cli.printing import echo
 from launcher.errors import CliExit
 
 
@@ -34,10 +35,10 @@ def command(job: str | None, timeout: float | None, wanted: str | None, propagat
     try:
         status = wait_for_end(found, timeout_s=timeout, also=also)
     except WaitTimeoutError as error:
-        click.echo(str(error), err=True)
+        echo(str(error), err=True)
         return CliExit.TIMEOUT
     reason = f": {status.reason}" if status.reason else ""
-    click.echo(f"{status.handle.job}: {status.state.value}{reason}", err=True)
+    echo(f"{status.handle.job}: {status.state.value}{reason}", err=True)
     if status.state is also:
         return CliExit.OK
     return exit_code(status, propagate=propagate)

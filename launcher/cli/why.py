@@ -12,6 +12,7 @@ import click
 from launcher.cli.jobs import find_job, job_argument
 from launcher.cli.options import echo_document, output_option
 from launcher.cli.patience import Patience
+from launcher.cli.printing import echo
 
 if TYPE_CHECKING:
     from launcher.why.ask import Explanation
@@ -56,7 +57,7 @@ def show(explanation: Explanation, *, output: str, again: bool) -> None:
         return
     if again and sys.stdout.isatty():
         click.clear()
-    click.echo(describe(explanation))
+    echo(describe(explanation))
 
 
 def describe(explanation: Explanation) -> str:

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from launcher.logs.lines import LogLine
+from trainer.protocol.printable import escape_reordering
 
 # Escape sequences (CSI, OSC and two-byte ones), then control characters but for the tab.
 _CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# of ECMA-48's select graphic rendition (8.3.117): styles and colours, but not 8, which conceals
+_STYLE = r"(?:[34]8;5;[0-9]{1,3}|[34]8;2(?:;[0-9]{1,3}){3}|0{0,2}|0?[1-79]|2[1-9]|[349][0-9]|10[0-7])"
+_COLOUR = re.compile(rf"\x1b\[{_STYLE}(?:;{_STYLE})*m")
 _COLOURS = (
     36,
     33,
@@ -36,7 +39,7 @@ class Form:
 
     Attributes:
         colour: A stable colour for each rank's prefix, and the text's own. Other control sequences go,
-            because a log must not move the cursor or type into the terminal.
+            because a log must not move the cursor, hide text or type into the terminal.
         timestamps: Put the time before each line.
         prefix: Put `[rank 3]` before each line.
         attempts: And the attempt, `[rank 3 attempt 2]`.
@@ -53,13 +56,13 @@ def present(line: LogLine, form: Form) -> str:
     """Write a line without its newline; of a progress bar only the last state is left."""
     text = line.text.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2]
     if form.output == "json":
-        return _as_json(line, _CONTROL.sub("", text))
+        return _as_json(line, escape_reordering(_CONTROL.sub("", text)))
     parts = []
     if form.timestamps:
         parts.append(format_time(line.instant_ns))
     if form.prefix:
         parts.append(begin(line, form).rstrip(" "))
-    parts.append(_keep_colours(text) if form.colour else _CONTROL.sub("", text))
+    parts.append(escape_reordering(_keep_colours(text) if form.colour else _CONTROL.sub("", text)))
     return " ".join(parts)
 
 

@@ -12,23 +12,28 @@ from operator import itemgetter
 from launcher.logs.choose import Wanted
 from launcher.logs.lines import STAMP_BYTES, LogLine, format_stamp, parse_instant
 from launcher.logs.present import Form, begin, present
+from trainer.protocol.printable import escape_reordering
 from trainer.protocol.tags import parse_line
 
 _CONTROL = bytes([*range(9), *range(11, 32), 127])
 _C1 = b"\xc2"  # first byte of the control characters above 127, and of some signs
+_REORDERING = (b"\xe2\x80", b"\xe2\x81", b"\xd8\x9c")
+"""How the marks that turn letters round begin, and some quotes and dashes."""
 _TAGS_KEPT = 4096
 _UNKNOWN = b"?"
 
 
 def is_plain(text: bytes) -> bool:
-    """Say whether bytes are valid UTF-8 without control characters but tabs and newlines."""
+    """Say whether bytes are valid UTF-8 whose only control characters are tabs and newlines."""
     if len(text.translate(None, _CONTROL)) != len(text):
         return False
     if text.isascii():
         return True
     try:
-        text.decode()
+        decoded = text.decode()
     except UnicodeDecodeError:
+        return False
+    if any(begin in text for begin in _REORDERING) and escape_reordering(decoded) != decoded:
         return False
     return _C1 not in text
 

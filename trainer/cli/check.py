@@ -9,6 +9,7 @@ import click
 
 from trainer.cli.endings import Ending, end_with
 from trainer.cli.options import config_options, load, make_store, weights_dir_option
+from trainer.cli.printing import echo
 from trainer.ranks import read_ranks
 
 
@@ -37,7 +38,7 @@ def command(
             path, overrides, strict=strict, extra_modules=extra_modules, path_map=read_ranks().path_map
         )
         if config_only:
-            click.echo(f"{path}: ok: {loaded.config.arch.name}, {loaded.config.arch.class_num} classes")
+            echo(f"{path}: ok: {loaded.config.arch.name}, {loaded.config.arch.class_num} classes")
             return
         from trainer.data.lists import DataError
         from trainer.engine.advice import broken_images, find_oddities, look_around
@@ -48,13 +49,11 @@ def command(
         if broken := broken_images(lists, count=images):
             raise DataError(broken)
         for oddity in find_oddities(loaded.config, lists, look_around(read_ranks().world_size)):
-            click.echo(f"{path}: warning: {oddity}", err=True)
+            echo(f"{path}: warning: {oddity}", err=True)
         model = check_model(loaded.config, make_store(weights_dir, offline=True))
         count = len(lists.evaluation) if lists.evaluation is not None else 0
         classes = loaded.config.arch.class_num
-        click.echo(
-            f"{path}: ok: {len(lists.train)} training and {count} evaluation images, {classes} classes"
-        )
-        click.echo(f"{path}: {model}")
+        echo(f"{path}: ok: {len(lists.train)} training and {count} evaluation images, {classes} classes")
+        echo(f"{path}: {model}")
 
     sys.exit(end_with(work, Ending()))

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
-
+from trainer.cli.printing import echo
 from trainer.config.problems import ConfigError
 from trainer.protocol.exits import Exit
 from trainer.protocol.fields import FormatError
@@ -29,14 +28,14 @@ def end_with(work: Callable[[], None], ending: Ending) -> int:
     """Do a command's work and return its exit code; says on standard error what went wrong."""
     code, reason = _run(work, ending)
     if reason:
-        click.echo(f"trainer: {reason}", err=True)
+        echo(f"trainer: {reason}", err=True)
     if ending.outcome is not None:
         first_line = reason.split("\n", 1)[0] if reason else "done"
         outcome = Outcome(exit=int(code), reason=first_line, step=ending.step, checkpoint=ending.checkpoint)
         try:
             save_outcome(ending.outcome, outcome)
         except OSError as error:
-            click.echo(f"trainer: {ending.outcome}: {error}", err=True)
+            echo(f"trainer: {ending.outcome}: {error}", err=True)
     return int(code)
 
 

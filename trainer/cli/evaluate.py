@@ -10,6 +10,7 @@ import click
 
 from trainer.cli.endings import Ending, end_with
 from trainer.cli.options import config_options, load
+from trainer.cli.printing import echo
 from trainer.ranks import read_ranks
 
 
@@ -54,6 +55,6 @@ def command(
                 if output == "json"
                 else f"{found.weights}: {format_values(found.results)}"
             )
-            click.echo(text)
+            echo(text)
 
     sys.exit(end_with(work, ending))

@@ -13,6 +13,7 @@ import click
 
 from trainer.cli.endings import Ending, end_with
 from trainer.cli.options import config_options, load
+from trainer.cli.printing import echo
 from trainer.protocol.pathmap import PathMap
 
 
@@ -49,13 +50,13 @@ def command(
             folder=folder or Path(loaded.config.run.save_inference_dir), images=compare,
             onnx=onnx,
         )  # fmt: skip
-        click.echo(f"{done.folder}: {', '.join(done.names)} of {done.weights}")
+        echo(f"{done.folder}: {', '.join(done.names)} of {done.weights}")
         said = (
             f"compared on {done.compared} images: same classes, largest difference {done.largest:.1e}"
             if done.compared
             else "not compared with the trained model: there is no DataLoader.Eval, or --compare is 0"
         )
-        click.echo(said, err=True)
+        echo(said, err=True)
 
     sys.exit(end_with(work, Ending()))
 

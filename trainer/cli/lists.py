@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from trainer.cli.endings import Ending, end_with
+from trainer.cli.printing import echo
 
 
 @click.command("make-lists")
@@ -25,20 +26,16 @@ def command(folder: Path, val: float, seed: int, overwrite: bool) -> None:
         from trainer.data.split import LABELS, TRAIN, VAL, make_lists
 
         report = make_lists(folder, val=val, seed=seed, overwrite=overwrite)
-        click.echo(
+        echo(
             f"{folder}: {len(report.classes)} classes; {report.train} images in {TRAIN}, "
             f"{report.val} in {VAL}, class names in {LABELS}"
         )
         if report.other_files:
-            click.echo(
-                f"{report.other_files} files are no images by their ending and were left out", err=True
-            )
+            echo(f"{report.other_files} files are no images by their ending and were left out", err=True)
         if report.with_space:
-            click.echo(
-                f"{report.with_space} paths hold a space, which PaddleClas itself would not read", err=True
-            )
+            echo(f"{report.with_space} paths hold a space, which PaddleClas itself would not read", err=True)
         if report.without_val:
-            click.echo(f"no image is held out of: {', '.join(report.without_val)}", err=True)
-        click.echo(f"next: set Arch.class_num to {len(report.classes)}, image_root to {folder}", err=True)
+            echo(f"no image is held out of: {', '.join(report.without_val)}", err=True)
+        echo(f"next: set Arch.class_num to {len(report.classes)}, image_root to {folder}", err=True)
 
     sys.exit(end_with(work, Ending()))

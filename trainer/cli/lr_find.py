@@ -11,6 +11,7 @@ import click
 
 from trainer.cli.endings import Ending, end_with
 from trainer.cli.options import config_options, load, make_store, weights_options
+from trainer.cli.printing import echo
 from trainer.protocol.pathmap import PathMap
 
 if TYPE_CHECKING:  # paddle: `--help` does without
@@ -52,13 +53,13 @@ def command(
                 "proposal": found.proposal, "lowest": found.lowest, "diverged": found.diverged,
                 "rates": found.rates, "losses": found.losses,
             }  # fmt: skip
-            click.echo(json.dumps(document))
+            echo(json.dumps(document))
             return
-        click.echo(_draw(found))
-        click.echo(f"Optimizer.lr.learning_rate: {found.proposal:g}")
+        echo(_draw(found))
+        echo(f"Optimizer.lr.learning_rate: {found.proposal:g}")
         sampler = config.data.Train.sampler
         end = "the loss grew" if found.diverged else f"--steps {steps}"
-        click.echo(
+        echo(
             f"tested from {low:g} to {found.rates[-1]:g}, until {end}; lowest loss at {found.lowest:.2g}. "
             f"For one rank with batches of {sampler.batch_size}: with N ranks, take N times as much",
             err=True,

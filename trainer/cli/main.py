@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import click
 
+from trainer.cli.printing import echo_error
 from trainer.config.suggest import suggest
+from trainer.protocol.exits import Exit
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,14 @@ def main() -> None:
     ):
         warnings.filterwarnings("ignore", message=noise)  # paddle's own, and no business of the user's
     try:
-        group(prog_name="trainer")
+        code = group(prog_name="trainer", standalone_mode=False)
+        sys.stdout.flush()  # here, where a closed pipe can still be met quietly
+    except click.ClickException as error:
+        echo_error(error)
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(Exit.INTERRUPTED)
     except BrokenPipeError:  # `trainer … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    sys.exit(code if isinstance(code, int) else 0)

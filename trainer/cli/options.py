@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from trainer.cli.printing import echo
 from trainer.protocol.pathmap import PathMap
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
@@ -89,5 +90,5 @@ def load(
     )  # fmt: skip
     if not quiet:
         for warning in loaded.warnings:
-            click.echo(str(warning), err=True)
+            echo(str(warning), err=True)
     return loaded

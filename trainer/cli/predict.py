@@ -12,6 +12,7 @@ import click
 from trainer.cli.answers import FORMS, write_answers
 from trainer.cli.endings import Ending, end_with
 from trainer.cli.options import extra_module_option, load
+from trainer.cli.printing import echo
 from trainer.protocol.pathmap import PathMap
 
 if TYPE_CHECKING:  # numpy and paddle: `--help` does without
@@ -71,11 +72,11 @@ def command(
         bad: list[str] = []
         with click.progressbar(found, length=len(files), file=sys.stderr, hidden=hidden) as shown:
             for text in write_answers(_good(shown, bad), output):
-                click.echo(text, nl=False)
+                echo(text, nl=False)
         for problem in bad:
-            click.echo(f"skipped: {problem}", err=True)
+            echo(f"skipped: {problem}", err=True)
         if bad:
-            click.echo(f"skipped {len(bad)} of {len(files)} images", err=True)
+            echo(f"skipped {len(bad)} of {len(files)} images", err=True)
 
     sys.exit(end_with(work, Ending()))
 

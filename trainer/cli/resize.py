@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from trainer.cli.endings import Ending, end_with
+from trainer.cli.printing import echo
 from trainer.config.load import read_content
 from trainer.config.resize import resize
 from trainer.protocol.atomic import replace_file
@@ -27,9 +28,9 @@ def command(*, path: Path, size: int, dry_run: bool) -> None:
     def work() -> None:
         content, changes = resize(read_content(path), size, name=str(path))
         for change in changes:
-            click.echo(f"{path}: {change}")
+            echo(f"{path}: {change}")
         if not changes:
-            click.echo(f"{path}: all sizes are {size} already", err=True)
+            echo(f"{path}: all sizes are {size} already", err=True)
         elif not dry_run:
             replace_file(path, content)
 

@@ -10,6 +10,7 @@ import click
 
 from trainer.cli.endings import Ending, end_with
 from trainer.cli.options import make_store, weights_options
+from trainer.cli.printing import echo
 
 if TYPE_CHECKING:
     from trainer.checkpoints.pdfiles import Array
@@ -34,7 +35,7 @@ def list_weights(part: str, weights_dir: Path | None, offline: bool) -> None:
         for name in SINGLE_ARCHS.names():
             if part.lower() in name.lower():
                 url = published_url(name, use_ssld=False)
-                click.echo(f"{name}\t{(store.find(url) or url) if url else 'not published'}")
+                echo(f"{name}\t{(store.find(url) or url) if url else 'not published'}")
 
     sys.exit(end_with(work, Ending()))
 
@@ -55,7 +56,7 @@ def fetch_weights(names: tuple[str, ...], ssld: bool, weights_dir: Path | None, 
         for name in names:
             try:
                 url = name if is_url(name) else address_of(_known(name), use_ssld=ssld)
-                click.echo(str(store.obtain(url, say=lambda line: click.echo(line, err=True))))
+                echo(str(store.obtain(url, say=lambda line: echo(line, err=True))))
             except WeightsError as error:
                 raise WeightsRefusedError(str(error)) from error
 
@@ -77,9 +78,9 @@ def inspect_weights(path: Path, arch: str | None, keys: bool) -> None:
             arrays = read_weights(path)
         except WeightsError as error:
             raise WeightsRefusedError(str(error)) from error
-        click.echo(f"{path}: {len(arrays)} keys, {sum(array.size for array in arrays.values()):,} values")
+        echo(f"{path}: {len(arrays)} keys, {sum(array.size for array in arrays.values()):,} values")
         for key, array in arrays.items() if keys else ():
-            click.echo(f"{key}\t{list(array.shape)}\t{array.dtype}")
+            echo(f"{key}\t{list(array.shape)}\t{array.dtype}")
         if arch is not None:
             _compare(arch, arrays)
 
@@ -95,14 +96,14 @@ def _compare(arch: str, arrays: dict[str, Array]) -> None:
     with paddle.LazyGuard():  # nothing is drawn
         model = create_model(_known(arch))
     report = compare_shapes({key: tensor.shape for key, tensor in model.state_dict().items()}, arrays)
-    click.echo(f"{arch}: {len(report.loaded)} keys fit")
+    echo(f"{arch}: {len(report.loaded)} keys fit")
     for what, found in (
         ("missing in the file", report.missing),
         ("unknown to the model", report.unexpected),
         ("of another shape", report.reshaped),
     ):
         for item in found:
-            click.echo(f"{what}: {item}")
+            echo(f"{what}: {item}")
 
 
 def _known(name: str) -> str:

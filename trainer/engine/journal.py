@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from trainer.engine.scalars import Scalars
+from trainer.protocol.printable import escape_controls
 
 _LOG = "train.log"
 
@@ -48,7 +49,7 @@ class Journal:
     def announce(self, text: str) -> None:
         """Write a line that every rank has to say for itself."""
         now = datetime.datetime.now().strftime("%Y/%m/%d %H:%M:%S")  # local time, as PaddleClas
-        line = f"[{now}] trainer INFO: {text}"
+        line = f"[{now}] trainer INFO: {escape_controls(text)}"
         print(line, flush=True)  # noqa: T201 - what a user of PaddleClas watches
         if self._log is not None:
             self._log.write(line + "\n")

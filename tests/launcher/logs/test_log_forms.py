@@ -48,6 +48,20 @@ def test_a_terminal_gets_colours_and_nothing_that_moves_the_cursor_or_sets_a_tit
     assert show(b"plain", Form(prefix=False, colour=True)) == "plain"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (b"\x1b[8mhidden\x1b[0m", "hidden\x1b[0m\x1b[0m"),
+        (b"\x1b[1;38;5;8mgrey\x1b[0m", "\x1b[1;38;5;8mgrey\x1b[0m\x1b[0m"),
+        (b"\x1b[31;8mhidden", "hidden"),
+        ("abc\u202etxt".encode(), "abc\\u202etxt"),
+    ],
+    ids=["concealed", "a colour of 256", "concealed among colours", "turned round"],
+)
+def test_no_text_is_concealed_or_turned_round(text, shown):
+    assert show(text, Form(colour=True, prefix=False)) == shown
+
+
 def test_the_colour_of_a_rank_is_always_the_same():
     form = Form(colour=True)
     assert show(b"", form).split(" ")[0] == show(b"other", form).split(" ")[0]

@@ -1,0 +1,43 @@
+"""What the commands print with."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import TextIO
+
+import click
+
+from trainer.protocol.printable import show
+
+
+def wants_colour(stream: TextIO) -> bool:
+    """Say whether to colour, by NO_COLOR, FORCE_COLOR, TERM and what the stream is."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return os.environ.get("TERM") != "dumb" and stream.isatty()
+
+
+def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:
+    """Write to stdout, or to stderr, what a terminal cannot be steered by; see `trainer.protocol.printable`.
+
+    Bytes are data for programs: only where a terminal would read them is anything in them escaped.
+    """
+    stream = sys.stderr if err else sys.stdout
+    if isinstance(message, bytes):
+        if not stream.isatty():
+            click.echo(message, err=err, nl=nl)
+            return
+        message = message.decode("utf-8", "replace")
+    colour = wants_colour(stream)
+    click.echo(show(str(message), colour=colour), err=err, nl=nl, color=colour)
+
+
+def echo_error(error: click.ClickException) -> None:
+    """Write what click says of a command line to stderr; it quotes words of the command line."""
+    text = io.StringIO()
+    error.show(file=text)
+    echo(text.getvalue(), err=True, nl=False)

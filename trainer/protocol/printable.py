@@ -1,0 +1,62 @@
+"""Makes text harmless for a terminal: what would steer it is shown instead.
+
+Words that are not ours (a pod's reason, a file's name, a server's message, a config's key) may hold escape
+sequences that retitle the terminal, move its cursor or put something on its clipboard, and marks that turn
+the order of letters round. `show` is applied once, where a command prints, to all that it prints; so no
+place has to remember it.
+
+The colours of the product must pass. They cannot be told from a stranger's by their form, so that `paint`
+does not write them: it sets marks with a number drawn when the process starts, which no stranger knows, and
+`show` turns these marks, and nothing else, into colours.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import Literal
+
+Role = Literal["good", "warn", "bad", "faint", "strong"]
+
+_CODES: dict[Role, int] = {"good": 32, "warn": 33, "bad": 31, "faint": 2, "strong": 1}
+_SECRET = secrets.token_hex(8)
+_MARK = re.compile(f"\x00{_SECRET}([0-9]+)\x00")
+
+# C0 but for tab and newline, DEL, C1; the marks of Unicode's bidirectional algorithm (UAX #9); line and
+# paragraph separators; halves of surrogate pairs, which file names that are no UTF-8 hold and no stream takes
+_ORDER = "\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+_STEERING = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_ORDER}\ud800-\udfff]")
+_REORDERING = re.compile(f"[{_ORDER}]")
+
+
+def escape_controls(text: str) -> str:
+    r"""Return text of any number of lines in which control characters stand as `\x1b` or `\u202e`."""
+    return _STEERING.sub(_escape, text)
+
+
+def escape_reordering(text: str) -> str:
+    """Escape only what turns the order of letters round, where control characters are seen to elsewhere."""
+    return _REORDERING.sub(_escape, text)
+
+
+def printable(text: str) -> str:
+    """Return text as one line: as `escape_controls`, with tabs and line breaks escaped as well."""
+    return escape_controls(text).replace("\t", "\\t").replace("\n", "\\n")
+
+
+def paint(text: str, role: Role) -> str:
+    """Mark text for `show` to colour. Of text that is never shown, the marks stay in."""
+    return f"\x00{_SECRET}{_CODES[role]}\x00{text}\x00{_SECRET}0\x00"
+
+
+def show(text: str, *, colour: bool) -> str:
+    """Return what may be written to a terminal: no controls but newlines, tabs and the colours of `paint`."""
+    parts = _MARK.split(text)  # text, code, text, code, … text
+    shown = [escape_controls(part) for part in parts[::2]]
+    codes = [f"\x1b[{code}m" if colour else "" for code in parts[1::2]]
+    return "".join(part for pair in zip(shown, [*codes, ""], strict=True) for part in pair)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
