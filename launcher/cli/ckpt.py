@@ -11,6 +11,7 @@ import click
 from launcher.cli.jobs import find_job, job_argument
 from launcher.cli.options import echo_document, output_option
 from launcher.cli.printing import echo
+from launcher.cli.table import format_table
 from launcher.cli.transferring import show_progress
 from launcher.errors import CliExit, NotFoundError
 from launcher.plan.handle import Handle
@@ -42,15 +43,22 @@ def _ls(job: str | None, output: str) -> None:
     if output in ("json", "yaml"):
         echo_document([_to_json(item) for item in found], output)
         return
-    for item in found:
-        echo(str(item.name) if output == "name" else _row(item))
+    if output == "name":
+        for item in found:
+            echo(str(item.name))
+        return
+    if not found:
+        echo("no checkpoint is there yet", err=True)
+        return
+    header = ("CHECKPOINT", "MB", "FILES", "MARKS", "CONDITION")
+    echo("\n".join(format_table(header, [_row(item) for item in found], right="MB FILES")))
 
 
 @command.command("pull")
 @job_argument
 @click.option(
     "--checkpoint", "wanted", metavar="NAME|latest|best", default="latest", show_default=True,
-    help="Which one, as `ckpt ls` names it.",
+    help="Checkpoint to fetch, as `ckpt ls` names it.",
 )  # fmt: skip
 @click.option(
     "--to", "target", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
@@ -80,7 +88,9 @@ def _pull(job: str | None, wanted: str, target: Path | None) -> None:
 
 @command.command("verify")
 @job_argument
-@click.option("--checkpoint", "wanted", metavar="NAME|latest|best", help="Only this one; else all.")
+@click.option(
+    "--checkpoint", "wanted", metavar="NAME|latest|best", help="Verify only this checkpoint; by default all."
+)
 def _verify(job: str | None, wanted: str | None) -> int:
     """Read every file and compare it with its manifest. Exit code 1 where one differs."""
     with _output_folder(job) as (_, place):
@@ -101,10 +111,10 @@ def _output_folder(text: str | None) -> Iterator[tuple[Handle, Place]]:
         yield found.handle, place
 
 
-def _row(item: Listed) -> str:
+def _row(item: Listed) -> tuple[str, ...]:
     marks = " ".join(mark for mark, holds in (("latest", item.is_latest), ("best", item.is_best)) if holds)
-    size = f"{item.size_bytes / 1e6:9.1f} MB  {len(item.files)} files"
-    return f"{item.name}  {size}  {marks:<11}  {item.fault or 'whole'}".rstrip()
+    size = f"{item.size_bytes / 1e6:.1f}"
+    return str(item.name), size, str(len(item.files)), marks, item.fault or "whole"
 
 
 def _to_json(item: Listed) -> dict[str, object]:

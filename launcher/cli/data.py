@@ -34,13 +34,22 @@ def _claim_options(command: F) -> F:
             "folder", metavar="DIR", type=click.Path(path_type=Path, exists=True, file_okay=False)
         ),
         click.argument("target", metavar="CLAIM[:PATH]"),
-        click.option("--namespace", metavar="NAME", help="Of the claim; else that of the context."),
-        click.option("--context", metavar="NAME", help="Of the kubeconfig."),
-        click.option("--image", metavar="IMAGE", help="Of the pod: any with Python 3; else the trainer's."),
+        click.option(
+            "--namespace", metavar="NAME",
+            help="Namespace of the claim; by default that of the context.",
+        ),
+        click.option(
+            "--context", metavar="NAME",
+            help="Context of the kubeconfig; by default the current one.",
+        ),
+        click.option(
+            "--image", metavar="IMAGE",
+            help="Image of the pod, any with Python 3; by default the trainer's.",
+        ),
         click.option("--user", type=click.IntRange(min=1), default=1000, show_default=True,
-                     help="Whom files are written as."),
+                     help="User id that files are written as."),
         click.option("--group", type=click.IntRange(min=1), default=1000, show_default=True,
-                     help="Likewise."),
+                     help="Group id that files are written as."),
     )  # fmt: skip
     collected: Any = command
     for option in reversed(options):

@@ -29,11 +29,11 @@ if TYPE_CHECKING:  # the Kubernetes client: `--help` does without
 @click.option(
     "--on", type=click.Choice(BACKENDS), help="What to look at; else where jobs run by default, kubernetes."
 )
-@click.option("--namespace", metavar="NAME", help="Of Kubernetes; that of the context where not given.")
-@click.option("--context", metavar="NAME", help="Of the kubeconfig.")
+@click.option("--namespace", metavar="NAME", help="Kubernetes namespace; by default that of the context.")
+@click.option("--context", metavar="NAME", help="Context of the kubeconfig; by default the current one.")
 @click.option(
     "--container-runtime", "runtime", metavar="docker|podman|PATH", envvar="FTLAUNCH_CONTAINER_RUNTIME",
-    help="Engine of --on docker.",
+    help="Container engine of --on docker.",
 )  # fmt: skip
 @output_option("json")
 def command(

@@ -12,6 +12,7 @@ from launcher.backends.states import JobEvent
 from launcher.cli.jobs import find_job, job_argument
 from launcher.cli.options import output_option
 from launcher.cli.printing import echo
+from launcher.cli.table import format_table
 
 
 @click.command("events")
@@ -24,15 +25,17 @@ def command(job: str | None, output: str) -> None:
     if output == "json":
         echo(json.dumps([dataclasses.asdict(event) for event in events], indent=2))
         return
-    for event in events:
-        echo(describe(event))
-    if not events:
+    if events:
+        echo(
+            "\n".join(format_table(("TIME", "TYPE", "OBJECT", "EVENT"), [row_of(event) for event in events]))
+        )
+    else:
         echo(f"{found.handle.job}: no events are kept of it", err=True)
 
 
-def describe(event: JobEvent) -> str:
-    """Write an event on one line."""
+def row_of(event: JobEvent) -> tuple[str, str, str, str]:
+    """Return the cells of an event's row. Types are Kubernetes' own: Normal and Warning."""
     moment = datetime.datetime.fromtimestamp(event.time_s).astimezone().strftime("%H:%M:%S")
-    mark = "!" if event.is_warning else " "
     often = f" (x{event.count})" if event.count > 1 else ""
-    return f"{moment} {mark} {event.about}  {event.reason}: {' '.join(event.message.split())}{often}"
+    kind = "Warning" if event.is_warning else "Normal"
+    return moment, kind, event.about, f"{event.reason}: {' '.join(event.message.split())}{often}"

@@ -12,7 +12,9 @@ from launcher.errors import UsageError
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": True})
-@click.option("--node", type=click.IntRange(min=0), default=0, show_default=True, help="Index of the pod.")
+@click.option(
+    "--node", type=click.IntRange(min=0), default=0, show_default=True, help="Index of the pod, from 0."
+)
 @click.argument("job")
 @click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND...")
 def command(node: int, job: str, arguments: tuple[str, ...]) -> int:

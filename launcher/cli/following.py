@@ -11,6 +11,7 @@ from launcher.cli.jobs import Found, exit_code
 from launcher.cli.patience import Patience
 from launcher.cli.printing import echo
 from launcher.cli.showlogs import Request, show_logs
+from launcher.cli.waitline import WaitLine, echo_end
 from launcher.errors import CliExit, LaunchError
 
 _LOOK_S = 0.5
@@ -32,11 +33,15 @@ def wait_for_end(
     until_s = None if timeout_s is None else time.monotonic() + timeout_s
     patience = Patience(found.handle.job, until_s=until_s)
     waker: Waker | None = None
+    line = WaitLine(found.handle.job)
     while True:
         status = patience.ask(lambda: found.backend.status(found.handle))
         if status.state.is_terminal or status.state is also:
+            line.end()
             return status
+        line.tell(status)
         if until_s is not None and time.monotonic() >= until_s:
+            line.end()
             raise WaitTimeoutError(
                 f"{found.handle.job}: expected {also.value if also else 'its end'} within {timeout_s:g} s, "
                 f"it is {status.state.value}{f': {status.reason}' if status.reason else ''}; "
@@ -60,6 +65,5 @@ def follow(found: Found, request: Request | None = None) -> int:
         echo(f"\n{job} goes on; `ftlaunch logs -f {job}` to come back to its log", err=True)
         return CliExit.INTERRUPTED
     assert ended is not None
-    if ended.reason:
-        echo(f"{job}: {ended.state.value}: {ended.reason}", err=True)
+    echo_end(ended, found.backend)
     return exit_code(ended)

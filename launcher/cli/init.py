@@ -35,7 +35,9 @@ if TYPE_CHECKING:  # pydantic: `--help` does without
 )  # fmt: skip
 @click.option("--epochs", type=click.IntRange(min=1), default=20, show_default=True)
 @click.option("--gpus", type=click.IntRange(min=0), default=0, show_default=True, help="GPUs of each node.")
-@click.option("--nodes", type=click.IntRange(min=1), default=1, show_default=True, help="Pods.")
+@click.option(
+    "--nodes", type=click.IntRange(min=1), default=1, show_default=True, help="Number of pods (nodes)."
+)
 @click.option("--image", metavar="IMAGE", help="Container image with the trainer.")
 @click.option("--name", metavar="NAME", help="Prefix of the job's name.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")

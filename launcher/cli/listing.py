@@ -15,6 +15,7 @@ from launcher.backends.states import JobState
 from launcher.cli.jobs import open_backend
 from launcher.cli.options import echo_document, output_option
 from launcher.cli.printing import echo
+from launcher.cli.table import format_table
 from launcher.errors import LaunchError
 from launcher.plan.handle import BACKENDS
 from launcher.runs.places import project_of, runs_dir
@@ -26,13 +27,13 @@ _FEW = 50
 
 
 @click.command("list")
-@click.option("--on", type=click.Choice(BACKENDS), help="Only jobs of this place.")
-@click.option("--here", is_flag=True, help="Only jobs submitted from this project.")
+@click.option("--on", type=click.Choice(BACKENDS), help="Show only jobs of this place.")
+@click.option("--here", is_flag=True, help="Show only jobs submitted from this project.")
 @click.option(
-    "--state", "wanted", multiple=True, help="Only jobs in this state; may be repeated.",
+    "--state", "wanted", multiple=True, help="Show only jobs in this state; may be repeated.",
     type=click.Choice([state.value.lower() for state in JobState], case_sensitive=False),
 )  # fmt: skip
-@click.option("--limit", "-n", type=click.IntRange(min=1), help="Only so many, the newest.")
+@click.option("--limit", "-n", type=click.IntRange(min=1), help="Show only the newest N jobs.")
 @output_option("wide", "json", "yaml", "name")
 def command(on: str | None, here: bool, wanted: tuple[str, ...], limit: int | None, output: str) -> None:
     """List the jobs that were submitted from this machine, newest first."""
@@ -54,14 +55,26 @@ def command(on: str | None, here: bool, wanted: tuple[str, ...], limit: int | No
     if output in ("json", "yaml"):
         echo_document([_to_json(record, state) for record, state in rows], output)
         return
-    if rows:
-        echo("\n".join(_describe(record, state, output) for record, state in rows))
+    if output == "name":
+        for record, _ in rows:
+            echo(record.handle.job)
+        return
+    if not rows:
+        _say_why_empty(store, is_filtered=bool(on or here or wanted))
+        return
+    header = ["SUBMITTED", "STATE", "JOB"]
+    table = [[_time(record), state, str(record.handle)] for record, state in rows]
+    if output == "wide":
+        header += ["RUN ID", "CONFIG"]
+        table = [[*row, record.run_id, record.config] for row, (record, _) in zip(table, rows, strict=True)]
+    echo("\n".join(format_table(header, table)))
 
 
-def _describe(record: RunRecord, state: str, output: str) -> str:
-    wide = f"  {record.run_id}  {record.config}" if output == "wide" else ""
-    text = f"{_time(record)}  {state:<10}  {record.handle}{wide}"
-    return record.handle.job if output == "name" else text
+def _say_why_empty(store: RunStore, *, is_filtered: bool) -> None:
+    if is_filtered and store.names():
+        echo("no job of this machine is so; `ftlaunch list` shows all", err=True)
+    else:
+        echo("no job was submitted from this machine yet; `ftlaunch submit --help`", err=True)
 
 
 def _states(backends: Callable[..., Backend], records: Sequence[RunRecord]) -> list[str]:

@@ -20,18 +20,33 @@ from launcher.logs.present import Form
 @click.command("logs")
 @job_argument
 @click.option(
-    "-f", "--follow", "following", is_flag=True, help="Go on until the job ends; exits as `wait` does."
+    "-f",
+    "--follow",
+    "following",
+    is_flag=True,
+    help="Follow the log until the job ends; the exit code is that of `wait`.",
 )
-@click.option("--rank", "ranks", type=read_numbers, metavar="0,3-5", help="Only these ranks.")
-@click.option("--node", "nodes", type=read_numbers, metavar="0,3-5", help="Only these nodes and their ranks.")
+@click.option("--rank", "ranks", type=read_numbers, metavar="0,3-5", help="Show only these ranks.")
 @click.option(
-    "--attempt", type=read_attempt, metavar="N|all", help="Not the current attempt, but this one, or all."
+    "--node", "nodes", type=read_numbers, metavar="0,3-5", help="Show only these nodes and their ranks."
 )
-@click.option("--since", "since_ns", type=read_since, metavar="5m|TIME", help="Only lines from then on.")
-@click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
-@click.option("--grep", "pattern", type=read_pattern, metavar="RE", help="Only lines in which this is found.")
+@click.option(
+    "--attempt",
+    type=read_attempt,
+    metavar="N|all",
+    help="Show this attempt, or all, instead of the current one.",
+)
+@click.option("--since", "since_ns", type=read_since, metavar="5m|TIME", help="Show only lines from then on.")
+@click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Show only the last N lines.")
+@click.option(
+    "--grep",
+    "pattern",
+    type=read_pattern,
+    metavar="RE",
+    help="Show only lines that match this regular expression.",
+)
 @click.option("--timestamps", is_flag=True, help="Put the time before each line.")
-@click.option("--previous", is_flag=True, help="Of each pod the container before the present one.")
+@click.option("--previous", is_flag=True, help="Show of each pod the container before the present one.")
 @click.option("--prefix/--no-prefix", default=True, help="Put [rank 3] before each line.")
 @click.option(
     "--color", "colour", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True

@@ -57,6 +57,22 @@ COMMANDS = {
 }
 
 
+SYNONYMS = {
+    "ps": "list", "ls": "list", "jobs": "list", "get": "list", "history": "list",
+    "stop": "cancel", "kill": "cancel", "interrupt": "cancel", "pause": "cancel", "suspend": "cancel",
+    "rm": "delete", "remove": "delete", "clean": "delete",
+    "run": "submit", "start": "submit", "apply": "submit", "create": "submit", "launch": "submit",
+    "describe": "why", "explain": "why", "debug": "why", "log": "logs", "tail": "logs", "attach": "logs",
+    "continue": "resume", "restart": "resume", "top": "status", "show": "status", "info": "status",
+    "ssh": "exec", "shell": "exec", "sh": "exec", "check": "validate", "lint": "validate",
+    "template": "render", "manifest": "render", "new": "init", "checkpoints": "ckpt", "checkpoint": "ckpt",
+    "download": "ckpt", "upload": "data", "push": "data", "autocomplete": "completion",
+}  # fmt: skip
+"""What other tools of the kind call a command of ours: named in the answer, never run, since `rm` and `stop`
+do not mean the same everywhere."""
+_OF_THE_TRAINER = ("train", "eval", "predict", "export", "lr-find", "resize", "weights", "make-lists")
+
+
 class _ReaderGoneError(Exception):
     """Nobody reads what is written. Not an OSError, of which click makes an exit with 1."""
 
@@ -86,9 +102,14 @@ class _Lazy(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] == "help":  # as with git and kubectl: `ftlaunch help submit`
+            args = [*args[1:2], "--help"]
+            if args == ["--help"]:
+                echo(ctx.get_help())
+                ctx.exit()
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             known = ", ".join(COMMANDS)
-            ctx.fail(f"expected one of {known}, got {args[0]!r}{suggest(args[0], COMMANDS)}")
+            ctx.fail(f"expected one of {known}, got {args[0]!r}{_lead_on(args[0])}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -103,6 +124,16 @@ class _Lazy(click.Group):
             if name.startswith(incomplete)
         ]
         return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+def _lead_on(name: str) -> str:
+    """Say which command is probably meant; empty where nothing is near."""
+    if name in SYNONYMS:
+        meant = SYNONYMS[name]
+        return f"; did you mean {meant!r}? {COMMANDS[meant].summary}"
+    if name in _OF_THE_TRAINER:
+        return f"; did you mean `trainer {name}`?"
+    return suggest(name, COMMANDS)
 
 
 def _kubeconfig_option(*, hidden: bool = False) -> click.Option:
@@ -128,7 +159,7 @@ def _set_kubeconfig(ctx: click.Context, parameter: click.Parameter, value: str |
     ctx.call_on_close(restore)
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="ftlaunch", prog_name="ftlaunch")
 def group() -> None:
     """Launch PaddleClas fine-tuning jobs on Kubernetes, or on this machine.

@@ -120,7 +120,7 @@ _LAUNCH_OPTIONS = (
         "--gpus", type=_read_gpus, metavar="N|0,1,…",
         help="GPUs of each node; 0 trains on CPUs. On this machine also which: 0,1,2,3.",
     ),
-    click.option("--nodes", type=int, metavar="N", help="Pods."),
+    click.option("--nodes", type=int, metavar="N", help="Number of pods (nodes)."),
     click.option(
         "--procs-per-node", type=_read_procs, metavar="auto|N", help="Ranks of each node; auto is one a GPU."
     ),
@@ -128,8 +128,8 @@ _LAUNCH_OPTIONS = (
         "--volume", "volumes", multiple=True, type=read_volume, metavar="MOUNT=CLAIM[/FOLDER][:LOCAL][,ro]",
         help="Mount a claim or, as /PATH, a folder of the nodes; LOCAL stands for it here. May be repeated.",
     ),
-    click.option("--namespace", metavar="NAME", help="Of Kubernetes."),
-    click.option("--context", metavar="NAME", help="Of the kubeconfig."),
+    click.option("--namespace", metavar="NAME", help="Kubernetes namespace."),
+    click.option("--context", metavar="NAME", help="Context of the kubeconfig; by default the current one."),
     click.option("--overwrite", is_flag=True, help="Take an output folder that another run filled."),
     click.option(
         "--continue", "continues", metavar="JOB",

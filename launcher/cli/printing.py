@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import select
+import shutil
 import sys
 import time
 from collections import deque
@@ -13,7 +14,8 @@ from typing import TextIO
 
 import click
 
-from trainer.protocol.printable import show
+from launcher.cli.table import cut
+from trainer.protocol.printable import printable, show
 
 _QUIET_S, _LONGEST_S = 0.7, 5.0
 
@@ -128,3 +130,16 @@ def echo_error(error: click.ClickException) -> None:
     text = io.StringIO()
     error.show(file=text)
     echo(text.getvalue(), err=True, nl=False)
+
+
+class StatusLine:
+    """A line of a terminal's stderr that is written over again and again, cut to the terminal's width."""
+
+    def write(self, text: str) -> None:
+        """Show text, of which nothing can steer the terminal, in place of what stood there."""
+        columns = shutil.get_terminal_size().columns - 1
+        click.echo(f"\r\x1b[K{cut(printable(text), columns=columns)}", err=True, nl=False)
+
+    def clear(self) -> None:
+        """Take the line away, so that what comes next begins on an empty one."""
+        click.echo("\r\x1b[K", err=True, nl=False)

@@ -6,7 +6,7 @@ import datetime
 import math
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import click
@@ -17,6 +17,7 @@ from launcher.cli.jobs import find_job, job_argument
 from launcher.cli.options import echo_document, output_option
 from launcher.cli.patience import Patience
 from launcher.cli.printing import echo
+from launcher.cli.table import paint_state
 from trainer.protocol.progress import Progress
 
 WATCH_S = 1.0
@@ -59,12 +60,18 @@ def show(status: JobStatus, *, output: str, again: bool) -> None:
     if again and sys.stdout.isatty():
         click.clear()
     is_wide = output == "wide"
-    echo(describe(status, whole=is_wide) + (f"\n  run {status.run_id}" if is_wide else ""))
+    echo(
+        describe(status, whole=is_wide, paint_state=paint_state)
+        + (f"\n  run {status.run_id}" if is_wide else "")
+    )
 
 
-def describe(status: JobStatus, *, whole: bool = False) -> str:
+def describe(status: JobStatus, *, whole: bool = False, paint_state: Callable[[str], str] = str) -> str:
     """Write a status for people; every pod and rank of a large job only with `whole`."""
-    lines = [f"{status.handle}  {status.state.value}" + (f"  {status.reason}" if status.reason else "")]
+    lines = [
+        f"{status.handle}  {paint_state(status.state.value)}"
+        + (f"  {status.reason}" if status.reason else "")
+    ]
     if status.progress is not None:
         left = eta_s(status)
         lines += progress_bar(status.progress)

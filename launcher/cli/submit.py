@@ -44,7 +44,12 @@ if TYPE_CHECKING:  # pydantic: `--help` does without
     "--follow/--detach", "-f", "following", default=False,
     help="Show the log until the job ends; the exit code is then the job's.",
 )  # fmt: skip
-@click.option("--wait", "waiting", is_flag=True, help="Wait for the end; the exit code is the job's.")
+@click.option(
+    "--wait",
+    "waiting",
+    is_flag=True,
+    help="Wait for the end and say meanwhile how far it is; the exit code is the job's.",
+)
 @click.option(
     "--container-runtime", "runtime", metavar="docker|podman|PATH", envvar="FTLAUNCH_CONTAINER_RUNTIME",
     help="Engine of --on docker; the first of docker and podman that is there.",
@@ -99,8 +104,17 @@ def command(
     _tell_more(found)
     if following or waiting:
         from launcher.cli.following import follow, wait_for_end
+        from launcher.cli.waitline import echo_end
 
-        return follow(found) if following else exit_code(wait_for_end(found, timeout_s=None))
+        if following:
+            return follow(found)
+        try:
+            ended = wait_for_end(found, timeout_s=None)
+        except KeyboardInterrupt:
+            echo(f"\n{job.job} goes on; `ftlaunch wait {job.job}` waits for it again", err=True)
+            return CliExit.INTERRUPTED
+        echo_end(ended, backend)
+        return exit_code(ended)
     echo(f"next: ftlaunch logs -f {job.job} · ftlaunch status {job.job} · ftlaunch wait {job.job}", err=True)
     return CliExit.OK
 

@@ -8,6 +8,7 @@ from launcher.backends.states import JobState
 from launcher.cli.following import WaitTimeoutError, wait_for_end
 from launcher.cli.jobs import exit_code, find_job, job_argument
 from launcher.cli.printing import echo
+from launcher.cli.waitline import echo_end
 from launcher.errors import CliExit
 
 
@@ -22,14 +23,22 @@ def _read_timeout(text: str) -> float:
 
 @click.command("wait")
 @job_argument
-@click.option("--timeout", type=_read_timeout, metavar="DURATION", help="Such as 10m; exits with 124.")
+@click.option(
+    "--timeout",
+    type=_read_timeout,
+    metavar="DURATION",
+    help="Give up after so long, such as 10m, with exit code 124.",
+)
 @click.option(
     "--for", "wanted", type=click.Choice([state.value.lower() for state in JobState], case_sensitive=False),
-    help="A state to wait for; its end ends the wait as well.",
+    help="Wait for this state instead; the end of the job ends the wait as well.",
 )  # fmt: skip
 @click.option("--propagate", is_flag=True, help="Exit with the trainer's own code.")
 def command(job: str | None, timeout: float | None, wanted: str | None, propagate: bool) -> int:
-    """Wait for a job's end; the exit code says how it ended (0, 5 failed, 6 cancelled)."""
+    """Wait for a job's end, and say meanwhile how far it is.
+
+    The exit code says how it ended: 0 succeeded, 5 failed, 6 cancelled, 124 not within --timeout.
+    """
     also = JobState(wanted.capitalize()) if wanted else None
     found = find_job(job)
     try:
@@ -37,8 +46,7 @@ def command(job: str | None, timeout: float | None, wanted: str | None, propagat
     except WaitTimeoutError as error:
         echo(str(error), err=True)
         return CliExit.TIMEOUT
-    reason = f": {status.reason}" if status.reason else ""
-    echo(f"{status.handle.job}: {status.state.value}{reason}", err=True)
+    echo_end(status, found.backend)
     if status.state is also:
         return CliExit.OK
     return exit_code(status, propagate=propagate)

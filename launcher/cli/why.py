@@ -13,6 +13,8 @@ from launcher.cli.jobs import find_job, job_argument
 from launcher.cli.options import echo_document, output_option
 from launcher.cli.patience import Patience
 from launcher.cli.printing import echo
+from launcher.cli.table import paint_state
+from trainer.protocol.printable import paint
 
 if TYPE_CHECKING:
     from launcher.why.ask import Explanation
@@ -64,7 +66,7 @@ def describe(explanation: Explanation) -> str:
     """Write an explanation for people: the first verdict in full, the others on a line each."""
     status = explanation.status
     first, *others = explanation.verdicts
-    lines = [f"{status.handle}  {status.state.value}", *describe_verdict(first)]
+    lines = [f"{status.handle}  {paint_state(status.state)}", *describe_verdict(first)]
     lines += [f"  also: {other.sentence} [{other.code}]" for other in others]
     lines += [f"  not looked at: {what}" for what in explanation.unseen]
     return "\n".join(lines)
@@ -76,7 +78,7 @@ def describe_verdict(verdict: Verdict) -> list[str]:
     lines = [f"{verdict.sentence} [{verdict.code}]"]
     lines += [f"  {prospect}"] if prospect else []
     lines += [f"  because: {line}" for line in verdict.evidence]
-    lines += [f"  cure: {verdict.cure}"] if verdict.cure else []
+    lines += [f"  cure: {paint(verdict.cure, 'strong')}"] if verdict.cure else []
     return lines
 
 

@@ -8,7 +8,7 @@ import sys
 import click
 import pytest
 
-from launcher.cli.main import COMMANDS, group
+from launcher.cli.main import COMMANDS, SYNONYMS, group
 from launcher.errors import CliExit, LaunchError, NotFoundError, UnreachableError, UsageError
 from trainer.config.problems import ConfigError, Problem
 
@@ -172,3 +172,44 @@ def test_kubeconfig_may_stand_before_and_behind_a_command(ftlaunch, tmp_path, mo
 def test_options_of_a_program_that_exec_runs_are_its_own():
     command = group.get_command(click.Context(group), "exec")
     assert "kubeconfig" not in [option.name for option in command.params]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("ps", "'list'"),
+        ("stop", "'cancel'"),
+        ("rm", "'delete'"),
+        ("run", "'submit'"),
+        ("train", "`trainer train`"),
+    ],
+)
+def test_words_of_other_tools_lead_on(ftlaunch, typed, meant):
+    ran = ftlaunch(typed, "flowers")
+    assert (ran.code, ran.out) == (2, "")
+    assert f"did you mean {meant}?" in ran.err
+
+
+def test_every_synonym_names_a_command_and_hides_none():
+    assert set(SYNONYMS.values()) <= set(COMMANDS)
+    assert not set(SYNONYMS) & set(COMMANDS)
+
+
+def test_help_is_a_word_too(ftlaunch):
+    assert ftlaunch("help").out == ftlaunch("--help").out
+    assert ftlaunch("help", "submit").out == ftlaunch("submit", "--help").out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_texts_are_sentences(name):
+    """They begin with a capital, end with a full stop, and say more than whose the thing is."""
+    command = group.get_command(click.Context(group), name)
+    commands = [command, *(command.commands.values() if isinstance(command, click.Group) else ())]
+    for each in commands:
+        assert each.help
+        assert each.help.strip()[0].isupper()
+        for option in each.params:
+            if isinstance(option, click.Option) and option.help and not option.hidden:
+                assert option.help[0].isupper(), option.name
+                assert option.help.endswith("."), option.name
+                assert not option.help.startswith(("Of ", "Likewise", "Only ")), option.name

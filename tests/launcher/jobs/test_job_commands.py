@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from launcher.backends.states import JobEvent, JobState
-from launcher.cli.events import describe
+from launcher.cli.events import row_of
 from launcher.cli.status import rank_rows
 from launcher.plan.handle import Handle
 from launcher.runs.places import project_of
@@ -67,6 +67,18 @@ def test_wait_exits_as_the_job_ended(place, ftlaunch, code, waits, propagated):
     assert ftlaunch("wait", "--timeout", "20s")[0] == waits
     assert ftlaunch("wait", "--propagate")[0] == propagated
     assert ("the data was refused" in ftlaunch("status")[1]) is bool(code)
+
+
+def test_wait_says_how_far_a_job_is_and_why_it_failed(place, ftlaunch):
+    handle = submit(place)
+    place.say(handle, 0, PROGRESS)
+    place.finish(handle, 0, 3, reason="data/val_list.txt:7: expected an image, got a directory")
+    code, out, err = ftlaunch("wait", "--timeout", "20s")
+    assert (code, out) == (5, "")
+    assert "flowers: Failed: " in err
+    assert "[data]" in err or "[data-refused]" in err or "val_list.txt:7" in err
+    assert "cure: " in err
+    assert "next: ftlaunch logs flowers · ftlaunch why flowers" in err
 
 
 def test_wait_gives_up_after_its_time(place, ftlaunch):
@@ -193,7 +205,9 @@ def test_jobs_are_listed(place, ftlaunch):
     assert ftlaunch("list", "--output", "name")[1].split() == ["second", "first"]
     rows = json.loads(ftlaunch("list", "--output", "json")[1])
     assert [(row["job"], row["state"]) for row in rows] == [("second", "Running"), ("first", "Running")]
-    assert "local:///first" in ftlaunch("list")[1]
+    header, *lines = ftlaunch("list")[1].splitlines()
+    assert header.split() == ["SUBMITTED", "STATE", "JOB"]
+    assert [line[header.index("JOB") :] for line in lines] == ["local:///second", "local:///first"]
 
 
 def test_lists_are_filtered_and_written_in_every_form(place, ftlaunch):
@@ -275,4 +289,4 @@ def test_an_event_is_one_line():
     event = JobEvent(
         time_s=0.0, is_warning=True, reason="Failed", message="two\n lines", about="w-0", count=3
     )
-    assert describe(event)[9:] == "! w-0  Failed: two lines (x3)"
+    assert row_of(event)[1:] == ("Warning", "w-0", "Failed: two lines (x3)")

@@ -60,7 +60,7 @@ def namespace(tmp_path, monkeypatch, kind):
 
 def states(capsys) -> dict[str, str]:
     assert run(["list"]) == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
     return {row[3].rpartition("/")[2]: row[2] for row in rows}
 
 
@@ -82,7 +82,7 @@ def test_a_silent_cluster_is_asked_once(namespace, capsys):
 
 def test_a_few_of_a_cluster_are_asked_for_in_one_question(namespace, capsys):
     assert run(["list", "-n", "3"]) == 0
-    assert [line.rpartition("/")[2] for line in capsys.readouterr().out.splitlines()] == [
+    assert [line.rpartition("/")[2] for line in capsys.readouterr().out.splitlines()[1:]] == [
         "job-059", "job-058", "job-057",
     ]  # fmt: skip
     assert namespace.asked == ["list of 3"]
@@ -91,7 +91,7 @@ def test_a_few_of_a_cluster_are_asked_for_in_one_question(namespace, capsys):
 @pytest.mark.parametrize("kind", ["local"])
 def test_a_few_of_this_machine_are_asked_for_one_by_one(namespace, capsys):
     assert run(["list", "-n", "3"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 3
     assert namespace.asked == ["job-059", "job-058", "job-057"]
 
 

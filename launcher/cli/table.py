@@ -1,0 +1,68 @@
+"""Tables for people: a header in the same columns as the rows, and one colour language over all commands."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from trainer.protocol.printable import Role, paint, printable
+
+if TYPE_CHECKING:
+    from launcher.backends.states import JobState
+
+_GAP = "  "
+_ROLES: dict[str, Role] = {
+    "Succeeded": "good", "Running": "strong", "Failed": "bad", "Lost": "bad", "Cancelled": "warn",
+    "Suspended": "warn", "Restarting": "warn", "Pulling": "warn", "Unknown": "warn",
+}  # fmt: skip
+"""States of jobs and of pods. What only waits its turn has no colour."""
+
+
+def paint_state(state: JobState | str) -> str:
+    """Colour a state: green has done well, red has failed, yellow wants a look, bold is at work."""
+    text = state if isinstance(state, str) else state.value
+    role = _ROLES.get(text.strip())
+    return paint(text, role) if role else text
+
+
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: str = "") -> list[str]:
+    """Write rows below a header, each column as wide as its widest cell.
+
+    Args:
+        header: Names of the columns, in capitals as kubectl has them. A column called STATE is coloured.
+        rows: A cell a column; line breaks and other controls of a cell are escaped.
+        right: Names of the columns, with blanks between them, that are set to the right, as numbers are.
+
+    Returns:
+        Lines without newlines. No line ends with blanks.
+    """
+    cells = [list(header), *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(width_of(row[column]) for row in cells) for column in range(len(header))]
+    numbers = {name for name in right.split() if name}
+    lines = []
+    for index, row in enumerate(cells):
+        parts = []
+        for name, cell, width in zip(header, row, widths, strict=True):
+            blanks = " " * (width - width_of(cell))
+            shown = paint_state(cell) if index and name == "STATE" else cell
+            parts.append(blanks + shown if name in numbers else shown + blanks)
+        lines.append(_GAP.join(parts).rstrip())
+    return lines
+
+
+def width_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes: two for East Asian wide signs (UAX #11)."""
+    return sum(
+        0 if unicodedata.combining(sign) else 2 if unicodedata.east_asian_width(sign) in "WF" else 1
+        for sign in text
+    )
+
+
+def cut(text: str, *, columns: int) -> str:
+    """Return as much of the beginning of a text as so many columns hold; … stands for what is missing."""
+    if width_of(text) <= columns:
+        return text
+    while text and width_of(text) > columns - 1:
+        text = text[:-1]
+    return f"{text}…"

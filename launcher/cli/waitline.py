@@ -1,0 +1,82 @@
+"""What a waiting command says meanwhile: each new state, how far the job is, and at the end why it failed."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+from launcher.backends.base import Backend
+from launcher.backends.states import JobState, JobStatus
+from launcher.cli.printing import StatusLine, echo
+from launcher.cli.status import describe_duration, describe_progress, eta_s
+from launcher.cli.table import paint_state
+from launcher.errors import LaunchError
+
+EVERY_S = 30.0
+"""How often progress is said where lines stay; a terminal's line is renewed with every answer."""
+
+
+class WaitLine:
+    """Says on stderr how a job gets on.
+
+    A terminal has one line that is written over; elsewhere (a file, CI) there is a line a state, and one of
+    progress every `EVERY_S` seconds, so that a log of a day's job stays readable.
+    """
+
+    def __init__(self, job: str, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._job = job
+        self._now = now
+        self._state: JobState | None = None
+        self._told_s = now()
+        self._line = StatusLine() if sys.stderr.isatty() else None
+
+    def tell(self, status: JobStatus) -> None:
+        """Say what is new."""
+        if status.state.is_terminal:
+            return
+        text = f"{self._job}: {describe_wait(status)}"
+        is_due = status.progress is not None and self._now() - self._told_s >= EVERY_S
+        if self._line is not None:
+            self._line.write(text)
+        elif status.state is not self._state or is_due:
+            self._told_s = self._now()
+            echo(text, err=True)
+        self._state = status.state
+
+    def end(self) -> None:
+        """Leave the terminal's line, so that what comes next begins on one of its own."""
+        if self._line is not None:
+            self._line.clear()
+
+
+def describe_wait(status: JobStatus) -> str:
+    """Write on one line how a job that has not ended gets on."""
+    parts = [status.state.value]
+    if status.reason:
+        parts.append(status.reason)
+    if status.progress is not None and status.progress.ranks:
+        parts.append(describe_progress(status.progress).strip())
+        left = eta_s(status)
+        if left:
+            parts.append(f"about {describe_duration(left)} left")
+    return " · ".join(parts)
+
+
+def echo_end(status: JobStatus, backend: Backend) -> None:
+    """Say on stderr how a job ended; of one that failed also why, and what mends it."""
+    job = status.handle.job
+    reason = f": {status.reason}" if status.reason else ""
+    echo(f"{job}: {paint_state(status.state)}{reason}", err=True)
+    if status.state not in (JobState.FAILED, JobState.LOST):
+        return
+    try:
+        from launcher.cli.why import describe_verdict
+        from launcher.why.ask import explain_job
+
+        first, *_ = explain_job(backend, status.handle).verdicts
+    except LaunchError as error:  # the end is told; the reason can be asked for later
+        echo(f"why it failed could not be read: {error}; `ftlaunch why {job}` asks again", err=True)
+        return
+    echo("\n".join(describe_verdict(first)), err=True)
+    echo(f"next: ftlaunch logs {job} · ftlaunch why {job}", err=True)
