@@ -12,7 +12,7 @@ from jinja2.bccache import Bucket
 
 import launcher
 from launcher.errors import UsageError
-from trainer.protocol.atomic import replace_file
+from trainer.protocol.safe_files import replace_file
 
 _PACKAGE = Path(launcher.__file__).parent
 

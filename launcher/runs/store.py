@@ -16,7 +16,7 @@ from pathlib import Path
 from launcher.errors import NotFoundError, TakenError
 from launcher.plan.handle import parse_handle
 from launcher.runs.record import RecordError, RunRecord, Stage, format_record, parse_record
-from trainer.protocol.atomic import replace_file
+from trainer.protocol.safe_files import replace_file
 
 _CLOCKS_APART_S = 60.0
 """By which the clock of a file server may be behind ours."""

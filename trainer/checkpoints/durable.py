@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from trainer.protocol.atomic import replace_file
+from trainer.protocol.safe_files import replace_file
 
 Fill = Callable[[BinaryIO], None]
 """Writes a file's content."""

@@ -11,7 +11,7 @@ from trainer.cli.endings import Ending, end_with
 from trainer.cli.printing import echo
 from trainer.config.load import read_content
 from trainer.config.resize import resize
-from trainer.protocol.atomic import replace_file
+from trainer.protocol.safe_files import replace_file
 
 
 @click.command("resize")

@@ -114,6 +114,14 @@ class LoaderSection(Section):
     use_shared_memory: bool = True
     rng: Literal["per_sample", "paddleclas"] = "per_sample"
     """Random draws: seeded for each sample, or one stream a process in PaddleClas's order (no workers)."""
+    bad_images: Literal["error", "skip"] = "error"
+    """Images that cannot be read: end the training with exit 3 (error), or go on without them (skip).
+
+    With skip, training takes another image of the list in place of each, drawn by seed, epoch and sample, and
+    an evaluation leaves it out of its counts; both name them. Ours; PaddleClas draws at random.
+    """
+    bad_images_limit: float = Field(default=0.01, ge=0, le=1)
+    """Share of the list's images that `bad_images: skip` bears in an epoch; more end with exit 3."""
 
     @model_validator(mode="after")
     def _one_stream(self) -> LoaderSection:

@@ -11,6 +11,9 @@ from trainer.config.scalars import Positive
 
 Shape = Annotated[tuple[Positive, Positive, Positive], Field(strict=False)]
 
+MAX_IMAGE_PIXELS = 178_956_970
+"""Where Pillow refuses: a quarter of a GiB of 24-bit pixels, twice. OpenCV goes to 2**30."""
+
 
 class GlobalSection(Section):
     """What concerns the run as a whole."""
@@ -57,6 +60,8 @@ class GlobalSection(Section):
     uniform_output_enabled: bool = False
     export_for_fd: bool = False
     """Write inference.yml beside an exported model; it is always written here."""
+    max_image_pixels: int = Field(default=MAX_IMAGE_PIXELS, ge=1, le=2**30)
+    """Ours: images of more pixels, by their header, are not decoded: a small file can claim gigabytes."""
     deterministic: bool = False
     """Ours: the same run gives the same bits (CPU, same number of ranks)."""
 

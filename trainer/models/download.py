@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainer.protocol.atomic import replace_file
+from trainer.protocol.safe_files import replace_file
 
 _CHUNK_BYTES = 1 << 20
 

@@ -12,8 +12,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.protocol.atomic import replace_file
 from trainer.protocol.fields import FormatError, decode_object, need, need_or_none
+from trainer.protocol.safe_files import replace_file
 
 SCHEMA = 1
 FOLDER = ".ftlaunch"

@@ -15,8 +15,8 @@ import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trainer.protocol.atomic import replace_file
 from trainer.protocol.fields import FormatError, decode_object, need
+from trainer.protocol.safe_files import replace_file
 
 SCHEMA = 1
 STALE_AFTER_S = 60.0

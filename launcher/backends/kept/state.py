@@ -18,8 +18,8 @@ from typing import TypeVar
 from launcher.backends.kept.identity import ProcessId
 from launcher.backends.states import JobState, PodState
 from launcher.plan.handle import BackendKind
-from trainer.protocol.atomic import replace_file
 from trainer.protocol.fields import FormatError, decode_object, need, need_or_none
+from trainer.protocol.safe_files import replace_file
 
 SCHEMA = 1
 S = TypeVar("S", JobState, PodState)
