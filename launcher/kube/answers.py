@@ -24,8 +24,11 @@ from launcher.kube.errors import (
     NoAnswerError,
 )
 from launcher.kube.resources import Resource
+from trainer.protocol.untrusted import parse_json
 
 MAX_SHOWN = 1000
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""Of one answer, unpacked: a page of 500 objects is some megabytes, and an object 1.5 MiB at most (etcd)."""
 _ANONYMOUS = 'User "system:anonymous"'
 """Whom an API server takes a request without usable credentials for, where it does not answer 401."""
 _TOO_MANY = 429
@@ -100,12 +103,12 @@ def read_failure(
 def _read_retry_after(headers: Mapping[str, str]) -> float:
     # API servers send seconds (RFC 9110, 10.2.3 allows a date as well)
     text = headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() else 0.0
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 7 else 0.0
 
 
 def _decode(body: bytes) -> Mapping[str, Any]:
     try:
-        return _mapping(json.loads(body))
+        return _mapping(parse_json(body, where="refusal"))
     except ValueError:
         return {}
 

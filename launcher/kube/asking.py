@@ -6,7 +6,6 @@ TLS, certificates and tokens are those that the Kubernetes library has loaded (`
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from launcher.kube.answers import Call, read_failure
+from launcher.kube.answers import MAX_ANSWER_BYTES, Call, read_failure
 from launcher.kube.client import Client
 from launcher.kube.errors import NoAnswerError
 from launcher.kube.plain import PlainConfiguration
@@ -26,6 +25,7 @@ from launcher.kube.trust import read_distrust
 from launcher.kube.wire import READ_BYTES, Wire
 from launcher.logs.lines import format_stamp
 from launcher.logs.source import Ask, End, Receiver, SourceError, Trouble
+from trainer.protocol.untrusted import parse_json
 
 Dial = Callable[[Callable[[], Wire]], Awaitable[object]]
 _AT_ONCE = 64
@@ -164,7 +164,11 @@ class Asker:
             if listener.status >= 300:
                 body = b"".join(listener.pieces)
                 raise SourceError(self.judge(call, listener.status, listener.headers, body, None))
-            found = None if cut is not None else json.loads(b"".join(listener.pieces))
+            found = (
+                None
+                if cut is not None
+                else parse_json(b"".join(listener.pieces), where=str(call), max_bytes=MAX_ANSWER_BYTES)
+            )
         except (ValueError, asyncio.TimeoutError) as error:
             cut = error
         finally:

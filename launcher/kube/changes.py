@@ -13,6 +13,8 @@ from launcher.kube.answers import Call, read_failure
 from launcher.kube.errors import NoAnswerError
 from launcher.kube.exchange import Answer, ExchangeError
 from launcher.kube.resources import KubeObject
+from trainer.protocol.fields import FormatError, need, need_object
+from trainer.protocol.untrusted import parse_object
 
 WATCH_S = 240
 """How long a watch is asked for; servers end one after five to ten minutes by themselves."""
@@ -56,10 +58,15 @@ def read_changes(answer: Answer, call: Call) -> Iterator[Change]:
 
 def _read(line: bytes, call: Call) -> Change:
     try:
-        document = json.loads(line)
-        kind, item = str(document["type"]), document["object"]
-    except (ValueError, KeyError, TypeError) as error:
+        document = parse_object(line, where=str(call))
+        kind, item = (
+            need(document, "type", str, what=str(call)),
+            need_object(document, "object", what=str(call)),
+        )
+    except FormatError as error:
         raise NoAnswerError(f"{call}: expected a change, got {line[:80]!r}") from error
     if kind == "ERROR":  # the status that it would have begun with, had it been known then
-        raise read_failure(call, code=int(item.get("code") or 500), body=json.dumps(item).encode())
+        code = item.get("code")
+        code = code if isinstance(code, int) and code else 500
+        raise read_failure(call, code=code, body=json.dumps(item).encode())
     return Change(kind, item)

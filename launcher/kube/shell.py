@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,8 @@ from launcher.kube.answers import Call, read_failure
 from launcher.kube.errors import NoAnswerError
 from launcher.kube.transport import Way
 from launcher.volumes.place import Channel
+from trainer.protocol.fields import need, need_object, need_objects
+from trainer.protocol.untrusted import parse_object
 
 _STDIN, _STDOUT, _STDERR, _STATUS = range(4)
 _PROTOCOL = "v4.channel.k8s.io"
@@ -99,13 +100,17 @@ def _exit_code(status: bytes, call: Call, said: str) -> int:
     """Read the `Status` that ends a program; its causes hold the exit code."""
     if not status:
         raise NoAnswerError(f"{call}: expected the program's end, got a cut connection; try again {said}")
-    document = json.loads(status)
-    if document.get("status") == "Success":
-        return 0
-    causes = (document.get("details") or {}).get("causes") or ()
-    for cause in causes:
-        if cause.get("reason") == "ExitCode":
-            return int(cause["message"])
+    try:
+        document = parse_object(status, where=str(call))
+        if document.get("status") == "Success":
+            return 0
+        details = need_object(document, "details", what=str(call)) if document.get("details") else {}
+        causes = need_objects(details, "causes", what=str(call)) if details.get("causes") else ()
+        for cause in causes:
+            if cause.get("reason") == "ExitCode":
+                return int(need(cause, "message", str, what=str(call), most=9))
+    except ValueError as error:
+        raise NoAnswerError(f"{call}: expected how the program ended, got: {error}") from error
     raise NoAnswerError(f"{call}: expected a program to run, got: {document.get('message')}")
 
 

@@ -10,11 +10,12 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from launcher.kube.access import Access
-from launcher.kube.answers import Call, read_failure
+from launcher.kube.answers import MAX_ANSWER_BYTES, Call, read_failure
 from launcher.kube.errors import NoAnswerError
 from launcher.kube.exchange import Answer, ExchangeError, Sent
 from launcher.kube.resources import KubeObject, Resource
 from launcher.kube.trust import read_distrust
+from trainer.protocol.untrusted import parse_json
 
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
 METADATA = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1, {JSON}"
@@ -112,7 +113,7 @@ class Transport:
         """
         answer = self.send(request, call)
         try:
-            decoded = json.loads(answer.data)
+            decoded = parse_json(answer.data, where=str(call), max_bytes=MAX_ANSWER_BYTES)
         except ValueError as error:
             decoded = error
         if not isinstance(decoded, dict):

@@ -6,11 +6,15 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from enum import Enum
+from typing import cast, get_args
 
 from launcher.errors import LaunchError
 from launcher.plan.handle import Handle, JobApi, parse_handle
+from trainer.protocol.fields import LAST_TIME_S, need, need_or_none, need_texts
+from trainer.protocol.untrusted import parse_object
 
 SCHEMA = 1
+_MAX_BYTES = 4 * 1024 * 1024
 
 
 class RecordError(LaunchError):
@@ -64,12 +68,26 @@ def parse_record(text: str | bytes, *, where: str) -> RunRecord:
         RecordError: It is broken or of another schema.
     """
     try:
-        document = json.loads(text)
-        if document.pop("schema") != SCHEMA:
+        document = parse_object(text, where=where, max_bytes=_MAX_BYTES)
+        if document.get("schema") != SCHEMA:
             raise RecordError(f"{where}: expected schema {SCHEMA}; it was written by another release")
-        document["handle"] = parse_handle(document["handle"])
-        document["stage"] = Stage(document["stage"])
-        document["command"] = tuple(document["command"])
-        return RunRecord(**document)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return RunRecord(
+            handle=parse_handle(need(document, "handle", str, what=where)),
+            run_id=need(document, "run_id", str, what=where),
+            stage=Stage(need(document, "stage", str, what=where)),
+            project=need(document, "project", str, what=where),
+            config=need(document, "config", str, what=where),
+            command=need_texts(document, "command", what=where),
+            created_s=need(document, "created_s", float, what=where, least=0, most=LAST_TIME_S),
+            context=need_or_none(document, "context", str, what=where),
+            api=_api(need_or_none(document, "api", str, what=where)),
+        )
+    except ValueError as error:
         raise RecordError(f"{where}: expected a run's record, got something broken: {error}") from error
+
+
+def _api(text: str | None) -> JobApi:
+    found = next((api for api in get_args(JobApi) if api == (text or "kubeflow")), None)
+    if found is None:
+        raise ValueError(f"api: expected one of {', '.join(get_args(JobApi))}, got {text!r:.40}")
+    return cast("JobApi", found)

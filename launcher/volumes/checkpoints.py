@@ -76,7 +76,11 @@ def list_checkpoints(place: Place, *, hashes: bool = False) -> list[Listed]:
     pointers = [path.as_posix() for path in (_LAYOUT.pointer, _LAYOUT.best_pointer)]
     wanted = [path for path in pointers if path in plain]
     wanted += [f"{FOLDER}/{name}/{MANIFEST}" for name, files in there.items() if MANIFEST in files]
-    texts = {line["path"]: line["text"] for line in place.lines("read", {"files": wanted})} if wanted else {}
+    texts = (
+        {line["path"]: line.get("text") or "" for line in place.lines("read", {"files": wanted})}
+        if wanted
+        else {}
+    )
     latest, best = (parse_checkpoint_name(texts.get(path, "").strip()) for path in pointers)
     found = [
         _read(name, texts.get(f"{FOLDER}/{name}/{MANIFEST}"), latest=latest, best=best)

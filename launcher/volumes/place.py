@@ -15,6 +15,8 @@ from typing import IO, Any, Protocol
 
 from launcher.errors import LaunchError, NotFoundError
 from launcher.volumes import porter
+from trainer.protocol.fields import MAX_COUNT, FormatError, need, need_or_none
+from trainer.protocol.untrusted import parse_object
 
 SOURCE = Path(porter.__file__).read_text(encoding="utf-8")
 
@@ -77,7 +79,7 @@ class Place(ABC):
             hello = channel.stdout.readline()
             if not hello:
                 self._blame(channel)
-            if not json.loads(hello)["ready"] and operation not in ("take", "look"):
+            if not self._read(hello).get("ready") and operation not in ("take", "look"):
                 raise NotFoundError(f"{self.title}: expected the folder {root!r}, got none")
             with contextlib.suppress(BrokenPipeError):
                 channel.send(json.dumps(request).encode() + b"\n")
@@ -93,7 +95,20 @@ class Place(ABC):
         """Yield the porter's answers to a request; raises as `ask` does."""
         with self.ask(operation, request, within=within) as channel:
             for line in channel.stdout:
-                yield json.loads(line)
+                yield self._read(line)
+
+    def _read(self, line: bytes) -> dict[str, Any]:
+        try:
+            answer = parse_object(line, where=self.title)
+            if "ready" not in answer:
+                need(answer, "path", str, what=self.title)
+            for name in ("size", "part"):
+                need_or_none(answer, name, int, what=self.title, least=0, most=MAX_COUNT)
+            for name in ("sha256", "text"):
+                need_or_none(answer, name, str, what=self.title)
+        except FormatError as error:
+            raise VolumeError(f"{error}; check what runs as {self.python} there") from error
+        return answer
 
     def require_success(self, channel: Channel) -> None:
         """Wait for the porter's end.

@@ -39,8 +39,12 @@ class LocalUnderTest(BackendUnderTest):
         self.wait_for(lambda: not (inbox / f"{number:06d}.say").exists(), what="the pod to write")
 
     def finish(self, handle: Handle, node: int, exit_code: int, *, reason: str = "") -> None:
-        inbox = self._inbox(f"{handle.job}-worker-{node}")
         words = format_termination(Termination(exit=exit_code, attempt=1, reason=reason)) if reason else b""
+        self.finish_with(handle, node, exit_code, words=words)
+
+    def finish_with(self, handle: Handle, node: int, exit_code: int, *, words: bytes) -> None:
+        """End a pod that leaves these bytes as its termination message."""
+        inbox = self._inbox(f"{handle.job}-worker-{node}")
         self._put(inbox / "words", words)
         self._put(inbox / "999999.exit", str(exit_code).encode())
 

@@ -7,7 +7,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trainer.protocol.fields import FormatError, decode_object, need, need_or_none
+from trainer.protocol.fields import (
+    MAX_COUNT,
+    FormatError,
+    need,
+    need_object,
+    need_or_none,
+)
+from trainer.protocol.untrusted import parse_object
 
 SCHEMA = 1
 _WHAT = "state.json"
@@ -83,38 +90,32 @@ def parse_state(text: str | bytes) -> TrainState:
     Raises:
         FormatError: It is broken or of another schema.
     """
-    document = decode_object(text, what=_WHAT)
+    document = parse_object(text, where=_WHAT, nan_as_none=True)  # of a metric that was no number
     if need(document, "schema", int, what=_WHAT) != SCHEMA:
         raise FormatError(f"{_WHAT}: schema: expected {SCHEMA}, got {document['schema']!r}")
-    sampler = document.get("sampler")
-    if not isinstance(sampler, dict):
-        raise FormatError(f"{_WHAT}: sampler: expected an object, got {sampler!r}")
+    sampler = need_object(document, "sampler", what=_WHAT)
     return TrainState(
         run_id=need(document, "run_id", str, what=_WHAT),
-        epoch=need(document, "epoch", int, what=_WHAT),
-        step=need(document, "step", int, what=_WHAT),
+        epoch=need(document, "epoch", int, what=_WHAT, least=0, most=MAX_COUNT),
+        step=need(document, "step", int, what=_WHAT, least=0, most=MAX_COUNT),
         sampler=SamplerState(
-            epoch=need(sampler, "epoch", int, what=_WHAT),
-            world_size=need(sampler, "world_size", int, what=_WHAT),
-            cursor=need(sampler, "cursor", int, what=_WHAT),
+            epoch=need(sampler, "epoch", int, what=_WHAT, least=0, most=MAX_COUNT),
+            world_size=need(sampler, "world_size", int, what=_WHAT, least=1, most=MAX_COUNT),
+            cursor=need(sampler, "cursor", int, what=_WHAT, least=0, most=MAX_COUNT),
         ),
         metric=need_or_none(document, "metric", float, what=_WHAT),
         best_metric=need_or_none(document, "best_metric", float, what=_WHAT),
-        best_epoch=need_or_none(document, "best_epoch", int, what=_WHAT),
+        best_epoch=need_or_none(document, "best_epoch", int, what=_WHAT, least=0, most=MAX_COUNT),
         draws=need_or_none(document, "draws", str, what=_WHAT),
         plateau=need_or_none(document, "plateau", str, what=_WHAT),
-        loss_scale=_parse_scale(document.get("loss_scale")),
+        loss_scale=_parse_scale(document) if document.get("loss_scale") is not None else None,
     )
 
 
-def _parse_scale(found: object) -> LossScale | None:
-    if found is None:
-        return None
-    if not isinstance(found, Mapping):
-        raise FormatError(f"{_WHAT}: loss_scale: expected an object, got {found!r}")
-    what = f"{_WHAT}: loss_scale"
+def _parse_scale(document: Mapping[str, object]) -> LossScale:
+    found, what = need_object(document, "loss_scale", what=_WHAT), f"{_WHAT}: loss_scale"
     return LossScale(
         scale=need(found, "scale", float, what=what),
-        incr_count=need(found, "incr_count", int, what=what),
-        decr_count=need(found, "decr_count", int, what=what),
+        incr_count=need(found, "incr_count", int, what=what, least=0, most=MAX_COUNT),
+        decr_count=need(found, "decr_count", int, what=what, least=0, most=MAX_COUNT),
     )

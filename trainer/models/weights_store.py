@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from urllib.parse import urlsplit
 from trainer.models.download import DownloadError, Fetching, fetch, file_hash
 from trainer.models.published import published_url
 from trainer.models.weights import WeightsError
+from trainer.protocol.fields import need
+from trainer.protocol.untrusted import parse_object
 
 
 def home_folder() -> Path:
@@ -121,9 +122,13 @@ def check_record(path: Path) -> None:
         WeightsError: It has changed since.
     """
     try:
-        record = json.loads(path.with_name(path.name + ".json").read_text())
-        expected = (int(record["size"]), str(record["sha256"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        beside = path.with_name(path.name + ".json")
+        record = parse_object(beside.read_bytes(), where=str(beside))
+        expected = (
+            need(record, "size", int, what=str(beside)),
+            need(record, "sha256", str, what=str(beside)),
+        )
+    except (OSError, ValueError):
         return
     found = (path.stat().st_size, file_hash(path))
     if found != expected:

@@ -11,7 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
-from trainer.protocol.fields import FormatError, decode_object, need, need_or_none
+from trainer.protocol.fields import (
+    FormatError,
+    decode_object,
+    need,
+    need_list,
+    need_objects,
+    need_or_none,
+    need_texts,
+)
 
 SCHEMA = 1
 MAX_LINE_BYTES = 4 * 1024 * 1024
@@ -206,7 +214,7 @@ def parse_message(line: bytes) -> Message:
     Raises:
         FormatError: It is not a message.
     """
-    document = decode_object(line, what="message")
+    document = decode_object(line, what="message", max_bytes=MAX_LINE_BYTES)
     name = need(document, "kind", str, what="message")
     kind = _KINDS.get(name)
     if kind is None:
@@ -224,26 +232,17 @@ def _read(kind: type, document: Fields, what: str) -> object:
     )
 
 
-def _items(document: Fields, key: str, what: str) -> list[object]:
-    value = document.get(key)
-    if not isinstance(value, list):
-        raise FormatError(f"{what}: {key}: expected a list, got {value!r}")
-    return value
-
-
 def _ints(document: Fields, key: str, what: str) -> tuple[int, ...]:
-    return tuple(need({key: item}, key, int, what=what) for item in _items(document, key, what))
+    return tuple(need({key: item}, key, int, what=what) for item in need_list(document, key, what=what))
 
 
 def _texts(document: Fields, key: str, what: str) -> tuple[str, ...]:
-    return tuple(need({key: item}, key, str, what=what) for item in _items(document, key, what))
+    return need_texts(document, key, what=what)
 
 
 def _states(document: Fields, key: str, what: str) -> tuple[RankState, ...]:
-    items = _items(document, key, what)
-    if not all(isinstance(item, dict) for item in items):
-        raise FormatError(f"{what}: {key}: expected a list of objects")
-    return tuple(cast("RankState", _read(RankState, cast("Fields", item), what)) for item in items)
+    items = need_objects(document, key, what=what)
+    return tuple(cast("RankState", _read(RankState, item, what)) for item in items)
 
 
 _READERS: dict[str, Callable[[Fields, str, str], object]] = {

@@ -7,7 +7,8 @@ import json
 from dataclasses import dataclass
 
 from trainer.config.schedules_decay import ReduceOnPlateau
-from trainer.protocol.fields import decode_object, need, need_or_none
+from trainer.protocol.fields import need, need_or_none
+from trainer.protocol.untrusted import parse_object
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +61,7 @@ class Plateau:
             FormatError: It is broken.
         """
         what = "state.json: plateau"
-        document = decode_object(text, what=what)
+        document = parse_object(text, where=what, nan_as_none=True)
         self._state = _State(
             rate=need(document, "rate", float, what=what),
             best=need_or_none(document, "best", float, what=what),

@@ -7,9 +7,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.protocol.fields import decode_object, need, need_or_none
+from trainer.protocol.fields import MAX_COUNT, decode_object, need, need_or_none
 
 _WHAT = "outcome"
+_MAX_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,10 +47,10 @@ def load_outcome(path: Path) -> Outcome | None:
         text = path.read_bytes()
     except FileNotFoundError:
         return None
-    document = decode_object(text, what=_WHAT)
+    document = decode_object(text, what=_WHAT, max_bytes=_MAX_BYTES)
     return Outcome(
-        exit=need(document, "exit", int, what=_WHAT),
+        exit=need(document, "exit", int, what=_WHAT, least=-255, most=255),
         reason=need(document, "reason", str, what=_WHAT),
-        step=need_or_none(document, "step", int, what=_WHAT),
+        step=need_or_none(document, "step", int, what=_WHAT, least=0, most=MAX_COUNT),
         checkpoint=need_or_none(document, "checkpoint", str, what=_WHAT),
     )

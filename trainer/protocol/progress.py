@@ -7,11 +7,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from trainer.protocol.fields import FormatError, decode_object, need, need_or_none
+from trainer.protocol.fields import (
+    LAST_TIME_S,
+    MAX_COUNT,
+    FormatError,
+    decode_object,
+    need,
+    need_objects,
+    need_or_none,
+)
+from trainer.protocol.tags import MAX_LINE_BYTES
 
 SCHEMA = 1
 MARK = b"ftlaunch-progress "
 _WHAT = "progress"
+_MAX_RANKS = 10**9
+_MAX_RATE = 1e15  # images/s: so that a sum over all ranks stays finite
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,25 +128,23 @@ def parse_progress(text: bytes) -> Progress | None:
     """
     if not text.startswith(MARK):
         return None
-    document = decode_object(text[len(MARK) :], what=_WHAT)
-    rows = document.get("ranks")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise FormatError(f"{_WHAT}: ranks: expected a list of objects, got {rows!r}")
+    document = decode_object(text[len(MARK) :], what=_WHAT, max_bytes=MAX_LINE_BYTES)
+    rows = need_objects(document, "ranks", what=_WHAT)
     return Progress(
-        time_s=need(document, "time_s", float, what=_WHAT),
-        attempt=need(document, "attempt", int, what=_WHAT),
-        world_size=need(document, "world_size", int, what=_WHAT),
-        total_steps=need(document, "total_steps", int, what=_WHAT),
+        time_s=need(document, "time_s", float, what=_WHAT, least=0, most=LAST_TIME_S),
+        attempt=need(document, "attempt", int, what=_WHAT, least=0, most=MAX_COUNT),
+        world_size=need(document, "world_size", int, what=_WHAT, least=0, most=_MAX_RANKS),
+        total_steps=need(document, "total_steps", int, what=_WHAT, least=0, most=MAX_COUNT),
         ranks=tuple(
             RankProgress(
-                rank=need(row, "rank", int, what=_WHAT),
-                node=need(row, "node", int, what=_WHAT),
-                step=need(row, "step", int, what=_WHAT),
-                epoch=need(row, "epoch", int, what=_WHAT),
+                rank=need(row, "rank", int, what=_WHAT, least=0, most=_MAX_RANKS),
+                node=need(row, "node", int, what=_WHAT, least=0, most=_MAX_RANKS),
+                step=need(row, "step", int, what=_WHAT, least=0, most=MAX_COUNT),
+                epoch=need(row, "epoch", int, what=_WHAT, least=0, most=MAX_COUNT),
                 phase=need(row, "phase", str, what=_WHAT),
                 loss=need_or_none(row, "loss", float, what=_WHAT),
-                images_per_s=need_or_none(row, "images_per_s", float, what=_WHAT),
-                silent_s=need(row, "silent_s", float, what=_WHAT),
+                images_per_s=need_or_none(row, "images_per_s", float, what=_WHAT, least=0, most=_MAX_RATE),
+                silent_s=need(row, "silent_s", float, what=_WHAT, least=0, most=LAST_TIME_S),
             )
             for row in rows
         ),

@@ -12,7 +12,15 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.protocol.fields import FormatError, decode_object, need, need_or_none
+from trainer.protocol.fields import (
+    LAST_TIME_S,
+    MAX_COUNT,
+    FormatError,
+    decode_object,
+    need,
+    need_or_none,
+    need_texts,
+)
 from trainer.protocol.safe_files import replace_file
 
 SCHEMA = 1
@@ -64,16 +72,13 @@ def load_run_file(output_dir: Path) -> RunFile | None:
     document = decode_object(text, what=_WHAT)
     if need(document, "schema", int, what=_WHAT) != SCHEMA:
         raise FormatError(f"{_WHAT}: schema: expected {SCHEMA}, got {document['schema']!r}")
-    prints = document.get("fingerprints")
-    if not isinstance(prints, list):
-        raise FormatError(f"{_WHAT}: fingerprints: expected a list, got {prints!r}")
     return RunFile(
         run_id=need(document, "run_id", str, what=_WHAT),
-        first_start_s=need(document, "first_start_s", float, what=_WHAT),
-        attempts=need(document, "attempts", int, what=_WHAT),
-        fingerprints=tuple(str(item) for item in prints),
-        starts=need(document, "starts", int, what=_WHAT),
-        ended=need_or_none(document, "ended", int, what=_WHAT),
+        first_start_s=need(document, "first_start_s", float, what=_WHAT, least=0, most=LAST_TIME_S),
+        attempts=need(document, "attempts", int, what=_WHAT, least=0, most=MAX_COUNT),
+        fingerprints=need_texts(document, "fingerprints", what=_WHAT),
+        starts=need(document, "starts", int, what=_WHAT, least=0, most=MAX_COUNT),
+        ended=need_or_none(document, "ended", int, what=_WHAT, least=-255, most=255),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 
-from trainer.protocol.fields import decode_object, need, need_or_none
+from trainer.protocol.fields import MAX_COUNT, decode_object, need, need_or_none
 
 SCHEMA = 1
 MAX_BYTES = 4096
@@ -59,13 +59,13 @@ def parse_termination(text: str | bytes) -> Termination:
     Raises:
         FormatError: It is not one (a container that never ran ours leaves its own text there).
     """
-    document = decode_object(text, what=_WHAT)
+    document = decode_object(text, what=_WHAT, max_bytes=MAX_BYTES)
     return Termination(
-        exit=need(document, "exit", int, what=_WHAT),
-        rank=need_or_none(document, "rank", int, what=_WHAT),
-        rank_exit=need_or_none(document, "rank_exit", int, what=_WHAT),
-        attempt=need(document, "attempt", int, what=_WHAT),
-        step=need_or_none(document, "step", int, what=_WHAT),
+        exit=need(document, "exit", int, what=_WHAT, least=0, most=255),
+        rank=need_or_none(document, "rank", int, what=_WHAT, least=0, most=MAX_COUNT),
+        rank_exit=need_or_none(document, "rank_exit", int, what=_WHAT, least=-255, most=255),
+        attempt=need(document, "attempt", int, what=_WHAT, least=0, most=MAX_COUNT),
+        step=need_or_none(document, "step", int, what=_WHAT, least=0, most=MAX_COUNT),
         reason=need(document, "reason", str, what=_WHAT),
         checkpoint=need_or_none(document, "checkpoint", str, what=_WHAT),
     )

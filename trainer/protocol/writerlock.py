@@ -15,7 +15,7 @@ import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trainer.protocol.fields import FormatError, decode_object, need
+from trainer.protocol.fields import LAST_TIME_S, MAX_COUNT, FormatError, decode_object, need
 from trainer.protocol.safe_files import replace_file
 
 SCHEMA = 1
@@ -88,10 +88,10 @@ def load_owner(path: Path) -> Owner | None:
     return Owner(
         run_id=need(document, "run_id", str, what=_WHAT),
         host=need(document, "host", str, what=_WHAT),
-        pid=need(document, "pid", int, what=_WHAT),
+        pid=need(document, "pid", int, what=_WHAT, least=0, most=MAX_COUNT),
         boot_id=need(document, "boot_id", str, what=_WHAT),
-        start_s=need(document, "start_s", float, what=_WHAT),
-        heartbeat_s=need(document, "heartbeat_s", float, what=_WHAT),
+        start_s=need(document, "start_s", float, what=_WHAT, least=0, most=LAST_TIME_S),
+        heartbeat_s=need(document, "heartbeat_s", float, what=_WHAT, least=0, most=LAST_TIME_S),
     )
 
 

@@ -18,10 +18,22 @@ from typing import TypeVar
 from launcher.backends.kept.identity import ProcessId
 from launcher.backends.states import JobState, PodState
 from launcher.plan.handle import BackendKind
-from trainer.protocol.fields import FormatError, decode_object, need, need_or_none
+from trainer.protocol.fields import (
+    LAST_TIME_S,
+    MAX_COUNT,
+    FormatError,
+    decode_object,
+    need,
+    need_object,
+    need_objects,
+    need_or_none,
+    need_texts,
+)
 from trainer.protocol.safe_files import replace_file
 
 SCHEMA = 1
+_MAX_STARTS = 10**6  # of a pod: whoever looks for a log counts down from it
+_MAX_PID = 2**31 - 1
 S = TypeVar("S", JobState, PodState)
 
 
@@ -163,17 +175,15 @@ def load_request(path: Path) -> Request:
     """
     document = _decode(path.read_bytes(), what=str(path))
     engine = document.get("engine")
-    folders, devices = document.get("host_folders"), document.get("devices")
-    if not isinstance(folders, dict) or not isinstance(devices, list):
-        raise FormatError(f"{path}: expected folders and devices, got {folders!r} and {devices!r}")
+    folders = need_object(document, "host_folders", what=str(path))
     return Request(
         run_id=need(document, "run_id", str, what=str(path)),
         host_folders={str(mount): str(folder) for mount, folder in folders.items()},
         workdir=need(document, "workdir", str, what=str(path)),
-        devices=tuple(str(device) for device in devices),
+        devices=need_texts(document, "devices", what=str(path)),
         engine={str(name): str(value) for name, value in engine.items()} if isinstance(engine, dict) else {},
         user=need_or_none(document, "user", str, what=str(path)) or "",
-        generation=need_or_none(document, "generation", int, what=str(path)) or 0,
+        generation=need_or_none(document, "generation", int, what=str(path), least=0, most=MAX_COUNT) or 0,
     )
 
 
@@ -190,9 +200,7 @@ def load_job_record(path: Path) -> JobRecord | None:
         return None
     what = str(path)
     document = _decode(text, what=what)
-    pods = document.get("pods")
-    if not isinstance(pods, list) or not all(isinstance(pod, dict) for pod in pods):
-        raise FormatError(f"{what}: pods: expected a list of objects, got {pods!r}")
+    pods = need_objects(document, "pods", what=what)
     keeper = _process(document.get("keeper"), what=what)
     if keeper is None:
         raise FormatError(f"{what}: keeper: expected a process, got null")
@@ -200,28 +208,28 @@ def load_job_record(path: Path) -> JobRecord | None:
         job=need(document, "job", str, what=what),
         run_id=need(document, "run_id", str, what=what),
         keeper=keeper,
-        created_s=need(document, "created_s", float, what=what),
+        created_s=need(document, "created_s", float, what=what, least=0, most=LAST_TIME_S),
         scratch=need(document, "scratch", str, what=what),
         pods=tuple(_pod(pod, what=what) for pod in pods),
         state=_state(JobState, document, what=what),
         reason=need(document, "reason", str, what=what),
-        ended_s=need_or_none(document, "ended_s", float, what=what),
-        generation=need_or_none(document, "generation", int, what=what) or 0,
+        ended_s=need_or_none(document, "ended_s", float, what=what, least=0, most=LAST_TIME_S),
+        generation=need_or_none(document, "generation", int, what=what, least=0, most=MAX_COUNT) or 0,
     )
 
 
 def _pod(document: Mapping[str, object], *, what: str) -> PodRecord:
     return PodRecord(
         name=need(document, "name", str, what=what),
-        node=need(document, "node", int, what=what),
+        node=need(document, "node", int, what=what, least=0, most=MAX_COUNT),
         uid=need(document, "uid", str, what=what),
         state=_state(PodState, document, what=what),
-        incarnation=need(document, "incarnation", int, what=what),
+        incarnation=need(document, "incarnation", int, what=what, least=0, most=_MAX_STARTS),
         process=_process(document.get("process"), what=what),
-        exit_code=need_or_none(document, "exit_code", int, what=what),
+        exit_code=need_or_none(document, "exit_code", int, what=what, least=-255, most=255),
         reason=need(document, "reason", str, what=what),
-        started_s=need_or_none(document, "started_s", float, what=what),
-        ended_s=need_or_none(document, "ended_s", float, what=what),
+        started_s=need_or_none(document, "started_s", float, what=what, least=0, most=LAST_TIME_S),
+        ended_s=need_or_none(document, "ended_s", float, what=what, least=0, most=LAST_TIME_S),
     )
 
 
@@ -231,8 +239,8 @@ def _process(value: object, *, what: str) -> ProcessId | None:
     if not isinstance(value, dict):
         raise FormatError(f"{what}: expected a process, got {value!r}")
     return ProcessId(
-        pid=need(value, "pid", int, what=what),
-        start_ticks=need(value, "start_ticks", int, what=what),
+        pid=need(value, "pid", int, what=what, least=1, most=_MAX_PID),
+        start_ticks=need(value, "start_ticks", int, what=what, least=0, most=MAX_COUNT),
         boot_id=need(value, "boot_id", str, what=what),
     )
 

@@ -110,7 +110,9 @@ def describe_end(path: Path, code: int) -> str:
 
 def last_progress(layout: JobLayout, record: JobRecord) -> Progress | None:
     """Return the last progress line of node 0, of whichever of its starts has one."""
-    first = next(pod for pod in record.pods if pod.node == 0)
+    first = next((pod for pod in record.pods if pod.node == 0), None)
+    if first is None:
+        return None
     for incarnation in range(first.incarnation, -1, -1):
         try:
             with layout.log(first.name, incarnation).open("rb") as file:

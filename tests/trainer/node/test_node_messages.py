@@ -12,6 +12,7 @@ from trainer.protocol.fields import FormatError
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 st.register_type_strategy(float, finite)
+st.register_type_strategy(int, st.integers(-(2**63), 2**63))
 KINDS = typing.get_args(Message)
 
 
