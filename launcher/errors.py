@@ -51,5 +51,9 @@ class UnreachableError(LaunchError):
     exit_code = CliExit.UNREACHABLE
 
 
+class NothingSentError(UnreachableError):
+    """What would run the job cannot be reached, and that was found before anything was asked of it."""
+
+
 class NotAllowedError(UnreachableError):
     """The backend answers and does not let us in: it has done nothing, and will not until somebody acts."""

@@ -16,12 +16,15 @@ from launcher.cli.jobs import open_backend
 from launcher.cli.options import echo_document, output_option
 from launcher.cli.printing import echo
 from launcher.cli.table import format_table
-from launcher.errors import LaunchError
+from launcher.errors import LaunchError, NotFoundError
 from launcher.plan.handle import BACKENDS
 from launcher.runs.places import project_of, runs_dir
-from launcher.runs.record import RunRecord
+from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
 
+UNKNOWN, GONE, UNSENT = "Unknown", "Gone", "Unsent"
+"""What stands for a state where there is none: the place does not answer, the job is there no more, its submit
+was cut off before it arrived."""
 _FEW = 50
 """Jobs of this machine that are asked for one by one; for more, all of the place are asked for at once."""
 
@@ -98,18 +101,24 @@ def _ask_for_all(backends: Callable[..., Backend], group: Sequence[RunRecord]) -
     try:
         backend = _open(backends, first)
         listed = backend.list_jobs([record.run_id for record in group])
-        found = {status.run_id: status.state.value for status in listed}
     except LaunchError:
-        found = {}
-    return {str(record.handle): found.get(record.run_id, "Unknown") for record in group}
+        return {str(record.handle): UNKNOWN for record in group}
+    found = {status.run_id: status.state.value for status in listed}
+    return {str(record.handle): found.get(record.run_id) or _absent(record) for record in group}
+
+
+def _absent(record: RunRecord) -> str:
+    return GONE if record.stage is Stage.SUBMITTED else UNSENT
 
 
 def _state(backends: Callable[..., Backend], record: RunRecord) -> str:
     """Ask where the job runs; what cannot be asked is shown as unknown, not left out."""
     try:
         return _open(backends, record).status(record.handle).state.value
+    except NotFoundError:
+        return _absent(record)
     except LaunchError:
-        return "Unknown"
+        return UNKNOWN
 
 
 def _open(backends: Callable[..., Backend], record: RunRecord) -> Backend:

@@ -21,7 +21,14 @@ from launcher.cli.options import Asked, launch_options, output_option
 from launcher.cli.preflight import preflight
 from launcher.cli.prepare import Prepared, narrate, prepare
 from launcher.cli.printing import echo
-from launcher.errors import CliExit, LaunchError, NotAllowedError, UnreachableError, UsageError
+from launcher.errors import (
+    CliExit,
+    LaunchError,
+    NotAllowedError,
+    NothingSentError,
+    UnreachableError,
+    UsageError,
+)
 from launcher.kube.resources import BATCH_PADDLE_JOBS
 from launcher.plan.handle import Handle
 from launcher.runs.gitstate import GitState, read_git_state
@@ -132,7 +139,7 @@ def _submit(
         try:
             with blaming_the_config(prepared):
                 backend.submit(submission)
-        except NotAllowedError:  # refused before anything was done
+        except (NotAllowedError, NothingSentError):  # refused before anything was done
             store.remove(job)
             raise
         except UnreachableError:  # nobody knows whether it arrived: the record finds it again

@@ -15,6 +15,7 @@ _GAP = "  "
 _ROLES: dict[str, Role] = {
     "Succeeded": "good", "Running": "strong", "Failed": "bad", "Lost": "bad", "Cancelled": "warn",
     "Suspended": "warn", "Restarting": "warn", "Pulling": "warn", "Unknown": "warn",
+    "Gone": "faint", "Unsent": "faint",
 }  # fmt: skip
 """States of jobs and of pods. What only waits its turn has no colour."""
 

@@ -28,7 +28,7 @@ from launcher.backends.kept.state import (
 from launcher.backends.kept.verdict import BEING_CANCELLED, read_status
 from launcher.backends.replicas import Pod, ReplicaError, expand, find_unmapped
 from launcher.backends.states import JobState, JobStatus, LogRef
-from launcher.errors import LaunchError, NotFoundError, TakenError
+from launcher.errors import LaunchError, NotFoundError, NothingSentError, TakenError, UnreachableError
 from launcher.plan.handle import Handle
 from trainer.protocol.environment import WORKSPACE
 from trainer.protocol.fields import FormatError
@@ -80,6 +80,7 @@ class KeptBackend(Backend):
 
         Raises:
             ReplicaError: The manifest asks for what this machine cannot do.
+            NothingSentError: There is no engine to talk to.
             KeeperError: The keeper did not start.
         """
         manifest, layout = submission.manifest, self._layout(submission.run_folder)
@@ -88,7 +89,10 @@ class KeptBackend(Backend):
             return handle
         pods = expand(manifest)
         _refuse_unmapped(pods, submission)
-        request = self._request(submission, pods)
+        try:
+            request = self._request(submission, pods)
+        except UnreachableError as error:  # asked before anything is made: it is certain that nothing was
+            raise NothingSentError(str(error)) from error
         layout.folder.mkdir(parents=True, exist_ok=True)
         save_record(layout.request, request)
         _start_keeper(layout, module=self.keeper_module)

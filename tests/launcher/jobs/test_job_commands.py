@@ -267,7 +267,7 @@ def test_a_record_whose_job_never_came_to_be_can_be_deleted(place, ftlaunch):
     )  # fmt: skip
     store.begin(record, config=b"", manifest="", git=None)
     assert ftlaunch("status", "ghost")[0] == 4
-    assert json.loads(ftlaunch("list", "--output", "json")[1])[0]["state"] == "Unknown"
+    assert json.loads(ftlaunch("list", "--output", "json")[1])[0]["state"] == "Unsent"
     assert ftlaunch("delete", "ghost")[0] == 0
 
 

@@ -70,7 +70,7 @@ def test_all_of_a_namespace_are_asked_for_at_once(namespace, capsys):
     shown = states(capsys)
     assert namespace.asked == ["list of 60"]
     assert len(shown) == 60
-    assert {name for name, state in shown.items() if state == "Unknown"} == {"job-007", "job-008"}
+    assert {name for name, state in shown.items() if state == "Gone"} == {"job-007", "job-008"}
     assert shown["job-009"] == "Suspended"
 
 

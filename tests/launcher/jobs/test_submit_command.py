@@ -107,6 +107,17 @@ def test_a_submit_whose_answers_got_lost_is_found_by_the_next(cluster, store, su
     assert run(["status", "flowers"]) == 0
 
 
+def test_an_engine_that_is_down_leaves_nothing_behind(store, submit, tmp_path):
+    engine = tmp_path / "docker"
+    engine.write_text("#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n")
+    engine.chmod(0o755)
+    Path("flowers").mkdir()
+    code, out, err = submit("--on", "docker", "--container-runtime", str(engine))
+    assert (code, out) == (3, "")
+    assert "expected a running engine" in err
+    assert store.runs() == []
+
+
 def test_docker_is_not_there_yet(store, submit):
     code, _, err = submit("--on", "docker", "--name", "flowers")
     assert code == 2
