@@ -23,8 +23,8 @@ from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
 
 UNKNOWN, GONE, UNSENT = "Unknown", "Gone", "Unsent"
-"""What stands for a state where there is none: the place does not answer, the job is there no more, its submit
-was cut off before it arrived."""
+"""What stands for a state where there is none: the place does not answer, the job is there no more, its
+submit was cut off before it arrived."""
 _FEW = 50
 """Jobs of this machine that are asked for one by one; for more, all of the place are asked for at once."""
 

@@ -107,6 +107,7 @@ CODES: dict[str, str] = {
     "container-failed": "the container cannot be made or started for another reason",
     # the trainer's own words
     "config-refused": "the trainer refuses the config",
+    "weights-missing": "pretrained weights are not there and could not be fetched",
     "output-taken": "the output folder holds another run, or is being written by one",
     "output-full": "the volume with the output is full",
     "output-denied": "the output folder cannot be written by the user that the pods run as",

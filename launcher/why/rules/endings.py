@@ -92,7 +92,7 @@ def _judge(snapshot: Snapshot, pod: PodStatus | None, *, outlook: Outlook) -> Ve
             *(tail(log, lines=3) if not line else ()),
             f"last checkpoint: {checkpoint}" if checkpoint else "",
         ),
-        cure=fault.cure.format(job=job),
+        cure=fault.cure_on(snapshot.status.handle.backend).format(job=job),
         outlook=outlook,
     )
 

@@ -86,7 +86,7 @@ def explain_rendezvous(snapshot: Snapshot) -> Iterator[Verdict]:
         match = _WAITS.search(line)
         if match is None:
             continue
-        fault = find_fault(match["reason"] or "")
+        fault = find_fault(line)
         is_dns = fault is not None and fault.code == "dns-failed"
         yield Verdict(
             code="dns-failed" if is_dns and fault is not None else "rendezvous-waiting",
@@ -94,7 +94,7 @@ def explain_rendezvous(snapshot: Snapshot) -> Iterator[Verdict]:
             + (f": {match['reason']}" if match["reason"] else ""),
             evidence=evidence(f"{pod}: {line}"),
             cure=(
-                fault.cure
+                fault.cure_on(snapshot.status.handle.backend)
                 if is_dns and fault is not None
                 else f"ftlaunch status {snapshot.status.handle.job}"
             ),
@@ -118,7 +118,9 @@ def explain_pause(snapshot: Snapshot) -> Iterator[Verdict]:
                 f"the last attempt failed and the next begins within {match['pause']} s: {match['reason']}"
             ),
             evidence=evidence(f"{pod}: {match[0]}"),
-            cure=fault.cure.format(job=snapshot.status.handle.job) if fault is not None else "",
+            cure=fault.cure_on(snapshot.status.handle.backend).format(job=snapshot.status.handle.job)
+            if fault is not None
+            else "",
             outlook=Outlook.LATER if fault is not None else Outlook.NOW,
         )
         return

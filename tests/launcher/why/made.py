@@ -786,6 +786,15 @@ def endings() -> Iterator[Situation]:
         end(2, "cfg.yaml:12:7: Arch: expected one of …, got 'ResNet50vd'; did you mean 'ResNet50_vd'?"),
     )
     yield (
+        "weights-unreachable",
+        "pods that reach no internet and have no weights",
+        "weights-missing",
+        end(
+            2,
+            "https://paddle-imagenet-models-name.bj.bcebos.com/dygraph/ResNet50_vd_pretrained.pdparams: URLError: <urlopen error [Errno -2] Name or service not known>; tried 4 times; put it at /home/u/.paddleclas/weights/ResNet50_vd_pretrained.pdparams, or set Arch.pretrained to the path of your copy",
+        ),
+    )
+    yield (
         "taken",
         "another run's folder",
         "output-taken",

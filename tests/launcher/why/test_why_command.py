@@ -15,9 +15,10 @@ from launcher.backends.states import JobState, JobStatus, LogRef, PodState, PodS
 from launcher.cli.main import run
 from launcher.errors import NotFoundError
 from launcher.kube.resources import EVENTS, NODES, PADDLE_JOBS
-from launcher.plan.handle import Handle
+from launcher.plan.handle import BackendKind, Handle
 from launcher.why.ask import explain_job
 from launcher.why.gather import MAX_EVENTS, gather
+from launcher.why.rules.faults import DATA_DENIED, OF_EXIT, PATTERNS, UNKNOWN
 from launcher.why.snapshot import format_snapshot, parse_snapshot
 from tests.fakes.cluster import FakeCluster
 from tests.launcher.kube.conftest import manifest_text
@@ -205,13 +206,20 @@ class LocalJob(Backend):
 @pytest.mark.parametrize(("state", "exit_code", "log", "code"), [
     (JobState.FAILED, 20, b"[a4 r0] Unable to find address for: eth9", "network-interface"),
     (JobState.FAILED, 4, b"", "diverged"),
+    (JobState.FAILED, 20, b"[a4 r0] https://a.b/x.pdparams: URLError: [Errno -2] Name or service not "
+     b"known; tried 4 times; put it at /w/x, or set Arch.pretrained to your copy", "weights-missing"),
+    (JobState.FAILED, 1, b"[a4 r0] OSError: [Errno -2] Name or service not known", "trainer-bug"),
     (JobState.LOST, None, b"", "lost"),
     (JobState.RUNNING, None, b"[a0 n0] waiting for node 1 (20 s of 600 s)", "rendezvous-waiting"),
-], ids=["its log says more", "diverged", "lost", "waits"])  # fmt: skip
+], ids=["its log says more", "diverged", "no weights", "another name", "lost", "waits"])  # fmt: skip
 def test_jobs_of_this_machine_are_explained_by_status_and_log(
     state: JobState, exit_code: int | None, log: bytes, code: str
 ) -> None:
-    end = None if exit_code is None else Termination(exit=exit_code, attempt=4, reason="killed by signal 6")
+    end = (
+        None
+        if exit_code is None
+        else Termination(exit=exit_code, attempt=4, reason="" if exit_code == 1 else "killed by signal 6")
+    )
     pod = PodStatus(
         pod="here-worker-0", node=0, exit_code=exit_code, termination=end,
         state=PodState.RUNNING if exit_code is None else PodState.FAILED,
@@ -220,3 +228,16 @@ def test_jobs_of_this_machine_are_explained_by_status_and_log(
     status = JobStatus(handle=handle, run_id="r", state=state, pods=(pod,), created_s=1.0)
     backend = LocalJob(status, b"2026-01-01T00:00:00.000000000Z stdout F " + log + b"\n")
     assert explain_job(backend, handle).verdicts[0].code == code
+
+
+@pytest.mark.parametrize("backend", ["local", "docker"])
+def test_no_cure_for_this_machine_needs_a_cluster(backend: BackendKind) -> None:
+    """`kubectl`, claims, users of pods and their limits are a cluster's."""
+    faults = [fault for _, fault in PATTERNS] + [*OF_EXIT.values(), DATA_DENIED, UNKNOWN]
+    for fault in faults:
+        cure = fault.cure_on(backend)
+        assert cure, fault.code
+        assert "kubectl" not in cure, fault.code
+        if backend == "local":
+            for word in ("Launch.resources", "Launch.run_as", "Launch.image", "claim", "the volume"):
+                assert word not in cure, fault.code
