@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -23,8 +23,10 @@ _PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
     from launcher.plan.jobplan import JobPlan
+    from launcher.render.crds import Fault
     from launcher.spec.layers import Layers
     from launcher.spec.load import RunConfig
+    from trainer.config.problems import Problem
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +62,7 @@ def prepare(asked: Asked, *, api: JobApi | None = None) -> Prepared:
 
 def _prepare(asked: Asked, *, api: JobApi | None) -> Prepared:
     from launcher.plan.plan import plan
-    from launcher.render.render import render, users_templates
+    from launcher.render.render import users_templates
     from launcher.spec.load import load_run_config
 
     if asked.run_id is not None and not is_run_id(asked.run_id):
@@ -107,10 +109,27 @@ def _prepare(asked: Asked, *, api: JobApi | None) -> Prepared:
     return Prepared(
         config=config,
         job=job,
-        manifest=render(job, template_dirs=template_dirs, cache=cache_dir()),
+        manifest=_render(config, job, template_dirs),
         templates=tuple(users_templates(template_dirs)),
         on=(on, said_by),
     )
+
+
+def _render(config: RunConfig, job: JobPlan, template_dirs: tuple[Path, ...]) -> Manifest:
+    """Render a job, with what is wrong of a patch said at its place in the config."""
+    from launcher.render.patch import PatchError
+    from launcher.render.render import render
+    from trainer.config.problems import ConfigError
+
+    try:
+        return render(job, template_dirs=template_dirs, cache=cache_dir())
+    except PatchError as error:
+        raise ConfigError(place_faults(config, error.faults)) from error
+
+
+def place_faults(config: RunConfig, faults: Sequence[Fault]) -> list[Problem]:
+    """Return faults of `Launch.pod_patch` as problems of the config."""
+    return [config.document.problem(("Launch", "pod_patch", *path), message) for path, message in faults]
 
 
 @contextmanager

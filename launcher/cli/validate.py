@@ -7,12 +7,17 @@ from pathlib import Path
 
 import click
 
-from launcher.backends.devices import count_gpus
-from launcher.cli.options import config_argument, on_option, output_option, override_option, strict_option
-from launcher.cli.prepare import current_layers
+from launcher.cli.options import (
+    Asked,
+    config_argument,
+    on_option,
+    output_option,
+    override_option,
+    strict_option,
+)
+from launcher.cli.prepare import current_layers, place_faults, prepare
 from launcher.cli.printing import echo
 from launcher.errors import CliExit
-from launcher.names import new_run_id
 from launcher.plan.handle import BackendKind
 from trainer.config.problems import ConfigError, Problem, format_path
 
@@ -26,8 +31,8 @@ from trainer.config.problems import ConfigError, Problem, format_path
 def command(
     path: Path, overrides: tuple[str, ...], on: BackendKind | None, strict: bool, output: str
 ) -> CliExit:
-    """Check a config: every key and value, and with --on what that place needs besides."""
-    from launcher.plan.plan import plan
+    """Check a config: every key and value, and with --on all that `render` and `submit` refuse there."""
+    from launcher.render.patch import find_patch_faults
     from launcher.spec.load import load_run_config
 
     problems: tuple[Problem, ...] = ()
@@ -35,8 +40,10 @@ def command(
         config = load_run_config(path, overrides=overrides, strict=strict, layers=current_layers())
         problems = config.warnings
         if on is not None:
-            here = None if on == "kubernetes" else count_gpus()
-            plan(config, run_id=new_run_id(), on=on, gpus_here=here)
+            prepare(Asked(path=path, overrides=overrides, on=on, strict=strict))
+        else:
+            faults = find_patch_faults(config.job.launch.pod_patch or {})
+            problems = (*problems, *place_faults(config, faults))
     except ConfigError as error:
         problems = (*problems, *error.problems)
     refused = any(not problem.warning for problem in problems)

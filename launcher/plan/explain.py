@@ -96,7 +96,7 @@ def _mounts(config: RunConfig, job: JobPlan) -> Iterator[Row]:
     for path in (WORKSPACE, "/home/trainer", "/tmp"):  # noqa: S108 - a pod's own
         yield Row(kind="mount", name=path, value="emptyDir", source=OURS)
     shm = _source(config, (_SECTION, "resources", "shm"))
-    yield Row(kind="mount", name="/dev/shm", value=f"memory, {job.resources.shm}", source=shm)  # noqa: S108
+    yield Row(kind="mount", name="/dev/shm", value=f"memory, {job.resources.shm_size}", source=shm)  # noqa: S108
     for index, mount in enumerate(job.mounts):
         key: KeyPath = (_SECTION, "weights")
         if index < len(config.job.launch.volumes):

@@ -9,12 +9,14 @@ import json
 import re
 from collections.abc import Iterator
 from functools import cache
+from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import launcher
 from launcher.errors import LaunchError
 from launcher.render.manifest import KubeObject
+from trainer.config.suggest import suggest
 
 _PACKAGE = Path(launcher.__file__).parent
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -22,6 +24,10 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "number": (int, float),
 }  # fmt: skip
 MAX_SHOWN = 20
+DIRECTIVE = "$patch"
+FieldPath: TypeAlias = tuple[str | int, ...]
+Fault: TypeAlias = tuple[FieldPath, str]
+"""Where in an object, and `expected X, got Y`."""
 
 
 class SchemaError(LaunchError):
@@ -34,13 +40,23 @@ def find_faults(job: KubeObject) -> list[str]:
     name = f"{version.replace('/', '-')}.json"
     if not any(path.name == name for path in _folder().glob("*.json")):
         return [f"apiVersion: expected one of {', '.join(known_versions())}, got {version!r}"]
-    return [fault for _, fault in zip(range(MAX_SHOWN), _walk(job, load_schema(name), ""), strict=False)]
+    faults = islice(_walk(job, load_schema(name), ()), MAX_SHOWN)
+    return [f"{format_fields(path) or 'job'}: {message}" for path, message in faults]
 
 
-def find_template_faults(template: KubeObject) -> list[str]:
-    """Return what of a pod template an API server would refuse."""
-    faults = _walk(template, load_schema("pod-template.json"), "")
-    return [fault for _, fault in zip(range(MAX_SHOWN), faults, strict=False)]
+def find_template_faults(template: KubeObject, *, partial: bool = False) -> list[Fault]:
+    """Return what of a pod template an API server would refuse; at most 20.
+
+    With `partial` it is a patch over one: what lacks stands below it, null and directives remove.
+    """
+    faults = _walk(template, load_schema("pod-template.json"), (), partial=partial)
+    return list(islice(faults, MAX_SHOWN))
+
+
+def format_fields(path: FieldPath) -> str:
+    """Write a path as Kubernetes does, such as `spec.containers[0].name`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".")
 
 
 def known_versions() -> list[str]:
@@ -63,42 +79,42 @@ def _folder() -> Path:
     raise SchemaError(f"{_PACKAGE / 'crds'}: expected the schemas of this release; install it again")
 
 
-def _walk(value: Any, schema: dict[str, Any], at: str) -> Iterator[str]:
+def _walk(value: Any, schema: dict[str, Any], at: FieldPath, *, partial: bool = False) -> Iterator[Fault]:
     if "$ref" in schema:
         schema = load_schema(schema["$ref"])
-    where = at or "job"
+    if partial and value is None:
+        return
     if schema.get("x-kubernetes-int-or-string"):
         if isinstance(value, bool) or not isinstance(value, int | str):
-            yield f"{where}: expected a number or text, got {value!r:.80}"
+            yield at, f"expected a number or text, got {value!r:.80}"
         elif isinstance(value, str) and not re.search(schema.get("pattern", ""), value):
-            yield f"{where}: expected a quantity, got {value!r:.80}"
+            yield at, f"expected a quantity, got {value!r:.80}"
         return
     kind = schema.get("type")
     if kind and (not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "boolean")):
-        yield f"{where}: expected {kind}, got {value!r:.80}"
+        yield at, f"expected {kind}, got {value!r:.80}"
         return
     if "enum" in schema and value not in schema["enum"]:
-        yield f"{where}: expected one of {', '.join(map(str, schema['enum']))}, got {value!r:.80}"
+        yield at, f"expected one of {', '.join(map(str, schema['enum']))}, got {value!r:.80}"
     if isinstance(value, dict):
-        yield from _walk_object(value, schema, at)
+        yield from _walk_object(value, schema, at, partial=partial)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _walk(item, schema.get("items", {}), f"{at}[{index}]")
+            yield from _walk(item, schema.get("items", {}), (*at, index), partial=partial)
 
 
-def _walk_object(value: dict[str, Any], schema: dict[str, Any], at: str) -> Iterator[str]:
+def _walk_object(
+    value: dict[str, Any], schema: dict[str, Any], at: FieldPath, *, partial: bool
+) -> Iterator[Fault]:
     properties, others = schema.get("properties", {}), schema.get("additionalProperties")
     free = others is None and (not properties or schema.get("x-kubernetes-preserve-unknown-fields"))
-    for key in schema.get("required", ()):
+    for key in () if partial else schema.get("required", ()):
         if key not in value:
-            yield f"{_join(at, key)}: expected a value, got nothing"
+            yield (*at, key), "expected a value, got nothing"
     for key, item in value.items():
         below = properties.get(key, others if isinstance(others, dict) else None)
         if below is not None:
-            yield from _walk(item, below, _join(at, key))
-        elif not free:
-            yield f"{_join(at, key)}: expected a field that exists, got {item!r:.80}"
-
-
-def _join(at: str, key: object) -> str:
-    return f"{at}.{key}" if at else str(key)
+            yield from _walk(item, below, (*at, key), partial=partial)
+        elif not free and not (partial and key == DIRECTIVE):
+            hint = suggest(key, properties)
+            yield (*at, key), f"expected a field that exists, got {item!r:.80}{hint}"

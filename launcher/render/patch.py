@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import copy
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from launcher.errors import UsageError
-from launcher.render.crds import find_template_faults
+from launcher.render.crds import DIRECTIVE, Fault, FieldPath, find_template_faults, format_fields
 from launcher.render.manifest import KubeObject
 from trainer.protocol.environment import CONFIG_MOUNT
 
 CONTAINER = "paddle"
-_DIRECTIVE = "$patch"
 # Of k8s.io/api/core/v1 (patchMergeKey); lists of other names are replaced.
 _MERGE_KEYS = {
     "containers": "name", "initContainers": "name", "ephemeralContainers": "name", "volumes": "name",
@@ -25,7 +24,16 @@ _OUR_FIELDS = ("command", "args", "workingDir", "terminationMessagePath", "name"
 
 
 class PatchError(UsageError):
-    """`pod_patch` touches what is not its own, or gives what no cluster takes."""
+    """`pod_patch` touches what is not its own, or gives what no cluster takes.
+
+    Attributes:
+        faults: Each with its path inside the patch, as far as it stands there.
+    """
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        lines = (f"{format_fields(path)}: {message}" if path else message for path, message in faults)
+        super().__init__("\n".join(f"Launch.pod_patch: {line}" for line in lines))
 
 
 def patch_template(template: KubeObject, patch: Mapping[str, Any]) -> KubeObject:
@@ -34,23 +42,74 @@ def patch_template(template: KubeObject, patch: Mapping[str, Any]) -> KubeObject
     Raises:
         PatchError: It changes what ftlaunch relies on, or the result is no pod template; says all of it.
     """
+    faults = find_patch_faults(patch)
     patched = _merge(template, patch, "")
     assert isinstance(patched, dict)
-    faults = [*_touched(template, patched), *find_template_faults(patched)]
+    faults += _touched(template, patched)
+    if not faults:  # what the patch has is right by itself: what lacks, or was merged into a wrong place
+        faults += [
+            (_locate(path, patch, patched), _named(path, message))
+            for path, message in find_template_faults(patched)
+        ]
     if faults:
-        raise PatchError("\n".join(f"Launch.pod_patch: {fault}" for fault in faults))
+        raise PatchError(faults)
     return patched
+
+
+def find_patch_faults(patch: Mapping[str, Any]) -> list[Fault]:
+    """Return what of a patch is wrong whatever it is laid over."""
+    faults = find_template_faults(dict(patch), partial=True)
+    spec = patch.get("spec")
+    containers = spec.get("containers") if isinstance(spec, Mapping) else None
+    for index, item in enumerate(containers if isinstance(containers, list) else ()):
+        if isinstance(item, Mapping) and item.get("name") == CONTAINER:
+            at: FieldPath = ("spec", "containers", index)
+            faults += [
+                ((*at, field), f"expected {field} of {CONTAINER!r} as it was rendered, got null")
+                for field in _OUR_FIELDS
+                if field in item and item[field] is None
+            ]
+    return faults
+
+
+def _named(path: FieldPath, message: str) -> str:
+    return f"{format_fields(path)}: {message}"
+
+
+def _locate(path: FieldPath, patch: Any, patched: Any) -> FieldPath:
+    """Return where in a patch a place of the result comes from, or the nearest place above it."""
+    found: list[str | int] = []
+    name = ""
+    for part in path:
+        if isinstance(patched, list) and isinstance(part, int) and isinstance(patch, list):
+            key = _MERGE_KEYS.get(name)
+            wanted = patched[part].get(key) if key and isinstance(patched[part], dict) else None
+            same = [
+                at for at, item in enumerate(patch)
+                if isinstance(item, dict) and (item.get(key or "") == wanted if key else at == part)
+            ]  # fmt: skip
+            if not same:
+                break
+            here: str | int = same[0]
+        elif isinstance(patch, Mapping) and part in patch:
+            here = part
+        else:
+            break
+        name = str(part) if isinstance(part, str) else name
+        found.append(here)
+        patch, patched = patch[here], patched[part]
+    return tuple(found)
 
 
 def _merge(old: Any, patch: Any, name: str) -> Any:
     if isinstance(patch, Mapping):
-        if patch.get(_DIRECTIVE) == "replace" or not isinstance(old, dict):
+        if patch.get(DIRECTIVE) == "replace" or not isinstance(old, dict):
             return {key: _merge(None, item, key) for key, item in patch.items() if _kept(key, item)}
         merged = dict(old)
         for key, item in patch.items():
             if item is None:
                 merged.pop(key, None)
-            elif key != _DIRECTIVE:
+            elif key != DIRECTIVE:
                 merged[key] = _merge(old.get(key), item, key)
         return merged
     if isinstance(patch, list | tuple):
@@ -59,18 +118,18 @@ def _merge(old: Any, patch: Any, name: str) -> Any:
 
 
 def _kept(key: str, item: Any) -> bool:
-    return key != _DIRECTIVE and item is not None
+    return key != DIRECTIVE and item is not None
 
 
 def _merge_list(old: list[Any], patch: list[Any], name: str) -> list[Any]:
     key = _MERGE_KEYS.get(name)
-    items = [item for item in patch if item != {_DIRECTIVE: "replace"}]
+    items = [item for item in patch if item != {DIRECTIVE: "replace"}]
     if key is None or len(items) < len(patch) or not all(isinstance(item, Mapping) for item in items):
         return [_merge(None, item, "") for item in items]
     merged = list(old)
     for item in items:
         at = next((index for index, other in enumerate(merged) if other.get(key) == item.get(key)), None)
-        if item.get(_DIRECTIVE) == "delete":
+        if item.get(DIRECTIVE) == "delete":
             merged = [other for other in merged if other.get(key) != item.get(key)]
         elif at is None:
             merged.append(_merge(None, item, ""))
@@ -79,48 +138,54 @@ def _merge_list(old: list[Any], patch: list[Any], name: str) -> list[Any]:
     return merged
 
 
-def _touched(old: KubeObject, new: KubeObject) -> Iterator[str]:
+def _touched(old: KubeObject, new: KubeObject) -> Iterator[Fault]:
     """Say what of ours is no longer as it was rendered."""
     before, after = _container(old), _container(new)
     if after is None or before is None:
-        yield f"expected the container {CONTAINER!r} to stay, got none"
+        yield (), f"expected the container {CONTAINER!r} to stay, got none"
         return
     for field in _OUR_FIELDS:
         if before.get(field) != after.get(field):
-            yield f"expected {field} of {CONTAINER!r} as it was rendered, got {after.get(field)!r:.80}"
+            yield (), f"expected {field} of {CONTAINER!r} as it was rendered, got {after.get(field)!r:.80}"
     if _ours(before) != _ours(after):
-        yield "expected FTL_* and PADDLE_* variables as they were rendered, got others"
+        yield (), "expected FTL_* and PADDLE_* variables as they were rendered, got others"
     if _config(before) != _config(after):
-        yield f"expected the mount {CONFIG_MOUNT} as it was rendered, got another"
-    labels, changed = (metadata(item).get("labels") or {} for item in (old, new))
+        yield (), f"expected the mount {CONFIG_MOUNT} as it was rendered, got another"
+    labels, changed = (_mapping(item, "metadata", "labels") for item in (old, new))
     for name, value in labels.items():
         if changed.get(name) != value:
-            yield f"expected the label {name} as it was rendered, got {changed.get(name)!r:.80}"
-    if (new.get("spec") or {}).get("restartPolicy") != (old.get("spec") or {}).get("restartPolicy"):
-        yield "expected no other restartPolicy: the operator sets it"
+            yield (), f"expected the label {name} as it was rendered, got {changed.get(name)!r:.80}"
+    if _mapping(new, "spec").get("restartPolicy") != _mapping(old, "spec").get("restartPolicy"):
+        yield (), "expected no other restartPolicy: the operator sets it"
 
 
-def metadata(template: KubeObject) -> KubeObject:
-    """Return a template's metadata, which may be missing."""
-    found = template.get("metadata") or {}
-    assert isinstance(found, dict)
-    return found
+def _mapping(value: object, *keys: str) -> KubeObject:
+    """Return what lies below some keys, or nothing: a patch may have put anything there."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
 
 
 def _container(template: KubeObject) -> KubeObject | None:
-    containers = (template.get("spec") or {}).get("containers") or []
-    found = [item for item in containers if isinstance(item, dict) and item.get("name") == CONTAINER]
+    containers = _mapping(template, "spec").get("containers")
+    listed = containers if isinstance(containers, list) else []
+    found = [item for item in listed if isinstance(item, dict) and item.get("name") == CONTAINER]
     return found[0] if found else None
 
 
 def _ours(container: KubeObject) -> list[Any]:
     names = ("FTL_", "PADDLE_")
-    listed = container.get("env") or []
-    return [item for item in listed if isinstance(item, dict) and str(item.get("name")).startswith(names)]
+    return [item for item in _items(container, "env") if str(item.get("name")).startswith(names)]
 
 
 def _config(container: KubeObject) -> list[Any]:
-    listed = [item for item in container.get("volumeMounts") or [] if isinstance(item, dict)]
     return [
-        item for item in listed if posixpath.normpath(str(item.get("mountPath"))).startswith(CONFIG_MOUNT)
+        item
+        for item in _items(container, "volumeMounts")
+        if posixpath.normpath(str(item.get("mountPath"))).startswith(CONFIG_MOUNT)
     ]
+
+
+def _items(container: KubeObject, name: str) -> list[KubeObject]:
+    listed = container.get(name)
+    return [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []

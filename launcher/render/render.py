@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import jinja2
 import jinja2.sandbox
+from pydantic import BaseModel
 
 from launcher.errors import CliExit, LaunchError
 from launcher.plan.jobplan import JobPlan
@@ -96,7 +98,7 @@ def _patch(manifest: Manifest, plan: JobPlan) -> Manifest:
 
 
 def _make_environment(folders: Sequence[Path], cache: Path | None) -> jinja2.Environment:
-    return jinja2.sandbox.SandboxedEnvironment(
+    return jinja2.sandbox.ImmutableSandboxedEnvironment(
         loader=jinja2.FileSystemLoader([str(folder) for folder in folders]), undefined=jinja2.StrictUndefined,
         finalize=_only_emitted, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
         bytecode_cache=None if cache is None else KeptTemplates(cache),
@@ -120,8 +122,21 @@ def _render(plan: JobPlan, jinja: jinja2.Environment, *, stand_in: bool) -> tupl
 
 
 def _names(plan: JobPlan) -> Mapping[str, Any]:
+    """Return what templates see: plain data. An object's methods would be theirs to call, pydantic's too."""
     return {
-        "plan": plan,
+        "plan": _plain(plan)
+        | {
+            "nodes": plan.nodes,
+            "world_size": plan.world_size,
+            "description": plan.describe(),
+            "tolerations": [item.model_dump(exclude_none=True, by_alias=True) for item in plan.tolerations],
+            "resources": {
+                "cpu": plan.resources.cpu,
+                "memory": plan.resources.memory,
+                "shm": plan.resources.shm_size,
+            },
+            "secrets": [_plain(secret) | {"file_name": secret.file_name} for secret in plan.secrets],
+        },
         "node_json": format_node_file(plan.node_file),
         "config_file": environment.CONFIG_FILE,
         "node_file_name": environment.NODE_FILE,
@@ -133,6 +148,21 @@ def _names(plan: JobPlan) -> Mapping[str, Any]:
         "coordinator_port": environment.COORDINATOR_PORT,
         "limits": _limits(plan),
     }
+
+
+def _plain(value: Any) -> Any:
+    """Turn dataclasses, models and mappings into dictionaries, which the sandbox lets no template change."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, BaseModel):
+        return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    raise TypeError(f"expected plain data for templates, got {type(value).__name__}")
 
 
 def _limits(plan: JobPlan) -> dict[str, str | int]:

@@ -11,19 +11,21 @@ from launcher.spec.parts import Part, Queue, Resources, RunAs, Secret, Toleratio
 from launcher.spec.scalars import (
     Duration,
     EnvName,
-    EnvValue,
     ExtraModule,
     Image,
     LabelKey,
     LabelValue,
+    Namespace,
     ObjectName,
     PlainText,
     Procs,
+    ResourceName,
 )
 from trainer.protocol.environment import WORKSPACE
 
 # What every pod has by itself; /workspace may be mounted below, because relative paths lead there.
 _TAKEN = ("/dev", "/etc/ftlaunch", "/home/trainer", "/proc", "/sys", "/tmp")  # noqa: S108 - a pod's own
+_ANNOTATIONS_BYTES = 255 * 1024  # a server takes 256 KiB, and some of them are ours
 _NODES = 1000  # pods are `<job>-worker-<i>` with at most three digits
 
 
@@ -42,11 +44,13 @@ class LaunchSection(Part):
     """Ranks a node; auto is one a GPU, or one where there are none."""
     resources: Resources = Field(default_factory=Resources)
     volumes: Annotated[tuple[Volume, ...], Field(strict=False)] = ()
-    env: dict[EnvName, EnvValue] = Field(default_factory=dict)
+    env: dict[EnvName, PlainText] = Field(default_factory=dict)
     """Environment of the trainer. Secrets are files: see `secrets`."""
+    not_secret: Annotated[tuple[EnvName, ...], Field(strict=False)] = ()
+    """Variables of `env` and `pod_patch` that hold no secret, though their names sound like one."""
     secrets: Annotated[tuple[Secret, ...], Field(strict=False)] = ()
     queue: Queue | None = None
-    namespace: ObjectName | None = None
+    namespace: Namespace | None = None
     """Of kubernetes; that of the context where it is not given."""
     context: PlainText | None = None
     """Of the kubeconfig; the current one where it is not given."""
@@ -60,7 +64,7 @@ class LaunchSection(Part):
     topology_key: LabelKey | None = None
     """Node label, such as a rack's, that pods of the job should share."""
     service_account: ObjectName | None = None
-    gpu_resource: LabelKey = "nvidia.com/gpu"
+    gpu_resource: ResourceName = "nvidia.com/gpu"
     """Name of the extended resource that `gpus` counts."""
     rdma: bool = False
     """Add the capability IPC_LOCK, which no pod security level but privileged allows."""
@@ -88,6 +92,14 @@ class LaunchSection(Part):
     def _label(cls, value: str | None) -> str | None:
         if value is not None and not is_dns_label(value[:MAX_PREFIX].rstrip("-")):
             raise ValueError(f"expected lower-case letters, digits and '-', a letter first, got {value!r}")
+        return value
+
+    @field_validator("annotations")
+    @classmethod
+    def _annotations_fit(cls, value: dict[str, str]) -> dict[str, str]:
+        size = sum(len(key.encode()) + len(text.encode()) for key, text in value.items())
+        if size > _ANNOTATIONS_BYTES:
+            raise ValueError(f"expected at most {_ANNOTATIONS_BYTES} bytes of annotations, got {size}")
         return value
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from launcher.spec.confidential import find_patched_secrets, find_secrets
+from launcher.spec.confidential import find_secrets, find_secrets_in_bytes, find_typed_secrets, hide_secrets
 from launcher.spec.flags import Flags
 from launcher.spec.launch import LaunchSection
 from launcher.spec.layers import Layers
@@ -79,7 +79,7 @@ def load_run_config(
         ConfigError: The file cannot be read or is refused; holds every problem found.
     """
     content = read_content(path) if content is None else content
-    document = parse_document(content, name=str(path))
+    written = document = parse_document(content, name=str(path))
     refused = _refuse_unprintable(overrides)
     if refused:
         raise ConfigError(refused)
@@ -88,13 +88,14 @@ def load_run_config(
     document = layers.put_above(layers.put_below(document))
     document = apply_overrides(document, overrides, is_known=_is_known)
     document = _apply_flags(document, flags or Flags())
-    problems: list[Problem] = [*find_secrets(document), *find_patched_secrets(document)]
+    problems = _find_secrets(content, written, document, overrides)
     try:
         loaded = check(document, JobConfig, strict=strict, expects_extra=_has_extra_modules(document))
     except ConfigError as error:
-        raise ConfigError([*_once(error.problems), *problems]) from error
+        refusals = [*_once(error.problems), *problems]
+        raise ConfigError(map(hide_secrets, refusals) if problems else refusals) from error
     if problems:
-        raise ConfigError([*loaded.warnings, *problems])
+        raise ConfigError(map(hide_secrets, (*loaded.warnings, *problems)))
     return RunConfig(
         path=path,
         content=content,
@@ -106,6 +107,20 @@ def load_run_config(
         document=loaded.document,
         warnings=(*layers.warnings, *loaded.warnings),
     )
+
+
+def _find_secrets(
+    content: bytes, written: Document, document: Document, overrides: Sequence[str]
+) -> list[Problem]:
+    """Find secrets in all that is sent: the file as it is, and what has been put over it."""
+    section = document.values.get(_SECTION)
+    named = section.get("not_secret") if isinstance(section, dict) else None
+    harmless = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+    found = find_secrets(document, not_secret=harmless)
+    found += [item for item in find_secrets(written, not_secret=harmless) if item not in found]
+    found += find_secrets_in_bytes(content, name=str(written.name), found=found)
+    said = {item.file for item in found}
+    return found + [item for item in find_typed_secrets(overrides) if item.file not in said]
 
 
 def _has_extra_modules(document: Document) -> bool:

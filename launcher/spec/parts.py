@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from launcher.spec.scalars import LabelValue, MountPath, ObjectName, PlainText, Quantity, SecretKey, SubPath
+from launcher.quantity import read_quantity
+from launcher.spec.scalars import (
+    Bytes,
+    Cores,
+    FilePath,
+    LabelValue,
+    MountPath,
+    ObjectName,
+    PlainText,
+    SecretKey,
+    SubPath,
+    TaintKey,
+)
 from trainer.config.declaration import STRICT
 from trainer.config.documented import Documented
 
+_SHM = "1Gi"
+UserId = Annotated[int, Field(gt=0, lt=2**31)]
 _SEVERAL = {2: "both", 3: "all three", 4: "all four", 5: "all five", 6: "all of them"}
 
 
@@ -40,7 +55,7 @@ class Csi(Part):
 class EmptyDir(Part):
     """A folder of the node that lives as long as the pod."""
 
-    size: Quantity | None = None
+    size: Bytes | None = None
     memory: bool = False
     """In memory, which counts as the pod's."""
 
@@ -83,7 +98,7 @@ class Secret(Part):
 
     name: ObjectName
     key: SecretKey
-    mount: MountPath
+    mount: FilePath
     """Path of the file."""
     local: PlainText | None = None
     """File of this machine that docker and local use instead; `~` is the home folder."""
@@ -92,11 +107,31 @@ class Secret(Part):
 class Resources(Part):
     """What each pod asks for; requests and limits are the same."""
 
-    cpu: Quantity | None = None
-    memory: Quantity | None = None
+    cpu: Cores | None = None
+    memory: Bytes | None = None
     """Counts /dev/shm too."""
-    shm: Quantity = "1Gi"
-    """Size of /dev/shm, which container runtimes leave at 64 MiB."""
+    shm: Bytes | None = Field(default=None, json_schema_extra={"default": "1Gi"})
+    """Size of /dev/shm, which container runtimes leave at 64 MiB; 1Gi, or half of a memory below 2Gi."""
+
+    @model_validator(mode="after")
+    def _shm_fits(self) -> Resources:
+        if None not in (self.memory, self.shm) and _bytes(self.shm) > _bytes(self.memory):
+            raise ValueError(
+                f"expected shm of at most {self.memory}, the memory that counts it, got {self.shm}"
+            )
+        return self
+
+    @property
+    def shm_size(self) -> str:
+        """Size of /dev/shm where none is written too."""
+        if self.shm is not None:
+            return self.shm
+        small = self.memory is not None and _bytes(self.memory) < 2 * _bytes(_SHM)
+        return str(int(_bytes(self.memory) // 2)) if small else _SHM
+
+
+def _bytes(text: str | None) -> Decimal:
+    return read_quantity(text or "0")
 
 
 class Queue(Part):
@@ -115,21 +150,37 @@ class Queue(Part):
 
 
 class Toleration(Part):
-    """As in Kubernetes."""
+    """As in Kubernetes (core/v1 Toleration, and what its API server asks of one)."""
 
-    key: PlainText | None = None
+    key: TaintKey | None = None
+    """Taint; every one where it is not given, which needs the operator Exists."""
     operator: Literal["Exists", "Equal"] = "Equal"
-    value: PlainText | None = None
+    value: LabelValue | None = None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    toleration_seconds: int | None = Field(default=None, alias="tolerationSeconds")
+    """How long a pod stays on a node that gets the taint; with effect NoExecute."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Toleration:
+        problems = []
+        if self.key is None and self.operator != "Exists":
+            problems.append("expected operator Exists where no key is given, got Equal")
+        if self.operator == "Exists" and self.value:
+            problems.append(f"expected no value beside operator Exists, got {self.value!r}")
+        if self.toleration_seconds is not None and self.effect != "NoExecute":
+            problems.append(f"expected effect NoExecute beside tolerationSeconds, got {self.effect!r}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
 
 
 class RunAs(Part):
     """Who the processes are. hostPath volumes and many NFS ones ignore fs_group."""
 
-    user: Annotated[int, Field(gt=0)] = 1000
-    group: Annotated[int, Field(gt=0)] = 1000
-    fs_group: Annotated[int, Field(gt=0)] = 1000
-    supplemental_groups: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(strict=False)] = ()
+    user: UserId = 1000
+    group: UserId = 1000
+    fs_group: UserId = 1000
+    supplemental_groups: Annotated[tuple[UserId, ...], Field(strict=False)] = ()
 
 
 class Weights(Part):

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from launcher.kube.quantity import parse_quantity
 from launcher.kube.resources import KubeObject
+from launcher.quantity import parse_quantity
 
 PODS = "pods"
 _STAYING = ("DaemonSet", "Node")

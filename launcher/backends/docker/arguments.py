@@ -6,15 +6,14 @@ A container differs from the cluster's in what `DIFFERENCES` names; a test holds
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from launcher.backends.podspec import Source
 from launcher.backends.replicas import Pod
 from launcher.names import RUN_ID_LABEL
+from launcher.quantity import read_quantity
 from launcher.render.manifest import Manifest
 
 DIFFERENCES: Mapping[str, str] = {
@@ -24,11 +23,6 @@ DIFFERENCES: Mapping[str, str] = {
 JOB_LABEL = "ftlaunch.io/job"
 POD_LABEL = "ftlaunch.io/pod"
 INCARNATION_LABEL = "ftlaunch.io/incarnation"
-_SUFFIXES: Mapping[str, Decimal] = {
-    "": Decimal(1), "m": Decimal("0.001"), "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9),
-    "T": Decimal(10**12), "P": Decimal(10**15), "Ki": Decimal(2**10), "Mi": Decimal(2**20),
-    "Gi": Decimal(2**30), "Ti": Decimal(2**40), "Pi": Decimal(2**50),
-}  # fmt: skip
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the mount of that name
 _PULL = {"Always": "always", "IfNotPresent": "missing", "Never": "never"}
 
@@ -75,18 +69,6 @@ def create_arguments(pod: Pod, manifest: Manifest, around: Surroundings) -> list
     ]  # fmt: skip
 
 
-def parse_quantity(text: object) -> Decimal:
-    """Read a Kubernetes quantity such as `500m` or `8Gi`.
-
-    Raises:
-        ValueError: It is none.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)(m|k|[MGTP]|[KMGTP]i)?", str(text), re.ASCII)
-    if match is None:
-        raise ValueError(f"expected a quantity such as 500m or 8Gi, got {text!r}")
-    return Decimal(match[1]) * _SUFFIXES[match[2] or ""]
-
-
 def _security(spec: Mapping[str, Any], container: Mapping[str, Any], around: Surroundings) -> list[str]:
     pod, own = spec.get("securityContext") or {}, container.get("securityContext") or {}
     arguments = ["--read-only"] if own.get("readOnlyRootFilesystem") else []
@@ -104,9 +86,9 @@ def _resources(container: Mapping[str, Any], around: Surroundings) -> list[str]:
     limits = (container.get("resources") or {}).get("limits") or {}
     arguments = []
     if "cpu" in limits:
-        arguments += ["--cpus", str(min(float(parse_quantity(limits["cpu"])), around.cpus))]
+        arguments += ["--cpus", str(min(float(read_quantity(str(limits["cpu"]))), around.cpus))]
     if "memory" in limits:
-        memory = str(int(parse_quantity(limits["memory"])))
+        memory = str(int(read_quantity(str(limits["memory"]))))
         arguments += ["--memory", memory, "--memory-swap", memory]  # no swap, as on a node
     return arguments
 
@@ -127,7 +109,7 @@ def _mounts(pod: Pod, spec: Mapping[str, Any], around: Surroundings) -> list[str
     }
     arguments = []
     for mount in pod.mounts:
-        size = int(parse_quantity(sizes[mount.volume])) if mount.volume in sizes else None
+        size = int(read_quantity(str(sizes[mount.volume]))) if mount.volume in sizes else None
         if mount.path == _SHARED_MEMORY:
             arguments += ["--shm-size", str(size)] if size is not None else []
         elif mount.source in (Source.EMPTY, Source.MEMORY) and mount.path not in around.sources:

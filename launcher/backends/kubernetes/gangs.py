@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from launcher.kube import paddlejob
-from launcher.kube.quantity import format_quantity
 from launcher.kube.resources import KubeObject
+from launcher.quantity import format_quantity
 
 _ABOUT = re.compile(r"PodGroup |podGroup |sibling pods|resource gap|rejection in (?:PostFilter|Unreserve)")
 _GAP = re.compile(r"resource gap: map\[((?:[^\s:\[\]]+:\{\{.*?\} \{.*?\} .*?\}\s?)+)\]")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from launcher.kube.quantity import format_quantity
 from launcher.kube.resources import KubeObject
+from launcher.quantity import format_quantity
 from launcher.why.looking import MANY
 from launcher.why.room import (
     PODS,

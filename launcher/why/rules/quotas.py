@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from launcher.kube import paddlejob
-from launcher.kube.quantity import format_quantity, parse_quantity
 from launcher.kube.resources import KubeObject
+from launcher.quantity import format_quantity, parse_quantity
 from launcher.why.room import requests_of
 from launcher.why.verdict import Outlook, Verdict, evidence
 

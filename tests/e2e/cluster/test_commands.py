@@ -67,14 +67,14 @@ def test_a_dry_run_on_the_server_leaves_nothing_and_finds_what_it_refuses(place,
     assert [item["kind"] for item in yaml.safe_load_all(done.stdout)] == ["ConfigMap", "PaddleJob"]
     assert "the API server would take" in done.stderr
     assert space.leftovers() == []
-    bad = write_job("bad.yaml", Launch__keep_finished="100000d", Launch__annotations={"note": "x" * 300_000})
+    patch = {"spec": {"priority": 99999999999}}  # the schema has it as a number; Go's type takes 32 bits
+    bad = write_job("bad.yaml", Launch__pod_patch=patch)
     lines = (place.folder / bad).read_text().splitlines()
-    at = next(number for number, line in enumerate(lines, 1) if "keep_finished" in line)
-    refused = place.run("ftlaunch", "submit", bad, "-o", "Launch.annotations={}", "--name", "dry", code=2)
-    assert f"bad.yaml:{at}:" in refused.stderr
-    assert "Launch.keep_finished: spec.runPolicy.ttlSecondsAfterFinished" in refused.stderr
-    long = place.run("ftlaunch", "submit", bad, "--dry-run", "server", "--name", "dry", code=2)
-    assert "Launch.annotations: metadata.annotations: Too long" in long.stderr
+    at = next(number for number, line in enumerate(lines, 1) if "priority" in line)
+    for dry in ((), ("--dry-run", "server")):
+        refused = place.run("ftlaunch", "submit", bad, "--name", "dry", *dry, code=2)
+        assert f"bad.yaml:{at}:" in refused.stderr
+        assert "Launch.pod_patch.spec.priority: spec.paddleReplicaSpecs" in refused.stderr
     assert space.leftovers() == []
     assert place.run("ftlaunch", "list").stdout == ""
 

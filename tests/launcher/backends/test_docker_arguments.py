@@ -10,7 +10,7 @@ import pytest
 
 from launcher.backends.base import Submission
 from launcher.backends.docker import DockerBackend
-from launcher.backends.docker.arguments import DIFFERENCES, Surroundings, create_arguments, parse_quantity
+from launcher.backends.docker.arguments import DIFFERENCES, Surroundings, create_arguments
 from launcher.backends.docker.engine import Engine, find_engine
 from launcher.backends.replicas import ReplicaError, expand, expand_by_name
 from launcher.errors import UnreachableError, UsageError
@@ -108,16 +108,6 @@ def test_gpus_are_named_as_the_engine_wants_them(manifest, podman, option, wante
 )
 def test_only_rootless_podman_needs_to_be_told_that_a_user_stays_himself(manifest, podman, rootless, wanted):
     assert values(arguments(manifest, podman=podman, rootless=rootless), "--userns") == wanted
-
-
-@pytest.mark.parametrize(("text", "value"), [("500m", 0.5), ("8Gi", 8 * 2**30), ("16", 16), ("1e3", 1000)])
-def test_quantities_are_those_of_kubernetes(text, value):
-    assert parse_quantity(text) == value
-
-
-def test_what_is_no_quantity_is_refused():
-    with pytest.raises(ValueError, match="'much'"):
-        parse_quantity("much")
 
 
 def test_a_machine_without_an_engine_says_so(tmp_path: Path):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import platform
 from importlib import metadata
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -84,3 +85,43 @@ def test_completion_scripts_are_printed(ftlaunch, shell):
     ran = ftlaunch("completion", shell)
     assert ran.code == 0
     assert "_FTLAUNCH_COMPLETE" in ran.out
+
+
+@pytest.mark.parametrize("place", [(), ("--on", "kubernetes")], ids=["anywhere", "kubernetes"])
+def test_validate_refuses_a_patch_that_no_cluster_takes_at_its_place(ftlaunch, write_config, place):
+    spec = {"schedulrName": "x", "containers": [{"name": "paddle", "ports": [{"containerPort": "http"}]}]}
+    path = write_config(launch={"image": "trainer", "pod_patch": {"spec": spec}})
+    ran = ftlaunch("validate", path, *place)
+    lines = Path(path).read_text().splitlines()
+    assert ran.code == 2
+    for word, said in (
+        (
+            "schedulrName",
+            "spec.schedulrName: expected a field that exists, got 'x'; did you mean 'schedulerName'?",
+        ),
+        ("containerPort", "spec.containers.0.ports.0.containerPort: expected integer, got 'http'"),
+    ):
+        at = next(number for number, line in enumerate(lines, 1) if word in line)
+        assert f"{path}:{at}:" in ran.err
+        assert f"Launch.pod_patch.{said}" in ran.err
+
+
+def test_validate_finds_what_a_patch_leaves_out(ftlaunch, write_config):
+    launch = {"image": "trainer", "pod_patch": {"spec": {"volumes": [{"name": "x"}, {"emptyDir": {}}]}}}
+    ran = ftlaunch("validate", write_config(launch=launch), "--on", "kubernetes")
+    assert ran.code == 2
+    assert "Launch.pod_patch.spec.volumes.1: " in ran.err
+    assert ".name: expected a value, got nothing" in ran.err
+
+
+@pytest.mark.parametrize("patch", [
+    {"spec": {"containers": {"name": "paddle"}}}, {"spec": []}, {"metadata": {"labels": 3}},
+    {"spec": {"containers": [{"name": "paddle", "env": 5, "volumeMounts": "x"}]}}, {"spec": {"volumes": [3]}},
+    {"spec": {"containers": [3, None, {"name": "paddle", "env": [7]}]}}, {"metadata": [1]},
+])  # fmt: skip
+def test_validate_answers_a_patch_of_any_form(ftlaunch, write_config, patch):
+    ran = ftlaunch(
+        "validate", write_config(launch={"image": "trainer", "pod_patch": patch}), "--on", "kubernetes"
+    )
+    assert ran.code == 2
+    assert "Launch.pod_patch" in ran.err

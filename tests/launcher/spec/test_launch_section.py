@@ -116,7 +116,7 @@ def test_a_value_that_is_a_secret_is_refused_without_showing_it(load, value):
     assert value not in text
 
 
-@pytest.mark.parametrize("text", ["x" * 300_000, "x://" + ":" * 300_000], ids=["letters", "colons"])
+@pytest.mark.parametrize("text", ["x" * 200_000, "x://" + ":" * 200_000], ids=["letters", "colons"])
 def test_a_long_text_is_looked_through_in_a_moment(load, text):
     """Where the time grew with the square of the length, this would take hours."""
     assert load(launch={"annotations": {"note": text}}).job.launch.annotations == {"note": text}

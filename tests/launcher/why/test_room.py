@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.kube.quantity import format_quantity, parse_quantity
+from launcher.quantity import format_quantity, parse_quantity
 from launcher.why.room import count_fit, is_selected, read_rooms, requests_of, taint_against
 from launcher.why.rules.capacity import judge_room
 from launcher.why.unschedulable import read_blockers

@@ -1,11 +1,12 @@
-"""Amounts as Kubernetes writes them: `1500m`, `64Gi`, `8`. Pure.
+"""Amounts as Kubernetes writes them: `1500m`, `64Gi`, `8`, `1e3`. Pure.
 
-The suffixes are those of k8s.io/apimachinery v0.34, pkg/api/resource/quantity.go.
+Suffixes and exponents are those of k8s.io/apimachinery v0.34, pkg/api/resource/quantity.go.
 """
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 
 _SUFFIXES = {
     "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1), "k": Decimal(10**3),
@@ -14,16 +15,29 @@ _SUFFIXES = {
     "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40),
     "Pi": Decimal(2**50), "Ei": Decimal(2**60),
 }  # fmt: skip
+QUANTITY = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3}|[KMGTPE]i|[numkMGTPE])?"
+"""A pattern for the whole text. An exponent of more digits is no amount of anything."""
 _BYTES = ("memory", "ephemeral-storage", "storage")
+_PARTS = re.compile(r"([+-]?[0-9.]+(?:[eE][+-]?[0-9]{1,3})?)([KMGTPE]i|[numkMGTPE])?")
+
+
+def read_quantity(text: str) -> Decimal:
+    """Read an amount that a person wrote.
+
+    Raises:
+        ValueError: It is none.
+    """
+    match = _PARTS.fullmatch(text) if re.fullmatch(QUANTITY, text) else None
+    if match is None:
+        raise ValueError(f"expected a quantity, got {text!r:.80}")
+    return Decimal(match[1]) * _SUFFIXES[match[2] or ""]
 
 
 def parse_quantity(text: object) -> Decimal:
     """Read an amount; 0 where it is none, because what was stored by a server needs no checking."""
-    words = str(text).strip()
-    number = words.rstrip("KMGTPEinumk") if not words[-1:].isdigit() else words
     try:
-        return Decimal(number) * _SUFFIXES[words[len(number) :]]
-    except (InvalidOperation, KeyError):
+        return read_quantity(str(text).strip())
+    except ValueError:
         return Decimal(0)
 
 
