@@ -32,6 +32,17 @@ def test_each_rendering_draws_a_run_id(ftlaunch, write_config):
     )
 
 
+@pytest.mark.parametrize("flags", [("--name", "mine"), ("--stable",)], ids=["named", "asked for"])
+def test_a_rendering_for_git_is_the_same_each_time(ftlaunch, write_config, flags):
+    path = write_config()
+    first, again = ftlaunch("render", path, *flags), ftlaunch("render", path, *flags)
+    assert (first.code, first.out) == (0, again.out)
+    changed = set(ftlaunch("render", path, *flags, "--gpus", "3").out.splitlines())
+    lines = {line.strip() for line in changed ^ set(first.out.splitlines())}
+    assert any("nvidia.com/gpu" in line for line in lines)
+    assert not any("run-id" in line for line in lines)
+
+
 def test_flags_make_a_job_of_a_plain_paddleclas_config(ftlaunch, write_config):
     values = config_values()
     del values["Launch"]
