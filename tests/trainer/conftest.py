@@ -46,8 +46,8 @@ class Workshop:
         """Train with a SIGTERM after step `at`, which is agreed on in the next one and obeyed after it."""
         real = Training._advance
 
-        def advance(training: Training, epoch: int, batch: Any) -> None:
-            real(training, epoch, batch)
+        def advance(training: Training, epoch: int, batch: Any, **counted: int) -> None:
+            real(training, epoch, batch, **counted)
             if training.state.step == at:
                 os.kill(os.getpid(), signal.SIGTERM)
 

@@ -28,11 +28,13 @@ class SamplerState:
         epoch: Index of the epoch that is going on, from 0.
         world_size: Number of ranks that the order was padded for; an interrupted epoch keeps it.
         cursor: Samples of that order which are trained on already, padding counted.
+        bad_images: How many of them could not be read, padding left out; others took their place.
     """
 
     epoch: int
     world_size: int
     cursor: int
+    bad_images: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +104,7 @@ def parse_state(text: str | bytes) -> TrainState:
             epoch=need(sampler, "epoch", int, what=_WHAT, least=0, most=MAX_COUNT),
             world_size=need(sampler, "world_size", int, what=_WHAT, least=1, most=MAX_COUNT),
             cursor=need(sampler, "cursor", int, what=_WHAT, least=0, most=MAX_COUNT),
+            bad_images=need_or_none(sampler, "bad_images", int, what=_WHAT, least=0, most=MAX_COUNT) or 0,
         ),
         metric=need_or_none(document, "metric", float, what=_WHAT),
         best_metric=need_or_none(document, "best_metric", float, what=_WHAT),

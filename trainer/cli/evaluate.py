@@ -44,10 +44,15 @@ def command(
             path_map=ranks.path_map,
             quiet=not ranks.is_first,
         )
+        from trainer.data.bad_images import format_left_out
         from trainer.engine.assess import assess
         from trainer.engine.journal import format_values
 
         found = assess(loaded.config, ranks, weights=weights)
+        for note in found.notes:
+            echo(note, err=True)
+        if found.bad_images and ranks.is_first:
+            echo(format_left_out(found.bad_images), err=True)
         if ranks.is_first:
             document = {"weights": str(found.weights), **found.results}
             text = (

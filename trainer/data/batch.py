@@ -20,9 +20,11 @@ class Batch:
         labels: int64 [B, 1], or float32 [B, K] where the images were mixed.
         indices: int64 [B], samples of the list.
         valid: bool [B], False for padding, which repeats another sample. Training trains on it, as PaddleClas
-            does, an evaluation leaves it out, and neither counts it.
+            does, an evaluation leaves it out, and neither counts it. False for bad images too
+            in an evaluation.
         global_samples: Samples of all ranks' batches, padding left out.
         end: Place of the epoch's order after the global batch; where a resumed epoch goes on.
+        bad_images: How many images of this part cannot be read, padding left out.
     """
 
     images: NDArray[np.float32]
@@ -31,6 +33,7 @@ class Batch:
     valid: NDArray[np.bool_]
     global_samples: int
     end: int
+    bad_images: int = 0
 
 
 class Assembly:
@@ -41,6 +44,8 @@ class Assembly:
         self.indices = indices
         self.drawn_labels = np.zeros(len(indices), dtype=np.int64)
         """Labels that an operation draws, where one does; set by whoever puts the image."""
+        self.bad = np.zeros(len(indices), dtype=np.bool_)
+        """Where an image could not be read; set by whoever was to put it."""
         self._images: NDArray[np.float32] | None = None
         self._lock = threading.Lock()
 
@@ -55,6 +60,7 @@ class Assembly:
         return None
 
     def images(self) -> NDArray[np.float32]:
-        """Return the images once all were put."""
-        assert self._images is not None
+        """Return the images once all were put that can be read; of no known shape where none can."""
+        if self._images is None:
+            return np.zeros((len(self.indices), 1, 1, 1), dtype=np.float32)
         return self._images

@@ -67,6 +67,15 @@ def per_sample(seed: int, *, epoch: int, index: int, repeat: int = 0) -> Draws:
     return _seeded(f"{seed}/{epoch}/{index}" + (f"/{repeat}" if repeat else ""))
 
 
+def instead_of(seed: int, *, epoch: int, index: int, repeat: int = 0) -> random.Random:
+    """Return what draws the images that may take the place of one that cannot be read.
+
+    It depends on what `per_sample` depends on, and on nothing else: whichever rank or worker reads the
+    sample, in a resumed run too, takes the same one.
+    """
+    return _seeded(f"{seed}/{epoch}/{index}/{repeat}/instead").python
+
+
 def per_batch(seed: int, *, epoch: int, start: int, rank: int) -> Draws:
     """Return the draws of one rank's batch in one epoch, whoever read its images.
 

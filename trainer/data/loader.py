@@ -13,8 +13,11 @@ import numpy as np
 from trainer.config.data import CustomLabelDataset, SplitSection
 from trainer.config.progressive import stage_of
 from trainer.config.samplers_special import RASampler
+from trainer.config.sections import MAX_IMAGE_PIXELS
+from trainer.data.bad_images import BadImages
 from trainer.data.batch import Assembly, Batch
-from trainer.data.draws import Draws, Stream, per_batch, per_sample
+from trainer.data.draws import Draws, Stream, instead_of, per_batch, per_sample
+from trainer.data.encoded import read_encoded
 from trainer.data.lists import DataError, SampleList
 from trainer.data.mixing import build_mixing
 from trainer.data.ops.registry import ImageError
@@ -24,7 +27,15 @@ from trainer.data.sizes import Transforms
 
 _BATCHES_AHEAD = 2  # read beyond the one that the engine works on
 
+_TRIES = 100  # of images in place of one that cannot be read: with half of all unreadable, 2 ** -100 fail
+
 Problem = str | None
+
+
+class _Bad(str):
+    """Why an image cannot be read. It alone is borne by `bad_images: skip`; other problems end a run."""
+
+    __slots__ = ()
 
 
 class Loader:
@@ -32,7 +43,7 @@ class Loader:
 
     def __init__(
         self, *, split: SplitSection, samples: SampleList, rank: int, world_size: int, seed: int,
-        training: bool, epochs: int | None = None,
+        training: bool, epochs: int | None = None, max_pixels: int = MAX_IMAGE_PIXELS,
     ) -> None:  # fmt: skip
         """Prepare to read.
 
@@ -42,8 +53,9 @@ class Loader:
             rank: Whose batches.
             world_size: Ranks that share an epoch.
             seed: Of the run, for the operations' draws; the order of samples does not depend on it.
-            training: Refuse an epoch without a single step.
+            training: Refuse an epoch without a single step; let others take the place of bad images.
             epochs: Of a training whose images grow; None in every other.
+            max_pixels: Images that claim more are bad.
 
         Raises:
             DataError: There are too few samples for a step.
@@ -53,6 +65,11 @@ class Loader:
         self._world_size = world_size
         self._seed = seed
         self._sampling = make_sampling(split.sampler, n=len(samples), seed=seed)
+        self._training = training
+        self._max_pixels = max_pixels
+        self.bad_images = BadImages(
+            skip=split.loader.bad_images == "skip", limit=split.loader.bad_images_limit, samples=samples
+        )
         self._workers = split.loader.num_workers
         self._epochs = epochs
         self._transforms = Transforms(split.dataset.transform_ops)
@@ -68,6 +85,11 @@ class Loader:
 
     def __len__(self) -> int:
         return self._sampling.steps(world_size=self._world_size)
+
+    @property
+    def source(self) -> str:
+        """The list file."""
+        return self._samples.source
 
     def batches_before(self, cursor: int) -> int:
         """Return how many batches of a rank a place of the epoch's order has before it."""
@@ -98,7 +120,8 @@ class Loader:
                 None means as many as there are.
 
         Raises:
-            DataError: Images cannot be read; names line and file of all those of one batch.
+            DataError: Images cannot be read, and none are to be skipped; names line and file of all those of
+                one batch.
         """
         positions = self._sampling.positions(epoch, world_size=order_world_size or self._world_size)
         assemblies = self._assemblies(positions, start)
@@ -121,6 +144,9 @@ class Loader:
         n, share = len(self._samples), assembly.share
         valid = positions[share.places] < n
         valid[len(valid) - share.extra :] = False
+        bad = int(np.count_nonzero(assembly.bad & valid))
+        if not self._training:
+            valid &= ~assembly.bad
         images, listed = assembly.images(), self._samples.labels
         labels = listed[assembly.indices] if listed is not None else assembly.drawn_labels
         if labels.ndim == 1:
@@ -134,6 +160,7 @@ class Loader:
             valid=valid,
             global_samples=int(np.count_nonzero(positions[share.start : share.end] < n)),
             end=share.end,
+            bad_images=bad,
         )
 
     def _read(self, assemblies: Iterator[Assembly], epoch: int) -> Generator[Assembly, None, None]:
@@ -160,22 +187,49 @@ class Loader:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _put(self, assembly: Assembly, slot: int, epoch: int) -> Problem:
-        """Read one sample into its slot; returns the problem where it cannot be."""
+        """Read one sample into its slot, or another one for it; returns the problem where it cannot be."""
         index = int(assembly.indices[slot])
+        problem = self._put_sample(assembly, slot, epoch, index=index)
+        if not isinstance(problem, _Bad) or not self.bad_images.skip:
+            return problem
+        assembly.bad[slot] = True
+        if not self._training:
+            return None
+        repeat = self._sampling.repeat(int(assembly.share.places[slot]))
+        chooser = instead_of(self._seed, epoch=epoch, index=index, repeat=repeat)
+        for _ in range(_TRIES):
+            other = chooser.randrange(len(self._samples))
+            found = self._put_sample(assembly, slot, epoch, index=other, of=index)
+            if not isinstance(found, _Bad):
+                assembly.indices[slot] = other  # its label goes with it
+                return found
+        return f"{problem}; nor can {_TRIES} images that were drawn to take its place"
+
+    def _put_sample(
+        self, assembly: Assembly, slot: int, epoch: int, *, index: int, of: int | None = None
+    ) -> Problem:
+        """Read sample `index` into a slot, with the draws of sample `of` in whose place it is."""
+        if (known := self.bad_images.reason(index)) is not None:
+            return _Bad(known)
         path = self._samples.paths[index]
         where = f"{self._samples.place(index)}: {path}"
         try:
             side = self._sampling.side(assembly.share.start)
             stage = None if self._epochs is None else stage_of(epoch, epochs=self._epochs)
             transform = self._transforms.choose(side=side, stage=stage)
-            draws = self._draws(epoch, index, self._sampling.repeat(int(assembly.share.places[slot])))
-            image = transform(Path(path).read_bytes(), draws)
-            if self._label_key is not None:
-                assembly.drawn_labels[slot] = draws.labels[self._label_key]
+            repeat = self._sampling.repeat(int(assembly.share.places[slot]))
+            draws = self._draws(epoch, index if of is None else of, repeat)
+            encoded = read_encoded(Path(path), max_pixels=self._max_pixels)
+            image = transform(encoded.data, draws)
         except ImageError as error:
-            return f"{where}: {error}; replace the file or remove the line"
+            return self._bad(index, f"{where}: {error}; replace the file or remove the line")
         except OSError as error:
-            return f"{where}: expected a readable image: {(error.strerror or str(error)).lower()}"
+            reason = (error.strerror or str(error)).lower()
+            return self._bad(index, f"{where}: expected a readable image: {reason}")
+        if encoded.warning:
+            self.bad_images.warn(index, f"{where}: {encoded.warning}")
+        if self._label_key is not None:
+            assembly.drawn_labels[slot] = draws.labels[self._label_key]
         other = assembly.put(slot, image)
         if other is None:
             return None
@@ -183,6 +237,11 @@ class Loader:
             f"{where}: expected a batch's images to have one shape, got {list(image.shape)} beside "
             f"{list(other)}; let transform_ops resize or crop to a fixed size"
         )
+
+    def _bad(self, index: int, reason: str) -> Problem:
+        if self.bad_images.skip:
+            self.bad_images.note(index, reason)
+        return _Bad(reason)
 
     def _draws(self, epoch: int, index: int, repeat: int) -> Draws:
         if self._stream is not None:

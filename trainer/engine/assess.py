@@ -33,10 +33,14 @@ class Assessment:
     Attributes:
         weights: The file that was evaluated.
         results: Means of losses and metrics by name.
+        bad_images: Samples that could not be read and are left out, on all ranks together.
+        notes: What this rank has to say of images that cannot be read, or not without doubt.
     """
 
     weights: Path
     results: dict[str, float]
+    bad_images: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def assess(config: TrainConfig, ranks: Ranks, *, weights: Path | None) -> Assessment:
@@ -59,12 +63,16 @@ def assess(config: TrainConfig, ranks: Ranks, *, weights: Path | None) -> Assess
     collective = join_ranks(config, ranks)
     model = build_model(config.arch)
     load_exactly(model, chosen)
+    loader = make_eval_loader(config, samples, ranks=ranks)
     results = evaluate(
-        model, make_eval_loader(config, samples, ranks=ranks),
+        model, loader,
         loss=build_loss(config.loss.Eval or config.loss.Train), measures=build_measures(config.metric.Eval),
         collective=collective, liveness=Liveness(None, local_rank=0), precision=choose_precision(config),
     )  # fmt: skip
-    return Assessment(weights=chosen, results=results.values)
+    return Assessment(
+        weights=chosen, results=results.values, bad_images=results.bad_images,
+        notes=tuple(loader.bad_images.take_unsaid()),
+    )  # fmt: skip
 
 
 def choose_weights(config: TrainConfig) -> Path:

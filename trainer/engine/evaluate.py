@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from trainer.checkpoints.pdfiles import Array
 from trainer.config.outputs import answer_of
+from trainer.data.lists import DataError
 from trainer.data.loader import Batch, Loader
 from trainer.engine.collective import Collective
 from trainer.engine.liveness import Liveness
@@ -27,10 +28,12 @@ class Evaluation:
     Attributes:
         losses: Means over all samples, by name; `loss` is their sum.
         metrics: By name, in the order of the config: the first one chooses the best checkpoint.
+        bad_images: Samples that could not be read and are left out of both, on all ranks together.
     """
 
     losses: dict[str, float]
     metrics: dict[str, float]
+    bad_images: int = 0
 
     @property
     def values(self) -> dict[str, float]:
@@ -58,6 +61,9 @@ def evaluate(
         collective: The process group.
         liveness: Is told of every batch.
         precision: Of the forward passes.
+
+    Raises:
+        DataError: Images cannot be read, and none or not so many are to be left out.
     """
     collective.broadcast_buffers(model)
     model.eval()
@@ -67,7 +73,9 @@ def evaluate(
             liveness.enter(Phase.EVAL)
             with precision.evaluation():
                 tally.add(model, batch)
-    return tally.finish(collective)
+    found = tally.finish(collective, source=loader.source)
+    loader.bad_images.refuse_too_many(found.bad_images)
+    return found
 
 
 @dataclass(slots=True)
@@ -81,10 +89,12 @@ class _Tally:
     measures: Sequence[Measure]
     sums: dict[tuple[int, str], float] = field(default_factory=dict)
     samples: int = 0
+    bad_images: int = 0
     kept: list[tuple[Array, Array, Array]] = field(default_factory=list)
 
     def add(self, model: paddle.nn.Layer, batch: Batch) -> None:
         """Measure a batch without its padding."""
+        self.bad_images += batch.bad_images
         chosen = np.flatnonzero(batch.valid)
         if chosen.size == 0:
             return
@@ -101,13 +111,20 @@ class _Tally:
             logits = answer_of(outputs).astype("float32").numpy()
             self.kept.append((batch.indices[chosen], logits, batch.labels[chosen]))
 
-    def finish(self, collective: Collective) -> Evaluation:
-        """Add all ranks up."""
+    def finish(self, collective: Collective, *, source: str) -> Evaluation:
+        """Add all ranks up.
+
+        Raises:
+            DataError: Not one image of the list `source` could be read.
+        """
         # A rank may have had nothing but padding, and then knows no names.
         own = "\n".join(f"{place} {name}" for place, name in self.sums)
         lines = (collective.broadcast_text(own) or "").splitlines()
         keys = [(int(place), name) for place, _, name in (line.partition(" ") for line in lines)]
-        total, *summed = collective.sum([self.samples, *(self.sums.get(key, 0.0) for key in keys)])
+        counts = [self.samples, self.bad_images]
+        total, bad, *summed = collective.sum([*counts, *(self.sums.get(key, 0.0) for key in keys)])
+        if not total:
+            raise DataError([f"{source}: expected images to evaluate with, got none that can be read"])
         means = {key: value / total for key, value in zip(keys, summed, strict=True)}
         found = {
             place: {name: value for (at, name), value in means.items() if at == place} for place, _ in keys
@@ -119,7 +136,7 @@ class _Tally:
                     found[index] = measure.of_list(logits, labels)
         losses = found.pop(-1, {})
         metrics = {name: value for place in sorted(found) for name, value in found[place].items()}
-        return Evaluation(losses=losses, metrics=metrics)
+        return Evaluation(losses=losses, metrics=metrics, bad_images=int(bad))
 
     def _gather(self, collective: Collective) -> tuple[NDArray[np.float32], Array]:
         """Return all ranks' logits and labels in the order of the list."""

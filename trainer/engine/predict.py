@@ -16,7 +16,9 @@ from trainer.config.declaration import Declaration
 from trainer.config.infer import PostProcess, Topk
 from trainer.config.outputs import answer_of
 from trainer.config.root import TrainConfig
+from trainer.config.sections import MAX_IMAGE_PIXELS
 from trainer.data.draws import per_sample
+from trainer.data.encoded import read_encoded
 from trainer.data.lists import DataError
 from trainer.data.ops.build import Transform, build_transform
 from trainer.data.ops.registry import ImageError
@@ -43,6 +45,8 @@ class Predictor:
     transform: Transform
     post_process: PostProcess | None
     names: Mapping[int, str] = field(default_factory=dict)
+    max_pixels: int = MAX_IMAGE_PIXELS
+    """Images that claim more are not decoded."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +99,12 @@ def load_trained(config: TrainConfig, *, weights: Path | None, labels: Path | No
     model = load_answering(config, source)
     network = run_model(model, activation_of(post_process, multilabel=config.run.use_multilabel))
     return Predictor(
-        source=source, network=network, transform=build_transform(ops), post_process=post_process, names=names
+        source=source,
+        network=network,
+        transform=build_transform(ops),
+        post_process=post_process,
+        names=names,
+        max_pixels=config.run.max_image_pixels,
     )
 
 
@@ -147,7 +156,8 @@ def predict(
         problems: dict[Path, str] = {}
         for file in files:
             try:
-                arrays[file] = predictor.transform(file.read_bytes(), per_sample(0, epoch=0, index=0))
+                encoded = read_encoded(file, max_pixels=predictor.max_pixels)
+                arrays[file] = predictor.transform(encoded.data, per_sample(0, epoch=0, index=0))
             except ImageError as error:
                 problems[file] = f"{file}: {error}"
             except OSError as error:

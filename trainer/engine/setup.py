@@ -101,7 +101,7 @@ def make_eval_loader(config: TrainConfig, samples: SampleList, *, ranks: Ranks) 
     assert config.data.Eval is not None
     return Loader(
         split=config.data.Eval, samples=samples, rank=ranks.rank, world_size=ranks.world_size,
-        seed=config.run.seed or 0, training=False,
+        seed=config.run.seed or 0, training=False, max_pixels=config.run.max_image_pixels,
     )  # fmt: skip
 
 
@@ -118,6 +118,7 @@ def build_setup(config: TrainConfig, lists: Lists, *, ranks: Ranks, collective: 
         split=config.data.Train, samples=lists.train, rank=ranks.rank, world_size=ranks.world_size,
         seed=config.run.seed or 0, training=True,
         epochs=config.run.epochs if is_progressive(config) else None,
+        max_pixels=config.run.max_image_pixels,
     )  # fmt: skip
     batches = batches_per_epoch(config, train_loader)
     update_freq = max(1, min(config.run.update_freq, batches))

@@ -27,6 +27,7 @@ class StepResult:
         learning_rates: That the update of each optimizer used or will use.
         applied: Whether the weights moved; between updates of `update_freq` they do not.
         asked_to_stop: Any rank was signalled.
+        bad_images: In whose place others are in the global batch, padding left out.
     """
 
     loss: float
@@ -36,6 +37,7 @@ class StepResult:
     learning_rates: Sequence[float]
     applied: bool
     asked_to_stop: bool
+    bad_images: int = 0
 
     @property
     def learning_rate(self) -> float:
@@ -88,11 +90,13 @@ class Stepper:
         # One small sum a step: the loss of the whole batch, and one moment at which all ranks see a signal.
         count = len(batch.labels)
         asked = 1.0 if self._stop.number else 0.0
-        total, stops, *summed = self._setup.collective.sum([count, asked, *sums.values()])
+        total, stops, bad, *summed = self._setup.collective.sum(
+            [count, asked, batch.bad_images, *sums.values()]
+        )
         means = {key: value / total for key, value in zip(sums, summed, strict=True)}
         return StepResult(
             loss=means["loss"], means=means, samples=batch.global_samples, own_samples=count,
-            learning_rates=rates, applied=applied, asked_to_stop=stops > 0,
+            learning_rates=rates, applied=applied, asked_to_stop=stops > 0, bad_images=int(bad),
         )  # fmt: skip
 
     def _seed(self, step: int) -> None:

@@ -13,7 +13,8 @@ from trainer.checkpoints.state import SamplerState, TrainState
 from trainer.config.agreements import has_less_is_better
 from trainer.config.ops_base import STAGES
 from trainer.config.progressive import is_progressive, stage_of
-from trainer.data.loader import Batch
+from trainer.data.bad_images import format_count, format_left_out
+from trainer.data.loader import Batch, Loader
 from trainer.engine.averages import Means, Pace
 from trainer.engine.ends import DivergedError, InterruptedRunError, StoppedError
 from trainer.engine.evaluate import Evaluation, evaluate
@@ -57,7 +58,7 @@ class Training:
             StoppedError: Told to stop; the state was saved.
             InterruptedRunError: The same by Ctrl-C.
             CheckpointError: A checkpoint could not be written.
-            DataError: An image could not be read.
+            DataError: An image could not be read, or more than are borne.
         """
         began_s = self._clock()
         while self.state.epoch < self._setup.config.run.epochs:
@@ -69,7 +70,7 @@ class Training:
     def _epoch(self, epoch: int) -> None:
         setup, sampler = self._setup, self.state.sampler
         self._liveness.epoch = epoch
-        means, pace = Means(), Pace()
+        means, pace, bad = Means(), Pace(), sampler.bad_images
         batches = batches_per_epoch(setup.config, setup.train_loader)
         done = setup.train_loader.batches_before(sampler.cursor)
         self._liveness.enter(Phase.LOAD)
@@ -84,12 +85,15 @@ class Training:
             for iteration, batch in enumerate(islice(loader, max(0, batches - done)), start=done):
                 read_s = self._clock() - began_s
                 result = self._stepper.step(batch, step=self.state.step)
+                bad += result.bad_images
                 if result.applied:
-                    self._advance(epoch, batch)
+                    self._advance(epoch, batch, bad_images=bad)
                 step_s = self._clock() - began_s
                 means.add(result.means, samples=result.samples)
                 pace.add(step_s=step_s, read_s=read_s, samples=result.samples)
                 self._record(epoch, iteration, result, step_s=step_s, read_s=read_s)
+                self._say_bad_images(setup.train_loader)
+                setup.train_loader.bad_images.refuse_too_many(bad)
                 if iteration % setup.config.run.print_batch_step == 0:
                     left = (setup.config.run.epochs - epoch) * batches - iteration - 1
                     self._journal.say(
@@ -103,19 +107,23 @@ class Training:
                 began_s = self._clock()
         finally:
             loader.close()
-        self._finish_epoch(epoch, means.values())
+        self._finish_epoch(epoch, means.values(), bad_images=bad)
 
     def _begin_stage(self, stage: int) -> None:
         rate = set_stage(self._setup.model, stage)
         dropout = "" if rate is None else f", dropout {rate:g}"
         self._journal.say(f"[Train]stage {stage + 1} of {STAGES}{dropout}")
 
-    def _advance(self, epoch: int, batch: Batch) -> None:
+    def _say_bad_images(self, loader: Loader) -> None:
+        for text in loader.bad_images.take_unsaid():
+            self._journal.announce(text)  # of any rank: each reads other images
+
+    def _advance(self, epoch: int, batch: Batch, *, bad_images: int) -> None:
         world_size = self.state.sampler.world_size
         self.state = replace(
             self.state,
             step=self.state.step + 1,
-            sampler=SamplerState(epoch=epoch, world_size=world_size, cursor=batch.end),
+            sampler=SamplerState(epoch=epoch, world_size=world_size, cursor=batch.end, bad_images=bad_images),
         )
         self._liveness.step = self.state.step
         if self._output is not None:
@@ -148,10 +156,16 @@ class Training:
             raise InterruptedRunError(f"{why}; go on by --resume latest")
         raise StoppedError(why)
 
-    def _finish_epoch(self, epoch: int, means: dict[str, float]) -> None:
+    def _finish_epoch(self, epoch: int, means: dict[str, float], *, bad_images: int) -> None:
         run, completed = self._setup.config.run, epoch + 1
         self._journal.say(f"[Train][Epoch {completed}/{run.epochs}][Avg]{format_values(means)}")
-        self._journal.row("epoch", epoch=completed, step=self.state.step, **means)
+        counted = {"bad_images": bad_images} if self._setup.train_loader.bad_images.skip else {}
+        self._journal.row("epoch", epoch=completed, step=self.state.step, **means, **counted)
+        if bad_images:
+            self._journal.say(
+                f"[Train][Epoch {completed}/{run.epochs}]{format_count(bad_images)} could not be read; "
+                "others of the list were trained on instead"
+            )
         self.state = replace(
             self.state,
             epoch=completed,
@@ -170,7 +184,8 @@ class Training:
     def _evaluate(self, completed: int) -> bool:
         setup, averaged = self._setup, None
         results = self._measure()
-        self._journal.say(f"[Eval][Epoch {completed}][Avg]{format_values(results.values)}")
+        said = f"; {format_left_out(results.bad_images)}" if results.bad_images else ""
+        self._journal.say(f"[Eval][Epoch {completed}][Avg]{format_values(results.values)}{said}")
         if setup.average is not None:
             with setup.average.in_place():
                 averaged = self._measure()
@@ -205,10 +220,13 @@ class Training:
     def _measure(self) -> Evaluation:
         setup = self._setup
         assert setup.eval_loader is not None
-        return evaluate(
-            setup.model, setup.eval_loader, loss=setup.loss_in_eval, measures=setup.measures_in_eval,
-            collective=setup.collective, liveness=self._liveness, precision=setup.precision,
-        )  # fmt: skip
+        try:
+            return evaluate(
+                setup.model, setup.eval_loader, loss=setup.loss_in_eval, measures=setup.measures_in_eval,
+                collective=setup.collective, liveness=self._liveness, precision=setup.precision,
+            )  # fmt: skip
+        finally:
+            self._say_bad_images(setup.eval_loader)
 
     def _save(self, state: TrainState, *, best: bool = False, epoch_name: bool = False) -> None:
         setup = self._setup

@@ -114,8 +114,8 @@ def test_a_shortened_epoch_that_was_stopped_has_no_more_steps_than_one_that_was_
 def test_ctrl_c_saves_too(workshop, monkeypatch):
     real = train_module.Training._advance
 
-    def advance(self, epoch, batch):
-        real(self, epoch, batch)
+    def advance(self, epoch, batch, **counted):
+        real(self, epoch, batch, **counted)
         if self.state.step == 1:
             os.kill(os.getpid(), signal.SIGINT)
 
