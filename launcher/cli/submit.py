@@ -241,7 +241,8 @@ def host_folders(job: JobPlan, *, make: bool = True) -> Mapping[str, Path]:
 
 def _require_trainer() -> None:
     if importlib.util.find_spec("paddle") is None:
+        from trainer.protocol import installation
+
         raise UsageError(
-            "--on local: expected PaddlePaddle in this environment, got none; "
-            "pip install 'ftlaunch[trainer]' (CPU), or paddlepaddle-gpu and ftlaunch[gpu]"
+            f"--on local: expected PaddlePaddle in this environment, got none; {installation.trainer_cure()}"
         )

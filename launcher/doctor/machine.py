@@ -15,6 +15,7 @@ from launcher.doctor.findings import Finding, fail, ok, warn
 from launcher.errors import LaunchError
 from launcher.render.crds import known_versions
 from launcher.render.templates import template_folders
+from trainer.protocol import installation
 
 PYTHONS = ((3, 10), (3, 13))
 CLIENTS = (35, 37)
@@ -37,7 +38,7 @@ def look_at_client() -> list[Finding]:
     version = metadata.version("kubernetes")
     major = int(version.partition(".")[0])
     if not CLIENTS[0] <= major <= CLIENTS[1]:
-        cure = f"pip install 'kubernetes>={CLIENTS[0]},<{CLIENTS[1] + 1}'"
+        cure = installation.packages_command([f"kubernetes>={CLIENTS[0]},<{CLIENTS[1] + 1}"])
         return [warn("client", f"kubernetes {version}, which ftlaunch is not tested with", cure)]
     if shutil.which("kubectl") is None:
         return [warn("client", f"kubernetes {version}, no kubectl", "`ftlaunch exec` needs it: install it")]
@@ -70,8 +71,7 @@ def look_at_state(folder: Path) -> list[Finding]:
 def look_at_trainer() -> list[Finding]:
     """Look for Paddle, which `--on local` runs in this very environment."""
     if importlib.util.find_spec("paddle") is None:
-        cure = "pip install 'ftlaunch[trainer]' (CPU), or paddlepaddle-gpu and ftlaunch[gpu]"
-        return [fail("paddle", "no PaddlePaddle in this environment", cure)]
+        return [fail("paddle", "no PaddlePaddle in this environment", installation.trainer_cure())]
     names = ("paddlepaddle", "paddlepaddle-gpu")
     here = [f"{name} {metadata.version(name)}" for name in names if _is_installed(name)]
     if len(here) > 1:

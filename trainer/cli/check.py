@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from trainer.cli.endings import Ending, end_with
+from trainer.cli.endings import Ending, end_with, require_packages
 from trainer.cli.options import config_options, load, make_store, weights_dir_option
 from trainer.cli.printing import echo
 from trainer.ranks import read_ranks
@@ -34,13 +34,15 @@ def command(
     """Check the config and the list files that it names, without training."""
 
     def work() -> None:
+        if not config_only:
+            require_packages()
         loaded = load(
             path, overrides, strict=strict, extra_modules=extra_modules, path_map=read_ranks().path_map
         )
         if config_only:
             echo(f"{path}: ok: {loaded.config.arch.name}, {loaded.config.arch.class_num} classes")
             return
-        from trainer.data.lists import DataError
+        from trainer.data.errors import DataError
         from trainer.engine.advice import broken_images, find_oddities, look_around
         from trainer.engine.model_check import check_model
         from trainer.engine.setup import load_lists

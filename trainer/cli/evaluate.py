@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from trainer.cli.endings import Ending, end_with
+from trainer.cli.endings import Ending, end_with, require_packages
 from trainer.cli.options import config_options, load
 from trainer.cli.printing import echo
 from trainer.ranks import read_ranks
@@ -36,6 +36,7 @@ def command(
     def work() -> None:
         ranks = read_ranks()
         ending.outcome = ranks.outcome
+        require_packages()
         loaded = load(
             path,
             overrides,

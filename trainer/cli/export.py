@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from trainer.cli.endings import Ending, end_with
+from trainer.cli.endings import Ending, end_with, require_packages
 from trainer.cli.options import config_options, load
 from trainer.cli.printing import echo
 from trainer.protocol.pathmap import PathMap
@@ -32,7 +32,7 @@ from trainer.protocol.pathmap import PathMap
 )
 @click.option("--compare", type=click.IntRange(min=0), default=64, show_default=True, metavar="N",
               help="Compare with the trained model on N images of the validation list.")  # fmt: skip
-@click.option("--onnx", is_flag=True, help="Write inference.onnx too (needs ftlaunch[onnx]).")
+@click.option("--onnx", is_flag=True, help="Write inference.onnx too (needs the extra onnx).")
 def command(
     *, path: Path, overrides: tuple[str, ...], extra_modules: tuple[str, ...], strict: bool,
     weights: Path | None, folder: Path | None, compare: int, onnx: bool,
@@ -40,6 +40,7 @@ def command(
     """Write a model that Paddle's inference library reads, and check that it answers as the trained one."""
 
     def work() -> None:
+        require_packages()
         loaded = load(path, overrides, strict=strict, extra_modules=extra_modules, path_map=PathMap())
         from trainer.engine.export import export
 

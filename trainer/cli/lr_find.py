@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trainer.cli.endings import Ending, end_with
+from trainer.cli.endings import Ending, end_with, require_packages
 from trainer.cli.options import config_options, load, make_store, weights_options
 from trainer.cli.printing import echo
 from trainer.protocol.pathmap import PathMap
@@ -39,6 +39,7 @@ def command(
         raise click.UsageError(f"expected --from below --to, got {low:g} and {high:g}")
 
     def work() -> None:
+        require_packages()
         config = load(path, overrides, strict=strict, extra_modules=extra_modules, path_map=PathMap()).config
         from trainer.engine.rate_test import find_rate
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trainer.cli.answers import FORMS, write_answers
-from trainer.cli.endings import Ending, end_with
+from trainer.cli.endings import Ending, end_with, require_packages
 from trainer.cli.options import extra_module_option, load
 from trainer.cli.printing import echo
 from trainer.protocol.pathmap import PathMap
@@ -52,6 +52,7 @@ def command(
         raise click.UsageError("expected one of -c FILE and --model FOLDER; give the one you have")
 
     def work() -> None:
+        require_packages()
         from trainer.engine.predict import load_trained, predict
 
         if model is not None:
@@ -82,8 +83,8 @@ def command(
 
 
 def _find(images: tuple[str, ...], infer: InferSection | None) -> list[Path]:
+    from trainer.data.errors import DataError
     from trainer.data.images import find_images, read_image_list
-    from trainer.data.lists import DataError
 
     if images:
         return find_images(images)

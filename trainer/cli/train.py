@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from trainer.cli.endings import Ending, end_with
+from trainer.cli.endings import Ending, end_with, require_packages
 from trainer.cli.options import config_options, load, make_store, weights_options
 from trainer.ranks import read_ranks
 
@@ -31,6 +31,7 @@ def command(
     def work() -> None:
         ranks = read_ranks()
         ending.outcome = ranks.outcome
+        require_packages()
         loaded = load(
             path,
             overrides,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trainer.cli.endings import Ending, end_with
+from trainer.cli.endings import Ending, end_with, require_packages
 from trainer.cli.options import make_store, weights_options
 from trainer.cli.printing import echo
 
@@ -49,7 +49,7 @@ def fetch_weights(names: tuple[str, ...], ssld: bool, weights_dir: Path | None, 
 
     def work() -> None:
         from trainer.engine.ends import WeightsRefusedError
-        from trainer.models.weights import WeightsError
+        from trainer.models.errors import WeightsError
         from trainer.models.weights_store import address_of, is_url
 
         store = make_store(weights_dir, offline=offline)
@@ -71,8 +71,10 @@ def inspect_weights(path: Path, arch: str | None, keys: bool) -> None:
     """Say what a .pdparams holds, without running code of it."""
 
     def work() -> None:
+        require_packages()
         from trainer.engine.ends import WeightsRefusedError
-        from trainer.models.weights import WeightsError, read_weights
+        from trainer.models.errors import WeightsError
+        from trainer.models.weights import read_weights
 
         try:
             arrays = read_weights(path)

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Sized
 from typing import Protocol
 
-from trainer.data.lists import MAX_PROBLEMS_SHOWN, DataError
+from trainer.data.errors import DataError
+from trainer.data.lists import MAX_PROBLEMS_SHOWN
 
 
 def format_count(count: int) -> str:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from trainer.data.lists import DataError
+from trainer.data.errors import DataError
 
 ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 

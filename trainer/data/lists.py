@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,24 +16,15 @@ from numpy.typing import NDArray
 
 from trainer.config.data import CustomLabelDataset, Dataset, MultiLabelDataset
 from trainer.config.problems import show
+from trainer.data.errors import DataError
 from trainer.data.multilabel import SEPARATOR, make_labels, parse_labels
 
-MAX_PROBLEMS_SHOWN = 20
+__all__ = ["DataError", "SampleList", "load_list"]
+
 _LABEL = re.compile(r"[+-]?[0-9]+")
 _MAX_DIGITS = 18  # of a label that fits int64
 LabelT = TypeVar("LabelT", int, tuple[int, ...])
 _WORTH_A_LISTING = 16  # fewer files of a folder than this are asked for one by one
-
-
-class DataError(Exception):
-    """Data was refused. `problems` holds all of them; the message shows the first 20."""
-
-    def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
-        lines = list(self.problems[:MAX_PROBLEMS_SHOWN])
-        if len(self.problems) > MAX_PROBLEMS_SHOWN:
-            lines.append(f"and {len(self.problems) - MAX_PROBLEMS_SHOWN} more problems")
-        super().__init__("\n".join(lines))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -18,7 +18,8 @@ from trainer.data.bad_images import BadImages
 from trainer.data.batch import Assembly, Batch
 from trainer.data.draws import Draws, Stream, instead_of, per_batch, per_sample
 from trainer.data.encoded import read_encoded
-from trainer.data.lists import DataError, SampleList
+from trainer.data.errors import DataError
+from trainer.data.lists import SampleList
 from trainer.data.mixing import build_mixing
 from trainer.data.ops.registry import ImageError
 from trainer.data.order import Indices

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.data.lists import DataError
+from trainer.data.errors import DataError
 
 TRAIN, VAL, LABELS = "train_list.txt", "val_list.txt", "labels.txt"
 IMAGE_ENDINGS = frozenset(

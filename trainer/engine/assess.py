@@ -11,7 +11,8 @@ from trainer.checkpoints.contents import PARAMS
 from trainer.checkpoints.store import CheckpointStore
 from trainer.config.archs import answering
 from trainer.config.root import TrainConfig
-from trainer.data.lists import DataError, load_list
+from trainer.data.errors import DataError
+from trainer.data.lists import load_list
 from trainer.engine.ends import WeightsRefusedError
 from trainer.engine.evaluate import evaluate
 from trainer.engine.liveness import Liveness
@@ -20,8 +21,9 @@ from trainer.engine.run import join_ranks
 from trainer.engine.setup import make_eval_loader
 from trainer.losses.build import build_loss
 from trainer.metrics.build import build_measures
+from trainer.models.errors import WeightsError
 from trainer.models.registry import build_model
-from trainer.models.weights import WeightsError, apply_weights, read_weights
+from trainer.models.weights import apply_weights, read_weights
 from trainer.protocol.layout import OutputLayout
 from trainer.ranks import Ranks
 

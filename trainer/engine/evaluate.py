@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trainer.checkpoints.pdfiles import Array
 from trainer.config.outputs import answer_of
-from trainer.data.lists import DataError
+from trainer.data.errors import DataError
 from trainer.data.loader import Batch, Loader
 from trainer.engine.collective import Collective
 from trainer.engine.liveness import Liveness

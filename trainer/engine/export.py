@@ -28,7 +28,8 @@ from trainer.config.load import check
 from trainer.config.outputs import answer_of
 from trainer.config.problems import ConfigError
 from trainer.config.root import TrainConfig
-from trainer.data.lists import DataError, load_list
+from trainer.data.errors import DataError
+from trainer.data.lists import load_list
 from trainer.data.ops.build import build_transform
 from trainer.engine.assess import choose_weights, load_answering
 from trainer.engine.ends import CheckpointError, WeightsRefusedError

@@ -13,8 +13,9 @@ from trainer.engine.ends import WeightsRefusedError
 from trainer.engine.loss_layers import attach
 from trainer.engine.setup import pretrained_parts, weights_source, with_mounted_weights
 from trainer.losses.build import build_loss
+from trainer.models.errors import WeightsError
 from trainer.models.registry import build_model
-from trainer.models.weights import WeightsError, compare_shapes, read_weights
+from trainer.models.weights import compare_shapes, read_weights
 from trainer.models.weights_store import WeightsStore, is_url
 from trainer.optim.scopes import find_parts
 

@@ -1,7 +1,7 @@
 """The exported model as ONNX, for runtimes that do not read Paddle's files.
 
 paddle2onnx 2.1 converts what `trainer export` wrote; onnxruntime answers with it, so that it can be compared.
-Both are optional: `pip install 'ftlaunch[onnx]'`.
+Both are optional, the extra `onnx`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from trainer.engine.ends import CheckpointError
 from trainer.engine.predict import Network
+from trainer.protocol.installation import install_command
 
 NAME = "inference.onnx"
 OPSET = 17
@@ -38,7 +39,7 @@ def refuse_without_packages() -> None:
     missing = find_missing()
     if missing:
         raise CheckpointError(
-            f"ONNX: expected {' and '.join(missing)} to be installed, got none; pip install 'ftlaunch[onnx]'"
+            f"ONNX: expected {' and '.join(missing)} to be installed, got none; {install_command('onnx')}"
         )
 
 

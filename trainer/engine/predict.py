@@ -19,7 +19,7 @@ from trainer.config.root import TrainConfig
 from trainer.config.sections import MAX_IMAGE_PIXELS
 from trainer.data.draws import per_sample
 from trainer.data.encoded import read_encoded
-from trainer.data.lists import DataError
+from trainer.data.errors import DataError
 from trainer.data.ops.build import Transform, build_transform
 from trainer.data.ops.registry import ImageError
 from trainer.engine.assess import choose_weights, load_answering

@@ -16,7 +16,8 @@ from trainer.engine.ends import CheckpointError, WeightsRefusedError
 from trainer.engine.journal import Journal
 from trainer.engine.output import Output
 from trainer.engine.setup import pretrained_parts, pretrained_path
-from trainer.models.weights import WeightsError, apply_weights, read_weights
+from trainer.models.errors import WeightsError
+from trainer.models.weights import apply_weights, read_weights
 from trainer.models.weights_store import WeightsStore
 from trainer.protocol.fields import FormatError
 

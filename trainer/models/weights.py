@@ -9,10 +9,12 @@ from pathlib import Path
 import paddle
 
 from trainer.checkpoints.pdfiles import Array, UnsafeFileError, read_arrays
+from trainer.models.errors import WeightsError
 
-
-class WeightsError(Exception):
-    """A file of weights cannot be used."""
+__all__ = [
+    "Reshaped", "WeightsError", "WeightsReport", "apply_weights", "compare_shapes", "model_weights",
+    "own_tensors", "read_weights",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

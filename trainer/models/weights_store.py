@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from trainer.models.download import DownloadError, Fetching, fetch, file_hash
+from trainer.models.errors import WeightsError
 from trainer.models.published import published_url
-from trainer.models.weights import WeightsError
 from trainer.protocol.fields import need
 from trainer.protocol.untrusted import parse_object
 

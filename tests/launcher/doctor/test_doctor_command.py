@@ -14,6 +14,7 @@ from launcher.doctor.engine import look_at_engine
 from launcher.doctor.findings import Check, findings_of, ok
 from launcher.errors import UsageError
 from tests.launcher.doctor.conftest import DENIED, JOBS, status
+from trainer.protocol.installation import trainer_cure
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_a_machine_without_paddle_fails_for_local_jobs(doctor, monkeypatch):
     monkeypatch.setattr(machine.importlib.util, "find_spec", lambda name: None)
     code, out = doctor("--on", "local")
     assert code == 1
-    assert "ftlaunch[trainer]" in out
+    assert trainer_cure() in out
 
 
 def program(folder: Path, text: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.trainer.data.conftest import RANDOM, draw, encode
 from trainer.config.problems import ConfigError
-from trainer.data.lists import DataError
+from trainer.data.errors import DataError
 from trainer.data.loader import Batch, Loader
 
 SKIP = {"bad_images": "skip", "bad_images_limit": 0.5}

@@ -11,7 +11,8 @@ import pytest
 
 from tests.trainer.data.conftest import IDENTITY, draw
 from trainer.config.data import CustomLabelDataset, SplitSection
-from trainer.data.lists import DataError, load_list
+from trainer.data.errors import DataError
+from trainer.data.lists import load_list
 from trainer.data.loader import Loader
 
 TURN = [{"DecodeImage": {}}, {"ResizeImage": {"size": 16}}, {"RandomRot90": None}, IDENTITY]

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from trainer.data.lists import DataError, load_list
+from trainer.data.errors import DataError
+from trainer.data.lists import load_list
 
 HUGE = "9" * 20
 NUMBERED = "; classes are numbered from 0"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.data.conftest import PLAIN, RANDOM
-from trainer.data.lists import DataError
+from trainer.data.errors import DataError
 from trainer.data.loader import Batch, Loader
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from tests.trainer.data.conftest import PLAIN
 from trainer.config.data import MultiLabelDataset, SplitSection
-from trainer.data.lists import DataError, SampleList, load_list
+from trainer.data.errors import DataError
+from trainer.data.lists import SampleList, load_list
 from trainer.data.loader import Loader
 
 

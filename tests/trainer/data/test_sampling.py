@@ -9,7 +9,7 @@ import pytest
 from tests.trainer.data.conftest import RANDOM
 from trainer.config.data import SplitSection
 from trainer.config.samplers_special import MultiScaleSampler, RASampler
-from trainer.data.lists import DataError
+from trainer.data.errors import DataError
 from trainer.data.loader import Loader
 from trainer.data.sampling import MultiScale, Repeated
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from trainer.config.data import ImageNetDataset
-from trainer.data.lists import DataError, load_list
+from trainer.data.errors import DataError
+from trainer.data.lists import load_list
 from trainer.data.split import LABELS, TRAIN, VAL, make_lists
 
 

@@ -9,7 +9,7 @@ import yaml
 
 from tests.trainer.engine.ranks import run_ranks
 from trainer.checkpoints.pdfiles import read_arrays
-from trainer.data.lists import DataError
+from trainer.data.errors import DataError
 from trainer.engine.assess import assess
 from trainer.ranks import Ranks
 

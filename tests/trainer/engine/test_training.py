@@ -11,7 +11,7 @@ import pytest
 
 from trainer.checkpoints.pdfiles import read_arrays, read_pdfile
 from trainer.config.problems import ConfigError
-from trainer.data.lists import DataError
+from trainer.data.errors import DataError
 from trainer.engine import train as train_module
 from trainer.engine.assess import assess
 from trainer.engine.ends import (

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from trainer.models.download import DownloadError, Fetching, fetch
-from trainer.models.weights import WeightsError
+from trainer.models.errors import WeightsError
 from trainer.models.weights_store import WeightsStore
 
 CONTENT = bytes(range(256)) * 64

@@ -7,8 +7,9 @@ import numpy as np
 import paddle
 import pytest
 
+from trainer.models.errors import WeightsError
 from trainer.models.registry import create_model
-from trainer.models.weights import WeightsError, apply_weights, model_weights, read_weights
+from trainer.models.weights import apply_weights, model_weights, read_weights
 
 
 def test_a_model_takes_back_all_of_what_it_gave():
