@@ -6,8 +6,7 @@ import threading
 from collections.abc import Sized
 from typing import Protocol
 
-from trainer.data.errors import DataError
-from trainer.data.lists import MAX_PROBLEMS_SHOWN
+from trainer.data.errors import MAX_PROBLEMS_SHOWN, DataError
 
 
 def format_count(count: int) -> str:
