@@ -7,12 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from tests.docs.pages import commands
+
 PAGE = Path(__file__).resolve().parents[2] / "docs/zh/quickstart.md"
-
-
-def commands() -> list[str]:
-    blocks = re.findall(r"^```bash\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return [line for block in blocks for line in block.splitlines()]
 
 
 def test_every_command_of_the_chinese_quick_start_works_in_its_order(place):
@@ -23,7 +20,7 @@ def test_every_command_of_the_chinese_quick_start_works_in_its_order(place):
         for index in range(10):
             image = draws.integers(0, 60, (64, 64, 3), dtype=np.uint8) + np.uint8(100 * label)
             cv2.imwrite(str(place.folder / "flowers" / name / f"{index}.jpg"), image)
-    typed = commands()
+    typed = commands("chinese")
     assert len(typed) == 9
     said = {}
     for line in typed:

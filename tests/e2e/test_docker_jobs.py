@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -12,8 +13,10 @@ from collections.abc import Callable, Iterator
 import pytest
 import yaml
 
+from tests.docs.pages import commands
 from tests.e2e.conftest import REPOSITORY, Place, config
-from tests.e2e.container_engine import IMAGE, PLACES, engine, in_container
+from tests.e2e.container_engine import IMAGE, PLACES, RUNTIME, engine, in_container
+from tests.e2e.test_printed_commands import type_all
 
 pytestmark = pytest.mark.docker
 PAGE = (REPOSITORY / "docs/extra-modules.md").read_text()
@@ -63,6 +66,32 @@ def test_two_containers_form_one_job_and_leave_nothing_behind(place, submit):
     assert "2 ranks on 2 nodes" in text
     assert {row["samples"] for row in place.rows("output/run") if row["event"] == "step"} == {32}
     place.wait_for(lambda: not left_of(job), what="containers and network to be gone")
+
+
+def test_the_lines_that_the_page_prints_work(place, submit):
+    """In a folder with images as in the other tests; an image has no other name than the page's."""
+    first, *others = commands("docker")
+    document = in_container(config())
+    (place.folder / "flowers").mkdir()
+    shutil.copytree(place.folder / "data", place.folder / "flowers", dirs_exist_ok=True)
+    (place.folder / "flowers/cfg.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    (place.folder / "output").mkdir()
+    (place.folder / "output").chmod(0o777)
+    name = next(word for word in first.split() if word.startswith("ftlaunch-trainer:"))
+    type_all(place, [re.sub(r"^docker\b", _program(), first.replace(name, IMAGE))])
+    assert (place.folder / "output/latest.pdparams").is_file()
+    job = submit("--nodes", "2", Global__epochs=60, Global__eval_during_train=False)
+    place.wait_for(lambda: place.status(job)["step"], what="a step")
+    for command in others:
+        if command.startswith("ftlaunch exec"):
+            assert "3.3" in next(iter(type_all(place, [command]).values()))
+    place.run("ftlaunch", "cancel", job)
+    (submitted,) = [command for command in others if command.startswith("ftlaunch submit")]
+    type_all(place, [f"{submitted} -o Global.epochs=1 -o Global.output_dir=/output/printed"])
+
+
+def _program() -> str:
+    return RUNTIME or "docker"
 
 
 def test_a_killed_container_is_made_again_and_the_job_goes_on(place, submit):
