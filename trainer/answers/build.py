@@ -53,6 +53,39 @@ def read_names(path: Path, *, delimiter: str | None = None) -> dict[int, str]:
     return names
 
 
+def name_of(index: int, names: Names) -> str:
+    """Return what a class is called: its name, else `class 3`; never nothing."""
+    return names.get(index) or f"class {index}"
+
+
+def list_names(names: Names, *, classes: int) -> list[str]:
+    """Return the name of each class in order, or none at all where no class has one."""
+    return [name_of(index, names) for index in range(classes)] if names else []
+
+
+def find_odd_names(names: Names, *, classes: int) -> str:
+    """Say which classes have no name and which names no class; empty where each has the other."""
+    if not names:
+        return ""
+    nameless = [index for index in range(classes) if not names.get(index)]
+    beyond = [index for index in sorted(names) if index >= classes]
+    said = [
+        f"no name for class {_first(nameless)}" if nameless else "",
+        f"a name for {_first(beyond)}, which is no class" if beyond else "",
+    ]
+    got = " and ".join(filter(None, said))
+    if not got:
+        return ""
+    one_off = sorted(names) == list(range(1, classes + 1))
+    cure = "ids are counted from 0: take 1 from each" if one_off else "correct the ids, or Arch.class_num"
+    return f"expected a name for each of the classes 0 to {classes - 1}, got {got}; {cure}"
+
+
+def _first(indices: list[int]) -> str:
+    shown = ", ".join(map(str, indices[:5]))
+    return shown if len(indices) <= 5 else f"{shown} and {len(indices) - 5} more"
+
+
 def activation_of(post_process: PostProcess | None, *, multilabel: bool = False) -> Activation:
     """Return what makes probabilities of a network's output, so that they fit the post-process.
 
@@ -71,7 +104,7 @@ def _thresh(spec: ThreshOutput, row: NDArray[np.float32], names: Names) -> Answe
     del names
     chosen = int(row[1] >= spec.threshold)
     score = float(row[1]) if chosen else 1.0 - float(row[1])
-    name = spec.label_1 if chosen else spec.label_0
+    name = (spec.label_1 if chosen else spec.label_0) or f"class {chosen}"
     return {"class_ids": [chosen], "scores": [round(score, _DECIMALS)], "label_names": [name]}
 
 
@@ -85,7 +118,7 @@ def _classes(ids: NDArray[np.int64], row: NDArray[np.float32], names: Names) -> 
         "scores": [round(float(row[index]), _DECIMALS) for index in ids],
     }
     if names:
-        found["label_names"] = [names.get(int(index), "") for index in ids]
+        found["label_names"] = [name_of(int(index), names) for index in ids]
     return found
 
 
@@ -101,6 +134,11 @@ SIZES: Mapping[type[Declaration], int] = {
     ThreshOutput: 2, PersonAttribute: 26, VehicleAttribute: 19, TableAttribute: 6,
 }  # fmt: skip
 """Classes that a post-process wants exactly."""
+
+
+def is_of_one_length(spec: PostProcess | None) -> bool:
+    """Tell whether the lists of an answer are as long for each image, so that they can be columns."""
+    return not isinstance(spec, MultiLabelThreshOutput)
 
 
 def answer(spec: PostProcess | None, probabilities: NDArray[np.float32], names: Names) -> list[Answer]:

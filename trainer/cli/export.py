@@ -52,6 +52,8 @@ def command(
             onnx=onnx,
         )  # fmt: skip
         echo(f"{done.folder}: {', '.join(done.names)} of {done.weights}")
+        for note in done.notes:
+            echo(f"warning: {note}", err=True)
         said = (
             f"compared on {done.compared} images: same classes, largest difference {done.largest:.1e}"
             if done.compared

@@ -13,7 +13,7 @@ from trainer.protocol.pathmap import PathMap
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
     from trainer.config.load import Loaded
-    from trainer.config.root import TrainConfig
+    from trainer.config.root import InferConfig, TrainConfig
     from trainer.models.weights_store import WeightsStore
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -69,6 +69,23 @@ def make_store(weights_dir: Path | None, *, offline: bool) -> WeightsStore:
     from trainer.models.weights_store import WeightsStore
 
     return WeightsStore(folders=() if weights_dir is None else (weights_dir,), offline=offline)
+
+
+def load_answering(
+    path: Path, overrides: tuple[str, ...], *, strict: bool, path_map: PathMap,
+    extra_modules: tuple[str, ...] = (),
+) -> Loaded[TrainConfig] | Loaded[InferConfig]:  # fmt: skip
+    """Do the same as `load` with a config to predict with, which may lack what only training needs."""
+    from trainer.cli.extras import import_modules
+    from trainer.config.load import load_answering_config
+
+    loaded = load_answering_config(
+        Path(path_map.apply(str(path))), overrides, path_map=path_map, strict=strict,
+        before_check=lambda document: import_modules(document, named=extra_modules, path_map=path_map),
+    )  # fmt: skip
+    for warning in loaded.warnings:
+        echo(str(warning), err=True)
+    return loaded
 
 
 def load(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ import click
 
 from trainer.cli.answers import FORMS, write_answers
 from trainer.cli.endings import Ending, end_with, require_packages
-from trainer.cli.options import extra_module_option, load
+from trainer.cli.options import extra_module_option, load_answering
 from trainer.cli.printing import echo
 from trainer.protocol.pathmap import PathMap
 
@@ -53,6 +53,7 @@ def command(
 
     def work() -> None:
         require_packages()
+        from trainer.answers.build import is_of_one_length
         from trainer.engine.predict import load_trained, predict
 
         if model is not None:
@@ -62,17 +63,20 @@ def command(
             infer = None
         else:
             assert path is not None
-            config = load(
+            config = load_answering(
                 path, overrides, strict=strict, extra_modules=extra_modules, path_map=PathMap()
             ).config
             infer, size = config.infer, config.infer.batch_size if config.infer else 1
             predictor = load_trained(config, weights=weights, labels=labels)
+        for note in predictor.notes:
+            echo(f"warning: {note}", err=True)
         files = _find(images, infer)
+        one_length = is_of_one_length(predictor.post_process)
         found = predict(predictor, files, batch_size=batch_size or size, skip_bad=bad_images == "skip")
         hidden = not sys.stderr.isatty() or sys.stdout.isatty() or len(files) < 2
         bad: list[str] = []
         with click.progressbar(found, length=len(files), file=sys.stderr, hidden=hidden) as shown:
-            for text in write_answers(_good(shown, bad), output):
+            for text in write_answers(_good(shown, bad), output, one_length=one_length):
                 echo(text, nl=False)
         for problem in bad:
             echo(f"skipped: {problem}", err=True)
@@ -82,17 +86,19 @@ def command(
     sys.exit(end_with(work, Ending()))
 
 
-def _find(images: tuple[str, ...], infer: InferSection | None) -> list[Path]:
+def _find(images: tuple[str, ...], infer: InferSection | None) -> Sequence[Path]:
     from trainer.data.errors import DataError
     from trainer.data.images import find_images, read_image_list
 
-    if images:
-        return find_images(images)
-    if infer is not None and infer.infer_list:
+    if not images and infer is not None and infer.infer_list:
         return read_image_list(Path(infer.infer_list), root=Path(infer.infer_imgs or "."))
-    if infer is not None and infer.infer_imgs:
-        return find_images([infer.infer_imgs])
-    raise DataError(["expected images, got none; name files or a folder, or set Infer.infer_imgs"])
+    places = images or ((infer.infer_imgs,) if infer is not None and infer.infer_imgs else ())
+    if not places:
+        raise DataError(["expected images, got none; name files or a folder, or set Infer.infer_imgs"])
+    found = find_images(places)
+    for note in found.notes:
+        echo(note, err=True)
+    return found.files
 
 
 def _good(predictions: Iterable[Prediction], bad: list[str]) -> Iterator[tuple[str, Answer]]:

@@ -16,7 +16,7 @@ from trainer.config.extras import EXPECTING, find_expected
 from trainer.config.overrides import apply_overrides
 from trainer.config.paths import map_paths
 from trainer.config.problems import ConfigError, KeyPath, Problem
-from trainer.config.root import TrainConfig
+from trainer.config.root import AnsweringConfig, InferConfig, TrainConfig
 from trainer.config.schema import expected_names, is_known, known_keys
 from trainer.config.sentences import find_path, say
 from trainer.config.suggest import suggest
@@ -62,6 +62,31 @@ def load_config(
     Raises:
         ConfigError: The file cannot be read or is refused; holds every problem found.
     """
+    document = _read_overridden(path, overrides, path_map, before_check)
+    return check(document, TrainConfig, strict=strict)
+
+
+def load_answering_config(
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    path_map: PathMap | None = None,
+    strict: bool = False,
+    before_check: Callable[[Document], None] | None = None,
+) -> Loaded[TrainConfig] | Loaded[InferConfig]:
+    """Load a config to predict with: as `load_config`, or without the sections that only training needs."""
+    document = _read_overridden(path, overrides, path_map, before_check)
+    if all(document.values.get(section) is not None for section in ("Loss", "Optimizer", "DataLoader")):
+        return check(document, TrainConfig, strict=strict)
+    return check(document, InferConfig, strict=strict)
+
+
+def _read_overridden(
+    path: Path,
+    overrides: Sequence[str],
+    path_map: PathMap | None,
+    before_check: Callable[[Document], None] | None,
+) -> Document:
     document = apply_overrides(
         read_document(path), overrides, is_known=lambda key_path: is_known(TrainConfig, key_path)
     )
@@ -71,7 +96,7 @@ def load_config(
         )
     if before_check is not None:
         before_check(document)
-    return check(document, TrainConfig, strict=strict)
+    return document
 
 
 def read_document(path: Path) -> Document:
@@ -168,13 +193,20 @@ def _unknown_paths(values: dict[str, object], root: type[BaseModel], path: KeyPa
     found: list[KeyPath] = []
     for key, value in values.items():
         here = (*path, key)
-        if path == () and key in _OTHER_SECTIONS - set(known):
+        if path == () and key in _known_elsewhere(root) - set(known):
             continue
         if key not in known:
             found.append(here)
         elif isinstance(value, dict) and known_keys(root, here) and "name" not in value:
             found += _unknown_paths(value, root, here)
     return found
+
+
+def _known_elsewhere(root: type[BaseModel]) -> frozenset[str]:
+    """Return sections that are no mistake, though `root` does not read them."""
+    if not issubclass(root, InferConfig):
+        return _OTHER_SECTIONS
+    return _OTHER_SECTIONS | {field.alias or name for name, field in TrainConfig.model_fields.items()}
 
 
 def _ignored_paths(config: BaseModel) -> list[KeyPath]:
@@ -184,7 +216,7 @@ def _ignored_paths(config: BaseModel) -> list[KeyPath]:
         value = getattr(config, name)
         if isinstance(value, Section):
             found += [(field.alias or name, *path) for path in _ignored_paths(value)]
-    aside = _OTHER_SECTIONS if isinstance(config, TrainConfig) else ()
+    aside = _known_elsewhere(type(config)) if isinstance(config, AnsweringConfig) else ()
     return found + [(key,) for key in config.model_extra or () if key not in aside]
 
 

@@ -17,25 +17,13 @@ from trainer.config.problems import KeyPath
 from trainer.config.sections import AmpSection, EmaSection, GlobalSection
 
 
-class TrainConfig(Section):
-    """A PaddleClas config. `Launch` is the launcher's and kept as it is in `model_extra`."""
+class AnsweringConfig(Section):
+    """What of a config predicting takes: a network, and what its images go through."""
 
     run: GlobalSection = Field(alias="Global")
     arch: Arch = Field(alias="Arch")
-    loss: LossSection = Field(alias="Loss")
-    optimizer: OptimizerSection = Field(alias="Optimizer")
-    data: DataLoaderSection = Field(alias="DataLoader")
-    metric: MetricSection = Field(alias="Metric", default_factory=MetricSection)
+    data: DataLoaderSection | None = Field(alias="DataLoader", default=None)
     infer: InferSection | None = Field(alias="Infer", default=None)
-    amp: AmpSection | None = Field(alias="AMP", default=None)
-    ema: EmaSection | None = Field(alias="EMA", default=None)
-
-    @property
-    def optimizers(self) -> Sequence[tuple[KeyPath, Optimizer]]:
-        """Each optimizer after its place: one, or those of a list."""
-        if isinstance(self.optimizer, tuple):
-            return [(("Optimizer", index, item.label), item) for index, item in enumerate(self.optimizer)]
-        return [(("Optimizer",), self.optimizer)]
 
     @model_validator(mode="before")
     @classmethod
@@ -47,3 +35,37 @@ class TrainConfig(Section):
                 arch = {"class_num": run["class_num"], **arch}
                 return {**values, "Arch": arch}
         return values
+
+
+class InferConfig(AnsweringConfig):
+    """A config that only predicts: PaddleClas ships some of Global, Arch and Infer alone.
+
+    Whatever else stands in it is not looked at.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_epochs(cls, values: object) -> object:
+        """Take any number of epochs where Global has none: nothing is trained."""
+        run = values.get("Global") if isinstance(values, dict) else None
+        if isinstance(values, dict) and isinstance(run, dict):
+            return {**values, "Global": {"epochs": 1, **run}}
+        return values
+
+
+class TrainConfig(AnsweringConfig):
+    """A PaddleClas config. `Launch` is the launcher's and kept as it is in `model_extra`."""
+
+    loss: LossSection = Field(alias="Loss")
+    optimizer: OptimizerSection = Field(alias="Optimizer")
+    data: DataLoaderSection = Field(alias="DataLoader")
+    metric: MetricSection = Field(alias="Metric", default_factory=MetricSection)
+    amp: AmpSection | None = Field(alias="AMP", default=None)
+    ema: EmaSection | None = Field(alias="EMA", default=None)
+
+    @property
+    def optimizers(self) -> Sequence[tuple[KeyPath, Optimizer]]:
+        """Each optimizer after its place: one, or those of a list."""
+        if isinstance(self.optimizer, tuple):
+            return [(("Optimizer", index, item.label), item) for index, item in enumerate(self.optimizer)]
+        return [(("Optimizer",), self.optimizer)]

@@ -13,12 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.data.errors import DataError
+from trainer.protocol.image_files import is_image_name
 
 TRAIN, VAL, LABELS = "train_list.txt", "val_list.txt", "labels.txt"
-IMAGE_ENDINGS = frozenset(
-    {".bmp", ".dib", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
-"""Of files that OpenCV 4.10 decodes in every build."""
 
 Progress = Callable[[str, int], None]
 """Is told a class folder's path and its number of images."""
@@ -135,7 +132,7 @@ class _Scan:
         for name, is_folder in self._entries(place):
             if is_folder:
                 continue
-            if os.path.splitext(name)[1].lower() not in IMAGE_ENDINGS:  # noqa: PTH122 - many files
+            if not is_image_name(name):
                 self.other_files += 1
                 continue
             path = f"{place}/{name}"

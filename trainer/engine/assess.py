@@ -10,7 +10,7 @@ import paddle
 from trainer.checkpoints.contents import PARAMS
 from trainer.checkpoints.store import CheckpointStore
 from trainer.config.archs import answering
-from trainer.config.root import TrainConfig
+from trainer.config.root import AnsweringConfig, TrainConfig
 from trainer.data.errors import DataError
 from trainer.data.lists import load_list
 from trainer.engine.ends import WeightsRefusedError
@@ -77,7 +77,7 @@ def assess(config: TrainConfig, ranks: Ranks, *, weights: Path | None) -> Assess
     )  # fmt: skip
 
 
-def choose_weights(config: TrainConfig) -> Path:
+def choose_weights(config: AnsweringConfig) -> Path:
     """Return the file that the config's user means when none is named.
 
     Raises:
@@ -94,7 +94,7 @@ def choose_weights(config: TrainConfig) -> Path:
     return checkpoint.folder / PARAMS
 
 
-def load_answering(config: TrainConfig, path: Path) -> paddle.nn.Layer:
+def load_answering(config: AnsweringConfig, path: Path) -> paddle.nn.Layer:
     """Build the network that predicts, with its weights: those of several networks, or its own.
 
     Raises:

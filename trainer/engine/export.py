@@ -18,7 +18,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import Field
 
-from trainer.answers.build import activation_of
+from trainer.answers.build import activation_of, list_names
 from trainer.config.archs import answering
 from trainer.config.chains import find_size
 from trainer.config.declaration import Section
@@ -35,7 +35,7 @@ from trainer.engine.assess import choose_weights, load_answering
 from trainer.engine.ends import CheckpointError, WeightsRefusedError
 from trainer.engine.onnx import NAME as ONNX
 from trainer.engine.onnx import open_onnx, refuse_without_packages, write_onnx
-from trainer.engine.predict import Network, Predictor, infer_parts, load_names, run_model
+from trainer.engine.predict import ClassNames, Network, Predictor, infer_parts, load_names, run_model
 from trainer.engine.run import join_ranks
 from trainer.engine.setup import make_eval_loader
 from trainer.ranks import Ranks
@@ -55,6 +55,7 @@ class Exported:
         weights: What it was made of.
         compared: Images of the validation list that both models answered; 0 where there is no list.
         largest: Largest difference of a probability.
+        notes: What people should know of the names of the classes.
     """
 
     folder: Path
@@ -62,6 +63,7 @@ class Exported:
     weights: Path
     compared: int
     largest: float
+    notes: tuple[str, ...] = ()
 
 
 class _Activated(paddle.nn.Layer):  # type: ignore[misc]  # paddle has no types
@@ -103,7 +105,8 @@ def export(
     if onnx:
         refuse_without_packages()
     _, post_process = infer_parts(config)
-    names, shape = load_names(post_process, None), _input_shape(config)
+    named, shape = load_names(post_process, None, classes=config.arch.class_num), _input_shape(config)
+    names = list_names(named.names, classes=config.arch.class_num)
     source = weights or choose_weights(config)
     join_ranks(config, Ranks())
     model = load_answering(config, source)
@@ -116,7 +119,7 @@ def export(
         },
         "PreProcess": {"transform_ops": [op for op in _listed(written) if "DecodeImage" not in op]},
         "PostProcess": {type(post_process).__name__: _plain_topk(post_process, names)},
-        "Infer": {**written, "names": [names.get(key, "") for key in range(max(names, default=-1) + 1)]},
+        "Infer": {**written, "names": names},
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -137,7 +140,10 @@ def export(
                 shutil.move(Path(partial) / name, folder / name)
     except OSError as error:
         raise CheckpointError(f"{folder}: expected a folder to write to, got: {error}") from error
-    return Exported(folder=folder, names=files, weights=source, compared=compared, largest=largest)
+    return Exported(
+        folder=folder, names=files, weights=source, compared=compared, largest=largest,
+        notes=named.notes,
+    )  # fmt: skip
 
 
 def load_exported(folder: Path, *, labels: Path | None = None) -> tuple[Predictor, int]:
@@ -158,10 +164,13 @@ def load_exported(folder: Path, *, labels: Path | None = None) -> tuple[Predicto
         problem = document.problem(("Infer",), "expected a section, got none; export it again")
         raise ConfigError([problem])
     infer = check(document, _Description).config.infer
-    names = load_names(infer.post_process, labels) if labels else dict(enumerate(infer.names))
+    if labels:
+        named = load_names(infer.post_process, labels, classes=len(infer.names) or None)
+    else:
+        named = ClassNames(names={index: name for index, name in enumerate(infer.names) if name})
     predictor = Predictor(
         source=folder, network=open_exported(folder), transform=build_transform(infer.transforms),
-        post_process=infer.post_process, names=names,
+        post_process=infer.post_process, names=named.names, notes=named.notes,
     )  # fmt: skip
     return predictor, infer.batch_size
 
@@ -275,7 +284,7 @@ def _listed(infer: Mapping[str, object]) -> Sequence[dict[str, object]]:
     return found if isinstance(found, list) else []
 
 
-def _plain_topk(post_process: object, names: Mapping[int, str]) -> dict[str, object]:
+def _plain_topk(post_process: object, names: Sequence[str]) -> dict[str, object]:
     if not isinstance(post_process, Topk):
         return {}
-    return {"topk": max(post_process.topk), "label_list": [names[key] for key in sorted(names)]}
+    return {"topk": max(post_process.topk), "label_list": names}

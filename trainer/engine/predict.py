@@ -11,11 +11,20 @@ import numpy as np
 import paddle
 from numpy.typing import NDArray
 
-from trainer.answers.build import SIZES, Activation, Answer, NamesError, activation_of, answer, read_names
+from trainer.answers.build import (
+    SIZES,
+    Activation,
+    Answer,
+    NamesError,
+    activation_of,
+    answer,
+    find_odd_names,
+    read_names,
+)
 from trainer.config.declaration import Declaration
 from trainer.config.infer import PostProcess, Topk
 from trainer.config.outputs import answer_of
-from trainer.config.root import TrainConfig
+from trainer.config.root import AnsweringConfig
 from trainer.config.sections import MAX_IMAGE_PIXELS
 from trainer.data.draws import per_sample
 from trainer.data.encoded import read_encoded
@@ -38,6 +47,7 @@ class Predictor:
     Attributes:
         source: Weights or folder that it was made of.
         names: Of classes, by number; may be empty.
+        notes: What people should know of the names.
     """
 
     source: Path
@@ -45,6 +55,7 @@ class Predictor:
     transform: Transform
     post_process: PostProcess | None
     names: Mapping[int, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     max_pixels: int = MAX_IMAGE_PIXELS
     """Images that claim more are not decoded."""
 
@@ -58,13 +69,21 @@ class Prediction:
     problem: str = ""
 
 
-def infer_parts(config: TrainConfig) -> tuple[Sequence[Declaration], PostProcess | None]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassNames:
+    """Names of classes by number, and what people should know of them."""
+
+    names: Mapping[int, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def infer_parts(config: AnsweringConfig) -> tuple[Sequence[Declaration], PostProcess | None]:
     """Return transforms and post-process: those of `Infer`, else those of the evaluation and the best five.
 
     Raises:
         DataError: Neither section has transforms.
     """
-    infer, evaluation = config.infer, config.data.Eval
+    infer, evaluation = config.infer, config.data.Eval if config.data is not None else None
     ops = infer.transforms if infer is not None and infer.transforms else ()
     if not ops and evaluation is not None:
         ops = evaluation.dataset.transform_ops
@@ -73,7 +92,7 @@ def infer_parts(config: TrainConfig) -> tuple[Sequence[Declaration], PostProcess
     return ops, infer.post_process if infer is not None else Topk()
 
 
-def load_trained(config: TrainConfig, *, weights: Path | None, labels: Path | None) -> Predictor:
+def load_trained(config: AnsweringConfig, *, weights: Path | None, labels: Path | None) -> Predictor:
     """Make a predictor of a config and its trained weights.
 
     Args:
@@ -93,7 +112,7 @@ def load_trained(config: TrainConfig, *, weights: Path | None, labels: Path | No
             f"Infer.PostProcess: {type(post_process).__name__}: expected Arch.class_num {wanted}, "
             f"got {config.arch.class_num}; choose another PostProcess"
         )
-    names = load_names(post_process, labels)
+    named = load_names(post_process, labels, classes=classes)
     source = weights or choose_weights(config)
     join_ranks(config, Ranks())
     model = load_answering(config, source)
@@ -103,25 +122,39 @@ def load_trained(config: TrainConfig, *, weights: Path | None, labels: Path | No
         network=network,
         transform=build_transform(ops),
         post_process=post_process,
-        names=names,
+        names=named.names,
+        notes=named.notes,
         max_pixels=config.run.max_image_pixels,
     )
 
 
-def load_names(post_process: PostProcess | None, labels: Path | None) -> Mapping[int, str]:
+def load_names(post_process: PostProcess | None, labels: Path | None, *, classes: int | None) -> ClassNames:
     """Read class names; a file that only the config names may be missing, as in PaddleClas.
+
+    Args:
+        post_process: Names the file.
+        labels: A file that was asked for beside the config.
+        classes: Of the network; names that do not fit them are noted. None where it is not known.
 
     Raises:
         WeightsRefusedError: A file is broken, or the one that was asked for is missing.
     """
-    named = getattr(post_process, "class_id_map_file", None) or getattr(post_process, "label_list", None)
-    path = labels or (Path(named) if named and Path(named).is_file() else None)
-    if path is None:
-        return {}
+    key = next((key for key in ("class_id_map_file", "label_list") if getattr(post_process, key, None)), None)
+    if labels is None and key is None:
+        return ClassNames()
+    path = labels if labels is not None else Path(getattr(post_process, key or ""))
+    if labels is None and not path.is_file():
+        note = (
+            f"Infer.PostProcess.{key}: expected a file of `id name` lines, got no such file: {str(path)!r}; "
+            "answers have numbers instead of names; pass --labels FILE"
+        )
+        return ClassNames(notes=(note,))
     try:
-        return read_names(path, delimiter=getattr(post_process, "delimiter", None))
+        names = read_names(path, delimiter=getattr(post_process, "delimiter", None))
     except NamesError as error:
         raise WeightsRefusedError(str(error)) from error
+    odd = find_odd_names(names, classes=classes) if classes is not None else ""
+    return ClassNames(names=names, notes=(f"{path}: {odd}",) if odd else ())
 
 
 def run_model(model: paddle.nn.Layer, activation: Activation) -> Network:

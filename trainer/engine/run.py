@@ -14,7 +14,7 @@ import paddle
 from trainer.checkpoints.contents import Contents
 from trainer.checkpoints.state import TrainState, format_state, parse_state
 from trainer.config.problems import ConfigError, Problem
-from trainer.config.root import TrainConfig
+from trainer.config.root import AnsweringConfig, TrainConfig
 from trainer.engine.collective import Collective
 from trainer.engine.ends import CheckpointError
 from trainer.engine.journal import Journal, SilentJournal
@@ -103,7 +103,7 @@ def run_training(
                 reached.checkpoint = str(saver.last.folder)
 
 
-def join_ranks(config: TrainConfig, ranks: Ranks) -> Collective:
+def join_ranks(config: AnsweringConfig, ranks: Ranks) -> Collective:
     """Choose the device and, where there are peers, wait for them."""
     choose_backend(config.run.device)
     paddle.set_device(config.run.device)

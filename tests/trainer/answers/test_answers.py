@@ -26,7 +26,7 @@ def test_what_is_declared_is_implemented():
 
 def test_topk_names_the_most_probable_first():
     found = one(Topk(topk=(2,)), 0.2, 0.123456, 0.7, names={2: "rose"})
-    assert found == {"class_ids": [2, 0], "scores": [0.7, 0.2], "label_names": ["rose", ""]}
+    assert found == {"class_ids": [2, 0], "scores": [0.7, 0.2], "label_names": ["rose", "class 0"]}
     assert one(Topk(topk=(5,)), 0.4, 0.6)["class_ids"] == [1, 0]
 
 

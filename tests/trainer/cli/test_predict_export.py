@@ -76,7 +76,7 @@ def test_folders_files_and_patterns_are_answered_in_order_with_names(trained, tr
     code, out, err = trainer(
         "predict", "-c", "cfg.yaml", "more", "val0.png", "val[34].png", "--output", "json"
     )
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "more: left out what is no image by its ending: 1 .txt\n")
     found = json.loads(out)
     assert [row["file_name"] for row in found] == [
         "more/a.png", "more/deep/b.PNG", "val0.png", "val3.png", "val4.png"
@@ -90,7 +90,9 @@ def test_folders_files_and_patterns_are_answered_in_order_with_names(trained, tr
 def test_forms_say_the_same(trained, trainer):
     answers = json.loads(trainer("predict", "-c", "cfg.yaml", "--output", "json")[1])
     (row,) = csv.DictReader(io.StringIO(trainer("predict", "-c", "cfg.yaml", "--output", "csv")[1]))
-    assert row["class_ids"] == " ".join(map(str, answers[0]["class_ids"]))
+    assert [int(row[f"class_id_{place}"]) for place in (1, 2)] == answers[0]["class_ids"]
+    assert [row[f"label_name_{place}"] for place in (1, 2)] == answers[0]["label_names"]
+    assert [float(row[f"score_{place}"]) for place in (1, 2)] == answers[0]["scores"]
     text = trainer("predict", "-c", "cfg.yaml")[1]
     name, score = answers[0]["label_names"][0], answers[0]["scores"][0]
     assert text.startswith(f"val0.png: {name} {score:.3f}, ")
