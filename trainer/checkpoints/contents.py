@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -13,6 +14,7 @@ from trainer.checkpoints.durable import Fill
 from trainer.checkpoints.pdfiles import Array, as_array, read_arrays, read_pdfile, write_arrays, write_pdfile
 from trainer.checkpoints.state import SamplerState, TrainState, format_state, parse_state
 from trainer.checkpoints.store import Checkpoint
+from trainer.protocol.fields import MAX_COUNT, FormatError, decode_object
 
 PARAMS = "model.pdparams"
 RAW = "model.pdema"
@@ -22,6 +24,8 @@ STUDENT = "student.pdparams"
 """Weights of the network called Student alone, where there are several."""
 STATES = "model.pdstates"
 STATE = "state.json"
+SETTINGS = "settings.json"
+"""What the run was asked for; see `trainer.engine.changes`. Checkpoints of before it have none."""
 SCHEDULE = "LR_Scheduler"
 MASTER = "master_weights/"
 """Begins the keys of `OptimizerState.arrays` that a `.pdopt` has in a table of its own, `master_weights`."""
@@ -52,6 +56,7 @@ class Contents:
         optimizers: State of each optimizer, in the order of the config.
         state: How far the run is.
         average: Moving average of the weights (`EMA`), or None.
+        settings: What the run was asked for, by dotted key; empty where that is not known.
     """
 
     weights: Mapping[str, Array]
@@ -59,6 +64,7 @@ class Contents:
     optimizers: Sequence[OptimizerState]
     state: TrainState
     average: Mapping[str, Array] | None = None
+    settings: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
 
 
 def as_files(contents: Contents) -> dict[str, Fill]:
@@ -72,6 +78,7 @@ def as_files(contents: Contents) -> dict[str, Fill]:
     ]
     states = {"metric": contents.state.metric or 0.0, "epoch": contents.state.epoch}
     text = format_state(contents.state).encode()
+    settings = json.dumps(dict(contents.settings), indent=1).encode()
     names, average = contents.automatic_names, contents.average
     raw = write_arrays(contents.weights, names)
     student = _of_student(contents.weights if average is None else average)
@@ -81,6 +88,7 @@ def as_files(contents: Contents) -> dict[str, Fill]:
         **({STUDENT: write_arrays(student, _of_student(names))} if student else {}),
         STATES: write_pdfile(states),
         STATE: lambda file: _write(file, text),
+        **({SETTINGS: lambda file: _write(file, settings)} if contents.settings else {}),
     }
 
 
@@ -97,14 +105,18 @@ def load_contents(checkpoint: Checkpoint) -> Contents:
     return Contents(
         weights=weights, automatic_names={}, optimizers=read_optimizers(folder / OPTIMIZER),
         state=parse_state((folder / STATE).read_bytes()), average=average,
+        settings=_read_settings(folder / SETTINGS),
     )  # fmt: skip
 
 
-def load_paddleclas(prefix: Path, *, run_id: str, steps_per_epoch: int, world_size: int) -> Contents:
+def load_paddleclas(
+    prefix: Path, *, run_id: str, steps_per_epoch: int, world_size: int,
+    say: Callable[[str], None] = lambda _: None,
+) -> Contents:  # fmt: skip
     """Read a checkpoint of PaddleClas: `<prefix>.pdparams`, `.pdopt` and, where it is there, `.pdstates`.
 
     PaddleClas saves at ends of epochs only and resumes with the epoch after `.pdstates.epoch`; the best
-    metric starts anew there, and so it does here.
+    metric starts anew there, and so it does here. `say` is told what is missing or odd, and what is assumed.
 
     Raises:
         UnsafeFileError: A file is broken or unsafe.
@@ -113,8 +125,15 @@ def load_paddleclas(prefix: Path, *, run_id: str, steps_per_epoch: int, world_si
     optimizers = read_optimizers(_with_ending(prefix, ".pdopt"))
     states_path = _with_ending(prefix, ".pdstates")
     states = read_pdfile(states_path) if states_path.exists() else {}
-    epoch = states.get("epoch", 0) if isinstance(states, dict) else 0
-    completed = int(epoch) if isinstance(epoch, int | float | np.number) else 0
+    epoch = states.get("epoch") if isinstance(states, dict) else None
+    if isinstance(epoch, int | float | np.number) and 0 <= epoch < MAX_COUNT:
+        completed = int(epoch)
+    else:
+        completed = 0
+        got = f"{epoch!r}" if states_path.exists() else "no such file"
+        say(
+            f"warning: {states_path}: expected the number of completed epochs, got {got}; epoch 1 is the next"
+        )
     weights, average = _read_weights(_with_ending(prefix, ".pdparams"), _with_ending(prefix, ".pdema"))
     return Contents(
         weights=weights,
@@ -153,6 +172,18 @@ def _read_weights(params: Path, raw: Path) -> tuple[dict[str, Array], dict[str, 
     if raw.exists():
         return read_arrays(raw), read_arrays(params)
     return read_arrays(params), None
+
+
+def _read_settings(path: Path) -> dict[str, str | int | float | bool | None]:
+    if not path.exists():
+        return {}
+    found = decode_object(path.read_bytes(), what=path.name)
+    odd = [key for key, value in found.items() if not (value is None or isinstance(value, str | int | float))]
+    if odd:
+        raise FormatError(f"{path.name}: {odd[0]}: expected a plain value")
+    return {
+        key: value for key, value in found.items() if value is None or isinstance(value, str | int | float)
+    }
 
 
 def _of_student(table: Mapping[str, T]) -> dict[str, T]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from trainer.protocol.safe_files import replace_file
+from trainer.protocol.safe_files import create_file, open_read, replace_file, sync_folder
 
 Fill = Callable[[BinaryIO], None]
 """Writes a file's content."""
@@ -33,13 +30,13 @@ class _Hashing:
         return len(view)
 
 
-def write_file(path: Path, fill: Fill) -> tuple[int, str]:
-    """Write and sync a new file.
+def write_file(path: Path, fill: Fill, *, root: Path | None = None) -> tuple[int, str]:
+    """Write and sync a new file; below `root` no link is followed.
 
     Returns:
         Its size in bytes and its SHA-256 in hexadecimal digits.
     """
-    with path.open("wb") as file:
+    with create_file(path, root=root) as file:
         hashing = _Hashing(file)
         fill(cast("BinaryIO", hashing))
         file.flush()
@@ -47,42 +44,16 @@ def write_file(path: Path, fill: Fill) -> tuple[int, str]:
     return hashing.size, hashing.digest.hexdigest()
 
 
-def replace_text(path: Path, text: str) -> None:
+def replace_text(path: Path, text: str, *, root: Path) -> None:
     """Replace a small file so that a reader sees the old text or the new one, also after a crash."""
-    replace_file(path, text.encode())
-    sync_folder(path.parent)
+    replace_file(path, text.encode(), root=root)
+    sync_folder(path.parent, root=root)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems sync by themselves
-            raise
-    finally:
-        os.close(fd)
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Give a file a second name, replacing what had it; copies where the volume knows no hard links."""
-    partial = target.with_name(target.name + ".tmp")
-    with contextlib.suppress(FileNotFoundError):
-        partial.unlink()
-    try:
-        os.link(source, partial)
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EMLINK, errno.EACCES):
-            raise
-        shutil.copyfile(source, partial)
-    partial.replace(target)
-
-
-def hash_file(path: Path) -> tuple[int, str]:
+def hash_file(path: Path, *, root: Path) -> tuple[int, str]:
     """Return a file's size in bytes and its SHA-256."""
     digest, size = hashlib.sha256(), 0
-    with path.open("rb") as file:
+    with open_read(path, root=root) as file:
         while block := file.read(1 << 20):
             digest.update(block)
             size += len(block)

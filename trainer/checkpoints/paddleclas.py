@@ -9,25 +9,34 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainer.checkpoints.contents import OPTIMIZER, PARAMS, RAW, STATES, STUDENT
-from trainer.checkpoints.durable import link_or_copy
 from trainer.checkpoints.store import Checkpoint
+from trainer.protocol.safe_files import link_or_copy, make_folders, remove
 
 _ENDINGS = {PARAMS: ".pdparams", OPTIMIZER: ".pdopt", STATES: ".pdstates"}
 
 
 def publish(checkpoint: Checkpoint, output_dir: Path, *, name: str) -> None:
-    """Give a checkpoint's files one of PaddleClas's names: `latest`, `best_model` or `epoch_N`."""
+    """Give a checkpoint's files one of PaddleClas's names: `latest`, `best_model` or `epoch_N`.
+
+    Raises:
+        UnsafePathError: The folder `best_model` is a link.
+        OSError: The output folder cannot be written.
+    """
+
+    def link(source: Path, target: Path) -> None:
+        link_or_copy(source, target, root=output_dir)
+
     for file_name, ending in _ENDINGS.items():
-        link_or_copy(checkpoint.folder / file_name, output_dir / f"{name}{ending}")
+        link(checkpoint.folder / file_name, output_dir / f"{name}{ending}")
     raw = checkpoint.folder / RAW
     if raw.exists():
-        link_or_copy(raw, output_dir / f"{name}.pdema")
+        link(raw, output_dir / f"{name}.pdema")
     else:  # of a run that had an average
-        (output_dir / f"{name}.pdema").unlink(missing_ok=True)
+        remove(output_dir / f"{name}.pdema", root=output_dir)
     if name == "best_model":
         student = checkpoint.folder / STUDENT
         if student.exists():
-            link_or_copy(student, output_dir / f"{name}_student.pdparams")
+            link(student, output_dir / f"{name}_student.pdparams")
         folder = output_dir / name
-        folder.mkdir(exist_ok=True)
-        link_or_copy(raw if raw.exists() else checkpoint.folder / PARAMS, folder / "model.pdparams")
+        make_folders(folder, root=output_dir)
+        link(raw if raw.exists() else checkpoint.folder / PARAMS, folder / "model.pdparams")

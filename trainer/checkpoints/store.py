@@ -7,16 +7,24 @@ last, then the folder is renamed and its parent synced. A pointer file names the
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.checkpoints.durable import Fill, hash_file, replace_text, sync_folder, write_file
+from trainer.checkpoints.durable import Fill, hash_file, replace_text, write_file
 from trainer.protocol.fields import FormatError, decode_object, need
 from trainer.protocol.layout import MANIFEST, CheckpointName, OutputLayout, parse_checkpoint_name
+from trainer.protocol.safe_files import (
+    UnsafePathError,
+    make_folders,
+    read_file,
+    remove,
+    rename,
+    sync_folder,
+)
 
 SCHEMA = 1
+_MAX_POINTER, _MAX_MANIFEST = 200, 1 << 20  # bytes
 
 
 class TornCheckpointError(Exception):
@@ -38,8 +46,21 @@ class Checkpoint:
     run_id: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Search:
+    """What a search for a checkpoint found.
+
+    Attributes:
+        checkpoint: The first whole one; None where there is none.
+        damaged: Why each that should have been taken before it cannot be: place and reason.
+    """
+
+    checkpoint: Checkpoint | None
+    damaged: tuple[str, ...] = ()
+
+
 class CheckpointStore:
-    """Checkpoints of one output folder."""
+    """Checkpoints of one output folder. Below it no link is followed: see `trainer.protocol.safe_files`."""
 
     def __init__(self, layout: OutputLayout) -> None:
         self._layout = layout
@@ -56,24 +77,31 @@ class CheckpointStore:
             OSError: The folder cannot be written.
         """
         checkpoint = self._whole(name) or self._write(name, files, run_id)
-        replace_text(self._layout.pointer, f"{name}\n")
+        replace_text(self._layout.pointer, f"{name}\n", root=self._layout.output_dir)
         return checkpoint
 
     def mark_best(self, checkpoint: Checkpoint) -> None:
         """Point to a checkpoint as the one with the best evaluation."""
-        replace_text(self._layout.best_pointer, f"{checkpoint.name}\n")
+        replace_text(self._layout.best_pointer, f"{checkpoint.name}\n", root=self._layout.output_dir)
 
-    def latest(self) -> Checkpoint | None:
-        """Return the checkpoint that the pointer names, or the furthest whole one where that is not whole."""
+    def find_latest(self) -> Search:
+        """Find the checkpoint that the pointer names, or the furthest whole one where that is not whole."""
         pointed = self._pointed(self._layout.pointer)
         candidates = [pointed] if pointed is not None else []
-        candidates += [name for name in self._names() if name != pointed]
-        return next((found for name in candidates if (found := self._whole(name)) is not None), None)
+        return self._search([*candidates, *(name for name in self._names() if name != pointed)])
+
+    def find_best(self) -> Search:
+        """Find the checkpoint with the best evaluation."""
+        pointed = self._pointed(self._layout.best_pointer)
+        return self._search([pointed] if pointed is not None else [])
+
+    def latest(self) -> Checkpoint | None:
+        """Return what `find_latest` finds, whatever it passed over."""
+        return self.find_latest().checkpoint
 
     def best(self) -> Checkpoint | None:
-        """Return the checkpoint with the best evaluation, or None."""
-        pointed = self._pointed(self._layout.best_pointer)
-        return self._whole(pointed) if pointed is not None else None
+        """Return what `find_best` finds."""
+        return self.find_best().checkpoint
 
     def verify(self, name: CheckpointName) -> Checkpoint:
         """Check a checkpoint's files against its manifest.
@@ -85,16 +113,18 @@ class CheckpointStore:
         folder = self._layout.checkpoint_dir(name)
         what = str(folder / MANIFEST)
         try:
-            document = decode_object((folder / MANIFEST).read_bytes(), what=what)
+            root = self._layout.output_dir
+            data = read_file(folder / MANIFEST, max_bytes=_MAX_MANIFEST, root=root)
+            document = decode_object(data, what=what)
             files = document.get("files")
             if need(document, "schema", int, what=what) != SCHEMA or not isinstance(files, dict):
                 raise TornCheckpointError(f"{what}: expected schema {SCHEMA} and a table of files")
             for file_name, expected in files.items():
-                size, digest = hash_file(folder / Path(file_name).name)
+                size, digest = hash_file(folder / Path(file_name).name, root=root)
                 if expected != {"size": size, "sha256": digest}:
-                    raise TornCheckpointError(f"{folder / file_name}: expected {expected}, got {size} bytes")
+                    raise TornCheckpointError(_differs(folder / file_name, expected, size))
             run_id = need(document, "run_id", str, what=what)
-        except (FileNotFoundError, NotADirectoryError, FormatError) as error:
+        except (FileNotFoundError, NotADirectoryError, FormatError, UnsafePathError) as error:
             raise TornCheckpointError(f"{folder}: expected a whole checkpoint: {error}") from error
         return Checkpoint(name=name, folder=folder, run_id=run_id)
 
@@ -112,28 +142,27 @@ class CheckpointStore:
             if name not in kept and (self._layout.checkpoint_dir(name) / MANIFEST).is_file()
         ]
         for name in gone:
-            doomed = self._layout.checkpoints_dir / f"{name}.tmp"
-            shutil.rmtree(doomed, ignore_errors=True)
-            self._layout.checkpoint_dir(name).rename(doomed)
-            shutil.rmtree(doomed)
+            doomed, root = self._layout.checkpoints_dir / f"{name}.tmp", self._layout.output_dir
+            remove(doomed, root=root)
+            rename(self._layout.checkpoint_dir(name), doomed, root=root)
+            remove(doomed, root=root)
         return gone
 
     def _write(self, name: CheckpointName, files: Mapping[str, Fill], run_id: str) -> Checkpoint:
-        folder = self._layout.checkpoint_dir(name)
+        folder, root = self._layout.checkpoint_dir(name), self._layout.output_dir
         partial = folder.with_name(folder.name + ".tmp")
         for stale in (partial, folder):  # `folder` only where it is torn: a whole one was returned before
-            if stale.exists():
-                shutil.rmtree(stale)
-        partial.mkdir(parents=True)
+            remove(stale, root=root)
+        make_folders(partial, root=root)
         table: dict[str, dict[str, object]] = {}
         for file_name, fill in files.items():
-            size, digest = write_file(partial / file_name, fill)
+            size, digest = write_file(partial / file_name, fill, root=root)
             table[file_name] = {"size": size, "sha256": digest}
         document = {"schema": SCHEMA, "run_id": run_id, "name": str(name), "files": table}
-        write_file(partial / MANIFEST, lambda file: _dump(file, document))
-        sync_folder(partial)
-        partial.rename(folder)
-        sync_folder(folder.parent)
+        write_file(partial / MANIFEST, lambda file: _dump(file, document), root=root)
+        sync_folder(partial, root=root)
+        rename(partial, folder, root=root)
+        sync_folder(folder.parent, root=root)
         return Checkpoint(name=name, folder=folder, run_id=run_id)
 
     def _whole(self, name: CheckpointName) -> Checkpoint | None:
@@ -142,6 +171,15 @@ class CheckpointStore:
         except TornCheckpointError:
             return None
 
+    def _search(self, names: Sequence[CheckpointName]) -> Search:
+        damaged: list[str] = []
+        for name in names:
+            try:
+                return Search(checkpoint=self.verify(name), damaged=tuple(damaged))
+            except TornCheckpointError as error:
+                damaged.append(str(error))
+        return Search(checkpoint=None, damaged=tuple(damaged))
+
     def _names(self) -> list[CheckpointName]:
         return sorted(self._walk(), key=lambda name: (name.step, name.epoch), reverse=True)
 
@@ -149,14 +187,22 @@ class CheckpointStore:
         if self._layout.checkpoints_dir.is_dir():
             for entry in self._layout.checkpoints_dir.iterdir():
                 name = parse_checkpoint_name(entry.name)
-                if name is not None and entry.is_dir():
+                if name is not None and (entry.is_dir() or entry.is_symlink()):
                     yield name
 
     def _pointed(self, pointer: Path) -> CheckpointName | None:
         try:
-            return parse_checkpoint_name(pointer.read_text(encoding="utf-8").strip())
-        except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
+            data = read_file(pointer, max_bytes=_MAX_POINTER, root=self._layout.output_dir)
+            return parse_checkpoint_name(data.decode().strip())
+        except (FileNotFoundError, NotADirectoryError, UnsafePathError, UnicodeDecodeError):
             return None
+
+
+def _differs(path: Path, expected: object, size: int) -> str:
+    wanted = expected.get("size") if isinstance(expected, dict) else None
+    if wanted == size:
+        return f"{path}: expected the content that was saved, got another of as many bytes"
+    return f"{path}: expected {wanted} bytes, got {size}: it is cut short or was changed"
 
 
 def _dump(file: object, document: object) -> None:

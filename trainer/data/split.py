@@ -14,6 +14,7 @@ from pathlib import Path
 
 from trainer.data.errors import DataError
 from trainer.protocol.image_files import is_image_name
+from trainer.protocol.safe_files import create_file
 
 TRAIN, VAL, LABELS = "train_list.txt", "val_list.txt", "labels.txt"
 
@@ -227,8 +228,8 @@ def _save(folder: Path, lists: Mapping[str, Iterable[str]]) -> None:
     partials = {name: folder / f".{name}.{os.getpid()}.tmp" for name in lists}
     try:
         for name, lines in lists.items():
-            with partials[name].open("w", encoding="utf-8", newline="\n") as file:
-                file.writelines(f"{line}\n" for line in lines)
+            with create_file(partials[name]) as file:
+                file.writelines(f"{line}\n".encode() for line in lines)
                 file.flush()
                 os.fsync(file.fileno())
         for name, partial in partials.items():

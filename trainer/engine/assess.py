@@ -13,7 +13,7 @@ from trainer.config.archs import answering
 from trainer.config.root import AnsweringConfig, TrainConfig
 from trainer.data.errors import DataError
 from trainer.data.lists import load_list
-from trainer.engine.ends import WeightsRefusedError
+from trainer.engine.ends import CheckpointError, WeightsRefusedError
 from trainer.engine.evaluate import evaluate
 from trainer.engine.liveness import Liveness
 from trainer.engine.precision import choose_precision
@@ -82,11 +82,20 @@ def choose_weights(config: AnsweringConfig) -> Path:
 
     Raises:
         WeightsRefusedError: There is none.
+        CheckpointError: It is damaged.
     """
     if config.run.pretrained_model:
         return Path(config.run.pretrained_model)
     store = CheckpointStore(OutputLayout(Path(config.run.output_dir)))
-    checkpoint = store.best() or store.latest()
+    found = store.find_best()
+    if found.checkpoint is None and not found.damaged:
+        found = store.find_latest()
+    if found.damaged:  # another one would be taken for the one that was meant
+        raise CheckpointError(
+            f"{config.run.output_dir}: expected whole weights, got damaged ones: {found.damaged[0]}; name "
+            "others by --weights FILE"
+        )
+    checkpoint = found.checkpoint
     if checkpoint is None:
         raise WeightsRefusedError(
             f"{config.run.output_dir}: expected a checkpoint, got none; train first, or pass --weights FILE"

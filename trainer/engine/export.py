@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from trainer.engine.onnx import open_onnx, refuse_without_packages, write_onnx
 from trainer.engine.predict import ClassNames, Network, Predictor, infer_parts, load_names, run_model
 from trainer.engine.run import join_ranks
 from trainer.engine.setup import make_eval_loader
+from trainer.protocol.safe_files import rename
 from trainer.ranks import Ranks
 
 MODEL, WEIGHTS, DESCRIPTION = "inference.json", "inference.pdiparams", "inference.yml"
@@ -137,7 +137,7 @@ def export(
             compared, largest = _compare(config, run_model(model, activation), made, images)
             files = (MODEL, WEIGHTS, DESCRIPTION, *([ONNX] if onnx else []))
             for name in files:
-                shutil.move(Path(partial) / name, folder / name)
+                rename(Path(partial) / name, folder / name, root=folder)
     except OSError as error:
         raise CheckpointError(f"{folder}: expected a folder to write to, got: {error}") from error
     return Exported(

@@ -7,6 +7,7 @@ the step used, values and `ips` are those of all ranks together.
 from __future__ import annotations
 
 import datetime
+import io
 import json
 import math
 import time
@@ -16,6 +17,7 @@ from typing import TextIO
 
 from trainer.engine.scalars import Scalars
 from trainer.protocol.printable import escape_controls
+from trainer.protocol.safe_files import open_append
 
 _LOG = "train.log"
 
@@ -40,7 +42,12 @@ class Journal:
         self._attempt = attempt
         self._scalars = scalars
         self._log = _append(output_dir / _LOG) if output_dir is not None else None
-        self._rows = _append(metrics) if metrics is not None else None
+        try:
+            self._rows = _append(metrics) if metrics is not None else None
+        except OSError:
+            if self._log is not None:
+                self._log.close()
+            raise
 
     def say(self, text: str) -> None:
         """Write a line with the time before it; ranks but 0 say nothing."""
@@ -96,7 +103,7 @@ def format_duration(seconds: float) -> str:
 
 
 def _append(path: Path) -> TextIO:
-    return path.open("a", encoding="utf-8")
+    return io.TextIOWrapper(open_append(path), encoding="utf-8")
 
 
 def _plain(value: float | str | None) -> float | str | None:

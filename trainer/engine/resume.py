@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import paddle
 
 from trainer.checkpoints.contents import Contents, load_contents, load_paddleclas
 from trainer.checkpoints.pdfiles import UnsafeFileError
-from trainer.checkpoints.store import CheckpointStore
+from trainer.checkpoints.store import CheckpointStore, Search
 from trainer.config.arch_base import BaseArch
 from trainer.config.root import TrainConfig
 from trainer.engine.ends import CheckpointError, WeightsRefusedError
@@ -20,6 +21,10 @@ from trainer.models.errors import WeightsError
 from trainer.models.weights import apply_weights, read_weights
 from trainer.models.weights_store import WeightsStore
 from trainer.protocol.fields import FormatError
+
+_SHOWN = 3
+LATEST = "latest"
+"""PaddleClas's name of the last checkpoint of a run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +54,7 @@ def read_wish(mode: str, config: TrainConfig) -> Wish:
         return Wish()
     prefix, output_dir = Path(text), Path(config.run.output_dir)
     inside = prefix.resolve().is_relative_to(output_dir.resolve())
-    return Wish(adopt=inside, prefix=None if inside and prefix.name == "latest" else prefix)
+    return Wish(adopt=inside, prefix=None if inside and prefix.name == LATEST else prefix)
 
 
 def find_contents(
@@ -57,25 +62,55 @@ def find_contents(
 ) -> Contents | None:
     """Read the checkpoint to go on from; None where the run begins anew. Rank 0 only.
 
+    Damaged checkpoints are never passed over in silence: an older one is taken with a sentence, and where
+    none is whole nothing is trained, because what would begin anew would write over them.
+
     Raises:
-        CheckpointError: There is one that cannot be read.
+        CheckpointError: There is one that cannot be read, or all of this run are damaged.
     """
     store = CheckpointStore(output.layout)
     try:
-        checkpoint = store.latest() if wish.own else None
+        found = store.find_latest() if wish.own else Search(checkpoint=None)
+        checkpoint = found.checkpoint
+        if checkpoint is None and found.damaged:
+            raise CheckpointError(_say_damaged(output.layout.checkpoints_dir, found.damaged))
+        for reason in found.damaged:
+            journal.say(f"warning: a damaged checkpoint is passed over: {reason}")
         if checkpoint is not None:
-            journal.say(f"resuming from {checkpoint.folder}")
+            older = ", which is older" if found.damaged else ""
+            journal.say(f"resuming from {checkpoint.folder}{older}")
+            if wish.prefix is not None:
+                journal.say(f"{wish.prefix} is left out: this run has a checkpoint of its own")
             return load_contents(checkpoint)
-        if wish.prefix is not None:
-            journal.say(f"resuming from {wish.prefix}")
+        prefix = wish.prefix or _published(wish, output.layout.output_dir)
+        if prefix is not None:
+            journal.say(f"resuming from {prefix}")
             return load_paddleclas(
-                wish.prefix, run_id=output.run_id, steps_per_epoch=steps_per_epoch, world_size=world_size
-            )
+                prefix, run_id=output.run_id, steps_per_epoch=steps_per_epoch, world_size=world_size,
+                say=journal.say,
+            )  # fmt: skip
+        if wish.adopt:
+            journal.say(f"{output.layout.output_dir} has no checkpoint to go on from: training begins anew")
     except (UnsafeFileError, FormatError, OSError) as error:
         raise CheckpointError(
             f"resume: expected a checkpoint to go on from, got: {error}; name another"
         ) from error
     return None
+
+
+def _published(wish: Wish, output_dir: Path) -> Path | None:
+    """Return PaddleClas's `latest` of a folder that is to be gone on with and has no checkpoint of ours."""
+    found = wish.adopt and (output_dir / f"{LATEST}.pdparams").is_file()
+    return output_dir / LATEST if found else None
+
+
+def _say_damaged(folder: Path, damaged: Sequence[str]) -> str:
+    reasons = "; ".join(damaged[:_SHOWN]) + ("; …" if len(damaged) > _SHOWN else "")
+    return (
+        f"resume: {folder}: expected a whole checkpoint, got {len(damaged)} damaged: {reasons}; bring one "
+        "back from a copy, name a PaddleClas checkpoint by --resume PATH, or begin anew in another "
+        "Global.output_dir or with --overwrite"
+    )
 
 
 def restore(contents: Contents, model: paddle.nn.Layer, *, optimizers: int) -> None:

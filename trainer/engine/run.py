@@ -15,6 +15,7 @@ from trainer.checkpoints.contents import Contents
 from trainer.checkpoints.state import TrainState, format_state, parse_state
 from trainer.config.problems import ConfigError, Problem
 from trainer.config.root import AnsweringConfig, TrainConfig
+from trainer.engine.changes import Settings, describe_settings, find_jumps, list_changes
 from trainer.engine.collective import Collective
 from trainer.engine.ends import CheckpointError
 from trainer.engine.journal import Journal, SilentJournal
@@ -91,7 +92,11 @@ def run_training(
                 f"rank {ranks.rank} of {ranks.world_size}: {config.run.device}, "
                 f"{len(setup.train_loader)} batches of {config.data.Train.sampler.batch_size} an epoch"
             )
-        saver = Saver(setup, output, journal) if output is not None else None
+        saver = None
+        if output is not None:
+            settings = describe_settings(config, world_size=ranks.world_size)
+            _say_changes(setup, contents, settings, state, journal)
+            saver = Saver(setup, output, journal, settings=settings)
         training = Training(
             setup, state, saver=saver, journal=journal, liveness=liveness, stop=stop, output=output
         )
@@ -177,6 +182,21 @@ def _keep_average(setup: Setup, contents: Contents | None) -> Setup:
     saved = setup.collective.broadcast_arrays(contents.average if contents is not None else None)
     average = WeightAverage(setup.model, decay=setup.config.ema.decay, saved=saved)
     return replace(setup, average=average)
+
+
+def _say_changes(
+    setup: Setup, contents: Contents | None, settings: Settings, state: TrainState, journal: Journal
+) -> None:
+    """Say what is asked for that the checkpoint was not trained with, and which rates jump."""
+    if contents is None:
+        return
+    changes = list_changes(contents.settings, settings) if contents.settings else []
+    if changes:
+        journal.say("changed since the checkpoint was saved: " + "; ".join(changes))
+    before = [optimizer.learning_rate for optimizer in contents.optimizers]
+    now = [schedule(state.step) for schedule in setup.schedules]
+    for jump in find_jumps(before, now, foreign=not contents.settings):
+        journal.say(jump)
 
 
 def _share(setup: Setup, contents: Contents | None, *, run_id: str) -> TrainState:

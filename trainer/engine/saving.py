@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from trainer.checkpoints.contents import Contents, OptimizerState, as_files
 from trainer.checkpoints.paddleclas import publish
@@ -22,12 +23,14 @@ class Saver:
 
     Attributes:
         last: The last whole checkpoint, or None.
+        settings: What the run was asked for; goes into each checkpoint.
     """
 
     setup: Setup
     output: Output
     journal: Journal
     last: Checkpoint | None = None
+    settings: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
 
     def save(self, state: TrainState, *, best: bool = False, epoch_name: bool = False) -> None:
         """Write a checkpoint.
@@ -48,6 +51,7 @@ class Saver:
             ],
             state=state,
             average=self.setup.average.arrays() if self.setup.average is not None else None,
+            settings=self.settings,
         )  # fmt: skip
         store = CheckpointStore(self.output.layout)
         name = CheckpointName(epoch=state.epoch, step=state.step)

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.protocol.runfile import FOLDER
+from trainer.protocol.runfile import CHECKPOINTS, FOLDER
+from trainer.protocol.writerlock import LOCK
 
 MANIFEST = "manifest.json"
 """In a checkpoint's folder: which files it has, with `size` and `sha256` of each."""
@@ -44,7 +45,7 @@ class OutputLayout:
     @property
     def checkpoints_dir(self) -> Path:
         """Folder of the checkpoint folders."""
-        return self.state_dir / "checkpoints"
+        return self.state_dir / CHECKPOINTS
 
     @property
     def pointer(self) -> Path:
@@ -64,7 +65,7 @@ class OutputLayout:
     @property
     def writer_lock(self) -> Path:
         """Lock of the one writer."""
-        return self.state_dir / "writer.lock"
+        return self.state_dir / LOCK
 
     def checkpoint_dir(self, name: CheckpointName) -> Path:
         """Folder of one checkpoint."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,14 +23,19 @@ from trainer.protocol.fields import (
     need_or_none,
     need_texts,
 )
-from trainer.protocol.safe_files import replace_file
+from trainer.protocol.safe_files import make_folders, read_file, remove, rename, replace_file
+from trainer.protocol.writerlock import LOCK, refuse_other_writer
 
 SCHEMA = 1
 FOLDER = ".ftlaunch"
+CHECKPOINTS = "checkpoints"
+"""Folder of the checkpoints in it."""
 _NAME = "run.json"
 _PARTIAL = _NAME + ".tmp"
 _NOT_OURS = frozenset({"lost+found", ".snapshot"})  # a fresh volume's own folders: it still counts as empty
 _APPENDED = ("metrics.jsonl", "train.log")  # two runs in one file could not be told apart
+_ASIDE = re.compile(re.escape(FOLDER) + "-[0-9a-f]{12}")
+_MAX_BYTES = 1 << 20
 _WHAT = "run.json"
 
 
@@ -66,7 +73,7 @@ def load_run_file(output_dir: Path) -> RunFile | None:
         OSError: It cannot be read.
     """
     try:
-        text = (output_dir / FOLDER / _NAME).read_bytes()
+        text = read_file(output_dir / FOLDER / _NAME, max_bytes=_MAX_BYTES, root=output_dir)
     except (FileNotFoundError, NotADirectoryError):
         return None
     document = decode_object(text, what=_WHAT)
@@ -89,15 +96,19 @@ def save_run_file(output_dir: Path, run_file: RunFile) -> None:
         OSError: The folder cannot be written.
     """
     folder = output_dir / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folders(folder, root=output_dir)
     document = {"schema": SCHEMA, **dataclasses.asdict(run_file)}
-    replace_file(folder / _NAME, json.dumps(document, indent=2).encode(), partial=folder / _PARTIAL)
+    data = json.dumps(document, indent=2).encode()
+    replace_file(folder / _NAME, data, partial=folder / _PARTIAL, root=output_dir)
 
 
 def claim_output(
     output_dir: Path, *, run_id: str, now_s: float, overwrite: bool = False, continues: str | None = None
 ) -> RunFile:
     """Make `output_dir` this run's, or take it up again where it already is.
+
+    A run that has saved nothing does not hold its folder: what it left there goes, but for the rows of steps
+    that it trained, which are kept aside as with `overwrite`.
 
     Args:
         output_dir: Made where it does not exist.
@@ -111,6 +122,7 @@ def claim_output(
 
     Raises:
         OutputTakenError: The folder is not empty and belongs to another run.
+        WriterLockedError: It belongs to a run that has saved nothing yet, and still writes to it.
         FormatError: Its run.json is broken.
         OSError: It cannot be read or written.
     """
@@ -119,21 +131,58 @@ def claim_output(
         return existing
     if continues is not None:
         return _hand_over(output_dir, existing, run_id=run_id, now_s=now_s, continues=continues)
-    if not overwrite and output_dir.is_dir() and _is_filled(output_dir):
-        owner = f"run {existing.run_id}" if existing else "files of another run"
-        raise OutputTakenError(
-            f"{output_dir}: expected an empty output folder, got one with {owner}; choose another "
-            "Global.output_dir, continue that run with `ftlaunch submit --continue JOB`, or pass --overwrite"
-        )
+    if not overwrite:
+        refuse_taken(output_dir, run_id=run_id)
     if existing is not None:
-        aside = output_dir / f"{FOLDER}-{existing.run_id[:12]}"
-        (output_dir / FOLDER).replace(aside)
-        for name in _APPENDED:
-            with contextlib.suppress(FileNotFoundError):
-                (output_dir / name).replace(aside / name)
+        refuse_other_writer(output_dir / FOLDER / LOCK, run_id=run_id, now_s=now_s)
+        if overwrite or has_rows(output_dir):
+            aside = output_dir / f"{FOLDER}-{existing.run_id[:12]}"
+            remove(aside, root=output_dir)
+            rename(output_dir / FOLDER, aside, root=output_dir)
+            for name in _APPENDED:
+                with contextlib.suppress(FileNotFoundError):
+                    rename(output_dir / name, aside / name, root=output_dir)
+        else:
+            for name in (FOLDER, *_APPENDED):
+                remove(output_dir / name, root=output_dir)
     fresh = RunFile(run_id=run_id, first_start_s=now_s)
     save_run_file(output_dir, fresh)
     return fresh
+
+
+def refuse_taken(output_dir: Path, *, run_id: str | None = None) -> None:
+    """Do nothing where a new run may take the folder; changes nothing, so that it can be asked beforehand.
+
+    Args:
+        output_dir: May be missing.
+        run_id: Of the run that wants it, where it has one already.
+
+    Raises:
+        OutputTakenError: The folder is not empty and belongs to another run, which has saved something.
+        FormatError: Its run.json is broken.
+        OSError: It cannot be read.
+    """
+    existing = load_run_file(output_dir)
+    if existing is not None and existing.run_id == run_id:
+        return
+    if not output_dir.is_dir() or not _is_filled(
+        output_dir, of_run=existing is not None and not _goes_on(existing)
+    ):
+        return
+    owner = f"run {existing.run_id}" if existing else "files of another run"
+    raise OutputTakenError(
+        f"{output_dir}: expected an empty output folder, got one with {owner}; choose another "
+        "Global.output_dir, continue that run with `ftlaunch submit --continue JOB`, or pass --overwrite"
+    )
+
+
+def has_rows(output_dir: Path) -> bool:
+    """Say whether a run has written rows of steps or evaluations."""
+    try:
+        found = (output_dir / _APPENDED[0]).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size > 0
 
 
 def _hand_over(
@@ -150,13 +199,51 @@ def _hand_over(
     return heir
 
 
-def _is_filled(folder: Path) -> bool:
-    return any(
-        entry.name not in _NOT_OURS and not (entry.name == FOLDER and _is_half_claimed(entry))
-        for entry in folder.iterdir()
-    )
+def _goes_on(run: RunFile) -> bool:
+    # A job between two pods: its lock may be stale, and it comes back. Of a trainer without a node process
+    # nothing is counted; its lock alone says whether it goes on.
+    return run.starts > 0 and run.ended is None
+
+
+def _is_filled(folder: Path, *, of_run: bool) -> bool:
+    """Say whether a folder holds what a new run must not write over.
+
+    Args:
+        folder: The output folder.
+        of_run: It has a run.json of a run that is over; that file and what a run appends to are then of no
+            value without a checkpoint.
+    """
+    for entry in folder.iterdir():
+        if entry.name in _NOT_OURS:
+            continue
+        if entry.name == FOLDER:
+            if not _is_half_claimed(entry) and not (of_run and _has_saved_nothing(entry)):
+                return True
+        elif not (of_run and (entry.name in _APPENDED or _ASIDE.fullmatch(entry.name))):
+            return True
+    return False
 
 
 def _is_half_claimed(folder: Path) -> bool:
     # Whoever claimed it was killed before its first run.json was whole: nothing of value lies there.
-    return folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {_PARTIAL}
+    return _is_folder(folder) and {entry.name for entry in folder.iterdir()} <= {_PARTIAL}
+
+
+def _has_saved_nothing(folder: Path) -> bool:
+    checkpoints = folder / CHECKPOINTS
+    known = {_NAME, _PARTIAL, LOCK, CHECKPOINTS}
+    if not _is_folder(folder) or any(
+        entry.name not in known and not entry.name.startswith(LOCK) for entry in folder.iterdir()
+    ):
+        return False
+    try:
+        left = checkpoints.lstat()
+    except FileNotFoundError:
+        return True
+    # A checkpoint that was being written when its run was killed is no checkpoint; see
+    # `trainer.checkpoints.store`.
+    return stat.S_ISDIR(left.st_mode) and all(entry.name.endswith(".tmp") for entry in checkpoints.iterdir())
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()

@@ -121,6 +121,18 @@ def open_append(path: Path, *, root: Path | None = None, mode: int = 0o666) -> B
         return os.fdopen(file, "ab")
 
 
+def open_read(path: Path, *, root: Path | None = None) -> BinaryIO:
+    """Open a regular file for reading.
+
+    Raises:
+        UnsafePathError: It is a link or no regular file.
+        FileNotFoundError: It is not there, nor perhaps a folder on the way.
+        OSError: It cannot be read.
+    """
+    with _folder_of(path, root) as (folder, name), _naming(path):
+        return os.fdopen(_open_regular(name, folder, os.O_RDONLY | _THERE, path), "rb")
+
+
 def read_file(path: Path, *, max_bytes: int, root: Path | None = None) -> bytes:
     """Read a regular file.
 
@@ -129,9 +141,7 @@ def read_file(path: Path, *, max_bytes: int, root: Path | None = None) -> bytes:
         FileNotFoundError: It is not there, nor perhaps a folder on the way.
         OSError: It cannot be read.
     """
-    with _folder_of(path, root) as (folder, name), _naming(path):
-        file = os.fdopen(_open_regular(name, folder, os.O_RDONLY | _THERE, path), "rb")
-    with file:
+    with open_read(path, root=root) as file:
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
         raise UnsafePathError(path, expected=f"at most {max_bytes} bytes", got="more")

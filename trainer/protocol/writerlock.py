@@ -16,12 +16,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trainer.protocol.fields import LAST_TIME_S, MAX_COUNT, FormatError, decode_object, need
-from trainer.protocol.safe_files import replace_file
+from trainer.protocol.safe_files import make_folders, read_file, remove, replace_file
 
 SCHEMA = 1
 STALE_AFTER_S = 60.0
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_WHAT = "writer.lock"
+LOCK = "writer.lock"
+_MAX_BYTES = 1 << 16
+_WHAT = LOCK
 
 
 class WriterLockedError(Exception):
@@ -81,7 +83,7 @@ def load_owner(path: Path) -> Owner | None:
         OSError: It cannot be read.
     """
     try:
-        text = path.read_bytes()
+        text = read_file(path, max_bytes=_MAX_BYTES, root=_root(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
     document = decode_object(text, what=_WHAT)
@@ -130,7 +132,7 @@ class WriterLock:
             OSError: The folder cannot be written.
         """
         refuse_other_writer(path, run_id=owner.run_id, now_s=owner.start_s)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent, root=_root(path))
         lock = cls(path, owner)
         lock._save()
         return lock
@@ -152,7 +154,7 @@ class WriterLock:
             self._require_ours()
         except LockLostError:
             return
-        self._path.unlink(missing_ok=True)
+        remove(self._path, root=_root(self._path))
 
     def _require_ours(self) -> None:
         try:
@@ -166,4 +168,8 @@ class WriterLock:
     def _save(self) -> None:
         partial = self._path.with_name(f"{self._path.name}.{self._owner.host}.{self._owner.pid}.tmp")
         document = {"schema": SCHEMA, **dataclasses.asdict(self._owner)}
-        replace_file(self._path, json.dumps(document).encode(), partial=partial)
+        replace_file(self._path, json.dumps(document).encode(), partial=partial, root=_root(self._path))
+
+
+def _root(lock: Path) -> Path:
+    return lock.parent.parent  # the output folder: what is below it may have been put there by others

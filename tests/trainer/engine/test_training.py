@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
+import cv2
 import numpy as np
 import paddle
 import pytest
@@ -17,6 +20,7 @@ from trainer.engine.assess import assess
 from trainer.engine.ends import (
     CheckpointError,
     DivergedError,
+    EngineError,
     InterruptedRunError,
     OutputRefusedError,
     StoppedError,
@@ -286,3 +290,117 @@ def test_one_stream_of_draws_is_refused_with_several_ranks(workshop):
             ranks=Ranks(rank=0, world_size=2),
             DataLoader__Train__loader={"num_workers": 0, "rng": "paddleclas"},
         )
+
+
+def damage(workshop, *names: str, output: str = "output") -> None:
+    for name in names:
+        file = workshop.folder / output / ".ftlaunch" / "checkpoints" / name / "model.pdparams"
+        os.truncate(file, 100)
+
+
+def test_damaged_checkpoints_are_named_and_nothing_begins_anew(workshop):
+    workshop.train()
+    damage(workshop, "e001-s000004", "e002-s000008")
+    before = (workshop.folder / "output" / "metrics.jsonl").read_bytes()
+    with pytest.raises(CheckpointError, match="expected a whole checkpoint, got 2 damaged") as caught:
+        workshop.train(Global__epochs=3, resume="latest")
+    assert "e002-s000008/model.pdparams: expected " in str(caught.value)
+    assert "got 100: it is cut short" in str(caught.value)
+    assert (workshop.folder / "output" / "metrics.jsonl").read_bytes() == before
+
+
+def test_an_older_checkpoint_is_taken_with_a_sentence(workshop, capsys):
+    workshop.train()
+    damage(workshop, "e002-s000008")
+    capsys.readouterr()
+    workshop.train(Global__epochs=3, resume="latest")
+    printed = capsys.readouterr().out
+    assert "warning: a damaged checkpoint is passed over: " in printed
+    assert "e001-s000004, which is older" in printed
+    assert [row["step"] for row in rows(workshop)][-8:] == list(range(5, 13))
+
+
+def test_weights_to_evaluate_are_not_others_where_they_are_damaged(workshop):
+    workshop.train()
+    best = (workshop.folder / "output/.ftlaunch/checkpoints/best").read_text().strip()
+    damage(workshop, best)
+    with pytest.raises(CheckpointError, match=r"expected whole weights, got damaged ones: .*--weights FILE"):
+        assess(workshop.config(), Ranks(), weights=None)
+
+
+def test_a_folder_that_lost_its_checkpoints_goes_on_from_paddleclas_files(workshop, capsys):
+    workshop.train()
+    shutil.rmtree(workshop.folder / "output/.ftlaunch/checkpoints")
+    capsys.readouterr()
+    workshop.train(Global__epochs=3, resume="latest")
+    assert "resuming from " in capsys.readouterr().out
+    assert rows(workshop)[-1]["step"] == 3 * STEPS
+    assert len(rows(workshop)) == 3 * STEPS
+
+
+def test_going_on_from_a_folder_without_any_is_said(workshop, capsys):
+    workshop.train(resume="latest")
+    assert "has no checkpoint to go on from: training begins anew" in capsys.readouterr().out
+
+
+def test_what_the_config_changed_since_is_said(workshop, capsys):
+    workshop.train()
+    (workshop.folder / "train.txt").write_text((workshop.folder / "train.txt").read_text() + "val0.png 0\n")
+    capsys.readouterr()
+    workshop.train(
+        Global__epochs=3, Optimizer__lr__learning_rate=0.05, Global__print_batch_step=9, resume="latest",
+        DataLoader__Train__loader={"num_workers": 1},
+    )  # fmt: skip
+    printed = capsys.readouterr().out
+    (said,) = [line for line in printed.splitlines() if "changed since the checkpoint was saved: " in line]
+    assert "Global.epochs: 3, was 2" in said
+    assert "Optimizer.lr.learning_rate: 0.05, was 0.01" in said
+    assert "DataLoader.Train: content of the list: " in said
+    assert "print_batch_step" not in said
+    assert "num_workers" not in said
+    assert "warning: the learning rate jumps from " in printed
+
+
+def test_nothing_is_said_of_a_config_that_did_not_change(workshop, capsys):
+    workshop.train_and_stop(at=2)
+    workshop.train(resume="latest")
+    printed = capsys.readouterr().out
+    assert "changed since" not in printed
+    assert "jumps" not in printed
+
+
+@pytest.mark.parametrize("resume", ["auto", "latest"])
+def test_a_start_that_saved_nothing_leaves_the_folder_free(workshop, resume):
+    (workshop.folder / "train7.png").write_bytes(b"no image")
+    with pytest.raises(DataError):
+        workshop.train()
+    cv2.imwrite(str(workshop.folder / "train7.png"), np.zeros((32, 32, 3), np.uint8))
+    assert workshop.train(resume=resume).step == 2 * STEPS
+
+
+LINKED = [
+    ".ftlaunch/run.json", "metrics.jsonl", "train.log", ".ftlaunch/checkpoints/latest",
+    ".ftlaunch/checkpoints/best.tmp", "latest.pdparams", "latest.pdopt.tmp", "best_model.pdstates",
+    "best_model", "best_model/model.pdparams.tmp", ".ftlaunch", ".ftlaunch/checkpoints",
+    ".ftlaunch/checkpoints/e003-s000012", ".ftlaunch/checkpoints/e003-s000012.tmp", ".ftlaunch/writer.lock",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", LINKED)
+def test_no_link_in_the_output_folder_is_followed(workshop, place):
+    workshop.train()
+    precious = workshop.folder / "precious"
+    (precious / "folder").mkdir(parents=True)
+    for file in (precious / "file", precious / "folder" / "model.pdparams"):
+        file.write_text("precious")
+    link = workshop.folder / "output" / place
+    if link.is_dir():
+        shutil.rmtree(link)
+    link.unlink(missing_ok=True)
+    is_folder = place in (".ftlaunch", "best_model") or place.startswith((".ftlaunch/checkpoints/e", "."))
+    link.symlink_to(precious / ("folder" if is_folder and "." not in Path(place).suffix[1:] else "file"))
+    with contextlib.suppress(EngineError):
+        workshop.train(Global__epochs=3, resume="latest")
+    assert (precious / "file").read_text() == "precious"
+    assert [path.name for path in (precious / "folder").iterdir()] == ["model.pdparams"]
+    assert (precious / "folder" / "model.pdparams").read_text() == "precious"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from dataclasses import replace
 from pathlib import Path
@@ -7,8 +8,15 @@ from pathlib import Path
 import pytest
 
 from trainer.protocol.fields import FormatError
-from trainer.protocol.layout import OutputLayout
-from trainer.protocol.runfile import OutputTakenError, RunFile, claim_output, load_run_file, save_run_file
+from trainer.protocol.layout import CheckpointName, OutputLayout
+from trainer.protocol.runfile import (
+    OutputTakenError,
+    RunFile,
+    claim_output,
+    load_run_file,
+    refuse_taken,
+    save_run_file,
+)
 from trainer.protocol.writerlock import (
     STALE_AFTER_S,
     LockLostError,
@@ -66,8 +74,92 @@ def test_files_of_unknown_origin_are_not_written_over(output: Path) -> None:
 
 def test_another_runs_folder_is_refused_by_its_id(output: Path) -> None:
     claim_output(output, run_id=THEIRS, now_s=1.0)
+    (output / "latest.pdparams").write_text("weights")
+    with pytest.raises(OutputTakenError, match=THEIRS):
+        refuse_taken(output)
     with pytest.raises(OutputTakenError, match=THEIRS):
         claim_output(output, run_id=OURS, now_s=5.0)
+
+
+def leave_start(output: Path) -> RunFile:
+    """Leave what a run leaves that ended before it saved anything."""
+    left = claim_output(output, run_id=THEIRS, now_s=1.0)
+    lock = WriterLock.acquire(OutputLayout(output).writer_lock, owner(THEIRS))
+    lock.release()
+    OutputLayout(output).checkpoints_dir.mkdir()
+    (output / "train.log").write_text("resuming from …\n")
+    (output / "metrics.jsonl").touch()
+    return left
+
+
+def test_a_run_that_has_saved_nothing_does_not_hold_its_folder(output: Path) -> None:
+    leave_start(output)
+    refuse_taken(output)
+    assert claim_output(output, run_id=OURS, now_s=5.0) == RunFile(run_id=OURS, first_start_s=5.0)
+    assert {path.name for path in output.iterdir()} == {".ftlaunch"}
+
+
+def test_rows_of_a_run_that_saved_nothing_are_kept_aside(output: Path) -> None:
+    leave_start(output)
+    (output / "metrics.jsonl").write_text('{"event": "step"}\n')
+    claim_output(output, run_id=OURS, now_s=5.0)
+    assert not (output / "metrics.jsonl").exists()
+    aside = output / f".ftlaunch-{THEIRS[:12]}"
+    assert (aside / "metrics.jsonl").read_text() == '{"event": "step"}\n'
+    OutputLayout(output).checkpoint_dir(CheckpointName(1, 4)).mkdir(parents=True)
+    with pytest.raises(OutputTakenError, match=OURS):
+        claim_output(output, run_id="c" * 32, now_s=9.0)
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [".ftlaunch/checkpoints/e001-s000004/manifest.json", "latest.pdparams", "notes.txt", ".ftlaunch/other"],
+)
+def test_a_run_that_left_anything_else_holds_it(output: Path, saved: str) -> None:
+    leave_start(output)
+    (output / saved).parent.mkdir(parents=True, exist_ok=True)
+    (output / saved).touch()
+    with pytest.raises(OutputTakenError, match=THEIRS):
+        claim_output(output, run_id=OURS, now_s=5.0)
+    assert (output / "train.log").exists()
+
+
+def test_a_checkpoint_that_was_never_finished_is_none(output: Path) -> None:
+    leave_start(output)
+    (OutputLayout(output).checkpoints_dir / "e001-s000004.tmp").mkdir()
+    assert claim_output(output, run_id=OURS, now_s=5.0).run_id == OURS
+
+
+def test_a_job_that_has_begun_and_not_ended_holds_it_and_one_that_failed_does_not(output: Path) -> None:
+    left = leave_start(output)
+    save_run_file(output, replace(left, starts=1, attempts=1))
+    with pytest.raises(OutputTakenError):
+        claim_output(output, run_id=OURS, now_s=5.0)
+    save_run_file(output, replace(left, starts=1, attempts=1, ended=3))
+    assert claim_output(output, run_id=OURS, now_s=5.0).run_id == OURS
+
+
+def test_a_run_that_still_writes_holds_it_before_its_first_checkpoint(output: Path) -> None:
+    leave_start(output)
+    WriterLock.acquire(OutputLayout(output).writer_lock, owner(THEIRS, now_s=1000.0))
+    with pytest.raises(WriterLockedError, match=THEIRS):
+        claim_output(output, run_id=OURS, now_s=1001.0)
+    assert load_run_file(output).run_id == THEIRS  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("place", [".ftlaunch", ".ftlaunch/run.json", ".ftlaunch/run.json.tmp"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_link_in_an_output_folder_destroys_nothing(output: Path, place: str, overwrite: bool) -> None:
+    precious = output.parent / "precious"
+    precious.mkdir()
+    (precious / "run.json").write_text("precious")
+    link = output / place
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(precious if place == ".ftlaunch" else precious / "run.json")
+    with contextlib.suppress(OSError, OutputTakenError):
+        claim_output(output, run_id=OURS, now_s=5.0, overwrite=overwrite)
+    assert [path.name for path in precious.iterdir()] == ["run.json"]
+    assert (precious / "run.json").read_text() == "precious"
 
 
 def test_overwriting_keeps_the_other_runs_state_aside(output: Path) -> None:
