@@ -15,20 +15,27 @@ from trainer.cli.printing import echo
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "--val", type=click.FloatRange(0, 1, max_open=True), default=0.2, show_default=True,
-    help="Share of each class to hold out; without effect where FOLDER has train/ and val/.",
+    help="Share of each class to hold out for validation; not used where FOLDER has a validation folder.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the choice.")
-@click.option("--overwrite", is_flag=True, help="Replace lists that are there.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of the random choice of held-out images."
+)
+@click.option("--overwrite", is_flag=True, help="Replace list files that exist.")
 def command(folder: Path, val: float, seed: int, overwrite: bool) -> None:
-    """Write train_list.txt, val_list.txt and labels.txt for FOLDER, which has a folder of images a class."""
+    """Write train_list.txt, val_list.txt and labels.txt for a FOLDER of images.
+
+    FOLDER has one folder of images for each class; or it is divided already into train/, val/ (or valid/,
+    validation/) and test/, each with such folders, and is taken as it stands.
+    """
 
     def work() -> None:
-        from trainer.data.split import LABELS, TRAIN, VAL, make_lists
+        from trainer.data.split import LABELS, TEST, TRAIN, VAL, make_lists
 
         report = make_lists(folder, val=val, seed=seed, overwrite=overwrite)
+        tested = "" if report.test is None else f" {report.test} in {TEST},"
         echo(
             f"{folder}: {len(report.classes)} classes; {report.train} images in {TRAIN}, "
-            f"{report.val} in {VAL}, class names in {LABELS}"
+            f"{report.val} in {VAL},{tested} class names in {LABELS}"
         )
         if report.other_files:
             echo(f"{report.other_files} files are no images by their ending and were left out", err=True)
@@ -36,6 +43,14 @@ def command(folder: Path, val: float, seed: int, overwrite: bool) -> None:
             echo(f"{report.with_space} paths hold a space, which PaddleClas itself would not read", err=True)
         if report.without_val:
             echo(f"no image is held out of: {', '.join(report.without_val)}", err=True)
+        if report.parts:
+            lists = {"train": TRAIN, "val": VAL, "test": TEST}
+            taken = ", ".join(f"{name}/ as {lists[part]}" for part, name in report.parts.items())
+            held_out = "" if "val" in report.parts else f"; {VAL} is held out of {report.parts['train']}/"
+            echo(f"{folder} is divided already; took {taken}{held_out}", err=True)
+        if report.ignored:
+            named = ", ".join(f"{name}/" for name in report.ignored)
+            echo(f"left out, because no class folders are known there: {named}", err=True)
         echo(f"next: set Arch.class_num to {len(report.classes)}, image_root to {folder}", err=True)
 
     sys.exit(end_with(work, Ending()))

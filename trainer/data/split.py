@@ -1,7 +1,8 @@
 """Makes list files of a folder of images: `trainer make-lists`.
 
-Two layouts: a folder a class, of which a share is held out; or `train/` and `val/` with such folders.
-A class's label is its place among the class folders' names, sorted.
+Two layouts: a folder a class, of which a share is held out; or the parts of a data set that somebody has
+divided already, `train/`, `val/` and `test/` with such folders, also under the names that Roboflow and Kaggle
+give them. A class's label is its place among the class folders' names, sorted.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ from trainer.data.errors import DataError
 from trainer.protocol.image_files import is_image_name
 from trainer.protocol.safe_files import create_file
 
-TRAIN, VAL, LABELS = "train_list.txt", "val_list.txt", "labels.txt"
+TRAIN, VAL, TEST, LABELS = "train_list.txt", "val_list.txt", "test_list.txt", "labels.txt"
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing"),
+}  # fmt: skip
+"""Names of the folders of a divided data set, in lower case."""
 
 Progress = Callable[[str, int], None]
 """Is told a class folder's path and its number of images."""
@@ -32,6 +37,10 @@ class ListsReport:
         classes: Names in the order of their labels.
         train: Images in the training list.
         val: Images in the validation list.
+        test: Images in the list of a test folder; None where there is none.
+        parts: Which folder was taken as what, such as `{"train": "train", "val": "valid"}`; empty where the
+            folders are the classes.
+        ignored: Folders beside these, which were left out.
         other_files: Files in class folders that are no images by their ending; left out.
         with_space: Paths that hold a space. PaddleClas itself does not read such lists.
         without_val: Classes of which no image is held out.
@@ -40,6 +49,9 @@ class ListsReport:
     classes: tuple[str, ...]
     train: int
     val: int
+    test: int | None
+    parts: Mapping[str, str]
+    ignored: tuple[str, ...]
     other_files: int
     with_space: int
     without_val: tuple[str, ...]
@@ -55,12 +67,15 @@ def make_lists(
 ) -> ListsReport:
     """Write train_list.txt, val_list.txt and labels.txt into a folder of images.
 
+    A divided data set is taken as it stands; its test folder gets a test_list.txt. One without a validation
+    folder has a share of train/ held out.
+
     The same files and seed give the same lists on every machine, and a class's choice depends on no other
     class.
 
     Args:
         folder: The lists' image_root.
-        val: Share of each class to hold out, above 0 and below 1; no effect with `train/` and `val/`.
+        val: Share of each class to hold out, above 0 and below 1; not used with a validation folder.
         seed: Of the choice.
         overwrite: Replace lists that are there.
         progress: Called after each class folder.
@@ -70,18 +85,23 @@ def make_lists(
     """
     _refuse_existing(folder, overwrite=overwrite)
     scan = _Scan(folder, progress)
-    if scan.is_divided():
-        train, held_out = scan.classes("train"), scan.classes("val")
-        problems = [
-            f"{folder / 'val' / name}: expected a class that train/ has too, got one of val/ only"
-            for name in sorted(held_out.keys() - train.keys())
-        ]
+    parts = scan.find_parts()
+    train = scan.classes(parts.get("train", ""))
+    tested = scan.classes(parts["test"]) if "test" in parts else None
+    problems: list[str] = []
+    if "val" in parts:
+        held_out = scan.classes(parts["val"])
     else:
-        images = scan.classes("")
-        problems = _too_few(folder, images, val)
-        chosen = {} if problems else {name: _hold_out(name, images[name], val, seed) for name in images}
-        train = {name: sorted(set(images[name]) - paths) for name, paths in chosen.items()}
+        problems += _too_few(folder / parts.get("train", ""), train, val)
+        chosen = {} if problems else {name: _hold_out(name, train[name], val, seed) for name in train}
         held_out = {name: sorted(paths) for name, paths in chosen.items()}
+        train = {name: sorted(set(train[name]) - paths) for name, paths in chosen.items()} or train
+    for part, images in (("val", held_out), ("test", tested or {})):
+        problems += [
+            f"{folder / parts[part] / name}: expected a class that {parts['train']}/ has too, got one of "
+            f"{parts[part]}/ only"
+            for name in sorted(images.keys() - train.keys())
+        ]
     problems = [*scan.problems, *problems]
     if problems:
         raise DataError(problems)
@@ -89,14 +109,22 @@ def make_lists(
     lists = {
         TRAIN: _lines(names, train),
         VAL: _lines(names, held_out),
+        **({} if tested is None else {TEST: _lines(names, tested)}),
         LABELS: [f"{label} {name}" for label, name in enumerate(names)],
     }
+    if tested is not None:
+        _refuse_existing(folder, overwrite=overwrite, names=(TEST,))
     _save(folder, lists)
-    paths = [path for images in (train, held_out) for found in images.values() for path in found]
+    paths = [
+        path for images in (train, held_out, tested or {}) for found in images.values() for path in found
+    ]
     return ListsReport(
         classes=tuple(names),
         train=len(lists[TRAIN]),
         val=len(lists[VAL]),
+        test=None if tested is None else len(lists[TEST]),
+        parts=parts,
+        ignored=scan.ignored,
         other_files=scan.other_files,
         with_space=sum(" " in path for path in paths),
         without_val=tuple(name for name in names if not held_out.get(name)),
@@ -109,15 +137,36 @@ class _Scan:
     def __init__(self, folder: Path, progress: Progress | None) -> None:
         self.problems: list[str] = []
         self.other_files = 0
+        self.ignored: tuple[str, ...] = ()
         self._folder = folder
         self._progress = progress
         self._top = self._folders_in("")
 
-    def is_divided(self) -> bool:
-        """Tell whether the folder has `train/` and `val/`, and these have class folders."""
-        return {"train", "val"} <= set(self._top) and bool(
-            self._folders_in("train") and self._folders_in("val")
-        )
+    def find_parts(self) -> dict[str, str]:
+        """Return which folder is which part of a divided data set, or nothing where the folders are classes.
+
+        It is divided where a folder for training has folders, and there is another part: a class may be
+        called `train` as well. A part without class folders, such as a test of unknown classes, is left out.
+        """
+        found: dict[str, list[str]] = {part: [] for part in PARTS}
+        for name in self._top:
+            for part, known in PARTS.items():
+                if name.lower() in known:
+                    found[part].append(name)
+        if not any(map(self._folders_in, found["train"])) or not (found["val"] or found["test"]):
+            return {}
+        parts: dict[str, str] = {}
+        for part, names in found.items():
+            if len(names) > 1:
+                both = " and ".join(f"{name}/" for name in names)
+                self.problems.append(
+                    f"{self._folder}: expected one folder for {part}, got {both}; rename one"
+                )
+            divided = [name for name in names if self._folders_in(name)]
+            if divided:
+                parts[part] = divided[0]
+        self.ignored = tuple(name for name in self._top if name not in parts.values())
+        return parts
 
     def classes(self, below: str) -> dict[str, list[str]]:
         """Return the images of each class folder under `below`."""
@@ -212,11 +261,11 @@ def _lines(names: Sequence[str], images: Images) -> list[str]:
     return [f"{path} {label}" for label, name in enumerate(names) for path in images.get(name, ())]
 
 
-def _refuse_existing(folder: Path, *, overwrite: bool) -> None:
+def _refuse_existing(folder: Path, *, overwrite: bool, names: Sequence[str] = (TRAIN, VAL, LABELS)) -> None:
     if not folder.is_dir():
         got = "a file" if folder.exists() else "no such folder"
         raise DataError([f"{folder}: expected a folder of images, got {got}"])
-    found = [name for name in (TRAIN, VAL, LABELS) if (folder / name).exists()]
+    found = [name for name in names if (folder / name).exists()]
     if found and not overwrite:
         raise DataError(
             [f"{folder / name}: expected no such file yet; pass --overwrite to replace it" for name in found]

@@ -219,3 +219,23 @@ def test_resize_writes_the_file_unless_it_is_only_to_say_so(trainer, tmp_path):
     assert trainer("resize", config, "320") == (0, "", f"{config}: all sizes are 320 already\n")
     code, _, err = trainer("resize", tmp_path / "none.yaml", "320")
     assert (code, "expected a config file, got no such file" in err) == (2, True)
+
+
+def test_make_lists_says_which_folder_became_which_list(tmp_path, trainer):
+    for name in (
+        "train/a/1.jpg",
+        "train/b/2.jpg",
+        "valid/a/3.jpg",
+        "valid/b/4.jpg",
+        "test/a/5.jpg",
+        "old/6.jpg",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    code, out, err = trainer("make-lists", tmp_path)
+    assert (code, out) == (
+        0, f"{tmp_path}: 2 classes; 2 images in train_list.txt, 2 in val_list.txt, 1 in test_list.txt, "
+        "class names in labels.txt\n",
+    )  # fmt: skip
+    assert "took train/ as train_list.txt, valid/ as val_list.txt, test/ as test_list.txt" in err
+    assert "left out, because no class folders are known there: old/" in err

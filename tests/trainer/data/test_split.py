@@ -9,7 +9,7 @@ import pytest
 from trainer.config.data import ImageNetDataset
 from trainer.data.errors import DataError
 from trainer.data.lists import load_list
-from trainer.data.split import LABELS, TRAIN, VAL, make_lists
+from trainer.data.split import LABELS, TEST, TRAIN, VAL, make_lists
 
 
 def fill(folder: Path, **classes: int) -> Path:
@@ -67,6 +67,50 @@ def test_train_and_val_folders_are_kept_as_they_are(tmp_path: Path) -> None:
     ]
     assert lines(tmp_path, VAL) == ["val/a/0.jpg 0", "val/a/1.jpg 0"]
     assert report.without_val == ("b",)
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [("train", "valid", "test"), ("Train", "Validation", "Test"), ("training", "val", "testing")],
+)
+def test_a_divided_data_set_is_taken_as_it_stands(tmp_path: Path, train: str, val: str, test: str) -> None:
+    fill(tmp_path, **{f"{train}__a": 2, f"{train}__b": 1, f"{val}__a": 1, f"{val}__b": 1, f"{test}__b": 2})
+    report = make_lists(tmp_path, val=0.5)
+    assert report.classes == ("a", "b")
+    assert report.parts == {"train": train, "val": val, "test": test}
+    assert (report.train, report.val, report.test, report.ignored) == (3, 2, 2, ())
+    assert lines(tmp_path, VAL) == [f"{val}/a/0.jpg 0", f"{val}/b/0.jpg 1"]
+    assert lines(tmp_path, TEST) == [f"{test}/b/0.jpg 1", f"{test}/b/1.jpg 1"]
+
+
+def test_without_a_validation_folder_a_share_of_train_is_held_out(tmp_path: Path) -> None:
+    report = make_lists(fill(tmp_path, train__a=10, train__b=5, test__a=2), val=0.2)
+    assert (report.train, report.val, report.test) == (12, 3, 2)
+    assert report.parts == {"train": "train", "test": "test"}
+    assert all(line.startswith("train/") for line in lines(tmp_path, VAL))
+    assert set(lines(tmp_path, VAL)).isdisjoint(lines(tmp_path, TRAIN))
+
+
+def test_a_test_folder_without_classes_and_other_folders_are_left_out_by_name(tmp_path: Path) -> None:
+    report = make_lists(fill(tmp_path, train__a=2, valid__a=1, test=3, docs__x=1))
+    assert report.ignored == ("docs", "test")
+    assert report.test is None
+    assert not (tmp_path / TEST).exists()
+
+
+def test_a_part_that_stands_there_twice_or_has_classes_of_its_own_is_refused(tmp_path: Path) -> None:
+    fill(tmp_path, train__a=2, val__a=1, valid__a=1)
+    assert refusals(tmp_path) == [f"{tmp_path}: expected one folder for val, got val/ and valid/; rename one"]
+    fill(tmp_path / "2", train__a=2, valid__a=1, test__z=1)
+    assert refusals(tmp_path / "2") == ["test/z: expected a class that train/ has too, got one of test/ only"]
+
+
+def test_a_test_list_is_not_replaced_unless_that_is_asked_for(tmp_path: Path) -> None:
+    fill(tmp_path, train__a=2, val__a=1, test__a=1)
+    (tmp_path / TEST).write_text("mine")
+    (refusal,) = refusals(tmp_path)
+    assert refusal.startswith(f"{TEST}: expected no such file yet")
+    assert make_lists(tmp_path, overwrite=True).test == 1
 
 
 def test_train_and_val_that_hold_images_are_classes(tmp_path: Path) -> None:
