@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from launcher.errors import UsageError
 from launcher.names import RUN_ID_LABEL, is_dns_label, job_name, to_dns_label
-from launcher.plan.continued import JOB_MARK, Continued, find_lost_folder, find_output_volume
+from launcher.plan.continued import Continued, find_lost_folder, find_output_volume
 from launcher.plan.handle import BackendKind, JobApi
 from launcher.plan.jobplan import JobPlan, Mount, SecretFile
 from launcher.plan.paths import pod_path
@@ -17,6 +17,7 @@ from launcher.spec.load import RunConfig
 from launcher.spec.parts import Toleration, Volume
 from trainer.config.problems import ConfigError
 from trainer.protocol.environment import CONFIG_FILE, CONFIG_MOUNT, COORDINATOR_PORT
+from trainer.protocol.lastrun import JOB_MARK
 from trainer.protocol.nodefile import NodeFile
 
 _BACKOFF_S = 5.0

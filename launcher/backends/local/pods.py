@@ -26,6 +26,9 @@ DIFFERENCES: Mapping[str, str] = {
     environment.PATH_MAP: "there is no mount namespace",
     "HOME": "the container's own is a folder of this machine",
     "TMPDIR": "as HOME",
+    environment.HOME: "as HOME: weights that were downloaded lie below the user's own, and stay there",
+    environment.WEIGHTS: "the user's folder of weights, where this process has one",
+    environment.OFFLINE: "as that",
     "CUDA_VISIBLE_DEVICES": "stands for the device plugin, which shows a pod its own GPUs only",
     "PATH": "the image's is not known; this interpreter's folder comes first",
     "LANG": "as PATH",
@@ -83,6 +86,7 @@ def pod_environment(
             given[name] = moved
     return {
         **base,
+        **_weights(here),
         **given,
         "CUDA_VISIBLE_DEVICES": ",".join(devices),
         "PADDLE_MASTER": master,
@@ -90,6 +94,19 @@ def pod_environment(
         environment.COORDINATOR: coordinator,
         environment.PATH_MAP: format_path_map(_of_the_config(paths, pod)),
     }
+
+
+def _weights(here: Mapping[str, str]) -> dict[str, str]:
+    """Return what has the trainer find weights as it does outside of a job, by today's names."""
+    found = {environment.HOME: here["HOME"]} if here.get("HOME") else {}
+    for name, old in (
+        (environment.WEIGHTS, environment.OLD_WEIGHTS), (environment.OFFLINE, environment.OLD_OFFLINE),
+    ):  # fmt: skip
+        value = here.get(name) or here.get(old, "")
+        if not value or value.lstrip().startswith("{"):
+            continue
+        found[name] = str(Path(value).expanduser()) if name == environment.WEIGHTS else value
+    return found
 
 
 def _of_the_config(paths: PathMap, pod: Pod) -> PathMap:
