@@ -19,6 +19,7 @@ from launcher.backends.replicas import Pod
 from trainer.protocol import environment
 from trainer.protocol.children import start_child
 from trainer.protocol.pathmap import PathMap, format_path_map
+from trainer.protocol.python_command import python_command
 
 DIFFERENCES: Mapping[str, str] = {
     "PADDLE_MASTER": "pods share this machine's loopback, and its port must be free",
@@ -135,6 +136,8 @@ def start_pod(pod: Pod, *, env: Mapping[str, str], workdir: str) -> tuple[subpro
         OSError: It could not be started.
     """
     program, *arguments = pod.command
+    if program in _PROGRAMS and arguments[:1] == ["-m"] and len(arguments) > 1:
+        return start_child(python_command(arguments[1], arguments[2:]), env=env, workdir=workdir)
     found = sys.executable if program in _PROGRAMS else shutil.which(program, path=env["PATH"])
     if found is None:
         raise FileNotFoundError(f"{program}: expected a program of this machine, got none of this name")
