@@ -16,12 +16,12 @@ import ssl
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 from go_server import JOB, NAMESPACE
 
 from launcher.backends.kubernetes.logsource import KubernetesLogSource
 from launcher.kube.asking import Asker
+from launcher.kube.endpoint import Endpoint
 from launcher.kube.transport import Way
 from launcher.logs.choose import Wanted
 from launcher.logs.follow import Follower
@@ -113,12 +113,11 @@ class Cluster:
     context = "bench"
 
     def __init__(self, folder: Path) -> None:
-        configuration = SimpleNamespace(
-            host=f"https://localhost:{(folder / 'port').read_text()}",
-            ssl_ca_cert=str(folder / "certificate"), verify_ssl=True, cert_file=None, key_file=None,
-            assert_hostname=None, tls_server_name=None,
-        )  # fmt: skip
-        self.way = Way(configuration=configuration, headers=lambda: {"Authorization": "Bearer t"})
+        endpoint = Endpoint(
+            url=f"https://localhost:{(folder / 'port').read_text()}",
+            authority=(folder / "certificate").read_text(),
+        )
+        self.way = Way(endpoint=endpoint, headers=lambda: (("Authorization", "Bearer t"),))
 
 
 class Attached(KubernetesLogSource):

@@ -116,6 +116,13 @@ def _open(
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if not claim or ".." in parts:
         raise UsageError(f"{target!r}: expected CLAIM or CLAIM:FOLDER/IN/IT")
+    if (
+        claim == "claim" and path and "/" not in path
+    ):  # as in `claim: NAME` of a config; few claims are named so
+        raise UsageError(
+            f"{target!r}: expected CLAIM or CLAIM:FOLDER, got the word claim before a name; "
+            f"write {path!r}, or '{target}/' for the folder {path!r} of a claim that is named 'claim'"
+        )
     layers = current_layers()
     chosen = image or layers.text_of("image") or f"ftlaunch-trainer:{metadata.version('ftlaunch')}-cpu"
     backend = KubernetesBackend.connect(

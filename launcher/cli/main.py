@@ -18,6 +18,7 @@ from click.shell_completion import CompletionItem
 
 from launcher.cli.printing import echo, echo_error
 from launcher.errors import CliExit, LaunchError
+from launcher.kube.remarks import tell_to
 from trainer.config.problems import ConfigError
 from trainer.config.suggest import suggest
 
@@ -178,13 +179,14 @@ def main() -> None:
     enable = threading.Timer(_SHORT_S, gc.enable)
     enable.daemon = True
     enable.start()
+    tell_to(lambda text: echo(f"note: {text}", err=True))
     _end(run(sys.argv[1:]))
 
 
 def _end(code: int) -> NoReturn:
     """End the process and leave its memory to the system: to take it apart is a tenth of a `submit`.
 
-    What is registered for the exit runs: the Kubernetes library removes files with certificates there.
+    What is registered for the exit runs.
     """
     own = threading.main_thread()
     if any(not thread.daemon for thread in threading.enumerate() if thread is not own):

@@ -1,23 +1,26 @@
-"""How to reach a cluster, and as whom: a kubeconfig's context, or the service account inside a cluster.
-
-The library reads kubeconfigs as kubectl does: lists of files, credential plugins, token refresh, client
-certificates, `tls-server-name`, `proxy-url`.
-"""
+"""How to reach a cluster, and as whom: a kubeconfig's context, or the service account inside a cluster."""
 
 from __future__ import annotations
 
+import base64
 import os
+import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from launcher.kube.endpoint import Endpoint, check_url
 from launcher.kube.errors import KubeconfigError
-from launcher.kube.exchange import LibraryPool, Pool
+from launcher.kube.exchange import Pool
+from launcher.kube.identity import Identity, read_identity, read_token_file
+from launcher.kube.kubeconfig import Entry, Kubeconfig, read_kubeconfig
 from launcher.kube.login import describe_login
-from launcher.kube.plain import read_plain
+from launcher.kube.proxy import choose_proxy
+from launcher.kube.remarks import remark
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+SIDE_BY_SIDE = 8
+"""Connections that are kept: `why` and the look before a submit ask so many questions at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,113 +28,166 @@ class Access:
     """A way into a cluster.
 
     Attributes:
-        configuration: The library's, or one that looks like it.
-        make_pool: Makes the connections for it.
+        endpoint: Where it is.
+        identity: Who we are.
         namespace: Where objects go if nobody says otherwise.
         context: Name of the kubeconfig's context; empty inside a cluster.
         login: What to do where the cluster does not know us, for messages.
     """
 
-    configuration: Any
-    make_pool: Callable[[], Pool]
+    endpoint: Endpoint
+    identity: Identity
     namespace: str
     context: str
     login: str = ""
 
+    def make_pool(self) -> Pool:
+        """Return what sends requests over connections that are kept."""
+        from launcher.kube.connections import Connections
+
+        return Connections(self.endpoint, kept=SIDE_BY_SIDE)
+
+
+Reload = Callable[[str | None], Access]
+"""Reads the access anew, because the cluster has refused this header `Authorization`, or None has run out."""
+
 
 def load_access(
-    *, context: str | None, kubeconfig: Path | None, environ: Mapping[str, str], service_account: Path
+    refused: str | None = None,
+    *,
+    context: str | None,
+    kubeconfig: Path | None,
+    environ: Mapping[str, str],
+    service_account: Path,
 ) -> Access:
     """Read how to reach a cluster. Sends nothing, but may run the kubeconfig's credential plugin.
 
     Args:
+        refused: The header `Authorization` that the cluster has refused, so that another one is needed.
         context: Of the kubeconfig; None for its current one.
         kubeconfig: None for `$KUBECONFIG`, else ~/.kube/config, else the service account inside a cluster.
-        environ: Where `KUBECONFIG` and the cluster's own variables are looked up.
+        environ: Where `KUBECONFIG`, proxies and the cluster's own variables are looked up.
         service_account: Folder with the token, the CA's certificate and the namespace.
 
     Raises:
         KubeconfigError: There is no configuration, or it cannot be used.
+        CredentialsError: The plugin or provider gives no credentials.
     """
-    places = str(kubeconfig) if kubeconfig else environ.get("KUBECONFIG") or "~/.kube/config"
-    if plain := read_plain(places, context=context):
-        login = describe_login(plain.user, name=plain.user_name, context=plain.context)
-        return Access(
-            configuration=plain.configuration, make_pool=plain.configuration.make_pool,
-            namespace=plain.namespace, context=plain.context, login=login,
-        )  # fmt: skip
-    from kubernetes.client.api_client import ApiClient
-    from kubernetes.client.configuration import Configuration
-
-    configuration = Configuration()
-
-    def make_pool() -> Pool:
-        manager = ApiClient(configuration).rest_client.pool_manager
-        return LibraryPool(manager, server=configuration.host)
-
-    if any(Path(place).expanduser().exists() for place in places.split(os.pathsep) if place):
-        chosen = _load_kubeconfig(places, context=context, into=configuration)
-        namespace, name = chosen["context"].get("namespace") or "default", str(chosen["name"])
-        user = str(chosen["context"].get("user", ""))
-        login = describe_login(_find(places, "user", named=user), name=user, context=name)
-        return Access(
-            configuration=configuration, make_pool=make_pool, namespace=namespace, context=name, login=login
-        )
+    if kubeconfig is not None:
+        # `PATH:PATH` is one argument here and there, as in KUBECONFIG
+        places = [kubeconfig] if kubeconfig.exists() else _split(str(kubeconfig))
+    else:
+        places = _split(environ.get("KUBECONFIG") or "~/.kube/config")
+    found = read_kubeconfig(places, context=context)
+    if found is not None:
+        return _use(found, environ=environ, refused=refused)
     if kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in environ:
-        namespace = _load_service_account(service_account, environ=environ, into=configuration)
-        login = f"the token in {service_account} is refused: start the pod again"
-        return Access(
-            configuration=configuration, make_pool=make_pool, namespace=namespace, context="", login=login
+        if environ.get("KUBECONFIG"):
+            remark(f"{environ['KUBECONFIG']}: there is no such kubeconfig; the pod's service account is used")
+        return _use_service_account(service_account, environ=environ)
+    shown = os.pathsep.join(map(str, places))
+    raise KubeconfigError(f"kubeconfig: expected a file at {shown!r}, got none; set KUBECONFIG or --on local")
+
+
+def _split(places: str) -> list[Path]:
+    return [Path(place).expanduser() for place in places.split(os.pathsep) if place]
+
+
+def _use(found: Kubeconfig, *, environ: Mapping[str, str], refused: str | None) -> Access:
+    for text in found.ignored:
+        remark(text)
+    context, cluster, user = found.context, found.cluster, found.user
+    url = cluster.text("server")
+    check_url(url, where=f"{cluster.where}: server")
+    authority, skips = cluster.content("certificate-authority"), cluster.flag("insecure-skip-tls-verify")
+    if authority is not None and skips:  # client-go refuses it as well (transport.TLSConfigFor)
+        raise cluster.refuse(
+            "insecure-skip-tls-verify", "it, or certificate-authority", got="both", cure="remove one of them"
         )
-    raise KubeconfigError(
-        f"kubeconfig: expected a file at {places!r}, got none; set KUBECONFIG or --on local"
+    where = f"{cluster.where}: proxy-url"
+    endpoint = Endpoint(
+        url=url,
+        tls_server_name=cluster.text("tls-server-name") or None,
+        verifies=not skips,
+        authority=None if authority is None else _ascii(authority),
+        proxy=choose_proxy(url=url, named=cluster.text("proxy-url"), where=where, environ=environ),
     )
-
-
-def _load_kubeconfig(places: str, *, context: str | None, into: Any) -> Mapping[str, Any]:
-    import yaml
-    from kubernetes.config import ConfigException, list_kube_config_contexts, load_kube_config
-
-    try:
-        load_kube_config(config_file=places, context=context, client_configuration=into)
-        contexts, current = list_kube_config_contexts(config_file=places)
-        chosen: Mapping[str, Any] = next((item for item in contexts if item["name"] == context), current)
-        # version 35 of the library does not read it
-        if proxy := _find(places, "cluster", named=str(chosen["context"]["cluster"])).get("proxy-url"):
-            into.proxy = proxy
-    except (ConfigException, yaml.YAMLError, OSError) as error:
-        raise KubeconfigError(
-            f"{places}: expected a usable kubeconfig, got: {error}; see `kubectl config view`"
-        ) from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:  # the library does not check shapes
-        raise KubeconfigError(f"{places}: expected a kubeconfig, got another document ({error})") from error
-    return chosen
-
-
-def _find(places: str, what: str, *, named: str) -> Mapping[str, Any]:
-    """Return what a kubeconfig says of a cluster or a user; the first file that names it counts."""
-    import yaml
-
-    for place in filter(None, places.split(os.pathsep)):
-        path = Path(place).expanduser()
-        document = yaml.safe_load(path.read_bytes()) if path.exists() else {}
-        for item in (document or {}).get(f"{what}s") or ():
-            if item["name"] == named:
-                return item.get(what) or {}
-    return {}
-
-
-def _load_service_account(folder: Path, *, environ: Mapping[str, str], into: Any) -> str:
-    from kubernetes.config import ConfigException
-    from kubernetes.config.incluster_config import InClusterConfigLoader
-
-    loader = InClusterConfigLoader(
-        token_filename=str(folder / "token"), cert_filename=str(folder / "ca.crt"), environ=environ
+    _check(endpoint, where=f"{cluster.where}: certificate-authority")
+    login = describe_login(
+        user.fields if user is not None else {},
+        name=user.name if user is not None else "",
+        context=context.name,
     )
+    identity = read_identity(
+        user, endpoint=endpoint, cluster=_describe(cluster, endpoint), login=login, refused=refused
+    )
+    if identity.certificate is not None:
+        endpoint = replace(endpoint, certificate=identity.certificate)
+        assert user is not None
+        _check(endpoint, where=f"{user.where}: client-certificate and client-key")
+    return Access(
+        endpoint=endpoint, identity=identity, namespace=context.text("namespace") or "default",
+        context=context.name, login=login,
+    )  # fmt: skip
+
+
+def _ascii(certificates: bytes) -> str:
+    """Return PEM as the ssl module takes it; between certificates there may be words in any language."""
+    return certificates.decode("ascii", "ignore")
+
+
+def _check(endpoint: Endpoint, *, where: str) -> None:
+    """Have a certificate that is none refused before anything is sent."""
     try:
-        loader.load_and_set(into)
-        return (folder / "namespace").read_text(encoding="utf-8").strip()
-    except (ConfigException, OSError) as error:
-        raise KubeconfigError(
-            f"{folder}: expected a mounted token, got: {error}; mount the service account's or set KUBECONFIG"
-        ) from error
+        endpoint.make_context()
+    except (ssl.SSLError, ValueError) as error:
+        said = getattr(error, "reason", None) or "other content"
+        raise KubeconfigError(f"{where}: expected PEM, got {said}; write it again") from error
+
+
+def _describe(cluster: Entry, endpoint: Endpoint) -> dict[str, object]:
+    """Return a cluster in the words of `ExecCredential` (client.authentication.k8s.io/v1, `spec.cluster`)."""
+    config = None
+    extensions = cluster.fields.get("extensions")
+    for extension in extensions if isinstance(extensions, list) else ():
+        if isinstance(extension, dict) and extension.get("name") == "client.authentication.k8s.io/exec":
+            config = extension.get("extension")
+    authority = endpoint.authority
+    described = {
+        "server": endpoint.url,
+        "tls-server-name": endpoint.tls_server_name,
+        "insecure-skip-tls-verify": not endpoint.verifies or None,
+        "certificate-authority-data": authority and base64.b64encode(authority.encode()).decode("ascii"),
+        "proxy-url": cluster.text("proxy-url") or None,
+        "config": config,
+    }
+    return {key: value for key, value in described.items() if value is not None}
+
+
+def _use_service_account(folder: Path, *, environ: Mapping[str, str]) -> Access:
+    """Read what every pod of a service account has, as k8s.io/client-go/rest does (InClusterConfig)."""
+    where = str(folder)
+    cure = "mount the service account's or set KUBECONFIG"
+    host, port = environ["KUBERNETES_SERVICE_HOST"], environ.get("KUBERNETES_SERVICE_PORT", "")
+    url = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    check_url(url, where="KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT")
+    try:
+        authority = _ascii((folder / "ca.crt").read_bytes())
+        namespace = (folder / "namespace").read_text(encoding="utf-8").strip()
+        token = folder / "token"
+        token.stat()
+    except (OSError, ValueError) as error:
+        raise KubeconfigError(f"{where}: expected a mounted token, got: {error}; {cure}") from error
+    read_token_file(token, where=where)
+    endpoint = Endpoint(
+        url=url, authority=authority, proxy=choose_proxy(url=url, named="", where="", environ=environ)
+    )
+    _check(endpoint, where=f"{where}: ca.crt")
+
+    def fields() -> tuple[tuple[str, str], ...]:  # the kubelet writes a new token there every hour
+        return (("Authorization", f"Bearer {read_token_file(token, where=where)}"),)
+
+    return Access(
+        endpoint=endpoint, identity=Identity(fields=fields), namespace=namespace, context="",
+        login=f"the token in {folder} is refused: start the pod again",
+    )  # fmt: skip

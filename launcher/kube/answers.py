@@ -24,6 +24,7 @@ from launcher.kube.errors import (
     NoAnswerError,
 )
 from launcher.kube.resources import Resource
+from trainer.protocol.printable import printable
 from trainer.protocol.untrusted import parse_json
 
 MAX_SHOWN = 1000
@@ -73,8 +74,8 @@ def read_failure(
 ) -> LaunchError:
     """Return the error that an answer with an HTTP status from 300 up stands for."""
     status = _decode(body)
-    message = str(status.get("message") or body.decode("utf-8", "replace")).strip()[:MAX_SHOWN]
-    got = f"got {code} {status.get('reason') or ''}".rstrip()
+    message = _words(status.get("message") or body[: 4 * MAX_SHOWN].decode("utf-8", "replace"))
+    got = f"got {code} {_words(status.get('reason') or '')}".rstrip()
     if code == 401 or (code == 403 and _ANONYMOUS in message):
         return CredentialsError(
             f"{call}: expected to be known to the cluster, {got}; "
@@ -111,6 +112,12 @@ def _decode(body: bytes) -> Mapping[str, Any]:
         return _mapping(parse_json(body, where="refusal"))
     except ValueError:
         return {}
+
+
+def _words(value: object) -> str:
+    """Return words of the server, not too many, of which none can steer a terminal, wherever they go."""
+    text = str(value).strip()[:MAX_SHOWN]
+    return "\n".join(printable(line) for line in text.split("\n"))
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -155,7 +162,7 @@ def _read_refusal(call: Call, *, status: Mapping[str, Any], got: str, message: s
 def _list_causes(status: Mapping[str, Any]) -> list[Cause]:
     listed = _mapping(status.get("details")).get("causes")
     return [
-        Cause(str(cause.get("field") or ""), str(cause.get("message", "")))
+        Cause(_words(cause.get("field") or ""), _words(cause.get("message", "")))
         for cause in map(_mapping, listed if isinstance(listed, list) else [])
         if cause.get("field") != _NOWHERE
     ]

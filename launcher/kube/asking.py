@@ -1,27 +1,26 @@
 """Asks the API over connections of our own, many at once: decoded JSON, and logs as they are written.
 
-TLS, certificates and tokens are those that the Kubernetes library has loaded (`launcher.kube.client`).
+Where the cluster is, and who we are to it, is decided where single requests have it from
+(`launcher.kube.access`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
-import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from launcher.kube.answers import MAX_ANSWER_BYTES, Call, read_failure
 from launcher.kube.client import Client
-from launcher.kube.errors import NoAnswerError
-from launcher.kube.plain import PlainConfiguration
-from launcher.kube.resources import PODS, Resource
-from launcher.kube.transport import PACKED, Way
-from launcher.kube.trust import read_distrust
+from launcher.kube.errors import CertificateError
+from launcher.kube.exchange import Fields
+from launcher.kube.http import format_request
+from launcher.kube.packed import Unpacker
+from launcher.kube.resources import PODS, Resource, is_object
+from launcher.kube.transport import PACKED, Way, explain_silence, read_warnings
 from launcher.kube.wire import READ_BYTES, Wire
 from launcher.logs.lines import format_stamp
 from launcher.logs.source import Ask, End, Receiver, SourceError, Trouble
@@ -32,7 +31,6 @@ _AT_ONCE = 64
 SETTLE_S = 30.0
 """An API server that has just come back knows neither roles nor custom resources for a moment."""
 ANSWER_S = 20.0
-_BODY_BYTES = 64 * 1024 * 1024
 
 
 def read_trouble(code: int) -> Trouble:
@@ -48,28 +46,25 @@ class _Json:
     """Collects a whole answer."""
 
     def __init__(self) -> None:
-        self.status, self.headers = 0, {}  # type: int, dict[str, str]
+        self.status, self.headers = 0, {}  # type: int, Mapping[str, str]
         self.pieces: list[bytes] = []
-        self.size = 0
-        self._unpack: Callable[[bytes], bytes] | None = None
+        self._unpacker: Unpacker | None = None
         self.ended: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
 
-    def head(self, status: int, headers: dict[str, str]) -> None:
+    def head(self, status: int, headers: Mapping[str, str]) -> None:
         self.status, self.headers = status, headers
-        if headers.get("content-encoding") == "gzip":
-            self._unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress
+        self._unpacker = Unpacker(headers, most_bytes=MAX_ANSWER_BYTES)
 
     def body(self, piece: bytes) -> None:
-        if self._unpack is not None:
-            try:
-                piece = self._unpack(piece)
-            except zlib.error as error:
-                raise ValueError(f"expected gzip, got {error}") from error
-        self.size += len(piece)
-        if self.size <= _BODY_BYTES:
-            self.pieces.append(piece)
+        assert self._unpacker is not None
+        self.pieces.append(self._unpacker.take(piece))
 
     def done(self, error: Exception | None) -> None:
+        try:
+            if error is None and self.pieces and self._unpacker is not None:
+                self._unpacker.end()
+        except ValueError as cut:
+            error = cut
         if not self.ended.done():
             self.ended.set_result(error)
 
@@ -79,10 +74,10 @@ class _Log:
 
     def __init__(self, receiver: Receiver, judge: Callable[..., End]) -> None:
         self._receiver, self._judge = receiver, judge
-        self._status, self._headers = 0, {}  # type: int, dict[str, str]
+        self._status, self._headers = 0, {}  # type: int, Mapping[str, str]
         self._refusal = b""
 
-    def head(self, status: int, headers: dict[str, str]) -> None:
+    def head(self, status: int, headers: Mapping[str, str]) -> None:
         self._status, self._headers = status, headers
         if status < 300:
             self._receiver.begin()
@@ -114,14 +109,14 @@ class Asker:
     """Asks one cluster, as one identity."""
 
     def __init__(
-        self, client: Client, *, reconnect: Callable[[], Client], dial: Dial | None = None,
+        self, client: Client, *, reconnect: Callable[[], Client] | None = None, dial: Dial | None = None,
         answer_s: float = ANSWER_S,
     ) -> None:  # fmt: skip
         """Bring the credentials of `client` along.
 
         Args:
             client: Of the cluster.
-            reconnect: Reads the credentials afresh.
+            reconnect: Reads the credentials afresh; None for the client's own way.
             dial: Connects a wire; None for TCP.
             answer_s: How long a connection may take, and how long a whole object's answer.
         """
@@ -136,17 +131,12 @@ class Asker:
         self._take_access()
 
     def _take_access(self) -> None:
-        configuration = self._access.configuration
-        url = urlsplit(configuration.host)
-        self._host, self._base = url.hostname or "localhost", url.path.rstrip("/")
-        self._port = url.port or (443 if url.scheme == "https" else 80)
-        self._netloc = url.netloc
-        self._context = make_context(configuration) if url.scheme == "https" else None
-        self._server_name = getattr(configuration, "tls_server_name", None) or self._host
+        self._endpoint = self._access.endpoint
+        self._context = self._endpoint.make_context()
 
     async def renew(self) -> None:
         """Read the credentials afresh; a plugin that is asked for them may take its time."""
-        self._client = await asyncio.to_thread(self._reconnect)
+        self._client = await asyncio.to_thread(self._reconnect or self._client.renewed)
         self._access = self._client.way
         self._take_access()
 
@@ -161,6 +151,7 @@ class Asker:
         wire = self._send(path, query, listener, more=PACKED)
         try:
             cut: Exception | None = await asyncio.wait_for(listener.ended, self._answer_s)
+            read_warnings(listener.headers)
             if listener.status >= 300:
                 body = b"".join(listener.pieces)
                 raise SourceError(self.judge(call, listener.status, listener.headers, body, None))
@@ -173,7 +164,7 @@ class Asker:
             cut = error
         finally:
             wire.drop()
-        if cut is not None or not isinstance(found, dict):
+        if cut is not None or not is_object(found):
             why = cut or ValueError(f"{found!r:.80}")
             raise SourceError(self.judge(call, 0, {}, b"", why)) from cut
         return found
@@ -209,22 +200,12 @@ class Asker:
         return end
 
     def _explain_silence(self, call: Call, error: Exception) -> End:
-        server = str(self._access.configuration.host)
-        distrust = read_distrust(error, where=str(call), server=server, access=call.access)
-        if distrust is not None:  # CA and certificates are renewed as tokens are
-            return End(trouble=Trouble.LOGIN, error=distrust)
-        got = (
-            f"no word for {self._answer_s:g} s"
-            if isinstance(error, asyncio.TimeoutError)
-            else f"{type(error).__name__}: {error}"
-        )
-        return End(
-            trouble=Trouble.AGAIN,
-            error=NoAnswerError(
-                f"{call}: expected an answer from {server}, got {got}; "
-                f"check that the cluster of {call.access} runs and can be reached from here"
-            ),
-        )
+        if isinstance(error, asyncio.TimeoutError):
+            error = TimeoutError(f"no word for {self._answer_s:g} s")
+        silence = explain_silence(error, call=call, endpoint=self._endpoint)
+        # CA and certificates are renewed as tokens are
+        trouble = Trouble.LOGIN if isinstance(silence, CertificateError) else Trouble.AGAIN
+        return End(trouble=trouble, error=silence)
 
     def call(self, *, namespace: str, name: str, resource: Resource = PODS, subresource: str = "") -> Call:
         """Say in RBAC's words what is asked; for a list without a name."""
@@ -236,15 +217,14 @@ class Asker:
         )  # fmt: skip
 
     def _send(
-        self, path: str, query: Mapping[str, str], listener: _Json | _Log, *,
-        more: Mapping[str, str] = MappingProxyType({}),
-    ) -> Wire:  # fmt: skip
-        headers = {"Host": self._netloc, **self._access.headers(), "Accept": "*/*", **more}
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        request = f"GET {self._base}{path}?{urlencode(query)} HTTP/1.1\r\n{lines}\r\n".encode()
+        self, path: str, query: Mapping[str, str], listener: _Json | _Log, *, more: Fields = ()
+    ) -> Wire:
+        headers = (*self._endpoint.headers(), *self._access.headers(), *more)
+        request = format_request("GET", self._endpoint.target(f"{path}?{urlencode(query)}"), headers=headers)
         wire = Wire(
-            request, listener, context=self._context, server_name=self._server_name, buffer=self._buffer
-        )
+            request, listener, context=self._context, server_name=self._endpoint.server_name,
+            buffer=self._buffer,
+        )  # fmt: skip
         task = asyncio.get_running_loop().create_task(self._connect(wire))
         self._dialling.add(task)
         task.add_done_callback(self._dialling.discard)
@@ -258,19 +238,10 @@ class Asker:
                 wire.fail(error)
 
     async def _dial_tcp(self, make: Callable[[], Wire]) -> None:
-        await asyncio.get_running_loop().create_connection(make, self._host, self._port)
-
-
-def make_context(configuration: Any) -> ssl.SSLContext:
-    """Return the TLS settings that a configuration stands for, the library's or a plain one."""
-    if isinstance(configuration, PlainConfiguration):
-        return configuration.make_context()
-    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
-    if not configuration.verify_ssl:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if configuration.cert_file:
-        context.load_cert_chain(configuration.cert_file, configuration.key_file)
-    if configuration.assert_hostname is False:
-        context.check_hostname = False
-    return context
+        loop, endpoint = asyncio.get_running_loop(), self._endpoint
+        if endpoint.proxy is None:
+            await loop.create_connection(make, endpoint.host, endpoint.port)
+            return
+        sock = await asyncio.to_thread(endpoint.dial, timeout_s=self._answer_s)
+        sock.setblocking(False)
+        await loop.create_connection(make, sock=sock)

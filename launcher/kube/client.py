@@ -1,27 +1,26 @@
 """One cluster over HTTP.
 
-Of the Kubernetes library it uses what stays the same in its versions 35 to 37, and only for kubeconfigs that
-are not plain: the configuration (see `access`), and the urllib3 pool with TLS and proxy (see `exchange`). No
-model classes, so that an object reaches the server exactly as it was rendered.
+No model classes, so that an object reaches the server exactly as it was rendered. How the cluster is
+reached, and as whom, is decided in `access`.
 """
 
 from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher.kube.access import SERVICE_ACCOUNT, Access, load_access
+from launcher.kube.access import SERVICE_ACCOUNT, Access, Reload, load_access
 from launcher.kube.answers import Call, Verb
 from launcher.kube.api import Keep, whole
 from launcher.kube.changes import GRACE_S, WATCH_S, Change, read_changes
-from launcher.kube.errors import AbsentError, ExpiredError
-from launcher.kube.resources import PODS, KubeObject, Resource
+from launcher.kube.errors import AbsentError, ExpiredError, NoAnswerError
+from launcher.kube.resources import PODS, KubeObject, Resource, is_object
 from launcher.kube.transport import (
     ANYTHING,
     MERGE_PATCH,
@@ -40,6 +39,14 @@ if TYPE_CHECKING:
 
 PAGE = 500
 """Objects in one answer, as kubectl asks for."""
+MOST_ITEMS = 500_000
+"""Of one list: no cluster is as large (kubernetes.io, "Considerations for large clusters": 150,000 pods)."""
+MOST_PAGES = 2000
+"""Of one list; some may be empty, where selectors leave nothing of them."""
+MOST_LISTED_BYTES = 512 << 20
+"""Of one list whose objects are kept whole."""
+MOST_LOG_BYTES = 256 << 20
+"""Of a log that is read at once; a kubelet keeps 10 MiB unless told otherwise (containerLogMaxSize)."""
 _DRY_RUN = {"dryRun": "All"}
 _TIMEOUTS = Timeouts()
 
@@ -52,13 +59,20 @@ class Client:
         context: Name of the kubeconfig's context; empty inside a cluster.
     """
 
-    def __init__(self, access: Access, *, timeouts: Timeouts, reload: Callable[[], Access]) -> None:
+    def __init__(self, access: Access, *, timeouts: Timeouts, reload: Reload) -> None:
         """`reload` reads the access anew, when the cluster no longer knows us."""
+        self._timeouts, self._reload = timeouts, reload
         self.namespace = access.namespace
         self.context = access.context
         self._login = access.login
         self._transport = Transport(access, timeouts=timeouts, reload=reload)
         self._served: dict[tuple[str, str], frozenset[str]] = {}
+
+    def renewed(self) -> Client:
+        """Return a client that has read its credentials anew, because the cluster has refused ours."""
+        return Client(
+            self._reload(self._transport.authorization), timeouts=self._timeouts, reload=self._reload
+        )
 
     def create(
         self, resource: Resource, body: KubeObject, *, namespace: str, dry_run: bool = False
@@ -108,18 +122,27 @@ class Client:
         self, request: Request, call: Call, *, at_most: int | None, keep: Keep
     ) -> tuple[KubeObject, ...]:
         items: builtins.list[KubeObject] = []
-        token = ""
+        token, seen, size = "", set[str](), 0
         while True:
             more = {"continue": token} if token else {}
-            answer = self._object(replace(request, query={**request.query, **more}), call)
-            listed = answer.get("items") or []  # null in an empty list of metadata alone (kubernetes v1.34)
+            answer, page_bytes = self._transport.fetch_sized(
+                replace(request, query={**request.query, **more}), call
+            )
+            listed = _read_items(answer.document, call)
             for item in listed:  # half of an object, in thousands of them, that nobody here reads
                 item.get("metadata", {}).pop("managedFields", None)
             items += map(keep, listed)
-            token = str((answer.get("metadata") or {}).get("continue") or "")
-            answer = {}  # before the next page comes
+            size += page_bytes if keep is whole else 0
+            token = str((answer.document.get("metadata") or {}).get("continue") or "")
+            del answer, listed  # before the next page comes
             if not token or (at_most is not None and len(items) >= at_most):
                 return tuple(items[:at_most])
+            if token in seen or len(seen) > MOST_PAGES or len(items) > MOST_ITEMS or size > MOST_LISTED_BYTES:
+                raise NoAnswerError(
+                    f"{call}: expected a list that ends, got {len(items)} objects and no end of it; "
+                    f"check that {call.access} names a Kubernetes API server"
+                )
+            seen.add(token)
 
     def watch(
         self,
@@ -143,7 +166,7 @@ class Client:
             accept=METADATA,
         )
         call = self._call("watch", resource, namespace=namespace)
-        with self._transport.open(request, call, read_s=timeout_s + GRACE_S) as answer:
+        with self._transport.open(request, call, total_s=timeout_s + GRACE_S) as answer:
             yield from read_changes(answer, call)
 
     def patch(self, resource: Resource, name: str, body: KubeObject, *, namespace: str) -> KubeObject:
@@ -189,17 +212,16 @@ class Client:
             method="GET", path=f"{path_of(PODS, namespace=namespace, name=pod)}/log", query=query
         )
         call = self._call("get", PODS, namespace=namespace, name=pod, subresource="log")
-        return bytes(self._transport.send(request, call).data)
+        return bytes(self._transport.send(request, call, most_bytes=MOST_LOG_BYTES).data)
 
     def run_in_pod(
         self, pod: str, argv: Sequence[str], *, namespace: str, container: str
     ) -> AbstractContextManager[Channel]:
         """See `PodPrograms`."""
-        from launcher.kube.asking import make_context  # asyncio and WebSockets: most commands do without
-        from launcher.kube.shell import run_in_pod
+        from launcher.kube.shell import run_in_pod  # WebSockets: most commands do without
 
         call = self._call("create", PODS, namespace=namespace, name=pod, subresource="exec")
-        return run_in_pod(self.way, call, make_context=make_context, container=container, argv=argv)
+        return run_in_pod(self.way, call, container=container, argv=argv)
 
     def serves(self, resource: Resource) -> bool:
         """See `KubeApi.serves`. Asks once a group and version (kubernetes.io, "Discovery API")."""
@@ -210,7 +232,9 @@ class Client:
                 found = self.read(f"{root}/{resource.version}").document.get("resources") or []
             except AbsentError:
                 found = []
-            self._served[group] = frozenset(str(item["name"]) for item in found)
+            listed = found if isinstance(found, builtins.list) else []
+            names = [item.get("name") for item in listed if isinstance(item, dict)]
+            self._served[group] = frozenset(name for name in names if isinstance(name, str))
         return resource.plural in self._served[group]
 
     def read(self, path: str) -> Reply:
@@ -265,6 +289,20 @@ def connect(
         load_access, context=context, kubeconfig=kubeconfig, environ=environ, service_account=service_account
     )
     return Client(load(), timeouts=timeouts, reload=load)
+
+
+def _read_items(answer: KubeObject, call: Call) -> builtins.list[KubeObject]:
+    """Return a list's objects, each with the parts of the kind that everybody expects."""
+    listed = answer.get("items")
+    if listed is None:  # in an empty list of metadata alone (kubernetes v1.34)
+        return []
+    found = listed if isinstance(listed, builtins.list) else None
+    if found is None or not all(map(is_object, found)) or not isinstance(answer.get("metadata") or {}, dict):
+        raise NoAnswerError(
+            f"{call}: expected a list of Kubernetes objects, got something else; "
+            f"check that {call.access} names a Kubernetes API server"
+        )
+    return found
 
 
 def _name_of(body: KubeObject) -> str:

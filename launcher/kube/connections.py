@@ -1,97 +1,103 @@
-"""Connections to one API server over the standard library's HTTP/1.1, each used again by the next request."""
+"""Connections to one API server, each used again by the next request.
+
+Everything is bounded, because a server, or who plays one, may send anything: heads by the parser, bodies by
+what they hold once unpacked, and time by what comes in it.
+"""
 
 from __future__ import annotations
 
 import selectors
 import socket
-import ssl
+import time
 import weakref
-import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from urllib.parse import urlsplit
 
+from launcher.kube.endpoint import Endpoint
 from launcher.kube.exchange import PIECE, Answer, ExchangeError, Sent
+from launcher.kube.http import ResponseParser, format_request
+from launcher.kube.packed import Unpacker
 
-_FAILURES = (OSError, HTTPException, ValueError, zlib.error)  # ValueError: what is no HTTP, or no URL
+SLOWEST_BYTES_S = 32 * 1024
+"""An answer that comes more slowly, once its silence would have been too long, is given up."""
+_FAILURES = (OSError, ValueError)  # ValueError: what is no HTTP, or too much of it
 
 
 class Connections:
     """Implements `Pool`. A connection that the server has closed meanwhile is made anew."""
 
-    def __init__(
-        self, server: str, *, context: ssl.SSLContext, tls_server_name: str | None, kept: int
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, *, kept: int) -> None:
         """Connect nowhere yet.
 
         Args:
-            server: Its URL: http or https, perhaps with a path that goes before all others.
-            context: Of TLS.
-            tls_server_name: Whom its certificate is for, where that is not the host.
+            endpoint: The server, and the way there.
             kept: Connections at most that wait for the next request.
         """
-        url = urlsplit(server)
-        self._host, self._port = url.hostname or "", url.port
-        self._root = url.path.rstrip("/")
-        self._context = context if url.scheme == "https" else None
-        self._tls_server_name = tls_server_name
-        self._idle: deque[HTTPConnection] = deque(maxlen=kept)
+        self._endpoint = endpoint
+        self._context = endpoint.make_context()
+        self._idle: deque[socket.socket] = deque(maxlen=kept)
         weakref.finalize(self, _close, self._idle)
 
     def exchange(self, sent: Sent) -> Answer:
         """See `Pool.exchange`."""
-        connection = self._take()
+        sock: socket.socket | None = None
         try:
-            if connection.sock is None:
-                connection.timeout = sent.connect_s
-                connection.connect()
-            connection.sock.settimeout(sent.read_s)
-            connection.request(
-                sent.method, f"{self._root}{sent.target}", body=sent.body, headers=dict(sent.headers)
-            )
-            response = connection.getresponse()
+            request = format_request(
+                sent.method, self._endpoint.target(sent.target), body=sent.body,
+                headers=(*self._endpoint.headers(), *sent.headers),
+            )  # fmt: skip
+            sock = self._take() or self._connect(sent.connect_s)
+            sock.settimeout(sent.read_s)
+            sock.sendall(request)
+            answer = _Answer(sock, sent)
+            answer.wait_for_head()
             if not sent.whole:
-                return _Answer(connection, response)
-            answer = _Answer(connection, response, data=_unpack(response, response.read()))
+                return answer
+            answer.read()
         except _FAILURES as error:
-            connection.close()
+            if sock is not None:
+                sock.close()
             raise ExchangeError.of(error) from error
         except BaseException:
-            connection.close()
+            if sock is not None:
+                sock.close()
             raise
-        if connection.sock is not None:  # which the server has not asked to close
-            self._keep(connection)
+        if answer.can_go_on:
+            self._keep(sock)
+        else:
+            sock.close()
         return answer
 
-    def _take(self) -> HTTPConnection:
+    def _take(self) -> socket.socket | None:
         with suppress(IndexError):
             while True:
-                connection = self._idle.pop()
-                if connection.sock is not None and not _has_something(connection.sock):
-                    return connection
-                connection.close()
+                sock = self._idle.pop()
+                if not _has_something(sock):
+                    return sock
+                sock.close()
+        return None
+
+    def _connect(self, timeout_s: float) -> socket.socket:
+        sock = self._endpoint.dial(timeout_s=timeout_s)
         if self._context is None:
-            return HTTPConnection(self._host, self._port)
-        return _TlsConnection(self._host, self._port, context=self._context, name=self._tls_server_name)
+            return sock
+        try:
+            return self._context.wrap_socket(sock, server_hostname=self._endpoint.server_name)
+        except BaseException:
+            sock.close()
+            raise
 
-    def _keep(self, connection: HTTPConnection) -> None:
+    def _keep(self, sock: socket.socket) -> None:
         if len(self._idle) == self._idle.maxlen:
-            connection.close()
+            sock.close()
         else:
-            self._idle.append(connection)
+            self._idle.append(sock)
 
 
-def _close(connections: Iterable[HTTPConnection]) -> None:
+def _close(connections: Iterable[socket.socket]) -> None:
     for connection in connections:
         connection.close()
-
-
-def _unpack(response: HTTPResponse, body: bytes) -> bytes:
-    if response.headers.get("Content-Encoding") != "gzip":
-        return body
-    return zlib.decompress(body, wbits=zlib.MAX_WBITS | 16)
 
 
 def _has_something(sock: socket.socket) -> bool:
@@ -101,39 +107,88 @@ def _has_something(sock: socket.socket) -> bool:
         return bool(selector.select(0))
 
 
-class _TlsConnection(HTTPSConnection):
-    def __init__(self, host: str, port: int | None, *, context: ssl.SSLContext, name: str | None) -> None:
-        super().__init__(host, port, context=context)
-        self._tls, self._name = context, name
-
-    def connect(self) -> None:
-        """Connect, and ask for the certificate of the name that is expected, which may not be the host's."""
-        HTTPConnection.connect(self)
-        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._name or self.host)
-
-
 class _Answer:
-    def __init__(
-        self, connection: HTTPConnection, response: HTTPResponse, *, data: bytes | None = None
-    ) -> None:
-        self._connection, self._response = connection, response
-        self._data = data
-        self.status = response.status
-        self.headers: Mapping[str, str] = response.headers  # type: ignore[assignment]  # it has `get`
+    """Implements `Answer`."""
+
+    def __init__(self, sock: socket.socket, sent: Sent) -> None:
+        self._sock, self._sent = sock, sent
+        self._parser = ResponseParser()
+        self._begun_s = time.monotonic()
+        self._came_bytes = 0
+        self._first = b""  # of the body, that came with the head
+        self._data: bytes | None = None
+
+    @property
+    def status(self) -> int:
+        return self._parser.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._parser.headers
+
+    @property
+    def can_go_on(self) -> bool:
+        return self._parser.can_go_on
 
     @property
     def data(self) -> bytes:
         if self._data is None:
-            self._data = b"".join(self.stream())
+            try:
+                self.read()
+            except _FAILURES as error:
+                raise ExchangeError.of(error) from error
+        assert self._data is not None
         return self._data
+
+    def wait_for_head(self) -> None:
+        while not self._parser.status:
+            self._first = self._receive()
+
+    def read(self) -> None:
+        """Read the whole body."""
+        unpacker = Unpacker(self.headers, most_bytes=self._sent.most_bytes)
+        pieces = [unpacker.take(self._first)] if self._first else []
+        self._first = b""
+        while not self._parser.is_done:
+            if piece := self._receive():
+                pieces.append(unpacker.take(piece))
+        if pieces:
+            unpacker.end()
+        self._data = b"".join(pieces)
 
     def stream(self) -> Iterator[bytes]:
         try:
-            while piece := self._response.read1(PIECE):
-                yield piece
+            if first := self._first:
+                self._first = b""
+                yield first
+            while not self._parser.is_done:
+                if piece := self._receive():
+                    yield piece
         except _FAILURES as error:
             raise ExchangeError.of(error) from error
 
     def close(self) -> None:
-        self._response.close()
-        self._connection.close()
+        self._sock.close()
+
+    def _receive(self) -> bytes:
+        """Return what the next bytes bring of the body; perhaps none."""
+        self._sock.settimeout(self._allow_s())
+        data = self._sock.recv(PIECE)
+        self._came_bytes += len(data)
+        if data:
+            return self._parser.take(data)
+        if not self._parser.end():
+            raise ConnectionError("the connection was closed before the answer's end")
+        return b""
+
+    def _allow_s(self) -> float:
+        """Return how long the next bytes may take: a byte now and then keeps nobody waiting for ever."""
+        total_s = self._sent.total_s
+        if total_s is None:
+            total_s = (
+                self._sent.read_s + self._came_bytes / SLOWEST_BYTES_S if self._sent.whole else float("inf")
+            )
+        left_s = self._begun_s + total_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError(f"timed out: no end of the answer after {total_s:.0f} s")
+        return min(left_s, self._sent.read_s)

@@ -1,13 +1,12 @@
-"""One request over HTTP and its answer, whoever keeps the connections.
-
-`launcher.kube.connections` keeps those of a plain kubeconfig; for all others the Kubernetes library's urllib3
-does, which knows proxies, too. Only those import it: that takes a twentieth of a submit.
-"""
+"""One request over HTTP and its answer, whoever keeps the connections."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
+
+Fields = tuple[tuple[str, str], ...]
+"""Headers to send: pairs, because `Impersonate-Group` stands there once for each group."""
 
 PIECE = 65536
 """At most so many bytes at once of an answer that is read while it comes."""
@@ -29,19 +28,23 @@ class Sent(NamedTuple):
         method: Such as `GET`.
         target: Path and query, below what the server's URL has of a path.
         body: What is sent with it.
-        headers: By name.
+        headers: Names and values.
         connect_s: Until the connection stands, TLS included.
         read_s: Between two pieces of the answer.
         whole: Wait for the body; else it is read through `stream`, and the answer must be closed.
+        total_s: Until the last piece of an answer that is read through `stream`; None for no end.
+        most_bytes: Of a whole answer's body, unpacked. More is refused.
     """
 
     method: str
     target: str
     body: bytes | None
-    headers: Mapping[str, str]
+    headers: Fields
     connect_s: float
     read_s: float
     whole: bool
+    total_s: float | None = None
+    most_bytes: int = 64 << 20
 
 
 class Answer(Protocol):
@@ -80,51 +83,3 @@ class Pool(Protocol):
         Raises:
             ExchangeError: None came.
         """
-
-
-class LibraryPool:
-    """The pool of the Kubernetes library, which is urllib3's."""
-
-    def __init__(self, manager: Any, *, server: str) -> None:
-        self._manager, self._server = manager, server.rstrip("/")
-
-    def exchange(self, sent: Sent) -> Answer:
-        """See `Pool.exchange`."""
-        import urllib3
-
-        try:
-            answer = self._manager.request(
-                sent.method,
-                f"{self._server}{sent.target}",
-                body=sent.body,
-                headers=sent.headers,
-                retries=False,  # whether to ask again is the caller's decision
-                redirect=False,
-                timeout=urllib3.Timeout(connect=sent.connect_s, read=sent.read_s),
-                preload_content=sent.whole,
-            )
-        except urllib3.exceptions.HTTPError as error:
-            raise ExchangeError.of(error) from error
-        return _LibraryAnswer(answer)
-
-
-class _LibraryAnswer:
-    def __init__(self, answer: Any) -> None:
-        self._answer = answer
-        self.status: int = answer.status
-        self.headers: Mapping[str, str] = answer.headers
-
-    @property
-    def data(self) -> bytes:
-        return bytes(self._answer.data)
-
-    def stream(self) -> Iterator[bytes]:
-        import urllib3
-
-        try:
-            yield from self._answer.stream(PIECE)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise ExchangeError.of(error) from error
-
-    def close(self) -> None:
-        self._answer.close()

@@ -3,10 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 KubeObject: TypeAlias = dict[str, Any]
 """A Kubernetes object as decoded JSON."""
+
+
+def is_object(value: object) -> TypeGuard[KubeObject]:
+    """Whether decoded JSON has the shape that all objects have (kubernetes.io, API conventions, "Objects").
+
+    What stands further down is its reader's to check. A `Status` is an object whose `status` is a word.
+    """
+    if not isinstance(value, dict):
+        return False
+    parts = ("metadata", "spec") if value.get("kind") == "Status" else ("metadata", "spec", "status")
+    if not all(value.get(part) is None or isinstance(value[part], dict) for part in parts):
+        return False
+    metadata = value.get("metadata") or {}
+    if not all(
+        isinstance(metadata.get(key, ""), str) for key in ("name", "namespace", "uid", "resourceVersion")
+    ):
+        return False
+    tables = (metadata.get("labels") or {}, metadata.get("annotations") or {})
+    return all(
+        isinstance(table, dict) and all(isinstance(text, str) for text in table.values()) for table in tables
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import io
-import ssl
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from launcher.kube.answers import Call, read_failure
+from launcher.kube.endpoint import Endpoint
 from launcher.kube.errors import NoAnswerError
-from launcher.kube.transport import Way
+from launcher.kube.http import format_request
+from launcher.kube.transport import Way, explain_silence
 from launcher.volumes.place import Channel
 from trainer.protocol.fields import need, need_object, need_objects
 from trainer.protocol.untrusted import parse_object
@@ -27,6 +29,9 @@ _PROTOCOL = "v4.channel.k8s.io"
 _PIECE = 256 * 1024
 SILENCE_S = 600.0
 """Longest time without a byte: a large file may be hashed meanwhile."""
+CONNECT_S, HANDSHAKE_S = 10.0, 30.0
+_SWITCHING = 101
+_REFUSAL_BYTES = 65536
 
 
 class _Stdout(io.RawIOBase):
@@ -115,20 +120,12 @@ def _exit_code(status: bytes, call: Call, said: str) -> int:
 
 
 @contextmanager
-def run_in_pod(
-    way: Way,
-    call: Call,
-    *,
-    make_context: Callable[[Any], ssl.SSLContext],
-    container: str,
-    argv: Sequence[str],
-) -> Iterator[Channel]:
+def run_in_pod(way: Way, call: Call, *, container: str, argv: Sequence[str]) -> Iterator[Channel]:
     """Run a program in a container of the pod that `call` names.
 
     Args:
         way: Into the cluster.
         call: For errors; its verb is create, its subresource exec.
-        make_context: Makes TLS settings of the way's configuration.
         container: Of the pod.
         argv: The program.
 
@@ -138,40 +135,58 @@ def run_in_pod(
     """
     import websocket
 
-    host = str(way.configuration.host).rstrip("/")
-    context = make_context(way.configuration) if host.startswith("https") else None
+    endpoint = way.endpoint
     options = [("container", container), ("stdin", "true"), ("stdout", "true"), ("stderr", "true")]
     query = urlencode([*options, *(("command", part) for part in argv)])
     place = f"/api/v1/namespaces/{quote(call.namespace, safe='')}/pods/{quote(call.name, safe='')}/exec"
+    server = endpoint.url.rstrip("/").replace("http", "ws", 1)
+    headers = [field for field in way.headers() if field[0] != "Accept"]
+    format_request("GET", place, headers=headers)  # refuses line breaks, which the library writes as they are
+    sock: socket.socket | None = None
     try:
-        socket = websocket.create_connection(
-            f"{host.replace('http', 'ws', 1)}{place}?{query}", timeout=SILENCE_S,
-            header=[f"{name}: {value}" for name, value in way.headers().items() if name != "Accept"],
-            subprotocols=[_PROTOCOL], sslopt=_tls(way, context), enable_multithread=False, **_proxy(way),
+        sock = _connect(endpoint)
+        sock.settimeout(HANDSHAKE_S)
+        # redirections are not followed, as nowhere else: they would take the token to wherever they lead
+        channel = websocket.create_connection(
+            f"{server}{place}?{query}", socket=sock, timeout=HANDSHAKE_S, redirect_limit=0,
+            header=[f"{name}: {value}" for name, value in headers], subprotocols=[_PROTOCOL],
+            enable_multithread=False,
         )  # fmt: skip
     except websocket.WebSocketBadStatusException as refusal:
-        body = refusal.resp_body or b""
-        raise read_failure(call, code=refusal.status_code, body=bytes(body)) from refusal
-    except (websocket.WebSocketException, OSError) as error:
-        raise NoAnswerError(f"{call}: expected an answer from {host}, got {error}") from error
+        _close(sock)
+        body = bytes(refusal.resp_body or b"")[:_REFUSAL_BYTES]
+        raise read_failure(call, code=refusal.status_code, body=body) from refusal
+    except (websocket.WebSocketException, OSError, ValueError) as error:
+        _close(sock)
+        raise explain_silence(error, call=call, endpoint=endpoint) from error
+    except BaseException:
+        _close(sock)
+        raise
     try:
-        yield _PodChannel(socket, call)
+        sock.settimeout(SILENCE_S)
+        channel.settimeout(SILENCE_S)
+        if channel.getstatus() != _SWITCHING:
+            raise read_failure(
+                call, code=channel.getstatus() or 300, body=b"a redirection, which is not followed"
+            )
+        yield _PodChannel(channel, call)
     finally:
         with contextlib.suppress(websocket.WebSocketException, OSError):
-            socket.close(timeout=1)
+            channel.close(timeout=1)
 
 
-def _tls(way: Way, context: ssl.SSLContext | None) -> dict[str, Any]:
+def _connect(endpoint: Endpoint) -> socket.socket:
+    sock = endpoint.dial(timeout_s=CONNECT_S, tunnel=True)
+    context = endpoint.make_context()
     if context is None:
-        return {}
-    name = getattr(way.configuration, "tls_server_name", None)
-    return {"context": context, "check_hostname": context.check_hostname} | (
-        {"server_hostname": name} if name else {}
-    )
+        return sock
+    try:
+        return context.wrap_socket(sock, server_hostname=endpoint.server_name)
+    except BaseException:
+        sock.close()
+        raise
 
 
-def _proxy(way: Way) -> dict[str, Any]:
-    if not way.configuration.proxy:
-        return {}
-    url = urlsplit(way.configuration.proxy)
-    return {"http_proxy_host": url.hostname, "http_proxy_port": url.port or 80, "proxy_type": "http"}
+def _close(sock: socket.socket | None) -> None:
+    if sock is not None:
+        sock.close()

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import quote, urlencode
 
-from launcher.kube.access import Access
+from launcher.errors import UnreachableError
+from launcher.kube.access import Access, Reload
 from launcher.kube.answers import MAX_ANSWER_BYTES, Call, read_failure
+from launcher.kube.endpoint import Endpoint
 from launcher.kube.errors import NoAnswerError
-from launcher.kube.exchange import Answer, ExchangeError, Sent
-from launcher.kube.resources import KubeObject, Resource
-from launcher.kube.trust import read_distrust
+from launcher.kube.exchange import Answer, ExchangeError, Fields, Sent
+from launcher.kube.http import Headers
+from launcher.kube.proxy import ProxyError
+from launcher.kube.remarks import remark
+from launcher.kube.resources import KubeObject, Resource, is_object
+from launcher.kube.trust import read_distrust, unfold
+from trainer.protocol.printable import printable
 from trainer.protocol.untrusted import parse_json
 
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
 METADATA = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1, {JSON}"
 METADATA_LIST = METADATA.replace("Metadata;", "MetadataList;")
 """Of each object the metadata alone (kubernetes.io, "Kubernetes API Concepts", metadata-only fetches)."""
-PACKED = {"Accept-Encoding": "gzip"}
+PACKED: Fields = (("Accept-Encoding", "gzip"),)
 """The API server packs answers from 128 KiB on, lists to a thirteenth (kubernetes v1.34.7,
 k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/writers.go)."""
 ANYTHING = f"{JSON}, */*"
 _UNKNOWN_USER = 401
+_WARNING_CHARS = 8192
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,37 +78,49 @@ class Way:
     """What other modules of this room need to talk to a cluster in their own manner.
 
     Attributes:
-        configuration: The library's, with host, certificates and proxy.
-        headers: Makes the headers of a request; renews an expired token.
+        endpoint: Where it is, and how it is reached.
+        headers: Makes the headers of a request, without `Host`.
         login: What to do where the cluster does not know us, for messages.
     """
 
-    configuration: Any
-    headers: Callable[[], Mapping[str, str]]
+    endpoint: Endpoint
+    headers: Callable[[], Fields]
     login: str = "log in again"
 
 
 class Transport:
     """One cluster, as one identity."""
 
-    def __init__(self, access: Access, *, timeouts: Timeouts, reload: Callable[[], Access]) -> None:
+    def __init__(self, access: Access, *, timeouts: Timeouts, reload: Reload) -> None:
         """`reload` reads the access anew, when the cluster no longer knows us."""
         self._timeouts = timeouts
         self._reload = reload
         self._use(access)
 
     def _use(self, access: Access) -> None:
-        self._configuration = access.configuration
+        self._access = access
         self._pool = access.make_pool()
-        self._login = access.login
+
+    @property
+    def access(self) -> Access:
+        """How the cluster is reached now, and as whom; renewed where that has run out."""
+        if not self._access.identity.holds:
+            self._use(self._reload(None))
+        return self._access
+
+    @property
+    def authorization(self) -> str:
+        """What was last said of us, renewed or not; empty where it is nothing."""
+        return dict(self._access.identity.fields()).get("Authorization", "")
 
     @property
     def way(self) -> Way:
-        """How the cluster is reached now."""
+        """The same, for others."""
+        access = self.access
         return Way(
-            configuration=self._configuration,
-            headers=lambda: self._headers(content_type=""),
-            login=self._login,
+            endpoint=access.endpoint,
+            headers=lambda: _headers(access.identity.fields()),
+            login=access.login,
         )
 
     def fetch(self, request: Request, call: Call) -> Reply:
@@ -111,38 +130,49 @@ class Transport:
             NoAnswerError: None came, or something else did.
             LaunchError: It is refused; see `launcher.kube.answers`.
         """
+        return self.fetch_sized(request, call)[0]
+
+    def fetch_sized(self, request: Request, call: Call) -> tuple[Reply, int]:
+        """As `fetch`, with how many bytes the answer had."""
         answer = self.send(request, call)
-        try:
+        decoded: object = None
+        with suppress(ValueError):
             decoded = parse_json(answer.data, where=str(call), max_bytes=MAX_ANSWER_BYTES)
-        except ValueError as error:
-            decoded = error
-        if not isinstance(decoded, dict):
+        if not is_object(decoded):
             raise NoAnswerError(
                 f"{call}: expected a Kubernetes object, got {answer.data[:80]!r}; "
                 f"check that {call.access} names a Kubernetes API server"
             )
-        return Reply(document=decoded, headers=answer.headers)
+        return Reply(document=decoded, headers=answer.headers), len(answer.data)
 
-    def send(self, request: Request, call: Call) -> Answer:
-        """Send a request and return the answer; raises as `fetch` does."""
-        answer = self._exchange(request, call)
+    def send(self, request: Request, call: Call, *, most_bytes: int = MAX_ANSWER_BYTES) -> Answer:
+        """Send a request and return the answer; raises as `fetch` does.
+
+        Args:
+            request: What is sent.
+            call: The same in words.
+            most_bytes: Of the answer.
+        """
+        shown = self.access.identity.fields()
+        answer = self._exchange(request, call, shown, most_bytes=most_bytes)
         if answer.status == _UNKNOWN_USER:  # nothing was done; a token may have run out before its time
-            self._use(self._reload())
-            answer = self._exchange(request, call)
+            self._use(self._reload(dict(shown).get("Authorization", "")))
+            shown = self._access.identity.fields()
+            answer = self._exchange(request, call, shown, most_bytes=most_bytes)
         if answer.status >= 300:
             raise read_failure(call, code=answer.status, body=answer.data, headers=answer.headers)
         return answer
 
     @contextmanager
-    def open(self, request: Request, call: Call, *, read_s: float) -> Iterator[Answer]:
+    def open(self, request: Request, call: Call, *, total_s: float) -> Iterator[Answer]:
         """Send a request, and hand on the answer while it comes; raises as `fetch` does.
 
         Args:
             request: What is sent.
             call: The same in words.
-            read_s: Longest silence.
+            total_s: Until its last byte.
         """
-        answer = self._exchange(request, call, read_s=read_s, whole=False)
+        answer = self._exchange(request, call, self.access.identity.fields(), total_s=total_s)
         try:
             if answer.status >= 300:
                 raise read_failure(call, code=answer.status, body=answer.data, headers=answer.headers)
@@ -151,41 +181,73 @@ class Transport:
             answer.close()  # what is left of it would block the next request on this connection
 
     def _exchange(
-        self, request: Request, call: Call, *, read_s: float | None = None, whole: bool = True
+        self,
+        request: Request,
+        call: Call,
+        shown: Fields,
+        *,
+        total_s: float | None = None,
+        most_bytes: int = MAX_ANSWER_BYTES,
     ) -> Answer:
+        """Send a request; with `total_s` the answer is handed on while it comes."""
         target = f"{request.path}?{urlencode(request.query)}" if request.query else request.path
         payload = None if request.body is None else json.dumps(request.body).encode()
+        whole = total_s is None
         sent = Sent(
             request.method,
             target,
             body=payload,
-            headers=self._headers(content_type=request.content_type if payload else "")
-            | {"Accept": request.accept}
-            | (PACKED if whole else {}),
+            headers=(
+                *_headers(shown, accept=request.accept),
+                *((("Content-Type", request.content_type),) if payload is not None else ()),
+                *(PACKED if whole else ()),
+            ),
             connect_s=self._timeouts.connect_s,
-            read_s=read_s or self._timeouts.read_s,
+            read_s=self._timeouts.read_s if total_s is None else total_s,
             whole=whole,
+            total_s=total_s,
+            most_bytes=most_bytes,
         )
         try:
-            return self._pool.exchange(sent)
+            answer = self._pool.exchange(sent)
         except ExchangeError as error:
-            server = self._configuration.host
-            distrust = read_distrust(error, where=str(call), server=server, access=call.access)
-            if distrust is not None:
-                raise distrust from error
-            raise NoAnswerError(
-                f"{call}: expected an answer from {server}, got {error}; "
-                f"check that the cluster of {call.access} runs and can be reached from here"
-            ) from error
+            raise explain_silence(error, call=call, endpoint=self._access.endpoint) from error
+        read_warnings(answer.headers)
+        return answer
 
-    def _headers(self, *, content_type: str) -> dict[str, str]:
-        headers = {"User-Agent": "ftlaunch", "Accept": f"{JSON}, */*"}
-        if content_type:
-            headers["Content-Type"] = content_type
-        bearer = self._configuration.auth_settings().get("BearerToken")  # renews an expired token
-        if bearer and bearer["value"]:
-            headers["Authorization"] = bearer["value"]
-        return headers
+
+def _headers(shown: Fields, *, accept: str = ANYTHING) -> Fields:
+    return (("User-Agent", "ftlaunch"), ("Accept", accept), *shown)
+
+
+def explain_silence(error: BaseException, *, call: Call, endpoint: Endpoint) -> UnreachableError:
+    """Return what it means that no usable answer came, with what to do."""
+    server = endpoint.url
+    said = str(error) if isinstance(error, ExchangeError) else f"{type(error).__name__}: {error}"
+    distrust = read_distrust(error, where=str(call), server=server, access=call.access)
+    if distrust is not None:
+        return distrust
+    for found in unfold(error):
+        if isinstance(found, ProxyError):
+            return NoAnswerError(
+                f"{call}: expected an answer from {server}, got none: {found} ({call.access})"
+            )
+    way = f" through the proxy {endpoint.proxy}" if endpoint.proxy is not None else ""
+    return NoAnswerError(
+        f"{call}: expected an answer from {server}{way}, got {printable(said)}; "
+        f"check that the cluster of {call.access} runs and can be reached from here"
+    )
+
+
+def read_warnings(headers: Mapping[str, str]) -> None:
+    """Say what the API server warns of, each once: deprecated kinds, and what admission plugins say.
+
+    As kubectl does (kubernetes.io, "Warning: Helpful Warnings Ahead"): RFC 7234's `299 - "text"`.
+    """
+    for value in headers.every("warning") if isinstance(headers, Headers) else ():
+        for found in re.finditer(r'299 \S+ "((?:[^"\\]|\\.)*)"', value[:_WARNING_CHARS]):
+            text = re.sub(r"\\(.)", r"\1", found[1])
+            remark(f"the cluster warns: {printable(text.encode('latin-1').decode('utf-8', 'replace'))}")
 
 
 def path_of(resource: Resource, *, namespace: str, name: str = "") -> str:

@@ -25,7 +25,7 @@ def read_distrust(error: BaseException, *, where: str, server: str, access: str)
         server: As the user names it, such as `https://10.0.0.1:6443`.
         access: How the user names the way in: `context 'prod'`.
     """
-    for found in _unfold(error):
+    for found in unfold(error):
         if isinstance(found, ssl.SSLCertVerificationError):
             return CertificateError(f"{where}: {_judge_theirs(found, server=server, access=access)}")
         if isinstance(found, ssl.SSLError):
@@ -61,7 +61,7 @@ def _judge_theirs(error: ssl.SSLCertVerificationError, *, server: str, access: s
     )
 
 
-def _unfold(error: BaseException) -> Iterator[BaseException]:
+def unfold(error: BaseException) -> Iterator[BaseException]:
     """Give an error, what it was made of and what caused it; libraries wrap in either way."""
     waiting, seen = [error], set()
     while waiting:

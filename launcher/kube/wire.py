@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol, cast
 
 from launcher.kube.http import ResponseParser
@@ -20,7 +20,7 @@ READ_BYTES = 16 * 1024
 class Listener(Protocol):
     """Who asked."""
 
-    def head(self, status: int, headers: dict[str, str]) -> None:
+    def head(self, status: int, headers: Mapping[str, str]) -> None:
         """The answer begins."""
 
     def body(self, piece: bytes) -> None:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from launcher.plan.paths import find_covering, pod_path
 from launcher.spec.load import RunConfig
 from trainer.config.problems import Problem
-from trainer.protocol.lastrun import JOB_MARK
+
+JOB_MARK = "{job}"
+"""What stands for the job's name in a `sub_path`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,6 +11,7 @@ from launcher.quantity import read_quantity
 from launcher.spec.scalars import (
     Bytes,
     Cores,
+    FilePath,
     LabelValue,
     MountPath,
     ObjectName,
@@ -97,7 +98,7 @@ class Secret(Part):
 
     name: ObjectName
     key: SecretKey
-    mount: MountPath
+    mount: FilePath
     """Path of the file."""
     local: PlainText | None = None
     """File of this machine that docker and local use instead; `~` is the home folder."""

@@ -13,9 +13,9 @@ import json
 import random
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
+from launcher.kube.endpoint import Endpoint
 from launcher.kube.transport import Way
 from launcher.logs.lines import format_stamp
 
@@ -154,9 +154,9 @@ class FakeLogServer:
 
     @property
     def way(self) -> Way:
-        configuration = SimpleNamespace(host="http://cluster", tls_server_name=None)
         return Way(
-            configuration=configuration, headers=lambda: {"Authorization": f"Bearer {self.client_token}"}
+            endpoint=Endpoint(url="http://cluster"),
+            headers=lambda: (("Authorization", f"Bearer {self.client_token}"),),
         )
 
     async def dial(self, make) -> None:

@@ -77,10 +77,9 @@ class KubernetesBackend(Backend):
         def make_asker() -> Asker:
             from launcher.kube.asking import Asker
 
-            return Asker(client, reconnect=lambda: connect(context=context, kubeconfig=kubeconfig))
+            return Asker(client)
 
-        if not client.way.configuration.proxy:  # through a proxy logs are polled
-            backend._make_asker = make_asker
+        backend._make_asker = make_asker
         return backend
 
     @cached_property

@@ -7,9 +7,9 @@ from contextlib import suppress
 
 from launcher.errors import NotFoundError
 from launcher.kube import paddlejob
+from launcher.kube.access import SIDE_BY_SIDE
 from launcher.kube.api import KubeApi
 from launcher.kube.errors import ConflictError
-from launcher.kube.plain import SIDE_BY_SIDE
 from launcher.kube.resources import PODS, KubeObject
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import os
@@ -26,16 +27,17 @@ from launcher.kube.errors import (
 )
 from launcher.kube.resources import CONFIG_MAPS, EVENTS, NODES, PADDLE_JOBS, PODS, RULES_REVIEWS
 from launcher.kube.transport import Timeouts
-from tests.launcher.kube.api_server import Answer, ApiServer, Asked
+from tests.launcher.kube.api_server import AUTHORITY, Answer, ApiServer, Asked, SecureApiServer
 
 JOB = {"apiVersion": "kubeflow.org/v1", "kind": "PaddleJob", "metadata": {"name": "flowers"}, "spec": {}}
 JOBS = "/apis/kubeflow.org/v1/namespaces/ml/paddlejobs"
+CLUSTER = {"certificate-authority-data": base64.b64encode(AUTHORITY.cert_pem.bytes()).decode()}
 QUICK = Timeouts(connect_s=5.0, read_s=0.2)
 
 
 @pytest.fixture
 def server() -> Iterator[ApiServer]:
-    with ApiServer() as running:
+    with SecureApiServer() as running:
         yield running
 
 
@@ -43,7 +45,7 @@ def write_kubeconfig(folder: Path, *, url: str, user: dict[str, Any], namespace:
     context = {"cluster": "c", "user": "u"}
     document = {
         "apiVersion": "v1", "kind": "Config", "current-context": "prod",
-        "clusters": [{"name": "c", "cluster": {"server": url}}],
+        "clusters": [{"name": "c", "cluster": {"server": url, **CLUSTER}}],
         "users": [{"name": "u", "user": user}],
         "contexts": [
             {"name": "prod", "context": {**context, "namespace": namespace}},
@@ -297,10 +299,10 @@ def nothing(_: Path) -> None: ...
 
 @pytest.mark.parametrize(("prepare", "context", "words"), [
     (nothing, None, "expected a file at"),
-    (lambda path: path.write_text("a: [1"), None, "expected a usable kubeconfig"),
+    (lambda path: path.write_text("a: [1"), None, "kubeconfig:2:1: expected YAML"),
     (lambda path: path.write_text("just text"), None, "expected a"),
-    (lambda path: path.write_text("{}"), None, "expected a usable kubeconfig"),
-    (lambda path: write_kubeconfig(path.parent, url="http://x", user={}), "none", "a usable kubeconfig"),
+    (lambda path: path.write_text("{}"), None, "expected contexts, got none"),
+    (lambda path: write_kubeconfig(path.parent, url="http://x", user={}), "none", "are: 'bare', 'prod'"),
 ], ids=["missing", "not YAML", "text", "empty", "no such context"])  # fmt: skip
 def test_a_kubeconfig_that_cannot_be_used_is_refused(
     tmp_path: Path, prepare: Callable[[Path], object], context: str | None, words: str
@@ -319,7 +321,11 @@ def test_inside_a_cluster_the_service_account_is_used(tmp_path: Path) -> None:
     }
     with pytest.raises(KubeconfigError, match="expected a mounted token"):
         connect(environ=environ, service_account=tmp_path)
-    for name, text in (("token", "secret"), ("ca.crt", "a certificate"), ("namespace", "team-a\n")):
+    for name, text in (
+        ("token", "secret"),
+        ("ca.crt", AUTHORITY.cert_pem.bytes().decode()),
+        ("namespace", "team-a\n"),
+    ):
         (tmp_path / name).write_text(text)
     client = connect(environ=environ, service_account=tmp_path)
     assert (client.namespace, client.context) == ("team-a", "")

@@ -1,34 +1,26 @@
-"""What both keepers of connections promise: ours and the Kubernetes library's, on a server that counts."""
+"""What whoever keeps connections promises, on a server that counts them."""
 
 from __future__ import annotations
 
 import gc
 import gzip
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import urllib3
 
 from launcher.kube.connections import Connections
-from launcher.kube.exchange import ExchangeError, LibraryPool, Pool, Sent
+from launcher.kube.endpoint import Endpoint
+from launcher.kube.exchange import ExchangeError, Pool, Sent
 from tests.launcher.kube.api_server import Answer, ApiServer, Asked
 
 KEPT = 2
 
 
 def own(url: str) -> Pool:
-    return Connections(url, context=ssl.create_default_context(), tls_server_name=None, kept=KEPT)
-
-
-def library(url: str) -> Pool:
-    return LibraryPool(urllib3.PoolManager(maxsize=KEPT, block=False), server=url)
-
-
-both = pytest.mark.parametrize("make", [own, library])
+    return Connections(Endpoint(url=url), kept=KEPT)
 
 
 class Counting(ApiServer):
@@ -57,40 +49,36 @@ def server() -> Iterator[Counting]:
 def ask(
     pool: Pool, target: str = "/api?limit=1", *, method: str = "GET", whole: bool = True, **given: Any
 ) -> Any:
-    settings = {"body": None, "headers": {"X-Mark": "1"}, "connect_s": 5.0, "read_s": 5.0, **given}
+    settings = {"body": None, "headers": (("X-Mark", "1"),), "connect_s": 5.0, "read_s": 5.0, **given}
     return pool.exchange(Sent(method, target, whole=whole, **settings))
 
 
-@both
-def test_a_request_arrives_as_it_was_made_below_the_server_s_own_path(make, server):
+def test_a_request_arrives_as_it_was_made_below_the_server_s_own_path(server):
     body = b'{"kind": "Pod"}'
     server.answer = lambda _: Answer(code=202, body=b"taken", retry_after="7")
-    answer = ask(make(f"{server.url}/k8s/c-1/"), "/api/v1/pods?a=%2F", method="POST", body=body)
+    answer = ask(own(f"{server.url}/k8s/c-1/"), "/api/v1/pods?a=%2F", method="POST", body=body)
     assert (answer.status, answer.data, answer.headers.get("retry-after")) == (202, b"taken", "7")
     (asked,) = server.asked
     assert (asked.method, asked.path, asked.query) == ("POST", "/k8s/c-1/api/v1/pods", {"a": "/"})
     assert (asked.body, asked.headers["X-Mark"]) == ({"kind": "Pod"}, "1")
 
 
-@both
-def test_one_connection_does_for_requests_in_turn(make, server):
-    pool = make(server.url)
+def test_one_connection_does_for_requests_in_turn(server):
+    pool = own(server.url)
     assert [ask(pool).status for _ in range(5)] == [200] * 5
     assert len(server.connections) == 1
 
 
-@both
-def test_a_connection_that_the_server_has_closed_meanwhile_is_made_anew(make, server):
-    pool = make(server.url)
+def test_a_connection_that_the_server_has_closed_meanwhile_is_made_anew(server):
+    pool = own(server.url)
     ask(pool)
     server.connections[0].shutdown(socket.SHUT_RDWR)
     assert ask(pool).status == 200
     assert len(server.connections) == 2
 
 
-@both
-def test_many_threads_ask_at_once(make, server):
-    pool, together, statuses = make(server.url), threading.Barrier(6), []
+def test_many_threads_ask_at_once(server):
+    pool, together, statuses = own(server.url), threading.Barrier(6), []
 
     def hold(_: Asked) -> Answer:
         together.wait(timeout=10)
@@ -105,27 +93,24 @@ def test_many_threads_ask_at_once(make, server):
     assert statuses == [200] * 6
 
 
-@both
-def test_a_redirection_is_an_answer(make, server):
+def test_a_redirection_is_an_answer(server):
     server.answer = lambda _: Answer(code=302, location="/elsewhere")
-    assert ask(make(server.url)).status == 302
+    assert ask(own(server.url)).status == 302
     assert len(server.asked) == 1
 
 
-@both
 @pytest.mark.parametrize("answer", [Answer(body=b"12345678", cut=True), Answer(pieces=(b"12",), reset=True)])
-def test_an_answer_that_is_cut_off_is_none(make, server, answer):
+def test_an_answer_that_is_cut_off_is_none(server, answer):
     server.answer = lambda _: answer
-    pool = make(server.url)
+    pool = own(server.url)
     with pytest.raises(ExchangeError, match=r"^\w+: "):
         ask(pool)
     server.answer = lambda _: Answer()
     assert ask(pool).status == 200
 
 
-@both
-def test_a_packed_answer_is_unpacked_and_one_that_only_says_so_is_none(make, server):
-    pool, wants = make(server.url), {"Accept-Encoding": "gzip"}
+def test_a_packed_answer_is_unpacked_and_one_that_only_says_so_is_none(server):
+    pool, wants = own(server.url), (("Accept-Encoding", "gzip"),)
     server.answer = lambda _: Answer(body=gzip.compress(b"[1, 2]"), encoding="gzip")
     assert ask(pool, headers=wants).data == b"[1, 2]"
     assert server.asked[0].headers["Accept-Encoding"] == "gzip"
@@ -134,25 +119,22 @@ def test_a_packed_answer_is_unpacked_and_one_that_only_says_so_is_none(make, ser
         ask(pool, headers=wants)
 
 
-@both
-def test_silence_ends_when_the_time_is_up(make, server):
+def test_silence_ends_when_the_time_is_up(server):
     server.answer = lambda _: Answer(stall=True)
     with pytest.raises(ExchangeError, match=r"[Tt]imed? ?out"):
-        ask(make(server.url), read_s=0.2)
+        ask(own(server.url), read_s=0.2)
 
 
-@both
-def test_nobody_there_is_an_error_with_its_cause(make):
+def test_nobody_there_is_an_error_with_its_cause():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     with pytest.raises(ExchangeError, match="refused") as refused:
-        ask(make(url))
+        ask(own(url))
     assert refused.value.__cause__ is not None
 
 
-@both
-def test_what_is_no_http_is_an_error(make):
+def test_what_is_no_http_is_an_error():
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def chatter() -> None:
@@ -164,14 +146,13 @@ def test_what_is_no_http_is_an_error(make):
         thread = threading.Thread(target=chatter)
         thread.start()
         with pytest.raises(ExchangeError):
-            ask(make(f"http://127.0.0.1:{listening.getsockname()[1]}"))
+            ask(own(f"http://127.0.0.1:{listening.getsockname()[1]}"))
         thread.join()
 
 
-@both
-def test_a_body_can_be_read_while_it_comes_and_left_in_the_middle(make, server):
+def test_a_body_can_be_read_while_it_comes_and_left_in_the_middle(server):
     server.answer = lambda _: Answer(pieces=(b"one\n", b"two\n"), stall=True)
-    pool = make(server.url)
+    pool = own(server.url)
     answer = ask(pool, whole=False)
     pieces = answer.stream()
     read = b""
@@ -183,27 +164,24 @@ def test_a_body_can_be_read_while_it_comes_and_left_in_the_middle(make, server):
     assert ask(pool).data == b"next"
 
 
-@both
-def test_a_body_that_ends_while_it_is_read_ends(make, server):
+def test_a_body_that_ends_while_it_is_read_ends(server):
     server.answer = lambda _: Answer(pieces=(b"one\n", b"two\n"))
-    answer = ask(make(server.url), whole=False)
+    answer = ask(own(server.url), whole=False)
     assert b"".join(answer.stream()) == b"one\ntwo\n"
     answer.close()
 
 
-@both
-def test_a_body_that_breaks_off_while_it_is_read_is_an_error(make, server):
+def test_a_body_that_breaks_off_while_it_is_read_is_an_error(server):
     server.answer = lambda _: Answer(pieces=(b"one\n",), reset=True)
-    answer = ask(make(server.url), whole=False)
+    answer = ask(own(server.url), whole=False)
     with pytest.raises(ExchangeError):
         list(answer.stream())
     answer.close()
 
 
-@both
-def test_a_refusal_of_what_was_to_be_read_piece_by_piece_has_its_body(make, server):
+def test_a_refusal_of_what_was_to_be_read_piece_by_piece_has_its_body(server):
     server.answer = lambda _: Answer(code=403, body=b'{"kind": "Status"}')
-    answer = ask(make(server.url), whole=False)
+    answer = ask(own(server.url), whole=False)
     assert (answer.status, answer.data) == (403, b'{"kind": "Status"}')
     answer.close()
 

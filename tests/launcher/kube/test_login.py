@@ -10,7 +10,7 @@ from launcher.kube.client import connect
 from launcher.kube.errors import CredentialsError
 from launcher.kube.login import describe_login
 from launcher.kube.resources import PODS
-from tests.launcher.kube.api_server import ApiServer
+from tests.launcher.kube.api_server import SecureApiServer
 
 
 @pytest.mark.parametrize(("user", "words"), [
@@ -34,8 +34,9 @@ def test_expired_credentials_say_what_to_run(tmp_path: Path) -> None:
         "contexts": [{"name": "prod", "context": {"cluster": "c", "user": "u"}}],
     }  # fmt: skip
     path = tmp_path / "kubeconfig"
-    with ApiServer() as server:
-        cluster = {"name": "c", "cluster": {"server": server.url}}
+    with SecureApiServer() as server:
+        assert isinstance(server, SecureApiServer)
+        cluster = {"name": "c", "cluster": server.cluster}
         path.write_text(yaml.safe_dump({**document, "clusters": [cluster]}))
         server.answer_status(403, 'pods is forbidden: User "system:anonymous" cannot list resource "pods"')
         with pytest.raises(CredentialsError, match="run `kubectl config set-credentials u --token=TOKEN`"):

@@ -112,7 +112,7 @@ def follow(read_access: Callable[[], Any], *, after: Callable[[], object] = lamb
     said: list[str] = []
 
     async def run() -> None:
-        source = KubernetesLogSource(Asker(client, reconnect=read_access), HANDLE)
+        source = KubernetesLogSource(Asker(client), HANDLE)
         await Follower(
             source, show=shown.extend, say=said.append, recording=None, follow=True, draw=random.Random(1),
             shaper=lambda node: Shaper(node=node, wanted=Wanted(), form=Form()),

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import socket
+import ssl
 import struct
 import threading
 from urllib.parse import parse_qs, urlsplit
@@ -15,6 +16,7 @@ import yaml
 
 from launcher.kube.client import connect
 from launcher.kube.errors import AbsentError, DeniedError, NoAnswerError
+from tests.launcher.kube.api_server import AUTHORITY
 
 SUCCESS = json.dumps({"status": "Success"}).encode()
 FAILED = json.dumps(
@@ -36,8 +38,10 @@ class ExecServer:
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+    def cluster(self) -> dict[str, str]:
+        trusted = base64.b64encode(AUTHORITY.cert_pem.bytes()).decode()
+        url = f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+        return {"server": url, "certificate-authority-data": trusted}
 
     def __enter__(self):
         self._thread.start()
@@ -48,7 +52,10 @@ class ExecServer:
         self._thread.join(5)
 
     def _serve(self) -> None:
-        self._socket, _ = self._listener.accept()
+        accepted, _ = self._listener.accept()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        AUTHORITY.issue_cert("127.0.0.1", "kube.internal").configure_cert(context)
+        self._socket = context.wrap_socket(accepted, server_side=True)
         self._file = self._socket.makefile("rb")
         self.target = self._file.readline().split()[1].decode()
         while line := self._file.readline().strip():
@@ -87,7 +94,7 @@ def client_of(tmp_path):
     def make(server: ExecServer):
         path = tmp_path / "kubeconfig"
         path.write_text(yaml.safe_dump({
-            "current-context": "prod", "clusters": [{"name": "c", "cluster": {"server": server.url}}],
+            "current-context": "prod", "clusters": [{"name": "c", "cluster": server.cluster}],
             "users": [{"name": "u", "user": {"token": "secret"}}],
             "contexts": [{"name": "prod", "context": {"cluster": "c", "user": "u"}}],
         }))  # fmt: skip

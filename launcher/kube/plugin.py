@@ -1,0 +1,301 @@
+"""Credential plugins: a program of the user's own gives a token or a certificate.
+
+The protocol is `ExecCredential` (kubernetes.io, "Authentication", client-go credential plugins), what is
+done about it as in k8s.io/client-go/plugin/pkg/client/auth/exec: an answer holds until it expires or the
+cluster refuses it. Other than there, a plugin that says nothing is stopped after a while, and one that has
+failed is not asked again at once: a command asks its cluster many things.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO
+
+from launcher.kube.errors import CredentialsError
+from launcher.kube.kubeconfig import Entry
+
+_GROUP = "client.authentication.k8s.io"
+VERSIONS = (f"{_GROUP}/v1", f"{_GROUP}/v1beta1")
+QUIET_S = 60.0
+"""How long a plugin may take that has nobody to ask."""
+ASKING_S = 300.0
+"""How long one may take that asks a person, at a terminal."""
+_AGAIN_S = 30.0
+_SAID_BYTES = 1 << 20
+_SHOWN = 1000
+_EARLY_S = 10.0  # a token that runs out on the way is of no use
+
+
+class PluginError(CredentialsError):
+    """A credential plugin gives nothing: nothing was sent to the cluster.
+
+    Attributes:
+        command: The plugin, as the kubeconfig names it.
+        said: Its own words.
+        hint: The kubeconfig's `installHint`.
+    """
+
+    def __init__(self, message: str, *, command: str, said: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.command, self.said, self.hint = command, said, hint
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Given:
+    """What a plugin has given.
+
+    Attributes:
+        token: Or empty.
+        certificate: With its key, as PEM, or None.
+        until_s: Unix time of its end; None where it has none.
+    """
+
+    token: str = field(repr=False)
+    certificate: tuple[bytes, bytes] | None = field(repr=False)
+    until_s: float | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether it has not run out."""
+        return self.until_s is None or time.time() < self.until_s - _EARLY_S
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plugin:
+    """How a plugin is run.
+
+    Attributes:
+        where: Of it in the kubeconfig, for messages.
+        command: A name to be looked for, or a path.
+        args: Its arguments; never shown, they may be secret.
+        env: Variables on top of ours.
+        version: Of the protocol.
+        hint: What the kubeconfig says on installing it.
+        interactive: Never, IfAvailable or Always.
+        cluster: What it is told of the cluster, or None.
+        login: What to run where nobody is logged in.
+    """
+
+    where: str
+    command: str
+    args: tuple[str, ...] = field(repr=False)
+    env: tuple[tuple[str, str], ...] = field(repr=False)
+    version: str
+    hint: str
+    interactive: str
+    cluster: str | None
+    login: str
+
+
+def read_plugin(entry: Entry, *, cluster: Mapping[str, object], login: str) -> Plugin:
+    """Read the field `exec` of a kubeconfig's user.
+
+    Args:
+        entry: It.
+        cluster: Told to the plugin where it asks for it (`provideClusterInfo`).
+        login: See `Plugin`.
+
+    Raises:
+        KubeconfigError: It is not what client-go takes.
+    """
+    command, version, mode = entry.text("command"), entry.text("apiVersion"), entry.text("interactiveMode")
+    if not command:
+        raise entry.refuse("command", "the plugin's program")
+    if version not in VERSIONS:
+        raise entry.refuse(
+            "apiVersion",
+            " or ".join(VERSIONS),
+            got=repr(version),
+            cure="renew the kubeconfig with its vendor's tool",
+        )
+    if mode not in ("", "Never", "IfAvailable", "Always") or (not mode and version == VERSIONS[0]):
+        raise entry.refuse("interactiveMode", "Never, IfAvailable or Always", got=repr(mode))
+    if os.sep in command:
+        command = str(entry.folder / command)
+    listed = entry.fields.get("env")
+    env = []
+    for item in listed if isinstance(listed, list) else ():
+        if not (
+            isinstance(item, dict)
+            and isinstance(item.get("name"), str)
+            and isinstance(item.get("value"), str)
+        ):
+            raise entry.refuse("env", "a list of name and value, both text")
+        env.append((item["name"], item["value"]))
+    if listed is not None and not isinstance(listed, list):
+        raise entry.refuse("env", "a list of name and value")
+    return Plugin(
+        where=entry.where, command=command, args=entry.texts("args"), env=tuple(env), version=version,
+        hint=entry.text("installHint"), interactive=mode or "IfAvailable", login=login,
+        cluster=json.dumps(cluster) if entry.flag("provideClusterInfo") else None,
+    )  # fmt: skip
+
+
+_lock = threading.Lock()
+_given: dict[Plugin, Given] = {}
+_failed: dict[Plugin, tuple[float, PluginError]] = {}
+
+
+def ask_plugin(plugin: Plugin, *, refused: str | None = None) -> Given:
+    """Return what a plugin gives; it is run where what it gave last does not hold.
+
+    Args:
+        plugin: Which.
+        refused: The token that the cluster has refused, so that another one is asked for; None for none.
+
+    Raises:
+        PluginError: It gives nothing. For half a minute it is not asked again.
+    """
+    with _lock:  # of many threads one runs it
+        last = _given.get(plugin)
+        if last is not None and last.holds and (refused is None or last.token != refused):
+            return last
+        failed = _failed.get(plugin)
+        if failed is not None and time.monotonic() - failed[0] < _AGAIN_S:
+            raise failed[1]
+        try:
+            given = _given[plugin] = _run(plugin)
+        except PluginError as error:
+            _failed[plugin] = time.monotonic(), error
+            _given.pop(plugin, None)
+            raise
+        _failed.pop(plugin, None)
+        return given
+
+
+def _run(plugin: Plugin) -> Given:
+    asks = plugin.interactive != "Never" and sys.stdin is not None and sys.stdin.isatty()
+    if plugin.interactive == "Always" and not asks:
+        raise _error(plugin, "expected a terminal to ask questions (interactiveMode: Always), got none",
+                     cure="run this in a terminal")  # fmt: skip
+    spec: dict[str, object] = {"interactive": asks}
+    if plugin.cluster is not None:
+        spec["cluster"] = json.loads(plugin.cluster)
+    info = {"apiVersion": plugin.version, "kind": "ExecCredential", "spec": spec}
+    environ = {**os.environ, **dict(plugin.env), "KUBERNETES_EXEC_INFO": json.dumps(info)}
+    try:
+        process = subprocess.Popen(
+            [plugin.command, *plugin.args], env=environ, stdout=subprocess.PIPE,
+            stdin=None if asks else subprocess.DEVNULL,
+            stderr=None if asks else subprocess.PIPE,  # a person has to see what it asks, while it asks
+            start_new_session=not asks,  # one that hangs is ended with all that it has started
+        )  # fmt: skip
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, FileNotFoundError)
+        raise _error(
+            plugin, f"expected a program that can be run, got {'none of this name' if missing else error}",
+            cure="install it, or mend `command`", hinted=True,
+        ) from error  # fmt: skip
+    limit_s = ASKING_S if asks else QUIET_S
+    out, said, is_late = _read(process, limit_s=limit_s, group=not asks)
+    words = " ".join(said.decode("utf-8", "replace").split())[-_SHOWN:]
+    if is_late:
+        raise _error(plugin, f"expected an answer, got none for {limit_s:g} s", said=words,
+                     cure="run it by hand to see what it waits for")  # fmt: skip
+    if process.returncode != 0:
+        code = process.returncode
+        got = f"exit code {code}" if code > 0 else f"an end by signal {-code}"
+        raise _error(plugin, f"expected a token, got {got}", said=words, cure=plugin.login, hinted=True)
+    return _parse(plugin, out)
+
+
+def _read(process: subprocess.Popen[bytes], *, limit_s: float, group: bool) -> tuple[bytes, bytes, bool]:
+    """Return what a process writes, and whether it had to be stopped."""
+    ends_s = time.monotonic() + limit_s
+    streams: list[IO[bytes]] = [stream for stream in (process.stdout, process.stderr) if stream is not None]
+    texts = {stream: bytearray() for stream in streams}
+    is_late = False
+    try:
+        with selectors.DefaultSelector() as selector:
+            for stream in streams:
+                selector.register(stream, selectors.EVENT_READ)
+            while selector.get_map():
+                left_s = ends_s - time.monotonic()
+                ready = selector.select(max(0.0, min(left_s, 0.5)))
+                for key, _ in ready:
+                    stream = next(one for one in streams if one is key.fileobj)
+                    data = os.read(key.fd, 65536)
+                    texts[stream] += data
+                    if len(texts[stream]) > _SAID_BYTES:
+                        ends_s = 0.0
+                    if not data:
+                        selector.unregister(stream)
+                if not ready and process.poll() is not None:
+                    break  # something that it has left behind holds its output open
+                if time.monotonic() >= ends_s:
+                    is_late = True
+                    break
+        if not is_late:
+            process.wait(max(0.1, ends_s - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        is_late = True
+    finally:
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL) if group else process.kill()
+            process.wait()
+        for stream in streams:
+            stream.close()
+    out = bytes(texts[process.stdout]) if process.stdout is not None else b""
+    said = bytes(texts[process.stderr]) if process.stderr is not None else b""
+    return out, said, is_late
+
+
+def _parse(plugin: Plugin, out: bytes) -> Given:
+    try:
+        answer = json.loads(out)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict) or answer.get("kind") != "ExecCredential":
+        raise _error(plugin, "expected an ExecCredential on its standard output, got something else",
+                     cure="run it by hand, or renew it")  # fmt: skip
+    if answer.get("apiVersion") != plugin.version:
+        raise _error(plugin, f"expected {plugin.version}, got {answer.get('apiVersion')!r:.60}",
+                     cure="set `apiVersion` of the kubeconfig's `exec` to that")  # fmt: skip
+    status = answer.get("status")
+    status = status if isinstance(status, dict) else {}
+    token = status.get("token") or ""
+    chain, key = status.get("clientCertificateData") or "", status.get("clientKeyData") or ""
+    sound = all(isinstance(part, str) for part in (token, chain, key)) and bool(chain) == bool(key)
+    if not sound or not (token or chain):
+        raise _error(plugin, "expected a token, or a certificate with its key, got neither",
+                     cure=plugin.login)  # fmt: skip
+    until = status.get("expirationTimestamp")
+    certificate = (chain.encode(), key.encode()) if chain else None
+    return Given(token=token, certificate=certificate, until_s=_parse_time(plugin, until))
+
+
+def _parse_time(plugin: Plugin, text: object) -> float | None:
+    if text is None:
+        return None
+    try:  # Python 3.10 reads neither Z nor nanoseconds
+        plain = re.sub(r"(\.\d{6})\d+", r"\1", str(text)).replace("Z", "+00:00").replace("z", "+00:00")
+        plain = re.sub(r"\.(\d{1,5})(?=[+-])", lambda found: f".{found[1]:0<6}", plain)
+        instant = datetime.fromisoformat(plain)
+        return (instant if instant.tzinfo else instant.replace(tzinfo=timezone.utc)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise _error(plugin, f"expected expirationTimestamp as RFC 3339, got {text!r:.60}",
+                     cure="renew the plugin") from error  # fmt: skip
+
+
+def _error(plugin: Plugin, message: str, *, cure: str, said: str = "", hinted: bool = False) -> PluginError:
+    name = Path(plugin.command).name
+    words = f" and the words {said!r}" if said else ""
+    hint = f"; its installHint: {' '.join(plugin.hint.split())!r:.{_SHOWN}}" if hinted and plugin.hint else ""
+    return PluginError(
+        f"{plugin.where}: credential plugin {name!r}: {message}{words}; {cure}{hint}",
+        command=plugin.command, said=said, hint=plugin.hint if hinted else "",
+    )  # fmt: skip
