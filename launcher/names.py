@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
+
+from trainer.protocol.jobnames import MAX_PREFIX, job_name, to_dns_label
 
 RUN_ID_LABEL = "ftlaunch.io/run-id"
-MAX_PREFIX = 40
 MAX_JOB_NAME = 52  # pods and services are `<job>-worker-<i>` with up to 4 digits, at most 63 characters
 
-_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
+__all__ = [
+    "MAX_JOB_NAME", "MAX_PREFIX", "RUN_ID_LABEL", "is_dns_label", "is_run_id", "job_name", "new_run_id",
+    "to_dns_label",
+]  # fmt: skip
+
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _LABEL = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
 
@@ -28,28 +32,3 @@ def is_run_id(text: str) -> bool:
 def is_dns_label(text: str) -> bool:
     """Say whether `text` is a DNS-1035 label of at most `MAX_JOB_NAME` characters."""
     return len(text) <= MAX_JOB_NAME and _LABEL.fullmatch(text) is not None
-
-
-def to_dns_label(text: str, *, fallback: str = "run") -> str:
-    """Make a DNS-1035 label of at most `MAX_PREFIX` characters from any text.
-
-    Args:
-        text: Such as a file's stem: `ResNet50_vd` gives `resnet50-vd`.
-        fallback: What is returned where nothing usable is left.
-    """
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    label = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
-    label = re.sub(r"^[^a-z]+", "", label)[:MAX_PREFIX].rstrip("-")
-    return label or fallback
-
-
-def job_name(prefix: str, *, run_id: str) -> str:
-    """Return `<prefix, cut to 40>-<5 base32 characters of the run id>`.
-
-    Args:
-        prefix: A DNS-1035 label.
-        run_id: 32 hexadecimal digits.
-    """
-    bits = int(run_id, 16) >> (128 - 25)
-    suffix = "".join(_BASE32[bits >> shift & 31] for shift in (20, 15, 10, 5, 0))
-    return f"{prefix[:MAX_PREFIX].rstrip('-')}-{suffix}"

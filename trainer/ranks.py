@@ -14,6 +14,11 @@ from trainer.protocol import environment
 from trainer.protocol.fields import FormatError
 from trainer.protocol.pathmap import PathMap, parse_path_map
 
+_SWITCH = {
+    "": False, "0": False, "false": False, "no": False, "off": False,
+    "1": True, "true": True, "yes": True, "on": True,
+}  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ranks:
@@ -28,6 +33,7 @@ class Ranks:
         board: Liveness board, or None.
         outcome: Where to leave an outcome, or None.
         path_map: Of the local backend; empty elsewhere.
+        gpus_promised: The job asked for GPUs, and a node process says that this rank has one.
     """
 
     rank: int = 0
@@ -38,6 +44,12 @@ class Ranks:
     board: Path | None = None
     outcome: Path | None = None
     path_map: PathMap = field(default_factory=PathMap)
+    gpus_promised: bool = False
+
+    @property
+    def in_a_job(self) -> bool:
+        """Whether a node process started this one: what it needs was mounted, or mapped."""
+        return self.run_id is not None or bool(self.path_map.prefixes)
 
     @property
     def is_first(self) -> bool:
@@ -64,7 +76,54 @@ def read_ranks(environ: Mapping[str, str] = os.environ) -> Ranks:
         board=Path(board) if board else None,
         outcome=Path(outcome) if outcome else None,
         path_map=parse_path_map(environ.get(environment.PATH_MAP)),
+        gpus_promised=environment.RUN_ID in environ and environ.get("PADDLE_DISTRI_BACKEND") == "nccl",
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightsPlaces:
+    """Where the environment says that pretrained weights are kept.
+
+    Attributes:
+        folder: Of `FTL_WEIGHTS`, or None.
+        offline: `FTL_OFFLINE`: download nothing.
+        user_home: Home folder of the user, whose PaddleClas folder is meant; None for that of this process.
+        home_is_lost: The home folder of this process goes with its container.
+    """
+
+    folder: Path | None = None
+    offline: bool = False
+    user_home: Path | None = None
+    home_is_lost: bool = False
+
+
+def read_weights_places(environ: Mapping[str, str] = os.environ) -> WeightsPlaces:
+    """Read `FTL_WEIGHTS` and `FTL_OFFLINE`, or their old names, and what the local backend says of the user.
+
+    Raises:
+        FormatError: A variable is not what it should be.
+    """
+    home = environ.get(environment.HOME)
+    name, text = _first(environ, environment.WEIGHTS, environment.OLD_WEIGHTS)
+    if text.lstrip().startswith("{"):  # the old name is `Launch.weights` for the launcher, as a mapping
+        text = ""
+    folder = Path(text).expanduser() if text else None
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise FormatError(f"{name}: expected a folder of weights, got the file {text!r}")
+    name, said = _first(environ, environment.OFFLINE, environment.OLD_OFFLINE)
+    if said.lower() not in _SWITCH:
+        raise FormatError(f"{name}: expected 1 or 0, got {said!r}")
+    return WeightsPlaces(
+        folder=folder,
+        offline=_SWITCH[said.lower()],
+        user_home=Path(home) if home else None,
+        home_is_lost=not home and environment.RUN_ID in environ,
+    )
+
+
+def _first(environ: Mapping[str, str], *names: str) -> tuple[str, str]:
+    """Return the first of some variables that is set to something, and its value."""
+    return next(((name, environ[name]) for name in names if environ.get(name)), (names[0], ""))
 
 
 def choose_backend(device: str, environ: MutableMapping[str, str] = os.environ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import click
 from launcher.cli.printing import echo
 from launcher.errors import CliExit, UsageError
 from launcher.names import to_dns_label
+from trainer.protocol.python_command import python_command
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
     from launcher.spec.starter import Wanted
@@ -80,7 +80,7 @@ def _for_images(folder: Path, wanted: Wanted, *, make_lists: bool) -> str:
     from launcher.spec.starter import write_config
 
     if make_lists and folder.is_dir() and not (folder / TRAIN).exists():
-        done = subprocess.run([sys.executable, "-m", "trainer", "make-lists", str(folder)], check=False)
+        done = subprocess.run(python_command("trainer", ["make-lists", str(folder)]), check=False)
         if done.returncode:
             raise UsageError(f"--make-lists: expected lists of {folder}, got none; see above")
     return write_config(wanted, look_at(folder))

@@ -31,6 +31,7 @@ class Asked:
         strict: Unknown keys are errors.
         overwrite: The job may take an output folder that another run filled.
         continues: Job whose output the new one goes on from, or None.
+        require_restricted: Refuse pods that the pod security level `restricted` refuses.
         require_gpu: Docker and local: do not run on CPUs what asks for GPUs.
         run_id: 32 hexadecimal digits, or None for new ones.
         template_dirs: Of the command line.
@@ -45,6 +46,7 @@ class Asked:
     overwrite: bool = False
     continues: str | None = None
     require_gpu: bool = False
+    require_restricted: bool = False
     run_id: str | None = None
     template_dirs: tuple[Path, ...] = ()
 
@@ -137,6 +139,10 @@ _LAUNCH_OPTIONS = (
     ),
     click.option("--require-gpu", is_flag=True, help="Refuse to run as CPU ranks where GPUs are missing."),
     click.option(
+        "--require-restricted", is_flag=True,
+        help="Refuse what the pod security level restricted does not allow; else it is only said.",
+    ),
+    click.option(
         "--template-dir", "template_dirs", multiple=True, type=click.Path(path_type=Path), metavar="FOLDER",
         help="Templates that win over ours and over those in .ftlaunch/templates; may be repeated.",
     ),
@@ -162,6 +168,7 @@ def launch_options(command: F) -> F:
             "overwrite",
             "continues",
             "require_gpu",
+            "require_restricted",
             "run_id",
             "template_dirs",
         )

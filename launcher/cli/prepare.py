@@ -36,6 +36,7 @@ class Prepared:
     Attributes:
         templates: The user's, taken instead of ours.
         on: Where it is to run, and what says so.
+        weakened: What protects the pods less than usual, each at its key, for standard error.
     """
 
     config: RunConfig
@@ -43,6 +44,7 @@ class Prepared:
     manifest: Manifest
     templates: tuple[Path, ...]
     on: tuple[BackendKind, str]
+    weakened: tuple[str, ...] = ()
 
 
 def prepare(asked: Asked, *, api: JobApi | None = None) -> Prepared:
@@ -106,10 +108,12 @@ def _prepare(asked: Asked, *, api: JobApi | None) -> Prepared:
             "ask for fewer with --gpus, or leave --require-gpu out to run as CPU ranks"
         )
     template_dirs = (*asked.template_dirs, *projects_templates(Path.cwd()))
+    manifest = _render(config, job, template_dirs)
     return Prepared(
         config=config,
         job=job,
-        manifest=_render(config, job, template_dirs),
+        manifest=manifest,
+        weakened=_look_at_protection(config, manifest, on=on, require=asked.require_restricted),
         templates=tuple(users_templates(template_dirs)),
         on=(on, said_by),
     )
@@ -125,6 +129,59 @@ def _render(config: RunConfig, job: JobPlan, template_dirs: tuple[Path, ...]) ->
         return render(job, template_dirs=template_dirs, cache=cache_dir())
     except PatchError as error:
         raise ConfigError(place_faults(config, error.faults)) from error
+
+
+def _look_at_protection(
+    config: RunConfig, manifest: Manifest, *, on: BackendKind, require: bool
+) -> tuple[str, ...]:
+    """Say what protects the pods less than usual.
+
+    Raises:
+        ConfigError: It is more than the pod security level allows that is required, or it loads code into
+            processes of this machine.
+    """
+    from launcher.plan.blame import find_key, to_problem
+    from launcher.plan.code_variables import find_code_variables
+    from launcher.render.crds import format_fields
+    from launcher.render.protection import find_weakenings
+    from trainer.config.problems import ConfigError, format_path
+
+    if on == "local":
+        if require:
+            raise UsageError(
+                "--require-restricted: expected kubernetes or docker, got local, which has no containers"
+            )
+        names = [item["name"] for item in manifest.pod_spec["containers"][0].get("env") or ()]
+        loading = find_code_variables(name for name in names if name not in ("HOME", "TMPDIR"))
+        if loading:
+            raise ConfigError(_refuse_code(config, loading))
+        return ()
+    worker = (
+        "spec.paddleReplicaSpecs.Worker" if "paddleReplicaSpecs" in manifest.job["spec"] else "spec.worker"
+    )
+    notes, refused = [], []
+    for item in find_weakenings(manifest.worker["template"]):
+        field = format_fields(item.path)
+        key = find_key(f"{worker}.template.{field}", manifest.job, config)
+        notes.append(f"{format_path(key) if key else field}: {item.sentence}")
+        if require and item.level != "ours":
+            message = f"expected what --require-restricted allows: {item.sentence}"
+            refused.append(to_problem("", message, key=key or ("Launch",), config=config))
+    if refused:
+        raise ConfigError(refused)
+    return tuple(dict.fromkeys(notes))
+
+
+def _refuse_code(config: RunConfig, names: Sequence[str]) -> list[Problem]:
+    launch = config.job.launch
+    return [
+        config.document.problem(
+            ("Launch", "env", name) if name in launch.env else ("Launch", "pod_patch"),
+            f"expected no variable that decides which code runs on this machine, got {name}; "
+            "run the job with --on docker, where it is the container's",
+        )
+        for name in names
+    ]
 
 
 def place_faults(config: RunConfig, faults: Sequence[Fault]) -> list[Problem]:
@@ -183,6 +240,8 @@ def narrate(prepared: Prepared) -> None:
     for warning in config.warnings:
         echo(str(warning), err=True)
     for note in job.notes:
+        echo(f"note: {note}", err=True)
+    for note in prepared.weakened:
         echo(f"note: {note}", err=True)
     own = ", ".join(str(path) for path in prepared.templates)
     own = ", ".join(filter(None, (own, "Launch.pod_patch" if job.pod_patch else "")))

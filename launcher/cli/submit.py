@@ -35,6 +35,7 @@ from launcher.runs.gitstate import GitState, read_git_state
 from launcher.runs.places import project_of, runs_dir
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
+from trainer.protocol.lastrun import JOB_MARK, point_latest
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
     from launcher.plan.jobplan import JobPlan
@@ -107,6 +108,7 @@ def command(
     )  # fmt: skip
     found = Found(record=record, backend=backend, store=store)
     _submit(found, prepared, submission, git_state=git_state)
+    _link_latest(prepared, folders)
     echo(_as_json(record) if output == "json" else str(handle))
     _tell_more(found)
     if following or waiting:
@@ -148,6 +150,15 @@ def _submit(
             store.remove(job)
             raise
         store.finish(record)
+
+
+def _link_latest(prepared: Prepared, folders: Mapping[str, Path]) -> None:
+    """Have `latest` lead to the job's folder on this machine, where each job has its own."""
+    for volume in prepared.config.job.launch.volumes:
+        if not volume.sub_path or JOB_MARK not in volume.sub_path or volume.mount not in folders:
+            continue
+        if problem := point_latest(folders[volume.mount], volume.sub_path):
+            echo(f"note: {problem}", err=True)
 
 
 def _tell_more(found: Found) -> None:

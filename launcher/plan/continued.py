@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from launcher.plan.paths import find_covering, pod_path
 from launcher.spec.load import RunConfig
 from trainer.config.problems import Problem
-
-JOB_MARK = "{job}"
-"""What stands for the job's name in a `sub_path`."""
+from trainer.protocol.lastrun import JOB_MARK
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

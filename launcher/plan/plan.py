@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from launcher.errors import UsageError
 from launcher.names import RUN_ID_LABEL, is_dns_label, job_name, to_dns_label
-from launcher.plan.continued import JOB_MARK, Continued, find_lost_folder, find_output_volume
+from launcher.plan.continued import Continued, find_lost_folder, find_output_volume
 from launcher.plan.handle import BackendKind, JobApi
 from launcher.plan.jobplan import JobPlan, Mount, SecretFile
 from launcher.plan.paths import pod_path
@@ -15,8 +15,10 @@ from launcher.plan.volumes import find_source
 from launcher.spec.launch import LaunchSection
 from launcher.spec.load import RunConfig
 from launcher.spec.parts import Toleration, Volume
+from trainer.config.document import Place
 from trainer.config.problems import ConfigError
 from trainer.protocol.environment import CONFIG_FILE, CONFIG_MOUNT, COORDINATOR_PORT
+from trainer.protocol.lastrun import JOB_MARK
 from trainer.protocol.nodefile import NodeFile
 
 _BACKOFF_S = 5.0
@@ -236,6 +238,26 @@ def _notes(config: RunConfig, on: BackendKind, missing: int, api: JobApi) -> tup
         notes.append(f"{launch.gpus - launch.procs_per_node} GPUs of each node stay idle: procs_per_node")
     if on == "kubernetes" and launch.image is None:
         notes.append("no image is named: set Launch.image or pass --image, unless the nodes have the default")
+    if on == "kubernetes" and (aim := _aim(config)):
+        notes.append(aim)
     if api == "batch" and launch.keep_finished is not None:
         notes.append("keep_finished has no effect: batch.paddlepaddle.org/v1 keeps finished jobs")
     return tuple(notes)
+
+
+def _aim(config: RunConfig) -> str | None:
+    """Say where files send the job: whoever wrote them chose, not who types the command."""
+    launch, places = config.job.launch, config.document.places
+    said = {
+        key: value
+        for key, value in (("context", launch.context), ("namespace", launch.namespace))
+        if value is not None and not (_source(places.get(("Launch", key))) or "").startswith("-")
+    }
+    if not said:
+        return None
+    keys = ", ".join(f"Launch.{key}" for key in said)
+    return f"{keys}: the job goes to " + ", ".join(f"{key} {value!r}" for key, value in said.items())
+
+
+def _source(place: Place | None) -> str | None:
+    return None if place is None else place.source

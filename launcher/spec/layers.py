@@ -23,7 +23,9 @@ from trainer.config.suggest import suggest
 SECTION = "Launch"
 BACKEND = "backend"  # not `on`, which YAML 1.1 reads as true
 PREFIX = "FTLAUNCH_"
-_OTHER_VARIABLES = frozenset({"STATE", "DEBUG", "ON", "CONTAINER_RUNTIME"})
+_OTHER_VARIABLES = frozenset(
+    {"STATE", "DEBUG", "ON", "CONTAINER_RUNTIME", "OFFLINE"}
+)  # the last is the trainer's
 _PLACES = ("kubernetes", "docker", "local")
 On = Literal["kubernetes", "docker", "local"]
 
@@ -110,6 +112,8 @@ def _read_environment(
             problems.append(Problem(file=variable, message=message, warning=True))
         elif name not in _OTHER_VARIABLES:
             key = name.lower()
+            if name == "WEIGHTS" and not isinstance(read_value(environ[variable]), dict | None):
+                continue  # a folder, which the trainer reads; `Launch.weights` is a mapping
             values[key] = _value_for(key, environ[variable])
             places[SECTION, key] = Place(line=1, column=1, text=environ[variable], source=variable)
     said = environ.get(PREFIX + "ON")

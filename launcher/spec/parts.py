@@ -11,7 +11,6 @@ from launcher.quantity import read_quantity
 from launcher.spec.scalars import (
     Bytes,
     Cores,
-    FilePath,
     LabelValue,
     MountPath,
     ObjectName,
@@ -98,7 +97,7 @@ class Secret(Part):
 
     name: ObjectName
     key: SecretKey
-    mount: FilePath
+    mount: MountPath
     """Path of the file."""
     local: PlainText | None = None
     """File of this machine that docker and local use instead; `~` is the home folder."""

@@ -27,6 +27,7 @@ _LABEL_KEY = rf"({_SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 _UNPRINTABLE = "[\x00-\x1f\x7f\ud800-\udfff]"  # half a surrogate pair is no character
 _ENV_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _DATA_KEY = r"[-._a-zA-Z0-9]{1,253}"
+_STANDARD_RESOURCES = ("cpu", "memory", "ephemeral-storage", "storage", "pods")
 _OUR_ENV = r"(FTL|PADDLE)_.*|FLAGS_selected_gpus|HOME|TMPDIR|PYTHONUNBUFFERED"
 
 
@@ -112,8 +113,8 @@ def _namespace(value: str) -> str:
 
 def _resource_name(value: str) -> str:
     _label_key(value)
-    domain = value.partition("/")[0] if "/" in value else ""
-    if not domain or domain.endswith("kubernetes.io") or value.startswith("requests."):
+    domain = value.rpartition("/")[0]
+    if domain.endswith("kubernetes.io") or value.startswith("requests.") or value in _STANDARD_RESOURCES:
         raise ValueError(f"expected an extended resource such as nvidia.com/gpu, got {value!r:.80}")
     return value
 
@@ -154,14 +155,10 @@ def _sub_path(value: str) -> str:
 
 
 def _mount_path(value: str) -> str:
-    """Return an absolute path without the slash at its end, which kubectl takes too."""
-    return _file_path(value[:-1] if value.endswith("/") and not value.endswith("//") else value)
-
-
-def _file_path(value: str) -> str:
     _plain(value)
-    if value != "/" and value.endswith("/") and value.strip("/"):
-        raise ValueError(f"expected the path of a file, got {value!r} with '/' at its end; name the file")
+    bare = value.rstrip("/")
+    if bare and value != bare and bare == posixpath.normpath(bare):
+        raise ValueError(f"expected a path without '/' at its end, got {value!r:.200}; write {bare!r:.200}")
     if not re.match("/[^/]", value) or posixpath.normpath(value) != value or ":" in value:
         raise ValueError(f"expected an absolute path without '..', '//' and ':', got {value!r}")
     return value
@@ -214,7 +211,6 @@ Namespace = Annotated[str, AfterValidator(_namespace)]
 LabelKey = Annotated[str, AfterValidator(_label_key)]
 LabelValue = Annotated[str, AfterValidator(_label_value)]
 MountPath = Annotated[str, AfterValidator(_mount_path)]
-FilePath = Annotated[str, AfterValidator(_file_path)]
 ResourceName = Annotated[str, AfterValidator(_resource_name)]
 TaintKey = Annotated[str, AfterValidator(_toleration_key)]
 PlainText = Annotated[str, AfterValidator(_plain)]

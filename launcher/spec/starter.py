@@ -18,6 +18,7 @@ _MAX_BATCH, _MIN_BATCH = 64, 4
 _IMAGENET_LR, _IMAGENET_BATCH = 0.1, 256  # PaddleClas d178931, ppcls/configs/ImageNet/ResNet/ResNet50_vd.yaml
 _BARE = re.compile(r"(\.{0,2}/)?[A-Za-z_][A-Za-z0-9_./-]*")
 _WORDS = frozenset({"yes", "no", "on", "off", "true", "false", "null", "y", "n"})
+_OF_THE_JOB = "sub_path: '{job}'"
 _MEAN, _STD = "[0.485, 0.456, 0.406]", "[0.229, 0.224, 0.225]"
 
 
@@ -73,7 +74,7 @@ def write_config(wanted: Wanted, data: ImageFolder) -> str:
 
 Global:
   device: gpu                           # where Launch.gpus is 0, the CPU all the same
-  output_dir: {_text(f"/output/{wanted.name}")}    # a path in the pod: see Launch.volumes
+  output_dir: /output    # in the pod, and each job's own there: see Launch.volumes
   epochs: {wanted.epochs}
   seed: 0
   print_batch_step: 10                  # a log line every so many steps
@@ -205,7 +206,8 @@ def _launch(wanted: Wanted, volumes: list[tuple[str, str, bool, str]]) -> str:
         "  # image: registry.example/ftlaunch-trainer:TAG      # what your cluster can pull\n"
     )  # fmt: skip
     lines = "".join(
-        f"    - {{mount: {_text(mount)}, claim: {_text(claim)}, {'read_only: true, ' if read_only else ''}"
+        f"    - {{mount: {_text(mount)}, claim: {_text(claim)}, "
+        f"{'read_only: true' if read_only else _OF_THE_JOB}, "
         f"local: {_text(local)}}}\n"
         for mount, claim, read_only, local in volumes
     )
@@ -218,7 +220,8 @@ Launch:
   # resources: {{cpu: 16, memory: 64Gi, shm: 8Gi}}
   volumes:
     # On a cluster `claim`, a PersistentVolumeClaim, is mounted at `mount`; with --on local the folder `local`
-    # of this machine stands for it, relative to where you call `ftlaunch submit`.
+    # of this machine stands for it, relative to where you call `ftlaunch submit` or `trainer`. `sub_path:
+    # '{{job}}'` gives each job a folder of its own there; beside them, `latest` leads to the newest one.
 {lines}"""
 
 

@@ -37,8 +37,9 @@ def command(
         if not config_only:
             require_packages()
         loaded = load(
-            path, overrides, strict=strict, extra_modules=extra_modules, path_map=read_ranks().path_map
-        )
+            path, overrides, strict=strict, extra_modules=extra_modules, path_map=read_ranks().path_map,
+            computes=False,
+        )  # fmt: skip
         if config_only:
             echo(f"{path}: ok: {loaded.config.arch.name}, {loaded.config.arch.class_num} classes")
             return

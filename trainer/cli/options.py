@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,13 +11,17 @@ import click
 
 from trainer.cli.printing import echo
 from trainer.protocol.pathmap import PathMap
+from trainer.ranks import read_ranks, read_weights_places
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
+    from trainer.config.document import Document
     from trainer.config.load import Loaded
-    from trainer.config.root import InferConfig, TrainConfig
+    from trainer.config.mounts import MountsHere
+    from trainer.config.root import AnsweringConfig, InferConfig, TrainConfig
     from trainer.models.weights_store import WeightsStore
 
 F = TypeVar("F", bound=Callable[..., Any])
+ConfigT = TypeVar("ConfigT", bound="AnsweringConfig")
 
 
 extra_module_option = click.option(
@@ -45,8 +50,8 @@ def config_options(command: F) -> F:
 
 
 weights_dir_option = click.option(
-    "--weights-dir", type=click.Path(path_type=Path), envvar="FTLAUNCH_WEIGHTS", metavar="FOLDER",
-    help="Where pretrained weights are kept, besides ~/.paddleclas/weights; also FTLAUNCH_WEIGHTS.",
+    "--weights-dir", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
+    help="Where pretrained weights are kept, besides ~/.paddleclas/weights; also FTL_WEIGHTS.",
 )  # fmt: skip
 """Where files of weights are looked for."""
 
@@ -54,10 +59,7 @@ weights_dir_option = click.option(
 def weights_options(command: F) -> F:
     """Add `--weights-dir` and `--offline`."""
     for option in (
-        click.option(
-            "--offline", is_flag=True, envvar="FTLAUNCH_OFFLINE",
-            help="Download no weights; also FTLAUNCH_OFFLINE=1.",
-        ),
+        click.option("--offline", is_flag=True, help="Download no weights; also FTL_OFFLINE=1."),
         weights_dir_option,
     ):  # fmt: skip
         command = option(command)
@@ -65,47 +67,115 @@ def weights_options(command: F) -> F:
 
 
 def make_store(weights_dir: Path | None, *, offline: bool) -> WeightsStore:
-    """Make the store that the options mean."""
+    """Make the store that options and environment mean.
+
+    Raises:
+        FormatError: A variable is not what it should be.
+    """
     from trainer.models.weights_store import WeightsStore
 
-    return WeightsStore(folders=() if weights_dir is None else (weights_dir,), offline=offline)
+    places = read_weights_places()
+    folder = weights_dir or places.folder
+    return WeightsStore(
+        folders=() if folder is None else (folder,),
+        offline=offline or places.offline,
+        user_home=places.user_home,
+        home_is_lost=places.home_is_lost,
+    )
 
 
 def load_answering(
-    path: Path, overrides: tuple[str, ...], *, strict: bool, path_map: PathMap,
+    path: Path, overrides: tuple[str, ...], *, strict: bool, path_map: PathMap | None = None,
     extra_modules: tuple[str, ...] = (),
 ) -> Loaded[TrainConfig] | Loaded[InferConfig]:  # fmt: skip
     """Do the same as `load` with a config to predict with, which may lack what only training needs."""
     from trainer.cli.extras import import_modules
     from trainer.config.load import load_answering_config
 
+    finder = _MountFinder(path_map)
     loaded = load_answering_config(
-        Path(path_map.apply(str(path))), overrides, path_map=path_map, strict=strict,
-        before_check=lambda document: import_modules(document, named=extra_modules, path_map=path_map),
+        finder.apply(path), overrides, path_map=finder.find, strict=strict,
+        before_check=lambda document, found: import_modules(document, named=extra_modules, path_map=found),
     )  # fmt: skip
-    for warning in loaded.warnings:
-        echo(str(warning), err=True)
-    return loaded
+    _tell(*finder.notes, *loaded.warnings)
+    return _settle(loaded)  # type: ignore[misc]  # either of both, and the same comes back
 
 
 def load(
-    path: Path, overrides: tuple[str, ...], *, strict: bool, path_map: PathMap,
-    extra_modules: tuple[str, ...] = (), quiet: bool = False,
+    path: Path, overrides: tuple[str, ...], *, strict: bool, path_map: PathMap | None = None,
+    extra_modules: tuple[str, ...] = (), quiet: bool = False, computes: bool = True,
+    new_run: Callable[[Document], str] | None = None, here: list[MountsHere] | None = None,
 ) -> Loaded[TrainConfig]:  # fmt: skip
     """Import the user's modules, load a config and print its warnings.
 
+    Outside of a job, what `local` of `Launch` names stands for mounts that are not there; that is said once.
+
+    Args:
+        path: The config.
+        overrides: As typed after `-o`.
+        strict: Unknown keys are errors.
+        path_map: What stands for the paths of a job; None or an empty one outside of a job.
+        extra_modules: Instead of what `Launch.extra_modules` names.
+        quiet: Print nothing: another rank does.
+        computes: The command runs the network: have the CPU where the config asks for a GPU and none is here.
+        new_run: Names the run that begins, for a volume that has a folder a run; None for a command that
+            reads, which means the newest run.
+        here: Given what was found to stand for mounts, last.
+
     Raises:
         ConfigError: It is refused.
+        EngineError: The GPU that it names, or that its job was promised, is not here.
     """
     from trainer.cli.extras import import_modules
     from trainer.config.load import load_config
 
-    mapped = Path(path_map.apply(str(path)))
+    finder = _MountFinder(path_map, new_run)
     loaded = load_config(
-        mapped, overrides, path_map=path_map, strict=strict,
-        before_check=lambda document: import_modules(document, named=extra_modules, path_map=path_map),
+        finder.apply(path), overrides, path_map=finder.find, strict=strict,
+        before_check=lambda document, found: import_modules(document, named=extra_modules, path_map=found),
     )  # fmt: skip
+    if here is not None:
+        here.extend(finder.found)
     if not quiet:
-        for warning in loaded.warnings:
-            echo(str(warning), err=True)
-    return loaded
+        _tell(*finder.notes, *loaded.warnings)
+    return _settle(loaded, quiet=quiet) if computes else loaded
+
+
+class _MountFinder:
+    """Finds what stands for the paths of a config: as its job was told, else by `local` of `Launch`."""
+
+    def __init__(self, path_map: PathMap | None, new_run: Callable[[Document], str] | None = None) -> None:
+        self._path_map = path_map or PathMap()
+        self._new_run = new_run
+        self.found: list[MountsHere] = []
+
+    def apply(self, path: Path) -> Path:
+        return Path(self._path_map.apply(str(path)))
+
+    def find(self, document: Document) -> PathMap:
+        from trainer.config.mounts import find_mounts_here
+
+        if self._path_map.prefixes or read_ranks().in_a_job:
+            return self._path_map
+        run = self._new_run(document) if self._new_run is not None else None
+        self.found.append(find_mounts_here(document, new_run=run))
+        return self.found[0].path_map
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.found[0].notes if self.found else ()
+
+
+def _settle(loaded: Loaded[ConfigT], *, quiet: bool = False) -> Loaded[ConfigT]:
+    """Have the device that is here."""
+    from trainer.engine.device import settle_device
+
+    config, said = settle_device(loaded.config, read_ranks())
+    if said and not quiet:
+        _tell(said)
+    return replace(loaded, config=config)
+
+
+def _tell(*lines: object) -> None:
+    for line in lines:
+        echo(line, err=True)

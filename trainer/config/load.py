@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -14,7 +15,7 @@ from trainer.config.declaration import Declaration, Section
 from trainer.config.document import Document, parse_document
 from trainer.config.extras import EXPECTING, find_expected
 from trainer.config.overrides import apply_overrides
-from trainer.config.paths import map_paths
+from trainer.config.paths import map_paths, map_weights
 from trainer.config.problems import ConfigError, KeyPath, Problem
 from trainer.config.root import AnsweringConfig, InferConfig, TrainConfig
 from trainer.config.schema import expected_names, is_known, known_keys
@@ -35,68 +36,71 @@ class Loaded(Generic[RootT]):
         config: Typed and frozen.
         document: The values that it was made of, with their places.
         warnings: What a person should know and may leave as it is.
+        path_map: That its paths went through.
     """
 
     config: RootT
     document: Document
     warnings: tuple[Problem, ...]
+    path_map: PathMap = dataclasses.field(default_factory=PathMap)
 
 
 def load_config(
     path: Path,
     overrides: Sequence[str] = (),
     *,
-    path_map: PathMap | None = None,
+    path_map: PathMap | Callable[[Document], PathMap] | None = None,
     strict: bool = False,
-    before_check: Callable[[Document], None] | None = None,
+    before_check: Callable[[Document, PathMap], None] | None = None,
 ) -> Loaded[TrainConfig]:
     """Load a PaddleClas config.
 
     Args:
         path: The YAML file.
         overrides: As typed after `-o`, applied in order.
-        path_map: Applied to the values of path-typed keys.
+        path_map: Applied to the values of path-typed keys; or a function that finds it, given the config.
         strict: Unknown keys are errors, not warnings.
-        before_check: Called with the values before they are checked, such as to import modules of the user.
+        before_check: Called with the mapped values and the map before they are checked, such as to import
+            modules of the user.
 
     Raises:
         ConfigError: The file cannot be read or is refused; holds every problem found.
     """
-    document = _read_overridden(path, overrides, path_map, before_check)
-    return check(document, TrainConfig, strict=strict)
+    document, found = _read_overridden(path, overrides, path_map, before_check)
+    return replace(check(document, TrainConfig, strict=strict), path_map=found)
 
 
 def load_answering_config(
     path: Path,
     overrides: Sequence[str] = (),
     *,
-    path_map: PathMap | None = None,
+    path_map: PathMap | Callable[[Document], PathMap] | None = None,
     strict: bool = False,
-    before_check: Callable[[Document], None] | None = None,
+    before_check: Callable[[Document, PathMap], None] | None = None,
 ) -> Loaded[TrainConfig] | Loaded[InferConfig]:
     """Load a config to predict with: as `load_config`, or without the sections that only training needs."""
-    document = _read_overridden(path, overrides, path_map, before_check)
+    document, found = _read_overridden(path, overrides, path_map, before_check)
     if all(document.values.get(section) is not None for section in ("Loss", "Optimizer", "DataLoader")):
-        return check(document, TrainConfig, strict=strict)
-    return check(document, InferConfig, strict=strict)
+        return replace(check(document, TrainConfig, strict=strict), path_map=found)
+    return replace(check(document, InferConfig, strict=strict), path_map=found)
 
 
 def _read_overridden(
     path: Path,
     overrides: Sequence[str],
-    path_map: PathMap | None,
-    before_check: Callable[[Document], None] | None,
-) -> Document:
+    path_map: PathMap | Callable[[Document], PathMap] | None,
+    before_check: Callable[[Document, PathMap], None] | None,
+) -> tuple[Document, PathMap]:
     document = apply_overrides(
         read_document(path), overrides, is_known=lambda key_path: is_known(TrainConfig, key_path)
     )
-    if path_map is not None:
-        document = Document(
-            name=document.name, values=map_paths(document.values, path_map.apply), places=document.places
-        )
+    found = path_map(document) if callable(path_map) else path_map or PathMap()
+    if found.prefixes:
+        values = map_weights(map_paths(document.values, found.apply), found.apply)
+        document = replace(document, values=values)
     if before_check is not None:
-        before_check(document)
-    return document
+        before_check(document, found)
+    return document, found
 
 
 def read_document(path: Path) -> Document:

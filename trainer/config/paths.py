@@ -37,6 +37,16 @@ def map_paths(values: dict[str, object], change: Callable[[str], str]) -> dict[s
     return mapped
 
 
+def map_weights(values: dict[str, object], change: Callable[[str], str]) -> dict[str, object]:
+    """Return a copy in which `Launch.weights.path`, which the trainer reads too, went through `change`."""
+    launch = values.get("Launch")
+    weights = launch.get("weights") if isinstance(launch, dict) else None
+    path = weights.get("path") if isinstance(weights, dict) else None
+    if not isinstance(launch, dict) or not isinstance(weights, dict) or not isinstance(path, str):
+        return values
+    return {**values, "Launch": {**launch, "weights": {**weights, "path": change(path)}}}
+
+
 def _map(value: object, found: dict[KeyPath, str], path: KeyPath, change: Callable[[str], str]) -> object:
     if path in found:
         return change(found[path])

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from trainer.config.declaration import Section
 from trainer.config.scalars import Positive
+
+_DEVICE = re.compile(r"(gpu|cuda)(:\d{1,3})?")
+_NOT_HERE = ("xpu", "npu", "mlu", "ascend", "intel_gpu", "intel_hpu", "mps", "gcu", "iluvatar_gpu")
+"""What else PaddleClas and Paddle's plug-ins know (ppcls/engine/engine.py; paddle.device)."""
+
+
+def _device(value: object) -> object:
+    """Refuse by name what Paddle may know and this trainer does not run on."""
+    if value == "cpu" or (isinstance(value, str) and value.startswith("gpu") and _DEVICE.fullmatch(value)):
+        return value
+    expected = "expected 'gpu', 'gpu:N' or 'cpu'"
+    if isinstance(value, str) and _DEVICE.fullmatch(value.lower()):
+        right = value.lower().replace("cuda", "gpu")
+        raise ValueError(f"{expected}, got {value!r}; Paddle's name for it is {right!r}")
+    if isinstance(value, str) and value.lower().partition(":")[0] in _NOT_HERE:
+        raise ValueError(f"{expected}, got {value!r}; this trainer runs on NVIDIA's GPUs and on CPUs only")
+    raise ValueError(f"{expected}, got {value!r}")
+
 
 Shape = Annotated[tuple[Positive, Positive, Positive], Field(strict=False)]
 
@@ -24,7 +43,10 @@ class GlobalSection(Section):
     """Path prefix of weights, loaded after the model was built; wins over Arch.pretrained."""
     output_dir: str = "./output/"
     """Folder for checkpoints and logs."""
-    device: Literal["gpu", "cpu", "xpu", "npu", "mlu"] = "gpu"
+    device: Annotated[
+        str, BeforeValidator(_device), Field(json_schema_extra={"pattern": r"^(cpu|gpu(:[0-9]+)?)$"})
+    ] = "gpu"
+    """`gpu`, `gpu:N` for one of several, or `cpu`; where there is no GPU, `gpu` means the CPU too."""
     save_interval: int = 1
     """Keep the checkpoint of every so many epochs as `epoch_N`; 0 or less keeps none but latest and best."""
     eval_during_train: bool = True
@@ -64,6 +86,11 @@ class GlobalSection(Section):
     """Ours: images of more pixels, by their header, are not decoded: a small file can claim gigabytes."""
     deterministic: bool = False
     """Ours: the same run gives the same bits (CPU, same number of ranks)."""
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the device is a GPU."""
+        return self.device != "cpu"
 
 
 class AmpSection(Section):

@@ -30,9 +30,6 @@ def find_unsupported(config: TrainConfig) -> list[Unsupported]:
     if config.amp is not None and config.amp.use_amp and run.device == "cpu":
         message = "expected a GPU for mixed precision; on a CPU Paddle computes in float32 whatever this says"
         found.append(Unsupported(path=("AMP", "use_amp"), message=message, warning=True))
-    if run.device not in ("gpu", "cpu"):
-        message = f"expected 'gpu' or 'cpu', got {run.device!r}, which this release does not know"
-        found.append(Unsupported(path=("Global", "device"), message=message))
     if run.use_dali:
         message = (
             "expected False: DALI decodes and resizes with other pixels than training elsewhere does; the "

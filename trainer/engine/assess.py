@@ -24,6 +24,7 @@ from trainer.metrics.build import build_measures
 from trainer.models.errors import WeightsError
 from trainer.models.registry import build_model
 from trainer.models.weights import apply_weights, read_weights
+from trainer.protocol.lastrun import newest_below
 from trainer.protocol.layout import OutputLayout
 from trainer.ranks import Ranks
 
@@ -86,19 +87,22 @@ def choose_weights(config: AnsweringConfig) -> Path:
     """
     if config.run.pretrained_model:
         return Path(config.run.pretrained_model)
-    store = CheckpointStore(OutputLayout(Path(config.run.output_dir)))
+    output = Path(config.run.output_dir)
+    if not OutputLayout(output).state_dir.is_dir():
+        output = newest_below(output) or output  # jobs that each have a folder of their own in it
+    store = CheckpointStore(OutputLayout(output))
     found = store.find_best()
     if found.checkpoint is None and not found.damaged:
         found = store.find_latest()
     if found.damaged:  # another one would be taken for the one that was meant
         raise CheckpointError(
-            f"{config.run.output_dir}: expected whole weights, got damaged ones: {found.damaged[0]}; name "
+            f"{output}: expected whole weights, got damaged ones: {found.damaged[0]}; name "
             "others by --weights FILE"
         )
     checkpoint = found.checkpoint
     if checkpoint is None:
         raise WeightsRefusedError(
-            f"{config.run.output_dir}: expected a checkpoint, got none; train first, or pass --weights FILE"
+            f"{output}: expected a checkpoint, got none; train first, or pass --weights FILE"
         )
     return checkpoint.folder / PARAMS
 

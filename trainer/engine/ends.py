@@ -37,6 +37,12 @@ class WeightsRefusedError(EngineError):
     exit = Exit.CONFIG
 
 
+class DeviceError(EngineError):
+    """The GPU that is asked for is not here."""
+
+    exit = Exit.CONFIG
+
+
 class StoppedError(EngineError):
     """Told to stop, by a signal or by the node process; the state was saved."""
 

@@ -166,7 +166,7 @@ class MixedPrecision(Precision):
 def choose_precision(config: TrainConfig) -> Precision:
     """Return how a config's steps are computed on its device."""
     amp = config.amp
-    if amp is None or not amp.use_amp or config.run.device != "gpu":
+    if amp is None or not amp.use_amp or not config.run.on_gpu:
         return FLOAT32
     # Paddle evaluates a model of 16-bit parameters under auto_cast only; PaddleClas switches it on, too.
     return MixedPrecision(amp, evaluates=amp.level == "O2")

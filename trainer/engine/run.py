@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,7 +51,7 @@ class Reached:
 
 def run_training(
     config: TrainConfig, ranks: Ranks, *, resume: str = "auto", overwrite: bool = False, reached: Reached,
-    weights: WeightsStore = OFFLINE,
+    weights: WeightsStore = OFFLINE, claimed: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
     """Train as the config says.
 
@@ -61,6 +62,7 @@ def run_training(
         overwrite: Take an output folder that another run filled.
         reached: Is kept true, also where this raises.
         weights: Where pretrained weights are kept.
+        claimed: Called on rank 0 when the output folder is this run's.
 
     Raises:
         ConfigError: The config does not go with so many ranks.
@@ -78,6 +80,7 @@ def run_training(
         stack.callback(journal.close)
         if output is not None:
             stack.callback(output.close)
+            claimed()
         collective = join_ranks(config, ranks)
         seed_generators(config)
         setup = build_setup(config, lists, ranks=ranks, collective=collective)
@@ -158,7 +161,7 @@ def seed_generators(config: TrainConfig) -> None:
     random.seed(seed)
     np.random.seed(seed)
     paddle.seed(seed)
-    if config.run.deterministic and config.run.device == "gpu":
+    if config.run.deterministic and config.run.on_gpu:
         paddle.set_flags({"FLAGS_cudnn_deterministic": True})
 
 

@@ -11,14 +11,16 @@ import hashlib
 import http.client
 import json
 import os
+import stat
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, Any
 
-from trainer.protocol.safe_files import replace_file
+from trainer.protocol.safe_files import create_file, open_append, replace_file
 
 _CHUNK_BYTES = 1 << 20
 
@@ -29,6 +31,25 @@ class DownloadError(Exception):
 
 class _TryAgainError(Exception):
     """This try failed, the next may not."""
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a server's redirection as far as what it protects is kept."""
+
+    def redirect_request(  # noqa: PLR0917 - as the base class calls it
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """Refuse one that leaves HTTP, or goes from an encrypted connection to a plain one."""
+        allowed = ("https://",) if req.full_url.startswith("https://") else ("https://", "http://")
+        if not newurl.lower().startswith(allowed):
+            raise DownloadError(
+                f"{req.full_url}: expected a redirection to {' or '.join(allowed)}, got {newurl!r}; "
+                "fetch it by hand if you trust that address"
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+_OPENER = urllib.request.build_opener(_Redirects)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +127,7 @@ def _try(url: str, part: Path, fetching: Fetching) -> None:
         headers["Range"] = f"bytes={start}-"
     try:
         request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http(s) only, as above
-        with urllib.request.urlopen(request, timeout=fetching.timeout_s) as answer:  # noqa: S310
+        with _OPENER.open(request, timeout=fetching.timeout_s) as answer:
             whole = _whole_size(answer, start)
             if start and answer.status != http.HTTPStatus.PARTIAL_CONTENT:
                 start = 0  # the server knows no ranges and sends all of it again
@@ -142,8 +163,7 @@ def _copy(
     fetching: Fetching,
 ) -> None:  # fmt: skip
     done, said = start, fetching.now()
-    with part.open("r+b" if start else "wb") as file:
-        file.seek(start)
+    with open_append(part) if start else create_file(part) as file:
         while chunk := answer.read(_CHUNK_BYTES):
             file.write(chunk)
             done += len(chunk)
@@ -162,7 +182,10 @@ def _copy(
 @contextlib.contextmanager
 def _locked(path: Path, fetching: Fetching) -> Iterator[None]:
     began = said = fetching.now()
-    with path.open("w") as file:
+    # In a folder that others write to, a link may stand at any name: it is not followed, and a file that is
+    # there is locked as it is.
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    with os.fdopen(lock, "r+b", buffering=0) as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -181,10 +204,12 @@ def _locked(path: Path, fetching: Fetching) -> Iterator[None]:
 
 
 def _size(path: Path) -> int:
+    """Return the size of a file of ours in bytes; what else stands at the name is none, and is replaced."""
     try:
-        return path.stat().st_size
+        found = path.lstat()
     except FileNotFoundError:
         return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 else 0
 
 
 def _mebibytes(count: int) -> str:

@@ -15,9 +15,9 @@ from trainer.protocol.fields import need
 from trainer.protocol.untrusted import parse_object
 
 
-def home_folder() -> Path:
-    """Return where PaddleClas keeps its downloads (d178931, ppcls/utils/download.py)."""
-    return Path.home() / ".paddleclas" / "weights"
+def home_folder(user_home: Path | None = None) -> Path:
+    """Return where PaddleClas keeps a user's downloads (d178931, ppcls/utils/download.py)."""
+    return (user_home or Path.home()) / ".paddleclas" / "weights"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,15 +28,19 @@ class WeightsStore:
         folders: Searched in this order, then PaddleClas's own; a download goes to the first that can be
             written.
         offline: Download nothing.
+        user_home: Whose PaddleClas folder is meant; None for the home folder of this process.
+        home_is_lost: That folder is a container's own, and gone with it: nobody is told to put a file there.
     """
 
     folders: tuple[Path, ...] = ()
     offline: bool = False
+    user_home: Path | None = None
+    home_is_lost: bool = False
 
     @property
     def places(self) -> tuple[Path, ...]:
         """All folders that are searched."""
-        return (*self.folders, home_folder())
+        return (*self.folders, home_folder(self.user_home))
 
     def find(self, url: str) -> Path | None:
         """Return the file of an address where one of the folders has it."""
@@ -61,7 +65,7 @@ class WeightsStore:
             check_record(found)
             return found
         target = self._target(url)
-        where = f"put it at {target}, or set Arch.pretrained to the path of your copy"
+        where = f"{self._advice(target)}, or set Arch.pretrained to the path of your copy"
         if self.offline:
             raise WeightsError(
                 f"{url}: expected {target.name} here, got none, and downloads are off; {where}"
@@ -76,7 +80,15 @@ class WeightsStore:
 
     def _target(self, url: str) -> Path:
         name = file_name(url)
-        return next((folder for folder in self.places if _can_write(folder)), home_folder()) / name
+        return next((folder for folder in self.places if _can_write(folder)), self.places[-1]) / name
+
+    def _advice(self, target: Path) -> str:
+        """Say where a person can put the file so that it is there the next time too."""
+        if not self.home_is_lost or target.parent != self.places[-1]:
+            return f"put it at {target}"
+        if self.folders:
+            return f"put {target.name} on the volume that is mounted at {self.folders[-1]}"
+        return f"put {target.name} on a volume and name that as Launch.weights"
 
 
 OFFLINE = WeightsStore(offline=True)
@@ -141,4 +153,4 @@ def check_record(path: Path) -> None:
 def _can_write(folder: Path) -> bool:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    return folder.is_dir() and os.access(folder, os.W_OK)
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)

@@ -18,6 +18,7 @@ from trainer.node.settings import Pace, Settings, load_settings
 from trainer.protocol import environment
 from trainer.protocol.exits import Exit, describe_exit
 from trainer.protocol.fields import FormatError
+from trainer.protocol.python_command import python_command
 from trainer.protocol.termination import Termination, format_termination
 
 
@@ -44,7 +45,7 @@ def main(
     except (FormatError, OSError) as error:
         console.say(str(error))
         return int(Exit.CONFIG)
-    command = [*(rank_command or (sys.executable, "-m", "trainer")), *arguments]
+    command = [*(rank_command or python_command("trainer")), *arguments]
     try:
         end = asyncio.run(_run(settings, console, command, environ))
     except Exception as error:  # noqa: BLE001 - the outermost frame of the process

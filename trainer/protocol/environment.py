@@ -11,6 +11,17 @@ PATH_MAP: Final = "FTL_PATH_MAP"
 """Local backend only: JSON object, container path -> path on this machine; the longest prefix wins."""
 COORDINATOR: Final = "FTL_COORDINATOR"
 """Local backend only: `host:port` instead of the coordinator in node.json."""
+HOME: Final = "FTL_HOME"
+"""Local backend only: home folder of the user, below which weights are kept; HOME is the pod's own."""
+
+# The user's own, in any shell that calls the trainer; jobs on this machine get them too.
+WEIGHTS: Final = "FTL_WEIGHTS"
+"""Folder of pretrained weights, besides `~/.paddleclas/weights`."""
+OFFLINE: Final = "FTL_OFFLINE"
+"""1 where nothing is to be downloaded."""
+OLD_WEIGHTS: Final = "FTLAUNCH_WEIGHTS"
+OLD_OFFLINE: Final = "FTLAUNCH_OFFLINE"
+"""Names of releases before 0.2, which are still read."""
 
 # Set by the node process, read by `trainer.ranks`.
 RUN_ID: Final = "FTL_RUN_ID"

@@ -7,6 +7,7 @@ import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from trainer.protocol.environment import WORKSPACE
 from trainer.protocol.fields import FormatError, decode_object
 
 
@@ -17,10 +18,16 @@ class PathMap:
     prefixes: Mapping[str, str] = field(default_factory=dict)
 
     def apply(self, path: str) -> str:
-        """Map one path; the longest prefix wins, and a path under none is returned as it is."""
-        normal = posixpath.normpath(path)
+        """Map one path; the longest prefix wins, and a path under none is returned as it is.
+
+        A relative path counts from the pod's working directory, where a volume may be mounted too; what lies
+        under no volume there is left relative, to the working directory of this process.
+        """
+        normal = posixpath.normpath(posixpath.join(WORKSPACE, path))
         for prefix in sorted(self.prefixes, key=len, reverse=True):
             if normal == prefix or normal.startswith(prefix.rstrip("/") + "/"):
+                if prefix == WORKSPACE and not path.startswith("/"):
+                    return path
                 rest = normal[len(prefix.rstrip("/")) :].lstrip("/")
                 return posixpath.join(self.prefixes[prefix], rest) if rest else self.prefixes[prefix]
         return path

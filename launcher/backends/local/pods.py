@@ -19,6 +19,7 @@ from launcher.backends.replicas import Pod
 from trainer.protocol import environment
 from trainer.protocol.children import start_child
 from trainer.protocol.pathmap import PathMap, format_path_map
+from trainer.protocol.python_command import python_command
 
 DIFFERENCES: Mapping[str, str] = {
     "PADDLE_MASTER": "pods share this machine's loopback, and its port must be free",
@@ -26,6 +27,9 @@ DIFFERENCES: Mapping[str, str] = {
     environment.PATH_MAP: "there is no mount namespace",
     "HOME": "the container's own is a folder of this machine",
     "TMPDIR": "as HOME",
+    environment.HOME: "as HOME: weights that were downloaded lie below the user's own, and stay there",
+    environment.WEIGHTS: "the user's folder of weights, where this process has one",
+    environment.OFFLINE: "as that",
     "CUDA_VISIBLE_DEVICES": "stands for the device plugin, which shows a pod its own GPUs only",
     "PATH": "the image's is not known; this interpreter's folder comes first",
     "LANG": "as PATH",
@@ -83,6 +87,7 @@ def pod_environment(
             given[name] = moved
     return {
         **base,
+        **_weights(here),
         **given,
         "CUDA_VISIBLE_DEVICES": ",".join(devices),
         "PADDLE_MASTER": master,
@@ -90,6 +95,19 @@ def pod_environment(
         environment.COORDINATOR: coordinator,
         environment.PATH_MAP: format_path_map(_of_the_config(paths, pod)),
     }
+
+
+def _weights(here: Mapping[str, str]) -> dict[str, str]:
+    """Return what has the trainer find weights as it does outside of a job, by today's names."""
+    found = {environment.HOME: here["HOME"]} if here.get("HOME") else {}
+    for name, old in (
+        (environment.WEIGHTS, environment.OLD_WEIGHTS), (environment.OFFLINE, environment.OLD_OFFLINE),
+    ):  # fmt: skip
+        value = here.get(name) or here.get(old, "")
+        if not value or value.lstrip().startswith("{"):
+            continue
+        found[name] = str(Path(value).expanduser()) if name == environment.WEIGHTS else value
+    return found
 
 
 def _of_the_config(paths: PathMap, pod: Pod) -> PathMap:
@@ -118,6 +136,8 @@ def start_pod(pod: Pod, *, env: Mapping[str, str], workdir: str) -> tuple[subpro
         OSError: It could not be started.
     """
     program, *arguments = pod.command
+    if program in _PROGRAMS and arguments[:1] == ["-m"] and len(arguments) > 1:
+        return start_child(python_command(arguments[1], arguments[2:]), env=env, workdir=workdir)
     found = sys.executable if program in _PROGRAMS else shutil.which(program, path=env["PATH"])
     if found is None:
         raise FileNotFoundError(f"{program}: expected a program of this machine, got none of this name")

@@ -65,6 +65,26 @@ def test_a_pod_differs_from_the_operators_only_in_what_the_table_names(tmp_path)
     assert env["NCCL_DEBUG"] == "WARN"
 
 
+@pytest.mark.parametrize(
+    ("here", "given"),
+    [
+        ({"HOME": "/home/me"}, {"FTL_HOME": "/home/me"}),
+        ({"FTL_WEIGHTS": "/w", "FTLAUNCH_WEIGHTS": "/old", "FTL_OFFLINE": "1"},
+         {"FTL_WEIGHTS": "/w", "FTL_OFFLINE": "1"}),
+        ({"FTLAUNCH_WEIGHTS": "/old", "FTLAUNCH_OFFLINE": "1"}, {"FTL_WEIGHTS": "/old", "FTL_OFFLINE": "1"}),
+        ({"FTLAUNCH_WEIGHTS": "{claim: w, path: /w}"}, {}),
+    ],
+    ids=["home", "new names", "old names", "a setting of the launcher"],
+)  # fmt: skip
+def test_a_pod_finds_weights_where_its_user_does(tmp_path, here, given):
+    request = Request(run_id=RUN_ID, host_folders={}, workdir=str(tmp_path))
+    pod = a_pod()
+    paths = map_paths(pod, layout=JobLayout(tmp_path, "local"), request=request, scratch=tmp_path)
+    env = pod_environment(pod, paths=paths, coordinator="c:1", master="m:2", devices=(), here=here)
+    names = ("FTL_HOME", "FTL_WEIGHTS", "FTL_OFFLINE")
+    assert {name: env[name] for name in names if name in env} == given
+
+
 def test_a_config_may_name_this_machines_tmp(tmp_path):
     pod = a_pod(
         Mount(path="/tmp", volume="tmp", source=Source.EMPTY),

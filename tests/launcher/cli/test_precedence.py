@@ -158,6 +158,10 @@ def test_a_mistake_in_settings_is_said_with_its_place(ftlaunch, write_config, te
         ("FTLAUNCH_NAMESPACE", "1234", 0, ""),
         ("FTLAUNCH_HANG_TIMEOUT", "null", 0, ""),
         ("FTLAUNCH_RESOURCES", "{'cpu': 4}", 0, ""),
+        ("FTLAUNCH_WEIGHTS", "/a/folder/of/the/trainer", 0, ""),
+        ("FTLAUNCH_WEIGHTS", "~/weights", 0, ""),
+        ("FTLAUNCH_WEIGHTS", "{'claim': 'w', 'path': '/w', 'folder': 3}", 2, "Launch.weights.folder"),
+        ("FTLAUNCH_OFFLINE", "1", 0, ""),
     ],
 )
 def test_variables_are_read_like_overrides(

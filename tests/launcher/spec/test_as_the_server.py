@@ -94,7 +94,7 @@ def test_a_toleration_that_the_server_refuses_is_refused(load, toleration, said)
 @pytest.mark.parametrize("launch", [
     {"labels": {"a..b/c": "x"}}, {"labels": {"-a/c": "x"}}, {"labels": {"a/b/c": "x"}},
     {"labels": {"x" * 254 + "/c": "x"}}, {"node_selector": {"a": "-x"}}, {"namespace": "team.a"},
-    {"namespace": "n" * 64}, {"gpu_resource": "gpu"}, {"gpu_resource": "kubernetes.io/gpu"},
+    {"namespace": "n" * 64}, {"gpu_resource": "memory"}, {"gpu_resource": "kubernetes.io/gpu"},
     {"service_account": "a..b"}, {"run_as": {"user": 2**31}}, {"run_as": {"supplemental_groups": [2**31]}},
     {"secrets": [{"name": "s", "key": "..", "mount": "/s"}]},
     {"secrets": [{"name": "s", "key": "k", "mount": "/s/"}]},
@@ -105,15 +105,15 @@ def test_names_that_the_server_refuses_are_refused(load, launch):
     assert f"Launch.{key}" in refusal(load, **launch)
 
 
-@pytest.mark.parametrize("key", ["mount", "host_path"])
-def test_a_slash_at_the_end_of_a_mount_is_taken_off(load, key):
-    volume = {"mount": "/a", "host_path": "/b", key: "/data/"}
-    assert getattr(load(launch={"volumes": [volume]}).job.launch.volumes[0], key) == "/data"
-
-
-def test_one_mount_written_with_and_without_a_slash_is_one(load):
-    text = refusal(load, volumes=[{"mount": "/a/", "claim": "x"}, {"mount": "/a", "claim": "y"}])
-    assert "expected each mount once, got '/a' again" in text
+@pytest.mark.parametrize("launch", [
+    {"volumes": [{"mount": "/data/", "claim": "c"}]}, {"volumes": [{"mount": "/a", "host_path": "/data//"}]},
+    {"volumes": [{"mount": "/a", "nfs": {"server": "s", "path": "/data/"}}]},
+    {"weights": {"claim": "c", "path": "/data/"}},
+    {"secrets": [{"name": "s", "key": "k", "mount": "/data/"}]},
+], ids=str)  # fmt: skip
+def test_a_slash_at_the_end_of_a_path_is_named(load, launch):
+    assert "expected a path without '/' at its end, got '/data/" in refusal(load, **launch)
+    assert "write '/data'" in refusal(load, **launch)
 
 
 @pytest.mark.parametrize("name", [

@@ -37,8 +37,8 @@ def test_a_typical_config_loads_without_a_warning(config: Any) -> None:
          "cfg.yaml:2:15: Global.output_dir: expected text, got False (YAML reads 'no' so); quote it"),
         ("output_dir: ./output/", "output_dir: 1.10",
          "cfg.yaml:2:15: Global.output_dir: expected text, got 1.1 (YAML reads '1.10' so); quote it"),
-        ("device: cpu", "device: tpu", "cfg.yaml:3:11: Global.device: expected 'gpu', 'cpu', 'xpu', 'npu' or "
-                                       "'mlu', got 'tpu'"),
+        ("device: cpu", "device: tpu", "cfg.yaml:3:11: Global.device: expected 'gpu', 'gpu:N' or 'cpu', "
+                                       "got 'tpu'"),
         ("name: ResNet50_vd", "name: ResNet50vd", "cfg.yaml:7:3: Arch: expected one of ResNet18, ResNet34, "
          "ResNet50, ResNet101, ResNet152, ResNet200, ResNet18_vd, ResNet34_vd, …, got 'ResNet50vd'; "
          "did you mean 'ResNet50_vd'?"),

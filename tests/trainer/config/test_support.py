@@ -36,7 +36,7 @@ def load(folder: Path, **sections: object):
     ("sections", "says"),
     [
         ({"AMP": {"level": "O3"}}, "AMP.level: expected 'O1' or 'O2', got 'O3'"),
-        ({"Global": {"device": "xpu"}}, "Global.device: expected 'gpu' or 'cpu', got 'xpu'"),
+        ({"Global": {"device": "xpu"}}, "Global.device: expected 'gpu', 'gpu:N' or 'cpu', got 'xpu'"),
         (
             {"Optimizer": {"name": "AdamW", "regularizer": {"name": "L2", "coeff": 0.1}}},
             "expected weight_decay",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
 
 from trainer.models.download import DownloadError, Fetching, fetch
 from trainer.models.errors import WeightsError
@@ -185,3 +189,71 @@ def test_offline_says_which_file_to_put_where(tmp_path: Path):
     store = WeightsStore(folders=(tmp_path,), offline=True)
     with pytest.raises(WeightsError, match=rf"downloads are off; put it at {tmp_path}/net\.pdparams, or"):
         store.obtain("https://nowhere.invalid/a/net.pdparams", say=print)
+
+
+@pytest.mark.parametrize("ending", ["part", "json", "json.tmp", "lock"])
+@pytest.mark.parametrize("kind", ["link", "hard link"])
+def test_no_file_that_a_link_leads_to_is_written(server: Server, tmp_path: Path, ending: str, kind: str):
+    victim, shared = tmp_path / "victim", tmp_path / "shared"
+    victim.write_text("precious")
+    shared.mkdir()
+    place = shared / f"net.pdparams.{ending}"
+    place.symlink_to(victim) if kind == "link" else place.hardlink_to(victim)
+    with contextlib.suppress(OSError):  # a lock that is a link is not taken
+        fetch(server.url, shared / "net.pdparams", People().fetching())
+        assert (shared / "net.pdparams").read_bytes() == CONTENT
+    assert victim.read_text() == "precious"
+
+
+def test_a_redirection_from_an_encrypted_connection_to_a_plain_one_is_not_followed(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", server.url)
+            self.end_headers()
+
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    served = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    served.socket = context.wrap_socket(served.socket, server_side=True)
+    thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        with pytest.raises(DownloadError, match=r"expected a redirection to https://, got 'http://127"):
+            fetch(f"https://127.0.0.1:{served.server_port}/x", tmp_path / "x", People().fetching())
+    finally:
+        served.shutdown()
+        thread.join()
+        served.server_close()
+    assert server.asked == []
+
+
+class TestAdviceOutlivesTheJob:
+    URL = "https://nowhere.invalid/a/net.pdparams"
+
+    def advice(self, **store: Any) -> str:
+        with pytest.raises(WeightsError) as refused:
+            WeightsStore(offline=True, **store).obtain(self.URL, say=print)
+        return str(refused.value).partition("downloads are off; ")[2].partition(", or set")[0]
+
+    def test_a_users_home_is_named(self, tmp_path: Path):
+        assert self.advice(user_home=tmp_path) == f"put it at {tmp_path}/.paddleclas/weights/net.pdparams"
+
+    def test_a_home_that_goes_with_its_container_is_not(self):
+        assert (
+            self.advice(home_is_lost=True) == "put net.pdparams on a volume and name that as Launch.weights"
+        )
+
+    def test_a_volume_that_is_mounted_read_only_is(self):
+        mounted = (Path("/dev/null/weights"),)
+        assert self.advice(home_is_lost=True, folders=mounted) == (
+            "put net.pdparams on the volume that is mounted at /dev/null/weights"
+        )
