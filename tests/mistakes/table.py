@@ -207,9 +207,7 @@ DATA = (
     ),
 )
 TRAINING = (
-    Mistake(
-        what="topk above the number of classes", command=CHECK, change=rewrite("topk: [1, 2]", "topk: [1, 5]")
-    ),
+    Mistake(what="topk of zero", command=CHECK, change=rewrite("topk: [1, 2]", "topk: [0, 1]")),
     Mistake(what="the output folder holds another run", command=TRAIN, change=finish_a_run()),
     Mistake(
         what="the output folder is a file",

@@ -18,7 +18,6 @@ from trainer.config.size_agreements import find_refused_sizes
 
 def find_disagreements(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]:
     """Yield the place and the sentence of each."""
-    classes = config.arch.class_num
     yield from _samplers_and_datasets(config)
     yield from _plateau(config)
     yield from find_label_disagreements(config)
@@ -30,15 +29,6 @@ def find_disagreements(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]:
             ("DataLoader", "Eval", "dataset", "batch_transform_ops"),
             "expected none, because mixed images have no class to be compared with; remove it",
         )
-    for split in ("Train", "Eval"):
-        for index, metric in enumerate(getattr(config.metric, split) or ()):
-            too_many = [k for k in getattr(metric, "topk", ()) if k > classes]
-            if too_many:
-                yield (
-                    ("Metric", split, index, metric.label, "topk"),
-                    f"expected numbers of at most Arch.class_num, which is {classes}, got {too_many}; "
-                    "leave them out",
-                )
 
 
 def _samplers_and_datasets(config: TrainConfig) -> Iterator[tuple[KeyPath, str]]:

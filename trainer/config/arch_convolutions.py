@@ -55,6 +55,11 @@ class MobileNetV1Arch(BaseArch):
 
     names = arch_names.MOBILENET_V1
 
+    @property
+    def stage_layers(self) -> tuple[str, ...]:
+        """The layers before each halving but the last."""
+        return tuple(f"blocks[{index}]" for index in (0, 2, 4, 10))
+
 
 class MobileNetV2Arch(ChannelsFirstArch):
     """MobileNetV2."""
@@ -75,6 +80,11 @@ class VGGArch(BaseArch):
 
     stop_grad_layers: int = 0
     """Number of the first convolution blocks whose parameters do not learn."""
+
+    @property
+    def stage_layers(self) -> tuple[str, ...]:
+        """Its five."""
+        return tuple(f"conv_block_{number}" for number in range(1, 6))
 
     def refuse_size(self, size: Pixels) -> str:
         """Where five halvings, rounded down, do not leave the 7 pixels that its first linear layer takes."""
@@ -104,6 +114,11 @@ class HRNetArch(BaseArch):
     """
 
     names = arch_names.HRNET
+
+    @property
+    def stage_layers(self) -> tuple[str, ...]:
+        """The last of them."""
+        return ("st4",)
 
     def refuse_size(self, size: Pixels) -> str:
         """Where a branch would not have half the size of the one before."""

@@ -15,3 +15,4 @@ class PaddleClasArch(BaseArch):
     model_config = ConfigDict(**STRICT, extra="allow")
     names = FOREIGN
     hands_on = True
+    stages_handed_on = False

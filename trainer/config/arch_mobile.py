@@ -27,6 +27,11 @@ class PPLCNetArch(BaseArch):
     freeze_befor: str | None = None
     """The layer up to which nothing learns, itself included: `conv1`, `blocks4` or `blocks4[1]`."""
 
+    @property
+    def stage_layers(self) -> tuple[str, ...]:
+        """Its five."""
+        return tuple(f"blocks{number}" for number in PPLCNET_BLOCKS)
+
     @field_validator("freeze_befor")
     @classmethod
     def _known_layer(cls, name: str | None) -> str | None:
@@ -44,5 +49,12 @@ class MobileNetV3Arch(BaseArch):
 
     names = arch_names.MOBILENET_V3
 
-    dropout_prob: Probability = 0.2
+    dropout_prob: Probability | None = 0.2
+    """None is no dropout."""
     class_expand: Positive = 1280
+
+    @property
+    def stage_layers(self) -> tuple[str, ...]:
+        """Four of the small one, five of the large one."""
+        ends = (0, 2, 7, 10) if "small" in self.name else (0, 2, 5, 11, 14)
+        return tuple(f"blocks[{index}]" for index in ends)

@@ -82,6 +82,21 @@ class DistillationArch(BaseArch):
     infer_model_name: str = STUDENT
     """The network that predicts and is exported."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _classes_of_models(cls, values: object) -> object:
+        """Where `Arch` has no class_num of its own, it has that of its models, which they then share."""
+        if not isinstance(values, dict) or values.get("class_num") is not None:
+            return values
+        models = values.get("models")
+        told = [
+            arch.get("class_num", BaseArch.model_fields["class_num"].default)
+            for item in (models if isinstance(models, list | tuple) else ())
+            for arch in (item.values() if isinstance(item, dict) else ())
+            if isinstance(arch, dict)
+        ]
+        return {**values, "class_num": told[0]} if told else values
+
     @property
     def by_name(self) -> dict[str, BaseArch]:
         """The networks' architectures."""
@@ -111,7 +126,10 @@ class DistillationArch(BaseArch):
             problems.append("expected a model that learns, got freeze_params_list with True only")
         classes = {name: arch.class_num for item in self.models for name, arch in item.items()}
         if set(classes.values()) != {self.class_num}:
-            problems.append(f"expected class_num {self.class_num} of Arch in every model, got {classes}")
+            problems.append(
+                f"expected one class_num of Arch and every model, got {self.class_num} and {classes}; "
+                "labels, loss and metrics are the same for all of them"
+            )
         if problems:
             raise ValueError("; ".join(problems))
         return self

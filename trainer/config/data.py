@@ -147,6 +147,17 @@ class SplitSection(Section):
     sampler: Sampler
     loader: LoaderSection = Field(default_factory=LoaderSection)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_images(cls, values: object) -> object:
+        """Refuse the lists of retrieval by name, rather than ask for what should stand in their place."""
+        if isinstance(values, dict) and "dataset" not in values and {"Query", "Gallery"} & set(values):
+            raise ValueError(
+                "expected dataset, sampler and loader, got Query and Gallery, which serve metric learning; "
+                "name one list to classify"
+            )
+        return values
+
 
 class DataLoaderSection(Section):
     """Training and evaluation data."""

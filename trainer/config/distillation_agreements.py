@@ -64,7 +64,9 @@ def _networks(
     if unknown:
         yield path, f"expected names of Arch.models, which are {', '.join(known)}, got {', '.join(unknown)}"
     for model, key in keys:
-        if model in known and key not in (known[model].return_patterns or ()):
+        if model not in known or (known[model].return_stages and not known[model].stages_handed_on):
+            continue  # of which features there are, the network itself knows
+        if key not in known[model].features:
             yield (
                 path,
                 f"expected a feature that Arch.models hands on, got {key!r} of {model}; "

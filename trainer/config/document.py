@@ -3,6 +3,12 @@
 PyYAML's YAML 1.1 resolution, then PaddleClas's literal pass: a string that is the direct value of a mapping
 becomes the Python literal that it spells (`'1e-3'` -> 0.001), strings inside lists stay strings
 (PaddleClas d178931, ppcls/utils/config.py). Unlike there, a duplicate key is an error.
+
+A file may come from anybody, so that all of it is bounded, and what goes beyond is refused at its place: the
+bytes; the depth, by the parser's events before a tree is made, because PyYAML makes trees by recursion; the
+number of values, with what aliases stand for counted each time and what merges (`<<`) bring counted before
+they are made; the length of numbers, which Python computes in the square of it; and whole numbers, to 64
+bits.
 """
 
 from __future__ import annotations
@@ -10,9 +16,8 @@ from __future__ import annotations
 import ast
 import warnings
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -25,6 +30,19 @@ _FAST: Any = getattr(yaml, "CSafeLoader", None)
 """libyaml, ten times as fast; PyYAML's own parser says more about mistakes. Both read YAML 1.1."""
 
 _PLAIN_TAGS = ("tag:yaml.org,2002:seq", "tag:yaml.org,2002:map")
+_MERGE = "tag:yaml.org,2002:merge"
+_NUMBER_TAGS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+
+MAX_BYTES = 1 << 20
+"""What a ConfigMap holds, by which a config reaches its pods."""
+MAX_DEPTH = 64
+MAX_VALUES = 100_000
+_MAX_NUMBER = 100
+_MAX_LITERAL = 4096
+"""Characters of a text that is looked at as a literal; PaddleClas has no longer one."""
+_MAX_TO_EXPLAIN = 1 << 16
+"""Bytes up to which PyYAML's own parser may tell of a mistake: it reads some 100 KB a second."""
+_INT64 = 1 << 63
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,9 +88,12 @@ def parse_document(content: bytes, *, name: str) -> Document:
         name: What messages call the file.
 
     Raises:
-        ConfigError: It is not UTF-8, not YAML, not a mapping of text keys, or repeats a key. All repeated
-            keys are reported at once.
+        ConfigError: It is not UTF-8, not YAML, not a mapping of text keys, too large in one of the ways that
+            stand above, or repeats a key. All repeated keys are reported at once.
     """
+    if len(content) > MAX_BYTES:
+        message = f"expected a config of at most {MAX_BYTES >> 20} MiB, got {len(content):,} bytes or more"
+        raise ConfigError([Problem(file=name, message=message)])
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -90,9 +111,16 @@ def parse_document(content: bytes, *, name: str) -> Document:
 
 
 def _build(text: str, name: str) -> tuple[object, dict[KeyPath, Place], list[Problem]]:
-    if _FAST is not None:
-        with suppress(yaml.YAMLError, RecursionError):  # told below, in words that say more
+    try:
+        _refuse_deep(text, name)
+        if _FAST is not None:
             return _build_with(_FAST(text), name)
+    except yaml.MarkedYAMLError as error:
+        # libyaml knows a depth of its own, at which PyYAML's parser would end otherwise
+        if len(text) > _MAX_TO_EXPLAIN or "nesting" in str(error):
+            raise ConfigError([_yaml_problem(name, error)]) from error
+    except yaml.YAMLError:  # told below, in words that say more
+        pass
     try:
         loader = yaml.SafeLoader(text)
     except yaml.YAMLError as error:  # an unprintable character has a position of its own kind
@@ -101,6 +129,26 @@ def _build(text: str, name: str) -> tuple[object, dict[KeyPath, Place], list[Pro
         return _build_with(loader, name)
     except yaml.MarkedYAMLError as error:
         raise ConfigError([_yaml_problem(name, error)]) from error
+
+
+def _refuse_deep(text: str, name: str) -> None:
+    """Count depth and values before anything recurses.
+
+    Raises:
+        ConfigError: There is more of them than a config has.
+        YAMLError: It is no YAML.
+    """
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, Loader=_FAST or yaml.SafeLoader)):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH or count > 2 * MAX_VALUES:
+            wanted = f"{MAX_DEPTH} levels" if depth > MAX_DEPTH else f"{MAX_VALUES:,} values"
+            line = None if event.start_mark is None else event.start_mark.line + 1
+            message = f"expected a config of at most {wanted}, got more"
+            raise ConfigError([Problem(file=name, line=line, message=message)])
 
 
 def _build_with(loader: Any, name: str) -> tuple[object, dict[KeyPath, Place], list[Problem]]:
@@ -114,13 +162,30 @@ def _build_with(loader: Any, name: str) -> tuple[object, dict[KeyPath, Place], l
 
 
 def read_literal(text: str) -> object:
-    """Return the Python literal that `text` spells, or `text`. Nothing is evaluated."""
+    """Return the Python literal that `text` spells, or `text`. Nothing is evaluated.
+
+    What is longer than 4,096 characters, nested deeper than a config may be, or holds whole numbers of more
+    than 64 bits stays text.
+    """
+    if len(text) > _MAX_LITERAL or sum(map(text.count, "[({")) > _MAX_LITERAL // 4:
+        return text
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)  # '\d' in a text is no business of the user's
         try:
-            return ast.literal_eval(text)
+            found: object = ast.literal_eval(text)
+            return found if _is_bounded(found, MAX_DEPTH) else text
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             return text
+
+
+def _is_bounded(value: object, depth: int) -> bool:
+    if isinstance(value, int):
+        return abs(value) < _INT64
+    if isinstance(value, dict):
+        return depth > 0 and all(_is_bounded(item, depth - 1) for pair in value.items() for item in pair)
+    if isinstance(value, list | tuple | set):
+        return depth > 0 and all(_is_bounded(item, depth - 1) for item in value)
+    return True
 
 
 class _Builder:
@@ -130,26 +195,27 @@ class _Builder:
         self.problems: list[Problem] = []
         self._loader = loader
         self._open: set[int] = set()
+        self._count = 0
+        self._sizes: dict[int, int] = {}
 
     def build(self, node: yaml.Node, path: KeyPath) -> object:
         mark = node.start_mark
-        scalar = isinstance(node, yaml.ScalarNode)
-        self.places[path] = Place(
-            line=mark.line + 1, column=mark.column + 1, text=node.value if scalar else None
-        )
-        if scalar:
-            try:
-                value = self._loader.construct_object(node)
-            except ValueError:  # a date such as 2026-02-30
-                self._report(node, path, f"expected a value, got {show(node.value)}; quote it")
-                return None
-            literal = path and isinstance(path[-1], str) and path[0] not in VERBATIM_SECTIONS
-            return read_literal(value) if literal and isinstance(value, str) else value
+        self._count += 1
+        if self._count > MAX_VALUES:
+            self._stop(node, path)
+        if isinstance(node, yaml.ScalarNode):
+            self.places[path] = Place(line=mark.line + 1, column=mark.column + 1, text=node.value)
+            return self._scalar(node, path)
+        self.places[path] = Place(line=mark.line + 1, column=mark.column + 1)
+        problem = ""
         if id(node) in self._open:
-            self._report(node, path, "expected a tree, got an alias that contains itself")
-            return None
-        if node.tag not in _PLAIN_TAGS:
-            self._report(node, path, f"expected a plain value, got the tag {show(node.tag)}; remove it")
+            problem = "expected a tree, got an alias that contains itself"
+        elif node.tag not in _PLAIN_TAGS:
+            problem = f"expected a plain value, got the tag {show(node.tag)}; remove it"
+        elif len(path) > MAX_DEPTH:  # by way of aliases
+            problem = f"expected at most {MAX_DEPTH} levels, got more"
+        if problem:
+            self._report(node, path, problem)
             return None
         self._open.add(id(node))
         try:
@@ -160,17 +226,87 @@ class _Builder:
         finally:
             self._open.discard(id(node))
 
+    def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> object:
+        if node.tag in _NUMBER_TAGS and len(node.value) > _MAX_NUMBER:
+            found = f"{len(node.value):,} of them, {show(node.value)}"
+            self._report(node, path, f"expected a number of at most {_MAX_NUMBER} characters, got {found}")
+            return None
+        try:
+            value = self._loader.construct_object(node)
+        except ValueError:  # a date such as 2026-02-30
+            self._report(node, path, f"expected a value, got {show(node.value)}; quote it")
+            return None
+        if isinstance(value, int) and abs(value) >= _INT64:
+            self._report(node, path, f"expected a whole number of 64 bits, got {show(node.value)}")
+            return None
+        literal = path and isinstance(path[-1], str) and path[0] not in VERBATIM_SECTIONS
+        return read_literal(value) if literal and isinstance(value, str) else value
+
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, object]:
         self._refuse_repeated(node, path)
+        if not self._may_merge(node, path):
+            return {}
         self._loader.flatten_mapping(node)
         values: dict[str, object] = {}
         for key_node, value_node in node.value:
-            key = self._loader.construct_object(key_node, deep=True)
+            long = key_node.tag in _NUMBER_TAGS and len(key_node.value) > _MAX_NUMBER
+            if long or not isinstance(key_node, yaml.ScalarNode):
+                kind = "a long number" if long else "a list or a mapping"
+                self._report(key_node, path, f"expected text as a key, got {kind}")
+                continue
+            key = self._loader.construct_object(key_node)
             if isinstance(key, str):
                 values[key] = self.build(value_node, (*path, key))
             else:
                 self._report(key_node, path, f"expected text as a key, got {show(key)}; quote it")
         return values
+
+    def _may_merge(self, node: yaml.MappingNode, path: KeyPath) -> bool:
+        """Tell whether merges (`<<`) of what merges again end, and are no more than a config may hold.
+
+        PyYAML would put them in by copying pairs, from the innermost on, into memory without bound.
+        """
+        if id(node) in self._sizes or all(key.tag != _MERGE for key, _ in node.value):
+            return True
+        if self._merged_size(node, set()) is None:
+            self._report(node, path, "expected a tree, got a merge of what contains itself")
+            return False
+        if self._sizes[id(node)] > MAX_VALUES:
+            self._stop(node, path)
+        return True
+
+    def _merged_size(self, node: yaml.Node, above: set[int]) -> int | None:
+        """Count the pairs of a mapping with those that it merges; None where it merges itself.
+
+        A chain of merges that is longer than a config is deep counts as too large: PyYAML follows it by
+        recursion.
+        """
+        if id(node) in self._sizes:
+            return self._sizes[id(node)]
+        if id(node) in above:
+            return None
+        if len(above) > MAX_DEPTH:
+            return MAX_VALUES + 1
+        total = 0
+        parts = node.value if isinstance(node, yaml.SequenceNode) else []
+        if isinstance(node, yaml.MappingNode):
+            total = len(node.value)
+            parts = [value for key, value in node.value if key.tag == _MERGE]
+        for part in parts:
+            size = self._merged_size(part, above | {id(node)})
+            if size is None:
+                return None
+            total += size
+        self._sizes[id(node)] = total
+        return total
+
+    def _stop(self, node: yaml.Node, path: KeyPath) -> NoReturn:
+        self._report(
+            node,
+            path,
+            f"expected at most {MAX_VALUES:,} values, aliases counted by what they stand for, got more",
+        )
+        raise ConfigError(self.problems)
 
     def _refuse_repeated(self, node: yaml.MappingNode, path: KeyPath) -> None:
         first: dict[str, int] = {}

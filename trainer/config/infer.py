@@ -5,12 +5,13 @@ PaddleClas d178931, ppcls/engine/engine.py and ppcls/data/postprocess.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from trainer.config.data import OpList
 from trainer.config.declaration import Catalogue, Declaration, Section, later, named
+from trainer.config.problems import show
 from trainer.config.scalars import Positive, TopK
 
 
@@ -48,6 +49,24 @@ else:  # the union that chooses by name exists at run time only
     PostProcess = named(POST_PROCESSES, default="Topk")
 
 
+def _unwrap(value: Any) -> Any:  # whatever YAML gave
+    """Read `{name: DistillationPostProcess, func: Topk, topk: 5}` as `{name: Topk, topk: 5}`.
+
+    Which of several networks answers is said by `Arch.infer_model_name`, also for the export.
+    """
+    if not isinstance(value, dict) or value.get("name") != "DistillationPostProcess":
+        return value
+    own = {key: value[key] for key in ("model_name", "key") if key in value}
+    for key, expected in (("model_name", str), ("key", str | None)):
+        if key in own and not isinstance(own[key], expected):
+            raise ValueError(f"expected text as {key}, got {show(own[key])}")
+    name = value.get("func", "Topk")
+    if name not in POST_PROCESSES:
+        raise ValueError(f"expected one of {', '.join(POST_PROCESSES.names())} as func, got {show(name)}")
+    rest = {key: item for key, item in value.items() if key not in ("name", "func", *own)}
+    return {"name": name, **rest}
+
+
 class InferSection(Section):
     """What `trainer predict` reads."""
 
@@ -55,5 +74,7 @@ class InferSection(Section):
     infer_list: str | None = None
     batch_size: Positive = 1
     transforms: OpList = ()
-    post_process: PostProcess | None = Field(default=None, alias="PostProcess")
+    post_process: Annotated[PostProcess | None, BeforeValidator(_unwrap)] = Field(
+        default=None, alias="PostProcess"
+    )
     save_dir: str | None = None

@@ -13,6 +13,8 @@ _OF_RETRIEVAL = "it serves metric learning, which this trainer does not do; take
 
 INSTEAD: Mapping[str, str] = {
     "AFDLoss": "it has parameters of its own; take DistillationDistanceLoss of the same features",
+    "RecModel": "it serves metric learning, which this trainer does not do; name the backbone as Arch.name",
+    "AttentionModel": "it serves AFDLoss, which this trainer does not have; name its network by itself",
     "TripletLossV2": "it serves metric learning, which this trainer does not do; take CELoss",
     "mAP": _OF_RETRIEVAL,
     "mINP": _OF_RETRIEVAL,

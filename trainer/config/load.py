@@ -12,20 +12,24 @@ from pydantic import BaseModel, ValidationError
 
 from trainer.config.agreements import find_disagreements
 from trainer.config.declaration import Declaration, Section
-from trainer.config.document import Document, parse_document
+from trainer.config.document import MAX_BYTES, Document, parse_document
 from trainer.config.extras import EXPECTING, find_expected
+from trainer.config.in_vain import find_slim
 from trainer.config.overrides import apply_overrides
 from trainer.config.paths import map_paths, map_weights
 from trainer.config.problems import ConfigError, KeyPath, Problem
 from trainer.config.root import AnsweringConfig, InferConfig, TrainConfig
 from trainer.config.schema import expected_names, is_known, known_keys
-from trainer.config.sentences import find_path, say
+from trainer.config.sentences import say_all
 from trainer.config.suggest import suggest
 from trainer.config.support import find_unsupported
 from trainer.protocol.pathmap import PathMap
 
+MAX_PROBLEMS = 100
+"""Of a kind, that are told of one config; looking for what each may mean takes milliseconds."""
 RootT = TypeVar("RootT", bound=BaseModel)
 _OTHER_SECTIONS = frozenset({"Launch", "Profiler", "Slim", "DataLoader"})
+"""Known without being declared: the launcher's, and what `in_vain` speaks of."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +63,7 @@ def load_config(
         path: The YAML file.
         overrides: As typed after `-o`, applied in order.
         path_map: Applied to the values of path-typed keys; or a function that finds it, given the config.
-        strict: Unknown keys are errors, not warnings.
+        strict: Unknown keys, and what has no effect, are errors, not warnings.
         before_check: Called with the mapped values and the map before they are checked, such as to import
             modules of the user.
 
@@ -119,7 +123,8 @@ def read_content(path: Path) -> bytes:
         ConfigError: It cannot be read.
     """
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)  # the parser refuses what is longer
     except FileNotFoundError as error:
         raise ConfigError(
             [Problem(file=str(path), message="expected a config file, got no such file; check the path")]
@@ -143,7 +148,7 @@ def check(
     Args:
         document: The values.
         root: The type.
-        strict: Unknown keys are errors, not warnings.
+        strict: Unknown keys, and what has no effect, are errors, not warnings.
         expects_extra: Unknown names are warnings, because modules that are not imported here bring them.
 
     Raises:
@@ -154,11 +159,19 @@ def check(
     try:
         config = root.model_validate(document.values, context={EXPECTING: expects_extra})
     except ValidationError as failure:
-        for error in failure.errors(include_url=False):
-            if error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]:
-                continue  # its items were refused, each with its own sentence
-            path = find_path(document.values, error["loc"])
-            problems.append(document.problem(path, say(error, document, path, root)))
+        errors = [
+            error
+            for error in failure.errors(include_url=False)
+            # where its items were refused, each has its own sentence
+            if error["type"] != "too_short" or len(error["input"]) < error["ctx"]["min_length"]
+        ]
+        problems += [
+            document.problem(path, sentence)
+            for path, sentence in say_all(errors[:MAX_PROBLEMS], document, root)
+        ]
+        problems += _left_out(document, len(errors))
+        if issubclass(root, TrainConfig):
+            problems += [document.problem(path, message) for path, message in find_slim(document.values)]
     ignored = _unknown_paths(document.values, root) if config is None else _ignored_paths(config)
     vain: list[Problem] = []
     if config is not None:
@@ -169,16 +182,25 @@ def check(
             ]
         ignored += _swallowed_paths(config)
         vain += [
-            document.problem(item.path, item.message, warning=item.warning)
-            for item in (find_unsupported(config) if isinstance(config, TrainConfig) else ())
+            document.problem(item.path, item.message, warning=item.warning and not (strict and item.vain))
+            for item in (find_unsupported(config, document.values) if isinstance(config, TrainConfig) else ())
         ]
         if isinstance(config, TrainConfig):
             vain += [document.problem(path, message) for path, message in find_disagreements(config)]
-    unknown = [document.problem(path, _unknown(path, root), warning=not strict) for path in ignored]
+    unknown = [
+        document.problem(path, _unknown(path, root), warning=not strict) for path in ignored[:MAX_PROBLEMS]
+    ]
+    unknown += _left_out(document, len(ignored), warning=not strict)
     refused = config is None or (strict and unknown) or any(not problem.warning for problem in vain)
     if config is None or refused:
         raise ConfigError([*problems, *unknown, *vain])
     return Loaded(config=config, document=document, warnings=(*unknown, *vain))
+
+
+def _left_out(document: Document, count: int, *, warning: bool = False) -> list[Problem]:
+    left = count - MAX_PROBLEMS
+    message = f"{left:,} more like the last ones; mend those first"
+    return [Problem(file=document.name, message=message, warning=warning)] if left > 0 else []
 
 
 def _expected(path: KeyPath, name: str, root: type[BaseModel]) -> str:

@@ -12,10 +12,12 @@ from pydantic import Field, model_validator
 
 from trainer.config.declaration import Catalogue, Declaration, Later, keyed, later
 from trainer.config.ops_base import STAGES, ImageOp, Pixels, SizedOp, refuse_ranges
-from trainer.config.scalars import Floats, Fraction, Pair, Positive, Size
+from trainer.config.scalars import LOWERED, Floats, Fraction, Pair, Positive, Size
 
-Interpolation = Literal["nearest", "bilinear", "area", "bicubic", "lanczos", "box", "hamming", "random"]
-Backend = Literal["cv2", "pil"]
+Interpolation = Annotated[
+    Literal["nearest", "bilinear", "area", "bicubic", "lanczos", "box", "hamming", "random"], LOWERED
+]
+Backend = Annotated[Literal["cv2", "pil"], LOWERED]
 _ONLY_CV2, _ONLY_PIL = frozenset({"area"}), frozenset({"box", "hamming"})
 
 
@@ -26,18 +28,12 @@ class DecodeImage(ImageOp):
     whole_numbers: ClassVar[bool] = False
 
     to_np: bool = True
-    """False hands a PIL image to the next operation."""
+    """False hands a PIL image to the next operation; with backend cv2, OpenCV's array: BGR, channels last."""
     to_rgb: bool = True
     """Channel order of the result: RGB, or BGR where false."""
     channel_first: bool = False
     """[3, H, W] instead of [H, W, 3]."""
     backend: Backend = "cv2"
-
-    @model_validator(mode="after")
-    def _pil_image(self) -> DecodeImage:
-        if not self.to_np and self.backend == "cv2":
-            raise ValueError("expected backend: pil with to_np: False, got cv2")
-        return self
 
     def size_after(self, given: Pixels | None) -> Pixels | None:
         """The file decides."""
@@ -47,7 +43,12 @@ class DecodeImage(ImageOp):
     def makes_picture(self, given: bool) -> bool:
         """Where it is told to."""
         del given
-        return not self.to_np
+        return not self.to_np and self.backend == "pil"
+
+    @property
+    def makes_rgb(self) -> bool:
+        """The order of its channels: of what is no array made to order, it is the backend's."""
+        return self.to_rgb if self.to_np else self.backend == "pil"
 
     def moves_channels_first(self) -> bool:
         """Of arrays only."""

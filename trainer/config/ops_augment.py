@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from trainer.config.ops_base import STAGES, ImageOp
-from trainer.config.scalars import Floats, Fraction, Ints, Positive, Size
+from trainer.config.scalars import LOWERED, Floats, Fraction, Ints, Positive, Size
 
 Colour = Annotated[Ints, Field(min_length=3, max_length=3)]
 Strength = Annotated[float, Field(ge=0)]
-Magnitude = Annotated[float, Field(ge=0, le=10)]
+_STRONGEST = 100.0
+Magnitude = Annotated[float, Field(ge=0, le=_STRONGEST)]
+"""A strength of which 10 is the usual most; PaddleClas goes on by magnitude / 10 beyond it."""
 _SECTION = re.compile(r"([a-z]+)(\d+(?:\.\d+)?)")
 _POLICIES = ("original", "originalr", "v0", "v0r")
 _KEYS: dict[str, dict[str, type[int] | type[float]]] = {
@@ -38,7 +40,7 @@ class TimmAutoAugment(ImageOp):
     deviation of the magnitude; inc1: stronger with m; w, d: chains of AugMix and their length; a: alpha; b1:
     blend the chains one by one. `original`, `originalr`, `v0` and `v0r`, each with `-mstd0.5`, are timm's
     policies of AutoAugment."""
-    interpolation: Literal["bicubic", "bilinear", "random"] = "bicubic"
+    interpolation: Annotated[Literal["bicubic", "bilinear", "random"], LOWERED] = "bicubic"
     """Where an image is sheared, moved or turned; random draws bicubic or bilinear each time."""
     img_size: Size = (224, 224)
     """Changes nothing: both policies move images by a share of their size."""
@@ -51,6 +53,16 @@ class TimmAutoAugment(ImageOp):
             raise ValueError(f"expected 3 numbers in mean, one a channel, got {len(self.mean)}")
         parse_policy(self.config_str)
         return self
+
+    @field_validator("config_str", mode="before")
+    @classmethod
+    def _some_policy(cls, text: object) -> object:
+        if text is None:
+            raise ValueError(
+                "expected text such as 'rand-m9-mstd0.5-inc1', got nothing (null), with which PaddleClas "
+                "fails too; remove TimmAutoAugment to train without it"
+            )
+        return text
 
 
 def parse_policy(text: str) -> tuple[str, dict[str, float]]:
@@ -129,7 +141,7 @@ class RandAugmentV3(ImageOp):
     num_layers: Positive = 2
     magnitude: Magnitude = 3
     fillcolor: Colour = (0, 0, 0)
-    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    interpolation: Annotated[Literal["bicubic", "bilinear"], LOWERED] = "bicubic"
 
 
 class RandAugmentV4(ImageOp):
@@ -147,7 +159,7 @@ class AugMix(ImageOp):
     """Chains."""
     mixture_depth: int = 1
     """Operations a chain; 0 or below draws 1, 2 or 3 for each."""
-    aug_severity: Annotated[float, Field(gt=0, le=10)] = 1
+    aug_severity: Annotated[float, Field(gt=0, le=_STRONGEST)] = 1
     """The strength of each operation is drawn between 0.1 and this, of 10."""
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from trainer.config.ops_base import ImageOp, Pixels, SizedOp, refuse_ranges
-from trainer.config.scalars import Floats, Pair, Positive, Size
+from trainer.config.scalars import LOWERED, Floats, Pair, Positive, Size
 
 
 def _three(value: object) -> object:
@@ -53,7 +53,9 @@ class CropImageAtRatio(ImageOp):
     """Side of the result in pixels."""
     pad: Annotated[int, Field(ge=0)]
     """Of an image of size + pad, this much would be cut off."""
-    interpolation: Literal["nearest", "bilinear", "area", "bicubic", "lanczos"] = "bilinear"
+    interpolation: Annotated[Literal["nearest", "bilinear", "area", "bicubic", "lanczos"], LOWERED] = (
+        "bilinear"
+    )
     """OpenCV's."""
 
     def size_after(self, given: Pixels | None) -> Pixels | None:
@@ -126,7 +128,7 @@ class Pad(ImageOp):
     fill: Fill = (0, 0, 0)
     """A level, or three of them with backend pil."""
     padding_mode: Literal["constant"] = "constant"
-    backend: Literal["pil", "cv2"] = "pil"
+    backend: Annotated[Literal["pil", "cv2"], LOWERED] = "pil"
 
     def takes_floats(self) -> bool:
         """Pillow pads whole numbers only."""

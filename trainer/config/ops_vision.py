@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from trainer.config.ops_base import ImageOp, Pixels, refuse_ranges
 from trainer.config.ops_place import Fill, Probability
-from trainer.config.scalars import Pair, Positive
+from trainer.config.scalars import LOWERED, Pair, Positive
 
 _ONLY_ARRAYS, _ONLY_PICTURES = frozenset({"area"}), frozenset({"box", "hamming"})
 _NUMBER_OR_PAIR = {"anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}]}
@@ -44,7 +44,9 @@ class _Vision(ImageOp):
 class _Interpolating(_Vision):
     by_container: ClassVar[bool] = True
 
-    interpolation: Literal["nearest", "bilinear", "area", "bicubic", "lanczos", "box", "hamming"] = "bilinear"
+    interpolation: Annotated[
+        Literal["nearest", "bilinear", "area", "bicubic", "lanczos", "box", "hamming"], LOWERED
+    ] = "bilinear"
     """area of arrays only, box and hamming of pictures only."""
 
     def lacks(self, picture: bool) -> str:
@@ -113,7 +115,7 @@ class RandomRotation(_Vision):
     prob: Probability = 0.5
     degrees: Annotated[Pair, BeforeValidator(_both_ways), WithJsonSchema(_NUMBER_OR_PAIR)]
     """The angle is drawn between − this and this, or between two angles."""
-    interpolation: Literal["nearest", "bilinear", "bicubic"] = "nearest"
+    interpolation: Annotated[Literal["nearest", "bilinear", "bicubic"], LOWERED] = "nearest"
     expand: bool = False
     """Enlarge the image to hold all of the turned one."""
     center: Pair | None = None

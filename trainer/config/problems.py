@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 KeyPath = tuple[str | int, ...]
@@ -49,6 +49,28 @@ def format_path(path: KeyPath) -> str:
 
 
 def show(value: object) -> str:
-    """Show a value in a message: its repr, capped."""
-    text = repr(value)
-    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
+    """Show a value in a message: its repr, capped; of a large one, no more is made than is shown."""
+    text = ""
+    for piece in _pieces(value):
+        text += piece
+        if len(text) > MAX_SHOWN:
+            return text[: MAX_SHOWN - 1] + "…"
+    return text
+
+
+def _pieces(value: object) -> Iterator[str]:
+    """Yield the parts of a repr; those of a text are made of its beginning only."""
+    if isinstance(value, dict):
+        for index, (key, item) in enumerate(value.items()):
+            yield ", " if index else "{"
+            yield from _pieces(key)
+            yield ": "
+            yield from _pieces(item)
+        yield "}" if value else "{}"
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield ", " if index else "["
+            yield from _pieces(item)
+        yield "]" if value else "[]"
+    else:
+        yield repr(value[: MAX_SHOWN + 1] if isinstance(value, str) else value)

@@ -26,6 +26,9 @@ def _one_or_more(value: Any) -> Any:  # whatever YAML gave
     return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+LOWERED = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
+"""Makes a name one of small letters, as PaddleClas does where it says which library resizes, and how."""
+
 Fraction = Annotated[
     float,
     BeforeValidator(_fraction),

@@ -6,7 +6,7 @@ from `warmup_start_lr` over `warmup_epoch` epochs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field
 
@@ -25,6 +25,10 @@ class Paced(Declaration):
     """Move once an epoch instead of once a step."""
     step_each_epoch: int | None = None
     """No effect: as in PaddleClas, the run's own number is taken."""
+    last_epoch: Literal[-1] = -1
+    """The step before the first one. A run that goes on takes it from its checkpoint."""
+    verbose: bool = False
+    """No effect: the learning rate stands in every log line."""
 
 
 class Warm(Paced):

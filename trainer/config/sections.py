@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from trainer.config.declaration import Section
 from trainer.config.scalars import Positive
@@ -32,6 +32,20 @@ Shape = Annotated[tuple[Positive, Positive, Positive], Field(strict=False)]
 
 MAX_IMAGE_PIXELS = 178_956_970
 """Where Pillow refuses: a quarter of a GiB of 24-bit pixels, twice. OpenCV goes to 2**30."""
+
+
+Ranks = Annotated[
+    str,
+    BeforeValidator(
+        lambda value: (
+            ",".join(map(str, value if isinstance(value, list | tuple) else [value]))
+            if isinstance(value, int | list | tuple) and not isinstance(value, bool)
+            else value
+        )
+    ),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
+]
+"""Numbers with commas between; `"0,1"` is read as a pair by then."""
 
 
 class GlobalSection(Section):
@@ -78,7 +92,7 @@ class GlobalSection(Section):
     eval_mode: str | None = None
     """Another way to evaluate; None and `classification` are the one that is here."""
     print_mem_info: bool = True
-    log_ranks: str = "0"
+    log_ranks: Ranks = "0"
     uniform_output_enabled: bool = False
     export_for_fd: bool = False
     """Write inference.yml beside an exported model; it is always written here."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from trainer.config.declaration import EXTRA
-from trainer.config.document import Document
+from trainer.config.document import VERBATIM_SECTIONS, Document, read_literal
 from trainer.config.instead import INSTEAD
 from trainer.config.problems import KeyPath, show
 from trainer.config.schema import expected_names, known_keys
@@ -26,14 +26,54 @@ _EXPECTED = {
 _BOUNDS = {"greater_than": ("gt", "above"), "greater_than_equal": ("ge", "of at least"),
            "less_than": ("lt", "below"), "less_than_equal": ("le", "of at most")}  # fmt: skip
 _MAX_LISTED = 8
+_OF_KEYS = frozenset({"missing", "extra_forbidden"})
+"""Kinds of error that are of a key that the file does not have, or that nothing reads."""
+Said = tuple[KeyPath, str]
 
 
-def find_path(values: object, loc: tuple[int | str, ...]) -> KeyPath:
-    """Turn pydantic's location into a key path of the file: names of union members are not keys there."""
+def say_all(errors: Sequence[ErrorDetails], document: Document, root: type[BaseModel]) -> list[Said]:
+    """Write a sentence for each thing that is wrong.
+
+    Pydantic has an error for every type that a place may have. Those of one place become one sentence; where
+    one of the types was the right one, and only its content is not, that alone is spoken of.
+    """
+    found: dict[KeyPath, list[ErrorDetails]] = {}
+    for error in errors:
+        path = find_path(document.values, error["loc"], absent=error["type"] in _OF_KEYS)
+        found.setdefault(path, []).append(error)
+    return [
+        (path, sentence)
+        for path, group in found.items()
+        for sentence in _say_group(group, document, path, root)
+        if not (_is_of_type(group) and any(other[: len(path)] == path for other in found if other != path))
+    ]
+
+
+def _is_of_type(group: Sequence[ErrorDetails]) -> bool:
+    return all(error["type"] in _EXPECTED for error in group)
+
+
+def _say_group(
+    group: Sequence[ErrorDetails], document: Document, path: KeyPath, root: type[BaseModel]
+) -> list[str]:
+    of_content = [error for error in group if error["type"] not in _EXPECTED]
+    if of_content or len(group) == 1:
+        sentences = [say(error, document, path, root) for error in (of_content or group)]
+        return list(dict.fromkeys(sentences))
+    wanted = list(dict.fromkeys(_EXPECTED[error["type"]] for error in group))
+    hint = _hint(group[0]["input"], document, path) if "text" in wanted else ""
+    return [f"expected {', '.join(wanted[:-1])} or {wanted[-1]}, got {show(group[0]['input'])}{hint}"]
+
+
+def find_path(values: object, loc: tuple[int | str, ...], *, absent: bool = True) -> KeyPath:
+    """Turn pydantic's location into a key path of the file: names of union members are not keys there.
+
+    `absent` tells that its end may be a key that the file does not have.
+    """
     path: list[str | int] = []
     here = values
     for index, part in enumerate(loc):
-        last = index == len(loc) - 1
+        last = index == len(loc) - 1 and absent
         if part == EXTRA:
             continue
         if isinstance(here, dict) and isinstance(part, str) and (part in here or last):
@@ -59,7 +99,11 @@ def say(error: ErrorDetails, document: Document, path: KeyPath, root: type[BaseM
         return _unknown_name(value, names, beside="name" in known_keys(root, path))
     if kind == "value_error":
         return re.sub(r"^Value error, ", "", error["msg"])
-    quote = kind in ("string_type", "literal_error")
+    place = document.places.get(path)
+    choices = context.get("expected", "")
+    quote = kind == "string_type" or (
+        kind == "literal_error" and place is not None and place.text and f"'{place.text}'" in choices
+    )
     return f"expected {_expected(kind, error['msg'], context)}, got {show(value)}" + (
         _hint(value, document, path) if quote else ""
     )
@@ -93,8 +137,17 @@ def _unknown_name(value: object, names: list[str], *, beside: bool) -> str:
 
 
 def _hint(value: object, document: Document, path: KeyPath) -> str:
-    """Explain YAML 1.1, where `no` is false and `1.10` is 1.1."""
+    """Explain YAML 1.1, where `no` is false and `1.10` is 1.1.
+
+    In PaddleClas's sections, a quoted text that spells a literal becomes that: it takes quotes of its own.
+    """
     place = document.places.get(path)
     if place is None or place.text is None or isinstance(value, str | None):
         return ""
+    kept = (path[:1] and path[0] in VERBATIM_SECTIONS) or not isinstance(path[-1], str)
+    if place.source is not None:
+        key, _, _ = place.source.partition("=")
+        return f"; to set it as text, write {key}=\"'{place.text}'\""
+    if not kept and not isinstance(read_literal(place.text), str):
+        return f" (YAML reads {place.text!r} so); quote it twice: \"'{place.text}'\""
     return f" (YAML reads {place.text!r} so); quote it"

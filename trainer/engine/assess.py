@@ -114,7 +114,7 @@ def load_answering(config: AnsweringConfig, path: Path) -> paddle.nn.Layer:
         WeightsRefusedError: They are another network's, or the file cannot be read.
     """
     arch, prefix = answering(config.arch)
-    model = build_model(arch.model_copy(update={"return_patterns": None}))
+    model = build_model(arch.without_features())
     load_exactly(model, path, prefix=prefix)
     model.eval()
     return model

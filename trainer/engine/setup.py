@@ -212,7 +212,7 @@ def weights_source(arch: BaseArch, named: str | bool) -> str:
     Raises:
         WeightsError: None are published.
     """
-    return address_of(arch.name, use_ssld=arch.use_ssld) if named is True else str(named)
+    return address_of(arch.published_name, use_ssld=arch.use_ssld) if named is True else str(named)
 
 
 def with_mounted_weights(config: TrainConfig, store: WeightsStore) -> WeightsStore:

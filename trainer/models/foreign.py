@@ -44,7 +44,12 @@ def build_foreign(arch: PaddleClasArch) -> nn.Layer:
             "install a version that has it"
         )
     try:
-        model = constructors[arch.name](class_num=arch.class_num, **dict(arch.model_extra or {}))
+        stages = (
+            {}
+            if arch.return_stages is None or arch.return_patterns
+            else {"return_stages": _plain_stages(arch)}
+        )
+        model = constructors[arch.name](class_num=arch.class_num, **stages, **dict(arch.model_extra or {}))
     except Exception as error:  # whatever a constructor that is not ours raises for bad parameters
         raise ForeignModelError(
             f"expected parameters that PaddleClas takes for {arch.name}, got {type(error).__name__}: {error}"
@@ -52,6 +57,11 @@ def build_foreign(arch: PaddleClasArch) -> nn.Layer:
     if not isinstance(model, nn.Layer):
         raise ForeignModelError(f"expected a network under {arch.name!r}, got {type(model).__name__}")
     return model
+
+
+def _plain_stages(arch: PaddleClasArch) -> object:
+    """PaddleClas tells a list from a tuple."""
+    return list(arch.return_stages) if isinstance(arch.return_stages, tuple) else arch.return_stages
 
 
 def _constructors(name: str) -> Mapping[str, Callable[..., object]]:

@@ -112,8 +112,8 @@ class Pooled(nn.Layer):
     """
 
     def make_head(
-        self, channels: int, *, class_num: int, class_expand: int, dropout_prob: float, act: Activation,
-        use_last_conv: bool = True, affine: bool = False,
+        self, channels: int, *, class_num: int, class_expand: int, dropout_prob: float | None,
+        act: Activation, use_last_conv: bool = True, affine: bool = False,
     ) -> None:  # fmt: skip
         """Make the layers; without `use_last_conv` the logits come straight from the means."""
         self._use_last_conv, self._affine = use_last_conv, affine and use_last_conv
@@ -122,7 +122,8 @@ class Pooled(nn.Layer):
             self.act = _ACTIVATIONS[act]()
             if affine:
                 self.lab = LearnableAffine()
-            self.dropout = nn.Dropout(dropout_prob, mode="downscale_in_infer")
+            # a probability of 0 keeps every number as it is, at training and after it
+            self.dropout = nn.Dropout(dropout_prob or 0.0, mode="downscale_in_infer")
         self.fc = nn.Linear(class_expand if use_last_conv else channels, class_num)
 
     def classify(self, x: paddle.Tensor) -> paddle.Tensor:

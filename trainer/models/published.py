@@ -11,13 +11,13 @@ import re
 HOST = "https://paddle-imagenet-models-name.bj.bcebos.com/dygraph"
 
 _LEGENDARY = re.compile(
-    r"(MobileNetV[134]|InceptionV3|SwinTransformer_|PPHGNet|PPLCNet|VGG\d|HRNet_W|ESNet_|ResNet\d+(_vd)?$)"
+    r"(MobileNetV[134]|InceptionV3|SwinTransformer_|PPHGNet|PPLCNet|VGG\d|HRNet_W|ESNet_|ResNet\d+(_vd|_dbb)?$)"
 )
 _VARIANT = re.compile(r"(_SOLIDER|_Tanh|_ShiTu|Sigmoid|_metabin|_pool2d|_stride1)$")
 _FOUNDATION = re.compile(r"(CLIP_vit|BEiTv2|CAE_vit|MOCOV3|MAE_vit)")
 _UNPUBLISHED = re.compile(
     r"(PPHGNet_base|ResNet200|MobileNeXt_x(0|1_4)|EVA_|AdaFace_|HRNet_W60|SE_HRNet_|MobileViTV2_x\d_[27]5|SVTR_"
-    r"|WideResNet)"
+    r"|WideResNet|ResNet(?!18_dbb)\w+_dbb)"
 )
 _PRACTICAL = "https://paddleclas.bj.bcebos.com/models/practical/pretrained"
 _ELSEWHERE = {

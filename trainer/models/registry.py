@@ -98,8 +98,8 @@ BUILDERS: Mapping[type[Declaration], Callable[[Any], nn.Layer]] = {
 
 def _build(arch: Arch) -> nn.Layer:
     model = _build_extra(arch) if isinstance(arch, ExtraArch) else BUILDERS[type(arch)](arch)
-    if arch.return_patterns:
-        hand_on(model, arch.return_patterns)
+    if arch.features:
+        hand_on(model, arch.features)
     return model
 
 

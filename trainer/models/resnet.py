@@ -13,6 +13,7 @@ from paddle import ParamAttr, nn
 from paddle.nn import functional
 
 from trainer.config.arch_resnet import ResNetArch
+from trainer.models.diverse_branch import DiverseBranch
 from trainer.models.layers import ConvBN, Stride
 
 _BLOCKS = {
@@ -29,6 +30,12 @@ def _conv(
         inputs, outputs, kernel, stride=stride, act="relu" if act else None, lr_mult=lr_mult, decay_norm=True,
         old_norm=True,
     )  # fmt: skip
+
+
+def _diverse(
+    inputs: int, outputs: int, kernel: int, *, lr_mult: float, stride: Stride = 1, act: bool = True
+) -> DiverseBranch:
+    return DiverseBranch(inputs, outputs, kernel, stride=stride, act=act, lr_mult=lr_mult)
 
 
 class _Shortcut(ConvBN):
@@ -53,17 +60,18 @@ class _Block(nn.Layer):
 
     def __init__(
         self, inputs: int, width: int, *, deep: bool, first: bool, stride: Stride, average: bool,
-        lr_mult: float,
+        lr_mult: float, diverse: bool,
     ) -> None:  # fmt: skip
         super().__init__()
+        conv = _diverse if diverse else _conv
         outputs = 4 * width if deep else width
         if deep:
-            self.conv0 = _conv(inputs, width, 1, lr_mult=lr_mult)
-            self.conv1 = _conv(width, width, 3, stride=stride, lr_mult=lr_mult)
-            self.conv2 = _conv(width, outputs, 1, act=False, lr_mult=lr_mult)
+            self.conv0 = conv(inputs, width, 1, lr_mult=lr_mult)
+            self.conv1 = conv(width, width, 3, stride=stride, lr_mult=lr_mult)
+            self.conv2 = conv(width, outputs, 1, act=False, lr_mult=lr_mult)
         else:
-            self.conv0 = _conv(inputs, width, 3, stride=stride, lr_mult=lr_mult)
-            self.conv1 = _conv(width, width, 3, act=False, lr_mult=lr_mult)
+            self.conv0 = conv(inputs, width, 3, stride=stride, lr_mult=lr_mult)
+            self.conv1 = conv(width, width, 3, act=False, lr_mult=lr_mult)
         if first:
             self.short = _Shortcut(inputs, outputs, stride=stride, average=average, lr_mult=lr_mult)
         self._deep, self._first = deep, first
@@ -97,10 +105,12 @@ class ResNet(nn.Layer):
         for stage, (count, width) in enumerate(zip(_BLOCKS[depth], _WIDTHS, strict=True)):
             for index in range(count):
                 strided = index == 0 and stage > 0
+                plain = stage == 0 and not arch.use_first_short_conv
                 blocks.append(
                     _Block(
-                        inputs, width, deep=deep, first=index == 0, average=vd and strided,
+                        inputs, width, deep=deep, first=index == 0 and not plain, average=vd and strided,
                         stride=strides[stage + 1] if strided else 1, lr_mult=mults[stage + 1],
+                        diverse=arch.layer_type == "DiverseBranchBlock",
                     )
                 )  # fmt: skip
                 inputs = 4 * width if deep else width

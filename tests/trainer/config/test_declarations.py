@@ -206,7 +206,7 @@ def test_nonsense_in_a_schedule_is_refused(new: str, message: str, config: Any) 
 
 
 def test_what_a_schedule_of_paddleclas_swallows_is_said(config: Any) -> None:
-    config.change("warmup_epoch: 1}", "warmup_epochs: 1, step_each_epoch: 1}")
+    config.change("warmup_epoch: 1}", "warmup_epochs: 1}")
     (warning,) = config.warnings()
     assert "Optimizer.lr.warmup_epochs" in warning
     assert "did you mean 'warmup_epoch'" in warning

@@ -69,7 +69,7 @@ def test_the_only_loss_with_several_values_is_said(config: Any) -> None:
     [
         ("name: PPLCNet_x1_0", "name: PPLCNet_x1_1", "Arch.models.1.Student: expected one of ResNet18"),
         ("        class_num: 102\n        pretrained: True", "        class_num: 7\n        pretrained: True",
-         "expected class_num 102 of Arch in every model, got {'Teacher': 7, 'Student': 102}"),
+         "expected one class_num of Arch and every model, got 102 and {'Teacher': 7, 'Student': 102}"),
         ("- Student:", "- Pupil:", "expected a model called Student, which is evaluated, got ['Tea"),
         ("infer_model_name: Student", "infer_model_name: Pupil", "expected a model called Pupil"),
         ("  - True\n  - False\n", "  - True\n", "expected 2 flags in freeze_params_list, got 1"),

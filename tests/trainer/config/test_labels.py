@@ -71,7 +71,6 @@ def test_what_several_classes_do_not_go_with_is_refused(
         ("TopkAcc: {topk: [1, 5]}", "HammingDistance:",
          "Metric.Train.0.HammingDistance: expected MultiLabelDataset in DataLoader.Train"),
         ("seed: 42", "use_multilabel: True", "use_multilabel: expected False beside ImageNetDataset"),
-        ("class_num: 102", "class_num: 1", "expected numbers of at most Arch.class_num"),
     ],
 )  # fmt: skip
 def test_what_one_class_an_image_does_not_go_with_is_refused(

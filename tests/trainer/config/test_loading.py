@@ -36,7 +36,8 @@ def test_a_typical_config_loads_without_a_warning(config: Any) -> None:
         ("output_dir: ./output/", "output_dir: no",
          "cfg.yaml:2:15: Global.output_dir: expected text, got False (YAML reads 'no' so); quote it"),
         ("output_dir: ./output/", "output_dir: 1.10",
-         "cfg.yaml:2:15: Global.output_dir: expected text, got 1.1 (YAML reads '1.10' so); quote it"),
+         "cfg.yaml:2:15: Global.output_dir: expected text, got 1.1 (YAML reads '1.10' so); quote it "
+         "twice: \"'1.10'\""),
         ("device: cpu", "device: tpu", "cfg.yaml:3:11: Global.device: expected 'gpu', 'gpu:N' or 'cpu', "
                                        "got 'tpu'"),
         ("name: ResNet50_vd", "name: ResNet50vd", "cfg.yaml:7:3: Arch: expected one of ResNet18, ResNet34, "
@@ -104,8 +105,8 @@ def test_a_parameter_that_adamw_swallows_is_a_warning(config: Any) -> None:
     ]
 
 
-def test_sections_of_other_programs_are_left_alone(config: Any) -> None:
-    config.text += "Launch: {gpus: 4}\nProfiler: {x: 1}\n"
+def test_the_section_of_the_launcher_is_left_alone(config: Any) -> None:
+    config.text += "Launch: {gpus: 4}\n"
     assert config.load(strict=True).warnings == ()
 
 

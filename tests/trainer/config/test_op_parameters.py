@@ -31,7 +31,7 @@ TAIL = "        - RandFlipImage: {flip_code: 1}\n"
         ("GridMask: {mode: 2}", "expected 0 or 1, got 2"),
         ("HideAndSeek: {size: 3}", "expected a parameter that exists here, got 'size'"),
         ("RandAugmentV4: {num_layers: 2}", "expected a parameter that exists here, got 'num_layers'"),
-        ("AugMix: {aug_severity: 11}", "expected a number of at most 10, got 11"),
+        ("AugMix: {aug_severity: 101}", "expected a number of at most 100, got 101"),
         ("BlurImage: {motion_max_ksize: 5}", "expected a number of at least 6, got 5"),
         ("PCALighting: {alphastd: 0.1}", "expected a parameter that exists here, got 'alphastd'"),
         ("Resize: {size: [1, 2, 3]}", "expected at most 2 items, got [1, 2, 3]"),

@@ -16,13 +16,12 @@ from trainer.data.ops.registry import ImageError, Operation, Pixels, implements
 @implements(DecodeImage)
 def decode_image(declaration: DecodeImage) -> Operation:
     """OpenCV turns the image as EXIF says, Pillow does not; both drop alpha."""
-    rgb = declaration.to_rgb or not declaration.to_np  # a PIL image is RGB whatever to_rgb says
     channel_first = declaration.channel_first and declaration.to_np
     decode = _with_cv2 if declaration.backend == "cv2" else _with_pil
 
     def operation(encoded: Pixels, draws: Draws) -> Pixels:
         del draws
-        image = decode(encoded, rgb)
+        image = decode(encoded, declaration.makes_rgb)
         return image.transpose(2, 0, 1) if channel_first else image
 
     return operation

@@ -1,0 +1,264 @@
+"""What a config asks for and nothing comes of: said once, each at its place, and an error with `--strict`.
+
+Keys that the grammar does not have are found elsewhere (`load.check`). Here is what it has: keys that another
+key switches off, that PaddleClas itself passes over, or that stand for something that is done in another way.
+A value that asks for nothing (null, the default) is not spoken of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from trainer.config.arch_base import BaseArch
+from trainer.config.archs import DistillationArch
+from trainer.config.declaration import Declaration
+from trainer.config.ops import DecodeImage, ResizeImage
+from trainer.config.optimizers import BaseOptimizer, Momentum
+from trainer.config.problems import KeyPath, show
+from trainer.config.root import TrainConfig
+
+Found = Iterator[tuple[KeyPath, str]]
+Values = Mapping[str, object]
+"""Of a document, before they were checked."""
+_EVERY_DECADE = 30
+"""Epochs after which a Piecewise with a learning_rate divides it by ten."""
+
+
+def find_in_vain(config: TrainConfig, values: Values) -> Found:
+    """Yield the place and the sentence of each."""
+    yield from _sections(values)
+    yield from _run(config)
+    for path, arch in _archs(config):
+        yield from _arch(config, arch, path)
+    for path, optimizer in config.optimizers:
+        yield from _optimizer(optimizer, path)
+    yield from _losses(config)
+    yield from _infer(config, values)
+
+
+def find_slim(values: Values) -> Found:
+    """Yield what `Slim` asks for: it would change the network, so that it is refused."""
+    slim = values.get("Slim")
+    for key, name in (("quant", "quantisation"), ("prune", "pruning")):
+        if isinstance(slim, Mapping) and slim.get(key):
+            told = slim[key]
+            method = told.get("name") if isinstance(told, Mapping) else told
+            yield (
+                ("Slim", key),
+                f"expected none, got {show(method)}: {name} is not done here; remove it, and apply Paddle's "
+                "own tools to the exported model",
+            )
+
+
+def find_to_know(config: TrainConfig) -> Found:
+    """Yield what has its effect, as in PaddleClas, but perhaps not the one that is meant."""
+    for path, optimizer in config.optimizers:
+        if _replaces_nothing(optimizer, config.run.epochs):
+            yield (
+                (*path, "lr", "learning_rate"),
+                "as in PaddleClas it replaces decay_epochs and values, by itself / 10 every "
+                f"{_EVERY_DECADE} epochs, which here is the same",
+            )
+    classes = config.arch.class_num
+    for split in ("Train", "Eval"):
+        metrics: Sequence[Declaration] = getattr(config.metric, split) or ()
+        for place, metric in enumerate(metrics):
+            too_many = [k for k in getattr(metric, "topk", ()) if k > classes]
+            if too_many:
+                yield (
+                    ("Metric", split, place, metric.label, "topk"),
+                    f"expected numbers of at most Arch.class_num, which is {classes}, got {too_many}, of "
+                    "which the answer is always 1, as in PaddleClas; leave them out",
+                )
+    for path, ops in _op_lists(config):
+        for index, op in enumerate(ops):
+            if isinstance(op, DecodeImage) and not op.to_np and op.backend == "cv2":
+                yield (
+                    (*path, index, "DecodeImage", "to_np"),
+                    "expected backend: pil beside to_np: False; with cv2 the image is OpenCV's as in "
+                    "PaddleClas, so its channels are BGR whatever to_rgb says",
+                )
+
+
+def _sections(values: Values) -> Found:
+    if values.get("Profiler"):
+        yield (
+            ("Profiler",),
+            "expected none: Paddle's profiler is not switched on by the config here; it has no effect",
+        )
+    slim = values.get("Slim")
+    for key, value in slim.items() if isinstance(slim, Mapping) else ():
+        if key not in ("quant", "prune") and value:
+            yield ("Slim", key), f"expected none, got {show(value)}, which has no effect"
+    if slim and not isinstance(slim, Mapping):
+        yield ("Slim",), f"expected none, got {show(slim)}, which has no effect"
+
+
+def _run(config: TrainConfig) -> Found:
+    run = config.run
+    if run.use_dali:
+        yield (
+            ("Global", "use_dali"),
+            "expected False: images are read by the loader here, with as many threads as "
+            "DataLoader.Train.loader.num_workers says; DALI's pixels differ a little from these",
+        )
+    if run.image_channel != type(run).model_fields["image_channel"].default:
+        yield (
+            ("Global", "image_channel"),
+            f"expected none, got {run.image_channel}, which only DALI reads; channel_num of NormalizeImage "
+            "sets the channels here",
+        )
+    if run.uniform_output_enabled:
+        yield (
+            ("Global", "uniform_output_enabled"),
+            "expected False: checkpoints go where PaddleClas puts them without it",
+        )
+    if run.print_mem_info and "print_mem_info" in run.model_fields_set:
+        yield ("Global", "print_mem_info"), "expected False: log lines do not say the device's memory here"
+    if run.log_ranks != "0":
+        yield (
+            ("Global", "log_ranks"),
+            f"expected '0', got {run.log_ranks!r}: a log line here is of all ranks together",
+        )
+    if run.class_num is not None and run.class_num != config.arch.class_num:
+        yield (
+            ("Global", "class_num"),
+            f"expected none, got {run.class_num}, which has no effect beside Arch.class_num: "
+            f"{config.arch.class_num}",
+        )
+    amp = config.amp
+    if amp is not None and amp.use_amp and run.device == "cpu":
+        yield (
+            ("AMP", "use_amp"),
+            "expected a GPU for mixed precision; on a CPU Paddle computes in float32 whatever this says",
+        )
+    if amp is not None and amp.use_amp and amp.dtype == "bfloat16" and "scale_loss" in amp.model_fields_set:
+        yield ("AMP", "scale_loss"), "expected none beside dtype: bfloat16, where no scale is needed"
+
+
+def _archs(config: TrainConfig) -> Iterator[tuple[KeyPath, BaseArch]]:
+    arch = config.arch
+    yield ("Arch",), arch
+    if isinstance(arch, DistillationArch):
+        for index, item in enumerate(arch.models):
+            for name, part in item.items():
+                yield ("Arch", "models", index, name), part
+
+
+def _arch(config: TrainConfig, arch: BaseArch, path: KeyPath) -> Found:
+    if arch.use_ssld and arch.pretrained is not True:
+        yield (
+            (*path, "use_ssld"),
+            f"expected pretrained: True beside it, got {arch.pretrained!r}, with which it has no effect",
+        )
+    if arch.use_sync_bn and config.run.device == "cpu":
+        yield (
+            (*path, "use_sync_bn"),
+            "expected False: Paddle can do it on a GPU only",
+        )
+    elif arch.use_sync_bn and arch.freeze_norm_stats:
+        yield (*path, "use_sync_bn"), "expected False beside freeze_norm_stats, which leaves nothing to share"
+    if not arch.infer_add_softmax and len(path) == 1 and not config.run.use_multilabel:
+        yield (
+            (*path, "infer_add_softmax"),
+            "expected True: an exported model gives probabilities here, with its softmax",
+        )
+    if arch.return_stages and arch.return_patterns:
+        yield (*path, "return_stages"), "expected none beside return_patterns, which win as in PaddleClas"
+    for key in ("use_fused_attn", "use_fused_linear"):
+        if getattr(arch, key, False) and key in type(arch).model_fields:
+            yield (*path, key), "expected False: it is computed in plain operations here, to the same result"
+
+
+def _optimizer(optimizer: BaseOptimizer, path: KeyPath) -> Found:
+    if optimizer.regularizer is not None and optimizer.weight_decay:
+        yield (*path, "weight_decay"), "expected none beside regularizer, which wins as in PaddleClas"
+    if isinstance(optimizer, Momentum) and not (optimizer.no_weight_decay_name or "").split():
+        if optimizer.one_dim_param_no_weight_decay:
+            yield (
+                (*path, "one_dim_param_no_weight_decay"),
+                "expected no_weight_decay_name beside it, without which Momentum passes over it as in "
+                "PaddleClas",
+            )
+    elif optimizer.label == "RMSProp" and getattr(optimizer, "multi_precision", False):
+        yield (*path, "multi_precision"), "expected False: Paddle's RMSProp keeps no float32 copies"
+    if getattr(optimizer, "lazy_mode", False):
+        yield (*path, "lazy_mode"), "expected False: it is for sparse gradients, which no network here has"
+    rate = optimizer.lr
+    if rate.step_each_epoch is not None:
+        yield (
+            (*path, "lr", "step_each_epoch"),
+            f"expected none, got {rate.step_each_epoch}: as in PaddleClas, the run's own number is taken",
+        )
+    if rate.verbose:
+        yield (*path, "lr", "verbose"), "expected False: the learning rate stands in every log line already"
+    if getattr(rate, "scale_mode", "cycle") != "cycle":
+        yield (*path, "lr", "scale_mode"), "expected none without scale_fn, which a file cannot hold"
+    values: Sequence[float] | None = getattr(rate, "values", None)
+    if values is not None and getattr(rate, "learning_rate", None):
+        told = getattr(rate, "learning_rate", None)
+        if not _replaces_nothing(optimizer, None):
+            yield (
+                (*path, "lr", "learning_rate"),
+                f"expected none beside values and decay_epochs: as in PaddleClas it replaces both, by "
+                f"{told:g} / 10 every {_EVERY_DECADE} epochs; remove it, or them",
+            )
+
+
+def _replaces_nothing(optimizer: BaseOptimizer, epochs: int | None) -> bool:
+    """Tell whether what is written beside a Piecewise's learning_rate is what takes its place."""
+    rate = optimizer.lr
+    start = getattr(rate, "learning_rate", None)
+    values: Sequence[float] = getattr(rate, "values", None) or ()
+    ends: Sequence[int] = getattr(rate, "decay_epochs", None) or ()
+    if not values or not start:
+        return False
+    last = _EVERY_DECADE * len(values)
+    return (
+        list(ends) == list(range(_EVERY_DECADE, last, _EVERY_DECADE))
+        and all(abs(value - start / 10**index) <= 1e-9 * start for index, value in enumerate(values))
+        and (epochs is None or epochs <= last)
+    )
+
+
+def _losses(config: TrainConfig) -> Found:
+    for split in ("Train", "Eval"):
+        losses: Sequence[Declaration] = getattr(config.loss, split) or ()
+        weight = getattr(losses[0], "weight", 1.0) if len(losses) == 1 else 1.0
+        if weight != 1.0:
+            yield (
+                ("Loss", split, 0, losses[0].label, "weight"),
+                f"expected 1.0 of the only loss of a list, got {weight:g}, without effect as in PaddleClas",
+            )
+
+
+def _op_lists(config: TrainConfig) -> Iterator[tuple[KeyPath, Sequence[Declaration]]]:
+    for split in ("Train", "Eval"):
+        section = getattr(config.data, split)
+        if section is not None:
+            yield ("DataLoader", split, "dataset", "transform_ops"), section.dataset.transform_ops
+    if config.infer is not None:
+        yield ("Infer", "transforms"), config.infer.transforms
+
+
+def _infer(config: TrainConfig, values: Values) -> Found:
+    for path, ops in _op_lists(config):
+        for index, op in enumerate(ops):
+            if isinstance(op, ResizeImage) and not op.return_numpy and op.backend == "cv2":
+                yield (
+                    (*path, index, "ResizeImage", "return_numpy"),
+                    "expected backend: pil beside return_numpy: False; OpenCV makes arrays only",
+                )
+    infer = values.get("Infer")
+    told = infer.get("PostProcess") if isinstance(infer, Mapping) else None
+    if not isinstance(told, Mapping) or told.get("name") != "DistillationPostProcess":
+        return
+    place: KeyPath = ("Infer", "PostProcess")
+    answers = getattr(config.arch, "infer_model_name", None)
+    if (named := told.get("model_name")) is not None and named != answers:
+        yield (
+            (*place, "model_name"),
+            f"expected {answers!r}, which Arch.infer_model_name lets answer, got {named!r}",
+        )
+    if (key := told.get("key")) not in (None, "logits"):
+        yield (*place, "key"), f"expected 'logits', which alone are read, got {key!r}, which has no effect"
