@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import math
 import sys
@@ -18,6 +19,7 @@ from launcher.cli.options import echo_document, output_option
 from launcher.cli.patience import Patience
 from launcher.cli.printing import echo
 from launcher.cli.table import paint_state
+from trainer.protocol.evaluated import describe_evaluated, describe_failure
 from trainer.protocol.progress import Progress
 
 WATCH_S = 1.0
@@ -78,6 +80,7 @@ def describe(status: JobStatus, *, whole: bool = False, paint_state: Callable[[s
         lines.append(
             describe_progress(status.progress) + (f", about {describe_duration(left)} left" if left else "")
         )
+        lines += evaluation_rows(status.progress, ended=status.state.is_terminal)
     lines += rank_rows(status.progress, most=None if whole else MANY)
     lines += pod_rows(status.pods, most=None if whole else MANY)
     end = status.termination
@@ -110,6 +113,14 @@ def describe_progress(progress: Progress) -> str:
     if len(progress.ranks) < progress.world_size:
         parts.append(f"{len(progress.ranks)} of {progress.world_size} ranks have reported")
     return "  " + ", ".join(parts)
+
+
+def evaluation_rows(progress: Progress, *, ended: bool) -> list[str]:
+    """Write the last evaluation, and of a run that has ended whether it shows that anything was learned."""
+    if progress.evaluated is None:
+        return []
+    failure = describe_failure(progress.evaluated) if ended else None
+    return [f"  {describe_evaluated(progress.evaluated)}", *([f"  {failure}"] if failure else [])]
 
 
 def eta_s(status: JobStatus) -> float | None:
@@ -204,6 +215,7 @@ def to_json(status: JobStatus) -> dict[str, object]:
         "step": progress.step if progress else None,
         "total_steps": (progress.total_steps or None) if progress else None,
         "eta_s": eta_s(status),
+        "evaluated": dataclasses.asdict(progress.evaluated) if progress and progress.evaluated else None,
         "pods": [
             {
                 "pod": pod.pod, "node": pod.node, "state": pod.state.value, "restarts": pod.restarts,

@@ -48,6 +48,7 @@ def command(
         from trainer.data.bad_images import format_left_out
         from trainer.engine.assess import assess
         from trainer.engine.journal import format_values
+        from trainer.protocol.evaluated import describe_evaluated
 
         found = assess(loaded.config, ranks, weights=weights)
         for note in found.notes:
@@ -55,12 +56,16 @@ def command(
         if found.bad_images and ranks.is_first:
             echo(format_left_out(found.bad_images), err=True)
         if ranks.is_first:
-            document = {"weights": str(found.weights), **found.results}
+            beside = found.evaluated
+            floor = {"largest_class": beside.largest_class} if beside is not None else {}
+            document = {"weights": str(found.weights), **found.results, **floor}
             text = (
                 json.dumps(document)
                 if output == "json"
                 else f"{found.weights}: {format_values(found.results)}"
             )
             echo(text)
+            if beside is not None and output == "text":
+                echo(describe_evaluated(beside))
 
     sys.exit(end_with(work, ending))

@@ -92,6 +92,11 @@ class Loader:
         """The list file."""
         return self._samples.source
 
+    @property
+    def samples(self) -> SampleList:
+        """The list that it reads."""
+        return self._samples
+
     def batches_before(self, cursor: int) -> int:
         """Return how many batches of a rank a place of the epoch's order has before it."""
         return self._sampling.done(cursor, world_size=self._world_size)

@@ -24,6 +24,7 @@ from trainer.metrics.build import build_measures
 from trainer.models.errors import WeightsError
 from trainer.models.registry import build_model
 from trainer.models.weights import apply_weights, read_weights
+from trainer.protocol.evaluated import Evaluated
 from trainer.protocol.lastrun import newest_below
 from trainer.protocol.layout import OutputLayout
 from trainer.ranks import Ranks
@@ -38,12 +39,14 @@ class Assessment:
         results: Means of losses and metrics by name.
         bad_images: Samples that could not be read and are left out, on all ranks together.
         notes: What this rank has to say of images that cannot be read, or not without doubt.
+        evaluated: top1 beside always answering the largest class; None without top1, or with several labels.
     """
 
     weights: Path
     results: dict[str, float]
     bad_images: int = 0
     notes: tuple[str, ...] = ()
+    evaluated: Evaluated | None = None
 
 
 def assess(config: TrainConfig, ranks: Ranks, *, weights: Path | None) -> Assessment:
@@ -72,9 +75,13 @@ def assess(config: TrainConfig, ranks: Ranks, *, weights: Path | None) -> Assess
         loss=build_loss(config.loss.Eval or config.loss.Train), measures=build_measures(config.metric.Eval),
         collective=collective, liveness=Liveness(None, local_rank=0), precision=choose_precision(config),
     )  # fmt: skip
+    top1, floor = results.metrics.get("top1"), samples.largest_class()
+    evaluated = None
+    if top1 is not None and floor is not None:
+        evaluated = Evaluated(top1=top1, best_top1=top1, largest_class=floor, images=len(samples))
     return Assessment(
         weights=chosen, results=results.values, bad_images=results.bad_images,
-        notes=tuple(loader.bad_images.take_unsaid()),
+        notes=tuple(loader.bad_images.take_unsaid()), evaluated=evaluated,
     )  # fmt: skip
 
 

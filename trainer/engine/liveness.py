@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from trainer.protocol.board import NO_STOP, Board, Phase, RankRecord
+from trainer.protocol.evaluated import Evaluated
 
 
 class Liveness:
@@ -27,6 +28,7 @@ class Liveness:
         self.total_steps = 0
         self.loss = math.nan
         self.images_per_s = 0.0
+        self.evaluated: Evaluated | None = None
 
     @property
     def stop_step(self) -> int | None:
@@ -43,6 +45,7 @@ class Liveness:
             RankRecord(
                 step=self.step, epoch=self.epoch, total_steps=self.total_steps, phase=phase, pid=os.getpid(),
                 t_mono_s=time.monotonic(), loss=self.loss, images_per_s=self.images_per_s,
+                evaluated=self.evaluated,
             ),
         )  # fmt: skip
 

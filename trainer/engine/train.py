@@ -28,6 +28,12 @@ from trainer.engine.step import Stepper, StepResult
 from trainer.models.stages import set_stage
 from trainer.optim.plateau import Plateau
 from trainer.protocol.board import Phase
+from trainer.protocol.evaluated import Evaluated, describe_evaluated, describe_failure
+
+_CURE = (
+    "look whether the labels are right, and try a learning rate of a third and of three times this one, more "
+    "epochs, or pretrained weights"
+)
 
 
 class Training:
@@ -65,6 +71,10 @@ class Training:
             self._epoch(self.state.epoch)
         self._liveness.enter(Phase.DONE)
         self._journal.say(f"trained to step {self.state.step} in {format_duration(self._clock() - began_s)}")
+        found = self._liveness.evaluated
+        failure = describe_failure(found) if found is not None else None
+        if failure is not None:
+            self._journal.say(f"{failure}; {_CURE}")
         return self.state
 
     def _epoch(self, epoch: int) -> None:
@@ -191,7 +201,12 @@ class Training:
                 averaged = self._measure()
             self._journal.say(f"[Eval][Epoch {completed}][EMA][Avg]{format_values(averaged.values)}")
         of_average = {f"ema_{name}": value for name, value in averaged.values.items()} if averaged else {}
-        self._journal.row("eval", epoch=completed, step=self.state.step, **results.values, **of_average)
+        samples = setup.eval_loader.samples if setup.eval_loader is not None else None
+        floor = samples.largest_class() if samples is not None and "top1" in results.metrics else None
+        beside = {"largest_class": floor} if floor is not None else {}
+        self._journal.row(
+            "eval", epoch=completed, step=self.state.step, **results.values, **of_average, **beside
+        )
         # PaddleClas d178931, ppcls/engine/evaluation/classification.py: the first metric, never the loss.
         key = next(iter(results.metrics), None)
         if key is None:
@@ -207,7 +222,17 @@ class Training:
             best_epoch=completed if best else self.state.best_epoch,
         )
         self._journal.say(f"[Eval][Epoch {completed}][best metric: {self.state.best_metric}]")
+        if key == "top1" and floor is not None and samples is not None:
+            self._tell(metric, floor, images=len(samples))
         return best
+
+    def _tell(self, top1: float, floor: float, *, images: int) -> None:
+        """Say, and publish on rank 0, how far a model that looks at no image would have come."""
+        best = self.state.best_metric if self.state.best_metric is not None else top1
+        found = Evaluated(top1=top1, best_top1=best, largest_class=floor, images=images)
+        self._journal.say(f"[Eval][Epoch {self.state.epoch}]{describe_evaluated(found)}")
+        if self._setup.ranks.is_first:
+            self._liveness.evaluated = found
 
     def _compare(self, key: str, results: Evaluation, averaged: Evaluation | None) -> tuple[float, bool]:
         """Return the better of both evaluations' metric, and whether it is the best of the run so far."""

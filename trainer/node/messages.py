@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
+from trainer.protocol.evaluated import Evaluated, read_evaluated
 from trainer.protocol.fields import (
     FormatError,
     decode_object,
     need,
     need_list,
+    need_object,
     need_objects,
     need_or_none,
     need_texts,
@@ -36,6 +38,7 @@ class RankState:
         recorded: Whether it has written any record since it was spawned.
         silent_s: Since its last record, or since it was spawned.
         phase: Lower-case name of `board.Phase`.
+        evaluated: The last evaluation, which rank 0 alone tells.
     """
 
     rank: int
@@ -47,6 +50,7 @@ class RankState:
     silent_s: float
     loss: float | None
     images_per_s: float | None
+    evaluated: Evaluated | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -245,6 +249,12 @@ def _states(document: Fields, key: str, what: str) -> tuple[RankState, ...]:
     return tuple(cast("RankState", _read(RankState, item, what)) for item in items)
 
 
+def _evaluated(document: Fields, key: str, what: str) -> Evaluated | None:
+    if document.get(key) is None:
+        return None
+    return read_evaluated(need_object(document, key, what=what), what=what)
+
+
 _READERS: dict[str, Callable[[Fields, str, str], object]] = {
     "int": lambda document, key, what: need(document, key, int, what=what),
     "float": lambda document, key, what: need(document, key, float, what=what),
@@ -255,5 +265,6 @@ _READERS: dict[str, Callable[[Fields, str, str], object]] = {
     "str | None": lambda document, key, what: need_or_none(document, key, str, what=what),
     "tuple[int, ...]": _ints,
     "tuple[str, ...]": _texts,
+    "Evaluated | None": _evaluated,
     "tuple[RankState, ...]": _states,
 }

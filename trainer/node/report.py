@@ -57,6 +57,7 @@ class Reporter:
             attempt=self._attempt,
             world_size=self._world_size,
             total_steps=max(state.total_steps for state, _ in rows),
+            evaluated=next((state.evaluated for state, _ in rows if state.evaluated is not None), None),
             ranks=tuple(
                 RankProgress(
                     rank=state.rank,

@@ -15,14 +15,17 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
+from trainer.protocol.evaluated import Evaluated
 from trainer.protocol.fields import FormatError
 
-_MAGIC = b"FTLB\x01\0\0\0"
+_MAGIC = b"FTLB\x02\0\0\0"
 _HEADER = struct.Struct("<8sqq")  # magic, ranks, stop step
 _STOP = struct.Struct("<q")
 _STOP_AT = 16
 _SEQUENCE = struct.Struct("<q")
-_RECORD = struct.Struct("<qqqqqddd")  # step, epoch, total steps, phase, pid, t_mono, loss, images/s
+# Step, epoch, total steps, phase, pid, t_mono, loss, images/s; of the last evaluation top1, the best one,
+# the largest class, and the images, which are 0 before the first.
+_RECORD = struct.Struct("<qqqqqddddddq")
 _SLOT = 128  # a record and its sequence number, on cache lines of their own
 
 NO_STOP = -1
@@ -52,6 +55,7 @@ class RankRecord:
         t_mono_s: `time.monotonic()` when it was written.
         loss: Last training loss; NaN before the first step.
         images_per_s: Of this rank; 0 before it is known.
+        evaluated: The last evaluation; None before it, on ranks but 0, and where images have several labels.
     """
 
     step: int
@@ -62,6 +66,7 @@ class RankRecord:
     t_mono_s: float
     loss: float
     images_per_s: float
+    evaluated: Evaluated | None = None
 
 
 class Board:
@@ -110,11 +115,13 @@ class Board:
     def write(self, local_rank: int, record: RankRecord) -> None:
         """Publish a rank's record."""
         at = self._slot(local_rank)
+        evaluated = _flat(record.evaluated)  # before the number is odd: readers wait for that time
         sequence = int(_SEQUENCE.unpack_from(self._memory, at)[0])
         _SEQUENCE.pack_into(self._memory, at, sequence + 1 | 1)
         _RECORD.pack_into(
             self._memory, at + _SEQUENCE.size, record.step, record.epoch, record.total_steps,
             record.phase, record.pid, record.t_mono_s, record.loss, record.images_per_s,
+            *evaluated,
         )  # fmt: skip
         _SEQUENCE.pack_into(self._memory, at, (sequence + 1 | 1) + 1)
 
@@ -131,10 +138,10 @@ class Board:
             return None
         if before == 0:
             return None
-        step, epoch, total, phase, pid, t_mono_s, loss, images_per_s = raw
+        step, epoch, total, phase, pid, t_mono_s, loss, images_per_s, *evaluated = raw
         return RankRecord(
             step=step, epoch=epoch, total_steps=total, phase=Phase(phase), pid=pid,
-            t_mono_s=t_mono_s, loss=loss, images_per_s=images_per_s,
+            t_mono_s=t_mono_s, loss=loss, images_per_s=images_per_s, evaluated=_folded(*evaluated),
         )  # fmt: skip
 
     def close(self) -> None:
@@ -145,3 +152,15 @@ class Board:
         if not 0 <= local_rank < self.ranks:
             raise IndexError(f"board: expected a local rank below {self.ranks}, got {local_rank}")
         return _SLOT * (local_rank + 1)
+
+
+def _flat(found: Evaluated | None) -> tuple[float, float, float, int]:
+    if found is None:
+        return 0.0, 0.0, 0.0, 0
+    return found.top1, found.best_top1, found.largest_class, found.images
+
+
+def _folded(top1: float, best_top1: float, largest_class: float, images: int) -> Evaluated | None:
+    if images == 0:
+        return None
+    return Evaluated(top1=top1, best_top1=best_top1, largest_class=largest_class, images=images)

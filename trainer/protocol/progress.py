@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from trainer.protocol.evaluated import Evaluated, read_evaluated
 from trainer.protocol.fields import (
     LAST_TIME_S,
     MAX_COUNT,
     FormatError,
     decode_object,
     need,
+    need_object,
     need_objects,
     need_or_none,
 )
@@ -61,6 +64,7 @@ class Progress:
         total_steps: Steps of the whole run, or 0 while unknown.
         step_s: Seconds that a step took of late; None where it is not known. Not in the line: a reader that
             has two lines of one attempt works it out.
+        evaluated: The last evaluation; None before it, and where labels have no largest class.
     """
 
     time_s: float
@@ -69,6 +73,7 @@ class Progress:
     total_steps: int
     ranks: tuple[RankProgress, ...]
     step_s: float | None = None
+    evaluated: Evaluated | None = None
 
     @property
     def step(self) -> int | None:
@@ -86,7 +91,7 @@ def format_progress(progress: Progress) -> bytes:
         }
         for r in progress.ranks
     ]  # fmt: skip
-    document = {
+    document: dict[str, object] = {
         "schema": SCHEMA,
         "time_s": round(progress.time_s, 3),
         "attempt": progress.attempt,
@@ -94,6 +99,8 @@ def format_progress(progress: Progress) -> bytes:
         "total_steps": progress.total_steps,
         "ranks": ranks,
     }
+    if progress.evaluated is not None:
+        document["evaluated"] = dataclasses.asdict(progress.evaluated)
     return MARK + json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
 
 
@@ -130,11 +137,15 @@ def parse_progress(text: bytes) -> Progress | None:
         return None
     document = decode_object(text[len(MARK) :], what=_WHAT, max_bytes=MAX_LINE_BYTES)
     rows = need_objects(document, "ranks", what=_WHAT)
+    evaluated = document.get("evaluated")
     return Progress(
         time_s=need(document, "time_s", float, what=_WHAT, least=0, most=LAST_TIME_S),
         attempt=need(document, "attempt", int, what=_WHAT, least=0, most=MAX_COUNT),
         world_size=need(document, "world_size", int, what=_WHAT, least=0, most=_MAX_RANKS),
         total_steps=need(document, "total_steps", int, what=_WHAT, least=0, most=MAX_COUNT),
+        evaluated=read_evaluated(need_object(document, "evaluated", what=_WHAT), what=_WHAT)
+        if evaluated is not None
+        else None,
         ranks=tuple(
             RankProgress(
                 rank=need(row, "rank", int, what=_WHAT, least=0, most=_MAX_RANKS),

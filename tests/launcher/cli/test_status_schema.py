@@ -13,6 +13,7 @@ from launcher.backends.states import JobState, JobStatus, PodState, PodStatus
 from launcher.cli.status import to_json
 from launcher.plan.handle import Handle
 from tests.launcher.configs import RUN_ID
+from trainer.protocol.evaluated import Evaluated
 from trainer.protocol.progress import Progress, RankProgress
 from trainer.protocol.termination import Termination
 
@@ -53,7 +54,10 @@ def full() -> JobStatus:
             termination=Termination(exit=4, attempt=2, reason="diverged", checkpoint="/output/x"),
         ),
     )  # fmt: skip
-    progress = Progress(time_s=9.0, attempt=2, world_size=2, total_steps=10, ranks=tuple(ranks), step_s=0.5)
+    progress = Progress(
+        time_s=9.0, attempt=2, world_size=2, total_steps=10, ranks=tuple(ranks), step_s=0.5,
+        evaluated=Evaluated(top1=0.5, best_top1=0.75, largest_class=0.25, images=60),
+    )  # fmt: skip
     return status(JobState.RESTARTING, pods=pods, progress=progress, ended_s=None, reason="why")
 
 

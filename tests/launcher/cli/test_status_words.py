@@ -6,6 +6,7 @@ from launcher.backends.states import JobState, JobStatus, PodState, PodStatus
 from launcher.cli.status import describe, describe_duration, eta_s, pod_rows, rank_rows
 from launcher.plan.handle import Handle
 from tests.launcher.configs import RUN_ID
+from trainer.protocol.evaluated import Evaluated
 from trainer.protocol.progress import Progress, RankProgress
 
 
@@ -84,3 +85,20 @@ def test_of_many_ranks_those_furthest_behind_are_shown():
     assert head == "  100 ranks; furthest behind (all: --output wide):"
     assert [int(row.split()[0]) for row in rows] == [3, *range(99, 90, -1)]
     assert len(rank_rows(progress)) == 101
+
+
+def test_an_evaluation_is_shown_and_at_the_end_whether_anything_was_learned():
+    rank = RankProgress(
+        rank=0, node=0, step=25, epoch=0, phase="done", loss=1.0, images_per_s=1.0, silent_s=0.0
+    )
+    found = Evaluated(top1=0.25, best_top1=0.25, largest_class=0.25, images=60)
+    status = JobStatus(
+        handle=Handle(backend="local", job="a"), run_id=RUN_ID, state=JobState.RUNNING, pods=(),
+        created_s=0.0, progress=Progress(
+            time_s=1.0, attempt=1, world_size=1, total_steps=25, ranks=(rank,), evaluated=found
+        ),
+    )  # fmt: skip
+    assert "  top1 0.25; always answering the largest class: 0.25" in describe(status).splitlines()
+    assert "no better" not in describe(status)
+    ended = replace(status, state=JobState.SUCCEEDED)
+    assert "no better than always answering the largest class" in describe(ended)

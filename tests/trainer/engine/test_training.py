@@ -404,3 +404,12 @@ def test_no_link_in_the_output_folder_is_followed(workshop, place):
     assert (precious / "file").read_text() == "precious"
     assert [path.name for path in (precious / "folder").iterdir()] == ["model.pdparams"]
     assert (precious / "folder" / "model.pdparams").read_text() == "precious"
+
+
+def test_an_evaluation_is_told_beside_always_answering_the_largest_class(workshop, capsys):
+    workshop.train(Global__epochs=1)
+    labels = [line.split()[-1] for line in (workshop.folder / "val.txt").read_text().splitlines()]
+    floor = max(labels.count(label) for label in labels) / len(labels)
+    [row] = rows(workshop, "eval")
+    assert row["largest_class"] == pytest.approx(floor)
+    assert f"always answering the largest class: {floor:.3g}" in capsys.readouterr().out
