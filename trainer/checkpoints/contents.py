@@ -11,10 +11,18 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 
 from trainer.checkpoints.durable import Fill
-from trainer.checkpoints.pdfiles import Array, as_array, read_arrays, read_pdfile, write_arrays, write_pdfile
+from trainer.checkpoints.pdfiles import (
+    Array,
+    as_array,
+    read_arrays,
+    read_pdfile,
+    write_arrays,
+    write_pdfile,
+)
 from trainer.checkpoints.state import SamplerState, TrainState, format_state, parse_state
 from trainer.checkpoints.store import Checkpoint
 from trainer.protocol.fields import MAX_COUNT, FormatError, decode_object
+from trainer.protocol.untrusted import shown
 
 PARAMS = "model.pdparams"
 RAW = "model.pdema"
@@ -126,11 +134,11 @@ def load_paddleclas(
     states_path = _with_ending(prefix, ".pdstates")
     states = read_pdfile(states_path) if states_path.exists() else {}
     epoch = states.get("epoch") if isinstance(states, dict) else None
-    if isinstance(epoch, int | float | np.number) and 0 <= epoch < MAX_COUNT:
+    if isinstance(epoch, int | float | np.integer | np.floating) and 0 <= epoch < MAX_COUNT:
         completed = int(epoch)
     else:
         completed = 0
-        got = f"{epoch!r}" if states_path.exists() else "no such file"
+        got = shown(epoch) if states_path.exists() else "no such file"
         say(
             f"warning: {states_path}: expected the number of completed epochs, got {got}; epoch 1 is the next"
         )

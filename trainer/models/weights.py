@@ -52,14 +52,15 @@ class WeightsReport:
 
 
 def read_weights(path: Path) -> dict[str, Array]:
-    """Read a `.pdparams`, whose ending may be missing, without running code.
+    """Read a `.pdparams`, whose ending may be missing, or a `.safetensors`, without running code.
 
     Raises:
         WeightsError: There is no such file, or it is broken, unsafe or no table of arrays.
     """
-    found = next((p for p in (path, path.with_name(path.name + ".pdparams")) if p.is_file()), None)
+    endings = ("", ".pdparams", ".safetensors")
+    found = next((p for end in endings if (p := path.with_name(path.name + end)).is_file()), None)
     if found is None:
-        raise WeightsError(f"{path}: expected a .pdparams file, got no such file")
+        raise WeightsError(f"{path}: expected a .pdparams or .safetensors file, got no such file")
     try:
         return read_arrays(found)
     except (UnsafeFileError, OSError) as error:
