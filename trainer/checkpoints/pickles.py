@@ -93,6 +93,7 @@ class _Name(Enum):
     DTYPE = "dtype"
     ENCODE = "encode"
     TUPLE = "tuple"
+    BYTES = "bytes"
     ORDERED_DICT = "OrderedDict"
 
 
@@ -108,21 +109,32 @@ _NAMES: Mapping[tuple[str, str], _Name] = {
     ("_codecs", "encode"): _Name.ENCODE,
     ("builtins", "tuple"): _Name.TUPLE,  # `paddle.save` reduces a tensor to tuple((name, array))
     ("__builtin__", "tuple"): _Name.TUPLE,
+    ("builtins", "bytes"): _Name.BYTES,  # protocol 2 writes empty ones as bytes()
+    ("__builtin__", "bytes"): _Name.BYTES,
     ("collections", "OrderedDict"): _Name.ORDERED_DICT,
 }
 
 
 class _Raw:
-    """Bytes of the file; `buffer` is uint8 [n], and the first array made of them owns it."""
+    """Bytes of the file; `buffer` is uint8 [n], and the first array made of them owns it.
 
-    __slots__ = ("buffer", "is_taken")
+    `is_text` where protocol 2 may have disguised them as a long text: as a text they are not wanted.
+    """
 
-    def __init__(self, buffer: Array) -> None:
+    __slots__ = ("buffer", "is_taken", "is_text")
+
+    def __init__(self, buffer: Array, *, is_text: bool = False) -> None:
         self.buffer = buffer
+        self.is_text = is_text
         self.is_taken = False
 
     def take(self) -> Array:
-        """Return the bytes; to a second one who asks as a view that cannot be written."""
+        """Return the bytes; to a second one who asks as a copy, or where they are many as a view of them that
+        cannot be written.
+        """
+        if self.is_taken and self.buffer.size <= MAX_TEXT_BYTES:
+            copy: Array = self.buffer.copy()
+            return copy
         if self.is_taken:
             view: Array = self.buffer.view()
             view.flags.writeable = False
@@ -198,7 +210,7 @@ def read_pickle(path: Path) -> object:
             raise UnsafeFileError(path, expected="a plain file", got="something else")
         machine = _Machine(file, found.st_size)
         try:
-            return _finish(machine.run())
+            return _Finisher().finish(machine.run())
         except _RefusedError as error:
             raise UnsafeFileError(
                 path, expected=error.expected, got=error.got, offset=machine.operation_at
@@ -222,7 +234,7 @@ class _Machine:
     def run(self) -> object:
         """Carry out the program and return what it leaves."""
         read, operations = self._file.read, _OPERATIONS
-        if self._take(1) != b"\x80":
+        if self._take(min(1, self._left)) != b"\x80":
             raise _RefusedError("a file of paddle.save (a pickle of protocol 2 to 5)", "something else")
         if self._take(1)[0] not in (2, 3, 4, 5):
             raise _RefusedError("a pickle of protocol 2 to 5", "another protocol")
@@ -302,7 +314,7 @@ class _Machine:
             rest = piece[whole:]
         if rest:
             raise _RefusedError("text in UTF-8", "half a character")
-        return _Raw(buffer[:done])
+        return _Raw(buffer[:done], is_text=True)
 
     def _string(self, count: int) -> object:
         # Python 2's `str`: a key, or the bytes of an array
@@ -413,7 +425,7 @@ class _Machine:
         self._name(module, name)
 
 
-def _call(name: _Name, arguments: tuple[Any, ...]) -> object:  # noqa: PLR0911 - a table of calls
+def _call(name: _Name, arguments: tuple[Any, ...]) -> object:  # noqa: PLR0911, PLR0912 - a table of calls
     """Do what the call of a name means in what NumPy and Paddle write."""
     match name, arguments:
         case _Name.DTYPE, _:
@@ -429,8 +441,11 @@ def _call(name: _Name, arguments: tuple[Any, ...]) -> object:  # noqa: PLR0911 -
                 return _Raw(np.frombuffer(bytearray(text.encode("latin-1")), dtype=np.uint8))
             except UnicodeError as error:
                 raise _RefusedError("bytes written as latin1", "other text") from error
-        case _Name.ENCODE, (_Raw() as raw, "latin1"):
+        case _Name.ENCODE, (_Raw() as raw, "latin1") if raw.is_text:
+            raw.is_text = False
             return raw
+        case _Name.BYTES, ():
+            return _Raw(np.empty(0, dtype=np.uint8))
         case _Name.TUPLE, (tuple() as items,):
             return items
         case _Name.ORDERED_DICT, ():
@@ -460,7 +475,7 @@ def _make_array(shape: object, dtype: object, raw: object, *, order: str) -> Arr
             raw = _Raw(np.frombuffer(bytearray(raw.encode("latin-1")), dtype=np.uint8))
         except UnicodeError as error:
             raise _RefusedError("bytes for an array", "text") from error
-    if not isinstance(dtype, _Dtype) or not isinstance(raw, _Raw):
+    if not isinstance(dtype, _Dtype) or not isinstance(raw, _Raw) or raw.is_text:
         raise _RefusedError("an array of numbers with its bytes", "something else")
     if (
         not isinstance(shape, tuple) or len(shape) > MAX_DIMENSIONS
@@ -482,17 +497,22 @@ def _make_array(shape: object, dtype: object, raw: object, *, order: str) -> Arr
     return array.reshape(shape, order="F" if order == "F" else "C")
 
 
-def _finish(root: object) -> object:
-    """Put arrays in the place of what stands for them, and refuse what is nested in itself or too deep."""
-    done: dict[int, object] = {}
-    entered: set[int] = set()
+class _Finisher:
+    """Puts arrays in the place of what stands for them; refuses what is nested in itself or too deep."""
 
-    def finish(value: object, depth: int) -> object:
+    def __init__(self) -> None:
+        self._done: dict[int, object] = {}
+        self._entered: set[int] = set()
+
+    def finish(self, value: object, depth: int = 1) -> object:
+        """Return the value as callers get it; a container is made once, however often it is referred to."""
         if isinstance(value, _Array):
             if value.array is None:
                 raise _RefusedError("the state of each array", "none for one")
             return value.array
         if isinstance(value, _Raw):
+            if value.is_text:
+                raise _RefusedError(f"text of at most {MAX_TEXT_BYTES} bytes", "a longer one")
             if value.buffer.size > MAX_TEXT_BYTES:
                 raise _RefusedError(
                     f"bytes of at most {MAX_TEXT_BYTES} outside of arrays", f"{value.buffer.size}"
@@ -502,22 +522,20 @@ def _finish(root: object) -> object:
             if value is None or isinstance(value, bool | int | float | str | np.generic):
                 return value
             raise _RefusedError("arrays and plain values", _words(value))
-        known = id(value)
-        if known in done:
-            return done[known]
-        if known in entered or depth > MAX_DEPTH:
+        known = id(value)  # of something that the machine's value holds
+        if known in self._done:
+            return self._done[known]
+        if known in self._entered or depth > MAX_DEPTH:
             raise _RefusedError(f"values nested at most {MAX_DEPTH} deep", "deeper ones")
-        entered.add(known)
+        self._entered.add(known)
         made: object
         if isinstance(value, dict):
-            made = {key: finish(item, depth + 1) for key, item in value.items()}
+            made = {key: self.finish(item, depth + 1) for key, item in value.items()}
         else:
-            made = type(value)(finish(item, depth + 1) for item in value)
-        entered.discard(known)
-        done[known] = made
+            made = type(value)(self.finish(item, depth + 1) for item in value)
+        self._entered.discard(known)
+        self._done[known] = made
         return made
-
-    return finish(root, 1)
 
 
 def _words(value: object) -> str:

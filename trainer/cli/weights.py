@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group("weights")
 def command() -> None:
-    """List, fetch and inspect pretrained weights."""
+    """List, fetch, inspect and convert pretrained weights."""
 
 
 @command.command("list")
@@ -68,7 +68,7 @@ def fetch_weights(names: tuple[str, ...], ssld: bool, weights_dir: Path | None, 
 @click.option("--arch", metavar="NAME", help="Say how far they fit this architecture.")
 @click.option("--keys", is_flag=True, help="Print each key with its shape and type.")
 def inspect_weights(path: Path, arch: str | None, keys: bool) -> None:
-    """Say what a .pdparams holds, without running code of it."""
+    """Say what a .pdparams or .safetensors holds, without running code of it."""
 
     def work() -> None:
         require_packages()
@@ -85,6 +85,29 @@ def inspect_weights(path: Path, arch: str | None, keys: bool) -> None:
             echo(f"{key}\t{list(array.shape)}\t{array.dtype}")
         if arch is not None:
             _compare(arch, arrays)
+
+    sys.exit(end_with(work, Ending()))
+
+
+@command.command("convert")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--overwrite", is_flag=True, help="Replace TARGET where it is there.")
+def convert(source: Path, target: Path, overwrite: bool) -> None:
+    """Write the weights of SOURCE to TARGET; its ending says whether as .pdparams or as .safetensors.
+
+    Names and values stay the same. A .safetensors holds no program, and is read without Paddle.
+    """
+
+    def work() -> None:
+        from trainer.engine.ends import WeightsRefusedError
+        from trainer.models.weights import WeightsError, convert_weights
+
+        try:
+            count = convert_weights(source, target, overwrite=overwrite)
+        except WeightsError as error:
+            raise WeightsRefusedError(str(error)) from error
+        click.echo(f"{target}: {count} keys of {source}")
 
     sys.exit(end_with(work, Ending()))
 

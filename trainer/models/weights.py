@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import paddle
 
-from trainer.checkpoints.pdfiles import Array, UnsafeFileError, read_arrays
+from trainer.checkpoints.pdfiles import Array, UnsafeFileError, read_arrays, read_weights_file, write_arrays
+from trainer.checkpoints.safetensors import SUFFIX, write_safetensors
 from trainer.models.errors import WeightsError
+from trainer.protocol.safe_files import create_file
 
 __all__ = [
-    "Reshaped", "WeightsError", "WeightsReport", "apply_weights", "compare_shapes", "model_weights",
-    "own_tensors", "read_weights",
+    "Reshaped", "WeightsError", "WeightsReport", "apply_weights", "compare_shapes",
+    "convert_weights", "find_weights", "model_weights", "own_tensors", "read_weights",
 ]  # fmt: skip
 
 
@@ -51,20 +54,64 @@ class WeightsReport:
         return (*self.missing, *(str(item) for item in self.reshaped))
 
 
+def find_weights(path: Path) -> Path:
+    """Return the file that a path means, whose ending may be missing.
+
+    Raises:
+        WeightsError: There is none.
+    """
+    endings = ("", ".pdparams", ".safetensors")
+    found = next((p for end in endings if (p := path.parent / (path.name + end)).is_file()), None)
+    if found is None:
+        raise WeightsError(f"{path}: expected a .pdparams or .safetensors file, got no such file")
+    return found
+
+
 def read_weights(path: Path) -> dict[str, Array]:
     """Read a `.pdparams`, whose ending may be missing, or a `.safetensors`, without running code.
 
     Raises:
         WeightsError: There is no such file, or it is broken, unsafe or no table of arrays.
     """
-    endings = ("", ".pdparams", ".safetensors")
-    found = next((p for end in endings if (p := path.with_name(path.name + end)).is_file()), None)
-    if found is None:
-        raise WeightsError(f"{path}: expected a .pdparams or .safetensors file, got no such file")
+    found = find_weights(path)
     try:
         return read_arrays(found)
     except (UnsafeFileError, OSError) as error:
         raise WeightsError(str(error)) from error
+
+
+def convert_weights(source: Path, target: Path, *, overwrite: bool = False) -> int:
+    """Write a file of weights in the other format, with the same names and values; return how many keys.
+
+    Args:
+        source: As `read_weights` takes it.
+        target: Its ending, `.pdparams` or `.safetensors`, is the format.
+        overwrite: Replace a file that is there.
+
+    Raises:
+        WeightsError: The source cannot be read, or the target not be written.
+    """
+    if target.suffix not in (".pdparams", SUFFIX):
+        raise WeightsError(f"{target}: expected a name that ends with .pdparams or {SUFFIX}")
+    if target.exists() and not overwrite:
+        raise WeightsError(f"{target}: expected no such file; pass --overwrite to replace it")
+    found = find_weights(source)
+    partial = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    try:
+        arrays, names = read_weights_file(found)
+        fill = write_safetensors(arrays, names) if target.suffix == SUFFIX else write_arrays(arrays, names)
+        with create_file(partial) as file:
+            fill(file)
+        partial.replace(target)
+    except (UnsafeFileError, ValueError) as error:
+        raise WeightsError(str(error)) from error
+    except OSError as error:
+        raise WeightsError(
+            f"{target}: expected a place to write to, got {error.strerror or error}"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return len(arrays)
 
 
 def model_weights(model: paddle.nn.Layer) -> dict[str, Array]:

@@ -80,14 +80,14 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path, document):
 def test_a_broken_file_is_refused_with_its_name(tmp_path: Path, content):
     path = tmp_path / "cut.pdparams"
     path.write_bytes(content)
-    with pytest.raises(UnsafeFileError, match=r"cut\.pdparams: expected a file of paddle\.save"):
+    with pytest.raises(UnsafeFileError, match=r"cut\.pdparams: expected .* at byte \d+, got "):
         read_pdfile(path)
 
 
 def test_a_list_is_no_table_of_weights(tmp_path: Path):
     path = tmp_path / "list.pdparams"
     path.write_bytes(pickle.dumps([1]))
-    with pytest.raises(UnsafeFileError, match="expected a table of arrays, got list"):
+    with pytest.raises(UnsafeFileError, match="expected a table of arrays, got a list"):
         read_arrays(path)
 
 

@@ -87,7 +87,7 @@ def test_check_says_what_there_is(trainer, cfg):
 def test_check_holds_pretrained_weights_against_the_model(trainer, cfg, workshop):
     pretrained = "Arch.pretrained=" + str(workshop.folder / "output/latest.pdparams")
     code, _, err = trainer("check", "-c", cfg, "-o", pretrained)
-    assert (code, "expected a .pdparams file, got no such file" in err) == (2, True)
+    assert (code, "expected a .pdparams or .safetensors file, got no such file" in err) == (2, True)
     assert trainer("train", "-c", cfg)[0] == 0
     code, out, _ = trainer("check", "-c", cfg, "-o", pretrained, "-o", "Optimizer.lr.learning_rate=0.0001")
     assert (code, "; 146 of 146 keys of PPLCNet_x0_25 from " in out) == (0, True), out
@@ -106,7 +106,7 @@ def test_check_holds_pretrained_weights_against_the_model(trainer, cfg, workshop
         ("Arch.name=ResNet50_vdd", 2, "did you mean 'ResNet50_vd'?"),
         ("Arch.class_num=2", 3, "expected a label from 0 to 1"),
         ("DataLoader.Train.dataset.cls_label_path=none.txt", 3, "none.txt: expected a list file"),
-        ("Arch.pretrained=none", 2, "pretrained weights: none: expected a .pdparams file"),
+        ("Arch.pretrained=none", 2, "pretrained weights: none: expected a .pdparams or .safetensors file"),
         ("Optimizer.lr.learning_rate=1e30", 4, "expected a finite loss"),
         ("Global.output_dir=/proc/nowhere", 5, "expected a folder to write to"),
     ],

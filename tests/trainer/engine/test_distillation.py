@@ -68,7 +68,9 @@ def test_trainer_check_holds_each_networks_weights_against_it(workshop, teacher,
     assert found.endswith("PPLCNet_x0_25_pretrained.pdparams is downloaded when training begins")
     assert found.startswith("146 of 146 keys of PPLCNet_x0_25 from ")
     changes["Arch"]["models"][0]["Teacher"]["pretrained"] = "none"
-    with pytest.raises(WeightsRefusedError, match=r"expected a .pdparams file, got no such file"):
+    with pytest.raises(
+        WeightsRefusedError, match=r"expected a .pdparams or .safetensors file, got no such file"
+    ):
         check_model(workshop.config(**changes), store)
 
 
