@@ -13,7 +13,7 @@ from launcher.cli.options import echo_document, output_option
 from launcher.cli.printing import echo
 from launcher.cli.table import format_table
 from launcher.cli.transferring import show_progress
-from launcher.errors import CliExit, NotFoundError
+from launcher.errors import CliExit, NotFoundError, UsageError
 from launcher.plan.handle import Handle
 from launcher.render.manifest import parse_manifest
 from launcher.runs.store import MANIFEST
@@ -23,6 +23,7 @@ from launcher.volumes.place import Place, VolumeError
 from trainer.protocol.environment import NODE_FILE
 from trainer.protocol.layout import MANIFEST as CHECKPOINT_MANIFEST
 from trainer.protocol.nodefile import parse_node_file
+from trainer.protocol.safe_files import replace_file
 
 
 @click.group("ckpt")
@@ -72,6 +73,7 @@ def _pull(job: str | None, wanted: str, target: Path | None) -> None:
             if item.fault:
                 raise NotFoundError(f"{item.name}: expected a whole checkpoint, got a fault: {item.fault}")
             to = target or Path(f"{handle.job}-{item.name}")
+            _spare(to, item)
             try:
                 with show_progress(item.size_bytes) as progress:
                     came = transfer.pull(place, item.files, within=item.within, to=to, progress=progress)
@@ -81,9 +83,25 @@ def _pull(job: str | None, wanted: str, target: Path | None) -> None:
                 if now.name == item.name:
                     raise
                 item = now  # the job goes on: it has saved another one, and deleted this one
-    (to / CHECKPOINT_MANIFEST).write_text(item.manifest, encoding="utf-8")
+    replace_file(to / CHECKPOINT_MANIFEST, item.manifest.encode("utf-8"))
     echo(f"{len(came)} of {len(item.files)} files came, all have the right hash", err=True)
     echo(str(to))
+
+
+def _spare(to: Path, item: Listed) -> None:
+    """Have files of the user's own stay: only a folder that holds a checkpoint already gets another one.
+
+    Raises:
+        UsageError: A file of the same name, with other content, is there.
+    """
+    if (to / CHECKPOINT_MANIFEST).is_file():
+        return
+    mine = [file.path for file in item.files if (to / file.path).exists() and not transfer.is_there(to, file)]
+    if mine:
+        raise UsageError(
+            f"{to}: expected no files of your own under the names of the checkpoint's, got "
+            f"{', '.join(mine)}; name another folder with --to"
+        )
 
 
 @command.command("verify")

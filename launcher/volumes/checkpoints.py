@@ -5,6 +5,7 @@ The layout is the trainer's (`trainer.protocol.layout`). What a manifest lists i
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,8 +15,16 @@ from launcher.errors import NotFoundError
 from launcher.volumes.place import Place
 from launcher.volumes.transfer import File, find_gaps
 from trainer.protocol.fields import FormatError, decode_object, need
-from trainer.protocol.layout import MANIFEST, CheckpointName, OutputLayout, parse_checkpoint_name
+from trainer.protocol.layout import (
+    MANIFEST,
+    CheckpointName,
+    OutputLayout,
+    is_checkpoint_file,
+    parse_checkpoint_name,
+)
+from trainer.protocol.untrusted import shown
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _LAYOUT = OutputLayout(Path())
 FOLDER = _LAYOUT.checkpoints_dir.as_posix()
 
@@ -123,14 +132,19 @@ def _read_table(document: Mapping[str, object]) -> tuple[File, ...]:
     table = document.get("files")
     if not isinstance(table, dict) or not all(isinstance(entry, dict) for entry in table.values()):
         raise FormatError(f"{MANIFEST}: files: expected a table, got {table!r:.80}")
-    return tuple(
-        File(
-            path=Path(path).name,
-            size=need(entry, "size", int, what=MANIFEST),
-            sha256=need(entry, "sha256", str, what=MANIFEST),
-        )
-        for path, entry in table.items()
-    )
+    files = []
+    for path, entry in table.items():
+        if not is_checkpoint_file(
+            path
+        ):  # it would come to the folder that somebody works in, under this name
+            raise FormatError(
+                where=f"{MANIFEST}: files", expected="names of a checkpoint's files", got=shown(path)
+            )
+        sha256 = need(entry, "sha256", str, what=MANIFEST)
+        if not _SHA256.fullmatch(sha256):
+            raise FormatError(where=f"{MANIFEST}: {path}: sha256", expected="64 digits", got=shown(sha256))
+        files.append(File(path=path, size=need(entry, "size", int, what=MANIFEST, least=0), sha256=sha256))
+    return tuple(files)
 
 
 def _look(place: Place, item: Listed, *, hashes: bool) -> Listed:

@@ -118,8 +118,12 @@ def _take_one(
     if content is None or not offset >= 0 or offset + member.size != entry["size"]:
         raise RefusedError(f"{member.name}: expected {entry['size']} bytes, got {offset} + {member.size}")
     part = part_of(target)
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    # O_NONBLOCK: nobody waits for the reader of a pipe that stands there
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    fd = os.open(part, flags, 0o666)
     with os.fdopen(fd, "wb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode) or os.fstat(fd).st_nlink > 1:
+            raise RefusedError(f"{part}: expected a file of its own, got one with another name; remove it")
         if os.fstat(fd).st_size < offset:
             raise RefusedError(f"{member.name}: expected all from byte {os.fstat(fd).st_size}, got {offset}")
         file.truncate(offset)

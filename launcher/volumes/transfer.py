@@ -57,6 +57,12 @@ def find_gaps(there: Iterator[Mapping[str, Any]], files: Sequence[File]) -> list
     return gaps
 
 
+def is_there(folder: Path, file: File) -> bool:
+    """Whether a folder of this machine has a file as it should be."""
+    path = folder / file.path
+    return path.is_file() and path.stat().st_size == file.size and porter.hash_file(path) == file.sha256
+
+
 def pull(
     place: Place, files: Sequence[File], *, within: str, to: Path, progress: Progress = lambda _: None
 ) -> list[Gap]:

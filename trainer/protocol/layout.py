@@ -12,6 +12,13 @@ from trainer.protocol.writerlock import LOCK
 MANIFEST = "manifest.json"
 """In a checkpoint's folder: which files it has, with `size` and `sha256` of each."""
 _NAME = re.compile(r"e(\d{3,})-s(\d{6,})")
+# No dot in front, nothing that a shell, Python or ftlaunch itself would read from a folder that one works in,
+# and none of the names that are devices wherever they stand on Windows.
+_FILE = re.compile(
+    r"(?!(?:con|prn|aux|nul|com\d|lpt\d)\.)[a-z0-9][a-z0-9_-]{0,63}\.(?:pdparams|pdopt|pdstates|pdema|safetensors)"
+    r"|(?:state|settings)\.json",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -29,6 +36,11 @@ def parse_checkpoint_name(text: str) -> CheckpointName | None:
     """Read a folder's name, such as `e003-s001200`; None where it is not a checkpoint's."""
     match = _NAME.fullmatch(text)
     return CheckpointName(int(match[1]), int(match[2])) if match else None
+
+
+def is_checkpoint_file(name: str) -> bool:
+    """Whether a checkpoint has files of this name: weights, states, and what describes them."""
+    return _FILE.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
@@ -30,7 +31,7 @@ def output(tmp_path: Path) -> Path:
     """An output folder as the trainer leaves it."""
     store = CheckpointStore(OutputLayout(tmp_path / "output"))
     for name in (FIRST, SECOND):
-        files = {"model.bin": b"weights" * 1000, "state.json": str(name).encode()}
+        files = {"model.pdparams": b"weights" * 1000, "state.json": str(name).encode()}
         fills = {key: (lambda file, data=data: file.write(data)) for key, data in files.items()}
         saved = store.save(name, fills, run_id=RUN_ID)
         if name == FIRST:
@@ -41,7 +42,7 @@ def output(tmp_path: Path) -> Path:
 
 
 def damage(output: Path, name: CheckpointName, *, grow: int) -> None:
-    path = OutputLayout(output).checkpoint_dir(name) / "model.bin"
+    path = OutputLayout(output).checkpoint_dir(name) / "model.pdparams"
     path.write_bytes(b"x" + path.read_bytes()[1:] + b"x" * grow)
 
 
@@ -56,7 +57,7 @@ def test_checkpoints_are_listed_with_their_marks(output):
 def test_a_damaged_file_is_found_by_its_size_or_its_hash(output, grow, hashes, found):
     damage(output, SECOND, grow=grow)
     second, first = list_checkpoints(Folder(output), hashes=hashes)
-    assert (second.fault == "model.bin is not what the manifest says") == found
+    assert (second.fault == "model.pdparams is not what the manifest says") == found
     assert first.fault == ""
 
 
@@ -131,18 +132,20 @@ def test_a_damaged_checkpoint_is_not_fetched_and_verify_exits_with_1(job, output
     assert run(["ckpt", "verify", job]) == 1
     out = capsys.readouterr().out.splitlines()
     assert out == [
-        "e002-s000020  model.bin is not what the manifest says", "e001-s000010  whole: every hash is right",
-    ]  # fmt: skip
+        "e002-s000020  model.pdparams is not what the manifest says",
+        "e001-s000010  whole: every hash is right",
+    ]
     assert run(["ckpt", "verify", job, "--checkpoint", "best"]) == 0
     assert run(["ckpt", "pull", job]) == 1
-    assert "model.bin: expected the SHA-256" in capsys.readouterr().err
+    assert "model.pdparams: expected the SHA-256" in capsys.readouterr().err
     damage(output, FIRST, grow=3)
     assert run(["ckpt", "pull", job, "--checkpoint", "best"]) == 4
 
 
 def test_the_list_is_for_people_and_for_programs(job, capsys):
     assert run(["ckpt", "ls"]) == 0
-    rows = capsys.readouterr().out.splitlines()
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split()[0] == "CHECKPOINT"
     assert [row.split()[0] for row in rows] == ["e002-s000020", "e001-s000010"]
     assert "latest" in rows[0]
     assert "best" in rows[1]
@@ -163,3 +166,65 @@ def test_the_next_is_fetched_where_the_job_deletes_the_chosen_one_meanwhile(job,
     monkeypatch.setattr(transfer, "pull", late)
     assert run(["ckpt", "pull", job]) == 0
     assert capsys.readouterr().out == "flowers-e001-s000010\n"
+
+
+def plant(output: Path, *names: str, content: bytes = b"theirs") -> None:
+    """Have a manifest name more files, which are there, with the right size and hash."""
+    folder = OutputLayout(output).checkpoint_dir(SECOND)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name in names:
+        if name and "/" not in name and "\0" not in name:
+            (folder / name).write_bytes(content)
+        sha256 = hashlib.sha256(content).hexdigest()
+        manifest["files"][name] = {"size": len(content), "sha256": sha256}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("name", [
+    ".bash_profile", ".netrc", "conftest.py", "usercustomize.py", "cfg.yaml", ".ftlaunch.yaml", "Makefile",
+    "model",
+    "../model.pdparams", "/tmp/model.pdparams", "a/model.pdparams", "model.pdparams/", "model.pdparams\n",
+    "model.pdparams\0.py", "nul.pdparams", ".model.pdparams", "-rf.pdparams", "manifest.json",
+    "package.json", "",
+])  # fmt: skip
+def test_a_manifest_that_names_anything_but_files_of_a_checkpoint_brings_nothing(
+    job, output, tmp_path, capsys, name
+):
+    (tmp_path / "work").mkdir()
+    plant(output, name)
+    assert run(["ckpt", "pull", job, "--to", "work", "--checkpoint", str(SECOND)]) == 4
+    assert "expected names of a checkpoint's files" in capsys.readouterr().err
+    assert list((tmp_path / "work").iterdir()) == []
+    assert run(["ckpt", "pull", job, "--to", "work", "--checkpoint", str(FIRST)]) == 0
+
+
+@pytest.mark.parametrize("sha256", ["", "x" * 64, "A" * 64, "../../x"])
+def test_a_manifest_s_hash_is_one(output, sha256):
+    folder = OutputLayout(output).checkpoint_dir(SECOND)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["model.pdparams"]["sha256"] = sha256
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    second, _ = list_checkpoints(Folder(output))
+    assert "model.pdparams: sha256: expected 64 digits" in second.fault
+
+
+def test_weights_of_ones_own_are_not_replaced_but_those_of_an_earlier_checkpoint_are(job, tmp_path, capsys):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "model.pdparams").write_bytes(b"mine")
+    assert run(["ckpt", "pull", job, "--to", "mine"]) == 2
+    assert "model.pdparams; name another folder with --to" in capsys.readouterr().err
+    assert (mine / "model.pdparams").read_bytes() == b"mine"
+    (mine / "model.pdparams").unlink()
+    assert run(["ckpt", "pull", job, "--to", "mine", "--checkpoint", "best"]) == 0
+    assert run(["ckpt", "pull", job, "--to", "mine", "--checkpoint", "latest"]) == 0
+    assert (mine / "state.json").read_bytes() == str(SECOND).encode()
+
+
+def test_a_link_under_the_manifest_s_name_is_replaced_not_followed(job, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "mine/manifest.json").symlink_to(tmp_path / "precious")
+    assert run(["ckpt", "pull", job, "--to", "mine"]) == 0
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert not (tmp_path / "mine/manifest.json").is_symlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -147,3 +148,18 @@ def test_its_text_needs_nothing_but_python(tmp_path):
     ]  # fmt: skip
     assert done.returncode == 9
     assert b"'../a': expected a path below the folder" in done.stderr
+
+
+def test_a_part_that_has_a_second_name_is_not_written_to(tmp_path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "precious").write_bytes(b"precious")
+    porter.part_of(tmp_path / "work" / "a").hardlink_to(tmp_path / "precious")
+    with pytest.raises(porter.RefusedError, match="a file of its own"):
+        list(porter.take(tmp_path / "work", {"a": wanted()}, archive(plain("a"))))
+    assert (tmp_path / "precious").read_bytes() == b"precious"
+
+
+def test_a_pipe_in_place_of_a_part_stops_nobody(tmp_path):
+    os.mkfifo(porter.part_of(tmp_path / "a"))
+    with pytest.raises((porter.RefusedError, OSError)):
+        list(porter.take(tmp_path, {"a": wanted()}, archive(plain("a"))))
