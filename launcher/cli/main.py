@@ -52,6 +52,7 @@ COMMANDS = {
     "doctor": _Entry("launcher.cli.doctor", "Check that everything is there that a job needs."),
     "ckpt": _Entry("launcher.cli.ckpt", "List, fetch and check a job's checkpoints."),
     "data": _Entry("launcher.cli.data", "Bring data to a claim, and check it there."),
+    "trust": _Entry("launcher.cli.trust", "Have the settings and templates of a folder count."),
     "schema": _Entry("launcher.cli.schema", "Print the JSON Schema of a config, for editors."),
     "completion": _Entry("launcher.cli.completion", "Print the completion script for a shell."),
     "version": _Entry("launcher.cli.version", "Print versions."),

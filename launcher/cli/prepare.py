@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -216,21 +217,38 @@ def current_layers() -> Layers:
     Raises:
         ConfigError: One of them is refused.
     """
-    from launcher.runs.settings import find_settings
+    from launcher.runs.settings import find_settings, user_file
+    from launcher.runs.trusted import TrustedFiles
     from launcher.spec.layers import read_layers
 
-    files = find_settings(Path.cwd())
-    return read_layers(environ=os.environ, files=files.read, ignored=files.ignored)
+    files, trusted = find_settings(Path.cwd()), TrustedFiles()
+    return read_layers(
+        environ=os.environ, files=files.read, ignored=files.ignored,
+        trusts=lambda path, content: path == user_file() or trusted.knows(path, content),
+    )  # fmt: skip
 
 
 def projects_templates(folder: Path) -> tuple[Path, ...]:
-    """Return a project's own templates, unless they are another user's."""
+    """Return a project's own templates, unless they are another user's.
+
+    Raises:
+        UsageError: The user has not said to trust them as they are.
+    """
     found = project_of(folder) / TEMPLATES_FOLDER
     if not found.is_dir():
         return ()
     if not is_ours(found):
         echo(f"warning: {found} is another user's, so its templates are not used", err=True)
         return ()
+    from launcher.runs.trusted import TrustedFiles, describe, read_templates
+
+    trusted = TrustedFiles()
+    unknown = [path for path, content in read_templates(found).items() if not trusted.knows(path, content)]
+    if unknown:
+        raise UsageError(
+            f"{found}: expected templates that you have said to trust, got {describe(unknown, found)} of "
+            f"this folder; look at them, then type `ftlaunch trust {shlex.quote(str(project_of(folder)))}`"
+        )
     return (found,)
 
 

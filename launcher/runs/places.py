@@ -13,11 +13,15 @@ PROJECT_FILE = ".ftlaunch.yaml"
 TEMPLATES_FOLDER = ".ftlaunch/templates"
 
 
-def runs_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of run folders: below `$FTLAUNCH_STATE`, else below the platform's state folder."""
+def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return `$FTLAUNCH_STATE`, else the platform's state folder."""
     chosen = environ.get(STATE_VARIABLE)
-    base = Path(chosen).expanduser() if chosen else platformdirs.user_state_path("ftlaunch")
-    return base / "runs"
+    return Path(chosen).expanduser() if chosen else platformdirs.user_state_path("ftlaunch")
+
+
+def runs_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of run folders, in the state folder."""
+    return state_dir(environ) / "runs"
 
 
 def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:

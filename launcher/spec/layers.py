@@ -8,7 +8,8 @@ A key of a higher place replaces the whole key of a lower one.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, cast
@@ -17,7 +18,7 @@ from launcher.spec.launch import LaunchSection
 from trainer.config.document import Document, Place, parse_document
 from trainer.config.load import read_content
 from trainer.config.overrides import read_value
-from trainer.config.problems import ConfigError, KeyPath, Problem
+from trainer.config.problems import ConfigError, KeyPath, Problem, format_path
 from trainer.config.suggest import suggest
 
 SECTION = "Launch"
@@ -26,6 +27,14 @@ PREFIX = "FTLAUNCH_"
 _OTHER_VARIABLES = frozenset(
     {"STATE", "DEBUG", "ON", "CONTAINER_RUNTIME", "OFFLINE"}
 )  # the last is the trainer's
+# What may stand in the settings of a folder that somebody else has made: how much, how long, in which queue.
+# All else waits for the user's word, new keys too.
+_PLAIN = frozenset({
+    "name", "nodes", "gpus", "procs_per_node", "resources", "queue", "namespace", "context", "api",
+    "image_pull_policy", "priority_class", "node_selector", "tolerations", "topology_key", "gpu_resource",
+    "labels", "annotations", "max_restarts", "deadline", "keep_finished", "grace_period", "hang_timeout",
+})  # fmt: skip
+_DECIDING = frozenset(LaunchSection.model_fields) - _PLAIN
 _PLACES = ("kubernetes", "docker", "local")
 On = Literal["kubernetes", "docker", "local"]
 
@@ -65,14 +74,16 @@ class Layers:
 
 
 def read_layers(
-    *, environ: Mapping[str, str], files: tuple[Path, ...], ignored: tuple[Path, ...] = ()
-) -> Layers:
+    *, environ: Mapping[str, str], files: tuple[Path, ...], ignored: tuple[Path, ...] = (),
+    trusts: Callable[[Path, bytes], bool] = lambda *_: True,
+) -> Layers:  # fmt: skip
     """Read the environment and settings files.
 
     Args:
         environ: Of this process.
         files: Settings files that exist, the strongest first.
         ignored: Such files of another user, to be warned of.
+        trusts: Says of a file with its content whether the user trusts it; of others only plain values count.
 
     Raises:
         ConfigError: A file is no mapping of `backend` and `Launch`; holds every problem found.
@@ -84,8 +95,11 @@ def read_layers(
     above, on = _read_environment(environ, problems)
     below = Document(name="", values={})
     for path in files:
-        document = parse_document(read_content(path), name=str(path))
+        content = read_content(path)
+        document = parse_document(content, name=str(path))
         problems += _check_file(document)
+        if deciding := _find_deciding(document):
+            problems += [] if trusts(path, content) else [_refuse(document, path, deciding)]
         below = _overlay(_with_sources(document), below, keep=below)
         said = document.values.get(BACKEND)
         if on is None and isinstance(said, str) and said in _PLACES:
@@ -129,6 +143,25 @@ def _value_for(key: str, text: str) -> object:
     wants_text = "str" in str(LaunchSection.model_fields[key].annotation)
     plain = wants_text and text.lower() != "null" and re.fullmatch(r"[\w.-]+", text)
     return text if plain else read_value(text)
+
+
+def _find_deciding(document: Document) -> list[KeyPath]:
+    """Return what of a settings file decides what runs, where, and with which files of this machine."""
+    found: list[KeyPath] = []
+    if document.values.get(BACKEND, "kubernetes") != "kubernetes":
+        found.append((BACKEND,))
+    section = document.values.get(SECTION)
+    names = section if isinstance(section, dict) else {}
+    return found + [(SECTION, name) for name in names if name in _DECIDING]
+
+
+def _refuse(document: Document, path: Path, keys: list[KeyPath]) -> Problem:
+    named = ", ".join(map(format_path, keys))
+    return document.problem(
+        keys[0],
+        f"expected settings that you have said to trust, got {named} of this folder, which decide what runs; "
+        f"look at the file, then type `ftlaunch trust {shlex.quote(str(path.parent))}`",
+    )
 
 
 def _check_file(document: Document) -> list[Problem]:

@@ -101,6 +101,7 @@ def test_the_place_can_be_set_too(
 ):
     path = write_config(launch={"gpus": 0})
     Path(".ftlaunch.yaml").write_text(project or "{}")
+    assert ftlaunch("trust").code == 0
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     row = explained(ftlaunch, path, *arguments)["on on"]
