@@ -55,7 +55,7 @@ def command(
         for note in done.notes:
             echo(f"warning: {note}", err=True)
         said = (
-            f"compared on {done.compared} images: same classes, largest difference {done.largest:.1e}"
+            f"compared on {done.compared} images: logits differ by at most {done.largest:.1e} of their size"
             if done.compared
             else "not compared with the trained model: there is no DataLoader.Eval, or --compare is 0"
         )

@@ -57,7 +57,7 @@ def write_onnx(model: Path, weights: Path, target: Path) -> None:
     """
     import paddle2onnx
 
-    with _quiet():
+    with quiet():
         try:
             # Without its optimizers: one of them installs packages by itself.
             content = paddle2onnx.export(
@@ -90,7 +90,8 @@ def open_onnx(path: Path) -> Network:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Drop what this process writes to standard output and standard error, C++ libraries included."""
     # The converter is C++ and writes to the process's own standard output.
     sys.stdout.flush()
     sys.stderr.flush()

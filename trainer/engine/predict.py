@@ -157,9 +157,9 @@ def load_names(post_process: PostProcess | None, labels: Path | None, *, classes
     return ClassNames(names=names, notes=(f"{path}: {odd}",) if odd else ())
 
 
-def run_model(model: paddle.nn.Layer, activation: Activation) -> Network:
-    """Make a function of arrays of a model in evaluation mode."""
-    activate = getattr(paddle.nn.functional, activation)
+def run_model(model: paddle.nn.Layer, activation: Activation | None) -> Network:
+    """Make a function of arrays of a model in evaluation mode; without an activation it returns logits."""
+    activate = getattr(paddle.nn.functional, activation) if activation else lambda logits: logits
 
     def network(images: NDArray[np.float32]) -> NDArray[np.float32]:
         with paddle.no_grad():

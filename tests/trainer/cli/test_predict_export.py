@@ -4,11 +4,13 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 
 import numpy as np
+import paddle
 import pytest
 import yaml
 
@@ -170,7 +172,7 @@ def test_what_cannot_be_predicted_is_refused(trained, trainer, argv, code, said)
 def test_an_exported_folder_answers_like_the_trained_model(trained, trainer):
     code, out, err = trainer("export", "-c", "cfg.yaml", "--to", "exported")
     assert (code, out.split(":")[0]) == (0, "exported"), err
-    assert "compared on 6 images: same classes" in err
+    assert "compared on 6 images: logits differ by at most" in err
     assert sorted(path.name for path in (trained / "exported").iterdir()) == [
         "inference.json", "inference.pdiparams", "inference.yml"
     ]  # fmt: skip
@@ -196,11 +198,46 @@ def test_nothing_is_exported_where_the_answers_differ(trained, trainer, monkeypa
     import trainer.engine.export as export
 
     real = export.open_exported
-    monkeypatch.setattr(export, "open_exported", lambda folder: lambda images: real(folder)(images)[:, ::-1])
+    monkeypatch.setattr(
+        export, "open_exported", lambda folder, **given: lambda images: real(folder, **given)(images)[:, ::-1]
+    )
     code, _, err = trainer("export", "-c", "cfg.yaml", "--to", "exported")
     assert code == 5
-    assert "expected the trained model's answers within 1e-05" in err
+    assert "export: inference.json: expected the trained model's logits within 0.0001 of their size" in err
+    assert "pass --compare 0 to write it all the same" in err
+    assert re.search(r"for \S+val.txt:[1-6], whose largest logit is", err)
     assert list((trained / "exported").iterdir()) == []
+
+
+def test_logits_of_thousands_are_compared_by_their_size(trained, trainer):
+    weights = paddle.load("output/best_model.pdparams")
+    head = next(key for key in weights if key.startswith("fc.") and weights[key].ndim == 2)
+    weights[head] = weights[head] * 1e5  # as where batch norms have seen a few steps only
+    paddle.save(weights, "large.pdparams")
+    code, _, err = trainer("export", "-c", "cfg.yaml", "--weights", "large.pdparams", "--to", "exported")
+    assert (code, "logits differ by at most" in err) == (0, True), err
+    largest = float(re.search(r"logits differ by at most (\S+) of", err)[1])
+    assert largest <= 1e-4
+    weights[head] = weights[head] * np.nan
+    paddle.save(weights, "nan.pdparams")
+    code, _, err = trainer("export", "-c", "cfg.yaml", "--weights", "nan.pdparams", "--to", "other")
+    assert (code, "got nan or infinity; its weights have diverged" in err) == (5, True), err
+
+
+def test_where_onednn_answers_differently_predicting_does_without_it(trained, trainer, monkeypatch):
+    import trainer.engine.export as export
+
+    real = export.open_exported
+
+    def turned(folder, onednn=True):
+        return (lambda images: real(folder)(images)[:, ::-1]) if onednn else real(folder, onednn=False)
+
+    monkeypatch.setattr(export, "open_exported", turned)
+    code, _, err = trainer("export", "-c", "cfg.yaml", "--to", "exported")
+    assert (code, "with oneDNN" in err, "does without it" in err) == (0, True, True)
+    assert yaml.safe_load((trained / "exported/inference.yml").read_text())["Infer"]["onednn"] is False
+    by_config = trainer("predict", "-c", "cfg.yaml", "val0.png", "val1.png")
+    assert trainer("predict", "--model", "exported", "val0.png", "val1.png") == by_config
 
 
 def test_a_config_without_infer_predicts_and_exports_by_its_evaluation(workshop, trainer, monkeypatch):
@@ -216,7 +253,7 @@ def test_an_onnx_model_answers_like_the_trained_one(trained, trainer):
     code, out, err = trainer("export", "-c", "cfg.yaml", "--to", "exported", "--onnx")
     assert code == 0, err
     assert out.startswith("exported: inference.json, inference.pdiparams, inference.yml, inference.onnx of ")
-    assert "compared on 6 images: same classes" in err
+    assert "compared on 6 images: logits differ by at most" in err
     draws = np.random.default_rng(0).standard_normal((64, 3, 32, 32)).astype("float32")
     mine = load_trained(load_config(trained / "cfg.yaml").config, weights=None, labels=None).network(draws)
     theirs = open_onnx(trained / "exported/inference.onnx")(draws)
