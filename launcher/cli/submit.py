@@ -15,6 +15,7 @@ import click
 from launcher.backends.base import Backend, Submission
 from launcher.cli.ahead import begin
 from launcher.cli.blaming import blaming_the_config
+from launcher.cli.host_folders import host_folders
 from launcher.cli.interrupted import settle, stale_records, sweep
 from launcher.cli.jobs import Found, exit_code, open_backend
 from launcher.cli.options import Asked, launch_options, output_option
@@ -38,7 +39,6 @@ from launcher.runs.store import RunStore
 from trainer.protocol.lastrun import JOB_MARK, point_latest
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
-    from launcher.plan.jobplan import JobPlan
     from launcher.render.manifest import Manifest
 
 
@@ -80,7 +80,7 @@ def command(
         return _print(prepared.manifest)
     if on == "local" and dry_run is None:
         _require_trainer()
-    folders = host_folders(job, make=dry_run is None) if on != "kubernetes" else {}
+    folders = host_folders(prepared, make=dry_run is None) if on != "kubernetes" else {}
     store = RunStore(runs_dir())
     context = config.job.launch.context
     backend = open_backend(
@@ -205,49 +205,6 @@ def _as_json(record: RunRecord) -> str:
         "job": handle.job, "run_id": record.run_id, "context": record.context,
     }  # fmt: skip
     return json.dumps(document, indent=2)
-
-
-def host_folders(job: JobPlan, *, make: bool = True) -> Mapping[str, Path]:
-    """Return what stands for each mount and secret on this machine.
-
-    With `make`, folders to write to are made.
-
-    Raises:
-        UsageError: Something is missing here; names all of it.
-    """
-    folders: dict[str, Path] = {}
-    written: list[Path] = []
-    problems = []
-    for mount in job.mounts:
-        if mount.local is None:
-            continue
-        folder = (Path.cwd() / Path(mount.local).expanduser()).resolve()
-        folder = folder / mount.sub_path if mount.sub_path else folder
-        if mount.read_only and not folder.is_dir():
-            problems.append(
-                f"{mount.path}: expected the folder {str(folder)!r} (`local:`), got none; make it"
-            )
-        elif not mount.read_only:
-            written.append(folder)
-        folders[mount.path] = folder
-    for secret in job.secrets:
-        if secret.local is None:
-            problems.append(
-                f"{secret.path}: expected `local:` with a file of this machine; add it to secrets"
-            )
-            continue
-        file = (Path.cwd() / Path(secret.local).expanduser()).resolve()
-        if not file.is_file():
-            problems.append(f"{secret.path}: expected the file {str(file)!r} (`local:`), got none")
-        folders[secret.path] = file
-    if problems:
-        raise UsageError("\n".join(problems))
-    for folder in written if make else ():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"{str(folder)!r} (`local:`): expected a folder to write to: {error}") from error
-    return folders
 
 
 def _require_trainer() -> None:

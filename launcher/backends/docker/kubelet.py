@@ -14,7 +14,6 @@ from launcher.backends.docker.arguments import (
 )
 from launcher.backends.docker.container import EngineContainer
 from launcher.backends.docker.engine import Engine
-from launcher.backends.docker.users import give_folders
 from launcher.backends.kept.kubelet import Adopted, Container, Kubelet, StartError
 from launcher.backends.kept.podlog import count_output
 from launcher.backends.kept.state import JobLayout, Request
@@ -67,7 +66,6 @@ class DockerKubelet(Kubelet):
     def start(self, pod: Pod, *, incarnation: int, devices: tuple[str, ...]) -> Container:
         """See `Kubelet.start`."""
         try:
-            give_folders(self._manifest, pod, self._request.host_folders)
             sources = self._prepare(pod)
             around = Surroundings(
                 incarnation=incarnation, sources=sources, user=self._request.user, devices=devices,

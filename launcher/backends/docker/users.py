@@ -3,45 +3,79 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.backends.replicas import Pod
 from launcher.render.manifest import Manifest
 
 _DEFAULT_ID = 1000  # the image's own
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContainerUser:
+    """Numbers of a user, and of a group that its processes are in besides their own."""
+
+    user: int
+    group: int
+    fs_group: int
 
 
 def choose_user(manifest: Manifest) -> str:
     """Return `uid:gid` of the containers: whoever submits, and for root the manifest's."""
     if os.geteuid():
         return f"{os.geteuid()}:{os.getegid()}"
-    context = _security_context(manifest)
-    return f"{context.get('runAsUser', _DEFAULT_ID)}:{context.get('runAsGroup', _DEFAULT_ID)}"
+    user = user_of(manifest)
+    return f"{user.user}:{user.group}"
 
 
-def give_folders(manifest: Manifest, pod: Pod, folders: Mapping[str, str]) -> None:
-    """As root, give the folders that a pod writes to to its fsGroup, as the kubelet does with a volume.
+def user_of(manifest: Manifest) -> ContainerUser:
+    """Return whom the manifest names, who is the containers' where root submits."""
+    context: Mapping[str, Any] = manifest.pod_spec.get("securityContext") or {}
+    return ContainerUser(
+        user=context.get("runAsUser", _DEFAULT_ID), group=context.get("runAsGroup", _DEFAULT_ID),
+        fs_group=context.get("fsGroup", _DEFAULT_ID),
+    )  # fmt: skip
+
+
+def make_folder(folder: Path, user: ContainerUser) -> str | None:
+    """As root, make a folder for containers to write to; one that is there stays as it is.
+
+    The kubelet gives a claim to a pod's fsGroup, and never a folder of the node: whoever writes a config
+    would else have root give away any folder by naming it.
+
+    Returns:
+        What to do where the containers could not write to it; None where they can.
 
     Raises:
-        OSError: One cannot be given.
+        OSError: It cannot be made.
     """
-    if os.geteuid():
-        return
-    group = _security_context(manifest).get("fsGroup", _DEFAULT_ID)
-    for folder in _written(pod, folders):
-        if folder.is_dir() and folder.stat().st_gid != group:
-            os.chown(folder, -1, group)
-            folder.chmod(folder.stat().st_mode | 0o2770)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        found = folder.stat()
+        group = user.fs_group
+        if stat.S_ISDIR(found.st_mode) and not _can_write(found, user):
+            return (
+                f"expected a folder that user {user.user} or group {group} can write to, got mode "
+                f"{stat.S_IMODE(found.st_mode):o} of {found.st_uid}:{found.st_gid}; as root, a folder that "
+                f"is there is not given away: `chgrp {group} {folder} && chmod g+rwxs {folder}`, name one "
+                "that is not there yet, or submit as yourself"
+            )
+        return None
+    os.chown(folder, -1, user.fs_group)
+    folder.chmod(0o2770)
+    return None
 
 
-def _written(pod: Pod, folders: Mapping[str, str]) -> Iterable[Path]:
-    return (
-        Path(folders[mount.path]) for mount in pod.mounts if mount.path in folders and not mount.read_only
-    )
-
-
-def _security_context(manifest: Manifest) -> Mapping[str, Any]:
-    context: Mapping[str, Any] = manifest.pod_spec.get("securityContext") or {}
-    return context
+def _can_write(found: os.stat_result, user: ContainerUser) -> bool:
+    if found.st_uid == user.user:
+        bits = found.st_mode >> 6
+    elif found.st_gid in (user.group, user.fs_group):
+        bits = found.st_mode >> 3
+    else:
+        bits = found.st_mode
+    return bits & 0o3 == 0o3

@@ -59,3 +59,24 @@ def test_a_local_job_may_not_choose_what_code_runs_on_this_machine(ftlaunch, wri
 )
 def test_other_variables_of_a_local_job_are_the_configs_own(ftlaunch, write_config, name):
     assert ftlaunch("render", write_config(launch={"env": {name: "1"}}), "--on", "local").code == 0
+
+
+def test_a_config_hands_no_keys_to_a_container_but_its_user_may(
+    store, ftlaunch, write_config, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    keys = tmp_path / "home" / ".ssh"
+    keys.mkdir(parents=True)
+    (tmp_path / "data").mkdir()
+    volumes = [
+        {"mount": "/data", "local": str(tmp_path / "data"), "read_only": True},
+        {"mount": "/output", "local": str(keys)},
+    ]
+    path = write_config(launch={"gpus": 0, "volumes": volumes})
+    engine = ("--on", "docker", "--container-runtime", "/nonexistent/docker")
+    ran = ftlaunch("submit", path, *engine)
+    assert ran.code == 2
+    assert f"expected a folder of data, got '{keys}', which holds keys" in ran.err
+    assert f"--volume /output=:{keys}" in ran.err
+    typed = ftlaunch("submit", path, *engine, "--volume", f"/output=:{keys}")
+    assert "which holds keys" not in typed.err

@@ -54,7 +54,9 @@ def test_weights_of_another_head_leave_the_head_fresh(tmp_path: Path):
 
 
 def test_weights_that_are_not_there_are_refused_by_name(tmp_path: Path):
-    with pytest.raises(WeightsError, match=r"none: expected a \.pdparams or \.safetensors file, got no such file"):
+    with pytest.raises(
+        WeightsError, match=r"none: expected a \.pdparams or \.safetensors file, got no such file"
+    ):
         read_weights(tmp_path / "none")
 
 

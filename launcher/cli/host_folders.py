@@ -1,0 +1,99 @@
+"""What stands on this machine for the mounts and secrets of a job on docker or local."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from launcher.cli.prepare import Prepared
+from launcher.errors import UsageError
+from launcher.plan.jobplan import JobPlan, Mount, SecretFile
+from trainer.config.problems import ConfigError, KeyPath, Problem
+
+
+def host_folders(prepared: Prepared, *, make: bool = True) -> Mapping[str, Path]:
+    """Return what stands for each mount and secret on this machine.
+
+    With `make`, folders to write to are made; as root for docker, for the user of the containers.
+
+    Raises:
+        ConfigError: The config names a folder that no container is given because of that.
+        UsageError: Something is missing here; names all of it.
+    """
+    job, on = prepared.job, prepared.on[0]
+    if on == "docker" and (refused := list(_find_sensitive(prepared))):
+        raise ConfigError(refused)
+    mounts = {mount.path: _folder_of(mount) for mount in job.mounts if mount.local is not None}
+    secrets, problems = _find_secrets(job.secrets)
+    problems += [
+        f"{mount.path}: expected the folder {str(mounts[mount.path])!r} (`local:`), got none; make it"
+        for mount in job.mounts
+        if mount.path in mounts and mount.read_only and not mounts[mount.path].is_dir()
+    ]
+    if problems:
+        raise UsageError("\n".join(problems))
+    if make:
+        written = [mounts[mount.path] for mount in job.mounts if mount.path in mounts and not mount.read_only]
+        _make(written, prepared)
+    return mounts | secrets
+
+
+def _folder_of(mount: Mount) -> Path:
+    folder = (Path.cwd() / Path(mount.local or "").expanduser()).resolve()
+    return folder / mount.sub_path if mount.sub_path else folder
+
+
+def _find_secrets(secrets: Sequence[SecretFile]) -> tuple[dict[str, Path], list[str]]:
+    found: dict[str, Path] = {}
+    problems = []
+    for secret in secrets:
+        if secret.local is None:
+            problems.append(
+                f"{secret.path}: expected `local:` with a file of this machine; add it to secrets"
+            )
+            continue
+        file = (Path.cwd() / Path(secret.local).expanduser()).resolve()
+        if not file.is_file():
+            problems.append(f"{secret.path}: expected the file {str(file)!r} (`local:`), got none")
+        found[secret.path] = file
+    return found, problems
+
+
+def _make(folders: Sequence[Path], prepared: Prepared) -> None:
+    from launcher.backends.docker.users import make_folder, user_of
+
+    user = user_of(prepared.manifest) if prepared.on[0] == "docker" and os.geteuid() == 0 else None
+    problems = []
+    for folder in folders:
+        try:
+            if user is None:
+                folder.mkdir(parents=True, exist_ok=True)
+            elif todo := make_folder(folder, user):
+                problems.append(f"{str(folder)!r} (`local:`): {todo}")
+        except OSError as error:
+            raise UsageError(f"{str(folder)!r} (`local:`): expected a folder to write to: {error}") from error
+    if problems:
+        raise UsageError("\n".join(problems))
+
+
+def _find_sensitive(prepared: Prepared) -> list[Problem]:
+    """Find folders that a config may not hand to a container; whoever types `--volume` has said so."""
+    from launcher.backends.docker.host_paths import is_sensitive
+
+    config, problems = prepared.config, []
+    job: JobPlan = prepared.job
+    volumes = len(config.job.launch.volumes)
+    for index, mount in enumerate(job.mounts):
+        key: KeyPath = ("Launch", "volumes", index) if index < volumes else ("Launch", "weights")
+        place = config.document.places.get(key)
+        if mount.local is None or (place is not None and place.source == "--volume"):
+            continue
+        folder = _folder_of(mount)
+        if is_sensitive(folder, home=Path.home().resolve()):
+            message = (
+                f"expected a folder of data, got {str(folder)!r}, which holds keys or parts of the system; "
+                f"where a container is to have it, type it yourself: --volume {mount.path}=:{mount.local}"
+            )
+            problems.append(config.document.problem((*key, "local"), message))
+    return problems
