@@ -100,6 +100,9 @@ def _use(found: Kubeconfig, *, environ: Mapping[str, str], refused: str | None) 
     url = cluster.text("server")
     check_url(url, where=f"{cluster.where}: server")
     authority, skips = cluster.content("certificate-authority"), cluster.flag("insecure-skip-tls-verify")
+    if authority is not None and b"-----BEGIN CERTIFICATE-----" not in authority:
+        # an empty one would leave the choice to the authorities of this machine
+        raise cluster.refuse("certificate-authority", "PEM", got="other content", cure="write it again")
     if authority is not None and skips:  # client-go refuses it as well (transport.TLSConfigFor)
         raise cluster.refuse(
             "insecure-skip-tls-verify", "it, or certificate-authority", got="both", cure="remove one of them"

@@ -105,7 +105,7 @@ class Entry:
         """Return what `<key>-data` holds, else the file that `<key>` names; None where neither is there."""
         if data := self.text(f"{key}-data"):
             try:
-                return base64.b64decode(data, validate=False)
+                return base64.b64decode("".join(data.split()), validate=True)
             except (binascii.Error, ValueError) as error:
                 raise self.refuse(f"{key}-data", "base64", got=f"other text ({error})") from error
         path = self.path(key)

@@ -26,7 +26,8 @@ def describe_login(user: Mapping[str, Any], *, name: str, context: str) -> str:
         name: Of the user in the kubeconfig.
         context: Of the kubeconfig.
     """
-    if plugin := user.get("exec"):
+    plugin = user.get("exec")
+    if isinstance(plugin, Mapping) and plugin:
         command = str(plugin.get("command", ""))
         if known := _LOGINS.get(PurePath(command).name):
             return f"run `{known}`"
