@@ -124,7 +124,7 @@ def command(
             return CliExit.INTERRUPTED
         echo_end(ended, backend)
         return exit_code(ended)
-    echo(f"next: ftlaunch logs -f {job.job} · ftlaunch status {job.job} · ftlaunch wait {job.job}", err=True)
+    echo("next: ftlaunch logs -f · ftlaunch status · ftlaunch wait", err=True)  # of the last job
     return CliExit.OK
 
 

@@ -22,7 +22,7 @@ GPUS = re.compile(r"--gpus \d+")
 
 
 def test_the_lines_about_clusters_work(place, space, write_job):
-    write_job(Launch__nodes=1, Global__epochs=1, Launch__volumes=volumes("data"))
+    write_job(Launch__nodes=1, Global__epochs=1, Global__device="gpu")
     for index, command in enumerate(commands("cluster")):
         if not GPUS.search(command):
             type_all(place, [command])
