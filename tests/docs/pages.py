@@ -25,6 +25,7 @@ RUNNERS = {
     "own-data": "tests/e2e/test_printed_commands.py",
     "predict": "tests/e2e/test_printed_commands.py",
     "weights": "tests/e2e/test_printed_commands.py",
+    "trust": "tests/e2e/test_printed_commands.py",
     "chinese": "tests/e2e/test_chinese_quickstart.py",
     "docker": "tests/e2e/test_docker_jobs.py",
     "cluster": "tests/e2e/cluster/test_printed_commands.py",

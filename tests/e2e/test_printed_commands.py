@@ -111,3 +111,13 @@ def test_the_lines_about_weights_work(place):
     place.run("python", "-c", code)
     said = type_all(place, commands("weights"))
     assert "ResNet50_vd" in said["trainer weights list resnet50"]
+
+
+def test_a_folder_is_trusted_by_the_line_that_the_page_prints(place, write_config):
+    (place.folder / ".ftlaunch.yaml").write_text("Launch: {image: 'registry.example/trainer:1'}\n")
+    config = write_config()
+    refused = place.run("ftlaunch", "render", config, "--on", "local", code=2)
+    assert "ftlaunch trust" in refused.stderr
+    (said,) = type_all(place, commands("trust")).values()
+    assert said == f"trusted as it is now: {place.folder / '.ftlaunch.yaml'}\n"
+    assert "registry.example/trainer:1" in place.run("ftlaunch", "render", config, "--on", "local").stdout
