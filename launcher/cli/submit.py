@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ from launcher.runs.gitstate import GitState, read_git_state
 from launcher.runs.places import project_of, runs_dir
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
+from trainer.protocol.jobfile import JobFile
 from trainer.protocol.lastrun import JOB_MARK, point_latest
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
@@ -137,7 +139,10 @@ def _submit(
     with store.lock(job):
         if (earlier := store.load(job)) is not None:
             settle(earlier, backend=backend, store=store)
-        store.begin(record, config=prepared.config.content, manifest=prepared.manifest.text, git=git_state())
+        store.begin(
+            record, config=prepared.config.content, manifest=prepared.manifest.text, git=git_state(),
+            job_file=_describe(prepared, submission, backend=record.handle.backend),
+        )  # fmt: skip
         try:
             with blaming_the_config(prepared):
                 backend.submit(submission)
@@ -150,6 +155,18 @@ def _submit(
             store.remove(job)
             raise
         store.finish(record)
+
+
+def _describe(prepared: Prepared, submission: Submission, *, backend: str) -> JobFile:
+    """Return what the trainer needs to know of the job by its name."""
+    job = prepared.job
+    return JobFile(
+        job=job.job, backend=backend, run_id=job.run_id, workdir=str(submission.workdir),
+        overrides=tuple(value for flag, value in pairwise(job.command) if flag == "-o"),
+        extra_modules=prepared.config.job.launch.extra_modules,
+        folders={mount: str(folder) for mount, folder in submission.host_folders.items()},
+        output_dir=job.node_file.output_dir,
+    )  # fmt: skip
 
 
 def _link_latest(prepared: Prepared, folders: Mapping[str, Path]) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 from launcher.errors import NotFoundError, TakenError
 from launcher.plan.handle import parse_handle
 from launcher.runs.record import RecordError, RunRecord, Stage, format_record, parse_record
+from trainer.protocol import jobfile
+from trainer.protocol.jobfile import JobFile, format_job_file
 from trainer.protocol.safe_files import replace_file
 
 _CLOCKS_APART_S = 60.0
@@ -36,8 +38,9 @@ class RunStore:
         return self.folder / job
 
     def begin(
-        self, record: RunRecord, *, config: bytes, manifest: str, git: dict[str, object] | None
-    ) -> Path:
+        self, record: RunRecord, *, config: bytes, manifest: str, git: dict[str, object] | None,
+        job_file: JobFile | None = None,
+    ) -> Path:  # fmt: skip
         """Make the folder of a run that is about to be submitted, and return it.
 
         Raises:
@@ -53,6 +56,8 @@ class RunStore:
                 f"`ftlaunch delete {record.handle.job}`"
             ) from error
         (folder / CONFIG).write_bytes(config)
+        if job_file is not None:
+            (folder / jobfile.NAME).write_text(format_job_file(job_file), encoding="utf-8")
         (folder / MANIFEST).write_text(manifest, encoding="utf-8", newline="")
         if git is not None:
             (folder / GIT).write_text(json.dumps(git, indent=2) + "\n", encoding="utf-8")

@@ -9,13 +9,13 @@ from pathlib import Path
 import click
 
 from trainer.cli.endings import Ending, end_with, require_packages
-from trainer.cli.options import config_options, load
+from trainer.cli.options import load_run, refuse_two, run_options
 from trainer.cli.printing import echo
 from trainer.ranks import read_ranks
 
 
 @click.command("eval")
-@config_options
+@run_options
 @click.option(
     "--weights", type=click.Path(path_type=Path), metavar="FILE",
     help="Weights to evaluate; else Global.pretrained_model, else the best of the output folder.",
@@ -23,28 +23,37 @@ from trainer.ranks import read_ranks
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def command(
     *,
-    path: Path,
+    job: str | None,
+    path: Path | None,
     overrides: tuple[str, ...],
     extra_modules: tuple[str, ...],
     strict: bool,
     weights: Path | None,
     output: str,
 ) -> None:
-    """Evaluate weights on DataLoader.Eval and print losses and metrics."""
+    """Evaluate weights on DataLoader.Eval and print losses and metrics.
+
+    JOB is the name of a job that was submitted from this machine; else -c names a config.
+    """
+    refuse_two(job, path)
     ending = Ending()
 
     def work() -> None:
         ranks = read_ranks()
         ending.outcome = ranks.outcome
         require_packages()
-        loaded = load(
+        from trainer.config.root import TrainConfig
+
+        loaded = load_run(
+            job,
             path,
             overrides,
             strict=strict,
             extra_modules=extra_modules,
-            path_map=ranks.path_map,
+            weights=weights,
             quiet=not ranks.is_first,
         )
+        assert isinstance(loaded.config, TrainConfig)
         from trainer.data.bad_images import format_left_out
         from trainer.engine.assess import assess
         from trainer.engine.journal import format_values

@@ -12,13 +12,12 @@ from pathlib import Path
 import click
 
 from trainer.cli.endings import Ending, end_with, require_packages
-from trainer.cli.options import config_options, load
+from trainer.cli.options import load_run, refuse_two, run_options
 from trainer.cli.printing import echo
-from trainer.protocol.pathmap import PathMap
 
 
 @click.command("export")
-@config_options
+@run_options
 @click.option(
     "--weights", type=click.Path(path_type=Path), metavar="FILE",
     help="Weights; else Global.pretrained_model, else the best of the output folder.",
@@ -34,14 +33,21 @@ from trainer.protocol.pathmap import PathMap
               help="Compare with the trained model on N images of the validation list.")  # fmt: skip
 @click.option("--onnx", is_flag=True, help="Write inference.onnx too (needs the extra onnx).")
 def command(
-    *, path: Path, overrides: tuple[str, ...], extra_modules: tuple[str, ...], strict: bool,
-    weights: Path | None, folder: Path | None, compare: int, onnx: bool,
+    *, job: str | None, path: Path | None, overrides: tuple[str, ...], extra_modules: tuple[str, ...],
+    strict: bool, weights: Path | None, folder: Path | None, compare: int, onnx: bool,
 ) -> None:  # fmt: skip
-    """Write a model that Paddle's inference library reads, and check that it answers as the trained one."""
+    """Write a model that Paddle's inference library reads, and check that it answers as the trained one.
+
+    JOB is the name of a job that was submitted from this machine; else -c names a config.
+    """
+    refuse_two(job, path)
 
     def work() -> None:
         require_packages()
-        loaded = load(path, overrides, strict=strict, extra_modules=extra_modules, path_map=PathMap())
+        from trainer.config.root import TrainConfig
+
+        loaded = load_run(job, path, overrides, strict=strict, extra_modules=extra_modules, weights=weights)
+        assert isinstance(loaded.config, TrainConfig)
         from trainer.engine.export import export
 
         _need_a_home()

@@ -32,21 +32,50 @@ extra_module_option = click.option(
 
 
 def config_options(command: F) -> F:
-    """Add `-c FILE`, `-o KEY=VALUE` and `--strict`."""
-    for option in (
-        extra_module_option,
-        click.option("--strict", is_flag=True, help="Refuse unknown keys instead of warning of them."),
-        click.option(
-            "-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE",
-            help="Change a value, such as -o Global.epochs=3; list items by index; may be repeated.",
-        ),
-        click.option(
-            "-c", "--config", "path", required=True, type=click.Path(path_type=Path),
-            help="A PaddleClas config.",
-        ),
-    ):  # fmt: skip
+    """Add `-c FILE`, `-o KEY=VALUE`, `--extra-module` and `--strict`."""
+    for option in (*_SETTINGS, _config_option(required=True)):
         command = option(command)
     return command
+
+
+def run_options(command: F) -> F:
+    """Add what says which run is meant: JOB or `-c FILE`; and `-o`, `--extra-module`, `--strict`."""
+    job = click.argument("job", metavar="[JOB]", required=False)
+    for option in (*_SETTINGS, _config_option(required=False), job):
+        command = option(command)
+    return command
+
+
+def _config_option(*, required: bool) -> Callable[[F], F]:
+    return click.option(
+        "-c", "--config", "path", required=required, type=click.Path(path_type=Path),
+        help="A PaddleClas config.",
+    )  # fmt: skip
+
+
+_SETTINGS: tuple[Callable[[Any], Any], ...] = (
+    extra_module_option,
+    click.option("--strict", is_flag=True, help="Refuse unknown keys instead of warning of them."),
+    click.option(
+        "-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE",
+        help="Change a value, such as -o Global.epochs=3; list items by index; may be repeated.",
+    ),
+)  # fmt: skip
+
+
+def refuse_two(job: str | None, path: Path | None) -> None:
+    """Refuse where a run is named twice, or not at all.
+
+    Raises:
+        UsageError: It is.
+    """
+    if job is None and path is None:
+        raise click.UsageError("expected a job's name or -c FILE, got neither; `ftlaunch list` shows jobs")
+    if job is not None and path is not None:
+        raise click.UsageError(
+            f"expected a job's name or -c FILE, got both; {job!r} has its config, so leave -c out, or name "
+            "its weights beside another config: -c FILE --weights FILE"
+        )
 
 
 weights_dir_option = click.option(
@@ -84,6 +113,50 @@ def make_store(weights_dir: Path | None, *, offline: bool) -> WeightsStore:
     )
 
 
+def load_run(
+    job: str | None, path: Path | None, overrides: tuple[str, ...], *, strict: bool,
+    extra_modules: tuple[str, ...] = (), weights: Path | None = None, answering: bool = False,
+    quiet: bool = False,
+) -> Loaded[TrainConfig] | Loaded[InferConfig]:  # fmt: skip
+    """Load the config of a job, or of a file, to do something with its weights.
+
+    Args:
+        job: Its name, as typed; None where `path` is given.
+        path: The config.
+        overrides: As typed after `-o`; over those of the job.
+        strict: Unknown keys are errors.
+        extra_modules: Instead of those of the job or the config.
+        weights: That were named, in the place of the run's own.
+        answering: A config without the sections that only training needs will do.
+        quiet: Print nothing: another rank does.
+
+    Raises:
+        ConfigError: It is refused; or there is no such job, or it has no checkpoint here.
+        EngineError: As `load`.
+    """
+    if job is None:
+        assert path is not None
+        if answering:
+            return load_answering(path, overrides, strict=strict, extra_modules=extra_modules)
+        ranks = read_ranks()
+        return load(
+            path, overrides, strict=strict, extra_modules=extra_modules, path_map=ranks.path_map, quiet=quiet
+        )
+    from trainer.cli.jobs import find_job, require_output
+
+    found = find_job(job)
+    loaded = load(
+        found.config, (*found.file.overrides, *overrides), strict=strict,
+        path_map=found.path_map if found.is_here else None, base=Path(found.file.workdir),
+        extra_modules=extra_modules or found.file.extra_modules, quiet=quiet,
+    )  # fmt: skip
+    if weights is None and not loaded.config.run.pretrained_model:
+        note = require_output(found, Path(loaded.config.run.output_dir))
+        if note and not quiet:
+            _tell(note)
+    return loaded
+
+
 def load_answering(
     path: Path, overrides: tuple[str, ...], *, strict: bool, path_map: PathMap | None = None,
     extra_modules: tuple[str, ...] = (),
@@ -105,6 +178,7 @@ def load(
     path: Path, overrides: tuple[str, ...], *, strict: bool, path_map: PathMap | None = None,
     extra_modules: tuple[str, ...] = (), quiet: bool = False, computes: bool = True,
     new_run: Callable[[Document], str] | None = None, here: list[MountsHere] | None = None,
+    base: Path | None = None,
 ) -> Loaded[TrainConfig]:  # fmt: skip
     """Import the user's modules, load a config and print its warnings.
 
@@ -121,6 +195,7 @@ def load(
         new_run: Names the run that begins, for a volume that has a folder a run; None for a command that
             reads, which means the newest run.
         here: Given what was found to stand for mounts, last.
+        base: What `local` and paths of the config are relative to; None for the working directory.
 
     Raises:
         ConfigError: It is refused.
@@ -129,9 +204,9 @@ def load(
     from trainer.cli.extras import import_modules
     from trainer.config.load import load_config
 
-    finder = _MountFinder(path_map, new_run)
+    finder = _MountFinder(path_map, new_run, base)
     loaded = load_config(
-        finder.apply(path), overrides, path_map=finder.find, strict=strict,
+        path if base is not None else finder.apply(path), overrides, path_map=finder.find, strict=strict,
         before_check=lambda document, found: import_modules(document, named=extra_modules, path_map=found),
     )  # fmt: skip
     if here is not None:
@@ -144,9 +219,15 @@ def load(
 class _MountFinder:
     """Finds what stands for the paths of a config: as its job was told, else by `local` of `Launch`."""
 
-    def __init__(self, path_map: PathMap | None, new_run: Callable[[Document], str] | None = None) -> None:
+    def __init__(
+        self,
+        path_map: PathMap | None,
+        new_run: Callable[[Document], str] | None = None,
+        base: Path | None = None,
+    ) -> None:
         self._path_map = path_map or PathMap()
         self._new_run = new_run
+        self._base = base
         self.found: list[MountsHere] = []
 
     def apply(self, path: Path) -> Path:
@@ -158,7 +239,7 @@ class _MountFinder:
         if self._path_map.prefixes or read_ranks().in_a_job:
             return self._path_map
         run = self._new_run(document) if self._new_run is not None else None
-        self.found.append(find_mounts_here(document, new_run=run))
+        self.found.append(find_mounts_here(document, new_run=run, base=self._base))
         return self.found[0].path_map
 
     @property

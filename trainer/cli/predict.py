@@ -11,9 +11,9 @@ import click
 
 from trainer.cli.answers import FORMS, write_answers
 from trainer.cli.endings import Ending, end_with, require_packages
-from trainer.cli.options import extra_module_option, load_answering
+from trainer.cli.jobs import is_job
+from trainer.cli.options import extra_module_option, load_run
 from trainer.cli.printing import echo
-from trainer.protocol.pathmap import PathMap
 
 if TYPE_CHECKING:  # numpy and paddle: `--help` does without
     from trainer.answers.build import Answer
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # numpy and paddle: `--help` does without
 
 
 @click.command("predict")
-@click.argument("images", nargs=-1)
+@click.argument("images", nargs=-1, metavar="[JOB] [IMAGES]...")
 @click.option(
     "-c", "--config", "path", type=click.Path(path_type=Path), help="The config it was trained with."
 )
@@ -47,9 +47,20 @@ def command(
     extra_modules: tuple[str, ...], weights: Path | None, labels: Path | None, batch_size: int | None,
     bad_images: str, output: str, strict: bool,
 ) -> None:  # fmt: skip
-    """Say what IMAGES show: files, folders with all below them, or patterns; else Infer.infer_imgs."""
-    if (path is None) == (model is None):
+    """Say what IMAGES show: files, folders with all below them, or patterns; else Infer.infer_imgs.
+
+    Without -c and --model the first word is JOB, the name of a job that was submitted from this machine.
+    """
+    if path is not None and model is not None:
         raise click.UsageError("expected one of -c FILE and --model FOLDER; give the one you have")
+    job: str | None = None
+    if path is None and model is None:
+        if not images or (Path(images[0]).exists() and not is_job(images[0])):
+            raise click.UsageError(
+                "expected a job's name first, or -c FILE, or --model FOLDER, got none of them; "
+                "`ftlaunch list` shows jobs"
+            )
+        job, images = images[0], images[1:]
 
     def work() -> None:
         require_packages()
@@ -62,10 +73,10 @@ def command(
             predictor, size = load_exported(model, labels=labels)
             infer = None
         else:
-            assert path is not None
-            config = load_answering(
-                path, overrides, strict=strict, extra_modules=extra_modules, path_map=PathMap()
-            ).config
+            config = load_run(
+                job, path, overrides, strict=strict, extra_modules=extra_modules, weights=weights,
+                answering=True,
+            ).config  # fmt: skip
             infer, size = config.infer, config.infer.batch_size if config.infer else 1
             predictor = load_trained(config, weights=weights, labels=labels)
         for note in predictor.notes:

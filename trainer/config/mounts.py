@@ -61,8 +61,8 @@ class MountsHere:
     sub_path: str = ""
 
 
-def find_mounts(document: Document) -> list[Mount]:
-    """Return the mounts of `Launch`: volumes, weights, secrets."""
+def find_mounts(document: Document, base: Path) -> list[Mount]:
+    """Return the mounts of `Launch`: volumes, weights, secrets; `local` counts from `base`."""
     launch = document.values.get(_SECTION)
     if not isinstance(launch, dict):
         return []
@@ -79,7 +79,7 @@ def find_mounts(document: Document) -> list[Mount]:
             Mount(
                 key=(_SECTION, *key),
                 path=posixpath.normpath(path),
-                local=Path(local).expanduser() if isinstance(local, str) and local else None,
+                local=base / Path(local).expanduser() if isinstance(local, str) and local else None,
                 sub_path=sub_path if isinstance(sub_path, str) else "",
             )
         )
@@ -92,20 +92,23 @@ def _items(launch: dict[str, object], key: str, name: str) -> Iterator[tuple[Key
         yield (key, index), item, name
 
 
-def find_mounts_here(document: Document, *, new_run: str | None = None) -> MountsHere:
+def find_mounts_here(
+    document: Document, *, new_run: str | None = None, base: Path | None = None
+) -> MountsHere:
     """Find what stands for the mounts of a config on this machine.
 
     Args:
         document: The config, as it was written and typed.
         new_run: Name of the run that begins, which a volume with a folder a run gets a new folder for; None
             for a command that reads: the newest run's.
+        base: What `local` and relative paths of the config count from; None for the working directory.
     """
     used = _used_paths(document)
     prefixes: dict[str, str] = {}
     notes: list[str] = []
     said: list[str] = []
     run_folder, own_sub_path = None, ""
-    for mount in find_mounts(document):
+    for mount in find_mounts(document, base or Path()):
         below = [path for path in used if path == mount.path or path.startswith(mount.path + "/")]
         is_weights = mount.key[-1] == "weights"
         there = Path(mount.path).exists()

@@ -13,9 +13,16 @@ from trainer.protocol.fields import FormatError, decode_object
 
 @dataclass(frozen=True, slots=True)
 class PathMap:
-    """Prefixes of container paths and what stands for them here. Empty inside a container."""
+    """Prefixes of container paths and what stands for them here. Empty inside a container.
+
+    Attributes:
+        prefixes: Absolute path in the pod -> path of this machine.
+        counts_relative: Map relative paths that lie under no volume too: the working directory of this
+            process is not the job's.
+    """
 
     prefixes: Mapping[str, str] = field(default_factory=dict)
+    counts_relative: bool = False
 
     def apply(self, path: str) -> str:
         """Map one path; the longest prefix wins, and a path under none is returned as it is.
@@ -26,7 +33,7 @@ class PathMap:
         normal = posixpath.normpath(posixpath.join(WORKSPACE, path))
         for prefix in sorted(self.prefixes, key=len, reverse=True):
             if normal == prefix or normal.startswith(prefix.rstrip("/") + "/"):
-                if prefix == WORKSPACE and not path.startswith("/"):
+                if prefix == WORKSPACE and not path.startswith("/") and not self.counts_relative:
                     return path
                 rest = normal[len(prefix.rstrip("/")) :].lstrip("/")
                 return posixpath.join(self.prefixes[prefix], rest) if rest else self.prefixes[prefix]
