@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,12 +29,14 @@ class Ancestor:
         run_id: 32 hexadecimal digits.
         output_dir: Where it wrote, as a path in the pod; None where that is not recorded here.
         sub_path: Folder of the volume there, empty for all of it; None where that is not recorded here.
+        folder_name: Of a folder of its own, where it got one: the job's name.
     """
 
     job: str
     run_id: str
     output_dir: str | None
     sub_path: str | None
+    folder_name: str = ""
 
     @property
     def continued(self) -> Continued:
@@ -41,6 +44,14 @@ class Ancestor:
         from launcher.plan.continued import Continued  # here: pydantic comes with it
 
         return Continued(run_id=self.run_id, sub_path=self.sub_path)
+
+    def output_below(self, output_dir: str) -> str | None:
+        """Return where the run wrote if that was a folder of its own in the config's; else None."""
+        from launcher.plan.paths import pod_path  # as above
+
+        if self.output_dir is None or self.output_dir != f"{pod_path(output_dir)}/{self.folder_name}":
+            return None
+        return posixpath.join(output_dir, self.folder_name)
 
     def require_same_output(self, output_dir: str) -> None:
         """Do nothing where the new run writes to the same place.
@@ -89,6 +100,7 @@ def find_ancestor(text: str) -> Ancestor:
         run_id=found.record.run_id,
         output_dir=output_dir,
         sub_path=_find_folder(manifest, output_dir),
+        folder_name=found.handle.job,
     )
 
 

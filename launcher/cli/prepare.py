@@ -48,22 +48,23 @@ class Prepared:
     weakened: tuple[str, ...] = ()
 
 
-def prepare(asked: Asked, *, api: JobApi | None = None) -> Prepared:
+def prepare(asked: Asked, *, api: JobApi | None = None, output_dir: str | None = None) -> Prepared:
     """Load, plan and render, without any side effect.
 
     Args:
         asked: What was asked for.
         api: Kind of PaddleJob that the cluster serves; None for what the config says.
+        output_dir: Where the job writes instead of Global.output_dir; `{job}` is its name.
 
     Raises:
         ConfigError: The config is refused.
         LaunchError: What is asked for cannot be.
     """
     with _without_plugins():
-        return _prepare(asked, api=api)
+        return _prepare(asked, api=api, output_dir=output_dir)
 
 
-def _prepare(asked: Asked, *, api: JobApi | None) -> Prepared:
+def _prepare(asked: Asked, *, api: JobApi | None, output_dir: str | None) -> Prepared:
     from launcher.plan.plan import plan
     from launcher.render.render import users_templates
     from launcher.spec.load import load_run_config
@@ -100,6 +101,7 @@ def _prepare(asked: Asked, *, api: JobApi | None) -> Prepared:
         continues=ancestor.continued if ancestor else None,
         api=api,
         version=metadata.version("ftlaunch"),
+        output_dir=ancestor.output_below(config.job.run.output_dir) if ancestor else output_dir,
     )
     if ancestor is not None:
         ancestor.require_same_output(job.node_file.output_dir)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import posixpath
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,8 +39,12 @@ from launcher.runs.gitstate import GitState, read_git_state
 from launcher.runs.places import project_of, runs_dir
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
+from trainer.protocol.environment import WORKSPACE
+from trainer.protocol.fields import FormatError
 from trainer.protocol.jobfile import JobFile
 from trainer.protocol.lastrun import JOB_MARK, point_latest
+from trainer.protocol.pathmap import PathMap
+from trainer.protocol.runfile import OutputTakenError, refuse_taken
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
     from launcher.render.manifest import Manifest
@@ -76,6 +82,8 @@ def command(
     """Submit a job: a PaddleJob on Kubernetes, or its pods as containers or processes of this machine."""
     git_state = begin(lambda: read_git_state(Path.cwd()))
     prepared = prepare(asked)
+    if dry_run is None:
+        prepared = _free_output(prepared, asked)
     config, job, (on, _) = prepared.config, prepared.job, prepared.on
     narrate(prepared)
     if dry_run == "client":
@@ -157,6 +165,45 @@ def _submit(
         store.finish(record)
 
 
+def _free_output(prepared: Prepared, asked: Asked) -> Prepared:
+    """Give a job of this machine a folder of its own where another run has filled Global.output_dir.
+
+    On a cluster the folder cannot be seen from here; `sub_path: '{job}'` of its volume does the same there.
+
+    Raises:
+        UsageError: The folder was named on the command line, so that no other one can be meant.
+    """
+    from trainer.config.overrides import parse_override
+
+    job = prepared.job
+    if prepared.on[0] == "kubernetes" or asked.overwrite or asked.continues is not None:
+        return prepared
+    output = _output_here(job)
+    try:
+        refuse_taken(output)
+    except OutputTakenError as error:
+        if any(parse_override(text).path == ("Global", "output_dir") for text in asked.overrides):
+            raise UsageError(str(error)) from error
+    except (FormatError, OSError):  # the trainer says what is wrong of it
+        return prepared
+    else:
+        return prepared
+    own = posixpath.join(prepared.config.job.run.output_dir, JOB_MARK)
+    freed = prepare(replace(asked, run_id=job.run_id), output_dir=own)
+    echo(
+        f"note: {output} holds another run, so this job writes to {output / freed.job.job}; with --overwrite "
+        "it takes the folder itself",
+        err=True,
+    )
+    return freed
+
+
+def _output_here(job: JobPlan) -> Path:
+    """Return the folder of this machine that a job writes to."""
+    folders = {mount: str(folder) for mount, folder in host_folders(job, make=False).items()}
+    return Path(PathMap({WORKSPACE: str(Path.cwd()), **folders}).apply(job.node_file.output_dir))
+
+
 def _describe(prepared: Prepared, submission: Submission, *, backend: str) -> JobFile:
     """Return what the trainer needs to know of the job by its name."""
     job = prepared.job
@@ -176,6 +223,10 @@ def _link_latest(prepared: Prepared, folders: Mapping[str, Path]) -> None:
             continue
         if problem := point_latest(folders[volume.mount], volume.sub_path):
             echo(f"note: {problem}", err=True)
+    job = prepared.job
+    own = posixpath.basename(job.node_file.output_dir) == job.job
+    if own and prepared.on[0] != "kubernetes" and (problem := point_latest(_output_here(job))):
+        echo(f"note: {problem}", err=True)
 
 
 def _tell_more(found: Found) -> None:

@@ -36,6 +36,7 @@ def plan(
     config: RunConfig, *, run_id: str, on: BackendKind, exact_name: str | None = None,
     gpus_here: int | None = None, overwrite: bool = False, continues: Continued | None = None,
     gpu_ids: tuple[str, ...] | None = None, api: JobApi | None = None, version: str = "0",
+    output_dir: str | None = None,
 ) -> JobPlan:  # fmt: skip
     """Decide everything that the manifest says.
 
@@ -50,6 +51,7 @@ def plan(
         gpu_ids: GPUs of this machine that the job may use, by name; None for any.
         api: Kind of PaddleJob that the cluster serves; None for what the config says.
         version: Of ftlaunch, for a label.
+        output_dir: Where the job writes instead of Global.output_dir, `{job}` in it being its name.
 
     Raises:
         UsageError: The exact name is none.
@@ -62,6 +64,7 @@ def plan(
     api = api or ("batch" if launch.api == "batch" else "kubeflow")
     on_gpus, missing = _devices(launch, on, gpus_here)
     procs = launch.procs_per_node if launch.procs_per_node != "auto" else max(launch.gpus, 1)
+    output_dir = output_dir.replace(JOB_MARK, name) if output_dir is not None else None
     mounts = _mounts(config, name, continues)
     problems = find_problems(config, mounts, on=on, api=api) + find_lost_folder(config, continues)
     if problems:
@@ -83,8 +86,9 @@ def plan(
             nccl=on_gpus,
             overwrite=overwrite,
             continues=continues.run_id if continues else None,
+            output_dir=output_dir,
         ),
-        command=_command(config, cpu=not on_gpus),
+        command=_command(config, cpu=not on_gpus, output_dir=output_dir),
         env=dict(launch.env),
         gpus=launch.gpus if on_gpus else 0,
         gpu_resource=launch.gpu_resource,
@@ -173,10 +177,12 @@ def _secrets(launch: LaunchSection) -> tuple[SecretFile, ...]:
     )  # fmt: skip
 
 
-def _command(config: RunConfig, *, cpu: bool) -> tuple[str, ...]:
+def _command(config: RunConfig, *, cpu: bool, output_dir: str | None) -> tuple[str, ...]:
     overrides = [*config.overrides]
     if cpu and config.job.run.device != "cpu":
         overrides.append("Global.device=cpu")
+    if output_dir is not None:
+        overrides.append(f"Global.output_dir={output_dir}")
     return (
         "python", "-m", "trainer.node", "--", "train", "-c", f"{CONFIG_MOUNT}/{CONFIG_FILE}",
         *(part for override in overrides for part in ("-o", override)),
@@ -195,11 +201,12 @@ def _node_file(
     nccl: bool,
     overwrite: bool,
     continues: str | None,
+    output_dir: str | None,
 ) -> NodeFile:
     return NodeFile(
         run_id=run_id, job=name, nodes=launch.nodes, procs_per_node=procs,
         coordinator_host=f"{name}-worker-0", coordinator_port=COORDINATOR_PORT,
-        backend="nccl" if nccl else "gloo", output_dir=pod_path(config.job.run.output_dir),
+        backend="nccl" if nccl else "gloo", output_dir=pod_path(output_dir or config.job.run.output_dir),
         overwrite=overwrite, continues=continues, max_restarts=launch.max_restarts, backoff_s=_BACKOFF_S,
         deadline_s=launch.deadline, grace_s=launch.grace_period, rendezvous_timeout_s=_RENDEZVOUS_S,
         hang_timeout_s=launch.hang_timeout,

@@ -57,7 +57,7 @@ def command(
     if path is None and model is None:
         if not images or (Path(images[0]).exists() and not is_job(images[0])):
             raise click.UsageError(
-                "expected a job's name first, or -c FILE, or --model FOLDER, got none of them; "
+                "expected one of -c FILE and --model FOLDER, or a job's name first, got none of them; "
                 "`ftlaunch list` shows jobs"
             )
         job, images = images[0], images[1:]

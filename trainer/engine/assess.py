@@ -25,7 +25,7 @@ from trainer.models.errors import WeightsError
 from trainer.models.registry import build_model
 from trainer.models.weights import apply_weights, read_weights
 from trainer.protocol.evaluated import Evaluated
-from trainer.protocol.lastrun import newest_below
+from trainer.protocol.lastrun import newest_run
 from trainer.protocol.layout import OutputLayout
 from trainer.ranks import Ranks
 
@@ -94,9 +94,7 @@ def choose_weights(config: AnsweringConfig) -> Path:
     """
     if config.run.pretrained_model:
         return Path(config.run.pretrained_model)
-    output = Path(config.run.output_dir)
-    if not OutputLayout(output).state_dir.is_dir():
-        output = newest_below(output) or output  # jobs that each have a folder of their own in it
+    output = newest_run(Path(config.run.output_dir))
     store = CheckpointStore(OutputLayout(output))
     found = store.find_best()
     if found.checkpoint is None and not found.damaged:

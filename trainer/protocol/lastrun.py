@@ -13,7 +13,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from trainer.protocol.runfile import FOLDER
+from trainer.protocol.fields import FormatError
+from trainer.protocol.runfile import FOLDER, load_run_file
 
 JOB_MARK = "{job}"
 """What stands for the job's name in a `sub_path`."""
@@ -57,6 +58,26 @@ def newest_below(folder: Path) -> Path | None:
             with contextlib.suppress(OSError):
                 found.append(((state if state.exists() else entry).stat().st_mtime, entry))
     return max(found)[1] if found else None
+
+
+def newest_run(output_dir: Path) -> Path:
+    """Return the folder of the newest run in an output folder: itself, or one that a later job got in it.
+
+    A job that finds its output folder filled by another run gets a folder of its name there.
+    """
+    below = newest_below(output_dir)
+    own = _begun_s(output_dir)
+    if below is None or (own is not None and own >= (_begun_s(below) or 0.0)):
+        return output_dir
+    return below
+
+
+def _begun_s(folder: Path) -> float | None:
+    try:
+        run = load_run_file(folder)
+    except (FormatError, OSError):
+        return None
+    return run.first_start_s if run is not None else None
 
 
 def point_latest(run: Path, sub_path: str = JOB_MARK) -> str | None:

@@ -137,8 +137,8 @@ class TestOutput:
     [
         (evaluate.command, [], "got neither"),
         (evaluate.command, ["flowers-a3f9k", "-c", "cfg.yaml"], "got both"),
-        (predict.command, [], "expected a job's name first"),
-        (predict.command, [__file__], "expected a job's name first"),
+        (predict.command, [], "or a job's name first"),
+        (predict.command, [__file__], "or a job's name first"),
         (predict.command, ["-c", "cfg.yaml", "--model", "m"], "expected one of"),
     ],
 )
