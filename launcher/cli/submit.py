@@ -47,6 +47,7 @@ from trainer.protocol.pathmap import PathMap
 from trainer.protocol.runfile import OutputTakenError, refuse_taken
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
+    from launcher.plan.jobplan import JobPlan
     from launcher.render.manifest import Manifest
 
 
