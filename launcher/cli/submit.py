@@ -47,7 +47,6 @@ from trainer.protocol.pathmap import PathMap
 from trainer.protocol.runfile import OutputTakenError, refuse_taken
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
-    from launcher.plan.jobplan import JobPlan
     from launcher.render.manifest import Manifest
 
 
@@ -179,7 +178,7 @@ def _free_output(prepared: Prepared, asked: Asked) -> Prepared:
     job = prepared.job
     if prepared.on[0] == "kubernetes" or asked.overwrite or asked.continues is not None:
         return prepared
-    output = _output_here(job)
+    output = _output_here(prepared)
     try:
         refuse_taken(output)
     except OutputTakenError as error:
@@ -199,10 +198,10 @@ def _free_output(prepared: Prepared, asked: Asked) -> Prepared:
     return freed
 
 
-def _output_here(job: JobPlan) -> Path:
+def _output_here(prepared: Prepared) -> Path:
     """Return the folder of this machine that a job writes to."""
-    folders = {mount: str(folder) for mount, folder in host_folders(job, make=False).items()}
-    return Path(PathMap({WORKSPACE: str(Path.cwd()), **folders}).apply(job.node_file.output_dir))
+    folders = {mount: str(folder) for mount, folder in host_folders(prepared, make=False).items()}
+    return Path(PathMap({WORKSPACE: str(Path.cwd()), **folders}).apply(prepared.job.node_file.output_dir))
 
 
 def _describe(prepared: Prepared, submission: Submission, *, backend: str) -> JobFile:
@@ -226,7 +225,7 @@ def _link_latest(prepared: Prepared, folders: Mapping[str, Path]) -> None:
             echo(f"note: {problem}", err=True)
     job = prepared.job
     own = posixpath.basename(job.node_file.output_dir) == job.job
-    if own and prepared.on[0] != "kubernetes" and (problem := point_latest(_output_here(job))):
+    if own and prepared.on[0] != "kubernetes" and (problem := point_latest(_output_here(prepared))):
         echo(f"note: {problem}", err=True)
 
 
