@@ -18,6 +18,11 @@ if TYPE_CHECKING:  # paddle: `--help` does without
     from trainer.engine.rate_test import RateTest
 
 _ROWS, _WIDTH = 20, 50
+_RULES = {
+    "valley": "the middle of the longest way down; proposed",
+    "steep": "where the loss falls fastest",
+    "minimum": "a tenth of the rate at the lowest loss",
+}
 
 
 @click.command("lr-find")
@@ -51,20 +56,32 @@ def command(
             )
         if output == "json":
             document = {
-                "proposal": found.proposal, "lowest": found.lowest, "diverged": found.diverged,
+                "proposal": found.proposal, "proposals": found.proposals, "lowest": found.lowest,
+                "diverged": found.diverged, "fall": found.fall, "noise": found.noise,
                 "rates": found.rates, "losses": found.losses,
             }  # fmt: skip
             echo(json.dumps(document))
             return
         echo(_draw(found))
-        echo(f"Optimizer.lr.learning_rate: {found.proposal:g}")
-        sampler = config.data.Train.sampler
         end = "the loss grew" if found.diverged else f"--steps {steps}"
         echo(
-            f"tested from {low:g} to {found.rates[-1]:g}, until {end}; lowest loss at {found.lowest:.2g}. "
-            f"For one rank with batches of {sampler.batch_size}: with N ranks, take N times as much",
+            f"tested from {low:g} to {found.rates[-1]:g}, until {end}; lowest loss at {found.lowest:.2g}",
             err=True,
         )
+        if found.proposal is None:
+            echo(
+                f"no proposal: the loss is flat from {low:g} to {found.rates[-1]:g}, I cannot tell\n"
+                f"it falls by {found.fall:.2g}, and the noise of its mean is {found.noise:.2g}; try more "
+                "steps (--steps), larger batches, or another range (--from, --to)"
+            )
+            return
+        for name, rate in found.proposals.items():
+            echo(f"{name:<8} {rate:9.2e}  {_RULES[name]}")
+        sampler = config.data.Train.sampler
+        echo(
+            f"for one rank with batches of {sampler.batch_size}: with N ranks, take N times as much", err=True
+        )
+        echo(f"Optimizer.lr.learning_rate: {found.proposal:g}")
 
     sys.exit(end_with(work, Ending()))
 
