@@ -208,6 +208,12 @@ DATA = (
 )
 TRAINING = (
     Mistake(what="topk of zero", command=CHECK, change=rewrite("topk: [1, 2]", "topk: [0, 1]")),
+    Mistake(
+        what="fewer images than a batch that must be whole",
+        command=CHECK,
+        exit=3,
+        change=values(DataLoader__Train__sampler={"batch_size": 64, "drop_last": True}),
+    ),
     Mistake(what="the output folder holds another run", command=TRAIN, change=finish_a_run()),
     Mistake(
         what="the output folder is a file",

@@ -130,8 +130,8 @@ def load_paddleclas(
         UnsafeFileError: A file is broken or unsafe.
         OSError: A file is missing or cannot be read.
     """
-    optimizers = read_optimizers(_with_ending(prefix, ".pdopt"))
-    states_path = _with_ending(prefix, ".pdstates")
+    optimizers = read_optimizers(with_ending(prefix, ".pdopt"))
+    states_path = with_ending(prefix, ".pdstates")
     states = read_pdfile(states_path) if states_path.exists() else {}
     epoch = states.get("epoch") if isinstance(states, dict) else None
     if isinstance(epoch, int | float | np.integer | np.floating) and 0 <= epoch < MAX_COUNT:
@@ -142,7 +142,7 @@ def load_paddleclas(
         say(
             f"warning: {states_path}: expected the number of completed epochs, got {got}; epoch 1 is the next"
         )
-    weights, average = _read_weights(_with_ending(prefix, ".pdparams"), _with_ending(prefix, ".pdema"))
+    weights, average = _read_weights(with_ending(prefix, ".pdparams"), with_ending(prefix, ".pdema"))
     return Contents(
         weights=weights,
         average=average,
@@ -198,7 +198,8 @@ def _of_student(table: Mapping[str, T]) -> dict[str, T]:
     return {key.removeprefix(_STUDENT): value for key, value in table.items() if key.startswith(_STUDENT)}
 
 
-def _with_ending(prefix: Path, ending: str) -> Path:
+def with_ending(prefix: Path, ending: str) -> Path:
+    """Return a file of a PaddleClas checkpoint, whose prefix may have been written with `.pdparams`."""
     return prefix.with_name(prefix.name.removesuffix(".pdparams") + ending)
 
 

@@ -12,12 +12,24 @@ from trainer.cli.options import config_options, load, make_store, weights_dir_op
 from trainer.cli.printing import echo
 from trainer.ranks import read_ranks
 
+_WORTH_A_BAR = 200  # images: fewer are read before a bar is seen
+
+
+def _read_count(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
+    """Read a number of images, or `all`, which is None."""
+    if value == "all":
+        return None
+    if value.isdecimal() and value.isascii() and len(value) < 10:
+        return int(value)
+    raise click.BadParameter(f"expected a number of images or all, got {value!r}", ctx, param)
+
 
 @click.command("check")
 @config_options
 @click.option(
-    "--images", type=click.IntRange(min=0), default=32, show_default=True, metavar="N",
-    help="Decode N images of each list, spread evenly.",
+    "--images", callback=_read_count, default="32", show_default=True, metavar="N|all",
+    help="Decode N images of each list, spread evenly, or all of them. What is found of a file is remembered "
+    "until the file changes.",
 )  # fmt: skip
 @weights_dir_option
 @click.option("--config-only", is_flag=True, help="Read no list file and no image.")
@@ -28,7 +40,7 @@ def command(
     extra_modules: tuple[str, ...],
     strict: bool,
     config_only: bool,
-    images: int,
+    images: int | None,
     weights_dir: Path | None,
 ) -> None:
     """Check the config and the list files that it names, without training."""
@@ -43,20 +55,31 @@ def command(
         if config_only:
             echo(f"{path}: ok: {loaded.config.arch.name}, {loaded.config.arch.class_num} classes")
             return
-        from trainer.data.errors import DataError
-        from trainer.engine.advice import broken_images, find_oddities, look_around
+        from trainer.data.image_cache import ImageCache
+        from trainer.engine.advice import find_oddities, look_around
+        from trainer.engine.image_report import read_images
         from trainer.engine.model_check import check_model
-        from trainer.engine.setup import load_lists
+        from trainer.engine.resume import refuse_missing_checkpoint
+        from trainer.engine.setup import prepare
 
-        lists = load_lists(loaded.config)
-        if broken := broken_images(lists, count=images):
-            raise DataError(broken)
-        for oddity in find_oddities(loaded.config, lists, look_around(read_ranks().world_size)):
+        config, ranks = loaded.config, read_ranks()
+        lists = prepare(config, ranks)
+        refuse_missing_checkpoint(config)
+        cache = ImageCache()
+        total = lists.size if images is None else min(images * 2, lists.size)
+        hidden = not sys.stderr.isatty() or total < _WORTH_A_BAR
+        with click.progressbar(length=total, label="images", file=sys.stderr, hidden=hidden) as bar:
+            decoded = read_images(config, lists, count=images, cache=cache, done=bar.update)
+        cache.close()
+        for warning in decoded.warnings:
+            echo(f"{path}: warning: {warning}", err=True)
+        for oddity in find_oddities(config, lists, look_around(ranks.world_size)):
             echo(f"{path}: warning: {oddity}", err=True)
         model = check_model(loaded.config, make_store(weights_dir, offline=True))
         count = len(lists.evaluation) if lists.evaluation is not None else 0
         classes = loaded.config.arch.class_num
         echo(f"{path}: ok: {len(lists.train)} training and {count} evaluation images, {classes} classes")
+        echo(f"{path}: {decoded}")
         echo(f"{path}: {model}")
 
     sys.exit(end_with(work, Ending()))

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import os
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from trainer.cli.endings import Ending, end_with
 from trainer.cli.printing import echo
+from trainer.data.errors import MAX_PROBLEMS_SHOWN
+
+if TYPE_CHECKING:
+    from trainer.data.split import Read
 
 
 @click.command("make-lists")
@@ -20,8 +29,13 @@ from trainer.cli.printing import echo
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Seed of the random choice of held-out images."
 )
+@click.option(
+    "--read/--no-read", default=True, show_default=True,
+    help="Decode every image and leave out those that cannot be read. What was found of a file is remembered "
+    "until the file changes.",
+)  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace list files that exist.")
-def command(folder: Path, val: float, seed: int, overwrite: bool) -> None:
+def command(folder: Path, val: float, seed: int, read: bool, overwrite: bool) -> None:
     """Write train_list.txt, val_list.txt and labels.txt for a FOLDER of images.
 
     FOLDER has one folder of images for each class; or it is divided already into train/, val/ (or valid/,
@@ -31,12 +45,25 @@ def command(folder: Path, val: float, seed: int, overwrite: bool) -> None:
     def work() -> None:
         from trainer.data.split import LABELS, TEST, TRAIN, VAL, make_lists
 
-        report = make_lists(folder, val=val, seed=seed, overwrite=overwrite)
+        with _reader(folder, read=read) as reader:
+            report = make_lists(folder, val=val, seed=seed, overwrite=overwrite, read=reader)
         tested = "" if report.test is None else f" {report.test} in {TEST},"
         echo(
             f"{folder}: {len(report.classes)} classes; {report.train} images in {TRAIN}, "
             f"{report.val} in {VAL},{tested} class names in {LABELS}"
         )
+        for problem in report.bad_images[:MAX_PROBLEMS_SHOWN]:
+            echo(f"left out: {problem}", err=True)
+        if report.bad_images:
+            count = len(report.bad_images)
+            said = (
+                "1 image cannot be read and stands"
+                if count == 1
+                else f"{count} images cannot be read and stand"
+            )
+            echo(f"{said} in no list", err=True)
+        if reader is None:
+            echo("no image was read: `trainer check --images all` does so before training", err=True)
         if report.other_files:
             echo(f"{report.other_files} files are no images by their ending and were left out", err=True)
         if report.with_space:
@@ -54,3 +81,28 @@ def command(folder: Path, val: float, seed: int, overwrite: bool) -> None:
         echo(f"next: set Arch.class_num to {len(report.classes)}, image_root to {folder}", err=True)
 
     sys.exit(end_with(work, Ending()))
+
+
+@contextlib.contextmanager
+def _reader(folder: Path, *, read: bool) -> Iterator[Read | None]:
+    """Make what reads images, with a bar on a terminal; None where none is to be read, or without OpenCV."""
+    if not read or not all(importlib.util.find_spec(name) for name in ("cv2", "numpy", "PIL")):
+        yield None
+        return
+    from trainer.data.image_cache import ImageCache
+    from trainer.data.image_check import check_images
+
+    cache = ImageCache()
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(length=_count(folder), label="images", file=sys.stderr, hidden=hidden) as bar:
+
+        def find_bad(paths: Sequence[str]) -> Mapping[str, str]:
+            found = check_images(paths, cache=cache, done=bar.update)
+            return {path: verdict.problem for path, verdict in found.items() if verdict.problem}
+
+        yield find_bad
+    cache.close()
+
+
+def _count(folder: Path) -> int:
+    return sum(len(names) for _, _, names in os.walk(folder))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from trainer.config.data import CustomLabelDataset, Dataset, MultiLabelDataset
 from trainer.config.problems import show
 from trainer.data.errors import DataError
 from trainer.data.multilabel import SEPARATOR, make_labels, parse_labels
+from trainer.protocol.pathmap import PathMap
 
 __all__ = ["DataError", "SampleList", "load_list"]
 
@@ -37,12 +38,14 @@ class SampleList:
             an operation on the image draws them.
         source: The list file as the config names it; sample i stands on its line i + 1.
         classes: Arch.class_num; every label is below.
+        notes: What is unusual about its lines and no reason to refuse them: a sentence for each kind.
     """
 
     paths: tuple[str, ...]
     labels: NDArray[np.int64] | NDArray[np.float32] | None
     source: str
     classes: int
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -68,12 +71,13 @@ class SampleList:
         return f"{self.source}:{index + 1}"
 
 
-def load_list(dataset: Dataset, *, class_num: int) -> SampleList:
+def load_list(dataset: Dataset, *, class_num: int, path_map: PathMap | None = None) -> SampleList:
     """Read and check a list file, images' existence included.
 
     Args:
         dataset: Names the list, the images' folder and the delimiter.
         class_num: Labels run from 0 to one below.
+        path_map: Applied to absolute paths of the list, as it was to the config's.
 
     Raises:
         DataError: Any line is refused; holds all problems found.
@@ -81,20 +85,26 @@ def load_list(dataset: Dataset, *, class_num: int) -> SampleList:
     source = dataset.sample_list_path if isinstance(dataset, CustomLabelDataset) else dataset.cls_label_path
     lines = _read_lines(source)
     problems: dict[int, str] = {}
+    odd = _Oddities(source)
     if isinstance(dataset, MultiLabelDataset):
-        names, several = _parse(lines, partial(_split_several, class_num=class_num), problems, nothing=())
-        _find_repeated(names, several, problems)
+        parse = partial(_split_several, class_num=class_num)
+        names, several = _parse(lines, parse, problems, odd, nothing=())
+        _find_repeated(names, several, problems, odd)
     elif isinstance(dataset, CustomLabelDataset):
         names, numbers = _parse(
-            lines, partial(_split_path, delimiter=dataset.delimiter), problems, nothing=-1
+            lines, partial(_split_path, delimiter=dataset.delimiter), problems, odd, nothing=-1
         )
-        _find_repeated(names, numbers, problems)
+        _find_repeated(names, numbers, problems, odd)
     else:
-        names, numbers = _parse(lines, partial(_split, delimiter=dataset.delimiter), problems, nothing=-1)
-        _find_repeated(names, numbers, problems)
+        names, numbers = _parse(
+            lines, partial(_split, delimiter=dataset.delimiter), problems, odd, nothing=-1
+        )
+        _find_repeated(names, numbers, problems, odd)
         if dataset.relabel:
             numbers = _number_anew(numbers, problems)
         _find_out_of_range(numbers, class_num, problems)
+    if odd.absolute and path_map is not None:
+        names = [path_map.apply(name) if name.startswith("/") else name for name in names]
     _find_missing(dataset.image_root, names, problems)
     if problems:
         raise DataError(f"{source}:{number}: {problems[number]}" for number in sorted(problems))
@@ -108,13 +118,66 @@ def load_list(dataset: Dataset, *, class_num: int) -> SampleList:
         labels=labels,
         source=source,
         classes=class_num,
+        notes=tuple(odd.sentences()),
     )
+
+
+@dataclass(slots=True)
+class _Oddities:
+    """What PaddleClas takes and a person may not have meant; the first line of each kind is shown."""
+
+    source: str
+    further: int = 0
+    first_further: tuple[int, str] = (0, "")
+    repeated: int = 0
+    first_repeated: tuple[int, int] = (0, 0)
+    absolute: int = 0
+    first_absolute: int = 0
+
+    def note_line(self, number: int, name: str, further: str) -> None:
+        """Look at a line that was read: its path, and what follows its label."""
+        if further:
+            self.first_further = self.first_further if self.further else (number, further)
+            self.further += 1
+        if name.startswith("/"):
+            self.first_absolute = self.first_absolute or number
+            self.absolute += 1
+
+    def note_repeated(self, number: int, earlier: int) -> None:
+        """Keep that a line says the same as an earlier one."""
+        self.first_repeated = self.first_repeated if self.repeated else (number, earlier)
+        self.repeated += 1
+
+    def sentences(self) -> Iterator[str]:
+        """Yield a sentence for each kind that there is."""
+        if self.further:
+            number, text = self.first_further
+            yield (
+                f"{self.source}:{number}: expected a path and a label, got a further field {show(text)} "
+                f"({_lines(self.further)} in all); such fields are left out, as PaddleClas does"
+            )
+        if self.repeated:
+            number, earlier = self.first_repeated
+            yield (
+                f"{self.source}:{number}: expected each line once, got line {earlier} again "
+                f"({_lines(self.repeated)} in all); their images count as often as they are listed"
+            )
+        if self.absolute:
+            yield (
+                f"{self.source}:{self.first_absolute}: expected a path relative to image_root, got an "
+                f"absolute one ({_lines(self.absolute)} in all); a job needs a volume there (Launch.volumes)"
+            )
+
+
+def _lines(count: int) -> str:
+    return f"{count} line{'' if count == 1 else 's'}"
 
 
 def _parse(
     lines: Sequence[str],
-    split: Callable[[str], tuple[str, LabelT]],
+    split: Callable[[str], tuple[str, LabelT, str]],
     problems: dict[int, str],
+    odd: _Oddities,
     *,
     nothing: LabelT,
 ) -> tuple[list[str], list[LabelT]]:
@@ -122,10 +185,12 @@ def _parse(
     labels: list[LabelT] = []
     for number, line in enumerate(lines, start=1):
         try:
-            name, label = split(line)
+            name, label, further = split(line)
         except ValueError as error:
             problems[number] = str(error)
-            name, label = "", nothing
+            name, label, further = "", nothing, ""
+        if further or name.startswith("/"):
+            odd.note_line(number, name, further)
         names.append(name)
         labels.append(label)
     return names, labels
@@ -159,37 +224,42 @@ def _read_lines(source: str) -> list[str]:
     return lines
 
 
-def _split(line: str, delimiter: str | None) -> tuple[str, int]:
-    """Return path and label of a line, or raise ValueError with the sentence."""
+def _split(line: str, delimiter: str | None) -> tuple[str, int, str]:
+    """Return path, label and what follows them on a line, or raise ValueError with the sentence."""
     separator = " " if delimiter is None else delimiter
     if not line:
         raise ValueError("expected 'path label', got a blank line; remove it")
-    if separator == " ":
-        # PaddleClas takes what follows the first space, and so breaks on a path that holds one.
+    name, found, rest = line.partition(separator)
+    text, _, further = rest.partition(separator)
+    if separator == " " and further and not (_has_ending(name) and _LABEL.fullmatch(text)):
+        # PaddleClas takes what follows the first space, and so breaks on a path that holds one. Here such a
+        # path is read, as long as what stands before that space does not look like a whole file name.
         name, found, text = line.rpartition(" ")
-    else:
-        name, found, rest = line.partition(separator)
-        text = rest.split(separator)[0]
+        further = ""
     name, text = name.strip(), text.strip()
     if not found or "\t" in text:
         raise ValueError(f"expected 'path{separator}label', got {show(line)}{_hint(line, separator)}")
     _refuse_name(name, line)
     if not _LABEL.fullmatch(text) or len(text) > _MAX_DIGITS:
         raise ValueError(f"expected a whole number as label, got {show(text)}; classes are numbered from 0")
-    return name, int(text)
+    return name, int(text), further.strip()
 
 
-def _split_path(line: str, *, delimiter: str | None) -> tuple[str, int]:
+def _has_ending(name: str) -> bool:
+    return "." in name.rpartition("/")[2][1:]
+
+
+def _split_path(line: str, *, delimiter: str | None) -> tuple[str, int, str]:
     """Return path and no label of a line, or raise ValueError with the sentence."""
     if not line:
         raise ValueError("expected a path, got a blank line; remove it")
     name = (line if delimiter is None else line.partition(delimiter)[0]).strip()
     _refuse_name(name, line)
-    return name, 0
+    return name, 0, ""
 
 
-def _split_several(line: str, *, class_num: int) -> tuple[str, tuple[int, ...]]:
-    """Return path and labels of a line, or raise ValueError with the sentence."""
+def _split_several(line: str, *, class_num: int) -> tuple[str, tuple[int, ...], str]:
+    """Return path, labels and what follows them on a line, or raise ValueError with the sentence."""
     if not line:
         raise ValueError("expected 'path<tab>0,1,…', got a blank line; remove it")
     name, found, text = line.partition(SEPARATOR)
@@ -197,14 +267,13 @@ def _split_several(line: str, *, class_num: int) -> tuple[str, tuple[int, ...]]:
         raise ValueError(f"expected a path, a tab and a 0 or 1 for each class, got {show(line)}")
     name = name.strip()
     _refuse_name(name, line)
-    return name, parse_labels(text.split(SEPARATOR)[0], class_num=class_num)
+    labels, _, further = text.partition(SEPARATOR)
+    return name, parse_labels(labels, class_num=class_num), further.strip()
 
 
 def _refuse_name(name: str, line: str) -> None:
     if not name:
         raise ValueError(f"expected a path before the label, got {show(line)}")
-    if name.startswith("/"):
-        raise ValueError(f"expected a path relative to image_root, got {show(name)}")
     if "\0" in name:
         raise ValueError(f"expected a path, got {show(name)}")
 
@@ -216,7 +285,9 @@ def _hint(line: str, separator: str) -> str:
     return "; the label is missing"
 
 
-def _find_repeated(names: Sequence[str], labels: Sequence[LabelT], problems: dict[int, str]) -> None:
+def _find_repeated(
+    names: Sequence[str], labels: Sequence[LabelT], problems: dict[int, str], odd: _Oddities
+) -> None:
     first: dict[str, int] = {}
     for number, name in enumerate(names, start=1):
         if number in problems:
@@ -225,7 +296,7 @@ def _find_repeated(names: Sequence[str], labels: Sequence[LabelT], problems: dic
         if earlier == number:
             continue
         if labels[earlier - 1] == labels[number - 1]:
-            problems[number] = f"expected each line once, got line {earlier} again; remove one of them"
+            odd.note_repeated(number, earlier)  # PaddleClas's FAQ advises to repeat the lines of rare classes
         else:
             problems[number] = (
                 f"expected label {labels[earlier - 1]} as on line {earlier} for the same image, "
@@ -253,7 +324,8 @@ def _find_missing(root: str, names: Sequence[str], problems: dict[int, str]) -> 
     folders: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for number, name in enumerate(names, start=1):
         if number not in problems:
-            folder, _, leaf = name.rpartition("/")
+            folder, slash, leaf = name.rpartition("/")
+            folder = folder or slash  # an absolute one of the topmost folder
             folders[folder].append((number, leaf))
     for folder, wanted in folders.items():
         place = Path(root, folder)

@@ -25,6 +25,8 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 
 Progress = Callable[[str, int], None]
 """Is told a class folder's path and its number of images."""
+Read = Callable[[Sequence[str]], Mapping[str, str]]
+"""Reads image files, and returns those that cannot be used with the reason."""
 Images = Mapping[str, Sequence[str]]
 """Class name -> sorted paths of its images, relative to the folder."""
 
@@ -44,6 +46,7 @@ class ListsReport:
         other_files: Files in class folders that are no images by their ending; left out.
         with_space: Paths that hold a space. PaddleClas itself does not read such lists.
         without_val: Classes of which no image is held out.
+        bad_images: Files that cannot be read, with the reason; left out.
     """
 
     classes: tuple[str, ...]
@@ -55,6 +58,7 @@ class ListsReport:
     other_files: int
     with_space: int
     without_val: tuple[str, ...]
+    bad_images: tuple[str, ...] = ()
 
 
 def make_lists(
@@ -64,6 +68,7 @@ def make_lists(
     seed: int = 0,
     overwrite: bool = False,
     progress: Progress | None = None,
+    read: Read | None = None,
 ) -> ListsReport:
     """Write train_list.txt, val_list.txt and labels.txt into a folder of images.
 
@@ -79,12 +84,13 @@ def make_lists(
         seed: Of the choice.
         overwrite: Replace lists that are there.
         progress: Called after each class folder.
+        read: Reads every image; those that cannot be used are left out. None reads none.
 
     Raises:
         DataError: The folder is refused, or a list cannot be written; nothing was changed then.
     """
     _refuse_existing(folder, overwrite=overwrite)
-    scan = _Scan(folder, progress)
+    scan = _Scan(folder, progress, read)
     parts = scan.find_parts()
     train = scan.classes(parts.get("train", ""))
     tested = scan.classes(parts["test"]) if "test" in parts else None
@@ -104,7 +110,7 @@ def make_lists(
         ]
     problems = [*scan.problems, *problems]
     if problems:
-        raise DataError(problems)
+        raise DataError([*problems, *scan.bad_images])
     names = sorted(train)
     lists = {
         TRAIN: _lines(names, train),
@@ -128,14 +134,17 @@ def make_lists(
         other_files=scan.other_files,
         with_space=sum(" " in path for path in paths),
         without_val=tuple(name for name in names if not held_out.get(name)),
+        bad_images=tuple(scan.bad_images),
     )
 
 
 class _Scan:
     """Looks through a folder and keeps what it has to refuse."""
 
-    def __init__(self, folder: Path, progress: Progress | None) -> None:
+    def __init__(self, folder: Path, progress: Progress | None, read: Read | None) -> None:
         self.problems: list[str] = []
+        self.bad_images: list[str] = []
+        self._read = read
         self.other_files = 0
         self.ignored: tuple[str, ...] = ()
         self._folder = folder
@@ -188,6 +197,7 @@ class _Scan:
             path = f"{place}/{name}"
             if not self._refuse_name(path):
                 images.append(path)
+        images = self._leave_bad_out(images)
         if not images:
             self.problems.append(
                 f"{_shown(self._folder, place)}: expected images in the folder of a class, got none; remove "
@@ -196,6 +206,14 @@ class _Scan:
         if self._progress is not None:
             self._progress(place, len(images))
         return sorted(images)
+
+    def _leave_bad_out(self, images: list[str]) -> list[str]:
+        if self._read is None:
+            return images
+        places = {str(self._folder / path): path for path in images}
+        bad = self._read(list(places))
+        self.bad_images += [f"{place}: {bad[place]}" for place in sorted(bad)]
+        return [path for place, path in places.items() if place not in bad]
 
     def _folders_in(self, place: str) -> list[str]:
         return sorted(

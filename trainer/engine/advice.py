@@ -9,10 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from trainer.config.chains import find_size
 from trainer.config.problems import format_path
 from trainer.config.root import TrainConfig
@@ -58,32 +54,8 @@ def find_oddities(config: TrainConfig, lists: Lists, machine: Machine | None = N
     yield from _high_rate(config, machine)
     yield from _narrow_machine(config, machine)
     yield from _images_in_both(lists)
-
-
-def broken_images(lists: Lists, *, count: int) -> list[str]:
-    """Decode images spread evenly over both lists, and return a sentence for each that is none.
-
-    Args:
-        lists: The lists.
-        count: Images of each list, at most.
-    """
-    problems = []
     for samples in (lists.train, lists.evaluation):
-        paths = list(samples.paths) if samples is not None else []
-        step = max(1, len(paths) // max(1, count))
-        for path in paths[::step][:count]:
-            encoded = np.fromfile(path, dtype=np.uint8)
-            if not _is_image(encoded):
-                said = f"{encoded.size} bytes that OpenCV cannot decode"
-                problems.append(f"{path}: expected an image, got {said}")
-    return problems
-
-
-def _is_image(encoded: NDArray[np.uint8]) -> bool:
-    try:
-        return cv2.imdecode(encoded, cv2.IMREAD_REDUCED_COLOR_8) is not None
-    except cv2.error:  # an empty file, or one that claims an absurd size
-        return False
+        yield from samples.notes if samples is not None else ()
 
 
 def _high_rate(config: TrainConfig, machine: Machine) -> Iterator[str]:

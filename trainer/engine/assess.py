@@ -64,7 +64,7 @@ def assess(config: TrainConfig, ranks: Ranks, *, weights: Path | None) -> Assess
     """
     if config.data.Eval is None:
         raise DataError(["DataLoader.Eval: expected a section to evaluate with, got none; add it"])
-    samples = load_list(config.data.Eval.dataset, class_num=config.arch.class_num)
+    samples = load_list(config.data.Eval.dataset, class_num=config.arch.class_num, path_map=ranks.path_map)
     chosen = weights or choose_weights(config)
     collective = join_ranks(config, ranks)
     model = build_model(config.arch)
@@ -81,7 +81,11 @@ def assess(config: TrainConfig, ranks: Ranks, *, weights: Path | None) -> Assess
         evaluated = Evaluated(top1=top1, best_top1=top1, largest_class=floor, images=len(samples))
     return Assessment(
         weights=chosen, results=results.values, bad_images=results.bad_images,
-        notes=tuple(loader.bad_images.take_unsaid()), evaluated=evaluated,
+        notes=(
+            *(f"warning: {note}" for note in samples.notes if ranks.is_first),
+            *loader.bad_images.take_unsaid(),
+        ),
+        evaluated=evaluated,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from trainer.engine.journal import SilentJournal
 from trainer.engine.liveness import Liveness
 from trainer.engine.resume import start_from_pretrained
 from trainer.engine.run import join_ranks, seed_generators
-from trainer.engine.setup import build_setup, load_lists, wrap
+from trainer.engine.setup import build_setup, prepare, wrap
 from trainer.engine.signals import StopSignal
 from trainer.engine.step import Stepper
 from trainer.models.weights_store import WeightsStore
@@ -96,7 +96,8 @@ def find_rate(
         WeightsRefusedError: The pretrained weights cannot be had or used.
         DivergedError: The loss grows from the first steps on, or is no number there.
     """
-    lists, ranks = load_lists(config), Ranks()
+    ranks = Ranks()
+    lists = prepare(config, ranks)
     collective = join_ranks(config, ranks)
     seed_generators(config)
     setup = build_setup(config, lists, ranks=ranks, collective=collective)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import paddle
 
-from trainer.checkpoints.contents import Contents, load_contents, load_paddleclas
+from trainer.checkpoints.contents import Contents, load_contents, load_paddleclas, with_ending
 from trainer.checkpoints.pdfiles import UnsafeFileError
 from trainer.checkpoints.store import CheckpointStore, Search
 from trainer.config.arch_base import BaseArch
@@ -92,9 +92,7 @@ def find_contents(
         if wish.adopt:
             journal.say(f"{output.layout.output_dir} has no checkpoint to go on from: training begins anew")
     except (UnsafeFileError, FormatError, OSError) as error:
-        raise CheckpointError(
-            f"resume: expected a checkpoint to go on from, got: {error}; name another"
-        ) from error
+        raise _refuse(error) from error
     return None
 
 
@@ -111,6 +109,26 @@ def _say_damaged(folder: Path, damaged: Sequence[str]) -> str:
         "back from a copy, name a PaddleClas checkpoint by --resume PATH, or begin anew in another "
         "Global.output_dir or with --overwrite"
     )
+
+
+def refuse_missing_checkpoint(config: TrainConfig) -> None:
+    """Do nothing where a new run can begin from `Global.checkpoints`, or that is not set.
+
+    Raises:
+        CheckpointError: A file of it is missing.
+    """
+    prefix = read_wish("auto", config).prefix
+    if prefix is None:
+        return
+    try:
+        for ending in (".pdopt", ".pdparams"):
+            with_ending(prefix, ending).open("rb").close()
+    except OSError as error:
+        raise _refuse(error) from error
+
+
+def _refuse(error: Exception) -> CheckpointError:
+    return CheckpointError(f"resume: expected a checkpoint to go on from, got: {error}; name another")
 
 
 def restore(contents: Contents, model: paddle.nn.Layer, *, optimizers: int) -> None:

@@ -14,7 +14,6 @@ import paddle
 
 from trainer.checkpoints.contents import Contents
 from trainer.checkpoints.state import TrainState, format_state, parse_state
-from trainer.config.problems import ConfigError, Problem
 from trainer.config.root import AnsweringConfig, TrainConfig
 from trainer.engine.changes import Settings, describe_settings, find_jumps, list_changes
 from trainer.engine.collective import Collective
@@ -27,7 +26,7 @@ from trainer.engine.resume import Wish, find_contents, read_wish, restore, start
 from trainer.engine.saving import Saver
 from trainer.engine.scalars import Scalars
 from trainer.engine.scalars import is_installed as scalars_are_possible
-from trainer.engine.setup import Setup, build_setup, load_lists, restore_optimizer, wrap
+from trainer.engine.setup import Lists, Setup, build_setup, prepare, restore_optimizer, wrap
 from trainer.engine.signals import watch_signals
 from trainer.engine.train import Training, first_state
 from trainer.engine.weight_average import WeightAverage
@@ -69,8 +68,7 @@ def run_training(
         EngineError: Training ended early; its class says how.
         DataError: The data was refused.
     """
-    _refuse_streams(config, ranks)
-    lists = load_lists(config)  # before anything is taken or set up: a bad list is told at once
+    lists = prepare(config, ranks)  # before anything is taken or set up: a bad list is told at once
     wish = read_wish(resume, config)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(watch_signals())
@@ -81,6 +79,8 @@ def run_training(
         if output is not None:
             stack.callback(output.close)
             claimed()
+        for note in _notes(lists):
+            journal.say(f"warning: {note}")
         collective = join_ranks(config, ranks)
         seed_generators(config)
         setup = build_setup(config, lists, ranks=ranks, collective=collective)
@@ -111,6 +111,10 @@ def run_training(
                 reached.checkpoint = str(saver.last.folder)
 
 
+def _notes(lists: Lists) -> tuple[str, ...]:
+    return (*lists.train.notes, *(lists.evaluation.notes if lists.evaluation is not None else ()))
+
+
 def join_ranks(config: AnsweringConfig, ranks: Ranks) -> Collective:
     """Choose the device and, where there are peers, wait for them."""
     choose_backend(config.run.device)
@@ -123,15 +127,6 @@ def join_ranks(config: AnsweringConfig, ranks: Ranks) -> Collective:
         send_at_once()
         meeting = Meeting(paddle.base.core.create_or_get_global_tcp_store(), world_size=ranks.world_size)
     return Collective(world_size=ranks.world_size, meeting=meeting)
-
-
-def _refuse_streams(config: TrainConfig, ranks: Ranks) -> None:
-    if config.data.Train.loader.rng == "paddleclas" and ranks.world_size > 1:
-        message = (
-            f"expected one rank with rng: paddleclas, whose stream is saved once, got {ranks.world_size}"
-        )
-        path = ("DataLoader", "Train", "loader", "rng")
-        raise ConfigError([Problem(file="config", path=path, message=message)])
 
 
 def _open(

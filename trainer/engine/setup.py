@@ -13,8 +13,10 @@ from trainer.checkpoints.pdfiles import Array
 from trainer.config.agreements import metrics_in_training
 from trainer.config.arch_base import BaseArch
 from trainer.config.archs import DistillationArch
+from trainer.config.problems import ConfigError, Problem
 from trainer.config.progressive import is_progressive
 from trainer.config.root import TrainConfig
+from trainer.data.errors import DataError
 from trainer.data.lists import SampleList, load_list
 from trainer.data.loader import Loader
 from trainer.engine.collective import Collective
@@ -28,6 +30,7 @@ from trainer.models.registry import build_model
 from trainer.models.weights_store import WeightsStore, address_of, is_url
 from trainer.optim.schedules import build_schedule
 from trainer.optim.scopes import build_optimizers
+from trainer.protocol.pathmap import PathMap
 from trainer.ranks import Ranks
 
 
@@ -37,6 +40,11 @@ class Lists:
 
     train: SampleList
     evaluation: SampleList | None
+
+    @property
+    def size(self) -> int:
+        """Number of samples in both."""
+        return len(self.train) + (len(self.evaluation) if self.evaluation is not None else 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,17 +91,70 @@ class Setup:
         return batches_per_epoch(self.config, self.train_loader) // self.update_freq
 
 
-def load_lists(config: TrainConfig) -> Lists:
+def load_lists(config: TrainConfig, *, path_map: PathMap | None = None) -> Lists:
     """Read and check the list files of a config.
+
+    Args:
+        config: Checked.
+        path_map: Applied to absolute paths in the lists.
 
     Raises:
         DataError: A list is refused; both lists' problems are reported.
     """
-    class_num = config.arch.class_num
     wanted = config.data.Eval if config.run.eval_during_train else None
-    train = load_list(config.data.Train.dataset, class_num=class_num)
-    evaluation = load_list(wanted.dataset, class_num=class_num) if wanted is not None else None
-    return Lists(train=train, evaluation=evaluation)
+    found: list[SampleList] = []
+    problems: list[str] = []
+    for split in (config.data.Train, wanted):
+        if split is not None:
+            try:
+                found.append(load_list(split.dataset, class_num=config.arch.class_num, path_map=path_map))
+            except DataError as error:
+                problems += error.problems
+    if problems:
+        raise DataError(problems)
+    return Lists(train=found[0], evaluation=found[1] if wanted is not None else None)
+
+
+def prepare(config: TrainConfig, ranks: Ranks) -> Lists:
+    """Refuse all that a training refuses before it begins: the same for `trainer train` and `trainer check`.
+
+    Nothing is taken, written or started.
+
+    Args:
+        config: Checked.
+        ranks: Those that train.
+
+    Raises:
+        ConfigError: The config does not go with so many ranks.
+        DataError: A list is refused, or is too short for one step.
+    """
+    _refuse_streams(config, ranks)
+    lists = load_lists(config, path_map=ranks.path_map)
+    make_train_loader(config, lists, ranks=ranks)
+    return lists
+
+
+def _refuse_streams(config: TrainConfig, ranks: Ranks) -> None:
+    if config.data.Train.loader.rng == "paddleclas" and ranks.world_size > 1:
+        message = (
+            f"expected one rank with rng: paddleclas, whose stream is saved once, got {ranks.world_size}"
+        )
+        path = ("DataLoader", "Train", "loader", "rng")
+        raise ConfigError([Problem(file="config", path=path, message=message)])
+
+
+def make_train_loader(config: TrainConfig, lists: Lists, *, ranks: Ranks) -> Loader:
+    """Make the loader of `DataLoader.Train`.
+
+    Raises:
+        DataError: The list is too short for one step of so many ranks.
+    """
+    return Loader(
+        split=config.data.Train, samples=lists.train, rank=ranks.rank, world_size=ranks.world_size,
+        seed=config.run.seed or 0, training=True,
+        epochs=config.run.epochs if is_progressive(config) else None,
+        max_pixels=config.run.max_image_pixels,
+    )  # fmt: skip
 
 
 def make_eval_loader(config: TrainConfig, samples: SampleList, *, ranks: Ranks) -> Loader:
@@ -114,12 +175,7 @@ def batches_per_epoch(config: TrainConfig, loader: Loader) -> int:
 
 def build_setup(config: TrainConfig, lists: Lists, *, ranks: Ranks, collective: Collective) -> Setup:
     """Build everything on this rank; the model is not wrapped yet and holds its initial weights."""
-    train_loader = Loader(
-        split=config.data.Train, samples=lists.train, rank=ranks.rank, world_size=ranks.world_size,
-        seed=config.run.seed or 0, training=True,
-        epochs=config.run.epochs if is_progressive(config) else None,
-        max_pixels=config.run.max_image_pixels,
-    )  # fmt: skip
+    train_loader = make_train_loader(config, lists, ranks=ranks)
     batches = batches_per_epoch(config, train_loader)
     update_freq = max(1, min(config.run.update_freq, batches))
     loss = build_loss(config.loss.Train)  # its networks draw first, as in PaddleClas

@@ -244,7 +244,7 @@ OF_EXIT: dict[int, Fault] = {
     Exit.DATA: Fault(
         code="data-refused",
         head="the trainer refuses the data",
-        cure="mend it; `trainer check -c CONFIG` lists all",
+        cure="mend it; `trainer check -c CONFIG --images all` names every bad line and image",
     ),
     Exit.DIVERGED: Fault(
         code="diverged",

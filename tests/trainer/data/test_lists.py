@@ -7,6 +7,7 @@ import pytest
 
 from trainer.data.errors import DataError
 from trainer.data.lists import load_list
+from trainer.protocol.pathmap import PathMap
 
 HUGE = "9" * 20
 NUMBERED = "; classes are numbered from 0"
@@ -83,11 +84,11 @@ def test_a_path_may_hold_spaces(text: str, keys: dict[str, Any], folder: Any) ->
         (f"b.jpg {HUGE}", f"expected a whole number as label, got '{HUGE}'" + NUMBERED),
         ("b.jpg 3", "expected a label from 0 to 2, got 3; Arch.class_num is 3" + RAISE),
         ("b.jpg -1", "expected a label from 0 to 2, got -1; Arch.class_num is 3" + RAISE),
-        ("/b.jpg 1", "expected a path relative to image_root, got '/b.jpg'"),
+        ("/b.jpg 1", "expected an image file, got no such file: '/b.jpg'" + CORRECT),
+        ("b.jpg one more", "expected a whole number as label, got 'more'" + NUMBERED),
         ("c.jpg 1", "expected an image file, got no such file: 'c.jpg'" + CORRECT),
         ("dir 1", "expected an image file, got a folder: 'dir'" + CORRECT),
         ("dir\\b.jpg 1", "expected an image file, got no such file: 'dir\\\\b.jpg'; write / instead of \\"),
-        ("a.jpg 0", "expected each line once, got line 1 again; remove one of them"),
         ("a.jpg 1", "expected label 0 as on line 1 for the same image, got 1; remove the wrong line"),
     ],
 )  # fmt: skip
@@ -96,6 +97,59 @@ def test_a_bad_line_is_told_with_its_number(line: str, message: str, refuse: Any
     assert refuse(f"a.jpg 0\n{line}\ndir/x.jpg 1\n", images=("a.jpg", "b.jpg", "dir/x.jpg")) == [
         f"train_list.txt:2: {message}"
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "keys", "path", "label", "further"),
+    [
+        ("a.jpg 1 cam1", {}, "a.jpg", 1, "cam1"), ("a.jpg 1 2", {}, "a.jpg", 1, "2"),
+        ("a.jpg 1  # a comment of some words", {}, "a.jpg", 1, "# a comment of some words"),
+        ("dir/a.jpg 1 3 4", {"delimiter": " "}, "dir/a.jpg", 1, "3 4"),
+        ("a.jpg,1,x,y", {"delimiter": ","}, "a.jpg", 1, "x,y"),
+        ("a.jpg\t1\t0.7", {"delimiter": "\t"}, "a.jpg", 1, "0.7"),
+        ("my cat 2 b.jpg 1", {}, "my cat 2 b.jpg", 1, None), ("no 2 1", {}, "no 2", 1, None),
+        ("a b.jpg 1", {}, "a b.jpg", 1, None),
+    ],
+)  # fmt: skip
+def test_what_follows_the_label_is_left_out_and_named(
+    line: str, keys: dict[str, Any], path: str, label: int, further: str | None, folder: Any
+) -> None:
+    make(folder, path, "x.jpg")
+    folder.list.write_text(f"x.jpg{keys.get('delimiter', ' ')}0\n{line}\n")
+    samples = load_list(folder.dataset(**keys), class_num=3)
+    assert samples.paths[1] == f"{folder.path}/{path}"
+    assert samples.labels.tolist() == [0, label]
+    said = [] if further is None else [
+        f"{folder.list}:2: expected a path and a label, got a further field {further!r} (1 line in all); "
+        "such fields are left out, as PaddleClas does"
+    ]  # fmt: skip
+    assert list(samples.notes) == said
+
+
+def test_repeated_lines_are_kept_as_often_and_said_once(folder: Any) -> None:
+    make(folder, "a.jpg", "b.jpg")
+    folder.list.write_text("a.jpg 0\nb.jpg 1\na.jpg 0\na.jpg 0\n")
+    samples = folder.samples(class_num=2)
+    assert samples.labels.tolist() == [0, 1, 0, 0]
+    assert samples.notes == (
+        f"{folder.list}:3: expected each line once, got line 1 again (2 lines in all); their images "
+        "count as often as they are listed",
+    )
+
+
+def test_an_absolute_path_is_taken_as_it_is_or_where_its_mount_is_here(folder: Any) -> None:
+    elsewhere = folder.path / "elsewhere"
+    make(folder, "a.jpg", "elsewhere/b.jpg")
+    folder.list.write_text(f"a.jpg 0\n{elsewhere}/b.jpg 1\n")
+    samples = folder.samples(class_num=2)
+    assert samples.paths == (f"{folder.path}/a.jpg", f"{elsewhere}/b.jpg")
+    (note,) = samples.notes
+    assert note.startswith(f"{folder.list}:2: expected a path relative to image_root, got an absolute one")
+    folder.list.write_text("a.jpg 0\n/mount/images/b.jpg 1\n")
+    with pytest.raises(DataError, match=r"no such file: '/mount/images/b\.jpg'"):
+        folder.samples(class_num=2)
+    mapped = load_list(folder.dataset(), class_num=2, path_map=PathMap({"/mount/images": str(elsewhere)}))
+    assert mapped.paths[1] == f"{elsewhere}/b.jpg"
 
 
 def test_all_bad_lines_are_told_in_their_order(refuse: Any) -> None:

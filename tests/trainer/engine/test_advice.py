@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import shutil
 
-from trainer.engine.advice import Machine, broken_images, find_oddities
+import pytest
+
+from trainer.data.errors import DataError
+from trainer.engine.advice import Machine, find_oddities
+from trainer.engine.image_report import read_images
 from trainer.engine.setup import load_lists
 
 
@@ -75,13 +79,19 @@ def test_a_narrow_machine_is_told(workshop):
 
 
 def test_a_sample_of_the_images_is_decoded(workshop):
-    lists = load_lists(workshop.config())
-    assert broken_images(lists, count=100) == []
+    config = workshop.config()
+    lists = load_lists(config)
+    assert read_images(config, lists, count=100).counts == (("training", 15, 15), ("evaluation", 6, 6))
     (workshop.folder / "train14.png").write_bytes(b"")
     (workshop.folder / "val0.png").write_bytes(b"no image")
-    assert [line.split(": ")[1] for line in broken_images(lists, count=100)] == [
-        "expected an image, got 0 bytes that OpenCV cannot decode",
-        "expected an image, got 8 bytes that OpenCV cannot decode",
+    with pytest.raises(DataError) as caught:
+        read_images(config, lists, count=100)
+    assert [line.partition(": expected ")[2] for line in caught.value.problems] == [
+        "an image, got an empty file; replace the file or remove the line",
+        "an image, got 8 bytes that OpenCV cannot decode; replace the file or remove the line",
     ]
-    assert len(broken_images(lists, count=1)) == 1  # the first of each list
-    assert broken_images(lists, count=0) == []
+    with pytest.raises(DataError, match=r"val0\.png"):
+        read_images(config, lists, count=1)  # the first of each list
+    assert str(read_images(config, lists, count=0)) == (
+        "decoded 0 of 15 training and 0 of 6 evaluation images; --images all decodes all"
+    )
