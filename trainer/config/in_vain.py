@@ -171,7 +171,7 @@ def _arch(config: TrainConfig, arch: BaseArch, path: KeyPath) -> Found:
 
 
 def _optimizer(optimizer: BaseOptimizer, path: KeyPath) -> Found:
-    if optimizer.regularizer is not None and optimizer.weight_decay:
+    if getattr(optimizer, "regularizer", None) is not None and optimizer.weight_decay:
         yield (*path, "weight_decay"), "expected none beside regularizer, which wins as in PaddleClas"
     if isinstance(optimizer, Momentum) and not (optimizer.no_weight_decay_name or "").split():
         if optimizer.one_dim_param_no_weight_decay:
