@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -86,12 +85,14 @@ def command(folder: Path, val: float, seed: int, read: bool, overwrite: bool) ->
 @contextlib.contextmanager
 def _reader(folder: Path, *, read: bool) -> Iterator[Read | None]:
     """Make what reads images, with a bar on a terminal; None where none is to be read, or without OpenCV."""
-    if not read or not all(importlib.util.find_spec(name) for name in ("cv2", "numpy", "PIL")):
+    try:
+        from trainer.data.image_cache import ImageCache
+        from trainer.data.image_check import check_images
+    except ModuleNotFoundError:  # an installation of the launcher alone
+        read = False
+    if not read:
         yield None
         return
-    from trainer.data.image_cache import ImageCache
-    from trainer.data.image_check import check_images
-
     cache = ImageCache()
     hidden = not sys.stderr.isatty()
     with click.progressbar(length=_count(folder), label="images", file=sys.stderr, hidden=hidden) as bar:
