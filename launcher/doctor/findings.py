@@ -24,7 +24,7 @@ class Level(Enum):
     FAIL = "fail"
     """No job will run."""
     SKIP = "skip"
-    """It could not be looked at."""
+    """It could not be looked at, or is not there and need not be."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""May we do what ftlaunch does? Asked of the cluster for each verb of `k8s/rbac/user.yaml`."""
+"""May we do what ftlaunch does? Asked of the cluster for each verb of the roles in `k8s/rbac`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Any
 
 import launcher
 from launcher.backends.kubernetes.kueue import find_kind
-from launcher.doctor.findings import Finding, fail, ok, warn
+from launcher.doctor.findings import Finding, Level, fail, ok, warn
 from launcher.doctor.site import Site
 from launcher.kube.resources import ACCESS_REVIEWS, BATCH_PADDLE_JOBS, PADDLE_JOBS, RULES_REVIEWS
 from launcher.kube.rules import ask_for_rules, grants, rules_in
 
+_FILES_ROLE = "files.yaml"
 _PACKAGE = Path(launcher.__file__).parent
 _CRUCIAL = {
     "paddlejobs": {"create", "get", "list", "patch", "delete"},
@@ -56,7 +57,21 @@ def look_at_permissions(site: Site) -> list[Finding]:
     needs = [*read_needs(), *(read_needs("kueue.yaml") if find_kind(site.api) else ())]
     if not site.api.serves(PADDLE_JOBS) and site.api.serves(BATCH_PADDLE_JOBS):
         needs = [*read_needs("batch.yaml"), *(need for need in needs if need.group != PADDLE_JOBS.group)]
-    return [_judge(need, _missing(site, need, rules), site.namespace) for need in needs]
+    found = [_judge(need, _missing(site, need, rules), site.namespace) for need in needs]
+    return [*found, _judge_files(site, rules)]
+
+
+def _judge_files(site: Site, rules: Sequence[Mapping[str, Any]]) -> Finding:
+    """Say whether files may pass; the role for it opens the namespace's Secrets, so many rightly lack it."""
+    missing = {need.resource: _missing(site, need, rules) for need in read_needs(_FILES_ROLE)}
+    lacking = [f"{resource}: {', '.join(verbs)}" for resource, verbs in missing.items() if verbs]
+    if not lacking:
+        return ok("permission", "files: `ckpt`, `data` and `exec` may run programs in pods")
+    return Finding(
+        check="permission", level=Level.SKIP,
+        said=f"files: `ckpt`, `data` and `exec` are not allowed, for lack of {'; '.join(lacking)}",
+        cure=f"where you need them, ask for k8s/rbac/{_FILES_ROLE} in namespace {site.namespace!r}",
+    )  # fmt: skip
 
 
 def _missing(site: Site, need: Need, rules: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ from typing import Any
 from tests.e2e.cluster.access import Cluster
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-USER, USER_ROLE = "ftlaunch-user", REPOSITORY / "k8s/rbac/user.yaml"
+USER = "ftlaunch-user"
+ROLES = {"ftlaunch-user": "user.yaml", "ftlaunch-files-user": "files.yaml"}
 _LEVEL = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
@@ -24,7 +25,7 @@ class Space:
         data_claim: Name of the claim with the images.
         data: Folder behind it, read by all.
         output: Folder behind the claim `runs`, written by all.
-        kubeconfig: Of a user who may do what `k8s/rbac/user.yaml` says, here and nowhere else.
+        kubeconfig: Of a user who may do what `k8s/rbac/{user,files}.yaml` say, here and nowhere else.
     """
 
     cluster: Cluster
@@ -65,8 +66,10 @@ class Space:
         self.kubectl("wait", bound, f"pvc/{self.data_claim}", "pvc/runs", "--timeout=110s")
         self.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=110s")  # pods need it
         self.kubectl("create", "serviceaccount", USER)
-        self.kubectl("apply", "-f", str(USER_ROLE))
-        self.kubectl("create", "rolebinding", USER, f"--role={USER}", f"--serviceaccount={self.name}:{USER}")
+        for role, file in ROLES.items():
+            self.kubectl("apply", "-f", str(REPOSITORY / "k8s/rbac" / file))
+            account = f"--serviceaccount={self.name}:{USER}"
+            self.kubectl("create", "rolebinding", role, f"--role={role}", account)
         self._write_kubeconfig(self.kubectl("create", "token", USER).strip())
 
     def _volume(self, claim: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -42,7 +42,7 @@ def healthy() -> dict[str, Any]:
     """What a good cluster answers, by path; a value is a document or an `Answer`."""
     rules = [
         {"apiGroups": [need.group], "resources": [need.resource], "verbs": list(need.verbs)}
-        for need in read_needs()
+        for need in (*read_needs(), *read_needs("files.yaml"))
     ]
     node = {
         "metadata": {"name": "n1"}, "spec": {},

@@ -77,6 +77,28 @@ def test_under_kueue_its_role_is_asked_for_too(site, answers):
     assert (Level.WARN, "workloads: not allowed to patch") in missing
 
 
+def test_the_role_of_files_is_told_of_and_not_missed(site, answers):
+    whole = permissions.look_at_permissions(site)[-1]
+    assert (whole.level, whole.said) == (
+        Level.OK, "files: `ckpt`, `data` and `exec` may run programs in pods",
+    )  # fmt: skip
+    kept = [rule for rule in answers[RULES]["status"]["resourceRules"] if rule["resources"] != ["pods/exec"]]
+    answers[RULES] = {"status": {"resourceRules": kept}}
+    answers[REVIEWS] = {"status": {"allowed": False}}
+    found = permissions.look_at_permissions(site)
+    assert {finding.level for finding in found[:-1]} == {Level.OK}
+    assert found[-1].level is Level.SKIP
+    assert "`ckpt`, `data` and `exec` are not allowed, for lack of pods/exec: create, get" in found[-1].said
+    assert "k8s/rbac/files.yaml in namespace 'ml'" in found[-1].cure
+
+
+def test_the_role_of_every_day_reads_no_secret_and_runs_nothing_in_pods():
+    needs = {(need.resource, verb) for need in permissions.read_needs() for verb in need.verbs}
+    assert not needs & {("pods", "create"), ("pods/exec", "create"), ("pods/exec", "get"), ("secrets", "get")}
+    files = {(need.resource, verb) for need in permissions.read_needs("files.yaml") for verb in need.verbs}
+    assert files == {("pods", "create"), ("pods", "delete"), ("pods/exec", "create"), ("pods/exec", "get")}
+
+
 def test_what_the_list_of_rules_lacks_is_asked_one_by_one(site, server, answers):
     answers[RULES] = {"status": {"resourceRules": [], "incomplete": True}}
     answers[REVIEWS] = {"status": {"allowed": True}}
@@ -100,12 +122,12 @@ def test_a_missing_rule_is_written_out_and_counts_by_what_needs_it(site, answers
     for rule in answers[RULES]["status"]["resourceRules"]:
         if rule["resources"] == ["paddlejobs"]:
             rule["verbs"].remove("patch")
-        if rule["resources"] == ["pods/exec"]:
+        if rule["resources"] == ["pods/log"]:
             rule["resourceNames"] = ["only-this-one"]
     answers[REVIEWS] = {"status": {"allowed": False}}
     found = {finding.said.partition(":")[0]: finding for finding in permissions.look_at_permissions(site)}
-    jobs, execute = found["paddlejobs"], found["pods/exec"]
-    assert (jobs.level, execute.level) == (Level.FAIL, Level.WARN)
+    jobs, log = found["paddlejobs"], found["pods/log"]
+    assert (jobs.level, log.level) == (Level.FAIL, Level.WARN)
     assert jobs.said == "paddlejobs: not allowed to patch"
     rule = {"apiGroups": ["kubeflow.org"], "resources": ["paddlejobs"], "verbs": ["patch"]}
     assert jobs.cure == f"ask for this rule in namespace 'ml': {json.dumps(rule)}"
