@@ -118,6 +118,7 @@ def test_a_folder_is_trusted_by_the_line_that_the_page_prints(place, write_confi
     config = write_config()
     refused = place.run("ftlaunch", "render", config, "--on", "local", code=2)
     assert "ftlaunch trust" in refused.stderr
-    (said,) = type_all(place, commands("trust")).values()
+    (line,) = commands("trust")
+    (said,) = type_all(place, [f"{line} 2>&1"]).values()
     assert said == f"trusted as it is now: {place.folder / '.ftlaunch.yaml'}\n"
     assert "registry.example/trainer:1" in place.run("ftlaunch", "render", config, "--on", "local").stdout
