@@ -82,8 +82,19 @@ e2e-cluster: $(VENV)/dev.stamp  ## real jobs on the cluster that is named; fails
 	$(BIN)/python -m tests.e2e.cluster.ready
 	$(BIN)/python -m pytest -m cluster tests/e2e/cluster
 
+# Of every SHARE networks that PaddleClas's configs name, one is built; 1 builds them all (docs/models.md).
+SHARE ?= 1
+ZOO   := build/zoo
+$(ZOO)/zoo.stamp: requirements/zoo.txt $(VENV)/dev.stamp
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --upgrade --target $(ZOO) -r $<
+	@touch $@
+
+zoo-check: $(ZOO)/zoo.stamp  ## build what PaddleClas's configs name, and train some of them; PADDLECLAS_CONFIGS, SHARE
+	@test -n "$$PADDLECLAS_CONFIGS" || { echo "zoo-check: expected PADDLECLAS_CONFIGS, a folder of PaddleClas's configs, got none" >&2; exit 1; }
+	PYTHONPATH=$(ZOO) FTL_TEST_SHARE=$(SHARE) $(BIN)/python -m pytest -q -m zoo -n $(WORKERS) tests/trainer/zoo
+
 TARGET ?= cpu
-image:  ## build the trainer's image; TARGET=cpu or gpu, BASE_IMAGE=… (docs/images.md)
+image:  ## build the trainer's image; TARGET=cpu or gpu, with -zoo for more networks, BASE_IMAGE=… (docs/images.md)
 	docker/build $(TARGET)
 
 image-archive: image  ## the image as a file that clusters and engines load: build/ftlaunch-trainer-TARGET.tar
@@ -130,6 +141,8 @@ lock:  ## renew requirements/*.txt (needs uv)
 		-c requirements/run.txt --no-emit-package paddlepaddle -o requirements/image.txt
 	echo paddlepaddle | uv pip compile -q - --no-deps --universal --python-version 3.10 --generate-hashes \
 		--no-header -c requirements/run.txt -o requirements/image-cpu.txt
+	printf 'paddleclas==2.6.0\neasydict\nprettytable\nsix\ntqdm\nwcwidth\n' | uv pip compile -q - --no-deps --universal \
+		--python-version 3.10 --generate-hashes --no-header --no-annotate -o requirements/zoo.txt
 	echo hatchling | uv pip compile -q - --universal --python-version 3.10 --generate-hashes \
 		--no-header -c requirements/run.txt -o requirements/image-build.txt
 	printf 'asciinema==2.*\ntermtosvg==1.1.*\nsetuptools<81\n' | uv pip compile -q --universal --python-version 3.10 \

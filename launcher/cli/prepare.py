@@ -90,6 +90,8 @@ def _prepare(asked: Asked, *, api: JobApi | None, output_dir: str | None) -> Pre
     config = load_run_config(
         asked.path, overrides=asked.overrides, flags=asked.flags, strict=asked.strict, layers=layers
     )
+    if on == "local":
+        _require_networks(config)
     job = plan(
         config,
         run_id=asked.run_id or new_run_id(),
@@ -120,6 +122,20 @@ def _prepare(asked: Asked, *, api: JobApi | None, output_dir: str | None) -> Pre
         templates=tuple(users_templates(template_dirs)),
         on=(on, said_by),
     )
+
+
+def _require_networks(config: RunConfig) -> None:
+    """Refuse what this environment, in which the ranks would run, cannot build.
+
+    Raises:
+        ConfigError: A network is the package's, and that is not here.
+    """
+    from trainer.config.problems import ConfigError
+    from trainer.config.zoo import find_foreign, is_installed, lacks_package
+
+    foreign = [] if is_installed() else list(find_foreign(config.job.arch))
+    if foreign:
+        raise ConfigError(config.document.problem(place, lacks_package(name)) for place, name in foreign)
 
 
 def _render(config: RunConfig, job: JobPlan, template_dirs: tuple[Path, ...]) -> Manifest:

@@ -17,6 +17,7 @@ from launcher.spec.load import RunConfig
 from launcher.spec.parts import Toleration, Volume
 from trainer.config.document import Place
 from trainer.config.problems import ConfigError
+from trainer.config.zoo import find_foreign
 from trainer.protocol.environment import CONFIG_FILE, CONFIG_MOUNT, COORDINATOR_PORT
 from trainer.protocol.lastrun import JOB_MARK
 from trainer.protocol.nodefile import NodeFile
@@ -73,7 +74,7 @@ def plan(
         job=name,
         run_id=run_id,
         namespace=launch.namespace,
-        image=launch.image or f"{_UNKNOWN_IMAGE}:{version}-{'gpu' if on_gpus else 'cpu'}",
+        image=launch.image or _default_image(config, version, on_gpus=bool(on_gpus)),
         image_pull_policy=launch.image_pull_policy,
         image_pull_secrets=launch.image_pull_secrets,
         config=config.content.decode("utf-8"),
@@ -116,6 +117,12 @@ def plan(
         gpu_ids=gpu_ids,
         notes=_notes(config, on, missing, api),
     )
+
+
+def _default_image(config: RunConfig, version: str, *, on_gpus: bool) -> str:
+    """Return the image that `make image` builds; with more networks in it where the config names one."""
+    zoo = "-zoo" if any(find_foreign(config.job.arch)) else ""
+    return f"{_UNKNOWN_IMAGE}:{version}-{'gpu' if on_gpus else 'cpu'}{zoo}"
 
 
 def _job_name(config: RunConfig, launch: LaunchSection, run_id: str, exact: str | None) -> str:

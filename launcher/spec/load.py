@@ -15,11 +15,12 @@ from launcher.spec.flags import Flags
 from launcher.spec.launch import LaunchSection
 from launcher.spec.layers import Layers
 from trainer.config.document import Document, Place, parse_document
-from trainer.config.load import check, read_content
+from trainer.config.load import Loaded, check, read_content
 from trainer.config.overrides import apply_overrides, parse_override
 from trainer.config.problems import ConfigError, KeyPath, Problem
 from trainer.config.root import TrainConfig
 from trainer.config.schema import is_known
+from trainer.config.zoo import find_foreign, wants_package
 
 _SECTION = "Launch"
 _NO_MODULES = "Launch.extra_modules=[]"
@@ -105,7 +106,7 @@ def load_run_config(
             *((_NO_MODULES,) if has_modules and not loaded.config.launch.extra_modules else ()),
         ),
         document=loaded.document,
-        warnings=(*layers.warnings, *loaded.warnings),
+        warnings=(*layers.warnings, *loaded.warnings, *_foreign(loaded)),
     )
 
 
@@ -121,6 +122,23 @@ def _find_secrets(
     found += find_secrets_in_bytes(content, name=str(written.name), found=found)
     said = {item.file for item in found}
     return found + [item for item in find_typed_secrets(overrides) if item.file not in said]
+
+
+def _foreign(loaded: Loaded[JobConfig]) -> list[Problem]:
+    """Say which networks need a package that an image may lack, unless its name says that it has it."""
+    image = loaded.config.launch.image
+    if image is not None and names_zoo(image):
+        return []
+    return [
+        loaded.document.problem(place, wants_package(name), warning=True)
+        for place, name in find_foreign(loaded.config.arch)
+    ]
+
+
+def names_zoo(image: str) -> bool:
+    """Tell whether an image's tag is that of the variant that holds the package of networks."""
+    tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+    return tag == "zoo" or tag.endswith("-zoo")
 
 
 def _has_extra_modules(document: Document) -> bool:

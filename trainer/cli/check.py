@@ -10,6 +10,7 @@ import click
 from trainer.cli.endings import Ending, end_with, require_packages
 from trainer.cli.options import config_options, load, make_store, weights_dir_option
 from trainer.cli.printing import echo
+from trainer.config.zoo import find_foreign, is_installed, lacks_package
 from trainer.ranks import read_ranks
 
 _WORTH_A_BAR = 200  # images: fewer are read before a bar is seen
@@ -53,6 +54,9 @@ def command(
             computes=False,
         )  # fmt: skip
         if config_only:
+            if not is_installed():
+                for place, name in find_foreign(loaded.config.arch):
+                    echo(str(loaded.document.problem(place, lacks_package(name), warning=True)), err=True)
             echo(f"{path}: ok: {loaded.config.arch.name}, {loaded.config.arch.class_num} classes")
             return
         from trainer.data.image_cache import ImageCache

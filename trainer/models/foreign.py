@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,11 +18,7 @@ from paddle import nn
 
 from trainer.config.arch_foreign import PaddleClasArch
 from trainer.config.problems import ConfigError, Problem
-
-INSTALL = (
-    "install it beside this trainer with `pip install --no-deps paddleclas`, and what `ppcls.arch` imports "
-    "with `pip install tqdm prettytable wcwidth easydict six`"
-)
+from trainer.config.zoo import install_zoo, lacks_package
 
 
 class ForeignModelError(ConfigError):
@@ -44,12 +41,13 @@ def build_foreign(arch: PaddleClasArch) -> nn.Layer:
             "install a version that has it"
         )
     try:
-        stages = (
-            {}
-            if arch.return_stages is None or arch.return_patterns
-            else {"return_stages": _plain_stages(arch)}
-        )
-        model = constructors[arch.name](class_num=arch.class_num, **stages, **dict(arch.model_extra or {}))
+        constructor = constructors[arch.name]
+        arguments = {"class_num": arch.class_num, **(arch.model_extra or {})}
+        if "pretrained" in inspect.signature(constructor).parameters:
+            arguments["pretrained"] = False  # some download their weights where nothing is said
+        if arch.return_stages is not None and not arch.return_patterns:
+            arguments["return_stages"] = _plain_stages(arch)
+        model = constructor(**arguments)
     except Exception as error:  # whatever a constructor that is not ours raises for bad parameters
         raise ForeignModelError(
             f"expected parameters that PaddleClas takes for {arch.name}, got {type(error).__name__}: {error}"
@@ -67,9 +65,7 @@ def _plain_stages(arch: PaddleClasArch) -> object:
 def _constructors(name: str) -> Mapping[str, Callable[..., object]]:
     found = importlib.util.find_spec("paddleclas")
     if found is None or not found.submodule_search_locations:
-        raise ForeignModelError(
-            f"expected the package paddleclas, which alone has {name}, got none; {INSTALL}"
-        )
+        raise ForeignModelError(lacks_package(name))
     folder = str(Path(next(iter(found.submodule_search_locations))))
     if folder not in sys.path:
         sys.path.append(folder)  # last: it holds common names such as `docs` and `deploy`
@@ -78,5 +74,5 @@ def _constructors(name: str) -> Mapping[str, Callable[..., object]]:
         return vars(importlib.import_module("ppcls.arch.backbone"))
     except ImportError as error:
         raise ForeignModelError(
-            f"expected paddleclas with what it imports, got {error}; {INSTALL}"
+            f"expected paddleclas with what it imports, got {error}; {install_zoo()}"
         ) from error

@@ -96,5 +96,10 @@ def test_every_network_that_is_taken_is_native_or_of_the_package() -> None:
     assert len(names) > 250
     assert names <= set(SINGLE_ARCHS.names())
     text = (DOCS / "models.md").read_text()
+    _, _, other = text.partition("Named by its configs:")
+    named, _, known = other.partition("Known to it besides:")
+    known = known.partition("\n## ")[0]
+    assert re.findall(r"`(\w+)`", named) == [name for name in FOREIGN if name in names]
+    assert re.findall(r"`(\w+)`", known) == [name for name in FOREIGN if name not in names]
     foreign = [row for row in ROWS if set(row.networks) & set(FOREIGN)]
     assert f"{len(foreign)} of the {len(ROWS)} configs" in text

@@ -72,5 +72,5 @@ def test_without_the_package_the_message_says_how_to_install_it(monkeypatch: pyt
 
 def test_a_package_that_lacks_what_it_imports_is_refused_with_the_missing_name(installed: Path):
     (installed / "ppcls" / "arch" / "backbone.py").write_text("import a_package_that_nobody_has\n")
-    with pytest.raises(ConfigError, match="No module named 'a_package_that_nobody_has'; install it"):
+    with pytest.raises(ConfigError, match=r"No module named 'a_package_that_nobody_has'; .* --no-deps"):
         create_model("AlexNet")
