@@ -1,4 +1,4 @@
-"""Names and ids of jobs. Pure but for `new_run_id`, which draws the 128 random bits of a run id."""
+"""Names and ids of jobs. Pure but for `new_run_id` and `new_secret`, which draw."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_JOB_NAME = 52  # pods and services are `<job>-worker-<i>` with up to 4 digit
 
 __all__ = [
     "MAX_JOB_NAME", "MAX_PREFIX", "RUN_ID_LABEL", "is_dns_label", "is_run_id", "job_name", "new_run_id",
-    "to_dns_label",
+    "new_secret", "to_dns_label",
 ]  # fmt: skip
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -22,6 +22,11 @@ _LABEL = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
 def new_run_id() -> str:
     """Draw a run id: 128 random bits as 32 hexadecimal digits."""
     return os.urandom(16).hex()
+
+
+def new_secret() -> str:
+    """Draw what only the pods of a run know: 256 random bits as 64 hexadecimal digits."""
+    return os.urandom(32).hex()
 
 
 def is_run_id(text: str) -> bool:

@@ -34,6 +34,7 @@ class Asked:
         require_restricted: Refuse pods that the pod security level `restricted` refuses.
         require_gpu: Docker and local: do not run on CPUs what asks for GPUs.
         run_id: 32 hexadecimal digits, or None for new ones.
+        without_secret: Draw no secret for the nodes: what is printed is to be the same each time.
         template_dirs: Of the command line.
     """
 
@@ -48,6 +49,7 @@ class Asked:
     require_gpu: bool = False
     require_restricted: bool = False
     run_id: str | None = None
+    without_secret: bool = False
     template_dirs: tuple[Path, ...] = ()
 
 

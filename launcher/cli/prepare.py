@@ -15,7 +15,7 @@ from launcher.backends.devices import list_gpus
 from launcher.cli.options import Asked
 from launcher.cli.printing import echo
 from launcher.errors import UsageError
-from launcher.names import is_run_id, new_run_id
+from launcher.names import is_run_id, new_run_id, new_secret
 from launcher.plan.handle import BackendKind, JobApi
 from launcher.render.manifest import Manifest
 from launcher.runs.places import TEMPLATES_FOLDER, cache_dir, is_ours, project_of
@@ -95,6 +95,7 @@ def _prepare(asked: Asked, *, api: JobApi | None, output_dir: str | None) -> Pre
     job = plan(
         config,
         run_id=asked.run_id or new_run_id(),
+        secret=None if asked.without_secret else new_secret(),
         on=on,
         exact_name=asked.name,
         gpus_here=None if on == "kubernetes" else len(_usable_gpus(gpu_ids)),

@@ -14,6 +14,11 @@ from launcher.cli.prepare import narrate, prepare
 from launcher.cli.printing import echo
 from launcher.errors import UsageError
 
+_STABLE_NOTE = (
+    "this rendering holds no secret, so that it is the same each time and can lie in git; the nodes of a job "
+    "made from it know each other by the run id alone, which is a label; submit draws a secret"
+)
+
 
 @click.command("render")
 @launch_options
@@ -26,15 +31,18 @@ from launcher.errors import UsageError
 def command(asked: Asked, explaining: bool, stable: bool, output: str) -> None:
     """Print the manifest that `submit` would act on, byte for byte.
 
-    Each submit draws a new run id. With --name or --stable the printed one is made of the name and the
-    config instead, so that two renderings differ only where what is asked for differs.
+    Each submit draws a new run id, and a secret by which the job's nodes know each other. With --name or
+    --stable the printed run id is made of the name and the config instead, and there is no secret, so that
+    two renderings differ only where what is asked for differs.
     """
     if output == "json" and not explaining:
         raise UsageError("--output json: expected --explain beside it")
-    if asked.run_id is None and (stable or asked.name):
-        asked = replace(asked, run_id=_stable_run_id(asked))
+    if asked.run_id is not None or stable or asked.name:
+        asked = replace(asked, run_id=asked.run_id or _stable_run_id(asked), without_secret=True)
     prepared = prepare(asked)
     narrate(prepared)
+    if asked.without_secret and prepared.job.nodes > 1:
+        echo(_STABLE_NOTE, err=True)
     if explaining:
         write_table(explanation(prepared), output=output)
         return

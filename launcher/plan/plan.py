@@ -34,16 +34,17 @@ _POD_ANNOTATIONS = {
 
 
 def plan(
-    config: RunConfig, *, run_id: str, on: BackendKind, exact_name: str | None = None,
-    gpus_here: int | None = None, overwrite: bool = False, continues: Continued | None = None,
-    gpu_ids: tuple[str, ...] | None = None, api: JobApi | None = None, version: str = "0",
-    output_dir: str | None = None,
+    config: RunConfig, *, run_id: str, on: BackendKind, secret: str | None = None,
+    exact_name: str | None = None, gpus_here: int | None = None, overwrite: bool = False,
+    continues: Continued | None = None, gpu_ids: tuple[str, ...] | None = None, api: JobApi | None = None,
+    version: str = "0", output_dir: str | None = None,
 ) -> JobPlan:  # fmt: skip
     """Decide everything that the manifest says.
 
     Args:
         config: Checked.
         run_id: 32 hexadecimal digits, drawn by the caller.
+        secret: 64 hexadecimal digits that only the job's pods are to know, drawn by the caller, or None.
         on: Where the job is to run.
         exact_name: Name of the job where its last part is not to be made from the run id.
         gpus_here: GPUs of this machine, for docker and local; fewer than asked run as that many CPU ranks.
@@ -83,6 +84,7 @@ def plan(
             launch,
             name,
             run_id,
+            secret=secret,
             procs=procs,
             nccl=on_gpus,
             overwrite=overwrite,
@@ -204,6 +206,7 @@ def _node_file(
     name: str,
     run_id: str,
     *,
+    secret: str | None,
     procs: int,
     nccl: bool,
     overwrite: bool,
@@ -211,7 +214,7 @@ def _node_file(
     output_dir: str | None,
 ) -> NodeFile:
     return NodeFile(
-        run_id=run_id, job=name, nodes=launch.nodes, procs_per_node=procs,
+        run_id=run_id, secret=secret, job=name, nodes=launch.nodes, procs_per_node=procs,
         coordinator_host=f"{name}-worker-0", coordinator_port=COORDINATOR_PORT,
         backend="nccl" if nccl else "gloo", output_dir=pod_path(output_dir or config.job.run.output_dir),
         overwrite=overwrite, continues=continues, max_restarts=launch.max_restarts, backoff_s=_BACKOFF_S,

@@ -61,13 +61,33 @@ def main(
 async def _run(
     settings: Settings, console: Console, command: Sequence[str], environ: Mapping[str, str]
 ) -> Termination:
+    if settings.job.secret is None and settings.job.nodes > 1:
+        console.say(
+            "node.json has no secret, so nodes prove no more than that they know the run id, which is a "
+            "label; submit again with this release of ftlaunch, or without --stable"
+        )
     member = Member(settings=settings, console=console, command=command, environ=environ)
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_Once(console))
     loop.add_signal_handler(signal.SIGTERM, member.on_signal, Exit.STOPPED)
     loop.add_signal_handler(signal.SIGINT, member.on_signal, Exit.INTERRUPTED)
     if settings.node != 0:
         return await member.run()
     return await _run_node_0(settings, console, member)
+
+
+class _Once:
+    """Says what asyncio has to say of itself, such as that there are no descriptors left: once in a while."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._next_s = 0.0
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        del loop
+        if time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + 10.0
+            self._console.say(f"{context.get('message')}: {context.get('exception')}")
 
 
 async def _run_node_0(settings: Settings, console: Console, member: Member) -> Termination:

@@ -16,12 +16,13 @@ from trainer.node.crew import Crew, reap_orphans
 from trainer.node.mailbox import Mailbox
 from trainer.node.messages import (
     SCHEMA,
+    Admitted,
     Ask,
+    Challenge,
     Cleared,
     Dismissed,
     End,
     Exited,
-    Hello,
     Kill,
     Leaving,
     Message,
@@ -33,6 +34,7 @@ from trainer.node.messages import (
     Stop,
     Welcome,
 )  # fmt: skip
+from trainer.node.proof import Key, ProofError, is_nonce
 from trainer.node.settings import Address, Settings
 from trainer.protocol.exits import Exit
 from trainer.protocol.termination import Termination
@@ -128,19 +130,13 @@ class Member:
                 raise _OutError(self._termination(happening.exit, "stopped while it waited for node 0"))
 
     async def _knock(self) -> Channel:
-        settings, job = self._settings, self._settings.job
+        settings = self._settings
         address = settings.coordinator
-        if settings.node == 0 and settings.bind_host is None:
-            address = Address(host="127.0.0.1", port=address.port)  # its own name may not resolve yet
+        if settings.node == 0:  # its own name may not resolve yet
+            address = Address(host=settings.bind_host or "127.0.0.1", port=address.port)
         channel = await connect(address, pace=settings.pace)
-        channel.send(
-            Hello(
-                schema=SCHEMA, run_id=job.run_id, node=settings.node, nodes=job.nodes,
-                procs_per_node=job.procs_per_node,
-            )
-        )  # fmt: skip
         try:
-            answer = await asyncio.wait_for(channel.receive(), _ANSWER_WITHIN_S)
+            answer = await asyncio.wait_for(self._introduce(channel), _ANSWER_WITHIN_S)
         except (ConnectionLostError, asyncio.TimeoutError) as error:
             await channel.close()
             raise ConnectionLostError(str(error) or "no answer") from error
@@ -150,6 +146,32 @@ class Member:
         await channel.close()
         reason = f"refused: {answer.reason}" if isinstance(answer, Refused) else "it speaks another protocol"
         raise ConnectionLostError(reason)
+
+    async def _introduce(self, channel: Channel) -> Message:
+        """Prove this node's run, have node 0's proved, and return what it then says."""
+        settings, key = self._settings, Key.of(self._settings.job)
+        challenge = await channel.receive()
+        if (
+            not isinstance(challenge, Challenge)
+            or challenge.schema != SCHEMA
+            or not is_nonce(challenge.nonce)
+        ):
+            found = challenge.schema if isinstance(challenge, Challenge) else "another"
+            raise ConnectionLostError(f"expected protocol {SCHEMA}, got {found}; use one image for all nodes")
+        proof = key.prove(challenge, node=settings.node, job=settings.job)
+        channel.send(proof)
+        try:
+            admitted = await channel.receive()
+        except ConnectionLostError as error:
+            raise ConnectionLostError("it refused the proof; is it of another run?") from error
+        if not isinstance(admitted, Admitted):
+            raise ConnectionLostError("it speaks another protocol")
+        try:
+            key.check(admitted, challenge, proof)
+        except ProofError as error:
+            raise ConnectionLostError(str(error)) from error
+        channel.secure(key.session(challenge, proof, as_coordinator=False))
+        return await channel.receive()
 
     async def _read(self, channel: Channel) -> None:
         try:

@@ -23,7 +23,7 @@ from trainer.protocol.fields import (
     need_texts,
 )
 
-SCHEMA = 1
+SCHEMA = 2
 MAX_LINE_BYTES = 4 * 1024 * 1024
 """Endpoints and records of some ten thousand ranks; nothing honest is longer."""
 
@@ -54,14 +54,30 @@ class RankState:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Hello:
-    """Member: lets me in; I am node `node` of run `run_id`."""
+class Challenge:
+    """Coordinator, first of all: prove that you are of this run. See `proof` for these three."""
 
     schema: int
-    run_id: str
+    nonce: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proof:
+    """Member: I am node `node` of this run; `mac` proves the run."""
+
+    schema: int
+    nonce: str
     node: int
     nodes: int
     procs_per_node: int
+    mac: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Admitted:
+    """Coordinator: so am I. What follows is sealed."""
+
+    mac: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +89,7 @@ class Welcome:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refused:
-    """Coordinator: you are not of this run."""
+    """Coordinator: you are of this run, but not as it is here."""
 
     reason: str
 
@@ -193,15 +209,15 @@ class End:
 
 
 Message: TypeAlias = (
-    Hello | Welcome | Refused | Ping | Prepare | Ready | Start | Ask | Records | Exited | Cleared | Stop
-    | Kill | Leaving | Dismissed | End
+    Challenge | Proof | Admitted | Welcome | Refused | Ping | Prepare | Ready | Start | Ask | Records | Exited
+    | Cleared | Stop | Kill | Leaving | Dismissed | End
 )  # fmt: skip
 
 _KINDS: dict[str, type[Message]] = {
     kind.__name__.lower(): kind
     for kind in (
-        Hello, Welcome, Refused, Ping, Prepare, Ready, Start, Ask, Records, Exited, Cleared, Stop, Kill,
-        Leaving, Dismissed, End,
+        Challenge, Proof, Admitted, Welcome, Refused, Ping, Prepare, Ready, Start, Ask, Records, Exited,
+        Cleared, Stop, Kill, Leaving, Dismissed, End,
     )
 }  # fmt: skip
 

@@ -1,21 +1,31 @@
 """The coordinator's side of the connections: who is there, and what they say, as one stream of events.
 
-Decides only who is let in.
+Decides only who is let in. Everybody in the cluster's network may be able to connect, so a connection is a
+stranger's until its proof (`proof`): it costs a few kilobytes, is cut after `_PROOF_WITHIN_S`, and there are
+at most so many of them that the descriptors suffice; beyond that the oldest gives way, because an honest node
+needs a few milliseconds, and one that was cut tries again. A stranger takes no node's place and writes no
+line: how many were cut is said at most every `say_s`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import resource
+import socket
+import time
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from trainer.node.channel import Channel, ConnectionLostError
+from trainer.node.channel import READ_LIMIT_BYTES, Channel, ConnectionLostError
 from trainer.node.console import Console
 from trainer.node.mailbox import Mailbox
-from trainer.node.messages import MAX_LINE_BYTES, SCHEMA, End, Hello, Message, Refused, Welcome
+from trainer.node.messages import SCHEMA, Challenge, End, Message, Proof, Refused, Welcome
+from trainer.node.proof import Key, ProofError, new_nonce
 from trainer.node.settings import Settings
 
-_HELLO_WITHIN_S = 10.0
+_PROOF_WITHIN_S = 5.0
+_MOST_STRANGERS = 256
+_SAY_STRANGERS_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +83,12 @@ class Peers:
         self.own_host: str | None = None
         self._settings = settings
         self._console = console
+        self._key = Key.of(settings.job)
         self._channels: dict[int, Channel] = {}
+        self._strangers: dict[Channel, None] = {}  # in the order in which they came
+        self._most_strangers = _most_strangers()
+        self._cut = 0
+        self._say_strangers_s = 0.0
         self._server: asyncio.AbstractServer | None = None
 
     async def listen(self) -> None:
@@ -82,13 +97,19 @@ class Peers:
         Raises:
             OSError: It is taken, or the address is not ours.
         """
-        self._server = await asyncio.start_server(
-            self._serve,
-            # Not None: asyncio would bind :: too, and fail where IPv6 is off; Paddle knows no IPv6 anyway.
-            self._settings.bind_host or "0.0.0.0",  # noqa: S104 - peers come from other machines
-            self._settings.coordinator.port,
-            limit=MAX_LINE_BYTES,
-        )
+        # Not None: asyncio would bind :: too, and fail where IPv6 is off; Paddle knows no IPv6 anyway.
+        host = self._settings.bind_host or "0.0.0.0"  # noqa: S104 - peers come from other machines
+        bound = socket.socket()
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.setsockopt(
+                socket.SOL_SOCKET, socket.SO_RCVBUF, READ_LIMIT_BYTES
+            )  # accepted ones have it too
+            bound.bind((host, self._settings.coordinator.port))
+            self._server = await asyncio.start_server(self._serve, sock=bound, limit=READ_LIMIT_BYTES)
+        except OSError:
+            bound.close()
+            raise
 
     @property
     def listening(self) -> bool:
@@ -114,38 +135,69 @@ class Peers:
         """Close the port and all connections."""
         if self._server is not None:
             self._server.close()
+        for stranger in list(self._strangers):
+            stranger.abort()
         await asyncio.gather(*(channel.close() for channel in list(self._channels.values())))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        pace = self._settings.pace
-        channel = Channel(reader, writer, ping_s=pace.ping_s, silence_s=pace.silence_s)
+        channel = Channel(reader, writer, pace=self._settings.pace)
+        self._strangers[channel] = None
+        while len(self._strangers) > self._most_strangers:
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]
+            oldest.abort()
         try:
-            node = await self._admit(channel)
-            if node is not None:
-                await self._listen_to(node, channel)
+            proof = await asyncio.wait_for(self._prove(channel), _PROOF_WITHIN_S)
+        except (ConnectionLostError, ProofError, asyncio.TimeoutError):
+            channel.abort()
+            self._note_stranger(channel.remote_host)
+            return
+        finally:
+            self._strangers.pop(channel, None)
+        try:
+            if self._admit(channel, proof):
+                await self._listen_to(proof.node, channel)
         finally:
             await channel.close()
 
-    async def _admit(self, channel: Channel) -> int | None:
-        try:
-            hello = await asyncio.wait_for(channel.receive(), _HELLO_WITHIN_S)
-        except (ConnectionLostError, asyncio.TimeoutError):
-            return None
-        reason = self._refusal(hello)
-        if reason is not None or not isinstance(hello, Hello):
-            self._console.say(f"refused {channel.remote_host}: {reason}")
-            channel.send(Refused(reason=str(reason)))
-            return None
-        if hello.node in self._channels:  # its machine is gone and nobody has closed the old connection
-            self._forget(hello.node, "it came back by another connection")
-        self._channels[hello.node] = channel
-        if hello.node != 0:
+    async def _prove(self, channel: Channel) -> Proof:
+        """Have the other side prove its run, and prove ours; return what it says it is."""
+        challenge = Challenge(schema=SCHEMA, nonce=new_nonce())
+        channel.send(challenge)
+        proof = await channel.receive()
+        if not isinstance(proof, Proof):
+            raise ProofError("no proof")
+        channel.send(self._key.admit(challenge, proof))
+        channel.secure(self._key.session(challenge, proof, as_coordinator=True))
+        return proof
+
+    def _admit(self, channel: Channel, proof: Proof) -> bool:
+        reason = self._refusal(proof)
+        if reason is not None:
+            self._console.say(f"refused node {proof.node} from {channel.remote_host}: {reason}")
+            channel.send(Refused(reason=reason))
+            return False
+        if proof.node in self._channels:  # its machine is gone and nobody has closed the old connection
+            self._forget(proof.node, "it came back by another connection")
+        self._channels[proof.node] = channel
+        if proof.node != 0:
             self.own_host = channel.local_host
         channel.send(Welcome(attempt=self.attempt))
         if self.ending is not None:
             channel.send(self.ending)
-        self.events.put(Joined(node=hello.node))
-        return hello.node
+        self.events.put(Joined(node=proof.node))
+        return True
+
+    def _note_stranger(self, host: str) -> None:
+        self._cut += 1
+        now_s = time.monotonic()
+        if now_s < self._say_strangers_s:
+            return
+        self._say_strangers_s = now_s + max(self._settings.pace.say_s, _SAY_STRANGERS_S)
+        who = f"the last from {host}" if host else "all gone by now"
+        many = "a connection that did" if self._cut == 1 else f"{self._cut} connections that did"
+        self._console.say(f"cut {many} not prove to be of this run, {who}")
+        self._cut = 0
 
     async def _listen_to(self, node: int, channel: Channel) -> None:
         try:
@@ -161,19 +213,20 @@ class Peers:
         self._channels.pop(node).hang_up()
         self.events.put(Lost(node=node, reason=reason))
 
-    def _refusal(self, hello: Message) -> str | None:
+    def _refusal(self, proof: Proof) -> str | None:
         job = self._settings.job
-        if not isinstance(hello, Hello):
-            return f"expected a hello, got {type(hello).__name__.lower()}"
-        if hello.schema != SCHEMA:
-            return f"expected protocol {SCHEMA}, got {hello.schema}; use one image for all nodes"
-        if hello.run_id != job.run_id:
-            return f"expected run {job.run_id}, got {hello.run_id[:64]!r}"
-        if (hello.nodes, hello.procs_per_node) != (job.nodes, job.procs_per_node):
+        if proof.schema != SCHEMA:
+            return f"expected protocol {SCHEMA}, got {proof.schema}; use one image for all nodes"
+        if (proof.nodes, proof.procs_per_node) != (job.nodes, job.procs_per_node):
             return (
                 f"expected {job.nodes} nodes of {job.procs_per_node} ranks, "
-                f"got {hello.nodes} of {hello.procs_per_node}"
+                f"got {proof.nodes} of {proof.procs_per_node}"
             )
-        if not 0 <= hello.node < job.nodes:
-            return f"expected a node below {job.nodes}, got {hello.node}"
+        if not 0 <= proof.node < job.nodes:
+            return f"expected a node below {job.nodes}, got {proof.node}"
         return None
+
+
+def _most_strangers() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(16, min(_MOST_STRANGERS, soft // 4 if soft != resource.RLIM_INFINITY else _MOST_STRANGERS))

@@ -66,7 +66,8 @@ class Settings:
         node: Index of this node.
         job: node.json.
         coordinator: Where node 0 answers.
-        bind_host: Interface on which node 0 listens where it is not to be all; None for all.
+        bind_host: Interface on which node 0 listens where it is not to be all; None for all. A job of one
+            node has nobody to listen to but itself.
         master: Paddle's store, as node 0 hands it to all ranks.
         output_dir: Mapped to this machine.
         termination_path: Mapped to this machine.
@@ -117,7 +118,7 @@ def load_settings(environ: Mapping[str, str], *, pace: Pace | None = None) -> Se
         node=_node_index(environ, job.nodes),
         job=job,
         coordinator=coordinator,
-        bind_host=coordinator.host if override is not None else None,
+        bind_host=coordinator.host if override is not None else "127.0.0.1" if job.nodes == 1 else None,
         master=(
             parse_address(master, what="PADDLE_MASTER")
             if master

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from trainer.protocol.fields import FormatError, decode_object, need, need_or_none
@@ -18,7 +18,10 @@ class NodeFile:
     """Settings of all node processes of one job.
 
     Attributes:
-        run_id: 32 hexadecimal digits; peers prove it to each other.
+        run_id: 32 hexadecimal digits.
+        secret: 64 hexadecimal digits, by which the nodes prove to each other that they are of this run; None
+            in files of older releases, and in renderings that are to be the same each time. Then the run id,
+            which is a label that many can read, takes its place.
         job: Name of the PaddleJob.
         nodes: Number of pods, at least 1.
         procs_per_node: Ranks on each node, at least 1.
@@ -52,6 +55,7 @@ class NodeFile:
     grace_s: float
     rendezvous_timeout_s: float
     hang_timeout_s: float | None
+    secret: str | None = field(default=None, repr=False)
 
     @property
     def world_size(self) -> int:
@@ -61,7 +65,10 @@ class NodeFile:
 
 def format_node_file(node_file: NodeFile) -> str:
     """Write node.json: one key a line, so that a diff of two manifests reads well."""
-    return json.dumps({"schema": SCHEMA, **dataclasses.asdict(node_file)}, indent=2) + "\n"
+    document = {"schema": SCHEMA, **dataclasses.asdict(node_file)}
+    if node_file.secret is None:
+        del document["secret"]
+    return json.dumps(document, indent=2) + "\n"
 
 
 def parse_node_file(text: str | bytes) -> NodeFile:
@@ -101,4 +108,5 @@ def parse_node_file(text: str | bytes) -> NodeFile:
         grace_s=need(document, "grace_s", float, what=_WHAT),
         rendezvous_timeout_s=need(document, "rendezvous_timeout_s", float, what=_WHAT),
         hang_timeout_s=need_or_none(document, "hang_timeout_s", float, what=_WHAT),
+        secret=need_or_none(document, "secret", str, what=_WHAT, least=32, most=256),
     )

@@ -11,6 +11,7 @@ from launcher.render.manifest import parse_manifest
 from launcher.render.render import render
 from launcher.spec.load import load_run_config
 from tests.launcher.configs import RUN_ID, config_values
+from trainer.protocol.nodefile import parse_node_file
 
 
 def test_stdout_is_the_manifest_byte_for_byte(ftlaunch, write_config):
@@ -21,7 +22,9 @@ def test_stdout_is_the_manifest_byte_for_byte(ftlaunch, write_config):
     config = load_run_config(path, overrides=["Global.epochs=3", "Launch.gpus=2", "Launch.nodes=2"])
     version = manifest.job["metadata"]["labels"]["app.kubernetes.io/version"]
     assert ran.out == render(plan(config, run_id=RUN_ID, on="kubernetes", version=version)).text
-    assert ran.err == "cfg-aaise: 2 nodes × 2 GPUs = 4 ranks, global batch 256\n"
+    summary, note = ran.err.splitlines()
+    assert summary == "cfg-aaise: 2 nodes × 2 GPUs = 4 ranks, global batch 256"
+    assert "holds no secret" in note
 
 
 def test_each_rendering_draws_a_run_id(ftlaunch, write_config):
@@ -30,6 +33,30 @@ def test_each_rendering_draws_a_run_id(ftlaunch, write_config):
         parse_manifest(ftlaunch("render", path).out).run_id
         != parse_manifest(ftlaunch("render", path).out).run_id
     )
+
+
+def secret_of(text: str) -> str | None:
+    return parse_node_file(parse_manifest(text).config_map["data"]["node.json"]).secret
+
+
+def test_each_rendering_draws_a_secret_for_the_nodes_that_is_no_label(ftlaunch, write_config):
+    path = write_config()
+    first, again = (ftlaunch("render", path).out for _ in range(2))
+    secrets = {secret_of(first), secret_of(again)}
+    assert len(secrets) == 2
+    for secret in secrets:
+        assert secret is not None
+        assert len(bytes.fromhex(secret)) == 32
+    job = str(parse_manifest(first).job)
+    assert str(secret_of(first)) not in job  # only in the ConfigMap, which only the pods mount
+
+
+def test_a_rendering_for_git_holds_no_secret_and_says_so_where_nodes_would_need_it(ftlaunch, write_config):
+    path = write_config()
+    alone, two = (ftlaunch("render", path, "--stable", "--nodes", nodes) for nodes in (1, 2))
+    assert secret_of(alone.out) is secret_of(two.out) is None
+    assert "holds no secret" in two.err
+    assert "holds no secret" not in alone.err
 
 
 @pytest.mark.parametrize("flags", [("--name", "mine"), ("--stable",)], ids=["named", "asked for"])

@@ -99,6 +99,7 @@ class Job:
         )  # fmt: skip
         self._coordinator = f"127.0.0.1:{port}"
         self._master = f"127.0.0.1:{free_port()}"
+        self.without: tuple[str, ...] = ()
         self._started: list[NodeProcess] = []
 
     def start(
@@ -137,6 +138,8 @@ class Job:
             "http_proxy": "http://proxy.invalid",
             **env,
         }
+        for name in self.without:
+            environ.pop(name, None)
         log = etc / "log"
         driver = Path(__file__).with_name("driver.py")
         with log.open("wb") as stdout:
@@ -147,6 +150,11 @@ class Job:
         started = NodeProcess(node, process, log, termination)
         self._started.append(started)
         return started
+
+    @property
+    def nodes(self) -> list[NodeProcess]:
+        """All node processes that were started, in order."""
+        return self._started
 
     @property
     def run_file(self) -> RunFile:

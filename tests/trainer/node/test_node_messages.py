@@ -8,11 +8,17 @@ from hypothesis import strategies as st
 
 from trainer.node import messages
 from trainer.node.messages import Message, RankState, Start, format_message, parse_message
+from trainer.protocol.evaluated import Evaluated
 from trainer.protocol.fields import FormatError
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 st.register_type_strategy(float, finite)
 st.register_type_strategy(int, st.integers(-(2**63), 2**63))
+shares = st.floats(0, 1)
+st.register_type_strategy(
+    Evaluated,
+    st.builds(Evaluated, top1=shares, best_top1=shares, largest_class=shares, images=st.integers(1, 2**63)),
+)
 KINDS = typing.get_args(Message)
 
 
