@@ -33,7 +33,9 @@ def _read_count(ctx: click.Context, param: click.Parameter, value: str) -> int |
     "until the file changes.",
 )  # fmt: skip
 @weights_dir_option
-@click.option("--config-only", is_flag=True, help="Read no list file and no image.")
+@click.option(
+    "--config-only", is_flag=True, help="Check the config alone; read neither list files nor images."
+)
 def command(
     *,
     path: Path,

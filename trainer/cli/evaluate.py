@@ -18,9 +18,13 @@ from trainer.ranks import read_ranks
 @run_options
 @click.option(
     "--weights", type=click.Path(path_type=Path), metavar="FILE",
-    help="Weights to evaluate; else Global.pretrained_model, else the best of the output folder.",
+    help="Weights to evaluate. Default: Global.pretrained_model, else the best checkpoint of the output "
+    "folder.",
 )  # fmt: skip
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
+    help="Form of the results on standard output.",
+)  # fmt: skip
 def command(
     *,
     job: str | None,

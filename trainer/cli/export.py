@@ -20,18 +20,27 @@ from trainer.cli.printing import echo
 @run_options
 @click.option(
     "--weights", type=click.Path(path_type=Path), metavar="FILE",
-    help="Weights; else Global.pretrained_model, else the best of the output folder.",
+    help="Weights to export. Default: Global.pretrained_model, else the best checkpoint of the output "
+    "folder.",
 )  # fmt: skip
 @click.option(
     "--to",
     "folder",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Else Global.save_inference_dir.",
+    help="Where to write the model. Default: Global.save_inference_dir.",
 )
-@click.option("--compare", type=click.IntRange(min=0), default=64, show_default=True, metavar="N",
-              help="Compare with the trained model on N images of the validation list.")  # fmt: skip
-@click.option("--onnx", is_flag=True, help="Write inference.onnx too (needs the extra onnx).")
+@click.option(
+    "--compare",
+    type=click.IntRange(min=0),
+    default=64,
+    show_default=True,
+    metavar="N",
+    help="Images of the validation list to compare it with the trained model on; 0: none.",
+)
+@click.option(
+    "--onnx", is_flag=True, help="Also write inference.onnx, for other runtimes; needs the extra onnx."
+)
 def command(
     *, job: str | None, path: Path | None, overrides: tuple[str, ...], extra_modules: tuple[str, ...],
     strict: bool, weights: Path | None, folder: Path | None, compare: int, onnx: bool,

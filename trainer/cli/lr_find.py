@@ -28,10 +28,22 @@ _RULES = {
 @click.command("lr-find")
 @config_options
 @weights_options
-@click.option("--from", "low", type=click.FloatRange(min=0, min_open=True), default=1e-6, show_default=True)
-@click.option("--to", "high", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True)
-@click.option("--steps", type=click.IntRange(min=20), default=100, show_default=True)
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--from", "low", type=click.FloatRange(min=0, min_open=True), default=1e-6, show_default=True,
+    help="Learning rate of the first step.",
+)  # fmt: skip
+@click.option(
+    "--to", "high", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True,
+    help="Learning rate of the last step, where the loss does not grow before.",
+)  # fmt: skip
+@click.option(
+    "--steps", type=click.IntRange(min=20), default=100, show_default=True,
+    help="Training steps of the test.",
+)  # fmt: skip
+@click.option(
+    "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
+    help="Form of the results on standard output.",
+)  # fmt: skip
 def command(
     *, path: Path, overrides: tuple[str, ...], extra_modules: tuple[str, ...], strict: bool,
     weights_dir: Path | None, offline: bool, low: float, high: float, steps: int, output: str,

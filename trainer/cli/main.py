@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import click
 
-from trainer.cli.printing import echo_error
+from trainer.cli.printing import echo, echo_error
 from trainer.config.suggest import suggest
 from trainer.protocol.exits import Exit
 
@@ -26,14 +26,39 @@ class _Entry:
 _COMMANDS = {
     "train": _Entry("trainer.cli.train", "Train, evaluate and save checkpoints as the config says."),
     "eval": _Entry("trainer.cli.evaluate", "Evaluate weights and print losses and metrics."),
-    "predict": _Entry("trainer.cli.predict", "Say what images show."),
-    "export": _Entry("trainer.cli.export", "Write a model that needs no trainer, and compare it."),
-    "check": _Entry("trainer.cli.check", "Check a config and what it names, without training."),
+    "predict": _Entry("trainer.cli.predict", "Predict the classes of images."),
+    "export": _Entry(
+        "trainer.cli.export", "Export a model for inference, and compare it with the trained one."
+    ),
+    "check": _Entry("trainer.cli.check", "Check a config, its lists, images and weights without training."),
     "lr-find": _Entry("trainer.cli.lr_find", "Propose a learning rate by a short range test."),
-    "resize": _Entry("trainer.cli.resize", "Set the size of a config's images wherever it stands."),
+    "resize": _Entry("trainer.cli.resize", "Set the image size in all places of a config."),
     "weights": _Entry("trainer.cli.weights", "List, fetch and inspect pretrained weights."),
-    "make-lists": _Entry("trainer.cli.lists", "Write list files for a folder of images."),
+    "make-lists": _Entry("trainer.cli.lists", "Write training and validation lists for a folder of images."),
 }
+
+
+_SYNONYMS = {
+    "test": "eval", "evaluate": "eval", "val": "eval", "validate": "check", "lint": "check",
+    "infer": "predict", "inference": "predict", "classify": "predict",
+    "fit": "train", "run": "train", "finetune": "train", "fine-tune": "train", "resume": "train",
+    "convert": "export", "onnx": "export", "to-onnx": "export", "save": "export",
+    "lr_find": "lr-find", "lr-finder": "lr-find", "find-lr": "lr-find", "lr-range-test": "lr-find",
+    "split": "make-lists", "make_lists": "make-lists", "lists": "make-lists", "list": "weights",
+    "download": "weights", "pretrained": "weights", "fetch": "weights",
+}  # fmt: skip
+"""What other tools, PaddleClas's own scripts among them, call a command of ours: named, never run."""
+_OF_THE_LAUNCHER = ("submit", "status", "logs", "render", "init", "doctor", "why", "cancel", "delete", "wait")
+
+
+def _lead_on(name: str) -> str:
+    """Say which command is probably meant; empty where nothing is near."""
+    if name in _SYNONYMS:
+        meant = _SYNONYMS[name]
+        return f"; did you mean {meant!r}? {_COMMANDS[meant].summary}"
+    if name in _OF_THE_LAUNCHER:
+        return f"; did you mean `ftlaunch {name}`?"
+    return suggest(name, _COMMANDS)
 
 
 class _Commands(click.Group):
@@ -52,9 +77,13 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        hint = suggest(args[0], _COMMANDS) if args and args[0] not in _COMMANDS else ""
-        if hint and not args[0].startswith("-"):
-            ctx.fail(f"expected one of {', '.join(_COMMANDS)}, got {args[0]!r}{hint}")
+        if args and args[0] == "help":  # as with git and kubectl: `trainer help train`
+            args = [*args[1:2], "--help"]
+            if args == ["--help"]:
+                echo(ctx.get_help())
+                ctx.exit()
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"expected one of {', '.join(_COMMANDS)}, got {args[0]!r}{_lead_on(args[0])}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -27,20 +27,39 @@ if TYPE_CHECKING:  # numpy and paddle: `--help` does without
     "-c", "--config", "path", type=click.Path(path_type=Path), help="The config it was trained with."
 )
 @click.option(
-    "--model", type=click.Path(path_type=Path), metavar="FOLDER", help="What `trainer export` wrote."
+    "--model",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Folder that `trainer export` wrote; needs no config.",
 )
 @extra_module_option
-@click.option("-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value.")
 @click.option(
-    "--weights", type=click.Path(path_type=Path), metavar="FILE",
-    help="Weights; else Global.pretrained_model, else the best of the output folder.",
+    "-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE",
+    help="Change a value of the config, such as -o Infer.batch_size=8; may be repeated.",
 )  # fmt: skip
 @click.option(
-    "--labels", type=click.Path(path_type=Path), metavar="FILE", help="`id name` lines: class names."
+    "--weights", type=click.Path(path_type=Path), metavar="FILE",
+    help="Weights to predict with. Default: Global.pretrained_model, else the best checkpoint of the output "
+    "folder.",
+)  # fmt: skip
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File of class names, an `id name` line for each class.",
 )
-@click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Else Infer.batch_size.")
-@click.option("--bad-images", type=click.Choice(["fail", "skip"]), default="fail", show_default=True)
-@click.option("--output", type=click.Choice(FORMS), default="text", show_default=True)
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), metavar="N",
+    help="Images at a time. Default: Infer.batch_size.",
+)  # fmt: skip
+@click.option(
+    "--bad-images", type=click.Choice(["fail", "skip"]), default="fail", show_default=True,
+    help="What to do with an image that cannot be read: end with exit 3, or name it and go on.",
+)  # fmt: skip
+@click.option(
+    "--output", type=click.Choice(FORMS), default="text", show_default=True,
+    help="Form of the answers on standard output.",
+)  # fmt: skip
 @click.option("--strict", is_flag=True, help="Refuse unknown keys instead of warning of them.")
 def command(
     *, images: tuple[str, ...], path: Path | None, model: Path | None, overrides: tuple[str, ...],

@@ -42,7 +42,9 @@ def list_weights(part: str, weights_dir: Path | None, offline: bool) -> None:
 
 @command.command("fetch")
 @click.argument("names", nargs=-1, required=True)
-@click.option("--ssld", is_flag=True, help="Those distilled with SSLD, as Arch.use_ssld asks for.")
+@click.option(
+    "--ssld", is_flag=True, help="Fetch the weights that were distilled with SSLD, as Arch.use_ssld asks for."
+)
 @weights_options
 def fetch_weights(names: tuple[str, ...], ssld: bool, weights_dir: Path | None, offline: bool) -> None:
     """Download the weights of NAMES (architectures or addresses) unless they are here; print their paths."""
@@ -65,8 +67,8 @@ def fetch_weights(names: tuple[str, ...], ssld: bool, weights_dir: Path | None, 
 
 @command.command("inspect")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--arch", metavar="NAME", help="Say how far they fit this architecture.")
-@click.option("--keys", is_flag=True, help="Print each key with its shape and type.")
+@click.option("--arch", metavar="NAME", help="Architecture to hold the weights against.")
+@click.option("--keys", is_flag=True, help="Print each key with its shape and data type.")
 def inspect_weights(path: Path, arch: str | None, keys: bool) -> None:
     """Say what a .pdparams or .safetensors holds, without running code of it."""
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from trainer.config.document import Document, Place, read_literal
 from trainer.config.problems import ConfigError, KeyPath, Problem, format_path, show
-from trainer.config.suggest import suggest
+from trainer.config.suggest import get_near, suggest
 
 _WORDS: dict[str, object] = {"null": None, "~": None, "true": True, "false": False}
+_SECTIONS = ("Global", "Arch", "Optimizer", "AMP", "EMA", "Infer", "Launch")
+"""Where a key is looked for that was typed without its section."""
+_SHOWN = 3
 _OUTPUT_FORMATS = ("json", "yaml", "wide", "name")
 
 
@@ -105,11 +108,53 @@ def _set(root: dict[str, object], override: Override, is_known: Callable[[KeyPat
         raise _refusal(
             override,
             path,
-            f"expected a key that the config or PaddleClas knows{suggest(last, map(str, here))}; "
+            f"expected a key that the config or PaddleClas knows{_lead_on(root, override, is_known, here)}; "
             f"write -o +{override.text} to set it all the same",
         )
     here[last] = override.value  # type: ignore[index]  # as above
     return path
+
+
+def _lead_on(
+    root: Mapping[str, object],
+    override: Override,
+    is_known: Callable[[KeyPath], bool],
+    here: Mapping[str, object],
+) -> str:
+    """Say what was probably meant: the same key of another place, such as `epochs` of `Global.epochs`.
+
+    Looked for are paths of the config that end as the typed one does, and keys of the sections of the grammar
+    that the config does not set; then the nearest spelling.
+    """
+    typed = tuple(part.lower() for part in override.path)
+    written = [path for path in _paths(root) if path != override.path]
+    ending = [path for path in written if tuple(map(str.lower, path[-len(typed) :])) == typed]
+    ending += [
+        (section, *override.path)
+        for section in _SECTIONS
+        if (section, *override.path) not in ending and is_known((section, *override.path))
+    ]
+    if not ending:
+        near = suggest(override.path[-1], map(str, here))
+        if near:
+            return near
+        leaf = get_near(override.path[-1], {path[-1] for path in written if not path[-1].isdecimal()})
+        ending = [path for path in written if path[-1] == leaf]
+    if not ending:
+        return ""
+    value = override.text.partition("=")[2]
+    shown = " or ".join(f"-o {'.'.join(path)}={value}" for path in sorted(set(ending), key=len)[:_SHOWN])
+    return f"; did you mean {shown}?"
+
+
+def _paths(node: object, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the paths of all keys of mappings, as they are typed."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in items:
+        path = (*above, str(key))
+        if isinstance(node, dict):
+            yield path
+        yield from _paths(value, path)
 
 
 def _step(here: object, part: str, override: Override, done: list[str | int]) -> str | int:

@@ -80,6 +80,30 @@ def test_a_key_that_nobody_knows_is_refused_with_the_nearest_one(refused: Refuse
     ]
 
 
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        ("epochs=3", "-o Global.epochs=3"),
+        ("Epochs=3", "-o Global.epochs=3"),
+        ("epoch=3", "-o Global.epochs=3"),
+        ("Train.sampler.batch_size=8", "-o DataLoader.Train.sampler.batch_size=8"),
+        ("device=cpu", "-o Global.device=cpu"),
+        ("learning_rate=0.1", "-o Optimizer.lr.learning_rate=0.1"),
+        ("lr.learning_rate=0.1=2", "-o Optimizer.lr.learning_rate=0.1=2"),
+    ],
+)
+def test_a_key_without_its_section_leads_on(config: Any, override: str, meant: str, refused: Refused) -> None:
+    (problem,) = refused(lambda: config.load(override))
+    assert f"; did you mean {meant}?; write -o +{override}" in problem
+
+
+def test_a_key_that_stands_in_several_places_names_them(config: Any, refused: Refused) -> None:
+    (problem,) = refused(lambda: config.load("batch_size=8"))
+    assert "-o Infer.batch_size=8 or -o DataLoader.Train.sampler.batch_size=8?" in problem
+    (problem,) = refused(lambda: config.load("frobnicate=8"))
+    assert "did you mean" not in problem
+
+
 def test_a_plus_sets_a_key_that_nobody_knows() -> None:
     assert apply("A: {}", "+A.x.y=1") == {"A": {"x": {"y": 1}}}
 
