@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from launcher.kube.answers import Call, read_failure
 from launcher.kube.errors import NoAnswerError
 from launcher.kube.exchange import Answer, ExchangeError
-from launcher.kube.resources import KubeObject
+from launcher.kube.resources import KubeObject, is_object
 from trainer.protocol.fields import FormatError, need, need_object
-from trainer.protocol.untrusted import parse_object
+from trainer.protocol.untrusted import MAX_BYTES, parse_object, shown
 
 WATCH_S = 240
 """How long a watch is asked for; servers end one after five to ten minutes by themselves."""
@@ -50,10 +50,16 @@ def read_changes(answer: Answer, call: Call) -> Iterator[Change]:
     try:
         for piece in answer.stream():
             *lines, rest = (rest + piece).split(b"\n")
+            if len(rest) > MAX_BYTES:
+                raise NoAnswerError(
+                    f"{call}: expected changes, got a line of more than {MAX_BYTES >> 20} MiB"
+                )
             for line in filter(None, lines):
                 yield _read(line, call)
     except ExchangeError as error:
         raise NoAnswerError(f"{call}: expected changes, got {error}") from error
+    if rest:  # every change ends with its line
+        raise NoAnswerError(f"{call}: expected a change, got {shown(rest)}")
 
 
 def _read(line: bytes, call: Call) -> Change:
@@ -69,4 +75,6 @@ def _read(line: bytes, call: Call) -> Change:
         code = item.get("code")
         code = code if isinstance(code, int) and code else 500
         raise read_failure(call, code=code, body=json.dumps(item).encode())
+    if not is_object(item):
+        raise NoAnswerError(f"{call}: expected a change of an object, got {shown(line)}")
     return Change(kind, item)

@@ -21,6 +21,8 @@ from launcher.kube.packed import Unpacker
 
 SLOWEST_BYTES_S = 32 * 1024
 """An answer that comes more slowly, once its silence would have been too long, is given up."""
+LONGEST_S = 300.0
+"""Of an answer that is waited for as a whole, however fast it comes: chunks of a byte each take very long."""
 _FAILURES = (OSError, ValueError)  # ValueError: what is no HTTP, or too much of it
 
 
@@ -185,9 +187,8 @@ class _Answer:
         """Return how long the next bytes may take: a byte now and then keeps nobody waiting for ever."""
         total_s = self._sent.total_s
         if total_s is None:
-            total_s = (
-                self._sent.read_s + self._came_bytes / SLOWEST_BYTES_S if self._sent.whole else float("inf")
-            )
+            allowed_s = min(LONGEST_S, self._sent.read_s + self._came_bytes / SLOWEST_BYTES_S)
+            total_s = allowed_s if self._sent.whole else float("inf")
         left_s = self._begun_s + total_s - time.monotonic()
         if left_s <= 0:
             raise TimeoutError(f"timed out: no end of the answer after {total_s:.0f} s")
