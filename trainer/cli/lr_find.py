@@ -64,7 +64,13 @@ def command(
         hidden = not sys.stderr.isatty()
         with click.progressbar(length=steps, file=sys.stderr, hidden=hidden, label="steps") as bar:
             found = find_rate(
-                config, low=low, high=high, steps=steps, store=store, report=lambda _: bar.update(1)
+                config,
+                low=low,
+                high=high,
+                steps=steps,
+                store=store,
+                report=lambda _: bar.update(1),
+                say=lambda text: echo(text, err=True),
             )
         if output == "json":
             document = {

@@ -8,6 +8,9 @@ from typing import Protocol
 
 from trainer.data.errors import MAX_PROBLEMS_SHOWN, DataError
 
+CURE = "replace the file, remove the line, or set bad_images: skip in its loader"
+"""What to do about an image that cannot be read."""
+
 
 def format_count(count: int) -> str:
     """Write `1 image`, `2 images`."""

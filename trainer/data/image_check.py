@@ -59,7 +59,9 @@ def check_images(
         except ImageError as error:
             return Verdict(problem=str(error))
         except OSError as error:
-            return Verdict(problem=f"expected a readable image: {(error.strerror or str(error)).lower()}")
+            return Verdict(
+                problem=f"expected a readable image, got: {(error.strerror or str(error)).lower()}"
+            )
         return Verdict(warning=encoded.warning)
 
     with ThreadPoolExecutor(threads, thread_name_prefix="reader") as pool:

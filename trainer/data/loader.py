@@ -14,7 +14,7 @@ from trainer.config.data import CustomLabelDataset, SplitSection
 from trainer.config.progressive import stage_of
 from trainer.config.samplers_special import RASampler
 from trainer.config.sections import MAX_IMAGE_PIXELS
-from trainer.data.bad_images import BadImages
+from trainer.data.bad_images import CURE, BadImages
 from trainer.data.batch import Assembly, Batch
 from trainer.data.draws import Draws, Stream, instead_of, per_batch, per_sample
 from trainer.data.encoded import read_encoded
@@ -228,10 +228,10 @@ class Loader:
             encoded = read_encoded(Path(path), max_pixels=self._max_pixels)
             image = transform(encoded.data, draws)
         except ImageError as error:
-            return self._bad(index, f"{where}: {error}; replace the file or remove the line")
+            return self._bad(index, f"{where}: {error}; {CURE}")
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            return self._bad(index, f"{where}: expected a readable image: {reason}")
+            return self._bad(index, f"{where}: expected a readable image, got: {reason}; {CURE}")
         if encoded.warning:
             self.bad_images.warn(index, f"{where}: {encoded.warning}")
         if self._label_key is not None:

@@ -12,9 +12,12 @@ from pathlib import Path
 from trainer.config.chains import find_size
 from trainer.config.problems import format_path
 from trainer.config.root import TrainConfig
-from trainer.engine.setup import Lists
+from trainer.data.errors import DataError
+from trainer.engine.setup import Lists, make_train_loader
+from trainer.ranks import Ranks
 
 _SHOWN = 5
+_MOST_RANKS = 100_000
 _SHM = "/dev/shm"  # noqa: S108 - no temporary file: what NCCL maps
 _RATE, _BATCH = 0.1, 256  # PaddleClas d178931, ppcls/configs/ImageNet/ResNet/ResNet50_vd.yaml
 _SHARED = 64 << 20  # what container runtimes give; NCCL fails with less
@@ -53,6 +56,7 @@ def find_oddities(config: TrainConfig, lists: Lists, machine: Machine | None = N
     yield from _disagreeing_sizes(config)
     yield from _high_rate(config, machine)
     yield from _narrow_machine(config, machine)
+    yield from _few_for_the_job(config, lists, machine)
     yield from _images_in_both(lists)
     for samples in (lists.train, lists.evaluation):
         yield from samples.notes if samples is not None else ()
@@ -121,6 +125,21 @@ def _disagreeing_sizes(config: TrainConfig) -> Iterator[str]:
     if len(set(sizes.values())) > 1:
         said = ", ".join(f"{where} {width} × {height}" for where, (width, height) in sizes.items())
         yield f"image size: expected the same everywhere, got {said}; `trainer predict` suffers"
+
+
+def _few_for_the_job(config: TrainConfig, lists: Lists, machine: Machine) -> Iterator[str]:
+    """Look at a step of as many ranks as `Launch` asks for, where that is more than train here."""
+    launch = (config.model_extra or {}).get("Launch")
+    wanted = launch if isinstance(launch, dict) else {}
+    nodes, gpus, each = (wanted.get(key) for key in ("nodes", "gpus", "procs_per_node"))
+    each = each if isinstance(each, int) else gpus
+    ranks = max(1, nodes if isinstance(nodes, int) else 1) * max(1, each if isinstance(each, int) else 1)
+    if not machine.ranks < ranks <= _MOST_RANKS:
+        return
+    try:
+        make_train_loader(config, lists, ranks=Ranks(world_size=ranks))
+    except DataError as error:
+        yield f"with the {ranks} ranks of Launch: {error}"
 
 
 def _images_in_both(lists: Lists) -> Iterator[str]:

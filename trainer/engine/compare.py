@@ -76,12 +76,15 @@ def compare(
     batches = make_eval_loader(config, samples, ranks=Ranks()).batches(0)
     with contextlib.closing(batches):
         for batch in batches:
-            logits = logits_of(batch.images)
+            if not batch.valid.any():  # bad images, of which nothing was read
+                continue
+            chosen = batch.images[batch.valid]
+            logits = logits_of(chosen)
             mine = activate(paddle.to_tensor(logits)).numpy()
-            places = [samples.place(int(index)) for index in batch.indices]
+            places = [samples.place(int(index)) for index in batch.indices[batch.valid]]
             _refuse_no_numbers(logits, places)
             for name, network in {**made, **measured}.items():
-                theirs = network(batch.images)
+                theirs = network(chosen)
                 shares = difference(logits, mine, theirs, activation=activation)
                 largest[name] = max(largest[name], float(shares.max()))
                 if name in made and not largest[name] <= TOLERANCE:

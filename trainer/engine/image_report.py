@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from trainer.config.data import SplitSection
 from trainer.config.ops import DecodeImage
 from trainer.config.root import TrainConfig
-from trainer.data.bad_images import BadImages
+from trainer.data.bad_images import CURE, BadImages
 from trainer.data.errors import MAX_PROBLEMS_SHOWN, DataError
 from trainer.data.image_cache import ImageCache
 from trainer.data.image_check import Done, check_images
@@ -66,7 +66,7 @@ def read_images(
             path = samples.paths[index]
             where = f"{samples.place(index)}: {path}"
             if verdicts[path].problem:
-                bad.append(f"{where}: {verdicts[path].problem}; replace the file or remove the line")
+                bad.append(f"{where}: {verdicts[path].problem}; {CURE}")
             elif verdicts[path].warning:
                 warnings.append(f"{where}: {verdicts[path].warning}")
         loader = section.loader

@@ -79,7 +79,7 @@ class RateTest:
 
 def find_rate(
     config: TrainConfig, *, low: float, high: float, steps: int, store: WeightsStore,
-    report: Callable[[int], None] = lambda _: None,
+    report: Callable[[int], None] = lambda _: None, say: Callable[[str], None] = lambda _: None,
 ) -> RateTest:  # fmt: skip
     """Train a few steps from the weights that training would begin with.
 
@@ -90,6 +90,7 @@ def find_rate(
         steps: Optimizer steps.
         store: Where pretrained weights are kept.
         report: Called with the number of steps done.
+        say: Told of images that cannot be read, and of what is odd in the lists.
 
     Raises:
         DataError: A list or an image is refused.
@@ -98,6 +99,8 @@ def find_rate(
     """
     ranks = Ranks()
     lists = prepare(config, ranks)
+    for note in lists.train.notes:
+        say(f"warning: {note}")
     collective = join_ranks(config, ranks)
     seed_generators(config)
     setup = build_setup(config, lists, ranks=ranks, collective=collective)
@@ -109,7 +112,7 @@ def find_rate(
     rates: list[float] = []
     raw: list[float] = []
     mean, least, diverged, parts = 0.0, math.inf, False, 0.0
-    for batch in _endless(setup.train_loader):
+    for batch in _endless(setup.train_loader, say):
         result = stepper.step(batch, step=len(rates))
         parts += result.loss / setup.update_freq
         if not result.applied:
@@ -229,12 +232,17 @@ def _longest_fall(losses: Sequence[float], way_down: range) -> list[int]:
     return places[::-1]
 
 
-def _endless(loader: Loader) -> Iterator[Batch]:
+def _endless(loader: Loader, say: Callable[[str], None]) -> Iterator[Batch]:
     epoch = 0
     while True:
-        batches = loader.batches(epoch)
+        batches, bad = loader.batches(epoch), 0
         try:
-            yield from batches
+            for batch in batches:
+                bad += batch.bad_images
+                for text in loader.bad_images.take_unsaid():
+                    say(text)
+                loader.bad_images.refuse_too_many(bad)
+                yield batch
         finally:
             batches.close()
         epoch += 1

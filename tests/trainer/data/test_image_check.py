@@ -49,7 +49,7 @@ def test_each_file_is_read_once_and_what_is_wrong_is_said(images: list[str], rea
         "2.png",
     ]
     assert found[images[3]].problem == "expected an image, got 8 bytes that OpenCV cannot decode"
-    assert found[images[4]].problem == "expected a readable image: no such file or directory"
+    assert found[images[4]].problem == "expected a readable image, got: no such file or directory"
     assert found[images[5]].warning == "expected a JPEG's end marker, got none; all rows are there"
 
 

@@ -31,6 +31,7 @@ def run_ranks(count: int, *arguments: str) -> None:
     finally:
         for process in running:
             process.kill()
+            process.communicate()
 
 
 def _free_ports(count: int) -> list[int]:

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from trainer.data.bad_images import CURE
 from trainer.data.errors import DataError
 from trainer.engine.advice import Machine, find_oddities
 from trainer.engine.image_report import read_images
@@ -87,11 +88,24 @@ def test_a_sample_of_the_images_is_decoded(workshop):
     with pytest.raises(DataError) as caught:
         read_images(config, lists, count=100)
     assert [line.partition(": expected ")[2] for line in caught.value.problems] == [
-        "an image, got an empty file; replace the file or remove the line",
-        "an image, got 8 bytes that OpenCV cannot decode; replace the file or remove the line",
+        "an image, got an empty file; " + CURE,
+        "an image, got 8 bytes that OpenCV cannot decode; " + CURE,
     ]
     with pytest.raises(DataError, match=r"val0\.png"):
         read_images(config, lists, count=1)  # the first of each list
     assert str(read_images(config, lists, count=0)) == (
         "decoded 0 of 15 training and 0 of 6 evaluation images; --images all decodes all"
     )
+
+
+def test_a_list_too_short_for_the_jobs_ranks_is_a_warning_where_fewer_train(workshop):
+    sampler = {"batch_size": 4, "drop_last": True}
+    launch = {"nodes": 2, "gpus": 4}
+    (told,) = [
+        line
+        for line in said(workshop, None, DataLoader__Train__sampler=sampler, Launch=launch)
+        if "Launch" in line
+    ]
+    assert told.startswith("with the 8 ranks of Launch: ")
+    assert "expected at least 32 samples for a batch of 4 on each of 8 ranks, got 15" in told
+    assert not [line for line in said(workshop, None, Launch=launch) if "Launch" in line]

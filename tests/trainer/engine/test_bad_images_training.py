@@ -90,3 +90,17 @@ def test_two_ranks_count_bad_images_together(damaged: Any):
     path.write_text(yaml.safe_dump(damaged._document(changes)))
     run_ranks(2, "-m", "trainer", "train", "-c", str(path))
     assert rows(damaged, "epoch", "together")[-1]["bad_images"] == 2
+
+
+def test_two_ranks_refuse_too_many_at_the_same_step(damaged: Any):
+    changes = {
+        "DataLoader__Train__loader": {**SKIP, "bad_images_limit": 0.07},
+        "DataLoader__Train__sampler": {"batch_size": 2},
+        "Global__output_dir": str(damaged.folder / "together"),
+    }
+    path = damaged.folder / "two.yaml"
+    path.write_text(yaml.safe_dump(damaged._document(changes)))
+    with pytest.raises(
+        AssertionError, match=r"expected at most 0.07 of the list's 15 images .* got 2 so far"
+    ):
+        run_ranks(2, "-m", "trainer", "train", "-c", str(path))
