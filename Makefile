@@ -9,7 +9,7 @@ DATA   := .quickstart/digits
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help recording fuzz kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster e2e-docker e2e-podman image image-report image-test image-archive lock clean
+.PHONY: help recording fuzz kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -149,6 +149,22 @@ lock:  ## renew requirements/*.txt (needs uv)
 		--generate-hashes --no-header --no-annotate - -o requirements/recording.txt  # setuptools: termtosvg imports pkg_resources
 	for v in 35 36; do echo "kubernetes==$$v.*" | uv pip compile -q --universal --python-version 3.10 --generate-hashes \
 		--no-header --no-annotate - -o requirements/kubernetes-$$v.txt; done
+
+lock-images:  ## docker/base-images.lock: the base images by digest, where a registry answers
+	docker/lock-images
+
+PADDLE_INDEX ?= https://www.paddlepaddle.org.cn/packages/stable/cu126/
+lock-gpu:  ## requirements/image-gpu.txt: hashes for the GPU image, where Paddle's own index answers (needs uv)
+	sed -n 's/^ARG PADDLE_GPU=//p' docker/Dockerfile | uv pip compile -q - --index "$(PADDLE_INDEX)" --python-version 3.12 \
+		--python-platform x86_64-manylinux_2_28 --generate-hashes --no-header -c requirements/image.txt -o requirements/image-gpu.txt
+
+sbom: $(VENV)/dev.stamp  ## what images and checkout are made of, with hashes, in CycloneDX: build/sbom-*.cdx.json
+	@mkdir -p build
+	cat requirements/image.txt requirements/image-cpu.txt | \
+		$(BIN)/cyclonedx-py requirements --output-reproducible --of JSON -o build/sbom-image-cpu.cdx.json -
+	cat requirements/image.txt $(wildcard requirements/image-gpu.txt) | \
+		$(BIN)/cyclonedx-py requirements --output-reproducible --of JSON -o build/sbom-image-gpu.cdx.json -
+	$(BIN)/cyclonedx-py requirements --output-reproducible --of JSON -o build/sbom-checkout.cdx.json requirements/run.txt
 
 clean:  ## remove the environment, the quick start's folder and caches
 	rm -rf $(VENV) .quickstart build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

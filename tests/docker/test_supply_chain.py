@@ -1,0 +1,108 @@
+"""What a build takes, and from where: base images by digest, packages by hash, one index a package."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+DIGEST = "sha256:" + "ab" * 32
+DOCKERFILE = (REPOSITORY / "docker" / "Dockerfile").read_text()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The build's files, and an engine that only writes down what it is asked."""
+    folder = tmp_path / "checkout"
+    shutil.copytree(REPOSITORY / "docker", folder / "docker")
+    shutil.copy(REPOSITORY / "pyproject.toml", folder)
+    engine = tmp_path / "docker"
+    engine.write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\ncase "$2" in imagetools) echo "$ANSWER" ;; esac\n'
+    )
+    engine.chmod(0o755)
+    return folder
+
+
+def call(folder: Path, script: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": os.environ["PATH"], "CONTAINER_RUNTIME": str(folder.parent / "docker"), **environ}
+    return subprocess.run(
+        [str(folder / "docker" / script), *arguments], env=env, text=True, capture_output=True, check=False
+    )
+
+
+def asked(folder: Path) -> str:
+    return (folder.parent / "asked").read_text()
+
+
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_a_base_image_without_a_digest_is_told_of_or_refused(checkout, target):
+    done = call(checkout, "build", target)
+    assert done.returncode == 0
+    assert "expected a base image by digest, got a name" in done.stderr
+    refused = call(checkout, "build", target, REQUIRE_DIGESTS="1")
+    assert refused.returncode == 1
+    assert "`make lock-images`" in refused.stderr
+
+
+def test_digests_are_locked_and_the_build_takes_them(checkout):
+    assert call(checkout, "lock-images", ANSWER=DIGEST).returncode == 0
+    lock = (checkout / "docker" / "base-images.lock").read_text().splitlines()[1:]
+    names = [re.escape(name) for name in ("docker.io/library/python:", "docker.io/nvidia/cuda:")]
+    assert all(re.search(rf"={name}[\w.-]+@{DIGEST}$", line) for name, line in zip(names, lock, strict=True))
+    done = call(checkout, "build", "cpu", REQUIRE_DIGESTS="1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"--build-arg BASE_IMAGE=docker.io/library/python:3.12-slim-bookworm@{DIGEST}" in asked(checkout)
+
+
+def test_a_base_image_of_ones_own_wins_over_the_lock(checkout):
+    call(checkout, "lock-images", ANSWER=DIGEST)
+    own = f"registry.example/debian@{DIGEST}"
+    assert call(checkout, "build", "cpu", BASE_IMAGE=own, REQUIRE_DIGESTS="1").returncode == 0
+    assert f"BASE_IMAGE={own}" in asked(checkout)
+
+
+@pytest.mark.parametrize("answer", ["", "sha256:abc", "latest"])
+def test_what_is_no_digest_is_not_locked(checkout, answer):
+    assert call(checkout, "lock-images", ANSWER=answer).returncode == 1
+    assert list((checkout / "docker").glob("base-images*")) == []
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / "requirements").glob("*.txt")), ids=lambda path: path.name
+)
+def test_every_locked_package_has_a_hash(path):
+    logical = path.read_text().replace("\\\n", " ").splitlines()
+    packages = [line for line in logical if re.match(r"[A-Za-z0-9]", line)]
+    assert packages
+    assert [line for line in packages if "--hash=sha256:" not in line] == []
+    assert not re.search(r"^(--index|--extra-index|--find-links)", path.read_text(), re.MULTILINE)
+
+
+def test_the_image_installs_by_hash_or_from_one_index_alone():
+    installs = re.findall(r"/run/site pip (.*?)(?:; \\|&& \\|$)", DOCKERFILE, re.MULTILINE)
+    assert len(installs) >= 4
+    for arguments in installs:
+        by_hash = "--require-hashes" in arguments and "--no-deps" in arguments
+        assert by_hash or ("--no-deps --index-url" in arguments and "extra" not in arguments), arguments
+
+
+def test_what_images_are_made_of_is_written_with_hashes(tmp_path):
+    content = (REPOSITORY / "requirements/image.txt").read_text()
+    done = subprocess.run(
+        [sys.executable, "-m", "cyclonedx_py", "requirements", "--output-reproducible", "-"], input=content,
+        text=True, capture_output=True, check=True,
+    )  # fmt: skip
+    document = json.loads(done.stdout)
+    assert document["bomFormat"] == "CycloneDX"
+    components = {item["name"]: item for item in document["components"]}
+    assert {"numpy", "pydantic", "click"} <= set(components)
+    hashes = components["numpy"]["externalReferences"][0]["hashes"]
+    assert {item["alg"] for item in hashes} == {"SHA-256"}
