@@ -107,7 +107,7 @@ def take(root: Path, wanted: Mapping[str, Mapping[str, Any]], source: IO[bytes])
                     raise RefusedError(f"{member.name!r}: expected files that were asked for, as plain files")
                 _take_one(resolve(root, member.name, make=True), member, archive.extractfile(member), entry)
                 yield member.name
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:  # of its headers
         raise RefusedError(f"expected a whole archive: {error}") from error
 
 

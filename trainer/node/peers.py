@@ -89,7 +89,7 @@ class Peers:
         self._most_strangers = _most_strangers()
         self._cut = 0
         self._say_strangers_s = 0.0
-        self._server: asyncio.AbstractServer | None = None
+        self._server: asyncio.Server | None = None
 
     async def listen(self) -> None:
         """Take the rendezvous port.
@@ -115,6 +115,12 @@ class Peers:
     def listening(self) -> bool:
         """Whether nodes can come."""
         return self._server is not None
+
+    @property
+    def port(self) -> int:
+        """Where nodes can come: what was asked for, or where that was 0 what the kernel gave."""
+        assert self._server is not None
+        return int(self._server.sockets[0].getsockname()[1])
 
     @property
     def connected(self) -> frozenset[int]:
