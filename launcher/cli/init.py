@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +11,13 @@ import click
 from launcher.cli.printing import echo
 from launcher.errors import CliExit, UsageError
 from launcher.names import to_dns_label
-from trainer.protocol.python_command import python_command
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
+    from launcher.spec.images import ImageFolder
+    from launcher.spec.recipe import Recipe
     from launcher.spec.starter import Wanted
+
+_MEASURE_S = 20.0
 
 
 @click.command("init")
@@ -23,46 +25,70 @@ if TYPE_CHECKING:  # pydantic: `--help` does without
     "path", metavar="[FILE]", default="cfg.yaml", type=click.Path(path_type=Path, allow_dash=True)
 )
 @click.option("--data", "folder", type=click.Path(path_type=Path), metavar="DIR", help="A folder of images.")
-@click.option("--arch", default="ResNet50_vd", show_default=True, help="Architecture.")
+@click.option(
+    "--arch", metavar="NAME", help="Architecture; else a small one for CPUs, or ResNet50_vd for GPUs."
+)
 @click.option(
     "--from", "source", type=click.Path(path_type=Path), metavar="CONFIG",
-    help="A PaddleClas config: it stays as it is, and gets a Launch section.",
+    help="A PaddleClas config to begin with: it gets a Launch section; with --data it is fitted to DIR, too.",
 )  # fmt: skip
-@click.option("--make-lists", is_flag=True, help="Make the list files of --data where there are none.")
+@click.option("--make-lists", is_flag=True, hidden=True, help="Done in any case where there are no lists.")
 @click.option(
-    "--image-size", type=click.IntRange(min=32), default=224, show_default=True,
-    help="Side in pixels; sets all six sizes of a config.",
-)  # fmt: skip
-@click.option("--epochs", type=click.IntRange(min=1), default=20, show_default=True)
+    "--image-size",
+    type=click.IntRange(min=32),
+    help="Side in pixels of what the network sees; else by the images' own.",
+)
+@click.option(
+    "--epochs", type=click.IntRange(min=1), help="Length of the training; else by the number of images."
+)
 @click.option("--gpus", type=click.IntRange(min=0), default=0, show_default=True, help="GPUs of each node.")
 @click.option(
     "--nodes", type=click.IntRange(min=1), default=1, show_default=True, help="Number of pods (nodes)."
 )
 @click.option("--image", metavar="IMAGE", help="Container image with the trainer.")
 @click.option("--name", metavar="NAME", help="Prefix of the job's name.")
+@click.option("--no-measure", is_flag=True, help="Do not try how long training takes on this machine.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 def command(
-    *, path: Path, folder: Path | None, arch: str, source: Path | None, make_lists: bool, image_size: int,
-    epochs: int, gpus: int, nodes: int, image: str | None, name: str | None, force: bool,
+    *, path: Path, folder: Path | None, arch: str | None, source: Path | None, make_lists: bool,  # noqa: ARG001 - as its help says
+    image_size: int | None, epochs: int | None, gpus: int, nodes: int, image: str | None, name: str | None,
+    no_measure: bool, force: bool,
 ) -> CliExit:  # fmt: skip
-    """Write a complete config for a folder of images; FILE is cfg.yaml where none is named, - is stdout."""
+    """Write a complete config for a folder of images; FILE is cfg.yaml where none is named, - is stdout.
+
+    Where DIR has no lists yet, they are made, as by `trainer make-lists`. What is not given is chosen from
+    the images, and said.
+    """
     from launcher.spec.starter import Wanted
 
     base = folder if folder is not None else source
-    if base is None or (folder is not None and source is not None):
-        raise UsageError("init: expected --data DIR, a folder of images, or --from CONFIG, and not both")
+    if base is None:
+        raise UsageError("init: expected --data DIR, a folder of images, --from CONFIG, or both, got neither")
+    if source is not None and arch is not None:
+        raise UsageError("--arch: expected none beside --from, whose config names one; change it there")
+    if source is not None and image_size is not None:
+        raise UsageError(
+            "--image-size: expected none beside --from, whose config has its sizes; change them there"
+        )
+    if source is not None and folder is None and epochs is not None:
+        raise UsageError("--epochs: expected --data beside --from, without which the config stays as it is")
     if str(path) != "-" and path.exists() and not force:
         raise UsageError(f"{path}: expected no such file yet; pass --force to overwrite it")
-    wanted = Wanted(
-        arch=arch, name=to_dns_label(name or (base.resolve().name if source is None else base.stem)),
-        epochs=epochs, image_size=image_size, gpus=gpus, nodes=nodes, image=image,
-    )  # fmt: skip
-    text = (
-        _add_launch(source, wanted)
-        if source is not None
-        else _for_images(base, wanted, make_lists=make_lists)
-    )
+    stem = base.resolve().name if folder is not None else base.stem
+    wanted = Wanted(name=to_dns_label(name or stem), gpus=gpus, nodes=nodes, image=image)
+    if folder is None:
+        assert source is not None
+        text, recipe, data = _add_launch(source, wanted), None, None
+    else:
+        data = _look_at(folder)
+        if source is not None:
+            text, recipe = _fit(source, data, wanted, epochs), None
+        else:
+            recipe = _choose(data, wanted, arch, image_size, epochs)
+            text = _write(data, wanted, recipe)
     _report(text, path, strict=source is None)
+    if recipe is not None and data is not None:
+        _tell(recipe, data, wanted, text, measure=not no_measure)
     if str(path) == "-":
         echo(text.encode("utf-8"), nl=False)
         echo("for your editor: mkdir -p .ftlaunch && ftlaunch schema > .ftlaunch/schema.json", err=True)
@@ -75,19 +101,95 @@ def command(
     return CliExit.OK
 
 
-def _for_images(folder: Path, wanted: Wanted, *, make_lists: bool) -> str:
-    from launcher.spec.images import TRAIN, look_at
+def _look_at(folder: Path) -> ImageFolder:
+    from launcher.cli.trying import make_lists
+    from launcher.spec.images import LABELS, TRAIN, VAL, look_at
+
+    lists = [folder / name for name in (TRAIN, VAL, LABELS)]
+    if folder.is_dir() and not any(file.exists() for file in lists):
+        made, said = make_lists(folder)
+        for line in said:
+            echo(line, err=True)
+        if not made:
+            raise UsageError(f"{folder}: expected images that lists can be made of; see above")
+    return look_at(folder)
+
+
+def _choose(
+    data: ImageFolder, wanted: Wanted, arch: str | None, size: int | None, epochs: int | None
+) -> Recipe:
+    from launcher.cli.trying import find_weights
+    from launcher.spec.recipe import Facts, choose_arch, choose_recipe
+
+    archs = choose_arch(wanted.gpus) if arch is None else (arch,)
+    weights = find_weights(archs)
+    facts = Facts(
+        images=data.train, classes=data.class_num, side=data.side, gpus=wanted.gpus, ranks=wanted.ranks,
+        pretrained=weights is not None,
+    )  # fmt: skip
+    return choose_recipe(
+        facts, arch=weights.arch if weights is not None else archs[0], size=size, epochs=epochs
+    )
+
+
+def _write(data: ImageFolder, wanted: Wanted, recipe: Recipe) -> str:
     from launcher.spec.starter import write_config
 
-    if make_lists and folder.is_dir() and not (folder / TRAIN).exists():
-        done = subprocess.run(python_command("trainer", ["make-lists", str(folder)]), check=False)
-        if done.returncode:
-            raise UsageError(f"--make-lists: expected lists of {folder}, got none; see above")
-    return write_config(wanted, look_at(folder))
+    return write_config(wanted, data, recipe)
 
 
-def _add_launch(source: Path, wanted: Wanted) -> str:
-    from launcher.spec.starter import add_launch
+def _tell(recipe: Recipe, data: ImageFolder, wanted: Wanted, text: str, *, measure: bool) -> None:
+    """Say what was chosen, and how long it takes here."""
+    side = f"their shorter side is {data.side} px" if data.side is not None else "of unknown size"
+    echo(f"{data.train} images to train on, {data.class_num} classes; {side}", err=True)
+    echo(f"network: {recipe.arch} at {recipe.size} px", err=True)
+    for reason in recipe.why:
+        echo(reason, err=True)
+    echo(
+        _describe_time(recipe, data, wanted, text) if measure else "time on this machine: not measured",
+        err=True,
+    )
+
+
+def _describe_time(recipe: Recipe, data: ImageFolder, wanted: Wanted, text: str) -> str:
+    from launcher.cli.status import describe_duration
+    from launcher.cli.trying import can_train, measure_step
+
+    if wanted.gpus or wanted.nodes > 1:
+        return "time on this machine: not measured, because the config asks for GPUs or several nodes"
+    if not can_train():
+        return "time on this machine: not measured, because the trainer's Paddle is not installed here"
+    step_s = measure_step(text, batch=recipe.batch, limit_s=_MEASURE_S)
+    if step_s is None:
+        return f"time on this machine: not known; a step was not done within {_MEASURE_S:.0f} s"
+    images = data.train + data.val / 3 / max(1, recipe.epochs // 20)  # without gradients, a third of the time
+    whole_s = step_s * images / recipe.batch * recipe.epochs
+    return f"time on this machine: about {describe_duration(whole_s)}, of {step_s * 1000:.0f} ms a step"
+
+
+def _fit(source: Path, data: ImageFolder, wanted: Wanted, epochs: int | None) -> str:
+    from launcher.cli.trying import find_weights
+    from launcher.spec.fit import fit_config
+
+    content, values = _read(source)
+    arch = values.get("Arch")
+    name = arch.get("name") if isinstance(arch, dict) else None
+    pretrained = find_weights((name,)) is not None if isinstance(name, str) else None
+    fitted = fit_config(content, values, data, wanted, pretrained=pretrained, epochs=epochs)
+    for change in fitted.changes:
+        echo(change, err=True)
+    for item in fitted.left:
+        echo(f"look at: {item}", err=True)
+    if pretrained is False:
+        echo(
+            f"there are no weights of {name} here, and none could be fetched: it trains from\n"
+            "scratch, which takes many more epochs than fine-tuning",
+            err=True,
+        )
+    return fitted.text
+
+
+def _read(source: Path) -> tuple[str, dict[str, object]]:
     from trainer.config.document import parse_document
     from trainer.config.load import read_content
 
@@ -95,7 +197,14 @@ def _add_launch(source: Path, wanted: Wanted) -> str:
     document = parse_document(content, name=str(source))
     if "Launch" in document.values:
         raise UsageError(f"{source}: expected no Launch section yet, got one; submit it as it is")
-    return add_launch(content.decode("utf-8"), document.values, wanted)
+    return content.decode("utf-8-sig"), document.values
+
+
+def _add_launch(source: Path, wanted: Wanted) -> str:
+    from launcher.spec.starter import add_launch
+
+    content, values = _read(source)
+    return add_launch(content, values, wanted)
 
 
 def _report(text: str, path: Path, *, strict: bool) -> None:

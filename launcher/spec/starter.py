@@ -9,16 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from launcher.spec.images import LABELS, TRAIN, VAL, ImageFolder
+from launcher.spec.recipe import Recipe
 from trainer.config.paths import find_paths
 from trainer.protocol.environment import WORKSPACE
 
 SCHEMA_FILE = ".ftlaunch/schema.json"
 MODELINE = f"# yaml-language-server: $schema={SCHEMA_FILE}"
-_MAX_BATCH, _MIN_BATCH = 64, 4
-_IMAGENET_LR, _IMAGENET_BATCH = 0.1, 256  # PaddleClas d178931, ppcls/configs/ImageNet/ResNet/ResNet50_vd.yaml
 _BARE = re.compile(r"(\.{0,2}/)?[A-Za-z_][A-Za-z0-9_./-]*")
 _WORDS = frozenset({"yes", "no", "on", "off", "true", "false", "null", "y", "n"})
 _OF_THE_JOB = "sub_path: '{job}'"
+_WHY_DROP = "                   # a last batch of few images would spoil batch norm"
+_N = "\n"
 _MEAN, _STD = "[0.485, 0.456, 0.406]", "[0.229, 0.224, 0.225]"
 
 
@@ -28,15 +29,11 @@ class Wanted:
 
     Attributes:
         name: Prefix of the job's name.
-        image_size: Side of the images that the network sees, in pixels.
         gpus: Of each node.
         image: Container image, or None for the default.
     """
 
-    arch: str
     name: str
-    epochs: int
-    image_size: int
     gpus: int
     nodes: int
     image: str | None = None
@@ -47,26 +44,22 @@ class Wanted:
         return self.nodes * max(1, self.gpus)
 
 
-def choose_batch(images: int, ranks: int) -> int:
-    """Return a batch size of a rank with which an epoch has at least some steps: a power of two, 4 to 64."""
-    batch = _MAX_BATCH
-    while batch > _MIN_BATCH and batch * ranks * 8 > images:
-        batch //= 2
-    return batch
+def volumes_of(wanted: Wanted, folder: str) -> list[tuple[str, str, bool, str]]:
+    """Return where images come in and results go out: mount, claim, read-only, folder of this machine."""
+    return [("/data", wanted.name, True, folder), ("/output", "runs", False, "./output")]
 
 
-def tenth_of_imagenets(global_batch: int) -> float:
-    """Return a tenth of ImageNet's learning rate, which is 0.1 for 256 images a step, for a global batch."""
-    return float(f"{_IMAGENET_LR / 10 * global_batch / _IMAGENET_BATCH:.3g}")
-
-
-def write_config(wanted: Wanted, data: ImageFolder) -> str:
-    """Write a whole config, with comments."""
-    size, short = wanted.image_size, round(wanted.image_size * 256 / 224)
-    batch = choose_batch(data.train, wanted.ranks)
-    rate = tenth_of_imagenets(batch * wanted.ranks)
-    volumes = [("/data", wanted.name, True, str(data.folder)), ("/output", "runs", False, "./output")]
-    warmup = min(5, max(0, wanted.epochs // 10))
+def write_config(wanted: Wanted, data: ImageFolder, recipe: Recipe) -> str:
+    """Write a whole config, with comments that say why a value is what it is."""
+    size = recipe.size
+    short = round(size * 256 / 224) if recipe.pretrained else size
+    evaluations = max(1, recipe.epochs // 20)
+    drop_last = not recipe.pretrained and data.train >= 4 * recipe.batch * wanted.ranks
+    flip = """\
+        - RandFlipImage:
+            flip_code: 1                # remove it where left and right matter
+"""
+    no_flip = "        # no RandFlipImage: images this small are often signs, which mirroring changes\n"
     return _align(f"""\
 {MODELINE}
 # Made by `ftlaunch init` for {data.train} training images of {data.class_num} classes.
@@ -75,43 +68,28 @@ def write_config(wanted: Wanted, data: ImageFolder) -> str:
 Global:
   device: gpu                           # where Launch.gpus is 0, the CPU all the same
   output_dir: /output    # in the pod, and each job's own there: see Launch.volumes
-  epochs: {wanted.epochs}
+  epochs: {recipe.epochs}
   seed: 0
   print_batch_step: 10                  # a log line every so many steps
-  save_interval: {max(1, wanted.epochs // 5)}                      # besides latest and best_model
+  save_interval: {max(1, recipe.epochs // 5)}                      # besides latest and best_model
   eval_during_train: {"True" if data.has_val else "False"}
-  eval_interval: 1
+  eval_interval: {evaluations}
   image_shape: [3, {size}, {size}]         # size 1 of 6 that belong together; --image-size sets all
 
 Arch:
-  name: {_text(wanted.arch)}
+  name: {_text(recipe.arch)}
   class_num: {data.class_num}                         # labels run from 0 to {data.class_num - 1}
-  # Pretrained weights make the difference with few images: name a .pdparams file on a volume, such as
-  # pretrained: /data/{wanted.arch}_pretrained
-  pretrained: False
-
+{_strides(recipe)}{_pretrained(recipe)}
 Loss:
   Train:
     - CELoss:
         weight: 1.0
-        epsilon: 0.1                    # label smoothing
+{f"        epsilon: {recipe.smoothing}                    # label smoothing{_N}" if recipe.smoothing else ""}\
   Eval:
     - CELoss:
         weight: 1.0
 
-Optimizer:
-  name: Momentum
-  momentum: 0.9
-  lr:
-    name: Cosine
-    # A tenth of ImageNet's 0.1 for 256 images a step, because fine-tuning starts from what was learned;
-    # for {batch} x {wanted.ranks} ranks = {batch * wanted.ranks} images a step. Scale it with that product.
-    learning_rate: {rate}
-    warmup_epoch: {warmup}
-  regularizer:
-    name: L2
-    coeff: 0.0001
-
+{_optimizer(recipe, wanted)}
 DataLoader:
   Train:
     dataset:
@@ -123,18 +101,18 @@ DataLoader:
             to_rgb: True
         - RandCropImage:
             size: {size}                   # size 2 of 6
-        - RandFlipImage:
-            flip_code: 1                # remove it where left and right matter
+            scale: [{recipe.smallest_area}, 1.0]          # share of the image that a random crop keeps
+{flip if recipe.flip else no_flip}\
         - NormalizeImage:
 {_normalize()}
     sampler:
       name: DistributedBatchSampler
-      batch_size: {batch}                    # of each rank
-      drop_last: False
+      batch_size: {recipe.batch}                    # of each rank
+      drop_last: {drop_last}{_WHY_DROP if drop_last else ""}
       shuffle: True
     loader:
-      num_workers: 4
-{_eval(size, short, batch) if data.has_val else ""}
+{_loader()}
+{_eval(size, short, recipe.batch) if data.has_val else ""}
 Infer:
   transforms:
     - DecodeImage:
@@ -162,7 +140,62 @@ Metric:
     - TopkAcc:
         topk: [1, {min(5, data.class_num)}]                    # its first value, top-1, chooses best_model
 
-{_launch(wanted, volumes)}""")
+{write_launch(wanted, volumes_of(wanted, str(data.folder)))}""")
+
+
+def _strides(recipe: Recipe) -> str:
+    if recipe.strides is None:
+        return ""
+    return f"  stride_list: {list(recipe.strides)}         # all 2 would leave nothing of such small images\n"
+
+
+def _pretrained(recipe: Recipe) -> str:
+    if recipe.pretrained:
+        return "  pretrained: True                      # begin with PaddleClas's weights for ImageNet\n"
+    return f"""\
+  # There are none of {recipe.arch} here, and none could be fetched: the rate and the epochs below are for a
+  # network that knows nothing. With weights (`trainer weights list {recipe.arch}` says where they are looked
+  # for) run `ftlaunch init` again: it takes fewer epochs to a better model.
+  pretrained: False
+"""
+
+
+def _optimizer(recipe: Recipe, wanted: Wanted) -> str:
+    total = f"{recipe.batch} x {wanted.ranks} ranks = {recipe.batch * wanted.ranks} images a step"
+    if recipe.optimizer == "Momentum":
+        return f"""\
+Optimizer:
+  name: Momentum
+  momentum: 0.9
+  lr:
+    name: Cosine
+    # A tenth of ImageNet's 0.1 for 256 images a step, because fine-tuning starts from what was learned;
+    # for {total}. Scale it with that product.
+    learning_rate: {recipe.rate}
+    warmup_epoch: {recipe.warmup}
+  regularizer:
+    name: L2
+    coeff: 0.0001
+"""
+    return f"""\
+Optimizer:
+  name: AdamW                           # from scratch it needs fewer steps than Momentum
+  beta1: 0.9
+  beta2: 0.999
+  weight_decay: 0.05
+  one_dim_param_no_weight_decay: True
+  lr:
+    name: Cosine
+    # For {total}. Scale it with the square root of that product.
+    learning_rate: {recipe.rate}
+    warmup_epoch: {recipe.warmup}
+"""
+
+
+def with_modeline(content: str) -> str:
+    """Put the editor's line first, where there is none yet: editors look for it in the first line only."""
+    content = content.removeprefix("\ufeff")
+    return content if content.startswith("# yaml-language-server:") else f"{MODELINE}\n{content}"
 
 
 def add_launch(content: str, values: Mapping[str, object], wanted: Wanted) -> str:
@@ -171,10 +204,10 @@ def add_launch(content: str, values: Mapping[str, object], wanted: Wanted) -> st
     Args:
         content: Of the file; kept to the last character.
         values: That it was parsed to.
-        wanted: Its architecture, epochs and size have no effect.
+        wanted: Of the Launch section.
     """
     end = "" if content.endswith("\n") else "\n"
-    return f"{content}{end}\n{MODELINE}\n{_launch(wanted, _volumes(values))}"
+    return f"{with_modeline(content)}{end}\n{write_launch(wanted, _volumes(values))}"
 
 
 def _volumes(values: Mapping[str, object]) -> list[tuple[str, str, bool, str]]:
@@ -201,7 +234,8 @@ def _volumes(values: Mapping[str, object]) -> list[tuple[str, str, bool, str]]:
     ]
 
 
-def _launch(wanted: Wanted, volumes: list[tuple[str, str, bool, str]]) -> str:
+def write_launch(wanted: Wanted, volumes: list[tuple[str, str, bool, str]]) -> str:
+    """Write the `Launch` section."""
     image = f"  image: {_text(wanted.image)}\n" if wanted.image else (
         "  # image: registry.example/ftlaunch-trainer:TAG      # what your cluster can pull\n"
     )  # fmt: skip
@@ -236,7 +270,7 @@ def _eval(size: int, short: int, batch: int) -> str:
         - DecodeImage:
             to_rgb: True
         - ResizeImage:
-            resize_short: {short}           # size 3 of 6: 256/224 of the others
+            resize_short: {short}           # size 3 of 6{": 256/224 of the others" if short != size else ""}
         - CropImage:
             size: {size}                   # size 4 of 6
         - NormalizeImage:
@@ -247,8 +281,15 @@ def _eval(size: int, short: int, batch: int) -> str:
       drop_last: False
       shuffle: False
     loader:
-      num_workers: 4
+{_loader()}
 """
+
+
+def _loader() -> str:
+    return """\
+      num_workers: 4
+      bad_images: skip                  # what cannot be read is named and left out; `error` ends the run
+      bad_images_limit: 0.01            # share of the list; where more cannot be read, the run ends"""
 
 
 def _normalize() -> str:

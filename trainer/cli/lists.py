@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     "until the file changes.",
 )  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace list files that exist.")
-def command(folder: Path, val: float, seed: int, read: bool, overwrite: bool) -> None:
+@click.option("--no-next", is_flag=True, hidden=True)  # for `ftlaunch init`, which does what it would say
+def command(*, folder: Path, val: float, seed: int, read: bool, overwrite: bool, no_next: bool) -> None:
     """Write train_list.txt, val_list.txt and labels.txt for a FOLDER of images.
 
     FOLDER has one folder of images for each class; or it is divided already into train/, val/ (or valid/,
@@ -77,7 +78,8 @@ def command(folder: Path, val: float, seed: int, read: bool, overwrite: bool) ->
         if report.ignored:
             named = ", ".join(f"{name}/" for name in report.ignored)
             echo(f"left out, because no class folders are known there: {named}", err=True)
-        echo(f"next: set Arch.class_num to {len(report.classes)}, image_root to {folder}", err=True)
+        if not no_next:
+            echo(f"next: set Arch.class_num to {len(report.classes)}, image_root to {folder}", err=True)
 
     sys.exit(end_with(work, Ending()))
 

@@ -3,14 +3,28 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 
+from launcher.cli import trying
 from launcher.spec.images import look_at
 from launcher.spec.load import load_run_config
-from launcher.spec.starter import choose_batch, tenth_of_imagenets
+from launcher.spec.recipe import choose_batch, fine_tuning_rate
 from tests.launcher.configs import config_values
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What `init` finds on the machine: neither weights nor Paddle, unless a test says so."""
+    found: dict[str, Any] = {"weights": None, "paddle": False, "step_s": None}
+    monkeypatch.setattr(trying, "find_weights", lambda _: found["weights"])
+    monkeypatch.setattr(trying, "can_train", lambda: found["paddle"])
+    monkeypatch.setattr(trying, "measure_step", lambda _, **__: found["step_s"])
+    return found
 
 
 @pytest.fixture
@@ -34,8 +48,7 @@ def test_a_folder_of_images_gets_a_config_that_passes_everywhere(ftlaunch, image
     assert [v.local for v in config.job.launch.volumes] == [str(images), "./output"]
     for place in ("local", "kubernetes"):
         assert ftlaunch("validate", "cfg.yaml", "--on", place, "--strict").code == 0
-    batch = config.job.data.Train.sampler.batch_size
-    assert config.job.optimizer.lr.learning_rate == pytest.approx(0.01 * batch * 8 / 256, rel=1e-2)
+    assert (config.job.arch.pretrained, type(config.job.optimizer).__name__) == (False, "AdamW")
 
 
 @pytest.mark.parametrize("size", [32, 224, 320])
@@ -46,8 +59,10 @@ def test_the_six_sizes_are_in_step(ftlaunch, images, size):
     train, val = (values["DataLoader"][part]["dataset"]["transform_ops"] for part in ("Train", "Eval"))
     infer = values["Infer"]["transforms"]
     assert values["Global"]["image_shape"] == [3, size, size]
-    assert [train[1]["RandCropImage"], val[2]["CropImage"], infer[2]["CropImage"]] == [{"size": size}] * 3
-    short = {"resize_short": round(size * 256 / 224)}
+    assert [op["size"] for op in (train[1]["RandCropImage"], val[2]["CropImage"], infer[2]["CropImage"])] == [
+        size
+    ] * 3
+    short = {"resize_short": size}
     assert val[1]["ResizeImage"] == infer[1]["ResizeImage"] == short
 
 
@@ -73,7 +88,7 @@ def test_a_file_is_overwritten_by_force_only_and_stdout_touches_nothing(ftlaunch
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
-        (lambda folder: (folder / "train_list.txt").unlink(), "pass --make-lists, or run `"),
+        (lambda folder: (folder / "train_list.txt").unlink(), "remove the other lists, and `ftlaunch init`"),
         (lambda folder: (folder / "train_list.txt").write_text(""), "expected images, got an empty list"),
         (lambda folder: (folder / "val_list.txt").write_text("a.jpg x\n"), "val_list.txt:1: expected `path"),
     ],
@@ -90,7 +105,7 @@ def test_what_makes_no_sense_is_refused(ftlaunch, images):
     ran = ftlaunch("init", "--data", images, "--arch", "ResNet50vd")
     assert ran.code == 2
     assert "did you mean 'ResNet50_vd'?" in ran.err
-    assert ftlaunch("init").code == ftlaunch("init", "--data", images, "--from", "x.yaml").code == 2
+    assert ftlaunch("init").code == ftlaunch("init", "--from", "x.yaml", "--arch", "ResNet50_vd").code == 2
     assert ftlaunch("init", "--data", "none").code == 2
     assert not Path("cfg.yaml").exists()
 
@@ -112,7 +127,9 @@ def test_somebodys_config_keeps_its_bytes_and_gets_volumes_for_its_paths(ftlaunc
     with theirs.open("a") as file:
         file.write("# their comment, no line break behind it")
     assert ftlaunch("init", "--from", theirs, "--gpus", 2).code == 0
-    assert Path("cfg.yaml").read_bytes().startswith(theirs.read_bytes())
+    first, _, rest = Path("cfg.yaml").read_bytes().partition(b"\n")
+    assert first == b"# yaml-language-server: $schema=.ftlaunch/schema.json"
+    assert rest.startswith(theirs.read_bytes())
     launch = load_run_config(Path("cfg.yaml")).job.launch
     assert launch.name == "theirs"
     assert [(v.mount, v.claim, v.read_only, v.local) for v in launch.volumes] == [
@@ -142,8 +159,83 @@ def test_a_batch_is_as_large_as_leaves_an_epoch_some_steps(images, ranks, batch)
 
 
 def test_the_learning_rate_follows_the_global_batch():
-    assert [tenth_of_imagenets(batch) for batch in (256, 512, 64)] == [0.01, 0.02, 0.0025]
+    assert [fine_tuning_rate(batch) for batch in (256, 512, 64)] == [0.01, 0.02, 0.0025]
 
 
 def test_labels_are_counted_over_both_lists(images):
     assert (look_at(images).class_num, look_at(images).train) == (9, 700)
+
+
+def test_with_weights_it_goes_on_from_them_at_a_rate_for_fine_tuning(ftlaunch, images, machine):
+    machine["weights"] = trying.Weights(
+        "ResNet50_vd", "/weights/ResNet50_vd_pretrained.pdparams", is_here=True
+    )
+    ran = ftlaunch("init", "--data", images, "--gpus", 4, "--nodes", 2)
+    config = load_run_config(Path("cfg.yaml")).job
+    batch = config.data.Train.sampler.batch_size
+    assert (config.arch.pretrained, config.run.epochs) == (True, 28)
+    assert config.optimizer.lr.learning_rate == pytest.approx(0.01 * batch * 8 / 256, rel=1e-2)
+    assert "goes on from ImageNet's weights" in ran.err
+    assert "from scratch" not in Path("cfg.yaml").read_text() + ran.err
+
+
+def test_without_weights_no_sentence_speaks_of_fine_tuning_as_what_is_done(ftlaunch, images):
+    ran = ftlaunch("init", "--data", images)
+    text = Path("cfg.yaml").read_text()
+    config = load_run_config(Path("cfg.yaml")).job
+    assert (config.arch.name, config.arch.pretrained) == ("PPLCNet_x0_25", False)
+    assert "because fine-tuning starts" not in text
+    assert "from scratch: there are no weights of PPLCNet_x0_25 here" in ran.err
+    assert config.run.epochs * (700 // config.data.Train.sampler.batch_size) >= 1900
+    for part in (config.data.Train, config.data.Eval):
+        assert (part.loader.bad_images, part.loader.bad_images_limit) == ("skip", 0.01)
+
+
+def test_what_is_printed_fits_a_hundred_columns(ftlaunch, images, machine):
+    machine.update(paddle=True, step_s=0.1)
+    said = ftlaunch("init", "--data", images).err.splitlines()
+    assert [line for line in said if len(line) > 100] == []
+    assert "time on this machine: about " in " ".join(said)
+
+
+@pytest.mark.parametrize(
+    ("found", "flags", "said"),
+    [
+        ({"paddle": True, "step_s": None}, (), "not known; a step was not done within 20 s"),
+        ({"paddle": False}, (), "Paddle is not installed here"),
+        ({"paddle": True}, ("--no-measure",), "time on this machine: not measured"),
+        ({"paddle": True}, ("--gpus", 1), "asks for GPUs"),
+    ],
+)
+def test_a_time_that_is_not_measured_is_said_to_be_none(ftlaunch, images, machine, found, flags, said):
+    machine.update(found)
+    assert said in ftlaunch("init", "--data", images, *flags).err
+
+
+def test_lists_are_made_where_there_are_none(ftlaunch, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("cat", "dog"):
+        for split, count in (("train", 3), ("valid", 2)):
+            folder = tmp_path / "pets" / split / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                (folder / f"{index}.png").write_bytes(png(40, 30))
+    ran = ftlaunch("init", "--data", "pets", "--name", "pets")
+    assert ran.code == 0
+    data = look_at(Path("pets"))
+    assert (data.class_num, data.train, data.val, data.side) == (2, 6, 4, 30)
+    assert "6 images in train_list.txt" in ran.err
+    assert "set Arch.class_num" not in ran.err
+    assert load_run_config(Path("cfg.yaml")).job.run.image_shape == (3, 32, 32)
+
+
+def test_a_folder_of_which_no_lists_can_be_made_is_refused(ftlaunch, tmp_path):
+    (tmp_path / "empty").mkdir()
+    ran = ftlaunch("init", tmp_path / "x.yaml", "--data", tmp_path / "empty")
+    assert (ran.code, (tmp_path / "x.yaml").exists()) == (2, False)
+    assert "expected images that lists can be made of" in ran.err
+
+
+def png(width: int, height: int) -> bytes:
+    encoded: bytes = cv2.imencode(".png", np.zeros((height, width, 3), np.uint8))[1].tobytes()
+    return encoded
