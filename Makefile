@@ -9,7 +9,7 @@ DATA   := .quickstart/digits
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help recording fuzz kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean
+.PHONY: help zoo-check recording fuzz kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'

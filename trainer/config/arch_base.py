@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from trainer.config.declaration import Declaration
 from trainer.config.ops_base import Pixels
-from trainer.config.scalars import Positive, Stride
+from trainer.config.scalars import Stride
 
 Factor = Annotated[float, Field(ge=0)]
 Stage = Annotated[int, Field(ge=0)]
@@ -27,7 +27,7 @@ class BaseArch(Declaration):
     """`return_stages` is this trainer's to read, not the network's own."""
 
     name: str
-    class_num: Positive = 1000
+    class_num: Annotated[int, Field(gt=0, le=1_000_000)] = 1000
     """Number of classes; labels run from 0 to class_num − 1."""
     pretrained: bool | str = False
     """True for PaddleClas's ImageNet weights, a `.pdparams` file (the ending may be missing) or its URL."""

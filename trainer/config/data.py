@@ -109,7 +109,7 @@ def _labelling(ops: Sequence[Declaration]) -> list[ImageOp]:
 class LoaderSection(Section):
     """How samples are read."""
 
-    num_workers: int = Field(default=0, ge=0)
+    num_workers: int = Field(default=0, ge=0, le=1024)
     """Reader threads a rank; 0 reads in the training thread."""
     use_shared_memory: bool = True
     rng: Literal["per_sample", "paddleclas"] = "per_sample"

@@ -80,19 +80,23 @@ class Document:
         )
 
 
-def parse_document(content: bytes, *, name: str) -> Document:
+def parse_document(
+    content: bytes, *, name: str, max_bytes: int = MAX_BYTES, max_values: int = MAX_VALUES
+) -> Document:
     """Parse a config.
 
     Args:
         content: The file's bytes, UTF-8.
         name: What messages call the file.
+        max_bytes: Of the file.
+        max_values: In it, with what aliases and merges stand for.
 
     Raises:
         ConfigError: It is not UTF-8, not YAML, not a mapping of text keys, too large in one of the ways that
             stand above, or repeats a key. All repeated keys are reported at once.
     """
-    if len(content) > MAX_BYTES:
-        message = f"expected a config of at most {MAX_BYTES >> 20} MiB, got {len(content):,} bytes or more"
+    if len(content) > max_bytes:
+        message = f"expected a config of at most {max_bytes >> 20} MiB, got {len(content):,} bytes or more"
         raise ConfigError([Problem(file=name, message=message)])
     try:
         text = content.decode("utf-8-sig")
@@ -101,7 +105,7 @@ def parse_document(content: bytes, *, name: str) -> Document:
         raise ConfigError(
             [Problem(file=name, line=line, message="expected UTF-8 text; save the file as UTF-8")]
         ) from error
-    values, places, problems = _build(text, name)
+    values, places, problems = _build(text, name, max_values)
     if not isinstance(values, dict):
         message = f"expected a mapping of sections, got {show(values)}"
         problems = [*problems, Problem(file=name, line=1, column=1, message=message)]
@@ -110,11 +114,11 @@ def parse_document(content: bytes, *, name: str) -> Document:
     return Document(name=name, values=values, places=places)
 
 
-def _build(text: str, name: str) -> tuple[object, dict[KeyPath, Place], list[Problem]]:
+def _build(text: str, name: str, max_values: int) -> tuple[object, dict[KeyPath, Place], list[Problem]]:
     try:
-        _refuse_deep(text, name)
+        _refuse_deep(text, name, max_values)
         if _FAST is not None:
-            return _build_with(_FAST(text), name)
+            return _build_with(_FAST(text), name, max_values)
     except yaml.MarkedYAMLError as error:
         # libyaml knows a depth of its own, at which PyYAML's parser would end otherwise
         if len(text) > _MAX_TO_EXPLAIN or "nesting" in str(error):
@@ -126,12 +130,12 @@ def _build(text: str, name: str) -> tuple[object, dict[KeyPath, Place], list[Pro
     except yaml.YAMLError as error:  # an unprintable character has a position of its own kind
         raise ConfigError([Problem(file=name, message=f"expected YAML, got {show(str(error))}")]) from error
     try:
-        return _build_with(loader, name)
+        return _build_with(loader, name, max_values)
     except yaml.MarkedYAMLError as error:
         raise ConfigError([_yaml_problem(name, error)]) from error
 
 
-def _refuse_deep(text: str, name: str) -> None:
+def _refuse_deep(text: str, name: str, max_values: int) -> None:
     """Count depth and values before anything recurses.
 
     Raises:
@@ -144,17 +148,19 @@ def _refuse_deep(text: str, name: str) -> None:
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
-        if depth > MAX_DEPTH or count > 2 * MAX_VALUES:
-            wanted = f"{MAX_DEPTH} levels" if depth > MAX_DEPTH else f"{MAX_VALUES:,} values"
+        if depth > MAX_DEPTH or count > 2 * max_values:
+            wanted = f"{MAX_DEPTH} levels" if depth > MAX_DEPTH else f"{max_values:,} values"
             line = None if event.start_mark is None else event.start_mark.line + 1
             message = f"expected a config of at most {wanted}, got more"
             raise ConfigError([Problem(file=name, line=line, message=message)])
 
 
-def _build_with(loader: Any, name: str) -> tuple[object, dict[KeyPath, Place], list[Problem]]:
+def _build_with(
+    loader: Any, name: str, max_values: int
+) -> tuple[object, dict[KeyPath, Place], list[Problem]]:
     try:
         node = loader.get_single_node()
-        builder = _Builder(name=name, loader=loader)
+        builder = _Builder(name=name, loader=loader, max_values=max_values)
         values = builder.build(node, ()) if node is not None else {}
     finally:
         loader.dispose()
@@ -189,19 +195,19 @@ def _is_bounded(value: object, depth: int) -> bool:
 
 
 class _Builder:
-    def __init__(self, *, name: str, loader: yaml.SafeLoader) -> None:
+    def __init__(self, *, name: str, loader: yaml.SafeLoader, max_values: int) -> None:
         self.name = name
         self.places: dict[KeyPath, Place] = {}
         self.problems: list[Problem] = []
         self._loader = loader
         self._open: set[int] = set()
-        self._count = 0
+        self._count, self._max_values = 0, max_values
         self._sizes: dict[int, int] = {}
 
     def build(self, node: yaml.Node, path: KeyPath) -> object:
         mark = node.start_mark
         self._count += 1
-        if self._count > MAX_VALUES:
+        if self._count > self._max_values:
             self._stop(node, path)
         if isinstance(node, yaml.ScalarNode):
             self.places[path] = Place(line=mark.line + 1, column=mark.column + 1, text=node.value)
@@ -271,7 +277,7 @@ class _Builder:
         if self._merged_size(node, set()) is None:
             self._report(node, path, "expected a tree, got a merge of what contains itself")
             return False
-        if self._sizes[id(node)] > MAX_VALUES:
+        if self._sizes[id(node)] > self._max_values:
             self._stop(node, path)
         return True
 
@@ -286,7 +292,7 @@ class _Builder:
         if id(node) in above:
             return None
         if len(above) > MAX_DEPTH:
-            return MAX_VALUES + 1
+            return self._max_values + 1
         total = 0
         parts = node.value if isinstance(node, yaml.SequenceNode) else []
         if isinstance(node, yaml.MappingNode):
@@ -304,7 +310,7 @@ class _Builder:
         self._report(
             node,
             path,
-            f"expected at most {MAX_VALUES:,} values, aliases counted by what they stand for, got more",
+            f"expected at most {self._max_values:,} values, aliases counted by what they stand for, got more",
         )
         raise ConfigError(self.problems)
 

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from trainer.config.declaration import Catalogue, Declaration, Later, keyed, later
 from trainer.config.ops_base import STAGES, ImageOp, Pixels, SizedOp, refuse_ranges
-from trainer.config.scalars import LOWERED, Floats, Fraction, Pair, Positive, Size
+from trainer.config.scalars import LOWERED, Floats, Fraction, Pair, Side, Size
 
 Interpolation = Annotated[
     Literal["nearest", "bilinear", "area", "bicubic", "lanczos", "box", "hamming", "random"], LOWERED
@@ -79,7 +79,7 @@ class ResizeImage(_Resizing):
     """Resize to a size, or so that the shorter side has a length."""
 
     size: Size | None = None
-    resize_short: Positive | None = None
+    resize_short: Side | None = None
     """Length of the shorter side in pixels; the aspect ratio stays."""
     return_numpy: bool = True
     """False hands a PIL image on, with backend pil."""
@@ -200,7 +200,7 @@ class RandomErasing(ImageOp):
     """Smallest aspect ratio; the largest is its inverse."""
     mean: Floats = (0.0, 0.0, 0.0)
     """Fill of mode `const`."""
-    attempt: Positive = 100
+    attempt: Annotated[int, Field(gt=0, le=100_000)] = 100
     use_log_aspect: bool = False
     mode: Literal["const", "rand", "pixel"] = "const"
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from trainer.config.document import Document, Place, read_literal
+from trainer.config.document import MAX_DEPTH, Document, Place, read_literal
 from trainer.config.problems import ConfigError, KeyPath, Problem, format_path, show
 from trainer.config.suggest import get_near, suggest
 
@@ -44,6 +44,9 @@ def parse_override(text: str) -> Override:
     key, separator, value = text.partition("=")
     forced = key.startswith("+")
     parts = key.removeprefix("+").split(".")
+    if len(parts) > MAX_DEPTH:
+        message = f"expected at most {MAX_DEPTH} keys, got {len(parts):,} in {show(text)}"
+        raise ConfigError([Problem(file="-o", message=message)])
     if not separator or not all(parts):
         hint = f"; did you mean --output {text}?" if text in _OUTPUT_FORMATS else ""
         message = f"expected KEY.KEY=VALUE, such as Global.epochs=3, got {show(text)}{hint}"

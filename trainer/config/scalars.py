@@ -39,12 +39,14 @@ Fraction = Annotated[
 """A number, or text such as `1.0/255.0`."""
 
 Positive = Annotated[int, Field(gt=0)]
+Side = Annotated[int, Field(gt=0, le=1 << 16)]
+"""Of an image, in pixels; to JPEG's own limit, beyond which only a mistake goes."""
 Pair = Annotated[tuple[float, float], Field(strict=False)]
 Floats = Annotated[tuple[float, ...], Field(strict=False)]
 Ints = Annotated[tuple[int, ...], Field(strict=False)]
 
 Size = Annotated[
-    tuple[Positive, Positive],
+    tuple[Side, Side],
     BeforeValidator(_both),
     Field(strict=False),
     WithJsonSchema(

@@ -40,6 +40,8 @@ from trainer.ranks import Ranks
 Description: TypeAlias = dict[str, dict[str, object]]
 """What inference.yml holds: sections by name."""
 _ONEDNN = "oneDNN"
+_MAX_DESCRIPTION, _MAX_DESCRIBED = 64 << 20, 2_000_000
+"""Bytes and values of a description that is read; it holds each class's name twice."""
 _ONEDNN_NOTE = (
     "with oneDNN, which Paddle's inference library takes on CPUs by itself, logits differ by {:.1e} of their "
     "size; `trainer predict --model` does without it: Infer.onednn in inference.yml"
@@ -174,7 +176,11 @@ def load_exported(folder: Path, *, labels: Path | None = None) -> tuple[Predicto
         raise WeightsRefusedError(
             f"{folder}: expected a folder of `trainer export`, got none with {', '.join(missing)}"
         )
-    document = parse_document((folder / DESCRIPTION).read_bytes(), name=str(folder / DESCRIPTION))
+    with (folder / DESCRIPTION).open("rb") as file:
+        content = file.read(_MAX_DESCRIPTION + 1)
+    document = parse_document(
+        content, name=str(folder / DESCRIPTION), max_bytes=_MAX_DESCRIPTION, max_values=_MAX_DESCRIBED
+    )
     written = document.values.get("Infer")
     if not isinstance(written, dict):
         problem = document.problem(("Infer",), "expected a section, got none; export it again")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,3 +85,24 @@ def test_what_configs_hold_is_far_from_the_bounds() -> None:
     values = parse_document(shared.encode(), name="cfg.yaml").values
     assert values["B"] == [{"k": [1, 2, 3]}] * 3
     assert values["C"] == {"k": [1, 2, 3], "j": 2}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("class_num: 102", "class_num: 999999999999", "Arch.class_num: expected a number of at most 1e+06"),
+        (
+            "RandCropImage: {size: 224}",
+            "RandCropImage: {size: 900000000}",
+            "expected a number of at most 65536",
+        ),
+        ("num_workers: 4", "num_workers: 900000000", "num_workers: expected a number of at most 1024"),
+    ],
+)
+def test_no_number_asks_for_what_no_machine_has(old: str, new: str, says: str, config: Any) -> None:
+    assert says in "\n".join(config.change(old, new).refusals())
+
+
+def test_an_override_is_no_deeper_than_a_config(config: Any) -> None:
+    with pytest.raises(ConfigError, match="expected at most 64 keys, got 3,000"):
+        config.load("+" + ".".join(["a"] * 3000) + "=1", "Global.epochs=2")
