@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from trainer.models.download import DownloadError, Fetching, fetch, file_hash
 from trainer.models.errors import WeightsError
 from trainer.models.published import published_url
+from trainer.protocol.environment import USERS_WEIGHTS
 from trainer.protocol.fields import need
 from trainer.protocol.untrusted import parse_object
 
@@ -86,6 +87,8 @@ class WeightsStore:
         """Say where a person can put the file so that it is there the next time too."""
         if not self.home_is_lost or target.parent != self.places[-1]:
             return f"put it at {target}"
+        if self.folders and str(self.folders[-1]) == USERS_WEIGHTS:
+            return f"put {target.name} into ~/.paddleclas/weights of the machine that submits"
         if self.folders:
             return f"put {target.name} on the volume that is mounted at {self.folders[-1]}"
         return f"put {target.name} on a volume and name that as Launch.weights"

@@ -15,10 +15,13 @@ from launcher.backends.replicas import Pod
 from launcher.names import RUN_ID_LABEL
 from launcher.quantity import read_quantity
 from launcher.render.manifest import Manifest
+from trainer.protocol import environment
 
 DIFFERENCES: Mapping[str, str] = {
     "POD_IP_DUMMY": "an address is known only once the container runs; its name leads to it",
     "PADDLE_MASTER": "as POD_IP_DUMMY, on node 0",
+    environment.WEIGHTS: "the user's folder of pretrained weights, mounted read-only, where there is one",
+    environment.OFFLINE: "the user's, where it is set",
 }
 JOB_LABEL = "ftlaunch.io/job"
 POD_LABEL = "ftlaunch.io/pod"
@@ -38,6 +41,8 @@ class Surroundings:
         devices: GPUs of this pod.
         cpus: Of this machine: the engine refuses a limit above it.
         podman: The engine is Podman.
+        weights: Folder of this machine with pretrained weights, or None.
+        offline: Nothing is to be downloaded.
         rootless: It is an ordinary user's, who is user 0 in its containers unless it is told otherwise.
     """
 
@@ -48,6 +53,8 @@ class Surroundings:
     cpus: int
     podman: bool = False
     rootless: bool = False
+    weights: str | None = None
+    offline: bool = False
 
 
 def create_arguments(pod: Pod, manifest: Manifest, around: Surroundings) -> list[str]:
@@ -65,6 +72,7 @@ def create_arguments(pod: Pod, manifest: Manifest, around: Surroundings) -> list
         *_mounts(pod, spec, around),
         *(["--workdir", pod.working_dir] if pod.working_dir else []),
         *(part for name, value in pod.env.items() for part in ("--env", f"{name}={value}")),
+        *_weights(around),
         "--entrypoint", program, pod.image, *rest,
     ]  # fmt: skip
 
@@ -118,6 +126,16 @@ def _mounts(pod: Pod, spec: Mapping[str, Any], around: Surroundings) -> list[str
         else:
             arguments += ["--mount", _bind(around.sources[mount.path], mount.path, mount.read_only)]
     return [*arguments, "--mount", _bind(around.sources[pod.termination_path], pod.termination_path, False)]
+
+
+def _weights(around: Surroundings) -> list[str]:
+    """Show a container the weights that its user keeps, as `trainer` typed by hand finds them."""
+    arguments = ["--env", f"{environment.OFFLINE}=1"] if around.offline else []
+    if around.weights is None:
+        return arguments
+    place = environment.USERS_WEIGHTS
+    mount = _bind(around.weights, place, True)
+    return [*arguments, "--mount", mount, "--env", f"{environment.WEIGHTS}={place}"]
 
 
 def _bind(source: str, target: str, read_only: bool) -> str:

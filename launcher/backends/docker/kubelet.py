@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from launcher.backends.docker.arguments import (
@@ -22,9 +23,29 @@ from launcher.backends.replicas import Pod
 from launcher.errors import LaunchError
 from launcher.names import RUN_ID_LABEL
 from launcher.render.manifest import parse_manifest
+from trainer.protocol import environment
 
 _ADOPTION = '{{.State.Status}} {{index .Config.Labels "' + INCARNATION_LABEL + '"}}'
 _NEVER_STARTED = ("created", "configured", "initialized")
+
+
+def find_weights(environ: Mapping[str, str]) -> str | None:
+    """Return the user's folder of weights: that of FTL_WEIGHTS, else PaddleClas's own; None where none is."""
+    named = environ.get(environment.WEIGHTS) or environ.get(environment.OLD_WEIGHTS, "")
+    home = environ.get("HOME")
+    for folder in (
+        Path(named).expanduser() if named and not named.lstrip().startswith("{") else None,
+        Path(home) / ".paddleclas" / "weights" if home else None,
+    ):
+        if folder is not None and folder.is_dir():
+            return str(folder.resolve())
+    return None
+
+
+def is_offline(environ: Mapping[str, str]) -> bool:
+    """Say whether the user wants no downloads."""
+    said = environ.get(environment.OFFLINE) or environ.get(environment.OLD_OFFLINE, "")
+    return said.lower() not in ("", "0", "false", "no", "off")
 
 
 def engine_of(request: Request) -> Engine:
@@ -70,7 +91,7 @@ class DockerKubelet(Kubelet):
             around = Surroundings(
                 incarnation=incarnation, sources=sources, user=self._request.user, devices=devices,
                 cpus=os.cpu_count() or 1, podman=self._engine.is_podman,
-                rootless=os.geteuid() != 0,
+                rootless=os.geteuid() != 0, weights=find_weights(os.environ), offline=is_offline(os.environ),
             )  # fmt: skip
             if earlier := self._list(pod):
                 self._engine.run("rm", "--force", *earlier)

@@ -12,6 +12,7 @@ from launcher.backends.base import Submission
 from launcher.backends.docker import DockerBackend
 from launcher.backends.docker.arguments import DIFFERENCES, Surroundings, create_arguments
 from launcher.backends.docker.engine import Engine, find_engine
+from launcher.backends.docker.kubelet import find_weights
 from launcher.backends.replicas import ReplicaError, expand, expand_by_name
 from launcher.errors import UnreachableError, UsageError
 from launcher.render.manifest import Manifest, parse_manifest
@@ -144,3 +145,25 @@ def test_the_fake_engine_refuses_what_it_does_not_know(place):
     for command in (["prune"], ["create", "--privileged", "image"], ["network", "prune"]):
         with pytest.raises(Exception, match="unknown"):
             engine.run(*command)
+
+
+def test_the_users_weights_are_shown_read_only_and_nothing_is_downloaded_where_that_is_asked(manifest):
+    plain = arguments(manifest)
+    assert not [text for text in plain if text.startswith(("FTL_WEIGHTS", "FTL_OFFLINE"))]
+    argv = arguments(manifest, weights="/home/me/w", offline=True)
+    assert "type=bind,source=/home/me/w,target=/ftlaunch/weights,readonly" in values(argv, "--mount")
+    given = [text for text in values(argv, "--env") if text.startswith(("FTL_WEIGHTS", "FTL_OFFLINE"))]
+    assert given == ["FTL_OFFLINE=1", "FTL_WEIGHTS=/ftlaunch/weights"]
+
+
+def test_the_users_weights_are_where_the_trainer_looks_for_them(tmp_path):
+    own, named = tmp_path / ".paddleclas" / "weights", tmp_path / "named"
+    home = {"HOME": str(tmp_path)}
+    assert find_weights(home) is None
+    own.mkdir(parents=True)
+    named.mkdir()
+    assert find_weights(home) == str(own)
+    assert find_weights({**home, "FTL_WEIGHTS": str(named)}) == str(named)
+    assert find_weights({**home, "FTLAUNCH_WEIGHTS": str(named)}) == str(named)
+    assert find_weights({**home, "FTLAUNCH_WEIGHTS": "{claim: w, path: /w}"}) == str(own)
+    assert find_weights({**home, "FTL_WEIGHTS": str(tmp_path / "gone")}) == str(own)

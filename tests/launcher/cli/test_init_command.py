@@ -46,6 +46,7 @@ def test_a_folder_of_images_gets_a_config_that_passes_everywhere(ftlaunch, image
     assert (config.job.arch.name, config.job.arch.class_num) == ("ResNet50_vd", 9)
     assert (config.job.launch.name, config.job.launch.gpus, config.job.launch.nodes) == ("flowers-e", 4, 2)
     assert [v.local for v in config.job.launch.volumes] == [str(images), "./output"]
+    assert [v.sub_path for v in config.job.launch.volumes] == [None, "{job}"]  # each job's own
     for place in ("local", "kubernetes"):
         assert ftlaunch("validate", "cfg.yaml", "--on", place, "--strict").code == 0
     assert (config.job.arch.pretrained, type(config.job.optimizer).__name__) == (False, "AdamW")

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import os
 import ssl
 import threading
 from collections.abc import Iterator
@@ -257,3 +258,8 @@ class TestAdviceOutlivesTheJob:
         assert self.advice(home_is_lost=True, folders=mounted) == (
             "put net.pdparams on the volume that is mounted at /dev/null/weights"
         )
+
+    def test_a_container_of_docker_is_told_of_its_machine(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(os, "access", lambda *_: False)  # mounted read-only
+        advice = self.advice(home_is_lost=True, folders=(Path("/ftlaunch/weights"),))
+        assert advice == "put net.pdparams into ~/.paddleclas/weights of the machine that submits"
