@@ -85,7 +85,7 @@ def load_access(
         if environ.get("KUBECONFIG"):
             remark(f"{environ['KUBECONFIG']}: there is no such kubeconfig; the pod's service account is used")
         return _use_service_account(service_account, environ=environ)
-    shown = os.pathsep.join(map(str, places))
+    shown = str(kubeconfig or environ.get("KUBECONFIG") or "~/.kube/config")
     raise KubeconfigError(f"kubeconfig: expected a file at {shown!r}, got none; set KUBECONFIG or --on local")
 
 

@@ -32,6 +32,8 @@ SILENCE_S = 600.0
 CONNECT_S, HANDSHAKE_S = 10.0, 30.0
 _SWITCHING = 101
 _REFUSAL_BYTES = 65536
+_MESSAGE_BYTES = 16 << 20
+"""Of the answer to the handshake, and of each message; API servers send pieces of 32 KiB."""
 
 
 class _Stdout(io.RawIOBase):
@@ -50,9 +52,31 @@ class _Stdout(io.RawIOBase):
         return size
 
 
+class _Metered:
+    """A connection of which one message may bring only so much: the library reads each as a whole."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._left = _MESSAGE_BYTES
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def begin(self) -> None:
+        """The next message begins."""
+        self._left = _MESSAGE_BYTES
+
+    def recv(self, size: int) -> bytes:
+        data = self._sock.recv(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise OSError(f"a message of more than {_MESSAGE_BYTES >> 20} MiB")
+        return data
+
+
 class _PodChannel:
-    def __init__(self, socket: Any, call: Call) -> None:
-        self._socket, self._call = socket, call
+    def __init__(self, channel: Any, call: Call, *, meter: _Metered) -> None:
+        self._socket, self._call, self._meter = channel, call, meter
         self._stderr, self._status = b"", b""
         self._waiting: list[bytes] = []
         self._is_over = False
@@ -84,6 +108,7 @@ class _PodChannel:
         import websocket
 
         try:
+            self._meter.begin()
             message = self._socket.recv()
         except (websocket.WebSocketConnectionClosedException, ConnectionError):
             message = b""
@@ -147,8 +172,9 @@ def run_in_pod(way: Way, call: Call, *, container: str, argv: Sequence[str]) -> 
         sock = _connect(endpoint)
         sock.settimeout(HANDSHAKE_S)
         # redirections are not followed, as nowhere else: they would take the token to wherever they lead
+        meter = _Metered(sock)
         channel = websocket.create_connection(
-            f"{server}{place}?{query}", socket=sock, timeout=HANDSHAKE_S, redirect_limit=0,
+            f"{server}{place}?{query}", socket=meter, timeout=HANDSHAKE_S, redirect_limit=0,
             header=[f"{name}: {value}" for name, value in headers], subprotocols=[_PROTOCOL],
             enable_multithread=False,
         )  # fmt: skip
@@ -169,7 +195,7 @@ def run_in_pod(way: Way, call: Call, *, container: str, argv: Sequence[str]) -> 
             raise read_failure(
                 call, code=channel.getstatus() or 300, body=b"a redirection, which is not followed"
             )
-        yield _PodChannel(channel, call)
+        yield _PodChannel(channel, call, meter=meter)
     finally:
         with contextlib.suppress(websocket.WebSocketException, OSError):
             channel.close(timeout=1)

@@ -36,7 +36,7 @@ def test_every_command_of_the_chinese_quick_start_works_in_its_order(place):
         said[line] = done.stdout
     assert "kind: PaddleJob" in said["ftlaunch render cfg.yaml --on local"]
     assert "[Eval][Epoch 2]" in said["ftlaunch logs"]
-    assert (place.folder / "output/flowers/best_model.pdparams").is_file()
+    assert (place.folder / "output/latest/best_model.pdparams").is_file()
 
 
 def test_the_page_names_no_file_that_is_not_there():

@@ -15,6 +15,6 @@ def test_a_folder_of_images_trains_by_two_commands(place, images):
         "--image-size", "32", "--epochs", "1", "--name", "mine",
     )  # fmt: skip
     place.run("ftlaunch", "submit", "cfg.yaml", "--on", "local", "--wait")
-    rows = place.rows("output/mine")
+    rows = place.rows("output/latest")
     assert [row["event"] for row in rows if row["event"] == "eval"] == ["eval"]
-    assert (place.folder / "output/mine/best_model.pdparams").exists()
+    assert (place.folder / "output/latest/best_model.pdparams").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import socket
@@ -14,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
+from launcher.kube import shell
 from launcher.kube.client import connect
 from launcher.kube.errors import AbsentError, DeniedError, NoAnswerError
 from tests.launcher.kube.api_server import AUTHORITY
@@ -189,4 +191,37 @@ def test_a_cluster_that_is_away_is_no_answer(client_of):
     client = client_of(server)
     server._listener.close()
     with pytest.raises(NoAnswerError), run(client, "x"):
+        pass
+
+
+@pytest.mark.parametrize("head", [
+    b"\x82\x7f" + struct.pack("!Q", 1 << 40),  # RFC 6455, 5.2: a length of 64 bits
+    b"\x02\x7e\xff\xff",  # the first of fragments without end
+], ids=["frame", "fragments"])  # fmt: skip
+def test_a_message_without_end_is_refused(client_of, monkeypatch, head):
+    monkeypatch.setattr(shell, "_MESSAGE_BYTES", 1 << 20)
+
+    def flood(server):
+        with contextlib.suppress(OSError):
+            server._socket.sendall(head)
+            while True:
+                server._socket.sendall(b"\x00" * 65536)
+
+    said = "a message of more than 1 MiB"
+    with (
+        ExecServer(flood) as server,
+        pytest.raises(NoAnswerError, match=said),
+        run(client_of(server), "cat") as channel,
+    ):
+        channel.stdout.read()
+
+
+def test_a_handshake_without_end_is_refused(client_of, monkeypatch):
+    monkeypatch.setattr(shell, "_MESSAGE_BYTES", 1 << 20)
+    endless = "101 Switching Protocols\r\n" + "X: y\r\n" * 300_000
+    with (
+        ExecServer(lambda _: None, status=endless) as server,
+        pytest.raises(NoAnswerError),
+        run(client_of(server), "cat"),
+    ):
         pass
