@@ -107,9 +107,7 @@ def test_no_text_of_a_config_changes_the_structure_of_the_manifest(
                 item.update({key: "x" for key, inner in item.items() if inner == text})
         manifests = []
         for launch in (chosen, plain):
-            path.write_text(
-                yaml.safe_dump(config_values(launch=launch), allow_unicode=True), encoding="utf-8"
-            )
+            path.write_text(yaml.safe_dump(config_values(launch=launch)), encoding="utf-8")
             try:
                 manifests.append(render(plan(load_run_config(path), run_id=RUN_ID, on="kubernetes")))
             except (ConfigError, LaunchError):  # such as a variable of control characters

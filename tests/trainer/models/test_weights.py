@@ -7,6 +7,8 @@ import numpy as np
 import paddle
 import pytest
 
+from trainer.checkpoints.durable import write_file
+from trainer.checkpoints.safetensors import write_safetensors
 from trainer.models.errors import WeightsError
 from trainer.models.registry import create_model
 from trainer.models.weights import apply_weights, model_weights, read_weights
@@ -65,3 +67,11 @@ def test_weights_that_would_run_code_are_refused(tmp_path: Path):
     path.write_bytes(pickle.dumps({"fc.weight": Path}))
     with pytest.raises(WeightsError, match="which could run code"):
         read_weights(path)
+
+
+@pytest.mark.parametrize("ending", ["", ".safetensors"], ids=["without its ending", "with it"])
+def test_safetensors_are_read_where_weights_are(tmp_path: Path, ending: str):
+    arrays = {"fc.weight": np.arange(6, dtype=np.float32).reshape(2, 3)}
+    write_file(tmp_path / "mine.safetensors", write_safetensors(arrays))
+    found = read_weights(tmp_path / f"mine{ending}")
+    np.testing.assert_array_equal(found["fc.weight"], arrays["fc.weight"])
