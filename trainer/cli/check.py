@@ -7,13 +7,12 @@ from pathlib import Path
 
 import click
 
+from trainer.cli.bars import progress
 from trainer.cli.endings import Ending, end_with, require_packages
 from trainer.cli.options import config_options, load, make_store, weights_dir_option
 from trainer.cli.printing import echo
 from trainer.config.zoo import find_foreign, is_installed, lacks_package
 from trainer.ranks import read_ranks
-
-_WORTH_A_BAR = 200  # images: fewer are read before a bar is seen
 
 
 def _read_count(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
@@ -73,9 +72,9 @@ def command(
         refuse_missing_checkpoint(config)
         cache = ImageCache()
         total = lists.size if images is None else min(images * 2, lists.size)
-        hidden = not sys.stderr.isatty() or total < _WORTH_A_BAR
-        with click.progressbar(length=total, label="images", file=sys.stderr, hidden=hidden) as bar:
-            decoded = read_images(config, lists, count=images, cache=cache, done=bar.update)
+        with progress() as bar:
+            bar.begin("reading images", total)
+            decoded = read_images(config, lists, count=images, cache=cache, done=bar.advance)
         cache.close()
         for warning in decoded.warnings:
             echo(f"{path}: warning: {warning}", err=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from trainer.cli.bars import progress
 from trainer.cli.endings import Ending, end_with, require_packages
 from trainer.cli.options import load_run, refuse_two, run_options
 from trainer.cli.printing import echo
@@ -63,7 +64,8 @@ def command(
         from trainer.engine.journal import format_values
         from trainer.protocol.evaluated import describe_evaluated
 
-        found = assess(loaded.config, ranks, weights=weights)
+        with progress(wanted=ranks.is_first) as bar:
+            found = assess(loaded.config, ranks, weights=weights, progress=bar)
         for note in found.notes:
             echo(note, err=True)
         if found.bad_images and ranks.is_first:

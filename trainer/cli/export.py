@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from trainer.cli.bars import progress
 from trainer.cli.endings import Ending, end_with, require_packages
 from trainer.cli.options import load_run, refuse_two, run_options
 from trainer.cli.printing import echo
@@ -61,11 +62,12 @@ def command(
 
         _need_a_home()
         infer = loaded.document.values.get("Infer")
-        done = export(
-            loaded.config, infer if isinstance(infer, dict) else {}, weights=weights,
-            folder=folder or Path(loaded.config.run.save_inference_dir), images=compare,
-            onnx=onnx,
-        )  # fmt: skip
+        with progress() as bar:
+            done = export(
+                loaded.config, infer if isinstance(infer, dict) else {}, weights=weights,
+                folder=folder or Path(loaded.config.run.save_inference_dir), images=compare,
+                onnx=onnx, progress=bar,
+            )  # fmt: skip
         echo(f"{done.folder}: {', '.join(done.names)} of {done.weights}")
         for note in done.notes:
             echo(f"warning: {note}", err=True)

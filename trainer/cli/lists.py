@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trainer.cli.bars import progress
 from trainer.cli.endings import Ending, end_with
 from trainer.cli.printing import echo
 from trainer.data.errors import MAX_PROBLEMS_SHOWN
@@ -96,11 +97,11 @@ def _reader(folder: Path, *, read: bool) -> Iterator[Read | None]:
         yield None
         return
     cache = ImageCache()
-    hidden = not sys.stderr.isatty()
-    with click.progressbar(length=_count(folder), label="images", file=sys.stderr, hidden=hidden) as bar:
+    with progress() as bar:
+        bar.begin("reading images", _count(folder))
 
         def find_bad(paths: Sequence[str]) -> Mapping[str, str]:
-            found = check_images(paths, cache=cache, done=bar.update)
+            found = check_images(paths, cache=cache, done=bar.advance)
             return {path: verdict.problem for path, verdict in found.items() if verdict.problem}
 
         yield find_bad

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trainer.cli.bars import progress
 from trainer.cli.endings import Ending, end_with, require_packages
 from trainer.cli.options import config_options, load, make_store, weights_options
 from trainer.cli.printing import echo
+from trainer.engine.progress import Progress
 from trainer.protocol.pathmap import PathMap
 
 if TYPE_CHECKING:  # paddle: `--help` does without
@@ -61,16 +63,16 @@ def command(
         from trainer.engine.rate_test import find_rate
 
         store = make_store(weights_dir, offline=offline)
-        hidden = not sys.stderr.isatty()
-        with click.progressbar(length=steps, file=sys.stderr, hidden=hidden, label="steps") as bar:
+        with progress() as bar:
+            bar.begin("steps", steps)
             found = find_rate(
                 config,
                 low=low,
                 high=high,
                 steps=steps,
                 store=store,
-                report=lambda _: bar.update(1),
-                say=lambda text: echo(text, err=True),
+                report=lambda _: bar.advance(),
+                say=lambda text: _say(bar, text),
             )
         if output == "json":
             document = {
@@ -102,6 +104,11 @@ def command(
         echo(f"Optimizer.lr.learning_rate: {found.proposal:g}")
 
     sys.exit(end_with(work, Ending()))
+
+
+def _say(bar: Progress, text: str) -> None:
+    bar.clear()
+    echo(text, err=True)
 
 
 def _draw(found: RateTest) -> str:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from trainer.cli.answers import FORMS, write_answers
+from trainer.cli.bars import progress
 from trainer.cli.endings import Ending, end_with, require_packages
 from trainer.cli.jobs import is_job
 from trainer.cli.options import extra_module_option, load_run
 from trainer.cli.printing import echo
+from trainer.engine.progress import Progress
 
 if TYPE_CHECKING:  # numpy and paddle: `--help` does without
     from trainer.answers.build import Answer
@@ -103,10 +105,10 @@ def command(
         files = _find(images, infer)
         one_length = is_of_one_length(predictor.post_process)
         found = predict(predictor, files, batch_size=batch_size or size, skip_bad=bad_images == "skip")
-        hidden = not sys.stderr.isatty() or sys.stdout.isatty() or len(files) < 2
         bad: list[str] = []
-        with click.progressbar(found, length=len(files), file=sys.stderr, hidden=hidden) as shown:
-            for text in write_answers(_good(shown, bad), output, one_length=one_length):
+        with progress(wanted=not sys.stdout.isatty()) as bar:  # else the answers themselves show it
+            bar.begin("images", len(files))
+            for text in write_answers(_good(found, bad, bar), output, one_length=one_length):
                 echo(text, nl=False)
         for problem in bad:
             echo(f"skipped: {problem}", err=True)
@@ -131,9 +133,10 @@ def _find(images: tuple[str, ...], infer: InferSection | None) -> Sequence[Path]
     return found.files
 
 
-def _good(predictions: Iterable[Prediction], bad: list[str]) -> Iterator[tuple[str, Answer]]:
+def _good(predictions: Iterable[Prediction], bad: list[str], bar: Progress) -> Iterator[tuple[str, Answer]]:
     """Pass files and their answers on; why others have none goes to `bad`."""
     for prediction in predictions:
+        bar.advance()
         if prediction.problem:
             bad.append(prediction.problem)
         else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trainer.cli.bars import progress
 from trainer.cli.endings import Ending, end_with, require_packages
 from trainer.cli.options import config_options, load, make_store, weights_options
 from trainer.cli.printing import echo
@@ -56,11 +57,12 @@ def command(
 
         reached = Reached()
         try:
-            run_training(
-                loaded.config, ranks, resume=resume, overwrite=overwrite, reached=reached,
-                weights=make_store(weights_dir, offline=offline),
-                claimed=lambda: _link_latest(here),
-            )  # fmt: skip
+            with progress(wanted=ranks.is_first) as bar:
+                run_training(
+                    loaded.config, ranks, resume=resume, overwrite=overwrite, reached=reached,
+                    weights=make_store(weights_dir, offline=offline),
+                    claimed=lambda: _link_latest(here), progress=bar,
+                )  # fmt: skip
         finally:
             ending.step, ending.checkpoint = reached.step, reached.checkpoint
 

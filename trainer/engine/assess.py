@@ -17,6 +17,7 @@ from trainer.engine.ends import CheckpointError, WeightsRefusedError
 from trainer.engine.evaluate import evaluate
 from trainer.engine.liveness import Liveness
 from trainer.engine.precision import choose_precision
+from trainer.engine.progress import NO_PROGRESS, Progress
 from trainer.engine.run import join_ranks
 from trainer.engine.setup import make_eval_loader
 from trainer.losses.build import build_loss
@@ -49,7 +50,9 @@ class Assessment:
     evaluated: Evaluated | None = None
 
 
-def assess(config: TrainConfig, ranks: Ranks, *, weights: Path | None) -> Assessment:
+def assess(
+    config: TrainConfig, ranks: Ranks, *, weights: Path | None, progress: Progress = NO_PROGRESS
+) -> Assessment:
     """Evaluate weights on `DataLoader.Eval`.
 
     Args:
@@ -57,6 +60,7 @@ def assess(config: TrainConfig, ranks: Ranks, *, weights: Path | None) -> Assess
         ranks: This process.
         weights: A `.pdparams`; None for Global.pretrained_model, else the best checkpoint of the output
             folder, else its latest.
+        progress: Is told of every batch.
 
     Raises:
         WeightsRefusedError: There are none, or they are another model's.
@@ -74,6 +78,7 @@ def assess(config: TrainConfig, ranks: Ranks, *, weights: Path | None) -> Assess
         model, loader,
         loss=build_loss(config.loss.Eval or config.loss.Train), measures=build_measures(config.metric.Eval),
         collective=collective, liveness=Liveness(None, local_rank=0), precision=choose_precision(config),
+        progress=progress,
     )  # fmt: skip
     top1, floor = results.metrics.get("top1"), samples.largest_class()
     evaluated = None

@@ -20,6 +20,7 @@ from trainer.config.root import TrainConfig
 from trainer.data.lists import load_list
 from trainer.engine.ends import CheckpointError
 from trainer.engine.predict import Network, run_model
+from trainer.engine.progress import NO_PROGRESS, Progress
 from trainer.engine.setup import make_eval_loader
 from trainer.ranks import Ranks
 
@@ -52,6 +53,7 @@ def compare(
     *,
     measured: Mapping[str, Network],
     images: int,
+    progress: Progress = NO_PROGRESS,
 ) -> Comparison:
     """Hold what was written against the trained model.
 
@@ -62,6 +64,7 @@ def compare(
         made: Exported models by file name, which must answer like it.
         measured: Others that are only measured.
         images: At most; 0 compares nothing.
+        progress: Is told of every batch.
 
     Raises:
         CheckpointError: They differ by more than `TOLERANCE`, or an answer is no number.
@@ -74,6 +77,7 @@ def compare(
     logits_of = run_model(model, None)
     activate = getattr(paddle.nn.functional, activation)
     batches = make_eval_loader(config, samples, ranks=Ranks()).batches(0)
+    progress.begin("comparing", min(images, len(samples)))
     with contextlib.closing(batches):
         for batch in batches:
             if not batch.valid.any():  # bad images, of which nothing was read
@@ -92,6 +96,7 @@ def compare(
                         name, logits=logits, shares=shares, mine=mine, theirs=theirs, places=places
                     )
             compared += len(mine)
+            progress.advance(len(mine))
             if compared >= images:
                 break
     return Comparison(images=compared, largest=largest)

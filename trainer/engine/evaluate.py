@@ -16,6 +16,7 @@ from trainer.data.loader import Batch, Loader
 from trainer.engine.collective import Collective
 from trainer.engine.liveness import Liveness
 from trainer.engine.precision import FLOAT32, Precision
+from trainer.engine.progress import NO_PROGRESS, Progress
 from trainer.losses.build import LossFunction
 from trainer.metrics.build import Measure
 from trainer.protocol.board import Phase
@@ -50,6 +51,7 @@ def evaluate(
     collective: Collective,
     liveness: Liveness,
     precision: Precision = FLOAT32,
+    progress: Progress = NO_PROGRESS,
 ) -> Evaluation:
     """Measure losses and metrics over all samples of `loader`.
 
@@ -61,6 +63,7 @@ def evaluate(
         collective: The process group.
         liveness: Is told of every batch.
         precision: Of the forward passes.
+        progress: Is told of every batch, too.
 
     Raises:
         DataError: Images cannot be read, and none or not so many are to be left out.
@@ -69,10 +72,12 @@ def evaluate(
     model.eval()
     tally = _Tally(loss, measures)
     with paddle.no_grad():
+        progress.begin("evaluating", len(loader))
         for batch in loader.batches(0):
             liveness.enter(Phase.EVAL)
             with precision.evaluation():
                 tally.add(model, batch)
+            progress.advance()
     found = tally.finish(collective, source=loader.source)
     loader.bad_images.refuse_too_many(found.bad_images)
     return found

@@ -33,6 +33,7 @@ from trainer.engine.ends import CheckpointError, WeightsRefusedError
 from trainer.engine.onnx import NAME as ONNX
 from trainer.engine.onnx import open_onnx, quiet, refuse_without_packages, write_onnx
 from trainer.engine.predict import ClassNames, Network, Predictor, infer_parts, load_names
+from trainer.engine.progress import NO_PROGRESS, Progress
 from trainer.engine.run import join_ranks
 from trainer.protocol.safe_files import rename
 from trainer.ranks import Ranks
@@ -90,6 +91,7 @@ def export(
     folder: Path,
     images: int,
     onnx: bool = False,
+    progress: Progress = NO_PROGRESS,
 ) -> Exported:
     """Write `inference.json`, `inference.pdiparams` and `inference.yml`, and compare them with the model.
 
@@ -100,6 +102,7 @@ def export(
         folder: Made where it does not exist; its files are replaced once the comparison has passed.
         images: Of the validation list that are compared, at most.
         onnx: Write `inference.onnx` too, and compare it.
+        progress: Is told of every batch that is compared.
 
     Raises:
         WeightsRefusedError: The weights cannot be used.
@@ -134,7 +137,9 @@ def export(
                 write_onnx(Path(partial) / MODEL, Path(partial) / WEIGHTS, Path(partial) / ONNX)
                 made[ONNX] = open_onnx(Path(partial) / ONNX)
             measured = {_ONEDNN: open_exported(Path(partial))}
-            found = compare(config, model, activation, made, measured=measured, images=images)
+            found = compare(
+                config, model, activation, made, measured=measured, images=images, progress=progress
+            )
             fast = found.largest.get(_ONEDNN, 0.0)
             (Path(partial) / DESCRIPTION).write_text(
                 # By way of JSON, so that what stands in it twice is written twice, not as an alias.

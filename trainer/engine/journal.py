@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
+from trainer.engine.progress import NO_PROGRESS, Progress
 from trainer.engine.scalars import Scalars
 from trainer.protocol.printable import escape_controls
 from trainer.protocol.safe_files import open_append
@@ -40,6 +41,8 @@ class Journal:
             OSError: They cannot be opened.
         """
         self._attempt = attempt
+        self.progress: Progress = NO_PROGRESS
+        """Steps aside for every line."""
         self._scalars = scalars
         self._log = _append(output_dir / _LOG) if output_dir is not None else None
         try:
@@ -57,6 +60,7 @@ class Journal:
         """Write a line that every rank has to say for itself."""
         now = datetime.datetime.now().strftime("%Y/%m/%d %H:%M:%S")  # local time, as PaddleClas
         line = f"[{now}] trainer INFO: {escape_controls(text)}"
+        self.progress.clear()
         print(line, flush=True)  # noqa: T201 - what a user of PaddleClas watches
         if self._log is not None:
             self._log.write(line + "\n")

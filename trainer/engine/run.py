@@ -22,6 +22,7 @@ from trainer.engine.journal import Journal, SilentJournal
 from trainer.engine.liveness import Liveness
 from trainer.engine.meeting import Meeting, send_at_once
 from trainer.engine.output import Output, open_output
+from trainer.engine.progress import NO_PROGRESS, Progress
 from trainer.engine.resume import Wish, find_contents, read_wish, restore, start_from_pretrained
 from trainer.engine.saving import Saver
 from trainer.engine.scalars import Scalars
@@ -51,6 +52,7 @@ class Reached:
 def run_training(
     config: TrainConfig, ranks: Ranks, *, resume: str = "auto", overwrite: bool = False, reached: Reached,
     weights: WeightsStore = OFFLINE, claimed: Callable[[], None] = lambda: None,
+    progress: Progress = NO_PROGRESS,
 ) -> None:  # fmt: skip
     """Train as the config says.
 
@@ -62,6 +64,7 @@ def run_training(
         reached: Is kept true, also where this raises.
         weights: Where pretrained weights are kept.
         claimed: Called on rank 0 when the output folder is this run's.
+        progress: Is told of every step and of every batch of an evaluation.
 
     Raises:
         ConfigError: The config does not go with so many ranks.
@@ -76,6 +79,7 @@ def run_training(
         stack.callback(liveness.close)
         output, journal = _open(config, ranks, adopt=wish.adopt, overwrite=overwrite)
         stack.callback(journal.close)
+        journal.progress = progress
         if output is not None:
             stack.callback(output.close)
             claimed()

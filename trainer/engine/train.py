@@ -92,6 +92,8 @@ class Training:
         )
         began_s = self._clock()
         try:
+            progress = self._journal.progress
+            progress.begin(f"epoch {epoch + 1}/{setup.config.run.epochs}", max(0, batches - done))
             for iteration, batch in enumerate(islice(loader, max(0, batches - done)), start=done):
                 read_s = self._clock() - began_s
                 result = self._stepper.step(batch, step=self.state.step)
@@ -113,6 +115,7 @@ class Training:
                     )
                     pace = Pace()
                 self._obey(result)
+                progress.advance()
                 self._liveness.enter(Phase.LOAD)
                 began_s = self._clock()
         finally:
@@ -249,6 +252,7 @@ class Training:
             return evaluate(
                 setup.model, setup.eval_loader, loss=setup.loss_in_eval, measures=setup.measures_in_eval,
                 collective=setup.collective, liveness=self._liveness, precision=setup.precision,
+                progress=self._journal.progress,
             )  # fmt: skip
         finally:
             self._say_bad_images(setup.eval_loader)
