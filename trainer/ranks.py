@@ -34,6 +34,7 @@ class Ranks:
         outcome: Where to leave an outcome, or None.
         path_map: Of the local backend; empty elsewhere.
         gpus_promised: The job asked for GPUs, and a node process says that this rank has one.
+        master: `host:port` of Paddle's store, which rank 0 opens; empty where nothing was said.
     """
 
     rank: int = 0
@@ -45,6 +46,7 @@ class Ranks:
     outcome: Path | None = None
     path_map: PathMap = field(default_factory=PathMap)
     gpus_promised: bool = False
+    master: str = ""
 
     @property
     def in_a_job(self) -> bool:
@@ -77,6 +79,7 @@ def read_ranks(environ: Mapping[str, str] = os.environ) -> Ranks:
         outcome=Path(outcome) if outcome else None,
         path_map=parse_path_map(environ.get(environment.PATH_MAP)),
         gpus_promised=environment.RUN_ID in environ and environ.get("PADDLE_DISTRI_BACKEND") == "nccl",
+        master=environ.get("PADDLE_MASTER", ""),
     )
 
 

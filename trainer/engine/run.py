@@ -20,6 +20,7 @@ from trainer.engine.collective import Collective
 from trainer.engine.ends import CheckpointError
 from trainer.engine.journal import Journal, SilentJournal
 from trainer.engine.liveness import Liveness
+from trainer.engine.loopback import guard
 from trainer.engine.meeting import Meeting, send_at_once
 from trainer.engine.output import Output, open_output
 from trainer.engine.progress import NO_PROGRESS, Progress
@@ -124,6 +125,8 @@ def join_ranks(config: AnsweringConfig, ranks: Ranks) -> Collective:
     choose_backend(config.run.device)
     paddle.set_device(config.run.device)
     if ranks.world_size > 1:
+        if ranks.is_first:
+            guard(ranks.master)
         with contextlib.redirect_stderr(io.StringIO()):  # a table of flags that nobody has changed
             paddle.distributed.init_parallel_env()
     meeting = None
