@@ -6,6 +6,8 @@ import collections
 import os
 import pickle
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -369,3 +371,38 @@ def test_an_odd_epoch_in_pdstates_is_said_and_not_computed_with(tmp_path: Path, 
     )
     assert found.state.epoch == 0
     assert "expected the number of completed epochs" in said[0]
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from trainer.checkpoints.pdfiles import read_arrays
+from trainer.checkpoints.pickles import OVERHEAD_BYTES
+path = Path(sys.argv[1])
+now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+most = now + int(float(sys.argv[2]) * path.stat().st_size) + OVERHEAD_BYTES
+resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
+print(sum(array.nbytes for array in read_arrays(path).values()))
+"""
+
+
+@pytest.mark.parametrize(("form", "share"), [("protocol 4", 1.0), ("protocol 2", 2.0), ("slices", 2.0)])
+def test_a_large_file_takes_the_memory_that_is_promised(tmp_path: Path, form: str, share: float) -> None:
+    values = np.zeros((40 << 20) // 4, "f4")
+    values[::7] = 1.5
+    document: dict[str, object] = {"a": values, "b": values + 1, "c": values * 2}
+    if form == "slices":
+        document["UnpackBigParamInfor@@"] = {
+            "w": {"OriginShape": (3, values.size), "slices": ["a", "b", "c"]}
+        }
+    path = tmp_path / "large.pdparams"
+    with path.open("wb") as file:
+        pickle.dump(document, file, protocol=4 if form == "protocol 4" else 2 if form == "protocol 2" else 3)
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(path), str(share)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+    )
+    assert (done.returncode, done.stdout) == (0, f"{3 * values.nbytes}\n"), done.stderr[-500:]
