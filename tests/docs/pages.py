@@ -25,6 +25,7 @@ RUNNERS = {
     "own-data": "tests/e2e/test_printed_commands.py",
     "predict": "tests/e2e/test_printed_commands.py",
     "weights": "tests/e2e/test_printed_commands.py",
+    "convert": "tests/e2e/test_printed_commands.py",
     "trust": "tests/e2e/test_printed_commands.py",
     "chinese": "tests/e2e/test_chinese_quickstart.py",
     "docker": "tests/e2e/test_docker_jobs.py",
@@ -37,7 +38,7 @@ _PROGRAMS = (
     r"(?:ftlaunch|trainer|make|docker(?:/\S+)?|podman|python3?|pip|pipx|uv|git|kubectl|source|cp|curl)"
 )
 _COMMAND = re.compile(rf"^(?:\$ )?(?:[A-Z_]+=\S* )*{_PROGRAMS}\s+\S")
-_MARK = re.compile(r"^<!-- (run|not run): (.+?) -->$")
+_MARK = re.compile(r"^\s*<!-- (run|not run): (.+?) -->$")
 _FENCE = re.compile(r"^```(\w*)$")
 _LANGUAGES = ("", "sh", "bash", "console", "shell")
 
@@ -116,7 +117,7 @@ def _raw_blocks(lines: list[str]) -> Iterator[tuple[int, tuple[str, str] | None,
             end = index
             while end < len(lines) and (lines[end].startswith("    ") or not lines[end].strip()):
                 end += 1
-            yield index + 1, mark, [text[4:] for text in lines[index:end]]
+            yield index + 1, mark, [text.lstrip() for text in lines[index:end]]
             index, mark = end - 1, None
         elif line.strip():
             mark = None

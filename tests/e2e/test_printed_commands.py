@@ -113,6 +113,16 @@ def test_the_lines_about_weights_work(place):
     assert "ResNet50_vd" in said["trainer weights list resnet50"]
 
 
+def test_the_lines_about_files_that_somebody_hands_over_work(place):
+    code = (
+        "import paddle; from trainer.models.registry import create_model; "
+        "paddle.save(create_model('PPLCNet_x0_25', class_num=4).state_dict(), 'mine.pdparams')"
+    )
+    place.run("python", "-c", code)
+    type_all(place, commands("convert"))
+    assert (place.folder / "mine.safetensors").stat().st_size > 100_000
+
+
 def test_a_folder_is_trusted_by_the_line_that_the_page_prints(place, write_config):
     (place.folder / ".ftlaunch.yaml").write_text("Launch: {image: 'registry.example/trainer:1'}\n")
     config = write_config()

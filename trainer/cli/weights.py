@@ -109,7 +109,7 @@ def convert(source: Path, target: Path, overwrite: bool) -> None:
             count = convert_weights(source, target, overwrite=overwrite)
         except WeightsError as error:
             raise WeightsRefusedError(str(error)) from error
-        click.echo(f"{target}: {count} keys of {source}")
+        echo(f"{target}: {count} keys of {source}")
 
     sys.exit(end_with(work, Ending()))
 

@@ -192,7 +192,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FTLAUNCH_STATE", str(tmp_path / "state"))
     with ApiServer() as server:
-        kubeconfig = write_kubeconfig(tmp_path, user={"token": "t"}, server=server.url)
+        kubeconfig = write_kubeconfig(tmp_path, user={}, server=server.url)
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
         yield Cluster(server)
 

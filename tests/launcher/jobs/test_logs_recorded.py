@@ -53,10 +53,10 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fading]
         created_s=time.time(),
     )  # fmt: skip
     RunStore(Path("state/runs")).begin(record, config=b"", manifest="", git=None)
-    fading = Fading()
+    fading = Fading(token="")
     with ApiServer() as server:
         server.answer = fading.answer
-        path = write_kubeconfig(tmp_path, user={"token": "good"}, server=server.url)
+        path = write_kubeconfig(tmp_path, user={}, server=server.url)
         monkeypatch.setenv("KUBECONFIG", str(path))
         yield fading
 

@@ -8,7 +8,7 @@ import paddle
 import pytest
 
 from trainer.checkpoints.pdfiles import read_arrays, read_pdfile
-from trainer.config.sections import AmpSection
+from trainer.config.sections import AmpSection, GlobalSection
 from trainer.engine import setup as built
 from trainer.engine.precision import FLOAT32, MixedPrecision, choose_precision
 from trainer.engine.setup import optimizer_arrays, restore_optimizer
@@ -148,7 +148,7 @@ def test_the_section_and_the_device_choose_the_precision(monkeypatch, amp, devic
     real = paddle.amp.auto_cast
     monkeypatch.setattr(paddle.amp, "auto_cast", lambda **given: (asked.append(given), real(**given))[1])
     section = AmpSection(**amp) if amp is not None else None
-    chosen = choose_precision(SimpleNamespace(amp=section, run=SimpleNamespace(device=device)))
+    chosen = choose_precision(SimpleNamespace(amp=section, run=GlobalSection(device=device, epochs=1)))
     assert chosen.label == label
     with chosen.evaluation():
         pass
