@@ -30,6 +30,7 @@ RUNNERS = {
     "chinese": "tests/e2e/test_chinese_quickstart.py",
     "docker": "tests/e2e/test_docker_jobs.py",
     "cluster": "tests/e2e/cluster/test_printed_commands.py",
+    "cluster-admin": "tests/e2e/cluster/test_printed_commands.py",
     "cluster-files": "tests/e2e/cluster/test_printed_commands.py",
 }
 """Which test runs the blocks of a scenario, in the order of their pages and lines."""

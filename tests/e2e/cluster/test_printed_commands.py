@@ -34,6 +34,18 @@ def test_the_lines_about_clusters_work(place, space, write_job):
     assert place.status()["state"] == "Succeeded"
 
 
+def test_the_lines_for_who_looks_after_a_cluster_work(make_space, tmp_path):
+    space = make_space()
+    (tmp_path / "k8s").symlink_to(REPOSITORY / "k8s")
+    place = Place(tmp_path, {"KUBECONFIG": str(space.cluster.kubeconfig)})
+    type_all(
+        place, [command.replace("-n team-a", f"-n {space.name}") for command in commands("cluster-admin")]
+    )
+    bound = {item["metadata"]["name"] for item in space.get("rolebindings")["items"]}
+    assert {"ftlaunch-users", "ftlaunch-files-users"} <= bound
+    assert space.get("networkpolicies")["items"]
+
+
 def test_the_lines_about_files_work(make_space, images, cluster, tmp_path, write_config):
     space = make_space(data="flowers")
     space.data.chmod(0o777)  # hostPath volumes ignore fsGroup
