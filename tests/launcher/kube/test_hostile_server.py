@@ -37,14 +37,16 @@ class Hostile:
         self._answer = answer
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
-        self._threads: list[threading.Thread] = []
+        self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def __enter__(self) -> Hostile:
-        thread = threading.Thread(target=self._serve, daemon=True)
-        thread.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        # closed under a thread that is about to accept, its number would be that of the next test's server
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
         self._listening.close()
 
     def _serve(self) -> None:
