@@ -37,6 +37,19 @@ def test_every_command_of_the_chinese_quick_start_works_in_its_order(place):
     assert "kind: PaddleJob" in said["ftlaunch render cfg.yaml --on local"]
     assert "[Eval][Epoch 2]" in said["ftlaunch logs"]
     assert (place.folder / "output/latest/best_model.pdparams").is_file()
+    # A network of two epochs, whose batch norms have seen a few steps: the hardest kind to export.
+    export = "trainer export -c cfg.yaml --to inference --onnx"
+    done = subprocess.run(
+        ["bash", "-c", export],
+        cwd=place.folder,
+        env=place.environ,
+        text=True,
+        capture_output=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (place.folder / "inference/inference.onnx").is_file()
+    assert "logits differ by at most" in done.stderr
 
 
 def test_the_page_names_no_file_that_is_not_there():
