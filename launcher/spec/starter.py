@@ -52,7 +52,8 @@ def volumes_of(wanted: Wanted, folder: str) -> list[tuple[str, str, bool, str]]:
 def write_config(wanted: Wanted, data: ImageFolder, recipe: Recipe) -> str:
     """Write a whole config, with comments that say why a value is what it is."""
     size = recipe.size
-    short = round(size * 256 / 224) if recipe.pretrained else size
+    # Random crops show things larger in training; an evaluation that does not is worse (docs/init.md).
+    short = round(size * 256 / 224)
     evaluations = max(1, recipe.epochs // 20)
     drop_last = not recipe.pretrained and data.train >= 4 * recipe.batch * wanted.ranks
     flip = """\
@@ -270,7 +271,7 @@ def _eval(size: int, short: int, batch: int) -> str:
         - DecodeImage:
             to_rgb: True
         - ResizeImage:
-            resize_short: {short}           # size 3 of 6{": 256/224 of the others" if short != size else ""}
+            resize_short: {short}           # size 3 of 6: 256/224 of the others
         - CropImage:
             size: {size}                   # size 4 of 6
         - NormalizeImage:

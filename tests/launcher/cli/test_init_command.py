@@ -63,7 +63,7 @@ def test_the_six_sizes_are_in_step(ftlaunch, images, size):
     assert [op["size"] for op in (train[1]["RandCropImage"], val[2]["CropImage"], infer[2]["CropImage"])] == [
         size
     ] * 3
-    short = {"resize_short": size}
+    short = {"resize_short": round(size * 256 / 224)}
     assert val[1]["ResizeImage"] == infer[1]["ResizeImage"] == short
 
 
