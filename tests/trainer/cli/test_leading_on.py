@@ -64,7 +64,7 @@ def commands(parent=group, path=()):
 def test_every_option_is_described_by_a_sentence(name, command):
     texts = [command.help or ""]
     for option in command.params:
-        if isinstance(option, click.Option):
+        if isinstance(option, click.Option) and not option.hidden:
             assert option.help, f"{name} {option.opts[0]}"
             texts.append(option.help)
     for text in texts:
