@@ -67,7 +67,8 @@ def describe(file: Path, folder: Path) -> Shipped:
     try:
         config = load_config(file).config
     except ConfigError as error:
-        refused = (_name(problem) for problem in error.problems if not problem.warning)
+        in_order = sorted(error.problems, key=lambda problem: (problem.line or 0, problem.column or 0))
+        refused = (_name(problem) for problem in in_order if not problem.warning)
         return Shipped(path=path, refused=tuple(dict.fromkeys(refused)))
     arch = config.arch
     parts = arch.by_name.values() if isinstance(arch, DistillationArch) else (arch,)
