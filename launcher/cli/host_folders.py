@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launcher.cli.prepare import Prepared
 from launcher.errors import UsageError
-from launcher.plan.jobplan import JobPlan, Mount, SecretFile
 from trainer.config.problems import ConfigError, KeyPath, Problem
+
+if TYPE_CHECKING:  # pydantic: `--help` does without
+    from launcher.plan.jobplan import JobPlan, Mount, SecretFile
 
 
 def host_folders(prepared: Prepared, *, make: bool = True) -> Mapping[str, Path]:
