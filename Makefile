@@ -150,7 +150,7 @@ lock:  ## renew requirements/*.txt (needs uv)
 	for v in 35 36; do echo "kubernetes==$$v.*" | uv pip compile -q --universal --python-version 3.10 --generate-hashes \
 		--no-header --no-annotate - -o requirements/kubernetes-$$v.txt; done
 
-lock-images:  ## docker/base-images.lock: the base images by digest, where a registry answers
+lock-images:  ## renew the digests of the base images in docker/Dockerfile, where a registry answers
 	docker/lock-images
 
 PADDLE_INDEX ?= https://www.paddlepaddle.org.cn/packages/stable/cu126/

@@ -36,6 +36,7 @@ ASKING_S = 300.0
 _AGAIN_S = 30.0
 _SAID_BYTES = 1 << 20
 _SHOWN = 1000
+_SECRET_CHARS = 4  # shorter values would be found within words
 _EARLY_S = 10.0  # a token that runs out on the way is of no use
 
 
@@ -201,7 +202,7 @@ def _run(plugin: Plugin) -> Given:
         ) from error  # fmt: skip
     limit_s = ASKING_S if asks else QUIET_S
     out, said, is_late = _read(process, limit_s=limit_s, group=not asks)
-    words = " ".join(said.decode("utf-8", "replace").split())[-_SHOWN:]
+    words = _without_secrets(" ".join(said.decode("utf-8", "replace").split()), plugin=plugin)[-_SHOWN:]
     if is_late:
         raise _error(plugin, f"expected an answer, got none for {limit_s:g} s", said=words,
                      cure="run it by hand to see what it waits for")  # fmt: skip
@@ -210,6 +211,15 @@ def _run(plugin: Plugin) -> Given:
         got = f"exit code {code}" if code > 0 else f"an end by signal {-code}"
         raise _error(plugin, f"expected a token, got {got}", said=words, cure=plugin.login, hinted=True)
     return _parse(plugin, out)
+
+
+def _without_secrets(words: str, *, plugin: Plugin) -> str:
+    """Return what a plugin says without values of its `env`: some print their environment."""
+    for value in sorted(
+        (value for _, value in plugin.env if len(value) >= _SECRET_CHARS), key=len, reverse=True
+    ):
+        words = words.replace(value, "…")
+    return words
 
 
 def _read(process: subprocess.Popen[bytes], *, limit_s: float, group: bool) -> tuple[bytes, bytes, bool]:

@@ -99,6 +99,13 @@ def test_one_that_fails_is_run_once_and_its_own_words_are_said(ask, server, tmp_
     assert server.asked == []
 
 
+def test_its_words_are_said_without_what_the_kubeconfig_hands_it(ask):
+    env = [{"name": "CLIENT_SECRET", "value": "s3cret-of-the-client"}, {"name": "DEBUG", "value": "1"}]
+    with pytest.raises(PluginError) as refused:
+        ask('echo "1 login with $CLIENT_SECRET failed" >&2; exit 1', env=env)
+    assert refused.value.said == "1 login with … failed"
+
+
 def test_one_that_is_not_there_is_told_with_its_hint(ask, server):
     with pytest.raises(
         PluginError, match=r"'no-such-login': expected a program .* got none of this name"
