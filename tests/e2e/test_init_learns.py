@@ -9,22 +9,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200)]
 Image = NDArray[np.uint8]
 
 
 def train_unedited(place, folder: str) -> float:
     """Type the lines of a first hour, and return the best top1."""
+    place.env["FTL_OFFLINE"] = "1"
     place.run("ftlaunch", "init", "--data", folder, "--name", folder, "--no-measure")
-    place.run("ftlaunch", "submit", "cfg.yaml", "--on", "local", "--name", folder, "--wait")
+    place.run("ftlaunch", "submit", "cfg.yaml", "--on", "local", "--name", folder, "--wait", timeout_s=1100.0)
     rows = [row for row in place.rows(f"output/{folder}") if row["event"] == "eval"]
     assert max(row["largest_class"] for row in rows) < 0.3
     return max(row["top1"] for row in rows)
-
-
-@pytest.fixture(autouse=True)
-def without_weights(monkeypatch):
-    monkeypatch.setenv("FTL_OFFLINE", "1")
 
 
 def test_four_drawn_shapes_are_told_apart(place):

@@ -191,8 +191,10 @@ class Training:
 
     def _is_due(self, completed: int) -> bool:
         run = self._setup.config.run
-        due = completed % run.eval_interval == 0 and completed > run.start_eval_epoch - 1
-        return self._setup.eval_loader is not None and due
+        # The last epoch always: a run that is shorter than its interval would end without a metric, and
+        # without best weights to predict with.
+        due = completed % run.eval_interval == 0 or completed == run.epochs
+        return self._setup.eval_loader is not None and due and completed > run.start_eval_epoch - 1
 
     def _evaluate(self, completed: int) -> bool:
         setup, averaged = self._setup, None

@@ -251,6 +251,12 @@ def test_evaluations_come_when_they_are_due(workshop):
     assert [row["epoch"] for row in rows(workshop, "eval")] == [4]
 
 
+def test_a_run_that_is_shorter_than_its_interval_is_evaluated_at_its_end(workshop):
+    workshop.train(Global__epochs=3, Global__eval_interval=10)
+    assert [row["epoch"] for row in rows(workshop, "eval")] == [3]
+    assert (workshop.folder / "output/best_model.pdparams").is_file()
+
+
 def test_an_evaluation_afterwards_gives_what_training_gave(workshop):
     workshop.train()
     expected = rows(workshop, "eval")[-1]
