@@ -21,11 +21,13 @@ from trainer.config.document import Document
 from trainer.config.problems import KeyPath, Problem
 
 # Whole words, some also at the end of longer ones (DBPASSWORD). AUTH, PASS and SESSION count where they are
-# the last word: PASS_ID is no password.
+# the last word: PASS_ID is no password. A number may follow, as with a second key: API_KEY2, TOKEN_2.
 _WORD = re.compile(
-    r"(^|_)(KEY|TOKEN|SECRETS?|PASSWORDS?|PASSWD|PWD|PASSPHRASE|CREDENTIALS?|CREDS|BEARER|COOKIES?)(_|$)"
-    r"|(PASSWORDS?|PASSWD|PASSPHRASE|SECRET|(API|ACCESS|AUTH|SECRET|PRIVATE|SIGNING)_?KEYS?|[A-Z0-9]TOKEN)(_|$)"
-    r"|(^|_)(AUTH|PASS|PGPASS|SESSION|JWT)$",
+    r"(^|_)(KEY|TOKEN|SECRETS?|PASSWORDS?|PASSWD|PWD|PASSPHRASE|CREDENTIALS?|CREDS|BEARER|COOKIES?"
+    r"|AUTHORIZATION)[0-9]*(_|$)"
+    r"|(PASSWORDS?|PASSWD|PASSPHRASE|SECRET|(API|ACCESS|AUTH|SECRET|PRIVATE|SIGNING)_?KEYS?|[A-Z0-9]TOKEN)"
+    r"[0-9]*(_|$)"
+    r"|(^|_)(AUTH|PASS|PGPASS|PAT|SESSION|JWT)[0-9]*(_[0-9]+)?$",
     re.IGNORECASE,
 )
 _SWITCH = re.compile(r"|true|false|yes|no|on|off|none|[0-9]{1,5}", re.IGNORECASE)

@@ -118,7 +118,7 @@ def test_a_slash_at_the_end_of_a_path_is_named(load, launch):
 
 @pytest.mark.parametrize("name", [
     "TOKENIZERS_PARALLELISM", "MAX_TOKENS", "MONKEY", "KEYBOARD", "PASS_ID", "BYPASS", "AUTHOR",
-    "SESSION_DIR", "NCCL_DEBUG", "SSH_KEY_PATH", "TOKENIZER", "SECRETARY",
+    "SESSION_DIR", "NCCL_DEBUG", "SSH_KEY_PATH", "TOKENIZER", "SECRETARY", "KEY2VALUE", "PATTERN", "PAT_SIZE",
 ])  # fmt: skip
 def test_a_name_that_only_holds_such_letters_is_fine(load, name):
     assert load(launch={"env": {name: "some value"}}).job.launch.env == {name: "some value"}
@@ -126,7 +126,8 @@ def test_a_name_that_only_holds_such_letters_is_fine(load, name):
 
 @pytest.mark.parametrize("name", [
     "PGPASSWORD", "dbPassword", "GITHUBTOKEN", "MY_APIKEY", "API_KEYS", "SMTP_PASS", "X_CREDENTIALS",
-    "BASIC_AUTH", "DB_PWD", "SESSION_COOKIE", "LOGIN_SESSION",
+    "BASIC_AUTH", "DB_PWD", "SESSION_COOKIE", "LOGIN_SESSION", "API_KEY2", "TOKEN2", "PASSWORD1",
+    "HF_TOKEN2", "DB_PASS_2", "GITHUB_PAT", "AUTHORIZATION",
 ])  # fmt: skip
 def test_other_names_of_secrets_are_refused_and_named_with_the_way_round(load, name):
     text = refusal(load, env={name: "hunter2"})
