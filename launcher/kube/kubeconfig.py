@@ -230,7 +230,7 @@ def _load(path: Path) -> Mapping[str, object] | None:
         raise KubeconfigError(
             f"{place}: expected YAML, got {error.problem or 'something else'}; see `kubectl config view`"
         ) from None
-    except (yaml.YAMLError, ValueError, RecursionError, OverflowError):
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError, OverflowError):
         raise KubeconfigError(
             f"{path}: expected YAML, got something else; see `kubectl config view`"
         ) from None

@@ -74,7 +74,7 @@ def read_documents(text: str) -> list[Any]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         return list(yaml.load_all(text, Loader=loader))  # both are safe
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:  # the latter of `!!bool x`
         raise ManifestError(f"manifest: expected YAML, got an error: {error}") from error
 
 

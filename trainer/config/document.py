@@ -32,6 +32,8 @@ _FAST: Any = getattr(yaml, "CSafeLoader", None)
 _PLAIN_TAGS = ("tag:yaml.org,2002:seq", "tag:yaml.org,2002:map")
 _MERGE = "tag:yaml.org,2002:merge"
 _NUMBER_TAGS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_NO_VALUE = (ValueError, LookupError, AttributeError)
+"""What PyYAML 6.0 raises for a date such as 2026-02-30, `!!bool maybe`, `!!int ''` and `!!timestamp 5`."""
 
 MAX_BYTES = 1 << 20
 """What a ConfigMap holds, by which a config reaches its pods."""
@@ -133,6 +135,9 @@ def _build(text: str, name: str, max_values: int) -> tuple[object, dict[KeyPath,
         return _build_with(loader, name, max_values)
     except yaml.MarkedYAMLError as error:
         raise ConfigError([_yaml_problem(name, error)]) from error
+    except (ValueError, OverflowError) as error:  # "\\U00110000", which PyYAML hands to chr() as it is
+        message = "expected YAML, got an escape such as \\U that names no character"
+        raise ConfigError([Problem(file=name, line=loader.line + 1, message=message)]) from error
 
 
 def _refuse_deep(text: str, name: str, max_values: int) -> None:
@@ -239,7 +244,7 @@ class _Builder:
             return None
         try:
             value = self._loader.construct_object(node)
-        except ValueError:  # a date such as 2026-02-30
+        except _NO_VALUE:
             self._report(node, path, f"expected a value, got {show(node.value)}; quote it")
             return None
         if isinstance(value, int) and abs(value) >= _INT64:
@@ -260,7 +265,11 @@ class _Builder:
                 kind = "a long number" if long else "a list or a mapping"
                 self._report(key_node, path, f"expected text as a key, got {kind}")
                 continue
-            key = self._loader.construct_object(key_node)
+            try:
+                key = self._loader.construct_object(key_node)
+            except _NO_VALUE:
+                self._report(key_node, path, f"expected text as a key, got {show(key_node.value)}; quote it")
+                continue
             if isinstance(key, str):
                 values[key] = self.build(value_node, (*path, key))
             else:

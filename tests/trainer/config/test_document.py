@@ -87,11 +87,19 @@ def test_all_repeated_keys_are_reported_at_once(refused: Refused) -> None:
         (b"A: &a [*a]\n", "cfg.yaml:1:4: A.0: expected a tree, got an alias that contains itself"),
         (b"A: !!python/object/apply:os.getcwd []\n", "cfg.yaml:1:4: A: expected a plain value, got the tag "),
         (b"A: 2026-02-30\n", "cfg.yaml:1:4: A: expected a value, got '2026-02-30'; quote it"),
+        (b"A: {2026-02-30: x}\n", "cfg.yaml:1:5: A: expected text as a key, got '2026-02-30'; quote it"),
+        (b"A: !!bool maybe\n", "cfg.yaml:1:4: A: expected a value, got 'maybe'; quote it"),
+        (b"A: !!int ''\n", "cfg.yaml:1:4: A: expected a value, got ''; quote it"),
+        (b"A: !!timestamp 5\n", "cfg.yaml:1:4: A: expected a value, got '5'; quote it"),
+        (b"A: {!!bool maybe: x}\n", "cfg.yaml:1:5: A: expected text as a key, got 'maybe'; quote it"),
+        (b'\nA: "\\U00110000"\n', "cfg.yaml:2: expected YAML, got an escape such as \\U that names no "),
+        (b'A: "\\UFFFFFFFF"\n', "cfg.yaml:1: expected YAML, got an escape such as \\U that names no "),
         (b"A: 1\n---\nB: 2\n", "cfg.yaml:2:1: "),
         (b"A: \x00\n", "cfg.yaml: expected YAML, got "),
     ],
     ids=["tab", "not-utf-8", "list", "number-key", "bool-key", "open-list", "endless-alias", "python-tag",
-         "no-date", "two-documents", "null-character"],
+         "no-date", "no-date-as-key", "no-bool", "no-int", "no-timestamp", "no-bool-as-key", "no-character",
+         "number-too-large-for-a-character", "two-documents", "null-character"],
 )  # fmt: skip
 def test_what_is_no_config_is_refused_with_its_place(content: bytes, message: str, refused: Refused) -> None:
     lines = refused(lambda: parse_document(content, name="cfg.yaml"))
