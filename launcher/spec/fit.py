@@ -82,6 +82,7 @@ class _Fitting:
         begins_anew = pretrained is True and was_for_imagenet and not went_on
         self._fit_rates(tenth=begins_anew)
         self._fit_answers()
+        self._fit_metrics()
         end = "" if self._content.endswith("\n") else "\n"
         launch = write_launch(self._wanted, volumes_of(self._wanted, str(self._data.folder)))
         text = f"{with_modeline(self._edits.apply())}{end}\n{launch}"
@@ -153,6 +154,19 @@ class _Fitting:
                 self._set((*at, "topk"), self._data.class_num)
             if "class_id_map_file" in item:
                 self._set((*at, "class_id_map_file"), f"/data/{LABELS}" if self._data.has_labels else None)
+
+    def _fit_metrics(self) -> None:
+        """Leave out the top k of more than all classes, which are always right."""
+        for split in ("Train", "Eval"):
+            metrics = self._get(("Metric", split), None)
+            for index, metric in enumerate(metrics if isinstance(metrics, list) else ()):
+                for path, item in _posts(metric, ("Metric", split, index)):
+                    topk = item.get("topk")
+                    if not isinstance(topk, list) or not all(isinstance(k, int) for k in topk):
+                        continue
+                    fewer = [k for k in topk if k <= self._data.class_num] or [1]
+                    if fewer != topk:
+                        self._set((*path, "topk"), fewer)
 
     def _get(self, path: KeyPath, default: object) -> object:
         node: object = self._values

@@ -70,6 +70,7 @@ class Recipe:
         smallest_area: Share of an image that a random crop keeps at least.
         flip: Mirror images at random.
         pretrained: Begin with the weights for ImageNet.
+        drop_last: Leave out an epoch's last batch where it is not whole.
         strides: Of the network's five reductions, where they are not all 2; None keeps them.
         why: A sentence for each thing that was chosen.
     """
@@ -85,6 +86,7 @@ class Recipe:
     smallest_area: float
     flip: bool
     pretrained: bool
+    drop_last: bool
     strides: tuple[int, ...] | None = None
     why: Sequence[str] = field(default=())
 
@@ -147,7 +149,7 @@ def _fine_tuning(facts: Facts, arch: str, size: int, epochs: int | None) -> Reci
     return Recipe(
         arch=arch, size=size, batch=batch, optimizer="Momentum", rate=fine_tuning_rate(batch * facts.ranks),
         epochs=chosen, warmup=_warmup(chosen, steps), smoothing=0.1, smallest_area=0.35,
-        flip=_may_flip(facts), pretrained=True,
+        flip=_may_flip(facts), pretrained=True, drop_last=False,
         why=(
             f"pretrained: goes on from ImageNet's weights of {arch}, at a tenth of ImageNet's rate",
             f"{chosen} epochs of {steps} steps",
@@ -160,15 +162,17 @@ def _from_scratch(facts: Facts, arch: str, size: int, epochs: int | None) -> Rec
     steps = _steps(facts, batch)
     wanted = math.ceil(_SCRATCH_STEPS / steps)
     chosen = epochs or max(_SCRATCH_MIN_EPOCHS, min(_SCRATCH_MAX_EPOCHS, wanted))
+    drop_last = facts.images >= 4 * batch * facts.ranks
+    done = facts.images // (batch * facts.ranks) if drop_last else steps
     # Adam's step does not shrink with the gradient; of larger batches the square root is a safe factor.
     rate = _round(_SCRATCH_RATE * math.sqrt(batch * facts.ranks / _SCRATCH_BATCH))
     return Recipe(
         arch=arch, size=size, batch=batch, optimizer="AdamW", rate=rate, epochs=chosen,
         warmup=_warmup(chosen, steps), smoothing=0.0, smallest_area=0.7, flip=_may_flip(facts),
-        pretrained=False, strides=choose_strides(size, arch),
+        pretrained=False, drop_last=drop_last, strides=choose_strides(size, arch),
         why=(
             f"from scratch: there are no weights of {arch} here, and none could be fetched",
-            f"{chosen} epochs of {steps} steps: a network that knows nothing needs about {_SCRATCH_STEPS:,} "
+            f"{chosen} epochs of {done} steps: a network that knows nothing needs about {_SCRATCH_STEPS:,} "
             "steps",
         ),
     )  # fmt: skip

@@ -54,8 +54,8 @@ def write_config(wanted: Wanted, data: ImageFolder, recipe: Recipe) -> str:
     size = recipe.size
     # Random crops show things larger in training; an evaluation that does not is worse (docs/init.md).
     short = round(size * 256 / 224)
-    evaluations = max(1, recipe.epochs // 20)
-    drop_last = not recipe.pretrained and data.train >= 4 * recipe.batch * wanted.ranks
+    # Of five classes or fewer the top five are all: such a metric is always 1.
+    topk = "[1, 5]" if data.class_num > 5 else "[1]"
     flip = """\
         - RandFlipImage:
             flip_code: 1                # remove it where left and right matter
@@ -74,7 +74,7 @@ Global:
   print_batch_step: 10                  # a log line every so many steps
   save_interval: {max(1, recipe.epochs // 5)}                      # besides latest and best_model
   eval_during_train: {"True" if data.has_val else "False"}
-  eval_interval: {evaluations}
+  eval_interval: {max(1, recipe.epochs // 20)}                      # and after the last epoch
   image_shape: [3, {size}, {size}]         # size 1 of 6 that belong together; --image-size sets all
 
 Arch:
@@ -109,7 +109,7 @@ DataLoader:
     sampler:
       name: DistributedBatchSampler
       batch_size: {recipe.batch}                    # of each rank
-      drop_last: {drop_last}{_WHY_DROP if drop_last else ""}
+      drop_last: {recipe.drop_last}{_WHY_DROP if recipe.drop_last else ""}
       shuffle: True
     loader:
 {_loader()}
@@ -136,10 +136,10 @@ Infer:
 Metric:
   Train:
     - TopkAcc:
-        topk: [1, {min(5, data.class_num)}]
+        topk: {topk}
   Eval:
     - TopkAcc:
-        topk: [1, {min(5, data.class_num)}]                    # its first value, top-1, chooses best_model
+        topk: {topk}                    # its first value, top-1, chooses best_model
 
 {write_launch(wanted, volumes_of(wanted, str(data.folder)))}""")
 
@@ -154,7 +154,7 @@ def _pretrained(recipe: Recipe) -> str:
     if recipe.pretrained:
         return "  pretrained: True                      # begin with PaddleClas's weights for ImageNet\n"
     return f"""\
-  # There are none of {recipe.arch} here, and none could be fetched: the rate and the epochs below are for a
+  # Weights of {recipe.arch} are not here, and none could be fetched: the rate and the epochs below are for a
   # network that knows nothing. With weights (`trainer weights list {recipe.arch}` says where they are looked
   # for) run `ftlaunch init` again: it takes fewer epochs to a better model.
   pretrained: False

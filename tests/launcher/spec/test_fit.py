@@ -124,6 +124,15 @@ def test_several_networks_all_get_the_number_of_classes_and_keep_their_weights()
     assert any(item.startswith("Arch.models") for item in fitted.left)
 
 
+@pytest.mark.parametrize(("given", "kept"), [("[1, 5]", [1]), ("[5]", [1]), ("[1, 2, 3, 4]", [1, 2, 3])])
+def test_a_metric_keeps_the_topk_that_can_be_wrong(given, kept):
+    fitted, values = fit(f"{IMAGENET}Metric:\n  Train:\n    - TopkAcc: {{topk: [1]}}\n  Eval:\n"
+                         f"    - TopkAcc: {{topk: {given}}}   # theirs\n")  # fmt: skip
+    assert values["Metric"] == {"Train": [{"TopkAcc": {"topk": [1]}}], "Eval": [{"TopkAcc": {"topk": kept}}]}
+    assert "# theirs" in fitted.text
+    assert any(change.startswith(f"Metric.Eval.0.TopkAcc.topk: {kept}") for change in fitted.changes)
+
+
 def test_what_cannot_be_written_is_said():
     text = IMAGENET.replace(
         "Global:\n  output_dir: ./output/   # theirs\n  epochs: 120", "Global: {epochs: 120}"

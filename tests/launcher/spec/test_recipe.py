@@ -46,6 +46,13 @@ def test_what_is_given_is_kept():
     )
 
 
+@pytest.mark.parametrize(("images", "steps"), [(95, 11), (96, 12), (20, 5)])
+def test_the_steps_that_are_told_are_those_that_are_trained(images, steps):
+    recipe = choose_recipe(facts(images=images), arch="PPLCNet_x0_25")
+    assert f" epochs of {steps} steps" in recipe.why[1]
+    assert recipe.drop_last is (images // recipe.batch >= 4)
+
+
 def test_cpus_get_small_networks_and_images():
     assert choose_arch(0)[0] == "PPLCNet_x0_25"
     assert choose_arch(4) == ("ResNet50_vd",)
