@@ -30,7 +30,8 @@ def host_folders(prepared: Prepared, *, make: bool = True) -> Mapping[str, Path]
     mounts = {mount.path: _folder_of(mount) for mount in job.mounts if mount.local is not None}
     secrets, problems = _find_secrets(job.secrets)
     problems += [
-        f"{mount.path}: expected the folder {str(mounts[mount.path])!r} (`local:`), got none; make it"
+        f"{mount.path}: expected the folder {str(mounts[mount.path])!r} (`local:`), got none; "
+        f"make it{_or_go(mount)}"
         for mount in job.mounts
         if mount.path in mounts and mount.read_only and not mounts[mount.path].is_dir()
     ]
@@ -40,6 +41,12 @@ def host_folders(prepared: Prepared, *, make: bool = True) -> Mapping[str, Path]
         written = [mounts[mount.path] for mount in job.mounts if mount.path in mounts and not mount.read_only]
         _make(written, prepared)
     return mounts | secrets
+
+
+def _or_go(mount: Mount) -> str:
+    """Say the other cure: who stands in another folder has the data, elsewhere."""
+    local = Path(mount.local or "").expanduser()
+    return "" if local.is_absolute() else f", or call from the folder that holds {mount.local!r}"
 
 
 def _folder_of(mount: Mount) -> Path:

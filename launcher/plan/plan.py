@@ -246,9 +246,9 @@ def _notes(config: RunConfig, on: BackendKind, missing: int, api: JobApi) -> tup
     launch = config.job.launch
     notes = []
     if missing:
-        notes.append(
-            f"fewer than {launch.gpus * launch.nodes} GPUs are here: the job runs as CPU ranks over gloo"
-        )
+        asked = launch.gpus * launch.nodes
+        few = "no GPU is here" if asked == 1 else f"fewer than {asked} GPUs are here"
+        notes.append(f"{few}: the job runs as CPU ranks over gloo")
     if not launch.gpus and config.job.run.device != "cpu" and "gpus" not in launch.model_fields_set:
         notes.append("no GPUs are asked for, so the job runs on CPUs; ask with --gpus N or Launch.gpus")
     if launch.procs_per_node != "auto" and launch.procs_per_node < launch.gpus:

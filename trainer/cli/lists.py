@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -80,7 +81,9 @@ def command(*, folder: Path, val: float, seed: int, read: bool, overwrite: bool,
             named = ", ".join(f"{name}/" for name in report.ignored)
             echo(f"left out, because no class folders are known there: {named}", err=True)
         if not no_next:
-            echo(f"next: set Arch.class_num to {len(report.classes)}, image_root to {folder}", err=True)
+            count = len(report.classes)
+            echo(f"next: ftlaunch init --data {shlex.quote(str(folder))}", err=True)
+            echo(f"or, in a config of yours: Arch.class_num {count}, image_root {folder}", err=True)
 
     sys.exit(end_with(work, Ending()))
 

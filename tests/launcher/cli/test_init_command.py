@@ -226,7 +226,7 @@ def test_lists_are_made_where_there_are_none(ftlaunch, tmp_path, monkeypatch):
     data = look_at(Path("pets"))
     assert (data.class_num, data.train, data.val, data.side) == (2, 6, 4, 30)
     assert "6 images in train_list.txt" in ran.err
-    assert "set Arch.class_num" not in ran.err
+    assert "next: ftlaunch init --data" not in ran.err
     assert load_run_config(Path("cfg.yaml")).job.run.image_shape == (3, 32, 32)
 
 

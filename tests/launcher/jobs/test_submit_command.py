@@ -137,6 +137,16 @@ def test_folders_of_this_machine_must_be_there(store, submit):
     assert store.runs() == []
 
 
+@pytest.mark.parametrize(("local", "hint"), [("./pictures", True), ("/nowhere/pictures", False)])
+def test_a_relative_folder_that_is_missing_may_be_one_of_another_folder(store, submit, local, hint):
+    code, _, err = submit("--on", "local", "--gpus", "0", "--volume", f"/pictures=:{local},ro")
+    assert code == 2
+    (line,) = [line for line in err.splitlines() if line.startswith("/pictures: expected the folder")]
+    assert "; make it" in line
+    assert ("call from the folder that holds './pictures'" in line) is hint
+    assert store.runs() == []
+
+
 def test_without_paddle_a_local_job_is_refused_with_what_to_install(store, submit, monkeypatch):
     Path("flowers").mkdir()
     find = importlib.util.find_spec

@@ -54,6 +54,11 @@ def test_fewer_gpus_here_run_as_that_many_cpu_ranks(make_plan):
     assert "Global.device=cpu" in job.command
 
 
+def test_the_one_gpu_that_is_not_here_is_said_so(make_plan):
+    job = make_plan(on="local", gpus_here=0, launch={"gpus": 1})
+    assert job.notes[0] == "no GPU is here: the job runs as CPU ranks over gloo"
+
+
 def test_the_nodes_of_a_local_job_share_its_gpus(make_plan):
     assert make_plan(on="local", gpus_here=4, launch={"gpus": 2, "nodes": 2}).gpus == 2
     assert make_plan(on="local", gpus_here=3, launch={"gpus": 2, "nodes": 2}).gpus_missing == 2

@@ -127,6 +127,16 @@ def test_make_lists_leaves_bad_images_out_and_names_them(trainer, classes):
     assert len(listed.splitlines()) == 7
 
 
+def test_make_lists_leads_to_the_line_that_comes_next(trainer, classes):
+    spaced = classes.rename(classes.with_name("my cats"))
+    code, _, err = trainer("make-lists", str(spaced))
+    assert code == 0
+    assert err.splitlines()[-2:] == [
+        f"next: ftlaunch init --data '{spaced}'",
+        f"or, in a config of yours: Arch.class_num 2, image_root {spaced}",
+    ]
+
+
 def test_make_lists_without_reading_says_so(trainer, classes):
     (classes / "cat" / "2.png").write_bytes(b"no image")
     code, _, err = trainer("make-lists", str(classes), "--no-read")
