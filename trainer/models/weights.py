@@ -6,7 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import paddle
 
 from trainer.checkpoints.pdfiles import Array, UnsafeFileError, read_arrays, read_weights_file, write_arrays
@@ -126,20 +128,38 @@ def own_tensors(model: paddle.nn.Layer) -> dict[str, paddle.Tensor]:
 
 
 def apply_weights(model: paddle.nn.Layer, weights: Mapping[str, Array]) -> WeightsReport:
-    """Copy all weights that fit into the model and say what did not."""
+    """Copy all weights that fit into the model and say what did not.
+
+    Values are converted to the model's types.
+    """
     own = model.state_dict()
     report = compare_shapes({key: tensor.shape for key, tensor in own.items()}, weights)
     for key in report.loaded:
-        own[key].set_value(weights[key].astype(own[key].numpy().dtype, copy=False))
+        own[key].set_value(_as_type(weights[key], own[key].numpy().dtype))
     return report
 
 
+def _as_type(values: Array, dtype: np.dtype[Any]) -> Array:
+    """Convert; uint16 in the place of a real number is bfloat16, the upper half of a float32.
+
+    So Paddle 3.3 hands it to NumPy (Tensor.numpy), which has no type for it, and so it saves it.
+    """
+    if values.dtype.kind == "u" and values.dtype.itemsize == 2 and dtype.kind == "f":
+        values = (values.astype(np.uint32) << 16).view(np.float32)
+    return values.astype(dtype, copy=False)
+
+
 def compare_shapes(own: Mapping[str, Sequence[int]], weights: Mapping[str, Array]) -> WeightsReport:
-    """Say which keys of a model, given with their shapes, some weights would fill."""
-    found = {key: tuple(weights[key].shape) for key in own if key in weights}
+    """Say which keys of a model, given with their shapes, some weights would fill.
+
+    Complex numbers fill none, and their keys count as missing: the imaginary part would be lost.
+    """
+    found = {
+        key: tuple(weights[key].shape) for key in own if key in weights and weights[key].dtype.kind != "c"
+    }
     return WeightsReport(
         loaded=tuple(key for key in found if found[key] == tuple(own[key])),
-        missing=tuple(key for key in own if key not in weights),
+        missing=tuple(key for key in own if key not in found),
         unexpected=tuple(key for key in weights if key not in own),
         reshaped=tuple(
             Reshaped(key=key, expected=tuple(own[key]), found=shape)

@@ -40,6 +40,28 @@ def test_weights_of_another_precision_are_converted():
     np.testing.assert_array_equal(target.fc.weight.numpy(), halves["fc.weight"].astype(np.float32))
 
 
+def test_bfloat16_that_paddle_saved_keeps_its_values(tmp_path: Path):
+    source, target = create_model("PPLCNet_x0_25", class_num=3), create_model("PPLCNet_x0_25", class_num=3)
+    halves = {
+        key: tensor.astype("bfloat16") if "float32" in str(tensor.dtype) else tensor
+        for key, tensor in source.state_dict().items()
+    }
+    paddle.save(halves, str(tmp_path / "half.pdparams"))
+    report = apply_weights(target, read_weights(tmp_path / "half.pdparams"))
+    assert not report.misfits
+    np.testing.assert_array_equal(
+        target.fc.weight.numpy(), halves["fc.weight"].astype("float32").numpy()
+    )  # paddle's own way back
+
+
+def test_complex_numbers_fit_into_no_parameter():
+    target = create_model("PPLCNet_x0_25", class_num=3)
+    before = model_weights(target)
+    weights = {**before, "fc.bias": (before["fc.bias"] + 1).astype(np.complex64)}
+    assert apply_weights(target, weights).missing == ("fc.bias",)
+    np.testing.assert_array_equal(target.fc.bias.numpy(), before["fc.bias"])
+
+
 def test_weights_of_another_head_leave_the_head_fresh(tmp_path: Path):
     source, target = create_model("PPLCNet_x0_25", class_num=5), create_model("PPLCNet_x0_25", class_num=3)
     path = tmp_path / "five.pdparams"
