@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -18,6 +18,14 @@ if TYPE_CHECKING:  # pydantic: `--help` does without
     from launcher.spec.starter import Wanted
 
 _MEASURE_S = 20.0
+
+
+class _Length(NamedTuple):
+    """What the time of a run follows from: epochs, images of a rank and step, epochs to an evaluation."""
+
+    epochs: int
+    batch: int
+    eval_interval: int
 
 
 @click.command("init")
@@ -86,9 +94,10 @@ def command(
         else:
             recipe = _choose(data, wanted, arch, image_size, epochs)
             text = _write(data, wanted, recipe)
-    _report(text, path, strict=source is None)
-    if recipe is not None and data is not None:
-        _tell(recipe, data, wanted, text, measure=not no_measure)
+    length = _report(text, path, strict=source is None)
+    if data is not None:
+        _tell(recipe, data)
+        _tell_time(length, data, wanted, text, measure=not no_measure)
     if str(path) == "-":
         echo(text.encode("utf-8"), nl=False)
         echo("for your editor: mkdir -p .ftlaunch && ftlaunch schema > .ftlaunch/schema.json", err=True)
@@ -138,33 +147,40 @@ def _write(data: ImageFolder, wanted: Wanted, recipe: Recipe) -> str:
     return write_config(wanted, data, recipe)
 
 
-def _tell(recipe: Recipe, data: ImageFolder, wanted: Wanted, text: str, *, measure: bool) -> None:
-    """Say what was chosen, and how long it takes here."""
+def _tell(recipe: Recipe | None, data: ImageFolder) -> None:
+    """Say what was chosen; nothing of a config that chose for itself."""
+    if recipe is None:
+        return
     side = f"their shorter side is {data.side} px" if data.side is not None else "of unknown size"
     echo(f"{data.train} images to train on, {data.class_num} classes; {side}", err=True)
     echo(f"network: {recipe.arch} at {recipe.size} px", err=True)
     for reason in recipe.why:
         echo(reason, err=True)
-    echo(
-        _describe_time(recipe, data, wanted, text) if measure else "time on this machine: not measured",
-        err=True,
-    )
 
 
-def _describe_time(recipe: Recipe, data: ImageFolder, wanted: Wanted, text: str) -> str:
+def _tell_time(
+    length: _Length | None, data: ImageFolder, wanted: Wanted, text: str, *, measure: bool
+) -> None:
+    """Say how long the run takes here; nothing of a config that is refused."""
+    if length is not None:
+        time = _describe_time(length, data, wanted, text) if measure else "not measured"
+        echo(f"time on this machine: {time}", err=True)
+
+
+def _describe_time(length: _Length, data: ImageFolder, wanted: Wanted, text: str) -> str:
     from launcher.cli.status import describe_duration
     from launcher.cli.trying import can_train, measure_step
 
     if wanted.gpus or wanted.nodes > 1:
-        return "time on this machine: not measured, because the config asks for GPUs or several nodes"
+        return "not measured, because the config asks for GPUs or several nodes"
     if not can_train():
-        return "time on this machine: not measured, because the trainer's Paddle is not installed here"
-    step_s = measure_step(text, batch=recipe.batch, limit_s=_MEASURE_S)
+        return "not measured, because the trainer's Paddle is not installed here"
+    step_s = measure_step(text, batch=length.batch, limit_s=_MEASURE_S)
     if step_s is None:
-        return f"time on this machine: not known; a step was not done within {_MEASURE_S:.0f} s"
-    images = data.train + data.val / 3 / max(1, recipe.epochs // 20)  # without gradients, a third of the time
-    whole_s = step_s * images / recipe.batch * recipe.epochs
-    return f"time on this machine: about {describe_duration(whole_s)}, of {step_s * 1000:.0f} ms a step"
+        return f"not known; a step was not done within {_MEASURE_S:.0f} s"
+    images = data.train + data.val / 3 / length.eval_interval  # without gradients, a third of the time
+    whole_s = step_s * images / length.batch * length.epochs
+    return f"about {describe_duration(whole_s)}, of {step_s * 1000:.0f} ms a step"
 
 
 def _fit(source: Path, data: ImageFolder, wanted: Wanted, epochs: int | None) -> str:
@@ -207,8 +223,11 @@ def _add_launch(source: Path, wanted: Wanted) -> str:
     return add_launch(content, values, wanted)
 
 
-def _report(text: str, path: Path, *, strict: bool) -> None:
+def _report(text: str, path: Path, *, strict: bool) -> _Length | None:
     """Say what a new config's checks say; ours must pass, somebody's own may need work.
+
+    Returns:
+        How long the run is; None where the config is refused.
 
     Raises:
         ConfigError: Ours is refused, such as for an architecture that is not known.
@@ -216,14 +235,19 @@ def _report(text: str, path: Path, *, strict: bool) -> None:
     from launcher.spec.load import load_run_config
     from trainer.config.problems import ConfigError
 
+    length = None
     try:
-        warnings = load_run_config(path, content=text.encode("utf-8")).warnings
+        config = load_run_config(path, content=text.encode("utf-8"))
+        run = config.job.run
+        length = _Length(run.epochs, config.job.data.Train.sampler.batch_size, run.eval_interval)
+        warnings = config.warnings
     except ConfigError as error:
         if strict:
             raise
         warnings = tuple(error.problems)
     for problem in warnings:
         echo(str(problem), err=True)
+    return length
 
 
 def _save(path: Path, text: str) -> None:

@@ -213,6 +213,38 @@ def test_a_time_that_is_not_measured_is_said_to_be_none(ftlaunch, images, machin
     assert said in ftlaunch("init", "--data", images, *flags).err
 
 
+@pytest.mark.parametrize(
+    ("step_s", "flags", "said"),
+    [
+        # 700 images an epoch and 1 evaluated every second, at 0.5 s for 4 of them
+        (0.5, ("--epochs", 10), "time on this machine: about 15 min, of 500 ms a step"),
+        (None, (), "time on this machine: not known; a step was not done within 20 s"),
+        (0.5, ("--no-measure",), "time on this machine: not measured"),
+        (0.5, ("--gpus", 1), "not measured, because the config asks for GPUs"),
+    ],
+)
+def test_the_time_of_a_config_that_is_fitted_is_told(
+    ftlaunch, images, machine, write_config, step_s, flags, said
+):
+    machine.update(paddle=True, step_s=step_s)
+    values = config_values(Global__eval_interval=2, DataLoader__Train__sampler__batch_size=4)
+    del values["Launch"]
+    theirs = write_config(values, name="theirs.yaml")
+    ran = ftlaunch("init", "mine.yaml", "--from", theirs, "--data", images, *flags)
+    assert ran.code == 0
+    assert [line for line in ran.err.splitlines() if said in line] != []
+
+
+def test_no_time_is_told_of_a_config_that_is_refused(ftlaunch, images, machine, write_config):
+    machine.update(paddle=True, step_s=0.5)
+    values = config_values(Arch__name="NoSuchNet")
+    del values["Launch"]
+    ran = ftlaunch("init", "--from", write_config(values, name="theirs.yaml"), "--data", images)
+    assert ran.code == 0
+    assert "NoSuchNet" in ran.err
+    assert "time on this machine" not in ran.err
+
+
 def test_lists_are_made_where_there_are_none(ftlaunch, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("cat", "dog"):
