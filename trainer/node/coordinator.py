@@ -120,7 +120,9 @@ class Coordinator:
             number = ledger.begin()
             self._note_attempt(number)
             job = self._settings.job
-            self._console.say(f"attempt {number} begins: {job.world_size} ranks on {job.nodes} nodes")
+            ranks = "1 rank" if job.world_size == 1 else f"{job.world_size} ranks"
+            nodes = "1 node" if job.nodes == 1 else f"{job.nodes} nodes"
+            self._console.say(f"attempt {number} begins: {ranks} on {nodes}")
             drive = Drive(
                 Start(attempt=number, endpoints=endpoints, master=str(self._settings.master)),
                 settings=self._settings, peers=self._peers, console=self._console, leaving=self._leaving,

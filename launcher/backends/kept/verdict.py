@@ -45,7 +45,7 @@ def judge(
     if told:
         if alive:
             return JobState.RUNNING, BEING_CANCELLED
-        return JobState.CANCELLED, "cancelled"
+        return JobState.CANCELLED, ""
     failed = next((pod for pod in pods if pod.state is PodState.FAILED), None)
     if failed is not None:
         return JobState.FAILED, f"{failed.name}: {failed.reason or describe_exit(failed.exit_code or 1)}"

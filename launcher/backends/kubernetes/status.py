@@ -146,7 +146,7 @@ def _read_suspended(
     if alive or suspended is None:
         state = JobState.RUNNING if alive else JobState.SUBMITTED
         return _Standing(state=state, reason="being cancelled: its pods save and stop")
-    return _Standing(state=JobState.CANCELLED, reason="cancelled", ended_s=suspended.since_s)
+    return _Standing(state=JobState.CANCELLED, ended_s=suspended.since_s)
 
 
 def _why_failed(pods: Sequence[KubeObject]) -> str:

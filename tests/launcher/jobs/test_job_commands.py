@@ -121,7 +121,10 @@ def test_each_rank_of_many_has_a_row():
 def test_a_cancelled_job_is_waited_for_with_its_own_code(place, ftlaunch):
     submit(place)
     assert ftlaunch("cancel")[0] == 0
-    assert ftlaunch("wait", "--timeout", "20s")[0] == 6
+    code, _, err = ftlaunch("wait", "--timeout", "20s")
+    assert code == 6
+    assert err.splitlines()[-1].endswith(": Cancelled")  # once, not "Cancelled: cancelled"
+    assert ftlaunch("status")[1].splitlines()[0].endswith("  Cancelled")
     code, _, err = ftlaunch("cancel")
     assert code == 0
     assert "has ended already: Cancelled" in err

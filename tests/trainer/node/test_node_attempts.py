@@ -32,6 +32,16 @@ def test_all_ranks_done_ends_every_node_with_zero(new_job: NewJob) -> None:
     assert not (job.output / ".ftlaunch" / "writer.lock").exists()
 
 
+@pytest.mark.parametrize(
+    ("nodes", "procs", "said"),
+    [(1, 1, "attempt 1 begins: 1 rank on 1 node"), (1, 2, "attempt 1 begins: 2 ranks on 1 node")],
+)
+def test_an_attempt_says_how_many_it_is(new_job: NewJob, nodes: int, procs: int, said: str) -> None:
+    ended = new_job(nodes=nodes, procs_per_node=procs).start(0)
+    assert exits(ended) == [0]
+    assert said.encode() in [line.text for line in ended[0].lines]
+
+
 def test_every_line_of_every_rank_arrives_whole_and_tagged(new_job: NewJob) -> None:
     job = new_job()
     nodes = job.start(0, 1)
