@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from trainer.protocol.pathmap import PathMap
 __all__ = ["DataError", "SampleList", "load_list"]
 
 _LABEL = re.compile(r"[+-]?[0-9]+")
+_MAX_BYTES = 2 << 30  # ImageNet-21k, of 14 million images, has a list of half a gigabyte
 _MAX_DIGITS = 18  # of a label that fits int64
 LabelT = TypeVar("LabelT", int, tuple[int, ...])
 _WORTH_A_LISTING = 16  # fewer files of a folder than this are asked for one by one
@@ -196,9 +198,21 @@ def _parse(
     return names, labels
 
 
+def _read_bounded(source: str) -> bytes:
+    """Read a file, and neither wait for a pipe nor fill the memory from a device such as /dev/zero."""
+    with os.fdopen(os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise DataError([f"{source}: expected a list file, got a pipe, a socket or a device"])
+        if about.st_size > _MAX_BYTES:
+            size = f"{about.st_size:,}"
+            raise DataError([f"{source}: expected a list of at most {_MAX_BYTES:,} bytes, got {size}"])
+        return file.read(_MAX_BYTES)
+
+
 def _read_lines(source: str) -> list[str]:
     try:
-        content = Path(source).read_bytes()
+        content = _read_bounded(source)
     except FileNotFoundError as error:
         raise DataError(
             [f"{source}: expected a list file, got no such file; `trainer make-lists FOLDER` writes one"]

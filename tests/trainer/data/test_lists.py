@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +213,20 @@ def test_an_image_may_be_a_link(folder: Any, tmp_path: Path) -> None:
     names = [f"x/{index}.jpg 0\n" for index in range(20)]
     folder.list.write_text("".join([*names, "x/link.jpg 0\n"]))
     assert len(folder.samples()) == 21
+
+
+def test_a_pipe_or_a_device_is_no_list_and_is_not_waited_for(folder: Any) -> None:
+    os.mkfifo(folder.list)  # to open one that nobody writes to would wait for ever
+    with pytest.raises(DataError, match="expected a list file, got a pipe, a socket or a device"):
+        load_list(folder.dataset(), class_num=2)
+    folder.list.unlink()
+    folder.list.symlink_to("/dev/zero")  # which has no end
+    with pytest.raises(DataError, match="expected a list file, got a pipe, a socket or a device"):
+        load_list(folder.dataset(), class_num=2)
+
+
+def test_a_list_larger_than_any_is_refused_before_it_is_read(folder: Any) -> None:
+    with folder.list.open("wb") as file:
+        file.truncate(3 << 30)  # takes no room on the disk
+    with pytest.raises(DataError, match="expected a list of at most 2,147,483,648 bytes, got 3,221,225,472"):
+        load_list(folder.dataset(), class_num=2)
