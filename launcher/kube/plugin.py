@@ -203,6 +203,9 @@ def _run(plugin: Plugin) -> Given:
     limit_s = ASKING_S if asks else QUIET_S
     out, said, is_late = _read(process, limit_s=limit_s, group=not asks)
     words = _without_secrets(" ".join(said.decode("utf-8", "replace").split()), plugin=plugin)[-_SHOWN:]
+    if max(len(out), len(said)) > _SAID_BYTES:
+        raise _error(plugin, f"expected an answer of at most {_SAID_BYTES:,} bytes, got more", said="",
+                     cure="run it by hand to see what it writes")  # fmt: skip
     if is_late:
         raise _error(plugin, f"expected an answer, got none for {limit_s:g} s", said=words,
                      cure="run it by hand to see what it waits for")  # fmt: skip

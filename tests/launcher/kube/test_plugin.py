@@ -115,6 +115,13 @@ def test_one_that_is_not_there_is_told_with_its_hint(ask, server):
     assert server.asked == []
 
 
+@pytest.mark.parametrize("text", ["exec yes", "exec yes >&2"], ids=["stdout", "stderr"])
+def test_one_that_writes_without_end_is_stopped_and_said_to_write_too_much(ask, server, text):
+    with pytest.raises(PluginError, match=r"expected an answer of at most 1,048,576 bytes, got more"):
+        ask(text)
+    assert server.asked == []
+
+
 @pytest.mark.parametrize("text", [
     "sleep 60", "sleep 60 & wait", "while :; do echo x; sleep 0.05; done", "exec sleep 60 >&- 2>&-",
 ], ids=["silent", "child", "chatter", "closed"])  # fmt: skip
