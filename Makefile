@@ -38,7 +38,7 @@ quickstart: $(DATA)/train_list.txt  ## train on 1,797 handwritten digits on this
 	$(BIN)/python examples/digits.py result .quickstart/output/quickstart
 
 test: $(VENV)/dev.stamp  ## all tests but the end-to-end ones
-	$(BIN)/python -m pytest -m "not e2e" -n $(WORKERS) --dist worksteal --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -m "not e2e and not zoo" -n $(WORKERS) --dist worksteal --cov --cov-report=term:skip-covered
 
 KUBE_VERSIONS := $(patsubst requirements/kubernetes-%.txt,build/kubernetes-%,$(wildcard requirements/kubernetes-*.txt))
 

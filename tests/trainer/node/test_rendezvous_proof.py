@@ -248,7 +248,7 @@ def resident_kib(pid: int) -> int:
 
 
 def test_a_node_with_another_secret_stays_outside_and_says_what_may_be(new_job: NewJob) -> None:
-    job = new_job(procs_per_node=1, secret=SECRET, rendezvous_timeout_s=3.0)
+    job = new_job(procs_per_node=1, secret=SECRET, rendezvous_timeout_s=12.0)
     job.start(0)
     stranger = job.start(1, secret="00" * 32)[0]
     assert stranger.exit() == Exit.RENDEZVOUS
@@ -256,7 +256,7 @@ def test_a_node_with_another_secret_stays_outside_and_says_what_may_be(new_job: 
 
 
 def test_a_node_does_not_obey_who_has_not_proved_the_run(new_job: NewJob) -> None:
-    job = new_job(procs_per_node=1, secret=SECRET, rendezvous_timeout_s=3.0)
+    job = new_job(procs_per_node=1, secret=SECRET, rendezvous_timeout_s=12.0)
 
     def pretend(server: socket.socket) -> None:
         with contextlib.suppress(OSError):
