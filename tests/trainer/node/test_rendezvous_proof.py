@@ -248,9 +248,11 @@ def resident_kib(pid: int) -> int:
 
 
 def test_a_node_with_another_secret_stays_outside_and_says_what_may_be(new_job: NewJob) -> None:
-    job = new_job(procs_per_node=1, secret=SECRET, rendezvous_timeout_s=12.0)
+    job = new_job(procs_per_node=1, secret=SECRET, rendezvous_timeout_s=60.0)
     job.start(0)
-    stranger = job.start(1, secret="00" * 32)[0]
+    stranger = job.start(1, secret="00" * 32, rendezvous_timeout_s=8.0)[
+        0
+    ]  # node 0 is there until it gives up
     assert stranger.exit() == Exit.RENDEZVOUS
     assert "it refused the proof; is it of another run?" in stranger.termination.reason
 
