@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from launcher.cli.host_folders import host_folders
 from launcher.cli.options import (
     Asked,
     config_argument,
@@ -17,7 +18,7 @@ from launcher.cli.options import (
 )
 from launcher.cli.prepare import current_layers, place_faults, prepare
 from launcher.cli.printing import echo
-from launcher.errors import CliExit
+from launcher.errors import CliExit, UsageError
 from launcher.plan.handle import BackendKind
 from trainer.config.problems import ConfigError, Problem, format_path
 
@@ -40,12 +41,17 @@ def command(
         config = load_run_config(path, overrides=overrides, strict=strict, layers=current_layers())
         problems = config.warnings
         if on is not None:
-            prepare(Asked(path=path, overrides=overrides, on=on, strict=strict))
+            prepared = prepare(Asked(path=path, overrides=overrides, on=on, strict=strict))
+            if on != "kubernetes":
+                host_folders(prepared, make=False)
         else:
             faults = find_patch_faults(config.job.launch.pod_patch or {})
             problems = (*problems, *place_faults(config, faults))
     except ConfigError as error:
         problems = (*problems, *error.problems)
+    except UsageError as error:  # of this machine, not of a line: folders and files that are not here
+        lines = str(error).splitlines()
+        problems = (*problems, *(Problem(file=str(path), path=(), message=line) for line in lines))
     refused = any(not problem.warning for problem in problems)
     if output == "json":
         document = {

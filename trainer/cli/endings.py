@@ -85,6 +85,8 @@ def _run(work: Callable[[], None], ending: Ending) -> tuple[Exit, str]:
     except KeyboardInterrupt:
         code, reason = Exit.INTERRUPTED, "interrupted"
     except Exception as error:  # noqa: BLE001 - one of the two mains
+        if _is_interrupt(error):
+            return Exit.INTERRUPTED, "interrupted"
         # A node process keeps our lines in a log, which may hold what a person at a terminal need not see.
         if os.environ.get("FTLAUNCH_DEBUG") or ending.outcome is not None:
             traceback.print_exc()
@@ -92,3 +94,13 @@ def _run(work: Callable[[], None], ending: Ending) -> tuple[Exit, str]:
         where = f"{place}: error in a module of yours" if place else "internal error"
         code, reason = Exit.INTERNAL, f"{where}: {type(error).__name__}: {error}"
     return code, reason
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Say whether Ctrl-C is behind an error: C libraries make an ImportError of it while they load."""
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, KeyboardInterrupt):
+            return True
+        behind = behind.__cause__ or behind.__context__
+    return False

@@ -46,6 +46,18 @@ def test_the_place_is_checked_where_named(ftlaunch, write_config):
     assert ran.err.count("expected a path under a mounted volume") == 3
 
 
+def test_what_is_not_on_this_machine_is_refused_for_this_machine(ftlaunch, write_config):
+    volumes = [
+        {"mount": "/data", "local": "./not-here", "read_only": True}, {"mount": "/output", "local": "./out"}
+    ]  # fmt: skip
+    path = write_config(launch={"volumes": volumes})
+    ran = ftlaunch("validate", path, "--on", "local", "--output", "json")
+    (problem,) = json.loads(ran.out)["problems"]
+    assert (ran.code, problem["line"]) == (2, None)
+    assert "/data: expected the folder" in problem["message"]
+    assert ftlaunch("validate", path).code == 0
+
+
 def test_strict_refuses_what_is_otherwise_warned_of(ftlaunch, write_config):
     assert ftlaunch("validate", write_config(Global__epoch=1), "--strict").code == 2
 

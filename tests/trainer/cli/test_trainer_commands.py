@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from trainer.cli.endings import Ending, end_with
 from trainer.cli.main import main
 from trainer.protocol.outcome import load_outcome
 
@@ -155,7 +156,7 @@ def test_lists_are_made(trainer, tmp_path):
     code, out, err = trainer("make-lists", tmp_path / "pets")
     assert code == 0
     assert "2 classes; 8 images in train_list.txt, 2 in val_list.txt" in out
-    assert "Arch.class_num to 2" in err
+    assert "Arch.class_num 2" in err
     code, _, err = trainer("make-lists", tmp_path / "pets")
     assert code == 3
     assert "--overwrite" in err or "overwrite" in err
@@ -218,3 +219,13 @@ def test_make_lists_says_which_folder_became_which_list(tmp_path, trainer):
     )  # fmt: skip
     assert "took train/ as train_list.txt, valid/ as val_list.txt, test/ as test_list.txt" in err
     assert "left out, because no class folders are known there: old/" in err
+
+
+def test_ctrl_c_while_a_library_is_loaded_is_an_interruption(capsys):
+    """pybind11 tells a KeyboardInterrupt that its module meets while it is initialised as an ImportError."""
+
+    def work() -> None:
+        raise ImportError("initialization failed") from KeyboardInterrupt()
+
+    assert end_with(work, Ending()) == 130
+    assert capsys.readouterr().err == "trainer: interrupted\n"
