@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -101,6 +102,34 @@ def test_the_image_installs_by_hash_or_from_one_index_alone():
     for arguments in installs:
         by_hash = "--require-hashes" in arguments and "--no-deps" in arguments
         assert by_hash or ("--no-deps --index-url" in arguments and "extra" not in arguments), arguments
+
+
+PACKAGES = {
+    "PIL": "pillow", "cv2": "opencv-python-headless", "paddle": "paddlepaddle", "pydantic_core": "pydantic",
+    "yaml": "pyyaml",
+}  # fmt: skip
+"""Where a package of the index has another name than its module."""
+OF_EXTRAS = {"onnxruntime", "paddle2onnx", "paddleclas", "visualdl"}
+"""What the trainer does without, and says so."""
+
+
+def test_the_image_has_every_package_that_the_trainer_imports():
+    listed = (REPOSITORY / "requirements/image.in").read_text().splitlines()
+    packages = {line for line in listed if line and not line.startswith("#")}
+    imported = {
+        name.partition(".")[0]
+        for path in (REPOSITORY / "trainer").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    needed = imported - set(sys.stdlib_module_names) - OF_EXTRAS - {"trainer"}
+    assert {PACKAGES.get(name, name) for name in needed} <= packages
 
 
 def test_what_images_are_made_of_is_written_with_hashes(tmp_path):
