@@ -60,11 +60,11 @@ class Space:
         free = "--for=jsonpath={.status.phase}=Available"  # a claim that is made earlier waits for 15 s
         names = [f"pv/{volume['metadata']['name']}" for volume, _ in made]
         # Controllers look again up to half a minute late once the API server has been away a few times.
-        self.cluster.kubectl("wait", free, *names, "--timeout=110s")
+        self.cluster.kubectl("wait", free, *names, "--timeout=200s")
         self.cluster.apply(*(claim for _, claim in made), namespace=self.name)
         bound = "--for=jsonpath={.status.phase}=Bound"
-        self.kubectl("wait", bound, f"pvc/{self.data_claim}", "pvc/runs", "--timeout=110s")
-        self.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=110s")  # pods need it
+        self.kubectl("wait", bound, f"pvc/{self.data_claim}", "pvc/runs", "--timeout=200s")
+        self.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=200s")  # pods need it
         self.kubectl("create", "serviceaccount", USER)
         for role, file in ROLES.items():
             self.kubectl("apply", "-f", str(REPOSITORY / "k8s/rbac" / file))
