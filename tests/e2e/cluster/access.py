@@ -41,7 +41,7 @@ class Cluster:
     def kubectl(self, *argv: str, given: str | None = None, code: int | None = 0) -> str:
         done = subprocess.run(
             ["kubectl", "--kubeconfig", str(self.kubeconfig), *argv],
-            input=given, capture_output=True, text=True, timeout=120,
+            input=given, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
         if code is not None:
             assert done.returncode == code, f"kubectl {' '.join(argv)}\n{done.stdout}\n{done.stderr}"

@@ -25,7 +25,7 @@ MANAGED = {"ftlaunch-e2e/kueue": "managed"}
 FRAMEWORK = "kubeflow.org/paddlejob"
 _OWN_KINDS = ("workload", "localqueue", "clusterqueue", "cohort", "resourceflavor", "paddlejob")
 _LEFT_OUT = ("APIService",)
-_WAIT = "--timeout=120s"
+_WAIT = "--timeout=240s"
 
 
 class Kueue:
