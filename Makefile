@@ -9,7 +9,7 @@ DATA   := .quickstart/digits
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help zoo-check recording fuzz kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean
+.PHONY: help learn-check zoo-check recording fuzz kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -76,7 +76,10 @@ e2e: e2e-local  ## real jobs, here and, where KUBECONFIG or FTLAUNCH_CLUSTER_KIT
 		echo "e2e: NOT RUN: tests/e2e/cluster, because no cluster is named; see docs/kubernetes.md" >&2; fi
 
 e2e-local: $(VENV)/dev.stamp  ## real jobs on this machine: the wheel, two nodes, kills, the tutorial's commands
-	$(BIN)/python -m pytest -m "e2e and not cluster and not docker" tests/e2e
+	$(BIN)/python -m pytest -m "e2e and not cluster and not docker and not slow" tests/e2e
+
+learn-check: $(VENV)/dev.stamp  ## what `init` writes, unedited, trained to its accuracy: about four minutes a data set
+	$(BIN)/python -m pytest -m "e2e and slow" tests/e2e/test_init_learns.py
 
 e2e-cluster: $(VENV)/dev.stamp  ## real jobs on the cluster that is named; fails where none is
 	$(BIN)/python -m tests.e2e.cluster.ready
