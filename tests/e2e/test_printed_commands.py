@@ -68,6 +68,7 @@ def flowers(place: Place) -> Path:
     return place.folder / "flowers"
 
 
+@pytest.mark.slow
 def test_the_lines_about_own_data_work_with_the_config_that_init_writes(place, flowers):
     unseen = place.folder / "flowers/new"
     aside = unseen.rename(place.folder / "unseen")  # no class of its own: it comes when there are lists
@@ -86,6 +87,7 @@ def test_the_lines_about_own_data_work_with_the_config_that_init_writes(place, f
     assert "more/below/2.png" in table
 
 
+@pytest.mark.slow
 def test_the_lines_around_the_quick_start_work_after_it(place):
     shutil.copytree(REPOSITORY / "examples", place.folder / "examples")
     begin = [

@@ -16,7 +16,7 @@ from tests.e2e.cluster.space import REPOSITORY
 from tests.e2e.conftest import Place
 from tests.e2e.test_printed_commands import type_all
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 
 GPUS = re.compile(r"--gpus \d+")
 
