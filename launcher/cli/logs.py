@@ -10,7 +10,7 @@ import click
 from launcher.cli.following import follow
 from launcher.cli.jobs import find_job, job_argument
 from launcher.cli.logflags import ALL, check_writers, read_attempt, read_numbers, read_pattern, read_since
-from launcher.cli.printing import wants_colour
+from launcher.cli.printing import chooses_colour
 from launcher.cli.showlogs import Request, show_logs
 from launcher.errors import CliExit, UsageError
 from launcher.logs.choose import Wanted
@@ -71,7 +71,7 @@ def command(
         since_ns=since_ns or 0,
     )  # fmt: skip
     form = Form(
-        output=output, colour=wants_colour(colour) and output == "text", timestamps=timestamps,
+        output=output, colour=chooses_colour(colour) and output == "text", timestamps=timestamps,
         prefix=prefix, attempts=attempt == ALL,
     )  # fmt: skip
     request = Request(wanted=wanted, form=form, all_attempts=attempt == ALL or previous, previous=previous)

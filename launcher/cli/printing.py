@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import io
-import os
 import select
 import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
-from typing import TextIO
 
 import click
 
 from launcher.cli.table import cut
-from trainer.protocol.printable import printable, show
+from trainer.protocol.printable import printable, show, wants_colour
 
 _QUIET_S, _LONGEST_S = 0.7, 5.0
 
@@ -97,17 +94,9 @@ class Printer:
         return True
 
 
-def wants_colour(
-    choice: str, *, environ: Mapping[str, str] = os.environ, stream: TextIO | None = None
-) -> bool:
-    """Say whether to colour: as asked, else by NO_COLOR, FORCE_COLOR, TERM and what the stream is."""
-    if choice != "auto":
-        return choice == "always"
-    if environ.get("NO_COLOR"):
-        return False
-    if environ.get("FORCE_COLOR"):
-        return True
-    return environ.get("TERM") != "dumb" and (stream or sys.stdout).isatty()
+def chooses_colour(choice: str) -> bool:
+    """Say whether `--color` asks for colours on stdout: always, never, or as `wants_colour` says of it."""
+    return wants_colour(sys.stdout) if choice == "auto" else choice == "always"
 
 
 def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:
@@ -121,7 +110,7 @@ def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:
             click.echo(message, err=err, nl=nl)
             return
         message = message.decode("utf-8", "replace")
-    colour = wants_colour("auto", stream=stream)
+    colour = wants_colour(stream)
     click.echo(show(str(message), colour=colour), err=err, nl=nl, color=colour)
 
 

@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
-from typing import TextIO
 
 import click
 
-from trainer.protocol.printable import show
-
-
-def wants_colour(stream: TextIO) -> bool:
-    """Say whether to colour, by NO_COLOR, FORCE_COLOR, TERM and what the stream is."""
-    if os.environ.get("NO_COLOR"):
-        return False
-    if os.environ.get("FORCE_COLOR"):
-        return True
-    return os.environ.get("TERM") != "dumb" and stream.isatty()
+from trainer.protocol.printable import show, wants_colour
 
 
 def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:

@@ -12,9 +12,11 @@ does not write them: it sets marks with a number drawn when the process starts, 
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, TextIO
 
 Role = Literal["good", "warn", "bad", "faint", "strong"]
 
@@ -55,6 +57,15 @@ def show(text: str, *, colour: bool) -> str:
     shown = [escape_controls(part) for part in parts[::2]]
     codes = [f"\x1b[{code}m" if colour else "" for code in parts[1::2]]
     return "".join(part for pair in zip(shown, [*codes, ""], strict=True) for part in pair)
+
+
+def wants_colour(stream: TextIO, *, environ: Mapping[str, str] = os.environ) -> bool:
+    """Say whether to colour what a stream gets: by NO_COLOR, FORCE_COLOR, TERM and what the stream is."""
+    if environ.get("NO_COLOR"):
+        return False
+    if environ.get("FORCE_COLOR"):
+        return True
+    return environ.get("TERM") != "dumb" and stream.isatty()
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -16,7 +16,6 @@ import yaml
 
 from tests.trainer.conftest import CLASSES
 from trainer.cli.answers import FORMS, write_answers
-from trainer.cli.main import main
 from trainer.config.load import load_config
 from trainer.engine.export import load_exported
 from trainer.engine.onnx import open_onnx
@@ -35,18 +34,6 @@ INFER = {
 }
 
 TABLE = ("-o", "Infer.PostProcess={'name': 'TableAttribute'}")
-
-
-@pytest.fixture
-def trainer(monkeypatch, capsys):
-    def run(*argv):
-        monkeypatch.setattr("sys.argv", ["trainer", *map(str, argv)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return run
 
 
 @pytest.fixture(scope="module")

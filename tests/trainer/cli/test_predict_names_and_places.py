@@ -14,25 +14,12 @@ import pytest
 import yaml
 
 from trainer.cli.answers import write_answers
-from trainer.cli.main import main
 from trainer.data.errors import DataError
 from trainer.data.images import find_images
 from trainer.data.split import make_lists
 from trainer.protocol.image_files import IMAGE_ENDINGS
 
 AWKWARD = ['tench, Tinca "tinca"', "gold  fish", "新鲜 花"]
-
-
-@pytest.fixture
-def trainer(monkeypatch, capsys):
-    def run(*argv):
-        monkeypatch.setattr("sys.argv", ["trainer", *map(str, argv)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return run
 
 
 @pytest.fixture(scope="module")
