@@ -28,10 +28,10 @@ import paddle
 from bench_reader import draw_jpegs
 
 from trainer.config.data import SplitSection
-from trainer.data.draws import per_sample
 from trainer.data.lists import SampleList, load_list
 from trainer.data.loader import Loader
 from trainer.data.ops.build import build_transform
+from trainer.data.rng import per_sample
 
 BATCH, SIDE, ROUNDS, AHEAD = 32, 224, 7, 3
 MEAN = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "order": ""}

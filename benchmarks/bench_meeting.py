@@ -15,8 +15,8 @@ ROUNDS = 500
 def rank() -> None:
     import paddle
 
+    from trainer.engine.barrier import Meeting, send_at_once
     from trainer.engine.collective import Collective
-    from trainer.engine.meeting import Meeting, send_at_once
 
     paddle.set_device("cpu")
     paddle.distributed.init_parallel_env()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 import time
 
-from launcher.logs.choose import Wanted
 from launcher.logs.lines import LineReader
+from launcher.logs.log_filter import Wanted
+from launcher.logs.log_format import Form
 from launcher.logs.merge import Merger
-from launcher.logs.present import Form
 from launcher.logs.shape import Shaper
 
 PODS, LINES, ROUNDS = 64, 2000, 5

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 
 from trainer.config.ops import DecodeImage, NormalizeImage, RandCropImage, RandFlipImage
-from trainer.data.draws import per_sample
 from trainer.data.ops.build import build_transform
+from trainer.data.rng import per_sample
 
 IMAGES, ROUNDS, SIZE = 200, 5, 224
 

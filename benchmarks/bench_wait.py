@@ -12,7 +12,7 @@ import sys
 import time
 
 from launcher.backends.kubernetes import KubernetesBackend
-from launcher.backends.waker import Pause, Waker
+from launcher.backends.poll_timer import Pause, Waker
 from launcher.kube.transport import Transport
 from launcher.plan.handle import Handle, parse_handle
 

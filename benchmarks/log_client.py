@@ -20,12 +20,12 @@ from pathlib import Path
 from go_server import JOB, NAMESPACE
 
 from launcher.backends.kubernetes.logsource import KubernetesLogSource
-from launcher.kube.asking import Asker
+from launcher.kube.async_client import Asker
 from launcher.kube.endpoint import Endpoint
 from launcher.kube.transport import Way
-from launcher.logs.choose import Wanted
 from launcher.logs.follow import Follower
-from launcher.logs.present import Form
+from launcher.logs.log_filter import Wanted
+from launcher.logs.log_format import Form
 from launcher.logs.recording import Recording
 from launcher.logs.shape import Shaper
 from launcher.logs.source import Ask

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import paddle
     from numpy.typing import NDArray
 
-    from trainer.data.draws import Draws
+    from trainer.data.rng import Draws
 
     OpFactory = Callable[..., Callable[[NDArray[Any], Draws], NDArray[Any]]]
     LossFactory = Callable[..., Callable[[paddle.Tensor, paddle.Tensor], paddle.Tensor]]

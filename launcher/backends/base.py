@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from launcher.backends.waker import Pause, Waker
+from launcher.backends.poll_timer import Pause, Waker
 from launcher.errors import UsageError
 from launcher.plan.handle import BackendKind, Handle
 from launcher.render.manifest import Manifest

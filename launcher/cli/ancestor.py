@@ -12,8 +12,8 @@ from launcher.errors import NotFoundError, UsageError
 from launcher.names import is_run_id
 from launcher.render.manifest import Manifest, ManifestError, parse_manifest
 from launcher.runs.store import MANIFEST
+from trainer.protocol.codec import FormatError
 from trainer.protocol.environment import NODE_FILE
-from trainer.protocol.fields import FormatError
 from trainer.protocol.nodefile import parse_node_file
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ def blaming_the_config(prepared: Prepared) -> Iterator[None]:
     try:
         yield
     except InvalidError as refusal:
-        from launcher.plan.blame import find_key, to_problem
+        from launcher.plan.error_source import find_key, to_problem
 
         keys = [find_key(cause.field, prepared.manifest.job, prepared.config) for cause in refusal.causes]
         if not any(keys):

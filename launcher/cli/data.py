@@ -110,7 +110,7 @@ def _open(
     group: int,
 ) -> Any:
     from launcher.backends.kubernetes import KubernetesBackend
-    from launcher.backends.kubernetes.readers import open_claim
+    from launcher.backends.kubernetes.transfer_pod import open_claim
 
     claim, _, path = target.partition(":")
     parts = [part for part in path.split("/") if part not in ("", ".")]

@@ -15,14 +15,14 @@ from launcher.cli.prepare import current_layers
 from launcher.cli.printing import echo
 from launcher.errors import CliExit
 from launcher.plan.handle import BACKENDS, BackendKind
-from launcher.runs.places import runs_dir
+from launcher.runs.paths import runs_dir
 from launcher.runs.store import RunStore
 from trainer.protocol.printable import Role, paint
 
 if TYPE_CHECKING:  # the Kubernetes client: `--help` does without
+    from launcher.config.layers import Layers
     from launcher.doctor.findings import Finding
     from launcher.doctor.leftovers import Stale
-    from launcher.spec.layers import Layers
 
 
 @click.command("doctor")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 
+from launcher.backends.poll_timer import Waker, pause_s
 from launcher.backends.states import JobState, JobStatus
-from launcher.backends.waker import Waker, pause_s
 from launcher.cli.jobs import Found, exit_code
 from launcher.cli.patience import Patience
 from launcher.cli.printing import echo

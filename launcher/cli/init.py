@@ -13,9 +13,9 @@ from launcher.errors import CliExit, UsageError
 from launcher.names import to_dns_label
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
-    from launcher.spec.images import ImageFolder
-    from launcher.spec.recipe import Recipe
-    from launcher.spec.starter import Wanted
+    from launcher.config.images import ImageFolder
+    from launcher.config.recipe import Recipe
+    from launcher.config.starter import Wanted
 
 _MEASURE_S = 20.0
 
@@ -67,7 +67,7 @@ def command(
     Where DIR has no lists yet, they are made, as by `trainer make-lists`. What is not given is chosen from
     the images, and said.
     """
-    from launcher.spec.starter import Wanted
+    from launcher.config.starter import Wanted
 
     base = folder if folder is not None else source
     if base is None:
@@ -112,7 +112,7 @@ def command(
 
 def _look_at(folder: Path) -> ImageFolder:
     from launcher.cli.trying import make_lists
-    from launcher.spec.images import LABELS, TRAIN, VAL, look_at
+    from launcher.config.images import LABELS, TRAIN, VAL, look_at
 
     lists = [folder / name for name in (TRAIN, VAL, LABELS)]
     if folder.is_dir() and not any(file.exists() for file in lists):
@@ -128,7 +128,7 @@ def _choose(
     data: ImageFolder, wanted: Wanted, arch: str | None, size: int | None, epochs: int | None
 ) -> Recipe:
     from launcher.cli.trying import find_weights
-    from launcher.spec.recipe import Facts, choose_arch, choose_recipe
+    from launcher.config.recipe import Facts, choose_arch, choose_recipe
 
     archs = choose_arch(wanted.gpus) if arch is None else (arch,)
     weights = find_weights(archs)
@@ -142,7 +142,7 @@ def _choose(
 
 
 def _write(data: ImageFolder, wanted: Wanted, recipe: Recipe) -> str:
-    from launcher.spec.starter import write_config
+    from launcher.config.starter import write_config
 
     return write_config(wanted, data, recipe)
 
@@ -185,7 +185,7 @@ def _describe_time(length: _Length, data: ImageFolder, wanted: Wanted, text: str
 
 def _fit(source: Path, data: ImageFolder, wanted: Wanted, epochs: int | None) -> str:
     from launcher.cli.trying import find_weights
-    from launcher.spec.fit import fit_config
+    from launcher.config.fit import fit_config
 
     content, values = _read(source)
     arch = values.get("Arch")
@@ -217,7 +217,7 @@ def _read(source: Path) -> tuple[str, dict[str, object]]:
 
 
 def _add_launch(source: Path, wanted: Wanted) -> str:
-    from launcher.spec.starter import add_launch
+    from launcher.config.starter import add_launch
 
     content, values = _read(source)
     return add_launch(content, values, wanted)
@@ -232,7 +232,7 @@ def _report(text: str, path: Path, *, strict: bool) -> _Length | None:
     Raises:
         ConfigError: Ours is refused, such as for an architecture that is not known.
     """
-    from launcher.spec.load import load_run_config
+    from launcher.config.load import load_run_config
     from trainer.config.problems import ConfigError
 
     length = None
@@ -252,7 +252,7 @@ def _report(text: str, path: Path, *, strict: bool) -> _Length | None:
 
 def _save(path: Path, text: str) -> None:
     from launcher.cli.schema import schema_document
-    from launcher.spec.starter import SCHEMA_FILE
+    from launcher.config.starter import SCHEMA_FILE
 
     path.write_text(text, encoding="utf-8", newline="")
     schema = path.parent / SCHEMA_FILE

@@ -13,7 +13,7 @@ from launcher.backends.base import Backend
 from launcher.backends.devices import list_gpus
 from launcher.errors import CliExit
 from launcher.plan.handle import BackendKind, Handle, JobApi
-from launcher.runs.places import project_of, runs_dir
+from launcher.runs.paths import project_of, runs_dir
 from launcher.runs.record import RunRecord
 from launcher.runs.store import RunStore
 

@@ -18,7 +18,7 @@ from launcher.cli.printing import echo
 from launcher.cli.table import format_table
 from launcher.errors import LaunchError, NotFoundError
 from launcher.plan.handle import BACKENDS
-from launcher.runs.places import project_of, runs_dir
+from launcher.runs.paths import project_of, runs_dir
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
 

@@ -10,8 +10,8 @@ import click
 
 from launcher.cli.jobs import Found
 from launcher.errors import LaunchError, UsageError
-from launcher.logs.choose import parse_numbers, parse_since
-from trainer.protocol.fields import FormatError
+from launcher.logs.log_filter import parse_numbers, parse_since
+from trainer.protocol.codec import FormatError
 from trainer.protocol.nodefile import NodeFile, parse_node_file
 
 ALL = -1

@@ -13,8 +13,8 @@ from launcher.cli.logflags import ALL, check_writers, read_attempt, read_numbers
 from launcher.cli.printing import chooses_colour
 from launcher.cli.showlogs import Request, show_logs
 from launcher.errors import CliExit, UsageError
-from launcher.logs.choose import Wanted
-from launcher.logs.present import Form
+from launcher.logs.log_filter import Wanted
+from launcher.logs.log_format import Form
 
 
 @click.command("logs")

@@ -12,8 +12,8 @@ from typing import Any, Literal, TypeVar, cast
 import click
 
 from launcher.cli.printing import echo
+from launcher.config.flags import Flags
 from launcher.plan.handle import BACKENDS, BackendKind
-from launcher.spec.flags import Flags
 
 F = TypeVar("F", bound=Callable[..., Any])
 

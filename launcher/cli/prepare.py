@@ -18,15 +18,15 @@ from launcher.errors import UsageError
 from launcher.names import is_run_id, new_run_id, new_secret
 from launcher.plan.handle import BackendKind, JobApi
 from launcher.render.manifest import Manifest
-from launcher.runs.places import TEMPLATES_FOLDER, cache_dir, is_ours, project_of
+from launcher.runs.paths import TEMPLATES_FOLDER, cache_dir, is_ours, project_of
 
 _PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
+    from launcher.config.layers import Layers
+    from launcher.config.load import RunConfig
     from launcher.plan.jobplan import JobPlan
     from launcher.render.crds import Fault
-    from launcher.spec.layers import Layers
-    from launcher.spec.load import RunConfig
     from trainer.config.problems import Problem
 
 
@@ -65,9 +65,9 @@ def prepare(asked: Asked, *, api: JobApi | None = None, output_dir: str | None =
 
 
 def _prepare(asked: Asked, *, api: JobApi | None, output_dir: str | None) -> Prepared:
+    from launcher.config.load import load_run_config
     from launcher.plan.plan import plan
     from launcher.render.render import users_templates
-    from launcher.spec.load import load_run_config
 
     if asked.run_id is not None and not is_run_id(asked.run_id):
         raise UsageError(f"--run-id: expected 32 hexadecimal digits, got {asked.run_id!r}")
@@ -160,8 +160,8 @@ def _look_at_protection(
         ConfigError: It is more than the pod security level allows that is required, or it loads code into
             processes of this machine.
     """
-    from launcher.plan.blame import find_key, to_problem
     from launcher.plan.code_variables import find_code_variables
+    from launcher.plan.error_source import find_key, to_problem
     from launcher.render.crds import format_fields
     from launcher.render.protection import find_weakenings
     from trainer.config.problems import ConfigError, format_path
@@ -236,9 +236,9 @@ def current_layers() -> Layers:
     Raises:
         ConfigError: One of them is refused.
     """
+    from launcher.config.layers import read_layers
     from launcher.runs.settings import find_settings, user_file
     from launcher.runs.trusted import TrustedFiles
-    from launcher.spec.layers import read_layers
 
     files, trusted = find_settings(Path.cwd()), TrustedFiles()
     return read_layers(

@@ -19,7 +19,7 @@ def command() -> None:
 
 def schema_document() -> dict[str, object]:
     """Return the JSON Schema of a config."""
-    from launcher.spec.load import JobConfig
+    from launcher.config.load import JobConfig
     from trainer.config.schema import json_schema
 
     return {"$schema": DIALECT, **json_schema(JobConfig), "title": "A PaddleClas config for ftlaunch"}

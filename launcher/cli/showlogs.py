@@ -13,11 +13,11 @@ from launcher.cli.jobs import Found
 from launcher.cli.patience import Patience
 from launcher.cli.printing import Printer, echo
 from launcher.errors import NotFoundError
-from launcher.logs.choose import Wanted
 from launcher.logs.follow import Follower
 from launcher.logs.lines import LineReader
+from launcher.logs.log_filter import Wanted
+from launcher.logs.log_format import Form
 from launcher.logs.merge import Lane, Merger
-from launcher.logs.present import Form
 from launcher.logs.recording import Recording
 from launcher.logs.shape import Shaper
 from launcher.logs.source import Source

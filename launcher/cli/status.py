@@ -12,8 +12,8 @@ from functools import partial
 
 import click
 
+from launcher.backends.poll_timer import pause_s
 from launcher.backends.states import JobStatus, PodStatus
-from launcher.backends.waker import pause_s
 from launcher.cli.jobs import find_job, job_argument
 from launcher.cli.options import echo_document, output_option
 from launcher.cli.patience import Patience

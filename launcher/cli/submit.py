@@ -36,11 +36,11 @@ from launcher.errors import (
 from launcher.kube.resources import BATCH_PADDLE_JOBS
 from launcher.plan.handle import Handle
 from launcher.runs.gitstate import GitState, read_git_state
-from launcher.runs.places import project_of, runs_dir
+from launcher.runs.paths import project_of, runs_dir
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
+from trainer.protocol.codec import FormatError
 from trainer.protocol.environment import WORKSPACE
-from trainer.protocol.fields import FormatError
 from trainer.protocol.jobfile import JobFile
 from trainer.protocol.lastrun import JOB_MARK, point_latest
 from trainer.protocol.pathmap import PathMap

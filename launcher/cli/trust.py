@@ -8,7 +8,7 @@ import click
 
 from launcher.cli.printing import echo
 from launcher.errors import UsageError
-from launcher.runs.places import TEMPLATES_FOLDER, is_ours, project_of
+from launcher.runs.paths import TEMPLATES_FOLDER, is_ours, project_of
 from launcher.runs.settings import find_settings, user_file
 from launcher.runs.trusted import TrustedFiles, read_templates
 

@@ -33,8 +33,8 @@ def command(
     path: Path, overrides: tuple[str, ...], on: BackendKind | None, strict: bool, output: str
 ) -> CliExit:
     """Check a config: every key and value, and with --on all that `render` and `submit` refuse there."""
+    from launcher.config.load import load_run_config
     from launcher.render.patch import find_patch_faults
-    from launcher.spec.load import load_run_config
 
     problems: tuple[Problem, ...] = ()
     try:

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from launcher.backends.kubernetes.apis import INSTALL, LIMITS, choose_api
+from launcher.doctor.cluster_info import Site
 from launcher.doctor.findings import Finding, Level, fail, ok, warn
-from launcher.doctor.site import Site
 from launcher.errors import LaunchError
 from launcher.kube import paddlejob
 from launcher.kube.errors import DeniedError, InvalidError, NoAnswerError, UnservedError

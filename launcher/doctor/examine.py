@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from launcher.doctor import controller, engine, facilities, leftovers, machine, permissions, reach
+from launcher.doctor import controller, engine, facilities, leftovers, machine, permissions, probe
+from launcher.doctor.cluster_info import Site
 from launcher.doctor.findings import Check, Finding, Level, findings_of
 from launcher.doctor.leftovers import Stale
-from launcher.doctor.site import Site
 from launcher.errors import UnreachableError
 from launcher.kube.client import connect
 from launcher.kube.transport import Timeouts
@@ -40,7 +40,7 @@ def examine_cluster(
     state: Path,
     stale: Callable[[str, str], Sequence[Stale]],
 ) -> tuple[list[Finding], bool]:
-    """Look at a cluster, and at what this machine needs to reach it.
+    """Look at a cluster, and at what this machine needs to probe it.
 
     Args:
         context: Of the kubeconfig; None for its current one.
@@ -56,7 +56,7 @@ def examine_cluster(
     try:
         client = connect(context=context, timeouts=TIMEOUTS)
         site = Site(api=client, namespace=namespace or client.namespace)
-        first = [*reach.look_at_server(site), *reach.look_at_user(site)]
+        first = [*probe.look_at_server(site), *probe.look_at_user(site)]
     except UnreachableError as error:
         said, _, cure = str(error).rpartition("; ")
         unreached = Finding(check="cluster", level=Level.FAIL, said=said or str(error), cure=cure)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from launcher.backends.kubernetes.gangs import makes_gangs
+from launcher.doctor.cluster_info import Site
 from launcher.doctor.findings import Finding, fail, ok, warn
-from launcher.doctor.site import Site
 from launcher.kube import paddlejob
 from launcher.kube.errors import AbsentError, DeniedError
 from launcher.kube.resources import (

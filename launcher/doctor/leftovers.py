@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from launcher.backends.kubernetes.leftovers import find_left, sweep_config_map
+from launcher.backends.kubernetes.orphans import find_left, sweep_config_map
+from launcher.doctor.cluster_info import Site
 from launcher.doctor.findings import Finding, ok
-from launcher.doctor.site import Site
 
 _SHOWN = 5
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import launcher
 from launcher.backends.kubernetes.kueue import find_kind
+from launcher.doctor.cluster_info import Site
 from launcher.doctor.findings import Finding, Level, fail, ok, warn
-from launcher.doctor.site import Site
 from launcher.kube.resources import ACCESS_REVIEWS, BATCH_PADDLE_JOBS, PADDLE_JOBS, RULES_REVIEWS
 from launcher.kube.rules import ask_for_rules, grants, rules_in
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 
 from launcher.kube import paddlejob
 from launcher.kube.api import Keep, KubeApi, whole
-from launcher.kube.changes import WATCH_S, Change
 from launcher.kube.resources import BATCH_PADDLE_JOBS, PADDLE_JOBS, PODS, KubeObject, Resource
+from launcher.kube.watch import WATCH_S, Change
 from launcher.names import RUN_ID_LABEL
 
 _TYPE_LABEL = "paddle-res-type"

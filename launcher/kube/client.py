@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.kube.access import SERVICE_ACCOUNT, Access, Reload, load_access
-from launcher.kube.answers import Call, Verb
 from launcher.kube.api import Keep, whole
-from launcher.kube.changes import GRACE_S, WATCH_S, Change, read_changes
 from launcher.kube.errors import AbsentError, ExpiredError, NoAnswerError
+from launcher.kube.failures import Call, Verb
 from launcher.kube.resources import PODS, KubeObject, Resource, is_object
 from launcher.kube.transport import (
     ANYTHING,
@@ -33,6 +32,7 @@ from launcher.kube.transport import (
     Way,
     path_of,
 )
+from launcher.kube.watch import GRACE_S, WATCH_S, Change, read_changes
 
 if TYPE_CHECKING:
     from launcher.volumes.place import Channel
@@ -218,7 +218,7 @@ class Client:
         self, pod: str, argv: Sequence[str], *, namespace: str, container: str
     ) -> AbstractContextManager[Channel]:
         """See `PodPrograms`."""
-        from launcher.kube.shell import run_in_pod  # WebSockets: most commands do without
+        from launcher.kube.exec import run_in_pod  # WebSockets: most commands do without
 
         call = self._call("create", PODS, namespace=namespace, name=pod, subresource="exec")
         return run_in_pod(self.way, call, container=container, argv=argv)

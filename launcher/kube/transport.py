@@ -11,15 +11,15 @@ from urllib.parse import quote, urlencode
 
 from launcher.errors import UnreachableError
 from launcher.kube.access import Access, Reload
-from launcher.kube.answers import MAX_ANSWER_BYTES, Call, read_failure
 from launcher.kube.endpoint import Endpoint
 from launcher.kube.errors import NoAnswerError
 from launcher.kube.exchange import Answer, ExchangeError, Fields, Sent
+from launcher.kube.failures import MAX_ANSWER_BYTES, Call, read_failure
 from launcher.kube.http import Headers
 from launcher.kube.proxy import ProxyError
 from launcher.kube.remarks import remark
 from launcher.kube.resources import KubeObject, Resource, is_object
-from launcher.kube.trust import read_distrust, unfold
+from launcher.kube.tls_errors import read_distrust, unfold
 from trainer.protocol.printable import printable
 from trainer.protocol.untrusted import parse_json
 
@@ -128,7 +128,7 @@ class Transport:
 
         Raises:
             NoAnswerError: None came, or something else did.
-            LaunchError: It is refused; see `launcher.kube.answers`.
+            LaunchError: It is refused; see `launcher.kube.failures`.
         """
         return self.fetch_sized(request, call)[0]
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from launcher.logs.merge import Lane
-from launcher.logs.overlap import Overlap
 from launcher.logs.recording import Record, Recording
+from launcher.logs.resume_point import Overlap
 from launcher.logs.shape import Shaper
 from launcher.logs.source import Answer, Container
 

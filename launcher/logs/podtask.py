@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Awaitable
 from typing import Protocol
 
-from launcher.logs.overlap import Overlap
 from launcher.logs.reading import LastLine, Reading
+from launcher.logs.resume_point import Overlap
 from launcher.logs.source import Answer, Ask, Container, End, Pod, Source, Trouble
 from launcher.logs.steps import Step, back_off_s, choose_step, is_same
 

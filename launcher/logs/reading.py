@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from launcher.logs.lines import LineCutter
-from launcher.logs.overlap import Overlap
+from launcher.logs.resume_point import Overlap
 from launcher.logs.source import End
 
 _WITHHELD_BYTES = 4 * 1024

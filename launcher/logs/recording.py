@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from launcher.logs.lines import STAMP_BYTES, LineReader, to_kubelet_form
-from launcher.logs.overlap import Overlap
+from launcher.logs.resume_point import Overlap
 from launcher.logs.source import Container
 from trainer.protocol.tags import parse_line
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from operator import itemgetter
 
-from launcher.logs.choose import Wanted
 from launcher.logs.lines import STAMP_BYTES, LogLine, format_stamp, parse_instant
-from launcher.logs.present import Form, begin, present
+from launcher.logs.log_filter import Wanted
+from launcher.logs.log_format import Form, begin, present
 from trainer.protocol.printable import escape_reordering
 from trainer.protocol.tags import parse_line
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from launcher.config.load import RunConfig
 from launcher.plan.paths import find_covering, pod_path
-from launcher.spec.load import RunConfig
 from trainer.config.problems import Problem
 from trainer.protocol.lastrun import JOB_MARK
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from launcher.config.launch import LaunchSection
+from launcher.config.load import RunConfig
 from launcher.plan.jobplan import JobPlan
-from launcher.spec.launch import LaunchSection
-from launcher.spec.load import RunConfig
 from trainer.config.problems import KeyPath, format_path
 from trainer.protocol.environment import CONFIG_MOUNT, NODE, WORKSPACE
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from launcher.config.parts import Resources, RunAs, Toleration
 from launcher.plan.handle import JobApi
-from launcher.spec.parts import Resources, RunAs, Toleration
 from trainer.protocol.nodefile import NodeFile
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Sequence
 
+from launcher.config.load import RunConfig
 from launcher.plan.jobplan import Mount
-from launcher.spec.load import RunConfig
 from trainer.config.paths import find_paths
 from trainer.config.problems import KeyPath, Problem
 from trainer.protocol.environment import WORKSPACE

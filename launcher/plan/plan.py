@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from launcher.config.launch import LaunchSection
+from launcher.config.load import RunConfig
+from launcher.config.parts import Toleration, Volume
 from launcher.errors import UsageError
 from launcher.names import RUN_ID_LABEL, is_dns_label, job_name, to_dns_label
 from launcher.plan.continued import Continued, find_lost_folder, find_output_volume
 from launcher.plan.handle import BackendKind, JobApi
 from launcher.plan.jobplan import JobPlan, Mount, SecretFile
 from launcher.plan.paths import pod_path
-from launcher.plan.refusals import find_problems
+from launcher.plan.validate import find_problems
 from launcher.plan.volumes import find_source
-from launcher.spec.launch import LaunchSection
-from launcher.spec.load import RunConfig
-from launcher.spec.parts import Toleration, Volume
 from trainer.config.document import Place
 from trainer.config.problems import ConfigError
 from trainer.config.zoo import find_foreign

@@ -10,7 +10,7 @@ from typing import cast, get_args
 
 from launcher.errors import LaunchError
 from launcher.plan.handle import Handle, JobApi, parse_handle
-from trainer.protocol.fields import LAST_TIME_S, need, need_or_none, need_texts
+from trainer.protocol.codec import LAST_TIME_S, need, need_or_none, need_texts
 from trainer.protocol.untrusted import parse_object
 
 SCHEMA = 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
-from launcher.runs.places import PROJECT_FILE, is_ours
+from launcher.runs.paths import PROJECT_FILE, is_ours
 
 USER_FILE = "config.yaml"
 

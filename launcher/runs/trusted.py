@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from launcher.errors import LaunchError, UsageError
-from launcher.runs.places import state_dir
+from launcher.runs.paths import state_dir
 from trainer.protocol.safe_files import make_private_folder, read_file, replace_file
 from trainer.protocol.untrusted import FormatError, parse_json
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from launcher.errors import NotFoundError
 from launcher.volumes.place import Place
 from launcher.volumes.transfer import File, find_gaps
-from trainer.protocol.fields import FormatError, decode_object, need
+from trainer.protocol.codec import FormatError, decode_object, need
 from trainer.protocol.layout import (
     MANIFEST,
     CheckpointName,

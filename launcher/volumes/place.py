@@ -1,4 +1,4 @@
-"""Where the porter runs: beside a volume in a cluster, or here. And how to talk to it."""
+"""Where the agent runs: beside a volume in a cluster, or here. And how to talk to it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from launcher.errors import LaunchError, NotFoundError
-from launcher.volumes import porter
-from trainer.protocol.fields import MAX_COUNT, FormatError, need, need_or_none
+from launcher.volumes import agent
+from trainer.protocol.codec import MAX_COUNT, FormatError, need, need_or_none
 from trainer.protocol.untrusted import parse_object
 
-SOURCE = Path(porter.__file__).read_text(encoding="utf-8")
+SOURCE = Path(agent.__file__).read_text(encoding="utf-8")
 
 
 class VolumeError(LaunchError):
@@ -63,16 +63,16 @@ class Place(ABC):
 
     @contextmanager
     def ask(self, operation: str, request: Mapping[str, Any], *, within: str = "") -> Iterator[Channel]:
-        """Give the porter a request; what it answers is read from the channel.
+        """Give the agent a request; what it answers is read from the channel.
 
         Args:
-            operation: See `porter.main`.
+            operation: See `agent.main`.
             request: Its request.
             within: Folder below the root.
 
         Raises:
             NotFoundError: There is no such folder.
-            VolumeError: The porter refuses, or ends before its time.
+            VolumeError: The agent refuses, or ends before its time.
         """
         root = f"{self.root.rstrip('/')}/{within}" if within else self.root
         with self.start((self.python, "-I", "-c", SOURCE, operation, root)) as channel:
@@ -92,7 +92,7 @@ class Place(ABC):
     def lines(
         self, operation: str, request: Mapping[str, Any], *, within: str = ""
     ) -> Iterator[dict[str, Any]]:
-        """Yield the porter's answers to a request; raises as `ask` does."""
+        """Yield the agent's answers to a request; raises as `ask` does."""
         with self.ask(operation, request, within=within) as channel:
             for line in channel.stdout:
                 yield self._read(line)
@@ -111,14 +111,14 @@ class Place(ABC):
         return answer
 
     def require_success(self, channel: Channel) -> None:
-        """Wait for the porter's end.
+        """Wait for the agent's end.
 
         Raises:
             VolumeError: It has failed.
         """
         code, said = channel.finish()
         if code:
-            raise VolumeError(f"{self.title}: {said.strip() or f'the porter ended with exit code {code}'}")
+            raise VolumeError(f"{self.title}: {said.strip() or f'the agent ended with exit code {code}'}")
 
     def _blame(self, channel: Channel) -> None:
         self.require_success(channel)

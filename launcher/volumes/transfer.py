@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from launcher.volumes import porter
+from launcher.volumes import agent
 from launcher.volumes.place import Channel, Place, VolumeError
 
 Progress = Callable[[int], None]
@@ -40,13 +40,13 @@ class Gap:
 def describe(folder: Path) -> list[File]:
     """Return all plain files below a folder of this machine."""
     return [
-        File(path=path, size=(folder / path).stat().st_size, sha256=porter.hash_file(folder / path))
-        for path in porter.walk(folder)
+        File(path=path, size=(folder / path).stat().st_size, sha256=agent.hash_file(folder / path))
+        for path in agent.walk(folder)
     ]
 
 
 def find_gaps(there: Iterator[Mapping[str, Any]], files: Sequence[File]) -> list[Gap]:
-    """Compare what is there, as `porter.look` tells it, with what should be."""
+    """Compare what is there, as `agent.look` tells it, with what should be."""
     found = {item["path"]: item for item in there}
     gaps = []
     for file in files:
@@ -60,7 +60,7 @@ def find_gaps(there: Iterator[Mapping[str, Any]], files: Sequence[File]) -> list
 def is_there(folder: Path, file: File) -> bool:
     """Whether a folder of this machine has a file as it should be."""
     path = folder / file.path
-    return path.is_file() and path.stat().st_size == file.size and porter.hash_file(path) == file.sha256
+    return path.is_file() and path.stat().st_size == file.size and agent.hash_file(path) == file.sha256
 
 
 def pull(
@@ -81,10 +81,10 @@ def pull(
     """
     to.mkdir(parents=True, exist_ok=True)
     try:
-        gaps = find_gaps(porter.look(to, [file.path for file in files], hashes=True), files)
+        gaps = find_gaps(agent.look(to, [file.path for file in files], hashes=True), files)
         if gaps:
             _pull(place, gaps, within=within, to=to, progress=progress)
-    except (porter.RefusedError, OSError) as error:
+    except (agent.RefusedError, OSError) as error:
         raise VolumeError(f"{to}: {error}") from error
     return gaps
 
@@ -93,9 +93,9 @@ def _pull(place: Place, gaps: Sequence[Gap], *, within: str, to: Path, progress:
     request = {"files": [(gap.file.path, gap.offset) for gap in gaps]}
     with place.ask("give", request, within=within) as channel:
         try:
-            arrived = list(porter.take(to, _table(gaps), _counting(channel.stdout, progress)))
-        except porter.RefusedError as error:
-            if "whole archive" in str(error):  # the porter knows why it has ended
+            arrived = list(agent.take(to, _table(gaps), _counting(channel.stdout, progress)))
+        except agent.RefusedError as error:
+            if "whole archive" in str(error):  # the agent knows why it has ended
                 place.require_success(channel)
             raise
     missing = [gap.file.path for gap in gaps if gap.file.path not in arrived]
@@ -112,8 +112,8 @@ def push(
         with place.ask("take", {"files": _table(gaps)}) as channel:
             pipe = cast("IO[bytes]", _Sending(channel, progress))
             try:
-                porter.give(folder, [(gap.file.path, gap.offset) for gap in gaps], pipe)
-            except porter.RefusedError as error:
+                agent.give(folder, [(gap.file.path, gap.offset) for gap in gaps], pipe)
+            except agent.RefusedError as error:
                 raise VolumeError(f"{folder}: {error}") from error
     return gaps
 
@@ -129,7 +129,7 @@ def _table(gaps: Sequence[Gap]) -> dict[str, dict[str, object]]:
 
 
 class _Sending:
-    """The porter's input as a file that an archive is written to."""
+    """The agent's input as a file that an archive is written to."""
 
     def __init__(self, channel: Channel, progress: Progress) -> None:
         self._channel, self._progress = channel, progress
@@ -141,7 +141,7 @@ class _Sending:
 
 
 class _Receiving:
-    """The porter's output as a file that an archive is read from."""
+    """The agent's output as a file that an archive is read from."""
 
     def __init__(self, stdout: IO[bytes], progress: Progress) -> None:
         self._stdout, self._progress = stdout, progress

@@ -9,9 +9,9 @@ from launcher.why.rules import (
     admission,
     claims,
     containers,
-    course,
     endings,
     images,
+    lifecycle,
     nodes,
     queueing,
     running,
@@ -23,8 +23,8 @@ from launcher.why.verdict import Outlook, Verdict
 Rule = Callable[[Snapshot], Iterator[Verdict]]
 
 OF_ANY_JOB: tuple[Rule, ...] = (
-    course.explain_end,
-    course.explain_submitted,
+    lifecycle.explain_end,
+    lifecycle.explain_submitted,
     endings.explain_failure,
     endings.explain_crash_loop,
     running.explain_pause,
@@ -34,11 +34,11 @@ OF_ANY_JOB: tuple[Rule, ...] = (
 )
 """Those that need a job's status and logs only."""
 OF_A_CLUSTERS_JOB: tuple[Rule, ...] = (
-    course.explain_wishes,
-    course.explain_stuck_pods,
-    course.explain_no_controller,
-    course.explain_missing_pods,
-    course.explain_starting,
+    lifecycle.explain_wishes,
+    lifecycle.explain_stuck_pods,
+    lifecycle.explain_no_controller,
+    lifecycle.explain_missing_pods,
+    lifecycle.explain_starting,
     queueing.explain_queue,
     admission.explain_refused_pods,
     nodes.explain_lost_node,
@@ -60,7 +60,7 @@ _ORDER = {code: index for index, code in enumerate(CODES)}
 
 def explain(snapshot: Snapshot) -> tuple[Verdict, ...]:
     """Return the verdicts on a job, the answer first; never none."""
-    rules = (*OF_ANY_JOB, *(OF_A_CLUSTERS_JOB if snapshot.job else ()), course.explain_restart)
+    rules = (*OF_ANY_JOB, *(OF_A_CLUSTERS_JOB if snapshot.job else ()), lifecycle.explain_restart)
     verdicts = [verdict for rule in rules for verdict in rule(snapshot)]
     if not verdicts:
         status = snapshot.status

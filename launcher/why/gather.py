@@ -34,7 +34,7 @@ from launcher.kube.resources import (
 )
 from launcher.names import RUN_ID_LABEL
 from launcher.plan.handle import Handle
-from launcher.why.looking import ended_of, is_pending, not_started, template_of, without_node
+from launcher.why.queries import ended_of, is_pending, not_started, template_of, without_node
 from launcher.why.rules.queueing import name_of_closed
 from launcher.why.snapshot import Objects, Snapshot, read_status, reduce_pod, trim
 

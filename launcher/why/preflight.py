@@ -35,8 +35,8 @@ from launcher.kube.resources import (
 from launcher.kube.rules import ask_for_rules, grants, is_whole, rules_in
 from launcher.plan.handle import Handle
 from launcher.why.gather import ALIVE, MAX_OTHERS, describe_unseen, has_claims
-from launcher.why.looking import template_of
-from launcher.why.room import read_rooms
+from launcher.why.node_capacity import read_rooms
+from launcher.why.queries import template_of
 from launcher.why.rules.capacity import judge_room
 from launcher.why.rules.claims import judge_claims
 from launcher.why.rules.gangs import foresee_gang

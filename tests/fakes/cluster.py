@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TypeVar, cast
 
-from launcher.kube.answers import Call, Verb, read_failure
 from launcher.kube.api import Keep, whole
-from launcher.kube.changes import Change
 from launcher.kube.errors import NoAnswerError
+from launcher.kube.failures import Call, Verb, read_failure
 from launcher.kube.resources import (
     BATCH_PADDLE_JOBS,
     CLAIMS,
@@ -27,6 +26,7 @@ from launcher.kube.resources import (
     KubeObject,
     Resource,
 )
+from launcher.kube.watch import Change
 from launcher.names import RUN_ID_LABEL
 from tests.fakes.admission import KNOWN, RefusalError, UnplayableError, admit, admit_change
 from tests.fakes.kubelet import Kubelet

@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
-from launcher.volumes.porter import OFFSET, RefusedError, take
+from launcher.volumes.agent import OFFSET, RefusedError, take
 from tests.fuzz.mutation import mutate
 
 CONTENT = b"weights " * 300

@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
+from launcher.config.load import load_run_config
 from launcher.errors import LaunchError
 from launcher.plan.plan import plan
 from launcher.render.render import render
-from launcher.spec.load import load_run_config
 from tests.fuzz.mutation import mutate
 from tests.launcher.configs import RUN_ID, config_values
 from trainer.config.problems import ConfigError

@@ -15,7 +15,7 @@ from launcher.runs.record import parse_record
 from tests.fuzz.mutation import mutate
 from trainer.checkpoints.state import SamplerState, TrainState, format_state, parse_state
 from trainer.node.messages import Exited, RankState, Records, format_message, parse_message
-from trainer.protocol.fields import FormatError
+from trainer.protocol.codec import FormatError
 from trainer.protocol.nodefile import NodeFile, format_node_file, parse_node_file
 from trainer.protocol.pathmap import parse_path_map
 from trainer.protocol.printable import escape_controls

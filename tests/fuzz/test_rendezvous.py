@@ -15,7 +15,7 @@ from trainer.node.messages import Challenge, Proof, format_message, parse_messag
 from trainer.node.peers import Peers
 from trainer.node.proof import Key
 from trainer.node.settings import Address, Pace, Settings
-from trainer.protocol.fields import FormatError
+from trainer.protocol.codec import FormatError
 from trainer.protocol.nodefile import NodeFile
 
 JOB = NodeFile(

@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from launcher.backends.kubernetes.backend import KubernetesBackend
+from launcher.config.flags import Flags
+from launcher.config.load import RunConfig, load_run_config
 from launcher.plan.jobplan import JobPlan
 from launcher.plan.plan import plan
 from launcher.runs.store import RunStore
-from launcher.spec.flags import Flags
-from launcher.spec.load import RunConfig, load_run_config
 from tests.fakes.cluster import FakeCluster
 from tests.launcher.configs import RUN_ID, config_values
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.protocol.fields import FormatError
+from trainer.protocol.codec import FormatError
 from trainer.ranks import WeightsPlaces, read_ranks, read_weights_places
 
 

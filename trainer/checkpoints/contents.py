@@ -21,7 +21,7 @@ from trainer.checkpoints.pdfiles import (
 )
 from trainer.checkpoints.state import SamplerState, TrainState, format_state, parse_state
 from trainer.checkpoints.store import Checkpoint
-from trainer.protocol.fields import MAX_COUNT, FormatError, decode_object
+from trainer.protocol.codec import MAX_COUNT, FormatError, decode_object
 from trainer.protocol.untrusted import shown
 
 PARAMS = "model.pdparams"

@@ -24,7 +24,7 @@ from typing import BinaryIO, Final
 import numpy as np
 
 from trainer.checkpoints.pickles import MAX_CONTAINERS, MAX_DIMENSIONS, Array, UnsafeFileError
-from trainer.protocol.fields import MAX_COUNT, FormatError, need, need_list, need_object
+from trainer.protocol.codec import MAX_COUNT, FormatError, need, need_list, need_object
 from trainer.protocol.untrusted import parse_object
 
 SUFFIX: Final = ".safetensors"

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trainer.protocol.fields import (
+from trainer.protocol.codec import (
     MAX_COUNT,
     FormatError,
     need,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.checkpoints.durable import Fill, hash_file, replace_text, write_file
-from trainer.protocol.fields import FormatError, decode_object, need
+from trainer.protocol.codec import FormatError, decode_object, need
 from trainer.protocol.layout import MANIFEST, CheckpointName, OutputLayout, parse_checkpoint_name
 from trainer.protocol.safe_files import (
     UnsafePathError,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 Answers: TypeAlias = Iterable[tuple[str, Mapping[str, Sequence[Any]]]]
-"""The name of each file, and `trainer.answers.build.Answer`."""
+"""The name of each file, and `trainer.postprocess.build.Answer`."""
 
 
 def write_answers(answers: Answers, form: str, *, one_length: bool = True) -> Iterator[str]:

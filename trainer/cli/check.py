@@ -61,8 +61,8 @@ def command(
             echo(f"{path}: ok: {loaded.config.arch.name}, {loaded.config.arch.class_num} classes")
             return
         from trainer.data.image_cache import ImageCache
-        from trainer.engine.advice import find_oddities, look_around
         from trainer.engine.image_report import read_images
+        from trainer.engine.lint import find_oddities, look_around
         from trainer.engine.model_check import check_model
         from trainer.engine.resume import refuse_missing_checkpoint
         from trainer.engine.setup import prepare

@@ -12,8 +12,8 @@ from pathlib import Path
 from trainer.cli.printing import echo
 from trainer.config.problems import ConfigError
 from trainer.protocol import installation
+from trainer.protocol.codec import FormatError
 from trainer.protocol.exits import Exit
-from trainer.protocol.fields import FormatError
 from trainer.protocol.outcome import Outcome, save_outcome
 
 
@@ -68,7 +68,7 @@ def end_with(work: Callable[[], None], ending: Ending) -> int:
 def _run(work: Callable[[], None], ending: Ending) -> tuple[Exit, str]:
     from trainer.config.extras import find_place
     from trainer.data.errors import DataError
-    from trainer.engine.ends import EngineError
+    from trainer.engine.errors import EngineError
     from trainer.models.image_size import ImageSizeError
 
     code, reason = Exit.DONE, ""

@@ -61,7 +61,7 @@ def command(
         assert isinstance(loaded.config, TrainConfig)
         from trainer.data.bad_images import format_left_out
         from trainer.engine.assess import assess
-        from trainer.engine.journal import format_values
+        from trainer.engine.run_log import format_values
         from trainer.protocol.evaluated import describe_evaluated
 
         with progress(wanted=ranks.is_first) as bar:

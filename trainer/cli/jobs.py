@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.config.problems import ConfigError, Problem
+from trainer.protocol.codec import FormatError
 from trainer.protocol.environment import WORKSPACE
 from trainer.protocol.exits import describe_exit
-from trainer.protocol.fields import FormatError
 from trainer.protocol.jobfile import CONFIG, MAX_BYTES, NAME, JobFile, parse_job_file, parse_job_name
 from trainer.protocol.layout import OutputLayout
 from trainer.protocol.pathmap import PathMap

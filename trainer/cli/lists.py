@@ -18,7 +18,7 @@ from trainer.cli.printing import echo
 from trainer.data.errors import MAX_PROBLEMS_SHOWN
 
 if TYPE_CHECKING:
-    from trainer.data.split import Read
+    from trainer.data.make_lists import Read
 
 
 @click.command("make-lists")
@@ -45,7 +45,7 @@ def command(*, folder: Path, val: float, seed: int, read: bool, overwrite: bool,
     """
 
     def work() -> None:
-        from trainer.data.split import LABELS, TEST, TRAIN, VAL, make_lists
+        from trainer.data.make_lists import LABELS, TEST, TRAIN, VAL, make_lists
 
         with _reader(folder, read=read) as reader:
             report = make_lists(folder, val=val, seed=seed, overwrite=overwrite, read=reader)

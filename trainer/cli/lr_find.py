@@ -17,7 +17,7 @@ from trainer.engine.progress import Progress
 from trainer.protocol.pathmap import PathMap
 
 if TYPE_CHECKING:  # paddle: `--help` does without
-    from trainer.engine.rate_test import RateTest
+    from trainer.engine.lr_finder import RateTest
 
 _ROWS, _WIDTH = 20, 50
 _RULES = {
@@ -60,7 +60,7 @@ def command(
     def work() -> None:
         require_packages()
         config = load(path, overrides, strict=strict, extra_modules=extra_modules, path_map=PathMap()).config
-        from trainer.engine.rate_test import find_rate
+        from trainer.engine.lr_finder import find_rate
 
         store = make_store(weights_dir, offline=offline)
         with progress() as bar:

@@ -18,9 +18,9 @@ from trainer.cli.printing import echo
 from trainer.engine.progress import Progress
 
 if TYPE_CHECKING:  # numpy and paddle: `--help` does without
-    from trainer.answers.build import Answer
     from trainer.config.infer import InferSection
     from trainer.engine.predict import Prediction
+    from trainer.postprocess.build import Answer
 
 
 @click.command("predict")
@@ -85,8 +85,8 @@ def command(
 
     def work() -> None:
         require_packages()
-        from trainer.answers.build import is_of_one_length
         from trainer.engine.predict import load_trained, predict
+        from trainer.postprocess.build import is_of_one_length
 
         if model is not None:
             from trainer.engine.export import load_exported

@@ -50,7 +50,7 @@ def fetch_weights(names: tuple[str, ...], ssld: bool, weights_dir: Path | None, 
     """Download the weights of NAMES (architectures or addresses) unless they are here; print their paths."""
 
     def work() -> None:
-        from trainer.engine.ends import WeightsRefusedError
+        from trainer.engine.errors import WeightsRefusedError
         from trainer.models.errors import WeightsError
         from trainer.models.weights_store import address_of, is_url
 
@@ -74,7 +74,7 @@ def inspect_weights(path: Path, arch: str | None, keys: bool) -> None:
 
     def work() -> None:
         require_packages()
-        from trainer.engine.ends import WeightsRefusedError
+        from trainer.engine.errors import WeightsRefusedError
         from trainer.models.errors import WeightsError
         from trainer.models.weights import read_weights
 
@@ -102,7 +102,7 @@ def convert(source: Path, target: Path, overwrite: bool) -> None:
     """
 
     def work() -> None:
-        from trainer.engine.ends import WeightsRefusedError
+        from trainer.engine.errors import WeightsRefusedError
         from trainer.models.weights import WeightsError, convert_weights
 
         try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.data.order import Indices, Share
+from trainer.data.sharding import Indices, Share
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

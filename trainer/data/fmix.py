@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.data.draws import Draws
+from trainer.data.rng import Draws
 
 Mask = NDArray[np.float64]
 

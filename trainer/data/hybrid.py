@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.config.batch_ops_mixed import MixupCutmixHybrid
-from trainer.data.draws import Draws
+from trainer.data.rng import Draws
 
 Images = NDArray[np.float32]
 Labels = NDArray[Any]

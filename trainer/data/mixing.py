@@ -21,9 +21,9 @@ from trainer.config.batch_ops_mixed import (
 )
 from trainer.config.batch_ops_pairs import CutmixOperator, MixupOperator
 from trainer.config.declaration import Declaration
-from trainer.data.draws import Draws
 from trainer.data.fmix import draw_mask
 from trainer.data.hybrid import make_hybrid
+from trainer.data.rng import Draws
 
 Images = NDArray[np.float32]
 Labels = NDArray[Any]

@@ -1,6 +1,6 @@
 """Which samples an epoch has, in which order, and in which batches they come: one class a sampler.
 
-Whatever the sampler, an epoch is an order of positions (`trainer.data.order`), so that it can be gone on
+Whatever the sampler, an epoch is an order of positions (`trainer.data.sharding`), so that it can be gone on
 with from any place.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from trainer.config.samplers import DistributedBatchSampler, Sampler
 from trainer.config.samplers_special import MultiScaleSampler, RASampler
-from trainer.data.order import Indices, Share, deal, epoch_positions, steps_of_epoch
+from trainer.data.sharding import Indices, Share, deal, epoch_positions, steps_of_epoch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,7 @@ from trainer.config.archs import answering
 from trainer.config.root import AnsweringConfig, TrainConfig
 from trainer.data.errors import DataError
 from trainer.data.lists import load_list
-from trainer.engine.ends import CheckpointError, WeightsRefusedError
+from trainer.engine.errors import CheckpointError, WeightsRefusedError
 from trainer.engine.evaluate import evaluate
 from trainer.engine.liveness import Liveness
 from trainer.engine.precision import choose_precision

@@ -12,7 +12,7 @@ import numpy as np
 import paddle
 
 from trainer.checkpoints.pdfiles import Array
-from trainer.engine.meeting import Meeting
+from trainer.engine.barrier import Meeting
 
 
 class Collective:

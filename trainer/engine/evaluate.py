@@ -19,7 +19,7 @@ from trainer.engine.precision import FLOAT32, Precision
 from trainer.engine.progress import NO_PROGRESS, Progress
 from trainer.losses.build import LossFunction
 from trainer.metrics.build import Measure
-from trainer.protocol.board import Phase
+from trainer.protocol.heartbeat import Phase
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,6 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import Field
 
-from trainer.answers.build import activation_of, list_names
 from trainer.config.archs import answering
 from trainer.config.chains import find_size
 from trainer.config.declaration import Section
@@ -29,12 +28,13 @@ from trainer.data.errors import DataError
 from trainer.data.ops.build import build_transform
 from trainer.engine.assess import choose_weights, load_answering
 from trainer.engine.compare import TOLERANCE, compare
-from trainer.engine.ends import CheckpointError, WeightsRefusedError
+from trainer.engine.errors import CheckpointError, WeightsRefusedError
 from trainer.engine.onnx import NAME as ONNX
 from trainer.engine.onnx import open_onnx, quiet, refuse_without_packages, write_onnx
 from trainer.engine.predict import ClassNames, Network, Predictor, infer_parts, load_names
 from trainer.engine.progress import NO_PROGRESS, Progress
 from trainer.engine.run import join_ranks
+from trainer.postprocess.build import activation_of, list_names
 from trainer.protocol.safe_files import rename
 from trainer.ranks import Ranks
 

@@ -7,8 +7,8 @@ import os
 import time
 from pathlib import Path
 
-from trainer.protocol.board import NO_STOP, Board, Phase, RankRecord
 from trainer.protocol.evaluated import Evaluated
+from trainer.protocol.heartbeat import NO_STOP, Board, Phase, RankRecord
 
 
 class Liveness:

@@ -9,7 +9,7 @@ from pathlib import Path
 import paddle
 
 from trainer.config.root import TrainConfig
-from trainer.engine.ends import WeightsRefusedError
+from trainer.engine.errors import WeightsRefusedError
 from trainer.engine.loss_layers import attach
 from trainer.engine.setup import pretrained_parts, weights_source, with_mounted_weights
 from trainer.losses.build import build_loss

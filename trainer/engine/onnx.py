@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.engine.ends import CheckpointError
+from trainer.engine.errors import CheckpointError
 from trainer.engine.predict import Network
 from trainer.protocol.installation import install_command
 

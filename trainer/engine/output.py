@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.engine.ends import CheckpointError, OutputRefusedError
-from trainer.protocol.fields import FormatError
+from trainer.engine.errors import CheckpointError, OutputRefusedError
+from trainer.protocol.codec import FormatError
 from trainer.protocol.layout import OutputLayout
 from trainer.protocol.runfile import OutputTakenError, claim_output, load_run_file
 from trainer.protocol.writerlock import LockLostError, WriterLock, WriterLockedError, describe_self

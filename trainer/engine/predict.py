@@ -11,7 +11,20 @@ import numpy as np
 import paddle
 from numpy.typing import NDArray
 
-from trainer.answers.build import (
+from trainer.config.declaration import Declaration
+from trainer.config.infer import PostProcess, Topk
+from trainer.config.outputs import answer_of
+from trainer.config.root import AnsweringConfig
+from trainer.config.sections import MAX_IMAGE_PIXELS
+from trainer.data.encoded import read_encoded
+from trainer.data.errors import DataError
+from trainer.data.ops.build import Transform, build_transform
+from trainer.data.ops.registry import ImageError
+from trainer.data.rng import per_sample
+from trainer.engine.assess import choose_weights, load_answering
+from trainer.engine.errors import WeightsRefusedError
+from trainer.engine.run import join_ranks
+from trainer.postprocess.build import (
     SIZES,
     Activation,
     Answer,
@@ -21,19 +34,6 @@ from trainer.answers.build import (
     find_odd_names,
     read_names,
 )
-from trainer.config.declaration import Declaration
-from trainer.config.infer import PostProcess, Topk
-from trainer.config.outputs import answer_of
-from trainer.config.root import AnsweringConfig
-from trainer.config.sections import MAX_IMAGE_PIXELS
-from trainer.data.draws import per_sample
-from trainer.data.encoded import read_encoded
-from trainer.data.errors import DataError
-from trainer.data.ops.build import Transform, build_transform
-from trainer.data.ops.registry import ImageError
-from trainer.engine.assess import choose_weights, load_answering
-from trainer.engine.ends import WeightsRefusedError
-from trainer.engine.run import join_ranks
 from trainer.ranks import Ranks
 
 Network: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]

@@ -13,14 +13,14 @@ from trainer.checkpoints.pdfiles import UnsafeFileError
 from trainer.checkpoints.store import CheckpointStore, Search
 from trainer.config.arch_base import BaseArch
 from trainer.config.root import TrainConfig
-from trainer.engine.ends import CheckpointError, WeightsRefusedError
-from trainer.engine.journal import Journal
+from trainer.engine.errors import CheckpointError, WeightsRefusedError
 from trainer.engine.output import Output
+from trainer.engine.run_log import Journal
 from trainer.engine.setup import pretrained_parts, pretrained_path
 from trainer.models.errors import WeightsError
 from trainer.models.weights import apply_weights, read_weights
 from trainer.models.weights_store import WeightsStore
-from trainer.protocol.fields import FormatError
+from trainer.protocol.codec import FormatError
 
 _SHOWN = 3
 LATEST = "latest"

@@ -15,23 +15,23 @@ import paddle
 from trainer.checkpoints.contents import Contents
 from trainer.checkpoints.state import TrainState, format_state, parse_state
 from trainer.config.root import AnsweringConfig, TrainConfig
+from trainer.engine.barrier import Meeting, send_at_once
 from trainer.engine.changes import Settings, describe_settings, find_jumps, list_changes
 from trainer.engine.collective import Collective
-from trainer.engine.ends import CheckpointError
-from trainer.engine.journal import Journal, SilentJournal
+from trainer.engine.ema import WeightAverage
+from trainer.engine.errors import CheckpointError
 from trainer.engine.liveness import Liveness
 from trainer.engine.loopback import guard
-from trainer.engine.meeting import Meeting, send_at_once
 from trainer.engine.output import Output, open_output
 from trainer.engine.progress import NO_PROGRESS, Progress
 from trainer.engine.resume import Wish, find_contents, read_wish, restore, start_from_pretrained
+from trainer.engine.run_log import Journal, SilentJournal
 from trainer.engine.saving import Saver
 from trainer.engine.scalars import Scalars
 from trainer.engine.scalars import is_installed as scalars_are_possible
 from trainer.engine.setup import Lists, Setup, build_setup, prepare, restore_optimizer, wrap
 from trainer.engine.signals import watch_signals
 from trainer.engine.train import Training, first_state
-from trainer.engine.weight_average import WeightAverage
 from trainer.models.weights_store import OFFLINE, WeightsStore
 from trainer.optim.plateau import Plateau
 from trainer.ranks import Ranks, choose_backend

@@ -12,7 +12,7 @@ from trainer.data.loader import Batch
 from trainer.engine.liveness import Liveness
 from trainer.engine.setup import Setup
 from trainer.engine.signals import StopSignal
-from trainer.protocol.board import Phase
+from trainer.protocol.heartbeat import Phase
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,7 @@ from trainer.config.extra_declarations import ExtraMetric
 from trainer.config.extras import make_extra
 from trainer.config.outputs import Outputs, answer_of
 from trainer.metrics.batch import BatchMetric, hamming, make_accuracy, make_topk, make_topk_of_model
-from trainer.metrics.whole import LIST_METRICS, ListMetric
+from trainer.metrics.dataset_level import LIST_METRICS, ListMetric
 
 
 def _make_extra(spec: ExtraMetric) -> BatchMetric:

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from trainer.models.download import DownloadError, Fetching, fetch, file_hash
 from trainer.models.errors import WeightsError
 from trainer.models.published import published_url
+from trainer.protocol.codec import need
 from trainer.protocol.environment import USERS_WEIGHTS
-from trainer.protocol.fields import need
 from trainer.protocol.untrusted import parse_object
 
 

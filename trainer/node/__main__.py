@@ -11,13 +11,13 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 
+from trainer.node.agent import Member
 from trainer.node.console import Console, write_stdout
 from trainer.node.coordinator import Coordinator
-from trainer.node.member import Member
 from trainer.node.settings import Pace, Settings, load_settings
 from trainer.protocol import environment
+from trainer.protocol.codec import FormatError
 from trainer.protocol.exits import Exit, describe_exit
-from trainer.protocol.fields import FormatError
 from trainer.protocol.python_command import python_command
 from trainer.protocol.termination import Termination, format_termination
 

@@ -13,7 +13,7 @@ import socket
 from trainer.node.messages import MAX_LINE_BYTES, Message, Ping, format_message, parse_message
 from trainer.node.proof import MAC_CHARACTERS, ProofError, Session
 from trainer.node.settings import Address, Pace
-from trainer.protocol.fields import FormatError
+from trainer.protocol.codec import FormatError
 
 MAX_STRANGER_BYTES = 1024
 """Of a line before the proof; the longest honest one has some 250."""

@@ -7,15 +7,15 @@ import contextlib
 import time
 from collections.abc import Callable
 
+from trainer.node.attempt import Course, Drive, Result
+from trainer.node.attempt_store import GHOST, Ledger
 from trainer.node.attempts import Failure, GiveUp, Kind, Retry
 from trainer.node.console import Console
-from trainer.node.drive import Course, Drive, Result
-from trainer.node.ledger import GHOST, Ledger
 from trainer.node.messages import Dismissed, End, Leaving, Prepare, Ready, Start
 from trainer.node.peers import Event, Got, Joined, Lost, Peers, Quit, Trouble
 from trainer.node.settings import Settings
+from trainer.protocol.codec import FormatError
 from trainer.protocol.exits import Exit
-from trainer.protocol.fields import FormatError
 from trainer.protocol.runfile import OutputTakenError
 from trainer.protocol.writerlock import LockLostError, WriterLockedError
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trainer.node.messages import RankState
-from trainer.protocol.board import Phase
+from trainer.protocol.heartbeat import Phase
 
 _COMPUTE = Phase.COMPUTE.name.lower()
 

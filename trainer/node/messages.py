@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
-from trainer.protocol.evaluated import Evaluated, read_evaluated
-from trainer.protocol.fields import (
+from trainer.protocol.codec import (
     FormatError,
     decode_object,
     need,
@@ -22,6 +21,7 @@ from trainer.protocol.fields import (
     need_or_none,
     need_texts,
 )
+from trainer.protocol.evaluated import Evaluated, read_evaluated
 
 SCHEMA = 2
 MAX_LINE_BYTES = 4 * 1024 * 1024

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainer.protocol import environment
-from trainer.protocol.fields import FormatError
+from trainer.protocol.codec import FormatError
 from trainer.protocol.nodefile import NodeFile, parse_node_file
 from trainer.protocol.pathmap import PathMap, parse_path_map
 

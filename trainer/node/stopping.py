@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from trainer.node.messages import RankState
-from trainer.protocol.board import Phase
+from trainer.protocol.heartbeat import Phase
 
 _START = Phase.START.name.lower()
 BEYOND = 2  # the furthest rank may be inside the next step already and must see the request before its end

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 
 from trainer.config.schedules_decay import ReduceOnPlateau
-from trainer.protocol.fields import need, need_or_none
+from trainer.protocol.codec import need, need_or_none
 from trainer.protocol.untrusted import parse_object
 
 

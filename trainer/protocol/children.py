@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
-from trainer.protocol import tether
+from trainer.protocol import parent_death_signal
 
 
 def start_child(
@@ -46,6 +46,6 @@ def start_child_into(
         OSError: The process could not be made.
     """
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *command], cwd=workdir,
+        [sys.executable, "-I", "-S", parent_death_signal.__file__, str(os.getpid()), *command], cwd=workdir,
         stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=dict(env), start_new_session=True,
     )  # fmt: skip

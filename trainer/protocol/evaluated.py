@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trainer.protocol.fields import need
+from trainer.protocol.codec import need
 
 _SURE = 2.0
 """Standard errors of a share. One run in about twenty is that far off by chance alone."""

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trainer.protocol.fields import FormatError, decode_object, need, need_texts
+from trainer.protocol.codec import FormatError, decode_object, need, need_texts
 
 SCHEMA = 1
 NAME = "job.json"

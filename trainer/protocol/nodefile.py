@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
-from trainer.protocol.fields import FormatError, decode_object, need, need_or_none
+from trainer.protocol.codec import FormatError, decode_object, need, need_or_none
 
 SCHEMA = 1
 _WHAT = "node.json"

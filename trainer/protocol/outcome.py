@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.protocol.fields import MAX_COUNT, decode_object, need, need_or_none
+from trainer.protocol.codec import MAX_COUNT, decode_object, need, need_or_none
 
 _WHAT = "outcome"
 _MAX_BYTES = 1024 * 1024

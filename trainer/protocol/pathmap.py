@@ -7,8 +7,8 @@ import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from trainer.protocol.codec import FormatError, decode_object
 from trainer.protocol.environment import WORKSPACE
-from trainer.protocol.fields import FormatError, decode_object
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from trainer.protocol.evaluated import Evaluated, read_evaluated
-from trainer.protocol.fields import (
+from trainer.protocol.codec import (
     LAST_TIME_S,
     MAX_COUNT,
     FormatError,
@@ -19,6 +18,7 @@ from trainer.protocol.fields import (
     need_objects,
     need_or_none,
 )
+from trainer.protocol.evaluated import Evaluated, read_evaluated
 from trainer.protocol.tags import MAX_LINE_BYTES
 
 SCHEMA = 1

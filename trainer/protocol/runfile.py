@@ -14,7 +14,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.protocol.fields import (
+from trainer.protocol.codec import (
     LAST_TIME_S,
     MAX_COUNT,
     FormatError,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 
-from trainer.protocol.fields import MAX_COUNT, decode_object, need, need_or_none
+from trainer.protocol.codec import MAX_COUNT, decode_object, need, need_or_none
 
 SCHEMA = 1
 MAX_BYTES = 4096

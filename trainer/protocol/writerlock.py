@@ -15,7 +15,7 @@ import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trainer.protocol.fields import LAST_TIME_S, MAX_COUNT, FormatError, decode_object, need
+from trainer.protocol.codec import LAST_TIME_S, MAX_COUNT, FormatError, decode_object, need
 from trainer.protocol.safe_files import make_folders, read_file, remove, replace_file
 
 SCHEMA = 1

@@ -9,13 +9,13 @@ from typing import ClassVar
 
 from launcher.backends.base import Submission
 from launcher.backends.devices import list_gpus
+from launcher.backends.docker.conflicts import refuse_taken
 from launcher.backends.docker.engine import Engine, find_engine
 from launcher.backends.docker.kubelet import engine_of, remove_all
-from launcher.backends.docker.taken import refuse_taken
 from launcher.backends.docker.users import choose_user
-from launcher.backends.kept.backend import KeptBackend
-from launcher.backends.kept.state import JobLayout, JobRecord, Request, load_request
 from launcher.backends.replicas import Pod, ReplicaError
+from launcher.backends.supervised.backend import KeptBackend
+from launcher.backends.supervised.state import JobLayout, JobRecord, Request, load_request
 from launcher.plan.handle import BackendKind, Handle
 
 
@@ -23,7 +23,7 @@ class DockerBackend(KeptBackend):
     """See `KeptBackend`. Containers outlive a keeper that is killed; its successor adopts them."""
 
     kind: ClassVar[BackendKind] = "docker"
-    keeper_module = "launcher.backends.docker.keeper"
+    keeper_module = "launcher.backends.docker.supervisor"
     pods_outlive = True
 
     def __init__(

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from launcher.backends.docker.engine import Engine, EngineError
-from launcher.backends.kept.identity import identify
-from launcher.backends.kept.kubelet import Container
-from launcher.backends.kept.output import Output
+from launcher.backends.supervised.identity import identify
+from launcher.backends.supervised.kubelet import Container
+from launcher.backends.supervised.output import Output
 from launcher.errors import LaunchError, UnreachableError
 from trainer.protocol.children import start_child_into
 

@@ -15,11 +15,11 @@ from launcher.backends.docker.arguments import (
 )
 from launcher.backends.docker.container import EngineContainer
 from launcher.backends.docker.engine import Engine
-from launcher.backends.kept.kubelet import Adopted, Container, Kubelet, StartError
-from launcher.backends.kept.podlog import count_output
-from launcher.backends.kept.state import JobLayout, Request
 from launcher.backends.podspec import Source
 from launcher.backends.replicas import Pod
+from launcher.backends.supervised.kubelet import Adopted, Container, Kubelet, StartError
+from launcher.backends.supervised.podlog import count_output
+from launcher.backends.supervised.state import JobLayout, Request
 from launcher.errors import LaunchError
 from launcher.names import RUN_ID_LABEL
 from launcher.render.manifest import parse_manifest

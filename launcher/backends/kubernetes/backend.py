@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from launcher.backends.base import Backend, Submission, refuse_to_resume
 from launcher.backends.kubernetes.apis import choose_api
+from launcher.backends.kubernetes.create import Poster
 from launcher.backends.kubernetes.kueue import fetch_workloads, read_remarks
-from launcher.backends.kubernetes.posting import Poster
-from launcher.backends.waker import Waker
+from launcher.backends.poll_timer import Waker
 from launcher.errors import LaunchError, NotFoundError
 from launcher.kube import paddlejob
 from launcher.kube.api import KubeApi, PodLogs, PodPrograms
@@ -24,10 +24,10 @@ from launcher.names import RUN_ID_LABEL
 from launcher.plan.handle import BackendKind, Handle
 
 if TYPE_CHECKING:
-    from launcher.backends.kubernetes.incarnations import Incarnation, Incarnations
     from launcher.backends.kubernetes.logsource import KubernetesLogSource
+    from launcher.backends.kubernetes.restarts import Incarnation, Incarnations
     from launcher.backends.states import JobEvent, JobStatus, LogRef
-    from launcher.kube.asking import Asker
+    from launcher.kube.async_client import Asker
     from launcher.render.manifest import Manifest
     from launcher.volumes.place import Place
 
@@ -75,7 +75,7 @@ class KubernetesBackend(Backend):
         backend.programs = client
 
         def make_asker() -> Asker:
-            from launcher.kube.asking import Asker
+            from launcher.kube.async_client import Asker
 
             return Asker(client)
 
@@ -84,7 +84,7 @@ class KubernetesBackend(Backend):
 
     @cached_property
     def _incarnations(self) -> Incarnations:
-        from launcher.backends.kubernetes.incarnations import Incarnations
+        from launcher.backends.kubernetes.restarts import Incarnations
 
         return Incarnations()
 
@@ -140,7 +140,7 @@ class KubernetesBackend(Backend):
 
     def waker(self, handle: Handle) -> Waker:
         """See `Backend.waker`: by two watches, where a user may watch."""
-        from launcher.backends.kubernetes.bell import Bell
+        from launcher.backends.kubernetes.watch import Bell
 
         return Bell(self.api, handle)
 
@@ -158,7 +158,7 @@ class KubernetesBackend(Backend):
         Workload deactivated as well.
         """
         from launcher.backends.kubernetes.status import read_job
-        from launcher.backends.kubernetes.stopping import stop
+        from launcher.backends.kubernetes.suspend import stop
 
         job = self._fetch_job(handle)
         if not read_job(job, (), restarts={}, progress=None).state.is_terminal:
@@ -170,7 +170,7 @@ class KubernetesBackend(Backend):
         A job of a Kueue queue has its Workload activated, and starts when that queue has room.
         """
         from launcher.backends.kubernetes.status import read_job
-        from launcher.backends.kubernetes.stopping import take_up
+        from launcher.backends.kubernetes.suspend import take_up
         from launcher.backends.states import JobState
 
         job, pods = self._fetch(handle)
@@ -187,13 +187,13 @@ class KubernetesBackend(Backend):
         self.api.delete(PADDLE_JOBS, handle.job, namespace=handle.namespace, uid=paddlejob.uid_of(job))
         self._poster.sweep(job, namespace=handle.namespace)
         if force:
-            from launcher.backends.kubernetes.removal import remove_at_once
+            from launcher.backends.kubernetes.delete import remove_at_once
 
             remove_at_once(self.api, pods, namespace=handle.namespace)
 
     def sweep(self, handle: Handle, *, run_id: str, now_s: float) -> bool:
         """See `Backend.sweep`."""
-        from launcher.backends.kubernetes.leftovers import sweep_config_map
+        from launcher.backends.kubernetes.orphans import sweep_config_map
 
         return sweep_config_map(self.api, handle.job, run_id=run_id, namespace=handle.namespace, now_s=now_s)
 
@@ -242,7 +242,7 @@ class KubernetesBackend(Backend):
 
     def open_folder(self, handle: Handle, path: str, *, manifest: Manifest) -> AbstractContextManager[Place]:
         """See `Backend.open_folder`: in node 0's pod while it runs, else in a pod that lives as long."""
-        from launcher.backends.kubernetes.readers import open_of_job
+        from launcher.backends.kubernetes.transfer_pod import open_of_job
 
         assert self.programs is not None
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from launcher.backends.kubernetes.incarnations import Incarnations
+from launcher.backends.kubernetes.restarts import Incarnations
 from launcher.backends.kubernetes.status import read_job
 from launcher.backends.states import JobState, JobStatus
 from launcher.kube import paddlejob

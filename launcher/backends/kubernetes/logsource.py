@@ -7,15 +7,15 @@ from urllib.parse import quote
 
 from launcher.backends.kubernetes.events import read_events
 from launcher.backends.kubernetes.kueue import MAX_WORKLOADS, WORKLOAD_KINDS
+from launcher.backends.kubernetes.pending_reasons import needs_events, read_wait
 from launcher.backends.kubernetes.status import read_job
-from launcher.backends.kubernetes.waits import needs_events, read_wait
 from launcher.backends.kubernetes.workloads import reduce_workload
 from launcher.backends.states import JobEvent
 from launcher.kube import paddlejob
-from launcher.kube.asking import Asker
+from launcher.kube.async_client import Asker
 from launcher.kube.errors import AbsentError
 from launcher.kube.resources import EVENTS, PADDLE_JOBS, KubeObject
-from launcher.kube.wire import Wire
+from launcher.kube.stream import Wire
 from launcher.logs.source import Ask, Container, Look, Pod, Receiver, SourceError, Trouble
 from launcher.plan.handle import Handle
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from launcher.backends.kubernetes.incarnations import Incarnation, Incarnations
 from launcher.backends.kubernetes.progress import PROGRESS_LINES, last_progress
+from launcher.backends.kubernetes.restarts import Incarnation, Incarnations
 from launcher.backends.states import LogRef
 from launcher.errors import LaunchError
 from launcher.kube import paddlejob

@@ -12,14 +12,14 @@ from typing import Any
 
 from launcher.backends.kubernetes import phases
 from launcher.backends.kubernetes.gangs import say_plainly, tells_little
-from launcher.backends.kubernetes.waits import EVICTIONS
+from launcher.backends.kubernetes.pending_reasons import EVICTIONS
 from launcher.backends.kubernetes.workloads import describe_wait
 from launcher.backends.states import JobState, JobStatus, PodState, PodStatus
 from launcher.kube import paddlejob
 from launcher.kube.paddlejob import Condition
 from launcher.kube.resources import KubeObject
 from launcher.plan.handle import Handle
-from trainer.protocol.fields import FormatError
+from trainer.protocol.codec import FormatError
 from trainer.protocol.progress import Progress
 from trainer.protocol.termination import Termination, parse_termination
 

@@ -1,6 +1,6 @@
 """Runs jobs on this machine: pods are processes, and a keeper process a job plays operator and kubelet.
 
-What it shares with docker is `launcher.backends.kept`.
+What it shares with docker is `launcher.backends.supervised`.
 """
 
 from launcher.backends.local.backend import LocalBackend

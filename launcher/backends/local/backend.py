@@ -9,9 +9,9 @@ from typing import ClassVar
 
 from launcher.backends.base import Submission
 from launcher.backends.devices import list_gpus
-from launcher.backends.kept.backend import KeptBackend
-from launcher.backends.kept.state import JobRecord, Request
 from launcher.backends.replicas import Pod
+from launcher.backends.supervised.backend import KeptBackend
+from launcher.backends.supervised.state import JobRecord, Request
 from launcher.plan.handle import BackendKind
 
 
@@ -19,7 +19,7 @@ class LocalBackend(KeptBackend):
     """See `KeptBackend`. The pods of a killed keeper die with it."""
 
     kind: ClassVar[BackendKind] = "local"
-    keeper_module = "launcher.backends.local.keeper"
+    keeper_module = "launcher.backends.local.supervisor"
 
     def __init__(self, runs_dir: Path, *, gpus: Callable[[], tuple[str, ...]] = list_gpus) -> None:
         """`runs_dir` holds a folder a job; `gpus` names the devices that jobs may use."""

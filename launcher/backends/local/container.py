@@ -8,9 +8,9 @@ import signal
 import subprocess
 from pathlib import Path
 
-from launcher.backends.kept.identity import identify
-from launcher.backends.kept.kubelet import Container
-from launcher.backends.kept.output import Output
+from launcher.backends.supervised.identity import identify
+from launcher.backends.supervised.kubelet import Container
+from launcher.backends.supervised.output import Output
 
 _LAST_WORDS_S = 2.0  # what a killed process group has in the pipe is there at once
 

@@ -11,12 +11,12 @@ import socket
 import tempfile
 from pathlib import Path
 
-from launcher.backends.kept.identity import list_children
-from launcher.backends.kept.kubelet import Container, Kubelet, StartError
-from launcher.backends.kept.state import JobLayout, Request
 from launcher.backends.local.container import ProcessContainer
 from launcher.backends.local.pods import map_paths, pod_environment, prepare_pod, start_pod
 from launcher.backends.replicas import Pod
+from launcher.backends.supervised.identity import list_children
+from launcher.backends.supervised.kubelet import Container, Kubelet, StartError
+from launcher.backends.supervised.state import JobLayout, Request
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher.backends.kept.state import JobLayout, Request
 from launcher.backends.podspec import Mount, Source
 from launcher.backends.replicas import Pod
+from launcher.backends.supervised.state import JobLayout, Request
 from trainer.protocol import environment
 from trainer.protocol.children import start_child
 from trainer.protocol.pathmap import PathMap, format_path_map

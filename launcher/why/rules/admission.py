@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from launcher.backends.states import JobEvent
 from launcher.kube import paddlejob
-from launcher.why.looking import kubectl, notes_of, quote, template_of
+from launcher.why.queries import kubectl, notes_of, quote, template_of
 from launcher.why.rules.quotas import measure_quotas
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Outlook, Verdict, evidence

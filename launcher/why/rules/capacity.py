@@ -7,8 +7,7 @@ from decimal import Decimal
 
 from launcher.kube.resources import KubeObject
 from launcher.quantity import format_quantity
-from launcher.why.looking import MANY
-from launcher.why.room import (
+from launcher.why.node_capacity import (
     PODS,
     Amounts,
     Room,
@@ -18,6 +17,7 @@ from launcher.why.room import (
     requests_of,
     taint_against,
 )
+from launcher.why.queries import MANY
 from launcher.why.verdict import Outlook, Verdict, evidence
 
 _ORDER = ("memory", "cpu", "ephemeral-storage", PODS)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from launcher.backends.states import JobEvent
 from launcher.kube import paddlejob
 from launcher.kube.resources import KubeObject
-from launcher.why.looking import MANY, kubectl, not_started, notes_of, quote, template_of, who, without_node
+from launcher.why.queries import MANY, kubectl, not_started, notes_of, quote, template_of, who, without_node
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Outlook, Verdict, evidence
 

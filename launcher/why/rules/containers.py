@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from launcher.kube import paddlejob
 from launcher.kube.resources import KubeObject
-from launcher.why.looking import ended_of, is_pending, not_started, notes_of, quote, waiting_of, who
+from launcher.why.queries import ended_of, is_pending, not_started, notes_of, quote, waiting_of, who
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Outlook, Verdict, evidence
 

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 
 from launcher.backends.states import JobState, PodState, PodStatus
-from launcher.why.looking import tail
-from launcher.why.rules.faults import (
+from launcher.why.queries import tail
+from launcher.why.rules.log_patterns import (
     DATA_DENIED,
     OF_EXIT,
     OF_FOREIGN_EXIT,

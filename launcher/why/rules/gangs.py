@@ -15,8 +15,8 @@ from decimal import Decimal
 from launcher.backends.kubernetes.gangs import format_gap, in_group, is_about_gang, read_gap
 from launcher.kube import paddlejob
 from launcher.kube.resources import KubeObject
-from launcher.why.looking import name_of, template_of, who
-from launcher.why.room import Room, count_fit, is_selected, requests_of, taint_against
+from launcher.why.node_capacity import Room, count_fit, is_selected, requests_of, taint_against
+from launcher.why.queries import name_of, template_of, who
 from launcher.why.rules.capacity import advise_less, code_of_resource
 from launcher.why.snapshot import Snapshot
 from launcher.why.unschedulable import read_blockers

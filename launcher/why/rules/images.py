@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from launcher.backends.kubernetes.phases import PULL_TROUBLES
 from launcher.kube import paddlejob
 from launcher.kube.resources import KubeObject
-from launcher.why.looking import not_started, notes_of, quote, template_of, waiting_of, who
+from launcher.why.queries import not_started, notes_of, quote, template_of, waiting_of, who
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Outlook, Verdict, evidence
 

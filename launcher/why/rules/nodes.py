@@ -15,7 +15,7 @@ from launcher.backends.kubernetes.phases import lost_pod
 from launcher.backends.states import JobState
 from launcher.kube import paddlejob
 from launcher.kube.resources import KubeObject
-from launcher.why.looking import name_of
+from launcher.why.queries import name_of
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Outlook, Verdict, evidence
 

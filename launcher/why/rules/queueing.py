@@ -10,7 +10,7 @@ from launcher.backends.states import JobState
 from launcher.kube import paddlejob
 from launcher.kube.paddlejob import Condition
 from launcher.kube.resources import KubeObject
-from launcher.why.looking import kubectl, name_of, namespace_of
+from launcher.why.queries import kubectl, name_of, namespace_of
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Outlook, Verdict, evidence
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from launcher.kube import paddlejob
 from launcher.kube.resources import KubeObject
 from launcher.quantity import format_quantity, parse_quantity
-from launcher.why.room import requests_of
+from launcher.why.node_capacity import requests_of
 from launcher.why.verdict import Outlook, Verdict, evidence
 
 _COUNTS = ("pods", "count/pods")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from launcher.backends.states import JobState
 from launcher.kube import paddlejob
-from launcher.why.looking import tail, text_of
-from launcher.why.rules.faults import find_fault
+from launcher.why.queries import tail, text_of
+from launcher.why.rules.log_patterns import find_fault
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Outlook, Verdict, evidence
 from trainer.protocol.progress import Progress, RankProgress

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from launcher.backends.kubernetes.gangs import say_plainly, tells_little
 from launcher.kube import paddlejob
 from launcher.kube.resources import KubeObject
-from launcher.why.looking import kubectl, notes_of, quote, who, without_node
-from launcher.why.room import read_rooms
+from launcher.why.node_capacity import read_rooms
+from launcher.why.queries import kubectl, notes_of, quote, who, without_node
 from launcher.why.rules.capacity import advise_less, code_of_resource, judge_room
-from launcher.why.rules.course import PATIENCE_S
 from launcher.why.rules.gangs import is_gang, judge_gang, judge_gang_by_words
+from launcher.why.rules.lifecycle import PATIENCE_S
 from launcher.why.snapshot import Snapshot
 from launcher.why.unschedulable import Blocker, read_blockers, without_evictions
 from launcher.why.verdict import Outlook, Verdict, evidence

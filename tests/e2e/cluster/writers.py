@@ -12,7 +12,7 @@ from launcher.backends.base import Submission
 from launcher.backends.kubernetes import KubernetesBackend
 from launcher.plan.handle import Handle
 from launcher.render.manifest import parse_manifest
-from launcher.runs.places import project_of
+from launcher.runs.paths import project_of
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
 from tests.e2e.cluster.space import Space

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher.backends.kept.podlog import PodLog, count_output
-from launcher.backends.kept.state import JobLayout, JobRecord, load_job_record
 from launcher.backends.states import JobState, JobStatus
+from launcher.backends.supervised.podlog import PodLog, count_output
+from launcher.backends.supervised.state import JobLayout, JobRecord, load_job_record
 from launcher.errors import TakenError
 from launcher.plan.handle import Handle
 from tests.contract.docker_harness import DockerUnderTest

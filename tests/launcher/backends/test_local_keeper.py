@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from launcher.backends.kept.backend import KeeperError
-from launcher.backends.kept.identity import ProcessId, identify
-from launcher.backends.kept.state import JobLayout, load_job_record, save_record
 from launcher.backends.local import LocalBackend
 from launcher.backends.replicas import ReplicaError
 from launcher.backends.states import JobState, PodState
+from launcher.backends.supervised.backend import KeeperError
+from launcher.backends.supervised.identity import ProcessId, identify
+from launcher.backends.supervised.state import JobLayout, load_job_record, save_record
 from launcher.plan.handle import Handle
 from launcher.render.manifest import parse_manifest
 from tests.contract.harness import manifest_text

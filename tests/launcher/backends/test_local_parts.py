@@ -15,9 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.backends.devices import list_gpus
-from launcher.backends.kept.identity import ProcessId, identify, list_children
-from launcher.backends.kept.podlog import MAX_PART, PodLog
-from launcher.backends.kept.state import (
+from launcher.backends.local.pods import DIFFERENCES, map_paths, pod_environment, prepare_pod
+from launcher.backends.podspec import Mount, Source
+from launcher.backends.replicas import Pod, expand, find_unmapped
+from launcher.backends.states import JobState, PodState
+from launcher.backends.supervised.identity import ProcessId, identify, list_children
+from launcher.backends.supervised.job_state import judge
+from launcher.backends.supervised.podlog import MAX_PART, PodLog
+from launcher.backends.supervised.state import (
     JobLayout,
     JobRecord,
     PodRecord,
@@ -26,15 +31,10 @@ from launcher.backends.kept.state import (
     load_request,
     save_record,
 )
-from launcher.backends.kept.verdict import judge
-from launcher.backends.local.pods import DIFFERENCES, map_paths, pod_environment, prepare_pod
-from launcher.backends.podspec import Mount, Source
-from launcher.backends.replicas import Pod, expand, find_unmapped
-from launcher.backends.states import JobState, PodState
 from launcher.logs.lines import STAMP_BYTES, LineReader, format_stamp
 from launcher.render.manifest import parse_manifest
 from tests.contract.harness import RUN_ID, manifest_text
-from trainer.protocol.fields import FormatError
+from trainer.protocol.codec import FormatError
 from trainer.protocol.pathmap import parse_path_map
 from trainer.protocol.tags import cut_line
 

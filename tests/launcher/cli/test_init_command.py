@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from launcher.cli import trying
-from launcher.spec.images import look_at
-from launcher.spec.load import load_run_config
-from launcher.spec.recipe import choose_batch, fine_tuning_rate
+from launcher.config.images import look_at
+from launcher.config.load import load_run_config
+from launcher.config.recipe import choose_batch, fine_tuning_rate
 from tests.launcher.configs import config_values
 
 

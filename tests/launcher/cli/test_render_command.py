@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from launcher.cli import prepare
+from launcher.config.load import load_run_config
 from launcher.plan.plan import plan
 from launcher.render.manifest import parse_manifest
 from launcher.render.render import render
-from launcher.spec.load import load_run_config
 from tests.launcher.configs import RUN_ID, config_values
 from trainer.protocol.nodefile import parse_node_file
 

@@ -11,7 +11,7 @@ import yaml
 from click.testing import CliRunner
 
 from launcher.cli.main import group as ftlaunch
-from launcher.spec.load import load_run_config, names_zoo
+from launcher.config.load import load_run_config, names_zoo
 from trainer.cli.main import group as trainer
 from trainer.config.zoo import find_foreign
 

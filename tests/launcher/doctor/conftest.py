@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from launcher.doctor.cluster_info import Site
 from launcher.doctor.findings import Finding
 from launcher.doctor.permissions import read_needs
-from launcher.doctor.site import Site
 from launcher.kube.client import connect
 from tests.launcher.kube.api_server import Answer, ApiServer, Asked
 from tests.launcher.kube.test_client import write_kubeconfig

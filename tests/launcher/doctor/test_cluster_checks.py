@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from launcher.doctor import controller, facilities, permissions, reach
+from launcher.doctor import controller, facilities, permissions, probe
 from launcher.doctor.findings import Check, Level, look_once
 from launcher.kube.errors import UnreachableError
 from tests.launcher.doctor.conftest import JOBS, OPERATOR, REVIEWS, RULES, forbidden, items, status
@@ -25,21 +25,21 @@ def node(**allocatable):
 
 
 def test_the_version_and_the_clocks_are_looked_at(site):
-    found = reach.look_at_server(site)
+    found = probe.look_at_server(site)
     assert [finding.level for finding in found] == [Level.OK, Level.OK]
     assert found[0].said == "Kubernetes v1.34.7"
 
 
 def test_an_old_cluster_is_warned_of(site, answers):
     answers["/version"] = {"gitVersion": "v1.23.1"}
-    (cluster, _) = reach.look_at_server(site)
+    (cluster, _) = probe.look_at_server(site)
     assert (cluster.level, cluster.cure) == (Level.WARN, "upgrade it to 1.27 or later")
 
 
 @pytest.mark.parametrize(("ahead_s", "words"), [(90, "ahead of"), (-400, "behind")])
 def test_a_clock_that_is_off_is_warned_of(site, ahead_s, words):
     base_s = time.time()
-    (_, clock) = reach.look_at_server(site, now=lambda: base_s + ahead_s)
+    (_, clock) = probe.look_at_server(site, now=lambda: base_s + ahead_s)
     assert clock.level is Level.WARN
     found = re.search(rf"(\d+) s {words} the cluster's", clock.said)
     assert found is not None
@@ -47,18 +47,18 @@ def test_a_clock_that_is_off_is_warned_of(site, ahead_s, words):
 
 
 def test_who_we_are_is_told(site, only):
-    assert only(reach.look_at_user(site)) == ("ok", "accepted as ann", "")
+    assert only(probe.look_at_user(site)) == ("ok", "accepted as ann", "")
 
 
 def test_an_older_server_does_not_tell_who_we_are(site, answers, only):
     answers["/apis/authentication.k8s.io/v1/selfsubjectreviews"] = None
-    assert only(reach.look_at_user(site)) == ("ok", "accepted", "")
+    assert only(probe.look_at_user(site)) == ("ok", "accepted", "")
 
 
 def test_credentials_that_are_refused_end_the_examination(site, answers):
     answers["/apis/authentication.k8s.io/v1/selfsubjectreviews"] = status(401, "Unauthorized")
     with pytest.raises(UnreachableError, match="--token=TOKEN"):
-        reach.look_at_user(site)
+        probe.look_at_user(site)
 
 
 def test_every_verb_of_the_role_is_asked_for(site, server):

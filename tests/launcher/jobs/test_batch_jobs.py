@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from launcher.backends.kubernetes.leftovers import find_left
+from launcher.backends.kubernetes.orphans import find_left
 from launcher.cli.main import run
 from launcher.kube.batchjobs import BatchJobs, as_kubeflow
 from launcher.kube.resources import BATCH_PADDLE_JOBS, CONFIG_MAPS

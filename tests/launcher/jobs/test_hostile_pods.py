@@ -10,7 +10,7 @@ import pytest
 
 from launcher.backends.states import JobState
 from launcher.plan.handle import Handle
-from launcher.runs.places import project_of
+from launcher.runs.paths import project_of
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
 from tests.contract.harness import RUN_ID

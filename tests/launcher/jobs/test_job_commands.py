@@ -18,7 +18,7 @@ from launcher.backends.states import JobEvent, JobState
 from launcher.cli.events import row_of
 from launcher.cli.status import rank_rows
 from launcher.plan.handle import Handle
-from launcher.runs.places import project_of
+from launcher.runs.paths import project_of
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
 from tests.contract.harness import RUN_ID

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from launcher.plan.handle import Handle
-from launcher.runs.places import project_of
+from launcher.runs.paths import project_of
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
 from tests.contract.harness import RUN_ID

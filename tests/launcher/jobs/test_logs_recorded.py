@@ -11,7 +11,7 @@ import pytest
 
 from launcher.logs.lines import to_kubelet_form
 from launcher.plan.handle import Handle
-from launcher.runs.places import project_of
+from launcher.runs.paths import project_of
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
 from tests.contract.harness import RUN_ID

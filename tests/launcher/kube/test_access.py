@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from launcher.backends.kubernetes.posting import MAX_PAUSE_S, Poster
+from launcher.backends.kubernetes.create import MAX_PAUSE_S, Poster
 from launcher.kube.client import connect
 from launcher.kube.errors import CredentialsError, NoAnswerError
 from launcher.kube.resources import PADDLE_JOBS

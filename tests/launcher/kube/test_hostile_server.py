@@ -18,7 +18,7 @@ import pytest
 
 from launcher.errors import LaunchError
 from launcher.kube import client, connections
-from launcher.kube.asking import Asker
+from launcher.kube.async_client import Asker
 from launcher.kube.client import connect
 from launcher.kube.resources import PODS
 from launcher.kube.transport import Timeouts

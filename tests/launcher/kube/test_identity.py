@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from launcher.kube.asking import Asker
+from launcher.kube.async_client import Asker
 from launcher.kube.client import connect
 from launcher.kube.errors import CredentialsError, KubeconfigError, NoAnswerError
 from launcher.kube.remarks import tell_to
 from launcher.kube.resources import PODS
 from tests.launcher.kube.api_server import Answer, ApiServer, SecureApiServer
 from tests.launcher.kube.test_access import write_kubeconfig
-from tests.launcher.kube.test_shell import SUCCESS, ExecServer
+from tests.launcher.kube.test_exec import SUCCESS, ExecServer
 
 POD = {"kind": "Pod", "metadata": {"name": "w-0"}}
 

@@ -7,7 +7,7 @@ import pytest
 
 from launcher.backends.base import Submission
 from launcher.backends.kubernetes import KubernetesBackend
-from launcher.backends.kubernetes.incarnations import Incarnation, Incarnations
+from launcher.backends.kubernetes.restarts import Incarnation, Incarnations
 from launcher.backends.states import LogRef
 from launcher.kube.podlog import to_kubelet_form
 from launcher.plan.handle import Handle

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trustme
 
-from launcher.kube.asking import Asker
+from launcher.kube.async_client import Asker
 from launcher.kube.client import connect
 from launcher.kube.errors import KubeconfigError, NoAnswerError
 from launcher.kube.proxy import choose_proxy, parse_proxy
@@ -21,7 +21,7 @@ from launcher.kube.resources import PODS
 from launcher.logs.source import Ask, Container, SourceError
 from tests.launcher.kube.api_server import Answer, ApiServer, SecureApiServer
 from tests.launcher.kube.test_access import write_kubeconfig
-from tests.launcher.kube.test_shell import SUCCESS, ExecServer
+from tests.launcher.kube.test_exec import SUCCESS, ExecServer
 
 POD = {"kind": "Pod", "metadata": {"name": "w-0"}}
 

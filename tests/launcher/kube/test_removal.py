@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from launcher.backends.kubernetes.removal import remove_at_once
+from launcher.backends.kubernetes.delete import remove_at_once
 from launcher.kube.errors import AbsentError, ConflictError, DeniedError
 from launcher.kube.resources import PODS
 

@@ -16,12 +16,12 @@ import trustme
 
 from launcher.backends.kubernetes.logsource import KubernetesLogSource
 from launcher.errors import LaunchError
-from launcher.kube.asking import Asker
+from launcher.kube.async_client import Asker
 from launcher.kube.client import connect
 from launcher.kube.errors import CertificateError, CredentialsError
-from launcher.logs.choose import Wanted
 from launcher.logs.follow import Follower
-from launcher.logs.present import Form
+from launcher.logs.log_filter import Wanted
+from launcher.logs.log_format import Form
 from launcher.logs.shape import Shaper
 from launcher.plan.handle import Handle
 from tests.launcher.kube.api_server import Answer, ApiServer, Asked

@@ -16,7 +16,7 @@ import pytest
 import trustme
 
 from launcher.cli.patience import Patience
-from launcher.kube.asking import Asker
+from launcher.kube.async_client import Asker
 from launcher.kube.client import Timeouts, connect
 from launcher.kube.errors import CertificateError, NoAnswerError
 from launcher.kube.resources import PODS

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from launcher.backends.kubernetes.logsource import KubernetesLogSource
-from launcher.kube.asking import Asker
-from launcher.logs.choose import Wanted
+from launcher.kube.async_client import Asker
 from launcher.logs.follow import Follower
-from launcher.logs.present import Form
+from launcher.logs.log_filter import Wanted
+from launcher.logs.log_format import Form
 from launcher.logs.recording import Recording
 from launcher.logs.shape import Shaper
 from launcher.plan.handle import Handle

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from launcher.logs.choose import Wanted, parse_numbers
 from launcher.logs.lines import LogLine
+from launcher.logs.log_filter import Wanted, parse_numbers
 from trainer.protocol.progress import MARK
 from trainer.protocol.tags import Tag
 

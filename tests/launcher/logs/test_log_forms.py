@@ -5,7 +5,7 @@ import json
 import pytest
 
 from launcher.logs.lines import LogLine
-from launcher.logs.present import Form, present
+from launcher.logs.log_format import Form, present
 from trainer.protocol.tags import Tag
 
 RANK_3 = Tag(attempt=2, rank=3)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.logs.lines import format_stamp
-from launcher.logs.overlap import OVERLAP_S, Overlap
+from launcher.logs.resume_point import OVERLAP_S, Overlap
 
 
 def line(instant_ms: int, text: str = "x") -> bytes:

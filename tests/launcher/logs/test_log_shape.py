@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.logs.choose import Wanted, parse_since
 from launcher.logs.lines import format_stamp
-from launcher.logs.present import Form
+from launcher.logs.log_filter import Wanted, parse_since
+from launcher.logs.log_format import Form
 from launcher.logs.shape import Shaper
 
 STAMP = b"2026-01-01T00:00:01.234567891Z"

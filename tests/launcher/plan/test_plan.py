@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from launcher.config.flags import Flags
+from launcher.config.load import load_run_config
 from launcher.errors import UsageError
 from launcher.names import RUN_ID_LABEL
 from launcher.plan.plan import plan
-from launcher.spec.flags import Flags
-from launcher.spec.load import load_run_config
 from tests.launcher.configs import RUN_ID, config_values
 from trainer.config.problems import ConfigError
 from trainer.protocol.nodefile import format_node_file, parse_node_file

@@ -10,13 +10,13 @@ import jsonschema
 import pytest
 
 from launcher.backends.replicas import expand
+from launcher.config.flags import Flags
+from launcher.config.load import load_run_config
 from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS
 from launcher.plan.plan import plan
 from launcher.render.crds import find_faults, load_schema
 from launcher.render.manifest import Manifest
 from launcher.render.render import render
-from launcher.spec.flags import Flags
-from launcher.spec.load import load_run_config
 from tests.conftest import GOLDENS
 from tests.fakes.admission import admit
 from tests.launcher.configs import RUN_ID

@@ -13,7 +13,7 @@ import pytest
 from launcher.errors import NotFoundError, TakenError, UsageError
 from launcher.plan.handle import parse_handle
 from launcher.runs.gitstate import read_git_state
-from launcher.runs.places import project_of, runs_dir
+from launcher.runs.paths import project_of, runs_dir
 from launcher.runs.record import RecordError, RunRecord, Stage, format_record, parse_record
 from launcher.runs.store import RunStore
 

@@ -12,7 +12,7 @@ from launcher.cli.main import run
 from launcher.errors import NotFoundError
 from launcher.names import RUN_ID_LABEL
 from launcher.plan.handle import Handle
-from launcher.runs.places import project_of, runs_dir
+from launcher.runs.paths import project_of, runs_dir
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
 from launcher.volumes import transfer

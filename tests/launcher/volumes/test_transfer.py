@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import NotFoundError, UsageError
-from launcher.volumes import porter, transfer
+from launcher.volumes import agent, transfer
 from launcher.volumes.lists import find_lists, require_listed
 from launcher.volumes.place import Folder, VolumeError
 
@@ -61,7 +61,7 @@ def test_a_pull_goes_on_from_a_part(images, tmp_path):
     to, files = tmp_path / "here", transfer.describe(images)
     (to / "train" / "a class").mkdir(parents=True)
     whole = (images / "train/a class/1.png").read_bytes()
-    porter.part_of(to / "train/a class/1.png").write_bytes(whole[:200_000])
+    agent.part_of(to / "train/a class/1.png").write_bytes(whole[:200_000])
     passed: list[int] = []
     came = transfer.pull(Folder(images), files, within="", to=to, progress=passed.append)
     assert {gap.file.path: gap.offset for gap in came}["train/a class/1.png"] == 200_000
@@ -80,7 +80,7 @@ def test_a_cut_connection_costs_only_what_had_not_come(images, tmp_path):
         transfer.pull(Cutting(images), files, within="", to=to)
     (gap,) = transfer.pull(Folder(images), files, within="", to=to)
     assert gap.offset > 100_000
-    assert porter.hash_file(to / files[0].path) == files[0].sha256
+    assert agent.hash_file(to / files[0].path) == files[0].sha256
 
 
 def test_a_file_that_is_not_what_was_promised_is_not_taken(images, tmp_path):

@@ -18,7 +18,7 @@ from launcher.kube.resources import EVENTS, NODES, PADDLE_JOBS
 from launcher.plan.handle import BackendKind, Handle
 from launcher.why.ask import explain_job
 from launcher.why.gather import MAX_EVENTS, gather
-from launcher.why.rules.faults import DATA_DENIED, OF_EXIT, PATTERNS, UNKNOWN
+from launcher.why.rules.log_patterns import DATA_DENIED, OF_EXIT, PATTERNS, UNKNOWN
 from launcher.why.snapshot import format_snapshot, parse_snapshot
 from tests.fakes.cluster import FakeCluster
 from tests.launcher.kube.conftest import manifest_text

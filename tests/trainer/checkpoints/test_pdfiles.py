@@ -21,7 +21,7 @@ from trainer.checkpoints.paddleclas import publish
 from trainer.checkpoints.pdfiles import UnsafeFileError, read_arrays, read_pdfile, write_arrays
 from trainer.checkpoints.state import SamplerState, TrainState, format_state, parse_state
 from trainer.checkpoints.store import CheckpointStore
-from trainer.protocol.fields import FormatError
+from trainer.protocol.codec import FormatError
 from trainer.protocol.layout import CheckpointName, OutputLayout
 
 STATE = TrainState(

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from launcher.runs import places
+from launcher.runs import paths
 from trainer.cli import evaluate, predict
 from trainer.cli.jobs import Job, find_job, is_job, require_output, runs_dir
 from trainer.config.problems import ConfigError
-from trainer.protocol.fields import FormatError
+from trainer.protocol.codec import FormatError
 from trainer.protocol.jobfile import NAME, JobFile, format_job_file, parse_job_file, parse_job_name
 from trainer.protocol.layout import OutputLayout
 from trainer.protocol.runfile import RunFile, save_run_file
@@ -65,7 +65,7 @@ def test_a_broken_file_is_refused_by_name(text):
 
 @pytest.mark.parametrize("environ", [{"FTLAUNCH_STATE": "/s"}, {"FTLAUNCH_STATE": "~/s"}, {}])
 def test_trainer_and_launcher_mean_the_same_run_folders(environ):
-    assert runs_dir(environ) == places.runs_dir(environ)
+    assert runs_dir(environ) == paths.runs_dir(environ)
 
 
 @pytest.mark.parametrize("text", ["flowers-a3f9k", "local:///flowers-a3f9k"])

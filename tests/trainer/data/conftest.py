@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from trainer.config.data import ImageNetDataset, SplitSection
-from trainer.data.draws import Draws, Stream
 from trainer.data.lists import SampleList, load_list
 from trainer.data.ops.build import build_transform
+from trainer.data.rng import Draws, Stream
 
 NORMALIZE = {
     "NormalizeImage": {"scale": "1.0/255.0", "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.25], "order": ""}

@@ -8,9 +8,9 @@ import pytest
 
 from tests.trainer.data.conftest import RANDOM
 from trainer.config.data import ImageNetDataset
-from trainer.data.draws import Stream, per_batch
 from trainer.data.loader import Batch, Loader
 from trainer.data.mixing import Mixing, build_mixing
+from trainer.data.rng import Stream, per_batch
 
 CLASSES = 5
 MIXUP: dict[str, Any] = {"MixupOperator": {"alpha": 0.4}}

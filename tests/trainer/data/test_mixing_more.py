@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.data.test_mixing import CLASSES, Array, loader, make, same, some_batch
-from trainer.data.draws import Stream
+from trainer.data.rng import Stream
 
 
 def seeded(seed: int) -> None:

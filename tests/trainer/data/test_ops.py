@@ -15,9 +15,9 @@ from tests.trainer.data.conftest import IDENTITY, NORMALIZE, Pixels, draw, encod
 from trainer.config.data import ImageNetDataset
 from trainer.config.ops import OPS, DecodeImage
 from trainer.config.ops_apply import APPLIED_OPS
-from trainer.data.draws import Stream
 from trainer.data.ops.build import build_transform
 from trainer.data.ops.registry import ImageError, implemented, implements
+from trainer.data.rng import Stream
 
 
 def plain(image: Pixels, scale: float, mean: list[float], std: list[float]) -> Pixels:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
 from tests.trainer.data.conftest import IDENTITY, Pixels, agree, draw, encode, run, transform
-from trainer.data.draws import Stream
+from trainer.data.rng import Stream
 
 BILINEAR, BICUBIC = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
 

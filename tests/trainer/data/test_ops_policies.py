@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
 from tests.trainer.data.conftest import IDENTITY, draw, encode, transform
-from trainer.data.draws import Stream
+from trainer.data.rng import Stream
 
 NEAREST, BICUBIC = Image.Resampling.NEAREST, Image.Resampling.BICUBIC
 NAMES = "shearX shearY translateX translateY rotate color posterize solarize contrast sharpness brightness"

@@ -13,7 +13,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from tests.trainer.data.conftest import IDENTITY, Pixels, draw, encode, run, transform
 from tests.trainer.data.test_ops_policies import TABLE_ROWS
 from trainer.config.ops_augment import TimmAutoAugment
-from trainer.data.draws import Stream
+from trainer.data.rng import Stream
 
 RAND = (
     "AutoContrast Equalize Invert Rotate Posterize Solarize SolarizeAdd Color Contrast Brightness Sharpness"

@@ -14,7 +14,7 @@ from trainer.cli.options import make_store
 from trainer.config.problems import ConfigError
 from trainer.data.loader import Loader
 from trainer.engine.assess import assess, load_answering
-from trainer.engine.ends import WeightsRefusedError
+from trainer.engine.errors import WeightsRefusedError
 from trainer.engine.model_check import check_model
 from trainer.engine.predict import load_trained
 from trainer.engine.setup import load_lists

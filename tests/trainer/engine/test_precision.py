@@ -10,9 +10,9 @@ import pytest
 from trainer.checkpoints.pdfiles import read_arrays, read_pdfile
 from trainer.config.sections import AmpSection, GlobalSection
 from trainer.engine import setup as built
+from trainer.engine.ema import WeightAverage
 from trainer.engine.precision import FLOAT32, MixedPrecision, choose_precision
 from trainer.engine.setup import optimizer_arrays, restore_optimizer
-from trainer.engine.weight_average import WeightAverage
 from trainer.models.weights import own_tensors
 
 AMP = {"use_amp": True, "scale_loss": 128.0, "use_dynamic_loss_scaling": True}

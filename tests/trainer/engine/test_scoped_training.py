@@ -11,7 +11,7 @@ import paddle
 import pytest
 
 from trainer.config.problems import ConfigError
-from trainer.engine.ends import CheckpointError
+from trainer.engine.errors import CheckpointError
 from trainer.engine.model_check import check_model
 from trainer.models.weights_store import OFFLINE
 

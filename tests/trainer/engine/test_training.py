@@ -17,7 +17,7 @@ from trainer.config.problems import ConfigError
 from trainer.data.errors import DataError
 from trainer.engine import train as train_module
 from trainer.engine.assess import assess
-from trainer.engine.ends import (
+from trainer.engine.errors import (
     CheckpointError,
     DivergedError,
     EngineError,
@@ -26,7 +26,7 @@ from trainer.engine.ends import (
     StoppedError,
     WeightsRefusedError,
 )
-from trainer.protocol.board import Board, Phase
+from trainer.protocol.heartbeat import Board, Phase
 from trainer.protocol.runfile import RunFile, load_run_file, save_run_file
 from trainer.protocol.writerlock import WriterLock, describe_self, load_owner
 from trainer.ranks import Ranks

@@ -16,11 +16,11 @@ from trainer.config.losses import CELoss
 from trainer.config.optimizers import Optimizer
 from trainer.data.batch import Batch
 from trainer.engine.collective import Collective
+from trainer.engine.ema import WeightAverage
 from trainer.engine.liveness import Liveness
 from trainer.engine.precision import FLOAT32
 from trainer.engine.signals import StopSignal
 from trainer.engine.step import Stepper
-from trainer.engine.weight_average import WeightAverage
 from trainer.losses.build import build_loss
 from trainer.optim.schedules import build_schedule
 from trainer.optim.scopes import build_optimizers

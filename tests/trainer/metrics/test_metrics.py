@@ -4,7 +4,7 @@ import paddle
 
 from trainer.config.metrics import METRICS, GoogLeNetTopkAcc, TopkAcc
 from trainer.metrics.build import BATCH_METRICS, build_batch_metrics, build_measures
-from trainer.metrics.whole import LIST_METRICS
+from trainer.metrics.dataset_level import LIST_METRICS
 
 LOGITS = paddle.to_tensor([[0.1, 0.7, 0.2], [0.5, 0.2, 0.3], [0.1, 0.2, 0.7], [0.3, 0.4, 0.3]])
 LABELS = paddle.to_tensor([[1], [2], [0], [1]])

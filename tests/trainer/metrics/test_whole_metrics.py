@@ -11,7 +11,7 @@ import pytest
 from trainer.config import metrics as declared
 from trainer.config import metrics_several as several
 from trainer.metrics.build import build_batch_metrics
-from trainer.metrics.whole import LIST_METRICS
+from trainer.metrics.dataset_level import LIST_METRICS
 
 SAMPLES, CLASSES = 23, 5
 

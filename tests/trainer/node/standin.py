@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from trainer.protocol.board import NO_STOP, Board, Phase, RankRecord
+from trainer.protocol.heartbeat import NO_STOP, Board, Phase, RankRecord
 from trainer.protocol.outcome import Outcome, save_outcome
 
 rank = int(os.environ["PADDLE_TRAINER_ID"])

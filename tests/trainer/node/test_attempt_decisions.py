@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.node.attempts import MAX_PAUSE_S, Failure, GiveUp, Kind, Retry, decide, pause
-from trainer.node.culprit import choose_culprit, describe_exited
 from trainer.node.messages import Exited
+from trainer.node.root_cause import choose_culprit, describe_exited
 from trainer.protocol.exits import Exit
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from trainer.node import messages
 from trainer.node.messages import Message, RankState, Start, format_message, parse_message
+from trainer.protocol.codec import FormatError
 from trainer.protocol.evaluated import Evaluated
-from trainer.protocol.fields import FormatError
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 st.register_type_strategy(float, finite)

@@ -12,7 +12,7 @@ from trainer.node.__main__ import main
 from trainer.node.interfaces import find_interface
 from trainer.node.settings import Settings, load_settings
 from trainer.node.spawn import Birth, rank_environment
-from trainer.protocol.fields import FormatError
+from trainer.protocol.codec import FormatError
 from trainer.protocol.nodefile import NodeFile, format_node_file
 from trainer.protocol.pathmap import PathMap, format_path_map
 

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from trainer.config.schedules import SCHEDULES, Schedule
 from trainer.optim.plateau import Plateau
 from trainer.optim.schedules import SCHEDULE_BUILDERS, build_schedule
-from trainer.protocol.fields import FormatError
+from trainer.protocol.codec import FormatError
 
 
 def rates(steps: list[int], *, epochs: int = 2, per_epoch: int = 12, **spec: Any) -> list[float]:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainer.protocol.codec import FormatError
 from trainer.protocol.exits import Exit, describe_exit
-from trainer.protocol.fields import FormatError
 from trainer.protocol.layout import CheckpointName, parse_checkpoint_name
 from trainer.protocol.nodefile import NodeFile, format_node_file, parse_node_file
 from trainer.protocol.outcome import Outcome, load_outcome, save_outcome

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from trainer.protocol.board import Board, Phase, RankRecord
+from trainer.protocol.codec import FormatError
 from trainer.protocol.evaluated import Evaluated, describe_evaluated, describe_failure
-from trainer.protocol.fields import FormatError
+from trainer.protocol.heartbeat import Board, Phase, RankRecord
 from trainer.protocol.progress import MARK, Progress, RankProgress, format_progress, parse_progress
 
 FOUND = Evaluated(top1=0.57, best_top1=0.6, largest_class=0.25, images=60)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.protocol.fields import FormatError
+from trainer.protocol.codec import FormatError
 from trainer.protocol.layout import CheckpointName, OutputLayout
 from trainer.protocol.runfile import (
     OutputTakenError,

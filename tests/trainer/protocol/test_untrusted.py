@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from trainer.checkpoints.state import parse_state
 from trainer.node.messages import parse_message
-from trainer.protocol.fields import FormatError, decode_object, need, need_list, need_objects, need_texts
+from trainer.protocol.codec import FormatError, decode_object, need, need_list, need_objects, need_texts
 from trainer.protocol.nodefile import parse_node_file
 from trainer.protocol.pathmap import parse_path_map
 from trainer.protocol.progress import MARK, parse_progress

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from trainer.config.ops_apply import RandomApply
-from trainer.data.draws import Draws
 from trainer.data.ops.registry import Operation, Pixels, implements, make_operation
+from trainer.data.rng import Draws
 
 
 @implements(RandomApply)

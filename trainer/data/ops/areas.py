@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from trainer.data.draws import Draws
 from trainer.data.ops.registry import Pixels
+from trainer.data.rng import Draws
 
 _TRIES = 10
 Range = tuple[float, float]

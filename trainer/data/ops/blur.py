@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from trainer.config.ops_augment import BlurImage, PCALighting
-from trainer.data.draws import Draws
 from trainer.data.ops.registry import Operation, Pixels, implements
+from trainer.data.rng import Draws
 
 _DEVIATION = 0.1
 _VALUES = np.array([0.2175, 0.0188, 0.0045], dtype=np.float32)

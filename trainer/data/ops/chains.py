@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from trainer.config.ops_augment import AugMix
-from trainer.data.draws import Draws
 from trainer.data.ops import pictures
 from trainer.data.ops.pictures import Picture, Resample
 from trainer.data.ops.registry import Operation, Pixels, implements
+from trainer.data.rng import Draws
 
 _NAMES = (
     "autocontrast", "equalize", "posterize", "rotate", "solarize", "shear_x", "shear_y", "translate_x",

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from trainer.config.ops import DecodeImage
-from trainer.data.draws import Draws
 from trainer.data.ops.registry import ImageError, Operation, Pixels, implements
+from trainer.data.rng import Draws
 
 
 @implements(DecodeImage)

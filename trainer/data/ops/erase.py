@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from trainer.config.ops import RandomErasing
-from trainer.data.draws import Draws
 from trainer.data.ops.registry import Operation, Pixels, implements, own
+from trainer.data.rng import Draws
 
 
 @implements(RandomErasing)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 
 from trainer.config.ops import RandFlipImage
-from trainer.data.draws import Draws
 from trainer.data.ops.registry import Operation, Pixels, implements
+from trainer.data.rng import Draws
 
 
 @implements(RandFlipImage)

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from trainer.config.ops_hide import Cutout, GridMask, HideAndSeek
-from trainer.data.draws import Draws
 from trainer.data.ops.registry import Operation, Pixels, implements, own
+from trainer.data.rng import Draws
 
 _CELLS = (0, 16, 32, 44, 56)  # sides in pixels; 0 hides nothing
 _HIDDEN = 0.5

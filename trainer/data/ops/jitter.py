@@ -6,10 +6,10 @@ import numpy as np
 from PIL import Image
 
 from trainer.config.ops_augment import ColorJitter, RawColorJitter
-from trainer.data.draws import Draws
 from trainer.data.ops import pictures
 from trainer.data.ops.pictures import Picture
 from trainer.data.ops.registry import Operation, Pixels, implements
+from trainer.data.rng import Draws
 
 
 @implements(ColorJitter)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.config.ops import NormalizeImage, ToCHWImage
-from trainer.data.draws import Draws
 from trainer.data.ops.registry import Operation, Pixels, implements
+from trainer.data.rng import Draws
 
 _LEVELS = np.arange(256, dtype=np.uint8)
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from trainer.config.ops_place import Pad, Padv2
-from trainer.data.draws import Draws
 from trainer.data.ops.registry import ImageError, Operation, Pixels, describe_shape, implements
+from trainer.data.rng import Draws
 
 
 @implements(Padv2)

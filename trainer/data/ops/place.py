@@ -16,10 +16,10 @@ from trainer.config.ops_place import (
     RandomInterpolationAugment,
     RandomRot90,
 )
-from trainer.data.draws import Draws
 from trainer.data.ops.areas import draw_area
 from trainer.data.ops.registry import Operation, Pixels, cut, implements
 from trainer.data.ops.resize import CV2_INTERPOLATION
+from trainer.data.rng import Draws
 
 _FIVE = ("nearest", "bilinear", "area", "bicubic", "lanczos")
 

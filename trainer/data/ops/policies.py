@@ -18,11 +18,11 @@ from trainer.config.ops_augment import (
     RandAugmentV3,
     RandAugmentV4,
 )
-from trainer.data.draws import Draws
 from trainer.data.ops import pictures
 from trainer.data.ops.pictures import Colour, Picture, Resample
 from trainer.data.ops.registry import Operation, Pixels, implements
 from trainer.data.ops.tables import ORIGINAL
+from trainer.data.rng import Draws
 
 _BOTH_WAYS = (-1, 1)
 _STEPS, _HALF, _GREY = 10, 0.5, (128, 128, 128)

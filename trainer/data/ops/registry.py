@@ -12,7 +12,7 @@ from trainer.config.declaration import Declaration
 from trainer.config.extra_declarations import ExtraOp
 from trainer.config.extras import make_extra, refuse
 from trainer.config.ops_base import ImageOp
-from trainer.data.draws import Draws
+from trainer.data.rng import Draws
 
 Pixels = NDArray[Any]  # uint8 before NormalizeImage, float32 after it
 Operation = Callable[[Pixels, Draws], Pixels]

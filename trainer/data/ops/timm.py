@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image
 
 from trainer.config.ops_augment import TimmAutoAugment, parse_policy
-from trainer.data.draws import Draws
 from trainer.data.ops import pictures
 from trainer.data.ops.pictures import Colour, Picture, Resample
 from trainer.data.ops.registry import Operation, Pixels, implements
 from trainer.data.ops.tables import ORIGINAL, V0
+from trainer.data.rng import Draws
 
 _RANDOM = (Resample.BILINEAR, Resample.BICUBIC)
 _RESAMPLE = {"bilinear": (Resample.BILINEAR,), "bicubic": (Resample.BICUBIC,), "random": _RANDOM}

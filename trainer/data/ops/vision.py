@@ -18,11 +18,11 @@ from trainer.config.ops_vision import (
     Resize,
     ToTensor,
 )
-from trainer.data.draws import Draws
 from trainer.data.ops import pictures
 from trainer.data.ops.areas import draw_area
 from trainer.data.ops.registry import Operation, Pixels, cut, implements, implements_both
 from trainer.data.ops.resize import CV2_INTERPOLATION, PIL_INTERPOLATION
+from trainer.data.rng import Draws
 
 _LEVELS = np.float32(255.0)
 

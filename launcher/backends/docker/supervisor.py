@@ -1,0 +1,15 @@
+"""The keeper of a job in Docker, detached from what started it.
+
+python -m launcher.backends.docker.supervisor RUN_FOLDER
+"""
+
+from __future__ import annotations
+
+import sys
+
+from launcher.backends.docker.kubelet import DockerKubelet
+from launcher.backends.replicas import expand_by_name
+from launcher.backends.supervised.daemonize import keep
+
+if __name__ == "__main__":
+    sys.exit(keep(sys.argv[1], kind="docker", expand=expand_by_name, make_kubelet=DockerKubelet))

@@ -1,0 +1,236 @@
+"""Pods that live for as long as files pass: they mount a volume and wait for the porter. Always deleted."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any
+
+from launcher.backends.kubernetes.phases import PULL_TROUBLES
+from launcher.errors import LaunchError
+from launcher.kube import paddlejob
+from launcher.kube.api import KubeApi, PodPrograms
+from launcher.kube.resources import PODS, KubeObject
+from launcher.names import MAX_PREFIX
+from launcher.volumes.place import Channel, Place, VolumeError
+
+LABELS = {"app.kubernetes.io/managed-by": "ftlaunch", "app.kubernetes.io/component": "volume-reader"}
+CONTAINER = "reader"
+LIFETIME_S = 4 * 3600
+"""After so long the cluster ends a reader whose maker was killed; the next reader's maker deletes it."""
+START_S = 300.0
+_LOOK_S = 0.5
+_OUTSIDE = ("persistentVolumeClaim", "hostPath", "nfs", "csi")
+_SLEEP = ["python3", "-c", f"import time; time.sleep({LIFETIME_S})"]
+_SECURITY = {
+    "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+}  # fmt: skip
+_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}}
+_KEPT = ("imagePullSecrets", "nodeSelector", "securityContext", "serviceAccountName", "tolerations")
+
+
+class PodPlace(Place):
+    """A folder in a pod."""
+
+    def __init__(
+        self, programs: PodPrograms, *, namespace: str, pod: str, container: str, root: str, title: str
+    ) -> None:
+        super().__init__(root=root, title=title)
+        self._programs, self._namespace, self._pod, self._container = programs, namespace, pod, container
+
+    def start(self, argv: Sequence[str]) -> AbstractContextManager[Channel]:
+        """See `Place`."""
+        return self._programs.run_in_pod(
+            self._pod, argv, namespace=self._namespace, container=self._container
+        )
+
+
+def reader_of_job(job: KubeObject, *, read_only: bool = True) -> KubeObject:
+    """Return a pod that mounts the volumes of a PaddleJob's pods as these do, and nothing else of theirs."""
+    spec = job["spec"]["paddleReplicaSpecs"]["Worker"]["template"]["spec"]
+    container = next(item for item in spec["containers"] if item["name"] == paddlejob.CONTAINER)
+    volumes = [volume for volume in spec.get("volumes") or [] if any(kind in volume for kind in _OUTSIDE)]
+    names = {volume["name"] for volume in volumes}
+    mounts = [mount for mount in container.get("volumeMounts") or [] if mount["name"] in names]
+    if read_only:
+        mounts = [{**mount, "readOnly": True} for mount in mounts]
+    kept = {key: spec[key] for key in _KEPT if key in spec}
+    image = {key: container[key] for key in ("image", "imagePullPolicy") if key in container}
+    return _pod(paddlejob.name_of(job)[:MAX_PREFIX], image=image, volumes=volumes, mounts=mounts, more=kept)
+
+
+def reader_of_claim(claim: str, *, image: str, run_as: Mapping[str, int], read_only: bool) -> KubeObject:
+    """Return a pod that mounts a claim at `/volume`.
+
+    Args:
+        claim: Its name.
+        image: Any with Python 3.
+        run_as: `user`, `group` and `fs_group`, which files are written as.
+        read_only: Mount it so.
+    """
+    source = {"claimName": claim, "readOnly": read_only}
+    security = {
+        "runAsNonRoot": True, "runAsUser": run_as["user"], "runAsGroup": run_as["group"],
+        "fsGroup": run_as["fs_group"], "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }  # fmt: skip
+    return _pod(
+        claim[:MAX_PREFIX].rstrip("-.").replace(".", "-"),
+        image={"image": image, "imagePullPolicy": "IfNotPresent"},
+        volumes=[{"name": "volume", "persistentVolumeClaim": source}],
+        mounts=[{"name": "volume", "mountPath": "/volume", "readOnly": read_only}],
+        more={"securityContext": security},
+    )
+
+
+def _pod(
+    prefix: str,
+    *,
+    image: Mapping[str, str],
+    volumes: list[dict[str, Any]],
+    mounts: list[dict[str, Any]],
+    more: Mapping[str, Any],
+) -> KubeObject:
+    container = {
+        "name": CONTAINER, **image, "command": _SLEEP, "securityContext": _SECURITY, "resources": _RESOURCES,
+        "volumeMounts": mounts,
+    }  # fmt: skip
+    spec = {
+        "restartPolicy": "Never", "activeDeadlineSeconds": LIFETIME_S, "terminationGracePeriodSeconds": 0,
+        "automountServiceAccountToken": False, "enableServiceLinks": False,
+        "containers": [container], "volumes": volumes, **more,
+    }  # fmt: skip
+    name = f"{prefix}-files-{secrets.token_hex(3)}"
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": LABELS}, "spec": spec}
+
+
+@contextmanager
+def running(
+    api: KubeApi, pod: KubeObject, *, namespace: str, pause: Callable[[float], None] = time.sleep
+) -> Iterator[str]:
+    """Make a reader and wait until it runs; gives its name. It is deleted with the context.
+
+    Raises:
+        VolumeError: It does not start; says why.
+        LaunchError: The cluster refuses it; see `launcher.kube.failures`.
+    """
+    _sweep(api, namespace=namespace)
+    made = api.create(PODS, pod, namespace=namespace)
+    name = paddlejob.name_of(made)
+    try:
+        _wait(api, name, namespace=namespace, pause=pause)
+        yield name
+    finally:
+        with suppress(LaunchError):  # what is already gone, or a cluster that has fallen silent
+            api.delete(PODS, name, namespace=namespace, uid=paddlejob.uid_of(made))
+
+
+def _wait(api: KubeApi, name: str, *, namespace: str, pause: Callable[[float], None]) -> None:
+    waited_s = 0.0
+    while True:
+        pod = api.get(PODS, name, namespace=namespace)
+        phase, why = paddlejob.phase_of(pod), _why(pod)
+        if phase == "Running":
+            return
+        if phase != "Pending" or waited_s >= START_S or why.partition(":")[0] in PULL_TROUBLES:
+            raise VolumeError(
+                f"pod {namespace}/{name}: expected it to mount the volume and run, it is {phase}"
+                f"{f' ({why})' if why else ''}; check its image, the claim and the quota"
+            )
+        pause(_LOOK_S)
+        waited_s += _LOOK_S
+
+
+def _why(pod: KubeObject) -> str:
+    status = pod.get("status") or {}
+    for container in status.get("containerStatuses") or ():
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason") not in (None, "ContainerCreating"):
+            return f"{waiting['reason']}: {waiting.get('message', '')}"
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return f"{condition.get('reason')}: {condition.get('message', '')}"
+    return str(status.get("reason") or "")
+
+
+def _sweep(api: KubeApi, *, namespace: str) -> None:
+    """Delete readers that the cluster has ended."""
+    labels = ",".join(f"{key}={value}" for key, value in LABELS.items())
+    for pod in api.list(PODS, namespace=namespace, labels=labels):
+        if paddlejob.phase_of(pod) in ("Failed", "Succeeded"):
+            with suppress(LaunchError):
+                api.delete(PODS, paddlejob.name_of(pod), namespace=namespace, uid=paddlejob.uid_of(pod))
+
+
+def open_of_job(
+    api: KubeApi,
+    programs: PodPrograms,
+    *,
+    namespace: str,
+    pods: Sequence[KubeObject],
+    job: KubeObject,
+    path: str,
+) -> AbstractContextManager[Place]:
+    """Reach a folder of a job: through its first pod while that runs, else through a reader.
+
+    Args:
+        api: The cluster.
+        programs: Runs programs in its pods.
+        namespace: Of the job.
+        pods: The job's own, by node index.
+        job: As it is in the cluster or was sent to it.
+        path: Absolute path in its pods.
+    """
+    title = f"{path} of {paddlejob.name_of(job)}"
+    if pods and "running" in (paddlejob.container_of(pods[0]).get("state") or {}):
+        place = PodPlace(
+            programs, namespace=namespace, pod=paddlejob.name_of(pods[0]), container=paddlejob.CONTAINER,
+            root=path, title=title,
+        )  # fmt: skip
+        return _kept(place)
+    return _through(api, programs, reader_of_job(job), namespace=namespace, root=path, title=title)
+
+
+def open_claim(
+    api: KubeApi,
+    programs: PodPrograms,
+    claim: str,
+    folder: str,
+    *,
+    namespace: str,
+    image: str,
+    run_as: Mapping[str, int],
+    read_only: bool,
+) -> AbstractContextManager[Place]:
+    """Reach a folder of a claim, through a reader.
+
+    Args:
+        api: The cluster.
+        programs: Runs programs in its pods.
+        claim: Its name.
+        folder: Below its root; empty for that.
+        namespace: Of the claim.
+        image: See `reader_of_claim`, as for the next two.
+        run_as: Whom files are written as.
+        read_only: Mount it so.
+    """
+    pod = reader_of_claim(claim, image=image, run_as=run_as, read_only=read_only)
+    root, title = (f"/volume/{folder}", f"{claim}:{folder}") if folder else ("/volume", claim)
+    return _through(api, programs, pod, namespace=namespace, root=root, title=title)
+
+
+@contextmanager
+def _kept(place: Place) -> Iterator[Place]:
+    yield place
+
+
+@contextmanager
+def _through(
+    api: KubeApi, programs: PodPrograms, pod: KubeObject, *, namespace: str, root: str, title: str
+) -> Iterator[Place]:
+    with running(api, pod, namespace=namespace) as name:
+        yield PodPlace(
+            programs, namespace=namespace, pod=name, container=CONTAINER, root=root, title=title
+        )  # fmt: skip

@@ -1,0 +1,79 @@
+"""What `init` must know of a folder of images: its lists, in the form that `trainer make-lists` writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.config.sizes import typical_side
+from launcher.errors import UsageError
+
+TRAIN, VAL, LABELS = "train_list.txt", "val_list.txt", "labels.txt"
+_SAMPLE = 64
+"""Images whose size is looked at."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageFolder:
+    """A folder of images with its lists.
+
+    Attributes:
+        class_num: One more than the largest label of all lists.
+        train: Images in the training list.
+        has_val: There is a validation list.
+        has_labels: There is a file of the classes' names.
+        val: Images in the validation list.
+        side: Median of the shorter sides of some of the images, in pixels; None where none could be told.
+    """
+
+    folder: Path
+    class_num: int
+    train: int
+    has_val: bool
+    has_labels: bool
+    val: int = 0
+    side: int | None = None
+
+
+def look_at(folder: Path) -> ImageFolder:
+    """Read the labels of a folder's lists.
+
+    Raises:
+        UsageError: There is no such folder, it has no lists yet, or a line has no label.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"--data: expected a folder of images, got {str(folder)!r}, which is none")
+    if not (folder / TRAIN).is_file():
+        raise UsageError(
+            f"{folder / TRAIN}: expected the list of training images, got none; remove the other lists, "
+            f"and `ftlaunch init` makes all"
+        )
+    train = _read_list(folder / TRAIN)
+    val = _read_list(folder / VAL) if (folder / VAL).is_file() else []
+    if not train:
+        raise UsageError(f"{folder / TRAIN}: expected images, got an empty list")
+    sample = train[:: max(1, len(train) // _SAMPLE)]
+    return ImageFolder(
+        folder=folder, class_num=max(label for _, label in (*train, *val)) + 1, train=len(train),
+        has_val=bool(val), has_labels=(folder / LABELS).is_file(), val=len(val),
+        side=typical_side(folder / path for path, _ in sample),
+    )  # fmt: skip
+
+
+def _read_list(path: Path) -> list[tuple[str, int]]:
+    found = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: expected a readable list in UTF-8, got: {error}") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        image, _, label = line.rpartition(" ")
+        if not label.isascii() or not label.isdigit():
+            raise UsageError(
+                f"{path}:{number}: expected `path label`, got {line[:80]!r}; "
+                "`trainer check` shows all such lines"
+            )
+        found.append((image, int(label)))
+    return found

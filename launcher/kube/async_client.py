@@ -1,0 +1,247 @@
+"""Asks the API over connections of our own, many at once: decoded JSON, and logs as they are written.
+
+Where the cluster is, and who we are to it, is decided where single requests have it from
+(`launcher.kube.access`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from launcher.kube.client import Client
+from launcher.kube.errors import CertificateError
+from launcher.kube.exchange import Fields
+from launcher.kube.failures import MAX_ANSWER_BYTES, Call, read_failure
+from launcher.kube.http import format_request
+from launcher.kube.packed import Unpacker
+from launcher.kube.resources import PODS, Resource, is_object
+from launcher.kube.stream import READ_BYTES, Wire
+from launcher.kube.transport import PACKED, Way, explain_silence, read_warnings
+from launcher.logs.lines import format_stamp
+from launcher.logs.source import Ask, End, Receiver, SourceError, Trouble
+from trainer.protocol.untrusted import parse_json
+
+Dial = Callable[[Callable[[], Wire]], Awaitable[object]]
+_AT_ONCE = 64
+SETTLE_S = 30.0
+"""An API server that has just come back knows neither roles nor custom resources for a moment."""
+ANSWER_S = 20.0
+
+
+def read_trouble(code: int) -> Trouble:
+    """Return what to do about an HTTP status from 300 up."""
+    if code == 401:
+        return Trouble.LOGIN
+    if code in (400, 404, 409, 410):
+        return Trouble.LOOK
+    return Trouble.AGAIN if code in (408, 429) or code >= 500 else Trouble.NEVER
+
+
+class _Json:
+    """Collects a whole answer."""
+
+    def __init__(self) -> None:
+        self.status, self.headers = 0, {}  # type: int, Mapping[str, str]
+        self.pieces: list[bytes] = []
+        self._unpacker: Unpacker | None = None
+        self.ended: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+
+    def head(self, status: int, headers: Mapping[str, str]) -> None:
+        self.status, self.headers = status, headers
+        self._unpacker = Unpacker(headers, most_bytes=MAX_ANSWER_BYTES)
+
+    def body(self, piece: bytes) -> None:
+        assert self._unpacker is not None
+        self.pieces.append(self._unpacker.take(piece))
+
+    def done(self, error: Exception | None) -> None:
+        try:
+            if error is None and self.pieces and self._unpacker is not None:
+                self._unpacker.end()
+        except ValueError as cut:
+            error = cut
+        if not self.ended.done():
+            self.ended.set_result(error)
+
+
+class _Log:
+    """Hands a log's answer on; a refusal's body is read for its reason."""
+
+    def __init__(self, receiver: Receiver, judge: Callable[..., End]) -> None:
+        self._receiver, self._judge = receiver, judge
+        self._status, self._headers = 0, {}  # type: int, Mapping[str, str]
+        self._refusal = b""
+
+    def head(self, status: int, headers: Mapping[str, str]) -> None:
+        self._status, self._headers = status, headers
+        if status < 300:
+            self._receiver.begin()
+
+    def body(self, piece: bytes) -> None:
+        if self._status < 300:
+            self._receiver.take(piece)
+        else:
+            self._refusal = (self._refusal + piece)[:65536]
+
+    def done(self, error: Exception | None) -> None:
+        if self._status < 300 and error is None:
+            self._receiver.end(End())
+        else:
+            self._receiver.end(self._judge(self._status, self._headers, self._refusal, error))
+
+
+def read_end(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> End:
+    """Return what a refusal means."""
+    after = headers.get("retry-after", "")
+    return End(
+        trouble=read_trouble(status),
+        after_s=min(float(after), 300.0) if after.isascii() and after.isdigit() else 0.0,
+        error=read_failure(call, code=status, body=body),
+    )
+
+
+class Asker:
+    """Asks one cluster, as one identity."""
+
+    def __init__(
+        self, client: Client, *, reconnect: Callable[[], Client] | None = None, dial: Dial | None = None,
+        answer_s: float = ANSWER_S,
+    ) -> None:  # fmt: skip
+        """Bring the credentials of `client` along.
+
+        Args:
+            client: Of the cluster.
+            reconnect: Reads the credentials afresh; None for the client's own way.
+            dial: Connects a wire; None for TCP.
+            answer_s: How long a connection may take, and how long a whole object's answer.
+        """
+        self._client, self._reconnect = client, reconnect
+        self._access: Way = client.way
+        self._dial = dial or self._dial_tcp
+        self._answer_s = answer_s
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._buffer = memoryview(bytearray(READ_BYTES))
+        self._dialling: set[asyncio.Task[None]] = set()
+        self._troubled_s = float("-inf")
+        self._take_access()
+
+    def _take_access(self) -> None:
+        self._endpoint = self._access.endpoint
+        self._context = self._endpoint.make_context()
+
+    async def renew(self) -> None:
+        """Read the credentials afresh; a plugin that is asked for them may take its time."""
+        self._client = await asyncio.to_thread(self._reconnect or self._client.renewed)
+        self._access = self._client.way
+        self._take_access()
+
+    async def fetch(self, path: str, query: Mapping[str, str], call: Call) -> dict[str, Any]:
+        """Return an object.
+
+        Raises:
+            SourceError: The answer is none, or a refusal.
+        """
+        listener = _Json()
+        found: object = None
+        wire = self._send(path, query, listener, more=PACKED)
+        try:
+            cut: Exception | None = await asyncio.wait_for(listener.ended, self._answer_s)
+            read_warnings(listener.headers)
+            if listener.status >= 300:
+                body = b"".join(listener.pieces)
+                raise SourceError(self.judge(call, listener.status, listener.headers, body, None))
+            found = (
+                None
+                if cut is not None
+                else parse_json(b"".join(listener.pieces), where=str(call), max_bytes=MAX_ANSWER_BYTES)
+            )
+        except (ValueError, asyncio.TimeoutError) as error:
+            cut = error
+        finally:
+            wire.drop()
+        if cut is not None or not is_object(found):
+            why = cut or ValueError(f"{found!r:.80}")
+            raise SourceError(self.judge(call, 0, {}, b"", why)) from cut
+        return found
+
+    def stream(self, ask: Ask, receiver: Receiver, *, namespace: str, container: str) -> Wire:
+        """Ask for a log."""
+        query = {"container": container, "timestamps": "true"}
+        if ask.previous:
+            query["previous"] = "true"
+        if ask.follow:
+            query["follow"] = "true"
+        if ask.since_s is not None:
+            query["sinceTime"] = f"{format_stamp(max(0, ask.since_s) * 1_000_000_000)[:19].decode()}Z"
+        if ask.tail_lines is not None:
+            query["tailLines"] = str(ask.tail_lines)
+        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(ask.container.pod, safe='')}/log"
+        call = self.call(namespace=namespace, name=ask.container.pod, subresource="log")
+        return self._send(path, query, _Log(receiver, partial(self.judge, call)))
+
+    def judge(
+        self, call: Call, status: int, headers: Mapping[str, str], body: bytes, error: Exception | None
+    ) -> End:
+        """Say what to do about an answer that is none, or a refusal."""
+        now_s = asyncio.get_running_loop().time()
+        if status < 300:
+            end = self._explain_silence(call, error or ConnectionError("cut"))
+        else:
+            end = read_end(call, status, headers, body)
+        if end.trouble is Trouble.AGAIN:
+            self._troubled_s = now_s
+        elif now_s - self._troubled_s < SETTLE_S and status in (403, 404):
+            return replace(end, trouble=Trouble.AGAIN)
+        return end
+
+    def _explain_silence(self, call: Call, error: Exception) -> End:
+        if isinstance(error, asyncio.TimeoutError):
+            error = TimeoutError(f"no word for {self._answer_s:g} s")
+        silence = explain_silence(error, call=call, endpoint=self._endpoint)
+        # CA and certificates are renewed as tokens are
+        trouble = Trouble.LOGIN if isinstance(silence, CertificateError) else Trouble.AGAIN
+        return End(trouble=trouble, error=silence)
+
+    def call(self, *, namespace: str, name: str, resource: Resource = PODS, subresource: str = "") -> Call:
+        """Say in RBAC's words what is asked; for a list without a name."""
+        context = self._client.context
+        return Call(
+            verb="get" if name else "list", resource=resource, namespace=namespace, name=name,
+            subresource=subresource, access=f"context {context!r}" if context else "this service account",
+            login=self._access.login,
+        )  # fmt: skip
+
+    def _send(
+        self, path: str, query: Mapping[str, str], listener: _Json | _Log, *, more: Fields = ()
+    ) -> Wire:
+        headers = (*self._endpoint.headers(), *self._access.headers(), *more)
+        request = format_request("GET", self._endpoint.target(f"{path}?{urlencode(query)}"), headers=headers)
+        wire = Wire(
+            request, listener, context=self._context, server_name=self._endpoint.server_name,
+            buffer=self._buffer,
+        )  # fmt: skip
+        task = asyncio.get_running_loop().create_task(self._connect(wire))
+        self._dialling.add(task)
+        task.add_done_callback(self._dialling.discard)
+        return wire
+
+    async def _connect(self, wire: Wire) -> None:
+        async with self._gate:
+            try:
+                await asyncio.wait_for(self._dial(lambda: wire), self._answer_s)
+            except (OSError, asyncio.TimeoutError) as error:
+                wire.fail(error)
+
+    async def _dial_tcp(self, make: Callable[[], Wire]) -> None:
+        loop, endpoint = asyncio.get_running_loop(), self._endpoint
+        if endpoint.proxy is None:
+            await loop.create_connection(make, endpoint.host, endpoint.port)
+            return
+        sock = await asyncio.to_thread(endpoint.dial, timeout_s=self._answer_s)
+        sock.setblocking(False)
+        await loop.create_connection(make, sock=sock)

@@ -1,0 +1,80 @@
+"""A watch's answer -> changes, one JSON document a line.
+
+kubernetes.io, API concepts, "Efficient detection of changes": bookmarks, and 410 as a status or as an event.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from launcher.kube.errors import NoAnswerError
+from launcher.kube.exchange import Answer, ExchangeError
+from launcher.kube.failures import Call, read_failure
+from launcher.kube.resources import KubeObject, is_object
+from trainer.protocol.codec import FormatError, need, need_object
+from trainer.protocol.untrusted import MAX_BYTES, parse_object, shown
+
+WATCH_S = 240
+"""How long a watch is asked for; servers end one after five to ten minutes by themselves."""
+GRACE_S = 15.0
+BOOKMARK = "BOOKMARK"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that happened to an object.
+
+    Attributes:
+        kind: ADDED, MODIFIED, DELETED, or BOOKMARK, which is a version to go on from and no change.
+        item: The object; of a bookmark little more than its version.
+    """
+
+    kind: str
+    item: KubeObject
+
+    @property
+    def version(self) -> str:
+        """To go on from."""
+        return str((self.item.get("metadata") or {}).get("resourceVersion", ""))
+
+
+def read_changes(answer: Answer, call: Call) -> Iterator[Change]:
+    """Read a watch's answer line by line, as it comes.
+
+    Raises:
+        NoAnswerError: It was cut off, or is none; an `ExpiredError` where its beginning is too old.
+    """
+    rest = b""
+    try:
+        for piece in answer.stream():
+            *lines, rest = (rest + piece).split(b"\n")
+            if len(rest) > MAX_BYTES:
+                raise NoAnswerError(
+                    f"{call}: expected changes, got a line of more than {MAX_BYTES >> 20} MiB"
+                )
+            for line in filter(None, lines):
+                yield _read(line, call)
+    except ExchangeError as error:
+        raise NoAnswerError(f"{call}: expected changes, got {error}") from error
+    if rest:  # every change ends with its line
+        raise NoAnswerError(f"{call}: expected a change, got {shown(rest)}")
+
+
+def _read(line: bytes, call: Call) -> Change:
+    try:
+        document = parse_object(line, where=str(call))
+        kind, item = (
+            need(document, "type", str, what=str(call)),
+            need_object(document, "object", what=str(call)),
+        )
+    except FormatError as error:
+        raise NoAnswerError(f"{call}: expected a change, got {line[:80]!r}") from error
+    if kind == "ERROR":  # the status that it would have begun with, had it been known then
+        code = item.get("code")
+        code = code if isinstance(code, int) and code else 500
+        raise read_failure(call, code=code, body=json.dumps(item).encode())
+    if not is_object(item):
+        raise NoAnswerError(f"{call}: expected a change of an object, got {shown(line)}")
+    return Change(kind, item)

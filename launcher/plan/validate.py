@@ -1,0 +1,61 @@
+"""What a config cannot ask for, given where it is to run; found all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from launcher.config.load import RunConfig
+from launcher.plan.handle import BackendKind, JobApi
+from launcher.plan.jobplan import Mount
+from launcher.plan.paths import find_unmounted
+from trainer.config.problems import KeyPath, Problem
+
+_MAX_CONFIG_BYTES = 900 * 1024  # a ConfigMap holds 1 MiB, node.json and metadata included
+
+
+def find_problems(
+    config: RunConfig, mounts: tuple[Mount, ...], *, on: BackendKind, api: JobApi
+) -> list[Problem]:
+    """Return every reason why the job cannot run there."""
+    launch, problem = config.job.launch, config.document.problem
+    problems: list[Problem] = []
+    if len(config.content) > _MAX_CONFIG_BYTES:
+        message = f"expected at most {_MAX_CONFIG_BYTES} bytes, got {len(config.content)}"
+        problems.append(Problem(file=str(config.path), message=message))
+    if on != "local":  # which has no mount namespace: paths lead to this machine
+        problems += find_unmounted(config, mounts)
+    device = config.job.run.device
+    if launch.gpus and device != "gpu":
+        message = f"expected 'gpu' where gpus is {launch.gpus}, got {device!r}; or set gpus to 0"
+        problems.append(problem(("Global", "device"), message))
+    if launch.gpus and launch.procs_per_node != "auto" and launch.procs_per_node > launch.gpus:
+        message = f"expected at most {launch.gpus}, one a GPU, got {launch.procs_per_node}"
+        problems.append(problem(("Launch", "procs_per_node"), message))
+    if api == "batch" and on != "kubernetes":
+        message = f"expected kubeflow on {on}, which plays its operator, got 'batch'; -o Launch.api=kubeflow"
+        problems.append(problem(("Launch", "api"), message))
+    if api == "batch" and launch.queue is not None and launch.queue.kueue is not None:
+        message = (
+            "expected volcano with jobs of batch.paddlepaddle.org/v1, which cannot be suspended, got kueue"
+        )
+        problems.append(problem(("Launch", "queue", "kueue"), message))
+    wanted = "`claim: NAME`" if on == "kubernetes" else "`local: PATH`"
+    for path, mount, source in _sources(config, on):
+        if source is None:
+            problems.append(problem(path, f"expected {wanted} for {mount} on {on}, got none; add it"))
+    return problems
+
+
+def _sources(config: RunConfig, on: BackendKind) -> Iterator[tuple[KeyPath, str, str | None]]:
+    """Yield where each mount is written, its path in the pod, and what is mounted there."""
+    launch, cluster = config.job.launch, on == "kubernetes"
+    for index, volume in enumerate(launch.volumes):
+        there = next(iter(volume.sources), None)
+        if not cluster and volume.empty_dir is not None:
+            continue
+        yield ("Launch", "volumes", index), volume.mount, there if cluster else volume.local
+    for index, secret in enumerate(launch.secrets):
+        yield ("Launch", "secrets", index), secret.mount, secret.name if cluster else secret.local
+    if launch.weights is not None:
+        weights = launch.weights
+        yield ("Launch", "weights"), weights.path, weights.claim if cluster else weights.local

@@ -1,0 +1,186 @@
+"""What somebody wants of a job, or it has done already; and what its controller has made of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from launcher.backends.kubernetes.phases import lost_pod
+from launcher.backends.states import JobState
+from launcher.kube import paddlejob
+from launcher.why.queries import MANY, kubectl, name_of, not_started, notes_of, quote, who
+from launcher.why.rules.queueing import is_unnamed
+from launcher.why.snapshot import Snapshot
+from launcher.why.verdict import Outlook, Verdict, evidence
+
+PATIENCE_S = 30.0
+"""What an operator or a scheduler that is alive never takes to begin, even by another clock."""
+_FORCE = "delete pod {pod} --force --grace-period=0"
+
+
+def explain_end(snapshot: Snapshot) -> Iterator[Verdict]:
+    """Say of a job that has ended well, was cancelled, or got lost, that it has."""
+    status, job = snapshot.status, snapshot.status.handle.job
+    if status.state is JobState.SUCCEEDED:
+        end = status.termination
+        kept = f"; last checkpoint {end.checkpoint}" if end is not None and end.checkpoint else ""
+        yield Verdict(code="succeeded", sentence=f"it has succeeded{kept}", outlook=Outlook.NOW)
+    elif status.state is JobState.CANCELLED:
+        yield Verdict(
+            code="cancelled",
+            sentence="it was cancelled: it has saved and stopped",
+            cure=f"ftlaunch resume {job}",
+            outlook=Outlook.NEVER,
+        )
+    elif status.state is JobState.LOST:
+        yield Verdict(
+            code="lost",
+            sentence=status.reason or "what ran it is gone without a word",
+            cure=f"ftlaunch resume {job}",
+            outlook=Outlook.NEVER,
+        )
+
+
+def explain_submitted(snapshot: Snapshot) -> Iterator[Verdict]:
+    """Say of a job that nothing has happened to it yet."""
+    if (
+        snapshot.status.state is JobState.SUBMITTED
+        and snapshot.now_s - snapshot.status.created_s <= PATIENCE_S
+    ):
+        yield Verdict(
+            code="submitted", sentence="it was submitted moments ago; look again soon", outlook=Outlook.NOW
+        )
+
+
+def explain_wishes(snapshot: Snapshot) -> Iterator[Verdict]:
+    """Say that somebody has suspended, cancelled or deleted it."""
+    status, job, name = snapshot.status, snapshot.job, snapshot.status.handle.job
+    if status.state.is_terminal:
+        return
+    if paddlejob.is_being_deleted(job):
+        yield Verdict(
+            code="being-deleted",
+            sentence="it is being deleted, its pods first",
+            evidence=evidence(f"{name}: deletionTimestamp {job['metadata']['deletionTimestamp']}"),
+            outlook=Outlook.NOW,
+        )
+    elif paddlejob.is_cancelled(job):
+        yield Verdict(
+            code="cancelling",
+            sentence="it was cancelled: its pods save and stop",
+            evidence=evidence(f"{len(snapshot.pods)} pods are left"),
+            outlook=Outlook.NOW,
+        )
+    elif paddlejob.is_queued(job) or is_unnamed(snapshot):
+        return  # it is Kueue that does so
+    elif paddlejob.is_suspended(job) and any(paddlejob.is_living(pod) for pod in snapshot.pods):
+        yield Verdict(
+            code="suspended",
+            sentence="somebody else than ftlaunch has suspended it: its pods save and stop",
+            evidence=evidence(f"{name}: spec.runPolicy.suspend is true"),
+            cure=f"ftlaunch resume {name}, once they have",
+            outlook=Outlook.NEVER,
+        )
+    elif status.state is JobState.SUSPENDED:
+        yield Verdict(
+            code="suspended",
+            sentence="somebody else than ftlaunch has suspended it, so it has no pods",
+            evidence=evidence(f"{name}: spec.runPolicy.suspend is true"),
+            cure=f"ftlaunch resume {name}",
+            outlook=Outlook.NEVER,
+        )
+
+
+def explain_stuck_pods(snapshot: Snapshot) -> Iterator[Verdict]:
+    """Say that pods should be gone and their node does not let them go."""
+    overdue = [
+        pod
+        for pod in snapshot.pods
+        if paddlejob.is_being_deleted(pod)
+        and snapshot.now_s - (paddlejob.unix_time(pod["metadata"]["deletionTimestamp"]) or 0.0) > PATIENCE_S
+    ]
+    if not overdue or snapshot.status.state.is_terminal:
+        return
+    hosts = sorted({paddlejob.host_of(pod) for pod in overdue})
+    yield Verdict(
+        code="delete-stuck",
+        sentence=(
+            f"{who(snapshot, overdue)} should be gone, and node {', '.join(hosts)} does not say that they"
+            " are; no new pod is made until it answers or they are removed by force"
+        ),
+        evidence=evidence(
+            *(
+                f"{paddlejob.name_of(pod)}: to be gone by {pod['metadata']['deletionTimestamp']}"
+                for pod in overdue[:MANY]
+            )
+        ),
+        cure=kubectl(snapshot, _FORCE.format(pod=paddlejob.name_of(overdue[0])))
+        + " (only if that node is off: else two pods write to one folder)",
+        outlook=Outlook.NEVER,
+    )
+
+
+def explain_no_controller(snapshot: Snapshot) -> Iterator[Verdict]:
+    """Say that no training operator has looked at the job."""
+    job = snapshot.job
+    has_words = bool((job.get("status") or {}).get("conditions"))
+    if has_words or snapshot.pods or notes_of(snapshot, job) or snapshot.status.state.is_terminal:
+        return
+    waited_s = snapshot.now_s - snapshot.status.created_s
+    if waited_s > PATIENCE_S:
+        yield Verdict(
+            code="no-controller",
+            sentence=f"no training operator has looked at it for {waited_s:.0f} s",
+            evidence=evidence(f"{name_of(snapshot)}: status.conditions is empty"),
+            cure="kubectl get deployments -A | grep training-operator, and have it started or installed",
+            outlook=Outlook.NEVER,
+        )
+
+
+def explain_missing_pods(snapshot: Snapshot) -> Iterator[Verdict]:
+    """Say that the operator is still at making pods."""
+    replicas, job = paddlejob.replicas_of(snapshot.job), snapshot.job
+    made = len(snapshot.pods)
+    if made < replicas and not paddlejob.is_suspended(job) and not snapshot.status.state.is_terminal:
+        has_words = bool((job.get("status") or {}).get("conditions"))
+        if has_words or made:
+            yield Verdict(
+                code="pods-missing",
+                sentence=f"the operator has made {made} of {replicas} pods so far",
+                cure=f"ftlaunch events {name_of(snapshot)}",
+                outlook=Outlook.NOW,
+            )
+
+
+def explain_starting(snapshot: Snapshot) -> Iterator[Verdict]:
+    """Say that pods are on their nodes and being made ready."""
+    waiting = not_started(snapshot)
+    if not waiting or lost_pod(snapshot.pods) is not None:
+        return
+    notes = [note for pod in waiting[:MANY] for note in notes_of(snapshot, pod, "Pulling")]
+    pulling = f"; {waiting[0]['spec']['containers'][0].get('image')} is being pulled" if notes else ""
+    if snapshot.status.state is JobState.RESTARTING:
+        yield Verdict(
+            code="restarting",
+            sentence=f"{who(snapshot, waiting, 'begin')} again, from the last checkpoint{pulling}",
+            evidence=evidence(*(quote(note) for note in notes[:1])),
+            outlook=Outlook.NOW,
+        )
+        return
+    yield Verdict(
+        code="container-starting",
+        sentence=f"volumes, image and container of {who(snapshot, waiting)} are being made ready{pulling}",
+        evidence=evidence(*(quote(note) for note in notes[:1])),
+        outlook=Outlook.NOW,
+    )
+
+
+def explain_restart(snapshot: Snapshot) -> Iterator[Verdict]:
+    """Say that a job begins again for which nothing more telling was found."""
+    if snapshot.status.state is JobState.RESTARTING:
+        reason = f": {snapshot.status.reason}" if snapshot.status.reason else ""
+        yield Verdict(
+            code="restarting",
+            sentence=f"a pod begins again, from the last checkpoint{reason}",
+            cure=f"ftlaunch events {name_of(snapshot)}",
+            outlook=Outlook.NOW,
+        )

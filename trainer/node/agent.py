@@ -1,0 +1,312 @@
+"""Every node's first task: finds the coordinator, runs local ranks as it is told, and passes on signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from trainer.node.channel import Channel, ConnectionLostError, connect
+from trainer.node.console import Console
+from trainer.node.mailbox import Mailbox
+from trainer.node.messages import (
+    SCHEMA,
+    Admitted,
+    Ask,
+    Challenge,
+    Cleared,
+    Dismissed,
+    End,
+    Exited,
+    Kill,
+    Leaving,
+    Message,
+    Prepare,
+    Ready,
+    Records,
+    Refused,
+    Start,
+    Stop,
+    Welcome,
+)  # fmt: skip
+from trainer.node.proof import Key, ProofError, is_nonce
+from trainer.node.settings import Address, Settings
+from trainer.node.worker_group import Crew, reap_orphans
+from trainer.protocol.exits import Exit
+from trainer.protocol.termination import Termination
+
+_ANSWER_WITHIN_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """The node process was told to stop; `exit` is how it then ends."""
+
+    exit: Exit
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    reason: str
+
+
+Happening: TypeAlias = Message | Signalled | _Lost
+
+
+class _OutError(Exception):
+    """This node is through."""
+
+    def __init__(self, termination: Termination) -> None:
+        super().__init__(termination.reason)
+        self.termination = termination
+
+
+class Member:
+    """One node's part in the run."""
+
+    def __init__(
+        self, *, settings: Settings, console: Console, command: Sequence[str], environ: Mapping[str, str]
+    ) -> None:
+        """`command` starts one rank; `environ` is what every rank inherits."""
+        self._settings = settings
+        self._console = console
+        self._command = command
+        self._environ = environ
+        self._inbox: Mailbox[Happening] = Mailbox()
+        self._crew: Crew | None = None
+        self._channel: Channel | None = None
+        self._leaving: Exit | None = None
+        self._leave_until_s = 0.0
+        self._next_poll_s = 0.0
+
+    def on_signal(self, exit_code: Exit) -> None:
+        """Be told to stop; a second time means at once."""
+        self._inbox.put(Signalled(exit_code))
+
+    async def run(self) -> Termination:
+        """Take part until the run ends or this node is told to stop."""
+        try:
+            while True:
+                reading: asyncio.Task[None] | None = None
+                self._channel = await self._join()
+                try:
+                    reading = asyncio.ensure_future(self._read(self._channel))
+                    await self._serve(self._channel)
+                except ConnectionLostError as error:
+                    await self._on_lost(str(error))
+                finally:
+                    if reading is not None:
+                        reading.cancel()
+                    await self._channel.close()
+                    self._channel = None
+        except _OutError as out:
+            await self._clear("the run ends")
+            return out.termination
+
+    async def _join(self) -> Channel:
+        began_s = said_s = time.monotonic()
+        timeout_s = self._settings.job.rendezvous_timeout_s
+        while True:
+            try:
+                return await self._knock()
+            except (OSError, ConnectionLostError) as error:
+                reason = str(error)
+            waited_s = time.monotonic() - began_s
+            where = self._settings.coordinator
+            if waited_s >= timeout_s:
+                sentence = f"node 0 at {where} did not answer within {timeout_s:.0f} s: {reason}"
+                raise _OutError(self._termination(Exit.RENDEZVOUS, sentence))
+            if time.monotonic() - said_s >= self._settings.pace.say_s:
+                said_s = time.monotonic()
+                self._console.say(
+                    f"waiting for node 0 at {where} ({waited_s:.0f} s of {timeout_s:.0f} s): {reason}"
+                )
+            happening = await self._inbox.get(self._settings.pace.retry_s)
+            if isinstance(happening, Signalled):
+                raise _OutError(self._termination(happening.exit, "stopped while it waited for node 0"))
+
+    async def _knock(self) -> Channel:
+        settings = self._settings
+        address = settings.coordinator
+        if settings.node == 0:  # its own name may not resolve yet
+            address = Address(host=settings.bind_host or "127.0.0.1", port=address.port)
+        channel = await connect(address, pace=settings.pace)
+        try:
+            answer = await asyncio.wait_for(self._introduce(channel), _ANSWER_WITHIN_S)
+        except (ConnectionLostError, asyncio.TimeoutError) as error:
+            await channel.close()
+            raise ConnectionLostError(str(error) or "no answer") from error
+        if isinstance(answer, Welcome):
+            self._console.attempt = answer.attempt
+            return channel
+        await channel.close()
+        reason = f"refused: {answer.reason}" if isinstance(answer, Refused) else "it speaks another protocol"
+        raise ConnectionLostError(reason)
+
+    async def _introduce(self, channel: Channel) -> Message:
+        """Prove this node's run, have node 0's proved, and return what it then says."""
+        settings, key = self._settings, Key.of(self._settings.job)
+        challenge = await channel.receive()
+        if (
+            not isinstance(challenge, Challenge)
+            or challenge.schema != SCHEMA
+            or not is_nonce(challenge.nonce)
+        ):
+            found = challenge.schema if isinstance(challenge, Challenge) else "another"
+            raise ConnectionLostError(f"expected protocol {SCHEMA}, got {found}; use one image for all nodes")
+        proof = key.prove(challenge, node=settings.node, job=settings.job)
+        channel.send(proof)
+        try:
+            admitted = await channel.receive()
+        except ConnectionLostError as error:
+            raise ConnectionLostError("it refused the proof; is it of another run?") from error
+        if not isinstance(admitted, Admitted):
+            raise ConnectionLostError("it speaks another protocol")
+        try:
+            key.check(admitted, challenge, proof)
+        except ProofError as error:
+            raise ConnectionLostError(str(error)) from error
+        channel.secure(key.session(challenge, proof, as_coordinator=False))
+        return await channel.receive()
+
+    async def _read(self, channel: Channel) -> None:
+        try:
+            while True:
+                self._inbox.put(await channel.receive())
+        except ConnectionLostError as error:
+            self._inbox.put(_Lost(str(error)))
+
+    async def _serve(self, channel: Channel) -> None:
+        while True:
+            happening = await self._inbox.get(self._settings.pace.watch_s)
+            match happening:
+                case None:
+                    pass
+                case _Lost(reason=reason):
+                    raise ConnectionLostError(reason)
+                case Signalled():
+                    self._on_signalled(happening, channel)
+                case End():
+                    raise _OutError(
+                        Termination(
+                            exit=happening.exit, rank=happening.rank, rank_exit=happening.rank_exit,
+                            attempt=happening.attempt, step=happening.step, reason=happening.reason,
+                            checkpoint=happening.checkpoint,
+                        )
+                    )  # fmt: skip
+                case Dismissed():
+                    raise _OutError(
+                        Termination(
+                            exit=self._leaving or Exit.STOPPED, attempt=happening.attempt,
+                            step=happening.step, reason=happening.reason, checkpoint=happening.checkpoint,
+                        )
+                    )  # fmt: skip
+                case _:
+                    self._obey(happening, channel)
+            self._tick(channel)
+
+    def _obey(self, message: Message, channel: Channel) -> None:
+        crew = self._crew
+        match message:
+            case Prepare(number=number):
+                ports = _free_ports(self._settings.job.procs_per_node)
+                channel.send(Ready(number=number, host=channel.local_host, ports=ports))
+            case Start() if crew is None:
+                self._start(message, channel)
+            case Ask() if crew is not None:
+                channel.send(Records(attempt=crew.attempt, asked=True, ranks=crew.records()))
+            case Stop(attempt=attempt, step=step) if crew is not None and attempt == crew.attempt:
+                crew.request_stop(step)
+            case Kill(attempt=attempt, reason=reason) if crew is not None and attempt == crew.attempt:
+                self._console.say(f"killing the ranks of this node: {reason}")
+                crew.kill()
+            case Kill(attempt=attempt) | Start(attempt=attempt):
+                channel.send(Cleared(attempt=attempt))
+            case _:
+                pass
+
+    def _start(self, start: Start, channel: Channel) -> None:
+        self._console.attempt = start.attempt
+        self._next_poll_s = time.monotonic()
+        try:
+            self._crew = Crew(start, settings=self._settings, console=self._console)
+            self._crew.spawn(self._command, self._environ)
+        except OSError as error:
+            channel.send(
+                Exited(
+                    attempt=start.attempt, rank=self._settings.local_ranks.start, code=int(Exit.INTERNAL),
+                    killed=False, reason=f"the rank could not be started: {error}", step=None,
+                    checkpoint=None,
+                )
+            )  # fmt: skip
+            if self._crew is None:
+                channel.send(Cleared(attempt=start.attempt))
+            else:
+                self._crew.kill()
+
+    def _tick(self, channel: Channel) -> None:
+        now_s = time.monotonic()
+        if self._leaving is not None and now_s >= self._leave_until_s:
+            raise _OutError(self._termination(self._leaving, "stopped; the time to save was over"))
+        crew = self._crew
+        reap_orphans(crew.pids if crew is not None else frozenset())
+        if crew is None:
+            return
+        exits = crew.poll()
+        if exits:  # before them, so that the last progress line is true
+            channel.send(Records(attempt=crew.attempt, asked=False, ranks=crew.records()))
+        for exited in exits:
+            channel.send(exited)
+        if crew.cleared:
+            crew.close()
+            self._crew = None
+            channel.send(Cleared(attempt=crew.attempt))
+        elif now_s >= self._next_poll_s:
+            self._next_poll_s = now_s + self._settings.pace.poll_s
+            channel.send(Records(attempt=crew.attempt, asked=False, ranks=crew.records()))
+
+    def _on_signalled(self, signalled: Signalled, channel: Channel) -> None:
+        if self._leaving is not None:
+            raise _OutError(self._termination(signalled.exit, "told to stop twice; the ranks were killed"))
+        self._leaving = signalled.exit
+        # A little more than the coordinator allows, so that it is the one that says so.
+        self._leave_until_s = (
+            time.monotonic() + self._settings.stop_within_s + 0.1 * self._settings.job.grace_s
+        )
+        self._console.say("told to stop")
+        channel.send(Leaving())
+
+    async def _on_lost(self, reason: str) -> None:
+        had_ranks = self._crew is not None
+        await self._clear(f"node 0 was lost: {reason}")
+        if self._leaving is not None:
+            raise _OutError(self._termination(self._leaving, "stopped; node 0 was lost"))
+        killed = "its ranks were killed; " if had_ranks else ""
+        self._console.say(f"node 0 is gone ({reason}); {killed}waiting for its return")
+
+    async def _clear(self, reason: str) -> None:
+        crew, self._crew = self._crew, None
+        if crew is None:
+            return
+        self._console.say(f"killing the ranks of this node: {reason}")
+        crew.kill()
+        until_s = time.monotonic() + self._settings.pace.kill_s
+        while not crew.cleared and time.monotonic() < until_s:
+            crew.poll()
+            await asyncio.sleep(self._settings.pace.watch_s)
+        crew.close()
+
+    def _termination(self, exit_code: Exit, reason: str) -> Termination:
+        return Termination(exit=int(exit_code), attempt=self._console.attempt, reason=reason)
+
+
+def _free_ports(count: int) -> tuple[int, ...]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for bound in sockets:
+            bound.bind(("", 0))
+        return tuple(int(bound.getsockname()[1]) for bound in sockets)

@@ -1,0 +1,251 @@
+"""Drives one attempt over all nodes: from the start of the ranks until none is left, and says how it went.
+
+Decides when ranks are stopped and killed; what follows is `attempts`' and the coordinator's to decide.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from trainer.node.attempts import Failure, Kind
+from trainer.node.console import Console
+from trainer.node.liveness import find_hang
+from trainer.node.messages import Ask, Cleared, Exited, Kill, Leaving, RankState, Records, Start, Stop
+from trainer.node.peers import Event, Got, Joined, Lost, Peers, Quit, Trouble
+from trainer.node.report import Reporter
+from trainer.node.root_cause import choose_culprit, describe_exited
+from trainer.node.settings import Settings
+from trainer.node.stopping import Speedometer, choose_stop_step, is_computing
+from trainer.protocol.exits import Exit
+
+_ASK_WITHIN_S = 1.0
+
+
+class Course(Enum):
+    """How an attempt went."""
+
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    DEADLINE = "deadline"
+    TROUBLE = "trouble"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """The end of an attempt.
+
+    Attributes:
+        failure: What failed; None unless `course` is FAILED.
+        step: Steps completed, or None where unknown.
+        checkpoint: Last whole checkpoint, or None where unknown.
+        trouble: What broke; None unless `course` is TROUBLE.
+    """
+
+    course: Course
+    failure: Failure | None = None
+    step: int | None = None
+    checkpoint: str | None = None
+    trouble: str | None = None
+
+
+class Drive:
+    """One attempt."""
+
+    def __init__(
+        self, start: Start, *, settings: Settings, peers: Peers, console: Console, leaving: set[int],
+        deadline_left_s: Callable[[], float | None],
+    ) -> None:  # fmt: skip
+        """`leaving` is the coordinator's own set of nodes that were told to stop; it is added to here."""
+        self._start = start
+        self._settings = settings
+        self._peers = peers
+        self._console = console
+        self._leaving = leaving
+        self._deadline_left_s = deadline_left_s
+        self._uncleared = set(range(settings.job.nodes))
+        self._exits: dict[int, Exited] = {}
+        self._states: dict[int, tuple[RankState, float]] = {}
+        self._failure: Failure | None = None  # of a node or a hang; ranks' own are in _exits
+        self._trouble: str | None = None
+        self._stopping: Course | None = None
+        self._asked: set[int] = set()
+        self._settle_until_s: float | None = None
+        self._ask_until_s: float | None = None
+        self._stop_until_s: float | None = None
+        self._kill_until_s: float | None = None
+        self._speed = Speedometer()
+        self._reporter = Reporter(
+            attempt=start.attempt, world_size=settings.job.world_size,
+            procs_per_node=settings.job.procs_per_node, every_s=settings.pace.report_s, console=console,
+            clock=time.time,
+        )  # fmt: skip
+
+    async def run(self) -> Result:
+        """Start all ranks and return when none is left."""
+        self._peers.send_all(self._start)
+        for node in self._uncleared - self._peers.connected:
+            self._on_lost(node, "it left before the start")
+        while self._uncleared:
+            event = await self._peers.events.get(self._settings.pace.watch_s)
+            if event is not None:
+                self._handle(event)
+            self._tick(time.monotonic())
+        self._reporter.print()
+        return self._result()
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case Got(node=node, message=Records() as records) if records.attempt == self._start.attempt:
+                self._on_records(node, records)
+            case Got(message=Exited() as exited) if exited.attempt == self._start.attempt:
+                self._on_exited(exited)
+            case Got(node=node, message=Cleared(attempt=attempt)) if attempt == self._start.attempt:
+                self._uncleared.discard(node)
+            case Got(node=node, message=Leaving()):
+                self._leaving.add(node)
+                self._begin_stop(Course.STOPPED, f"node {node} was told to stop")
+            case Lost(node=node, reason=reason):
+                self._on_lost(node, reason)
+            case Joined(node=node):  # back already; it waits for the next attempt
+                self._leaving.discard(node)
+            case Quit():
+                self._leaving.add(0)
+                self._uncleared.discard(0)
+                self._stopping = self._stopping or Course.STOPPED
+                self._kill("node 0 leaves at once")
+            case Trouble(reason=reason):
+                self._trouble = reason
+                self._kill(reason)
+            case _:  # late news of an earlier attempt
+                pass
+
+    def _tick(self, now_s: float) -> None:
+        self._reporter.tick()
+        if self._kill_until_s is not None:
+            if now_s >= self._kill_until_s:
+                self._console.say(f"nodes {_names(self._uncleared)} did not get rid of their ranks; going on")
+                self._uncleared.clear()
+            return
+        if self._settle_until_s is not None:
+            if now_s >= self._settle_until_s:
+                self._kill("a rank failed")
+            return
+        if self._stopping is None:
+            left_s = self._deadline_left_s()
+            if left_s is not None and left_s <= 0:
+                self._begin_stop(Course.DEADLINE, "the deadline passed")
+        if self._ask_until_s is not None and (not self._asked or now_s >= self._ask_until_s):
+            self._ask_until_s = None
+            self._send_stop()
+        if self._stop_until_s is not None and now_s >= self._stop_until_s:
+            self._kill("the time to save is over")
+        elif self._stopping is None:
+            self._look_for_hang(now_s)
+
+    def _on_records(self, node: int, records: Records) -> None:
+        now_s = time.monotonic()
+        self._states.update(
+            (state.rank, (state, now_s)) for state in records.ranks if state.rank not in self._exits
+        )
+        self._speed.take(records.ranks, now_s=now_s)
+        self._reporter.take(records.ranks)
+        if records.asked:
+            self._asked.discard(node)
+
+    def _on_exited(self, exited: Exited) -> None:
+        self._exits[exited.rank] = exited
+        self._states.pop(exited.rank, None)
+        stopped = self._stopping is not None and exited.code == Exit.STOPPED
+        if exited.killed or exited.code == 0 or stopped:
+            return
+        self._console.say(describe_exited(exited))
+        if self._settle_until_s is None:
+            self._settle_until_s = time.monotonic() + self._settings.pace.settle_s
+
+    def _on_lost(self, node: int, reason: str) -> None:
+        left = node in self._leaving and self._stopping is not None
+        self._leaving.discard(node)
+        if node not in self._uncleared:
+            return
+        self._uncleared.discard(node)
+        first = node * self._settings.job.procs_per_node
+        ranks = range(first, first + self._settings.job.procs_per_node)
+        if all(rank in self._exits and self._exits[rank].code == 0 for rank in ranks):
+            return
+        if left:
+            self._kill(f"node {node} left")
+            return
+        self._console.say(f"node {node} disappeared: {reason}")
+        if self._settle_until_s is None and self._kill_until_s is None:
+            self._failure = Failure(
+                kind=Kind.NODE, rank=None, code=None, reason=f"node {node} disappeared: {reason}", step=None
+            )
+        self._kill(f"node {node} disappeared")
+
+    def _look_for_hang(self, now_s: float) -> None:
+        timeout_s = self._settings.job.hang_timeout_s
+        if timeout_s is None:
+            return
+        aged = (
+            replace(state, silent_s=state.silent_s + now_s - heard_s)
+            for state, heard_s in self._states.values()
+        )
+        hang = find_hang(aged, timeout_s=timeout_s)
+        if hang is not None:
+            reason = hang.describe()
+            self._console.say(reason)
+            self._failure = Failure(kind=Kind.HANG, rank=hang.rank, code=None, reason=reason, step=hang.step)
+            self._kill(reason)
+
+    def _begin_stop(self, course: Course, reason: str) -> None:
+        if self._stopping is not None or self._kill_until_s is not None or self._settle_until_s is not None:
+            return
+        self._stopping = course
+        now_s = time.monotonic()
+        self._stop_until_s = now_s + self._settings.stop_within_s
+        self._console.say(reason)
+        self._asked = set(self._uncleared)
+        self._ask_until_s = now_s + _ASK_WITHIN_S
+        self._peers.send_all(Ask())
+
+    def _send_stop(self) -> None:
+        if not is_computing(state for state, _ in self._states.values()):
+            self._console.say("no rank computes yet, so there is nothing to save")
+            self._kill("there is nothing to save")
+            return
+        step = choose_stop_step(
+            (state for state, _ in self._states.values()),
+            steps_per_s=self._speed.steps_per_s,
+            lead_s=self._settings.pace.stop_lead_s,
+        )
+        self._console.say(f"all ranks save and stop after step {step}")
+        self._peers.send_all(Stop(attempt=self._start.attempt, step=step))
+
+    def _kill(self, reason: str) -> None:
+        if self._kill_until_s is None:
+            self._kill_until_s = time.monotonic() + 2 * self._settings.pace.kill_s
+            self._peers.send_all(Kill(attempt=self._start.attempt, reason=reason))
+
+    def _result(self) -> Result:
+        exits = self._exits.values()
+        saved = self._exits.get(0)
+        step = saved.step if saved else None
+        checkpoint = next((exited.checkpoint for exited in exits if exited.checkpoint), None)
+        failure = self._failure or choose_culprit(exits, stopping=self._stopping is not None)
+        if self._trouble is not None:
+            return Result(course=Course.TROUBLE, trouble=self._trouble, step=step, checkpoint=checkpoint)
+        if len(exits) == self._settings.job.world_size and all(exited.code == 0 for exited in exits):
+            return Result(course=Course.DONE, step=step, checkpoint=checkpoint)
+        if self._stopping is not None:
+            return Result(course=self._stopping, failure=failure, step=step, checkpoint=checkpoint)
+        if failure is None:
+            failure = Failure(kind=Kind.NODE, rank=None, code=None, reason="ranks vanished", step=None)
+        return Result(course=Course.FAILED, failure=failure, step=failure.step, checkpoint=checkpoint)
+
+
+def _names(nodes: set[int]) -> str:
+    return ", ".join(str(node) for node in sorted(nodes))

@@ -1,0 +1,166 @@
+"""The liveness board: one small memory-mapped file a node, through which ranks and node process talk.
+
+Each rank overwrites its record at every step; the node process reads them without asking anybody. In the
+other direction the node process writes the step after which all ranks are to save and stop.
+A record is guarded by a sequence number that is odd while it is being written, so a reader never takes a
+torn one and a writer never waits.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+from trainer.protocol.codec import FormatError
+from trainer.protocol.evaluated import Evaluated
+
+_MAGIC = b"FTLB\x02\0\0\0"
+_HEADER = struct.Struct("<8sqq")  # magic, ranks, stop step
+_STOP = struct.Struct("<q")
+_STOP_AT = 16
+_SEQUENCE = struct.Struct("<q")
+# Step, epoch, total steps, phase, pid, t_mono, loss, images/s; of the last evaluation top1, the best one,
+# the largest class, and the images, which are 0 before the first.
+_RECORD = struct.Struct("<qqqqqddddddq")
+_SLOT = 128  # a record and its sequence number, on cache lines of their own
+
+NO_STOP = -1
+
+
+class Phase(IntEnum):
+    """What a rank is doing."""
+
+    START = 0
+    LOAD = 1
+    COMPUTE = 2
+    EVAL = 3
+    SAVE = 4
+    DONE = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RankRecord:
+    """The last thing that a rank said of itself.
+
+    Attributes:
+        step: Optimizer steps completed since the run began.
+        epoch: Index of the current epoch, from 0.
+        total_steps: Steps of the whole run, or 0 while unknown.
+        phase: What it is doing now.
+        pid: Process id of the rank.
+        t_mono_s: `time.monotonic()` when it was written.
+        loss: Last training loss; NaN before the first step.
+        images_per_s: Of this rank; 0 before it is known.
+        evaluated: The last evaluation; None before it, on ranks but 0, and where images have several labels.
+    """
+
+    step: int
+    epoch: int
+    total_steps: int
+    phase: Phase
+    pid: int
+    t_mono_s: float
+    loss: float
+    images_per_s: float
+    evaluated: Evaluated | None = None
+
+
+class Board:
+    """A mapped board. Every rank writes its own slot only; the node process alone writes the stop step."""
+
+    def __init__(self, memory: mmap.mmap, ranks: int) -> None:
+        self._memory = memory
+        self.ranks = ranks
+
+    @classmethod
+    def create(cls, path: Path, *, ranks: int) -> Board:
+        """Make a board for the ranks of one node, replacing the file at `path`."""
+        size = _SLOT * (ranks + 1)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.ftruncate(fd, size)
+            memory = mmap.mmap(fd, size)
+        finally:
+            os.close(fd)
+        _HEADER.pack_into(memory, 0, _MAGIC, ranks, NO_STOP)
+        return cls(memory, ranks)
+
+    @classmethod
+    def open(cls, path: Path) -> Board:
+        """Map an existing board.
+
+        Raises:
+            FormatError: The file is not a board of this version.
+        """
+        with path.open("r+b") as file:
+            memory = mmap.mmap(file.fileno(), 0)
+        magic, ranks, _ = _HEADER.unpack_from(memory, 0)
+        if magic != _MAGIC or len(memory) != _SLOT * (ranks + 1):
+            raise FormatError(f"{path}: expected a liveness board, got {bytes(magic)!r}")
+        return cls(memory, ranks)
+
+    @property
+    def stop_step(self) -> int:
+        """Step after which ranks save and exit with `Exit.STOPPED`, or `NO_STOP`."""
+        return int(_STOP.unpack_from(self._memory, _STOP_AT)[0])
+
+    def request_stop(self, step: int) -> None:
+        """Ask all ranks to stop once they have completed `step` steps (at once where they have already)."""
+        _STOP.pack_into(self._memory, _STOP_AT, step)
+
+    def write(self, local_rank: int, record: RankRecord) -> None:
+        """Publish a rank's record."""
+        at = self._slot(local_rank)
+        evaluated = _flat(record.evaluated)  # before the number is odd: readers wait for that time
+        sequence = int(_SEQUENCE.unpack_from(self._memory, at)[0])
+        _SEQUENCE.pack_into(self._memory, at, sequence + 1 | 1)
+        _RECORD.pack_into(
+            self._memory, at + _SEQUENCE.size, record.step, record.epoch, record.total_steps,
+            record.phase, record.pid, record.t_mono_s, record.loss, record.images_per_s,
+            *evaluated,
+        )  # fmt: skip
+        _SEQUENCE.pack_into(self._memory, at, (sequence + 1 | 1) + 1)
+
+    def read(self, local_rank: int) -> RankRecord | None:
+        """Return a rank's last record, or None before its first."""
+        at = self._slot(local_rank)
+        for _ in range(1000):  # a writer needs microseconds; one that died half-way leaves an odd number
+            before = int(_SEQUENCE.unpack_from(self._memory, at)[0])
+            raw = _RECORD.unpack_from(self._memory, at + _SEQUENCE.size)
+            after = int(_SEQUENCE.unpack_from(self._memory, at)[0])
+            if before == after and before % 2 == 0:
+                break
+        else:
+            return None
+        if before == 0:
+            return None
+        step, epoch, total, phase, pid, t_mono_s, loss, images_per_s, *evaluated = raw
+        return RankRecord(
+            step=step, epoch=epoch, total_steps=total, phase=Phase(phase), pid=pid,
+            t_mono_s=t_mono_s, loss=loss, images_per_s=images_per_s, evaluated=_folded(*evaluated),
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Unmap the board."""
+        self._memory.close()
+
+    def _slot(self, local_rank: int) -> int:
+        if not 0 <= local_rank < self.ranks:
+            raise IndexError(f"board: expected a local rank below {self.ranks}, got {local_rank}")
+        return _SLOT * (local_rank + 1)
+
+
+def _flat(found: Evaluated | None) -> tuple[float, float, float, int]:
+    if found is None:
+        return 0.0, 0.0, 0.0, 0
+    return found.top1, found.best_top1, found.largest_class, found.images
+
+
+def _folded(top1: float, best_top1: float, largest_class: float, images: int) -> Evaluated | None:
+    if images == 0:
+        return None
+    return Evaluated(top1=top1, best_top1=best_top1, largest_class=largest_class, images=images)
