@@ -23,6 +23,7 @@ from trainer.protocol.codec import (
     need_or_none,
     need_texts,
 )
+from trainer.protocol.errors import TrainerError
 from trainer.protocol.safe_files import make_folders, read_file, remove, rename, replace_file
 from trainer.protocol.writerlock import LOCK, refuse_other_writer
 
@@ -39,8 +40,8 @@ _MAX_BYTES = 1 << 20
 _WHAT = "run.json"
 
 
-class OutputTakenError(Exception):
-    """The output folder holds another run. The message names the cures."""
+class OutputTakenError(TrainerError):
+    """The output folder holds another run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,8 +172,11 @@ def refuse_taken(output_dir: Path, *, run_id: str | None = None) -> None:
         return
     owner = f"run {existing.run_id}" if existing else "files of another run"
     raise OutputTakenError(
-        f"{output_dir}: expected an empty output folder, got one with {owner}; choose another "
-        "Global.output_dir, continue that run with `ftlaunch submit --continue JOB`, or pass --overwrite"
+        where=output_dir,
+        expected="an empty output folder",
+        got=f"one with {owner}",
+        fix="choose another Global.output_dir, continue that run with `ftlaunch submit --continue JOB`, "
+        "or pass --overwrite",
     )
 
 
@@ -191,8 +195,10 @@ def _hand_over(
     if existing is None or existing.run_id != continues:
         owner = f"that of run {existing.run_id}" if existing else "one without a run"
         raise OutputTakenError(
-            f"{output_dir}: expected the output folder of run {continues}, which is to go on, got {owner}; "
-            "check Global.output_dir and its volume"
+            where=output_dir,
+            expected=f"the output folder of run {continues}, which is to go on",
+            got=owner,
+            fix="check Global.output_dir and its volume",
         )
     heir = RunFile(run_id=run_id, first_start_s=now_s, starts=existing.starts)
     save_run_file(output_dir, heir)

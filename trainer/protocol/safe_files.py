@@ -23,6 +23,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from trainer.protocol.errors import TrainerError
+
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # A pipe at the name would block whoever opens it; with O_NONBLOCK it is opened, seen and refused.
@@ -38,19 +40,19 @@ _KINDS = (
 _NO_HARD_LINKS = (errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EMLINK, errno.EACCES)
 
 
-class UnsafePathError(OSError):
-    """At a name stands something that is not written to or read: a link, a pipe, somebody else's folder.
+class UnsafePathError(TrainerError, OSError):
+    """At a name stands something that is not written to or read: a link, a pipe, somebody else's folder."""
 
-    Attributes:
-        where: The place.
-        expected: What should stand there.
-        got: What does.
-        todo: What to do.
-    """
-
-    def __init__(self, where: Path, *, expected: str, got: str, todo: str = "remove it") -> None:
-        super().__init__(f"{where}: expected {expected}, got {got}; {todo}")
-        self.where, self.expected, self.got, self.todo = where, expected, got, todo
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        where: object = "",
+        expected: str = "",
+        got: str = "",
+        fix: str = "remove it",
+    ) -> None:
+        super().__init__(message, where=where, expected=expected, got=got, fix=fix)
 
 
 def make_folders(path: Path, *, root: Path) -> None:
@@ -117,7 +119,9 @@ def open_append(path: Path, *, root: Path | None = None, mode: int = 0o666) -> B
         if found.st_nlink > 1:
             os.close(file)
             got = f"one of {found.st_nlink} names of the same file"
-            raise UnsafePathError(path, expected="a file of its own", got=got, todo="replace it by a copy")
+            raise UnsafePathError(
+                where=path, expected="a file of its own", got=got, fix="replace it by a copy"
+            )
         return os.fdopen(file, "ab")
 
 
@@ -144,7 +148,7 @@ def read_file(path: Path, *, max_bytes: int, root: Path | None = None) -> bytes:
     with open_read(path, root=root) as file:
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
-        raise UnsafePathError(path, expected=f"at most {max_bytes} bytes", got="more")
+        raise UnsafePathError(where=path, expected=f"at most {max_bytes} bytes", got="more")
     return data
 
 
@@ -227,13 +231,13 @@ def make_private_folder(path: Path) -> None:
         path.mkdir(mode=0o700)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode):
-        raise UnsafePathError(path, expected="a folder", got=_describe(found.st_mode))
+        raise UnsafePathError(where=path, expected="a folder", got=_describe(found.st_mode))
     if found.st_uid != os.geteuid():
-        raise UnsafePathError(path, expected="a folder of yours", got=f"one of user {found.st_uid}")
+        raise UnsafePathError(where=path, expected="a folder of yours", got=f"one of user {found.st_uid}")
     if found.st_mode & 0o077:
         got = f"mode {stat.S_IMODE(found.st_mode):03o}"
         raise UnsafePathError(
-            path, expected="a folder that others cannot enter", got=got, todo="chmod 700 it"
+            where=path, expected="a folder that others cannot enter", got=got, fix="chmod 700 it"
         )
 
 
@@ -268,7 +272,7 @@ def _open_folder(name: str, folder: int, where: Path) -> int:
         if error.errno not in (errno.ELOOP, errno.ENOTDIR):
             raise
         mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
-        raise UnsafePathError(where, expected="a folder", got=_describe(mode)) from error
+        raise UnsafePathError(where=where, expected="a folder", got=_describe(mode)) from error
 
 
 def _open_regular(name: str, folder: int, flags: int, where: Path, mode: int = 0) -> int:
@@ -278,11 +282,11 @@ def _open_regular(name: str, folder: int, flags: int, where: Path, mode: int = 0
         if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):  # link, folder, pipe without a reader
             raise
         found = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
-        raise UnsafePathError(where, expected="a file", got=_describe(found)) from error
+        raise UnsafePathError(where=where, expected="a file", got=_describe(found)) from error
     found = os.fstat(file).st_mode
     if not stat.S_ISREG(found):
         os.close(file)
-        raise UnsafePathError(where, expected="a file", got=_describe(found))
+        raise UnsafePathError(where=where, expected="a file", got=_describe(found))
     return file
 
 

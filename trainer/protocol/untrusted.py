@@ -5,7 +5,7 @@ tame: what nests deeper than the interpreter's stack raises RecursionError, in t
 walks, compares or writes the value; a number of 400 digits decodes, and raises OverflowError where it becomes
 a float; `NaN` and `1e999` decode to numbers that no arithmetic expects; of two equal keys the second wins
 without a word; half of a surrogate pair decodes to text that cannot be printed. All of that is met here, so
-that `fields` finds ordinary values.
+that `codec` finds ordinary values.
 
 Must not: know a document. The formats are in the modules beside this one.
 """
@@ -16,6 +16,8 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+
+from trainer.protocol.errors import TrainerError
 
 MAX_BYTES = 16 * 1024 * 1024
 """Of a document whose format sets no limit of its own."""
@@ -31,20 +33,8 @@ _SURROGATES = re.compile(
 _RAW_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
-class FormatError(ValueError):
-    """A document is not what its format says.
-
-    Attributes:
-        where: Document and field; empty where the message came as one sentence.
-        expected: What should have been there.
-        got: What was, shortened.
-    """
-
-    def __init__(self, message: str = "", *, where: str = "", expected: str = "", got: str = "") -> None:
-        super().__init__(message or f"{where}: expected {expected}, got {got}")
-        self.where = where
-        self.expected = expected
-        self.got = got
+class FormatError(TrainerError, ValueError):
+    """A document is not what its format says: `where` names document and field."""
 
 
 def parse_json(

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trainer.protocol.codec import LAST_TIME_S, MAX_COUNT, FormatError, decode_object, need
+from trainer.protocol.errors import TrainerError
 from trainer.protocol.safe_files import make_folders, read_file, remove, replace_file
 
 SCHEMA = 1
@@ -26,11 +27,11 @@ _MAX_BYTES = 1 << 16
 _WHAT = LOCK
 
 
-class WriterLockedError(Exception):
+class WriterLockedError(TrainerError):
     """Another run writes to the folder now. The message names it."""
 
 
-class LockLostError(Exception):
+class LockLostError(TrainerError):
     """The lock that this process held is another's now."""
 
 
@@ -110,9 +111,11 @@ def refuse_other_writer(path: Path, *, run_id: str, now_s: float) -> None:
         return
     if owner is not None and owner.run_id != run_id and owner.is_live(now_s):
         raise WriterLockedError(
-            f"{path.parent.parent}: expected no other writer, got run {owner.run_id} on {owner.host} "
-            f"(pid {owner.pid}, heard of {max(0.0, now_s - owner.heartbeat_s):.0f} s ago); stop it or choose "
-            "another Global.output_dir"
+            where=path.parent.parent,
+            expected="no other writer",
+            got=f"run {owner.run_id} on {owner.host} (pid {owner.pid}, "
+            f"heard of {max(0.0, now_s - owner.heartbeat_s):.0f} s ago)",
+            fix="stop it or choose another Global.output_dir",
         )
 
 
@@ -163,7 +166,12 @@ class WriterLock:
             owner = None
         if owner is None or not owner.is_same_holder(self._owner):
             holder = f"run {owner.run_id} on {owner.host} (pid {owner.pid})" if owner else "nobody"
-            raise LockLostError(f"{self._path}: expected to hold the writer lock, but {holder} holds it")
+            raise LockLostError(
+                where=self._path,
+                expected="to hold the writer lock",
+                got=f"{holder} as its holder",
+                fix="stop the other one, or give each an output folder of its own",
+            )
 
     def _save(self) -> None:
         partial = self._path.with_name(f"{self._path.name}.{self._owner.host}.{self._owner.pid}.tmp")
