@@ -1,9 +1,7 @@
 """Derives the schemas in k8s/crds: `python k8s/derive_crds.py kubeflow.org_paddlejobs.yaml`.
 
 The argument lies in manifests/base/crds of kubeflow/training-operator v1.9.3 (Apache-2.0).
-Descriptions are left out. The spec of batch.paddlepaddle.org/v1 is written down here, field by field, from
-api/v1/paddlejob_types.go of PaddleFlow/paddle-operator 289224d (Apache-2.0); its pods are held to the same
-schema of Kubernetes' pod template.
+Descriptions are left out.
 """
 
 from __future__ import annotations
@@ -20,12 +18,8 @@ SOURCE = (
     "Derived by k8s/derive_crds.py from kubeflow/training-operator v1.9.3, "
     "manifests/base/crds/kubeflow.org_paddlejobs.yaml, Apache-2.0; descriptions left out."
 )
-BATCH_SOURCE = (
-    "Written from PaddleFlow/paddle-operator 289224d, api/v1/paddlejob_types.go, Apache-2.0, "
-    "by k8s/derive_crds.py."
-)
 TEMPLATE = "pod-template.json"
-TEXT, NUMBER = {"type": "string"}, {"type": "integer"}
+TEXT = {"type": "string"}
 TEXTS = {"type": "object", "additionalProperties": TEXT}
 METADATA = {"type": "object", "properties": {"labels": TEXTS, "annotations": TEXTS}}
 
@@ -52,29 +46,6 @@ def whole(api_version: str, spec: Any) -> Any:
     }  # fmt: skip
 
 
-def batch_spec(quantities: Any) -> Any:
-    """Make the schema of a PaddleJob's spec of batch.paddlepaddle.org/v1."""
-    role = {
-        "type": "object", "required": ["replicas"],
-        "properties": {
-            "replicas": NUMBER, "requests": NUMBER, "limits": NUMBER, "template": {"$ref": TEMPLATE},
-        },
-    }  # fmt: skip
-    scheduling = {"minAvailable": NUMBER, "queue": TEXT, "priorityClass": TEXT, "minResources": quantities}
-    samples = {"name": TEXT, "namespace": TEXT, "mountPath": TEXT}
-    return {
-        "type": "object",
-        "properties": {
-            "cleanPodPolicy": {"enum": ["Always", "Never", "OnFailure", "OnCompletion"]},
-            "schedulingPolicy": {"type": "object", "properties": scheduling},
-            "intranet": {"enum": ["PodIP", "Service", "Host"]},
-            "withGloo": NUMBER,
-            "sampleSetRef": {"type": "object", "properties": samples, "required": ["mountPath"]},
-            "ps": role, "worker": role, "heter": role, "elastic": NUMBER,
-        },
-    }  # fmt: skip
-
-
 def save(name: str, source: str, schema: Any) -> None:
     """Write one file."""
     text = json.dumps({"$comment": source, **schema}, indent=1, sort_keys=True)
@@ -92,11 +63,6 @@ def main() -> None:
     save(TEMPLATE, SOURCE, template)
     replica["properties"]["template"] = {"$ref": TEMPLATE}
     save("kubeflow.org-v1.json", SOURCE, whole("kubeflow.org/v1", spec))
-    quantities = spec["properties"]["runPolicy"]["properties"]["schedulingPolicy"]["properties"][
-        "minResources"
-    ]
-    batch = whole("batch.paddlepaddle.org/v1", batch_spec(quantities))
-    save("batch.paddlepaddle.org-v1.json", BATCH_SOURCE, batch)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,6 @@ class Backend(ABC):
 
     kind: ClassVar[BackendKind]
     remarks: tuple[str, ...] = ()  # what the last submit gave cause to say
-    cancel_deletes = False  # whether a cancelled job is gone, with nothing to resume
 
     @abstractmethod
     def submit(self, submission: Submission) -> Handle:

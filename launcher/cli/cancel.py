@@ -24,11 +24,4 @@ def command(job: str | None) -> None:
         reason = f": {status.reason}" if status.reason else ""
         echo(f"{found.handle.job}: has ended already: {status.state.value}{reason}", err=True)
         return
-    if found.backend.cancel_deletes:
-        echo(
-            f"{found.handle.job}: told to save and stop, and deleted: its kind of job cannot be suspended; "
-            f"`ftlaunch submit CONFIG --continue {found.handle.job}` goes on from its output",
-            err=True,
-        )
-        return
     echo(f"{found.handle.job}: told to save and stop; `ftlaunch wait` tells when it has", err=True)

@@ -22,7 +22,7 @@ def explanation(prepared: Prepared) -> list[Row]:
 
     job, (on, said_by) = prepared.job, prepared.on
     operator: dict[str, str] = {}
-    if job.api == "kubeflow" and job.pod_patch is None and not prepared.templates:
+    if job.pod_patch is None and not prepared.templates:
         pods = expand(prepared.manifest, pod_ip="(its address)")
         own = {"FTL_NODE", "HOME", "TMPDIR", *job.env}
         operator = {name: value for name, value in pods[0].env.items() if name not in own}

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from launcher.backends.base import Backend
 from launcher.errors import LaunchError, NotFoundError
-from launcher.plan.handle import JobApi
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
 
@@ -29,16 +28,13 @@ def settle(record: RunRecord, *, backend: Backend, store: RunStore) -> None:
         store.finish(record)
 
 
-def stale_records(
-    store: RunStore, *, namespace: str, context: str | None, now_s: float, api: JobApi = "kubeflow"
-) -> list[RunRecord]:
+def stale_records(store: RunStore, *, namespace: str, context: str | None, now_s: float) -> list[RunRecord]:
     """Return the records of submits to a cluster's namespace that were cut off more than an hour ago."""
     return [
         record
         for record in store.submitting()
         if record.handle.backend == "kubernetes"
         and (record.handle.namespace, record.context or None) == (namespace, context or None)
-        and record.api == api
         and now_s - record.created_s >= STALE_S
     ]
 

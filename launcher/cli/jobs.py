@@ -72,7 +72,7 @@ def open_backend(
 ) -> Backend:
     """Make the backend of a kind; the Kubernetes client is imported only for its own.
 
-    `gpu_ids` are the GPUs of this machine that its jobs may use, None for any; `api` is of PaddleJobs.
+    `gpu_ids` are the GPUs of this machine that its jobs may use, None for any; `api` is the kind of job.
 
     Raises:
         UsageError: The container runtime that is named does not exist.
@@ -86,12 +86,8 @@ def open_backend(
     if kind == "kubernetes":
         from launcher.backends.kubernetes import KubernetesBackend
 
-        cluster = KubernetesBackend.connect(context=context, namespace=namespace or None)
-        if api == "kubeflow":
-            return cluster
-        from launcher.backends.kubernetes.batch import BatchBackend
-
-        return BatchBackend(cluster)
+        del api  # there is one kind
+        return KubernetesBackend.connect(context=context, namespace=namespace or None)
     from launcher.backends.docker import DockerBackend
     from launcher.backends.docker.engine import find_engine
 

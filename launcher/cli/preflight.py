@@ -30,14 +30,13 @@ def preflight(prepared: Prepared, backend: Backend, *, check: Callable[[], objec
     if backend.kind != "kubernetes":
         return
     from launcher.backends.kubernetes import KubernetesBackend
-    from launcher.kube.batchjobs import as_kubeflow
     from launcher.why.preflight import look_before
 
     assert isinstance(backend, KubernetesBackend)
     namespace = prepared.manifest.namespace or backend.namespace
     found = look_before(
         backend.api,
-        as_kubeflow(prepared.manifest.job),
+        prepared.manifest.job,
         jobs=backend.jobs,
         namespace=namespace,
         now_s=time.time(),

@@ -176,9 +176,7 @@ def _look_at_protection(
         if loading:
             raise ConfigError(_refuse_code(config, loading))
         return ()
-    worker = (
-        "spec.paddleReplicaSpecs.Worker" if "paddleReplicaSpecs" in manifest.job["spec"] else "spec.worker"
-    )
+    worker = "spec.paddleReplicaSpecs.Worker"
     notes, refused = [], []
     for item in find_weakenings(manifest.worker["template"]):
         field = format_fields(item.path)

@@ -33,7 +33,6 @@ from launcher.errors import (
     UnreachableError,
     UsageError,
 )
-from launcher.kube.resources import BATCH_PADDLE_JOBS
 from launcher.plan.handle import Handle
 from launcher.runs.gitstate import GitState, read_git_state
 from launcher.runs.paths import project_of, runs_dir
@@ -97,7 +96,7 @@ def command(
         on, store=store, namespace=job.namespace, context=context, runtime=runtime, gpu_ids=job.gpu_ids
     )
     if on == "kubernetes":
-        prepared, backend = _for_cluster(prepared, asked, backend)
+        _require_kind(prepared, backend)
     job, manifest = prepared.job, prepared.manifest
     submission = Submission(
         manifest=manifest, run_folder=store.run_folder(job.job), host_folders=folders, workdir=Path.cwd()
@@ -235,7 +234,7 @@ def _tell_more(found: Found) -> None:
     for remark in backend.remarks:
         echo(remark, err=True)
     namespace, context = record.handle.namespace, record.context
-    stale = stale_records(store, namespace=namespace, context=context, now_s=record.created_s, api=record.api)
+    stale = stale_records(store, namespace=namespace, context=context, now_s=record.created_s)
     for name in sweep(stale, backend=backend, store=store):
         echo(f"{name}: removed the ConfigMap that an interrupted submit had left", err=True)
 
@@ -245,24 +244,13 @@ def _print(manifest: Manifest) -> int:
     return CliExit.OK
 
 
-def _for_cluster(prepared: Prepared, asked: Asked, backend: Backend) -> tuple[Prepared, Backend]:
-    """Return the job, and what sends it, in the kind of PaddleJob that the cluster serves."""
+def _require_kind(prepared: Prepared, backend: Backend) -> None:
+    """Refuse a cluster that does not serve the kind of job that is wanted."""
     from launcher.backends.kubernetes import KubernetesBackend
-    from launcher.backends.kubernetes.apis import LIMITS, choose_api
+    from launcher.backends.kubernetes.apis import choose_api
 
     assert isinstance(backend, KubernetesBackend)
-    api = choose_api(backend.api, wanted=prepared.config.job.launch.api)
-    if api == "kubeflow":
-        return prepared, backend
-    from launcher.backends.kubernetes.batch import BatchBackend
-
-    told = prepared.job.notes
-    if prepared.job.api != api:
-        prepared = prepare(asked, api=api)
-    notes = [f"a PaddleJob of {BATCH_PADDLE_JOBS.api_version}; {LIMITS}"]
-    for note in notes + [note for note in prepared.job.notes if note not in told]:
-        echo(f"note: {note}", err=True)
-    return prepared, BatchBackend(backend)
+    choose_api(backend.api, wanted=prepared.config.job.launch.api)
 
 
 def _as_json(record: RunRecord) -> str:

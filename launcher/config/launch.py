@@ -54,8 +54,8 @@ class LaunchSection(Part):
     """Of kubernetes; that of the context where it is not given."""
     context: PlainText | None = None
     """Of the kubeconfig; the current one where it is not given."""
-    api: Literal["auto", "kubeflow", "batch"] = "auto"
-    """Kind of PaddleJob: kubeflow.org/v1, or batch.paddlepaddle.org/v1; auto is what the cluster serves."""
+    api: Literal["auto", "kubeflow"] = "auto"
+    """Kind of job: a PaddleJob of kubeflow.org/v1; auto is what the cluster serves."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     image_pull_secrets: Annotated[tuple[ObjectName, ...], Field(strict=False)] = ()
     priority_class: ObjectName | None = None
@@ -92,6 +92,16 @@ class LaunchSection(Part):
     def _label(cls, value: str | None) -> str | None:
         if value is not None and not is_dns_label(value[:MAX_PREFIX].rstrip("-")):
             raise ValueError(f"expected lower-case letters, digits and '-', a letter first, got {value!r}")
+        return value
+
+    @field_validator("api", mode="before")
+    @classmethod
+    def _kind_is_offered(cls, value: object) -> object:
+        if value == "batch":
+            raise ValueError(
+                "expected 'auto' or 'kubeflow', got 'batch': PaddleJobs of batch.paddlepaddle.org/v1 are not"
+                " made any more; leave Launch.api out, on a cluster that has the training operator"
+            )
         return value
 
     @field_validator("annotations")

@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from launcher.backends.kubernetes.apis import INSTALL, LIMITS, choose_api
+from launcher.backends.kubernetes.apis import INSTALL, choose_api
 from launcher.doctor.cluster_info import Site
 from launcher.doctor.findings import Finding, Level, fail, ok, warn
 from launcher.errors import LaunchError
 from launcher.kube import paddlejob
 from launcher.kube.errors import DeniedError, InvalidError, NoAnswerError, UnservedError
-from launcher.kube.resources import BATCH_PADDLE_JOBS, DEPLOYMENTS, PADDLE_JOBS, KubeObject
+from launcher.kube.resources import DEPLOYMENTS, PADDLE_JOBS, KubeObject
 
 _DEPLOYMENT = "training-operator"
 _UNSEEN_S, _UNSEEN_OF_A_POD_S = 60.0, 0.3
@@ -30,14 +30,11 @@ _WAKE = "an administrator: `kubectl get deployments,pods -A | grep training-oper
 def look_at_kinds(site: Site) -> list[Finding]:
     """Say which PaddleJobs are served."""
     try:
-        found = choose_api(site.api, wanted="auto")
+        choose_api(site.api, wanted="auto")
     except UnservedError as error:
         said, _, cure = str(error).partition("; ")
         return [fail("paddlejobs", said, cure)]
-    if found == "batch":
-        return [warn("paddlejobs", f"{BATCH_PADDLE_JOBS.api_version} alone is served; {LIMITS}", INSTALL)]
-    more = f", and those of {BATCH_PADDLE_JOBS.api_version}" if site.api.serves(BATCH_PADDLE_JOBS) else ""
-    return [ok("paddlejobs", f"{PADDLE_JOBS.api_version} is served{more}")]
+    return [ok("paddlejobs", f"{PADDLE_JOBS.api_version} is served")]
 
 
 def look_at_operator(site: Site, *, now: Callable[[], float] = time.time) -> list[Finding]:

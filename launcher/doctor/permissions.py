@@ -13,7 +13,7 @@ import launcher
 from launcher.backends.kubernetes.kueue import find_kind
 from launcher.doctor.cluster_info import Site
 from launcher.doctor.findings import Finding, Level, fail, ok, warn
-from launcher.kube.resources import ACCESS_REVIEWS, BATCH_PADDLE_JOBS, PADDLE_JOBS, RULES_REVIEWS
+from launcher.kube.resources import ACCESS_REVIEWS, RULES_REVIEWS
 from launcher.kube.rules import ask_for_rules, grants, rules_in
 
 _FILES_ROLE = "files.yaml"
@@ -55,8 +55,6 @@ def look_at_permissions(site: Site) -> list[Finding]:
     """Ask for all rules at once, and for those that this answer lacks one by one, because it may be cut."""
     rules = rules_in(site.api.create(RULES_REVIEWS, ask_for_rules(site.namespace), namespace=""))
     needs = [*read_needs(), *(read_needs("kueue.yaml") if find_kind(site.api) else ())]
-    if not site.api.serves(PADDLE_JOBS) and site.api.serves(BATCH_PADDLE_JOBS):
-        needs = [*read_needs("batch.yaml"), *(need for need in needs if need.group != PADDLE_JOBS.group)]
     found = [_judge(need, _missing(site, need, rules), site.namespace) for need in needs]
     return [*found, _judge_files(site, rules)]
 

@@ -85,5 +85,3 @@ ACCESS_REVIEWS = Resource(
     group="authorization.k8s.io", plural="selfsubjectaccessreviews", kind="SelfSubjectAccessReview"
 )
 """Whether a user may do one thing; creating one stores nothing."""
-BATCH_PADDLE_JOBS = Resource(group="batch.paddlepaddle.org", plural="paddlejobs", kind="PaddleJob")
-"""Of PaddleFlow's operator; see `launcher.kube.batchjobs`."""

@@ -70,8 +70,7 @@ def _value_at(config: RunConfig, path: KeyPath) -> object:
 
 
 def _env(config: RunConfig, job: JobPlan, operator: dict[str, str]) -> Iterator[Row]:
-    if job.api == "kubeflow":
-        yield Row(kind="env", name=NODE, value="0, 1, …", source=f"{OURS}: index of the pod")
+    yield Row(kind="env", name=NODE, value="0, 1, …", source=f"{OURS}: index of the pod")
     for name, value in (("HOME", "/home/trainer"), ("TMPDIR", "/tmp")):  # noqa: S108 - a pod's own
         yield Row(kind="env", name=name, value=value, source=OURS)
     for name, value in job.env.items():

@@ -9,8 +9,8 @@ from launcher.errors import UsageError
 from launcher.names import is_dns_label
 
 BackendKind = Literal["kubernetes", "docker", "local"]
-JobApi = Literal["kubeflow", "batch"]
-"""Kind of PaddleJob on a cluster: kubeflow.org/v1 or batch.paddlepaddle.org/v1."""
+JobApi = Literal["kubeflow"]
+"""Kind of job on a cluster."""
 BACKENDS: tuple[BackendKind, ...] = get_args(BackendKind)
 
 

@@ -63,12 +63,12 @@ def plan(
     name = _job_name(config, launch, run_id, exact_name)
     labels = _labels(config, launch, name, run_id, version)
     queue = launch.queue
-    api = api or ("batch" if launch.api == "batch" else "kubeflow")
+    api = api or "kubeflow"
     on_gpus, missing = _devices(launch, on, gpus_here)
     procs = launch.procs_per_node if launch.procs_per_node != "auto" else max(launch.gpus, 1)
     output_dir = output_dir.replace(JOB_MARK, name) if output_dir is not None else None
     mounts = _mounts(config, name, continues)
-    problems = find_problems(config, mounts, on=on, api=api) + find_lost_folder(config, continues)
+    problems = find_problems(config, mounts, on=on) + find_lost_folder(config, continues)
     if problems:
         raise ConfigError(problems)
     return JobPlan(
@@ -117,7 +117,7 @@ def plan(
         api=api,
         pod_patch=launch.pod_patch or None,
         gpu_ids=gpu_ids,
-        notes=_notes(config, on, missing, api),
+        notes=_notes(config, on, missing),
     )
 
 
@@ -242,7 +242,7 @@ def _tolerations(launch: LaunchSection, *, on_gpus: bool) -> tuple[Toleration, .
     return own + launch.tolerations
 
 
-def _notes(config: RunConfig, on: BackendKind, missing: int, api: JobApi) -> tuple[str, ...]:
+def _notes(config: RunConfig, on: BackendKind, missing: int) -> tuple[str, ...]:
     launch = config.job.launch
     notes = []
     if missing:
@@ -257,8 +257,6 @@ def _notes(config: RunConfig, on: BackendKind, missing: int, api: JobApi) -> tup
         notes.append("no image is named: set Launch.image or pass --image, unless the nodes have the default")
     if on == "kubernetes" and (aim := _aim(config)):
         notes.append(aim)
-    if api == "batch" and launch.keep_finished is not None:
-        notes.append("keep_finished has no effect: batch.paddlepaddle.org/v1 keeps finished jobs")
     return tuple(notes)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from launcher.config.load import RunConfig
-from launcher.plan.handle import BackendKind, JobApi
+from launcher.plan.handle import BackendKind
 from launcher.plan.jobplan import Mount
 from launcher.plan.paths import find_unmounted
 from trainer.config.problems import KeyPath, Problem
@@ -13,9 +13,7 @@ from trainer.config.problems import KeyPath, Problem
 _MAX_CONFIG_BYTES = 900 * 1024  # a ConfigMap holds 1 MiB, node.json and metadata included
 
 
-def find_problems(
-    config: RunConfig, mounts: tuple[Mount, ...], *, on: BackendKind, api: JobApi
-) -> list[Problem]:
+def find_problems(config: RunConfig, mounts: tuple[Mount, ...], *, on: BackendKind) -> list[Problem]:
     """Return every reason why the job cannot run there."""
     launch, problem = config.job.launch, config.document.problem
     problems: list[Problem] = []
@@ -31,14 +29,6 @@ def find_problems(
     if launch.gpus and launch.procs_per_node != "auto" and launch.procs_per_node > launch.gpus:
         message = f"expected at most {launch.gpus}, one a GPU, got {launch.procs_per_node}"
         problems.append(problem(("Launch", "procs_per_node"), message))
-    if api == "batch" and on != "kubernetes":
-        message = f"expected kubeflow on {on}, which plays its operator, got 'batch'; -o Launch.api=kubeflow"
-        problems.append(problem(("Launch", "api"), message))
-    if api == "batch" and launch.queue is not None and launch.queue.kueue is not None:
-        message = (
-            "expected volcano with jobs of batch.paddlepaddle.org/v1, which cannot be suspended, got kueue"
-        )
-        problems.append(problem(("Launch", "queue", "kueue"), message))
     wanted = "`claim: NAME`" if on == "kubernetes" else "`local: PATH`"
     for path, mount, source in _sources(config, on):
         if source is None:

@@ -43,11 +43,8 @@ class Manifest:
 
     @property
     def worker(self) -> KubeObject:
-        """What the job says of its pods: `replicas` and `template`, in either kind of PaddleJob."""
-        spec = self.job["spec"]
-        found: KubeObject = (
-            spec["paddleReplicaSpecs"]["Worker"] if "paddleReplicaSpecs" in spec else spec["worker"]
-        )
+        """What the job says of its pods: `replicas` and `template`."""
+        found: KubeObject = self.job["spec"]["paddleReplicaSpecs"]["Worker"]
         return found
 
     @property

@@ -24,7 +24,7 @@ from launcher.render.templates import KeptTemplates, template_folders
 from trainer.protocol import environment
 from trainer.protocol.nodefile import format_node_file
 
-TEMPLATES = {"kubeflow": "paddlejob.yaml.j2", "batch": "paddlejob-batch.yaml.j2"}
+TEMPLATES = {"kubeflow": "paddlejob.yaml.j2"}
 """Of each kind of PaddleJob."""
 
 

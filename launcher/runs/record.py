@@ -87,6 +87,11 @@ def parse_record(text: str | bytes, *, where: str) -> RunRecord:
 
 
 def _api(text: str | None) -> JobApi:
+    if text == "batch":
+        raise ValueError(
+            "api: a PaddleJob of batch.paddlepaddle.org/v1, which this release does not follow any more; "
+            "kubectl get paddlejobs.batch.paddlepaddle.org shows it"
+        )
     found = next((api for api in get_args(JobApi) if api == (text or "kubeflow")), None)
     if found is None:
         raise ValueError(f"api: expected one of {', '.join(get_args(JobApi))}, got {text!r:.40}")

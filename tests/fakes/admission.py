@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from launcher.kube.resources import (
-    BATCH_PADDLE_JOBS,
     CLAIMS,
     CONFIG_MAPS,
     EVENTS,
@@ -27,7 +26,6 @@ from launcher.kube.resources import (
     WORKLOADS,
     Resource,
 )
-from launcher.render.crds import find_faults
 
 _RESOURCES = (
     CLAIMS, CONFIG_MAPS, EVENTS, LIMIT_RANGES, LOCAL_QUEUES, NODES, PADDLE_JOBS, POD_GROUPS, PODS, QUOTAS,
@@ -113,9 +111,6 @@ def admit(resource: Resource, body: Mapping[str, Any], *, namespace: str) -> Non
     elif resource is PADDLE_JOBS:
         _known(body, {*top, "spec", "status"}, at="")
         _admit_job(body)
-    elif resource is BATCH_PADDLE_JOBS:
-        if faults := find_faults(dict(body)):
-            raise RefusalError(400, "BadRequest", f"strict decoding error: {'; '.join(faults)}")
     elif resource is WORKLOADS:
         _known(body, {*top, "spec", "status"}, at="")
     else:

@@ -18,7 +18,6 @@ from launcher.kube.api import Keep, whole
 from launcher.kube.errors import NoAnswerError
 from launcher.kube.failures import Call, Verb, read_failure
 from launcher.kube.resources import (
-    BATCH_PADDLE_JOBS,
     CLAIMS,
     PADDLE_JOBS,
     PODS,
@@ -30,7 +29,6 @@ from launcher.kube.watch import Change
 from launcher.names import RUN_ID_LABEL
 from tests.fakes.admission import KNOWN, RefusalError, UnplayableError, admit, admit_change
 from tests.fakes.kubelet import Kubelet
-from tests.fakes.paddleflow_operator import PaddleFlowOperator
 from tests.fakes.store import ObjectStore, matches, matches_fields, merge
 from tests.fakes.training_operator import TrainingOperator
 from trainer.protocol.termination import Termination
@@ -70,7 +68,6 @@ class FakeCluster:
         self._kubelet = Kubelet(self._store)
         self._operators = {
             PADDLE_JOBS.api_version: TrainingOperator(self._store),
-            BATCH_PADDLE_JOBS.api_version: PaddleFlowOperator(self._store),
         }
         self._faults: list[_Fault] = []
         for name in claims:
@@ -319,7 +316,7 @@ class FakeCluster:
         return cast("T", answer)
 
     def _let_in(self, resource: Resource, namespace: str, fault: _Fault | None) -> None:
-        if resource is not BATCH_PADDLE_JOBS and KNOWN.get(resource.plural) is not resource:
+        if KNOWN.get(resource.plural) is not resource:
             raise UnplayableError(f"{resource}")
         if fault is not None and fault.refusal is not None:
             raise fault.refusal

@@ -169,9 +169,9 @@ def test_templates_of_another_user_are_not_used(ftlaunch, write_config, monkeypa
     assert "another user's" in ran.err
 
 
-def test_an_api_that_cannot_be_played_here_is_refused_with_its_place(ftlaunch, write_config):
-    path = write_config(launch={"api": "batch", "gpus": 0})
-    assert "batch.paddlepaddle.org/v1" in ftlaunch("render", path).out
-    ran = ftlaunch("render", path, "--on", "local")
+def test_the_kind_of_job_that_was_dropped_is_refused_by_name_with_a_cure(ftlaunch, write_config):
+    ran = ftlaunch("render", write_config(launch={"api": "batch"}))
     assert ran.code == 2
-    assert "Launch.api: expected kubeflow on local" in ran.err
+    assert "Launch.api: expected 'auto' or 'kubeflow', got 'batch'" in ran.err
+    assert "leave Launch.api out" in ran.err
+    assert ftlaunch("render", write_config(launch={"api": "batches"})).code == 2

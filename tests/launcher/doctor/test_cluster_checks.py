@@ -66,7 +66,7 @@ def test_every_verb_of_the_role_is_asked_for(site, server):
     assert {finding.level for finding in found} == {Level.OK}
     assert "paddlejobs: create, get, list, watch, patch, delete" in [finding.said for finding in found]
     reviews = [asked.path for asked in server.asked if "kueue" not in asked.path]
-    assert reviews == [RULES, "/apis/kubeflow.org/v1"]
+    assert reviews == [RULES]
 
 
 def test_under_kueue_its_role_is_asked_for_too(site, answers):
@@ -144,31 +144,8 @@ def test_wildcards_of_rules_count(site, answers, rule):
     assert [finding.level for finding in found] == [Level.OK]
 
 
-def test_the_rules_are_those_of_the_kind_that_is_served(site, answers):
-    del answers["/apis/kubeflow.org/v1"]
-    answers["/apis/batch.paddlepaddle.org/v1"] = {"resources": [{"name": "paddlejobs"}]}
-    answers[REVIEWS] = {"status": {"allowed": False}}
-    (missing,) = (item for item in permissions.look_at_permissions(site) if "paddlejobs" in item.said)
-    assert missing.level is Level.FAIL
-    assert '"apiGroups": ["batch.paddlepaddle.org"]' in missing.cure
-
-
 def test_the_kinds_that_are_served_are_told(site, answers, only):
     assert only(controller.look_at_kinds(site))[:2] == ("ok", "kubeflow.org/v1 is served")
-
-
-def test_both_kinds_are_told_of(site, answers, only):
-    answers["/apis/batch.paddlepaddle.org/v1"] = {"resources": [{"name": "paddlejobs"}]}
-    assert "and those of batch.paddlepaddle.org/v1" in only(controller.look_at_kinds(site))[1]
-
-
-def test_the_other_kind_alone_is_a_warning_that_says_what_it_lacks(site, answers, only):
-    del answers["/apis/kubeflow.org/v1"]
-    answers["/apis/batch.paddlepaddle.org/v1"] = {"resources": [{"name": "paddlejobs"}]}
-    level, said, cure = only(controller.look_at_kinds(site))
-    assert (level, "batch.paddlepaddle.org/v1 alone is served" in said) == ("warn", True)
-    assert "`ftlaunch cancel` deletes it" in said
-    assert "kubectl apply --server-side -k" in cure
 
 
 def test_a_cluster_without_the_operator_says_how_to_install_it(site, answers, only):

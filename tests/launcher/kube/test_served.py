@@ -12,7 +12,7 @@ from launcher.backends.kubernetes.apis import choose_api
 from launcher.errors import CliExit
 from launcher.kube.client import connect
 from launcher.kube.errors import UnservedError
-from launcher.kube.resources import BATCH_PADDLE_JOBS, PADDLE_JOBS, PODS
+from launcher.kube.resources import PADDLE_JOBS, PODS, WORKLOADS
 from tests.fakes.cluster import FakeCluster
 from tests.launcher.kube.api_server import Answer, ApiServer, Asked
 from tests.launcher.kube.conftest import NewSubmission
@@ -31,22 +31,19 @@ def test_a_group_is_asked_for_once(tmp_path: Path) -> None:
         server.answer = answer
         kubeconfig = write_kubeconfig(tmp_path, url=server.url, user={"token": "t"})
         client = connect(kubeconfig=kubeconfig, environ={})
-        assert [client.serves(kind) for kind in (PADDLE_JOBS, BATCH_PADDLE_JOBS, PADDLE_JOBS)] == [
+        assert [client.serves(kind) for kind in (PADDLE_JOBS, WORKLOADS, PADDLE_JOBS)] == [
             True, False, True,
         ]  # fmt: skip
         assert [asked.path for asked in server.asked] == [
-            "/apis/kubeflow.org/v1", "/apis/batch.paddlepaddle.org/v1",
+            "/apis/kubeflow.org/v1", "/apis/kueue.x-k8s.io/v1beta1",
         ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("served", "wanted", "found"), [
     ((PADDLE_JOBS,), "auto", "kubeflow"),
-    ((PADDLE_JOBS, BATCH_PADDLE_JOBS), "auto", "kubeflow"),
-    ((PADDLE_JOBS, BATCH_PADDLE_JOBS), "batch", "batch"),
-    ((BATCH_PADDLE_JOBS,), "auto", "batch"),
-    ((BATCH_PADDLE_JOBS,), "kubeflow", None),
-    ((PADDLE_JOBS,), "batch", None),
+    ((PADDLE_JOBS, PODS), "kubeflow", "kubeflow"),
     ((PODS,), "auto", None),
+    ((PODS,), "kubeflow", None),
 ])  # fmt: skip
 def test_the_kind_is_chosen_of_what_is_served(cluster: FakeCluster, served, wanted, found) -> None:
     cluster.served = served
@@ -57,16 +54,12 @@ def test_the_kind_is_chosen_of_what_is_served(cluster: FakeCluster, served, want
         choose_api(cluster, wanted=wanted)
 
 
-@pytest.mark.parametrize(("served", "words"), [
-    ((PODS,), "install the training operator: kubectl apply"),
-    ((PODS, BATCH_PADDLE_JOBS), "set Launch.api: auto, or install the training operator"),
-], ids=["none", "the other one"])  # fmt: skip
 def test_where_no_job_can_be_followed_nothing_is_made_and_the_cure_is_said(
-    cluster: FakeCluster, backend: KubernetesBackend, submission: NewSubmission, served, words: str
+    cluster: FakeCluster, backend: KubernetesBackend, submission: NewSubmission
 ) -> None:
-    cluster.served = served
+    cluster.served = (PODS,)
     for act in (backend.submit, backend.check):
-        with pytest.raises(UnservedError, match=words) as caught:
+        with pytest.raises(UnservedError, match="install the training operator: kubectl apply") as caught:
             act(submission())
         assert caught.value.exit_code is CliExit.UNREACHABLE
     assert cluster.requests == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from launcher.render.render import render
 from tests.conftest import GOLDENS
 from tests.fakes.admission import admit
 from tests.launcher.configs import RUN_ID
-from trainer.node.settings import load_settings
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 EVERYTHING: dict[str, Any] = {
@@ -49,7 +47,6 @@ EVERYTHING: dict[str, Any] = {
 }  # fmt: skip
 
 
-EVERYTHING_BATCH = {**EVERYTHING, "api": "batch", "queue": {"volcano": "team-a"}}
 PATCH: dict[str, Any] = {
     "metadata": {"annotations": {"example.com/quoted": "1e3"}},
     "spec": {
@@ -57,10 +54,9 @@ PATCH: dict[str, Any] = {
         "containers": [{"name": "paddle", "env": [{"name": "NCCL_SOCKET_IFNAME", "value": "no"}]}],
     },
 }
-BATCH = ("Launch.api=batch",)
 NAMES = (
     "quickstart-local.yaml", "fine-tuning.yaml", "fine-tuning-two-nodes.yaml", "everything.yaml",
-    "patched.yaml", "batch.yaml", "everything-batch.yaml",
+    "patched.yaml",
 )  # fmt: skip
 
 
@@ -81,8 +77,6 @@ def manifests(make_plan) -> dict[str, Manifest]:
         ),
         "everything.yaml": render(make_plan(["Global.epochs=3"], launch=EVERYTHING)),
         "patched.yaml": render(make_plan(launch={"pod_patch": PATCH})),
-        "batch.yaml": example("ResNet50_vd.yaml", Flags(nodes=2, gpus=8), overrides=BATCH, on="kubernetes"),
-        "everything-batch.yaml": render(make_plan(["Global.epochs=3"], launch=EVERYTHING_BATCH)),
     }
 
 
@@ -100,8 +94,7 @@ def test_the_cluster_admits_all_of_them(manifests):
         manifest = manifests[name]
         namespace = manifest.namespace or "default"
         admit(CONFIG_MAPS, manifest.config_map, namespace=namespace)
-        if manifest.job["apiVersion"] == PADDLE_JOBS.api_version:
-            admit(PADDLE_JOBS, manifest.job, namespace=namespace)
+        admit(PADDLE_JOBS, manifest.job, namespace=namespace)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -131,24 +124,3 @@ def test_their_pods_can_be_played_here(manifests):
         pods = expand(manifest)
         assert len(pods) == manifest.job["spec"]["paddleReplicaSpecs"]["Worker"]["replicas"]
         assert [pod.env["FTL_NODE"] for pod in pods] == [str(index) for index in range(len(pods))]
-
-
-@pytest.mark.parametrize("index", [0, 1])
-def test_a_node_process_finds_itself_in_the_environment_of_paddle_operator(manifests, tmp_path, index):
-    """Its helper.go sets these in the first container and calls a *node* a trainer (0fb2701, 11fa710)."""
-    manifest = manifests["batch.yaml"]
-    (container,) = manifest.job["spec"]["worker"]["template"]["spec"]["containers"]
-    assert not {"FTL_NODE", "PADDLE_MASTER"} & {item["name"] for item in container["env"]}
-    (tmp_path / "node.json").write_text(manifest.config_map["data"]["node.json"])
-    settings = load_settings(
-        {
-            "POD_IP": f"{manifest.name}-worker-{index}", "PADDLE_TRAINER_ID": str(index),
-            "TRAINING_ROLE": "TRAINER", "PADDLE_TRAINING_ROLE": "TRAINER", "PADDLE_TRAINERS_NUM": "2",
-            "PADDLE_PORT": "36000", "TRAINER_PORTS_NUM": "20",
-            "FTL_PATH_MAP": json.dumps({"/etc/ftlaunch": str(tmp_path)}),
-        }
-    )  # fmt: skip
-    assert settings.node == index
-    assert settings.job.world_size == 16
-    assert str(settings.coordinator) == f"{manifest.name}-worker-0:36544"
-    assert str(settings.master) == f"{manifest.name}-worker-0:36543"

@@ -155,11 +155,11 @@ def test_every_fault_of_a_patch_is_said_at_once(plain_plan):
     assert len(str(caught.value).splitlines()) == 3
 
 
-def test_both_kinds_of_paddlejob_have_a_schema_and_others_none(plain_plan):
-    assert known_versions() == ["batch.paddlepaddle.org/v1", "kubeflow.org/v1"]
+def test_each_kind_of_job_has_a_schema_and_others_none(plain_plan):
+    assert known_versions() == ["kubeflow.org/v1"]
     job = {**render(plain_plan).job, "apiVersion": "kubeflow.org/v2"}
     (fault,) = find_faults(job)
-    assert "expected one of batch.paddlepaddle.org/v1, kubeflow.org/v1" in fault
+    assert "expected one of kubeflow.org/v1" in fault
 
 
 def test_a_secret_in_a_patch_is_refused(make_plan):

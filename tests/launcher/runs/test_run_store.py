@@ -149,6 +149,12 @@ def test_other_records_are_refused_with_their_place(text):
         parse_record(text, where="here")
 
 
+def test_a_job_of_a_kind_that_was_dropped_is_refused_by_name():
+    written = format_record(record()).replace('"kubeflow"', '"batch"')
+    with pytest.raises(RecordError, match=r"batch\.paddlepaddle\.org/v1.*kubectl get paddlejobs"):
+        parse_record(written, where="here")
+
+
 def test_a_lock_keeps_processes_apart_even_as_its_file_comes_and_goes(tmp_path):
     script = (
         "import sys; from pathlib import Path; from launcher.runs.store import RunStore\n"
