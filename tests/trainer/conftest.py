@@ -14,9 +14,9 @@ import yaml
 
 from trainer.config.load import load_config
 from trainer.config.root import TrainConfig
-from trainer.engine.errors import StoppedError
 from trainer.engine.run import Reached, run_training
 from trainer.engine.train import Training
+from trainer.errors import StoppedError
 from trainer.ranks import Ranks
 
 CLASSES, SIDE = 3, 32

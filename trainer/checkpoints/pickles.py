@@ -39,6 +39,9 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
+from trainer.protocol.errors import TrainerError
+from trainer.protocol.exits import Exit
+
 Array = npt.NDArray[Any]
 
 OVERHEAD_BYTES: Final = 64 * 1024 * 1024
@@ -55,22 +58,20 @@ _MARK: Final = object()
 _DTYPE = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248]|c8|c16)")
 
 
-class UnsafeFileError(Exception):
+class UnsafeFileError(TrainerError):
     """A file of weights is broken, or holds something else than arrays and plain values.
 
     Attributes:
         path: The file.
-        expected: What should have been there.
-        got: What was.
         offset: Byte of the file where that begins; None where it concerns the whole.
     """
 
+    exit = Exit.CHECKPOINT
+
     def __init__(self, path: Path, *, expected: str, got: str, offset: int | None = None) -> None:
         place = "" if offset is None else f" at byte {offset}"
-        super().__init__(f"{path}: expected {expected}{place}, got {got}")
+        super().__init__(where=str(path), expected=f"{expected}{place}", got=got)
         self.path = path
-        self.expected = expected
-        self.got = got
         self.offset = offset
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from trainer.checkpoints.durable import Fill, hash_file, replace_text, write_file
 from trainer.protocol.codec import FormatError, decode_object, need
+from trainer.protocol.errors import TrainerError
+from trainer.protocol.exits import Exit
 from trainer.protocol.layout import MANIFEST, CheckpointName, OutputLayout, parse_checkpoint_name
 from trainer.protocol.safe_files import (
     UnsafePathError,
@@ -27,8 +29,10 @@ SCHEMA = 1
 _MAX_POINTER, _MAX_MANIFEST = 200, 1 << 20  # bytes
 
 
-class TornCheckpointError(Exception):
+class TornCheckpointError(TrainerError):
     """A checkpoint folder is not what its manifest says."""
+
+    exit = Exit.CHECKPOINT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

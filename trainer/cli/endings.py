@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.cli.printing import echo
-from trainer.config.problems import ConfigError
+from trainer.errors import MissingPackagesError, TrainerError
 from trainer.protocol import installation
-from trainer.protocol.codec import FormatError
 from trainer.protocol.exits import Exit
 from trainer.protocol.outcome import Outcome, save_outcome
 
@@ -24,20 +22,6 @@ class Ending:
     outcome: Path | None = None
     step: int | None = None
     checkpoint: str | None = None
-
-
-class MissingPackagesError(Exception):
-    """Only the launcher was installed. The message says what is missing and what to type."""
-
-    def __init__(self, missing: Sequence[str]) -> None:
-        names = " and ".join(filter(None, [", ".join(missing[:-1]), missing[-1]]))
-        found = "none of them" if len(missing) > 1 else "none"
-        self.missing = tuple(missing)
-        super().__init__(
-            f"{sys.prefix}: expected {names} in this environment, got {found}; install what trains:\n"
-            f"  {installation.install_command('trainer')}\n"
-            f"or, for NVIDIA GPUs:\n  {installation.install_command('gpu')}"
-        )
 
 
 def require_packages() -> None:
@@ -67,18 +51,11 @@ def end_with(work: Callable[[], None], ending: Ending) -> int:
 
 def _run(work: Callable[[], None], ending: Ending) -> tuple[Exit, str]:
     from trainer.config.extras import find_place
-    from trainer.data.errors import DataError
-    from trainer.engine.errors import EngineError
-    from trainer.models.image_size import ImageSizeError
 
     code, reason = Exit.DONE, ""
     try:
         work()
-    except (ConfigError, FormatError, ImageSizeError, MissingPackagesError) as error:
-        code, reason = Exit.CONFIG, str(error)
-    except DataError as error:
-        code, reason = Exit.DATA, str(error)
-    except EngineError as error:
+    except TrainerError as error:
         code, reason = error.exit, str(error)
     except BrokenPipeError:
         raise BrokenPipeError from None  # for `main`: where it has a number, click ends with 1 itself

@@ -15,7 +15,7 @@ import click
 from trainer.cli.bars import progress
 from trainer.cli.endings import Ending, end_with
 from trainer.cli.printing import echo
-from trainer.data.errors import MAX_PROBLEMS_SHOWN
+from trainer.errors import MAX_PROBLEMS_SHOWN
 
 if TYPE_CHECKING:
     from trainer.data.make_lists import Read

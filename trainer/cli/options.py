@@ -132,7 +132,7 @@ def load_run(
 
     Raises:
         ConfigError: It is refused; or there is no such job, or it has no checkpoint here.
-        EngineError: As `load`.
+        TrainerError: As `load`.
     """
     if job is None:
         assert path is not None
@@ -199,7 +199,7 @@ def load(
 
     Raises:
         ConfigError: It is refused.
-        EngineError: The GPU that it names, or that its job was promised, is not here.
+        TrainerError: The GPU that it names, or that its job was promised, is not here.
     """
     from trainer.cli.extras import import_modules
     from trainer.config.load import load_config

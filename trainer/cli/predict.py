@@ -119,8 +119,8 @@ def command(
 
 
 def _find(images: tuple[str, ...], infer: InferSection | None) -> Sequence[Path]:
-    from trainer.data.errors import DataError
     from trainer.data.images import find_images, read_image_list
+    from trainer.errors import DataError
 
     if not images and infer is not None and infer.infer_list:
         return read_image_list(Path(infer.infer_list), root=Path(infer.infer_imgs or "."))

@@ -50,17 +50,12 @@ def fetch_weights(names: tuple[str, ...], ssld: bool, weights_dir: Path | None, 
     """Download the weights of NAMES (architectures or addresses) unless they are here; print their paths."""
 
     def work() -> None:
-        from trainer.engine.errors import WeightsRefusedError
-        from trainer.models.errors import WeightsError
         from trainer.models.weights_store import address_of, is_url
 
         store = make_store(weights_dir, offline=offline)
         for name in names:
-            try:
-                url = name if is_url(name) else address_of(_known(name), use_ssld=ssld)
-                echo(str(store.obtain(url, say=lambda line: echo(line, err=True))))
-            except WeightsError as error:
-                raise WeightsRefusedError(str(error)) from error
+            url = name if is_url(name) else address_of(_known(name), use_ssld=ssld)
+            echo(str(store.obtain(url, say=lambda line: echo(line, err=True))))
 
     sys.exit(end_with(work, Ending()))
 
@@ -74,14 +69,9 @@ def inspect_weights(path: Path, arch: str | None, keys: bool) -> None:
 
     def work() -> None:
         require_packages()
-        from trainer.engine.errors import WeightsRefusedError
-        from trainer.models.errors import WeightsError
         from trainer.models.weights import read_weights
 
-        try:
-            arrays = read_weights(path)
-        except WeightsError as error:
-            raise WeightsRefusedError(str(error)) from error
+        arrays = read_weights(path)
         echo(f"{path}: {len(arrays)} keys, {sum(array.size for array in arrays.values()):,} values")
         for key, array in arrays.items() if keys else ():
             echo(f"{key}\t{list(array.shape)}\t{array.dtype}")
@@ -102,13 +92,9 @@ def convert(source: Path, target: Path, overwrite: bool) -> None:
     """
 
     def work() -> None:
-        from trainer.engine.errors import WeightsRefusedError
-        from trainer.models.weights import WeightsError, convert_weights
+        from trainer.models.weights import convert_weights
 
-        try:
-            count = convert_weights(source, target, overwrite=overwrite)
-        except WeightsError as error:
-            raise WeightsRefusedError(str(error)) from error
+        count = convert_weights(source, target, overwrite=overwrite)
         echo(f"{target}: {count} keys of {source}")
 
     sys.exit(end_with(work, Ending()))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from trainer.protocol.errors import TrainerError
+from trainer.protocol.exits import Exit
+
 KeyPath = tuple[str | int, ...]
 MAX_SHOWN = 80
 
@@ -35,8 +38,10 @@ class Problem:
         return f"{place}: {'warning: ' if self.warning else ''}{where}{self.message}"
 
 
-class ConfigError(Exception):
+class ConfigError(TrainerError):
     """A config was refused. Holds all problems that were found, warnings included."""
+
+    exit = Exit.CONFIG
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sized
 from typing import Protocol
 
-from trainer.data.errors import MAX_PROBLEMS_SHOWN, DataError
+from trainer.errors import MAX_PROBLEMS_SHOWN, DataError
 
 CURE = "replace the file, remove the line, or set bad_images: skip in its loader"
 """What to do about an image that cannot be read."""

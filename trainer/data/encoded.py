@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainer.config.sections import MAX_IMAGE_PIXELS
-from trainer.data.ops.registry import ImageError
+from trainer.errors import ImageError
 
 # The limit is that of `Global.max_image_pixels`, held here for every reader; Pillow's own would warn at half
 # of its default and refuse at that, whatever the config says.

@@ -16,8 +16,8 @@ from trainer.config.sections import MAX_IMAGE_PIXELS
 from trainer.data.encoded import read_encoded
 from trainer.data.image_cache import ImageCache, Verdict, mark_of
 from trainer.data.ops.decode import decode_image
-from trainer.data.ops.registry import ImageError
 from trainer.data.rng import Stream
+from trainer.errors import ImageError
 
 _SCHEMA = 1
 _KEEP_EVERY = 2000  # files: what an interrupted check has read need not be read again

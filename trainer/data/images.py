@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.data.errors import DataError
+from trainer.errors import DataError
 from trainer.protocol.image_files import IMAGE_ENDINGS, describe_endings, is_image_name
 
 

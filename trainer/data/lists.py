@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from trainer.config.data import CustomLabelDataset, Dataset, MultiLabelDataset
 from trainer.config.problems import show
-from trainer.data.errors import DataError
 from trainer.data.multilabel import SEPARATOR, make_labels, parse_labels
+from trainer.errors import DataError
 from trainer.protocol.pathmap import PathMap
 
 __all__ = ["DataError", "SampleList", "load_list"]

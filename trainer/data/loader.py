@@ -17,14 +17,13 @@ from trainer.config.sections import MAX_IMAGE_PIXELS
 from trainer.data.bad_images import CURE, BadImages
 from trainer.data.batch import Assembly, Batch
 from trainer.data.encoded import read_encoded
-from trainer.data.errors import DataError
 from trainer.data.lists import SampleList
 from trainer.data.mixing import build_mixing
-from trainer.data.ops.registry import ImageError
 from trainer.data.rng import Draws, Stream, instead_of, per_batch, per_sample
 from trainer.data.sampling import make_sampling
 from trainer.data.sharding import Indices
 from trainer.data.sizes import Transforms
+from trainer.errors import DataError, ImageError
 
 _BATCHES_AHEAD = 2  # read beyond the one that the engine works on
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.data.errors import DataError
+from trainer.errors import DataError
 from trainer.protocol.image_files import is_image_name
 from trainer.protocol.safe_files import create_file
 

@@ -11,18 +11,16 @@ from trainer.checkpoints.contents import PARAMS
 from trainer.checkpoints.store import CheckpointStore
 from trainer.config.archs import answering
 from trainer.config.root import AnsweringConfig, TrainConfig
-from trainer.data.errors import DataError
 from trainer.data.lists import load_list
-from trainer.engine.errors import CheckpointError, WeightsRefusedError
 from trainer.engine.evaluate import evaluate
 from trainer.engine.liveness import Liveness
 from trainer.engine.precision import choose_precision
 from trainer.engine.progress import NO_PROGRESS, Progress
 from trainer.engine.run import join_ranks
 from trainer.engine.setup import make_eval_loader
+from trainer.errors import CheckpointError, DataError, WeightsError
 from trainer.losses.build import build_loss
 from trainer.metrics.build import build_measures
-from trainer.models.errors import WeightsError
 from trainer.models.registry import build_model
 from trainer.models.weights import apply_weights, read_weights
 from trainer.protocol.evaluated import Evaluated
@@ -63,7 +61,7 @@ def assess(
         progress: Is told of every batch.
 
     Raises:
-        WeightsRefusedError: There are none, or they are another model's.
+        WeightsError: There are none, or they are another model's.
         DataError: The list is refused.
     """
     if config.data.Eval is None:
@@ -98,7 +96,7 @@ def choose_weights(config: AnsweringConfig) -> Path:
     """Return the file that the config's user means when none is named.
 
     Raises:
-        WeightsRefusedError: There is none.
+        WeightsError: There is none.
         CheckpointError: It is damaged.
     """
     if config.run.pretrained_model:
@@ -115,9 +113,7 @@ def choose_weights(config: AnsweringConfig) -> Path:
         )
     checkpoint = found.checkpoint
     if checkpoint is None:
-        raise WeightsRefusedError(
-            f"{output}: expected a checkpoint, got none; train first, or pass --weights FILE"
-        )
+        raise WeightsError(f"{output}: expected a checkpoint, got none; train first, or pass --weights FILE")
     return checkpoint.folder / PARAMS
 
 
@@ -125,7 +121,7 @@ def load_answering(config: AnsweringConfig, path: Path) -> paddle.nn.Layer:
     """Build the network that predicts, with its weights: those of several networks, or its own.
 
     Raises:
-        WeightsRefusedError: They are another network's, or the file cannot be read.
+        WeightsError: They are another network's, or the file cannot be read.
     """
     arch, prefix = answering(config.arch)
     model = build_model(arch.without_features())
@@ -143,16 +139,17 @@ def load_exactly(model: paddle.nn.Layer, path: Path, *, prefix: str = "") -> Non
         prefix: Taken off the keys that begin with it, where there are such keys.
 
     Raises:
-        WeightsRefusedError: They do not fit, or the file cannot be read.
+        WeightsError: They do not fit, or the file cannot be read.
     """
     try:
         weights = read_weights(path)
         own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
         odd = apply_weights(model, own or weights).misfits
     except WeightsError as error:
-        raise WeightsRefusedError(f"weights: {error}") from error
+        error.add_place("weights")
+        raise
     if odd:
-        raise WeightsRefusedError(
+        raise WeightsError(
             f"{path}: expected weights of this model, but {len(odd)} keys do not fit, such as {odd[0]}; "
             "use the config that they were trained with"
         )

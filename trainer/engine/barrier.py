@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from trainer.engine.errors import EngineError
+from trainer.errors import PeersLostError
 
 _KEY = "ftlaunch/meetings"
 _FIRST_PAUSE_S, _PAUSE_GROWTH, _MAX_PAUSE_S = 0.0002, 1.3, 0.02
@@ -30,10 +30,6 @@ class Store(Protocol):
     def add(self, key: str, value: int) -> int:
         """Add to a number that begins at 0 and return it."""
         ...
-
-
-class PeersLostError(EngineError):
-    """Rank 0 is gone."""
 
 
 class Meeting:

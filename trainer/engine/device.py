@@ -7,7 +7,7 @@ from typing import TypeVar
 import paddle
 
 from trainer.config.root import AnsweringConfig
-from trainer.engine.errors import DeviceError
+from trainer.errors import DeviceError
 from trainer.ranks import Ranks
 
 ConfigT = TypeVar("ConfigT", bound=AnsweringConfig)

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from trainer.checkpoints.pdfiles import Array
 from trainer.config.outputs import answer_of
-from trainer.data.errors import DataError
 from trainer.data.loader import Batch, Loader
 from trainer.engine.collective import Collective
 from trainer.engine.liveness import Liveness
 from trainer.engine.precision import FLOAT32, Precision
 from trainer.engine.progress import NO_PROGRESS, Progress
+from trainer.errors import DataError
 from trainer.losses.build import LossFunction
 from trainer.metrics.build import Measure
 from trainer.protocol.heartbeat import Phase

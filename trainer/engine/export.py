@@ -24,16 +24,15 @@ from trainer.config.load import check
 from trainer.config.outputs import answer_of
 from trainer.config.problems import ConfigError
 from trainer.config.root import TrainConfig
-from trainer.data.errors import DataError
 from trainer.data.ops.build import build_transform
 from trainer.engine.assess import choose_weights, load_answering
 from trainer.engine.compare import TOLERANCE, compare
-from trainer.engine.errors import CheckpointError, WeightsRefusedError
 from trainer.engine.onnx import NAME as ONNX
 from trainer.engine.onnx import open_onnx, quiet, refuse_without_packages, write_onnx
 from trainer.engine.predict import ClassNames, Network, Predictor, infer_parts, load_names
 from trainer.engine.progress import NO_PROGRESS, Progress
 from trainer.engine.run import join_ranks
+from trainer.errors import CheckpointError, DataError, WeightsError
 from trainer.postprocess.build import activation_of, list_names
 from trainer.protocol.safe_files import rename
 from trainer.ranks import Ranks
@@ -105,7 +104,7 @@ def export(
         progress: Is told of every batch that is compared.
 
     Raises:
-        WeightsRefusedError: The weights cannot be used.
+        WeightsError: The weights cannot be used.
         DataError: The validation list or an image is refused.
         CheckpointError: The folder cannot be written, or the models differ.
     """
@@ -174,11 +173,11 @@ def load_exported(folder: Path, *, labels: Path | None = None) -> tuple[Predicto
 
     Raises:
         ConfigError: inference.yml is refused.
-        WeightsRefusedError: A file is missing, or the names are broken.
+        WeightsError: A file is missing, or the names are broken.
     """
     missing = [name for name in (MODEL, WEIGHTS, DESCRIPTION) if not (folder / name).is_file()]
     if missing:
-        raise WeightsRefusedError(
+        raise WeightsError(
             f"{folder}: expected a folder of `trainer export`, got none with {', '.join(missing)}"
         )
     with (folder / DESCRIPTION).open("rb") as file:

@@ -9,11 +9,11 @@ from trainer.config.data import SplitSection
 from trainer.config.ops import DecodeImage
 from trainer.config.root import TrainConfig
 from trainer.data.bad_images import CURE, BadImages
-from trainer.data.errors import MAX_PROBLEMS_SHOWN, DataError
 from trainer.data.image_cache import ImageCache
 from trainer.data.image_check import Done, check_images
 from trainer.data.lists import SampleList
 from trainer.engine.setup import Lists
+from trainer.errors import MAX_PROBLEMS_SHOWN, DataError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

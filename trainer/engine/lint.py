@@ -12,8 +12,8 @@ from pathlib import Path
 from trainer.config.chains import find_size
 from trainer.config.problems import format_path
 from trainer.config.root import TrainConfig
-from trainer.data.errors import DataError
 from trainer.engine.setup import Lists, make_train_loader
+from trainer.errors import DataError
 from trainer.ranks import Ranks
 
 _SHOWN = 5

@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 
 from trainer.config.root import TrainConfig
 from trainer.data.loader import Batch, Loader
-from trainer.engine.errors import DivergedError
 from trainer.engine.liveness import Liveness
 from trainer.engine.resume import start_from_pretrained
 from trainer.engine.run import join_ranks, seed_generators
@@ -28,6 +27,7 @@ from trainer.engine.run_log import SilentJournal
 from trainer.engine.setup import build_setup, prepare, wrap
 from trainer.engine.signals import StopSignal
 from trainer.engine.step import Stepper
+from trainer.errors import DivergedError
 from trainer.models.weights_store import WeightsStore
 from trainer.ranks import Ranks
 
@@ -94,7 +94,7 @@ def find_rate(
 
     Raises:
         DataError: A list or an image is refused.
-        WeightsRefusedError: The pretrained weights cannot be had or used.
+        WeightsError: The pretrained weights cannot be had or used.
         DivergedError: The loss grows from the first steps on, or is no number there.
     """
     ranks = Ranks()

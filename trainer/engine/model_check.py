@@ -9,11 +9,10 @@ from pathlib import Path
 import paddle
 
 from trainer.config.root import TrainConfig
-from trainer.engine.errors import WeightsRefusedError
 from trainer.engine.loss_layers import attach
 from trainer.engine.setup import pretrained_parts, weights_source, with_mounted_weights
+from trainer.errors import WeightsError
 from trainer.losses.build import build_loss
-from trainer.models.errors import WeightsError
 from trainer.models.registry import build_model
 from trainer.models.weights import compare_shapes, read_weights
 from trainer.models.weights_store import WeightsStore, is_url
@@ -48,7 +47,7 @@ def check_model(config: TrainConfig, store: WeightsStore) -> ModelCheck:
 
     Raises:
         ConfigError: An optimizer's scope has no parameters, or some of another's.
-        WeightsRefusedError: The file that is named is not there, is broken or is another model's.
+        WeightsError: The file that is named is not there, is broken or is another model's.
     """
     paddle.set_device("cpu")
     model = build_model(config.arch)
@@ -63,7 +62,8 @@ def check_model(config: TrainConfig, store: WeightsStore) -> ModelCheck:
     try:
         said = "; ".join(_weights(config, model, store))
     except WeightsError as error:
-        raise WeightsRefusedError(f"pretrained weights: {error}") from error
+        error.add_place("pretrained weights")
+        raise
     return ModelCheck(parameters=count, bytes=4 * (arrays + averaged), weights=said)
 
 

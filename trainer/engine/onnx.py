@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.engine.errors import CheckpointError
 from trainer.engine.predict import Network
+from trainer.errors import CheckpointError
 from trainer.protocol.installation import install_command
 
 NAME = "inference.onnx"

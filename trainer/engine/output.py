@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.engine.errors import CheckpointError, OutputRefusedError
+from trainer.errors import CheckpointError, OutputRefusedError
 from trainer.protocol.codec import FormatError
 from trainer.protocol.layout import OutputLayout
 from trainer.protocol.runfile import OutputTakenError, claim_output, load_run_file

@@ -17,18 +17,15 @@ from trainer.config.outputs import answer_of
 from trainer.config.root import AnsweringConfig
 from trainer.config.sections import MAX_IMAGE_PIXELS
 from trainer.data.encoded import read_encoded
-from trainer.data.errors import DataError
 from trainer.data.ops.build import Transform, build_transform
-from trainer.data.ops.registry import ImageError
 from trainer.data.rng import per_sample
 from trainer.engine.assess import choose_weights, load_answering
-from trainer.engine.errors import WeightsRefusedError
 from trainer.engine.run import join_ranks
+from trainer.errors import DataError, ImageError, WeightsError
 from trainer.postprocess.build import (
     SIZES,
     Activation,
     Answer,
-    NamesError,
     activation_of,
     answer,
     find_odd_names,
@@ -101,14 +98,15 @@ def load_trained(config: AnsweringConfig, *, weights: Path | None, labels: Path 
         labels: File of class names; None for that of `Infer.PostProcess`, where it exists.
 
     Raises:
-        WeightsRefusedError: The weights or the names cannot be used.
+        WeightsError: The weights cannot be used.
+        NamesError: The names cannot be used.
         DataError: There are no transforms.
     """
     ops, post_process = infer_parts(config)
     classes = config.arch.class_num
     wanted = SIZES.get(type(post_process), classes) if post_process is not None else classes
     if wanted != config.arch.class_num:
-        raise WeightsRefusedError(
+        raise WeightsError(
             f"Infer.PostProcess: {type(post_process).__name__}: expected Arch.class_num {wanted}, "
             f"got {config.arch.class_num}; choose another PostProcess"
         )
@@ -137,7 +135,7 @@ def load_names(post_process: PostProcess | None, labels: Path | None, *, classes
         classes: Of the network; names that do not fit them are noted. None where it is not known.
 
     Raises:
-        WeightsRefusedError: A file is broken, or the one that was asked for is missing.
+        NamesError: A file is broken, or the one that was asked for is missing.
     """
     key = next((key for key in ("class_id_map_file", "label_list") if getattr(post_process, key, None)), None)
     if labels is None and key is None:
@@ -149,10 +147,7 @@ def load_names(post_process: PostProcess | None, labels: Path | None, *, classes
             "answers have numbers instead of names; pass --labels FILE"
         )
         return ClassNames(notes=(note,))
-    try:
-        names = read_names(path, delimiter=getattr(post_process, "delimiter", None))
-    except NamesError as error:
-        raise WeightsRefusedError(str(error)) from error
+    names = read_names(path, delimiter=getattr(post_process, "delimiter", None))
     odd = find_odd_names(names, classes=classes) if classes is not None else ""
     return ClassNames(names=names, notes=(f"{path}: {odd}",) if odd else ())
 

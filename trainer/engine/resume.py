@@ -13,11 +13,10 @@ from trainer.checkpoints.pdfiles import UnsafeFileError
 from trainer.checkpoints.store import CheckpointStore, Search
 from trainer.config.arch_base import BaseArch
 from trainer.config.root import TrainConfig
-from trainer.engine.errors import CheckpointError, WeightsRefusedError
 from trainer.engine.output import Output
 from trainer.engine.run_log import Journal
 from trainer.engine.setup import pretrained_parts, pretrained_path
-from trainer.models.errors import WeightsError
+from trainer.errors import CheckpointError, WeightsError
 from trainer.models.weights import apply_weights, read_weights
 from trainer.models.weights_store import WeightsStore
 from trainer.protocol.codec import FormatError
@@ -158,7 +157,7 @@ def start_from_pretrained(
     Each of several networks has its own; `Global.pretrained_model` is of all of them together, and wins.
 
     Raises:
-        WeightsRefusedError: A file cannot be had or used.
+        WeightsError: A file cannot be had or used.
     """
     for part, layer, source in pretrained_parts(config, model):
         _load_pretrained(config, part, layer, source, store=store, journal=journal)
@@ -172,10 +171,11 @@ def _load_pretrained(
         path = pretrained_path(config, arch, source, store, say=journal.say)
         report = apply_weights(model, read_weights(path))
     except WeightsError as error:
-        raise WeightsRefusedError(f"pretrained weights: {error}") from error
+        error.add_place("pretrained weights")
+        raise
     wanted = len(report.loaded) + len(report.misfits)
     if 2 * len(report.loaded) < wanted:  # other models share a few small keys by chance
-        raise WeightsRefusedError(
+        raise WeightsError(
             f"pretrained weights: {path}: expected weights of {arch.name}, got others: "
             f"{len(report.loaded)} of {wanted} keys fit; name another file"
         )

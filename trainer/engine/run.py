@@ -19,7 +19,6 @@ from trainer.engine.barrier import Meeting, send_at_once
 from trainer.engine.changes import Settings, describe_settings, find_jumps, list_changes
 from trainer.engine.collective import Collective
 from trainer.engine.ema import WeightAverage
-from trainer.engine.errors import CheckpointError
 from trainer.engine.liveness import Liveness
 from trainer.engine.loopback import guard
 from trainer.engine.output import Output, open_output
@@ -32,6 +31,7 @@ from trainer.engine.scalars import is_installed as scalars_are_possible
 from trainer.engine.setup import Lists, Setup, build_setup, prepare, restore_optimizer, wrap
 from trainer.engine.signals import watch_signals
 from trainer.engine.train import Training, first_state
+from trainer.errors import CheckpointError
 from trainer.models.weights_store import OFFLINE, WeightsStore
 from trainer.optim.plateau import Plateau
 from trainer.ranks import Ranks, choose_backend
@@ -69,7 +69,7 @@ def run_training(
 
     Raises:
         ConfigError: The config does not go with so many ranks.
-        EngineError: Training ended early; its class says how.
+        TrainerError: Training ended early; its class says how.
         DataError: The data was refused.
     """
     lists = prepare(config, ranks)  # before anything is taken or set up: a bad list is told at once

@@ -9,10 +9,10 @@ from trainer.checkpoints.contents import Contents, OptimizerState, as_files
 from trainer.checkpoints.paddleclas import publish
 from trainer.checkpoints.state import TrainState
 from trainer.checkpoints.store import Checkpoint, CheckpointStore
-from trainer.engine.errors import CheckpointError
 from trainer.engine.output import Output
 from trainer.engine.run_log import Journal
 from trainer.engine.setup import Setup, automatic_names, optimizer_arrays
+from trainer.errors import CheckpointError
 from trainer.models.weights import model_weights
 from trainer.protocol.layout import CheckpointName
 

@@ -16,13 +16,13 @@ from trainer.config.archs import DistillationArch
 from trainer.config.problems import ConfigError, Problem
 from trainer.config.progressive import is_progressive
 from trainer.config.root import TrainConfig
-from trainer.data.errors import DataError
 from trainer.data.lists import SampleList, load_list
 from trainer.data.loader import Loader
 from trainer.engine.collective import Collective
 from trainer.engine.ema import WeightAverage
 from trainer.engine.loss_layers import attach, detached, own_parameters
 from trainer.engine.precision import Precision, choose_precision
+from trainer.errors import DataError
 from trainer.losses.build import LossFunction, build_loss
 from trainer.metrics.batch import BatchMetric
 from trainer.metrics.build import Measure, build_batch_metrics, build_measures

@@ -16,7 +16,6 @@ from trainer.config.progressive import is_progressive, stage_of
 from trainer.data.bad_images import format_count, format_left_out
 from trainer.data.loader import Batch, Loader
 from trainer.engine.averages import Means, Pace
-from trainer.engine.errors import DivergedError, InterruptedRunError, StoppedError
 from trainer.engine.evaluate import Evaluation, evaluate
 from trainer.engine.liveness import Liveness
 from trainer.engine.output import Output
@@ -25,6 +24,7 @@ from trainer.engine.saving import Saver
 from trainer.engine.setup import Setup, batches_per_epoch
 from trainer.engine.signals import StopSignal
 from trainer.engine.step import Stepper, StepResult
+from trainer.errors import DivergedError, InterruptedRunError, StoppedError
 from trainer.models.stages import set_stage
 from trainer.optim.plateau import Plateau
 from trainer.protocol.evaluated import Evaluated, describe_evaluated, describe_failure

@@ -20,13 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from trainer.errors import TrainerError
 from trainer.protocol.safe_files import create_file, open_append, replace_file
 
 _CHUNK_BYTES = 1 << 20
 
 
-class DownloadError(Exception):
-    """A file could not be fetched. The message says why."""
+class DownloadError(TrainerError):
+    """A file could not be fetched."""
 
 
 class _TryAgainError(Exception):

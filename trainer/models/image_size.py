@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainer.config.arch_base import BaseArch
+from trainer.errors import ImageSizeError
 
 if TYPE_CHECKING:  # whoever tells this error from others may do without paddle
     import paddle
-
-
-class ImageSizeError(Exception):
-    """The message says which size is expected."""
 
 
 def require_size(arch: BaseArch, images: paddle.Tensor) -> None:

@@ -13,7 +13,7 @@ import paddle
 
 from trainer.checkpoints.pdfiles import Array, UnsafeFileError, read_arrays, read_weights_file, write_arrays
 from trainer.checkpoints.safetensors import SUFFIX, write_safetensors
-from trainer.models.errors import WeightsError
+from trainer.errors import WeightsError
 from trainer.protocol.safe_files import create_file
 
 __all__ = [

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from trainer.errors import WeightsError
 from trainer.models.download import DownloadError, Fetching, fetch, file_hash
-from trainer.models.errors import WeightsError
 from trainer.models.published import published_url
 from trainer.protocol.codec import need
 from trainer.protocol.environment import USERS_WEIGHTS

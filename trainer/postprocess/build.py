@@ -18,6 +18,7 @@ from trainer.config.infer_thresholds import (
     ThreshOutput,
     VehicleAttribute,
 )
+from trainer.errors import NamesError
 from trainer.postprocess.attributes import answer_person, answer_table, answer_vehicle
 
 Answer: TypeAlias = dict[str, list[Any]]
@@ -26,10 +27,6 @@ Names: TypeAlias = Mapping[int, str]
 Activation = Literal["softmax", "sigmoid"]
 
 _DECIMALS = 5  # of scores, as in PaddleClas
-
-
-class NamesError(Exception):
-    """A file of class names cannot be used."""
 
 
 def read_names(path: Path, *, delimiter: str | None = None) -> dict[int, str]:

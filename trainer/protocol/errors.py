@@ -9,6 +9,10 @@ Must not: know a kind of error; each room has its own, derived from `TrainerErro
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from trainer.protocol.exits import Exit
+
 
 class TrainerError(Exception):
     """Something that a person can mend; anything else that escapes from the trainer is a bug.
@@ -18,19 +22,32 @@ class TrainerError(Exception):
         expected: What should have been there; empty where the error is one sentence.
         got: What was there, shortened by whoever raises.
         fix: What to do; empty where `expected` says it.
+        message: Instead of `expected` and `got` where the error has no such parts.
+        exit: What a process ends with that ends by this error.
     """
+
+    exit: ClassVar[Exit] = Exit.INTERNAL
 
     def __init__(
         self, message: str = "", *, where: object = "", expected: str = "", got: str = "", fix: str = ""
     ) -> None:
-        # `message` is the whole sentence of an error that has no parts of its own: several problems at once,
-        # or what a library said. Where it is empty, the sentence is made of the parts.
+        # `message` is what an error says that has no parts of its own: several problems at once, or what a
+        # library said. Where it is empty, the sentence is made of the parts.
+        self.message = message
         self.where, self.expected, self.got, self.fix = str(where), expected, got, fix
         # The one argument is what a copy or a pickle is made of; the fields travel in `__dict__`.
-        super().__init__(message or sentence(where=self.where, expected=expected, got=got, fix=fix))
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        return sentence(self.message, where=self.where, expected=self.expected, got=self.got, fix=self.fix)
+
+    def add_place(self, where: str) -> None:
+        """Name what holds the place, as whoever lets the error pass knows it."""
+        self.where = f"{where}: {self.where}" if self.where else where
 
 
-def sentence(*, where: str = "", expected: str = "", got: str = "", fix: str = "") -> str:
+def sentence(message: str = "", *, where: str = "", expected: str = "", got: str = "", fix: str = "") -> str:
     """Write `where: expected X, got Y; what to do`, without the parts that are empty."""
-    found = ", ".join(f"{word} {part}" for word, part in (("expected", expected), ("got", got)) if part)
+    parts = ", ".join(f"{word} {part}" for word, part in (("expected", expected), ("got", got)) if part)
+    found = message or parts
     return ": ".join(filter(None, (where, "; ".join(filter(None, (found, fix))))))

@@ -24,6 +24,7 @@ from trainer.protocol.codec import (
     need_texts,
 )
 from trainer.protocol.errors import TrainerError
+from trainer.protocol.exits import Exit
 from trainer.protocol.safe_files import make_folders, read_file, remove, rename, replace_file
 from trainer.protocol.writerlock import LOCK, refuse_other_writer
 
@@ -42,6 +43,8 @@ _WHAT = "run.json"
 
 class OutputTakenError(TrainerError):
     """The output folder holds another run."""
+
+    exit = Exit.CONFIG
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from trainer.protocol.errors import TrainerError
+from trainer.protocol.exits import Exit
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -42,6 +43,8 @@ _NO_HARD_LINKS = (errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EMLINK, errno.E
 
 class UnsafePathError(TrainerError, OSError):
     """At a name stands something that is not written to or read: a link, a pipe, somebody else's folder."""
+
+    exit = Exit.CHECKPOINT
 
     def __init__(
         self,

@@ -18,6 +18,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from trainer.protocol.errors import TrainerError
+from trainer.protocol.exits import Exit
 
 MAX_BYTES = 16 * 1024 * 1024
 """Of a document whose format sets no limit of its own."""
@@ -35,6 +36,8 @@ _RAW_SURROGATES = re.compile("[\ud800-\udfff]")
 
 class FormatError(TrainerError, ValueError):
     """A document is not what its format says: `where` names document and field."""
+
+    exit = Exit.CONFIG
 
 
 def parse_json(

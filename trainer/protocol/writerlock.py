@@ -17,6 +17,7 @@ from pathlib import Path
 
 from trainer.protocol.codec import LAST_TIME_S, MAX_COUNT, FormatError, decode_object, need
 from trainer.protocol.errors import TrainerError
+from trainer.protocol.exits import Exit
 from trainer.protocol.safe_files import make_folders, read_file, remove, replace_file
 
 SCHEMA = 1
@@ -30,9 +31,13 @@ _WHAT = LOCK
 class WriterLockedError(TrainerError):
     """Another run writes to the folder now. The message names it."""
 
+    exit = Exit.CONFIG
+
 
 class LockLostError(TrainerError):
     """The lock that this process held is another's now."""
+
+    exit = Exit.CHECKPOINT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

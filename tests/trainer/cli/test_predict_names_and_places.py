@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from trainer.cli.answers import write_answers
-from trainer.data.errors import DataError
 from trainer.data.images import find_images
 from trainer.data.make_lists import make_lists
+from trainer.errors import DataError
 from trainer.protocol.image_files import IMAGE_ENDINGS
 
 AWKWARD = ['tench, Tinca "tinca"', "gold  fish", "新鲜 花"]

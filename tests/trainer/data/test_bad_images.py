@@ -7,8 +7,8 @@ import pytest
 
 from tests.trainer.data.conftest import RANDOM, draw, encode
 from trainer.config.problems import ConfigError
-from trainer.data.errors import DataError
 from trainer.data.loader import Batch, Loader
+from trainer.errors import DataError
 
 SKIP = {"bad_images": "skip", "bad_images_limit": 0.5}
 BAD = (3, 4, 11)

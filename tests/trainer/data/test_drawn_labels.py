@@ -11,9 +11,9 @@ import pytest
 
 from tests.trainer.data.conftest import IDENTITY, draw
 from trainer.config.data import CustomLabelDataset, SplitSection
-from trainer.data.errors import DataError
 from trainer.data.lists import load_list
 from trainer.data.loader import Loader
+from trainer.errors import DataError
 
 TURN = [{"DecodeImage": {}}, {"ResizeImage": {"size": 16}}, {"RandomRot90": None}, IDENTITY]
 KEY = "random_rot90_orientation"

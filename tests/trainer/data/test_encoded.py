@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.trainer.data.conftest import draw, encode
 from trainer.data.encoded import check_encoded, read_encoded
-from trainer.data.ops.registry import ImageError
+from trainer.errors import ImageError
 
 END = b"\xff\xd9"
 GIF = b"\xf0\0\0" + b"\0" * 6 + b"," + struct.pack("<HHHH", 0, 0, 65535, 65535) + b"\0\x02\x02\x44\x01\0;"

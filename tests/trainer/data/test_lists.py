@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from trainer.data.errors import DataError
 from trainer.data.lists import load_list
+from trainer.errors import DataError
 from trainer.protocol.pathmap import PathMap
 
 HUGE = "9" * 20

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.trainer.data.conftest import PLAIN, RANDOM
-from trainer.data.errors import DataError
 from trainer.data.loader import Batch, Loader
+from trainer.errors import DataError
 
 
 def make(

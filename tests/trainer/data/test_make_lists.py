@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from trainer.config.data import ImageNetDataset
-from trainer.data.errors import DataError
 from trainer.data.lists import load_list
 from trainer.data.make_lists import LABELS, TEST, TRAIN, VAL, make_lists
+from trainer.errors import DataError
 
 
 def fill(folder: Path, **classes: int) -> Path:

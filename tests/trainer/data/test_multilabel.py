@@ -7,9 +7,9 @@ import pytest
 
 from tests.trainer.data.conftest import PLAIN
 from trainer.config.data import MultiLabelDataset, SplitSection
-from trainer.data.errors import DataError
 from trainer.data.lists import SampleList, load_list
 from trainer.data.loader import Loader
+from trainer.errors import DataError
 
 
 def load(folder: Any, text: str, *, class_num: int = 3, **keys: Any) -> SampleList:

@@ -16,8 +16,9 @@ from trainer.config.data import ImageNetDataset
 from trainer.config.ops import OPS, DecodeImage
 from trainer.config.ops_apply import APPLIED_OPS
 from trainer.data.ops.build import build_transform
-from trainer.data.ops.registry import ImageError, implemented, implements
+from trainer.data.ops.registry import implemented, implements
 from trainer.data.rng import Stream
+from trainer.errors import ImageError
 
 
 def plain(image: Pixels, scale: float, mean: list[float], std: list[float]) -> Pixels:

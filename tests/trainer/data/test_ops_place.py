@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from tests.trainer.data.conftest import IDENTITY, Pixels, agree, draw, encode, run, transform
-from trainer.data.ops.registry import ImageError
 from trainer.data.rng import Stream
+from trainer.errors import ImageError
 
 few = settings(max_examples=25, deadline=None)
 sides = st.integers(8, 48)

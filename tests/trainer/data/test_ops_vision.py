@@ -12,7 +12,7 @@ from paddle.vision import transforms
 from PIL import Image
 
 from tests.trainer.data.conftest import IDENTITY, Pixels, agree, draw, encode, run
-from trainer.data.ops.registry import ImageError
+from trainer.errors import ImageError
 
 PICTURE = {"DecodeImage": {"to_np": False, "backend": "pil"}}
 

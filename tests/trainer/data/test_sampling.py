@@ -9,9 +9,9 @@ import pytest
 from tests.trainer.data.conftest import RANDOM
 from trainer.config.data import SplitSection
 from trainer.config.samplers_special import MultiScaleSampler, RASampler
-from trainer.data.errors import DataError
 from trainer.data.loader import Loader
 from trainer.data.sampling import MultiScale, Repeated
+from trainer.errors import DataError
 
 
 def slow_repeated(n: int, *, epoch: int, rank: int, ranks: int, spec: RASampler) -> list[list[int]]:

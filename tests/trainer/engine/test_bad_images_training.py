@@ -9,8 +9,8 @@ import yaml
 
 from tests.trainer.engine.ranks import run_ranks
 from trainer.checkpoints.pdfiles import read_arrays
-from trainer.data.errors import DataError
 from trainer.engine.assess import assess
+from trainer.errors import DataError
 from trainer.ranks import Ranks
 
 SKIP = {"num_workers": 0, "bad_images": "skip", "bad_images_limit": 0.2}

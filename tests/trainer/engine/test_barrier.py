@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.engine.barrier import Meeting, PeersLostError, send_at_once
+from trainer.engine.barrier import Meeting, send_at_once
+from trainer.errors import PeersLostError
 
 
 class FakeStore:

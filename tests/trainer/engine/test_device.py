@@ -10,7 +10,7 @@ import pytest
 
 from trainer.config.sections import GlobalSection
 from trainer.engine.device import settle_device
-from trainer.engine.errors import DeviceError
+from trainer.errors import DeviceError
 from trainer.ranks import Ranks
 
 

@@ -14,10 +14,10 @@ from trainer.cli.options import make_store
 from trainer.config.problems import ConfigError
 from trainer.data.loader import Loader
 from trainer.engine.assess import assess, load_answering
-from trainer.engine.errors import WeightsRefusedError
 from trainer.engine.model_check import check_model
 from trainer.engine.predict import load_trained
 from trainer.engine.setup import load_lists
+from trainer.errors import WeightsError
 from trainer.models.registry import build_model, create_model
 from trainer.ranks import Ranks
 
@@ -68,9 +68,7 @@ def test_trainer_check_holds_each_networks_weights_against_it(workshop, teacher,
     assert found.endswith("PPLCNet_x0_25_pretrained.pdparams is downloaded when training begins")
     assert found.startswith("146 of 146 keys of PPLCNet_x0_25 from ")
     changes["Arch"]["models"][0]["Teacher"]["pretrained"] = "none"
-    with pytest.raises(
-        WeightsRefusedError, match=r"expected a .pdparams or .safetensors file, got no such file"
-    ):
+    with pytest.raises(WeightsError, match=r"expected a .pdparams or .safetensors file, got no such file"):
         check_model(workshop.config(**changes), store)
 
 

@@ -5,10 +5,10 @@ import shutil
 import pytest
 
 from trainer.data.bad_images import CURE
-from trainer.data.errors import DataError
 from trainer.engine.image_report import read_images
 from trainer.engine.lint import Machine, find_oddities
 from trainer.engine.setup import load_lists
+from trainer.errors import DataError
 
 
 def oddities(workshop, **changes):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from trainer.cli.main import main
-from trainer.engine.errors import DivergedError
 from trainer.engine.lr_finder import find_rate, judge
+from trainer.errors import DivergedError
 from trainer.models.weights_store import OFFLINE
 
 STEPS = 80

@@ -11,8 +11,8 @@ import paddle
 import pytest
 
 from trainer.config.problems import ConfigError
-from trainer.engine.errors import CheckpointError
 from trainer.engine.model_check import check_model
+from trainer.errors import CheckpointError
 from trainer.models.weights_store import OFFLINE
 
 COSINE = {"name": "Cosine", "learning_rate": 0.01, "warmup_epoch": 1}

@@ -14,17 +14,17 @@ import pytest
 
 from trainer.checkpoints.pdfiles import read_arrays, read_pdfile
 from trainer.config.problems import ConfigError
-from trainer.data.errors import DataError
 from trainer.engine import train as train_module
 from trainer.engine.assess import assess
-from trainer.engine.errors import (
+from trainer.errors import (
     CheckpointError,
+    DataError,
     DivergedError,
-    EngineError,
     InterruptedRunError,
     OutputRefusedError,
     StoppedError,
-    WeightsRefusedError,
+    TrainerError,
+    WeightsError,
 )
 from trainer.protocol.heartbeat import Board, Phase
 from trainer.protocol.runfile import RunFile, load_run_file, save_run_file
@@ -232,7 +232,7 @@ def test_pretrained_weights_that_cannot_be_used_are_refused(workshop, content, s
     path = workshop.folder / "weights.pdparams"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(WeightsRefusedError, match=says):
+    with pytest.raises(WeightsError, match=says):
         workshop.train(Global__pretrained_model=str(path))
 
 
@@ -266,21 +266,21 @@ def test_an_evaluation_afterwards_gives_what_training_gave(workshop):
 
 
 def test_an_evaluation_without_weights_says_what_to_do(workshop):
-    with pytest.raises(WeightsRefusedError, match="train first, or pass --weights"):
+    with pytest.raises(WeightsError, match="train first, or pass --weights"):
         assess(workshop.config(), Ranks(), weights=None)
 
 
 def test_an_evaluation_with_another_models_weights_is_refused(workshop):
     path = workshop.folder / "other.pdparams"
     paddle.save({"fc.weight": paddle.zeros([2, 2])}, str(path))
-    with pytest.raises(WeightsRefusedError, match="use the config that they were trained with"):
+    with pytest.raises(WeightsError, match="use the config that they were trained with"):
         assess(workshop.config(), Ranks(), weights=path)
 
 
 def test_pretrained_true_means_paddleclas_own_copy(workshop, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     with pytest.raises(
-        WeightsRefusedError, match=r"downloads are off; put it at .*PPLCNet_x0_25_pretrained\.pdparams"
+        WeightsError, match=r"downloads are off; put it at .*PPLCNet_x0_25_pretrained\.pdparams"
     ):
         workshop.train(Arch__pretrained=True)
     workshop.train(Global__epochs=1, overwrite=True)
@@ -405,7 +405,7 @@ def test_no_link_in_the_output_folder_is_followed(workshop, place):
     link.unlink(missing_ok=True)
     is_folder = place in (".ftlaunch", "best_model") or place.startswith((".ftlaunch/checkpoints/e", "."))
     link.symlink_to(precious / ("folder" if is_folder and "." not in Path(place).suffix[1:] else "file"))
-    with contextlib.suppress(EngineError):
+    with contextlib.suppress(TrainerError):
         workshop.train(Global__epochs=3, resume="latest")
     assert (precious / "file").read_text() == "precious"
     assert [path.name for path in (precious / "folder").iterdir()] == ["model.pdparams"]

@@ -11,8 +11,8 @@ import pytest
 from paddle import nn
 from paddle.nn import functional
 
+from trainer.errors import ImageSizeError
 from trainer.models.efficientnet import pad_same
-from trainer.models.image_size import ImageSizeError
 from trainer.models.registry import create_model
 from trainer.models.residual import SqueezeByLinear
 from trainer.models.swin import WindowAttention, from_windows, pad, relative_index, shift_mask, to_windows

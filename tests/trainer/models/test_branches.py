@@ -7,7 +7,7 @@ import paddle
 import pytest
 from paddle.nn import functional
 
-from trainer.models.image_size import ImageSizeError
+from trainer.errors import ImageSizeError
 from trainer.models.registry import create_model
 
 

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import trustme
 
+from trainer.errors import WeightsError
 from trainer.models.download import DownloadError, Fetching, fetch
-from trainer.models.errors import WeightsError
 from trainer.models.weights_store import WeightsStore
 
 CONTENT = bytes(range(256)) * 64

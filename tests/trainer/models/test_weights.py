@@ -9,7 +9,7 @@ import pytest
 
 from trainer.checkpoints.durable import write_file
 from trainer.checkpoints.safetensors import write_safetensors
-from trainer.models.errors import WeightsError
+from trainer.errors import WeightsError
 from trainer.models.registry import create_model
 from trainer.models.weights import apply_weights, model_weights, read_weights
 

@@ -11,7 +11,8 @@ from trainer.config.infer_thresholds import (
     ThreshOutput,
     VehicleAttribute,
 )
-from trainer.postprocess.build import BUILDERS, SIZES, NamesError, activation_of, answer, read_names
+from trainer.errors import NamesError
+from trainer.postprocess.build import BUILDERS, SIZES, activation_of, answer, read_names
 
 
 def one(spec, *values, names=None):

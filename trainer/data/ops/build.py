@@ -24,8 +24,9 @@ import trainer.data.ops.timm
 import trainer.data.ops.vision  # noqa: F401  # each registers its operations
 from trainer.config.declaration import Declaration
 from trainer.config.ops_base import ImageOp, given_pictures
-from trainer.data.ops.registry import ImageError, Pixels, make_operation
+from trainer.data.ops.registry import Pixels, make_operation
 from trainer.data.rng import Draws
+from trainer.errors import ImageError
 
 Transform = Callable[[bytes, Draws], NDArray[np.float32]]
 """An image file's bytes -> float32 [C, H, W], C-contiguous."""

@@ -9,8 +9,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from trainer.config.ops import DecodeImage
-from trainer.data.ops.registry import ImageError, Operation, Pixels, implements
+from trainer.data.ops.registry import Operation, Pixels, implements
 from trainer.data.rng import Draws
+from trainer.errors import ImageError
 
 
 @implements(DecodeImage)

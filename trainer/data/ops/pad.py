@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 
 from trainer.config.ops_place import Pad, Padv2
-from trainer.data.ops.registry import ImageError, Operation, Pixels, describe_shape, implements
+from trainer.data.ops.registry import Operation, Pixels, describe_shape, implements
 from trainer.data.rng import Draws
+from trainer.errors import ImageError
 
 
 @implements(Padv2)

@@ -13,6 +13,7 @@ from trainer.config.extra_declarations import ExtraOp
 from trainer.config.extras import make_extra, refuse
 from trainer.config.ops_base import ImageOp
 from trainer.data.rng import Draws
+from trainer.errors import ImageError
 
 Pixels = NDArray[Any]  # uint8 before NormalizeImage, float32 after it
 Operation = Callable[[Pixels, Draws], Pixels]
@@ -21,10 +22,6 @@ DeclarationT = TypeVar("DeclarationT", bound=Declaration)
 Factory = Callable[..., Operation]
 
 _FACTORIES: dict[type[Declaration], Factory] = {}
-
-
-class ImageError(Exception):
-    """An image cannot be used. The message lacks the place, which the loader knows."""
 
 
 def implements(

@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 
 from trainer.config.ops import Backend, CropImage, Interpolation, RandCropImage, ResizeImage
-from trainer.data.ops.registry import ImageError, Operation, Pixels, describe_shape, implements
+from trainer.data.ops.registry import Operation, Pixels, describe_shape, implements
 from trainer.data.rng import Draws
+from trainer.errors import ImageError
 
 CV2_INTERPOLATION = {
     "nearest": cv2.INTER_NEAREST, "bilinear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA,
