@@ -100,7 +100,7 @@ def test_the_class_has_the_exit_code(kind: type[TrainerError], code: Exit) -> No
 
 
 def test_errors_stay_what_python_calls_them() -> None:
-    path_error = UnsafePathError(Path("a"), expected="a file", got="a link")
+    path_error = UnsafePathError(where=Path("a"), expected="a file", got="a link")
     assert (path_error.errno, path_error.strerror) == (None, None)
     assert issubclass(FormatError, ValueError)
     assert issubclass(UnsafePathError, OSError)
