@@ -23,8 +23,8 @@ from scale_meter import Ran, describe, measure
 
 from launcher.kube.client import Client, connect
 from launcher.kube.errors import AbsentError, ConflictError
-from launcher.kube.resources import CONFIG_MAPS, NAMESPACES, PADDLE_JOBS, PODS, KubeObject
 from launcher.names import RUN_ID_LABEL, new_run_id
+from launcher.objects import CONFIG_MAPS, NAMESPACES, PADDLE_JOBS, PODS, KubeObject
 from launcher.plan.handle import Handle
 from launcher.render.manifest import Manifest, parse_manifest
 from launcher.runs.record import RunRecord, Stage

@@ -13,7 +13,8 @@ from typing import Any
 
 from launcher.backends.podspec import Mount, Problems, Source, read_mounts, require_known
 from launcher.errors import UsageError
-from launcher.render.manifest import KubeObject, Manifest
+from launcher.objects import KubeObject
+from launcher.render.manifest import Manifest
 from launcher.render.references import expand_references
 from trainer.protocol.environment import STORE_PORT, TERMINATION_PATH
 

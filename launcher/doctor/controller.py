@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from launcher import objects
 from launcher.backends.kubernetes.apis import INSTALL, choose_api
 from launcher.doctor.cluster_info import Site
 from launcher.doctor.findings import Finding, Level, fail, ok, warn
 from launcher.errors import LaunchError
-from launcher.kube import paddlejob
 from launcher.kube.errors import DeniedError, InvalidError, NoAnswerError, UnservedError
-from launcher.kube.resources import DEPLOYMENTS, PADDLE_JOBS, KubeObject
+from launcher.objects import DEPLOYMENTS, PADDLE_JOBS, KubeObject
 
 _DEPLOYMENT = "training-operator"
 _UNSEEN_S, _UNSEEN_OF_A_POD_S = 60.0, 0.3
@@ -118,9 +118,9 @@ def _find_unseen(site: Site, now_s: float) -> Finding | None:
     """Look for jobs that nobody has written a condition on."""
     jobs = site.api.list(PADDLE_JOBS, namespace=site.namespace, at_most=_AT_MOST)
     for job in jobs:
-        waits_s = now_s - paddlejob.created_s(job)
+        waits_s = now_s - objects.created_s(job)
         if not (job.get("status") or {}).get("conditions") and waits_s > _patience_s(job):
-            said = f"no controller has looked at job {paddlejob.name_of(job)} in {waits_s:.0f} s"
+            said = f"no controller has looked at job {objects.name_of(job)} in {waits_s:.0f} s"
             return warn("operator", said, _WAKE)
     return ok("operator", f"it has looked at all {len(jobs)} jobs here") if jobs else None
 

@@ -10,7 +10,7 @@ from launcher.doctor.cluster_info import Site
 from launcher.doctor.findings import Finding, fail, ok, warn
 from launcher.kube import paddlejob
 from launcher.kube.errors import AbsentError, DeniedError
-from launcher.kube.resources import (
+from launcher.objects import (
     ENDPOINT_SLICES,
     NAMESPACES,
     NODES,

@@ -13,8 +13,8 @@ import launcher
 from launcher.backends.kubernetes.kueue import find_kind
 from launcher.doctor.cluster_info import Site
 from launcher.doctor.findings import Finding, Level, fail, ok, warn
-from launcher.kube.resources import ACCESS_REVIEWS, RULES_REVIEWS
 from launcher.kube.rules import ask_for_rules, grants, rules_in
+from launcher.objects import ACCESS_REVIEWS, RULES_REVIEWS
 
 _FILES_ROLE = "files.yaml"
 _PACKAGE = Path(launcher.__file__).parent

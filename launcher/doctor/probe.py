@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from launcher.doctor.cluster_info import Site
 from launcher.doctor.findings import Finding, fail, ok, warn
 from launcher.errors import LaunchError, UnreachableError
-from launcher.kube.resources import Resource
+from launcher.objects import Resource
 
 OLDEST = (1, 27)
 """Strict field validation is there for good since Kubernetes 1.27 (its changelog)."""

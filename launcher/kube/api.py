@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
-from launcher.kube.resources import KubeObject, Resource
 from launcher.kube.watch import WATCH_S, Change
+from launcher.objects import KubeObject, Resource
 
 if TYPE_CHECKING:
     from launcher.volumes.place import Channel

@@ -19,11 +19,11 @@ from launcher.kube.exchange import Fields
 from launcher.kube.failures import MAX_ANSWER_BYTES, Call, read_failure
 from launcher.kube.http import format_request
 from launcher.kube.packed import Unpacker
-from launcher.kube.resources import PODS, Resource, is_object
 from launcher.kube.stream import READ_BYTES, Wire
 from launcher.kube.transport import PACKED, Way, explain_silence, read_warnings
 from launcher.logs.lines import format_stamp
 from launcher.logs.source import Ask, End, Receiver, SourceError, Trouble
+from launcher.objects import PODS, Resource, is_object
 from trainer.protocol.untrusted import parse_json
 
 Dial = Callable[[Callable[[], Wire]], Awaitable[object]]

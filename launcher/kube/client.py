@@ -19,7 +19,6 @@ from launcher.kube.access import SERVICE_ACCOUNT, Access, Reload, load_access
 from launcher.kube.api import Keep, whole
 from launcher.kube.errors import AbsentError, ExpiredError, NoAnswerError
 from launcher.kube.failures import Call, Verb
-from launcher.kube.resources import PODS, KubeObject, Resource, is_object
 from launcher.kube.transport import (
     ANYTHING,
     MERGE_PATCH,
@@ -33,6 +32,7 @@ from launcher.kube.transport import (
     path_of,
 )
 from launcher.kube.watch import GRACE_S, WATCH_S, Change, read_changes
+from launcher.objects import PODS, KubeObject, Resource, is_object
 
 if TYPE_CHECKING:
     from launcher.volumes.place import Channel

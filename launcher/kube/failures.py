@@ -23,7 +23,7 @@ from launcher.kube.errors import (
     InvalidError,
     NoAnswerError,
 )
-from launcher.kube.resources import Resource
+from launcher.objects import Resource
 from trainer.protocol.printable import printable
 from trainer.protocol.untrusted import parse_json
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from launcher.kube.resources import RULES_REVIEWS, KubeObject
+from launcher.objects import RULES_REVIEWS, KubeObject
 
 
 def ask_for_rules(namespace: str) -> KubeObject:

@@ -18,8 +18,8 @@ from launcher.kube.failures import MAX_ANSWER_BYTES, Call, read_failure
 from launcher.kube.http import Headers
 from launcher.kube.proxy import ProxyError
 from launcher.kube.remarks import remark
-from launcher.kube.resources import KubeObject, Resource, is_object
 from launcher.kube.tls_errors import read_distrust, unfold
+from launcher.objects import KubeObject, Resource, is_object
 from trainer.protocol.printable import printable
 from trainer.protocol.untrusted import parse_json
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from launcher.kube.errors import NoAnswerError
 from launcher.kube.exchange import Answer, ExchangeError
 from launcher.kube.failures import Call, read_failure
-from launcher.kube.resources import KubeObject, is_object
+from launcher.objects import KubeObject, is_object
 from trainer.protocol.codec import FormatError, need, need_object
 from trainer.protocol.untrusted import MAX_BYTES, parse_object, shown
 

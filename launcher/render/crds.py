@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, cast
 
 import launcher
 from launcher.errors import LaunchError
-from launcher.render.manifest import KubeObject
+from launcher.objects import KubeObject
 from trainer.config.suggest import suggest
 
 _PACKAGE = Path(launcher.__file__).parent

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from launcher.errors import LaunchError
 from launcher.names import RUN_ID_LABEL
-
-KubeObject: TypeAlias = dict[str, Any]
-"""A Kubernetes object as decoded JSON."""
+from launcher.objects import KubeObject
 
 
 class ManifestError(LaunchError):

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from launcher.errors import UsageError
+from launcher.objects import KubeObject
 from launcher.render.crds import DIRECTIVE, Fault, FieldPath, find_template_faults, format_fields
-from launcher.render.manifest import KubeObject
 from trainer.protocol.environment import CONFIG_MOUNT
 
 CONTAINER = "paddle"

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from launcher.objects import KubeObject
 from launcher.plan.code_variables import loads_code
 from launcher.render.crds import FieldPath
-from launcher.render.manifest import KubeObject
 from launcher.render.patch import CONTAINER
 
 Level = Literal["baseline", "restricted", "ours"]

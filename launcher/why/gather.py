@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from launcher import objects
 from launcher.backends.kubernetes.events import LOUD, WARNINGS
 from launcher.backends.kubernetes.kueue import find_kind
 from launcher.backends.kubernetes.phases import lost_pod
@@ -19,7 +20,8 @@ from launcher.errors import LaunchError, NotFoundError
 from launcher.kube import paddlejob
 from launcher.kube.api import Keep, KubeApi, PodLogs, whole
 from launcher.kube.errors import AbsentError
-from launcher.kube.resources import (
+from launcher.names import RUN_ID_LABEL
+from launcher.objects import (
     CLAIMS,
     EVENTS,
     LIMIT_RANGES,
@@ -32,7 +34,6 @@ from launcher.kube.resources import (
     KubeObject,
     Resource,
 )
-from launcher.names import RUN_ID_LABEL
 from launcher.plan.handle import Handle
 from launcher.why.queries import ended_of, is_pending, not_started, template_of, without_node
 from launcher.why.rules.queueing import name_of_closed
@@ -118,7 +119,7 @@ def gather(
             looker.look, EVENTS, namespace=namespace, fields=WARNINGS, at_most=MAX_EVENTS
         )
         job = asked_job.result()
-        if not paddlejob.run_id_of(job):
+        if not objects.run_id_of(job):
             raise NotFoundError(f"{handle}: expected a job of ours, got one without the label {RUN_ID_LABEL}")
         pods = paddlejob.pods_of(job, asked_pods.result())
         first = Snapshot(now_s=clock(), status=read_status(job, pods, {}), job=job, pods=pods)
@@ -156,7 +157,7 @@ def look_at_room(looker: Looker) -> dict[str, Question]:
         if pods is not None and len(pods) >= MAX_PODS:
             looker.unseen.append(f"what is free on nodes: there are more than {MAX_PODS} pods")
             return None
-        return None if pods is None else tuple(pod for pod in pods if paddlejob.host_of(pod))
+        return None if pods is None else tuple(pod for pod in pods if objects.host_of(pod))
 
     return {
         "nodes": lambda: looker.look(NODES, namespace="", at_most=MAX_NODES, keep=trim),
@@ -187,7 +188,7 @@ def look_at_queues(looker: Looker, job: KubeObject, namespace: str) -> dict[str,
         return lambda: looker.look_at_kueue(plural, namespace=namespace, keep=keep)
 
     questions = {"local_queues": look("localqueues")}
-    return questions | ({"workloads": look("workloads", reduce_workload)} if paddlejob.queue_of(job) else {})
+    return questions | ({"workloads": look("workloads", reduce_workload)} if objects.queue_of(job) else {})
 
 
 def has_claims(job: KubeObject) -> bool:
@@ -202,14 +203,14 @@ def _questions(looker: Looker, first: Snapshot) -> dict[str, Question]:
         return {}
     questions: dict[str, Question] = {}
     waiting = without_node(first)
-    if waiting or lost_pod(pods) is not None or any(paddlejob.is_being_deleted(pod) for pod in pods):
+    if waiting or lost_pod(pods) is not None or any(objects.is_being_deleted(pod) for pod in pods):
         questions |= look_at_room(looker)
     if has_claims(job) and (waiting or not_started(first)):
         questions |= look_at_claims(looker, namespace)
     if len(pods) < paddlejob.replicas_of(job) and not paddlejob.is_suspended(job):
         questions |= look_at_limits(looker, namespace)
-    if waiting and any(paddlejob.POD_GROUP_LABEL in (pod["metadata"].get("labels") or {}) for pod in waiting):
-        own = f"metadata.name={paddlejob.name_of(job)}"  # the operator names a group as its job
+    if waiting and any(objects.POD_GROUP_LABEL in (pod["metadata"].get("labels") or {}) for pod in waiting):
+        own = f"metadata.name={objects.name_of(job)}"  # the operator names a group as its job
         questions["pod_groups"] = lambda: looker.look(POD_GROUPS, namespace=namespace, fields=own)
     if paddlejob.is_suspended(job):
         questions |= look_at_queues(looker, job, namespace)
@@ -217,7 +218,7 @@ def _questions(looker: Looker, first: Snapshot) -> dict[str, Question]:
         loud = f"type=Warning,reason={LOUD}"
         questions["unscheduled"] = lambda: looker.look(EVENTS, namespace=namespace, fields=loud)
     if behind := next((pod for pod in pods if is_pending(pod)), None):
-        fields = f"involvedObject.name={paddlejob.name_of(behind)}"
+        fields = f"involvedObject.name={objects.name_of(behind)}"
         questions["events"] = lambda: looker.look(EVENTS, namespace=namespace, fields=fields)
     return questions
 
@@ -228,14 +229,14 @@ def _telling_pods(pods: Sequence[KubeObject]) -> list[tuple[str, bool]]:
     pods = [pod for pod in pods if lost_pod([pod]) is None]  # the API waits long for a node that is silent
     for pod in pods:
         state = paddlejob.container_of(pod).get("state") or {}
-        ended, name = ended_of(pod), paddlejob.name_of(pod)
+        ended, name = ended_of(pod), objects.name_of(pod)
         if ended.get("exitCode"):
             chosen[name] = "waiting" in state
         elif paddlejob.node_of(pod) == 0 and ("running" in state or ended):
             chosen[name] = False
     running = [pod for pod in pods if "running" in (paddlejob.container_of(pod).get("state") or {})]
     for pod in running[:2]:
-        chosen.setdefault(paddlejob.name_of(pod), False)
+        chosen.setdefault(objects.name_of(pod), False)
     first = [name for name in chosen if name.endswith("-worker-0")]
     return [(name, chosen[name]) for name in [*first, *(name for name in chosen if name not in first)]][
         :MAX_LOGS

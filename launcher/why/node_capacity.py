@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from launcher.kube.resources import KubeObject
+from launcher.objects import KubeObject
 from launcher.quantity import parse_quantity
 
 PODS = "pods"

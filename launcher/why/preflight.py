@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from launcher import objects
 from launcher.backends.kubernetes.gangs import makes_gangs
 from launcher.backends.kubernetes.kueue import find_kind
 from launcher.backends.states import JobState, JobStatus
@@ -18,7 +19,8 @@ from launcher.errors import LaunchError
 from launcher.kube import paddlejob
 from launcher.kube.api import Keep, KubeApi, whole
 from launcher.kube.errors import UnservedError
-from launcher.kube.resources import (
+from launcher.kube.rules import ask_for_rules, grants, is_whole, rules_in
+from launcher.objects import (
     CLAIMS,
     CONFIG_MAPS,
     LIMIT_RANGES,
@@ -32,7 +34,6 @@ from launcher.kube.resources import (
     KubeObject,
     Resource,
 )
-from launcher.kube.rules import ask_for_rules, grants, is_whole, rules_in
 from launcher.plan.handle import Handle
 from launcher.why.gather import ALIVE, MAX_OTHERS, describe_unseen, has_claims
 from launcher.why.node_capacity import read_rooms
@@ -107,9 +108,9 @@ def look_before(
         name: items for name, items in answers.given.items() if name not in ("rules", "stored")
     }
     review = next(iter(answers.given.get("rules", ())), None)
-    handle = Handle(backend="kubernetes", namespace=namespace, job=paddlejob.name_of(job))
+    handle = Handle(backend="kubernetes", namespace=namespace, job=objects.name_of(job))
     status = JobStatus(
-        handle=handle, run_id=paddlejob.run_id_of(job), state=JobState.SUBMITTED, pods=(), created_s=now_s
+        handle=handle, run_id=objects.run_id_of(job), state=JobState.SUBMITTED, pods=(), created_s=now_s
     )
     snapshot = replace(Snapshot(now_s=now_s, status=status, job=job), **found)
     judged = [*_judge_rules(review, namespace, jobs), *_judge_limits(snapshot), *judge_claims(snapshot)]
@@ -135,7 +136,7 @@ def _questions(api: KubeApi, job: KubeObject, namespace: str) -> dict[str, Quest
         "nodes": ask(NODES, where="", at_most=MAX_NODES),
         "placed": ask(PODS, where="", fields=ALIVE, at_most=MAX_PODS, keep=reduce_pod),
     }
-    if paddlejob.queue_of(job):
+    if objects.queue_of(job):
         questions |= {
             "local_queues": lambda: _list_queues(api, namespace),
             "stored": lambda: _try_out(api, job, namespace),
@@ -197,7 +198,7 @@ def _judge_room(snapshot: Snapshot, unseen: list[str]) -> Iterator[Verdict]:
     if placed is not None and len(placed) >= MAX_PODS:
         unseen.append(f"{_ROOM}: there are more than {MAX_PODS} pods")
         placed = None
-    on_nodes = None if placed is None else [pod for pod in placed if paddlejob.host_of(pod)]
+    on_nodes = None if placed is None else [pod for pod in placed if objects.host_of(pod)]
     replicas = paddlejob.replicas_of(snapshot.job)
     rooms = read_rooms(nodes, on_nodes)
     verdict = judge_room(template_of(snapshot.job), pods=replicas, more=replicas, rooms=rooms)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from launcher import objects
 from launcher.backends.kubernetes.events import read_event
 from launcher.backends.states import JobEvent, PodState
 from launcher.kube import paddlejob
-from launcher.kube.resources import KubeObject
+from launcher.objects import KubeObject
 from launcher.why.snapshot import Snapshot
 
 MANY = 3
@@ -32,17 +33,17 @@ def template_of(job: KubeObject) -> KubeObject:
 
 def without_node(snapshot: Snapshot) -> tuple[KubeObject, ...]:
     """Return the living pods that no node has been found for."""
-    return tuple(pod for pod in snapshot.pods if is_pending(pod) and not paddlejob.host_of(pod))
+    return tuple(pod for pod in snapshot.pods if is_pending(pod) and not objects.host_of(pod))
 
 
 def not_started(snapshot: Snapshot) -> tuple[KubeObject, ...]:
     """Return the living pods that are on a node and whose container has not run yet."""
-    return tuple(pod for pod in snapshot.pods if is_pending(pod) and paddlejob.host_of(pod))
+    return tuple(pod for pod in snapshot.pods if is_pending(pod) and objects.host_of(pod))
 
 
 def is_pending(pod: KubeObject) -> bool:
     """Say whether a pod has not begun, and is still meant to."""
-    return paddlejob.phase_of(pod) == PodState.PENDING.value and not paddlejob.is_being_deleted(pod)
+    return objects.phase_of(pod) == PodState.PENDING.value and not objects.is_being_deleted(pod)
 
 
 def waiting_of(pod: KubeObject) -> tuple[str, str]:
@@ -72,7 +73,7 @@ def notes_of(snapshot: Snapshot, item: KubeObject, *reasons: str) -> list[JobEve
         item: An object with a name and a uid.
         reasons: Only those with one of these reasons; none for all.
     """
-    name, uid = paddlejob.name_of(item), item["metadata"].get("uid")
+    name, uid = objects.name_of(item), item["metadata"].get("uid")
     found = [
         read_event(event)
         for event in snapshot.events
@@ -97,7 +98,7 @@ def who(snapshot: Snapshot, pods: Sequence[KubeObject], verb: str = "") -> str:
         pods: Those that are meant; not none.
         verb: What they do, such as `wait`; an `s` is put to it for one pod.
     """
-    names = [paddlejob.name_of(pod) for pod in pods]
+    names = [objects.name_of(pod) for pod in pods]
     total = paddlejob.replicas_of(snapshot.job)
     does = f" {verb}{'s' if len(names) == 1 else ''}" if verb else ""
     if len(names) == 1 == total:

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from launcher import objects
 from launcher.backends.kubernetes.progress import last_progress
 from launcher.backends.kubernetes.status import read_job
 from launcher.backends.states import JobStatus
 from launcher.kube import paddlejob
-from launcher.kube.resources import KubeObject
+from launcher.objects import KubeObject
 
 SCHEMA = 1
 LISTS = (
@@ -82,10 +83,8 @@ class Snapshot:
 
 def read_status(job: KubeObject, pods: Sequence[KubeObject], logs: Mapping[str, str]) -> JobStatus:
     """Say how a job stands, from what a snapshot holds."""
-    first = f"{paddlejob.name_of(job)}-worker-0"
-    restarts = {
-        paddlejob.name_of(pod): int(paddlejob.container_of(pod).get("restartCount", 0)) for pod in pods
-    }
+    first = f"{objects.name_of(job)}-worker-0"
+    restarts = {objects.name_of(pod): int(paddlejob.container_of(pod).get("restartCount", 0)) for pod in pods}
     progress = last_progress(logs.get(first, "").encode())
     return read_job(job, pods, restarts=restarts, progress=progress)
 
@@ -139,7 +138,7 @@ def trim(item: KubeObject) -> KubeObject:
 
 def _of_gangs(metadata: KubeObject) -> KubeObject:
     """Keep of the training operator's pods what tells whether it makes pod groups."""
-    keys = (paddlejob.JOB_NAME_LABEL, paddlejob.POD_GROUP_LABEL)
+    keys = (paddlejob.JOB_NAME_LABEL, objects.POD_GROUP_LABEL)
     labels = {key: metadata["labels"][key] for key in keys if key in (metadata.get("labels") or {})}
     return {"creationTimestamp": metadata.get("creationTimestamp"), "labels": labels} if labels else {}
 

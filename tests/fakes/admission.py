@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from launcher.kube.resources import (
+from launcher.objects import (
     CLAIMS,
     CONFIG_MAPS,
     EVENTS,

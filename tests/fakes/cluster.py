@@ -17,7 +17,9 @@ from typing import TypeVar, cast
 from launcher.kube.api import Keep, whole
 from launcher.kube.errors import NoAnswerError
 from launcher.kube.failures import Call, Verb, read_failure
-from launcher.kube.resources import (
+from launcher.kube.watch import Change
+from launcher.names import RUN_ID_LABEL
+from launcher.objects import (
     CLAIMS,
     PADDLE_JOBS,
     PODS,
@@ -25,8 +27,6 @@ from launcher.kube.resources import (
     KubeObject,
     Resource,
 )
-from launcher.kube.watch import Change
-from launcher.names import RUN_ID_LABEL
 from tests.fakes.admission import KNOWN, RefusalError, UnplayableError, admit, admit_change
 from tests.fakes.kubelet import Kubelet
 from tests.fakes.store import ObjectStore, matches, matches_fields, merge

@@ -7,7 +7,7 @@ from typing import Literal
 from launcher.errors import LaunchError
 from launcher.kube.api import KubeApi
 from launcher.kube.errors import NoAnswerError, UnservedError
-from launcher.kube.resources import PADDLE_JOBS
+from launcher.objects import PADDLE_JOBS
 from launcher.plan.handle import JobApi
 
 OPERATOR = "github.com/kubeflow/training-operator.git/manifests/overlays/standalone?ref=v1.9.3"

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from launcher import objects
 from launcher.backends.base import Backend, Submission, refuse_to_resume
 from launcher.backends.kubernetes.apis import choose_api
 from launcher.backends.kubernetes.create import Poster
@@ -19,8 +20,8 @@ from launcher.errors import LaunchError, NotFoundError
 from launcher.kube import paddlejob
 from launcher.kube.api import KubeApi, PodLogs, PodPrograms
 from launcher.kube.client import connect
-from launcher.kube.resources import CONFIG_MAPS, EVENTS, PADDLE_JOBS, PODS, KubeObject, Resource
 from launcher.names import RUN_ID_LABEL
+from launcher.objects import CONFIG_MAPS, EVENTS, PADDLE_JOBS, PODS, KubeObject, Resource
 from launcher.plan.handle import BackendKind, Handle
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class KubernetesBackend(Backend):
         from launcher.backends.kubernetes.status import AWAITED, MAX_REASON, read_job
 
         job, pods = self._fetch(handle)
-        looks = {paddlejob.name_of(pod): self._incarnations.look(job, pod) for pod in pods}
+        looks = {objects.name_of(pod): self._incarnations.look(job, pod) for pod in pods}
         status = read_job(
             job,
             pods,
@@ -134,7 +135,7 @@ class KubernetesBackend(Backend):
             queued=fetch_workloads(self.api, job),
         )
         # an operator that may not make the pods writes no condition, only events
-        is_mute = not status.reason or not paddlejob.conditions_of(job)
+        is_mute = not status.reason or not objects.conditions_of(job)
         warning = self._fetch_warning(handle) if status.state in AWAITED and is_mute else ""
         return replace(status, reason=warning[:MAX_REASON]) if warning else status
 
@@ -184,7 +185,7 @@ class KubernetesBackend(Backend):
     def delete(self, handle: Handle, *, force: bool = False) -> None:
         """Delete the job, its pods first; the ConfigMap goes with its owner. See `Backend.delete`."""
         job, pods = self._fetch(handle)
-        self.api.delete(PADDLE_JOBS, handle.job, namespace=handle.namespace, uid=paddlejob.uid_of(job))
+        self.api.delete(PADDLE_JOBS, handle.job, namespace=handle.namespace, uid=objects.uid_of(job))
         self._poster.sweep(job, namespace=handle.namespace)
         if force:
             from launcher.backends.kubernetes.delete import remove_at_once
@@ -261,7 +262,7 @@ class KubernetesBackend(Backend):
 
     def _fetch_job(self, handle: Handle) -> KubeObject:
         job = self.api.get(PADDLE_JOBS, handle.job, namespace=handle.namespace)
-        if not paddlejob.run_id_of(job):
+        if not objects.run_id_of(job):
             raise NotFoundError(
                 f"{handle}: expected a job of ours, got one without the label {RUN_ID_LABEL}; use kubectl"
             )
@@ -270,12 +271,12 @@ class KubernetesBackend(Backend):
     def _fetch(self, handle: Handle) -> tuple[KubeObject, tuple[KubeObject, ...]]:
         job = self._fetch_job(handle)
         labels = f"{paddlejob.JOB_NAME_LABEL}={handle.job}"
-        pods = self.api.list(PODS, namespace=handle.namespace, labels=labels, keep=paddlejob.trim_pod)
+        pods = self.api.list(PODS, namespace=handle.namespace, labels=labels, keep=objects.trim_pod)
         return job, paddlejob.pods_of(job, pods)
 
     def _look(self, handle: Handle, ref: LogRef) -> Incarnation | None:
         job, pods = self._fetch(handle)
-        pod = next((pod for pod in pods if paddlejob.name_of(pod) == ref.pod), None)
+        pod = next((pod for pod in pods if objects.name_of(pod) == ref.pod), None)
         return None if pod is None else self._incarnations.look(job, pod)
 
     def _fetch_warning(self, handle: Handle) -> str:

@@ -11,8 +11,17 @@ from collections.abc import Callable
 from launcher.errors import LaunchError, TakenError
 from launcher.kube.api import KubeApi
 from launcher.kube.errors import AbsentError, ConflictError, LeftoverError, NoAnswerError
-from launcher.kube.paddlejob import is_being_deleted, is_owned, name_of, run_id_of, uid_of
-from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS, KubeObject, Resource
+from launcher.objects import (
+    CONFIG_MAPS,
+    PADDLE_JOBS,
+    KubeObject,
+    Resource,
+    is_being_deleted,
+    is_owned,
+    name_of,
+    run_id_of,
+    uid_of,
+)
 from launcher.render.manifest import Manifest
 
 MAX_PAUSE_S = 30.0  # where a server asks for more, the error says so and the user decides

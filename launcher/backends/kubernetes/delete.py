@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
+from launcher import objects
 from launcher.errors import NotFoundError
-from launcher.kube import paddlejob
 from launcher.kube.access import SIDE_BY_SIDE
 from launcher.kube.api import KubeApi
 from launcher.kube.errors import ConflictError
-from launcher.kube.resources import PODS, KubeObject
+from launcher.objects import PODS, KubeObject
 
 
 def remove_at_once(api: KubeApi, pods: Sequence[KubeObject], *, namespace: str) -> None:
@@ -22,7 +22,7 @@ def remove_at_once(api: KubeApi, pods: Sequence[KubeObject], *, namespace: str) 
 
     def remove(pod: KubeObject) -> None:
         with suppress(NotFoundError, ConflictError):  # it ended by itself meanwhile
-            name, uid = paddlejob.name_of(pod), paddlejob.uid_of(pod)
+            name, uid = objects.name_of(pod), objects.uid_of(pod)
             api.delete(PODS, name, namespace=namespace, uid=uid, at_once=True)
 
     if len(pods) <= SIDE_BY_SIDE:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from launcher import objects
 from launcher.backends.states import JobEvent
-from launcher.kube import paddlejob
-from launcher.kube.resources import KubeObject
+from launcher.objects import KubeObject
 
 LOUD = "FailedScheduling"
 WARNINGS = f"type=Warning,reason!={LOUD}"
@@ -48,9 +48,9 @@ def read_event(item: KubeObject) -> JobEvent:
     about = item["involvedObject"]
     series = item.get("series") or {}
     times = (series.get("lastObservedTime"), item.get("lastTimestamp"), item.get("eventTime"))
-    time_s = next((paddlejob.unix_time(time) for time in times if time), None)
+    time_s = next((objects.unix_time(time) for time in times if time), None)
     return JobEvent(
-        time_s=time_s or paddlejob.created_s(item),
+        time_s=time_s or objects.created_s(item),
         is_warning=item.get("type") == "Warning",
         reason=str(item.get("reason") or ""),
         message=str(item.get("message") or "").strip(),

@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
+from launcher import objects
 from launcher.kube import paddlejob
-from launcher.kube.resources import KubeObject
+from launcher.objects import KubeObject
 from launcher.quantity import format_quantity
 
 _ABOUT = re.compile(r"PodGroup |podGroup |sibling pods|resource gap|rejection in (?:PostFilter|Unreserve)")
@@ -29,7 +30,7 @@ _LITTLE = re.compile(
 
 def in_group(pod: KubeObject) -> bool:
     """Say whether a pod belongs to a pod group."""
-    return paddlejob.POD_GROUP_LABEL in (pod["metadata"].get("labels") or {})
+    return objects.POD_GROUP_LABEL in (pod["metadata"].get("labels") or {})
 
 
 def makes_gangs(pods: Iterable[KubeObject]) -> bool | None:
@@ -38,7 +39,7 @@ def makes_gangs(pods: Iterable[KubeObject]) -> bool | None:
     Nothing else shows whether it was started with `--gang-scheduler-name`.
     """
     made = [pod for pod in pods if paddlejob.JOB_NAME_LABEL in (pod["metadata"].get("labels") or {})]
-    return in_group(max(made, key=paddlejob.created_s)) if made else None
+    return in_group(max(made, key=objects.created_s)) if made else None
 
 
 def is_about_gang(message: str) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from launcher import objects
 from launcher.backends.kubernetes.restarts import Incarnations
 from launcher.backends.kubernetes.status import read_job
 from launcher.backends.states import JobState, JobStatus
 from launcher.kube import paddlejob
 from launcher.kube.api import KubeApi
-from launcher.kube.resources import PADDLE_JOBS, PODS
 from launcher.names import RUN_ID_LABEL
+from launcher.objects import PADDLE_JOBS, PODS
 
 NAMED = 100
 """Runs in one question, which then is a URL of 4 KiB; proxies take twice that."""
@@ -36,15 +37,15 @@ def list_jobs(
         job for labels in _selectors(run_ids)
         for job in api.list(PADDLE_JOBS, namespace=namespace, labels=labels, keep=paddlejob.trim_job)
     ]  # fmt: skip
-    going = [paddlejob.run_id_of(job) for job in jobs if not paddlejob.conditions_of(job).keys() & {*_ENDED}]
+    going = [objects.run_id_of(job) for job in jobs if not objects.conditions_of(job).keys() & {*_ENDED}]
     owned = paddlejob.group_by_owner(
         pod for labels in (_selectors(going) if going else ())
-        for pod in api.list(PODS, namespace=namespace, labels=labels, keep=paddlejob.trim_pod)
+        for pod in api.list(PODS, namespace=namespace, labels=labels, keep=objects.trim_pod)
     )  # fmt: skip
     found = []
     for job in jobs:
-        own = owned.get(paddlejob.uid_of(job), ())
-        restarts = {paddlejob.name_of(pod): incarnations.look(job, pod).number for pod in own}
+        own = owned.get(objects.uid_of(job), ())
+        restarts = {objects.name_of(pod): incarnations.look(job, pod).number for pod in own}
         found.append(read_job(job, own, restarts=restarts, progress=None))
     return tuple(sorted(found, key=lambda status: (-status.created_s, status.handle.job)))
 

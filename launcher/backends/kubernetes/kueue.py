@@ -7,11 +7,12 @@ anew (kueue.sigs.k8s.io, concepts "Workload", "Active"; kubernetes-sigs/kueue pu
 
 from __future__ import annotations
 
+from launcher import objects
 from launcher.errors import LaunchError
 from launcher.kube import paddlejob
 from launcher.kube.api import KubeApi
 from launcher.kube.errors import AbsentError, DeniedError, NoAnswerError
-from launcher.kube.resources import (
+from launcher.objects import (
     CLUSTER_QUEUES,
     CLUSTER_QUEUES_V1BETA2,
     LOCAL_QUEUES,
@@ -62,12 +63,12 @@ def read_remarks(sent: KubeObject, stored: KubeObject) -> tuple[str, ...]:
     puts it into the LocalQueue `default` where there is one (kubernetes-sigs/kueue v0.17.0,
     pkg/controller/jobframework/defaults.go).
     """
-    queue = paddlejob.queue_of(stored)
-    if not paddlejob.is_suspended(stored) or paddlejob.is_suspended(sent) or paddlejob.queue_of(sent):
+    queue = objects.queue_of(stored)
+    if not paddlejob.is_suspended(stored) or paddlejob.is_suspended(sent) or objects.queue_of(sent):
         return ()
     if queue:
         return (f"note: Kueue manages all jobs here, and has put it into queue {queue!r}",)
-    name = paddlejob.name_of(stored)
+    name = objects.name_of(stored)
     return (
         "warning: it was suspended while it was stored, as Kueue does where it manages all jobs and one names"
         f" no queue; set Launch.queue.kueue, `ftlaunch why {name}` says more",
@@ -80,23 +81,23 @@ def set_active(api: KubeApi, job: KubeObject, *, active: bool) -> bool:
     Raises:
         DeniedError: We may not; nothing was changed.
     """
-    queue = paddlejob.queue_of(job)
+    queue = objects.queue_of(job)
     kind = find_kind(api) if queue else None
     if kind is None:
         return False
     namespace = str(job["metadata"]["namespace"])
     try:
         listed = api.list(kind, namespace=namespace)
-        own = [item for item in listed if paddlejob.is_owned(item, by=paddlejob.uid_of(job))]
+        own = [item for item in listed if objects.is_owned(item, by=objects.uid_of(job))]
         for item in own:
-            api.patch(kind, paddlejob.name_of(item), {"spec": {"active": active}}, namespace=namespace)
+            api.patch(kind, objects.name_of(item), {"spec": {"active": active}}, namespace=namespace)
     except AbsentError:
         return False
     except DeniedError as error:
         _, _, rule = str(error).rpartition("; ")
         effect = "would start it again" if not active else "holds it back"
         raise DeniedError(
-            f"{paddlejob.name_of(job)}: expected to be allowed to change its Workload, because queue "
+            f"{objects.name_of(job)}: expected to be allowed to change its Workload, because queue "
             f"{queue!r} of Kueue {effect}, got {error}; nothing was changed: {rule} (k8s/rbac/kueue.yaml)"
         ) from error
     return bool(own)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from launcher import objects
 from launcher.backends.kubernetes.events import read_events
 from launcher.backends.kubernetes.kueue import MAX_WORKLOADS, WORKLOAD_KINDS
 from launcher.backends.kubernetes.pending_reasons import needs_events, read_wait
@@ -14,9 +15,9 @@ from launcher.backends.states import JobEvent
 from launcher.kube import paddlejob
 from launcher.kube.async_client import Asker
 from launcher.kube.errors import AbsentError
-from launcher.kube.resources import EVENTS, PADDLE_JOBS, KubeObject
 from launcher.kube.stream import Wire
 from launcher.logs.source import Ask, Container, Look, Pod, Receiver, SourceError, Trouble
+from launcher.objects import EVENTS, PADDLE_JOBS, KubeObject
 from launcher.plan.handle import Handle
 
 _PAGE = "250"
@@ -45,9 +46,9 @@ class KubernetesLogSource:
             if error.end.trouble is Trouble.LOOK and isinstance(error.end.error, AbsentError):
                 return Look(has_ended=True, pods=())
             raise
-        if self._uid not in (None, paddlejob.uid_of(job)):  # a namesake has taken the place of ours
+        if self._uid not in (None, objects.uid_of(job)):  # a namesake has taken the place of ours
             return Look(has_ended=True, pods=())
-        self._uid = paddlejob.uid_of(job)
+        self._uid = objects.uid_of(job)
         pods = paddlejob.pods_of(job, await self._list_pods())
         queued = await self._list_workloads(job)
         status = read_job(job, pods, restarts={}, progress=None, queued=queued)
@@ -55,7 +56,7 @@ class KubernetesLogSource:
         events = {} if has_ended else await self._list_events(pods)
         return Look(
             has_ended=has_ended,
-            pods=tuple(_read_pod(pod, events.get(paddlejob.name_of(pod), ())) for pod in pods),
+            pods=tuple(_read_pod(pod, events.get(objects.name_of(pod), ())) for pod in pods),
             waits_for="" if has_ended else status.reason,
         )
 
@@ -71,7 +72,7 @@ class KubernetesLogSource:
 
     async def _list_events(self, pods: Sequence[KubeObject]) -> dict[str, tuple[JobEvent, ...]]:
         """Return one pod's, of those about which only events tell anything: its peers wait for the same."""
-        name = next((paddlejob.name_of(pod) for pod in pods if needs_events(pod)), None)
+        name = next((objects.name_of(pod) for pod in pods if needs_events(pod)), None)
         if name is None:
             return {}
         namespace = self._handle.namespace
@@ -82,7 +83,7 @@ class KubernetesLogSource:
             found = (await self._asker.fetch(path, query, call)).get("items") or []
         except SourceError:  # they only make a sentence better
             return {}
-        uids = {paddlejob.name_of(pod): paddlejob.uid_of(pod) for pod in pods}
+        uids = {objects.name_of(pod): objects.uid_of(pod) for pod in pods}
         own = [item for item in found if (item.get("involvedObject") or {}).get("uid") in (None, uids[name])]
         return {name: read_events(own, job=self._handle.job)}
 
@@ -114,7 +115,7 @@ class KubernetesLogSource:
         found: list[KubeObject] = []
         while True:
             page = await self._asker.fetch(path, query, self._asker.call(namespace=namespace, name=""))
-            found += map(paddlejob.trim_pod, page.get("items") or [])
+            found += map(objects.trim_pod, page.get("items") or [])
             mark = (page.get("metadata") or {}).get("continue")
             if not mark:
                 return found
@@ -130,10 +131,10 @@ def _read_pod(pod: KubeObject, events: Sequence[JobEvent]) -> Pod:
     has_ended = "terminated" in last
     return Pod(
         container=Container(
-            node=paddlejob.node_of(pod), pod=paddlejob.name_of(pod), uid=paddlejob.uid_of(pod),
+            node=paddlejob.node_of(pod), pod=objects.name_of(pod), uid=objects.uid_of(pod),
             restarts=restarts,
         ),
         has_started=has_ended or "running" in state,
-        has_ended=has_ended or paddlejob.phase_of(pod) in ("Succeeded", "Failed"),
+        has_ended=has_ended or objects.phase_of(pod) in ("Succeeded", "Failed"),
         waits_for=read_wait(pod, events),
     )  # fmt: skip

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 
 from launcher.kube.api import KubeApi
 from launcher.kube.errors import AbsentError, ConflictError
-from launcher.kube.paddlejob import created_s, is_owned, name_of, run_id_of, uid_of
-from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS
 from launcher.names import RUN_ID_LABEL
+from launcher.objects import CONFIG_MAPS, PADDLE_JOBS, created_s, is_owned, name_of, run_id_of, uid_of
 
 STALE_S = 3600.0
 """No submit takes that long; a younger ConfigMap may be one whose job is on its way."""

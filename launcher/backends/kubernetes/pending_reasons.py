@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from launcher import objects
 from launcher.backends.kubernetes.gangs import say_plainly
 from launcher.backends.kubernetes.phases import PULL_TROUBLES
 from launcher.backends.states import JobEvent
 from launcher.kube import paddlejob
-from launcher.kube.resources import KubeObject
+from launcher.objects import KubeObject
 
 _VOLUME = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
 _NO_CAUSE = ("ContainerCreating", "PodInitializing", "")
@@ -30,7 +31,7 @@ def read_wait(pod: KubeObject, events: Sequence[JobEvent] = ()) -> str:
         pod: As the API gave it.
         events: About it, oldest first; used where the pod itself gives no cause.
     """
-    if paddlejob.is_being_deleted(pod) or paddlejob.phase_of(pod) != "Pending":
+    if objects.is_being_deleted(pod) or objects.phase_of(pod) != "Pending":
         return ""
     if not pod["spec"].get("nodeName"):
         return _read_scheduling(pod)
@@ -46,7 +47,7 @@ def read_wait(pod: KubeObject, events: Sequence[JobEvent] = ()) -> str:
 def needs_events(pod: KubeObject) -> bool:
     """Say whether only events tell what a pod waits for."""
     waiting = (paddlejob.container_of(pod).get("state") or {}).get("waiting") or {}
-    is_bound = bool(pod["spec"].get("nodeName")) and paddlejob.phase_of(pod) == "Pending"
+    is_bound = bool(pod["spec"].get("nodeName")) and objects.phase_of(pod) == "Pending"
     return is_bound and str(waiting.get("reason") or "") in _NO_CAUSE
 
 

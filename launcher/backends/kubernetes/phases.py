@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from launcher import objects
 from launcher.backends.states import JobState, PodState
 from launcher.kube import paddlejob
-from launcher.kube.resources import KubeObject
+from launcher.objects import KubeObject
 
 _ORDER = (JobState.SCHEDULING, JobState.PULLING, JobState.STARTING)
 PULL_TROUBLES = frozenset({
@@ -54,8 +55,8 @@ def is_restart(pods: Sequence[KubeObject]) -> bool:
     first_start = min((start for start in map(_started_s, pods) if start is not None), default=None)
     if first_start is None:
         return False
-    made_first_until = _first_series(sorted(map(paddlejob.created_s, pods)))
-    waiting = [paddlejob.created_s(pod) for pod in pods if _stage_of(pod) is not None]
+    made_first_until = _first_series(sorted(map(objects.created_s, pods)))
+    waiting = [objects.created_s(pod) for pod in pods if _stage_of(pod) is not None]
     return any(made > max(first_start + _APART_S, made_first_until) for made in waiting)
 
 
@@ -73,7 +74,7 @@ def _first_series(moments: Sequence[float]) -> float:
 
 
 def _stage_of(pod: KubeObject) -> JobState | None:
-    if paddlejob.phase_of(pod) != PodState.PENDING.value:
+    if objects.phase_of(pod) != PodState.PENDING.value:
         return None
     if not pod["spec"].get("nodeName"):
         return JobState.SCHEDULING
@@ -84,9 +85,9 @@ def _stage_of(pod: KubeObject) -> JobState | None:
 def _is_unheard_of(pod: KubeObject) -> bool:
     conditions = {item["type"]: item["status"] for item in (pod.get("status") or {}).get("conditions") or []}
     runs = "running" in (paddlejob.container_of(pod).get("state") or {})
-    return runs and paddlejob.is_living(pod) and conditions.get("Ready") == "False"
+    return runs and objects.is_living(pod) and conditions.get("Ready") == "False"
 
 
 def _started_s(pod: KubeObject) -> float | None:
     running = (paddlejob.container_of(pod).get("state") or {}).get("running") or {}
-    return paddlejob.unix_time(running.get("startedAt"))
+    return objects.unix_time(running.get("startedAt"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from launcher import objects
 from launcher.backends.kubernetes.progress import PROGRESS_LINES, last_progress
 from launcher.backends.kubernetes.restarts import Incarnation, Incarnations
 from launcher.backends.states import LogRef
@@ -11,7 +12,7 @@ from launcher.errors import LaunchError
 from launcher.kube import paddlejob
 from launcher.kube.api import PodLogs
 from launcher.kube.errors import AbsentError, InvalidError
-from launcher.kube.resources import KubeObject
+from launcher.objects import KubeObject
 from trainer.protocol.progress import Progress
 
 
@@ -21,7 +22,7 @@ def list_refs(incarnations: Incarnations, job: KubeObject, pods: Sequence[KubeOb
     for pod in pods:
         look = incarnations.look(job, pod)
         numbers = [look.number - 1] * look.has_previous + [look.number] * look.has_started
-        name, node = paddlejob.name_of(pod), paddlejob.node_of(pod)
+        name, node = objects.name_of(pod), paddlejob.node_of(pod)
         refs += [LogRef(node=node, incarnation=number, pod=name) for number in numbers]
     return tuple(sorted(refs))
 
@@ -54,9 +55,9 @@ def fetch_progress(
 ) -> Progress | None:
     """Return what node 0 last said of the ranks; None before it has, and where its log cannot be read."""
     first = next((pod for pod in pods if paddlejob.node_of(pod) == 0), None)
-    if first is None or not looks[paddlejob.name_of(first)].has_started:
+    if first is None or not looks[objects.name_of(first)].has_started:
         return None
-    namespace, name = first["metadata"]["namespace"], paddlejob.name_of(first)
+    namespace, name = first["metadata"]["namespace"], objects.name_of(first)
     try:
         log = read_whole(logs, namespace=namespace, pod=name, previous=False, tail_lines=PROGRESS_LINES)
     except LaunchError:  # a lost node or a missing rule must not hide how the job stands

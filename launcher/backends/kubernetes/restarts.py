@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from launcher.kube.paddlejob import container_of, name_of, uid_of
-from launcher.kube.resources import KubeObject
+from launcher.kube.paddlejob import container_of
+from launcher.objects import KubeObject, name_of, uid_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from launcher import objects
 from launcher.backends.kubernetes import phases
 from launcher.backends.kubernetes.gangs import say_plainly, tells_little
 from launcher.backends.kubernetes.pending_reasons import EVICTIONS
 from launcher.backends.kubernetes.workloads import describe_wait
 from launcher.backends.states import JobState, JobStatus, PodState, PodStatus
 from launcher.kube import paddlejob
-from launcher.kube.paddlejob import Condition
-from launcher.kube.resources import KubeObject
+from launcher.objects import Condition, KubeObject
 from launcher.plan.handle import Handle
 from trainer.protocol.codec import FormatError
 from trainer.protocol.progress import Progress
@@ -57,14 +57,12 @@ def read_job(
     """
     standing = _read_standing(job, pods, queued)
     return JobStatus(
-        handle=Handle(
-            backend="kubernetes", namespace=job["metadata"]["namespace"], job=paddlejob.name_of(job)
-        ),
-        run_id=paddlejob.run_id_of(job),
+        handle=Handle(backend="kubernetes", namespace=job["metadata"]["namespace"], job=objects.name_of(job)),
+        run_id=objects.run_id_of(job),
         state=standing.state,
-        pods=tuple(read_pod(pod, restarts=restarts.get(paddlejob.name_of(pod), 0)) for pod in pods),
+        pods=tuple(read_pod(pod, restarts=restarts.get(objects.name_of(pod), 0)) for pod in pods),
         reason=standing.reason[:MAX_REASON],
-        created_s=paddlejob.created_s(job),
+        created_s=objects.created_s(job),
         ended_s=standing.ended_s,
         progress=progress,
     )
@@ -80,30 +78,30 @@ def read_pod(pod: KubeObject, *, restarts: int) -> PodStatus:
     message = str(last.get("message") or "")
     termination = _read_termination(message)
     return PodStatus(
-        pod=paddlejob.name_of(pod),
+        pod=objects.name_of(pod),
         node=paddlejob.node_of(pod),
-        state=PodState(paddlejob.phase_of(pod)),
-        host=paddlejob.host_of(pod),
+        state=PodState(objects.phase_of(pod)),
+        host=objects.host_of(pod),
         restarts=restarts,
         exit_code=last.get("exitCode"),
         termination=termination,
         reason=_pod_reason(pod, waiting=waiting, last=last, termination=termination)[:MAX_REASON],
-        started_s=paddlejob.unix_time(running.get("startedAt") or ended.get("startedAt")),
-        ended_s=paddlejob.unix_time(ended.get("finishedAt")),
+        started_s=objects.unix_time(running.get("startedAt") or ended.get("startedAt")),
+        ended_s=objects.unix_time(ended.get("finishedAt")),
     )
 
 
 def _read_standing(job: KubeObject, pods: Sequence[KubeObject], queued: Sequence[KubeObject]) -> _Standing:
-    conditions = paddlejob.conditions_of(job)
+    conditions = objects.conditions_of(job)
     for state in (JobState.SUCCEEDED, JobState.FAILED):
         if condition := conditions.get(state.value):
             ended_s = paddlejob.completed_s(job) or condition.since_s
             verdict = _why_failed(pods) if state is JobState.FAILED else ""
             return _Standing(state=state, reason=verdict or condition.message, ended_s=ended_s)
-    alive = any(paddlejob.is_living(pod) for pod in pods)
+    alive = any(objects.is_living(pod) for pod in pods)
     if paddlejob.is_suspended(job):
         return _read_suspended(job, conditions, queued, alive=alive)
-    if paddlejob.is_being_deleted(job):
+    if objects.is_being_deleted(job):
         return _Standing(state=JobState.RUNNING if alive else JobState.SUBMITTED, reason="being deleted")
     return _read_living(job, pods, conditions)
 
@@ -113,11 +111,11 @@ def _read_living(
 ) -> _Standing:
     if (lost := phases.lost_pod(pods)) is not None:
         reason = (
-            f"{paddlejob.name_of(lost)}: its node {paddlejob.host_of(lost)} does not answer; "
+            f"{objects.name_of(lost)}: its node {objects.host_of(lost)} does not answer; "
             "the job goes on when the node is back"
         )
         return _Standing(state=JobState.RESTARTING, reason=reason)
-    all_run = bool(pods) and all(paddlejob.phase_of(pod) == PodState.RUNNING.value for pod in pods)
+    all_run = bool(pods) and all(objects.phase_of(pod) == PodState.RUNNING.value for pod in pods)
     if (condition := conditions.get(JobState.RESTARTING.value)) and not all_run:
         return _Standing(state=JobState.RESTARTING, reason=_why_waiting(pods) or condition.message)
     state = phases.starting_state(pods, replicas=paddlejob.replicas_of(job))
@@ -151,15 +149,15 @@ def _read_suspended(
 
 def _why_failed(pods: Sequence[KubeObject]) -> str:
     """Return what the first pod that failed has to say; the operator only says that one has."""
-    failed = [pod for pod in pods if paddlejob.phase_of(pod) == PodState.FAILED.value]
-    said = [(paddlejob.name_of(pod), read_pod(pod, restarts=0).reason) for pod in failed]
+    failed = [pod for pod in pods if objects.phase_of(pod) == PodState.FAILED.value]
+    said = [(objects.name_of(pod), read_pod(pod, restarts=0).reason) for pod in failed]
     return next((f"{name}: {reason}" for name, reason in said if reason), "")
 
 
 def _why_waiting(pods: Sequence[KubeObject]) -> str:
     reasons = [
         read_pod(pod, restarts=0).reason for pod in pods
-        if paddlejob.phase_of(pod) == PodState.PENDING.value
+        if objects.phase_of(pod) == PodState.PENDING.value
     ]  # fmt: skip
     return min(filter(None, reasons), key=tells_little, default="")
 
@@ -189,7 +187,7 @@ def _pod_reason(
     status = pod.get("status") or {}
     if status.get("reason"):  # such as Evicted
         return ": ".join(filter(None, [status["reason"], status.get("message")]))
-    if paddlejob.is_being_deleted(pod):
+    if objects.is_being_deleted(pod):
         return "being deleted"
     return _why_unscheduled(status)
 

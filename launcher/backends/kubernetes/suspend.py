@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from launcher import objects
 from launcher.backends.kubernetes.kueue import set_active
 from launcher.kube import paddlejob
 from launcher.kube.api import KubeApi
-from launcher.kube.resources import PADDLE_JOBS, KubeObject
+from launcher.objects import PADDLE_JOBS, KubeObject
 
 CANCEL = {
     "metadata": {"annotations": {paddlejob.CANCELLED_ANNOTATION: "true"}},
@@ -39,4 +40,4 @@ def take_up(api: KubeApi, job: KubeObject) -> None:
 
 def _patch(api: KubeApi, job: KubeObject, body: KubeObject) -> None:
     namespace = str(job["metadata"]["namespace"])
-    api.patch(PADDLE_JOBS, paddlejob.name_of(job), body, namespace=namespace)
+    api.patch(PADDLE_JOBS, objects.name_of(job), body, namespace=namespace)

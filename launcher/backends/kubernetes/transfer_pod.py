@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
+from launcher import objects
 from launcher.backends.kubernetes.phases import PULL_TROUBLES
 from launcher.errors import LaunchError
 from launcher.kube import paddlejob
 from launcher.kube.api import KubeApi, PodPrograms
-from launcher.kube.resources import PODS, KubeObject
 from launcher.names import MAX_PREFIX
+from launcher.objects import PODS, KubeObject
 from launcher.volumes.place import Channel, Place, VolumeError
 
 LABELS = {"app.kubernetes.io/managed-by": "ftlaunch", "app.kubernetes.io/component": "volume-reader"}
@@ -58,7 +59,7 @@ def reader_of_job(job: KubeObject, *, read_only: bool = True) -> KubeObject:
         mounts = [{**mount, "readOnly": True} for mount in mounts]
     kept = {key: spec[key] for key in _KEPT if key in spec}
     image = {key: container[key] for key in ("image", "imagePullPolicy") if key in container}
-    return _pod(paddlejob.name_of(job)[:MAX_PREFIX], image=image, volumes=volumes, mounts=mounts, more=kept)
+    return _pod(objects.name_of(job)[:MAX_PREFIX], image=image, volumes=volumes, mounts=mounts, more=kept)
 
 
 def reader_of_claim(claim: str, *, image: str, run_as: Mapping[str, int], read_only: bool) -> KubeObject:
@@ -118,20 +119,20 @@ def running(
     """
     _sweep(api, namespace=namespace)
     made = api.create(PODS, pod, namespace=namespace)
-    name = paddlejob.name_of(made)
+    name = objects.name_of(made)
     try:
         _wait(api, name, namespace=namespace, pause=pause)
         yield name
     finally:
         with suppress(LaunchError):  # what is already gone, or a cluster that has fallen silent
-            api.delete(PODS, name, namespace=namespace, uid=paddlejob.uid_of(made))
+            api.delete(PODS, name, namespace=namespace, uid=objects.uid_of(made))
 
 
 def _wait(api: KubeApi, name: str, *, namespace: str, pause: Callable[[float], None]) -> None:
     waited_s = 0.0
     while True:
         pod = api.get(PODS, name, namespace=namespace)
-        phase, why = paddlejob.phase_of(pod), _why(pod)
+        phase, why = objects.phase_of(pod), _why(pod)
         if phase == "Running":
             return
         if phase != "Pending" or waited_s >= START_S or why.partition(":")[0] in PULL_TROUBLES:
@@ -159,9 +160,9 @@ def _sweep(api: KubeApi, *, namespace: str) -> None:
     """Delete readers that the cluster has ended."""
     labels = ",".join(f"{key}={value}" for key, value in LABELS.items())
     for pod in api.list(PODS, namespace=namespace, labels=labels):
-        if paddlejob.phase_of(pod) in ("Failed", "Succeeded"):
+        if objects.phase_of(pod) in ("Failed", "Succeeded"):
             with suppress(LaunchError):
-                api.delete(PODS, paddlejob.name_of(pod), namespace=namespace, uid=paddlejob.uid_of(pod))
+                api.delete(PODS, objects.name_of(pod), namespace=namespace, uid=objects.uid_of(pod))
 
 
 def open_of_job(
@@ -183,10 +184,10 @@ def open_of_job(
         job: As it is in the cluster or was sent to it.
         path: Absolute path in its pods.
     """
-    title = f"{path} of {paddlejob.name_of(job)}"
+    title = f"{path} of {objects.name_of(job)}"
     if pods and "running" in (paddlejob.container_of(pods[0]).get("state") or {}):
         place = PodPlace(
-            programs, namespace=namespace, pod=paddlejob.name_of(pods[0]), container=paddlejob.CONTAINER,
+            programs, namespace=namespace, pod=objects.name_of(pods[0]), container=paddlejob.CONTAINER,
             root=path, title=title,
         )  # fmt: skip
         return _kept(place)

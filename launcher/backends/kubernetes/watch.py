@@ -14,8 +14,8 @@ from launcher.errors import LaunchError
 from launcher.kube import paddlejob
 from launcher.kube.api import KubeApi
 from launcher.kube.errors import CredentialsError, ExpiredError, NoAnswerError
-from launcher.kube.resources import PADDLE_JOBS, PODS, Resource
 from launcher.kube.watch import BOOKMARK
+from launcher.objects import PADDLE_JOBS, PODS, Resource
 from launcher.plan.handle import Handle
 
 HEARTBEAT_S = 10.0

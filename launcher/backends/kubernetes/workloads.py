@@ -11,9 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from launcher.kube import paddlejob
-from launcher.kube.paddlejob import Condition
-from launcher.kube.resources import KubeObject
+from launcher import objects
+from launcher.objects import Condition, KubeObject
 
 DEACTIVATED = "Deactivated"
 PREEMPTED = "Preempted"
@@ -38,7 +37,7 @@ _UNAVAILABLE = re.compile(r"resource \S+ unavailable in ClusterQueue")
 def own_workload(job: KubeObject, workloads: Iterable[KubeObject]) -> KubeObject | None:
     """Return a job's Workload; None where Kueue has not made it."""
     uid = job["metadata"].get("uid")
-    return next((item for item in workloads if uid and paddlejob.is_owned(item, by=uid)), None)
+    return next((item for item in workloads if uid and objects.is_owned(item, by=uid)), None)
 
 
 def is_active(workload: KubeObject) -> bool:
@@ -48,12 +47,12 @@ def is_active(workload: KubeObject) -> bool:
 
 def has_quota(workload: KubeObject) -> bool:
     """Say whether room is kept for it."""
-    return "QuotaReserved" in paddlejob.conditions_of(workload)
+    return "QuotaReserved" in objects.conditions_of(workload)
 
 
 def eviction_of(workload: KubeObject) -> Condition | None:
     """Return why Kueue took its place back, the last time; None where it is in, or was never."""
-    found = paddlejob.conditions_of(workload).get("Evicted")
+    found = objects.conditions_of(workload).get("Evicted")
     if found is None or (found.reason == DEACTIVATED and is_active(workload)):
         return None
     return found
@@ -98,9 +97,9 @@ def find_place(workload: KubeObject, workloads: Sequence[KubeObject]) -> str:
     administrator's settings order otherwise are not known here.
     """
     waiting = [other for other in workloads if _queue_of(other) == _queue_of(workload) and _waits(other)]
-    order = sorted(waiting, key=lambda other: (-_priority_of(other), paddlejob.created_s(other)))
-    names = [paddlejob.name_of(other) for other in order]
-    name = paddlejob.name_of(workload)
+    order = sorted(waiting, key=lambda other: (-_priority_of(other), objects.created_s(other)))
+    names = [objects.name_of(other) for other in order]
+    name = objects.name_of(workload)
     return f"place {names.index(name) + 1} of {len(names)}" if name in names else ""
 
 
@@ -111,7 +110,7 @@ def describe_wait(job: KubeObject, workloads: Sequence[KubeObject]) -> str:
         job: Of a queue.
         workloads: Of its namespace; none where they are not known.
     """
-    line = f"waits in queue {paddlejob.queue_of(job)!r}"
+    line = f"waits in queue {objects.queue_of(job)!r}"
     workload = own_workload(job, workloads)
     if workload is None:
         return line
@@ -151,5 +150,5 @@ def _priority_of(workload: KubeObject) -> int:
 
 
 def _waits(workload: KubeObject) -> bool:
-    conditions = paddlejob.conditions_of(workload)
+    conditions = objects.conditions_of(workload)
     return is_active(workload) and not {"QuotaReserved", "Finished"} & set(conditions)

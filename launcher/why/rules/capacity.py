@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from launcher.kube.resources import KubeObject
+from launcher.objects import KubeObject
 from launcher.quantity import format_quantity
 from launcher.why.node_capacity import (
     PODS,

@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from launcher import objects
 from launcher.backends.states import JobEvent
 from launcher.kube import paddlejob
-from launcher.kube.resources import KubeObject
+from launcher.objects import KubeObject
 from launcher.why.queries import MANY, kubectl, not_started, notes_of, quote, template_of, who, without_node
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Outlook, Verdict, evidence
@@ -41,12 +42,12 @@ def judge_claims(snapshot: Snapshot, *, is_stuck: bool = True) -> Iterator[Verdi
     """
     if snapshot.claims is None:
         return
-    there = {paddlejob.name_of(claim): claim for claim in snapshot.claims}
+    there = {objects.name_of(claim): claim for claim in snapshot.claims}
     for name, read_only in mounted_claims(snapshot.job).items():
         claim = there.get(name)
         if claim is None:
             yield _missing(snapshot, name)
-        elif paddlejob.is_being_deleted(claim):
+        elif objects.is_being_deleted(claim):
             yield Verdict(
                 code="claim-being-deleted",
                 sentence=f"claim {name!r} is being deleted, so no new pod may use it",
@@ -79,7 +80,7 @@ def _judge(snapshot: Snapshot, claim: KubeObject, *, read_only: bool) -> Iterato
     if phase == "Lost":
         yield Verdict(
             code="claim-lost",
-            sentence=f"the volume of claim {paddlejob.name_of(claim)!r} is gone, with its data",
+            sentence=f"the volume of claim {objects.name_of(claim)!r} is gone, with its data",
             evidence=evidence(_describe(claim)),
             cure="restore it, or name another claim",
             outlook=Outlook.NEVER,
@@ -90,7 +91,7 @@ def _judge(snapshot: Snapshot, claim: KubeObject, *, read_only: bool) -> Iterato
 
 
 def _judge_pending(snapshot: Snapshot, claim: KubeObject) -> Iterator[Verdict]:
-    name, class_name = paddlejob.name_of(claim), (claim.get("spec") or {}).get("storageClassName")
+    name, class_name = objects.name_of(claim), (claim.get("spec") or {}).get("storageClassName")
     classes = snapshot.storage_classes
     notes = notes_of(snapshot, claim)
     seen = evidence(_describe(claim), *(quote(note) for note in notes[:1]))
@@ -101,13 +102,13 @@ def _judge_pending(snapshot: Snapshot, claim: KubeObject) -> Iterator[Verdict]:
             code="claim-class-missing", sentence=text, evidence=seen, cure=look, outlook=Outlook.NEVER
         )
         return
-    own = next((item for item in classes or () if paddlejob.name_of(item) == class_name), None)
+    own = next((item for item in classes or () if objects.name_of(item) == class_name), None)
     if own is not None and own.get("volumeBindingMode") == "WaitForFirstConsumer" and not _has_failed(notes):
         return  # it is bound once its pod has a node: nothing is wrong with it
     is_unknown = classes is not None and class_name and own is None
     failed = next((note for note in notes if note.is_warning), None)
     if is_unknown and (failed is None or "not found" in failed.message):
-        known = ", ".join(paddlejob.name_of(item) for item in classes or ()) or "none"
+        known = ", ".join(objects.name_of(item) for item in classes or ()) or "none"
         text = (
             f"claim {name!r} names storage class {class_name!r}, of which nobody makes volumes, and no free"
             " volume fits"
@@ -125,7 +126,7 @@ def _judge_pending(snapshot: Snapshot, claim: KubeObject) -> Iterator[Verdict]:
 def _judge_modes(snapshot: Snapshot, claim: KubeObject, *, read_only: bool) -> Iterator[Verdict]:
     replicas = paddlejob.replicas_of(snapshot.job)
     modes = set((claim.get("spec") or {}).get("accessModes") or [])
-    name = paddlejob.name_of(claim)
+    name = objects.name_of(claim)
     if not modes or (replicas == 1 and (read_only or modes != {"ReadOnlyMany"})):
         return
     shown = ", ".join(sorted(modes))
@@ -168,7 +169,7 @@ def _missing_by_words(snapshot: Snapshot) -> Iterator[Verdict]:
 
 
 def _missing(snapshot: Snapshot, name: str) -> Verdict:
-    known = ", ".join(sorted(paddlejob.name_of(claim) for claim in snapshot.claims or ())[:10])
+    known = ", ".join(sorted(objects.name_of(claim) for claim in snapshot.claims or ())[:10])
     pods = without_node(snapshot)
     notes = [note for pod in pods[:MANY] for note in notes_of(snapshot, pod, "FailedScheduling")]
     return Verdict(
@@ -189,7 +190,7 @@ def _describe(claim: KubeObject) -> str:
     modes = ", ".join(spec.get("accessModes") or []) or "no access mode"
     class_name = spec.get("storageClassName")
     kind = "no storage class" if class_name is None else f"class {class_name!r}"
-    return f"claim {paddlejob.name_of(claim)}: {status.get('phase', 'Pending')}, {modes}, {kind}"
+    return f"claim {objects.name_of(claim)}: {status.get('phase', 'Pending')}, {modes}, {kind}"
 
 
 def _has_failed(notes: Sequence[JobEvent]) -> bool:

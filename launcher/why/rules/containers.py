@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from launcher.kube import paddlejob
-from launcher.kube.resources import KubeObject
+from launcher import objects
+from launcher.objects import KubeObject
 from launcher.why.queries import ended_of, is_pending, not_started, notes_of, quote, waiting_of, who
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Outlook, Verdict, evidence
@@ -76,14 +76,14 @@ def explain_mounts(snapshot: Snapshot) -> Iterator[Verdict]:
         if not (is_config or (reason in _BUSY and notes)):
             continue
         seen = evidence(
-            f"{paddlejob.name_of(pod)}: {reason}: {message}" if is_config else "", *map(quote, notes[:2])
+            f"{objects.name_of(pod)}: {reason}: {message}" if is_config else "", *map(quote, notes[:2])
         )
         verdict = _read_mount(snapshot, pod, [message, *(note.message for note in notes)], seen)
         if verdict is None and notes:
             text = " ".join(notes[0].message.split())
             verdict = Verdict(
                 code="mount-failed",
-                sentence=f"a volume of {paddlejob.name_of(pod)} cannot be mounted: {text}",
+                sentence=f"a volume of {objects.name_of(pod)} cannot be mounted: {text}",
                 evidence=seen,
                 cure="look at the volume, and at `ftlaunch events`",
                 outlook=Outlook.LATER,
@@ -116,11 +116,11 @@ def _explain_network(snapshot: Snapshot) -> Iterator[Verdict]:
             yield Verdict(
                 code="network-not-ready",
                 sentence=(
-                    f"node {paddlejob.host_of(pod)} cannot make the sandbox of {paddlejob.name_of(pod)}:"
+                    f"node {objects.host_of(pod)} cannot make the sandbox of {objects.name_of(pod)}:"
                     f" {text[-160:]}"
                 ),
                 evidence=evidence(quote(notes[0])),
-                cure=f"kubectl describe node {paddlejob.host_of(pod)}",
+                cure=f"kubectl describe node {objects.host_of(pod)}",
                 outlook=Outlook.LATER,
             )
             return
@@ -136,7 +136,7 @@ def _read_mount(
                 what = next((value for value in match.groupdict().values() if value), "")
                 words = {
                     "what": what,
-                    "node": paddlejob.host_of(pod),
+                    "node": objects.host_of(pod),
                     "namespace": snapshot.status.handle.namespace,
                 }
                 waiting = [item for item in snapshot.pods if is_pending(item)]
@@ -151,7 +151,7 @@ def _read_mount(
 
 
 def _read_container(snapshot: Snapshot, pod: KubeObject, reason: str, message: str) -> Verdict | None:
-    name = paddlejob.name_of(pod)
+    name = objects.name_of(pod)
     seen = evidence(f"{name}: {reason}: {message}")
     if "runAsNonRoot" in message or "image will run as root" in message:
         code, sentence = "runs-as-root", f"the image wants to run as root, which {name} may not"

@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
+from launcher import objects
 from launcher.backends.kubernetes.gangs import format_gap, in_group, is_about_gang, read_gap
 from launcher.kube import paddlejob
-from launcher.kube.resources import KubeObject
+from launcher.objects import KubeObject
 from launcher.why.node_capacity import Room, count_fit, is_selected, requests_of, taint_against
 from launcher.why.queries import name_of, template_of, who
 from launcher.why.rules.capacity import advise_less, code_of_resource
@@ -162,4 +163,4 @@ def _describe(group: KubeObject) -> str:
     """Describe a group; its phase is there only where the controller of scheduler-plugins runs."""
     phase = (group.get("status") or {}).get("phase")
     least = (group.get("spec") or {}).get("minMember")
-    return f"PodGroup {paddlejob.name_of(group)}: minMember {least}" + (f", {phase}" if phase else "")
+    return f"PodGroup {objects.name_of(group)}: minMember {least}" + (f", {phase}" if phase else "")

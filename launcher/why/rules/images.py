@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from launcher import objects
 from launcher.backends.kubernetes.phases import PULL_TROUBLES
 from launcher.kube import paddlejob
-from launcher.kube.resources import KubeObject
+from launcher.objects import KubeObject
 from launcher.why.queries import not_started, notes_of, quote, template_of, waiting_of, who
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Outlook, Verdict, evidence
@@ -95,10 +96,10 @@ def explain_image(snapshot: Snapshot) -> Iterator[Verdict]:
         code=code,
         sentence=f"{who(snapshot, waiting)} cannot get {image}: {head}",
         evidence=evidence(
-            f"{paddlejob.name_of(pod)}: {reason}: {message}",
+            f"{objects.name_of(pod)}: {reason}: {message}",
             *(quote(note) for note in [*notes[:1], *secrets[:1]]),
         ),
-        cure=cure.format(node=paddlejob.host_of(pod)),
+        cure=cure.format(node=objects.host_of(pod)),
         outlook=Outlook.LATER if code in _PASSING else Outlook.NEVER,
     )
 

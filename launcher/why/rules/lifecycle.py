@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from launcher import objects
 from launcher.backends.kubernetes.phases import lost_pod
 from launcher.backends.states import JobState
 from launcher.kube import paddlejob
@@ -56,7 +57,7 @@ def explain_wishes(snapshot: Snapshot) -> Iterator[Verdict]:
     status, job, name = snapshot.status, snapshot.job, snapshot.status.handle.job
     if status.state.is_terminal:
         return
-    if paddlejob.is_being_deleted(job):
+    if objects.is_being_deleted(job):
         yield Verdict(
             code="being-deleted",
             sentence="it is being deleted, its pods first",
@@ -72,7 +73,7 @@ def explain_wishes(snapshot: Snapshot) -> Iterator[Verdict]:
         )
     elif paddlejob.is_queued(job) or is_unnamed(snapshot):
         return  # it is Kueue that does so
-    elif paddlejob.is_suspended(job) and any(paddlejob.is_living(pod) for pod in snapshot.pods):
+    elif paddlejob.is_suspended(job) and any(objects.is_living(pod) for pod in snapshot.pods):
         yield Verdict(
             code="suspended",
             sentence="somebody else than ftlaunch has suspended it: its pods save and stop",
@@ -95,12 +96,12 @@ def explain_stuck_pods(snapshot: Snapshot) -> Iterator[Verdict]:
     overdue = [
         pod
         for pod in snapshot.pods
-        if paddlejob.is_being_deleted(pod)
-        and snapshot.now_s - (paddlejob.unix_time(pod["metadata"]["deletionTimestamp"]) or 0.0) > PATIENCE_S
+        if objects.is_being_deleted(pod)
+        and snapshot.now_s - (objects.unix_time(pod["metadata"]["deletionTimestamp"]) or 0.0) > PATIENCE_S
     ]
     if not overdue or snapshot.status.state.is_terminal:
         return
-    hosts = sorted({paddlejob.host_of(pod) for pod in overdue})
+    hosts = sorted({objects.host_of(pod) for pod in overdue})
     yield Verdict(
         code="delete-stuck",
         sentence=(
@@ -109,11 +110,11 @@ def explain_stuck_pods(snapshot: Snapshot) -> Iterator[Verdict]:
         ),
         evidence=evidence(
             *(
-                f"{paddlejob.name_of(pod)}: to be gone by {pod['metadata']['deletionTimestamp']}"
+                f"{objects.name_of(pod)}: to be gone by {pod['metadata']['deletionTimestamp']}"
                 for pod in overdue[:MANY]
             )
         ),
-        cure=kubectl(snapshot, _FORCE.format(pod=paddlejob.name_of(overdue[0])))
+        cure=kubectl(snapshot, _FORCE.format(pod=objects.name_of(overdue[0])))
         + " (only if that node is off: else two pods write to one folder)",
         outlook=Outlook.NEVER,
     )

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from launcher import objects
 from launcher.backends.kubernetes.events import read_event
 from launcher.backends.kubernetes.phases import lost_pod
 from launcher.backends.states import JobState
-from launcher.kube import paddlejob
-from launcher.kube.resources import KubeObject
+from launcher.objects import KubeObject
 from launcher.why.queries import name_of
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Outlook, Verdict, evidence
@@ -79,9 +79,9 @@ _NOTES = (
 def explain_lost_node(snapshot: Snapshot) -> Iterator[Verdict]:
     """Say that a pod's node does not answer."""
     pod = lost_pod(snapshot.pods)
-    if pod is None or snapshot.status.state.is_terminal or paddlejob.is_being_deleted(snapshot.job):
+    if pod is None or snapshot.status.state.is_terminal or objects.is_being_deleted(snapshot.job):
         return
-    host, name = paddlejob.host_of(pod), paddlejob.name_of(pod)
+    host, name = objects.host_of(pod), objects.name_of(pod)
     since = _ready_since(pod)
     yield Verdict(
         code="node-lost",
@@ -131,7 +131,7 @@ def explain_evictions(snapshot: Snapshot) -> Iterator[Verdict]:
 def _taken_pods(snapshot: Snapshot) -> list[tuple[str, str, str]]:
     found = []
     for pod in snapshot.pods:
-        status, name = pod.get("status") or {}, paddlejob.name_of(pod)
+        status, name = pod.get("status") or {}, objects.name_of(pod)
         targets = [
             item
             for item in status.get("conditions") or []
@@ -166,7 +166,7 @@ def _ready_since(pod: KubeObject) -> str:
 
 
 def _describe_node(snapshot: Snapshot, host: str) -> str:
-    node = next((node for node in snapshot.nodes or () if paddlejob.name_of(node) == host), None)
+    node = next((node for node in snapshot.nodes or () if objects.name_of(node) == host), None)
     if node is None:
         return ""
     for item in (node.get("status") or {}).get("conditions") or []:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from launcher import objects
 from launcher.backends.kubernetes import workloads
 from launcher.backends.states import JobState
 from launcher.kube import paddlejob
-from launcher.kube.paddlejob import Condition
-from launcher.kube.resources import KubeObject
+from launcher.objects import Condition, KubeObject
 from launcher.why.queries import kubectl, name_of, namespace_of
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Outlook, Verdict, evidence
@@ -47,7 +47,7 @@ def judge_queue(snapshot: Snapshot, *, has_kueue: bool, stored: KubeObject | Non
         has_kueue: Whether the cluster serves Kueue's kinds.
         stored: The job as the server would store it, or None where that is not known.
     """
-    queue, queues = paddlejob.queue_of(snapshot.job), snapshot.local_queues
+    queue, queues = objects.queue_of(snapshot.job), snapshot.local_queues
     if not queue:
         return
     if not has_kueue:
@@ -76,14 +76,14 @@ def judge_queue(snapshot: Snapshot, *, has_kueue: bool, stored: KubeObject | Non
 
 def name_of_closed(job: KubeObject, local_queues: Sequence[KubeObject]) -> str:
     """Return the ClusterQueue behind a job's LocalQueue where it takes nothing in; else an empty string."""
-    local = _find(local_queues, paddlejob.queue_of(job))
+    local = _find(local_queues, objects.queue_of(job))
     closed = None if local is None else _closed(local)
     return str(local["spec"].get("clusterQueue") or "") if local is not None and closed is not None else ""
 
 
 def is_unnamed(snapshot: Snapshot) -> bool:
     """Say whether Kueue holds a job because it names no queue: it has never run, and there are queues."""
-    if snapshot.status.state is not JobState.SUSPENDED or paddlejob.queue_of(snapshot.job):
+    if snapshot.status.state is not JobState.SUSPENDED or objects.queue_of(snapshot.job):
         return False
     conditions = (snapshot.job.get("status") or {}).get("conditions") or []
     return bool(snapshot.local_queues) and not any(item["type"] == "Running" for item in conditions)
@@ -108,7 +108,7 @@ def _explain_stopping(snapshot: Snapshot) -> Verdict:
     why = f" ({_shorten(evicted)})" if evicted is not None else ""
     return Verdict(
         code="queue-stopping",
-        sentence=f"queue {paddlejob.queue_of(snapshot.job)!r} takes its place back{why}: its pods save and"
+        sentence=f"queue {objects.queue_of(snapshot.job)!r} takes its place back{why}: its pods save and"
         " stop, and it goes on from there when it is let in again",
         evidence=evidence(evicted.message if evicted is not None else ""),
         cure=_look(snapshot),
@@ -117,7 +117,7 @@ def _explain_stopping(snapshot: Snapshot) -> Verdict:
 
 
 def _explain_unheard(snapshot: Snapshot) -> Verdict:
-    queue = paddlejob.queue_of(snapshot.job)
+    queue = objects.queue_of(snapshot.job)
     waited_s = snapshot.now_s - snapshot.status.created_s
     if snapshot.workloads is not None and waited_s > PATIENCE_S:
         return Verdict(
@@ -138,9 +138,9 @@ def _explain_unheard(snapshot: Snapshot) -> Verdict:
 
 
 def _explain_waiting(snapshot: Snapshot, workload: KubeObject) -> Verdict:
-    queue, said = paddlejob.queue_of(snapshot.job), workloads.read_refusal(workload)
+    queue, said = objects.queue_of(snapshot.job), workloads.read_refusal(workload)
     evicted = workloads.eviction_of(workload)
-    note = evidence(f"Workload {paddlejob.name_of(workload)}: {said}", evicted.message if evicted else "")
+    note = evidence(f"Workload {objects.name_of(workload)}: {said}", evicted.message if evicted else "")
     if not workloads.is_active(workload):
         words = evicted.message if evicted is not None else said or "active is false"
         return Verdict(
@@ -185,7 +185,7 @@ def _say_checks(snapshot: Snapshot, workload: KubeObject) -> Verdict:
     names = ", ".join(f"{item['name']} ({item.get('state')})" for item in checks) or "not named"
     return Verdict(
         code="queue-checks",
-        sentence=f"queue {paddlejob.queue_of(snapshot.job)!r} has room for it; admission checks are not done:"
+        sentence=f"queue {objects.queue_of(snapshot.job)!r} has room for it; admission checks are not done:"
         f" {names}",
         evidence=evidence(*(f"{item['name']}: {item.get('message') or ''}" for item in checks)),
         cure="an administrator: `kubectl get admissionchecks`",
@@ -194,7 +194,7 @@ def _say_checks(snapshot: Snapshot, workload: KubeObject) -> Verdict:
 
 
 def _say_missing(snapshot: Snapshot, said: str) -> Verdict:
-    found, queue = _MISSING.search(said), paddlejob.queue_of(snapshot.job)
+    found, queue = _MISSING.search(said), objects.queue_of(snapshot.job)
     if found is not None and found["kind"] == "Cluster":
         sentence = f"behind its queue {queue!r} there is nothing: {said}"
         cure = f"an administrator: make it, or have the LocalQueue name another; {_look(snapshot)}"
@@ -217,7 +217,7 @@ def _name_another(snapshot: Snapshot) -> str:
 
 
 def _say_inactive(snapshot: Snapshot, said: str) -> Verdict:
-    queue = paddlejob.queue_of(snapshot.job)
+    queue = objects.queue_of(snapshot.job)
     local = _find(snapshot.local_queues or (), queue)
     above = name_of_closed(snapshot.job, snapshot.local_queues or ())
     cluster = _find(snapshot.cluster_queues or (), above)
@@ -240,11 +240,11 @@ def _say_inactive(snapshot: Snapshot, said: str) -> Verdict:
 
 
 def _look(snapshot: Snapshot) -> str:
-    return kubectl(snapshot, f"get localqueue {paddlejob.queue_of(snapshot.job)}")
+    return kubectl(snapshot, f"get localqueue {objects.queue_of(snapshot.job)}")
 
 
 def _open_queues(snapshot: Snapshot) -> list[str]:
-    return [paddlejob.name_of(item) for item in snapshot.local_queues or () if _closed(item) is None]
+    return [objects.name_of(item) for item in snapshot.local_queues or () if _closed(item) is None]
 
 
 def _shorten(evicted: Condition) -> str:
@@ -255,7 +255,7 @@ def _shorten(evicted: Condition) -> str:
 
 
 def _find(items: Sequence[KubeObject], name: str) -> KubeObject | None:
-    return next((item for item in items if name and paddlejob.name_of(item) == name), None)
+    return next((item for item in items if name and objects.name_of(item) == name), None)
 
 
 def _closed(queue: KubeObject) -> KubeObject | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
-from launcher.kube import paddlejob
-from launcher.kube.resources import KubeObject
+from launcher import objects
+from launcher.objects import KubeObject
 from launcher.quantity import format_quantity, parse_quantity
 from launcher.why.node_capacity import requests_of
 from launcher.why.verdict import Outlook, Verdict, evidence
@@ -85,13 +85,12 @@ def _compare(
 ) -> Iterator[Verdict]:
     whole, left = each * pods, limit - used
     text = (
-        f"quota {paddlejob.name_of(quota)}: {key}: {format_quantity(used, name)} used of"
+        f"quota {objects.name_of(quota)}: {key}: {format_quantity(used, name)} used of"
         f" {format_quantity(limit, name)}"
     )
     need = f"{pods} × {format_quantity(each, name)} {name}" if name != "pods" else f"{pods} pods"
     cure = (
-        f"kubectl -n {quota['metadata'].get('namespace', '')} describe resourcequota"
-        f" {paddlejob.name_of(quota)}"
+        f"kubectl -n {quota['metadata'].get('namespace', '')} describe resourcequota {objects.name_of(quota)}"
     )
     if whole > limit:
         yield Verdict(
@@ -122,14 +121,14 @@ def _needs_request(quota: KubeObject, key: str) -> Verdict:
     return Verdict(
         code="quota-needs-requests",
         sentence=f"the namespace's quota counts {name}, and the job does not say how much it wants",
-        evidence=evidence(f"quota {paddlejob.name_of(quota)}: {key}"),
+        evidence=evidence(f"quota {objects.name_of(quota)}: {key}"),
         cure=f"set Launch.resources.{name}",
         outlook=Outlook.NEVER,
     )
 
 
 def _compare_limit(item: KubeObject, limit: KubeObject, own: dict[str, Decimal]) -> Iterator[Verdict]:
-    name = paddlejob.name_of(item)
+    name = objects.name_of(item)
     for word, bounds in (("at most", limit.get("max") or {}), ("at least", limit.get("min") or {})):
         for resource, amount in bounds.items():
             bound, asked = parse_quantity(amount), own.get(resource)

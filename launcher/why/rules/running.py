@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from launcher import objects
 from launcher.backends.states import JobState
-from launcher.kube import paddlejob
 from launcher.why.queries import tail, text_of
 from launcher.why.rules.log_patterns import find_fault
 from launcher.why.snapshot import Snapshot
@@ -134,7 +134,7 @@ def explain_deadline(snapshot: Snapshot) -> Iterator[Verdict]:
     policy = (snapshot.job.get("spec") or {}).get("runPolicy") or {}
     limit_s, began_s = policy.get("activeDeadlineSeconds"), None
     if snapshot.job:
-        began_s = paddlejob.unix_time((snapshot.job.get("status") or {}).get("startTime"))
+        began_s = objects.unix_time((snapshot.job.get("status") or {}).get("startTime"))
     if snapshot.status.state.is_terminal or limit_s is None or began_s is None:
         return
     over_s = snapshot.now_s - began_s - float(limit_s)

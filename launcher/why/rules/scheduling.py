@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from launcher import objects
 from launcher.backends.kubernetes.gangs import say_plainly, tells_little
 from launcher.kube import paddlejob
-from launcher.kube.resources import KubeObject
+from launcher.objects import KubeObject
 from launcher.why.node_capacity import read_rooms
 from launcher.why.queries import kubectl, notes_of, quote, who, without_node
 from launcher.why.rules.capacity import advise_less, code_of_resource, judge_room
@@ -78,7 +79,7 @@ def explain_unscheduled(snapshot: Snapshot) -> Iterator[Verdict]:
         host = pod["status"]["nominatedNodeName"]
         yield Verdict(
             code="preempting",
-            sentence=f"room for {paddlejob.name_of(pod)} is being made on node {host}",
+            sentence=f"room for {objects.name_of(pod)} is being made on node {host}",
             evidence=evidence(message),
             outlook=Outlook.NOW,
         )
@@ -88,7 +89,7 @@ def explain_unscheduled(snapshot: Snapshot) -> Iterator[Verdict]:
             code="scheduling-gated",
             sentence=f"{who(snapshot, pods, 'wait')} for a scheduling gate to be lifted: {gates}",
             evidence=evidence(message),
-            cure=kubectl(snapshot, f"get pod {paddlejob.name_of(pod)} -o yaml"),
+            cure=kubectl(snapshot, f"get pod {objects.name_of(pod)} -o yaml"),
             outlook=Outlook.LATER,
         )
     elif not message:
@@ -176,7 +177,7 @@ def _largest_node(snapshot: Snapshot, resource: str) -> str:
 
 
 def _no_word(snapshot: Snapshot, pods: Sequence[KubeObject]) -> Verdict:
-    waited_s = snapshot.now_s - min(paddlejob.created_s(pod) for pod in pods)
+    waited_s = snapshot.now_s - min(objects.created_s(pod) for pod in pods)
     scheduler = str(pods[0]["spec"].get("schedulerName") or "default-scheduler")
     if waited_s > PATIENCE_S:
         cure = "kubectl get pods -A | grep scheduler"
@@ -185,7 +186,7 @@ def _no_word(snapshot: Snapshot, pods: Sequence[KubeObject]) -> Verdict:
             sentence=(
                 f"scheduler {scheduler!r} has said nothing about {who(snapshot, pods)} for {waited_s:.0f} s"
             ),
-            evidence=evidence(f"{paddlejob.name_of(pods[0])}: spec.schedulerName {scheduler}"),
+            evidence=evidence(f"{objects.name_of(pods[0])}: spec.schedulerName {scheduler}"),
             cure=f"{cure}; the training operator names it with --gang-scheduler-name"
             if is_gang(pods)
             else f"{cure}, or correct Launch.queue",

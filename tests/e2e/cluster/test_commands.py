@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from launcher.kube.client import connect
-from launcher.kube.resources import PADDLE_JOBS, PODS
+from launcher.objects import PADDLE_JOBS, PODS
 from tests.e2e.cluster.test_faults import delete, rows  # noqa: F401 - a fixture
 from tests.e2e.cluster.test_manifest import NOWHERE
 from tests.e2e.conftest import REPOSITORY

@@ -10,7 +10,7 @@ import yaml
 
 from launcher.backends.podspec import Source
 from launcher.backends.replicas import ReplicaError, expand, is_retried
-from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS, PODS
+from launcher.objects import CONFIG_MAPS, PADDLE_JOBS, PODS
 from launcher.render.manifest import Manifest, parse_manifest
 from tests.contract.harness import RUN_ID, manifest_text
 from tests.fakes.cluster import FakeCluster

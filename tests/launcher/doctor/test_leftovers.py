@@ -14,7 +14,7 @@ from launcher.cli.interrupted import stale_records, sweep
 from launcher.cli.main import run
 from launcher.doctor.cluster_info import Site
 from launcher.doctor.leftovers import Stale, look_at_leftovers
-from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS
+from launcher.objects import CONFIG_MAPS, PADDLE_JOBS
 from launcher.runs.record import Stage
 from launcher.runs.store import RunStore
 from tests.fakes.cluster import FakeCluster

@@ -14,7 +14,7 @@ import pytest
 from launcher.cli import prepare
 from launcher.cli.main import run
 from launcher.cli.options import read_volume
-from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS, QUOTAS
+from launcher.objects import CONFIG_MAPS, PADDLE_JOBS, QUOTAS
 from launcher.runs.record import Stage
 from launcher.runs.store import RunStore
 from tests.fakes.cluster import FakeCluster

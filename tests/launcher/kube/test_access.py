@@ -11,7 +11,7 @@ import yaml
 from launcher.backends.kubernetes.create import MAX_PAUSE_S, Poster
 from launcher.kube.client import connect
 from launcher.kube.errors import CredentialsError, NoAnswerError
-from launcher.kube.resources import PADDLE_JOBS
+from launcher.objects import PADDLE_JOBS
 from launcher.render.manifest import parse_manifest
 from tests.contract.harness import manifest_text
 from tests.launcher.kube.api_server import Answer, Asked, SecureApiServer

@@ -25,8 +25,8 @@ from launcher.kube.errors import (
     KubeconfigError,
     NoAnswerError,
 )
-from launcher.kube.resources import CONFIG_MAPS, EVENTS, NODES, PADDLE_JOBS, PODS, RULES_REVIEWS
 from launcher.kube.transport import Timeouts
+from launcher.objects import CONFIG_MAPS, EVENTS, NODES, PADDLE_JOBS, PODS, RULES_REVIEWS
 from tests.launcher.kube.api_server import AUTHORITY, Answer, ApiServer, Asked, SecureApiServer
 
 JOB = {"apiVersion": "kubeflow.org/v1", "kind": "PaddleJob", "metadata": {"name": "flowers"}, "spec": {}}

@@ -15,7 +15,7 @@ from launcher.kube.errors import (
     NoAnswerError,
 )
 from launcher.kube.failures import Call, Verb, read_failure
-from launcher.kube.resources import PADDLE_JOBS, PODS
+from launcher.objects import PADDLE_JOBS, PODS
 
 FORBIDDEN = (
     'paddlejobs.kubeflow.org is forbidden: User "ann" cannot create resource "paddlejobs" '

@@ -8,7 +8,7 @@ import pytest
 from launcher.backends.base import Submission
 from launcher.errors import LaunchError
 from launcher.kube.errors import ConflictError, InvalidError
-from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS, PODS, Resource
+from launcher.objects import CONFIG_MAPS, PADDLE_JOBS, PODS, Resource
 from tests.fakes.admission import UnplayableError
 from tests.fakes.cluster import FakeCluster
 

@@ -20,9 +20,9 @@ from launcher.errors import LaunchError
 from launcher.kube import client, connections
 from launcher.kube.async_client import Asker
 from launcher.kube.client import connect
-from launcher.kube.resources import PODS
 from launcher.kube.transport import Timeouts
 from launcher.logs.source import SourceError
+from launcher.objects import PODS
 from tests.launcher.kube.test_access import write_kubeconfig
 
 Answer = Callable[[socket.socket], None]

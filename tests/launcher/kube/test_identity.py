@@ -17,7 +17,7 @@ from launcher.kube.async_client import Asker
 from launcher.kube.client import connect
 from launcher.kube.errors import CredentialsError, KubeconfigError, NoAnswerError
 from launcher.kube.remarks import tell_to
-from launcher.kube.resources import PODS
+from launcher.objects import PODS
 from tests.launcher.kube.api_server import Answer, ApiServer, SecureApiServer
 from tests.launcher.kube.test_access import write_kubeconfig
 from tests.launcher.kube.test_exec import SUCCESS, ExecServer

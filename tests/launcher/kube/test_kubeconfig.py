@@ -20,7 +20,7 @@ from launcher.kube.access import Access, load_access
 from launcher.kube.client import connect
 from launcher.kube.errors import KubeconfigError
 from launcher.kube.remarks import tell_to
-from launcher.kube.resources import PADDLE_JOBS
+from launcher.objects import PADDLE_JOBS
 from tests.launcher.kube.api_server import ApiServer
 
 AUTHORITY = trustme.CA()

@@ -13,7 +13,7 @@ from launcher.backends.kubernetes.status import read_job, read_pod
 from launcher.backends.states import JobState, PodState
 from launcher.errors import NotFoundError
 from launcher.kube.errors import NoAnswerError
-from launcher.kube.resources import EVENTS, PADDLE_JOBS, PODS
+from launcher.objects import EVENTS, PADDLE_JOBS, PODS
 from launcher.plan.handle import Handle
 from tests.fakes.cluster import FakeCluster
 from trainer.protocol.progress import Progress, RankProgress, format_progress

@@ -9,7 +9,7 @@ import pytest
 from launcher.backends.kubernetes import KubernetesBackend
 from launcher.backends.states import JobState
 from launcher.kube.errors import DeniedError
-from launcher.kube.resources import PADDLE_JOBS, WORKLOADS
+from launcher.objects import PADDLE_JOBS, WORKLOADS
 from launcher.plan.handle import Handle
 from tests.fakes.cluster import FakeCluster
 from tests.launcher.kube.conftest import NewSubmission

@@ -9,7 +9,7 @@ import yaml
 from launcher.kube.client import connect
 from launcher.kube.errors import CredentialsError
 from launcher.kube.login import describe_login
-from launcher.kube.resources import PODS
+from launcher.objects import PODS
 from tests.launcher.kube.api_server import SecureApiServer
 
 

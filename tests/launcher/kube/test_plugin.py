@@ -16,7 +16,7 @@ from launcher.kube import plugin as plugins
 from launcher.kube.client import connect
 from launcher.kube.errors import KubeconfigError
 from launcher.kube.plugin import PluginError
-from launcher.kube.resources import PODS
+from launcher.objects import PODS
 from tests.launcher.kube.api_server import SecureApiServer
 from tests.launcher.kube.test_access import write_kubeconfig
 

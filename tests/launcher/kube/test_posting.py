@@ -9,7 +9,7 @@ from launcher.backends.kubernetes import KubernetesBackend
 from launcher.backends.states import JobState
 from launcher.errors import LaunchError, TakenError
 from launcher.kube.errors import AbsentError, DeniedError, InvalidError, LeftoverError, NoAnswerError
-from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS
+from launcher.objects import CONFIG_MAPS, PADDLE_JOBS
 from tests.fakes.cluster import FakeCluster
 
 NewSubmission = Callable[..., Submission]

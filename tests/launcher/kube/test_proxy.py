@@ -17,8 +17,8 @@ from launcher.kube.async_client import Asker
 from launcher.kube.client import connect
 from launcher.kube.errors import KubeconfigError, NoAnswerError
 from launcher.kube.proxy import choose_proxy, parse_proxy
-from launcher.kube.resources import PODS
 from launcher.logs.source import Ask, Container, SourceError
+from launcher.objects import PODS
 from tests.launcher.kube.api_server import Answer, ApiServer, SecureApiServer
 from tests.launcher.kube.test_access import write_kubeconfig
 from tests.launcher.kube.test_exec import SUCCESS, ExecServer

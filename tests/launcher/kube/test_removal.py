@@ -9,7 +9,7 @@ import pytest
 
 from launcher.backends.kubernetes.delete import remove_at_once
 from launcher.kube.errors import AbsentError, ConflictError, DeniedError
-from launcher.kube.resources import PODS
+from launcher.objects import PODS
 
 
 class Deletions:

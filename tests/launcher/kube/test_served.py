@@ -12,7 +12,7 @@ from launcher.backends.kubernetes.apis import choose_api
 from launcher.errors import CliExit
 from launcher.kube.client import connect
 from launcher.kube.errors import UnservedError
-from launcher.kube.resources import PADDLE_JOBS, PODS, WORKLOADS
+from launcher.objects import PADDLE_JOBS, PODS, WORKLOADS
 from tests.fakes.cluster import FakeCluster
 from tests.launcher.kube.api_server import Answer, ApiServer, Asked
 from tests.launcher.kube.conftest import NewSubmission

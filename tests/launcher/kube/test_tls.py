@@ -19,8 +19,8 @@ from launcher.cli.patience import Patience
 from launcher.kube.async_client import Asker
 from launcher.kube.client import Timeouts, connect
 from launcher.kube.errors import CertificateError, NoAnswerError
-from launcher.kube.resources import PODS
 from launcher.logs.source import Ask, Container, End, SourceError, Trouble
+from launcher.objects import PODS
 from tests.launcher.kube.api_server import Answer, ApiServer
 from tests.launcher.kube.test_access import write_kubeconfig
 

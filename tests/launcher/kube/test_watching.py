@@ -14,8 +14,8 @@ import pytest
 from launcher.backends.kubernetes.watch import Bell
 from launcher.kube.client import Client, connect
 from launcher.kube.errors import DeniedError, ExpiredError, NoAnswerError
-from launcher.kube.resources import PODS
 from launcher.kube.watch import Change
+from launcher.objects import PODS
 from launcher.plan.handle import Handle
 from tests.launcher.kube.api_server import Answer, ApiServer
 from tests.launcher.kube.test_client import write_kubeconfig

@@ -12,7 +12,7 @@ from launcher.config.flags import Flags
 from launcher.config.load import RunConfig
 from launcher.kube.errors import InvalidError
 from launcher.kube.failures import Call, read_failure
-from launcher.kube.resources import PADDLE_JOBS
+from launcher.objects import PADDLE_JOBS
 from launcher.plan.error_source import find_key, to_problem
 from launcher.plan.plan import plan
 from launcher.render.render import render

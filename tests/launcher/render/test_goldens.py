@@ -11,7 +11,7 @@ import pytest
 from launcher.backends.replicas import expand
 from launcher.config.flags import Flags
 from launcher.config.load import load_run_config
-from launcher.kube.resources import CONFIG_MAPS, PADDLE_JOBS
+from launcher.objects import CONFIG_MAPS, PADDLE_JOBS
 from launcher.plan.plan import plan
 from launcher.render.crds import find_faults, load_schema
 from launcher.render.manifest import Manifest

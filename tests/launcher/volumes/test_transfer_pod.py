@@ -11,7 +11,7 @@ import yaml
 
 from launcher.backends.kubernetes import transfer_pod
 from launcher.kube.errors import AbsentError, DeniedError
-from launcher.kube.resources import PODS
+from launcher.objects import PODS
 from launcher.volumes.place import Folder, VolumeError
 from launcher.volumes.transfer import compare, describe
 

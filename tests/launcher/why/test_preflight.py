@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from launcher.kube.resources import (
+from launcher.objects import (
     CLAIMS,
     CLUSTER_QUEUES,
     LIMIT_RANGES,

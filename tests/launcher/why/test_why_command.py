@@ -14,7 +14,7 @@ from launcher.backends.kubernetes import KubernetesBackend
 from launcher.backends.states import JobState, JobStatus, LogRef, PodState, PodStatus
 from launcher.cli.main import run
 from launcher.errors import NotFoundError
-from launcher.kube.resources import EVENTS, NODES, PADDLE_JOBS
+from launcher.objects import EVENTS, NODES, PADDLE_JOBS
 from launcher.plan.handle import BackendKind, Handle
 from launcher.why.ask import explain_job
 from launcher.why.gather import MAX_EVENTS, gather

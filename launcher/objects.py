@@ -1,9 +1,17 @@
-"""The kinds of objects that the launcher touches, and where the API keeps them."""
+"""Kubernetes objects as decoded JSON: which kinds there are, and where facts lie that all of them have.
+
+Pure, and below all rooms: planning, kinds and rules read objects without the room that asks for them.
+What differs between the kinds of job objects stands in `launcher.kinds`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any, TypeAlias, TypeGuard
+
+from launcher.names import RUN_ID_LABEL
 
 KubeObject: TypeAlias = dict[str, Any]
 """A Kubernetes object as decoded JSON."""
@@ -85,3 +93,106 @@ ACCESS_REVIEWS = Resource(
     group="authorization.k8s.io", plural="selfsubjectaccessreviews", kind="SelfSubjectAccessReview"
 )
 """Whether a user may do one thing; creating one stores nothing."""
+
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+POD_GROUP_LABEL = "scheduling.x-k8s.io/pod-group"
+_LIVING = ("Pending", "Running", "Unknown")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Condition:
+    """A condition that holds.
+
+    Attributes:
+        since_s: Unix time, or None where the operator wrote none.
+    """
+
+    reason: str
+    message: str
+    since_s: float | None
+
+
+def name_of(item: KubeObject) -> str:
+    """Return an object's name."""
+    return str(item["metadata"]["name"])
+
+
+def uid_of(item: KubeObject) -> str:
+    """Return what tells an object from another of the same name."""
+    return str(item["metadata"]["uid"])
+
+
+def run_id_of(item: KubeObject) -> str:
+    """Return the run that an object belongs to, or an empty string where it is not ours."""
+    return str((item["metadata"].get("labels") or {}).get(RUN_ID_LABEL, ""))
+
+
+def is_owned(item: KubeObject, *, by: str | None = None) -> bool:
+    """Say whether an object goes when its owner goes.
+
+    Args:
+        item: Any object.
+        by: Uid of the owner that counts, or None for any.
+    """
+    owners = [str(reference["uid"]) for reference in item["metadata"].get("ownerReferences") or []]
+    return bool(owners) if by is None else by in owners
+
+
+def is_being_deleted(item: KubeObject) -> bool:
+    """Say whether an object's end has been asked for."""
+    return item["metadata"].get("deletionTimestamp") is not None
+
+
+def created_s(item: KubeObject) -> float:
+    """Return when the server stored an object, in Unix time."""
+    return unix_time(item["metadata"].get("creationTimestamp")) or 0.0
+
+
+def unix_time(text: str | None) -> float | None:
+    """Read an RFC 3339 time as the API writes it; None where there is none."""
+    if not text:
+        return None
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc).timestamp()
+
+
+def conditions_of(job: KubeObject) -> Mapping[str, Condition]:
+    """Return the conditions that hold now, by type."""
+    listed = (job.get("status") or {}).get("conditions") or []
+    return {
+        str(item["type"]): Condition(
+            reason=str(item.get("reason", "")),
+            message=str(item.get("message", "")),
+            since_s=unix_time(item.get("lastTransitionTime")),
+        )
+        for item in listed
+        if item.get("status") == "True"
+    }
+
+
+def queue_of(job: KubeObject) -> str:
+    """Return the queue of Kueue that a job is in; empty for none."""
+    return str((job["metadata"].get("labels") or {}).get(QUEUE_LABEL, ""))
+
+
+def trim_pod(pod: KubeObject) -> KubeObject:
+    """Keep of a pod what says where and how it is; whole ones would be tens of megabytes of a large job."""
+    return {
+        "metadata": {key: value for key, value in pod["metadata"].items() if key != "managedFields"},
+        "spec": {"nodeName": pod["spec"].get("nodeName")},
+        "status": pod.get("status") or {},
+    }
+
+
+def host_of(pod: KubeObject) -> str:
+    """Return the cluster's node that a pod is on; empty where it has none yet."""
+    return str(pod["spec"].get("nodeName") or "")
+
+
+def phase_of(pod: KubeObject) -> str:
+    """Return a pod's phase by Kubernetes' name."""
+    return str((pod.get("status") or {}).get("phase", "Pending"))
+
+
+def is_living(pod: KubeObject) -> bool:
+    """Say whether a pod has not ended yet, as far as is known."""
+    return phase_of(pod) in _LIVING
