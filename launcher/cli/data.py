@@ -14,7 +14,7 @@ from launcher.cli.printing import echo
 from launcher.cli.transferring import show_progress
 from launcher.errors import CliExit, UsageError
 from launcher.volumes import transfer
-from launcher.volumes.lists import find_lists, require_listed
+from launcher.volumes.lists import find_lists, lists_of, require_listed
 
 F = TypeVar("F", bound=Callable[..., Any])
 _SHOWN = 20
@@ -46,6 +46,9 @@ def _claim_options(command: F) -> F:
             "--image", metavar="IMAGE",
             help="Image of the pod, any with Python 3; by default the trainer's.",
         ),
+        click.option("-c", "--config", metavar="FILE", type=click.Path(path_type=Path),
+                     help="Config that says how the lists are read: delimiter, labels, image_root. "
+                     "Without it, that is guessed."),
         click.option("--user", type=click.IntRange(min=1), default=1000, show_default=True,
                      help="User id that files are written as."),
         click.option("--group", type=click.IntRange(min=1), default=1000, show_default=True,
@@ -59,12 +62,13 @@ def _claim_options(command: F) -> F:
 
 @command.command("push")
 @_claim_options
-def _push(folder: Path, target: str, **where: Any) -> None:
+def _push(folder: Path, target: str, config: Path | None, **where: Any) -> None:
     """Bring all files of DIR to a claim; what is there already with the right hash does not go again.
 
-    List files (`*_list.txt` in DIR) are refused where a line names a file that DIR lacks.
+    List files (`*_list.txt` in DIR, and those that the config names) are refused where a training would
+    refuse them, and where a line names a file that DIR lacks.
     """
-    files = _describe(folder)
+    files = _describe(folder, config)
     total = sum(file.size for file in files)
     with _open(target, read_only=False, **where) as place, show_progress(total) as progress:
         went = transfer.push(place, folder, files, progress=progress)
@@ -74,9 +78,9 @@ def _push(folder: Path, target: str, **where: Any) -> None:
 
 @command.command("check")
 @_claim_options
-def _check(folder: Path, target: str, **where: Any) -> int:
+def _check(folder: Path, target: str, config: Path | None, **where: Any) -> int:
     """Compare all files of DIR with a claim by their hashes. Exit code 1 where one is missing or differs."""
-    files = _describe(folder)
+    files = _describe(folder, config)
     with _open(target, read_only=True, **where) as place:
         gaps = transfer.compare(place, files)
     for gap in gaps[:_SHOWN]:
@@ -87,15 +91,22 @@ def _check(folder: Path, target: str, **where: Any) -> int:
     return CliExit.INTERNAL if gaps else CliExit.OK
 
 
-def _describe(folder: Path) -> list[transfer.File]:
+def _describe(folder: Path, config: Path | None) -> list[transfer.File]:
     folder = folder.resolve()
-    lists = find_lists(folder)
+    named = []
+    if config is not None:
+        from launcher.config.load import load_run_config
+
+        named = lists_of(load_run_config(config, layers=current_layers()).job)
+    lists = find_lists(folder, named)
     files = transfer.describe(folder)
     if not files:
         raise UsageError(f"{folder}: expected files to bring, got an empty folder")
-    lines = require_listed(lists, {file.path for file in files})
+    listed = require_listed(folder, lists, {file.path for file in files})
+    for note in listed.notes:
+        echo(f"note: {note}", err=True)
     if lists:
-        echo(f"{len(lists)} lists name {lines} files, all of which are in {folder}", err=True)
+        echo(f"{listed.lists} lists have {listed.lines} lines, and their images are in {folder}", err=True)
     return files
 
 

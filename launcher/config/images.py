@@ -7,10 +7,13 @@ from pathlib import Path
 
 from launcher.config.sizes import typical_side
 from launcher.errors import UsageError
+from trainer.protocol.lists import Grammar, ListError, read_list
 
 TRAIN, VAL, LABELS = "train_list.txt", "val_list.txt", "labels.txt"
 _SAMPLE = 64
 """Images whose size is looked at."""
+_SHOWN = 20
+"""Lines that are refused at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +42,7 @@ def look_at(folder: Path) -> ImageFolder:
     """Read the labels of a folder's lists.
 
     Raises:
-        UsageError: There is no such folder, it has no lists yet, or a line has no label.
+        UsageError: There is no such folder, it has no lists yet, or lines of one are refused.
     """
     if not folder.is_dir():
         raise UsageError(f"--data: expected a folder of images, got {str(folder)!r}, which is none")
@@ -50,8 +53,6 @@ def look_at(folder: Path) -> ImageFolder:
         )
     train = _read_list(folder / TRAIN)
     val = _read_list(folder / VAL) if (folder / VAL).is_file() else []
-    if not train:
-        raise UsageError(f"{folder / TRAIN}: expected images, got an empty list")
     sample = train[:: max(1, len(train) // _SAMPLE)]
     return ImageFolder(
         folder=folder, class_num=max(label for _, label in (*train, *val)) + 1, train=len(train),
@@ -61,19 +62,23 @@ def look_at(folder: Path) -> ImageFolder:
 
 
 def _read_list(path: Path) -> list[tuple[str, int]]:
-    found = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: expected a readable list in UTF-8, got: {error}") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        image, _, label = line.rpartition(" ")
-        if not label.isascii() or not label.isdigit():
-            raise UsageError(
-                f"{path}:{number}: expected `path label`, got {line[:80]!r}; "
-                "`trainer check` shows all such lines"
-            )
-        found.append((image, int(label)))
-    return found
+        listed = read_list(str(path), Grammar())  # the config that `init` writes names no delimiter
+    except ListError as error:
+        raise UsageError(str(error)) from error
+    problems = [*listed.refusals()]
+    pairs = [
+        (name, label)
+        for name, label in zip(listed.names, listed.labels, strict=True)
+        if isinstance(label, int)
+    ]
+    if not problems:
+        problems = [
+            f"{path}:{number}: expected a label from 0, got {label}"
+            for number, (_, label) in enumerate(pairs, start=1)
+            if label < 0
+        ]
+    if problems:
+        more = [f"{path}: … and {len(problems) - _SHOWN} lines more"] if len(problems) > _SHOWN else []
+        raise UsageError("\n".join([*problems[:_SHOWN], *more]))
+    return pairs

@@ -13,6 +13,7 @@ from trainer.config.declaration import Catalogue, Declaration, Section, named
 from trainer.config.ops import CropImage, Op, RandCropImage, ResizeImage
 from trainer.config.ops_base import ImageOp
 from trainer.config.samplers import Sampler
+from trainer.protocol.lists import Grammar, Labels
 
 SIZED_OPS = (RandCropImage, ResizeImage, CropImage)
 """Operations whose size a MultiScaleSampler sets."""
@@ -138,6 +139,15 @@ if TYPE_CHECKING:
     Dataset: TypeAlias = ImageNetDataset | MultiScaleDataset | MultiLabelDataset | CustomLabelDataset
 else:  # the union that chooses by name exists at run time only
     Dataset = named(DATASETS)
+
+
+def listed_by(dataset: Dataset) -> tuple[str, Grammar]:
+    """Return the list file that a data set names, and how its lines are read."""
+    if isinstance(dataset, MultiLabelDataset):
+        return dataset.cls_label_path, Grammar(labels=Labels.FLAGS)
+    if isinstance(dataset, CustomLabelDataset):
+        return dataset.sample_list_path, Grammar(labels=Labels.NONE, delimiter=dataset.delimiter)
+    return dataset.cls_label_path, Grammar(delimiter=dataset.delimiter, relabel=dataset.relabel)
 
 
 class SplitSection(Section):

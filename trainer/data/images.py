@@ -10,6 +10,7 @@ from pathlib import Path
 
 from trainer.errors import DataError
 from trainer.protocol.image_files import IMAGE_ENDINGS, describe_endings, is_image_name
+from trainer.protocol.lists import Grammar, Labels, ListError, read_list
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,16 +62,15 @@ def read_image_list(path: Path, *, root: Path) -> list[Path]:
     """Return the images of an `infer_list`: a path a line, what follows the first space is left out.
 
     Raises:
-        DataError: It cannot be read or is empty.
+        DataError: It cannot be read, is empty, or has a line without a path.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError([f"{path}: expected a list of images: {error}"]) from error
-    names = [line.split(" ")[0] for line in lines if line.strip()]
-    if not names:
-        raise DataError([f"{path}: expected a path a line, got none"])
-    return [root / name for name in names]
+        listed = read_list(str(path), Grammar(labels=Labels.NONE, delimiter=" "))
+    except ListError as error:
+        raise DataError([str(error)]) from error
+    if listed.problems:
+        raise DataError(listed.refusals())
+    return [root / name for name in listed.names]
 
 
 def _below(folder: Path, problems: list[str]) -> tuple[list[Path], list[str]]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from trainer.errors import DataError
 from trainer.protocol.image_files import is_image_name
+from trainer.protocol.lists import find_unlistable, format_line
 from trainer.protocol.safe_files import create_file
 
 TRAIN, VAL, TEST, LABELS = "train_list.txt", "val_list.txt", "test_list.txt", "labels.txt"
@@ -235,15 +236,7 @@ class _Scan:
 
     def _refuse_name(self, path: str) -> bool:
         """Note a name that a line of a list file cannot hold; tells whether it did."""
-        reason = ""
-        try:
-            path.encode("utf-8")
-        except UnicodeEncodeError:
-            reason = "bytes that are not UTF-8"
-        if "\n" in path or "\r" in path:
-            reason = "a line break"
-        elif path != path.strip():
-            reason = "white space at its beginning or end"
+        reason = find_unlistable(path)
         if not reason:
             return False
         where = _shown(self._folder, path)
@@ -276,7 +269,7 @@ def _hold_out(name: str, paths: Sequence[str], val: float, seed: int) -> set[str
 
 
 def _lines(names: Sequence[str], images: Images) -> list[str]:
-    return [f"{path} {label}" for label, name in enumerate(names) for path in images.get(name, ())]
+    return [format_line(path, label) for label, name in enumerate(names) for path in images.get(name, ())]
 
 
 def _refuse_existing(folder: Path, *, overwrite: bool, names: Sequence[str] = (TRAIN, VAL, LABELS)) -> None:

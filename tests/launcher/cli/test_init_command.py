@@ -90,8 +90,9 @@ def test_a_file_is_overwritten_by_force_only_and_stdout_touches_nothing(ftlaunch
     ("break_it", "message"),
     [
         (lambda folder: (folder / "train_list.txt").unlink(), "remove the other lists, and `ftlaunch init`"),
-        (lambda folder: (folder / "train_list.txt").write_text(""), "expected images, got an empty list"),
-        (lambda folder: (folder / "val_list.txt").write_text("a.jpg x\n"), "val_list.txt:1: expected `path"),
+        (lambda folder: (folder / "train_list.txt").write_text(""), "expected 'path label' lines, got none"),
+        (lambda folder: (folder / "val_list.txt").write_text("a.jpg x\n"),
+         "val_list.txt:1: expected a whole number as label, got 'x'"),
     ],
 )  # fmt: skip
 def test_a_folder_that_is_not_ready_is_refused_with_what_to_do(ftlaunch, images, break_it, message):

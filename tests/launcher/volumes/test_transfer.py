@@ -1,15 +1,13 @@
 from __future__ import annotations
 
-import codecs
 import dataclasses
 import random
 from pathlib import Path
 
 import pytest
 
-from launcher.errors import NotFoundError, UsageError
+from launcher.errors import NotFoundError
 from launcher.volumes import agent, transfer
-from launcher.volumes.lists import find_lists, require_listed
 from launcher.volumes.place import Folder, VolumeError
 
 CUT = """
@@ -104,25 +102,3 @@ def test_a_target_that_is_a_file_is_told(images, tmp_path):
     (tmp_path / "claim" / "train").touch()
     with pytest.raises(VolumeError, match="train"):
         transfer.push(Folder(tmp_path / "claim"), images, transfer.describe(images))
-
-
-def test_lists_name_files_that_are_there(images):
-    paths = {file.path for file in transfer.describe(images)}
-    assert require_listed(find_lists(images), paths) == 2
-
-
-def test_a_list_that_windows_saved_is_read(images):
-    paths = {file.path for file in transfer.describe(images)}
-    (listed,) = find_lists(images)
-    listed.write_bytes(codecs.BOM_UTF8 + listed.read_bytes().replace(b"\n", b"\r\n"))
-    assert require_listed([listed], paths) == 2
-
-
-def test_missing_files_of_lists_are_refused_with_their_lines(images):
-    (images / "val_list.txt").write_text("\n".join(f"val/{number}.png\t0,1" for number in range(30)))
-    paths = {file.path for file in transfer.describe(images)}
-    with pytest.raises(UsageError) as caught:
-        require_listed(find_lists(images), paths)
-    lines = str(caught.value).splitlines()
-    assert lines[0].endswith("val_list.txt:1: expected a file of the folder, got 'val/0.png'")
-    assert (len(lines), lines[-1]) == (21, f"{images}/val_list.txt: … and 10 lines more")

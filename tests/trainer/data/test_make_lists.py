@@ -202,6 +202,17 @@ def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     line.encode("utf-8")
 
 
+def test_a_name_that_would_be_read_back_as_another_is_refused(tmp_path: Path) -> None:
+    fill(tmp_path, a=3)
+    (tmp_path / "a" / "cat.v1 2 b.jpg").write_bytes(b"x")
+    (tmp_path / "a" / "cat 2 b.jpg").write_bytes(b"x")
+    (line,) = refusals(tmp_path)
+    assert line == (
+        "a/cat.v1 2 b.jpg: expected a name that a list file can hold, got what reads as a path, a label and "
+        "more; rename it"
+    )
+
+
 @pytest.mark.parametrize("val", [0, 1, -0.5, float("nan")])
 def test_a_share_that_leaves_nothing_is_refused(val: float, tmp_path: Path) -> None:
     (line,) = refusals(fill(tmp_path, a=3), val=val)
