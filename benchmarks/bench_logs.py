@@ -5,7 +5,9 @@ The server is a Go program on the last core (`logserver/`), the client has the f
 first look at the job to the last line, and ratios are taken from runs one after the other. Processor time
 says the same where other work takes the core. The rest is measured of whole commands (`log_commands.py`).
 
-    bench_logs.py [rates] [memory] [slow] [kubectl] [--rounds N]
+    bench_logs.py [rates] [memory] [slow] [kubectl] [h11] [--rounds N]
+
+`h11` compares the whole follower with our parser and with that library's, over the same loads.
 """
 
 from __future__ import annotations
@@ -67,6 +69,16 @@ def compare_rates(program: Path, rounds: int) -> None:
         )
 
 
+def compare_parsers(program: Path, rounds: int) -> None:
+    for load in [*RATES[:4], Load(pods=512, lines=400, batch=1)]:
+        print(f"{load.pods} pods, {load.lines:,} lines a pod, {load.batch} lines at once")
+        pairs = [(measure(program, "follow", load), measure(program, "h11", load)) for _ in range(rounds)]
+        for what, number in (("ours", 0), ("h11", 1)):
+            show(what, min((pair[number] for pair in pairs), key=lambda found: found["cpu_s"]))
+        ratio = statistics.median(ours["cpu_s"] / theirs["cpu_s"] for ours, theirs in pairs)
+        print(f"  lines a second of processor time with h11: {ratio:.2f} of ours (median of {rounds})")
+
+
 def measure_memory(program: Path) -> None:
     load = Load(pods=512, lines=2000, together=True)
     with serving(program, load) as folder:
@@ -118,6 +130,8 @@ def main() -> None:
             measure_slow(program)
         if "kubectl" in chosen:
             compare_kubectl(program, rounds)
+        if "h11" in chosen:
+            compare_parsers(program, rounds)
 
 
 if __name__ == "__main__":

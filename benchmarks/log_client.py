@@ -1,8 +1,9 @@
-"""One client of the log benchmarks, in a process of its own: `log_client.py pump|follow FOLDER PODS`.
+"""One client of the log benchmarks, in a process of its own: `log_client.py pump|follow|h11 FOLDER PODS`.
 
 `pump` is the limit: an asyncio protocol for each stream that splits its bytes into lines, takes off their
 times, puts a prefix before them and writes them, and that is all. `follow` is the whole follower: looks at
-the pods, heartbeats, tags, overlap, merging, the record on disk, lines written to /dev/null. Prints JSON.
+the pods, heartbeats, tags, overlap, merging, the record on disk, lines written to /dev/null. `h11` is the same
+with that library's parser in place of ours. Prints JSON.
 """
 
 from __future__ import annotations
@@ -138,6 +139,15 @@ class Attached(KubernetesLogSource):
         return super().ask(ask, receiver)
 
 
+async def follow_with_h11(folder: Path, pods: int, sink: Sink) -> dict[str, float]:
+    from bench_http import H11Parser
+
+    from launcher.kube import stream
+
+    stream.ResponseParser = H11Parser
+    return await follow(folder, pods, sink)
+
+
 async def follow(folder: Path, _: int, sink: Sink) -> dict[str, float]:
     cluster = Cluster(folder)
     asker = Asker(cluster, reconnect=lambda: cluster)
@@ -156,7 +166,7 @@ def main() -> None:
     what, folder, pods = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     sink = Sink()
     cpu_s = time.process_time()
-    found = asyncio.run({"pump": pump, "follow": follow}[what](folder, pods, sink))
+    found = asyncio.run({"pump": pump, "follow": follow, "h11": follow_with_h11}[what](folder, pods, sink))
     usage = resource.getrusage(resource.RUSAGE_SELF)
     print(json.dumps({
         "lines": sink.lines, "s": sink.last_s - found["began_s"], "cpu_s": sink.cpu_s - cpu_s,
