@@ -1,8 +1,8 @@
-"""What the parser of followed logs costs: ours (`launcher.kube.http`) and h11, over the same bytes, in processor time.
+"""What parsing followed logs costs: ours (`launcher.kube.http`) and h11, same bytes, in processor time.
 
-Each of N streams has an answer in chunks, as an API server sends followed logs: many lines a chunk while a log is
-caught up with, a line a chunk while a rank writes. All are fed in turn, 16 KiB at a time, as connections are read.
-Nothing but parsing is measured; what of the whole way it is, `bench_logs.py h11` shows.
+Each of N streams has an answer in chunks, as an API server sends followed logs: many lines a chunk while a
+log is caught up with, a line a chunk while a rank writes. All are fed in turn, 16 KiB at a time, as
+connections are read. Nothing but parsing is measured; what of the whole way it is, `bench_logs.py h11` shows.
 
     bench_http.py [--rounds N]
 """
@@ -82,7 +82,7 @@ def main() -> None:
             for make in (ResponseParser, H11Parser)
         )
         print(
-            f"{streams} streams, {batch} lines a chunk: ours {ours:.3f} us a line, h11 {theirs:.3f} us a line, "
+            f"{streams} streams, {batch} lines a chunk: ours {ours:.3f} us a line, h11 {theirs:.3f}, "
             f"{theirs / ours:.0f} times",
             flush=True,
         )

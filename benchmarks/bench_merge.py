@@ -6,10 +6,9 @@ import statistics
 import time
 
 from launcher.logs.lines import LineReader
-from launcher.logs.log_filter import Wanted
-from launcher.logs.log_format import Form
+from launcher.logs.log_filter import LogFilter
+from launcher.logs.log_format import Formatter, LogFormat
 from launcher.logs.merge import Merger
-from launcher.logs.shape import Shaper
 
 PODS, LINES, ROUNDS = 64, 2000, 5
 
@@ -35,8 +34,8 @@ def main() -> None:
         began = time.perf_counter()
         merger = Merger()
         for pod, log in enumerate(logs):
-            shaper = Shaper(node=pod, wanted=Wanted(), form=Form())
-            merger.add(merger.open_lane(), shaper.shape(LineReader().take(log)), now_s=0.0)
+            formatter = Formatter(node=pod, log_filter=LogFilter(), form=LogFormat())
+            merger.add(merger.open_stream(), formatter.format_lines(LineReader().take(log)), now_s=0.0)
         merged = merger.take_all()
         merging.append(time.perf_counter() - began)
         assert len(merged) == count

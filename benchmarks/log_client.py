@@ -2,8 +2,8 @@
 
 `pump` is the limit: an asyncio protocol for each stream that splits its bytes into lines, takes off their
 times, puts a prefix before them and writes them, and that is all. `follow` is the whole follower: looks at
-the pods, heartbeats, tags, overlap, merging, the record on disk, lines written to /dev/null. `h11` is the same
-with that library's parser in place of ours. Prints JSON.
+the pods, heartbeats, tags, overlap, merging, the record on disk, lines written to /dev/null. `h11` is the
+same with that library's parser in place of ours. Prints JSON.
 """
 
 from __future__ import annotations
@@ -25,11 +25,10 @@ from launcher.kube.async_client import Asker
 from launcher.kube.endpoint import Endpoint
 from launcher.kube.transport import Way
 from launcher.logs.follow import Follower
-from launcher.logs.log_filter import Wanted
-from launcher.logs.log_format import Form
+from launcher.logs.log_filter import LogFilter
+from launcher.logs.log_format import Formatter, LogFormat
 from launcher.logs.recording import Recording
-from launcher.logs.shape import Shaper
-from launcher.logs.source import Ask
+from launcher.logs.source import LogRequest
 from launcher.plan.handle import Handle
 
 
@@ -126,7 +125,7 @@ class Attached(KubernetesLogSource):
 
     begun, attached_s = 0, 0.0
 
-    def ask(self, ask: Ask, receiver):
+    def open(self, ask: LogRequest, receiver):
         if ask.follow:
             begin = receiver.begin
 
@@ -136,7 +135,7 @@ class Attached(KubernetesLogSource):
                 begin()
 
             receiver.begin = count
-        return super().ask(ask, receiver)
+        return super().open(ask, receiver)
 
 
 async def follow_with_h11(folder: Path, pods: int, sink: Sink) -> dict[str, float]:
@@ -156,7 +155,7 @@ async def follow(folder: Path, _: int, sink: Sink) -> dict[str, float]:
     began_s = time.perf_counter()
     await Follower(
         source, show=sink.write, say=print, follow=True, recording=recording, draw=random.Random(1),
-        shaper=lambda node: Shaper(node=node, wanted=Wanted(), form=Form()),
+        formatter=lambda node: Formatter(node=node, log_filter=LogFilter(), form=LogFormat()),
     ).run()  # fmt: skip
     recording.close()
     return {"began_s": began_s, "attached_s": source.attached_s, "streams": source.begun}

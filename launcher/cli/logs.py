@@ -13,8 +13,8 @@ from launcher.cli.logflags import ALL, check_writers, read_attempt, read_numbers
 from launcher.cli.printing import chooses_colour
 from launcher.cli.showlogs import Request, show_logs
 from launcher.errors import CliExit, UsageError
-from launcher.logs.log_filter import Wanted
-from launcher.logs.log_format import Form
+from launcher.logs.log_filter import LogFilter
+from launcher.logs.log_format import LogFormat
 
 
 @click.command("logs")
@@ -66,11 +66,11 @@ def command(
         raise UsageError("--previous: expected it without --follow: nothing is added to that log any more")
     found = find_job(job)
     check_writers(found, ranks=ranks or (), nodes=nodes or ())
-    wanted = Wanted(
+    wanted = LogFilter(
         ranks=ranks, nodes=nodes, attempt=None if attempt == ALL else attempt, pattern=pattern, tail=tail,
         since_ns=since_ns or 0,
     )  # fmt: skip
-    form = Form(
+    form = LogFormat(
         output=output, colour=chooses_colour(colour) and output == "text", timestamps=timestamps,
         prefix=prefix, attempts=attempt == ALL,
     )  # fmt: skip

@@ -15,11 +15,10 @@ from launcher.cli.printing import Printer, echo
 from launcher.errors import NotFoundError
 from launcher.logs.follow import Follower
 from launcher.logs.lines import LineReader
-from launcher.logs.log_filter import Wanted
-from launcher.logs.log_format import Form
-from launcher.logs.merge import Lane, Merger
+from launcher.logs.log_filter import LogFilter
+from launcher.logs.log_format import Formatter, LogFormat
+from launcher.logs.merge import Merger, Stream
 from launcher.logs.recording import Recording
-from launcher.logs.shape import Shaper
 from launcher.logs.source import Source
 from launcher.logs.waiting import Waiting
 
@@ -38,8 +37,8 @@ class Request:
         previous: Of each pod the container before the present one, and nothing else.
     """
 
-    wanted: Wanted = field(default_factory=Wanted)
-    form: Form = field(default_factory=Form)
+    wanted: LogFilter = field(default_factory=LogFilter)
+    form: LogFormat = field(default_factory=LogFormat)
     all_attempts: bool = False
     previous: bool = False
 
@@ -79,9 +78,12 @@ def _show_recorded_previous(recording: Recording, request: Request, printer: Pri
     containers = recording.containers()
     for node in sorted({container.node for container in containers}):
         own = [container for container in containers if container.node == node]
-        lane, shaper = merger.open_lane(), Shaper(node=node, wanted=request.wanted, form=request.form)
+        stream, formatter = (
+            merger.open_stream(),
+            Formatter(node=node, log_filter=request.wanted, form=request.form),
+        )
         for lines in recording.read(own[-2]) if len(own) > 1 else ():
-            merger.add(lane, shaper.shape(lines), now_s=0.0)
+            merger.add(stream, formatter.format_lines(lines), now_s=0.0)
     printer.show(merger.take_all())
     printer.close()
 
@@ -94,7 +96,7 @@ def _explain_nothing(request: Request, status: JobStatus | None) -> str:
         return f"no lines yet, it is {status.state.value}{reason}"
     if request.previous:
         return "no lines of earlier containers; --attempt all shows earlier attempts of the present ones"
-    if wanted != Wanted(from_attempt=wanted.from_attempt):
+    if wanted != LogFilter(from_attempt=wanted.from_attempt):
         known = f"; its last attempt is {_current_attempt(status)}" if status and wanted.attempt else ""
         return f"no line is what --rank, --node, --attempt, --since and --grep ask for{known}"
     more = f" of attempt {wanted.from_attempt}; --attempt all shows all" if wanted.from_attempt > 1 else ""
@@ -134,7 +136,7 @@ def _stream(
         source,
         show=printer.show,
         say=_say,
-        shaper=lambda node: Shaper(node=node, wanted=wanted, form=form),
+        formatter=lambda node: Formatter(node=node, log_filter=wanted, form=form),
         recording=recording if is_whole or recording.containers() else None,
         follow=follow,
         since_s=wanted.since_ns // 1_000_000_000 if wanted.since_ns else None,
@@ -179,7 +181,7 @@ class _Polled:
     _merger: Merger = field(default_factory=Merger)
     _offsets: dict[LogRef, int] = field(default_factory=dict)
     _readers: dict[LogRef, LineReader] = field(default_factory=dict)
-    _lanes: dict[int, tuple[Lane, Shaper]] = field(default_factory=dict)
+    _streams: dict[int, tuple[Stream, Formatter]] = field(default_factory=dict)
     _waiting: Waiting = field(default_factory=lambda: Waiting(_say))
 
     def show_new(self) -> bool:
@@ -210,8 +212,8 @@ class _Polled:
                 news = True
                 self._offsets[ref] = offset + len(data)
                 lines = self._readers.setdefault(ref, LineReader()).take(data)
-                lane, shaper = self._lane(ref.node)
-                self._merger.add(lane, shaper.shape(lines), now_s=self.now_s())
+                stream, formatter = self._stream(ref.node)
+                self._merger.add(stream, formatter.format_lines(lines), now_s=self.now_s())
         return news
 
     def _choose(self, refs: tuple[LogRef, ...]) -> list[LogRef]:
@@ -221,9 +223,9 @@ class _Polled:
         newest = {ref.node: ref.incarnation for ref in sorted(refs)}
         return [ref for ref in sorted(refs) if ref.incarnation == newest[ref.node] - 1]
 
-    def _lane(self, node: int) -> tuple[Lane, Shaper]:
-        if node not in self._lanes:
-            shaper = Shaper(node=node, wanted=self.request.wanted, form=self.request.form)
-            self._lanes[node] = self._merger.open_lane(), shaper
-            self._lanes[node][0].is_open = True
-        return self._lanes[node]
+    def _stream(self, node: int) -> tuple[Stream, Formatter]:
+        if node not in self._streams:
+            formatter = Formatter(node=node, log_filter=self.request.wanted, form=self.request.form)
+            self._streams[node] = self._merger.open_stream(), formatter
+            self._streams[node][0].is_open = True
+        return self._streams[node]

@@ -22,7 +22,7 @@ from launcher.kube.packed import Unpacker
 from launcher.kube.stream import READ_BYTES, Wire
 from launcher.kube.transport import PACKED, Way, explain_silence, read_warnings
 from launcher.logs.lines import format_stamp
-from launcher.logs.source import Ask, End, Receiver, SourceError, Trouble
+from launcher.logs.source import End, FailureKind, LogRequest, Receiver, SourceError
 from launcher.objects import PODS, Resource, is_object
 from trainer.protocol.untrusted import parse_json
 
@@ -33,13 +33,13 @@ SETTLE_S = 30.0
 ANSWER_S = 20.0
 
 
-def read_trouble(code: int) -> Trouble:
+def read_trouble(code: int) -> FailureKind:
     """Return what to do about an HTTP status from 300 up."""
     if code == 401:
-        return Trouble.LOGIN
+        return FailureKind.LOGIN
     if code in (400, 404, 409, 410):
-        return Trouble.LOOK
-    return Trouble.AGAIN if code in (408, 429) or code >= 500 else Trouble.NEVER
+        return FailureKind.LOOK
+    return FailureKind.AGAIN if code in (408, 429) or code >= 500 else FailureKind.NEVER
 
 
 class _Json:
@@ -99,7 +99,7 @@ def read_end(call: Call, status: int, headers: Mapping[str, str], body: bytes) -
     """Return what a refusal means."""
     after = headers.get("retry-after", "")
     return End(
-        trouble=read_trouble(status),
+        failure=read_trouble(status),
         after_s=min(float(after), 300.0) if after.isascii() and after.isdigit() else 0.0,
         error=read_failure(call, code=status, body=body),
     )
@@ -163,25 +163,26 @@ class Asker:
         except (ValueError, asyncio.TimeoutError) as error:
             cut = error
         finally:
-            wire.drop()
+            wire.close()
         if cut is not None or not is_object(found):
             why = cut or ValueError(f"{found!r:.80}")
             raise SourceError(self.judge(call, 0, {}, b"", why)) from cut
         return found
 
-    def stream(self, ask: Ask, receiver: Receiver, *, namespace: str, container: str) -> Wire:
+    def stream(self, request: LogRequest, receiver: Receiver, *, namespace: str, container: str) -> Wire:
         """Ask for a log."""
         query = {"container": container, "timestamps": "true"}
-        if ask.previous:
+        if request.previous:
             query["previous"] = "true"
-        if ask.follow:
+        if request.follow:
             query["follow"] = "true"
-        if ask.since_s is not None:
-            query["sinceTime"] = f"{format_stamp(max(0, ask.since_s) * 1_000_000_000)[:19].decode()}Z"
-        if ask.tail_lines is not None:
-            query["tailLines"] = str(ask.tail_lines)
-        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(ask.container.pod, safe='')}/log"
-        call = self.call(namespace=namespace, name=ask.container.pod, subresource="log")
+        if request.since_s is not None:
+            query["sinceTime"] = f"{format_stamp(max(0, request.since_s) * 1_000_000_000)[:19].decode()}Z"
+        if request.tail_lines is not None:
+            query["tailLines"] = str(request.tail_lines)
+        pod = quote(request.container.pod, safe="")
+        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{pod}/log"
+        call = self.call(namespace=namespace, name=request.container.pod, subresource="log")
         return self._send(path, query, _Log(receiver, partial(self.judge, call)))
 
     def judge(
@@ -193,10 +194,10 @@ class Asker:
             end = self._explain_silence(call, error or ConnectionError("cut"))
         else:
             end = read_end(call, status, headers, body)
-        if end.trouble is Trouble.AGAIN:
+        if end.failure is FailureKind.AGAIN:
             self._troubled_s = now_s
         elif now_s - self._troubled_s < SETTLE_S and status in (403, 404):
-            return replace(end, trouble=Trouble.AGAIN)
+            return replace(end, failure=FailureKind.AGAIN)
         return end
 
     def _explain_silence(self, call: Call, error: Exception) -> End:
@@ -204,8 +205,8 @@ class Asker:
             error = TimeoutError(f"no word for {self._answer_s:g} s")
         silence = explain_silence(error, call=call, endpoint=self._endpoint)
         # CA and certificates are renewed as tokens are
-        trouble = Trouble.LOGIN if isinstance(silence, CertificateError) else Trouble.AGAIN
-        return End(trouble=trouble, error=silence)
+        failure = FailureKind.LOGIN if isinstance(silence, CertificateError) else FailureKind.AGAIN
+        return End(failure=failure, error=silence)
 
     def call(self, *, namespace: str, name: str, resource: Resource = PODS, subresource: str = "") -> Call:
         """Say in RBAC's words what is asked; for a list without a name."""

@@ -108,7 +108,7 @@ class Wire(asyncio.BufferedProtocol):
         """The connection does not come about."""
         self._finish(error)
 
-    def drop(self) -> None:
+    def close(self) -> None:
         """Close, and say nothing more."""
         self._is_over = True
         if self._transport is not None:
@@ -161,5 +161,5 @@ class Wire(asyncio.BufferedProtocol):
     def _finish(self, error: Exception | None) -> None:
         if self._is_over:
             return
-        self.drop()
+        self.close()
         self._listener.done(error)

@@ -4,40 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import random
+import resource
 from collections.abc import Callable
 from contextlib import suppress
 
-from launcher.logs.merge import Lane, Merger
-from launcher.logs.openfiles import make_room, most_at_once
+from launcher.logs.log_format import Formatter
+from launcher.logs.merge import Merger, Stream
 from launcher.logs.podoutput import PodOutput
-from launcher.logs.podtask import PodTask
+from launcher.logs.podtask import PodTask, back_off_s
 from launcher.logs.recording import Recording
-from launcher.logs.shape import Shaper
-from launcher.logs.source import Look, Source, SourceError, Trouble
-from launcher.logs.steps import back_off_s
+from launcher.logs.source import FailureKind, Snapshot, Source, SourceError
 from launcher.logs.waiting import Waiting
 
-LOOK_S, LOOK_OF_A_POD_S = 2.0, 0.008
+SNAPSHOT_S, SNAPSHOT_OF_A_POD_S = 2.0, 0.008
 """Between looks at the job that nobody has asked for; one at a thousand pods costs half a second twice."""
 PATIENCE_S = 600.0
 """How long without a look at the job before giving up; upgrades of a control plane take minutes."""
 LINGER_S = 10.0
 """How long a job's other pods may still write once it has ended."""
 _TICK_S, _NAP_S, _BUSY_BYTES = 0.1, 0.02, 256 * 1024
-_LOOK_PAUSE_S, _LOOK_PAUSE_OF_A_POD_S = 0.03, 0.0004
+_SNAPSHOT_PAUSE_S, _SNAPSHOT_PAUSE_OF_A_POD_S = 0.03, 0.0004
 """Between looks that are asked for: many pods ask for the same one, and others must get their turn."""
 _SAVE_S = 1.0
 _MOST_LOGINS = 2
 _ROOM_BYTES = 4 * 1024 * 1024
-_LANE_BYTES = 64 * 1024
+_STREAM_BYTES = 64 * 1024
 
 
 class Follower:
-    """One job's logs, until it has ended or for one reading. A `Desk` and `Intake` of its pods."""
+    """One job's logs, until it has ended or for one reading. A `PodContext` and `OutputSink` of its pods."""
 
     def __init__(
         self, source: Source, *, show: Callable[[list[bytes]], None], say: Callable[[str], None],
-        shaper: Callable[[int], Shaper], recording: Recording | None, follow: bool,
+        formatter: Callable[[int], Formatter], recording: Recording | None, follow: bool,
         since_s: int | None = None, tail_lines: int | None = None, previous_too: bool = True,
         draw: random.Random,
     ) -> None:  # fmt: skip
@@ -47,10 +46,10 @@ class Follower:
             source: Where the job runs.
             show: Takes shown lines, without newlines, in their order, some times a second; may block.
             say: Takes sentences for the user.
-            shaper: Makes the shaper of a node.
+            formatter: Makes the formatter of a node.
             recording: Where lines are kept and earlier ones were, or None.
             follow: Until the job has ended; else once.
-            since_s: Of the first request for each log; see `Ask`.
+            since_s: Of the first request for each log; see `LogRequest`.
             tail_lines: Likewise.
             previous_too: Read the container before the present one, where there is one.
             draw: Randomness of pauses.
@@ -59,15 +58,15 @@ class Follower:
         self.since_s, self.tail_lines = since_s, tail_lines
         self.say = say
         self.recording = recording
-        self.lane_bytes = _LANE_BYTES
-        self.seats = asyncio.Semaphore(most_at_once())
-        self._show, self._shaper, self._previous_too = show, shaper, previous_too
+        self.stream_bytes = _STREAM_BYTES
+        self.semaphore = asyncio.Semaphore(most_at_once())
+        self._show, self._formatter, self._previous_too = show, formatter, previous_too
         self._merger = Merger()
         self._outputs: dict[int, PodOutput] = {}
         self._tasks: dict[int, PodTask] = {}
         self._running: list[asyncio.Task[None]] = []
-        self._looks = 0
-        self._looked, self._kick, self._busy = asyncio.Condition(), asyncio.Event(), asyncio.Event()
+        self._snapshots = 0
+        self._taken, self._kick, self._busy = asyncio.Condition(), asyncio.Event(), asyncio.Event()
         self._fresh = asyncio.Event()
         self._ended_s: float | None = None
         self._login: asyncio.Task[None] | None = None
@@ -77,7 +76,7 @@ class Follower:
         self._saved_s = float("-inf")
         self._has_told_trouble = False
         self._failing_s = 0.0
-        self._is_looking = False
+        self._is_asking = False
 
     async def run(self) -> None:
         """Show all lines.
@@ -95,58 +94,58 @@ class Follower:
             await _end({watching, writing, *self._running})
             self._show(self._merger.take_all())
 
-    async def look_again(self) -> None:
-        """See `Desk`."""
-        wanted = self._looks + 2 if self._is_looking else self._looks + 1
+    async def refresh(self) -> None:
+        """See `PodContext`."""
+        wanted = self._snapshots + 2 if self._is_asking else self._snapshots + 1
         self._kick.set()
-        async with self._looked:
-            await self._looked.wait_for(lambda: self._looks >= wanted)
+        async with self._taken:
+            await self._taken.wait_for(lambda: self._snapshots >= wanted)
 
     async def change(self) -> None:
-        """See `Desk`."""
-        now = self._looks
-        async with self._looked:
-            await self._looked.wait_for(lambda: self._looks > now)
+        """See `PodContext`."""
+        now = self._snapshots
+        async with self._taken:
+            await self._taken.wait_for(lambda: self._snapshots > now)
 
     async def login(self) -> None:
-        """See `Desk`."""
+        """See `PodContext`."""
         if self._login is None or self._login.done():
             self._login = asyncio.create_task(self._renew())
         await asyncio.shield(self._login)
 
     def settle(self) -> None:
-        """See `Desk`."""
+        """See `PodContext`."""
         if all(task.is_idle for task in self._tasks.values()):
             self._kick.set()
 
     def is_leaving(self) -> bool:
-        """See `Desk`."""
+        """See `PodContext`."""
         return self._ended_s is not None and self._now_s() - self._ended_s > LINGER_S
 
-    def add(self, lane: Lane, items: list[bytes]) -> None:
+    def add(self, stream: Stream, items: list[bytes]) -> None:
         """Take a pod's shaped lines."""
-        self._merger.add(lane, items, now_s=self._now_s())
+        self._merger.add(stream, items, now_s=self._now_s())
         self._fresh.set()
         if self._merger.waiting_bytes - self._shown_at >= max(_BUSY_BYTES, self._shown_at // 4):
             self._busy.set()
 
     def wake(self) -> None:
-        """See `Intake`."""
+        """See `OutputSink`."""
         self._busy.set()
 
     def note_full(self, change: int) -> None:
-        """See `Intake`."""
+        """See `OutputSink`."""
         self._full += change
         if 2 * self._full >= len(self._tasks):
             self.wake()
 
     async def _watch(self) -> None:
-        failures = quiet_looks = 0
+        failures = quiet_snapshots = 0
         while True:
-            self._is_looking = True
+            self._is_asking = True
             self._kick.clear()
             try:
-                look = await self.source.look()
+                snapshot = await self.source.snapshot()
                 failures = self._logins = 0
                 if self._is_silent:
                     self._is_silent = False
@@ -156,48 +155,48 @@ class Follower:
                 await self._bear(error, failures)
                 continue
             lines = sum(task.lines for task in self._tasks.values())
-            self._take(look)
-            self._is_looking = False
-            self._looks += 1
-            async with self._looked:
-                self._looked.notify_all()
+            self._take(snapshot)
+            self._is_asking = False
+            self._snapshots += 1
+            async with self._taken:
+                self._taken.notify_all()
             self._show([])
             for task in self._running:
                 if task.done():
                     task.result()
             is_idle = all(task.is_idle for task in self._tasks.values())
-            over = is_idle and (look.has_ended or not self.follow)
-            quiet_looks = quiet_looks + 1 if over and lines == self._lines_before else 0
+            over = is_idle and (snapshot.has_ended or not self.follow)
+            quiet_snapshots = quiet_snapshots + 1 if over and lines == self._lines_before else 0
             self._lines_before = lines
-            if quiet_looks > (1 if self.follow else 0):
+            if quiet_snapshots > (1 if self.follow else 0):
                 return
             with suppress(asyncio.TimeoutError):
-                pause_s = LOOK_S + LOOK_OF_A_POD_S * len(self._tasks)
+                pause_s = SNAPSHOT_S + SNAPSHOT_OF_A_POD_S * len(self._tasks)
                 await asyncio.wait_for(self._kick.wait(), 0.05 if over else pause_s)
             if self._kick.is_set():
-                await asyncio.sleep(_LOOK_PAUSE_S + _LOOK_PAUSE_OF_A_POD_S * len(self._tasks))
+                await asyncio.sleep(_SNAPSHOT_PAUSE_S + _SNAPSHOT_PAUSE_OF_A_POD_S * len(self._tasks))
 
     async def _bear(self, error: SourceError, failures: int) -> None:
         end = error.end
-        self._logins += end.trouble is Trouble.LOGIN
+        self._logins += end.failure is FailureKind.LOGIN
         self._failing_s = self._now_s() if failures == 1 else self._failing_s
         is_long = self._now_s() - self._failing_s > PATIENCE_S
-        if end.trouble is Trouble.NEVER or self._logins > _MOST_LOGINS or is_long:
+        if end.failure is FailureKind.NEVER or self._logins > _MOST_LOGINS or is_long:
             raise end.error or error
-        if end.trouble is Trouble.LOGIN:
+        if end.failure is FailureKind.LOGIN:
             await self.login()
         if end.error is not None and failures == 3:
             self._is_silent = True
             self.say(f"no answer, asking on (the job is not touched by that): {end.error}")
         await asyncio.sleep(back_off_s(failures, after_s=end.after_s, draw=self.draw))
 
-    def _take(self, look: Look) -> None:
-        if look.has_ended and self._ended_s is None:
+    def _take(self, snapshot: Snapshot) -> None:
+        if snapshot.has_ended and self._ended_s is None:
             self._ended_s = self._now_s()
-        elif not look.has_ended:
+        elif not snapshot.has_ended:
             self._ended_s = None
-        now = {pod.container.node: pod for pod in look.pods}
-        if self.recording is not None and not self._looks:
+        now = {pod.container.node: pod for pod in snapshot.pods}
+        if self.recording is not None and not self._snapshots:
             recorded = self.recording.containers()
             for node in {container.node for container in recorded} - set(now):
                 self._open(node)
@@ -207,16 +206,16 @@ class Follower:
             self._open(node)
         if new and (too_few := make_room(len(self._tasks))):
             self.say(too_few)
-        self.lane_bytes = max(16 * 1024, min(_LANE_BYTES, _ROOM_BYTES // max(1, len(self._tasks))))
+        self.stream_bytes = max(16 * 1024, min(_STREAM_BYTES, _ROOM_BYTES // max(1, len(self._tasks))))
         for node, task in self._tasks.items():
             task.see(now.get(node), previous_too=self._previous_too)
-        if self.follow and not look.has_ended:
-            waiting = {pod.container.pod: pod.waits_for for pod in look.pods if not pod.has_started}
-            self._waiting.tell(waiting, of_job=look.waits_for)
+        if self.follow and not snapshot.has_ended:
+            waiting = {pod.container.pod: pod.waits_for for pod in snapshot.pods if not pod.has_started}
+            self._waiting.tell(waiting, of_job=snapshot.waits_for)
 
     def _open(self, node: int) -> None:
         output = PodOutput(
-            self, self._merger.open_lane(), self._shaper(node), find_answer=lambda: task.answer
+            self, self._merger.open_stream(), self._formatter(node), find_response=lambda: task.response
         )
         task = PodTask(self, output)
         self._outputs[node], self._tasks[node] = output, task
@@ -240,9 +239,9 @@ class Follower:
             if self.recording is not None and self._now_s() > self._saved_s + _SAVE_S:
                 self._saved_s = self._now_s()
                 self.recording.flush()
-                if self.recording.trouble and not self._has_told_trouble:
+                if self.recording.failure and not self._has_told_trouble:
                     self._has_told_trouble = True
-                    self.say(self.recording.trouble)
+                    self.say(self.recording.failure)
             for output in self._outputs.values():
                 output.make_room()
             if before - self._shown_at < before // 8:
@@ -264,3 +263,39 @@ async def _end(tasks: set[asyncio.Task[None]]) -> None:
             task.cancel()
         _, running = await asyncio.wait(running, timeout=0.05)
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+_OF_A_POD = 2
+_ANY = 1 << 20
+_OWN = 64  # the interpreter's, the terminal's, the looks' and heartbeats' connections
+
+
+def most_at_once() -> int:
+    """Return how many pods can be read at once, the soft limit raised to the hard one; at least one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _ANY if hard == resource.RLIM_INFINITY else max(1, (hard - _OWN) // _OF_A_POD)
+
+
+def make_room(pods: int) -> str:
+    """Raise the soft limit of open files, as far as the hard one lets us, to what so many pods need.
+
+    Returns:
+        A sentence for the user where that is not enough, else nothing.
+    """
+    needed = _OF_A_POD * pods + _OWN
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return ""
+    most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    except (ValueError, OSError):  # a sandbox may refuse even that
+        most = soft
+    if most >= needed:
+        return ""
+    at_once = max(1, (most - _OWN) // _OF_A_POD)
+    return (
+        f"open files: expected room for {needed}, two for each of {pods} pods, got a hard limit of {most}; "
+        f"{at_once} pods are read at once and each other one when one of these has been read to its end; "
+        f"raise it with `ulimit -Hn {needed}` as root or choose pods with --node"
+    )

@@ -13,7 +13,7 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class LogFilter:
     """What to show of a log; None is no restriction.
 
     Attributes:

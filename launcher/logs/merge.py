@@ -22,7 +22,7 @@ _time_of = itemgetter(slice(0, STAMP_BYTES))
 _text_of = itemgetter(slice(STAMP_BYTES, None))
 
 
-class Lane:
+class Stream:
     """One pod's place in the merger.
 
     Attributes:
@@ -74,27 +74,27 @@ class Merger:
 
     def __init__(self) -> None:
         self._items: list[bytes] = []
-        self._lanes: list[Lane] = []
+        self._streams: list[Stream] = []
         self._arrivals: deque[tuple[float, bytes]] = deque()
         self._newest = b""
         self._waited = b""
         self._tied = b""
         self.waiting_bytes = 0
 
-    def open_lane(self) -> Lane:
+    def open_stream(self) -> Stream:
         """Make the place of one more pod."""
-        self._lanes.append(Lane())
-        return self._lanes[-1]
+        self._streams.append(Stream())
+        return self._streams[-1]
 
-    def add(self, lane: Lane, items: list[bytes], *, now_s: float) -> None:
+    def add(self, stream: Stream, items: list[bytes], *, now_s: float) -> None:
         """Take a pod's next items."""
-        lane.heard_s = now_s
+        stream.heard_s = now_s
         if items:
-            before = lane.waiting_bytes
-            self._items += lane.order(items)
-            self.waiting_bytes += lane.waiting_bytes - before
-            self._newest = max(self._newest, lane.newest)
-            self._tied = max(self._tied, lane.tied)
+            before = stream.waiting_bytes
+            self._items += stream.order(items)
+            self.waiting_bytes += stream.waiting_bytes - before
+            self._newest = max(self._newest, stream.newest)
+            self._tied = max(self._tied, stream.tied)
 
     def take_ripe(self, *, now_s: float) -> list[bytes]:
         """Return the items that need not wait any longer, without their times."""
@@ -109,7 +109,9 @@ class Merger:
         while self._arrivals and self._arrivals[0][0] <= now_s - HOLD_S:
             self._waited = self._arrivals.popleft()[1]
         self._arrivals.append((now_s, self._newest))
-        talking = [lane.newest for lane in self._lanes if lane.is_open and now_s - lane.heard_s < HOLD_S]
+        talking = [
+            stream.newest for stream in self._streams if stream.is_open and now_s - stream.heard_s < HOLD_S
+        ]
         until = max(self._waited, min(talking, default=self._newest))
         return self._take(until) if until else iter(())
 
@@ -125,11 +127,11 @@ class Merger:
         del items[:end]
         if until is None or until >= self._tied:
             self._tied = b""
-        for lane in self._lanes:
-            if lane.waiting_bytes:
-                before = lane.waiting_bytes
-                lane.leave(until)
-                self.waiting_bytes -= before - lane.waiting_bytes
+        for stream in self._streams:
+            if stream.waiting_bytes:
+                before = stream.waiting_bytes
+                stream.leave(until)
+                self.waiting_bytes -= before - stream.waiting_bytes
         ripe.reverse()  # a list is cheap to shorten at its end
         while ripe:
             piece = ripe[: -_PIECE - 1 : -1]

@@ -6,20 +6,20 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from launcher.logs.merge import Lane
+from launcher.logs.log_format import Formatter
+from launcher.logs.merge import Stream
 from launcher.logs.recording import Record, Recording
-from launcher.logs.resume_point import Overlap
-from launcher.logs.shape import Shaper
-from launcher.logs.source import Answer, Container
+from launcher.logs.resume_point import ResumePoint
+from launcher.logs.source import Container, LogResponse
 
 
-class Intake(Protocol):
+class OutputSink(Protocol):
     """What a pod's output shares with those of the other pods."""
 
     recording: Recording | None
-    lane_bytes: int
+    stream_bytes: int
 
-    def add(self, lane: Lane, items: list[bytes]) -> None:
+    def add(self, stream: Stream, items: list[bytes]) -> None:
         """Take a pod's shaped lines."""
 
     def wake(self) -> None:
@@ -33,37 +33,42 @@ class PodOutput:
     """An `Output`. A pod of which too much waits is not read until some of it has been shown."""
 
     def __init__(
-        self, intake: Intake, lane: Lane, shaper: Shaper, *, find_answer: Callable[[], Answer | None]
+        self,
+        sink: OutputSink,
+        stream: Stream,
+        formatter: Formatter,
+        *,
+        find_response: Callable[[], LogResponse | None],
     ) -> None:
-        """`find_answer` gives the pod's answer that is under way."""
-        self._intake, self._lane, self._shaper = intake, lane, shaper
-        self._find_answer = find_answer
+        """`find_response` gives the pod's answer that is under way."""
+        self._sink, self._stream, self._formatter = sink, stream, formatter
+        self._find_response = find_response
         self._record: Record | None = None
         self._replayed: set[Container] = set()
         self._room = asyncio.Event()
         self._is_paused = False
 
-    async def begin(self, container: Container) -> Overlap:
+    async def begin(self, container: Container) -> ResumePoint:
         """See `Output`."""
-        recording = self._intake.recording
+        recording = self._sink.recording
         if recording is None:
-            return Overlap()
+            return ResumePoint()
         earlier = recording.containers(container.node)
         if container in earlier:
             earlier = earlier[: earlier.index(container)]
         for before in earlier:
-            await self._replay(recording, before, Overlap())
+            await self._replay(recording, before, ResumePoint())
         if self._record is not None:
             self._record.close()
         record = self._record = recording.open(container)
-        await self._replay(recording, container, record.overlap)
-        return record.overlap
+        await self._replay(recording, container, record.resume_point)
+        return record.resume_point
 
-    async def _replay(self, recording: Recording, container: Container, overlap: Overlap) -> None:
+    async def _replay(self, recording: Recording, container: Container, resume_point: ResumePoint) -> None:
         is_new = container not in self._replayed
         self._replayed.add(container)
         for lines in recording.read(container):
-            overlap.take(lines)
+            resume_point.take(lines)
             if is_new:
                 self.set_open(True)
                 self._show(lines)
@@ -73,42 +78,42 @@ class PodOutput:
                 await self._room.wait()
 
     def _show(self, lines: list[bytes]) -> None:
-        self._intake.add(self._lane, self._shaper.shape(lines))
+        self._sink.add(self._stream, self._formatter.format_lines(lines))
 
     def give(self, lines: list[bytes]) -> None:
         """See `Output`."""
         if self._record is not None:
             self._record.add(lines)
         self._show(lines)
-        answer = self._find_answer()
-        if answer is not None and self.is_full():
-            answer.pause()
+        response = self._find_response()
+        if response is not None and self.is_full():
+            response.pause()
             self._pause()
 
     def _pause(self) -> None:
         if not self._is_paused:
             self._is_paused = True
-            self._intake.note_full(1)
+            self._sink.note_full(1)
 
     def set_open(self, is_open: bool) -> None:
         """See `Output`."""
-        self._lane.is_open = is_open
-        self._lane.heard_s = asyncio.get_running_loop().time()
+        self._stream.is_open = is_open
+        self._stream.heard_s = asyncio.get_running_loop().time()
         if not is_open:
-            self._intake.wake()
+            self._sink.wake()
             if self._record is not None:
                 self._record.close()  # another pod may need an open file
 
     def is_full(self) -> bool:
         """See `Output`."""
-        return self._lane.waiting_bytes > self._intake.lane_bytes
+        return self._stream.waiting_bytes > self._sink.stream_bytes
 
     def make_room(self) -> None:
         """Some of what waited has been shown: go on reading where enough has."""
         if self._is_paused and not self.is_full():
             self._is_paused = False
-            self._intake.note_full(-1)
+            self._sink.note_full(-1)
             self._room.set()
-            answer = self._find_answer()
-            if answer is not None:
-                answer.resume()
+            response = self._find_response()
+            if response is not None:
+                response.resume()

@@ -6,12 +6,12 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable
+from enum import Enum
 from typing import Protocol
 
 from launcher.logs.reading import LastLine, Reading
-from launcher.logs.resume_point import Overlap
-from launcher.logs.source import Answer, Ask, Container, End, Pod, Source, Trouble
-from launcher.logs.steps import Step, back_off_s, choose_step, is_same
+from launcher.logs.resume_point import ResumePoint
+from launcher.logs.source import Container, End, FailureKind, LogRequest, LogResponse, Pod, Source
 
 SILENT_S, SILENT_MOST_S = 15.0, 60.0
 _NO_ANSWER_S = 30.0
@@ -19,7 +19,7 @@ _GRACE_S = 1.0
 _STEADY_S = 10.0
 
 
-class Desk(Protocol):
+class PodContext(Protocol):
     """What a pod's task shares with those of the other pods."""
 
     source: Source
@@ -27,10 +27,10 @@ class Desk(Protocol):
     follow: bool
     since_s: int | None
     tail_lines: int | None
-    seats: asyncio.Semaphore
+    semaphore: asyncio.Semaphore
     """One for each log that may be read at once: there are only so many open files."""
 
-    async def look_again(self) -> None:
+    async def refresh(self) -> None:
         """Return once each pod's task has seen a look that was begun after now."""
 
     async def change(self) -> None:
@@ -52,7 +52,7 @@ class Desk(Protocol):
 class Output(Protocol):
     """Where a pod's lines go."""
 
-    async def begin(self, container: Container) -> Overlap:
+    async def begin(self, container: Container) -> ResumePoint:
         """Another container's lines come now. Return where its log was left, perhaps by another process."""
 
     def give(self, lines: list[bytes]) -> None:
@@ -68,8 +68,8 @@ class Output(Protocol):
 class PodTask:
     """The logs of all containers that a pod's name has, in order."""
 
-    def __init__(self, desk: Desk, output: Output) -> None:
-        self._desk = desk
+    def __init__(self, context: PodContext, output: Output) -> None:
+        self._context = context
         self._output = output
         self._queue: deque[Container] = deque()
         self._known: Container | None = None
@@ -82,7 +82,7 @@ class PodTask:
         """All containers known so far are read to their end."""
         self.lines = 0
         """Given so far."""
-        self.answer: Answer | None = None
+        self.response: LogResponse | None = None
         """Under way."""
 
     def see(self, pod: Pod | None, *, previous_too: bool) -> None:
@@ -115,134 +115,134 @@ class PodTask:
         while True:
             while not self._queue:
                 self.is_idle = True
-                self._desk.settle()
+                self._context.settle()
                 self._news.clear()
                 await self._news.wait()
             await self._read_container(self._queue.popleft())
 
     async def _read_container(self, container: Container) -> None:
-        overlap = await self._output.begin(container)
+        resume_point = await self._output.begin(container)
         self._failures, self._is_unread, is_complete, is_first = 0, False, False, True
         while True:
-            step = choose_step(container, self._pod, is_complete=is_complete, follow=self._desk.follow)
-            if self._desk.is_leaving():
+            step = choose_step(container, self._pod, is_complete=is_complete, follow=self._context.follow)
+            if self._context.is_leaving():
                 step = {Step.FOLLOW: Step.READ, Step.WAIT: Step.DONE}.get(step, step)
             if step in (Step.DONE, Step.GONE):
                 self._output.set_open(False)
-                self._say_what_is_missing(container, overlap, is_gone=step is Step.GONE)
+                self._say_what_is_missing(container, resume_point, is_gone=step is Step.GONE)
                 return
             if step is Step.WAIT:
-                await self._desk.change()
+                await self._context.change()
                 continue
             previous = step is Step.READ_PREVIOUS
-            ask = Ask(
+            request = LogRequest(
                 container=container, previous=previous, follow=step is Step.FOLLOW,
-                since_s=self._desk.since_s if overlap.last is None else overlap.since_s(),
-                tail_lines=self._desk.tail_lines if overlap.last is None else None,
+                since_s=self._context.since_s if resume_point.last is None else resume_point.since_s(),
+                tail_lines=self._context.tail_lines if resume_point.last is None else None,
             )  # fmt: skip
             has_ended = previous or (self._pod is not None and self._pod.has_ended)
             self._is_unread, is_first = self._is_unread or is_first, False
-            async with self._desk.seats:
-                end = await self._read(ask, overlap, has_ended=has_ended)
-            is_complete = end is not None and end.trouble is None and not ask.follow
+            async with self._context.semaphore:
+                end = await self._read(request, resume_point, has_ended=has_ended)
+            is_complete = end is not None and end.failure is None and not request.follow
             if is_complete:
                 continue
-            if end is not None and end.trouble is Trouble.AGAIN:
+            if end is not None and end.failure is FailureKind.AGAIN:
                 self._is_unread = True  # other refusals, of a pod that has gone, say nothing about its log
-            await self._recover(end, was_follow=ask.follow)
+            await self._recover(end, was_follow=request.follow)
 
-    def _say_what_is_missing(self, container: Container, overlap: Overlap, *, is_gone: bool) -> None:
+    def _say_what_is_missing(self, container: Container, resume_point: ResumePoint, *, is_gone: bool) -> None:
         if is_gone and self._is_unread:
-            self._desk.say(
+            self._context.say(
                 f"{container.pod}: its last lines may be missing: it was gone before they were read"
             )
-        if overlap.has_gap:
-            self._desk.say(f"{container.pod}: lines are missing that its node had rotated away")
+        if resume_point.has_gap:
+            self._context.say(f"{container.pod}: lines are missing that its node had rotated away")
 
-    async def _read(self, ask: Ask, overlap: Overlap, *, has_ended: bool) -> End | None:
+    async def _read(self, request: LogRequest, resume_point: ResumePoint, *, has_ended: bool) -> End | None:
         """Read one answer; None where it was dropped because a new one will be better."""
-        desk = self._desk
-        reading = Reading(overlap, self._give)
-        answer = desk.source.ask(ask, reading)
-        reading.pause = answer.pause
-        self.answer = answer
+        context = self._context
+        reading = Reading(resume_point, self._give)
+        response = context.source.open(request, reading)
+        reading.pause = response.pause
+        self.response = response
         began_s = _now_s()
         try:
             if not await _wait(reading.begun.wait(), _NO_ANSWER_S):
-                return End(trouble=Trouble.AGAIN)
-            if reading.ended.is_set() and not reading.got_any and reading.result.trouble is not None:
+                return End(failure=FailureKind.AGAIN)
+            if reading.ended.is_set() and not reading.got_any and reading.result.failure is not None:
                 return reading.result
-            await desk.look_again()
-            if not is_same(ask.container, self._pod, previous=ask.previous):
+            await context.refresh()
+            if not is_same(request.container, self._pod, previous=request.previous):
                 return None
             self._output.set_open(True)
             reading.release()
-            answer.resume()
-            end = await self._listen(ask, reading, overlap)
-            self._output.set_open(end is None or end.trouble is not None)  # other pods need not wait for it
-            self._is_unread = end is None or end.trouble is not None
-            if end is not None and end.trouble is None and not ask.follow:
+            response.resume()
+            end = await self._listen(request, reading, resume_point)
+            self._output.set_open(end is None or end.failure is not None)  # other pods need not wait for it
+            self._is_unread = end is None or end.failure is not None
+            if end is not None and end.failure is None and not request.follow:
                 reading.finish(has_ended=has_ended)
         finally:
-            self.answer = None
-            answer.drop()
+            self.response = None
+            response.close()
         if reading.got_any or _now_s() - began_s > _STEADY_S:
             self._failures = self._logins = 0
         return end
 
-    async def _listen(self, ask: Ask, reading: Reading, overlap: Overlap) -> End | None:
-        silent_s = SILENT_S * self._desk.draw.uniform(0.8, 1.2)
+    async def _listen(self, request: LogRequest, reading: Reading, resume_point: ResumePoint) -> End | None:
+        silent_s = SILENT_S * self._context.draw.uniform(0.8, 1.2)
         while not reading.ended.is_set():
-            if ask.follow and self._desk.is_leaving():
+            if request.follow and self._context.is_leaving():
                 return None
             if await _wait(reading.ended.wait(), min(silent_s, 5.0)):
                 break
             if self._output.is_full() or _now_s() - reading.heard_s < silent_s:
                 continue
-            if not ask.follow:
-                return End(trouble=Trouble.AGAIN)
-            if await self._has_news(ask, reading, overlap):
+            if not request.follow:
+                return End(failure=FailureKind.AGAIN)
+            if await self._has_news(request, reading, resume_point):
                 return None
             reading.heard_s = _now_s()
             silent_s = min(silent_s * 2, SILENT_MOST_S)
         return reading.result
 
-    async def _has_news(self, ask: Ask, reading: Reading, overlap: Overlap) -> bool:
+    async def _has_news(self, request: LogRequest, reading: Reading, resume_point: ResumePoint) -> bool:
         """Say whether the log has gone on without our connection noticing: half-open, or lost in rotation."""
         heartbeat, heard_s = LastLine(), reading.heard_s
         # two, because the last one may still be in the writing
-        answer = self._desk.source.ask(Ask(container=ask.container, tail_lines=2), heartbeat)
+        response = self._context.source.open(LogRequest(container=request.container, tail_lines=2), heartbeat)
         try:
             is_there = await _wait(heartbeat.ended.wait(), _NO_ANSWER_S)
         finally:
-            answer.drop()
-        if not is_there or heartbeat.result.trouble is not None:
-            return heartbeat.result.trouble is Trouble.LOOK
+            response.close()
+        if not is_there or heartbeat.result.failure is not None:
+            return heartbeat.result.failure is FailureKind.LOOK
         if heartbeat.line is None:  # nothing, or nothing but parts of one long line, which tell nothing
             return heartbeat.has_part
-        if heartbeat.line == overlap.last:
+        if heartbeat.line == resume_point.last:
             return False
         await _wait(reading.ended.wait(), _GRACE_S)
         return reading.heard_s == heard_s and not reading.ended.is_set()
 
     async def _recover(self, end: End | None, *, was_follow: bool) -> None:
         """Do what an answer's end asks for before the next one."""
-        trouble = end.trouble if end is not None else None
-        if trouble is Trouble.NEVER and end is not None and end.error is not None:
+        failure = end.failure if end is not None else None
+        if failure is FailureKind.NEVER and end is not None and end.error is not None:
             raise end.error
-        if trouble is Trouble.LOGIN and end is not None:
+        if failure is FailureKind.LOGIN and end is not None:
             self._logins += 1
             if self._logins > 2 and end.error is not None:
                 raise end.error
-            await self._desk.login()
-        if trouble is not None:
+            await self._context.login()
+        if failure is not None:
             self._failures += 1
             after_s = end.after_s if end is not None else 0.0
-            await asyncio.sleep(back_off_s(self._failures, after_s=after_s, draw=self._desk.draw))
-        if trouble is not Trouble.LOGIN:
-            await self._desk.look_again()
+            await asyncio.sleep(back_off_s(self._failures, after_s=after_s, draw=self._context.draw))
+        if failure is not FailureKind.LOGIN:
+            await self._context.refresh()
         has_ended = self._pod is not None and self._pod.has_ended
-        if was_follow and trouble is None and end is not None and not has_ended:
+        if was_follow and failure is None and end is not None and not has_ended:
             # the kubelet ends an answer a moment before the pod's status says that the container has ended
             await asyncio.sleep(0.2)
 
@@ -261,3 +261,69 @@ async def _wait(what: Awaitable[object], within_s: float) -> bool:
     except asyncio.TimeoutError:
         return False
     return True
+
+
+_FIRST_S, _LONGEST_S = 0.5, 15.0
+
+
+class Step(Enum):
+    """What to do next."""
+
+    WAIT = "wait"
+    """It has not started."""
+    FOLLOW = "follow"
+    READ = "read"
+    """It has ended and is still there: what is left of it, once."""
+    READ_PREVIOUS = "read previous"
+    """The same, of a container after which another was started in its pod."""
+    DONE = "done"
+    GONE = "gone"
+    """What is left of it cannot be had any more."""
+
+
+def choose_step(container: Container, pod: Pod | None, *, is_complete: bool, follow: bool) -> Step:
+    """Return what to do next.
+
+    Args:
+        container: Whose log is read.
+        pod: What now has its pod's name; None where nothing has.
+        is_complete: All of it was read after it had ended.
+        follow: Go on with what runs; else read once what is there.
+    """
+    if is_complete:
+        return Step.DONE
+    if pod is None or pod.container.uid != container.uid:
+        return Step.GONE
+    ahead = pod.container.restarts - container.restarts
+    if ahead == 1:
+        return Step.READ_PREVIOUS
+    if ahead:
+        return Step.GONE
+    if not pod.has_started:
+        return Step.WAIT if follow else Step.DONE
+    return Step.FOLLOW if follow and not pod.has_ended else Step.READ
+
+
+def is_same(container: Container, pod: Pod | None, *, previous: bool) -> bool:
+    """Say whether an answer is that container's, from a look that was begun after the answer had begun.
+
+    The API resolves names, and a container may have been replaced between the last look and the request. Of
+    a pod that is gone altogether the answer can only be the last one's.
+    """
+    if pod is None:
+        return True
+    return pod.container.uid == container.uid and pod.container.restarts == container.restarts + previous
+
+
+def back_off_s(failures: int, *, after_s: float, draw: random.Random) -> float:
+    """Return how long to wait before asking again: twice as long each time, drawn from its upper half.
+
+    Args:
+        failures: In a row, from 1.
+        after_s: What the server asked for.
+        draw: Randomness, so that many streams do not come back at once.
+    """
+    if failures <= 1 and not after_s:
+        return draw.uniform(0.0, 0.2)
+    longest_s = min(_LONGEST_S, _FIRST_S * 2.0 ** min(failures - 2, 10))
+    return after_s + draw.uniform(longest_s / 2, longest_s)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from launcher.logs.lines import LineCutter
-from launcher.logs.resume_point import Overlap
+from launcher.logs.resume_point import ResumePoint
 from launcher.logs.source import End
 
 _WITHHELD_BYTES = 4 * 1024
@@ -21,7 +21,7 @@ class Reading:
         heard_s: When the last piece came, by the loop's clock.
     """
 
-    def __init__(self, overlap: Overlap, give: Callable[[list[bytes]], None]) -> None:
+    def __init__(self, resume_point: ResumePoint, give: Callable[[list[bytes]], None]) -> None:
         """`give` takes new lines, in order."""
         self.begun, self.ended = asyncio.Event(), asyncio.Event()
         self.result = End()
@@ -29,14 +29,14 @@ class Reading:
         self.got_any = False
         self.pause: Callable[[], None] = lambda: None
         self._cutter = LineCutter()
-        self._overlap = overlap
+        self._resume_point = resume_point
         self._give = give
         self._withheld: list[bytes] | None = []
         self._withheld_bytes = 0
 
     def begin(self) -> None:
         """See `Receiver`."""
-        self._overlap.reopen()
+        self._resume_point.reopen()
         self._touch()
         self.begun.set()
 
@@ -68,12 +68,12 @@ class Reading:
         """The answer is complete; of a container that has ended, a last line may lack its newline."""
         if has_ended:
             self._pass(self._cutter.finish())
-        rest = self._overlap.settle()
+        rest = self._resume_point.settle()
         if rest:
             self._give(rest)
 
     def _pass(self, lines: list[bytes]) -> None:
-        new = self._overlap.take(lines) if lines else lines
+        new = self._resume_point.take(lines) if lines else lines
         if new:
             self._give(new)
 

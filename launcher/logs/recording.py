@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from launcher.logs.lines import STAMP_BYTES, LineReader, to_kubelet_form
-from launcher.logs.resume_point import Overlap
+from launcher.logs.resume_point import ResumePoint
 from launcher.logs.source import Container
 from trainer.protocol.tags import parse_line
 
@@ -32,7 +32,7 @@ class Record:
 
     def __init__(self, path: Path, *, save: bool, fail: Callable[[OSError], None]) -> None:
         self.path = path
-        self.overlap = Overlap()
+        self.resume_point = ResumePoint()
         self._save, self._fail = save, fail
         self._fd: int | None = None
         self._lines: list[bytes] = []
@@ -88,7 +88,7 @@ class Recording:
         self._lock: int | None = None
         self._records: dict[Container, Record] = {}
         self._files = _find_files(folder)
-        self.trouble = ""
+        self.failure = ""
 
     def containers(self, node: int | None = None) -> list[Container]:
         """Return the containers that were recorded, by node and in their order; of one node if named."""
@@ -144,7 +144,7 @@ class Recording:
             self._lock = None
 
     def _note_failure(self, error: OSError) -> None:
-        self.trouble = (
+        self.failure = (
             f"{self._folder}: expected to keep what is shown, got {error.strerror}; the showing goes on, and "
             "what is missing is fetched again by the next `ftlaunch logs` while the cluster has it"
         )

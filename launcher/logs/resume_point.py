@@ -15,7 +15,7 @@ are set back a little."""
 _MAX_HELD = 100_000
 
 
-class Overlap:
+class ResumePoint:
     """One container's place in its log.
 
     Attributes:

@@ -9,7 +9,7 @@ from typing import Protocol
 from launcher.errors import LaunchError
 
 
-class Trouble(Enum):
+class FailureKind(Enum):
     """What to do about an answer that is not a log."""
 
     AGAIN = "again"
@@ -32,7 +32,7 @@ class End:
         error: For the user.
     """
 
-    trouble: Trouble | None = None
+    failure: FailureKind | None = None
     after_s: float = 0.0
     error: LaunchError | None = None
 
@@ -41,7 +41,7 @@ class SourceError(Exception):
     """Looking at the job did not work."""
 
     def __init__(self, end: End) -> None:
-        super().__init__(str(end.error or end.trouble))
+        super().__init__(str(end.error or end.failure))
         self.end = end
 
 
@@ -78,7 +78,7 @@ class Pod:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Look:
+class Snapshot:
     """A job as it is now.
 
     Attributes:
@@ -92,7 +92,7 @@ class Look:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ask:
+class LogRequest:
     """A request for a log.
 
     Attributes:
@@ -122,7 +122,7 @@ class Receiver(Protocol):
         """The answer has ended."""
 
 
-class Answer(Protocol):
+class LogResponse(Protocol):
     """A log on its way."""
 
     def pause(self) -> None:
@@ -131,21 +131,21 @@ class Answer(Protocol):
     def resume(self) -> None:
         """Go on reading."""
 
-    def drop(self) -> None:
+    def close(self) -> None:
         """Close the connection without a further word."""
 
 
 class Source(Protocol):
     """A job's pods and their logs."""
 
-    async def look(self) -> Look:
+    async def snapshot(self) -> Snapshot:
         """Return how things are now.
 
         Raises:
             SourceError: That is not known.
         """
 
-    def ask(self, ask: Ask, receiver: Receiver) -> Answer:
+    def open(self, request: LogRequest, receiver: Receiver) -> LogResponse:
         """Ask for a log."""
 
     async def renew(self) -> None:

@@ -16,7 +16,7 @@ from launcher.kube import paddlejob
 from launcher.kube.async_client import Asker
 from launcher.kube.errors import AbsentError
 from launcher.kube.stream import Wire
-from launcher.logs.source import Ask, Container, Look, Pod, Receiver, SourceError, Trouble
+from launcher.logs.source import Container, FailureKind, LogRequest, Pod, Receiver, Snapshot, SourceError
 from launcher.objects import EVENTS, PADDLE_JOBS, KubeObject
 from launcher.plan.handle import Handle
 
@@ -33,8 +33,8 @@ class KubernetesLogSource:
         self._uid: str | None = None
         self._workloads = list(WORKLOAD_KINDS)
 
-    async def look(self) -> Look:
-        """See `Source.look`. A job that is not there any more has ended."""
+    async def snapshot(self) -> Snapshot:
+        """See `Source.snapshot`. A job that is not there any more has ended."""
         namespace, name = self._handle.namespace, self._handle.job
         path = (
             f"/apis/kubeflow.org/v1/namespaces/{quote(namespace, safe='')}/paddlejobs/{quote(name, safe='')}"
@@ -43,27 +43,27 @@ class KubernetesLogSource:
         try:
             job = await self._asker.fetch(path, {}, call)
         except SourceError as error:
-            if error.end.trouble is Trouble.LOOK and isinstance(error.end.error, AbsentError):
-                return Look(has_ended=True, pods=())
+            if error.end.failure is FailureKind.LOOK and isinstance(error.end.error, AbsentError):
+                return Snapshot(has_ended=True, pods=())
             raise
         if self._uid not in (None, objects.uid_of(job)):  # a namesake has taken the place of ours
-            return Look(has_ended=True, pods=())
+            return Snapshot(has_ended=True, pods=())
         self._uid = objects.uid_of(job)
         pods = paddlejob.pods_of(job, await self._list_pods())
         queued = await self._list_workloads(job)
         status = read_job(job, pods, restarts={}, progress=None, queued=queued)
         has_ended = status.state.is_terminal
         events = {} if has_ended else await self._list_events(pods)
-        return Look(
+        return Snapshot(
             has_ended=has_ended,
             pods=tuple(_read_pod(pod, events.get(objects.name_of(pod), ())) for pod in pods),
             waits_for="" if has_ended else status.reason,
         )
 
-    def ask(self, ask: Ask, receiver: Receiver) -> Wire:
-        """See `Source.ask`."""
+    def open(self, request: LogRequest, receiver: Receiver) -> Wire:
+        """See `Source.open`."""
         return self._asker.stream(
-            ask, receiver, namespace=self._handle.namespace, container=paddlejob.CONTAINER
+            request, receiver, namespace=self._handle.namespace, container=paddlejob.CONTAINER
         )
 
     async def renew(self) -> None:
@@ -99,9 +99,9 @@ class KubernetesLogSource:
             try:
                 found = await self._asker.fetch(path, {"limit": str(MAX_WORKLOADS)}, call)
             except SourceError as error:  # they only make a sentence better
-                if error.end.trouble is Trouble.LOGIN:
+                if error.end.failure is FailureKind.LOGIN:
                     raise
-                if error.end.trouble is Trouble.AGAIN:
+                if error.end.failure is FailureKind.AGAIN:
                     return []
                 self._workloads.pop(0)  # not served, or not for us
             else:

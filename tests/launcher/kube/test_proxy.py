@@ -17,7 +17,7 @@ from launcher.kube.async_client import Asker
 from launcher.kube.client import connect
 from launcher.kube.errors import KubeconfigError, NoAnswerError
 from launcher.kube.proxy import choose_proxy, parse_proxy
-from launcher.logs.source import Ask, Container, SourceError
+from launcher.logs.source import Container, LogRequest, SourceError
 from launcher.objects import PODS
 from tests.launcher.kube.api_server import Answer, ApiServer, SecureApiServer
 from tests.launcher.kube.test_access import write_kubeconfig
@@ -143,10 +143,10 @@ def test_logs_are_followed_through_a_proxy_as_they_are_written(start, server, tm
         nonlocal both
         both = asyncio.get_running_loop().create_future()
         asker = Asker(connect(kubeconfig=path, environ={}))
-        ask = Ask(container=Container(node=0, pod="w-0", uid="u", restarts=0), follow=True)
+        ask = LogRequest(container=Container(node=0, pod="w-0", uid="u", restarts=0), follow=True)
         wire = asker.stream(ask, Receiver(), namespace="ml", container="paddle")
         await asyncio.wait_for(both, 20)
-        wire.drop()
+        wire.close()
 
     both: Any = None
     asyncio.run(follow())

@@ -20,9 +20,8 @@ from launcher.kube.async_client import Asker
 from launcher.kube.client import connect
 from launcher.kube.errors import CertificateError, CredentialsError
 from launcher.logs.follow import Follower
-from launcher.logs.log_filter import Wanted
-from launcher.logs.log_format import Form
-from launcher.logs.shape import Shaper
+from launcher.logs.log_filter import LogFilter
+from launcher.logs.log_format import Formatter, LogFormat
 from launcher.plan.handle import Handle
 from tests.launcher.kube.api_server import Answer, ApiServer, Asked
 from tests.launcher.kube.test_access import counting_plugin, write_kubeconfig
@@ -115,7 +114,7 @@ def follow(read_access: Callable[[], Any], *, after: Callable[[], object] = lamb
         source = KubernetesLogSource(Asker(client), HANDLE)
         await Follower(
             source, show=shown.extend, say=said.append, recording=None, follow=True, draw=random.Random(1),
-            shaper=lambda node: Shaper(node=node, wanted=Wanted(), form=Form()),
+            formatter=lambda node: Formatter(node=node, log_filter=LogFilter(), form=LogFormat()),
         ).run()  # fmt: skip
 
     asyncio.run(asyncio.wait_for(run(), 60))

@@ -19,7 +19,7 @@ from launcher.cli.patience import Patience
 from launcher.kube.async_client import Asker
 from launcher.kube.client import Timeouts, connect
 from launcher.kube.errors import CertificateError, NoAnswerError
-from launcher.logs.source import Ask, Container, End, SourceError, Trouble
+from launcher.logs.source import Container, End, FailureKind, LogRequest, SourceError
 from launcher.objects import PODS
 from tests.launcher.kube.api_server import Answer, ApiServer
 from tests.launcher.kube.test_access import write_kubeconfig
@@ -238,13 +238,13 @@ def listen(kubeconfig: Path, *, until: str = "ended", **ask: Any) -> Heard:
         heard = Heard()
         container = Container(node=0, pod="w-0", uid="u", restarts=0)
         wire = make_asker(kubeconfig).stream(
-            Ask(container=container, follow=True, **ask), heard, namespace="ml", container="paddle"
+            LogRequest(container=container, follow=True, **ask), heard, namespace="ml", container="paddle"
         )
         wire.pause()
         await heard.begun.wait() if until == "begun" else None
         wire.resume()
         await getattr(heard, until).wait()
-        wire.drop()
+        wire.close()
         return heard
 
     return asyncio.run(asyncio.wait_for(listen(), 20))
@@ -268,7 +268,7 @@ def test_what_came_before_a_reset_is_kept_and_the_reset_is_said(serve, authority
     server.answer = lambda _: Answer(pieces=LINES, reset=True)
     heard = listen(write_kubeconfig(tmp_path, user={}, server=server.url, **trust(authority)))
     assert b"".join(LINES).startswith(heard.data)
-    assert (heard.result.trouble, type(heard.result.error)) == (Trouble.AGAIN, NoAnswerError)
+    assert (heard.result.failure, type(heard.result.error)) == (FailureKind.AGAIN, NoAnswerError)
 
 
 def test_a_followed_log_that_falls_silent_is_left_when_it_is_dropped(serve, authority, tmp_path):
@@ -280,22 +280,22 @@ def test_a_followed_log_that_falls_silent_is_left_when_it_is_dropped(serve, auth
 
 
 @pytest.mark.parametrize(
-    ("answer", "trouble", "after_s"),
+    ("answer", "failure", "after_s"),
     [
-        (Answer(code=429, retry_after="7"), Trouble.AGAIN, 7.0),
-        (Answer(code=503, retry_after="soon"), Trouble.AGAIN, 0.0),
-        (Answer(code=500), Trouble.AGAIN, 0.0),
-        (Answer(code=410), Trouble.LOOK, 0.0),
-        (Answer(code=404), Trouble.LOOK, 0.0),
-        (Answer(code=401), Trouble.LOGIN, 0.0),
-        (Answer(code=403), Trouble.NEVER, 0.0),
-        (Answer(code=307, location="https://elsewhere.example"), Trouble.NEVER, 0.0),
+        (Answer(code=429, retry_after="7"), FailureKind.AGAIN, 7.0),
+        (Answer(code=503, retry_after="soon"), FailureKind.AGAIN, 0.0),
+        (Answer(code=500), FailureKind.AGAIN, 0.0),
+        (Answer(code=410), FailureKind.LOOK, 0.0),
+        (Answer(code=404), FailureKind.LOOK, 0.0),
+        (Answer(code=401), FailureKind.LOGIN, 0.0),
+        (Answer(code=403), FailureKind.NEVER, 0.0),
+        (Answer(code=307, location="https://elsewhere.example"), FailureKind.NEVER, 0.0),
     ],
     ids=lambda value: str(value.code) if isinstance(value, Answer) else "",
 )
-def test_a_refusal_says_what_to_do_next(answer, trouble, after_s, serve, authority, tmp_path):
+def test_a_refusal_says_what_to_do_next(answer, failure, after_s, serve, authority, tmp_path):
     server = serve()
     server.answer = lambda _: answer
     heard = listen(write_kubeconfig(tmp_path, user={}, server=server.url, **trust(authority)))
-    assert (heard.result.trouble, heard.result.after_s, heard.data) == (trouble, after_s, b"")
+    assert (heard.result.failure, heard.result.after_s, heard.data) == (failure, after_s, b"")
     assert "Pod ml/w-0: expected" in str(heard.result.error)

@@ -12,10 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from launcher.backends.kubernetes.logsource import KubernetesLogSource
 from launcher.kube.async_client import Asker
 from launcher.logs.follow import Follower
-from launcher.logs.log_filter import Wanted
-from launcher.logs.log_format import Form
+from launcher.logs.log_filter import LogFilter
+from launcher.logs.log_format import Formatter, LogFormat
 from launcher.logs.recording import Recording
-from launcher.logs.shape import Shaper
 from launcher.plan.handle import Handle
 from tests.fakes.log_server import JOB, FakeLogServer
 from tests.fakes.virtual_time import VirtualTimeLoop
@@ -34,14 +33,14 @@ class Source(KubernetesLogSource):
         self.server.client_token = self.server.token
 
 
-class SpyShaper(Shaper):
+class SpyFormatter(Formatter):
     def __init__(self, server: FakeLogServer, node: int) -> None:
-        super().__init__(node=node, wanted=Wanted(), form=Form())
+        super().__init__(node=node, log_filter=LogFilter(), form=LogFormat())
         self._given = server.given[node]
 
-    def shape(self, lines: list[bytes]) -> list[bytes]:
+    def format_lines(self, lines: list[bytes]) -> list[bytes]:
         self._given.extend(line.partition(b"] ")[2] for line in lines)
-        return super().shape(lines)
+        return super().format_lines(lines)
 
 
 class Viewer:
@@ -59,7 +58,7 @@ class Viewer:
             source,
             show=self.shown.extend,
             say=self.said.append,
-            shaper=lambda node: SpyShaper(server, node),
+            formatter=lambda node: SpyFormatter(server, node),
             recording=Recording(folder) if folder is not None else None,
             follow=follow,
             draw=random.Random(seed),

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from launcher.logs.lines import LogLine
-from launcher.logs.log_filter import Wanted, parse_numbers
+from launcher.logs.log_filter import LogFilter, parse_numbers
 from trainer.protocol.progress import MARK
 from trainer.protocol.tags import Tag
 
@@ -21,23 +21,23 @@ UNTAGGED = LogLine(instant_ns=0, node=1, tag=None, text=b"import error")
 @pytest.mark.parametrize(
     ("wanted", "found", "taken"),
     [
-        (Wanted(), line(rank=3), True),
-        (Wanted(), UNTAGGED, True),
-        (Wanted(), line(text=MARK + b"{}"), False),
-        (Wanted(ranks=frozenset({3})), line(rank=3), True),
-        (Wanted(ranks=frozenset({3})), line(rank=2), False),
-        (Wanted(ranks=frozenset({0})), line(node=0), False),
-        (Wanted(ranks=frozenset({1})), UNTAGGED, False),
-        (Wanted(nodes=frozenset({1})), line(node=1, rank=3), True),
-        (Wanted(nodes=frozenset({1})), UNTAGGED, True),
-        (Wanted(nodes=frozenset({1})), line(node=0), False),
-        (Wanted(attempt=2), line(rank=0, attempt=2), True),
-        (Wanted(attempt=2), line(rank=0, attempt=1), False),
-        (Wanted(attempt=2), UNTAGGED, False),
-        (Wanted(pattern=re.compile("loss")), line(rank=0), True),
-        (Wanted(pattern=re.compile("^1")), line(rank=0), False),
+        (LogFilter(), line(rank=3), True),
+        (LogFilter(), UNTAGGED, True),
+        (LogFilter(), line(text=MARK + b"{}"), False),
+        (LogFilter(ranks=frozenset({3})), line(rank=3), True),
+        (LogFilter(ranks=frozenset({3})), line(rank=2), False),
+        (LogFilter(ranks=frozenset({0})), line(node=0), False),
+        (LogFilter(ranks=frozenset({1})), UNTAGGED, False),
+        (LogFilter(nodes=frozenset({1})), line(node=1, rank=3), True),
+        (LogFilter(nodes=frozenset({1})), UNTAGGED, True),
+        (LogFilter(nodes=frozenset({1})), line(node=0), False),
+        (LogFilter(attempt=2), line(rank=0, attempt=2), True),
+        (LogFilter(attempt=2), line(rank=0, attempt=1), False),
+        (LogFilter(attempt=2), UNTAGGED, False),
+        (LogFilter(pattern=re.compile("loss")), line(rank=0), True),
+        (LogFilter(pattern=re.compile("^1")), line(rank=0), False),
         (
-            Wanted(pattern=re.compile("ü")),
+            LogFilter(pattern=re.compile("ü")),
             line(rank=0, text="ü\udcff".encode("utf-8", "surrogateescape")),
             True,
         ),

@@ -248,9 +248,9 @@ def test_no_more_is_read_of_a_pod_than_waits_to_be_shown(loop):
     watched = Watched(loop, server)
     waiting, add = [], watched.viewer.follower.add
 
-    def spy(lane, items):
-        add(lane, items)
-        waiting.append(lane.waiting_bytes)
+    def spy(stream, items):
+        add(stream, items)
+        waiting.append(stream.waiting_bytes)
 
     watched.viewer.follower.add = spy
     watched.loop.pass_time(10.0)
@@ -271,23 +271,23 @@ def test_more_pods_than_open_files_are_read_one_after_the_other(loop, monkeypatc
     loop.run_until_complete(of_all(lambda node: server.write(node, 3)))
     viewer = Viewer(server, seed=1, folder=tmp_path, follow=follow)
     open_at_once = []
-    ask = viewer.follower.source.ask
+    ask = viewer.follower.source.open
     now = set()
 
     def spy(asked, receiver):
         now.add(asked.container.node)
         open_at_once.append(len(now))
         answer = ask(asked, receiver)
-        drop = answer.drop
+        drop = answer.close
 
         def dropped():
             now.discard(asked.container.node)
             drop()
 
-        monkeypatch.setattr(answer, "drop", dropped)
+        monkeypatch.setattr(answer, "close", dropped)
         return answer
 
-    monkeypatch.setattr(viewer.follower.source, "ask", spy)
+    monkeypatch.setattr(viewer.follower.source, "open", spy)
     task = loop.create_task(viewer.follower.run())
     loop.pass_time(30)
     server.is_over = True

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.logs.lines import format_stamp
-from launcher.logs.merge import HOLD_S, Lane, Merger
+from launcher.logs.merge import HOLD_S, Merger, Stream
 
 PODS = st.lists(st.lists(st.integers(0, 50), max_size=12), min_size=1, max_size=5)
 
@@ -24,7 +24,7 @@ def items_of(pods: list[list[int]]) -> list[list[bytes]]:
 def test_every_line_comes_once_and_in_its_pods_order_however_it_is_dealt(pods, looks):
     """Clocks may go back and lines come late; `looks` are (pod, lines read, seconds that pass)."""
     merger, out, now_s = Merger(), [], 0.0
-    lanes = [merger.open_lane() for _ in pods]
+    lanes = [merger.open_stream() for _ in pods]
     left = [list(lines) for lines in items_of(pods)]
     for node, count, seconds in looks:
         now_s += seconds
@@ -33,29 +33,29 @@ def test_every_line_comes_once_and_in_its_pods_order_however_it_is_dealt(pods, l
             merger.add(lanes[node], left[node][:count], now_s=now_s)
             del left[node][:count]
         out += merger.take_ripe(now_s=now_s)
-    for lane, lines in zip(lanes, left, strict=True):
-        merger.add(lane, lines, now_s=now_s)
+    for stream, lines in zip(lanes, left, strict=True):
+        merger.add(stream, lines, now_s=now_s)
     out += merger.take_all()
     for node, lines in enumerate(items_of(pods)):
         mine = [found for found in out if found.startswith(b"%d " % node)]
         assert mine == [line[30:] for line in lines]
     assert merger.waiting_bytes == 0
-    assert {lane.waiting_bytes for lane in lanes} == {0}
+    assert {stream.waiting_bytes for stream in lanes} == {0}
 
 
 @given(PODS)
 def test_lines_that_are_all_there_come_by_time(pods):
     merger = Merger()
     for lines in items_of([sorted(instants) for instants in pods]):
-        merger.add(merger.open_lane(), lines, now_s=0.0)
+        merger.add(merger.open_stream(), lines, now_s=0.0)
     instants = [int(found.split()[2]) for found in merger.take_all()]
     assert instants == sorted(instants)
 
 
-def opened(merger: Merger, *, now_s: float = 0.0) -> Lane:
-    lane = merger.open_lane()
-    lane.is_open, lane.heard_s = True, now_s
-    return lane
+def opened(merger: Merger, *, now_s: float = 0.0) -> Stream:
+    stream = merger.open_stream()
+    stream.is_open, stream.heard_s = True, now_s
+    return stream
 
 
 def test_a_line_waits_for_pods_that_are_behind_it_and_not_for_silent_ones():
@@ -81,7 +81,7 @@ def test_a_pod_whose_clock_is_ahead_is_held_no_longer():
 
 def test_lines_of_one_pod_and_one_time_keep_their_order_whatever_their_texts():
     merger = Merger()
-    first, second = merger.open_lane(), merger.open_lane()
+    first, second = merger.open_stream(), merger.open_stream()
     stamp, later = format_stamp(5), format_stamp(6)
     merger.add(first, [stamp + b"d", stamp + b"c"], now_s=0.0)
     merger.add(first, [stamp + b"b", later + b"a"], now_s=0.0)
@@ -94,8 +94,8 @@ def test_lines_of_one_pod_and_one_time_keep_their_order_whatever_their_texts():
 
 def test_many_lines_come_in_pieces_that_a_terminal_can_be_given_one_by_one():
     merger = Merger()
-    lane = merger.open_lane()
-    merger.add(lane, [item(number, 0) for number in range(10_000)], now_s=0.0)
+    stream = merger.open_stream()
+    merger.add(stream, [item(number, 0) for number in range(10_000)], now_s=0.0)
     pieces = list(merger.take_pieces(now_s=HOLD_S))
     assert max(map(len, pieces)) <= 2048
     assert [text for piece in pieces for text in piece] == [b"0 0 %d" % number for number in range(10_000)]

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.logs.lines import format_stamp
-from launcher.logs.resume_point import OVERLAP_S, Overlap
+from launcher.logs.resume_point import OVERLAP_S, ResumePoint
 
 
 def line(instant_ms: int, text: str = "x") -> bytes:
@@ -21,48 +21,48 @@ def test_cut_anywhere_and_asked_again_each_line_is_new_once(steps, data):
     for step, text in steps:
         instant_ms += step * 700
         log.append(line(instant_ms, text))
-    overlap, found = Overlap(), []
+    resume_point, found = ResumePoint(), []
     for _ in range(data.draw(st.integers(0, 4))):
-        since_s = overlap.since_s() or 0
-        overlap.reopen()
+        since_s = resume_point.since_s() or 0
+        resume_point.reopen()
         answer = [item for item in log if item >= format_stamp(since_s * 10**9)]
         for item in answer[: data.draw(st.integers(0, len(answer)))]:
-            found += overlap.take([item])
-    overlap.reopen()
-    found += overlap.take(log)
-    found += overlap.settle()
+            found += resume_point.take([item])
+    resume_point.reopen()
+    found += resume_point.take(log)
+    found += resume_point.settle()
     assert found == log
-    assert not overlap.has_gap
+    assert not resume_point.has_gap
 
 
 def test_times_that_go_back_a_little_lose_nothing():
     log = [line(5000), line(5002, "stderr"), line(5001, "stdout")]
-    overlap = Overlap()
-    assert overlap.take(log) == log
-    overlap.reopen()
-    assert overlap.take([*log, line(5001, "more")]) == [line(5001, "more")]
+    resume_point = ResumePoint()
+    assert resume_point.take(log) == log
+    resume_point.reopen()
+    assert resume_point.take([*log, line(5001, "more")]) == [line(5001, "more")]
 
 
 def test_after_a_rotation_all_is_new_and_the_gap_is_known():
-    overlap = Overlap()
-    overlap.take([line(5000)])
-    overlap.reopen()
-    assert overlap.take([line(4999, "late"), line(6000), line(7000)]) == [
+    resume_point = ResumePoint()
+    resume_point.take([line(5000)])
+    resume_point.reopen()
+    assert resume_point.take([line(4999, "late"), line(6000), line(7000)]) == [
         line(4999, "late"), line(6000), line(7000)
     ]  # fmt: skip
-    assert overlap.has_gap
+    assert resume_point.has_gap
 
 
 def test_a_complete_answer_without_our_line_is_all_new():
-    overlap = Overlap()
-    overlap.take([line(5000)])
-    overlap.reopen()
-    assert overlap.take([line(4998, "late")]) == []
-    assert overlap.settle() == [line(4998, "late")]
+    resume_point = ResumePoint()
+    resume_point.take([line(5000)])
+    resume_point.reopen()
+    assert resume_point.take([line(4998, "late")]) == []
+    assert resume_point.settle() == [line(4998, "late")]
 
 
 def test_more_is_asked_for_from_some_seconds_before():
-    overlap = Overlap()
-    assert overlap.since_s() is None
-    overlap.take([line(10_999)])
-    assert overlap.since_s() == 10 - OVERLAP_S
+    resume_point = ResumePoint()
+    assert resume_point.since_s() is None
+    resume_point.take([line(10_999)])
+    assert resume_point.since_s() == 10 - OVERLAP_S

@@ -87,9 +87,9 @@ def test_a_long_record_is_shown_again_a_piece_at_a_time(loop, tmp_path: Path):
     viewer = Viewer(server, seed=1, folder=tmp_path, follow=False)
     waiting, add = [], viewer.follower.add
 
-    def spy(lane, items):
-        add(lane, items)
-        waiting.append(lane.waiting_bytes)
+    def spy(stream, items):
+        add(stream, items)
+        waiting.append(stream.waiting_bytes)
 
     viewer.follower.add = spy
     server.given = {0: [], 1: []}

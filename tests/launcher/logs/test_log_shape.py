@@ -8,28 +8,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.logs.lines import format_stamp
-from launcher.logs.log_filter import Wanted, parse_since
-from launcher.logs.log_format import Form
-from launcher.logs.shape import Shaper
+from launcher.logs.log_filter import LogFilter, parse_since
+from launcher.logs.log_format import Formatter, LogFormat
 
 STAMP = b"2026-01-01T00:00:01.234567891Z"
 
 
-def shape(*texts: bytes, wanted: Wanted | None = None, form: Form | None = None) -> list[bytes]:
-    shaper = Shaper(node=1, wanted=wanted or Wanted(), form=form or Form())
+def format_lines(
+    *texts: bytes, log_filter: LogFilter | None = None, form: LogFormat | None = None
+) -> list[bytes]:
+    formatter = Formatter(node=1, log_filter=log_filter or LogFilter(), form=form or LogFormat())
     shown = []
     for _ in range(2):  # the second time prefixes are known
-        shown = shaper.shape([STAMP + b" " + text for text in texts])
+        shown = formatter.format_lines([STAMP + b" " + text for text in texts])
     assert all(line.startswith(STAMP) for line in shown)
     return [line[30:] for line in shown]
 
 
 def test_the_short_way_shows_what_the_long_way_shows():
     texts = [b"[a1 r0] one", b"[a2 r12] [x] two", b"[a1 n1] three", b"plain [a] four", b"[a1 r0] ", b""]
-    for form in (Form(), Form(timestamps=True), Form(prefix=False), Form(colour=True), Form(attempts=True)):
-        together = shape(*texts, form=form)
+    for form in (
+        LogFormat(), LogFormat(timestamps=True), LogFormat(prefix=False), LogFormat(colour=True),
+        LogFormat(attempts=True),
+    ):  # fmt: skip
+        together = format_lines(*texts, form=form)
         long_way = [
-            line for text in texts for line in shape(text, form=form, wanted=Wanted(pattern=re.compile("")))
+            line
+            for text in texts
+            for line in format_lines(text, form=form, log_filter=LogFilter(pattern=re.compile("")))
         ]
         assert together == long_way
 
@@ -44,7 +50,7 @@ def test_the_short_way_shows_what_the_long_way_shows():
     ],
 )  # fmt: skip
 def test_what_is_not_plain_is_made_harmless_beside_plain_lines(text, shown):
-    assert shape(b"[a1 r3] plain", text) == [b"[rank 3] plain", shown]
+    assert format_lines(b"[a1 r3] plain", text) == [b"[rank 3] plain", shown]
 
 
 def test_only_what_is_wanted_is_shown():
@@ -55,13 +61,16 @@ def test_only_what_is_wanted_is_shown():
         b"[a2 n1] ftlaunch-progress {}",
         b"[a0 n1] joins",
     ]
-    assert shape(*texts, wanted=Wanted(from_attempt=2)) == [
+    assert format_lines(*texts, log_filter=LogFilter(from_attempt=2)) == [
         b"[rank 0] new", b"[rank 1] other", b"[node 1] joins"
     ]  # fmt: skip
-    assert shape(*texts, wanted=Wanted(ranks=frozenset({1}))) == [b"[rank 1] other"]
-    assert shape(*texts, wanted=Wanted(since_ns=parse_since("2026-01-01T00:00:02Z", now_s=0))) == []
-    since = Wanted(since_ns=parse_since("2026-01-01T00:00:01Z", now_s=0))
-    assert shape(*texts, wanted=since) == shape(*texts)
+    assert format_lines(*texts, log_filter=LogFilter(ranks=frozenset({1}))) == [b"[rank 1] other"]
+    assert (
+        format_lines(*texts, log_filter=LogFilter(since_ns=parse_since("2026-01-01T00:00:02Z", now_s=0)))
+        == []
+    )
+    since = LogFilter(since_ns=parse_since("2026-01-01T00:00:01Z", now_s=0))
+    assert format_lines(*texts, log_filter=since) == format_lines(*texts)
 
 
 SECOND = 1_790_000_000
@@ -77,7 +86,7 @@ LINES = st.lists(
     max_size=12,
 )
 WANTED = st.builds(
-    Wanted,
+    LogFilter,
     ranks=st.sampled_from([None, frozenset({0}), frozenset({12, 5})]),
     nodes=st.sampled_from([None, frozenset({1}), frozenset({0})]),
     attempt=st.sampled_from([None, 1, 2]),
@@ -85,20 +94,20 @@ WANTED = st.builds(
     since_ns=st.sampled_from([0, SECOND * 10**9, (SECOND + 2) * 10**9]),
 )
 FORMS = st.builds(
-    Form, colour=st.booleans(), timestamps=st.booleans(), prefix=st.booleans(), attempts=st.booleans()
+    LogFormat, colour=st.booleans(), timestamps=st.booleans(), prefix=st.booleans(), attempts=st.booleans()
 )
 
 
 @given(st.lists(LINES, max_size=4), WANTED, FORMS)
 def test_whatever_is_wanted_the_short_way_shows_what_the_long_way_shows_line_by_line(pieces, wanted, form):
-    short = Shaper(node=1, wanted=wanted, form=form)
-    shown = [line for piece in pieces for line in short.shape(piece)]
+    short = Formatter(node=1, log_filter=wanted, form=form)
+    shown = [line for piece in pieces for line in short.format_lines(piece)]
     slow = replace(wanted, pattern=re.compile(""))
     assert shown == [
         line
         for piece in pieces
         for raw in piece
-        for line in Shaper(node=1, wanted=slow, form=form).shape([raw])
+        for line in Formatter(node=1, log_filter=slow, form=form).format_lines([raw])
     ]
 
 
@@ -112,15 +121,15 @@ def test_durations_and_times_say_since_when():
 def test_ranks_of_one_pod_are_told_apart_whatever_the_length_of_their_numbers():
     texts = [b"[a1 r%d] of %d" % (rank, rank) for rank in (8, 9, 10, 11, 9, 100)]
     expected = [b"[rank %d] of %d" % (rank, rank) for rank in (8, 9, 10, 11, 9, 100)]
-    assert shape(*texts) == expected
-    assert shape(*texts[:2]) == expected[:2]
-    wanted = Wanted(ranks=frozenset({9}))
-    assert shape(*texts, wanted=wanted) == [b"[rank 9] of 9", b"[rank 9] of 9"]
-    assert shape(*texts[:2], wanted=wanted) == [b"[rank 9] of 9"]
+    assert format_lines(*texts) == expected
+    assert format_lines(*texts[:2]) == expected[:2]
+    wanted = LogFilter(ranks=frozenset({9}))
+    assert format_lines(*texts, log_filter=wanted) == [b"[rank 9] of 9", b"[rank 9] of 9"]
+    assert format_lines(*texts[:2], log_filter=wanted) == [b"[rank 9] of 9"]
 
 
 def test_a_tag_within_a_text_stays():
-    assert shape(b"[a1 r1] it said [a1 r1] twice") == [b"[rank 1] it said [a1 r1] twice"]
+    assert format_lines(b"[a1 r1] it said [a1 r1] twice") == [b"[rank 1] it said [a1 r1] twice"]
 
 
 @pytest.mark.parametrize(
@@ -132,5 +141,5 @@ def test_a_tag_within_a_text_stays():
     ],
 )
 def test_words_of_any_script_are_shown_and_control_characters_beyond_ascii_are_not(text, shown):
-    assert shape(text) == [shown]
-    assert shape(b"[a1 r3] plain", text) == [b"[rank 3] plain", shown]
+    assert format_lines(text) == [shown]
+    assert format_lines(b"[a1 r3] plain", text) == [b"[rank 3] plain", shown]

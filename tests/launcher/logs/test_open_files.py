@@ -8,7 +8,7 @@ import pytest
 
 ASK = """
 import resource
-from launcher.logs.openfiles import make_room
+from launcher.logs.follow import make_room
 resource.setrlimit(resource.RLIMIT_NOFILE, (100, {hard}))
 print(make_room({pods}))
 print(*resource.getrlimit(resource.RLIMIT_NOFILE))
