@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,51 @@ def test_a_module_is_short_and_its_name_says_something(path: Path):
     # A module of the standard library's name breaks Python where its folder is on sys.path.
     at_the_top = path.parent.name in ("launcher", "trainer")
     assert not (at_the_top and path.stem in sys.stdlib_module_names)
+
+
+def find_asked_otherwise(code: str) -> list[str]:
+    """Return what asks for a backend's class, for an attribute that may lack, or for its name."""
+    names = {"kubernetes", "docker", "local"}
+    found = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr"):
+            is_bad = ast.unparse(node.args[0]).rpartition(".")[2].lstrip("_").endswith("backend")
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
+            is_bad = "Backend" in ast.unparse(node.args[1])
+        elif isinstance(node, (ast.Compare, ast.match_case)):
+            compared = node if isinstance(node, ast.Compare) else node.pattern
+            texts = {leaf.value for leaf in ast.walk(compared) if isinstance(leaf, ast.Constant)}
+            is_bad = any(text in names for text in texts if isinstance(text, str))
+        else:
+            continue
+        if is_bad:
+            found.append(ast.unparse(node).partition("\n")[0])
+    return found
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "x = getattr(found.backend, 'namespace', '')",
+        "assert isinstance(place, KubernetesBackend)",
+        "if on == 'docker': pass",
+        "if 'local' != record.handle.backend: pass",
+        "if on in ('docker', 'local'): pass",
+        "match on:\n    case 'docker' | 'local': pass",
+    ],
+)
+def test_the_rule_on_backends_sees(code: str):
+    assert find_asked_otherwise(code)
+
+
+def test_a_backend_is_asked_by_its_class_alone():
+    """What differs is said by `Backend` and `CAPABILITIES`; only the factory compares names."""
+    found = {
+        path.relative_to(REPOSITORY).as_posix(): find_asked_otherwise(path.read_text(encoding="utf-8"))
+        for path in (REPOSITORY / "launcher").rglob("*.py")
+    }
+    found.pop("launcher/backends/factory.py")
+    assert {name: lines for name, lines in found.items() if lines} == {}
 
 
 def test_no_package_hides_below_the_tests():

@@ -7,16 +7,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from launcher.backends.poll_timer import Pause, Waker
 from launcher.errors import UsageError
-from launcher.plan.handle import BackendKind, Handle
+from launcher.plan.handle import BackendKind, Handle, JobApi
 from launcher.render.manifest import Manifest
 
 if TYPE_CHECKING:  # a submit does without
     from launcher.backends.states import JobEvent, JobState, JobStatus, LogRef
+    from launcher.kube.api import KubeApi, PodLogs
     from launcher.logs.source import Source
+    from launcher.objects import Resource
     from launcher.volumes.place import Place
 
 
@@ -37,14 +39,82 @@ class Submission:
     workdir: Path
 
 
-class Backend(ABC):
-    """A place where jobs run. Every method may raise `UnreachableError`.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cluster:
+    """The cluster behind a backend, for whoever asks about more than a job: `why`, and the preflight.
 
-    Methods that take a handle raise `NotFoundError` where there is no such job.
+    Attributes:
+        api: Its objects.
+        logs: What its pods write.
+        jobs: The kind of object that a job is sent as.
+    """
+
+    api: KubeApi
+    logs: PodLogs
+    jobs: Resource
+
+
+class Backend(ABC):
+    """A place where jobs run: all that is asked of one. Every method may raise `UnreachableError`.
+
+    Methods that take a handle raise `NotFoundError` where there is no such job. Callers know this class
+    alone: what a backend lacks, it says here by a default, so that nobody asks for its class or its name.
+    What is known of a kind of backend before one is made stands in `launcher.plan.capabilities`.
+
+    Attributes:
+        namespace: Where jobs go whose manifest names none; empty where there are no namespaces.
+        context: Of the kubeconfig; empty where none leads here.
+        job_api: Kind of job object that this backend sends.
+        job_api_notes: What people should know of that kind before they send one, a sentence each.
+        remarks: What the last submit gave cause to say.
     """
 
     kind: ClassVar[BackendKind]
-    remarks: tuple[str, ...] = ()  # what the last submit gave cause to say
+    namespace: str = ""
+    context: str = ""
+    job_api: JobApi = "kubeflow"
+    job_api_notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """The cluster that runs the jobs; None where this machine does."""
+        return None
+
+    def negotiate(self, wanted: Literal["auto"] | JobApi) -> Backend:
+        """Return the backend for the kind of job object that is served here, which may be this one.
+
+        Asked once, before a job is planned: what can be planned depends on the kind. Jobs that exist are
+        reached in the kind that their record names (`launcher.backends.factory`).
+
+        Raises:
+            UnservedError: No kind that is wanted is served.
+        """
+        del wanted
+        return self
+
+    def is_sensitive(self, folder: Path, *, home: Path) -> bool:
+        """Say whether a config may not hand a folder of this machine to pods merely by naming it.
+
+        Args:
+            folder: Absolute, without links.
+            home: The user's.
+        """
+        del folder, home
+        return False
+
+    def make_host_folder(self, folder: Path, *, manifest: Manifest) -> str | None:
+        """Make a folder of this machine that the job's pods are to write to; one that is there stays.
+
+        Returns:
+            What to do where the pods could not write to it; None where they can.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        del manifest
+        folder.mkdir(parents=True, exist_ok=True)
+        return None
 
     @abstractmethod
     def submit(self, submission: Submission) -> Handle:
@@ -147,6 +217,40 @@ class Backend(ABC):
         """
         del path, manifest
         raise UsageError(f"{handle}: expected a job whose volumes can be reached, got another")
+
+    def open_claim(
+        self, claim: str, path: str, *, image: str, run_as: Mapping[str, int], read_only: bool
+    ) -> AbstractContextManager[Place]:
+        """Reach a folder of a claim while the context lasts.
+
+        Args:
+            claim: Its name, in `namespace`.
+            path: Below its root; empty for the root.
+            image: Any with Python 3.
+            run_as: `user`, `group` and `fs_group`, which files are written as.
+            read_only: Mount it so.
+
+        Raises:
+            UsageError: This backend has no claims.
+        """
+        del path, image, run_as, read_only
+        raise UsageError(f"{claim}: expected a backend with claims, got {self.kind}")
+
+    def read_tails(self, handle: Handle, *, pods: int, max_bytes: int) -> dict[str, str]:
+        """Return the end of the newest log of the first pods that have one, as lines of `RFC3339Nano text`.
+
+        Args:
+            handle: Of the job.
+            pods: At most so many, by node.
+            max_bytes: Of each log, counted before the stream's name is taken out of its lines.
+        """
+        newest = {ref.pod: ref for ref in sorted(self.list_logs(handle))}  # by node, then by incarnation
+        found = {}
+        for pod, ref in list(newest.items())[:pods]:
+            text = self.read_log(handle, ref, offset=0)[-max_bytes:].decode("utf-8", "replace")
+            lines = [line.split(" ", 3) for line in text.splitlines()]
+            found[pod] = "\n".join(f"{parts[0]} {parts[3]}" for parts in lines if len(parts) == 4)
+        return found
 
     def log_source(self, handle: Handle) -> Source | None:
         """Return what streams a job's logs; None where `list_logs` and `read_log` are polled."""

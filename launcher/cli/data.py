@@ -120,8 +120,8 @@ def _open(
     user: int,
     group: int,
 ) -> Any:
-    from launcher.backends.kubernetes import KubernetesBackend
-    from launcher.backends.kubernetes.transfer_pod import open_claim
+    from launcher.backends.factory import open_backend
+    from launcher.runs.paths import runs_dir
 
     claim, _, path = target.partition(":")
     parts = [part for part in path.split("/") if part not in ("", ".")]
@@ -136,11 +136,11 @@ def _open(
         )
     layers = current_layers()
     chosen = image or layers.text_of("image") or f"ftlaunch-trainer:{metadata.version('ftlaunch')}-cpu"
-    backend = KubernetesBackend.connect(
-        context=context or layers.text_of("context"), namespace=namespace or layers.text_of("namespace")
-    )
-    assert backend.programs is not None
-    return open_claim(
-        backend.api, backend.programs, claim, "/".join(parts), namespace=backend.namespace, image=chosen,
-        run_as={"user": user, "group": group, "fs_group": group}, read_only=read_only,
+    backend = open_backend(
+        "kubernetes", runs_folder=runs_dir(), context=context or layers.text_of("context"),
+        namespace=namespace or layers.text_of("namespace"),
+    )  # fmt: skip
+    return backend.open_claim(
+        claim, "/".join(parts), image=chosen, run_as={"user": user, "group": group, "fs_group": group},
+        read_only=read_only,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from launcher.cli.options import output_option
 from launcher.cli.prepare import current_layers
 from launcher.cli.printing import echo
 from launcher.errors import CliExit
+from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BACKENDS, BackendKind
 from launcher.runs.paths import runs_dir
 from launcher.runs.store import RunStore
@@ -40,13 +41,14 @@ def command(
     *, on: BackendKind | None, namespace: str | None, context: str | None, runtime: str | None, output: str
 ) -> int:
     """Check that everything is there that a job needs; a line each, with the cure."""
+    from launcher.config.layers import DEFAULT_BACKEND  # pydantic
     from launcher.doctor.examine import examine_cluster, examine_machine
     from launcher.doctor.findings import Level
 
     layers = current_layers()
-    place = on or (layers.on[0] if layers.on else "kubernetes")
+    place = on or (layers.on[0] if layers.on else DEFAULT_BACKEND)
     reached = True
-    if place == "kubernetes":
+    if CAPABILITIES[place].is_cluster:
         found, reached = examine_cluster(
             context=context or _setting(layers, "context"),
             namespace=namespace or _setting(layers, "namespace"),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from launcher.backends.base import Backend
 from launcher.cli.prepare import Prepared
 from launcher.errors import UsageError
 from trainer.config.problems import ConfigError, KeyPath, Problem
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # pydantic: `--help` does without
     from launcher.plan.jobplan import JobPlan, Mount, SecretFile
 
 
-def host_folders(prepared: Prepared, *, make: bool = True) -> Mapping[str, Path]:
+def host_folders(prepared: Prepared, backend: Backend, *, make: bool = True) -> Mapping[str, Path]:
     """Return what stands for each mount and secret on this machine.
 
     With `make`, folders to write to are made; as root for docker, for the user of the containers.
@@ -24,8 +24,8 @@ def host_folders(prepared: Prepared, *, make: bool = True) -> Mapping[str, Path]
         ConfigError: The config names a folder that no container is given because of that.
         UsageError: Something is missing here; names all of it.
     """
-    job, on = prepared.job, prepared.on[0]
-    if on == "docker" and (refused := list(_find_sensitive(prepared))):
+    job = prepared.job
+    if refused := _find_sensitive(prepared, backend):
         raise ConfigError(refused)
     mounts = {mount.path: _folder_of(mount) for mount in job.mounts if mount.local is not None}
     secrets, problems = _find_secrets(job.secrets)
@@ -39,7 +39,7 @@ def host_folders(prepared: Prepared, *, make: bool = True) -> Mapping[str, Path]
         raise UsageError("\n".join(problems))
     if make:
         written = [mounts[mount.path] for mount in job.mounts if mount.path in mounts and not mount.read_only]
-        _make(written, prepared)
+        _make(written, prepared, backend)
     return mounts | secrets
 
 
@@ -70,16 +70,11 @@ def _find_secrets(secrets: Sequence[SecretFile]) -> tuple[dict[str, Path], list[
     return found, problems
 
 
-def _make(folders: Sequence[Path], prepared: Prepared) -> None:
-    from launcher.backends.docker.users import make_folder, user_of
-
-    user = user_of(prepared.manifest) if prepared.on[0] == "docker" and os.geteuid() == 0 else None
+def _make(folders: Sequence[Path], prepared: Prepared, backend: Backend) -> None:
     problems = []
     for folder in folders:
         try:
-            if user is None:
-                folder.mkdir(parents=True, exist_ok=True)
-            elif todo := make_folder(folder, user):
+            if todo := backend.make_host_folder(folder, manifest=prepared.manifest):
                 problems.append(f"{str(folder)!r} (`local:`): {todo}")
         except OSError as error:
             raise UsageError(f"{str(folder)!r} (`local:`): expected a folder to write to: {error}") from error
@@ -87,10 +82,8 @@ def _make(folders: Sequence[Path], prepared: Prepared) -> None:
         raise UsageError("\n".join(problems))
 
 
-def _find_sensitive(prepared: Prepared) -> list[Problem]:
+def _find_sensitive(prepared: Prepared, backend: Backend) -> list[Problem]:
     """Find folders that a config may not hand to a container; whoever types `--volume` has said so."""
-    from launcher.backends.docker.host_paths import is_sensitive
-
     config, problems = prepared.config, []
     job: JobPlan = prepared.job
     volumes = len(config.job.launch.volumes)
@@ -100,7 +93,7 @@ def _find_sensitive(prepared: Prepared) -> list[Problem]:
         if mount.local is None or (place is not None and place.source == "--volume"):
             continue
         folder = _folder_of(mount)
-        if is_sensitive(folder, home=Path.home().resolve()):
+        if backend.is_sensitive(folder, home=Path.home().resolve()):
             message = (
                 f"expected a folder of data, got {str(folder)!r}, which holds keys or parts of the system; "
                 f"where a container is to have it, type it yourself: --volume {mount.path}=:{mount.local}"

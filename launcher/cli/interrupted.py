@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from launcher.backends.base import Backend
 from launcher.errors import LaunchError, NotFoundError
+from launcher.plan.capabilities import CAPABILITIES
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
 
@@ -33,7 +34,7 @@ def stale_records(store: RunStore, *, namespace: str, context: str | None, now_s
     return [
         record
         for record in store.submitting()
-        if record.handle.backend == "kubernetes"
+        if CAPABILITIES[record.handle.backend].is_cluster
         and (record.handle.namespace, record.context or None) == (namespace, context or None)
         and now_s - record.created_s >= STALE_S
     ]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from launcher.backends.base import Backend
-from launcher.backends.devices import list_gpus
+from launcher.backends.factory import open_backend
 from launcher.errors import CliExit
-from launcher.plan.handle import BackendKind, Handle, JobApi
+from launcher.plan.handle import Handle
 from launcher.runs.paths import project_of, runs_dir
 from launcher.runs.record import RunRecord
 from launcher.runs.store import RunStore
@@ -55,43 +55,13 @@ def find_job(text: str | None) -> Found:
     record = store.find(text, project=project_of(Path.cwd()))
     handle = record.handle
     backend = open_backend(
-        handle.backend, store=store, namespace=handle.namespace, context=record.context, api=record.api
+        handle.backend,
+        runs_folder=store.folder,
+        namespace=handle.namespace,
+        context=record.context,
+        api=record.api,
     )
     return Found(record=record, backend=backend, store=store)
-
-
-def open_backend(
-    kind: BackendKind,
-    *,
-    store: RunStore,
-    namespace: str | None = None,
-    context: str | None = None,
-    runtime: str | None = None,
-    gpu_ids: tuple[str, ...] | None = None,
-    api: JobApi = "kubeflow",
-) -> Backend:
-    """Make the backend of a kind; the Kubernetes client is imported only for its own.
-
-    `gpu_ids` are the GPUs of this machine that its jobs may use, None for any; `api` is the kind of job.
-
-    Raises:
-        UsageError: The container runtime that is named does not exist.
-        UnreachableError: The cluster cannot be talked to.
-    """
-    gpus = list_gpus if gpu_ids is None else lambda: gpu_ids
-    if kind == "local":
-        from launcher.backends.local import LocalBackend
-
-        return LocalBackend(store.folder, gpus=gpus)
-    if kind == "kubernetes":
-        from launcher.backends.kubernetes import KubernetesBackend
-
-        del api  # there is one kind
-        return KubernetesBackend.connect(context=context, namespace=namespace or None)
-    from launcher.backends.docker import DockerBackend
-    from launcher.backends.docker.engine import find_engine
-
-    return DockerBackend(store.folder, engine=find_engine(runtime) if runtime else None, gpus=gpus)
 
 
 def exit_code(status: JobStatus, *, propagate: bool = False) -> int:

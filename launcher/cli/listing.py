@@ -11,12 +11,13 @@ from pathlib import Path
 import click
 
 from launcher.backends.base import Backend
+from launcher.backends.factory import open_backend
 from launcher.backends.states import JobState
-from launcher.cli.jobs import open_backend
 from launcher.cli.options import echo_document, output_option
 from launcher.cli.printing import echo
 from launcher.cli.table import format_table
 from launcher.errors import LaunchError, NotFoundError
+from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BACKENDS
 from launcher.runs.paths import project_of, runs_dir
 from launcher.runs.record import RunRecord, Stage
@@ -45,14 +46,16 @@ def command(on: str | None, here: bool, wanted: tuple[str, ...], limit: int | No
     chosen = (
         record
         for record in store.newest()
-        if (on is None or record.handle.backend == on) and (not here or record.project == project)
+        if on in (None, record.handle.backend) and (not here or record.project == project)
     )
     records = list(chosen if wanted else islice(chosen, limit))
     if not wanted and output == "name":
         if records:
             echo("\n".join(record.handle.job for record in records))
         return
-    backends = cache(partial(open_backend, store=store))  # one connection a cluster, however many jobs
+    backends = cache(
+        partial(open_backend, runs_folder=store.folder)
+    )  # one connection a cluster, however many jobs
     rows = list(zip(records, _states(backends, records), strict=True))
     rows = [(record, state) for record, state in rows if not wanted or state.lower() in wanted][:limit]
     if output in ("json", "yaml"):
@@ -87,7 +90,7 @@ def _states(backends: Callable[..., Backend], records: Sequence[RunRecord]) -> l
         groups.setdefault(_place_of(record), []).append(record)
     known: dict[str, str] = {}
     for group in groups.values():
-        if len(group) > _FEW or group[0].handle.backend == "kubernetes":
+        if len(group) > _FEW or CAPABILITIES[group[0].handle.backend].is_cluster:
             known |= _ask_for_all(backends, group)
     return [known.get(str(record.handle)) or _state(backends, record) for record in records]
 

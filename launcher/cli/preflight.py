@@ -27,17 +27,16 @@ def preflight(prepared: Prepared, backend: Backend, *, check: Callable[[], objec
         LaunchError: The server refuses the job.
         UsageError: It would be taken, and could never run.
     """
-    if backend.kind != "kubernetes":
+    cluster = backend.cluster
+    if cluster is None:
         return
-    from launcher.backends.kubernetes import KubernetesBackend
     from launcher.why.preflight import look_before
 
-    assert isinstance(backend, KubernetesBackend)
     namespace = prepared.manifest.namespace or backend.namespace
     found = look_before(
-        backend.api,
+        cluster.api,
         prepared.manifest.job,
-        jobs=backend.jobs,
+        jobs=cluster.jobs,
         namespace=namespace,
         now_s=time.time(),
     )

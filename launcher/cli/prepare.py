@@ -16,6 +16,7 @@ from launcher.cli.options import Asked
 from launcher.cli.printing import echo
 from launcher.errors import UsageError
 from launcher.names import is_run_id, new_run_id, new_secret
+from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BackendKind, JobApi
 from launcher.render.manifest import Manifest
 from launcher.runs.paths import TEMPLATES_FOLDER, cache_dir, is_ours, project_of
@@ -47,6 +48,11 @@ class Prepared:
     on: tuple[BackendKind, str]
     weakened: tuple[str, ...] = ()
 
+    @property
+    def is_on_cluster(self) -> bool:
+        """Whether it is to run on a cluster, and not on this machine."""
+        return CAPABILITIES[self.on[0]].is_cluster
+
 
 def prepare(asked: Asked, *, api: JobApi | None = None, output_dir: str | None = None) -> Prepared:
     """Load, plan and render, without any side effect.
@@ -65,6 +71,7 @@ def prepare(asked: Asked, *, api: JobApi | None = None, output_dir: str | None =
 
 
 def _prepare(asked: Asked, *, api: JobApi | None, output_dir: str | None) -> Prepared:
+    from launcher.config.layers import DEFAULT_BACKEND
     from launcher.config.load import load_run_config
     from launcher.plan.plan import plan
     from launcher.render.render import users_templates
@@ -81,16 +88,16 @@ def _prepare(asked: Asked, *, api: JobApi | None, output_dir: str | None) -> Pre
 
         ancestor = find_ancestor(asked.continues)
     layers = current_layers()
-    on, said_by = (asked.on, "--on") if asked.on else layers.on or ("kubernetes", "default")
+    on, said_by = (asked.on, "--on") if asked.on else layers.on or (DEFAULT_BACKEND, "default")
     gpu_ids = asked.flags.gpu_ids
-    if gpu_ids is not None and on == "kubernetes":
+    if gpu_ids is not None and CAPABILITIES[on].is_cluster:
         raise UsageError(
             f"--gpus: expected a number on kubernetes, which chooses the GPUs, got {','.join(gpu_ids)}"
         )
     config = load_run_config(
         asked.path, overrides=asked.overrides, flags=asked.flags, strict=asked.strict, layers=layers
     )
-    if on == "local":
+    if not CAPABILITIES[on].has_containers:
         _require_networks(config)
     job = plan(
         config,
@@ -98,7 +105,7 @@ def _prepare(asked: Asked, *, api: JobApi | None, output_dir: str | None) -> Pre
         secret=None if asked.without_secret else new_secret(),
         on=on,
         exact_name=asked.name,
-        gpus_here=None if on == "kubernetes" else len(_usable_gpus(gpu_ids)),
+        gpus_here=None if CAPABILITIES[on].is_cluster else len(_usable_gpus(gpu_ids)),
         gpu_ids=gpu_ids,
         overwrite=asked.overwrite,
         continues=ancestor.continued if ancestor else None,
@@ -166,7 +173,7 @@ def _look_at_protection(
     from launcher.render.protection import find_weakenings
     from trainer.config.problems import ConfigError, format_path
 
-    if on == "local":
+    if not CAPABILITIES[on].has_containers:
         if require:
             raise UsageError(
                 "--require-restricted: expected kubernetes or docker, got local, which has no containers"

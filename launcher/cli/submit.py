@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 import click
 
 from launcher.backends.base import Backend, Submission
+from launcher.backends.factory import open_backend
 from launcher.cli.ahead import begin
 from launcher.cli.blaming import blaming_the_config
 from launcher.cli.host_folders import host_folders
 from launcher.cli.interrupted import settle, stale_records, sweep
-from launcher.cli.jobs import Found, exit_code, open_backend
+from launcher.cli.jobs import Found, exit_code
 from launcher.cli.options import Asked, launch_options, output_option
 from launcher.cli.preflight import preflight
 from launcher.cli.prepare import Prepared, narrate, prepare
@@ -33,6 +34,7 @@ from launcher.errors import (
     UnreachableError,
     UsageError,
 )
+from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import Handle
 from launcher.runs.gitstate import GitState, read_git_state
 from launcher.runs.paths import project_of, runs_dir
@@ -81,22 +83,29 @@ def command(
     """Submit a job: a PaddleJob on Kubernetes, or its pods as containers or processes of this machine."""
     git_state = begin(lambda: read_git_state(Path.cwd()))
     prepared = prepare(asked)
-    if dry_run is None:
-        prepared = _free_output(prepared, asked)
+    store = RunStore(runs_dir())
+    here = open_backend(prepared.on[0], runs_folder=store.folder) if not prepared.is_on_cluster else None
+    if dry_run is None and here is not None:
+        prepared = _free_output(prepared, asked, here)
     config, job, (on, _) = prepared.config, prepared.job, prepared.on
     narrate(prepared)
     if dry_run == "client":
         return _print(prepared.manifest)
-    if on == "local" and dry_run is None:
+    if not CAPABILITIES[on].has_containers and dry_run is None:
         _require_trainer()
-    folders = host_folders(prepared, make=dry_run is None) if on != "kubernetes" else {}
-    store = RunStore(runs_dir())
+    folders = host_folders(prepared, here, make=dry_run is None) if here is not None else {}
     context = config.job.launch.context
     backend = open_backend(
-        on, store=store, namespace=job.namespace, context=context, runtime=runtime, gpu_ids=job.gpu_ids
+        on,
+        runs_folder=store.folder,
+        namespace=job.namespace,
+        context=context,
+        runtime=runtime,
+        gpu_ids=job.gpu_ids,
     )
-    if on == "kubernetes":
-        _require_kind(prepared, backend)
+    backend = backend.negotiate(config.job.launch.api)
+    for note in backend.job_api_notes:
+        echo(f"note: {note}", err=True)
     job, manifest = prepared.job, prepared.manifest
     submission = Submission(
         manifest=manifest, run_folder=store.run_folder(job.job), host_folders=folders, workdir=Path.cwd()
@@ -108,16 +117,16 @@ def command(
     if dry_run == "server":
         echo("\n".join(checked), err=True)
         return _print(manifest)
-    namespace = getattr(backend, "namespace", "") if on == "kubernetes" else ""
-    handle = Handle(backend=on, namespace=job.namespace or namespace, job=job.job)
+    namespace = (job.namespace or backend.namespace) if prepared.is_on_cluster else ""
+    handle = Handle(backend=on, namespace=namespace, job=job.job)
     record = RunRecord(
         handle=handle, run_id=job.run_id, stage=Stage.SUBMITTING, project=str(project_of(Path.cwd())),
         config=str(config.path.resolve()), command=tuple(sys.argv[1:]), created_s=time.time(),
-        context=getattr(backend, "context", None) or context, api=job.api,
+        context=backend.context or context, api=job.api,
     )  # fmt: skip
     found = Found(record=record, backend=backend, store=store)
     _submit(found, prepared, submission, git_state=git_state)
-    _link_latest(prepared, folders)
+    _link_latest(prepared, folders, here)
     echo(_as_json(record) if output == "json" else str(handle))
     _tell_more(found)
     if following or waiting:
@@ -164,7 +173,7 @@ def _submit(
         store.finish(record)
 
 
-def _free_output(prepared: Prepared, asked: Asked) -> Prepared:
+def _free_output(prepared: Prepared, asked: Asked, here: Backend) -> Prepared:
     """Give a job of this machine a folder of its own where another run has filled Global.output_dir.
 
     On a cluster the folder cannot be seen from here; `sub_path: '{job}'` of its volume does the same there.
@@ -175,9 +184,9 @@ def _free_output(prepared: Prepared, asked: Asked) -> Prepared:
     from trainer.config.overrides import parse_override
 
     job = prepared.job
-    if prepared.on[0] == "kubernetes" or asked.overwrite or asked.continues is not None:
+    if asked.overwrite or asked.continues is not None:
         return prepared
-    output = _output_here(prepared)
+    output = _output_here(prepared, here)
     try:
         refuse_taken(output)
     except OutputTakenError as error:
@@ -197,9 +206,9 @@ def _free_output(prepared: Prepared, asked: Asked) -> Prepared:
     return freed
 
 
-def _output_here(prepared: Prepared) -> Path:
+def _output_here(prepared: Prepared, here: Backend) -> Path:
     """Return the folder of this machine that a job writes to."""
-    folders = {mount: str(folder) for mount, folder in host_folders(prepared, make=False).items()}
+    folders = {mount: str(folder) for mount, folder in host_folders(prepared, here, make=False).items()}
     return Path(PathMap({WORKSPACE: str(Path.cwd()), **folders}).apply(prepared.job.node_file.output_dir))
 
 
@@ -215,7 +224,7 @@ def _describe(prepared: Prepared, submission: Submission, *, backend: str) -> Jo
     )  # fmt: skip
 
 
-def _link_latest(prepared: Prepared, folders: Mapping[str, Path]) -> None:
+def _link_latest(prepared: Prepared, folders: Mapping[str, Path], here: Backend | None) -> None:
     """Have `latest` lead to the job's folder on this machine, where each job has its own."""
     for volume in prepared.config.job.launch.volumes:
         if not volume.sub_path or JOB_MARK not in volume.sub_path or volume.mount not in folders:
@@ -224,7 +233,7 @@ def _link_latest(prepared: Prepared, folders: Mapping[str, Path]) -> None:
             echo(f"note: {problem}", err=True)
     job = prepared.job
     own = posixpath.basename(job.node_file.output_dir) == job.job
-    if own and prepared.on[0] != "kubernetes" and (problem := point_latest(_output_here(prepared))):
+    if own and here is not None and (problem := point_latest(_output_here(prepared, here))):
         echo(f"note: {problem}", err=True)
 
 
@@ -242,15 +251,6 @@ def _tell_more(found: Found) -> None:
 def _print(manifest: Manifest) -> int:
     echo(manifest.text.encode("utf-8"), nl=False)  # bytes: the terminal's encoding has no say
     return CliExit.OK
-
-
-def _require_kind(prepared: Prepared, backend: Backend) -> None:
-    """Refuse a cluster that does not serve the kind of job that is wanted."""
-    from launcher.backends.kubernetes import KubernetesBackend
-    from launcher.backends.kubernetes.apis import choose_api
-
-    assert isinstance(backend, KubernetesBackend)
-    choose_api(backend.api, wanted=prepared.config.job.launch.api)
 
 
 def _as_json(record: RunRecord) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from launcher.backends.factory import open_backend
 from launcher.cli.host_folders import host_folders
 from launcher.cli.options import (
     Asked,
@@ -19,7 +20,9 @@ from launcher.cli.options import (
 from launcher.cli.prepare import current_layers, place_faults, prepare
 from launcher.cli.printing import echo
 from launcher.errors import CliExit, UsageError
+from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BackendKind
+from launcher.runs.paths import runs_dir
 from trainer.config.problems import ConfigError, Problem, format_path
 
 
@@ -42,8 +45,8 @@ def command(
         problems = config.warnings
         if on is not None:
             prepared = prepare(Asked(path=path, overrides=overrides, on=on, strict=strict))
-            if on != "kubernetes":
-                host_folders(prepared, make=False)
+            if not CAPABILITIES[on].is_cluster:
+                host_folders(prepared, open_backend(on, runs_folder=runs_dir()), make=False)
         else:
             faults = find_patch_faults(config.job.launch.pod_patch or {})
             problems = (*problems, *place_faults(config, faults))

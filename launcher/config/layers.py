@@ -37,6 +37,8 @@ _PLAIN = frozenset({
 _DECIDING = frozenset(LaunchSection.model_fields) - _PLAIN
 _PLACES = ("kubernetes", "docker", "local")
 On = Literal["kubernetes", "docker", "local"]
+DEFAULT_BACKEND: On = "kubernetes"
+"""Where a job runs of which nobody has said it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,7 +150,7 @@ def _value_for(key: str, text: str) -> object:
 def _find_deciding(document: Document) -> list[KeyPath]:
     """Return what of a settings file decides what runs, where, and with which files of this machine."""
     found: list[KeyPath] = []
-    if document.values.get(BACKEND, "kubernetes") != "kubernetes":
+    if document.values.get(BACKEND, DEFAULT_BACKEND) != DEFAULT_BACKEND:
         found.append((BACKEND,))
     section = document.values.get(SECTION)
     names = section if isinstance(section, dict) else {}

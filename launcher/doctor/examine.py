@@ -13,6 +13,7 @@ from launcher.doctor.leftovers import Stale
 from launcher.errors import UnreachableError
 from launcher.kube.client import connect
 from launcher.kube.transport import Timeouts
+from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BackendKind
 
 TIMEOUTS = Timeouts(connect_s=3.0, read_s=8.0)
@@ -26,7 +27,7 @@ def examine_machine(on: BackendKind, *, state: Path, runtime: str | None) -> lis
         state: Folder of run records.
         runtime: Container engine by name or path; None for the first that is there.
     """
-    if on == "docker":
+    if CAPABILITIES[on].has_containers:
         return findings_of([*_here(state), Check(name="engine", look=lambda: engine.look_at_engine(runtime))])
     trainer = Check(name="paddle", look=machine.look_at_trainer)
     return findings_of([*_here(state), trainer, Check(name="gpus", look=machine.look_at_devices)])

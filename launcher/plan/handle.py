@@ -12,6 +12,7 @@ BackendKind = Literal["kubernetes", "docker", "local"]
 JobApi = Literal["kubeflow"]
 """Kind of job on a cluster."""
 BACKENDS: tuple[BackendKind, ...] = get_args(BackendKind)
+_NAMESPACED: frozenset[str] = frozenset({"kubernetes"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +39,7 @@ def parse_handle(text: str) -> Handle:
     """
     scheme, separator, rest = text.partition("://")
     namespace, slash, job = rest.partition("/")
-    wants_namespace = scheme == "kubernetes"
+    wants_namespace = scheme in _NAMESPACED
     if (
         not separator or not slash or scheme not in BACKENDS or not is_dns_label(job)
         or bool(namespace) is not wants_namespace

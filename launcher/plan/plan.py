@@ -9,6 +9,7 @@ from launcher.config.load import RunConfig
 from launcher.config.parts import Toleration, Volume
 from launcher.errors import UsageError
 from launcher.names import RUN_ID_LABEL, is_dns_label, job_name, to_dns_label
+from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.continued import Continued, find_lost_folder, find_output_volume
 from launcher.plan.handle import BackendKind, JobApi
 from launcher.plan.jobplan import JobPlan, Mount, SecretFile
@@ -141,7 +142,7 @@ def _job_name(config: RunConfig, launch: LaunchSection, run_id: str, exact: str 
 def _devices(launch: LaunchSection, on: BackendKind, gpus_here: int | None) -> tuple[bool, int]:
     if launch.gpus == 0:
         return False, 0
-    if on == "kubernetes" or gpus_here is None or gpus_here >= launch.gpus * launch.nodes:
+    if CAPABILITIES[on].is_cluster or gpus_here is None or gpus_here >= launch.gpus * launch.nodes:
         return True, 0
     return False, launch.gpus
 
@@ -253,9 +254,9 @@ def _notes(config: RunConfig, on: BackendKind, missing: int) -> tuple[str, ...]:
         notes.append("no GPUs are asked for, so the job runs on CPUs; ask with --gpus N or Launch.gpus")
     if launch.procs_per_node != "auto" and launch.procs_per_node < launch.gpus:
         notes.append(f"{launch.gpus - launch.procs_per_node} GPUs of each node stay idle: procs_per_node")
-    if on == "kubernetes" and launch.image is None:
+    if CAPABILITIES[on].is_cluster and launch.image is None:
         notes.append("no image is named: set Launch.image or pass --image, unless the nodes have the default")
-    if on == "kubernetes" and (aim := _aim(config)):
+    if CAPABILITIES[on].is_cluster and (aim := _aim(config)):
         notes.append(aim)
     return tuple(notes)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from launcher.config.load import RunConfig
+from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BackendKind
 from launcher.plan.jobplan import Mount
 from launcher.plan.paths import find_unmounted
@@ -16,11 +17,12 @@ _MAX_CONFIG_BYTES = 900 * 1024  # a ConfigMap holds 1 MiB, node.json and metadat
 def find_problems(config: RunConfig, mounts: tuple[Mount, ...], *, on: BackendKind) -> list[Problem]:
     """Return every reason why the job cannot run there."""
     launch, problem = config.job.launch, config.document.problem
+    on_cluster = CAPABILITIES[on].is_cluster
     problems: list[Problem] = []
     if len(config.content) > _MAX_CONFIG_BYTES:
         message = f"expected at most {_MAX_CONFIG_BYTES} bytes, got {len(config.content)}"
         problems.append(Problem(file=str(config.path), message=message))
-    if on != "local":  # which has no mount namespace: paths lead to this machine
+    if CAPABILITIES[on].has_containers:  # else paths lead to this machine
         problems += find_unmounted(config, mounts)
     device = config.job.run.device
     if launch.gpus and device != "gpu":
@@ -29,16 +31,16 @@ def find_problems(config: RunConfig, mounts: tuple[Mount, ...], *, on: BackendKi
     if launch.gpus and launch.procs_per_node != "auto" and launch.procs_per_node > launch.gpus:
         message = f"expected at most {launch.gpus}, one a GPU, got {launch.procs_per_node}"
         problems.append(problem(("Launch", "procs_per_node"), message))
-    wanted = "`claim: NAME`" if on == "kubernetes" else "`local: PATH`"
-    for path, mount, source in _sources(config, on):
+    wanted = "`claim: NAME`" if on_cluster else "`local: PATH`"
+    for path, mount, source in _sources(config, on_cluster=on_cluster):
         if source is None:
             problems.append(problem(path, f"expected {wanted} for {mount} on {on}, got none; add it"))
     return problems
 
 
-def _sources(config: RunConfig, on: BackendKind) -> Iterator[tuple[KeyPath, str, str | None]]:
+def _sources(config: RunConfig, *, on_cluster: bool) -> Iterator[tuple[KeyPath, str, str | None]]:
     """Yield where each mount is written, its path in the pod, and what is mounted there."""
-    launch, cluster = config.job.launch, on == "kubernetes"
+    launch, cluster = config.job.launch, on_cluster
     for index, volume in enumerate(launch.volumes):
         there = next(iter(volume.sources), None)
         if not cluster and volume.empty_dir is not None:

@@ -42,22 +42,8 @@ def explain_job(backend: Backend, handle: Handle, *, clock: Callable[[], float] 
 
 def look_at(backend: Backend, handle: Handle, *, clock: Callable[[], float] = time.time) -> Snapshot:
     """Take a snapshot of a job; one that no cluster runs has a status and logs only."""
-    if backend.kind == "kubernetes":
-        from launcher.backends.kubernetes import KubernetesBackend
-
-        assert isinstance(backend, KubernetesBackend)
-        return gather(backend.api, backend.logs, handle, clock=clock)
+    if (cluster := backend.cluster) is not None:
+        return gather(cluster.api, cluster.logs, handle, clock=clock)
     status = backend.status(handle)
-    refs = {ref.pod: ref for ref in backend.list_logs(handle)}  # the last incarnation of each
-    logs: dict[str, str] = {}
-    for pod in status.pods:
-        if pod.pod in refs and len(logs) < MAX_LOGS:
-            text = backend.read_log(handle, refs[pod.pod], offset=0)[-LOG_BYTES:]
-            logs[pod.pod] = _without_streams(text.decode("utf-8", "replace"))
+    logs = backend.read_tails(handle, pods=MAX_LOGS, max_bytes=LOG_BYTES)
     return Snapshot(now_s=clock(), status=status, job={}, logs=logs)
-
-
-def _without_streams(text: str) -> str:
-    """Bring `time stream F text` into the API's form, `time text`."""
-    lines = [line.split(" ", 3) for line in text.splitlines()]
-    return "\n".join(f"{parts[0]} {parts[3]}" for parts in lines if len(parts) == 4)

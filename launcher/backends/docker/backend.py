@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -11,12 +12,14 @@ from launcher.backends.base import Submission
 from launcher.backends.devices import list_gpus
 from launcher.backends.docker.conflicts import refuse_taken
 from launcher.backends.docker.engine import Engine, find_engine
+from launcher.backends.docker.host_paths import is_sensitive
 from launcher.backends.docker.kubelet import engine_of, remove_all
-from launcher.backends.docker.users import choose_user
+from launcher.backends.docker.users import choose_user, make_folder, user_of
 from launcher.backends.replicas import Pod, ReplicaError
 from launcher.backends.supervised.backend import KeptBackend
 from launcher.backends.supervised.state import JobLayout, JobRecord, Request, load_request
 from launcher.plan.handle import BackendKind, Handle
+from launcher.render.manifest import Manifest
 
 
 class DockerBackend(KeptBackend):
@@ -33,6 +36,16 @@ class DockerBackend(KeptBackend):
         """`engine` runs new jobs; None looks for one then. Jobs remember theirs."""
         super().__init__(runs_dir, gpus=gpus)
         self._engine = engine
+
+    def is_sensitive(self, folder: Path, *, home: Path) -> bool:
+        """See `Backend.is_sensitive`."""
+        return is_sensitive(folder, home=home)
+
+    def make_host_folder(self, folder: Path, *, manifest: Manifest) -> str | None:
+        """See `Backend.make_host_folder`; as root, for the user of the containers."""
+        if os.geteuid():
+            return super().make_host_folder(folder, manifest=manifest)
+        return make_folder(folder, user_of(manifest))
 
     def command_in(self, handle: Handle, *, node: int, command: Sequence[str], terminal: bool) -> list[str]:
         """See `Backend.command_in`."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from launcher import objects
-from launcher.backends.base import Backend, Submission, refuse_to_resume
+from launcher.backends.base import Backend, Cluster, Submission, refuse_to_resume
 from launcher.backends.kubernetes.apis import choose_api
 from launcher.backends.kubernetes.create import Poster
 from launcher.backends.kubernetes.kueue import fetch_workloads, read_remarks
@@ -22,7 +22,7 @@ from launcher.kube.api import KubeApi, PodLogs, PodPrograms
 from launcher.kube.client import connect
 from launcher.names import RUN_ID_LABEL
 from launcher.objects import CONFIG_MAPS, EVENTS, PADDLE_JOBS, PODS, KubeObject, Resource
-from launcher.plan.handle import BackendKind, Handle
+from launcher.plan.handle import BackendKind, Handle, JobApi
 
 if TYPE_CHECKING:
     from launcher.backends.kubernetes.logsource import KubernetesLogSource
@@ -82,6 +82,16 @@ class KubernetesBackend(Backend):
 
         backend._make_asker = make_asker
         return backend
+
+    @property
+    def cluster(self) -> Cluster:
+        """See `Backend.cluster`."""
+        return Cluster(api=self.api, logs=self.logs, jobs=self.jobs)
+
+    def negotiate(self, wanted: Literal["auto"] | JobApi) -> KubernetesBackend:
+        """See `Backend.negotiate`. One request."""
+        choose_api(self.api, wanted=wanted)  # of one kind, as yet
+        return self
 
     @cached_property
     def _incarnations(self) -> Incarnations:
@@ -251,6 +261,18 @@ class KubernetesBackend(Backend):
         except NotFoundError:  # its volumes may well be there
             job, pods = manifest.job, ()
         return open_of_job(self.api, self.programs, namespace=handle.namespace, pods=pods, job=job, path=path)
+
+    def open_claim(
+        self, claim: str, path: str, *, image: str, run_as: Mapping[str, int], read_only: bool
+    ) -> AbstractContextManager[Place]:
+        """See `Backend.open_claim`: in a pod that mounts it for as long."""
+        from launcher.backends.kubernetes.transfer_pod import open_claim
+
+        assert self.programs is not None
+        return open_claim(
+            self.api, self.programs, claim, path, namespace=self.namespace, image=image, run_as=run_as,
+            read_only=read_only,
+        )  # fmt: skip
 
     def log_source(self, handle: Handle) -> KubernetesLogSource | None:
         """See `Backend.log_source`."""

@@ -1,0 +1,50 @@
+"""Which class a kind of backend is: the one place that compares their names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from launcher.backends.base import Backend
+from launcher.backends.devices import list_gpus
+from launcher.plan.handle import BackendKind, JobApi
+
+
+def open_backend(
+    kind: BackendKind,
+    *,
+    runs_folder: Path,
+    namespace: str | None = None,
+    context: str | None = None,
+    runtime: str | None = None,
+    gpu_ids: tuple[str, ...] | None = None,
+    api: JobApi = "kubeflow",
+) -> Backend:
+    """Make the backend of a kind, and import that kind alone. Sends nothing.
+
+    Args:
+        kind: Which.
+        runs_folder: Folder of run folders, where jobs of this machine keep their state.
+        namespace: Of jobs whose manifest names none; None for the context's. Kubernetes only, as `context`.
+        context: Of the kubeconfig; None for its current one.
+        runtime: Container engine of new jobs, by name or path; None for the first that is there. Docker only.
+        gpu_ids: GPUs of this machine that jobs may use; None for any. Docker and local only.
+        api: Kind of job object that a job was sent as; for a new job, `Backend.negotiate` finds it.
+
+    Raises:
+        UsageError: The container runtime that is named does not exist.
+        UnreachableError: No cluster is configured, or its configuration cannot be used.
+    """
+    gpus = list_gpus if gpu_ids is None else lambda: gpu_ids
+    if kind == "local":
+        from launcher.backends.local import LocalBackend
+
+        return LocalBackend(runs_folder, gpus=gpus)
+    if kind == "docker":
+        from launcher.backends.docker import DockerBackend
+        from launcher.backends.docker.engine import find_engine
+
+        return DockerBackend(runs_folder, engine=find_engine(runtime) if runtime else None, gpus=gpus)
+    from launcher.backends.kubernetes import KubernetesBackend
+
+    del api  # there is one kind, as yet
+    return KubernetesBackend.connect(context=context, namespace=namespace or None)
