@@ -19,7 +19,7 @@ import paddle
 import yaml
 
 from trainer.config.load import load_config
-from trainer.engine.run import Reached, run_training
+from trainer.engine.run import TrainingProgress, run_training
 from trainer.models.registry import build_model
 from trainer.ranks import Ranks
 
@@ -58,7 +58,7 @@ def write(folder: Path) -> Path:
 def ours(path: Path, folder: Path) -> float:
     config = load_config(path, [f"Global.output_dir={folder}"]).config
     with contextlib.redirect_stdout(io.StringIO()):
-        run_training(config, Ranks(), reached=Reached())
+        run_training(config, Ranks(), reached=TrainingProgress())
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     times = [row["time_s"] for row in rows if row["event"] == "step"]
     return BATCH / statistics.median(np.diff(times))

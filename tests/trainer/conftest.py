@@ -14,7 +14,7 @@ import yaml
 
 from trainer.config.load import load_config
 from trainer.config.root import TrainConfig
-from trainer.engine.run import Reached, run_training
+from trainer.engine.run import TrainingProgress, run_training
 from trainer.engine.train import Training
 from trainer.errors import StoppedError
 from trainer.ranks import Ranks
@@ -35,8 +35,8 @@ class Workshop:
 
     def train(
         self, *, ranks: Ranks | None = None, resume: str = "auto", overwrite: bool = False, **changes: Any
-    ) -> Reached:
-        reached = Reached()
+    ) -> TrainingProgress:
+        reached = TrainingProgress()
         run_training(
             self.config(**changes), ranks or Ranks(), resume=resume, overwrite=overwrite, reached=reached
         )

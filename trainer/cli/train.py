@@ -53,9 +53,9 @@ def command(
             new_run=None if resume == "latest" else _name_run,
             here=here,
         )
-        from trainer.engine.run import Reached, run_training
+        from trainer.engine.run import TrainingProgress, run_training
 
-        reached = Reached()
+        reached = TrainingProgress()
         try:
             with progress(wanted=ranks.is_first) as bar:
                 run_training(

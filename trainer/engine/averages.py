@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 
-class Means:
-    """Means weighted by samples."""
+class AverageMeter:
+    """AverageMeter weighted by samples."""
 
     def __init__(self) -> None:
         self._sums: dict[str, float] = {}
@@ -23,7 +23,7 @@ class Means:
         return {key: value / self._samples for key, value in self._sums.items()} if self._samples else {}
 
 
-class Pace:
+class Throughput:
     """Times of the steps since the last line."""
 
     def __init__(self) -> None:

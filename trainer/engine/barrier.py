@@ -19,7 +19,7 @@ from typing import Protocol
 
 from trainer.errors import PeersLostError
 
-_KEY = "ftlaunch/meetings"
+_KEY = "ftlaunch/barrier"
 _FIRST_PAUSE_S, _PAUSE_GROWTH, _MAX_PAUSE_S = 0.0002, 1.3, 0.02
 _GRACE_S = 5.0  # a node process ends the peers of a dead rank within this, and says which one it was
 
@@ -32,7 +32,7 @@ class Store(Protocol):
         ...
 
 
-class Meeting:
+class Barrier:
     """One rank's part; all ranks meet equally often."""
 
     def __init__(self, store: Store, *, world_size: int, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -41,7 +41,7 @@ class Meeting:
         self._sleep = sleep
         self._come = 0
 
-    def meet(self) -> None:
+    def wait(self) -> None:
         """Return once all ranks have come.
 
         Raises:

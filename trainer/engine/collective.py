@@ -12,30 +12,30 @@ import numpy as np
 import paddle
 
 from trainer.checkpoints.pdfiles import Array
-from trainer.engine.barrier import Meeting
+from trainer.engine.barrier import Barrier
 
 
 class Collective:
     """The process group, or a single process to which nothing needs to be sent."""
 
-    def __init__(self, *, world_size: int, meeting: Meeting | None = None) -> None:
+    def __init__(self, *, world_size: int, barrier: Barrier | None = None) -> None:
         """`paddle.distributed.init_parallel_env` must have been called where there is more than one rank.
 
-        `meeting` is where ranks wait before each exchange; None where exchanges have patience enough.
+        `barrier` is where ranks wait before each exchange; None where exchanges have patience enough.
         """
         self.world_size = world_size
-        self._meeting = meeting
+        self._barrier = barrier
 
-    def meet(self) -> None:
+    def wait(self) -> None:
         """Wait until all ranks are here, before an exchange that is not one of these methods."""
-        if self._meeting is not None:
-            self._meeting.meet()
+        if self._barrier is not None:
+            self._barrier.wait()
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """Add up values over all ranks, in float64."""
         if self.world_size == 1:
             return [float(value) for value in values]
-        self.meet()
+        self.wait()
         tensor = paddle.to_tensor(np.asarray(values, dtype=np.float64))
         paddle.distributed.all_reduce(tensor)
         return [float(value) for value in tensor.numpy()]
@@ -44,7 +44,7 @@ class Collective:
         """Hand rank 0's text to all ranks; what others pass is ignored."""
         if self.world_size == 1:
             return text
-        self.meet()
+        self.wait()
         data = np.frombuffer(json.dumps(text).encode(), dtype=np.uint8)
         size = int(self._broadcast(np.asarray([data.size], dtype=np.int64))[0])
         first = data if data.size == size else np.zeros(size, dtype=np.uint8)
@@ -67,7 +67,7 @@ class Collective:
         Paddle keeps those as parameters that have no gradient, so `model.buffers()` does not name them.
         """
         if self.world_size > 1:
-            self.meet()
+            self.wait()
             for tensor in model.state_dict().values():
                 if tensor.stop_gradient:
                     paddle.distributed.broadcast(tensor, src=0)
@@ -96,7 +96,7 @@ class Collective:
         """
         if self.world_size == 1:
             return list(columns or ())
-        self.meet()
+        self.wait()
         own = [np.ascontiguousarray(column) for column in columns or ()]
         rows = len(own[0]) if own else 0
         counts = self._gather(np.asarray([rows], dtype=np.int64))[:, 0]

@@ -15,7 +15,7 @@ from trainer.checkpoints.pdfiles import Array
 from trainer.models.weights import own_tensors
 
 
-class WeightAverage:
+class ExponentialMovingAverage:
     """The average, which begins as what the model holds, or as what a checkpoint held."""
 
     def __init__(self, model: paddle.nn.Layer, *, decay: float, saved: Mapping[str, Array]) -> None:

@@ -23,7 +23,7 @@ from trainer.data.loader import Batch, Loader
 from trainer.engine.liveness import Liveness
 from trainer.engine.resume import start_from_pretrained
 from trainer.engine.run import join_ranks, seed_generators
-from trainer.engine.run_log import SilentJournal
+from trainer.engine.run_log import SilentRunLog
 from trainer.engine.setup import build_setup, prepare, wrap
 from trainer.engine.signals import StopSignal
 from trainer.engine.step import Stepper
@@ -104,7 +104,7 @@ def find_rate(
     collective = join_ranks(config, ranks)
     seed_generators(config)
     setup = build_setup(config, lists, ranks=ranks, collective=collective)
-    start_from_pretrained(config, setup.model, store=store, journal=SilentJournal())
+    start_from_pretrained(config, setup.model, store=store, run_log=SilentRunLog())
     growth = (high / low) ** (1 / max(1, steps - 1))
     setup = replace(wrap(setup), schedules=[lambda step: low * growth**step for _ in setup.schedules])
     stepper = Stepper(setup, liveness=Liveness(None, local_rank=0), stop=StopSignal())

@@ -14,7 +14,7 @@ from trainer.checkpoints.store import CheckpointStore, Search
 from trainer.config.arch_base import BaseArch
 from trainer.config.root import TrainConfig
 from trainer.engine.output import Output
-from trainer.engine.run_log import Journal
+from trainer.engine.run_log import RunLog
 from trainer.engine.setup import pretrained_parts, pretrained_path
 from trainer.errors import CheckpointError, WeightsError
 from trainer.models.weights import apply_weights, read_weights
@@ -27,7 +27,7 @@ LATEST = "latest"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wish:
+class ResumeOptions:
     """What `--resume` and the config ask for.
 
     Attributes:
@@ -41,23 +41,23 @@ class Wish:
     prefix: Path | None = None
 
 
-def read_wish(mode: str, config: TrainConfig) -> Wish:
+def parse_resume(mode: str, config: TrainConfig) -> ResumeOptions:
     """Read `--resume auto|latest|never|PATH`; `Global.checkpoints` is PATH where the mode is auto.
 
     A path inside the output folder means that the run there goes on, as it does in PaddleClas.
     """
     if mode in ("latest", "never"):
-        return Wish(own=mode == "latest", adopt=mode == "latest")
+        return ResumeOptions(own=mode == "latest", adopt=mode == "latest")
     text = config.run.checkpoints if mode == "auto" else mode
     if not text:
-        return Wish()
+        return ResumeOptions()
     prefix, output_dir = Path(text), Path(config.run.output_dir)
     inside = prefix.resolve().is_relative_to(output_dir.resolve())
-    return Wish(adopt=inside, prefix=None if inside and prefix.name == LATEST else prefix)
+    return ResumeOptions(adopt=inside, prefix=None if inside and prefix.name == LATEST else prefix)
 
 
 def find_contents(
-    wish: Wish, output: Output, *, steps_per_epoch: int, world_size: int, journal: Journal
+    options: ResumeOptions, output: Output, *, steps_per_epoch: int, world_size: int, run_log: RunLog
 ) -> Contents | None:
     """Read the checkpoint to go on from; None where the run begins anew. Rank 0 only.
 
@@ -69,35 +69,35 @@ def find_contents(
     """
     store = CheckpointStore(output.layout)
     try:
-        found = store.find_latest() if wish.own else Search(checkpoint=None)
+        found = store.find_latest() if options.own else Search(checkpoint=None)
         checkpoint = found.checkpoint
         if checkpoint is None and found.damaged:
             raise CheckpointError(_say_damaged(output.layout.checkpoints_dir, found.damaged))
         for reason in found.damaged:
-            journal.say(f"warning: a damaged checkpoint is passed over: {reason}")
+            run_log.say(f"warning: a damaged checkpoint is passed over: {reason}")
         if checkpoint is not None:
             older = ", which is older" if found.damaged else ""
-            journal.say(f"resuming from {checkpoint.folder}{older}")
-            if wish.prefix is not None:
-                journal.say(f"{wish.prefix} is left out: this run has a checkpoint of its own")
+            run_log.say(f"resuming from {checkpoint.folder}{older}")
+            if options.prefix is not None:
+                run_log.say(f"{options.prefix} is left out: this run has a checkpoint of its own")
             return load_contents(checkpoint)
-        prefix = wish.prefix or _published(wish, output.layout.output_dir)
+        prefix = options.prefix or _published(options, output.layout.output_dir)
         if prefix is not None:
-            journal.say(f"resuming from {prefix}")
+            run_log.say(f"resuming from {prefix}")
             return load_paddleclas(
                 prefix, run_id=output.run_id, steps_per_epoch=steps_per_epoch, world_size=world_size,
-                say=journal.say,
+                say=run_log.say,
             )  # fmt: skip
-        if wish.adopt:
-            journal.say(f"{output.layout.output_dir} has no checkpoint to go on from: training begins anew")
+        if options.adopt:
+            run_log.say(f"{output.layout.output_dir} has no checkpoint to go on from: training begins anew")
     except (UnsafeFileError, FormatError, OSError) as error:
         raise _refuse(error) from error
     return None
 
 
-def _published(wish: Wish, output_dir: Path) -> Path | None:
+def _published(options: ResumeOptions, output_dir: Path) -> Path | None:
     """Return PaddleClas's `latest` of a folder that is to be gone on with and has no checkpoint of ours."""
-    found = wish.adopt and (output_dir / f"{LATEST}.pdparams").is_file()
+    found = options.adopt and (output_dir / f"{LATEST}.pdparams").is_file()
     return output_dir / LATEST if found else None
 
 
@@ -116,7 +116,7 @@ def refuse_missing_checkpoint(config: TrainConfig) -> None:
     Raises:
         CheckpointError: A file of it is missing.
     """
-    prefix = read_wish("auto", config).prefix
+    prefix = parse_resume("auto", config).prefix
     if prefix is None:
         return
     try:
@@ -150,7 +150,7 @@ def restore(contents: Contents, model: paddle.nn.Layer, *, optimizers: int) -> N
 
 
 def start_from_pretrained(
-    config: TrainConfig, model: paddle.nn.Layer, *, store: WeightsStore, journal: Journal
+    config: TrainConfig, model: paddle.nn.Layer, *, store: WeightsStore, run_log: RunLog
 ) -> None:
     """Load pretrained weights where the config names some; a head of another size stays fresh.
 
@@ -160,15 +160,15 @@ def start_from_pretrained(
         WeightsError: A file cannot be had or used.
     """
     for part, layer, source in pretrained_parts(config, model):
-        _load_pretrained(config, part, layer, source, store=store, journal=journal)
+        _load_pretrained(config, part, layer, source, store=store, run_log=run_log)
 
 
 def _load_pretrained(
     config: TrainConfig, arch: BaseArch, model: paddle.nn.Layer, source: str | bool, *, store: WeightsStore,
-    journal: Journal,
+    run_log: RunLog,
 ) -> None:  # fmt: skip
     try:
-        path = pretrained_path(config, arch, source, store, say=journal.say)
+        path = pretrained_path(config, arch, source, store, say=run_log.say)
         report = apply_weights(model, read_weights(path))
     except WeightsError as error:
         error.add_place("pretrained weights")
@@ -179,7 +179,7 @@ def _load_pretrained(
             f"pretrained weights: {path}: expected weights of {arch.name}, got others: "
             f"{len(report.loaded)} of {wanted} keys fit; name another file"
         )
-    journal.say(f"pretrained weights: {len(report.loaded)} of {path}")
+    run_log.say(f"pretrained weights: {len(report.loaded)} of {path}")
     for what, keys in (
         ("missing there, left as initialised", report.missing),
         ("unknown here, left out", report.unexpected),
@@ -187,4 +187,4 @@ def _load_pretrained(
     ):
         if keys:
             shown = ", ".join(str(key) for key in keys[:5]) + (", …" if len(keys) > 5 else "")
-            journal.say(f"pretrained weights: {len(keys)} {what}: {shown}")
+            run_log.say(f"pretrained weights: {len(keys)} {what}: {shown}")

@@ -15,16 +15,16 @@ import paddle
 from trainer.checkpoints.contents import Contents
 from trainer.checkpoints.state import TrainState, format_state, parse_state
 from trainer.config.root import AnsweringConfig, TrainConfig
-from trainer.engine.barrier import Meeting, send_at_once
+from trainer.engine.barrier import Barrier, send_at_once
 from trainer.engine.changes import Settings, describe_settings, find_jumps, list_changes
 from trainer.engine.collective import Collective
-from trainer.engine.ema import WeightAverage
+from trainer.engine.ema import ExponentialMovingAverage
 from trainer.engine.liveness import Liveness
 from trainer.engine.loopback import guard
 from trainer.engine.output import Output, open_output
 from trainer.engine.progress import NO_PROGRESS, Progress
-from trainer.engine.resume import Wish, find_contents, read_wish, restore, start_from_pretrained
-from trainer.engine.run_log import Journal, SilentJournal
+from trainer.engine.resume import ResumeOptions, find_contents, parse_resume, restore, start_from_pretrained
+from trainer.engine.run_log import RunLog, SilentRunLog
 from trainer.engine.saving import Saver
 from trainer.engine.scalars import Scalars
 from trainer.engine.scalars import is_installed as scalars_are_possible
@@ -38,7 +38,7 @@ from trainer.ranks import Ranks, choose_backend
 
 
 @dataclass(slots=True)
-class Reached:
+class TrainingProgress:
     """How far this process got, for whoever reports its end.
 
     Attributes:
@@ -51,8 +51,8 @@ class Reached:
 
 
 def run_training(
-    config: TrainConfig, ranks: Ranks, *, resume: str = "auto", overwrite: bool = False, reached: Reached,
-    weights: WeightsStore = OFFLINE, claimed: Callable[[], None] = lambda: None,
+    config: TrainConfig, ranks: Ranks, *, reached: TrainingProgress, resume: str = "auto",
+    overwrite: bool = False, weights: WeightsStore = OFFLINE, claimed: Callable[[], None] = lambda: None,
     progress: Progress = NO_PROGRESS,
 ) -> None:  # fmt: skip
     """Train as the config says.
@@ -73,40 +73,40 @@ def run_training(
         DataError: The data was refused.
     """
     lists = prepare(config, ranks)  # before anything is taken or set up: a bad list is told at once
-    wish = read_wish(resume, config)
+    options = parse_resume(resume, config)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(watch_signals())
         liveness = Liveness(ranks.board, local_rank=ranks.local_rank)
         stack.callback(liveness.close)
-        output, journal = _open(config, ranks, adopt=wish.adopt, overwrite=overwrite)
-        stack.callback(journal.close)
-        journal.progress = progress
+        output, run_log = _open(config, ranks, adopt=options.adopt, overwrite=overwrite)
+        stack.callback(run_log.close)
+        run_log.progress = progress
         if output is not None:
             stack.callback(output.close)
             claimed()
         for note in _notes(lists):
-            journal.say(f"warning: {note}")
+            run_log.say(f"warning: {note}")
         collective = join_ranks(config, ranks)
         seed_generators(config)
         setup = build_setup(config, lists, ranks=ranks, collective=collective)
-        contents = _load(setup, wish, output, journal, weights) if output is not None else None
+        contents = _load(setup, options, output, run_log, weights) if output is not None else None
         setup = wrap(setup)
         state = _share(setup, contents, run_id=output.run_id if output is not None else "")
-        setup = _keep_average(setup, contents)
+        setup = _keep_ema(setup, contents)
         if config.amp is not None and config.amp.use_amp:
-            journal.say(f"AMP: {setup.precision.label}")
+            run_log.say(f"AMP: {setup.precision.label}")
         if ranks.world_size > 1:
-            journal.announce(
+            run_log.announce(
                 f"rank {ranks.rank} of {ranks.world_size}: {config.run.device}, "
                 f"{len(setup.train_loader)} batches of {config.data.Train.sampler.batch_size} an epoch"
             )
         saver = None
         if output is not None:
             settings = describe_settings(config, world_size=ranks.world_size)
-            _say_changes(setup, contents, settings, state, journal)
-            saver = Saver(setup, output, journal, settings=settings)
+            _say_changes(setup, contents, settings, state, run_log)
+            saver = Saver(setup, output, run_log, settings=settings)
         training = Training(
-            setup, state, saver=saver, journal=journal, liveness=liveness, stop=stop, output=output
+            setup, state, saver=saver, run_log=run_log, liveness=liveness, stop=stop, output=output
         )
         try:
             training.run()
@@ -129,30 +129,28 @@ def join_ranks(config: AnsweringConfig, ranks: Ranks) -> Collective:
             guard(ranks.master)
         with contextlib.redirect_stderr(io.StringIO()):  # a table of flags that nobody has changed
             paddle.distributed.init_parallel_env()
-    meeting = None
+    barrier = None
     if ranks.world_size > 1 and config.run.device == "cpu":
         send_at_once()
-        meeting = Meeting(paddle.base.core.create_or_get_global_tcp_store(), world_size=ranks.world_size)
-    return Collective(world_size=ranks.world_size, meeting=meeting)
+        barrier = Barrier(paddle.base.core.create_or_get_global_tcp_store(), world_size=ranks.world_size)
+    return Collective(world_size=ranks.world_size, barrier=barrier)
 
 
-def _open(
-    config: TrainConfig, ranks: Ranks, *, adopt: bool, overwrite: bool
-) -> tuple[Output | None, Journal]:
+def _open(config: TrainConfig, ranks: Ranks, *, adopt: bool, overwrite: bool) -> tuple[Output | None, RunLog]:
     if not ranks.is_first:
-        return None, SilentJournal()
+        return None, SilentRunLog()
     output = open_output(Path(config.run.output_dir), run_id=ranks.run_id, adopt=adopt, overwrite=overwrite)
     layout = output.layout
     try:
         wanted = config.run.use_visualdl
         scalars = Scalars(layout.output_dir) if wanted and scalars_are_possible() else None
-        journal = Journal(layout.output_dir, metrics=layout.metrics, attempt=ranks.attempt, scalars=scalars)
+        run_log = RunLog(layout.output_dir, metrics=layout.metrics, attempt=ranks.attempt, scalars=scalars)
     except OSError as error:
         output.close()
         raise CheckpointError(f"{layout.output_dir}: expected a folder to write to: {error}") from error
     if wanted and scalars is None:
-        journal.say("use_visualdl: visualdl is not installed; the numbers are in metrics.jsonl")
-    return output, journal
+        run_log.say("use_visualdl: visualdl is not installed; the numbers are in metrics.jsonl")
+    return output, run_log
 
 
 def seed_generators(config: TrainConfig) -> None:
@@ -168,40 +166,40 @@ def seed_generators(config: TrainConfig) -> None:
 
 
 def _load(
-    setup: Setup, wish: Wish, output: Output, journal: Journal, weights: WeightsStore
+    setup: Setup, options: ResumeOptions, output: Output, run_log: RunLog, weights: WeightsStore
 ) -> Contents | None:
     found = find_contents(
-        wish, output, steps_per_epoch=setup.steps_per_epoch, world_size=setup.ranks.world_size,
-        journal=journal,
+        options, output, steps_per_epoch=setup.steps_per_epoch, world_size=setup.ranks.world_size,
+        run_log=run_log,
     )  # fmt: skip
     if found is None:
-        start_from_pretrained(setup.config, setup.model, store=weights, journal=journal)
+        start_from_pretrained(setup.config, setup.model, store=weights, run_log=run_log)
     else:
         restore(found, setup.model, optimizers=len(setup.optimizers))
     return found
 
 
-def _keep_average(setup: Setup, contents: Contents | None) -> Setup:
+def _keep_ema(setup: Setup, contents: Contents | None) -> Setup:
     if setup.config.ema is None:
         return setup
     saved = setup.collective.broadcast_arrays(contents.average if contents is not None else None)
-    average = WeightAverage(setup.model, decay=setup.config.ema.decay, saved=saved)
-    return replace(setup, average=average)
+    ema = ExponentialMovingAverage(setup.model, decay=setup.config.ema.decay, saved=saved)
+    return replace(setup, ema=ema)
 
 
 def _say_changes(
-    setup: Setup, contents: Contents | None, settings: Settings, state: TrainState, journal: Journal
+    setup: Setup, contents: Contents | None, settings: Settings, state: TrainState, run_log: RunLog
 ) -> None:
     """Say what is asked for that the checkpoint was not trained with, and which rates jump."""
     if contents is None:
         return
     changes = list_changes(contents.settings, settings) if contents.settings else []
     if changes:
-        journal.say("changed since the checkpoint was saved: " + "; ".join(changes))
+        run_log.say("changed since the checkpoint was saved: " + "; ".join(changes))
     before = [optimizer.learning_rate for optimizer in contents.optimizers]
     now = [schedule(state.step) for schedule in setup.schedules]
     for jump in find_jumps(before, now, foreign=not contents.settings):
-        journal.say(jump)
+        run_log.say(jump)
 
 
 def _share(setup: Setup, contents: Contents | None, *, run_id: str) -> TrainState:

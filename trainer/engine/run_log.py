@@ -23,7 +23,7 @@ from trainer.protocol.safe_files import open_append
 _LOG = "train.log"
 
 
-class Journal:
+class RunLog:
     """Writes lines to standard output and `train.log`, and rows to metrics.jsonl."""
 
     def __init__(
@@ -35,7 +35,7 @@ class Journal:
             output_dir: Folder of `train.log`, or None for standard output only.
             metrics: metrics.jsonl, or None for no rows.
             attempt: Goes into every row.
-            scalars: Takes every row too; closed with the journal.
+            scalars: Takes every row too; closed with it.
 
         Raises:
             OSError: They cannot be opened.
@@ -86,8 +86,8 @@ class Journal:
                 file.close()
 
 
-class SilentJournal(Journal):
-    """The journal of every rank but 0: it has no files."""
+class SilentRunLog(RunLog):
+    """That of every rank but 0: it has no files."""
 
     def __init__(self) -> None:
         super().__init__(None, metrics=None, attempt=0)

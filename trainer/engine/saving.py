@@ -10,7 +10,7 @@ from trainer.checkpoints.paddleclas import publish
 from trainer.checkpoints.state import TrainState
 from trainer.checkpoints.store import Checkpoint, CheckpointStore
 from trainer.engine.output import Output
-from trainer.engine.run_log import Journal
+from trainer.engine.run_log import RunLog
 from trainer.engine.setup import Setup, automatic_names, optimizer_arrays
 from trainer.errors import CheckpointError
 from trainer.models.weights import model_weights
@@ -28,7 +28,7 @@ class Saver:
 
     setup: Setup
     output: Output
-    journal: Journal
+    run_log: RunLog
     last: Checkpoint | None = None
     settings: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
 
@@ -50,7 +50,7 @@ class Saver:
                 for optimizer, schedule in zip(self.setup.optimizers, self.setup.schedules, strict=True)
             ],
             state=state,
-            average=self.setup.average.arrays() if self.setup.average is not None else None,
+            average=self.setup.ema.arrays() if self.setup.ema is not None else None,
             settings=self.settings,
         )  # fmt: skip
         store = CheckpointStore(self.output.layout)
@@ -73,7 +73,7 @@ class Saver:
                 "free some and run again, or choose another Global.output_dir"
             ) from error
         self.last = checkpoint
-        self.journal.row(
+        self.run_log.row(
             "checkpoint", epoch=state.epoch, step=state.step, path=str(checkpoint.folder), best=float(best)
         )
-        self.journal.say(f"saved {checkpoint.folder}, also as {', '.join(names)}")
+        self.run_log.say(f"saved {checkpoint.folder}, also as {', '.join(names)}")

@@ -16,7 +16,7 @@ _NO_SCALARS = frozenset({"epoch", "iter", "step", "samples", "reader_s"})
 
 
 class Scalars:
-    """Writes rows of the journal as VisualDL's scalars."""
+    """Writes rows of the run log as VisualDL's scalars."""
 
     def __init__(self, folder: Path) -> None:
         """Open a log in `folder`.

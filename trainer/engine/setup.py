@@ -19,7 +19,7 @@ from trainer.config.root import TrainConfig
 from trainer.data.lists import SampleList, load_list
 from trainer.data.loader import Loader
 from trainer.engine.collective import Collective
-from trainer.engine.ema import WeightAverage
+from trainer.engine.ema import ExponentialMovingAverage
 from trainer.engine.loss_layers import attach, detached, own_parameters
 from trainer.engine.precision import Precision, choose_precision
 from trainer.errors import DataError
@@ -77,7 +77,7 @@ class Setup:
     eval_loader: Loader | None
     precision: Precision
     update_freq: int
-    average: WeightAverage | None = None
+    ema: ExponentialMovingAverage | None = None
     apart: Sequence[paddle.Tensor] = ()
 
     @property
@@ -214,7 +214,7 @@ def wrap(setup: Setup) -> Setup:
         paddle.jit.to_static(setup.model, full_graph=True)
     if setup.ranks.world_size == 1:
         return setup
-    setup.collective.meet()
+    setup.collective.wait()
     with detached(setup.model):
         network = paddle.DataParallel(setup.model)
     apart = own_parameters(setup.model)

@@ -62,7 +62,7 @@ class Stepper:
         rates = [schedule(step) for schedule in setup.schedules]
         applied = self._pending + 1 == setup.update_freq
         if applied:
-            setup.collective.meet()  # its gradients are summed in the backward pass
+            setup.collective.wait()  # its gradients are summed in the backward pass
         images, labels = paddle.to_tensor(batch.images), paddle.to_tensor(batch.labels)
         with self._without_exchange(applied):
             with setup.precision.training():
@@ -77,8 +77,8 @@ class Stepper:
                 setup.precision.update(setup.optimizers)
             for optimizer in setup.optimizers:
                 optimizer.clear_grad()
-            if setup.average is not None:
-                setup.average.update()
+            if setup.ema is not None:
+                setup.ema.update()
         self._pending = 0 if applied else self._pending + 1
         sums = {key: float(value) * len(batch.labels) for key, value in losses.items()}
         sums.update(setup.metrics(outputs, labels))

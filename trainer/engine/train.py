@@ -15,11 +15,11 @@ from trainer.config.ops_base import STAGES
 from trainer.config.progressive import is_progressive, stage_of
 from trainer.data.bad_images import format_count, format_left_out
 from trainer.data.loader import Batch, Loader
-from trainer.engine.averages import Means, Pace
+from trainer.engine.averages import AverageMeter, Throughput
 from trainer.engine.evaluate import Evaluation, evaluate
 from trainer.engine.liveness import Liveness
 from trainer.engine.output import Output
-from trainer.engine.run_log import Journal, format_duration, format_values
+from trainer.engine.run_log import RunLog, format_duration, format_values
 from trainer.engine.saving import Saver
 from trainer.engine.setup import Setup, batches_per_epoch
 from trainer.engine.signals import StopSignal
@@ -40,14 +40,14 @@ class Training:
     """One run of the loop from a state to the end of the last epoch."""
 
     def __init__(
-        self, setup: Setup, state: TrainState, *, saver: Saver | None, journal: Journal, liveness: Liveness,
+        self, setup: Setup, state: TrainState, *, saver: Saver | None, run_log: RunLog, liveness: Liveness,
         stop: StopSignal, output: Output | None, clock: Callable[[], float] = time.perf_counter,
     ) -> None:  # fmt: skip
         """`saver` and `output` are rank 0's; `state` is where to begin; `clock` measures in seconds."""
         self.state = state
         self._setup = setup
         self._saver = saver
-        self._journal = journal
+        self._run_log = run_log
         self._liveness = liveness
         self._stop = stop
         self._output = output
@@ -70,17 +70,17 @@ class Training:
         while self.state.epoch < self._setup.config.run.epochs:
             self._epoch(self.state.epoch)
         self._liveness.enter(Phase.DONE)
-        self._journal.say(f"trained to step {self.state.step} in {format_duration(self._clock() - began_s)}")
+        self._run_log.say(f"trained to step {self.state.step} in {format_duration(self._clock() - began_s)}")
         found = self._liveness.evaluated
         failure = describe_failure(found) if found is not None else None
         if failure is not None:
-            self._journal.say(f"{failure}; {_CURE}")
+            self._run_log.say(f"{failure}; {_CURE}")
         return self.state
 
     def _epoch(self, epoch: int) -> None:
         setup, sampler = self._setup, self.state.sampler
         self._liveness.epoch = epoch
-        means, pace, bad = Means(), Pace(), sampler.bad_images
+        means, throughput, bad = AverageMeter(), Throughput(), sampler.bad_images
         batches = batches_per_epoch(setup.config, setup.train_loader)
         done = setup.train_loader.batches_before(sampler.cursor)
         self._liveness.enter(Phase.LOAD)
@@ -92,7 +92,7 @@ class Training:
         )
         began_s = self._clock()
         try:
-            progress = self._journal.progress
+            progress = self._run_log.progress
             progress.begin(f"epoch {epoch + 1}/{setup.config.run.epochs}", max(0, batches - done))
             for iteration, batch in enumerate(islice(loader, max(0, batches - done)), start=done):
                 read_s = self._clock() - began_s
@@ -102,18 +102,18 @@ class Training:
                     self._advance(epoch, batch, bad_images=bad)
                 step_s = self._clock() - began_s
                 means.add(result.means, samples=result.samples)
-                pace.add(step_s=step_s, read_s=read_s, samples=result.samples)
+                throughput.add(step_s=step_s, read_s=read_s, samples=result.samples)
                 self._record(epoch, iteration, result, step_s=step_s, read_s=read_s)
                 self._say_bad_images(setup.train_loader)
                 setup.train_loader.bad_images.refuse_too_many(bad)
                 if iteration % setup.config.run.print_batch_step == 0:
                     left = (setup.config.run.epochs - epoch) * batches - iteration - 1
-                    self._journal.say(
+                    self._run_log.say(
                         f"[Train][Epoch {epoch + 1}/{setup.config.run.epochs}][Iter: {iteration}/{batches}]"
-                        f"lr: {_format_rates(result)}, {format_values(means.values())}, {pace}, "
-                        f"eta: {format_duration(left * pace.step_s)}"
+                        f"lr: {_format_rates(result)}, {format_values(means.values())}, {throughput}, "
+                        f"eta: {format_duration(left * throughput.step_s)}"
                     )
-                    pace = Pace()
+                    throughput = Throughput()
                 self._obey(result)
                 progress.advance()
                 self._liveness.enter(Phase.LOAD)
@@ -125,11 +125,11 @@ class Training:
     def _begin_stage(self, stage: int) -> None:
         rate = set_stage(self._setup.model, stage)
         dropout = "" if rate is None else f", dropout {rate:g}"
-        self._journal.say(f"[Train]stage {stage + 1} of {STAGES}{dropout}")
+        self._run_log.say(f"[Train]stage {stage + 1} of {STAGES}{dropout}")
 
     def _say_bad_images(self, loader: Loader) -> None:
         for text in loader.bad_images.take_unsaid():
-            self._journal.announce(text)  # of any rank: each reads other images
+            self._run_log.announce(text)  # of any rank: each reads other images
 
     def _advance(self, epoch: int, batch: Batch, *, bad_images: int) -> None:
         world_size = self.state.sampler.world_size
@@ -147,7 +147,7 @@ class Training:
     ) -> None:
         self._liveness.loss = result.loss
         self._liveness.images_per_s = result.own_samples / step_s if step_s else 0.0
-        self._journal.row(
+        self._run_log.row(
             "step", epoch=epoch + 1, iter=iteration, step=self.state.step, lr=result.learning_rate,
             **{f"lr_{index}": rate for index, rate in enumerate(result.learning_rates) if index},
             samples=result.samples, **result.means, images_per_s=round(result.samples / step_s, 3),
@@ -171,11 +171,11 @@ class Training:
 
     def _finish_epoch(self, epoch: int, means: dict[str, float], *, bad_images: int) -> None:
         run, completed = self._setup.config.run, epoch + 1
-        self._journal.say(f"[Train][Epoch {completed}/{run.epochs}][Avg]{format_values(means)}")
+        self._run_log.say(f"[Train][Epoch {completed}/{run.epochs}][Avg]{format_values(means)}")
         counted = {"bad_images": bad_images} if self._setup.train_loader.bad_images.skip else {}
-        self._journal.row("epoch", epoch=completed, step=self.state.step, **means, **counted)
+        self._run_log.row("epoch", epoch=completed, step=self.state.step, **means, **counted)
         if bad_images:
-            self._journal.say(
+            self._run_log.say(
                 f"[Train][Epoch {completed}/{run.epochs}]{format_count(bad_images)} could not be read; "
                 "others of the list were trained on instead"
             )
@@ -200,16 +200,16 @@ class Training:
         setup, averaged = self._setup, None
         results = self._measure()
         said = f"; {format_left_out(results.bad_images)}" if results.bad_images else ""
-        self._journal.say(f"[Eval][Epoch {completed}][Avg]{format_values(results.values)}{said}")
-        if setup.average is not None:
-            with setup.average.in_place():
+        self._run_log.say(f"[Eval][Epoch {completed}][Avg]{format_values(results.values)}{said}")
+        if setup.ema is not None:
+            with setup.ema.in_place():
                 averaged = self._measure()
-            self._journal.say(f"[Eval][Epoch {completed}][EMA][Avg]{format_values(averaged.values)}")
+            self._run_log.say(f"[Eval][Epoch {completed}][EMA][Avg]{format_values(averaged.values)}")
         of_average = {f"ema_{name}": value for name, value in averaged.values.items()} if averaged else {}
         samples = setup.eval_loader.samples if setup.eval_loader is not None else None
         floor = samples.largest_class() if samples is not None and "top1" in results.metrics else None
         beside = {"largest_class": floor} if floor is not None else {}
-        self._journal.row(
+        self._run_log.row(
             "eval", epoch=completed, step=self.state.step, **results.values, **of_average, **beside
         )
         # PaddleClas d178931, ppcls/engine/evaluation/classification.py: the first metric, never the loss.
@@ -226,7 +226,7 @@ class Training:
             best_metric=so_far,
             best_epoch=completed if best else self.state.best_epoch,
         )
-        self._journal.say(f"[Eval][Epoch {completed}][best metric: {self.state.best_metric}]")
+        self._run_log.say(f"[Eval][Epoch {completed}][best metric: {self.state.best_metric}]")
         if key == "top1" and floor is not None and samples is not None:
             self._tell(metric, floor, images=len(samples))
         return best
@@ -235,7 +235,7 @@ class Training:
         """Say, and publish on rank 0, how far a model that looks at no image would have come."""
         best = self.state.best_metric if self.state.best_metric is not None else top1
         found = Evaluated(top1=top1, best_top1=best, largest_class=floor, images=images)
-        self._journal.say(f"[Eval][Epoch {self.state.epoch}]{describe_evaluated(found)}")
+        self._run_log.say(f"[Eval][Epoch {self.state.epoch}]{describe_evaluated(found)}")
         if self._setup.ranks.is_first:
             self._liveness.evaluated = found
 
@@ -254,7 +254,7 @@ class Training:
             return evaluate(
                 setup.model, setup.eval_loader, loss=setup.loss_in_eval, measures=setup.measures_in_eval,
                 collective=setup.collective, liveness=self._liveness, precision=setup.precision,
-                progress=self._journal.progress,
+                progress=self._run_log.progress,
             )  # fmt: skip
         finally:
             self._say_bad_images(setup.eval_loader)

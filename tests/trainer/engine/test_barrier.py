@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.engine.barrier import Meeting, send_at_once
+from trainer.engine.barrier import Barrier, send_at_once
 from trainer.errors import PeersLostError
 
 
@@ -30,11 +30,11 @@ def test_nobody_leaves_a_meeting_before_all_have_come():
     store, log, lock = FakeStore(), [], threading.Lock()
 
     def attend(rank: int) -> None:
-        meeting = Meeting(store, world_size=3, sleep=threading.Event().wait)
+        barrier = Barrier(store, world_size=3, sleep=threading.Event().wait)
         for number in range(40):
             with lock:
                 log.append((number, "come"))
-            meeting.meet()
+            barrier.wait()
             with lock:
                 log.append((number, "left"))
 
@@ -53,9 +53,9 @@ def test_nobody_leaves_a_meeting_before_all_have_come():
 )
 def test_where_rank_0_is_gone_a_rank_ends_after_a_grace_in_which_it_may_be_killed(error):
     slept = []
-    meeting = Meeting(FakeStore(error), world_size=2, sleep=slept.append)
+    barrier = Barrier(FakeStore(error), world_size=2, sleep=slept.append)
     with pytest.raises(PeersLostError, match="rank 0 is gone"):
-        meeting.meet()
+        barrier.wait()
     assert slept == [5.0]
 
 

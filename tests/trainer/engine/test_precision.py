@@ -10,7 +10,7 @@ import pytest
 from trainer.checkpoints.pdfiles import read_arrays, read_pdfile
 from trainer.config.sections import AmpSection, GlobalSection
 from trainer.engine import setup as built
-from trainer.engine.ema import WeightAverage
+from trainer.engine.ema import ExponentialMovingAverage
 from trainer.engine.precision import FLOAT32, MixedPrecision, choose_precision
 from trainer.engine.setup import optimizer_arrays, restore_optimizer
 from trainer.models.weights import own_tensors
@@ -186,7 +186,7 @@ def test_an_average_goes_in_and_out_of_a_model_of_16_bits():
     model = paddle.nn.Linear(2, 2)
     model.to(dtype="bfloat16")
     before = own_tensors(model)["weight"].astype("float32").numpy()
-    average = WeightAverage(model, decay=0.5, saved={key: np.ones(2) for key in ("bias",)})
+    average = ExponentialMovingAverage(model, decay=0.5, saved={key: np.ones(2) for key in ("bias",)})
     average._values["weight"] = paddle.full([2, 2], 0.25)
     with average.in_place():
         assert own_tensors(model)["weight"].astype("float32").numpy().tolist() == [[0.25, 0.25]] * 2

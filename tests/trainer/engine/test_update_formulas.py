@@ -16,7 +16,7 @@ from trainer.config.losses import CELoss
 from trainer.config.optimizers import Optimizer
 from trainer.data.batch import Batch
 from trainer.engine.collective import Collective
-from trainer.engine.ema import WeightAverage
+from trainer.engine.ema import ExponentialMovingAverage
 from trainer.engine.liveness import Liveness
 from trainer.engine.precision import FLOAT32
 from trainer.engine.signals import StopSignal
@@ -207,7 +207,7 @@ def hold_against_formulas(specs: list[dict[str, Any]], update_freq: int) -> None
         schedules=[
             build_schedule(spec.lr, epochs=EPOCHS, steps_per_epoch=per_epoch) for _, spec in declared
         ],
-        apart=(), average=WeightAverage(net, decay=0.9, saved={}), config=SimpleNamespace(
+        apart=(), average=ExponentialMovingAverage(net, decay=0.9, saved={}), config=SimpleNamespace(
             run=SimpleNamespace(seed=0),
             data=SimpleNamespace(Train=SimpleNamespace(loader=SimpleNamespace(rng="per_sample"))),
         ),
@@ -237,6 +237,6 @@ def hold_against_formulas(specs: list[dict[str, Any]], update_freq: int) -> None
             step, summed = step + 1, dict.fromkeys(weights, 0.0)
         for key, tensor in net.state_dict().items():
             np.testing.assert_allclose(tensor.numpy(), weights[key], rtol=2e-5, atol=2e-6, err_msg=key)
-    for key, value in setup.average.arrays().items():
+    for key, value in setup.ema.arrays().items():
         np.testing.assert_allclose(value, averaged[key], rtol=2e-5, atol=2e-6, err_msg=key)
     assert step == EPOCHS * per_epoch

@@ -23,7 +23,7 @@ from trainer.config.archs import DistillationArch
 from trainer.config.load import load_config
 from trainer.config.root import TrainConfig
 from trainer.config.zoo import find_foreign, is_installed
-from trainer.engine.run import Reached, run_training
+from trainer.engine.run import TrainingProgress, run_training
 from trainer.models.registry import build_model
 from trainer.ranks import Ranks
 
@@ -121,7 +121,7 @@ def test_an_accepted_config_trains_two_steps(row: shipped.Shipped, tmp_path: Pat
     document = _shorten(load_config(real).config, yaml.safe_load(real.read_text()), tmp_path)
     path = tmp_path / "cfg.yaml"
     path.write_text(yaml.safe_dump(document))
-    reached = Reached()
+    reached = TrainingProgress()
     run_training(load_config(path).config, Ranks(), resume="auto", overwrite=False, reached=reached)
     assert reached.step == 2
     lines = (tmp_path / "output" / "metrics.jsonl").read_text().splitlines()

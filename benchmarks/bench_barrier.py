@@ -15,14 +15,14 @@ ROUNDS = 500
 def rank() -> None:
     import paddle
 
-    from trainer.engine.barrier import Meeting, send_at_once
+    from trainer.engine.barrier import Barrier, send_at_once
     from trainer.engine.collective import Collective
 
     paddle.set_device("cpu")
     paddle.distributed.init_parallel_env()
     send_at_once()
-    meeting = Meeting(paddle.base.core.create_or_get_global_tcp_store(), world_size=2)
-    ways = (Collective(world_size=2), Collective(world_size=2, meeting=meeting))
+    barrier = Barrier(paddle.base.core.create_or_get_global_tcp_store(), world_size=2)
+    ways = (Collective(world_size=2), Collective(world_size=2, barrier=barrier))
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(ROUNDS):
         for way, taken in zip(ways, times, strict=True):
