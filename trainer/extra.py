@@ -19,12 +19,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from trainer.config.archs import ARCHS
-from trainer.config.declaration import Catalogue
 from trainer.config.extras import Kind, add
 from trainer.config.losses import LOSSES
 from trainer.config.metrics import METRICS
 from trainer.config.ops import OPS
 from trainer.config.optimizers import OPTIMIZERS
+from trainer.config.registry import Registry
 
 if TYPE_CHECKING:
     import paddle
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     OptimizerFactory = Callable[..., paddle.optimizer.Optimizer]
 
 F = TypeVar("F", bound=Callable[..., Any])
-_OURS: dict[Kind, Catalogue] = {
+_OURS: dict[Kind, Registry] = {
     "op": OPS, "loss": LOSSES, "metric": METRICS, "model": ARCHS, "optimizer": OPTIMIZERS,
 }  # fmt: skip
 

@@ -19,8 +19,7 @@ from click.shell_completion import CompletionItem
 from launcher.cli.printing import echo, echo_error
 from launcher.errors import CliExit, LaunchError
 from launcher.kube.remarks import tell_to
-from trainer.config.problems import ConfigError
-from trainer.config.suggest import suggest
+from trainer.config.problems import ConfigError, suggest
 
 _SHORT_S = 2.0  # commands that last longer collect garbage
 _BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE has ended

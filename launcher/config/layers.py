@@ -18,8 +18,7 @@ from launcher.config.launch import LaunchSection
 from trainer.config.document import Document, Place, parse_document
 from trainer.config.load import read_content
 from trainer.config.overrides import read_value
-from trainer.config.problems import ConfigError, KeyPath, Problem, format_path
-from trainer.config.suggest import suggest
+from trainer.config.problems import ConfigError, KeyPath, Problem, format_path, suggest
 
 SECTION = "Launch"
 BACKEND = "backend"  # not `on`, which YAML 1.1 reads as true

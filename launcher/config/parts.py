@@ -19,8 +19,7 @@ from launcher.config.scalars import (
     TaintKey,
 )
 from launcher.quantity import read_quantity
-from trainer.config.declaration import STRICT
-from trainer.config.documented import Documented
+from trainer.config.registry import STRICT, Documented
 
 _SHM = "1Gi"
 UserId = Annotated[int, Field(gt=0, lt=2**31)]

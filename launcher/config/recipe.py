@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from trainer.config import arch_names
+from trainer.config.archs import PPLCNET, RESNET
 
 IMAGENET_RATE, IMAGENET_BATCH = 0.1, 256
 """PaddleClas d178931, ppcls/configs/ImageNet/ResNet/ResNet50_vd.yaml."""
@@ -25,7 +25,7 @@ pixels, where ResNet18 takes 60 to 110 (docs/init.md).
 SMALL = 32
 """Images whose shorter side is below are taken for signs such as digits, which mirroring changes."""
 
-_WITH_STRIDES = frozenset({*arch_names.PPLCNET, *arch_names.RESNET})
+_WITH_STRIDES = frozenset({*PPLCNET, *RESNET})
 _SCRATCH_BATCH, _SCRATCH_RATE = 16, 0.003
 _SCRATCH_STEPS = 2000
 _SCRATCH_MIN_EPOCHS, _SCRATCH_MAX_EPOCHS = 30, 200

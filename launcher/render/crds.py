@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, cast
 import launcher
 from launcher.errors import LaunchError
 from launcher.objects import KubeObject
-from trainer.config.suggest import suggest
+from trainer.config.problems import suggest
 
 _PACKAGE = Path(launcher.__file__).parent
 _TYPES: dict[str, tuple[type, ...]] = {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import click
 
 from trainer.cli.printing import echo, echo_error
-from trainer.config.suggest import suggest
+from trainer.config.problems import suggest
 from trainer.protocol.exits import Exit
 
 

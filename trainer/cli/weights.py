@@ -121,8 +121,7 @@ def _compare(arch: str, arrays: dict[str, Array]) -> None:
 
 def _known(name: str) -> str:
     from trainer.config.archs import SINGLE_ARCHS
-    from trainer.config.problems import ConfigError, Problem
-    from trainer.config.suggest import suggest
+    from trainer.config.problems import ConfigError, Problem, suggest
 
     names = SINGLE_ARCHS.names()
     if name not in names:

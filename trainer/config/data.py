@@ -1,4 +1,7 @@
-"""The `DataLoader` section: datasets, samplers, loaders (PaddleClas d178931, ppcls/data)."""
+"""The `DataLoader` section: datasets, samplers, loaders, and the table of batch operations.
+
+Source: PaddleClas d178931, ppcls/data.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,38 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from trainer.config.batch_ops import BatchOpList
-from trainer.config.chains import check_chain
-from trainer.config.declaration import Catalogue, Declaration, Section, named
-from trainer.config.ops import CropImage, Op, RandCropImage, ResizeImage
-from trainer.config.ops_base import ImageOp
+from trainer.config.ops import CropImage, ImageOp, RandCropImage, ResizeImage
+from trainer.config.pipeline import OpList
+from trainer.config.registry import Registry, Section, Spec, keyed, lazy, named
 from trainer.config.samplers import Sampler
 from trainer.protocol.lists import Grammar, Labels
 
+BATCH_OPS = Registry(
+    *lazy(
+        "trainer.config.batch_ops", "MixupOperator CutmixOperator OpSampler FmixOperator MixupCutmixHybrid"
+    ),
+)  # fmt: skip
+if TYPE_CHECKING:
+    BatchOp: TypeAlias = Spec
+else:  # the union that chooses by name exists at run time only
+    BatchOp = keyed(BATCH_OPS)
+
+
+def _one(ops: Sequence[Spec]) -> Sequence[Spec]:
+    if len(ops) > 1:
+        raise ValueError(
+            f"expected one operation, because it leaves no class labels for another, got {len(ops)}; "
+            "write them into an OpSampler, each with its prob"
+        )
+    return ops
+
+
+BatchOpList = Annotated[tuple[BatchOp, ...], Field(strict=False), AfterValidator(_one)]
 SIZED_OPS = (RandCropImage, ResizeImage, CropImage)
 """Operations whose size a MultiScaleSampler sets."""
 
-OpList = Annotated[tuple[Op, ...], Field(strict=False), AfterValidator(check_chain)]
 
-
-class ImageNetDataset(Declaration):
+class ImageNetDataset(Spec):
     """Images and labels of a list file: `path label` a line."""
 
     names: ClassVar[tuple[str, ...]] = ("ImageNetDataset", "ClsDataset", "ShiTuRecDataset")
@@ -55,7 +75,7 @@ class MultiScaleDataset(ImageNetDataset):
         return self
 
 
-class MultiLabelDataset(Declaration):
+class MultiLabelDataset(Spec):
     """Images of a list file with a 0 or 1 for each class: path, tab, `0,1,1,0` a line."""
 
     image_root: str
@@ -70,7 +90,7 @@ class MultiLabelDataset(Declaration):
     """Refused: mixing takes one class an image."""
 
 
-class CustomLabelDataset(Declaration):
+class CustomLabelDataset(Spec):
     """Images of a list file, a path a line, whose label an operation of `transform_ops` draws."""
 
     image_root: str
@@ -103,7 +123,7 @@ class CustomLabelDataset(Declaration):
         return next(op.labels for op in _labelling(self.transform_ops) if op.label_key == self.label_key)
 
 
-def _labelling(ops: Sequence[Declaration]) -> list[ImageOp]:
+def _labelling(ops: Sequence[Spec]) -> list[ImageOp]:
     return [op for op in ops if isinstance(op, ImageOp) and op.label_key]
 
 
@@ -131,10 +151,9 @@ class LoaderSection(Section):
         return self
 
 
-DATASETS = Catalogue(
+DATASETS = Registry(
     ImageNetDataset, MultiScaleDataset, MultiLabelDataset, CustomLabelDataset,
 )  # fmt: skip
-
 if TYPE_CHECKING:
     Dataset: TypeAlias = ImageNetDataset | MultiScaleDataset | MultiLabelDataset | CustomLabelDataset
 else:  # the union that chooses by name exists at run time only

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, Field, ValidationInfo, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
-from trainer.config.declaration import Declaration
-from trainer.config.problems import ConfigError, KeyPath, Problem, show
+from trainer.config.archs import BaseArch
+from trainer.config.ops import ImageOp
+from trainer.config.problems import ConfigError, Problem, show
+from trainer.config.registry import EXPECTING, Spec
+from trainer.config.scalars import Pixels
+from trainer.config.schedules import Schedule
 
 Kind = Literal["op", "loss", "metric", "model", "optimizer"]
-EXPECTING = "expects_extra"
-"""Key of the validation context: names that nobody registered are taken, because a module will bring them."""
-
 GIVEN: Mapping[Kind, tuple[str, ...]] = {
     "op": (), "loss": (), "metric": (), "model": ("class_num",), "optimizer": ("learning_rate", "parameters"),
 }  # fmt: skip
@@ -124,7 +125,7 @@ def accept(kind: Kind, name: object, arguments: Mapping[str, object], info: Vali
     return name
 
 
-class Extra(Declaration):
+class Extra(Spec):
     """A name of the user's own. Mixed into what its place in the config takes besides."""
 
     is_extra = True
@@ -165,21 +166,52 @@ def make_extra(spec: Extra, **given: object) -> Any:  # the user's own
     return make(spec.kind, spec.name, spec.arguments, **given)
 
 
-def find_expected(node: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
-    """Yield the place and the name of everything in a config that is the user's own."""
-    if isinstance(node, Declaration) and node.is_extra:
-        yield path, node.label
-    elif isinstance(node, BaseModel):
-        for name, field in type(node).model_fields.items():
-            yield from find_expected(getattr(node, name), (*path, field.alias or name))
-    elif isinstance(node, tuple | dict):
-        for key, item in node.items() if isinstance(node, dict) else enumerate(node):
-            yield from find_expected(item, (*path, key))
-
-
 def _place(factory: Callable[..., Any]) -> str:
     try:
         target = inspect.unwrap(factory)
         return f"{inspect.getsourcefile(target)}:{inspect.getsourcelines(target)[1]}"
     except (TypeError, OSError):  # made by something that has no source
         return f"{getattr(factory, '__module__', '?')}:0"
+
+
+class ExtraOp(Extra, ImageOp):
+    """An operation of the user's own, which may stand wherever its author says."""
+
+    kind = "op"
+    channels_last: ClassVar[bool] = False
+    whole_numbers: ClassVar[bool] = False
+
+    def size_after(self, given: Pixels | None) -> Pixels | None:
+        """Its author knows."""
+        del given
+        return None
+
+
+class ExtraLoss(Extra):
+    """A loss of the user's own."""
+
+    kind = "loss"
+
+    weight: float = 1.0
+    """As that of the other losses."""
+
+
+class ExtraMetric(Extra):
+    """A metric of the user's own."""
+
+    kind = "metric"
+
+
+class ExtraArch(Extra, BaseArch):
+    """An architecture of the user's own."""
+
+    kind = "model"
+
+
+class ExtraOptimizer(Extra):
+    """An optimizer of the user's own."""
+
+    kind = "optimizer"
+
+    lr: Schedule
+    scope: str = "all"

@@ -1,6 +1,6 @@
 """The `Infer` section: what `trainer predict` reads, and what becomes of a network's output.
 
-PaddleClas d178931, ppcls/engine/engine.py and ppcls/data/postprocess.
+PaddleClas d178931, ppcls/engine/engine.py.
 """
 
 from __future__ import annotations
@@ -9,36 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
-from trainer.config.data import OpList
-from trainer.config.declaration import Catalogue, Declaration, Section, later, named
+from trainer.config.pipeline import OpList
 from trainer.config.problems import show
-from trainer.config.scalars import Positive, TopK
+from trainer.config.registry import Registry, Section, lazy, named
+from trainer.config.scalars import Positive
 
-
-class Topk(Declaration):
-    """The k most probable classes."""
-
-    topk: TopK = (5,)
-    class_id_map_file: str | None = None
-    """`id name` a line."""
-    delimiter: str | None = None
-    """What stands between id and name; a space where it is not given."""
-    label_list: str | None = None
-
-
-POST_PROCESSES = Catalogue(
-    Topk,
-    *later(
-        "trainer.config.infer_thresholds",
-        "ThreshOutput MultiLabelThreshOutput PersonAttribute VehicleAttribute TableAttribute",
+POST_PROCESSES = Registry(
+    *lazy(
+        "trainer.config.postprocess",
+        "Topk ThreshOutput MultiLabelThreshOutput PersonAttribute VehicleAttribute TableAttribute",
     ),
-)  # fmt: skip
+)
 if TYPE_CHECKING:
-    from trainer.config.infer_thresholds import (
+    from trainer.config.postprocess import (
         MultiLabelThreshOutput,
         PersonAttribute,
         TableAttribute,
         ThreshOutput,
+        Topk,
         VehicleAttribute,
     )
 

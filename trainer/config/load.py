@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from trainer.config.agreements import find_disagreements
-from trainer.config.declaration import Declaration, Section
+from trainer.config.checks import find_disagreements
 from trainer.config.document import MAX_BYTES, Document, parse_document
-from trainer.config.extras import EXPECTING, find_expected
-from trainer.config.in_vain import find_slim
+from trainer.config.messages import say_all
 from trainer.config.overrides import apply_overrides
 from trainer.config.paths import map_paths, map_weights
-from trainer.config.problems import ConfigError, KeyPath, Problem
+from trainer.config.problems import ConfigError, KeyPath, Problem, suggest
+from trainer.config.registry import EXPECTING, Section, Spec
 from trainer.config.root import AnsweringConfig, InferConfig, TrainConfig
 from trainer.config.schema import expected_names, is_known, known_keys
-from trainer.config.sentences import say_all
-from trainer.config.suggest import suggest
-from trainer.config.support import find_unsupported
+from trainer.config.unsupported import find_slim, find_unsupported
 from trainer.protocol.pathmap import PathMap
 
 MAX_PROBLEMS = 100
 """Of a kind, that are told of one config; looking for what each may mean takes milliseconds."""
 RootT = TypeVar("RootT", bound=BaseModel)
 _OTHER_SECTIONS = frozenset({"Launch", "Profiler", "Slim", "DataLoader"})
-"""Known without being declared: the launcher's, and what `in_vain` speaks of."""
+"""Known without being declared: the launcher's, and what `unsupported` speaks of."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,7 +175,7 @@ def check(
         if expects_extra:
             vain += [
                 document.problem(at, _expected(at, name, root), warning=True)
-                for at, name in find_expected(config)
+                for at, name in _find_expected(config)
             ]
         ignored += _swallowed_paths(config)
         vain += [
@@ -195,6 +192,18 @@ def check(
     if config is None or refused:
         raise ConfigError([*problems, *unknown, *vain])
     return Loaded(config=config, document=document, warnings=(*unknown, *vain))
+
+
+def _find_expected(node: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the place and the name of everything in a config that is the user's own."""
+    if isinstance(node, Spec) and node.is_extra:
+        yield path, node.label
+    elif isinstance(node, BaseModel):
+        for name, field in type(node).model_fields.items():
+            yield from _find_expected(getattr(node, name), (*path, field.alias or name))
+    elif isinstance(node, tuple | dict):
+        for key, item in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _find_expected(item, (*path, key))
 
 
 def _left_out(document: Document, count: int, *, warning: bool = False) -> list[Problem]:
@@ -249,7 +258,7 @@ def _ignored_paths(config: BaseModel) -> list[KeyPath]:
 def _swallowed_paths(node: BaseModel, path: KeyPath = ()) -> list[KeyPath]:
     """Find parameters of names that PaddleClas takes and forgets, by what the declarations kept aside."""
     found: list[KeyPath] = []
-    if isinstance(node, Declaration) and not node.hands_on:
+    if isinstance(node, Spec) and not node.hands_on:
         found += [(*path, key) for key in node.model_extra or ()]
     for name, field in type(node).model_fields.items():
         value = getattr(node, name)

@@ -1,15 +1,18 @@
-"""What `Loss.Train` and `Loss.Eval` may name (PaddleClas d178931, ppcls/loss)."""
+"""What `Loss.Train` and `Loss.Eval` may name (PaddleClas d178931, ppcls/loss).
+
+Here are the losses of one network; those between several are in `losses_distillation`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
 
-from trainer.config.declaration import Catalogue, Declaration, Later, Section, keyed, later
+from trainer.config.registry import Lazy, Registry, Section, Spec, keyed, lazy
 
 
-class CELoss(Declaration):
+class CELoss(Spec):
     """Cross entropy of the logits [B, K] with int64 labels [B, 1]."""
 
     weight: float = 1.0
@@ -21,38 +24,122 @@ class CELoss(Declaration):
     """Ours: of mixed labels without epsilon, whether a softmax is put over them first, as PaddleClas does."""
 
 
-LOSSES = Catalogue(
-    CELoss,
-    *later(
-        "trainer.config.losses_labels",
-        "SoftTargetCrossEntropy GoogLeNetLoss MultiLabelLoss MultiLabelAsymmetricLoss",
-    ),
-    *later(
+class SoftTargetCrossEntropy(Spec):
+    """Cross entropy of the logits [B, K] with labels float32 [B, K]; int64 labels are taken as one class."""
+
+    weight: float = 1.0
+    """As that of CELoss."""
+
+
+class GoogLeNetLoss(Spec):
+    """Cross entropy of GoogLeNet's answer, and 0.3 times that of each of its two helpers."""
+
+    weight: float = 1.0
+    """As that of CELoss."""
+    epsilon: float | None = None
+    """Has no effect, and is refused within (0, 1), as there."""
+
+    @field_validator("epsilon")
+    @classmethod
+    def _unsmoothed(cls, epsilon: float | None) -> float | None:
+        if epsilon is not None and 0 < epsilon < 1:
+            raise ValueError(
+                f"expected none, because GoogLeNetLoss smoothes no labels, got {epsilon}; remove it"
+            )
+        return epsilon
+
+
+class MultiLabelLoss(Spec):
+    """Binary cross entropy of each class by itself; labels float32 [B, K], or [B, 2, K] with ratios."""
+
+    of_several_classes: ClassVar[bool] = True
+
+    weight: float = 1.0
+    """As that of CELoss."""
+    epsilon: float | None = None
+    """Label smoothing; outside (0, 1) it is off."""
+    size_sum: bool = False
+    """Add classes up instead of averaging them."""
+    weight_ratio: bool = False
+    """Weigh rare answers of a class more; the dataset must give `label_ratio`."""
+
+
+class MultiLabelAsymmetricLoss(Spec):
+    """Binary cross entropy that easy zeros hardly enter (Ben-Baruch et al., 2020)."""
+
+    of_several_classes: ClassVar[bool] = True
+
+    weight: float = 1.0
+    """As that of CELoss."""
+    gamma_pos: float = Field(default=1.0, ge=0)
+    """Power of 1 − p of the classes that are there."""
+    gamma_neg: float = Field(default=4.0, ge=0)
+    """The same of those that are not."""
+    clip: float | None = Field(default=0.05, ge=0, le=1)
+    """Probability below which a class that is not there counts nothing."""
+    epsilon: float = Field(default=1e-8, gt=0)
+    """Least probability of which a logarithm is taken."""
+    disable_focal_loss_grad: bool = True
+    """Take the powers as constants."""
+    reduction: Literal["sum", "mean"] = "sum"
+
+
+class DistillationLoss(Spec):
+    """What they share."""
+
+    of_several_classes: ClassVar[bool] = False
+    of_one_class: ClassVar[bool] = False
+    learns: ClassVar[bool] = False
+    """It has parameters of its own."""
+    takes_classes: ClassVar[bool] = False
+    """It takes the label as a class, which mixed labels are not."""
+
+    weight: float = 1.0
+    """As that of CELoss."""
+    name: str | None = None
+    """Begins the names of values, where PaddleClas reads it."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the networks that it takes."""
+        return ()
+
+    @property
+    def value_count(self) -> int:
+        """Values that it has of a batch."""
+        return 1
+
+    @property
+    def needs_classes(self) -> bool:
+        """Whether mixed labels are none for it."""
+        return self.takes_classes and not getattr(self, "use_target_as_gt", False)
+
+    @property
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        """Features that it takes: network and key."""
+        key = getattr(self, "key", None)
+        return tuple((model, key) for model in self.models) if key not in (None, "logits") else ()
+
+
+LOSSES = Registry(
+    CELoss, SoftTargetCrossEntropy, GoogLeNetLoss, MultiLabelLoss, MultiLabelAsymmetricLoss,
+    *lazy(
         "trainer.config.losses_distillation",
         "DistillationGTCELoss DistillationMultiLabelLoss DistillationCELoss DistillationDMLLoss "
         "DistillationDistanceLoss DistillationKLDivLoss DistillationDKDLoss DistillationWSLLoss "
-        "DistillationSKDLoss DistillationDISTLoss DistillationRKDLoss",
+        "DistillationSKDLoss DistillationDISTLoss DistillationRKDLoss DistillationPairLoss",
     ),
-    *later("trainer.config.losses_pairs", "DistillationPairLoss"),
 )  # fmt: skip
 if TYPE_CHECKING:
-    from trainer.config.losses_between import DistillationLoss
-    from trainer.config.losses_labels import (
-        GoogLeNetLoss,
-        MultiLabelAsymmetricLoss,
-        MultiLabelLoss,
-        SoftTargetCrossEntropy,
-    )
-
     Loss: TypeAlias = (
         CELoss | SoftTargetCrossEntropy | GoogLeNetLoss | MultiLabelLoss | MultiLabelAsymmetricLoss
         | DistillationLoss
     )  # fmt: skip
 else:  # the union that chooses by name exists at run time only
-    Loss = keyed(LOSSES, extra=Later("trainer.config.extra_declarations", "ExtraLoss"))
+    Loss = keyed(LOSSES, extra=Lazy("trainer.config.extras", "ExtraLoss"))
 
 
-def _once(losses: tuple[Declaration, ...]) -> tuple[Declaration, ...]:
+def _once(losses: tuple[Spec, ...]) -> tuple[Spec, ...]:
     names = [loss.label for loss in losses]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

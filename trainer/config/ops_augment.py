@@ -1,18 +1,19 @@
-"""Random changes of colour and shape that Pillow makes: AutoAugment, RandAugment and their kin.
+"""Random changes of colour and shape: AutoAugment, RandAugment and their kin, and RandomApply.
 
-Parameters and defaults: PaddleClas d178931, ppcls/data/preprocess/ops/{timm_autoaugment,autoaugment,
-randaugment,operators}.py and ppcls/data/preprocess/__init__.py.
+Pillow makes them. Parameters and defaults: PaddleClas d178931, ppcls/data/preprocess/__init__.py and
+ppcls/data/preprocess/ops/{timm_autoaugment,autoaugment,randaugment,operators}.py.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
-from trainer.config.ops_base import STAGES, ImageOp
-from trainer.config.scalars import LOWERED, Floats, Fraction, Ints, Positive, Size
+from trainer.config.ops import STAGES, ImageOp
+from trainer.config.registry import Registry, Spec, keyed, lazy
+from trainer.config.scalars import LOWERED, Floats, Fraction, Ints, Positive, Probability, Size
 
 Colour = Annotated[Ints, Field(min_length=3, max_length=3)]
 Strength = Annotated[float, Field(ge=0)]
@@ -202,3 +203,27 @@ class ColorJitter(RawColorJitter):
 
     prob: Fraction = 2.0
     """Probability that an image is touched."""
+
+
+APPLIED_OPS = Registry(
+    RawColorJitter, RandAugment, RandAugmentV2, RandAugmentV3, RandAugmentV4, ColorJitter,
+    *lazy("trainer.config.ops_vision", "RandomGrayscale"),
+    AutoAugment, TimmAutoAugment, AugMix, BlurImage,
+)  # fmt: skip
+"""PaddleClas knows the first five in it; whatever changes the colours of uint8 [H, W, 3] may stand there."""
+if TYPE_CHECKING:
+    AppliedOp: TypeAlias = Spec
+else:  # the union that chooses by name exists at run time only
+    AppliedOp = keyed(APPLIED_OPS)
+
+
+class RandomApply(ImageOp):
+    """Apply some operations, all or none."""
+
+    p: Probability
+    """Probability that an image is touched."""
+    transforms: Annotated[tuple[AppliedOp, ...], Field(strict=False, min_length=1)]
+
+    def makes_picture(self, given: bool) -> bool:
+        """It gives back what it gets."""
+        return given

@@ -11,9 +11,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from trainer.config.ops_base import ImageOp, Pixels, refuse_ranges
-from trainer.config.ops_place import Fill, Probability
-from trainer.config.scalars import LOWERED, Pair, Positive
+from trainer.config.ops import ImageOp, refuse_ranges
+from trainer.config.scalars import LOWERED, Fill, Pair, Pixels, Positive, Probability
 
 _ONLY_ARRAYS, _ONLY_PICTURES = frozenset({"area"}), frozenset({"box", "hamming"})
 _NUMBER_OR_PAIR = {"anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}]}

@@ -11,8 +11,6 @@ from typing import Any, TypeAlias
 
 Outputs: TypeAlias = Any
 """A tensor, a list of tensors, or a mapping of names to either."""
-
-
 STUDENT = "Student"
 """Of several networks, the one that is evaluated."""
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from trainer.config.document import MAX_DEPTH, Document, Place, read_literal
-from trainer.config.problems import ConfigError, KeyPath, Problem, format_path, show
-from trainer.config.suggest import get_near, suggest
+from trainer.config.problems import ConfigError, KeyPath, Problem, format_path, get_near, show, suggest
 
 _WORDS: dict[str, object] = {"null": None, "~": None, "true": True, "false": False}
 _SECTIONS = ("Global", "Arch", "Optimizer", "AMP", "EMA", "Infer", "Launch")

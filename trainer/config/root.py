@@ -8,12 +8,13 @@ from pydantic import Field, model_validator
 
 from trainer.config.archs import Arch
 from trainer.config.data import DataLoaderSection
-from trainer.config.declaration import Section
 from trainer.config.infer import InferSection
 from trainer.config.losses import LossSection
 from trainer.config.metrics import MetricSection
 from trainer.config.optimizers import Optimizer, OptimizerSection
+from trainer.config.pipeline import PROGRESSIVE
 from trainer.config.problems import KeyPath
+from trainer.config.registry import Section
 from trainer.config.sections import AmpSection, EmaSection, GlobalSection
 
 
@@ -62,6 +63,11 @@ class TrainConfig(AnsweringConfig):
     metric: MetricSection = Field(alias="Metric", default_factory=MetricSection)
     amp: AmpSection | None = Field(alias="AMP", default=None)
     ema: EmaSection | None = Field(alias="EMA", default=None)
+
+    @property
+    def is_progressive(self) -> bool:
+        """Whether images grow with the epochs; see `pipeline`."""
+        return self.run.train_mode == PROGRESSIVE
 
     @property
     def optimizers(self) -> Sequence[tuple[KeyPath, Optimizer]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
@@ -22,6 +22,10 @@ def _both(value: Any) -> Any:  # whatever YAML gave
     return (value, value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _three(value: object) -> object:
+    return (value,) * 3 if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 def _one_or_more(value: Any) -> Any:  # whatever YAML gave
     return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
 
@@ -38,6 +42,10 @@ Fraction = Annotated[
 ]
 """A number, or text such as `1.0/255.0`."""
 
+Pixels: TypeAlias = tuple[int, int]
+"""Width and height of an image."""
+
+Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Side = Annotated[int, Field(gt=0, le=1 << 16)]
 """Of an image, in pixels; to JPEG's own limit, beyond which only a mistake goes."""
@@ -62,6 +70,14 @@ Size = Annotated[
 
 Stride = Size
 """A step in pixels, or `[down, across]`."""
+
+Fill = Annotated[
+    Floats,
+    BeforeValidator(_three),
+    Field(min_length=3, max_length=3),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}]}),
+]
+"""A level for all channels, or one for each."""
 
 TopK = Annotated[
     tuple[Positive, ...],

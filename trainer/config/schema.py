@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from trainer.config.declaration import NAMED
 from trainer.config.problems import KeyPath
+from trainer.config.registry import NAMED
 
 Node = Mapping[str, Any]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from trainer.config.declaration import Section
+from trainer.config.registry import Section
 from trainer.config.scalars import Positive
 
 _DEVICE = re.compile(r"(gpu|cuda)(:\d{1,3})?")
@@ -32,8 +32,6 @@ Shape = Annotated[tuple[Positive, Positive, Positive], Field(strict=False)]
 
 MAX_IMAGE_PIXELS = 178_956_970
 """Where Pillow refuses: a quarter of a GiB of 24-bit pixels, twice. OpenCV goes to 2**30."""
-
-
 Ranks = Annotated[
     str,
     BeforeValidator(

@@ -9,11 +9,22 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 
-from trainer.config.arch_base import BaseArch
-from trainer.config.arch_names import FOREIGN
-from trainer.config.archs import DistillationArch
+from pydantic import ConfigDict
+
+from trainer.config.archs import FOREIGN, BaseArch, DistillationArch
 from trainer.config.problems import KeyPath
+from trainer.config.registry import STRICT
 from trainer.protocol.installation import packages_command
+
+
+class PaddleClasArch(BaseArch):
+    """An architecture of an installed `paddleclas`, with whatever parameters it takes there."""
+
+    model_config = ConfigDict(**STRICT, extra="allow")
+    names = FOREIGN
+    hands_on = True
+    stages_handed_on = False
+
 
 PACKAGE = "paddleclas"
 REQUIREMENTS = (f"{PACKAGE}==2.6.0", "tqdm", "prettytable", "wcwidth", "easydict", "six")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.config.batch_ops_mixed import MixupCutmixHybrid
+from trainer.config.batch_ops import MixupCutmixHybrid
 from trainer.data.rng import Draws
 
 Images = NDArray[np.float32]

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from trainer.config.data import CustomLabelDataset, SplitSection
-from trainer.config.progressive import stage_of
-from trainer.config.samplers_special import RASampler
+from trainer.config.pipeline import stage_of
+from trainer.config.samplers import RASampler
 from trainer.config.sections import MAX_IMAGE_PIXELS
 from trainer.data.bad_images import CURE, BadImages
 from trainer.data.batch import Assembly, Batch

@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.config.batch_ops_mixed import (
+from trainer.config.batch_ops import (
+    CutmixOperator,
     FmixOperator,
     MixupCutmixHybrid,
+    MixupOperator,
     OpSampler,
     SampledCutmix,
     SampledFmix,
     SampledMixup,
 )
-from trainer.config.batch_ops_pairs import CutmixOperator, MixupOperator
-from trainer.config.declaration import Declaration
+from trainer.config.registry import Spec
 from trainer.data.fmix import draw_mask
 from trainer.data.hybrid import make_hybrid
 from trainer.data.rng import Draws
@@ -32,7 +33,7 @@ Mixing = Callable[[Images, Labels, Draws], tuple[Images, Labels]]
 float32 [B, K], or both as they were where nothing is to be mixed."""
 
 
-def build_mixing(ops: Sequence[Declaration], *, classes: int) -> Mixing | None:
+def build_mixing(ops: Sequence[Spec], *, classes: int) -> Mixing | None:
     """Make the function of `batch_transform_ops`; None where the list is empty.
 
     Args:
@@ -107,7 +108,7 @@ def _sample(op: OpSampler, classes: int) -> Mixing:
     return mix
 
 
-_FACTORIES: Mapping[type[Declaration], Callable[[Any, int], Mixing]] = {  # each takes its own declaration
+_FACTORIES: Mapping[type[Spec], Callable[[Any, int], Mixing]] = {  # each takes its own declaration
     MixupOperator: _mixup, SampledMixup: _mixup, CutmixOperator: _cutmix, SampledCutmix: _cutmix,
     FmixOperator: _fmix, SampledFmix: _fmix, MixupCutmixHybrid: make_hybrid, OpSampler: _sample,
 }  # fmt: skip

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.config.samplers import DistributedBatchSampler, Sampler
-from trainer.config.samplers_special import MultiScaleSampler, RASampler
+from trainer.config.samplers import DistributedBatchSampler, MultiScaleSampler, RASampler, Sampler
 from trainer.data.sharding import Indices, Share, deal, epoch_positions, steps_of_epoch
 
 

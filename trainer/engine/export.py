@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from trainer.config.archs import answering
-from trainer.config.chains import find_size
-from trainer.config.declaration import Section
 from trainer.config.document import parse_document
-from trainer.config.infer import InferSection, Topk
+from trainer.config.infer import InferSection
 from trainer.config.load import check
 from trainer.config.outputs import answer_of
+from trainer.config.pipeline import find_size
+from trainer.config.postprocess import Topk
 from trainer.config.problems import ConfigError
+from trainer.config.registry import Section
 from trainer.config.root import TrainConfig
 from trainer.data.ops.build import build_transform
 from trainer.engine.assess import choose_weights, load_answering

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.config.chains import find_size
+from trainer.config.pipeline import find_size
 from trainer.config.problems import format_path
 from trainer.config.root import TrainConfig
 from trainer.engine.setup import Lists, make_train_loader

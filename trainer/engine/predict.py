@@ -11,9 +11,10 @@ import numpy as np
 import paddle
 from numpy.typing import NDArray
 
-from trainer.config.declaration import Declaration
-from trainer.config.infer import PostProcess, Topk
+from trainer.config.infer import PostProcess
 from trainer.config.outputs import answer_of
+from trainer.config.postprocess import Topk
+from trainer.config.registry import Spec
 from trainer.config.root import AnsweringConfig
 from trainer.config.sections import MAX_IMAGE_PIXELS
 from trainer.data.encoded import read_encoded
@@ -74,7 +75,7 @@ class ClassNames:
     notes: tuple[str, ...] = ()
 
 
-def infer_parts(config: AnsweringConfig) -> tuple[Sequence[Declaration], PostProcess | None]:
+def infer_parts(config: AnsweringConfig) -> tuple[Sequence[Spec], PostProcess | None]:
     """Return transforms and post-process: those of `Infer`, else those of the evaluation and the best five.
 
     Raises:

@@ -11,7 +11,7 @@ import paddle
 from trainer.checkpoints.contents import Contents, load_contents, load_paddleclas, with_ending
 from trainer.checkpoints.pdfiles import UnsafeFileError
 from trainer.checkpoints.store import CheckpointStore, Search
-from trainer.config.arch_base import BaseArch
+from trainer.config.archs import BaseArch
 from trainer.config.root import TrainConfig
 from trainer.engine.output import Output
 from trainer.engine.run_log import RunLog

@@ -10,11 +10,9 @@ import paddle
 
 from trainer.checkpoints.contents import MASTER
 from trainer.checkpoints.pdfiles import Array
-from trainer.config.agreements import metrics_in_training
-from trainer.config.arch_base import BaseArch
-from trainer.config.archs import DistillationArch
+from trainer.config.archs import BaseArch, DistillationArch
+from trainer.config.checks import metrics_in_training
 from trainer.config.problems import ConfigError, Problem
-from trainer.config.progressive import is_progressive
 from trainer.config.root import TrainConfig
 from trainer.data.lists import SampleList, load_list
 from trainer.data.loader import Loader
@@ -152,7 +150,7 @@ def make_train_loader(config: TrainConfig, lists: Lists, *, ranks: Ranks) -> Loa
     return Loader(
         split=config.data.Train, samples=lists.train, rank=ranks.rank, world_size=ranks.world_size,
         seed=config.run.seed or 0, training=True,
-        epochs=config.run.epochs if is_progressive(config) else None,
+        epochs=config.run.epochs if config.is_progressive else None,
         max_pixels=config.run.max_image_pixels,
     )  # fmt: skip
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 from itertools import islice
 
 from trainer.checkpoints.state import SamplerState, TrainState
-from trainer.config.agreements import has_less_is_better
-from trainer.config.ops_base import STAGES
-from trainer.config.progressive import is_progressive, stage_of
+from trainer.config.checks import has_less_is_better
+from trainer.config.ops import STAGES
+from trainer.config.pipeline import stage_of
 from trainer.data.bad_images import format_count, format_left_out
 from trainer.data.loader import Batch, Loader
 from trainer.engine.averages import AverageMeter, Throughput
@@ -84,7 +84,7 @@ class Training:
         batches = batches_per_epoch(setup.config, setup.train_loader)
         done = setup.train_loader.batches_before(sampler.cursor)
         self._liveness.enter(Phase.LOAD)
-        if is_progressive(setup.config):
+        if setup.config.is_progressive:
             self._begin_stage(stage_of(epoch, epochs=setup.config.run.epochs))
         setup.network.train()
         loader = setup.train_loader.batches(

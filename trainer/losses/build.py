@@ -7,15 +7,13 @@ from typing import Any, TypeAlias
 
 import paddle
 
-from trainer.config import losses as declared
+from trainer.config import losses as specs
 from trainer.config import losses_distillation as pairs
-from trainer.config import losses_labels as labels_of
-from trainer.config.declaration import Declaration
-from trainer.config.extra_declarations import ExtraLoss
-from trainer.config.extras import make_extra
+from trainer.config.extras import ExtraLoss, make_extra
 from trainer.config.losses import Loss
-from trainer.config.losses_pairs import DistillationPairLoss
+from trainer.config.losses_distillation import DistillationPairLoss
 from trainer.config.outputs import Outputs, answer_of
+from trainer.config.registry import Spec
 from trainer.losses import distillation
 from trainer.losses.cross_entropy import LogitsLoss, make_cross_entropy, make_googlenet, make_soft_target
 from trainer.losses.features import PairPart
@@ -41,12 +39,12 @@ def _of_answer(make: Callable[[Any], LogitsLoss]) -> Callable[[Any], Part]:
     return build
 
 
-LOSS_BUILDERS: Mapping[type[Declaration], Callable[[Any], Part]] = {  # each takes its own declaration
-    declared.CELoss: _of_answer(make_cross_entropy),
-    labels_of.SoftTargetCrossEntropy: _of_answer(make_soft_target),
-    labels_of.GoogLeNetLoss: lambda spec: _named(spec.label, make_googlenet(spec)),
-    labels_of.MultiLabelLoss: _of_answer(make_multi_label),
-    labels_of.MultiLabelAsymmetricLoss: _of_answer(make_asymmetric),
+LOSS_BUILDERS: Mapping[type[Spec], Callable[[Any], Part]] = {  # each takes its own declaration
+    specs.CELoss: _of_answer(make_cross_entropy),
+    specs.SoftTargetCrossEntropy: _of_answer(make_soft_target),
+    specs.GoogLeNetLoss: lambda spec: _named(spec.label, make_googlenet(spec)),
+    specs.MultiLabelLoss: _of_answer(make_multi_label),
+    specs.MultiLabelAsymmetricLoss: _of_answer(make_asymmetric),
     pairs.DistillationGTCELoss: distillation.make_gt_cross_entropy,
     pairs.DistillationMultiLabelLoss: distillation.make_gt_multi_label,
     pairs.DistillationCELoss: distillation.make_cross_entropy_of_pairs,
@@ -60,7 +58,7 @@ LOSS_BUILDERS: Mapping[type[Declaration], Callable[[Any], Part]] = {  # each tak
     pairs.DistillationRKDLoss: make_relations,
     DistillationPairLoss: PairPart,
 }
-_ALL: Mapping[type[Declaration], Callable[[Any], Part]] = {**LOSS_BUILDERS, ExtraLoss: _of_answer(make_extra)}
+_ALL: Mapping[type[Spec], Callable[[Any], Part]] = {**LOSS_BUILDERS, ExtraLoss: _of_answer(make_extra)}
 
 
 class Losses:

@@ -8,8 +8,7 @@ from typing import TypeAlias
 import paddle
 from paddle.nn import functional
 
-from trainer.config.losses import CELoss
-from trainer.config.losses_labels import GoogLeNetLoss, SoftTargetCrossEntropy
+from trainer.config.losses import CELoss, GoogLeNetLoss, SoftTargetCrossEntropy
 from trainer.config.outputs import Outputs, answer_of
 
 LogitsLoss: TypeAlias = Callable[[paddle.Tensor, paddle.Tensor], paddle.Tensor]

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import paddle
 from paddle.nn import functional
 
-from trainer.config import losses_distillation as declared
+from trainer.config import losses_distillation as specs
 from trainer.config.outputs import Outputs, output_of
 from trainer.losses.cross_entropy import cross_entropy
 from trainer.losses.multi_label import multi_label, ratio_weights
@@ -26,7 +26,7 @@ PairLoss: TypeAlias = Callable[[paddle.Tensor, paddle.Tensor, paddle.Tensor], pa
 _TINY = 1e-12
 
 
-def make_gt_cross_entropy(spec: declared.DistillationGTCELoss) -> NamedLoss:
+def make_gt_cross_entropy(spec: specs.DistillationGTCELoss) -> NamedLoss:
     """Make CELoss of each network."""
     loss = cross_entropy(spec.epsilon)
     return lambda outputs, labels: {
@@ -34,7 +34,7 @@ def make_gt_cross_entropy(spec: declared.DistillationGTCELoss) -> NamedLoss:
     }
 
 
-def make_gt_multi_label(spec: declared.DistillationMultiLabelLoss) -> NamedLoss:
+def make_gt_multi_label(spec: specs.DistillationMultiLabelLoss) -> NamedLoss:
     """Make MultiLabelLoss of each network."""
     loss = multi_label(spec.epsilon, size_sum=spec.size_sum, weight_ratio=spec.weight_ratio)
     return lambda outputs, labels: {
@@ -43,13 +43,13 @@ def make_gt_multi_label(spec: declared.DistillationMultiLabelLoss) -> NamedLoss:
     }
 
 
-def make_cross_entropy_of_pairs(spec: declared.DistillationCELoss) -> NamedLoss:
+def make_cross_entropy_of_pairs(spec: specs.DistillationCELoss) -> NamedLoss:
     """Make CELoss with y's softmax as labels; with an epsilon, y itself is smoothed, as there."""
     loss = cross_entropy(spec.epsilon)
     return _of_pairs(spec, lambda x, y, _: loss(x, y), name="CELoss_{0}_{1}")
 
 
-def make_mutual(spec: declared.DistillationDMLLoss) -> NamedLoss:
+def make_mutual(spec: specs.DistillationDMLLoss) -> NamedLoss:
     """Make the mean of K·(q·log(q/p) + p·log(p/q))/2 with p and q the activations of x and y.
 
     `weight_ratio` weighs classes as MultiLabelLoss does; `sum_across_class_dim` adds classes up.
@@ -68,7 +68,7 @@ def make_mutual(spec: declared.DistillationDMLLoss) -> NamedLoss:
     return _of_pairs(spec, mutual, name="DMLLoss_{0}_{1}_{2}")
 
 
-def make_distance(spec: declared.DistillationDistanceLoss) -> NamedLoss:
+def make_distance(spec: specs.DistillationDistanceLoss) -> NamedLoss:
     """Make a distance of outputs of any one shape."""
     act = _activation(spec.act)
     measure = {
@@ -83,7 +83,7 @@ def make_distance(spec: declared.DistillationDistanceLoss) -> NamedLoss:
     return _of_pairs(spec, distance, name=name + "_{2}")
 
 
-def make_divergence(spec: declared.DistillationKLDivLoss) -> NamedLoss:
+def make_divergence(spec: specs.DistillationKLDivLoss) -> NamedLoss:
     """Make T²·KL(softmax(y/T) ‖ softmax(x/T)), mean over images."""
 
     def divergence(x: paddle.Tensor, y: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
@@ -93,7 +93,7 @@ def make_divergence(spec: declared.DistillationKLDivLoss) -> NamedLoss:
     return _of_pairs(spec, divergence, name="loss_kldiv_{0}_{1}")
 
 
-def make_decoupled(spec: declared.DistillationDKDLoss) -> NamedLoss:
+def make_decoupled(spec: specs.DistillationDKDLoss) -> NamedLoss:
     """Make α·T²·KL of (label, rest) plus β·T²·KL among the rest; -1000 takes the label out of a softmax."""
 
     def decoupled(x: paddle.Tensor, y: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
@@ -112,7 +112,7 @@ def make_decoupled(spec: declared.DistillationDKDLoss) -> NamedLoss:
     return _of_pairs(spec, decoupled, name=(spec.name or "loss_dkd") + "_{0}_{1}")
 
 
-def make_weighted(spec: declared.DistillationWSLLoss) -> NamedLoss:
+def make_weighted(spec: specs.DistillationWSLLoss) -> NamedLoss:
     """Make T²·(1 − e^(−r))·CE(softmax(y/T), x/T), mean over images, r = CE(label, x) ÷ CE(label, y)."""
 
     def weighted(x: paddle.Tensor, y: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
@@ -124,7 +124,7 @@ def make_weighted(spec: declared.DistillationWSLLoss) -> NamedLoss:
     return _of_pairs(spec, weighted, name=(spec.name or "loss_wsl") + "_{0}_{1}")
 
 
-def make_spherical(spec: declared.DistillationSKDLoss) -> NamedLoss:
+def make_spherical(spec: specs.DistillationSKDLoss) -> NamedLoss:
     """Make α·T²·CE(softmax(v/T), u/T) + (1 − α)·CE(label, u), u and v x and y of mean 0 and deviation m."""
 
     def spherical(x: paddle.Tensor, y: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
@@ -136,7 +136,7 @@ def make_spherical(spec: declared.DistillationSKDLoss) -> NamedLoss:
     return _of_pairs(spec, spherical, name=(spec.name or "loss_skd") + "_{0}_{1}")
 
 
-def make_correlation(spec: declared.DistillationDISTLoss) -> NamedLoss:
+def make_correlation(spec: specs.DistillationDISTLoss) -> NamedLoss:
     """Make β·(1 − mean correlation of the images' probabilities) + γ·(the same of the classes')."""
 
     def correlation(x: paddle.Tensor, y: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
@@ -148,14 +148,14 @@ def make_correlation(spec: declared.DistillationDISTLoss) -> NamedLoss:
 
 
 def _of_pairs(
-    spec: declared.DistillationCELoss
-    | declared.DistillationDMLLoss
-    | declared.DistillationDistanceLoss
-    | declared.DistillationKLDivLoss
-    | declared.DistillationDKDLoss
-    | declared.DistillationWSLLoss
-    | declared.DistillationSKDLoss
-    | declared.DistillationDISTLoss,
+    spec: specs.DistillationCELoss
+    | specs.DistillationDMLLoss
+    | specs.DistillationDistanceLoss
+    | specs.DistillationKLDivLoss
+    | specs.DistillationDKDLoss
+    | specs.DistillationWSLLoss
+    | specs.DistillationSKDLoss
+    | specs.DistillationDISTLoss,
     loss: PairLoss,
     *,
     name: str,
@@ -173,7 +173,7 @@ def _of_pairs(
     return of_pairs
 
 
-def _activation(act: declared.Act) -> Callable[[paddle.Tensor], paddle.Tensor]:
+def _activation(act: specs.Act) -> Callable[[paddle.Tensor], paddle.Tensor]:
     if act == "softmax":
         return lambda x: functional.softmax(x, axis=-1)
     return functional.sigmoid if act == "sigmoid" else lambda x: x

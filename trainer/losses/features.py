@@ -9,7 +9,7 @@ import paddle
 from paddle import nn
 from paddle.nn import functional
 
-from trainer.config.losses_pairs import DistillationPairLoss
+from trainer.config.losses_distillation import DistillationPairLoss
 from trainer.config.outputs import Outputs, output_of
 from trainer.config.problems import ConfigError, Problem
 

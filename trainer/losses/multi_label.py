@@ -8,7 +8,7 @@ from __future__ import annotations
 import paddle
 from paddle.nn import functional
 
-from trainer.config.losses_labels import MultiLabelAsymmetricLoss, MultiLabelLoss
+from trainer.config.losses import MultiLabelAsymmetricLoss, MultiLabelLoss
 from trainer.losses.cross_entropy import LogitsLoss
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import paddle
 from paddle.nn import functional
 
-from trainer.config import losses_distillation as declared
+from trainer.config import losses_distillation as specs
 from trainer.config.outputs import Outputs, output_of
 from trainer.losses.distillation import NamedLoss, Values
 
 
-def make_relations(spec: declared.DistillationRKDLoss) -> NamedLoss:
+def make_relations(spec: specs.DistillationRKDLoss) -> NamedLoss:
     """Make smooth L1 of the angles between images, and of their distances over the mean distance.
 
     Formula: PaddleClas d178931, ppcls/loss/rkdloss.py. Features are float32 [B, C, H, W], averaged to

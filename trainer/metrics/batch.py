@@ -10,8 +10,7 @@ from typing import TypeAlias
 
 import paddle
 
-from trainer.config.metrics import DistillationTopkAcc, TopkAcc
-from trainer.config.metrics_several import AccuracyScore
+from trainer.config.metrics import AccuracyScore, DistillationTopkAcc, TopkAcc
 from trainer.config.outputs import Outputs, answer_of, output_of
 
 BatchMetric: TypeAlias = Callable[[Outputs, paddle.Tensor], dict[str, float]]

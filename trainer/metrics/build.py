@@ -8,12 +8,10 @@ from typing import Any
 
 import paddle
 
-from trainer.config import metrics as declared
-from trainer.config import metrics_several as several
-from trainer.config.declaration import Declaration
-from trainer.config.extra_declarations import ExtraMetric
-from trainer.config.extras import make_extra
+from trainer.config import metrics as specs
+from trainer.config.extras import ExtraMetric, make_extra
 from trainer.config.outputs import Outputs, answer_of
+from trainer.config.registry import Spec
 from trainer.metrics.batch import BatchMetric, hamming, make_accuracy, make_topk, make_topk_of_model
 from trainer.metrics.dataset_level import LIST_METRICS, ListMetric
 
@@ -28,14 +26,14 @@ def _make_extra(spec: ExtraMetric) -> BatchMetric:
     return sums
 
 
-BATCH_METRICS: Mapping[type[Declaration], Callable[[Any], BatchMetric]] = {  # each takes its own declaration
-    declared.TopkAcc: make_topk,
-    declared.GoogLeNetTopkAcc: make_topk,
-    declared.DistillationTopkAcc: make_topk_of_model,
-    several.HammingDistance: lambda _: hamming,
-    several.AccuracyScore: make_accuracy,
+BATCH_METRICS: Mapping[type[Spec], Callable[[Any], BatchMetric]] = {  # each takes its own declaration
+    specs.TopkAcc: make_topk,
+    specs.GoogLeNetTopkAcc: make_topk,
+    specs.DistillationTopkAcc: make_topk_of_model,
+    specs.HammingDistance: lambda _: hamming,
+    specs.AccuracyScore: make_accuracy,
 }
-_OF_BATCH: Mapping[type[Declaration], Callable[[Any], BatchMetric]] = {
+_OF_BATCH: Mapping[type[Spec], Callable[[Any], BatchMetric]] = {
     **BATCH_METRICS,
     ExtraMetric: _make_extra,
 }
@@ -54,7 +52,7 @@ class Measure:
     of_list: ListMetric | None = None
 
 
-def build_batch_metrics(metrics: Sequence[Declaration]) -> BatchMetric:
+def build_batch_metrics(metrics: Sequence[Spec]) -> BatchMetric:
     """Make one function of all metrics of a list that have a value of a batch, for training."""
     parts = [_OF_BATCH[type(spec)](spec) for spec in metrics]
 
@@ -65,7 +63,7 @@ def build_batch_metrics(metrics: Sequence[Declaration]) -> BatchMetric:
     return measure
 
 
-def build_measures(metrics: Sequence[Declaration] | None) -> tuple[Measure, ...]:
+def build_measures(metrics: Sequence[Spec] | None) -> tuple[Measure, ...]:
     """Make what an evaluation measures, in the order of the list; None and an empty list measure nothing."""
     return tuple(
         Measure(of_list=LIST_METRICS[type(spec)](spec))

@@ -12,9 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.config import metrics as declared
-from trainer.config import metrics_several as several
-from trainer.config.declaration import Declaration
+from trainer.config import metrics as specs
+from trainer.config.registry import Spec
 
 Floats: TypeAlias = NDArray[np.float32]
 ListMetric: TypeAlias = Callable[[Floats, NDArray[Any]], dict[str, float]]
@@ -30,14 +29,14 @@ def sigmoid(logits: Floats) -> Floats:
     return found
 
 
-def _make_hamming(spec: several.HammingDistance) -> ListMetric:
+def _make_hamming(spec: specs.HammingDistance) -> ListMetric:
     del spec
     return lambda logits, labels: {
         "HammingDistance": float(np.mean((sigmoid(logits) > 0.5) != (labels > 0.5)))
     }
 
 
-def _make_accuracy(spec: several.AccuracyScore) -> ListMetric:
+def _make_accuracy(spec: specs.AccuracyScore) -> ListMetric:
     def accuracy(logits: Floats, labels: NDArray[Any]) -> dict[str, float]:
         right = (sigmoid(logits) > 0.5) == (labels > 0.5)
         return {"AccuracyScore": float(np.mean(right.all(axis=1) if spec.base == "sample" else right))}
@@ -45,7 +44,7 @@ def _make_accuracy(spec: several.AccuracyScore) -> ListMetric:
     return accuracy
 
 
-def _make_attributes(spec: several.ATTRMetric) -> ListMetric:
+def _make_attributes(spec: specs.ATTRMetric) -> ListMetric:
     """`label_f1` mixes each class's precision with the mean recall, as there; of instances, means are."""
 
     def attributes(logits: Floats, labels: NDArray[Any]) -> dict[str, float]:
@@ -77,7 +76,7 @@ def _harmonic(precision: Any, recall: Any) -> Any:  # arrays or numbers
     return 2 * precision * recall / (precision + recall + _TINY)
 
 
-def _make_mean_accuracy(spec: several.MultilabelMeanAccuracy) -> ListMetric:
+def _make_mean_accuracy(spec: specs.MultilabelMeanAccuracy) -> ListMetric:
     """Of equal thresholds the last one counts, as there."""
 
     def mean_accuracy(logits: Floats, labels: NDArray[Any]) -> dict[str, float]:
@@ -95,7 +94,7 @@ def _make_mean_accuracy(spec: several.MultilabelMeanAccuracy) -> ListMetric:
     return mean_accuracy
 
 
-def _make_mean_precision(spec: several.MultiLabelMAP) -> ListMetric:
+def _make_mean_precision(spec: specs.MultiLabelMAP) -> ListMetric:
     """Classes that no image has are left out, and of equal scores the first image of the list goes first."""
     average = _integral if spec.map_type == "integral" else _eleven_points
 
@@ -123,7 +122,7 @@ def _eleven_points(
     return float(np.mean([precision[recall >= point / 10].max() for point in range(11)]))
 
 
-def _make_rate(spec: declared.TprAtFpr) -> ListMetric:
+def _make_rate(spec: specs.TprAtFpr) -> ListMetric:
     """Thresholds are 0, 0.0001 … 0.9999 of the probability of class 1; the first of the best counts."""
 
     def rate(logits: Floats, labels: NDArray[Any]) -> dict[str, float]:
@@ -152,11 +151,11 @@ def _share_above(scores: Floats, thresholds: Floats) -> NDArray[np.float64]:
     return found
 
 
-LIST_METRICS: Mapping[type[Declaration], Callable[[Any], ListMetric]] = {  # each takes its own declaration
-    several.HammingDistance: _make_hamming,
-    several.AccuracyScore: _make_accuracy,
-    several.ATTRMetric: _make_attributes,
-    several.MultilabelMeanAccuracy: _make_mean_accuracy,
-    several.MultiLabelMAP: _make_mean_precision,
-    declared.TprAtFpr: _make_rate,
+LIST_METRICS: Mapping[type[Spec], Callable[[Any], ListMetric]] = {  # each takes its own declaration
+    specs.HammingDistance: _make_hamming,
+    specs.AccuracyScore: _make_accuracy,
+    specs.ATTRMetric: _make_attributes,
+    specs.MultilabelMeanAccuracy: _make_mean_accuracy,
+    specs.MultiLabelMAP: _make_mean_precision,
+    specs.TprAtFpr: _make_rate,
 }

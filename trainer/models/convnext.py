@@ -8,7 +8,7 @@ import paddle
 from paddle import nn
 from paddle.nn import functional
 
-from trainer.config.arch_attention import ConvNeXtArch
+from trainer.config.archs_attention import ConvNeXtArch
 from trainer.models.transformer_parts import drop_path, init_truncated, spread
 
 _SIZES = {

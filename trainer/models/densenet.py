@@ -6,7 +6,7 @@ import paddle
 from paddle import ParamAttr, nn
 from paddle.nn import functional
 
-from trainer.config.arch_convolutions import DenseNetArch
+from trainer.config.archs_convolutional import DenseNetArch
 from trainer.models.named_layers import NamedConvBN, named_linear, named_norm
 
 _SIZES = {  # channels of the stem, growth, layers of the blocks

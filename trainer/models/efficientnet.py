@@ -14,7 +14,7 @@ import paddle
 from paddle import ParamAttr, nn
 from paddle.nn import functional
 
-from trainer.config.arch_attention import EfficientNetArch
+from trainer.config.archs_attention import EfficientNetArch
 from trainer.models.layers import round_channels
 from trainer.models.named_layers import named_linear, named_norm
 from trainer.models.transformer_parts import drop_path

@@ -16,9 +16,8 @@ from pathlib import Path
 
 from paddle import nn
 
-from trainer.config.arch_foreign import PaddleClasArch
 from trainer.config.problems import ConfigError, Problem
-from trainer.config.zoo import install_zoo, lacks_package
+from trainer.config.zoo import PaddleClasArch, install_zoo, lacks_package
 
 
 class ForeignModelError(ConfigError):

@@ -11,7 +11,7 @@ import paddle
 from paddle import ParamAttr, nn
 from paddle.nn import functional
 
-from trainer.config.arch_convolutions import HRNetArch
+from trainer.config.archs_convolutional import HRNetArch
 from trainer.models.image_size import require_size
 from trainer.models.layers import Activation, ConvBN
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainer.config.arch_base import BaseArch
+from trainer.config.archs import BaseArch
 from trainer.errors import ImageSizeError
 
 if TYPE_CHECKING:  # whoever tells this error from others may do without paddle

@@ -9,7 +9,7 @@ import paddle
 from paddle import ParamAttr, nn
 from paddle.nn import functional
 
-from trainer.config.arch_convolutions import MobileNetV1Arch, MobileNetV2Arch
+from trainer.config.archs_convolutional import MobileNetV1Arch, MobileNetV2Arch
 from trainer.models.layers import ConvBN, init_kaiming_norms
 from trainer.models.named_layers import Named, NamedConvBN, named_linear
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import paddle
 from paddle import nn
 
-from trainer.config.arch_mobile import MobileNetV3Arch
+from trainer.config.archs_convolutional import MobileNetV3Arch
 from trainer.models.layers import Activation, ConvBN, Pooled, SqueezeExcite, round_channels
 
 # kernel, expanded channels, output channels, squeeze-excite, hard swish, stride

@@ -11,7 +11,7 @@ import paddle
 from paddle import nn
 from paddle.nn import functional
 
-from trainer.config.arch_convolutions import PPHGNetArch
+from trainer.config.archs_pp import PPHGNetArch
 from trainer.models.layers import ConvBN, Pooled, init_kaiming
 
 

@@ -11,7 +11,7 @@ import paddle
 from paddle import nn
 from paddle.nn import functional
 
-from trainer.config.archs import PPHGNetV2Arch
+from trainer.config.archs_pp import PPHGNetV2Arch
 from trainer.models.layers import ConvBN, Pooled, init_kaiming
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import paddle
 from paddle import nn
 
-from trainer.config.arch_mobile import PPLCNetArch
+from trainer.config.archs_pp import PPLCNetArch
 from trainer.models.layers import (
     ConvBN,
     Pooled,

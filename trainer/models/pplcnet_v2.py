@@ -9,7 +9,7 @@ import paddle
 from paddle import nn
 from paddle.nn import functional
 
-from trainer.config.arch_convolutions import PPLCNetV2Arch
+from trainer.config.archs_pp import PPLCNetV2Arch
 from trainer.models.layers import ConvBN, Pooled, init_kaiming_norms, round_channels
 
 # inputs at scale 1, kernel, split pointwise, several depthwise, squeeze-excite, shortcut

@@ -9,30 +9,25 @@ import paddle
 from paddle import nn
 from pydantic import Field
 
-from trainer.config.arch_attention import ConvNeXtArch, EfficientNetArch, SwinArch, ViTArch
-from trainer.config.arch_convolutions import (
+from trainer.config.archs import Arch, DistillationArch
+from trainer.config.archs_attention import ConvNeXtArch, EfficientNetArch, SwinArch, ViTArch
+from trainer.config.archs_convolutional import (
     DenseNetArch,
     HRNetArch,
     MobileNetV1Arch,
     MobileNetV2Arch,
-    PPHGNetArch,
-    PPLCNetV2Arch,
+    MobileNetV3Arch,
     RepVGGArch,
-    Res2NetArch,
-    ResNeXtArch,
-    SEResNetArch,
     ShuffleNetV2Arch,
     VGGArch,
-)  # fmt: skip
-from trainer.config.arch_foreign import PaddleClasArch
-from trainer.config.arch_mobile import MobileNetV3Arch, PPLCNetArch
-from trainer.config.arch_resnet import ResNetArch
-from trainer.config.archs import Arch, DistillationArch, PPHGNetV2Arch
-from trainer.config.declaration import Declaration, Section
+)
+from trainer.config.archs_pp import PPHGNetArch, PPHGNetV2Arch, PPLCNetArch, PPLCNetV2Arch  # fmt: skip
+from trainer.config.archs_resnet import Res2NetArch, ResNetArch, ResNeXtArch, SEResNetArch  # fmt: skip
 from trainer.config.document import Document
-from trainer.config.extra_declarations import ExtraArch
-from trainer.config.extras import make_extra, refuse
+from trainer.config.extras import ExtraArch, make_extra, refuse
 from trainer.config.load import check
+from trainer.config.registry import Section, Spec
+from trainer.config.zoo import PaddleClasArch
 from trainer.models.convnext import ConvNeXt
 from trainer.models.densenet import DenseNet
 from trainer.models.distillation import Distillation, allow_names_again, freeze, hand_on, tell_apart
@@ -54,7 +49,7 @@ from trainer.models.swin import SwinTransformer
 from trainer.models.vgg import VGG
 from trainer.models.vit import VisionTransformer
 
-_SINGLE: Mapping[type[Declaration], Callable[[Any], nn.Layer]] = {  # each takes its own declaration
+_SINGLE: Mapping[type[Spec], Callable[[Any], nn.Layer]] = {  # each takes its own declaration
     ResNetArch: ResNet,
     PPLCNetArch: PPLCNet,
     PPLCNetV2Arch: PPLCNetV2,
@@ -90,7 +85,7 @@ def _build_distillation(spec: DistillationArch) -> nn.Layer:
     return Distillation(models)
 
 
-BUILDERS: Mapping[type[Declaration], Callable[[Any], nn.Layer]] = {
+BUILDERS: Mapping[type[Spec], Callable[[Any], nn.Layer]] = {
     **_SINGLE,
     DistillationArch: _build_distillation,
 }

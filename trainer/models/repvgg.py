@@ -10,7 +10,7 @@ import paddle
 from paddle import nn
 from paddle.nn import functional
 
-from trainer.config.arch_convolutions import RepVGGArch
+from trainer.config.archs_convolutional import RepVGGArch
 from trainer.models.layers import ConvBN
 
 _DEPTHS = {"A": (2, 4, 14, 1), "B": (4, 6, 16, 1), "D": (8, 14, 24, 1)}

@@ -14,7 +14,7 @@ import paddle
 from paddle import nn
 from paddle.nn import functional
 
-from trainer.config.arch_convolutions import Res2NetArch, ResNeXtArch, SEResNetArch
+from trainer.config.archs_resnet import Res2NetArch, ResNeXtArch, SEResNetArch
 from trainer.models.named_layers import Named, NamedConvBN, named_linear, residual_norm_name
 
 _DEPTHS = {

@@ -12,7 +12,7 @@ import paddle
 from paddle import ParamAttr, nn
 from paddle.nn import functional
 
-from trainer.config.arch_resnet import ResNetArch
+from trainer.config.archs_resnet import ResNetArch
 from trainer.models.diverse_branch import DiverseBranch
 from trainer.models.layers import ConvBN, Stride
 

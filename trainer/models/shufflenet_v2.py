@@ -6,7 +6,7 @@ import paddle
 from paddle import nn
 from paddle.nn import functional
 
-from trainer.config.arch_convolutions import ShuffleNetV2Arch
+from trainer.config.archs_convolutional import ShuffleNetV2Arch
 from trainer.models.named_layers import Named, NamedConvBN, named_linear
 
 _CHANNELS = {  # of the three stages, and before the head

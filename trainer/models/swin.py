@@ -12,7 +12,7 @@ import paddle
 from paddle import nn
 from paddle.nn import functional
 
-from trainer.config.arch_attention import SwinArch
+from trainer.config.archs_attention import SwinArch
 from trainer.models.transformer_parts import Mlp, drop_path, init_truncated, spread
 
 

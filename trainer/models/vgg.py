@@ -6,7 +6,7 @@ import paddle
 from paddle import nn
 from paddle.nn import functional
 
-from trainer.config.arch_convolutions import VGGArch
+from trainer.config.archs_convolutional import VGGArch
 from trainer.models.image_size import require_size
 
 _CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}

@@ -11,7 +11,7 @@ import paddle
 from paddle import nn
 from paddle.nn import functional
 
-from trainer.config.arch_attention import ViTArch
+from trainer.config.archs_attention import ViTArch
 from trainer.models.image_size import require_size
 from trainer.models.transformer_parts import Mlp, drop_path, init_truncated, spread
 

@@ -14,13 +14,11 @@ import paddle
 from paddle import nn
 from paddle.regularizer import L1Decay, L2Decay
 
-from trainer.config import optimizers as declared
-from trainer.config import optimizers_adaptive as adaptive
-from trainer.config.declaration import Declaration
-from trainer.config.extra_declarations import ExtraOptimizer
-from trainer.config.extras import make_extra, refuse
+from trainer.config import optimizers as specs
+from trainer.config.extras import ExtraOptimizer, make_extra, refuse
 from trainer.config.optimizers import Optimizer, Regularizer
 from trainer.config.problems import ConfigError, Problem
+from trainer.config.registry import Spec
 
 
 class Trained(Protocol):
@@ -43,7 +41,7 @@ def build_optimizer(spec: Optimizer | ExtraOptimizer, model: Trained) -> paddle.
     return OPTIMIZER_BUILDERS[type(spec)](spec, model)
 
 
-def _momentum(spec: declared.Momentum, model: Trained) -> paddle.optimizer.Optimizer:
+def _momentum(spec: specs.Momentum, model: Trained) -> paddle.optimizer.Optimizer:
     # Without names that are not decayed, PaddleClas ignores one_dim_param_no_weight_decay here.
     names = (spec.no_weight_decay_name or "").split()
     plain = _undecayed(model, names, one_dim=spec.one_dim_param_no_weight_decay) if names else set()
@@ -55,7 +53,7 @@ def _momentum(spec: declared.Momentum, model: Trained) -> paddle.optimizer.Optim
     )  # fmt: skip
 
 
-def _sgd(spec: declared.SGD, model: Trained) -> paddle.optimizer.Optimizer:
+def _sgd(spec: specs.SGD, model: Trained) -> paddle.optimizer.Optimizer:
     return paddle.optimizer.SGD(
         learning_rate=_INITIAL_LR, parameters=_trainable(model),
         weight_decay=_decay(spec.regularizer, spec.weight_decay), grad_clip=_clip(spec.clip_norm),
@@ -63,7 +61,7 @@ def _sgd(spec: declared.SGD, model: Trained) -> paddle.optimizer.Optimizer:
     )  # fmt: skip
 
 
-def _adam(spec: adaptive.Adam, model: Trained) -> paddle.optimizer.Optimizer:
+def _adam(spec: specs.Adam, model: Trained) -> paddle.optimizer.Optimizer:
     return paddle.optimizer.Adam(
         learning_rate=_INITIAL_LR, beta1=spec.beta1, beta2=spec.beta2, epsilon=spec.epsilon,
         parameters=_trainable(model), weight_decay=_decay(spec.regularizer, spec.weight_decay),
@@ -71,7 +69,7 @@ def _adam(spec: adaptive.Adam, model: Trained) -> paddle.optimizer.Optimizer:
     )  # fmt: skip
 
 
-def _rmsprop(spec: adaptive.RMSProp, model: Trained) -> paddle.optimizer.Optimizer:
+def _rmsprop(spec: specs.RMSProp, model: Trained) -> paddle.optimizer.Optimizer:
     names = (spec.no_weight_decay_name or "").split()
     _spare(model, _undecayed(model, names, one_dim=spec.one_dim_param_no_weight_decay))
     return paddle.optimizer.RMSProp(
@@ -81,7 +79,7 @@ def _rmsprop(spec: adaptive.RMSProp, model: Trained) -> paddle.optimizer.Optimiz
     )  # fmt: skip
 
 
-def _adamw(spec: adaptive.AdamW, model: Trained) -> paddle.optimizer.Optimizer:
+def _adamw(spec: specs.AdamW, model: Trained) -> paddle.optimizer.Optimizer:
     names = (spec.no_weight_decay_name or "").split()
     plain = _undecayed(model, names, one_dim=spec.one_dim_param_no_weight_decay)
     coefficient = spec.weight_decay or 0.0
@@ -92,7 +90,7 @@ def _adamw(spec: adaptive.AdamW, model: Trained) -> paddle.optimizer.Optimizer:
     )  # fmt: skip
 
 
-def _adamwdl(spec: adaptive.AdamWDL, model: Trained) -> paddle.optimizer.Optimizer:
+def _adamwdl(spec: specs.AdamWDL, model: Trained) -> paddle.optimizer.Optimizer:
     apply_layer_rates(model, decay=spec.layerwise_decay or 1.0)
     plain = {
         parameter.name
@@ -142,14 +140,14 @@ def _extra(spec: ExtraOptimizer, model: Trained) -> paddle.optimizer.Optimizer:
 
 
 OPTIMIZER_BUILDERS: Mapping[
-    type[Declaration], Callable[[Any, Trained], paddle.optimizer.Optimizer]
+    type[Spec], Callable[[Any, Trained], paddle.optimizer.Optimizer]
 ] = {  # each takes its own declaration
-    declared.Momentum: _momentum,
-    declared.SGD: _sgd,
-    adaptive.Adam: _adam,
-    adaptive.AdamW: _adamw,
-    adaptive.AdamWDL: _adamwdl,
-    adaptive.RMSProp: _rmsprop,
+    specs.Momentum: _momentum,
+    specs.SGD: _sgd,
+    specs.Adam: _adam,
+    specs.AdamW: _adamw,
+    specs.AdamWDL: _adamwdl,
+    specs.RMSProp: _rmsprop,
 }
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
-from trainer.config.schedules_decay import ReduceOnPlateau
+from trainer.config.schedules import ReduceOnPlateau
 from trainer.protocol.codec import need, need_or_none
 from trainer.protocol.untrusted import parse_object
 

@@ -11,10 +11,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from trainer.config import schedules as declared
-from trainer.config import schedules_cyclic as cyclic
-from trainer.config import schedules_decay as decay
-from trainer.config.declaration import Declaration
+from trainer.config import schedules as specs
+from trainer.config.registry import Spec
 from trainer.config.schedules import Schedule
 from trainer.optim.plateau import Plateau
 
@@ -22,11 +20,11 @@ Rate: TypeAlias = Callable[[float], float]
 """Position after the warm-up, in steps -> learning rate."""
 
 
-def _constant(spec: decay.Constant, **_: float) -> Rate:
+def _constant(spec: specs.Constant, **_: float) -> Rate:
     return lambda _: spec.learning_rate
 
 
-def _cosine(spec: declared.Cosine, *, total: float, per_epoch: float, **_: float) -> Rate:
+def _cosine(spec: specs.Cosine, *, total: float, per_epoch: float, **_: float) -> Rate:
     del per_epoch
     if total <= 0:
         return lambda _: spec.learning_rate
@@ -34,7 +32,7 @@ def _cosine(spec: declared.Cosine, *, total: float, per_epoch: float, **_: float
     return lambda u: spec.eta_min + span * (1 + math.cos(math.pi * u / total)) / 2
 
 
-def _linear(spec: decay.Linear, *, total: float, per_epoch: float, **_: float) -> Rate:
+def _linear(spec: specs.Linear, *, total: float, per_epoch: float, **_: float) -> Rate:
     del per_epoch
     if total <= 0:
         return lambda _: spec.learning_rate
@@ -47,19 +45,19 @@ def _linear(spec: decay.Linear, *, total: float, per_epoch: float, **_: float) -
     return rate
 
 
-def _step(spec: decay.Step, *, total: float, per_epoch: float, **_: float) -> Rate:
+def _step(spec: specs.Step, *, total: float, per_epoch: float, **_: float) -> Rate:
     del total
     every = max(1, int(spec.step_size * per_epoch))
     return lambda u: float(spec.learning_rate * spec.gamma ** (u // every))
 
 
-def _multi_step(spec: decay.MultiStepDecay, *, total: float, per_epoch: float, **_: float) -> Rate:
+def _multi_step(spec: specs.MultiStepDecay, *, total: float, per_epoch: float, **_: float) -> Rate:
     del total
     bounds = [milestone * per_epoch for milestone in spec.milestones]
     return lambda u: float(spec.learning_rate * spec.gamma ** sum(u >= bound for bound in bounds))
 
 
-def _piecewise(spec: decay.Piecewise, *, total: float, per_epoch: float, **_: float) -> Rate:
+def _piecewise(spec: specs.Piecewise, *, total: float, per_epoch: float, **_: float) -> Rate:
     epochs, values = list(spec.decay_epochs), list(spec.values)
     if spec.learning_rate is not None:  # as there: it replaces them by a tenth every 30 epochs
         count = int(total / per_epoch) // 30 if per_epoch else 0
@@ -69,7 +67,7 @@ def _piecewise(spec: decay.Piecewise, *, total: float, per_epoch: float, **_: fl
     return lambda u: values[sum(u >= bound for bound in bounds)]
 
 
-def _cyclic(spec: cyclic.Cyclic, **_: float) -> Rate:
+def _cyclic(spec: specs.Cyclic, **_: float) -> Rate:
     # paddle.optimizer.lr.CyclicLR, Paddle 3.3.1
     up = spec.step_size_up
     whole = up + (spec.step_size_down or up)
@@ -84,7 +82,7 @@ def _cyclic(spec: cyclic.Cyclic, **_: float) -> Rate:
     return rate
 
 
-def _one_cycle(spec: cyclic.OneCycleLR, *, steps: float, **_: float) -> Rate:
+def _one_cycle(spec: specs.OneCycleLR, *, steps: float, **_: float) -> Rate:
     # paddle.optimizer.lr.OneCycleLR, Paddle 3.3.1; PaddleClas counts all steps of the run for it.
     first, top, end = (
         spec.max_learning_rate / spec.divide_factor,
@@ -107,7 +105,7 @@ def _one_cycle(spec: cyclic.OneCycleLR, *, steps: float, **_: float) -> Rate:
     return rate
 
 
-def _cosine_fixmatch(spec: cyclic.CosineFixmatch, *, steps: float, **_: float) -> Rate:
+def _cosine_fixmatch(spec: specs.CosineFixmatch, *, steps: float, **_: float) -> Rate:
     warm = spec.num_warmup_steps
 
     def rate(u: float) -> float:
@@ -119,17 +117,17 @@ def _cosine_fixmatch(spec: cyclic.CosineFixmatch, *, steps: float, **_: float) -
     return rate
 
 
-SCHEDULE_BUILDERS: Mapping[type[Declaration], Callable[..., Rate | Plateau]] = {
-    decay.Constant: _constant,
-    declared.Cosine: _cosine,
-    decay.Linear: _linear,
-    decay.Step: _step,
-    decay.MultiStepDecay: _multi_step,
-    decay.Piecewise: _piecewise,
-    cyclic.Cyclic: _cyclic,
-    cyclic.OneCycleLR: _one_cycle,
-    cyclic.CosineFixmatch: _cosine_fixmatch,
-    decay.ReduceOnPlateau: lambda spec, **_: Plateau(spec),
+SCHEDULE_BUILDERS: Mapping[type[Spec], Callable[..., Rate | Plateau]] = {
+    specs.Constant: _constant,
+    specs.Cosine: _cosine,
+    specs.Linear: _linear,
+    specs.Step: _step,
+    specs.MultiStepDecay: _multi_step,
+    specs.Piecewise: _piecewise,
+    specs.Cyclic: _cyclic,
+    specs.OneCycleLR: _one_cycle,
+    specs.CosineFixmatch: _cosine_fixmatch,
+    specs.ReduceOnPlateau: lambda spec, **_: Plateau(spec),
 }
 
 
@@ -150,7 +148,7 @@ def build_schedule(spec: Schedule, *, epochs: int, steps_per_epoch: int) -> Call
     )
     if isinstance(rate, Plateau):
         return rate
-    base = spec.max_learning_rate if isinstance(spec, cyclic.OneCycleLR) else rate(0)
+    base = spec.max_learning_rate if isinstance(spec, specs.OneCycleLR) else rate(0)
     start = getattr(spec, "warmup_start_lr", 0.0)
 
     def at(step: int) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.config.infer_thresholds import PersonAttribute, TableAttribute, VehicleAttribute
+from trainer.config.postprocess import PersonAttribute, TableAttribute, VehicleAttribute
 
 Row = NDArray[np.float32]
 

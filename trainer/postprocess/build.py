@@ -9,15 +9,16 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.config.declaration import Declaration
-from trainer.config.infer import PostProcess, Topk
-from trainer.config.infer_thresholds import (
+from trainer.config.infer import PostProcess
+from trainer.config.postprocess import (
     MultiLabelThreshOutput,
     PersonAttribute,
     TableAttribute,
     ThreshOutput,
+    Topk,
     VehicleAttribute,
 )
+from trainer.config.registry import Spec
 from trainer.errors import NamesError
 from trainer.postprocess.attributes import answer_person, answer_table, answer_vehicle
 
@@ -119,7 +120,7 @@ def _classes(ids: NDArray[np.int64], row: NDArray[np.float32], names: Names) -> 
     return found
 
 
-BUILDERS: Mapping[type[Declaration], Callable[[Any, NDArray[np.float32], Names], Answer]] = {
+BUILDERS: Mapping[type[Spec], Callable[[Any, NDArray[np.float32], Names], Answer]] = {
     Topk: _topk,
     ThreshOutput: _thresh,
     MultiLabelThreshOutput: _multi_label,
@@ -127,7 +128,7 @@ BUILDERS: Mapping[type[Declaration], Callable[[Any, NDArray[np.float32], Names],
     VehicleAttribute: lambda spec, row, _: answer_vehicle(spec, row),
     TableAttribute: lambda spec, row, _: answer_table(spec, row),
 }
-SIZES: Mapping[type[Declaration], int] = {
+SIZES: Mapping[type[Spec], int] = {
     ThreshOutput: 2, PersonAttribute: 26, VehicleAttribute: 19, TableAttribute: 6,
 }  # fmt: skip
 """Classes that a post-process wants exactly."""

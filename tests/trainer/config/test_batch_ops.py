@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from trainer.config.agreements import metrics_in_training
+from trainer.config.checks import metrics_in_training
 
 NORMALIZE = "- NormalizeImage: {scale: 1.0/255.0, mean: [0.5, 0.4, 0.3], std: [0.2, 0.2, 0.2], order: ''}\n"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trainer.config.agreements import has_less_is_better, metrics_in_training
+from trainer.config.checks import has_less_is_better, metrics_in_training
 
 IN_TRAINING = "  Train:\n    - TopkAcc: {topk: [1, 5]}\n"
 LOSS = "    - CELoss: {weight: 1.0, epsilon: 0.1}\n"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trainer.config.progressive import of_stage, stage_of
+from trainer.config.pipeline import of_stage, stage_of
 
 CROP, GROWING = (
     "RandCropImage: {size: 224}",

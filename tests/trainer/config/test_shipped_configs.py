@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.config import shipped
-from trainer.config.arch_names import FOREIGN
-from trainer.config.archs import SINGLE_ARCHS
+from trainer.config.archs import FOREIGN, SINGLE_ARCHS
 from trainer.config.load import load_config
 from trainer.config.problems import ConfigError
 

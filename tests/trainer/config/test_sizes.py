@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trainer.config.chains import find_size
+from trainer.config.pipeline import find_size
 
 CROP = "RandCropImage: {size: 224}"
 SAMPLER = "{name: DistributedBatchSampler, batch_size: 16, drop_last: False, shuffle: True}"

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.trainer.data.conftest import IDENTITY, NORMALIZE, Pixels, draw, encode, run, transform
 from trainer.config.data import ImageNetDataset
 from trainer.config.ops import OPS, DecodeImage
-from trainer.config.ops_apply import APPLIED_OPS
+from trainer.config.ops_augment import APPLIED_OPS
 from trainer.data.ops.build import build_transform
 from trainer.data.ops.registry import implemented, implements
 from trainer.data.rng import Stream

@@ -8,7 +8,7 @@ import pytest
 
 from tests.trainer.data.conftest import RANDOM
 from trainer.config.data import SplitSection
-from trainer.config.samplers_special import MultiScaleSampler, RASampler
+from trainer.config.samplers import MultiScaleSampler, RASampler
 from trainer.data.loader import Loader
 from trainer.data.sampling import MultiScale, Repeated
 from trainer.errors import DataError

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.config.declaration import Declaration
 from trainer.config.ops import OPS
+from trainer.config.registry import Spec
 
 PAGE = Path(__file__, "../../../../docs/transforms.md").resolve().read_text(encoding="utf-8")
 ROWS = {
@@ -20,5 +20,5 @@ def test_the_page_lists_every_operation_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.__name__)
-def test_the_page_lists_an_operation_s_parameters(op: type[Declaration]) -> None:
+def test_the_page_lists_an_operation_s_parameters(op: type[Spec]) -> None:
     assert ROWS[op.__name__] == set(op.model_fields)

@@ -4,8 +4,7 @@ import numpy as np
 import paddle
 import pytest
 
-from trainer.config.losses import LOSSES, CELoss
-from trainer.config.losses_labels import GoogLeNetLoss, SoftTargetCrossEntropy
+from trainer.config.losses import LOSSES, CELoss, GoogLeNetLoss, SoftTargetCrossEntropy
 from trainer.losses.build import LOSS_BUILDERS, build_loss
 
 LOGITS = np.array([[2.0, -1.0, 0.5], [0.1, 0.2, -3.0]], dtype=np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 import paddle
 import pytest
 
-from trainer.config.losses_labels import MultiLabelAsymmetricLoss, MultiLabelLoss
+from trainer.config.losses import MultiLabelAsymmetricLoss, MultiLabelLoss
 from trainer.losses.build import build_loss
 
 B, K = 6, 4

@@ -8,8 +8,7 @@ import numpy as np
 import paddle
 import pytest
 
-from trainer.config import metrics as declared
-from trainer.config import metrics_several as several
+from trainer.config import metrics as specs
 from trainer.metrics.build import build_batch_metrics
 from trainer.metrics.dataset_level import LIST_METRICS
 
@@ -61,7 +60,7 @@ def test_the_eight_numbers_of_attributes_are_what_they_are_called(seed):
         f1.append(ratio(2 * precision * recall, precision + recall))
     exact = np.mean([ratio(tp, tp + fp) for tp, fp, _, _ in table["image"]])
     found = np.mean([ratio(tp, tp + fn) for tp, _, fn, _ in table["image"]])
-    assert measure(several.ATTRMetric(threshold=0.3), logits, labels) == pytest.approx(
+    assert measure(specs.ATTRMetric(threshold=0.3), logits, labels) == pytest.approx(
         {
             "ma": np.mean([(one + other) / 2 for one, other in zip(recalls, others, strict=True)]),
             "label_f1": np.mean(f1), "label_pos_recall": recall, "label_neg_recall": np.mean(others),
@@ -80,9 +79,9 @@ def test_hamming_distance_and_accuracy_count_answers(seed):
     spotless = sum(fp + fn == 0 for _, fp, fn, _ in table["image"])
     answers = SAMPLES * CLASSES
     expected = [
-        (several.HammingDistance(), wrong / answers),
-        (several.AccuracyScore(), 1 - wrong / answers),
-        (several.AccuracyScore(base="sample"), spotless / SAMPLES),
+        (specs.HammingDistance(), wrong / answers),
+        (specs.AccuracyScore(), 1 - wrong / answers),
+        (specs.AccuracyScore(base="sample"), spotless / SAMPLES),
     ]
     for spec, value in expected:
         assert measure(spec, logits, labels) == pytest.approx({type(spec).__name__: value})
@@ -105,7 +104,7 @@ def test_mean_accuracy_is_that_of_the_best_threshold_the_last_of_equals(seed):
         )
         if right >= best[0]:
             best = (right, threshold)
-    spec = several.MultilabelMeanAccuracy(start_threshold=0.3, num_iterations=7, end_threshold=0.8)
+    spec = specs.MultilabelMeanAccuracy(start_threshold=0.3, num_iterations=7, end_threshold=0.8)
     expected = {"mean_acc": best[0] / (SAMPLES * CLASSES), "mean_acc_threshold": best[1]}
     assert measure(spec, logits, labels) == pytest.approx(expected)
 
@@ -135,7 +134,7 @@ def test_mean_average_precision_is_the_area_under_each_class_curve(seed, kind):
         if labels[:, index].any()
     ]
     expected = {"MultiLabelMAP": np.mean(found)}
-    assert measure(several.MultiLabelMAP(map_type=kind), logits, labels) == pytest.approx(expected)
+    assert measure(specs.MultiLabelMAP(map_type=kind), logits, labels) == pytest.approx(expected)
 
 
 def rate_in_a_loop(logits: Any, labels: Any, max_fpr: float) -> dict[str, float]:
@@ -155,7 +154,7 @@ def test_the_true_positive_rate_is_the_best_that_the_false_ones_allow(max_fpr):
     draws = np.random.default_rng(5)
     labels = draws.integers(0, 2, (SAMPLES, 1))
     logits = (draws.normal(size=(SAMPLES, 2)) + np.hstack([1 - labels, labels])).astype(np.float32)
-    found = measure(declared.TprAtFpr(max_fpr=max_fpr), logits, labels)
+    found = measure(specs.TprAtFpr(max_fpr=max_fpr), logits, labels)
     assert found == pytest.approx(rate_in_a_loop(logits, labels, max_fpr))
 
 
@@ -163,7 +162,7 @@ def test_the_true_positive_rate_is_the_best_that_the_false_ones_allow(max_fpr):
 def test_a_list_of_one_class_alone_has_a_rate_too(label):
     logits = np.random.default_rng(6).normal(size=(9, 2)).astype(np.float32)
     labels = np.full((9, 1), label)
-    found = measure(declared.TprAtFpr(), logits, labels)
+    found = measure(specs.TprAtFpr(), logits, labels)
     assert found["tpr"] == label
     if label:
         assert found == pytest.approx(rate_in_a_loop(logits, labels, 0.001))

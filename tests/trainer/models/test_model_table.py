@@ -8,8 +8,8 @@ from pathlib import Path
 import paddle
 import pytest
 
-from trainer.config.arch_foreign import PaddleClasArch
 from trainer.config.archs import SINGLE_ARCHS
+from trainer.config.zoo import PaddleClasArch
 from trainer.models.published import published_url
 from trainer.models.registry import create_model
 

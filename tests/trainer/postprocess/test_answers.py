@@ -3,12 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.config.infer import POST_PROCESSES, Topk
-from trainer.config.infer_thresholds import (
+from trainer.config.infer import POST_PROCESSES
+from trainer.config.postprocess import (
     MultiLabelThreshOutput,
     PersonAttribute,
     TableAttribute,
     ThreshOutput,
+    Topk,
     VehicleAttribute,
 )
 from trainer.errors import NamesError

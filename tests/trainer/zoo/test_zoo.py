@@ -72,8 +72,7 @@ def test_a_network_of_an_accepted_config_is_built(row: shipped.Shipped) -> None:
 
 
 def _natives() -> set[str]:
-    from trainer.config.arch_names import FOREIGN
-    from trainer.config.archs import SINGLE_ARCHS
+    from trainer.config.archs import FOREIGN, SINGLE_ARCHS
 
     return set(SINGLE_ARCHS.names()) - set(FOREIGN)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainer.config.ops_apply import RandomApply
+from trainer.config.ops_augment import RandomApply
 from trainer.data.ops.registry import Operation, Pixels, implements, make_operation
 from trainer.data.rng import Draws
 

@@ -22,8 +22,8 @@ import trainer.data.ops.policies
 import trainer.data.ops.resize
 import trainer.data.ops.timm
 import trainer.data.ops.vision  # noqa: F401  # each registers its operations
-from trainer.config.declaration import Declaration
-from trainer.config.ops_base import ImageOp, given_pictures
+from trainer.config.ops import ImageOp, given_pictures
+from trainer.config.registry import Spec
 from trainer.data.ops.registry import Pixels, make_operation
 from trainer.data.rng import Draws
 from trainer.errors import ImageError
@@ -32,7 +32,7 @@ Transform = Callable[[bytes, Draws], NDArray[np.float32]]
 """An image file's bytes -> float32 [C, H, W], C-contiguous."""
 
 
-def build_transform(ops: Sequence[Declaration]) -> Transform:
+def build_transform(ops: Sequence[Spec]) -> Transform:
     """Make the transform of `transform_ops`; the channels come first in its result, whatever the list says.
 
     The transform raises ImageError for bytes that are no image, and for an image that does not fit.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from trainer.config.ops_hide import Cutout, GridMask, HideAndSeek
+from trainer.config.ops_crop_pad import Cutout, GridMask, HideAndSeek
 from trainer.data.ops.registry import Operation, Pixels, implements, own
 from trainer.data.rng import Draws
 

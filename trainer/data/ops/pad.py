@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from trainer.config.ops_place import Pad, Padv2
+from trainer.config.ops_crop_pad import Pad, Padv2
 from trainer.data.ops.registry import Operation, Pixels, describe_shape, implements
 from trainer.data.rng import Draws
 from trainer.errors import ImageError

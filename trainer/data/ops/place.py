@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from trainer.config.ops_place import (
+from trainer.config.ops_crop_pad import (
     CropImageAtRatio,
     CropWithPadding,
     RandCropImageV2,

@@ -11,13 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.config.ops_augment import (
-    AutoAugment,
-    RandAugment,
-    RandAugmentV2,
-    RandAugmentV3,
-    RandAugmentV4,
-)
+from trainer.config.ops_augment import AutoAugment, RandAugment, RandAugmentV2, RandAugmentV3, RandAugmentV4
 from trainer.data.ops import pictures
 from trainer.data.ops.pictures import Colour, Picture, Resample
 from trainer.data.ops.registry import Operation, Pixels, implements

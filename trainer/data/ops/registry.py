@@ -8,28 +8,27 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.config.declaration import Declaration
-from trainer.config.extra_declarations import ExtraOp
-from trainer.config.extras import make_extra, refuse
-from trainer.config.ops_base import ImageOp
+from trainer.config.extras import ExtraOp, make_extra, refuse
+from trainer.config.ops import ImageOp
+from trainer.config.registry import Spec
 from trainer.data.rng import Draws
 from trainer.errors import ImageError
 
 Pixels = NDArray[Any]  # uint8 before NormalizeImage, float32 after it
 Operation = Callable[[Pixels, Draws], Pixels]
 """The encoded file as uint8 [n], or an image [H, W, C] or [C, H, W] -> the next image."""
-DeclarationT = TypeVar("DeclarationT", bound=Declaration)
+SpecT = TypeVar("SpecT", bound=Spec)
 Factory = Callable[..., Operation]
 
-_FACTORIES: dict[type[Declaration], Factory] = {}
+_FACTORIES: dict[type[Spec], Factory] = {}
 
 
 def implements(
-    declaration: type[DeclarationT],
-) -> Callable[[Callable[[DeclarationT], Operation]], Callable[[DeclarationT], Operation]]:
+    declaration: type[SpecT],
+) -> Callable[[Callable[[SpecT], Operation]], Callable[[SpecT], Operation]]:
     """Register a factory, called once with the parameters, for a declaration."""
 
-    def register(factory: Callable[[DeclarationT], Operation]) -> Callable[[DeclarationT], Operation]:
+    def register(factory: Callable[[SpecT], Operation]) -> Callable[[SpecT], Operation]:
         _register(declaration, factory)
         return factory
 
@@ -37,26 +36,26 @@ def implements(
 
 
 def implements_both(
-    declaration: type[DeclarationT],
-) -> Callable[[Callable[[DeclarationT, bool], Operation]], Callable[[DeclarationT, bool], Operation]]:
+    declaration: type[SpecT],
+) -> Callable[[Callable[[SpecT, bool], Operation]], Callable[[SpecT, bool], Operation]]:
     """Register a factory for a declaration `by_container`; it is also told whether to use Pillow."""
 
     def register(
-        factory: Callable[[DeclarationT, bool], Operation],
-    ) -> Callable[[DeclarationT, bool], Operation]:
+        factory: Callable[[SpecT, bool], Operation],
+    ) -> Callable[[SpecT, bool], Operation]:
         _register(declaration, factory)
         return factory
 
     return register
 
 
-def _register(declaration: type[Declaration], factory: Factory) -> None:
+def _register(declaration: type[Spec], factory: Factory) -> None:
     if declaration in _FACTORIES:
         raise ValueError(f"{declaration.__name__}: expected one implementation, got a second")
     _FACTORIES[declaration] = factory
 
 
-def make_operation(declaration: Declaration, *, picture: bool = False) -> Operation:
+def make_operation(declaration: Spec, *, picture: bool = False) -> Operation:
     """Make the operation that a config names.
 
     Args:
@@ -85,7 +84,7 @@ def _make_extra(declaration: ExtraOp) -> Operation:
     return operation
 
 
-def implemented() -> frozenset[type[Declaration]]:
+def implemented() -> frozenset[type[Spec]]:
     """Return the declarations that have an implementation among the modules imported so far."""
     return frozenset(_FACTORIES)
 

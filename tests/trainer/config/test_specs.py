@@ -6,10 +6,10 @@ import jsonschema
 import pytest
 import yaml
 
-from trainer.config import archs, batch_ops, losses, metrics, ops, optimizers, samplers, schedules
-from trainer.config.declaration import Catalogue
+from trainer.config import archs, data, losses, metrics, ops, optimizers, samplers, schedules
 from trainer.config.document import parse_document
 from trainer.config.paths import PATH_KEYS, find_paths
+from trainer.config.registry import Registry
 from trainer.config.root import TrainConfig
 from trainer.config.schema import expected_names, is_known, json_schema, known_keys
 
@@ -23,7 +23,7 @@ PLACE = "DataLoader.Train.dataset.transform_ops"
     "declarations",
     [
         archs.ARCHS,
-        batch_ops.BATCH_OPS,
+        data.BATCH_OPS,
         losses.LOSSES,
         metrics.METRICS,
         ops.OPS,
@@ -33,7 +33,7 @@ PLACE = "DataLoader.Train.dataset.transform_ops"
     ],
     ids=["archs", "batch_ops", "losses", "metrics", "ops", "optimizers", "samplers", "schedules"],
 )
-def test_no_name_is_declared_twice(declarations: Catalogue) -> None:
+def test_no_name_is_declared_twice(declarations: Registry) -> None:
     names = declarations.names()
     assert len(names) == len(set(names))
 

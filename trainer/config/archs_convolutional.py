@@ -1,59 +1,27 @@
-"""Architectures made of convolutions, apart from those that most fine-tuning starts with."""
+"""Other architectures made of convolutions (PaddleClas d178931, ppcls/arch/backbone)."""
 
 from __future__ import annotations
 
-from typing import Literal
-
-from trainer.config import arch_names
-from trainer.config.arch_base import BaseArch, ChannelsFirstArch, Probability
-from trainer.config.ops_base import Pixels
-from trainer.config.scalars import Positive
-
-
-class PPLCNetV2Arch(BaseArch):
-    """PP-LCNetV2: several depthwise convolutions side by side, which become one after training."""
-
-    names = arch_names.PPLCNET_V2
-
-    class_expand: Positive = 1280
-    use_last_conv: bool = True
-
-
-class PPHGNetArch(BaseArch):
-    """PP-HGNet, made for GPUs. Its base size takes no `dropout_prob` in PaddleClas; here it does."""
-
-    names = arch_names.PPHGNET
-
-    class_expand: Positive = 2048
-    use_last_conv: bool = True
-    dropout_prob: Probability | None = None
-    """None is 0, and 0.2 for the base size."""
-
-
-class ResNeXtArch(ChannelsFirstArch):
-    """ResNeXt and ResNeXt_vd: a bottleneck in 32 or 64 groups."""
-
-    names = arch_names.RESNEXT
-
-    input_image_channel: Literal[3] = 3
-
-
-class SEResNetArch(BaseArch):
-    """ResNet_vd whose blocks weigh their channels."""
-
-    names = arch_names.SE_RESNET
-
-
-class Res2NetArch(BaseArch):
-    """Res2Net and Res2Net_vd: a bottleneck whose channels are filtered one after the other."""
-
-    names = arch_names.RES2NET
+from trainer.config.archs import (
+    DENSENET,
+    HRNET,
+    MOBILENET_V1,
+    MOBILENET_V2,
+    MOBILENET_V3,
+    REPVGG,
+    SHUFFLENET_V2,
+    VGG,
+    BaseArch,
+    ChannelsFirstArch,
+    DropRate,
+)
+from trainer.config.scalars import Pixels, Positive
 
 
 class MobileNetV1Arch(BaseArch):
     """MobileNetV1."""
 
-    names = arch_names.MOBILENET_V1
+    names = MOBILENET_V1
 
     @property
     def stage_layers(self) -> tuple[str, ...]:
@@ -64,19 +32,35 @@ class MobileNetV1Arch(BaseArch):
 class MobileNetV2Arch(ChannelsFirstArch):
     """MobileNetV2."""
 
-    names = arch_names.MOBILENET_V2
+    names = MOBILENET_V2
+
+
+class MobileNetV3Arch(BaseArch):
+    """MobileNetV3, small and large."""
+
+    names = MOBILENET_V3
+
+    dropout_prob: DropRate | None = 0.2
+    """None is no dropout."""
+    class_expand: Positive = 1280
+
+    @property
+    def stage_layers(self) -> tuple[str, ...]:
+        """Four of the small one, five of the large one."""
+        ends = (0, 2, 7, 10) if "small" in self.name else (0, 2, 5, 11, 14)
+        return tuple(f"blocks[{index}]" for index in ends)
 
 
 class ShuffleNetV2Arch(BaseArch):
     """ShuffleNetV2; `swish` is scale 1 with that activation."""
 
-    names = arch_names.SHUFFLENET_V2
+    names = SHUFFLENET_V2
 
 
 class VGGArch(BaseArch):
     """VGG without batch norm; needs images of 224 pixels."""
 
-    names = arch_names.VGG
+    names = VGG
 
     stop_grad_layers: int = 0
     """Number of the first convolution blocks whose parameters do not learn."""
@@ -94,9 +78,9 @@ class VGGArch(BaseArch):
 class DenseNetArch(BaseArch):
     """DenseNet."""
 
-    names = arch_names.DENSENET
+    names = DENSENET
 
-    dropout: Probability = 0.0
+    dropout: DropRate = 0.0
     bn_size: Positive = 4
     """Width of a layer's bottleneck, as a multiple of the growth rate."""
 
@@ -104,7 +88,7 @@ class DenseNetArch(BaseArch):
 class RepVGGArch(BaseArch):
     """RepVGG with the branches of training; in groups of 2 or 4, and `se` with weighed channels."""
 
-    names = arch_names.REPVGG
+    names = REPVGG
 
 
 class HRNetArch(BaseArch):
@@ -113,7 +97,7 @@ class HRNetArch(BaseArch):
     Sides of images must be multiples of 32.
     """
 
-    names = arch_names.HRNET
+    names = HRNET
 
     @property
     def stage_layers(self) -> tuple[str, ...]:

@@ -1,15 +1,28 @@
-"""What `Infer.PostProcess` may name besides Topk (PaddleClas d178931, ppcls/data/postprocess)."""
+"""What `Infer.PostProcess` may name (PaddleClas d178931, ppcls/data/postprocess)."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from trainer.config.declaration import Declaration
+from trainer.config.registry import Spec
+from trainer.config.scalars import TopK
+
+
+class Topk(Spec):
+    """The k most probable classes."""
+
+    topk: TopK = (5,)
+    class_id_map_file: str | None = None
+    """`id name` a line."""
+    delimiter: str | None = None
+    """What stands between id and name; a space where it is not given."""
+    label_list: str | None = None
+
 
 _Share = Field(default=0.5, ge=0, le=1)
 
 
-class ThreshOutput(Declaration):
+class ThreshOutput(Spec):
     """One of two classes: the second one where its probability reaches the threshold."""
 
     threshold: float = Field(ge=0, le=1)
@@ -17,7 +30,7 @@ class ThreshOutput(Declaration):
     label_1: str = "1"
 
 
-class MultiLabelThreshOutput(Declaration):
+class MultiLabelThreshOutput(Spec):
     """All classes whose probability reaches the threshold, each by itself."""
 
     threshold: float = _Share
@@ -25,7 +38,7 @@ class MultiLabelThreshOutput(Declaration):
     delimiter: str | None = None
 
 
-class PersonAttribute(Declaration):
+class PersonAttribute(Spec):
     """26 attributes of a pedestrian (PULC person_attribute)."""
 
     threshold: float = _Share
@@ -33,14 +46,14 @@ class PersonAttribute(Declaration):
     hold_threshold: float = Field(default=0.6, ge=0, le=1)
 
 
-class VehicleAttribute(Declaration):
+class VehicleAttribute(Spec):
     """Ten colours and nine types of a vehicle (PULC vehicle_attribute)."""
 
     color_threshold: float = _Share
     type_threshold: float = _Share
 
 
-class TableAttribute(Declaration):
+class TableAttribute(Spec):
     """Six attributes of a picture of a table (PULC table_attribute)."""
 
     source_threshold: float = _Share

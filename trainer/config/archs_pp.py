@@ -1,11 +1,20 @@
-"""Architectures for phones and CPUs (PaddleClas d178931, ppcls/arch/backbone)."""
+"""PP-LCNet and PP-HGNet, made for CPUs and for GPUs (PaddleClas d178931, ppcls/arch/backbone)."""
 
 from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from trainer.config import arch_names
-from trainer.config.arch_base import BaseArch, Probability, SixFactors, Strides
+from trainer.config.archs import (
+    PPHGNET,
+    PPHGNET_V2,
+    PPLCNET,
+    PPLCNET_V2,
+    BaseArch,
+    DropRate,
+    FiveFactors,
+    SixFactors,
+    Strides,
+)
 from trainer.config.scalars import Positive
 
 PPLCNET_BLOCKS = {2: 1, 3: 2, 4: 2, 5: 6, 6: 2}
@@ -15,9 +24,9 @@ PPLCNET_BLOCKS = {2: 1, 3: 2, 4: 2, 5: 6, 6: 2}
 class PPLCNetArch(BaseArch):
     """PP-LCNet, small and made for CPUs."""
 
-    names = arch_names.PPLCNET
+    names = PPLCNET
 
-    dropout_prob: Probability = 0.2
+    dropout_prob: DropRate = 0.2
     class_expand: Positive = 1280
     lr_mult_list: SixFactors = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
     """Learning-rate factors of conv1 and of blocks2 to blocks6."""
@@ -44,17 +53,33 @@ class PPLCNetArch(BaseArch):
         return name
 
 
-class MobileNetV3Arch(BaseArch):
-    """MobileNetV3, small and large."""
+class PPLCNetV2Arch(BaseArch):
+    """PP-LCNetV2: several depthwise convolutions side by side, which become one after training."""
 
-    names = arch_names.MOBILENET_V3
+    names = PPLCNET_V2
 
-    dropout_prob: Probability | None = 0.2
-    """None is no dropout."""
     class_expand: Positive = 1280
+    use_last_conv: bool = True
 
-    @property
-    def stage_layers(self) -> tuple[str, ...]:
-        """Four of the small one, five of the large one."""
-        ends = (0, 2, 7, 10) if "small" in self.name else (0, 2, 5, 11, 14)
-        return tuple(f"blocks[{index}]" for index in ends)
+
+class PPHGNetArch(BaseArch):
+    """PP-HGNet, made for GPUs. Its base size takes no `dropout_prob` in PaddleClas; here it does."""
+
+    names = PPHGNET
+
+    class_expand: Positive = 2048
+    use_last_conv: bool = True
+    dropout_prob: DropRate | None = None
+    """None is 0, and 0.2 for the base size."""
+
+
+class PPHGNetV2Arch(BaseArch):
+    """PP-HGNetV2, made for GPUs."""
+
+    names = PPHGNET_V2
+
+    dropout_prob: DropRate = 0.0
+    class_expand: Positive = 2048
+    lr_mult_list: FiveFactors = (1.0, 1.0, 1.0, 1.0, 1.0)
+    """Learning-rate factors of the stem and the four stages."""
+    use_last_conv: bool = True

@@ -1,31 +1,19 @@
-"""Where an image is cut, padded and turned.
+"""Operations that cut, pad and turn an image, and those that hide a part of it.
 
-Parameters and defaults: PaddleClas d178931, ppcls/data/preprocess/ops/operators.py.
+Those that hide stand after NormalizeImage, where 0 is the mean. Parameters and defaults: PaddleClas d178931,
+ppcls/data/preprocess/ops/{operators,cutout,hide_and_seek,grid}.py.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from trainer.config.ops_base import ImageOp, Pixels, SizedOp, refuse_ranges
-from trainer.config.scalars import LOWERED, Floats, Pair, Positive, Size
+from trainer.config.ops import ImageOp, SizedOp, refuse_ranges
+from trainer.config.scalars import LOWERED, Fill, Pair, Pixels, Positive, Probability, Size
 
-
-def _three(value: object) -> object:
-    return (value,) * 3 if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-Fill = Annotated[
-    Floats,
-    BeforeValidator(_three),
-    Field(min_length=3, max_length=3),
-    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}]}),
-]
-"""A level for all channels, or one for each."""
 Offset = Annotated[int, Field(ge=0)]
-Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class RandomCropImage(SizedOp):
@@ -174,3 +162,48 @@ class RandomInterpolationAugment(ImageOp):
     def makes_picture(self, given: bool) -> bool:
         """It gives back what it gets."""
         return given
+
+
+def _nothing(value: object) -> object:
+    return None if value in ("none", "None") else value
+
+
+class _Hiding(ImageOp):
+    whole_numbers: ClassVar[bool] = False
+
+
+class Cutout(_Hiding):
+    """Overwrite squares about random points."""
+
+    n_holes: Positive = 1
+    length: Positive = 112
+    """Side of a square in pixels; what lies outside the image is cut off."""
+    fill_value: Annotated[Fill | None, BeforeValidator(_nothing)] = (0, 0, 0)
+    """None (or `none`) draws three levels from 0 to 255 for each square."""
+
+
+class HideAndSeek(_Hiding):
+    """Set each cell of a grid to 0 or leave it; the cells' side is drawn from 16, 32, 44, 56 and none."""
+
+
+class GridMask(_Hiding):
+    """Set the bars of a grid to 0, whose place and distance are drawn (https://arxiv.org/abs/2001.04086)."""
+
+    d1: Positive = 96
+    """Least distance of two bars in pixels."""
+    d2: Positive = 224
+    """The distance is below this."""
+    rotate: Positive = 1
+    """The grid is turned by a whole number of degrees below this."""
+    ratio: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Width of a bar, as a share of the distance."""
+    mode: Literal[0, 1] = 0
+    """1 keeps the bars and hides the rest."""
+    prob: Probability = 1
+    """Probability that an image is touched."""
+
+    @model_validator(mode="after")
+    def _range(self) -> GridMask:
+        if self.d1 >= self.d2:
+            raise ValueError(f"expected d1 below d2, got {self.d1} and {self.d2}")
+        return self

@@ -13,21 +13,20 @@ import pytest
 import trainer.config
 from trainer.config import (
     archs,
-    batch_ops,
     data,
     infer,
     losses,
     metrics,
     ops,
-    ops_apply,
+    ops_augment,
     optimizers,
     samplers,
     schedules,
 )
-from trainer.config.declaration import Catalogue, Declaration, Later
+from trainer.config.registry import Lazy, Registry, Spec
 
-CATALOGUES = {
-    "archs": archs.ARCHS, "batch_ops": batch_ops.BATCH_OPS, "datasets": data.DATASETS,
+REGISTRIES = {
+    "archs": archs.ARCHS, "batch_ops": data.BATCH_OPS, "datasets": data.DATASETS,
     "losses": losses.LOSSES, "metrics": metrics.METRICS, "ops": ops.OPS, "optimizers": optimizers.OPTIMIZERS,
     "post_processes": infer.POST_PROCESSES, "samplers": samplers.SAMPLERS, "schedules": schedules.SCHEDULES,
 }  # fmt: skip
@@ -36,36 +35,36 @@ UNNAMED = {
     "BaseOptimizer", "BaseMetric", "Paced", "Warm", "Swallowing", "Based",  # bases
     "EfficientNetOverrides", "Regularizer", "SampledFmix", "SampledMixup", "SampledCutmix",  # parts of others
 }  # fmt: skip
-"""Declarations that no place of a config names."""
+"""Specs that no place of a config names."""
 
 
-@pytest.mark.parametrize("catalogue", CATALOGUES.values(), ids=CATALOGUES)
-def test_each_name_leads_to_the_declaration_that_has_it(catalogue: Catalogue) -> None:
-    for item in catalogue.items:
+@pytest.mark.parametrize("registry", REGISTRIES.values(), ids=REGISTRIES)
+def test_each_name_leads_to_the_spec_that_has_it(registry: Registry) -> None:
+    for item in registry.items:
         for name in item.known_names():
-            found = catalogue.find(name)
+            found = registry.find(name)
             assert found is not None
             assert found.known_names() == item.known_names()
-    assert catalogue.names() == [name for declaration in catalogue for name in declaration.known_names()]
+    assert registry.names() == [name for spec in registry for name in spec.known_names()]
 
 
 def test_a_table_names_the_module_that_declares() -> None:
-    items = [item for catalogue in CATALOGUES.values() for item in catalogue.items if isinstance(item, Later)]
+    items = [item for registry in REGISTRIES.values() for item in registry.items if isinstance(item, Lazy)]
     assert items
     assert [item.load().__module__ for item in items] == [item.module for item in items]
 
 
-def test_every_declaration_is_in_one_catalogue() -> None:
-    listed = [declaration for catalogue in CATALOGUES.values() for declaration in catalogue]
+def test_every_spec_is_in_one_catalogue() -> None:
+    listed = [spec for registry in REGISTRIES.values() for spec in registry]
     declared = {
         member
         for module in pkgutil.iter_modules(trainer.config.__path__)
         for member in vars(import_module(f"trainer.config.{module.name}")).values()
-        if inspect.isclass(member) and issubclass(member, Declaration) and member is not Declaration
+        if inspect.isclass(member) and issubclass(member, Spec) and member is not Spec
         if not member.__name__.startswith("_") and not member.__name__.startswith("Extra")
     }
     assert len(listed) == len(set(listed))
-    assert {item for item in declared if item.__name__ not in UNNAMED} == {*listed, *ops_apply.APPLIED_OPS}
+    assert {item for item in declared if item.__name__ not in UNNAMED} == {*listed, *ops_augment.APPLIED_OPS}
 
 
 def test_names_that_a_config_does_not_have_are_not_imported() -> None:
@@ -76,10 +75,7 @@ def test_names_that_a_config_does_not_have_are_not_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     modules = {
-        item.module
-        for catalogue in CATALOGUES.values()
-        for item in catalogue.items
-        if isinstance(item, Later)
+        item.module for registry in REGISTRIES.values() for item in registry.items if isinstance(item, Lazy)
     }
     assert "trainer.config.ops" in done.stdout.split()
-    assert modules & set(done.stdout.split()) == {"trainer.config.arch_resnet"}
+    assert modules & set(done.stdout.split()) == {"trainer.config.archs_resnet"}

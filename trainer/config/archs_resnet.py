@@ -1,4 +1,4 @@
-"""ResNet as an `Arch` (PaddleClas d178931, ppcls/arch/backbone/legendary_models/resnet.py)."""
+"""ResNet and its kin (PaddleClas d178931, ppcls/arch/backbone)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from trainer.config import arch_names
-from trainer.config.arch_base import ChannelsFirstArch, FiveFactors, Strides
+from trainer.config.archs import (
+    RES2NET,
+    RESNET,
+    RESNEXT,
+    SE_RESNET,
+    BaseArch,
+    ChannelsFirstArch,
+    FiveFactors,
+    Strides,
+)
 from trainer.config.scalars import Positive
 
 _BOTTLENECKS = 50
@@ -21,7 +29,7 @@ _LAST_BLOCKS = {
 class ResNetArch(ChannelsFirstArch):
     """ResNet as in the paper (`ResNet50`) and with the improvements B, C and D (`ResNet50_vd`)."""
 
-    names = arch_names.RESNET
+    names = RESNET
 
     lr_mult_list: FiveFactors = (1.0, 1.0, 1.0, 1.0, 1.0)
     """Learning-rate factors of the stem and the four stages."""
@@ -56,3 +64,23 @@ class ResNetArch(ChannelsFirstArch):
     def stage_layers(self) -> tuple[str, ...]:
         """The last block of each stage."""
         return tuple(f"blocks[{index}]" for index in _LAST_BLOCKS[self.depth])
+
+
+class ResNeXtArch(ChannelsFirstArch):
+    """ResNeXt and ResNeXt_vd: a bottleneck in 32 or 64 groups."""
+
+    names = RESNEXT
+
+    input_image_channel: Literal[3] = 3
+
+
+class SEResNetArch(BaseArch):
+    """ResNet_vd whose blocks weigh their channels."""
+
+    names = SE_RESNET
+
+
+class Res2NetArch(BaseArch):
+    """Res2Net and Res2Net_vd: a bottleneck whose channels are filtered one after the other."""
+
+    names = RES2NET

@@ -1,21 +1,93 @@
-"""What a config asks for and nothing comes of: said once, each at its place, and an error with `--strict`.
+"""What a config asks for and does not get.
 
-Keys that the grammar does not have are found elsewhere (`load.check`). Here is what it has: keys that another
-key switches off, that PaddleClas itself passes over, or that stand for something that is done in another way.
-A value that asks for nothing (null, the default) is not spoken of.
+What PaddleClas can do and this trainer cannot is refused where it would change the result, else said. What
+has no effect is said once, at its place, and is an error with `--strict`: keys that another key switches off,
+that PaddleClas itself passes over, or that stand for something that is done in another way. A value that asks
+for nothing (null, the default) is not spoken of; keys that the grammar does not have are found by
+`load.check`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from trainer.config.arch_base import BaseArch
-from trainer.config.archs import DistillationArch
-from trainer.config.declaration import Declaration
+from trainer.config.archs import BaseArch, DistillationArch
+from trainer.config.checks import find_growing, find_values_in_vain, has_less_is_better
+from trainer.config.metrics import TopkAcc
 from trainer.config.ops import DecodeImage, ResizeImage
 from trainer.config.optimizers import BaseOptimizer, Momentum
+from trainer.config.pipeline import PROGRESSIVE
 from trainer.config.problems import KeyPath, show
+from trainer.config.registry import Spec
 from trainer.config.root import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unsupported:
+    """One thing that a config asks for and does not get, or should know of.
+
+    Attributes:
+        path: Its place.
+        message: The sentence.
+        warning: The result is the same without it.
+        vain: It has no effect at all, which `--strict` does not let pass.
+    """
+
+    path: KeyPath
+    message: str
+    warning: bool = False
+    vain: bool = False
+
+
+def find_unsupported(config: TrainConfig, values: Mapping[str, object]) -> list[Unsupported]:
+    """List what a config asks for and this release does not do.
+
+    Args:
+        config: Checked.
+        values: What it was made of.
+    """
+    run = config.run
+    found = [Unsupported(path=path, message=message) for path, message in find_slim(values)]
+    found += [
+        Unsupported(path=path, message=message, warning=True, vain=True)
+        for path, message in find_in_vain(config, values)
+    ]
+    found += [Unsupported(path=path, message=text, warning=True) for path, text in find_to_know(config)]
+    for key, kept in (("train_mode", PROGRESSIVE), ("eval_mode", "classification")):
+        mode = getattr(run, key)
+        if mode not in (None, kept):
+            message = f"expected {kept} or none, got {mode!r}, which this trainer does not have; remove it"
+            found.append(Unsupported(path=("Global", key), message=message))
+    if not config.is_progressive:
+        message = "expected Global.train_mode: progressive beside it, without which it has no effect"
+        found += [
+            Unsupported(path=path, message=message, warning=True, vain=True) for path in find_growing(config)
+        ]
+    if config.data.Train.dataset.batch_transform_ops:
+        message = "expected none beside batch_transform_ops, whose labels have no top-k: it is left out"
+        metrics: Sequence[Spec] = config.metric.Train or ()
+        found += [
+            Unsupported(path=("Metric", "Train", index, "TopkAcc"), message=message, warning=True, vain=True)
+            for index, metric in enumerate(metrics)
+            if isinstance(metric, TopkAcc)
+        ]
+    for index, metric in enumerate(config.metric.Train or ()):
+        if getattr(metric, "needs_list", False):
+            message = "expected it in Metric.Eval only: it is a number of a whole list, and no batch has one"
+            path = ("Metric", "Train", index, metric.label)
+            found.append(Unsupported(path=path, message=message, warning=True, vain=True))
+    place, first = config.optimizers[0]
+    rate, better = first.lr, "min" if has_less_is_better(config) else "max"
+    mode = getattr(rate, "mode", better) if rate.follows_metric else better
+    if config.metric.Eval and mode != better:
+        message = f"expected {better!r}; with {mode!r} the learning rate falls while the metric improves"
+        found.append(Unsupported(path=(*place, "lr", "mode"), message=message, warning=True))
+    found += [
+        Unsupported(path=path, message=message, warning=True) for path, message in find_values_in_vain(config)
+    ]
+    return found
+
 
 Found = Iterator[tuple[KeyPath, str]]
 Values = Mapping[str, object]
@@ -61,7 +133,7 @@ def find_to_know(config: TrainConfig) -> Found:
             )
     classes = config.arch.class_num
     for split in ("Train", "Eval"):
-        metrics: Sequence[Declaration] = getattr(config.metric, split) or ()
+        metrics: Sequence[Spec] = getattr(config.metric, split) or ()
         for place, metric in enumerate(metrics):
             too_many = [k for k in getattr(metric, "topk", ()) if k > classes]
             if too_many:
@@ -223,7 +295,7 @@ def _replaces_nothing(optimizer: BaseOptimizer, epochs: int | None) -> bool:
 
 def _losses(config: TrainConfig) -> Found:
     for split in ("Train", "Eval"):
-        losses: Sequence[Declaration] = getattr(config.loss, split) or ()
+        losses: Sequence[Spec] = getattr(config.loss, split) or ()
         weight = getattr(losses[0], "weight", 1.0) if len(losses) == 1 else 1.0
         if weight != 1.0:
             yield (
@@ -232,7 +304,7 @@ def _losses(config: TrainConfig) -> Found:
             )
 
 
-def _op_lists(config: TrainConfig) -> Iterator[tuple[KeyPath, Sequence[Declaration]]]:
+def _op_lists(config: TrainConfig) -> Iterator[tuple[KeyPath, Sequence[Spec]]]:
     for split in ("Train", "Eval"):
         section = getattr(config.data, split)
         if section is not None:

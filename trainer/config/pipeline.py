@@ -1,15 +1,23 @@
-"""What a list of image operations must be to make sense, whatever the images are."""
+"""Lists of image operations: what makes sense whatever the images are, and how a list grows with the epochs.
+
+Training whose images grow is `Global.train_mode: progressive`: four stages of as many epochs, each with a
+size for RandCropImage and a magnitude for RandAugmentV2 (PaddleClas 4fdcda7,
+ppcls/engine/train/train_progressive.py).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Annotated
 
-from trainer.config.declaration import Declaration
-from trainer.config.ops import DecodeImage
-from trainer.config.ops_base import ImageOp, Pixels, given_pictures
+from pydantic import AfterValidator, Field
+
+from trainer.config.ops import STAGES, DecodeImage, ImageOp, Op, given_pictures
+from trainer.config.registry import Spec
+from trainer.config.scalars import Pixels
 
 
-def check_chain(ops: Sequence[Declaration]) -> Sequence[Declaration]:
+def check_pipeline(ops: Sequence[Spec]) -> Sequence[Spec]:
     """Return the operations as they are.
 
     PaddleClas finds these mistakes in the first image, and then tries another image for ever
@@ -45,7 +53,7 @@ def check_chain(ops: Sequence[Declaration]) -> Sequence[Declaration]:
     return ops
 
 
-def find_size(ops: Sequence[Declaration]) -> tuple[int, Pixels] | None:
+def find_size(ops: Sequence[Spec]) -> tuple[int, Pixels] | None:
     """Return the size that all images have at the end, after the index of the operation that last set it.
 
     None where the images decide.
@@ -89,3 +97,33 @@ def _wrong_order(op: ImageOp, index: int, *, channels_first: bool) -> list[str]:
         f"expected {op.label} (item {index}) with {op.order_said(channels_first)}, because the image is "
         f"{layout} there"
     ]
+
+
+PROGRESSIVE = "progressive"
+STAGED: Mapping[str, str] = {"progress_size": "size", "progress_magnitude": "magnitude"}
+"""Parameters that have a value a stage, and what each stands for."""
+
+
+def stage_of(epoch: int, *, epochs: int) -> int:
+    """Return the stage of an epoch.
+
+    Args:
+        epoch: From 0.
+        epochs: Of the whole training.
+    """
+    return sum(epoch + 1 > epochs * (stage + 1) // STAGES for stage in range(STAGES))
+
+
+def of_stage(ops: Sequence[Spec], stage: int) -> list[Spec]:
+    """Return the operations as they are in a stage."""
+    return [_of_stage(op, stage) for op in ops]
+
+
+def _of_stage(op: Spec, stage: int) -> Spec:
+    changes = {
+        own: values[stage] for key, own in STAGED.items() if (values := getattr(op, key, None)) is not None
+    }
+    return op.model_copy(update=changes) if changes else op
+
+
+OpList = Annotated[tuple[Op, ...], Field(strict=False), AfterValidator(check_pipeline)]

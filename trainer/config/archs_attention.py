@@ -6,25 +6,24 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from trainer.config import arch_names
-from trainer.config.arch_base import BaseArch, Factor, Probability
-from trainer.config.declaration import Declaration
-from trainer.config.ops_base import Pixels
+from trainer.config.archs import CONVNEXT, EFFICIENTNET, SWIN, VIT, BaseArch, DropRate, Factor
+from trainer.config.registry import Spec
+from trainer.config.scalars import Pixels
 
 
-class EfficientNetOverrides(Declaration):
+class EfficientNetOverrides(Spec):
     """Parameters of EfficientNet that PaddleClas takes under `override_params` only."""
 
-    drop_connect_rate: Probability = 0.2
+    drop_connect_rate: DropRate = 0.2
     """Chance that the last block's path is left out for an image; less before it."""
-    dropout_rate: Probability | None = None
+    dropout_rate: DropRate | None = None
     """Before the logits; None is the size's own, 0.2 to 0.5."""
 
 
 class EfficientNetArch(BaseArch):
     """EfficientNet B0 to B7, and the small B0 without squeeze-and-excite."""
 
-    names = arch_names.EFFICIENTNET
+    names = EFFICIENTNET
 
     padding_type: Literal["SAME", "DYNAMIC", "VALID"] | None = None
     """None is DYNAMIC for the small one, else SAME: TensorFlow's padding for the size's own images."""
@@ -36,18 +35,18 @@ class EfficientNetArch(BaseArch):
 class TransformerArch(BaseArch):
     """What the transformers share."""
 
-    drop_rate: Probability = 0.0
+    drop_rate: DropRate = 0.0
     """Dropout of the tokens."""
-    attn_drop_rate: Probability = 0.0
+    attn_drop_rate: DropRate = 0.0
     """Dropout of the attention's weights."""
 
 
 class ViTArch(TransformerArch):
     """Vision transformers and DeiT; each takes images of the size in its name only."""
 
-    names = arch_names.VIT
+    names = VIT
 
-    drop_path_rate: Probability = 0.0
+    drop_path_rate: DropRate = 0.0
     """Chance that the last block's paths are left out for an image; less before it."""
 
     @property
@@ -65,10 +64,10 @@ class ViTArch(TransformerArch):
 class SwinArch(TransformerArch):
     """Swin transformers."""
 
-    names = arch_names.SWIN
+    names = SWIN
     exports_one_size: ClassVar[bool] = True  # how often windows fit in is computed while it is written out
 
-    drop_path_rate: Probability | None = None
+    drop_path_rate: DropRate | None = None
     """As above; None is the size's own: 0.2 tiny, 0.3 small, 0.5 base, 0.1 large."""
     use_fused_attn: bool = False
     """Ours computes the same in plain operations."""
@@ -79,9 +78,9 @@ class SwinArch(TransformerArch):
 class ConvNeXtArch(BaseArch):
     """ConvNeXt."""
 
-    names = arch_names.CONVNEXT
+    names = CONVNEXT
 
-    drop_path_rate: Probability = 0.0
+    drop_path_rate: DropRate = 0.0
     """Chance that the last block's path is left out for an image; less before it."""
     layer_scale_init_value: Factor = Field(default=1e-6)
     """First weight of each block's path; 0 for no weights."""

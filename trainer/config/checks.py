@@ -1,0 +1,322 @@
+"""What sections of a config must agree on; each of them is right by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from trainer.config.archs import DistillationArch
+from trainer.config.data import CustomLabelDataset, MultiLabelDataset, MultiScaleDataset, SplitSection
+from trainer.config.losses import DistillationLoss
+from trainer.config.metrics import DistillationTopkAcc, TopkAcc, TprAtFpr
+from trainer.config.ops import STAGES
+from trainer.config.pipeline import STAGED, find_size, of_stage
+from trainer.config.problems import KeyPath
+from trainer.config.registry import Spec
+from trainer.config.root import TrainConfig
+from trainer.config.samplers import DistributedBatchSampler
+from trainer.config.scalars import Pixels
+
+Found = Iterator[tuple[KeyPath, str]]
+"""Places, each with the sentence of what is wrong there."""
+
+
+def find_disagreements(config: TrainConfig) -> Found:
+    """Yield the place and the sentence of each."""
+    yield from _samplers_and_datasets(config)
+    yield from _plateau(config)
+    yield from _labels(config)
+    yield from _distillation(config)
+    yield from _refused_sizes(config)
+    yield from _growing(config)
+    if config.data.Eval is not None and config.data.Eval.dataset.batch_transform_ops:
+        yield (
+            ("DataLoader", "Eval", "dataset", "batch_transform_ops"),
+            "expected none, because mixed images have no class to be compared with; remove it",
+        )
+
+
+def _samplers_and_datasets(config: TrainConfig) -> Found:
+    for split in ("Train", "Eval"):
+        section: SplitSection | None = getattr(config.data, split)
+        if section is None:
+            continue
+        sampler, dataset = section.sampler, section.dataset
+        if split == "Eval" and type(sampler) is not DistributedBatchSampler:
+            yield (
+                ("DataLoader", split, "sampler"),
+                f"expected DistributedBatchSampler, which takes each sample once, got "
+                f"{type(sampler).__name__}",
+            )
+        elif sampler.label == "MultiScaleSampler" and not isinstance(dataset, MultiScaleDataset):
+            yield (
+                ("DataLoader", split, "dataset"),
+                f"expected MultiScaleDataset beside MultiScaleSampler, got {type(dataset).__name__}",
+            )
+        elif isinstance(dataset, MultiScaleDataset) and sampler.label != "MultiScaleSampler":
+            yield (
+                ("DataLoader", split, "sampler"),
+                f"expected MultiScaleSampler beside MultiScaleDataset, got {type(sampler).__name__}",
+            )
+        yield from _labels_and_classes(dataset, split, classes=config.arch.class_num)
+        if sampler.label == "MultiScaleSampler" and section.loader.rng == "paddleclas":
+            yield (
+                ("DataLoader", split, "loader", "rng"),
+                "expected per_sample beside MultiScaleSampler, which would start the stream anew each epoch",
+            )
+
+
+def _labels_and_classes(dataset: Spec, split: str, *, classes: int) -> Found:
+    if isinstance(dataset, CustomLabelDataset) and dataset.labels > classes:
+        yield (
+            ("DataLoader", split, "dataset", "label_key"),
+            f"expected at most Arch.class_num labels, which is {classes}, got {dataset.labels} of "
+            f"{dataset.label_key}; set Arch.class_num to {dataset.labels}",
+        )
+    for index, op in enumerate(getattr(dataset, "batch_transform_ops", None) or ()):
+        told = getattr(op, "num_classes", classes)
+        if told != classes:
+            yield (
+                ("DataLoader", split, "dataset", "batch_transform_ops", index, op.label),
+                f"expected num_classes to be Arch.class_num, which is {classes}, got {told}",
+            )
+
+
+def _plateau(config: TrainConfig) -> Found:
+    places = [path for path, item in config.optimizers if item.lr.follows_metric]
+    if places and len(config.optimizers) > 1:
+        for path in places:
+            yield (
+                (*path, "lr", "name"),
+                "expected a function of the step in a list of optimizers, got ReduceOnPlateau; use one "
+                "optimizer, or another schedule",
+            )
+        return
+    if not places:
+        return
+    if not (config.run.eval_during_train and config.data.Eval is not None and config.metric.Eval):
+        yield (
+            (*places[0], "lr", "name"),
+            "expected evaluations beside ReduceOnPlateau, which follows them: eval_during_train, "
+            "DataLoader.Eval and Metric.Eval",
+        )
+
+
+def metrics_in_training(config: TrainConfig) -> Sequence[Spec]:
+    """Return the metrics of Metric.Train that training measures.
+
+    Of mixed labels there is no top-k, which PaddleClas d178931 (ppcls/metric, ppcls/engine/engine.py) leaves
+    out there, too. A metric of a whole list has no value of a batch.
+    """
+    mixed = config.data.Train.dataset.batch_transform_ops
+    return [
+        metric
+        for metric in config.metric.Train or ()
+        if not getattr(metric, "needs_list", False) and not (mixed and isinstance(metric, TopkAcc))
+    ]
+
+
+def has_less_is_better(config: TrainConfig) -> bool:
+    """Tell whether the metric that chooses the best checkpoint counts mistakes."""
+    first = next(iter(config.metric.Eval or ()), None)
+    return bool(getattr(first, "less_is_better", False))
+
+
+_OF_ONE_CLASS = frozenset({"CELoss", "SoftTargetCrossEntropy", "GoogLeNetLoss"})
+
+
+def _labels(config: TrainConfig) -> Found:
+    """Yield the place and the sentence of each."""
+    for split in ("Train", "Eval"):
+        section: SplitSection | None = getattr(config.data, split)
+        if section is not None:
+            yield from _losses(config, split, section)
+            yield from _metrics(config, split, section)
+    if config.run.use_multilabel and not isinstance(config.data.Train.dataset, MultiLabelDataset):
+        yield (
+            ("Global", "use_multilabel"),
+            f"expected False beside {type(config.data.Train.dataset).__name__}, whose images have one class "
+            "each",
+        )
+
+
+def _losses(config: TrainConfig, split: str, section: SplitSection) -> Found:
+    several = isinstance(section.dataset, MultiLabelDataset)
+    ratios = getattr(section.dataset, "label_ratio", False)
+    named = split if getattr(config.loss, split) else "Train"
+    for index, loss in enumerate(getattr(config.loss, named)):
+        one_class = loss.label in _OF_ONE_CLASS
+        if ratios and (one_class or getattr(loss, "of_one_class", False)):
+            yield (
+                ("DataLoader", split, "dataset", "label_ratio"),
+                f"expected False beside {loss.label}, which takes labels without ratios",
+            )
+        weighted = getattr(loss, "weight_ratio", False)
+        if (getattr(loss, "of_several_classes", False) or weighted) and not several:
+            yield (
+                ("Loss", named, index, loss.label),
+                f"expected MultiLabelDataset in DataLoader.{split} beside it, got "
+                f"{type(section.dataset).__name__}; take CELoss",
+            )
+        elif weighted and several and not ratios:
+            yield (
+                ("DataLoader", split, "dataset", "label_ratio"),
+                f"expected True beside {loss.label} with weight_ratio, got False",
+            )
+
+
+def _metrics(config: TrainConfig, split: str, section: SplitSection) -> Found:
+    several = isinstance(section.dataset, MultiLabelDataset)
+    for index, metric in enumerate(getattr(config.metric, split) or ()):
+        path = ("Metric", split, index, metric.label)
+        if isinstance(metric, TopkAcc | TprAtFpr) and several:
+            yield (
+                path,
+                "expected a metric of several classes an image beside MultiLabelDataset; remove "
+                f"{metric.label}",
+            )
+        if getattr(metric, "of_several_classes", False) and not several:
+            yield (
+                path,
+                f"expected MultiLabelDataset in DataLoader.{split} beside it, got "
+                f"{type(section.dataset).__name__}; take TopkAcc",
+            )
+        if isinstance(metric, TprAtFpr) and config.arch.class_num < 2:
+            yield path, f"expected Arch.class_num of at least 2 beside it, got {config.arch.class_num}"
+
+
+def _distillation(config: TrainConfig) -> Found:
+    """Yield the place and the sentence of each."""
+    for split in ("Train", "Eval"):
+        losses: Sequence[Spec] = getattr(config.loss, split) or ()
+        metrics: Sequence[Spec] = getattr(config.metric, split) or ()
+        for index, loss in enumerate(losses):
+            if isinstance(loss, DistillationLoss):
+                path = ("Loss", split, index, loss.label)
+                yield from _networks(config, path, loss.models, loss.keys)
+                if loss.learns and (split == "Eval" or config.loss.Eval is None):
+                    yield (
+                        path,
+                        "expected it in Loss.Train beside a Loss.Eval without it: it learns while training",
+                    )
+                if split == "Train" and loss.needs_classes and config.data.Train.dataset.batch_transform_ops:
+                    yield path, "expected none beside batch_transform_ops, whose labels are no classes"
+        for index, metric in enumerate(metrics):
+            if isinstance(metric, DistillationTopkAcc):
+                key = metric.feature_key
+                keys = ((metric.model_key, key),) if key not in (None, "logits") else ()
+                yield from _networks(
+                    config, ("Metric", split, index, metric.label), (metric.model_key,), keys
+                )
+
+
+def find_values_in_vain(config: TrainConfig) -> Found:
+    """Yield the place and the sentence of each loss of which PaddleClas trains on one value of several."""
+    for split in ("Train", "Eval"):
+        losses: Sequence[Spec] = getattr(config.loss, split) or ()
+        only = losses[0] if len(losses) == 1 else None
+        if isinstance(only, DistillationLoss) and only.value_count > 1:
+            yield (
+                ("Loss", split, 0, only.label),
+                f"expected one value of the only loss of a list, got {only.value_count}: as in PaddleClas, "
+                "the first alone counts; beside another loss they are all added up",
+            )
+
+
+def _networks(
+    config: TrainConfig, path: KeyPath, models: Sequence[str], keys: Sequence[tuple[str, str]]
+) -> Found:
+    arch = config.arch
+    if not isinstance(arch, DistillationArch):
+        yield path, f"expected Arch.name DistillationModel beside it, got {arch.name!r}"
+        return
+    known = arch.by_name
+    unknown = sorted(set(models) - set(known))
+    if unknown:
+        yield path, f"expected names of Arch.models, which are {', '.join(known)}, got {', '.join(unknown)}"
+    for model, key in keys:
+        if model not in known or (known[model].return_stages and not known[model].stages_handed_on):
+            continue  # of which features there are, the network itself knows
+        if key not in known[model].features:
+            yield (
+                path,
+                f"expected a feature that Arch.models hands on, got {key!r} of {model}; "
+                f"add it to the return_patterns of {model}",
+            )
+
+
+def _refused_sizes(config: TrainConfig) -> Found:
+    """Yield the place and the sentence of each size that a network refuses.
+
+    `Infer` is left alone: training does not read it.
+    """
+    networks = config.arch.by_name.values() if isinstance(config.arch, DistillationArch) else (config.arch,)
+    for path, size in _sizes(config):
+        expected = next(filter(None, (network.refuse_size(size) for network in networks)), "")
+        if expected:
+            yield path, f"expected {expected}, got {size[0]} × {size[1]}; `trainer resize` sets it everywhere"
+
+
+def _sizes(config: TrainConfig) -> Iterator[tuple[KeyPath, Pixels]]:
+    for split in ("Train", "Eval"):
+        section = getattr(config.data, split)
+        if section is None:
+            continue
+        scales = getattr(section.sampler, "scales", None)  # of a MultiScaleSampler
+        if isinstance(section.dataset, MultiScaleDataset) and scales is not None:
+            factor = getattr(section.sampler, "divided_factor", 1)
+            for index, scale in enumerate(scales):
+                side = scale // factor * factor
+                yield ("DataLoader", split, "sampler", "scales", index), (side, side)
+            continue
+        ops = section.dataset.transform_ops
+        grows = split == "Train" and config.is_progressive
+        for stage in range(STAGES) if grows else (None,):
+            found = find_size(ops if stage is None else of_stage(ops, stage))
+            if found is not None:
+                index, size = found
+                key = _key(ops[index], stage)
+                yield ("DataLoader", split, "dataset", "transform_ops", index, ops[index].label, *key), size
+
+
+def _key(op: Spec, stage: int | None) -> KeyPath:
+    if stage is not None and getattr(op, "progress_size", None) is not None:
+        return ("progress_size", stage)
+    return ("size",) if getattr(op, "size", None) is not None else ()
+
+
+_OPS: KeyPath = ("DataLoader", "Train", "dataset", "transform_ops")
+
+
+def find_growing(config: TrainConfig) -> list[KeyPath]:
+    """Return the places of what is given for the stages."""
+    ops = config.data.Train.dataset.transform_ops
+    return [
+        (*_OPS, index, op.label, key)
+        for index, op in enumerate(ops)
+        for key in STAGED
+        if getattr(op, key, None) is not None
+    ]
+
+
+def _growing(config: TrainConfig) -> Found:
+    """Yield the place and the sentence of each."""
+    if not config.is_progressive:
+        return
+    train = config.data.Train
+    if not find_growing(config):
+        yield (
+            ("Global", "train_mode"),
+            f"expected progress_size of RandCropImage, {STAGES} sizes, in DataLoader.Train beside "
+            "'progressive', got none; add it, or remove train_mode",
+        )
+    if train.sampler.label == "MultiScaleSampler":
+        yield (
+            ("DataLoader", "Train", "sampler"),
+            "expected another sampler than MultiScaleSampler, which sets sizes too, beside "
+            "Global.train_mode: progressive",
+        )
+    if train.loader.rng == "paddleclas":
+        yield (
+            ("DataLoader", "Train", "loader", "rng"),
+            "expected per_sample beside Global.train_mode: progressive, which would start the stream anew",
+        )
