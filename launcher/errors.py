@@ -1,12 +1,21 @@
 """The launcher's own errors, one class for each thing that a caller does differently.
 
-A message says `where: expected X, got Y; what to do`; the cause is chained. Only `launcher.cli` prints them.
+An error carries its parts as fields, and whoever shows it makes a sentence of them:
+`where: expected X, got Y; what to do`. Nobody takes a sentence apart again (`tests/test_house_rules.py`).
+The cause is chained. Only `launcher.cli` prints errors, as sentences or as a document.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypedDict, TypeVar
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from trainer.config.problems import Problem
 
 
 class CliExit(IntEnum):
@@ -19,14 +28,94 @@ class CliExit(IntEnum):
     NOT_FOUND = 4
     JOB_FAILED = 5
     CANCELLED = 6
+    DIFFERS = 7
+    """Something was looked at as asked, and a check failed or a copy differs."""
     TIMEOUT = 124
     INTERRUPTED = 130
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Issue:
+    """One thing that a person has to mend, in parts.
+
+    Attributes:
+        where: File, option or object that it is about; empty where the sentence says it.
+        expected: What would have been right.
+        got: What was found instead.
+        said: The words of somebody else about that: a system's, an engine's, a server's.
+        fix: What to do; empty where that is not known.
+        message: Instead of `expected`: a sentence that has no such form.
+    """
+
+    where: str = ""
+    expected: str = ""
+    got: str = ""
+    said: str = ""
+    fix: str = ""
+    message: str = ""
+
+    def __str__(self) -> str:
+        """Write it as a sentence."""
+        where = f"{self.where}: " if self.where else ""
+        text = self.message or (f"expected {self.expected}" if self.expected else "")
+        got = f", got {self.got}" if self.got else ", got" if self.said else ""
+        said = f": {self.said}" if self.said else ""
+        return f"{where}{text}{got}{said}" + (f"; {self.fix}" if self.fix else "")
+
+
+class Fields(TypedDict, total=False):
+    """Parts of an `Issue` as keywords of an error; whatever they are, they become text."""
+
+    where: object
+    expected: object
+    got: object
+    said: object
+    fix: object
+
+
+E = TypeVar("E", bound="LaunchError")
+
+
 class LaunchError(Exception):
-    """Something that a person can mend; anything else that escapes is a bug."""
+    """Something that a person can mend; anything else that escapes is a bug.
+
+    Attributes:
+        issue: What is wrong, in parts; empty where `problems` says it all.
+        problems: Each thing that is wrong, where there may be several.
+    """
 
     exit_code: ClassVar[CliExit] = CliExit.INTERNAL
+
+    def __init__(
+        self, message: str = "", *, problems: Iterable[Issue | Problem] = (), **fields: Unpack[Fields]
+    ) -> None:
+        """Make the sentence of the parts.
+
+        Args:
+            message: A sentence that has no form of `expected X, got Y`.
+            problems: Written below it, a line each.
+            fields: Parts of the issue.
+        """
+        self.issue = Issue(message=message, **{name: str(value) for name, value in fields.items()})
+        self.problems = tuple(problems)
+        head = str(self.issue)
+        super().__init__("\n".join([*([head] if head else []), *map(str, self.problems)]))
+
+    def recast(self, kind: type[E]) -> E:
+        """Return an error of another class, for another answer to it, that says the same."""
+        other = kind(problems=self.problems)
+        other.issue, other.args = self.issue, self.args
+        return other
+
+    @property
+    def fix(self) -> str:
+        """What to do; empty where that is not known."""
+        return self.issue.fix
+
+    @property
+    def finding(self) -> str:
+        """The sentence without what to do."""
+        return str(replace(self.issue, fix="")) or str(self)
 
 
 class UsageError(LaunchError):

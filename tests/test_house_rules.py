@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,60 @@ def test_what_must_start_fast_imports_nothing_heavy(command):
     )
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert imported & heavy == set()
+
+
+_TAKES_APART = {
+    "split", "rsplit", "splitlines", "partition", "rpartition", "removeprefix", "removesuffix", "startswith",
+    "endswith", "find", "index",
+}  # fmt: skip
+
+_WITHOUT_FIELDS = {
+    "trainer/config/document.py": "PyYAML says that its parser nested too deep in words alone",
+}
+"""Modules that ask errors of libraries for what these have no field for, each with what that is."""
+
+
+def sentences_taken_apart(tree: ast.Module) -> Iterator[int]:
+    """Yield lines where the sentence of a caught error is cut up or searched."""
+    for handler in ast.walk(tree):
+        if not isinstance(handler, ast.ExceptHandler) or handler.name is None:
+            continue
+        sentence = {f"str({handler.name})", f"f'{{{handler.name}}}'"}
+        for node in (node for statement in handler.body for node in ast.walk(statement)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                on, verb = ast.unparse(node.func.value), node.func.attr
+                is_flattened = (
+                    verb == "split" and not node.args
+                )  # all of it on one line: `" ".join(….split())`
+                arguments = {ast.unparse(argument) for argument in node.args}
+                if (on in sentence and verb in _TAKES_APART and not is_flattened) or (
+                    on == "re" and arguments & sentence
+                ):
+                    yield node.lineno
+            elif isinstance(node, ast.Compare) and sentence & {
+                ast.unparse(part) for part in node.comparators
+            }:
+                yield node.lineno
+
+
+@pytest.mark.parametrize(
+    ("statement", "lines"),
+    [
+        ('head = str(error).partition("; ")[0]', [4]),
+        ('head, *_ = re.split("; ", str(error))', [4]),
+        ('if "webhook" in str(error): raise', [4]),
+        ('head = f"{error}".splitlines()', [4]),
+        ('line = " ".join(str(error).split())', []),
+        ("line = str(error)", []),
+        ("line = error.fix", []),
+    ],
+)
+def test_the_rule_finds_sentences_that_are_taken_apart(statement, lines):
+    source = f"try:\n    pass\nexcept ValueError as error:\n    {statement}\n"
+    assert list(sentences_taken_apart(ast.parse(source))) == lines
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_an_error_is_asked_for_its_fields(path: Path):
+    if path.relative_to(REPOSITORY).as_posix() not in _WITHOUT_FIELDS:
+        assert list(sentences_taken_apart(ast.parse(path.read_text()))) == []

@@ -195,7 +195,9 @@ class Backend(ABC):
             UsageError: This backend has no such thing.
         """
         del node, command, terminal
-        raise UsageError(f"{handle}: expected a job in containers, got one without; run the command here")
+        raise UsageError(
+            where=handle, expected="a job in containers", got="one without", fix="run the command here"
+        )
 
     @abstractmethod
     def list_logs(self, handle: Handle) -> tuple[LogRef, ...]:
@@ -216,7 +218,7 @@ class Backend(ABC):
             UsageError: It cannot be reached from here.
         """
         del path, manifest
-        raise UsageError(f"{handle}: expected a job whose volumes can be reached, got another")
+        raise UsageError(where=handle, expected="a job whose volumes can be reached", got="another")
 
     def open_claim(
         self, claim: str, path: str, *, image: str, run_as: Mapping[str, int], read_only: bool
@@ -234,7 +236,7 @@ class Backend(ABC):
             UsageError: This backend has no claims.
         """
         del path, image, run_as, read_only
-        raise UsageError(f"{claim}: expected a backend with claims, got {self.kind}")
+        raise UsageError(where=claim, expected="a backend with claims", got=self.kind)
 
     def read_tails(self, handle: Handle, *, pods: int, max_bytes: int) -> dict[str, str]:
         """Return the end of the newest log of the first pods that have one, as lines of `RFC3339Nano text`.
@@ -266,11 +268,15 @@ def refuse_to_resume(handle: Handle, state: JobState, *, stopping: bool) -> None
     """
     if stopping:
         raise UsageError(
-            f"{handle.job}: expected a job that has stopped, got one that is still saving; "
-            f"`ftlaunch wait {handle.job}` first"
+            where=handle.job,
+            expected="a job that has stopped",
+            got="one that is still saving",
+            fix=f"`ftlaunch wait {handle.job}` first",
         )
     if state.is_terminal:
         raise UsageError(
-            f"{handle.job}: expected a cancelled or suspended job, got one that has {state.value.lower()}; "
-            f"go on from its output with `ftlaunch submit CONFIG --continue {handle.job}`"
+            where=handle.job,
+            expected="a cancelled or suspended job",
+            got=f"one that has {state.value.lower()}",
+            fix=f"go on from its output with `ftlaunch submit CONFIG --continue {handle.job}`",
         )

@@ -61,8 +61,10 @@ class Ancestor:
         """
         if self.output_dir not in (None, output_dir):
             raise UsageError(
-                f"--continue {self.job}: expected Global.output_dir {self.output_dir!r}, as in that run, got "
-                f"{output_dir!r}; pass -o Global.output_dir={self.output_dir}"
+                where=f"--continue {self.job}",
+                expected=f"Global.output_dir {self.output_dir!r}, as in that run",
+                got=f"{output_dir!r}",
+                fix=f"pass -o Global.output_dir={self.output_dir}",
             )
 
 
@@ -86,8 +88,10 @@ def find_ancestor(text: str) -> Ancestor:
     else:
         if not status.state.is_terminal:
             raise UsageError(
-                f"--continue {text}: expected a job that has ended, got one that is {status.state.value}; "
-                f"`ftlaunch cancel {found.handle.job}` first"
+                where=f"--continue {text}",
+                expected="a job that has ended",
+                got=f"one that is {status.state.value}",
+                fix=f"`ftlaunch cancel {found.handle.job}` first",
             )
     path = found.store.run_folder(found.handle.job) / MANIFEST
     try:

@@ -29,5 +29,7 @@ def blaming_the_config(prepared: Prepared) -> Iterator[None]:
             to_problem(cause.field, cause.message, key=key, config=prepared.config)
             for cause, key in zip(refusal.causes, keys, strict=True)
         ]
-        head = str(refusal).partition("; mend:")[0]
-        raise UsageError(f"{head}; mend:\n" + "\n".join(map(str, problems))) from refusal
+        said = refusal.issue
+        raise UsageError(
+            where=said.where, expected=said.expected, got=said.got, fix="mend:", problems=problems
+        ) from refusal

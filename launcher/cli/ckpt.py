@@ -71,7 +71,9 @@ def _pull(job: str | None, wanted: str, target: Path | None) -> None:
         item = choose(list_checkpoints(place), wanted)
         while True:
             if item.fault:
-                raise NotFoundError(f"{item.name}: expected a whole checkpoint, got a fault: {item.fault}")
+                raise NotFoundError(
+                    where=item.name, expected="a whole checkpoint", got=f"a fault: {item.fault}"
+                )
             to = target or Path(f"{handle.job}-{item.name}")
             _spare(to, item)
             try:
@@ -99,8 +101,10 @@ def _spare(to: Path, item: Listed) -> None:
     mine = [file.path for file in item.files if (to / file.path).exists() and not transfer.is_there(to, file)]
     if mine:
         raise UsageError(
-            f"{to}: expected no files of your own under the names of the checkpoint's, got "
-            f"{', '.join(mine)}; name another folder with --to"
+            where=to,
+            expected="no files of your own under the names of the checkpoint's",
+            got=", ".join(mine),
+            fix="name another folder with --to",
         )
 
 

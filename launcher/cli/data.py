@@ -101,7 +101,7 @@ def _describe(folder: Path, config: Path | None) -> list[transfer.File]:
     lists = find_lists(folder, named)
     files = transfer.describe(folder)
     if not files:
-        raise UsageError(f"{folder}: expected files to bring, got an empty folder")
+        raise UsageError(where=folder, expected="files to bring", got="an empty folder")
     listed = require_listed(folder, lists, {file.path for file in files})
     for note in listed.notes:
         echo(f"note: {note}", err=True)
@@ -126,13 +126,15 @@ def _open(
     claim, _, path = target.partition(":")
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if not claim or ".." in parts:
-        raise UsageError(f"{target!r}: expected CLAIM or CLAIM:FOLDER/IN/IT")
+        raise UsageError(where=f"{target!r}", expected="CLAIM or CLAIM:FOLDER/IN/IT")
     if (
         claim == "claim" and path and "/" not in path
     ):  # as in `claim: NAME` of a config; few claims are named so
         raise UsageError(
-            f"{target!r}: expected CLAIM or CLAIM:FOLDER, got the word claim before a name; "
-            f"write {path!r}, or '{target}/' for the folder {path!r} of a claim that is named 'claim'"
+            where=f"{target!r}",
+            expected="CLAIM or CLAIM:FOLDER",
+            got="the word claim before a name",
+            fix=(f"write {path!r}, or '{target}/' for the folder {path!r} of a claim that is named 'claim'"),
         )
     layers = current_layers()
     chosen = image or layers.text_of("image") or f"ftlaunch-trainer:{metadata.version('ftlaunch')}-cpu"

@@ -25,8 +25,10 @@ def command(job: str | None, force: bool, sure: bool) -> None:
         status = found.backend.status(found.handle)
         if not status.state.is_terminal and not force:
             raise UsageError(
-                f"{found.handle.job}: expected a job that has ended, got one that is {status.state.value}; "
-                "cancel it first, or pass --force"
+                where=found.handle.job,
+                expected="a job that has ended",
+                got=f"one that is {status.state.value}",
+                fix="cancel it first, or pass --force",
             )
         _make_sure(found, is_named=job is not None or sure)
         found.backend.delete(found.handle, force=force)
@@ -39,5 +41,5 @@ def _make_sure(found: Found, *, is_named: bool) -> None:
     if is_named:
         return
     if not sys.stdin.isatty():
-        raise UsageError(f"{found.handle.job}: expected its name, or -y, to delete it without being asked")
+        raise UsageError(where=found.handle.job, expected="its name, or -y, to delete it without being asked")
     click.confirm(f"delete {found.handle}?", abort=True, err=True)

@@ -23,7 +23,7 @@ def command(node: int, job: str, arguments: tuple[str, ...]) -> int:
     status = found.backend.status(found.handle)
     if status.state.is_terminal or node >= len(status.pods):
         raise UsageError(
-            f"{found.handle.job}: expected a running job with a node {node}, got {status.state.value}"
+            where=found.handle.job, expected=f"a running job with a node {node}", got=status.state.value
         )
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     argv = found.backend.command_in(found.handle, node=node, command=arguments, terminal=terminal)

@@ -43,9 +43,12 @@ def wait_for_end(
         if until_s is not None and time.monotonic() >= until_s:
             line.end()
             raise WaitTimeoutError(
-                f"{found.handle.job}: expected {also.value if also else 'its end'} within {timeout_s:g} s, "
-                f"it is {status.state.value}{f': {status.reason}' if status.reason else ''}; "
-                f"`ftlaunch why {found.handle.job}` says more"
+                where=found.handle.job,
+                expected=(
+                    f"{also.value if also else 'its end'} within {timeout_s:g} s, it is "
+                    f"{status.state.value}{f': {status.reason}' if status.reason else ''}"
+                ),
+                fix=f"`ftlaunch why {found.handle.job}` says more",
             )
         waker = waker or found.backend.waker(found.handle)
         most_s = math.inf if until_s is None else until_s - time.monotonic()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from launcher.backends.base import Backend
 from launcher.cli.prepare import Prepared
-from launcher.errors import UsageError
+from launcher.errors import Issue, UsageError
 from trainer.config.problems import ConfigError, KeyPath, Problem
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
@@ -30,13 +30,17 @@ def host_folders(prepared: Prepared, backend: Backend, *, make: bool = True) -> 
     mounts = {mount.path: _folder_of(mount) for mount in job.mounts if mount.local is not None}
     secrets, problems = _find_secrets(job.secrets)
     problems += [
-        f"{mount.path}: expected the folder {str(mounts[mount.path])!r} (`local:`), got none; "
-        f"make it{_or_go(mount)}"
+        Issue(
+            where=mount.path,
+            expected=f"the folder {str(mounts[mount.path])!r} (`local:`)",
+            got="none",
+            fix=f"make it{_or_go(mount)}",
+        )
         for mount in job.mounts
         if mount.path in mounts and mount.read_only and not mounts[mount.path].is_dir()
     ]
     if problems:
-        raise UsageError("\n".join(problems))
+        raise UsageError(problems=problems)
     if make:
         written = [mounts[mount.path] for mount in job.mounts if mount.path in mounts and not mount.read_only]
         _make(written, prepared, backend)
@@ -54,18 +58,18 @@ def _folder_of(mount: Mount) -> Path:
     return folder / mount.sub_path if mount.sub_path else folder
 
 
-def _find_secrets(secrets: Sequence[SecretFile]) -> tuple[dict[str, Path], list[str]]:
+def _find_secrets(secrets: Sequence[SecretFile]) -> tuple[dict[str, Path], list[Issue]]:
     found: dict[str, Path] = {}
     problems = []
     for secret in secrets:
         if secret.local is None:
-            problems.append(
-                f"{secret.path}: expected `local:` with a file of this machine; add it to secrets"
-            )
+            expected = "`local:` with a file of this machine"
+            problems.append(Issue(where=secret.path, expected=expected, fix="add it to secrets"))
             continue
         file = (Path.cwd() / Path(secret.local).expanduser()).resolve()
         if not file.is_file():
-            problems.append(f"{secret.path}: expected the file {str(file)!r} (`local:`), got none")
+            expected = f"the file {str(file)!r} (`local:`)"
+            problems.append(Issue(where=secret.path, expected=expected, got="none"))
         found[secret.path] = file
     return found, problems
 
@@ -75,11 +79,13 @@ def _make(folders: Sequence[Path], prepared: Prepared, backend: Backend) -> None
     for folder in folders:
         try:
             if todo := backend.make_host_folder(folder, manifest=prepared.manifest):
-                problems.append(f"{str(folder)!r} (`local:`): {todo}")
+                problems.append(Issue(where=f"{str(folder)!r} (`local:`)", message=todo))
         except OSError as error:
-            raise UsageError(f"{str(folder)!r} (`local:`): expected a folder to write to: {error}") from error
+            raise UsageError(
+                where=f"{str(folder)!r} (`local:`)", expected="a folder to write to", said=error
+            ) from error
     if problems:
-        raise UsageError("\n".join(problems))
+        raise UsageError(problems=problems)
 
 
 def _find_sensitive(prepared: Prepared, backend: Backend) -> list[Problem]:

@@ -71,17 +71,25 @@ def command(
 
     base = folder if folder is not None else source
     if base is None:
-        raise UsageError("init: expected --data DIR, a folder of images, --from CONFIG, or both, got neither")
+        raise UsageError(
+            where="init", expected="--data DIR, a folder of images, --from CONFIG, or both", got="neither"
+        )
     if source is not None and arch is not None:
-        raise UsageError("--arch: expected none beside --from, whose config names one; change it there")
+        raise UsageError(
+            where="--arch", expected="none beside --from, whose config names one", fix="change it there"
+        )
     if source is not None and image_size is not None:
         raise UsageError(
-            "--image-size: expected none beside --from, whose config has its sizes; change them there"
+            where="--image-size",
+            expected="none beside --from, whose config has its sizes",
+            fix="change them there",
         )
     if source is not None and folder is None and epochs is not None:
-        raise UsageError("--epochs: expected --data beside --from, without which the config stays as it is")
+        raise UsageError(
+            where="--epochs", expected="--data beside --from, without which the config stays as it is"
+        )
     if str(path) != "-" and path.exists() and not force:
-        raise UsageError(f"{path}: expected no such file yet; pass --force to overwrite it")
+        raise UsageError(where=path, expected="no such file yet", fix="pass --force to overwrite it")
     stem = base.resolve().name if folder is not None else base.stem
     wanted = Wanted(name=to_dns_label(name or stem), gpus=gpus, nodes=nodes, image=image)
     if folder is None:
@@ -105,7 +113,7 @@ def command(
     try:
         _save(path, text)
     except OSError as error:
-        raise UsageError(f"{path}: expected a file that can be written: {error}") from error
+        raise UsageError(where=path, expected="a file that can be written", said=error) from error
     echo(f"{path}: written; next: ftlaunch submit {path} --on local --follow", err=True)
     return CliExit.OK
 
@@ -120,7 +128,7 @@ def _look_at(folder: Path) -> ImageFolder:
         for line in said:
             echo(line, err=True)
         if not made:
-            raise UsageError(f"{folder}: expected images that lists can be made of; see above")
+            raise UsageError(where=folder, expected="images that lists can be made of", fix="see above")
     return look_at(folder)
 
 
@@ -212,7 +220,7 @@ def _read(source: Path) -> tuple[str, dict[str, object]]:
     content = read_content(source)
     document = parse_document(content, name=str(source))
     if "Launch" in document.values:
-        raise UsageError(f"{source}: expected no Launch section yet, got one; submit it as it is")
+        raise UsageError(where=source, expected="no Launch section yet", got="one", fix="submit it as it is")
     return content.decode("utf-8-sig"), document.values
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import click
 
 from launcher.cli.jobs import Found
-from launcher.errors import LaunchError, UsageError
+from launcher.errors import Issue, LaunchError, UsageError
 from launcher.logs.log_filter import parse_numbers, parse_since
 from trainer.protocol.codec import FormatError
 from trainer.protocol.nodefile import NodeFile, parse_node_file
@@ -64,15 +64,15 @@ def check_writers(found: Found, *, ranks: Iterable[int], nodes: Iterable[int]) -
     if node_file is None:
         return
     size = f"{node_file.nodes} node{'s' * (node_file.nodes > 1)} × {node_file.procs_per_node}"
-    problems = []
+    problems: list[Issue] = []
     for flag, given, count in (("rank", ranks, node_file.world_size), ("node", nodes, node_file.nodes)):
         wrong = sorted(number for number in given if number >= count)
         if wrong:
             shown = ", ".join(map(str, wrong[:5])) + (" …" if len(wrong) > 5 else "")
             expected = f"{flag}s from 0 to {count - 1}" if count > 1 else f"{flag} 0, the only one"
-            problems.append(f"--{flag}: expected {expected} ({size}), got {shown}")
+            problems.append(Issue(where=f"--{flag}", expected=f"{expected} ({size})", got=shown))
     if problems:
-        raise UsageError("\n".join(problems))
+        raise UsageError(problems=problems)
 
 
 def _read_node_file(found: Found) -> NodeFile | None:

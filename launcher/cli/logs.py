@@ -63,7 +63,9 @@ def command(
     this machine and shown again once the pods are gone.
     """
     if previous and following:
-        raise UsageError("--previous: expected it without --follow: nothing is added to that log any more")
+        raise UsageError(
+            where="--previous", expected="it without --follow: nothing is added to that log any more"
+        )
     found = find_job(job)
     check_writers(found, ranks=ranks or (), nodes=nodes or ())
     wanted = LogFilter(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from launcher.backends.base import Backend
 from launcher.cli.prepare import Prepared
 from launcher.cli.printing import echo
-from launcher.errors import UsageError
+from launcher.errors import Issue, UsageError
 
 if TYPE_CHECKING:
     from launcher.why.verdict import Verdict
@@ -42,9 +42,9 @@ def preflight(prepared: Prepared, backend: Backend, *, check: Callable[[], objec
     )
     if found.refusals:
         check()
-        raise UsageError("\n".join(_describe(verdict) for verdict in found.refusals))
+        raise UsageError(problems=[_to_issue(verdict) for verdict in found.refusals])
     for verdict in found.warnings:
-        echo(f"warning: {_describe(verdict)}", err=True)
+        echo(f"warning: {_to_issue(verdict)}", err=True)
     for verdict in found.notes:
         if verdict.code != "fits-now":
             echo(f"note: {verdict.sentence}", err=True)
@@ -53,5 +53,5 @@ def preflight(prepared: Prepared, backend: Backend, *, check: Callable[[], objec
         echo(f"note: not looked at before submitting: {what}", err=True)
 
 
-def _describe(verdict: Verdict) -> str:
-    return f"{verdict.sentence} [{verdict.code}]" + (f"; {verdict.cure}" if verdict.cure else "")
+def _to_issue(verdict: Verdict) -> Issue:
+    return Issue(message=f"{verdict.sentence} [{verdict.code}]", fix=verdict.cure)

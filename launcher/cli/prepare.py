@@ -77,10 +77,10 @@ def _prepare(asked: Asked, *, api: JobApi | None, output_dir: str | None) -> Pre
     from launcher.render.render import users_templates
 
     if asked.run_id is not None and not is_run_id(asked.run_id):
-        raise UsageError(f"--run-id: expected 32 hexadecimal digits, got {asked.run_id!r}")
+        raise UsageError(where="--run-id", expected="32 hexadecimal digits", got=f"{asked.run_id!r}")
     if asked.continues is not None and asked.overwrite:
         raise UsageError(
-            "--continue: expected no --overwrite beside it, which throws away what it goes on from"
+            where="--continue", expected="no --overwrite beside it, which throws away what it goes on from"
         )
     ancestor = None
     if asked.continues is not None:
@@ -92,7 +92,7 @@ def _prepare(asked: Asked, *, api: JobApi | None, output_dir: str | None) -> Pre
     gpu_ids = asked.flags.gpu_ids
     if gpu_ids is not None and CAPABILITIES[on].is_cluster:
         raise UsageError(
-            f"--gpus: expected a number on kubernetes, which chooses the GPUs, got {','.join(gpu_ids)}"
+            where="--gpus", expected="a number on kubernetes, which chooses the GPUs", got=",".join(gpu_ids)
         )
     config = load_run_config(
         asked.path, overrides=asked.overrides, flags=asked.flags, strict=asked.strict, layers=layers
@@ -117,8 +117,10 @@ def _prepare(asked: Asked, *, api: JobApi | None, output_dir: str | None) -> Pre
         ancestor.require_same_output(job.node_file.output_dir)
     if job.gpus_missing and asked.require_gpu:
         raise UsageError(
-            f"--require-gpu: expected {job.gpus_missing * job.nodes} GPUs on this machine, got fewer; "
-            "ask for fewer with --gpus, or leave --require-gpu out to run as CPU ranks"
+            where="--require-gpu",
+            expected=f"{job.gpus_missing * job.nodes} GPUs on this machine",
+            got="fewer",
+            fix="ask for fewer with --gpus, or leave --require-gpu out to run as CPU ranks",
         )
     template_dirs = (*asked.template_dirs, *projects_templates(Path.cwd()))
     manifest = _render(config, job, template_dirs)
@@ -176,7 +178,9 @@ def _look_at_protection(
     if not CAPABILITIES[on].has_containers:
         if require:
             raise UsageError(
-                "--require-restricted: expected kubernetes or docker, got local, which has no containers"
+                where="--require-restricted",
+                expected="kubernetes or docker",
+                got="local, which has no containers",
             )
         names = [item["name"] for item in manifest.pod_spec["containers"][0].get("env") or ()]
         loading = find_code_variables(name for name in names if name not in ("HOME", "TMPDIR"))
@@ -270,8 +274,10 @@ def projects_templates(folder: Path) -> tuple[Path, ...]:
     unknown = [path for path, content in read_templates(found).items() if not trusted.knows(path, content)]
     if unknown:
         raise UsageError(
-            f"{found}: expected templates that you have said to trust, got {describe(unknown, found)} of "
-            f"this folder; look at them, then type `ftlaunch trust {shlex.quote(str(project_of(folder)))}`"
+            where=found,
+            expected="templates that you have said to trust",
+            got=f"{describe(unknown, found)} of this folder",
+            fix=f"look at them, then type `ftlaunch trust {shlex.quote(str(project_of(folder)))}`",
         )
     return (found,)
 

@@ -36,7 +36,7 @@ def command(asked: Asked, explaining: bool, stable: bool, output: str) -> None:
     two renderings differ only where what is asked for differs.
     """
     if output == "json" and not explaining:
-        raise UsageError("--output json: expected --explain beside it")
+        raise UsageError(where="--output json", expected="--explain beside it")
     if asked.run_id is not None or stable or asked.name:
         asked = replace(asked, run_id=asked.run_id or _stable_run_id(asked), without_secret=True)
     prepared = prepare(asked)

@@ -268,5 +268,8 @@ def _require_trainer() -> None:
         from trainer.protocol import installation
 
         raise UsageError(
-            f"--on local: expected PaddlePaddle in this environment, got none; {installation.trainer_cure()}"
+            where="--on local",
+            expected="PaddlePaddle in this environment",
+            got="none",
+            fix=installation.trainer_cure(),
         )

@@ -35,7 +35,9 @@ def command(folder: Path, forget: bool, listing: bool) -> None:
     contents = _contents(folder)
     if not contents:
         raise UsageError(
-            f"{folder}: expected .ftlaunch.yaml or {TEMPLATES_FOLDER} for this folder, got neither of yours"
+            where=folder,
+            expected=f".ftlaunch.yaml or {TEMPLATES_FOLDER} for this folder",
+            got="neither of yours",
         )
     trusted.add(contents)
     for path in contents:

@@ -19,7 +19,7 @@ from launcher.cli.options import (
 )
 from launcher.cli.prepare import current_layers, place_faults, prepare
 from launcher.cli.printing import echo
-from launcher.errors import CliExit, UsageError
+from launcher.errors import CliExit, Issue, UsageError
 from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BackendKind
 from launcher.runs.paths import runs_dir
@@ -53,8 +53,8 @@ def command(
     except ConfigError as error:
         problems = (*problems, *error.problems)
     except UsageError as error:  # of this machine, not of a line: folders and files that are not here
-        lines = str(error).splitlines()
-        problems = (*problems, *(Problem(file=str(path), path=(), message=line) for line in lines))
+        found = error.problems or (error.issue,)
+        problems = (*problems, *(_to_problem(item, path) for item in found))
     refused = any(not problem.warning for problem in problems)
     if output == "json":
         document = {
@@ -70,6 +70,10 @@ def command(
         if not refused:
             echo(f"{path}: ok")
     return CliExit.USAGE if refused else CliExit.OK
+
+
+def _to_problem(item: Problem | Issue, path: Path) -> Problem:
+    return item if isinstance(item, Problem) else Problem(file=str(path), message=str(item))
 
 
 def _to_json(problem: Problem) -> dict[str, str | int | bool | None]:

@@ -45,11 +45,13 @@ def look_at(folder: Path) -> ImageFolder:
         UsageError: There is no such folder, it has no lists yet, or lines of one are refused.
     """
     if not folder.is_dir():
-        raise UsageError(f"--data: expected a folder of images, got {str(folder)!r}, which is none")
+        raise UsageError(where="--data", expected="a folder of images", got=f"{str(folder)!r}, which is none")
     if not (folder / TRAIN).is_file():
         raise UsageError(
-            f"{folder / TRAIN}: expected the list of training images, got none; remove the other lists, "
-            f"and `ftlaunch init` makes all"
+            where=folder / TRAIN,
+            expected="the list of training images",
+            got="none",
+            fix="remove the other lists, and `ftlaunch init` makes all",
         )
     train = _read_list(folder / TRAIN)
     val = _read_list(folder / VAL) if (folder / VAL).is_file() else []

@@ -16,7 +16,6 @@ from launcher import objects
 from launcher.backends.kubernetes.apis import INSTALL, choose_api
 from launcher.doctor.cluster_info import Site
 from launcher.doctor.findings import Finding, Level, fail, ok, warn
-from launcher.errors import LaunchError
 from launcher.kube.errors import DeniedError, InvalidError, NoAnswerError, UnservedError
 from launcher.objects import DEPLOYMENTS, PADDLE_JOBS, KubeObject
 
@@ -32,8 +31,7 @@ def look_at_kinds(site: Site) -> list[Finding]:
     try:
         choose_api(site.api, wanted="auto")
     except UnservedError as error:
-        said, _, cure = str(error).partition("; ")
-        return [fail("paddlejobs", said, cure)]
+        return [fail("paddlejobs", error.finding, error.fix)]
     return [ok("paddlejobs", f"{PADDLE_JOBS.api_version} is served")]
 
 
@@ -85,22 +83,17 @@ def _ask_webhook(site: Site) -> Finding | None:
     try:
         site.api.create(PADDLE_JOBS, _probe(), namespace=site.namespace, dry_run=True)
     except InvalidError as error:
-        if "denied the request" in str(error):
+        if "denied the request" in error.words:
             return ok("operator", "its webhook answers")
         if any(cause.message == "unknown field" for cause in error.causes):
             fields = ", ".join(cause.field for cause in error.causes)
             return fail("operator", f"its PaddleJob is of an older release, without {fields}", INSTALL)
         return None  # a quota or another admission check speaks first
     except NoAnswerError as error:
-        if "webhook" not in str(error):
+        if "webhook" not in error.issue.said:  # the server's words: it has asked the webhook in vain
             raise
-        return fail("operator", f"its webhook does not answer: {_short(error)}", _WAKE)
+        return fail("operator", f"its webhook does not answer: {error.issue.said[:300]}", _WAKE)
     return None  # installed without one
-
-
-def _short(error: LaunchError) -> str:
-    _, _, words = str(error).partition("failed calling webhook")
-    return f"failed calling webhook{words}".partition("; ")[0][:300]
 
 
 def _find_deployment(site: Site) -> Finding | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePath
 
 from launcher.backends.docker.engine import Engine, EngineError, find_engine
@@ -18,8 +19,7 @@ def look_at_engine(runtime: str | None) -> list[Finding]:
     try:
         engine = find_engine(runtime)
     except UsageError as error:
-        said, _, cure = str(error).partition("; ")
-        return [fail("engine", said.removeprefix("--on docker: "), cure)]
+        return [fail("engine", str(replace(error.issue, where="", fix="")), error.fix)]
     name = PurePath(engine.program).name
     try:
         version = engine.run("version", "--format", "{{.Client.Version}}" if engine.is_podman else _SERVER)

@@ -59,8 +59,7 @@ def examine_cluster(
         site = Site(api=client, namespace=namespace or client.namespace)
         first = [*probe.look_at_server(site), *probe.look_at_user(site)]
     except UnreachableError as error:
-        said, _, cure = str(error).rpartition("; ")
-        unreached = Finding(check="cluster", level=Level.FAIL, said=said or str(error), cure=cure)
+        unreached = Finding(check="cluster", level=Level.FAIL, said=error.finding, cure=error.fix)
         return [*local, unreached], False
     ours = stale(site.namespace, client.context)
     return [*local, *first, *findings_of(_of_cluster(site, ours, gpu_resource))], True

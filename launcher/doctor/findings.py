@@ -94,9 +94,7 @@ def look_once(check: Check) -> Sequence[Finding]:
     try:
         return check.look()
     except DeniedError as error:
-        _, _, rule = str(error).rpartition("; ")
         said = "could not be looked at as this user"
-        return [Finding(check=check.name, level=Level.SKIP, said=said, cure=rule)]
+        return [Finding(check=check.name, level=Level.SKIP, said=said, cure=error.fix)]
     except LaunchError as error:
-        said, _, cure = str(error).rpartition("; ")
-        return [fail(check.name, said or str(error), cure if said else "")]
+        return [fail(check.name, error.finding, error.fix)]

@@ -86,7 +86,9 @@ def load_access(
             remark(f"{environ['KUBECONFIG']}: there is no such kubeconfig; the pod's service account is used")
         return _use_service_account(service_account, environ=environ)
     shown = str(kubeconfig or environ.get("KUBECONFIG") or "~/.kube/config")
-    raise KubeconfigError(f"kubeconfig: expected a file at {shown!r}, got none; set KUBECONFIG or --on local")
+    raise KubeconfigError(
+        where="kubeconfig", expected=f"a file at {shown!r}", got="none", fix="set KUBECONFIG or --on local"
+    )
 
 
 def _split(places: str) -> list[Path]:
@@ -145,7 +147,7 @@ def _check(endpoint: Endpoint, *, where: str) -> None:
         endpoint.make_context()
     except (ssl.SSLError, ValueError) as error:
         said = getattr(error, "reason", None) or "other content"
-        raise KubeconfigError(f"{where}: expected PEM, got {said}; write it again") from error
+        raise KubeconfigError(where=where, expected="PEM", got=said, fix="write it again") from error
 
 
 def _describe(cluster: Entry, endpoint: Endpoint) -> dict[str, object]:
@@ -180,7 +182,7 @@ def _use_service_account(folder: Path, *, environ: Mapping[str, str]) -> Access:
         token = folder / "token"
         token.stat()
     except (OSError, ValueError) as error:
-        raise KubeconfigError(f"{where}: expected a mounted token, got: {error}; {cure}") from error
+        raise KubeconfigError(where=where, expected="a mounted token", said=error, fix=cure) from error
     read_token_file(token, where=where)
     endpoint = Endpoint(
         url=url, authority=authority, proxy=choose_proxy(url=url, named="", where="", environ=environ)

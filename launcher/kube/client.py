@@ -139,8 +139,10 @@ class Client:
                 return tuple(items[:at_most])
             if token in seen or len(seen) > MOST_PAGES or len(items) > MOST_ITEMS or size > MOST_LISTED_BYTES:
                 raise NoAnswerError(
-                    f"{call}: expected a list that ends, got {len(items)} objects and no end of it; "
-                    f"check that {call.access} names a Kubernetes API server"
+                    where=call,
+                    expected="a list that ends",
+                    got=f"{len(items)} objects and no end of it",
+                    fix=f"check that {call.access} names a Kubernetes API server",
                 )
             seen.add(token)
 
@@ -299,8 +301,10 @@ def _read_items(answer: KubeObject, call: Call) -> builtins.list[KubeObject]:
     found = listed if isinstance(listed, builtins.list) else None
     if found is None or not all(map(is_object, found)) or not isinstance(answer.get("metadata") or {}, dict):
         raise NoAnswerError(
-            f"{call}: expected a list of Kubernetes objects, got something else; "
-            f"check that {call.access} names a Kubernetes API server"
+            where=call,
+            expected="a list of Kubernetes objects",
+            got="something else",
+            fix=f"check that {call.access} names a Kubernetes API server",
         )
     return found
 

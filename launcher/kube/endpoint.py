@@ -142,10 +142,12 @@ def check_url(url: str, *, where: str) -> None:
         is_sound = False
     if not is_sound or " " in url or "\\" in url:
         raise KubeconfigError(
-            f"{where}: expected https://HOST:PORT, got {url!r:.200}; write the server's URL"
+            where=where, expected="https://HOST:PORT", got=f"{url!r:.200}", fix="write the server's URL"
         )
     if parts.username is not None or parts.password is not None:
         raise KubeconfigError(
-            f"{where}: expected https://HOST:PORT, got a user and password in it; "
-            "write them as username and password of the kubeconfig's user"
+            where=where,
+            expected="https://HOST:PORT",
+            got="a user and password in it",
+            fix="write them as username and password of the kubeconfig's user",
         )

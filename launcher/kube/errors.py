@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from launcher.errors import NotAllowedError, NotFoundError, TakenError, UnreachableError, UsageError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from launcher.errors import Fields
 
 
 class KubeconfigError(UnreachableError):
@@ -31,8 +37,9 @@ class NoAnswerError(UnreachableError):
         retry_after_s: When the server wants to be asked again; 0 where it has not said.
     """
 
-    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
-        super().__init__(message)
+    def __init__(self, message: str = "", *, retry_after_s: float = 0.0, **fields: Unpack[Fields]) -> None:
+        """Keep when to ask again beside the parts of the sentence."""
+        super().__init__(message, **fields)
         self.retry_after_s = retry_after_s
 
 
@@ -77,8 +84,13 @@ class InvalidError(UsageError):
 
     Attributes:
         causes: The server's list of faults; empty where it gave none.
+        words: The server's sentence.
     """
 
-    def __init__(self, message: str, *, causes: Sequence[Cause] = ()) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str = "", *, causes: Sequence[Cause] = (), words: str = "", **fields: Unpack[Fields]
+    ) -> None:
+        """Keep the faults beside the parts of the sentence."""
+        super().__init__(message, **fields)
         self.causes = tuple(causes)
+        self.words = words

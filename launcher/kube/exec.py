@@ -113,7 +113,7 @@ class _PodChannel:
         except (websocket.WebSocketConnectionClosedException, ConnectionError):
             message = b""
         except (websocket.WebSocketException, OSError) as error:
-            raise NoAnswerError(f"{self._call}: expected a program's output, got {error}") from error
+            raise NoAnswerError(where=self._call, expected="a program's output", got=error) from error
         data = message.encode() if isinstance(message, str) else bytes(message)
         if not data:
             self._is_over = True
@@ -129,7 +129,9 @@ class _PodChannel:
 def _exit_code(status: bytes, call: Call, said: str) -> int:
     """Read the `Status` that ends a program; its causes hold the exit code."""
     if not status:
-        raise NoAnswerError(f"{call}: expected the program's end, got a cut connection; try again {said}")
+        raise NoAnswerError(
+            where=call, expected="the program's end", got="a cut connection", fix=f"try again {said}"
+        )
     try:
         document = parse_object(status, where=str(call))
         if document.get("status") == "Success":
@@ -140,8 +142,8 @@ def _exit_code(status: bytes, call: Call, said: str) -> int:
             if cause.get("reason") == "ExitCode":
                 return int(need(cause, "message", str, what=str(call), most=9))
     except ValueError as error:
-        raise NoAnswerError(f"{call}: expected how the program ended, got: {error}") from error
-    raise NoAnswerError(f"{call}: expected a program to run, got: {document.get('message')}")
+        raise NoAnswerError(where=call, expected="how the program ended", said=error) from error
+    raise NoAnswerError(where=call, expected="a program to run", said=document.get("message"))
 
 
 @contextmanager

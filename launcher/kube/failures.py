@@ -75,28 +75,37 @@ def read_failure(
     """Return the error that an answer with an HTTP status from 300 up stands for."""
     status = _decode(body)
     message = _words(status.get("message") or body[: 4 * MAX_SHOWN].decode("utf-8", "replace"))
-    got = f"got {code} {_words(status.get('reason') or '')}".rstrip()
+    got = f"{code} {_words(status.get('reason') or '')}".rstrip()
     if code == 401 or (code == 403 and _ANONYMOUS in message):
         return CredentialsError(
-            f"{call}: expected to be known to the cluster, {got}; "
-            f"{call.login}, until `kubectl auth whoami` answers ({call.access})"
+            where=call,
+            expected="to be known to the cluster",
+            got=got,
+            fix=f"{call.login}, until `kubectl auth whoami` answers ({call.access})",
         )
     if code == 403 and _is_missing_rule(message):
         return DeniedError(
-            f"{call}: expected to be allowed to {call.verb} it, {got}: {message}; "
-            f"ask for this rule {_where(call)}: {_rule(call)}"
+            where=call,
+            expected=f"to be allowed to {call.verb} it",
+            got=got,
+            said=message,
+            fix=f"ask for this rule {_where(call)}: {_rule(call)}",
         )
     if code == 404:
         return _read_absence(call, details=_mapping(status.get("details")), got=got, message=message)
     if code == 409:
         cure = "choose another name" if call.verb == "create" else "look at it again, it has changed"
-        return ConflictError(f"{call}: expected to {call.verb} it, {got}: {message}; {cure}")
+        return ConflictError(where=call, expected=f"to {call.verb} it", got=got, said=message, fix=cure)
     if 400 <= code < 500 and code not in (408, _GONE, _TOO_MANY):
         return _read_refusal(call, status=status, got=got, message=message)
     cure = "try again later" if code >= 400 else f"check that {call.access} names a Kubernetes API server"
     no_answer = ExpiredError if code == _GONE else NoAnswerError
     return no_answer(
-        f"{call}: expected an answer to {call.verb}, {got}: {message}; {cure}",
+        where=call,
+        expected=f"an answer to {call.verb}",
+        got=got,
+        said=message,
+        fix=cure,
         retry_after_s=_read_retry_after(headers),
     )
 
@@ -141,22 +150,36 @@ def _rule(call: Call) -> str:
 def _read_absence(call: Call, *, details: Mapping[str, Any], got: str, message: str) -> AbsentError:
     if details.get("kind") == "namespaces":
         return AbsentError(
-            f"namespace {call.namespace!r}: expected one that exists, {got}; "
-            f"create it or name another with --namespace ({call.access})"
+            where=f"namespace {call.namespace!r}",
+            expected="one that exists",
+            got=got,
+            fix=f"create it or name another with --namespace ({call.access})",
         )
     if not details.get("name"):  # the path itself is unknown: no such kind in this cluster
         return AbsentError(
-            f"{call}: expected a cluster that knows {call.resource.plural} of {call.resource.api_version}, "
-            f"{got}: {message}; install what serves them ({call.access})"
+            where=call,
+            expected=f"a cluster that knows {call.resource.plural} of {call.resource.api_version}",
+            got=got,
+            said=message,
+            fix=f"install what serves them ({call.access})",
         )
-    return AbsentError(f"{call}: expected it to be there, {got}; see `ftlaunch list` ({call.access})")
+    return AbsentError(
+        where=call, expected="it to be there", got=got, fix=f"see `ftlaunch list` ({call.access})"
+    )
 
 
 def _read_refusal(call: Call, *, status: Mapping[str, Any], got: str, message: str) -> InvalidError:
     listed = _list_causes(status)
     faults = "".join(f"\n  {str(cause)[:MAX_SHOWN]}" for cause in listed) or f" {message}"
     causes = listed or read_causes(message)
-    return InvalidError(f"{call}: expected what the cluster accepts, {got}; mend:{faults}", causes=causes)
+    return InvalidError(
+        where=call,
+        expected="what the cluster accepts",
+        got=got,
+        fix=f"mend:{faults}",
+        causes=causes,
+        words=message,
+    )
 
 
 def _list_causes(status: Mapping[str, Any]) -> list[Cause]:

@@ -81,8 +81,10 @@ def read_identity(
     named = [key for key in ("token", "username") if user.fields.get(key)]
     if len(ways) > 1 or len(named) > 1:
         raise KubeconfigError(
-            f"{user.where}: expected one way of saying who you are, got {' and '.join(ways + named)}; "
-            "remove one of them"
+            where=user.where,
+            expected="one way of saying who you are",
+            got=" and ".join(ways + named),
+            fix="remove one of them",
         )
     certificate = _read_certificate(user)
     plugged, provider = user.within("exec"), user.within("auth-provider")
@@ -123,10 +125,12 @@ def read_token_file(path: Path, *, where: str) -> str:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise KubeconfigError(
-            f"{where}: expected a token in {path}, got {reason}; write one there"
+            where=where, expected=f"a token in {path}", got=reason, fix="write one there"
         ) from error
     if not text:
-        raise KubeconfigError(f"{where}: expected a token in {path}, got an empty file; write one there")
+        raise KubeconfigError(
+            where=where, expected=f"a token in {path}", got="an empty file", fix="write one there"
+        )
     check_token(text, where=f"{where} ({path})")
     return text
 
@@ -141,7 +145,10 @@ def check_token(token: str, *, where: str) -> None:
     if found is not None or len(token) > _TOKEN_BYTES:
         got = f"one of {len(token)} characters" if found is None else f"the character {found[0]!r} in it"
         raise KubeconfigError(
-            f"{where}: expected a token of visible ASCII characters, got {got}; write it again, on one line"
+            where=where,
+            expected="a token of visible ASCII characters",
+            got=got,
+            fix="write it again, on one line",
         )
 
 
@@ -184,8 +191,10 @@ def _withhold(user: Entry, endpoint: Endpoint) -> None:
         return
     if not endpoint.is_loopback:
         raise KubeconfigError(
-            f"{user.where}: expected https:// in the cluster's `server`, got {endpoint.url}: everybody on "
-            f"the way would read {' and '.join(kept)}; write https://, or use a context without a user"
+            where=user.where,
+            expected="https:// in the cluster's `server`",
+            got=f"{endpoint.url}: everybody on the way would read {' and '.join(kept)}",
+            fix="write https://, or use a context without a user",
         )
     remark(f"{user.where}: {' and '.join(kept)} is not sent to {endpoint.url}: it is not encrypted (https)")
 
@@ -221,8 +230,10 @@ def _read_impersonation(user: Entry) -> Fields:
     for field, value in fields:
         if not value.isprintable():
             raise KubeconfigError(
-                f"{user.where}: expected no line breaks or control characters in {field[:80]}, "
-                f"got {value!r:.80}; mend it there"
+                where=user.where,
+                expected=f"no line breaks or control characters in {field[:80]}",
+                got=f"{value!r:.80}",
+                fix="mend it there",
             )
     return tuple((field, value.encode().decode("latin-1")) for field, value in fields)
 
@@ -249,12 +260,12 @@ def _read_provider(provider: Entry) -> tuple[str, float | None]:
     token = settings.text("id-token") if settings is not None else ""
     renew = "run `kubectl auth whoami`, which gets a new one"
     if not token:
-        raise CredentialsError(f"{provider.where}: expected an id-token, got none; {renew}")
+        raise CredentialsError(where=provider.where, expected="an id-token", got="none", fix=renew)
     until_s = _read_expiry(token)
     if until_s is not None and time.time() >= until_s:
         ended = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(until_s))
         raise CredentialsError(
-            f"{provider.where}: expected an id-token that holds, got one until {ended}; {renew}"
+            where=provider.where, expected="an id-token that holds", got=f"one until {ended}", fix=renew
         )
     return token, until_s
 

@@ -54,7 +54,7 @@ class Entry:
         """Return the error of a field."""
         found = got or _kind_of(self.fields.get(key))
         return KubeconfigError(
-            f"{self.where}: {key}: expected {expected}, got {found}; {cure or 'mend it there'}"
+            where=f"{self.where}: {key}", expected=expected, got=found, fix=cure or "mend it there"
         )
 
     def text(self, key: str) -> str:
@@ -171,20 +171,26 @@ def read_kubeconfig(places: Sequence[Path], *, context: str | None) -> Kubeconfi
     there = ", ".join(map(repr, sorted(tables["contexts"])))
     if not there:
         raise KubeconfigError(
-            f"{shown}: expected contexts, got none; get a kubeconfig of your cluster, or make one with "
-            "`kubectl config set-context`"
+            where=shown,
+            expected="contexts",
+            got="none",
+            fix="get a kubeconfig of your cluster, or make one with `kubectl config set-context`",
         )
     if not name:
         raise KubeconfigError(
-            f"{shown}: expected a current-context, got none; name one with --context, or run "
-            f"`kubectl config use-context NAME`; there are: {there}"
+            where=shown,
+            expected="a current-context",
+            got="none",
+            fix=(f"name one with --context, or run `kubectl config use-context NAME`; there are: {there}"),
         )
     chosen = tables["contexts"].get(name)
     if chosen is None:
         said = "--context" if context else "current-context"
         raise KubeconfigError(
-            f"{shown}: {said}: expected a context that is there, got {name!r:.200}; name another one with "
-            f"--context; there are: {there}"
+            where=f"{shown}: {said}",
+            expected="a context that is there",
+            got=f"{name!r:.200}",
+            fix=f"name another one with --context; there are: {there}",
         )
     cluster = _follow(chosen, tables["clusters"], "cluster", shown)
     if cluster is None:
@@ -216,29 +222,37 @@ def _load(path: Path) -> Mapping[str, object] | None:
         with path.open("rb") as file:
             content = file.read(_FILE_BYTES + 1)
         if len(content) > _FILE_BYTES:
-            raise KubeconfigError(f"{path}: expected a kubeconfig, got more than 16 MiB; name another file")
+            raise KubeconfigError(
+                where=path, expected="a kubeconfig", got="more than 16 MiB", fix="name another file"
+            )
         document = yaml.load(content, Loader=loader)  # noqa: S506  # both are safe
     except FileNotFoundError:
         return None
     except OSError as error:
         raise KubeconfigError(
-            f"{path}: expected a kubeconfig that can be read, got {_reason(error)}; mend its rights"
+            where=path, expected="a kubeconfig that can be read", got=_reason(error), fix="mend its rights"
         ) from error
     except yaml.MarkedYAMLError as error:  # its own words would repeat the line, which may hold a token
         mark = error.problem_mark
         place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark is not None else str(path)
         raise KubeconfigError(
-            f"{place}: expected YAML, got {error.problem or 'something else'}; see `kubectl config view`"
+            where=place,
+            expected="YAML",
+            got=error.problem or "something else",
+            fix="see `kubectl config view`",
         ) from None
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError, OverflowError):
         raise KubeconfigError(
-            f"{path}: expected YAML, got something else; see `kubectl config view`"
+            where=path, expected="YAML", got="something else", fix="see `kubectl config view`"
         ) from None
     if document is None:
         return {}
     if not isinstance(document, dict):
         raise KubeconfigError(
-            f"{path}: expected a kubeconfig, got another document ({_kind_of(document)}); name another file"
+            where=path,
+            expected="a kubeconfig",
+            got=f"another document ({_kind_of(document)})",
+            fix="name another file",
         )
     return document
 
@@ -250,20 +264,29 @@ def _merge(documents: Mapping[Path, Mapping[str, object]], kind: str) -> dict[st
         if listed is None:
             continue
         if not isinstance(listed, list):
-            raise KubeconfigError(f"{path}: {kind}: expected a list, got {_kind_of(listed)}; mend it there")
+            raise KubeconfigError(
+                where=f"{path}: {kind}", expected="a list", got=_kind_of(listed), fix="mend it there"
+            )
         seen = set()
         for number, item in enumerate(listed):
             name = item.get("name") if isinstance(item, dict) else None
             if not isinstance(item, dict) or not isinstance(name, str) or not name:
                 raise KubeconfigError(
-                    f"{path}: {kind}[{number}]: expected an entry with a name, got none; name it, in quotes"
+                    where=f"{path}: {kind}[{number}]",
+                    expected="an entry with a name",
+                    got="none",
+                    fix="name it, in quotes",
                 )
             fields = item.get(_KINDS[kind])
             where = f"{path}: {_KINDS[kind]} {name!r}"
             if fields is not None and not isinstance(fields, dict):
-                raise KubeconfigError(f"{where}: expected fields, got {_kind_of(fields)}; mend it there")
+                raise KubeconfigError(
+                    where=where, expected="fields", got=_kind_of(fields), fix="mend it there"
+                )
             if name in seen:
-                raise KubeconfigError(f"{where}: expected it once, got it twice; remove one of them")
+                raise KubeconfigError(
+                    where=where, expected="it once", got="it twice", fix="remove one of them"
+                )
             seen.add(name)
             merged.setdefault(name, Entry(where, path.absolute().parent, name, fields or {}))
     return merged
@@ -273,7 +296,7 @@ def _current(path: Path, document: Mapping[str, object]) -> str:
     name = document.get("current-context")
     if name is not None and not isinstance(name, str):
         raise KubeconfigError(
-            f"{path}: current-context: expected text, got {_kind_of(name)}; put it in quotes"
+            where=f"{path}: current-context", expected="text", got=_kind_of(name), fix="put it in quotes"
         )
     return name or ""
 

@@ -174,11 +174,14 @@ def parse_proxy(text: str, *, source: str) -> Proxy:
     wanted = "http://, https:// or socks5:// with a host and port"
     if url.scheme not in _PORTS or not url.hostname or re.search(r"[\x00-\x20\x7f]", text):
         raise KubeconfigError(
-            f"{source}: expected a proxy as {wanted}, got {_without_credentials(text)!r:.100}; mend it"
+            where=source,
+            expected=f"a proxy as {wanted}",
+            got=f"{_without_credentials(text)!r:.100}",
+            fix="mend it",
         )
     if url.path.strip("/") or url.query or url.fragment:
         raise KubeconfigError(
-            f"{source}: expected a proxy as {wanted}, got a path behind it; remove the path"
+            where=source, expected=f"a proxy as {wanted}", got="a path behind it", fix="remove the path"
         )
     proxy = Proxy(
         scheme=url.scheme, host=url.hostname, port=port or _PORTS[url.scheme], source=source,
@@ -189,8 +192,9 @@ def parse_proxy(text: str, *, source: str) -> Proxy:
             import python_socks  # noqa: F401
         except ImportError as error:
             raise KubeconfigError(
-                f"{source}: expected the package python-socks for the proxy {proxy}, which is not installed; "
-                "run `pip install python-socks` where ftlaunch is installed"
+                where=source,
+                expected=f"the package python-socks for the proxy {proxy}, which is not installed",
+                fix="run `pip install python-socks` where ftlaunch is installed",
             ) from error
     return proxy
 

@@ -27,38 +27,41 @@ def read_distrust(error: BaseException, *, where: str, server: str, access: str)
     """
     for found in unfold(error):
         if isinstance(found, ssl.SSLCertVerificationError):
-            return CertificateError(f"{where}: {_judge_theirs(found, server=server, access=access)}")
+            return _distrust_theirs(found, where=where, server=server, access=access)
         if isinstance(found, ssl.SSLError):
             reason = str(found.reason or "")
             if reason in _OTHER_PROTOCOL:
                 return CertificateError(
-                    f"{where}: expected TLS from {server}, got another protocol; "
-                    f"mend `server` of the kubeconfig's cluster: its port, or http for https ({access})"
+                    where=where,
+                    expected=f"TLS from {server}",
+                    got="another protocol",
+                    fix=f"mend `server` of the kubeconfig's cluster: its port, or http for https ({access})",
                 )
             if "ALERT" in reason and any(word in reason for word in _ABOUT_OURS):
                 return CertificateError(
-                    f"{where}: expected {server} to take our client certificate, got {reason}; "
-                    f"log in again, or renew client-certificate of the kubeconfig's user ({access})"
+                    where=where,
+                    expected=f"{server} to take our client certificate",
+                    got=reason,
+                    fix=f"log in again, or renew client-certificate of the kubeconfig's user ({access})",
                 )
     return None
 
 
-def _judge_theirs(error: ssl.SSLCertVerificationError, *, server: str, access: str) -> str:
-    got = error.verify_message or str(error)
-    if "mismatch" in got:
-        return (
-            f"expected a certificate for the name in {server}, got: {got.rstrip('.')}; name the server as "
-            f"its certificate does, or set tls-server-name of the kubeconfig's cluster ({access})"
-        )
-    if "expired" in got or "not yet valid" in got:
-        return (
-            f"expected a certificate of {server} that is valid now, got: {got}; "
-            f"renew the API server's certificate, or set this machine's clock ({access})"
-        )
-    return (
-        f"expected a certificate of {server} that the kubeconfig's CA has signed, got: {got}; check that "
-        f"this is your cluster, then renew certificate-authority-data of the kubeconfig's cluster ({access})"
-    )
+def _distrust_theirs(
+    error: ssl.SSLCertVerificationError, *, where: str, server: str, access: str
+) -> CertificateError:
+    said = error.verify_message or f"{error}"
+    if "mismatch" in said:
+        expected = f"a certificate for the name in {server}"
+        fix = "name the server as its certificate does, or set tls-server-name of the kubeconfig's cluster"
+    elif "expired" in said or "not yet valid" in said:
+        expected = f"a certificate of {server} that is valid now"
+        fix = "renew the API server's certificate, or set this machine's clock"
+    else:
+        expected = f"a certificate of {server} that the kubeconfig's CA has signed"
+        renew = "renew certificate-authority-data of the kubeconfig's cluster"
+        fix = f"check that this is your cluster, then {renew}"
+    return CertificateError(where=where, expected=expected, said=said.rstrip("."), fix=f"{fix} ({access})")
 
 
 def unfold(error: BaseException) -> Iterator[BaseException]:

@@ -140,8 +140,10 @@ class Transport:
             decoded = parse_json(answer.data, where=str(call), max_bytes=MAX_ANSWER_BYTES)
         if not is_object(decoded):
             raise NoAnswerError(
-                f"{call}: expected a Kubernetes object, got {answer.data[:80]!r}; "
-                f"check that {call.access} names a Kubernetes API server"
+                where=call,
+                expected="a Kubernetes object",
+                got=f"{answer.data[:80]!r}",
+                fix=f"check that {call.access} names a Kubernetes API server",
             )
         return Reply(document=decoded, headers=answer.headers), len(answer.data)
 
@@ -230,12 +232,14 @@ def explain_silence(error: BaseException, *, call: Call, endpoint: Endpoint) -> 
     for found in unfold(error):
         if isinstance(found, ProxyError):
             return NoAnswerError(
-                f"{call}: expected an answer from {server}, got none: {found} ({call.access})"
+                where=call, expected=f"an answer from {server}", got=f"none: {found} ({call.access})"
             )
     way = f" through the proxy {endpoint.proxy}" if endpoint.proxy is not None else ""
     return NoAnswerError(
-        f"{call}: expected an answer from {server}{way}, got {printable(said)}; "
-        f"check that the cluster of {call.access} runs and can be reached from here"
+        where=call,
+        expected=f"an answer from {server}{way}",
+        got=printable(said),
+        fix=f"check that the cluster of {call.access} runs and can be reached from here",
     )
 
 

@@ -52,14 +52,14 @@ def read_changes(answer: Answer, call: Call) -> Iterator[Change]:
             *lines, rest = (rest + piece).split(b"\n")
             if len(rest) > MAX_BYTES:
                 raise NoAnswerError(
-                    f"{call}: expected changes, got a line of more than {MAX_BYTES >> 20} MiB"
+                    where=call, expected="changes", got=f"a line of more than {MAX_BYTES >> 20} MiB"
                 )
             for line in filter(None, lines):
                 yield _read(line, call)
     except ExchangeError as error:
-        raise NoAnswerError(f"{call}: expected changes, got {error}") from error
+        raise NoAnswerError(where=call, expected="changes", got=error) from error
     if rest:  # every change ends with its line
-        raise NoAnswerError(f"{call}: expected a change, got {shown(rest)}")
+        raise NoAnswerError(where=call, expected="a change", got=shown(rest))
 
 
 def _read(line: bytes, call: Call) -> Change:
@@ -70,11 +70,11 @@ def _read(line: bytes, call: Call) -> Change:
             need_object(document, "object", what=str(call)),
         )
     except FormatError as error:
-        raise NoAnswerError(f"{call}: expected a change, got {line[:80]!r}") from error
+        raise NoAnswerError(where=call, expected="a change", got=f"{line[:80]!r}") from error
     if kind == "ERROR":  # the status that it would have begun with, had it been known then
         code = item.get("code")
         code = code if isinstance(code, int) and code else 500
         raise read_failure(call, code=code, body=json.dumps(item).encode())
     if not is_object(item):
-        raise NoAnswerError(f"{call}: expected a change of an object, got {shown(line)}")
+        raise NoAnswerError(where=call, expected="a change of an object", got=shown(line))
     return Change(kind, item)

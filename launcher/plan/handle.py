@@ -45,6 +45,8 @@ def parse_handle(text: str) -> Handle:
         or bool(namespace) is not wants_namespace
     ):  # fmt: skip
         raise UsageError(
-            f"handle: expected kubernetes://NAMESPACE/JOB, docker:///JOB or local:///JOB, got {text!r}"
+            where="handle",
+            expected="kubernetes://NAMESPACE/JOB, docker:///JOB or local:///JOB",
+            got=f"{text!r}",
         )
     return Handle(backend=scheme, namespace=namespace, job=job)

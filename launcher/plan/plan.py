@@ -133,8 +133,10 @@ def _job_name(config: RunConfig, launch: LaunchSection, run_id: str, exact: str 
         return job_name(to_dns_label(launch.name or config.path.stem), run_id=run_id)
     if not is_dns_label(exact):
         raise UsageError(
-            f"--name: expected at most 52 lower-case letters, digits and '-', a letter first, got {exact!r}; "
-            f"such as {to_dns_label(exact)!r}"
+            where="--name",
+            expected="at most 52 lower-case letters, digits and '-', a letter first",
+            got=f"{exact!r}",
+            fix=f"such as {to_dns_label(exact)!r}",
         )
     return exact
 

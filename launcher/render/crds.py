@@ -76,7 +76,7 @@ def _folder() -> Path:
     for folder in (_PACKAGE / "crds", _PACKAGE.parent / "k8s" / "crds"):
         if folder.is_dir():
             return folder
-    raise SchemaError(f"{_PACKAGE / 'crds'}: expected the schemas of this release; install it again")
+    raise SchemaError(where=_PACKAGE / "crds", expected="the schemas of this release", fix="install it again")
 
 
 def _walk(value: Any, schema: dict[str, Any], at: FieldPath, *, partial: bool = False) -> Iterator[Fault]:

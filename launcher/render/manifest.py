@@ -70,7 +70,7 @@ def read_documents(text: str) -> list[Any]:
     try:
         return list(yaml.load_all(text, Loader=loader))  # both are safe
     except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:  # the latter of `!!bool x`
-        raise ManifestError(f"manifest: expected YAML, got an error: {error}") from error
+        raise ManifestError(where="manifest", expected="YAML", got=f"an error: {error}") from error
 
 
 def parse_manifest(text: str) -> Manifest:
@@ -82,11 +82,15 @@ def parse_manifest(text: str) -> Manifest:
     objects = [item for item in read_documents(text) if item is not None]
     kinds = {item.get("kind") if isinstance(item, dict) else None: item for item in objects}
     if len(objects) != 2 or set(kinds) != {"ConfigMap", "PaddleJob"}:
-        raise ManifestError(f"manifest: expected a ConfigMap and a PaddleJob, got {sorted(map(str, kinds))}")
+        raise ManifestError(
+            where="manifest", expected="a ConfigMap and a PaddleJob", got=sorted(map(str, kinds))
+        )
     manifest = Manifest(text=text, config_map=kinds["ConfigMap"], job=kinds["PaddleJob"])
     for item in objects:
         metadata = item.get("metadata")
         labels = metadata.get("labels") if isinstance(metadata, dict) else None
         if not isinstance(labels, dict) or RUN_ID_LABEL not in labels or "name" not in metadata:
-            raise ManifestError(f"manifest: {item['kind']}: expected a name and the label {RUN_ID_LABEL}")
+            raise ManifestError(
+                where=f"manifest: {item['kind']}", expected=f"a name and the label {RUN_ID_LABEL}"
+            )
     return manifest

@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from launcher.errors import UsageError
+from launcher.errors import Issue, UsageError
 from launcher.objects import KubeObject
 from launcher.render.crds import DIRECTIVE, Fault, FieldPath, find_template_faults, format_fields
 from trainer.protocol.environment import CONFIG_MOUNT
@@ -32,8 +32,13 @@ class PatchError(UsageError):
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
-        lines = (f"{format_fields(path)}: {message}" if path else message for path, message in faults)
-        super().__init__("\n".join(f"Launch.pod_patch: {line}" for line in lines))
+        where = "Launch.pod_patch"
+        super().__init__(
+            problems=[
+                Issue(where=f"{where}: {format_fields(path)}" if path else where, message=message)
+                for path, message in faults
+            ]
+        )
 
 
 def patch_template(template: KubeObject, patch: Mapping[str, Any]) -> KubeObject:

@@ -13,7 +13,7 @@ import jinja2
 import jinja2.sandbox
 from pydantic import BaseModel
 
-from launcher.errors import CliExit, LaunchError
+from launcher.errors import CliExit, Issue, LaunchError
 from launcher.plan.jobplan import JobPlan
 from launcher.render.blocks import to_yaml
 from launcher.render.crds import find_faults
@@ -62,7 +62,7 @@ def render(plan: JobPlan, *, template_dirs: Sequence[Path] = (), cache: Path | N
         manifest = _patch(parse_manifest(text), plan)
     except (RenderError, ManifestError) as error:
         if theirs:
-            raise UserTemplateError(str(error)) from error
+            raise error.recast(UserTemplateError) from error
         raise
     if theirs:
         _hold_against_schema(manifest, plan)
@@ -80,7 +80,9 @@ def _hold_against_schema(manifest: Manifest, plan: JobPlan) -> None:
     if (manifest.name, manifest.run_id) != (plan.job, plan.run_id):
         faults.append(f"metadata: expected {plan.job} of run {plan.run_id}, got {manifest.name}")
     if faults:
-        raise UserTemplateError("\n".join(f"{TEMPLATES[plan.api]}: {fault}" for fault in faults))
+        raise UserTemplateError(
+            problems=[Issue(where=TEMPLATES[plan.api], message=fault) for fault in faults]
+        )
 
 
 def _patch(manifest: Manifest, plan: JobPlan) -> Manifest:
@@ -93,7 +95,7 @@ def _patch(manifest: Manifest, plan: JobPlan) -> Manifest:
     config_map, mark, _ = manifest.text.partition("\n---\n")
     patched = parse_manifest(f"{config_map}{mark}{to_yaml(job)}")
     if not _same(patched.job, job) or not _same(patched.config_map, manifest.config_map):
-        raise RenderError("manifest: expected the patched job, got another structure or value")
+        raise RenderError(where="manifest", expected="the patched job", got="another structure or value")
     return patched
 
 
@@ -116,9 +118,9 @@ def _render(plan: JobPlan, jinja: jinja2.Environment, *, stand_in: bool) -> tupl
         where = (
             f"{getattr(error, 'name', None) or TEMPLATES[plan.api]}:{getattr(error, 'lineno', None) or '?'}"
         )
-        raise RenderError(f"{where}: expected a template that renders: {error}") from error
+        raise RenderError(where=where, expected="a template that renders", said=error) from error
     except (TypeError, ValueError) as error:  # of the filters
-        raise RenderError(f"{TEMPLATES[plan.api]}: expected values that JSON has: {error}") from error
+        raise RenderError(where=TEMPLATES[plan.api], expected="values that JSON has", said=error) from error
 
 
 def _names(plan: JobPlan) -> Mapping[str, Any]:
@@ -187,7 +189,9 @@ def _compare(text: str, outline: str, values: Sequence[Any]) -> None:
     meant = {stand_in(number): value for number, value in enumerate(values)}
     expected = _put_values(read_documents(outline), meant)
     if not _same(found, expected):
-        raise RenderError("manifest: expected each value at its place, got another structure or value")
+        raise RenderError(
+            where="manifest", expected="each value at its place", got="another structure or value"
+        )
 
 
 def _put_values(node: Any, meant: Mapping[str, Any]) -> Any:

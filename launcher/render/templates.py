@@ -28,7 +28,7 @@ def template_folders(users: Sequence[Path] = ()) -> list[Path]:
     """
     for folder in users:
         if not folder.is_dir():
-            raise UsageError(f"--template-dir: expected a folder, got {str(folder)!r}")
+            raise UsageError(where="--template-dir", expected="a folder", got=f"{str(folder)!r}")
     ours = [_PACKAGE / "templates", _PACKAGE.parent / "k8s" / "templates"]
     return [*users, *(folder for folder in ours if folder.is_dir())]
 

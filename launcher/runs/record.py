@@ -70,7 +70,9 @@ def parse_record(text: str | bytes, *, where: str) -> RunRecord:
     try:
         document = parse_object(text, where=where, max_bytes=_MAX_BYTES)
         if document.get("schema") != SCHEMA:
-            raise RecordError(f"{where}: expected schema {SCHEMA}; it was written by another release")
+            raise RecordError(
+                where=where, expected=f"schema {SCHEMA}", fix="it was written by another release"
+            )
         return RunRecord(
             handle=parse_handle(need(document, "handle", str, what=where)),
             run_id=need(document, "run_id", str, what=where),
@@ -83,7 +85,7 @@ def parse_record(text: str | bytes, *, where: str) -> RunRecord:
             api=_api(need_or_none(document, "api", str, what=where)),
         )
     except ValueError as error:
-        raise RecordError(f"{where}: expected a run's record, got something broken: {error}") from error
+        raise RecordError(where=where, expected="a run's record", got=f"something broken: {error}") from error
 
 
 def _api(text: str | None) -> JobApi:

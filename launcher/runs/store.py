@@ -52,8 +52,10 @@ class RunStore:
             folder.mkdir(mode=0o700)
         except FileExistsError as error:
             raise TakenError(
-                f"{record.handle.job}: expected a free name, got that of an earlier run; choose another, or "
-                f"`ftlaunch delete {record.handle.job}`"
+                where=record.handle.job,
+                expected="a free name",
+                got="that of an earlier run",
+                fix=f"choose another, or `ftlaunch delete {record.handle.job}`",
             ) from error
         (folder / CONFIG).write_bytes(config)
         if job_file is not None:
@@ -148,12 +150,14 @@ class RunStore:
             for latest in self.newest():
                 if latest.project == str(project):
                     return latest
-            raise NotFoundError(f"{project}: expected a job submitted from here, got none; name one")
+            raise NotFoundError(
+                where=project, expected="a job submitted from here", got="none", fix="name one"
+            )
         job = parse_handle(text).job if "://" in text else text
         record = self.load(job)
         if record is None or ("://" in text and str(record.handle) != text):
             raise NotFoundError(
-                f"{text}: expected a job of this machine's runs, got none; see `ftlaunch list`"
+                where=text, expected="a job of this machine's runs", got="none", fix="see `ftlaunch list`"
             )
         return record
 

@@ -63,7 +63,7 @@ class TrustedFiles:
             return {}
         except (OSError, FormatError) as error:
             raise TrustError(
-                f"{error}; remove it, and say `ftlaunch trust` again where you need it"
+                str(error), fix="remove it, and say `ftlaunch trust` again where you need it"
             ) from error
         files = document.get("files") if isinstance(document, dict) else None
         if not isinstance(files, dict):
@@ -77,7 +77,7 @@ class TrustedFiles:
             make_private_folder(self._file.parent)
             replace_file(self._file, document.encode("utf-8"), mode=0o600)
         except OSError as error:
-            raise TrustError(f"{self._file}: expected a file that can be written: {error}") from error
+            raise TrustError(where=self._file, expected="a file that can be written", said=error) from error
 
 
 def read_templates(folder: Path) -> dict[Path, bytes]:
@@ -88,7 +88,7 @@ def read_templates(folder: Path) -> dict[Path, bytes]:
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     if len(files) > _MAX_FILES:
-        raise UsageError(f"{folder}: expected at most {_MAX_FILES} templates, got {len(files)}")
+        raise UsageError(where=folder, expected=f"at most {_MAX_FILES} templates", got=len(files))
     return {path: _read(path) for path in files}
 
 
@@ -102,9 +102,9 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
     except OSError as error:
-        raise UsageError(f"{path}: expected a template that can be read: {error}") from error
+        raise UsageError(where=path, expected="a template that can be read", said=error) from error
     if len(content) > _MAX_BYTES:
-        raise UsageError(f"{path}: expected a template of at most {_MAX_BYTES} bytes, got more")
+        raise UsageError(where=path, expected=f"a template of at most {_MAX_BYTES} bytes", got="more")
     return content
 
 

@@ -30,6 +30,10 @@ class RefusedError(Exception):
     """What came is not what was asked for, or a file cannot be had."""
 
 
+class CutShortError(RefusedError):
+    """What came is no whole archive."""
+
+
 def part_of(target: Path) -> Path:
     """Return where a file lies until it is whole."""
     return target.with_name(f"{PART_PREFIX}{target.name}{PART_SUFFIX}")
@@ -108,7 +112,7 @@ def take(root: Path, wanted: Mapping[str, Mapping[str, Any]], source: IO[bytes])
                 _take_one(resolve(root, member.name, make=True), member, archive.extractfile(member), entry)
                 yield member.name
     except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:  # of its headers
-        raise RefusedError(f"expected a whole archive: {error}") from error
+        raise CutShortError(f"expected a whole archive: {error}") from error
 
 
 def _take_one(

@@ -110,7 +110,7 @@ def choose(found: list[Listed], text: str) -> Listed:
         chosen = [item for item in found if (item.is_best if text == "best" else str(item.name) == text)]
     if not chosen:
         names = ", ".join(str(item.name) for item in found) or "none"
-        raise NotFoundError(f"checkpoint {text!r}: expected one of {names}")
+        raise NotFoundError(where=f"checkpoint {text!r}", expected=f"one of {names}")
     return chosen[0]
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from launcher.errors import UsageError
+from launcher.errors import Issue, UsageError
 from trainer.protocol.lists import Grammar, ListError, describe_grammar, guess_grammar, read_list
 from trainer.protocol.pathmap import PathMap
 
@@ -140,7 +140,7 @@ def require_listed(folder: Path, lists: Sequence[FolderList], paths: Collection[
         UsageError: Lines are refused; shows the first 20 of each list.
     """
     there = _with_folders(paths)
-    problems: list[str] = []
+    problems: list[Issue] = []
     notes: list[str] = []
     lines = 0
     for item in lists:
@@ -154,7 +154,7 @@ def require_listed(folder: Path, lists: Sequence[FolderList], paths: Collection[
                 absolute_elsewhere=True,
             )
         except ListError as error:
-            problems.append(str(error))
+            problems.append(Issue(message=str(error)))
             continue
         lines += len(listed.names)
         refused = dict(listed.problems)
@@ -162,13 +162,14 @@ def require_listed(folder: Path, lists: Sequence[FolderList], paths: Collection[
             for number, name in enumerate(listed.names, start=1):
                 if number not in refused and (got := _why_not_brought(folder, item.root, name, there)):
                     refused[number] = f"expected an image that is brought, got {got}"
-        shown = [f"{item.path}:{number}: {refused[number]}" for number in sorted(refused)]
+        shown = [Issue(where=f"{item.path}:{number}", message=refused[number]) for number in sorted(refused)]
         problems += shown[:_SHOWN]
         if len(shown) > _SHOWN:
-            problems.append(f"{item.path}: … and {len(shown) - _SHOWN} lines more")
+            rest = f"… and {len(shown) - _SHOWN} lines more"
+            problems.append(Issue(where=str(item.path), message=rest))
         notes += [*_say_how(item), *listed.notes]
     if problems:
-        raise UsageError("\n".join(problems))
+        raise UsageError(problems=problems)
     return Listed(lists=len(lists), lines=lines, notes=tuple(notes))
 
 

@@ -80,7 +80,7 @@ class Place(ABC):
             if not hello:
                 self._blame(channel)
             if not self._read(hello).get("ready") and operation not in ("take", "look"):
-                raise NotFoundError(f"{self.title}: expected the folder {root!r}, got none")
+                raise NotFoundError(where=self.title, expected=f"the folder {root!r}", got="none")
             with contextlib.suppress(BrokenPipeError):
                 channel.send(json.dumps(request).encode() + b"\n")
             try:
@@ -107,7 +107,7 @@ class Place(ABC):
             for name in ("sha256", "text"):
                 need_or_none(answer, name, str, what=self.title)
         except FormatError as error:
-            raise VolumeError(f"{error}; check what runs as {self.python} there") from error
+            raise VolumeError(str(error), fix=f"check what runs as {self.python} there") from error
         return answer
 
     def require_success(self, channel: Channel) -> None:
@@ -118,11 +118,11 @@ class Place(ABC):
         """
         code, said = channel.finish()
         if code:
-            raise VolumeError(f"{self.title}: {said.strip() or f'the agent ended with exit code {code}'}")
+            raise VolumeError(said.strip() or f"the agent ended with exit code {code}", where=self.title)
 
     def _blame(self, channel: Channel) -> None:
         self.require_success(channel)
-        raise VolumeError(f"{self.title}: expected an answer, and the connection ended")
+        raise VolumeError(where=self.title, expected="an answer, and the connection ended")
 
 
 class _Process:

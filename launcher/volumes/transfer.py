@@ -85,7 +85,7 @@ def pull(
         if gaps:
             _pull(place, gaps, within=within, to=to, progress=progress)
     except (agent.RefusedError, OSError) as error:
-        raise VolumeError(f"{to}: {error}") from error
+        raise VolumeError(str(error), where=to) from error
     return gaps
 
 
@@ -94,13 +94,12 @@ def _pull(place: Place, gaps: Sequence[Gap], *, within: str, to: Path, progress:
     with place.ask("give", request, within=within) as channel:
         try:
             arrived = list(agent.take(to, _table(gaps), _counting(channel.stdout, progress)))
-        except agent.RefusedError as error:
-            if "whole archive" in str(error):  # the agent knows why it has ended
-                place.require_success(channel)
+        except agent.CutShortError:  # the agent knows why it has ended
+            place.require_success(channel)
             raise
     missing = [gap.file.path for gap in gaps if gap.file.path not in arrived]
     if missing:
-        raise VolumeError(f"{place.title}: expected {missing[0]!r}, and it did not come")
+        raise VolumeError(where=place.title, expected=f"{missing[0]!r}, and it did not come")
 
 
 def push(
@@ -114,7 +113,7 @@ def push(
             try:
                 agent.give(folder, [(gap.file.path, gap.offset) for gap in gaps], pipe)
             except agent.RefusedError as error:
-                raise VolumeError(f"{folder}: {error}") from error
+                raise VolumeError(str(error), where=folder) from error
     return gaps
 
 

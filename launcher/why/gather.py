@@ -88,7 +88,7 @@ class Looker:
         try:
             kind = find_kind(self._api, plural)
         except LaunchError as error:
-            self.unseen.append(f"{plural}: {str(error).split('; ', 1)[0][:200]}")
+            self.unseen.append(f"{plural}: {error.finding[:200]}")
             return None
         return () if kind is None else self.look(kind, namespace=namespace, fields=fields, keep=keep)
 
@@ -96,7 +96,7 @@ class Looker:
 def describe_unseen(resource: Resource, *, namespace: str, error: LaunchError) -> str:
     """Say in a line what could not be looked at."""
     where = f" in {namespace}" if namespace else " of the cluster"
-    return f"{resource.plural}{where}: {str(error).split('; ', 1)[0][:200]}"
+    return f"{resource.plural}{where}: {error.finding[:200]}"
 
 
 def gather(
@@ -120,7 +120,9 @@ def gather(
         )
         job = asked_job.result()
         if not objects.run_id_of(job):
-            raise NotFoundError(f"{handle}: expected a job of ours, got one without the label {RUN_ID_LABEL}")
+            raise NotFoundError(
+                where=handle, expected="a job of ours", got=f"one without the label {RUN_ID_LABEL}"
+            )
         pods = paddlejob.pods_of(job, asked_pods.result())
         first = Snapshot(now_s=clock(), status=read_status(job, pods, {}), job=job, pods=pods)
         asked_logs = {

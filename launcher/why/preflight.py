@@ -149,7 +149,7 @@ def _questions(api: KubeApi, job: KubeObject, namespace: str) -> dict[str, Quest
 def _list_queues(api: KubeApi, namespace: str) -> Objects:
     kind = find_kind(api, LOCAL_QUEUES.plural)
     if kind is None:
-        raise UnservedError(f"expected a cluster with Kueue, got one without {LOCAL_QUEUES.plural}")
+        raise UnservedError(expected="a cluster with Kueue", got=f"one without {LOCAL_QUEUES.plural}")
     return api.list(kind, namespace=namespace, at_most=MAX_OTHERS)
 
 

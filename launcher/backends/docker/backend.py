@@ -62,8 +62,10 @@ class DockerBackend(KeptBackend):
         remote = engine.remote_address()
         if remote is not None:
             raise ReplicaError(
-                f"{engine.name}: expected an engine of this machine, whose folders jobs mount, "
-                f"got {remote!r}; unset DOCKER_HOST or use another context, or submit where that engine runs"
+                where=engine.name,
+                expected="an engine of this machine, whose folders jobs mount",
+                got=f"{remote!r}",
+                fix="unset DOCKER_HOST or use another context, or submit where that engine runs",
             )
         engine.run("version")
         manifest = submission.manifest

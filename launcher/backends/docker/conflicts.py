@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from launcher.backends.docker.engine import Engine
-from launcher.errors import TakenError
+from launcher.errors import Issue, TakenError
 from launcher.names import RUN_ID_LABEL
 
 _LISTS = {
@@ -27,13 +27,17 @@ def refuse_taken(engine: Engine, *, job: str, pods: Sequence[str], run_id: str) 
         TakenError: Something else has some of them; names all.
     """
     taken = [
-        f"{kind} {name!r}: expected a free name, got one that is not this run's; "
-        f"remove it (`{engine.name} {kind} rm`), or choose another name with --name"
+        Issue(
+            where=f"{kind} {name!r}",
+            expected="a free name",
+            got="one that is not this run's",
+            fix=f"remove it (`{engine.name} {kind} rm`), or choose another name with --name",
+        )
         for kind, names in (("container", pods), ("network", (job,)))
         for name in sorted(set(names) & _others(engine, kind, run_id=run_id))
     ]
     if taken:
-        raise TakenError("\n".join(taken))
+        raise TakenError(problems=taken)
 
 
 def _others(engine: Engine, kind: str, *, run_id: str) -> set[str]:

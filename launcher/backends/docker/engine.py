@@ -71,12 +71,12 @@ class Engine:
                 capture_output=True, text=True, errors="replace", timeout=_PATIENCE_S, check=False,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise UnreachableError(f"{self.program}: expected an answer, got: {error}") from error
+            raise UnreachableError(where=self.program, expected="an answer", said=error) from error
         if done.returncode:
             said = " ".join(done.stderr.split())[:500] or f"exit code {done.returncode}"
             if "Cannot connect" in said or "connection refused" in said or "permission denied" in said:
                 raise UnreachableError(
-                    f"{self.program}: expected a running engine that lets us in, got: {said}"
+                    where=self.program, expected="a running engine that lets us in", said=said
                 )
             raise EngineError(f"{self.name} {arguments[0]}: {said}")
         return done.stdout.strip()
@@ -98,7 +98,9 @@ def find_engine(runtime: str | None = None, *, environ: Mapping[str, str] = os.e
     found = next((program for name in names if (program := shutil.which(name, path=path))), None)
     if found is None:
         raise UsageError(
-            f"--on docker: expected {' or '.join(names)} on PATH, got neither; "
-            "install one, or name it with --container-runtime"
+            where="--on docker",
+            expected=f"{' or '.join(names)} on PATH",
+            got="neither",
+            fix="install one, or name it with --container-runtime",
         )
     return Engine(program=found, place={name: environ[name] for name in _PLACES if environ.get(name)})

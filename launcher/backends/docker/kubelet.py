@@ -99,7 +99,7 @@ class DockerKubelet(Kubelet):
             self._engine.run("start", pod.name)
             return EngineContainer(self._engine, pod.name, log=self._layout.log(pod.name, incarnation))
         except (OSError, ValueError, LaunchError) as error:
-            raise StartError(f"expected a container that starts, got: {error}") from error
+            raise StartError(expected="a container that starts", said=error) from error
 
     def adopt(self, pod: Pod) -> Adopted | None:
         """See `Kubelet.adopt`. One that was made and never started is left to `start`."""

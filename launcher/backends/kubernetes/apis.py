@@ -34,6 +34,7 @@ def choose_api(api: KubeApi, *, wanted: Literal["auto"] | JobApi) -> JobApi:
     except LaunchError:  # discovery is not open to us
         return "kubeflow"
     raise UnservedError(
-        f"expected a cluster that serves paddlejobs of {PADDLE_JOBS.api_version}, got one without; "
-        f"have its administrator install the training operator: {INSTALL}"
+        expected=f"a cluster that serves paddlejobs of {PADDLE_JOBS.api_version}",
+        got="one without",
+        fix=f"have its administrator install the training operator: {INSTALL}",
     )

@@ -286,7 +286,10 @@ class KubernetesBackend(Backend):
         job = self.api.get(PADDLE_JOBS, handle.job, namespace=handle.namespace)
         if not objects.run_id_of(job):
             raise NotFoundError(
-                f"{handle}: expected a job of ours, got one without the label {RUN_ID_LABEL}; use kubectl"
+                where=handle,
+                expected="a job of ours",
+                got=f"one without the label {RUN_ID_LABEL}",
+                fix="use kubectl",
             )
         return job
 

@@ -109,8 +109,10 @@ class Poster:
             raise refusal
         cure = "wait until it is gone" if is_being_deleted(found) else "choose another name"
         raise TakenError(
-            f"{resource.kind} {namespace}/{name_of(body)}: expected a free name, "
-            f"got one of run {run_id_of(found) or '(not ours)'!r}; {cure}"
+            where=f"{resource.kind} {namespace}/{name_of(body)}",
+            expected="a free name",
+            got=f"one of run {run_id_of(found) or '(not ours)'!r}",
+            fix=cure,
         ) from refusal
 
     def _insist(self, ask: Callable[[], KubeObject]) -> KubeObject:
@@ -137,8 +139,10 @@ class Poster:
                 self._unmake(resource, item, namespace=namespace)
             except LaunchError as error:
                 raise LeftoverError(
-                    f"{refusal}\n{resource.kind} {namespace}/{name_of(item)}: expected to take it back, "
-                    f"got: {error}; it stays: delete it with kubectl"
+                    where=f"{refusal}\n{resource.kind} {namespace}/{name_of(item)}",
+                    expected="to take it back",
+                    said=error,
+                    fix="it stays: delete it with kubectl",
                 ) from error
 
     def _unmake(self, resource: Resource, item: KubeObject, *, namespace: str) -> None:

@@ -94,10 +94,11 @@ def set_active(api: KubeApi, job: KubeObject, *, active: bool) -> bool:
     except AbsentError:
         return False
     except DeniedError as error:
-        _, _, rule = str(error).rpartition("; ")
         effect = "would start it again" if not active else "holds it back"
         raise DeniedError(
-            f"{objects.name_of(job)}: expected to be allowed to change its Workload, because queue "
-            f"{queue!r} of Kueue {effect}, got {error}; nothing was changed: {rule} (k8s/rbac/kueue.yaml)"
+            where=objects.name_of(job),
+            expected=f"to be allowed to change its Workload, because queue {queue!r} of Kueue {effect}",
+            got=error.finding,
+            fix=f"nothing was changed: {error.fix} (k8s/rbac/kueue.yaml)",
         ) from error
     return bool(own)

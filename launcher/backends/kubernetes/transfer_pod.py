@@ -137,8 +137,9 @@ def _wait(api: KubeApi, name: str, *, namespace: str, pause: Callable[[float], N
             return
         if phase != "Pending" or waited_s >= START_S or why.partition(":")[0] in PULL_TROUBLES:
             raise VolumeError(
-                f"pod {namespace}/{name}: expected it to mount the volume and run, it is {phase}"
-                f"{f' ({why})' if why else ''}; check its image, the claim and the quota"
+                where=f"pod {namespace}/{name}",
+                expected=f"it to mount the volume and run, it is {phase}{f' ({why})' if why else ''}",
+                fix="check its image, the claim and the quota",
             )
         pause(_LOOK_S)
         waited_s += _LOOK_S

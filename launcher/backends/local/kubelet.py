@@ -46,7 +46,7 @@ class LocalKubelet(Kubelet):
             workdir = paths.apply(pod.working_dir) if pod.working_dir else self._request.workdir
             process, pipe = start_pod(pod, env=env, workdir=workdir)
         except OSError as error:
-            raise StartError(f"expected a program that starts, got: {error}") from error
+            raise StartError(expected="a program that starts", said=error) from error
         return ProcessContainer(process, pipe, log=self._layout.log(pod.name, incarnation))
 
     def sweep(self, running: tuple[Container, ...], *, kill: bool) -> None:

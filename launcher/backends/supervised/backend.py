@@ -28,7 +28,7 @@ from launcher.backends.supervised.state import (
     load_request,
     save_record,
 )
-from launcher.errors import LaunchError, NotFoundError, NothingSentError, TakenError, UnreachableError
+from launcher.errors import Issue, LaunchError, NotFoundError, NothingSentError, TakenError, UnreachableError
 from launcher.plan.handle import Handle
 from trainer.protocol.codec import FormatError
 from trainer.protocol.environment import WORKSPACE
@@ -92,12 +92,12 @@ class KeptBackend(Backend):
         try:
             request = self._request(submission, pods)
         except UnreachableError as error:  # asked before anything is made: it is certain that nothing was
-            raise NothingSentError(str(error)) from error
+            raise error.recast(NothingSentError) from error
         layout.folder.mkdir(parents=True, exist_ok=True)
         save_record(layout.request, request)
         _start_keeper(layout, module=self.keeper_module)
         if not self._is_ours(layout, run_id=manifest.run_id):
-            raise KeeperError(f"{manifest.name}: expected its keeper to take over, got no state")
+            raise KeeperError(where=manifest.name, expected="its keeper to take over", got="no state")
         return handle
 
     def check(self, submission: Submission) -> tuple[str, ...]:
@@ -164,7 +164,9 @@ class KeptBackend(Backend):
         """Start the keeper after the one of `record`, once nothing of that runs any more."""
         left = tuple(pod.process for pod in record.pods if pod.process is not None)
         if not _is_gone((record.keeper, *left)):
-            raise KeeperError(f"{handle}: expected its processes to be gone, got some that run; look at them")
+            raise KeeperError(
+                where=handle, expected="its processes to be gone", got="some that run", fix="look at them"
+            )
         self._check_names(layout, record)
         if not adopting:
             self._clear(record)
@@ -186,7 +188,9 @@ class KeptBackend(Backend):
         for process in left:
             process.send(signal.SIGKILL)
         if not _is_gone(left):
-            raise KeeperError(f"{handle}: expected its processes to die, got some that do not; look at them")
+            raise KeeperError(
+                where=handle, expected="its processes to die", got="some that do not", fix="look at them"
+            )
         self._clear(record)
         for name in ("pods", layout.keeper_log.name, layout.request.name):
             path = layout.folder / name
@@ -211,7 +215,7 @@ class KeptBackend(Backend):
                 file.seek(offset)
                 data = file.read()
         except FileNotFoundError as error:
-            raise NotFoundError(f"{ref.pod}: expected a log of incarnation {ref.incarnation}") from error
+            raise NotFoundError(where=ref.pod, expected=f"a log of incarnation {ref.incarnation}") from error
         return data[: data.rfind(b"\n") + 1]
 
     def open_folder(self, handle: Handle, path: str, *, manifest: Manifest) -> AbstractContextManager[Place]:
@@ -230,13 +234,13 @@ class KeptBackend(Backend):
         layout = self._layout(self._runs_dir / handle.job)
         record = _load(layout)
         if record is None:
-            raise NotFoundError(f"{handle}: expected a job, got none of this name on this machine")
+            raise NotFoundError(where=handle, expected="a job", got="none of this name on this machine")
         return layout, record
 
     def _is_ours(self, layout: JobLayout, *, run_id: str) -> bool:
         record = _load(layout)
         if record is not None and record.run_id != run_id:
-            raise TakenError(f"{record.job}: expected a free name, got the job of run {record.run_id}")
+            raise TakenError(where=record.job, expected="a free name", got=f"the job of run {record.run_id}")
         return record is not None
 
     def _choose_devices(self, pods: tuple[Pod, ...]) -> tuple[str, ...]:
@@ -246,7 +250,7 @@ class KeptBackend(Backend):
         present = self._gpus()
         if len(present) < wanted:
             raise ReplicaError(
-                f"gpus: expected {wanted} GPUs on this machine, got {len(present)}; ask for fewer"
+                where="gpus", expected=f"{wanted} GPUs on this machine", got=len(present), fix="ask for fewer"
             )
         return present[:wanted]
 
@@ -255,18 +259,16 @@ def _load(layout: JobLayout) -> JobRecord | None:
     try:
         return load_job_record(layout.state)
     except FormatError as error:
-        raise StateError(f"{error}; remove the folder {layout.folder} once nothing of it runs") from error
+        raise StateError(
+            str(error), fix=f"remove the folder {layout.folder} once nothing of it runs"
+        ) from error
 
 
 def _refuse_unmapped(pods: tuple[Pod, ...], submission: Submission) -> None:
     paths = dict.fromkeys(path for pod in pods for path in find_unmapped(pod, submission.host_folders))
     if paths:
-        raise ReplicaError(
-            "\n".join(
-                f"{path}: expected `local:` with what stands for it on this machine, got none"
-                for path in paths
-            )
-        )
+        expected = "`local:` with what stands for it on this machine"
+        raise ReplicaError(problems=[Issue(where=path, expected=expected, got="none") for path in paths])
 
 
 def _start_keeper(layout: JobLayout, *, module: str) -> None:
@@ -279,8 +281,10 @@ def _start_keeper(layout: JobLayout, *, module: str) -> None:
     if done.returncode:
         said = layout.keeper_log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise KeeperError(
-            f"{layout.run_folder.name}: expected its keeper to start, got: "
-            f"{said[-1] if said else f'exit code {done.returncode}'}; see {layout.keeper_log}"
+            where=layout.run_folder.name,
+            expected="its keeper to start",
+            said=said[-1] if said else f"exit code {done.returncode}",
+            fix=f"see {layout.keeper_log}",
         )
 
 

@@ -135,7 +135,7 @@ def test_a_state_folder_that_others_can_read_is_warned_of(tmp_path):
 
 def test_a_check_that_hangs_does_not_hold_up_the_others():
     def refused():
-        raise UsageError("x: expected y, got z; do w")
+        raise UsageError(where="x", expected="y", got="z", fix="do w")
 
     checks = [
         Check(name="hangs", look=lambda: [ok("hangs", str(threading.Event().wait()))]),
