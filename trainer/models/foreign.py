@@ -18,6 +18,7 @@ from paddle import nn
 
 from trainer.config.problems import ConfigError, Problem
 from trainer.config.zoo import PaddleClasArch, install_zoo, lacks_package
+from trainer.models.foreign_swin_v2 import give_forward, lacks_forward
 
 
 class ForeignModelError(ConfigError):
@@ -53,6 +54,8 @@ def build_foreign(arch: PaddleClasArch) -> nn.Layer:
         ) from error
     if not isinstance(model, nn.Layer):
         raise ForeignModelError(f"expected a network under {arch.name!r}, got {type(model).__name__}")
+    if lacks_forward(model):
+        give_forward(model)
     return model
 
 
