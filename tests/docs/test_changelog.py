@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 CHANGELOG = Path(__file__).parents[2] / "CHANGELOG.md"
-SECTIONS = ("Added", "Changed", "Fixed", "Security")
+SECTIONS = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
 
 
 def _versions() -> dict[str, str]:
