@@ -5,8 +5,9 @@ The same variables come from our node process, from `python -m paddle.distribute
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,7 +35,8 @@ class Ranks:
         outcome: Where to leave an outcome, or None.
         path_map: Of the local backend; empty elsewhere.
         gpus_promised: The job asked for GPUs, and a node process says that this rank has one.
-        master: `host:port` of Paddle's store, which rank 0 opens; empty where nothing was said.
+        master: `host:port` of Paddle's store; empty where nothing was said.
+        store_is_served: A node process serves that store; else rank 0 does.
     """
 
     rank: int = 0
@@ -47,6 +49,7 @@ class Ranks:
     path_map: PathMap = field(default_factory=PathMap)
     gpus_promised: bool = False
     master: str = ""
+    store_is_served: bool = False
 
     @property
     def in_a_job(self) -> bool:
@@ -80,6 +83,7 @@ def read_ranks(environ: Mapping[str, str] = os.environ) -> Ranks:
         path_map=parse_path_map(environ.get(environment.PATH_MAP)),
         gpus_promised=environment.RUN_ID in environ and environ.get("PADDLE_DISTRI_BACKEND") == "nccl",
         master=environ.get("PADDLE_MASTER", ""),
+        store_is_served=environ.get(environment.STORE) == "1",
     )
 
 
@@ -127,6 +131,21 @@ def read_weights_places(environ: Mapping[str, str] = os.environ) -> WeightsPlace
 def _first(environ: Mapping[str, str], *names: str) -> tuple[str, str]:
     """Return the first of some variables that is set to something, and its value."""
     return next(((name, environ[name]) for name in names if environ.get(name)), (names[0], ""))
+
+
+@contextlib.contextmanager
+def joining_a_store(ranks: Ranks, environ: MutableMapping[str, str] = os.environ) -> Iterator[None]:
+    """Have the Paddle store that is made meanwhile connect to one that is there, on rank 0 too.
+
+    Paddle 3.3.1 makes one store a process, once, and has it listen where PADDLE_TRAINER_ID is 0 at that
+    moment (CreateOrGetGlobalTCPStore in paddle/phi/core/distributed/store/store_utils.cc). That is all that
+    it takes the rank for.
+    """
+    environ["PADDLE_TRAINER_ID"] = str(max(1, ranks.rank))
+    try:
+        yield
+    finally:
+        environ["PADDLE_TRAINER_ID"] = str(ranks.rank)
 
 
 def choose_backend(device: str, environ: MutableMapping[str, str] = os.environ) -> None:

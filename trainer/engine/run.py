@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,10 +32,14 @@ from trainer.engine.scalars import is_installed as scalars_are_possible
 from trainer.engine.setup import Lists, Setup, build_setup, prepare, restore_optimizer, wrap
 from trainer.engine.signals import watch_signals
 from trainer.engine.train import Training, first_state
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, PeersLostError
 from trainer.models.weights_store import OFFLINE, WeightsStore
 from trainer.optim.plateau import Plateau
-from trainer.ranks import Ranks, choose_backend
+from trainer.ranks import Ranks, choose_backend, joining_a_store
+
+_COME = "init/"  # where each store that connects counts itself (TCPStore::waitWorkers in tcp_store.cc)
+_COME_WITHIN_S = 900.0  # as Paddle's own store waits
+_LOOK_EVERY_S = 0.05
 
 
 @dataclass(slots=True)
@@ -125,7 +130,9 @@ def join_ranks(config: AnsweringConfig, ranks: Ranks) -> Collective:
     choose_backend(config.run.device)
     paddle.set_device(config.run.device)
     if ranks.world_size > 1:
-        if ranks.is_first:
+        if ranks.store_is_served:
+            join_store(ranks)
+        elif ranks.is_first:
             guard(ranks.master)
         with contextlib.redirect_stderr(io.StringIO()):  # a table of flags that nobody has changed
             paddle.distributed.init_parallel_env()
@@ -134,6 +141,22 @@ def join_ranks(config: AnsweringConfig, ranks: Ranks) -> Collective:
         send_at_once()
         barrier = Barrier(paddle.base.core.create_or_get_global_tcp_store(), world_size=ranks.world_size)
     return Collective(world_size=ranks.world_size, barrier=barrier)
+
+
+def join_store(ranks: Ranks) -> None:
+    """Connect to the store that a node process serves; rank 0 returns once all have.
+
+    Raises:
+        PeersLostError: They did not come.
+    """
+    with joining_a_store(ranks):
+        store = paddle.base.core.create_or_get_global_tcp_store()
+    until_s = time.monotonic() + _COME_WITHIN_S
+    while ranks.is_first and (come := store.add(_COME, 0)) < ranks.world_size:
+        if time.monotonic() >= until_s:
+            late = f"{come} of {ranks.world_size} ranks came within {_COME_WITHIN_S:.0f} s"
+            raise PeersLostError(f"{late}, so that they cannot train together")
+        time.sleep(_LOOK_EVERY_S)
 
 
 def _open(config: TrainConfig, ranks: Ranks, *, adopt: bool, overwrite: bool) -> tuple[Output | None, RunLog]:

@@ -14,6 +14,7 @@ from trainer.node.console import Console
 from trainer.node.messages import Dismissed, End, Leaving, Prepare, Ready, Start
 from trainer.node.peers import Event, Got, Joined, Lost, Peers, Quit, Trouble
 from trainer.node.settings import Settings
+from trainer.node.store import Store
 from trainer.protocol.codec import FormatError
 from trainer.protocol.exits import Exit
 from trainer.protocol.runfile import OutputTakenError
@@ -45,6 +46,7 @@ class Coordinator:
         self._clock = clock
         self._peers = Peers(settings=settings, console=console)
         self._ledger: Ledger | None = None
+        self._store: Store | None = None
         self._leaving: set[int] = set()
         self._dismissed: set[int] = set()
         self._closing = asyncio.Event()
@@ -85,6 +87,7 @@ class Coordinator:
     async def close(self) -> None:
         """Leave the port and the output folder to whoever comes next."""
         await self._peers.close()
+        self._close_store()
         ledger, self._ledger = self._ledger, None
         if ledger is not None:
             ledger.close()
@@ -117,6 +120,7 @@ class Coordinator:
         while True:
             await self._rest(pause_s)
             endpoints = await self._gather()
+            store = await self._open_store()
             number = ledger.begin()
             self._note_attempt(number)
             job = self._settings.job
@@ -124,11 +128,12 @@ class Coordinator:
             nodes = "1 node" if job.nodes == 1 else f"{job.nodes} nodes"
             self._console.say(f"attempt {number} begins: {ranks} on {nodes}")
             drive = Drive(
-                Start(attempt=number, endpoints=endpoints, master=str(self._settings.master)),
+                Start(attempt=number, endpoints=endpoints, master=store),
                 settings=self._settings, peers=self._peers, console=self._console, leaving=self._leaving,
                 deadline_left_s=lambda: ledger.deadline_left_s,
             )  # fmt: skip
             result = self._last = await drive.run()
+            self._close_store()
             match result.course:
                 case Course.DONE:
                     raise _OverError(Exit.DONE, "done", result=result)
@@ -155,6 +160,33 @@ class Coordinator:
             f"the attempt failed: {who}{failure.reason}; the next begins in {decision.pause_s:g} s"
         )
         return decision.pause_s
+
+    async def _open_store(self) -> str:
+        """Serve the store of the next attempt and return its address; one rank has nobody to find there."""
+        settings = self._settings
+        if settings.job.world_size == 1:
+            return str(settings.master)
+        # The address and not its name, which this machine may not be able to resolve yet.
+        host = settings.bind_host or self._peers.own_host or "127.0.0.1"
+        began_s, said_s = time.monotonic(), 0.0
+        while True:
+            try:
+                self._store = Store(host=host, port=settings.master.port, world_size=settings.job.world_size)
+            except OSError as error:  # an earlier life of this node may still be on its way out
+                reason = f"port {settings.master.port}: {error.strerror or error}"
+            else:
+                return self._store.address
+            if time.monotonic() - began_s >= settings.job.rendezvous_timeout_s:
+                raise _OverError(Exit.RENDEZVOUS, reason)
+            if time.monotonic() - said_s >= settings.pace.say_s:
+                said_s = time.monotonic()
+                self._console.say(reason)
+            await self._rest(settings.pace.retry_s)
+
+    def _close_store(self) -> None:
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()
 
     async def _rest(self, pause_s: float) -> None:
         until_s = time.monotonic() + pause_s

@@ -57,6 +57,7 @@ def rank_environment(birth: Birth, *, job: NodeFile, base: Mapping[str, str]) ->
             environment.ATTEMPT: str(birth.attempt),
             environment.BOARD: str(birth.board),
             environment.OUTCOME: str(birth.outcome),
+            environment.STORE: "1",
         }
     )
     if job.backend == "nccl":

@@ -33,6 +33,8 @@ BOARD: Final = "FTL_BOARD"
 """Path of the liveness board of this node (see `board`)."""
 OUTCOME: Final = "FTL_OUTCOME"
 """Path at which this rank leaves its `outcome.Outcome`."""
+STORE: Final = "FTL_STORE"
+"""1 where node 0's process serves Paddle's store at PADDLE_MASTER, and no rank has to."""
 
 CONFIG_MOUNT: Final = "/etc/ftlaunch"
 CONFIG_FILE: Final = "cfg.yaml"

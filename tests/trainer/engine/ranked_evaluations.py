@@ -22,6 +22,7 @@ from trainer.data.loader import Loader
 from trainer.engine.collective import Collective
 from trainer.engine.evaluate import evaluate
 from trainer.engine.liveness import Liveness
+from trainer.engine.run import join_store
 from trainer.losses.build import build_loss
 from trainer.metrics.build import build_measures
 from trainer.ranks import read_ranks
@@ -75,6 +76,7 @@ def measure(listed: Path, *, rank: int, world_size: int) -> dict[str, dict[str, 
 def main() -> None:
     folder, ranks = Path(sys.argv[1]), read_ranks()
     paddle.set_device("cpu")
+    join_store(read_ranks())
     paddle.distributed.init_parallel_env()
     results = {
         listed.stem: {

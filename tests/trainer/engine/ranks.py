@@ -7,18 +7,20 @@ import socket
 import subprocess
 import sys
 
+from trainer.node.store import Store
+
 
 def run_ranks(count: int, *arguments: str) -> None:
     """Run `python ARGUMENTS` as so many ranks over gloo; fails with what one said that failed."""
-    ports = _free_ports(count + 1)
-    endpoints = [f"127.0.0.1:{port}" for port in ports[1:]]
+    endpoints = [f"127.0.0.1:{port}" for port in _free_ports(count)]
+    store = Store(host="127.0.0.1", port=0, world_size=count)
     running = [
         subprocess.Popen(
             [sys.executable, *arguments],
             env=os.environ | {
                 "PADDLE_TRAINER_ID": str(rank), "PADDLE_TRAINERS_NUM": str(count),
                 "PADDLE_TRAINER_ENDPOINTS": ",".join(endpoints), "PADDLE_CURRENT_ENDPOINT": endpoints[rank],
-                "PADDLE_MASTER": f"127.0.0.1:{ports[0]}", "PADDLE_DISTRI_BACKEND": "gloo",
+                "PADDLE_MASTER": store.address, "FTL_STORE": "1", "PADDLE_DISTRI_BACKEND": "gloo",
             },
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
@@ -32,6 +34,7 @@ def run_ranks(count: int, *arguments: str) -> None:
         for process in running:
             process.kill()
             process.communicate()
+        store.close()
 
 
 def _free_ports(count: int) -> list[int]:

@@ -98,7 +98,7 @@ class Job:
             **changes,
         )  # fmt: skip
         self._coordinator = f"127.0.0.1:{port}"
-        self._master = f"127.0.0.1:{free_port()}"
+        self.master = f"127.0.0.1:{free_port()}"
         self.without: tuple[str, ...] = ()
         self._started: list[NodeProcess] = []
 
@@ -134,7 +134,7 @@ class Job:
             "FTL_NODE": str(node),
             "FTL_PATH_MAP": format_path_map(path_map),
             "FTL_COORDINATOR": self._coordinator,
-            "PADDLE_MASTER": self._master,
+            "PADDLE_MASTER": self.master,
             "http_proxy": "http://proxy.invalid",
             **env,
         }

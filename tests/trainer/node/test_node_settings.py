@@ -107,6 +107,7 @@ def test_each_nccl_rank_gets_a_gpu_of_its_node() -> None:
         "FTL_ATTEMPT": "2",
         "FTL_BOARD": "/tmp/board",
         "FTL_OUTCOME": "/tmp/outcome",
+        "FTL_STORE": "1",
     }
 
 

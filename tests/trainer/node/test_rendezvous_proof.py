@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import signal
 import socket
 import threading
 import time
@@ -299,6 +300,33 @@ def test_a_job_of_one_node_listens_on_loopback_alone(new_job: NewJob) -> None:
     job.start(0, plan={"steps": 100_000})
     wait_for(lambda: listening(job.job.coordinator_port), what="node 0 to listen")
     assert listening(job.job.coordinator_port) == {"0100007F"}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "procs", "addresses"), [(1, 1, set()), (1, 2, {"0100007F"}), (2, 1, {"0100007F"})]
+)
+def test_the_store_of_several_ranks_is_on_loopback_while_an_attempt_lasts(
+    new_job: NewJob, nodes: int, procs: int, addresses: set[str]
+) -> None:
+    job = new_job(nodes=nodes, procs_per_node=procs, secret=SECRET)
+    first, *_ = job.start(*range(nodes), plan={"steps": 100_000})
+    first.says("attempt 1 begins")
+    port = int(job.master.rpartition(":")[2])
+    if addresses:
+        wait_for(lambda: listening(port), what="the store to listen")
+    assert listening(port) == addresses
+    first.process.send_signal(signal.SIGTERM)
+    assert first.exit() == 143
+    assert listening(port) == set()
+
+
+def test_a_store_whose_port_is_taken_is_waited_for(new_job: NewJob) -> None:
+    job = new_job(nodes=1, procs_per_node=2, secret=SECRET)
+    port = int(job.master.rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", port)):
+        (node,) = job.start(0, plan={"steps": 3})
+        node.says(f"port {port}: Address already in use")
+    assert node.exit() == 0
 
 
 def listening(port: int) -> set[str]:
