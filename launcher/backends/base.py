@@ -16,9 +16,9 @@ from launcher.render.manifest import Manifest
 
 if TYPE_CHECKING:  # a submit does without
     from launcher.backends.states import JobEvent, JobState, JobStatus, LogRef
+    from launcher.kinds.base import JobKind
     from launcher.kube.api import KubeApi, PodLogs
     from launcher.logs.source import Source
-    from launcher.objects import Resource
     from launcher.volumes.place import Place
 
 
@@ -51,7 +51,7 @@ class Cluster:
 
     api: KubeApi
     logs: PodLogs
-    jobs: Resource
+    jobs: JobKind
 
 
 class Backend(ABC):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from launcher.backends.base import Backend
 from launcher.backends.devices import list_gpus
+from launcher.kinds.registry import kind_named
 from launcher.plan.handle import BackendKind, JobApi
 
 
@@ -46,5 +47,4 @@ def open_backend(
         return DockerBackend(runs_folder, engine=find_engine(runtime) if runtime else None, gpus=gpus)
     from launcher.backends.kubernetes import KubernetesBackend
 
-    del api  # there is one kind, as yet
-    return KubernetesBackend.connect(context=context, namespace=namespace or None)
+    return KubernetesBackend.connect(context=context, namespace=namespace or None, jobs=kind_named(api))

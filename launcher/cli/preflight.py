@@ -36,7 +36,7 @@ def preflight(prepared: Prepared, backend: Backend, *, check: Callable[[], objec
     found = look_before(
         cluster.api,
         prepared.manifest.job,
-        jobs=cluster.jobs,
+        kind=cluster.jobs,
         namespace=namespace,
         now_s=time.time(),
     )

@@ -13,13 +13,14 @@ from collections.abc import Callable
 from typing import Any
 
 from launcher import objects
-from launcher.backends.kubernetes.apis import INSTALL, choose_api
+from launcher.backends.kubernetes.apis import choose_kind
 from launcher.doctor.cluster_info import Site
 from launcher.doctor.findings import Finding, Level, fail, ok, warn
+from launcher.kinds.registry import DEFAULT
 from launcher.kube.errors import DeniedError, InvalidError, NoAnswerError, UnservedError
-from launcher.objects import DEPLOYMENTS, PADDLE_JOBS, KubeObject
+from launcher.objects import DEPLOYMENTS, KubeObject
 
-_DEPLOYMENT = "training-operator"
+_CONTROLLER = DEFAULT.controller
 _UNSEEN_S, _UNSEEN_OF_A_POD_S = 60.0, 0.3
 """The first condition is written once all pods are made, for which it takes 0.1 s each by default."""
 _AT_MOST = 50
@@ -29,15 +30,15 @@ _WAKE = "an administrator: `kubectl get deployments,pods -A | grep training-oper
 def look_at_kinds(site: Site) -> list[Finding]:
     """Say which PaddleJobs are served."""
     try:
-        choose_api(site.api, wanted="auto")
+        kind = choose_kind(site.api, wanted="auto")
     except UnservedError as error:
         return [fail("paddlejobs", error.finding, error.fix)]
-    return [ok("paddlejobs", f"{PADDLE_JOBS.api_version} is served")]
+    return [ok("paddlejobs", f"{kind.resource.api_version} is served")]
 
 
 def look_at_operator(site: Site, *, now: Callable[[], float] = time.time) -> list[Finding]:
     """Look at the operator from each side; the worst that was found counts."""
-    if not site.api.serves(PADDLE_JOBS):
+    if not site.api.serves(DEFAULT.resource):
         return []
     sides: list[Callable[[], Finding | None]] = [
         lambda: _ask_webhook(site), lambda: _find_deployment(site), lambda: _find_unseen(site, now()),
@@ -63,31 +64,20 @@ def _unless_denied(look: Callable[[], Finding | None]) -> Finding | None:
         return None
 
 
-def _probe() -> KubeObject:
-    """Return a job that the schema admits and the operator's webhook does not: no container `paddle`."""
-    container = {"name": "probe", "image": "probe"}
-    template = {"spec": {"containers": [container]}}
-    return {
-        "apiVersion": PADDLE_JOBS.api_version, "kind": PADDLE_JOBS.kind,
-        "metadata": {"name": f"ftlaunch-doctor-{secrets.token_hex(3)}"},
-        "spec": {
-            "runPolicy": {"cleanPodPolicy": "None", "suspend": True, "schedulingPolicy": {"minAvailable": 1}},
-            "paddleReplicaSpecs": {
-                "Worker": {"replicas": 1, "restartPolicy": "ExitCode", "template": template},
-            },
-        },
-    }  # fmt: skip
-
-
 def _ask_webhook(site: Site) -> Finding | None:
+    """Send what the schema admits and the operator's webhook does not, as a dry run."""
+    probe = DEFAULT.probe(f"ftlaunch-doctor-{secrets.token_hex(3)}")
+    assert probe is not None
     try:
-        site.api.create(PADDLE_JOBS, _probe(), namespace=site.namespace, dry_run=True)
+        site.api.create(DEFAULT.resource, probe, namespace=site.namespace, dry_run=True)
     except InvalidError as error:
         if "denied the request" in error.words:
             return ok("operator", "its webhook answers")
         if any(cause.message == "unknown field" for cause in error.causes):
             fields = ", ".join(cause.field for cause in error.causes)
-            return fail("operator", f"its PaddleJob is of an older release, without {fields}", INSTALL)
+            return fail(
+                "operator", f"its PaddleJob is of an older release, without {fields}", _CONTROLLER.install
+            )
         return None  # a quota or another admission check speaks first
     except NoAnswerError as error:
         if "webhook" not in error.issue.said:  # the server's words: it has asked the webhook in vain
@@ -97,11 +87,11 @@ def _ask_webhook(site: Site) -> Finding | None:
 
 
 def _find_deployment(site: Site) -> Finding | None:
-    found = site.api.list(DEPLOYMENTS, namespace="", fields=f"metadata.name={_DEPLOYMENT}")
+    found = site.api.list(DEPLOYMENTS, namespace="", fields=f"metadata.name={_CONTROLLER.deployment}")
     if not found:
         return None
     status: dict[str, Any] = found[0].get("status") or {}
-    place = f"{found[0]['metadata']['namespace']}/{_DEPLOYMENT}"
+    place = f"{found[0]['metadata']['namespace']}/{_CONTROLLER.deployment}"
     if int(status.get("readyReplicas") or 0) > 0:
         return ok("operator", f"deployment {place} is ready")
     return fail("operator", f"deployment {place} has no ready pod", _WAKE)
@@ -109,15 +99,14 @@ def _find_deployment(site: Site) -> Finding | None:
 
 def _find_unseen(site: Site, now_s: float) -> Finding | None:
     """Look for jobs that nobody has written a condition on."""
-    jobs = site.api.list(PADDLE_JOBS, namespace=site.namespace, at_most=_AT_MOST)
+    jobs = site.api.list(DEFAULT.resource, namespace=site.namespace, at_most=_AT_MOST)
     for job in jobs:
         waits_s = now_s - objects.created_s(job)
-        if not (job.get("status") or {}).get("conditions") and waits_s > _patience_s(job):
+        if not DEFAULT.is_noticed(job) and waits_s > _patience_s(job):
             said = f"no controller has looked at job {objects.name_of(job)} in {waits_s:.0f} s"
             return warn("operator", said, _WAKE)
     return ok("operator", f"it has looked at all {len(jobs)} jobs here") if jobs else None
 
 
 def _patience_s(job: KubeObject) -> float:
-    workers = ((job.get("spec") or {}).get("paddleReplicaSpecs") or {}).get("Worker") or {}
-    return _UNSEEN_S + _UNSEEN_OF_A_POD_S * int(workers.get("replicas") or 1)
+    return _UNSEEN_S + _UNSEEN_OF_A_POD_S * DEFAULT.replicas_of(job)

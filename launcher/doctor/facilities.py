@@ -8,7 +8,7 @@ from typing import Any
 from launcher.backends.kubernetes.gangs import makes_gangs
 from launcher.doctor.cluster_info import Site
 from launcher.doctor.findings import Finding, fail, ok, warn
-from launcher.kube import paddlejob
+from launcher.kinds.registry import DEFAULT
 from launcher.kube.errors import AbsentError, DeniedError
 from launcher.objects import (
     ENDPOINT_SLICES,
@@ -136,9 +136,7 @@ def look_at_queues(site: Site) -> list[Finding]:
 
 def _see_gangs(site: Site) -> str:
     try:
-        pods = site.api.list(
-            PODS, namespace=site.namespace, labels=paddlejob.JOB_NAME_LABEL, at_most=_MAX_PODS
-        )
+        pods = site.api.list(PODS, namespace=site.namespace, labels=DEFAULT.job_label, at_most=_MAX_PODS)
     except (DeniedError, AbsentError):
         pods = ()
     made = makes_gangs(pods)

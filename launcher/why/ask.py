@@ -43,7 +43,7 @@ def explain_job(backend: Backend, handle: Handle, *, clock: Callable[[], float] 
 def look_at(backend: Backend, handle: Handle, *, clock: Callable[[], float] = time.time) -> Snapshot:
     """Take a snapshot of a job; one that no cluster runs has a status and logs only."""
     if (cluster := backend.cluster) is not None:
-        return gather(cluster.api, cluster.logs, handle, clock=clock)
+        return gather(cluster.api, cluster.logs, handle, kind=cluster.jobs, clock=clock)
     status = backend.status(handle)
     logs = backend.read_tails(handle, pods=MAX_LOGS, max_bytes=LOG_BYTES)
     return Snapshot(now_s=clock(), status=status, job={}, logs=logs)

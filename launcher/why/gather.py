@@ -17,7 +17,9 @@ from launcher.backends.kubernetes.phases import lost_pod
 from launcher.backends.kubernetes.progress import PROGRESS_LINES
 from launcher.backends.kubernetes.workloads import reduce_workload
 from launcher.errors import LaunchError, NotFoundError
-from launcher.kube import paddlejob
+from launcher.kinds.base import JobKind
+from launcher.kinds.pods import container_of, node_of
+from launcher.kinds.registry import DEFAULT
 from launcher.kube.api import Keep, KubeApi, PodLogs, whole
 from launcher.kube.errors import AbsentError
 from launcher.names import RUN_ID_LABEL
@@ -26,7 +28,6 @@ from launcher.objects import (
     EVENTS,
     LIMIT_RANGES,
     NODES,
-    PADDLE_JOBS,
     POD_GROUPS,
     PODS,
     QUOTAS,
@@ -35,7 +36,7 @@ from launcher.objects import (
     Resource,
 )
 from launcher.plan.handle import Handle
-from launcher.why.queries import ended_of, is_pending, not_started, template_of, without_node
+from launcher.why.queries import ended_of, is_pending, not_started, without_node
 from launcher.why.rules.queueing import name_of_closed
 from launcher.why.snapshot import Objects, Snapshot, read_status, reduce_pod, trim
 
@@ -100,7 +101,12 @@ def describe_unseen(resource: Resource, *, namespace: str, error: LaunchError) -
 
 
 def gather(
-    api: KubeApi, logs: PodLogs, handle: Handle, *, clock: Callable[[], float] = time.time
+    api: KubeApi,
+    logs: PodLogs,
+    handle: Handle,
+    *,
+    kind: JobKind = DEFAULT,
+    clock: Callable[[], float] = time.time,
 ) -> Snapshot:
     """Look at a job and at what is around it.
 
@@ -111,9 +117,9 @@ def gather(
     from concurrent.futures import ThreadPoolExecutor  # here: a submit uses the rest of this module
 
     namespace, looker = handle.namespace, Looker(api)
-    labels = f"{paddlejob.JOB_NAME_LABEL}={handle.job}"
+    labels = kind.pod_selector(handle.job)
     with ThreadPoolExecutor(_THREADS) as pool:
-        asked_job = pool.submit(api.get, PADDLE_JOBS, handle.job, namespace=namespace)
+        asked_job = pool.submit(api.get, kind.resource, handle.job, namespace=namespace)
         asked_pods = pool.submit(api.list, PODS, namespace=namespace, labels=labels)
         asked_events = pool.submit(
             looker.look, EVENTS, namespace=namespace, fields=WARNINGS, at_most=MAX_EVENTS
@@ -123,10 +129,14 @@ def gather(
             raise NotFoundError(
                 where=handle, expected="a job of ours", got=f"one without the label {RUN_ID_LABEL}"
             )
-        pods = paddlejob.pods_of(job, asked_pods.result())
-        first = Snapshot(now_s=clock(), status=read_status(job, pods, {}), job=job, pods=pods)
+        pods = kind.pods_of(job, asked_pods.result())
+        first = Snapshot(
+            now_s=clock(), status=read_status(job, pods, {}, kind=kind), kind=kind, job=job, pods=pods
+        )
         asked_logs = {
-            pod: pool.submit(_read_log, logs, pod, namespace=namespace, previous=previous)
+            pod: pool.submit(
+                _read_log, logs, pod, namespace=namespace, container=kind.container, previous=previous
+            )
             for pod, previous in _telling_pods(pods)
         }
         more = {name: pool.submit(question) for name, question in _questions(looker, first).items()}
@@ -143,7 +153,7 @@ def gather(
     return replace(
         first,
         now_s=clock(),
-        status=read_status(job, pods, texts),
+        status=read_status(job, pods, texts, kind=kind),
         events=tuple({_key(event): event for event in events}.values()),
         logs=texts,
         unseen=tuple(dict.fromkeys(looker.unseen)),
@@ -193,9 +203,10 @@ def look_at_queues(looker: Looker, job: KubeObject, namespace: str) -> dict[str,
     return questions | ({"workloads": look("workloads", reduce_workload)} if objects.queue_of(job) else {})
 
 
-def has_claims(job: KubeObject) -> bool:
+def has_claims(job: KubeObject, kind: JobKind) -> bool:
     """Say whether a job's pods mount claims."""
-    return any("persistentVolumeClaim" in volume for volume in template_of(job).get("volumes") or [])
+    volumes = kind.pod_template_of(job)["spec"].get("volumes") or []
+    return any("persistentVolumeClaim" in volume for volume in volumes)
 
 
 def _questions(looker: Looker, first: Snapshot) -> dict[str, Question]:
@@ -207,14 +218,14 @@ def _questions(looker: Looker, first: Snapshot) -> dict[str, Question]:
     waiting = without_node(first)
     if waiting or lost_pod(pods) is not None or any(objects.is_being_deleted(pod) for pod in pods):
         questions |= look_at_room(looker)
-    if has_claims(job) and (waiting or not_started(first)):
+    if has_claims(job, first.kind) and (waiting or not_started(first)):
         questions |= look_at_claims(looker, namespace)
-    if len(pods) < paddlejob.replicas_of(job) and not paddlejob.is_suspended(job):
+    if len(pods) < first.kind.replicas_of(job) and not first.kind.is_suspended(job):
         questions |= look_at_limits(looker, namespace)
     if waiting and any(objects.POD_GROUP_LABEL in (pod["metadata"].get("labels") or {}) for pod in waiting):
         own = f"metadata.name={objects.name_of(job)}"  # the operator names a group as its job
         questions["pod_groups"] = lambda: looker.look(POD_GROUPS, namespace=namespace, fields=own)
-    if paddlejob.is_suspended(job):
+    if first.kind.is_suspended(job):
         questions |= look_at_queues(looker, job, namespace)
     if len(waiting) > 1:
         loud = f"type=Warning,reason={LOUD}"
@@ -230,27 +241,27 @@ def _telling_pods(pods: Sequence[KubeObject]) -> list[tuple[str, bool]]:
     chosen: dict[str, bool] = {}
     pods = [pod for pod in pods if lost_pod([pod]) is None]  # the API waits long for a node that is silent
     for pod in pods:
-        state = paddlejob.container_of(pod).get("state") or {}
+        state = container_of(pod).get("state") or {}
         ended, name = ended_of(pod), objects.name_of(pod)
         if ended.get("exitCode"):
             chosen[name] = "waiting" in state
-        elif paddlejob.node_of(pod) == 0 and ("running" in state or ended):
+        elif node_of(pod) == 0 and ("running" in state or ended):
             chosen[name] = False
-    running = [pod for pod in pods if "running" in (paddlejob.container_of(pod).get("state") or {})]
+    running = [pod for pod in pods if "running" in (container_of(pod).get("state") or {})]
     for pod in running[:2]:
         chosen.setdefault(objects.name_of(pod), False)
-    first = [name for name in chosen if name.endswith("-worker-0")]
+    first = [objects.name_of(pod) for pod in pods if node_of(pod) == 0 and objects.name_of(pod) in chosen]
     return [(name, chosen[name]) for name in [*first, *(name for name in chosen if name not in first)]][
         :MAX_LOGS
     ]
 
 
-def _read_log(logs: PodLogs, pod: str, *, namespace: str, previous: bool) -> str:
+def _read_log(logs: PodLogs, pod: str, *, namespace: str, container: str, previous: bool) -> str:
     try:
         text = logs.read_pod_log(
             pod,
             namespace=namespace,
-            container=paddlejob.CONTAINER,
+            container=container,
             previous=previous,
             tail_lines=PROGRESS_LINES,
         )

@@ -16,7 +16,8 @@ from launcher.backends.kubernetes.gangs import makes_gangs
 from launcher.backends.kubernetes.kueue import find_kind
 from launcher.backends.states import JobState, JobStatus
 from launcher.errors import LaunchError
-from launcher.kube import paddlejob
+from launcher.kinds.base import JobKind
+from launcher.kinds.registry import DEFAULT
 from launcher.kube.api import Keep, KubeApi, whole
 from launcher.kube.errors import UnservedError
 from launcher.kube.rules import ask_for_rules, grants, is_whole, rules_in
@@ -26,7 +27,6 @@ from launcher.objects import (
     LIMIT_RANGES,
     LOCAL_QUEUES,
     NODES,
-    PADDLE_JOBS,
     PODS,
     QUOTAS,
     RULES_REVIEWS,
@@ -85,19 +85,19 @@ def look_before(
     namespace: str,
     now_s: float,
     within_s: float = WITHIN_S,
-    jobs: Resource = PADDLE_JOBS,
+    kind: JobKind = DEFAULT,
 ) -> Findings:
     """Hold a job that has not been sent against its cluster.
 
     Args:
         api: The cluster.
-        job: The PaddleJob.
+        job: Its object.
         namespace: Where it is to go.
         now_s: Unix time.
         within_s: How long answers are waited for.
-        jobs: The kind that it is sent as.
+        kind: Of it.
     """
-    questions = _questions(api, job, namespace)
+    questions = _questions(api, job, namespace, kind)
     answers = ask_together(questions, within_s=within_s)
     unseen = [
         _say_unseen(name, namespace, error) for name, error in answers.failed.items()
@@ -112,8 +112,12 @@ def look_before(
     status = JobStatus(
         handle=handle, run_id=objects.run_id_of(job), state=JobState.SUBMITTED, pods=(), created_s=now_s
     )
-    snapshot = replace(Snapshot(now_s=now_s, status=status, job=job), **found)
-    judged = [*_judge_rules(review, namespace, jobs), *_judge_limits(snapshot), *judge_claims(snapshot)]
+    snapshot = replace(Snapshot(now_s=now_s, status=status, kind=kind, job=job), **found)
+    judged = [
+        *_judge_rules(review, namespace, kind.resource),
+        *_judge_limits(snapshot),
+        *judge_claims(snapshot),
+    ]
     judged += [*_judge_room(snapshot, unseen), *_judge_image(snapshot)]
     has_kueue = not isinstance(answers.failed.get("local_queues"), UnservedError)
     judged += judge_queue(
@@ -122,7 +126,7 @@ def look_before(
     return _sort(judged, unseen)
 
 
-def _questions(api: KubeApi, job: KubeObject, namespace: str) -> dict[str, Question]:
+def _questions(api: KubeApi, job: KubeObject, namespace: str, kind: JobKind) -> dict[str, Question]:
     def ask(
         resource: Resource, *, where: str = namespace, fields: str = "", at_most: int = MAX_OTHERS,
         keep: Keep = whole,
@@ -139,9 +143,9 @@ def _questions(api: KubeApi, job: KubeObject, namespace: str) -> dict[str, Quest
     if objects.queue_of(job):
         questions |= {
             "local_queues": lambda: _list_queues(api, namespace),
-            "stored": lambda: _try_out(api, job, namespace),
+            "stored": lambda: _try_out(api, kind.resource, job, namespace),
         }
-    if has_claims(job):
+    if has_claims(job, kind):
         questions |= {"claims": ask(CLAIMS), "storage_classes": ask(STORAGE_CLASSES, where="")}
     return questions
 
@@ -153,10 +157,10 @@ def _list_queues(api: KubeApi, namespace: str) -> Objects:
     return api.list(kind, namespace=namespace, at_most=MAX_OTHERS)
 
 
-def _try_out(api: KubeApi, job: KubeObject, namespace: str) -> Objects:
+def _try_out(api: KubeApi, resource: Resource, job: KubeObject, namespace: str) -> Objects:
     """Return the job as the server would store it: whoever admits jobs has had a hand in it."""
     try:
-        return (api.create(PADDLE_JOBS, job, namespace=namespace, dry_run=True),)
+        return (api.create(resource, job, namespace=namespace, dry_run=True),)
     except LaunchError:  # the submit says it better, at its place in the config
         return ()
 
@@ -177,7 +181,7 @@ def _judge_rules(review: KubeObject | None, namespace: str, jobs: Resource) -> I
 
 
 def _judge_limits(snapshot: Snapshot) -> Iterator[Verdict]:
-    spec, replicas = template_of(snapshot.job), paddlejob.replicas_of(snapshot.job)
+    spec, replicas = template_of(snapshot), snapshot.kind.replicas_of(snapshot.job)
     ranges = snapshot.limit_ranges
     for verdict in measure_quotas(spec, pods=replicas, more=replicas, quotas=snapshot.quotas or ()):
         # a limit range may state for the pods what they do not
@@ -199,10 +203,10 @@ def _judge_room(snapshot: Snapshot, unseen: list[str]) -> Iterator[Verdict]:
         unseen.append(f"{_ROOM}: there are more than {MAX_PODS} pods")
         placed = None
     on_nodes = None if placed is None else [pod for pod in placed if objects.host_of(pod)]
-    replicas = paddlejob.replicas_of(snapshot.job)
+    replicas = snapshot.kind.replicas_of(snapshot.job)
     rooms = read_rooms(nodes, on_nodes)
-    verdict = judge_room(template_of(snapshot.job), pods=replicas, more=replicas, rooms=rooms)
-    if verdict is not None and makes_gangs(placed or ()):
+    verdict = judge_room(template_of(snapshot), pods=replicas, more=replicas, rooms=rooms)
+    if verdict is not None and makes_gangs(placed or (), kind=snapshot.kind):
         yield foresee_gang(snapshot, verdict, rooms=rooms)
     elif verdict is not None:
         yield verdict
@@ -213,8 +217,8 @@ def _judge_room(snapshot: Snapshot, unseen: list[str]) -> Iterator[Verdict]:
 
 
 def _judge_image(snapshot: Snapshot) -> Iterator[Verdict]:
-    containers = template_of(snapshot.job)["containers"]
-    own = next(item for item in containers if item["name"] == paddlejob.CONTAINER)
+    containers = template_of(snapshot)["containers"]
+    own = next(item for item in containers if item["name"] == snapshot.kind.container)
     told = [(node.get("status") or {}).get("images") or [] for node in snapshot.nodes or ()]
     if not told or any(len(images) >= _IMAGES_TOLD for images in told):
         return  # not all are named

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from launcher import objects
 from launcher.backends.kubernetes.events import read_event
 from launcher.backends.states import JobEvent, PodState
-from launcher.kube import paddlejob
+from launcher.kinds.pods import container_of
 from launcher.objects import KubeObject
 from launcher.why.snapshot import Snapshot
 
@@ -25,9 +25,9 @@ def namespace_of(snapshot: Snapshot) -> str:
     return snapshot.status.handle.namespace
 
 
-def template_of(job: KubeObject) -> KubeObject:
-    """Return the spec of the pods that a job is made of."""
-    spec: KubeObject = job["spec"]["paddleReplicaSpecs"]["Worker"]["template"]["spec"]
+def template_of(snapshot: Snapshot) -> KubeObject:
+    """Return the spec of the pods that the job is made of."""
+    spec: KubeObject = snapshot.kind.pod_template_of(snapshot.job)["spec"]
     return spec
 
 
@@ -49,7 +49,7 @@ def is_pending(pod: KubeObject) -> bool:
 def waiting_of(pod: KubeObject) -> tuple[str, str]:
     """Return why a pod's container waits, as reason and message; empty where it does not."""
     status = pod.get("status") or {}
-    containers = [*(status.get("initContainerStatuses") or []), paddlejob.container_of(pod)]
+    containers = [*(status.get("initContainerStatuses") or []), container_of(pod)]
     for container in containers:
         waiting = (container.get("state") or {}).get("waiting") or {}
         if waiting.get("reason"):
@@ -59,7 +59,7 @@ def waiting_of(pod: KubeObject) -> tuple[str, str]:
 
 def ended_of(pod: KubeObject) -> Mapping[str, object]:
     """Return how a pod's container ended, last time; empty where it never has."""
-    container = paddlejob.container_of(pod)
+    container = container_of(pod)
     now = (container.get("state") or {}).get("terminated")
     last = (container.get("lastState") or {}).get("terminated")
     return now or last or {}
@@ -99,7 +99,7 @@ def who(snapshot: Snapshot, pods: Sequence[KubeObject], verb: str = "") -> str:
         verb: What they do, such as `wait`; an `s` is put to it for one pod.
     """
     names = [objects.name_of(pod) for pod in pods]
-    total = paddlejob.replicas_of(snapshot.job)
+    total = snapshot.kind.replicas_of(snapshot.job)
     does = f" {verb}{'s' if len(names) == 1 else ''}" if verb else ""
     if len(names) == 1 == total:
         return names[0] + does

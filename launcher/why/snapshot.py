@@ -13,7 +13,9 @@ from launcher import objects
 from launcher.backends.kubernetes.progress import last_progress
 from launcher.backends.kubernetes.status import read_job
 from launcher.backends.states import JobStatus
-from launcher.kube import paddlejob
+from launcher.kinds.base import JobKind
+from launcher.kinds.pods import container_of, node_of
+from launcher.kinds.registry import DEFAULT, KINDS, find_kind
 from launcher.objects import KubeObject
 
 SCHEMA = 1
@@ -43,7 +45,8 @@ class Snapshot:
     Attributes:
         now_s: Unix time.
         status: How the job stands, by the same code as `ftlaunch status`.
-        job: The PaddleJob; before a submit the one that would be sent.
+        job: The job's object; before a submit the one that would be sent.
+        kind: Of that object.
         pods: Of the job, by node index.
         events: Warnings of the namespace, and all events of the first pod that does not run yet.
         nodes: All of the cluster.
@@ -64,6 +67,7 @@ class Snapshot:
     now_s: float
     status: JobStatus
     job: KubeObject
+    kind: JobKind = DEFAULT
     pods: Objects = ()
     events: Objects = ()
     nodes: Objects | None = None
@@ -81,12 +85,14 @@ class Snapshot:
     version: str = ""
 
 
-def read_status(job: KubeObject, pods: Sequence[KubeObject], logs: Mapping[str, str]) -> JobStatus:
+def read_status(
+    job: KubeObject, pods: Sequence[KubeObject], logs: Mapping[str, str], *, kind: JobKind = DEFAULT
+) -> JobStatus:
     """Say how a job stands, from what a snapshot holds."""
-    first = f"{objects.name_of(job)}-worker-0"
-    restarts = {objects.name_of(pod): int(paddlejob.container_of(pod).get("restartCount", 0)) for pod in pods}
+    first = next((objects.name_of(pod) for pod in pods if node_of(pod) == 0), "")
+    restarts = {objects.name_of(pod): int(container_of(pod).get("restartCount", 0)) for pod in pods}
     progress = last_progress(logs.get(first, "").encode())
-    return read_job(job, pods, restarts=restarts, progress=progress)
+    return read_job(job, pods, kind=kind, restarts=restarts, progress=progress)
 
 
 def parse_snapshot(document: Mapping[str, Any]) -> Snapshot:
@@ -98,10 +104,13 @@ def parse_snapshot(document: Mapping[str, Any]) -> Snapshot:
     if document.get("schema") != SCHEMA:
         raise ValueError(f"snapshot: expected schema {SCHEMA}, got {document.get('schema')!r}")
     lists = {name: tuple(document[name]) for name in LISTS if document.get(name) is not None}
-    job, logs = document["job"], {name: "\n".join(lines) for name, lines in document.get("logs", {}).items()}
+    job = document["job"]
+    kind = find_kind(job) or DEFAULT
+    logs = {name: "\n".join(lines) for name, lines in document.get("logs", {}).items()}
     return Snapshot(
         now_s=float(document["now_s"]),
-        status=read_status(job, lists.get("pods", ()), logs),
+        status=read_status(job, lists.get("pods", ()), logs, kind=kind),
+        kind=kind,
         job=job,
         logs=logs,
         unseen=tuple(document.get("unseen", ())),
@@ -137,8 +146,8 @@ def trim(item: KubeObject) -> KubeObject:
 
 
 def _of_gangs(metadata: KubeObject) -> KubeObject:
-    """Keep of the training operator's pods what tells whether it makes pod groups."""
-    keys = (paddlejob.JOB_NAME_LABEL, objects.POD_GROUP_LABEL)
+    """Keep of the pods of jobs what tells whether it makes pod groups."""
+    keys = (*(kind.job_label for kind in KINDS), objects.POD_GROUP_LABEL)
     labels = {key: metadata["labels"][key] for key in keys if key in (metadata.get("labels") or {})}
     return {"creationTimestamp": metadata.get("creationTimestamp"), "labels": labels} if labels else {}
 

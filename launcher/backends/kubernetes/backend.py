@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from launcher import objects
 from launcher.backends.base import Backend, Cluster, Submission, refuse_to_resume
-from launcher.backends.kubernetes.apis import choose_api
+from launcher.backends.kubernetes.apis import choose_kind, require_served
 from launcher.backends.kubernetes.create import Poster
 from launcher.backends.kubernetes.kueue import fetch_workloads, read_remarks
 from launcher.backends.poll_timer import Waker
 from launcher.errors import LaunchError, NotFoundError
-from launcher.kube import paddlejob
+from launcher.kinds.base import JobKind
+from launcher.kinds.pods import node_of
+from launcher.kinds.registry import DEFAULT
 from launcher.kube.api import KubeApi, PodLogs, PodPrograms
 from launcher.kube.client import connect
 from launcher.names import RUN_ID_LABEL
-from launcher.objects import CONFIG_MAPS, EVENTS, PADDLE_JOBS, PODS, KubeObject, Resource
+from launcher.objects import CONFIG_MAPS, EVENTS, PODS, KubeObject
 from launcher.plan.handle import BackendKind, Handle, JobApi
 
 if TYPE_CHECKING:
@@ -41,11 +43,10 @@ class KubernetesBackend(Backend):
         context: Of the kubeconfig, or empty.
         api: The cluster's objects, for whoever asks about more than a job.
         logs: What its pods write.
-        jobs: The kind of PaddleJob.
+        jobs: The kind of object that its jobs are.
     """
 
     kind: ClassVar[BackendKind] = "kubernetes"
-    jobs: ClassVar[Resource] = PADDLE_JOBS
 
     def __init__(
         self,
@@ -54,17 +55,23 @@ class KubernetesBackend(Backend):
         *,
         namespace: str,
         context: str = "",
+        jobs: JobKind = DEFAULT,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.namespace, self.context = namespace, context
-        self.api, self.logs = api, logs
-        self._poster = Poster(api, pause=pause)
+        self.api, self.logs, self.jobs, self.job_api = api, logs, jobs, jobs.name
+        self._poster = Poster(api, jobs=jobs.resource, pause=pause)
         self.programs: PodPrograms | None = None
         self._make_asker: Callable[[], Asker] | None = None
 
     @classmethod
     def connect(
-        cls, *, context: str | None = None, namespace: str | None = None, kubeconfig: Path | None = None
+        cls,
+        *,
+        context: str | None = None,
+        namespace: str | None = None,
+        kubeconfig: Path | None = None,
+        jobs: JobKind = DEFAULT,
     ) -> KubernetesBackend:
         """Make the backend of a kubeconfig's context, or of the cluster that we run in. Sends nothing.
 
@@ -72,7 +79,9 @@ class KubernetesBackend(Backend):
             KubeconfigError: No cluster is configured, or its configuration cannot be used.
         """
         client = connect(context=context, kubeconfig=kubeconfig)
-        backend = cls(client, client, namespace=namespace or client.namespace, context=client.context)
+        backend = cls(
+            client, client, namespace=namespace or client.namespace, context=client.context, jobs=jobs
+        )
         backend.programs = client
 
         def make_asker() -> Asker:
@@ -89,9 +98,15 @@ class KubernetesBackend(Backend):
         return Cluster(api=self.api, logs=self.logs, jobs=self.jobs)
 
     def negotiate(self, wanted: Literal["auto"] | JobApi) -> KubernetesBackend:
-        """See `Backend.negotiate`. One request."""
-        choose_api(self.api, wanted=wanted)  # of one kind, as yet
-        return self
+        """See `Backend.negotiate`. One request a kind that is offered."""
+        kind = choose_kind(self.api, wanted=wanted)
+        if kind is self.jobs:
+            return self
+        other = KubernetesBackend(
+            self.api, self.logs, namespace=self.namespace, context=self.context, jobs=kind
+        )
+        other.programs, other._make_asker = self.programs, self._make_asker
+        return other
 
     @cached_property
     def _incarnations(self) -> Incarnations:
@@ -109,20 +124,21 @@ class KubernetesBackend(Backend):
         """
         manifest = submission.manifest
         namespace = manifest.namespace or self.namespace
-        choose_api(self.api, wanted="kubeflow")
+        require_served(self.api, self.jobs)
         stored = self._poster.post(manifest, namespace=namespace)
-        self.remarks = read_remarks(manifest.job, stored)
+        self.remarks = read_remarks(manifest.job, stored, kind=self.jobs)
         return Handle(backend=self.kind, namespace=namespace, job=manifest.name)
 
     def check(self, submission: Submission) -> tuple[str, ...]:
         """Send both objects as dry runs, strictly; see `Backend.check`."""
         manifest = submission.manifest
         namespace = manifest.namespace or self.namespace
-        choose_api(self.api, wanted="kubeflow")
+        require_served(self.api, self.jobs)
         self.api.create(CONFIG_MAPS, manifest.config_map, namespace=namespace, dry_run=True)
-        self.api.create(PADDLE_JOBS, manifest.job, namespace=namespace, dry_run=True)
+        self.api.create(self.jobs.resource, manifest.job, namespace=namespace, dry_run=True)
         return (
-            f"the API server would take the ConfigMap and the PaddleJob in {namespace}: schema, admission",
+            f"the API server would take the ConfigMap and the {self.jobs.resource.kind} in {namespace}: "
+            "schema, admission",
             "not checked: images, volumes, secrets, room on the nodes",
         )
 
@@ -140,12 +156,13 @@ class KubernetesBackend(Backend):
         status = read_job(
             job,
             pods,
+            kind=self.jobs,
             restarts={pod: look.number for pod, look in looks.items()},
-            progress=podlogs.fetch_progress(self.logs, pods, looks),
-            queued=fetch_workloads(self.api, job),
+            progress=podlogs.fetch_progress(self.logs, pods, looks, container=self.jobs.container),
+            queued=fetch_workloads(self.api, job, kind=self.jobs),
         )
         # an operator that may not make the pods writes no condition, only events
-        is_mute = not status.reason or not objects.conditions_of(job)
+        is_mute = not status.reason or not self.jobs.is_noticed(job)
         warning = self._fetch_warning(handle) if status.state in AWAITED and is_mute else ""
         return replace(status, reason=warning[:MAX_REASON]) if warning else status
 
@@ -153,13 +170,15 @@ class KubernetesBackend(Backend):
         """See `Backend.waker`: by two watches, where a user may watch."""
         from launcher.backends.kubernetes.watch import Bell
 
-        return Bell(self.api, handle)
+        return Bell(self.api, handle, kind=self.jobs)
 
     def list_jobs(self, run_ids: Sequence[str] = ()) -> tuple[JobStatus, ...]:
         """See `Backend.list_jobs`; without progress, and without the pods of jobs that have ended."""
         from launcher.backends.kubernetes.joblist import list_jobs
 
-        return list_jobs(self.api, self._incarnations, namespace=self.namespace, run_ids=run_ids)
+        return list_jobs(
+            self.api, self._incarnations, kind=self.jobs, namespace=self.namespace, run_ids=run_ids
+        )
 
     def cancel(self, handle: Handle) -> None:
         """Suspend the job and mark it as cancelled; see `Backend.cancel`.
@@ -172,8 +191,8 @@ class KubernetesBackend(Backend):
         from launcher.backends.kubernetes.suspend import stop
 
         job = self._fetch_job(handle)
-        if not read_job(job, (), restarts={}, progress=None).state.is_terminal:
-            stop(self.api, job)
+        if not read_job(job, (), kind=self.jobs, restarts={}, progress=None).state.is_terminal:
+            stop(self.api, job, kind=self.jobs)
 
     def resume(self, handle: Handle) -> None:
         """Let the operator make the pods again, and forget the cancelling; see `Backend.resume`.
@@ -185,17 +204,17 @@ class KubernetesBackend(Backend):
         from launcher.backends.states import JobState
 
         job, pods = self._fetch(handle)
-        state = read_job(job, pods, restarts={}, progress=None).state
-        suspended = paddlejob.is_suspended(job)
+        state = read_job(job, pods, kind=self.jobs, restarts={}, progress=None).state
+        suspended = self.jobs.is_suspended(job)
         if suspended and state in (JobState.CANCELLED, JobState.SUSPENDED, JobState.QUEUED):
-            take_up(self.api, job)
+            take_up(self.api, job, kind=self.jobs)
         else:
             refuse_to_resume(handle, state, stopping=suspended and not state.is_terminal)
 
     def delete(self, handle: Handle, *, force: bool = False) -> None:
         """Delete the job, its pods first; the ConfigMap goes with its owner. See `Backend.delete`."""
         job, pods = self._fetch(handle)
-        self.api.delete(PADDLE_JOBS, handle.job, namespace=handle.namespace, uid=objects.uid_of(job))
+        self.api.delete(self.jobs.resource, handle.job, namespace=handle.namespace, uid=objects.uid_of(job))
         self._poster.sweep(job, namespace=handle.namespace)
         if force:
             from launcher.backends.kubernetes.delete import remove_at_once
@@ -214,13 +233,13 @@ class KubernetesBackend(Backend):
 
         self._fetch_job(handle)
         found = self.api.list(EVENTS, namespace=handle.namespace, keep=trim_event)
-        return read_events(found, job=handle.job)
+        return read_events(found, job=handle.job, kind=self.jobs)
 
     def command_in(self, handle: Handle, *, node: int, command: Sequence[str], terminal: bool) -> list[str]:
         """See `Backend.command_in`; by kubectl."""
         where = ["--namespace", handle.namespace, *(["--context", self.context] if self.context else [])]
-        options = ["--stdin", *(["--tty"] if terminal else []), "--container", paddlejob.CONTAINER]
-        return ["kubectl", *where, "exec", *options, f"{handle.job}-worker-{node}", "--", *command]
+        options = ["--stdin", *(["--tty"] if terminal else []), "--container", self.jobs.container]
+        return ["kubectl", *where, "exec", *options, self._pod_name(handle, node), "--", *command]
 
     def list_logs(self, handle: Handle) -> tuple[LogRef, ...]:
         """See `Backend.list_logs`.
@@ -245,7 +264,13 @@ class KubernetesBackend(Backend):
         if before is None or not podlogs.has_log(before, ref):
             return b""
         previous = ref.incarnation < before.number
-        text = podlogs.read_whole(self.logs, namespace=handle.namespace, pod=ref.pod, previous=previous)
+        text = podlogs.read_whole(
+            self.logs,
+            namespace=handle.namespace,
+            pod=ref.pod,
+            container=self.jobs.container,
+            previous=previous,
+        )
         after = self._look(handle, ref)
         if after is None or (after.uid, after.number) != (before.uid, before.number):
             return b""  # it changed meanwhile: whose log that was is not known
@@ -260,7 +285,9 @@ class KubernetesBackend(Backend):
             job, pods = self._fetch(handle)
         except NotFoundError:  # its volumes may well be there
             job, pods = manifest.job, ()
-        return open_of_job(self.api, self.programs, namespace=handle.namespace, pods=pods, job=job, path=path)
+        return open_of_job(
+            self.api, self.programs, namespace=handle.namespace, pods=pods, job=job, kind=self.jobs, path=path
+        )
 
     def open_claim(
         self, claim: str, path: str, *, image: str, run_as: Mapping[str, int], read_only: bool
@@ -280,10 +307,22 @@ class KubernetesBackend(Backend):
             return None
         from launcher.backends.kubernetes.logsource import KubernetesLogSource
 
-        return KubernetesLogSource(self._make_asker(), handle)
+        return KubernetesLogSource(self._make_asker(), handle, kind=self.jobs)
+
+    def _pod_name(self, handle: Handle, node: int) -> str:
+        """Return the name of a node's pod, without a request where the kind's names can be known."""
+        if (name := self.jobs.pod_name(handle.job, node)) is not None:
+            return name
+        _, pods = self._fetch(handle)
+        found = next((objects.name_of(pod) for pod in pods if node_of(pod) == node), None)
+        if found is None:
+            raise NotFoundError(
+                where=handle, expected=f"a pod of node {node}", got="none", fix="see `ftlaunch status`"
+            )
+        return found
 
     def _fetch_job(self, handle: Handle) -> KubeObject:
-        job = self.api.get(PADDLE_JOBS, handle.job, namespace=handle.namespace)
+        job = self.api.get(self.jobs.resource, handle.job, namespace=handle.namespace)
         if not objects.run_id_of(job):
             raise NotFoundError(
                 where=handle,
@@ -295,9 +334,9 @@ class KubernetesBackend(Backend):
 
     def _fetch(self, handle: Handle) -> tuple[KubeObject, tuple[KubeObject, ...]]:
         job = self._fetch_job(handle)
-        labels = f"{paddlejob.JOB_NAME_LABEL}={handle.job}"
+        labels = self.jobs.pod_selector(handle.job)
         pods = self.api.list(PODS, namespace=handle.namespace, labels=labels, keep=objects.trim_pod)
-        return job, paddlejob.pods_of(job, pods)
+        return job, self.jobs.pods_of(job, pods)
 
     def _look(self, handle: Handle, ref: LogRef) -> Incarnation | None:
         job, pods = self._fetch(handle)
@@ -311,4 +350,4 @@ class KubernetesBackend(Backend):
             events = self.api.list(EVENTS, namespace=handle.namespace, fields=WARNINGS)
         except LaunchError:  # a missing rule must not hide how the job stands
             return ""
-        return last_warning(events, job=handle.job)
+        return last_warning(events, job=handle.job, kind=self.jobs)

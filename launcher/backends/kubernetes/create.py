@@ -13,7 +13,6 @@ from launcher.kube.api import KubeApi
 from launcher.kube.errors import AbsentError, ConflictError, LeftoverError, NoAnswerError
 from launcher.objects import (
     CONFIG_MAPS,
-    PADDLE_JOBS,
     KubeObject,
     Resource,
     is_being_deleted,
@@ -31,8 +30,9 @@ PAUSES_S = (0.5, 2.0)  # between tries; an API server that restarts is back in a
 class Poster:
     """Makes and unmakes the objects of one manifest."""
 
-    def __init__(self, api: KubeApi, *, pause: Callable[[float], None]) -> None:
-        self._api = api
+    def __init__(self, api: KubeApi, *, jobs: Resource, pause: Callable[[float], None]) -> None:
+        """`jobs` is the kind of the job; `pause` waits between tries, for so many seconds."""
+        self._api, self._jobs = api, jobs
         self._pause = pause
 
     def post(self, manifest: Manifest, *, namespace: str) -> KubeObject:
@@ -49,7 +49,7 @@ class Poster:
         """
         config_map, _ = self._make(CONFIG_MAPS, manifest.config_map, namespace=namespace)
         try:
-            job, is_new = self._make(PADDLE_JOBS, manifest.job, namespace=namespace)
+            job, is_new = self._make(self._jobs, manifest.job, namespace=namespace)
         except NoAnswerError:
             raise  # the job may be there, and would need its ConfigMap
         except LaunchError as refusal:
@@ -63,7 +63,7 @@ class Poster:
             raise
         except LaunchError as refusal:
             if is_new:
-                made = ((PADDLE_JOBS, job), (CONFIG_MAPS, config_map))
+                made = ((self._jobs, job), (CONFIG_MAPS, config_map))
                 self._take_back(*made, namespace=namespace, refusal=refusal)
             raise
         return job
@@ -126,7 +126,7 @@ class Poster:
 
     def _adopt(self, config_map: KubeObject, *, owner: KubeObject, namespace: str) -> None:
         reference = {
-            "apiVersion": owner.get("apiVersion", PADDLE_JOBS.api_version), "kind": PADDLE_JOBS.kind,
+            "apiVersion": owner.get("apiVersion", self._jobs.api_version), "kind": self._jobs.kind,
             "name": name_of(owner), "uid": uid_of(owner),
         }  # fmt: skip
         patch = {"metadata": {"ownerReferences": [reference]}}

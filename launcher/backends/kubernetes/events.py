@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from launcher import objects
 from launcher.backends.states import JobEvent
+from launcher.kinds.base import JobKind
+from launcher.kinds.registry import DEFAULT
 from launcher.objects import KubeObject
 
 LOUD = "FailedScheduling"
@@ -14,9 +16,13 @@ WARNINGS = f"type=Warning,reason!={LOUD}"
 _READ = ("type", "reason", "message", "series", "lastTimestamp", "eventTime", "count")
 
 
-def read_events(items: Iterable[KubeObject], *, job: str) -> tuple[JobEvent, ...]:
+def read_events(items: Iterable[KubeObject], *, job: str, kind: JobKind = DEFAULT) -> tuple[JobEvent, ...]:
     """Return the events about a job, its pods and services, oldest first."""
-    own = [read_event(item) for item in items if is_about(item, job=job)]
+    own = [
+        read_event(item)
+        for item in items
+        if kind.is_name_of(str(item["involvedObject"].get("name", "")), job=job)
+    ]
     return tuple(sorted(own, key=lambda event: event.time_s))
 
 
@@ -30,17 +36,10 @@ def trim_event(item: KubeObject) -> KubeObject:
     }
 
 
-def last_warning(items: Iterable[KubeObject], *, job: str) -> str:
+def last_warning(items: Iterable[KubeObject], *, job: str, kind: JobKind) -> str:
     """Return the last warning as `reason: message`, or an empty string."""
-    warnings = [event for event in read_events(items, job=job) if event.is_warning]
+    warnings = [event for event in read_events(items, job=job, kind=kind) if event.is_warning]
     return f"{warnings[-1].reason}: {warnings[-1].message}" if warnings else ""
-
-
-def is_about(item: KubeObject, *, job: str) -> bool:
-    """Say whether an event is about a job, or one of its pods and services."""
-    name = str(item["involvedObject"].get("name", ""))
-    prefix, _, index = name.rpartition("-")
-    return name == job or (prefix == f"{job}-worker" and index.isdigit())
 
 
 def read_event(item: KubeObject) -> JobEvent:

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from launcher import objects
-from launcher.kube import paddlejob
+from launcher.kinds.base import JobKind
+from launcher.kinds.registry import DEFAULT
 from launcher.objects import KubeObject
 from launcher.quantity import format_quantity
 
@@ -33,12 +34,12 @@ def in_group(pod: KubeObject) -> bool:
     return objects.POD_GROUP_LABEL in (pod["metadata"].get("labels") or {})
 
 
-def makes_gangs(pods: Iterable[KubeObject]) -> bool | None:
-    """Say whether the training operator makes pod groups, by the newest of its pods; None without any.
+def makes_gangs(pods: Iterable[KubeObject], *, kind: JobKind = DEFAULT) -> bool | None:
+    """Say whether a kind's controller makes pod groups, by the newest of its pods; None without any.
 
     Nothing else shows whether it was started with `--gang-scheduler-name`.
     """
-    made = [pod for pod in pods if paddlejob.JOB_NAME_LABEL in (pod["metadata"].get("labels") or {})]
+    made = [pod for pod in pods if kind.job_label in (pod["metadata"].get("labels") or {})]
     return in_group(max(made, key=objects.created_s)) if made else None
 
 

@@ -7,21 +7,20 @@ from collections.abc import Iterator, Sequence
 from launcher import objects
 from launcher.backends.kubernetes.restarts import Incarnations
 from launcher.backends.kubernetes.status import read_job
-from launcher.backends.states import JobState, JobStatus
-from launcher.kube import paddlejob
+from launcher.backends.states import JobStatus
+from launcher.kinds.base import JobKind
 from launcher.kube.api import KubeApi
 from launcher.names import RUN_ID_LABEL
-from launcher.objects import PADDLE_JOBS, PODS
+from launcher.objects import PODS
 
 NAMED = 100
 """Runs in one question, which then is a URL of 4 KiB; proxies take twice that."""
 MOST_NAMED = 300
 """For more runs all of a namespace are asked for, 500 in an answer."""
-_ENDED = (JobState.SUCCEEDED.value, JobState.FAILED.value)
 
 
 def list_jobs(
-    api: KubeApi, incarnations: Incarnations, *, namespace: str, run_ids: Sequence[str]
+    api: KubeApi, incarnations: Incarnations, *, kind: JobKind, namespace: str, run_ids: Sequence[str]
 ) -> tuple[JobStatus, ...]:
     """Say how jobs stand, newest first: two requests for a hundred runs, or for five hundred jobs.
 
@@ -30,23 +29,25 @@ def list_jobs(
     Args:
         api: The cluster.
         incarnations: What was seen of pods.
+        kind: Of the jobs.
         namespace: Where.
         run_ids: Only these; none for all.
     """
     jobs = [
         job for labels in _selectors(run_ids)
-        for job in api.list(PADDLE_JOBS, namespace=namespace, labels=labels, keep=paddlejob.trim_job)
+        for job in api.list(kind.resource, namespace=namespace, labels=labels, keep=kind.trim)
     ]  # fmt: skip
-    going = [objects.run_id_of(job) for job in jobs if not objects.conditions_of(job).keys() & {*_ENDED}]
-    owned = paddlejob.group_by_owner(
+    going = [objects.run_id_of(job) for job in jobs if kind.ending_of(job) is None]
+    pods = [
         pod for labels in (_selectors(going) if going else ())
         for pod in api.list(PODS, namespace=namespace, labels=labels, keep=objects.trim_pod)
-    )  # fmt: skip
+    ]  # fmt: skip
+    owned = kind.group_pods(jobs, pods)
     found = []
     for job in jobs:
         own = owned.get(objects.uid_of(job), ())
         restarts = {objects.name_of(pod): incarnations.look(job, pod).number for pod in own}
-        found.append(read_job(job, own, restarts=restarts, progress=None))
+        found.append(read_job(job, own, kind=kind, restarts=restarts, progress=None))
     return tuple(sorted(found, key=lambda status: (-status.created_s, status.handle.job)))
 
 

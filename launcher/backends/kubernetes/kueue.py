@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from launcher import objects
 from launcher.errors import LaunchError
-from launcher.kube import paddlejob
+from launcher.kinds.base import JobKind
 from launcher.kube.api import KubeApi
 from launcher.kube.errors import AbsentError, DeniedError, NoAnswerError
 from launcher.objects import (
@@ -38,25 +38,25 @@ def find_kind(api: KubeApi, plural: str = "workloads") -> Resource | None:
     return next((kind for kind in _NEWEST_FIRST[plural] if api.serves(kind)), None)
 
 
-def fetch_workloads(api: KubeApi, job: KubeObject) -> tuple[KubeObject, ...]:
+def fetch_workloads(api: KubeApi, job: KubeObject, *, kind: JobKind) -> tuple[KubeObject, ...]:
     """Return the Workloads among which a queued job waits; none of another job, nor where they are hidden."""
     from launcher.backends.kubernetes.workloads import reduce_workload
 
-    if not paddlejob.is_queued(job) or paddlejob.is_cancelled(job):
+    if not kind.is_queued(job) or kind.is_cancelled(job):
         return ()
     try:
-        kind = find_kind(api)
+        found = find_kind(api)
         namespace = str(job["metadata"]["namespace"])
-        if kind is None:
+        if found is None:
             return ()
-        return api.list(kind, namespace=namespace, at_most=MAX_WORKLOADS, keep=reduce_workload)
+        return api.list(found, namespace=namespace, at_most=MAX_WORKLOADS, keep=reduce_workload)
     except NoAnswerError:
         raise
     except LaunchError:  # they only make a sentence better
         return ()
 
 
-def read_remarks(sent: KubeObject, stored: KubeObject) -> tuple[str, ...]:
+def read_remarks(sent: KubeObject, stored: KubeObject, *, kind: JobKind) -> tuple[str, ...]:
     """Say what Kueue has made of a job while it was stored, where nobody has asked for that.
 
     Its webhook suspends each job of a namespace whose jobs it manages (`manageJobsWithoutQueueName`), and
@@ -64,7 +64,7 @@ def read_remarks(sent: KubeObject, stored: KubeObject) -> tuple[str, ...]:
     pkg/controller/jobframework/defaults.go).
     """
     queue = objects.queue_of(stored)
-    if not paddlejob.is_suspended(stored) or paddlejob.is_suspended(sent) or objects.queue_of(sent):
+    if not kind.is_suspended(stored) or kind.is_suspended(sent) or objects.queue_of(sent):
         return ()
     if queue:
         return (f"note: Kueue manages all jobs here, and has put it into queue {queue!r}",)

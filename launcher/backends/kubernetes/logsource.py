@@ -1,4 +1,4 @@
-"""A PaddleJob's pods and their logs, as `launcher.logs` asks for them."""
+"""A job's pods and their logs, as `launcher.logs` asks for them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from launcher.backends.kubernetes.pending_reasons import needs_events, read_wait
 from launcher.backends.kubernetes.status import read_job
 from launcher.backends.kubernetes.workloads import reduce_workload
 from launcher.backends.states import JobEvent
-from launcher.kube import paddlejob
+from launcher.kinds.base import JobKind
+from launcher.kinds.pods import container_of, node_of
+from launcher.kinds.registry import DEFAULT
 from launcher.kube.async_client import Asker
 from launcher.kube.errors import AbsentError
 from launcher.kube.stream import Wire
 from launcher.logs.source import Container, FailureKind, LogRequest, Pod, Receiver, Snapshot, SourceError
-from launcher.objects import EVENTS, PADDLE_JOBS, KubeObject
+from launcher.objects import EVENTS, KubeObject
 from launcher.plan.handle import Handle
 
 _PAGE = "250"
@@ -27,19 +29,21 @@ _PAGE = "250"
 class KubernetesLogSource:
     """One job. A `Source`."""
 
-    def __init__(self, asker: Asker, handle: Handle) -> None:
-        """`handle` names the job; `asker` reaches its cluster."""
-        self._asker, self._handle = asker, handle
+    def __init__(self, asker: Asker, handle: Handle, *, kind: JobKind = DEFAULT) -> None:
+        """`handle` names the job, which is an object of `kind`; `asker` reaches its cluster."""
+        self._asker, self._handle, self._kind = asker, handle, kind
         self._uid: str | None = None
         self._workloads = list(WORKLOAD_KINDS)
 
     async def snapshot(self) -> Snapshot:
         """See `Source.snapshot`. A job that is not there any more has ended."""
         namespace, name = self._handle.namespace, self._handle.job
+        resource = self._kind.resource
         path = (
-            f"/apis/kubeflow.org/v1/namespaces/{quote(namespace, safe='')}/paddlejobs/{quote(name, safe='')}"
+            f"/apis/{resource.api_version}/namespaces/{quote(namespace, safe='')}/{resource.plural}"
+            f"/{quote(name, safe='')}"
         )
-        call = self._asker.call(resource=PADDLE_JOBS, namespace=namespace, name=name)
+        call = self._asker.call(resource=resource, namespace=namespace, name=name)
         try:
             job = await self._asker.fetch(path, {}, call)
         except SourceError as error:
@@ -49,9 +53,9 @@ class KubernetesLogSource:
         if self._uid not in (None, objects.uid_of(job)):  # a namesake has taken the place of ours
             return Snapshot(has_ended=True, pods=())
         self._uid = objects.uid_of(job)
-        pods = paddlejob.pods_of(job, await self._list_pods())
+        pods = self._kind.pods_of(job, await self._list_pods())
         queued = await self._list_workloads(job)
-        status = read_job(job, pods, restarts={}, progress=None, queued=queued)
+        status = read_job(job, pods, kind=self._kind, restarts={}, progress=None, queued=queued)
         has_ended = status.state.is_terminal
         events = {} if has_ended else await self._list_events(pods)
         return Snapshot(
@@ -63,7 +67,7 @@ class KubernetesLogSource:
     def open(self, request: LogRequest, receiver: Receiver) -> Wire:
         """See `Source.open`."""
         return self._asker.stream(
-            request, receiver, namespace=self._handle.namespace, container=paddlejob.CONTAINER
+            request, receiver, namespace=self._handle.namespace, container=self._kind.container
         )
 
     async def renew(self) -> None:
@@ -85,11 +89,11 @@ class KubernetesLogSource:
             return {}
         uids = {objects.name_of(pod): objects.uid_of(pod) for pod in pods}
         own = [item for item in found if (item.get("involvedObject") or {}).get("uid") in (None, uids[name])]
-        return {name: read_events(own, job=self._handle.job)}
+        return {name: read_events(own, job=self._handle.job, kind=self._kind)}
 
     async def _list_workloads(self, job: KubeObject) -> list[KubeObject]:
         """Return those among which a queued job waits, where they may be seen."""
-        if not paddlejob.is_queued(job) or paddlejob.is_cancelled(job):
+        if not self._kind.is_queued(job) or self._kind.is_cancelled(job):
             return []
         namespace = self._handle.namespace
         while self._workloads:
@@ -111,7 +115,7 @@ class KubernetesLogSource:
     async def _list_pods(self) -> list[KubeObject]:
         namespace = self._handle.namespace
         path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods"
-        query = {"labelSelector": f"{paddlejob.JOB_NAME_LABEL}={self._handle.job}", "limit": _PAGE}
+        query = {"labelSelector": self._kind.pod_selector(self._handle.job), "limit": _PAGE}
         found: list[KubeObject] = []
         while True:
             page = await self._asker.fetch(path, query, self._asker.call(namespace=namespace, name=""))
@@ -123,7 +127,7 @@ class KubernetesLogSource:
 
 
 def _read_pod(pod: KubeObject, events: Sequence[JobEvent]) -> Pod:
-    container = paddlejob.container_of(pod)
+    container = container_of(pod)
     state = container.get("state") or {}
     restarts = int(container.get("restartCount", 0))
     # between two restarts in place the API still gives the log of the one that ended
@@ -131,7 +135,7 @@ def _read_pod(pod: KubeObject, events: Sequence[JobEvent]) -> Pod:
     has_ended = "terminated" in last
     return Pod(
         container=Container(
-            node=paddlejob.node_of(pod), pod=objects.name_of(pod), uid=objects.uid_of(pod),
+            node=node_of(pod), pod=objects.name_of(pod), uid=objects.uid_of(pod),
             restarts=restarts,
         ),
         has_started=has_ended or "running" in state,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
+from launcher.kinds.base import JobKind
+from launcher.kinds.registry import KINDS
 from launcher.kube.api import KubeApi
 from launcher.kube.errors import AbsentError, ConflictError
 from launcher.names import RUN_ID_LABEL
-from launcher.objects import CONFIG_MAPS, PADDLE_JOBS, created_s, is_owned, name_of, run_id_of, uid_of
+from launcher.objects import CONFIG_MAPS, created_s, is_owned, name_of, run_id_of, uid_of
 
 STALE_S = 3600.0
 """No submit takes that long; a younger ConfigMap may be one whose job is on its way."""
@@ -32,11 +35,8 @@ def sweep_config_map(api: KubeApi, job: str, *, run_id: str, namespace: str, now
         return False
     if run_id_of(found) != run_id or is_owned(found) or now_s - created_s(found) < STALE_S:
         return False
-    try:
-        if run_id_of(api.get(PADDLE_JOBS, job, namespace=namespace)) == run_id:
-            return False
-    except AbsentError:
-        pass
+    if any(_is_there(api, kind, job, run_id=run_id, namespace=namespace) for kind in KINDS):
+        return False
     try:
         api.delete(CONFIG_MAPS, name_of(found), namespace=namespace, uid=uid_of(found))
     except (AbsentError, ConflictError):
@@ -57,6 +57,16 @@ def find_left(api: KubeApi, *, namespace: str, now_s: float, ours: Iterable[str]
     old = [item for item in config_maps if not is_owned(item) and now_s - created_s(item) >= STALE_S]
     if not old:
         return ()
-    jobs = api.list(PADDLE_JOBS, namespace=namespace, labels=RUN_ID_LABEL, metadata_only=True)
-    alive = {run_id_of(job) for job in jobs} | set(ours)
+    alive = set(ours)
+    for kind in KINDS:
+        with suppress(AbsentError):
+            jobs = api.list(kind.resource, namespace=namespace, labels=RUN_ID_LABEL, metadata_only=True)
+            alive |= {run_id_of(job) for job in jobs}
     return tuple(name_of(item) for item in old if run_id_of(item) not in alive)
+
+
+def _is_there(api: KubeApi, kind: JobKind, job: str, *, run_id: str, namespace: str) -> bool:
+    try:
+        return run_id_of(api.get(kind.resource, job, namespace=namespace)) == run_id
+    except AbsentError:
+        return False

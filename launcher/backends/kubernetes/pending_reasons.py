@@ -13,7 +13,7 @@ from launcher import objects
 from launcher.backends.kubernetes.gangs import say_plainly
 from launcher.backends.kubernetes.phases import PULL_TROUBLES
 from launcher.backends.states import JobEvent
-from launcher.kube import paddlejob
+from launcher.kinds.pods import container_of
 from launcher.objects import KubeObject
 
 _VOLUME = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
@@ -35,7 +35,7 @@ def read_wait(pod: KubeObject, events: Sequence[JobEvent] = ()) -> str:
         return ""
     if not pod["spec"].get("nodeName"):
         return _read_scheduling(pod)
-    waiting = (paddlejob.container_of(pod).get("state") or {}).get("waiting") or {}
+    waiting = (container_of(pod).get("state") or {}).get("waiting") or {}
     reason, message = str(waiting.get("reason") or ""), str(waiting.get("message") or "").strip()
     if reason in PULL_TROUBLES:
         return f"image: {_AGAIN.sub('', message) or message or reason}"
@@ -46,7 +46,7 @@ def read_wait(pod: KubeObject, events: Sequence[JobEvent] = ()) -> str:
 
 def needs_events(pod: KubeObject) -> bool:
     """Say whether only events tell what a pod waits for."""
-    waiting = (paddlejob.container_of(pod).get("state") or {}).get("waiting") or {}
+    waiting = (container_of(pod).get("state") or {}).get("waiting") or {}
     is_bound = bool(pod["spec"].get("nodeName")) and objects.phase_of(pod) == "Pending"
     return is_bound and str(waiting.get("reason") or "") in _NO_CAUSE
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from launcher import objects
 from launcher.backends.states import JobState, PodState
-from launcher.kube import paddlejob
+from launcher.kinds.pods import container_of
 from launcher.objects import KubeObject
 
 _ORDER = (JobState.SCHEDULING, JobState.PULLING, JobState.STARTING)
@@ -78,16 +78,16 @@ def _stage_of(pod: KubeObject) -> JobState | None:
         return None
     if not pod["spec"].get("nodeName"):
         return JobState.SCHEDULING
-    waiting = (paddlejob.container_of(pod).get("state") or {}).get("waiting") or {}
+    waiting = (container_of(pod).get("state") or {}).get("waiting") or {}
     return JobState.PULLING if waiting.get("reason") in PULL_TROUBLES else JobState.STARTING
 
 
 def _is_unheard_of(pod: KubeObject) -> bool:
     conditions = {item["type"]: item["status"] for item in (pod.get("status") or {}).get("conditions") or []}
-    runs = "running" in (paddlejob.container_of(pod).get("state") or {})
+    runs = "running" in (container_of(pod).get("state") or {})
     return runs and objects.is_living(pod) and conditions.get("Ready") == "False"
 
 
 def _started_s(pod: KubeObject) -> float | None:
-    running = (paddlejob.container_of(pod).get("state") or {}).get("running") or {}
+    running = (container_of(pod).get("state") or {}).get("running") or {}
     return objects.unix_time(running.get("startedAt"))

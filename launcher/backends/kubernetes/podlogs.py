@@ -9,7 +9,7 @@ from launcher.backends.kubernetes.progress import PROGRESS_LINES, last_progress
 from launcher.backends.kubernetes.restarts import Incarnation, Incarnations
 from launcher.backends.states import LogRef
 from launcher.errors import LaunchError
-from launcher.kube import paddlejob
+from launcher.kinds.pods import node_of
 from launcher.kube.api import PodLogs
 from launcher.kube.errors import AbsentError, InvalidError
 from launcher.objects import KubeObject
@@ -22,7 +22,7 @@ def list_refs(incarnations: Incarnations, job: KubeObject, pods: Sequence[KubeOb
     for pod in pods:
         look = incarnations.look(job, pod)
         numbers = [look.number - 1] * look.has_previous + [look.number] * look.has_started
-        name, node = objects.name_of(pod), paddlejob.node_of(pod)
+        name, node = objects.name_of(pod), node_of(pod)
         refs += [LogRef(node=node, incarnation=number, pod=name) for number in numbers]
     return tuple(sorted(refs))
 
@@ -35,14 +35,14 @@ def has_log(look: Incarnation, ref: LogRef) -> bool:
 
 
 def read_whole(
-    logs: PodLogs, *, namespace: str, pod: str, previous: bool, tail_lines: int | None = None
+    logs: PodLogs, *, namespace: str, pod: str, container: str, previous: bool, tail_lines: int | None = None
 ) -> bytes:
     """Return a pod's log; empty where it is gone, or has not started, since the pod was looked at."""
     try:
         return logs.read_pod_log(
             pod,
             namespace=namespace,
-            container=paddlejob.CONTAINER,
+            container=container,
             previous=previous,
             tail_lines=tail_lines,
         )
@@ -51,15 +51,22 @@ def read_whole(
 
 
 def fetch_progress(
-    logs: PodLogs, pods: Sequence[KubeObject], looks: dict[str, Incarnation]
+    logs: PodLogs, pods: Sequence[KubeObject], looks: dict[str, Incarnation], *, container: str
 ) -> Progress | None:
     """Return what node 0 last said of the ranks; None before it has, and where its log cannot be read."""
-    first = next((pod for pod in pods if paddlejob.node_of(pod) == 0), None)
+    first = next((pod for pod in pods if node_of(pod) == 0), None)
     if first is None or not looks[objects.name_of(first)].has_started:
         return None
     namespace, name = first["metadata"]["namespace"], objects.name_of(first)
     try:
-        log = read_whole(logs, namespace=namespace, pod=name, previous=False, tail_lines=PROGRESS_LINES)
+        log = read_whole(
+            logs,
+            namespace=namespace,
+            pod=name,
+            container=container,
+            previous=False,
+            tail_lines=PROGRESS_LINES,
+        )
     except LaunchError:  # a lost node or a missing rule must not hide how the job stands
         return None
     return last_progress(log)

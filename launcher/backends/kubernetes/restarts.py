@@ -1,15 +1,15 @@
 """Numbers the incarnations of pods.
 
-The operator recreates a pod under its old name with a new uid and counts nothing; the kubelet counts only
-its own restarts of a container. So the numbers are those that this process has seen, from 0.
+Controllers make a pod again with a new uid, some under its old name, and count nothing; the kubelet counts
+only its own restarts of a container. So the numbers are those that this process has seen, from 0.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from launcher.kube.paddlejob import container_of
-from launcher.objects import KubeObject, name_of, uid_of
+from launcher.kinds.pods import container_of, node_of
+from launcher.objects import KubeObject, uid_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,7 +18,7 @@ class Incarnation:
 
     Attributes:
         uid: Of the pod.
-        number: From 0 at the first that was seen of this pod's name.
+        number: From 0 at the first that was seen of this node's pods.
         has_previous: The container ran before in this very pod, and the node still keeps that log.
         has_started: There is a log to read.
         has_ended: Nothing more will be written.
@@ -42,13 +42,13 @@ class Incarnations:
     """What this process has seen of the pods' incarnations."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, str, str], _Seen] = {}
+        self._seen: dict[tuple[str, int], _Seen] = {}
 
     def look(self, job: KubeObject, pod: KubeObject) -> Incarnation:
         """Return what a pod is now, and remember it."""
         container = container_of(pod)
         restarts = int(container.get("restartCount", 0))
-        key = (uid_of(job), pod["metadata"]["namespace"], name_of(pod))
+        key = (uid_of(job), node_of(pod))
         seen = self._seen.get(key)
         if seen is None:
             seen = self._seen[key] = _Seen(uid=uid_of(pod), base=0, restarts=restarts)

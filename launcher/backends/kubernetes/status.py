@@ -1,4 +1,4 @@
-"""A PaddleJob and its pods -> JobStatus. Pure: decides from conditions and pods together.
+"""A job and its pods -> JobStatus. Pure: decides from conditions and pods together.
 
 Observed with training operator v1.9.3: conditions lag and keep no trace of a recreated pod, Restarting
 replaces Running, and a suspended job's pods live on until they have saved.
@@ -16,8 +16,10 @@ from launcher.backends.kubernetes.gangs import say_plainly, tells_little
 from launcher.backends.kubernetes.pending_reasons import EVICTIONS
 from launcher.backends.kubernetes.workloads import describe_wait
 from launcher.backends.states import JobState, JobStatus, PodState, PodStatus
-from launcher.kube import paddlejob
-from launcher.objects import Condition, KubeObject
+from launcher.kinds.base import JobKind
+from launcher.kinds.pods import container_of, node_of
+from launcher.kinds.registry import DEFAULT
+from launcher.objects import KubeObject
 from launcher.plan.handle import Handle
 from trainer.protocol.codec import FormatError
 from trainer.protocol.progress import Progress
@@ -42,6 +44,7 @@ def read_job(
     job: KubeObject,
     pods: Sequence[KubeObject],
     *,
+    kind: JobKind = DEFAULT,
     restarts: Mapping[str, int],
     progress: Progress | None,
     queued: Sequence[KubeObject] = (),
@@ -51,11 +54,12 @@ def read_job(
     Args:
         job: As the API gave it.
         pods: Its own, by node index.
+        kind: Of the job.
         restarts: How often each pod was made again, by its name.
         progress: The last progress line of node 0, or None.
         queued: Kueue's Workloads of the namespace, where they are known.
     """
-    standing = _read_standing(job, pods, queued)
+    standing = _read_standing(job, pods, queued, kind)
     return JobStatus(
         handle=Handle(backend="kubernetes", namespace=job["metadata"]["namespace"], job=objects.name_of(job)),
         run_id=objects.run_id_of(job),
@@ -70,7 +74,7 @@ def read_job(
 
 def read_pod(pod: KubeObject, *, restarts: int) -> PodStatus:
     """Say how a pod stands."""
-    container = paddlejob.container_of(pod)
+    container = container_of(pod)
     state = container.get("state") or {}
     running, waiting = state.get("running") or {}, state.get("waiting") or {}
     ended = state.get("terminated") or {}
@@ -79,7 +83,7 @@ def read_pod(pod: KubeObject, *, restarts: int) -> PodStatus:
     termination = _read_termination(message)
     return PodStatus(
         pod=objects.name_of(pod),
-        node=paddlejob.node_of(pod),
+        node=node_of(pod),
         state=PodState(objects.phase_of(pod)),
         host=objects.host_of(pod),
         restarts=restarts,
@@ -91,24 +95,22 @@ def read_pod(pod: KubeObject, *, restarts: int) -> PodStatus:
     )
 
 
-def _read_standing(job: KubeObject, pods: Sequence[KubeObject], queued: Sequence[KubeObject]) -> _Standing:
-    conditions = objects.conditions_of(job)
-    for state in (JobState.SUCCEEDED, JobState.FAILED):
-        if condition := conditions.get(state.value):
-            ended_s = paddlejob.completed_s(job) or condition.since_s
-            verdict = _why_failed(pods) if state is JobState.FAILED else ""
-            return _Standing(state=state, reason=verdict or condition.message, ended_s=ended_s)
+def _read_standing(
+    job: KubeObject, pods: Sequence[KubeObject], queued: Sequence[KubeObject], kind: JobKind
+) -> _Standing:
+    if (ending := kind.ending_of(job)) is not None:
+        state = JobState.SUCCEEDED if ending.succeeded else JobState.FAILED
+        verdict = "" if ending.succeeded else _why_failed(pods)
+        return _Standing(state=state, reason=verdict or ending.message, ended_s=ending.ended_s)
     alive = any(objects.is_living(pod) for pod in pods)
-    if paddlejob.is_suspended(job):
-        return _read_suspended(job, conditions, queued, alive=alive)
+    if kind.is_suspended(job):
+        return _read_suspended(job, kind, queued, alive=alive)
     if objects.is_being_deleted(job):
         return _Standing(state=JobState.RUNNING if alive else JobState.SUBMITTED, reason="being deleted")
-    return _read_living(job, pods, conditions)
+    return _read_living(job, pods, kind)
 
 
-def _read_living(
-    job: KubeObject, pods: Sequence[KubeObject], conditions: Mapping[str, Condition]
-) -> _Standing:
+def _read_living(job: KubeObject, pods: Sequence[KubeObject], kind: JobKind) -> _Standing:
     if (lost := phases.lost_pod(pods)) is not None:
         reason = (
             f"{objects.name_of(lost)}: its node {objects.host_of(lost)} does not answer; "
@@ -116,35 +118,35 @@ def _read_living(
         )
         return _Standing(state=JobState.RESTARTING, reason=reason)
     all_run = bool(pods) and all(objects.phase_of(pod) == PodState.RUNNING.value for pod in pods)
-    if (condition := conditions.get(JobState.RESTARTING.value)) and not all_run:
+    if (condition := kind.restarting_of(job)) and not all_run:
         return _Standing(state=JobState.RESTARTING, reason=_why_waiting(pods) or condition.message)
-    state = phases.starting_state(pods, replicas=paddlejob.replicas_of(job))
+    state = phases.starting_state(pods, replicas=kind.replicas_of(job))
     if state is None:
         return _Standing(state=JobState.RUNNING)
     if phases.is_restart(pods):
         return _Standing(state=JobState.RESTARTING, reason=_why_waiting(pods))
-    if not pods and not (job.get("status") or {}).get("conditions"):
+    if not pods and not kind.is_noticed(job):
         return _Standing(state=state, reason="no controller has looked at the job yet")
-    made, wanted = len(pods), paddlejob.replicas_of(job)
+    made, wanted = len(pods), kind.replicas_of(job)
     making = f"{made} of {wanted} pods have been made" if 0 < made < wanted else ""
     return _Standing(state=state, reason=_why_waiting(pods) or making)
 
 
 def _read_suspended(
-    job: KubeObject, conditions: Mapping[str, Condition], queued: Sequence[KubeObject], *, alive: bool
+    job: KubeObject, kind: JobKind, queued: Sequence[KubeObject], *, alive: bool
 ) -> _Standing:
-    suspended = conditions.get(JobState.SUSPENDED.value)
-    if not paddlejob.is_cancelled(job):
+    stopped = kind.stopped_of(job)
+    if not kind.is_cancelled(job):
         if alive:
-            again = "stopping; its queue will start it again" if paddlejob.is_queued(job) else "stopping"
+            again = "stopping; its queue will start it again" if kind.is_queued(job) else "stopping"
             return _Standing(state=JobState.RUNNING, reason=again)
-        if paddlejob.is_queued(job):
+        if kind.is_queued(job):
             return _Standing(state=JobState.QUEUED, reason=describe_wait(job, queued))
         return _Standing(state=JobState.SUSPENDED, reason="suspended; no pods until it is resumed")
-    if alive or suspended is None:
+    if alive or stopped is None:
         state = JobState.RUNNING if alive else JobState.SUBMITTED
         return _Standing(state=state, reason="being cancelled: its pods save and stop")
-    return _Standing(state=JobState.CANCELLED, ended_s=suspended.since_s)
+    return _Standing(state=JobState.CANCELLED, ended_s=stopped.since_s)
 
 
 def _why_failed(pods: Sequence[KubeObject]) -> str:

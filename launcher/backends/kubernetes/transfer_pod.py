@@ -11,7 +11,9 @@ from typing import Any
 from launcher import objects
 from launcher.backends.kubernetes.phases import PULL_TROUBLES
 from launcher.errors import LaunchError
-from launcher.kube import paddlejob
+from launcher.kinds.base import JobKind
+from launcher.kinds.pods import container_of
+from launcher.kinds.registry import DEFAULT
 from launcher.kube.api import KubeApi, PodPrograms
 from launcher.names import MAX_PREFIX
 from launcher.objects import PODS, KubeObject
@@ -48,10 +50,10 @@ class PodPlace(Place):
         )
 
 
-def reader_of_job(job: KubeObject, *, read_only: bool = True) -> KubeObject:
-    """Return a pod that mounts the volumes of a PaddleJob's pods as these do, and nothing else of theirs."""
-    spec = job["spec"]["paddleReplicaSpecs"]["Worker"]["template"]["spec"]
-    container = next(item for item in spec["containers"] if item["name"] == paddlejob.CONTAINER)
+def reader_of_job(job: KubeObject, *, kind: JobKind = DEFAULT, read_only: bool = True) -> KubeObject:
+    """Return a pod that mounts the volumes of a job's pods as these do, and nothing else of theirs."""
+    spec = kind.pod_template_of(job)["spec"]
+    container = next(item for item in spec["containers"] if item["name"] == kind.container)
     volumes = [volume for volume in spec.get("volumes") or [] if any(kind in volume for kind in _OUTSIDE)]
     names = {volume["name"] for volume in volumes}
     mounts = [mount for mount in container.get("volumeMounts") or [] if mount["name"] in names]
@@ -173,6 +175,7 @@ def open_of_job(
     namespace: str,
     pods: Sequence[KubeObject],
     job: KubeObject,
+    kind: JobKind,
     path: str,
 ) -> AbstractContextManager[Place]:
     """Reach a folder of a job: through its first pod while that runs, else through a reader.
@@ -183,16 +186,17 @@ def open_of_job(
         namespace: Of the job.
         pods: The job's own, by node index.
         job: As it is in the cluster or was sent to it.
+        kind: Of the job.
         path: Absolute path in its pods.
     """
     title = f"{path} of {objects.name_of(job)}"
-    if pods and "running" in (paddlejob.container_of(pods[0]).get("state") or {}):
+    if pods and "running" in (container_of(pods[0]).get("state") or {}):
         place = PodPlace(
-            programs, namespace=namespace, pod=objects.name_of(pods[0]), container=paddlejob.CONTAINER,
+            programs, namespace=namespace, pod=objects.name_of(pods[0]), container=kind.container,
             root=path, title=title,
         )  # fmt: skip
         return _kept(place)
-    return _through(api, programs, reader_of_job(job), namespace=namespace, root=path, title=title)
+    return _through(api, programs, reader_of_job(job, kind=kind), namespace=namespace, root=path, title=title)
 
 
 def open_claim(

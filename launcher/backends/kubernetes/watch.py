@@ -11,11 +11,12 @@ import threading
 import time
 
 from launcher.errors import LaunchError
-from launcher.kube import paddlejob
+from launcher.kinds.base import JobKind
+from launcher.kinds.registry import DEFAULT
 from launcher.kube.api import KubeApi
 from launcher.kube.errors import CredentialsError, ExpiredError, NoAnswerError
 from launcher.kube.watch import BOOKMARK
-from launcher.objects import PADDLE_JOBS, PODS, Resource
+from launcher.objects import PODS, Resource
 from launcher.plan.handle import Handle
 
 HEARTBEAT_S = 10.0
@@ -26,15 +27,17 @@ PAUSE_S = 2.0
 class Bell:
     """Two watches of one job. A `Waker` of `launcher.backends.poll_timer`."""
 
-    def __init__(self, api: KubeApi, handle: Handle, *, heartbeat_s: float = HEARTBEAT_S) -> None:
+    def __init__(
+        self, api: KubeApi, handle: Handle, *, kind: JobKind = DEFAULT, heartbeat_s: float = HEARTBEAT_S
+    ) -> None:
         """Begin to watch."""
         self._api, self._handle = api, handle
         self._heartbeat_s = heartbeat_s
         self._rung = threading.Event()
         self._is_deaf = False
         watches = (
-            (PADDLE_JOBS, "", f"metadata.name={handle.job}"),
-            (PODS, f"{paddlejob.JOB_NAME_LABEL}={handle.job}", ""),
+            (kind.resource, "", f"metadata.name={handle.job}"),
+            (PODS, kind.pod_selector(handle.job), ""),
         )
         for watch in watches:
             threading.Thread(target=self._listen, args=watch, daemon=True).start()

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from launcher.backends.states import JobEvent
-from launcher.kube import paddlejob
 from launcher.why.queries import kubectl, notes_of, quote, template_of
 from launcher.why.rules.quotas import measure_quotas
 from launcher.why.snapshot import Snapshot
@@ -85,8 +84,8 @@ _PARTS = re.compile(
 
 def explain_refused_pods(snapshot: Snapshot) -> Iterator[Verdict]:
     """Say why the operator may not make the pods that are missing."""
-    missing = paddlejob.replicas_of(snapshot.job) - len(snapshot.pods)
-    if snapshot.status.state.is_terminal or missing <= 0 or paddlejob.is_suspended(snapshot.job):
+    missing = snapshot.kind.replicas_of(snapshot.job) - len(snapshot.pods)
+    if snapshot.status.state.is_terminal or missing <= 0 or snapshot.kind.is_suspended(snapshot.job):
         return
     notes = notes_of(snapshot, snapshot.job, FAILED_CREATE)
     if not notes:
@@ -95,8 +94,8 @@ def explain_refused_pods(snapshot: Snapshot) -> Iterator[Verdict]:
     verdict = read_refusal(snapshot, note)
     if verdict.code == "quota-exceeded":
         counted = measure_quotas(
-            template_of(snapshot.job),
-            pods=paddlejob.replicas_of(snapshot.job),
+            template_of(snapshot),
+            pods=snapshot.kind.replicas_of(snapshot.job),
             more=missing,
             quotas=snapshot.quotas or (),
         )

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 
 from launcher import objects
 from launcher.backends.states import JobEvent
-from launcher.kube import paddlejob
 from launcher.objects import KubeObject
 from launcher.why.queries import MANY, kubectl, not_started, notes_of, quote, template_of, who, without_node
 from launcher.why.snapshot import Snapshot
@@ -43,7 +42,7 @@ def judge_claims(snapshot: Snapshot, *, is_stuck: bool = True) -> Iterator[Verdi
     if snapshot.claims is None:
         return
     there = {objects.name_of(claim): claim for claim in snapshot.claims}
-    for name, read_only in mounted_claims(snapshot.job).items():
+    for name, read_only in mounted_claims(snapshot).items():
         claim = there.get(name)
         if claim is None:
             yield _missing(snapshot, name)
@@ -59,9 +58,9 @@ def judge_claims(snapshot: Snapshot, *, is_stuck: bool = True) -> Iterator[Verdi
             yield from _judge(snapshot, claim, read_only=read_only)
 
 
-def mounted_claims(job: KubeObject) -> dict[str, bool]:
-    """Return the claims that a job's pods mount, and whether only for reading."""
-    spec = template_of(job)
+def mounted_claims(snapshot: Snapshot) -> dict[str, bool]:
+    """Return the claims that the job's pods mount, and whether only for reading."""
+    spec = template_of(snapshot)
     mounts = [
         mount for container in spec.get("containers") or [] for mount in container.get("volumeMounts") or []
     ]
@@ -124,7 +123,7 @@ def _judge_pending(snapshot: Snapshot, claim: KubeObject) -> Iterator[Verdict]:
 
 
 def _judge_modes(snapshot: Snapshot, claim: KubeObject, *, read_only: bool) -> Iterator[Verdict]:
-    replicas = paddlejob.replicas_of(snapshot.job)
+    replicas = snapshot.kind.replicas_of(snapshot.job)
     modes = set((claim.get("spec") or {}).get("accessModes") or [])
     name = objects.name_of(claim)
     if not modes or (replicas == 1 and (read_only or modes != {"ReadOnlyMany"})):

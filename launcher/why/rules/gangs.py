@@ -14,7 +14,6 @@ from decimal import Decimal
 
 from launcher import objects
 from launcher.backends.kubernetes.gangs import format_gap, in_group, is_about_gang, read_gap
-from launcher.kube import paddlejob
 from launcher.objects import KubeObject
 from launcher.why.node_capacity import Room, count_fit, is_selected, requests_of, taint_against
 from launcher.why.queries import name_of, template_of, who
@@ -35,8 +34,8 @@ def is_gang(pods: Sequence[KubeObject]) -> bool:
 
 def foresee_gang(snapshot: Snapshot, counted: Verdict, *, rooms: Sequence[Room]) -> Verdict:
     """Say of a job that has not been sent what becomes of it as a gang, where room is short."""
-    replicas = paddlejob.replicas_of(snapshot.job)
-    if replicas == 1 or counted.outlook is Outlook.NEVER or not _count_now(template_of(snapshot.job), rooms):
+    replicas = snapshot.kind.replicas_of(snapshot.job)
+    if replicas == 1 or counted.outlook is Outlook.NEVER or not _count_now(template_of(snapshot), rooms):
         return counted
     return Verdict(
         code="gang-incomplete",
@@ -115,7 +114,7 @@ def judge_gang_by_words(
 
 def _fits_some(snapshot: Snapshot, pods: Sequence[KubeObject], gap: Mapping[str, Decimal]) -> bool:
     """Say whether what was free would have done for one pod, if it had been on one node."""
-    asked, total = requests_of(pods[0]["spec"]), paddlejob.replicas_of(snapshot.job)
+    asked, total = requests_of(pods[0]["spec"]), snapshot.kind.replicas_of(snapshot.job)
     return all(asked.get(name, Decimal(0)) * (total - 1) >= lacking for name, lacking in gap.items())
 
 
@@ -127,7 +126,7 @@ def _count_now(spec: KubeObject, rooms: Sequence[Room]) -> int | None:
 
 def _starts_together(snapshot: Snapshot, pods: Sequence[KubeObject]) -> bool:
     # a single pod waits for nobody, and one that was made again joins those that run
-    return len(pods) == paddlejob.replicas_of(snapshot.job) > 1
+    return len(pods) == snapshot.kind.replicas_of(snapshot.job) > 1
 
 
 def _ready(snapshot: Snapshot, pods: Sequence[KubeObject], said: tuple[str, ...]) -> Verdict:
@@ -143,7 +142,7 @@ def _ready(snapshot: Snapshot, pods: Sequence[KubeObject], said: tuple[str, ...]
 
 
 def _look_at_once(snapshot: Snapshot, pods: Sequence[KubeObject]) -> str:
-    if len(pods) < paddlejob.replicas_of(snapshot.job):
+    if len(pods) < snapshot.kind.replicas_of(snapshot.job):
         return "wait"
     job = name_of(snapshot)
     return f"wait; ftlaunch cancel {job} and then ftlaunch resume {job} has it looked at at once"

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 
 from launcher import objects
 from launcher.backends.kubernetes.phases import PULL_TROUBLES
-from launcher.kube import paddlejob
 from launcher.objects import KubeObject
 from launcher.why.queries import not_started, notes_of, quote, template_of, waiting_of, who
 from launcher.why.snapshot import Snapshot
@@ -118,6 +117,6 @@ def _classify(words: str) -> tuple[str, str, str]:
 
 
 def _image_of(snapshot: Snapshot, pod: KubeObject) -> str:
-    containers = pod["spec"].get("containers") or template_of(snapshot.job).get("containers") or []
-    own = next((item for item in containers if item.get("name") == paddlejob.CONTAINER), containers[0])
+    containers = pod["spec"].get("containers") or template_of(snapshot).get("containers") or []
+    own = next((item for item in containers if item.get("name") == snapshot.kind.container), containers[0])
     return str(own.get("image"))

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from launcher import objects
 from launcher.backends.kubernetes.phases import lost_pod
 from launcher.backends.states import JobState
-from launcher.kube import paddlejob
 from launcher.why.queries import MANY, kubectl, name_of, not_started, notes_of, quote, who
 from launcher.why.rules.queueing import is_unnamed
 from launcher.why.snapshot import Snapshot
@@ -64,16 +63,16 @@ def explain_wishes(snapshot: Snapshot) -> Iterator[Verdict]:
             evidence=evidence(f"{name}: deletionTimestamp {job['metadata']['deletionTimestamp']}"),
             outlook=Outlook.NOW,
         )
-    elif paddlejob.is_cancelled(job):
+    elif snapshot.kind.is_cancelled(job):
         yield Verdict(
             code="cancelling",
             sentence="it was cancelled: its pods save and stop",
             evidence=evidence(f"{len(snapshot.pods)} pods are left"),
             outlook=Outlook.NOW,
         )
-    elif paddlejob.is_queued(job) or is_unnamed(snapshot):
+    elif snapshot.kind.is_queued(job) or is_unnamed(snapshot):
         return  # it is Kueue that does so
-    elif paddlejob.is_suspended(job) and any(objects.is_living(pod) for pod in snapshot.pods):
+    elif snapshot.kind.is_suspended(job) and any(objects.is_living(pod) for pod in snapshot.pods):
         yield Verdict(
             code="suspended",
             sentence="somebody else than ftlaunch has suspended it: its pods save and stop",
@@ -139,9 +138,9 @@ def explain_no_controller(snapshot: Snapshot) -> Iterator[Verdict]:
 
 def explain_missing_pods(snapshot: Snapshot) -> Iterator[Verdict]:
     """Say that the operator is still at making pods."""
-    replicas, job = paddlejob.replicas_of(snapshot.job), snapshot.job
+    replicas, job = snapshot.kind.replicas_of(snapshot.job), snapshot.job
     made = len(snapshot.pods)
-    if made < replicas and not paddlejob.is_suspended(job) and not snapshot.status.state.is_terminal:
+    if made < replicas and not snapshot.kind.is_suspended(job) and not snapshot.status.state.is_terminal:
         has_words = bool((job.get("status") or {}).get("conditions"))
         if has_words or made:
             yield Verdict(

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from launcher import objects
 from launcher.backends.kubernetes import workloads
 from launcher.backends.states import JobState
-from launcher.kube import paddlejob
 from launcher.objects import Condition, KubeObject
 from launcher.why.queries import kubectl, name_of, namespace_of
 from launcher.why.snapshot import Snapshot
@@ -32,7 +31,7 @@ def explain_queue(snapshot: Snapshot) -> Iterator[Verdict]:
     job, state = snapshot.job, snapshot.status.state
     if is_unnamed(snapshot):
         yield _explain_unnamed(snapshot)
-    elif state is JobState.RUNNING and paddlejob.is_queued(job) and not paddlejob.is_cancelled(job):
+    elif state is JobState.RUNNING and snapshot.kind.is_queued(job) and not snapshot.kind.is_cancelled(job):
         yield _explain_stopping(snapshot)
     elif state is JobState.QUEUED:
         workload = workloads.own_workload(job, snapshot.workloads or ())
@@ -59,7 +58,7 @@ def judge_queue(snapshot: Snapshot, *, has_kueue: bool, stored: KubeObject | Non
             outlook=Outlook.NEVER,
         )
         return
-    if stored is not None and not paddlejob.is_suspended(stored):
+    if stored is not None and not snapshot.kind.is_suspended(stored):
         yield Verdict(
             code="queue-ignored",
             sentence=f"it is for queue {queue!r}, and Kueue would let it start at once: it does not look"

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 from launcher import objects
 from launcher.backends.kubernetes.gangs import say_plainly, tells_little
-from launcher.kube import paddlejob
 from launcher.objects import KubeObject
 from launcher.why.node_capacity import read_rooms
 from launcher.why.queries import kubectl, notes_of, quote, who, without_node
@@ -116,7 +115,7 @@ def _judge(snapshot: Snapshot, pods: Sequence[KubeObject], message: str) -> Verd
     counted = None
     if snapshot.nodes is not None:
         rooms = read_rooms(snapshot.nodes, snapshot.placed)
-        total = paddlejob.replicas_of(snapshot.job)
+        total = snapshot.kind.replicas_of(snapshot.job)
         counted = judge_room(pods[0]["spec"], pods=total, more=len(pods), rooms=rooms)
         if in_gang and (verdict := judge_gang(snapshot, pods, counted=counted, rooms=rooms, said=said)):
             return verdict

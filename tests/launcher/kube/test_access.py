@@ -91,7 +91,7 @@ def test_a_busy_server_is_asked_again_when_it_said(
     server.answer = lambda _: Answer(code=429, body=b"{}", retry_after=said)
     pauses: list[float] = []
     text = manifest_text(name="flowers", run_id="0" * 32, nodes=1, command=["x"])
-    poster = Poster(connect(kubeconfig=path, environ={}), pause=pauses.append)
+    poster = Poster(connect(kubeconfig=path, environ={}), jobs=PADDLE_JOBS, pause=pauses.append)
     with pytest.raises(NoAnswerError):
         poster.post(parse_manifest(text), namespace="ml")
     assert pauses[0] == pause_s

@@ -111,6 +111,7 @@ def test_a_pod_that_is_gone_has_nothing_to_read(
     assert backend.read_log(handle, FIRST, offset=0) == b""
 
 
+REPLICA_INDEX = "training.kubeflow.org/replica-index"
 JOB: dict[str, Any] = {"metadata": {"uid": "job"}}
 
 
@@ -119,7 +120,7 @@ def pod(uid: str, *, restarts: int, state: str, last: str = "") -> dict[str, Any
     if last:
         container["lastState"] = {last: {}}
     return {
-        "metadata": {"name": W0, "namespace": "ml", "uid": uid},
+        "metadata": {"name": W0, "namespace": "ml", "uid": uid, "labels": {REPLICA_INDEX: "0"}},
         "status": {"containerStatuses": [container]},
     }
 

@@ -8,7 +8,7 @@ import pytest
 from launcher.backends.kubernetes.phases import is_restart
 from launcher.backends.kubernetes.status import read_job
 from launcher.backends.states import JobState
-from launcher.kube.paddlejob import trim_job
+from launcher.kinds.registry import PADDLE_JOB
 
 Pod = dict[str, Any]
 CREATED = {"type": "Created", "status": "True"}
@@ -89,7 +89,7 @@ def test_the_phase_is_that_of_the_pod_furthest_behind(given: Pod, pods: list[Pod
     }},
 ], ids=["new", "running", "queued", "suspended", "cancelled", "being deleted"])  # fmt: skip
 def test_what_is_kept_of_a_job_in_a_list_says_how_it_stands(given: Pod) -> None:
-    kept = trim_job({**given, "spec": {**given["spec"], "more": "m"}})
+    kept = PADDLE_JOB.trim({**given, "spec": {**given["spec"], "more": "m"}})
     assert "more" not in json.dumps(kept)
     assert read_job(kept, [], restarts={}, progress=None) == read_job(given, [], restarts={}, progress=None)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from launcher.backends.kubernetes import KubernetesBackend
-from launcher.backends.kubernetes.apis import choose_api
+from launcher.backends.kubernetes.apis import choose_kind
 from launcher.errors import CliExit
 from launcher.kube.client import connect
 from launcher.kube.errors import UnservedError
@@ -48,10 +48,10 @@ def test_a_group_is_asked_for_once(tmp_path: Path) -> None:
 def test_the_kind_is_chosen_of_what_is_served(cluster: FakeCluster, served, wanted, found) -> None:
     cluster.served = served
     if found is not None:
-        assert choose_api(cluster, wanted=wanted) == found
+        assert choose_kind(cluster, wanted=wanted).name == found
         return
     with pytest.raises(UnservedError, match="install the training operator"):
-        choose_api(cluster, wanted=wanted)
+        choose_kind(cluster, wanted=wanted)
 
 
 def test_where_no_job_can_be_followed_nothing_is_made_and_the_cure_is_said(

@@ -1,0 +1,283 @@
+"""What is asked of a kind of job object.
+
+A job of ours is always the same: equal pods of one template, numbered from 0, each with a node process,
+which find node 0 by name. What differs between PaddleJob, Job, JobSet and TrainJob is the envelope around
+that template and the words of its controller. `JobKind` is that difference, and all of it; who renders,
+sends, reads, explains or plays a job has one in hand and asks it. To add a kind is a module with a
+subclass, a template in `k8s/templates`, a schema in `k8s/crds` and a line in `registry`.
+
+The questions, in the order in which a job meets them:
+
+1. *Planning*: how long a name may be, by which name pods reach node 0, what of `Launch` the kind cannot do.
+2. *Rendering*: which template wraps the pods, what the trainer's container is called, which field tells a
+   pod its number; and back again, which key of `Launch` a field of the object came from.
+3. *Sending*: the resource, what must be allowed for it, which controller has to be there.
+4. *Reading*: the pods of an object, each one's number, and what the controller's conditions mean.
+   Conditions are the only thing that kinds name differently for the same fact, so they are asked for as
+   facts (`ending_of`, `stopped_of`, `restarting_of`). Where pods themselves tell,
+   `launcher.backends.kubernetes` reads these, for all kinds alike.
+5. *Steering*: the merge patches that suspend and resume.
+6. *Playing* (docker and local): which parts of the object are understood, and what the controller adds to a
+   pod.
+
+Pods of some kinds have random names and are several to a number, after restarts: who needs a pod asks
+`pods_of`, which gives the present one of each number, and identifies it by number and uid.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias
+
+from launcher.names import RUN_ID_LABEL
+from launcher.objects import (
+    QUEUE_LABEL,
+    Condition,
+    KubeObject,
+    Resource,
+    conditions_of,
+    created_s,
+    queue_of,
+    uid_of,
+    unix_time,
+)
+
+KindName = Literal["kubeflow"]
+"""As `Launch.api` and the records of runs have it."""
+CANCELLED_ANNOTATION = "ftlaunch.io/cancelled"
+FieldPath: TypeAlias = tuple[str | int, ...]
+Refuse: TypeAlias = Callable[[str, str, object], None]
+"""Takes where in the object, what was expected there, and what was found."""
+_TRIMMED = (
+    "name", "namespace", "uid", "labels", "annotations", "creationTimestamp", "deletionTimestamp",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Controller:
+    """What has to run in a cluster before objects of a kind come to anything.
+
+    Attributes:
+        title: What people call it, such as `training operator`.
+        deployment: Name of its deployment, in whichever namespace.
+        install: How an administrator installs it, a command.
+    """
+
+    title: str
+    deployment: str
+    install: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grant:
+    """Verbs that a user needs on a resource; `resource` may hold a subresource, `pods/log`."""
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How an object has ended, for good.
+
+    Attributes:
+        ended_s: Unix time, or None where the controller wrote none.
+        message: Its words.
+    """
+
+    succeeded: bool
+    ended_s: float | None
+    message: str
+
+
+class JobKind(ABC):
+    """A kind of job object. Stateless: one instance a kind.
+
+    Attributes:
+        name: As `Launch.api` and the records of runs have it.
+        resource: Of the object.
+        controller: What must run for it; None where Kubernetes itself does it.
+        template: File in `k8s/templates` that renders the object.
+        pods_path: Of the pod template in the object. What holds the template, one step up, is where refusals
+            and patches speak of.
+        container: Name of the trainer's container.
+        job_label: Label of pods whose value is the object's name.
+        index_label: Label of pods whose value is the node's number.
+        max_name: Longest name of an object, in characters, such that names made from it stay valid.
+        grants: What a user needs on the object itself.
+        cannot: Key of `Launch` -> why the kind cannot do it.
+        keys: Field of the object -> key of `Launch` that it was made from, the pod template aside.
+    """
+
+    name: ClassVar[KindName]
+    resource: ClassVar[Resource]
+    controller: ClassVar[Controller | None] = None
+    template: ClassVar[str]
+    pods_path: ClassVar[tuple[str, ...]]
+    container: ClassVar[str]
+    job_label: ClassVar[str]
+    index_label: ClassVar[str]
+    max_name: ClassVar[int]
+    grants: ClassVar[tuple[Grant, ...]]
+    cannot: ClassVar[Mapping[tuple[str, ...], str]] = {}
+    keys: ClassVar[Mapping[FieldPath, tuple[str, ...]]] = {}
+
+    # Planning and rendering
+
+    @abstractmethod
+    def coordinator_host(self, job: str) -> str:
+        """Return the name by which a job's pods reach node 0, ready or not."""
+
+    @property
+    def node_field(self) -> str:
+        """Field of a pod, as a `fieldRef` names it, that holds the node's number."""
+        return f"metadata.labels['{self.index_label}']"
+
+    def complete_path(self, path: FieldPath) -> FieldPath:
+        """Put into a field's path what this kind's webhook leaves out of it."""
+        return path
+
+    # Sending
+
+    def probe(self, name: str) -> KubeObject | None:
+        """Return an object that the schema admits and the controller's webhook refuses; None without one."""
+        del name
+        return None
+
+    # Reading
+
+    def pod_selector(self, job: str) -> str:
+        """Return the label selector of a job's pods."""
+        return f"{self.job_label}={job}"
+
+    @abstractmethod
+    def pod_name(self, job: str, node: int) -> str | None:
+        """Return the name of a node's pod; None where the controller draws names, and pods must be listed."""
+
+    @abstractmethod
+    def is_name_of(self, name: str, *, job: str) -> bool:
+        """Say whether an object of this name is the job or was made for it, as its events name it."""
+
+    @abstractmethod
+    def pods_of(self, job: KubeObject, pods: Iterable[KubeObject]) -> tuple[KubeObject, ...]:
+        """Return the present pod of each number of this very job, by number; not those of a namesake."""
+
+    def group_pods(
+        self, jobs: Sequence[KubeObject], pods: Iterable[KubeObject]
+    ) -> Mapping[str, tuple[KubeObject, ...]]:
+        """Return the pods of many jobs, each job's as `pods_of` does, by the uid of the job."""
+        by_run: dict[str, list[KubeObject]] = {}
+        for pod in pods:
+            by_run.setdefault((pod["metadata"].get("labels") or {}).get(RUN_ID_LABEL, ""), []).append(pod)
+        return {
+            uid_of(job): self.pods_of(
+                job, by_run.get((job["metadata"].get("labels") or {}).get(RUN_ID_LABEL, ""), ())
+            )
+            for job in jobs
+        }
+
+    def pod_template_of(self, job: KubeObject) -> KubeObject:
+        """Return the pod template: the very part of the object, which may be changed."""
+        found = job
+        for part in self.pods_path:
+            found = found[part]
+        return found
+
+    @abstractmethod
+    def replicas_of(self, job: KubeObject) -> int:
+        """Return how many pods a job is to have."""
+
+    @abstractmethod
+    def is_suspended(self, job: KubeObject) -> bool:
+        """Say whether the job is asked to have no pods."""
+
+    def is_queued(self, job: KubeObject) -> bool:
+        """Say whether a queue of Kueue decides when the job has pods; it does so through `suspend`."""
+        return self.is_suspended(job) and bool(queue_of(job))
+
+    def is_cancelled(self, job: KubeObject) -> bool:
+        """Say whether it was us who suspended the job, for good."""
+        return self.is_suspended(job) and CANCELLED_ANNOTATION in (job["metadata"].get("annotations") or {})
+
+    @abstractmethod
+    def ending_of(self, job: KubeObject) -> Ending | None:
+        """Return how the job has ended; None while it has not."""
+
+    def stopped_of(self, job: KubeObject) -> Condition | None:
+        """Return since when the controller has taken note of `suspend`; None before that."""
+        return conditions_of(job).get("Suspended")
+
+    def restarting_of(self, job: KubeObject) -> Condition | None:
+        """Return the controller's note that a pod is made again; None where it writes none."""
+        del job
+        return None
+
+    def is_noticed(self, job: KubeObject) -> bool:
+        """Say whether a controller has looked at the job, as far as can be seen."""
+        return bool((job.get("status") or {}).get("conditions"))
+
+    def trim(self, job: KubeObject) -> KubeObject:
+        """Keep of a job what says how it stands, and not what its pods are made of: there may be many."""
+        metadata = {key: job["metadata"][key] for key in _TRIMMED if key in job["metadata"]}
+        for part, told in (("labels", (RUN_ID_LABEL, QUEUE_LABEL)), ("annotations", (CANCELLED_ANNOTATION,))):
+            said = metadata.get(part) or {}
+            metadata[part] = {key: said[key] for key in told if key in said}
+        return {"metadata": metadata, "spec": self.trim_spec(job["spec"]), "status": job.get("status") or {}}
+
+    @abstractmethod
+    def trim_spec(self, spec: KubeObject) -> KubeObject:
+        """Keep of a spec what `replicas_of` and `is_suspended` read."""
+
+    # Steering
+
+    @abstractmethod
+    def suspend_patch(self, *, suspend: bool) -> KubeObject:
+        """Return the merge patch of an object's spec that stops its pods, or lets it have pods again."""
+
+    # Playing
+
+    @abstractmethod
+    def check_playable(self, job: KubeObject, refuse: Refuse) -> None:
+        """Refuse every part of an object, its pod template aside, that docker and local could not honour."""
+
+    @abstractmethod
+    def is_retried(self, exit_code: int) -> bool:
+        """Say whether the controller makes a pod again whose trainer ended so; else the job has failed."""
+
+    @abstractmethod
+    def labels_of_pod(self, job: str, node: int) -> Mapping[str, str]:
+        """Return the labels that the controller adds to a pod, or sets over the template's."""
+
+    def variables_of_pod(
+        self, job: str, node: int, *, replicas: int, ports: Mapping[str, int]
+    ) -> list[KubeObject]:
+        """Return the variables that the controller appends to a container's own, and so over them.
+
+        Args:
+            job: Its name.
+            node: The pod's number.
+            replicas: Pods of the job.
+            ports: Of the container, by name.
+        """
+        del job, node, replicas, ports
+        return []
+
+
+def ended_at(job: KubeObject, condition: Condition) -> float | None:
+    """Return when a job ended: by its own field, which a failed one may lack, else by its condition."""
+    return unix_time((job.get("status") or {}).get("completionTime")) or condition.since_s
+
+
+def newest_by_index(
+    pods: Iterable[KubeObject], *, index_of: Callable[[KubeObject], int]
+) -> tuple[KubeObject, ...]:
+    """Return the newest pod of each number, by number: controllers may leave failed ones beside it."""
+    newest: dict[int, KubeObject] = {}
+    for pod in pods:
+        node = index_of(pod)
+        if node not in newest or created_s(pod) >= created_s(newest[node]):
+            newest[node] = pod
+    return tuple(newest[node] for node in sorted(newest))
