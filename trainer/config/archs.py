@@ -171,6 +171,11 @@ class BaseArch(Spec):
         return ()
 
     @property
+    def fused_keys(self) -> tuple[str, ...]:
+        """Parameters that ask for fused kernels, which this trainer computes in plain operations."""
+        return ()
+
+    @property
     def features(self) -> tuple[str, ...]:
         """The layers whose outputs are handed on, by `return_patterns` or else by `return_stages`."""
         wanted, known = self.return_stages, self.stage_layers

@@ -74,6 +74,12 @@ class SwinArch(TransformerArch):
     use_fused_linear: bool = False
     """As above."""
 
+    @property
+    def fused_keys(self) -> tuple[str, ...]:
+        """Those of the two that are asked for."""
+        asked = {"use_fused_attn": self.use_fused_attn, "use_fused_linear": self.use_fused_linear}
+        return tuple(key for key, told in asked.items() if told)
+
 
 class ConvNeXtArch(BaseArch):
     """ConvNeXt."""

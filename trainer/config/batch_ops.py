@@ -14,14 +14,23 @@ from trainer.config.registry import Spec
 from trainer.config.scalars import Pair, Positive
 
 
-class MixupOperator(Spec):
+class BaseBatchOp(Spec):
+    """What all have."""
+
+    @property
+    def told_classes(self) -> int | None:
+        """Number of classes that it is told, which must be the network's; None where it is told none."""
+        return None
+
+
+class MixupOperator(BaseBatchOp):
     """Add each image to another one of the batch (https://arxiv.org/abs/1710.09412)."""
 
     alpha: float = Field(default=1.0, gt=0.0)
     """Of the Beta distribution that the batch's share is drawn from."""
 
 
-class CutmixOperator(Spec):
+class CutmixOperator(BaseBatchOp):
     """Put a box of another image of the batch into each image (https://arxiv.org/abs/1905.04899)."""
 
     alpha: float = Field(default=0.2, gt=0.0)
@@ -31,7 +40,7 @@ class CutmixOperator(Spec):
 _ROUNDING = 1e-9  # 0.1 + 0.2 + 0.7 may come out above 1
 
 
-class FmixOperator(Spec):
+class FmixOperator(BaseBatchOp):
     """Put a random shape of another image of the batch into each image (https://arxiv.org/abs/2002.12047)."""
 
     alpha: float = Field(default=1.0, gt=0.0)
@@ -65,7 +74,7 @@ class SampledCutmix(CutmixOperator):
     """Share of the batches."""
 
 
-class OpSampler(Spec):
+class OpSampler(BaseBatchOp):
     """Draw one of several operations for each batch; the probability that is left is for none."""
 
     MixupOperator: SampledMixup | None = None
@@ -79,24 +88,24 @@ class OpSampler(Spec):
         # The order in the file decides which operation a draw stands for.
         sampler = handler(values)
         written = tuple(values) if isinstance(values, dict) else tuple(cls.model_fields)
-        sampler._order = tuple(name for name in written if getattr(sampler, name, None) is not None)
+        chosen = {name for name, op in sampler if op is not None}
+        sampler._order = tuple(name for name in written if name in chosen)
         return sampler
 
     @model_validator(mode="after")
     def _one_at_most(self) -> OpSampler:
-        chosen = [getattr(self, name) for name in type(self).model_fields]
-        total = sum(op.prob for op in chosen if op is not None)
+        total = sum(op.prob for _, op in self if op is not None)
         if total > 1.0 + _ROUNDING:
             raise ValueError(f"expected prob of all operations to add up to at most 1, got {total:g}")
         return self
 
     def choices(self) -> tuple[tuple[SampledMixup | SampledCutmix | SampledFmix, float], ...]:
         """Return the operations with their probabilities, in the order of the file."""
-        ops = [getattr(self, name) for name in self._order]
-        return tuple((op, op.prob) for op in ops)
+        ops = dict(self)
+        return tuple((ops[name], ops[name].prob) for name in self._order)
 
 
-class MixupCutmixHybrid(Spec):
+class MixupCutmixHybrid(BaseBatchOp):
     """Mix each image with its mirror place in the batch, the first with the last, in one of two ways."""
 
     mixup_alpha: float = Field(default=1.0, ge=0.0)
@@ -116,6 +125,11 @@ class MixupCutmixHybrid(Spec):
     label_smoothing: float = Field(default=0.1, ge=0.0, le=1.0)
     num_classes: Positive = 4
     """Must be Arch.class_num."""
+
+    @property
+    def told_classes(self) -> int:
+        """It makes the labels by it."""
+        return self.num_classes
 
     @property
     def mixes(self) -> bool:

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from trainer.config.archs import DistillationArch
-from trainer.config.data import CustomLabelDataset, MultiLabelDataset, MultiScaleDataset, SplitSection
+from trainer.config.data import (
+    CustomLabelDataset,
+    Dataset,
+    MultiLabelDataset,
+    MultiScaleDataset,
+    SplitSection,
+)
 from trainer.config.losses import DistillationLoss
-from trainer.config.metrics import DistillationTopkAcc, TopkAcc, TprAtFpr
-from trainer.config.ops import STAGES
-from trainer.config.pipeline import STAGED, find_size, of_stage
+from trainer.config.metrics import DistillationTopkAcc, Metric, TopkAcc, TprAtFpr
+from trainer.config.ops import STAGES, Op
+from trainer.config.pipeline import find_size, of_stage
 from trainer.config.problems import KeyPath
-from trainer.config.registry import Spec
 from trainer.config.root import TrainConfig
-from trainer.config.samplers import DistributedBatchSampler
-from trainer.config.scalars import Pixels
+from trainer.config.samplers import DistributedBatchSampler, MultiScaleSampler
+from trainer.config.scalars import SPLITS, Pixels, Split
 
 Found = Iterator[tuple[KeyPath, str]]
 """Places, each with the sentence of what is wrong there."""
@@ -36,10 +41,7 @@ def find_disagreements(config: TrainConfig) -> Found:
 
 
 def _samplers_and_datasets(config: TrainConfig) -> Found:
-    for split in ("Train", "Eval"):
-        section: SplitSection | None = getattr(config.data, split)
-        if section is None:
-            continue
+    for split, section in config.data.splits:
         sampler, dataset = section.sampler, section.dataset
         if split == "Eval" and type(sampler) is not DistributedBatchSampler:
             yield (
@@ -47,34 +49,34 @@ def _samplers_and_datasets(config: TrainConfig) -> Found:
                 f"expected DistributedBatchSampler, which takes each sample once, got "
                 f"{type(sampler).__name__}",
             )
-        elif sampler.label == "MultiScaleSampler" and not isinstance(dataset, MultiScaleDataset):
+        elif isinstance(sampler, MultiScaleSampler) and not isinstance(dataset, MultiScaleDataset):
             yield (
                 ("DataLoader", split, "dataset"),
                 f"expected MultiScaleDataset beside MultiScaleSampler, got {type(dataset).__name__}",
             )
-        elif isinstance(dataset, MultiScaleDataset) and sampler.label != "MultiScaleSampler":
+        elif isinstance(dataset, MultiScaleDataset) and not isinstance(sampler, MultiScaleSampler):
             yield (
                 ("DataLoader", split, "sampler"),
                 f"expected MultiScaleSampler beside MultiScaleDataset, got {type(sampler).__name__}",
             )
         yield from _labels_and_classes(dataset, split, classes=config.arch.class_num)
-        if sampler.label == "MultiScaleSampler" and section.loader.rng == "paddleclas":
+        if isinstance(sampler, MultiScaleSampler) and section.loader.rng == "paddleclas":
             yield (
                 ("DataLoader", split, "loader", "rng"),
                 "expected per_sample beside MultiScaleSampler, which would start the stream anew each epoch",
             )
 
 
-def _labels_and_classes(dataset: Spec, split: str, *, classes: int) -> Found:
+def _labels_and_classes(dataset: Dataset, split: Split, *, classes: int) -> Found:
     if isinstance(dataset, CustomLabelDataset) and dataset.labels > classes:
         yield (
             ("DataLoader", split, "dataset", "label_key"),
             f"expected at most Arch.class_num labels, which is {classes}, got {dataset.labels} of "
             f"{dataset.label_key}; set Arch.class_num to {dataset.labels}",
         )
-    for index, op in enumerate(getattr(dataset, "batch_transform_ops", None) or ()):
-        told = getattr(op, "num_classes", classes)
-        if told != classes:
+    for index, op in enumerate(dataset.batch_transform_ops or ()):
+        told = op.told_classes
+        if told not in (None, classes):
             yield (
                 ("DataLoader", split, "dataset", "batch_transform_ops", index, op.label),
                 f"expected num_classes to be Arch.class_num, which is {classes}, got {told}",
@@ -101,7 +103,7 @@ def _plateau(config: TrainConfig) -> Found:
         )
 
 
-def metrics_in_training(config: TrainConfig) -> Sequence[Spec]:
+def metrics_in_training(config: TrainConfig) -> Sequence[Metric]:
     """Return the metrics of Metric.Train that training measures.
 
     Of mixed labels there is no top-k, which PaddleClas d178931 (ppcls/metric, ppcls/engine/engine.py) leaves
@@ -110,27 +112,22 @@ def metrics_in_training(config: TrainConfig) -> Sequence[Spec]:
     mixed = config.data.Train.dataset.batch_transform_ops
     return [
         metric
-        for metric in config.metric.Train or ()
-        if not getattr(metric, "needs_list", False) and not (mixed and isinstance(metric, TopkAcc))
+        for metric in config.metric.of("Train")
+        if not metric.needs_list and not (mixed and isinstance(metric, TopkAcc))
     ]
 
 
 def has_less_is_better(config: TrainConfig) -> bool:
     """Tell whether the metric that chooses the best checkpoint counts mistakes."""
-    first = next(iter(config.metric.Eval or ()), None)
-    return bool(getattr(first, "less_is_better", False))
-
-
-_OF_ONE_CLASS = frozenset({"CELoss", "SoftTargetCrossEntropy", "GoogLeNetLoss"})
+    first = next(iter(config.metric.of("Eval")), None)
+    return first is not None and first.less_is_better
 
 
 def _labels(config: TrainConfig) -> Found:
     """Yield the place and the sentence of each."""
-    for split in ("Train", "Eval"):
-        section: SplitSection | None = getattr(config.data, split)
-        if section is not None:
-            yield from _losses(config, split, section)
-            yield from _metrics(config, split, section)
+    for split, section in config.data.splits:
+        yield from _losses(config, split, section)
+        yield from _metrics(config, split, section)
     if config.run.use_multilabel and not isinstance(config.data.Train.dataset, MultiLabelDataset):
         yield (
             ("Global", "use_multilabel"),
@@ -139,34 +136,33 @@ def _labels(config: TrainConfig) -> Found:
         )
 
 
-def _losses(config: TrainConfig, split: str, section: SplitSection) -> Found:
-    several = isinstance(section.dataset, MultiLabelDataset)
-    ratios = getattr(section.dataset, "label_ratio", False)
-    named = split if getattr(config.loss, split) else "Train"
-    for index, loss in enumerate(getattr(config.loss, named)):
-        one_class = loss.label in _OF_ONE_CLASS
-        if ratios and (one_class or getattr(loss, "of_one_class", False)):
+def _losses(config: TrainConfig, split: Split, section: SplitSection) -> Found:
+    dataset = section.dataset
+    several = isinstance(dataset, MultiLabelDataset)
+    ratios = isinstance(dataset, MultiLabelDataset) and dataset.label_ratio
+    named: Split = split if config.loss.of(split) else "Train"
+    for index, loss in enumerate(config.loss.of(named)):
+        if ratios and loss.of_one_class:
             yield (
                 ("DataLoader", split, "dataset", "label_ratio"),
                 f"expected False beside {loss.label}, which takes labels without ratios",
             )
-        weighted = getattr(loss, "weight_ratio", False)
-        if (getattr(loss, "of_several_classes", False) or weighted) and not several:
+        if (loss.of_several_classes or loss.needs_ratios) and not several:
             yield (
                 ("Loss", named, index, loss.label),
                 f"expected MultiLabelDataset in DataLoader.{split} beside it, got "
                 f"{type(section.dataset).__name__}; take CELoss",
             )
-        elif weighted and several and not ratios:
+        elif loss.needs_ratios and several and not ratios:
             yield (
                 ("DataLoader", split, "dataset", "label_ratio"),
                 f"expected True beside {loss.label} with weight_ratio, got False",
             )
 
 
-def _metrics(config: TrainConfig, split: str, section: SplitSection) -> Found:
+def _metrics(config: TrainConfig, split: Split, section: SplitSection) -> Found:
     several = isinstance(section.dataset, MultiLabelDataset)
-    for index, metric in enumerate(getattr(config.metric, split) or ()):
+    for index, metric in enumerate(config.metric.of(split)):
         path = ("Metric", split, index, metric.label)
         if isinstance(metric, TopkAcc | TprAtFpr) and several:
             yield (
@@ -174,7 +170,7 @@ def _metrics(config: TrainConfig, split: str, section: SplitSection) -> Found:
                 "expected a metric of several classes an image beside MultiLabelDataset; remove "
                 f"{metric.label}",
             )
-        if getattr(metric, "of_several_classes", False) and not several:
+        if metric.of_several_classes and not several:
             yield (
                 path,
                 f"expected MultiLabelDataset in DataLoader.{split} beside it, got "
@@ -186,10 +182,8 @@ def _metrics(config: TrainConfig, split: str, section: SplitSection) -> Found:
 
 def _distillation(config: TrainConfig) -> Found:
     """Yield the place and the sentence of each."""
-    for split in ("Train", "Eval"):
-        losses: Sequence[Spec] = getattr(config.loss, split) or ()
-        metrics: Sequence[Spec] = getattr(config.metric, split) or ()
-        for index, loss in enumerate(losses):
+    for split in SPLITS:
+        for index, loss in enumerate(config.loss.of(split)):
             if isinstance(loss, DistillationLoss):
                 path = ("Loss", split, index, loss.label)
                 yield from _networks(config, path, loss.models, loss.keys)
@@ -200,7 +194,7 @@ def _distillation(config: TrainConfig) -> Found:
                     )
                 if split == "Train" and loss.needs_classes and config.data.Train.dataset.batch_transform_ops:
                     yield path, "expected none beside batch_transform_ops, whose labels are no classes"
-        for index, metric in enumerate(metrics):
+        for index, metric in enumerate(config.metric.of(split)):
             if isinstance(metric, DistillationTopkAcc):
                 key = metric.feature_key
                 keys = ((metric.model_key, key),) if key not in (None, "logits") else ()
@@ -211,8 +205,8 @@ def _distillation(config: TrainConfig) -> Found:
 
 def find_values_in_vain(config: TrainConfig) -> Found:
     """Yield the place and the sentence of each loss of which PaddleClas trains on one value of several."""
-    for split in ("Train", "Eval"):
-        losses: Sequence[Spec] = getattr(config.loss, split) or ()
+    for split in SPLITS:
+        losses = config.loss.of(split)
         only = losses[0] if len(losses) == 1 else None
         if isinstance(only, DistillationLoss) and only.value_count > 1:
             yield (
@@ -257,15 +251,11 @@ def _refused_sizes(config: TrainConfig) -> Found:
 
 
 def _sizes(config: TrainConfig) -> Iterator[tuple[KeyPath, Pixels]]:
-    for split in ("Train", "Eval"):
-        section = getattr(config.data, split)
-        if section is None:
-            continue
-        scales = getattr(section.sampler, "scales", None)  # of a MultiScaleSampler
-        if isinstance(section.dataset, MultiScaleDataset) and scales is not None:
-            factor = getattr(section.sampler, "divided_factor", 1)
-            for index, scale in enumerate(scales):
-                side = scale // factor * factor
+    for split, section in config.data.splits:
+        sampler = section.sampler
+        if isinstance(section.dataset, MultiScaleDataset) and isinstance(sampler, MultiScaleSampler):
+            for index, scale in enumerate(sampler.scales):
+                side = scale // sampler.divided_factor * sampler.divided_factor
                 yield ("DataLoader", split, "sampler", "scales", index), (side, side)
             continue
         ops = section.dataset.transform_ops
@@ -278,10 +268,10 @@ def _sizes(config: TrainConfig) -> Iterator[tuple[KeyPath, Pixels]]:
                 yield ("DataLoader", split, "dataset", "transform_ops", index, ops[index].label, *key), size
 
 
-def _key(op: Spec, stage: int | None) -> KeyPath:
-    if stage is not None and getattr(op, "progress_size", None) is not None:
+def _key(op: Op, stage: int | None) -> KeyPath:
+    if stage is not None and "progress_size" in op.staged_keys:
         return ("progress_size", stage)
-    return ("size",) if getattr(op, "size", None) is not None else ()
+    return (op.size_key,) if op.size_key else ()
 
 
 _OPS: KeyPath = ("DataLoader", "Train", "dataset", "transform_ops")
@@ -290,12 +280,7 @@ _OPS: KeyPath = ("DataLoader", "Train", "dataset", "transform_ops")
 def find_growing(config: TrainConfig) -> list[KeyPath]:
     """Return the places of what is given for the stages."""
     ops = config.data.Train.dataset.transform_ops
-    return [
-        (*_OPS, index, op.label, key)
-        for index, op in enumerate(ops)
-        for key in STAGED
-        if getattr(op, key, None) is not None
-    ]
+    return [(*_OPS, index, op.label, key) for index, op in enumerate(ops) for key in op.staged_keys]
 
 
 def _growing(config: TrainConfig) -> Found:
@@ -309,7 +294,7 @@ def _growing(config: TrainConfig) -> Found:
             f"expected progress_size of RandCropImage, {STAGES} sizes, in DataLoader.Train beside "
             "'progressive', got none; add it, or remove train_mode",
         )
-    if train.sampler.label == "MultiScaleSampler":
+    if isinstance(train.sampler, MultiScaleSampler):
         yield (
             ("DataLoader", "Train", "sampler"),
             "expected another sampler than MultiScaleSampler, which sets sizes too, beside "

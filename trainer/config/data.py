@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from trainer.config.ops import CropImage, ImageOp, RandCropImage, ResizeImage
+from trainer.config.ops import CropImage, Op, RandCropImage, ResizeImage
 from trainer.config.pipeline import OpList
 from trainer.config.registry import Registry, Section, Spec, keyed, lazy, named
 from trainer.config.samplers import Sampler
+from trainer.config.scalars import Split
 from trainer.protocol.lists import Grammar, Labels
 
 BATCH_OPS = Registry(
@@ -22,12 +23,14 @@ BATCH_OPS = Registry(
     ),
 )  # fmt: skip
 if TYPE_CHECKING:
-    BatchOp: TypeAlias = Spec
+    from trainer.config.batch_ops import BaseBatchOp
+
+    BatchOp: TypeAlias = BaseBatchOp
 else:  # the union that chooses by name exists at run time only
     BatchOp = keyed(BATCH_OPS)
 
 
-def _one(ops: Sequence[Spec]) -> Sequence[Spec]:
+def _one(ops: Sequence[BatchOp]) -> Sequence[BatchOp]:
     if len(ops) > 1:
         raise ValueError(
             f"expected one operation, because it leaves no class labels for another, got {len(ops)}; "
@@ -123,8 +126,8 @@ class CustomLabelDataset(Spec):
         return next(op.labels for op in _labelling(self.transform_ops) if op.label_key == self.label_key)
 
 
-def _labelling(ops: Sequence[Spec]) -> list[ImageOp]:
-    return [op for op in ops if isinstance(op, ImageOp) and op.label_key]
+def _labelling(ops: Sequence[Op]) -> list[Op]:
+    return [op for op in ops if op.label_key]
 
 
 class LoaderSection(Section):
@@ -193,3 +196,8 @@ class DataLoaderSection(Section):
 
     Train: SplitSection
     Eval: SplitSection | None = None
+
+    @property
+    def splits(self) -> tuple[tuple[Split, SplitSection], ...]:
+        """Those that there are, with their names."""
+        return (("Train", self.Train), *((("Eval", self.Eval),) if self.Eval is not None else ()))

@@ -16,6 +16,8 @@ from pydantic import Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from trainer.config.archs import BaseArch
+from trainer.config.losses import BaseLoss
+from trainer.config.metrics import BaseMetric
 from trainer.config.ops import ImageOp
 from trainer.config.problems import ConfigError, Problem, show
 from trainer.config.registry import EXPECTING, Spec
@@ -187,16 +189,13 @@ class ExtraOp(Extra, ImageOp):
         return None
 
 
-class ExtraLoss(Extra):
+class ExtraLoss(Extra, BaseLoss):
     """A loss of the user's own."""
 
     kind = "loss"
 
-    weight: float = 1.0
-    """As that of the other losses."""
 
-
-class ExtraMetric(Extra):
+class ExtraMetric(Extra, BaseMetric):
     """A metric of the user's own."""
 
     kind = "metric"

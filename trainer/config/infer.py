@@ -21,18 +21,9 @@ POST_PROCESSES = Registry(
     ),
 )
 if TYPE_CHECKING:
-    from trainer.config.postprocess import (
-        MultiLabelThreshOutput,
-        PersonAttribute,
-        TableAttribute,
-        ThreshOutput,
-        Topk,
-        VehicleAttribute,
-    )
+    from trainer.config.postprocess import BasePostProcess
 
-    PostProcess: TypeAlias = (
-        Topk | ThreshOutput | MultiLabelThreshOutput | PersonAttribute | VehicleAttribute | TableAttribute
-    )
+    PostProcess: TypeAlias = BasePostProcess
 else:  # the union that chooses by name exists at run time only
     PostProcess = named(POST_PROCESSES, default="Topk")
 

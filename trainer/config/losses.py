@@ -10,10 +10,30 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 from pydantic import AfterValidator, Field, field_validator
 
 from trainer.config.registry import Lazy, Registry, Section, Spec, keyed, lazy
+from trainer.config.scalars import Split
 
 
-class CELoss(Spec):
+class BaseLoss(Spec):
+    """What all have."""
+
+    of_one_class: ClassVar[bool] = False
+    """It takes labels of one class an image, int64 [B, 1], without ratios."""
+    of_several_classes: ClassVar[bool] = False
+    """It takes labels of MultiLabelDataset only."""
+
+    weight: float = 1.0
+    """As that of CELoss."""
+
+    @property
+    def needs_ratios(self) -> bool:
+        """Whether the dataset must give `label_ratio` beside the labels."""
+        return False
+
+
+class CELoss(BaseLoss):
     """Cross entropy of the logits [B, K] with int64 labels [B, 1]."""
+
+    of_one_class = True
 
     weight: float = 1.0
     """Factor in the sum. As in PaddleClas it is ignored where the list has one loss only."""
@@ -24,18 +44,17 @@ class CELoss(Spec):
     """Ours: of mixed labels without epsilon, whether a softmax is put over them first, as PaddleClas does."""
 
 
-class SoftTargetCrossEntropy(Spec):
+class SoftTargetCrossEntropy(BaseLoss):
     """Cross entropy of the logits [B, K] with labels float32 [B, K]; int64 labels are taken as one class."""
 
-    weight: float = 1.0
-    """As that of CELoss."""
+    of_one_class = True
 
 
-class GoogLeNetLoss(Spec):
+class GoogLeNetLoss(BaseLoss):
     """Cross entropy of GoogLeNet's answer, and 0.3 times that of each of its two helpers."""
 
-    weight: float = 1.0
-    """As that of CELoss."""
+    of_one_class = True
+
     epsilon: float | None = None
     """Has no effect, and is refused within (0, 1), as there."""
 
@@ -49,13 +68,11 @@ class GoogLeNetLoss(Spec):
         return epsilon
 
 
-class MultiLabelLoss(Spec):
+class MultiLabelLoss(BaseLoss):
     """Binary cross entropy of each class by itself; labels float32 [B, K], or [B, 2, K] with ratios."""
 
-    of_several_classes: ClassVar[bool] = True
+    of_several_classes = True
 
-    weight: float = 1.0
-    """As that of CELoss."""
     epsilon: float | None = None
     """Label smoothing; outside (0, 1) it is off."""
     size_sum: bool = False
@@ -63,14 +80,17 @@ class MultiLabelLoss(Spec):
     weight_ratio: bool = False
     """Weigh rare answers of a class more; the dataset must give `label_ratio`."""
 
+    @property
+    def needs_ratios(self) -> bool:
+        """As it says."""
+        return self.weight_ratio
 
-class MultiLabelAsymmetricLoss(Spec):
+
+class MultiLabelAsymmetricLoss(BaseLoss):
     """Binary cross entropy that easy zeros hardly enter (Ben-Baruch et al., 2020)."""
 
-    of_several_classes: ClassVar[bool] = True
+    of_several_classes = True
 
-    weight: float = 1.0
-    """As that of CELoss."""
     gamma_pos: float = Field(default=1.0, ge=0)
     """Power of 1 − p of the classes that are there."""
     gamma_neg: float = Field(default=4.0, ge=0)
@@ -84,18 +104,12 @@ class MultiLabelAsymmetricLoss(Spec):
     reduction: Literal["sum", "mean"] = "sum"
 
 
-class DistillationLoss(Spec):
-    """What they share."""
+class DistillationLoss(BaseLoss):
+    """What the losses between the networks of a DistillationModel share."""
 
-    of_several_classes: ClassVar[bool] = False
-    of_one_class: ClassVar[bool] = False
     learns: ClassVar[bool] = False
     """It has parameters of its own."""
-    takes_classes: ClassVar[bool] = False
-    """It takes the label as a class, which mixed labels are not."""
 
-    weight: float = 1.0
-    """As that of CELoss."""
     name: str | None = None
     """Begins the names of values, where PaddleClas reads it."""
 
@@ -111,14 +125,13 @@ class DistillationLoss(Spec):
 
     @property
     def needs_classes(self) -> bool:
-        """Whether mixed labels are none for it."""
-        return self.takes_classes and not getattr(self, "use_target_as_gt", False)
+        """Whether it takes the label as a class, which mixed labels are not."""
+        return False
 
     @property
     def keys(self) -> tuple[tuple[str, str], ...]:
         """Features that it takes: network and key."""
-        key = getattr(self, "key", None)
-        return tuple((model, key) for model in self.models) if key not in (None, "logits") else ()
+        return ()
 
 
 LOSSES = Registry(
@@ -131,15 +144,12 @@ LOSSES = Registry(
     ),
 )  # fmt: skip
 if TYPE_CHECKING:
-    Loss: TypeAlias = (
-        CELoss | SoftTargetCrossEntropy | GoogLeNetLoss | MultiLabelLoss | MultiLabelAsymmetricLoss
-        | DistillationLoss
-    )  # fmt: skip
+    Loss: TypeAlias = BaseLoss
 else:  # the union that chooses by name exists at run time only
     Loss = keyed(LOSSES, extra=Lazy("trainer.config.extras", "ExtraLoss"))
 
 
-def _once(losses: tuple[Spec, ...]) -> tuple[Spec, ...]:
+def _once(losses: tuple[Loss, ...]) -> tuple[Loss, ...]:
     names = [loss.label for loss in losses]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -157,3 +167,7 @@ class LossSection(Section):
 
     Train: LossList
     Eval: LossList | None = None
+
+    def of(self, split: Split) -> tuple[Loss, ...]:
+        """Return the losses of a list; none where it is not written."""
+        return self.Train if split == "Train" else self.Eval or ()

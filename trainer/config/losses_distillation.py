@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -16,6 +17,10 @@ Pairs = Annotated[tuple[Pair, ...], Field(strict=False, min_length=1)]
 Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
 Keys = Annotated[tuple[str, ...], Field(strict=False)]
 Act = Literal["softmax", "sigmoid"] | None
+
+
+def _features(models: Sequence[str], key: str | None) -> tuple[tuple[str, str], ...]:
+    return tuple((model, key) for model in models) if key not in (None, "logits") else ()
 
 
 class _OfModels(DistillationLoss):
@@ -31,6 +36,11 @@ class _OfModels(DistillationLoss):
     def value_count(self) -> int:
         """Values that it has of a batch."""
         return len(self.model_names)
+
+    @property
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        """Features that it takes: network and key."""
+        return _features(self.models, self.key)
 
 
 class OfPairs(DistillationLoss):
@@ -53,6 +63,11 @@ class OfPairs(DistillationLoss):
 class _OfKeyedPairs(OfPairs):
     key: str | None = None
 
+    @property
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        """Features that it takes: network and key."""
+        return _features(self.models, self.key)
+
 
 class DistillationGTCELoss(_OfModels):
     """CELoss of each of the networks with the labels."""
@@ -69,6 +84,11 @@ class DistillationMultiLabelLoss(_OfModels):
     size_sum: bool = False
     weight_ratio: bool = False
 
+    @property
+    def needs_ratios(self) -> bool:
+        """As it says."""
+        return self.weight_ratio
+
 
 class DistillationCELoss(_OfKeyedPairs):
     """CELoss of the first of a pair with the second's probabilities as labels."""
@@ -83,6 +103,11 @@ class DistillationDMLLoss(_OfKeyedPairs):
     weight_ratio: bool = False
     """Weigh classes as MultiLabelLoss does."""
     sum_across_class_dim: bool = False
+
+    @property
+    def needs_ratios(self) -> bool:
+        """As it says."""
+        return self.weight_ratio
 
 
 class DistillationDistanceLoss(_OfKeyedPairs):
@@ -103,7 +128,6 @@ class DistillationDKDLoss(_OfKeyedPairs):
     """The label's class and all others apart (Zhao et al., 2022)."""
 
     of_one_class = True
-    takes_classes = True
     temperature: float = Field(default=1.0, gt=0)
     alpha: float = 1.0
     """Of the label's class against the rest."""
@@ -112,22 +136,30 @@ class DistillationDKDLoss(_OfKeyedPairs):
     use_target_as_gt: bool = False
     """Take the teacher's answer for the label."""
 
+    @property
+    def needs_classes(self) -> bool:
+        """Where the label is the image's own."""
+        return not self.use_target_as_gt
+
 
 class DistillationWSLLoss(_OfKeyedPairs):
     """Soft labels, weighted by who errs more (Zhou et al., 2021)."""
 
     of_one_class = True
-    takes_classes = True
     temperature: float = Field(default=2.0, gt=0)
     use_target_as_gt: bool = False
     """Take the teacher's answer for the label."""
+
+    @property
+    def needs_classes(self) -> bool:
+        """Where the label is the image's own."""
+        return not self.use_target_as_gt
 
 
 class DistillationSKDLoss(_OfKeyedPairs):
     """Soft labels of normalised logits (Guo et al., 2020)."""
 
     of_one_class = True
-    takes_classes = True
     temperature: float = Field(gt=0)
     multiplier: float = 2.0
     """Of the normalised logits."""
@@ -135,6 +167,11 @@ class DistillationSKDLoss(_OfKeyedPairs):
     """Share of the teacher; the rest is the label's."""
     use_target_as_gt: bool = False
     """Take the teacher's answer for the label."""
+
+    @property
+    def needs_classes(self) -> bool:
+        """Where the label is the image's own."""
+        return not self.use_target_as_gt
 
 
 class DistillationDISTLoss(_OfKeyedPairs):
@@ -215,21 +252,22 @@ class DistillationPairLoss(OfPairs):
 
     @model_validator(mode="after")
     def _complete(self) -> DistillationPairLoss:
-        plural, other = ("s", "") if self.base_loss_name == "MGDLoss" else ("", "s")
+        plural = {"student_channels": self.student_channels, "teacher_channels": self.teacher_channels}
+        singular = {"student_channel": self.student_channel, "teacher_channel": self.teacher_channel}
+        needed, other = (plural, singular) if self.base_loss_name == "MGDLoss" else (singular, plural)
         problems = [
-            f"expected {side}_channel{plural} beside {self.base_loss_name}, got none; add it"
-            for side in ("student", "teacher")
-            if getattr(self, f"{side}_channel{plural}") is None
+            f"expected {key} beside {self.base_loss_name}, got none; add it"
+            for key, told in needed.items()
+            if told is None
         ]
         problems += [
-            f"expected no {side}_channel{other} beside {self.base_loss_name}; remove it"
-            for side in ("student", "teacher")
-            if getattr(self, f"{side}_channel{other}") is not None
+            f"expected no {key} beside {self.base_loss_name}; remove it"
+            for key, told in other.items()
+            if told is not None
         ]
-        for letter in "st":
-            one, listed = getattr(self, f"{letter}_key"), getattr(self, f"{letter}_keys")
+        for name, one, listed in (("s_key", self.s_key, self.s_keys), ("t_key", self.t_key, self.t_keys)):
             if (one is not None) + len(listed) != 1:
-                problems.append(f"expected one {letter}_key, got {[key for key in (one, *listed) if key]}")
+                problems.append(f"expected one {name}, got {[key for key in (one, *listed) if key]}")
         if problems:
             raise ValueError("; ".join(problems))
         return self

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 from pydantic import Field
 
 from trainer.config.registry import Lazy, Registry, Section, Spec, keyed
-from trainer.config.scalars import Positive, TopK
+from trainer.config.scalars import Positive, Split, TopK
 
 
 class BaseMetric(Spec):
@@ -107,3 +107,7 @@ class MetricSection(Section):
 
     Train: MetricList | None = None
     Eval: MetricList | None = None
+
+    def of(self, split: Split) -> tuple[Metric, ...]:
+        """Return the metrics of a list; none where it is not written."""
+        return (self.Train if split == "Train" else self.Eval) or ()

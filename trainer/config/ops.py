@@ -30,6 +30,8 @@ class ImageOp(Spec):
     """It makes float32 of uint8."""
     normalizes: ClassVar[bool] = False
     """It makes the numbers that a network takes."""
+    has_backend: ClassVar[bool] = False
+    """It is told which library computes."""
     by_container: ClassVar[bool] = False
     """Paddle chooses between OpenCV and Pillow by what the image is, an array or a picture."""
     label_key: ClassVar[str] = ""
@@ -57,6 +59,20 @@ class ImageOp(Spec):
         """Return the size of its result for an image of this size; None where the image decides."""
         return given
 
+    @property
+    def size_key(self) -> str:
+        """Name of the parameter that is the size of its result; empty where none is."""
+        return ""
+
+    @property
+    def staged_keys(self) -> tuple[str, ...]:
+        """Its parameters that have a value for each stage of a training whose images grow."""
+        return ()
+
+    def in_stage(self, stage: int) -> ImageOp:  # noqa: ARG002 - most are the same in all
+        """Return it as it is in a stage, from 0 and below STAGES."""
+        return self
+
     def moves_channels_first(self) -> bool:
         """Tell whether its result is [C, H, W] whatever it gets."""
         return False
@@ -74,18 +90,23 @@ class SizedOp(ImageOp):
 
     size: Size
 
+    @property
+    def size_key(self) -> str:
+        """Its own."""
+        return "size"
+
     def size_after(self, given: Pixels | None) -> Pixels | None:
         """Its own."""
         del given
         return self.size
 
 
-def given_pictures(ops: Sequence[Spec]) -> list[bool]:
+def given_pictures(ops: Sequence[ImageOp]) -> list[bool]:
     """Tell for each operation of a list whether PaddleClas would give it a picture of Pillow."""
     found, picture = [], False
     for op in ops:
         found.append(picture)
-        picture = isinstance(op, ImageOp) and op.makes_picture(picture)
+        picture = op.makes_picture(picture)
     return found
 
 
@@ -111,6 +132,7 @@ _ONLY_CV2, _ONLY_PIL = frozenset({"area"}), frozenset({"box", "hamming"})
 class DecodeImage(ImageOp):
     """Decode the file's bytes."""
 
+    has_backend: ClassVar[bool] = True
     channels_last: ClassVar[bool] = False
     whole_numbers: ClassVar[bool] = False
 
@@ -143,6 +165,8 @@ class DecodeImage(ImageOp):
 
 
 class _Resizing(ImageOp):
+    has_backend: ClassVar[bool] = True
+
     interpolation: Interpolation | None = None
     """bilinear where it is not given; random draws bilinear or bicubic for each image."""
     backend: Backend = "cv2"
@@ -188,6 +212,11 @@ class ResizeImage(_Resizing):
             return (self.resize_short, self.resize_short)
         return self.size
 
+    @property
+    def size_key(self) -> str:
+        """Where not only the shorter side has one."""
+        return "size" if self.size is not None else ""
+
 
 class CropImage(SizedOp):
     """Cut the centre out. There is no padding: a smaller image is refused."""
@@ -213,6 +242,17 @@ class RandCropImage(_Resizing, SizedOp):
     def _ranges(self) -> RandCropImage:
         refuse_ranges(self.scale, self.ratio)
         return self
+
+    @property
+    def staged_keys(self) -> tuple[str, ...]:
+        """The sizes."""
+        return ("progress_size",) if self.progress_size is not None else ()
+
+    def in_stage(self, stage: int) -> RandCropImage:
+        """With the stage's size."""
+        if self.progress_size is None:
+            return self
+        return self.model_copy(update={"size": self.progress_size[stage]})
 
 
 class RandFlipImage(ImageOp):
@@ -248,11 +288,9 @@ class NormalizeImage(ImageOp):
 
     @model_validator(mode="after")
     def _three_channels(self) -> NormalizeImage:
-        for name in ("mean", "std"):
-            if len(getattr(self, name)) not in (1, 3):
-                raise ValueError(
-                    f"expected 3 numbers in {name}, one a channel, got {len(getattr(self, name))}"
-                )
+        for name, numbers in (("mean", self.mean), ("std", self.std)):
+            if len(numbers) not in (1, 3):
+                raise ValueError(f"expected 3 numbers in {name}, one a channel, got {len(numbers)}")
         if 0.0 in self.std:
             raise ValueError("expected no 0 in std")
         return self
@@ -324,6 +362,6 @@ OPS = Registry(
     *lazy("trainer.config.ops_augment", "RandomApply"),
 )  # fmt: skip
 if TYPE_CHECKING:
-    Op: TypeAlias = Spec
+    Op: TypeAlias = ImageOp
 else:  # the union that chooses by name exists at run time only
     Op = keyed(OPS, extra=Lazy("trainer.config.extras", "ExtraOp"))

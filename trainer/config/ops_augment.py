@@ -135,6 +135,17 @@ class RandAugmentV2(RandAugment):
     ) = None
     """The magnitude in each quarter of the epochs, instead, with `Global.train_mode: progressive`."""
 
+    @property
+    def staged_keys(self) -> tuple[str, ...]:
+        """The magnitudes."""
+        return ("progress_magnitude",) if self.progress_magnitude is not None else ()
+
+    def in_stage(self, stage: int) -> RandAugmentV2:
+        """With the stage's magnitude."""
+        if self.progress_magnitude is None:
+            return self
+        return self.model_copy(update={"magnitude": self.progress_magnitude[stage]})
+
 
 class RandAugmentV3(ImageOp):
     """Apply operations drawn from 14, as MobileViTV2 does."""

@@ -46,6 +46,11 @@ class CropImageAtRatio(ImageOp):
     )
     """OpenCV's."""
 
+    @property
+    def size_key(self) -> str:
+        """Its own."""
+        return "size"
+
     def size_after(self, given: Pixels | None) -> Pixels | None:
         """Its own."""
         del given
@@ -101,6 +106,11 @@ class Padv2(ImageOp):
             )
         return self
 
+    @property
+    def size_key(self) -> str:
+        """Where it has one."""
+        return "size" if self.size is not None else ""
+
     def size_after(self, given: Pixels | None) -> Pixels | None:
         """Its own, where it has one."""
         del given
@@ -110,6 +120,7 @@ class Padv2(ImageOp):
 class Pad(ImageOp):
     """Pad all sides by as many pixels."""
 
+    has_backend: ClassVar[bool] = True
     whole_numbers: ClassVar[bool] = False
 
     padding: Annotated[int, Field(ge=0)]

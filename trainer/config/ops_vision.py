@@ -67,6 +67,11 @@ class Resize(_Interpolating):
     ]
     """Length of the shorter side in pixels, or `[height, width]`."""
 
+    @property
+    def size_key(self) -> str:
+        """Its own."""
+        return "size"
+
     def size_after(self, given: Pixels | None) -> Pixels | None:
         """Its own, where it has both sides."""
         del given
@@ -75,6 +80,11 @@ class Resize(_Interpolating):
 
 class _Sized(_Vision):
     size: HeightWidth
+
+    @property
+    def size_key(self) -> str:
+        """Its own."""
+        return "size"
 
     def size_after(self, given: Pixels | None) -> Pixels | None:
         """Its own."""

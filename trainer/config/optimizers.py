@@ -123,7 +123,9 @@ def _form(item: Any) -> str:  # whatever YAML gave
 _EXTRA = Lazy("trainer.config.extras", "ExtraOptimizer")
 OPTIMIZERS = Registry(Momentum, SGD, Adam, AdamW, AdamWDL, RMSProp)
 if TYPE_CHECKING:
-    Optimizer: TypeAlias = BaseOptimizer
+    from trainer.config.extras import ExtraOptimizer
+
+    Optimizer: TypeAlias = BaseOptimizer | ExtraOptimizer
     OptimizerSection: TypeAlias = Optimizer | tuple[Optimizer, ...]
 else:  # the unions that choose by name exist at run time only
     Optimizer = named(OPTIMIZERS, extra=_EXTRA)

@@ -7,17 +7,16 @@ ppcls/engine/train/train_progressive.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from trainer.config.ops import STAGES, DecodeImage, ImageOp, Op, given_pictures
-from trainer.config.registry import Spec
 from trainer.config.scalars import Pixels
 
 
-def check_pipeline(ops: Sequence[Spec]) -> Sequence[Spec]:
+def check_pipeline(ops: Sequence[ImageOp]) -> Sequence[ImageOp]:
     """Return the operations as they are.
 
     PaddleClas finds these mistakes in the first image, and then tries another image for ever
@@ -34,8 +33,6 @@ def check_pipeline(ops: Sequence[Spec]) -> Sequence[Spec]:
     for index, (op, picture) in enumerate(zip(ops, given_pictures(ops), strict=True)):
         if isinstance(op, DecodeImage) and index:
             problems.append(f"expected DecodeImage as the first operation only, got it as item {index} too")
-        if not isinstance(op, ImageOp):
-            continue
         problems += _out_of_place(op, index, channels_first=channels_first, floats_since=floats_since)
         problems += _wrong_library(op, index, picture=picture)
         floats_since = floats_since or (op.label if op.makes_floats else "")
@@ -53,7 +50,7 @@ def check_pipeline(ops: Sequence[Spec]) -> Sequence[Spec]:
     return ops
 
 
-def find_size(ops: Sequence[Spec]) -> tuple[int, Pixels] | None:
+def find_size(ops: Sequence[ImageOp]) -> tuple[int, Pixels] | None:
     """Return the size that all images have at the end, after the index of the operation that last set it.
 
     None where the images decide.
@@ -61,7 +58,7 @@ def find_size(ops: Sequence[Spec]) -> tuple[int, Pixels] | None:
     size: Pixels | None = None
     setter = 0
     for index, op in enumerate(ops):
-        after = op.size_after(size) if isinstance(op, ImageOp) else None
+        after = op.size_after(size)
         setter = setter if after == size else index
         size = after
     return None if size is None else (setter, size)
@@ -73,7 +70,7 @@ def _out_of_place(op: ImageOp, index: int, *, channels_first: bool, floats_since
     if op.channels_last and channels_first:
         problems.append(f"expected {name} before the channels are moved to the front")
     if floats_since and not op.takes_floats():
-        how = f"{name} with backend pil" if hasattr(op, "backend") else name
+        how = f"{name} with backend pil" if op.has_backend else name
         problems.append(f"expected {how} before {floats_since}, which makes floating-point numbers")
     return problems
 
@@ -100,8 +97,6 @@ def _wrong_order(op: ImageOp, index: int, *, channels_first: bool) -> list[str]:
 
 
 PROGRESSIVE = "progressive"
-STAGED: Mapping[str, str] = {"progress_size": "size", "progress_magnitude": "magnitude"}
-"""Parameters that have a value a stage, and what each stands for."""
 
 
 def stage_of(epoch: int, *, epochs: int) -> int:
@@ -114,16 +109,9 @@ def stage_of(epoch: int, *, epochs: int) -> int:
     return sum(epoch + 1 > epochs * (stage + 1) // STAGES for stage in range(STAGES))
 
 
-def of_stage(ops: Sequence[Spec], stage: int) -> list[Spec]:
-    """Return the operations as they are in a stage."""
-    return [_of_stage(op, stage) for op in ops]
-
-
-def _of_stage(op: Spec, stage: int) -> Spec:
-    changes = {
-        own: values[stage] for key, own in STAGED.items() if (values := getattr(op, key, None)) is not None
-    }
-    return op.model_copy(update=changes) if changes else op
+def of_stage(ops: Sequence[ImageOp], stage: int) -> list[ImageOp]:
+    """Return the operations as they are in a stage, from 0."""
+    return [op.in_stage(stage) for op in ops]
 
 
 OpList = Annotated[tuple[Op, ...], Field(strict=False), AfterValidator(check_pipeline)]

@@ -8,7 +8,21 @@ from trainer.config.registry import Spec
 from trainer.config.scalars import TopK
 
 
-class Topk(Spec):
+class BasePostProcess(Spec):
+    """What all have."""
+
+    @property
+    def names_file(self) -> tuple[str, str] | None:
+        """Key and value of the parameter that names the file of class names; None where none does."""
+        return None
+
+    @property
+    def names_delimiter(self) -> str | None:
+        """What stands between id and name in it; None for a space."""
+        return None
+
+
+class Topk(BasePostProcess):
     """The k most probable classes."""
 
     topk: TopK = (5,)
@@ -18,11 +32,23 @@ class Topk(Spec):
     """What stands between id and name; a space where it is not given."""
     label_list: str | None = None
 
+    @property
+    def names_file(self) -> tuple[str, str] | None:
+        """The first of two."""
+        if self.class_id_map_file:
+            return "class_id_map_file", self.class_id_map_file
+        return ("label_list", self.label_list) if self.label_list else None
+
+    @property
+    def names_delimiter(self) -> str | None:
+        """As it says."""
+        return self.delimiter
+
 
 _Share = Field(default=0.5, ge=0, le=1)
 
 
-class ThreshOutput(Spec):
+class ThreshOutput(BasePostProcess):
     """One of two classes: the second one where its probability reaches the threshold."""
 
     threshold: float = Field(ge=0, le=1)
@@ -30,15 +56,25 @@ class ThreshOutput(Spec):
     label_1: str = "1"
 
 
-class MultiLabelThreshOutput(Spec):
+class MultiLabelThreshOutput(BasePostProcess):
     """All classes whose probability reaches the threshold, each by itself."""
 
     threshold: float = _Share
     class_id_map_file: str | None = None
     delimiter: str | None = None
 
+    @property
+    def names_file(self) -> tuple[str, str] | None:
+        """Its one."""
+        return ("class_id_map_file", self.class_id_map_file) if self.class_id_map_file else None
 
-class PersonAttribute(Spec):
+    @property
+    def names_delimiter(self) -> str | None:
+        """As it says."""
+        return self.delimiter
+
+
+class PersonAttribute(BasePostProcess):
     """26 attributes of a pedestrian (PULC person_attribute)."""
 
     threshold: float = _Share
@@ -46,14 +82,14 @@ class PersonAttribute(Spec):
     hold_threshold: float = Field(default=0.6, ge=0, le=1)
 
 
-class VehicleAttribute(Spec):
+class VehicleAttribute(BasePostProcess):
     """Ten colours and nine types of a vehicle (PULC vehicle_attribute)."""
 
     color_threshold: float = _Share
     type_threshold: float = _Share
 
 
-class TableAttribute(Spec):
+class TableAttribute(BasePostProcess):
     """Six attributes of a picture of a table (PULC table_attribute)."""
 
     source_threshold: float = _Share

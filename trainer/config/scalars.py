@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
@@ -29,6 +29,10 @@ def _three(value: object) -> object:
 def _one_or_more(value: Any) -> Any:  # whatever YAML gave
     return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
 
+
+Split: TypeAlias = Literal["Train", "Eval"]
+SPLITS: tuple[Split, ...] = ("Train", "Eval")
+"""What `Loss`, `Metric` and `DataLoader` have one each of."""
 
 LOWERED = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 """Makes a name one of small letters, as PaddleClas does where it says which library resizes, and how."""

@@ -197,6 +197,8 @@ class CosineFixmatch(Paced):
     num_cycles: float = Field(default=7 / 16, ge=0)
 
 
+Rated: TypeAlias = Based | Piecewise | ReduceOnPlateau | CosineFixmatch
+"""Schedules with a `learning_rate`, which may be None."""
 SCHEDULES = Registry(
     Constant, Cosine, Linear, Step, MultiStepDecay, Piecewise, Cyclic, OneCycleLR, ReduceOnPlateau,
     CosineFixmatch,

@@ -13,14 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer.config.archs import BaseArch, DistillationArch
-from trainer.config.checks import find_growing, find_values_in_vain, has_less_is_better
+from trainer.config.checks import Found, find_growing, find_values_in_vain, has_less_is_better
 from trainer.config.metrics import TopkAcc
-from trainer.config.ops import DecodeImage, ResizeImage
-from trainer.config.optimizers import BaseOptimizer, Momentum
+from trainer.config.ops import DecodeImage, Op, ResizeImage
+from trainer.config.optimizers import Adam, BaseOptimizer, Momentum, Optimizer, RMSProp
 from trainer.config.pipeline import PROGRESSIVE
 from trainer.config.problems import KeyPath, show
-from trainer.config.registry import Spec
 from trainer.config.root import TrainConfig
+from trainer.config.scalars import SPLITS
+from trainer.config.schedules import Cyclic, Piecewise, ReduceOnPlateau, Schedule
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,8 +55,10 @@ def find_unsupported(config: TrainConfig, values: Mapping[str, object]) -> list[
         for path, message in find_in_vain(config, values)
     ]
     found += [Unsupported(path=path, message=text, warning=True) for path, text in find_to_know(config)]
-    for key, kept in (("train_mode", PROGRESSIVE), ("eval_mode", "classification")):
-        mode = getattr(run, key)
+    for key, mode, kept in (
+        ("train_mode", run.train_mode, PROGRESSIVE),
+        ("eval_mode", run.eval_mode, "classification"),
+    ):
         if mode not in (None, kept):
             message = f"expected {kept} or none, got {mode!r}, which this trainer does not have; remove it"
             found.append(Unsupported(path=("Global", key), message=message))
@@ -66,20 +69,19 @@ def find_unsupported(config: TrainConfig, values: Mapping[str, object]) -> list[
         ]
     if config.data.Train.dataset.batch_transform_ops:
         message = "expected none beside batch_transform_ops, whose labels have no top-k: it is left out"
-        metrics: Sequence[Spec] = config.metric.Train or ()
         found += [
             Unsupported(path=("Metric", "Train", index, "TopkAcc"), message=message, warning=True, vain=True)
-            for index, metric in enumerate(metrics)
+            for index, metric in enumerate(config.metric.of("Train"))
             if isinstance(metric, TopkAcc)
         ]
-    for index, metric in enumerate(config.metric.Train or ()):
-        if getattr(metric, "needs_list", False):
+    for index, metric in enumerate(config.metric.of("Train")):
+        if metric.needs_list:
             message = "expected it in Metric.Eval only: it is a number of a whole list, and no batch has one"
             path = ("Metric", "Train", index, metric.label)
             found.append(Unsupported(path=path, message=message, warning=True, vain=True))
     place, first = config.optimizers[0]
     rate, better = first.lr, "min" if has_less_is_better(config) else "max"
-    mode = getattr(rate, "mode", better) if rate.follows_metric else better
+    mode = rate.mode if isinstance(rate, ReduceOnPlateau) else better
     if config.metric.Eval and mode != better:
         message = f"expected {better!r}; with {mode!r} the learning rate falls while the metric improves"
         found.append(Unsupported(path=(*place, "lr", "mode"), message=message, warning=True))
@@ -89,7 +91,6 @@ def find_unsupported(config: TrainConfig, values: Mapping[str, object]) -> list[
     return found
 
 
-Found = Iterator[tuple[KeyPath, str]]
 Values = Mapping[str, object]
 """Of a document, before they were checked."""
 _EVERY_DECADE = 30
@@ -125,17 +126,16 @@ def find_slim(values: Values) -> Found:
 def find_to_know(config: TrainConfig) -> Found:
     """Yield what has its effect, as in PaddleClas, but perhaps not the one that is meant."""
     for path, optimizer in config.optimizers:
-        if _replaces_nothing(optimizer, config.run.epochs):
+        if _replaces_nothing(optimizer.lr, config.run.epochs):
             yield (
                 (*path, "lr", "learning_rate"),
                 "as in PaddleClas it replaces decay_epochs and values, by itself / 10 every "
                 f"{_EVERY_DECADE} epochs, which here is the same",
             )
     classes = config.arch.class_num
-    for split in ("Train", "Eval"):
-        metrics: Sequence[Spec] = getattr(config.metric, split) or ()
-        for place, metric in enumerate(metrics):
-            too_many = [k for k in getattr(metric, "topk", ()) if k > classes]
+    for split in SPLITS:
+        for place, metric in enumerate(config.metric.of(split)):
+            too_many = [k for k in metric.topk if k > classes] if isinstance(metric, TopkAcc) else []
             if too_many:
                 yield (
                     ("Metric", split, place, metric.label, "topk"),
@@ -237,13 +237,12 @@ def _arch(config: TrainConfig, arch: BaseArch, path: KeyPath) -> Found:
         )
     if arch.return_stages and arch.return_patterns:
         yield (*path, "return_stages"), "expected none beside return_patterns, which win as in PaddleClas"
-    for key in ("use_fused_attn", "use_fused_linear"):
-        if getattr(arch, key, False) and key in type(arch).model_fields:
-            yield (*path, key), "expected False: it is computed in plain operations here, to the same result"
+    for key in arch.fused_keys:
+        yield (*path, key), "expected False: it is computed in plain operations here, to the same result"
 
 
-def _optimizer(optimizer: BaseOptimizer, path: KeyPath) -> Found:
-    if getattr(optimizer, "regularizer", None) is not None and optimizer.weight_decay:
+def _optimizer(optimizer: Optimizer, path: KeyPath) -> Found:
+    if isinstance(optimizer, BaseOptimizer) and optimizer.regularizer is not None and optimizer.weight_decay:
         yield (*path, "weight_decay"), "expected none beside regularizer, which wins as in PaddleClas"
     if isinstance(optimizer, Momentum) and not (optimizer.no_weight_decay_name or "").split():
         if optimizer.one_dim_param_no_weight_decay:
@@ -252,9 +251,9 @@ def _optimizer(optimizer: BaseOptimizer, path: KeyPath) -> Found:
                 "expected no_weight_decay_name beside it, without which Momentum passes over it as in "
                 "PaddleClas",
             )
-    elif optimizer.label == "RMSProp" and getattr(optimizer, "multi_precision", False):
+    elif isinstance(optimizer, RMSProp) and optimizer.multi_precision:
         yield (*path, "multi_precision"), "expected False: Paddle's RMSProp keeps no float32 copies"
-    if getattr(optimizer, "lazy_mode", False):
+    if isinstance(optimizer, Adam) and optimizer.lazy_mode:
         yield (*path, "lazy_mode"), "expected False: it is for sparse gradients, which no network here has"
     rate = optimizer.lr
     if rate.step_each_epoch is not None:
@@ -264,39 +263,33 @@ def _optimizer(optimizer: BaseOptimizer, path: KeyPath) -> Found:
         )
     if rate.verbose:
         yield (*path, "lr", "verbose"), "expected False: the learning rate stands in every log line already"
-    if getattr(rate, "scale_mode", "cycle") != "cycle":
+    if isinstance(rate, Cyclic) and rate.scale_mode != "cycle":
         yield (*path, "lr", "scale_mode"), "expected none without scale_fn, which a file cannot hold"
-    values: Sequence[float] | None = getattr(rate, "values", None)
-    if values is not None and getattr(rate, "learning_rate", None):
-        told = getattr(rate, "learning_rate", None)
-        if not _replaces_nothing(optimizer, None):
-            yield (
-                (*path, "lr", "learning_rate"),
-                f"expected none beside values and decay_epochs: as in PaddleClas it replaces both, by "
-                f"{told:g} / 10 every {_EVERY_DECADE} epochs; remove it, or them",
-            )
+    if isinstance(rate, Piecewise) and rate.learning_rate and not _replaces_nothing(rate, None):
+        yield (
+            (*path, "lr", "learning_rate"),
+            f"expected none beside values and decay_epochs: as in PaddleClas it replaces both, by "
+            f"{rate.learning_rate:g} / 10 every {_EVERY_DECADE} epochs; remove it, or them",
+        )
 
 
-def _replaces_nothing(optimizer: BaseOptimizer, epochs: int | None) -> bool:
+def _replaces_nothing(rate: Schedule, epochs: int | None) -> bool:
     """Tell whether what is written beside a Piecewise's learning_rate is what takes its place."""
-    rate = optimizer.lr
-    start = getattr(rate, "learning_rate", None)
-    values: Sequence[float] = getattr(rate, "values", None) or ()
-    ends: Sequence[int] = getattr(rate, "decay_epochs", None) or ()
-    if not values or not start:
+    start = rate.learning_rate if isinstance(rate, Piecewise) else None
+    if not isinstance(rate, Piecewise) or not rate.values or not start:
         return False
-    last = _EVERY_DECADE * len(values)
+    last = _EVERY_DECADE * len(rate.values)
     return (
-        list(ends) == list(range(_EVERY_DECADE, last, _EVERY_DECADE))
-        and all(abs(value - start / 10**index) <= 1e-9 * start for index, value in enumerate(values))
+        list(rate.decay_epochs) == list(range(_EVERY_DECADE, last, _EVERY_DECADE))
+        and all(abs(value - start / 10**index) <= 1e-9 * start for index, value in enumerate(rate.values))
         and (epochs is None or epochs <= last)
     )
 
 
 def _losses(config: TrainConfig) -> Found:
-    for split in ("Train", "Eval"):
-        losses: Sequence[Spec] = getattr(config.loss, split) or ()
-        weight = getattr(losses[0], "weight", 1.0) if len(losses) == 1 else 1.0
+    for split in SPLITS:
+        losses = config.loss.of(split)
+        weight = losses[0].weight if len(losses) == 1 else 1.0
         if weight != 1.0:
             yield (
                 ("Loss", split, 0, losses[0].label, "weight"),
@@ -304,11 +297,9 @@ def _losses(config: TrainConfig) -> Found:
             )
 
 
-def _op_lists(config: TrainConfig) -> Iterator[tuple[KeyPath, Sequence[Spec]]]:
-    for split in ("Train", "Eval"):
-        section = getattr(config.data, split)
-        if section is not None:
-            yield ("DataLoader", split, "dataset", "transform_ops"), section.dataset.transform_ops
+def _op_lists(config: TrainConfig) -> Iterator[tuple[KeyPath, Sequence[Op]]]:
+    for split, section in config.data.splits:
+        yield ("DataLoader", split, "dataset", "transform_ops"), section.dataset.transform_ops
     if config.infer is not None:
         yield ("Infer", "transforms"), config.infer.transforms
 
@@ -326,7 +317,7 @@ def _infer(config: TrainConfig, values: Values) -> Found:
     if not isinstance(told, Mapping) or told.get("name") != "DistillationPostProcess":
         return
     place: KeyPath = ("Infer", "PostProcess")
-    answers = getattr(config.arch, "infer_model_name", None)
+    answers = config.arch.infer_model_name if isinstance(config.arch, DistillationArch) else None
     if (named := told.get("model_name")) is not None and named != answers:
         yield (
             (*place, "model_name"),

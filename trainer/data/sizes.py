@@ -6,15 +6,15 @@ import threading
 from collections.abc import Sequence
 
 from trainer.config.data import SIZED_OPS
+from trainer.config.ops import ImageOp
 from trainer.config.pipeline import of_stage
-from trainer.config.registry import Spec
 from trainer.data.ops.build import Transform, build_transform
 
 
 class Transforms:
     """Transforms by side and stage, each made once; several threads may ask."""
 
-    def __init__(self, ops: Sequence[Spec]) -> None:
+    def __init__(self, ops: Sequence[ImageOp]) -> None:
         self._ops = ops
         self._made: dict[tuple[int | None, int | None], Transform] = {(None, None): build_transform(ops)}
         self._lock = threading.Lock()
@@ -34,6 +34,6 @@ class Transforms:
             return self._made[side, stage]
 
 
-def _resized(op: Spec, side: int) -> Spec:
+def _resized(op: ImageOp, side: int) -> ImageOp:
     # The size alone is handed on: PaddleClas d178931, ppcls/data/dataloader/multi_scale_dataset.py.
     return type(op).model_validate({"size": side}) if isinstance(op, SIZED_OPS) else op

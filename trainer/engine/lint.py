@@ -12,6 +12,7 @@ from pathlib import Path
 from trainer.config.pipeline import find_size
 from trainer.config.problems import format_path
 from trainer.config.root import TrainConfig
+from trainer.config.schedules import Rated
 from trainer.engine.setup import Lists, make_train_loader
 from trainer.errors import DataError
 from trainer.ranks import Ranks
@@ -65,8 +66,8 @@ def find_oddities(config: TrainConfig, lists: Lists, machine: Machine | None = N
 def _high_rate(config: TrainConfig, machine: Machine) -> Iterator[str]:
     """Compare with a tenth of the rate at which PaddleClas trains ResNet from scratch: 0.1 for 256 images."""
     place, first = config.optimizers[0]
-    rate = getattr(first.lr, "learning_rate", None)
-    batch = getattr(config.data.Train.sampler, "batch_size", 0) * machine.ranks * config.run.update_freq
+    rate = first.lr.learning_rate if isinstance(first.lr, Rated) else None
+    batch = config.data.Train.sampler.batch_size * machine.ranks * config.run.update_freq
     pretrained = config.arch.pretrained or config.run.pretrained_model
     if not pretrained or not rate or not batch or type(first).__name__ not in ("Momentum", "SGD"):
         return

@@ -12,9 +12,9 @@ import paddle
 from numpy.typing import NDArray
 
 from trainer.config.infer import PostProcess
+from trainer.config.ops import Op
 from trainer.config.outputs import answer_of
 from trainer.config.postprocess import Topk
-from trainer.config.registry import Spec
 from trainer.config.root import AnsweringConfig
 from trainer.config.sections import MAX_IMAGE_PIXELS
 from trainer.data.encoded import read_encoded
@@ -75,7 +75,7 @@ class ClassNames:
     notes: tuple[str, ...] = ()
 
 
-def infer_parts(config: AnsweringConfig) -> tuple[Sequence[Spec], PostProcess | None]:
+def infer_parts(config: AnsweringConfig) -> tuple[Sequence[Op], PostProcess | None]:
     """Return transforms and post-process: those of `Infer`, else those of the evaluation and the best five.
 
     Raises:
@@ -138,17 +138,17 @@ def load_names(post_process: PostProcess | None, labels: Path | None, *, classes
     Raises:
         NamesError: A file is broken, or the one that was asked for is missing.
     """
-    key = next((key for key in ("class_id_map_file", "label_list") if getattr(post_process, key, None)), None)
-    if labels is None and key is None:
+    key, told = (post_process.names_file if post_process is not None else None) or ("", "")
+    if labels is None and not key:
         return ClassNames()
-    path = labels if labels is not None else Path(getattr(post_process, key or ""))
+    path = labels if labels is not None else Path(told)
     if labels is None and not path.is_file():
         note = (
             f"Infer.PostProcess.{key}: expected a file of `id name` lines, got no such file: {str(path)!r}; "
             "answers have numbers instead of names; pass --labels FILE"
         )
         return ClassNames(notes=(note,))
-    names = read_names(path, delimiter=getattr(post_process, "delimiter", None))
+    names = read_names(path, delimiter=post_process.names_delimiter if post_process else None)
     odd = find_odd_names(names, classes=classes) if classes is not None else ""
     return ClassNames(names=names, notes=(f"{path}: {odd}",) if odd else ())
 

@@ -23,7 +23,6 @@ import trainer.data.ops.resize
 import trainer.data.ops.timm
 import trainer.data.ops.vision  # noqa: F401  # each registers its operations
 from trainer.config.ops import ImageOp, given_pictures
-from trainer.config.registry import Spec
 from trainer.data.ops.registry import Pixels, make_operation
 from trainer.data.rng import Draws
 from trainer.errors import ImageError
@@ -32,7 +31,7 @@ Transform = Callable[[bytes, Draws], NDArray[np.float32]]
 """An image file's bytes -> float32 [C, H, W], C-contiguous."""
 
 
-def build_transform(ops: Sequence[Spec]) -> Transform:
+def build_transform(ops: Sequence[ImageOp]) -> Transform:
     """Make the transform of `transform_ops`; the channels come first in its result, whatever the list says.
 
     The transform raises ImageError for bytes that are no image, and for an image that does not fit.
@@ -42,7 +41,7 @@ def build_transform(ops: Sequence[Spec]) -> Transform:
     """
     pictures = given_pictures(ops)
     operations = [make_operation(op, picture=picture) for op, picture in zip(ops, pictures, strict=True)]
-    channels_first = any(isinstance(op, ImageOp) and op.moves_channels_first() for op in ops)
+    channels_first = any(op.moves_channels_first() for op in ops)
 
     def transform(data: bytes, draws: Draws) -> NDArray[np.float32]:
         if not data:
