@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import IO, Any
 from urllib.parse import quote, urlencode
 
@@ -21,10 +23,11 @@ from launcher.kube.failures import Call, read_failure
 from launcher.kube.http import format_request
 from launcher.kube.transport import Way, explain_silence
 from launcher.volumes.place import Channel
-from trainer.protocol.codec import need, need_object, need_objects
-from trainer.protocol.untrusted import parse_object
+from trainer.protocol.codec import FormatError, decode
+from trainer.protocol.untrusted import shown
 
 _STDIN, _STDOUT, _STDERR, _STATUS = range(4)
+_EXIT_CODE = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 _PROTOCOL = "v4.channel.k8s.io"
 _PIECE = 256 * 1024
 SILENCE_S = 600.0
@@ -126,6 +129,26 @@ class _PodChannel:
             self._is_over = True
 
 
+@dataclass(frozen=True, slots=True)
+class _Cause:
+    reason: str | None
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Details:
+    causes: tuple[_Cause, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Status:
+    """What is read of the `metav1.Status` that ends a program."""
+
+    status: str | None
+    message: str | None
+    details: _Details | None
+
+
 def _exit_code(status: bytes, call: Call, said: str) -> int:
     """Read the `Status` that ends a program; its causes hold the exit code."""
     if not status:
@@ -133,17 +156,17 @@ def _exit_code(status: bytes, call: Call, said: str) -> int:
             where=call, expected="the program's end", got="a cut connection", fix=f"try again {said}"
         )
     try:
-        document = parse_object(status, where=str(call))
-        if document.get("status") == "Success":
-            return 0
-        details = need_object(document, "details", what=str(call)) if document.get("details") else {}
-        causes = need_objects(details, "causes", what=str(call)) if details.get("causes") else ()
-        for cause in causes:
-            if cause.get("reason") == "ExitCode":
-                return int(need(cause, "message", str, what=str(call), most=9))
-    except ValueError as error:
+        ended = decode(_Status, status, where=str(call))
+    except FormatError as error:
         raise NoAnswerError(where=call, expected="how the program ended", said=error) from error
-    raise NoAnswerError(where=call, expected="a program to run", said=document.get("message"))
+    if ended.status == "Success":
+        return 0
+    for cause in (ended.details.causes if ended.details else None) or ():
+        if cause.reason == "ExitCode":
+            if cause.message is None or not _EXIT_CODE.fullmatch(cause.message):
+                raise NoAnswerError(where=call, expected="an exit code", got=shown(cause.message))
+            return int(cause.message)
+    raise NoAnswerError(where=call, expected="a program to run", said=ended.message)
 
 
 @contextmanager

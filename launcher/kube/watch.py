@@ -6,15 +6,15 @@ kubernetes.io, API concepts, "Efficient detection of changes": bookmarks, and 41
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from launcher.kube.errors import NoAnswerError
 from launcher.kube.exchange import Answer, ExchangeError
 from launcher.kube.failures import Call, read_failure
 from launcher.objects import KubeObject, is_object
-from trainer.protocol.codec import FormatError, need, need_object
-from trainer.protocol.untrusted import MAX_BYTES, parse_object, shown
+from trainer.protocol.codec import FormatError, decode
+from trainer.protocol.untrusted import MAX_BYTES, shown
 
 WATCH_S = 240
 """How long a watch is asked for; servers end one after five to ten minutes by themselves."""
@@ -62,15 +62,20 @@ def read_changes(answer: Answer, call: Call) -> Iterator[Change]:
         raise NoAnswerError(where=call, expected="a change", got=shown(rest))
 
 
+@dataclass(frozen=True, slots=True)
+class _Event:
+    """A line of a watch (`metav1.WatchEvent`)."""
+
+    type: str
+    object: Mapping[str, object]
+
+
 def _read(line: bytes, call: Call) -> Change:
     try:
-        document = parse_object(line, where=str(call))
-        kind, item = (
-            need(document, "type", str, what=str(call)),
-            need_object(document, "object", what=str(call)),
-        )
+        event = decode(_Event, line, where=str(call))
     except FormatError as error:
         raise NoAnswerError(where=call, expected="a change", got=f"{line[:80]!r}") from error
+    kind, item = event.type, dict(event.object)
     if kind == "ERROR":  # the status that it would have begun with, had it been known then
         code = item.get("code")
         code = code if isinstance(code, int) and code else 500

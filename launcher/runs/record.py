@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from enum import Enum
-from typing import cast, get_args
+from typing import Annotated
 
 from launcher.errors import LaunchError
 from launcher.plan.handle import Handle, JobApi, parse_handle
-from trainer.protocol.codec import LAST_TIME_S, need, need_or_none, need_texts
-from trainer.protocol.untrusted import parse_object
+from trainer.protocol.codec import Text, UnixTime, encode, read
+from trainer.protocol.untrusted import FormatError, parse_object
 
 SCHEMA = 1
 _MAX_BYTES = 4 * 1024 * 1024
@@ -43,22 +42,20 @@ class RunRecord:
         api: Kind of PaddleJob that was sent.
     """
 
-    handle: Handle
+    handle: Annotated[Handle, Text(parse_handle)]
     run_id: str
     stage: Stage
     project: str
     config: str
     command: tuple[str, ...]
-    created_s: float
+    created_s: UnixTime
     context: str | None = None
     api: JobApi = "kubeflow"
 
 
 def format_record(record: RunRecord) -> str:
     """Write record.json."""
-    plain = dataclasses.asdict(record)
-    plain |= {"schema": SCHEMA, "handle": str(record.handle), "stage": record.stage.value}
-    return json.dumps(plain, indent=2) + "\n"
+    return json.dumps({**encode(record), "schema": SCHEMA}, indent=2) + "\n"
 
 
 def parse_record(text: str | bytes, *, where: str) -> RunRecord:
@@ -73,28 +70,13 @@ def parse_record(text: str | bytes, *, where: str) -> RunRecord:
             raise RecordError(
                 where=where, expected=f"schema {SCHEMA}", fix="it was written by another release"
             )
-        return RunRecord(
-            handle=parse_handle(need(document, "handle", str, what=where)),
-            run_id=need(document, "run_id", str, what=where),
-            stage=Stage(need(document, "stage", str, what=where)),
-            project=need(document, "project", str, what=where),
-            config=need(document, "config", str, what=where),
-            command=need_texts(document, "command", what=where),
-            created_s=need(document, "created_s", float, what=where, least=0, most=LAST_TIME_S),
-            context=need_or_none(document, "context", str, what=where),
-            api=_api(need_or_none(document, "api", str, what=where)),
-        )
-    except ValueError as error:
+        if document.get("api") == "batch":
+            raise RecordError(
+                where=f"{where}: api",
+                expected="a PaddleJob of kubeflow.org/v1",
+                got="one of batch.paddlepaddle.org/v1, which this release does not follow any more",
+                fix="kubectl get paddlejobs.batch.paddlepaddle.org shows it",
+            )
+        return read(RunRecord, document, where=where)
+    except FormatError as error:
         raise RecordError(where=where, expected="a run's record", got=f"something broken: {error}") from error
-
-
-def _api(text: str | None) -> JobApi:
-    if text == "batch":
-        raise ValueError(
-            "api: a PaddleJob of batch.paddlepaddle.org/v1, which this release does not follow any more; "
-            "kubectl get paddlejobs.batch.paddlepaddle.org shows it"
-        )
-    found = next((api for api in get_args(JobApi) if api == (text or "kubeflow")), None)
-    if found is None:
-        raise ValueError(f"api: expected one of {', '.join(get_args(JobApi))}, got {text!r:.40}")
-    return cast("JobApi", found)

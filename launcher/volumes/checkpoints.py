@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.errors import NotFoundError
 from launcher.volumes.place import Place
 from launcher.volumes.transfer import File, find_gaps
-from trainer.protocol.codec import FormatError, decode_object, need
+from trainer.protocol.codec import FormatError, decode
 from trainer.protocol.layout import (
     MANIFEST,
     CheckpointName,
+    Manifest,
     OutputLayout,
     is_checkpoint_file,
     parse_checkpoint_name,
@@ -121,30 +121,25 @@ def _read(
     if text is None:
         return replace(listed, fault="no manifest")
     try:
-        document = decode_object(text.encode(), what=MANIFEST)
-        run_id = need(document, "run_id", str, what=MANIFEST)
-        return replace(listed, run_id=run_id, files=_read_table(document), manifest=text)
+        manifest = decode(Manifest, text, where=MANIFEST)
+        return replace(listed, run_id=manifest.run_id, files=_files_of(manifest), manifest=text)
     except FormatError as error:
         return replace(listed, fault=str(error))
 
 
-def _read_table(document: Mapping[str, object]) -> tuple[File, ...]:
-    table = document.get("files")
-    if not isinstance(table, dict) or not all(isinstance(entry, dict) for entry in table.values()):
-        raise FormatError(f"{MANIFEST}: files: expected a table, got {table!r:.80}")
-    files = []
-    for path, entry in table.items():
-        if not is_checkpoint_file(
-            path
-        ):  # it would come to the folder that somebody works in, under this name
+def _files_of(manifest: Manifest) -> tuple[File, ...]:
+    for path, saved in manifest.files.items():
+        if not is_checkpoint_file(path):
+            # It would come to the folder that somebody works in, under this name.
             raise FormatError(
                 where=f"{MANIFEST}: files", expected="names of a checkpoint's files", got=shown(path)
             )
-        sha256 = need(entry, "sha256", str, what=MANIFEST)
-        if not _SHA256.fullmatch(sha256):
-            raise FormatError(where=f"{MANIFEST}: {path}: sha256", expected="64 digits", got=shown(sha256))
-        files.append(File(path=path, size=need(entry, "size", int, what=MANIFEST, least=0), sha256=sha256))
-    return tuple(files)
+        if not _SHA256.fullmatch(saved.sha256):
+            where = f"{MANIFEST}: files.{path}.sha256"
+            raise FormatError(where=where, expected="64 digits", got=shown(saved.sha256))
+    return tuple(
+        File(path=path, size=saved.size, sha256=saved.sha256) for path, saved in manifest.files.items()
+    )
 
 
 def _look(place: Place, item: Listed, *, hashes: bool) -> Listed:

@@ -9,13 +9,14 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 from launcher.errors import LaunchError, NotFoundError
 from launcher.volumes import agent
-from trainer.protocol.codec import MAX_COUNT, FormatError, need, need_or_none
+from trainer.protocol.codec import Count, FormatError, read
 from trainer.protocol.untrusted import parse_object
 
 SOURCE = Path(agent.__file__).read_text(encoding="utf-8")
@@ -23,6 +24,23 @@ SOURCE = Path(agent.__file__).read_text(encoding="utf-8")
 
 class VolumeError(LaunchError):
     """A file cannot be had, or is not what it should be."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Ready:
+    """What the agent says first."""
+
+    size: Count | None
+    part: Count | None
+    sha256: str | None
+    text: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Answer(_Ready):
+    """What it says of a file."""
+
+    path: str
 
 
 class Channel(Protocol):
@@ -100,12 +118,7 @@ class Place(ABC):
     def _read(self, line: bytes) -> dict[str, Any]:
         try:
             answer = parse_object(line, where=self.title)
-            if "ready" not in answer:
-                need(answer, "path", str, what=self.title)
-            for name in ("size", "part"):
-                need_or_none(answer, name, int, what=self.title, least=0, most=MAX_COUNT)
-            for name in ("sha256", "text"):
-                need_or_none(answer, name, str, what=self.title)
+            read(_Ready if "ready" in answer else _Answer, answer, where=self.title)
         except FormatError as error:
             raise VolumeError(str(error), fix=f"check what runs as {self.python} there") from error
         return answer

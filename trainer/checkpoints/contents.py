@@ -21,8 +21,8 @@ from trainer.checkpoints.pdfiles import (
 )
 from trainer.checkpoints.state import SamplerState, TrainState, format_state, parse_state
 from trainer.checkpoints.store import Checkpoint
-from trainer.protocol.codec import MAX_COUNT, FormatError, decode_object
-from trainer.protocol.untrusted import shown
+from trainer.protocol.codec import MAX_COUNT
+from trainer.protocol.untrusted import FormatError, parse_object, shown
 
 PARAMS = "model.pdparams"
 RAW = "model.pdema"
@@ -185,10 +185,10 @@ def _read_weights(params: Path, raw: Path) -> tuple[dict[str, Array], dict[str, 
 def _read_settings(path: Path) -> dict[str, str | int | float | bool | None]:
     if not path.exists():
         return {}
-    found = decode_object(path.read_bytes(), what=path.name)
+    found = parse_object(path.read_bytes(), where=path.name)
     odd = [key for key, value in found.items() if not (value is None or isinstance(value, str | int | float))]
     if odd:
-        raise FormatError(f"{path.name}: {odd[0]}: expected a plain value")
+        raise FormatError(where=f"{path.name}: {odd[0]}", expected="a plain value", got=shown(found[odd[0]]))
     return {
         key: value for key, value in found.items() if value is None or isinstance(value, str | int | float)
     }

@@ -18,13 +18,14 @@ import os
 import stat
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
 import numpy as np
 
 from trainer.checkpoints.pickles import MAX_CONTAINERS, MAX_DIMENSIONS, Array, UnsafeFileError
-from trainer.protocol.codec import MAX_COUNT, FormatError, need, need_list, need_object
+from trainer.protocol.codec import MAX_COUNT, Count, FormatError, read
 from trainer.protocol.untrusted import parse_object
 
 SUFFIX: Final = ".safetensors"
@@ -65,8 +66,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
             )  # fmt: skip
         try:
             header = parse_object(file.read(length), where="header", max_bytes=MAX_HEADER_BYTES)
-            about = need_object(header, _ABOUT, what="header") if _ABOUT in header else {}
-            texts = {key: need(about, key, str, what="__metadata__") for key in about}
+            texts = read(dict[str, str], header.get(_ABOUT, {}), where=_ABOUT)
             places = _places(header, left=size - _LENGTH.size - length)
         except FormatError as error:
             raise UnsafeFileError(
@@ -114,6 +114,15 @@ def write_safetensors(
     return fill
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An array in the header; `data_offsets` are where its bytes begin and end, behind the header."""
+
+    dtype: str
+    shape: tuple[Count, ...]
+    data_offsets: tuple[Count, ...]
+
+
 def _places(header: Mapping[str, object], *, left: int) -> list[tuple[str, str, tuple[int, ...]]]:
     """Return name, type and shape of each array in the order of its bytes, which are all of the file's."""
     if len(header) > MAX_CONTAINERS:
@@ -122,11 +131,11 @@ def _places(header: Mapping[str, object], *, left: int) -> list[tuple[str, str, 
     for name in header:
         if name == _ABOUT:
             continue
-        entry, what = need_object(header, name, what="header"), f"header: {name[:80]}"
-        kind = need(entry, "dtype", str, what=what)
+        what = f"header: {name[:80]}"
+        entry = read(_Entry, header[name], where=what)
+        kind, shape, place = entry.dtype, entry.shape, entry.data_offsets
         if kind not in _DTYPES:
             raise FormatError(where=what, expected=f"one of {', '.join(_DTYPES)}", got=repr(kind[:40]))
-        shape, place = (_counts(entry, key, what=what) for key in ("shape", "data_offsets"))
         if len(shape) > MAX_DIMENSIONS or len(place) != 2:
             raise FormatError(where=what, expected="a shape, and where it begins and ends", got="others")
         wanted = math.prod(shape) * np.dtype(_DTYPES[kind]).itemsize
@@ -142,11 +151,6 @@ def _places(header: Mapping[str, object], *, left: int) -> list[tuple[str, str, 
     if end != left:
         raise FormatError(where="header", expected=f"arrays of {left} bytes", got=f"of {end}")
     return [(name, kind, shape) for _, name, kind, shape in found]
-
-
-def _counts(entry: Mapping[str, object], key: str, *, what: str) -> tuple[int, ...]:
-    items = need_list(entry, key, what=what)
-    return tuple(need({key: item}, key, int, what=what, least=0, most=MAX_COUNT) for item in items)
 
 
 def _read(file: BinaryIO, path: Path, name: str, kind: str, shape: tuple[int, ...]) -> Array:

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
-from trainer.protocol.codec import (
-    MAX_COUNT,
-    FormatError,
-    need,
-    need_object,
-    need_or_none,
-)
-from trainer.protocol.untrusted import parse_object
+from trainer.protocol.codec import MAX_COUNT, Count, Within, decode, encode
 
 SCHEMA = 1
 _WHAT = "state.json"
@@ -31,10 +23,10 @@ class SamplerState:
         bad_images: How many of them could not be read, padding left out; others took their place.
     """
 
-    epoch: int
-    world_size: int
-    cursor: int
-    bad_images: int = 0
+    epoch: Count
+    world_size: Annotated[int, Within(1, MAX_COUNT)]
+    cursor: Count
+    bad_images: Count = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,8 +40,8 @@ class LossScale:
     """
 
     scale: float
-    incr_count: int
-    decr_count: int
+    incr_count: Count
+    decr_count: Count
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,12 +62,12 @@ class TrainState:
     """
 
     run_id: str
-    epoch: int
-    step: int
+    epoch: Count
+    step: Count
     sampler: SamplerState
     metric: float | None = None
     best_metric: float | None = None
-    best_epoch: int | None = None
+    best_epoch: Count | None = None
     draws: str | None = None
     plateau: str | None = None
     loss_scale: LossScale | None = None
@@ -83,7 +75,7 @@ class TrainState:
 
 def format_state(state: TrainState) -> str:
     """Write state.json."""
-    return json.dumps({"schema": SCHEMA, **dataclasses.asdict(state)}, indent=2) + "\n"
+    return json.dumps(encode(state, schema=SCHEMA), indent=2) + "\n"
 
 
 def parse_state(text: str | bytes) -> TrainState:
@@ -92,33 +84,5 @@ def parse_state(text: str | bytes) -> TrainState:
     Raises:
         FormatError: It is broken or of another schema.
     """
-    document = parse_object(text, where=_WHAT, nan_as_none=True)  # of a metric that was no number
-    if need(document, "schema", int, what=_WHAT) != SCHEMA:
-        raise FormatError(f"{_WHAT}: schema: expected {SCHEMA}, got {document['schema']!r}")
-    sampler = need_object(document, "sampler", what=_WHAT)
-    return TrainState(
-        run_id=need(document, "run_id", str, what=_WHAT),
-        epoch=need(document, "epoch", int, what=_WHAT, least=0, most=MAX_COUNT),
-        step=need(document, "step", int, what=_WHAT, least=0, most=MAX_COUNT),
-        sampler=SamplerState(
-            epoch=need(sampler, "epoch", int, what=_WHAT, least=0, most=MAX_COUNT),
-            world_size=need(sampler, "world_size", int, what=_WHAT, least=1, most=MAX_COUNT),
-            cursor=need(sampler, "cursor", int, what=_WHAT, least=0, most=MAX_COUNT),
-            bad_images=need_or_none(sampler, "bad_images", int, what=_WHAT, least=0, most=MAX_COUNT) or 0,
-        ),
-        metric=need_or_none(document, "metric", float, what=_WHAT),
-        best_metric=need_or_none(document, "best_metric", float, what=_WHAT),
-        best_epoch=need_or_none(document, "best_epoch", int, what=_WHAT, least=0, most=MAX_COUNT),
-        draws=need_or_none(document, "draws", str, what=_WHAT),
-        plateau=need_or_none(document, "plateau", str, what=_WHAT),
-        loss_scale=_parse_scale(document) if document.get("loss_scale") is not None else None,
-    )
-
-
-def _parse_scale(document: Mapping[str, object]) -> LossScale:
-    found, what = need_object(document, "loss_scale", what=_WHAT), f"{_WHAT}: loss_scale"
-    return LossScale(
-        scale=need(found, "scale", float, what=what),
-        incr_count=need(found, "incr_count", int, what=what, least=0, most=MAX_COUNT),
-        decr_count=need(found, "decr_count", int, what=what, least=0, most=MAX_COUNT),
-    )
+    # A metric that was no number is none.
+    return decode(TrainState, text, where=_WHAT, schema=SCHEMA, nan_as_none=True)

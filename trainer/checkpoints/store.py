@@ -10,12 +10,21 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from trainer.checkpoints.durable import Fill, hash_file, replace_text, write_file
-from trainer.protocol.codec import FormatError, decode_object, need
+from trainer.protocol.codec import FormatError, decode, encode
 from trainer.protocol.errors import TrainerError
 from trainer.protocol.exits import Exit
-from trainer.protocol.layout import MANIFEST, CheckpointName, OutputLayout, parse_checkpoint_name
+from trainer.protocol.layout import (
+    MANIFEST,
+    MANIFEST_SCHEMA,
+    CheckpointName,
+    Manifest,
+    OutputLayout,
+    SavedFile,
+    parse_checkpoint_name,
+)
 from trainer.protocol.safe_files import (
     UnsafePathError,
     make_folders,
@@ -25,7 +34,6 @@ from trainer.protocol.safe_files import (
     sync_folder,
 )
 
-SCHEMA = 1
 _MAX_POINTER, _MAX_MANIFEST = 200, 1 << 20  # bytes
 
 
@@ -115,22 +123,24 @@ class CheckpointStore:
             OSError: A file cannot be read.
         """
         folder = self._layout.checkpoint_dir(name)
-        what = str(folder / MANIFEST)
         try:
             root = self._layout.output_dir
             data = read_file(folder / MANIFEST, max_bytes=_MAX_MANIFEST, root=root)
-            document = decode_object(data, what=what)
-            files = document.get("files")
-            if need(document, "schema", int, what=what) != SCHEMA or not isinstance(files, dict):
-                raise TornCheckpointError(f"{what}: expected schema {SCHEMA} and a table of files")
-            for file_name, expected in files.items():
+            manifest = decode(Manifest, data, where=str(folder / MANIFEST), schema=MANIFEST_SCHEMA)
+            for file_name, saved in manifest.files.items():
                 size, digest = hash_file(folder / Path(file_name).name, root=root)
-                if expected != {"size": size, "sha256": digest}:
-                    raise TornCheckpointError(_differs(folder / file_name, expected, size))
-            run_id = need(document, "run_id", str, what=what)
+                if saved != SavedFile(size=size, sha256=digest):
+                    raise TornCheckpointError(
+                        where=folder / file_name,
+                        expected="the content that was saved"
+                        if size == saved.size
+                        else f"{saved.size} bytes",
+                        got=f"another of {size} bytes" if size == saved.size else f"{size}",
+                        fix="it is cut short or was changed",
+                    )
         except (FileNotFoundError, NotADirectoryError, FormatError, UnsafePathError) as error:
-            raise TornCheckpointError(f"{folder}: expected a whole checkpoint: {error}") from error
-        return Checkpoint(name=name, folder=folder, run_id=run_id)
+            raise TornCheckpointError(f"expected a whole checkpoint: {error}", where=folder) from error
+        return Checkpoint(name=name, folder=folder, run_id=manifest.run_id)
 
     def prune(self, *, keep: int = 2) -> list[CheckpointName]:
         """Delete all but the `keep` furthest checkpoints, the latest and the best; return what went.
@@ -158,12 +168,13 @@ class CheckpointStore:
         for stale in (partial, folder):  # `folder` only where it is torn: a whole one was returned before
             remove(stale, root=root)
         make_folders(partial, root=root)
-        table: dict[str, dict[str, object]] = {}
+        table: dict[str, SavedFile] = {}
         for file_name, fill in files.items():
             size, digest = write_file(partial / file_name, fill, root=root)
-            table[file_name] = {"size": size, "sha256": digest}
-        document = {"schema": SCHEMA, "run_id": run_id, "name": str(name), "files": table}
-        write_file(partial / MANIFEST, lambda file: _dump(file, document), root=root)
+            table[file_name] = SavedFile(size=size, sha256=digest)
+        manifest = encode(Manifest(run_id=run_id, name=str(name), files=table), schema=MANIFEST_SCHEMA)
+        text = json.dumps(manifest, indent=2).encode()
+        write_file(partial / MANIFEST, lambda file: _put(file, text), root=root)
         sync_folder(partial, root=root)
         rename(partial, folder, root=root)
         sync_folder(folder.parent, root=root)
@@ -202,12 +213,5 @@ class CheckpointStore:
             return None
 
 
-def _differs(path: Path, expected: object, size: int) -> str:
-    wanted = expected.get("size") if isinstance(expected, dict) else None
-    if wanted == size:
-        return f"{path}: expected the content that was saved, got another of as many bytes"
-    return f"{path}: expected {wanted} bytes, got {size}: it is cut short or was changed"
-
-
-def _dump(file: object, document: object) -> None:
-    file.write(json.dumps(document, indent=2).encode())  # type: ignore[attr-defined]  # a BinaryIO
+def _put(file: BinaryIO, data: bytes) -> None:
+    file.write(data)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 from numpy.typing import NDArray
 
-from trainer.protocol.codec import FormatError, decode_object
+from trainer.protocol.untrusted import FormatError, parse_object
 
 _WHAT = "draws"
 
@@ -115,7 +115,7 @@ class Stream:
         Raises:
             FormatError: It is broken.
         """
-        document: Mapping[str, Any] = decode_object(text, what=_WHAT)
+        document: Mapping[str, Any] = parse_object(text, where=_WHAT)
         try:
             version, internal, gauss = document["python"]
             self.draws.python.setstate((version, tuple(internal), gauss))

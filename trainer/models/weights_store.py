@@ -11,14 +11,21 @@ from urllib.parse import urlsplit
 from trainer.errors import WeightsError
 from trainer.models.download import DownloadError, Fetching, fetch, file_hash
 from trainer.models.published import published_url
-from trainer.protocol.codec import need
+from trainer.protocol.codec import Count, decode
 from trainer.protocol.environment import USERS_WEIGHTS
-from trainer.protocol.untrusted import parse_object
 
 
 def home_folder(user_home: Path | None = None) -> Path:
     """Return where PaddleClas keeps a user's downloads (d178931, ppcls/utils/download.py)."""
     return (user_home or Path.home()) / ".paddleclas" / "weights"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Download:
+    """What is written beside a file that was downloaded: bytes, and hexadecimal digits."""
+
+    size: Count
+    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,11 +145,8 @@ def check_record(path: Path) -> None:
     """
     try:
         beside = path.with_name(path.name + ".json")
-        record = parse_object(beside.read_bytes(), where=str(beside))
-        expected = (
-            need(record, "size", int, what=str(beside)),
-            need(record, "sha256", str, what=str(beside)),
-        )
+        record = decode(_Download, beside.read_bytes(), where=str(beside))
+        expected = (record.size, record.sha256)
     except (OSError, ValueError):
         return
     found = (path.stat().st_size, file_hash(path))

@@ -5,29 +5,17 @@ The field types of a message are its schema: a decoded line has exactly these ty
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
-from trainer.protocol.codec import (
-    FormatError,
-    decode_object,
-    need,
-    need_list,
-    need_object,
-    need_objects,
-    need_or_none,
-    need_texts,
-)
-from trainer.protocol.evaluated import Evaluated, read_evaluated
+from trainer.protocol.codec import encode, read
+from trainer.protocol.evaluated import Evaluated
+from trainer.protocol.untrusted import FormatError, parse_object, shown
 
 SCHEMA = 2
 MAX_LINE_BYTES = 4 * 1024 * 1024
 """Endpoints and records of some ten thousand ranks; nothing honest is longer."""
-
-Fields: TypeAlias = Mapping[str, object]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -224,7 +212,7 @@ _KINDS: dict[str, type[Message]] = {
 
 def format_message(message: Message) -> bytes:
     """Write one line, newline included."""
-    document = {"kind": type(message).__name__.lower(), **dataclasses.asdict(message)}
+    document = {"kind": type(message).__name__.lower(), **encode(message)}
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
@@ -234,53 +222,9 @@ def parse_message(line: bytes) -> Message:
     Raises:
         FormatError: It is not a message.
     """
-    document = decode_object(line, what="message", max_bytes=MAX_LINE_BYTES)
-    name = need(document, "kind", str, what="message")
-    kind = _KINDS.get(name)
+    document = parse_object(line, where="message", max_bytes=MAX_LINE_BYTES)
+    name = document.get("kind")
+    kind = _KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise FormatError(f"message: kind: expected one of {', '.join(_KINDS)}, got {name[:40]!r}")
-    return cast("Message", _read(kind, document, name))
-
-
-def _read(kind: type, document: Fields, what: str) -> object:
-    # With postponed annotations a field's type is the text in the class body.
-    return kind(
-        **{
-            field.name: _READERS[str(field.type)](document, field.name, what)
-            for field in dataclasses.fields(kind)
-        }
-    )
-
-
-def _ints(document: Fields, key: str, what: str) -> tuple[int, ...]:
-    return tuple(need({key: item}, key, int, what=what) for item in need_list(document, key, what=what))
-
-
-def _texts(document: Fields, key: str, what: str) -> tuple[str, ...]:
-    return need_texts(document, key, what=what)
-
-
-def _states(document: Fields, key: str, what: str) -> tuple[RankState, ...]:
-    items = need_objects(document, key, what=what)
-    return tuple(cast("RankState", _read(RankState, item, what)) for item in items)
-
-
-def _evaluated(document: Fields, key: str, what: str) -> Evaluated | None:
-    if document.get(key) is None:
-        return None
-    return read_evaluated(need_object(document, key, what=what), what=what)
-
-
-_READERS: dict[str, Callable[[Fields, str, str], object]] = {
-    "int": lambda document, key, what: need(document, key, int, what=what),
-    "float": lambda document, key, what: need(document, key, float, what=what),
-    "str": lambda document, key, what: need(document, key, str, what=what),
-    "bool": lambda document, key, what: need(document, key, bool, what=what),
-    "int | None": lambda document, key, what: need_or_none(document, key, int, what=what),
-    "float | None": lambda document, key, what: need_or_none(document, key, float, what=what),
-    "str | None": lambda document, key, what: need_or_none(document, key, str, what=what),
-    "tuple[int, ...]": _ints,
-    "tuple[str, ...]": _texts,
-    "Evaluated | None": _evaluated,
-    "tuple[RankState, ...]": _states,
-}
+        raise FormatError(where="message: kind", expected=f"one of {', '.join(_KINDS)}", got=shown(name))
+    return read(kind, document, where=str(name))

@@ -7,8 +7,7 @@ import json
 from dataclasses import dataclass
 
 from trainer.config.schedules import ReduceOnPlateau
-from trainer.protocol.codec import need, need_or_none
-from trainer.protocol.untrusted import parse_object
+from trainer.protocol.codec import decode, encode
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +51,7 @@ class Plateau:
 
     def state(self) -> str:
         """Write down where it is."""
-        return json.dumps(dataclasses.asdict(self._state))
+        return json.dumps(encode(self._state))
 
     def restore(self, text: str) -> None:
         """Go on from a state.
@@ -60,14 +59,7 @@ class Plateau:
         Raises:
             FormatError: It is broken.
         """
-        what = "state.json: plateau"
-        document = parse_object(text, where=what, nan_as_none=True)
-        self._state = _State(
-            rate=need(document, "rate", float, what=what),
-            best=need_or_none(document, "best", float, what=what),
-            worse=need(document, "worse", int, what=what),
-            cooling=need(document, "cooling", int, what=what),
-        )
+        self._state = decode(_State, text, where="state.json: plateau", nan_as_none=True)
 
     def _is_better(self, metric: float, best: float) -> bool:
         spec = self._spec

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated, TypeAlias
 
-from trainer.protocol.codec import need
+from trainer.protocol.codec import Within
 
+_Share: TypeAlias = Annotated[float, Within(0, 1)]
 _SURE = 2.0
 """Standard errors of a share. One run in about twenty is that far off by chance alone."""
 
@@ -24,10 +25,10 @@ class Evaluated:
         images: How many were evaluated.
     """
 
-    top1: float
-    best_top1: float
-    largest_class: float
-    images: int
+    top1: _Share
+    best_top1: _Share
+    largest_class: _Share
+    images: Annotated[int, Within(least=1)]
 
 
 def describe_evaluated(found: Evaluated) -> str:
@@ -51,17 +52,3 @@ def describe_failure(found: Evaluated) -> str | None:
             f"largest class: {floor:.3g}"
         )
     return None
-
-
-def read_evaluated(document: Mapping[str, object], *, what: str) -> Evaluated:
-    """Read its fields from a decoded JSON object.
-
-    Raises:
-        FormatError: One is missing, of another type, or out of range.
-    """
-    top1, best, largest = (
-        need(document, key, float, what=what, least=0, most=1)
-        for key in ("top1", "best_top1", "largest_class")
-    )
-    images = need(document, "images", int, what=what, least=1)
-    return Evaluated(top1=top1, best_top1=best, largest_class=largest, images=images)

@@ -6,13 +6,12 @@ does not read the launcher's record and manifest, whose forms are the launcher's
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trainer.protocol.codec import FormatError, decode_object, need, need_texts
+from trainer.protocol.codec import decode, encode
 
 SCHEMA = 1
 NAME = "job.json"
@@ -50,8 +49,7 @@ class JobFile:
 
 def format_job_file(job_file: JobFile) -> str:
     """Write job.json."""
-    plain = {**dataclasses.asdict(job_file), "folders": dict(job_file.folders)}
-    return json.dumps({"schema": SCHEMA, **plain}, indent=2) + "\n"
+    return json.dumps(encode(job_file, schema=SCHEMA), indent=2) + "\n"
 
 
 def parse_job_file(data: bytes, *, where: str) -> JobFile:
@@ -60,22 +58,7 @@ def parse_job_file(data: bytes, *, where: str) -> JobFile:
     Raises:
         FormatError: It is broken or of another schema.
     """
-    document = decode_object(data, what=where)
-    if need(document, "schema", int, what=where) != SCHEMA:
-        raise FormatError(f"{where}: schema: expected {SCHEMA}, got {document['schema']!r}")
-    folders = document.get("folders")
-    if not isinstance(folders, dict) or not all(isinstance(value, str) for value in folders.values()):
-        raise FormatError(f"{where}: folders: expected paths by mounts, got {str(folders)[:80]!r}")
-    return JobFile(
-        job=need(document, "job", str, what=where),
-        backend=need(document, "backend", str, what=where),
-        run_id=need(document, "run_id", str, what=where),
-        workdir=need(document, "workdir", str, what=where),
-        overrides=need_texts(document, "overrides", what=where),
-        extra_modules=need_texts(document, "extra_modules", what=where),
-        folders={str(mount): str(folder) for mount, folder in folders.items()},
-        output_dir=need(document, "output_dir", str, what=where),
-    )
+    return decode(JobFile, data, where=where, schema=SCHEMA)
 
 
 def parse_job_name(text: str) -> tuple[str | None, str] | None:

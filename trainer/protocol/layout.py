@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.protocol.codec import Count
 from trainer.protocol.runfile import CHECKPOINTS, FOLDER
 from trainer.protocol.writerlock import LOCK
 
 MANIFEST = "manifest.json"
-"""In a checkpoint's folder: which files it has, with `size` and `sha256` of each."""
+"""In a checkpoint's folder, a `Manifest`."""
+MANIFEST_SCHEMA = 1
 _NAME = re.compile(r"e(\d{3,})-s(\d{6,})")
 # No dot in front, nothing that a shell, Python or ftlaunch itself would read from a folder that one works in,
 # and none of the names that are devices wherever they stand on Windows.
@@ -30,6 +33,29 @@ class CheckpointName:
 
     def __str__(self) -> str:
         return f"e{self.epoch:03d}-s{self.step:06d}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SavedFile:
+    """A file as it was saved: bytes, and hexadecimal digits."""
+
+    size: Count
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """What a checkpoint's folder holds; written last, so that a folder without one is no checkpoint.
+
+    Attributes:
+        run_id: Run that wrote it.
+        name: Of the folder.
+        files: Name -> file.
+    """
+
+    run_id: str
+    name: str = ""
+    files: Mapping[str, SavedFile]
 
 
 def parse_checkpoint_name(text: str) -> CheckpointName | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import Annotated, Literal
 
-from trainer.protocol.codec import FormatError, decode_object, need, need_or_none
+from trainer.protocol.codec import UnlessNone, Within, decode, encode
 
 SCHEMA = 1
 _WHAT = "node.json"
@@ -41,8 +40,8 @@ class NodeFile:
 
     run_id: str
     job: str
-    nodes: int
-    procs_per_node: int
+    nodes: Annotated[int, Within(least=1)]
+    procs_per_node: Annotated[int, Within(least=1)]
     coordinator_host: str
     coordinator_port: int
     backend: Literal["nccl", "gloo"]
@@ -55,7 +54,7 @@ class NodeFile:
     grace_s: float
     rendezvous_timeout_s: float
     hang_timeout_s: float | None
-    secret: str | None = field(default=None, repr=False)
+    secret: Annotated[Annotated[str, Within(32, 256)] | None, UnlessNone()] = field(default=None, repr=False)
 
     @property
     def world_size(self) -> int:
@@ -65,10 +64,7 @@ class NodeFile:
 
 def format_node_file(node_file: NodeFile) -> str:
     """Write node.json: one key a line, so that a diff of two manifests reads well."""
-    document = {"schema": SCHEMA, **dataclasses.asdict(node_file)}
-    if node_file.secret is None:
-        del document["secret"]
-    return json.dumps(document, indent=2) + "\n"
+    return json.dumps(encode(node_file, schema=SCHEMA), indent=2) + "\n"
 
 
 def parse_node_file(text: str | bytes) -> NodeFile:
@@ -77,36 +73,4 @@ def parse_node_file(text: str | bytes) -> NodeFile:
     Raises:
         FormatError: A key is missing, has another type, or the schema is a newer one.
     """
-    document = decode_object(text, what=_WHAT)
-    schema = need(document, "schema", int, what=_WHAT)
-    if schema != SCHEMA:
-        raise FormatError(
-            f"{_WHAT}: schema: expected {SCHEMA}, got {schema}; use one release for launcher and image"
-        )
-    backend = need(document, "backend", str, what=_WHAT)
-    if backend not in ("nccl", "gloo"):
-        raise FormatError(f"{_WHAT}: backend: expected 'nccl' or 'gloo', got {backend!r}")
-    nodes, procs = (need(document, key, int, what=_WHAT) for key in ("nodes", "procs_per_node"))
-    if nodes < 1 or procs < 1:
-        raise FormatError(
-            f"{_WHAT}: expected nodes and procs_per_node of at least 1, got {nodes} and {procs}"
-        )
-    return NodeFile(
-        run_id=need(document, "run_id", str, what=_WHAT),
-        job=need(document, "job", str, what=_WHAT),
-        nodes=nodes,
-        procs_per_node=procs,
-        coordinator_host=need(document, "coordinator_host", str, what=_WHAT),
-        coordinator_port=need(document, "coordinator_port", int, what=_WHAT),
-        backend=cast("Literal['nccl', 'gloo']", backend),
-        output_dir=need(document, "output_dir", str, what=_WHAT),
-        overwrite=need(document, "overwrite", bool, what=_WHAT),
-        continues=need_or_none(document, "continues", str, what=_WHAT),
-        max_restarts=need(document, "max_restarts", int, what=_WHAT),
-        backoff_s=need(document, "backoff_s", float, what=_WHAT),
-        deadline_s=need_or_none(document, "deadline_s", float, what=_WHAT),
-        grace_s=need(document, "grace_s", float, what=_WHAT),
-        rendezvous_timeout_s=need(document, "rendezvous_timeout_s", float, what=_WHAT),
-        hang_timeout_s=need_or_none(document, "hang_timeout_s", float, what=_WHAT),
-        secret=need_or_none(document, "secret", str, what=_WHAT, least=32, most=256),
-    )
+    return decode(NodeFile, text, where=_WHAT, schema=SCHEMA, fix="use one release for launcher and image")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.protocol.codec import MAX_COUNT, decode_object, need, need_or_none
+from trainer.protocol.codec import Count, ExitCode, decode, encode
 
 _WHAT = "outcome"
 _MAX_BYTES = 1024 * 1024
@@ -24,16 +23,16 @@ class Outcome:
         checkpoint: Last whole checkpoint that it knows, or None.
     """
 
-    exit: int
+    exit: ExitCode
     reason: str
-    step: int | None = None
+    step: Count | None = None
     checkpoint: str | None = None
 
 
 def save_outcome(path: Path, outcome: Outcome) -> None:
     """Write the outcome so that a reader sees all of it or none."""
     partial = path.with_name(path.name + ".tmp")
-    partial.write_text(json.dumps(dataclasses.asdict(outcome)), encoding="utf-8")
+    partial.write_text(json.dumps(encode(outcome)), encoding="utf-8")
     partial.replace(path)
 
 
@@ -47,10 +46,4 @@ def load_outcome(path: Path) -> Outcome | None:
         text = path.read_bytes()
     except FileNotFoundError:
         return None
-    document = decode_object(text, what=_WHAT, max_bytes=_MAX_BYTES)
-    return Outcome(
-        exit=need(document, "exit", int, what=_WHAT, least=-255, most=255),
-        reason=need(document, "reason", str, what=_WHAT),
-        step=need_or_none(document, "step", int, what=_WHAT, least=0, most=MAX_COUNT),
-        checkpoint=need_or_none(document, "checkpoint", str, what=_WHAT),
-    )
+    return decode(Outcome, text, where=_WHAT, max_bytes=_MAX_BYTES)

@@ -7,8 +7,9 @@ import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from trainer.protocol.codec import FormatError, decode_object
+from trainer.protocol.codec import read
 from trainer.protocol.environment import WORKSPACE
+from trainer.protocol.untrusted import FormatError, parse_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,12 @@ def parse_path_map(text: str | None) -> PathMap:
     """
     if text is None:
         return PathMap()
-    document = decode_object(text, what="FTL_PATH_MAP")
-    for key, value in document.items():
-        if not key.startswith("/") or not isinstance(value, str) or not value.startswith("/"):
-            raise FormatError(f"FTL_PATH_MAP: expected absolute paths, got {key!r}: {value!r}")
-    return PathMap({posixpath.normpath(key): str(value) for key, value in document.items()})
+    document = parse_object(text, where="FTL_PATH_MAP")
+    prefixes = read(dict[str, str], document, where="FTL_PATH_MAP")
+    for key, value in prefixes.items():
+        if not key.startswith("/") or not value.startswith("/"):
+            raise FormatError(where="FTL_PATH_MAP", expected="absolute paths", got=f"{key!r}: {value!r}")
+    return PathMap({posixpath.normpath(key): value for key, value in prefixes.items()})
 
 
 def format_path_map(path_map: PathMap) -> str:

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated, TypeAlias
 
 from trainer.protocol.codec import (
     LAST_TIME_S,
-    MAX_COUNT,
+    Count,
     FormatError,
-    decode_object,
-    need,
-    need_object,
-    need_objects,
-    need_or_none,
+    UnixTime,
+    UnlessNone,
+    Unwritten,
+    Within,
+    decode,
+    encode,
 )
-from trainer.protocol.evaluated import Evaluated, read_evaluated
+from trainer.protocol.evaluated import Evaluated
 from trainer.protocol.tags import MAX_LINE_BYTES
 
 SCHEMA = 1
 MARK = b"ftlaunch-progress "
 _WHAT = "progress"
-_MAX_RANKS = 10**9
+_Rank: TypeAlias = Annotated[int, Within(0, 10**9)]
 _MAX_RATE = 1e15  # images/s: so that a sum over all ranks stays finite
 
 
@@ -43,14 +44,14 @@ class RankProgress:
         silent_s: Seconds since the rank's last record.
     """
 
-    rank: int
-    node: int
-    step: int
-    epoch: int
+    rank: _Rank
+    node: _Rank
+    step: Count
+    epoch: Count
     phase: str
     loss: float | None
-    images_per_s: float | None
-    silent_s: float
+    images_per_s: Annotated[float, Within(0, _MAX_RATE)] | None
+    silent_s: Annotated[float, Within(0, LAST_TIME_S)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,13 +68,13 @@ class Progress:
         evaluated: The last evaluation; None before it, and where labels have no largest class.
     """
 
-    time_s: float
-    attempt: int
-    world_size: int
-    total_steps: int
+    time_s: UnixTime
+    attempt: Count
+    world_size: _Rank
+    total_steps: Count
     ranks: tuple[RankProgress, ...]
-    step_s: float | None = None
-    evaluated: Evaluated | None = None
+    step_s: Annotated[float | None, Unwritten()] = None
+    evaluated: Annotated[Evaluated | None, UnlessNone()] = None
 
     @property
     def step(self) -> int | None:
@@ -83,24 +84,16 @@ class Progress:
 
 def format_progress(progress: Progress) -> bytes:
     """Write the text of a progress line, without tag and newline."""
-    ranks = [
-        {
-            "rank": r.rank, "node": r.node, "step": r.step, "epoch": r.epoch, "phase": r.phase,
-            "loss": _finite(r.loss), "images_per_s": _finite(r.images_per_s),
-            "silent_s": round(r.silent_s, 1),
-        }
-        for r in progress.ranks
-    ]  # fmt: skip
-    document: dict[str, object] = {
-        "schema": SCHEMA,
-        "time_s": round(progress.time_s, 3),
-        "attempt": progress.attempt,
-        "world_size": progress.world_size,
-        "total_steps": progress.total_steps,
-        "ranks": ranks,
-    }
-    if progress.evaluated is not None:
-        document["evaluated"] = dataclasses.asdict(progress.evaluated)
+    ranks = tuple(
+        replace(
+            rank,
+            loss=_short(rank.loss),
+            images_per_s=_short(rank.images_per_s),
+            silent_s=round(rank.silent_s, 1),
+        )
+        for rank in progress.ranks
+    )
+    document = encode(replace(progress, time_s=round(progress.time_s, 3), ranks=ranks), schema=SCHEMA)
     return MARK + json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
 
 
@@ -135,32 +128,9 @@ def parse_progress(text: bytes) -> Progress | None:
     """
     if not text.startswith(MARK):
         return None
-    document = decode_object(text[len(MARK) :], what=_WHAT, max_bytes=MAX_LINE_BYTES)
-    rows = need_objects(document, "ranks", what=_WHAT)
-    evaluated = document.get("evaluated")
-    return Progress(
-        time_s=need(document, "time_s", float, what=_WHAT, least=0, most=LAST_TIME_S),
-        attempt=need(document, "attempt", int, what=_WHAT, least=0, most=MAX_COUNT),
-        world_size=need(document, "world_size", int, what=_WHAT, least=0, most=_MAX_RANKS),
-        total_steps=need(document, "total_steps", int, what=_WHAT, least=0, most=MAX_COUNT),
-        evaluated=read_evaluated(need_object(document, "evaluated", what=_WHAT), what=_WHAT)
-        if evaluated is not None
-        else None,
-        ranks=tuple(
-            RankProgress(
-                rank=need(row, "rank", int, what=_WHAT, least=0, most=_MAX_RANKS),
-                node=need(row, "node", int, what=_WHAT, least=0, most=_MAX_RANKS),
-                step=need(row, "step", int, what=_WHAT, least=0, most=MAX_COUNT),
-                epoch=need(row, "epoch", int, what=_WHAT, least=0, most=MAX_COUNT),
-                phase=need(row, "phase", str, what=_WHAT),
-                loss=need_or_none(row, "loss", float, what=_WHAT),
-                images_per_s=need_or_none(row, "images_per_s", float, what=_WHAT, least=0, most=_MAX_RATE),
-                silent_s=need(row, "silent_s", float, what=_WHAT, least=0, most=LAST_TIME_S),
-            )
-            for row in rows
-        ),
-    )
+    return decode(Progress, text[len(MARK) :], where=_WHAT, max_bytes=MAX_LINE_BYTES)
 
 
-def _finite(value: float | None) -> float | None:
+def _short(value: float | None) -> float | None:
+    """Return six digits of a number, so that a line of many ranks stays short; None of what is no number."""
     return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")

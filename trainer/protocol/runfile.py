@@ -7,22 +7,13 @@ The coordinator writes it (a trainer without a node process writes it itself). I
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.protocol.codec import (
-    LAST_TIME_S,
-    MAX_COUNT,
-    FormatError,
-    decode_object,
-    need,
-    need_or_none,
-    need_texts,
-)
+from trainer.protocol.codec import Count, ExitCode, UnixTime, decode, encode
 from trainer.protocol.errors import TrainerError
 from trainer.protocol.exits import Exit
 from trainer.protocol.safe_files import make_folders, read_file, remove, rename, replace_file
@@ -62,11 +53,11 @@ class RunFile:
     """
 
     run_id: str
-    first_start_s: float
-    attempts: int = 0
+    first_start_s: UnixTime
+    attempts: Count = 0
     fingerprints: tuple[str, ...] = ()
-    starts: int = 0
-    ended: int | None = None
+    starts: Count = 0
+    ended: ExitCode | None = None
 
 
 def load_run_file(output_dir: Path) -> RunFile | None:
@@ -80,17 +71,7 @@ def load_run_file(output_dir: Path) -> RunFile | None:
         text = read_file(output_dir / FOLDER / _NAME, max_bytes=_MAX_BYTES, root=output_dir)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    document = decode_object(text, what=_WHAT)
-    if need(document, "schema", int, what=_WHAT) != SCHEMA:
-        raise FormatError(f"{_WHAT}: schema: expected {SCHEMA}, got {document['schema']!r}")
-    return RunFile(
-        run_id=need(document, "run_id", str, what=_WHAT),
-        first_start_s=need(document, "first_start_s", float, what=_WHAT, least=0, most=LAST_TIME_S),
-        attempts=need(document, "attempts", int, what=_WHAT, least=0, most=MAX_COUNT),
-        fingerprints=need_texts(document, "fingerprints", what=_WHAT),
-        starts=need(document, "starts", int, what=_WHAT, least=0, most=MAX_COUNT),
-        ended=need_or_none(document, "ended", int, what=_WHAT, least=-255, most=255),
-    )
+    return decode(RunFile, text, where=_WHAT, schema=SCHEMA)
 
 
 def save_run_file(output_dir: Path, run_file: RunFile) -> None:
@@ -101,8 +82,7 @@ def save_run_file(output_dir: Path, run_file: RunFile) -> None:
     """
     folder = output_dir / FOLDER
     make_folders(folder, root=output_dir)
-    document = {"schema": SCHEMA, **dataclasses.asdict(run_file)}
-    data = json.dumps(document, indent=2).encode()
+    data = json.dumps(encode(run_file, schema=SCHEMA), indent=2).encode()
     replace_file(folder / _NAME, data, partial=folder / _PARTIAL, root=output_dir)
 
 

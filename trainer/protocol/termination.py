@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from typing import Annotated
 
-from trainer.protocol.codec import MAX_COUNT, decode_object, need, need_or_none
+from trainer.protocol.codec import Count, ExitCode, Within, decode, encode
 
 SCHEMA = 1
 MAX_BYTES = 4096
@@ -30,11 +31,11 @@ class Termination:
         checkpoint: Last checkpoint that is whole, as a container path, or None.
     """
 
-    exit: int
-    rank: int | None = None
-    rank_exit: int | None = None
-    attempt: int
-    step: int | None = None
+    exit: Annotated[int, Within(0, 255)]
+    rank: Count | None = None
+    rank_exit: ExitCode | None = None
+    attempt: Count
+    step: Count | None = None
     reason: str
     checkpoint: str | None = None
 
@@ -59,24 +60,8 @@ def parse_termination(text: str | bytes) -> Termination:
     Raises:
         FormatError: It is not one (a container that never ran ours leaves its own text there).
     """
-    document = decode_object(text, what=_WHAT, max_bytes=MAX_BYTES)
-    return Termination(
-        exit=need(document, "exit", int, what=_WHAT, least=0, most=255),
-        rank=need_or_none(document, "rank", int, what=_WHAT, least=0, most=MAX_COUNT),
-        rank_exit=need_or_none(document, "rank_exit", int, what=_WHAT, least=-255, most=255),
-        attempt=need(document, "attempt", int, what=_WHAT, least=0, most=MAX_COUNT),
-        step=need_or_none(document, "step", int, what=_WHAT, least=0, most=MAX_COUNT),
-        reason=need(document, "reason", str, what=_WHAT),
-        checkpoint=need_or_none(document, "checkpoint", str, what=_WHAT),
-    )
+    return decode(Termination, text, where=_WHAT, max_bytes=MAX_BYTES)
 
 
 def _encode(message: Termination) -> bytes:
-    return json.dumps(
-        {
-            "schema": SCHEMA, "exit": message.exit, "rank": message.rank, "rank_exit": message.rank_exit,
-            "attempt": message.attempt, "step": message.step, "reason": message.reason,
-            "checkpoint": message.checkpoint,
-        },
-        ensure_ascii=False,
-    ).encode("utf-8", "replace")  # fmt: skip
+    return json.dumps(encode(message, schema=SCHEMA), ensure_ascii=False).encode("utf-8", "replace")

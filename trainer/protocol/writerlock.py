@@ -8,14 +8,13 @@ that comes back must not wait for its own ghost; the ghost notices at its next h
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trainer.protocol.codec import LAST_TIME_S, MAX_COUNT, FormatError, decode_object, need
+from trainer.protocol.codec import Count, FormatError, UnixTime, decode, encode
 from trainer.protocol.errors import TrainerError
 from trainer.protocol.exits import Exit
 from trainer.protocol.safe_files import make_folders, read_file, remove, replace_file
@@ -55,10 +54,10 @@ class Owner:
 
     run_id: str
     host: str
-    pid: int
+    pid: Count
     boot_id: str
-    start_s: float
-    heartbeat_s: float
+    start_s: UnixTime
+    heartbeat_s: UnixTime
 
     def is_live(self, now_s: float) -> bool:
         """Say whether the heartbeat is fresh; a clock that runs ahead by as much counts as fresh too."""
@@ -92,15 +91,7 @@ def load_owner(path: Path) -> Owner | None:
         text = read_file(path, max_bytes=_MAX_BYTES, root=_root(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    document = decode_object(text, what=_WHAT)
-    return Owner(
-        run_id=need(document, "run_id", str, what=_WHAT),
-        host=need(document, "host", str, what=_WHAT),
-        pid=need(document, "pid", int, what=_WHAT, least=0, most=MAX_COUNT),
-        boot_id=need(document, "boot_id", str, what=_WHAT),
-        start_s=need(document, "start_s", float, what=_WHAT, least=0, most=LAST_TIME_S),
-        heartbeat_s=need(document, "heartbeat_s", float, what=_WHAT, least=0, most=LAST_TIME_S),
-    )
+    return decode(Owner, text, where=_WHAT)
 
 
 def refuse_other_writer(path: Path, *, run_id: str, now_s: float) -> None:
@@ -180,8 +171,8 @@ class WriterLock:
 
     def _save(self) -> None:
         partial = self._path.with_name(f"{self._path.name}.{self._owner.host}.{self._owner.pid}.tmp")
-        document = {"schema": SCHEMA, **dataclasses.asdict(self._owner)}
-        replace_file(self._path, json.dumps(document).encode(), partial=partial, root=_root(self._path))
+        data = json.dumps(encode(self._owner, schema=SCHEMA)).encode()
+        replace_file(self._path, data, partial=partial, root=_root(self._path))
 
 
 def _root(lock: Path) -> Path:

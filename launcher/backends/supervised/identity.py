@@ -7,9 +7,12 @@ import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from trainer.protocol.codec import Count, Within
 from trainer.protocol.writerlock import BOOT_ID
 
+_MAX_PID = 2**31 - 1
 _PARENT, _START_TIME = 1, 19  # fields 4 and 22 of /proc/PID/stat, counted behind the command's parenthesis
 
 
@@ -22,8 +25,8 @@ class ProcessId:
         boot_id: The kernel's, new at every boot.
     """
 
-    pid: int
-    start_ticks: int
+    pid: Annotated[int, Within(1, _MAX_PID)]
+    start_ticks: Count
     boot_id: str
 
     def is_running(self) -> bool:

@@ -5,36 +5,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated
 
 from launcher.backends.states import JobState, PodState
 from launcher.backends.supervised.identity import ProcessId
 from launcher.plan.handle import BackendKind
-from trainer.protocol.codec import (
-    LAST_TIME_S,
-    MAX_COUNT,
-    FormatError,
-    decode_object,
-    need,
-    need_object,
-    need_objects,
-    need_or_none,
-    need_texts,
-)
+from trainer.protocol.codec import Count, ExitCode, UnixTime, Within, decode, encode
 from trainer.protocol.safe_files import replace_file
 
 SCHEMA = 1
 _MAX_STARTS = 10**6  # of a pod: whoever looks for a log counts down from it
-_MAX_PID = 2**31 - 1
-S = TypeVar("S", JobState, PodState)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +92,7 @@ class Request:
     devices: tuple[str, ...] = ()
     engine: Mapping[str, str] = field(default_factory=dict)
     user: str = ""
-    generation: int = 0
+    generation: Count = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,15 +107,15 @@ class PodRecord:
     """
 
     name: str
-    node: int
+    node: Count
     uid: str = ""
     state: PodState = PodState.PENDING
-    incarnation: int = 0
+    incarnation: Annotated[int, Within(0, _MAX_STARTS)] = 0
     process: ProcessId | None = None
-    exit_code: int | None = None
+    exit_code: ExitCode | None = None
     reason: str = ""
-    started_s: float | None = None
-    ended_s: float | None = None
+    started_s: UnixTime | None = None
+    ended_s: UnixTime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,13 +130,13 @@ class JobRecord:
     job: str
     run_id: str
     keeper: ProcessId
-    created_s: float
+    created_s: UnixTime
     scratch: str
     pods: tuple[PodRecord, ...] = field(default=())
     state: JobState = JobState.SUBMITTED
     reason: str = ""
-    ended_s: float | None = None
-    generation: int = 0
+    ended_s: UnixTime | None = None
+    generation: Count = 0
 
 
 def save_record(path: Path, record: Request | JobRecord) -> None:
@@ -159,10 +145,9 @@ def save_record(path: Path, record: Request | JobRecord) -> None:
     Raises:
         OSError: The folder cannot be written.
     """
-    document = {"schema": SCHEMA, **dataclasses.asdict(record)}
     writer = f"{os.getpid()}-{threading.get_native_id()}"  # two submitters may write one request
     partial = path.with_name(f"{path.name}.{writer}.tmp")
-    text = json.dumps(document, indent=2, ensure_ascii=False, default=_plain)
+    text = json.dumps(encode(record, schema=SCHEMA), indent=2, ensure_ascii=False)
     replace_file(path, text.encode("utf-8", "replace") + b"\n", partial=partial)
 
 
@@ -173,18 +158,7 @@ def load_request(path: Path) -> Request:
         FormatError: It is broken or of another schema.
         OSError: It cannot be read.
     """
-    document = _decode(path.read_bytes(), what=str(path))
-    engine = document.get("engine")
-    folders = need_object(document, "host_folders", what=str(path))
-    return Request(
-        run_id=need(document, "run_id", str, what=str(path)),
-        host_folders={str(mount): str(folder) for mount, folder in folders.items()},
-        workdir=need(document, "workdir", str, what=str(path)),
-        devices=need_texts(document, "devices", what=str(path)),
-        engine={str(name): str(value) for name, value in engine.items()} if isinstance(engine, dict) else {},
-        user=need_or_none(document, "user", str, what=str(path)) or "",
-        generation=need_or_none(document, "generation", int, what=str(path), least=0, most=MAX_COUNT) or 0,
-    )
+    return decode(Request, path.read_bytes(), where=str(path), schema=SCHEMA)
 
 
 def load_job_record(path: Path) -> JobRecord | None:
@@ -198,70 +172,4 @@ def load_job_record(path: Path) -> JobRecord | None:
         text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    what = str(path)
-    document = _decode(text, what=what)
-    pods = need_objects(document, "pods", what=what)
-    keeper = _process(document.get("keeper"), what=what)
-    if keeper is None:
-        raise FormatError(f"{what}: keeper: expected a process, got null")
-    return JobRecord(
-        job=need(document, "job", str, what=what),
-        run_id=need(document, "run_id", str, what=what),
-        keeper=keeper,
-        created_s=need(document, "created_s", float, what=what, least=0, most=LAST_TIME_S),
-        scratch=need(document, "scratch", str, what=what),
-        pods=tuple(_pod(pod, what=what) for pod in pods),
-        state=_state(JobState, document, what=what),
-        reason=need(document, "reason", str, what=what),
-        ended_s=need_or_none(document, "ended_s", float, what=what, least=0, most=LAST_TIME_S),
-        generation=need_or_none(document, "generation", int, what=what, least=0, most=MAX_COUNT) or 0,
-    )
-
-
-def _pod(document: Mapping[str, object], *, what: str) -> PodRecord:
-    return PodRecord(
-        name=need(document, "name", str, what=what),
-        node=need(document, "node", int, what=what, least=0, most=MAX_COUNT),
-        uid=need(document, "uid", str, what=what),
-        state=_state(PodState, document, what=what),
-        incarnation=need(document, "incarnation", int, what=what, least=0, most=_MAX_STARTS),
-        process=_process(document.get("process"), what=what),
-        exit_code=need_or_none(document, "exit_code", int, what=what, least=-255, most=255),
-        reason=need(document, "reason", str, what=what),
-        started_s=need_or_none(document, "started_s", float, what=what, least=0, most=LAST_TIME_S),
-        ended_s=need_or_none(document, "ended_s", float, what=what, least=0, most=LAST_TIME_S),
-    )
-
-
-def _process(value: object, *, what: str) -> ProcessId | None:
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        raise FormatError(f"{what}: expected a process, got {value!r}")
-    return ProcessId(
-        pid=need(value, "pid", int, what=what, least=1, most=_MAX_PID),
-        start_ticks=need(value, "start_ticks", int, what=what, least=0, most=MAX_COUNT),
-        boot_id=need(value, "boot_id", str, what=what),
-    )
-
-
-def _state(kind: type[S], document: Mapping[str, object], *, what: str) -> S:
-    text = need(document, "state", str, what=what)
-    try:
-        return kind(text)
-    except ValueError as error:
-        known = [item.value for item in kind]
-        raise FormatError(f"{what}: state: expected one of {known}, got {text!r}") from error
-
-
-def _decode(text: bytes, *, what: str) -> Mapping[str, object]:
-    document = decode_object(text, what=what)
-    if need(document, "schema", int, what=what) != SCHEMA:
-        raise FormatError(f"{what}: schema: expected {SCHEMA}, got {document['schema']!r}")
-    return document
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Enum):
-        return value.value
-    raise TypeError(f"expected a plain value, got {value!r}")
+    return decode(JobRecord, text, where=str(path), schema=SCHEMA)

@@ -205,7 +205,7 @@ def test_a_manifest_s_hash_is_one(output, sha256):
     manifest["files"]["model.pdparams"]["sha256"] = sha256
     (folder / "manifest.json").write_text(json.dumps(manifest))
     second, _ = list_checkpoints(Folder(output))
-    assert "model.pdparams: sha256: expected 64 digits" in second.fault
+    assert "files.model.pdparams.sha256: expected 64 digits" in second.fault
 
 
 def test_weights_of_ones_own_are_not_replaced_but_those_of_an_earlier_checkpoint_are(job, tmp_path, capsys):
