@@ -114,13 +114,13 @@ def _spare(to: Path, item: Listed) -> None:
     "--checkpoint", "wanted", metavar="NAME|latest|best", help="Verify only this checkpoint; by default all."
 )
 def _verify(job: str | None, wanted: str | None) -> int:
-    """Read every file and compare it with its manifest. Exit code 1 where one differs."""
+    """Read every file and compare it with its manifest. Exit code 7 where one differs."""
     with _output_folder(job) as (_, place):
         found = list_checkpoints(place, hashes=True)
     chosen = found if wanted is None else [choose(found, wanted)]
     for item in chosen:
         echo(f"{item.name}  {item.fault or 'whole: every hash is right'}")
-    return CliExit.INTERNAL if any(item.fault for item in chosen) else CliExit.OK
+    return CliExit.DIFFERS if any(item.fault for item in chosen) else CliExit.OK
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def _push(folder: Path, target: str, config: Path | None, **where: Any) -> None:
 @command.command("check")
 @_claim_options
 def _check(folder: Path, target: str, config: Path | None, **where: Any) -> int:
-    """Compare all files of DIR with a claim by their hashes. Exit code 1 where one is missing or differs."""
+    """Compare all files of DIR with a claim by their hashes. Exit code 7 where one is missing or differs."""
     files = _describe(folder, config)
     with _open(target, read_only=True, **where) as place:
         gaps = transfer.compare(place, files)
@@ -88,7 +88,7 @@ def _check(folder: Path, target: str, config: Path | None, **where: Any) -> int:
     if len(gaps) > _SHOWN:
         echo(f"… and {len(gaps) - _SHOWN} more")
     echo(f"{len(files) - len(gaps)} of {len(files)} files are there, with the right hash", err=True)
-    return CliExit.INTERNAL if gaps else CliExit.OK
+    return CliExit.DIFFERS if gaps else CliExit.OK
 
 
 def _describe(folder: Path, config: Path | None) -> list[transfer.File]:

@@ -40,7 +40,10 @@ if TYPE_CHECKING:  # the Kubernetes client: `--help` does without
 def command(
     *, on: BackendKind | None, namespace: str | None, context: str | None, runtime: str | None, output: str
 ) -> int:
-    """Check that everything is there that a job needs; a line each, with the cure."""
+    """Check that everything is there that a job needs; a line each, and how to fix what is not.
+
+    Exit code 7 where a check fails, 3 where there is no cluster to look at.
+    """
     from launcher.config.layers import DEFAULT_BACKEND  # pydantic
     from launcher.doctor.examine import examine_cluster, examine_machine
     from launcher.doctor.findings import Level
@@ -61,7 +64,7 @@ def command(
     show(found, on=place, output=output)
     if not reached:
         return CliExit.UNREACHABLE
-    return CliExit.INTERNAL if any(item.level is Level.FAIL for item in found) else CliExit.OK
+    return CliExit.DIFFERS if any(item.level is Level.FAIL for item in found) else CliExit.OK
 
 
 def _setting(layers: Layers, key: str) -> str | None:
@@ -81,20 +84,20 @@ def _stale(namespace: str, context: str) -> list[Stale]:
 
 
 def show(findings: Sequence[Finding], *, on: BackendKind, output: str) -> None:
-    """Print findings, a line each and its cure below, or as JSON, whose keys are only ever added."""
+    """Print findings, a line each with what fixes it below, or as JSON, whose keys are only ever added."""
     from launcher.doctor.findings import Level
 
     if output == "json":
         checks = [
-            {"check": item.check, "level": item.level.value, "said": item.said, "cure": item.cure or None}
+            {"check": item.check, "level": item.level.value, "message": item.message, "fix": item.fix or None}
             for item in findings
         ]
         healthy = all(item.level is not Level.FAIL for item in findings)
-        echo(json.dumps({"schema": 1, "on": on, "ok": healthy, "checks": checks}, indent=2))
+        echo(json.dumps({"schema": 2, "on": on, "ok": healthy, "checks": checks}, indent=2))
         return
     roles: dict[Level, Role] = {Level.OK: "good", Level.WARN: "warn", Level.FAIL: "bad", Level.SKIP: "faint"}
     for item in findings:
         level = paint(f"{item.level.value:<4}", roles[item.level])
-        echo(f"{level}  {item.check:<11}  {item.said}")
-        if item.cure:
-            echo(f"{'':<17}  → {item.cure}")
+        echo(f"{level}  {item.check:<11}  {item.message}")
+        if item.fix:
+            echo(f"{'':<17}  → {item.fix}")

@@ -40,7 +40,7 @@ COMMANDS = {
     "submit": _Entry("launcher.cli.submit", "Submit a job."),
     "list": _Entry("launcher.cli.listing", "List the jobs that were submitted from this machine."),
     "status": _Entry("launcher.cli.status", "Show how a job stands."),
-    "why": _Entry("launcher.cli.why", "Say why a job stands as it does, and what cures it."),
+    "why": _Entry("launcher.cli.why", "Say why a job stands as it does, and what fixes it."),
     "logs": _Entry("launcher.cli.logs", "Show every rank's lines, merged, across restarts."),
     "wait": _Entry("launcher.cli.waiting", "Wait for a job's end; the exit code is the job's."),
     "events": _Entry("launcher.cli.events", "Show what was noted about a job and its pods."),

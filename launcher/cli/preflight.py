@@ -30,28 +30,28 @@ def preflight(prepared: Prepared, backend: Backend, *, check: Callable[[], objec
     cluster = backend.cluster
     if cluster is None:
         return
-    from launcher.why.preflight import look_before
+    from launcher.why.preflight import check_before
 
     namespace = prepared.manifest.namespace or backend.namespace
-    found = look_before(
+    found = check_before(
         cluster.api,
         prepared.manifest.job,
         kind=cluster.jobs,
         namespace=namespace,
         now_s=time.time(),
     )
-    if found.refusals:
+    if found.errors:
         check()
-        raise UsageError(problems=[_to_issue(verdict) for verdict in found.refusals])
+        raise UsageError(problems=[_to_issue(verdict) for verdict in found.errors])
     for verdict in found.warnings:
         echo(f"warning: {_to_issue(verdict)}", err=True)
     for verdict in found.notes:
         if verdict.code != "fits-now":
             echo(f"note: {verdict.sentence}", err=True)
-    if found.unseen:
-        what = ", ".join(line.partition(":")[0] for line in found.unseen)
+    if found.skipped:
+        what = ", ".join(item.what for item in found.skipped)
         echo(f"note: not looked at before submitting: {what}", err=True)
 
 
 def _to_issue(verdict: Verdict) -> Issue:
-    return Issue(message=f"{verdict.sentence} [{verdict.code}]", fix=verdict.cure)
+    return Issue(message=f"{verdict.sentence} [{verdict.code}]", fix=verdict.fix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from launcher.backends.states import JobState
 
 _GAP = "  "
+LINE_COLUMNS = 100
+"""Of sentences; wider ones are hard to read, and a terminal breaks them anywhere."""
 _ROLES: dict[str, Role] = {
     "Succeeded": "good", "Running": "strong", "Failed": "bad", "Lost": "bad", "Cancelled": "warn",
     "Suspended": "warn", "Restarting": "warn", "Pulling": "warn", "Unknown": "warn",
@@ -58,6 +61,21 @@ def width_of(text: str) -> int:
         0 if unicodedata.combining(sign) else 2 if unicodedata.east_asian_width(sign) in "WF" else 1
         for sign in text
     )
+
+
+def wrap(text: str, *, start: str = "", columns: int = LINE_COLUMNS) -> list[str]:
+    """Write a sentence over as many lines as it needs, the second and later ones set in by two more blanks.
+
+    Args:
+        text: Of one paragraph. A word that is longer than a line stays whole, so that it can be copied.
+        start: Begins the first line.
+        columns: Of a line.
+    """
+    blanks = len(start) - len(start.lstrip()) + 2
+    return textwrap.wrap(
+        text, columns, initial_indent=start, subsequent_indent=" " * blanks, break_long_words=False,
+        break_on_hyphens=False,
+    ) or [start]  # fmt: skip
 
 
 def cut(text: str, *, columns: int) -> str:

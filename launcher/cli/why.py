@@ -13,18 +13,18 @@ from launcher.cli.jobs import find_job, job_argument
 from launcher.cli.options import echo_document, output_option
 from launcher.cli.patience import Patience
 from launcher.cli.printing import echo
-from launcher.cli.table import paint_state
+from launcher.cli.table import paint_state, wrap
 from trainer.protocol.printable import paint
 
 if TYPE_CHECKING:
     from launcher.why.ask import Explanation
-    from launcher.why.verdict import Outlook, Verdict
+    from launcher.why.verdict import Resolves, Verdict
 
 WATCH_S = 3.0
 _PROSPECTS = {
-    "now": "",
+    "itself": "",
     "later": "goes on by itself once that has passed",
-    "never": "stays so until somebody acts",
+    "by-change": "stays so until somebody acts",
 }
 
 
@@ -35,7 +35,7 @@ _PROSPECTS = {
 )
 @output_option("json", "yaml")
 def command(job: str | None, watching: bool, output: str) -> None:
-    """Say why a job stands as it does: one sentence, what it rests on, and what cures it."""
+    """Say why a job stands as it does: one sentence, what it rests on, and what fixes it."""
     from launcher.why.ask import explain_job
 
     found = find_job(job)
@@ -67,18 +67,21 @@ def describe(explanation: Explanation) -> str:
     status = explanation.status
     first, *others = explanation.verdicts
     lines = [f"{status.handle}  {paint_state(status.state)}", *describe_verdict(first)]
-    lines += [f"  also: {other.sentence} [{other.code}]" for other in others]
-    lines += [f"  not looked at: {what}" for what in explanation.unseen]
+    for other in others:
+        lines += wrap(f"{other.sentence} [{other.code}]", start="  also: ")
+    for skipped in explanation.skipped:
+        lines += wrap(str(skipped), start="  not looked at: ")
     return "\n".join(lines)
 
 
 def describe_verdict(verdict: Verdict) -> list[str]:
-    """Write a verdict in full."""
-    prospect = _prospect(verdict.outlook)
-    lines = [f"{verdict.sentence} [{verdict.code}]"]
+    """Write a verdict in full. What fixes it stays on one line: it may be a command to copy."""
+    prospect = _prospect(verdict.resolves)
+    lines = wrap(f"{verdict.sentence} [{verdict.code}]")
     lines += [f"  {prospect}"] if prospect else []
-    lines += [f"  because: {line}" for line in verdict.evidence]
-    lines += [f"  cure: {paint(verdict.cure, 'strong')}"] if verdict.cure else []
+    for line in verdict.evidence:
+        lines += wrap(line, start="  because: ")
+    lines += [f"  fix: {paint(verdict.fix, 'strong')}"] if verdict.fix else []
     return lines
 
 
@@ -87,23 +90,23 @@ def to_json(explanation: Explanation) -> dict[str, object]:
     status = explanation.status
     verdicts = [_verdict_to_json(verdict) for verdict in explanation.verdicts]
     return {
-        "schema": 1,
+        "schema": 2,
         "handle": str(status.handle),
         "job": status.handle.job,
         "run_id": status.run_id,
         "state": status.state.value,
         **verdicts[0],
         "also": verdicts[1:],
-        "unseen": list(explanation.unseen),
+        "skipped": [{"what": item.what, "reason": item.reason} for item in explanation.skipped],
     }
 
 
 def _verdict_to_json(verdict: Verdict) -> dict[str, object]:
     return {
         "code": verdict.code, "sentence": verdict.sentence, "evidence": list(verdict.evidence),
-        "cure": verdict.cure, "forever": verdict.outlook.value,
+        "fix": verdict.fix, "resolves": verdict.resolves.value,
     }  # fmt: skip
 
 
-def _prospect(outlook: Outlook) -> str:
-    return _PROSPECTS[outlook.value]
+def _prospect(resolves: Resolves) -> str:
+    return _PROSPECTS[resolves.value]

@@ -9,7 +9,7 @@ from launcher.kube.api import KubeApi
 from launcher.kube.transport import Reply
 
 
-class Looker(KubeApi, Protocol):
+class ClusterApi(KubeApi, Protocol):
     """A cluster's API, with what it says of itself."""
 
     def read(self, path: str) -> Reply:
@@ -17,8 +17,8 @@ class Looker(KubeApi, Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Site:
+class ClusterInfo:
     """A cluster and the namespace in it that jobs are to run in."""
 
-    api: Looker
+    api: ClusterApi
     namespace: str

@@ -14,62 +14,62 @@ from typing import Any
 
 from launcher import objects
 from launcher.backends.kubernetes.apis import choose_kind
-from launcher.doctor.cluster_info import Site
+from launcher.doctor.cluster_info import ClusterInfo
 from launcher.doctor.findings import Finding, Level, fail, ok, warn
 from launcher.kinds.registry import DEFAULT
 from launcher.kube.errors import DeniedError, InvalidError, NoAnswerError, UnservedError
 from launcher.objects import DEPLOYMENTS, KubeObject
 
 _CONTROLLER = DEFAULT.controller
-_UNSEEN_S, _UNSEEN_OF_A_POD_S = 60.0, 0.3
+_IGNORED_S, _IGNORED_OF_A_POD_S = 60.0, 0.3
 """The first condition is written once all pods are made, for which it takes 0.1 s each by default."""
 _AT_MOST = 50
 _WAKE = "an administrator: `kubectl get deployments,pods -A | grep training-operator`, and its logs"
 
 
-def look_at_kinds(site: Site) -> list[Finding]:
+def check_kinds(info: ClusterInfo) -> list[Finding]:
     """Say which PaddleJobs are served."""
     try:
-        kind = choose_kind(site.api, wanted="auto")
+        kind = choose_kind(info.api, wanted="auto")
     except UnservedError as error:
         return [fail("paddlejobs", error.finding, error.fix)]
     return [ok("paddlejobs", f"{kind.resource.api_version} is served")]
 
 
-def look_at_operator(site: Site, *, now: Callable[[], float] = time.time) -> list[Finding]:
+def check_operator(info: ClusterInfo, *, now: Callable[[], float] = time.time) -> list[Finding]:
     """Look at the operator from each side; the worst that was found counts."""
-    if not site.api.serves(DEFAULT.resource):
+    if not info.api.serves(DEFAULT.resource):
         return []
     sides: list[Callable[[], Finding | None]] = [
-        lambda: _ask_webhook(site), lambda: _find_deployment(site), lambda: _find_unseen(site, now()),
+        lambda: _ask_webhook(info), lambda: _find_deployment(info), lambda: _find_ignored_job(info, now()),
     ]  # fmt: skip
-    found = [finding for look in sides if (finding := _unless_denied(look)) is not None]
+    found = [finding for run in sides if (finding := _unless_denied(run)) is not None]
     bad = [finding for level in (Level.FAIL, Level.WARN) for finding in found if finding.level is level]
     if bad:
         return bad[:1]
     if found:
-        return [ok("operator", "; ".join(finding.said for finding in found))]
+        return [ok("operator", "; ".join(finding.message for finding in found))]
     return [
         Finding(
-            check="operator", level=Level.SKIP, cure=_WAKE,
-            said="whether it runs cannot be seen by this user: no webhook, no job yet",
+            check="operator", level=Level.SKIP, fix=_WAKE,
+            message="whether it runs cannot be seen by this user: no webhook, no job yet",
         )
     ]  # fmt: skip
 
 
-def _unless_denied(look: Callable[[], Finding | None]) -> Finding | None:
+def _unless_denied(run: Callable[[], Finding | None]) -> Finding | None:
     try:
-        return look()
+        return run()
     except DeniedError:
         return None
 
 
-def _ask_webhook(site: Site) -> Finding | None:
+def _ask_webhook(info: ClusterInfo) -> Finding | None:
     """Send what the schema admits and the operator's webhook does not, as a dry run."""
     probe = DEFAULT.probe(f"ftlaunch-doctor-{secrets.token_hex(3)}")
     assert probe is not None
     try:
-        site.api.create(DEFAULT.resource, probe, namespace=site.namespace, dry_run=True)
+        info.api.create(DEFAULT.resource, probe, namespace=info.namespace, dry_run=True)
     except InvalidError as error:
         if "denied the request" in error.words:
             return ok("operator", "its webhook answers")
@@ -86,8 +86,8 @@ def _ask_webhook(site: Site) -> Finding | None:
     return None  # installed without one
 
 
-def _find_deployment(site: Site) -> Finding | None:
-    found = site.api.list(DEPLOYMENTS, namespace="", fields=f"metadata.name={_CONTROLLER.deployment}")
+def _find_deployment(info: ClusterInfo) -> Finding | None:
+    found = info.api.list(DEPLOYMENTS, namespace="", fields=f"metadata.name={_CONTROLLER.deployment}")
     if not found:
         return None
     status: dict[str, Any] = found[0].get("status") or {}
@@ -97,16 +97,16 @@ def _find_deployment(site: Site) -> Finding | None:
     return fail("operator", f"deployment {place} has no ready pod", _WAKE)
 
 
-def _find_unseen(site: Site, now_s: float) -> Finding | None:
+def _find_ignored_job(info: ClusterInfo, now_s: float) -> Finding | None:
     """Look for jobs that nobody has written a condition on."""
-    jobs = site.api.list(DEFAULT.resource, namespace=site.namespace, at_most=_AT_MOST)
+    jobs = info.api.list(DEFAULT.resource, namespace=info.namespace, at_most=_AT_MOST)
     for job in jobs:
         waits_s = now_s - objects.created_s(job)
-        if not DEFAULT.is_noticed(job) and waits_s > _patience_s(job):
-            said = f"no controller has looked at job {objects.name_of(job)} in {waits_s:.0f} s"
-            return warn("operator", said, _WAKE)
+        if not DEFAULT.is_noticed(job) and waits_s > _ignored_after_s(job):
+            message = f"no controller has looked at job {objects.name_of(job)} in {waits_s:.0f} s"
+            return warn("operator", message, _WAKE)
     return ok("operator", f"it has looked at all {len(jobs)} jobs here") if jobs else None
 
 
-def _patience_s(job: KubeObject) -> float:
-    return _UNSEEN_S + _UNSEEN_OF_A_POD_S * DEFAULT.replicas_of(job)
+def _ignored_after_s(job: KubeObject) -> float:
+    return _IGNORED_S + _IGNORED_OF_A_POD_S * DEFAULT.replicas_of(job)

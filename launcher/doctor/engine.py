@@ -10,7 +10,7 @@ from launcher.doctor.findings import Finding, fail, ok, warn
 from launcher.errors import UnreachableError, UsageError
 
 
-def look_at_engine(runtime: str | None) -> list[Finding]:
+def check_engine(runtime: str | None) -> list[Finding]:
     """Find it, ask for its version, and see whether it shares our folders.
 
     Args:
@@ -25,20 +25,20 @@ def look_at_engine(runtime: str | None) -> list[Finding]:
         version = engine.run("version", "--format", "{{.Client.Version}}" if engine.is_podman else _SERVER)
         address = engine.remote_address()
     except UnreachableError as error:
-        cure = "start it; `docker info` has to answer as this user (group docker, or rootless)"
-        return [fail("engine", str(error), cure)]
+        fix = "start it; `docker info` has to answer as this user (group docker, or rootless)"
+        return [fail("engine", str(error), fix)]
     except EngineError as error:
         return [fail("engine", str(error), f"see `{name} info`")]
     if address:
-        cure = "unset DOCKER_HOST, DOCKER_CONTEXT and CONTAINER_HOST: jobs mount folders of this machine"
-        return [fail("engine", f"{name} is that of another machine, {address}", cure)]
-    return [ok("engine", f"{name} {version}"), *_look_at_gpus(engine)]
+        fix = "unset DOCKER_HOST, DOCKER_CONTEXT and CONTAINER_HOST: jobs mount folders of this machine"
+        return [fail("engine", f"{name} is that of another machine, {address}", fix)]
+    return [ok("engine", f"{name} {version}"), *_check_gpus(engine)]
 
 
 _SERVER = "{{.Server.Version}}"
 
 
-def _look_at_gpus(engine: Engine) -> list[Finding]:
+def _check_gpus(engine: Engine) -> list[Finding]:
     """Say whether containers can have GPUs (NVIDIA Container Toolkit: the runtime, or CDI devices)."""
     if engine.is_podman:
         return []

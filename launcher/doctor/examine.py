@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from launcher.doctor import controller, engine, facilities, leftovers, machine, permissions, probe
-from launcher.doctor.cluster_info import Site
-from launcher.doctor.findings import Check, Finding, Level, findings_of
+from launcher.doctor.cluster_info import ClusterInfo
+from launcher.doctor.findings import Check, Finding, Level, run_checks
 from launcher.doctor.leftovers import Stale
 from launcher.errors import UnreachableError
 from launcher.kube.client import connect
@@ -28,9 +28,9 @@ def examine_machine(on: BackendKind, *, state: Path, runtime: str | None) -> lis
         runtime: Container engine by name or path; None for the first that is there.
     """
     if CAPABILITIES[on].has_containers:
-        return findings_of([*_here(state), Check(name="engine", look=lambda: engine.look_at_engine(runtime))])
-    trainer = Check(name="paddle", look=machine.look_at_trainer)
-    return findings_of([*_here(state), trainer, Check(name="gpus", look=machine.look_at_devices)])
+        return run_checks([*_here(state), Check(name="engine", run=lambda: engine.check_engine(runtime))])
+    trainer = Check(name="paddle", run=machine.check_trainer)
+    return run_checks([*_here(state), trainer, Check(name="gpus", run=machine.check_devices)])
 
 
 def examine_cluster(
@@ -53,36 +53,36 @@ def examine_cluster(
     Returns:
         What was found, and whether the cluster answers and lets us in.
     """
-    local = findings_of([*_here(state), Check(name="client", look=machine.look_at_client)])
+    local = run_checks([*_here(state), Check(name="client", run=machine.check_client)])
     try:
         client = connect(context=context, timeouts=TIMEOUTS)
-        site = Site(api=client, namespace=namespace or client.namespace)
-        first = [*probe.look_at_server(site), *probe.look_at_user(site)]
+        info = ClusterInfo(api=client, namespace=namespace or client.namespace)
+        first = [*probe.probe_server(info), *probe.probe_user(info)]
     except UnreachableError as error:
-        unreached = Finding(check="cluster", level=Level.FAIL, said=error.finding, cure=error.fix)
+        unreached = Finding(check="cluster", level=Level.FAIL, message=error.finding, fix=error.fix)
         return [*local, unreached], False
-    ours = stale(site.namespace, client.context)
-    return [*local, *first, *findings_of(_of_cluster(site, ours, gpu_resource))], True
+    ours = stale(info.namespace, client.context)
+    return [*local, *first, *run_checks(_of_cluster(info, ours, gpu_resource))], True
 
 
 def _here(state: Path) -> list[Check]:
     return [
-        Check(name="python", look=machine.look_at_python),
-        Check(name="templates", look=machine.look_at_parts),
-        Check(name="state", look=lambda: machine.look_at_state(state)),
+        Check(name="python", run=machine.check_python),
+        Check(name="templates", run=machine.check_templates),
+        Check(name="state", run=lambda: machine.check_state(state)),
     ]
 
 
-def _of_cluster(site: Site, ours: Sequence[Stale], gpu_resource: str) -> list[Check]:
-    looks: dict[str, Callable[[Site], Sequence[Finding]]] = {
-        "permission": permissions.look_at_permissions,
-        "paddlejobs": controller.look_at_kinds,
-        "operator": controller.look_at_operator,
-        "namespace": facilities.look_at_namespace,
-        "gpus": lambda site: facilities.look_at_gpus(site, resource=gpu_resource),
-        "storage": facilities.look_at_storage,
-        "dns": facilities.look_at_names,
-        "queues": facilities.look_at_queues,
-        "leftovers": lambda site: leftovers.look_at_leftovers(site, ours),
+def _of_cluster(info: ClusterInfo, ours: Sequence[Stale], gpu_resource: str) -> list[Check]:
+    checks: dict[str, Callable[[ClusterInfo], Sequence[Finding]]] = {
+        "permission": permissions.check_permissions,
+        "paddlejobs": controller.check_kinds,
+        "operator": controller.check_operator,
+        "namespace": facilities.check_namespace,
+        "gpus": lambda info: facilities.check_gpus(info, resource=gpu_resource),
+        "storage": facilities.check_storage,
+        "dns": facilities.check_dns,
+        "queues": facilities.check_queues,
+        "leftovers": lambda info: leftovers.check_leftovers(info, ours),
     }
-    return [Check(name=name, look=partial(look, site)) for name, look in looks.items()]
+    return [Check(name=name, run=partial(run, info)) for name, run in checks.items()]

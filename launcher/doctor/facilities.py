@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from launcher.backends.kubernetes.gangs import makes_gangs
-from launcher.doctor.cluster_info import Site
+from launcher.doctor.cluster_info import ClusterInfo
 from launcher.doctor.findings import Finding, fail, ok, warn
 from launcher.kinds.registry import DEFAULT
 from launcher.kube.errors import AbsentError, DeniedError
@@ -29,9 +29,9 @@ _MAX_PODS = 500
 _MAX_NODES = 5000  # what Kubernetes is made for (kubernetes.io, "Considerations for large clusters")
 
 
-def look_at_gpus(site: Site, *, resource: str) -> list[Finding]:
+def check_gpus(info: ClusterInfo, *, resource: str) -> list[Finding]:
     """Count what the nodes offer; a device plug-in puts it there."""
-    nodes = site.api.list(NODES, namespace="", at_most=_MAX_NODES)
+    nodes = info.api.list(NODES, namespace="", at_most=_MAX_NODES)
     ready = [node for node in nodes if _is_ready(node)]
     gpus = [int(str(_allocatable(node).get(resource) or 0)) for node in ready]
     if not ready:
@@ -59,9 +59,9 @@ def _allocatable(node: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def look_at_storage(site: Site) -> list[Finding]:
+def check_storage(info: ClusterInfo) -> list[Finding]:
     """Look for the class of claims that name none."""
-    classes = site.api.list(STORAGE_CLASSES, namespace="")
+    classes = info.api.list(STORAGE_CLASSES, namespace="")
     for item in classes:
         if ((item.get("metadata") or {}).get("annotations") or {}).get(_DEFAULT_CLASS) == "true":
             return [ok("storage", f"default class {item['metadata']['name']} ({item.get('provisioner')})")]
@@ -74,9 +74,9 @@ def look_at_storage(site: Site) -> list[Finding]:
     ]  # fmt: skip
 
 
-def look_at_names(site: Site) -> list[Finding]:
+def check_dns(info: ClusterInfo) -> list[Finding]:
     """Look for the cluster's DNS, without which pods do not find `<job>-worker-0`."""
-    services = site.api.list(SERVICES, namespace="kube-system", labels="k8s-app=kube-dns")
+    services = info.api.list(SERVICES, namespace="kube-system", labels="k8s-app=kube-dns")
     if not services:
         return [
             warn(
@@ -85,7 +85,7 @@ def look_at_names(site: Site) -> list[Finding]:
             )
         ]  # fmt: skip
     name = str(services[0]["metadata"]["name"])
-    slices = site.api.list(
+    slices = info.api.list(
         ENDPOINT_SLICES, namespace="kube-system", labels=f"kubernetes.io/service-name={name}"
     )
     ready = sum(
@@ -95,18 +95,18 @@ def look_at_names(site: Site) -> list[Finding]:
         if (end.get("conditions") or {}).get("ready") is not False
     )
     if not ready:
-        cure = "an administrator: `kubectl -n kube-system get pods -l k8s-app=kube-dns`"
-        return [fail("dns", f"service kube-system/{name} has no ready endpoint", cure)]
+        fix = "an administrator: `kubectl -n kube-system get pods -l k8s-app=kube-dns`"
+        return [fail("dns", f"service kube-system/{name} has no ready endpoint", fix)]
     return [ok("dns", f"service kube-system/{name}, {ready} ready {'end' if ready == 1 else 'ends'}")]
 
 
-def look_at_namespace(site: Site) -> list[Finding]:
+def check_namespace(info: ClusterInfo) -> list[Finding]:
     """Look at the pod security level that is enforced."""
     try:
-        found = site.api.get(NAMESPACES, site.namespace, namespace="")
+        found = info.api.get(NAMESPACES, info.namespace, namespace="")
     except AbsentError:
-        cure = "create it, or name another with --namespace"
-        return [fail("namespace", f"there is no namespace {site.namespace!r}", cure)]
+        fix = "create it, or name another with --namespace"
+        return [fail("namespace", f"there is no namespace {info.namespace!r}", fix)]
     level = ((found.get("metadata") or {}).get("labels") or {}).get(_LEVEL) or "privileged"
     limits = {
         "restricted": "jobs pass, but for `rdma: true` and hostPath volumes",
@@ -115,28 +115,28 @@ def look_at_namespace(site: Site) -> list[Finding]:
     return [
         ok(
             "namespace",
-            f"{site.namespace}, pod security level {level}: {limits.get(level, 'all jobs pass')}",
+            f"{info.namespace}, pod security level {level}: {limits.get(level, 'all jobs pass')}",
         )
     ]
 
 
-def look_at_queues(site: Site) -> list[Finding]:
+def check_queues(info: ClusterInfo) -> list[Finding]:
     """Say what can start all pods of a job together."""
-    listed = site.api.read("/apis").document.get("groups") or ()
+    listed = info.api.read("/apis").document.get("groups") or ()
     versions = {str(item["name"]): str(item["preferredVersion"]["version"]) for item in listed}
     found = [words for group, words in _QUEUES.items() if group in versions]
     if not found:
-        said = "none of Kueue, coscheduling, Volcano: where room is short, a job may start in part"
-        return [ok("queues", said)]
+        message = "none of Kueue, coscheduling, Volcano: where room is short, a job may start in part"
+        return [ok("queues", message)]
     if "coscheduling" in found:
-        found[found.index("coscheduling")] = f"coscheduling ({_see_gangs(site)})"
-    queues = _list_queues(site, versions["kueue.x-k8s.io"]) if "Kueue" in found else ""
+        found[found.index("coscheduling")] = f"coscheduling ({_see_gangs(info)})"
+    queues = _list_queues(info, versions["kueue.x-k8s.io"]) if "Kueue" in found else ""
     return [ok("queues", ", ".join(found) + queues)]
 
 
-def _see_gangs(site: Site) -> str:
+def _see_gangs(info: ClusterInfo) -> str:
     try:
-        pods = site.api.list(PODS, namespace=site.namespace, labels=DEFAULT.job_label, at_most=_MAX_PODS)
+        pods = info.api.list(PODS, namespace=info.namespace, labels=DEFAULT.job_label, at_most=_MAX_PODS)
     except (DeniedError, AbsentError):
         pods = ()
     made = makes_gangs(pods)
@@ -158,11 +158,11 @@ def _describe_queue(queue: Mapping[str, Any]) -> str:
     return str(queue["metadata"]["name"]) + (f" (takes nothing in: {closed[0]})" if closed else "")
 
 
-def _list_queues(site: Site, version: str) -> str:
+def _list_queues(info: ClusterInfo, version: str) -> str:
     kind = Resource(group="kueue.x-k8s.io", version=version, plural="localqueues", kind="LocalQueue")
     try:
-        items = site.api.list(kind, namespace=site.namespace)
+        items = info.api.list(kind, namespace=info.namespace)
     except (DeniedError, AbsentError):
         return ""
     names = ", ".join(map(_describe_queue, items))
-    return f"; queues of {site.namespace}: {names or 'none'}"
+    return f"; queues of {info.namespace}: {names or 'none'}"

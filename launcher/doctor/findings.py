@@ -11,7 +11,7 @@ from time import monotonic
 from launcher.errors import LaunchError
 from launcher.kube.errors import DeniedError
 
-PATIENCE_S = 15.0
+TIMEOUT_S = 15.0
 """For all checks together; each request has a shorter limit of its own."""
 
 
@@ -33,68 +33,68 @@ class Finding:
 
     Attributes:
         check: Its name, one word.
-        said: What was found.
-        cure: What to do; empty where there is nothing to do.
+        message: What was found.
+        fix: What to do; empty where there is nothing to do.
     """
 
     check: str
     level: Level
-    said: str
-    cure: str = ""
+    message: str
+    fix: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """Something to look at; `look` may raise any `LaunchError`."""
+    """Something to look at; `run` may raise any `LaunchError`."""
 
     name: str
-    look: Callable[[], Sequence[Finding]]
+    run: Callable[[], Sequence[Finding]]
 
 
-def ok(check: str, said: str) -> Finding:
-    """Return a finding without a cure."""
-    return Finding(check=check, level=Level.OK, said=said)
+def ok(check: str, message: str) -> Finding:
+    """Return a finding with nothing to fix."""
+    return Finding(check=check, level=Level.OK, message=message)
 
 
-def warn(check: str, said: str, cure: str) -> Finding:
+def warn(check: str, message: str, fix: str) -> Finding:
     """Return a finding that some jobs will not survive."""
-    return Finding(check=check, level=Level.WARN, said=said, cure=cure)
+    return Finding(check=check, level=Level.WARN, message=message, fix=fix)
 
 
-def fail(check: str, said: str, cure: str) -> Finding:
+def fail(check: str, message: str, fix: str) -> Finding:
     """Return a finding that no job will survive."""
-    return Finding(check=check, level=Level.FAIL, said=said, cure=cure)
+    return Finding(check=check, level=Level.FAIL, message=message, fix=fix)
 
 
-def findings_of(checks: Sequence[Check], *, patience_s: float = PATIENCE_S) -> list[Finding]:
+def run_checks(checks: Sequence[Check], *, timeout_s: float = TIMEOUT_S) -> list[Finding]:
     """Run checks at once; return their findings in the order of the checks.
 
     One that is not allowed to look is skipped, one that does not end in time or is refused has failed.
     """
     ended: dict[int, Sequence[Finding]] = {}
 
-    def look(index: int) -> None:
-        ended[index] = look_once(checks[index])
+    def run(index: int) -> None:
+        ended[index] = run_check(checks[index])
 
     # daemons: a container engine that hangs must not keep the command from ending
-    threads = [threading.Thread(target=look, args=(index,), daemon=True) for index in range(len(checks))]
+    threads = [threading.Thread(target=run, args=(index,), daemon=True) for index in range(len(checks))]
     for thread in threads:
         thread.start()
-    until_s = monotonic() + patience_s
+    until_s = monotonic() + timeout_s
     found: list[Finding] = []
     for index, thread in enumerate(threads):
         thread.join(max(0.0, until_s - monotonic()))
-        late = [fail(checks[index].name, f"no answer in {patience_s:g} s", "try again; see what it hangs on")]
+        late = [fail(checks[index].name, f"no answer in {timeout_s:g} s", "try again; see what it hangs on")]
         found += ended.get(index, late)
     return found
 
 
-def look_once(check: Check) -> Sequence[Finding]:
+def run_check(check: Check) -> Sequence[Finding]:
     """Run a check; what it raises is a finding, too."""
     try:
-        return check.look()
+        return check.run()
     except DeniedError as error:
-        said = "could not be looked at as this user"
-        return [Finding(check=check.name, level=Level.SKIP, said=said, cure=error.fix)]
+        message = "could not be looked at as this user"
+        return [Finding(check=check.name, level=Level.SKIP, message=message, fix=error.fix)]
     except LaunchError as error:
         return [fail(check.name, error.finding, error.fix)]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from launcher.backends.kubernetes.orphans import find_left, sweep_config_map
-from launcher.doctor.cluster_info import Site
+from launcher.doctor.cluster_info import ClusterInfo
 from launcher.doctor.findings import Finding, ok
 
 _SHOWN = 5
@@ -21,16 +21,16 @@ class Stale:
     run_id: str
 
 
-def look_at_leftovers(
-    site: Site, ours: Sequence[Stale], *, now: Callable[[], float] = time.time
+def check_leftovers(
+    info: ClusterInfo, ours: Sequence[Stale], *, now: Callable[[], float] = time.time
 ) -> list[Finding]:
     """Sweep what submits of ours have left, and name what others' have."""
     swept = [
         stale.job
         for stale in ours
-        if sweep_config_map(site.api, stale.job, run_id=stale.run_id, namespace=site.namespace, now_s=now())
+        if sweep_config_map(info.api, stale.job, run_id=stale.run_id, namespace=info.namespace, now_s=now())
     ]
-    others = find_left(site.api, namespace=site.namespace, now_s=now(), ours=[stale.run_id for stale in ours])
+    others = find_left(info.api, namespace=info.namespace, now_s=now(), ours=[stale.run_id for stale in ours])
     words = [f"removed the ConfigMaps of {', '.join(swept)}"] if swept else []
     if others:
         shown = ", ".join(others[:_SHOWN]) + (", …" if len(others) > _SHOWN else "")

@@ -23,29 +23,29 @@ _SHM = Path("/dev/shm")  # noqa: S108 - not a temporary file: ranks pass batches
 _SHM_BYTES = 1 << 30
 
 
-def look_at_python() -> list[Finding]:
+def check_python() -> list[Finding]:
     """Look at the interpreter and at ourselves."""
     here = sys.version_info[:2]
-    said = f"Python {platform.python_version()}, ftlaunch {metadata.version('ftlaunch')}"
+    message = f"Python {platform.python_version()}, ftlaunch {metadata.version('ftlaunch')}"
     if not PYTHONS[0] <= here <= PYTHONS[1]:
         low, high = (".".join(map(str, version)) for version in PYTHONS)
-        return [warn("python", said, f"use Python {low} to {high}, which ftlaunch is tested with")]
-    return [ok("python", said)]
+        return [warn("python", message, f"use Python {low} to {high}, which ftlaunch is tested with")]
+    return [ok("python", message)]
 
 
-def look_at_client() -> list[Finding]:
+def check_client() -> list[Finding]:
     """Look at the Kubernetes library and at kubectl, which `exec` runs."""
     version = metadata.version("kubernetes")
     major = int(version.partition(".")[0])
     if not CLIENTS[0] <= major <= CLIENTS[1]:
-        cure = installation.packages_command([f"kubernetes>={CLIENTS[0]},<{CLIENTS[1] + 1}"])
-        return [warn("client", f"kubernetes {version}, which ftlaunch is not tested with", cure)]
+        fix = installation.packages_command([f"kubernetes>={CLIENTS[0]},<{CLIENTS[1] + 1}"])
+        return [warn("client", f"kubernetes {version}, which ftlaunch is not tested with", fix)]
     if shutil.which("kubectl") is None:
         return [warn("client", f"kubernetes {version}, no kubectl", "`ftlaunch exec` needs it: install it")]
     return [ok("client", f"kubernetes {version}, and kubectl")]
 
 
-def look_at_parts() -> list[Finding]:
+def check_templates() -> list[Finding]:
     """Look for the templates and schemas that belong to this release."""
     names = {path.name for folder in template_folders() for path in folder.glob("*.j2")}
     try:
@@ -57,18 +57,18 @@ def look_at_parts() -> list[Finding]:
     return [ok("templates", f"{len(names)} templates, schemas of {', '.join(kinds)}")]
 
 
-def look_at_state(folder: Path) -> list[Finding]:
+def check_state(folder: Path) -> list[Finding]:
     """Look at the folder of run records, or where it is going to be."""
     place = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    cure = "make it yours, or name another folder in FTLAUNCH_STATE"
+    fix = "make it yours, or name another folder in FTLAUNCH_STATE"
     if not os.access(place, os.W_OK | os.X_OK):
-        return [fail("state", f"{place} cannot be written", cure)]
+        return [fail("state", f"{place} cannot be written", fix)]
     if place == folder and folder.stat().st_mode & 0o077:
         return [warn("state", f"{folder} can be read by others", f"chmod 700 {folder}")]
     return [ok("state", str(folder))]
 
 
-def look_at_trainer() -> list[Finding]:
+def check_trainer() -> list[Finding]:
     """Look for Paddle, which `--on local` runs in this very environment."""
     if importlib.util.find_spec("paddle") is None:
         return [fail("paddle", "no PaddlePaddle in this environment", installation.trainer_cure())]
@@ -87,14 +87,14 @@ def _is_installed(name: str) -> bool:
     return True
 
 
-def look_at_devices() -> list[Finding]:
+def check_devices() -> list[Finding]:
     """Count the GPUs and the memory that ranks share."""
     gpus = list_gpus()
     found = [ok("gpus", f"{len(gpus)} here" if gpus else "none here: jobs run as CPU ranks over gloo")]
     if _SHM.is_dir():
         size = shutil.disk_usage(_SHM).total
         if size < _SHM_BYTES:
-            cure = f"mount -o remount,size=1G {_SHM}"
-            return [*found, warn("shm", f"{_SHM} has {size >> 20} MiB, jobs expect 1 GiB", cure)]
+            fix = f"mount -o remount,size=1G {_SHM}"
+            return [*found, warn("shm", f"{_SHM} has {size >> 20} MiB, jobs expect 1 GiB", fix)]
         found.append(ok("shm", f"{_SHM} has {size >> 30} GiB"))
     return found

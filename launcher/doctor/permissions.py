@@ -11,7 +11,7 @@ from typing import Any
 
 import launcher
 from launcher.backends.kubernetes.kueue import find_kind
-from launcher.doctor.cluster_info import Site
+from launcher.doctor.cluster_info import ClusterInfo
 from launcher.doctor.findings import Finding, Level, fail, ok, warn
 from launcher.kube.rules import ask_for_rules, grants, rules_in
 from launcher.objects import ACCESS_REVIEWS, RULES_REVIEWS
@@ -51,54 +51,54 @@ def read_needs(role_file: str = "user.yaml") -> tuple[Need, ...]:
     )
 
 
-def look_at_permissions(site: Site) -> list[Finding]:
+def check_permissions(info: ClusterInfo) -> list[Finding]:
     """Ask for all rules at once, and for those that this answer lacks one by one, because it may be cut."""
-    rules = rules_in(site.api.create(RULES_REVIEWS, ask_for_rules(site.namespace), namespace=""))
-    needs = [*read_needs(), *(read_needs("kueue.yaml") if find_kind(site.api) else ())]
-    found = [_judge(need, _missing(site, need, rules), site.namespace) for need in needs]
-    return [*found, _judge_files(site, rules)]
+    rules = rules_in(info.api.create(RULES_REVIEWS, ask_for_rules(info.namespace), namespace=""))
+    needs = [*read_needs(), *(read_needs("kueue.yaml") if find_kind(info.api) else ())]
+    found = [_find_lacking_verbs(need, _missing(info, need, rules), info.namespace) for need in needs]
+    return [*found, _find_lacking_file_verbs(info, rules)]
 
 
-def _judge_files(site: Site, rules: Sequence[Mapping[str, Any]]) -> Finding:
+def _find_lacking_file_verbs(info: ClusterInfo, rules: Sequence[Mapping[str, Any]]) -> Finding:
     """Say whether files may pass; the role for it opens the namespace's Secrets, so many rightly lack it."""
-    missing = {need.resource: _missing(site, need, rules) for need in read_needs(_FILES_ROLE)}
+    missing = {need.resource: _missing(info, need, rules) for need in read_needs(_FILES_ROLE)}
     lacking = [f"{resource}: {', '.join(verbs)}" for resource, verbs in missing.items() if verbs]
     if not lacking:
         return ok("permission", "files: `ckpt`, `data` and `exec` may run programs in pods")
     return Finding(
         check="permission", level=Level.SKIP,
-        said=f"files: `ckpt`, `data` and `exec` are not allowed, for lack of {'; '.join(lacking)}",
-        cure=f"where you need them, ask for k8s/rbac/{_FILES_ROLE} in namespace {site.namespace!r}",
+        message=f"files: `ckpt`, `data` and `exec` are not allowed, for lack of {'; '.join(lacking)}",
+        fix=f"where you need them, ask for k8s/rbac/{_FILES_ROLE} in namespace {info.namespace!r}",
     )  # fmt: skip
 
 
-def _missing(site: Site, need: Need, rules: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def _missing(info: ClusterInfo, need: Need, rules: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     unsaid = [
         verb for verb in need.verbs if not grants(rules, group=need.group, resource=need.resource, verb=verb)
     ]
-    return tuple(verb for verb in unsaid if not _is_allowed(site, need, verb))
+    return tuple(verb for verb in unsaid if not _is_allowed(info, need, verb))
 
 
-def _is_allowed(site: Site, need: Need, verb: str) -> bool:
+def _is_allowed(info: ClusterInfo, need: Need, verb: str) -> bool:
     resource, _, subresource = need.resource.partition("/")
     asked = {
-        "namespace": site.namespace, "verb": verb, "group": need.group, "resource": resource,
+        "namespace": info.namespace, "verb": verb, "group": need.group, "resource": resource,
         "subresource": subresource,
     }  # fmt: skip
     body = {
         "apiVersion": ACCESS_REVIEWS.api_version, "kind": ACCESS_REVIEWS.kind, "metadata": {},
         "spec": {"resourceAttributes": asked},
     }  # fmt: skip
-    answer = site.api.create(ACCESS_REVIEWS, body, namespace="")
+    answer = info.api.create(ACCESS_REVIEWS, body, namespace="")
     return bool((answer.get("status") or {}).get("allowed"))
 
 
-def _judge(need: Need, missing: tuple[str, ...], namespace: str) -> Finding:
+def _find_lacking_verbs(need: Need, missing: tuple[str, ...], namespace: str) -> Finding:
     check = "permission"
     if not missing:
         return ok(check, f"{need.resource}: {', '.join(need.verbs)}")
     rule = {"apiGroups": [need.group], "resources": [need.resource], "verbs": list(missing)}
-    cure = f"ask for this rule in namespace {namespace!r}: {json.dumps(rule)}"
-    said = f"{need.resource}: not allowed to {', '.join(missing)}"
-    judge = fail if _CRUCIAL.get(need.resource, set()) & {*missing} else warn
-    return judge(check, said, cure)
+    fix = f"ask for this rule in namespace {namespace!r}: {json.dumps(rule)}"
+    message = f"{need.resource}: not allowed to {', '.join(missing)}"
+    level_of = fail if _CRUCIAL.get(need.resource, set()) & {*missing} else warn
+    return level_of(check, message, fix)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
-from launcher.doctor.cluster_info import Site
+from launcher.doctor.cluster_info import ClusterInfo
 from launcher.doctor.findings import Finding, fail, ok, warn
 from launcher.errors import LaunchError, UnreachableError
 from launcher.objects import Resource
@@ -18,14 +18,14 @@ MAX_SKEW_S = 5.0
 _WHO = Resource(group="authentication.k8s.io", plural="selfsubjectreviews", kind="SelfSubjectReview")
 
 
-def look_at_server(site: Site, *, now: Callable[[], float] = time.time) -> list[Finding]:
+def probe_server(info: ClusterInfo, *, now: Callable[[], float] = time.time) -> list[Finding]:
     """Ask for the version, and compare the clocks.
 
     Raises:
         UnreachableError: It does not answer, or does not let us in.
     """
     before_s = now()
-    reply = site.api.read("/version")
+    reply = info.api.read("/version")
     after_s = now()
     version = str(reply.document.get("gitVersion") or "of no known version")
     found = re.match(r"v(\d+)\.(\d+)", version)
@@ -53,11 +53,11 @@ def _compare_clocks(date: str, here_s: float) -> Finding:
     )
 
 
-def look_at_user(site: Site) -> list[Finding]:
+def probe_user(info: ClusterInfo) -> list[Finding]:
     """Ask whom the cluster takes us for (kubernetes.io, SelfSubjectReview, from 1.28)."""
     body = {"apiVersion": _WHO.api_version, "kind": _WHO.kind, "metadata": {}}
     try:
-        answer = site.api.create(_WHO, body, namespace="")
+        answer = info.api.create(_WHO, body, namespace="")
     except UnreachableError:
         raise
     except LaunchError:  # an older server does not tell

@@ -11,7 +11,7 @@ from launcher.backends.states import JobStatus
 from launcher.plan.handle import Handle
 from launcher.why.explain import explain
 from launcher.why.gather import LOG_BYTES, MAX_LOGS, gather
-from launcher.why.snapshot import Snapshot
+from launcher.why.snapshot import Skipped, Snapshot
 from launcher.why.verdict import Verdict
 
 
@@ -21,12 +21,12 @@ class Explanation:
 
     Attributes:
         verdicts: The answer first; never none.
-        unseen: What could not be looked at.
+        skipped: What could not be looked at.
     """
 
     status: JobStatus
     verdicts: tuple[Verdict, ...]
-    unseen: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
 
 def explain_job(backend: Backend, handle: Handle, *, clock: Callable[[], float] = time.time) -> Explanation:
@@ -36,11 +36,11 @@ def explain_job(backend: Backend, handle: Handle, *, clock: Callable[[], float] 
         NotFoundError: There is no such job.
         UnreachableError: The backend does not answer.
     """
-    snapshot = look_at(backend, handle, clock=clock)
-    return Explanation(status=snapshot.status, verdicts=explain(snapshot), unseen=snapshot.unseen)
+    snapshot = take_snapshot(backend, handle, clock=clock)
+    return Explanation(status=snapshot.status, verdicts=explain(snapshot), skipped=snapshot.skipped)
 
 
-def look_at(backend: Backend, handle: Handle, *, clock: Callable[[], float] = time.time) -> Snapshot:
+def take_snapshot(backend: Backend, handle: Handle, *, clock: Callable[[], float] = time.time) -> Snapshot:
     """Take a snapshot of a job; one that no cluster runs has a status and logs only."""
     if (cluster := backend.cluster) is not None:
         return gather(cluster.api, cluster.logs, handle, kind=cluster.jobs, clock=clock)

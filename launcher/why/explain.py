@@ -18,7 +18,7 @@ from launcher.why.rules import (
     scheduling,
 )
 from launcher.why.snapshot import Snapshot
-from launcher.why.verdict import Outlook, Verdict
+from launcher.why.verdict import Resolves, Verdict, without_repeats
 
 Rule = Callable[[Snapshot], Iterator[Verdict]]
 
@@ -50,7 +50,7 @@ OF_A_CLUSTERS_JOB: tuple[Rule, ...] = (
     containers.explain_container,
     running.explain_deadline,
 )
-COURSE = (
+LIFECYCLE = (
     "failed", "scheduling", "pods-missing", "container-starting", "restarting", "running-unheard", "running",
     "submitted",
 )  # fmt: skip
@@ -66,7 +66,9 @@ def explain(snapshot: Snapshot) -> tuple[Verdict, ...]:
         status = snapshot.status
         sentence = f"it is {status.state.value}" + (f": {status.reason}" if status.reason else "")
         verdicts = [
-            Verdict(code=_PLAIN.get(status.state.value, "submitted"), sentence=sentence, outlook=Outlook.NOW)
+            Verdict(
+                code=_PLAIN.get(status.state.value, "submitted"), sentence=sentence, resolves=Resolves.ITSELF
+            )
         ]
     return rank(verdicts)
 
@@ -78,12 +80,12 @@ def rank(verdicts: list[Verdict]) -> tuple[Verdict, ...]:
     """
     seen: set[tuple[str, str]] = set()
     kept = []
-    telling = [verdict for verdict in verdicts if verdict.code not in COURSE]
+    telling = [verdict for verdict in verdicts if verdict.code not in LIFECYCLE]
     for verdict in sorted(telling or verdicts, key=lambda verdict: _ORDER[verdict.code]):
         key = (verdict.code, verdict.sentence if verdict.code.startswith("claim-") else "")
         if key not in seen:
             seen.add(key)
-            kept.append(verdict)
+            kept.append(without_repeats(verdict))
     return tuple(kept)
 
 

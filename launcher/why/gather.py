@@ -38,30 +38,31 @@ from launcher.objects import (
 from launcher.plan.handle import Handle
 from launcher.why.queries import ended_of, is_pending, not_started, without_node
 from launcher.why.rules.queueing import name_of_closed
-from launcher.why.snapshot import Objects, Snapshot, read_status, reduce_pod, trim
+from launcher.why.snapshot import Objects, Skipped, Snapshot, read_status, reduce_pod, trim
 
 MAX_EVENTS, MAX_NODES, MAX_PODS, MAX_OTHERS = 1000, 5000, 10_000, 500
 """Of each kind. Where there are more pods, what is free is not counted."""
 MAX_LOGS = 3
 LOG_BYTES = 65_536
 _THREADS = 6
+_MAX_REASON = 200
 ALIVE = "status.phase!=Succeeded,status.phase!=Failed"
 
-Question = Callable[[], Objects | None]
+Query = Callable[[], Objects | None]
 
 
-class Looker:
-    """Asks optional questions, and keeps what went wrong.
+class Lister:
+    """Lists objects that rules can do without, and keeps what could not be listed.
 
     Attributes:
-        unseen: What could not be looked at, a sentence each.
+        skipped: What could not be looked at.
     """
 
     def __init__(self, api: KubeApi) -> None:
-        self.unseen: list[str] = []
+        self.skipped: list[Skipped] = []
         self._api = api
 
-    def look(
+    def list(
         self,
         resource: Resource,
         *,
@@ -79,25 +80,25 @@ class Looker:
         except AbsentError:
             return ()
         except LaunchError as error:
-            self.unseen.append(describe_unseen(resource, namespace=namespace, error=error))
+            self.skipped.append(describe_skipped(resource, namespace=namespace, error=error))
             return None
 
-    def look_at_kueue(
+    def list_kueue(
         self, plural: str, *, namespace: str, fields: str = "", keep: Keep = whole
     ) -> Objects | None:
-        """Return objects of Kueue, as `look` does."""
+        """Return objects of Kueue, as `list` does."""
         try:
             kind = find_kind(self._api, plural)
         except LaunchError as error:
-            self.unseen.append(f"{plural}: {error.finding[:200]}")
+            self.skipped.append(Skipped(what=plural, reason=error.finding[:_MAX_REASON]))
             return None
-        return () if kind is None else self.look(kind, namespace=namespace, fields=fields, keep=keep)
+        return () if kind is None else self.list(kind, namespace=namespace, fields=fields, keep=keep)
 
 
-def describe_unseen(resource: Resource, *, namespace: str, error: LaunchError) -> str:
-    """Say in a line what could not be looked at."""
-    where = f" in {namespace}" if namespace else " of the cluster"
-    return f"{resource.plural}{where}: {error.finding[:200]}"
+def describe_skipped(resource: Resource, *, namespace: str, error: LaunchError) -> Skipped:
+    """Say which objects could not be looked at."""
+    where = f"in {namespace}" if namespace else "of the cluster"
+    return Skipped(what=f"{resource.plural} {where}", reason=error.finding[:_MAX_REASON])
 
 
 def gather(
@@ -116,13 +117,13 @@ def gather(
     """
     from concurrent.futures import ThreadPoolExecutor  # here: a submit uses the rest of this module
 
-    namespace, looker = handle.namespace, Looker(api)
+    namespace, lister = handle.namespace, Lister(api)
     labels = kind.pod_selector(handle.job)
     with ThreadPoolExecutor(_THREADS) as pool:
         asked_job = pool.submit(api.get, kind.resource, handle.job, namespace=namespace)
         asked_pods = pool.submit(api.list, PODS, namespace=namespace, labels=labels)
         asked_events = pool.submit(
-            looker.look, EVENTS, namespace=namespace, fields=WARNINGS, at_most=MAX_EVENTS
+            lister.list, EVENTS, namespace=namespace, fields=WARNINGS, at_most=MAX_EVENTS
         )
         job = asked_job.result()
         if not objects.run_id_of(job):
@@ -139,11 +140,11 @@ def gather(
             )
             for pod, previous in _telling_pods(pods)
         }
-        more = {name: pool.submit(question) for name, question in _questions(looker, first).items()}
+        more = {name: pool.submit(query) for name, query in _queries(lister, first).items()}
         texts = {pod: asked.result() for pod, asked in asked_logs.items()}
         found = {name: asked.result() for name, asked in more.items()}
     if name := name_of_closed(job, found.get("local_queues") or ()):
-        found["cluster_queues"] = looker.look_at_kueue(
+        found["cluster_queues"] = lister.list_kueue(
             "clusterqueues", namespace="", fields=f"metadata.name={name}"
         )
     asked = (asked_events.result(), found.pop("events", None), found.pop("unscheduled", None))
@@ -156,51 +157,52 @@ def gather(
         status=read_status(job, pods, texts, kind=kind),
         events=tuple({_key(event): event for event in events}.values()),
         logs=texts,
-        unseen=tuple(dict.fromkeys(looker.unseen)),
+        skipped=tuple(dict.fromkeys(lister.skipped)),
         **others,
     )
 
 
-def look_at_room(looker: Looker) -> dict[str, Question]:
+def capacity_queries(lister: Lister) -> dict[str, Query]:
     """Return the questions about nodes and what stands on them."""
 
     def placed() -> Objects | None:
-        pods = looker.look(PODS, namespace="", fields=ALIVE, at_most=MAX_PODS, keep=reduce_pod)
+        pods = lister.list(PODS, namespace="", fields=ALIVE, at_most=MAX_PODS, keep=reduce_pod)
         if pods is not None and len(pods) >= MAX_PODS:
-            looker.unseen.append(f"what is free on nodes: there are more than {MAX_PODS} pods")
+            reason = f"there are more than {MAX_PODS} pods"
+            lister.skipped.append(Skipped(what="what is free on nodes", reason=reason))
             return None
         return None if pods is None else tuple(pod for pod in pods if objects.host_of(pod))
 
     return {
-        "nodes": lambda: looker.look(NODES, namespace="", at_most=MAX_NODES, keep=trim),
+        "nodes": lambda: lister.list(NODES, namespace="", at_most=MAX_NODES, keep=trim),
         "placed": placed,
     }
 
 
-def look_at_claims(looker: Looker, namespace: str) -> dict[str, Question]:
+def claim_queries(lister: Lister, namespace: str) -> dict[str, Query]:
     """Return the questions about claims."""
     return {
-        "claims": lambda: looker.look(CLAIMS, namespace=namespace),
-        "storage_classes": lambda: looker.look(STORAGE_CLASSES, namespace=""),
+        "claims": lambda: lister.list(CLAIMS, namespace=namespace),
+        "storage_classes": lambda: lister.list(STORAGE_CLASSES, namespace=""),
     }
 
 
-def look_at_limits(looker: Looker, namespace: str) -> dict[str, Question]:
+def limit_queries(lister: Lister, namespace: str) -> dict[str, Query]:
     """Return the questions about what a namespace allows."""
     return {
-        "quotas": lambda: looker.look(QUOTAS, namespace=namespace),
-        "limit_ranges": lambda: looker.look(LIMIT_RANGES, namespace=namespace),
+        "quotas": lambda: lister.list(QUOTAS, namespace=namespace),
+        "limit_ranges": lambda: lister.list(LIMIT_RANGES, namespace=namespace),
     }
 
 
-def look_at_queues(looker: Looker, job: KubeObject, namespace: str) -> dict[str, Question]:
+def queue_queries(lister: Lister, job: KubeObject, namespace: str) -> dict[str, Query]:
     """Return the questions about Kueue's queues, and about a job's place in them."""
 
-    def look(plural: str, keep: Keep = whole) -> Question:
-        return lambda: looker.look_at_kueue(plural, namespace=namespace, keep=keep)
+    def query(plural: str, keep: Keep = whole) -> Query:
+        return lambda: lister.list_kueue(plural, namespace=namespace, keep=keep)
 
-    questions = {"local_queues": look("localqueues")}
-    return questions | ({"workloads": look("workloads", reduce_workload)} if objects.queue_of(job) else {})
+    queries = {"local_queues": query("localqueues")}
+    return queries | ({"workloads": query("workloads", reduce_workload)} if objects.queue_of(job) else {})
 
 
 def has_claims(job: KubeObject, kind: JobKind) -> bool:
@@ -209,31 +211,31 @@ def has_claims(job: KubeObject, kind: JobKind) -> bool:
     return any("persistentVolumeClaim" in volume for volume in volumes)
 
 
-def _questions(looker: Looker, first: Snapshot) -> dict[str, Question]:
+def _queries(lister: Lister, first: Snapshot) -> dict[str, Query]:
     """Return what else is worth asking, by field of the snapshot."""
     job, pods, namespace = first.job, first.pods, first.status.handle.namespace
     if first.status.state.is_terminal:
         return {}
-    questions: dict[str, Question] = {}
+    queries: dict[str, Query] = {}
     waiting = without_node(first)
     if waiting or lost_pod(pods) is not None or any(objects.is_being_deleted(pod) for pod in pods):
-        questions |= look_at_room(looker)
+        queries |= capacity_queries(lister)
     if has_claims(job, first.kind) and (waiting or not_started(first)):
-        questions |= look_at_claims(looker, namespace)
+        queries |= claim_queries(lister, namespace)
     if len(pods) < first.kind.replicas_of(job) and not first.kind.is_suspended(job):
-        questions |= look_at_limits(looker, namespace)
+        queries |= limit_queries(lister, namespace)
     if waiting and any(objects.POD_GROUP_LABEL in (pod["metadata"].get("labels") or {}) for pod in waiting):
         own = f"metadata.name={objects.name_of(job)}"  # the operator names a group as its job
-        questions["pod_groups"] = lambda: looker.look(POD_GROUPS, namespace=namespace, fields=own)
+        queries["pod_groups"] = lambda: lister.list(POD_GROUPS, namespace=namespace, fields=own)
     if first.kind.is_suspended(job):
-        questions |= look_at_queues(looker, job, namespace)
+        queries |= queue_queries(lister, job, namespace)
     if len(waiting) > 1:
         loud = f"type=Warning,reason={LOUD}"
-        questions["unscheduled"] = lambda: looker.look(EVENTS, namespace=namespace, fields=loud)
+        queries["unscheduled"] = lambda: lister.list(EVENTS, namespace=namespace, fields=loud)
     if behind := next((pod for pod in pods if is_pending(pod)), None):
         fields = f"involvedObject.name={objects.name_of(behind)}"
-        questions["events"] = lambda: looker.look(EVENTS, namespace=namespace, fields=fields)
-    return questions
+        queries["events"] = lambda: lister.list(EVENTS, namespace=namespace, fields=fields)
+    return queries
 
 
 def _telling_pods(pods: Sequence[KubeObject]) -> list[tuple[str, bool]]:

@@ -23,7 +23,7 @@ Amounts = Mapping[str, Decimal]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Room:
+class NodeCapacity:
     """A node.
 
     Attributes:
@@ -73,7 +73,9 @@ def requests_of(spec: KubeObject) -> dict[str, Decimal]:
     return total
 
 
-def read_rooms(nodes: Iterable[KubeObject], placed: Iterable[KubeObject] | None) -> tuple[Room, ...]:
+def read_capacities(
+    nodes: Iterable[KubeObject], placed: Iterable[KubeObject] | None
+) -> tuple[NodeCapacity, ...]:
     """Read nodes and what stands on them; `placed` is None where that was not looked at."""
     used: dict[str, dict[str, Decimal]] = {}
     staying: dict[str, dict[str, Decimal]] = {}
@@ -83,24 +85,24 @@ def read_rooms(nodes: Iterable[KubeObject], placed: Iterable[KubeObject] | None)
         if any(owner.get("kind") in _STAYING for owner in pod["metadata"].get("ownerReferences") or []):
             _add(staying.setdefault(host, {}), asked)
     return tuple(
-        _read_room(node, used=None if placed is None else used, staying=staying)
+        _read_capacity(node, used=None if placed is None else used, staying=staying)
         for node in sorted(nodes, key=lambda node: str(node["metadata"]["name"]))
     )
 
 
-def count_fit(asked: Amounts, rooms: Iterable[Room]) -> Fit:
+def count_fit(asked: Amounts, capacities: Iterable[NodeCapacity]) -> Fit:
     """Count how many pods that ask for `asked` these nodes hold."""
-    rooms = tuple(rooms)
-    open_rooms = [room for room in rooms if room.is_open]
-    free = [room.free for room in open_rooms]
+    capacities = tuple(capacities)
+    open_nodes = [capacity for capacity in capacities if capacity.is_open]
+    free = [capacity.free for capacity in open_nodes]
     return Fit(
         now=(
             None
             if any(amounts is None for amounts in free)
             else sum(holds(amounts, asked) for amounts in free if amounts is not None)
         ),
-        later=sum(holds(room.whole, asked) for room in open_rooms),
-        ever=sum(holds(room.whole, asked) for room in rooms),
+        later=sum(holds(capacity.whole, asked) for capacity in open_nodes),
+        ever=sum(holds(capacity.whole, asked) for capacity in capacities),
     )
 
 
@@ -110,24 +112,24 @@ def holds(amounts: Amounts, asked: Amounts) -> int:
     return max(0, min(counts, default=0))
 
 
-def is_selected(spec: KubeObject, room: Room) -> bool:
+def is_selected(spec: KubeObject, capacity: NodeCapacity) -> bool:
     """Say whether a pod's node selector and required node affinity take a node."""
     wanted = spec.get("nodeSelector") or {}
-    if any(room.labels.get(key) != value for key, value in wanted.items()):
+    if any(capacity.labels.get(key) != value for key, value in wanted.items()):
         return False
     affinity = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(
         "requiredDuringSchedulingIgnoredDuringExecution"
     )
     terms = (affinity or {}).get("nodeSelectorTerms") or []
-    return not affinity or any(_takes(term, room) for term in terms)
+    return not affinity or any(_takes(term, capacity) for term in terms)
 
 
-def taint_against(spec: KubeObject, room: Room) -> Mapping[str, str] | None:
+def taint_against(spec: KubeObject, capacity: NodeCapacity) -> Mapping[str, str] | None:
     """Return a taint of a node that keeps a pod away and that it does not tolerate, or None.
 
-    Those that say that a node is cordoned or not ready are left out: `Room.is_open` says so.
+    Those that say that a node is cordoned or not ready are left out: `NodeCapacity.is_open` says so.
     """
-    for taint in room.taints:
+    for taint in capacity.taints:
         passing = str(taint.get("key", "")).startswith("node.kubernetes.io/")
         keeps_away = taint.get("effect") in ("NoSchedule", "NoExecute") and not passing
         if keeps_away and not any(_tolerates(item, taint) for item in spec.get("tolerations") or []):
@@ -135,13 +137,13 @@ def taint_against(spec: KubeObject, room: Room) -> Mapping[str, str] | None:
     return None
 
 
-def _takes(term: KubeObject, room: Room) -> bool:
+def _takes(term: KubeObject, capacity: NodeCapacity) -> bool:
     labels = [*(term.get("matchExpressions") or [])]
     names = [*(term.get("matchFields") or [])]
     return (
         bool(labels or names)
-        and all(_meets(room.labels.get(item["key"]), item) for item in labels)
-        and all(_meets(room.name, item) for item in names)
+        and all(_meets(capacity.labels.get(item["key"]), item) for item in labels)
+        and all(_meets(capacity.name, item) for item in names)
     )
 
 
@@ -165,14 +167,14 @@ def _tolerates(toleration: KubeObject, taint: Mapping[str, str]) -> bool:
     return toleration.get("key") == taint.get("key") and same_value
 
 
-def _read_room(
+def _read_capacity(
     node: KubeObject, *, used: dict[str, dict[str, Decimal]] | None, staying: dict[str, dict[str, Decimal]]
-) -> Room:
+) -> NodeCapacity:
     name, spec, status = str(node["metadata"]["name"]), node.get("spec") or {}, node.get("status") or {}
     allocatable = {key: parse_quantity(text) for key, text in (status.get("allocatable") or {}).items()}
     conditions = {item["type"]: item["status"] for item in status.get("conditions") or []}
     cordoned = bool(spec.get("unschedulable"))
-    return Room(
+    return NodeCapacity(
         name=name,
         labels=node["metadata"].get("labels") or {},
         taints=spec.get("taints") or [],

@@ -7,9 +7,12 @@ what is not known in time is not waited for. Nothing is changed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from launcher import objects
 from launcher.backends.kubernetes.gangs import makes_gangs
@@ -35,17 +38,16 @@ from launcher.objects import (
     Resource,
 )
 from launcher.plan.handle import Handle
-from launcher.why.gather import ALIVE, MAX_OTHERS, describe_unseen, has_claims
-from launcher.why.node_capacity import read_rooms
+from launcher.why.gather import ALIVE, MAX_OTHERS, describe_skipped, has_claims
+from launcher.why.node_capacity import read_capacities
 from launcher.why.queries import template_of
-from launcher.why.rules.capacity import judge_room
-from launcher.why.rules.claims import judge_claims
+from launcher.why.rules.capacity import check_capacity
+from launcher.why.rules.claims import check_claims
 from launcher.why.rules.gangs import foresee_gang
-from launcher.why.rules.queueing import judge_queue
+from launcher.why.rules.queueing import check_queue
 from launcher.why.rules.quotas import measure_limits, measure_quotas
-from launcher.why.snapshot import Objects, Snapshot, reduce_pod
-from launcher.why.together import ask_together
-from launcher.why.verdict import Outlook, Verdict, evidence
+from launcher.why.snapshot import Objects, Skipped, Snapshot, reduce_pod
+from launcher.why.verdict import Resolves, Verdict
 
 WITHIN_S = 4.0
 MAX_NODES, MAX_PODS = 1000, 2000
@@ -58,27 +60,31 @@ REFUSED = frozenset({
 _IMAGES_TOLD = 50  # a kubelet names its largest images only (kubernetes v1.34, nodeStatusMaxImages)
 _ROOM = "room on the nodes"
 
-Question = Callable[[], Objects]
+T = TypeVar("T")
+_THREADS = 4
+"""Each has a connection, whose handshake costs more than two queries on a connection that stands."""
+
+Query = Callable[[], Objects]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Findings:
+class Preflight:
     """What was found.
 
     Attributes:
-        refusals: Reasons not to send the job.
+        errors: Reasons not to send the job.
         warnings: What keeps it from starting at once, or for ever as things are.
         notes: What is good to know.
-        unseen: What could not be looked at.
+        skipped: What could not be looked at.
     """
 
-    refusals: tuple[Verdict, ...] = ()
+    errors: tuple[Verdict, ...] = ()
     warnings: tuple[Verdict, ...] = ()
     notes: tuple[Verdict, ...] = ()
-    unseen: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
 
-def look_before(
+def check_before(
     api: KubeApi,
     job: KubeObject,
     *,
@@ -86,7 +92,7 @@ def look_before(
     now_s: float,
     within_s: float = WITHIN_S,
     kind: JobKind = DEFAULT,
-) -> Findings:
+) -> Preflight:
     """Hold a job that has not been sent against its cluster.
 
     Args:
@@ -97,43 +103,44 @@ def look_before(
         within_s: How long answers are waited for.
         kind: Of it.
     """
-    questions = _questions(api, job, namespace, kind)
-    answers = ask_together(questions, within_s=within_s)
-    unseen = [
-        _say_unseen(name, namespace, error) for name, error in answers.failed.items()
+    queries = _queries(api, job, namespace, kind)
+    gathered = gather_within(queries, within_s=within_s)
+    skipped = [
+        _describe_skipped(name, namespace, error) for name, error in gathered.failed.items()
         if not isinstance(error, UnservedError)
     ]  # fmt: skip
-    unseen += [f"{name}: no answer within {within_s:g} s" for name in questions if name in answers.late]
+    reason = f"no answer within {within_s:g} s"
+    skipped += [Skipped(what=name, reason=reason) for name in queries if name in gathered.late]
     found: dict[str, Any] = {
-        name: items for name, items in answers.given.items() if name not in ("rules", "stored")
+        name: items for name, items in gathered.given.items() if name not in ("rules", "stored")
     }
-    review = next(iter(answers.given.get("rules", ())), None)
+    review = next(iter(gathered.given.get("rules", ())), None)
     handle = Handle(backend="kubernetes", namespace=namespace, job=objects.name_of(job))
     status = JobStatus(
         handle=handle, run_id=objects.run_id_of(job), state=JobState.SUBMITTED, pods=(), created_s=now_s
     )
     snapshot = replace(Snapshot(now_s=now_s, status=status, kind=kind, job=job), **found)
-    judged = [
-        *_judge_rules(review, namespace, kind.resource),
-        *_judge_limits(snapshot),
-        *judge_claims(snapshot),
+    verdicts = [
+        *_check_rules(review, namespace, kind.resource),
+        *_check_limits(snapshot),
+        *check_claims(snapshot),
     ]
-    judged += [*_judge_room(snapshot, unseen), *_judge_image(snapshot)]
-    has_kueue = not isinstance(answers.failed.get("local_queues"), UnservedError)
-    judged += judge_queue(
-        snapshot, has_kueue=has_kueue, stored=next(iter(answers.given.get("stored", ())), None)
+    verdicts += [*_check_capacity(snapshot, skipped), *_check_image(snapshot)]
+    has_kueue = not isinstance(gathered.failed.get("local_queues"), UnservedError)
+    verdicts += check_queue(
+        snapshot, has_kueue=has_kueue, stored=next(iter(gathered.given.get("stored", ())), None)
     )
-    return _sort(judged, unseen)
+    return _sort(verdicts, skipped)
 
 
-def _questions(api: KubeApi, job: KubeObject, namespace: str, kind: JobKind) -> dict[str, Question]:
+def _queries(api: KubeApi, job: KubeObject, namespace: str, kind: JobKind) -> dict[str, Query]:
     def ask(
         resource: Resource, *, where: str = namespace, fields: str = "", at_most: int = MAX_OTHERS,
         keep: Keep = whole,
-    ) -> Question:  # fmt: skip
+    ) -> Query:  # fmt: skip
         return lambda: api.list(resource, namespace=where, fields=fields, at_most=at_most, keep=keep)
 
-    questions: dict[str, Question] = {
+    queries: dict[str, Query] = {
         "rules": lambda: (api.create(RULES_REVIEWS, ask_for_rules(namespace), namespace=""),),
         "quotas": ask(QUOTAS),
         "limit_ranges": ask(LIMIT_RANGES),
@@ -141,13 +148,13 @@ def _questions(api: KubeApi, job: KubeObject, namespace: str, kind: JobKind) -> 
         "placed": ask(PODS, where="", fields=ALIVE, at_most=MAX_PODS, keep=reduce_pod),
     }
     if objects.queue_of(job):
-        questions |= {
+        queries |= {
             "local_queues": lambda: _list_queues(api, namespace),
             "stored": lambda: _try_out(api, kind.resource, job, namespace),
         }
     if has_claims(job, kind):
-        questions |= {"claims": ask(CLAIMS), "storage_classes": ask(STORAGE_CLASSES, where="")}
-    return questions
+        queries |= {"claims": ask(CLAIMS), "storage_classes": ask(STORAGE_CLASSES, where="")}
+    return queries
 
 
 def _list_queues(api: KubeApi, namespace: str) -> Objects:
@@ -165,7 +172,7 @@ def _try_out(api: KubeApi, resource: Resource, job: KubeObject, namespace: str) 
         return ()
 
 
-def _judge_rules(review: KubeObject | None, namespace: str, jobs: Resource) -> Iterator[Verdict]:
+def _check_rules(review: KubeObject | None, namespace: str, jobs: Resource) -> Iterator[Verdict]:
     if review is None or not is_whole(review):
         return
     for resource, verbs in ((CONFIG_MAPS, ("create", "patch")), (jobs, ("create",))):
@@ -175,12 +182,12 @@ def _judge_rules(review: KubeObject | None, namespace: str, jobs: Resource) -> I
                 yield Verdict(
                     code="create-denied",
                     sentence=f"you may not {verb} {resource.plural} in namespace {namespace!r}",
-                    cure=f"ask for this rule: {json.dumps(rule)}",
-                    outlook=Outlook.NEVER,
+                    fix=f"ask for this rule: {json.dumps(rule)}",
+                    resolves=Resolves.BY_CHANGE,
                 )
 
 
-def _judge_limits(snapshot: Snapshot) -> Iterator[Verdict]:
+def _check_limits(snapshot: Snapshot) -> Iterator[Verdict]:
     spec, replicas = template_of(snapshot), snapshot.kind.replicas_of(snapshot.job)
     ranges = snapshot.limit_ranges
     for verdict in measure_quotas(spec, pods=replicas, more=replicas, quotas=snapshot.quotas or ()):
@@ -192,31 +199,31 @@ def _judge_limits(snapshot: Snapshot) -> Iterator[Verdict]:
     yield from measure_limits(spec, ranges=ranges or ())
 
 
-def _judge_room(snapshot: Snapshot, unseen: list[str]) -> Iterator[Verdict]:
+def _check_capacity(snapshot: Snapshot, skipped: list[Skipped]) -> Iterator[Verdict]:
     nodes, placed = snapshot.nodes, snapshot.placed
     if nodes is None:
         return
     if len(nodes) >= MAX_NODES:
-        unseen.append(f"{_ROOM}: there are more than {MAX_NODES}")
+        skipped.append(Skipped(what=_ROOM, reason=f"there are more than {MAX_NODES}"))
         return
     if placed is not None and len(placed) >= MAX_PODS:
-        unseen.append(f"{_ROOM}: there are more than {MAX_PODS} pods")
+        skipped.append(Skipped(what=_ROOM, reason=f"there are more than {MAX_PODS} pods"))
         placed = None
     on_nodes = None if placed is None else [pod for pod in placed if objects.host_of(pod)]
     replicas = snapshot.kind.replicas_of(snapshot.job)
-    rooms = read_rooms(nodes, on_nodes)
-    verdict = judge_room(template_of(snapshot), pods=replicas, more=replicas, rooms=rooms)
+    capacities = read_capacities(nodes, on_nodes)
+    verdict = check_capacity(template_of(snapshot), pods=replicas, more=replicas, capacities=capacities)
     if verdict is not None and makes_gangs(placed or (), kind=snapshot.kind):
-        yield foresee_gang(snapshot, verdict, rooms=rooms)
+        yield foresee_gang(snapshot, verdict, capacities=capacities)
     elif verdict is not None:
         yield verdict
     elif on_nodes is not None:
         yield Verdict(
-            code="fits-now", sentence=f"there is room for its {replicas} pods now", outlook=Outlook.NOW
+            code="fits-now", sentence=f"there is room for its {replicas} pods now", resolves=Resolves.ITSELF
         )
 
 
-def _judge_image(snapshot: Snapshot) -> Iterator[Verdict]:
+def _check_image(snapshot: Snapshot) -> Iterator[Verdict]:
     containers = template_of(snapshot)["containers"]
     own = next(item for item in containers if item["name"] == snapshot.kind.container)
     told = [(node.get("status") or {}).get("images") or [] for node in snapshot.nodes or ()]
@@ -229,14 +236,14 @@ def _judge_image(snapshot: Snapshot) -> Iterator[Verdict]:
         yield Verdict(
             code="image-never-pulled",
             sentence=f"no node has {own['image']}, and none may pull it",
-            cure="load it onto the nodes, or take image_pull_policy: Never out",
-            outlook=Outlook.NEVER,
+            fix="load it onto the nodes, or take image_pull_policy: Never out",
+            resolves=Resolves.BY_CHANGE,
         )
     else:
         yield Verdict(
             code="image-absent",
             sentence=f"no node has {own['image']} yet, so the first start pulls it",
-            outlook=Outlook.NOW,
+            resolves=Resolves.ITSELF,
         )
 
 
@@ -250,14 +257,14 @@ def _whole_name(image: str) -> str:
     return image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
 
 
-def _sort(judged: list[Verdict], unseen: list[str]) -> Findings:
-    refusals = [verdict for verdict in judged if verdict.code in REFUSED or _is_certain(verdict)]
-    others = [verdict for verdict in judged if verdict not in refusals]
-    return Findings(
-        refusals=tuple(refusals),
-        warnings=tuple(verdict for verdict in others if verdict.outlook is not Outlook.NOW),
-        notes=tuple(verdict for verdict in others if verdict.outlook is Outlook.NOW),
-        unseen=evidence(*unseen),
+def _sort(verdicts: list[Verdict], skipped: list[Skipped]) -> Preflight:
+    errors = [verdict for verdict in verdicts if verdict.code in REFUSED or _is_certain(verdict)]
+    others = [verdict for verdict in verdicts if verdict not in errors]
+    return Preflight(
+        errors=tuple(errors),
+        warnings=tuple(verdict for verdict in others if verdict.resolves is not Resolves.ITSELF),
+        notes=tuple(verdict for verdict in others if verdict.resolves is Resolves.ITSELF),
+        skipped=tuple(dict.fromkeys(skipped)),
     )
 
 
@@ -271,11 +278,70 @@ def _has_defaults(limit_range: KubeObject) -> bool:
     return any(limit.get("default") or limit.get("defaultRequest") for limit in limits)
 
 
-def _say_unseen(name: str, namespace: str, error: Exception) -> str:
+def _describe_skipped(name: str, namespace: str, error: Exception) -> Skipped:
     kinds = {
         "quotas": QUOTAS, "limit_ranges": LIMIT_RANGES, "nodes": NODES, "placed": PODS, "claims": CLAIMS,
         "storage_classes": STORAGE_CLASSES, "rules": RULES_REVIEWS, "local_queues": LOCAL_QUEUES,
     }  # fmt: skip
     of_cluster = name in ("nodes", "placed", "storage_classes", "rules")
     assert isinstance(error, LaunchError)
-    return describe_unseen(kinds[name], namespace="" if of_cluster else namespace, error=error)
+    return describe_skipped(kinds[name], namespace="" if of_cluster else namespace, error=error)
+
+
+class Gathered(Generic[T]):
+    """What came of several queries.
+
+    Attributes:
+        given: Answers, by the query's name.
+        failed: Refusals and failures, by the query's name.
+        late: Names of the queries without an answer in time.
+    """
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.given: dict[str, T] = {}
+        self.failed: dict[str, Exception] = {}
+        self.late = set(names)
+
+
+def gather_within(queries: Mapping[str, Callable[[], T]], *, within_s: float) -> Gathered[T]:
+    """Send queries side by side, and wait for the answers only so long.
+
+    A few threads do, which end with the process at the latest.
+
+    Raises:
+        Exception: What a query raised that is no error of ours: a bug.
+    """
+    heard: queue.SimpleQueue[tuple[str, T | None, Exception | None]] = queue.SimpleQueue()
+    gathered: Gathered[T] = Gathered(tuple(queries))
+
+    waiting: queue.SimpleQueue[tuple[str, Callable[[], T]]] = queue.SimpleQueue()
+    for pair in queries.items():
+        waiting.put(pair)
+
+    def ask() -> None:
+        while True:
+            try:
+                name, query = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                heard.put((name, query(), None))
+            except Exception as error:  # noqa: BLE001 - passed on to the thread that asked
+                heard.put((name, None, error))
+
+    for _ in range(min(_THREADS, len(queries))):
+        threading.Thread(target=ask, daemon=True).start()
+    until_s = time.monotonic() + within_s
+    while gathered.late:
+        try:
+            name, answer, error = heard.get(timeout=max(0.0, until_s - time.monotonic()))
+        except queue.Empty:
+            break
+        gathered.late.discard(name)
+        if error is None:
+            gathered.given[name] = answer  # type: ignore[assignment]  # None is an answer where T has it
+        elif isinstance(error, LaunchError):
+            gathered.failed[name] = error
+        else:
+            raise error
+    return gathered

@@ -39,6 +39,23 @@ Objects = tuple[KubeObject, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Skipped:
+    """Something that could not be looked at.
+
+    Attributes:
+        what: Such as `nodes of the cluster`.
+        reason: Why not, in one sentence.
+    """
+
+    what: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Write it as a sentence."""
+        return f"{self.what}: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
     """One moment. A list that is None was not looked at, or may not be.
 
@@ -60,7 +77,7 @@ class Snapshot:
         local_queues: Kueue's, of the namespace.
         cluster_queues: The one behind the job's LocalQueue, where that one takes nothing in.
         logs: Name of a pod -> its last lines, each as `RFC3339Nano text`.
-        unseen: What could not be looked at, with the reason.
+        skipped: What could not be looked at.
         version: Of Kubernetes, or empty.
     """
 
@@ -81,7 +98,7 @@ class Snapshot:
     local_queues: Objects | None = None
     cluster_queues: Objects | None = None
     logs: Mapping[str, str] = field(default_factory=dict)
-    unseen: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
     version: str = ""
 
 
@@ -113,7 +130,7 @@ def parse_snapshot(document: Mapping[str, Any]) -> Snapshot:
         kind=kind,
         job=job,
         logs=logs,
-        unseen=tuple(document.get("unseen", ())),
+        skipped=tuple(Skipped(**item) for item in document.get("skipped", ())),
         version=document.get("version", ""),
         **lists,
     )
@@ -126,7 +143,7 @@ def format_snapshot(snapshot: Snapshot) -> dict[str, Any]:
         "schema": SCHEMA,
         "version": snapshot.version,
         "now_s": round(snapshot.now_s, 3),
-        "unseen": list(snapshot.unseen),
+        "skipped": [{"what": item.what, "reason": item.reason} for item in snapshot.skipped],
         "job": trim(snapshot.job),
         **{name: [trim(item) for item in items] for name, items in lists.items() if items is not None},
         "logs": {name: text.splitlines() for name, text in snapshot.logs.items()},

@@ -124,7 +124,7 @@ def test_checkpoints_are_listed_fetched_and_checked_while_the_job_runs_and_after
     weights = next(path for path in folder.iterdir() if path.suffix == ".pdparams")
     with weights.open("r+b") as file:
         file.write(b"torn")
-    torn = place.run("ftlaunch", "ckpt", "verify", job, code=1).stdout
+    torn = place.run("ftlaunch", "ckpt", "verify", job, code=7).stdout
     assert weights.name in torn
 
 

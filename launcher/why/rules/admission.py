@@ -16,7 +16,7 @@ from launcher.backends.states import JobEvent
 from launcher.why.queries import kubectl, notes_of, quote, template_of
 from launcher.why.rules.quotas import measure_quotas
 from launcher.why.snapshot import Snapshot
-from launcher.why.verdict import Outlook, Verdict, evidence
+from launcher.why.verdict import Resolves, Verdict, evidence
 
 FAILED_CREATE = "FailedCreatePod"
 
@@ -108,24 +108,24 @@ def explain_refused_pods(snapshot: Snapshot) -> Iterator[Verdict]:
 def read_refusal(snapshot: Snapshot, note: JobEvent) -> Verdict:
     """Say what the API server's refusal of a pod means."""
     message = " ".join(note.message.split())
-    for pattern, code, head, cure in _REFUSALS:
+    for pattern, code, head, fix in _REFUSALS:
         match = re.search(pattern, message)
         if match:
             said = _said(match) or message
-            outlook = Outlook.LATER if code in _PASSING else Outlook.NEVER
+            resolves = Resolves.LATER if code in _PASSING else Resolves.BY_CHANGE
             return Verdict(
                 code=code,
                 sentence=f"{head}: {said}",
                 evidence=evidence(quote(note)),
-                cure=kubectl(snapshot, cure) if cure.startswith("describe") else cure,
-                outlook=outlook,
+                fix=kubectl(snapshot, fix) if fix.startswith("describe") else fix,
+                resolves=resolves,
             )
     return Verdict(
         code="pod-refused",
         sentence=f"the API server refuses the pods: {message}",
         evidence=evidence(quote(note)),
-        cure="change the job as it says",
-        outlook=Outlook.NEVER,
+        fix="change the job as it says",
+        resolves=Resolves.BY_CHANGE,
     )
 
 

@@ -10,7 +10,7 @@ from launcher.quantity import format_quantity
 from launcher.why.node_capacity import (
     PODS,
     Amounts,
-    Room,
+    NodeCapacity,
     count_fit,
     holds,
     is_selected,
@@ -18,7 +18,7 @@ from launcher.why.node_capacity import (
     taint_against,
 )
 from launcher.why.queries import MANY
-from launcher.why.verdict import Outlook, Verdict, evidence
+from launcher.why.verdict import Resolves, Verdict, evidence
 
 _ORDER = ("memory", "cpu", "ephemeral-storage", PODS)
 """Which resource is named where several are short: extended ones first, then these."""
@@ -35,38 +35,40 @@ _LESS = {
 }
 
 
-def judge_room(spec: KubeObject, *, pods: int, more: int, rooms: Sequence[Room]) -> Verdict | None:
+def check_capacity(
+    spec: KubeObject, *, pods: int, more: int, capacities: Sequence[NodeCapacity]
+) -> Verdict | None:
     """Say what keeps pods from the nodes.
 
     Args:
         spec: Of a pod.
         pods: How many the job has in all.
         more: How many of them have no node yet.
-        rooms: All nodes.
+        capacities: All nodes.
 
     Returns:
         None where there is room for all, or where it is not known what is free and there might be.
     """
     asked = requests_of(spec)
-    if not rooms:
+    if not capacities:
         return Verdict(
             code="no-nodes",
             sentence="the cluster has no nodes",
-            cure="kubectl get nodes",
-            outlook=Outlook.NEVER,
+            fix="kubectl get nodes",
+            resolves=Resolves.BY_CHANGE,
         )
-    able = [room for room in rooms if holds(room.whole, asked)]
+    able = [capacity for capacity in capacities if holds(capacity.whole, asked)]
     if not able:
-        return _never_fits(asked, rooms)
-    selected = [room for room in able if is_selected(spec, room)]
+        return _never_fits(asked, capacities)
+    selected = [capacity for capacity in able if is_selected(spec, capacity)]
     if not selected:
-        return _not_selected(spec, able, rooms)
-    tolerated = [room for room in selected if taint_against(spec, room) is None]
+        return _not_selected(spec, able, capacities)
+    tolerated = [capacity for capacity in selected if taint_against(spec, capacity) is None]
     if not tolerated:
         return _not_tolerated(spec, selected)
-    if not any(room.is_open for room in tolerated) and count_fit(asked, tolerated).ever >= pods:
+    if not any(capacity.is_open for capacity in tolerated) and count_fit(asked, tolerated).ever >= pods:
         return _none_open(tolerated)
-    return _judge_amount(asked, pods=pods, more=more, rooms=tolerated)
+    return _check_amount(asked, pods=pods, more=more, capacities=tolerated)
 
 
 def code_of_resource(name: str) -> str:
@@ -79,15 +81,17 @@ def advise_less(name: str) -> str:
     return _LESS.get(name, "ask for fewer with --gpus" if "gpu" in name.lower() else f"ask for less {name}")
 
 
-def _judge_amount(asked: Amounts, *, pods: int, more: int, rooms: Sequence[Room]) -> Verdict | None:
-    fit = count_fit(asked, rooms)
+def _check_amount(
+    asked: Amounts, *, pods: int, more: int, capacities: Sequence[NodeCapacity]
+) -> Verdict | None:
+    fit = count_fit(asked, capacities)
     if fit.ever >= pods and (fit.now is None or fit.now >= more) and fit.later >= pods:
         return None
     if fit.now is not None and fit.now >= more:
         return None
-    short = _shortest(asked, rooms, whole=fit.now is None)
+    short = _shortest(asked, capacities, whole=fit.now is None)
     need = _need(asked, short, pods=pods)
-    block, host = _largest(rooms, short, whole=fit.now is None)
+    block, host = _largest(capacities, short, whole=fit.now is None)
     largest = f"the largest node has {format_quantity(block, short)} (node {host})"
     now = ""
     if fit.now is not None:
@@ -95,28 +99,28 @@ def _judge_amount(asked: Amounts, *, pods: int, more: int, rooms: Sequence[Room]
         now = f"; {fit.now} of {more} {waiting} {'fits' if fit.now == 1 else 'fit'} now"
         largest = f"the largest free block is {format_quantity(block, short)} (node {host})"
         largest = largest if block > 0 else "no node has any free"
-    closed = [room for room in rooms if not room.is_open]
+    closed = [capacity for capacity in capacities if not capacity.is_open]
     if pods <= fit.later:
-        then, outlook = "it starts when other pods have ended", Outlook.LATER
+        then, resolves = "it starts when other pods have ended", Resolves.LATER
     elif pods <= fit.ever:
-        then, outlook = f"it will not start until {_closed(closed)} again", Outlook.LATER
+        then, resolves = f"it will not start until {_closed(closed)} again", Resolves.LATER
     else:
         then = f"the nodes hold {fit.ever} of its {pods} pods even if nothing else runs"
-        outlook = Outlook.NEVER
+        resolves = Resolves.BY_CHANGE
     return Verdict(
         code=code_of_resource(short),
         sentence=f"it needs {need}{now}, and {largest}: {then}",
-        evidence=evidence(*_describe(rooms, short), *_describe_closed(closed)),
-        cure=advise_less(short) + (", or wait" if outlook is Outlook.LATER else ", or have nodes added"),
-        outlook=outlook,
+        evidence=evidence(*_describe(capacities, short), *_describe_closed(closed)),
+        fix=advise_less(short) + (", or wait" if resolves is Resolves.LATER else ", or have nodes added"),
+        resolves=resolves,
     )
 
 
-def _never_fits(asked: Amounts, rooms: Sequence[Room]) -> Verdict:
+def _never_fits(asked: Amounts, capacities: Sequence[NodeCapacity]) -> Verdict:
     """Say what no node has enough of for one pod."""
-    candidates = list(rooms)
+    candidates = list(capacities)
     for name in _by_order(asked):
-        enough = [room for room in candidates if room.whole.get(name, Decimal(0)) >= asked[name]]
+        enough = [capacity for capacity in candidates if capacity.whole.get(name, Decimal(0)) >= asked[name]]
         if enough:
             candidates = enough
             continue
@@ -127,14 +131,14 @@ def _never_fits(asked: Amounts, rooms: Sequence[Room]) -> Verdict:
                 sentence=(
                     f"no node offers {name}, of which each pod needs {format_quantity(asked[name], name)}"
                 ),
-                evidence=evidence(*_describe(rooms, name)),
-                cure=(
+                evidence=evidence(*_describe(capacities, name)),
+                fix=(
                     "install the device plug-in of that resource, or correct Launch.gpu_resource; --gpus 0 "
                     "trains on CPUs"
                 ),
-                outlook=Outlook.NEVER,
+                resolves=Resolves.BY_CHANGE,
             )
-        among = "" if len(candidates) == len(rooms) else " of those that would do"
+        among = "" if len(candidates) == len(capacities) else " of those that would do"
         shown = format_quantity(block, name)
         plain = "/" in name and "gpu" in name
         return Verdict(
@@ -144,15 +148,17 @@ def _never_fits(asked: Amounts, rooms: Sequence[Room]) -> Verdict:
                 f" {shown} (node {host}): it can never start"
             ),
             evidence=evidence(*_describe(candidates, name)),
-            cure=f"--gpus {shown} and more --nodes" if plain else f"{advise_less(name)} to at most {shown}",
-            outlook=Outlook.NEVER,
+            fix=f"--gpus {shown} and more --nodes" if plain else f"{advise_less(name)} to at most {shown}",
+            resolves=Resolves.BY_CHANGE,
         )
     raise AssertionError("a pod that fits on no node lacks something on each")
 
 
-def _not_selected(spec: KubeObject, able: Sequence[Room], rooms: Sequence[Room]) -> Verdict:
+def _not_selected(
+    spec: KubeObject, able: Sequence[NodeCapacity], capacities: Sequence[NodeCapacity]
+) -> Verdict:
     wanted = ", ".join(f"{key}={value}" for key, value in (spec.get("nodeSelector") or {}).items())
-    small = [room.name for room in rooms if is_selected(spec, room)]
+    small = [capacity.name for capacity in capacities if is_selected(spec, capacity)]
     asked = wanted or "the required node affinity"
     sentence = f"no node has {asked}"
     if small:
@@ -162,21 +168,23 @@ def _not_selected(spec: KubeObject, able: Sequence[Room], rooms: Sequence[Room])
         sentence=sentence,
         evidence=evidence(
             *(
-                f"node {room.name}: "
+                f"node {capacity.name}: "
                 + (
-                    ", ".join(f"{key}={room.labels.get(key, '-')}" for key in spec.get("nodeSelector") or {})
+                    ", ".join(
+                        f"{key}={capacity.labels.get(key, '-')}" for key in spec.get("nodeSelector") or {}
+                    )
                     or "no match"
                 )
-                for room in able[:MANY]
+                for capacity in able[:MANY]
             )
         ),
-        cure="correct Launch.node_selector, or label a node: kubectl label node NODE KEY=VALUE",
-        outlook=Outlook.NEVER,
+        fix="correct Launch.node_selector, or label a node: kubectl label node NODE KEY=VALUE",
+        resolves=Resolves.BY_CHANGE,
     )
 
 
-def _not_tolerated(spec: KubeObject, rooms: Sequence[Room]) -> Verdict:
-    taints = [(room, taint_against(spec, room)) for room in rooms]
+def _not_tolerated(spec: KubeObject, capacities: Sequence[NodeCapacity]) -> Verdict:
+    taints = [(capacity, taint_against(spec, capacity)) for capacity in capacities]
     found = {f"{taint['key']}={taint.get('value', '')}:{taint['effect']}" for _, taint in taints if taint}
     first = next(taint for _, taint in taints if taint)
     value = f", value: {first['value']}" if first.get("value") else ", operator: Exists"
@@ -185,29 +193,31 @@ def _not_tolerated(spec: KubeObject, rooms: Sequence[Room]) -> Verdict:
         sentence=(
             f"the nodes that would do have a taint that the job does not tolerate: {', '.join(sorted(found))}"
         ),
-        evidence=evidence(*(f"node {room.name}: {taint['key']}" for room, taint in taints[:MANY] if taint)),
-        cure=f"add to Launch.tolerations: {{key: {first['key']}{value}, effect: {first['effect']}}}",
-        outlook=Outlook.NEVER,
+        evidence=evidence(
+            *(f"node {capacity.name}: {taint['key']}" for capacity, taint in taints[:MANY] if taint)
+        ),
+        fix=f"add to Launch.tolerations: {{key: {first['key']}{value}, effect: {first['effect']}}}",
+        resolves=Resolves.BY_CHANGE,
     )
 
 
-def _none_open(rooms: Sequence[Room]) -> Verdict:
+def _none_open(capacities: Sequence[NodeCapacity]) -> Verdict:
     return Verdict(
         code="nodes-cordoned",
-        sentence=f"the nodes that would do take no pods: it will not start until {_closed(rooms)} again",
-        evidence=evidence(*_describe_closed(rooms)),
-        cure=(
-            f"kubectl uncordon {rooms[0].name}"
-            if rooms[0].is_cordoned
-            else f"kubectl describe node {rooms[0].name}"
+        sentence=f"the nodes that would do take no pods: it will not start until {_closed(capacities)} again",
+        evidence=evidence(*_describe_closed(capacities)),
+        fix=(
+            f"kubectl uncordon {capacities[0].name}"
+            if capacities[0].is_cordoned
+            else f"kubectl describe node {capacities[0].name}"
         ),
-        outlook=Outlook.LATER,
+        resolves=Resolves.LATER,
     )
 
 
-def _closed(rooms: Sequence[Room]) -> str:
-    cordoned = [room.name for room in rooms if room.is_cordoned]
-    silent = [room.name for room in rooms if not room.is_cordoned]
+def _closed(capacities: Sequence[NodeCapacity]) -> str:
+    cordoned = [capacity.name for capacity in capacities if capacity.is_cordoned]
+    silent = [capacity.name for capacity in capacities if not capacity.is_cordoned]
     parts = []
     if cordoned:
         parts.append(f"{_names(cordoned)} {'is' if len(cordoned) == 1 else 'are'} uncordoned")
@@ -225,27 +235,27 @@ def _by_order(asked: Amounts) -> list[str]:
     return sorted(asked, key=lambda name: (_ORDER.index(name) if name in _ORDER else -1, name))
 
 
-def _shortest(asked: Amounts, rooms: Sequence[Room], *, whole: bool) -> str:
+def _shortest(asked: Amounts, capacities: Sequence[NodeCapacity], *, whole: bool) -> str:
     """Return the resource of which there is room for the fewest pods."""
-    open_rooms = [room for room in rooms if room.is_open]
+    open_nodes = [capacity for capacity in capacities if capacity.is_open]
 
     def count(name: str) -> int:
-        return sum(holds(_amounts(room, whole=whole), {name: asked[name]}) for room in open_rooms)
+        return sum(holds(_amounts(capacity, whole=whole), {name: asked[name]}) for capacity in open_nodes)
 
     return min((name for name in _by_order(asked) if asked[name] > 0), key=count)
 
 
-def _largest(rooms: Iterable[Room], name: str, *, whole: bool) -> tuple[Decimal, str]:
+def _largest(capacities: Iterable[NodeCapacity], name: str, *, whole: bool) -> tuple[Decimal, str]:
     blocks = [
-        (_amounts(room, whole=whole).get(name, Decimal(0)), room.name)
-        for room in rooms
-        if whole or room.is_open
+        (_amounts(capacity, whole=whole).get(name, Decimal(0)), capacity.name)
+        for capacity in capacities
+        if whole or capacity.is_open
     ]
     return max(blocks, key=lambda block: block[0], default=(Decimal(0), ""))
 
 
-def _amounts(room: Room, *, whole: bool) -> Amounts:
-    return room.whole if whole or room.free is None else room.free
+def _amounts(capacity: NodeCapacity, *, whole: bool) -> Amounts:
+    return capacity.whole if whole or capacity.free is None else capacity.free
 
 
 def _need(asked: Amounts, name: str, *, pods: int) -> str:
@@ -253,15 +263,22 @@ def _need(asked: Amounts, name: str, *, pods: int) -> str:
     return f"{pods} × {each} {name}" if name != PODS else f"{pods} pods"
 
 
-def _describe(rooms: Iterable[Room], name: str) -> list[str]:
+def _describe(capacities: Iterable[NodeCapacity], name: str) -> list[str]:
     lines = []
-    order = sorted(rooms, key=lambda room: -_amounts(room, whole=False).get(name, Decimal(0)))
-    for room in order[:MANY]:
-        whole = format_quantity(room.whole.get(name, Decimal(0)), name)
-        free = "" if room.free is None else f", {format_quantity(room.free.get(name, Decimal(0)), name)} free"
-        lines.append(f"node {room.name}: {whole} {name}{free}")
+    order = sorted(capacities, key=lambda capacity: -_amounts(capacity, whole=False).get(name, Decimal(0)))
+    for capacity in order[:MANY]:
+        whole = format_quantity(capacity.whole.get(name, Decimal(0)), name)
+        free = (
+            ""
+            if capacity.free is None
+            else f", {format_quantity(capacity.free.get(name, Decimal(0)), name)} free"
+        )
+        lines.append(f"node {capacity.name}: {whole} {name}{free}")
     return lines
 
 
-def _describe_closed(rooms: Iterable[Room]) -> list[str]:
-    return [f"node {room.name}: {'cordoned' if room.is_cordoned else 'not ready'}" for room in rooms][:MANY]
+def _describe_closed(capacities: Iterable[NodeCapacity]) -> list[str]:
+    return [
+        f"node {capacity.name}: {'cordoned' if capacity.is_cordoned else 'not ready'}"
+        for capacity in capacities
+    ][:MANY]

@@ -15,7 +15,7 @@ from launcher.backends.states import JobEvent
 from launcher.objects import KubeObject
 from launcher.why.queries import MANY, kubectl, not_started, notes_of, quote, template_of, who, without_node
 from launcher.why.snapshot import Snapshot
-from launcher.why.verdict import Outlook, Verdict, evidence
+from launcher.why.verdict import Resolves, Verdict, evidence
 
 _MISSING = re.compile(r'persistentvolumeclaim "(?P<claim>[^"]+)" not found')
 _DEFAULT = "storageclass.kubernetes.io/is-default-class"
@@ -29,10 +29,10 @@ def explain_claims(snapshot: Snapshot) -> Iterator[Verdict]:
     if not waiting or snapshot.status.state.is_terminal:
         return
     yield from _missing_by_words(snapshot)
-    yield from judge_claims(snapshot, is_stuck=bool(without_node(snapshot)))
+    yield from check_claims(snapshot, is_stuck=bool(without_node(snapshot)))
 
 
-def judge_claims(snapshot: Snapshot, *, is_stuck: bool = True) -> Iterator[Verdict]:
+def check_claims(snapshot: Snapshot, *, is_stuck: bool = True) -> Iterator[Verdict]:
     """Hold the claims that a job mounts against those that there are.
 
     Args:
@@ -51,8 +51,8 @@ def judge_claims(snapshot: Snapshot, *, is_stuck: bool = True) -> Iterator[Verdi
                 code="claim-being-deleted",
                 sentence=f"claim {name!r} is being deleted, so no new pod may use it",
                 evidence=evidence(_describe(claim)),
-                cure="wait until it is gone and make it again, or name another",
-                outlook=Outlook.NEVER,
+                fix="wait until it is gone and make it again, or name another",
+                resolves=Resolves.BY_CHANGE,
             )
         elif is_stuck:
             yield from _judge(snapshot, claim, read_only=read_only)
@@ -81,8 +81,8 @@ def _judge(snapshot: Snapshot, claim: KubeObject, *, read_only: bool) -> Iterato
             code="claim-lost",
             sentence=f"the volume of claim {objects.name_of(claim)!r} is gone, with its data",
             evidence=evidence(_describe(claim)),
-            cure="restore it, or name another claim",
-            outlook=Outlook.NEVER,
+            fix="restore it, or name another claim",
+            resolves=Resolves.BY_CHANGE,
         )
     elif phase != "Bound":
         yield from _judge_pending(snapshot, claim)
@@ -98,7 +98,7 @@ def _judge_pending(snapshot: Snapshot, claim: KubeObject) -> Iterator[Verdict]:
     if classes is not None and class_name is None and not any(_is_default(item) for item in classes):
         text = f"claim {name!r} names no storage class, and the cluster has no default one"
         yield Verdict(
-            code="claim-class-missing", sentence=text, evidence=seen, cure=look, outlook=Outlook.NEVER
+            code="claim-class-missing", sentence=text, evidence=seen, fix=look, resolves=Resolves.BY_CHANGE
         )
         return
     own = next((item for item in classes or () if objects.name_of(item) == class_name), None)
@@ -112,14 +112,14 @@ def _judge_pending(snapshot: Snapshot, claim: KubeObject) -> Iterator[Verdict]:
             f"claim {name!r} names storage class {class_name!r}, of which nobody makes volumes, and no free"
             " volume fits"
         )
-        cure = f"name one of the cluster's classes ({known}), or make a PersistentVolume for it"
+        fix = f"name one of the cluster's classes ({known}), or make a PersistentVolume for it"
         yield Verdict(
-            code="claim-class-missing", sentence=text, evidence=seen, cure=cure, outlook=Outlook.NEVER
+            code="claim-class-missing", sentence=text, evidence=seen, fix=fix, resolves=Resolves.BY_CHANGE
         )
         return
     said = f": {' '.join(failed.message.split())}" if failed is not None else ""
     text = f"claim {name!r} has no volume yet{said}"
-    yield Verdict(code="claim-pending", sentence=text, evidence=seen, cure=look, outlook=Outlook.LATER)
+    yield Verdict(code="claim-pending", sentence=text, evidence=seen, fix=look, resolves=Resolves.LATER)
 
 
 def _judge_modes(snapshot: Snapshot, claim: KubeObject, *, read_only: bool) -> Iterator[Verdict]:
@@ -143,8 +143,8 @@ def _judge_modes(snapshot: Snapshot, claim: KubeObject, *, read_only: bool) -> I
         code="claim-access-mode",
         sentence=text,
         evidence=evidence(_describe(claim)),
-        cure="use a claim that is ReadWriteMany (or, for data, ReadOnlyMany), or --nodes 1",
-        outlook=Outlook.NEVER,
+        fix="use a claim that is ReadWriteMany (or, for data, ReadOnlyMany), or --nodes 1",
+        resolves=Resolves.BY_CHANGE,
     )
 
 
@@ -161,8 +161,8 @@ def _missing_by_words(snapshot: Snapshot) -> Iterator[Verdict]:
                     code=verdict.code,
                     sentence=verdict.sentence,
                     evidence=evidence(quote(note)),
-                    cure=verdict.cure,
-                    outlook=verdict.outlook,
+                    fix=verdict.fix,
+                    resolves=verdict.resolves,
                 )
                 return
 
@@ -179,8 +179,8 @@ def _missing(snapshot: Snapshot, name: str) -> Verdict:
             *(quote(note) for note in notes[:1]),
             f"claims that there are: {known or 'none'}" if snapshot.claims is not None else "",
         ),
-        cure="correct Launch.volumes, or create the claim",
-        outlook=Outlook.NEVER,
+        fix="correct Launch.volumes, or create the claim",
+        resolves=Resolves.BY_CHANGE,
     )
 
 

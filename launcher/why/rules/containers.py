@@ -14,7 +14,7 @@ from launcher import objects
 from launcher.objects import KubeObject
 from launcher.why.queries import ended_of, is_pending, not_started, notes_of, quote, waiting_of, who
 from launcher.why.snapshot import Snapshot
-from launcher.why.verdict import Outlook, Verdict, evidence
+from launcher.why.verdict import Resolves, Verdict, evidence, last_words
 
 _MOUNT_NOTES = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
 _PROGRAM_REASONS = ("StartError", "ContainerCannotRun", "RunContainerError", "CreateContainerError")
@@ -85,8 +85,8 @@ def explain_mounts(snapshot: Snapshot) -> Iterator[Verdict]:
                 code="mount-failed",
                 sentence=f"a volume of {objects.name_of(pod)} cannot be mounted: {text}",
                 evidence=seen,
-                cure="look at the volume, and at `ftlaunch events`",
-                outlook=Outlook.LATER,
+                fix="look at the volume, and at `ftlaunch events`",
+                resolves=Resolves.LATER,
             )
         if verdict is not None:
             yield verdict
@@ -117,11 +117,11 @@ def _explain_network(snapshot: Snapshot) -> Iterator[Verdict]:
                 code="network-not-ready",
                 sentence=(
                     f"node {objects.host_of(pod)} cannot make the sandbox of {objects.name_of(pod)}:"
-                    f" {text[-160:]}"
+                    f" {last_words(text, most=160)}"
                 ),
                 evidence=evidence(quote(notes[0])),
-                cure=f"kubectl describe node {objects.host_of(pod)}",
-                outlook=Outlook.LATER,
+                fix=f"kubectl describe node {objects.host_of(pod)}",
+                resolves=Resolves.LATER,
             )
             return
 
@@ -130,7 +130,7 @@ def _read_mount(
     snapshot: Snapshot, pod: KubeObject, messages: list[str], seen: tuple[str, ...]
 ) -> Verdict | None:
     for message in messages:
-        for pattern, code, head, cure in _MOUNTS:
+        for pattern, code, head, fix in _MOUNTS:
             match = re.search(pattern, message)
             if match:
                 what = next((value for value in match.groupdict().values() if value), "")
@@ -144,8 +144,8 @@ def _read_mount(
                     code=code,
                     sentence=f"{head.format(**words)}, so {who(snapshot, waiting, 'wait')}",
                     evidence=seen,
-                    cure=cure.format(**words),
-                    outlook=Outlook.LATER if code in _PASSING else Outlook.NEVER,
+                    fix=fix.format(**words),
+                    resolves=Resolves.LATER if code in _PASSING else Resolves.BY_CHANGE,
                 )
     return None
 
@@ -155,19 +155,19 @@ def _read_container(snapshot: Snapshot, pod: KubeObject, reason: str, message: s
     seen = evidence(f"{name}: {reason}: {message}")
     if "runAsNonRoot" in message or "image will run as root" in message:
         code, sentence = "runs-as-root", f"the image wants to run as root, which {name} may not"
-        cure = "set Launch.run_as.user to the image's user, or give the image a numeric USER"
+        fix = "set Launch.run_as.user to the image's user, or give the image a numeric USER"
     elif "exec format error" in message:
         code, sentence = "image-wrong-platform", f"the image of {name} is for another kind of machine"
-        cure = "build it for the node's platform, or set Launch.node_selector"
+        fix = "build it for the node's platform, or set Launch.node_selector"
     elif re.search(r"executable file not found|no such file or directory|No module named", message):
         code, sentence = (
             "program-missing",
-            f"the image of {name} does not hold the trainer: {message[-160:].strip()}",
+            f"the image of {name} does not hold the trainer: {last_words(message, most=160)}",
         )
-        cure = "use a trainer image: Launch.image"
+        fix = "use a trainer image: Launch.image"
     elif reason == "CreateContainerConfigError" and re.search(r"not found|subPath|non-existent", message):
         return None  # `explain_mounts` says it
     else:
         code, sentence = "container-failed", f"the container of {name} cannot be started: {message[:200]}"
-        cure = f"look at `ftlaunch events {snapshot.status.handle.job}`"
-    return Verdict(code=code, sentence=sentence, evidence=seen, cure=cure, outlook=Outlook.NEVER)
+        fix = f"look at `ftlaunch events {snapshot.status.handle.job}`"
+    return Verdict(code=code, sentence=sentence, evidence=seen, fix=fix, resolves=Resolves.BY_CHANGE)

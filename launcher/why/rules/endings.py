@@ -15,12 +15,12 @@ from launcher.why.rules.log_patterns import (
     OF_EXIT,
     OF_FOREIGN_EXIT,
     UNKNOWN,
-    Fault,
+    Failure,
     find_fault,
     find_most_telling,
 )
 from launcher.why.snapshot import Snapshot
-from launcher.why.verdict import Outlook, Verdict, evidence
+from launcher.why.verdict import Resolves, Verdict, evidence
 from trainer.protocol.exits import Exit, describe_exit
 
 _ATTEMPT = re.compile(r"\[a(\d+) ")
@@ -33,7 +33,7 @@ _SAYS_ALL = (Exit.CONFIG, Exit.DATA, Exit.DIVERGED, Exit.RENDEZVOUS, Exit.DEADLI
 def explain_failure(snapshot: Snapshot) -> Iterator[Verdict]:
     """Say why a job has failed."""
     if snapshot.status.state is JobState.FAILED:
-        yield _judge(snapshot, find_culprit(snapshot.status.pods), outlook=Outlook.NEVER)
+        yield _judge(snapshot, find_culprit(snapshot.status.pods), resolves=Resolves.BY_CHANGE)
 
 
 def explain_crash_loop(snapshot: Snapshot) -> Iterator[Verdict]:
@@ -46,15 +46,15 @@ def explain_crash_loop(snapshot: Snapshot) -> Iterator[Verdict]:
         if pod.restarts and pod.exit_code and pod.state in (PodState.PENDING, PodState.RUNNING)
     ]
     for pod in looping[:1]:
-        verdict = _judge(snapshot, pod, outlook=Outlook.LATER)
+        verdict = _judge(snapshot, pod, resolves=Resolves.LATER)
         if verdict.code == UNKNOWN.code:
             sentence = f"{pod.pod} ends again and again, last with exit code {pod.exit_code}"
             yield Verdict(
                 code="crash-loop",
                 sentence=sentence,
                 evidence=verdict.evidence,
-                cure=verdict.cure,
-                outlook=Outlook.LATER,
+                fix=verdict.fix,
+                resolves=Resolves.LATER,
             )
         else:
             yield verdict
@@ -67,14 +67,14 @@ def find_culprit(pods: tuple[PodStatus, ...]) -> PodStatus | None:
     return next(iter([*spoken, *failed]), None)
 
 
-def _judge(snapshot: Snapshot, pod: PodStatus | None, *, outlook: Outlook) -> Verdict:
+def _judge(snapshot: Snapshot, pod: PodStatus | None, *, resolves: Resolves) -> Verdict:
     job = snapshot.status.handle.job
     if pod is None:
         return Verdict(
             code=UNKNOWN.code,
             sentence=snapshot.status.reason or UNKNOWN.head,
-            cure=UNKNOWN.cure.format(job=job),
-            outlook=outlook,
+            fix=UNKNOWN.fix.format(job=job),
+            resolves=resolves,
         )
     code = pod.termination.exit if pod.termination is not None else pod.exit_code
     words = pod.termination.reason if pod.termination is not None else pod.reason
@@ -92,12 +92,12 @@ def _judge(snapshot: Snapshot, pod: PodStatus | None, *, outlook: Outlook) -> Ve
             *(tail(log, lines=3) if not line else ()),
             f"last checkpoint: {checkpoint}" if checkpoint else "",
         ),
-        cure=fault.cure_on(snapshot.status.handle.backend).format(job=job),
-        outlook=outlook,
+        fix=fault.fix_on(snapshot.status.handle.backend).format(job=job),
+        resolves=resolves,
     )
 
 
-def _find(pod: PodStatus, *, code: int | None, words: str, log: str) -> tuple[Fault, str]:
+def _find(pod: PodStatus, *, code: int | None, words: str, log: str) -> tuple[Failure, str]:
     """Return what a pod's end means, and the line of its log that says so, or an empty one."""
     said = find_fault(f"{pod.reason}\n{words}")
     if said is not None and not said.is_vague:

@@ -15,12 +15,12 @@ from decimal import Decimal
 from launcher import objects
 from launcher.backends.kubernetes.gangs import format_gap, in_group, is_about_gang, read_gap
 from launcher.objects import KubeObject
-from launcher.why.node_capacity import Room, count_fit, is_selected, requests_of, taint_against
+from launcher.why.node_capacity import NodeCapacity, count_fit, is_selected, requests_of, taint_against
 from launcher.why.queries import name_of, template_of, who
 from launcher.why.rules.capacity import advise_less, code_of_resource
 from launcher.why.snapshot import Snapshot
 from launcher.why.unschedulable import read_blockers
-from launcher.why.verdict import Outlook, Verdict, evidence
+from launcher.why.verdict import Resolves, Verdict, evidence
 
 _EARLY = "PodGroup not found"  # scheduler-plugins v0.34.7, pkg/coscheduling/coscheduling.go, Permit
 _AGAIN = "when any pod of the cluster finds a node, or after five minutes"
@@ -32,17 +32,21 @@ def is_gang(pods: Sequence[KubeObject]) -> bool:
     return in_group(pods[0])
 
 
-def foresee_gang(snapshot: Snapshot, counted: Verdict, *, rooms: Sequence[Room]) -> Verdict:
+def foresee_gang(snapshot: Snapshot, counted: Verdict, *, capacities: Sequence[NodeCapacity]) -> Verdict:
     """Say of a job that has not been sent what becomes of it as a gang, where room is short."""
     replicas = snapshot.kind.replicas_of(snapshot.job)
-    if replicas == 1 or counted.outlook is Outlook.NEVER or not _count_now(template_of(snapshot), rooms):
+    if (
+        replicas == 1
+        or counted.resolves is Resolves.BY_CHANGE
+        or not _count_now(template_of(snapshot), capacities)
+    ):
         return counted
     return Verdict(
         code="gang-incomplete",
         sentence=f"its pods start together or not at all: {counted.sentence}",
         evidence=counted.evidence,
-        cure=_FEWER,
-        outlook=Outlook.LATER,
+        fix=_FEWER,
+        resolves=Resolves.LATER,
     )
 
 
@@ -51,7 +55,7 @@ def judge_gang(
     pods: Sequence[KubeObject],
     *,
     counted: Verdict | None,
-    rooms: Sequence[Room],
+    capacities: Sequence[NodeCapacity],
     said: tuple[str, ...],
 ) -> Verdict | None:
     """Judge a gang by the room on the nodes.
@@ -60,16 +64,16 @@ def judge_gang(
         snapshot: Of its job.
         pods: Those that have no node; not none.
         counted: What is short, as for any pods.
-        rooms: All nodes.
+        capacities: All nodes.
         said: The scheduler's words.
 
     Returns:
         None where it stands as any other pods would.
     """
-    now = _count_now(pods[0]["spec"], rooms)
+    now = _count_now(pods[0]["spec"], capacities)
     if counted is None:
         return None if now is None else _ready(snapshot, pods, said)
-    if _starts_together(snapshot, pods) and now and counted.outlook is not Outlook.NEVER:
+    if _starts_together(snapshot, pods) and now and counted.resolves is not Resolves.BY_CHANGE:
         return _incomplete(snapshot, pods, said, f": {counted.sentence}")
     return None
 
@@ -91,8 +95,8 @@ def judge_gang_by_words(
                 f"it looks again {_AGAIN}"
             ),
             evidence=said,
-            cure=_look_at_once(snapshot, pods),
-            outlook=Outlook.NOW,
+            fix=_look_at_once(snapshot, pods),
+            resolves=Resolves.ITSELF,
         )
     if not gap:
         blocker = next(iter(read_blockers(message)), None)
@@ -107,8 +111,8 @@ def judge_gang_by_words(
         code=code_of_resource(resource),
         sentence=f"{who(snapshot, pods, 'find')} no room{short}",
         evidence=said,
-        cure=f"{advise_less(resource)}, or wait",
-        outlook=Outlook.LATER,
+        fix=f"{advise_less(resource)}, or wait",
+        resolves=Resolves.LATER,
     )
 
 
@@ -118,9 +122,13 @@ def _fits_some(snapshot: Snapshot, pods: Sequence[KubeObject], gap: Mapping[str,
     return all(asked.get(name, Decimal(0)) * (total - 1) >= lacking for name, lacking in gap.items())
 
 
-def _count_now(spec: KubeObject, rooms: Sequence[Room]) -> int | None:
+def _count_now(spec: KubeObject, capacities: Sequence[NodeCapacity]) -> int | None:
     """Count the pods that there is room for now; None where that is not known."""
-    usable = [room for room in rooms if is_selected(spec, room) and taint_against(spec, room) is None]
+    usable = [
+        capacity
+        for capacity in capacities
+        if is_selected(spec, capacity) and taint_against(spec, capacity) is None
+    ]
     return count_fit(requests_of(spec), usable).now
 
 
@@ -136,8 +144,8 @@ def _ready(snapshot: Snapshot, pods: Sequence[KubeObject], said: tuple[str, ...]
             f"there is room for {who(snapshot, pods)} by now; the scheduler looks at a gang again {_AGAIN}"
         ),
         evidence=said,
-        cure=_look_at_once(snapshot, pods),
-        outlook=Outlook.NOW,
+        fix=_look_at_once(snapshot, pods),
+        resolves=Resolves.ITSELF,
     )
 
 
@@ -153,8 +161,8 @@ def _incomplete(snapshot: Snapshot, pods: Sequence[KubeObject], said: tuple[str,
         code="gang-incomplete",
         sentence=f"its pods start together or not at all, and {who(snapshot, pods, 'wait')}{more}",
         evidence=evidence(*said, *map(_describe, snapshot.pod_groups or ())),
-        cure=_FEWER,
-        outlook=Outlook.LATER,
+        fix=_FEWER,
+        resolves=Resolves.LATER,
     )
 
 

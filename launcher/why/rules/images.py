@@ -15,7 +15,7 @@ from launcher.backends.kubernetes.phases import PULL_TROUBLES
 from launcher.objects import KubeObject
 from launcher.why.queries import not_started, notes_of, quote, template_of, waiting_of, who
 from launcher.why.snapshot import Snapshot
-from launcher.why.verdict import Outlook, Verdict, evidence
+from launcher.why.verdict import Resolves, Verdict, evidence
 
 _WORDS: tuple[tuple[str, str, str, str], ...] = (
     (
@@ -86,11 +86,11 @@ def explain_image(snapshot: Snapshot) -> Iterator[Verdict]:
     reason, message = waiting_of(pod)
     notes = [note for note in notes_of(snapshot, pod, "Failed") if "image" in note.message.lower()]
     words = "\n".join([reason, message, *(note.message for note in notes)])
-    code, head, cure = _classify(words)
+    code, head, fix = _classify(words)
     image = _image_of(snapshot, pod)
     secrets = notes_of(snapshot, pod, "FailedToRetrieveImagePullSecret")
     if code == "image-denied" and secrets:
-        cure = "create the Secret that Launch.image_pull_secrets names"
+        fix = "create the Secret that Launch.image_pull_secrets names"
     yield Verdict(
         code=code,
         sentence=f"{who(snapshot, waiting)} cannot get {image}: {head}",
@@ -98,8 +98,8 @@ def explain_image(snapshot: Snapshot) -> Iterator[Verdict]:
             f"{objects.name_of(pod)}: {reason}: {message}",
             *(quote(note) for note in [*notes[:1], *secrets[:1]]),
         ),
-        cure=cure.format(node=objects.host_of(pod)),
-        outlook=Outlook.LATER if code in _PASSING else Outlook.NEVER,
+        fix=fix.format(node=objects.host_of(pod)),
+        resolves=Resolves.LATER if code in _PASSING else Resolves.BY_CHANGE,
     )
 
 
@@ -110,9 +110,9 @@ def _classify(words: str) -> tuple[str, str, str]:
         if _NETWORK_FIRST.search(words)
         else _WORDS
     )
-    for pattern, code, head, cure in table:
+    for pattern, code, head, fix in table:
         if re.search(pattern, words):
-            return code, head, cure
+            return code, head, fix
     return "image-pull-failed", "its runtime says no more than that it failed", "look at `ftlaunch events`"
 
 

@@ -10,7 +10,7 @@ from launcher.backends.states import JobState
 from launcher.why.queries import MANY, kubectl, name_of, not_started, notes_of, quote, who
 from launcher.why.rules.queueing import is_unnamed
 from launcher.why.snapshot import Snapshot
-from launcher.why.verdict import Outlook, Verdict, evidence
+from launcher.why.verdict import Resolves, Verdict, evidence
 
 PATIENCE_S = 30.0
 """What an operator or a scheduler that is alive never takes to begin, even by another clock."""
@@ -23,20 +23,20 @@ def explain_end(snapshot: Snapshot) -> Iterator[Verdict]:
     if status.state is JobState.SUCCEEDED:
         end = status.termination
         kept = f"; last checkpoint {end.checkpoint}" if end is not None and end.checkpoint else ""
-        yield Verdict(code="succeeded", sentence=f"it has succeeded{kept}", outlook=Outlook.NOW)
+        yield Verdict(code="succeeded", sentence=f"it has succeeded{kept}", resolves=Resolves.ITSELF)
     elif status.state is JobState.CANCELLED:
         yield Verdict(
             code="cancelled",
             sentence="it was cancelled: it has saved and stopped",
-            cure=f"ftlaunch resume {job}",
-            outlook=Outlook.NEVER,
+            fix=f"ftlaunch resume {job}",
+            resolves=Resolves.BY_CHANGE,
         )
     elif status.state is JobState.LOST:
         yield Verdict(
             code="lost",
             sentence=status.reason or "what ran it is gone without a word",
-            cure=f"ftlaunch resume {job}",
-            outlook=Outlook.NEVER,
+            fix=f"ftlaunch resume {job}",
+            resolves=Resolves.BY_CHANGE,
         )
 
 
@@ -47,7 +47,9 @@ def explain_submitted(snapshot: Snapshot) -> Iterator[Verdict]:
         and snapshot.now_s - snapshot.status.created_s <= PATIENCE_S
     ):
         yield Verdict(
-            code="submitted", sentence="it was submitted moments ago; look again soon", outlook=Outlook.NOW
+            code="submitted",
+            sentence="it was submitted moments ago; look again soon",
+            resolves=Resolves.ITSELF,
         )
 
 
@@ -61,14 +63,14 @@ def explain_wishes(snapshot: Snapshot) -> Iterator[Verdict]:
             code="being-deleted",
             sentence="it is being deleted, its pods first",
             evidence=evidence(f"{name}: deletionTimestamp {job['metadata']['deletionTimestamp']}"),
-            outlook=Outlook.NOW,
+            resolves=Resolves.ITSELF,
         )
     elif snapshot.kind.is_cancelled(job):
         yield Verdict(
             code="cancelling",
             sentence="it was cancelled: its pods save and stop",
             evidence=evidence(f"{len(snapshot.pods)} pods are left"),
-            outlook=Outlook.NOW,
+            resolves=Resolves.ITSELF,
         )
     elif snapshot.kind.is_queued(job) or is_unnamed(snapshot):
         return  # it is Kueue that does so
@@ -77,16 +79,16 @@ def explain_wishes(snapshot: Snapshot) -> Iterator[Verdict]:
             code="suspended",
             sentence="somebody else than ftlaunch has suspended it: its pods save and stop",
             evidence=evidence(f"{name}: spec.runPolicy.suspend is true"),
-            cure=f"ftlaunch resume {name}, once they have",
-            outlook=Outlook.NEVER,
+            fix=f"ftlaunch resume {name}, once they have",
+            resolves=Resolves.BY_CHANGE,
         )
     elif status.state is JobState.SUSPENDED:
         yield Verdict(
             code="suspended",
             sentence="somebody else than ftlaunch has suspended it, so it has no pods",
             evidence=evidence(f"{name}: spec.runPolicy.suspend is true"),
-            cure=f"ftlaunch resume {name}",
-            outlook=Outlook.NEVER,
+            fix=f"ftlaunch resume {name}",
+            resolves=Resolves.BY_CHANGE,
         )
 
 
@@ -113,9 +115,9 @@ def explain_stuck_pods(snapshot: Snapshot) -> Iterator[Verdict]:
                 for pod in overdue[:MANY]
             )
         ),
-        cure=kubectl(snapshot, _FORCE.format(pod=objects.name_of(overdue[0])))
+        fix=kubectl(snapshot, _FORCE.format(pod=objects.name_of(overdue[0])))
         + " (only if that node is off: else two pods write to one folder)",
-        outlook=Outlook.NEVER,
+        resolves=Resolves.BY_CHANGE,
     )
 
 
@@ -131,8 +133,8 @@ def explain_no_controller(snapshot: Snapshot) -> Iterator[Verdict]:
             code="no-controller",
             sentence=f"no training operator has looked at it for {waited_s:.0f} s",
             evidence=evidence(f"{name_of(snapshot)}: status.conditions is empty"),
-            cure="kubectl get deployments -A | grep training-operator, and have it started or installed",
-            outlook=Outlook.NEVER,
+            fix="kubectl get deployments -A | grep training-operator, and have it started or installed",
+            resolves=Resolves.BY_CHANGE,
         )
 
 
@@ -146,8 +148,8 @@ def explain_missing_pods(snapshot: Snapshot) -> Iterator[Verdict]:
             yield Verdict(
                 code="pods-missing",
                 sentence=f"the operator has made {made} of {replicas} pods so far",
-                cure=f"ftlaunch events {name_of(snapshot)}",
-                outlook=Outlook.NOW,
+                fix=f"ftlaunch events {name_of(snapshot)}",
+                resolves=Resolves.ITSELF,
             )
 
 
@@ -163,14 +165,14 @@ def explain_starting(snapshot: Snapshot) -> Iterator[Verdict]:
             code="restarting",
             sentence=f"{who(snapshot, waiting, 'begin')} again, from the last checkpoint{pulling}",
             evidence=evidence(*(quote(note) for note in notes[:1])),
-            outlook=Outlook.NOW,
+            resolves=Resolves.ITSELF,
         )
         return
     yield Verdict(
         code="container-starting",
         sentence=f"volumes, image and container of {who(snapshot, waiting)} are being made ready{pulling}",
         evidence=evidence(*(quote(note) for note in notes[:1])),
-        outlook=Outlook.NOW,
+        resolves=Resolves.ITSELF,
     )
 
 
@@ -181,6 +183,6 @@ def explain_restart(snapshot: Snapshot) -> Iterator[Verdict]:
         yield Verdict(
             code="restarting",
             sentence=f"a pod begins again, from the last checkpoint{reason}",
-            cure=f"ftlaunch events {name_of(snapshot)}",
-            outlook=Outlook.NOW,
+            fix=f"ftlaunch events {name_of(snapshot)}",
+            resolves=Resolves.ITSELF,
         )

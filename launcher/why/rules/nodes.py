@@ -17,7 +17,7 @@ from launcher.backends.states import JobState
 from launcher.objects import KubeObject
 from launcher.why.queries import name_of
 from launcher.why.snapshot import Snapshot
-from launcher.why.verdict import Outlook, Verdict, evidence
+from launcher.why.verdict import Resolves, Verdict, evidence
 
 RECENT_S = 900.0
 """How long an event about a pod that has been made again still explains what goes on."""
@@ -89,11 +89,11 @@ def explain_lost_node(snapshot: Snapshot) -> Iterator[Verdict]:
         evidence=evidence(
             f"{name}: Ready is False since {since}" if since else "", _describe_node(snapshot, host)
         ),
-        cure=(
+        fix=(
             f"kubectl describe node {host}; if it is off for good: kubectl -n"
             f" {snapshot.status.handle.namespace} delete pod {name} --force --grace-period=0"
         ),
-        outlook=Outlook.LATER,
+        resolves=Resolves.LATER,
     )
 
 
@@ -111,19 +111,19 @@ def explain_evictions(snapshot: Snapshot) -> Iterator[Verdict]:
     # an event about a pod that went on afterwards does not explain how it ended
     earlier = [] if state is JobState.FAILED else _taken_by_notes(snapshot)
     for pod, words, seen in (*_taken_pods(snapshot), *earlier):
-        for pattern, code, head, cure in _WORDS:
+        for pattern, code, head, fix in _WORDS:
             if re.search(pattern, words):
                 has_ended = state is JobState.FAILED
                 yield Verdict(
                     code=code,
                     sentence=head.format(pod=pod) + ("" if has_ended else f"; {_BACK}"),
                     evidence=evidence(seen),
-                    cure=(
-                        f"ftlaunch submit CONFIG --continue {name_of(snapshot)}; {cure.format(pod=pod)}"
+                    fix=(
+                        f"ftlaunch submit CONFIG --continue {name_of(snapshot)}; {fix.format(pod=pod)}"
                         if has_ended
-                        else cure.format(pod=pod)
+                        else fix.format(pod=pod)
                     ),
-                    outlook=Outlook.NEVER if has_ended else Outlook.NOW,
+                    resolves=Resolves.BY_CHANGE if has_ended else Resolves.ITSELF,
                 )
                 return
 

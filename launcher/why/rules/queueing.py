@@ -11,7 +11,7 @@ from launcher.backends.states import JobState
 from launcher.objects import Condition, KubeObject
 from launcher.why.queries import kubectl, name_of, namespace_of
 from launcher.why.snapshot import Snapshot
-from launcher.why.verdict import Outlook, Verdict, evidence
+from launcher.why.verdict import Resolves, Verdict, evidence
 
 PATIENCE_S = 30.0
 """What a Kueue that is alive never takes to make a Workload."""
@@ -38,7 +38,7 @@ def explain_queue(snapshot: Snapshot) -> Iterator[Verdict]:
         yield _explain_unheard(snapshot) if workload is None else _explain_waiting(snapshot, workload)
 
 
-def judge_queue(snapshot: Snapshot, *, has_kueue: bool, stored: KubeObject | None) -> Iterator[Verdict]:
+def check_queue(snapshot: Snapshot, *, has_kueue: bool, stored: KubeObject | None) -> Iterator[Verdict]:
     """Say of a job that has not been sent whether its queue would hold it and let it go.
 
     Args:
@@ -54,8 +54,8 @@ def judge_queue(snapshot: Snapshot, *, has_kueue: bool, stored: KubeObject | Non
             code="kueue-missing",
             sentence=f"it is for queue {queue!r} of Kueue, and this cluster has no Kueue, so it would start"
             " at once",
-            cure="take Launch.queue out, or have an administrator install Kueue",
-            outlook=Outlook.NEVER,
+            fix="take Launch.queue out, or have an administrator install Kueue",
+            resolves=Resolves.BY_CHANGE,
         )
         return
     if stored is not None and not snapshot.kind.is_suspended(stored):
@@ -63,8 +63,8 @@ def judge_queue(snapshot: Snapshot, *, has_kueue: bool, stored: KubeObject | Non
             code="queue-ignored",
             sentence=f"it is for queue {queue!r}, and Kueue would let it start at once: it does not look"
             f" after PaddleJobs, or not in namespace {namespace_of(snapshot)!r}",
-            cure=_SETTINGS,
-            outlook=Outlook.NEVER,
+            fix=_SETTINGS,
+            resolves=Resolves.BY_CHANGE,
         )
     local = _find(queues or (), queue)
     if queues is not None and local is None:
@@ -95,9 +95,9 @@ def _explain_unnamed(snapshot: Snapshot) -> Verdict:
         sentence="it has been held since it was sent, and names no queue; where Kueue manages all jobs of a"
         " namespace, it starts them from a queue only",
         evidence=evidence(f"LocalQueues here that take something in: {', '.join(names) or 'none'}"),
-        cure=kubectl(snapshot, _NAME_QUEUE.format(job=name_of(snapshot), queue=(*names, "QUEUE")[0]))
+        fix=kubectl(snapshot, _NAME_QUEUE.format(job=name_of(snapshot), queue=(*names, "QUEUE")[0]))
         + "; Launch.queue.kueue for the next one",
-        outlook=Outlook.NEVER,
+        resolves=Resolves.BY_CHANGE,
     )
 
 
@@ -110,8 +110,8 @@ def _explain_stopping(snapshot: Snapshot) -> Verdict:
         sentence=f"queue {objects.queue_of(snapshot.job)!r} takes its place back{why}: its pods save and"
         " stop, and it goes on from there when it is let in again",
         evidence=evidence(evicted.message if evicted is not None else ""),
-        cure=_look(snapshot),
-        outlook=Outlook.LATER,
+        fix=_look(snapshot),
+        resolves=Resolves.LATER,
     )
 
 
@@ -123,16 +123,16 @@ def _explain_unheard(snapshot: Snapshot) -> Verdict:
             code="queue-unheard",
             sentence=f"Kueue has made no Workload for it in {waited_s:.0f} s: it does not run, or does not"
             " look after PaddleJobs, or not in this namespace",
-            cure=f"{_SETTINGS}; `kubectl -n kueue-system get pods`",
-            outlook=Outlook.NEVER,
+            fix=f"{_SETTINGS}; `kubectl -n kueue-system get pods`",
+            resolves=Resolves.BY_CHANGE,
         )
     seen = snapshot.workloads is not None
     return Verdict(
         code="queue-waiting",
         sentence=f"it waits in queue {queue!r}"
         + ("; Kueue has not made its Workload yet" if seen else "; its Workload may not be looked at"),
-        cure=_look(snapshot),
-        outlook=Outlook.LATER,
+        fix=_look(snapshot),
+        resolves=Resolves.LATER,
     )
 
 
@@ -146,8 +146,8 @@ def _explain_waiting(snapshot: Snapshot, workload: KubeObject) -> Verdict:
             code="queue-deactivated",
             sentence=f"Kueue may not start it: {words}",
             evidence=note,
-            cure=f"ftlaunch resume {name_of(snapshot)}",
-            outlook=Outlook.NEVER,
+            fix=f"ftlaunch resume {name_of(snapshot)}",
+            resolves=Resolves.BY_CHANGE,
         )
     if workloads.has_quota(workload):
         return _say_checks(snapshot, workload)
@@ -161,19 +161,19 @@ def _explain_waiting(snapshot: Snapshot, workload: KubeObject) -> Verdict:
             code="queue-never",
             sentence=f"it asks for more than queue {queue!r} can ever give: {more}",
             evidence=note,
-            cure="ask for less (--nodes, --gpus, Launch.resources), or name another queue",
-            outlook=Outlook.NEVER,
+            fix="ask for less (--nodes, --gpus, Launch.resources), or name another queue",
+            resolves=Resolves.BY_CHANGE,
         )
     place = workloads.find_place(workload, snapshot.workloads or ())
     waits = f"it waits in queue {queue!r}{', ' if place else ''}{place}"
     code, sentence = "queue-waiting", f"{waits}: {more or 'Kueue has not looked at it yet'}"
-    cure = _look(snapshot)
+    fix = _look(snapshot)
     if evicted is not None:
         code = "queue-preempted" if evicted.reason == workloads.PREEMPTED else "queue-evicted"
         still = f": {more}" if more and more != evicted.message else ""
         sentence = f"Kueue took its place back ({_shorten(evicted)}); {waits}{still}"
-        cure = f"ftlaunch events {name_of(snapshot)}" if evicted.reason == _LATE else cure
-    return Verdict(code=code, sentence=sentence, evidence=note, cure=cure, outlook=Outlook.LATER)
+        fix = f"ftlaunch events {name_of(snapshot)}" if evicted.reason == _LATE else fix
+    return Verdict(code=code, sentence=sentence, evidence=note, fix=fix, resolves=Resolves.LATER)
 
 
 def _say_checks(snapshot: Snapshot, workload: KubeObject) -> Verdict:
@@ -187,8 +187,8 @@ def _say_checks(snapshot: Snapshot, workload: KubeObject) -> Verdict:
         sentence=f"queue {objects.queue_of(snapshot.job)!r} has room for it; admission checks are not done:"
         f" {names}",
         evidence=evidence(*(f"{item['name']}: {item.get('message') or ''}" for item in checks)),
-        cure="an administrator: `kubectl get admissionchecks`",
-        outlook=Outlook.LATER,
+        fix="an administrator: `kubectl get admissionchecks`",
+        resolves=Resolves.LATER,
     )
 
 
@@ -196,10 +196,10 @@ def _say_missing(snapshot: Snapshot, said: str) -> Verdict:
     found, queue = _MISSING.search(said), objects.queue_of(snapshot.job)
     if found is not None and found["kind"] == "Cluster":
         sentence = f"behind its queue {queue!r} there is nothing: {said}"
-        cure = f"an administrator: make it, or have the LocalQueue name another; {_look(snapshot)}"
+        fix = f"an administrator: make it, or have the LocalQueue name another; {_look(snapshot)}"
     else:
-        sentence, cure = f"it names a queue that does not exist: {said}", _name_another(snapshot)
-    return Verdict(code="queue-missing", sentence=sentence, cure=cure, outlook=Outlook.NEVER)
+        sentence, fix = f"it names a queue that does not exist: {said}", _name_another(snapshot)
+    return Verdict(code="queue-missing", sentence=sentence, fix=fix, resolves=Resolves.BY_CHANGE)
 
 
 def _name_another(snapshot: Snapshot) -> str:
@@ -208,11 +208,11 @@ def _name_another(snapshot: Snapshot) -> str:
         return kubectl(snapshot, "get localqueues")
     if not names:
         return f"an administrator makes one; namespace {namespace_of(snapshot)!r} has none that takes jobs"
-    cure = f"name one of this namespace: {', '.join(names)} (Launch.queue.kueue)"
+    fix = f"name one of this namespace: {', '.join(names)} (Launch.queue.kueue)"
     if "uid" in snapshot.job["metadata"]:  # it has been sent
         label = _NAME_QUEUE.format(job=name_of(snapshot), queue=names[0])
-        cure += f"; of this job: {kubectl(snapshot, label)}"
-    return cure
+        fix += f"; of this job: {kubectl(snapshot, label)}"
+    return fix
 
 
 def _say_inactive(snapshot: Snapshot, said: str) -> Verdict:
@@ -222,19 +222,19 @@ def _say_inactive(snapshot: Snapshot, said: str) -> Verdict:
     cluster = _find(snapshot.cluster_queues or (), above)
     words = [str((_closed(item) or {}).get("message") or "") for item in (cluster, local) if item is not None]
     stopped = local is not None and (local["spec"].get("stopPolicy") or "None") != "None"
-    cure = kubectl(snapshot, f"get localqueue {queue} -o yaml")
+    fix = kubectl(snapshot, f"get localqueue {queue} -o yaml")
     if stopped:
         patch = """'{"spec": {"stopPolicy": null}}'"""
-        cure = f"an administrator: {kubectl(snapshot, f'patch localqueue {queue} --type=merge -p {patch}')}"
+        fix = f"an administrator: {kubectl(snapshot, f'patch localqueue {queue} --type=merge -p {patch}')}"
     elif above:
-        cure = f"an administrator: `kubectl get clusterqueue {above} -o yaml`, its condition Active"
+        fix = f"an administrator: `kubectl get clusterqueue {above} -o yaml`, its condition Active"
     told = words[-1] if stopped else next((word for word in words if word), said)
     return Verdict(
         code="queue-inactive",
         sentence=f"queue {queue!r} lets nothing in: {told or said}",
         evidence=evidence(said, *words),
-        cure=cure,
-        outlook=Outlook.NEVER,
+        fix=fix,
+        resolves=Resolves.BY_CHANGE,
     )
 
 

@@ -9,7 +9,7 @@ from launcher import objects
 from launcher.objects import KubeObject
 from launcher.quantity import format_quantity, parse_quantity
 from launcher.why.node_capacity import requests_of
-from launcher.why.verdict import Outlook, Verdict, evidence
+from launcher.why.verdict import Resolves, Verdict, evidence
 
 _COUNTS = ("pods", "count/pods")
 _COMPUTE = ("cpu", "memory")
@@ -89,7 +89,7 @@ def _compare(
         f" {format_quantity(limit, name)}"
     )
     need = f"{pods} × {format_quantity(each, name)} {name}" if name != "pods" else f"{pods} pods"
-    cure = (
+    fix = (
         f"kubectl -n {quota['metadata'].get('namespace', '')} describe resourcequota {objects.name_of(quota)}"
     )
     if whole > limit:
@@ -100,8 +100,8 @@ def _compare(
                 " in all"
             ),
             evidence=evidence(text),
-            cure=cure,
-            outlook=Outlook.NEVER,
+            fix=fix,
+            resolves=Resolves.BY_CHANGE,
         )
     elif each * more > left:
         yield Verdict(
@@ -111,8 +111,8 @@ def _compare(
                 f" namespace's quota of {format_quantity(limit, name)}"
             ),
             evidence=evidence(text),
-            cure=cure,
-            outlook=Outlook.LATER,
+            fix=fix,
+            resolves=Resolves.LATER,
         )
 
 
@@ -122,8 +122,8 @@ def _needs_request(quota: KubeObject, key: str) -> Verdict:
         code="quota-needs-requests",
         sentence=f"the namespace's quota counts {name}, and the job does not say how much it wants",
         evidence=evidence(f"quota {objects.name_of(quota)}: {key}"),
-        cure=f"set Launch.resources.{name}",
-        outlook=Outlook.NEVER,
+        fix=f"set Launch.resources.{name}",
+        resolves=Resolves.BY_CHANGE,
     )
 
 
@@ -141,6 +141,6 @@ def _compare_limit(item: KubeObject, limit: KubeObject, own: dict[str, Decimal])
                         f" takes {word} {format_quantity(bound, resource)}"
                     ),
                     evidence=evidence(f"limit range {name}: {limit['type']}: {word} {amount} {resource}"),
-                    cure=f"set Launch.resources.{resource}" if resource in _COMPUTE else "lower Launch.gpus",
-                    outlook=Outlook.NEVER,
+                    fix=f"set Launch.resources.{resource}" if resource in _COMPUTE else "lower Launch.gpus",
+                    resolves=Resolves.BY_CHANGE,
                 )

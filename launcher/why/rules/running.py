@@ -10,7 +10,7 @@ from launcher.backends.states import JobState
 from launcher.why.queries import tail, text_of
 from launcher.why.rules.log_patterns import find_fault
 from launcher.why.snapshot import Snapshot
-from launcher.why.verdict import Outlook, Verdict, evidence
+from launcher.why.verdict import Resolves, Verdict, evidence
 from trainer.protocol.progress import Progress, RankProgress
 
 SILENT_S = 90.0
@@ -35,8 +35,8 @@ def explain_running(snapshot: Snapshot) -> Iterator[Verdict]:
             code="running-unheard",
             sentence="its pods run and no rank has reported yet; that takes until the first steps are done",
             evidence=evidence(*[line for log in snapshot.logs.values() for line in tail(log)]),
-            cure=f"ftlaunch logs -f {status.handle.job}",
-            outlook=Outlook.NOW,
+            fix=f"ftlaunch logs -f {status.handle.job}",
+            resolves=Resolves.ITSELF,
         )
         return
     slowest = min(progress.ranks, key=lambda rank: rank.step)
@@ -50,7 +50,7 @@ def explain_running(snapshot: Snapshot) -> Iterator[Verdict]:
             f"{progress.attempt}, epoch {slowest.epoch + 1}, step {slowest.step}{total}{speed}"
         ),
         evidence=evidence(*(_describe(rank) for rank in progress.ranks[:8])),
-        outlook=Outlook.NOW,
+        resolves=Resolves.ITSELF,
     )
 
 
@@ -72,8 +72,8 @@ def explain_silence(snapshot: Snapshot) -> Iterator[Verdict]:
             f"{culprit.phase} after step {culprit.step}; the others wait for it"
         ),
         evidence=evidence(*(_describe(rank) for rank in progress.ranks[:8])),
-        cure=f"ftlaunch logs {job} --rank {culprit.rank} --tail 50",
-        outlook=Outlook.LATER,
+        fix=f"ftlaunch logs {job} --rank {culprit.rank} --tail 50",
+        resolves=Resolves.LATER,
     )
 
 
@@ -93,12 +93,12 @@ def explain_rendezvous(snapshot: Snapshot) -> Iterator[Verdict]:
             sentence=f"{pod} waits for the other nodes for {match['waited']} s of {match['limit']} s"
             + (f": {match['reason']}" if match["reason"] else ""),
             evidence=evidence(f"{pod}: {line}"),
-            cure=(
-                fault.cure_on(snapshot.status.handle.backend)
+            fix=(
+                fault.fix_on(snapshot.status.handle.backend)
                 if is_dns and fault is not None
                 else f"ftlaunch status {snapshot.status.handle.job}"
             ),
-            outlook=Outlook.LATER,
+            resolves=Resolves.LATER,
         )
         return
 
@@ -118,10 +118,10 @@ def explain_pause(snapshot: Snapshot) -> Iterator[Verdict]:
                 f"the last attempt failed and the next begins within {match['pause']} s: {match['reason']}"
             ),
             evidence=evidence(f"{pod}: {match[0]}"),
-            cure=fault.cure_on(snapshot.status.handle.backend).format(job=snapshot.status.handle.job)
+            fix=fault.fix_on(snapshot.status.handle.backend).format(job=snapshot.status.handle.job)
             if fault is not None
             else "",
-            outlook=Outlook.LATER if fault is not None else Outlook.NOW,
+            resolves=Resolves.LATER if fault is not None else Resolves.ITSELF,
         )
         return
 
@@ -147,8 +147,8 @@ def explain_deadline(snapshot: Snapshot) -> Iterator[Verdict]:
                 "notices only when a pod changes; it then deletes the pods with their logs"
             ),
             evidence=evidence(f"{job}: startTime {snapshot.job['status']['startTime']}"),
-            cure=f"ftlaunch cancel {job} saves and stops it now; Launch.deadline does so by itself",
-            outlook=Outlook.LATER,
+            fix=f"ftlaunch cancel {job} saves and stops it now; Launch.deadline does so by itself",
+            resolves=Resolves.LATER,
         )
 
 

@@ -7,62 +7,66 @@ from collections.abc import Iterator, Sequence
 from launcher import objects
 from launcher.backends.kubernetes.gangs import say_plainly, tells_little
 from launcher.objects import KubeObject
-from launcher.why.node_capacity import read_rooms
+from launcher.why.node_capacity import read_capacities
 from launcher.why.queries import kubectl, notes_of, quote, who, without_node
-from launcher.why.rules.capacity import advise_less, code_of_resource, judge_room
+from launcher.why.rules.capacity import advise_less, check_capacity, code_of_resource
 from launcher.why.rules.gangs import is_gang, judge_gang, judge_gang_by_words
 from launcher.why.rules.lifecycle import PATIENCE_S
 from launcher.why.snapshot import Snapshot
 from launcher.why.unschedulable import Blocker, read_blockers, without_evictions
-from launcher.why.verdict import Outlook, Verdict, evidence
+from launcher.why.verdict import Resolves, Verdict, evidence
 
 _BEYOND_ROOM = ("pod-affinity", "topology-spread", "volume-zone", "volume-busy", "volume-limit", "claim-lost")
 """Filters that come after the one for room: a node that fails them has room for the pod."""
 
-_WORDS: dict[str, tuple[str, str, Outlook]] = {
+_WORDS: dict[str, tuple[str, str, Resolves]] = {
     "pod-affinity": (
         "the pods may not stand where the others stand",
         "change the affinity in Launch.pod_patch",
-        Outlook.NEVER,
+        Resolves.BY_CHANGE,
     ),
     "topology-spread": (
         "the pods cannot be spread as asked for",
         "change the constraints in Launch.pod_patch",
-        Outlook.NEVER,
+        Resolves.BY_CHANGE,
     ),
     "volume-zone": (
         "the nodes with room cannot reach the volume",
         "use a claim that those nodes reach, or wait for room where the volume is",
-        Outlook.LATER,
+        Resolves.LATER,
     ),
     "volume-busy": (
         "a volume is in use by another pod, and can be used by one only",
         "wait for that pod to end",
-        Outlook.LATER,
+        Resolves.LATER,
     ),
     "volume-limit": (
         "the nodes have as many volumes as they can",
         "wait, or mount fewer volumes",
-        Outlook.LATER,
+        Resolves.LATER,
     ),
-    "claim-lost": ("the volume of a claim is gone", "name another claim in Launch.volumes", Outlook.NEVER),
-    "too-many-pods": ("the nodes run as many pods as they may", "wait, or lower --nodes", Outlook.LATER),
+    "claim-lost": (
+        "the volume of a claim is gone",
+        "name another claim in Launch.volumes",
+        Resolves.BY_CHANGE,
+    ),
+    "too-many-pods": ("the nodes run as many pods as they may", "wait, or lower --nodes", Resolves.LATER),
     "host-port": (
         "the port that the pod wants on its node is taken",
         "take the host port out of Launch.pod_patch",
-        Outlook.LATER,
+        Resolves.LATER,
     ),
     "node-selector": (
         "no node has the labels that the job asks for",
         "correct Launch.node_selector",
-        Outlook.NEVER,
+        Resolves.BY_CHANGE,
     ),
     "untolerated-taint": (
         "nodes have a taint that the job does not tolerate",
         "add it to Launch.tolerations",
-        Outlook.NEVER,
+        Resolves.BY_CHANGE,
     ),
-    "nodes-cordoned": ("nodes are cordoned or not ready", "kubectl get nodes", Outlook.LATER),
+    "nodes-cordoned": ("nodes are cordoned or not ready", "kubectl get nodes", Resolves.LATER),
 }
 
 
@@ -80,7 +84,7 @@ def explain_unscheduled(snapshot: Snapshot) -> Iterator[Verdict]:
             code="preempting",
             sentence=f"room for {objects.name_of(pod)} is being made on node {host}",
             evidence=evidence(message),
-            outlook=Outlook.NOW,
+            resolves=Resolves.ITSELF,
         )
     elif reason == "SchedulingGated":
         gates = ", ".join(gate.get("name", "") for gate in pod["spec"].get("schedulingGates") or [])
@@ -88,8 +92,8 @@ def explain_unscheduled(snapshot: Snapshot) -> Iterator[Verdict]:
             code="scheduling-gated",
             sentence=f"{who(snapshot, pods, 'wait')} for a scheduling gate to be lifted: {gates}",
             evidence=evidence(message),
-            cure=kubectl(snapshot, f"get pod {objects.name_of(pod)} -o yaml"),
-            outlook=Outlook.LATER,
+            fix=kubectl(snapshot, f"get pod {objects.name_of(pod)} -o yaml"),
+            resolves=Resolves.LATER,
         )
     elif not message:
         yield _no_word(snapshot, pods)
@@ -98,8 +102,8 @@ def explain_unscheduled(snapshot: Snapshot) -> Iterator[Verdict]:
             code="claim-pending",
             sentence=f"{who(snapshot, pods, 'wait')} for a claim that has no volume yet",
             evidence=evidence(message),
-            cure=kubectl(snapshot, "get pvc"),
-            outlook=Outlook.LATER,
+            fix=kubectl(snapshot, "get pvc"),
+            resolves=Resolves.LATER,
         )
     elif "persistentvolumeclaim" not in message.lower():
         yield _judge(snapshot, pods, message)
@@ -114,10 +118,12 @@ def _judge(snapshot: Snapshot, pods: Sequence[KubeObject], message: str) -> Verd
         return _by_words(snapshot, pods, beyond, said)
     counted = None
     if snapshot.nodes is not None:
-        rooms = read_rooms(snapshot.nodes, snapshot.placed)
+        capacities = read_capacities(snapshot.nodes, snapshot.placed)
         total = snapshot.kind.replicas_of(snapshot.job)
-        counted = judge_room(pods[0]["spec"], pods=total, more=len(pods), rooms=rooms)
-        if in_gang and (verdict := judge_gang(snapshot, pods, counted=counted, rooms=rooms, said=said)):
+        counted = check_capacity(pods[0]["spec"], pods=total, more=len(pods), capacities=capacities)
+        if in_gang and (
+            verdict := judge_gang(snapshot, pods, counted=counted, capacities=capacities, said=said)
+        ):
             return verdict
     if counted is not None:
         return _join(counted, said)
@@ -135,39 +141,39 @@ def _by_words(
                 code="scheduling",
                 sentence="there is room by now, and the scheduler looks again soon",
                 evidence=said,
-                outlook=Outlook.NOW,
+                resolves=Resolves.ITSELF,
             )
         largest = _largest_node(snapshot, blocker.resource)
         return Verdict(
             code=code_of_resource(blocker.resource),
             sentence=f"{who(snapshot, pods, 'find')} no node with enough free {blocker.resource}{largest}",
             evidence=said,
-            cure=f"{advise_less(blocker.resource)}, or wait",
-            outlook=Outlook.LATER,
+            fix=f"{advise_less(blocker.resource)}, or wait",
+            resolves=Resolves.LATER,
         )
     if blocker is None or blocker.code not in _WORDS:
         return Verdict(
             code="no-nodes" if "no nodes available" in " ".join(said) else "unschedulable",
             sentence=f"{who(snapshot, pods, 'find')} no node: {said[0] if said else 'no reason is given'}",
             evidence=said,
-            cure="kubectl get nodes",
-            outlook=Outlook.LATER,
+            fix="kubectl get nodes",
+            resolves=Resolves.LATER,
         )
-    head, cure, outlook = _WORDS[blocker.code]
+    head, fix, resolves = _WORDS[blocker.code]
     return Verdict(
         code=blocker.code,
         sentence=f"{who(snapshot, pods, 'find')} no node: {head} ({blocker.nodes} {blocker.text})",
         evidence=said,
-        cure=cure,
-        outlook=outlook,
+        fix=fix,
+        resolves=resolves,
     )
 
 
 def _largest_node(snapshot: Snapshot, resource: str) -> str:
     if snapshot.nodes is None:
         return ""
-    rooms = read_rooms(snapshot.nodes, None)
-    largest = max((room.whole.get(resource, 0) for room in rooms), default=0)
+    capacities = read_capacities(snapshot.nodes, None)
+    largest = max((capacity.whole.get(resource, 0) for capacity in capacities), default=0)
     return (
         f" (the largest node has {largest:f} in all; what of it is free may not be looked at)"
         if largest
@@ -179,22 +185,22 @@ def _no_word(snapshot: Snapshot, pods: Sequence[KubeObject]) -> Verdict:
     waited_s = snapshot.now_s - min(objects.created_s(pod) for pod in pods)
     scheduler = str(pods[0]["spec"].get("schedulerName") or "default-scheduler")
     if waited_s > PATIENCE_S:
-        cure = "kubectl get pods -A | grep scheduler"
+        fix = "kubectl get pods -A | grep scheduler"
         return Verdict(
             code="scheduler-missing",
             sentence=(
                 f"scheduler {scheduler!r} has said nothing about {who(snapshot, pods)} for {waited_s:.0f} s"
             ),
             evidence=evidence(f"{objects.name_of(pods[0])}: spec.schedulerName {scheduler}"),
-            cure=f"{cure}; the training operator names it with --gang-scheduler-name"
+            fix=f"{fix}; the training operator names it with --gang-scheduler-name"
             if is_gang(pods)
-            else f"{cure}, or correct Launch.queue",
-            outlook=Outlook.NEVER,
+            else f"{fix}, or correct Launch.queue",
+            resolves=Resolves.BY_CHANGE,
         )
     return Verdict(
         code="scheduling",
         sentence=f"the scheduler is looking for a node for {who(snapshot, pods)}",
-        outlook=Outlook.NOW,
+        resolves=Resolves.ITSELF,
     )
 
 
@@ -212,6 +218,6 @@ def _join(verdict: Verdict, said: tuple[str, ...]) -> Verdict:
         code=verdict.code,
         sentence=verdict.sentence,
         evidence=evidence(*said, *verdict.evidence),
-        cure=verdict.cure,
-        outlook=verdict.outlook,
+        fix=verdict.fix,
+        resolves=verdict.resolves,
     )

@@ -88,8 +88,8 @@ class Recorder:
             if first.code == code:
                 document = {
                     "what": what, "recorded": True, "kubernetes": self._version,
-                    "expected": {"code": code, "sentence": first.sentence, "cure": first.cure,
-                                 "forever": first.outlook.value, "also": [other.code for other in others]},
+                    "expected": {"code": code, "sentence": first.sentence, "fix": first.fix,
+                                 "resolves": first.resolves.value, "also": [other.code for other in others]},
                     "snapshot": prune({**format_snapshot(snapshot), "version": self._version}),
                 }  # fmt: skip
                 _place_of(name, snapshot).write_text(write(document))

@@ -94,10 +94,10 @@ def test_doctor_finds_the_cluster_well_and_says_what_it_may_not_see(place, space
         found.setdefault(check["check"], []).append(check)
     assert document["ok"]
     assert {check["level"] for check in found["permission"]} == {"ok"}
-    assert found["operator"][0]["said"] == "its webhook answers"
-    assert found["credentials"][0]["said"].startswith("accepted as system:serviceaccount:")
+    assert found["operator"][0]["message"] == "its webhook answers"
+    assert found["credentials"][0]["message"].startswith("accepted as system:serviceaccount:")
     assert found["gpus"][0]["level"] == "skip"
-    assert '"resources": ["nodes"], "verbs": ["list"]' in found["gpus"][0]["cure"]
+    assert '"resources": ["nodes"], "verbs": ["list"]' in found["gpus"][0]["fix"]
     assert space.leftovers() == []
     place.env["KUBECONFIG"] = str(space.cluster.kubeconfig)
     seen = place.run("ftlaunch", "doctor", "--namespace", space.name).stdout
@@ -106,7 +106,7 @@ def test_doctor_finds_the_cluster_well_and_says_what_it_may_not_see(place, space
 
 def test_doctor_writes_out_the_rule_that_is_missing(place, space):
     space.kubectl("delete", "rolebinding", "ftlaunch-user")
-    done = place.run("ftlaunch", "doctor", code=1)
+    done = place.run("ftlaunch", "doctor", code=7)
     assert "fail  permission   paddlejobs: not allowed to create, get, list, watch, patch" in done.stdout
     assert '"resources": ["paddlejobs"]' in done.stdout
 

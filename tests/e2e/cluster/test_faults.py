@@ -90,12 +90,12 @@ def test_a_deadline_ends_the_job_after_saving(place, space, write_job, rows):
     ({"Launch__image": "registry.invalid/nothing:1"}, "pulling", "registry.invalid/nothing:1",
      "registry-unreachable later"),
     ({"Launch__volumes": [{"mount": "/data", "claim": "nothing"}, {"mount": "/output", "claim": "runs"}]},
-     "scheduling", 'persistentvolumeclaim "nothing" not found', "claim-missing never"),
+     "scheduling", 'persistentvolumeclaim "nothing" not found', "claim-missing by-change"),
     ({"Launch__node_selector": {"no": "such"}}, "scheduling", "didn't match Pod's node affinity/selector",
-     "node-selector never"),
+     "node-selector by-change"),
     ({"Launch__resources": {"cpu": 4000}}, "scheduling", "Insufficient cpu", "insufficient-cpu later"),
     ({"Launch__secrets": [{"name": "no-secret", "key": "token", "mount": "/secrets/x"}]}, "starting",
-     'secret "no-secret" not found', "secret-missing never"),
+     'secret "no-secret" not found', "secret-missing by-change"),
 ], ids=["no image", "no claim", "no such node", "too large", "no secret"])  # fmt: skip
 def test_a_job_that_cannot_start_says_why_and_can_be_cancelled(
     place, space, write_job, changes, state, words, verdict
@@ -104,9 +104,9 @@ def test_a_job_that_cannot_start_says_why_and_can_be_cancelled(
     place.run("ftlaunch", "wait", "--for", state, "--timeout", "30s")
     place.wait_for(lambda: words in place.run("ftlaunch", "status").stdout, what=words, timeout_s=40)
     why = json.loads(place.run("ftlaunch", "why", "--output", "json").stdout)
-    assert f"{why['code']} {why['forever']}" == verdict, why
+    assert f"{why['code']} {why['resolves']}" == verdict, why
     # the user has no ClusterRole: nodes, the pods on them, storage classes
-    assert len(why["unseen"]) == (3 if state == "scheduling" else 1), why
+    assert len(why["skipped"]) == (3 if state == "scheduling" else 1), why
     place.run("ftlaunch", "cancel")
     place.run("ftlaunch", "wait", "--timeout", "60s", code=6)
     assert place.status()["state"] == "Cancelled"

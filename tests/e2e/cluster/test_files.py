@@ -14,14 +14,14 @@ def test_data_goes_to_a_claim_once_and_is_checked_there(make_space, images, clus
     space.data.chmod(0o777)  # hostPath volumes ignore fsGroup
     space.kubectl("apply", "-f", str(REPOSITORY / "k8s/network/volume-readers.yaml"))
     place = Place(tmp_path, {"KUBECONFIG": str(space.kubeconfig), "FTLAUNCH_IMAGE": cluster.image})
-    lacks = place.run("ftlaunch", "data", "check", str(images), "data:digits", code=1)
+    lacks = place.run("ftlaunch", "data", "check", str(images), "data:digits", code=7)
     assert "0 of " in lacks.stderr
     pushed = place.run("ftlaunch", "data", "push", str(images), "data:digits")
     assert "2 lists name 80 files" in pushed.stderr
     (part,) = list((space.data / "digits").rglob("train/class0/0.jpg"))
     assert part.read_bytes() == (images / "train/class0/0.jpg").read_bytes()
     part.write_bytes(b"worn out")
-    checked = place.run("ftlaunch", "data", "check", str(images), "data:digits", code=1)
+    checked = place.run("ftlaunch", "data", "check", str(images), "data:digits", code=7)
     assert checked.stdout == "train/class0/0.jpg: is not there as it is here\n"
     assert (
         place.run("ftlaunch", "data", "push", str(images), "data:digits")
@@ -47,7 +47,7 @@ def test_checkpoints_are_listed_fetched_and_verified(place, space, write_job):
     assert place.run("ftlaunch", "ckpt", "verify", "one").stdout.count("whole") == len(listed)
     file = max(theirs.iterdir(), key=lambda path: path.stat().st_size)
     file.write_bytes(file.read_bytes()[:-1] + b"?")
-    torn = place.run("ftlaunch", "ckpt", "verify", "one", code=1).stdout
+    torn = place.run("ftlaunch", "ckpt", "verify", "one", code=7).stdout
     assert f"{file.name} is not what the manifest says" in torn
     place.run("ftlaunch", "delete", "one")
     place.wait_for(lambda: not space.leftovers(), what="nothing of the job to be left")

@@ -104,14 +104,14 @@ def test_a_gang_waits_as_a_whole_says_why_and_starts_as_a_whole(place, space, se
     assert place.status()["state"] == "Scheduling"
     assert f"(short of 1 {seats.resource})" in place.status()["reason"]
     why = explain(place)
-    assert (why["code"], why["forever"]) == ("gang-incomplete", "later"), why
+    assert (why["code"], why["resolves"]) == ("gang-incomplete", "later"), why
     assert why["sentence"] == (
         "its pods start together or not at all, and all 2 pods wait; when the scheduler last looked, "
         f"the nodes lacked 1 {seats.resource} for that"
     )
     assert "PodGroup pair: minMember 2" in why["evidence"]
-    assert why["cure"] == "wait, or ask for fewer with --nodes or --gpus"
-    assert not any(line.startswith("podgroups") for line in why["unseen"])
+    assert why["fix"] == "wait, or ask for fewer with --nodes or --gpus"
+    assert not any(item["what"].startswith("podgroups") for item in why["skipped"])
     assert hosts(space, "pair") == ["", ""]
     space.kubectl("delete", "pod", "holder")
     put_pod(space, "any")  # a pod that finds a node has the scheduler look at gangs again
@@ -166,7 +166,7 @@ def test_of_two_gangs_one_runs_and_the_other_starts_when_it_is_resumed(place, sp
     assert hosts(space, lost) == ["", ""]
     place.run("ftlaunch", "delete", won, "--force")
     place.wait_for(lambda: explain(place, lost)["code"] == "gang-ready", what="room for it")
-    assert f"ftlaunch cancel {lost} and then ftlaunch resume {lost}" in explain(place, lost)["cure"]
+    assert f"ftlaunch cancel {lost} and then ftlaunch resume {lost}" in explain(place, lost)["fix"]
     place.run("ftlaunch", "cancel", lost)
     place.run("ftlaunch", "wait", lost, "--timeout", "60s", code=6)
     place.run("ftlaunch", "resume", lost)

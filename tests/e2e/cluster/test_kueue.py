@@ -102,7 +102,7 @@ def test_a_job_that_is_preempted_says_so_and_goes_on_where_it_was(place, space, 
     place.wait_for(lambda: waits in place.status("next")["reason"], what="its place in the queue")
     assert place.status("next")["state"] == "Queued"
     found = why(place, "next")
-    assert (found["code"], found["forever"]) == ("queue-waiting", "later")
+    assert (found["code"], found["resolves"]) == ("queue-waiting", "later")
     urgent = json.dumps({f"{GROUP}/priority-class": "urgent"})
     place.run("ftlaunch", "submit", other, "--name", "vip", "-o", f"Launch.labels={urgent}")
     place.run("ftlaunch", "wait", "long", "--for", "queued", "--timeout", "90s")
@@ -187,7 +187,7 @@ def test_a_queue_that_is_not_there_is_refused_and_one_that_is_closed_is_warned_o
         said = place.run("ftlaunch", "submit", cfg, "--name", queue, "-o", f"Launch.queue.kueue={queue}")
         assert warning in said.stderr
         place.wait_for(lambda: why(place, queue)["code"] == code, what=code)  # noqa: B023
-        assert why(place, queue)["forever"] == "never"
+        assert why(place, queue)["resolves"] == "by-change"
 
 
 def has_condition(space: Space, queue: str) -> bool:
@@ -213,7 +213,7 @@ def test_where_kueue_manages_all_jobs_one_without_a_queue_is_told_so(place, spac
         place.wait_for(lambda: place.status()["state"] == "Suspended", what="Kueue to hold it")
         found = why(place, "bare")
         assert found["code"] == "queue-unnamed"
-        label = found["cure"].partition(";")[0].removeprefix(f"kubectl -n {space.name} ")
+        label = found["fix"].partition(";")[0].removeprefix(f"kubectl -n {space.name} ")
         space.kubectl(*label.split())
         place.wait_for(lambda: place.status()["state"] == "Scheduling", what="its turn")
     finally:
@@ -223,7 +223,7 @@ def test_where_kueue_manages_all_jobs_one_without_a_queue_is_told_so(place, spac
 @pytest.mark.usefixtures("queues")
 def test_doctor_names_the_queues_and_what_the_role_allows(place, space):
     document = json.loads(place.run("ftlaunch", "doctor", "--output", "json").stdout)
-    said = [(check["check"], check["level"], check["said"]) for check in document["checks"]]
+    said = [(check["check"], check["level"], check["message"]) for check in document["checks"]]
     assert ("permission", "ok", "workloads: list, patch") in said
     (queues,) = [text for check, _, text in said if check == "queues"]
     assert "Kueue" in queues

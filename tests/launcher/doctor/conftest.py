@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from launcher.doctor.cluster_info import Site
+from launcher.doctor.cluster_info import ClusterInfo
 from launcher.doctor.findings import Finding
 from launcher.doctor.permissions import read_needs
 from launcher.kube.client import connect
@@ -108,17 +108,17 @@ def kubeconfig(server: ApiServer, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def site(kubeconfig: Path) -> Site:
+def info(kubeconfig: Path) -> ClusterInfo:
     client = connect(kubeconfig=kubeconfig, environ={})
-    return Site(api=client, namespace="ml")
+    return ClusterInfo(api=client, namespace="ml")
 
 
 @pytest.fixture
 def only() -> Callable[[list[Finding]], tuple[str, str, str]]:
-    """Return level, words and cure of the only finding."""
+    """Return level, words and fix of the only finding."""
 
     def unpack(found: list[Finding]) -> tuple[str, str, str]:
         (finding,) = found
-        return finding.level.value, finding.said, finding.cure
+        return finding.level.value, finding.message, finding.fix
 
     return unpack

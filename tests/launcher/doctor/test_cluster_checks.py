@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from launcher.doctor import controller, facilities, permissions, probe
-from launcher.doctor.findings import Check, Level, look_once
+from launcher.doctor.findings import Check, Level, run_check
 from launcher.kube.errors import UnreachableError
 from tests.launcher.doctor.conftest import JOBS, OPERATOR, REVIEWS, RULES, forbidden, items, status
 
@@ -24,72 +24,74 @@ def node(**allocatable):
     }
 
 
-def test_the_version_and_the_clocks_are_looked_at(site):
-    found = probe.look_at_server(site)
+def test_the_version_and_the_clocks_are_looked_at(info):
+    found = probe.probe_server(info)
     assert [finding.level for finding in found] == [Level.OK, Level.OK]
-    assert found[0].said == "Kubernetes v1.34.7"
+    assert found[0].message == "Kubernetes v1.34.7"
 
 
-def test_an_old_cluster_is_warned_of(site, answers):
+def test_an_old_cluster_is_warned_of(info, answers):
     answers["/version"] = {"gitVersion": "v1.23.1"}
-    (cluster, _) = probe.look_at_server(site)
-    assert (cluster.level, cluster.cure) == (Level.WARN, "upgrade it to 1.27 or later")
+    (cluster, _) = probe.probe_server(info)
+    assert (cluster.level, cluster.fix) == (Level.WARN, "upgrade it to 1.27 or later")
 
 
 @pytest.mark.parametrize(("ahead_s", "words"), [(90, "ahead of"), (-400, "behind")])
-def test_a_clock_that_is_off_is_warned_of(site, ahead_s, words):
+def test_a_clock_that_is_off_is_warned_of(info, ahead_s, words):
     base_s = time.time()
-    (_, clock) = probe.look_at_server(site, now=lambda: base_s + ahead_s)
+    (_, clock) = probe.probe_server(info, now=lambda: base_s + ahead_s)
     assert clock.level is Level.WARN
-    found = re.search(rf"(\d+) s {words} the cluster's", clock.said)
+    found = re.search(rf"(\d+) s {words} the cluster's", clock.message)
     assert found is not None
     assert int(found[1]) == pytest.approx(abs(ahead_s), abs=30)  # the server's own time moves on
 
 
-def test_who_we_are_is_told(site, only):
-    assert only(probe.look_at_user(site)) == ("ok", "accepted as ann", "")
+def test_who_we_are_is_told(info, only):
+    assert only(probe.probe_user(info)) == ("ok", "accepted as ann", "")
 
 
-def test_an_older_server_does_not_tell_who_we_are(site, answers, only):
+def test_an_older_server_does_not_tell_who_we_are(info, answers, only):
     answers["/apis/authentication.k8s.io/v1/selfsubjectreviews"] = None
-    assert only(probe.look_at_user(site)) == ("ok", "accepted", "")
+    assert only(probe.probe_user(info)) == ("ok", "accepted", "")
 
 
-def test_credentials_that_are_refused_end_the_examination(site, answers):
+def test_credentials_that_are_refused_end_the_examination(info, answers):
     answers["/apis/authentication.k8s.io/v1/selfsubjectreviews"] = status(401, "Unauthorized")
     with pytest.raises(UnreachableError, match="--token=TOKEN"):
-        probe.look_at_user(site)
+        probe.probe_user(info)
 
 
-def test_every_verb_of_the_role_is_asked_for(site, server):
-    found = permissions.look_at_permissions(site)
+def test_every_verb_of_the_role_is_asked_for(info, server):
+    found = permissions.check_permissions(info)
     assert {finding.level for finding in found} == {Level.OK}
-    assert "paddlejobs: create, get, list, watch, patch, delete" in [finding.said for finding in found]
+    assert "paddlejobs: create, get, list, watch, patch, delete" in [finding.message for finding in found]
     reviews = [asked.path for asked in server.asked if "kueue" not in asked.path]
     assert reviews == [RULES]
 
 
-def test_under_kueue_its_role_is_asked_for_too(site, answers):
+def test_under_kueue_its_role_is_asked_for_too(info, answers):
     answers["/apis/kueue.x-k8s.io/v1beta2"] = {"resources": [{"name": "workloads"}]}
     answers[REVIEWS] = {"status": {"allowed": False}}
-    found = permissions.look_at_permissions(site)
-    missing = [(finding.level, finding.said) for finding in found if "not allowed" in finding.said]
+    found = permissions.check_permissions(info)
+    missing = [(finding.level, finding.message) for finding in found if "not allowed" in finding.message]
     assert (Level.WARN, "workloads: not allowed to patch") in missing
 
 
-def test_the_role_of_files_is_told_of_and_not_missed(site, answers):
-    whole = permissions.look_at_permissions(site)[-1]
-    assert (whole.level, whole.said) == (
+def test_the_role_of_files_is_told_of_and_not_missed(info, answers):
+    whole = permissions.check_permissions(info)[-1]
+    assert (whole.level, whole.message) == (
         Level.OK, "files: `ckpt`, `data` and `exec` may run programs in pods",
     )  # fmt: skip
     kept = [rule for rule in answers[RULES]["status"]["resourceRules"] if rule["resources"] != ["pods/exec"]]
     answers[RULES] = {"status": {"resourceRules": kept}}
     answers[REVIEWS] = {"status": {"allowed": False}}
-    found = permissions.look_at_permissions(site)
+    found = permissions.check_permissions(info)
     assert {finding.level for finding in found[:-1]} == {Level.OK}
     assert found[-1].level is Level.SKIP
-    assert "`ckpt`, `data` and `exec` are not allowed, for lack of pods/exec: create, get" in found[-1].said
-    assert "k8s/rbac/files.yaml in namespace 'ml'" in found[-1].cure
+    assert (
+        "`ckpt`, `data` and `exec` are not allowed, for lack of pods/exec: create, get" in found[-1].message
+    )
+    assert "k8s/rbac/files.yaml in namespace 'ml'" in found[-1].fix
 
 
 def test_the_role_of_every_day_reads_no_secret_and_runs_nothing_in_pods():
@@ -99,67 +101,67 @@ def test_the_role_of_every_day_reads_no_secret_and_runs_nothing_in_pods():
     assert files == {("pods", "create"), ("pods", "delete"), ("pods/exec", "create"), ("pods/exec", "get")}
 
 
-def test_what_the_list_of_rules_lacks_is_asked_one_by_one(site, server, answers):
+def test_what_the_list_of_rules_lacks_is_asked_one_by_one(info, server, answers):
     answers[RULES] = {"status": {"resourceRules": [], "incomplete": True}}
     answers[REVIEWS] = {"status": {"allowed": True}}
-    assert {finding.level for finding in permissions.look_at_permissions(site)} == {Level.OK}
+    assert {finding.level for finding in permissions.check_permissions(info)} == {Level.OK}
     asked = [item.body["spec"]["resourceAttributes"] for item in server.asked if item.path == REVIEWS]
     assert {"namespace": "ml", "verb": "get", "group": "", "resource": "pods", "subresource": "log"} in asked
 
 
-def test_without_watch_commands_poll_so_that_is_a_warning(site, answers):
+def test_without_watch_commands_poll_so_that_is_a_warning(info, answers):
     for rule in answers[RULES]["status"]["resourceRules"]:
         rule["verbs"] = [verb for verb in rule["verbs"] if verb != "watch"]
     answers[REVIEWS] = {"status": {"allowed": False}}
-    found = permissions.look_at_permissions(site)
-    assert {finding.said for finding in found if finding.level is Level.WARN} == {
+    found = permissions.check_permissions(info)
+    assert {finding.message for finding in found if finding.level is Level.WARN} == {
         "paddlejobs: not allowed to watch", "pods: not allowed to watch",
     }  # fmt: skip
     assert all(finding.level is not Level.FAIL for finding in found)
 
 
-def test_a_missing_rule_is_written_out_and_counts_by_what_needs_it(site, answers):
+def test_a_missing_rule_is_written_out_and_counts_by_what_needs_it(info, answers):
     for rule in answers[RULES]["status"]["resourceRules"]:
         if rule["resources"] == ["paddlejobs"]:
             rule["verbs"].remove("patch")
         if rule["resources"] == ["pods/log"]:
             rule["resourceNames"] = ["only-this-one"]
     answers[REVIEWS] = {"status": {"allowed": False}}
-    found = {finding.said.partition(":")[0]: finding for finding in permissions.look_at_permissions(site)}
+    found = {finding.message.partition(":")[0]: finding for finding in permissions.check_permissions(info)}
     jobs, log = found["paddlejobs"], found["pods/log"]
     assert (jobs.level, log.level) == (Level.FAIL, Level.WARN)
-    assert jobs.said == "paddlejobs: not allowed to patch"
+    assert jobs.message == "paddlejobs: not allowed to patch"
     rule = {"apiGroups": ["kubeflow.org"], "resources": ["paddlejobs"], "verbs": ["patch"]}
-    assert jobs.cure == f"ask for this rule in namespace 'ml': {json.dumps(rule)}"
+    assert jobs.fix == f"ask for this rule in namespace 'ml': {json.dumps(rule)}"
 
 
 @pytest.mark.parametrize("rule", [
     {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
     {"apiGroups": [""], "resources": ["*/log"], "verbs": ["get"]},
 ], ids=["all", "a subresource of all"])  # fmt: skip
-def test_wildcards_of_rules_count(site, answers, rule):
+def test_wildcards_of_rules_count(info, answers, rule):
     answers[RULES] = {"status": {"resourceRules": [rule]}}
     answers[REVIEWS] = {"status": {"allowed": False}}
-    found = [finding for finding in permissions.look_at_permissions(site) if "pods/log:" in finding.said]
+    found = [finding for finding in permissions.check_permissions(info) if "pods/log:" in finding.message]
     assert [finding.level for finding in found] == [Level.OK]
 
 
-def test_the_kinds_that_are_served_are_told(site, answers, only):
-    assert only(controller.look_at_kinds(site))[:2] == ("ok", "kubeflow.org/v1 is served")
+def test_the_kinds_that_are_served_are_told(info, answers, only):
+    assert only(controller.check_kinds(info))[:2] == ("ok", "kubeflow.org/v1 is served")
 
 
-def test_a_cluster_without_the_operator_says_how_to_install_it(site, answers, only):
+def test_a_cluster_without_the_operator_says_how_to_install_it(info, answers, only):
     del answers["/apis/kubeflow.org/v1"]
-    level, said, cure = only(controller.look_at_kinds(site))
-    assert (level, "got one without" in said) == ("fail", True)
-    assert "kubectl apply --server-side -k" in cure
-    assert controller.look_at_operator(site) == []
+    level, message, fix = only(controller.check_kinds(info))
+    assert (level, "got one without" in message) == ("fail", True)
+    assert "kubectl apply --server-side -k" in fix
+    assert controller.check_operator(info) == []
 
 
-def test_an_operator_is_seen_from_three_sides(site, server, only):
-    level, said, _ = only(controller.look_at_operator(site))
+def test_an_operator_is_seen_from_three_sides(info, server, only):
+    level, message, _ = only(controller.check_operator(info))
     assert level == "ok"
-    assert said == (
+    assert message == (
         "its webhook answers; deployment kubeflow/training-operator is ready; "
         "it has looked at all 1 jobs here"
     )
@@ -168,13 +170,13 @@ def test_an_operator_is_seen_from_three_sides(site, server, only):
 
 
 @pytest.mark.parametrize(("replicas", "level"), [(1, "warn"), (1000, "ok")])
-def test_an_operator_that_makes_a_thousand_pods_is_not_asleep(site, answers, only, replicas, level):
+def test_an_operator_that_makes_a_thousand_pods_is_not_asleep(info, answers, only, replicas, level):
     born = datetime.now(timezone.utc) - timedelta(seconds=100)
     answers[JOBS] = items({
         "metadata": {"name": "big", "creationTimestamp": born.strftime("%Y-%m-%dT%H:%M:%SZ")},
         "spec": {"paddleReplicaSpecs": {"Worker": {"replicas": replicas}}},
     })  # fmt: skip
-    assert only(controller.look_at_operator(site))[0] == level
+    assert only(controller.check_operator(info))[0] == level
 
 
 @pytest.mark.parametrize(("path", "answer", "level", "words"), [
@@ -187,17 +189,17 @@ def test_an_operator_that_makes_a_thousand_pods_is_not_asleep(site, answers, onl
     (JOBS, items({"metadata": {"name": "old", "creationTimestamp": "2026-01-01T00:00:00Z"}}), "warn",
      "no controller has looked at job old"),
 ], ids=["webhook", "old", "deployment", "asleep"])  # fmt: skip
-def test_an_operator_that_does_not_work_is_told_of(site, answers, only, path, answer, level, words):
+def test_an_operator_that_does_not_work_is_told_of(info, answers, only, path, answer, level, words):
     answers[path] = answer
-    found = only(controller.look_at_operator(site))
+    found = only(controller.check_operator(info))
     assert (found[0], words in found[1], bool(found[2])) == (level, True, True)
 
 
-def test_an_operator_that_cannot_be_seen_is_not_said_to_work(site, answers, only):
+def test_an_operator_that_cannot_be_seen_is_not_said_to_work(info, answers, only):
     answers[f"POST {JOBS}"] = forbidden("create", "paddlejobs")
     answers[OPERATOR] = forbidden("list", "deployments")
     answers[JOBS] = items()
-    assert only(controller.look_at_operator(site))[0] == "skip"
+    assert only(controller.check_operator(info))[0] == "skip"
 
 
 @pytest.mark.parametrize(("nodes", "level", "words"), [
@@ -207,47 +209,50 @@ def test_an_operator_that_cannot_be_seen_is_not_said_to_work(site, answers, only
     ([{**node(**{"nvidia.com/gpu": "8"}), "spec": {"unschedulable": True}}], "fail",
      "none of 1 nodes is ready"),
 ], ids=["some", "none", "not ready"])  # fmt: skip
-def test_gpus_are_counted(site, answers, only, nodes, level, words):
+def test_gpus_are_counted(info, answers, only, nodes, level, words):
     answers["/api/v1/nodes"] = items(*nodes)
-    assert only(facilities.look_at_gpus(site, resource="nvidia.com/gpu"))[:2] == (level, words)
+    assert only(facilities.check_gpus(info, resource="nvidia.com/gpu"))[:2] == (level, words)
 
 
-def test_what_a_user_may_not_see_is_skipped_with_the_rule(site, answers, only):
+def test_what_a_user_may_not_see_is_skipped_with_the_rule(info, answers, only):
     answers["/api/v1/nodes"] = forbidden("list", "nodes")
-    check = Check(name="gpus", look=lambda: facilities.look_at_gpus(site, resource="nvidia.com/gpu"))
-    level, _, cure = only(look_once(check))
+    check = Check(name="gpus", run=lambda: facilities.check_gpus(info, resource="nvidia.com/gpu"))
+    level, _, fix = only(run_check(check))
     assert level == "skip"
-    assert cure == (
+    assert fix == (
         'ask for this rule in a ClusterRole: {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}'
     )
 
 
-def test_the_default_storage_class_is_named_or_missed(site, answers, only):
-    assert only(facilities.look_at_storage(site))[:2] == ("ok", "default class standard (csi.example)")
+def test_the_default_storage_class_is_named_or_missed(info, answers, only):
+    assert only(facilities.check_storage(info))[:2] == ("ok", "default class standard (csi.example)")
     answers["/apis/storage.k8s.io/v1/storageclasses"] = items({"metadata": {"name": "slow"}})
-    assert only(facilities.look_at_storage(site))[:2] == ("warn", "no default storage class, of: slow")
+    assert only(facilities.check_storage(info))[:2] == ("warn", "no default storage class, of: slow")
 
 
-def test_names_need_a_service_with_an_endpoint(site, answers, only):
-    assert only(facilities.look_at_names(site))[:2] == ("ok", "service kube-system/kube-dns, 1 ready end")
+def test_names_need_a_service_with_an_endpoint(info, answers, only):
+    assert only(facilities.check_dns(info))[:2] == ("ok", "service kube-system/kube-dns, 1 ready end")
     answers["/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices"] = items()
-    assert only(facilities.look_at_names(site))[0] == "fail"
+    assert only(facilities.check_dns(info))[0] == "fail"
     answers["/api/v1/namespaces/kube-system/services"] = items()
-    assert only(facilities.look_at_names(site))[0] == "warn"
+    assert only(facilities.check_dns(info))[0] == "warn"
 
 
-def test_the_namespace_s_level_is_told(site, answers, only):
-    level, said, _ = only(facilities.look_at_namespace(site))
-    assert (level, said.startswith("ml, pod security level restricted: jobs pass, but for")) == ("ok", True)
+def test_the_namespace_s_level_is_told(info, answers, only):
+    level, message, _ = only(facilities.check_namespace(info))
+    assert (level, message.startswith("ml, pod security level restricted: jobs pass, but for")) == (
+        "ok",
+        True,
+    )
     answers["/api/v1/namespaces/ml"] = status(404, "no", kind="namespaces", name="ml")
-    assert only(facilities.look_at_namespace(site))[0] == "fail"
+    assert only(facilities.check_namespace(info))[0] == "fail"
 
 
 @pytest.mark.parametrize(("labels", "words"), [
     ({"scheduling.x-k8s.io/pod-group": "other"}, "the training operator makes a gang of every job"),
     ({}, "not used: the training operator runs without --gang-scheduler-name, by the last job here"),
 ], ids=["with", "without"])  # fmt: skip
-def test_whether_coscheduling_is_used_is_seen_at_the_last_job(site, answers, only, labels, words):
+def test_whether_coscheduling_is_used_is_seen_at_the_last_job(info, answers, only, labels, words):
     group = {"name": "scheduling.x-k8s.io", "preferredVersion": {"version": "v1alpha1"}}
     answers["/apis"] = {"groups": [group]}
     labels = {"training.kubeflow.org/job-name": "other", **labels}
@@ -255,28 +260,28 @@ def test_whether_coscheduling_is_used_is_seen_at_the_last_job(site, answers, onl
         "metadata": {"name": "other-worker-0", "labels": labels, "creationTimestamp": "2026-01-01T00:00:00Z"}
     }
     answers["/api/v1/namespaces/ml/pods"] = items(pod)
-    assert only(facilities.look_at_queues(site))[1] == f"coscheduling ({words})"
+    assert only(facilities.check_queues(info))[1] == f"coscheduling ({words})"
     answers["/api/v1/namespaces/ml/pods"] = forbidden("list", "pods")
-    assert "which no pod of a job here shows" in only(facilities.look_at_queues(site))[1]
+    assert "which no pod of a job here shows" in only(facilities.check_queues(info))[1]
 
 
-def test_a_queue_that_is_closed_says_so(site, answers, only):
+def test_a_queue_that_is_closed_says_so(info, answers, only):
     closed = {"type": "Active", "status": "False", "message": "LocalQueue is stopped"}
     path = next(path for path in answers if path.endswith("/localqueues"))
     answers[path] = items({"metadata": {"name": "team-a"}, "status": {"conditions": [closed]}})
-    said = only(facilities.look_at_queues(site))[1]
-    assert said == "Kueue; queues of ml: team-a (takes nothing in: LocalQueue is stopped)"
+    message = only(facilities.check_queues(info))[1]
+    assert message == "Kueue; queues of ml: team-a (takes nothing in: LocalQueue is stopped)"
 
 
-def test_queues_are_named(site, answers, only):
-    assert only(facilities.look_at_queues(site))[:2] == ("ok", "Kueue; queues of ml: team-a")
+def test_queues_are_named(info, answers, only):
+    assert only(facilities.check_queues(info))[:2] == ("ok", "Kueue; queues of ml: team-a")
     answers["/apis"] = {"groups": [
         {"name": name, "preferredVersion": {"version": "v1"}}
         for name in ("scheduling.x-k8s.io", "scheduling.volcano.sh")
     ]}  # fmt: skip
     answers["/api/v1/namespaces/ml/pods"] = items()
-    said = only(facilities.look_at_queues(site))[1]
-    assert said.startswith("coscheduling (used if the training operator runs with --gang-scheduler-name")
-    assert said.endswith("), Volcano")
+    message = only(facilities.check_queues(info))[1]
+    assert message.startswith("coscheduling (used if the training operator runs with --gang-scheduler-name")
+    assert message.endswith("), Volcano")
     answers["/apis"] = {"groups": []}
-    assert only(facilities.look_at_queues(site))[1].startswith("none of Kueue, coscheduling, Volcano")
+    assert only(facilities.check_queues(info))[1].startswith("none of Kueue, coscheduling, Volcano")

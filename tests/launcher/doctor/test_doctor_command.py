@@ -10,8 +10,8 @@ import pytest
 
 from launcher.cli.main import run
 from launcher.doctor import machine
-from launcher.doctor.engine import look_at_engine
-from launcher.doctor.findings import Check, findings_of, ok
+from launcher.doctor.engine import check_engine
+from launcher.doctor.findings import Check, ok, run_checks
 from launcher.errors import UsageError
 from tests.launcher.doctor.conftest import DENIED, JOBS, status
 from trainer.protocol.installation import trainer_cure
@@ -52,24 +52,24 @@ def test_a_good_cluster_is_all_ok(doctor):
 
 
 @pytest.mark.usefixtures("at_cluster")
-def test_a_failed_check_makes_it_1_with_the_cure_below(doctor, answers):
+def test_a_failed_check_makes_it_7_with_the_fix_below(doctor, answers):
     answers[f"POST {JOBS}"] = status(500, 'failed calling webhook "x": connection refused')
     code, out = doctor()
     lines = out.splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith("fail  operator"))
-    assert code == 1
+    assert code == 7
     assert lines[at + 1].strip().startswith("→ an administrator:")
 
 
 @pytest.mark.usefixtures("at_cluster")
-def test_as_data_each_check_has_its_level_words_and_cure(doctor, answers):
+def test_as_data_each_check_has_its_level_words_and_fix(doctor, answers):
     answers["/apis/storage.k8s.io/v1/storageclasses"] = {"items": []}
     code, out = doctor("--output", "json")
     document = json.loads(out)
-    assert (code, document["schema"], document["on"], document["ok"]) == (0, 1, "kubernetes", True)
+    assert (code, document["schema"], document["on"], document["ok"]) == (0, 2, "kubernetes", True)
     (storage,) = [check for check in document["checks"] if check["check"] == "storage"]
     assert storage["level"] == "warn"
-    assert storage["cure"]
+    assert storage["fix"]
 
 
 def test_no_cluster_is_3_and_this_machine_is_looked_at_all_the_same(doctor, tmp_path, monkeypatch):
@@ -99,7 +99,7 @@ def test_this_machine_alone(doctor):
 def test_a_machine_without_paddle_fails_for_local_jobs(doctor, monkeypatch):
     monkeypatch.setattr(machine.importlib.util, "find_spec", lambda name: None)
     code, out = doctor("--on", "local")
-    assert code == 1
+    assert code == 7
     assert trainer_cure() in out
 
 
@@ -114,23 +114,23 @@ def test_an_engine_that_answers_is_named_with_what_it_has(tmp_path):
     answering = program(
         tmp_path, 'case $1 in version) echo 27.1;; info) echo \'{"runc":{},"nvidia":{}}\';; esac'
     )
-    engine, gpus = look_at_engine(answering)
+    engine, gpus = check_engine(answering)
     assert engine == ok("engine", "docker 27.1")
     assert gpus == ok("gpus", "the engine has NVIDIA's runtime")
 
 
 def test_an_engine_that_is_not_there_or_does_not_run_fails(tmp_path):
-    (missing,) = look_at_engine(str(tmp_path / "none"))
-    (asleep,) = look_at_engine(program(tmp_path, "echo Cannot connect to the Docker daemon >&2; exit 1"))
+    (missing,) = check_engine(str(tmp_path / "none"))
+    (asleep,) = check_engine(program(tmp_path, "echo Cannot connect to the Docker daemon >&2; exit 1"))
     assert (missing.level.value, asleep.level.value) == ("fail", "fail")
-    assert asleep.cure.startswith("start it")
+    assert asleep.fix.startswith("start it")
 
 
 def test_a_state_folder_that_others_can_read_is_warned_of(tmp_path):
     (tmp_path / "runs").mkdir(mode=0o755)
     (tmp_path / "runs").chmod(0o755)
-    (finding,) = machine.look_at_state(tmp_path / "runs")
-    assert (finding.level.value, finding.cure) == ("warn", f"chmod 700 {tmp_path / 'runs'}")
+    (finding,) = machine.check_state(tmp_path / "runs")
+    assert (finding.level.value, finding.fix) == ("warn", f"chmod 700 {tmp_path / 'runs'}")
 
 
 def test_a_check_that_hangs_does_not_hold_up_the_others():
@@ -138,14 +138,14 @@ def test_a_check_that_hangs_does_not_hold_up_the_others():
         raise UsageError(where="x", expected="y", got="z", fix="do w")
 
     checks = [
-        Check(name="hangs", look=lambda: [ok("hangs", str(threading.Event().wait()))]),
-        Check(name="works", look=lambda: [ok("works", "yes")]),
-        Check(name="refused", look=refused),
+        Check(name="hangs", run=lambda: [ok("hangs", str(threading.Event().wait()))]),
+        Check(name="works", run=lambda: [ok("works", "yes")]),
+        Check(name="refused", run=refused),
     ]
-    late, works, failed = findings_of(checks, patience_s=0.5)
-    assert (late.level.value, late.said) == ("fail", "no answer in 0.5 s")
+    late, works, failed = run_checks(checks, timeout_s=0.5)
+    assert (late.level.value, late.message) == ("fail", "no answer in 0.5 s")
     assert works == ok("works", "yes")
-    assert (failed.said, failed.cure) == ("x: expected y, got z", "do w")
+    assert (failed.message, failed.fix) == ("x: expected y, got z", "do w")
 
 
 @pytest.mark.usefixtures("at_cluster")

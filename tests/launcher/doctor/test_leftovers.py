@@ -12,8 +12,8 @@ import pytest
 from launcher.backends.kubernetes import KubernetesBackend
 from launcher.cli.interrupted import stale_records, sweep
 from launcher.cli.main import run
-from launcher.doctor.cluster_info import Site
-from launcher.doctor.leftovers import Stale, look_at_leftovers
+from launcher.doctor.cluster_info import ClusterInfo
+from launcher.doctor.leftovers import Stale, check_leftovers
 from launcher.objects import CONFIG_MAPS, PADDLE_JOBS
 from launcher.runs.record import Stage
 from launcher.runs.store import RunStore
@@ -121,10 +121,8 @@ def test_a_sweep_that_is_refused_is_left_for_the_next_time(cluster, store):
 
 @pytest.mark.usefixtures("cut_off")
 def test_doctor_sweeps_ours_and_names_others(cluster, only):
-    site = Site(api=cluster, namespace="ml")  # `read` is not needed here
-    assert "cut-config" in only(look_at_leftovers(site, []))[1]
+    info = ClusterInfo(api=cluster, namespace="ml")  # `read` is not needed here
+    assert "cut-config" in only(check_leftovers(info, []))[1]
     assert cluster.names("configmaps") == ("cut-config",)
-    assert (
-        only(look_at_leftovers(site, [Stale(job="cut", run_id=MINE)]))[1] == "removed the ConfigMaps of cut"
-    )
-    assert only(look_at_leftovers(site, []))[1] == "nothing of interrupted submits"
+    assert only(check_leftovers(info, [Stale(job="cut", run_id=MINE)]))[1] == "removed the ConfigMaps of cut"
+    assert only(check_leftovers(info, []))[1] == "nothing of interrupted submits"

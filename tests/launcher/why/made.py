@@ -68,13 +68,20 @@ def scheduling() -> Iterator[Situation]:
         "gpus-unseen",
         "not enough GPUs, and nodes may not be looked at",
         "insufficient-gpu",
-        snapshot(job("Created"), *unscheduled(), unseen=["nodes of the cluster: denied"]),
+        snapshot(
+            job("Created"), *unscheduled(), skipped=[{"what": "nodes of the cluster", "reason": "denied"}]
+        ),
     )
     yield (
         "gpus-placed-unseen",
         "not enough GPUs, pods of others may not be looked at",
         "insufficient-gpu",
-        snapshot(job("Created"), *unscheduled(), nodes=three, unseen=["pods of the cluster: denied"]),
+        snapshot(
+            job("Created"),
+            *unscheduled(),
+            nodes=three,
+            skipped=[{"what": "pods of the cluster", "reason": "denied"}],
+        ),
     )
     yield (
         "gpus-not-offered",

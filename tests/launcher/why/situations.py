@@ -325,7 +325,7 @@ def snapshot(job: Item, *pods: Item, **more: Any) -> Item:
         "schema": 1,
         "version": "v1.34.7",
         "now_s": NOW_S,
-        "unseen": more.pop("unseen", []),
+        "skipped": more.pop("skipped", []),
         "job": job,
         "pods": list(pods),
         "events": list(more.pop("events", ())),

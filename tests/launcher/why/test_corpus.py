@@ -14,7 +14,7 @@ from launcher.backends.states import JobState
 from launcher.why.codes import CODES
 from launcher.why.explain import explain
 from launcher.why.snapshot import parse_snapshot
-from launcher.why.verdict import Outlook, Verdict
+from launcher.why.verdict import Resolves, Verdict
 from tests.launcher.why.made import situations
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -49,7 +49,7 @@ def judge(name: str, case: dict[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the verdict on a case."""
     _, (first, *others) = explained(name)
     got = {
-        "code": first.code, "sentence": first.sentence, "cure": first.cure, "forever": first.outlook.value,
+        "code": first.code, "sentence": first.sentence, "fix": first.fix, "resolves": first.resolves.value,
         "also": [other.code for other in others],
     }  # fmt: skip
     for key, expected in case["expected"].items():
@@ -75,14 +75,14 @@ def test_no_verdict_disagrees_with_the_state_of_the_job() -> None:
         state, (first, *_) = explained(name)
         allowed = next((states for starts, states in STATES if first.code.startswith(starts)), None)
         assert allowed is None or state in allowed, (name, first.code, state)
-        assert state not in ENDED or first.outlook is not Outlook.LATER, name
+        assert state not in ENDED or first.resolves is not Resolves.LATER, name
 
 
 def test_every_verdict_says_what_can_be_done() -> None:
     for name in CASES:
         for verdict in explained(name)[1]:
-            assert verdict.cure or verdict.outlook is Outlook.NOW, (name, verdict)
-            assert "None" not in verdict.sentence + verdict.cure, (name, verdict)
+            assert verdict.fix or verdict.resolves is Resolves.ITSELF, (name, verdict)
+            assert "None" not in verdict.sentence + verdict.fix, (name, verdict)
             assert not verdict.sentence.endswith((":", " ")), (name, verdict)
 
 
@@ -105,3 +105,11 @@ ELSEWHERE = {
     "create-denied", "image-absent", "fits-now", "lost", "kueue-missing", "queue-ignored",
 }  # fmt: skip
 """Said before a submit, or of jobs that no cluster runs; tested where that is."""
+
+
+def test_no_evidence_repeats_what_the_sentence_ends_with() -> None:
+    for name in CASES:
+        _, verdicts = explained(name)
+        for verdict in verdicts:
+            end = verdict.sentence[-40:]
+            assert not any(line.endswith(end) for line in verdict.evidence), (name, verdict)

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.quantity import format_quantity, parse_quantity
-from launcher.why.node_capacity import count_fit, is_selected, read_rooms, requests_of, taint_against
-from launcher.why.rules.capacity import judge_room
+from launcher.why.node_capacity import count_fit, is_selected, read_capacities, requests_of, taint_against
+from launcher.why.rules.capacity import check_capacity
 from launcher.why.unschedulable import read_blockers
-from launcher.why.verdict import Outlook
+from launcher.why.verdict import Resolves
 from tests.launcher.why.situations import node, placed, template
 
 GPU = "nvidia.com/gpu"
@@ -61,20 +61,20 @@ def test_pods_fit_as_if_they_were_put_one_by_one(
     while any(left >= each for left in free) and count < 200:
         free[next(index for index, left in enumerate(free) if left >= each)] -= each
         count += 1
-    rooms = read_rooms(made, used)
-    assert count_fit(requests_of(spec), rooms).now == count
-    verdict = judge_room(spec, pods=pods, more=pods, rooms=rooms)
+    capacities = read_capacities(made, used)
+    assert count_fit(requests_of(spec), capacities).now == count
+    verdict = check_capacity(spec, pods=pods, more=pods, capacities=capacities)
     assert (verdict is None) is (count >= pods)
     ever = sum(gpus // each for gpus, _, _ in nodes)
     if verdict is not None:
-        assert (verdict.outlook is Outlook.NEVER) is (ever < pods)
+        assert (verdict.resolves is Resolves.BY_CHANGE) is (ever < pods)
 
 
 def test_who_is_not_allowed_to_see_pods_gets_no_count() -> None:
-    rooms = read_rooms([node("g1")], None)
-    assert count_fit(requests_of(template()), rooms).now is None
-    assert judge_room(template(), pods=1, more=1, rooms=rooms) is None
-    seldom = judge_room(template(), pods=2, more=2, rooms=rooms)
+    capacities = read_capacities([node("g1")], None)
+    assert count_fit(requests_of(template()), capacities).now is None
+    assert check_capacity(template(), pods=1, more=1, capacities=capacities) is None
+    seldom = check_capacity(template(), pods=2, more=2, capacities=capacities)
     assert seldom is not None
     assert "the largest node has 8 (node g1)" in seldom.sentence
 
@@ -93,8 +93,8 @@ def affinity(operator: str, *values: str, key: str = "zone") -> dict[str, Any]:
     (affinity("Gt", "3"), False),
 ])  # fmt: skip
 def test_selectors_and_required_affinity_choose_nodes(spec: dict[str, Any], takes: bool) -> None:
-    (room,) = read_rooms([node("g1", labels={"zone": "a", "size": "4"})], [])
-    assert is_selected(spec, room) is takes
+    (capacity,) = read_capacities([node("g1", labels={"zone": "a", "size": "4"})], [])
+    assert is_selected(spec, capacity) is takes
 
 
 @pytest.mark.parametrize(("tolerations", "keeps_away"), [
@@ -107,8 +107,8 @@ def test_a_taint_keeps_away_who_does_not_tolerate_it(
 ) -> None:
     taint = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}
     passing = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
-    (room,) = read_rooms([node("g1", taints=(passing, taint))], [])
-    assert (taint_against({"tolerations": tolerations}, room) is not None) is keeps_away
+    (capacity,) = read_capacities([node("g1", taints=(passing, taint))], [])
+    assert (taint_against({"tolerations": tolerations}, capacity) is not None) is keeps_away
 
 
 def test_of_what_a_scheduler_says_that_of_the_node_that_came_furthest_is_first() -> None:

@@ -24,8 +24,7 @@ from launcher.objects import (
     STORAGE_CLASSES,
     Resource,
 )
-from launcher.why.preflight import Findings, look_before
-from launcher.why.together import ask_together
+from launcher.why.preflight import Preflight, check_before, gather_within
 from tests.fakes.cluster import FakeCluster
 from tests.launcher.why.situations import (
     IMAGE,
@@ -57,8 +56,8 @@ def cluster() -> FakeCluster:
 
 
 @pytest.fixture
-def look(cluster: FakeCluster) -> Callable[..., Findings]:
-    def call(wanted: Item | None = None, **there: list[Item]) -> Findings:
+def look(cluster: FakeCluster) -> Callable[..., Preflight]:
+    def call(wanted: Item | None = None, **there: list[Item]) -> Preflight:
         kinds: dict[str, Resource] = {
             "nodes": NODES, "placed": PODS, "claims": CLAIMS, "classes": STORAGE_CLASSES, "quotas": QUOTAS,
             "ranges": LIMIT_RANGES, "queues": LOCAL_QUEUES,
@@ -73,14 +72,14 @@ def look(cluster: FakeCluster) -> Callable[..., Findings]:
                 if name == "placed":
                     named["status"] = {"phase": "Running"}
                 cluster.put(kinds[name], named, namespace=where)
-        return look_before(cluster, wanted or job(), namespace="team-a", now_s=0.0)
+        return check_before(cluster, wanted or job(), namespace="team-a", now_s=0.0)
 
     return call
 
 
-def codes(findings: Findings) -> tuple[list[str], list[str], list[str]]:
+def codes(findings: Preflight) -> tuple[list[str], list[str], list[str]]:
     return tuple(
-        [item.code for item in part] for part in (findings.refusals, findings.warnings, findings.notes)
+        [item.code for item in part] for part in (findings.errors, findings.warnings, findings.notes)
     )  # type: ignore[return-value]
 
 
@@ -106,7 +105,7 @@ def with_image(name: str) -> Item:
 def test_a_job_that_fits_finds_nothing_in_its_way(look, cluster) -> None:
     found = look(nodes=[with_image(IMAGE)])
     assert codes(found) == ([], [], ["fits-now"])
-    assert found.unseen == ()
+    assert found.skipped == ()
     assert len(cluster.requests) == 5
 
 
@@ -157,14 +156,14 @@ def test_defaults_of_a_limit_range_are_requests(look) -> None:
     ranges = [
         {"metadata": {"name": "r"}, "spec": {"limits": [{"type": "Container", "default": {"cpu": "4"}}]}}
     ]
-    assert look(bare, quotas=[quota("team", limits_cpu=("20", "8"))], ranges=ranges).refusals == ()
+    assert look(bare, quotas=[quota("team", limits_cpu=("20", "8"))], ranges=ranges).errors == ()
 
 
 def test_a_missing_permission_is_named_with_its_rule(look, cluster) -> None:
     cluster.rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["*"]}]
-    (refusal,) = look(nodes=[node("g1")]).refusals
+    (refusal,) = look(nodes=[node("g1")]).errors
     assert refusal.code == "create-denied"
-    assert '{"apiGroups": ["kubeflow.org"], "resources": ["paddlejobs"], "verbs": ["create"]}' in refusal.cure
+    assert '{"apiGroups": ["kubeflow.org"], "resources": ["paddlejobs"], "verbs": ["create"]}' in refusal.fix
 
 
 def test_an_image_that_nobody_may_pull_is_warned_of(look) -> None:
@@ -192,7 +191,7 @@ def test_what_may_not_be_looked_at_is_said_and_no_reason_to_refuse(look, cluster
     cluster.refuse("create", RULES_REVIEWS, code=403)
     found = look(of("runs"))
     assert codes(found) == ([], [], [])
-    assert {line.partition(" ")[0] for line in found.unseen} == {
+    assert {item.what.partition(" ")[0] for item in found.skipped} == {
         "nodes", "pods", "resourcequotas", "limitranges", "persistentvolumeclaims", "storageclasses",
         "selfsubjectrulesreviews",
     }  # fmt: skip
@@ -200,14 +199,14 @@ def test_what_may_not_be_looked_at_is_said_and_no_reason_to_refuse(look, cluster
 
 def test_who_answers_late_is_not_waited_for() -> None:
     began_s = time.monotonic()
-    answers = ask_together({"now": lambda: 1, "never": lambda: time.sleep(30)}, within_s=0.2)
-    assert (answers.given, answers.late) == ({"now": 1}, {"never"})
+    gathered = gather_within({"now": lambda: 1, "never": lambda: time.sleep(30)}, within_s=0.2)
+    assert (gathered.given, gathered.late) == ({"now": 1}, {"never"})
     assert time.monotonic() - began_s < 20
 
 
 def test_a_bug_in_a_question_is_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError):
-        ask_together({"bug": lambda: 1 // 0}, within_s=5)
+        gather_within({"bug": lambda: 1 // 0}, within_s=5)
 
 
 def test_the_roles_allow_what_is_looked_at() -> None:
@@ -250,22 +249,22 @@ def test_a_queue_that_does_not_exist_is_refused_and_a_closed_one_warned_of(
     cluster.kueue_holds = lambda stored: True
     found = look(job(queue="team-a"), nodes=[with_image(IMAGE)], queues=queues)
     assert codes(found)[:2] == (refused, warned)
-    assert words in "".join(verdict.cure for verdict in (*found.refusals, *found.warnings))
-    assert found.unseen == ()
+    assert words in "".join(verdict.fix for verdict in (*found.errors, *found.warnings))
+    assert found.skipped == ()
 
 
 def test_a_queue_without_kueue_is_refused(look, cluster) -> None:
     cluster.served = tuple(kind for kind in cluster.served if kind is not LOCAL_QUEUES)
     found = look(job(queue="team-a"), nodes=[with_image(IMAGE)])
     assert codes(found)[0] == ["kueue-missing"]
-    assert "take Launch.queue out" in found.refusals[0].cure
-    assert found.unseen == ()
+    assert "take Launch.queue out" in found.errors[0].fix
+    assert found.skipped == ()
 
 
 def test_a_job_that_kueue_would_not_hold_is_refused(look, cluster) -> None:
-    (refusal,) = look(job(queue="team-a"), nodes=[node("g1")], queues=[local_queue("team-a")]).refusals
+    (refusal,) = look(job(queue="team-a"), nodes=[node("g1")], queues=[local_queue("team-a")]).errors
     assert refusal.code == "queue-ignored"
-    assert "integrations.frameworks (kubeflow.org/paddlejob)" in refusal.cure
+    assert "integrations.frameworks (kubeflow.org/paddlejob)" in refusal.fix
     assert cluster.list(PADDLE_JOBS, namespace="team-a") == ()
 
 
@@ -273,5 +272,5 @@ def test_queues_that_may_not_be_looked_at_are_said_and_no_reason_to_refuse(look,
     cluster.refuse("list", LOCAL_QUEUES, code=403)
     cluster.refuse("create", PADDLE_JOBS, code=403)
     found = look(job(queue="team-a"), nodes=[node("g1")])
-    assert found.refusals == ()
-    assert [line.partition(" ")[0] for line in found.unseen] == ["localqueues"]
+    assert found.errors == ()
+    assert [item.what.partition(" ")[0] for item in found.skipped] == ["localqueues"]

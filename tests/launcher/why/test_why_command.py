@@ -85,10 +85,11 @@ def test_the_answer_is_printed_with_what_it_rests_on_and_its_cure(ftlaunch, clus
     lines = out.splitlines()
     assert code == 0
     assert lines[0] == "kubernetes://ml/flowers  Pulling"
-    assert lines[1].endswith("the node lacks the image and may not pull it [image-never-pulled]")
-    assert lines[2] == "  stays so until somebody acts"
-    assert lines[3].startswith("  because: flowers-worker-0: ErrImageNeverPull: ")
-    assert lines[-1].startswith("  cure: load it onto the nodes")
+    assert lines[2] == "  image and may not pull it [image-never-pulled]"
+    assert lines[3] == "  stays so until somebody acts"
+    assert lines[4].startswith("  because: flowers-worker-0: ErrImageNeverPull: ")
+    assert max(map(len, lines)) <= 100
+    assert lines[-1].startswith("  fix: load it onto the nodes")
 
 
 def test_programs_get_stable_keys(ftlaunch, cluster) -> None:
@@ -96,10 +97,10 @@ def test_programs_get_stable_keys(ftlaunch, cluster) -> None:
     cluster.start_pod("flowers-worker-1")
     document = json.loads(ftlaunch("why", "--output", "json")[1])
     assert list(document) == [
-        "schema", "handle", "job", "run_id", "state", "code", "sentence", "evidence", "cure", "forever",
-        "also", "unseen",
+        "schema", "handle", "job", "run_id", "state", "code", "sentence", "evidence", "fix", "resolves",
+        "also", "skipped",
     ]  # fmt: skip
-    assert (document["schema"], document["state"], document["forever"]) == (1, "Pulling", "later")
+    assert (document["schema"], document["state"], document["resolves"]) == (2, "Pulling", "later")
 
 
 def test_watching_ends_with_the_job(ftlaunch, cluster) -> None:
@@ -114,7 +115,7 @@ def test_what_may_not_be_looked_at_is_said_and_not_needed(backend, cluster, subm
     cluster.refuse("list", NODES, code=403)
     explanation = explain_job(backend, HANDLE, clock=lambda: NOW_S)
     assert explanation.verdicts[0].code == "scheduling"
-    assert [line.split(":")[0] for line in explanation.unseen] == ["nodes of the cluster"]
+    assert [item.what for item in explanation.skipped] == ["nodes of the cluster"]
 
 
 def test_a_job_that_is_not_there_is_not_found(backend) -> None:
@@ -235,9 +236,9 @@ def test_no_cure_for_this_machine_needs_a_cluster(backend: BackendKind) -> None:
     """`kubectl`, claims, users of pods and their limits are a cluster's."""
     faults = [fault for _, fault in PATTERNS] + [*OF_EXIT.values(), DATA_DENIED, UNKNOWN]
     for fault in faults:
-        cure = fault.cure_on(backend)
-        assert cure, fault.code
-        assert "kubectl" not in cure, fault.code
+        fix = fault.fix_on(backend)
+        assert fix, fault.code
+        assert "kubectl" not in fix, fault.code
         if backend == "local":
             for word in ("Launch.resources", "Launch.run_as", "Launch.image", "claim", "the volume"):
-                assert word not in cure, fault.code
+                assert word not in fix, fault.code

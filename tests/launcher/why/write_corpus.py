@@ -69,8 +69,8 @@ def main() -> None:
             sys.stderr.write(f"{name}: expected {code}, got {first.code}: {first.sentence}\n")
         document = {
             "what": what, "recorded": False, "kubernetes": snapshot["version"],
-            "expected": {"code": code, "sentence": first.sentence, "cure": first.cure,
-                         "forever": first.outlook.value, "also": [other.code for other in others]},
+            "expected": {"code": code, "sentence": first.sentence, "fix": first.fix,
+                         "resolves": first.resolves.value, "also": [other.code for other in others]},
             "snapshot": snapshot,
         }  # fmt: skip
         (CORPUS / f"{name}.json").write_text(write(document))
@@ -78,7 +78,7 @@ def main() -> None:
         document = json.loads(path.read_text())
         first, *others = explain(parse_snapshot(document["snapshot"]))
         document["expected"] |= {
-            "sentence": first.sentence, "cure": first.cure, "forever": first.outlook.value,
+            "sentence": first.sentence, "fix": first.fix, "resolves": first.resolves.value,
             "also": [other.code for other in others],
         }  # fmt: skip
         path.write_text(write(document))
