@@ -13,9 +13,9 @@ from launcher.errors import CliExit, UsageError
 from launcher.names import to_dns_label
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
-    from launcher.config.images import ImageFolder
+    from launcher.config.image_folder import ImageFolder
     from launcher.config.recipe import Recipe
-    from launcher.config.starter import Wanted
+    from launcher.config.starter import StarterJob
 
 _MEASURE_S = 20.0
 
@@ -67,7 +67,7 @@ def command(
     Where DIR has no lists yet, they are made, as by `trainer make-lists`. What is not given is chosen from
     the images, and said.
     """
-    from launcher.config.starter import Wanted
+    from launcher.config.starter import StarterJob
 
     base = folder if folder is not None else source
     if base is None:
@@ -91,7 +91,7 @@ def command(
     if str(path) != "-" and path.exists() and not force:
         raise UsageError(where=path, expected="no such file yet", fix="pass --force to overwrite it")
     stem = base.resolve().name if folder is not None else base.stem
-    wanted = Wanted(name=to_dns_label(name or stem), gpus=gpus, nodes=nodes, image=image)
+    wanted = StarterJob(name=to_dns_label(name or stem), gpus=gpus, nodes=nodes, image=image)
     if folder is None:
         assert source is not None
         text, recipe, data = _add_launch(source, wanted), None, None
@@ -120,7 +120,7 @@ def command(
 
 def _look_at(folder: Path) -> ImageFolder:
     from launcher.cli.trying import make_lists
-    from launcher.config.images import LABELS, TRAIN, VAL, look_at
+    from launcher.config.image_folder import LABELS, TRAIN, VAL, read_image_folder
 
     lists = [folder / name for name in (TRAIN, VAL, LABELS)]
     if folder.is_dir() and not any(file.exists() for file in lists):
@@ -129,11 +129,11 @@ def _look_at(folder: Path) -> ImageFolder:
             echo(line, err=True)
         if not made:
             raise UsageError(where=folder, expected="images that lists can be made of", fix="see above")
-    return look_at(folder)
+    return read_image_folder(folder)
 
 
 def _choose(
-    data: ImageFolder, wanted: Wanted, arch: str | None, size: int | None, epochs: int | None
+    data: ImageFolder, wanted: StarterJob, arch: str | None, size: int | None, epochs: int | None
 ) -> Recipe:
     from launcher.cli.trying import find_weights
     from launcher.config.recipe import Facts, choose_arch, choose_recipe
@@ -149,7 +149,7 @@ def _choose(
     )
 
 
-def _write(data: ImageFolder, wanted: Wanted, recipe: Recipe) -> str:
+def _write(data: ImageFolder, wanted: StarterJob, recipe: Recipe) -> str:
     from launcher.config.starter import write_config
 
     return write_config(wanted, data, recipe)
@@ -167,7 +167,7 @@ def _tell(recipe: Recipe | None, data: ImageFolder) -> None:
 
 
 def _tell_time(
-    length: _Length | None, data: ImageFolder, wanted: Wanted, text: str, *, measure: bool
+    length: _Length | None, data: ImageFolder, wanted: StarterJob, text: str, *, measure: bool
 ) -> None:
     """Say how long the run takes here; nothing of a config that is refused."""
     if length is not None:
@@ -175,7 +175,7 @@ def _tell_time(
         echo(f"time on this machine: {time}", err=True)
 
 
-def _describe_time(length: _Length, data: ImageFolder, wanted: Wanted, text: str) -> str:
+def _describe_time(length: _Length, data: ImageFolder, wanted: StarterJob, text: str) -> str:
     from launcher.cli.status import describe_duration
     from launcher.cli.trying import can_train, measure_step
 
@@ -191,7 +191,7 @@ def _describe_time(length: _Length, data: ImageFolder, wanted: Wanted, text: str
     return f"about {describe_duration(whole_s)}, of {step_s * 1000:.0f} ms a step"
 
 
-def _fit(source: Path, data: ImageFolder, wanted: Wanted, epochs: int | None) -> str:
+def _fit(source: Path, data: ImageFolder, wanted: StarterJob, epochs: int | None) -> str:
     from launcher.cli.trying import find_weights
     from launcher.config.fit import fit_config
 
@@ -224,7 +224,7 @@ def _read(source: Path) -> tuple[str, dict[str, object]]:
     return content.decode("utf-8-sig"), document.values
 
 
-def _add_launch(source: Path, wanted: Wanted) -> str:
+def _add_launch(source: Path, wanted: StarterJob) -> str:
     from launcher.config.starter import add_launch
 
     content, values = _read(source)

@@ -13,7 +13,7 @@ from launcher.errors import CliExit
 
 
 def _read_timeout(text: str) -> float:
-    from launcher.config.scalars import parse_duration  # pydantic
+    from launcher.config.field_types import parse_duration  # pydantic
 
     try:
         return float(parse_duration(text))

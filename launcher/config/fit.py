@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from launcher.config.edit import Edits
-from launcher.config.images import LABELS, TRAIN, VAL, ImageFolder
+from launcher.config.image_folder import LABELS, TRAIN, VAL, ImageFolder
 from launcher.config.recipe import choose_batch
-from launcher.config.starter import Wanted, volumes_of, with_modeline, write_launch
+from launcher.config.starter import StarterJob, volumes_of, with_modeline, write_launch
 from trainer.config.problems import KeyPath, format_path
 
 _GPUS = 4
@@ -37,7 +37,7 @@ class Fitted:
 
 
 def fit_config(
-    content: str, values: Mapping[str, object], data: ImageFolder, wanted: Wanted, *,
+    content: str, values: Mapping[str, object], data: ImageFolder, wanted: StarterJob, *,
     pretrained: bool | None, epochs: int | None = None,
 ) -> Fitted:  # fmt: skip
     """Fit a config to images.
@@ -54,7 +54,9 @@ def fit_config(
 
 
 class _Fitting:
-    def __init__(self, content: str, values: Mapping[str, object], data: ImageFolder, wanted: Wanted) -> None:
+    def __init__(
+        self, content: str, values: Mapping[str, object], data: ImageFolder, wanted: StarterJob
+    ) -> None:
         self._content = content.removeprefix("\ufeff")
         self._edits = Edits(self._content)
         self._values = values

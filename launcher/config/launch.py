@@ -1,27 +1,215 @@
-"""The `Launch` section: what PaddleClas does not know of a job, and ignores."""
+"""The `Launch` section: what PaddleClas does not know of a job, and ignores.
+
+First the mappings inside it, a model each, then the section itself. Amounts of memory and disk are Kubernetes
+quantities of bytes (`8Gi`), those of CPUs cores (`0.5`, `500m`), and times carry their unit (`90s`, `10m`,
+`24h`, `7d`).
+"""
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from launcher.config.parts import Part, Queue, Resources, RunAs, Secret, Toleration, Volume, Weights
-from launcher.config.scalars import (
+from launcher.config.field_types import (
+    Bytes,
+    Cores,
     Duration,
     EnvName,
     ExtraModule,
     Image,
     LabelKey,
     LabelValue,
+    MountPath,
     Namespace,
     ObjectName,
     PlainText,
     Procs,
     ResourceName,
+    SecretKey,
+    SubPath,
+    TaintKey,
 )
 from launcher.names import MAX_PREFIX, is_dns_label
+from launcher.quantity import read_quantity
+from trainer.config.registry import STRICT, Documented
 from trainer.protocol.environment import WORKSPACE
+
+_SHM = "1Gi"
+UserId = Annotated[int, Field(gt=0, lt=2**31)]
+_SEVERAL = {2: "both", 3: "all three", 4: "all four", 5: "all five", 6: "all of them"}
+
+
+class Subsection(Documented):
+    """A mapping of the section. It refuses keys that it does not know, as typing errors mostly are."""
+
+    model_config = ConfigDict(**STRICT, extra="forbid")
+
+
+class Nfs(Subsection):
+    """A folder that a server exports; the nodes mount it."""
+
+    server: PlainText
+    path: MountPath
+    """Exported folder."""
+
+
+class Csi(Subsection):
+    """A volume that a CSI driver makes for each pod (kubernetes.io, "CSI ephemeral inline volumes")."""
+
+    driver: PlainText
+    attributes: dict[PlainText, PlainText] = Field(default_factory=dict)
+    fs_type: PlainText | None = None
+    secret: ObjectName | None = None
+    """Secret that the driver is given."""
+
+
+class EmptyDir(Subsection):
+    """A folder of the node that lives as long as the pod."""
+
+    size: Bytes | None = None
+    """Most bytes that it may hold, such as 8Gi; null for what the node has."""
+    memory: bool = False
+    """In memory, which counts as the pod's."""
+
+
+class Volume(Subsection):
+    """Something that is mounted into every pod, and what stands for it on this machine."""
+
+    mount: MountPath
+    """Path in the pod."""
+    claim: ObjectName | None = None
+    """Name of a PersistentVolumeClaim."""
+    host_path: MountPath | None = None
+    """Folder of the node, instead of a claim."""
+    nfs: Nfs | None = None
+    csi: Csi | None = None
+    empty_dir: EmptyDir | None = None
+    config_map: ObjectName | None = None
+    """Name of a ConfigMap, whose keys become files."""
+    sub_path: SubPath | None = None
+    """Folder inside the volume; `{job}` in it becomes the job's name, for a folder a run."""
+    read_only: bool = False
+    local: PlainText | None = None
+    """Folder of this machine that docker and local use instead, relative to where `submit` runs."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Volume:
+        if len(self.sources) > 1:
+            raise ValueError(f"expected {' or '.join(self.sources)}, got {_SEVERAL[len(self.sources)]}")
+        return self
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Keys that say what is mounted on a cluster: one, or none for what is on this machine only."""
+        names = ("claim", "host_path", "nfs", "csi", "empty_dir", "config_map")
+        return tuple(name for name in names if getattr(self, name) is not None)
+
+
+class Secret(Subsection):
+    """One key of a Kubernetes Secret as a file. Values never stand in a config."""
+
+    name: ObjectName
+    key: SecretKey
+    mount: MountPath
+    """Path of the file."""
+    local: PlainText | None = None
+    """File of this machine that docker and local use instead; `~` is the home folder."""
+
+
+class Resources(Subsection):
+    """What each pod asks for; requests and limits are the same."""
+
+    cpu: Cores | None = None
+    """Cores, such as 16, 0.5 or 500m."""
+    memory: Bytes | None = None
+    """Bytes, such as 64Gi; counts /dev/shm too."""
+    shm: Bytes | None = Field(default=None, json_schema_extra={"default": "1Gi"})
+    """Bytes of /dev/shm, which container runtimes leave at 64 MiB; 1Gi, or half of a memory below 2Gi."""
+
+    @model_validator(mode="after")
+    def _shm_fits(self) -> Resources:
+        if None not in (self.memory, self.shm) and _bytes(self.shm) > _bytes(self.memory):
+            raise ValueError(
+                f"expected shm of at most {self.memory}, the memory that counts it, got {self.shm}"
+            )
+        return self
+
+    @property
+    def shm_size(self) -> str:
+        """Size of /dev/shm where none is written too."""
+        if self.shm is not None:
+            return self.shm
+        small = self.memory is not None and _bytes(self.memory) < 2 * _bytes(_SHM)
+        return str(int(_bytes(self.memory) // 2)) if small else _SHM
+
+
+def _bytes(text: str | None) -> Decimal:
+    return read_quantity(text or "0")
+
+
+class Queue(Subsection):
+    """Gang scheduling: all pods start together or none."""
+
+    kueue: LabelValue | None = None
+    """Name of a LocalQueue of Kueue."""
+    volcano: ObjectName | None = None
+    """Name of a queue of Volcano, or of another scheduler that the training operator was started with."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Queue:
+        if (self.kueue is None) == (self.volcano is None):
+            raise ValueError("expected exactly one of kueue and volcano")
+        return self
+
+
+class Toleration(Subsection):
+    """As in Kubernetes (core/v1 Toleration, and what its API server asks of one)."""
+
+    key: TaintKey | None = None
+    """Taint; every one where it is not given, which needs the operator Exists."""
+    operator: Literal["Exists", "Equal"] = "Equal"
+    value: LabelValue | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    toleration_seconds: int | None = Field(default=None, alias="tolerationSeconds")
+    """Seconds that a pod stays on a node that gets the taint; with effect NoExecute."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Toleration:
+        problems = []
+        if self.key is None and self.operator != "Exists":
+            problems.append("expected operator Exists where no key is given, got Equal")
+        if self.operator == "Exists" and self.value:
+            problems.append(f"expected no value beside operator Exists, got {self.value!r}")
+        if self.toleration_seconds is not None and self.effect != "NoExecute":
+            problems.append(f"expected effect NoExecute beside tolerationSeconds, got {self.effect!r}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+class RunAs(Subsection):
+    """Who the processes are. hostPath volumes and many NFS ones ignore fs_group."""
+
+    user: UserId = 1000
+    """Number of the user; never 0, which is root."""
+    group: UserId = 1000
+    """Number of the main group."""
+    fs_group: UserId = 1000
+    """Number of the group that volumes are given to, where their kind allows it."""
+    supplemental_groups: Annotated[tuple[UserId, ...], Field(strict=False)] = ()
+    """Numbers of further groups, such as those of an NFS server's folders."""
+
+
+class Weights(Subsection):
+    """Pretrained weights on a volume, mounted read-only."""
+
+    claim: ObjectName
+    path: MountPath
+    local: PlainText | None = None
+    """Folder of this machine that docker and local use instead."""
+
 
 # What every pod has by itself; /workspace may be mounted below, because relative paths lead there.
 _TAKEN = ("/dev", "/etc/ftlaunch", "/home/trainer", "/proc", "/sys", "/tmp")  # noqa: S108 - a pod's own
@@ -29,7 +217,7 @@ _ANNOTATIONS_BYTES = 255 * 1024  # a server takes 256 KiB, and some of them are 
 _NODES = 1000  # pods are `<job>-worker-<i>` with at most three digits
 
 
-class LaunchSection(Part):
+class LaunchSection(Subsection):
     """Where and how the job runs. Flags of the command line win over it."""
 
     name: PlainText | None = None
@@ -37,11 +225,11 @@ class LaunchSection(Part):
     image: Image | None = None
     """Container image with ftlaunch's trainer."""
     nodes: Annotated[int, Field(ge=1, le=_NODES)] = 1
-    """Pods."""
+    """Number of pods (nodes), 1 to 1000."""
     gpus: Annotated[int, Field(ge=0, le=64)] = 0
-    """Devices a node; 0 trains on CPUs over gloo."""
+    """Devices a node, 0 to 64; 0 trains on CPUs over gloo."""
     procs_per_node: Procs = "auto"
-    """Ranks a node; auto is one a GPU, or one where there are none."""
+    """Ranks (processes) a node, 1 to 512; auto is one a GPU, or one where there are none."""
     resources: Resources = Field(default_factory=Resources)
     volumes: Annotated[tuple[Volume, ...], Field(strict=False)] = ()
     env: dict[EnvName, PlainText] = Field(default_factory=dict)
@@ -51,19 +239,25 @@ class LaunchSection(Part):
     secrets: Annotated[tuple[Secret, ...], Field(strict=False)] = ()
     queue: Queue | None = None
     namespace: Namespace | None = None
-    """Of kubernetes; that of the context where it is not given."""
+    """Kubernetes namespace; that of the context where it is not given."""
     context: PlainText | None = None
-    """Of the kubeconfig; the current one where it is not given."""
+    """Context of the kubeconfig; the current one where it is not given."""
     api: Literal["auto", "kubeflow"] = "auto"
     """Kind of job: a PaddleJob of kubeflow.org/v1; auto is what the cluster serves."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    """When a node pulls the image anew."""
     image_pull_secrets: Annotated[tuple[ObjectName, ...], Field(strict=False)] = ()
+    """Names of Secrets with the registry's credentials."""
     priority_class: ObjectName | None = None
+    """Name of a PriorityClass; the cluster's default where it is not given."""
     node_selector: dict[LabelKey, LabelValue] = Field(default_factory=dict)
+    """Labels that a node must have."""
     tolerations: Annotated[tuple[Toleration, ...], Field(strict=False)] = ()
+    """Taints of nodes that pods of the job bear."""
     topology_key: LabelKey | None = None
     """Node label, such as a rack's, that pods of the job should share."""
     service_account: ObjectName | None = None
+    """Name of the ServiceAccount of the pods; its token is not mounted."""
     gpu_resource: ResourceName = "nvidia.com/gpu"
     """Name of the extended resource that `gpus` counts."""
     rdma: bool = False
@@ -75,15 +269,15 @@ class LaunchSection(Part):
     extra_modules: Annotated[tuple[ExtraModule, ...], Field(strict=False)] = ()
     """Python that the trainer imports first, and that brings names of your own; a file is under a mount."""
     max_restarts: Annotated[int, Field(ge=0)] = 3
-    """Attempts after the first."""
+    """Number of attempts after the first, from 0; an attempt is one start of all ranks."""
     deadline: Duration | None = None
-    """Time from the first start to the last save, over all attempts."""
+    """Longest time from the first start to the last save, over all attempts, such as 24h; null for no end."""
     keep_finished: Duration | None = None
-    """When the cluster deletes the finished job; never where it is not given."""
+    """Time after its end when the cluster deletes the job, such as 7d; never where it is not given."""
     grace_period: Duration = Field(default=120.0, json_schema_extra={"default": "120s"})
-    """Time to save after SIGTERM."""
+    """Time that the pods have to save after SIGTERM."""
     hang_timeout: Duration | None = Field(default=600.0, json_schema_extra={"default": "10m"})
-    """Silence of a rank that counts as a hang; null switches it off."""
+    """Silence of a rank, such as 10m, that counts as a hang; null switches it off."""
     pod_patch: dict[str, Any] | None = None
     """Strategic merge over the rendered pod template, last; not over the command and ftlaunch's variables."""
 

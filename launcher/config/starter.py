@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from launcher.config.images import LABELS, TRAIN, VAL, ImageFolder
+from launcher.config.image_folder import LABELS, TRAIN, VAL, ImageFolder
 from launcher.config.recipe import Recipe
 from trainer.config.paths import find_paths
 from trainer.protocol.environment import WORKSPACE
@@ -24,7 +24,7 @@ _MEAN, _STD = "[0.485, 0.456, 0.406]", "[0.229, 0.224, 0.225]"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class StarterJob:
     """What a first config is to be.
 
     Attributes:
@@ -44,12 +44,12 @@ class Wanted:
         return self.nodes * max(1, self.gpus)
 
 
-def volumes_of(wanted: Wanted, folder: str) -> list[tuple[str, str, bool, str]]:
+def volumes_of(wanted: StarterJob, folder: str) -> list[tuple[str, str, bool, str]]:
     """Return where images come in and results go out: mount, claim, read-only, folder of this machine."""
     return [("/data", wanted.name, True, folder), ("/output", "runs", False, "./output")]
 
 
-def write_config(wanted: Wanted, data: ImageFolder, recipe: Recipe) -> str:
+def write_config(wanted: StarterJob, data: ImageFolder, recipe: Recipe) -> str:
     """Write a whole config, with comments that say why a value is what it is."""
     size = recipe.size
     # Random crops show things larger in training; an evaluation that does not is worse (docs/init.md).
@@ -161,7 +161,7 @@ def _pretrained(recipe: Recipe) -> str:
 """
 
 
-def _optimizer(recipe: Recipe, wanted: Wanted) -> str:
+def _optimizer(recipe: Recipe, wanted: StarterJob) -> str:
     total = f"{recipe.batch} x {wanted.ranks} ranks = {recipe.batch * wanted.ranks} images a step"
     if recipe.optimizer == "Momentum":
         return f"""\
@@ -199,7 +199,7 @@ def with_modeline(content: str) -> str:
     return content if content.startswith("# yaml-language-server:") else f"{MODELINE}\n{content}"
 
 
-def add_launch(content: str, values: Mapping[str, object], wanted: Wanted) -> str:
+def add_launch(content: str, values: Mapping[str, object], wanted: StarterJob) -> str:
     """Return a PaddleClas config as it is, and behind it a `Launch` section with volumes for its paths.
 
     Args:
@@ -235,7 +235,7 @@ def _volumes(values: Mapping[str, object]) -> list[tuple[str, str, bool, str]]:
     ]
 
 
-def write_launch(wanted: Wanted, volumes: list[tuple[str, str, bool, str]]) -> str:
+def write_launch(wanted: StarterJob, volumes: list[tuple[str, str, bool, str]]) -> str:
     """Write the `Launch` section."""
     image = f"  image: {_text(wanted.image)}\n" if wanted.image else (
         "  # image: registry.example/ftlaunch-trainer:TAG      # what your cluster can pull\n"

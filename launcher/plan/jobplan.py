@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.config.parts import Resources, RunAs, Toleration
+from launcher.config.launch import Resources, RunAs, Toleration
 from launcher.plan.handle import JobApi
 from trainer.protocol.nodefile import NodeFile
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from launcher.config.launch import LaunchSection
+from launcher.config.launch import LaunchSection, Toleration, Volume
 from launcher.config.load import RunConfig
-from launcher.config.parts import Toleration, Volume
 from launcher.errors import UsageError
 from launcher.names import RUN_ID_LABEL, is_dns_label, job_name, to_dns_label
 from launcher.plan.capabilities import CAPABILITIES

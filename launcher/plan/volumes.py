@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from launcher.config.parts import Csi, Volume
+from launcher.config.launch import Csi, Volume
 
 
 def find_source(volume: Volume) -> tuple[str, Mapping[str, Any]] | None:

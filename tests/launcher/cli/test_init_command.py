@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from launcher.cli import trying
-from launcher.config.images import look_at
+from launcher.config.image_folder import read_image_folder
 from launcher.config.load import load_run_config
 from launcher.config.recipe import choose_batch, fine_tuning_rate
 from tests.launcher.configs import config_values
@@ -165,7 +165,7 @@ def test_the_learning_rate_follows_the_global_batch():
 
 
 def test_labels_are_counted_over_both_lists(images):
-    assert (look_at(images).class_num, look_at(images).train) == (9, 700)
+    assert (read_image_folder(images).class_num, read_image_folder(images).train) == (9, 700)
 
 
 def test_with_weights_it_goes_on_from_them_at_a_rate_for_fine_tuning(ftlaunch, images, machine):
@@ -256,7 +256,7 @@ def test_lists_are_made_where_there_are_none(ftlaunch, tmp_path, monkeypatch):
                 (folder / f"{index}.png").write_bytes(png(40, 30))
     ran = ftlaunch("init", "--data", "pets", "--name", "pets")
     assert ran.code == 0
-    data = look_at(Path("pets"))
+    data = read_image_folder(Path("pets"))
     assert (data.class_num, data.train, data.val, data.side) == (2, 6, 4, 30)
     assert "6 images in train_list.txt" in ran.err
     assert "next: ftlaunch init --data" not in ran.err

@@ -5,8 +5,17 @@ from pathlib import Path
 
 import yaml
 
-from launcher.config.launch import LaunchSection
-from launcher.config.parts import Csi, EmptyDir, Nfs, Resources, RunAs, Secret, Volume, Weights
+from launcher.config.launch import (
+    Csi,
+    EmptyDir,
+    LaunchSection,
+    Nfs,
+    Resources,
+    RunAs,
+    Secret,
+    Volume,
+    Weights,
+)
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "config.md").read_text()
 

@@ -9,8 +9,8 @@ import yaml
 
 from launcher.config.edit import Edits
 from launcher.config.fit import Fitted, fit_config
-from launcher.config.images import ImageFolder
-from launcher.config.starter import MODELINE, Wanted
+from launcher.config.image_folder import ImageFolder
+from launcher.config.starter import MODELINE, StarterJob
 from trainer.config.document import parse_document
 
 DATA = ImageFolder(
@@ -56,7 +56,7 @@ Infer:
 
 def fit(content: str, *, data: ImageFolder = DATA, gpus: int = 4, **more: object) -> tuple[Fitted, dict]:
     values = parse_document(content.encode(), name="x.yaml").values
-    wanted = Wanted(name="flowers", gpus=gpus, nodes=1)
+    wanted = StarterJob(name="flowers", gpus=gpus, nodes=1)
     pretrained = more.pop("pretrained", True)
     fitted = fit_config(content, values, data, wanted, pretrained=pretrained, **more)  # type: ignore[arg-type]
     return fitted, yaml.safe_load(fitted.text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.config.imageref import check_image
+from launcher.config.image_reference import check_image
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 

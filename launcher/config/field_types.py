@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSchema
 
-from launcher.config.imageref import check_image
+from launcher.config.image_reference import check_image
 from launcher.quantity import QUANTITY, read_quantity
 
 # patterns that are compiled when they are first asked

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from launcher.config.sizes import read_size, typical_side
+from launcher.config.image_folder import read_size, typical_side
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "bmp", "webp", "ppm", "pgm"])
