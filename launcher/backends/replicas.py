@@ -1,7 +1,19 @@
-"""A manifest -> its pods, as training operator v1.9.3 makes them (pkg/controller.v1/paddlepaddle). Pure.
+"""A manifest -> its pods, as the controller of its kind makes them. What docker and local run. Pure.
 
-What docker and local run. A part of a manifest that they could not honour is refused by name, not ignored: a
-probe or a sidecar that is silently left out would make a rehearsal lie.
+A rehearsal is worth something only where it cannot pass over what a cluster would do. So this is a closed
+world:
+
+1. What stands around the pod template is the kind's to understand (`JobKind.check_playable`), and the
+   template's own fields are checked against what can be honoured here. Whatever is left, a probe, a
+   sidecar, a field of next year, is refused by name, all at once, instead of being left out in silence.
+2. Each number from 0 becomes a pod: the template's labels with the controller's over them, then the
+   variables in Kubernetes' order, the container's own first, the controller's appended, so that these win.
+   References `$(NAME)` see only what stands before them (`launcher.render.references`), and a `fieldRef` is
+   answered from the labels, annotations and address of the pod that is being made.
+3. Only then are commands expanded, with the variables that are final.
+
+Docker gives a pod its own name as its address, local gives 127.0.0.1; that is all the difference there is
+here.
 """
 
 from __future__ import annotations
@@ -13,17 +25,13 @@ from typing import Any
 
 from launcher.backends.podspec import Mount, Problems, Source, read_mounts, require_known
 from launcher.errors import UsageError
+from launcher.kinds.base import JobKind
 from launcher.objects import KubeObject
 from launcher.render.manifest import Manifest
 from launcher.render.references import expand_references
-from trainer.protocol.environment import STORE_PORT, TERMINATION_PATH
-
-CONTAINER = "paddle"
-FIRST_RETRIED_EXIT = 128
-"""Under `ExitCode` a pod that exits with this or more is made again; 1 to 127 fail the job."""
+from trainer.protocol.environment import TERMINATION_PATH
 
 _GRACE_S = 30.0  # of a pod that states none, kubernetes.io "Pod Lifecycle"
-_WORKER = "spec.paddleReplicaSpecs.Worker"
 _POD_IGNORED = {  # where a pod may run and as whom: nothing that its program could notice here
     "affinity", "automountServiceAccountToken", "enableServiceLinks", "imagePullSecrets", "nodeSelector",
     "priorityClassName", "securityContext", "serviceAccountName", "tolerations", "topologySpreadConstraints",
@@ -33,7 +41,6 @@ _CONTAINER_KEYS = {
     "args", "command", "env", "image", "imagePullPolicy", "name", "ports", "resources", "securityContext",
     "terminationMessagePath", "volumeMounts", "workingDir",
 }  # fmt: skip
-_POLICY_KEYS = {"cleanPodPolicy", "ttlSecondsAfterFinished", "schedulingPolicy"}
 _MAP_FIELD = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 
 
@@ -46,9 +53,9 @@ class Pod:
     """One replica.
 
     Attributes:
-        name: `<job>-worker-<index>`.
+        name: As `pod_name` gives it.
         command: Program and arguments, references to variables replaced.
-        env: Resolved, the operator's variables last.
+        env: Resolved, the controller's variables last.
         working_dir: In the pod, or None for the image's own.
         termination_path: In the pod.
         grace_s: From SIGTERM to SIGKILL.
@@ -78,15 +85,19 @@ def expand(manifest: Manifest, *, pod_ip: str = "127.0.0.1") -> tuple[Pod, ...]:
     Raises:
         ReplicaError: It asks for what cannot be honoured; names every such part.
     """
-    problems = Problems()
-    worker = _read_worker(manifest, problems)
+    problems, kind = Problems(), manifest.kind
+    kind.check_playable(manifest.job, problems.add)
+    try:
+        template = manifest.pod_template
+    except KeyError:  # said already, or about to be
+        template = {}
+    _check_template(template, kind, problems)
     problems.raise_any(ReplicaError)
-    template = worker["template"]
     container = template["spec"]["containers"][0]
     mounts = read_mounts(template["spec"], container, manifest.config_map, problems)
     pods = tuple(
-        _pod(manifest, worker, index=index, mounts=mounts, pod_ip=pod_ip, problems=problems)
-        for index in range(worker.get("replicas", 1))
+        _pod(manifest, template, index=index, mounts=mounts, pod_ip=pod_ip, problems=problems)
+        for index in range(kind.replicas_of(manifest.job))
     )
     problems.raise_any(ReplicaError)
     return pods
@@ -99,13 +110,13 @@ def expand_by_name(manifest: Manifest) -> tuple[Pod, ...]:
         ReplicaError: As `expand`.
     """
     return tuple(
-        expand(manifest, pod_ip=f"{manifest.name}-worker-{pod.index}")[pod.index] for pod in expand(manifest)
+        expand(manifest, pod_ip=pod_name(manifest, pod.index))[pod.index] for pod in expand(manifest)
     )
 
 
-def is_retried(exit_code: int) -> bool:
-    """Say whether the operator makes a pod again that ended so."""
-    return exit_code >= FIRST_RETRIED_EXIT
+def pod_name(manifest: Manifest, node: int) -> str:
+    """Return what a pod is called here: as on a cluster, or as much of it as is not drawn there."""
+    return manifest.kind.pod_name(manifest.name, node) or f"{manifest.name}-{node}"
 
 
 def find_unmapped(pod: Pod, host_folders: Mapping[str, object]) -> tuple[str, ...]:
@@ -114,53 +125,33 @@ def find_unmapped(pod: Pod, host_folders: Mapping[str, object]) -> tuple[str, ..
     return tuple(path for path in outside if path not in host_folders)
 
 
-def _read_worker(manifest: Manifest, problems: Problems) -> KubeObject:
-    spec = manifest.job["spec"]
-    require_known(spec, {"runPolicy", "paddleReplicaSpecs"}, at="spec", problems=problems)
-    policy = spec.get("runPolicy", {})
-    require_known(policy, _POLICY_KEYS, at="spec.runPolicy", problems=problems)
-    if policy.get("cleanPodPolicy") not in (None, "None"):
-        problems.add("spec.runPolicy.cleanPodPolicy", "None", policy["cleanPodPolicy"])
-    specs = spec.get("paddleReplicaSpecs", {})
-    if set(specs) != {"Worker"}:
-        problems.add("spec.paddleReplicaSpecs", "Worker alone", sorted(specs))
-        return {}
-    worker: KubeObject = specs["Worker"]
-    require_known(worker, {"replicas", "restartPolicy", "template"}, at=_WORKER, problems=problems)
-    if worker.get("restartPolicy") != "ExitCode":
-        problems.add(f"{_WORKER}.restartPolicy", "ExitCode", worker.get("restartPolicy"))
-    if worker.get("replicas", 1) < 1:
-        problems.add(f"{_WORKER}.replicas", "at least 1", worker["replicas"])
-    template, at = worker.get("template", {}), f"{_WORKER}.template"
+def _check_template(template: KubeObject, kind: JobKind, problems: Problems) -> None:
+    at = ".".join(kind.pods_path)
     require_known(template, {"metadata", "spec"}, at=at, problems=problems)
     metadata = template.get("metadata", {})
     require_known(metadata, {"labels", "annotations"}, at=f"{at}.metadata", problems=problems)
     pod, at = template.get("spec", {}), f"{at}.spec"
     require_known(pod, _POD_KEYS, at=at, problems=problems)
     names = [container.get("name") for container in pod.get("containers", [])]
-    if names != [CONTAINER]:
-        problems.add(f"{at}.containers", f"one named {CONTAINER}", names)
-        return worker
+    if names != [kind.container]:
+        problems.add(f"{at}.containers", f"one named {kind.container}", names)
+        return
     container, at = pod["containers"][0], f"{at}.containers[0]"
     require_known(container, _CONTAINER_KEYS, at=at, problems=problems)
     if not container.get("command"):
         problems.add(f"{at}.command", "a command, because the image's own is not known here", None)
-    return worker
 
 
 def _pod(
-    manifest: Manifest, worker: KubeObject, *, index: int, mounts: tuple[Mount, ...], pod_ip: str,
+    manifest: Manifest, template: KubeObject, *, index: int, mounts: tuple[Mount, ...], pod_ip: str,
     problems: Problems,
 ) -> Pod:  # fmt: skip
-    name = f"{manifest.name}-worker-{index}"
-    metadata, spec = worker["template"].get("metadata", {}), worker["template"]["spec"]
+    kind, name = manifest.kind, pod_name(manifest, index)
+    metadata, spec = template.get("metadata", {}), template["spec"]
     container = spec["containers"][0]
     labels = {
         **metadata.get("labels", {}),
-        "training.kubeflow.org/job-name": manifest.name,
-        "training.kubeflow.org/operator-name": "paddlejob-controller",
-        "training.kubeflow.org/replica-type": "worker",
-        "training.kubeflow.org/replica-index": str(index),
+        **kind.labels_of_pod(manifest.name, index),
     }
     fields = {
         "metadata.name": name,
@@ -168,7 +159,9 @@ def _pod(
         "status.podIP": pod_ip,
     }
     maps = {"labels": labels, "annotations": metadata.get("annotations", {})}
-    listed = [*container.get("env", []), *_operator_env(manifest.name, worker, container, index)]
+    ports = {str(port.get("name")): int(port["containerPort"]) for port in container.get("ports", [])}
+    added = kind.variables_of_pod(manifest.name, index, replicas=kind.replicas_of(manifest.job), ports=ports)
+    listed = [*container.get("env", []), *added]
     env = _resolve(listed, fields, maps, problems)
     return Pod(
         name=name,
@@ -185,20 +178,6 @@ def _pod(
         grace_s=float(spec.get("terminationGracePeriodSeconds", _GRACE_S)),
         gpus=_count_devices(container),
     )
-
-
-def _operator_env(job: str, worker: KubeObject, container: KubeObject, index: int) -> list[KubeObject]:
-    # envvar.go: appended to every container's own variables, and so winning over them
-    ports = {port.get("name"): port["containerPort"] for port in container.get("ports", [])}
-    own_ip = {"name": "POD_IP_DUMMY", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
-    host = "$(POD_IP_DUMMY)" if index == 0 else f"{job}-worker-0"
-    return [
-        {"name": "PYTHONUNBUFFERED", "value": "1"},
-        {"name": "PADDLE_JOB_ID", "value": job},
-        {"name": "PADDLE_NNODES", "value": str(worker.get("replicas", 1))},
-        *([own_ip] if index == 0 else []),
-        {"name": "PADDLE_MASTER", "value": f"{host}:{ports.get('master', STORE_PORT)}"},
-    ]
 
 
 def _resolve(

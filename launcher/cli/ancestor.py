@@ -6,7 +6,6 @@ import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from launcher.backends.replicas import CONTAINER
 from launcher.cli.jobs import find_job
 from launcher.errors import NotFoundError, UsageError
 from launcher.names import is_run_id
@@ -111,7 +110,9 @@ def find_ancestor(text: str) -> Ancestor:
 def _find_folder(manifest: Manifest, output_dir: str) -> str:
     from launcher.plan.paths import find_covering  # as above
 
-    container = next(item for item in manifest.pod_spec["containers"] if item["name"] == CONTAINER)
+    container = next(
+        item for item in manifest.pod_spec["containers"] if item["name"] == manifest.kind.container
+    )
     mounts = container.get("volumeMounts") or []
     index = find_covering(output_dir, [str(mount["mountPath"]) for mount in mounts])
     return "" if index is None else str(mounts[index].get("subPath", ""))

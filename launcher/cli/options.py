@@ -194,7 +194,7 @@ def output_option(*formats: str, default: str = "text") -> Callable[[F], F]:
 def echo_document(document: Any, output: str) -> None:
     """Print a document of plain values as JSON or YAML."""
     if output == "yaml":
-        from launcher.render.blocks import to_yaml
+        from launcher.render.filters import to_yaml
 
         echo(to_yaml(document) if document else "[]", nl=not document)
         return

@@ -59,7 +59,7 @@ def prepare(asked: Asked, *, api: JobApi | None = None, output_dir: str | None =
 
     Args:
         asked: What was asked for.
-        api: Kind of PaddleJob that the cluster serves; None for what the config says.
+        api: Kind of job that the cluster serves; None where none was asked.
         output_dir: Where the job writes instead of Global.output_dir; `{job}` is its name.
 
     Raises:
@@ -187,11 +187,11 @@ def _look_at_protection(
         if loading:
             raise ConfigError(_refuse_code(config, loading))
         return ()
-    worker = "spec.paddleReplicaSpecs.Worker"
+    template = ".".join(manifest.kind.pods_path)
     notes, refused = [], []
-    for item in find_weakenings(manifest.worker["template"]):
+    for item in find_weakenings(manifest.pod_template, trainer=manifest.kind.container):
         field = format_fields(item.path)
-        key = find_key(f"{worker}.template.{field}", manifest.job, config)
+        key = find_key(f"{template}.{field}", manifest.job, config)
         notes.append(f"{format_path(key) if key else field}: {item.sentence}")
         if require and item.level != "ours":
             message = f"expected what --require-restricted allows: {item.sentence}"

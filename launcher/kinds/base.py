@@ -103,6 +103,7 @@ class JobKind(ABC):
         template: File in `k8s/templates` that renders the object.
         pods_path: Of the pod template in the object. What holds the template, one step up, is where refusals
             and patches speak of.
+        suspend_path: Of the field that asks for no pods.
         container: Name of the trainer's container.
         job_label: Label of pods whose value is the object's name.
         index_label: Label of pods whose value is the node's number.
@@ -117,6 +118,7 @@ class JobKind(ABC):
     controller: ClassVar[Controller | None] = None
     template: ClassVar[str]
     pods_path: ClassVar[tuple[str, ...]]
+    suspend_path: ClassVar[tuple[str, ...]]
     container: ClassVar[str]
     job_label: ClassVar[str]
     index_label: ClassVar[str]
@@ -141,6 +143,11 @@ class JobKind(ABC):
         return path
 
     # Sending
+
+    @property
+    def kueue_framework(self) -> str:
+        """What Kueue's setting `integrations.frameworks` calls the kind."""
+        return f"{self.resource.group}/{self.resource.kind.lower()}"
 
     def probe(self, name: str) -> KubeObject | None:
         """Return an object that the schema admits and the controller's webhook refuses; None without one."""
@@ -190,9 +197,12 @@ class JobKind(ABC):
     def replicas_of(self, job: KubeObject) -> int:
         """Return how many pods a job is to have."""
 
-    @abstractmethod
     def is_suspended(self, job: KubeObject) -> bool:
         """Say whether the job is asked to have no pods."""
+        found: object = job
+        for part in self.suspend_path:
+            found = found.get(part) if isinstance(found, dict) else None
+        return bool(found)
 
     def is_queued(self, job: KubeObject) -> bool:
         """Say whether a queue of Kueue decides when the job has pods; it does so through `suspend`."""
@@ -219,6 +229,11 @@ class JobKind(ABC):
         """Say whether a controller has looked at the job, as far as can be seen."""
         return bool((job.get("status") or {}).get("conditions"))
 
+    def late_deadline_of(self, job: KubeObject) -> float | None:
+        """Return a deadline, in seconds from the start, that the controller may notice late; None without."""
+        del job
+        return None
+
     def trim(self, job: KubeObject) -> KubeObject:
         """Keep of a job what says how it stands, and not what its pods are made of: there may be many."""
         metadata = {key: job["metadata"][key] for key in _TRIMMED if key in job["metadata"]}
@@ -233,9 +248,13 @@ class JobKind(ABC):
 
     # Steering
 
-    @abstractmethod
     def suspend_patch(self, *, suspend: bool) -> KubeObject:
-        """Return the merge patch of an object's spec that stops its pods, or lets it have pods again."""
+        """Return the merge patch of an object that stops its pods, or lets it have pods again."""
+        patch: object = suspend
+        for part in reversed(self.suspend_path):
+            patch = {part: patch}
+        assert isinstance(patch, dict)
+        return patch
 
     # Playing
 

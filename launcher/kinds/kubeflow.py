@@ -42,6 +42,7 @@ class PaddleJob(JobKind):
     )
     template = "paddlejob.yaml.j2"
     pods_path = (*_WORKER, "template")
+    suspend_path = ("spec", "runPolicy", "suspend")
     container = "paddle"  # its webhook demands one of this name
     job_label = "training.kubeflow.org/job-name"
     index_label = "training.kubeflow.org/replica-index"
@@ -99,10 +100,6 @@ class PaddleJob(JobKind):
         specs = (job.get("spec") or {}).get("paddleReplicaSpecs") or {}
         return int((specs.get("Worker") or {}).get("replicas") or 1)
 
-    def is_suspended(self, job: KubeObject) -> bool:
-        """See `JobKind`."""
-        return bool((job["spec"].get("runPolicy") or {}).get("suspend"))
-
     def ending_of(self, job: KubeObject) -> Ending | None:
         """See `JobKind`."""
         conditions = conditions_of(job)
@@ -117,6 +114,11 @@ class PaddleJob(JobKind):
         """See `JobKind`; it stays until all pods run again."""
         return conditions_of(job).get("Restarting")
 
+    def late_deadline_of(self, job: KubeObject) -> float | None:
+        """See `JobKind`; observed with v1.9.3: the requeue for activeDeadlineSeconds never comes."""
+        limit_s = ((job.get("spec") or {}).get("runPolicy") or {}).get("activeDeadlineSeconds")
+        return None if limit_s is None else float(limit_s)
+
     def trim_spec(self, spec: KubeObject) -> KubeObject:
         """See `JobKind`."""
         workers = (spec.get("paddleReplicaSpecs") or {}).get("Worker") or {}
@@ -124,10 +126,6 @@ class PaddleJob(JobKind):
             "runPolicy": spec.get("runPolicy") or {},
             "paddleReplicaSpecs": {"Worker": {"replicas": workers.get("replicas", 1)}},
         }
-
-    def suspend_patch(self, *, suspend: bool) -> KubeObject:
-        """See `JobKind`."""
-        return {"spec": {"runPolicy": {"suspend": suspend}}}
 
     def check_playable(self, job: KubeObject, refuse: Refuse) -> None:
         """See `JobKind`."""

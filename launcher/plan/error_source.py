@@ -11,20 +11,17 @@ from typing import Any
 
 from launcher.config.launch import LaunchSection
 from launcher.config.load import RunConfig
+from launcher.kinds.base import JobKind
+from launcher.kinds.registry import DEFAULT, find_kind
+from launcher.objects import KubeObject
 from trainer.config.problems import KeyPath, Problem
 
 _SECTION = "Launch"
 _TOKEN = re.compile(r"\[([^\]]*)\]|([^.\[\]]+)")
-_WORKERS: tuple[KeyPath, ...] = (("spec", "paddleReplicaSpecs", "Worker"), ("spec", "worker"))
 _MAIN: KeyPath = ("spec", "containers", 0)
 _JOB: dict[KeyPath, KeyPath] = {
     ("metadata", "name"): ("name",),
     ("metadata", "namespace"): ("namespace",),
-    ("spec", "runPolicy", "ttlSecondsAfterFinished"): ("keep_finished",),
-    ("spec", "runPolicy", "schedulingPolicy"): ("queue",),
-    ("spec", "runPolicy", "schedulingPolicy", "queue"): ("queue", "volcano"),
-    ("spec", "runPolicy", "schedulingPolicy", "priorityClass"): ("priority_class",),
-    **{(*worker, "replicas"): ("nodes",) for worker in _WORKERS},
 }
 _TEMPLATE: dict[KeyPath, KeyPath] = {
     ("spec", "nodeSelector"): ("node_selector",),
@@ -49,18 +46,16 @@ _VOLUME_PARTS = {
 }  # fmt: skip
 
 
-def read_field(field: str) -> KeyPath:
+def read_field(field: str, *, kind: JobKind = DEFAULT) -> KeyPath:
     """Split a field as servers write it: `spec.a[Worker].b[0]`, `limits[nvidia.com/gpu]`."""
     tokens = _TOKEN.findall(field)
     path = tuple(int(inside) if inside.isdigit() else inside or plain for inside, plain in tokens)
-    return _complete(path)
+    return _complete(path, kind)
 
 
-def _complete(path: KeyPath) -> KeyPath:
-    """Put in what a webhook leaves out that cannot decode a value: our one replica and container."""
-    specs = ("spec", "paddleReplicaSpecs")
-    if path[:2] == specs and path[2:3] in (("template",), ("replicas",)):
-        path = (*specs, "Worker", *path[2:])
+def _complete(path: KeyPath, kind: JobKind) -> KeyPath:
+    """Put in what a webhook leaves out that cannot decode a value: our one kind of pods, and container."""
+    path = kind.complete_path(path)
     if "containers" in path:
         at = path.index("containers") + 1
         if at < len(path) and not isinstance(path[at], int):
@@ -68,22 +63,22 @@ def _complete(path: KeyPath) -> KeyPath:
     return path
 
 
-def find_key(field: str, job: Mapping[str, Any], config: RunConfig) -> KeyPath | None:
-    """Return the key of the config that a field of a PaddleJob was made from; None where it is ours alone.
+def find_key(field: str, job: KubeObject, config: RunConfig) -> KeyPath | None:
+    """Return the key of the config that a field of a job object was made from; None where it is ours alone.
 
     Args:
         field: As a server names it.
-        job: The PaddleJob that was sent.
+        job: The object that was sent.
         config: What it was made from.
     """
-    path, launch = read_field(field), config.job.launch
+    kind, launch = find_kind(job) or DEFAULT, config.job.launch
+    path = read_field(field, kind=kind)
     found: KeyPath | None
-    worker = next((prefix for prefix in _WORKERS if path[: len(prefix)] == prefix), None)
-    if worker is not None and path[len(worker) : len(worker) + 1] == ("template",):
-        template = _at(job, (*worker, "template"))
-        found = _of_template(path[len(worker) + 1 :], template, launch)
+    at = len(kind.pods_path)
+    if path[:at] == kind.pods_path:
+        found = _of_template(path[at:], kind.pod_template_of(job), launch)
     else:
-        found = _of_metadata(path, launch) or _longest(path, _JOB)
+        found = _of_metadata(path, launch) or _longest(path, {**_JOB, **kind.keys})
     return None if found is None else (_SECTION, *found)
 
 

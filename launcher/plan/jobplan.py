@@ -56,16 +56,16 @@ class JobPlan:
     """A job.
 
     Attributes:
-        job: Name of the PaddleJob.
+        job: Its name.
         run_id: 32 hexadecimal digits.
-        api: Kind of PaddleJob.
+        api: Kind of job object.
         config: The user's bytes as text.
         node_file: For the node processes.
         command: Of the container.
         env: The user's variables.
         gpus: Devices a node; 0 for none.
         labels: Of all objects and the pods.
-        job_labels: Of the PaddleJob: Kueue's queue is among them.
+        job_labels: Of the job object: Kueue's queue is among them.
         gang_queue: Of the scheduler that the training operator was started with, or None.
         shares_topology: Node label that the pods should share, or None.
         ttl_s: Seconds until the finished job is deleted, or None.

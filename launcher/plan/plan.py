@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from launcher.config.launch import LaunchSection, Toleration, Volume
 from launcher.config.load import RunConfig
 from launcher.errors import UsageError
+from launcher.kinds.base import JobKind
+from launcher.kinds.registry import DEFAULT, kind_named
 from launcher.names import RUN_ID_LABEL, is_dns_label, job_name, to_dns_label
 from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.continued import Continued, find_lost_folder, find_output_volume
@@ -51,7 +53,7 @@ def plan(
         overwrite: Let the job take an output folder that another run filled.
         continues: The run whose output the job goes on from, or None.
         gpu_ids: GPUs of this machine that the job may use, by name; None for any.
-        api: Kind of PaddleJob that the cluster serves; None for what the config says.
+        api: Kind of job that the cluster serves; None where none was asked.
         version: Of ftlaunch, for a label.
         output_dir: Where the job writes instead of Global.output_dir, `{job}` in it being its name.
 
@@ -60,15 +62,15 @@ def plan(
         ConfigError: The config asks for what cannot be there; holds every problem.
     """
     launch = config.job.launch
-    name = _job_name(config, launch, run_id, exact_name)
+    kind = kind_named(api) if api else DEFAULT
+    name = _job_name(config, launch, run_id, exact_name, kind)
     labels = _labels(config, launch, name, run_id, version)
     queue = launch.queue
-    api = api or "kubeflow"
     on_gpus, missing = _devices(launch, on, gpus_here)
     procs = launch.procs_per_node if launch.procs_per_node != "auto" else max(launch.gpus, 1)
     output_dir = output_dir.replace(JOB_MARK, name) if output_dir is not None else None
     mounts = _mounts(config, name, continues)
-    problems = find_problems(config, mounts, on=on) + find_lost_folder(config, continues)
+    problems = find_problems(config, mounts, on=on, kind=kind) + find_lost_folder(config, continues)
     if problems:
         raise ConfigError(problems)
     return JobPlan(
@@ -84,6 +86,7 @@ def plan(
             launch,
             name,
             run_id,
+            coordinator=kind.coordinator_host(name),
             secret=secret,
             procs=procs,
             nccl=on_gpus,
@@ -114,7 +117,7 @@ def plan(
         grace_s=max(1, round(launch.grace_period)),
         global_batch=launch.nodes * procs * config.job.data.Train.sampler.batch_size,
         gpus_missing=missing,
-        api=api,
+        api=kind.name,
         pod_patch=launch.pod_patch or None,
         gpu_ids=gpu_ids,
         notes=_notes(config, on, missing),
@@ -127,13 +130,13 @@ def _default_image(config: RunConfig, version: str, *, on_gpus: bool) -> str:
     return f"{_UNKNOWN_IMAGE}:{version}-{'gpu' if on_gpus else 'cpu'}{zoo}"
 
 
-def _job_name(config: RunConfig, launch: LaunchSection, run_id: str, exact: str | None) -> str:
+def _job_name(config: RunConfig, launch: LaunchSection, run_id: str, exact: str | None, kind: JobKind) -> str:
     if exact is None:
         return job_name(to_dns_label(launch.name or config.path.stem), run_id=run_id)
-    if not is_dns_label(exact):
+    if not is_dns_label(exact) or len(exact) > kind.max_name:
         raise UsageError(
             where="--name",
-            expected="at most 52 lower-case letters, digits and '-', a letter first",
+            expected=f"at most {kind.max_name} lower-case letters, digits and '-', a letter first",
             got=f"{exact!r}",
             fix=f"such as {to_dns_label(exact)!r}",
         )
@@ -208,6 +211,7 @@ def _node_file(
     name: str,
     run_id: str,
     *,
+    coordinator: str,
     secret: str | None,
     procs: int,
     nccl: bool,
@@ -217,7 +221,7 @@ def _node_file(
 ) -> NodeFile:
     return NodeFile(
         run_id=run_id, secret=secret, job=name, nodes=launch.nodes, procs_per_node=procs,
-        coordinator_host=f"{name}-worker-0", coordinator_port=COORDINATOR_PORT,
+        coordinator_host=coordinator, coordinator_port=COORDINATOR_PORT,
         backend="nccl" if nccl else "gloo", output_dir=pod_path(output_dir or config.job.run.output_dir),
         overwrite=overwrite, continues=continues, max_restarts=launch.max_restarts, backoff_s=_BACKOFF_S,
         deadline_s=launch.deadline, grace_s=launch.grace_period, rendezvous_timeout_s=_RENDEZVOUS_S,

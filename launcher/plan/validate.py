@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from launcher.config.load import RunConfig
+from launcher.kinds.base import JobKind
 from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BackendKind
 from launcher.plan.jobplan import Mount
@@ -14,8 +15,10 @@ from trainer.config.problems import KeyPath, Problem
 _MAX_CONFIG_BYTES = 900 * 1024  # a ConfigMap holds 1 MiB, node.json and metadata included
 
 
-def find_problems(config: RunConfig, mounts: tuple[Mount, ...], *, on: BackendKind) -> list[Problem]:
-    """Return every reason why the job cannot run there."""
+def find_problems(
+    config: RunConfig, mounts: tuple[Mount, ...], *, on: BackendKind, kind: JobKind
+) -> list[Problem]:
+    """Return every reason why the job cannot run there, as an object of its kind."""
     launch, problem = config.job.launch, config.document.problem
     on_cluster = CAPABILITIES[on].is_cluster
     problems: list[Problem] = []
@@ -31,6 +34,10 @@ def find_problems(config: RunConfig, mounts: tuple[Mount, ...], *, on: BackendKi
     if launch.gpus and launch.procs_per_node != "auto" and launch.procs_per_node > launch.gpus:
         message = f"expected at most {launch.gpus}, one a GPU, got {launch.procs_per_node}"
         problems.append(problem(("Launch", "procs_per_node"), message))
+    for key, why in kind.cannot.items():
+        if ("Launch", *key) in config.document.places:
+            name = f"{kind.resource.kind} of {kind.resource.api_version}"
+            problems.append(problem(("Launch", *key), f"expected what a {name} can do: {why}"))
     wanted = "`claim: NAME`" if on_cluster else "`local: PATH`"
     for path, mount, source in _sources(config, on_cluster=on_cluster):
         if source is None:

@@ -15,6 +15,9 @@ from launcher.render.references import escape_references
 _ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 _BLOCK_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 
+_WORD = re.compile(r"[a-z][A-Za-z]{2,}")
+_WORDS = frozenset({"null", "true", "false", "yes", "off"})  # which YAML 1.1 reads as something else
+
 
 class Emitted(str):
     """Text that a filter made; the environment refuses to print anything else."""
@@ -43,6 +46,29 @@ def to_block(value: str, indent: int) -> Emitted:
     return Emitted("|\n" + "\n".join(pad + line if line else "" for line in lines[:-1]))
 
 
+def to_word(value: str) -> Emitted:
+    """Write a name of our own as it is, which people read more easily; anything else as JSON."""
+    return Emitted(value) if _WORD.fullmatch(value) and value not in _WORDS else to_json(value)
+
+
+def to_yaml(value: Any, indent: int = 0) -> str:  # any value that JSON has
+    """Write a mapping or a list as YAML in block style, ending in a line break; every scalar is JSON."""
+    pad = " " * indent
+    if isinstance(value, dict):
+        return "".join(f"{pad}{to_word(key)}:{_below(item, indent)}" for key, item in value.items())
+    lines = []
+    for item in value:
+        text = to_yaml(item, indent + 2) if isinstance(item, dict | list) and item else f"{to_json(item)}\n"
+        lines.append(f"{pad}- {text.lstrip(' ')}")
+    return "".join(lines)
+
+
+def _below(item: Any, indent: int) -> str:
+    if isinstance(item, dict | list) and item:
+        return f"\n{to_yaml(item, indent + 2)}"
+    return f" {to_json(item)}\n"
+
+
 class Recorder:
     """Filters that note every value, and can put stand-ins in their place.
 
@@ -57,13 +83,16 @@ class Recorder:
     @property
     def filters(self) -> dict[str, Callable[..., Emitted]]:
         """Jinja filters by name."""
-        return {"json": self._json, "block": self._block, "literal": self._literal}
+        return {"json": self._json, "block": self._block, "literal": self._literal, "word": self._word}
 
     def _json(self, value: Any) -> Emitted:  # any value that JSON has
         return self._note(value, to_json)
 
     def _literal(self, value: str) -> Emitted:
         return self._json(escape_references(value))
+
+    def _word(self, value: str) -> Emitted:
+        return self._note(value, to_word)
 
     def _block(self, value: str, indent: int) -> Emitted:
         return self._note(value, lambda text: to_block(text, indent))

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.errors import LaunchError
+from launcher.kinds.base import JobKind
+from launcher.kinds.registry import KINDS, find_kind
 from launcher.names import RUN_ID_LABEL
-from launcher.objects import KubeObject
+from launcher.objects import CONFIG_MAPS, KubeObject
 
 
 class ManifestError(LaunchError):
@@ -17,12 +19,12 @@ class ManifestError(LaunchError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """One ConfigMap and one PaddleJob.
+    """One ConfigMap and one job object.
 
     Attributes:
         text: The YAML, byte for byte what `render` prints.
         config_map: cfg.yaml and node.json.
-        job: The PaddleJob.
+        job: The object of the job, of a kind that `kind` names.
     """
 
     text: str
@@ -40,15 +42,21 @@ class Manifest:
         return str(self.job["metadata"].get("namespace", ""))
 
     @property
-    def worker(self) -> KubeObject:
-        """What the job says of its pods: `replicas` and `template`."""
-        found: KubeObject = self.job["spec"]["paddleReplicaSpecs"]["Worker"]
+    def kind(self) -> JobKind:
+        """Kind of the job object; `parse_manifest` lets no other object in."""
+        found = find_kind(self.job)
+        assert found is not None
         return found
+
+    @property
+    def pod_template(self) -> KubeObject:
+        """Template of its pods: the part of `job` itself, not a copy."""
+        return self.kind.pod_template_of(self.job)
 
     @property
     def pod_spec(self) -> KubeObject:
         """Spec of its pods."""
-        spec: KubeObject = self.worker["template"]["spec"]
+        spec: KubeObject = self.pod_template["spec"]
         return spec
 
     @property
@@ -77,15 +85,17 @@ def parse_manifest(text: str) -> Manifest:
     """Read a manifest back from its text.
 
     Raises:
-        ManifestError: It is not YAML, or not one ConfigMap and one PaddleJob that carry a name and a run id.
+        ManifestError: It is not YAML, or not one ConfigMap and one job object that carry a name and a run id.
     """
     objects = [item for item in read_documents(text) if item is not None]
-    kinds = {item.get("kind") if isinstance(item, dict) else None: item for item in objects}
-    if len(objects) != 2 or set(kinds) != {"ConfigMap", "PaddleJob"}:
-        raise ManifestError(
-            where="manifest", expected="a ConfigMap and a PaddleJob", got=sorted(map(str, kinds))
-        )
-    manifest = Manifest(text=text, config_map=kinds["ConfigMap"], job=kinds["PaddleJob"])
+    parts = [item if isinstance(item, dict) else {} for item in objects]
+    config_maps = [item for item in parts if item.get("kind") == CONFIG_MAPS.kind]
+    jobs = [item for item in parts if find_kind(item) is not None]
+    if (len(objects), len(config_maps), len(jobs)) != (2, 1, 1):
+        names = " or ".join(f"{kind.resource.kind} of {kind.resource.api_version}" for kind in KINDS)
+        got = sorted(f"{item.get('apiVersion')} {item.get('kind')}" for item in parts)
+        raise ManifestError(where="manifest", expected=f"a ConfigMap and a {names}", got=got)
+    manifest = Manifest(text=text, config_map=config_maps[0], job=jobs[0])
     for item in objects:
         metadata = item.get("metadata")
         labels = metadata.get("labels") if isinstance(metadata, dict) else None

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from launcher.errors import Issue, UsageError
+from launcher.kinds.registry import DEFAULT
 from launcher.objects import KubeObject
 from launcher.render.crds import DIRECTIVE, Fault, FieldPath, find_template_faults, format_fields
 from trainer.protocol.environment import CONFIG_MOUNT
 
-CONTAINER = "paddle"
 # Of k8s.io/api/core/v1 (patchMergeKey); lists of other names are replaced.
 _MERGE_KEYS = {
     "containers": "name", "initContainers": "name", "ephemeralContainers": "name", "volumes": "name",
@@ -41,16 +41,21 @@ class PatchError(UsageError):
         )
 
 
-def patch_template(template: KubeObject, patch: Mapping[str, Any]) -> KubeObject:
+def patch_template(template: KubeObject, patch: Mapping[str, Any], *, container: str) -> KubeObject:
     """Return a pod template with a patch laid over it.
+
+    Args:
+        template: As rendered.
+        patch: As the config has it.
+        container: Name of the trainer's container.
 
     Raises:
         PatchError: It changes what ftlaunch relies on, or the result is no pod template; says all of it.
     """
-    faults = find_patch_faults(patch)
+    faults = find_patch_faults(patch, container=container)
     patched = _merge(template, patch, "")
     assert isinstance(patched, dict)
-    faults += _touched(template, patched)
+    faults += _touched(template, patched, container)
     if not faults:  # what the patch has is right by itself: what lacks, or was merged into a wrong place
         faults += [
             (_locate(path, patch, patched), _named(path, message))
@@ -61,16 +66,16 @@ def patch_template(template: KubeObject, patch: Mapping[str, Any]) -> KubeObject
     return patched
 
 
-def find_patch_faults(patch: Mapping[str, Any]) -> list[Fault]:
+def find_patch_faults(patch: Mapping[str, Any], *, container: str = DEFAULT.container) -> list[Fault]:
     """Return what of a patch is wrong whatever it is laid over."""
     faults = find_template_faults(dict(patch), partial=True)
     spec = patch.get("spec")
     containers = spec.get("containers") if isinstance(spec, Mapping) else None
     for index, item in enumerate(containers if isinstance(containers, list) else ()):
-        if isinstance(item, Mapping) and item.get("name") == CONTAINER:
+        if isinstance(item, Mapping) and item.get("name") == container:
             at: FieldPath = ("spec", "containers", index)
             faults += [
-                ((*at, field), f"expected {field} of {CONTAINER!r} as it was rendered, got null")
+                ((*at, field), f"expected {field} of {container!r} as it was rendered, got null")
                 for field in _OUR_FIELDS
                 if field in item and item[field] is None
             ]
@@ -143,23 +148,23 @@ def _merge_list(old: list[Any], patch: list[Any], name: str) -> list[Any]:
     return merged
 
 
-def _touched(old: KubeObject, new: KubeObject) -> Iterator[Fault]:
+def _touched(old: KubeObject, new: KubeObject, name: str) -> Iterator[Fault]:
     """Say what of ours is no longer as it was rendered."""
-    before, after = _container(old), _container(new)
+    before, after = _container(old, name), _container(new, name)
     if after is None or before is None:
-        yield (), f"expected the container {CONTAINER!r} to stay, got none"
+        yield (), f"expected the container {name!r} to stay, got none"
         return
     for field in _OUR_FIELDS:
         if before.get(field) != after.get(field):
-            yield (), f"expected {field} of {CONTAINER!r} as it was rendered, got {after.get(field)!r:.80}"
+            yield (), f"expected {field} of {name!r} as it was rendered, got {after.get(field)!r:.80}"
     if _ours(before) != _ours(after):
         yield (), "expected FTL_* and PADDLE_* variables as they were rendered, got others"
     if _config(before) != _config(after):
         yield (), f"expected the mount {CONFIG_MOUNT} as it was rendered, got another"
     labels, changed = (_mapping(item, "metadata", "labels") for item in (old, new))
-    for name, value in labels.items():
-        if changed.get(name) != value:
-            yield (), f"expected the label {name} as it was rendered, got {changed.get(name)!r:.80}"
+    for label, value in labels.items():
+        if changed.get(label) != value:
+            yield (), f"expected the label {label} as it was rendered, got {changed.get(label)!r:.80}"
     if _mapping(new, "spec").get("restartPolicy") != _mapping(old, "spec").get("restartPolicy"):
         yield (), "expected no other restartPolicy: the operator sets it"
 
@@ -171,10 +176,10 @@ def _mapping(value: object, *keys: str) -> KubeObject:
     return value if isinstance(value, dict) else {}
 
 
-def _container(template: KubeObject) -> KubeObject | None:
+def _container(template: KubeObject, name: str) -> KubeObject | None:
     containers = _mapping(template, "spec").get("containers")
     listed = containers if isinstance(containers, list) else []
-    found = [item for item in listed if isinstance(item, dict) and item.get("name") == CONTAINER]
+    found = [item for item in listed if isinstance(item, dict) and item.get("name") == name]
     return found[0] if found else None
 
 

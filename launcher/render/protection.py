@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from launcher.kinds.registry import DEFAULT
 from launcher.objects import KubeObject
 from launcher.plan.code_variables import loads_code
 from launcher.render.crds import FieldPath
-from launcher.render.patch import CONTAINER
 
 Level = Literal["baseline", "restricted", "ours"]
 _VOLUMES = (
@@ -64,14 +64,19 @@ class Weakening:
         return self.what + levels[self.level]
 
 
-def find_weakenings(template: KubeObject) -> list[Weakening]:
-    """Return what of a pod template protects less than what we render from a config without such wishes."""
+def find_weakenings(template: KubeObject, *, trainer: str = DEFAULT.container) -> list[Weakening]:
+    """Return what of a pod template protects less than what we render from a config without such wishes.
+
+    Args:
+        template: As it is to be sent.
+        trainer: Name of the container that is ours.
+    """
     spec = _mapping(template.get("spec"))
     found = [*_pod(spec), *_annotations(template), *_volumes(spec)]
     for kind in ("initContainers", "containers", "ephemeralContainers"):
         for index, container in enumerate(_items(spec.get(kind))):
             at: FieldPath = ("spec", kind, index)
-            found += [*_container(container, spec, at), *_additions(container, kind, at)]
+            found += [*_container(container, spec, at), *_additions(container, kind, at, trainer)]
     return found
 
 
@@ -201,10 +206,10 @@ def _capabilities(capabilities: KubeObject, name: object, at: FieldPath) -> Iter
             yield Weakening(path=path, level=level, what=f"container {name!r} gets the capability {added}")
 
 
-def _additions(container: KubeObject, kind: str, at: FieldPath) -> Iterator[Weakening]:
+def _additions(container: KubeObject, kind: str, at: FieldPath, trainer: str) -> Iterator[Weakening]:
     """Yield programs and files that are not the image's and the trainer's own."""
     name = container.get("name")
-    if kind != "containers" or name != CONTAINER:
+    if kind != "containers" or name != trainer:
         what = f"another program runs in the pod: {name!r}, image {container.get('image')!r}"
         yield Weakening(path=at, level="ours", what=what)
     lifecycle = _mapping(container.get("lifecycle"))

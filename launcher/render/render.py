@@ -14,18 +14,15 @@ import jinja2.sandbox
 from pydantic import BaseModel
 
 from launcher.errors import CliExit, Issue, LaunchError
+from launcher.kinds.registry import kind_named
 from launcher.plan.jobplan import JobPlan
-from launcher.render.blocks import to_yaml
 from launcher.render.crds import find_faults
-from launcher.render.filters import Emitted, Recorder, stand_in
+from launcher.render.filters import Emitted, Recorder, stand_in, to_yaml
 from launcher.render.manifest import Manifest, ManifestError, parse_manifest, read_documents
 from launcher.render.patch import patch_template
 from launcher.render.templates import KeptTemplates, template_folders
 from trainer.protocol import environment
 from trainer.protocol.nodefile import format_node_file
-
-TEMPLATES = {"kubeflow": "paddlejob.yaml.j2"}
-"""Of each kind of PaddleJob."""
 
 
 class RenderError(LaunchError):
@@ -39,7 +36,7 @@ class UserTemplateError(RenderError):
 
 
 def render(plan: JobPlan, *, template_dirs: Sequence[Path] = (), cache: Path | None = None) -> Manifest:
-    """Render the ConfigMap and the PaddleJob of a plan.
+    """Render the ConfigMap and the job object of a plan.
 
     Args:
         plan: Everything is decided there.
@@ -81,7 +78,7 @@ def _hold_against_schema(manifest: Manifest, plan: JobPlan) -> None:
         faults.append(f"metadata: expected {plan.job} of run {plan.run_id}, got {manifest.name}")
     if faults:
         raise UserTemplateError(
-            problems=[Issue(where=TEMPLATES[plan.api], message=fault) for fault in faults]
+            problems=[Issue(where=kind_named(plan.api).template, message=fault) for fault in faults]
         )
 
 
@@ -90,7 +87,10 @@ def _patch(manifest: Manifest, plan: JobPlan) -> Manifest:
     if plan.pod_patch is None:
         return manifest
     wanted = replace(manifest, job=copy.deepcopy(manifest.job))
-    wanted.worker["template"] = patch_template(wanted.worker["template"], plan.pod_patch)
+    template = wanted.pod_template
+    patched_template = patch_template(template, plan.pod_patch, container=wanted.kind.container)
+    template.clear()
+    template.update(patched_template)
     job = wanted.job
     config_map, mark, _ = manifest.text.partition("\n---\n")
     patched = parse_manifest(f"{config_map}{mark}{to_yaml(job)}")
@@ -112,19 +112,19 @@ def _make_environment(folders: Sequence[Path], cache: Path | None) -> jinja2.Env
 def _render(plan: JobPlan, jinja: jinja2.Environment, *, stand_in: bool) -> tuple[str, list[Any]]:
     recorder = Recorder(stand_in=stand_in)
     jinja.filters.update(recorder.filters)
+    template = kind_named(plan.api).template
     try:
-        return jinja.get_template(TEMPLATES[plan.api]).render(_names(plan)), recorder.values
+        return jinja.get_template(template).render(_names(plan)), recorder.values
     except jinja2.TemplateError as error:
-        where = (
-            f"{getattr(error, 'name', None) or TEMPLATES[plan.api]}:{getattr(error, 'lineno', None) or '?'}"
-        )
+        where = f"{getattr(error, 'name', None) or template}:{getattr(error, 'lineno', None) or '?'}"
         raise RenderError(where=where, expected="a template that renders", said=error) from error
     except (TypeError, ValueError) as error:  # of the filters
-        raise RenderError(where=TEMPLATES[plan.api], expected="values that JSON has", said=error) from error
+        raise RenderError(where=template, expected="values that JSON has", said=error) from error
 
 
 def _names(plan: JobPlan) -> Mapping[str, Any]:
     """Return what templates see: plain data. An object's methods would be theirs to call, pydantic's too."""
+    kind = kind_named(plan.api)
     return {
         "plan": _plain(plan)
         | {
@@ -149,6 +149,8 @@ def _names(plan: JobPlan) -> Mapping[str, Any]:
         "store_port": environment.STORE_PORT,
         "coordinator_port": environment.COORDINATOR_PORT,
         "limits": _limits(plan),
+        "container": kind.container,
+        "node_field": kind.node_field,
     }
 
 

@@ -39,7 +39,7 @@ class RunRecord:
         command: Arguments of `ftlaunch submit`.
         created_s: Unix time.
         context: Of the kubeconfig, or None.
-        api: Kind of PaddleJob that was sent.
+        api: Kind of job object that was sent.
     """
 
     handle: Annotated[Handle, Text(parse_handle)]

@@ -18,6 +18,7 @@ from launcher.backends.docker.users import choose_user, make_folder, user_of
 from launcher.backends.replicas import Pod, ReplicaError
 from launcher.backends.supervised.backend import KeptBackend
 from launcher.backends.supervised.state import JobLayout, JobRecord, Request, load_request
+from launcher.errors import UsageError
 from launcher.plan.handle import BackendKind, Handle
 from launcher.render.manifest import Manifest
 
@@ -49,13 +50,14 @@ class DockerBackend(KeptBackend):
 
     def command_in(self, handle: Handle, *, node: int, command: Sequence[str], terminal: bool) -> list[str]:
         """See `Backend.command_in`."""
-        layout, _ = self._require(handle)
+        layout, record = self._require(handle)
         engine = engine_of(load_request(layout.request))
         place = [f"{name}={value}" for name, value in engine.place.items()]
         options = ["--interactive", *(["--tty"] if terminal else [])]
-        return [
-            "env", *place, engine.program, "exec", *options, f"{handle.job}-worker-{node}", *command
-        ]  # fmt: skip
+        pod = next((pod.name for pod in record.pods if pod.node == node), None)
+        if pod is None:
+            raise UsageError(where=handle, expected=f"a pod of node {node}", got=f"{len(record.pods)} pods")
+        return ["env", *place, engine.program, "exec", *options, pod, *command]
 
     def _request(self, submission: Submission, pods: tuple[Pod, ...]) -> Request:
         engine = self._engine or find_engine()

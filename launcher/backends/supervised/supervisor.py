@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import FrameType
 
-from launcher.backends.replicas import Pod, is_retried
+from launcher.backends.replicas import Pod
 from launcher.backends.states import PodState
 from launcher.backends.supervised.identity import identify
 from launcher.backends.supervised.job_state import describe_end, judge
@@ -45,6 +45,7 @@ class Keeper:
         self._layout = layout
         manifest = parse_manifest(layout.manifest.read_text(encoding="utf-8"))
         self._request = load_request(layout.request)
+        self._kind = manifest.kind
         self._pods = {pod.name: pod for pod in expand(manifest)}
         self._kubelet = make_kubelet(layout, self._request)
         self._running: dict[str, Container] = {}
@@ -159,7 +160,7 @@ class Keeper:
             self._pod_record(name), process=None, exit_code=code, ended_s=time.time(), reason=reason,
             state=PodState.FAILED if code else PodState.SUCCEEDED,
         )  # fmt: skip
-        if is_retried(code) and self._told is None and not self._record.state.is_terminal:
+        if self._kind.is_retried(code) and self._told is None and not self._record.state.is_terminal:
             pause_s = min(_FIRST_PAUSE_S * 2.0 ** min(ended.incarnation, 10), _MAX_PAUSE_S)
             self._again_at_s[name] = time.monotonic() + pause_s
             ended = replace(ended, state=PodState.PENDING)

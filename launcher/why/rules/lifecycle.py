@@ -78,7 +78,7 @@ def explain_wishes(snapshot: Snapshot) -> Iterator[Verdict]:
         yield Verdict(
             code="suspended",
             sentence="somebody else than ftlaunch has suspended it: its pods save and stop",
-            evidence=evidence(f"{name}: spec.runPolicy.suspend is true"),
+            evidence=evidence(f"{name}: {'.'.join(snapshot.kind.suspend_path)} is true"),
             fix=f"ftlaunch resume {name}, once they have",
             resolves=Resolves.BY_CHANGE,
         )
@@ -86,7 +86,7 @@ def explain_wishes(snapshot: Snapshot) -> Iterator[Verdict]:
         yield Verdict(
             code="suspended",
             sentence="somebody else than ftlaunch has suspended it, so it has no pods",
-            evidence=evidence(f"{name}: spec.runPolicy.suspend is true"),
+            evidence=evidence(f"{name}: {'.'.join(snapshot.kind.suspend_path)} is true"),
             fix=f"ftlaunch resume {name}",
             resolves=Resolves.BY_CHANGE,
         )

@@ -19,11 +19,6 @@ _MISSING = re.compile(r"(?P<kind>Local|Cluster)Queue \S+ (?:doesn't exist|not fo
 _INACTIVE = re.compile(r"(Local|Cluster)Queue \S+ is (inactive|stopped)|Queue is stopped")
 _LATE = "PodsReadyTimeout"
 _CAUSE = re.compile(r"due to ([^;]+)")
-_SETTINGS = (
-    "an administrator: Kueue's settings integrations.frameworks (kubeflow.org/paddlejob) and"
-    " managedJobsNamespaceSelector"
-)
-_NAME_QUEUE = "label paddlejob {job} kueue.x-k8s.io/queue-name={queue} --overwrite"
 
 
 def explain_queue(snapshot: Snapshot) -> Iterator[Verdict]:
@@ -63,7 +58,7 @@ def check_queue(snapshot: Snapshot, *, has_kueue: bool, stored: KubeObject | Non
             code="queue-ignored",
             sentence=f"it is for queue {queue!r}, and Kueue would let it start at once: it does not look"
             f" after PaddleJobs, or not in namespace {namespace_of(snapshot)!r}",
-            fix=_SETTINGS,
+            fix=_settings(snapshot),
             resolves=Resolves.BY_CHANGE,
         )
     local = _find(queues or (), queue)
@@ -95,7 +90,7 @@ def _explain_unnamed(snapshot: Snapshot) -> Verdict:
         sentence="it has been held since it was sent, and names no queue; where Kueue manages all jobs of a"
         " namespace, it starts them from a queue only",
         evidence=evidence(f"LocalQueues here that take something in: {', '.join(names) or 'none'}"),
-        fix=kubectl(snapshot, _NAME_QUEUE.format(job=name_of(snapshot), queue=(*names, "QUEUE")[0]))
+        fix=kubectl(snapshot, _name_queue(snapshot, (*names, "QUEUE")[0]))
         + "; Launch.queue.kueue for the next one",
         resolves=Resolves.BY_CHANGE,
     )
@@ -123,7 +118,7 @@ def _explain_unheard(snapshot: Snapshot) -> Verdict:
             code="queue-unheard",
             sentence=f"Kueue has made no Workload for it in {waited_s:.0f} s: it does not run, or does not"
             " look after PaddleJobs, or not in this namespace",
-            fix=f"{_SETTINGS}; `kubectl -n kueue-system get pods`",
+            fix=f"{_settings(snapshot)}; `kubectl -n kueue-system get pods`",
             resolves=Resolves.BY_CHANGE,
         )
     seen = snapshot.workloads is not None
@@ -210,7 +205,7 @@ def _name_another(snapshot: Snapshot) -> str:
         return f"an administrator makes one; namespace {namespace_of(snapshot)!r} has none that takes jobs"
     fix = f"name one of this namespace: {', '.join(names)} (Launch.queue.kueue)"
     if "uid" in snapshot.job["metadata"]:  # it has been sent
-        label = _NAME_QUEUE.format(job=name_of(snapshot), queue=names[0])
+        label = _name_queue(snapshot, names[0])
         fix += f"; of this job: {kubectl(snapshot, label)}"
     return fix
 
@@ -262,3 +257,15 @@ def _closed(queue: KubeObject) -> KubeObject | None:
     return next(
         (item for item in conditions if item.get("type") == "Active" and item.get("status") == "False"), None
     )
+
+
+def _settings(snapshot: Snapshot) -> str:
+    return (
+        f"an administrator: Kueue's settings integrations.frameworks ({snapshot.kind.kueue_framework}) and"
+        " managedJobsNamespaceSelector"
+    )
+
+
+def _name_queue(snapshot: Snapshot, queue: str) -> str:
+    resource = snapshot.kind.resource.kind.lower()
+    return f"label {resource} {name_of(snapshot)} kueue.x-k8s.io/queue-name={queue} --overwrite"

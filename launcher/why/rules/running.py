@@ -127,23 +127,18 @@ def explain_pause(snapshot: Snapshot) -> Iterator[Verdict]:
 
 
 def explain_deadline(snapshot: Snapshot) -> Iterator[Verdict]:
-    """Say that the operator has not noticed a deadline, which it looks at only when a pod changes.
-
-    Observed with training operator v1.9.3: the requeue for activeDeadlineSeconds never comes.
-    """
-    policy = (snapshot.job.get("spec") or {}).get("runPolicy") or {}
-    limit_s, began_s = policy.get("activeDeadlineSeconds"), None
-    if snapshot.job:
-        began_s = objects.unix_time((snapshot.job.get("status") or {}).get("startTime"))
+    """Say that the controller has not noticed a deadline, of those that look only when a pod changes."""
+    limit_s = snapshot.kind.late_deadline_of(snapshot.job)
+    began_s = objects.unix_time((snapshot.job.get("status") or {}).get("startTime"))
     if snapshot.status.state.is_terminal or limit_s is None or began_s is None:
         return
-    over_s = snapshot.now_s - began_s - float(limit_s)
+    over_s = snapshot.now_s - began_s - limit_s
     if over_s > NOTICED_S:
         job = snapshot.status.handle.job
         yield Verdict(
             code="deadline-asleep",
             sentence=(
-                f"its activeDeadlineSeconds of {limit_s} s passed {over_s:.0f} s ago, and the operator "
+                f"its activeDeadlineSeconds of {limit_s:.0f} s passed {over_s:.0f} s ago, and the operator "
                 "notices only when a pod changes; it then deletes the pods with their logs"
             ),
             evidence=evidence(f"{job}: startTime {snapshot.job['status']['startTime']}"),

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from launcher.backends.podspec import Source
-from launcher.backends.replicas import ReplicaError, expand, is_retried
+from launcher.backends.replicas import ReplicaError, expand
+from launcher.kinds.registry import PADDLE_JOB
 from launcher.objects import CONFIG_MAPS, PADDLE_JOBS, PODS
 from launcher.render.manifest import Manifest, parse_manifest
 from tests.contract.harness import RUN_ID, manifest_text
@@ -201,4 +202,4 @@ def test_everything_that_cannot_be_played_is_said_at_once():
     ("code", "retried"), [(0, False), (1, False), (127, False), (128, True), (143, True)]
 )
 def test_from_128_on_a_pod_is_made_again(code, retried):
-    assert is_retried(code) is retried
+    assert PADDLE_JOB.is_retried(code) is retried

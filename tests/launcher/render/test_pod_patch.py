@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from launcher.plan.jobplan import JobPlan
-from launcher.render.blocks import to_yaml
 from launcher.render.crds import find_faults, known_versions
+from launcher.render.filters import to_yaml
 from launcher.render.patch import PatchError, patch_template
 from launcher.render.render import UserTemplateError, render
 
@@ -150,7 +150,9 @@ def test_every_fault_of_a_patch_is_said_at_once(plain_plan):
     template = worker(render(plain_plan))
     with pytest.raises(PatchError) as caught:
         patch_template(
-            template, {"spec": {"a": 1, "b": 2, "containers": [{"name": "paddle", "args": ["x"]}]}}
+            template,
+            {"spec": {"a": 1, "b": 2, "containers": [{"name": "paddle", "args": ["x"]}]}},
+            container="paddle",
         )
     assert len(str(caught.value).splitlines()) == 3
 
@@ -180,7 +182,7 @@ def test_a_patch_can_be_changed_from_the_command_line(make_plan):
     [
         ("cleanPodPolicy: None", "cleanPodPolcy: None", "spec.runPolicy.cleanPodPolcy: expected a field"),
         ("replicas: {{ plan.nodes | json }}", "replicas: two", "replicas: expected integer, got 'two'"),
-        ("apiVersion: kubeflow.org/v1", "apiVersion: kubeflow.org/v9", "apiVersion: expected one of"),
+        ("apiVersion: kubeflow.org/v1", "apiVersion: kubeflow.org/v9", "a PaddleJob of kubeflow.org/v1, got"),
         ("name: {{ plan.job | json }}", "name: other", "metadata: expected cfg-"),
         ("spec:", "spec: [", "expected YAML"),
     ],

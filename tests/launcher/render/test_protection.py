@@ -79,11 +79,11 @@ CASES = [
 
 
 def test_a_pod_that_asks_for_nothing_is_as_protected_as_can_be(make_plan):
-    assert find_weakenings(render(make_plan()).worker["template"]) == []
+    assert find_weakenings(render(make_plan()).pod_template) == []
 
 
 @pytest.mark.parametrize(("word", "patch", "level"), CASES, ids=[case[0] for case in CASES])
 def test_each_weakening_is_found_with_the_level_that_refuses_it(make_plan, word, patch, level):
-    found = find_weakenings(render(make_plan(launch={"pod_patch": patch})).worker["template"])
+    found = find_weakenings(render(make_plan(launch={"pod_patch": patch})).pod_template)
     assert level in [item.level for item in found if word in item.what], found
     assert {item.level for item in found} <= {level, "ours"}
