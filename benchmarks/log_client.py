@@ -21,7 +21,7 @@ from pathlib import Path
 from go_server import JOB, NAMESPACE
 
 from launcher.backends.kubernetes.logsource import KubernetesLogSource
-from launcher.kube.async_client import Asker
+from launcher.kube.async_client import AsyncClient
 from launcher.kube.endpoint import Endpoint
 from launcher.kube.transport import Way
 from launcher.logs.follow import Follower
@@ -108,7 +108,7 @@ async def pump(folder: Path, pods: int, sink: Sink) -> dict[str, float]:
 
 
 class Cluster:
-    """What `Asker` takes for a client."""
+    """What `AsyncClient` takes for a client."""
 
     context = "bench"
 
@@ -149,8 +149,8 @@ async def follow_with_h11(folder: Path, pods: int, sink: Sink) -> dict[str, floa
 
 async def follow(folder: Path, _: int, sink: Sink) -> dict[str, float]:
     cluster = Cluster(folder)
-    asker = Asker(cluster, reconnect=lambda: cluster)
-    source = Attached(asker, Handle(backend="kubernetes", namespace=NAMESPACE, job=JOB))
+    async_client = AsyncClient(cluster, reconnect=lambda: cluster)
+    source = Attached(async_client, Handle(backend="kubernetes", namespace=NAMESPACE, job=JOB))
     recording = Recording(folder / "logs")
     began_s = time.perf_counter()
     await Follower(

@@ -15,7 +15,7 @@ from launcher.plan.handle import BackendKind, Handle, JobApi
 from launcher.render.manifest import Manifest
 
 if TYPE_CHECKING:  # a submit does without
-    from launcher.backends.states import JobEvent, JobState, JobStatus, LogRef
+    from launcher.backends.states import JobEvent, JobState, JobStatus
     from launcher.kinds.base import JobKind
     from launcher.kube.api import KubeApi, PodLogs
     from launcher.logs.source import Source
@@ -199,18 +199,6 @@ class Backend(ABC):
             where=handle, expected="a job in containers", got="one without", fix="run the command here"
         )
 
-    @abstractmethod
-    def list_logs(self, handle: Handle) -> tuple[LogRef, ...]:
-        """Return the logs that exist now, in order of node and incarnation."""
-
-    @abstractmethod
-    def read_log(self, handle: Handle, ref: LogRef, *, offset: int) -> bytes:
-        """Return what the log holds from byte `offset` on, in whole lines of `RFC3339Nano stream F|P text`.
-
-        Empty where there is nothing new. The last line may lack its newline only once the container has
-        ended.
-        """
-
     def open_folder(self, handle: Handle, path: str, *, manifest: Manifest) -> AbstractContextManager[Place]:
         """Reach `path`, as the job's pods name it, while the context lasts; the job may be gone already.
 
@@ -244,20 +232,18 @@ class Backend(ABC):
         Args:
             handle: Of the job.
             pods: At most so many, by node.
-            max_bytes: Of each log, counted before the stream's name is taken out of its lines.
+            max_bytes: Of each log.
         """
-        newest = {ref.pod: ref for ref in sorted(self.list_logs(handle))}  # by node, then by incarnation
-        found = {}
-        for pod, ref in list(newest.items())[:pods]:
-            text = self.read_log(handle, ref, offset=0)[-max_bytes:].decode("utf-8", "replace")
-            lines = [line.split(" ", 3) for line in text.splitlines()]
-            found[pod] = "\n".join(f"{parts[0]} {parts[3]}" for parts in lines if len(parts) == 4)
-        return found
+        import asyncio
 
-    def log_source(self, handle: Handle) -> Source | None:
-        """Return what streams a job's logs; None where `list_logs` and `read_log` are polled."""
-        del handle
-        return None
+        from launcher.logs.reading import read_tails
+
+        found = asyncio.run(read_tails(self.log_source(handle), pods=pods))
+        return {pod: log[-max_bytes:].decode("utf-8", "replace") for pod, log in found.items()}
+
+    @abstractmethod
+    def log_source(self, handle: Handle) -> Source:
+        """Return what gives a job's pods and their logs; see `launcher.logs`. Asks nobody yet."""
 
 
 def refuse_to_resume(handle: Handle, state: JobState, *, stopping: bool) -> None:

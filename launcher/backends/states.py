@@ -1,4 +1,4 @@
-"""What every backend says of a job: how it and its pods stand, what was noted, which logs there are."""
+"""What every backend says of a job: how it and its pods stand, and what was noted."""
 
 from __future__ import annotations
 
@@ -127,12 +127,3 @@ class JobEvent:
     message: str
     about: str
     count: int = 1
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, order=True)
-class LogRef:
-    """One container's log: which pod, and which of its incarnations, from 0."""
-
-    node: int
-    incarnation: int
-    pod: str

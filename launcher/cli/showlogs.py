@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from launcher.backends.states import JobStatus, LogRef, PodStatus
+from launcher.backends.states import JobStatus, PodStatus
 from launcher.cli.jobs import Found
 from launcher.cli.patience import Patience
 from launcher.cli.printing import Printer, echo
 from launcher.errors import NotFoundError
 from launcher.logs.follow import Follower
-from launcher.logs.lines import LineReader
 from launcher.logs.log_filter import LogFilter
 from launcher.logs.log_format import Formatter, LogFormat
-from launcher.logs.merge import Merger, Stream
+from launcher.logs.merge import Merger
 from launcher.logs.recording import Recording
 from launcher.logs.source import Source
-from launcher.logs.waiting import Waiting
 
 RECORDED = "logs"
 """Folder in the run folder of what was read from a cluster."""
-_LOOK_S = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,18 +51,13 @@ def show_logs(found: Found, request: Request, *, follow: bool) -> JobStatus | No
         current = _current_attempt(status) if status is not None else recording.last_attempt()
         wanted = replace(wanted, from_attempt=current)
     printer = Printer(tail=wanted.tail)
-    source = found.backend.log_source(found.handle)
     shown = replace(request, wanted=wanted)
     if status is None and request.previous:
         _show_recorded_previous(recording, shown, printer)
-    elif source is not None and not request.previous:
-        _stream(source, shown, printer, recording, follow=follow)
-        if follow:
-            status = Patience(found.handle.job).ask(lambda: found.backend.status(found.handle))
-    elif follow:
-        status = _poll(found, shown, printer)
     else:
-        _Polled(found, shown, printer).close()
+        _stream(found.backend.log_source(found.handle), shown, printer, recording, follow=follow)
+    if follow:
+        status = Patience(found.handle.job).ask(lambda: found.backend.status(found.handle))
     if not printer.has_written and wanted.tail != 0:
         _say(f"{found.handle.job}: {_explain_nothing(shown, status)}")
     return status if follow else None
@@ -129,6 +119,7 @@ def _stream(
     source: Source, request: Request, printer: Printer, recording: Recording, *, follow: bool
 ) -> None:
     wanted, form = request.wanted, request.form
+    is_recorded = not source.keeps_logs and not request.previous
     is_whole = not wanted.since_ns and wanted.tail is None
     filters = (wanted.ranks, wanted.nodes, wanted.pattern, wanted.attempt)
     is_short = wanted.tail is not None and not recording.containers() and filters == (None,) * 4
@@ -137,8 +128,9 @@ def _stream(
         show=printer.show,
         say=_say,
         formatter=lambda node: Formatter(node=node, log_filter=wanted, form=form),
-        recording=recording if is_whole or recording.containers() else None,
+        recording=recording if is_recorded and (is_whole or recording.containers()) else None,
         follow=follow,
+        previous_only=request.previous,
         since_s=wanted.since_ns // 1_000_000_000 if wanted.since_ns else None,
         # some lines are hidden, so a few more than are shown
         tail_lines=2 * (wanted.tail or 0) + 256 if is_short else None,
@@ -151,81 +143,5 @@ def _stream(
     printer.close()
 
 
-def _poll(found: Found, request: Request, printer: Printer) -> JobStatus:
-    view = _Polled(found, request, printer)
-    patience = Patience(found.handle.job)
-    while True:
-        # before the look, so that the last one is complete
-        status = patience.ask(lambda: found.backend.status(found.handle))
-        news = patience.ask(view.show_new)
-        if status.state.is_terminal and not news:
-            view.close()
-            return status
-        if not news:
-            view.tell(status)
-            time.sleep(_LOOK_S)
-
-
 def _say(text: str) -> None:
     echo(text, err=True)
-
-
-@dataclass(slots=True)
-class _Polled:
-    """What was shown of logs that are read by offset."""
-
-    found: Found
-    request: Request
-    printer: Printer
-    now_s: Callable[[], float] = time.monotonic
-    _merger: Merger = field(default_factory=Merger)
-    _offsets: dict[LogRef, int] = field(default_factory=dict)
-    _readers: dict[LogRef, LineReader] = field(default_factory=dict)
-    _streams: dict[int, tuple[Stream, Formatter]] = field(default_factory=dict)
-    _waiting: Waiting = field(default_factory=lambda: Waiting(_say))
-
-    def show_new(self) -> bool:
-        """Read what is new, print what need not wait for other pods, and say whether anything was new."""
-        news = self._read()
-        self.printer.show(self._merger.take_ripe(now_s=self.now_s()))
-        return news
-
-    def close(self) -> None:
-        """Read once more and print all that is left."""
-        self._read()
-        self.printer.show(self._merger.take_all())
-        self.printer.close()
-
-    def tell(self, status: JobStatus) -> None:
-        """Say what a job that has not begun waits for."""
-        if not status.state.is_terminal:
-            waiting = {pod.pod: pod.reason for pod in status.pods if pod.started_s is None}
-            self._waiting.tell(waiting, of_job=status.reason)
-
-    def _read(self) -> bool:
-        backend, handle = self.found.backend, self.found.handle
-        news = False
-        for ref in self._choose(backend.list_logs(handle)):
-            offset = self._offsets.get(ref, 0)
-            data = backend.read_log(handle, ref, offset=offset)
-            if data:
-                news = True
-                self._offsets[ref] = offset + len(data)
-                lines = self._readers.setdefault(ref, LineReader()).take(data)
-                stream, formatter = self._stream(ref.node)
-                self._merger.add(stream, formatter.format_lines(lines), now_s=self.now_s())
-        return news
-
-    def _choose(self, refs: tuple[LogRef, ...]) -> list[LogRef]:
-        """By node and incarnation, so that a pod's lines stay in order."""
-        if not self.request.previous:
-            return sorted(refs)
-        newest = {ref.node: ref.incarnation for ref in sorted(refs)}
-        return [ref for ref in sorted(refs) if ref.incarnation == newest[ref.node] - 1]
-
-    def _stream(self, node: int) -> tuple[Stream, Formatter]:
-        if node not in self._streams:
-            formatter = Formatter(node=node, log_filter=self.request.wanted, form=self.request.form)
-            self._streams[node] = self._merger.open_stream(), formatter
-            self._streams[node][0].is_open = True
-        return self._streams[node]

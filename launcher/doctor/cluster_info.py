@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from launcher.kube.api import KubeApi
-from launcher.kube.transport import Reply
+from launcher.kube.transport import Response
 
 
 class ClusterApi(KubeApi, Protocol):
     """A cluster's API, with what it says of itself."""
 
-    def read(self, path: str) -> Reply:
+    def read(self, path: str) -> Response:
         """Return what stands at a path, such as `/version`, with the answer's headers."""
 
 

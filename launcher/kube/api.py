@@ -6,14 +6,16 @@ protocols over HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
-from launcher.kube.watch import WATCH_S, Change
-from launcher.objects import KubeObject, Resource
+from launcher.kube.watch import WATCH_S, WatchEvent
+from launcher.objects import PODS, KubeObject, Resource
 
 if TYPE_CHECKING:
+    from launcher.kube.failures import RequestContext
+    from launcher.logs.source import LogRequest, LogResponse, Receiver
     from launcher.volumes.place import Channel
 
 
@@ -82,7 +84,7 @@ class KubeApi(Protocol):
         fields: str = "",
         version: str = "",
         timeout_s: int = WATCH_S,
-    ) -> Iterator[Change]:
+    ) -> Iterator[WatchEvent]:
         """Hand on what happens to objects, of which it gives the metadata alone; ends after `timeout_s`.
 
         Args:
@@ -148,6 +150,30 @@ class PodLogs(Protocol):
             AbsentError: There is no such pod.
             InvalidError: The container has not started, or has no previous one.
         """
+
+
+class LogClient(Protocol):
+    """What following logs asks of a cluster, within an event loop."""
+
+    def describe(
+        self, *, namespace: str, name: str, resource: Resource = PODS, subresource: str = ""
+    ) -> RequestContext:
+        """Say in RBAC's words what is asked; for a list without a name."""
+
+    async def fetch(self, path: str, query: Mapping[str, str], call: RequestContext) -> KubeObject:
+        """Return an object, or a page of a list.
+
+        Raises:
+            SourceError: The answer is none, or a refusal.
+        """
+
+    def stream(
+        self, request: LogRequest, receiver: Receiver, *, namespace: str, container: str
+    ) -> LogResponse:
+        """Ask for a log."""
+
+    async def renew(self) -> None:
+        """Read the credentials afresh."""
 
 
 class PodPrograms(Protocol):

@@ -16,17 +16,17 @@ from urllib.parse import quote, urlencode
 from launcher.kube.client import Client
 from launcher.kube.errors import CertificateError
 from launcher.kube.exchange import Fields
-from launcher.kube.failures import MAX_ANSWER_BYTES, Call, read_failure
+from launcher.kube.failures import MAX_ANSWER_BYTES, RequestContext, read_failure
 from launcher.kube.http import format_request
 from launcher.kube.packed import Unpacker
-from launcher.kube.stream import READ_BYTES, Wire
+from launcher.kube.stream import READ_BYTES, ResponseStream
 from launcher.kube.transport import PACKED, Way, explain_silence, read_warnings
 from launcher.logs.lines import format_stamp
 from launcher.logs.source import End, FailureKind, LogRequest, Receiver, SourceError
 from launcher.objects import PODS, Resource, is_object
 from trainer.protocol.untrusted import parse_json
 
-Dial = Callable[[Callable[[], Wire]], Awaitable[object]]
+Dial = Callable[[Callable[[], ResponseStream]], Awaitable[object]]
 _AT_ONCE = 64
 SETTLE_S = 30.0
 """An API server that has just come back knows neither roles nor custom resources for a moment."""
@@ -95,7 +95,7 @@ class _Log:
             self._receiver.end(self._judge(self._status, self._headers, self._refusal, error))
 
 
-def read_end(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> End:
+def read_end(call: RequestContext, status: int, headers: Mapping[str, str], body: bytes) -> End:
     """Return what a refusal means."""
     after = headers.get("retry-after", "")
     return End(
@@ -105,7 +105,7 @@ def read_end(call: Call, status: int, headers: Mapping[str, str], body: bytes) -
     )
 
 
-class Asker:
+class AsyncClient:
     """Asks one cluster, as one identity."""
 
     def __init__(
@@ -140,7 +140,7 @@ class Asker:
         self._access = self._client.way
         self._take_access()
 
-    async def fetch(self, path: str, query: Mapping[str, str], call: Call) -> dict[str, Any]:
+    async def fetch(self, path: str, query: Mapping[str, str], call: RequestContext) -> dict[str, Any]:
         """Return an object.
 
         Raises:
@@ -148,7 +148,7 @@ class Asker:
         """
         listener = _Json()
         found: object = None
-        wire = self._send(path, query, listener, more=PACKED)
+        stream = self._send(path, query, listener, more=PACKED)
         try:
             cut: Exception | None = await asyncio.wait_for(listener.ended, self._answer_s)
             read_warnings(listener.headers)
@@ -163,13 +163,15 @@ class Asker:
         except (ValueError, asyncio.TimeoutError) as error:
             cut = error
         finally:
-            wire.close()
+            stream.close()
         if cut is not None or not is_object(found):
             why = cut or ValueError(f"{found!r:.80}")
             raise SourceError(self.judge(call, 0, {}, b"", why)) from cut
         return found
 
-    def stream(self, request: LogRequest, receiver: Receiver, *, namespace: str, container: str) -> Wire:
+    def stream(
+        self, request: LogRequest, receiver: Receiver, *, namespace: str, container: str
+    ) -> ResponseStream:
         """Ask for a log."""
         query = {"container": container, "timestamps": "true"}
         if request.previous:
@@ -182,11 +184,16 @@ class Asker:
             query["tailLines"] = str(request.tail_lines)
         pod = quote(request.container.pod, safe="")
         path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{pod}/log"
-        call = self.call(namespace=namespace, name=request.container.pod, subresource="log")
+        call = self.describe(namespace=namespace, name=request.container.pod, subresource="log")
         return self._send(path, query, _Log(receiver, partial(self.judge, call)))
 
     def judge(
-        self, call: Call, status: int, headers: Mapping[str, str], body: bytes, error: Exception | None
+        self,
+        call: RequestContext,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+        error: Exception | None,
     ) -> End:
         """Say what to do about an answer that is none, or a refusal."""
         now_s = asyncio.get_running_loop().time()
@@ -200,7 +207,7 @@ class Asker:
             return replace(end, failure=FailureKind.AGAIN)
         return end
 
-    def _explain_silence(self, call: Call, error: Exception) -> End:
+    def _explain_silence(self, call: RequestContext, error: Exception) -> End:
         if isinstance(error, asyncio.TimeoutError):
             error = TimeoutError(f"no word for {self._answer_s:g} s")
         silence = explain_silence(error, call=call, endpoint=self._endpoint)
@@ -208,10 +215,12 @@ class Asker:
         failure = FailureKind.LOGIN if isinstance(silence, CertificateError) else FailureKind.AGAIN
         return End(failure=failure, error=silence)
 
-    def call(self, *, namespace: str, name: str, resource: Resource = PODS, subresource: str = "") -> Call:
+    def describe(
+        self, *, namespace: str, name: str, resource: Resource = PODS, subresource: str = ""
+    ) -> RequestContext:
         """Say in RBAC's words what is asked; for a list without a name."""
         context = self._client.context
-        return Call(
+        return RequestContext(
             verb="get" if name else "list", resource=resource, namespace=namespace, name=name,
             subresource=subresource, access=f"context {context!r}" if context else "this service account",
             login=self._access.login,
@@ -219,26 +228,26 @@ class Asker:
 
     def _send(
         self, path: str, query: Mapping[str, str], listener: _Json | _Log, *, more: Fields = ()
-    ) -> Wire:
+    ) -> ResponseStream:
         headers = (*self._endpoint.headers(), *self._access.headers(), *more)
         request = format_request("GET", self._endpoint.target(f"{path}?{urlencode(query)}"), headers=headers)
-        wire = Wire(
+        stream = ResponseStream(
             request, listener, context=self._context, server_name=self._endpoint.server_name,
             buffer=self._buffer,
         )  # fmt: skip
-        task = asyncio.get_running_loop().create_task(self._connect(wire))
+        task = asyncio.get_running_loop().create_task(self._connect(stream))
         self._dialling.add(task)
         task.add_done_callback(self._dialling.discard)
-        return wire
+        return stream
 
-    async def _connect(self, wire: Wire) -> None:
+    async def _connect(self, stream: ResponseStream) -> None:
         async with self._gate:
             try:
-                await asyncio.wait_for(self._dial(lambda: wire), self._answer_s)
+                await asyncio.wait_for(self._dial(lambda: stream), self._answer_s)
             except (OSError, asyncio.TimeoutError) as error:
-                wire.fail(error)
+                stream.fail(error)
 
-    async def _dial_tcp(self, make: Callable[[], Wire]) -> None:
+    async def _dial_tcp(self, make: Callable[[], ResponseStream]) -> None:
         loop, endpoint = asyncio.get_running_loop(), self._endpoint
         if endpoint.proxy is None:
             await loop.create_connection(make, endpoint.host, endpoint.port)

@@ -18,20 +18,20 @@ from typing import TYPE_CHECKING
 from launcher.kube.access import SERVICE_ACCOUNT, Access, Reload, load_access
 from launcher.kube.api import Keep, whole
 from launcher.kube.errors import AbsentError, ExpiredError, NoAnswerError
-from launcher.kube.failures import Call, Verb
+from launcher.kube.failures import RequestContext, Verb
 from launcher.kube.transport import (
     ANYTHING,
     MERGE_PATCH,
     METADATA,
     METADATA_LIST,
-    Reply,
     Request,
+    Response,
     Timeouts,
     Transport,
     Way,
     path_of,
 )
-from launcher.kube.watch import GRACE_S, WATCH_S, Change, read_changes
+from launcher.kube.watch import GRACE_S, WATCH_S, WatchEvent, read_watch
 from launcher.objects import PODS, KubeObject, Resource, is_object
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Client:
             return self._pages(request, call, at_most=at_most, keep=keep)
 
     def _pages(
-        self, request: Request, call: Call, *, at_most: int | None, keep: Keep
+        self, request: Request, call: RequestContext, *, at_most: int | None, keep: Keep
     ) -> tuple[KubeObject, ...]:
         items: builtins.list[KubeObject] = []
         token, seen, size = "", set[str](), 0
@@ -155,7 +155,7 @@ class Client:
         fields: str = "",
         version: str = "",
         timeout_s: int = WATCH_S,
-    ) -> Iterator[Change]:
+    ) -> Iterator[WatchEvent]:
         """See `KubeApi.watch`."""
         query = {
             "watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(timeout_s),
@@ -169,7 +169,7 @@ class Client:
         )
         call = self._call("watch", resource, namespace=namespace)
         with self._transport.open(request, call, total_s=timeout_s + GRACE_S) as answer:
-            yield from read_changes(answer, call)
+            yield from read_watch(answer, call)
 
     def patch(self, resource: Resource, name: str, body: KubeObject, *, namespace: str) -> KubeObject:
         """See `KubeApi.patch`."""
@@ -239,7 +239,7 @@ class Client:
             self._served[group] = frozenset(name for name in names if isinstance(name, str))
         return resource.plural in self._served[group]
 
-    def read(self, path: str) -> Reply:
+    def read(self, path: str) -> Response:
         """Return what stands at a path of the API, such as `/version`, with the answer's headers."""
         call = self._call("get", Resource(plural=path, kind="API"), namespace="", name=path)
         return self._transport.fetch(Request(method="GET", path=path), call)
@@ -251,9 +251,9 @@ class Client:
 
     def _call(
         self, verb: Verb, resource: Resource, *, namespace: str, name: str = "", subresource: str = ""
-    ) -> Call:
+    ) -> RequestContext:
         access = f"context {self.context!r}" if self.context else "this cluster's service account"
-        return Call(
+        return RequestContext(
             verb=verb,
             resource=resource,
             namespace=namespace,
@@ -263,7 +263,7 @@ class Client:
             login=self._login,
         )
 
-    def _object(self, request: Request, call: Call) -> KubeObject:
+    def _object(self, request: Request, call: RequestContext) -> KubeObject:
         return self._transport.fetch(request, call).document
 
 
@@ -293,7 +293,7 @@ def connect(
     return Client(load(), timeouts=timeouts, reload=load)
 
 
-def _read_items(answer: KubeObject, call: Call) -> builtins.list[KubeObject]:
+def _read_items(answer: KubeObject, call: RequestContext) -> builtins.list[KubeObject]:
     """Return a list's objects, each with the parts of the kind that everybody expects."""
     listed = answer.get("items")
     if listed is None:  # in an empty list of metadata alone (kubernetes v1.34)

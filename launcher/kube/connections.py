@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from launcher.kube.endpoint import Endpoint
-from launcher.kube.exchange import PIECE, Answer, ExchangeError, Sent
+from launcher.kube.exchange import PIECE, ExchangeError, HttpRequest, HttpResponse
 from launcher.kube.http import ResponseParser, format_request
 from launcher.kube.packed import Unpacker
 
@@ -41,20 +41,20 @@ class Connections:
         self._idle: deque[socket.socket] = deque(maxlen=kept)
         weakref.finalize(self, _close, self._idle)
 
-    def exchange(self, sent: Sent) -> Answer:
-        """See `Pool.exchange`."""
+    def send(self, request: HttpRequest) -> HttpResponse:
+        """See `Pool.send`."""
         sock: socket.socket | None = None
         try:
-            request = format_request(
-                sent.method, self._endpoint.target(sent.target), body=sent.body,
-                headers=(*self._endpoint.headers(), *sent.headers),
+            data = format_request(
+                request.method, self._endpoint.target(request.target), body=request.body,
+                headers=(*self._endpoint.headers(), *request.headers),
             )  # fmt: skip
-            sock = self._take() or self._connect(sent.connect_s)
-            sock.settimeout(sent.read_s)
-            sock.sendall(request)
-            answer = _Answer(sock, sent)
+            sock = self._take() or self._connect(request.connect_s)
+            sock.settimeout(request.read_s)
+            sock.sendall(data)
+            answer = _Response(sock, request)
             answer.wait_for_head()
-            if not sent.whole:
+            if not request.whole:
                 return answer
             answer.read()
         except _FAILURES as error:
@@ -109,11 +109,11 @@ def _has_something(sock: socket.socket) -> bool:
         return bool(selector.select(0))
 
 
-class _Answer:
-    """Implements `Answer`."""
+class _Response:
+    """Implements `HttpResponse`."""
 
-    def __init__(self, sock: socket.socket, sent: Sent) -> None:
-        self._sock, self._sent = sock, sent
+    def __init__(self, sock: socket.socket, request: HttpRequest) -> None:
+        self._sock, self._request = sock, request
         self._parser = ResponseParser()
         self._begun_s = time.monotonic()
         self._came_bytes = 0
@@ -148,7 +148,7 @@ class _Answer:
 
     def read(self) -> None:
         """Read the whole body."""
-        unpacker = Unpacker(self.headers, most_bytes=self._sent.most_bytes)
+        unpacker = Unpacker(self.headers, most_bytes=self._request.most_bytes)
         pieces = [unpacker.take(self._first)] if self._first else []
         self._first = b""
         while not self._parser.is_done:
@@ -185,11 +185,11 @@ class _Answer:
 
     def _allow_s(self) -> float:
         """Return how long the next bytes may take: a byte now and then keeps nobody waiting for ever."""
-        total_s = self._sent.total_s
+        total_s = self._request.total_s
         if total_s is None:
-            allowed_s = min(LONGEST_S, self._sent.read_s + self._came_bytes / SLOWEST_BYTES_S)
-            total_s = allowed_s if self._sent.whole else float("inf")
+            allowed_s = min(LONGEST_S, self._request.read_s + self._came_bytes / SLOWEST_BYTES_S)
+            total_s = allowed_s if self._request.whole else float("inf")
         left_s = self._begun_s + total_s - time.monotonic()
         if left_s <= 0:
             raise TimeoutError(f"timed out: no end of the answer after {total_s:.0f} s")
-        return min(left_s, self._sent.read_s)
+        return min(left_s, self._request.read_s)

@@ -21,7 +21,7 @@ class ExchangeError(Exception):
         return cls(f"{type(error).__name__}: {error}")
 
 
-class Sent(NamedTuple):
+class HttpRequest(NamedTuple):
     """A request.
 
     Attributes:
@@ -47,7 +47,7 @@ class Sent(NamedTuple):
     most_bytes: int = 64 << 20
 
 
-class Answer(Protocol):
+class HttpResponse(Protocol):
     """What a server sends back.
 
     Attributes:
@@ -77,7 +77,7 @@ class Answer(Protocol):
 class Pool(Protocol):
     """Connections to one server, which are used again. Many threads may ask."""
 
-    def exchange(self, sent: Sent) -> Answer:
+    def send(self, request: HttpRequest) -> HttpResponse:
         """Send a request, once, and return its answer; a redirection is one, too.
 
         Raises:

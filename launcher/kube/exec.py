@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode
 
 from launcher.kube.endpoint import Endpoint
 from launcher.kube.errors import NoAnswerError
-from launcher.kube.failures import Call, read_failure
+from launcher.kube.failures import RequestContext, read_failure
 from launcher.kube.http import format_request
 from launcher.kube.transport import Way, explain_silence
 from launcher.volumes.place import Channel
@@ -78,7 +78,7 @@ class _Metered:
 
 
 class _PodChannel:
-    def __init__(self, channel: Any, call: Call, *, meter: _Metered) -> None:
+    def __init__(self, channel: Any, call: RequestContext, *, meter: _Metered) -> None:
         self._socket, self._call, self._meter = channel, call, meter
         self._stderr, self._status = b"", b""
         self._waiting: list[bytes] = []
@@ -149,7 +149,7 @@ class _Status:
     details: _Details | None
 
 
-def _exit_code(status: bytes, call: Call, said: str) -> int:
+def _exit_code(status: bytes, call: RequestContext, said: str) -> int:
     """Read the `Status` that ends a program; its causes hold the exit code."""
     if not status:
         raise NoAnswerError(
@@ -170,7 +170,7 @@ def _exit_code(status: bytes, call: Call, said: str) -> int:
 
 
 @contextmanager
-def run_in_pod(way: Way, call: Call, *, container: str, argv: Sequence[str]) -> Iterator[Channel]:
+def run_in_pod(way: Way, call: RequestContext, *, container: str, argv: Sequence[str]) -> Iterator[Channel]:
     """Run a program in a container of the pod that `call` names.
 
     Args:

@@ -45,7 +45,7 @@ Verb = Literal["create", "get", "list", "watch", "patch", "delete"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Call:
+class RequestContext:
     """A request in RBAC's words.
 
     Attributes:
@@ -70,7 +70,7 @@ class Call:
 
 
 def read_failure(
-    call: Call, *, code: int, body: bytes, headers: Mapping[str, str] = MappingProxyType({})
+    call: RequestContext, *, code: int, body: bytes, headers: Mapping[str, str] = MappingProxyType({})
 ) -> LaunchError:
     """Return the error that an answer with an HTTP status from 300 up stands for."""
     status = _decode(body)
@@ -138,16 +138,16 @@ def _is_missing_rule(message: str) -> bool:
     return " cannot " in message and " resource " in message
 
 
-def _where(call: Call) -> str:
+def _where(call: RequestContext) -> str:
     return f"in namespace {call.namespace!r}" if call.namespace else "in a ClusterRole"
 
 
-def _rule(call: Call) -> str:
+def _rule(call: RequestContext) -> str:
     plural = f"{call.resource.plural}/{call.subresource}" if call.subresource else call.resource.plural
     return json.dumps({"apiGroups": [call.resource.group], "resources": [plural], "verbs": [call.verb]})
 
 
-def _read_absence(call: Call, *, details: Mapping[str, Any], got: str, message: str) -> AbsentError:
+def _read_absence(call: RequestContext, *, details: Mapping[str, Any], got: str, message: str) -> AbsentError:
     if details.get("kind") == "namespaces":
         return AbsentError(
             where=f"namespace {call.namespace!r}",
@@ -168,7 +168,7 @@ def _read_absence(call: Call, *, details: Mapping[str, Any], got: str, message: 
     )
 
 
-def _read_refusal(call: Call, *, status: Mapping[str, Any], got: str, message: str) -> InvalidError:
+def _read_refusal(call: RequestContext, *, status: Mapping[str, Any], got: str, message: str) -> InvalidError:
     listed = _list_causes(status)
     faults = "".join(f"\n  {str(cause)[:MAX_SHOWN]}" for cause in listed) or f" {message}"
     causes = listed or read_causes(message)

@@ -30,7 +30,7 @@ class Listener(Protocol):
         """The answer is complete, or `error` has cut it. Called once, unless the wire was dropped."""
 
 
-class Wire(asyncio.BufferedProtocol):
+class ResponseStream(asyncio.BufferedProtocol):
     """Sends a request as soon as it is connected, and hands the answer on."""
 
     def __init__(

@@ -13,8 +13,8 @@ from launcher.errors import UnreachableError
 from launcher.kube.access import Access, Reload
 from launcher.kube.endpoint import Endpoint
 from launcher.kube.errors import NoAnswerError
-from launcher.kube.exchange import Answer, ExchangeError, Fields, Sent
-from launcher.kube.failures import MAX_ANSWER_BYTES, Call, read_failure
+from launcher.kube.exchange import ExchangeError, Fields, HttpRequest, HttpResponse
+from launcher.kube.failures import MAX_ANSWER_BYTES, RequestContext, read_failure
 from launcher.kube.http import Headers
 from launcher.kube.proxy import ProxyError
 from launcher.kube.remarks import remark
@@ -61,7 +61,7 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reply:
+class Response:
     """What came back.
 
     Attributes:
@@ -123,7 +123,7 @@ class Transport:
             login=access.login,
         )
 
-    def fetch(self, request: Request, call: Call) -> Reply:
+    def fetch(self, request: Request, call: RequestContext) -> Response:
         """Send a request whose answer is an object.
 
         Raises:
@@ -132,7 +132,7 @@ class Transport:
         """
         return self.fetch_sized(request, call)[0]
 
-    def fetch_sized(self, request: Request, call: Call) -> tuple[Reply, int]:
+    def fetch_sized(self, request: Request, call: RequestContext) -> tuple[Response, int]:
         """As `fetch`, with how many bytes the answer had."""
         answer = self.send(request, call)
         decoded: object = None
@@ -145,9 +145,11 @@ class Transport:
                 got=f"{answer.data[:80]!r}",
                 fix=f"check that {call.access} names a Kubernetes API server",
             )
-        return Reply(document=decoded, headers=answer.headers), len(answer.data)
+        return Response(document=decoded, headers=answer.headers), len(answer.data)
 
-    def send(self, request: Request, call: Call, *, most_bytes: int = MAX_ANSWER_BYTES) -> Answer:
+    def send(
+        self, request: Request, call: RequestContext, *, most_bytes: int = MAX_ANSWER_BYTES
+    ) -> HttpResponse:
         """Send a request and return the answer; raises as `fetch` does.
 
         Args:
@@ -156,17 +158,17 @@ class Transport:
             most_bytes: Of the answer.
         """
         shown = self.access.identity.fields()
-        answer = self._exchange(request, call, shown, most_bytes=most_bytes)
+        answer = self._send(request, call, shown, most_bytes=most_bytes)
         if answer.status == _UNKNOWN_USER:  # nothing was done; a token may have run out before its time
             self._use(self._reload(dict(shown).get("Authorization", "")))
             shown = self._access.identity.fields()
-            answer = self._exchange(request, call, shown, most_bytes=most_bytes)
+            answer = self._send(request, call, shown, most_bytes=most_bytes)
         if answer.status >= 300:
             raise read_failure(call, code=answer.status, body=answer.data, headers=answer.headers)
         return answer
 
     @contextmanager
-    def open(self, request: Request, call: Call, *, total_s: float) -> Iterator[Answer]:
+    def open(self, request: Request, call: RequestContext, *, total_s: float) -> Iterator[HttpResponse]:
         """Send a request, and hand on the answer while it comes; raises as `fetch` does.
 
         Args:
@@ -174,7 +176,7 @@ class Transport:
             call: The same in words.
             total_s: Until its last byte.
         """
-        answer = self._exchange(request, call, self.access.identity.fields(), total_s=total_s)
+        answer = self._send(request, call, self.access.identity.fields(), total_s=total_s)
         try:
             if answer.status >= 300:
                 raise read_failure(call, code=answer.status, body=answer.data, headers=answer.headers)
@@ -182,20 +184,20 @@ class Transport:
         finally:
             answer.close()  # what is left of it would block the next request on this connection
 
-    def _exchange(
+    def _send(
         self,
         request: Request,
-        call: Call,
+        call: RequestContext,
         shown: Fields,
         *,
         total_s: float | None = None,
         most_bytes: int = MAX_ANSWER_BYTES,
-    ) -> Answer:
+    ) -> HttpResponse:
         """Send a request; with `total_s` the answer is handed on while it comes."""
         target = f"{request.path}?{urlencode(request.query)}" if request.query else request.path
         payload = None if request.body is None else json.dumps(request.body).encode()
         whole = total_s is None
-        sent = Sent(
+        http_request = HttpRequest(
             request.method,
             target,
             body=payload,
@@ -211,7 +213,7 @@ class Transport:
             most_bytes=most_bytes,
         )
         try:
-            answer = self._pool.exchange(sent)
+            answer = self._pool.send(http_request)
         except ExchangeError as error:
             raise explain_silence(error, call=call, endpoint=self._access.endpoint) from error
         read_warnings(answer.headers)
@@ -222,7 +224,7 @@ def _headers(shown: Fields, *, accept: str = ANYTHING) -> Fields:
     return (("User-Agent", "ftlaunch"), ("Accept", accept), *shown)
 
 
-def explain_silence(error: BaseException, *, call: Call, endpoint: Endpoint) -> UnreachableError:
+def explain_silence(error: BaseException, *, call: RequestContext, endpoint: Endpoint) -> UnreachableError:
     """Return what it means that no usable answer came, with what to do."""
     server = endpoint.url
     said = str(error) if isinstance(error, ExchangeError) else f"{type(error).__name__}: {error}"

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from launcher.kube.errors import NoAnswerError
-from launcher.kube.exchange import Answer, ExchangeError
-from launcher.kube.failures import Call, read_failure
+from launcher.kube.exchange import ExchangeError, HttpResponse
+from launcher.kube.failures import RequestContext, read_failure
 from launcher.objects import KubeObject, is_object
 from trainer.protocol.codec import FormatError, decode
 from trainer.protocol.untrusted import MAX_BYTES, shown
@@ -23,7 +23,7 @@ BOOKMARK = "BOOKMARK"
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class WatchEvent:
     """Something that happened to an object.
 
     Attributes:
@@ -40,7 +40,7 @@ class Change:
         return str((self.item.get("metadata") or {}).get("resourceVersion", ""))
 
 
-def read_changes(answer: Answer, call: Call) -> Iterator[Change]:
+def read_watch(answer: HttpResponse, call: RequestContext) -> Iterator[WatchEvent]:
     """Read a watch's answer line by line, as it comes.
 
     Raises:
@@ -70,7 +70,7 @@ class _Event:
     object: Mapping[str, object]
 
 
-def _read(line: bytes, call: Call) -> Change:
+def _read(line: bytes, call: RequestContext) -> WatchEvent:
     try:
         event = decode(_Event, line, where=str(call))
     except FormatError as error:
@@ -82,4 +82,4 @@ def _read(line: bytes, call: Call) -> Change:
         raise read_failure(call, code=code, body=json.dumps(item).encode())
     if not is_object(item):
         raise NoAnswerError(where=call, expected="a change of an object", got=shown(line))
-    return Change(kind, item)
+    return WatchEvent(kind, item)

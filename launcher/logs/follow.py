@@ -16,8 +16,8 @@ from launcher.logs.recording import Recording
 from launcher.logs.source import FailureKind, Snapshot, Source, SourceError
 from launcher.logs.waiting import Waiting
 
-SNAPSHOT_S, SNAPSHOT_OF_A_POD_S = 2.0, 0.008
-"""Between looks at the job that nobody has asked for; one at a thousand pods costs half a second twice."""
+SNAPSHOT_OF_A_POD_S = 0.008
+"""More between snapshots that nobody has asked for; one of a thousand pods costs half a second twice."""
 PATIENCE_S = 600.0
 """How long without a look at the job before giving up; upgrades of a control plane take minutes."""
 LINGER_S = 10.0
@@ -37,7 +37,7 @@ class Follower:
     def __init__(
         self, source: Source, *, show: Callable[[list[bytes]], None], say: Callable[[str], None],
         formatter: Callable[[int], Formatter], recording: Recording | None, follow: bool,
-        since_s: int | None = None, tail_lines: int | None = None, previous_too: bool = True,
+        since_s: int | None = None, tail_lines: int | None = None, previous_only: bool = False,
         draw: random.Random,
     ) -> None:  # fmt: skip
         """See `run`.
@@ -51,7 +51,7 @@ class Follower:
             follow: Until the job has ended; else once.
             since_s: Of the first request for each log; see `LogRequest`.
             tail_lines: Likewise.
-            previous_too: Read the container before the present one, where there is one.
+            previous_only: Of each pod the container before the present one, and nothing else.
             draw: Randomness of pauses.
         """
         self.source, self.draw, self.follow = source, draw, follow
@@ -60,7 +60,7 @@ class Follower:
         self.recording = recording
         self.stream_bytes = _STREAM_BYTES
         self.semaphore = asyncio.Semaphore(most_at_once())
-        self._show, self._formatter, self._previous_too = show, formatter, previous_too
+        self._show, self._formatter, self._previous_only = show, formatter, previous_only
         self._merger = Merger()
         self._outputs: dict[int, PodOutput] = {}
         self._tasks: dict[int, PodTask] = {}
@@ -171,7 +171,7 @@ class Follower:
             if quiet_snapshots > (1 if self.follow else 0):
                 return
             with suppress(asyncio.TimeoutError):
-                pause_s = SNAPSHOT_S + SNAPSHOT_OF_A_POD_S * len(self._tasks)
+                pause_s = self.source.snapshot_every_s + SNAPSHOT_OF_A_POD_S * len(self._tasks)
                 await asyncio.wait_for(self._kick.wait(), 0.05 if over else pause_s)
             if self._kick.is_set():
                 await asyncio.sleep(_SNAPSHOT_PAUSE_S + _SNAPSHOT_PAUSE_OF_A_POD_S * len(self._tasks))
@@ -208,7 +208,7 @@ class Follower:
             self.say(too_few)
         self.stream_bytes = max(16 * 1024, min(_STREAM_BYTES, _ROOM_BYTES // max(1, len(self._tasks))))
         for node, task in self._tasks.items():
-            task.see(now.get(node), previous_too=self._previous_too)
+            task.see(now.get(node), previous_only=self._previous_only)
         if self.follow and not snapshot.has_ended:
             waiting = {pod.container.pod: pod.waits_for for pod in snapshot.pods if not pod.has_started}
             self._waiting.tell(waiting, of_job=snapshot.waits_for)

@@ -73,6 +73,7 @@ class PodTask:
         self._output = output
         self._queue: deque[Container] = deque()
         self._known: Container | None = None
+        self._seen: set[Container] = set()
         self._pod: Pod | None = None
         self._failures = 0
         self._logins = 0
@@ -85,22 +86,25 @@ class PodTask:
         self.response: LogResponse | None = None
         """Under way."""
 
-    def see(self, pod: Pod | None, *, previous_too: bool) -> None:
-        """Take note of what has the pod's name now."""
+    def see(self, pod: Pod | None, *, previous_only: bool = False) -> None:
+        """Take note of what has the pod's name now.
+
+        Args:
+            pod: None for nothing.
+            previous_only: Read nothing but the container before the first that is seen.
+        """
         self._pod = pod
         if pod is None:
             return
-        now, known = pod.container, self._known
-        if known is None or known.uid != now.uid:
-            skipped = previous_too and now.restarts > 0
-        else:
-            skipped = now.restarts > known.restarts + 1
-        if skipped:
-            before = Container(node=now.node, pod=now.pod, uid=now.uid, restarts=now.restarts - 1)
-            self._queue.append(before)
-        if now != known:
-            self._known = now
-            self._queue.append(now)
+        found: list[Container] = []
+        if previous_only:
+            found += pod.earlier[-1:] if self._known is None else ()
+        elif self._known != pod.container:
+            found += [one for one in (*pod.earlier, pod.container) if one not in self._seen]
+        self._known = pod.container
+        self._seen.update(found)
+        if found:
+            self._queue.extend(found)
             self.is_idle = False
             self._news.set()
 
@@ -292,12 +296,9 @@ def choose_step(container: Container, pod: Pod | None, *, is_complete: bool, fol
     """
     if is_complete:
         return Step.DONE
-    if pod is None or pod.container.uid != container.uid:
-        return Step.GONE
-    ahead = pod.container.restarts - container.restarts
-    if ahead == 1:
+    if pod is not None and container in pod.earlier:
         return Step.READ_PREVIOUS
-    if ahead:
+    if pod is None or container != pod.container:
         return Step.GONE
     if not pod.has_started:
         return Step.WAIT if follow else Step.DONE
@@ -312,7 +313,7 @@ def is_same(container: Container, pod: Pod | None, *, previous: bool) -> bool:
     """
     if pod is None:
         return True
-    return pod.container.uid == container.uid and pod.container.restarts == container.restarts + previous
+    return container in pod.earlier if previous else container == pod.container
 
 
 def back_off_s(failures: int, *, after_s: float, draw: random.Random) -> float:

@@ -1,4 +1,7 @@
-"""One answer to a request for a log: its bytes as lines, withheld until it is known whose they are."""
+"""Takes an answer to a request for a log: followed, or its end alone.
+
+The bytes of a followed one become lines, which are withheld until it is known whose they are.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ from collections.abc import Callable
 
 from launcher.logs.lines import LineCutter
 from launcher.logs.resume_point import ResumePoint
-from launcher.logs.source import End
+from launcher.logs.source import End, LogRequest, Source
 
 _WITHHELD_BYTES = 4 * 1024
+TAIL_LINES = 512
+"""Some 64 KiB of usual lines."""
 
 
 class Reading:
@@ -111,3 +116,47 @@ class LastLine:
         """See `Receiver`."""
         self.result = end
         self.ended.set()
+
+
+class _Tail:
+    """Receives the end of a log as it is. A `Receiver`."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self.data = b""
+
+    def begin(self) -> None:
+        """See `Receiver`."""
+
+    def take(self, piece: bytes) -> None:
+        """See `Receiver`."""
+        self.data += piece
+
+    def end(self, end: End) -> None:
+        """See `Receiver`."""
+        del end
+        self.ended.set()
+
+
+async def read_tails(source: Source, *, pods: int, tail_lines: int = TAIL_LINES) -> dict[str, bytes]:
+    """Return the end of the newest log of the first pods that have one, as lines of `RFC3339Nano text`.
+
+    Args:
+        source: Where the job runs.
+        pods: At most so many, by node.
+        tail_lines: Of each log.
+    """
+    found: dict[str, bytes] = {}
+    for pod in sorted((await source.snapshot()).pods, key=lambda pod: pod.container.node):
+        newest = pod.container if pod.has_started else next(reversed(pod.earlier), None)
+        if newest is None or len(found) == pods:
+            continue
+        tail = _Tail()
+        previous = newest != pod.container
+        response = source.open(LogRequest(container=newest, previous=previous, tail_lines=tail_lines), tail)
+        try:
+            await tail.ended.wait()
+        finally:
+            response.close()
+        found[newest.pod] = tail.data
+    return found

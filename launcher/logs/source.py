@@ -66,12 +66,14 @@ class Pod:
 
     Attributes:
         container: Its present one.
+        earlier: Those before it whose logs can still be read, oldest first.
         has_started: That has a log.
         has_ended: Nothing more is written to it.
         waits_for: Why it has not started, for people.
     """
 
     container: Container
+    earlier: tuple[Container, ...] = ()
     has_started: bool
     has_ended: bool
     waits_for: str = ""
@@ -136,7 +138,17 @@ class LogResponse(Protocol):
 
 
 class Source(Protocol):
-    """A job's pods and their logs."""
+    """A job's pods and their logs.
+
+    Attributes:
+        keeps_logs: Logs lie on this machine and stay as long as the job: they need no record of ours.
+        snapshot_every_s: How often it may be asked how things stand, without cause; more pods, less often.
+    """
+
+    @property
+    def keeps_logs(self) -> bool: ...  # noqa: D102
+    @property
+    def snapshot_every_s(self) -> float: ...  # noqa: D102
 
     async def snapshot(self) -> Snapshot:
         """Return how things are now.

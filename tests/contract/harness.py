@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -11,7 +12,8 @@ from typing import Any, TypeVar
 import yaml
 
 from launcher.backends.base import Backend, Submission
-from launcher.backends.states import JobStatus, LogRef
+from launcher.backends.states import JobStatus
+from launcher.logs.source import Container, End, LogRequest, Snapshot
 from launcher.names import RUN_ID_LABEL
 from launcher.plan.handle import Handle
 from launcher.render.manifest import parse_manifest
@@ -108,7 +110,52 @@ class BackendUnderTest(ABC):
         self.wait_for(look, what=what)
         return last[0]
 
-    def text(self, handle: Handle, ref: LogRef) -> str:
+    def snapshot(self, handle: Handle) -> Snapshot:
+        """Return what following a job's logs would see now."""
+        return asyncio.run(self.backend.log_source(handle).snapshot())
+
+    def containers(self, handle: Handle) -> list[Container]:
+        """Return the containers whose logs can be read now, by node and in their order."""
+        return [
+            container
+            for pod in self.snapshot(handle).pods
+            for container in (*pod.earlier, *([pod.container] if pod.has_started else []))
+        ]
+
+    def log(self, handle: Handle, container: Container, **options: Any) -> bytes:
+        """Return a container's log as it is now: lines of `RFC3339Nano text`."""
+        receiver = Collector()
+
+        async def read() -> None:
+            source = self.backend.log_source(handle)
+            response = source.open(LogRequest(container=container, **options), receiver)
+            while receiver.result is None:
+                await asyncio.sleep(0.005)
+            response.close()
+
+        asyncio.run(asyncio.wait_for(read(), 20.0))
+        assert receiver.result == End(), receiver.result
+        return receiver.data
+
+    def text(self, handle: Handle, container: Container) -> str:
         """Return a log's text without times."""
-        lines = self.backend.read_log(handle, ref, offset=0).decode().splitlines()
-        return "\n".join(line.split(" ", 3)[3] for line in lines)
+        lines = self.log(handle, container).decode().splitlines()
+        return "\n".join(line.partition(" ")[2] for line in lines)
+
+
+class Collector:
+    """Receives an answer as it is. A `Receiver`."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.has_begun = False
+        self.result: End | None = None
+
+    def begin(self) -> None:
+        self.has_begun = True
+
+    def take(self, piece: bytes) -> None:
+        self.data += piece
+
+    def end(self, end: End) -> None:
+        self.result = end

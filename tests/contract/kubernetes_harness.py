@@ -8,6 +8,7 @@ from launcher.backends.kubernetes import KubernetesBackend
 from launcher.plan.handle import Handle
 from tests.contract.harness import BackendUnderTest
 from tests.fakes.cluster import FakeCluster
+from tests.fakes.log_client import FakeLogClient
 from trainer.protocol.termination import Termination
 
 
@@ -18,6 +19,7 @@ class KubernetesUnderTest(BackendUnderTest):
         self.backend = KubernetesBackend(
             self.cluster, self.cluster, namespace="ml", context="fake", pause=lambda _: None
         )
+        self.backend.make_async_client = lambda: FakeLogClient(self.cluster)
 
     def command(self) -> list[str]:
         return ["python", "-m", "trainer.node"]

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from launcher.backends.states import JobState, LogRef, PodState
+from launcher.backends.states import JobState, PodState
 from launcher.errors import NotFoundError, TakenError, UsageError
+from launcher.logs.lines import parse_instant
+from launcher.logs.source import End, LogRequest
 from launcher.plan.handle import Handle, parse_handle
 from tests.contract.docker_harness import DockerUnderTest
-from tests.contract.harness import OTHER_RUN_ID, RUN_ID, BackendUnderTest
+from tests.contract.harness import OTHER_RUN_ID, RUN_ID, BackendUnderTest, Collector
 from tests.contract.kubernetes_harness import KubernetesUnderTest
 from tests.contract.local_harness import LocalUnderTest
 
-KUBELET_LINE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,9}Z std(out|err) [FP] .*")
+TIMED_LINE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,9}Z .*")
 
 
 @pytest.fixture(
@@ -117,35 +121,114 @@ def test_a_pod_that_exits_with_128_or_more_is_made_again_alone(place, code):
     assert status.pods[1].exit_code is None
 
 
-def test_logs_are_in_the_kubelets_form_and_read_on_from_an_offset(place):
+def test_a_log_has_a_time_before_each_line_and_is_read_on_from_one(place):
     handle = place.submit(nodes=1)
-    place.say(handle, 0, b"[a1 r0] one\n")
-    (ref,) = place.wait_for(lambda: place.backend.list_logs(handle), what="a log")
-    assert ref == LogRef(node=0, incarnation=0, pod="flowers-worker-0")
-    first = place.wait_for(lambda: place.backend.read_log(handle, ref, offset=0), what="a line")
-    place.say(handle, 0, b"[a1 r0] two \xc3\xbc\r50%\r100%\n")
-    second = place.wait_for(lambda: place.backend.read_log(handle, ref, offset=len(first)), what="another")
-    assert place.backend.read_log(handle, ref, offset=len(first) + len(second)) == b""
-    lines = (first + second).split(b"\n")
+    place.say(handle, 0, b"[a1 r0] one\n[a1 r0] two \xc3\xbc\r50%\r100%\n")
+    (container,) = place.wait_for(lambda: place.containers(handle), what="a log")
+    assert (container.node, container.pod, container.restarts) == (0, "flowers-worker-0", 0)
+    place.wait_for(lambda: place.log(handle, container).count(b"\n") == 2, what="both lines")
+    lines = place.log(handle, container).split(b"\n")
     assert lines.pop() == b""
-    assert all(KUBELET_LINE.fullmatch(line) for line in lines)
-    assert [line.split(b" ", 3)[3] for line in lines] == [
+    assert all(TIMED_LINE.fullmatch(line) for line in lines)
+    assert [line.partition(b" ")[2] for line in lines] == [
         b"[a1 r0] one", b"[a1 r0] two \xc3\xbc\r50%\r100%"
     ]  # fmt: skip
+    assert place.log(handle, container, tail_lines=1) == lines[1] + b"\n"
+    last_s = parse_instant(lines[1].partition(b" ")[0]) // 1_000_000_000
+    assert lines[1] in place.log(handle, container, since_s=last_s)
 
 
-def test_logs_name_their_pod_and_come_in_order_of_nodes(place):
+def test_a_followed_log_gives_what_is_written_until_its_container_ends(place):
+    handle = place.submit(nodes=1)
+    place.say(handle, 0, b"[a1 r0] one\n")
+    (container,) = place.wait_for(lambda: place.containers(handle), what="a log")
+    heard = Collector()
+
+    async def follow():
+        source = place.backend.log_source(handle)
+        response = source.open(LogRequest(container=container, follow=True), heard)
+        while heard.result is None:
+            await asyncio.sleep(0.005)
+        response.close()
+
+    following = threading.Thread(target=lambda: asyncio.run(follow()), daemon=True)
+    following.start()
+    place.wait_for(lambda: b"one" in heard.data, what="the first line")
+    place.say(handle, 0, b"[a1 r0] two\n")
+    place.wait_for(lambda: b"two" in heard.data, what="the second line")
+    assert heard.result is None
+    place.say(handle, 0, b"[a1 r0] last\n")
+    place.finish(handle, 0, 0)
+    following.join(20.0)
+    assert heard.result == End()
+    assert [line.rpartition(b" ")[2] for line in heard.data.splitlines()] == [b"one", b"two", b"last"]
+
+
+def test_a_paused_answer_brings_nothing_until_it_is_resumed(place):
+    handle = place.submit(nodes=1)
+    place.say(handle, 0, b"[a1 r0] one\n")
+    (container,) = place.wait_for(lambda: place.containers(handle), what="a log")
+    place.wait_for(lambda: place.log(handle, container), what="the line")
+    heard = Collector()
+
+    async def pause_and_resume():
+        response = place.backend.log_source(handle).open(LogRequest(container=container), heard)
+        response.pause()
+        await asyncio.sleep(0.1)
+        before = heard.data
+        response.resume()
+        while heard.result is None:
+            await asyncio.sleep(0.005)
+        response.close()
+        return before
+
+    assert asyncio.run(asyncio.wait_for(pause_and_resume(), 20.0)) == b""
+    assert heard.data.endswith(b"[a1 r0] one\n")
+
+
+def test_logs_name_their_pod_and_each_has_its_own_lines(place):
     handle = place.submit(nodes=3)
     for node in (2, 0, 1):
         place.say(handle, node, b"[a1 n%d] here\n" % node)
-    refs = place.wait_for(
-        lambda: found if len(found := place.backend.list_logs(handle)) == 3 else None, what="three logs"
+    containers = place.wait_for(
+        lambda: found if len(found := place.containers(handle)) == 3 else None, what="three logs"
     )
-    assert [ref.node for ref in refs] == [0, 1, 2]
-    for ref in refs:
+    assert [container.node for container in containers] == [0, 1, 2]
+    for container in containers:
         place.wait_for(
-            lambda ref=ref: f"[a1 n{ref.node}] here" in place.text(handle, ref), what="its own line"
+            lambda one=container: place.text(handle, one) == f"[a1 n{one.node}] here", what="its own line"
         )
+
+
+def test_a_snapshot_says_what_has_ended(place):
+    handle = place.submit(nodes=2)
+    place.wait_for(lambda: len(place.containers(handle)) == 2, what="both logs")
+    place.finish(handle, 1, 0)
+    place.wait_for(lambda: place.snapshot(handle).pods[1].has_ended, what="the end of pod 1")
+    snapshot = place.snapshot(handle)
+    assert (snapshot.has_ended, snapshot.pods[0].has_ended) == (False, False)
+    place.finish(handle, 0, 0)
+    place.wait_for(lambda: place.snapshot(handle).has_ended, what="the end of the job")
+
+
+def test_a_job_that_does_not_exist_has_ended_for_who_follows_its_logs(place):
+    snapshot = place.snapshot(nobody(place))
+    assert (snapshot.has_ended, snapshot.pods) == (True, ())
+
+
+def test_the_ends_of_logs_are_read_by_node_and_no_more_than_are_asked_for(place):
+    handle = place.submit(nodes=3)
+    for node in (0, 1, 2):
+        place.say(handle, node, b"[a1 n%d] first\n[a1 n%d] last\n" % (node, node))
+    place.wait_for(
+        lambda: all("last" in place.text(handle, one) for one in place.containers(handle)), what="all lines"
+    )
+    tails = place.backend.read_tails(handle, pods=2, max_bytes=65536)
+    assert list(tails) == ["flowers-worker-0", "flowers-worker-1"]
+    assert [line.partition(" ")[2] for line in tails["flowers-worker-1"].splitlines()] == [
+        "[a1 n1] first", "[a1 n1] last"
+    ]  # fmt: skip
+    assert place.backend.read_tails(handle, pods=1, max_bytes=5) == {"flowers-worker-0": "last\n"}
 
 
 def test_progress_is_the_last_that_node_0_said(place):
@@ -229,7 +312,7 @@ def test_a_deleted_job_is_gone_and_its_name_free(place):
     assert place.backend.status(handle).run_id == OTHER_RUN_ID
 
 
-@pytest.mark.parametrize("method", ["status", "cancel", "resume", "delete", "list_logs"])
+@pytest.mark.parametrize("method", ["status", "cancel", "resume", "delete"])
 def test_a_job_that_does_not_exist_is_not_found(place, method):
     with pytest.raises(NotFoundError, match="nobody"):
         getattr(place.backend, method)(nobody(place))

@@ -16,8 +16,8 @@ from typing import TypeVar, cast
 
 from launcher.kube.api import Keep, whole
 from launcher.kube.errors import NoAnswerError
-from launcher.kube.failures import Call, Verb, read_failure
-from launcher.kube.watch import Change
+from launcher.kube.failures import RequestContext, Verb, read_failure
+from launcher.kube.watch import WatchEvent
 from launcher.names import RUN_ID_LABEL
 from launcher.objects import (
     CLAIMS,
@@ -175,10 +175,10 @@ class FakeCluster:
         fields: str = "",
         version: str = "",
         timeout_s: int = 0,
-    ) -> Iterator[Change]:
+    ) -> Iterator[WatchEvent]:
         """Not allowed: its time moves by hand, so that whoever waits has to ask."""
         del labels, fields, version, timeout_s
-        call = Call(verb="watch", resource=resource, namespace=namespace, access="context 'fake'")
+        call = RequestContext(verb="watch", resource=resource, namespace=namespace, access="context 'fake'")
         raise read_failure(call, code=403, body=b'{"message": "User cannot watch resource"}')
 
     def read_pod_log(
@@ -294,7 +294,7 @@ class FakeCluster:
         sub: str = "",
     ) -> T:
         self.requests.append(f"{verb} {resource.plural} {name}".rstrip())
-        call = Call(
+        call = RequestContext(
             verb=verb,
             resource=resource,
             namespace=namespace,

@@ -14,6 +14,7 @@ from launcher.plan.jobplan import JobPlan
 from launcher.plan.plan import plan
 from launcher.runs.store import RunStore
 from tests.fakes.cluster import FakeCluster
+from tests.fakes.log_client import FakeLogClient
 from tests.launcher.configs import RUN_ID, config_values
 
 
@@ -59,6 +60,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     """The cluster that every command reaches."""
     made = FakeCluster(namespace="ml")
     backend = KubernetesBackend(made, made, namespace="ml", context="fake", pause=lambda _: None)
+    backend.make_async_client = lambda: FakeLogClient(made)
     monkeypatch.setattr(KubernetesBackend, "connect", lambda **_: backend)
     return made
 

@@ -27,10 +27,11 @@ from launcher.objects import CONFIG_MAPS, EVENTS, PODS, KubeObject
 from launcher.plan.handle import BackendKind, Handle, JobApi
 
 if TYPE_CHECKING:
-    from launcher.backends.kubernetes.logsource import KubernetesLogSource
-    from launcher.backends.kubernetes.restarts import Incarnation, Incarnations
-    from launcher.backends.states import JobEvent, JobStatus, LogRef
-    from launcher.kube.async_client import Asker
+    from launcher.backends.kubernetes.restarts import Incarnations
+    from launcher.backends.states import JobEvent, JobStatus
+    from launcher.kube.api import LogClient
+    from launcher.kube.async_client import AsyncClient
+    from launcher.logs.source import Source
     from launcher.render.manifest import Manifest
     from launcher.volumes.place import Place
 
@@ -44,6 +45,7 @@ class KubernetesBackend(Backend):
         api: The cluster's objects, for whoever asks about more than a job.
         logs: What its pods write.
         jobs: The kind of object that its jobs are.
+        make_async_client: Makes what follows logs.
     """
 
     kind: ClassVar[BackendKind] = "kubernetes"
@@ -62,7 +64,7 @@ class KubernetesBackend(Backend):
         self.api, self.logs, self.jobs, self.job_api = api, logs, jobs, jobs.name
         self._poster = Poster(api, jobs=jobs.resource, pause=pause)
         self.programs: PodPrograms | None = None
-        self._make_asker: Callable[[], Asker] | None = None
+        self.make_async_client: Callable[[], LogClient] | None = None
 
     @classmethod
     def connect(
@@ -84,12 +86,12 @@ class KubernetesBackend(Backend):
         )
         backend.programs = client
 
-        def make_asker() -> Asker:
-            from launcher.kube.async_client import Asker
+        def make_async_client() -> AsyncClient:
+            from launcher.kube.async_client import AsyncClient
 
-            return Asker(client)
+            return AsyncClient(client)
 
-        backend._make_asker = make_asker
+        backend.make_async_client = make_async_client
         return backend
 
     @property
@@ -105,7 +107,7 @@ class KubernetesBackend(Backend):
         other = KubernetesBackend(
             self.api, self.logs, namespace=self.namespace, context=self.context, jobs=kind
         )
-        other.programs, other._make_asker = self.programs, self._make_asker
+        other.programs, other.make_async_client = self.programs, self.make_async_client
         return other
 
     @cached_property
@@ -148,7 +150,7 @@ class KubernetesBackend(Backend):
         Two requests, and a third: for the progress once node 0 has started, before that for the events
         where the pods themselves do not say what they wait for; of a queued job for Kueue's Workloads.
         """
-        from launcher.backends.kubernetes import podlogs
+        from launcher.backends.kubernetes.progress import fetch_progress
         from launcher.backends.kubernetes.status import AWAITED, MAX_REASON, read_job
 
         job, pods = self._fetch(handle)
@@ -158,7 +160,7 @@ class KubernetesBackend(Backend):
             pods,
             kind=self.jobs,
             restarts={pod: look.number for pod, look in looks.items()},
-            progress=podlogs.fetch_progress(self.logs, pods, looks, container=self.jobs.container),
+            progress=fetch_progress(self.logs, pods, looks, container=self.jobs.container),
             queued=fetch_workloads(self.api, job, kind=self.jobs),
         )
         # an operator that may not make the pods writes no condition, only events
@@ -241,41 +243,6 @@ class KubernetesBackend(Backend):
         options = ["--stdin", *(["--tty"] if terminal else []), "--container", self.jobs.container]
         return ["kubectl", *where, "exec", *options, self._pod_name(handle, node), "--", *command]
 
-    def list_logs(self, handle: Handle) -> tuple[LogRef, ...]:
-        """See `Backend.list_logs`.
-
-        Only what the API still has: of a recreated pod the last incarnation, of one restarted in place the
-        last two. Numbers are those that this object has seen, from 0.
-        """
-        from launcher.backends.kubernetes import podlogs
-
-        return podlogs.list_refs(self._incarnations, *self._fetch(handle))
-
-    def read_log(self, handle: Handle, ref: LogRef, *, offset: int) -> bytes:
-        """See `Backend.read_log`. Empty for an incarnation that the API no longer has.
-
-        The API gives whole logs only, so each call reads all that the node has kept; once the kubelet has
-        rotated a log (at 10 MiB by default) its beginning is gone, and an offset counts from there.
-        """
-        from launcher.backends.kubernetes import podlogs
-        from launcher.kube.podlog import to_kubelet_form
-
-        before = self._look(handle, ref)
-        if before is None or not podlogs.has_log(before, ref):
-            return b""
-        previous = ref.incarnation < before.number
-        text = podlogs.read_whole(
-            self.logs,
-            namespace=handle.namespace,
-            pod=ref.pod,
-            container=self.jobs.container,
-            previous=previous,
-        )
-        after = self._look(handle, ref)
-        if after is None or (after.uid, after.number) != (before.uid, before.number):
-            return b""  # it changed meanwhile: whose log that was is not known
-        return to_kubelet_form(text, complete=previous or before.has_ended)[offset:]
-
     def open_folder(self, handle: Handle, path: str, *, manifest: Manifest) -> AbstractContextManager[Place]:
         """See `Backend.open_folder`: in node 0's pod while it runs, else in a pod that lives as long."""
         from launcher.backends.kubernetes.transfer_pod import open_of_job
@@ -301,13 +268,12 @@ class KubernetesBackend(Backend):
             read_only=read_only,
         )  # fmt: skip
 
-    def log_source(self, handle: Handle) -> KubernetesLogSource | None:
+    def log_source(self, handle: Handle) -> Source:
         """See `Backend.log_source`."""
-        if self._make_asker is None:
-            return None
         from launcher.backends.kubernetes.logsource import KubernetesLogSource
 
-        return KubernetesLogSource(self._make_asker(), handle, kind=self.jobs)
+        assert self.make_async_client is not None
+        return KubernetesLogSource(self.make_async_client(), handle, kind=self.jobs)
 
     def _pod_name(self, handle: Handle, node: int) -> str:
         """Return the name of a node's pod, without a request where the kind's names can be known."""
@@ -337,11 +303,6 @@ class KubernetesBackend(Backend):
         labels = self.jobs.pod_selector(handle.job)
         pods = self.api.list(PODS, namespace=handle.namespace, labels=labels, keep=objects.trim_pod)
         return job, self.jobs.pods_of(job, pods)
-
-    def _look(self, handle: Handle, ref: LogRef) -> Incarnation | None:
-        job, pods = self._fetch(handle)
-        pod = next((pod for pod in pods if objects.name_of(pod) == ref.pod), None)
-        return None if pod is None else self._incarnations.look(job, pod)
 
     def _fetch_warning(self, handle: Handle) -> str:
         from launcher.backends.kubernetes.events import WARNINGS, last_warning

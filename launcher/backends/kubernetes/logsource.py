@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import quote
 
 from launcher import objects
@@ -15,10 +16,18 @@ from launcher.backends.states import JobEvent
 from launcher.kinds.base import JobKind
 from launcher.kinds.pods import container_of, node_of
 from launcher.kinds.registry import DEFAULT
-from launcher.kube.async_client import Asker
+from launcher.kube.api import LogClient
 from launcher.kube.errors import AbsentError
-from launcher.kube.stream import Wire
-from launcher.logs.source import Container, FailureKind, LogRequest, Pod, Receiver, Snapshot, SourceError
+from launcher.logs.source import (
+    Container,
+    FailureKind,
+    LogRequest,
+    LogResponse,
+    Pod,
+    Receiver,
+    Snapshot,
+    SourceError,
+)
 from launcher.objects import EVENTS, KubeObject
 from launcher.plan.handle import Handle
 
@@ -29,9 +38,12 @@ _PAGE = "250"
 class KubernetesLogSource:
     """One job. A `Source`."""
 
-    def __init__(self, asker: Asker, handle: Handle, *, kind: JobKind = DEFAULT) -> None:
-        """`handle` names the job, which is an object of `kind`; `asker` reaches its cluster."""
-        self._asker, self._handle, self._kind = asker, handle, kind
+    keeps_logs = False
+    snapshot_every_s = 2.0
+
+    def __init__(self, client: LogClient, handle: Handle, *, kind: JobKind = DEFAULT) -> None:
+        """`handle` names the job, which is an object of `kind`; `client` reaches its cluster."""
+        self._client, self._handle, self._kind = client, handle, kind
         self._uid: str | None = None
         self._workloads = list(WORKLOAD_KINDS)
 
@@ -43,9 +55,9 @@ class KubernetesLogSource:
             f"/apis/{resource.api_version}/namespaces/{quote(namespace, safe='')}/{resource.plural}"
             f"/{quote(name, safe='')}"
         )
-        call = self._asker.call(resource=resource, namespace=namespace, name=name)
+        call = self._client.describe(resource=resource, namespace=namespace, name=name)
         try:
-            job = await self._asker.fetch(path, {}, call)
+            job = await self._client.fetch(path, {}, call)
         except SourceError as error:
             if error.end.failure is FailureKind.LOOK and isinstance(error.end.error, AbsentError):
                 return Snapshot(has_ended=True, pods=())
@@ -64,15 +76,15 @@ class KubernetesLogSource:
             waits_for="" if has_ended else status.reason,
         )
 
-    def open(self, request: LogRequest, receiver: Receiver) -> Wire:
+    def open(self, request: LogRequest, receiver: Receiver) -> LogResponse:
         """See `Source.open`."""
-        return self._asker.stream(
+        return self._client.stream(
             request, receiver, namespace=self._handle.namespace, container=self._kind.container
         )
 
     async def renew(self) -> None:
         """See `Source.renew`."""
-        await self._asker.renew()
+        await self._client.renew()
 
     async def _list_events(self, pods: Sequence[KubeObject]) -> dict[str, tuple[JobEvent, ...]]:
         """Return one pod's, of those about which only events tell anything: its peers wait for the same."""
@@ -82,9 +94,9 @@ class KubernetesLogSource:
         namespace = self._handle.namespace
         path = f"/api/v1/namespaces/{quote(namespace, safe='')}/events"
         query = {"fieldSelector": f"involvedObject.kind=Pod,involvedObject.name={name}", "limit": _PAGE}
-        call = self._asker.call(resource=EVENTS, namespace=namespace, name="")
+        call = self._client.describe(resource=EVENTS, namespace=namespace, name="")
         try:
-            found = (await self._asker.fetch(path, query, call)).get("items") or []
+            found = (await self._client.fetch(path, query, call)).get("items") or []
         except SourceError:  # they only make a sentence better
             return {}
         uids = {objects.name_of(pod): objects.uid_of(pod) for pod in pods}
@@ -99,9 +111,9 @@ class KubernetesLogSource:
         while self._workloads:
             kind = self._workloads[0]
             path = f"/apis/{kind.api_version}/namespaces/{quote(namespace, safe='')}/{kind.plural}"
-            call = self._asker.call(resource=kind, namespace=namespace, name="")
+            call = self._client.describe(resource=kind, namespace=namespace, name="")
             try:
-                found = await self._asker.fetch(path, {"limit": str(MAX_WORKLOADS)}, call)
+                found = await self._client.fetch(path, {"limit": str(MAX_WORKLOADS)}, call)
             except SourceError as error:  # they only make a sentence better
                 if error.end.failure is FailureKind.LOGIN:
                     raise
@@ -118,7 +130,7 @@ class KubernetesLogSource:
         query = {"labelSelector": self._kind.pod_selector(self._handle.job), "limit": _PAGE}
         found: list[KubeObject] = []
         while True:
-            page = await self._asker.fetch(path, query, self._asker.call(namespace=namespace, name=""))
+            page = await self._client.fetch(path, query, self._client.describe(namespace=namespace, name=""))
             found += map(objects.trim_pod, page.get("items") or [])
             mark = (page.get("metadata") or {}).get("continue")
             if not mark:
@@ -133,11 +145,13 @@ def _read_pod(pod: KubeObject, events: Sequence[JobEvent]) -> Pod:
     # between two restarts in place the API still gives the log of the one that ended
     last = (container.get("lastState") or {}) if "waiting" in state else state
     has_ended = "terminated" in last
+    present = Container(
+        node=node_of(pod), pod=objects.name_of(pod), uid=objects.uid_of(pod), restarts=restarts
+    )
     return Pod(
-        container=Container(
-            node=node_of(pod), pod=objects.name_of(pod), uid=objects.uid_of(pod),
-            restarts=restarts,
-        ),
+        container=present,
+        # the kubelet keeps the log of one container before the present one, of the same pod
+        earlier=(replace(present, restarts=restarts - 1),) if restarts > 0 else (),
         has_started=has_ended or "running" in state,
         has_ended=has_ended or objects.phase_of(pod) in ("Succeeded", "Failed"),
         waits_for=read_wait(pod, events),

@@ -17,18 +17,12 @@ class Incarnation:
     """One start of a pod's container.
 
     Attributes:
-        uid: Of the pod.
         number: From 0 at the first that was seen of this node's pods.
-        has_previous: The container ran before in this very pod, and the node still keeps that log.
         has_started: There is a log to read.
-        has_ended: Nothing more will be written.
     """
 
-    uid: str
     number: int
-    has_previous: bool
     has_started: bool
-    has_ended: bool
 
 
 @dataclass(slots=True)
@@ -59,11 +53,6 @@ class Incarnations:
         state = container.get("state") or {}
         # between two restarts in place the API still gives the log of the one that ended
         last = (container.get("lastState") or {}) if "waiting" in state else state
-        has_ended = "terminated" in last
         return Incarnation(
-            uid=seen.uid,
-            number=seen.base + restarts,
-            has_previous=restarts > 0,
-            has_started=has_ended or "running" in state,
-            has_ended=has_ended,
+            number=seen.base + restarts, has_started="terminated" in last or "running" in state
         )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from launcher.backends.base import Backend, Submission, refuse_to_resume
 from launcher.backends.replicas import Pod, ReplicaError, expand, find_unmapped
-from launcher.backends.states import JobState, JobStatus, LogRef
+from launcher.backends.states import JobState, JobStatus
 from launcher.backends.supervised.identity import ProcessId
 from launcher.backends.supervised.job_state import BEING_CANCELLED, read_status
 from launcher.backends.supervised.state import (
@@ -35,6 +35,7 @@ from trainer.protocol.environment import WORKSPACE
 from trainer.protocol.pathmap import PathMap
 
 if TYPE_CHECKING:
+    from launcher.logs.source import Source
     from launcher.render.manifest import Manifest
     from launcher.volumes.place import Place
 
@@ -197,26 +198,15 @@ class KeptBackend(Backend):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         shutil.rmtree(layout.folder)  # with the state last, so that a delete that is cut off can be repeated
 
-    def list_logs(self, handle: Handle) -> tuple[LogRef, ...]:
-        """See `Backend.list_logs`. Logs of earlier incarnations are kept."""
-        layout, record = self._require(handle)
-        refs = [
-            LogRef(node=pod.node, incarnation=number, pod=pod.name)
-            for pod in record.pods
-            for number in range(pod.incarnation + 1)
-        ]
-        return tuple(sorted(ref for ref in refs if layout.log(ref.pod, ref.incarnation).exists()))
+    def log_source(self, handle: Handle) -> Source:
+        """See `Backend.log_source`. Logs of earlier incarnations are kept."""
+        from launcher.backends.supervised.logsource import SupervisedLogSource
 
-    def read_log(self, handle: Handle, ref: LogRef, *, offset: int) -> bytes:
-        """See `Backend.read_log`."""
-        layout, _ = self._require(handle)
-        try:
-            with layout.log(ref.pod, ref.incarnation).open("rb") as file:
-                file.seek(offset)
-                data = file.read()
-        except FileNotFoundError as error:
-            raise NotFoundError(where=ref.pod, expected=f"a log of incarnation {ref.incarnation}") from error
-        return data[: data.rfind(b"\n") + 1]
+        def load() -> tuple[JobRecord, str]:
+            layout, record = self._require(handle)
+            return record, read_status(handle, layout, record, pods_outlive=self.pods_outlive).reason
+
+        return SupervisedLogSource(self._layout(self._runs_dir / handle.job), load)
 
     def open_folder(self, handle: Handle, path: str, *, manifest: Manifest) -> AbstractContextManager[Place]:
         """See `Backend.open_folder`: what stands for it on this machine."""

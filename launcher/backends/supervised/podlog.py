@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from launcher.logs.lines import parse_instant
+
 MAX_PART = 16 * 1024
 
 
@@ -20,7 +22,8 @@ class PodLog:
     def __init__(self, path: Path, *, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._clock_ns = clock_ns
-        self._last_ns = 0
+        # of an earlier supervisor's lines, too: who reads on finds its place by time
+        self._last_ns = _read_last_instant(path)
         self._rest = b""
         self.lost_bytes = 0
         """Of lines that could not be written, as on a full disk."""
@@ -71,6 +74,14 @@ def count_output(path: Path) -> int:
                 taken_bytes += len(text) if mark == b"F" else len(text) - 1
         log.truncate(whole_bytes)
     return taken_bytes
+
+
+def _read_last_instant(path: Path) -> int:
+    """Return the time of a log's last line in nanoseconds of Unix time; 0 where it has none."""
+    with path.open("rb") as log:
+        log.seek(max(0, log.seek(0, os.SEEK_END) - 2 * MAX_PART))
+        lines = log.read().split(b"\n")
+    return parse_instant(lines[-2].partition(b" ")[0]) or 0 if len(lines) > 1 else 0
 
 
 def format_instant(instant_ns: int) -> bytes:

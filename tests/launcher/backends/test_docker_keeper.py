@@ -58,7 +58,7 @@ def test_resume_goes_on_with_the_containers_that_outlived_their_keeper(place):
     handle = place.submit()
     place.say(handle, 0, b"[a1 r0] kept\n")
     (first, _) = place.wait_for(
-        lambda: refs if len(refs := place.backend.list_logs(handle)) == 2 else None, what="two logs"
+        lambda: refs if len(refs := place.containers(handle)) == 2 else None, what="two logs"
     )
     place.wait_for(lambda: place.text(handle, first) == "[a1 r0] kept", what="the line")
     before = record(place, handle)
@@ -150,7 +150,7 @@ def _read(path: Path) -> bytes:
 def test_a_stream_that_ends_before_its_container_is_begun_again_where_it_was_cut(place):
     handle = place.submit(nodes=1)
     place.say(handle, 0, b"[a1 r0] one\n")
-    (ref,) = place.wait_for(lambda: place.backend.list_logs(handle), what="a log")
+    (ref,) = place.wait_for(lambda: place.containers(handle), what="a log")
     place.wait_for(lambda: place.text(handle, ref) == "[a1 r0] one", what="the line")
     stream = record(place, handle).pods[0].process
     assert stream is not None

@@ -77,8 +77,8 @@ def test_a_killed_pod_is_made_again_and_both_logs_are_kept(place):
     assert second.is_running()
     assert status.pods[0].restarts == 1
     place.say(handle, 0, b"[a2 r0] second life\n")
-    refs = place.backend.list_logs(handle)
-    assert [ref.incarnation for ref in refs] == [0, 1]
+    refs = place.containers(handle)
+    assert [ref.restarts for ref in refs] == [0, 1]
     place.wait_for(lambda: place.text(handle, refs[1]), what="its line")
     assert [place.text(handle, ref) for ref in refs] == ["[a1 r0] first life", "[a2 r0] second life"]
 
@@ -101,7 +101,7 @@ def test_cancelling_gives_the_pods_their_grace(place):
         "while True: time.sleep(0.01)"
     )
     handle = place.backend.submit(with_command(place, "python", "-S", "-c", script))
-    (ref,) = place.wait_for(lambda: place.backend.list_logs(handle), what="a log")
+    (ref,) = place.wait_for(lambda: place.containers(handle), what="a log")
     place.wait_for(lambda: "ready" in place.text(handle, ref), what="the pod to be ready")
     place.backend.cancel(handle)
     status = place.reaches(handle, lambda status: status.state.is_terminal, what="the end")
@@ -120,7 +120,7 @@ def test_a_pod_that_does_not_listen_is_killed_when_its_grace_is_over(place):
     )
     (submission.run_folder / "manifest.yaml").write_text(text)
     handle = place.backend.submit(dataclasses.replace(submission, manifest=parse_manifest(text)))
-    (ref,) = place.wait_for(lambda: place.backend.list_logs(handle), what="a log")
+    (ref,) = place.wait_for(lambda: place.containers(handle), what="a log")
     place.wait_for(lambda: "deaf" in place.text(handle, ref), what="the pod to be deaf")
     place.backend.cancel(handle)
     status = place.reaches(handle, lambda status: status.state.is_terminal, what="the end")
@@ -205,7 +205,7 @@ def test_what_a_pod_started_dies_with_the_job(place):
     )
     handle = place.backend.submit(with_command(place, "python", "-S", "-c", script))
     place.reaches(handle, lambda status: status.state is JobState.SUCCEEDED, what="the end")
-    (ref,) = place.backend.list_logs(handle)
+    (ref,) = place.containers(handle)
     orphan = int(place.text(handle, ref))
     place.wait_for(lambda: not Path(f"/proc/{orphan}").exists(), what="the orphan to die")
     place.wait_for(lambda: not keeper(place, handle).is_running(), what="the keeper to end")
@@ -214,7 +214,7 @@ def test_what_a_pod_started_dies_with_the_job(place):
 def test_a_last_line_without_a_newline_is_kept(place):
     handle = place.backend.submit(with_command(place, "python", "-S", "-c", "print('end', end='')"))
     place.reaches(handle, lambda status: status.state.is_terminal, what="the end")
-    (ref,) = place.backend.list_logs(handle)
+    (ref,) = place.containers(handle)
     assert place.text(handle, ref) == "end"
 
 
@@ -222,7 +222,7 @@ def test_pods_work_where_submit_ran_and_find_the_config(place):
     script = "import os, json; print(os.getcwd()); print(sorted(json.loads(os.environ['FTL_PATH_MAP'])))"
     handle = place.backend.submit(with_command(place, "python", "-S", "-c", script))
     place.reaches(handle, lambda status: status.state.is_terminal, what="the end")
-    (ref,) = place.backend.list_logs(handle)
+    (ref,) = place.containers(handle)
     assert place.text(handle, ref).splitlines() == [
         str(place.folder),
         "['/dev/termination-log', '/workspace']",

@@ -43,10 +43,10 @@ def speak(place, name):
     objects = list(yaml.safe_load_all(manifest_text(name=name, run_id=RUN_ID, nodes=2, command=["x"])))
     objects[0]["data"]["node.json"] = node_file()
     (RunStore(place.runs_dir).run_folder(name) / MANIFEST).write_text(yaml.safe_dump_all(objects))
-    refs = place.backend.list_logs(handle)
+    refs = place.containers(handle)
 
     def spoken():
-        return sum(place.backend.read_log(handle, ref, offset=0).count(b"\n") for ref in refs)
+        return sum(place.log(handle, ref).count(b"\n") for ref in refs)
 
     for number, (node, line) in enumerate(SAID):
         place.say(handle, node, line + b"\n")

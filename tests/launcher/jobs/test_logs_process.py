@@ -105,7 +105,7 @@ def test_words_that_nobody_reads_do_no_harm_either(place):
 def test_following_from_the_last_lines_goes_on_with_all_that_come(place):
     handle = submit(place)
     place.say(handle, 0, b"".join(b"[a1 r0] line %d\n" % number for number in range(100)))
-    place.wait_for(lambda: "line 99" in place.text(handle, place.backend.list_logs(handle)[0]), what="lines")
+    place.wait_for(lambda: "line 99" in place.text(handle, place.containers(handle)[0]), what="lines")
     process = begin("logs", "-f", "--tail", "2", "--grep", "[02468]$")
     assert [process.stdout.readline() for _ in range(2)] == ["[rank 0] line 96\n", "[rank 0] line 98\n"]
     place.say(handle, 0, b"".join(b"[a1 r0] line %d\n" % number for number in range(100, 106)))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.kube.async_client import Asker
+from launcher.kube.async_client import AsyncClient
 from launcher.kube.client import connect
 from launcher.logs.source import SourceError
 from tests.launcher.kube.api_server import Answer, ApiServer
@@ -27,8 +27,8 @@ def fetch(server: ApiServer, folder: Path) -> dict[str, object]:
     client = connect(kubeconfig=folder / "kubeconfig", environ={})
 
     async def ask() -> dict[str, object]:
-        asker = Asker(client, reconnect=lambda: client)
-        return await asker.fetch("/pods", {}, asker.call(namespace="ml", name=""))
+        async_client = AsyncClient(client, reconnect=lambda: client)
+        return await async_client.fetch("/pods", {}, async_client.describe(namespace="ml", name=""))
 
     return asyncio.run(ask())
 

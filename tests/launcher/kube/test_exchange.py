@@ -13,7 +13,7 @@ import pytest
 
 from launcher.kube.connections import Connections
 from launcher.kube.endpoint import Endpoint
-from launcher.kube.exchange import ExchangeError, Pool, Sent
+from launcher.kube.exchange import ExchangeError, HttpRequest, Pool
 from tests.launcher.kube.api_server import Answer, ApiServer, Asked
 
 KEPT = 2
@@ -50,7 +50,7 @@ def ask(
     pool: Pool, target: str = "/api?limit=1", *, method: str = "GET", whole: bool = True, **given: Any
 ) -> Any:
     settings = {"body": None, "headers": (("X-Mark", "1"),), "connect_s": 5.0, "read_s": 5.0, **given}
-    return pool.exchange(Sent(method, target, whole=whole, **settings))
+    return pool.send(HttpRequest(method, target, whole=whole, **settings))
 
 
 def test_a_request_arrives_as_it_was_made_below_the_server_s_own_path(server):

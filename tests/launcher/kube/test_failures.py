@@ -14,7 +14,7 @@ from launcher.kube.errors import (
     InvalidError,
     NoAnswerError,
 )
-from launcher.kube.failures import Call, Verb, read_failure
+from launcher.kube.failures import RequestContext, Verb, read_failure
 from launcher.objects import PADDLE_JOBS, PODS
 
 FORBIDDEN = (
@@ -25,7 +25,9 @@ QUOTA = 'pods "x" is forbidden: exceeded quota: gpus, requested: requests.nvidia
 
 
 def fail(code: int, message: str = "", *, verb: Verb = "create", **details: Any) -> LaunchError:
-    call = Call(verb=verb, resource=PADDLE_JOBS, namespace="ml", name="flowers", access="context 'prod'")
+    call = RequestContext(
+        verb=verb, resource=PADDLE_JOBS, namespace="ml", name="flowers", access="context 'prod'"
+    )
     body = {"kind": "Status", "code": code, "reason": "Why", "message": message, "details": details}
     return read_failure(call, code=code, body=json.dumps(body).encode())
 
@@ -59,7 +61,7 @@ def test_a_missing_rule_is_written_out() -> None:
 
 
 def test_a_missing_rule_for_logs_names_the_subresource() -> None:
-    call = Call(
+    call = RequestContext(
         verb="get", resource=PODS, namespace="ml", name="p", subresource="log", access="context 'prod'"
     )
     body = json.dumps({"message": 'User "ann" cannot get resource "pods/log" in API group ""'}).encode()
@@ -94,7 +96,7 @@ def test_a_conflict_s_cure_depends_on_what_was_asked() -> None:
 )
 @pytest.mark.parametrize("code", [302, 400, 404, 500])
 def test_any_body_can_be_read(body: bytes, code: int) -> None:
-    call = Call(verb="list", resource=PODS, namespace="ml", access="context 'prod'")
+    call = RequestContext(verb="list", resource=PODS, namespace="ml", access="context 'prod'")
     assert f"got {code}" in str(read_failure(call, code=code, body=body))
 
 

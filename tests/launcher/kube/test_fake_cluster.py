@@ -13,7 +13,7 @@ from tests.fakes.admission import UnplayableError
 from tests.fakes.cluster import FakeCluster
 
 NewSubmission = Callable[..., Submission]
-Change = Callable[[dict[str, Any]], Any]
+WatchEvent = Callable[[dict[str, Any]], Any]
 
 
 def worker(job: dict[str, Any]) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def container(job: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-REFUSED: dict[str, tuple[Change, str]] = {
+REFUSED: dict[str, tuple[WatchEvent, str]] = {
     "another version": (lambda job: job.update(apiVersion="kubeflow.org/v2"), "does not match paddlejobs"),
     "another kind": (lambda job: job.update(kind="PyTorchJob"), "does not match paddlejobs"),
     "unknown field": (lambda job: job.update(specs={}), r'unknown field "specs"'),
@@ -45,7 +45,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "a label that is no text": (lambda job: job["metadata"]["labels"].update(x=1), "cannot unmarshal"),
     "another namespace": (lambda job: job["metadata"].update(namespace="x"), "does not match the namespace"),
 }
-UNPLAYABLE: dict[str, Change] = {
+UNPLAYABLE: dict[str, WatchEvent] = {
     "a master": lambda job: job["spec"]["paddleReplicaSpecs"].update(Master=worker(job)),
     "another restart policy": lambda job: worker(job).update(restartPolicy="OnFailure"),
     "another clean-up": lambda job: job["spec"]["runPolicy"].update(cleanPodPolicy="All"),
@@ -55,7 +55,7 @@ UNPLAYABLE: dict[str, Change] = {
 
 @pytest.mark.parametrize(("change", "words"), REFUSED.values(), ids=REFUSED)
 def test_a_bad_job_is_refused_in_the_server_s_words(
-    cluster: FakeCluster, submission: NewSubmission, change: Change, words: str
+    cluster: FakeCluster, submission: NewSubmission, change: WatchEvent, words: str
 ) -> None:
     job = submission().manifest.job
     change(job)
@@ -66,7 +66,7 @@ def test_a_bad_job_is_refused_in_the_server_s_words(
 
 @pytest.mark.parametrize("change", UNPLAYABLE.values(), ids=UNPLAYABLE)
 def test_what_it_cannot_play_is_not_ignored(
-    cluster: FakeCluster, submission: NewSubmission, change: Change
+    cluster: FakeCluster, submission: NewSubmission, change: WatchEvent
 ) -> None:
     job = submission().manifest.job
     change(job)

@@ -18,7 +18,7 @@ import pytest
 
 from launcher.errors import LaunchError
 from launcher.kube import client, connections
-from launcher.kube.async_client import Asker
+from launcher.kube.async_client import AsyncClient
 from launcher.kube.client import connect
 from launcher.kube.transport import Timeouts
 from launcher.logs.source import SourceError
@@ -135,9 +135,11 @@ def watch(path: Path) -> None:
 
 def ask_among_many(path: Path) -> None:
     async def fetch() -> None:
-        asker = Asker(connect(kubeconfig=path, environ={}), answer_s=2.0)
+        async_client = AsyncClient(connect(kubeconfig=path, environ={}), answer_s=2.0)
         try:
-            await asker.fetch("/api/v1/namespaces/ml/pods", {}, asker.call(namespace="ml", name=""))
+            await async_client.fetch(
+                "/api/v1/namespaces/ml/pods", {}, async_client.describe(namespace="ml", name="")
+            )
         except SourceError as error:
             raise (error.end.error or error) from error
 

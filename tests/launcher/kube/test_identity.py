@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from launcher.kube.async_client import Asker
+from launcher.kube.async_client import AsyncClient
 from launcher.kube.client import connect
 from launcher.kube.errors import CredentialsError, KubeconfigError, NoAnswerError
 from launcher.kube.remarks import tell_to
@@ -47,8 +47,10 @@ def ask_once(path: Path) -> None:
 
 def ask_among_many(path: Path) -> None:
     async def fetch() -> None:
-        asker = Asker(connect(kubeconfig=path, environ={}))
-        await asker.fetch("/api/v1/namespaces/ml/pods/w-0", {}, asker.call(namespace="ml", name="w-0"))
+        async_client = AsyncClient(connect(kubeconfig=path, environ={}))
+        await async_client.fetch(
+            "/api/v1/namespaces/ml/pods/w-0", {}, async_client.describe(namespace="ml", name="w-0")
+        )
 
     asyncio.run(fetch())
 

@@ -229,13 +229,13 @@ def test_by_force_nobody_waits_for_a_pod_that_does_not_end(
     assert [cluster.names(plural) for plural in ("paddlejobs", "pods", "services", "configmaps")] == [()] * 4
 
 
-@pytest.mark.parametrize("method", ["status", "cancel", "delete", "list_logs"])
+@pytest.mark.parametrize("method", ["status", "cancel", "delete"])
 def test_a_job_that_is_not_there_is_not_found(backend: KubernetesBackend, method: str) -> None:
     with pytest.raises(NotFoundError):
         getattr(backend, method)(Handle(backend="kubernetes", namespace="ml", job="nothing"))
 
 
-@pytest.mark.parametrize("method", ["status", "cancel", "delete", "list_logs"])
+@pytest.mark.parametrize("method", ["status", "cancel", "delete"])
 def test_a_job_without_our_label_is_left_alone(
     backend: KubernetesBackend, cluster: FakeCluster, submission: NewSubmission, method: str
 ) -> None:

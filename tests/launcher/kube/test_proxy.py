@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trustme
 
-from launcher.kube.async_client import Asker
+from launcher.kube.async_client import AsyncClient
 from launcher.kube.client import connect
 from launcher.kube.errors import KubeconfigError, NoAnswerError
 from launcher.kube.proxy import choose_proxy, parse_proxy
@@ -142,11 +142,11 @@ def test_logs_are_followed_through_a_proxy_as_they_are_written(start, server, tm
     async def follow() -> None:
         nonlocal both
         both = asyncio.get_running_loop().create_future()
-        asker = Asker(connect(kubeconfig=path, environ={}))
+        async_client = AsyncClient(connect(kubeconfig=path, environ={}))
         ask = LogRequest(container=Container(node=0, pod="w-0", uid="u", restarts=0), follow=True)
-        wire = asker.stream(ask, Receiver(), namespace="ml", container="paddle")
+        stream = async_client.stream(ask, Receiver(), namespace="ml", container="paddle")
         await asyncio.wait_for(both, 20)
-        wire.close()
+        stream.close()
 
     both: Any = None
     asyncio.run(follow())
@@ -190,8 +190,10 @@ def test_a_proxy_that_refuses_is_named_with_what_to_mend_and_without_the_passwor
     assert "wrong" not in str(refused.value)
 
     async def ask() -> None:
-        asker = Asker(connect(kubeconfig=path, environ={}))
-        await asker.fetch("/api/v1/namespaces/ml/pods/w-0", {}, asker.call(namespace="ml", name="w-0"))
+        async_client = AsyncClient(connect(kubeconfig=path, environ={}))
+        await async_client.fetch(
+            "/api/v1/namespaces/ml/pods/w-0", {}, async_client.describe(namespace="ml", name="w-0")
+        )
 
     with pytest.raises(SourceError, match=r"the proxy \S+ (wants a user|does not connect)"):
         asyncio.run(ask())

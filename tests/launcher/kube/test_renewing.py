@@ -16,7 +16,7 @@ import trustme
 
 from launcher.backends.kubernetes.logsource import KubernetesLogSource
 from launcher.errors import LaunchError
-from launcher.kube.async_client import Asker
+from launcher.kube.async_client import AsyncClient
 from launcher.kube.client import connect
 from launcher.kube.errors import CertificateError, CredentialsError
 from launcher.logs.follow import Follower
@@ -111,7 +111,7 @@ def follow(read_access: Callable[[], Any], *, after: Callable[[], object] = lamb
     said: list[str] = []
 
     async def run() -> None:
-        source = KubernetesLogSource(Asker(client), HANDLE)
+        source = KubernetesLogSource(AsyncClient(client), HANDLE)
         await Follower(
             source, show=shown.extend, say=said.append, recording=None, follow=True, draw=random.Random(1),
             formatter=lambda node: Formatter(node=node, log_filter=LogFilter(), form=LogFormat()),

@@ -16,7 +16,7 @@ import pytest
 import trustme
 
 from launcher.cli.patience import Patience
-from launcher.kube.async_client import Asker
+from launcher.kube.async_client import AsyncClient
 from launcher.kube.client import Timeouts, connect
 from launcher.kube.errors import CertificateError, NoAnswerError
 from launcher.logs.source import Container, End, FailureKind, LogRequest, SourceError
@@ -67,13 +67,13 @@ def trust(authority: trustme.CA) -> dict[str, str]:
     return {"certificate-authority-data": base64.b64encode(authority.cert_pem.bytes()).decode()}
 
 
-def make_asker(kubeconfig: Path, *, answer_s: float = 10.0) -> Asker:
+def make_asker(kubeconfig: Path, *, answer_s: float = 10.0) -> AsyncClient:
     def again() -> Any:
         return connect(
             kubeconfig=kubeconfig, environ={}, timeouts=Timeouts(connect_s=answer_s, read_s=answer_s)
         )
 
-    return Asker(again(), reconnect=again, answer_s=answer_s)
+    return AsyncClient(again(), reconnect=again, answer_s=answer_s)
 
 
 def ask_once(kubeconfig: Path, *, answer_s: float = 10.0) -> Any:
@@ -85,10 +85,10 @@ def ask_once(kubeconfig: Path, *, answer_s: float = 10.0) -> Any:
 
 def ask_among_many(kubeconfig: Path, *, answer_s: float = 10.0) -> Any:
     async def fetch() -> Any:
-        asker = make_asker(kubeconfig, answer_s=answer_s)
-        call = asker.call(namespace="ml", name="w-0")
+        async_client = make_asker(kubeconfig, answer_s=answer_s)
+        call = async_client.describe(namespace="ml", name="w-0")
         try:
-            return await asker.fetch("/api/v1/namespaces/ml/pods/w-0", {}, call)
+            return await async_client.fetch("/api/v1/namespaces/ml/pods/w-0", {}, call)
         except SourceError as error:
             raise (error.end.error or error) from error
 
@@ -237,14 +237,14 @@ def listen(kubeconfig: Path, *, until: str = "ended", **ask: Any) -> Heard:
     async def listen() -> Heard:
         heard = Heard()
         container = Container(node=0, pod="w-0", uid="u", restarts=0)
-        wire = make_asker(kubeconfig).stream(
+        stream = make_asker(kubeconfig).stream(
             LogRequest(container=container, follow=True, **ask), heard, namespace="ml", container="paddle"
         )
-        wire.pause()
+        stream.pause()
         await heard.begun.wait() if until == "begun" else None
-        wire.resume()
+        stream.resume()
         await getattr(heard, until).wait()
-        wire.close()
+        stream.close()
         return heard
 
     return asyncio.run(asyncio.wait_for(listen(), 20))

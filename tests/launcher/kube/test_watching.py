@@ -14,7 +14,7 @@ import pytest
 from launcher.backends.kubernetes.watch import Bell
 from launcher.kube.client import Client, connect
 from launcher.kube.errors import DeniedError, ExpiredError, NoAnswerError
-from launcher.kube.watch import Change
+from launcher.kube.watch import WatchEvent
 from launcher.objects import PODS
 from launcher.plan.handle import Handle
 from tests.launcher.kube.api_server import Answer, ApiServer
@@ -89,11 +89,11 @@ def test_a_watch_that_breaks_off_is_no_answer(client: Client, server: ApiServer,
 class Watched:
     """Plays a cluster whose watches end as a test says; a watch without a script stays silent."""
 
-    def __init__(self, script: dict[str, list[Callable[[], Iterator[Change]]]]) -> None:
+    def __init__(self, script: dict[str, list[Callable[[], Iterator[WatchEvent]]]]) -> None:
         self.script = script
         self.asked: list[tuple[str, str]] = []
 
-    def watch(self, resource: Any, *, version: str = "", **_: Any) -> Iterator[Change]:
+    def watch(self, resource: Any, *, version: str = "", **_: Any) -> Iterator[WatchEvent]:
         self.asked.append((resource.plural, version))
         steps = self.script.get(resource.plural)
         if not steps:
@@ -102,12 +102,12 @@ class Watched:
             yield from steps.pop(0)()
 
 
-def change(kind: str, version: int) -> Change:
-    return Change(kind, {"metadata": {"resourceVersion": str(version)}})
+def change(kind: str, version: int) -> WatchEvent:
+    return WatchEvent(kind, {"metadata": {"resourceVersion": str(version)}})
 
 
-def fails(error: Exception) -> Callable[[], Iterator[Change]]:
-    def step() -> Iterator[Change]:
+def fails(error: Exception) -> Callable[[], Iterator[WatchEvent]]:
+    def step() -> Iterator[WatchEvent]:
         raise error
         yield
 
@@ -123,7 +123,7 @@ def waited_s(bell: Bell) -> float:
 def test_a_change_rings_and_a_bookmark_does_not() -> None:
     go = threading.Event()
 
-    def step() -> Iterator[Change]:
+    def step() -> Iterator[WatchEvent]:
         yield change("BOOKMARK", 5)
         go.wait()
         yield change("MODIFIED", 6)

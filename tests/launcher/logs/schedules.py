@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from launcher.backends.kubernetes.logsource import KubernetesLogSource
-from launcher.kube.async_client import Asker
+from launcher.kube.async_client import AsyncClient
 from launcher.logs.follow import Follower
 from launcher.logs.log_filter import LogFilter
 from launcher.logs.log_format import Formatter, LogFormat
@@ -51,8 +51,8 @@ class Viewer:
     ) -> None:
         self.shown: list[bytes] = []
         self.said: list[str] = []
-        asker = Asker(server, reconnect=lambda: server, dial=server.dial)
-        source = Source(asker, HANDLE)
+        async_client = AsyncClient(server, reconnect=lambda: server, dial=server.dial)
+        source = Source(async_client, HANDLE)
         source.server = server
         self.follower = Follower(
             source,

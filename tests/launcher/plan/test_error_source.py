@@ -11,7 +11,7 @@ import pytest
 from launcher.config.flags import Flags
 from launcher.config.load import RunConfig
 from launcher.kube.errors import InvalidError
-from launcher.kube.failures import Call, read_failure
+from launcher.kube.failures import RequestContext, read_failure
 from launcher.objects import PADDLE_JOBS
 from launcher.plan.error_source import find_key, to_problem
 from launcher.plan.plan import plan
@@ -126,7 +126,9 @@ def test_what_a_real_server_answers_is_traced_back(load: Callable[..., RunConfig
     config = load(launch=launch)
     job = render(plan(config, run_id=RUN_ID, on="kubernetes")).job
     answer = REFUSALS[name]
-    call = Call(verb="create", resource=PADDLE_JOBS, namespace="ml", name="flowers", access="context 'x'")
+    call = RequestContext(
+        verb="create", resource=PADDLE_JOBS, namespace="ml", name="flowers", access="context 'x'"
+    )
     error = read_failure(call, code=answer["code"], body=json.dumps(answer).encode())
     assert isinstance(error, InvalidError)
     (cause,) = error.causes

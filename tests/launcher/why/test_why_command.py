@@ -11,7 +11,7 @@ import pytest
 
 from launcher.backends.base import Backend
 from launcher.backends.kubernetes import KubernetesBackend
-from launcher.backends.states import JobState, JobStatus, LogRef, PodState, PodStatus
+from launcher.backends.states import JobState, JobStatus, PodState, PodStatus
 from launcher.cli.main import run
 from launcher.errors import NotFoundError
 from launcher.objects import EVENTS, NODES, PADDLE_JOBS
@@ -190,11 +190,10 @@ class LocalJob(Backend):
     def status(self, handle: Handle) -> JobStatus:
         return self._status
 
-    def list_logs(self, handle: Handle) -> tuple[LogRef, ...]:
-        return (LogRef(node=0, incarnation=0, pod="here-worker-0"),)
+    def read_tails(self, handle: Handle, *, pods: int, max_bytes: int) -> dict[str, str]:
+        return {"here-worker-0": self._log[-max_bytes:].decode("utf-8", "replace")}
 
-    def read_log(self, handle: Handle, ref: LogRef, *, offset: int) -> bytes:
-        return self._log
+    def log_source(self, *_: Any) -> Any: ...
 
     def submit(self, *_: Any) -> Any: ...
     def check(self, *_: Any) -> Any: ...
@@ -227,7 +226,7 @@ def test_jobs_of_this_machine_are_explained_by_status_and_log(
     )  # fmt: skip
     handle = Handle(backend="local", job="here")
     status = JobStatus(handle=handle, run_id="r", state=state, pods=(pod,), created_s=1.0)
-    backend = LocalJob(status, b"2026-01-01T00:00:00.000000000Z stdout F " + log + b"\n")
+    backend = LocalJob(status, b"2026-01-01T00:00:00.000000000Z " + log + b"\n")
     assert explain_job(backend, handle).verdicts[0].code == code
 
 
