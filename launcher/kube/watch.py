@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from launcher.kube.errors import NoAnswerError
 from launcher.kube.exchange import ExchangeError, HttpResponse
@@ -67,7 +68,7 @@ class _Event:
     """A line of a watch (`metav1.WatchEvent`)."""
 
     type: str
-    object: Mapping[str, object]
+    object: Mapping[str, Any]  # in this class `object` is the field
 
 
 def _read(line: bytes, call: RequestContext) -> WatchEvent:
