@@ -8,11 +8,12 @@ import re
 from trainer.protocol.jobnames import MAX_PREFIX, job_name, to_dns_label
 
 RUN_ID_LABEL = "ftlaunch.io/run-id"
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 MAX_JOB_NAME = 52  # pods and services are `<job>-worker-<i>` with up to 4 digits, at most 63 characters
 
 __all__ = [
-    "MAX_JOB_NAME", "MAX_PREFIX", "RUN_ID_LABEL", "is_dns_label", "is_run_id", "job_name", "new_run_id",
-    "new_secret", "to_dns_label",
+    "MAX_JOB_NAME", "MAX_PREFIX", "QUEUE_LABEL", "RUN_ID_LABEL", "is_dns_label", "is_run_id",
+    "job_name", "new_run_id", "new_secret", "to_dns_label",
 ]  # fmt: skip
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")

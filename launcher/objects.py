@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any, TypeAlias, TypeGuard
 
-from launcher.names import RUN_ID_LABEL
+from launcher.names import QUEUE_LABEL, RUN_ID_LABEL
+from launcher.times import parse_unix_time
 
 KubeObject: TypeAlias = dict[str, Any]
 """A Kubernetes object as decoded JSON."""
@@ -94,7 +94,6 @@ ACCESS_REVIEWS = Resource(
 )
 """Whether a user may do one thing; creating one stores nothing."""
 
-QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 POD_GROUP_LABEL = "scheduling.x-k8s.io/pod-group"
 _LIVING = ("Pending", "Running", "Unknown")
 
@@ -152,7 +151,7 @@ def unix_time(text: str | None) -> float | None:
     """Read an RFC 3339 time as the API writes it; None where there is none."""
     if not text:
         return None
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc).timestamp()
+    return parse_unix_time(text)
 
 
 def conditions_of(job: KubeObject) -> Mapping[str, Condition]:

@@ -176,8 +176,8 @@ def _tell_time(
 
 
 def _describe_time(length: _Length, data: ImageFolder, wanted: StarterJob, text: str) -> str:
-    from launcher.cli.status import describe_duration
     from launcher.cli.trying import can_train, measure_step
+    from launcher.times import format_duration
 
     if wanted.gpus or wanted.nodes > 1:
         return "not measured, because the config asks for GPUs or several nodes"
@@ -188,7 +188,7 @@ def _describe_time(length: _Length, data: ImageFolder, wanted: StarterJob, text:
         return f"not known; a step was not done within {_MEASURE_S:.0f} s"
     images = data.train + data.val / 3 / length.eval_interval  # without gradients, a third of the time
     whole_s = step_s * images / length.batch * length.epochs
-    return f"about {describe_duration(whole_s)}, of {step_s * 1000:.0f} ms a step"
+    return f"about {format_duration(whole_s)}, of {step_s * 1000:.0f} ms a step"
 
 
 def _fit(source: Path, data: ImageFolder, wanted: StarterJob, epochs: int | None) -> str:

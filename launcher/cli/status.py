@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import math
 import sys
 from collections import Counter
@@ -19,6 +18,7 @@ from launcher.cli.options import echo_document, output_option
 from launcher.cli.patience import Patience
 from launcher.cli.printing import echo
 from launcher.cli.table import paint_state
+from launcher.times import format_duration, format_unix_time
 from trainer.protocol.evaluated import describe_evaluated, describe_failure
 from trainer.protocol.progress import Progress
 
@@ -78,7 +78,7 @@ def describe(status: JobStatus, *, whole: bool = False, paint_state: Callable[[s
         left = eta_s(status)
         lines += progress_bar(status.progress)
         lines.append(
-            describe_progress(status.progress) + (f", about {describe_duration(left)} left" if left else "")
+            describe_progress(status.progress) + (f", about {format_duration(left)} left" if left else "")
         )
         lines += evaluation_rows(status.progress, ended=status.state.is_terminal)
     lines += rank_rows(status.progress, most=None if whole else MANY)
@@ -141,14 +141,6 @@ def eta_s(status: JobStatus) -> float | None:
             return None
         step_s = (progress.time_s - began_s) / progress.step
     return step_s * (progress.total_steps - progress.step)
-
-
-def describe_duration(seconds: float) -> str:
-    """Write a duration in its two largest units."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def rank_rows(progress: Progress | None, *, most: int | None = None) -> list[str]:
@@ -235,7 +227,4 @@ def to_json(status: JobStatus) -> dict[str, object]:
 
 
 def _time(unix_s: float | None) -> str | None:
-    if unix_s is None:
-        return None
-    moment = datetime.datetime.fromtimestamp(unix_s, datetime.timezone.utc)
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return None if unix_s is None else format_unix_time(unix_s)

@@ -10,15 +10,14 @@ from launcher.cli.jobs import exit_code, find_job, job_argument
 from launcher.cli.printing import echo
 from launcher.cli.waitline import echo_end
 from launcher.errors import CliExit
+from launcher.times import parse_duration
 
 
 def _read_timeout(text: str) -> float:
-    from launcher.config.field_types import parse_duration  # pydantic
-
-    try:
-        return float(parse_duration(text))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+    seconds = parse_duration(text)
+    if seconds is None:
+        raise click.BadParameter(f"expected a duration such as 90s, 10m, 24h or 7d, got {text!r:.80}")
+    return seconds
 
 
 @click.command("wait")

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from launcher.backends.base import Backend
 from launcher.backends.states import JobState, JobStatus
 from launcher.cli.printing import StatusLine, echo
-from launcher.cli.status import describe_duration, describe_progress, eta_s
+from launcher.cli.status import describe_progress, eta_s
 from launcher.cli.table import paint_state
 from launcher.errors import LaunchError
+from launcher.times import format_duration
 
 EVERY_S = 30.0
 """How often progress is said where lines stay; a terminal's line is renewed with every answer."""
@@ -59,7 +60,7 @@ def describe_wait(status: JobStatus) -> str:
         parts.append(describe_progress(status.progress).strip())
         left = eta_s(status)
         if left:
-            parts.append(f"about {describe_duration(left)} left")
+            parts.append(f"about {format_duration(left)} left")
     return " · ".join(parts)
 
 

@@ -11,10 +11,9 @@ from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSc
 
 from launcher.config.image_reference import check_image
 from launcher.quantity import QUANTITY, read_quantity
+from launcher.times import DURATION, parse_duration
 
 # patterns that are compiled when they are first asked
-_DURATION = r"([0-9]+(?:\.[0-9]+)?)(s|m|h|d)"
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MAX_DURATION_S = 2**31 - 1  # ttlSecondsAfterFinished is an int32
 _MAX_CORES = 65536
 _MIN_BYTES = 2**20
@@ -31,21 +30,11 @@ _STANDARD_RESOURCES = ("cpu", "memory", "ephemeral-storage", "storage", "pods")
 _OUR_ENV = r"(FTL|PADDLE)_.*|FLAGS_selected_gpus|HOME|TMPDIR|PYTHONUNBUFFERED"
 
 
-def parse_duration(value: Any) -> Any:  # whatever YAML gave
-    """Read `90s`, `10m`, `24h` or `7d` as seconds.
-
-    Raises:
-        ValueError: It is text of another form, or a number, whose unit nobody knows.
-    """
-    match = re.fullmatch(_DURATION, value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError(f"expected a duration such as 90s, 10m, 24h or 7d, got {value!r:.80}")
-    return float(match[1]) * _SECONDS[match[2]]
-
-
 def _setting(value: Any) -> Any:  # whatever YAML gave
     """Read a duration of the config, which has no meaning below a second: Kubernetes counts whole ones."""
-    seconds = parse_duration(value)
+    seconds = parse_duration(value) if isinstance(value, str) else None
+    if seconds is None:
+        raise ValueError(f"expected a duration such as 90s, 10m, 24h or 7d, got {value!r:.80}")
     if not 1 <= seconds <= _MAX_DURATION_S:
         raise ValueError(
             f"expected a duration from 1s to {_MAX_DURATION_S // 86400}d, got {value!r:.80}; "
@@ -195,7 +184,7 @@ def _procs(value: object) -> object:
 
 
 _PROCS_SCHEMA = {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": _MAX_PROCS}]}
-_DURATION_SCHEMA = {"type": "string", "pattern": f"^{_DURATION}$"}
+_DURATION_SCHEMA = {"type": "string", "pattern": f"^{DURATION}$"}
 _QUANTITY_SCHEMA = {
     "anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": f"^{QUANTITY}$"}]
 }

@@ -31,9 +31,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
-from launcher.names import RUN_ID_LABEL
+from launcher.names import QUEUE_LABEL, RUN_ID_LABEL
 from launcher.objects import (
-    QUEUE_LABEL,
     Condition,
     KubeObject,
     Resource,

@@ -21,9 +21,9 @@ from launcher.kube.http import format_request
 from launcher.kube.packed import Unpacker
 from launcher.kube.stream import READ_BYTES, ResponseStream
 from launcher.kube.transport import PACKED, Way, explain_silence, read_warnings
-from launcher.logs.lines import format_stamp
 from launcher.logs.source import End, FailureKind, LogRequest, Receiver, SourceError
 from launcher.objects import PODS, Resource, is_object
+from launcher.times import format_stamp
 from trainer.protocol.untrusted import parse_json
 
 Dial = Callable[[Callable[[], ResponseStream]], Awaitable[object]]

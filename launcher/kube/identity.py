@@ -23,6 +23,7 @@ from launcher.kube.exchange import Fields
 from launcher.kube.kubeconfig import Entry
 from launcher.kube.plugin import ask_plugin, read_plugin
 from launcher.kube.remarks import remark
+from launcher.times import format_unix_time
 
 _SECRETS = (
     "token", "tokenFile", "username", "password", "auth-provider", "exec", "client-certificate",
@@ -263,7 +264,7 @@ def _read_provider(provider: Entry) -> tuple[str, float | None]:
         raise CredentialsError(where=provider.where, expected="an id-token", got="none", fix=renew)
     until_s = _read_expiry(token)
     if until_s is not None and time.time() >= until_s:
-        ended = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(until_s))
+        ended = format_unix_time(until_s)
         raise CredentialsError(
             where=provider.where, expected="an id-token that holds", got=f"one until {ended}", fix=renew
         )

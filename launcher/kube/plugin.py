@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import selectors
 import signal
 import subprocess
@@ -20,12 +19,12 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO
 
 from launcher.kube.errors import CredentialsError
 from launcher.kube.kubeconfig import Entry
+from launcher.times import parse_unix_time
 
 _GROUP = "client.authentication.k8s.io"
 VERSIONS = (f"{_GROUP}/v1", f"{_GROUP}/v1beta1")
@@ -294,14 +293,14 @@ def _parse(plugin: Plugin, out: bytes) -> Given:
 def _parse_time(plugin: Plugin, text: object) -> float | None:
     if text is None:
         return None
-    try:  # Python 3.10 reads neither Z nor nanoseconds
-        plain = re.sub(r"(\.\d{6})\d+", r"\1", str(text)).replace("Z", "+00:00").replace("z", "+00:00")
-        plain = re.sub(r"\.(\d{1,5})(?=[+-])", lambda found: f".{found[1]:0<6}", plain)
-        instant = datetime.fromisoformat(plain)
-        return (instant if instant.tzinfo else instant.replace(tzinfo=timezone.utc)).timestamp()
-    except (ValueError, OverflowError) as error:
+    plain = str(text).replace("z", "Z").replace(" ", "T", 1)
+    until_s = parse_unix_time(plain)
+    if until_s is None:
+        until_s = parse_unix_time(f"{plain}Z")  # some write no zone
+    if until_s is None:
         raise _error(plugin, f"expected expirationTimestamp as RFC 3339, got {text!r:.60}",
-                     cure="renew the plugin") from error  # fmt: skip
+                     cure="renew the plugin")  # fmt: skip
+    return until_s
 
 
 def _error(plugin: Plugin, message: str, *, cure: str, said: str = "", hinted: bool = False) -> PluginError:

@@ -6,16 +6,14 @@ byte; so nothing after this module has to read a time.
 
 from __future__ import annotations
 
-import calendar
-import datetime
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
 
+from launcher.times import INSTANT, STAMP_BYTES, format_stamp, parse_instant
 from trainer.protocol.tags import MAX_LINE_BYTES, Tag, cut_line
 
-STAMP_BYTES = 30
 _FORM = b"0000-00-00T00:00:00.000000000Z "
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _head_of = itemgetter(slice(0, STAMP_BYTES + 1))
@@ -23,9 +21,6 @@ _FULL = b" stdout F "
 _kubelet_head_of = itemgetter(slice(0, STAMP_BYTES + len(_FULL)))
 _KEPT = STAMP_BYTES + 64 + MAX_LINE_BYTES  # of a line that does not end: stamp, tag and what is shown
 _KUBELET = re.compile(rb"(\S+) (stdout|stderr) ([FP])(?: (.*))?", re.DOTALL)
-_INSTANT = re.compile(
-    rb"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(?:Z|([+-])(\d\d):(\d\d))"
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,30 +40,6 @@ class LogLine:
     text: bytes
 
 
-def parse_instant(text: bytes) -> int | None:
-    """Read an RFC 3339 time of any zone as nanoseconds of Unix time; None where it is none."""
-    match = _INSTANT.fullmatch(text)
-    if match is None:
-        return None
-    year, month, day, hour, minute, second = (int(match[group]) for group in range(1, 7))
-    if not (1 < year < 9999 and 1 <= month <= 12 and 1 <= day <= 31):
-        return None
-    if hour > 23 or minute > 59 or second > 60:
-        return None
-    seconds = calendar.timegm((year, month, day, hour, minute, second, 0, 0, 0))
-    if match[8]:
-        offset = int(match[9]) * 3600 + int(match[10]) * 60
-        seconds -= offset if match[8] == b"+" else -offset
-    return seconds * 1_000_000_000 + int((match[7] or b"0").ljust(9, b"0"))
-
-
-def format_stamp(instant_ns: int) -> bytes:
-    """Write nanoseconds of Unix time as RFC 3339 in UTC with nine digits: `STAMP_BYTES` bytes."""
-    seconds, nanoseconds = divmod(instant_ns, 1_000_000_000)
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z".encode()
-
-
 def is_stamped(lines: list[bytes]) -> bool:
     """Say whether all lines begin with a time in the one form and a space."""
     return b"".join(map(_head_of, lines)).translate(_ZEROS) == _FORM * len(lines)
@@ -77,7 +48,7 @@ def is_stamped(lines: list[bytes]) -> bool:
 def restamp(line: bytes) -> bytes | None:
     """Return a line with its time in the one form; None where it begins with none."""
     stamp, _, text = line.partition(b" ")
-    match = _INSTANT.fullmatch(stamp)
+    match = INSTANT.fullmatch(stamp)
     if match is None:
         return None
     second = _to_utc(stamp[:19], stamp[-6:] if match[8] else b"Z")

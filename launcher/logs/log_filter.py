@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from launcher.logs.lines import LogLine, parse_instant
+from launcher.logs.lines import LogLine
+from launcher.times import parse_duration, parse_instant
 from trainer.protocol.progress import MARK
-
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,9 +75,9 @@ def parse_since(text: str, *, now_s: float) -> int:
     Raises:
         ValueError: It is of another form.
     """
-    match = re.fullmatch(r"(\d{1,9})([smhd])", text, re.ASCII)
-    if match is not None:
-        return int((now_s - int(match[1]) * _UNITS_S[match[2]]) * 1e9)
+    before_s = parse_duration(text)
+    if before_s is not None:
+        return int(max(0.0, now_s - before_s) * 1e9)
     instant_ns = parse_instant(text.encode("utf-8", "replace"))
     if instant_ns is None:
         raise ValueError(

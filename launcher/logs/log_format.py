@@ -10,15 +10,15 @@ twenty times as much. A piece of 16 KiB is judged as a whole first; only where i
 
 from __future__ import annotations
 
-import datetime
 import json
 import re
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Literal
 
-from launcher.logs.lines import STAMP_BYTES, LogLine, format_stamp, parse_instant
+from launcher.logs.lines import LogLine
 from launcher.logs.log_filter import LogFilter
+from launcher.times import STAMP_BYTES, format_milliseconds, format_stamp, parse_instant
 from trainer.protocol.printable import escape_reordering
 from trainer.protocol.tags import parse_line
 
@@ -70,7 +70,7 @@ def format_line(line: LogLine, form: LogFormat) -> str:
         return _as_json(line, escape_reordering(_CONTROL.sub("", text)))
     parts = []
     if form.timestamps:
-        parts.append(format_time(line.instant_ns))
+        parts.append(format_milliseconds(line.instant_ns))
     if form.prefix:
         parts.append(format_prefix(line, form).rstrip(" "))
     parts.append(escape_reordering(_keep_colours(text) if form.colour else _CONTROL.sub("", text)))
@@ -80,12 +80,6 @@ def format_line(line: LogLine, form: LogFormat) -> str:
 def _keep_colours(text: str) -> str:
     kept = _CONTROL.sub(lambda found: found[0] if _COLOUR.fullmatch(found[0]) else "", text)
     return f"{kept}\x1b[0m" if _COLOUR.search(kept) else kept
-
-
-def format_time(instant_ns: int) -> str:
-    """Write nanoseconds of Unix time as RFC 3339 in UTC with milliseconds."""
-    moment = datetime.datetime.fromtimestamp(instant_ns // 1_000_000_000, datetime.timezone.utc)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{instant_ns // 1_000_000 % 1000:03d}Z"
 
 
 def format_prefix(line: LogLine, form: LogFormat) -> str:
@@ -105,7 +99,7 @@ def format_prefix(line: LogLine, form: LogFormat) -> str:
 def _as_json(line: LogLine, text: str) -> str:
     tag = line.tag
     document = {
-        "time": format_time(line.instant_ns), "node": line.node,
+        "time": format_milliseconds(line.instant_ns), "node": line.node,
         "rank": tag.rank if tag is not None else None,
         "attempt": tag.attempt if tag is not None else None, "text": text,
     }  # fmt: skip

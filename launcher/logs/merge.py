@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import chain
 from operator import itemgetter
 
-from launcher.logs.lines import STAMP_BYTES
+from launcher.times import STAMP_BYTES
 
 HOLD_S = 0.3
 """How long a line waits for earlier ones of other pods."""

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from launcher.logs.lines import STAMP_BYTES, LineReader, to_kubelet_form
+from launcher.logs.lines import LineReader, to_kubelet_form
 from launcher.logs.resume_point import ResumePoint
 from launcher.logs.source import Container
+from launcher.times import STAMP_BYTES
 from trainer.protocol.tags import parse_line
 
 _NAME = re.compile(r"(\d+)\.(\d+)\.(.+)\.([^.]+)\.(\d+)\.log")

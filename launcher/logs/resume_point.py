@@ -7,7 +7,7 @@ ones. If the node has rotated the log since, that line never comes, and all that
 
 from __future__ import annotations
 
-from launcher.logs.lines import STAMP_BYTES, parse_instant
+from launcher.times import STAMP_BYTES, parse_instant
 
 OVERLAP_S = 3
 """How far before the last line a new answer begins: stdout and stderr get their times unordered, and clocks

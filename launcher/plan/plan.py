@@ -9,7 +9,7 @@ from launcher.config.load import RunConfig
 from launcher.errors import UsageError
 from launcher.kinds.base import JobKind
 from launcher.kinds.registry import DEFAULT, kind_named
-from launcher.names import RUN_ID_LABEL, is_dns_label, job_name, to_dns_label
+from launcher.names import QUEUE_LABEL, RUN_ID_LABEL, is_dns_label, job_name, to_dns_label
 from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.continued import Continued, find_lost_folder, find_output_volume
 from launcher.plan.handle import BackendKind, JobApi
@@ -27,7 +27,6 @@ from trainer.protocol.nodefile import NodeFile
 _BACKOFF_S = 5.0
 _RENDEZVOUS_S = 600.0
 _UNKNOWN_IMAGE = "ftlaunch-trainer"
-_KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 _POD_ANNOTATIONS = {
     "sidecar.istio.io/inject": "false",  # a mesh breaks the rendezvous (kubeflow.org, PaddleJob user guide)
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",  # moving one pod restarts all ranks
@@ -104,7 +103,7 @@ def plan(
         secrets=_secrets(launch),
         run_as=launch.run_as,
         labels=labels,
-        job_labels={**labels, _KUEUE_LABEL: queue.kueue} if queue and queue.kueue else labels,
+        job_labels={**labels, QUEUE_LABEL: queue.kueue} if queue and queue.kueue else labels,
         annotations=dict(launch.annotations),
         pod_annotations={**_POD_ANNOTATIONS, **launch.annotations},
         node_selector=dict(launch.node_selector),

@@ -13,9 +13,9 @@ import pytest
 
 from launcher.backends.states import JobState, PodState
 from launcher.errors import NotFoundError, TakenError, UsageError
-from launcher.logs.lines import parse_instant
 from launcher.logs.source import End, LogRequest
 from launcher.plan.handle import Handle, parse_handle
+from launcher.times import parse_instant
 from tests.contract.docker_harness import DockerUnderTest
 from tests.contract.harness import OTHER_RUN_ID, RUN_ID, BackendUnderTest, Collector
 from tests.contract.kubernetes_harness import KubernetesUnderTest

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from launcher.errors import LaunchError
 from launcher.kube.errors import AbsentError, CredentialsError, InvalidError, NoAnswerError
 from launcher.kube.failures import RequestContext
-from launcher.logs.lines import format_stamp
 from launcher.logs.source import End, FailureKind, LogRequest, LogResponse, Receiver, SourceError
 from launcher.objects import EVENTS, PADDLE_JOBS, PODS, KubeObject, Resource
+from launcher.times import format_stamp
 from tests.fakes.cluster import FakeCluster
 
 _POLL_S = 0.01

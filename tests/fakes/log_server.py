@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from launcher.kube.endpoint import Endpoint
 from launcher.kube.transport import Way
-from launcher.logs.lines import format_stamp
+from launcher.times import format_stamp
 
 BASE_S = 1_790_000_000
 JOB = "flowers"

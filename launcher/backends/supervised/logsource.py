@@ -19,7 +19,7 @@ from typing import IO
 from launcher.backends.states import PodState
 from launcher.backends.supervised.state import JobLayout, JobRecord, PodRecord
 from launcher.errors import LaunchError, NotFoundError
-from launcher.logs.lines import STAMP_BYTES, LineReader, format_stamp
+from launcher.logs.lines import LineReader
 from launcher.logs.source import (
     Container,
     End,
@@ -30,6 +30,7 @@ from launcher.logs.source import (
     Snapshot,
     SourceError,
 )
+from launcher.times import STAMP_BYTES, format_stamp
 
 POLL_S = 0.1
 _PIECE_BYTES = 64 * 1024

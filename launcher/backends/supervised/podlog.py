@@ -5,13 +5,12 @@ Long lines are cut into parts of 16 KiB that are marked `P`, as containerd does 
 
 from __future__ import annotations
 
-import datetime
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from launcher.logs.lines import parse_instant
+from launcher.times import format_stamp, parse_instant
 
 MAX_PART = 16 * 1024
 
@@ -47,7 +46,7 @@ class PodLog:
 
     def _stamp(self) -> bytes:
         self._last_ns = max(self._last_ns, self._clock_ns())
-        return format_instant(self._last_ns)
+        return format_stamp(self._last_ns)
 
     def _write(self, out: bytes) -> None:
         try:
@@ -82,13 +81,6 @@ def _read_last_instant(path: Path) -> int:
         log.seek(max(0, log.seek(0, os.SEEK_END) - 2 * MAX_PART))
         lines = log.read().split(b"\n")
     return parse_instant(lines[-2].partition(b" ")[0]) or 0 if len(lines) > 1 else 0
-
-
-def format_instant(instant_ns: int) -> bytes:
-    """Write nanoseconds of Unix time as RFC 3339 in UTC with nine digits."""
-    seconds, nanoseconds = divmod(instant_ns, 1_000_000_000)
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z".encode()
 
 
 def _parts(line: bytes, stamp: bytes, *, whole: bool) -> bytes:

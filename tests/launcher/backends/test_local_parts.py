@@ -31,8 +31,9 @@ from launcher.backends.supervised.state import (
     load_request,
     save_record,
 )
-from launcher.logs.lines import STAMP_BYTES, LineReader, format_stamp
+from launcher.logs.lines import LineReader
 from launcher.render.manifest import parse_manifest
+from launcher.times import STAMP_BYTES, format_stamp
 from tests.contract.harness import RUN_ID, manifest_text
 from trainer.protocol.codec import FormatError
 from trainer.protocol.pathmap import parse_path_map

@@ -3,8 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from launcher.backends.states import JobState, JobStatus, PodState, PodStatus
-from launcher.cli.status import describe, describe_duration, eta_s, pod_rows, rank_rows
+from launcher.cli.status import describe, eta_s, pod_rows, rank_rows
 from launcher.plan.handle import Handle
+from launcher.times import format_duration
 from tests.launcher.configs import RUN_ID
 from trainer.protocol.evaluated import Evaluated
 from trainer.protocol.progress import Progress, RankProgress
@@ -31,7 +32,7 @@ def test_the_time_that_is_left_is_told_while_the_pace_is_known():
     resumed = replace(progress, attempt=2, step_s=0.5)
     assert eta_s(replace(status, progress=resumed)) == 37.5
     assert "  [##########..............................]" in describe(status).splitlines()
-    assert [describe_duration(seconds) for seconds in (0.2, 89, 600, 7300)] == [
+    assert [format_duration(seconds) for seconds in (0.2, 89, 600, 7300)] == [
         "1 s",
         "89 s",
         "10 min",

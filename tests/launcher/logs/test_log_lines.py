@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.logs.lines import LineCutter, LineReader, format_stamp, parse_instant, to_kubelet_form
+from launcher.logs.lines import LineCutter, LineReader, to_kubelet_form
+from launcher.times import format_stamp, parse_instant
 from trainer.protocol.tags import MAX_LINE_BYTES
 
 S1 = b"1970-01-01T00:00:01.000000000Z"

@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.logs.lines import format_stamp
 from launcher.logs.merge import HOLD_S, Merger, Stream
+from launcher.times import format_stamp
 
 PODS = st.lists(st.lists(st.integers(0, 50), max_size=12), min_size=1, max_size=5)
 

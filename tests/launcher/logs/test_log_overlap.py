@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.logs.lines import format_stamp
 from launcher.logs.resume_point import OVERLAP_S, ResumePoint
+from launcher.times import format_stamp
 
 
 def line(instant_ms: int, text: str = "x") -> bytes:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher.logs.lines import format_stamp, to_kubelet_form
+from launcher.logs.lines import to_kubelet_form
 from launcher.logs.recording import Recording
+from launcher.times import format_stamp
 from tests.fakes.log_server import JOB, FakeLogServer
 from tests.fakes.virtual_time import VirtualTimeLoop
 from tests.launcher.logs.schedules import Viewer, misfit

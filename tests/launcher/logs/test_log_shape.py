@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.logs.lines import format_stamp
 from launcher.logs.log_filter import LogFilter, parse_since
 from launcher.logs.log_format import Formatter, LogFormat
+from launcher.times import format_stamp
 
 STAMP = b"2026-01-01T00:00:01.234567891Z"
 
