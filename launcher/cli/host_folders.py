@@ -95,7 +95,7 @@ def _find_sensitive(prepared: Prepared, backend: Backend) -> list[Problem]:
     volumes = len(config.job.launch.volumes)
     for index, mount in enumerate(job.mounts):
         key: KeyPath = ("Launch", "volumes", index) if index < volumes else ("Launch", "weights")
-        place = config.document.places.get(key)
+        place = config.document.locations.get(key)
         if mount.local is None or (place is not None and place.source == "--volume"):
             continue
         folder = _folder_of(mount)

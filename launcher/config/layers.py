@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from launcher.config.launch import LaunchSection
-from trainer.config.document import Document, Place, parse_document
+from trainer.config.document import Document, Location, parse_document
 from trainer.config.load import read_content
 from trainer.config.overrides import read_value
 from trainer.config.problems import ConfigError, KeyPath, Problem, format_path, suggest
@@ -115,7 +115,7 @@ def _read_environment(
     environ: Mapping[str, str], problems: list[Problem]
 ) -> tuple[Document, tuple[On, str] | None]:
     values: dict[str, object] = {}
-    places: dict[KeyPath, Place] = {}
+    places: dict[KeyPath, Location] = {}
     known = {*(name.upper() for name in LaunchSection.model_fields), *_OTHER_VARIABLES}
     for variable in sorted(environ):
         name = variable.removeprefix(PREFIX)
@@ -130,12 +130,12 @@ def _read_environment(
             if name == "WEIGHTS" and not isinstance(read_value(environ[variable]), dict | None):
                 continue  # a folder, which the trainer reads; `Launch.weights` is a mapping
             values[key] = _value_for(key, environ[variable])
-            places[SECTION, key] = Place(line=1, column=1, text=environ[variable], source=variable)
+            places[SECTION, key] = Location(line=1, column=1, text=environ[variable], source=variable)
     said = environ.get(PREFIX + "ON")
     if said is not None and said not in _PLACES:
         message = f"expected one of {', '.join(_PLACES)}, got {said!r}{suggest(said, _PLACES)}"
         problems.append(Problem(file=PREFIX + "ON", message=message))
-    document = Document(name="", values={SECTION: values} if values else {}, places=places)
+    document = Document(name="", values={SECTION: values} if values else {}, locations=places)
     return document, (cast(On, said), PREFIX + "ON") if said in _PLACES else None
 
 
@@ -181,12 +181,14 @@ def _check_file(document: Document) -> list[Problem]:
 
 
 def _with_sources(document: Document) -> Document:
-    places = {path: replace(place, source=_source(document, path)) for path, place in document.places.items()}
-    return replace(document, places=places)
+    places = {
+        path: replace(place, source=_source(document, path)) for path, place in document.locations.items()
+    }
+    return replace(document, locations=places)
 
 
 def _source(document: Document, path: KeyPath) -> str:
-    place = document.places[path]
+    place = document.locations[path]
     return f"{document.name}:{place.line}:{place.column}"
 
 
@@ -199,12 +201,12 @@ def _overlay(low: Document, high: Document, *, keep: Document) -> Document:
     if not lower and not higher:
         return keep
     places = {
-        path: place for path, place in keep.places.items() if path[:1] != (SECTION,) or path == (SECTION,)
+        path: place for path, place in keep.locations.items() if path[:1] != (SECTION,) or path == (SECTION,)
     }
     for document, section in ((low, lower), (high, higher)):
-        for path, place in document.places.items():
+        for path, place in document.locations.items():
             if len(path) < 2 or path[0] != SECTION or path[1] not in section:
                 continue
             if document is high or path[1] not in higher:
                 places[path] = place
-    return Document(name=keep.name, values={**keep.values, SECTION: {**lower, **higher}}, places=places)
+    return Document(name=keep.name, values={**keep.values, SECTION: {**lower, **higher}}, locations=places)

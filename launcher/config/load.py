@@ -14,7 +14,7 @@ from launcher.config.confidential import find_secrets, find_secrets_in_bytes, fi
 from launcher.config.flags import Flags
 from launcher.config.launch import LaunchSection
 from launcher.config.layers import Layers
-from trainer.config.document import Document, Place, parse_document
+from trainer.config.document import Document, Location, parse_document
 from trainer.config.load import Loaded, check, read_content
 from trainer.config.overrides import apply_overrides, parse_override
 from trainer.config.problems import ConfigError, KeyPath, Problem
@@ -190,9 +190,11 @@ def _apply_flags(document: Document, flags: Flags) -> Document:
     if section is not None and not isinstance(section, dict):
         return document  # refused with its place by the check
     launch = {**(section or {}), **given}
-    places = dict(document.places)
+    places = dict(document.locations)
     for key, value in given.items():
-        places[_SECTION, key] = Place(line=1, column=1, text=str(value), source=f"--{key.replace('_', '-')}")
+        places[_SECTION, key] = Location(
+            line=1, column=1, text=str(value), source=f"--{key.replace('_', '-')}"
+        )
     if flags.volumes:
         mounts = {volume["mount"] for volume in flags.volumes}
         written = launch.get("volumes")
@@ -203,5 +205,5 @@ def _apply_flags(document: Document, flags: Flags) -> Document:
         ]
         launch["volumes"] = [*kept, *flags.volumes]
         for index in range(len(kept), len(launch["volumes"])):
-            places[_SECTION, "volumes", index] = Place(line=1, column=1, source="--volume")
-    return Document(name=document.name, values={**document.values, _SECTION: launch}, places=places)
+            places[_SECTION, "volumes", index] = Location(line=1, column=1, source="--volume")
+    return Document(name=document.name, values={**document.values, _SECTION: launch}, locations=places)

@@ -87,7 +87,7 @@ def to_problem(field: str, message: str, *, key: KeyPath | None, config: RunConf
     said = f"{field}: {message}" if field else message
     key = key or ()
     for length in range(len(key), 0, -1):
-        place = config.document.places.get(key[:length])
+        place = config.document.locations.get(key[:length])
         if place is not None and place.source:
             return Problem(file=place.source, path=key, message=said)
         if place is not None:

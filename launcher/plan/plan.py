@@ -17,7 +17,7 @@ from launcher.plan.jobplan import JobPlan, Mount, SecretFile
 from launcher.plan.paths import pod_path
 from launcher.plan.validate import find_problems
 from launcher.plan.volumes import find_source
-from trainer.config.document import Place
+from trainer.config.document import Location
 from trainer.config.problems import ConfigError
 from trainer.config.zoo import find_foreign
 from trainer.protocol.environment import CONFIG_FILE, CONFIG_MOUNT, COORDINATOR_PORT
@@ -267,7 +267,7 @@ def _notes(config: RunConfig, on: BackendKind, missing: int) -> tuple[str, ...]:
 
 def _aim(config: RunConfig) -> str | None:
     """Say where files send the job: whoever wrote them chose, not who types the command."""
-    launch, places = config.job.launch, config.document.places
+    launch, places = config.job.launch, config.document.locations
     said = {
         key: value
         for key, value in (("context", launch.context), ("namespace", launch.namespace))
@@ -279,5 +279,5 @@ def _aim(config: RunConfig) -> str | None:
     return f"{keys}: the job goes to " + ", ".join(f"{key} {value!r}" for key, value in said.items())
 
 
-def _source(place: Place | None) -> str | None:
+def _source(place: Location | None) -> str | None:
     return None if place is None else place.source

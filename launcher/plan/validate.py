@@ -35,7 +35,7 @@ def find_problems(
         message = f"expected at most {launch.gpus}, one a GPU, got {launch.procs_per_node}"
         problems.append(problem(("Launch", "procs_per_node"), message))
     for key, why in kind.cannot.items():
-        if ("Launch", *key) in config.document.places:
+        if ("Launch", *key) in config.document.locations:
             name = f"{kind.resource.kind} of {kind.resource.api_version}"
             problems.append(problem(("Launch", *key), f"expected what a {name} can do: {why}"))
     wanted = "`claim: NAME`" if on_cluster else "`local: PATH`"

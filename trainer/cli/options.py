@@ -17,11 +17,11 @@ if TYPE_CHECKING:  # pydantic: `--help` does without
     from trainer.config.document import Document
     from trainer.config.load import Loaded
     from trainer.config.mounts import MountsHere
-    from trainer.config.root import AnsweringConfig, InferConfig, TrainConfig
+    from trainer.config.root import BaseConfig, InferConfig, TrainConfig
     from trainer.models.weights_store import WeightsStore
 
 F = TypeVar("F", bound=Callable[..., Any])
-ConfigT = TypeVar("ConfigT", bound="AnsweringConfig")
+ConfigT = TypeVar("ConfigT", bound="BaseConfig")
 
 
 extra_module_option = click.option(
@@ -163,10 +163,10 @@ def load_answering(
 ) -> Loaded[TrainConfig] | Loaded[InferConfig]:  # fmt: skip
     """Do the same as `load` with a config to predict with, which may lack what only training needs."""
     from trainer.cli.extras import import_modules
-    from trainer.config.load import load_answering_config
+    from trainer.config.load import load_prediction_config
 
     finder = _MountFinder(path_map)
-    loaded = load_answering_config(
+    loaded = load_prediction_config(
         finder.apply(path), overrides, path_map=finder.find, strict=strict,
         before_check=lambda document, found: import_modules(document, named=extra_modules, path_map=found),
     )  # fmt: skip

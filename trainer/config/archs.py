@@ -118,7 +118,7 @@ class BaseArch(Spec):
 
     exports_one_size: ClassVar[bool] = False
     """Exported, it takes images of one size only: what the transforms make."""
-    stages_handed_on: ClassVar[bool] = True
+    reads_stages: ClassVar[bool] = True
     """`return_stages` is this trainer's to read, not the network's own."""
 
     name: str
@@ -142,7 +142,7 @@ class BaseArch(Spec):
     @model_validator(mode="after")
     def _known_stages(self) -> BaseArch:
         known, wanted = self.stage_layers, self.return_stages
-        if not self.stages_handed_on or self.return_patterns or wanted in (None, False, ()):
+        if not self.reads_stages or self.return_patterns or wanted in (None, False, ()):
             return self
         if not known:
             raise ValueError(
@@ -313,7 +313,7 @@ else:  # as above
     Arch = named(ARCHS, extra=Lazy("trainer.config.extras", "ExtraArch"))
 
 
-def answering(arch: Arch) -> tuple[BaseArch, str]:
+def predicting_arch(arch: Arch) -> tuple[BaseArch, str]:
     """Return the architecture that predicts, and what the keys of its weights begin with."""
     if isinstance(arch, DistillationArch):
         return arch.by_name[arch.infer_model_name], f"{arch.infer_model_name}."

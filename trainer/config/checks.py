@@ -203,7 +203,7 @@ def _distillation(config: TrainConfig) -> Found:
                 )
 
 
-def find_values_in_vain(config: TrainConfig) -> Found:
+def find_uncounted_values(config: TrainConfig) -> Found:
     """Yield the place and the sentence of each loss of which PaddleClas trains on one value of several."""
     for split in SPLITS:
         losses = config.loss.of(split)
@@ -228,7 +228,7 @@ def _networks(
     if unknown:
         yield path, f"expected names of Arch.models, which are {', '.join(known)}, got {', '.join(unknown)}"
     for model, key in keys:
-        if model not in known or (known[model].return_stages and not known[model].stages_handed_on):
+        if model not in known or (known[model].return_stages and not known[model].reads_stages):
             continue  # of which features there are, the network itself knows
         if key not in known[model].features:
             yield (

@@ -48,7 +48,7 @@ _INT64 = 1 << 63
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class Location:
     """Where a value stands: line and column from 1, and the scalar as it was written."""
 
     line: int
@@ -64,13 +64,13 @@ class Document:
 
     name: str
     values: dict[str, object]
-    places: Mapping[KeyPath, Place] = field(default_factory=dict)
+    locations: Mapping[KeyPath, Location] = field(default_factory=dict)
 
     def problem(self, path: KeyPath, message: str, *, warning: bool = False) -> Problem:
         """Make a problem at the value of `path`, or at its nearest parent that has a place."""
-        found: Place | None = None
+        found: Location | None = None
         for length in range(len(path), -1, -1):
-            found = self.places.get(path[:length])
+            found = self.locations.get(path[:length])
             if found is not None:
                 break
         if found is None:
@@ -113,10 +113,10 @@ def parse_document(
         problems = [*problems, Problem(file=name, line=1, column=1, message=message)]
     if problems or not isinstance(values, dict):
         raise ConfigError(problems)
-    return Document(name=name, values=values, places=places)
+    return Document(name=name, values=values, locations=places)
 
 
-def _build(text: str, name: str, max_values: int) -> tuple[object, dict[KeyPath, Place], list[Problem]]:
+def _build(text: str, name: str, max_values: int) -> tuple[object, dict[KeyPath, Location], list[Problem]]:
     try:
         _refuse_deep(text, name, max_values)
         if _FAST is not None:
@@ -162,14 +162,14 @@ def _refuse_deep(text: str, name: str, max_values: int) -> None:
 
 def _build_with(
     loader: Any, name: str, max_values: int
-) -> tuple[object, dict[KeyPath, Place], list[Problem]]:
+) -> tuple[object, dict[KeyPath, Location], list[Problem]]:
     try:
         node = loader.get_single_node()
         builder = _Builder(name=name, loader=loader, max_values=max_values)
         values = builder.build(node, ()) if node is not None else {}
     finally:
         loader.dispose()
-    return values, builder.places, builder.problems
+    return values, builder.locations, builder.problems
 
 
 def read_literal(text: str) -> object:
@@ -202,7 +202,7 @@ def _is_bounded(value: object, depth: int) -> bool:
 class _Builder:
     def __init__(self, *, name: str, loader: yaml.SafeLoader, max_values: int) -> None:
         self.name = name
-        self.places: dict[KeyPath, Place] = {}
+        self.locations: dict[KeyPath, Location] = {}
         self.problems: list[Problem] = []
         self._loader = loader
         self._open: set[int] = set()
@@ -215,9 +215,9 @@ class _Builder:
         if self._count > self._max_values:
             self._stop(node, path)
         if isinstance(node, yaml.ScalarNode):
-            self.places[path] = Place(line=mark.line + 1, column=mark.column + 1, text=node.value)
+            self.locations[path] = Location(line=mark.line + 1, column=mark.column + 1, text=node.value)
             return self._scalar(node, path)
-        self.places[path] = Place(line=mark.line + 1, column=mark.column + 1)
+        self.locations[path] = Location(line=mark.line + 1, column=mark.column + 1)
         problem = ""
         if id(node) in self._open:
             problem = "expected a tree, got an alias that contains itself"
@@ -358,4 +358,4 @@ def _yaml_problem(name: str, error: yaml.MarkedYAMLError) -> Problem:
     return Problem(file=name, line=mark.line + 1, column=mark.column + 1, message=reason + hint)
 
 
-__all__ = ["Document", "Place", "format_path", "parse_document", "read_literal"]
+__all__ = ["Document", "Location", "format_path", "parse_document", "read_literal"]

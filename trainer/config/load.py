@@ -17,7 +17,7 @@ from trainer.config.overrides import apply_overrides
 from trainer.config.paths import map_paths, map_weights
 from trainer.config.problems import ConfigError, KeyPath, Problem, suggest
 from trainer.config.registry import EXPECTING, Section, Spec
-from trainer.config.root import AnsweringConfig, InferConfig, TrainConfig
+from trainer.config.root import BaseConfig, InferConfig, TrainConfig
 from trainer.config.schema import expected_names, is_known, known_keys
 from trainer.config.unsupported import find_slim, find_unsupported
 from trainer.protocol.pathmap import PathMap
@@ -26,7 +26,7 @@ MAX_PROBLEMS = 100
 """Of a kind, that are told of one config; looking for what each may mean takes milliseconds."""
 RootT = TypeVar("RootT", bound=BaseModel)
 _OTHER_SECTIONS = frozenset({"Launch", "Profiler", "Slim", "DataLoader"})
-"""Known without being declared: the launcher's, and what `unsupported` speaks of."""
+"""Known without being specified here: the launcher's, and what `unsupported` speaks of."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +71,7 @@ def load_config(
     return replace(check(document, TrainConfig, strict=strict), path_map=found)
 
 
-def load_answering_config(
+def load_prediction_config(
     path: Path,
     overrides: Sequence[str] = (),
     *,
@@ -170,28 +170,30 @@ def check(
         if issubclass(root, TrainConfig):
             problems += [document.problem(path, message) for path, message in find_slim(document.values)]
     ignored = _unknown_paths(document.values, root) if config is None else _ignored_paths(config)
-    vain: list[Problem] = []
+    effects: list[Problem] = []
     if config is not None:
         if expects_extra:
-            vain += [
+            effects += [
                 document.problem(at, _expected(at, name, root), warning=True)
                 for at, name in _find_expected(config)
             ]
         ignored += _swallowed_paths(config)
-        vain += [
-            document.problem(item.path, item.message, warning=item.warning and not (strict and item.vain))
+        effects += [
+            document.problem(
+                item.path, item.message, warning=item.warning and not (strict and item.no_effect)
+            )
             for item in (find_unsupported(config, document.values) if isinstance(config, TrainConfig) else ())
         ]
         if isinstance(config, TrainConfig):
-            vain += [document.problem(path, message) for path, message in find_disagreements(config)]
+            effects += [document.problem(path, message) for path, message in find_disagreements(config)]
     unknown = [
         document.problem(path, _unknown(path, root), warning=not strict) for path in ignored[:MAX_PROBLEMS]
     ]
     unknown += _left_out(document, len(ignored), warning=not strict)
-    refused = config is None or (strict and unknown) or any(not problem.warning for problem in vain)
+    refused = config is None or (strict and unknown) or any(not problem.warning for problem in effects)
     if config is None or refused:
-        raise ConfigError([*problems, *unknown, *vain])
-    return Loaded(config=config, document=document, warnings=(*unknown, *vain))
+        raise ConfigError([*problems, *unknown, *effects])
+    return Loaded(config=config, document=document, warnings=(*unknown, *effects))
 
 
 def _find_expected(node: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
@@ -251,14 +253,14 @@ def _ignored_paths(config: BaseModel) -> list[KeyPath]:
         value = getattr(config, name)
         if isinstance(value, Section):
             found += [(field.alias or name, *path) for path in _ignored_paths(value)]
-    aside = _known_elsewhere(type(config)) if isinstance(config, AnsweringConfig) else ()
+    aside = _known_elsewhere(type(config)) if isinstance(config, BaseConfig) else ()
     return found + [(key,) for key in config.model_extra or () if key not in aside]
 
 
 def _swallowed_paths(node: BaseModel, path: KeyPath = ()) -> list[KeyPath]:
-    """Find parameters of names that PaddleClas takes and forgets, by what the declarations kept aside."""
+    """Find parameters of names that PaddleClas takes and forgets, by what the specs kept aside."""
     found: list[KeyPath] = []
-    if isinstance(node, Spec) and not node.hands_on:
+    if isinstance(node, Spec) and not node.forwards_unknown:
         found += [(*path, key) for key in node.model_extra or ()]
     for name, field in type(node).model_fields.items():
         value = getattr(node, name)

@@ -19,7 +19,7 @@ _IDENTITIES = "it serves metric learning, which this trainer does not do; classi
 _BY_IDENTITY = _IDENTITIES.format("DistributedBatchSampler")
 _OF_IDENTITIES = _IDENTITIES.format("ImageNetDataset")
 _OF_RETRIEVAL = "it serves metric learning, which this trainer does not do; take TopkAcc"
-INSTEAD: Mapping[str, str] = {
+REPLACEMENTS: Mapping[str, str] = {
     "AFDLoss": "it has parameters of its own; take DistillationDistanceLoss of the same features",
     "RecModel": "it serves metric learning, which this trainer does not do; name the backbone as Arch.name",
     "AttentionModel": "it serves AFDLoss, which this trainer does not have; name its network by itself",
@@ -128,7 +128,7 @@ def say(error: ErrorDetails, document: Document, path: KeyPath, root: type[BaseM
         return _unknown_name(value, names, beside="name" in known_keys(root, path))
     if kind == "value_error":
         return re.sub(r"^Value error, ", "", error["msg"])
-    place = document.places.get(path)
+    place = document.locations.get(path)
     choices = context.get("expected", "")
     quote = kind == "string_type" or (
         kind == "literal_error" and place is not None and place.text and f"'{place.text}'" in choices
@@ -161,7 +161,7 @@ def _unknown_name(value: object, names: list[str], *, beside: bool) -> str:
     if not isinstance(written, str):
         return f"expected a name with its parameters, got {show(value)}"
     listed = ", ".join(names[:_MAX_LISTED]) + (", …" if len(names) > _MAX_LISTED else "")
-    hint = f"; {INSTEAD[written]}" if written in INSTEAD else suggest(written, names)
+    hint = f"; {REPLACEMENTS[written]}" if written in REPLACEMENTS else suggest(written, names)
     return f"expected one of {listed}, got {written!r}{hint}"
 
 
@@ -170,7 +170,7 @@ def _hint(value: object, document: Document, path: KeyPath) -> str:
 
     In PaddleClas's sections, a quoted text that spells a literal becomes that: it takes quotes of its own.
     """
-    place = document.places.get(path)
+    place = document.locations.get(path)
     if place is None or place.text is None or isinstance(value, str | None):
         return ""
     kept = (path[:1] and path[0] in VERBATIM_SECTIONS) or not isinstance(path[-1], str)

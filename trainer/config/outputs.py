@@ -15,7 +15,7 @@ STUDENT = "Student"
 """Of several networks, the one that is evaluated."""
 
 
-def answer_of(outputs: Outputs, model: str = "Student") -> Any:  # a tensor, which this room does not import
+def logits_of(outputs: Outputs, model: str = "Student") -> Any:  # a tensor, which this room does not import
     """Return the logits that are evaluated.
 
     PaddleClas d178931, ppcls/engine/evaluation/classification.py: the network called Student, and of its
@@ -32,4 +32,4 @@ def output_of(outputs: Outputs, model: str, key: str | None) -> Any:  # as above
     found = outputs[model]
     if isinstance(found, Mapping):
         return found[key or "logits"]
-    return answer_of(found)
+    return logits_of(found)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from trainer.config.document import MAX_DEPTH, Document, Place, read_literal
+from trainer.config.document import MAX_DEPTH, Document, Location, read_literal
 from trainer.config.problems import ConfigError, KeyPath, Problem, format_path, get_near, show, suggest
 
 _WORDS: dict[str, object] = {"null": None, "~": None, "true": True, "false": False}
@@ -78,7 +78,7 @@ def apply_overrides(
         ConfigError: Any of them cannot be set; all are reported.
     """
     values = copy.deepcopy(document.values)
-    places = dict(document.places)
+    places = dict(document.locations)
     problems: list[Problem] = []
     for text in texts:
         try:
@@ -89,10 +89,10 @@ def apply_overrides(
         else:
             for stale in [known for known in places if known[: len(path)] == path]:
                 del places[stale]
-            places[path] = Place(line=1, column=1, text=text.partition("=")[2], source=f"-o {text}")
+            places[path] = Location(line=1, column=1, text=text.partition("=")[2], source=f"-o {text}")
     if problems:
         raise ConfigError(problems)
-    return Document(name=document.name, values=values, places=places)
+    return Document(name=document.name, values=values, locations=places)
 
 
 def _set(root: dict[str, object], override: Override, is_known: Callable[[KeyPath], bool]) -> KeyPath:

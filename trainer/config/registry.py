@@ -114,7 +114,7 @@ class Spec(Documented):
 
     is_extra: ClassVar[bool] = False
     """It stands for a name that a module of the user brings."""
-    hands_on: ClassVar[bool] = False
+    forwards_unknown: ClassVar[bool] = False
     """Parameters that it does not know go to what it stands for; elsewhere they have no effect."""
 
     @classmethod

@@ -18,7 +18,7 @@ from trainer.config.registry import Section
 from trainer.config.sections import AmpSection, EmaSection, GlobalSection
 
 
-class AnsweringConfig(Section):
+class BaseConfig(Section):
     """What of a config predicting takes: a network, and what its images go through."""
 
     run: GlobalSection = Field(alias="Global")
@@ -38,7 +38,7 @@ class AnsweringConfig(Section):
         return values
 
 
-class InferConfig(AnsweringConfig):
+class InferConfig(BaseConfig):
     """A config that only predicts: PaddleClas ships some of Global, Arch and Infer alone.
 
     Whatever else stands in it is not looked at.
@@ -54,7 +54,7 @@ class InferConfig(AnsweringConfig):
         return values
 
 
-class TrainConfig(AnsweringConfig):
+class TrainConfig(BaseConfig):
     """A PaddleClas config. `Launch` is the launcher's and kept as it is in `model_extra`."""
 
     loss: LossSection = Field(alias="Loss")

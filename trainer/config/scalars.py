@@ -1,4 +1,4 @@
-"""Types of single values that several declarations share."""
+"""Types of single values that several specs share."""
 
 from __future__ import annotations
 

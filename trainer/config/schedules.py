@@ -16,7 +16,7 @@ from trainer.config.scalars import Floats, Ints
 NonNegative = Field(default=0.0, ge=0)
 
 
-class Paced(Spec):
+class BaseSchedule(Spec):
     """How often it moves."""
 
     follows_metric: ClassVar[bool] = False
@@ -32,7 +32,7 @@ class Paced(Spec):
     """No effect: the learning rate stands in every log line."""
 
 
-class Warm(Paced):
+class WarmupSchedule(BaseSchedule):
     """A schedule with a warm-up."""
 
     warmup_epoch: float = Field(default=0, ge=0)
@@ -41,26 +41,26 @@ class Warm(Paced):
     """Learning rate of the first step."""
 
 
-class Swallowing(Warm):
+class LenientSchedule(WarmupSchedule):
     """PaddleClas swallows parameters of it that do not exist."""
 
     model_config = ConfigDict(extra="allow")
 
 
-class Based(Swallowing):
+class RateSchedule(LenientSchedule):
     """It has a learning rate to begin with."""
 
     learning_rate: float = Field(ge=0)
     """Learning rate after the warm-up."""
 
 
-class Constant(Based):
+class Constant(RateSchedule):
     """The same learning rate at every step."""
 
     names = ("Constant", "ConstLR")
 
 
-class Linear(Based):
+class Linear(RateSchedule):
     """A polynomial of degree `power` down to `end_lr`."""
 
     end_lr: float = NonNegative
@@ -68,14 +68,14 @@ class Linear(Based):
     cycle: bool = False
 
 
-class Step(Based):
+class Step(RateSchedule):
     """Multiply by `gamma` every `step_size` epochs."""
 
     step_size: float = Field(gt=0)
     gamma: float = 0.1
 
 
-class MultiStepDecay(Based):
+class MultiStepDecay(RateSchedule):
     """Multiply by `gamma` at each of the milestones."""
 
     milestones: Ints
@@ -83,7 +83,7 @@ class MultiStepDecay(Based):
     gamma: float = 0.1
 
 
-class Piecewise(Swallowing):
+class Piecewise(LenientSchedule):
     """One value from each boundary to the next."""
 
     decay_epochs: Ints
@@ -104,7 +104,7 @@ class Piecewise(Swallowing):
         return self
 
 
-class ReduceOnPlateau(Swallowing):
+class ReduceOnPlateau(LenientSchedule):
     """Multiply by `factor` where the metric of the evaluations has not become better for a while.
 
     It follows the first metric of Metric.Eval, of the weights that are trained.
@@ -138,13 +138,13 @@ class ReduceOnPlateau(Swallowing):
         return self
 
 
-class Cosine(Based):
+class Cosine(RateSchedule):
     """Half a cosine from `learning_rate` down to `eta_min`."""
 
     eta_min: float = NonNegative
 
 
-class Cyclic(Warm):
+class Cyclic(WarmupSchedule):
     """Up to `max_learning_rate` and down again, over and over (Smith, 2017)."""
 
     base_learning_rate: float = Field(ge=0)
@@ -167,7 +167,7 @@ class Cyclic(Warm):
     """No effect without a `scale_fn`."""
 
 
-class OneCycleLR(Warm):
+class OneCycleLR(WarmupSchedule):
     """Up to `max_learning_rate` and far down, once (Smith and Topin, 2018)."""
 
     max_learning_rate: float = Field(ge=0)
@@ -188,7 +188,7 @@ class OneCycleLR(Warm):
         return self
 
 
-class CosineFixmatch(Paced):
+class CosineFixmatch(BaseSchedule):
     """The first `num_cycles` halves of a cosine (FixMatch; Sohn et al., 2020)."""
 
     learning_rate: float = Field(ge=0)
@@ -197,13 +197,13 @@ class CosineFixmatch(Paced):
     num_cycles: float = Field(default=7 / 16, ge=0)
 
 
-Rated: TypeAlias = Based | Piecewise | ReduceOnPlateau | CosineFixmatch
+WithRate: TypeAlias = RateSchedule | Piecewise | ReduceOnPlateau | CosineFixmatch
 """Schedules with a `learning_rate`, which may be None."""
 SCHEDULES = Registry(
     Constant, Cosine, Linear, Step, MultiStepDecay, Piecewise, Cyclic, OneCycleLR, ReduceOnPlateau,
     CosineFixmatch,
 )  # fmt: skip
 if TYPE_CHECKING:
-    Schedule: TypeAlias = Paced
+    Schedule: TypeAlias = BaseSchedule
 else:  # the union that chooses by name exists at run time only
     Schedule = named(SCHEDULES, default="Constant")

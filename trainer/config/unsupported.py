@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer.config.archs import BaseArch, DistillationArch
-from trainer.config.checks import Found, find_growing, find_values_in_vain, has_less_is_better
+from trainer.config.checks import Found, find_growing, find_uncounted_values, has_less_is_better
 from trainer.config.metrics import TopkAcc
 from trainer.config.ops import DecodeImage, Op, ResizeImage
 from trainer.config.optimizers import Adam, BaseOptimizer, Momentum, Optimizer, RMSProp
@@ -32,13 +32,13 @@ class Unsupported:
         path: Its place.
         message: The sentence.
         warning: The result is the same without it.
-        vain: It has no effect at all, which `--strict` does not let pass.
+        no_effect: It has no effect at all, which `--strict` does not let pass.
     """
 
     path: KeyPath
     message: str
     warning: bool = False
-    vain: bool = False
+    no_effect: bool = False
 
 
 def find_unsupported(config: TrainConfig, values: Mapping[str, object]) -> list[Unsupported]:
@@ -51,8 +51,8 @@ def find_unsupported(config: TrainConfig, values: Mapping[str, object]) -> list[
     run = config.run
     found = [Unsupported(path=path, message=message) for path, message in find_slim(values)]
     found += [
-        Unsupported(path=path, message=message, warning=True, vain=True)
-        for path, message in find_in_vain(config, values)
+        Unsupported(path=path, message=message, warning=True, no_effect=True)
+        for path, message in find_without_effect(config, values)
     ]
     found += [Unsupported(path=path, message=text, warning=True) for path, text in find_to_know(config)]
     for key, mode, kept in (
@@ -65,12 +65,15 @@ def find_unsupported(config: TrainConfig, values: Mapping[str, object]) -> list[
     if not config.is_progressive:
         message = "expected Global.train_mode: progressive beside it, without which it has no effect"
         found += [
-            Unsupported(path=path, message=message, warning=True, vain=True) for path in find_growing(config)
+            Unsupported(path=path, message=message, warning=True, no_effect=True)
+            for path in find_growing(config)
         ]
     if config.data.Train.dataset.batch_transform_ops:
         message = "expected none beside batch_transform_ops, whose labels have no top-k: it is left out"
         found += [
-            Unsupported(path=("Metric", "Train", index, "TopkAcc"), message=message, warning=True, vain=True)
+            Unsupported(
+                path=("Metric", "Train", index, "TopkAcc"), message=message, warning=True, no_effect=True
+            )
             for index, metric in enumerate(config.metric.of("Train"))
             if isinstance(metric, TopkAcc)
         ]
@@ -78,7 +81,7 @@ def find_unsupported(config: TrainConfig, values: Mapping[str, object]) -> list[
         if metric.needs_list:
             message = "expected it in Metric.Eval only: it is a number of a whole list, and no batch has one"
             path = ("Metric", "Train", index, metric.label)
-            found.append(Unsupported(path=path, message=message, warning=True, vain=True))
+            found.append(Unsupported(path=path, message=message, warning=True, no_effect=True))
     place, first = config.optimizers[0]
     rate, better = first.lr, "min" if has_less_is_better(config) else "max"
     mode = rate.mode if isinstance(rate, ReduceOnPlateau) else better
@@ -86,7 +89,8 @@ def find_unsupported(config: TrainConfig, values: Mapping[str, object]) -> list[
         message = f"expected {better!r}; with {mode!r} the learning rate falls while the metric improves"
         found.append(Unsupported(path=(*place, "lr", "mode"), message=message, warning=True))
     found += [
-        Unsupported(path=path, message=message, warning=True) for path, message in find_values_in_vain(config)
+        Unsupported(path=path, message=message, warning=True)
+        for path, message in find_uncounted_values(config)
     ]
     return found
 
@@ -97,7 +101,7 @@ _EVERY_DECADE = 30
 """Epochs after which a Piecewise with a learning_rate divides it by ten."""
 
 
-def find_in_vain(config: TrainConfig, values: Values) -> Found:
+def find_without_effect(config: TrainConfig, values: Values) -> Found:
     """Yield the place and the sentence of each."""
     yield from _sections(values)
     yield from _run(config)

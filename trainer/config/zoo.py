@@ -22,8 +22,8 @@ class PaddleClasArch(BaseArch):
 
     model_config = ConfigDict(**STRICT, extra="allow")
     names = FOREIGN
-    hands_on = True
-    stages_handed_on = False
+    forwards_unknown = True
+    reads_stages = False
 
 
 PACKAGE = "paddleclas"

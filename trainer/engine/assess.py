@@ -9,8 +9,8 @@ import paddle
 
 from trainer.checkpoints.contents import PARAMS
 from trainer.checkpoints.store import CheckpointStore
-from trainer.config.archs import answering
-from trainer.config.root import AnsweringConfig, TrainConfig
+from trainer.config.archs import predicting_arch
+from trainer.config.root import BaseConfig, TrainConfig
 from trainer.data.lists import load_list
 from trainer.engine.evaluate import evaluate
 from trainer.engine.liveness import Liveness
@@ -92,7 +92,7 @@ def assess(
     )  # fmt: skip
 
 
-def choose_weights(config: AnsweringConfig) -> Path:
+def choose_weights(config: BaseConfig) -> Path:
     """Return the file that the config's user means when none is named.
 
     Raises:
@@ -117,13 +117,13 @@ def choose_weights(config: AnsweringConfig) -> Path:
     return checkpoint.folder / PARAMS
 
 
-def load_answering(config: AnsweringConfig, path: Path) -> paddle.nn.Layer:
+def load_answering(config: BaseConfig, path: Path) -> paddle.nn.Layer:
     """Build the network that predicts, with its weights: those of several networks, or its own.
 
     Raises:
         WeightsError: They are another network's, or the file cannot be read.
     """
-    arch, prefix = answering(config.arch)
+    arch, prefix = predicting_arch(config.arch)
     model = build_model(arch.without_features())
     load_exactly(model, path, prefix=prefix)
     model.eval()

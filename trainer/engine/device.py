@@ -6,11 +6,11 @@ from typing import TypeVar
 
 import paddle
 
-from trainer.config.root import AnsweringConfig
+from trainer.config.root import BaseConfig
 from trainer.errors import DeviceError
 from trainer.ranks import Ranks
 
-ConfigT = TypeVar("ConfigT", bound=AnsweringConfig)
+ConfigT = TypeVar("ConfigT", bound=BaseConfig)
 
 
 def settle_device(config: ConfigT, ranks: Ranks) -> tuple[ConfigT, str | None]:

@@ -10,7 +10,7 @@ import paddle
 from numpy.typing import NDArray
 
 from trainer.checkpoints.pdfiles import Array
-from trainer.config.outputs import answer_of
+from trainer.config.outputs import logits_of
 from trainer.data.loader import Batch, Loader
 from trainer.engine.collective import Collective
 from trainer.engine.liveness import Liveness
@@ -113,7 +113,7 @@ class _Tally:
                 for name, total in measure.of_batch(outputs, labels).items():
                     self._add(index, name, total)
         if any(measure.of_list is not None for measure in self.measures):
-            logits = answer_of(outputs).astype("float32").numpy()
+            logits = logits_of(outputs).astype("float32").numpy()
             self.kept.append((batch.indices[chosen], logits, batch.labels[chosen]))
 
     def finish(self, collective: Collective, *, source: str) -> Evaluation:

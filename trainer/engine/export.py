@@ -15,11 +15,11 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import Field
 
-from trainer.config.archs import answering
+from trainer.config.archs import predicting_arch
 from trainer.config.document import parse_document
 from trainer.config.infer import InferSection
 from trainer.config.load import check
-from trainer.config.outputs import answer_of
+from trainer.config.outputs import logits_of
 from trainer.config.pipeline import find_size
 from trainer.config.postprocess import Topk
 from trainer.config.problems import ConfigError
@@ -80,7 +80,7 @@ class _Activated(paddle.nn.Layer):  # type: ignore[misc]  # paddle has no types
         self._activate = getattr(paddle.nn.functional, activation)
 
     def forward(self, images: paddle.Tensor) -> paddle.Tensor:
-        return self._activate(answer_of(self._network(images)))
+        return self._activate(logits_of(self._network(images)))
 
 
 def export(
@@ -121,7 +121,7 @@ def export(
     written = dict(infer) or {"transforms": _eval_ops(config), "PostProcess": {"name": "Topk", "topk": 5}}
     description: Description = {
         "Global": {
-            "model_name": answering(config.arch)[0].name,
+            "model_name": predicting_arch(config.arch)[0].name,
             "image_shape": list(config.run.image_shape or ()),
         },
         "PreProcess": {"transform_ops": [op for op in _listed(written) if "DecodeImage" not in op]},
@@ -252,7 +252,7 @@ def _run(engine: paddle.inference.Predictor, images: NDArray[np.float32]) -> NDA
 def _input_shape(config: TrainConfig) -> tuple[int, int | None, int | None]:
     """Return channels, height and width of the images that the exported model takes; None where any."""
     channels = config.run.image_shape[0] if config.run.image_shape else 3
-    arch, _ = answering(config.arch)
+    arch, _ = predicting_arch(config.arch)
     if not arch.exports_one_size:
         return channels, None, None
     found = find_size(infer_parts(config)[0])

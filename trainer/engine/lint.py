@@ -12,7 +12,7 @@ from pathlib import Path
 from trainer.config.pipeline import find_size
 from trainer.config.problems import format_path
 from trainer.config.root import TrainConfig
-from trainer.config.schedules import Rated
+from trainer.config.schedules import WithRate
 from trainer.engine.setup import Lists, make_train_loader
 from trainer.errors import DataError
 from trainer.ranks import Ranks
@@ -66,7 +66,7 @@ def find_oddities(config: TrainConfig, lists: Lists, machine: Machine | None = N
 def _high_rate(config: TrainConfig, machine: Machine) -> Iterator[str]:
     """Compare with a tenth of the rate at which PaddleClas trains ResNet from scratch: 0.1 for 256 images."""
     place, first = config.optimizers[0]
-    rate = first.lr.learning_rate if isinstance(first.lr, Rated) else None
+    rate = first.lr.learning_rate if isinstance(first.lr, WithRate) else None
     batch = config.data.Train.sampler.batch_size * machine.ranks * config.run.update_freq
     pretrained = config.arch.pretrained or config.run.pretrained_model
     if not pretrained or not rate or not batch or type(first).__name__ not in ("Momentum", "SGD"):

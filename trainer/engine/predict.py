@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from trainer.config.infer import PostProcess
 from trainer.config.ops import Op
-from trainer.config.outputs import answer_of
+from trainer.config.outputs import logits_of
 from trainer.config.postprocess import Topk
-from trainer.config.root import AnsweringConfig
+from trainer.config.root import BaseConfig
 from trainer.config.sections import MAX_IMAGE_PIXELS
 from trainer.data.encoded import read_encoded
 from trainer.data.ops.build import Transform, build_transform
@@ -75,7 +75,7 @@ class ClassNames:
     notes: tuple[str, ...] = ()
 
 
-def infer_parts(config: AnsweringConfig) -> tuple[Sequence[Op], PostProcess | None]:
+def infer_parts(config: BaseConfig) -> tuple[Sequence[Op], PostProcess | None]:
     """Return transforms and post-process: those of `Infer`, else those of the evaluation and the best five.
 
     Raises:
@@ -90,7 +90,7 @@ def infer_parts(config: AnsweringConfig) -> tuple[Sequence[Op], PostProcess | No
     return ops, infer.post_process if infer is not None else Topk()
 
 
-def load_trained(config: AnsweringConfig, *, weights: Path | None, labels: Path | None) -> Predictor:
+def load_trained(config: BaseConfig, *, weights: Path | None, labels: Path | None) -> Predictor:
     """Make a predictor of a config and its trained weights.
 
     Args:
@@ -159,7 +159,7 @@ def run_model(model: paddle.nn.Layer, activation: Activation | None) -> Network:
 
     def network(images: NDArray[np.float32]) -> NDArray[np.float32]:
         with paddle.no_grad():
-            found: NDArray[np.float32] = activate(answer_of(model(paddle.to_tensor(images)))).numpy()
+            found: NDArray[np.float32] = activate(logits_of(model(paddle.to_tensor(images)))).numpy()
         return found
 
     return network

@@ -15,7 +15,7 @@ import paddle
 
 from trainer.checkpoints.contents import Contents
 from trainer.checkpoints.state import TrainState, format_state, parse_state
-from trainer.config.root import AnsweringConfig, TrainConfig
+from trainer.config.root import BaseConfig, TrainConfig
 from trainer.engine.barrier import Barrier, send_at_once
 from trainer.engine.changes import Settings, describe_settings, find_jumps, list_changes
 from trainer.engine.collective import Collective
@@ -125,7 +125,7 @@ def _notes(lists: Lists) -> tuple[str, ...]:
     return (*lists.train.notes, *(lists.evaluation.notes if lists.evaluation is not None else ()))
 
 
-def join_ranks(config: AnsweringConfig, ranks: Ranks) -> Collective:
+def join_ranks(config: BaseConfig, ranks: Ranks) -> Collective:
     """Choose the device and, where there are peers, wait for them."""
     choose_backend(config.run.device)
     paddle.set_device(config.run.device)

@@ -12,7 +12,7 @@ from trainer.config import losses_distillation as pairs
 from trainer.config.extras import ExtraLoss, make_extra
 from trainer.config.losses import Loss
 from trainer.config.losses_distillation import DistillationPairLoss
-from trainer.config.outputs import Outputs, answer_of
+from trainer.config.outputs import Outputs, logits_of
 from trainer.config.registry import Spec
 from trainer.losses import distillation
 from trainer.losses.cross_entropy import LogitsLoss, make_cross_entropy, make_googlenet, make_soft_target
@@ -34,7 +34,7 @@ def _of_answer(make: Callable[[Any], LogitsLoss]) -> Callable[[Any], Part]:
 
     def build(spec: Any) -> Part:  # its own declaration
         loss = make(spec)
-        return lambda outputs, labels: {spec.label: loss(answer_of(outputs), labels)}
+        return lambda outputs, labels: {spec.label: loss(logits_of(outputs), labels)}
 
     return build
 

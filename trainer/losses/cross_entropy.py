@@ -9,7 +9,7 @@ import paddle
 from paddle.nn import functional
 
 from trainer.config.losses import CELoss, GoogLeNetLoss, SoftTargetCrossEntropy
-from trainer.config.outputs import Outputs, answer_of
+from trainer.config.outputs import Outputs, logits_of
 
 LogitsLoss: TypeAlias = Callable[[paddle.Tensor, paddle.Tensor], paddle.Tensor]
 """Logits float32 [B, K] and labels -> a mean."""
@@ -67,7 +67,7 @@ def make_googlenet(spec: GoogLeNetLoss) -> Callable[[Outputs, paddle.Tensor], pa
     del spec
 
     def loss(outputs: Outputs, labels: paddle.Tensor) -> paddle.Tensor:
-        parts = [functional.cross_entropy(answer_of(part), labels) for part in outputs]
+        parts = [functional.cross_entropy(logits_of(part), labels) for part in outputs]
         return parts[0] + 0.3 * parts[1] + 0.3 * parts[2]
 
     return loss

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import paddle
 
 from trainer.config.metrics import AccuracyScore, DistillationTopkAcc, TopkAcc
-from trainer.config.outputs import Outputs, answer_of, output_of
+from trainer.config.outputs import Outputs, logits_of, output_of
 
 BatchMetric: TypeAlias = Callable[[Outputs, paddle.Tensor], dict[str, float]]
 """A network's outputs and labels -> sums over the batch by name, such as `top1`."""
@@ -19,7 +19,7 @@ BatchMetric: TypeAlias = Callable[[Outputs, paddle.Tensor], dict[str, float]]
 
 def make_topk(spec: TopkAcc) -> BatchMetric:
     """Make the numbers of samples whose label is among the k largest logits, for each k."""
-    return topk_of(spec.topk, answer_of)
+    return topk_of(spec.topk, logits_of)
 
 
 def make_topk_of_model(spec: DistillationTopkAcc) -> BatchMetric:
@@ -46,7 +46,7 @@ def topk_of(ks: tuple[int, ...], choose: Callable[[Outputs], paddle.Tensor]) -> 
 def right_answers(outputs: Outputs, labels: paddle.Tensor) -> paddle.Tensor:
     """Tell where σ(x) > 0.5 is what the label says; bool [B, K]."""
     targets = labels[:, 0, :] if labels.ndim == 3 else labels
-    return (paddle.nn.functional.sigmoid(answer_of(outputs)) > 0.5) == (targets > 0.5)
+    return (paddle.nn.functional.sigmoid(logits_of(outputs)) > 0.5) == (targets > 0.5)
 
 
 def hamming(outputs: Outputs, labels: paddle.Tensor) -> dict[str, float]:

@@ -10,7 +10,7 @@ import paddle
 
 from trainer.config import metrics as specs
 from trainer.config.extras import ExtraMetric, make_extra
-from trainer.config.outputs import Outputs, answer_of
+from trainer.config.outputs import Outputs, logits_of
 from trainer.config.registry import Spec
 from trainer.metrics.batch import BatchMetric, hamming, make_accuracy, make_topk, make_topk_of_model
 from trainer.metrics.dataset_level import LIST_METRICS, ListMetric
@@ -20,7 +20,7 @@ def _make_extra(spec: ExtraMetric) -> BatchMetric:
     metric = make_extra(spec)
 
     def sums(outputs: Outputs, labels: paddle.Tensor) -> dict[str, float]:
-        logits = answer_of(outputs)
+        logits = logits_of(outputs)
         return {name: value * logits.shape[0] for name, value in metric(logits, labels).items()}
 
     return sums

@@ -140,7 +140,7 @@ def build_schedule(spec: Schedule, *, epochs: int, steps_per_epoch: int) -> Call
         steps_per_epoch: Optimizer steps.
     """
     per_epoch = 1 if spec.by_epoch else steps_per_epoch
-    warm_epochs = min(spec.warmup_epoch, epochs) if isinstance(spec, specs.Warm) else 0
+    warm_epochs = min(spec.warmup_epoch, epochs) if isinstance(spec, specs.WarmupSchedule) else 0
     warm = round(warm_epochs * per_epoch)
     builder: Any = SCHEDULE_BUILDERS[type(spec)]  # each takes its own declaration
     rate: Rate | Plateau = builder(
@@ -149,7 +149,7 @@ def build_schedule(spec: Schedule, *, epochs: int, steps_per_epoch: int) -> Call
     if isinstance(rate, Plateau):
         return rate
     base = spec.max_learning_rate if isinstance(spec, specs.OneCycleLR) else rate(0)
-    start = spec.warmup_start_lr if isinstance(spec, specs.Warm) else 0.0
+    start = spec.warmup_start_lr if isinstance(spec, specs.WarmupSchedule) else 0.0
 
     def at(step: int) -> float:
         position = step // steps_per_epoch if spec.by_epoch else step

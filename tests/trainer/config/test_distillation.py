@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trainer.config.archs import DistillationArch, answering
+from trainer.config.archs import DistillationArch, predicting_arch
 
 ONE = "name: ResNet50_vd\n  class_num: 102\n"
 TWO = """name: DistillationModel
@@ -43,7 +43,7 @@ def test_networks_have_their_names_in_order(config: Any) -> None:
     assert isinstance(arch, DistillationArch)
     assert list(arch.by_name) == ["Teacher", "Student"]
     assert arch.frozen == ("Teacher",)
-    assert answering(arch) == (arch.by_name["Student"], "Student.")
+    assert predicting_arch(arch) == (arch.by_name["Student"], "Student.")
 
 
 def test_overrides_reach_into_a_network(config: Any) -> None:

@@ -17,11 +17,14 @@ def parse(text: str) -> Document:
 
 def test_every_value_has_its_line_and_column() -> None:
     document = parse("Global:\n  epochs: 3\nA:\n  - x: 1\n")
-    assert (document.places[("Global", "epochs")].line, document.places[("Global", "epochs")].column) == (
+    assert (
+        document.locations[("Global", "epochs")].line,
+        document.locations[("Global", "epochs")].column,
+    ) == (
         2,
         11,
     )
-    assert (document.places[("A", 0, "x")].line, document.places[("A", 0, "x")].column) == (4, 8)
+    assert (document.locations[("A", 0, "x")].line, document.locations[("A", 0, "x")].column) == (4, 8)
 
 
 @pytest.mark.parametrize(
