@@ -34,6 +34,41 @@ def test_commands_print_through_their_printer_alone():
     assert found == []
 
 
+def find_printing(code: str) -> list[str]:
+    """Return what writes to a standard stream, asks a person, or ends the process."""
+    found = []
+    for node in ast.walk(ast.parse(code)):
+        text = ast.unparse(node)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in (
+            "print",
+            "input",
+            "exit",
+            "quit",
+            "sys.exit",
+        ):
+            found.append(text)
+        if isinstance(node, ast.Attribute) and text in ("sys.stdout", "sys.stderr", "sys.stdin", "os._exit"):
+            found.append(text)
+        if isinstance(node, ast.Attribute) and text.startswith("signal."):
+            found.append(text)
+    return found
+
+
+@pytest.mark.parametrize("code", ["print(1)", "sys.stderr.write('x')", "sys.exit(2)", "signal.signal(2, f)"])
+def test_the_rule_on_use_cases_sees(code):
+    assert find_printing(code)
+
+
+def test_use_cases_print_nothing_and_leave_the_process_alone():
+    """They are called from programs and from threads: what is to be said is handed to an observer."""
+    found = {
+        path.name: find_printing(path.read_text(encoding="utf-8"))
+        for path in sorted((ROOT / "launcher/jobs").glob("*.py"))
+    }
+    assert len(found) > 10
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
 def on_a_terminal(*argv: str, cwd: Path) -> bytes:
     master, slave = pty.openpty()
     environ = os.environ | {"TERM": "xterm-256color", "FTLAUNCH_STATE": str(cwd / "state")}

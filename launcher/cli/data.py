@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
 
-from launcher.cli.prepare import current_layers
-from launcher.cli.printing import echo
-from launcher.cli.transferring import show_progress
-from launcher.errors import CliExit, UsageError
-from launcher.volumes import transfer
-from launcher.volumes.lists import find_lists, lists_of, require_listed
+from launcher.cli.printing import echo, print_note, show_progress
+from launcher.errors import CliExit
+from launcher.jobs.data import ClaimTarget, compare_folder, push_folder
 
 F = TypeVar("F", bound=Callable[..., Any])
 _SHOWN = 20
@@ -68,81 +64,22 @@ def _push(folder: Path, target: str, config: Path | None, **where: Any) -> None:
     List files (`*_list.txt` in DIR, and those that the config names) are refused where a training would
     refuse them, and where a line names a file that DIR lacks.
     """
-    files = _describe(folder, config)
-    total = sum(file.size for file in files)
-    with _open(target, read_only=False, **where) as place, show_progress(total) as progress:
-        went = transfer.push(place, folder, files, progress=progress)
-    size = sum(gap.file.size - gap.offset for gap in went)
-    echo(f"{len(went)} of {len(files)} files went ({size / 1e6:.1f} MB), the others were there", err=True)
+    done = push_folder(
+        folder, ClaimTarget(name=target, **where), config=config, notes=print_note, progress=show_progress
+    )
+    size = f"{done.sent_bytes / 1e6:.1f} MB"
+    echo(f"{done.sent} of {done.files} files went ({size}), the others were there", err=True)
 
 
 @command.command("check")
 @_claim_options
 def _check(folder: Path, target: str, config: Path | None, **where: Any) -> int:
     """Compare all files of DIR with a claim by their hashes. Exit code 7 where one is missing or differs."""
-    files = _describe(folder, config)
-    with _open(target, read_only=True, **where) as place:
-        gaps = transfer.compare(place, files)
-    for gap in gaps[:_SHOWN]:
-        echo(f"{gap.file.path}: is not there as it is here")
-    if len(gaps) > _SHOWN:
-        echo(f"… and {len(gaps) - _SHOWN} more")
-    echo(f"{len(files) - len(gaps)} of {len(files)} files are there, with the right hash", err=True)
-    return CliExit.DIFFERS if gaps else CliExit.OK
-
-
-def _describe(folder: Path, config: Path | None) -> list[transfer.File]:
-    folder = folder.resolve()
-    named = []
-    if config is not None:
-        from launcher.config.load import load_run_config
-
-        named = lists_of(load_run_config(config, layers=current_layers()).job)
-    lists = find_lists(folder, named)
-    files = transfer.describe(folder)
-    if not files:
-        raise UsageError(where=folder, expected="files to bring", got="an empty folder")
-    listed = require_listed(folder, lists, {file.path for file in files})
-    for note in listed.notes:
-        echo(f"note: {note}", err=True)
-    if lists:
-        echo(f"{listed.lists} lists have {listed.lines} lines, and their images are in {folder}", err=True)
-    return files
-
-
-def _open(
-    target: str,
-    *,
-    read_only: bool,
-    namespace: str | None,
-    context: str | None,
-    image: str | None,
-    user: int,
-    group: int,
-) -> Any:
-    from launcher.backends.factory import open_backend
-    from launcher.runs.paths import runs_dir
-
-    claim, _, path = target.partition(":")
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    if not claim or ".." in parts:
-        raise UsageError(where=f"{target!r}", expected="CLAIM or CLAIM:FOLDER/IN/IT")
-    if (
-        claim == "claim" and path and "/" not in path
-    ):  # as in `claim: NAME` of a config; few claims are named so
-        raise UsageError(
-            where=f"{target!r}",
-            expected="CLAIM or CLAIM:FOLDER",
-            got="the word claim before a name",
-            fix=(f"write {path!r}, or '{target}/' for the folder {path!r} of a claim that is named 'claim'"),
-        )
-    layers = current_layers()
-    chosen = image or layers.text_of("image") or f"ftlaunch-trainer:{metadata.version('ftlaunch')}-cpu"
-    backend = open_backend(
-        "kubernetes", runs_folder=runs_dir(), context=context or layers.text_of("context"),
-        namespace=namespace or layers.text_of("namespace"),
-    )  # fmt: skip
-    return backend.open_claim(
-        claim, "/".join(parts), image=chosen, run_as={"user": user, "group": group, "fs_group": group},
-        read_only=read_only,
-    )  # fmt: skip
+    found = compare_folder(folder, ClaimTarget(name=target, **where), config=config, notes=print_note)
+    for path in found.differ[:_SHOWN]:
+        echo(f"{path}: is not there as it is here")
+    if len(found.differ) > _SHOWN:
+        echo(f"… and {len(found.differ) - _SHOWN} more")
+    there = found.files - len(found.differ)
+    echo(f"{there} of {found.files} files are there, with the right hash", err=True)
+    return CliExit.DIFFERS if found.differ else CliExit.OK

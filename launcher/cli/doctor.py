@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from launcher.cli.interrupted import stale_records
 from launcher.cli.options import output_option
-from launcher.cli.prepare import current_layers
 from launcher.cli.printing import echo
 from launcher.errors import CliExit
-from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BACKENDS, BackendKind
-from launcher.runs.paths import runs_dir
-from launcher.runs.store import RunStore
 from trainer.protocol.printable import Role, paint
 
 if TYPE_CHECKING:  # the Kubernetes client: `--help` does without
-    from launcher.config.layers import Layers
     from launcher.doctor.findings import Finding
-    from launcher.doctor.leftovers import Stale
 
 
 @click.command("doctor")
@@ -44,43 +36,14 @@ def command(
 
     Exit code 7 where a check fails, 3 where there is no cluster to look at.
     """
-    from launcher.config.layers import DEFAULT_BACKEND  # pydantic
-    from launcher.doctor.examine import examine_cluster, examine_machine
     from launcher.doctor.findings import Level
+    from launcher.jobs.examination import examine
 
-    layers = current_layers()
-    place = on or (layers.on[0] if layers.on else DEFAULT_BACKEND)
-    reached = True
-    if CAPABILITIES[place].is_cluster:
-        found, reached = examine_cluster(
-            context=context or _setting(layers, "context"),
-            namespace=namespace or _setting(layers, "namespace"),
-            gpu_resource=_setting(layers, "gpu_resource") or "nvidia.com/gpu",
-            state=runs_dir(),
-            stale=_stale,
-        )
-    else:
-        found = examine_machine(place, state=runs_dir(), runtime=runtime)
-    show(found, on=place, output=output)
-    if not reached:
+    found = examine(on=on, namespace=namespace, context=context, runtime=runtime)
+    show(found.findings, on=found.on, output=output)
+    if not found.reached:
         return CliExit.UNREACHABLE
-    return CliExit.DIFFERS if any(item.level is Level.FAIL for item in found) else CliExit.OK
-
-
-def _setting(layers: Layers, key: str) -> str | None:
-    """Return what the environment or a settings file says of a key of `Launch`."""
-    for document in (layers.above, layers.below):
-        section = document.values.get("Launch")
-        if isinstance(section, dict) and section.get(key) is not None:
-            return str(section[key])
-    return None
-
-
-def _stale(namespace: str, context: str) -> list[Stale]:
-    from launcher.doctor.leftovers import Stale
-
-    records = stale_records(RunStore(runs_dir()), namespace=namespace, context=context, now_s=time.time())
-    return [Stale(job=record.handle.job, run_id=record.run_id) for record in records]
+    return CliExit.DIFFERS if any(item.level is Level.FAIL for item in found.findings) else CliExit.OK
 
 
 def show(findings: Sequence[Finding], *, on: BackendKind, output: str) -> None:

@@ -9,10 +9,11 @@ import json
 import click
 
 from launcher.backends.states import JobEvent
-from launcher.cli.jobs import find_job, job_argument
-from launcher.cli.options import output_option
+from launcher.cli.options import job_argument, output_option
 from launcher.cli.printing import echo
 from launcher.cli.table import format_table
+from launcher.jobs import lifecycle
+from launcher.jobs.resolve import find_job
 
 
 @click.command("events")
@@ -21,7 +22,7 @@ from launcher.cli.table import format_table
 def command(job: str | None, output: str) -> None:
     """Show what was noted about a job and its pods, oldest first."""
     found = find_job(job)
-    events = found.backend.list_events(found.handle)
+    events = lifecycle.events(found)
     if output == "json":
         echo(json.dumps([dataclasses.asdict(event) for event in events], indent=2))
         return
@@ -30,7 +31,7 @@ def command(job: str | None, output: str) -> None:
             "\n".join(format_table(("TIME", "TYPE", "OBJECT", "EVENT"), [row_of(event) for event in events]))
         )
     else:
-        echo(f"{found.handle.job}: no events are kept of it", err=True)
+        echo(f"{found.name}: no events are kept of it", err=True)
 
 
 def row_of(event: JobEvent) -> tuple[str, str, str, str]:

@@ -7,8 +7,8 @@ import sys
 
 import click
 
-from launcher.cli.jobs import find_job
-from launcher.errors import UsageError
+from launcher.jobs.lifecycle import command_in
+from launcher.jobs.resolve import find_job
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": True})
@@ -19,12 +19,6 @@ from launcher.errors import UsageError
 @click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND...")
 def command(node: int, job: str, arguments: tuple[str, ...]) -> int:
     """Run a command in a pod of a job: `ftlaunch exec JOB -- nvidia-smi`. The exit code is the command's."""
-    found = find_job(job)
-    status = found.backend.status(found.handle)
-    if status.state.is_terminal or node >= len(status.pods):
-        raise UsageError(
-            where=found.handle.job, expected=f"a running job with a node {node}", got=status.state.value
-        )
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    argv = found.backend.command_in(found.handle, node=node, command=arguments, terminal=terminal)
+    argv = command_in(find_job(job), arguments, node=node, terminal=terminal)
     return subprocess.run(argv, check=False).returncode

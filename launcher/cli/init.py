@@ -119,8 +119,8 @@ def command(
 
 
 def _look_at(folder: Path) -> ImageFolder:
-    from launcher.cli.trying import make_lists
     from launcher.config.image_folder import LABELS, TRAIN, VAL, read_image_folder
+    from launcher.jobs.trainer_process import make_lists
 
     lists = [folder / name for name in (TRAIN, VAL, LABELS)]
     if folder.is_dir() and not any(file.exists() for file in lists):
@@ -135,8 +135,8 @@ def _look_at(folder: Path) -> ImageFolder:
 def _choose(
     data: ImageFolder, wanted: StarterJob, arch: str | None, size: int | None, epochs: int | None
 ) -> Recipe:
-    from launcher.cli.trying import find_weights
     from launcher.config.recipe import Facts, choose_arch, choose_recipe
+    from launcher.jobs.trainer_process import find_weights
 
     archs = choose_arch(wanted.gpus) if arch is None else (arch,)
     weights = find_weights(archs)
@@ -176,7 +176,7 @@ def _tell_time(
 
 
 def _describe_time(length: _Length, data: ImageFolder, wanted: StarterJob, text: str) -> str:
-    from launcher.cli.trying import can_train, measure_step
+    from launcher.jobs.trainer_process import can_train, measure_step
     from launcher.times import format_duration
 
     if wanted.gpus or wanted.nodes > 1:
@@ -192,8 +192,8 @@ def _describe_time(length: _Length, data: ImageFolder, wanted: StarterJob, text:
 
 
 def _fit(source: Path, data: ImageFolder, wanted: StarterJob, epochs: int | None) -> str:
-    from launcher.cli.trying import find_weights
     from launcher.config.fit import fit_config
+    from launcher.jobs.trainer_process import find_weights
 
     content, values = _read(source)
     arch = values.get("Arch")

@@ -7,12 +7,14 @@ from typing import Literal
 
 import click
 
-from launcher.cli.following import follow
-from launcher.cli.jobs import find_job, job_argument
-from launcher.cli.logflags import ALL, check_writers, read_attempt, read_numbers, read_pattern, read_since
-from launcher.cli.printing import chooses_colour
-from launcher.cli.showlogs import Request, show_logs
+from launcher.cli.logflags import ALL, read_attempt, read_numbers, read_pattern, read_since
+from launcher.cli.options import job_argument
+from launcher.cli.printing import LogPrinter, chooses_colour, echo, print_note
+from launcher.cli.waitline import print_end
 from launcher.errors import CliExit, UsageError
+from launcher.jobs.logs import LogOptions, read_logs
+from launcher.jobs.resolve import ResolvedJob, find_job
+from launcher.jobs.wait import exit_code
 from launcher.logs.log_filter import LogFilter
 from launcher.logs.log_format import LogFormat
 
@@ -67,8 +69,7 @@ def command(
             where="--previous", expected="it without --follow: nothing is added to that log any more"
         )
     found = find_job(job)
-    check_writers(found, ranks=ranks or (), nodes=nodes or ())
-    wanted = LogFilter(
+    log_filter = LogFilter(
         ranks=ranks, nodes=nodes, attempt=None if attempt == ALL else attempt, pattern=pattern, tail=tail,
         since_ns=since_ns or 0,
     )  # fmt: skip
@@ -76,8 +77,27 @@ def command(
         output=output, colour=chooses_colour(colour) and output == "text", timestamps=timestamps,
         prefix=prefix, attempts=attempt == ALL,
     )  # fmt: skip
-    request = Request(wanted=wanted, form=form, all_attempts=attempt == ALL or previous, previous=previous)
+    options = LogOptions(
+        log_filter=log_filter, form=form, all_attempts=attempt == ALL or previous, previous=previous
+    )
     if following:
-        return follow(found, request)
-    show_logs(found, request, follow=False)
+        return follow(found, options)
+    read_logs(found, options, write=LogPrinter().show, notes=print_note)
     return CliExit.OK
+
+
+def follow(job: ResolvedJob, options: LogOptions | None = None) -> int:
+    """Print the job's log until it has ended and nothing new comes, and return `wait`'s exit code.
+
+    Ctrl-C ends the printing only.
+    """
+    try:
+        ended = read_logs(
+            job, options or LogOptions(), write=LogPrinter().show, follow=True, notes=print_note
+        )
+    except KeyboardInterrupt:
+        echo(f"\n{job.name} goes on; `ftlaunch logs -f {job.name}` to come back to its log", err=True)
+        return CliExit.INTERRUPTED
+    assert ended is not None
+    print_end(job, ended)
+    return exit_code(ended)

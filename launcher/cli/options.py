@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
@@ -12,45 +12,22 @@ from typing import Any, Literal, TypeVar, cast
 import click
 
 from launcher.cli.printing import echo
-from launcher.config.flags import Flags
-from launcher.plan.handle import BACKENDS, BackendKind
+from launcher.jobs.options import SubmitOptions
+from launcher.plan.handle import BACKENDS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
-    """What the command line asks for.
+def _complete_job(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from launcher.runs.paths import runs_dir
+    from launcher.runs.store import RunStore
 
-    Attributes:
-        path: The config.
-        overrides: As typed after `-o`.
-        flags: Those that stand for keys of `Launch`.
-        on: Where the job is to run; None for what settings say, else kubernetes.
-        name: Exact name of the job, or None for one made from prefix and run id.
-        strict: Unknown keys are errors.
-        overwrite: The job may take an output folder that another run filled.
-        continues: Job whose output the new one goes on from, or None.
-        require_restricted: Refuse pods that the pod security level `restricted` refuses.
-        require_gpu: Docker and local: do not run on CPUs what asks for GPUs.
-        run_id: 32 hexadecimal digits, or None for new ones.
-        without_secret: Draw no secret for the nodes: what is printed is to be the same each time.
-        template_dirs: Of the command line.
-    """
+    del ctx, param
+    return sorted(name for name in RunStore(runs_dir()).names() if name.startswith(incomplete))
 
-    path: Path
-    overrides: tuple[str, ...] = ()
-    flags: Flags = field(default_factory=Flags)
-    on: BackendKind | None = None
-    name: str | None = None
-    strict: bool = False
-    overwrite: bool = False
-    continues: str | None = None
-    require_gpu: bool = False
-    require_restricted: bool = False
-    run_id: str | None = None
-    without_secret: bool = False
-    template_dirs: tuple[Path, ...] = ()
+
+job_argument = click.argument("job", required=False, shell_complete=_complete_job)
+"""A job's name or handle; without one, the last job submitted from here is meant."""
 
 
 def read_volume(text: str) -> dict[str, object]:
@@ -136,7 +113,7 @@ _LAUNCH_OPTIONS = (
     click.option("--context", metavar="NAME", help="Context of the kubeconfig; by default the current one."),
     click.option("--overwrite", is_flag=True, help="Take an output folder that another run filled."),
     click.option(
-        "--continue", "continues", metavar="JOB",
+        "--continue", "parent", metavar="JOB",
         help="Go on from the output of another job, which has ended; with as many nodes as you like.",
     ),
     click.option("--require-gpu", is_flag=True, help="Refuse to run as CPU ranks where GPUs are missing."),
@@ -150,32 +127,18 @@ _LAUNCH_OPTIONS = (
     ),
     click.option("--run-id", hidden=True),
 )  # fmt: skip
-_FLAGS = ("image", "nodes", "gpus", "procs_per_node", "namespace", "context", "volumes")
+_FIELDS = tuple(field.name for field in dataclasses.fields(SubmitOptions))
 
 
 def launch_options(command: F) -> F:
-    """Add CONFIG and all options that make a job; the command gets them as one `asked`."""
+    """Add CONFIG and all options that make a job; the command gets `path`, and the options as one value."""
 
     @wraps(command)
     def collect(*args: Any, **given: Any) -> Any:
         if isinstance(given["gpus"], tuple):
-            given["gpu_ids"], given["gpus"] = given["gpus"], len(given["gpus"])
-        flags = Flags(gpu_ids=given.pop("gpu_ids", None), **{name: given.pop(name) for name in _FLAGS})
-        names = (
-            "path",
-            "overrides",
-            "on",
-            "name",
-            "strict",
-            "overwrite",
-            "continues",
-            "require_gpu",
-            "require_restricted",
-            "run_id",
-            "template_dirs",
-        )
-        asked = Asked(flags=flags, **{name: given.pop(name) for name in names})
-        return command(*args, asked=asked, **given)
+            given["gpu_ids"], given["gpus"] = given["gpus"], None
+        options = SubmitOptions(**{name: given.pop(name) for name in _FIELDS if name in given})
+        return command(*args, options=options, **given)
 
     collected: Any = collect
     for option in reversed((config_argument, override_option, *_LAUNCH_OPTIONS, strict_option)):

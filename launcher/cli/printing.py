@@ -1,4 +1,4 @@
-"""What commands print with: `echo` for all that they say, `Printer` for the lines of a log."""
+"""What commands print with: `echo` for all that they say, `LogPrinter` for the lines of a log."""
 
 from __future__ import annotations
 
@@ -6,28 +6,21 @@ import io
 import select
 import shutil
 import sys
-import time
-from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import click
 
 from launcher.cli.table import cut
+from launcher.jobs.notes import Note
 from trainer.protocol.printable import printable, show, wants_colour
 
-_QUIET_S, _LONGEST_S = 0.7, 5.0
 
+class LogPrinter:
+    """Writes lines of a log to stdout."""
 
-class Printer:
-    """Writes lines; of those that are there at the beginning only the last `tail`, if that is given."""
-
-    def __init__(self, *, tail: int | None) -> None:
+    def __init__(self) -> None:
         self._out = sys.stdout.buffer
-        self._kept: deque[bytes] | None = None if tail is None else deque(maxlen=tail)
-        self._began_s = time.monotonic()
-        self._heard_s = self._began_s
-        self._has_heard = False
-        self.has_written = False
-        """Whether any line was wanted."""
 
     def show(self, lines: list[bytes]) -> None:
         """Write lines, which lack their newlines. May be called without any, as a clock.
@@ -36,23 +29,10 @@ class Printer:
             BrokenPipeError: Nobody reads any more, though nothing is written either: `… -f | head` ends with
                 its reader, not with the next line.
         """
-        if not lines and self._is_deserted():
-            raise BrokenPipeError
-        if self._kept is None:
-            self._write(lines)
-            return
-        now_s = time.monotonic()
         if lines:
-            self._kept.extend(lines)
-            self._heard_s, self._has_heard = now_s, True
-        quiet = self._has_heard and now_s - self._heard_s > _QUIET_S
-        if quiet or now_s - self._began_s > _LONGEST_S:
-            self.close()
-
-    def close(self) -> None:
-        """Write what was kept back; from now on nothing is."""
-        kept, self._kept = list(self._kept or ()), None
-        self._write(kept)
+            self._write_all(b"\n".join(lines) + b"\n")
+        elif self._is_deserted():
+            raise BrokenPipeError
 
     def _is_deserted(self) -> bool:
         # of a pipe's writing end POLLERR says that the reading end is closed, on Linux and macOS (poll(2))
@@ -62,11 +42,6 @@ class Printer:
             return any(event & select.POLLERR for _, event in watch.poll(0))
         except (OSError, ValueError):  # not a file of the system's
             return False
-
-    def _write(self, lines: list[bytes]) -> None:
-        if lines:
-            self.has_written = True
-            self._write_all(b"\n".join(lines) + b"\n")
 
     def _write_all(self, data: bytes) -> None:
         """Write all, to whatever stdout is.
@@ -114,6 +89,11 @@ def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:
     click.echo(show(str(message), colour=colour), err=err, nl=nl, color=colour)
 
 
+def print_note(note: Note) -> None:
+    """Say on stderr what a use case has to say."""
+    echo(str(note), err=True)
+
+
 def echo_error(error: click.ClickException) -> None:
     """Write what click says of a command line to stderr; it quotes words of the command line."""
     text = io.StringIO()
@@ -132,3 +112,13 @@ class StatusLine:
     def clear(self) -> None:
         """Take the line away, so that what comes next begins on an empty one."""
         click.echo("\r\x1b[K", err=True, nl=False)
+
+
+@contextmanager
+def show_progress(total_bytes: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar on standard error where that is a terminal; gives what is told each number of bytes."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with click.progressbar(length=max(1, total_bytes), file=sys.stderr) as bar:
+        yield bar.update

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import click
 
-from launcher.backends.poll_timer import pause_s
 from launcher.backends.states import JobStatus, PodStatus
-from launcher.cli.jobs import find_job, job_argument
-from launcher.cli.options import echo_document, output_option
-from launcher.cli.patience import Patience
-from launcher.cli.printing import echo
+from launcher.cli.options import echo_document, job_argument, output_option
+from launcher.cli.printing import echo, print_note
 from launcher.cli.table import paint_state
+from launcher.jobs import lifecycle
+from launcher.jobs.resolve import find_job
+from launcher.jobs.wait import watch
 from launcher.times import format_duration, format_unix_time
 from trainer.protocol.evaluated import describe_evaluated, describe_failure
 from trainer.protocol.progress import Progress
 
-WATCH_S = 1.0
 MANY, FEW = 32, 10
 """Of more pods or ranks than fit on a screen so many rows are shown."""
 _BAR = 40
@@ -38,17 +35,11 @@ SILENT_S = 10.0  # what a rank may take for a step before that is worth a word
 def command(job: str | None, output: str, watching: bool) -> None:
     """Show how a job stands: state, nodes, progress, the last checkpoint."""
     found = find_job(job)
-    last, waker = None, None
-    patience, look = Patience(found.handle.job), partial(found.backend.status, found.handle)
-    while True:
-        status = patience.ask(look) if watching else look()
-        if status != last:
-            show(status, output=output, again=last is not None)
-        if not watching or status.state.is_terminal:
-            return
-        last = status
-        waker = waker or found.backend.waker(found.handle)
-        waker.wait(pause_s(WATCH_S, pods=len(status.pods)), most_s=math.inf)
+    if not watching:
+        show(lifecycle.status(found), output=output, again=False)
+        return
+    for number, status in enumerate(watch(found, notes=print_note)):
+        show(status, output=output, again=number > 0)
 
 
 def show(status: JobStatus, *, output: str, again: bool) -> None:

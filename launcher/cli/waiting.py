@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from launcher.backends.states import JobState
-from launcher.cli.following import WaitTimeoutError, wait_for_end
-from launcher.cli.jobs import exit_code, find_job, job_argument
-from launcher.cli.printing import echo
-from launcher.cli.waitline import echo_end
+from launcher.cli.options import job_argument
+from launcher.cli.waitline import print_end, wait_aloud
 from launcher.errors import CliExit
+from launcher.jobs.resolve import find_job
+from launcher.jobs.wait import exit_code
 from launcher.times import parse_duration
 
 
@@ -40,12 +40,8 @@ def command(job: str | None, timeout: float | None, wanted: str | None, propagat
     """
     also = JobState(wanted.capitalize()) if wanted else None
     found = find_job(job)
-    try:
-        status = wait_for_end(found, timeout_s=timeout, also=also)
-    except WaitTimeoutError as error:
-        echo(str(error), err=True)
-        return CliExit.TIMEOUT
-    echo_end(status, found.backend)
+    status = wait_aloud(found, timeout_s=timeout, also=also)
+    print_end(found, status)
     if status.state is also:
         return CliExit.OK
     return exit_code(status, propagate=propagate)

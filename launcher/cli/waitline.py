@@ -6,12 +6,14 @@ import sys
 import time
 from collections.abc import Callable
 
-from launcher.backends.base import Backend
 from launcher.backends.states import JobState, JobStatus
-from launcher.cli.printing import StatusLine, echo
+from launcher.cli.printing import StatusLine, echo, print_note
 from launcher.cli.status import describe_progress, eta_s
 from launcher.cli.table import paint_state
 from launcher.errors import LaunchError
+from launcher.jobs.lifecycle import explain
+from launcher.jobs.resolve import ResolvedJob
+from launcher.jobs.wait import wait_for_end
 from launcher.times import format_duration
 
 EVERY_S = 30.0
@@ -64,20 +66,33 @@ def describe_wait(status: JobStatus) -> str:
     return " · ".join(parts)
 
 
-def echo_end(status: JobStatus, backend: Backend) -> None:
+def wait_aloud(
+    job: ResolvedJob, *, timeout_s: float | None = None, also: JobState | None = None
+) -> JobStatus:
+    """Wait for a job's end, or for the state `also`, and say meanwhile how it gets on.
+
+    Raises:
+        WaitTimeoutError: It took longer than `timeout_s`.
+    """
+    line = WaitLine(job.name)
+    try:
+        return wait_for_end(job, timeout_s=timeout_s, also=also, on_status=line.tell, notes=print_note)
+    finally:
+        line.end()
+
+
+def print_end(job: ResolvedJob, status: JobStatus) -> None:
     """Say on stderr how a job ended; of one that failed also why, and what mends it."""
-    job = status.handle.job
     reason = f": {status.reason}" if status.reason else ""
-    echo(f"{job}: {paint_state(status.state)}{reason}", err=True)
+    echo(f"{job.name}: {paint_state(status.state)}{reason}", err=True)
     if status.state not in (JobState.FAILED, JobState.LOST):
         return
     try:
         from launcher.cli.why import describe_verdict
-        from launcher.why.ask import explain_job
 
-        first, *_ = explain_job(backend, status.handle).verdicts
+        first, *_ = explain(job).verdicts
     except LaunchError as error:  # the end is told; the reason can be asked for later
-        echo(f"why it failed could not be read: {error}; `ftlaunch why {job}` asks again", err=True)
+        echo(f"why it failed could not be read: {error}; `ftlaunch why {job.name}` asks again", err=True)
         return
     echo("\n".join(describe_verdict(first)), err=True)
-    echo(f"next: ftlaunch logs {job} · ftlaunch why {job}", err=True)
+    echo(f"next: ftlaunch logs {job.name} · ftlaunch why {job.name}", err=True)

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import sys
-import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from launcher.cli.jobs import find_job, job_argument
-from launcher.cli.options import echo_document, output_option
-from launcher.cli.patience import Patience
-from launcher.cli.printing import echo
+from launcher.cli.options import echo_document, job_argument, output_option
+from launcher.cli.printing import echo, print_note
 from launcher.cli.table import paint_state, wrap
+from launcher.jobs.lifecycle import explain, watch_reasons
+from launcher.jobs.resolve import find_job
 from trainer.protocol.printable import paint
 
 if TYPE_CHECKING:
     from launcher.why.ask import Explanation
     from launcher.why.verdict import Resolves, Verdict
 
-WATCH_S = 3.0
 _PROSPECTS = {
     "itself": "",
     "later": "goes on by itself once that has passed",
@@ -36,20 +33,12 @@ _PROSPECTS = {
 @output_option("json", "yaml")
 def command(job: str | None, watching: bool, output: str) -> None:
     """Say why a job stands as it does: one sentence, what it rests on, and what fixes it."""
-    from launcher.why.ask import explain_job
-
     found = find_job(job)
-    patience, look = Patience(found.handle.job), partial(explain_job, found.backend, found.handle)
-    last = None
-    while True:
-        explanation = patience.ask(look) if watching else look()
-        told = [(verdict.code, verdict.sentence) for verdict in explanation.verdicts]
-        if told != last:
-            show(explanation, output=output, again=last is not None)
-        if not watching or explanation.status.state.is_terminal:
-            return
-        last = told
-        time.sleep(WATCH_S)
+    if not watching:
+        show(explain(found), output=output, again=False)
+        return
+    for number, explanation in enumerate(watch_reasons(found, notes=print_note)):
+        show(explanation, output=output, again=number > 0)
 
 
 def show(explanation: Explanation, *, output: str, again: bool) -> None:

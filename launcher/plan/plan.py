@@ -11,9 +11,9 @@ from launcher.kinds.base import JobKind
 from launcher.kinds.registry import DEFAULT, kind_named
 from launcher.names import QUEUE_LABEL, RUN_ID_LABEL, is_dns_label, job_name, to_dns_label
 from launcher.plan.capabilities import CAPABILITIES
-from launcher.plan.continued import Continued, find_lost_folder, find_output_volume
 from launcher.plan.handle import BackendKind, JobApi
 from launcher.plan.jobplan import JobPlan, Mount, SecretFile
+from launcher.plan.parent_run import ParentRun, find_lost_folder, find_output_volume
 from launcher.plan.paths import pod_path
 from launcher.plan.validate import find_problems
 from launcher.plan.volumes import find_source
@@ -37,7 +37,7 @@ _POD_ANNOTATIONS = {
 def plan(
     config: RunConfig, *, run_id: str, on: BackendKind, secret: str | None = None,
     exact_name: str | None = None, gpus_here: int | None = None, overwrite: bool = False,
-    continues: Continued | None = None, gpu_ids: tuple[str, ...] | None = None, api: JobApi | None = None,
+    parent: ParentRun | None = None, gpu_ids: tuple[str, ...] | None = None, api: JobApi | None = None,
     version: str = "0", output_dir: str | None = None,
 ) -> JobPlan:  # fmt: skip
     """Decide everything that the manifest says.
@@ -50,7 +50,7 @@ def plan(
         exact_name: Name of the job where its last part is not to be made from the run id.
         gpus_here: GPUs of this machine, for docker and local; fewer than asked run as that many CPU ranks.
         overwrite: Let the job take an output folder that another run filled.
-        continues: The run whose output the job goes on from, or None.
+        parent: The run whose output the job goes on from, or None.
         gpu_ids: GPUs of this machine that the job may use, by name; None for any.
         api: Kind of job that the cluster serves; None where none was asked.
         version: Of ftlaunch, for a label.
@@ -68,8 +68,8 @@ def plan(
     on_gpus, missing = _devices(launch, on, gpus_here)
     procs = launch.procs_per_node if launch.procs_per_node != "auto" else max(launch.gpus, 1)
     output_dir = output_dir.replace(JOB_MARK, name) if output_dir is not None else None
-    mounts = _mounts(config, name, continues)
-    problems = find_problems(config, mounts, on=on, kind=kind) + find_lost_folder(config, continues)
+    mounts = _mounts(config, name, parent)
+    problems = find_problems(config, mounts, on=on, kind=kind) + find_lost_folder(config, parent)
     if problems:
         raise ConfigError(problems)
     return JobPlan(
@@ -90,7 +90,7 @@ def plan(
             procs=procs,
             nccl=on_gpus,
             overwrite=overwrite,
-            continues=continues.run_id if continues else None,
+            continues=parent.run_id if parent else None,
             output_dir=output_dir,
         ),
         command=_command(config, cpu=not on_gpus, output_dir=output_dir),
@@ -150,13 +150,13 @@ def _devices(launch: LaunchSection, on: BackendKind, gpus_here: int | None) -> t
     return False, launch.gpus
 
 
-def _mounts(config: RunConfig, job: str, continues: Continued | None) -> tuple[Mount, ...]:
+def _mounts(config: RunConfig, job: str, parent: ParentRun | None) -> tuple[Mount, ...]:
     launch = config.job.launch
-    kept = find_output_volume(config) if continues else None
+    kept = find_output_volume(config) if parent else None
     mounts = [
         Mount(
             volume=f"volume-{index}", path=volume.mount, claim=volume.claim, host_path=volume.host_path,
-            sub_path=_sub_path(volume, job, continues if index == kept else None),
+            sub_path=_sub_path(volume, job, parent if index == kept else None),
             read_only=volume.read_only or volume.config_map is not None, local=volume.local,
             source=find_source(volume),
         )
@@ -172,11 +172,11 @@ def _mounts(config: RunConfig, job: str, continues: Continued | None) -> tuple[M
     return tuple(mounts)
 
 
-def _sub_path(volume: Volume, job: str, continues: Continued | None) -> str | None:
+def _sub_path(volume: Volume, job: str, parent: ParentRun | None) -> str | None:
     if volume.sub_path is None or JOB_MARK not in volume.sub_path:
         return volume.sub_path
-    if continues is not None and continues.sub_path is not None:
-        return continues.sub_path or None
+    if parent is not None and parent.sub_path is not None:
+        return parent.sub_path or None
     return volume.sub_path.replace(JOB_MARK, job)
 
 

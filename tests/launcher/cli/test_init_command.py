@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import yaml
 
-from launcher.cli import trying
 from launcher.config.image_folder import read_image_folder
 from launcher.config.load import load_run_config
 from launcher.config.recipe import choose_batch, fine_tuning_rate
+from launcher.jobs import trainer_process as trying
 from tests.launcher.configs import config_values
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.cli import prepare
 from launcher.config.load import load_run_config
+from launcher.jobs import prepare
 from launcher.plan.plan import plan
 from launcher.render.manifest import parse_manifest
 from launcher.render.render import render

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from launcher.backends.kubernetes import KubernetesBackend
-from launcher.cli.interrupted import stale_records, sweep
 from launcher.cli.main import run
 from launcher.doctor.cluster_info import ClusterInfo
 from launcher.doctor.leftovers import Stale, check_leftovers
+from launcher.jobs.recovery import collect, stale_records
 from launcher.objects import CONFIG_MAPS, PADDLE_JOBS
 from launcher.runs.record import Stage
 from launcher.runs.store import RunStore
@@ -114,9 +114,9 @@ def test_a_sweep_that_is_refused_is_left_for_the_next_time(cluster, store):
     cluster.refuse("delete", CONFIG_MAPS, code=403)
     records = stale_records(store, namespace="ml", context="fake", now_s=time.time())
     backend = KubernetesBackend.connect()
-    assert sweep(records, backend=backend, store=store) == []
+    assert collect(records, backend=backend, store=store) == []
     assert store.load("cut") is not None
-    assert sweep(records, backend=backend, store=store) == ["cut"]
+    assert collect(records, backend=backend, store=store) == ["cut"]
 
 
 @pytest.mark.usefixtures("cut_off")

@@ -77,7 +77,7 @@ def test_wait_says_how_far_a_job_is_and_why_it_failed(place, ftlaunch):
     assert (code, out) == (5, "")
     assert "flowers: Failed: " in err
     assert "[data]" in err or "[data-refused]" in err or "val_list.txt:7" in err
-    assert "cure: " in err
+    assert "fix: " in err
     assert "next: ftlaunch logs flowers · ftlaunch why flowers" in err
 
 

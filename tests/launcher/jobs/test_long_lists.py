@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from launcher.backends.states import JobState, JobStatus
-from launcher.cli import listing
 from launcher.cli.main import run
 from launcher.errors import UnreachableError
+from launcher.jobs import listing
 from launcher.names import new_run_id
 from launcher.plan.handle import Handle
 from launcher.runs.record import RunRecord, Stage

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher.cli import prepare
 from launcher.cli.main import run
 from launcher.cli.options import read_volume
+from launcher.jobs import prepare
 from launcher.objects import CONFIG_MAPS, PADDLE_JOBS, QUOTAS
 from launcher.runs.record import Stage
 from launcher.runs.store import RunStore
@@ -160,22 +160,22 @@ def test_without_paddle_a_local_job_is_refused_with_what_to_install(store, submi
 
 
 def continued(cluster: FakeCluster) -> str | None:
-    data = cluster.get(CONFIG_MAPS, "heir-config", namespace="ml")["data"]
+    data = cluster.get(CONFIG_MAPS, "second-config", namespace="ml")["data"]
     return parse_node_file(data["node.json"]).continues
 
 
 def test_a_new_job_goes_on_from_one_that_has_ended(cluster, store, submit):
     submit(*NAMED)
-    heir = ("--name", "heir", "--namespace", "ml", "--continue", "flowers", "--nodes", "2")
-    code, _, err = submit(*heir)
+    second = ("--name", "second", "--namespace", "ml", "--continue", "flowers", "--nodes", "2")
+    code, _, err = submit(*second)
     assert code == 2
     assert "ftlaunch cancel flowers" in err
     cluster.start_pod("flowers-worker-0")
     cluster.finish_pod("flowers-worker-0", 3)
-    code, _, err = submit(*heir, "-o", "Global.output_dir=/output/other")
+    code, _, err = submit(*second, "-o", "Global.output_dir=/output/other")
     assert code == 2
     assert "-o Global.output_dir=/output/run" in err
-    assert submit(*heir)[0] == 0
+    assert submit(*second)[0] == 0
     assert continued(cluster) == RUN_ID
 
 
@@ -187,7 +187,7 @@ def test_a_job_that_is_gone_is_gone_on_from_by_name_or_run_id(cluster, store, su
     if gone == "its record":
         store.remove("flowers")
     wanted = RUN_ID if gone == "its record" else "flowers"
-    assert submit("--name", "heir", "--namespace", "ml", "--continue", wanted)[0] == 0
+    assert submit("--name", "second", "--namespace", "ml", "--continue", wanted)[0] == 0
     assert continued(cluster) == RUN_ID
 
 
@@ -222,13 +222,13 @@ def test_a_folder_of_its_own_for_a_job_that_is_known_by_its_run_id_alone_is_refu
     cluster, store, write_config, submit
 ):
     write_config(launch=OWN_FOLDERS)
-    code, _, err = submit("--name", "heir", "--namespace", "ml", "--continue", OTHER_ID)
+    code, _, err = submit("--name", "second", "--namespace", "ml", "--continue", OTHER_ID)
     assert code == 2
     assert "cfg.yaml:" in err
     assert "Launch.volumes.1.sub_path: expected the folder of run ffff" in err
     named = ("-o", "Launch.volumes.1.sub_path=runs/flowers")
-    assert submit("--name", "heir", "--namespace", "ml", "--continue", OTHER_ID, *named)[0] == 0
-    assert sub_paths(cluster, "heir")["/output"] == "runs/flowers"
+    assert submit("--name", "second", "--namespace", "ml", "--continue", OTHER_ID, *named)[0] == 0
+    assert sub_paths(cluster, "second")["/output"] == "runs/flowers"
 
 
 def test_going_on_and_overwriting_exclude_each_other(cluster, store, submit):

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trustme
 
-from launcher.cli.patience import Patience
+from launcher.jobs.retry import Retry
 from launcher.kube.async_client import AsyncClient
 from launcher.kube.client import Timeouts, connect
 from launcher.kube.errors import CertificateError, NoAnswerError
@@ -210,7 +210,7 @@ def test_a_watching_command_does_not_wait_for_a_certificate_to_become_good(serve
         raise AssertionError("it waits")
 
     with pytest.raises(CertificateError):
-        Patience("flowers", pause=refuse_to_wait).ask(lambda: ask_once(kubeconfig))
+        Retry("flowers", pause=refuse_to_wait).ask(lambda: ask_once(kubeconfig))
 
 
 class Heard:

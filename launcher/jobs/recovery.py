@@ -1,4 +1,4 @@
-"""Submits that were cut off before they could write how they ended."""
+"""Submits that were cut off before they could write how they ended: made whole, or collected."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
 
 STALE_S = 3600.0
-"""After so long nobody goes on with it, and what it has left is swept."""
+"""After so long nobody goes on with it, and what it has left is collected."""
 
 
-def settle(record: RunRecord, *, backend: Backend, store: RunStore) -> None:
-    """Take up a record that says `submitting`: its job is there, or it never was."""
+def reconcile(record: RunRecord, *, backend: Backend, store: RunStore) -> None:
+    """Bring a record that says `submitting` to what is so: its job is there, or it never was."""
     if record.stage is not Stage.SUBMITTING:
         return
     try:
@@ -40,7 +40,7 @@ def stale_records(store: RunStore, *, namespace: str, context: str | None, now_s
     ]
 
 
-def sweep(
+def collect(
     records: list[RunRecord],
     *,
     backend: Backend,
@@ -51,12 +51,12 @@ def sweep(
 
     Asks nothing where there is no such record. A courtesy: what does not work is left for the next time.
     """
-    swept = []
+    collected = []
     for record in records:
         with contextlib.suppress(LaunchError), store.lock(record.handle.job):
             if store.load(record.handle.job) != record:
                 continue
             if backend.sweep(record.handle, run_id=record.run_id, now_s=now()):
-                swept.append(record.handle.job)
-            settle(record, backend=backend, store=store)
-    return swept
+                collected.append(record.handle.job)
+            reconcile(record, backend=backend, store=store)
+    return collected

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.plan.continued import Continued
+from launcher.plan.parent_run import ParentRun
 from tests.launcher.configs import RUN_ID
 from trainer.config.problems import ConfigError
 
 
-def folders(make_plan, continues, *volumes, **changes):
+def folders(make_plan, parent, *volumes, **changes):
     launch = {"volumes": [{"mount": "/data", "claim": "flowers"}, *volumes]}
-    job = make_plan(continues=continues, exact_name="heir", launch=launch, **changes)
+    job = make_plan(parent=parent, exact_name="second", launch=launch, **changes)
     return {mount.path: mount.sub_path for mount in job.mounts}
 
 
@@ -30,25 +30,25 @@ def output(sub_path, mount="/output"):
     ],
 )
 def test_the_mark_becomes_the_folder_of_the_run_that_goes_on(make_plan, written, known, taken):
-    continues = Continued(run_id=RUN_ID, sub_path=known)
-    assert folders(make_plan, continues, output(written))["/output"] == taken
+    parent = ParentRun(run_id=RUN_ID, sub_path=known)
+    assert folders(make_plan, parent, output(written))["/output"] == taken
 
 
 def test_only_the_volume_of_the_output_follows(make_plan):
-    continues = Continued(run_id=RUN_ID, sub_path="first")
+    parent = ParentRun(run_id=RUN_ID, sub_path="first")
     volumes = (output("{job}"), output("{job}", mount="/output/run"), output("{job}", mount="/scratch"))
-    assert folders(make_plan, continues, *volumes, Global__output_dir="/output/run/a") == {
-        "/data": None, "/output": "heir", "/output/run": "first", "/scratch": "heir",
+    assert folders(make_plan, parent, *volumes, Global__output_dir="/output/run/a") == {
+        "/data": None, "/output": "second", "/output/run": "first", "/scratch": "second",
     }  # fmt: skip
 
 
 def test_a_run_of_its_own_has_a_folder_of_its_own(make_plan):
-    assert folders(make_plan, None, output("{job}"))["/output"] == "heir"
+    assert folders(make_plan, None, output("{job}"))["/output"] == "second"
 
 
 def test_a_folder_that_nobody_knows_is_refused_with_its_place(make_plan):
     with pytest.raises(ConfigError) as caught:
-        folders(make_plan, Continued(run_id=RUN_ID, sub_path=None), output("runs/{job}"))
+        folders(make_plan, ParentRun(run_id=RUN_ID, sub_path=None), output("runs/{job}"))
     (problem,) = caught.value.problems
     assert problem.path == ("Launch", "volumes", 1, "sub_path")
     assert problem.line

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from launcher.cli.ahead import begin
+from launcher.jobs.background import begin
 
 
 def test_it_goes_on_beside_the_caller_and_gives_its_result_each_time():

@@ -1,0 +1,163 @@
+"""A folder of this machine and a claim of a cluster: files brought to it, and compared with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launcher.backends.factory import open_backend
+from launcher.errors import UsageError
+from launcher.jobs.notes import Note, Notes, ignore
+from launcher.jobs.settings import current_layers
+from launcher.runs.paths import runs_dir
+from launcher.volumes import transfer
+from launcher.volumes.lists import find_lists, lists_of, require_listed
+
+if TYPE_CHECKING:
+    from launcher.volumes.place import Place
+
+Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+"""From the bytes that may pass to what is told of each number of bytes that has."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClaimTarget:
+    """A folder of a claim, and how it is reached.
+
+    Attributes:
+        name: `CLAIM` or `CLAIM:FOLDER`.
+        namespace: Of the claim; None for what settings or the context say.
+        context: Of the kubeconfig; None for what settings say, else its current one.
+        image: Of the pod that mounts the claim, any with Python 3; None for the trainer's.
+        user: User id that files are written as.
+        group: Group id that files are written as.
+    """
+
+    name: str
+    namespace: str | None = None
+    context: str | None = None
+    image: str | None = None
+    user: int = 1000
+    group: int = 1000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pushed:
+    """What a push did.
+
+    Attributes:
+        files: Of the folder.
+        sent: How many of them had to go.
+        sent_bytes: Of those.
+    """
+
+    files: int
+    sent: int
+    sent_bytes: int
+
+
+def _no_progress(total_bytes: int) -> AbstractContextManager[Callable[[int], None]]:
+    del total_bytes
+    return nullcontext(lambda _: None)
+
+
+def push_folder(
+    folder: Path,
+    target: ClaimTarget,
+    *,
+    config: Path | None = None,
+    notes: Notes = ignore,
+    progress: Progress = _no_progress,
+) -> Pushed:
+    """Bring all files of a folder to a claim; what is there already with the right hash does not go again.
+
+    Args:
+        folder: Of this machine.
+        target: Where to.
+        config: Says how list files are read; None guesses that.
+        notes: Told of the lists.
+        progress: Told of bytes as they go.
+
+    Raises:
+        UsageError: The folder is empty, or a list names a file that it lacks.
+    """
+    files = _describe(folder, config, notes)
+    with _open(target, read_only=False) as place, progress(sum(file.size for file in files)) as tell:
+        sent = transfer.push(place, folder, files, progress=tell)
+    return Pushed(
+        files=len(files), sent=len(sent), sent_bytes=sum(gap.file.size - gap.offset for gap in sent)
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compared:
+    """How a claim differs from a folder.
+
+    Attributes:
+        files: Of the folder.
+        differ: Paths of those that the claim lacks, or has otherwise.
+    """
+
+    files: int
+    differ: tuple[str, ...]
+
+
+def compare_folder(
+    folder: Path, target: ClaimTarget, *, config: Path | None = None, notes: Notes = ignore
+) -> Compared:
+    """Compare all files of a folder with a claim by their hashes; see `push_folder`."""
+    files = _describe(folder, config, notes)
+    with _open(target, read_only=True) as place:
+        gaps = transfer.compare(place, files)
+    return Compared(files=len(files), differ=tuple(gap.file.path for gap in gaps))
+
+
+def _describe(folder: Path, config: Path | None, notes: Notes) -> list[transfer.File]:
+    folder = folder.resolve()
+    named = []
+    if config is not None:
+        from launcher.config.load import load_run_config
+
+        named = lists_of(load_run_config(config, layers=current_layers()).job)
+    lists = find_lists(folder, named)
+    files = transfer.describe(folder)
+    if not files:
+        raise UsageError(where=folder, expected="files to bring", got="an empty folder")
+    listed = require_listed(folder, lists, {file.path for file in files})
+    for text in listed.notes:
+        notes(Note(text, "note"))
+    if lists:
+        notes(Note(f"{listed.lists} lists have {listed.lines} lines, and their images are in {folder}"))
+    return files
+
+
+def _open(target: ClaimTarget, *, read_only: bool) -> AbstractContextManager[Place]:
+    claim, _, path = target.name.partition(":")
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if not claim or ".." in parts:
+        raise UsageError(where=f"{target.name!r}", expected="CLAIM or CLAIM:FOLDER/IN/IT")
+    # as in `claim: NAME` of a config; few claims are named so
+    if claim == "claim" and path and "/" not in path:
+        raise UsageError(
+            where=f"{target.name!r}",
+            expected="CLAIM or CLAIM:FOLDER",
+            got="the word claim before a name",
+            fix=(
+                f"write {path!r}, or '{target.name}/' for the folder {path!r} of a claim that is named "
+                "'claim'"
+            ),
+        )
+    layers = current_layers()
+    image = target.image or layers.text_of("image") or f"ftlaunch-trainer:{metadata.version('ftlaunch')}-cpu"
+    backend = open_backend(
+        "kubernetes",  # no other has claims
+        runs_folder=runs_dir(),
+        context=target.context or layers.text_of("context"),
+        namespace=target.namespace or layers.text_of("namespace"),
+    )
+    run_as = {"user": target.user, "group": target.group, "fs_group": target.group}
+    return backend.open_claim(claim, "/".join(parts), image=image, run_as=run_as, read_only=read_only)

@@ -1,0 +1,81 @@
+"""Looking whether everything is there that a job needs: on this machine, or on the cluster that is meant."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from launcher.jobs.recovery import stale_records
+from launcher.jobs.settings import choose_backend, current_layers
+from launcher.plan.capabilities import CAPABILITIES
+from launcher.plan.handle import BackendKind
+from launcher.runs.paths import runs_dir
+from launcher.runs.store import RunStore
+
+if TYPE_CHECKING:  # the Kubernetes client
+    from launcher.config.layers import Layers
+    from launcher.doctor.findings import Finding
+    from launcher.doctor.leftovers import Stale
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Examination:
+    """What was found.
+
+    Attributes:
+        on: Which kind of backend was looked at.
+        findings: In the order that people read them in.
+        reached: Whether a cluster answers and lets us in; True where there is none.
+    """
+
+    on: BackendKind
+    findings: tuple[Finding, ...]
+    reached: bool = True
+
+
+def examine(
+    *,
+    on: BackendKind | None = None,
+    namespace: str | None = None,
+    context: str | None = None,
+    runtime: str | None = None,
+) -> Examination:
+    """Look at all that a job needs, everything at once.
+
+    Args:
+        on: What to look at; None for where jobs run by default.
+        namespace: Of Kubernetes; None for what settings or the context say.
+        context: Of the kubeconfig; None for what settings say, else its current one.
+        runtime: Container engine of docker by name or path; None for the first that is there.
+    """
+    from launcher.doctor.examine import examine_cluster, examine_machine
+
+    layers = current_layers()
+    on, _ = choose_backend(on, layers)
+    if not CAPABILITIES[on].is_cluster:
+        return Examination(on=on, findings=tuple(examine_machine(on, state=runs_dir(), runtime=runtime)))
+    found, reached = examine_cluster(
+        context=context or _setting(layers, "context"),
+        namespace=namespace or _setting(layers, "namespace"),
+        gpu_resource=_setting(layers, "gpu_resource") or "nvidia.com/gpu",
+        state=runs_dir(),
+        stale=_find_stale,
+    )
+    return Examination(on=on, findings=tuple(found), reached=reached)
+
+
+def _setting(layers: Layers, key: str) -> str | None:
+    """Return what the environment or a settings file says of a key of `Launch`."""
+    for document in (layers.above, layers.below):
+        section = document.values.get("Launch")
+        if isinstance(section, dict) and section.get(key) is not None:
+            return str(section[key])
+    return None
+
+
+def _find_stale(namespace: str, context: str) -> list[Stale]:
+    from launcher.doctor.leftovers import Stale
+
+    records = stale_records(RunStore(runs_dir()), namespace=namespace, context=context, now_s=time.time())
+    return [Stale(job=record.handle.job, run_id=record.run_id) for record in records]

@@ -1,0 +1,136 @@
+"""What can be asked of a job that exists, a call each: status, events, why, cancel, resume, delete, exec."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from launcher.backends.states import JobEvent, JobState, JobStatus
+from launcher.errors import NotFoundError, UsageError
+from launcher.jobs.notes import Notes, ignore
+from launcher.jobs.resolve import ResolvedJob
+
+if TYPE_CHECKING:
+    from launcher.why.ask import Explanation
+
+_WATCH_S = 3.0
+
+
+def status(job: ResolvedJob) -> JobStatus:
+    """Return how the job stands now.
+
+    Raises:
+        NotFoundError: There is no such job any more.
+        UnreachableError: Its cluster does not answer.
+    """
+    return job.backend.status(job.handle)
+
+
+def events(job: ResolvedJob) -> tuple[JobEvent, ...]:
+    """Return what is still kept of the notes about a job and its pods, oldest first."""
+    return job.backend.list_events(job.handle)
+
+
+def explain(job: ResolvedJob) -> Explanation:
+    """Say why a job stands as it does: verdicts with what they rest on and what mends it, the first first."""
+    from launcher.why.ask import explain_job
+
+    return explain_job(job.backend, job.handle)
+
+
+def watch_reasons(
+    job: ResolvedJob, *, notes: Notes = ignore, pause: Callable[[float], None] = time.sleep
+) -> Iterator[Explanation]:
+    """Give the explanation of a job now, and again whenever a verdict has changed, until the job's end."""
+    from launcher.jobs.retry import Retry
+
+    retry, last = Retry(job.name, notes), None
+    while True:
+        explanation = retry.ask(lambda: explain(job))
+        told = [(verdict.code, verdict.sentence) for verdict in explanation.verdicts]
+        if told != last:
+            yield explanation
+        if explanation.status.state.is_terminal:
+            return
+        last = told
+        pause(_WATCH_S)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cancelled:
+    """What became of a cancel.
+
+    Attributes:
+        status: Of the job, before it was told to stop; of one that was lost, afterwards.
+        had_ended: Whether there was nothing to stop any more.
+    """
+
+    status: JobStatus
+    had_ended: bool
+
+
+def cancel(job: ResolvedJob) -> Cancelled:
+    """Have a job save and stop, and not come back; return without waiting for its end.
+
+    A lost job is cancelled too: what it left behind can still be stopped.
+    """
+    before = status(job)
+    if before.state is JobState.LOST:
+        job.backend.cancel(job.handle)
+        before = status(job)
+    elif not before.state.is_terminal:
+        job.backend.cancel(job.handle)
+    return Cancelled(status=before, had_ended=before.state.is_terminal)
+
+
+def resume(job: ResolvedJob) -> JobStatus:
+    """Take a cancelled, suspended or lost job up again, from its last checkpoint, and return how it stands.
+
+    Raises:
+        UsageError: It has ended by itself, or is still stopping.
+    """
+    job.backend.resume(job.handle)
+    return status(job)
+
+
+def delete(job: ResolvedJob, *, force: bool = False, confirm: Callable[[], None] | None = None) -> None:
+    """Remove a job and its record; checkpoints and whatever else it wrote stay.
+
+    Args:
+        job: Which; one that is gone already loses its record.
+        force: Also one that still runs, without saving, and pods of a node that does not answer.
+        confirm: Called before anything of a job that is there is removed; what it raises stops the delete.
+
+    Raises:
+        UsageError: It still runs, and `force` is not given.
+    """
+    with contextlib.suppress(NotFoundError):
+        now = status(job)
+        if not now.state.is_terminal and not force:
+            raise UsageError(
+                where=job.name,
+                expected="a job that has ended",
+                got=f"one that is {now.state.value}",
+                fix="cancel it first, or pass --force",
+            )
+        if confirm is not None:
+            confirm()
+        job.backend.delete(job.handle, force=force)
+    job.store.remove(job.name)
+
+
+def command_in(
+    job: ResolvedJob, command: Sequence[str], *, node: int = 0, terminal: bool = False
+) -> list[str]:
+    """Return a command of this machine that runs `command` in a pod of a job.
+
+    Raises:
+        UsageError: The job has ended, has no such node, or has no containers.
+    """
+    now = status(job)
+    if now.state.is_terminal or node >= len(now.pods):
+        raise UsageError(where=job.name, expected=f"a running job with a node {node}", got=now.state.value)
+    return job.backend.command_in(job.handle, node=node, command=command, terminal=terminal)

@@ -1,0 +1,245 @@
+"""A job's log: all ranks' lines, merged by time, as they grow or as they were recorded.
+
+Lines go to a function in lists of bytes without newlines, formatted; what is said beside them (what a job
+waits for, that it is gone) goes to `notes`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from launcher.backends.states import JobStatus, PodStatus
+from launcher.errors import Issue, LaunchError, NotFoundError, UsageError
+from launcher.jobs.notes import Note, Notes, ignore
+from launcher.jobs.resolve import ResolvedJob
+from launcher.jobs.retry import Retry
+from launcher.logs.follow import Follower
+from launcher.logs.log_filter import LogFilter
+from launcher.logs.log_format import Formatter, LogFormat
+from launcher.logs.merge import Merger
+from launcher.logs.recording import Recording
+from launcher.logs.source import Source
+from trainer.protocol.codec import FormatError
+from trainer.protocol.environment import NODE_FILE
+from trainer.protocol.nodefile import NodeFile, parse_node_file
+
+RECORDED = "logs"
+"""Folder in the run folder of what was read from a cluster."""
+_QUIET_S, _LONGEST_S = 0.7, 5.0
+
+Write = Callable[[list[bytes]], None]
+"""Takes lines without their newlines; called without any as a clock, so that a writer can end the reading."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogOptions:
+    """Which lines of a log, and in which form.
+
+    Attributes:
+        log_filter: Which lines; `from_attempt` is filled in.
+        form: How each is written.
+        all_attempts: Those of earlier attempts too.
+        previous: Of each pod the container before the present one, and nothing else.
+    """
+
+    log_filter: LogFilter = field(default_factory=LogFilter)
+    form: LogFormat = field(default_factory=LogFormat)
+    all_attempts: bool = False
+    previous: bool = False
+
+
+_ALL = LogOptions()
+
+
+def read_logs(
+    job: ResolvedJob, options: LogOptions = _ALL, *, write: Write, follow: bool = False, notes: Notes = ignore
+) -> JobStatus | None:
+    """Hand a job's log to `write`; with `follow` until the job has ended.
+
+    Args:
+        job: Which. Of one that is gone, what was recorded of its log is read.
+        options: Which lines, and in which form.
+        write: Takes them, in the order of their times. What it raises ends the reading.
+        follow: Go on as the log grows.
+        notes: Told what a job waits for, and why there is no line.
+
+    Returns:
+        With `follow`, the job's status after its end.
+
+    Raises:
+        UsageError: A rank or node is asked for that the job does not have.
+        NotFoundError: There is no such job, and nothing of it was recorded.
+    """
+    log_filter = options.log_filter
+    _require_writers(job, ranks=log_filter.ranks or (), nodes=log_filter.nodes or ())
+    recording = Recording(job.run_folder / RECORDED)
+    status = _look(job, or_recorded=recording, notes=notes)
+    if not options.all_attempts and log_filter.attempt is None:
+        current = _current_attempt(status) if status is not None else recording.last_attempt()
+        log_filter = replace(log_filter, from_attempt=current)
+    lines = _Tail(write, log_filter.tail)
+    wanted = replace(options, log_filter=log_filter)
+    if status is None and options.previous:
+        _read_recorded_previous(recording, wanted, lines)
+    else:
+        source = job.backend.log_source(job.handle)
+        _stream(source, wanted, lines, recording, follow=follow, notes=notes)
+    if follow:
+        status = Retry(job.name, notes).ask(lambda: job.backend.status(job.handle))
+    if not lines.has_written and log_filter.tail != 0:
+        notes(Note(f"{job.name}: {_explain_nothing(wanted, status)}"))
+    return status if follow else None
+
+
+class _Tail:
+    """Passes lines on; of those that are there at the beginning only the last ones, where that is asked for.
+
+    How many there are is not known before a follow has caught up: it has once nothing came for a moment.
+
+    Attributes:
+        has_written: Whether any line was wanted.
+    """
+
+    def __init__(self, write: Write, tail: int | None) -> None:
+        self._pass_on = write
+        self._kept: deque[bytes] | None = None if tail is None else deque(maxlen=tail)
+        self._began_s = self._heard_s = time.monotonic()
+        self._has_heard = False
+        self.has_written = False
+
+    def add(self, lines: list[bytes]) -> None:
+        """Take lines. May be called without any, as a clock."""
+        if self._kept is None:
+            self._write(lines)
+            return
+        self._pass_on([])
+        now_s = time.monotonic()
+        if lines:
+            self._kept.extend(lines)
+            self._heard_s, self._has_heard = now_s, True
+        quiet = self._has_heard and now_s - self._heard_s > _QUIET_S
+        if quiet or now_s - self._began_s > _LONGEST_S:
+            self.close()
+
+    def close(self) -> None:
+        """Pass on what was kept back; from now on nothing is."""
+        kept, self._kept = list(self._kept or ()), None
+        self._write(kept)
+
+    def _write(self, lines: list[bytes]) -> None:
+        self.has_written = self.has_written or bool(lines)
+        self._pass_on(lines)
+
+
+def _read_recorded_previous(recording: Recording, options: LogOptions, lines: _Tail) -> None:
+    merger = Merger()
+    containers = recording.containers()
+    for node in sorted({container.node for container in containers}):
+        own = [container for container in containers if container.node == node]
+        stream = merger.open_stream()
+        formatter = Formatter(node=node, log_filter=options.log_filter, form=options.form)
+        for read in recording.read(own[-2]) if len(own) > 1 else ():
+            merger.add(stream, formatter.format_lines(read), now_s=0.0)
+    lines.add(merger.take_all())
+    lines.close()
+
+
+def _explain_nothing(options: LogOptions, status: JobStatus | None) -> str:
+    """Say why not one line was shown."""
+    wanted = options.log_filter
+    if status is not None and not status.state.is_terminal and not any(map(_has_run, status.pods)):
+        reason = f": {status.reason}" if status.reason else ""
+        return f"no lines yet, it is {status.state.value}{reason}"
+    if options.previous:
+        return "no lines of earlier containers; --attempt all shows earlier attempts of the present ones"
+    if wanted != LogFilter(from_attempt=wanted.from_attempt):
+        known = f"; its last attempt is {_current_attempt(status)}" if status and wanted.attempt else ""
+        return f"no line is what --rank, --node, --attempt, --since and --grep ask for{known}"
+    more = f" of attempt {wanted.from_attempt}; --attempt all shows all" if wanted.from_attempt > 1 else ""
+    return f"no lines{more}"
+
+
+def _has_run(pod: PodStatus) -> bool:
+    return pod.started_s is not None or pod.restarts > 0
+
+
+def _look(job: ResolvedJob, *, or_recorded: Recording, notes: Notes) -> JobStatus | None:
+    try:
+        return job.backend.status(job.handle)
+    except NotFoundError:
+        if not or_recorded.containers():
+            raise
+        notes(Note(f"{job.name}: it is gone; this is what was read of its log before"))
+        return None
+
+
+def _current_attempt(status: JobStatus) -> int:
+    progress, termination = status.progress, status.termination
+    return max(
+        progress.attempt if progress is not None else 0,
+        termination.attempt if termination is not None else 0,
+    )
+
+
+def _stream(
+    source: Source, options: LogOptions, lines: _Tail, recording: Recording, *, follow: bool, notes: Notes
+) -> None:
+    wanted, form = options.log_filter, options.form
+    is_recorded = not source.keeps_logs and not options.previous
+    is_whole = not wanted.since_ns and wanted.tail is None
+    filters = (wanted.ranks, wanted.nodes, wanted.pattern, wanted.attempt)
+    is_short = wanted.tail is not None and not recording.containers() and filters == (None,) * 4
+    follower = Follower(
+        source,
+        show=lines.add,
+        say=lambda text: notes(Note(text)),
+        formatter=lambda node: Formatter(node=node, log_filter=wanted, form=form),
+        recording=recording if is_recorded and (is_whole or recording.containers()) else None,
+        follow=follow,
+        previous_only=options.previous,
+        since_s=wanted.since_ns // 1_000_000_000 if wanted.since_ns else None,
+        # some lines are hidden, so a few more than are shown
+        tail_lines=2 * (wanted.tail or 0) + 256 if is_short else None,
+        draw=random.Random(),  # noqa: S311 - pauses, not secrets
+    )
+    try:
+        asyncio.run(follower.run())
+    finally:
+        recording.close()
+    lines.close()
+
+
+def _require_writers(job: ResolvedJob, *, ranks: Iterable[int], nodes: Iterable[int]) -> None:
+    """Refuse ranks and nodes that the job does not have, where its manifest says how many it has.
+
+    Raises:
+        UsageError: Names all of them.
+    """
+    node_file = _read_node_file(job) if ranks or nodes else None
+    if node_file is None:
+        return
+    size = f"{node_file.nodes} node{'s' * (node_file.nodes > 1)} × {node_file.procs_per_node}"
+    problems: list[Issue] = []
+    for flag, given, count in (("rank", ranks, node_file.world_size), ("node", nodes, node_file.nodes)):
+        wrong = sorted(number for number in given if number >= count)
+        if wrong:
+            shown = ", ".join(map(str, wrong[:5])) + (" …" if len(wrong) > 5 else "")
+            expected = f"{flag}s from 0 to {count - 1}" if count > 1 else f"{flag} 0, the only one"
+            problems.append(Issue(where=f"--{flag}", expected=f"{expected} ({size})", got=shown))
+    if problems:
+        raise UsageError(problems=problems)
+
+
+def _read_node_file(job: ResolvedJob) -> NodeFile | None:
+    from launcher.render.manifest import parse_manifest  # YAML
+
+    try:
+        text = job.store.read_manifest(job.name)
+        return parse_node_file(parse_manifest(text).config_map["data"][NODE_FILE])
+    except (LaunchError, FormatError, OSError, KeyError, TypeError):  # of another release, or cut short
+        return None

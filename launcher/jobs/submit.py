@@ -1,0 +1,356 @@
+"""Submitting a job: from a config to a job that runs, exactly once, with a record of it on this machine.
+
+The order is what matters here. Everything that can be found out without a side effect comes first: the config
+is loaded, the place is asked which kind of job it takes, the job is planned and rendered, and the cluster is
+looked at. The record is written before the first request that makes anything, so that a submit that is cut
+off is found again by its run id (`recovery`), and it is removed only where it is certain that nothing was
+made.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launcher.backends.base import Backend, Submission
+from launcher.backends.factory import open_backend
+from launcher.errors import (
+    Issue,
+    LaunchError,
+    NotAllowedError,
+    NothingSentError,
+    UnreachableError,
+    UsageError,
+)
+from launcher.jobs.background import begin
+from launcher.jobs.host_folders import find_free_output, find_host_folders, link_latest, make_host_folders
+from launcher.jobs.notes import Note, Notes, ignore
+from launcher.jobs.options import SubmitOptions
+from launcher.jobs.prepare import Draft, Prepared, load, plan_job, plan_notes, prepare, render_job
+from launcher.jobs.recovery import collect, reconcile, stale_records
+from launcher.jobs.resolve import ResolvedJob
+from launcher.kube.errors import InvalidError
+from launcher.plan.handle import Handle
+from launcher.runs.gitstate import GitState, read_git_state
+from launcher.runs.paths import project_of, runs_dir
+from launcher.runs.record import RunRecord, Stage
+from launcher.runs.store import RunStore
+from trainer.protocol.jobfile import JobFile
+
+if TYPE_CHECKING:
+    from launcher.why.verdict import Verdict
+
+_PLAIN = SubmitOptions()
+
+
+def _nothing(job: ResolvedJob) -> None:
+    del job
+
+
+def submit(
+    config: Path | str,
+    options: SubmitOptions = _PLAIN,
+    *,
+    notes: Notes = ignore,
+    on_sent: Callable[[ResolvedJob], None] = _nothing,
+    command: tuple[str, ...] = (),
+) -> ResolvedJob:
+    """Submit a job, and return it once it is stored where it is to run.
+
+    Args:
+        config: The file.
+        options: How; by default as the config and the settings say.
+        notes: Told what a person should know, in order: of the config, of the place, of what was sent.
+        on_sent: Told of the job as soon as it is stored, before what is done for earlier submits.
+        command: What was typed, for the record.
+
+    Raises:
+        ConfigError: The config is refused.
+        UsageError: What is asked for cannot be, or the cluster refuses the job.
+        TakenError: Another run has a job of this name.
+        UnreachableError: The cluster does not answer. Whether the job was made is then not known; the record
+            stays, and the next use case that meets it finds out.
+    """
+    git_state = begin(lambda: read_git_state(Path.cwd()))
+    store = RunStore(runs_dir())
+    ready = _make_ready(Path(config), options, store=store, notes=notes, dry=False)
+    prepared, backend = ready.prepared, ready.backend
+    _preflight(prepared, backend, options, check=lambda: backend.check(ready.submission), notes=notes)
+    plan = prepared.job
+    namespace = (plan.namespace or backend.namespace) if prepared.capabilities.is_cluster else ""
+    record = RunRecord(
+        handle=Handle(backend=prepared.on[0], namespace=namespace, job=plan.job),
+        run_id=plan.run_id,
+        stage=Stage.SUBMITTING,
+        project=str(project_of(Path.cwd())),
+        config=str(prepared.config.path.resolve()),
+        command=command,
+        created_s=time.time(),
+        context=backend.context or prepared.config.job.launch.context,
+        api=plan.api,
+    )
+    job = ResolvedJob(record=record, backend=backend, store=store)
+    _send(job, ready, git_state=git_state)
+    link_latest(prepared, ready.submission.host_folders, notes=notes)
+    on_sent(job)
+    for remark in backend.remarks:
+        notes(Note(remark))
+    _collect_earlier(job, notes=notes)
+    return job
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DryRun:
+    """What would be sent.
+
+    Attributes:
+        checked: What was checked where it would run, a sentence each; empty where nothing was asked.
+    """
+
+    prepared: Prepared
+    checked: tuple[str, ...] = ()
+
+
+def dry_run(
+    config: Path | str, options: SubmitOptions = _PLAIN, *, on_server: bool = False, notes: Notes = ignore
+) -> DryRun:
+    """Return what a submit would send, and leave nothing behind.
+
+    Args:
+        config: The file.
+        options: How; by default as the config and the settings say.
+        on_server: Have it checked where it would run, too.
+        notes: As for `submit`.
+
+    Raises:
+        ConfigError: The config is refused.
+        LaunchError: What is asked for cannot be; with `on_server` also what a submit would be refused for.
+    """
+    if not on_server:
+        prepared = prepare(Path(config), options, notes=notes)
+        _tell_plan(prepared, notes)
+        return DryRun(prepared=prepared)
+    ready = _make_ready(Path(config), options, store=RunStore(runs_dir()), notes=notes, dry=True)
+    with _at_the_source(ready.prepared):
+        checked = ready.backend.check(ready.submission)
+    _preflight(ready.prepared, ready.backend, options, check=lambda: checked, notes=notes)
+    return DryRun(prepared=ready.prepared, checked=checked)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Ready:
+    """A job that needs nothing more than to be sent."""
+
+    prepared: Prepared
+    backend: Backend
+    submission: Submission
+
+
+def _make_ready(path: Path, options: SubmitOptions, *, store: RunStore, notes: Notes, dry: bool) -> _Ready:
+    draft = load(path, options, notes=notes)
+    try:
+        backend = _reach(draft, store)
+    except LaunchError:
+        _tell_faults(draft, store, notes)
+        raise
+    plan = plan_job(draft, api=backend.job_api)
+    if not (dry or draft.capabilities.is_cluster or options.overwrite or options.parent is not None):
+        output_dir = find_free_output(draft, plan, backend, notes=notes)
+        if output_dir is not None:
+            plan = plan_job(draft, api=backend.job_api, output_dir=output_dir)
+    prepared = render_job(draft, plan)
+    _tell_plan(prepared, notes)
+    for text in backend.job_api_notes:
+        notes(Note(text, "note"))
+    if not (dry or draft.capabilities.has_containers):
+        _require_trainer(draft.on[0])
+    folders: Mapping[str, Path] = {}
+    if not draft.capabilities.is_cluster:
+        folders = find_host_folders(draft.config, plan, backend)
+        if not dry:
+            make_host_folders(plan, folders, manifest=prepared.manifest, backend=backend)
+    submission = Submission(
+        manifest=prepared.manifest,
+        run_folder=store.run_folder(plan.job),
+        host_folders=folders,
+        workdir=Path.cwd(),
+    )
+    return _Ready(prepared=prepared, backend=backend, submission=submission)
+
+
+def _tell_faults(draft: Draft, store: RunStore, notes: Notes) -> None:
+    """Say what can be said of a job without what would run it, which does not answer or is not there.
+
+    Raises:
+        ConfigError: The config is to be mended in any case; that comes first.
+        UsageError: What it names is not on this machine.
+    """
+    plan = plan_job(draft)
+    _tell_plan(render_job(draft, plan), notes)
+    if not draft.capabilities.is_cluster:
+        find_host_folders(draft.config, plan, open_backend(draft.on[0], runs_folder=store.folder))
+
+
+def _reach(draft: Draft, store: RunStore) -> Backend:
+    """Return what sends the job, in a kind that is served where it goes."""
+    launch = draft.config.job.launch
+    backend = open_backend(
+        draft.on[0],
+        runs_folder=store.folder,
+        namespace=launch.namespace,
+        context=launch.context,
+        runtime=draft.options.runtime,
+        gpu_ids=draft.options.gpu_ids,
+    )
+    return backend.negotiate(launch.api)
+
+
+def _send(job: ResolvedJob, ready: _Ready, *, git_state: Callable[[], GitState | None]) -> None:
+    """Have a run recorded and started: both, or neither."""
+    record, backend, store, prepared = job.record, job.backend, job.store, ready.prepared
+    with store.lock(job.name):
+        if (earlier := store.load(job.name)) is not None:
+            reconcile(earlier, backend=backend, store=store)
+        store.begin(
+            record,
+            config=prepared.config.content,
+            manifest=prepared.manifest.text,
+            git=git_state(),
+            job_file=_describe(prepared, ready.submission),
+        )
+        try:
+            with _at_the_source(prepared):
+                backend.submit(ready.submission)
+        except (NotAllowedError, NothingSentError):  # refused before anything was done
+            store.remove(job.name)
+            raise
+        except UnreachableError:  # nobody knows whether it arrived: the record finds it again
+            raise
+        except LaunchError:  # refused for certain: nothing of ours is there
+            store.remove(job.name)
+            raise
+        store.finish(record)
+
+
+def _collect_earlier(job: ResolvedJob, *, notes: Notes) -> None:
+    """Remove what earlier submits to the same namespace have left that were cut off."""
+    record = job.record
+    stale = stale_records(
+        job.store, namespace=record.handle.namespace, context=record.context, now_s=record.created_s
+    )
+    for name in collect(stale, backend=job.backend, store=job.store):
+        notes(Note(f"{name}: removed the ConfigMap that an interrupted submit had left"))
+
+
+def _describe(prepared: Prepared, submission: Submission) -> JobFile:
+    """Return what the trainer needs to know of the job by its name."""
+    job = prepared.job
+    return JobFile(
+        job=job.job,
+        backend=prepared.on[0],
+        run_id=job.run_id,
+        workdir=str(submission.workdir),
+        overrides=tuple(value for flag, value in pairwise(job.command) if flag == "-o"),
+        extra_modules=prepared.config.job.launch.extra_modules,
+        folders={mount: str(folder) for mount, folder in submission.host_folders.items()},
+        output_dir=job.node_file.output_dir,
+    )
+
+
+def _tell_plan(prepared: Prepared, notes: Notes) -> None:
+    for note in plan_notes(prepared):
+        notes(note)
+
+
+def _require_trainer(on: str) -> None:
+    if importlib.util.find_spec("paddle") is None:
+        from trainer.protocol import installation
+
+        raise UsageError(
+            where=f"--on {on}",
+            expected="PaddlePaddle in this environment",
+            got="none",
+            fix=installation.trainer_cure(),
+        )
+
+
+def _preflight(
+    prepared: Prepared,
+    backend: Backend,
+    options: SubmitOptions,
+    *,
+    check: Callable[[], object],
+    notes: Notes,
+) -> None:
+    """Say what keeps a job from starting, where a cluster runs it and it is wanted.
+
+    Args:
+        prepared: The job.
+        backend: Where it is to go.
+        options: Says whether it is wanted.
+        check: Sends it as a dry run: the server's own refusal says more than ours.
+        notes: Told of what does not keep the job from being sent.
+
+    Raises:
+        LaunchError: The server refuses the job.
+        UsageError: It would be taken, and could never run.
+    """
+    cluster = backend.cluster
+    if cluster is None or not options.preflight:
+        return
+    from launcher.why.preflight import check_before
+
+    found = check_before(
+        cluster.api,
+        prepared.manifest.job,
+        kind=cluster.jobs,
+        namespace=prepared.manifest.namespace or backend.namespace,
+        now_s=time.time(),
+    )
+    if found.errors:
+        with _at_the_source(prepared):
+            check()
+        raise UsageError(problems=map(_to_issue, found.errors))
+    for verdict in found.warnings:
+        notes(Note(str(_to_issue(verdict)), "warning"))
+    for verdict in found.notes:
+        if verdict.code != "fits-now":
+            notes(Note(verdict.sentence, "note"))
+    if found.skipped:
+        what = ", ".join(item.what for item in found.skipped)
+        notes(Note(f"not looked at before submitting: {what}", "note"))
+
+
+def _to_issue(verdict: Verdict) -> Issue:
+    return Issue(message=f"{verdict.sentence} [{verdict.code}]", fix=verdict.fix)
+
+
+@contextmanager
+def _at_the_source(prepared: Prepared) -> Iterator[None]:
+    """Say of a cluster's refusal where in the config it comes from, where that is known of any part of it.
+
+    Raises:
+        UsageError: Instead of the refusal.
+    """
+    try:
+        yield
+    except InvalidError as refusal:
+        from launcher.plan.error_source import find_key, to_problem
+
+        keys = [find_key(cause.field, prepared.manifest.job, prepared.config) for cause in refusal.causes]
+        if not any(keys):
+            raise
+        problems = [
+            to_problem(cause.field, cause.message, key=key, config=prepared.config)
+            for cause, key in zip(refusal.causes, keys, strict=True)
+        ]
+        said = refusal.issue
+        raise UsageError(
+            where=said.where, expected=said.expected, got=said.got, fix="mend:", problems=problems
+        ) from refusal
