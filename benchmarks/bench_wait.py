@@ -12,15 +12,17 @@ import sys
 import time
 
 from launcher.backends.kubernetes import KubernetesBackend
-from launcher.backends.poll_timer import Pause, Waker
+from launcher.backends.poll_timer import FixedPause, PollTimer
 from launcher.kube.transport import Transport
 from launcher.plan.handle import Handle, parse_handle
 
 LOOK_S = 0.5  # as `wait` does
 
 
-def count_requests(backend: KubernetesBackend, handle: Handle, waker: Waker, *, seconds: float) -> int:
-    """Ask how a job stands whenever the waker says so, and count what is sent meanwhile."""
+def count_requests(
+    backend: KubernetesBackend, handle: Handle, poll_timer: PollTimer, *, seconds: float
+) -> int:
+    """Ask how a job stands whenever the timer says so, and count what is sent meanwhile."""
     sent = []
     send = Transport._exchange
     Transport._exchange = lambda *a, **k: sent.append(1) or send(*a, **k)
@@ -28,7 +30,7 @@ def count_requests(backend: KubernetesBackend, handle: Handle, waker: Waker, *, 
     try:
         while time.monotonic() < until_s:
             backend.status(handle)
-            waker.wait(LOOK_S, most_s=max(LOOK_S, until_s - time.monotonic()))
+            poll_timer.wait(LOOK_S, most_s=max(LOOK_S, until_s - time.monotonic()))
     finally:
         Transport._exchange = send
     return len(sent)
@@ -41,8 +43,8 @@ def main() -> None:
     given = parser.parse_args()
     for name in ("asking", "watching"):
         backend = KubernetesBackend.connect(namespace=given.handle.namespace)
-        waker = Pause() if name == "asking" else backend.waker(given.handle)
-        sent = count_requests(backend, given.handle, waker, seconds=given.seconds)
+        poll_timer = FixedPause() if name == "asking" else backend.poll_timer(given.handle)
+        sent = count_requests(backend, given.handle, poll_timer, seconds=given.seconds)
         sys.stdout.write(f"{name}: {sent} requests in {given.seconds:g} s\n")
 
 

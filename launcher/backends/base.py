@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from launcher.backends.poll_timer import Pause, Waker
+from launcher.backends.poll_timer import FixedPause, PollTimer
 from launcher.errors import UsageError
 from launcher.plan.handle import BackendKind, Handle, JobApi
 from launcher.render.manifest import Manifest
@@ -139,10 +139,10 @@ class Backend(ABC):
     def status(self, handle: Handle) -> JobStatus:
         """Return how the job stands now."""
 
-    def waker(self, handle: Handle) -> Waker:
+    def poll_timer(self, handle: Handle) -> PollTimer:
         """Return what tells when a job's status may have changed; by default its pauses alone."""
         del handle
-        return Pause()
+        return FixedPause()
 
     @abstractmethod
     def list_jobs(self, run_ids: Sequence[str] = ()) -> tuple[JobStatus, ...]:

@@ -13,14 +13,14 @@ def pause_s(least_s: float, *, pods: int) -> float:
     return least_s + _OF_A_POD_S * pods
 
 
-class Waker(Protocol):
+class PollTimer(Protocol):
     """Knows when it is worth while to ask how a job stands."""
 
     def wait(self, least_s: float, *, most_s: float) -> None:
         """Return when something may have happened, but not before `least_s`, nor after `most_s` if longer."""
 
 
-class Pause:
+class FixedPause:
     """Knows nothing: asks again after each pause."""
 
     def wait(self, least_s: float, *, most_s: float) -> None:

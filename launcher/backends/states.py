@@ -34,7 +34,7 @@ class JobState(Enum):
     FAILED = "Failed"
     CANCELLED = "Cancelled"
     LOST = "Lost"
-    """What ran it is gone without a word: the machine was restarted or its keeper killed."""
+    """What ran it is gone without a word: the machine was restarted or its supervisor killed."""
 
     @property
     def is_terminal(self) -> bool:
@@ -59,10 +59,10 @@ class PodStatus:
     Attributes:
         pod: Its name, `<job>-worker-<i>`.
         node: Index of the node, the i of its name.
-        state: Phase of its present incarnation.
+        state: Phase of its present restart.
         host: Machine that it runs on; empty where it has none yet, or where there is only one.
         restarts: How often it was made again.
-        exit_code: Of the container's end, or None while it runs; of the last incarnation while a new one
+        exit_code: Of the container's end, or None while it runs; of the last restart while a new one
             is being made.
         termination: What its node process left behind, or None.
         reason: Why it waits or how it ended, for people; empty where there is nothing to say.

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from launcher.backends.kubernetes.orphans import find_left, sweep_config_map
+from launcher.backends.kubernetes.orphans import find_orphans, sweep_config_map
 from launcher.doctor.cluster_info import ClusterInfo
 from launcher.doctor.findings import Finding, ok
 
@@ -30,7 +30,9 @@ def check_leftovers(
         for stale in ours
         if sweep_config_map(info.api, stale.job, run_id=stale.run_id, namespace=info.namespace, now_s=now())
     ]
-    others = find_left(info.api, namespace=info.namespace, now_s=now(), ours=[stale.run_id for stale in ours])
+    others = find_orphans(
+        info.api, namespace=info.namespace, now_s=now(), ours=[stale.run_id for stale in ours]
+    )
     words = [f"removed the ConfigMaps of {', '.join(swept)}"] if swept else []
     if others:
         shown = ", ".join(others[:_SHOWN]) + (", …" if len(others) > _SHOWN else "")

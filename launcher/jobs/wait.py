@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 
-from launcher.backends.poll_timer import Waker, pause_s
+from launcher.backends.poll_timer import PollTimer, pause_s
 from launcher.backends.states import JobState, JobStatus
 from launcher.errors import CliExit, LaunchError
 from launcher.jobs.notes import Notes, ignore
@@ -52,7 +52,7 @@ def wait_for_end(
     """
     until_s = None if timeout_s is None else time.monotonic() + timeout_s
     retry = Retry(job.name, notes, until_s=until_s)
-    waker: Waker | None = None
+    poll_timer: PollTimer | None = None
     while True:
         status = retry.ask(lambda: job.backend.status(job.handle))
         if status.state.is_terminal or status.state is also:
@@ -67,10 +67,10 @@ def wait_for_end(
                 ),
                 fix=f"`ftlaunch why {job.name}` says more",
             )
-        waker = waker or job.backend.waker(job.handle)
+        poll_timer = poll_timer or job.backend.poll_timer(job.handle)
         most_s = math.inf if until_s is None else until_s - time.monotonic()
         least_s = min(pause_s(look_s, pods=len(status.pods)), max(look_s, most_s))
-        waker.wait(least_s, most_s=most_s)
+        poll_timer.wait(least_s, most_s=most_s)
 
 
 def watch(job: ResolvedJob, *, notes: Notes = ignore) -> Iterator[JobStatus]:
@@ -81,7 +81,7 @@ def watch(job: ResolvedJob, *, notes: Notes = ignore) -> Iterator[JobStatus]:
         NoAnswerError: The cluster has been silent for too long.
     """
     retry = Retry(job.name, notes)
-    last, waker = None, None
+    last, poll_timer = None, None
     while True:
         status = retry.ask(lambda: job.backend.status(job.handle))
         if status != last:
@@ -89,8 +89,8 @@ def watch(job: ResolvedJob, *, notes: Notes = ignore) -> Iterator[JobStatus]:
         if status.state.is_terminal:
             return
         last = status
-        waker = waker or job.backend.waker(job.handle)
-        waker.wait(pause_s(_WATCH_S, pods=len(status.pods)), most_s=math.inf)
+        poll_timer = poll_timer or job.backend.poll_timer(job.handle)
+        poll_timer.wait(pause_s(_WATCH_S, pods=len(status.pods)), most_s=math.inf)
 
 
 def exit_code(status: JobStatus, *, propagate: bool = False) -> int:

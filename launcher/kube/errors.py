@@ -59,7 +59,7 @@ class ExpiredError(NoAnswerError):
     """What the request goes on from is too old (410): begin again."""
 
 
-class LeftoverError(UnreachableError):
+class OrphanError(UnreachableError):
     """Something was refused half-way, and what had been made could not be taken back."""
 
 

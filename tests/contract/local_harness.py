@@ -57,7 +57,7 @@ class LocalUnderTest(BackendUnderTest):
                 self.backend.delete(status.handle)
 
     def _inbox(self, pod: str) -> Path:
-        """Return the folder of the pod's newest incarnation."""
+        """Return the folder of the pod's newest restart."""
         found = sorted(self.stage.glob(f"{pod}.*"), key=lambda path: int(path.suffix[1:]))
         return found[-1] if found else self.stage / f"{pod}.none"
 

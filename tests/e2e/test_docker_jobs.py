@@ -154,7 +154,7 @@ def test_a_job_whose_keeper_was_killed_is_taken_up_again_where_it_is(place, subm
     )
     assert "ftlaunch resume" in status["reason"]
     done = place.run("ftlaunch", "wait", job, code=5)
-    assert "its keeper was killed" in done.stderr
+    assert "its supervisor was killed" in done.stderr
     place.run("ftlaunch", "resume", job)
     place.wait_for(lambda: place.status(job)["state"] == "Running", what="the job to be kept again")
     assert engine(*started).stdout == before

@@ -1,4 +1,4 @@
-"""Starts a child whose life is tied to its parent's: a rank of its node process, a pod of its keeper."""
+"""Starts a child whose life is tied to its parent's: a rank of its node process, a pod of its supervisor."""
 
 from __future__ import annotations
 

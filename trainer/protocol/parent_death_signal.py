@@ -1,6 +1,6 @@
 """Runs as a script between fork and exec of a child: ties its life to its parent's, then becomes it.
 
-The local backend's keeper starts node processes through it, a node process its ranks.
+The local backend's supervisor starts node processes through it, a node process its ranks.
 
     python -I -S tether.py PARENT_PID COMMAND ARGUMENT…
 

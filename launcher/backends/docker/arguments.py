@@ -25,17 +25,17 @@ DIFFERENCES: Mapping[str, str] = {
 }
 JOB_LABEL = "ftlaunch.io/job"
 POD_LABEL = "ftlaunch.io/pod"
-INCARNATION_LABEL = "ftlaunch.io/incarnation"
+RESTART_LABEL = "ftlaunch.io/incarnation"
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the mount of that name
 _PULL = {"Always": "always", "IfNotPresent": "missing", "Never": "never"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Surroundings:
+class HostContext:
     """What a container gets of this machine.
 
     Attributes:
-        incarnation: Which start of the pod this is, from 0.
+        restart: Which start of the pod this is, from 0.
         sources: Mount path -> file or folder, for all that is no empty volume.
         user: `uid:gid`.
         devices: GPUs of this pod.
@@ -46,7 +46,7 @@ class Surroundings:
         rootless: It is an ordinary user's, who is user 0 in its containers unless it is told otherwise.
     """
 
-    incarnation: int
+    restart: int
     sources: Mapping[str, str]
     user: str
     devices: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class Surroundings:
     offline: bool = False
 
 
-def create_arguments(pod: Pod, manifest: Manifest, around: Surroundings) -> list[str]:
+def create_arguments(pod: Pod, manifest: Manifest, host: HostContext) -> list[str]:
     """Return the arguments after `create`."""
     spec = manifest.pod_spec
     container = spec["containers"][0]
@@ -65,19 +65,19 @@ def create_arguments(pod: Pod, manifest: Manifest, around: Surroundings) -> list
     return [
         "--name", pod.name, "--hostname", pod.name, "--network", manifest.name, "--network-alias", pod.name,
         "--label", f"{RUN_ID_LABEL}={manifest.run_id}", "--label", f"{JOB_LABEL}={manifest.name}",
-        "--label", f"{POD_LABEL}={pod.name}", "--label", f"{INCARNATION_LABEL}={around.incarnation}",
+        "--label", f"{POD_LABEL}={pod.name}", "--label", f"{RESTART_LABEL}={host.restart}",
         "--pull", _PULL[container.get("imagePullPolicy", "IfNotPresent")],
-        "--restart", "no", "--user", around.user, "--stop-timeout", str(math.ceil(pod.grace_s)),
-        *_security(spec, container, around), *_resources(container, around), *_gpus(around),
-        *_mounts(pod, spec, around),
+        "--restart", "no", "--user", host.user, "--stop-timeout", str(math.ceil(pod.grace_s)),
+        *_security(spec, container, host), *_resources(container, host), *_gpus(host),
+        *_mounts(pod, spec, host),
         *(["--workdir", pod.working_dir] if pod.working_dir else []),
         *(part for name, value in pod.env.items() for part in ("--env", f"{name}={value}")),
-        *_weights(around),
+        *_weights(host),
         "--entrypoint", program, pod.image, *rest,
     ]  # fmt: skip
 
 
-def _security(spec: Mapping[str, Any], container: Mapping[str, Any], around: Surroundings) -> list[str]:
+def _security(spec: Mapping[str, Any], container: Mapping[str, Any], host: HostContext) -> list[str]:
     pod, own = spec.get("securityContext") or {}, container.get("securityContext") or {}
     arguments = ["--read-only"] if own.get("readOnlyRootFilesystem") else []
     if own.get("allowPrivilegeEscalation") is False:
@@ -87,29 +87,29 @@ def _security(spec: Mapping[str, Any], container: Mapping[str, Any], around: Sur
     arguments += [part for name in capabilities.get("add", ()) for part in ("--cap-add", name)]
     groups = dict.fromkeys([pod.get("fsGroup"), *pod.get("supplementalGroups", ())])
     arguments += [part for group in groups if group is not None for part in ("--group-add", str(group))]
-    return [*arguments, "--userns", "keep-id"] if around.podman and around.rootless else arguments
+    return [*arguments, "--userns", "keep-id"] if host.podman and host.rootless else arguments
 
 
-def _resources(container: Mapping[str, Any], around: Surroundings) -> list[str]:
+def _resources(container: Mapping[str, Any], host: HostContext) -> list[str]:
     limits = (container.get("resources") or {}).get("limits") or {}
     arguments = []
     if "cpu" in limits:
-        arguments += ["--cpus", str(min(float(read_quantity(str(limits["cpu"]))), around.cpus))]
+        arguments += ["--cpus", str(min(float(read_quantity(str(limits["cpu"]))), host.cpus))]
     if "memory" in limits:
         memory = str(int(read_quantity(str(limits["memory"]))))
         arguments += ["--memory", memory, "--memory-swap", memory]  # no swap, as on a node
     return arguments
 
 
-def _gpus(around: Surroundings) -> list[str]:
-    if not around.devices:
+def _gpus(host: HostContext) -> list[str]:
+    if not host.devices:
         return []
-    if around.podman:
-        return [part for device in around.devices for part in ("--device", f"nvidia.com/gpu={device}")]
-    return ["--gpus", f'"device={",".join(around.devices)}"']  # the quotes keep the commas in one field
+    if host.podman:
+        return [part for device in host.devices for part in ("--device", f"nvidia.com/gpu={device}")]
+    return ["--gpus", f'"device={",".join(host.devices)}"']  # the quotes keep the commas in one field
 
 
-def _mounts(pod: Pod, spec: Mapping[str, Any], around: Surroundings) -> list[str]:
+def _mounts(pod: Pod, spec: Mapping[str, Any], host: HostContext) -> list[str]:
     sizes = {
         volume["name"]: volume["emptyDir"]["sizeLimit"]
         for volume in spec.get("volumes", [])
@@ -120,21 +120,21 @@ def _mounts(pod: Pod, spec: Mapping[str, Any], around: Surroundings) -> list[str
         size = int(read_quantity(str(sizes[mount.volume]))) if mount.volume in sizes else None
         if mount.path == _SHARED_MEMORY:
             arguments += ["--shm-size", str(size)] if size is not None else []
-        elif mount.source in (Source.EMPTY, Source.MEMORY) and mount.path not in around.sources:
+        elif mount.source in (Source.EMPTY, Source.MEMORY) and mount.path not in host.sources:
             limit = f",size={size}" if size is not None else ""
             arguments += ["--tmpfs", f"{mount.path}:rw,nosuid,nodev,mode=1777{limit}"]
         else:
-            arguments += ["--mount", _bind(around.sources[mount.path], mount.path, mount.read_only)]
-    return [*arguments, "--mount", _bind(around.sources[pod.termination_path], pod.termination_path, False)]
+            arguments += ["--mount", _bind(host.sources[mount.path], mount.path, mount.read_only)]
+    return [*arguments, "--mount", _bind(host.sources[pod.termination_path], pod.termination_path, False)]
 
 
-def _weights(around: Surroundings) -> list[str]:
+def _weights(host: HostContext) -> list[str]:
     """Show a container the weights that its user keeps, as `trainer` typed by hand finds them."""
-    arguments = ["--env", f"{environment.OFFLINE}=1"] if around.offline else []
-    if around.weights is None:
+    arguments = ["--env", f"{environment.OFFLINE}=1"] if host.offline else []
+    if host.weights is None:
         return arguments
     place = environment.USERS_WEIGHTS
-    mount = _bind(around.weights, place, True)
+    mount = _bind(host.weights, place, True)
     return [*arguments, "--mount", mount, "--env", f"{environment.WEIGHTS}={place}"]
 
 

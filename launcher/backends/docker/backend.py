@@ -10,24 +10,24 @@ from typing import ClassVar
 
 from launcher.backends.base import Submission
 from launcher.backends.devices import list_gpus
-from launcher.backends.docker.conflicts import refuse_taken
+from launcher.backends.docker.conflicts import refuse_conflicts
 from launcher.backends.docker.engine import Engine, find_engine
 from launcher.backends.docker.host_paths import is_sensitive
 from launcher.backends.docker.kubelet import engine_of, remove_all
 from launcher.backends.docker.users import choose_user, make_folder, user_of
 from launcher.backends.replicas import Pod, ReplicaError
-from launcher.backends.supervised.backend import KeptBackend
+from launcher.backends.supervised.backend import SupervisedBackend
 from launcher.backends.supervised.state import JobLayout, JobRecord, Request, load_request
 from launcher.errors import UsageError
 from launcher.plan.handle import BackendKind, Handle
 from launcher.render.manifest import Manifest
 
 
-class DockerBackend(KeptBackend):
-    """See `KeptBackend`. Containers outlive a keeper that is killed; its successor adopts them."""
+class DockerBackend(SupervisedBackend):
+    """See `SupervisedBackend`. Containers outlive a supervisor that is killed; its successor adopts them."""
 
     kind: ClassVar[BackendKind] = "docker"
-    keeper_module = "launcher.backends.docker.supervisor"
+    supervisor_module = "launcher.backends.docker.supervisor"
     pods_outlive = True
 
     def __init__(
@@ -71,7 +71,7 @@ class DockerBackend(KeptBackend):
             )
         engine.run("version")
         manifest = submission.manifest
-        refuse_taken(engine, job=manifest.name, pods=[pod.name for pod in pods], run_id=manifest.run_id)
+        refuse_conflicts(engine, job=manifest.name, pods=[pod.name for pod in pods], run_id=manifest.run_id)
         return Request(
             run_id=manifest.run_id, workdir=str(submission.workdir), devices=self._choose_devices(pods),
             host_folders={path: str(folder) for path, folder in submission.host_folders.items()},
@@ -80,7 +80,7 @@ class DockerBackend(KeptBackend):
 
     def _check_names(self, layout: JobLayout, record: JobRecord) -> None:
         engine = engine_of(load_request(layout.request))
-        refuse_taken(engine, job=record.job, pods=[pod.name for pod in record.pods], run_id=record.run_id)
+        refuse_conflicts(engine, job=record.job, pods=[pod.name for pod in record.pods], run_id=record.run_id)
 
     def _clear(self, record: JobRecord) -> None:
         layout = self._layout(self._runs_dir / record.job)

@@ -14,7 +14,7 @@ _LISTS = {
 }
 
 
-def refuse_taken(engine: Engine, *, job: str, pods: Sequence[str], run_id: str) -> None:
+def refuse_conflicts(engine: Engine, *, job: str, pods: Sequence[str], run_id: str) -> None:
     """Look whether the names of a job's containers and of its network are free, or its own.
 
     Args:

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from launcher.backends.docker.arguments import (
-    INCARNATION_LABEL,
     POD_LABEL,
-    Surroundings,
+    RESTART_LABEL,
+    HostContext,
     create_arguments,
 )
 from launcher.backends.docker.container import EngineContainer
@@ -25,7 +25,7 @@ from launcher.names import RUN_ID_LABEL
 from launcher.render.manifest import parse_manifest
 from trainer.protocol import environment
 
-_ADOPTION = '{{.State.Status}} {{index .Config.Labels "' + INCARNATION_LABEL + '"}}'
+_ADOPTION = '{{.State.Status}} {{index .Config.Labels "' + RESTART_LABEL + '"}}'
 _NEVER_STARTED = ("created", "configured", "initialized")
 
 
@@ -84,20 +84,20 @@ class DockerKubelet(Kubelet):
         if not self._engine.run("network", "ls", "--quiet", "--filter", f"label={ours}"):
             self._engine.run("network", "create", "--label", ours, self._manifest.name)
 
-    def start(self, pod: Pod, *, incarnation: int, devices: tuple[str, ...]) -> Container:
+    def start(self, pod: Pod, *, restart: int, devices: tuple[str, ...]) -> Container:
         """See `Kubelet.start`."""
         try:
             sources = self._prepare(pod)
-            around = Surroundings(
-                incarnation=incarnation, sources=sources, user=self._request.user, devices=devices,
+            host = HostContext(
+                restart=restart, sources=sources, user=self._request.user, devices=devices,
                 cpus=os.cpu_count() or 1, podman=self._engine.is_podman,
                 rootless=os.geteuid() != 0, weights=find_weights(os.environ), offline=is_offline(os.environ),
             )  # fmt: skip
             if earlier := self._list(pod):
                 self._engine.run("rm", "--force", *earlier)
-            self._engine.run("create", *create_arguments(pod, self._manifest, around))
+            self._engine.run("create", *create_arguments(pod, self._manifest, host))
             self._engine.run("start", pod.name)
-            return EngineContainer(self._engine, pod.name, log=self._layout.log(pod.name, incarnation))
+            return EngineContainer(self._engine, pod.name, log=self._layout.log(pod.name, restart))
         except (OSError, ValueError, LaunchError) as error:
             raise StartError(expected="a container that starts", said=error) from error
 
@@ -106,12 +106,12 @@ class DockerKubelet(Kubelet):
         try:
             if not self._list(pod):
                 return None
-            status, incarnation = self._engine.run("inspect", "--format", _ADOPTION, pod.name).split()
+            status, restart = self._engine.run("inspect", "--format", _ADOPTION, pod.name).split()
             if status in _NEVER_STARTED:
                 return None
-            log = self._layout.log(pod.name, int(incarnation))
+            log = self._layout.log(pod.name, int(restart))
             container = EngineContainer(self._engine, pod.name, log=log, known_bytes=count_output(log))
-            return Adopted(container=container, incarnation=int(incarnation))
+            return Adopted(container=container, restart=int(restart))
         except (OSError, ValueError, LaunchError):  # it is made again
             return None
 

@@ -1,4 +1,4 @@
-"""The keeper of a job in Docker, detached from what started it.
+"""The supervisor of a job in Docker, detached from what started it.
 
 python -m launcher.backends.docker.supervisor RUN_FOLDER
 """
@@ -9,7 +9,7 @@ import sys
 
 from launcher.backends.docker.kubelet import DockerKubelet
 from launcher.backends.replicas import expand_by_name
-from launcher.backends.supervised.daemonize import keep
+from launcher.backends.supervised.daemonize import daemonize
 
 if __name__ == "__main__":
-    sys.exit(keep(sys.argv[1], kind="docker", expand=expand_by_name, make_kubelet=DockerKubelet))
+    sys.exit(daemonize(sys.argv[1], kind="docker", expand=expand_by_name, make_kubelet=DockerKubelet))

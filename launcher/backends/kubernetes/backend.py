@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from launcher import objects
 from launcher.backends.base import Backend, Cluster, Submission, refuse_to_resume
 from launcher.backends.kubernetes.apis import choose_kind, require_served
-from launcher.backends.kubernetes.create import Poster
+from launcher.backends.kubernetes.create import Creator
 from launcher.backends.kubernetes.kueue import fetch_workloads, read_remarks
-from launcher.backends.poll_timer import Waker
+from launcher.backends.poll_timer import PollTimer
 from launcher.errors import LaunchError, NotFoundError
 from launcher.kinds.base import JobKind
 from launcher.kinds.pods import node_of
@@ -27,7 +27,7 @@ from launcher.objects import CONFIG_MAPS, EVENTS, PODS, KubeObject
 from launcher.plan.handle import BackendKind, Handle, JobApi
 
 if TYPE_CHECKING:
-    from launcher.backends.kubernetes.restarts import Incarnations
+    from launcher.backends.kubernetes.restarts import RestartCounter
     from launcher.backends.states import JobEvent, JobStatus
     from launcher.kube.api import LogClient
     from launcher.kube.async_client import AsyncClient
@@ -62,7 +62,7 @@ class KubernetesBackend(Backend):
     ) -> None:
         self.namespace, self.context = namespace, context
         self.api, self.logs, self.jobs, self.job_api = api, logs, jobs, jobs.name
-        self._poster = Poster(api, jobs=jobs.resource, pause=pause)
+        self._creator = Creator(api, jobs=jobs.resource, pause=pause)
         self.programs: PodPrograms | None = None
         self.make_async_client: Callable[[], LogClient] | None = None
 
@@ -111,10 +111,10 @@ class KubernetesBackend(Backend):
         return other
 
     @cached_property
-    def _incarnations(self) -> Incarnations:
-        from launcher.backends.kubernetes.restarts import Incarnations
+    def _restarts(self) -> RestartCounter:
+        from launcher.backends.kubernetes.restarts import RestartCounter
 
-        return Incarnations()
+        return RestartCounter()
 
     def submit(self, submission: Submission) -> Handle:
         """Post the ConfigMap, then the job, then make the job the ConfigMap's owner; see `Backend.submit`.
@@ -127,7 +127,7 @@ class KubernetesBackend(Backend):
         manifest = submission.manifest
         namespace = manifest.namespace or self.namespace
         require_served(self.api, self.jobs)
-        stored = self._poster.post(manifest, namespace=namespace)
+        stored = self._creator.create(manifest, namespace=namespace)
         self.remarks = read_remarks(manifest.job, stored, kind=self.jobs)
         return Handle(backend=self.kind, namespace=namespace, job=manifest.name)
 
@@ -154,7 +154,7 @@ class KubernetesBackend(Backend):
         from launcher.backends.kubernetes.status import AWAITED, MAX_REASON, read_job
 
         job, pods = self._fetch(handle)
-        looks = {objects.name_of(pod): self._incarnations.look(job, pod) for pod in pods}
+        looks = {objects.name_of(pod): self._restarts.look(job, pod) for pod in pods}
         status = read_job(
             job,
             pods,
@@ -168,19 +168,17 @@ class KubernetesBackend(Backend):
         warning = self._fetch_warning(handle) if status.state in AWAITED and is_mute else ""
         return replace(status, reason=warning[:MAX_REASON]) if warning else status
 
-    def waker(self, handle: Handle) -> Waker:
-        """See `Backend.waker`: by two watches, where a user may watch."""
-        from launcher.backends.kubernetes.watch import Bell
+    def poll_timer(self, handle: Handle) -> PollTimer:
+        """See `Backend.poll_timer`: by two watches, where a user may watch."""
+        from launcher.backends.kubernetes.watch import JobWatch
 
-        return Bell(self.api, handle, kind=self.jobs)
+        return JobWatch(self.api, handle, kind=self.jobs)
 
     def list_jobs(self, run_ids: Sequence[str] = ()) -> tuple[JobStatus, ...]:
         """See `Backend.list_jobs`; without progress, and without the pods of jobs that have ended."""
         from launcher.backends.kubernetes.joblist import list_jobs
 
-        return list_jobs(
-            self.api, self._incarnations, kind=self.jobs, namespace=self.namespace, run_ids=run_ids
-        )
+        return list_jobs(self.api, self._restarts, kind=self.jobs, namespace=self.namespace, run_ids=run_ids)
 
     def cancel(self, handle: Handle) -> None:
         """Suspend the job and mark it as cancelled; see `Backend.cancel`.
@@ -217,7 +215,7 @@ class KubernetesBackend(Backend):
         """Delete the job, its pods first; the ConfigMap goes with its owner. See `Backend.delete`."""
         job, pods = self._fetch(handle)
         self.api.delete(self.jobs.resource, handle.job, namespace=handle.namespace, uid=objects.uid_of(job))
-        self._poster.sweep(job, namespace=handle.namespace)
+        self._creator.sweep(job, namespace=handle.namespace)
         if force:
             from launcher.backends.kubernetes.delete import remove_at_once
 

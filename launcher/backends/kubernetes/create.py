@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from launcher.errors import LaunchError, TakenError
 from launcher.kube.api import KubeApi
-from launcher.kube.errors import AbsentError, ConflictError, LeftoverError, NoAnswerError
+from launcher.kube.errors import AbsentError, ConflictError, NoAnswerError, OrphanError
 from launcher.objects import (
     CONFIG_MAPS,
     KubeObject,
@@ -27,7 +27,7 @@ MAX_PAUSE_S = 30.0  # where a server asks for more, the error says so and the us
 PAUSES_S = (0.5, 2.0)  # between tries; an API server that restarts is back in a few seconds
 
 
-class Poster:
+class Creator:
     """Makes and unmakes the objects of one manifest."""
 
     def __init__(self, api: KubeApi, *, jobs: Resource, pause: Callable[[float], None]) -> None:
@@ -35,7 +35,7 @@ class Poster:
         self._api, self._jobs = api, jobs
         self._pause = pause
 
-    def post(self, manifest: Manifest, *, namespace: str) -> KubeObject:
+    def create(self, manifest: Manifest, *, namespace: str) -> KubeObject:
         """Make the ConfigMap, then the job, and let the job own the ConfigMap; all of it or nothing.
 
         Returns:
@@ -44,7 +44,7 @@ class Poster:
         Raises:
             TakenError: Another run has an object of this name.
             NoAnswerError: The cluster fell silent; what it has made stays.
-            LeftoverError: It refuses, and refuses to delete what was made before.
+            OrphanError: It refuses, and refuses to delete what was made before.
             LaunchError: It refuses; nothing stays.
         """
         config_map, _ = self._make(CONFIG_MAPS, manifest.config_map, namespace=namespace)
@@ -138,7 +138,7 @@ class Poster:
             try:
                 self._unmake(resource, item, namespace=namespace)
             except LaunchError as error:
-                raise LeftoverError(
+                raise OrphanError(
                     where=f"{refusal}\n{resource.kind} {namespace}/{name_of(item)}",
                     expected="to take it back",
                     said=error,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from launcher import objects
-from launcher.backends.kubernetes.restarts import Incarnations
+from launcher.backends.kubernetes.restarts import RestartCounter
 from launcher.backends.kubernetes.status import read_job
 from launcher.backends.states import JobStatus
 from launcher.kinds.base import JobKind
@@ -20,7 +20,7 @@ MOST_NAMED = 300
 
 
 def list_jobs(
-    api: KubeApi, incarnations: Incarnations, *, kind: JobKind, namespace: str, run_ids: Sequence[str]
+    api: KubeApi, counter: RestartCounter, *, kind: JobKind, namespace: str, run_ids: Sequence[str]
 ) -> tuple[JobStatus, ...]:
     """Say how jobs stand, newest first: two requests for a hundred runs, or for five hundred jobs.
 
@@ -28,7 +28,7 @@ def list_jobs(
 
     Args:
         api: The cluster.
-        incarnations: What was seen of pods.
+        counter: What was seen of pods.
         kind: Of the jobs.
         namespace: Where.
         run_ids: Only these; none for all.
@@ -46,7 +46,7 @@ def list_jobs(
     found = []
     for job in jobs:
         own = owned.get(objects.uid_of(job), ())
-        restarts = {objects.name_of(pod): incarnations.look(job, pod).number for pod in own}
+        restarts = {objects.name_of(pod): counter.look(job, pod).number for pod in own}
         found.append(read_job(job, own, kind=kind, restarts=restarts, progress=None))
     return tuple(sorted(found, key=lambda status: (-status.created_s, status.handle.job)))
 

@@ -44,7 +44,7 @@ def sweep_config_map(api: KubeApi, job: str, *, run_id: str, namespace: str, now
     return True
 
 
-def find_left(api: KubeApi, *, namespace: str, now_s: float, ours: Iterable[str] = ()) -> tuple[str, ...]:
+def find_orphans(api: KubeApi, *, namespace: str, now_s: float, ours: Iterable[str] = ()) -> tuple[str, ...]:
     """Return the names of stale ConfigMaps without a job that are not of runs of ours.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from launcher import objects
-from launcher.backends.kubernetes.restarts import Incarnation
+from launcher.backends.kubernetes.restarts import PodStart
 from launcher.errors import LaunchError
 from launcher.kinds.pods import node_of
 from launcher.kube.api import PodLogs
@@ -19,7 +19,7 @@ PROGRESS_LINES = 512
 
 
 def fetch_progress(
-    logs: PodLogs, pods: Sequence[KubeObject], looks: dict[str, Incarnation], *, container: str
+    logs: PodLogs, pods: Sequence[KubeObject], looks: dict[str, PodStart], *, container: str
 ) -> Progress | None:
     """Return what node 0 last said of the ranks; None before it has, and where its log cannot be read."""
     first = next((pod for pod in pods if node_of(pod) == 0), None)

@@ -1,4 +1,4 @@
-"""Numbers the incarnations of pods.
+"""Numbers the restarts of pods.
 
 Controllers make a pod again with a new uid, some under its old name, and count nothing; the kubelet counts
 only its own restarts of a container. So the numbers are those that this process has seen, from 0.
@@ -13,7 +13,7 @@ from launcher.objects import KubeObject, uid_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Incarnation:
+class PodStart:
     """One start of a pod's container.
 
     Attributes:
@@ -32,13 +32,13 @@ class _Seen:
     restarts: int
 
 
-class Incarnations:
-    """What this process has seen of the pods' incarnations."""
+class RestartCounter:
+    """What this process has seen of the pods' restarts."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, int], _Seen] = {}
 
-    def look(self, job: KubeObject, pod: KubeObject) -> Incarnation:
+    def look(self, job: KubeObject, pod: KubeObject) -> PodStart:
         """Return what a pod is now, and remember it."""
         container = container_of(pod)
         restarts = int(container.get("restartCount", 0))
@@ -53,6 +53,4 @@ class Incarnations:
         state = container.get("state") or {}
         # between two restarts in place the API still gives the log of the one that ended
         last = (container.get("lastState") or {}) if "waiting" in state else state
-        return Incarnation(
-            number=seen.base + restarts, has_started="terminated" in last or "running" in state
-        )
+        return PodStart(number=seen.base + restarts, has_started="terminated" in last or "running" in state)

@@ -50,7 +50,7 @@ class PodPlace(Place):
         )
 
 
-def reader_of_job(job: KubeObject, *, kind: JobKind = DEFAULT, read_only: bool = True) -> KubeObject:
+def pod_for_job(job: KubeObject, *, kind: JobKind = DEFAULT, read_only: bool = True) -> KubeObject:
     """Return a pod that mounts the volumes of a job's pods as these do, and nothing else of theirs."""
     spec = kind.pod_template_of(job)["spec"]
     container = next(item for item in spec["containers"] if item["name"] == kind.container)
@@ -64,7 +64,7 @@ def reader_of_job(job: KubeObject, *, kind: JobKind = DEFAULT, read_only: bool =
     return _pod(objects.name_of(job)[:MAX_PREFIX], image=image, volumes=volumes, mounts=mounts, more=kept)
 
 
-def reader_of_claim(claim: str, *, image: str, run_as: Mapping[str, int], read_only: bool) -> KubeObject:
+def pod_for_claim(claim: str, *, image: str, run_as: Mapping[str, int], read_only: bool) -> KubeObject:
     """Return a pod that mounts a claim at `/volume`.
 
     Args:
@@ -196,7 +196,7 @@ def open_of_job(
             root=path, title=title,
         )  # fmt: skip
         return _kept(place)
-    return _through(api, programs, reader_of_job(job, kind=kind), namespace=namespace, root=path, title=title)
+    return _through(api, programs, pod_for_job(job, kind=kind), namespace=namespace, root=path, title=title)
 
 
 def open_claim(
@@ -218,11 +218,11 @@ def open_claim(
         claim: Its name.
         folder: Below its root; empty for that.
         namespace: Of the claim.
-        image: See `reader_of_claim`, as for the next two.
+        image: See `pod_for_claim`, as for the next two.
         run_as: Whom files are written as.
         read_only: Mount it so.
     """
-    pod = reader_of_claim(claim, image=image, run_as=run_as, read_only=read_only)
+    pod = pod_for_claim(claim, image=image, run_as=run_as, read_only=read_only)
     root, title = (f"/volume/{folder}", f"{claim}:{folder}") if folder else ("/volume", claim)
     return _through(api, programs, pod, namespace=namespace, root=root, title=title)
 

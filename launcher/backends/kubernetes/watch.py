@@ -24,8 +24,8 @@ HEARTBEAT_S = 10.0
 PAUSE_S = 2.0
 
 
-class Bell:
-    """Two watches of one job. A `Waker` of `launcher.backends.poll_timer`."""
+class JobWatch:
+    """Two watches of one job. A `PollTimer` of `launcher.backends.poll_timer`."""
 
     def __init__(
         self, api: KubeApi, handle: Handle, *, kind: JobKind = DEFAULT, heartbeat_s: float = HEARTBEAT_S
@@ -33,8 +33,8 @@ class Bell:
         """Begin to watch."""
         self._api, self._handle = api, handle
         self._heartbeat_s = heartbeat_s
-        self._rung = threading.Event()
-        self._is_deaf = False
+        self._changed = threading.Event()
+        self._is_refused = False
         watches = (
             (kind.resource, "", f"metadata.name={handle.job}"),
             (PODS, kind.pod_selector(handle.job), ""),
@@ -45,13 +45,13 @@ class Bell:
     def wait(self, least_s: float, *, most_s: float) -> None:
         """Return when something has happened, but not before `least_s`; at once after it where deaf."""
         time.sleep(least_s)
-        if not self._is_deaf:
-            self._rung.wait(max(0.0, min(self._heartbeat_s, most_s) - least_s))
-        self._rung.clear()
+        if not self._is_refused:
+            self._changed.wait(max(0.0, min(self._heartbeat_s, most_s) - least_s))
+        self._changed.clear()
 
     def _listen(self, resource: Resource, labels: str, fields: str) -> None:
         version = ""
-        while not self._is_deaf:
+        while not self._is_refused:
             try:
                 for change in self._api.watch(
                     resource,
@@ -62,12 +62,12 @@ class Bell:
                 ):
                     version = change.version
                     if change.kind != BOOKMARK:
-                        self._rung.set()
+                        self._changed.set()
             except ExpiredError:
                 version = ""
             except (NoAnswerError, CredentialsError):  # whoever is woken finds out, and logs in anew
-                self._rung.set()
+                self._changed.set()
                 time.sleep(PAUSE_S)
             except LaunchError:
-                self._is_deaf = True
-                self._rung.set()
+                self._is_refused = True
+                self._changed.set()

@@ -1,4 +1,4 @@
-"""Runs jobs on this machine: pods are processes, and a keeper process a job plays operator and kubelet.
+"""Runs jobs on this machine: pods are processes, and a supervisor process a job plays operator and kubelet.
 
 What it shares with docker is `launcher.backends.supervised`.
 """

@@ -10,16 +10,16 @@ from typing import ClassVar
 from launcher.backends.base import Submission
 from launcher.backends.devices import list_gpus
 from launcher.backends.replicas import Pod
-from launcher.backends.supervised.backend import KeptBackend
+from launcher.backends.supervised.backend import SupervisedBackend
 from launcher.backends.supervised.state import JobRecord, Request
 from launcher.plan.handle import BackendKind
 
 
-class LocalBackend(KeptBackend):
-    """See `KeptBackend`. The pods of a killed keeper die with it."""
+class LocalBackend(SupervisedBackend):
+    """See `SupervisedBackend`. The pods of a killed supervisor die with it."""
 
     kind: ClassVar[BackendKind] = "local"
-    keeper_module = "launcher.backends.local.supervisor"
+    supervisor_module = "launcher.backends.local.supervisor"
 
     def __init__(self, runs_dir: Path, *, gpus: Callable[[], tuple[str, ...]] = list_gpus) -> None:
         """`runs_dir` holds a folder a job; `gpus` names the devices that jobs may use."""

@@ -34,7 +34,7 @@ class LocalKubelet(Kubelet):
         self.scratch = str(self._scratch)
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
-    def start(self, pod: Pod, *, incarnation: int, devices: tuple[str, ...]) -> Container:
+    def start(self, pod: Pod, *, restart: int, devices: tuple[str, ...]) -> Container:
         """See `Kubelet.start`."""
         try:
             prepare_pod(pod, layout=self._layout, scratch=self._scratch)
@@ -47,7 +47,7 @@ class LocalKubelet(Kubelet):
             process, pipe = start_pod(pod, env=env, workdir=workdir)
         except OSError as error:
             raise StartError(expected="a program that starts", said=error) from error
-        return ProcessContainer(process, pipe, log=self._layout.log(pod.name, incarnation))
+        return ProcessContainer(process, pipe, log=self._layout.log(pod.name, restart))
 
     def sweep(self, running: tuple[Container, ...], *, kill: bool) -> None:
         """Reap what pods left behind, which is ours by PR_SET_CHILD_SUBREAPER."""
@@ -61,7 +61,7 @@ class LocalKubelet(Kubelet):
         with contextlib.suppress(ChildProcessError):
             while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
                 if found.si_pid in known:
-                    break  # a pod's own: the keeper asks it
+                    break  # a pod's own: the supervisor asks it
                 os.waitpid(found.si_pid, 0)
 
     def close(self) -> None:

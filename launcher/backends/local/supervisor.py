@@ -1,4 +1,4 @@
-"""The keeper of a local job, detached from what started it. When it is killed, its pods die with it.
+"""The supervisor of a local job, detached from what started it. When it is killed, its pods die with it.
 
 python -m launcher.backends.local.supervisor RUN_FOLDER
 """
@@ -9,7 +9,7 @@ import sys
 
 from launcher.backends.local.kubelet import LocalKubelet
 from launcher.backends.replicas import expand
-from launcher.backends.supervised.daemonize import keep
+from launcher.backends.supervised.daemonize import daemonize
 
 if __name__ == "__main__":
-    sys.exit(keep(sys.argv[1], kind="local", expand=expand, make_kubelet=LocalKubelet))
+    sys.exit(daemonize(sys.argv[1], kind="local", expand=expand, make_kubelet=LocalKubelet))

@@ -1,4 +1,4 @@
-"""The launcher's side of a kept job: starts its keeper, reads what that wrote, signals it."""
+"""The launcher's side of a supervised job: starts its supervisor, reads what that wrote, signals it."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ if TYPE_CHECKING:
 _GONE_WITHIN_S = 15.0
 
 
-class KeeperError(LaunchError):
+class SupervisorError(LaunchError):
     """The process that should keep a job does not start or does not end."""
 
 
 class StateError(LaunchError):
-    """What a keeper wrote is broken or of another release."""
+    """What a supervisor wrote is broken or of another release."""
 
 
-class KeptBackend(Backend):
-    """Jobs that a keeper on this machine keeps, each in its run folder.
+class SupervisedBackend(Backend):
+    """Jobs that a supervisor on this machine keeps, each in its run folder.
 
     Attributes:
-        keeper_module: Program that keeps a job of this backend; takes the run folder.
-        pods_outlive: Whether pods of a keeper that was killed go on, and the next one adopts them.
+        supervisor_module: Program that keeps a job of this backend; takes the run folder.
+        pods_outlive: Whether pods of a supervisor that was killed go on, and the next one adopts them.
     """
 
-    keeper_module: ClassVar[str]
+    supervisor_module: ClassVar[str]
     pods_outlive: ClassVar[bool] = False
 
     def __init__(self, runs_dir: Path, *, gpus: Callable[[], tuple[str, ...]]) -> None:
@@ -68,21 +68,21 @@ class KeptBackend(Backend):
 
     @abstractmethod
     def _request(self, submission: Submission, pods: tuple[Pod, ...]) -> Request:
-        """Return what the keeper is to be told; refuse what cannot be."""
+        """Return what the supervisor is to be told; refuse what cannot be."""
 
     def _clear(self, record: JobRecord) -> None:
-        """Remove what a keeper that was killed could not; none of its processes runs any more."""
+        """Remove what a supervisor that was killed could not; none of its processes runs any more."""
 
     def _check_names(self, layout: JobLayout, record: JobRecord) -> None:
         """Refuse with `TakenError` where somebody has taken a name that a resumed job needs."""
 
     def submit(self, submission: Submission) -> Handle:
-        """Start the keeper and wait until it has taken over; see `Backend.submit`.
+        """Start the supervisor and wait until it has taken over; see `Backend.submit`.
 
         Raises:
             ReplicaError: The manifest asks for what this machine cannot do.
             NothingSentError: There is no engine to talk to.
-            KeeperError: The keeper did not start.
+            SupervisorError: The supervisor did not start.
         """
         manifest, layout = submission.manifest, self._layout(submission.run_folder)
         handle = Handle(backend=self.kind, job=manifest.name)
@@ -96,9 +96,9 @@ class KeptBackend(Backend):
             raise error.recast(NothingSentError) from error
         layout.folder.mkdir(parents=True, exist_ok=True)
         save_record(layout.request, request)
-        _start_keeper(layout, module=self.keeper_module)
+        _start_supervisor(layout, module=self.supervisor_module)
         if not self._is_ours(layout, run_id=manifest.run_id):
-            raise KeeperError(where=manifest.name, expected="its keeper to take over", got="no state")
+            raise SupervisorError(where=manifest.name, expected="its supervisor to take over", got="no state")
         return handle
 
     def check(self, submission: Submission) -> tuple[str, ...]:
@@ -114,10 +114,10 @@ class KeptBackend(Backend):
         )
 
     def status(self, handle: Handle) -> JobStatus:
-        """See `Backend.status`. One whose keeper is gone before its end is lost."""
+        """See `Backend.status`. One whose supervisor is gone before its end is lost."""
         layout, record = self._require(handle)
-        keeper = record.keeper
-        if not record.state.is_terminal and not keeper.is_running():
+        supervisor = record.supervisor
+        if not record.state.is_terminal and not supervisor.is_running():
             layout, record = self._require(handle)  # it may have ended between the two looks
         return read_status(handle, layout, record, pods_outlive=self.pods_outlive)
 
@@ -131,27 +131,27 @@ class KeptBackend(Backend):
         return tuple(sorted(chosen, key=lambda status: (-status.created_s, status.handle.job)))
 
     def cancel(self, handle: Handle) -> None:
-        """Ask the keeper to stop the pods; see `Backend.cancel`.
+        """Ask the supervisor to stop the pods; see `Backend.cancel`.
 
         Pods that outlive the failure of their job are stopped too; the job stays failed. Pods that outlived
-        their keeper are stopped by another one.
+        their supervisor are stopped by another one.
 
         Raises:
-            KeeperError: That one did not start.
+            SupervisorError: That one did not start.
         """
         layout, record = self._require(handle)
         if self.pods_outlive and self.status(handle).state is JobState.LOST:
             self._succeed(handle, layout, record, adopting=True)
             _, record = self._require(handle)
-        record.keeper.send(signal.SIGTERM)
+        record.supervisor.send(signal.SIGTERM)
 
     def resume(self, handle: Handle) -> None:
-        """Start a new keeper for a job that was cancelled or lost; see `Backend.resume`.
+        """Start a new supervisor for a job that was cancelled or lost; see `Backend.resume`.
 
-        It goes on with pods that outlived their keeper.
+        It goes on with pods that outlived their supervisor.
 
         Raises:
-            KeeperError: It did not start.
+            SupervisorError: It did not start.
             TakenError: Somebody has taken a name that it needs.
         """
         layout, record = self._require(handle)
@@ -162,44 +162,44 @@ class KeptBackend(Backend):
         self._succeed(handle, layout, record, adopting=self.pods_outlive and state is JobState.LOST)
 
     def _succeed(self, handle: Handle, layout: JobLayout, record: JobRecord, *, adopting: bool) -> None:
-        """Start the keeper after the one of `record`, once nothing of that runs any more."""
+        """Start the supervisor after the one of `record`, once nothing of that runs any more."""
         left = tuple(pod.process for pod in record.pods if pod.process is not None)
-        if not _is_gone((record.keeper, *left)):
-            raise KeeperError(
+        if not _is_gone((record.supervisor, *left)):
+            raise SupervisorError(
                 where=handle, expected="its processes to be gone", got="some that run", fix="look at them"
             )
         self._check_names(layout, record)
         if not adopting:
             self._clear(record)
         save_record(layout.request, replace(load_request(layout.request), generation=record.generation + 1))
-        _start_keeper(layout, module=self.keeper_module)
+        _start_supervisor(layout, module=self.supervisor_module)
 
     def delete(self, handle: Handle, *, force: bool = False) -> None:
         """Kill what runs and remove the backend's folder; see `Backend.delete`.
 
         Raises:
-            KeeperError: Something does not die.
+            SupervisorError: Something does not die.
         """
         del force  # all is killed anyhow
         layout, record = self._require(handle)
-        if record.keeper.send(signal.SIGINT) and not _is_gone((record.keeper,)):
-            record.keeper.send(signal.SIGKILL)
+        if record.supervisor.send(signal.SIGINT) and not _is_gone((record.supervisor,)):
+            record.supervisor.send(signal.SIGKILL)
         _, record = self._require(handle)
-        left = (record.keeper, *(pod.process for pod in record.pods if pod.process is not None))
+        left = (record.supervisor, *(pod.process for pod in record.pods if pod.process is not None))
         for process in left:
             process.send(signal.SIGKILL)
         if not _is_gone(left):
-            raise KeeperError(
+            raise SupervisorError(
                 where=handle, expected="its processes to die", got="some that do not", fix="look at them"
             )
         self._clear(record)
-        for name in ("pods", layout.keeper_log.name, layout.request.name):
+        for name in ("pods", layout.supervisor_log.name, layout.request.name):
             path = layout.folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         shutil.rmtree(layout.folder)  # with the state last, so that a delete that is cut off can be repeated
 
     def log_source(self, handle: Handle) -> Source:
-        """See `Backend.log_source`. Logs of earlier incarnations are kept."""
+        """See `Backend.log_source`. Logs of earlier restarts are kept."""
         from launcher.backends.supervised.logsource import SupervisedLogSource
 
         def load() -> tuple[JobRecord, str]:
@@ -261,20 +261,20 @@ def _refuse_unmapped(pods: tuple[Pod, ...], submission: Submission) -> None:
         raise ReplicaError(problems=[Issue(where=path, expected=expected, got="none") for path in paths])
 
 
-def _start_keeper(layout: JobLayout, *, module: str) -> None:
-    with layout.keeper_log.open("wb") as log:
+def _start_supervisor(layout: JobLayout, *, module: str) -> None:
+    with layout.supervisor_log.open("wb") as log:
         done = subprocess.run(
             [sys.executable, "-m", module, str(layout.run_folder)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=layout.run_folder,
             check=False,
         )  # fmt: skip
     if done.returncode:
-        said = layout.keeper_log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise KeeperError(
+        said = layout.supervisor_log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        raise SupervisorError(
             where=layout.run_folder.name,
-            expected="its keeper to start",
+            expected="its supervisor to start",
             said=said[-1] if said else f"exit code {done.returncode}",
-            fix=f"see {layout.keeper_log}",
+            fix=f"see {layout.supervisor_log}",
         )
 
 

@@ -1,6 +1,6 @@
-"""How a keeper becomes one: a detached child of a program that returns once the job has been taken over.
+"""How a supervisor becomes one: a detached child of a program that returns once the job has been taken over.
 
-SIGTERM asks a keeper to cancel its job, SIGINT to kill its pods at once.
+SIGTERM asks a supervisor to cancel its job, SIGINT to kill its pods at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from launcher.backends.supervised.state import JobLayout, load_job_record, load_request
-from launcher.backends.supervised.supervisor import Expand, Keeper, MakeKubelet
+from launcher.backends.supervised.supervisor import Expand, MakeKubelet, Supervisor
 from launcher.errors import LaunchError
 from launcher.plan.handle import BackendKind
 from trainer.protocol.codec import FormatError
@@ -22,10 +22,10 @@ from trainer.protocol.codec import FormatError
 _LOOK_S = 0.05
 
 
-def keep(run_folder: str, *, kind: BackendKind, expand: Expand, make_kubelet: MakeKubelet) -> int:
+def daemonize(run_folder: str, *, kind: BackendKind, expand: Expand, make_kubelet: MakeKubelet) -> int:
     """Take over the job of a run folder, in a child that goes on; return the exit code of each of both."""
     layout = JobLayout(Path(run_folder), kind)
-    lock = os.open(layout.keeper_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(layout.supervisor_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         if not _is_first(layout, lock):
             return 0
@@ -38,21 +38,21 @@ def keep(run_folder: str, *, kind: BackendKind, expand: Expand, make_kubelet: Ma
         return 0 if os.read(reading, 1) else 1
     os.close(reading)
     try:
-        keeper = Keeper(layout, expand=expand, make_kubelet=make_kubelet)
-        signal.signal(signal.SIGTERM, keeper.on_signal)
-        signal.signal(signal.SIGINT, keeper.on_signal)
-        keeper.take_over()
+        supervisor = Supervisor(layout, expand=expand, make_kubelet=make_kubelet)
+        signal.signal(signal.SIGTERM, supervisor.on_signal)
+        signal.signal(signal.SIGINT, supervisor.on_signal)
+        supervisor.claim()
     except (LaunchError, FormatError, OSError) as error:
         sys.stderr.write(" ".join(str(error).split()) + "\n")  # one line, which the submitter repeats
         return 1
     os.write(writing, b"1")
     os.close(writing)
-    keeper.run()
+    supervisor.run()
     return 0
 
 
 def _is_first(layout: JobLayout, lock: int) -> bool:
-    """Take the keeper's lock; False once another keeper has taken the job over."""
+    """Take the supervisor's lock; False once another supervisor has taken the job over."""
     while not _is_taken(layout):
         with contextlib.suppress(BlockingIOError):  # another one is starting now
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,6 +62,6 @@ def _is_first(layout: JobLayout, lock: int) -> bool:
 
 
 def _is_taken(layout: JobLayout) -> bool:
-    """Say whether the keeper that is asked for, or a later one, has the job."""
+    """Say whether the supervisor that is asked for, or a later one, has the job."""
     record = load_job_record(layout.state)
     return record is not None and record.generation >= load_request(layout.request).generation

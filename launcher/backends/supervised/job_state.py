@@ -1,6 +1,6 @@
-"""Where a kept job stands, from where its pods stand: the operator's rules for `ExitCode`.
+"""Where a supervised job stands, from where its pods stand: the operator's rules for `ExitCode`.
 
-`judge` is pure; the rest reads what pods left behind.
+`judge_job` is pure; the rest reads what pods left behind.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CONTAINERS = (
 BEING_CANCELLED = "being cancelled: its pods save and stop"
 
 
-def judge(
+def judge_job(
     pods: Sequence[PodRecord], *, told: bool, alive: bool, again: frozenset[str]
 ) -> tuple[JobState, str]:
     """Return the state of a job and a sentence about it.
@@ -56,18 +56,18 @@ def judge(
 
 
 def read_status(handle: Handle, layout: JobLayout, record: JobRecord, *, pods_outlive: bool) -> JobStatus:
-    """Return how a job stands; one whose keeper is gone before its end is lost.
+    """Return how a job stands; one whose supervisor is gone before its end is lost.
 
     Args:
         handle: Of the job.
         layout: Where its pods' last words and logs lie.
-        record: As its keeper left it.
-        pods_outlive: Its pods may go on without a keeper.
+        record: As its supervisor left it.
+        pods_outlive: Its pods may go on without a supervisor.
     """
-    keeps = record.keeper.is_running()
+    keeps = record.supervisor.is_running()
     lost = not record.state.is_terminal and not keeps
-    rebooted = record.keeper.boot_id != boot_id()
-    why = "this machine was restarted" if rebooted else "its keeper was killed"
+    rebooted = record.supervisor.boot_id != boot_id()
+    why = "this machine was restarted" if rebooted else "its supervisor was killed"
     rest = _CONTAINERS if pods_outlive and not rebooted else f"its pods ended with it; {_CURE}"
     return JobStatus(
         handle=handle,
@@ -85,7 +85,7 @@ def _read_pod(layout: JobLayout, pod: PodRecord, *, keeps: bool) -> PodStatus:
     over = pod.state in (PodState.SUCCEEDED, PodState.FAILED)
     return PodStatus(
         pod=pod.name, node=pod.node, state=pod.state if keeps or over else PodState.UNKNOWN,
-        restarts=pod.incarnation, exit_code=pod.exit_code,
+        restarts=pod.restart, exit_code=pod.exit_code,
         termination=read_termination(layout.termination(pod.name)), reason=pod.reason,
         started_s=pod.started_s, ended_s=pod.ended_s,
     )  # fmt: skip
@@ -113,9 +113,9 @@ def last_progress(layout: JobLayout, record: JobRecord) -> Progress | None:
     first = next((pod for pod in record.pods if pod.node == 0), None)
     if first is None:
         return None
-    for incarnation in range(first.incarnation, -1, -1):
+    for restart in range(first.restart, -1, -1):
         try:
-            with layout.log(first.name, incarnation).open("rb") as file:
+            with layout.log(first.name, restart).open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
                 lines = file.read().split(b"\n")
         except FileNotFoundError:

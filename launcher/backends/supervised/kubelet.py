@@ -1,4 +1,4 @@
-"""The seam between a keeper and what runs its pods: processes of this machine, or a container engine."""
+"""The seam between a supervisor and what runs its pods: processes of this machine, or a container engine."""
 
 from __future__ import annotations
 
@@ -45,28 +45,28 @@ class Container(ABC):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adopted:
-    """A container that an earlier keeper has started, `incarnation` being which of its pod's."""
+    """A container that an earlier supervisor has started, `restart` being which of its pod's."""
 
     container: Container
-    incarnation: int
+    restart: int
 
 
 class Kubelet(ABC):
     """Runs the pods of one job.
 
     Attributes:
-        scratch: Folder that the keeper's successor may have to remove, or empty.
+        scratch: Folder that the supervisor's successor may have to remove, or empty.
     """
 
     scratch: str = ""
 
     @abstractmethod
-    def start(self, pod: Pod, *, incarnation: int, devices: tuple[str, ...]) -> Container:
+    def start(self, pod: Pod, *, restart: int, devices: tuple[str, ...]) -> Container:
         """Make a pod's volumes anew and start its program.
 
         Args:
             pod: As the operator makes it.
-            incarnation: Number of this start, from 0.
+            restart: Number of this start, from 0.
             devices: GPUs of this pod.
 
         Raises:
@@ -74,7 +74,7 @@ class Kubelet(ABC):
         """
 
     def adopt(self, pod: Pod) -> Adopted | None:
-        """Take over what a keeper that was killed has left of a pod, running or ended; None for nothing."""
+        """Take over what a killed supervisor has left of a pod, running or ended; None for nothing."""
         del pod
         return None
 

@@ -62,7 +62,7 @@ class SupervisedLogSource:
         record, reason = self._reload()
         if record is None:
             return Snapshot(has_ended=True, pods=())
-        keeps = record.keeper.is_running()
+        keeps = record.supervisor.is_running()
         return Snapshot(
             has_ended=record.state.is_terminal or not keeps,
             pods=tuple(self._read_pod(pod, record, keeps=keeps) for pod in record.pods),
@@ -95,13 +95,13 @@ class SupervisedLogSource:
     def _read_pod(self, pod: PodRecord, record: JobRecord, *, keeps: bool) -> Pod:
         starts = [
             Container(node=pod.node, pod=pod.name, uid=record.run_id, restarts=number)
-            for number in range(pod.incarnation + 1)
+            for number in range(pod.restart + 1)
         ]
         has_ended = _has_ended(pod) or not keeps
         return Pod(
             container=starts[-1],
             earlier=tuple(one for one in starts[:-1] if self._layout.log(one.pod, one.restarts).exists()),
-            has_started=has_ended or self._layout.log(pod.name, pod.incarnation).exists(),
+            has_started=has_ended or self._layout.log(pod.name, pod.restart).exists(),
             has_ended=has_ended,
             waits_for=pod.reason if pod.started_s is None else "",
         )
@@ -113,10 +113,10 @@ class SupervisedLogSource:
                 self._reload()
             except SourceError:
                 return True  # the next snapshot says why
-        if self._record is None or not self._record.keeper.is_running():
+        if self._record is None or not self._record.supervisor.is_running():
             return True
         pod = next((pod for pod in self._record.pods if pod.name == container.pod), None)
-        return pod is None or pod.incarnation != container.restarts or _has_ended(pod)
+        return pod is None or pod.restart != container.restarts or _has_ended(pod)
 
 
 def _has_ended(pod: PodRecord) -> bool:

@@ -1,6 +1,6 @@
-"""What a kept job has on disk: where things lie, what was asked for, and how the job stands.
+"""What a supervised job has on disk: where things lie, what was asked for, and how the job stands.
 
-`state.json` has one writer, the keeper; everybody else reads it.
+`state.json` has one writer, the supervisor; everybody else reads it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Annotated
 from launcher.backends.states import JobState, PodState
 from launcher.backends.supervised.identity import ProcessId
 from launcher.plan.handle import BackendKind
-from trainer.protocol.codec import Count, ExitCode, UnixTime, Within, decode, encode
+from trainer.protocol.codec import Count, ExitCode, Key, UnixTime, Within, decode, encode
 from trainer.protocol.safe_files import replace_file
 
 SCHEMA = 1
@@ -42,7 +42,7 @@ class JobLayout:
 
     @property
     def request(self) -> Path:
-        """What the keeper is told beside the manifest."""
+        """What the supervisor is told beside the manifest."""
         return self.folder / "request.json"
 
     @property
@@ -51,31 +51,31 @@ class JobLayout:
         return self.folder / "state.json"
 
     @property
-    def keeper_lock(self) -> Path:
-        """Held by the keeper while it lives, so that there is never a second one."""
-        return self.folder / "keeper.lock"
+    def supervisor_lock(self) -> Path:
+        """Held by the supervisor while it lives, so that there is never a second one."""
+        return self.folder / "supervisor.lock"
 
     @property
-    def keeper_log(self) -> Path:
-        """What the keeper itself has to say; empty unless something is wrong."""
-        return self.folder / "keeper.log"
+    def supervisor_log(self) -> Path:
+        """What the supervisor itself has to say; empty unless something is wrong."""
+        return self.folder / "supervisor.log"
 
     def pod(self, name: str) -> Path:
         """Folder of a pod."""
         return self.folder / "pods" / name
 
-    def log(self, name: str, incarnation: int) -> Path:
+    def log(self, name: str, restart: int) -> Path:
         """Log of one start of a pod, in the kubelet's form."""
-        return self.pod(name) / f"{incarnation}.log"
+        return self.pod(name) / f"{restart}.log"
 
     def termination(self, name: str) -> Path:
-        """Last words of a pod's present incarnation."""
+        """Last words of a pod's present restart."""
         return self.pod(name) / "termination"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What a submitter asks of the keeper.
+    """What a submitter asks of the supervisor.
 
     Attributes:
         host_folders: Mount path in the pod -> absolute folder or file of this machine.
@@ -83,7 +83,7 @@ class Request:
         devices: GPUs that the job may use, as `CUDA_VISIBLE_DEVICES` names them.
         engine: Docker: `program` and the variables that say where it is.
         user: Docker: `uid:gid` of the containers.
-        generation: Which keeper in a row is asked for, from 0: a resumed job gets another one.
+        generation: Which supervisor in a row is asked for, from 0: a resumed job gets another one.
     """
 
     run_id: str
@@ -100,8 +100,8 @@ class PodRecord:
     """A pod.
 
     Attributes:
-        uid: Of the present incarnation, empty before the first.
-        incarnation: Its number, from 0; also how often the pod was made again.
+        uid: Of the present restart, empty before the first.
+        restart: Its number, from 0; also how often the pod was made again.
         process: What runs in it, or None.
         exit_code: Of the last end, 128 + n for signal n; None while it runs.
     """
@@ -110,7 +110,7 @@ class PodRecord:
     node: Count
     uid: str = ""
     state: PodState = PodState.PENDING
-    incarnation: Annotated[int, Within(0, _MAX_STARTS)] = 0
+    restart: Annotated[int, Within(0, _MAX_STARTS), Key("incarnation")] = 0
     process: ProcessId | None = None
     exit_code: ExitCode | None = None
     reason: str = ""
@@ -123,13 +123,13 @@ class JobRecord:
     """A job.
 
     Attributes:
-        scratch: Folder of the pods' empty volumes; gone when the keeper has ended in order.
-        generation: Of its keeper, see `Request`.
+        scratch: Folder of the pods' empty volumes; gone when the supervisor has ended in order.
+        generation: Of its supervisor, see `Request`.
     """
 
     job: str
     run_id: str
-    keeper: ProcessId
+    supervisor: Annotated[ProcessId, Key("keeper")]
     created_s: UnixTime
     scratch: str
     pods: tuple[PodRecord, ...] = field(default=())
@@ -162,7 +162,7 @@ def load_request(path: Path) -> Request:
 
 
 def load_job_record(path: Path) -> JobRecord | None:
-    """Read how a job stands; None where no keeper has taken it over.
+    """Read how a job stands; None where no supervisor has taken it over.
 
     Raises:
         FormatError: It is broken or of another schema.

@@ -1,4 +1,4 @@
-"""The keeper's loop: makes the pods of one job, and makes them again as the training operator does."""
+"""The supervisor's loop: makes the pods of one job, and makes them again as the training operator does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from types import FrameType
 from launcher.backends.replicas import Pod
 from launcher.backends.states import PodState
 from launcher.backends.supervised.identity import identify
-from launcher.backends.supervised.job_state import describe_end, judge
+from launcher.backends.supervised.job_state import describe_end, judge_job
 from launcher.backends.supervised.kubelet import Container, Kubelet, StartError
 from launcher.backends.supervised.state import (
     JobLayout,
@@ -37,7 +37,7 @@ Expand = Callable[[Manifest], Sequence[Pod]]
 MakeKubelet = Callable[[JobLayout, Request], Kubelet]
 
 
-class Keeper:
+class Supervisor:
     """Makes the pods of one job, makes them again, and writes down how they do."""
 
     def __init__(self, layout: JobLayout, *, expand: Expand, make_kubelet: MakeKubelet) -> None:
@@ -55,13 +55,13 @@ class Keeper:
         self._told: signal.Signals | None = None
         earlier = load_job_record(layout.state)
         self._earlier = {pod.name: pod for pod in earlier.pods if pod.uid} if earlier else {}
-        begun = {name: pod.incarnation + 1 for name, pod in self._earlier.items()}
+        begun = {name: pod.restart + 1 for name, pod in self._earlier.items()}
         self._record = JobRecord(
-            job=manifest.name, run_id=manifest.run_id, keeper=identify(os.getpid()),
+            job=manifest.name, run_id=manifest.run_id, supervisor=identify(os.getpid()),
             created_s=earlier.created_s if earlier else time.time(), scratch=self._kubelet.scratch,
             generation=self._request.generation,
             pods=tuple(
-                PodRecord(name=pod.name, node=pod.index, incarnation=begun.get(pod.name, 0))
+                PodRecord(name=pod.name, node=pod.index, restart=begun.get(pod.name, 0))
                 for pod in self._pods.values()
             ),
         )  # fmt: skip
@@ -72,7 +72,7 @@ class Keeper:
         if self._told is not signal.SIGINT:
             self._told = signal.Signals(number)
 
-    def take_over(self) -> None:
+    def claim(self) -> None:
         """Say that the job is ours now.
 
         Raises:
@@ -84,7 +84,7 @@ class Keeper:
         """Keep the job to its end; nothing that it started is left then."""
         for pod in self._pods.values():
             if not self._adopt(pod):
-                self._start(pod, incarnation=self._pod_record(pod.name).incarnation)
+                self._start(pod, restart=self._pod_record(pod.name).restart)
         while self._running or self._again_at_s:
             self._pump()
             self._reap()
@@ -96,25 +96,23 @@ class Keeper:
         self._kubelet.close()
 
     def _adopt(self, pod: Pod) -> bool:
-        """Go on with what a keeper that was killed has left of a pod; what has ended is reaped as usual."""
+        """Go on with what a killed supervisor has left of a pod; what has ended is reaped as usual."""
         found = self._kubelet.adopt(pod)
         if found is None:
             return False
         known = self._earlier.get(pod.name)
-        if known is None or known.incarnation != found.incarnation:  # killed before it could note this start
+        if known is None or known.restart != found.restart:  # killed before it could note this start
             known = replace(self._pod_record(pod.name), uid=str(uuid.uuid4()), started_s=time.time())
-        self._watch(
-            replace(known, incarnation=found.incarnation, ended_s=None, exit_code=None), found.container
-        )
+        self._watch(replace(known, restart=found.restart, ended_s=None, exit_code=None), found.container)
         return True
 
-    def _start(self, pod: Pod, *, incarnation: int) -> None:
+    def _start(self, pod: Pod, *, restart: int) -> None:
         record = replace(
-            self._pod_record(pod.name), uid=str(uuid.uuid4()), incarnation=incarnation,
+            self._pod_record(pod.name), uid=str(uuid.uuid4()), restart=restart,
             started_s=time.time(), ended_s=None, exit_code=None, reason="",
         )  # fmt: skip
         try:
-            container = self._kubelet.start(pod, incarnation=incarnation, devices=self._devices(pod))
+            container = self._kubelet.start(pod, restart=restart, devices=self._devices(pod))
         except StartError as error:
             self._note(
                 replace(
@@ -161,7 +159,7 @@ class Keeper:
             state=PodState.FAILED if code else PodState.SUCCEEDED,
         )  # fmt: skip
         if self._kind.is_retried(code) and self._told is None and not self._record.state.is_terminal:
-            pause_s = min(_FIRST_PAUSE_S * 2.0 ** min(ended.incarnation, 10), _MAX_PAUSE_S)
+            pause_s = min(_FIRST_PAUSE_S * 2.0 ** min(ended.restart, 10), _MAX_PAUSE_S)
             self._again_at_s[name] = time.monotonic() + pause_s
             ended = replace(ended, state=PodState.PENDING)
         self._note(ended)
@@ -174,7 +172,7 @@ class Keeper:
                 self._note(replace(record, state=PodState.FAILED))
             elif time.monotonic() >= at_s:
                 del self._again_at_s[name]
-                self._start(self._pods[name], incarnation=record.incarnation + 1)
+                self._start(self._pods[name], restart=record.restart + 1)
 
     def _heed(self) -> None:
         if self._told is None:
@@ -198,7 +196,7 @@ class Keeper:
     def _settle(self, record: JobRecord) -> None:
         """Save a record with the state that its pods give the job: no reader sees one without the other."""
         if not record.state.is_terminal:
-            state, reason = judge(
+            state, reason = judge_job(
                 record.pods, told=self._told is not None, alive=bool(self._running or self._again_at_s),
                 again=frozenset(self._again_at_s),
             )  # fmt: skip

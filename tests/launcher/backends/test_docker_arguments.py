@@ -10,7 +10,7 @@ import pytest
 
 from launcher.backends.base import Submission
 from launcher.backends.docker import DockerBackend
-from launcher.backends.docker.arguments import DIFFERENCES, Surroundings, create_arguments
+from launcher.backends.docker.arguments import DIFFERENCES, HostContext, create_arguments
 from launcher.backends.docker.engine import Engine, find_engine
 from launcher.backends.docker.kubelet import find_weights
 from launcher.backends.replicas import ReplicaError, expand, expand_by_name
@@ -32,14 +32,14 @@ def arguments(manifest: Manifest, **changes) -> list[str]:
         for mount in pod.mounts
         if mount.source.value in ("outside", "configMap")
     }
-    around = Surroundings(
+    host = HostContext(
         sources={**sources, pod.termination_path: "/here/words"},
-        incarnation=0,
+        restart=0,
         user="1000:1000",
         cpus=64,
         podman=False,
     )
-    return create_arguments(pod, manifest, dataclasses.replace(around, **changes))
+    return create_arguments(pod, manifest, dataclasses.replace(host, **changes))
 
 
 def values(argv: list[str], option: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The pieces of the local backend that need no keeper."""
+"""The pieces of the local backend that need no supervisor."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def a_record() -> JobRecord:
         PodRecord(name="flowers-worker-1", node=1, state=PodState.FAILED, exit_code=3, reason="ü\udce9"),
     )
     return JobRecord(
-        job="flowers", run_id=RUN_ID, keeper=process, created_s=1.5, scratch="/tmp/x", pods=pods,
+        job="flowers", run_id=RUN_ID, supervisor=process, created_s=1.5, scratch="/tmp/x", pods=pods,
         state=JobState.RESTARTING,
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ import pytest
 
 from launcher.backends.base import Submission
 from launcher.backends.kubernetes import KubernetesBackend
-from launcher.backends.kubernetes.restarts import Incarnations
+from launcher.backends.kubernetes.restarts import RestartCounter
 from launcher.kube.failures import RequestContext
 from launcher.objects import KubeObject
 from tests.fakes.cluster import FakeCluster
@@ -33,7 +33,7 @@ def pod(uid: str, *, restarts: int, state: str, last: str = "") -> dict[str, Any
 
 
 def test_restarts_in_place_and_recreations_share_one_count() -> None:
-    seen = Incarnations()
+    seen = RestartCounter()
     numbers = [
         seen.look(JOB, item).number
         for item in (

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from launcher.backends.kubernetes.watch import Bell
+from launcher.backends.kubernetes.watch import JobWatch
 from launcher.kube.client import Client, connect
 from launcher.kube.errors import DeniedError, ExpiredError, NoAnswerError
 from launcher.kube.watch import WatchEvent
@@ -114,7 +114,7 @@ def fails(error: Exception) -> Callable[[], Iterator[WatchEvent]]:
     return step
 
 
-def waited_s(bell: Bell) -> float:
+def waited_s(bell: JobWatch) -> float:
     began_s = time.monotonic()
     bell.wait(0.0, most_s=30.0)
     return time.monotonic() - began_s
@@ -129,9 +129,9 @@ def test_a_change_rings_and_a_bookmark_does_not() -> None:
         yield change("MODIFIED", 6)
 
     cluster: Any = Watched({"pods": [step]})
-    bell = Bell(cluster, JOB, heartbeat_s=0.2)
+    bell = JobWatch(cluster, JOB, heartbeat_s=0.2)
     assert waited_s(bell) >= 0.2  # the heartbeat alone
-    long = Bell(Watched({"pods": [step]}), JOB, heartbeat_s=60.0)  # type: ignore[arg-type]  # plays one method
+    long = JobWatch(Watched({"pods": [step]}), JOB, heartbeat_s=60.0)  # type: ignore[arg-type]  # plays one method
     go.set()
     assert waited_s(long) < 30.0
 
@@ -142,7 +142,7 @@ def test_it_goes_on_from_the_last_version_and_from_the_beginning_where_that_has_
         fails(ExpiredError("too old")),
         lambda: iter([change("ADDED", 9)]),
     ]})  # fmt: skip
-    Bell(cluster, JOB)
+    JobWatch(cluster, JOB)
     until_s = time.monotonic() + 10
     while len(cluster.asked) < 5 and time.monotonic() < until_s:
         time.sleep(0.01)
@@ -151,6 +151,6 @@ def test_it_goes_on_from_the_last_version_and_from_the_beginning_where_that_has_
 
 def test_where_watching_is_not_allowed_its_caller_polls() -> None:
     cluster: Any = Watched({"pods": [fails(DeniedError("no rule"))]})
-    bell = Bell(cluster, JOB, heartbeat_s=60.0)
+    bell = JobWatch(cluster, JOB, heartbeat_s=60.0)
     assert waited_s(bell) < 30.0
     assert waited_s(bell) < 1.0

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from launcher.backends.kubernetes import transfer_pod
+from launcher.kinds.registry import PADDLE_JOB
 from launcher.kube.errors import AbsentError, DeniedError
 from launcher.objects import PODS
 from launcher.volumes.place import Folder, VolumeError
@@ -74,7 +75,7 @@ class Programs:
 
 
 def test_a_claims_reader_passes_the_restricted_level_and_ends_by_itself():
-    pod = transfer_pod.reader_of_claim("my.data", image="python:3", run_as=RUN_AS, read_only=True)
+    pod = transfer_pod.pod_for_claim("my.data", image="python:3", run_as=RUN_AS, read_only=True)
     spec = pod["spec"]
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -108,7 +109,7 @@ def job() -> dict:
 
 
 def test_a_jobs_reader_mounts_its_volumes_for_reading_and_takes_no_gpu_no_secret_no_variable():
-    spec = transfer_pod.reader_of_job(job())["spec"]
+    spec = transfer_pod.pod_for_job(job())["spec"]
     (container,) = spec["containers"]
     assert container["volumeMounts"] == [{"name": "volume-0", "mountPath": "/volume-0", "readOnly": True}]
     assert [volume["name"] for volume in spec["volumes"]] == ["volume-0"]
@@ -138,7 +139,7 @@ def test_a_running_job_is_reached_through_its_first_pod(tmp_path):
     first = {"metadata": {"name": "flowers-worker-0"}, "spec": {}, "status": running}
     programs = Programs(pods, tmp_path)
     with transfer_pod.open_of_job(
-        pods, programs, namespace="ml", pods=[first], job=job(), path="/volume"
+        pods, programs, namespace="ml", pods=[first], job=job(), kind=PADDLE_JOB, path="/volume"
     ) as place:
         assert list(place.lines("walk", {"under": ""})) == []
     assert programs.ran == [("flowers-worker-0", "paddle")]
@@ -157,7 +158,7 @@ def test_a_running_job_is_reached_through_its_first_pod(tmp_path):
 def test_a_reader_that_does_not_start_is_deleted_and_says_why(status, said):
     pods, pauses = Pods(), []
     pods.status = status
-    pod = transfer_pod.reader_of_claim("data", image="python:3", run_as=RUN_AS, read_only=True)
+    pod = transfer_pod.pod_for_claim("data", image="python:3", run_as=RUN_AS, read_only=True)
     with (
         pytest.raises(VolumeError) as caught,
         transfer_pod.running(pods, pod, namespace="ml", pause=pauses.append),
@@ -171,7 +172,7 @@ def test_a_reader_that_does_not_start_is_deleted_and_says_why(status, said):
 def test_it_is_deleted_whatever_happens_and_a_silent_cluster_hides_no_error():
     pods = Pods()
     pods.on_delete = DeniedError("no")
-    pod = transfer_pod.reader_of_claim("data", image="python:3", run_as=RUN_AS, read_only=True)
+    pod = transfer_pod.pod_for_claim("data", image="python:3", run_as=RUN_AS, read_only=True)
     with (
         pytest.raises(KeyboardInterrupt),
         transfer_pod.running(pods, pod, namespace="ml", pause=lambda _: None),
@@ -183,9 +184,9 @@ def test_it_is_deleted_whatever_happens_and_a_silent_cluster_hides_no_error():
 def test_readers_that_the_cluster_has_ended_are_swept():
     pods = Pods()
     for phase in ("Failed", "Succeeded", "Running"):
-        left = transfer_pod.reader_of_claim(phase.lower(), image="python:3", run_as=RUN_AS, read_only=True)
+        left = transfer_pod.pod_for_claim(phase.lower(), image="python:3", run_as=RUN_AS, read_only=True)
         pods.create(PODS, left, namespace="ml")["status"] = {"phase": phase}
-    pod = transfer_pod.reader_of_claim("data", image="python:3", run_as=RUN_AS, read_only=True)
+    pod = transfer_pod.pod_for_claim("data", image="python:3", run_as=RUN_AS, read_only=True)
     with transfer_pod.running(pods, pod, namespace="ml", pause=lambda _: None):
         assert [name.partition("-")[0] for name in pods.kept] == ["running", "data"]
 
@@ -195,7 +196,7 @@ def test_the_optional_network_policy_chooses_the_readers_and_allows_them_nothing
     assert policy["spec"] == {
         "podSelector": {"matchLabels": transfer_pod.LABELS}, "policyTypes": ["Ingress", "Egress"]
     }  # fmt: skip
-    made = transfer_pod.reader_of_claim("runs", image="python:3", run_as=RUN_AS, read_only=True)
+    made = transfer_pod.pod_for_claim("runs", image="python:3", run_as=RUN_AS, read_only=True)
     assert transfer_pod.LABELS.items() <= made["metadata"]["labels"].items()
 
 

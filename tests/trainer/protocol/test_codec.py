@@ -318,7 +318,7 @@ CASES: dict[str, tuple[Any, tuple[Write, Parse], Any]] = {
     ),
     "keeper": (
         JobRecord(
-            job="j", run_id="r", keeper=PROCESS, created_s=1.5, scratch="/s",
+            job="j", run_id="r", supervisor=PROCESS, created_s=1.5, scratch="/s",
             pods=(PodRecord(name="j-worker-0", node=0, process=PROCESS, state=PodState.RUNNING),),
         ), (through_file(save_record), from_file(load_job_record)), None,
     ),

@@ -16,7 +16,7 @@ import pytest
 from launcher.backends.local import LocalBackend
 from launcher.backends.replicas import ReplicaError
 from launcher.backends.states import JobState, PodState
-from launcher.backends.supervised.backend import KeeperError
+from launcher.backends.supervised.backend import SupervisorError
 from launcher.backends.supervised.identity import ProcessId, identify
 from launcher.backends.supervised.state import JobLayout, load_job_record, save_record
 from launcher.plan.handle import Handle
@@ -36,16 +36,16 @@ def layout_of(place: LocalUnderTest, handle: Handle) -> JobLayout:
     return JobLayout(place.runs_dir / handle.job, "local")
 
 
-def pod_process(place: LocalUnderTest, handle: Handle, node: int, *, incarnation: int = 0) -> ProcessId:
-    path = place.stage / f"{handle.job}-worker-{node}.{incarnation}" / "pid"
+def pod_process(place: LocalUnderTest, handle: Handle, node: int, *, restart: int = 0) -> ProcessId:
+    path = place.stage / f"{handle.job}-worker-{node}.{restart}" / "pid"
     place.wait_for(path.exists, what="the pod to run")
     return identify(int(path.read_text()))
 
 
-def keeper(place: LocalUnderTest, handle: Handle) -> ProcessId:
+def supervisor(place: LocalUnderTest, handle: Handle) -> ProcessId:
     record = load_job_record(layout_of(place, handle).state)
     assert record is not None
-    return record.keeper
+    return record.supervisor
 
 
 def with_command(place: LocalUnderTest, *command: str, nodes: int = 1):
@@ -60,7 +60,7 @@ def with_command(place: LocalUnderTest, *command: str, nodes: int = 1):
 def test_a_killed_keeper_takes_its_pods_along_and_the_job_is_lost(place):
     handle = place.submit()
     pods = [pod_process(place, handle, node) for node in (0, 1)]
-    assert keeper(place, handle).send(signal.SIGKILL)
+    assert supervisor(place, handle).send(signal.SIGKILL)
     status = place.reaches(handle, lambda status: status.state is JobState.LOST, what="the loss to be seen")
     assert "killed" in status.reason
     assert "ftlaunch resume" in status.reason
@@ -72,7 +72,7 @@ def test_a_killed_pod_is_made_again_and_both_logs_are_kept(place):
     handle = place.submit(nodes=1)
     place.say(handle, 0, b"[a1 r0] first life\n")
     assert pod_process(place, handle, 0).send(signal.SIGKILL)
-    second = pod_process(place, handle, 0, incarnation=1)
+    second = pod_process(place, handle, 0, restart=1)
     status = place.reaches(handle, lambda status: status.state is JobState.RUNNING, what="it to run again")
     assert second.is_running()
     assert status.pods[0].restarts == 1
@@ -170,12 +170,13 @@ def test_after_a_restart_of_the_machine_the_job_is_lost_and_nothing_is_signalled
     handle = place.submit(nodes=1)
     pod, layout = pod_process(place, handle, 0), layout_of(place, handle)
     place.reaches(
-        handle, lambda status: status.state is JobState.RUNNING, what="the keeper's last word for now"
+        handle, lambda status: status.state is JobState.RUNNING, what="the supervisor's last word for now"
     )
     real = load_job_record(layout.state)
     assert real is not None
     save_record(
-        layout.state, dataclasses.replace(real, keeper=dataclasses.replace(real.keeper, boot_id="before"))
+        layout.state,
+        dataclasses.replace(real, supervisor=dataclasses.replace(real.supervisor, boot_id="before")),
     )
     status = place.backend.status(handle)
     assert status.state is JobState.LOST
@@ -187,7 +188,7 @@ def test_after_a_restart_of_the_machine_the_job_is_lost_and_nothing_is_signalled
 
 def test_deleting_kills_what_runs_and_leaves_nothing(place):
     handle = place.submit()
-    left = [keeper(place, handle), *(pod_process(place, handle, node) for node in (0, 1))]
+    left = [supervisor(place, handle), *(pod_process(place, handle, node) for node in (0, 1))]
     record = load_job_record(layout_of(place, handle).state)
     place.backend.delete(handle)
     assert not any(process.is_running() for process in left)
@@ -208,7 +209,7 @@ def test_what_a_pod_started_dies_with_the_job(place):
     (ref,) = place.containers(handle)
     orphan = int(place.text(handle, ref))
     place.wait_for(lambda: not Path(f"/proc/{orphan}").exists(), what="the orphan to die")
-    place.wait_for(lambda: not keeper(place, handle).is_running(), what="the keeper to end")
+    place.wait_for(lambda: not supervisor(place, handle).is_running(), what="the supervisor to end")
 
 
 def test_a_last_line_without_a_newline_is_kept(place):
@@ -249,5 +250,5 @@ def test_each_pod_sees_its_own_gpus(place):
 def test_a_keeper_that_cannot_start_says_why(place):
     submission = place.submission(nodes=1)
     (submission.run_folder / "manifest.yaml").write_text("nonsense: [")
-    with pytest.raises(KeeperError, match="manifest: expected YAML"):
+    with pytest.raises(SupervisorError, match="manifest: expected YAML"):
         place.backend.submit(submission)

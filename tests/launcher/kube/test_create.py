@@ -8,7 +8,7 @@ from launcher.backends.base import Submission
 from launcher.backends.kubernetes import KubernetesBackend
 from launcher.backends.states import JobState
 from launcher.errors import LaunchError, TakenError
-from launcher.kube.errors import AbsentError, DeniedError, InvalidError, LeftoverError, NoAnswerError
+from launcher.kube.errors import AbsentError, DeniedError, InvalidError, NoAnswerError, OrphanError
 from launcher.objects import CONFIG_MAPS, PADDLE_JOBS
 from tests.fakes.cluster import FakeCluster
 
@@ -190,7 +190,7 @@ def test_what_cannot_be_taken_back_is_named(
     cluster.refuse("patch", CONFIG_MAPS, code=403)
     cluster.refuse("delete", PADDLE_JOBS, code=403)
     with pytest.raises(
-        LeftoverError, match=r"(?s)patch.*PaddleJob ml/flowers: expected to take it back.*delete"
+        OrphanError, match=r"(?s)patch.*PaddleJob ml/flowers: expected to take it back.*delete"
     ):
         backend.submit(submission())
     assert objects(cluster) == (("flowers-config",), ("flowers",))

@@ -1,4 +1,4 @@
-"""Jobs in a fake engine with real processes: killed keepers, streams that end, names that are taken."""
+"""Jobs in a fake engine with real processes: killed supervisors, streams that end, names that are taken."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def engine(place: DockerUnderTest, *argv: str) -> str:
 
 
 def lose(place: DockerUnderTest, handle: Handle) -> JobStatus:
-    """Kill the keeper of a job whose pods run."""
+    """Kill the supervisor of a job whose pods run."""
     place.reaches(handle, lambda status: status.state is JobState.RUNNING, what="the job to run")
-    assert record(place, handle).keeper.send(signal.SIGKILL)
+    assert record(place, handle).supervisor.send(signal.SIGKILL)
     return place.reaches(handle, lambda status: status.state is JobState.LOST, what="the loss to be seen")
 
 
@@ -49,7 +49,7 @@ def left(place: DockerUnderTest) -> list[Path]:
 
 def test_a_lost_job_says_that_its_containers_go_on_and_what_to_do(place):
     reason = lose(place, place.submit()).reason
-    assert "its keeper was killed, and its containers may go on" in reason
+    assert "its supervisor was killed, and its containers may go on" in reason
     assert "ftlaunch resume" in reason
     assert "ftlaunch cancel" in reason
 
@@ -69,10 +69,10 @@ def test_resume_goes_on_with_the_containers_that_outlived_their_keeper(place):
     lines = "[a1 r0] kept\n[a1 r0] nobody listens\n[a1 r0] kept again"
     place.wait_for(lambda: place.text(handle, first) == lines, what="all lines once")
     after = record(place, handle)
-    assert [(pod.uid, pod.incarnation, pod.started_s) for pod in after.pods] == [
+    assert [(pod.uid, pod.restart, pod.started_s) for pod in after.pods] == [
         (pod.uid, 0, pod.started_s) for pod in before.pods
     ]
-    assert after.keeper != before.keeper
+    assert after.supervisor != before.supervisor
     for node in (0, 1):
         place.finish(handle, node, 0)
     place.reaches(handle, lambda status: status.state is JobState.SUCCEEDED, what="the end")
@@ -131,13 +131,13 @@ def test_of_two_resumes_at_once_one_keeper_comes(place):
         thread.join()
     place.reaches(handle, lambda status: status.state is JobState.RUNNING, what="it to run again")
     after = record(place, handle)
-    assert (after.generation, after.keeper.is_running()) == (1, True)
-    assert [pod.incarnation for pod in after.pods] == [0, 0]
-    keepers = [
+    assert (after.generation, after.supervisor.is_running()) == (1, True)
+    assert [pod.restart for pod in after.pods] == [0, 0]
+    supervisors = [
         path for path in Path("/proc").glob("[0-9]*/cmdline")
         if str(place.runs_dir / handle.job).encode() in _read(path)
     ]  # fmt: skip
-    assert [int(path.parent.name) for path in keepers] == [after.keeper.pid]
+    assert [int(path.parent.name) for path in supervisors] == [after.supervisor.pid]
 
 
 def _read(path: Path) -> bytes:
