@@ -14,53 +14,8 @@ from trainer.config.outputs import STUDENT
 from trainer.config.registry import Lazy, Registry, Spec, lazy, named
 from trainer.config.scalars import Pixels, Stride
 
-MOBILENET_SCALES = ("_x0_25", "_x0_5", "_x0_75", "")
-_WIDE = ("32x4d", "64x4d")
-_SWIN = ("tiny_patch4_window7_224", "small_patch4_window7_224", "base_patch4_window7_224",
-         "base_patch4_window12_384", "large_patch4_window7_224", "large_patch4_window12_384")  # fmt: skip
-PPLCNET_V2 = tuple(f"PPLCNetV2_{size}" for size in ("small", "base", "large"))
-PPHGNET_V2 = tuple(f"PPHGNetV2_B{size}" for size in range(7))
-PPHGNET = tuple(f"PPHGNet_{size}" for size in ("tiny", "small", "base"))
-RESNEXT = tuple(
-    f"ResNeXt{depth}{kind}_{wide}" for kind in ("", "_vd") for depth in (50, 101, 152) for wide in _WIDE
-)
-SE_RESNET = tuple(f"SE_ResNet{depth}_vd" for depth in (18, 34, 50))
-RES2NET = (
-    "Res2Net50_26w_4s", "Res2Net50_14w_8s", "Res2Net50_vd_26w_4s", "Res2Net101_vd_26w_4s",
-    "Res2Net200_vd_26w_4s",
-)  # fmt: skip
-MOBILENET_V1 = tuple(f"MobileNetV1{scale}" for scale in MOBILENET_SCALES)
-MOBILENET_V2 = tuple(f"MobileNetV2{scale}" for scale in (*MOBILENET_SCALES, "_x1_5", "_x2_0"))
-SHUFFLENET_V2 = tuple(
-    f"ShuffleNetV2_{kind}" for kind in ("x0_25", "x0_33", "x0_5", "x1_0", "x1_5", "x2_0", "swish")
-)
-VGG = tuple(f"VGG{depth}" for depth in (11, 13, 16, 19))
-DENSENET = tuple(f"DenseNet{depth}" for depth in (121, 161, 169, 201, 264))
-REPVGG = (
-    "RepVGG_A0", "RepVGG_A1", "RepVGG_A2", "RepVGG_B0", "RepVGG_B1", "RepVGG_B1g2", "RepVGG_B1g4",
-    "RepVGG_B2", "RepVGG_B2g4", "RepVGG_B3", "RepVGG_B3g4", "RepVGG_D2se",
-)  # fmt: skip
-HRNET = (*(f"HRNet_W{width}_C" for width in (18, 30, 32, 40, 44, 48, 60, 64)), "SE_HRNet_W64_C")
-EFFICIENTNET = (*(f"EfficientNetB{size}" for size in range(8)), "EfficientNetB0_small")
-SWIN = tuple(f"SwinTransformer_{kind}" for kind in _SWIN)
-VIT = (
-    "ViT_small_patch16_224", "ViT_base_patch16_224", "ViT_base_patch16_384", "ViT_base_patch32_384",
-    "ViT_large_patch16_224", "ViT_large_patch16_384", "ViT_large_patch32_384", "DeiT_tiny_patch16_224",
-    "DeiT_small_patch16_224", "DeiT_base_patch16_224", "DeiT_base_patch16_384",
-    "DeiT_tiny_distilled_patch16_224", "DeiT_small_distilled_patch16_224",
-    "DeiT_base_distilled_patch16_224", "DeiT_base_distilled_patch16_384",
-)  # fmt: skip
-CONVNEXT = tuple(
-    f"ConvNeXt_{kind}" for kind in ("tiny", "small", "base_224", "base_384", "large_224", "large_384")
-)
 RESNET = tuple(f"ResNet{depth}{kind}" for kind in ("", "_vd") for depth in (18, 34, 50, 101, 152, 200))
-_PPLCNET_SCALES = ("0_25", "0_35", "0_5", "0_75", "1_0", "1_5", "2_0", "2_5")
-PPLCNET = tuple(f"PPLCNet_x{scale}" for scale in _PPLCNET_SCALES)
-MOBILENET_V3 = tuple(
-    f"MobileNetV3_{size}_x{scale}"
-    for size in ("small", "large")
-    for scale in ("0_35", "0_5", "0_75", "1_0", "1_25")
-)
+PPLCNET = tuple(f"PPLCNet_x{scale}" for scale in ("0_25", "0_35", "0_5", "0_75", "1_0", "1_5", "2_0", "2_5"))
 # What PaddleClas exports or its configs name, without those that this trainer has.
 _FOREIGN = """
 AdaFace_IR_101 AdaFace_IR_152 AdaFace_IR_18 AdaFace_IR_34 AdaFace_IR_50 AdaFace_IR_SE_101
@@ -120,6 +75,11 @@ class BaseArch(Spec):
     """Exported, it takes images of one size only: what the transforms make."""
     reads_stages: ClassVar[bool] = True
     """`return_stages` is this trainer's to read, not the network's own."""
+
+    @classmethod
+    def known_names(cls) -> tuple[str, ...]:
+        """As `SINGLE_ARCHS` says; of what is not one network, as the class says."""
+        return _NAMES.get(cls.__name__) or super().known_names()
 
     name: str
     class_num: Annotated[int, Field(gt=0, le=1_000_000)] = 1000
@@ -203,32 +163,96 @@ class ChannelsFirstArch(BaseArch):
 
 _PP, _RESNET = "trainer.config.archs_pp", "trainer.config.archs_resnet"
 _CONVOLUTIONAL = "trainer.config.archs_convolutional"
+_MOBILENET_SCALES = ("_x0_25", "_x0_5", "_x0_75", "")
+# A line a class of networks: its names stand here alone, because they are known before it is imported.
 SINGLE_ARCHS = Registry(
     *lazy(_RESNET, {"ResNetArch": RESNET}),
     *lazy(
         _PP,
         {
-            "PPLCNetArch": PPLCNET, "PPLCNetV2Arch": PPLCNET_V2, "PPHGNetArch": PPHGNET,
-            "PPHGNetV2Arch": PPHGNET_V2,
+            "PPLCNetArch": PPLCNET,
+            "PPLCNetV2Arch": tuple(f"PPLCNetV2_{size}" for size in ("small", "base", "large")),
+            "PPHGNetArch": tuple(f"PPHGNet_{size}" for size in ("tiny", "small", "base")),
+            "PPHGNetV2Arch": tuple(f"PPHGNetV2_B{size}" for size in range(7)),
         },
     ),
-    *lazy(_CONVOLUTIONAL, {"MobileNetV3Arch": MOBILENET_V3}),
-    *lazy(_RESNET, {"ResNeXtArch": RESNEXT, "SEResNetArch": SE_RESNET, "Res2NetArch": RES2NET}),
     *lazy(
         _CONVOLUTIONAL,
         {
-            "MobileNetV1Arch": MOBILENET_V1, "MobileNetV2Arch": MOBILENET_V2,
-            "ShuffleNetV2Arch": SHUFFLENET_V2, "VGGArch": VGG, "DenseNetArch": DENSENET,
-            "RepVGGArch": REPVGG, "HRNetArch": HRNET,
+            "MobileNetV3Arch": tuple(
+                f"MobileNetV3_{size}_x{scale}"
+                for size in ("small", "large")
+                for scale in ("0_35", "0_5", "0_75", "1_0", "1_25")
+            )
+        },
+    ),
+    *lazy(
+        _RESNET,
+        {
+            "ResNeXtArch": tuple(
+                f"ResNeXt{depth}{kind}_{wide}"
+                for kind in ("", "_vd")
+                for depth in (50, 101, 152)
+                for wide in ("32x4d", "64x4d")
+            ),
+            "SEResNetArch": tuple(f"SE_ResNet{depth}_vd" for depth in (18, 34, 50)),
+            "Res2NetArch": (
+                "Res2Net50_26w_4s", "Res2Net50_14w_8s", "Res2Net50_vd_26w_4s", "Res2Net101_vd_26w_4s",
+                "Res2Net200_vd_26w_4s",
+            ),
+        },
+    ),
+    *lazy(
+        _CONVOLUTIONAL,
+        {
+            "MobileNetV1Arch": tuple(f"MobileNetV1{scale}" for scale in _MOBILENET_SCALES),
+            "MobileNetV2Arch": tuple(
+                f"MobileNetV2{scale}" for scale in (*_MOBILENET_SCALES, "_x1_5", "_x2_0")
+            ),
+            "ShuffleNetV2Arch": tuple(
+                f"ShuffleNetV2_{kind}"
+                for kind in ("x0_25", "x0_33", "x0_5", "x1_0", "x1_5", "x2_0", "swish")
+            ),
+            "VGGArch": tuple(f"VGG{depth}" for depth in (11, 13, 16, 19)),
+            "DenseNetArch": tuple(f"DenseNet{depth}" for depth in (121, 161, 169, 201, 264)),
+            "RepVGGArch": (
+                "RepVGG_A0", "RepVGG_A1", "RepVGG_A2", "RepVGG_B0", "RepVGG_B1", "RepVGG_B1g2",
+                "RepVGG_B1g4", "RepVGG_B2", "RepVGG_B2g4", "RepVGG_B3", "RepVGG_B3g4", "RepVGG_D2se",
+            ),
+            "HRNetArch": (
+                *(f"HRNet_W{width}_C" for width in (18, 30, 32, 40, 44, 48, 60, 64)), "SE_HRNet_W64_C",
+            ),
         },
     ),
     *lazy(
         "trainer.config.archs_attention",
-        {"EfficientNetArch": EFFICIENTNET, "SwinArch": SWIN, "ViTArch": VIT, "ConvNeXtArch": CONVNEXT},
+        {
+            "EfficientNetArch": (*(f"EfficientNetB{size}" for size in range(8)), "EfficientNetB0_small"),
+            "SwinArch": tuple(
+                f"SwinTransformer_{kind}"
+                for kind in (
+                    "tiny_patch4_window7_224", "small_patch4_window7_224", "base_patch4_window7_224",
+                    "base_patch4_window12_384", "large_patch4_window7_224", "large_patch4_window12_384",
+                )
+            ),
+            "ViTArch": (
+                "ViT_small_patch16_224", "ViT_base_patch16_224", "ViT_base_patch16_384",
+                "ViT_base_patch32_384", "ViT_large_patch16_224", "ViT_large_patch16_384",
+                "ViT_large_patch32_384", "DeiT_tiny_patch16_224", "DeiT_small_patch16_224",
+                "DeiT_base_patch16_224", "DeiT_base_patch16_384", "DeiT_tiny_distilled_patch16_224",
+                "DeiT_small_distilled_patch16_224", "DeiT_base_distilled_patch16_224",
+                "DeiT_base_distilled_patch16_384",
+            ),
+            "ConvNeXtArch": tuple(
+                f"ConvNeXt_{kind}"
+                for kind in ("tiny", "small", "base_224", "base_384", "large_224", "large_384")
+            ),
+        },
     ),
     *lazy("trainer.config.zoo", {"PaddleClasArch": FOREIGN}),
 )  # fmt: skip
 """All that are one network."""
+_NAMES = {item.class_name: item.names for item in SINGLE_ARCHS.items if isinstance(item, Lazy)}
 if TYPE_CHECKING:
     SingleArch: TypeAlias = BaseArch
 else:  # the union that chooses by name exists at run time only

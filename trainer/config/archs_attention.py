@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from trainer.config.archs import CONVNEXT, EFFICIENTNET, SWIN, VIT, BaseArch, DropRate, Factor
+from trainer.config.archs import BaseArch, DropRate, Factor
 from trainer.config.registry import Spec
 from trainer.config.scalars import Pixels
 
@@ -22,8 +22,6 @@ class EfficientNetOverrides(Spec):
 
 class EfficientNetArch(BaseArch):
     """EfficientNet B0 to B7, and the small B0 without squeeze-and-excite."""
-
-    names = EFFICIENTNET
 
     padding_type: Literal["SAME", "DYNAMIC", "VALID"] | None = None
     """None is DYNAMIC for the small one, else SAME: TensorFlow's padding for the size's own images."""
@@ -44,8 +42,6 @@ class TransformerArch(BaseArch):
 class ViTArch(TransformerArch):
     """Vision transformers and DeiT; each takes images of the size in its name only."""
 
-    names = VIT
-
     drop_path_rate: DropRate = 0.0
     """Chance that the last block's paths are left out for an image; less before it."""
 
@@ -64,7 +60,6 @@ class ViTArch(TransformerArch):
 class SwinArch(TransformerArch):
     """Swin transformers."""
 
-    names = SWIN
     exports_one_size: ClassVar[bool] = True  # how often windows fit in is computed while it is written out
 
     drop_path_rate: DropRate | None = None
@@ -83,8 +78,6 @@ class SwinArch(TransformerArch):
 
 class ConvNeXtArch(BaseArch):
     """ConvNeXt."""
-
-    names = CONVNEXT
 
     drop_path_rate: DropRate = 0.0
     """Chance that the last block's path is left out for an image; less before it."""

@@ -3,14 +3,6 @@
 from __future__ import annotations
 
 from trainer.config.archs import (
-    DENSENET,
-    HRNET,
-    MOBILENET_V1,
-    MOBILENET_V2,
-    MOBILENET_V3,
-    REPVGG,
-    SHUFFLENET_V2,
-    VGG,
     BaseArch,
     ChannelsFirstArch,
     DropRate,
@@ -21,8 +13,6 @@ from trainer.config.scalars import Pixels, Positive
 class MobileNetV1Arch(BaseArch):
     """MobileNetV1."""
 
-    names = MOBILENET_V1
-
     @property
     def stage_layers(self) -> tuple[str, ...]:
         """The layers before each halving but the last."""
@@ -32,13 +22,9 @@ class MobileNetV1Arch(BaseArch):
 class MobileNetV2Arch(ChannelsFirstArch):
     """MobileNetV2."""
 
-    names = MOBILENET_V2
-
 
 class MobileNetV3Arch(BaseArch):
     """MobileNetV3, small and large."""
-
-    names = MOBILENET_V3
 
     dropout_prob: DropRate | None = 0.2
     """None is no dropout."""
@@ -54,13 +40,9 @@ class MobileNetV3Arch(BaseArch):
 class ShuffleNetV2Arch(BaseArch):
     """ShuffleNetV2; `swish` is scale 1 with that activation."""
 
-    names = SHUFFLENET_V2
-
 
 class VGGArch(BaseArch):
     """VGG without batch norm; needs images of 224 pixels."""
-
-    names = VGG
 
     stop_grad_layers: int = 0
     """Number of the first convolution blocks whose parameters do not learn."""
@@ -78,8 +60,6 @@ class VGGArch(BaseArch):
 class DenseNetArch(BaseArch):
     """DenseNet."""
 
-    names = DENSENET
-
     dropout: DropRate = 0.0
     bn_size: Positive = 4
     """Width of a layer's bottleneck, as a multiple of the growth rate."""
@@ -88,16 +68,12 @@ class DenseNetArch(BaseArch):
 class RepVGGArch(BaseArch):
     """RepVGG with the branches of training; in groups of 2 or 4, and `se` with weighed channels."""
 
-    names = REPVGG
-
 
 class HRNetArch(BaseArch):
     """HRNet with a head for classification, and its variant that weighs channels.
 
     Sides of images must be multiples of 32.
     """
-
-    names = HRNET
 
     @property
     def stage_layers(self) -> tuple[str, ...]:

@@ -5,10 +5,6 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 
 from trainer.config.archs import (
-    PPHGNET,
-    PPHGNET_V2,
-    PPLCNET,
-    PPLCNET_V2,
     BaseArch,
     DropRate,
     FiveFactors,
@@ -23,8 +19,6 @@ PPLCNET_BLOCKS = {2: 1, 3: 2, 4: 2, 5: 6, 6: 2}
 
 class PPLCNetArch(BaseArch):
     """PP-LCNet, small and made for CPUs."""
-
-    names = PPLCNET
 
     dropout_prob: DropRate = 0.2
     class_expand: Positive = 1280
@@ -56,16 +50,12 @@ class PPLCNetArch(BaseArch):
 class PPLCNetV2Arch(BaseArch):
     """PP-LCNetV2: several depthwise convolutions side by side, which become one after training."""
 
-    names = PPLCNET_V2
-
     class_expand: Positive = 1280
     use_last_conv: bool = True
 
 
 class PPHGNetArch(BaseArch):
     """PP-HGNet, made for GPUs. Its base size takes no `dropout_prob` in PaddleClas; here it does."""
-
-    names = PPHGNET
 
     class_expand: Positive = 2048
     use_last_conv: bool = True
@@ -75,8 +65,6 @@ class PPHGNetArch(BaseArch):
 
 class PPHGNetV2Arch(BaseArch):
     """PP-HGNetV2, made for GPUs."""
-
-    names = PPHGNET_V2
 
     dropout_prob: DropRate = 0.0
     class_expand: Positive = 2048

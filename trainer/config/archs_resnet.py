@@ -7,10 +7,6 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from trainer.config.archs import (
-    RES2NET,
-    RESNET,
-    RESNEXT,
-    SE_RESNET,
     BaseArch,
     ChannelsFirstArch,
     FiveFactors,
@@ -28,8 +24,6 @@ _LAST_BLOCKS = {
 
 class ResNetArch(ChannelsFirstArch):
     """ResNet as in the paper (`ResNet50`) and with the improvements B, C and D (`ResNet50_vd`)."""
-
-    names = RESNET
 
     lr_mult_list: FiveFactors = (1.0, 1.0, 1.0, 1.0, 1.0)
     """Learning-rate factors of the stem and the four stages."""
@@ -69,18 +63,12 @@ class ResNetArch(ChannelsFirstArch):
 class ResNeXtArch(ChannelsFirstArch):
     """ResNeXt and ResNeXt_vd: a bottleneck in 32 or 64 groups."""
 
-    names = RESNEXT
-
     input_image_channel: Literal[3] = 3
 
 
 class SEResNetArch(BaseArch):
     """ResNet_vd whose blocks weigh their channels."""
 
-    names = SE_RESNET
-
 
 class Res2NetArch(BaseArch):
     """Res2Net and Res2Net_vd: a bottleneck whose channels are filtered one after the other."""
-
-    names = RES2NET

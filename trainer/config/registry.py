@@ -4,19 +4,30 @@ PaddleClas names things in two ways: `- RandCropImage: {size: 224}` (the key of 
 `{name: Momentum, momentum: 0.9}` (a key beside the parameters). `keyed` and `named` make the type of a place
 out of its registry; a value of the config becomes the spec of the name that stands there.
 
-To add an architecture, an operation, a batch operation, a loss, a metric, an optimizer, a schedule, a sampler
-or a post-processing:
+To add an architecture, an operation, a loss or the like, three places are touched:
 
-1. Its spec goes into the module of its section or family here (`archs_*`, `ops_*`, `batch_ops`, `losses`, …):
-   a subclass of that section's base, with a field a parameter, the text below it, and what must hold between
-   parameters as validators. It is all that `submit`, `validate`, the JSON Schema and the trainer know of its
-   parameters. It imports neither paddle nor numpy, because the launcher reads it.
-2. Its name goes into the section's table (`ARCHS`, `OPS`, `LOSSES`, …): the class itself where its module is
-   imported anyway, else one word in the `lazy` line of its module.
-3. Its implementation goes into one module of the room of that section (`trainer/models`, `trainer/data/ops`,
-   `trainer/losses`, …): a function or class that takes the spec, and is put beside it in that room's table of
-   builders by the spec's class, not by its name. A test of each room holds both tables against each other, so
-   that neither a spec without an implementation nor the contrary passes.
+1. Its spec, here: a subclass of the section's base (`BaseArch`, `ImageOp`, `BaseLoss` …) in the module of
+   its section or family, with a field a parameter, the text below it, and what must hold between parameters
+   as validators. It is all that `submit`, `validate`, the JSON Schema and the trainer know of the parameters,
+   and imports neither paddle nor numpy, because the launcher reads it.
+2. Its name, here: one line in the section's table. The class itself stands there where its module is imported
+   anyway, else a `lazy` line with its module: one word, or for an architecture the class with all its names.
+3. Its implementation: one module, or one function in the module of its family, that takes the spec. It is
+   found by the spec's class, not by its name, in one line of the table of its room in `trainer`.
+
+| a new           | spec in       | name in                 | implementation in          | page          |
+| --------------- | ------------- | ----------------------- | -------------------------- | ------------- |
+| architecture    | `archs_*`     | `archs.SINGLE_ARCHS`    | `models/registry.py`       | models.md     |
+| operation       | `ops*`        | `ops.OPS`               | `data/ops`, by `@register` | transforms.md |
+| batch operation | `batch_ops`   | `data.BATCH_OPS`        | `data/mixing.py`           | data.md       |
+| loss            | `losses*`     | `losses.LOSSES`         | `losses/build.py`          | losses.md     |
+| metric          | `metrics`     | `metrics.METRICS`       | `metrics/build.py`         | losses.md     |
+| optimizer       | `optimizers`  | `optimizers.OPTIMIZERS` | `optim/optimizer.py`       | losses.md     |
+| schedule        | `schedules`   | `schedules.SCHEDULES`   | `optim/schedules.py`       | losses.md     |
+| post-processing | `postprocess` | `infer.POST_PROCESSES`  | `postprocess/build.py`     | predict.md    |
+
+Tests of `tests/trainer/config/test_registries.py` and of each room hold both tables and the page against each
+other, so that neither a spec without an implementation nor the contrary passes.
 
 What two sections must agree on is in `checks`; what PaddleClas has and this trainer has not in `unsupported`.
 

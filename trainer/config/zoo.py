@@ -21,7 +21,6 @@ class PaddleClasArch(BaseArch):
     """An architecture of an installed `paddleclas`, with whatever parameters it takes there."""
 
     model_config = ConfigDict(**STRICT, extra="allow")
-    names = FOREIGN
     forwards_unknown = True
     reads_stages = False
 
