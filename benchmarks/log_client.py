@@ -21,9 +21,10 @@ from pathlib import Path
 from go_server import JOB, NAMESPACE
 
 from launcher.backends.kubernetes.logsource import KubernetesLogSource
+from launcher.kube.access import Access
 from launcher.kube.async_client import AsyncClient
 from launcher.kube.endpoint import Endpoint
-from launcher.kube.transport import Way
+from launcher.kube.identity import Identity
 from launcher.logs.follow import Follower
 from launcher.logs.log_filter import LogFilter
 from launcher.logs.log_format import Formatter, LogFormat
@@ -117,7 +118,8 @@ class Cluster:
             url=f"https://localhost:{(folder / 'port').read_text()}",
             authority=(folder / "certificate").read_text(),
         )
-        self.way = Way(endpoint=endpoint, headers=lambda: (("Authorization", "Bearer t"),))
+        identity = Identity(fields=lambda: (("Authorization", "Bearer t"),))
+        self.access = Access(endpoint=endpoint, identity=identity, namespace=NAMESPACE, context="bench")
 
 
 class Attached(KubernetesLogSource):

@@ -7,14 +7,14 @@ import os
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
+from launcher.kube.connections import Connections
 from launcher.kube.endpoint import Endpoint, check_url
 from launcher.kube.errors import KubeconfigError
-from launcher.kube.exchange import Pool
 from launcher.kube.identity import Identity, read_identity, read_token_file
 from launcher.kube.kubeconfig import Entry, Kubeconfig, read_kubeconfig
-from launcher.kube.login import describe_login
 from launcher.kube.proxy import choose_proxy
 from launcher.kube.remarks import remark
 
@@ -41,10 +41,8 @@ class Access:
     context: str
     login: str = ""
 
-    def make_pool(self) -> Pool:
+    def make_pool(self) -> Connections:
         """Return what sends requests over connections that are kept."""
-        from launcher.kube.connections import Connections
-
         return Connections(self.endpoint, kept=SIDE_BY_SIDE)
 
 
@@ -196,3 +194,42 @@ def _use_service_account(folder: Path, *, environ: Mapping[str, str]) -> Access:
         endpoint=endpoint, identity=Identity(fields=fields), namespace=namespace, context="",
         login=f"the token in {folder} is refused: start the pod again",
     )  # fmt: skip
+
+
+_LOGINS = {
+    "aws": "aws sso login",
+    "aws-iam-authenticator": "aws sso login",
+    "gcloud": "gcloud auth login",
+    "gke-gcloud-auth-plugin": "gcloud auth login",
+    "kubelogin": "az login",
+    "oci": "oci session authenticate",
+    "doctl": "doctl auth init",
+}
+"""Credential plugins, and what logs their users in (the vendors' guides to kubectl access)."""
+
+
+def describe_login(user: Mapping[str, Any], *, name: str, context: str) -> str:
+    """Say what to run.
+
+    Args:
+        user: As a kubeconfig has it; never shown.
+        name: Of the user in the kubeconfig.
+        context: Of the kubeconfig.
+    """
+    plugin = user.get("exec")
+    if isinstance(plugin, Mapping) and plugin:
+        command = str(plugin.get("command", ""))
+        if known := _LOGINS.get(PurePath(command).name):
+            return f"run `{known}`"
+        # its arguments may hold a secret, so they are not shown
+        return f"log in with what gives the tokens: run {PurePath(command).name!r} as the kubeconfig does"
+    if user.get("client-certificate-data") or user.get("client-certificate"):
+        return (
+            f"the client certificate of user {name!r} is refused: get a new one, and run "
+            f"`kubectl config set-credentials {name} --client-certificate=FILE --client-key=FILE`"
+        )
+    if user.get("tokenFile"):
+        return f"the token in {user['tokenFile']} is refused: write a new one there"
+    if user.get("token"):
+        return f"get a new token, and run `kubectl config set-credentials {name} --token=TOKEN`"
+    return f"give context {context!r} a user: run `kubectl config set-credentials {name or 'me'} --help`"

@@ -7,6 +7,7 @@ Where the cluster is, and who we are to it, is decided where single requests hav
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -15,12 +16,11 @@ from urllib.parse import quote, urlencode
 
 from launcher.kube.client import Client
 from launcher.kube.errors import CertificateError
-from launcher.kube.exchange import Fields
 from launcher.kube.failures import MAX_ANSWER_BYTES, RequestContext, read_failure
-from launcher.kube.http import format_request
-from launcher.kube.packed import Unpacker
+from launcher.kube.http import Fields, Unpacker, format_request
+from launcher.kube.remarks import log, log_answer
 from launcher.kube.stream import READ_BYTES, ResponseStream
-from launcher.kube.transport import PACKED, Way, explain_silence, read_warnings
+from launcher.kube.transport import PACKED, explain_silence, read_warnings, request_headers
 from launcher.logs.source import End, FailureKind, LogRequest, Receiver, SourceError
 from launcher.objects import PODS, Resource, is_object
 from launcher.times import format_stamp
@@ -72,13 +72,14 @@ class _Json:
 class _Log:
     """Hands a log's answer on; a refusal's body is read for its reason."""
 
-    def __init__(self, receiver: Receiver, judge: Callable[..., End]) -> None:
-        self._receiver, self._judge = receiver, judge
+    def __init__(self, receiver: Receiver, judge: Callable[..., End], log_it: Callable[..., None]) -> None:
+        self._receiver, self._judge, self._log_it = receiver, judge, log_it
         self._status, self._headers = 0, {}  # type: int, Mapping[str, str]
         self._refusal = b""
 
     def head(self, status: int, headers: Mapping[str, str]) -> None:
         self._status, self._headers = status, headers
+        self._log_it(status=status)
         if status < 300:
             self._receiver.begin()
 
@@ -89,6 +90,7 @@ class _Log:
             self._refusal = (self._refusal + piece)[:65536]
 
     def done(self, error: Exception | None) -> None:
+        self._log_it(status="whole" if error is None else type(error).__name__)
         if self._status < 300 and error is None:
             self._receiver.end(End())
         else:
@@ -121,7 +123,7 @@ class AsyncClient:
             answer_s: How long a connection may take, and how long a whole object's answer.
         """
         self._client, self._reconnect = client, reconnect
-        self._access: Way = client.way
+        self._access = client.access
         self._dial = dial or self._dial_tcp
         self._answer_s = answer_s
         self._gate = asyncio.Semaphore(_AT_ONCE)
@@ -136,8 +138,9 @@ class AsyncClient:
 
     async def renew(self) -> None:
         """Read the credentials afresh; a plugin that is asked for them may take its time."""
+        log.info("the credentials are read again")
         self._client = await asyncio.to_thread(self._reconnect or self._client.renewed)
-        self._access = self._client.way
+        self._access = self._client.access
         self._take_access()
 
     async def fetch(self, path: str, query: Mapping[str, str], call: RequestContext) -> dict[str, Any]:
@@ -146,7 +149,7 @@ class AsyncClient:
         Raises:
             SourceError: The answer is none, or a refusal.
         """
-        listener = _Json()
+        listener, began_s = _Json(), time.monotonic()
         found: object = None
         stream = self._send(path, query, listener, more=PACKED)
         try:
@@ -164,6 +167,8 @@ class AsyncClient:
             cut = error
         finally:
             stream.close()
+            status = listener.status or type(cut).__name__
+            log_answer("GET", path, query, status=status, began_s=began_s)
         if cut is not None or not is_object(found):
             why = cut or ValueError(f"{found!r:.80}")
             raise SourceError(self.judge(call, 0, {}, b"", why)) from cut
@@ -185,7 +190,8 @@ class AsyncClient:
         pod = quote(request.container.pod, safe="")
         path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{pod}/log"
         call = self.describe(namespace=namespace, name=request.container.pod, subresource="log")
-        return self._send(path, query, _Log(receiver, partial(self.judge, call)))
+        log_it = partial(log_answer, "GET", path, query, began_s=time.monotonic())
+        return self._send(path, query, _Log(receiver, partial(self.judge, call), log_it))
 
     def judge(
         self,
@@ -229,7 +235,7 @@ class AsyncClient:
     def _send(
         self, path: str, query: Mapping[str, str], listener: _Json | _Log, *, more: Fields = ()
     ) -> ResponseStream:
-        headers = (*self._endpoint.headers(), *self._access.headers(), *more)
+        headers = (*self._endpoint.headers(), *request_headers(self._access.identity.fields()), *more)
         request = format_request("GET", self._endpoint.target(f"{path}?{urlencode(query)}"), headers=headers)
         stream = ResponseStream(
             request, listener, context=self._context, server_name=self._endpoint.server_name,

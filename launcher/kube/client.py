@@ -19,6 +19,7 @@ from launcher.kube.access import SERVICE_ACCOUNT, Access, Reload, load_access
 from launcher.kube.api import Keep, whole
 from launcher.kube.errors import AbsentError, ExpiredError, NoAnswerError
 from launcher.kube.failures import RequestContext, Verb
+from launcher.kube.remarks import log
 from launcher.kube.transport import (
     ANYTHING,
     MERGE_PATCH,
@@ -28,7 +29,6 @@ from launcher.kube.transport import (
     Response,
     Timeouts,
     Transport,
-    Way,
     path_of,
 )
 from launcher.kube.watch import GRACE_S, WATCH_S, WatchEvent, read_watch
@@ -116,6 +116,7 @@ class Client:
         try:
             return self._pages(request, call, at_most=at_most, keep=keep)
         except ExpiredError:
+            log.info("%s: a page has expired: the list is asked for again", call)
             return self._pages(request, call, at_most=at_most, keep=keep)
 
     def _pages(
@@ -223,7 +224,7 @@ class Client:
         from launcher.kube.exec import run_in_pod  # WebSockets: most commands do without
 
         call = self._call("create", PODS, namespace=namespace, name=pod, subresource="exec")
-        return run_in_pod(self.way, call, container=container, argv=argv)
+        return run_in_pod(self._transport.access, call, container=container, argv=argv)
 
     def serves(self, resource: Resource) -> bool:
         """See `KubeApi.serves`. Asks once a group and version (kubernetes.io, "Discovery API")."""
@@ -245,9 +246,9 @@ class Client:
         return self._transport.fetch(Request(method="GET", path=path), call)
 
     @property
-    def way(self) -> Way:
-        """How the cluster is reached now."""
-        return self._transport.way
+    def access(self) -> Access:
+        """How the cluster is reached now, and as whom."""
+        return self._transport.access
 
     def _call(
         self, verb: Verb, resource: Resource, *, namespace: str, name: str = "", subresource: str = ""

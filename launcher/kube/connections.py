@@ -13,21 +13,57 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from typing import NamedTuple
 
 from launcher.kube.endpoint import Endpoint
-from launcher.kube.exchange import PIECE, ExchangeError, HttpRequest, HttpResponse
-from launcher.kube.http import ResponseParser, format_request
-from launcher.kube.packed import Unpacker
+from launcher.kube.http import Fields, ResponseParser, Unpacker, format_request
 
 SLOWEST_BYTES_S = 32 * 1024
 """An answer that comes more slowly, once its silence would have been too long, is given up."""
 LONGEST_S = 300.0
 """Of an answer that is waited for as a whole, however fast it comes: chunks of a byte each take very long."""
+PIECE = 65536
+"""At most so many bytes at once of an answer that is read while it comes."""
 _FAILURES = (OSError, ValueError)  # ValueError: what is no HTTP, or too much of it
 
 
+class ExchangeError(Exception):
+    """No answer, or one that was cut off. Its text says which error it was; its cause is that error."""
+
+    @classmethod
+    def of(cls, error: BaseException) -> ExchangeError:
+        """Name an error with its kind."""
+        return cls(f"{type(error).__name__}: {error}")
+
+
+class HttpRequest(NamedTuple):
+    """A request.
+
+    Attributes:
+        method: Such as `GET`.
+        target: Path and query, below what the server's URL has of a path.
+        body: What is sent with it.
+        headers: Names and values.
+        connect_s: Until the connection stands, TLS included.
+        read_s: Between two pieces of the answer.
+        whole: Wait for the body; else it is read through `stream`, and the answer must be closed.
+        total_s: Until the last piece of an answer that is read through `stream`; None for no end.
+        most_bytes: Of a whole answer's body, unpacked. More is refused.
+    """
+
+    method: str
+    target: str
+    body: bytes | None
+    headers: Fields
+    connect_s: float
+    read_s: float
+    whole: bool
+    total_s: float | None = None
+    most_bytes: int = 64 << 20
+
+
 class Connections:
-    """Implements `Pool`. A connection that the server has closed meanwhile is made anew."""
+    """Connections to one server. Many threads may ask; one that the server has closed is made anew."""
 
     def __init__(self, endpoint: Endpoint, *, kept: int) -> None:
         """Connect nowhere yet.
@@ -42,7 +78,11 @@ class Connections:
         weakref.finalize(self, _close, self._idle)
 
     def send(self, request: HttpRequest) -> HttpResponse:
-        """See `Pool.send`."""
+        """Send a request, once, and return its answer; a redirection is one, too.
+
+        Raises:
+            ExchangeError: None came.
+        """
         sock: socket.socket | None = None
         try:
             data = format_request(
@@ -52,7 +92,7 @@ class Connections:
             sock = self._take() or self._connect(request.connect_s)
             sock.settimeout(request.read_s)
             sock.sendall(data)
-            answer = _Response(sock, request)
+            answer = HttpResponse(sock, request)
             answer.wait_for_head()
             if not request.whole:
                 return answer
@@ -109,8 +149,8 @@ def _has_something(sock: socket.socket) -> bool:
         return bool(selector.select(0))
 
 
-class _Response:
-    """Implements `HttpResponse`."""
+class HttpResponse:
+    """What a server sends back."""
 
     def __init__(self, sock: socket.socket, request: HttpRequest) -> None:
         self._sock, self._request = sock, request
@@ -122,18 +162,22 @@ class _Response:
 
     @property
     def status(self) -> int:
+        """HTTP status."""
         return self._parser.status
 
     @property
     def headers(self) -> Mapping[str, str]:
+        """Looked up in any case of letters."""
         return self._parser.headers
 
     @property
     def can_go_on(self) -> bool:
+        """Whether the connection can bring another answer."""
         return self._parser.can_go_on
 
     @property
     def data(self) -> bytes:
+        """The whole body; waits for what has not come yet."""
         if self._data is None:
             try:
                 self.read()
@@ -143,6 +187,7 @@ class _Response:
         return self._data
 
     def wait_for_head(self) -> None:
+        """Read until the status is known."""
         while not self._parser.status:
             self._first = self._receive()
 
@@ -159,6 +204,11 @@ class _Response:
         self._data = b"".join(pieces)
 
     def stream(self) -> Iterator[bytes]:
+        """Hand the body on piece by piece, each as soon as it is there.
+
+        Raises:
+            ExchangeError: It was cut off.
+        """
         try:
             if first := self._first:
                 self._first = b""
@@ -170,6 +220,7 @@ class _Response:
             raise ExchangeError.of(error) from error
 
     def close(self) -> None:
+        """Have no more of it, and keep nothing that would stand in the way of the next request."""
         self._sock.close()
 
     def _receive(self) -> bytes:

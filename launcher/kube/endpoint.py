@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import ssl
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -34,7 +34,7 @@ class Endpoint:
     tls_server_name: str | None = None
     verifies: bool = True
     authority: str | None = None
-    certificate: tuple[bytes, bytes] | None = None
+    certificate: tuple[bytes, bytes] | None = field(default=None, repr=False)
     proxy: Proxy | None = None
 
     @property

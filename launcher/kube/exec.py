@@ -11,17 +11,20 @@ import contextlib
 import io
 import re
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 from urllib.parse import quote, urlencode
 
+from launcher.kube.access import Access
 from launcher.kube.endpoint import Endpoint
 from launcher.kube.errors import NoAnswerError
 from launcher.kube.failures import RequestContext, read_failure
 from launcher.kube.http import format_request
-from launcher.kube.transport import Way, explain_silence
+from launcher.kube.remarks import log_answer
+from launcher.kube.transport import explain_silence, request_headers
 from launcher.volumes.place import Channel
 from trainer.protocol.codec import FormatError, decode
 from trainer.protocol.untrusted import shown
@@ -170,11 +173,13 @@ def _exit_code(status: bytes, call: RequestContext, said: str) -> int:
 
 
 @contextmanager
-def run_in_pod(way: Way, call: RequestContext, *, container: str, argv: Sequence[str]) -> Iterator[Channel]:
+def run_in_pod(
+    access: Access, call: RequestContext, *, container: str, argv: Sequence[str]
+) -> Iterator[Channel]:
     """Run a program in a container of the pod that `call` names.
 
     Args:
-        way: Into the cluster.
+        access: Way into the cluster.
         call: For errors; its verb is create, its subresource exec.
         container: Of the pod.
         argv: The program.
@@ -185,14 +190,15 @@ def run_in_pod(way: Way, call: RequestContext, *, container: str, argv: Sequence
     """
     import websocket
 
-    endpoint = way.endpoint
+    endpoint = access.endpoint
     options = [("container", container), ("stdin", "true"), ("stdout", "true"), ("stderr", "true")]
     query = urlencode([*options, *(("command", part) for part in argv)])
     place = f"/api/v1/namespaces/{quote(call.namespace, safe='')}/pods/{quote(call.name, safe='')}/exec"
     server = endpoint.url.rstrip("/").replace("http", "ws", 1)
-    headers = [field for field in way.headers() if field[0] != "Accept"]
+    headers = [field for field in request_headers(access.identity.fields()) if field[0] != "Accept"]
     format_request("GET", place, headers=headers)  # refuses line breaks, which the library writes as they are
     sock: socket.socket | None = None
+    began_s = time.monotonic()
     try:
         sock = _connect(endpoint)
         sock.settimeout(HANDSHAKE_S)
@@ -205,15 +211,18 @@ def run_in_pod(way: Way, call: RequestContext, *, container: str, argv: Sequence
         )  # fmt: skip
     except websocket.WebSocketBadStatusException as refusal:
         _close(sock)
+        log_answer("GET", place, {"container": container}, status=refusal.status_code, began_s=began_s)
         body = bytes(refusal.resp_body or b"")[:_REFUSAL_BYTES]
         raise read_failure(call, code=refusal.status_code, body=body) from refusal
     except (websocket.WebSocketException, OSError, ValueError) as error:
         _close(sock)
+        log_answer("GET", place, {"container": container}, status=type(error).__name__, began_s=began_s)
         raise explain_silence(error, call=call, endpoint=endpoint) from error
     except BaseException:
         _close(sock)
         raise
     try:
+        log_answer("GET", place, {"container": container}, status=channel.getstatus() or 0, began_s=began_s)
         sock.settimeout(SILENCE_S)
         channel.settimeout(SILENCE_S)
         if channel.getstatus() != _SWITCHING:

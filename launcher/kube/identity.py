@@ -14,12 +14,12 @@ import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from launcher.kube.endpoint import Endpoint
 from launcher.kube.errors import CredentialsError, KubeconfigError
-from launcher.kube.exchange import Fields
+from launcher.kube.http import Fields
 from launcher.kube.kubeconfig import Entry
 from launcher.kube.plugin import ask_plugin, read_plugin
 from launcher.kube.remarks import remark
@@ -44,7 +44,7 @@ class Identity:
     """
 
     fields: Callable[[], Fields]
-    certificate: tuple[bytes, bytes] | None = None
+    certificate: tuple[bytes, bytes] | None = field(default=None, repr=False)
     until_s: float | None = None
 
     @property
@@ -228,15 +228,15 @@ def _read_impersonation(user: Entry) -> Fields:
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             raise user.refuse("as-user-extra", f"a list of text for {key!r:.60}", got="something else")
         fields += [(f"Impersonate-Extra-{_escape(key)}", value) for value in values]
-    for field, value in fields:
+    for header, value in fields:
         if not value.isprintable():
             raise KubeconfigError(
                 where=user.where,
-                expected=f"no line breaks or control characters in {field[:80]}",
+                expected=f"no line breaks or control characters in {header[:80]}",
                 got=f"{value!r:.80}",
                 fix="mend it there",
             )
-    return tuple((field, value.encode().decode("latin-1")) for field, value in fields)
+    return tuple((header, value.encode().decode("latin-1")) for header, value in fields)
 
 
 def _escape(key: str) -> str:

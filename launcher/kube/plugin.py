@@ -24,6 +24,7 @@ from typing import IO
 
 from launcher.kube.errors import CredentialsError
 from launcher.kube.kubeconfig import Entry
+from launcher.kube.remarks import log
 from launcher.times import parse_unix_time
 
 _GROUP = "client.authentication.k8s.io"
@@ -186,6 +187,7 @@ def _run(plugin: Plugin) -> Given:
         spec["cluster"] = json.loads(plugin.cluster)
     info = {"apiVersion": plugin.version, "kind": "ExecCredential", "spec": spec}
     environ = {**os.environ, **dict(plugin.env), "KUBERNETES_EXEC_INFO": json.dumps(info)}
+    log.info("credential plugin %s is run", Path(plugin.command).name)
     try:
         process = subprocess.Popen(
             [plugin.command, *plugin.args], env=environ, stdout=subprocess.PIPE,

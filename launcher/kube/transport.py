@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
 from launcher.errors import UnreachableError
 from launcher.kube.access import Access, Reload
+from launcher.kube.connections import ExchangeError, HttpRequest, HttpResponse
 from launcher.kube.endpoint import Endpoint
 from launcher.kube.errors import NoAnswerError
-from launcher.kube.exchange import ExchangeError, Fields, HttpRequest, HttpResponse
-from launcher.kube.failures import MAX_ANSWER_BYTES, RequestContext, read_failure
-from launcher.kube.http import Headers
+from launcher.kube.failures import MAX_ANSWER_BYTES, RequestContext, read_distrust, read_failure, unfold
+from launcher.kube.http import Fields, Headers
 from launcher.kube.proxy import ProxyError
-from launcher.kube.remarks import remark
-from launcher.kube.tls_errors import read_distrust, unfold
+from launcher.kube.remarks import log, log_answer, remark
 from launcher.objects import KubeObject, Resource, is_object
 from trainer.protocol.printable import printable
 from trainer.protocol.untrusted import parse_json
@@ -73,21 +73,6 @@ class Response:
     headers: Mapping[str, str]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Way:
-    """What other modules of this room need to talk to a cluster in their own manner.
-
-    Attributes:
-        endpoint: Where it is, and how it is reached.
-        headers: Makes the headers of a request, without `Host`.
-        login: What to do where the cluster does not know us, for messages.
-    """
-
-    endpoint: Endpoint
-    headers: Callable[[], Fields]
-    login: str = "log in again"
-
-
 class Transport:
     """One cluster, as one identity."""
 
@@ -105,6 +90,7 @@ class Transport:
     def access(self) -> Access:
         """How the cluster is reached now, and as whom; renewed where that has run out."""
         if not self._access.identity.holds:
+            log.info("the credentials have run out: they are read again")
             self._use(self._reload(None))
         return self._access
 
@@ -112,16 +98,6 @@ class Transport:
     def authorization(self) -> str:
         """What was last said of us, renewed or not; empty where it is nothing."""
         return dict(self._access.identity.fields()).get("Authorization", "")
-
-    @property
-    def way(self) -> Way:
-        """The same, for others."""
-        access = self.access
-        return Way(
-            endpoint=access.endpoint,
-            headers=lambda: _headers(access.identity.fields()),
-            login=access.login,
-        )
 
     def fetch(self, request: Request, call: RequestContext) -> Response:
         """Send a request whose answer is an object.
@@ -160,6 +136,7 @@ class Transport:
         shown = self.access.identity.fields()
         answer = self._send(request, call, shown, most_bytes=most_bytes)
         if answer.status == _UNKNOWN_USER:  # nothing was done; a token may have run out before its time
+            log.info("401: the credentials are read again, and the request is sent once more")
             self._use(self._reload(dict(shown).get("Authorization", "")))
             shown = self._access.identity.fields()
             answer = self._send(request, call, shown, most_bytes=most_bytes)
@@ -182,6 +159,7 @@ class Transport:
                 raise read_failure(call, code=answer.status, body=answer.data, headers=answer.headers)
             yield answer
         finally:
+            log.debug("%s %s: the answer has ended", request.method, request.path)
             answer.close()  # what is left of it would block the next request on this connection
 
     def _send(
@@ -202,7 +180,7 @@ class Transport:
             target,
             body=payload,
             headers=(
-                *_headers(shown, accept=request.accept),
+                *request_headers(shown, accept=request.accept),
                 *((("Content-Type", request.content_type),) if payload is not None else ()),
                 *(PACKED if whole else ()),
             ),
@@ -212,15 +190,20 @@ class Transport:
             total_s=total_s,
             most_bytes=most_bytes,
         )
+        began_s = time.monotonic()
         try:
             answer = self._pool.send(http_request)
         except ExchangeError as error:
+            kind = type(error.__cause__ or error).__name__
+            log_answer(request.method, request.path, request.query, status=kind, began_s=began_s)
             raise explain_silence(error, call=call, endpoint=self._access.endpoint) from error
+        log_answer(request.method, request.path, request.query, status=answer.status, began_s=began_s)
         read_warnings(answer.headers)
         return answer
 
 
-def _headers(shown: Fields, *, accept: str = ANYTHING) -> Fields:
+def request_headers(shown: Fields, *, accept: str = ANYTHING) -> Fields:
+    """Return the headers of a request, without `Host`; `shown` says who we are."""
     return (("User-Agent", "ftlaunch"), ("Accept", accept), *shown)
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from launcher.kube.connections import ExchangeError, HttpResponse
 from launcher.kube.errors import NoAnswerError
-from launcher.kube.exchange import ExchangeError, HttpResponse
 from launcher.kube.failures import RequestContext, read_failure
 from launcher.objects import KubeObject, is_object
 from trainer.protocol.codec import FormatError, decode

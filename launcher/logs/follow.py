@@ -1,11 +1,19 @@
-"""Follows a job: looks at its pods, keeps a task for each, and hands ripe lines on in order of time."""
+"""Follows a job: takes snapshots of its pods, keeps a task for each, and hands ripe lines on by their time.
+
+Three kinds of tasks run beside each other. One takes snapshots (`_watch`), at its own pace and whenever a
+pod's task asks for one, and tells every pod's task what it has seen. A task a pod (`podtask`) reads the pod's
+containers one after the other into the merger. One writes (`_write`): ten times a second, or as soon as much
+waits, it shows what no other pod can precede any more. All is over once the job has ended, each pod's
+containers are read to their ends and two snapshots in a row have brought nothing new.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
+import re
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from launcher.logs.log_format import Formatter
@@ -14,7 +22,6 @@ from launcher.logs.podoutput import PodOutput
 from launcher.logs.podtask import PodTask, back_off_s
 from launcher.logs.recording import Recording
 from launcher.logs.source import FailureKind, Snapshot, Source, SourceError
-from launcher.logs.waiting import Waiting
 
 SNAPSHOT_OF_A_POD_S = 0.008
 """More between snapshots that nobody has asked for; one of a thousand pods costs half a second twice."""
@@ -299,3 +306,48 @@ def make_room(pods: int) -> str:
         f"{at_once} pods are read at once and each other one when one of these has been read to its end; "
         f"raise it with `ulimit -Hn {needed}` as root or choose pods with --node"
     )
+
+
+_COUNTS = re.compile(r"\d+")
+MAX_TEXT = 600
+
+
+class Waiting:
+    """What was said of one job."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        """`say` takes a sentence for the user."""
+        self._say = say
+        self._said: set[str] = set()
+
+    def tell(self, pods: Mapping[str, str], *, of_job: str = "") -> None:
+        """Say what has not been said yet.
+
+        Args:
+            pods: Reasons, where known, by the names of the pods that wait; empty once all run, and then all
+                is forgotten.
+            of_job: Of the job as a whole, said where no pod has a reason.
+        """
+        if not pods and not of_job:
+            self._said.clear()
+        reasons: dict[str, list[str]] = {}
+        for pod, reason in pods.items():
+            if reason:
+                reasons.setdefault(_flatten(reason), []).append(pod)
+        for reason, names in reasons.items():
+            who = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+            self._tell_once(reason, f"waiting for {who}: {reason}")
+        if not reasons and of_job:
+            self._tell_once(_flatten(of_job), f"waiting: {_flatten(of_job)}")
+
+    def _tell_once(self, reason: str, sentence: str) -> None:
+        # in a busy cluster the scheduler's counts of nodes change with every look
+        key = _COUNTS.sub("#", reason)
+        if key not in self._said:
+            self._said.add(key)
+            self._say(sentence)
+
+
+def _flatten(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= MAX_TEXT else f"{flat[:MAX_TEXT]}…"

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import parse_qs, urlsplit
 
+from launcher.kube.access import Access
 from launcher.kube.endpoint import Endpoint
-from launcher.kube.transport import Way
+from launcher.kube.identity import Identity
 from launcher.times import format_stamp
 
 BASE_S = 1_790_000_000
@@ -153,10 +154,10 @@ class FakeLogServer:
         return "fake"
 
     @property
-    def way(self) -> Way:
-        return Way(
-            endpoint=Endpoint(url="http://cluster"),
-            headers=lambda: (("Authorization", f"Bearer {self.client_token}"),),
+    def access(self) -> Access:
+        identity = Identity(fields=lambda: (("Authorization", f"Bearer {self.client_token}"),))
+        return Access(
+            endpoint=Endpoint(url="http://cluster"), identity=identity, namespace="ml", context="fake"
         )
 
     async def dial(self, make) -> None:

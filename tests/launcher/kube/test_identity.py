@@ -240,7 +240,7 @@ def test_a_secret_is_in_no_description_of_what_holds_it(server, tmp_path):
     user = {"token": "s3cret", **JANE}
     path = write_kubeconfig(tmp_path, user=user, **server.cluster)
     client = connect(kubeconfig=path, environ={})
-    assert "s3cret" not in repr(client.way)
+    assert "s3cret" not in repr(client.access)
     server.answer = lambda _: Answer(code=500, body=b"no")
     with pytest.raises(NoAnswerError) as refused:
         client.get(PODS, "w-0", namespace="ml")

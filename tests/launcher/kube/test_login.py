@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
+from launcher.kube.access import describe_login
 from launcher.kube.client import connect
 from launcher.kube.errors import CredentialsError
-from launcher.kube.login import describe_login
 from launcher.objects import PODS
 from tests.launcher.kube.api_server import SecureApiServer
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from launcher.kube.errors import NoAnswerError
-from launcher.logs.waiting import Waiting
+from launcher.logs.follow import Waiting
 from tests.fakes.log_server import FakeLogServer
 from tests.fakes.virtual_time import VirtualTimeLoop
 from tests.launcher.logs.schedules import Viewer, misfit

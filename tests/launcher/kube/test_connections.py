@@ -11,15 +11,14 @@ from typing import Any
 
 import pytest
 
-from launcher.kube.connections import Connections
+from launcher.kube.connections import Connections, ExchangeError, HttpRequest
 from launcher.kube.endpoint import Endpoint
-from launcher.kube.exchange import ExchangeError, HttpRequest, Pool
 from tests.launcher.kube.api_server import Answer, ApiServer, Asked
 
 KEPT = 2
 
 
-def own(url: str) -> Pool:
+def own(url: str) -> Connections:
     return Connections(Endpoint(url=url), kept=KEPT)
 
 
@@ -47,7 +46,7 @@ def server() -> Iterator[Counting]:
 
 
 def ask(
-    pool: Pool, target: str = "/api?limit=1", *, method: str = "GET", whole: bool = True, **given: Any
+    pool: Connections, target: str = "/api?limit=1", *, method: str = "GET", whole: bool = True, **given: Any
 ) -> Any:
     settings = {"body": None, "headers": (("X-Mark", "1"),), "connect_s": 5.0, "read_s": 5.0, **given}
     return pool.send(HttpRequest(method, target, whole=whole, **settings))
