@@ -130,11 +130,11 @@ def finish_a_run(*, arch: str = "PPLCNet_x0_25", keep: str | None = None) -> Cal
 
     def change(folder: Path) -> None:
         from trainer.config.load import load_config
-        from trainer.engine.run import TrainingProgress, run_training
+        from trainer.engine.run import run_training
         from trainer.ranks import Ranks
 
         overrides = [f"Arch.name={arch}", "Global.epochs=1"]
-        run_training(load_config(Path("cfg.yaml"), overrides).config, Ranks(), reached=TrainingProgress())
+        run_training(load_config(Path("cfg.yaml"), overrides).config, Ranks())
         if keep is not None:
             (folder / "output/latest.pdparams").rename(folder / keep)
             shutil.rmtree(folder / "output")

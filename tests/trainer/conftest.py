@@ -38,8 +38,9 @@ class Workshop:
     ) -> TrainingProgress:
         reached = TrainingProgress()
         run_training(
-            self.config(**changes), ranks or Ranks(), resume=resume, overwrite=overwrite, reached=reached
-        )
+            self.config(**changes), ranks or Ranks(), resume=resume, overwrite=overwrite, reached=reached,
+            say=print,
+        )  # fmt: skip
         return reached
 
     def train_and_stop(self, *, at: int, **changes: Any) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from trainer.engine.progress import NO_PROGRESS, Progress
+from trainer.progress import NO_PROGRESS, Progress
 
 MAX_COLUMNS = 100
 _FEWEST_CELLS = 10

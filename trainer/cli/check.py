@@ -9,8 +9,8 @@ import click
 
 from trainer.cli.bars import progress
 from trainer.cli.endings import Ending, end_with, require_packages
-from trainer.cli.options import config_options, load, make_store, weights_dir_option
-from trainer.cli.printing import echo
+from trainer.cli.options import config_options, weights_dir_option
+from trainer.cli.printing import echo, warn
 from trainer.config.zoo import find_foreign, is_installed, lacks_package
 from trainer.ranks import read_ranks
 
@@ -50,16 +50,17 @@ def command(
     def work() -> None:
         if not config_only:
             require_packages()
-        loaded = load(
-            path, overrides, strict=strict, extra_modules=extra_modules, path_map=read_ranks().path_map,
-            computes=False,
-        )  # fmt: skip
+        from trainer.loading import LoadOptions, load
+
+        options = LoadOptions(overrides=overrides, strict=strict, extra_modules=extra_modules, computes=False)
+        loaded = load(path, options, read_ranks(), warn=warn)
         if config_only:
             if not is_installed():
                 for place, name in find_foreign(loaded.config.arch):
                     echo(str(loaded.document.problem(place, lacks_package(name), warning=True)), err=True)
             echo(f"{path}: ok: {loaded.config.arch.name}, {loaded.config.arch.class_num} classes")
             return
+        from trainer.api import weights_store
         from trainer.data.image_cache import ImageCache
         from trainer.engine.image_report import read_images
         from trainer.engine.lint import find_oddities, look_around
@@ -80,7 +81,7 @@ def command(
             echo(f"{path}: warning: {warning}", err=True)
         for oddity in find_oddities(config, lists, look_around(ranks.world_size)):
             echo(f"{path}: warning: {oddity}", err=True)
-        model = check_model(loaded.config, make_store(weights_dir, offline=True))
+        model = check_model(loaded.config, weights_store(weights_dir, offline=True))
         count = len(lists.evaluation) if lists.evaluation is not None else 0
         classes = loaded.config.arch.class_num
         echo(f"{path}: ok: {len(lists.train)} training and {count} evaluation images, {classes} classes")

@@ -10,8 +10,8 @@ import click
 
 from trainer.cli.bars import progress
 from trainer.cli.endings import Ending, end_with, require_packages
-from trainer.cli.options import load_run, refuse_two, run_options
-from trainer.cli.printing import echo
+from trainer.cli.options import refuse_two, run_options
+from trainer.cli.printing import echo, warn
 from trainer.ranks import read_ranks
 
 
@@ -47,37 +47,26 @@ def command(
         ranks = read_ranks()
         ending.outcome = ranks.outcome
         require_packages()
-        from trainer.config.root import TrainConfig
-
-        loaded = load_run(
-            job,
-            path,
-            overrides,
-            strict=strict,
-            extra_modules=extra_modules,
-            weights=weights,
-            quiet=not ranks.is_first,
-        )
-        assert isinstance(loaded.config, TrainConfig)
+        from trainer.api import evaluate
         from trainer.data.bad_images import format_left_out
-        from trainer.engine.assess import assess
         from trainer.engine.run_log import format_values
         from trainer.protocol.evaluated import describe_evaluated
 
         with progress(wanted=ranks.is_first) as bar:
-            found = assess(loaded.config, ranks, weights=weights, progress=bar)
-        for note in found.notes:
-            echo(note, err=True)
+            found = evaluate(
+                path, job=job, set=overrides, weights=weights, strict=strict, extra_modules=extra_modules,
+                warn=warn, progress=bar,
+            )  # fmt: skip
         if found.bad_images and ranks.is_first:
-            echo(format_left_out(found.bad_images), err=True)
+            warn(format_left_out(found.bad_images))
         if ranks.is_first:
             beside = found.evaluated
             floor = {"largest_class": beside.largest_class} if beside is not None else {}
-            document = {"weights": str(found.weights), **found.results, **floor}
+            document = {"weights": str(found.weights), **found.values, **floor}
             text = (
                 json.dumps(document)
                 if output == "json"
-                else f"{found.weights}: {format_values(found.results)}"
+                else f"{found.weights}: {format_values(found.values)}"
             )
             echo(text)
             if beside is not None and output == "text":

@@ -11,10 +11,11 @@ import click
 
 from trainer.cli.bars import progress
 from trainer.cli.endings import Ending, end_with, require_packages
-from trainer.cli.options import config_options, load, make_store, weights_options
-from trainer.cli.printing import echo
-from trainer.engine.progress import Progress
+from trainer.cli.options import config_options, weights_options
+from trainer.cli.printing import echo, warn
+from trainer.progress import Progress
 from trainer.protocol.pathmap import PathMap
+from trainer.ranks import read_ranks
 
 if TYPE_CHECKING:  # paddle: `--help` does without
     from trainer.engine.lr_finder import RateTest
@@ -59,10 +60,15 @@ def command(
 
     def work() -> None:
         require_packages()
-        config = load(path, overrides, strict=strict, extra_modules=extra_modules, path_map=PathMap()).config
+        from trainer.api import weights_store
         from trainer.engine.lr_finder import find_rate
+        from trainer.loading import LoadOptions, load
 
-        store = make_store(weights_dir, offline=offline)
+        options = LoadOptions(
+            overrides=overrides, strict=strict, extra_modules=extra_modules, path_map=PathMap()
+        )
+        config = load(path, options, read_ranks(), warn=warn).config
+        store = weights_store(weights_dir, offline=offline)
         with progress() as bar:
             bar.begin("steps", steps)
             found = find_rate(

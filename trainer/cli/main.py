@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import warnings
 from dataclasses import dataclass
 
 import click
 
 from trainer.cli.printing import echo, echo_error
 from trainer.config.problems import suggest
+from trainer.paddle_noise import silence
 from trainer.protocol.exits import Exit
 
 
@@ -101,12 +101,7 @@ def group() -> None:
 def main() -> None:
     """Run the command line and exit."""
     os.environ.setdefault("GLOG_minloglevel", "1")  # paddle's C++ side: warnings and worse
-    for noise in (
-        "No ccache found",
-        ".*do not have 'place' interface",
-        "When training, we now always track global mean",
-    ):
-        warnings.filterwarnings("ignore", message=noise)  # paddle's own, and no business of the user's
+    silence()
     try:
         code = group(prog_name="trainer", standalone_mode=False)
         sys.stdout.flush()  # here, where a closed pipe can still be met quietly

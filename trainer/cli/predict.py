@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,15 +12,13 @@ import click
 from trainer.cli.answers import FORMS, write_answers
 from trainer.cli.bars import progress
 from trainer.cli.endings import Ending, end_with, require_packages
-from trainer.cli.jobs import is_job
-from trainer.cli.options import extra_module_option, load_run
-from trainer.cli.printing import echo
-from trainer.engine.progress import Progress
+from trainer.cli.options import extra_module_option
+from trainer.cli.printing import echo, warn
+from trainer.jobs import is_job
+from trainer.progress import Progress
 
 if TYPE_CHECKING:  # numpy and paddle: `--help` does without
-    from trainer.config.infer import InferSection
-    from trainer.engine.predict import Prediction
-    from trainer.postprocess.build import Answer
+    from trainer.results import Answer, Prediction
 
 
 @click.command("predict")
@@ -85,24 +83,17 @@ def command(
 
     def work() -> None:
         require_packages()
-        from trainer.engine.predict import load_trained, predict
+        from trainer.api import find_files, open_predictor
+        from trainer.engine.predict import predict
         from trainer.postprocess.build import is_of_one_length
 
-        if model is not None:
-            from trainer.engine.export import load_exported
-
-            predictor, size = load_exported(model, labels=labels)
-            infer = None
-        else:
-            config = load_run(
-                job, path, overrides, strict=strict, extra_modules=extra_modules, weights=weights,
-                answering=True,
-            ).config  # fmt: skip
-            infer, size = config.infer, config.infer.batch_size if config.infer else 1
-            predictor = load_trained(config, weights=weights, labels=labels)
-        for note in predictor.notes:
-            echo(f"warning: {note}", err=True)
-        files = _find(images, infer)
+        # Not `trainer.api.predict`: answers are written as they come, so that a folder of any size takes no
+        # memory.
+        predictor, infer, size = open_predictor(
+            path, job=job, model=model, overrides=overrides, weights=weights, labels=labels, strict=strict,
+            extra_modules=extra_modules, warn=warn,
+        )  # fmt: skip
+        files = find_files(images, infer, warn=warn)
         one_length = is_of_one_length(predictor.post_process)
         found = predict(predictor, files, batch_size=batch_size or size, skip_bad=bad_images == "skip")
         bad: list[str] = []
@@ -111,26 +102,11 @@ def command(
             for text in write_answers(_good(found, bad, bar), output, one_length=one_length):
                 echo(text, nl=False)
         for problem in bad:
-            echo(f"skipped: {problem}", err=True)
+            warn(f"skipped: {problem}")
         if bad:
-            echo(f"skipped {len(bad)} of {len(files)} images", err=True)
+            warn(f"skipped {len(bad)} of {len(files)} images")
 
     sys.exit(end_with(work, Ending()))
-
-
-def _find(images: tuple[str, ...], infer: InferSection | None) -> Sequence[Path]:
-    from trainer.data.images import find_images, read_image_list
-    from trainer.errors import DataError
-
-    if not images and infer is not None and infer.infer_list:
-        return read_image_list(Path(infer.infer_list), root=Path(infer.infer_imgs or "."))
-    places = images or ((infer.infer_imgs,) if infer is not None and infer.infer_imgs else ())
-    if not places:
-        raise DataError(["expected images, got none; name files or a folder, or set Infer.infer_imgs"])
-    found = find_images(places)
-    for note in found.notes:
-        echo(note, err=True)
-    return found.files
 
 
 def _good(predictions: Iterable[Prediction], bad: list[str], bar: Progress) -> Iterator[tuple[str, Answer]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trainer.cli.endings import Ending, end_with, require_packages
-from trainer.cli.options import make_store, weights_options
+from trainer.cli.options import weights_options
 from trainer.cli.printing import echo
 
 if TYPE_CHECKING:
@@ -28,10 +28,11 @@ def list_weights(part: str, weights_dir: Path | None, offline: bool) -> None:
     """Show the architectures whose name holds PART, with the file or the address of their weights."""
 
     def work() -> None:
+        from trainer.api import weights_store
         from trainer.config.archs import SINGLE_ARCHS
         from trainer.models.published import published_url
 
-        store = make_store(weights_dir, offline=offline)
+        store = weights_store(weights_dir, offline=offline)
         for name in SINGLE_ARCHS.names():
             if part.lower() in name.lower():
                 url = published_url(name, use_ssld=False)
@@ -50,9 +51,10 @@ def fetch_weights(names: tuple[str, ...], ssld: bool, weights_dir: Path | None, 
     """Download the weights of NAMES (architectures or addresses) unless they are here; print their paths."""
 
     def work() -> None:
+        from trainer.api import weights_store
         from trainer.models.weights_store import address_of, is_url
 
-        store = make_store(weights_dir, offline=offline)
+        store = weights_store(weights_dir, offline=offline)
         for name in names:
             url = name if is_url(name) else address_of(_known(name), use_ssld=ssld)
             echo(str(store.obtain(url, say=lambda line: echo(line, err=True))))

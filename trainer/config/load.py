@@ -47,7 +47,7 @@ class Loaded(Generic[RootT]):
 
 
 def load_config(
-    path: Path,
+    path: Path | Document,
     overrides: Sequence[str] = (),
     *,
     path_map: PathMap | Callable[[Document], PathMap] | None = None,
@@ -57,7 +57,7 @@ def load_config(
     """Load a PaddleClas config.
 
     Args:
-        path: The YAML file.
+        path: The YAML file, or what was read of one.
         overrides: As typed after `-o`, applied in order.
         path_map: Applied to the values of path-typed keys; or a function that finds it, given the config.
         strict: Unknown keys, and what has no effect, are errors, not warnings.
@@ -72,7 +72,7 @@ def load_config(
 
 
 def load_prediction_config(
-    path: Path,
+    path: Path | Document,
     overrides: Sequence[str] = (),
     *,
     path_map: PathMap | Callable[[Document], PathMap] | None = None,
@@ -87,13 +87,15 @@ def load_prediction_config(
 
 
 def _read_overridden(
-    path: Path,
+    path: Path | Document,
     overrides: Sequence[str],
     path_map: PathMap | Callable[[Document], PathMap] | None,
     before_check: Callable[[Document, PathMap], None] | None,
 ) -> tuple[Document, PathMap]:
     document = apply_overrides(
-        read_document(path), overrides, is_known=lambda key_path: is_known(TrainConfig, key_path)
+        path if isinstance(path, Document) else read_document(path),
+        overrides,
+        is_known=lambda key_path: is_known(TrainConfig, key_path),
     )
     found = path_map(document) if callable(path_map) else path_map or PathMap()
     if found.prefixes:

@@ -5,14 +5,58 @@ Every rank must call the same functions in the same order.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import paddle
 
 from trainer.checkpoints.pdfiles import Array
-from trainer.engine.barrier import Barrier
+from trainer.engine.barrier import Barrier, send_at_once
+from trainer.engine.loopback import guard
+from trainer.errors import PeersLostError
+from trainer.ranks import Ranks, choose_backend, joining_a_store
+
+_COME = "init/"  # where each store that connects counts itself (TCPStore::waitWorkers in tcp_store.cc)
+_COME_WITHIN_S = 900.0  # as Paddle's own store waits
+_LOOK_EVERY_S = 0.05
+
+
+def join_ranks(device: str, ranks: Ranks) -> Collective:
+    """Choose the device and, where there are peers, wait for them."""
+    choose_backend(device)
+    paddle.set_device(device)
+    if ranks.world_size > 1 and not paddle.distributed.is_initialized():
+        if ranks.store_is_served:
+            join_store(ranks)
+        elif ranks.is_first:
+            guard(ranks.master)
+        with contextlib.redirect_stderr(io.StringIO()):  # a table of flags that nobody has changed
+            paddle.distributed.init_parallel_env()
+    barrier = None
+    if ranks.world_size > 1 and device == "cpu":
+        send_at_once()
+        barrier = Barrier(paddle.base.core.create_or_get_global_tcp_store(), world_size=ranks.world_size)
+    return Collective(world_size=ranks.world_size, barrier=barrier)
+
+
+def join_store(ranks: Ranks) -> None:
+    """Connect to the store that a node process serves; rank 0 returns once all have.
+
+    Raises:
+        PeersLostError: They did not come.
+    """
+    with joining_a_store(ranks):
+        store = paddle.base.core.create_or_get_global_tcp_store()
+    until_s = time.monotonic() + _COME_WITHIN_S
+    while ranks.is_first and (come := store.add(_COME, 0)) < ranks.world_size:
+        if time.monotonic() >= until_s:
+            late = f"{come} of {ranks.world_size} ranks came within {_COME_WITHIN_S:.0f} s"
+            raise PeersLostError(f"{late}, so that they cannot train together")
+        time.sleep(_LOOK_EVERY_S)
 
 
 class Collective:

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from trainer.config.root import TrainConfig
 from trainer.data.lists import load_list
 from trainer.engine.predict import Network, run_model
-from trainer.engine.progress import NO_PROGRESS, Progress
 from trainer.engine.setup import make_eval_loader
 from trainer.errors import CheckpointError
 from trainer.postprocess.build import Activation
+from trainer.progress import NO_PROGRESS, Progress
 from trainer.ranks import Ranks
 
 TOLERANCE = 1e-4

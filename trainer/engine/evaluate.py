@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -11,15 +12,23 @@ from numpy.typing import NDArray
 
 from trainer.checkpoints.pdfiles import Array
 from trainer.config.outputs import logits_of
+from trainer.config.root import TrainConfig
+from trainer.data.lists import load_list
 from trainer.data.loader import Batch, Loader
-from trainer.engine.collective import Collective
+from trainer.engine.collective import Collective, join_ranks
 from trainer.engine.liveness import Liveness
-from trainer.engine.precision import FLOAT32, Precision
-from trainer.engine.progress import NO_PROGRESS, Progress
+from trainer.engine.precision import FLOAT32, Precision, choose_precision
+from trainer.engine.setup import make_eval_loader
+from trainer.engine.trained import choose_weights, load_weights
 from trainer.errors import DataError
-from trainer.losses.build import LossFunction
-from trainer.metrics.build import Measure
+from trainer.losses.build import LossFunction, build_loss
+from trainer.metrics.build import Measure, build_measures
+from trainer.models.registry import build_model
+from trainer.progress import NO_PROGRESS, Progress
+from trainer.protocol.evaluated import Evaluated
 from trainer.protocol.heartbeat import Phase
+from trainer.ranks import Ranks
+from trainer.results import EvaluateResult
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +51,7 @@ class Evaluation:
         return {**self.losses, **self.metrics}
 
 
-def evaluate(
+def evaluate_model(
     model: paddle.nn.Layer,
     loader: Loader,
     *,
@@ -81,6 +90,51 @@ def evaluate(
     found = tally.finish(collective, source=loader.source)
     loader.bad_images.refuse_too_many(found.bad_images)
     return found
+
+
+def evaluate_weights(
+    config: TrainConfig, ranks: Ranks, *, weights: Path | None, progress: Progress = NO_PROGRESS
+) -> EvaluateResult:
+    """Evaluate weights on `DataLoader.Eval`, outside of training.
+
+    Args:
+        config: Checked.
+        ranks: This process.
+        weights: A `.pdparams`; None for Global.pretrained_model, else the best checkpoint of the output
+            folder, else its latest.
+        progress: Is told of every batch.
+
+    Raises:
+        WeightsError: There are none, or they are another model's.
+        DataError: The list is refused.
+    """
+    if config.data.Eval is None:
+        raise DataError(["DataLoader.Eval: expected a section to evaluate with, got none; add it"])
+    samples = load_list(config.data.Eval.dataset, class_num=config.arch.class_num, path_map=ranks.path_map)
+    chosen = weights or choose_weights(config.run)
+    collective = join_ranks(config.run.device, ranks)
+    model = build_model(config.arch)
+    load_weights(model, chosen)
+    loader = make_eval_loader(config, samples, ranks=ranks)
+    found = evaluate_model(
+        model, loader,
+        loss=build_loss(config.loss.Eval or config.loss.Train), measures=build_measures(config.metric.Eval),
+        collective=collective, liveness=Liveness(None, local_rank=0), precision=choose_precision(config),
+        progress=progress,
+    )  # fmt: skip
+    top1, floor = found.metrics.get("top1"), samples.largest_class()
+    evaluated = None
+    if top1 is not None and floor is not None:
+        evaluated = Evaluated(top1=top1, best_top1=top1, largest_class=floor, images=len(samples))
+    return EvaluateResult(
+        weights=chosen, losses=found.losses, metrics=found.metrics, images=len(samples),
+        bad_images=found.bad_images,
+        notes=(
+            *(f"warning: {note}" for note in samples.notes if ranks.is_first),
+            *loader.bad_images.take_unsaid(),
+        ),
+        evaluated=evaluated,
+    )  # fmt: skip
 
 
 @dataclass(slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -26,17 +25,18 @@ from trainer.config.problems import ConfigError
 from trainer.config.registry import Section
 from trainer.config.root import TrainConfig
 from trainer.data.ops.build import build_transform
-from trainer.engine.assess import choose_weights, load_answering
+from trainer.engine.collective import join_ranks
 from trainer.engine.compare import TOLERANCE, compare
 from trainer.engine.onnx import NAME as ONNX
 from trainer.engine.onnx import open_onnx, quiet, refuse_without_packages, write_onnx
 from trainer.engine.predict import ClassNames, Network, Predictor, infer_parts, load_names
-from trainer.engine.progress import NO_PROGRESS, Progress
-from trainer.engine.run import join_ranks
+from trainer.engine.trained import choose_weights, load_network
 from trainer.errors import CheckpointError, DataError, WeightsError
 from trainer.postprocess.build import activation_of, list_names
+from trainer.progress import NO_PROGRESS, Progress
 from trainer.protocol.safe_files import rename
 from trainer.ranks import Ranks
+from trainer.results import ExportResult
 
 Description: TypeAlias = dict[str, dict[str, object]]
 """What inference.yml holds: sections by name."""
@@ -48,27 +48,6 @@ _ONEDNN_NOTE = (
     "size; `trainer predict --model` does without it: Infer.onednn in inference.yml"
 )
 MODEL, WEIGHTS, DESCRIPTION = "inference.json", "inference.pdiparams", "inference.yml"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Exported:
-    """What was written, and how far it was compared.
-
-    Attributes:
-        folder: Holds the files.
-        names: Of the files.
-        weights: What it was made of.
-        compared: Images of the validation list that both models answered; 0 where there is no list.
-        largest: Largest difference of a logit, as a share of the largest logit of its image.
-        notes: What people should know of the names of the classes.
-    """
-
-    folder: Path
-    names: tuple[str, ...]
-    weights: Path
-    compared: int
-    largest: float
-    notes: tuple[str, ...] = ()
 
 
 class _Activated(paddle.nn.Layer):  # type: ignore[misc]  # paddle has no types
@@ -92,7 +71,7 @@ def export(
     images: int,
     onnx: bool = False,
     progress: Progress = NO_PROGRESS,
-) -> Exported:
+) -> ExportResult:
     """Write `inference.json`, `inference.pdiparams` and `inference.yml`, and compare them with the model.
 
     Args:
@@ -114,9 +93,9 @@ def export(
     _, post_process = infer_parts(config)
     named, shape = load_names(post_process, None, classes=config.arch.class_num), _input_shape(config)
     names = list_names(named.names, classes=config.arch.class_num)
-    source = weights or choose_weights(config)
-    join_ranks(config, Ranks())
-    model = load_answering(config, source)
+    source = weights or choose_weights(config.run)
+    join_ranks(config.run.device, Ranks())
+    model = load_network(config.arch, source)
     activation = activation_of(post_process, multilabel=config.run.use_multilabel)
     written = dict(infer) or {"transforms": _eval_ops(config), "PostProcess": {"name": "Topk", "topk": 5}}
     description: Description = {
@@ -155,7 +134,7 @@ def export(
                 rename(Path(partial) / name, folder / name, root=folder)
     except OSError as error:
         raise CheckpointError(f"{folder}: expected a folder to write to, got: {error}") from error
-    return Exported(
+    return ExportResult(
         folder=folder, names=files, weights=source, compared=found.images,
         largest=max((found.largest[name] for name in made if name in found.largest), default=0.0),
         notes=(*named.notes, *([_ONEDNN_NOTE.format(fast)] if fast > TOLERANCE else [])),

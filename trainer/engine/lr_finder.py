@@ -20,9 +20,10 @@ from dataclasses import dataclass, replace
 
 from trainer.config.root import TrainConfig
 from trainer.data.loader import Batch, Loader
+from trainer.engine.collective import join_ranks
 from trainer.engine.liveness import Liveness
 from trainer.engine.resume import start_from_pretrained
-from trainer.engine.run import join_ranks, seed_generators
+from trainer.engine.run import seed_generators
 from trainer.engine.run_log import SilentRunLog
 from trainer.engine.setup import build_setup, prepare, wrap
 from trainer.engine.signals import StopSignal
@@ -101,7 +102,7 @@ def find_rate(
     lists = prepare(config, ranks)
     for note in lists.train.notes:
         say(f"warning: {note}")
-    collective = join_ranks(config, ranks)
+    collective = join_ranks(config.run.device, ranks)
     seed_generators(config)
     setup = build_setup(config, lists, ranks=ranks, collective=collective)
     start_from_pretrained(config, setup.model, store=store, run_log=SilentRunLog())

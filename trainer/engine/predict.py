@@ -20,8 +20,8 @@ from trainer.config.sections import MAX_IMAGE_PIXELS
 from trainer.data.encoded import read_encoded
 from trainer.data.ops.build import Transform, build_transform
 from trainer.data.rng import per_sample
-from trainer.engine.assess import choose_weights, load_answering
-from trainer.engine.run import join_ranks
+from trainer.engine.collective import join_ranks
+from trainer.engine.trained import choose_weights, load_network
 from trainer.errors import DataError, ImageError, WeightsError
 from trainer.postprocess.build import (
     SIZES,
@@ -33,6 +33,7 @@ from trainer.postprocess.build import (
     read_names,
 )
 from trainer.ranks import Ranks
+from trainer.results import Prediction
 
 Network: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Images float32 [B, C, H, W] -> probabilities float32 [B, K]."""
@@ -56,15 +57,6 @@ class Predictor:
     notes: tuple[str, ...] = ()
     max_pixels: int = MAX_IMAGE_PIXELS
     """Images that claim more are not decoded."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Prediction:
-    """One image's answer, or the reason why there is none."""
-
-    file: Path
-    answer: Answer = field(default_factory=dict)
-    problem: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,9 +104,9 @@ def load_trained(config: BaseConfig, *, weights: Path | None, labels: Path | Non
             f"got {config.arch.class_num}; choose another PostProcess"
         )
     named = load_names(post_process, labels, classes=classes)
-    source = weights or choose_weights(config)
-    join_ranks(config, Ranks())
-    model = load_answering(config, source)
+    source = weights or choose_weights(config.run)
+    join_ranks(config.run.device, Ranks())
+    model = load_network(config.arch, source)
     network = run_model(model, activation_of(post_process, multilabel=config.run.use_multilabel))
     return Predictor(
         source=source,

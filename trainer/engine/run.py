@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,36 +13,32 @@ import paddle
 
 from trainer.checkpoints.contents import Contents
 from trainer.checkpoints.state import TrainState, format_state, parse_state
-from trainer.config.root import BaseConfig, TrainConfig
-from trainer.engine.barrier import Barrier, send_at_once
+from trainer.config.root import TrainConfig
+from trainer.config.sections import GlobalSection
 from trainer.engine.changes import Settings, describe_settings, find_jumps, list_changes
-from trainer.engine.collective import Collective
+from trainer.engine.collective import join_ranks
 from trainer.engine.ema import ExponentialMovingAverage
 from trainer.engine.liveness import Liveness
-from trainer.engine.loopback import guard
 from trainer.engine.output import Output, open_output
-from trainer.engine.progress import NO_PROGRESS, Progress
 from trainer.engine.resume import ResumeOptions, find_contents, parse_resume, restore, start_from_pretrained
 from trainer.engine.run_log import RunLog, SilentRunLog
 from trainer.engine.saving import Saver
 from trainer.engine.scalars import Scalars
 from trainer.engine.scalars import is_installed as scalars_are_possible
 from trainer.engine.setup import Lists, Setup, build_setup, prepare, restore_optimizer, wrap
-from trainer.engine.signals import watch_signals
+from trainer.engine.signals import StopSignal
 from trainer.engine.train import Training, first_state
-from trainer.errors import CheckpointError, PeersLostError
+from trainer.errors import CheckpointError
 from trainer.models.weights_store import OFFLINE, WeightsStore
 from trainer.optim.plateau import Plateau
-from trainer.ranks import Ranks, choose_backend, joining_a_store
-
-_COME = "init/"  # where each store that connects counts itself (TCPStore::waitWorkers in tcp_store.cc)
-_COME_WITHIN_S = 900.0  # as Paddle's own store waits
-_LOOK_EVERY_S = 0.05
+from trainer.progress import NO_PROGRESS, Progress
+from trainer.ranks import Ranks
+from trainer.results import TrainResult
 
 
 @dataclass(slots=True)
 class TrainingProgress:
-    """How far this process got, for whoever reports its end.
+    """How far this process got, for whoever reports its end, be it good or bad.
 
     Attributes:
         step: Steps completed, or None before training began.
@@ -56,10 +50,11 @@ class TrainingProgress:
 
 
 def run_training(
-    config: TrainConfig, ranks: Ranks, *, reached: TrainingProgress, resume: str = "auto",
-    overwrite: bool = False, weights: WeightsStore = OFFLINE, claimed: Callable[[], None] = lambda: None,
-    progress: Progress = NO_PROGRESS,
-) -> None:  # fmt: skip
+    config: TrainConfig, ranks: Ranks, *, resume: str = "auto", overwrite: bool = False,
+    weights: WeightsStore = OFFLINE, say: Callable[[str], None] = lambda _: None,
+    claimed: Callable[[], None] = lambda: None, progress: Progress = NO_PROGRESS,
+    stop: StopSignal | None = None, reached: TrainingProgress | None = None,
+) -> TrainResult:  # fmt: skip
     """Train as the config says.
 
     Args:
@@ -67,23 +62,29 @@ def run_training(
         ranks: This process.
         resume: `auto`, `latest`, `never`, or the prefix of a PaddleClas checkpoint.
         overwrite: Take an output folder that another run filled.
-        reached: Is kept true, also where this raises.
         weights: Where pretrained weights are kept.
+        say: Told what `train.log` is told, line by line, without the time.
         claimed: Called on rank 0 when the output folder is this run's.
         progress: Is told of every step and of every batch of an evaluation.
+        stop: Asks for an early end; its signals are handled while this runs.
+        reached: Is kept true, also where this raises.
+
+    Returns:
+        What the run came to.
 
     Raises:
         ConfigError: The config does not go with so many ranks.
         TrainerError: Training ended early; its class says how.
         DataError: The data was refused.
     """
+    stop, reached = stop or StopSignal(), reached or TrainingProgress()
     lists = prepare(config, ranks)  # before anything is taken or set up: a bad list is told at once
     options = parse_resume(resume, config)
     with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(watch_signals())
+        stack.enter_context(stop.watching())
         liveness = Liveness(ranks.board, local_rank=ranks.local_rank)
         stack.callback(liveness.close)
-        output, run_log = _open(config, ranks, adopt=options.adopt, overwrite=overwrite)
+        output, run_log = _open(config.run, ranks, adopt=options.adopt, overwrite=overwrite, say=say)
         stack.callback(run_log.close)
         run_log.progress = progress
         if output is not None:
@@ -91,7 +92,7 @@ def run_training(
             claimed()
         for note in _notes(lists):
             run_log.say(f"warning: {note}")
-        collective = join_ranks(config, ranks)
+        collective = join_ranks(config.run.device, ranks)
         seed_generators(config)
         setup = build_setup(config, lists, ranks=ranks, collective=collective)
         contents = _load(setup, options, output, run_log, weights) if output is not None else None
@@ -119,55 +120,41 @@ def run_training(
             reached.step = training.state.step
             if saver is not None and saver.last is not None:
                 reached.checkpoint = str(saver.last.folder)
+        return _sum_up(training, reached, output, output_dir=Path(config.run.output_dir))
 
 
 def _notes(lists: Lists) -> tuple[str, ...]:
     return (*lists.train.notes, *(lists.evaluation.notes if lists.evaluation is not None else ()))
 
 
-def join_ranks(config: BaseConfig, ranks: Ranks) -> Collective:
-    """Choose the device and, where there are peers, wait for them."""
-    choose_backend(config.run.device)
-    paddle.set_device(config.run.device)
-    if ranks.world_size > 1:
-        if ranks.store_is_served:
-            join_store(ranks)
-        elif ranks.is_first:
-            guard(ranks.master)
-        with contextlib.redirect_stderr(io.StringIO()):  # a table of flags that nobody has changed
-            paddle.distributed.init_parallel_env()
-    barrier = None
-    if ranks.world_size > 1 and config.run.device == "cpu":
-        send_at_once()
-        barrier = Barrier(paddle.base.core.create_or_get_global_tcp_store(), world_size=ranks.world_size)
-    return Collective(world_size=ranks.world_size, barrier=barrier)
+def _sum_up(
+    training: Training, reached: TrainingProgress, output: Output | None, *, output_dir: Path
+) -> TrainResult:
+    state, layout = training.state, output.layout if output is not None else None
+    best = layout.output_dir / "best_model.pdparams" if layout is not None else None
+    return TrainResult(
+        run_id=state.run_id, output_dir=output_dir, epochs=state.epoch, steps=state.step,
+        train=training.last_epoch, evaluation=training.last_evaluation,
+        metric=state.metric, best_metric=state.best_metric, best_epoch=state.best_epoch,
+        checkpoint=Path(reached.checkpoint) if reached.checkpoint is not None else None,
+        best_weights=best if best is not None and best.is_file() else None,
+        metrics_file=layout.metrics if layout is not None else None,
+    )  # fmt: skip
 
 
-def join_store(ranks: Ranks) -> None:
-    """Connect to the store that a node process serves; rank 0 returns once all have.
-
-    Raises:
-        PeersLostError: They did not come.
-    """
-    with joining_a_store(ranks):
-        store = paddle.base.core.create_or_get_global_tcp_store()
-    until_s = time.monotonic() + _COME_WITHIN_S
-    while ranks.is_first and (come := store.add(_COME, 0)) < ranks.world_size:
-        if time.monotonic() >= until_s:
-            late = f"{come} of {ranks.world_size} ranks came within {_COME_WITHIN_S:.0f} s"
-            raise PeersLostError(f"{late}, so that they cannot train together")
-        time.sleep(_LOOK_EVERY_S)
-
-
-def _open(config: TrainConfig, ranks: Ranks, *, adopt: bool, overwrite: bool) -> tuple[Output | None, RunLog]:
+def _open(
+    run: GlobalSection, ranks: Ranks, *, adopt: bool, overwrite: bool, say: Callable[[str], None]
+) -> tuple[Output | None, RunLog]:
     if not ranks.is_first:
-        return None, SilentRunLog()
-    output = open_output(Path(config.run.output_dir), run_id=ranks.run_id, adopt=adopt, overwrite=overwrite)
+        return None, SilentRunLog(say)
+    output = open_output(Path(run.output_dir), run_id=ranks.run_id, adopt=adopt, overwrite=overwrite)
     layout = output.layout
     try:
-        wanted = config.run.use_visualdl
+        wanted = run.use_visualdl
         scalars = Scalars(layout.output_dir) if wanted and scalars_are_possible() else None
-        run_log = RunLog(layout.output_dir, metrics=layout.metrics, attempt=ranks.attempt, scalars=scalars)
+        run_log = RunLog(
+            layout.output_dir, metrics=layout.metrics, attempt=ranks.attempt, say=say, scalars=scalars
+        )
     except OSError as error:
         output.close()
         raise CheckpointError(f"{layout.output_dir}: expected a folder to write to: {error}") from error

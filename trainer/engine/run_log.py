@@ -11,12 +11,12 @@ import io
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TextIO
 
-from trainer.engine.progress import NO_PROGRESS, Progress
 from trainer.engine.scalars import Scalars
+from trainer.progress import NO_PROGRESS, Progress
 from trainer.protocol.printable import escape_controls
 from trainer.protocol.safe_files import open_append
 
@@ -24,23 +24,25 @@ _LOG = "train.log"
 
 
 class RunLog:
-    """Writes lines to standard output and `train.log`, and rows to metrics.jsonl."""
+    """Writes lines to `train.log`, tells them to whoever listens, and writes rows to metrics.jsonl."""
 
     def __init__(
-        self, output_dir: Path | None, *, metrics: Path | None, attempt: int, scalars: Scalars | None = None
-    ) -> None:
+        self, output_dir: Path | None, *, metrics: Path | None, attempt: int, say: Callable[[str], None],
+        scalars: Scalars | None = None,
+    ) -> None:  # fmt: skip
         """Open the files for appending.
 
         Args:
-            output_dir: Folder of `train.log`, or None for standard output only.
+            output_dir: Folder of `train.log`, or None for no file.
             metrics: metrics.jsonl, or None for no rows.
             attempt: Goes into every row.
+            say: Told every line, without the time.
             scalars: Takes every row too; closed with it.
 
         Raises:
             OSError: They cannot be opened.
         """
-        self._attempt = attempt
+        self._attempt, self._listener = attempt, say
         self.progress: Progress = NO_PROGRESS
         """Steps aside for every line."""
         self._scalars = scalars
@@ -53,17 +55,15 @@ class RunLog:
             raise
 
     def say(self, text: str) -> None:
-        """Write a line with the time before it; ranks but 0 say nothing."""
+        """Write a line; ranks but 0 say nothing."""
         self.announce(text)
 
     def announce(self, text: str) -> None:
         """Write a line that every rank has to say for itself."""
-        now = datetime.datetime.now().strftime("%Y/%m/%d %H:%M:%S")  # local time, as PaddleClas
-        line = f"[{now}] trainer INFO: {escape_controls(text)}"
         self.progress.clear()
-        print(line, flush=True)  # noqa: T201 - what a user of PaddleClas watches
+        self._listener(text)
         if self._log is not None:
-            self._log.write(line + "\n")
+            self._log.write(format_line(text) + "\n")
             self._log.flush()
 
     def row(self, event: str, **values: float | str | None) -> None:
@@ -89,11 +89,17 @@ class RunLog:
 class SilentRunLog(RunLog):
     """That of every rank but 0: it has no files."""
 
-    def __init__(self) -> None:
-        super().__init__(None, metrics=None, attempt=0)
+    def __init__(self, say: Callable[[str], None] = lambda _: None) -> None:
+        super().__init__(None, metrics=None, attempt=0, say=say)
 
     def say(self, text: str) -> None:
         """Say nothing."""
+
+
+def format_line(text: str) -> str:
+    """Write a line as it stands in `train.log`: the local time before it, as PaddleClas does."""
+    now = datetime.datetime.now().strftime("%Y/%m/%d %H:%M:%S")
+    return f"[{now}] trainer INFO: {escape_controls(text)}"
 
 
 def format_values(values: Mapping[str, float]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import islice
 
@@ -16,7 +16,7 @@ from trainer.config.pipeline import stage_of
 from trainer.data.bad_images import format_count, format_left_out
 from trainer.data.loader import Batch, Loader
 from trainer.engine.averages import AverageMeter, Throughput
-from trainer.engine.evaluate import Evaluation, evaluate
+from trainer.engine.evaluate import Evaluation, evaluate_model
 from trainer.engine.liveness import Liveness
 from trainer.engine.output import Output
 from trainer.engine.run_log import RunLog, format_duration, format_values
@@ -45,6 +45,8 @@ class Training:
     ) -> None:  # fmt: skip
         """`saver` and `output` are rank 0's; `state` is where to begin; `clock` measures in seconds."""
         self.state = state
+        self.last_epoch: Mapping[str, float] = {}
+        self.last_evaluation: Mapping[str, float] = {}
         self._setup = setup
         self._saver = saver
         self._run_log = run_log
@@ -120,7 +122,8 @@ class Training:
                 began_s = self._clock()
         finally:
             loader.close()
-        self._finish_epoch(epoch, means.values(), bad_images=bad)
+        self.last_epoch = means.values()
+        self._finish_epoch(epoch, self.last_epoch, bad_images=bad)
 
     def _begin_stage(self, stage: int) -> None:
         rate = set_stage(self._setup.model, stage)
@@ -169,7 +172,7 @@ class Training:
             raise InterruptedRunError(f"{why}; go on by --resume latest")
         raise StoppedError(why)
 
-    def _finish_epoch(self, epoch: int, means: dict[str, float], *, bad_images: int) -> None:
+    def _finish_epoch(self, epoch: int, means: Mapping[str, float], *, bad_images: int) -> None:
         run, completed = self._setup.config.run, epoch + 1
         self._run_log.say(f"[Train][Epoch {completed}/{run.epochs}][Avg]{format_values(means)}")
         counted = {"bad_images": bad_images} if self._setup.train_loader.bad_images.skip else {}
@@ -199,6 +202,7 @@ class Training:
     def _evaluate(self, completed: int) -> bool:
         setup, averaged = self._setup, None
         results = self._measure()
+        self.last_evaluation = results.values
         said = f"; {format_left_out(results.bad_images)}" if results.bad_images else ""
         self._run_log.say(f"[Eval][Epoch {completed}][Avg]{format_values(results.values)}{said}")
         if setup.ema is not None:
@@ -251,7 +255,7 @@ class Training:
         setup = self._setup
         assert setup.eval_loader is not None
         try:
-            return evaluate(
+            return evaluate_model(
                 setup.model, setup.eval_loader, loss=setup.loss_in_eval, measures=setup.measures_in_eval,
                 collective=setup.collective, liveness=self._liveness, precision=setup.precision,
                 progress=self._run_log.progress,

@@ -10,7 +10,7 @@ import pytest
 from trainer.cli import bars
 from trainer.cli.bars import TerminalBar, can_draw, progress
 from trainer.cli.main import main
-from trainer.engine.progress import NO_PROGRESS
+from trainer.progress import NO_PROGRESS
 
 ERASE = "\r\x1b[K"
 

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from launcher.runs import paths
 from trainer.cli import evaluate, predict
-from trainer.cli.jobs import Job, find_job, is_job, require_output, runs_dir
 from trainer.config.problems import ConfigError
+from trainer.jobs import Job, find_job, is_job, require_output, runs_dir
 from trainer.protocol.codec import FormatError
 from trainer.protocol.jobfile import NAME, JobFile, format_job_file, parse_job_file, parse_job_name
 from trainer.protocol.layout import OutputLayout

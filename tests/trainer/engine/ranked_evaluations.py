@@ -19,10 +19,9 @@ from trainer.config.losses import LossList
 from trainer.config.metrics import MetricList
 from trainer.data.lists import load_list
 from trainer.data.loader import Loader
-from trainer.engine.collective import Collective
+from trainer.engine.collective import Collective, join_store
 from trainer.engine.evaluate import evaluate
 from trainer.engine.liveness import Liveness
-from trainer.engine.run import join_store
 from trainer.losses.build import build_loss
 from trainer.metrics.build import build_measures
 from trainer.ranks import read_ranks

@@ -9,7 +9,7 @@ import yaml
 
 from tests.trainer.engine.ranks import run_ranks
 from trainer.checkpoints.pdfiles import read_arrays
-from trainer.engine.assess import assess
+from trainer.engine.evaluate import evaluate_weights
 from trainer.errors import DataError
 from trainer.ranks import Ranks
 
@@ -49,13 +49,13 @@ def test_a_training_goes_on_without_bad_images_and_says_which(damaged: Any, caps
 def test_an_evaluation_counts_what_it_could_read(damaged: Any):
     damaged.train(**BOTH)
     without = damaged.folder / "val.txt"
-    found = assess(damaged.config(**BOTH), Ranks(), weights=None)
+    found = evaluate_weights(damaged.config(**BOTH), Ranks(), weights=None)
     assert found.bad_images == 1
     lines = without.read_text().splitlines(keepends=True)
     without.write_text("".join(line for line in lines if not line.startswith("val2.")))
-    expected = assess(damaged.config(**BOTH), Ranks(), weights=None)
+    expected = evaluate_weights(damaged.config(**BOTH), Ranks(), weights=None)
     assert expected.bad_images == 0
-    assert found.results == pytest.approx(expected.results, rel=1e-6)
+    assert found.values == pytest.approx(expected.values, rel=1e-6)
 
 
 @pytest.mark.parametrize("at", [1, 2, 5])

@@ -9,14 +9,15 @@ import numpy as np
 import paddle
 import pytest
 
+from trainer.api import weights_store
 from trainer.checkpoints.pdfiles import read_arrays
-from trainer.cli.options import make_store
 from trainer.config.problems import ConfigError
 from trainer.data.loader import Loader
-from trainer.engine.assess import assess, load_answering
+from trainer.engine.evaluate import evaluate_weights
 from trainer.engine.model_check import check_model
 from trainer.engine.predict import load_trained
 from trainer.engine.setup import load_lists
+from trainer.engine.trained import load_network
 from trainer.errors import WeightsError
 from trainer.models.registry import build_model, create_model
 from trainer.ranks import Ranks
@@ -60,7 +61,7 @@ def teacher(workshop: Any) -> dict[str, Any]:
 
 def test_trainer_check_holds_each_networks_weights_against_it(workshop, teacher, tmp_path):
     changes = distilling(workshop, teacher=teacher)
-    store = make_store(tmp_path, offline=True)
+    store = weights_store(tmp_path, offline=True)
     found = check_model(workshop.config(**changes), store).weights
     assert found.startswith("146 of 146 keys of PPLCNet_x0_25 from ")
     changes["Arch"]["models"][1]["Student"]["pretrained"] = True
@@ -88,14 +89,14 @@ def test_the_student_alone_learns_and_is_what_predicts(workshop, teacher):
 
     config = workshop.config(**changes)
     images = paddle.randn([2, 3, 32, 32])
-    alone = load_answering(config, output / "best_model_student.pdparams")(images)
-    assert np.array_equal(load_answering(config, output / "best_model.pdparams")(images), alone)
+    alone = load_network(config.arch, output / "best_model_student.pdparams")(images)
+    assert np.array_equal(load_network(config.arch, output / "best_model.pdparams")(images), alone)
     assert alone.shape == [2, CLASSES]
     assert load_trained(config, weights=None, labels=None).network(images.numpy()).shape == (2, CLASSES)
 
     rows = logged(workshop, "eval")
     assert {"CELoss", "loss", "top1", "top2"} <= set(rows[-1])
-    results = assess(config, Ranks(), weights=output / "latest.pdparams").results
+    results = evaluate_weights(config, Ranks(), weights=output / "latest.pdparams").values
     assert results == {key: rows[-1][key] for key in ("CELoss", "loss", "top1", "top2")}
 
 

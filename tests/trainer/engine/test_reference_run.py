@@ -21,7 +21,7 @@ from paddle import nn
 
 from trainer.checkpoints.pdfiles import read_arrays
 from trainer.config.load import load_config
-from trainer.engine.run import TrainingProgress, run_training
+from trainer.engine.run import run_training
 from trainer.models.registry import build_model
 from trainer.ranks import Ranks
 
@@ -50,7 +50,7 @@ def train(folder: Path, *, moved: float = 0.0, seed: int = 0) -> Path:
             noise = 1 + moved * draws.standard_normal(tensor.shape)
             tensor.set_value((tensor.numpy() * noise).astype(np.float32))
         paddle.save(model.state_dict(), "init.pdparams")
-        run_training(config, Ranks(), reached=TrainingProgress())
+        run_training(config, Ranks())
     return folder / "output" / "momentum"
 
 

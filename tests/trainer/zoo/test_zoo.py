@@ -121,7 +121,7 @@ def test_an_accepted_config_trains_two_steps(row: shipped.Shipped, tmp_path: Pat
     path = tmp_path / "cfg.yaml"
     path.write_text(yaml.safe_dump(document))
     reached = TrainingProgress()
-    run_training(load_config(path).config, Ranks(), resume="auto", overwrite=False, reached=reached)
+    run_training(load_config(path).config, Ranks(), reached=reached)
     assert reached.step == 2
     lines = (tmp_path / "output" / "metrics.jsonl").read_text().splitlines()
     losses = [row["loss"] for row in map(json.loads, lines) if row["event"] == "step"]

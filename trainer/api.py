@@ -1,0 +1,477 @@
+"""Training, evaluating, predicting and exporting in the process that calls: what `trainer`'s commands do.
+
+    from trainer.api import train
+    result = train("cfg.yaml", set={"Global.epochs": 3})
+    print(result.best_metric, result.best_weights)
+
+Each function takes a config (a file, the values of one, or one that is loaded) and changes of it, and returns
+a frozen result. What goes wrong is raised as a `TrainerError`, with the parts of the sentence as fields and
+the command's exit code as `exit`. Nothing is printed: lines for people go to `say` (what happens) and `warn`
+(what is odd), and without those to the logger `trainer`, as INFO and WARNING.
+
+What is shared by a process is left as it was: handlers of signals, which are installed in the main thread
+alone; the environment; the generators of `random`, NumPy and Paddle; Paddle's device, flags and counters of
+names. So a second training in a process gives what a first one gives, bit for bit. Two at a time in one
+process do not work: Paddle has one generator and one device.
+
+paddle and numpy are imported when the first function is called.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import random
+import secrets
+import shutil
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from trainer.config.document import Document
+from trainer.config.problems import ConfigError, Problem
+from trainer.config.root import TrainConfig
+from trainer.errors import DataError, MissingPackagesError, TrainerError
+from trainer.loading import ConfigSource, LoadedRun, LoadOptions, Say, load, load_for_prediction, load_job
+from trainer.models.weights_store import WeightsStore
+from trainer.paddle_noise import silence
+from trainer.progress import NO_PROGRESS, Progress
+from trainer.protocol import installation
+from trainer.protocol.jobnames import job_name, to_dns_label
+from trainer.protocol.lastrun import point_latest
+from trainer.ranks import Ranks, read_ranks, read_weights_places
+from trainer.results import EvaluateResult, ExportResult, PredictResult, TrainResult
+
+if TYPE_CHECKING:  # numpy and paddle
+    from trainer.config.infer import InferSection
+    from trainer.config.root import BaseConfig
+    from trainer.engine.predict import Predictor
+    from trainer.engine.run import TrainingProgress
+    from trainer.engine.signals import StopSignal
+
+__all__ = [
+    "ConfigSource", "EvaluateResult", "ExportResult", "Overrides", "PredictResult", "TrainResult",
+    "TrainerError", "evaluate", "export", "predict", "train",
+]  # fmt: skip
+
+Overrides: TypeAlias = "Mapping[str, object] | Sequence[str]"
+"""Values by dotted key, such as `{"Global.epochs": 3}`; or texts as after `-o`, such as `Global.epochs=3`."""
+_LOG = logging.getLogger("trainer")
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def train(
+    config: ConfigSource,
+    *,
+    set: Overrides = (),
+    resume: str = "auto",
+    overwrite: bool = False,
+    strict: bool = False,
+    extra_modules: Sequence[str] = (),
+    weights_dir: Path | None = None,
+    offline: bool = False,
+    say: Say = _LOG.info,
+    warn: Say = _LOG.warning,
+    progress: Progress = NO_PROGRESS,
+    stop: StopSignal | None = None,
+    reached: TrainingProgress | None = None,
+) -> TrainResult:
+    """Train, evaluate and save checkpoints as a config says.
+
+    Args:
+        config: The config.
+        set: Changes of it.
+        resume: Go on from: this job's own checkpoint (`auto`), whatever run the output folder holds
+            (`latest`), nothing (`never`), or a PaddleClas checkpoint (its path without `.pdparams`).
+        overwrite: Take an output folder that another run filled.
+        strict: Refuse unknown keys instead of warning of them.
+        extra_modules: Files, folders or names to import first, instead of what `Launch.extra_modules` names.
+        weights_dir: Where pretrained weights are kept, besides ~/.paddleclas/weights and `FTL_WEIGHTS`.
+        offline: Download no weights.
+        say: Told what `train.log` is told.
+        warn: Told what is odd about config and lists.
+        progress: Is told of every step and of every batch of an evaluation.
+        stop: Asks for an early end, from any thread.
+        reached: Is kept true, also where this raises.
+
+    Returns:
+        What the run came to.
+
+    Raises:
+        ConfigError: The config is refused; holds all problems.
+        DataError: Lists or images are refused; holds all problems.
+        OutputRefusedError: The output folder is another run's.
+        WeightsError: Pretrained weights cannot be had or used.
+        DivergedError: The loss is no longer a number.
+        StoppedError: Told to stop by SIGTERM, a node process or `stop`; the state was saved.
+        InterruptedRunError: Ctrl-C; the state was saved.
+        CheckpointError: A checkpoint could not be read or written.
+    """
+    ranks = read_ranks()
+    options = LoadOptions(
+        overrides=_texts(set), strict=strict, extra_modules=tuple(extra_modules),
+        new_run=None if resume == "latest" else _name_run,
+    )  # fmt: skip
+    with _process_kept():
+        run = load(config, options, ranks, warn=warn if ranks.is_first else _hush)
+        from trainer.engine.run import run_training
+
+        return run_training(
+            run.config, ranks, resume=resume, overwrite=overwrite, say=say, progress=progress, stop=stop,
+            weights=weights_store(weights_dir, offline=offline), reached=reached,
+            claimed=lambda: _link_latest(run, warn),
+        )  # fmt: skip
+
+
+def evaluate(
+    config: ConfigSource | None = None,
+    *,
+    job: str | None = None,
+    set: Overrides = (),
+    weights: Path | None = None,
+    strict: bool = False,
+    extra_modules: Sequence[str] = (),
+    warn: Say = _LOG.warning,
+    progress: Progress = NO_PROGRESS,
+) -> EvaluateResult:
+    """Measure losses and metrics of weights on `DataLoader.Eval`.
+
+    Args:
+        config: The config, where `job` names none.
+        job: Name of a job that was submitted from this machine.
+        set: Changes of the config.
+        weights: A `.pdparams` or `.safetensors`. None for Global.pretrained_model, else the best checkpoint
+            of the output folder, else its latest.
+        strict: As for `train`.
+        extra_modules: As for `train`.
+        warn: Told what is odd.
+        progress: Is told of every batch.
+
+    Raises:
+        ConfigError: The config is refused, or there is no such job, or it has no checkpoint here.
+        DataError: The list or an image is refused.
+        WeightsError: There are no weights, or they are another model's.
+    """
+    ranks = read_ranks()
+    told = warn if ranks.is_first else _hush
+    options = LoadOptions(overrides=_texts(set), strict=strict, extra_modules=tuple(extra_modules))
+    with _process_kept():
+        run = _load_run(config, job, options, ranks, weights=weights, warn=told)
+        from trainer.engine.evaluate import evaluate_weights
+
+        found = evaluate_weights(run.config, ranks, weights=weights, progress=progress)
+    for note in found.notes:
+        warn(note)  # of any rank: each reads other images
+    return found
+
+
+def predict(
+    config: ConfigSource | None = None,
+    images: Sequence[str | Path] = (),
+    *,
+    job: str | None = None,
+    model: Path | None = None,
+    set: Overrides = (),
+    weights: Path | None = None,
+    labels: Path | None = None,
+    batch_size: int | None = None,
+    bad_images: Literal["fail", "skip"] = "fail",
+    strict: bool = False,
+    extra_modules: Sequence[str] = (),
+    warn: Say = _LOG.warning,
+    progress: Progress = NO_PROGRESS,
+) -> PredictResult:
+    """Say what images show.
+
+    Args:
+        config: The config, where neither `job` nor `model` is given.
+        images: Files, folders with all below them, or patterns; none for `Infer.infer_imgs`.
+        job: Name of a job that was submitted from this machine.
+        model: Folder of an exported model.
+        set: Changes of the config.
+        weights: As for `evaluate`.
+        labels: File of class names, an `id name` line for each class.
+        batch_size: Images at a time; None for `Infer.batch_size`.
+        bad_images: Raise where an image cannot be read, or say so in its prediction.
+        strict: As for `train`.
+        extra_modules: As for `train`.
+        warn: Told what is odd.
+        progress: Is told of every image.
+
+    Raises:
+        ConfigError: The config is refused.
+        DataError: There are no images, or one cannot be read.
+        WeightsError: There are no weights, or they are another model's.
+        NamesError: The file of class names is refused.
+    """
+    with _process_kept():
+        from trainer.engine.predict import predict as predict_images
+
+        predictor, infer, size = open_predictor(
+            config, job=job, model=model, overrides=_texts(set), weights=weights, labels=labels,
+            strict=strict, extra_modules=tuple(extra_modules), warn=warn,
+        )  # fmt: skip
+        files = find_files(images, infer, warn=warn)
+        progress.begin("images", len(files))
+        found = []
+        for prediction in predict_images(
+            predictor, files, batch_size=batch_size or size, skip_bad=bad_images == "skip"
+        ):
+            progress.advance()
+            found.append(prediction)
+    return PredictResult(weights=predictor.source, predictions=tuple(found), notes=predictor.notes)
+
+
+def export(
+    config: ConfigSource | None = None,
+    folder: Path | None = None,
+    *,
+    job: str | None = None,
+    set: Overrides = (),
+    weights: Path | None = None,
+    compare: int = 64,
+    onnx: bool = False,
+    strict: bool = False,
+    extra_modules: Sequence[str] = (),
+    warn: Say = _LOG.warning,
+    progress: Progress = NO_PROGRESS,
+) -> ExportResult:
+    """Write a model that Paddle's inference library reads, and check that it answers as the trained one.
+
+    Args:
+        config: The config, where `job` names none.
+        folder: Where to write; None for `Global.save_inference_dir`.
+        job: Name of a job that was submitted from this machine.
+        set: Changes of the config.
+        weights: As for `evaluate`.
+        compare: Images of the validation list to compare it on; 0: none.
+        onnx: Also write `inference.onnx`.
+        strict: As for `train`.
+        extra_modules: As for `train`.
+        warn: Told what is odd.
+        progress: Is told of every batch that is compared.
+
+    Raises:
+        ConfigError: The config is refused.
+        WeightsError: There are no weights, or they are another model's.
+        DataError: The validation list or an image is refused.
+        CheckpointError: The folder cannot be written, or the models differ.
+    """
+    options = LoadOptions(overrides=_texts(set), strict=strict, extra_modules=tuple(extra_modules))
+    with _process_kept():
+        run = _load_run(config, job, options, read_ranks(), weights=weights, warn=warn)
+        from trainer.engine.export import export as export_model
+
+        infer = run.document.values.get("Infer")
+        with _writable_home():
+            done = export_model(
+                run.config, infer if isinstance(infer, dict) else {}, weights=weights,
+                folder=folder or Path(run.config.run.save_inference_dir), images=compare, onnx=onnx,
+                progress=progress,
+            )  # fmt: skip
+    for note in done.notes:
+        warn(f"warning: {note}")
+    return done
+
+
+def open_predictor(
+    config: ConfigSource | None, *, job: str | None, model: Path | None, overrides: Sequence[str],
+    weights: Path | None, labels: Path | None, strict: bool, extra_modules: tuple[str, ...], warn: Say,
+) -> tuple[Predictor, InferSection | None, int]:  # fmt: skip
+    """Load what answers: a network with its weights, or an exported model.
+
+    Returns:
+        The predictor, the section `Infer`, and how many images it takes at a time.
+
+    Raises:
+        TrainerError: As `predict`.
+    """
+    if model is not None:
+        from trainer.engine.export import load_exported
+
+        predictor, size = load_exported(model, labels=labels)
+        infer = None
+    else:
+        from trainer.engine.predict import load_trained
+
+        ranks = read_ranks()
+        options = LoadOptions(overrides=overrides, strict=strict, extra_modules=extra_modules)
+        loaded: BaseConfig
+        if job is not None:
+            loaded = load_job(job, options, ranks, weights=weights, warn=warn).config
+        else:
+            loaded = load_for_prediction(_given(config), options, ranks, warn=warn).config
+        infer = loaded.infer
+        size = infer.batch_size if infer is not None else 1
+        predictor = load_trained(loaded, weights=weights, labels=labels)
+    for note in predictor.notes:
+        warn(f"warning: {note}")
+    return predictor, infer, size
+
+
+def find_files(images: Sequence[str | Path], infer: InferSection | None, *, warn: Say) -> Sequence[Path]:
+    """Return the images that are meant: those that are named, else those of `Infer`.
+
+    Raises:
+        DataError: There are none.
+    """
+    from trainer.data.images import find_images, read_image_list
+
+    if not images and infer is not None and infer.infer_list:
+        return read_image_list(Path(infer.infer_list), root=Path(infer.infer_imgs or "."))
+    places = images or ((infer.infer_imgs,) if infer is not None and infer.infer_imgs else ())
+    if not places:
+        raise DataError(["expected images, got none; name files or a folder, or set Infer.infer_imgs"])
+    found = find_images([str(place) for place in places])
+    for note in found.notes:
+        warn(note)
+    return found.files
+
+
+def weights_store(weights_dir: Path | None, *, offline: bool) -> WeightsStore:
+    """Make the store of pretrained weights that arguments and environment mean.
+
+    Raises:
+        FormatError: A variable is not what it should be.
+    """
+    places = read_weights_places()
+    folder = weights_dir or places.folder
+    return WeightsStore(
+        folders=() if folder is None else (folder,),
+        offline=offline or places.offline,
+        user_home=places.user_home,
+        home_is_lost=places.home_is_lost,
+    )
+
+
+def _load_run(
+    config: ConfigSource | None, job: str | None, options: LoadOptions, ranks: Ranks, *,
+    weights: Path | None, warn: Say,
+) -> LoadedRun[TrainConfig]:  # fmt: skip
+    if job is not None:
+        if config is not None:
+            raise ConfigError([Problem(file=job, message="expected a job or a config, got both; name one")])
+        return load_job(job, options, ranks, weights=weights, warn=warn)
+    return load(_given(config), options, ranks, warn=warn)
+
+
+def _given(config: ConfigSource | None) -> ConfigSource:
+    if config is None:
+        raise ConfigError([Problem(file="config", message="expected a config or a job, got none; name one")])
+    return config
+
+
+def _texts(overrides: Overrides) -> tuple[str, ...]:
+    if isinstance(overrides, Mapping):
+        return tuple(f"{key}={_spell(value)}" for key, value in overrides.items())
+    return tuple(overrides)
+
+
+def _spell(value: object) -> str:
+    """Write a value so that it is read as the same value: text in quotes, all else as Python writes it."""
+    return repr(str(value) if isinstance(value, Path) else value)
+
+
+def _hush(text: str) -> None:
+    """Say nothing: rank 0 does."""
+
+
+def _name_run(document: Document) -> str:
+    """Name a run that no job has named, as jobs are named."""
+    launch = document.values.get("Launch")
+    named = launch.get("name") if isinstance(launch, dict) else None
+    prefix = named if isinstance(named, str) else Path(document.name).stem
+    return job_name(to_dns_label(prefix), run_id=secrets.token_hex(16))
+
+
+def _link_latest(run: LoadedRun[TrainConfig], warn: Say) -> None:
+    """Have `latest` lead to the folder of this run, where each run has its own."""
+    mounts = run.mounts
+    if mounts is not None and mounts.run_folder is not None:
+        problem = point_latest(mounts.run_folder, mounts.sub_path)
+        if problem:
+            warn(f"note: {problem}")
+
+
+@contextlib.contextmanager
+def _process_kept() -> Iterator[None]:
+    """Leave what the whole process shares as it was found, and keep others out meanwhile.
+
+    Raises:
+        MissingPackagesError: Paddle or another package of the extra `trainer` is not installed.
+        TrainerError: Another call is going on in this process.
+    """
+    if missing := installation.missing_packages():
+        raise MissingPackagesError(missing)
+    if not _ONE_AT_A_TIME.acquire(blocking=False):
+        raise TrainerError(
+            where="trainer.api",
+            expected="one call at a time in a process, whose generator and device they share",
+            got="a second one",
+            fix="wait for the first, or use a process for each",
+        )
+    with contextlib.ExitStack() as stack:
+        stack.callback(_ONE_AT_A_TIME.release)
+        stack.callback(_restore_environment, dict(os.environ))
+        # Read once, when the library is loaded: Paddle's C++ side says what is a warning or worse.
+        os.environ.setdefault("GLOG_minloglevel", "1")
+        stack.enter_context(warnings.catch_warnings())
+        silence()
+        with _root_logger_kept():
+            import numpy as np
+            import paddle
+
+        flag = "FLAGS_cudnn_deterministic"
+        if paddle.is_compiled_with_cuda():
+            stack.callback(paddle.set_flags, paddle.get_flags([flag]))
+        stack.callback(paddle.set_device, paddle.get_device())
+        stack.callback(paddle.set_rng_state, paddle.get_rng_state())
+        stack.callback(np.random.set_state, np.random.get_state())
+        stack.callback(random.setstate, random.getstate())
+        # Parameters are numbered by process; a checkpoint names an optimizer's state by those names.
+        stack.enter_context(paddle.utils.unique_name.guard())
+        yield
+
+
+def _restore_environment(environment: Mapping[str, str]) -> None:
+    for name in [name for name in os.environ if name not in environment]:
+        del os.environ[name]
+    os.environ.update(environment)
+
+
+@contextlib.contextmanager
+def _root_logger_kept() -> Iterator[None]:
+    """Undo what is done to the logger that all others hand on to.
+
+    Paddle 3.3.1 asks for a logger named "root" and gives it a handler and the level INFO
+    (python/paddle/distributed/fleet/launch_utils.py); since Python 3.9 that is the root logger itself, and
+    importing Paddle has all libraries of the process write to stderr.
+    """
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+@contextlib.contextmanager
+def _writable_home() -> Iterator[None]:
+    """Have a home that can be written to.
+
+    Paddle writes the code that it makes of a model below ~/.cache, and removes it at the end
+    (paddle/jit/dy2static/utils.py, 3.3.1); a read-only root has no such place.
+    """
+    if os.access(os.environ.get("HOME", ""), os.W_OK):
+        yield
+        return
+    home = tempfile.mkdtemp(prefix="ftl-")
+    atexit.register(shutil.rmtree, home, ignore_errors=True)  # Paddle's own removal comes before it
+    os.environ["HOME"] = home  # put back with the rest of the environment
+    yield

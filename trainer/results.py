@@ -1,0 +1,134 @@
+"""What a training, an evaluation, predictions and an export come to.
+
+Plain values, so that whoever works with results needs neither paddle nor numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from trainer.protocol.evaluated import Evaluated
+
+Answer: TypeAlias = Mapping[str, Sequence[Any]]
+"""Lists by PaddleClas's names: class_ids, scores, label_names; or attributes, output; or probabilities."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainResult:
+    """A training that came to its end. On ranks other than 0 there are no files: they write none.
+
+    Attributes:
+        run_id: 32 hexadecimal digits.
+        output_dir: Holds checkpoints, `train.log`, and the weights under PaddleClas's names.
+        epochs: Completed, those of earlier attempts counted.
+        steps: Optimizer steps, likewise.
+        train: Means of losses and metrics over the last epoch that this call trained; empty where there was
+            nothing left to train.
+        evaluation: Losses and metrics of the last evaluation of this call; empty without one.
+        metric: What chooses the best checkpoint, of the last evaluation of the run; None without one.
+        best_metric: Its best value.
+        best_epoch: Epochs completed when that was reached.
+        checkpoint: Folder of the last checkpoint that this call wrote.
+        best_weights: `best_model.pdparams`, where there is one.
+        metrics_file: `metrics.jsonl`: a row a step, an epoch, an evaluation and a checkpoint.
+    """
+
+    run_id: str
+    output_dir: Path
+    epochs: int
+    steps: int
+    train: Mapping[str, float] = field(default_factory=dict)
+    evaluation: Mapping[str, float] = field(default_factory=dict)
+    metric: float | None = None
+    best_metric: float | None = None
+    best_epoch: int | None = None
+    checkpoint: Path | None = None
+    best_weights: Path | None = None
+    metrics_file: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateResult:
+    """What an evaluation measured, equal on every rank.
+
+    Attributes:
+        weights: The file that was evaluated.
+        losses: Means over all samples, by name; `loss` is their sum.
+        metrics: By name, in the order of the config.
+        images: Samples in the list.
+        bad_images: Of those, the ones that could not be read and are left out, on all ranks together.
+        notes: What this rank has to say of images that cannot be read, or not without doubt.
+        evaluated: top1 beside always answering the largest class; None without top1, or with several labels.
+    """
+
+    weights: Path
+    losses: Mapping[str, float]
+    metrics: Mapping[str, float]
+    images: int
+    bad_images: int = 0
+    notes: tuple[str, ...] = ()
+    evaluated: Evaluated | None = None
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Losses and metrics together."""
+        return {**self.losses, **self.metrics}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """One image's answer, or the reason why there is none.
+
+    Attributes:
+        file: The image.
+        answer: Empty where the image cannot be read.
+        problem: Why it cannot, with the file's name; else empty.
+    """
+
+    file: Path
+    answer: Answer = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PredictResult:
+    """Answers of a network.
+
+    Attributes:
+        weights: Weights, or folder of an exported model, that answered.
+        predictions: Of each image, in the order in which they were named.
+        notes: What people should know of the names of the classes.
+    """
+
+    weights: Path
+    predictions: tuple[Prediction, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def answers(self) -> dict[Path, Answer]:
+        """The answers by file, without images that cannot be read."""
+        return {found.file: found.answer for found in self.predictions if not found.problem}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportResult:
+    """What was written, and how far it was compared.
+
+    Attributes:
+        folder: Holds the files.
+        names: Of the files.
+        weights: What it was made of.
+        compared: Images of the validation list that both models answered; 0 where there is no list.
+        largest: Largest difference of a logit, as a share of the largest logit of its image.
+        notes: What people should know of the names of the classes.
+    """
+
+    folder: Path
+    names: tuple[str, ...]
+    weights: Path
+    compared: int
+    largest: float
+    notes: tuple[str, ...] = ()
