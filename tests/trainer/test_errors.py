@@ -20,6 +20,7 @@ from trainer.protocol.untrusted import FormatError
 _ELSEWHERE = {
     "ConnectionLostError": "ends in the node process's own retries",
     "ProofError": "ends in the node process's own retries",
+    "ProtocolError": "ends the connection of one client of the store",
 }
 
 
