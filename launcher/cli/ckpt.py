@@ -9,6 +9,7 @@ import click
 from launcher.cli.options import echo_document, job_argument, output_option
 from launcher.cli.printing import echo, show_progress
 from launcher.cli.table import format_table
+from launcher.documents import make_document
 from launcher.errors import CliExit
 from launcher.jobs.checkpoints import find_checkpoints, pull_checkpoint, verify_checkpoints
 from launcher.jobs.resolve import find_job
@@ -30,7 +31,7 @@ def _ls(job: str | None, output: str) -> None:
     """List the checkpoints, the furthest first. Sizes are compared with each manifest, hashes are not."""
     found = find_checkpoints(find_job(job))
     if output in ("json", "yaml"):
-        echo_document([_to_json(item) for item in found], output)
+        echo_document(make_document("ckpt-ls", items=[_to_json(item) for item in found]), output)
         return
     if output == "name":
         for item in found:
@@ -65,12 +66,18 @@ def _pull(job: str | None, wanted: str, target: Path | None) -> None:
 @click.option(
     "--checkpoint", "wanted", metavar="NAME|latest|best", help="Verify only this checkpoint; by default all."
 )
-def _verify(job: str | None, wanted: str | None) -> int:
+@output_option("json", "yaml")
+def _verify(job: str | None, wanted: str | None, output: str) -> int:
     """Read every file and compare it with its manifest. Exit code 7 where one differs."""
     chosen = verify_checkpoints(find_job(job), wanted)
-    for item in chosen:
-        echo(f"{item.name}  {item.fault or 'whole: every hash is right'}")
-    return CliExit.DIFFERS if any(item.fault for item in chosen) else CliExit.OK
+    is_whole = not any(item.fault for item in chosen)
+    if output in ("json", "yaml"):
+        items = [{"name": str(item.name), "fault": item.fault or None} for item in chosen]
+        echo_document(make_document("ckpt-verify", ok=is_whole, items=items), output)
+    else:
+        for item in chosen:
+            echo(f"{item.name}  {item.fault or 'whole: every hash is right'}")
+    return CliExit.OK if is_whole else CliExit.DIFFERS
 
 
 def _row(item: Listed) -> tuple[str, ...]:

@@ -8,7 +8,9 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from launcher.cli.options import echo_document, output_option
 from launcher.cli.printing import echo, print_note, show_progress
+from launcher.documents import make_document
 from launcher.errors import CliExit
 from launcher.jobs.data import ClaimTarget, compare_folder, push_folder
 
@@ -58,7 +60,8 @@ def _claim_options(command: F) -> F:
 
 @command.command("push")
 @_claim_options
-def _push(folder: Path, target: str, config: Path | None, **where: Any) -> None:
+@output_option("json", "yaml")
+def _push(folder: Path, target: str, config: Path | None, output: str, **where: Any) -> None:
     """Bring all files of DIR to a claim; what is there already with the right hash does not go again.
 
     List files (`*_list.txt` in DIR, and those that the config names) are refused where a training would
@@ -69,17 +72,31 @@ def _push(folder: Path, target: str, config: Path | None, **where: Any) -> None:
     )
     size = f"{done.sent_bytes / 1e6:.1f} MB"
     echo(f"{done.sent} of {done.files} files went ({size}), the others were there", err=True)
+    if output != "text":
+        document = make_document(
+            "data-push", folder=str(folder), target=target, files=done.files, sent=done.sent,
+            sent_bytes=done.sent_bytes,
+        )  # fmt: skip
+        echo_document(document, output)
 
 
 @command.command("check")
 @_claim_options
-def _check(folder: Path, target: str, config: Path | None, **where: Any) -> int:
+@output_option("json", "yaml")
+def _check(folder: Path, target: str, config: Path | None, output: str, **where: Any) -> int:
     """Compare all files of DIR with a claim by their hashes. Exit code 7 where one is missing or differs."""
     found = compare_folder(folder, ClaimTarget(name=target, **where), config=config, notes=print_note)
-    for path in found.differ[:_SHOWN]:
-        echo(f"{path}: is not there as it is here")
-    if len(found.differ) > _SHOWN:
-        echo(f"… and {len(found.differ) - _SHOWN} more")
+    if output == "text":
+        for path in found.differ[:_SHOWN]:
+            echo(f"{path}: is not there as it is here")
+        if len(found.differ) > _SHOWN:
+            echo(f"… and {len(found.differ) - _SHOWN} more")
+    else:
+        document = make_document(
+            "data-check", folder=str(folder), target=target, files=found.files, ok=not found.differ,
+            items=[{"path": path} for path in found.differ],
+        )  # fmt: skip
+        echo_document(document, output)
     there = found.files - len(found.differ)
     echo(f"{there} of {found.files} files are there, with the right hash", err=True)
     return CliExit.DIFFERS if found.differ else CliExit.OK

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from launcher.cli.options import output_option
+from launcher.cli.options import echo_document, output_option
 from launcher.cli.printing import echo
+from launcher.documents import make_document
 from launcher.errors import CliExit
 from launcher.plan.handle import BACKENDS, BackendKind
 from trainer.protocol.printable import Role, paint
@@ -56,7 +56,7 @@ def show(findings: Sequence[Finding], *, on: BackendKind, output: str) -> None:
             for item in findings
         ]
         healthy = all(item.level is not Level.FAIL for item in findings)
-        echo(json.dumps({"schema": 2, "on": on, "ok": healthy, "checks": checks}, indent=2))
+        echo_document(make_document("doctor", on=on, ok=healthy, checks=checks), output)
         return
     roles: dict[Level, Role] = {Level.OK: "good", Level.WARN: "warn", Level.FAIL: "bad", Level.SKIP: "faint"}
     for item in findings:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
-import json
 
 import click
 
 from launcher.backends.states import JobEvent
-from launcher.cli.options import job_argument, output_option
+from launcher.cli.options import echo_document, job_argument, output_option
 from launcher.cli.printing import echo
 from launcher.cli.table import format_table
+from launcher.documents import format_time, make_document
 from launcher.jobs import lifecycle
 from launcher.jobs.resolve import find_job
 
@@ -24,7 +23,14 @@ def command(job: str | None, output: str) -> None:
     found = find_job(job)
     events = lifecycle.events(found)
     if output == "json":
-        echo(json.dumps([dataclasses.asdict(event) for event in events], indent=2))
+        items = [
+            {
+                "time": format_time(event.time_s), "is_warning": event.is_warning, "about": event.about,
+                "reason": event.reason, "message": event.message, "count": event.count,
+            }
+            for event in events
+        ]  # fmt: skip
+        echo_document(make_document("events", job=found.name, items=items), output)
         return
     if events:
         echo(

@@ -11,6 +11,7 @@ from launcher.backends.states import JobState
 from launcher.cli.options import echo_document, output_option
 from launcher.cli.printing import echo
 from launcher.cli.table import format_table
+from launcher.documents import format_time, make_document
 from launcher.jobs.listing import ListedJob, has_jobs, list_jobs
 from launcher.plan.handle import BACKENDS, BackendKind
 from launcher.runs.record import RunRecord
@@ -37,7 +38,7 @@ def command(
         with_state=output != "name",
     )
     if output in ("json", "yaml"):
-        echo_document([_to_json(row) for row in rows], output)
+        echo_document(make_document("list", items=[_to_json(row) for row in rows]), output)
         return
     if output == "name":
         for row in rows:
@@ -71,5 +72,5 @@ def _to_json(row: ListedJob) -> dict[str, object]:
     record = row.record
     return {
         "handle": str(record.handle), "job": record.handle.job, "state": row.state, "run_id": record.run_id,
-        "config": record.config, "project": record.project, "created_s": record.created_s,
+        "config": record.config, "project": record.project, "created": format_time(record.created_s),
     }  # fmt: skip

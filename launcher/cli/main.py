@@ -5,18 +5,21 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib
+import json
 import os
 import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NoReturn
 
 import click
 from click.shell_completion import CompletionItem
 
 from launcher.cli.printing import echo, echo_error
+from launcher.documents import describe_error
 from launcher.errors import CliExit, LaunchError
 from launcher.kube.remarks import tell_to
 from trainer.config.problems import ConfigError, suggest
@@ -52,7 +55,7 @@ COMMANDS = {
     "ckpt": _Entry("launcher.cli.ckpt", "List, fetch and check a job's checkpoints."),
     "data": _Entry("launcher.cli.data", "Bring data to a claim, and check it there."),
     "trust": _Entry("launcher.cli.trust", "Have the settings and templates of a folder count."),
-    "schema": _Entry("launcher.cli.schema", "Print the JSON Schema of a config, for editors."),
+    "schema": _Entry("launcher.cli.schema", "Print the JSON Schema of a config, or of what commands print."),
     "completion": _Entry("launcher.cli.completion", "Print the completion script for a shell."),
     "version": _Entry("launcher.cli.version", "Print versions."),
 }
@@ -215,11 +218,15 @@ def _run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()  # here, where a closed pipe can still be met quietly
     except click.ClickException as error:
         echo_error(error)
+        _echo_error_document(error, error.exit_code, arguments, message=error.format_message())
         return error.exit_code
     except (ConfigError, LaunchError) as error:
         echo(str(error), err=True)
-        return error.exit_code if isinstance(error, LaunchError) else CliExit.USAGE
-    except (click.Abort, KeyboardInterrupt):
+        code = error.exit_code if isinstance(error, LaunchError) else CliExit.USAGE
+        _echo_error_document(error, code, arguments)
+        return code
+    except (click.Abort, KeyboardInterrupt) as error:
+        _echo_error_document(error, CliExit.INTERRUPTED, arguments, message="interrupted")
         return CliExit.INTERRUPTED
     except (BrokenPipeError, _ReaderGoneError):
         raise
@@ -231,5 +238,37 @@ def _run(arguments: Sequence[str]) -> int:
             "FTLAUNCH_DEBUG=1 shows where it happened",
             err=True,
         )
+        _echo_error_document(error, CliExit.INTERNAL, arguments)
         return CliExit.INTERNAL
     return code if isinstance(code, int) else CliExit.OK
+
+
+def _echo_error_document(
+    error: BaseException, code: int, arguments: Sequence[str], *, message: str = ""
+) -> None:
+    """Print an error as a document on stdout where one was asked for: a program reads one stream.
+
+    What was asked for is found in the words of the command line, which may be just what is wrong.
+    """
+    form = _asked_form(arguments)
+    if form is None:
+        return
+    from launcher.cli.options import echo_document
+
+    document = describe_error(error, exit_code=code, message=message)
+    if "logs" in arguments[:1]:  # a line each
+        echo(json.dumps(document, ensure_ascii=False))
+    else:
+        echo_document(document, form)
+
+
+def _asked_form(arguments: Sequence[str]) -> str | None:
+    """Return json or yaml where a command line asks for it; what it hands on to a pod is not looked at."""
+    words = list(arguments)
+    if "exec" in words[:1]:
+        return None
+    if "--" in words:
+        words = words[: words.index("--")]
+    forms = [word.removeprefix("--output=") for word in words if word.startswith("--output=")]
+    forms += [value for word, value in pairwise(words) if word == "--output"]
+    return next((form for form in forms if form in ("json", "yaml")), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
@@ -154,11 +154,11 @@ def output_option(*formats: str, default: str = "text") -> Callable[[F], F]:
     )  # fmt: skip
 
 
-def echo_document(document: Any, output: str) -> None:
+def echo_document(document: Mapping[str, object], output: str) -> None:
     """Print a document of plain values as JSON or YAML."""
     if output == "yaml":
         from launcher.render.filters import to_yaml
 
-        echo(to_yaml(document) if document else "[]", nl=not document)
+        echo(to_yaml(document), nl=False)
         return
     echo(json.dumps(document, indent=2))

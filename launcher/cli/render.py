@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher.cli.options import launch_options, output_option
+from launcher.cli.options import echo_document, launch_options, output_option
 from launcher.cli.printing import echo, print_note
+from launcher.documents import make_document
 from launcher.errors import UsageError
 from launcher.jobs.options import SubmitOptions
 from launcher.jobs.prepare import Prepared, explain_values, plan_notes, prepare
@@ -77,7 +78,7 @@ def _print_values(rows: list[Row], *, output: str) -> None:
     """Print every value with its source, as a table or as JSON."""
     if output == "json":
         listed = [{"kind": r.kind, "name": r.name, "value": r.value, "from": r.source} for r in rows]
-        echo(json.dumps({"schema": 1, "rows": listed}, indent=2))
+        echo_document(make_document("render-explain", rows=listed), output)
         return
     width = max(len(row.name) for row in rows)
     kind = ""

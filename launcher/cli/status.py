@@ -13,10 +13,11 @@ from launcher.backends.states import JobStatus, PodStatus
 from launcher.cli.options import echo_document, job_argument, output_option
 from launcher.cli.printing import echo, print_note
 from launcher.cli.table import paint_state
+from launcher.documents import format_time, make_document
 from launcher.jobs import lifecycle
 from launcher.jobs.resolve import find_job
 from launcher.jobs.wait import watch
-from launcher.times import format_duration, format_unix_time
+from launcher.times import format_duration
 from trainer.protocol.evaluated import describe_evaluated, describe_failure
 from trainer.protocol.progress import Progress
 
@@ -184,29 +185,29 @@ def _pod_row(pod: PodStatus) -> str:
 def to_json(status: JobStatus) -> dict[str, object]:
     """Write a status for programs. Keys are only ever added."""
     progress, end = status.progress, status.termination
-    return {
-        "schema": 1,
-        "handle": str(status.handle),
-        "job": status.handle.job,
-        "run_id": status.run_id,
-        "state": status.state.value,
-        "reason": status.reason,
-        "created": _time(status.created_s),
-        "ended": _time(status.ended_s),
-        "exit": end.exit if end is not None else None,
-        "checkpoint": end.checkpoint if end is not None else None,
-        "step": progress.step if progress else None,
-        "total_steps": (progress.total_steps or None) if progress else None,
-        "eta_s": eta_s(status),
-        "evaluated": dataclasses.asdict(progress.evaluated) if progress and progress.evaluated else None,
-        "pods": [
+    return make_document(
+        "status",
+        handle=str(status.handle),
+        job=status.handle.job,
+        run_id=status.run_id,
+        state=status.state.value,
+        reason=status.reason,
+        created=format_time(status.created_s),
+        ended=format_time(status.ended_s),
+        exit=end.exit if end is not None else None,
+        checkpoint=end.checkpoint if end is not None else None,
+        step=progress.step if progress else None,
+        total_steps=(progress.total_steps or None) if progress else None,
+        eta_s=eta_s(status),
+        evaluated=dataclasses.asdict(progress.evaluated) if progress and progress.evaluated else None,
+        pods=[
             {
                 "pod": pod.pod, "node": pod.node, "state": pod.state.value, "restarts": pod.restarts,
                 "exit": pod.exit_code, "reason": pod.reason, "host": pod.host,
             }
             for pod in status.pods
         ],
-        "ranks": [
+        ranks=[
             {
                 "rank": rank.rank, "node": rank.node, "step": rank.step, "epoch": rank.epoch + 1,
                 "phase": rank.phase, "loss": rank.loss, "images_per_s": rank.images_per_s,
@@ -214,8 +215,4 @@ def to_json(status: JobStatus) -> dict[str, object]:
             }
             for rank in (progress.ranks if progress else ())
         ],
-    }  # fmt: skip
-
-
-def _time(unix_s: float | None) -> str | None:
-    return None if unix_s is None else format_unix_time(unix_s)
+    )  # fmt: skip

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import click
 
-from launcher.cli.options import launch_options, output_option
+from launcher.cli.options import echo_document, launch_options, output_option
 from launcher.cli.printing import echo, print_note
+from launcher.documents import format_time, make_document
 from launcher.errors import CliExit
 from launcher.jobs.options import SubmitOptions
 from launcher.jobs.resolve import ResolvedJob
@@ -56,7 +56,10 @@ def command(
         return CliExit.OK
 
     def print_job(job: ResolvedJob) -> None:
-        echo(_as_json(job.record) if output == "json" else str(job.handle))
+        if output == "json":
+            echo_document(_to_json(job.record), output)
+        else:
+            echo(str(job.handle))
 
     job = submit(path, options, notes=print_note, on_sent=print_job, command=tuple(sys.argv[1:]))
     if following:
@@ -82,11 +85,10 @@ def _wait(job: ResolvedJob) -> int:
     return exit_code(ended)
 
 
-def _as_json(record: RunRecord) -> str:
+def _to_json(record: RunRecord) -> dict[str, object]:
     """Write what was submitted for programs. Keys are only ever added."""
     handle = record.handle
-    document = {
-        "schema": 1, "handle": str(handle), "backend": handle.backend, "namespace": handle.namespace or None,
-        "job": handle.job, "run_id": record.run_id, "context": record.context,
-    }  # fmt: skip
-    return json.dumps(document, indent=2)
+    return make_document(
+        "submit", handle=str(handle), backend=handle.backend, namespace=handle.namespace or None,
+        job=handle.job, run_id=record.run_id, context=record.context, created=format_time(record.created_s),
+    )  # fmt: skip

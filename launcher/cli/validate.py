@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from launcher.cli.options import config_argument, on_option, output_option, override_option, strict_option
+from launcher.cli.options import (
+    config_argument,
+    echo_document,
+    on_option,
+    output_option,
+    override_option,
+    strict_option,
+)
 from launcher.cli.printing import echo
-from launcher.errors import CliExit
+from launcher.documents import describe_problem, make_document
+from launcher.errors import CliExit, Issue
 from launcher.jobs.validate import validate
 from launcher.plan.handle import BackendKind
-from trainer.config.problems import Problem, format_path
 
 
 @click.command("validate")
@@ -26,25 +32,13 @@ def command(
 ) -> CliExit:
     """Check a config: every key and value, and with --on all that `render` and `submit` refuse there."""
     problems = validate(path, overrides=overrides, on=on, strict=strict)
-    refused = any(not problem.warning for problem in problems)
+    refused = any(isinstance(problem, Issue) or not problem.warning for problem in problems)
     if output == "json":
-        document = {
-            "schema": 1,
-            "file": str(path),
-            "ok": not refused,
-            "problems": [_to_json(problem) for problem in problems],
-        }
-        echo(json.dumps(document, indent=2))
+        listed = [describe_problem(problem, file=str(path)) for problem in problems]
+        echo_document(make_document("validate", file=str(path), ok=not refused, problems=listed), output)
     else:
         for problem in problems:
-            echo(str(problem), err=True)
+            echo(f"{path}: {problem}" if isinstance(problem, Issue) else str(problem), err=True)
         if not refused:
             echo(f"{path}: ok")
     return CliExit.USAGE if refused else CliExit.OK
-
-
-def _to_json(problem: Problem) -> dict[str, str | int | bool | None]:
-    return {
-        "file": problem.file, "line": problem.line, "column": problem.column,
-        "path": format_path(problem.path), "message": problem.message, "warning": problem.warning,
-    }  # fmt: skip

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from importlib import metadata
 
 import click
 
-from launcher.cli.options import output_option
+from launcher.cli.options import echo_document, output_option
 from launcher.cli.printing import echo
+from launcher.documents import make_document
 
 _PACKAGES = ("ftlaunch", "kubernetes")
 
@@ -21,7 +21,7 @@ def command(output: str) -> None:
     versions: dict[str, str | None] = {name: _version(name) for name in _PACKAGES}
     versions["python"] = platform.python_version()
     if output == "json":
-        echo(json.dumps(versions, indent=2))
+        echo_document(make_document("version", **versions), output)
         return
     for name, version in versions.items():
         echo(f"{name} {version or 'not installed'}")

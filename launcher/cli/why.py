@@ -10,6 +10,7 @@ import click
 from launcher.cli.options import echo_document, job_argument, output_option
 from launcher.cli.printing import echo, print_note
 from launcher.cli.table import paint_state, wrap
+from launcher.documents import make_document
 from launcher.jobs.lifecycle import explain, watch_reasons
 from launcher.jobs.resolve import find_job
 from trainer.protocol.printable import paint
@@ -78,16 +79,16 @@ def to_json(explanation: Explanation) -> dict[str, object]:
     """Write an explanation for programs. Keys are only ever added."""
     status = explanation.status
     verdicts = [_verdict_to_json(verdict) for verdict in explanation.verdicts]
-    return {
-        "schema": 2,
-        "handle": str(status.handle),
-        "job": status.handle.job,
-        "run_id": status.run_id,
-        "state": status.state.value,
+    return make_document(
+        "why",
+        handle=str(status.handle),
+        job=status.handle.job,
+        run_id=status.run_id,
+        state=status.state.value,
         **verdicts[0],
-        "also": verdicts[1:],
-        "skipped": [{"what": item.what, "reason": item.reason} for item in explanation.skipped],
-    }
+        also=verdicts[1:],
+        skipped=[{"what": item.what, "reason": item.reason} for item in explanation.skipped],
+    )
 
 
 def _verdict_to_json(verdict: Verdict) -> dict[str, object]:

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 def validate(
     path: Path, *, overrides: tuple[str, ...] = (), on: BackendKind | None = None, strict: bool = False
-) -> tuple[Problem, ...]:
+) -> tuple[Problem | Issue, ...]:
     """Return every problem of a config, those that are only warnings too; empty where there is none.
+
+    An `Issue` is about this machine or the backend, not about a line of the config.
 
     Args:
         path: The config.
@@ -33,7 +35,7 @@ def validate(
     """
     from launcher.config.load import load_run_config
 
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[Problem | Issue, ...] = ()
     try:
         config = load_run_config(path, overrides=overrides, strict=strict, layers=current_layers())
         problems = config.warnings
@@ -46,7 +48,7 @@ def validate(
         return (*problems, *error.problems)
     except UsageError as error:  # of this machine, not of a line: folders and files that are not here
         found = error.problems or (error.issue,)
-        return (*problems, *(_to_problem(item, path) for item in found))
+        return (*problems, *found)
     return problems
 
 
@@ -54,7 +56,3 @@ def _check_patch(config: RunConfig) -> list[Problem]:
     from launcher.render.patch import find_patch_faults
 
     return place_faults(config, find_patch_faults(config.job.launch.pod_patch or {}))
-
-
-def _to_problem(item: Problem | Issue, path: Path) -> Problem:
-    return item if isinstance(item, Problem) else Problem(file=str(path), message=str(item))

@@ -113,7 +113,7 @@ def test_checkpoints_are_listed_fetched_and_checked_while_the_job_runs_and_after
     early = place.run("ftlaunch", "ckpt", "pull", job, "--to", "early").stdout.strip()
     assert (place.folder / early / "manifest.json").exists()
     place.run("ftlaunch", "wait", job, "--timeout", "4m", timeout_s=260)
-    listed = json.loads(place.run("ftlaunch", "ckpt", "ls", job, "--output", "json").stdout)
+    listed = json.loads(place.run("ftlaunch", "ckpt", "ls", job, "--output", "json").stdout)["items"]
     assert (listed[0]["latest"], listed[0]["epoch"], listed[0]["fault"]) == (True, 30, None)
     to = place.folder / place.run("ftlaunch", "ckpt", "pull", job).stdout.strip()
     assert to.name == f"{job}-{listed[0]['name']}"

@@ -35,7 +35,7 @@ def test_data_goes_to_a_claim_once_and_is_checked_there(make_space, images, clus
 def test_checkpoints_are_listed_fetched_and_verified(place, space, write_job):
     cfg = write_job(Launch__nodes=1)
     place.run("ftlaunch", "submit", cfg, "--name", "one", "--wait")
-    listed = json.loads(place.run("ftlaunch", "ckpt", "ls", "one", "--output", "json").stdout)
+    listed = json.loads(place.run("ftlaunch", "ckpt", "ls", "one", "--output", "json").stdout)["items"]
     latest = next(item for item in listed if item["latest"])
     to = place.folder / f"one-{latest['name']}"
     assert place.run("ftlaunch", "ckpt", "pull", "one").stdout == f"{to.name}\n"

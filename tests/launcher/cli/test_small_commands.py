@@ -33,7 +33,8 @@ def test_problems_are_data_where_asked(ftlaunch, write_config):
     (problem,) = document["problems"]
     assert problem == {
         "file": "cfg.yaml", "line": problem["line"], "column": problem["column"], "path": "Launch.gpus",
-        "message": "expected a number of at least 0, got -1", "warning": False,
+        "message": "expected a number of at least 0, got -1", "warning": False, "expected": None, "got": None,
+        "fix": None, "where": f"cfg.yaml:{problem['line']}:{problem['column']}",
     }  # fmt: skip
 
 

@@ -13,22 +13,13 @@ from launcher.backends.states import JobState, JobStatus, PodState, PodStatus
 from launcher.cli.status import to_json
 from launcher.plan.handle import Handle
 from tests.launcher.configs import RUN_ID
+from tests.launcher.schemas import strict
 from trainer.protocol.evaluated import Evaluated
 from trainer.protocol.progress import Progress, RankProgress
 from trainer.protocol.termination import Termination
 
 PATH = Path(__file__).resolve().parents[3] / "docs/schemas/status.schema.json"
 SCHEMA: dict[str, Any] = json.loads(PATH.read_text())
-
-
-def strict(node: Any) -> Any:
-    """Return the schema without room for keys that it does not name."""
-    if isinstance(node, list):
-        return [strict(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    closed = {"additionalProperties": False} if "properties" in node else {}
-    return {**{key: strict(value) for key, value in node.items()}, **closed}
 
 
 def status(state: JobState, **more: Any) -> JobStatus:

@@ -14,6 +14,7 @@ from launcher.doctor.engine import check_engine
 from launcher.doctor.findings import Check, ok, run_checks
 from launcher.errors import UsageError
 from tests.launcher.doctor.conftest import DENIED, JOBS, status
+from tests.launcher.schemas import check_document
 from trainer.protocol.installation import trainer_cure
 
 
@@ -67,6 +68,7 @@ def test_as_data_each_check_has_its_level_words_and_fix(doctor, answers):
     code, out = doctor("--output", "json")
     document = json.loads(out)
     assert (code, document["schema"], document["on"], document["ok"]) == (0, 2, "kubernetes", True)
+    assert check_document(document) == "doctor"
     (storage,) = [check for check in document["checks"] if check["check"] == "storage"]
     assert storage["level"] == "warn"
     assert storage["fix"]

@@ -206,7 +206,7 @@ def test_jobs_are_listed(place, ftlaunch):
     submit(place, name="first")
     submit(place, name="second")
     assert ftlaunch("list", "--output", "name")[1].split() == ["second", "first"]
-    rows = json.loads(ftlaunch("list", "--output", "json")[1])
+    rows = json.loads(ftlaunch("list", "--output", "json")[1])["items"]
     assert [(row["job"], row["state"]) for row in rows] == [("second", "Running"), ("first", "Running")]
     header, *lines = ftlaunch("list")[1].splitlines()
     assert header.split() == ["SUBMITTED", "STATE", "JOB"]
@@ -225,7 +225,7 @@ def test_lists_are_filtered_and_written_in_every_form(place, ftlaunch):
     assert RUN_ID in ftlaunch("list", "--output", "wide")[1]
     rows = json.loads(ftlaunch("list", "--output", "json")[1])
     assert yaml.safe_load(ftlaunch("list", "--output", "yaml")[1]) == rows
-    assert yaml.safe_load(ftlaunch("list", "--on", "docker", "--output", "yaml")[1]) == []
+    assert yaml.safe_load(ftlaunch("list", "--on", "docker", "--output", "yaml")[1])["items"] == []
     status = json.loads(ftlaunch("status", "first", "--output", "json")[1])
     assert yaml.safe_load(ftlaunch("status", "first", "--output", "yaml")[1]) == status
     assert ftlaunch("status", "first", "--output", "name")[1] == "first\n"
@@ -270,7 +270,7 @@ def test_a_record_whose_job_never_came_to_be_can_be_deleted(place, ftlaunch):
     )  # fmt: skip
     store.begin(record, config=b"", manifest="", git=None)
     assert ftlaunch("status", "ghost")[0] == 4
-    assert json.loads(ftlaunch("list", "--output", "json")[1])[0]["state"] == "Unsent"
+    assert json.loads(ftlaunch("list", "--output", "json")[1])["items"][0]["state"] == "Unsent"
     assert ftlaunch("delete", "ghost")[0] == 0
 
 

@@ -263,9 +263,11 @@ def test_a_dry_run_on_this_machine_says_what_it_checked_and_makes_no_folder(stor
 def test_what_was_submitted_is_said_as_json(cluster, store, submit):
     code, out, _ = submit(*NAMED, "--output", "json")
     assert code == 0
-    assert json.loads(out) == {
-        "schema": 1, "handle": "kubernetes://ml/flowers", "backend": "kubernetes", "namespace": "ml",
-        "job": "flowers", "run_id": RUN_ID, "context": "fake",
+    document = json.loads(out)
+    assert document.pop("created").endswith("Z")
+    assert document == {
+        "schema": 1, "kind": "submit", "handle": "kubernetes://ml/flowers", "backend": "kubernetes",
+        "namespace": "ml", "job": "flowers", "run_id": RUN_ID, "context": "fake",
     }  # fmt: skip
 
 

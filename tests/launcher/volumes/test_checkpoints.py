@@ -18,6 +18,7 @@ from launcher.runs.store import RunStore
 from launcher.volumes import transfer
 from launcher.volumes.checkpoints import choose, list_checkpoints
 from launcher.volumes.place import Folder
+from tests.launcher.schemas import check_document
 from trainer.checkpoints.store import CheckpointStore
 from trainer.protocol.layout import CheckpointName, OutputLayout
 from trainer.protocol.nodefile import NodeFile, format_node_file
@@ -95,8 +96,13 @@ def job(output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     )  # fmt: skip
     data = {"node.json": format_node_file(node_file)}
     manifest = [
-        {"kind": "ConfigMap", "metadata": {**metadata, "name": "flowers-config"}, "data": data},
-        {"kind": "PaddleJob", "metadata": metadata, "spec": {}},
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {**metadata, "name": "flowers-config"},
+            "data": data,
+        },
+        {"apiVersion": "kubeflow.org/v1", "kind": "PaddleJob", "metadata": metadata, "spec": {}},
     ]
     record = RunRecord(
         handle=Handle(backend="local", job="flowers"), run_id=RUN_ID, stage=Stage.SUBMITTED,
@@ -127,7 +133,7 @@ def test_a_checkpoint_is_fetched_once(job, output, tmp_path, capsys):
     assert "0 of 2 files came" in capsys.readouterr().err
 
 
-def test_a_damaged_checkpoint_is_not_fetched_and_verify_exits_with_1(job, output, capsys):
+def test_a_damaged_checkpoint_is_not_fetched_and_verify_exits_with_7(job, output, capsys):
     damage(output, SECOND, grow=0)
     assert run(["ckpt", "verify", job]) == 7
     out = capsys.readouterr().out.splitlines()
@@ -135,7 +141,12 @@ def test_a_damaged_checkpoint_is_not_fetched_and_verify_exits_with_1(job, output
         "e002-s000020  model.pdparams is not what the manifest says",
         "e001-s000010  whole: every hash is right",
     ]
+    assert run(["ckpt", "verify", job, "--output", "json"]) == 7
+    verified = json.loads(capsys.readouterr().out)
+    assert check_document(verified) == "ckpt-verify"
+    assert (verified["ok"], [item["fault"] is None for item in verified["items"]]) == (False, [False, True])
     assert run(["ckpt", "verify", job, "--checkpoint", "best"]) == 0
+    capsys.readouterr()
     assert run(["ckpt", "pull", job]) == 1
     assert "model.pdparams: expected the SHA-256" in capsys.readouterr().err
     damage(output, FIRST, grow=3)
@@ -150,7 +161,9 @@ def test_the_list_is_for_people_and_for_programs(job, capsys):
     assert "latest" in rows[0]
     assert "best" in rows[1]
     assert run(["ckpt", "ls", job, "--output", "json"]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["step"] == 20
+    listed = json.loads(capsys.readouterr().out)
+    assert check_document(listed) == "ckpt-ls"
+    assert listed["items"][0]["step"] == 20
     assert run(["ckpt", "ls", job, "--output", "name"]) == 0
     assert capsys.readouterr().out == "e002-s000020\ne001-s000010\n"
 

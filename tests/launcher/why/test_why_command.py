@@ -22,6 +22,7 @@ from launcher.why.rules.log_patterns import DATA_DENIED, OF_EXIT, PATTERNS, UNKN
 from launcher.why.snapshot import format_snapshot, parse_snapshot
 from tests.fakes.cluster import FakeCluster
 from tests.launcher.kube.conftest import manifest_text
+from tests.launcher.schemas import check_document
 from tests.launcher.why.situations import node
 from trainer.protocol.termination import Termination
 
@@ -97,9 +98,10 @@ def test_programs_get_stable_keys(ftlaunch, cluster) -> None:
     cluster.start_pod("flowers-worker-1")
     document = json.loads(ftlaunch("why", "--output", "json")[1])
     assert list(document) == [
-        "schema", "handle", "job", "run_id", "state", "code", "sentence", "evidence", "fix", "resolves",
-        "also", "skipped",
+        "schema", "kind", "handle", "job", "run_id", "state", "code", "sentence", "evidence", "fix",
+        "resolves", "also", "skipped",
     ]  # fmt: skip
+    assert check_document(document) == "why"
     assert (document["schema"], document["state"], document["resolves"]) == (2, "Pulling", "later")
 
 
