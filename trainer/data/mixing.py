@@ -108,7 +108,7 @@ def _sample(op: OpSampler, classes: int) -> Mixing:
     return mix
 
 
-_FACTORIES: Mapping[type[Spec], Callable[[Any, int], Mixing]] = {  # each takes its own declaration
+_FACTORIES: Mapping[type[Spec], Callable[[Any, int], Mixing]] = {  # each takes its own spec
     MixupOperator: _mixup, SampledMixup: _mixup, CutmixOperator: _cutmix, SampledCutmix: _cutmix,
     FmixOperator: _fmix, SampledFmix: _fmix, MixupCutmixHybrid: make_hybrid, OpSampler: _sample,
 }  # fmt: skip

@@ -94,7 +94,7 @@ def find_jumps(before: Sequence[float], now: Sequence[float], *, foreign: bool) 
 
 
 def _flatten(key: str, value: object) -> Iterator[tuple[str, Plain]]:
-    if isinstance(value, BaseModel):  # of a user's own declaration, which JSON leaves as it is
+    if isinstance(value, BaseModel):  # of a user's own spec, which JSON leaves as it is
         value = value.model_dump(mode="json", by_alias=True)
     if isinstance(value, Mapping) and value:
         for inner, item in value.items():

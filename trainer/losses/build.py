@@ -32,14 +32,14 @@ Part: TypeAlias = Callable[[Outputs, paddle.Tensor], dict[str, paddle.Tensor]]
 def _of_answer(make: Callable[[Any], LogitsLoss]) -> Callable[[Any], Part]:
     """Make a part of a loss of the logits that are evaluated."""
 
-    def build(spec: Any) -> Part:  # its own declaration
+    def build(spec: Any) -> Part:  # its own spec
         loss = make(spec)
         return lambda outputs, labels: {spec.label: loss(logits_of(outputs), labels)}
 
     return build
 
 
-LOSS_BUILDERS: Mapping[type[Spec], Callable[[Any], Part]] = {  # each takes its own declaration
+LOSS_BUILDERS: Mapping[type[Spec], Callable[[Any], Part]] = {  # each takes its own spec
     specs.CELoss: _of_answer(make_cross_entropy),
     specs.SoftTargetCrossEntropy: _of_answer(make_soft_target),
     specs.GoogLeNetLoss: lambda spec: _named(spec.label, make_googlenet(spec)),

@@ -27,7 +27,7 @@ def ratio_weights(labels: paddle.Tensor, targets: paddle.Tensor) -> paddle.Tenso
 
 
 def make_multi_label(spec: MultiLabelLoss) -> LogitsLoss:
-    """Make it of its declaration."""
+    """Make it of its spec."""
     return multi_label(spec.epsilon, size_sum=spec.size_sum, weight_ratio=spec.weight_ratio)
 
 

@@ -26,7 +26,7 @@ def _make_extra(spec: ExtraMetric) -> BatchMetric:
     return sums
 
 
-BATCH_METRICS: Mapping[type[Spec], Callable[[Any], BatchMetric]] = {  # each takes its own declaration
+BATCH_METRICS: Mapping[type[Spec], Callable[[Any], BatchMetric]] = {  # each takes its own spec
     specs.TopkAcc: make_topk,
     specs.GoogLeNetTopkAcc: make_topk,
     specs.DistillationTopkAcc: make_topk_of_model,

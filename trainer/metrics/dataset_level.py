@@ -151,7 +151,7 @@ def _share_above(scores: Floats, thresholds: Floats) -> NDArray[np.float64]:
     return found
 
 
-LIST_METRICS: Mapping[type[Spec], Callable[[Any], ListMetric]] = {  # each takes its own declaration
+LIST_METRICS: Mapping[type[Spec], Callable[[Any], ListMetric]] = {  # each takes its own spec
     specs.HammingDistance: _make_hamming,
     specs.AccuracyScore: _make_accuracy,
     specs.ATTRMetric: _make_attributes,

@@ -1,4 +1,4 @@
-"""From a declaration to its network."""
+"""From a spec to its network."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from trainer.models.swin import SwinTransformer
 from trainer.models.vgg import VGG
 from trainer.models.vit import VisionTransformer
 
-_SINGLE: Mapping[type[Spec], Callable[[Any], nn.Layer]] = {  # each takes its own declaration
+_SINGLE: Mapping[type[Spec], Callable[[Any], nn.Layer]] = {  # each takes its own spec
     ResNetArch: ResNet,
     PPLCNetArch: PPLCNet,
     PPLCNetV2Arch: PPLCNetV2,

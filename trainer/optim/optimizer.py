@@ -141,7 +141,7 @@ def _extra(spec: ExtraOptimizer, model: Trained) -> paddle.optimizer.Optimizer:
 
 OPTIMIZER_BUILDERS: Mapping[
     type[Spec], Callable[[Any, Trained], paddle.optimizer.Optimizer]
-] = {  # each takes its own declaration
+] = {  # each takes its own spec
     specs.Momentum: _momentum,
     specs.SGD: _sgd,
     specs.Adam: _adam,

@@ -142,7 +142,7 @@ def build_schedule(spec: Schedule, *, epochs: int, steps_per_epoch: int) -> Call
     per_epoch = 1 if spec.by_epoch else steps_per_epoch
     warm_epochs = min(spec.warmup_epoch, epochs) if isinstance(spec, specs.WarmupSchedule) else 0
     warm = round(warm_epochs * per_epoch)
-    builder: Any = SCHEDULE_BUILDERS[type(spec)]  # each takes its own declaration
+    builder: Any = SCHEDULE_BUILDERS[type(spec)]  # each takes its own spec
     rate: Rate | Plateau = builder(
         spec, total=(epochs - warm_epochs) * per_epoch, per_epoch=per_epoch, steps=epochs * steps_per_epoch
     )

@@ -20,7 +20,7 @@ PLACE = "DataLoader.Train.dataset.transform_ops"
 
 
 @pytest.mark.parametrize(
-    "declarations",
+    "registry",
     [
         archs.ARCHS,
         data.BATCH_OPS,
@@ -33,8 +33,8 @@ PLACE = "DataLoader.Train.dataset.transform_ops"
     ],
     ids=["archs", "batch_ops", "losses", "metrics", "ops", "optimizers", "samplers", "schedules"],
 )
-def test_no_name_is_declared_twice(declarations: Registry) -> None:
-    names = declarations.names()
+def test_no_name_stands_twice(registry: Registry) -> None:
+    names = registry.names()
     assert len(names) == len(set(names))
 
 

@@ -8,12 +8,12 @@ from trainer.data.rng import Draws
 
 
 @implements(RandomApply)
-def random_apply(declaration: RandomApply) -> Operation:
+def random_apply(spec: RandomApply) -> Operation:
     """Draw whether at all, then what the operations draw. Image uint8 [H, W, 3]."""
-    operations = [make_operation(op) for op in declaration.transforms]
+    operations = [make_operation(op) for op in spec.transforms]
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
-        if declaration.p < draws.numpy.rand():
+        if spec.p < draws.numpy.rand():
             return image
         for inner in operations:
             image = inner(image, draws)

@@ -18,24 +18,24 @@ _VECTORS = np.array(
 
 
 @implements(BlurImage)
-def blur_image(declaration: BlurImage) -> Operation:
+def blur_image(spec: BlurImage) -> Operation:
     """Draw whether at all, how, then width and height of the kernel, or length and direction.
 
     Image uint8 [H, W, 3]. The draw whether at all is noted as a label.
     """
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
-        if draws.python.random() > declaration.ratio:
-            draws.labels[declaration.label_key] = 0
+        if draws.python.random() > spec.ratio:
+            draws.labels[spec.label_key] = 0
             return image
-        draws.labels[declaration.label_key] = 1
+        draws.labels[spec.label_key] = 1
         if draws.python.choice(("gaussian", "motion")) == "gaussian":
-            width = _draw_length(declaration.gaussian_max_ksize, draws)
-            height = _draw_length(declaration.gaussian_max_ksize, draws)
+            width = _draw_length(spec.gaussian_max_ksize, draws)
+            height = _draw_length(spec.gaussian_max_ksize, draws)
             blurred: Pixels = cv2.GaussianBlur(image, (width, height), 0)
             return blurred
-        length = _draw_length(declaration.motion_max_ksize, draws)
-        widest = declaration.motion_max_angle
+        length = _draw_length(spec.motion_max_ksize, draws)
+        widest = spec.motion_max_angle
         return _blur_along(image, length, int(draws.numpy.choice(2 * widest)) - widest)
 
     return operation
@@ -56,9 +56,9 @@ def _blur_along(image: Pixels, length: int, degrees: int) -> Pixels:
 
 
 @implements(PCALighting)
-def pca_lighting(declaration: PCALighting) -> Operation:
+def pca_lighting(spec: PCALighting) -> Operation:
     """Draw three strengths from NumPy. Makes float32 [H, W, C]; a fourth channel stays as it is."""
-    del declaration
+    del spec
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
         strengths = draws.numpy.normal(0, _DEVIATION, size=3).astype(np.float32)

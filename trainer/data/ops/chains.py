@@ -22,26 +22,24 @@ _BLACK = (0, 0, 0)
 
 
 @implements(AugMix)
-def aug_mix(declaration: AugMix) -> Operation:
+def aug_mix(spec: AugMix) -> Operation:
     """Draw whether at all, the shares of the chains, that of all of them, then what each chain draws.
 
     Image uint8 [H, W, 3].
     """
-    alpha, width = declaration.aug_prob_coeff, declaration.mixture_width
+    alpha, width = spec.aug_prob_coeff, spec.mixture_width
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
-        if draws.python.random() > declaration.prob:
+        if draws.python.random() > spec.prob:
             return image
         shares = np.float32(draws.numpy.dirichlet([alpha] * width))
         whole = np.float32(draws.numpy.beta(alpha, alpha))
         mixed = np.zeros(image.shape)
         for share in shares:
             chained = pictures.to_picture(image)
-            for _ in range(
-                declaration.mixture_depth if declaration.mixture_depth > 0 else draws.numpy.randint(1, 4)
-            ):
+            for _ in range(spec.mixture_depth if spec.mixture_depth > 0 else draws.numpy.randint(1, 4)):
                 name = _NAMES[draws.numpy.choice(len(_NAMES))]
-                chained = _apply(name, chained, declaration.aug_severity, draws)
+                chained = _apply(name, chained, spec.aug_severity, draws)
             # float32 products are added up in float64, as NumPy 2 does it there.
             mixed += share * np.asarray(chained, dtype=np.float32)
         kept = (np.float32(1) - whole) * image.astype(np.float32)

@@ -15,14 +15,14 @@ from trainer.errors import ImageError
 
 
 @implements(DecodeImage)
-def decode_image(declaration: DecodeImage) -> Operation:
+def decode_image(spec: DecodeImage) -> Operation:
     """OpenCV turns the image as EXIF says, Pillow does not; both drop alpha."""
-    channel_first = declaration.channel_first and declaration.to_np
-    decode = _with_cv2 if declaration.backend == "cv2" else _with_pil
+    channel_first = spec.channel_first and spec.to_np
+    decode = _with_cv2 if spec.backend == "cv2" else _with_pil
 
     def operation(encoded: Pixels, draws: Draws) -> Pixels:
         del draws
-        image = decode(encoded, declaration.makes_rgb)
+        image = decode(encoded, spec.makes_rgb)
         return image.transpose(2, 0, 1) if channel_first else image
 
     return operation

@@ -10,13 +10,13 @@ from trainer.data.rng import Draws
 
 
 @implements(RandFlipImage)
-def rand_flip_image(declaration: RandFlipImage) -> Operation:
+def rand_flip_image(spec: RandFlipImage) -> Operation:
     """Flip where a draw of 0 or 1 gives 1."""
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
         if draws.python.randint(0, 1) == 0:
             return image
-        flipped: Pixels = cv2.flip(image, declaration.flip_code)
+        flipped: Pixels = cv2.flip(image, spec.flip_code)
         return flipped
 
     return operation

@@ -18,15 +18,15 @@ _HIDDEN = 0.5
 
 
 @implements(Cutout)
-def cutout(declaration: Cutout) -> Operation:
+def cutout(spec: Cutout) -> Operation:
     """Draw row and column of a square's centre, then its colour where none is given."""
-    reach = declaration.length // 2
+    reach = spec.length // 2
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
         image = own(image)
-        for _ in range(declaration.n_holes):
+        for _ in range(spec.n_holes):
             row, column = draws.numpy.randint(image.shape[0]), draws.numpy.randint(image.shape[1])
-            fill = declaration.fill_value or tuple(float(draws.python.randint(0, 255)) for _ in range(3))
+            fill = spec.fill_value or tuple(float(draws.python.randint(0, 255)) for _ in range(3))
             image[max(0, row - reach) : row + reach, max(0, column - reach) : column + reach, :3] = fill
         return image
 
@@ -34,9 +34,9 @@ def cutout(declaration: Cutout) -> Operation:
 
 
 @implements(HideAndSeek)
-def hide_and_seek(declaration: HideAndSeek) -> Operation:
+def hide_and_seek(spec: HideAndSeek) -> Operation:
     """Draw the cells' side, then for each cell, row by row, whether it is hidden."""
-    del declaration
+    del spec
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
         side = _CELLS[draws.numpy.choice(len(_CELLS))]
@@ -53,23 +53,23 @@ def hide_and_seek(declaration: HideAndSeek) -> Operation:
 
 
 @implements(GridMask)
-def grid_mask(declaration: GridMask) -> Operation:
+def grid_mask(spec: GridMask) -> Operation:
     """Draw whether at all, the distance, the place down and across, and the angle."""
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
-        if draws.numpy.rand() > declaration.prob:
+        if draws.numpy.rand() > spec.prob:
             return image
-        distance = draws.numpy.randint(declaration.d1, declaration.d2)
-        bar = int(distance * declaration.ratio + 0.5)
+        distance = draws.numpy.randint(spec.d1, spec.d2)
+        bar = int(distance * spec.ratio + 0.5)
         down, across = draws.numpy.randint(distance), draws.numpy.randint(distance)
         height, width = image.shape[:2]
         # Larger than the image, so that it covers it when it is turned.
         rows, columns = int(1.5 * height), int(1.5 * width)
         kept = np.outer(_gaps(rows, distance, down, bar), _gaps(columns, distance, across, bar))
-        turned = np.asarray(Image.fromarray(kept).rotate(draws.numpy.randint(declaration.rotate)))
+        turned = np.asarray(Image.fromarray(kept).rotate(draws.numpy.randint(spec.rotate)))
         top, left = (rows - height) // 2, (columns - width) // 2
         mask = turned[top : top + height, left : left + width]
-        if declaration.mode == 1:
+        if spec.mode == 1:
             mask = 1 - mask
         hidden: Pixels = (image * mask[:, :, None]).astype(image.dtype)
         return hidden

@@ -13,22 +13,22 @@ from trainer.data.rng import Draws
 
 
 @implements(ColorJitter)
-def color_jitter(declaration: ColorJitter) -> Operation:
+def color_jitter(spec: ColorJitter) -> Operation:
     """Draw whether at all, then as RawColorJitter does. uint8 [H, W, 3]."""
-    jitter = raw_color_jitter(declaration)
+    jitter = raw_color_jitter(spec)
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
-        return jitter(image, draws) if draws.numpy.random_sample() < declaration.prob else image
+        return jitter(image, draws) if draws.numpy.random_sample() < spec.prob else image
 
     return operation
 
 
 @implements(RawColorJitter)
-def raw_color_jitter(declaration: RawColorJitter) -> Operation:
+def raw_color_jitter(spec: RawColorJitter) -> Operation:
     """Draw the order of the four, then a factor for each that is set. uint8 [H, W, 3]."""
     changes = [
-        ("brightness", declaration.brightness), ("contrast", declaration.contrast),
-        ("color", declaration.saturation), ("hue", declaration.hue),
+        ("brightness", spec.brightness), ("contrast", spec.contrast),
+        ("color", spec.saturation), ("hue", spec.hue),
     ]  # fmt: skip
 
     def operation(image: Pixels, draws: Draws) -> Pixels:

@@ -12,20 +12,20 @@ from trainer.errors import ImageError
 
 
 @implements(Padv2)
-def padv2(declaration: Padv2) -> Operation:
+def padv2(spec: Padv2) -> Operation:
     """Make float32 [H, W, 3] in the range that the image has, also where nothing is padded."""
-    fill = np.array(declaration.fill_value, dtype=np.float32)
-    step = declaration.size_divisor
+    fill = np.array(spec.fill_value, dtype=np.float32)
+    step = spec.size_divisor
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
         del draws
         rows, columns = image.shape[:2]
-        width, height = declaration.size or (-(-columns // step) * step, -(-rows // step) * step)
-        left, top = _offsets(declaration, free=(width - columns, height - rows))
+        width, height = spec.size or (-(-columns // step) * step, -(-rows // step) * step)
+        left, top = _offsets(spec, free=(width - columns, height - rows))
         if left < 0 or top < 0 or left + columns > width or top + rows > height:
             raise ImageError(
                 f"expected at most {width} × {height} pixels, got {describe_shape(image)}"
-                + (f" at {left}, {top}" if declaration.pad_mode == -1 else "")
+                + (f" at {left}, {top}" if spec.pad_mode == -1 else "")
                 + "; resize it before Padv2, or pad to a larger size"
             )
         if (rows, columns) == (height, width):
@@ -38,21 +38,21 @@ def padv2(declaration: Padv2) -> Operation:
     return operation
 
 
-def _offsets(declaration: Padv2, *, free: tuple[int, int]) -> tuple[int, int]:
+def _offsets(spec: Padv2, *, free: tuple[int, int]) -> tuple[int, int]:
     """Return x and y of the image, where so many columns and rows are free."""
-    if min(free) < 0 or declaration.pad_mode == 2:
+    if min(free) < 0 or spec.pad_mode == 2:
         return free
-    if declaration.pad_mode == -1 and free != (0, 0):
-        assert declaration.offsets is not None
-        return declaration.offsets
-    return (free[0] // 2, free[1] // 2) if declaration.pad_mode == 1 else (0, 0)
+    if spec.pad_mode == -1 and free != (0, 0):
+        assert spec.offsets is not None
+        return spec.offsets
+    return (free[0] // 2, free[1] // 2) if spec.pad_mode == 1 else (0, 0)
 
 
 @implements(Pad)
-def pad(declaration: Pad) -> Operation:
+def pad(spec: Pad) -> Operation:
     """One level for each channel; both backends give the same pixels."""
-    by = declaration.padding
-    levels = tuple(declaration.fill)
+    by = spec.padding
+    levels = tuple(spec.fill)
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
         del draws

@@ -25,9 +25,9 @@ _FIVE = ("nearest", "bilinear", "area", "bicubic", "lanczos")
 
 
 @implements(RandomCropImage)
-def random_crop_image(declaration: RandomCropImage) -> Operation:
+def random_crop_image(spec: RandomCropImage) -> Operation:
     """Draw the row, then the column."""
-    width, height = declaration.size
+    width, height = spec.size
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
         top = draws.python.randint(0, max(0, image.shape[0] - height))
@@ -38,9 +38,9 @@ def random_crop_image(declaration: RandomCropImage) -> Operation:
 
 
 @implements(RandCropImageV2)
-def rand_crop_image_v2(declaration: RandCropImageV2) -> Operation:
+def rand_crop_image_v2(spec: RandCropImageV2) -> Operation:
     """Draw the row, then the column, of one more than there are: PaddleClas cuts the last ones short."""
-    width, height = declaration.size
+    width, height = spec.size
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
         rows, columns = image.shape[:2]
@@ -55,10 +55,10 @@ def rand_crop_image_v2(declaration: RandCropImageV2) -> Operation:
 
 
 @implements(CropImageAtRatio)
-def crop_image_at_ratio(declaration: CropImageAtRatio) -> Operation:
+def crop_image_at_ratio(spec: CropImageAtRatio) -> Operation:
     """Resized by OpenCV."""
-    size, ratio = declaration.size, declaration.size / (declaration.size + declaration.pad)
-    interpolation = CV2_INTERPOLATION[declaration.interpolation]
+    size, ratio = spec.size, spec.size / (spec.size + spec.pad)
+    interpolation = CV2_INTERPOLATION[spec.interpolation]
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
         del draws
@@ -73,14 +73,14 @@ def crop_image_at_ratio(declaration: CropImageAtRatio) -> Operation:
 
 
 @implements(CropWithPadding)
-def crop_with_padding(declaration: CropWithPadding) -> Operation:
+def crop_with_padding(spec: CropWithPadding) -> Operation:
     """Draw whether at all, then the area as RandomResizedCrop does."""
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
-        if draws.numpy.random_sample() >= declaration.prob:
+        if draws.numpy.random_sample() >= spec.prob:
             return image
-        top, left, height, width = draw_area(image, draws, scale=declaration.scale, ratio=declaration.ratio)
-        padded = np.full_like(image, declaration.padding_num)
+        top, left, height, width = draw_area(image, draws, scale=spec.scale, ratio=spec.ratio)
+        padded = np.full_like(image, spec.padding_num)
         padded[top : top + height, left : left + width] = image[top : top + height, left : left + width]
         return padded
 
@@ -88,26 +88,26 @@ def crop_with_padding(declaration: CropWithPadding) -> Operation:
 
 
 @implements(RandomRot90)
-def random_rot_90(declaration: RandomRot90) -> Operation:
+def random_rot_90(spec: RandomRot90) -> Operation:
     """Draw the number of quarters, counter-clockwise, and note it as a label."""
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
         quarters = draws.python.choice((0, 1, 2, 3))
-        draws.labels[declaration.label_key] = quarters
+        draws.labels[spec.label_key] = quarters
         return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
 
     return operation
 
 
 @implements(RandomInterpolationAugment)
-def random_interpolation_augment(declaration: RandomInterpolationAugment) -> Operation:
+def random_interpolation_augment(spec: RandomInterpolationAugment) -> Operation:
     """Draw whether at all, the share of the height, and how to shrink and to enlarge. Resized by OpenCV."""
 
     def draw_interpolation(draws: Draws) -> int:
         return CV2_INTERPOLATION[_FIVE[draws.numpy.choice(len(_FIVE))]]
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
-        if draws.numpy.random_sample() >= declaration.prob:
+        if draws.numpy.random_sample() >= spec.prob:
             return image
         height, width = image.shape[:2]
         side = max(1, int(draws.numpy.uniform(0.2, 1.0) * height))

@@ -46,16 +46,16 @@ class _Style:
 
 
 @implements(AutoAugment)
-def auto_augment(declaration: AutoAugment) -> Operation:
+def auto_augment(spec: AutoAugment) -> Operation:
     """Draw the pair, then for each of both whether at all and the direction. Image uint8 [H, W, 3]."""
     pairs = [[(chance, name, _level_of(name, step)) for chance, name, step in pair] for pair in ORIGINAL]
-    return _one_pair(lambda index: pairs[index], len(pairs), declaration.fillcolor)
+    return _one_pair(lambda index: pairs[index], len(pairs), spec.fillcolor)
 
 
 @implements(RandAugmentV4)
-def rand_augment_v4(declaration: RandAugmentV4) -> Operation:
+def rand_augment_v4(spec: RandAugmentV4) -> Operation:
     """Draw the pair, then for each of both whether at all and what it draws. Image uint8 [H, W, 3]."""
-    del declaration
+    del spec
     names = (*_levels(0), "cutout")
     choices = [(_HALF, name, _level_of(name, step)) for name in names for step in range(1, _STEPS)]
     return _one_pair(
@@ -90,35 +90,35 @@ def _level_of(name: str, step: int) -> float:
 
 
 @implements(RandAugment)
-def rand_augment(declaration: RandAugment) -> Operation:
+def rand_augment(spec: RandAugment) -> Operation:
     """Image uint8 [H, W, 3]."""
     style = _Style(
-        shear=Resample.BICUBIC, translate=Resample.NEAREST, fill=declaration.fillcolor, rotate_both_ways=False
+        shear=Resample.BICUBIC, translate=Resample.NEAREST, fill=spec.fillcolor, rotate_both_ways=False
     )
-    return _layers(_levels(declaration.magnitude / 10), declaration.num_layers, style)
+    return _layers(_levels(spec.magnitude / 10), spec.num_layers, style)
 
 
 @implements(RandAugmentV3)
-def rand_augment_v3(declaration: RandAugmentV3) -> Operation:
+def rand_augment_v3(spec: RandAugmentV3) -> Operation:
     """Image uint8 [H, W, 3]."""
-    resample = Resample.BICUBIC if declaration.interpolation == "bicubic" else Resample.BILINEAR
-    style = _Style(shear=resample, translate=resample, rotate=resample, fill=declaration.fillcolor)
-    level = declaration.magnitude / 10
+    resample = Resample.BICUBIC if spec.interpolation == "bicubic" else Resample.BILINEAR
+    style = _Style(shear=resample, translate=resample, rotate=resample, fill=spec.fillcolor)
+    level = spec.magnitude / 10
     levels = _levels(level) | {"posterize": 8 - int(4.0 * level), "solarize": 255.0 * (1 - level)}
-    return _layers(levels, declaration.num_layers, style)
+    return _layers(levels, spec.num_layers, style)
 
 
 @implements(RandAugmentV2)
-def rand_augment_v2(declaration: RandAugmentV2) -> Operation:
+def rand_augment_v2(spec: RandAugmentV2) -> Operation:
     """Image uint8 [H, W, 3]."""
     style = _Style(
         shear=Resample.NEAREST,
         translate=Resample.NEAREST,
-        fill=declaration.fillcolor,
+        fill=spec.fillcolor,
         absolute=True,
-        hole=declaration.fillcolor[0],
+        hole=spec.fillcolor[0],
     )
-    level = declaration.magnitude / 10
+    level = spec.magnitude / 10
     plain = _levels(level)
     strong = 1.8 * level + 0.1
     levels = {
@@ -128,7 +128,7 @@ def rand_augment_v2(declaration: RandAugmentV2) -> Operation:
         "contrast": strong, "sharpness": strong, "brightness": strong,
         "autocontrast": 0, "equalize": 0, "invert": 0, "cutout": int(40 * level),
     }  # fmt: skip
-    return _layers(levels, declaration.num_layers, style)
+    return _layers(levels, spec.num_layers, style)
 
 
 def _levels(level: float) -> dict[str, float]:

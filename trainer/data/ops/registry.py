@@ -1,4 +1,4 @@
-"""Which operation implements which declaration."""
+"""Which operation implements which spec."""
 
 from __future__ import annotations
 
@@ -24,68 +24,68 @@ _FACTORIES: dict[type[Spec], Factory] = {}
 
 
 def implements(
-    declaration: type[SpecT],
+    spec: type[SpecT],
 ) -> Callable[[Callable[[SpecT], Operation]], Callable[[SpecT], Operation]]:
-    """Register a factory, called once with the parameters, for a declaration."""
+    """Register a factory, called once with the parameters, for a spec."""
 
     def register(factory: Callable[[SpecT], Operation]) -> Callable[[SpecT], Operation]:
-        _register(declaration, factory)
+        _register(spec, factory)
         return factory
 
     return register
 
 
 def implements_both(
-    declaration: type[SpecT],
+    spec: type[SpecT],
 ) -> Callable[[Callable[[SpecT, bool], Operation]], Callable[[SpecT, bool], Operation]]:
-    """Register a factory for a declaration `by_container`; it is also told whether to use Pillow."""
+    """Register a factory for a spec `by_container`; it is also told whether to use Pillow."""
 
     def register(
         factory: Callable[[SpecT, bool], Operation],
     ) -> Callable[[SpecT, bool], Operation]:
-        _register(declaration, factory)
+        _register(spec, factory)
         return factory
 
     return register
 
 
-def _register(declaration: type[Spec], factory: Factory) -> None:
-    if declaration in _FACTORIES:
-        raise ValueError(f"{declaration.__name__}: expected one implementation, got a second")
-    _FACTORIES[declaration] = factory
+def _register(spec: type[Spec], factory: Factory) -> None:
+    if spec in _FACTORIES:
+        raise ValueError(f"{spec.__name__}: expected one implementation, got a second")
+    _FACTORIES[spec] = factory
 
 
-def make_operation(declaration: Spec, *, picture: bool = False) -> Operation:
+def make_operation(spec: Spec, *, picture: bool = False) -> Operation:
     """Make the operation that a config names.
 
     Args:
-        declaration: Its parameters.
+        spec: Its parameters.
         picture: PaddleClas would give it a picture of Pillow, not an array.
     """
-    if isinstance(declaration, ExtraOp):
-        return _make_extra(declaration)
-    factory = _FACTORIES[type(declaration)]
-    if isinstance(declaration, ImageOp) and declaration.by_container:
-        return factory(declaration, picture)
-    return factory(declaration)
+    if isinstance(spec, ExtraOp):
+        return _make_extra(spec)
+    factory = _FACTORIES[type(spec)]
+    if isinstance(spec, ImageOp) and spec.by_container:
+        return factory(spec, picture)
+    return factory(spec)
 
 
-def _make_extra(declaration: ExtraOp) -> Operation:
-    made = make_extra(declaration)
+def _make_extra(spec: ExtraOp) -> Operation:
+    made = make_extra(spec)
     if not callable(made):
-        raise refuse("op", declaration.name, f"expected a function of image and draws, got {made!r}")
+        raise refuse("op", spec.name, f"expected a function of image and draws, got {made!r}")
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
         result = made(image, draws)
         if not isinstance(result, np.ndarray):
-            raise refuse("op", declaration.name, f"expected a numpy array to be returned, got {result!r}")
+            raise refuse("op", spec.name, f"expected a numpy array to be returned, got {result!r}")
         return result
 
     return operation
 
 
 def implemented() -> frozenset[type[Spec]]:
-    """Return the declarations that have an implementation among the modules imported so far."""
+    """Return the specs that have an implementation among the modules imported so far."""
     return frozenset(_FACTORIES)
 
 

@@ -30,10 +30,10 @@ Resize = Callable[[Pixels, tuple[int, int], Draws], Pixels]
 
 
 @implements(ResizeImage)
-def resize_image(declaration: ResizeImage) -> Operation:
+def resize_image(spec: ResizeImage) -> Operation:
     """To `size`, or so that the shorter side has `resize_short` pixels."""
-    resize = _make_resize(declaration.backend, declaration.interpolation)
-    size, short = declaration.size, declaration.resize_short
+    resize = _make_resize(spec.backend, spec.interpolation)
+    size, short = spec.size, spec.resize_short
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
         if short is None:
@@ -47,9 +47,9 @@ def resize_image(declaration: ResizeImage) -> Operation:
 
 
 @implements(CropImage)
-def crop_image(declaration: CropImage) -> Operation:
+def crop_image(spec: CropImage) -> Operation:
     """Cut the centre out, without copying."""
-    width, height = declaration.size
+    width, height = spec.size
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
         del draws
@@ -65,15 +65,15 @@ def crop_image(declaration: CropImage) -> Operation:
 
 
 @implements(RandCropImage)
-def rand_crop_image(declaration: RandCropImage) -> Operation:
+def rand_crop_image(spec: RandCropImage) -> Operation:
     """Draws in PaddleClas's order: aspect ratio, area, x, y, then an interpolation that is random."""
-    resize = _make_resize(declaration.backend, declaration.interpolation)
-    size, scale, ratio = declaration.size, declaration.scale, declaration.ratio
+    resize = _make_resize(spec.backend, spec.interpolation)
+    size, scale, ratio = spec.size, spec.scale, spec.ratio
     log_ratio = (math.log(ratio[0]), math.log(ratio[1]))
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
         height, width = image.shape[:2]
-        if declaration.use_log_aspect:
+        if spec.use_log_aspect:
             aspect = math.exp(draws.python.uniform(*log_ratio))
         else:
             aspect = draws.python.uniform(*ratio)

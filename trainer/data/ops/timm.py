@@ -60,9 +60,9 @@ class _Settings:
 
 
 @implements(TimmAutoAugment)
-def timm_auto_augment(declaration: TimmAutoAugment) -> Operation:
+def timm_auto_augment(spec: TimmAutoAugment) -> Operation:
     """Draw whether at all, then what the policy draws. Image uint8 [H, W, 3]."""
-    kind, values = parse_policy(declaration.config_str)
+    kind, values = parse_policy(spec.config_str)
     augmix = kind == "augmix"
     settings = _Settings(
         probability=1.0 if augmix else 0.5,
@@ -70,8 +70,8 @@ def timm_auto_augment(declaration: TimmAutoAugment) -> Operation:
         deviation=values.get("mstd", 0.0),
         increasing=augmix or "inc" in values,
         translate=0.3 if augmix else 0.45,
-        resamples=_RESAMPLE[declaration.interpolation],
-        fill=tuple(min(255, round(255 * mean)) for mean in declaration.mean),
+        resamples=_RESAMPLE[spec.interpolation],
+        fill=tuple(min(255, round(255 * mean)) for mean in spec.mean),
     )
     if kind in ("rand", "augmix"):
         augment = _augmix(settings, values) if augmix else _rand_augment(settings, values)
@@ -79,7 +79,7 @@ def timm_auto_augment(declaration: TimmAutoAugment) -> Operation:
         augment = _policy(settings, kind)
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
-        if draws.python.random() >= declaration.prob:
+        if draws.python.random() >= spec.prob:
             return image
         return pictures.to_pixels(augment(pictures.to_picture(image), draws))
 

@@ -28,42 +28,42 @@ _LEVELS = np.float32(255.0)
 
 
 @implements_both(Resize)
-def resize(declaration: Resize, picture: bool) -> Operation:
+def resize(spec: Resize, picture: bool) -> Operation:
     """The longer side is rounded down."""
-    size, *other = declaration.size
+    size, *other = spec.size
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
         del draws
         if other:
-            return _resized(image, (other[0], size), declaration.interpolation, picture)
+            return _resized(image, (other[0], size), spec.interpolation, picture)
         height, width = image.shape[:2]
         if min(height, width) == size:
             return image
         wide, tall = (
             (size, int(size * height / width)) if width < height else (int(size * width / height), size)
         )
-        return _resized(image, (wide, tall), declaration.interpolation, picture)
+        return _resized(image, (wide, tall), spec.interpolation, picture)
 
     return operation
 
 
 @implements_both(RandomResizedCrop)
-def random_resized_crop(declaration: RandomResizedCrop, picture: bool) -> Operation:
+def random_resized_crop(spec: RandomResizedCrop, picture: bool) -> Operation:
     """Draws of `areas.draw_area`."""
-    height, width = declaration.size
+    height, width = spec.size
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
-        top, left, tall, wide = draw_area(image, draws, scale=declaration.scale, ratio=declaration.ratio)
+        top, left, tall, wide = draw_area(image, draws, scale=spec.scale, ratio=spec.ratio)
         part = image[top : top + tall, left : left + wide]
-        return _resized(part, (width, height), declaration.interpolation, picture)
+        return _resized(part, (width, height), spec.interpolation, picture)
 
     return operation
 
 
 @implements(CenterCrop)
-def center_crop(declaration: CenterCrop) -> Operation:
+def center_crop(spec: CenterCrop) -> Operation:
     """Where the free rows or columns are odd, their half is rounded to even."""
-    height, width = declaration.size
+    height, width = spec.size
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
         del draws
@@ -74,11 +74,11 @@ def center_crop(declaration: CenterCrop) -> Operation:
 
 
 @implements(RandomHorizontalFlip)
-def random_horizontal_flip(declaration: RandomHorizontalFlip) -> Operation:
+def random_horizontal_flip(spec: RandomHorizontalFlip) -> Operation:
     """Draw from Python."""
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
-        if draws.python.random() >= declaration.prob:
+        if draws.python.random() >= spec.prob:
             return image
         flipped: Pixels = cv2.flip(image, 1)
         return flipped
@@ -87,17 +87,17 @@ def random_horizontal_flip(declaration: RandomHorizontalFlip) -> Operation:
 
 
 @implements_both(RandomRotation)
-def random_rotation(declaration: RandomRotation, picture: bool) -> Operation:
+def random_rotation(spec: RandomRotation, picture: bool) -> Operation:
     """Draw whether at all, then the angle."""
-    fill = tuple(int(level) for level in declaration.fill)
-    center, expand = declaration.center, declaration.expand
+    fill = tuple(int(level) for level in spec.fill)
+    center, expand = spec.center, spec.expand
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
-        if draws.numpy.random_sample() >= declaration.prob:
+        if draws.numpy.random_sample() >= spec.prob:
             return image
-        degrees = draws.python.uniform(*declaration.degrees)
+        degrees = draws.python.uniform(*spec.degrees)
         if picture:
-            resample = PIL_INTERPOLATION[declaration.interpolation]
+            resample = PIL_INTERPOLATION[spec.interpolation]
             turned = pictures.to_picture(image).rotate(degrees, resample, expand, center, fillcolor=fill)
             return pictures.to_pixels(turned)
         height, width = image.shape[:2]
@@ -107,7 +107,7 @@ def random_rotation(declaration: RandomRotation, picture: bool) -> Operation:
             wide, tall = _turned_size(width, height, degrees, about=about)
             matrix[:, 2] += (wide - width) * 0.5, (tall - height) * 0.5
             width, height = wide, tall
-        flags = CV2_INTERPOLATION[declaration.interpolation]
+        flags = CV2_INTERPOLATION[spec.interpolation]
         warped: Pixels = cv2.warpAffine(image, matrix, (width, height), flags=flags, borderValue=fill)
         return warped
 
@@ -131,11 +131,11 @@ def _turned_size(width: int, height: int, degrees: float, *, about: tuple[float,
 
 
 @implements(RandomGrayscale)
-def random_grayscale(declaration: RandomGrayscale) -> Operation:
+def random_grayscale(spec: RandomGrayscale) -> Operation:
     """Draw from Python."""
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
-        if draws.python.random() >= declaration.p:
+        if draws.python.random() >= spec.p:
             return image
         grey = np.asarray(pictures.to_picture(image).convert("L"))
         return np.dstack([grey, grey, grey])
@@ -144,9 +144,9 @@ def random_grayscale(declaration: RandomGrayscale) -> Operation:
 
 
 @implements(ToTensor)
-def to_tensor(declaration: ToTensor) -> Operation:
+def to_tensor(spec: ToTensor) -> Operation:
     """Make float32 [C, H, W] or [H, W, C]."""
-    first = declaration.data_format == "CHW"
+    first = spec.data_format == "CHW"
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
         del draws
@@ -157,15 +157,15 @@ def to_tensor(declaration: ToTensor) -> Operation:
 
 
 @implements(Normalize)
-def normalize(declaration: Normalize) -> Operation:
+def normalize(spec: Normalize) -> Operation:
     """Make float32."""
-    shape = (3, 1, 1) if declaration.data_format == "CHW" else (1, 1, 3)
-    mean = np.array(declaration.mean, dtype=np.float32).reshape(shape)
-    std = np.array(declaration.std, dtype=np.float32).reshape(shape)
+    shape = (3, 1, 1) if spec.data_format == "CHW" else (1, 1, 3)
+    mean = np.array(spec.mean, dtype=np.float32).reshape(shape)
+    std = np.array(spec.std, dtype=np.float32).reshape(shape)
 
     def operation(image: Pixels, draws: Draws) -> Pixels:
         del draws
-        ordered = image[..., ::-1] if declaration.to_rgb else image
+        ordered = image[..., ::-1] if spec.to_rgb else image
         result: Pixels = (ordered.astype(np.float32) - mean) / std
         return result
 
