@@ -113,7 +113,7 @@ def load_contents(checkpoint: Checkpoint) -> Contents:
     return Contents(
         weights=weights, automatic_names={}, optimizers=read_optimizers(folder / OPTIMIZER),
         state=parse_state((folder / STATE).read_bytes()), average=average,
-        settings=_read_settings(folder / SETTINGS),
+        settings=read_settings(folder),
     )  # fmt: skip
 
 
@@ -182,7 +182,14 @@ def _read_weights(params: Path, raw: Path) -> tuple[dict[str, Array], dict[str, 
     return read_arrays(params), None
 
 
-def _read_settings(path: Path) -> dict[str, str | int | float | bool | None]:
+def read_settings(folder: Path) -> dict[str, str | int | float | bool | None]:
+    """Return what the run of a checkpoint was asked for, by dotted key; nothing where that is not known.
+
+    Raises:
+        FormatError: The file is damaged.
+        OSError: It cannot be read.
+    """
+    path = folder / SETTINGS
     if not path.exists():
         return {}
     found = parse_object(path.read_bytes(), where=path.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -45,6 +46,19 @@ class LossScale:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class EpochSums:
+    """What an interrupted epoch has measured so far, so that its means are those of the whole epoch.
+
+    Attributes:
+        sums: Of losses and metrics, each times the samples that it is the mean of.
+        samples: How many these are.
+    """
+
+    sums: Mapping[str, float]
+    samples: Annotated[float, Within(0)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrainState:
     """State of a run after a step.
 
@@ -59,6 +73,7 @@ class TrainState:
         plateau: State of a learning rate that follows evaluations; None of any other.
         draws: State of the process-wide stream of `loader.rng: paddleclas`; None with `per_sample`.
         loss_scale: Of mixed precision; None where nothing is scaled.
+        measured: Of the epoch that `sampler` is in; None at the beginning of one.
     """
 
     run_id: str
@@ -71,6 +86,7 @@ class TrainState:
     draws: str | None = None
     plateau: str | None = None
     loss_scale: LossScale | None = None
+    measured: EpochSums | None = None
 
 
 def format_state(state: TrainState) -> str:

@@ -95,8 +95,9 @@ def command(
             err=True,
         )
         if found.proposal is None:
+            shape = "only grows" if found.rises else "is flat until it grows" if found.diverged else "is flat"
             echo(
-                f"no proposal: the loss is flat from {low:g} to {found.rates[-1]:g}, I cannot tell\n"
+                f"no proposal: the loss {shape} from {low:g} to {found.rates[-1]:g}, I cannot tell\n"
                 f"it falls by {found.fall:.2g}, and the noise of its mean is {found.noise:.2g}; try more "
                 "steps (--steps), larger batches, or another range (--from, --to)"
             )

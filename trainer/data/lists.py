@@ -49,12 +49,6 @@ class SampleList:
         ones = labels if labels.ndim == 2 else labels[:, 0]
         return {int(label) for label in np.flatnonzero(ones.any(axis=0))}
 
-    def largest_class(self) -> float | None:
-        """Return the share of the samples that are of the most frequent class; None where any has several."""
-        if self.labels is None or self.labels.ndim != 1 or not len(self):
-            return None
-        return float(np.unique(self.labels, return_counts=True)[1].max()) / len(self)
-
     def place(self, index: int) -> str:
         """Say where a sample stands, such as `train_list.txt:17`."""
         return f"{self.source}:{index + 1}"

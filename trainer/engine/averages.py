@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+
+from trainer.checkpoints.state import EpochSums
 
 
 class AverageMeter:
-    """AverageMeter weighted by samples."""
+    """Means weighted by samples."""
 
-    def __init__(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._samples = 0.0
+    def __init__(self, measured: EpochSums | None = None) -> None:
+        """Begin with what an interrupted epoch has measured, or with nothing."""
+        self._sums = dict(measured.sums) if measured is not None else {}
+        self._samples = measured.samples if measured is not None else 0.0
 
     def add(self, values: Mapping[str, float], *, samples: float) -> None:
         """Add the means of so many samples."""
@@ -21,6 +25,11 @@ class AverageMeter:
     def values(self) -> dict[str, float]:
         """Return the means so far."""
         return {key: value / self._samples for key, value in self._sums.items()} if self._samples else {}
+
+    def sums(self) -> EpochSums:
+        """Return what has been added so far; of a metric that was no number, nothing can be saved."""
+        finite = {key: value for key, value in self._sums.items() if math.isfinite(value)}
+        return EpochSums(sums=finite, samples=self._samples)
 
 
 class Throughput:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from trainer.checkpoints.pdfiles import Array
 from trainer.config.outputs import logits_of
 from trainer.config.root import TrainConfig
-from trainer.data.lists import load_list
+from trainer.data.lists import SampleList, load_list
 from trainer.data.loader import Batch, Loader
 from trainer.engine.collective import Collective, join_ranks
 from trainer.engine.liveness import Liveness
@@ -39,11 +39,15 @@ class Evaluation:
         losses: Means over all samples, by name; `loss` is their sum.
         metrics: By name, in the order of the config: the first one chooses the best checkpoint.
         bad_images: Samples that could not be read and are left out of both, on all ranks together.
+        images: Samples that were measured.
+        largest_class: Share of these that are of the most frequent class; None where any has several.
     """
 
     losses: dict[str, float]
     metrics: dict[str, float]
     bad_images: int = 0
+    images: int = 0
+    largest_class: float | None = None
 
     @property
     def values(self) -> dict[str, float]:
@@ -79,7 +83,7 @@ def evaluate_model(
     """
     collective.broadcast_buffers(model)
     model.eval()
-    tally = _Tally(loss, measures)
+    tally = _Tally(loss, measures, _no_labels(loader.samples))
     with paddle.no_grad():
         progress.begin("evaluating", len(loader))
         for batch in loader.batches(0):
@@ -111,7 +115,7 @@ def evaluate_weights(
     if config.data.Eval is None:
         raise DataError(["DataLoader.Eval: expected a section to evaluate with, got none; add it"])
     samples = load_list(config.data.Eval.dataset, class_num=config.arch.class_num, path_map=ranks.path_map)
-    chosen = weights or choose_weights(config.run)
+    chosen = weights or choose_weights(config.run, config.arch)
     collective = join_ranks(config.run.device, ranks)
     model = build_model(config.arch)
     load_weights(model, chosen)
@@ -122,10 +126,10 @@ def evaluate_weights(
         collective=collective, liveness=Liveness(None, local_rank=0), precision=choose_precision(config),
         progress=progress,
     )  # fmt: skip
-    top1, floor = found.metrics.get("top1"), samples.largest_class()
+    top1, floor = found.metrics.get("top1"), found.largest_class
     evaluated = None
     if top1 is not None and floor is not None:
-        evaluated = Evaluated(top1=top1, best_top1=top1, largest_class=floor, images=len(samples))
+        evaluated = Evaluated(top1=top1, best_top1=top1, largest_class=floor, images=found.images)
     return EvaluateResult(
         weights=chosen, losses=found.losses, metrics=found.metrics, images=len(samples),
         bad_images=found.bad_images,
@@ -137,6 +141,14 @@ def evaluate_weights(
     )  # fmt: skip
 
 
+def _no_labels(samples: SampleList) -> NDArray[np.int64]:
+    """Return a zero for each class of a list whose samples have one class each; nothing for others."""
+    labels = samples.labels
+    if labels is None or labels.ndim != 1 or not len(labels):
+        return np.zeros(0, dtype=np.int64)
+    return np.zeros(int(labels.max()) + 1, dtype=np.int64)
+
+
 @dataclass(slots=True)
 class _Tally:
     """What a rank has seen: sums of what adds up, and all answers where a metric needs them.
@@ -146,6 +158,7 @@ class _Tally:
 
     loss: LossFunction
     measures: Sequence[Measure]
+    classes: NDArray[np.int64]
     sums: dict[tuple[int, str], float] = field(default_factory=dict)
     samples: int = 0
     bad_images: int = 0
@@ -159,6 +172,8 @@ class _Tally:
             return
         outputs = model(paddle.to_tensor(batch.images[chosen]))
         labels = paddle.to_tensor(batch.labels[chosen])
+        if self.classes.size:
+            self.classes += np.bincount(batch.labels[chosen].ravel(), minlength=self.classes.size)
         self.samples += int(chosen.size)
         for name, value in self.loss(outputs, labels).items():
             self._add(-1, name, float(value) * chosen.size)
@@ -180,8 +195,9 @@ class _Tally:
         own = "\n".join(f"{place} {name}" for place, name in self.sums)
         lines = (collective.broadcast_text(own) or "").splitlines()
         keys = [(int(place), name) for place, _, name in (line.partition(" ") for line in lines)]
-        counts = [self.samples, self.bad_images]
+        counts = [self.samples, self.bad_images, *self.classes.tolist()]
         total, bad, *summed = collective.sum([*counts, *(self.sums.get(key, 0.0) for key in keys)])
+        classes, summed = summed[: self.classes.size], summed[self.classes.size :]
         if not total:
             raise DataError([f"{source}: expected images to evaluate with, got none that can be read"])
         means = {key: value / total for key, value in zip(keys, summed, strict=True)}
@@ -195,7 +211,10 @@ class _Tally:
                     found[index] = measure.of_list(logits, labels)
         losses = found.pop(-1, {})
         metrics = {name: value for place in sorted(found) for name, value in found[place].items()}
-        return Evaluation(losses=losses, metrics=metrics, bad_images=int(bad))
+        return Evaluation(
+            losses=losses, metrics=metrics, bad_images=int(bad), images=int(total),
+            largest_class=max(classes) / total if classes else None,
+        )  # fmt: skip
 
     def _gather(self, collective: Collective) -> tuple[NDArray[np.float32], Array]:
         """Return all ranks' logits and labels in the order of the list."""

@@ -93,7 +93,7 @@ def export(
     _, post_process = infer_parts(config)
     named, shape = load_names(post_process, None, classes=config.arch.class_num), _input_shape(config)
     names = list_names(named.names, classes=config.arch.class_num)
-    source = weights or choose_weights(config.run)
+    source = weights or choose_weights(config.run, config.arch)
     join_ranks(config.run.device, Ranks())
     model = load_network(config.arch, source)
     activation = activation_of(post_process, multilabel=config.run.use_multilabel)

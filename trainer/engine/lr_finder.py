@@ -77,6 +77,11 @@ class RateTest:
         """What to train with; None where the curve is flat."""
         return self.proposals.get("valley")
 
+    @property
+    def rises(self) -> bool:
+        """Whether the loss ends higher than it began by more than its noise."""
+        return self.losses[-1] - self.losses[0] > max(self.fall, _NOISES * self.noise)
+
 
 def find_rate(
     config: TrainConfig, *, low: float, high: float, steps: int, store: WeightsStore,

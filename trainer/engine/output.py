@@ -11,7 +11,7 @@ from pathlib import Path
 from trainer.errors import CheckpointError, OutputRefusedError
 from trainer.protocol.codec import FormatError
 from trainer.protocol.layout import OutputLayout
-from trainer.protocol.runfile import OutputTakenError, claim_output, load_run_file
+from trainer.protocol.runfile import OutputTakenError, adopt_output, claim_output
 from trainer.protocol.writerlock import LockLostError, WriterLock, WriterLockedError, describe_self
 
 _BEAT_S = 15.0
@@ -24,6 +24,7 @@ class Output:
     Attributes:
         layout: Its paths.
         run_id: Of the run that owns it.
+        note: For people, where what was there is not whole; None else.
     """
 
     layout: OutputLayout
@@ -31,6 +32,7 @@ class Output:
     _lock: WriterLock | None
     _clock: Callable[[], float]
     _beat_s: float = 0.0
+    note: str | None = None
 
     def beat(self) -> None:
         """Renew the writer lock where this process holds it and it is time.
@@ -79,11 +81,13 @@ def open_output(
         if run_id is not None:
             output_dir.mkdir(parents=True, exist_ok=True)
             return Output(layout, run_id, None, clock)
-        existing = load_run_file(output_dir) if adopt else None
-        wanted = existing.run_id if existing is not None else secrets.token_hex(16)
+        wanted, note = secrets.token_hex(16), None
+        if adopt:
+            existing, note = adopt_output(output_dir, run_id=wanted, now_s=clock())
+            wanted = existing.run_id if existing is not None else wanted
         claim_output(output_dir, run_id=wanted, now_s=clock(), overwrite=overwrite)
         lock = WriterLock.acquire(layout.writer_lock, describe_self(run_id=wanted, now_s=clock()))
-        return Output(layout, wanted, lock, clock, clock())
+        return Output(layout, wanted, lock, clock, clock(), note)
     except OutputTakenError as error:
         raise OutputRefusedError(f"{error}; or go on with what is there by --resume latest") from error
     except WriterLockedError as error:

@@ -104,7 +104,7 @@ def load_trained(config: BaseConfig, *, weights: Path | None, labels: Path | Non
             f"got {config.arch.class_num}; choose another PostProcess"
         )
     named = load_names(post_process, labels, classes=classes)
-    source = weights or choose_weights(config.run)
+    source = weights or choose_weights(config.run, config.arch)
     join_ranks(config.run.device, Ranks())
     model = load_network(config.arch, source)
     network = run_model(model, activation_of(post_process, multilabel=config.run.use_multilabel))

@@ -110,7 +110,8 @@ def run_training(
         if output is not None:
             settings = describe_settings(config, world_size=ranks.world_size)
             _say_changes(setup, contents, settings, state, run_log)
-            saver = Saver(setup, output, run_log, settings=settings)
+            restored = [optimizer.arrays for optimizer in contents.optimizers] if contents is not None else ()
+            saver = Saver(setup, output, run_log, settings=settings, restored=restored)
         training = Training(
             setup, state, saver=saver, run_log=run_log, liveness=liveness, stop=stop, output=output
         )
@@ -158,6 +159,8 @@ def _open(
     except OSError as error:
         output.close()
         raise CheckpointError(f"{layout.output_dir}: expected a folder to write to: {error}") from error
+    if output.note is not None:
+        run_log.say(f"warning: {output.note}")
     if wanted and scalars is None:
         run_log.say("use_visualdl: visualdl is not installed; the numbers are in metrics.jsonl")
     return output, run_log

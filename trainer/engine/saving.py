@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trainer.checkpoints.contents import Contents, OptimizerState, as_files
 from trainer.checkpoints.paddleclas import publish
+from trainer.checkpoints.pdfiles import Array
 from trainer.checkpoints.state import TrainState
 from trainer.checkpoints.store import Checkpoint, CheckpointStore
 from trainer.engine.output import Output
@@ -24,6 +25,7 @@ class Saver:
     Attributes:
         last: The last whole checkpoint, or None.
         settings: What the run was asked for; goes into each checkpoint.
+        restored: Arrays of each optimizer that the run goes on from; empty for one that begins.
     """
 
     setup: Setup
@@ -31,6 +33,7 @@ class Saver:
     run_log: RunLog
     last: Checkpoint | None = None
     settings: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    restored: Sequence[Mapping[str, Array]] = ()
 
     def save(self, state: TrainState, *, best: bool = False, epoch_name: bool = False) -> None:
         """Write a checkpoint.
@@ -46,8 +49,8 @@ class Saver:
         contents = Contents(
             weights=model_weights(self.setup.model), automatic_names=automatic_names(self.setup.model),
             optimizers=[
-                OptimizerState(arrays=optimizer_arrays(optimizer), learning_rate=schedule(state.step))
-                for optimizer, schedule in zip(self.setup.optimizers, self.setup.schedules, strict=True)
+                OptimizerState(arrays=self._arrays(index), learning_rate=schedule(state.step))
+                for index, schedule in enumerate(self.setup.schedules)
             ],
             state=state,
             average=self.setup.ema.arrays() if self.setup.ema is not None else None,
@@ -77,3 +80,11 @@ class Saver:
             "checkpoint", epoch=state.epoch, step=state.step, path=str(checkpoint.folder), best=float(best)
         )
         self.run_log.say(f"saved {checkpoint.folder}, also as {', '.join(names)}")
+
+    def _arrays(self, index: int) -> dict[str, Array]:
+        """Return an optimizer's arrays; until its first step those that it was restored with.
+
+        Paddle makes them in the first step, and a run that was stopped after its very last one makes none.
+        """
+        found = optimizer_arrays(self.setup.optimizers[index])
+        return found or dict(self.restored[index] if self.restored else {})

@@ -82,7 +82,7 @@ class Training:
     def _epoch(self, epoch: int) -> None:
         setup, sampler = self._setup, self.state.sampler
         self._liveness.epoch = epoch
-        means, throughput, bad = AverageMeter(), Throughput(), sampler.bad_images
+        means, throughput, bad = AverageMeter(self.state.measured), Throughput(), sampler.bad_images
         batches = batches_per_epoch(setup.config, setup.train_loader)
         done = setup.train_loader.batches_before(sampler.cursor)
         self._liveness.enter(Phase.LOAD)
@@ -116,7 +116,7 @@ class Training:
                         f"eta: {format_duration(left * throughput.step_s)}"
                     )
                     throughput = Throughput()
-                self._obey(result)
+                self._obey(result, means)
                 progress.advance()
                 self._liveness.enter(Phase.LOAD)
                 began_s = self._clock()
@@ -162,11 +162,11 @@ class Training:
                 "Optimizer.lr.learning_rate, or lengthen warmup_epoch"
             )
 
-    def _obey(self, result: StepResult) -> None:
+    def _obey(self, result: StepResult, means: AverageMeter) -> None:
         board_says = self._liveness.stop_step is not None and self.state.step >= self._liveness.stop_step
         if not result.applied or not (result.asked_to_stop or board_says):
             return
-        self._save(self.state)
+        self._save(replace(self.state, measured=means.sums()))
         why = f"stopped after step {self.state.step}"
         if self._stop.number == signal.SIGINT:
             raise InterruptedRunError(f"{why}; go on by --resume latest")
@@ -185,6 +185,7 @@ class Training:
         self.state = replace(
             self.state,
             epoch=completed,
+            measured=None,
             sampler=SamplerState(epoch=completed, world_size=self._setup.ranks.world_size, cursor=0),
         )
         self._liveness.epoch = min(completed, run.epochs - 1)
@@ -210,8 +211,7 @@ class Training:
                 averaged = self._measure()
             self._run_log.say(f"[Eval][Epoch {completed}][EMA][Avg]{format_values(averaged.values)}")
         of_average = {f"ema_{name}": value for name, value in averaged.values.items()} if averaged else {}
-        samples = setup.eval_loader.samples if setup.eval_loader is not None else None
-        floor = samples.largest_class() if samples is not None and "top1" in results.metrics else None
+        floor = results.largest_class if "top1" in results.metrics else None
         beside = {"largest_class": floor} if floor is not None else {}
         self._run_log.row(
             "eval", epoch=completed, step=self.state.step, **results.values, **of_average, **beside
@@ -231,8 +231,8 @@ class Training:
             best_epoch=completed if best else self.state.best_epoch,
         )
         self._run_log.say(f"[Eval][Epoch {completed}][best metric: {self.state.best_metric}]")
-        if key == "top1" and floor is not None and samples is not None:
-            self._tell(metric, floor, images=len(samples))
+        if key == "top1" and floor is not None:
+            self._tell(metric, floor, images=results.images)
         return best
 
     def _tell(self, top1: float, floor: float, *, images: int) -> None:

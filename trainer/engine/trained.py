@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import paddle
 
-from trainer.checkpoints.contents import PARAMS
+from trainer.checkpoints.contents import PARAMS, read_settings
 from trainer.checkpoints.store import CheckpointStore
 from trainer.config.archs import Arch, predicting_arch
 from trainer.config.sections import GlobalSection
 from trainer.errors import CheckpointError, WeightsError
 from trainer.models.registry import build_model
 from trainer.models.weights import apply_weights, read_weights
-from trainer.protocol.lastrun import newest_run
+from trainer.protocol.codec import FormatError
+from trainer.protocol.lastrun import newest_run, runs_beside
 from trainer.protocol.layout import OutputLayout
 
 
-def choose_weights(run: GlobalSection) -> Path:
+def choose_weights(run: GlobalSection, arch: Arch) -> Path:
     """Return the file that the config's user means when none is named.
+
+    That is the best checkpoint of the newest run in the output folder; where that run trained another
+    network, of the newest run beside it that trained this one.
 
     Raises:
         WeightsError: There is none.
@@ -27,6 +32,22 @@ def choose_weights(run: GlobalSection) -> Path:
     if run.pretrained_model:
         return Path(run.pretrained_model)
     output = newest_run(Path(run.output_dir))
+    newest = _find_checkpoint(output)
+    other = _describe_other(arch, newest)
+    if other is None:
+        return newest / PARAMS
+    for beside in runs_beside(output):
+        with contextlib.suppress(WeightsError, CheckpointError):
+            found = _find_checkpoint(beside)
+            if _describe_other(arch, found) is None:
+                return found / PARAMS
+    raise WeightsError(
+        f"{output}: expected a run of this config, got one that trained {other}; name that run's config, "
+        "train this one, or pass --weights FILE"
+    )
+
+
+def _find_checkpoint(output: Path) -> Path:
     store = CheckpointStore(OutputLayout(output))
     found = store.find_best()
     if found.checkpoint is None and not found.damaged:
@@ -36,10 +57,22 @@ def choose_weights(run: GlobalSection) -> Path:
             f"{output}: expected whole weights, got damaged ones: {found.damaged[0]}; name "
             "others by --weights FILE"
         )
-    checkpoint = found.checkpoint
-    if checkpoint is None:
+    if found.checkpoint is None:
         raise WeightsError(f"{output}: expected a checkpoint, got none; train first, or pass --weights FILE")
-    return checkpoint.folder / PARAMS
+    return found.checkpoint.folder
+
+
+def _describe_other(arch: Arch, checkpoint: Path) -> str | None:
+    """Say which network a checkpoint is of where it is not this one; None too where nothing is known."""
+    try:
+        settings = read_settings(checkpoint)
+    except (FormatError, OSError):
+        return None
+    for key, value in arch.model_dump(mode="json", by_alias=True, include={"name", "class_num"}).items():
+        trained = settings.get(f"Arch.{key}", value)
+        if trained != value:
+            return f"Arch.{key} {trained} where this config says {value}"
+    return None
 
 
 def load_network(arch: Arch, path: Path) -> paddle.nn.Layer:

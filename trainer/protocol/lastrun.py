@@ -72,6 +72,18 @@ def newest_run(output_dir: Path) -> Path:
     return below
 
 
+def runs_beside(run: Path) -> list[Path]:
+    """Return the folders of the other runs that stand beside a run or directly below it, the newest first."""
+    found: list[tuple[float, Path]] = []
+    for folder in (run, run.parent):
+        with contextlib.suppress(OSError):
+            for entry in folder.iterdir():
+                begun_s = None if entry.is_symlink() or entry == run else _begun_s(entry)
+                if begun_s is not None:
+                    found.append((begun_s, entry))
+    return [entry for _, entry in sorted(found, reverse=True)]
+
+
 def _begun_s(folder: Path) -> float | None:
     try:
         run = load_run_file(folder)

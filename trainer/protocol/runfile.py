@@ -13,7 +13,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.protocol.codec import Count, ExitCode, UnixTime, decode, encode
+from trainer.protocol.codec import Count, ExitCode, FormatError, UnixTime, decode, encode
 from trainer.protocol.errors import TrainerError
 from trainer.protocol.exits import Exit
 from trainer.protocol.safe_files import make_folders, read_file, remove, rename, replace_file
@@ -30,6 +30,12 @@ _APPENDED = ("metrics.jsonl", "train.log")  # two runs in one file could not be 
 _ASIDE = re.compile(re.escape(FOLDER) + "-[0-9a-f]{12}")
 _MAX_BYTES = 1 << 20
 _WHAT = "run.json"
+_MEND = (
+    "bring it back from a copy, go on from what was saved by `trainer train --resume latest`, "
+    "or begin anew by --overwrite, which keeps them aside"
+)
+_NOBODY = "0" * 32
+"""Stands for the run of a folder whose run.json is damaged."""
 
 
 class OutputTakenError(TrainerError):
@@ -71,7 +77,13 @@ def load_run_file(output_dir: Path) -> RunFile | None:
         text = read_file(output_dir / FOLDER / _NAME, max_bytes=_MAX_BYTES, root=output_dir)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return decode(RunFile, text, where=_WHAT, schema=SCHEMA)
+    try:
+        return decode(RunFile, text, where=_WHAT, schema=SCHEMA)
+    except FormatError as error:
+        raise FormatError(
+            where=output_dir / FOLDER / _NAME, expected="the state of a run",
+            got="an empty file" if not text else str(error), fix=_MEND,
+        ) from error  # fmt: skip
 
 
 def save_run_file(output_dir: Path, run_file: RunFile) -> None:
@@ -110,7 +122,12 @@ def claim_output(
         FormatError: Its run.json is broken.
         OSError: It cannot be read or written.
     """
-    existing = load_run_file(output_dir)
+    try:
+        existing = load_run_file(output_dir)
+    except FormatError:
+        if not overwrite:
+            raise
+        existing = RunFile(run_id=_NOBODY, first_start_s=0.0)
     if existing is not None and existing.run_id == run_id:
         return existing
     if continues is not None:
@@ -132,6 +149,43 @@ def claim_output(
     fresh = RunFile(run_id=run_id, first_start_s=now_s)
     save_run_file(output_dir, fresh)
     return fresh
+
+
+def adopt_output(output_dir: Path, *, run_id: str, now_s: float) -> tuple[RunFile | None, str | None]:
+    """Take up the run that is in a folder, whoever began it; `--resume latest` asks for that.
+
+    Where its run.json is gone or damaged and there are checkpoints, they are what counts: it is written anew.
+
+    Args:
+        output_dir: May be missing.
+        run_id: For a run whose own is not known.
+        now_s: Unix time, the first start of such a run.
+
+    Returns:
+        The run, or None where there is nothing to go on from; and a sentence where its state was not known.
+
+    Raises:
+        OSError: It cannot be read or written.
+    """
+    try:
+        existing, reason = load_run_file(output_dir), "no run.json"
+    except FormatError as error:
+        existing, reason = None, f"a damaged one: {error.got}"
+    if existing is not None or not _has_checkpoints(output_dir):
+        return existing, None
+    fresh = RunFile(run_id=run_id, first_start_s=now_s)
+    save_run_file(output_dir, fresh)
+    return fresh, (
+        f"{output_dir / FOLDER / _NAME}: expected the state of a run, got {reason}; going on from the "
+        "checkpoints that are there"
+    )
+
+
+def _has_checkpoints(output_dir: Path) -> bool:
+    with contextlib.suppress(OSError):
+        if any((output_dir / FOLDER / CHECKPOINTS).iterdir()):
+            return True
+    return (output_dir / "latest.pdparams").is_file()  # PaddleClas's
 
 
 def refuse_taken(output_dir: Path, *, run_id: str | None = None) -> None:

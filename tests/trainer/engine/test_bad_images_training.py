@@ -56,6 +56,10 @@ def test_an_evaluation_counts_what_it_could_read(damaged: Any):
     expected = evaluate_weights(damaged.config(**BOTH), Ranks(), weights=None)
     assert expected.bad_images == 0
     assert found.values == pytest.approx(expected.values, rel=1e-6)
+    assert found.evaluated is not None
+    assert expected.evaluated is not None
+    assert found.evaluated.largest_class == expected.evaluated.largest_class == 2 / 5
+    assert found.evaluated.images == 5
 
 
 @pytest.mark.parametrize("at", [1, 2, 5])

@@ -91,6 +91,12 @@ def test_a_slow_fall_over_all_rates_is_told_from_noise():
     assert judge(RATES, losses, diverged=False).proposal is not None
 
 
+def test_a_curve_that_only_grows_is_not_called_flat():
+    grows = judge(RATES, noisy(np.linspace(1.4, 3.0, 100), 0.02, 0), diverged=False)
+    assert (grows.proposal, grows.rises) == (None, True)
+    assert not judge(RATES, noisy(np.full(100, 1.386), 0.08, 0), diverged=False).rises
+
+
 def test_the_command_says_that_a_flat_curve_tells_nothing(workshop, monkeypatch, capsys):
     workshop.config(DataLoader__Train__sampler__batch_size=15)
     for form in ("text", "json"):

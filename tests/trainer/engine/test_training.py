@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from trainer.checkpoints.pdfiles import read_arrays, read_pdfile
 from trainer.config.problems import ConfigError
 from trainer.engine import train as train_module
 from trainer.engine.evaluate import evaluate_weights
+from trainer.engine.trained import choose_weights
 from trainer.errors import (
     CheckpointError,
     DataError,
@@ -93,7 +95,7 @@ def test_another_seed_gives_other_weights(workshop):
     assert any((one[key] != other[key]).any() for key in one)
 
 
-@pytest.mark.parametrize("at", [1, 3, STEPS, STEPS + 1])
+@pytest.mark.parametrize("at", [1, 3, STEPS, STEPS + 1, 3 * STEPS - 1])
 @pytest.mark.parametrize("rng", ["per_sample", "paddleclas"])
 def test_a_stopped_training_goes_on_bit_for_bit(workshop, at, rng):
     same = {"Global__epochs": 3, "DataLoader__Train__loader": {"num_workers": 0, "rng": rng}}
@@ -108,6 +110,30 @@ def test_a_stopped_training_goes_on_bit_for_bit(workshop, at, rng):
     losses = {row["step"]: row["loss"] for row in rows(workshop, output="halves")}
     assert losses == {row["step"]: row["loss"] for row in rows(workshop)}
     assert rows(workshop, "eval", "halves")[-1]["loss"] == rows(workshop, "eval")[-1]["loss"]
+    assert means(workshop, "halves") == means(workshop)
+    state = [workshop.folder / output / "latest.pdopt" for output in ("output", "halves")]
+    assert_same(*(flat(read_pdfile(path)) for path in state))
+
+
+def means(workshop, output="output"):
+    """What the rows of epochs say of the training, but for when it was."""
+    left_out = ("attempt", "time_s")
+    return [
+        {key: value for key, value in row.items() if key not in left_out}
+        for row in rows(workshop, "epoch", output)
+    ]
+
+
+def flat(value, name=""):
+    """The arrays of a nested state by their places."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    found = {}
+    for key, item in items:
+        if isinstance(item, dict | list | tuple):
+            found |= flat(item, f"{name}.{key}")
+        elif isinstance(item, np.ndarray):
+            found[f"{name}.{key}"] = item
+    return found
 
 
 def test_a_shortened_epoch_that_was_stopped_has_no_more_steps_than_one_that_was_not(workshop):
@@ -422,3 +448,20 @@ def test_an_evaluation_is_told_beside_always_answering_the_largest_class(worksho
     [row] = rows(workshop, "eval")
     assert row["largest_class"] == pytest.approx(floor)
     assert f"always answering the largest class: {floor:.3g}" in capsys.readouterr().out
+
+
+def test_weights_are_those_of_this_network_where_another_run_is_newer(workshop):
+    """Runs beside each other, each in a folder of its own, as jobs of one name and two configs leave them."""
+    runs = workshop.folder / "runs"
+    workshop.train(Global__epochs=1, Global__output_dir=str(runs / "first"))
+    other = {"Global__epochs": 1, "Arch__name": "PPLCNet_x0_35"}
+    workshop.train(**other, Global__output_dir=str(runs / "second"))
+    run = load_run_file(runs / "second")
+    save_run_file(runs / "second", replace(run, first_start_s=run.first_start_s + 60))
+    mine = workshop.config(Global__output_dir=str(runs / "second"))
+    assert choose_weights(mine.run, mine.arch).is_relative_to(runs / "first")
+    theirs = workshop.config(**other, Global__output_dir=str(runs / "second"))
+    assert choose_weights(theirs.run, theirs.arch).is_relative_to(runs / "second")
+    shutil.rmtree(runs / "first")
+    with pytest.raises(WeightsError, match=r"expected a run of this config, got one that trained Arch\.name"):
+        choose_weights(mine.run, mine.arch)

@@ -12,6 +12,7 @@ from trainer.protocol.layout import CheckpointName, OutputLayout
 from trainer.protocol.runfile import (
     OutputTakenError,
     RunFile,
+    adopt_output,
     claim_output,
     load_run_file,
     refuse_taken,
@@ -271,3 +272,40 @@ def test_a_process_describes_itself() -> None:
     found = describe_self(run_id=OURS, now_s=3.0)
     assert (found.run_id, found.pid, found.start_s, found.heartbeat_s) == (OURS, os.getpid(), 3.0, 3.0)
     assert found.host
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"schema": 9}', None], ids=["empty", "list", "newer", "gone"])
+@pytest.mark.parametrize("left", [".ftlaunch/checkpoints/e001-s000004", "latest.pdparams"])
+def test_checkpoints_are_gone_on_from_whatever_became_of_run_json(
+    output: Path, text: str | None, left: str
+) -> None:
+    claim_output(output, run_id=THEIRS, now_s=1.0)
+    (output / left).parent.mkdir(parents=True, exist_ok=True)
+    (output / left).write_text("weights")
+    path = output / ".ftlaunch/run.json"
+    path.unlink() if text is None else path.write_text(text)
+    run, note = adopt_output(output, run_id=OURS, now_s=5.0)
+    assert run == load_run_file(output)
+    assert run is not None
+    assert run.run_id == OURS
+    assert note is not None
+    assert "going on from the checkpoints that are there" in note
+    assert (output / left).read_text() == "weights"
+    assert adopt_output(output, run_id="c" * 32, now_s=6.0) == (run, None)
+
+
+def test_a_folder_without_checkpoints_has_nothing_to_adopt(output: Path) -> None:
+    assert adopt_output(output, run_id=OURS, now_s=5.0) == (None, None)
+    (output / ".ftlaunch").mkdir(parents=True)
+    (output / ".ftlaunch/run.json").write_text("")
+    assert adopt_output(output, run_id=OURS, now_s=5.0) == (None, None)
+
+
+def test_overwrite_takes_a_folder_whose_run_json_is_damaged_and_keeps_it_aside(output: Path) -> None:
+    claim_output(output, run_id=THEIRS, now_s=1.0)
+    (output / ".ftlaunch/run.json").write_text("")
+    with pytest.raises(FormatError, match=r"run\.json: expected the state of a run, got an empty file"):
+        claim_output(output, run_id=OURS, now_s=5.0)
+    assert claim_output(output, run_id=OURS, now_s=5.0, overwrite=True).run_id == OURS
+    (aside,) = output.glob(".ftlaunch-*")
+    assert (aside / "run.json").read_text() == ""
