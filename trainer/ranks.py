@@ -31,7 +31,7 @@ class Ranks:
         local_rank: Index among the ranks of this machine.
         run_id: As the node process gave it; None without one.
         attempt: Start of all ranks that this one belongs to, from 1.
-        board: Liveness board, or None.
+        heartbeats: File of this node's heartbeats, or None.
         outcome: Where to leave an outcome, or None.
         path_map: Of the local backend; empty elsewhere.
         gpus_promised: The job asked for GPUs, and a node process says that this rank has one.
@@ -44,7 +44,7 @@ class Ranks:
     local_rank: int = 0
     run_id: str | None = None
     attempt: int = 1
-    board: Path | None = None
+    heartbeats: Path | None = None
     outcome: Path | None = None
     path_map: PathMap = field(default_factory=PathMap)
     gpus_promised: bool = False
@@ -71,14 +71,14 @@ def read_ranks(environ: Mapping[str, str] = os.environ) -> Ranks:
     rank, world_size = _number(environ, "PADDLE_TRAINER_ID", 0), _number(environ, "PADDLE_TRAINERS_NUM", 1)
     if not rank < world_size:
         raise FormatError(f"PADDLE_TRAINER_ID: expected a rank below {world_size}, got {rank}")
-    board, outcome = environ.get(environment.BOARD), environ.get(environment.OUTCOME)
+    heartbeats, outcome = environ.get(environment.HEARTBEATS), environ.get(environment.OUTCOME)
     return Ranks(
         rank=rank,
         world_size=world_size,
         local_rank=_number(environ, "PADDLE_RANK_IN_NODE", rank),
         run_id=environ.get(environment.RUN_ID),
         attempt=_number(environ, environment.ATTEMPT, 1),
-        board=Path(board) if board else None,
+        heartbeats=Path(heartbeats) if heartbeats else None,
         outcome=Path(outcome) if outcome else None,
         path_map=parse_path_map(environ.get(environment.PATH_MAP)),
         gpus_promised=environment.RUN_ID in environ and environ.get("PADDLE_DISTRI_BACKEND") == "nccl",

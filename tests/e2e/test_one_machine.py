@@ -191,7 +191,7 @@ def processes(pattern: str, *, env: str) -> list[int]:
             continue
         if (
             pattern in command
-            and "tether" not in command
+            and "parent_death_signal" not in command
             and str(cwd) == env.partition("=")[2].removesuffix("/state")
         ):
             found.append(int(path.name))

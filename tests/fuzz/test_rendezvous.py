@@ -14,7 +14,7 @@ from trainer.node.console import Console
 from trainer.node.messages import Challenge, Proof, format_message, parse_message
 from trainer.node.peers import Peers
 from trainer.node.proof import Key
-from trainer.node.settings import Address, Pace, Settings
+from trainer.node.settings import Address, Intervals, NodeSettings
 from trainer.protocol.codec import FormatError
 from trainer.protocol.nodefile import NodeFile
 
@@ -51,7 +51,7 @@ async def try_all(rng: random.Random, count: int) -> tuple[Peers, list[bytes], l
     asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(str(context)))
     where = Address(host="127.0.0.1", port=0)
     peers = Peers(
-        settings=Settings(
+        settings=NodeSettings(
             node=0,
             job=JOB,
             coordinator=where,
@@ -59,7 +59,7 @@ async def try_all(rng: random.Random, count: int) -> tuple[Peers, list[bytes], l
             master=where,
             output_dir=Path("/none"),
             termination_path=Path("/none"),
-            pace=Pace(),
+            intervals=Intervals(),
         ),
         console=Console(node=0, write=said.append),
     )

@@ -1,4 +1,4 @@
-"""A rank's side of the liveness board: says what it is doing, and hears when to stop."""
+"""A rank's side of the heartbeats: says what it is doing, and hears when to stop."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import time
 from pathlib import Path
 
 from trainer.protocol.evaluated import Evaluated
-from trainer.protocol.heartbeat import NO_STOP, Board, Phase, RankRecord
+from trainer.protocol.heartbeat import NO_STOP, Heartbeats, Phase, RankRecord
 
 
 class Liveness:
-    """Publishes this rank's record; without a board it only remembers."""
+    """Publishes this rank's record; without a file of heartbeats it only remembers."""
 
-    def __init__(self, board: Path | None, *, local_rank: int) -> None:
-        """Map the board of the node process, where there is one.
+    def __init__(self, heartbeats: Path | None, *, local_rank: int) -> None:
+        """Map the file of the node process, where there is one.
 
         Raises:
-            FormatError: The file is no board.
+            FormatError: It is no file of heartbeats.
             OSError: It cannot be mapped.
         """
-        self._board = Board.open(board) if board is not None else None
+        self._heartbeats = Heartbeats.open(heartbeats) if heartbeats is not None else None
         self._local_rank = local_rank
         self.step = 0
         self.epoch = 0
@@ -33,14 +33,14 @@ class Liveness:
     @property
     def stop_step(self) -> int | None:
         """Step after which all ranks are to save and stop, or None."""
-        step = self._board.stop_step if self._board is not None else NO_STOP
+        step = self._heartbeats.stop_step if self._heartbeats is not None else NO_STOP
         return None if step == NO_STOP else step
 
     def enter(self, phase: Phase) -> None:
         """Publish that this rank begins something; also a sign of life within it."""
-        if self._board is None:
+        if self._heartbeats is None:
             return
-        self._board.write(
+        self._heartbeats.write(
             self._local_rank,
             RankRecord(
                 step=self.step, epoch=self.epoch, total_steps=self.total_steps, phase=phase, pid=os.getpid(),
@@ -50,6 +50,6 @@ class Liveness:
         )  # fmt: skip
 
     def close(self) -> None:
-        """Unmap the board."""
-        if self._board is not None:
-            self._board.close()
+        """Unmap the file."""
+        if self._heartbeats is not None:
+            self._heartbeats.close()

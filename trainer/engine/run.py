@@ -82,7 +82,7 @@ def run_training(
     options = parse_resume(resume, config)
     with contextlib.ExitStack() as stack:
         stack.enter_context(stop.watching())
-        liveness = Liveness(ranks.board, local_rank=ranks.local_rank)
+        liveness = Liveness(ranks.heartbeats, local_rank=ranks.local_rank)
         stack.callback(liveness.close)
         output, run_log = _open(config.run, ranks, adopt=options.adopt, overwrite=overwrite, say=say)
         stack.callback(run_log.close)

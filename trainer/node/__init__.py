@@ -4,6 +4,8 @@ Belongs here: rendezvous, spawning, tagging of ranks' lines, signals, attempts, 
 Must not: import paddle, numpy, a YAML reader or any other room of the trainer but `trainer.protocol`; read a
 config; or decide what training does. With `trainer.ranks` it is the only reader of PADDLE_*.
 
-`coordinator` runs on node 0 beside a `member`; every other node runs a `member` alone. A member owns its
-`crew` of local ranks and knows nothing of the others; only the coordinator counts and decides.
+`coordinator` runs on node 0 beside an `agent`; every other node runs an `agent` alone. An agent owns the
+`worker_group` of its ranks and knows nothing of other nodes; the coordinator alone counts and decides
+(`decisions`), one `attempt` after the other, and keeps count on disk (`attempt_store`). They talk by sealed
+lines (`messages`, `channel`, `peers`, `proof`).
 """

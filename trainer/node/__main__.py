@@ -11,10 +11,10 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 
-from trainer.node.agent import Member
+from trainer.node.agent import Agent
 from trainer.node.console import Console, write_stdout
 from trainer.node.coordinator import Coordinator
-from trainer.node.settings import Pace, Settings, load_settings
+from trainer.node.settings import Intervals, NodeSettings, load_settings
 from trainer.protocol import environment
 from trainer.protocol.codec import FormatError
 from trainer.protocol.exits import Exit, describe_exit
@@ -24,7 +24,7 @@ from trainer.protocol.termination import Termination, format_termination
 
 def main(
     argv: Sequence[str], environ: Mapping[str, str], *, rank_command: Sequence[str] | None = None,
-    pace: Pace | None = None,
+    intervals: Intervals | None = None,
 ) -> int:  # fmt: skip
     """Run a node and return its exit code.
 
@@ -32,7 +32,7 @@ def main(
         argv: Arguments of the trainer, after an optional `--`.
         environ: Read for settings, and inherited by the ranks.
         rank_command: What starts a rank, before `argv`; None for `python -m trainer`.
-        pace: Intervals; None for the usual ones.
+        intervals: Intervals; None for the usual ones.
     """
     node = environ.get(environment.NODE, "0")
     console = Console(node=int(node) if node.isascii() and node.isdigit() else 0, write=write_stdout)
@@ -41,7 +41,7 @@ def main(
         console.say("trainer.node: expected the trainer's arguments, got none; use `-- train -c cfg.yaml`")
         return int(Exit.CONFIG)
     try:
-        settings = load_settings(environ, pace=pace)
+        settings = load_settings(environ, intervals=intervals)
     except (FormatError, OSError) as error:
         console.say(str(error))
         return int(Exit.CONFIG)
@@ -59,21 +59,21 @@ def main(
 
 
 async def _run(
-    settings: Settings, console: Console, command: Sequence[str], environ: Mapping[str, str]
+    settings: NodeSettings, console: Console, command: Sequence[str], environ: Mapping[str, str]
 ) -> Termination:
     if settings.job.secret is None and settings.job.nodes > 1:
         console.say(
             "node.json has no secret, so nodes prove no more than that they know the run id, which is a "
             "label; submit again with this release of ftlaunch, or without --stable"
         )
-    member = Member(settings=settings, console=console, command=command, environ=environ)
+    agent = Agent(settings=settings, console=console, command=command, environ=environ)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_Once(console))
-    loop.add_signal_handler(signal.SIGTERM, member.on_signal, Exit.STOPPED)
-    loop.add_signal_handler(signal.SIGINT, member.on_signal, Exit.INTERRUPTED)
+    loop.add_signal_handler(signal.SIGTERM, agent.on_signal, Exit.STOPPED)
+    loop.add_signal_handler(signal.SIGINT, agent.on_signal, Exit.INTERRUPTED)
     if settings.node != 0:
-        return await member.run()
-    return await _run_node_0(settings, console, member)
+        return await agent.run()
+    return await _run_node_0(settings, console, agent)
 
 
 class _Once:
@@ -90,10 +90,10 @@ class _Once:
             self._console.say(f"{context.get('message')}: {context.get('exception')}")
 
 
-async def _run_node_0(settings: Settings, console: Console, member: Member) -> Termination:
+async def _run_node_0(settings: NodeSettings, console: Console, agent: Agent) -> Termination:
     coordinator = Coordinator(settings=settings, console=console, clock=time.time)
     coordinating = asyncio.ensure_future(coordinator.run())
-    taking_part = asyncio.ensure_future(member.run())
+    taking_part = asyncio.ensure_future(agent.run())
     await asyncio.wait({coordinating, taking_part}, return_when=asyncio.FIRST_COMPLETED)
     if not taking_part.done():
         if coordinating.exception() is not None:
@@ -103,7 +103,7 @@ async def _run_node_0(settings: Settings, console: Console, member: Member) -> T
     coordinator.quit()
     if not coordinator.listening:  # the port was never free, and nobody can be told anything
         coordinating.cancel()
-    await asyncio.wait({coordinating}, timeout=settings.pace.farewell_s + 2 * settings.pace.kill_s)
+    await asyncio.wait({coordinating}, timeout=settings.intervals.farewell_s + 2 * settings.intervals.kill_s)
     if not coordinating.done():
         coordinating.cancel()
     elif not coordinating.cancelled():

@@ -1,4 +1,11 @@
-"""Every node's first task: finds the coordinator, runs local ranks as it is told, and passes on signals."""
+"""Every node's first task: finds the coordinator, runs local ranks as it is told, and passes on signals.
+
+A loop around a loop: join (connect, prove, be welcomed; again and again for `rendezvous_timeout_s`), then
+serve until the connection is lost. Ranks do not outlive the connection: without node 0 nobody decides, and
+an attempt needs all nodes, so that they are killed and the agent joins anew. Both ends of this node, being
+through and being told to stop twice, leave both loops by one exception, so that ranks are killed in one
+place.
+"""
 
 from __future__ import annotations
 
@@ -16,26 +23,26 @@ from trainer.node.mailbox import Mailbox
 from trainer.node.messages import (
     SCHEMA,
     Admitted,
-    Ask,
     Challenge,
     Cleared,
-    Dismissed,
     End,
     Exited,
     Kill,
     Leaving,
     Message,
+    Poll,
     Prepare,
     Ready,
     Records,
     Refused,
+    Released,
     Start,
     Stop,
     Welcome,
 )  # fmt: skip
 from trainer.node.proof import Key, ProofError, is_nonce
-from trainer.node.settings import Address, Settings
-from trainer.node.worker_group import Crew, reap_orphans
+from trainer.node.settings import Address, NodeSettings
+from trainer.node.worker_group import WorkerGroup, reap_orphans
 from trainer.protocol.exits import Exit
 from trainer.protocol.termination import Termination
 
@@ -57,7 +64,7 @@ class _Lost:
 Happening: TypeAlias = Message | Signalled | _Lost
 
 
-class _OutError(Exception):
+class _NodeEndedError(Exception):
     """This node is through."""
 
     def __init__(self, termination: Termination) -> None:
@@ -65,11 +72,11 @@ class _OutError(Exception):
         self.termination = termination
 
 
-class Member:
-    """One node's part in the run."""
+class Agent:
+    """One node's part in the run: its ranks, and its connection to node 0."""
 
     def __init__(
-        self, *, settings: Settings, console: Console, command: Sequence[str], environ: Mapping[str, str]
+        self, *, settings: NodeSettings, console: Console, command: Sequence[str], environ: Mapping[str, str]
     ) -> None:
         """`command` starts one rank; `environ` is what every rank inherits."""
         self._settings = settings
@@ -77,7 +84,7 @@ class Member:
         self._command = command
         self._environ = environ
         self._inbox: Mailbox[Happening] = Mailbox()
-        self._crew: Crew | None = None
+        self._group: WorkerGroup | None = None
         self._channel: Channel | None = None
         self._leaving: Exit | None = None
         self._leave_until_s = 0.0
@@ -103,7 +110,7 @@ class Member:
                         reading.cancel()
                     await self._channel.close()
                     self._channel = None
-        except _OutError as out:
+        except _NodeEndedError as out:
             await self._clear("the run ends")
             return out.termination
 
@@ -112,29 +119,29 @@ class Member:
         timeout_s = self._settings.job.rendezvous_timeout_s
         while True:
             try:
-                return await self._knock()
+                return await self._connect()
             except (OSError, ConnectionLostError) as error:
                 reason = str(error)
             waited_s = time.monotonic() - began_s
             where = self._settings.coordinator
             if waited_s >= timeout_s:
                 sentence = f"node 0 at {where} did not answer within {timeout_s:.0f} s: {reason}"
-                raise _OutError(self._termination(Exit.RENDEZVOUS, sentence))
-            if time.monotonic() - said_s >= self._settings.pace.say_s:
+                raise _NodeEndedError(self._termination(Exit.RENDEZVOUS, sentence))
+            if time.monotonic() - said_s >= self._settings.intervals.say_s:
                 said_s = time.monotonic()
                 self._console.say(
                     f"waiting for node 0 at {where} ({waited_s:.0f} s of {timeout_s:.0f} s): {reason}"
                 )
-            happening = await self._inbox.get(self._settings.pace.retry_s)
+            happening = await self._inbox.get(self._settings.intervals.retry_s)
             if isinstance(happening, Signalled):
-                raise _OutError(self._termination(happening.exit, "stopped while it waited for node 0"))
+                raise _NodeEndedError(self._termination(happening.exit, "stopped while it waited for node 0"))
 
-    async def _knock(self) -> Channel:
+    async def _connect(self) -> Channel:
         settings = self._settings
         address = settings.coordinator
         if settings.node == 0:  # its own name may not resolve yet
             address = Address(host=settings.bind_host or "127.0.0.1", port=address.port)
-        channel = await connect(address, pace=settings.pace)
+        channel = await connect(address, intervals=settings.intervals)
         try:
             answer = await asyncio.wait_for(self._introduce(channel), _ANSWER_WITHIN_S)
         except (ConnectionLostError, asyncio.TimeoutError) as error:
@@ -157,7 +164,9 @@ class Member:
             or not is_nonce(challenge.nonce)
         ):
             found = challenge.schema if isinstance(challenge, Challenge) else "another"
-            raise ConnectionLostError(f"expected protocol {SCHEMA}, got {found}; use one image for all nodes")
+            raise ConnectionLostError(
+                expected=f"protocol {SCHEMA}", got=str(found), fix="use one image for all nodes"
+            )
         proof = key.prove(challenge, node=settings.node, job=settings.job)
         channel.send(proof)
         try:
@@ -182,7 +191,7 @@ class Member:
 
     async def _serve(self, channel: Channel) -> None:
         while True:
-            happening = await self._inbox.get(self._settings.pace.watch_s)
+            happening = await self._inbox.get(self._settings.intervals.watch_s)
             match happening:
                 case None:
                     pass
@@ -191,39 +200,39 @@ class Member:
                 case Signalled():
                     self._on_signalled(happening, channel)
                 case End():
-                    raise _OutError(
+                    raise _NodeEndedError(
                         Termination(
                             exit=happening.exit, rank=happening.rank, rank_exit=happening.rank_exit,
                             attempt=happening.attempt, step=happening.step, reason=happening.reason,
                             checkpoint=happening.checkpoint,
                         )
                     )  # fmt: skip
-                case Dismissed():
-                    raise _OutError(
+                case Released():
+                    raise _NodeEndedError(
                         Termination(
                             exit=self._leaving or Exit.STOPPED, attempt=happening.attempt,
                             step=happening.step, reason=happening.reason, checkpoint=happening.checkpoint,
                         )
                     )  # fmt: skip
                 case _:
-                    self._obey(happening, channel)
+                    self._carry_out(happening, channel)
             self._tick(channel)
 
-    def _obey(self, message: Message, channel: Channel) -> None:
-        crew = self._crew
+    def _carry_out(self, message: Message, channel: Channel) -> None:
+        group = self._group
         match message:
             case Prepare(number=number):
                 ports = _free_ports(self._settings.job.procs_per_node)
                 channel.send(Ready(number=number, host=channel.local_host, ports=ports))
-            case Start() if crew is None:
+            case Start() if group is None:
                 self._start(message, channel)
-            case Ask() if crew is not None:
-                channel.send(Records(attempt=crew.attempt, asked=True, ranks=crew.records()))
-            case Stop(attempt=attempt, step=step) if crew is not None and attempt == crew.attempt:
-                crew.request_stop(step)
-            case Kill(attempt=attempt, reason=reason) if crew is not None and attempt == crew.attempt:
+            case Poll() if group is not None:
+                channel.send(Records(attempt=group.attempt, asked=True, ranks=group.records()))
+            case Stop(attempt=attempt, step=step) if group is not None and attempt == group.attempt:
+                group.request_stop(step)
+            case Kill(attempt=attempt, reason=reason) if group is not None and attempt == group.attempt:
                 self._console.say(f"killing the ranks of this node: {reason}")
-                crew.kill()
+                group.kill()
             case Kill(attempt=attempt) | Start(attempt=attempt):
                 channel.send(Cleared(attempt=attempt))
             case _:
@@ -233,8 +242,8 @@ class Member:
         self._console.attempt = start.attempt
         self._next_poll_s = time.monotonic()
         try:
-            self._crew = Crew(start, settings=self._settings, console=self._console)
-            self._crew.spawn(self._command, self._environ)
+            self._group = WorkerGroup(start, settings=self._settings, console=self._console)
+            self._group.spawn(self._command, self._environ)
         except OSError as error:
             channel.send(
                 Exited(
@@ -243,35 +252,37 @@ class Member:
                     checkpoint=None,
                 )
             )  # fmt: skip
-            if self._crew is None:
+            if self._group is None:
                 channel.send(Cleared(attempt=start.attempt))
             else:
-                self._crew.kill()
+                self._group.kill()
 
     def _tick(self, channel: Channel) -> None:
         now_s = time.monotonic()
         if self._leaving is not None and now_s >= self._leave_until_s:
-            raise _OutError(self._termination(self._leaving, "stopped; the time to save was over"))
-        crew = self._crew
-        reap_orphans(crew.pids if crew is not None else frozenset())
-        if crew is None:
+            raise _NodeEndedError(self._termination(self._leaving, "stopped; the time to save was over"))
+        group = self._group
+        reap_orphans(group.pids if group is not None else frozenset())
+        if group is None:
             return
-        exits = crew.poll()
+        exits = group.poll()
         if exits:  # before them, so that the last progress line is true
-            channel.send(Records(attempt=crew.attempt, asked=False, ranks=crew.records()))
+            channel.send(Records(attempt=group.attempt, asked=False, ranks=group.records()))
         for exited in exits:
             channel.send(exited)
-        if crew.cleared:
-            crew.close()
-            self._crew = None
-            channel.send(Cleared(attempt=crew.attempt))
+        if group.cleared:
+            group.close()
+            self._group = None
+            channel.send(Cleared(attempt=group.attempt))
         elif now_s >= self._next_poll_s:
-            self._next_poll_s = now_s + self._settings.pace.poll_s
-            channel.send(Records(attempt=crew.attempt, asked=False, ranks=crew.records()))
+            self._next_poll_s = now_s + self._settings.intervals.poll_s
+            channel.send(Records(attempt=group.attempt, asked=False, ranks=group.records()))
 
     def _on_signalled(self, signalled: Signalled, channel: Channel) -> None:
         if self._leaving is not None:
-            raise _OutError(self._termination(signalled.exit, "told to stop twice; the ranks were killed"))
+            raise _NodeEndedError(
+                self._termination(signalled.exit, "told to stop twice; the ranks were killed")
+            )
         self._leaving = signalled.exit
         # A little more than the coordinator allows, so that it is the one that says so.
         self._leave_until_s = (
@@ -281,24 +292,24 @@ class Member:
         channel.send(Leaving())
 
     async def _on_lost(self, reason: str) -> None:
-        had_ranks = self._crew is not None
+        had_ranks = self._group is not None
         await self._clear(f"node 0 was lost: {reason}")
         if self._leaving is not None:
-            raise _OutError(self._termination(self._leaving, "stopped; node 0 was lost"))
+            raise _NodeEndedError(self._termination(self._leaving, "stopped; node 0 was lost"))
         killed = "its ranks were killed; " if had_ranks else ""
         self._console.say(f"node 0 is gone ({reason}); {killed}waiting for its return")
 
     async def _clear(self, reason: str) -> None:
-        crew, self._crew = self._crew, None
-        if crew is None:
+        group, self._group = self._group, None
+        if group is None:
             return
         self._console.say(f"killing the ranks of this node: {reason}")
-        crew.kill()
-        until_s = time.monotonic() + self._settings.pace.kill_s
-        while not crew.cleared and time.monotonic() < until_s:
-            crew.poll()
-            await asyncio.sleep(self._settings.pace.watch_s)
-        crew.close()
+        group.kill()
+        until_s = time.monotonic() + self._settings.intervals.kill_s
+        while not group.cleared and time.monotonic() < until_s:
+            group.poll()
+            await asyncio.sleep(self._settings.intervals.watch_s)
+        group.close()
 
     def _termination(self, exit_code: Exit, reason: str) -> Termination:
         return Termination(exit=int(exit_code), attempt=self._console.attempt, reason=reason)

@@ -1,37 +1,57 @@
-"""Drives one attempt over all nodes: from the start of the ranks until none is left, and says how it went.
+"""One attempt over all nodes: from the start of the ranks until none is left, and how it went.
 
-Decides when ranks are stopped and killed; what follows is `attempts`' and the coordinator's to decide.
+Decides when ranks are stopped and killed; what follows is the coordinator's to decide.
+
+A state machine that is read off four deadlines, each of which is None until its state begins:
+
+    running ──told to stop, or out of time──▶ polling ──all answered, or 1 s──▶ stopping
+       │          (fresh records, by which the step is chosen)                      │
+       ├──────────────────────────── a rank failed ─────────────────────────────────┤
+       │                                                                            ▼
+       │                              settling (its peers fail too: who was first?) ─┬─▶ killing
+       └──── a node lost, a rank hangs, the lock lost; the time to save is over ─────┘      │
+                                                       all nodes `Cleared`, or 2 × kill_s ──▶ the end
+
+Killing wins over settling, and settling over stopping; nothing goes back. Not a class a state: what happens
+is nearly the same in all of them, and what is due is one look at the deadlines at each event and each
+`watch_s`, so that there are no timers to cancel.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from trainer.node.attempts import Failure, Kind
 from trainer.node.console import Console
-from trainer.node.liveness import find_hang
-from trainer.node.messages import Ask, Cleared, Exited, Kill, Leaving, RankState, Records, Start, Stop
-from trainer.node.peers import Event, Got, Joined, Lost, Peers, Quit, Trouble
-from trainer.node.report import Reporter
-from trainer.node.root_cause import choose_culprit, describe_exited
-from trainer.node.settings import Settings
-from trainer.node.stopping import Speedometer, choose_stop_step, is_computing
+from trainer.node.decisions import (
+    Failure,
+    Kind,
+    Speedometer,
+    choose_stop_step,
+    describe_exited,
+    find_hang,
+    find_root_cause,
+    is_computing,
+)
+from trainer.node.messages import Cleared, Exited, Kill, Leaving, Poll, RankState, Records, Start, Stop
+from trainer.node.peers import Event, Got, Joined, LockLost, Lost, Peers, Quit
+from trainer.node.settings import NodeSettings
 from trainer.protocol.exits import Exit
+from trainer.protocol.progress import Progress, RankProgress, format_progress
 
 _ASK_WITHIN_S = 1.0
 
 
-class Course(Enum):
+class AttemptOutcome(Enum):
     """How an attempt went."""
 
     DONE = "done"
     FAILED = "failed"
     STOPPED = "stopped"
     DEADLINE = "deadline"
-    TROUBLE = "trouble"
+    LOCK_LOST = "lock_lost"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,24 +59,24 @@ class Result:
     """The end of an attempt.
 
     Attributes:
-        failure: What failed; None unless `course` is FAILED.
+        failure: What failed; None unless `outcome` is FAILED.
         step: Steps completed, or None where unknown.
         checkpoint: Last whole checkpoint, or None where unknown.
-        trouble: What broke; None unless `course` is TROUBLE.
+        lock_lost: What broke; None unless `outcome` is LOCK_LOST.
     """
 
-    course: Course
+    outcome: AttemptOutcome
     failure: Failure | None = None
     step: int | None = None
     checkpoint: str | None = None
-    trouble: str | None = None
+    lock_lost: str | None = None
 
 
-class Drive:
+class Attempt:
     """One attempt."""
 
     def __init__(
-        self, start: Start, *, settings: Settings, peers: Peers, console: Console, leaving: set[int],
+        self, start: Start, *, settings: NodeSettings, peers: Peers, console: Console, leaving: set[int],
         deadline_left_s: Callable[[], float | None],
     ) -> None:  # fmt: skip
         """`leaving` is the coordinator's own set of nodes that were told to stop; it is added to here."""
@@ -70,8 +90,8 @@ class Drive:
         self._exits: dict[int, Exited] = {}
         self._states: dict[int, tuple[RankState, float]] = {}
         self._failure: Failure | None = None  # of a node or a hang; ranks' own are in _exits
-        self._trouble: str | None = None
-        self._stopping: Course | None = None
+        self._lock_lost: str | None = None
+        self._stopping: AttemptOutcome | None = None
         self._asked: set[int] = set()
         self._settle_until_s: float | None = None
         self._ask_until_s: float | None = None
@@ -80,7 +100,7 @@ class Drive:
         self._speed = Speedometer()
         self._reporter = Reporter(
             attempt=start.attempt, world_size=settings.job.world_size,
-            procs_per_node=settings.job.procs_per_node, every_s=settings.pace.report_s, console=console,
+            procs_per_node=settings.job.procs_per_node, every_s=settings.intervals.report_s, console=console,
             clock=time.time,
         )  # fmt: skip
 
@@ -90,7 +110,7 @@ class Drive:
         for node in self._uncleared - self._peers.connected:
             self._on_lost(node, "it left before the start")
         while self._uncleared:
-            event = await self._peers.events.get(self._settings.pace.watch_s)
+            event = await self._peers.events.get(self._settings.intervals.watch_s)
             if event is not None:
                 self._handle(event)
             self._tick(time.monotonic())
@@ -107,7 +127,7 @@ class Drive:
                 self._uncleared.discard(node)
             case Got(node=node, message=Leaving()):
                 self._leaving.add(node)
-                self._begin_stop(Course.STOPPED, f"node {node} was told to stop")
+                self._begin_stop(AttemptOutcome.STOPPED, f"node {node} was told to stop")
             case Lost(node=node, reason=reason):
                 self._on_lost(node, reason)
             case Joined(node=node):  # back already; it waits for the next attempt
@@ -115,10 +135,10 @@ class Drive:
             case Quit():
                 self._leaving.add(0)
                 self._uncleared.discard(0)
-                self._stopping = self._stopping or Course.STOPPED
+                self._stopping = self._stopping or AttemptOutcome.STOPPED
                 self._kill("node 0 leaves at once")
-            case Trouble(reason=reason):
-                self._trouble = reason
+            case LockLost(reason=reason):
+                self._lock_lost = reason
                 self._kill(reason)
             case _:  # late news of an earlier attempt
                 pass
@@ -137,7 +157,7 @@ class Drive:
         if self._stopping is None:
             left_s = self._deadline_left_s()
             if left_s is not None and left_s <= 0:
-                self._begin_stop(Course.DEADLINE, "the deadline passed")
+                self._begin_stop(AttemptOutcome.DEADLINE, "the deadline passed")
         if self._ask_until_s is not None and (not self._asked or now_s >= self._ask_until_s):
             self._ask_until_s = None
             self._send_stop()
@@ -164,7 +184,7 @@ class Drive:
             return
         self._console.say(describe_exited(exited))
         if self._settle_until_s is None:
-            self._settle_until_s = time.monotonic() + self._settings.pace.settle_s
+            self._settle_until_s = time.monotonic() + self._settings.intervals.settle_s
 
     def _on_lost(self, node: int, reason: str) -> None:
         left = node in self._leaving and self._stopping is not None
@@ -201,16 +221,16 @@ class Drive:
             self._failure = Failure(kind=Kind.HANG, rank=hang.rank, code=None, reason=reason, step=hang.step)
             self._kill(reason)
 
-    def _begin_stop(self, course: Course, reason: str) -> None:
+    def _begin_stop(self, outcome: AttemptOutcome, reason: str) -> None:
         if self._stopping is not None or self._kill_until_s is not None or self._settle_until_s is not None:
             return
-        self._stopping = course
+        self._stopping = outcome
         now_s = time.monotonic()
         self._stop_until_s = now_s + self._settings.stop_within_s
         self._console.say(reason)
         self._asked = set(self._uncleared)
         self._ask_until_s = now_s + _ASK_WITHIN_S
-        self._peers.send_all(Ask())
+        self._peers.send_all(Poll())
 
     def _send_stop(self) -> None:
         if not is_computing(state for state, _ in self._states.values()):
@@ -220,14 +240,14 @@ class Drive:
         step = choose_stop_step(
             (state for state, _ in self._states.values()),
             steps_per_s=self._speed.steps_per_s,
-            lead_s=self._settings.pace.stop_lead_s,
+            lead_s=self._settings.intervals.stop_lead_s,
         )
         self._console.say(f"all ranks save and stop after step {step}")
         self._peers.send_all(Stop(attempt=self._start.attempt, step=step))
 
     def _kill(self, reason: str) -> None:
         if self._kill_until_s is None:
-            self._kill_until_s = time.monotonic() + 2 * self._settings.pace.kill_s
+            self._kill_until_s = time.monotonic() + 2 * self._settings.intervals.kill_s
             self._peers.send_all(Kill(attempt=self._start.attempt, reason=reason))
 
     def _result(self) -> Result:
@@ -235,17 +255,86 @@ class Drive:
         saved = self._exits.get(0)
         step = saved.step if saved else None
         checkpoint = next((exited.checkpoint for exited in exits if exited.checkpoint), None)
-        failure = self._failure or choose_culprit(exits, stopping=self._stopping is not None)
-        if self._trouble is not None:
-            return Result(course=Course.TROUBLE, trouble=self._trouble, step=step, checkpoint=checkpoint)
+        failure = self._failure or find_root_cause(exits, stopping=self._stopping is not None)
+        if self._lock_lost is not None:
+            return Result(
+                outcome=AttemptOutcome.LOCK_LOST, lock_lost=self._lock_lost, step=step, checkpoint=checkpoint
+            )
         if len(exits) == self._settings.job.world_size and all(exited.code == 0 for exited in exits):
-            return Result(course=Course.DONE, step=step, checkpoint=checkpoint)
+            return Result(outcome=AttemptOutcome.DONE, step=step, checkpoint=checkpoint)
         if self._stopping is not None:
-            return Result(course=self._stopping, failure=failure, step=step, checkpoint=checkpoint)
+            return Result(outcome=self._stopping, failure=failure, step=step, checkpoint=checkpoint)
         if failure is None:
             failure = Failure(kind=Kind.NODE, rank=None, code=None, reason="ranks vanished", step=None)
-        return Result(course=Course.FAILED, failure=failure, step=failure.step, checkpoint=checkpoint)
+        return Result(
+            outcome=AttemptOutcome.FAILED, failure=failure, step=failure.step, checkpoint=checkpoint
+        )
 
 
 def _names(nodes: set[int]) -> str:
     return ", ".join(str(node) for node in sorted(nodes))
+
+
+class Reporter:
+    """Keeps the last state of every rank of one attempt and prints them all when it is time."""
+
+    def __init__(
+        self, *, attempt: int, world_size: int, procs_per_node: int, every_s: float, console: Console,
+        clock: Callable[[], float],
+    ) -> None:  # fmt: skip
+        """`clock` gives Unix time; the interval is measured with it too, which costs at most a line."""
+        self._attempt = attempt
+        self._world_size = world_size
+        self._procs_per_node = procs_per_node
+        self._every_s = every_s
+        self._console = console
+        self._clock = clock
+        self._states: dict[int, tuple[RankState, float]] = {}
+        self._epoch = 0
+        self._next_s = clock() + every_s
+
+    def take(self, states: Iterable[RankState]) -> None:
+        """Take new states; where they complete an epoch, print."""
+        now_s = self._clock()
+        for state in states:
+            if state.recorded:
+                self._states[state.rank] = (state, now_s)
+        epoch = min((state.epoch for state, _ in self._states.values()), default=0)
+        if epoch > self._epoch and len(self._states) == self._world_size:
+            self._epoch = epoch
+            self.print()
+
+    def tick(self) -> None:
+        """Print if it is time."""
+        if self._clock() >= self._next_s:
+            self.print()
+
+    def print(self) -> None:
+        """Print now, if any rank has reported yet."""
+        now_s = self._clock()
+        self._next_s = now_s + self._every_s
+        if self._states:
+            self._console.say_bytes(format_progress(self._progress(now_s)))
+
+    def _progress(self, now_s: float) -> Progress:
+        rows = [self._states[rank] for rank in sorted(self._states)]
+        return Progress(
+            time_s=now_s,
+            attempt=self._attempt,
+            world_size=self._world_size,
+            total_steps=max(state.total_steps for state, _ in rows),
+            evaluated=next((state.evaluated for state, _ in rows if state.evaluated is not None), None),
+            ranks=tuple(
+                RankProgress(
+                    rank=state.rank,
+                    node=state.rank // self._procs_per_node,
+                    step=state.step,
+                    epoch=state.epoch,
+                    phase=state.phase,
+                    loss=state.loss,
+                    images_per_s=state.images_per_s,
+                    silent_s=state.silent_s + max(0.0, now_s - heard_s),
+                )
+                for state, heard_s in rows
+            ),
+        )

@@ -1,4 +1,10 @@
-"""The coordinator's memory: run.json and the writer lock of the output folder."""
+"""Attempts as they are kept: run.json and the writer lock of the output folder.
+
+Each change is on disk before anybody acts upon it. An attempt counts from its beginning, and is taken back
+where it was stopped from outside: a node 0 that is killed can no longer count. So a file with one start
+more than it has failures and stops says that node 0 was killed in the middle, and the next node 0 counts
+that as a failure.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from trainer.node.attempts import Failure, GiveUp, Kind, Retry, decide
+from trainer.node.decisions import Failure, GiveUp, Kind, Retry, decide
 from trainer.protocol.exits import Exit
 from trainer.protocol.layout import OutputLayout
 from trainer.protocol.nodefile import NodeFile
@@ -16,18 +22,14 @@ from trainer.protocol.writerlock import WriterLock, describe_self, refuse_other_
 Clock = Callable[[], float]
 """Unix time in seconds."""
 
-GHOST = Failure(
+INTERRUPTED = Failure(
     kind=Kind.NODE, rank=None, code=None, step=None,
     reason="node 0 disappeared in the middle of an attempt",
 )  # fmt: skip
 
 
-class Ledger:
-    """Counts starts and failures, durably; every change is on disk before it is acted upon.
-
-    An attempt counts from its beginning and is taken back if it was stopped from outside: a node 0 that is
-    killed can no longer count.
-    """
+class AttemptStore:
+    """Counts starts and failures of the run, durably."""
 
     def __init__(
         self, *, output_dir: Path, job: NodeFile, run: RunFile, lock: WriterLock, clock: Clock
@@ -39,7 +41,7 @@ class Ledger:
         self._clock = clock
 
     @classmethod
-    def open(cls, *, output_dir: Path, job: NodeFile, clock: Clock) -> Ledger:
+    def open(cls, *, output_dir: Path, job: NodeFile, clock: Clock) -> AttemptStore:
         """Claim the output folder and take its lock.
 
         Raises:
@@ -54,10 +56,10 @@ class Ledger:
             output_dir, run_id=job.run_id, now_s=clock(), overwrite=job.overwrite, continues=job.continues
         )
         lock = WriterLock.acquire(path, describe_self(run_id=job.run_id, now_s=clock()))
-        ledger = cls(output_dir=output_dir, job=job, run=run, lock=lock, clock=clock)
+        attempt_store = cls(output_dir=output_dir, job=job, run=run, lock=lock, clock=clock)
         if run.ended is not None:
-            ledger._save(replace(run, attempts=0, fingerprints=(), ended=None, first_start_s=clock()))
-        return ledger
+            attempt_store._save(replace(run, attempts=0, fingerprints=(), ended=None, first_start_s=clock()))
+        return attempt_store
 
     @property
     def starts(self) -> int:
@@ -71,11 +73,11 @@ class Ledger:
             return None
         return self._run.first_start_s + self._job.deadline_s - self._clock()
 
-    def settle_ghost(self) -> Retry | GiveUp | None:
+    def count_interrupted(self) -> Retry | GiveUp | None:
         """Account for an attempt that an earlier life of node 0 began and never finished; None where none."""
         if self._run.attempts <= len(self._run.fingerprints):
             return None
-        return self.fail(GHOST)
+        return self.fail(INTERRUPTED)
 
     def begin(self) -> int:
         """Count a start and return its number."""
@@ -94,7 +96,7 @@ class Ledger:
             backoff_s=self._job.backoff_s,
         )
 
-    def forgive(self) -> None:
+    def uncount(self) -> None:
         """Take back the count of the attempt that was stopped from outside."""
         self._save(replace(self._run, attempts=self._run.attempts - 1))
 

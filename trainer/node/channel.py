@@ -12,8 +12,10 @@ import socket
 
 from trainer.node.messages import MAX_LINE_BYTES, Message, Ping, format_message, parse_message
 from trainer.node.proof import MAC_CHARACTERS, ProofError, Session
-from trainer.node.settings import Address, Pace
+from trainer.node.settings import Address, Intervals
 from trainer.protocol.codec import FormatError
+from trainer.protocol.errors import TrainerError
+from trainer.protocol.exits import Exit
 
 MAX_STRANGER_BYTES = 1024
 """Of a line before the proof; the longest honest one has some 250."""
@@ -24,17 +26,21 @@ asyncio takes up to 256 KiB of a socket at once, whatever its limit: only the ke
 _BUFFER_BYTES = 1024 * 1024
 
 
-class ConnectionLostError(Exception):
+class ConnectionLostError(TrainerError):
     """The other side is gone, silent, or does not speak our language."""
+
+    exit = Exit.RENDEZVOUS
 
 
 class Channel:
     """Sends without waiting, receives with a limit, and says that it lives while there is nothing to say."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, pace: Pace) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, intervals: Intervals
+    ) -> None:
         self._reader = reader
         self._writer = writer
-        self._pace = pace
+        self._intervals = intervals
         self._buffer = bytearray()
         self._session: Session | None = None
         self._pinging: asyncio.Task[None] | None = None
@@ -54,7 +60,7 @@ class Channel:
         """Seal all that follows, in both directions; the other side has proved itself."""
         self._session = session
         self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
-        self._pinging = asyncio.ensure_future(self._ping(self._pace.ping_s))
+        self._pinging = asyncio.ensure_future(self._ping(self._intervals.ping_s))
 
     def send(self, message: Message) -> None:
         """Send a message; on a lost connection it is dropped, and `receive` tells of the loss."""
@@ -70,10 +76,10 @@ class Channel:
         """
         while True:
             try:
-                line = await asyncio.wait_for(self._read_line(), self._pace.silence_s)
+                line = await asyncio.wait_for(self._read_line(), self._intervals.silence_s)
                 message = parse_message(line if self._session is None else self._session.open(line))
             except asyncio.TimeoutError as error:
-                raise ConnectionLostError(f"nothing heard for {self._pace.silence_s:.0f} s") from error
+                raise ConnectionLostError(f"nothing heard for {self._intervals.silence_s:.0f} s") from error
             except (OSError, FormatError, ProofError) as error:
                 raise ConnectionLostError(str(error) or type(error).__name__) from error
             if not isinstance(message, Ping):
@@ -102,13 +108,13 @@ class Channel:
         while (end := buffer.find(b"\n", searched)) < 0:
             searched = len(buffer)
             if searched > most:
-                raise ConnectionLostError(f"expected lines of at most {most} bytes")
+                raise ConnectionLostError(expected=f"lines of at most {most} bytes")
             data = await self._reader.read(READ_LIMIT_BYTES * 16)
             if not data:
                 raise ConnectionLostError("the connection was closed")
             buffer += data
         if end > most:
-            raise ConnectionLostError(f"expected lines of at most {most} bytes")
+            raise ConnectionLostError(expected=f"lines of at most {most} bytes")
         line = bytes(buffer[: end + 1])
         del buffer[: end + 1]
         return line
@@ -119,7 +125,7 @@ class Channel:
             self.send(Ping())
 
 
-async def connect(address: Address, *, pace: Pace) -> Channel:
+async def connect(address: Address, *, intervals: Intervals) -> Channel:
     """Resolve and connect; the name is looked up each time, because a pod that returns has a new address.
 
     Raises:
@@ -131,4 +137,4 @@ async def connect(address: Address, *, pace: Pace) -> Channel:
         )
     except asyncio.TimeoutError as error:
         raise OSError("no answer within 10 s") from error
-    return Channel(reader, writer, pace=pace)
+    return Channel(reader, writer, intervals=intervals)

@@ -1,4 +1,10 @@
-"""Node 0's second task: gathers the nodes, starts attempts, counts them, and says when and how it ends."""
+"""Node 0's second task: gathers the nodes, starts attempts, counts them, and says when and how it ends.
+
+In turns: gather all nodes, ask each for free ports, count the start, drive an `Attempt`, record how it
+went, pause. Whatever ends the run is raised as `_RunEndedError` from wherever it is found, because it can
+be found at any wait (deadline, lock, signal), and the one place that catches it tells all nodes and writes
+run.json. Node 0's own end, `_NodeLeavesError`, tells nobody: the others wait for its return.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +13,13 @@ import contextlib
 import time
 from collections.abc import Callable
 
-from trainer.node.attempt import Course, Drive, Result
-from trainer.node.attempt_store import GHOST, Ledger
-from trainer.node.attempts import Failure, GiveUp, Kind, Retry
+from trainer.node.attempt import Attempt, AttemptOutcome, Result
+from trainer.node.attempt_store import INTERRUPTED, AttemptStore
 from trainer.node.console import Console
-from trainer.node.messages import Dismissed, End, Leaving, Prepare, Ready, Start
-from trainer.node.peers import Event, Got, Joined, Lost, Peers, Quit, Trouble
-from trainer.node.settings import Settings
+from trainer.node.decisions import Failure, GiveUp, Kind, Retry
+from trainer.node.messages import End, Leaving, Prepare, Ready, Released, Start
+from trainer.node.peers import Event, Got, Joined, LockLost, Lost, Peers, Quit
+from trainer.node.settings import NodeSettings
 from trainer.node.store import Store
 from trainer.protocol.codec import FormatError
 from trainer.protocol.exits import Exit
@@ -24,7 +30,7 @@ _PREPARE_WITHIN_S = 10.0
 _CLOSE_WITHIN_S = 5.0
 
 
-class _OverError(Exception):
+class _RunEndedError(Exception):
     def __init__(self, exit_code: Exit, reason: str, *, result: Result | None = None) -> None:
         super().__init__(reason)
         self.exit_code = exit_code
@@ -32,23 +38,23 @@ class _OverError(Exception):
         self.result = result
 
 
-class _QuitError(Exception):
+class _NodeLeavesError(Exception):
     """Node 0 itself was told to stop: the others are left to wait for its return."""
 
 
 class Coordinator:
     """Everything that is decided once for all nodes."""
 
-    def __init__(self, *, settings: Settings, console: Console, clock: Callable[[], float]) -> None:
+    def __init__(self, *, settings: NodeSettings, console: Console, clock: Callable[[], float]) -> None:
         """`clock` gives Unix time, for the deadline and the lock."""
         self._settings = settings
         self._console = console
         self._clock = clock
         self._peers = Peers(settings=settings, console=console)
-        self._ledger: Ledger | None = None
+        self._attempt_store: AttemptStore | None = None
         self._store: Store | None = None
         self._leaving: set[int] = set()
-        self._dismissed: set[int] = set()
+        self._released: set[int] = set()
         self._closing = asyncio.Event()
         self._last: Result | None = None
         self._prepared = 0
@@ -60,7 +66,7 @@ class Coordinator:
         return self._peers.listening
 
     def quit(self) -> None:
-        """Be told that this node's own member is through; a farewell that is under way is finished."""
+        """Be told that this node's own agent is through; a farewell that is under way is finished."""
         self._peers.events.put(Quit())
 
     async def run(self) -> None:
@@ -68,16 +74,16 @@ class Coordinator:
         await self._listen()
         beating: asyncio.Task[None] | None = None
         try:
-            ledger = self._open()
-            beating = asyncio.ensure_future(self._beat(ledger))
-            await self._attempts(ledger)
-        except _QuitError:
+            attempt_store = self._open()
+            beating = asyncio.ensure_future(self._beat(attempt_store))
+            await self._attempts(attempt_store)
+        except _NodeLeavesError:
             pass
-        except _OverError as over:
+        except _RunEndedError as over:
             await self._farewell(over)
         except OSError as error:
             path = self._settings.output_dir
-            await self._farewell(_OverError(Exit.CHECKPOINT, f"{path}: cannot be written: {error}"))
+            await self._farewell(_RunEndedError(Exit.CHECKPOINT, f"{path}: cannot be written: {error}"))
         finally:
             self._closing.set()
             if beating is not None:
@@ -88,9 +94,9 @@ class Coordinator:
         """Leave the port and the output folder to whoever comes next."""
         await self._peers.close()
         self._close_store()
-        ledger, self._ledger = self._ledger, None
-        if ledger is not None:
-            ledger.close()
+        attempt_store, self._attempt_store = self._attempt_store, None
+        if attempt_store is not None:
+            attempt_store.close()
 
     async def _listen(self) -> None:
         said_s = 0.0
@@ -98,63 +104,65 @@ class Coordinator:
             try:
                 return await self._peers.listen()
             except OSError as error:  # an earlier life of this node may still be on its way out
-                if time.monotonic() - said_s >= self._settings.pace.say_s:
+                if time.monotonic() - said_s >= self._settings.intervals.say_s:
                     said_s = time.monotonic()
                     self._console.say(f"port {self._settings.coordinator.port}: {error.strerror or error}")
-                await asyncio.sleep(self._settings.pace.retry_s)
+                await asyncio.sleep(self._settings.intervals.retry_s)
 
-    def _open(self) -> Ledger:
+    def _open(self) -> AttemptStore:
         settings = self._settings
         try:
-            self._ledger = Ledger.open(output_dir=settings.output_dir, job=settings.job, clock=self._clock)
+            self._attempt_store = AttemptStore.open(
+                output_dir=settings.output_dir, job=settings.job, clock=self._clock
+            )
         except (OutputTakenError, WriterLockedError) as error:
-            raise _OverError(Exit.CONFIG, str(error)) from error
+            raise _RunEndedError(Exit.CONFIG, str(error)) from error
         except FormatError as error:
-            raise _OverError(Exit.CHECKPOINT, f"{settings.output_dir}: {error}") from error
-        self._note_attempt(self._ledger.starts)
-        return self._ledger
+            raise _RunEndedError(Exit.CHECKPOINT, f"{settings.output_dir}: {error}") from error
+        self._note_attempt(self._attempt_store.starts)
+        return self._attempt_store
 
-    async def _attempts(self, ledger: Ledger) -> None:
-        ghost = ledger.settle_ghost()
-        pause_s = self._follow(GHOST, ghost) if ghost is not None else 0.0
+    async def _attempts(self, attempt_store: AttemptStore) -> None:
+        decision = attempt_store.count_interrupted()
+        pause_s = self._follow(INTERRUPTED, decision) if decision is not None else 0.0
         while True:
             await self._rest(pause_s)
             endpoints = await self._gather()
             store = await self._open_store()
-            number = ledger.begin()
+            number = attempt_store.begin()
             self._note_attempt(number)
             job = self._settings.job
             ranks = "1 rank" if job.world_size == 1 else f"{job.world_size} ranks"
             nodes = "1 node" if job.nodes == 1 else f"{job.nodes} nodes"
             self._console.say(f"attempt {number} begins: {ranks} on {nodes}")
-            drive = Drive(
+            drive = Attempt(
                 Start(attempt=number, endpoints=endpoints, master=store),
                 settings=self._settings, peers=self._peers, console=self._console, leaving=self._leaving,
-                deadline_left_s=lambda: ledger.deadline_left_s,
+                deadline_left_s=lambda: attempt_store.deadline_left_s,
             )  # fmt: skip
             result = self._last = await drive.run()
             self._close_store()
-            match result.course:
-                case Course.DONE:
-                    raise _OverError(Exit.DONE, "done", result=result)
-                case Course.DEADLINE:
-                    raise _OverError(Exit.DEADLINE, self._deadline_sentence(), result=result)
-                case Course.TROUBLE:
-                    raise _OverError(Exit.CHECKPOINT, str(result.trouble), result=result)
-                case Course.STOPPED:
-                    ledger.forgive()
+            match result.outcome:
+                case AttemptOutcome.DONE:
+                    raise _RunEndedError(Exit.DONE, "done", result=result)
+                case AttemptOutcome.DEADLINE:
+                    raise _RunEndedError(Exit.DEADLINE, self._deadline_sentence(), result=result)
+                case AttemptOutcome.LOCK_LOST:
+                    raise _RunEndedError(Exit.CHECKPOINT, str(result.lock_lost), result=result)
+                case AttemptOutcome.STOPPED:
+                    attempt_store.uncount()
                     pause_s = 0.0
-                case Course.FAILED:
+                case AttemptOutcome.FAILED:
                     assert result.failure is not None
-                    pause_s = self._follow(result.failure, ledger.fail(result.failure))
+                    pause_s = self._follow(result.failure, attempt_store.fail(result.failure))
 
     def _follow(self, failure: Failure, decision: Retry | GiveUp) -> float:
         if isinstance(decision, GiveUp):
             result = Result(
-                course=Course.FAILED, failure=failure, step=failure.step,
+                outcome=AttemptOutcome.FAILED, failure=failure, step=failure.step,
                 checkpoint=failure.checkpoint or (self._last.checkpoint if self._last else None),
             )  # fmt: skip
-            raise _OverError(decision.exit, f"{failure.reason} ({decision.why})", result=result)
+            raise _RunEndedError(decision.exit, f"{failure.reason} ({decision.why})", result=result)
         who = f"rank {failure.rank}: " if failure.kind is Kind.RANK else ""
         self._console.say(
             f"the attempt failed: {who}{failure.reason}; the next begins in {decision.pause_s:g} s"
@@ -177,11 +185,11 @@ class Coordinator:
             else:
                 return self._store.address
             if time.monotonic() - began_s >= settings.job.rendezvous_timeout_s:
-                raise _OverError(Exit.RENDEZVOUS, reason)
-            if time.monotonic() - said_s >= settings.pace.say_s:
+                raise _RunEndedError(Exit.RENDEZVOUS, reason)
+            if time.monotonic() - said_s >= settings.intervals.say_s:
                 said_s = time.monotonic()
                 self._console.say(reason)
-            await self._rest(settings.pace.retry_s)
+            await self._rest(settings.intervals.retry_s)
 
     def _close_store(self) -> None:
         store, self._store = self._store, None
@@ -206,11 +214,11 @@ class Coordinator:
             waited_s = time.monotonic() - began_s
             names = ", ".join(str(node) for node in sorted(missing))
             if waited_s >= timeout_s:
-                raise _OverError(Exit.RENDEZVOUS, f"node {names} did not come within {timeout_s:.0f} s")
-            if time.monotonic() - self._said_s >= self._settings.pace.say_s:
+                raise _RunEndedError(Exit.RENDEZVOUS, f"node {names} did not come within {timeout_s:.0f} s")
+            if time.monotonic() - self._said_s >= self._settings.intervals.say_s:
                 self._said_s = time.monotonic()
                 self._console.say(f"waiting for node {names} ({waited_s:.0f} s of {timeout_s:.0f} s)")
-            await self._idle(min(timeout_s - waited_s, self._settings.pace.say_s))
+            await self._idle(min(timeout_s - waited_s, self._settings.intervals.say_s))
 
     async def _prepare(self) -> tuple[str, ...] | None:
         self._prepared += 1
@@ -230,46 +238,46 @@ class Coordinator:
         return None
 
     def _endpoints(self, node: int, ready: Ready) -> list[str]:
-        # Node 0's member talks over loopback, which is no address for the other nodes.
+        # Node 0's agent talks over loopback, which is no address for the other nodes.
         host = (self._peers.own_host or ready.host) if node == 0 else ready.host
         return [f"{host}:{port}" for port in ready.ports]
 
     async def _idle(self, timeout_s: float) -> Event | None:
         """Wait for one event between attempts and do what any of them asks."""
-        self._dismiss()
-        left_s = self._ledger.deadline_left_s if self._ledger else None
+        self._release()
+        left_s = self._attempt_store.deadline_left_s if self._attempt_store else None
         if left_s is not None and left_s <= 0:
-            raise _OverError(Exit.DEADLINE, self._deadline_sentence())
+            raise _RunEndedError(Exit.DEADLINE, self._deadline_sentence())
         event = await self._peers.events.get(timeout_s if left_s is None else min(timeout_s, left_s))
         match event:
             case Got(node=node, message=Leaving()):
                 self._leaving.add(node)
             case Quit():
-                raise _QuitError
+                raise _NodeLeavesError
             case Lost(node=node) | Joined(node=node):
                 self._leaving.discard(node)
-                self._dismissed.discard(node)
-            case Trouble(reason=reason):
-                raise _OverError(Exit.CHECKPOINT, reason)
-        self._dismiss()
+                self._released.discard(node)
+            case LockLost(reason=reason):
+                raise _RunEndedError(Exit.CHECKPOINT, reason)
+        self._release()
         return event
 
-    def _dismiss(self) -> None:
+    def _release(self) -> None:
         last = self._last
-        for node in self._leaving - self._dismissed:
+        for node in self._leaving - self._released:
             saved = f"stopped after step {last.step}" if last and last.step is not None else "stopped"
             self._peers.send(
                 node,
-                Dismissed(
+                Released(
                     attempt=self._peers.attempt, reason=saved, step=last.step if last else None,
                     checkpoint=last.checkpoint if last else None,
                 ),
             )  # fmt: skip
-            self._dismissed.add(node)
+            self._released.add(node)
         if 0 in self._leaving:
-            raise _QuitError
+            raise _NodeLeavesError
 
-    async def _farewell(self, over: _OverError) -> None:
+    async def _farewell(self, over: _RunEndedError) -> None:
         failure = over.result.failure if over.result else None
         end = self._peers.ending = End(
             exit=int(over.exit_code), attempt=self._peers.attempt, reason=over.reason,
@@ -277,30 +285,30 @@ class Coordinator:
             step=over.result.step if over.result else None,
             checkpoint=over.result.checkpoint if over.result else None,
         )  # fmt: skip
-        if self._ledger is not None:
+        if self._attempt_store is not None:
             try:
-                self._ledger.finish(over.exit_code)
+                self._attempt_store.finish(over.exit_code)
             except OSError as error:
                 self._console.say(f"{self._settings.output_dir}: {error}")
         untold = set(range(self._settings.job.nodes)) - self._peers.connected
         self._peers.send_all(end)
         if over.exit_code is Exit.RENDEZVOUS:  # who did not come in all that time gives up by itself
             untold.clear()
-        until_s = time.monotonic() + self._settings.pace.farewell_s
+        until_s = time.monotonic() + self._settings.intervals.farewell_s
         while (untold or self._peers.connected) and (left_s := until_s - time.monotonic()) > 0:
             event = await self._peers.events.get(left_s)
             if isinstance(event, Joined):
                 untold.discard(event.node)
 
-    async def _beat(self, ledger: Ledger) -> None:
+    async def _beat(self, attempt_store: AttemptStore) -> None:
         while True:
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._settings.pace.beat_s)
+                await asyncio.wait_for(self._closing.wait(), self._settings.intervals.beat_s)
                 return
             try:  # in a thread: a network volume that stalls must not silence this node
-                await asyncio.to_thread(ledger.beat)
+                await asyncio.to_thread(attempt_store.beat)
             except LockLostError as error:
-                self._peers.events.put(Trouble(reason=str(error)))
+                self._peers.events.put(LockLost(reason=str(error)))
                 return
             except OSError as error:  # a network volume may stumble; training itself will tell if it is gone
                 self._console.say(f"writer lock: {error}")

@@ -1,6 +1,19 @@
 """What node processes say to each other: one JSON object a line, never pickles.
 
-The field types of a message are its schema: a decoded line has exactly these types or is refused.
+The field types of a message are its schema (`trainer.protocol.codec`): a decoded line has exactly these
+types or is refused. `SCHEMA` changes with any message, because all nodes of a run have one image: a node
+with another one is told so at once, instead of failing in the middle of a run.
+
+An attempt, in messages (coordinator → agent, and back):
+
+    Prepare        → Ready                 free ports, as many as ranks
+    Start          →                       all endpoints; the ranks run
+                   → Records               once a second
+    Poll, Stop     → Records               where to stop is chosen of fresh records
+    Kill           →
+                   → Exited, Cleared       a rank ended; none is left
+    Released       →                       a node that was told to stop may go
+    End            →                       the run is over
 """
 
 from __future__ import annotations
@@ -13,7 +26,7 @@ from trainer.protocol.codec import encode, read
 from trainer.protocol.evaluated import Evaluated
 from trainer.protocol.untrusted import FormatError, parse_object, shown
 
-SCHEMA = 2
+SCHEMA = 3
 MAX_LINE_BYTES = 4 * 1024 * 1024
 """Endpoints and records of some ten thousand ranks; nothing honest is longer."""
 
@@ -25,7 +38,7 @@ class RankState:
     Attributes:
         recorded: Whether it has written any record since it was spawned.
         silent_s: Since its last record, or since it was spawned.
-        phase: Lower-case name of `board.Phase`.
+        phase: Lower-case name of `heartbeat.Phase`.
         evaluated: The last evaluation, which rank 0 alone tells.
     """
 
@@ -51,7 +64,7 @@ class Challenge:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Proof:
-    """Member: I am node `node` of this run; `mac` proves the run."""
+    """Agent: I am node `node` of this run; `mac` proves the run."""
 
     schema: int
     nonce: str
@@ -96,7 +109,7 @@ class Prepare:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ready:
-    """Member: the ranks of this node will answer at these endpoints."""
+    """Agent: the ranks of this node will answer at these endpoints."""
 
     number: int
     host: str
@@ -113,13 +126,13 @@ class Start:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ask:
+class Poll:
     """Coordinator: report your records now, not at the next poll."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Records:
-    """Member: how far my ranks are; `asked` where it answers `Ask`."""
+    """Agent: how far my ranks are; `asked` where it answers `Poll`."""
 
     attempt: int
     asked: bool
@@ -128,7 +141,7 @@ class Records:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exited:
-    """Member: a rank ended.
+    """Agent: a rank ended.
 
     Attributes:
         code: Its exit code; negative for a signal.
@@ -147,7 +160,7 @@ class Exited:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cleared:
-    """Member: no process of this attempt is left here."""
+    """Agent: no process of this attempt is left here."""
 
     attempt: int
 
@@ -170,11 +183,11 @@ class Kill:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Leaving:
-    """Member: I was told to stop and will be gone soon."""
+    """Agent: I was told to stop and will be gone soon."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Dismissed:
+class Released:
     """Coordinator: whoever is leaving may go."""
 
     attempt: int
@@ -197,15 +210,15 @@ class End:
 
 
 Message: TypeAlias = (
-    Challenge | Proof | Admitted | Welcome | Refused | Ping | Prepare | Ready | Start | Ask | Records | Exited
-    | Cleared | Stop | Kill | Leaving | Dismissed | End
+    Challenge | Proof | Admitted | Welcome | Refused | Ping | Prepare | Ready | Start | Poll | Records
+    | Exited | Cleared | Stop | Kill | Leaving | Released | End
 )  # fmt: skip
 
 _KINDS: dict[str, type[Message]] = {
     kind.__name__.lower(): kind
     for kind in (
-        Challenge, Proof, Admitted, Welcome, Refused, Ping, Prepare, Ready, Start, Ask, Records, Exited,
-        Cleared, Stop, Kill, Leaving, Dismissed, End,
+        Challenge, Proof, Admitted, Welcome, Refused, Ping, Prepare, Ready, Start, Poll, Records, Exited,
+        Cleared, Stop, Kill, Leaving, Released, End,
     )
 }  # fmt: skip
 

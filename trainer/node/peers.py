@@ -21,10 +21,10 @@ from trainer.node.console import Console
 from trainer.node.mailbox import Mailbox
 from trainer.node.messages import SCHEMA, Challenge, End, Message, Proof, Refused, Welcome
 from trainer.node.proof import Key, ProofError, new_nonce
-from trainer.node.settings import Settings
+from trainer.node.settings import NodeSettings
 
 _PROOF_WITHIN_S = 5.0
-_MOST_STRANGERS = 256
+_MAX_STRANGERS = 256
 _SAY_STRANGERS_S = 10.0
 
 
@@ -52,7 +52,7 @@ class Got:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trouble:
+class LockLost:
     """Something of the coordinator's own broke, and the run cannot go on."""
 
     reason: str
@@ -60,14 +60,14 @@ class Trouble:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Quit:
-    """Node 0's own member is through, and so is node 0."""
+    """Node 0's own agent is through, and so is node 0."""
 
 
-Event: TypeAlias = Joined | Lost | Got | Trouble | Quit
+Event: TypeAlias = Joined | Lost | Got | LockLost | Quit
 
 
 class Peers:
-    """All nodes that are connected, node 0's own member included.
+    """All nodes that are connected, node 0's own agent included.
 
     Attributes:
         events: What happens, in order.
@@ -76,7 +76,7 @@ class Peers:
         own_host: Address of this machine as other nodes reach it; None until one came.
     """
 
-    def __init__(self, *, settings: Settings, console: Console) -> None:
+    def __init__(self, *, settings: NodeSettings, console: Console) -> None:
         self.events: Mailbox[Event] = Mailbox()
         self.attempt = 0
         self.ending: End | None = None
@@ -86,7 +86,7 @@ class Peers:
         self._key = Key.of(settings.job)
         self._channels: dict[int, Channel] = {}
         self._strangers: dict[Channel, None] = {}  # in the order in which they came
-        self._most_strangers = _most_strangers()
+        self._max_strangers = _max_strangers()
         self._cut = 0
         self._say_strangers_s = 0.0
         self._server: asyncio.Server | None = None
@@ -146,9 +146,9 @@ class Peers:
         await asyncio.gather(*(channel.close() for channel in list(self._channels.values())))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        channel = Channel(reader, writer, pace=self._settings.pace)
+        channel = Channel(reader, writer, intervals=self._settings.intervals)
         self._strangers[channel] = None
-        while len(self._strangers) > self._most_strangers:
+        while len(self._strangers) > self._max_strangers:
             oldest = next(iter(self._strangers))
             del self._strangers[oldest]
             oldest.abort()
@@ -199,7 +199,7 @@ class Peers:
         now_s = time.monotonic()
         if now_s < self._say_strangers_s:
             return
-        self._say_strangers_s = now_s + max(self._settings.pace.say_s, _SAY_STRANGERS_S)
+        self._say_strangers_s = now_s + max(self._settings.intervals.say_s, _SAY_STRANGERS_S)
         who = f"the last from {host}" if host else "all gone by now"
         many = "a connection that did" if self._cut == 1 else f"{self._cut} connections that did"
         self._console.say(f"cut {many} not prove to be of this run, {who}")
@@ -233,6 +233,6 @@ class Peers:
         return None
 
 
-def _most_strangers() -> int:
+def _max_strangers() -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(16, min(_MOST_STRANGERS, soft // 4 if soft != resource.RLIM_INFINITY else _MOST_STRANGERS))
+    return max(16, min(_MAX_STRANGERS, soft // 4 if soft != resource.RLIM_INFINITY else _MAX_STRANGERS))

@@ -2,9 +2,9 @@
 
 Whoever can reach a pod can connect to its port. So nothing is told and nothing believed before a proof:
 
-    coordinator → member    challenge: protocol, a nonce
-    member → coordinator    proof: protocol, a nonce, who I am, HMAC(key, "member" + all of both lines)
-    coordinator → member    admitted: HMAC(key, "coordinator" + the same)
+    coordinator → agent    challenge: protocol, a nonce
+    agent → coordinator    proof: protocol, a nonce, who I am, HMAC(key, "agent" + all of both lines)
+    coordinator → agent    admitted: HMAC(key, "coordinator" + the same)
 
 `key` comes of the secret in node.json, which only the job's pods have, and of the run id; nonces are 256
 random bits, so neither side's answer can be one that was heard before, and the roles differ, so neither can
@@ -24,6 +24,8 @@ import re
 from dataclasses import dataclass
 
 from trainer.node.messages import SCHEMA, Admitted, Challenge, Proof
+from trainer.protocol.errors import TrainerError
+from trainer.protocol.exits import Exit
 from trainer.protocol.nodefile import NodeFile
 
 MAC_CHARACTERS = 64
@@ -31,8 +33,10 @@ _NONCE = re.compile(r"[0-9a-f]{64}")
 _LABEL = "ftlaunch rendezvous"
 
 
-class ProofError(Exception):
+class ProofError(TrainerError):
     """The other side has not proved that it is of this run."""
+
+    exit = Exit.RENDEZVOUS
 
 
 def new_nonce() -> str:
@@ -55,23 +59,23 @@ class Key:
         return cls(hmac.digest(material.encode(), f"{_LABEL} {job.run_id}".encode(), hashlib.sha256))
 
     def prove(self, challenge: Challenge, *, node: int, job: NodeFile) -> Proof:
-        """Answer a challenge as a member."""
+        """Answer a challenge as a agent."""
         proof = Proof(
             schema=SCHEMA, nonce=new_nonce(), node=node, nodes=job.nodes, procs_per_node=job.procs_per_node,
             mac=""
         )  # fmt: skip
         return Proof(
             schema=SCHEMA, nonce=proof.nonce, node=node, nodes=job.nodes, procs_per_node=job.procs_per_node,
-            mac=self._mac("member", challenge, proof),
+            mac=self._mac("agent", challenge, proof),
         )  # fmt: skip
 
     def admit(self, challenge: Challenge, proof: Proof) -> Admitted:
-        """Check a member's proof, and answer with the coordinator's own.
+        """Check a agent's proof, and answer with the coordinator's own.
 
         Raises:
             ProofError: It is none.
         """
-        if not _NONCE.fullmatch(proof.nonce) or not _equal(proof.mac, self._mac("member", challenge, proof)):
+        if not _NONCE.fullmatch(proof.nonce) or not _equal(proof.mac, self._mac("agent", challenge, proof)):
             raise ProofError("no proof")
         return Admitted(mac=self._mac("coordinator", challenge, proof))
 
@@ -86,11 +90,11 @@ class Key:
 
     def session(self, challenge: Challenge, proof: Proof, *, as_coordinator: bool) -> Session:
         """Return what seals the lines of this connection from now on."""
-        of_coordinator, of_member = (
+        of_coordinator, of_agent = (
             bytes.fromhex(self._mac(f"lines of the {role}", challenge, proof)) for role in ("coordinator",
-            "member")
+            "agent")
         )  # fmt: skip
-        mine, theirs = (of_coordinator, of_member) if as_coordinator else (of_member, of_coordinator)
+        mine, theirs = (of_coordinator, of_agent) if as_coordinator else (of_agent, of_coordinator)
         return Session(mine, theirs)
 
     def _mac(self, role: str, challenge: Challenge, proof: Proof) -> str:

@@ -11,13 +11,13 @@ from trainer.protocol.tags import MAX_LINE_BYTES
 _CHUNK_BYTES = 256 * 1024
 _KEEP_BYTES = MAX_LINE_BYTES + 1  # one more than is shown, so that the cut is seen
 
-TakeLine = Callable[[bytes, int], None]
+OnLine = Callable[[bytes, int], None]
 
 
 class LineSplitter:
     """Cuts a stream into lines at newlines; of an endless one it keeps the beginning and counts the rest."""
 
-    def __init__(self, take: TakeLine) -> None:
+    def __init__(self, take: OnLine) -> None:
         """Hand each line, without its newline, to `take` with the number of bytes that were not kept."""
         self._take = take
         self._head = bytearray()
@@ -51,7 +51,7 @@ class LineSplitter:
 class Pump:
     """Reads one pipe while the event loop runs."""
 
-    def __init__(self, fd: int, take: TakeLine) -> None:
+    def __init__(self, fd: int, take: OnLine) -> None:
         """Start to read; the pump owns `fd` and closes it at the end of the stream."""
         self._fd = fd
         self._lines = LineSplitter(take)

@@ -25,7 +25,7 @@ class Address:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pace:
+class Intervals:
     """How often and how long the node process does its own things, in seconds.
 
     Attributes:
@@ -41,7 +41,7 @@ class Pace:
         farewell_s: How long the coordinator stays to tell absent nodes how the run ended.
         beat_s: Between heartbeats of the writer lock.
         kill_s: How long killed ranks may take to be gone.
-        stop_lead_s: Time a stop request may take to reach every board.
+        stop_lead_s: Time a stop request may take to reach every rank.
     """
 
     watch_s: float = 0.05
@@ -59,7 +59,7 @@ class Pace:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
+class NodeSettings:
     """A node process' settings.
 
     Attributes:
@@ -71,7 +71,7 @@ class Settings:
         master: Paddle's store, as node 0 hands it to all ranks.
         output_dir: Mapped to this machine.
         termination_path: Mapped to this machine.
-        pace: Intervals of its own.
+        intervals: Intervals of its own.
     """
 
     node: int
@@ -81,7 +81,7 @@ class Settings:
     master: Address
     output_dir: Path
     termination_path: Path
-    pace: Pace = field(default_factory=Pace)
+    intervals: Intervals = field(default_factory=Intervals)
 
     @property
     def stop_within_s(self) -> float:
@@ -98,7 +98,7 @@ class Settings:
         return range(first, first + self.job.procs_per_node)
 
 
-def load_settings(environ: Mapping[str, str], *, pace: Pace | None = None) -> Settings:
+def load_settings(environ: Mapping[str, str], *, intervals: Intervals | None = None) -> NodeSettings:
     """Read node.json and the environment.
 
     Raises:
@@ -114,7 +114,7 @@ def load_settings(environ: Mapping[str, str], *, pace: Pace | None = None) -> Se
         else Address(host=job.coordinator_host, port=job.coordinator_port)
     )
     master = environ.get("PADDLE_MASTER")
-    return Settings(
+    return NodeSettings(
         node=_node_index(environ, job.nodes),
         job=job,
         coordinator=coordinator,
@@ -126,7 +126,7 @@ def load_settings(environ: Mapping[str, str], *, pace: Pace | None = None) -> Se
         ),
         output_dir=Path(path_map.apply(job.output_dir)),
         termination_path=Path(path_map.apply(environment.TERMINATION_PATH)),
-        pace=pace or Pace(),
+        intervals=intervals or Intervals(),
     )
 
 
@@ -138,7 +138,7 @@ def parse_address(text: str, *, what: str) -> Address:
     """
     host, _, port = text.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise FormatError(f"{what}: expected host:port, got {text!r}")
+        raise FormatError(where=what, expected="host:port", got=repr(text))
     return Address(host=host, port=int(port))
 
 
@@ -151,5 +151,5 @@ def _node_index(environ: Mapping[str, str], nodes: int) -> int:
     name = environment.NODE if environment.NODE in environ else "PADDLE_TRAINER_ID"
     text = environ.get(name, "0" if nodes == 1 else "")
     if not text.isascii() or not text.isdigit() or not int(text) < nodes:
-        raise FormatError(f"{name}: expected a node index from 0 to {nodes - 1}, got {text!r}")
+        raise FormatError(where=name, expected=f"a node index from 0 to {nodes - 1}", got=repr(text))
     return int(text)

@@ -1,9 +1,18 @@
-"""The liveness board: one small memory-mapped file a node, through which ranks and node process talk.
+"""Heartbeats of the ranks of a node: one small memory-mapped file, through which ranks and node process talk.
 
-Each rank overwrites its record at every step; the node process reads them without asking anybody. In the
-other direction the node process writes the step after which all ranks are to save and stop.
-A record is guarded by a sequence number that is odd while it is being written, so a reader never takes a
-torn one and a writer never waits.
+Each rank overwrites its record at every step, in a slot of its own; the node process reads them without
+asking anybody. In the other direction the node process writes the step after which all ranks are to save
+and stop.
+
+How: a record has a sequence number, odd while the record is being written and even when it is whole (a
+seqlock). A reader takes the number, the record, and the number again, and tries once more where they differ
+or are odd. So a reader never takes half of a record, a writer never waits, and a rank that is killed in the
+middle leaves an odd number, which is no record, and no lock that somebody would wait for. A slot has one
+writer; the order of stores is that of the program on x86-64, and elsewhere a record that is torn for a
+moment costs one wrong line of progress.
+
+Why not a pipe or a socket: a rank that hangs in a collective must be seen too, and one that nobody reads must
+not block. Why not a record a file: a step would cost system calls.
 """
 
 from __future__ import annotations
@@ -69,16 +78,16 @@ class RankRecord:
     evaluated: Evaluated | None = None
 
 
-class Board:
-    """A mapped board. Every rank writes its own slot only; the node process alone writes the stop step."""
+class Heartbeats:
+    """The mapped file. Every rank writes its own slot only; the node process alone writes the stop step."""
 
     def __init__(self, memory: mmap.mmap, ranks: int) -> None:
         self._memory = memory
         self.ranks = ranks
 
     @classmethod
-    def create(cls, path: Path, *, ranks: int) -> Board:
-        """Make a board for the ranks of one node, replacing the file at `path`."""
+    def create(cls, path: Path, *, ranks: int) -> Heartbeats:
+        """Make the file for the ranks of one node, replacing what is at `path`."""
         size = _SLOT * (ranks + 1)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
@@ -90,17 +99,17 @@ class Board:
         return cls(memory, ranks)
 
     @classmethod
-    def open(cls, path: Path) -> Board:
-        """Map an existing board.
+    def open(cls, path: Path) -> Heartbeats:
+        """Map an existing file.
 
         Raises:
-            FormatError: The file is not a board of this version.
+            FormatError: It is none of this version.
         """
         with path.open("r+b") as file:
             memory = mmap.mmap(file.fileno(), 0)
         magic, ranks, _ = _HEADER.unpack_from(memory, 0)
         if magic != _MAGIC or len(memory) != _SLOT * (ranks + 1):
-            raise FormatError(f"{path}: expected a liveness board, got {bytes(magic)!r}")
+            raise FormatError(where=path, expected="a file of heartbeats", got=repr(bytes(magic)))
         return cls(memory, ranks)
 
     @property
@@ -145,12 +154,12 @@ class Board:
         )  # fmt: skip
 
     def close(self) -> None:
-        """Unmap the board."""
+        """Unmap the file."""
         self._memory.close()
 
     def _slot(self, local_rank: int) -> int:
         if not 0 <= local_rank < self.ranks:
-            raise IndexError(f"board: expected a local rank below {self.ranks}, got {local_rank}")
+            raise IndexError(f"heartbeats: expected a local rank below {self.ranks}, got {local_rank}")
         return _SLOT * (local_rank + 1)
 
 

@@ -2,7 +2,7 @@
 
 The local backend's supervisor starts node processes through it, a node process its ranks.
 
-    python -I -S tether.py PARENT_PID COMMAND ARGUMENT…
+    python -I -S parent_death_signal.py PARENT_PID COMMAND ARGUMENT…
 
 A program of its own rather than `preexec_fn`, which is not safe in a process that has threads (the event
 loop resolves names in one). PR_SET_PDEATHSIG survives exec, prctl(2).

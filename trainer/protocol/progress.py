@@ -38,7 +38,7 @@ class RankProgress:
         node: Index of its node.
         step: Steps completed since the run began.
         epoch: Index of the current epoch, from 0.
-        phase: Lower-case name of `board.Phase`.
+        phase: Lower-case name of `heartbeat.Phase`.
         loss: Last training loss, or None before the first.
         images_per_s: Of this rank, or None before it is known.
         silent_s: Seconds since the rank's last record.

@@ -3,7 +3,7 @@
 A lease, not a kernel lock: output folders lie on network volumes, where flock is not to be trusted and
 where the owner may be a pod that no longer exists. The owner renews its heartbeat; a lock whose heartbeat is
 older than `STALE_AFTER_S` belongs to nobody. A process of the same run takes it over at once, because a pod
-that comes back must not wait for its own ghost; the ghost notices at its next heartbeat.
+that comes back must not wait for its earlier life, which notices at its next heartbeat.
 """
 
 from __future__ import annotations

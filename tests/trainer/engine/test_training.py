@@ -29,7 +29,7 @@ from trainer.errors import (
     TrainerError,
     WeightsError,
 )
-from trainer.protocol.heartbeat import Board, Phase
+from trainer.protocol.heartbeat import Heartbeats, Phase
 from trainer.protocol.runfile import RunFile, load_run_file, save_run_file
 from trainer.protocol.writerlock import WriterLock, describe_self, load_owner
 from trainer.ranks import Ranks
@@ -159,22 +159,22 @@ def test_ctrl_c_saves_too(workshop, monkeypatch):
 
 
 def test_the_board_is_kept_true_and_its_stop_step_obeyed(workshop):
-    path = workshop.folder / "board"
-    board = Board.create(path, ranks=1)
-    board.request_stop(3)
+    path = workshop.folder / "heartbeats"
+    heartbeats = Heartbeats.create(path, ranks=1)
+    heartbeats.request_stop(3)
     run_id = "ab" * 16
     (workshop.folder / "output").mkdir()
     save_run_file(workshop.folder / "output", RunFile(run_id=run_id, first_start_s=0.0))
-    ranks = Ranks(run_id=run_id, board=path, attempt=2)
+    ranks = Ranks(run_id=run_id, heartbeats=path, attempt=2)
     with pytest.raises(StoppedError, match="stopped after step 3"):
         workshop.train(ranks=ranks)
-    record = board.read(0)
+    record = heartbeats.read(0)
     assert (record.step, record.epoch, record.phase, record.total_steps) == (3, 0, Phase.SAVE, 2 * STEPS)
     assert record.loss > 0
     assert {row["attempt"] for row in rows(workshop)} == {2}
-    board.request_stop(-1)
+    heartbeats.request_stop(-1)
     workshop.train(ranks=ranks)  # auto: the folder is this run's
-    assert board.read(0).phase == Phase.DONE
+    assert heartbeats.read(0).phase == Phase.DONE
     assert rows(workshop)[-1]["step"] == 2 * STEPS
 
 

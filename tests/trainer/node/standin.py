@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from trainer.protocol.heartbeat import NO_STOP, Board, Phase, RankRecord
+from trainer.protocol.heartbeat import NO_STOP, Heartbeats, Phase, RankRecord
 from trainer.protocol.outcome import Outcome, save_outcome
 
 rank = int(os.environ["PADDLE_TRAINER_ID"])
@@ -26,7 +26,7 @@ attempt = int(os.environ["FTL_ATTEMPT"])
 world = int(os.environ["PADDLE_TRAINERS_NUM"])
 plan = json.loads(sys.argv[1])
 scratch = Path(plan["scratch"])
-board = Board.open(Path(os.environ["FTL_BOARD"]))
+heartbeats = Heartbeats.open(Path(os.environ["FTL_HEARTBEATS"]))
 local = int(os.environ["PADDLE_RANK_IN_NODE"])
 here = scratch / f"attempt{attempt}"
 here.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def say(text):
 
 
 def publish(step, phase):
-    board.write(
+    heartbeats.write(
         local,
         RankRecord(
             step=step, epoch=step // plan.get("epoch_steps", 1000), total_steps=plan["steps"], phase=phase,
@@ -103,7 +103,7 @@ while step < plan["steps"]:
     step += 1
     say(f"rank {rank} step {step}")
     publish(step, Phase.LOAD)
-    stop = board.stop_step
+    stop = heartbeats.stop_step
     if stop != NO_STOP and step >= stop and not plan.get("deaf"):
         meet(f"stop{step}")
         if rank == 0:

@@ -6,9 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.node.attempts import MAX_PAUSE_S, Failure, GiveUp, Kind, Retry, decide, pause
+from trainer.node.decisions import (
+    MAX_PAUSE_S,
+    Failure,
+    GiveUp,
+    Kind,
+    Retry,
+    decide,
+    describe_exited,
+    find_root_cause,
+    pause,
+)
 from trainer.node.messages import Exited
-from trainer.node.root_cause import choose_culprit, describe_exited
 from trainer.protocol.exits import Exit
 
 
@@ -110,16 +119,16 @@ def exited(rank: int, code: int, *, killed: bool = False, reason: str | None = N
     ],
     ids=["a named cause", "any words", "the killed", "the first to say so", "the first", "not the killed"],
 )
-def test_the_culprit_is_the_rank_that_failed_of_the_cause(exits: list[Exited], rank: int) -> None:
-    culprit = choose_culprit(exits, stopping=False)
-    assert culprit is not None
-    assert culprit.rank == rank
+def test_the_root_cause_is_the_rank_that_failed_of_the_cause(exits: list[Exited], rank: int) -> None:
+    failure = find_root_cause(exits, stopping=False)
+    assert failure is not None
+    assert failure.rank == rank
 
 
 def test_a_rank_that_stopped_as_asked_is_no_failure() -> None:
     exits = [exited(0, 143), exited(1, 0), exited(2, -9, killed=True)]
-    assert choose_culprit(exits, stopping=True) is None
-    assert choose_culprit(exits, stopping=False) is not None
+    assert find_root_cause(exits, stopping=True) is None
+    assert find_root_cause(exits, stopping=False) is not None
 
 
 def test_an_exit_is_described_with_its_step_and_words() -> None:

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.node.liveness import find_hang
+from trainer.node.decisions import Speedometer, choose_stop_step, find_hang, is_computing
 from trainer.node.messages import RankState
-from trainer.node.stopping import Speedometer, choose_stop_step, is_computing
 
 PHASES = ["start", "load", "compute", "eval", "save", "done"]
 

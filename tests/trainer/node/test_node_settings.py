@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from trainer.node.__main__ import main
-from trainer.node.interfaces import find_interface
-from trainer.node.settings import Settings, load_settings
-from trainer.node.spawn import Birth, rank_environment
+from trainer.node.settings import NodeSettings, load_settings
+from trainer.node.worker_group import LaunchSpec, find_interface, rank_environment
 from trainer.protocol.codec import FormatError
 from trainer.protocol.nodefile import NodeFile, format_node_file
 from trainer.protocol.pathmap import PathMap, format_path_map
@@ -21,12 +20,12 @@ JOB = NodeFile(
     coordinator_port=36544, backend="nccl", output_dir="/output/run", max_restarts=1, backoff_s=1,
     deadline_s=None, grace_s=120, rendezvous_timeout_s=600, hang_timeout_s=600,
 )  # fmt: skip
-Load = Callable[..., Settings]
+Load = Callable[..., NodeSettings]
 
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    def read(job: NodeFile = JOB, **environ: str) -> Settings:
+    def read(job: NodeFile = JOB, **environ: str) -> NodeSettings:
         (tmp_path / "node.json").write_text(format_node_file(job))
         path_map = format_path_map(PathMap({"/etc/ftlaunch": str(tmp_path), "/output": "/here"}))
         return load_settings({"FTL_PATH_MAP": path_map, **environ})
@@ -87,11 +86,11 @@ def test_a_stop_leaves_time_before_the_pods_grace_ends(load: Load, grace_s: floa
 
 
 def test_each_nccl_rank_gets_a_gpu_of_its_node() -> None:
-    birth = Birth(
-        rank=3, attempt=2, endpoints=["a:1", "a:2", "b:1", "b:2"], master="a:36543", board=Path("/tmp/board"),
-        outcome=Path("/tmp/outcome"),
+    spec = LaunchSpec(
+        rank=3, attempt=2, endpoints=["a:1", "a:2", "b:1", "b:2"], master="a:36543",
+        heartbeats=Path("/tmp/heartbeats"), outcome=Path("/tmp/outcome"),
     )  # fmt: skip
-    env = rank_environment(birth, job=JOB, base={"KEPT": "1", "https_proxy": "x", "PADDLE_TRAINER_ID": "1"})
+    env = rank_environment(spec, job=JOB, base={"KEPT": "1", "https_proxy": "x", "PADDLE_TRAINER_ID": "1"})
     assert env == {
         "KEPT": "1",
         "PYTHONUNBUFFERED": "1",
@@ -105,7 +104,7 @@ def test_each_nccl_rank_gets_a_gpu_of_its_node() -> None:
         "FLAGS_selected_gpus": "1",
         "FTL_RUN_ID": JOB.run_id,
         "FTL_ATTEMPT": "2",
-        "FTL_BOARD": "/tmp/board",
+        "FTL_HEARTBEATS": "/tmp/heartbeats",
         "FTL_OUTCOME": "/tmp/outcome",
         "FTL_STORE": "1",
     }
@@ -113,13 +112,13 @@ def test_each_nccl_rank_gets_a_gpu_of_its_node() -> None:
 
 def test_gloo_listens_where_the_other_nodes_know_this_one_unless_the_user_says_otherwise() -> None:
     job = dataclasses.replace(JOB, backend="gloo")
-    birth = Birth(
-        rank=0, attempt=1, endpoints=["a:1"] * 4, master="a:36543", board=Path("board"), outcome=Path("out"),
-        interface=find_interface("127.0.0.1"),
+    spec = LaunchSpec(
+        rank=0, attempt=1, endpoints=["a:1"] * 4, master="a:36543",
+        heartbeats=Path("heartbeats"), outcome=Path("out"), interface=find_interface("127.0.0.1"),
     )  # fmt: skip
-    assert rank_environment(birth, job=job, base={})["GLOO_SOCKET_IFNAME"] == "lo"
+    assert rank_environment(spec, job=job, base={})["GLOO_SOCKET_IFNAME"] == "lo"
     chosen = {"GLOO_SOCKET_IFNAME": "ib0"}
-    assert rank_environment(birth, job=job, base=chosen)["GLOO_SOCKET_IFNAME"] == "ib0"
+    assert rank_environment(spec, job=job, base=chosen)["GLOO_SOCKET_IFNAME"] == "ib0"
     assert find_interface("203.0.113.9") is None
 
 

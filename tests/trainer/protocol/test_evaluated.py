@@ -6,7 +6,7 @@ import pytest
 
 from trainer.protocol.codec import FormatError
 from trainer.protocol.evaluated import Evaluated, describe_evaluated, describe_failure
-from trainer.protocol.heartbeat import Board, Phase, RankRecord
+from trainer.protocol.heartbeat import Heartbeats, Phase, RankRecord
 from trainer.protocol.progress import MARK, Progress, RankProgress, format_progress, parse_progress
 
 FOUND = Evaluated(top1=0.57, best_top1=0.6, largest_class=0.25, images=60)
@@ -39,15 +39,15 @@ def test_a_run_that_learned_nothing_is_told_as_far_as_so_many_images_can_tell(be
 
 
 def test_it_crosses_the_board_and_the_progress_line(tmp_path):
-    board = Board.create(tmp_path / "board", ranks=2)
+    heartbeats = Heartbeats.create(tmp_path / "heartbeats", ranks=2)
     record = RankRecord(
         step=1, epoch=0, total_steps=4, phase=Phase.EVAL, pid=1, t_mono_s=0.0, loss=0.5, images_per_s=1.0,
         evaluated=FOUND,
     )  # fmt: skip
-    board.write(0, record)
-    board.write(1, replace(record, evaluated=None))
-    assert (board.read(0), board.read(1)) == (record, replace(record, evaluated=None))
-    board.close()
+    heartbeats.write(0, record)
+    heartbeats.write(1, replace(record, evaluated=None))
+    assert (heartbeats.read(0), heartbeats.read(1)) == (record, replace(record, evaluated=None))
+    heartbeats.close()
     assert parse_progress(format_progress(PROGRESS)) == PROGRESS
     assert b"evaluated" not in format_progress(replace(PROGRESS, evaluated=None))
 

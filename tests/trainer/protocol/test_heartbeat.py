@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.protocol.codec import FormatError
-from trainer.protocol.heartbeat import NO_STOP, Board, Phase, RankRecord
+from trainer.protocol.heartbeat import NO_STOP, Heartbeats, Phase, RankRecord
 
 big = st.integers(0, 2**62)
 finite = st.floats(allow_nan=False)
@@ -28,28 +28,28 @@ def record(step: int) -> RankRecord:
 
 
 @pytest.fixture(scope="module")
-def board(tmp_path_factory: pytest.TempPathFactory) -> Board:
-    return Board.create(tmp_path_factory.mktemp("board") / "board", ranks=3)
+def heartbeats(tmp_path_factory: pytest.TempPathFactory) -> Heartbeats:
+    return Heartbeats.create(tmp_path_factory.mktemp("heartbeats") / "heartbeats", ranks=3)
 
 
 @given(st.lists(records, min_size=1, max_size=5))
 def test_the_last_record_is_read_and_no_other_slot_is_touched(
-    board: Board, written: list[RankRecord]
+    heartbeats: Heartbeats, written: list[RankRecord]
 ) -> None:
     for one in written:
-        board.write(1, one)
-    assert board.read(1) == written[-1]
-    assert board.read(0) is None
-    assert board.read(2) is None
+        heartbeats.write(1, one)
+    assert heartbeats.read(1) == written[-1]
+    assert heartbeats.read(0) is None
+    assert heartbeats.read(2) is None
 
 
 @given(big)
 def test_a_stop_step_reaches_whoever_opens_the_board(
     tmp_path_factory: pytest.TempPathFactory, step: int
 ) -> None:
-    path = tmp_path_factory.mktemp("stop") / "board"
-    ours = Board.create(path, ranks=1)
-    theirs = Board.open(path)
+    path = tmp_path_factory.mktemp("stop") / "heartbeats"
+    ours = Heartbeats.create(path, ranks=1)
+    theirs = Heartbeats.open(path)
     assert theirs.stop_step == NO_STOP
     ours.request_stop(step)
     assert theirs.stop_step == step
@@ -60,11 +60,11 @@ def test_a_stop_step_reaches_whoever_opens_the_board(
 
 
 def test_a_reader_never_sees_a_torn_record(tmp_path: Path) -> None:
-    path = tmp_path / "board"
-    board = Board.create(path, ranks=1)
+    path = tmp_path / "heartbeats"
+    heartbeats = Heartbeats.create(path, ranks=1)
     code = (
         "import sys; from pathlib import Path; from trainer.protocol.heartbeat import *\n"
-        "b = Board.open(Path(sys.argv[1])); step = 0\n"
+        "b = Heartbeats.open(Path(sys.argv[1])); step = 0\n"
         "while b.stop_step == NO_STOP:\n"
         "    step += 1; x = float(step)\n"
         "    b.write(0, RankRecord(step=step, epoch=step, total_steps=step,\n"
@@ -76,11 +76,11 @@ def test_a_reader_never_sees_a_torn_record(tmp_path: Path) -> None:
         guard = threading.Timer(20, writer.kill)
         guard.start()
         while len(seen) < 2000 and writer.poll() is None:
-            found = board.read(0)
+            found = heartbeats.read(0)
             if found is not None:
                 assert found == record(found.step)
                 seen.add(found.step)
-        board.request_stop(0)
+        heartbeats.request_stop(0)
         assert writer.wait(10) == 0
         assert len(seen) == 2000
         guard.cancel()
@@ -90,14 +90,14 @@ def test_a_reader_never_sees_a_torn_record(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"x" * 256, b"FTLB\x01\0\0\0" + b"\1" + b"\0" * 300])
-def test_another_file_is_no_board(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "board"
+def test_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "heartbeats"
     path.write_bytes(content)
-    with pytest.raises(FormatError, match="expected a liveness board"):
-        Board.open(path)
+    with pytest.raises(FormatError, match="expected a file of heartbeats"):
+        Heartbeats.open(path)
 
 
 @pytest.mark.parametrize("local_rank", [-1, 3])
-def test_a_rank_beyond_the_board_is_refused(board: Board, local_rank: int) -> None:
+def test_a_rank_beyond_the_board_is_refused(heartbeats: Heartbeats, local_rank: int) -> None:
     with pytest.raises(IndexError, match="expected a local rank below 3"):
-        board.read(local_rank)
+        heartbeats.read(local_rank)
