@@ -36,21 +36,13 @@ def test_commands_print_through_their_printer_alone():
 
 def find_printing(code: str) -> list[str]:
     """Return what writes to a standard stream, asks a person, or ends the process."""
+    calls = ("print", "input", "exit", "quit", "sys.exit", "signal.signal")
     found = []
     for node in ast.walk(ast.parse(code)):
-        text = ast.unparse(node)
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in (
-            "print",
-            "input",
-            "exit",
-            "quit",
-            "sys.exit",
-        ):
-            found.append(text)
-        if isinstance(node, ast.Attribute) and text in ("sys.stdout", "sys.stderr", "sys.stdin", "os._exit"):
-            found.append(text)
-        if isinstance(node, ast.Attribute) and text.startswith("signal."):
-            found.append(text)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in calls:
+            found.append(ast.unparse(node))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("sys.stdout", "sys.stderr", "sys.stdin"):
+            found.append(ast.unparse(node))
     return found
 
 

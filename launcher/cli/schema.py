@@ -9,8 +9,6 @@ import click
 from launcher.cli.printing import echo
 from launcher.documents import LOG_LINE, VERSIONS, load_schema
 
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
-
 
 @click.command("schema")
 @click.argument("kind", required=False, type=click.Choice(["config", *sorted([*VERSIONS, LOG_LINE])]))
@@ -20,12 +18,6 @@ def command(kind: str | None) -> None:
     KIND is a command, its words joined by a dash, such as `status` or `ckpt-ls`; `error` is what any of them
     prints where it fails; `logs` is a line of `logs --output json`.
     """
+    from launcher.jobs.new_config import schema_document
+
     echo(json.dumps(schema_document() if kind in (None, "config") else load_schema(kind), indent=2))
-
-
-def schema_document() -> dict[str, object]:
-    """Return the JSON Schema of a config."""
-    from launcher.config.load import JobConfig
-    from trainer.config.schema import json_schema
-
-    return {"$schema": DIALECT, **json_schema(JobConfig), "title": "A PaddleClas config for ftlaunch"}

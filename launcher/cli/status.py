@@ -15,6 +15,7 @@ from launcher.cli.printing import echo, print_note
 from launcher.cli.table import paint_state
 from launcher.documents import format_time, make_document
 from launcher.jobs import lifecycle
+from launcher.jobs.lifecycle import eta_s
 from launcher.jobs.resolve import find_job
 from launcher.jobs.wait import watch
 from launcher.times import format_duration
@@ -113,26 +114,6 @@ def evaluation_rows(progress: Progress, *, ended: bool) -> list[str]:
         return []
     failure = describe_failure(progress.evaluated) if ended else None
     return [f"  {describe_evaluated(progress.evaluated)}", *([f"  {failure}"] if failure else [])]
-
-
-def eta_s(status: JobStatus) -> float | None:
-    """Return the seconds that are left; None where the pace is not known.
-
-    The pace is that between the last reports of this attempt, else that since the pods' start, which after a
-    restart is not the first step's.
-    """
-    progress, pods = status.progress, status.pods
-    if progress is None or progress.step is None or status.state.is_terminal:
-        return None
-    if not 0 < progress.step < progress.total_steps:
-        return None
-    step_s = progress.step_s
-    if step_s is None:
-        began_s = pods[0].started_s if pods else None
-        if began_s is None or progress.attempt != 1 or any(pod.restarts for pod in pods):
-            return None
-        step_s = (progress.time_s - began_s) / progress.step
-    return step_s * (progress.total_steps - progress.step)
 
 
 def rank_rows(progress: Progress | None, *, most: int | None = None) -> list[str]:

@@ -7,10 +7,8 @@ from pathlib import Path
 import click
 
 from launcher.cli.printing import echo
-from launcher.errors import UsageError
-from launcher.runs.paths import TEMPLATES_FOLDER, is_ours, project_of
-from launcher.runs.settings import find_settings, user_file
-from launcher.runs.trusted import TrustedFiles, read_templates
+from launcher.jobs.trust import trust_folder
+from launcher.runs.trusted import TrustedFiles
 
 
 @click.command("trust")
@@ -32,23 +30,5 @@ def command(folder: Path, forget: bool, listing: bool) -> None:
         for name in trusted.forget(folder):
             echo(f"no longer trusted: {name}", err=True)
         return
-    contents = _contents(folder)
-    if not contents:
-        raise UsageError(
-            where=folder,
-            expected=f".ftlaunch.yaml or {TEMPLATES_FOLDER} for this folder",
-            got="neither of yours",
-        )
-    trusted.add(contents)
-    for path in contents:
+    for path in trust_folder(folder):
         echo(f"trusted as it is now: {path}", err=True)
-
-
-def _contents(folder: Path) -> dict[Path, bytes]:
-    from trainer.config.load import read_content
-
-    found = {path: read_content(path) for path in find_settings(folder.resolve()).read if path != user_file()}
-    templates = project_of(folder) / TEMPLATES_FOLDER
-    if templates.is_dir() and is_ours(templates):
-        found |= read_templates(templates)
-    return found

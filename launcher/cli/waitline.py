@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 from launcher.backends.states import JobState, JobStatus
 from launcher.cli.printing import StatusLine, echo, print_note
-from launcher.cli.status import describe_progress, eta_s
+from launcher.cli.status import describe_progress
 from launcher.cli.table import paint_state
 from launcher.errors import LaunchError
-from launcher.jobs.lifecycle import explain
+from launcher.jobs.lifecycle import eta_s, explain
 from launcher.jobs.resolve import ResolvedJob
 from launcher.jobs.wait import wait_for_end
 from launcher.times import format_duration

@@ -29,6 +29,26 @@ def status(job: ResolvedJob) -> JobStatus:
     return job.backend.status(job.handle)
 
 
+def eta_s(status: JobStatus) -> float | None:
+    """Return the seconds that are left; None where the pace is not known.
+
+    The pace is that between the last reports of this attempt, else that since the pods' start, which after a
+    restart is not the first step's.
+    """
+    progress, pods = status.progress, status.pods
+    if progress is None or progress.step is None or status.state.is_terminal:
+        return None
+    if not 0 < progress.step < progress.total_steps:
+        return None
+    step_s = progress.step_s
+    if step_s is None:
+        began_s = pods[0].started_s if pods else None
+        if began_s is None or progress.attempt != 1 or any(pod.restarts for pod in pods):
+            return None
+        step_s = (progress.time_s - began_s) / progress.step
+    return step_s * (progress.total_steps - progress.step)
+
+
 def events(job: ResolvedJob) -> tuple[JobEvent, ...]:
     """Return what is still kept of the notes about a job and its pods, oldest first."""
     return job.backend.list_events(job.handle)

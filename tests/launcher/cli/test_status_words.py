@@ -3,7 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from launcher.backends.states import JobState, JobStatus, PodState, PodStatus
-from launcher.cli.status import describe, eta_s, pod_rows, rank_rows
+from launcher.cli.status import describe, pod_rows, rank_rows
+from launcher.jobs.lifecycle import eta_s
 from launcher.plan.handle import Handle
 from launcher.times import format_duration
 from tests.launcher.configs import RUN_ID
