@@ -1,9 +1,9 @@
 """A proxy as a process of its own: `python -m tests.fakes.proxy_server KIND FOLDER [USER:PASSWORD]`.
 
 KIND is http, https (TLS to the proxy, with FOLDER/proxy.pem) or socks5. It writes its port to FOLDER/port,
-and a line for each request to FOLDER/asked: CONNECT host:port, or the method and URL of a request that it
-answers itself. Names below `.internal` lead to this machine, so that only who asks the proxy for them finds
-them. Ends with its parent.
+a line for each request to FOLDER/asked (CONNECT host:port, or the method and URL of a request that it answers
+itself), and to FOLDER/carried how many bytes servers have sent through it. Names below `.internal` lead to
+this machine, so that only who asks the proxy for them finds them. Ends with its parent.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Proxy:
     def __init__(self, kind: str, folder: Path, credentials: str) -> None:
         self.kind, self.folder, self.credentials = kind, folder, credentials
         self.listening = socket.create_server(("127.0.0.1", 0))
+        self.carried, self.lock = 0, threading.Lock()
         self.context = None
         if kind == "https":
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -104,8 +105,13 @@ class Proxy:
             connection.sendall(b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")
             self.carry(connection, server)
 
-    @staticmethod
-    def carry(left: socket.socket, right: socket.socket) -> None:
+    def count(self, size: int) -> None:
+        with self.lock:
+            self.carried += size
+            (self.folder / "carried.tmp").write_text(str(self.carried))
+            (self.folder / "carried.tmp").rename(self.folder / "carried")
+
+    def carry(self, left: socket.socket, right: socket.socket) -> None:
         while True:
             ready = select.select([left, right], [], [])[0]
             if isinstance(left, ssl.SSLSocket) and left.pending():
@@ -115,6 +121,8 @@ class Proxy:
                 if not data:
                     return
                 (right if source is left else left).sendall(data)
+                if source is right:
+                    self.count(len(data))
 
 
 def end_with(parent: int) -> None:

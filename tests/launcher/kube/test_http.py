@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 
+import h11
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from launcher.kube.http import Headers, ResponseParser, format_request
 
@@ -145,3 +148,52 @@ def test_a_request_is_written_as_it_was_asked_for():
     assert asked == b"GET /x?y=%2F HTTP/1.1\r\n" + head + b"\r\n"
     posted = format_request("POST", "/", headers=fields, body=b"{}")
     assert posted == b"POST / HTTP/1.1\r\n" + head + b"Content-Length: 2\r\n\r\n{}"
+
+
+def outcome(data: bytes, cuts: list[int]) -> object:
+    """Return what `parse` does, or that it refuses."""
+    try:
+        return parse(data, *(cut % (len(data) + 1) for cut in cuts))
+    except ValueError:
+        return "refused"
+
+
+HEADS = st.sampled_from([
+    b"HTTP/1.1 200 OK", b"HTTP/1.0 404 Not Found", b"HTTP/1.1 204 No Content", b"HTTP/1.1 304 Not Modified",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK", b"HTTP/1.1 500", b"HTTP/1.1 101 Switching",
+    b"HTTP/2 200 OK",
+])  # fmt: skip
+FIELDS = st.lists(st.sampled_from([
+    b"Transfer-Encoding: chunked", b"Transfer-Encoding: CHUNKED", b"Transfer-Encoding: gzip, chunked",
+    b"Content-Length: 5", b"Content-Length: 0", b"Content-Length: -5", b"Content-Length: +5",
+    b"Content-Length: 0x5", b"Content-Length: 7", b"X: y", b"X : y", b" folded",
+]), max_size=3)  # fmt: skip
+CHUNKS = st.lists(st.tuples(
+    st.sampled_from([b"5", b"05", b"a", b"5;x=y", b"-5", b"+5", b"0x5", b" 5", b"5 ", b"", b"F" * 17]),
+    st.binary(max_size=12), st.sampled_from([b"\r\n", b"\r\n", b"\n", b""]),
+), max_size=3)  # fmt: skip
+ENDS = st.sampled_from([b"", b"0\r\n\r\n", b"0\r\n", b"0\r\nTrailer: x\r\n\r\n"])
+
+
+@given(head=HEADS, fields=FIELDS, chunks=CHUNKS, end=ENDS, cuts=st.lists(st.integers(0, 400), max_size=8))
+def test_no_answer_whatever_it_is_depends_on_where_it_is_cut(head, fields, chunks, end, cuts):
+    body = b"".join(size + b"\r\n" + piece + mark for size, piece, mark in chunks) + end
+    data = b"\r\n".join([head, *fields, b"", body])
+    assert outcome(data, cuts) == outcome(data, []) == outcome(data, list(range(len(data))))
+
+
+@given(
+    pieces=st.lists(st.binary(min_size=1, max_size=3000), max_size=6), is_chunked=st.booleans(),
+    status=st.sampled_from([200, 201, 404, 500]), cuts=st.lists(st.integers(0, 30000), max_size=8),
+)  # fmt: skip
+def test_what_another_library_writes_is_read_as_it_was_meant(pieces, is_chunked, status, cuts):
+    size = str(sum(map(len, pieces)))
+    framing = ("Transfer-Encoding", "chunked") if is_chunked else ("Content-Length", size)
+    writer = h11.Connection(h11.SERVER)
+    writer.receive_data(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    writer.next_event()
+    data = writer.send(h11.Response(status_code=status, headers=[framing, ("Server", "h11")])) or b""
+    for piece in pieces:
+        data += writer.send(h11.Data(data=piece)) or b""
+    data += writer.send(h11.EndOfMessage()) or b""
+    assert outcome(data, cuts) == (status, b"".join(pieces), True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import random
 import subprocess
 import sys
 import time
@@ -13,13 +15,18 @@ from typing import Any
 import pytest
 import trustme
 
+from launcher.backends.kubernetes.logsource import KubernetesLogSource
 from launcher.kube.async_client import AsyncClient
 from launcher.kube.client import connect
 from launcher.kube.errors import KubeconfigError, NoAnswerError
 from launcher.kube.proxy import choose_proxy, parse_proxy
+from launcher.logs.follow import Follower
+from launcher.logs.log_filter import LogFilter
+from launcher.logs.log_format import Formatter, LogFormat
 from launcher.logs.source import Container, LogRequest, SourceError
 from launcher.objects import PODS
-from tests.launcher.kube.api_server import Answer, ApiServer, SecureApiServer
+from launcher.plan.handle import Handle
+from tests.launcher.kube.api_server import Answer, ApiServer, Asked, SecureApiServer
 from tests.launcher.kube.test_access import write_kubeconfig
 from tests.launcher.kube.test_exec import SUCCESS, ExecServer
 
@@ -33,6 +40,11 @@ class Running:
         self.folder = folder
         self.netloc = f"127.0.0.1:{(folder / 'port').read_text()}"
         self.url = f"{scheme}://{self.netloc}"
+
+    @property
+    def carried(self) -> int:
+        """Bytes that servers have sent through it."""
+        return int((self.folder / "carried").read_text())
 
     @property
     def asked(self) -> list[str]:
@@ -151,6 +163,77 @@ def test_logs_are_followed_through_a_proxy_as_they_are_written(start, server, tm
     both: Any = None
     asyncio.run(follow())
     assert proxy.asked[0].startswith("CONNECT kube.internal:")
+
+
+PODS_OF_A_JOB, LINES = 64, 1000
+
+
+def job_of_many_pods(asked: Asked) -> Answer:
+    """A job that goes on, each of whose pods has written `LINES` lines and writes no more."""
+    if asked.path.endswith("/log"):
+        node = int(asked.path.split("/")[-2].rpartition("-")[2])
+        lines = (f"2026-11-24T00:00:00.{n:09d}Z [a1 r{node}] line {n:080d}\n" for n in range(LINES))
+        return Answer(pieces=("".join(lines).encode(),), stall="follow" in asked.query)
+    name, moment = "flowers", "2026-11-24T00:00:00Z"
+    if asked.path.endswith("/pods"):
+        items = [{
+            "metadata": {
+                "name": f"{name}-worker-{node}", "namespace": "ml", "uid": f"u{node}",
+                "labels": {"training.kubeflow.org/replica-index": str(node)},
+                "ownerReferences": [{"uid": "j"}], "creationTimestamp": moment,
+            },
+            "spec": {"nodeName": "n"},
+            "status": {
+                "phase": "Running",
+                "containerStatuses": [{"name": "paddle", "restartCount": 0, "state": {"running": {}}}],
+            },
+        } for node in range(PODS_OF_A_JOB)]  # fmt: skip
+        return Answer(body=json.dumps({"kind": "PodList", "metadata": {}, "items": items}).encode())
+    job = {
+        "metadata": {"name": name, "namespace": "ml", "uid": "j", "creationTimestamp": moment},
+        "spec": {"paddleReplicaSpecs": {"Worker": {"replicas": PODS_OF_A_JOB}}},
+        "status": {"conditions": [{"type": "Running", "status": "True"}]},
+    }
+    return Answer(body=json.dumps(job).encode())
+
+
+def test_looks_at_many_pods_behind_a_proxy_cost_no_bytes_of_logs_where_nothing_is_new(
+    start, server, tmp_path
+):
+    proxy = start("http")
+    server.answer = job_of_many_pods
+    path = write_kubeconfig(tmp_path, user={"token": "t"}, **behind(server, proxy=proxy.url))
+    shown: list[bytes] = []
+
+    def snapshots() -> int:
+        return sum(asked.path.endswith("/pods") for asked in server.asked)
+
+    async def until(fact: Callable[[], bool]) -> None:
+        while not fact():
+            await asyncio.sleep(0.05)
+
+    async def follow() -> int:
+        handle = Handle(backend="kubernetes", namespace="ml", job="flowers")
+        source = KubernetesLogSource(AsyncClient(connect(kubeconfig=path, environ={})), handle)
+        source.snapshot_every_s = 0.2
+        follower = Follower(
+            source, show=shown.extend, say=print, recording=None, follow=True, draw=random.Random(1),
+            formatter=lambda node: Formatter(node=node, log_filter=LogFilter(), form=LogFormat()),
+        )  # fmt: skip
+        following = asyncio.create_task(follower.run())
+        await asyncio.wait_for(until(lambda: len(shown) == PODS_OF_A_JOB * LINES), 120)
+        seen, carried = snapshots(), proxy.carried
+        await asyncio.wait_for(until(lambda: snapshots() >= seen + 5), 60)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        return proxy.carried - carried
+
+    more = asyncio.run(follow())
+    assert len(shown) == PODS_OF_A_JOB * LINES
+    of_logs = [asked for asked in server.asked if asked.path.endswith("/log")]
+    assert [asked.query.get("follow") for asked in of_logs] == ["true"] * PODS_OF_A_JOB
+    assert sum(line.startswith("CONNECT") for line in proxy.asked) == len(server.asked)
+    assert more < 5 * 100_000 < PODS_OF_A_JOB * LINES * 80  # five lists of pods, and no log
 
 
 @pytest.mark.parametrize("kind", ["http", "socks5"])
