@@ -19,6 +19,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from launcher.cli.printing import echo, echo_error
+from launcher.cli.verbosity import verbose_option
 from launcher.documents import describe_error
 from launcher.errors import CliExit, LaunchError
 from launcher.kube.remarks import tell_to
@@ -98,9 +99,8 @@ class _Lazy(click.Group):
             return None
         command = importlib.import_module(COMMANDS[cmd_name].module).command
         assert isinstance(command, click.Command)
-        passes_on = command.context_settings.get("ignore_unknown_options")  # as `exec` does
-        if not passes_on and not any(option.name == "kubeconfig" for option in command.params):
-            command.params.append(_kubeconfig_option(hidden=True))  # as with kubectl, it may stand anywhere
+        for called in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
+            _add_global_options(called)
         return command
 
     def resolve_command(
@@ -128,6 +128,14 @@ class _Lazy(click.Group):
             if name.startswith(incomplete)
         ]
         return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+def _add_global_options(command: click.Command) -> None:
+    """Let options of all commands stand behind each of them too, as with kubectl."""
+    named = {option.name for option in command.params}
+    if "kubeconfig" in named or command.context_settings.get("ignore_unknown_options"):  # as `exec` has it
+        return
+    command.params += [_kubeconfig_option(hidden=True), verbose_option(hidden=True)]
 
 
 def _lead_on(name: str) -> str:
@@ -172,7 +180,7 @@ def group() -> None:
     """
 
 
-group.params.append(_kubeconfig_option())
+group.params += [_kubeconfig_option(), verbose_option()]
 
 
 def main() -> None:

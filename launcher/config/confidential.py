@@ -57,6 +57,7 @@ _INTRODUCED = re.compile(
     r"|authorization\s?:\s?(bearer|basic|token)\s|(?<![a-z])bearer [A-Za-z0-9._~+/-]{6}",
     re.IGNORECASE,
 )
+_INTRODUCED_TO_ITS_END = re.compile(rf"({_INTRODUCED.pattern})[^\s,;]*", re.IGNORECASE)
 _PUBLIC = "which anyone can read who may read ConfigMaps"
 _ANNOUNCED = ("annotations", "env", "labels", "pod_patch")
 
@@ -73,12 +74,13 @@ def is_secret_value(text: str) -> bool:
 
 def hide_secrets(problem: Problem) -> Problem:
     """Return a problem that shows none: others may be wrong with the same value, or have it as a key."""
-    path = tuple(_hidden(part) if isinstance(part, str) else part for part in problem.path)
-    return replace(problem, file=_hidden(problem.file), path=path, message=_hidden(problem.message))
+    path = tuple(hide(part) if isinstance(part, str) else part for part in problem.path)
+    return replace(problem, file=hide(problem.file), path=path, message=hide(problem.message))
 
 
-def _hidden(text: str) -> str:
-    for pattern in (_CREDENTIALS, _USER, _INTRODUCED):
+def hide(text: str) -> str:
+    """Return a text without what is, or is announced as, a secret, each to its end."""
+    for pattern in (_CREDENTIALS, _USER, _INTRODUCED_TO_ITS_END):
         text = pattern.sub("[…]", text)
     return _TOKEN_TO_ITS_END.sub("[…]", text)
 

@@ -24,7 +24,7 @@ SECTION = "Launch"
 BACKEND = "backend"  # not `on`, which YAML 1.1 reads as true
 PREFIX = "FTLAUNCH_"
 _OTHER_VARIABLES = frozenset(
-    {"STATE", "DEBUG", "ON", "CONTAINER_RUNTIME", "OFFLINE"}
+    {"STATE", "DEBUG", "LOG", "ON", "CONTAINER_RUNTIME", "OFFLINE"}
 )  # the last is the trainer's
 # What may stand in the settings of a folder that somebody else has made: how much, how long, in which queue.
 # All else waits for the user's word, new keys too.
