@@ -12,10 +12,11 @@ from trainer.protocol.codec import decode, encode
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _State:
+    # No defaults: a state that lacks one of these is broken, and would make the rate fall at another time.
     rate: float
-    best: float | None = None
-    worse: int = 0  # evaluations in a row
-    cooling: int = 0  # evaluations that do not count yet
+    best: float | None
+    worse: int  # evaluations in a row
+    cooling: int  # evaluations that do not count yet
 
 
 class Plateau:
@@ -26,7 +27,7 @@ class Plateau:
 
     def __init__(self, spec: ReduceOnPlateau) -> None:
         self._spec = spec
-        self._state = _State(rate=spec.learning_rate)
+        self._state = _State(rate=spec.learning_rate, best=None, worse=0, cooling=0)
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of now, whatever the step."""
