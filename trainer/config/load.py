@@ -1,4 +1,11 @@
-"""One way in: a file and its overrides become a checked, frozen config."""
+"""One way in: a file and its overrides become a checked, frozen config.
+
+The order is: parse the text (`document`), put overrides over it (`overrides`), map paths (`paths`), have
+pydantic build the sections (`root`), and then ask what no section can know by itself: what sections must
+agree on (`checks`), what is not done here or has no effect (`unsupported`), and keys that nothing reads. All
+that is found is said at once; what a section refuses is said without the later questions, which need a whole
+config.
+"""
 
 from __future__ import annotations
 

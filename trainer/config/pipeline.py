@@ -25,6 +25,10 @@ def check_pipeline(ops: Sequence[ImageOp]) -> Sequence[ImageOp]:
     Raises:
         ValueError: They cannot follow each other; says all the reasons.
     """
+    # One walk over the list carries what an image is by then, whatever image it is: a picture of Pillow or an
+    # array (`given_pictures`), with its channels first or last, of whole or of floating-point numbers. Each
+    # operation says what it takes and what it makes of that (`ImageOp`), so that none is named here but
+    # DecodeImage, which begins the list.
     problems = (
         [] if ops and isinstance(ops[0], DecodeImage) else ["expected DecodeImage as the first operation"]
     )

@@ -220,7 +220,9 @@ Shape = Callable[[type[Spec], JsonSchemaValue], JsonSchemaValue]
 class _Choice:
     """A type that is one of many specs, by name; builds what checks one when its name is first met.
 
-    A union of pydantic's would build them all, for each of their names, before it can check anything.
+    A union of pydantic's would build them all, for each of their names, before it can check anything. So to
+    pydantic this is a plain function (`_validate`), which finds the spec of the name in the value, has
+    pydantic build the validator of that one spec, and keeps it. Only the JSON Schema goes through all.
     """
 
     def __init__(
