@@ -13,7 +13,7 @@ from launcher.documents import make_document
 from launcher.errors import CliExit
 from launcher.jobs.checkpoints import find_checkpoints, pull_checkpoint, verify_checkpoints
 from launcher.jobs.resolve import find_job
-from launcher.volumes.checkpoints import Listed
+from launcher.volumes.checkpoints import CheckpointInfo
 
 
 @click.group("ckpt")
@@ -80,13 +80,13 @@ def _verify(job: str | None, wanted: str | None, output: str) -> int:
     return CliExit.OK if is_whole else CliExit.DIFFERS
 
 
-def _row(item: Listed) -> tuple[str, ...]:
+def _row(item: CheckpointInfo) -> tuple[str, ...]:
     marks = " ".join(mark for mark, holds in (("latest", item.is_latest), ("best", item.is_best)) if holds)
     size = f"{item.size_bytes / 1e6:.1f}"
     return str(item.name), size, str(len(item.files)), marks, item.fault or "whole"
 
 
-def _to_json(item: Listed) -> dict[str, object]:
+def _to_json(item: CheckpointInfo) -> dict[str, object]:
     """Write a checkpoint for programs. Keys are only ever added."""
     return {
         "name": str(item.name), "epoch": item.name.epoch, "step": item.name.step, "run_id": item.run_id,

@@ -11,7 +11,7 @@ from launcher.errors import NotFoundError, UsageError
 from launcher.jobs.resolve import ResolvedJob
 from launcher.render.manifest import parse_manifest
 from launcher.volumes import transfer
-from launcher.volumes.checkpoints import Listed, choose, list_checkpoints
+from launcher.volumes.checkpoints import CheckpointInfo, choose_checkpoint, list_checkpoints
 from launcher.volumes.place import Place, VolumeError
 from trainer.protocol.environment import NODE_FILE
 from trainer.protocol.layout import MANIFEST
@@ -27,13 +27,13 @@ def _no_progress(total_bytes: int) -> AbstractContextManager[Callable[[int], Non
     return nullcontext(lambda _: None)
 
 
-def find_checkpoints(job: ResolvedJob) -> list[Listed]:
+def find_checkpoints(job: ResolvedJob) -> list[CheckpointInfo]:
     """Return the checkpoints, the furthest first. Sizes are compared with each manifest, hashes are not."""
     with open_output(job) as place:
         return list_checkpoints(place)
 
 
-def verify_checkpoints(job: ResolvedJob, name: str | None = None) -> list[Listed]:
+def verify_checkpoints(job: ResolvedJob, name: str | None = None) -> list[CheckpointInfo]:
     """Read every file and compare it with its manifest.
 
     Args:
@@ -45,7 +45,7 @@ def verify_checkpoints(job: ResolvedJob, name: str | None = None) -> list[Listed
     """
     with open_output(job) as place:
         found = list_checkpoints(place, hashes=True)
-    return found if name is None else [choose(found, name)]
+    return found if name is None else [choose_checkpoint(found, name)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +79,7 @@ def pull_checkpoint(
         UsageError: Files of the caller's own are in the way.
     """
     with open_output(job) as place:
-        item = choose(list_checkpoints(place), name)
+        item = choose_checkpoint(list_checkpoints(place), name)
         while True:
             if item.fault:
                 raise NotFoundError(
@@ -92,7 +92,7 @@ def pull_checkpoint(
                     came = transfer.pull(place, item.files, within=item.within, to=folder, progress=tell)
                 break
             except (VolumeError, NotFoundError):
-                now = choose(list_checkpoints(place), name)
+                now = choose_checkpoint(list_checkpoints(place), name)
                 if now.name == item.name:
                     raise
                 item = now  # the job goes on: it has saved another one, and deleted this one
@@ -112,7 +112,7 @@ def open_output(job: ResolvedJob) -> Iterator[Place]:
         yield place
 
 
-def _spare(folder: Path, item: Listed) -> None:
+def _spare(folder: Path, item: CheckpointInfo) -> None:
     """Have files of the user's own stay: only a folder that holds a checkpoint already gets another one.
 
     Raises:

@@ -89,7 +89,7 @@ def push_folder(
     with _open(target, read_only=False) as place, progress(sum(file.size for file in files)) as tell:
         sent = transfer.push(place, folder, files, progress=tell)
     return Pushed(
-        files=len(files), sent=len(sent), sent_bytes=sum(gap.file.size - gap.offset for gap in sent)
+        files=len(files), sent=len(sent), sent_bytes=sum(delta.file.size - delta.offset for delta in sent)
     )
 
 
@@ -112,8 +112,8 @@ def compare_folder(
     """Compare all files of a folder with a claim by their hashes; see `push_folder`."""
     files = _describe(folder, config, notes)
     with _open(target, read_only=True) as place:
-        gaps = transfer.compare(place, files)
-    return Compared(files=len(files), differ=tuple(gap.file.path for gap in gaps))
+        deltas = transfer.compare(place, files)
+    return Compared(files=len(files), differ=tuple(delta.file.path for delta in deltas))
 
 
 def _describe(folder: Path, config: Path | None, notes: Notes) -> list[transfer.File]:

@@ -38,7 +38,7 @@ def read_trouble(code: int) -> FailureKind:
     if code == 401:
         return FailureKind.LOGIN
     if code in (400, 404, 409, 410):
-        return FailureKind.LOOK
+        return FailureKind.STALE
     return FailureKind.AGAIN if code in (408, 429) or code >= 500 else FailureKind.NEVER
 
 

@@ -221,7 +221,7 @@ class PodTask:
         finally:
             response.close()
         if not is_there or heartbeat.result.failure is not None:
-            return heartbeat.result.failure is FailureKind.LOOK
+            return heartbeat.result.failure is FailureKind.STALE
         if heartbeat.line is None:  # nothing, or nothing but parts of one long line, which tell nothing
             return heartbeat.has_part
         if heartbeat.line == resume_point.last:

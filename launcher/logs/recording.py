@@ -80,7 +80,7 @@ class Recording:
     """All records of a run.
 
     Attributes:
-        trouble: Why something is not recorded, for the user; empty where all is.
+        failure: Why something is not recorded, for the user; empty where all is.
     """
 
     def __init__(self, folder: Path) -> None:

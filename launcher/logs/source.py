@@ -14,8 +14,8 @@ class FailureKind(Enum):
 
     AGAIN = "again"
     """Cut, refused for the moment, or no answer: ask again, later each time."""
-    LOOK = "look"
-    """Gone or not there yet (404, 410, 400): look at the pods afresh."""
+    STALE = "stale"
+    """Gone or not there yet (404, 410, 400): take a new snapshot of the pods."""
     LOGIN = "login"
     """Not known any more (401): renew the credentials once."""
     NEVER = "never"
@@ -27,7 +27,7 @@ class End:
     """How an answer ended.
 
     Attributes:
-        trouble: None where it is complete.
+        failure: None where it is complete.
         after_s: The server asked to wait so long (429, 503).
         error: For the user.
     """

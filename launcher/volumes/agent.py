@@ -1,9 +1,9 @@
-"""Lists, gives and takes the files below a folder. Runs beside a volume as `python -c`, and here.
+"""Lists, sends and receives the files below a folder. Runs beside a volume as `python -c`, and here.
 
 Its text is sent to whatever Python 3 an image has: the standard library only, and nothing else of ftlaunch.
 A request is one line of JSON on standard input; files pass as a tar archive, each from the byte on that the
-other side already has. What was taken in part stays, under a name of its own, until the rest has come and the
-hash is right.
+other side already has. What was received in part stays, under a name of its own, until the rest has come and
+the hash is right.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def look(root: Path, paths: Sequence[str], *, hashes: bool) -> Iterator[dict[str, Any]]:
+def stat_files(root: Path, paths: Sequence[str], *, hashes: bool) -> Iterator[dict[str, Any]]:
     """Yield what is there of each file: `path`, `size`, `sha256` where asked for, `part` that has come."""
     for path in paths:
         found: dict[str, Any] = {"path": path}
@@ -73,7 +73,7 @@ def look(root: Path, paths: Sequence[str], *, hashes: bool) -> Iterator[dict[str
         yield found
 
 
-def give(root: Path, files: Sequence[tuple[str, int]], out: IO[bytes]) -> None:
+def send_files(root: Path, files: Sequence[tuple[str, int]], out: IO[bytes]) -> None:
     """Write files into an archive, each from an offset on.
 
     Raises:
@@ -92,7 +92,7 @@ def give(root: Path, files: Sequence[tuple[str, int]], out: IO[bytes]) -> None:
                 raise RefusedError(f"{path}: {error.strerror or error}") from error
 
 
-def take(root: Path, wanted: Mapping[str, Mapping[str, Any]], source: IO[bytes]) -> Iterator[str]:
+def receive_files(root: Path, wanted: Mapping[str, Mapping[str, Any]], source: IO[bytes]) -> Iterator[str]:
     """Read files from an archive into a folder; yield the path of each once it is whole.
 
     Args:
@@ -109,13 +109,15 @@ def take(root: Path, wanted: Mapping[str, Mapping[str, Any]], source: IO[bytes])
                 entry = wanted.get(member.name)
                 if entry is None or not member.isreg():
                     raise RefusedError(f"{member.name!r}: expected files that were asked for, as plain files")
-                _take_one(resolve(root, member.name, make=True), member, archive.extractfile(member), entry)
+                _receive_one(
+                    resolve(root, member.name, make=True), member, archive.extractfile(member), entry
+                )
                 yield member.name
     except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:  # of its headers
         raise CutShortError(f"expected a whole archive: {error}") from error
 
 
-def _take_one(
+def _receive_one(
     target: Path, member: tarfile.TarInfo, content: IO[bytes] | None, entry: Mapping[str, Any]
 ) -> None:
     offset = int(member.pax_headers.get(OFFSET, "0"))
@@ -181,18 +183,18 @@ def main(operation: str, root: str) -> None:
     if operation == "walk":
         for path in walk(folder, under=request["under"]):
             _answer({"path": path})
-    elif operation == "look":
-        for found in look(folder, request["files"], hashes=request["hashes"]):
+    elif operation == "stat":
+        for found in stat_files(folder, request["files"], hashes=request["hashes"]):
             _answer(found)
     elif operation == "read":
         for path in request["files"]:
             with contextlib.suppress(FileNotFoundError):
                 _answer({"path": path, "text": resolve(folder, path).read_text("utf-8", "replace")})
-    elif operation == "give":
-        give(folder, request["files"], sys.stdout.buffer)
+    elif operation == "send":
+        send_files(folder, request["files"], sys.stdout.buffer)
     else:
         folder.mkdir(parents=True, exist_ok=True)
-        for _ in take(folder, request["files"], sys.stdin.buffer):
+        for _ in receive_files(folder, request["files"], sys.stdin.buffer):
             pass
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from launcher.errors import NotFoundError
 from launcher.volumes.place import Place
-from launcher.volumes.transfer import File, find_gaps
+from launcher.volumes.transfer import File, find_deltas
 from trainer.protocol.codec import FormatError, decode
 from trainer.protocol.layout import (
     MANIFEST,
@@ -30,7 +30,7 @@ FOLDER = _LAYOUT.checkpoints_dir.as_posix()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Listed:
+class CheckpointInfo:
     """A checkpoint.
 
     Attributes:
@@ -61,7 +61,7 @@ class Listed:
         return sum(file.size for file in self.files)
 
 
-def list_checkpoints(place: Place, *, hashes: bool = False) -> list[Listed]:
+def list_checkpoints(place: Place, *, hashes: bool = False) -> list[CheckpointInfo]:
     """Return the checkpoints below an output folder, the furthest first.
 
     Args:
@@ -95,10 +95,10 @@ def list_checkpoints(place: Place, *, hashes: bool = False) -> list[Listed]:
         _read(name, texts.get(f"{FOLDER}/{name}/{MANIFEST}"), latest=latest, best=best)
         for name in sorted(there, key=lambda name: (name.step, name.epoch), reverse=True)
     ]
-    return [_look(place, item, hashes=hashes) for item in found]
+    return [_stat(place, item, hashes=hashes) for item in found]
 
 
-def choose(found: list[Listed], text: str) -> Listed:
+def choose_checkpoint(found: list[CheckpointInfo], text: str) -> CheckpointInfo:
     """Return the checkpoint that `latest`, `best` or a name such as `e003-s001200` means.
 
     Raises:
@@ -116,8 +116,8 @@ def choose(found: list[Listed], text: str) -> Listed:
 
 def _read(
     name: CheckpointName, text: str | None, *, latest: CheckpointName | None, best: CheckpointName | None
-) -> Listed:
-    listed = Listed(name=name, is_latest=name == latest, is_best=name == best)
+) -> CheckpointInfo:
+    listed = CheckpointInfo(name=name, is_latest=name == latest, is_best=name == best)
     if text is None:
         return replace(listed, fault="no manifest")
     try:
@@ -142,14 +142,14 @@ def _files_of(manifest: Manifest) -> tuple[File, ...]:
     )
 
 
-def _look(place: Place, item: Listed, *, hashes: bool) -> Listed:
+def _stat(place: Place, item: CheckpointInfo, *, hashes: bool) -> CheckpointInfo:
     if item.fault:
         return item
     request = {"files": [file.path for file in item.files], "hashes": hashes}
-    there = list(place.lines("look", request, within=item.within))
+    there = list(place.lines("stat", request, within=item.within))
     if not hashes:
         known = {file.path: file.sha256 for file in item.files}
         there = [{**answer, "sha256": known[answer["path"]]} for answer in there]
-    gaps = find_gaps(iter(there), item.files)
-    fault = ", ".join(f"{gap.file.path} is not what the manifest says" for gap in gaps)
+    deltas = find_deltas(iter(there), item.files)
+    fault = ", ".join(f"{delta.file.path} is not what the manifest says" for delta in deltas)
     return replace(item, fault=fault)

@@ -59,7 +59,7 @@ class FolderList:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Listed:
+class CheckedLists:
     """What the lists of a folder say.
 
     Attributes:
@@ -128,7 +128,7 @@ def find_lists(folder: Path, named: Iterable[ConfigList] = ()) -> list[FolderLis
     return [found[path] for path in sorted(found)]
 
 
-def require_listed(folder: Path, lists: Sequence[FolderList], paths: Collection[str]) -> Listed:
+def require_listed(folder: Path, lists: Sequence[FolderList], paths: Collection[str]) -> CheckedLists:
     """Check that every line of every list can be trained on, and that its image is brought.
 
     Args:
@@ -170,7 +170,7 @@ def require_listed(folder: Path, lists: Sequence[FolderList], paths: Collection[
         notes += [*_say_how(item), *listed.notes]
     if problems:
         raise UsageError(problems=problems)
-    return Listed(lists=len(lists), lines=lines, notes=tuple(notes))
+    return CheckedLists(lists=len(lists), lines=lines, notes=tuple(notes))
 
 
 def _say_how(item: FolderList) -> Iterator[str]:

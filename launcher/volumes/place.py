@@ -97,7 +97,7 @@ class Place(ABC):
             hello = channel.stdout.readline()
             if not hello:
                 self._blame(channel)
-            if not self._read(hello).get("ready") and operation not in ("take", "look"):
+            if not self._read(hello).get("ready") and operation not in ("receive", "stat"):
                 raise NotFoundError(where=self.title, expected=f"the folder {root!r}", got="none")
             with contextlib.suppress(BrokenPipeError):
                 channel.send(json.dumps(request).encode() + b"\n")

@@ -30,7 +30,7 @@ class File:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Gap:
+class Delta:
     """A file that the other side lacks, and how much of it has come already."""
 
     file: File
@@ -45,16 +45,16 @@ def describe(folder: Path) -> list[File]:
     ]
 
 
-def find_gaps(there: Iterator[Mapping[str, Any]], files: Sequence[File]) -> list[Gap]:
-    """Compare what is there, as `agent.look` tells it, with what should be."""
+def find_deltas(there: Iterator[Mapping[str, Any]], files: Sequence[File]) -> list[Delta]:
+    """Compare what is there, as `agent.stat_files` tells it, with what should be."""
     found = {item["path"]: item for item in there}
-    gaps = []
+    deltas = []
     for file in files:
         item = found.get(file.path, {})
         if item.get("size") != file.size or item.get("sha256") != file.sha256:
             part = item.get("part", 0)
-            gaps.append(Gap(file=file, offset=part if part <= file.size else 0))
-    return gaps
+            deltas.append(Delta(file=file, offset=part if part <= file.size else 0))
+    return deltas
 
 
 def is_there(folder: Path, file: File) -> bool:
@@ -65,7 +65,7 @@ def is_there(folder: Path, file: File) -> bool:
 
 def pull(
     place: Place, files: Sequence[File], *, within: str, to: Path, progress: Progress = lambda _: None
-) -> list[Gap]:
+) -> list[Delta]:
     """Fetch files into a folder of this machine; return what had to come.
 
     Args:
@@ -81,50 +81,50 @@ def pull(
     """
     to.mkdir(parents=True, exist_ok=True)
     try:
-        gaps = find_gaps(agent.look(to, [file.path for file in files], hashes=True), files)
-        if gaps:
-            _pull(place, gaps, within=within, to=to, progress=progress)
+        deltas = find_deltas(agent.stat_files(to, [file.path for file in files], hashes=True), files)
+        if deltas:
+            _pull(place, deltas, within=within, to=to, progress=progress)
     except (agent.RefusedError, OSError) as error:
         raise VolumeError(str(error), where=to) from error
-    return gaps
+    return deltas
 
 
-def _pull(place: Place, gaps: Sequence[Gap], *, within: str, to: Path, progress: Progress) -> None:
-    request = {"files": [(gap.file.path, gap.offset) for gap in gaps]}
-    with place.ask("give", request, within=within) as channel:
+def _pull(place: Place, deltas: Sequence[Delta], *, within: str, to: Path, progress: Progress) -> None:
+    request = {"files": [(delta.file.path, delta.offset) for delta in deltas]}
+    with place.ask("send", request, within=within) as channel:
         try:
-            arrived = list(agent.take(to, _table(gaps), _counting(channel.stdout, progress)))
+            arrived = list(agent.receive_files(to, _table(deltas), _counting(channel.stdout, progress)))
         except agent.CutShortError:  # the agent knows why it has ended
             place.require_success(channel)
             raise
-    missing = [gap.file.path for gap in gaps if gap.file.path not in arrived]
+    missing = [delta.file.path for delta in deltas if delta.file.path not in arrived]
     if missing:
         raise VolumeError(where=place.title, expected=f"{missing[0]!r}, and it did not come")
 
 
 def push(
     place: Place, folder: Path, files: Sequence[File], *, progress: Progress = lambda _: None
-) -> list[Gap]:
+) -> list[Delta]:
     """Bring files of a folder of this machine to a place; return what had to go. Raises as `pull` does."""
-    gaps = compare(place, files)
-    if gaps:
-        with place.ask("take", {"files": _table(gaps)}) as channel:
+    deltas = compare(place, files)
+    if deltas:
+        with place.ask("receive", {"files": _table(deltas)}) as channel:
             pipe = cast("IO[bytes]", _Sending(channel, progress))
             try:
-                agent.give(folder, [(gap.file.path, gap.offset) for gap in gaps], pipe)
+                agent.send_files(folder, [(delta.file.path, delta.offset) for delta in deltas], pipe)
             except agent.RefusedError as error:
                 raise VolumeError(str(error), where=folder) from error
-    return gaps
+    return deltas
 
 
-def compare(place: Place, files: Sequence[File]) -> list[Gap]:
+def compare(place: Place, files: Sequence[File]) -> list[Delta]:
     """Return what a place lacks, or has otherwise."""
     request = {"files": [file.path for file in files], "hashes": True}
-    return find_gaps(place.lines("look", request), files)
+    return find_deltas(place.lines("stat", request), files)
 
 
-def _table(gaps: Sequence[Gap]) -> dict[str, dict[str, object]]:
-    return {gap.file.path: {"size": gap.file.size, "sha256": gap.file.sha256} for gap in gaps}
+def _table(deltas: Sequence[Delta]) -> dict[str, dict[str, object]]:
+    return {delta.file.path: {"size": delta.file.size, "sha256": delta.file.sha256} for delta in deltas}
 
 
 class _Sending:

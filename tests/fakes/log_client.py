@@ -19,7 +19,7 @@ _LISTS = {resource.plural: resource for resource in (PODS, EVENTS)}
 
 def _end_of(error: LaunchError) -> End:
     kinds = {
-        AbsentError: FailureKind.LOOK, InvalidError: FailureKind.LOOK, NoAnswerError: FailureKind.AGAIN,
+        AbsentError: FailureKind.STALE, InvalidError: FailureKind.STALE, NoAnswerError: FailureKind.AGAIN,
         CredentialsError: FailureKind.LOGIN,
     }  # fmt: skip
     return End(failure=kinds.get(type(error), FailureKind.NEVER), error=error)

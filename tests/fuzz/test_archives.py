@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
-from launcher.volumes.agent import OFFSET, RefusedError, take
+from launcher.volumes.agent import OFFSET, RefusedError, receive_files
 from tests.fuzz.mutation import mutate
 
 CONTENT = b"weights " * 300
@@ -67,7 +67,7 @@ def test_no_archive_writes_outside_of_its_folder_or_something_that_was_not_wante
         if rng.random() < 0.5:
             data = mutate(data, rng, [data])
         with contextlib.suppress(RefusedError, OSError):
-            arrived += len(list(take(root, WANTED, io.BytesIO(data))))
+            arrived += len(list(receive_files(root, WANTED, io.BytesIO(data))))
         for path in WANTED:
             if (root / path).exists():
                 assert (root / path).read_bytes() == CONTENT

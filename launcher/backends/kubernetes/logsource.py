@@ -59,7 +59,7 @@ class KubernetesLogSource:
         try:
             job = await self._client.fetch(path, {}, call)
         except SourceError as error:
-            if error.end.failure is FailureKind.LOOK and isinstance(error.end.error, AbsentError):
+            if error.end.failure is FailureKind.STALE and isinstance(error.end.error, AbsentError):
                 return Snapshot(has_ended=True, pods=())
             raise
         if self._uid not in (None, objects.uid_of(job)):  # a namesake has taken the place of ours

@@ -1,4 +1,4 @@
-"""Pods that live for as long as files pass: they mount a volume and wait for the porter. Always deleted."""
+"""Pods that live for as long as files pass: they mount a volume and wait for the agent. Always deleted."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def test_hostile_members_are_refused_and_leave_nothing(tmp_path, member):
     root.mkdir()
     names = {"a", member[0].name} - {"b"}
     with pytest.raises((agent.RefusedError, ValueError)):
-        list(agent.take(root, dict.fromkeys(names, wanted()), archive(member)))
+        list(agent.receive_files(root, dict.fromkeys(names, wanted()), archive(member)))
     left = {name for name in everything(tmp_path) if (tmp_path / name).is_file()}
     assert all(name.endswith(agent.PART_SUFFIX) for name in left)
     assert not Path("/tmp/ftlaunch-out").exists()
@@ -85,7 +85,7 @@ def test_hostile_members_are_refused_and_leave_nothing(tmp_path, member):
 def test_an_archive_that_ends_early_is_refused_and_what_came_stays(tmp_path, cut):
     data = archive(plain("a")).getvalue()
     with pytest.raises(agent.RefusedError, match="whole archive"):
-        list(agent.take(tmp_path, {"a": wanted()}, io.BytesIO(data[: len(data) // 2 + cut])))
+        list(agent.receive_files(tmp_path, {"a": wanted()}, io.BytesIO(data[: len(data) // 2 + cut])))
     assert not (tmp_path / "a").exists()
 
 
@@ -102,20 +102,20 @@ def test_no_link_on_the_way_is_followed(tmp_path, where):
         link = root / "d" / "a"
         (link if where == "file" else agent.part_of(link)).symlink_to(outside / "a")
     with pytest.raises((agent.RefusedError, OSError)):
-        list(agent.take(root, {"d/a": wanted()}, archive(plain("d/a"))))
+        list(agent.receive_files(root, {"d/a": wanted()}, archive(plain("d/a"))))
     assert (outside / "a").read_bytes() == b"precious"
 
 
 def test_a_part_is_gone_on_from_where_it_ends(tmp_path):
     agent.part_of(tmp_path / "a").write_bytes(CONTENT[:4000])
-    assert list(agent.look(tmp_path, ["a"], hashes=True)) == [{"path": "a", "part": 4000}]
+    assert list(agent.stat_files(tmp_path, ["a"], hashes=True)) == [{"path": "a", "part": 4000}]
     out = io.BytesIO()
     source = tmp_path / "source"
     source.mkdir()
     (source / "a").write_bytes(CONTENT)
-    agent.give(source, [("a", 4000)], out)
+    agent.send_files(source, [("a", 4000)], out)
     assert len(out.getvalue()) < 20000
-    assert list(agent.take(tmp_path, {"a": wanted()}, io.BytesIO(out.getvalue()))) == ["a"]
+    assert list(agent.receive_files(tmp_path, {"a": wanted()}, io.BytesIO(out.getvalue()))) == ["a"]
     assert (tmp_path / "a").read_bytes() == CONTENT
     assert not agent.part_of(tmp_path / "a").exists()
 
@@ -123,7 +123,7 @@ def test_a_part_is_gone_on_from_where_it_ends(tmp_path):
 def test_a_wrong_part_is_thrown_away_so_that_the_next_try_begins_anew(tmp_path):
     agent.part_of(tmp_path / "a").write_bytes(b"x" * 4000)
     with pytest.raises(agent.RefusedError, match="SHA-256"):
-        list(agent.take(tmp_path, {"a": wanted()}, archive(plain("a", CONTENT[4000:], offset=4000))))
+        list(agent.receive_files(tmp_path, {"a": wanted()}, archive(plain("a", CONTENT[4000:], offset=4000))))
     assert everything(tmp_path) == set()
 
 
@@ -139,7 +139,7 @@ def test_links_and_parts_are_not_walked_into(tmp_path):
 def test_its_text_needs_nothing_but_python(tmp_path):
     (tmp_path / "a").write_bytes(CONTENT)
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", SOURCE, "look", str(tmp_path)],
+        [sys.executable, "-I", "-S", "-c", SOURCE, "stat", str(tmp_path)],
         input=b'{"files": ["a", "none", "../a"], "hashes": true}\n', capture_output=True, check=False,
     )  # fmt: skip
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -155,11 +155,11 @@ def test_a_part_that_has_a_second_name_is_not_written_to(tmp_path):
     (tmp_path / "precious").write_bytes(b"precious")
     agent.part_of(tmp_path / "work" / "a").hardlink_to(tmp_path / "precious")
     with pytest.raises(agent.RefusedError, match="a file of its own"):
-        list(agent.take(tmp_path / "work", {"a": wanted()}, archive(plain("a"))))
+        list(agent.receive_files(tmp_path / "work", {"a": wanted()}, archive(plain("a"))))
     assert (tmp_path / "precious").read_bytes() == b"precious"
 
 
 def test_a_pipe_in_place_of_a_part_stops_nobody(tmp_path):
     os.mkfifo(agent.part_of(tmp_path / "a"))
     with pytest.raises((agent.RefusedError, OSError)):
-        list(agent.take(tmp_path, {"a": wanted()}, archive(plain("a"))))
+        list(agent.receive_files(tmp_path, {"a": wanted()}, archive(plain("a"))))

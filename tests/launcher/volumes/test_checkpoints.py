@@ -16,7 +16,7 @@ from launcher.runs.paths import project_of, runs_dir
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
 from launcher.volumes import transfer
-from launcher.volumes.checkpoints import choose, list_checkpoints
+from launcher.volumes.checkpoints import choose_checkpoint, list_checkpoints
 from launcher.volumes.place import Folder
 from tests.launcher.schemas import check_document
 from trainer.checkpoints.store import CheckpointStore
@@ -71,12 +71,12 @@ def test_a_broken_manifest_is_a_fault(output, text):
     second, first = list_checkpoints(Folder(output))
     assert second.fault
     assert not first.fault
-    assert choose([second, first], "best") is first
+    assert choose_checkpoint([second, first], "best") is first
 
 
 def test_a_checkpoint_that_is_not_there_is_told(output, tmp_path):
     with pytest.raises(NotFoundError, match=r"expected one of e002-s000020, e001-s000010"):
-        choose(list_checkpoints(Folder(output)), "e003-s000030")
+        choose_checkpoint(list_checkpoints(Folder(output)), "e003-s000030")
     with pytest.raises(NotFoundError, match="expected the folder"):
         list_checkpoints(Folder(tmp_path / "none"))
     (tmp_path / "fresh").mkdir()

@@ -10,7 +10,7 @@ import pytest
 
 from launcher.errors import UsageError
 from launcher.volumes import transfer
-from launcher.volumes.lists import ConfigList, Listed, find_lists, require_listed
+from launcher.volumes.lists import CheckedLists, ConfigList, find_lists, require_listed
 from trainer.config.data import CustomLabelDataset, ImageNetDataset, MultiLabelDataset, listed_by
 from trainer.data.lists import load_list
 from trainer.errors import DataError
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "flowers"
 
 
-def push(folder: Path, *named: ConfigList) -> Listed:
+def push(folder: Path, *named: ConfigList) -> CheckedLists:
     return require_listed(
         folder, find_lists(folder, named), {file.path for file in transfer.describe(folder)}
     )
@@ -121,7 +121,7 @@ def test_without_a_config_the_grammar_is_guessed_and_said(text: str, said: str, 
     (folder / "train_list.txt").write_text(text)
     listed = push(folder)
     how = f"{folder}/train_list.txt: is read as {said}; `--config FILE` says how a job reads it"
-    assert listed == Listed(lists=1, lines=text.count("\n"), notes=(how,) if said else ())
+    assert listed == CheckedLists(lists=1, lines=text.count("\n"), notes=(how,) if said else ())
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_config_names_lists_of_any_name_in_any_folder_and_where_their_images_a
         source="/data/lists/mine.csv", image_root="/data/train", class_num=2,
         grammar=Grammar(delimiter=","),
     )  # fmt: skip
-    assert push(folder, named) == Listed(lists=1, lines=1, notes=())
+    assert push(folder, named) == CheckedLists(lists=1, lines=1, notes=())
     (folder / "lists" / "mine.csv").write_text("1.png,0\n/data/sub/c.jpg,1\n/data/sub/no.jpg,1\n")
     with pytest.raises(UsageError, match=r"mine\.csv:3: expected an image that is brought, got no such file"):
         push(folder, named)

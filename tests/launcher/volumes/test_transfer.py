@@ -38,7 +38,7 @@ def images(tmp_path: Path) -> Path:
 def test_what_was_pushed_is_there_and_does_not_go_again(images, tmp_path):
     place, files = Folder(tmp_path / "claim" / "new"), transfer.describe(images)
     (tmp_path / "claim").mkdir()
-    assert [gap.file for gap in transfer.push(place, images, files)] == files
+    assert [delta.file for delta in transfer.push(place, images, files)] == files
     assert transfer.describe(tmp_path / "claim" / "new") == files
     assert transfer.push(place, images, files) == []
     assert transfer.compare(place, files) == []
@@ -50,7 +50,7 @@ def test_only_what_differs_goes(images, tmp_path):
     (tmp_path / "claim" / "empty").write_text("not any more")
     (tmp_path / "claim" / "train" / "a class" / "1.png").unlink()
     (tmp_path / "claim" / "more").touch()
-    assert [gap.file.path for gap in transfer.compare(place, files)] == ["empty", "train/a class/1.png"]
+    assert [delta.file.path for delta in transfer.compare(place, files)] == ["empty", "train/a class/1.png"]
     assert len(transfer.push(place, images, files)) == 2
     assert transfer.compare(place, files) == []
 
@@ -62,7 +62,7 @@ def test_a_pull_goes_on_from_a_part(images, tmp_path):
     agent.part_of(to / "train/a class/1.png").write_bytes(whole[:200_000])
     passed: list[int] = []
     came = transfer.pull(Folder(images), files, within="", to=to, progress=passed.append)
-    assert {gap.file.path: gap.offset for gap in came}["train/a class/1.png"] == 200_000
+    assert {delta.file.path: delta.offset for delta in came}["train/a class/1.png"] == 200_000
     assert transfer.describe(to) == files
     assert 100_000 < sum(passed) < 200_000
 
@@ -70,14 +70,14 @@ def test_a_pull_goes_on_from_a_part(images, tmp_path):
 def test_a_cut_connection_costs_only_what_had_not_come(images, tmp_path):
     class Cutting(Folder):
         def start(self, argv):
-            return super().start((argv[0], "-c", CUT, *argv) if "give" in argv else argv)
+            return super().start((argv[0], "-c", CUT, *argv) if "send" in argv else argv)
 
     to = tmp_path / "here"
     files = [file for file in transfer.describe(images) if file.path.endswith("1.png")]
     with pytest.raises(VolumeError):
         transfer.pull(Cutting(images), files, within="", to=to)
-    (gap,) = transfer.pull(Folder(images), files, within="", to=to)
-    assert gap.offset > 100_000
+    (delta,) = transfer.pull(Folder(images), files, within="", to=to)
+    assert delta.offset > 100_000
     assert agent.hash_file(to / files[0].path) == files[0].sha256
 
 
