@@ -83,14 +83,18 @@ def read_layers(
     Args:
         environ: Of this process.
         files: Settings files that exist, the strongest first.
-        ignored: Such files of another user, to be warned of.
+        ignored: Such files of another user, and what is no plain file, to be warned of.
         trusts: Says of a file with its content whether the user trusts it; of others only plain values count.
 
     Raises:
         ConfigError: A file is no mapping of `backend` and `Launch`; holds every problem found.
     """
     problems = [
-        Problem(file=str(path), message="belongs to another user and is not read", warning=True)
+        Problem(
+            file=str(path),
+            message="belongs to another user, or is no plain file, and is not read",
+            warning=True,
+        )
         for path in ignored
     ]
     above, on = _read_environment(environ, problems)

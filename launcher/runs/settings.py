@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ class SettingsFiles:
 
     Attributes:
         read: To be read, the strongest first.
-        ignored: Another user's, which may not decide what we run.
+        ignored: Another user's, which may not decide what we run; and what is no plain file, such as a pipe.
     """
 
     read: tuple[Path, ...]
@@ -33,11 +34,9 @@ def find_settings(folder: Path, *, home: Path | None = None) -> SettingsFiles:
         home: Of the user; None asks the system.
     """
     found = [path for path in (_project_file(folder.resolve(), home or Path.home()), user_file()) if path]
-    existing = [path for path in found if path.is_file()]
-    return SettingsFiles(
-        read=tuple(path for path in existing if is_ours(path)),
-        ignored=tuple(path for path in existing if not is_ours(path)),
-    )
+    existing = [path for path in found if os.path.lexists(path)]
+    read = tuple(path for path in existing if path.is_file() and is_ours(path))
+    return SettingsFiles(read=read, ignored=tuple(path for path in existing if path not in read))
 
 
 def user_file() -> Path:
@@ -47,7 +46,7 @@ def user_file() -> Path:
 
 def _project_file(folder: Path, home: Path) -> Path | None:
     for parent in (folder, *folder.parents):
-        if (parent / PROJECT_FILE).is_file():
+        if os.path.lexists(parent / PROJECT_FILE):
             return parent / PROJECT_FILE
         if parent == home or (parent / ".git").exists():
             return None

@@ -59,10 +59,14 @@ def command(
             )  # fmt: skip
         echo(f"{done.folder}: {', '.join(done.names)} of {done.weights}")
         said = (
-            f"compared on {done.compared} images: logits differ by at most {done.largest:.1e} of their size"
+            f"compared on {done.compared} images: {_describe_difference(done.largest)}"
             if done.compared
             else "not compared with the trained model: there is no DataLoader.Eval, or --compare is 0"
         )
         warn(said)
 
     sys.exit(end_with(work, Ending()))
+
+
+def _describe_difference(largest: float) -> str:
+    return f"logits differ by at most {f'{largest:.1e}' if largest else 0} of their size"

@@ -8,8 +8,16 @@ from typing import Protocol
 
 from trainer.errors import MAX_PROBLEMS_SHOWN, DataError
 
-CURE = "replace the file, remove the line, or set bad_images: skip in its loader"
-"""What to do about an image that cannot be read."""
+
+def cure(*, skip: bool) -> str:
+    """Say what to do about an image that cannot be read.
+
+    Args:
+        skip: `bad_images: skip` is set already.
+    """
+    if skip:
+        return "replace the file, or remove the line"
+    return "replace the file, remove the line, or set bad_images: skip in its loader"
 
 
 def format_count(count: int) -> str:

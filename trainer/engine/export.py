@@ -130,6 +130,7 @@ def export(
                 encoding="utf-8",
             )
             files = (MODEL, WEIGHTS, DESCRIPTION, *([ONNX] if onnx else []))
+            replaced = [name for name in files if (folder / name).exists()]
             for name in files:
                 rename(Path(partial) / name, folder / name, root=folder)
     except OSError as error:
@@ -137,7 +138,11 @@ def export(
     return ExportResult(
         folder=folder, names=files, weights=source, compared=found.images,
         largest=max((found.largest[name] for name in made if name in found.largest), default=0.0),
-        notes=(*named.notes, *([_ONEDNN_NOTE.format(fast)] if fast > TOLERANCE else [])),
+        notes=(
+            *named.notes,
+            *([f"{folder}: replaced {', '.join(replaced)} of an earlier export"] if replaced else []),
+            *([_ONEDNN_NOTE.format(fast)] if fast > TOLERANCE else []),
+        ),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from trainer.config.data import SplitSection
 from trainer.config.ops import DecodeImage
 from trainer.config.root import TrainConfig
-from trainer.data.bad_images import CURE, BadImages
+from trainer.data.bad_images import BadImages, cure
 from trainer.data.image_cache import ImageCache
 from trainer.data.image_check import Done, check_images
 from trainer.data.lists import SampleList
@@ -61,12 +61,12 @@ def read_images(
             [samples.paths[index] for index in chosen], max_pixels=config.run.max_image_pixels, cache=cache,
             decode=decode if isinstance(decode, DecodeImage) else None, done=done,
         )  # fmt: skip
-        bad = []
+        bad, mend = [], cure(skip=section.loader.bad_images == "skip")
         for index in chosen:
             path = samples.paths[index]
             where = f"{samples.place(index)}: {path}"
             if verdicts[path].problem:
-                bad.append(f"{where}: {verdicts[path].problem}; {CURE}")
+                bad.append(f"{where}: {verdicts[path].problem}; {mend}")
             elif verdicts[path].warning:
                 warnings.append(f"{where}: {verdicts[path].warning}")
         loader = section.loader

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,18 @@ def test_settings_are_searched_for_upwards_to_the_repository_or_home(tmp_path):
     assert settings.find_settings(inner, home=tmp_path / "home").read == (inner.parent / ".ftlaunch.yaml",)
     (inner / ".git").mkdir()
     assert settings.find_settings(inner, home=tmp_path / "home").read == ()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "dangling"])
+def test_settings_that_are_no_plain_file_are_not_read_and_that_is_said(ftlaunch, write_config, kind):
+    path, odd = write_config(), Path(".ftlaunch.yaml")
+    if kind == "pipe":
+        os.mkfifo(odd)
+    else:
+        odd.symlink_to("/dev/zero" if kind == "device" else "nowhere.yaml")
+    ran = ftlaunch("render", path)
+    assert ran.code == 0
+    assert ".ftlaunch.yaml: warning: belongs to another user, or is no plain file, and is not read" in ran.err
 
 
 def test_settings_of_another_user_are_ignored_with_a_warning(ftlaunch, write_config, monkeypatch):

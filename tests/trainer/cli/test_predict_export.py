@@ -168,6 +168,9 @@ def test_an_exported_folder_answers_like_the_trained_model(trained, trainer):
     theirs = load_exported(trained / "exported")[0].network(draws)
     assert np.abs(mine - theirs).max() <= 1e-5
     assert (mine.argmax(1) == theirs.argmax(1)).all()
+    assert "replaced" not in err
+    _, _, err = trainer("export", "-c", "cfg.yaml", "--to", "exported", "--compare", "0")
+    assert "replaced inference.json, inference.pdiparams, inference.yml of an earlier export" in err
     by_config = trainer("predict", "-c", "cfg.yaml", "val0.png", "val1.png")
     (trained / "labels.txt").unlink()  # the exported folder holds the names
     assert trainer("predict", "--model", "exported", "val0.png", "val1.png") == by_config

@@ -160,6 +160,15 @@ def test_unreadable_images_are_told_with_line_and_file(workers: int, folder: Any
     assert readers() == []
 
 
+def test_who_skips_bad_images_already_is_not_told_to(folder: Any) -> None:
+    folder.draw(6)
+    (folder.path / "001.jpg").write_bytes(b"no image")
+    loader = make(folder, loader={"num_workers": 0, "bad_images": "skip", "bad_images_limit": 0.5})
+    list(loader.batches(0))
+    (said,) = loader.bad_images.take_unsaid()
+    assert said.endswith("; replace the file, or remove the line")
+
+
 def test_images_of_several_shapes_are_refused_with_what_to_do(folder: Any) -> None:
     folder.draw(3)
     small = folder.path / "001.jpg"
