@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from launcher.backends.kubernetes.orphans import find_orphans, sweep_config_map
+from launcher.backends.kubernetes.delete import find_orphans, sweep_config_map
 from launcher.doctor.cluster_info import ClusterInfo
 from launcher.doctor.findings import Finding, ok
 

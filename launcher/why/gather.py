@@ -13,7 +13,7 @@ from typing import Any
 from launcher import objects
 from launcher.backends.kubernetes.events import LOUD, WARNINGS
 from launcher.backends.kubernetes.kueue import find_kind
-from launcher.backends.kubernetes.phases import lost_pod
+from launcher.backends.kubernetes.pods import lost_pod
 from launcher.backends.kubernetes.progress import PROGRESS_LINES
 from launcher.backends.kubernetes.workloads import reduce_workload
 from launcher.errors import LaunchError, NotFoundError

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from launcher.backends.kubernetes.pending_reasons import EVICTIONS
+from launcher.backends.kubernetes.pods import EVICTIONS
 
 BLOCKERS: tuple[tuple[str, str], ...] = (
     (r"pod affinity rules|anti-affinity rules", "pod-affinity"),

@@ -10,15 +10,14 @@ from typing import ClassVar
 
 from launcher.backends.base import Submission
 from launcher.backends.devices import list_gpus
-from launcher.backends.docker.conflicts import refuse_conflicts
 from launcher.backends.docker.engine import Engine, find_engine
-from launcher.backends.docker.host_paths import is_sensitive
 from launcher.backends.docker.kubelet import engine_of, remove_all
-from launcher.backends.docker.users import choose_user, make_folder, user_of
+from launcher.backends.docker.users import choose_user, is_sensitive, make_folder, user_of
 from launcher.backends.replicas import Pod, ReplicaError
 from launcher.backends.supervised.backend import SupervisedBackend
 from launcher.backends.supervised.state import JobLayout, JobRecord, Request, load_request
-from launcher.errors import UsageError
+from launcher.errors import Issue, TakenError, UsageError
+from launcher.names import RUN_ID_LABEL
 from launcher.plan.handle import BackendKind, Handle
 from launcher.render.manifest import Manifest
 
@@ -86,3 +85,41 @@ class DockerBackend(SupervisedBackend):
         layout = self._layout(self._runs_dir / record.job)
         with contextlib.suppress(FileNotFoundError):
             remove_all(engine_of(load_request(layout.request)), run_id=record.run_id)
+
+
+_LISTS = {
+    "container": ("ps", "--all", "--format", "{{.Names}}"),
+    "network": ("network", "ls", "--format", "{{.Name}}"),
+}
+
+
+def refuse_conflicts(engine: Engine, *, job: str, pods: Sequence[str], run_id: str) -> None:
+    """Look whether the names of a job's containers and of its network are free, or its own.
+
+    Args:
+        engine: Asked; nothing is changed.
+        job: Name of the job, and so of its network.
+        pods: Names of its pods, and so of its containers.
+        run_id: Whose containers and networks are its own.
+
+    Raises:
+        TakenError: Something else has some of them; names all.
+    """
+    taken = [
+        Issue(
+            where=f"{kind} {name!r}",
+            expected="a free name",
+            got="one that is not this run's",
+            fix=f"remove it (`{engine.name} {kind} rm`), or choose another name with --name",
+        )
+        for kind, names in (("container", pods), ("network", (job,)))
+        for name in sorted(set(names) & _others(engine, kind, run_id=run_id))
+    ]
+    if taken:
+        raise TakenError(problems=taken)
+
+
+def _others(engine: Engine, kind: str, *, run_id: str) -> set[str]:
+    everything = _LISTS[kind]
+    ours = engine.run(*everything, "--filter", f"label={RUN_ID_LABEL}={run_id}").split()
+    return set(engine.run(*everything).split()) - set(ours)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -27,13 +27,18 @@ from launcher.objects import CONFIG_MAPS, EVENTS, PODS, KubeObject
 from launcher.plan.handle import BackendKind, Handle, JobApi
 
 if TYPE_CHECKING:
-    from launcher.backends.kubernetes.restarts import RestartCounter
+    from launcher.backends.kubernetes.pods import RestartCounter
     from launcher.backends.states import JobEvent, JobStatus
     from launcher.kube.api import LogClient
     from launcher.kube.async_client import AsyncClient
     from launcher.logs.source import Source
     from launcher.render.manifest import Manifest
     from launcher.volumes.place import Place
+
+NAMED = 100
+"""Runs in one question, which then is a URL of 4 KiB; proxies take twice that."""
+MOST_NAMED = 300
+"""For more runs all of a namespace are asked for, 500 in an answer."""
 
 
 class KubernetesBackend(Backend):
@@ -112,7 +117,7 @@ class KubernetesBackend(Backend):
 
     @cached_property
     def _restarts(self) -> RestartCounter:
-        from launcher.backends.kubernetes.restarts import RestartCounter
+        from launcher.backends.kubernetes.pods import RestartCounter
 
         return RestartCounter()
 
@@ -175,10 +180,31 @@ class KubernetesBackend(Backend):
         return JobWatch(self.api, handle, kind=self.jobs)
 
     def list_jobs(self, run_ids: Sequence[str] = ()) -> tuple[JobStatus, ...]:
-        """See `Backend.list_jobs`; without progress, and without the pods of jobs that have ended."""
-        from launcher.backends.kubernetes.joblist import list_jobs
+        """See `Backend.list_jobs`: two requests for a hundred runs, or for five hundred jobs.
 
-        return list_jobs(self.api, self._restarts, kind=self.jobs, namespace=self.namespace, run_ids=run_ids)
+        Without progress, and without the pods of jobs that have ended, which are kept for days: the job says
+        that it has ended.
+        """
+        from launcher.backends.kubernetes.status import read_job
+
+        jobs = [
+            job for labels in _selectors(run_ids)
+            for job in self.api.list(
+                self.jobs.resource, namespace=self.namespace, labels=labels, keep=self.jobs.trim
+            )
+        ]  # fmt: skip
+        going = [objects.run_id_of(job) for job in jobs if self.jobs.ending_of(job) is None]
+        pods = [
+            pod for labels in (_selectors(going) if going else ())
+            for pod in self.api.list(PODS, namespace=self.namespace, labels=labels, keep=objects.trim_pod)
+        ]  # fmt: skip
+        owned = self.jobs.group_pods(jobs, pods)
+        found = []
+        for job in jobs:
+            own = owned.get(objects.uid_of(job), ())
+            restarts = {objects.name_of(pod): self._restarts.look(job, pod).number for pod in own}
+            found.append(read_job(job, own, kind=self.jobs, restarts=restarts, progress=None))
+        return tuple(sorted(found, key=lambda status: (-status.created_s, status.handle.job)))
 
     def cancel(self, handle: Handle) -> None:
         """Suspend the job and mark it as cancelled; see `Backend.cancel`.
@@ -187,27 +213,27 @@ class KubernetesBackend(Backend):
         (observed with training operator v1.9.3). Their logs go with them. A job of a Kueue queue has its
         Workload deactivated as well.
         """
+        from launcher.backends.kubernetes.kueue import suspend_job
         from launcher.backends.kubernetes.status import read_job
-        from launcher.backends.kubernetes.suspend import stop
 
         job = self._fetch_job(handle)
         if not read_job(job, (), kind=self.jobs, restarts={}, progress=None).state.is_terminal:
-            stop(self.api, job, kind=self.jobs)
+            suspend_job(self.api, job, kind=self.jobs)
 
     def resume(self, handle: Handle) -> None:
         """Let the operator make the pods again, and forget the cancelling; see `Backend.resume`.
 
         A job of a Kueue queue has its Workload activated, and starts when that queue has room.
         """
+        from launcher.backends.kubernetes.kueue import resume_job
         from launcher.backends.kubernetes.status import read_job
-        from launcher.backends.kubernetes.suspend import take_up
         from launcher.backends.states import JobState
 
         job, pods = self._fetch(handle)
         state = read_job(job, pods, kind=self.jobs, restarts={}, progress=None).state
         suspended = self.jobs.is_suspended(job)
         if suspended and state in (JobState.CANCELLED, JobState.SUSPENDED, JobState.QUEUED):
-            take_up(self.api, job, kind=self.jobs)
+            resume_job(self.api, job, kind=self.jobs)
         else:
             refuse_to_resume(handle, state, stopping=suspended and not state.is_terminal)
 
@@ -223,7 +249,7 @@ class KubernetesBackend(Backend):
 
     def sweep(self, handle: Handle, *, run_id: str, now_s: float) -> bool:
         """See `Backend.sweep`."""
-        from launcher.backends.kubernetes.orphans import sweep_config_map
+        from launcher.backends.kubernetes.delete import sweep_config_map
 
         return sweep_config_map(self.api, handle.job, run_id=run_id, namespace=handle.namespace, now_s=now_s)
 
@@ -310,3 +336,11 @@ class KubernetesBackend(Backend):
         except LaunchError:  # a missing rule must not hide how the job stands
             return ""
         return last_warning(events, job=handle.job, kind=self.jobs)
+
+
+def _selectors(run_ids: Sequence[str]) -> Iterator[str]:
+    if not run_ids or len(run_ids) > MOST_NAMED:
+        yield RUN_ID_LABEL
+        return
+    for begin in range(0, len(run_ids), NAMED):
+        yield f"{RUN_ID_LABEL} in ({','.join(run_ids[begin : begin + NAMED])})"

@@ -1,15 +1,15 @@
-"""Jobs of a Kueue queue: Kueue decides when they have pods, through `suspend`, so we ask Kueue.
+"""Stops jobs and resumes them through `suspend`, and asks Kueue, which decides on that for its queues.
 
 A job that is suspended by hand while its Workload is admitted is started again. What keeps it stopped is
-`spec.active: false` of the Workload: Kueue then suspends the job and does not queue it again; true queues it
-anew (kueue.sigs.k8s.io, concepts "Workload", "Active"; kubernetes-sigs/kueue pull request 1252).
+`spec.active: false` of the Workload: Kueue then suspends the job and does not queue it again; true queues
+it anew (kueue.sigs.k8s.io, concepts "Workload", "Active"; kubernetes-sigs/kueue pull request 1252).
 """
 
 from __future__ import annotations
 
 from launcher import objects
 from launcher.errors import LaunchError
-from launcher.kinds.base import JobKind
+from launcher.kinds.base import CANCELLED_ANNOTATION, JobKind
 from launcher.kube.api import KubeApi
 from launcher.kube.errors import AbsentError, DeniedError, NoAnswerError
 from launcher.objects import (
@@ -102,3 +102,34 @@ def set_active(api: KubeApi, job: KubeObject, *, active: bool) -> bool:
             fix=f"nothing was changed: {error.fix} (k8s/rbac/kueue.yaml)",
         ) from error
     return bool(own)
+
+
+_CANCELLED = {"metadata": {"annotations": {CANCELLED_ANNOTATION: "true"}}}
+_FORGET = {"metadata": {"annotations": {CANCELLED_ANNOTATION: None}}}
+
+
+def suspend_job(api: KubeApi, job: KubeObject, *, kind: JobKind) -> None:
+    """Suspend a job and mark it as cancelled; Kueue first, which would start it again.
+
+    Raises:
+        DeniedError: We may not; nothing was changed.
+    """
+    is_held = set_active(api, job, active=False)
+    _patch(api, job, _CANCELLED | kind.suspend_patch(suspend=True), kind)
+    if not is_held:  # Kueue makes the Workload a moment after the job
+        set_active(api, job, active=False)
+
+
+def resume_job(api: KubeApi, job: KubeObject, *, kind: JobKind) -> None:
+    """Let a job have pods again, and forget that it was cancelled; under Kueue when there is room.
+
+    Raises:
+        DeniedError: We may not; nothing was changed.
+    """
+    is_queued = set_active(api, job, active=True)
+    _patch(api, job, _FORGET if is_queued else _FORGET | kind.suspend_patch(suspend=False), kind)
+
+
+def _patch(api: KubeApi, job: KubeObject, body: KubeObject, kind: JobKind) -> None:
+    namespace = str(job["metadata"]["namespace"])
+    api.patch(kind.resource, objects.name_of(job), body, namespace=namespace)

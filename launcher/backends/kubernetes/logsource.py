@@ -9,7 +9,7 @@ from urllib.parse import quote
 from launcher import objects
 from launcher.backends.kubernetes.events import read_events
 from launcher.backends.kubernetes.kueue import MAX_WORKLOADS, WORKLOAD_KINDS
-from launcher.backends.kubernetes.pending_reasons import needs_events, read_wait
+from launcher.backends.kubernetes.pods import needs_events, read_wait
 from launcher.backends.kubernetes.status import read_job
 from launcher.backends.kubernetes.workloads import reduce_workload
 from launcher.backends.states import JobEvent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from launcher import objects
-from launcher.backends.kubernetes.restarts import PodStart
+from launcher.backends.kubernetes.pods import PodStart
 from launcher.errors import LaunchError
 from launcher.kinds.pods import node_of
 from launcher.kube.api import PodLogs

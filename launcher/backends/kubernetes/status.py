@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher import objects
-from launcher.backends.kubernetes import phases
 from launcher.backends.kubernetes.gangs import say_plainly, tells_little
-from launcher.backends.kubernetes.pending_reasons import EVICTIONS
+from launcher.backends.kubernetes.pods import EVICTIONS, is_restart, lost_pod, starting_state
 from launcher.backends.kubernetes.workloads import describe_wait
 from launcher.backends.states import JobState, JobStatus, PodState, PodStatus
 from launcher.kinds.base import JobKind
@@ -111,7 +110,7 @@ def _read_standing(
 
 
 def _read_living(job: KubeObject, pods: Sequence[KubeObject], kind: JobKind) -> _Standing:
-    if (lost := phases.lost_pod(pods)) is not None:
+    if (lost := lost_pod(pods)) is not None:
         reason = (
             f"{objects.name_of(lost)}: its node {objects.host_of(lost)} does not answer; "
             "the job goes on when the node is back"
@@ -120,10 +119,10 @@ def _read_living(job: KubeObject, pods: Sequence[KubeObject], kind: JobKind) -> 
     all_run = bool(pods) and all(objects.phase_of(pod) == PodState.RUNNING.value for pod in pods)
     if (condition := kind.restarting_of(job)) and not all_run:
         return _Standing(state=JobState.RESTARTING, reason=_why_waiting(pods) or condition.message)
-    state = phases.starting_state(pods, replicas=kind.replicas_of(job))
+    state = starting_state(pods, replicas=kind.replicas_of(job))
     if state is None:
         return _Standing(state=JobState.RUNNING)
-    if phases.is_restart(pods):
+    if is_restart(pods):
         return _Standing(state=JobState.RESTARTING, reason=_why_waiting(pods))
     if not pods and not kind.is_noticed(job):
         return _Standing(state=state, reason="no controller has looked at the job yet")

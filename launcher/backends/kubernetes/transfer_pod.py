@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from launcher import objects
-from launcher.backends.kubernetes.phases import PULL_TROUBLES
+from launcher.backends.kubernetes.pods import PULL_TROUBLES
 from launcher.errors import LaunchError
 from launcher.kinds.base import JobKind
 from launcher.kinds.pods import container_of

@@ -1,5 +1,17 @@
 """How a supervisor becomes one: a detached child of a program that returns once the job has been taken over.
 
+The submitter runs `python -m ….supervisor RUN_FOLDER` in a session of its own and waits for it. That
+program forks, and the two halves talk through a pipe once: the child builds the supervisor, installs its
+signal handlers, writes the first state, and only then a byte; the parent exits with 0 for that byte and
+with 1 for a pipe that was closed without one. So when a submit returns, the job has an owner that is on
+disk, or there is none and the log says why in one line. No second fork: the session is the submitter's
+doing, and the parent lives for less than a second.
+
+That there is one supervisor a job hangs on two things. A lock on a file of the run folder is held for as
+long as the supervisor lives, so that a second one that starts meanwhile waits; and the request's
+generation, which a resume counts up, tells that second one whether the job was taken over while it waited,
+by the supervisor that it was asked for or by a later one: then it returns as if it had done so itself.
+
 SIGTERM asks a supervisor to cancel its job, SIGINT to kill its pods at once.
 """
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from launcher.backends.replicas import Pod
 from launcher.backends.supervised.identity import ProcessId
-from launcher.backends.supervised.output import Output
+from launcher.backends.supervised.podlog import Output
 from launcher.errors import LaunchError
 
 

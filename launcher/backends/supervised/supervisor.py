@@ -1,4 +1,22 @@
-"""The supervisor's loop: makes the pods of one job, and makes them again as the training operator does."""
+"""The supervisor's loop: makes the pods of one job, and makes them again as the controller of its kind does.
+
+One thread, which looks every 50 ms, or as soon as a pod writes something. Each round does five things in
+this order, because each needs what the one before has found out:
+
+1. *pump*: move what containers have written into their logs.
+2. *reap*: note the containers that have ended. An exit that the kind retries puts the pod on a list with
+   the time from which it may begin again, unless the job was told to stop or has failed for good.
+3. *heed*: a first SIGTERM stops all containers and sets a limit by the longest grace period; a SIGINT, or
+   the limit, kills them. Signal handlers only note the signal: nothing is done between two steps.
+4. *make again*: start what is due.
+5. *settle*: derive the job's state from its pods (`job_state.judge_job`), and save both in one file, by
+   replacing it, so that no reader sees one without the other. Only this process writes it.
+
+A supervisor may be killed at any moment. Its successor has the records of the pods and adopts the
+containers that carry their names, running or ended (`Kubelet.adopt`); ended ones are reaped as usual. A pod
+whose container was made but not yet noted is found the same way, since what runs is believed rather than
+what was written.
+"""
 
 from __future__ import annotations
 

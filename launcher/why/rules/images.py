@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from launcher import objects
-from launcher.backends.kubernetes.phases import PULL_TROUBLES
+from launcher.backends.kubernetes.pods import PULL_TROUBLES
 from launcher.objects import KubeObject
 from launcher.why.queries import not_started, notes_of, quote, template_of, waiting_of, who
 from launcher.why.snapshot import Snapshot

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from launcher import objects
-from launcher.backends.kubernetes.phases import lost_pod
+from launcher.backends.kubernetes.pods import lost_pod
 from launcher.backends.states import JobState
 from launcher.why.queries import MANY, kubectl, name_of, not_started, notes_of, quote, who
 from launcher.why.rules.queueing import is_unnamed

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from launcher import objects
 from launcher.backends.kubernetes.events import read_event
-from launcher.backends.kubernetes.phases import lost_pod
+from launcher.backends.kubernetes.pods import lost_pod
 from launcher.backends.states import JobState
 from launcher.objects import KubeObject
 from launcher.why.queries import name_of

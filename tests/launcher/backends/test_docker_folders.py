@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.backends.docker.host_paths import is_sensitive
-from launcher.backends.docker.users import ContainerUser, make_folder
+from launcher.backends.docker.users import ContainerUser, is_sensitive, make_folder
 
 HOME = Path("/home/me")
 NOBODY = ContainerUser(user=4711, group=4712, fs_group=4713)

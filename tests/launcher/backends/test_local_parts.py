@@ -20,7 +20,7 @@ from launcher.backends.podspec import Mount, Source
 from launcher.backends.replicas import Pod, expand, find_unmapped
 from launcher.backends.states import JobState, PodState
 from launcher.backends.supervised.identity import ProcessId, identify, list_children
-from launcher.backends.supervised.job_state import judge
+from launcher.backends.supervised.job_state import judge_job
 from launcher.backends.supervised.podlog import MAX_PART, PodLog
 from launcher.backends.supervised.state import (
     JobLayout,
@@ -276,7 +276,7 @@ RUN, WAIT, DONE, BAD = PodState.RUNNING, PodState.PENDING, PodState.SUCCEEDED, P
 )
 def test_a_job_stands_where_its_pods_stand(states, told, alive, again, state):
     pods = [PodRecord(name=f"p{node}", node=node, state=pod) for node, pod in enumerate(states)]
-    assert judge(pods, told=told, alive=alive, again=frozenset(again))[0] is state
+    assert judge_job(pods, told=told, alive=alive, again=frozenset(again))[0] is state
 
 
 # devices
@@ -302,6 +302,6 @@ def test_a_job_runs_once_all_its_pods_were_started():
         PodRecord(name="flowers-worker-0", node=0, state=PodState.RUNNING),
         PodRecord(name="flowers-worker-1", node=1, state=PodState.PENDING),
     ]
-    assert judge(pods, told=False, alive=True, again=frozenset())[0] is JobState.STARTING
+    assert judge_job(pods, told=False, alive=True, again=frozenset())[0] is JobState.STARTING
     started = [dataclasses.replace(pod, state=PodState.RUNNING) for pod in pods]
-    assert judge(started, told=False, alive=True, again=frozenset())[0] is JobState.RUNNING
+    assert judge_job(started, told=False, alive=True, again=frozenset())[0] is JobState.RUNNING

@@ -10,7 +10,7 @@ import pytest
 
 from launcher.backends.base import Submission
 from launcher.backends.kubernetes import KubernetesBackend
-from launcher.backends.kubernetes.restarts import RestartCounter
+from launcher.backends.kubernetes.pods import RestartCounter
 from launcher.kube.failures import RequestContext
 from launcher.objects import KubeObject
 from tests.fakes.cluster import FakeCluster

@@ -8,7 +8,7 @@ import pytest
 
 from launcher.backends.base import Submission
 from launcher.backends.kubernetes import KubernetesBackend
-from launcher.backends.kubernetes.joblist import MOST_NAMED, NAMED
+from launcher.backends.kubernetes.backend import MOST_NAMED, NAMED
 from launcher.backends.kubernetes.status import read_job, read_pod
 from launcher.backends.states import JobState, PodState
 from launcher.errors import NotFoundError

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from launcher.backends.kubernetes.phases import is_restart
+from launcher.backends.kubernetes.pods import is_restart
 from launcher.backends.kubernetes.status import read_job
 from launcher.backends.states import JobState
 from launcher.kinds.registry import PADDLE_JOB

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from launcher.backends.kubernetes.gangs import is_about_gang, makes_gangs, read_gap, say_plainly, tells_little
-from launcher.backends.kubernetes.pending_reasons import read_wait
+from launcher.backends.kubernetes.pods import read_wait
 from launcher.backends.kubernetes.status import read_job
 from tests.launcher.why.made import GANG, unscheduled
 from tests.launcher.why.situations import clock, job, pod
