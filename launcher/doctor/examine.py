@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from launcher.doctor import controller, engine, facilities, leftovers, machine, permissions, probe
+from launcher.doctor import controller, facilities, leftovers, machine, permissions, probe
 from launcher.doctor.cluster_info import ClusterInfo
 from launcher.doctor.findings import Check, Finding, Level, run_checks
-from launcher.doctor.leftovers import Stale
+from launcher.doctor.leftovers import InterruptedSubmit
 from launcher.errors import UnreachableError
 from launcher.kube.client import connect
 from launcher.kube.transport import Timeouts
@@ -28,7 +28,7 @@ def examine_machine(on: BackendKind, *, state: Path, runtime: str | None) -> lis
         runtime: Container engine by name or path; None for the first that is there.
     """
     if CAPABILITIES[on].has_containers:
-        return run_checks([*_here(state), Check(name="engine", run=lambda: engine.check_engine(runtime))])
+        return run_checks([*_here(state), Check(name="engine", run=lambda: machine.check_engine(runtime))])
     trainer = Check(name="paddle", run=machine.check_trainer)
     return run_checks([*_here(state), trainer, Check(name="gpus", run=machine.check_devices)])
 
@@ -39,7 +39,7 @@ def examine_cluster(
     namespace: str | None,
     gpu_resource: str,
     state: Path,
-    stale: Callable[[str, str], Sequence[Stale]],
+    interrupted: Callable[[str, str], Sequence[InterruptedSubmit]],
 ) -> tuple[list[Finding], bool]:
     """Look at a cluster, and at what this machine needs to probe it.
 
@@ -48,7 +48,7 @@ def examine_cluster(
         namespace: None for that of the context.
         gpu_resource: Name of the extended resource that GPUs are.
         state: Folder of run records.
-        stale: From a namespace and a context to the submits of ours that were cut off there.
+        interrupted: From a namespace and a context to the submits of ours that were cut off there.
 
     Returns:
         What was found, and whether the cluster answers and lets us in.
@@ -61,7 +61,7 @@ def examine_cluster(
     except UnreachableError as error:
         unreached = Finding(check="cluster", level=Level.FAIL, message=error.finding, fix=error.fix)
         return [*local, unreached], False
-    ours = stale(info.namespace, client.context)
+    ours = interrupted(info.namespace, client.context)
     return [*local, *first, *run_checks(_of_cluster(info, ours, gpu_resource))], True
 
 
@@ -73,7 +73,7 @@ def _here(state: Path) -> list[Check]:
     ]
 
 
-def _of_cluster(info: ClusterInfo, ours: Sequence[Stale], gpu_resource: str) -> list[Check]:
+def _of_cluster(info: ClusterInfo, ours: Sequence[InterruptedSubmit], gpu_resource: str) -> list[Check]:
     checks: dict[str, Callable[[ClusterInfo], Sequence[Finding]]] = {
         "permission": permissions.check_permissions,
         "paddlejobs": controller.check_kinds,

@@ -14,7 +14,7 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stale:
+class InterruptedSubmit:
     """A submit of ours that was cut off more than an hour ago."""
 
     job: str
@@ -22,16 +22,18 @@ class Stale:
 
 
 def check_leftovers(
-    info: ClusterInfo, ours: Sequence[Stale], *, now: Callable[[], float] = time.time
+    info: ClusterInfo, ours: Sequence[InterruptedSubmit], *, now: Callable[[], float] = time.time
 ) -> list[Finding]:
     """Sweep what submits of ours have left, and name what others' have."""
     swept = [
-        stale.job
-        for stale in ours
-        if sweep_config_map(info.api, stale.job, run_id=stale.run_id, namespace=info.namespace, now_s=now())
+        interrupted.job
+        for interrupted in ours
+        if sweep_config_map(
+            info.api, interrupted.job, run_id=interrupted.run_id, namespace=info.namespace, now_s=now()
+        )
     ]
     others = find_orphans(
-        info.api, namespace=info.namespace, now_s=now(), ours=[stale.run_id for stale in ours]
+        info.api, namespace=info.namespace, now_s=now(), ours=[interrupted.run_id for interrupted in ours]
     )
     words = [f"removed the ConfigMaps of {', '.join(swept)}"] if swept else []
     if others:

@@ -40,8 +40,8 @@ def read_needs(role_file: str = "user.yaml") -> tuple[Need, ...]:
     """Read a role that a user is to have; in a wheel they lie inside the package."""
     import yaml
 
-    places = (_PACKAGE / "rbac" / role_file, _PACKAGE.parent / "k8s" / "rbac" / role_file)
-    path = next(place for place in places if place.is_file())
+    paths = (_PACKAGE / "rbac" / role_file, _PACKAGE.parent / "k8s" / "rbac" / role_file)
+    path = next(place for place in paths if place.is_file())
     role = next(item for item in yaml.safe_load_all(path.read_bytes()) if item["kind"] == "Role")
     return tuple(
         Need(group=group, resource=resource, verbs=tuple(rule["verbs"]))

@@ -16,7 +16,7 @@ from launcher.runs.store import RunStore
 if TYPE_CHECKING:  # the Kubernetes client
     from launcher.config.layers import Layers
     from launcher.doctor.findings import Finding
-    from launcher.doctor.leftovers import Stale
+    from launcher.doctor.leftovers import InterruptedSubmit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +60,7 @@ def examine(
         namespace=namespace or _setting(layers, "namespace"),
         gpu_resource=_setting(layers, "gpu_resource") or "nvidia.com/gpu",
         state=runs_dir(),
-        stale=_find_stale,
+        interrupted=_find_interrupted,
     )
     return Examination(on=on, findings=tuple(found), reached=reached)
 
@@ -74,8 +74,8 @@ def _setting(layers: Layers, key: str) -> str | None:
     return None
 
 
-def _find_stale(namespace: str, context: str) -> list[Stale]:
-    from launcher.doctor.leftovers import Stale
+def _find_interrupted(namespace: str, context: str) -> list[InterruptedSubmit]:
+    from launcher.doctor.leftovers import InterruptedSubmit
 
     records = stale_records(RunStore(runs_dir()), namespace=namespace, context=context, now_s=time.time())
-    return [Stale(job=record.handle.job, run_id=record.run_id) for record in records]
+    return [InterruptedSubmit(job=record.handle.job, run_id=record.run_id) for record in records]

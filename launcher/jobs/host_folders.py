@@ -21,7 +21,7 @@ from trainer.protocol.runfile import OutputTakenError, refuse_taken
 if TYPE_CHECKING:  # pydantic: `--help` does without
     from launcher.config.load import RunConfig
     from launcher.jobs.prepare import Draft, Prepared
-    from launcher.plan.jobplan import JobPlan, Mount, SecretFile
+    from launcher.plan.jobplan import JobPlan, PlannedVolume, SecretFile
 
 
 def find_host_folders(config: RunConfig, job: JobPlan, backend: Backend) -> Mapping[str, Path]:
@@ -122,13 +122,13 @@ def link_latest(prepared: Prepared, folders: Mapping[str, Path], *, notes: Notes
         notes(Note(problem, "note"))
 
 
-def _or_go(mount: Mount) -> str:
+def _or_go(mount: PlannedVolume) -> str:
     """Say the other cure: who stands in another folder has the data, elsewhere."""
     local = Path(mount.local or "").expanduser()
     return "" if local.is_absolute() else f", or call from the folder that holds {mount.local!r}"
 
 
-def _folder_of(mount: Mount) -> Path:
+def _folder_of(mount: PlannedVolume) -> Path:
     folder = (Path.cwd() / Path(mount.local or "").expanduser()).resolve()
     return folder / mount.sub_path if mount.sub_path else folder
 
@@ -155,8 +155,8 @@ def _find_sensitive(config: RunConfig, job: JobPlan, backend: Backend) -> list[P
     volumes = len(config.job.launch.volumes)
     for index, mount in enumerate(job.mounts):
         key: KeyPath = ("Launch", "volumes", index) if index < volumes else ("Launch", "weights")
-        place = config.document.locations.get(key)
-        if mount.local is None or (place is not None and place.source == "--volume"):
+        location = config.document.locations.get(key)
+        if mount.local is None or (location is not None and location.source == "--volume"):
             continue
         folder = _folder_of(mount)
         if backend.is_sensitive(folder, home=Path.home().resolve()):

@@ -87,12 +87,12 @@ def to_problem(field: str, message: str, *, key: KeyPath | None, config: RunConf
     said = f"{field}: {message}" if field else message
     key = key or ()
     for length in range(len(key), 0, -1):
-        place = config.document.locations.get(key[:length])
-        if place is not None and place.source:
-            return Problem(file=place.source, path=key, message=said)
-        if place is not None:
+        location = config.document.locations.get(key[:length])
+        if location is not None and location.source:
+            return Problem(file=location.source, path=key, message=said)
+        if location is not None:
             name = config.document.name
-            return Problem(file=name, line=place.line, column=place.column, path=key, message=said)
+            return Problem(file=name, line=location.line, column=location.column, path=key, message=said)
     return Problem(file=config.document.name, path=key, message=said)
 
 

@@ -57,8 +57,8 @@ def _parts_set_apart(config: RunConfig, key: str) -> list[KeyPath]:
     """Find what inside a key was set by an option of its own: `-o Launch.env.A=1`, `--volume`."""
     return [
         path
-        for path, place in config.document.locations.items()
-        if path[:2] == (_SECTION, key) and len(path) > 2 and (place.source or "").startswith("-")
+        for path, location in config.document.locations.items()
+        if path[:2] == (_SECTION, key) and len(path) > 2 and (location.source or "").startswith("-")
     ]
 
 
@@ -115,9 +115,9 @@ def _mounts(config: RunConfig, job: JobPlan) -> Iterator[Row]:
 
 
 def _source(config: RunConfig, path: KeyPath) -> str:
-    places = config.document.locations
+    locations = config.document.locations
     for length in range(len(path), 1, -1):
-        place = places.get(path[:length])
-        if place is not None:
-            return place.source or f"{config.document.name}:{place.line}:{place.column}"
+        location = locations.get(path[:length])
+        if location is not None:
+            return location.source or f"{config.document.name}:{location.line}:{location.column}"
     return DEFAULT

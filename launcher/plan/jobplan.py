@@ -12,7 +12,7 @@ from trainer.protocol.nodefile import NodeFile
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Mount:
+class PlannedVolume:
     """A volume in the pod.
 
     Attributes:
@@ -90,7 +90,7 @@ class JobPlan:
     gpu_resource: str
     rdma: bool
     resources: Resources
-    mounts: tuple[Mount, ...]
+    mounts: tuple[PlannedVolume, ...]
     secrets: tuple[SecretFile, ...]
     run_as: RunAs
     labels: Mapping[str, str]

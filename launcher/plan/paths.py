@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Sequence
 
 from launcher.config.load import RunConfig
-from launcher.plan.jobplan import Mount
+from launcher.plan.jobplan import PlannedVolume
 from trainer.config.paths import find_paths
 from trainer.config.problems import KeyPath, Problem
 from trainer.protocol.environment import WORKSPACE
@@ -23,7 +23,7 @@ def find_covering(path: str, mounts: Sequence[str]) -> int | None:
     return max(covering, key=lambda index: len(mounts[index]), default=None)
 
 
-def find_unmounted(config: RunConfig, mounts: tuple[Mount, ...]) -> list[Problem]:
+def find_unmounted(config: RunConfig, mounts: tuple[PlannedVolume, ...]) -> list[Problem]:
     """Return a problem for every path that lies under no mount, or that is written to on a read-only one.
 
     Training reads neither `Infer` nor `save_inference_dir`; their paths may lead nowhere.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from launcher.config.launch import LaunchSection, Toleration, Volume
+from launcher.config.launch import Csi, LaunchSection, Toleration, Volume
 from launcher.config.load import RunConfig
 from launcher.errors import UsageError
 from launcher.kinds.base import JobKind
@@ -12,11 +13,10 @@ from launcher.kinds.registry import DEFAULT, kind_named
 from launcher.names import QUEUE_LABEL, RUN_ID_LABEL, is_dns_label, job_name, to_dns_label
 from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BackendKind, JobApi
-from launcher.plan.jobplan import JobPlan, Mount, SecretFile
+from launcher.plan.jobplan import JobPlan, PlannedVolume, SecretFile
 from launcher.plan.parent_run import ParentRun, find_lost_folder, find_output_volume
 from launcher.plan.paths import pod_path
 from launcher.plan.validate import find_problems
-from launcher.plan.volumes import find_source
 from trainer.config.document import Location
 from trainer.config.problems import ConfigError
 from trainer.config.zoo import find_foreign
@@ -150,21 +150,21 @@ def _devices(launch: LaunchSection, on: BackendKind, gpus_here: int | None) -> t
     return False, launch.gpus
 
 
-def _mounts(config: RunConfig, job: str, parent: ParentRun | None) -> tuple[Mount, ...]:
+def _mounts(config: RunConfig, job: str, parent: ParentRun | None) -> tuple[PlannedVolume, ...]:
     launch = config.job.launch
     kept = find_output_volume(config) if parent else None
     mounts = [
-        Mount(
+        PlannedVolume(
             volume=f"volume-{index}", path=volume.mount, claim=volume.claim, host_path=volume.host_path,
             sub_path=_sub_path(volume, job, parent if index == kept else None),
             read_only=volume.read_only or volume.config_map is not None, local=volume.local,
-            source=find_source(volume),
+            source=_source_of(volume),
         )
         for index, volume in enumerate(launch.volumes)
     ]  # fmt: skip
     if launch.weights is not None:
         mounts.append(
-            Mount(
+            PlannedVolume(
                 volume="weights", path=launch.weights.path, claim=launch.weights.claim, host_path=None,
                 sub_path=None, read_only=True, local=launch.weights.local,
             )
@@ -267,11 +267,11 @@ def _notes(config: RunConfig, on: BackendKind, missing: int) -> tuple[str, ...]:
 
 def _aim(config: RunConfig) -> str | None:
     """Say where files send the job: whoever wrote them chose, not who types the command."""
-    launch, places = config.job.launch, config.document.locations
+    launch, locations = config.job.launch, config.document.locations
     said = {
         key: value
         for key, value in (("context", launch.context), ("namespace", launch.namespace))
-        if value is not None and not (_source(places.get(("Launch", key))) or "").startswith("-")
+        if value is not None and not (_source(locations.get(("Launch", key))) or "").startswith("-")
     }
     if not said:
         return None
@@ -279,5 +279,31 @@ def _aim(config: RunConfig) -> str | None:
     return f"{keys}: the job goes to " + ", ".join(f"{key} {value!r}" for key, value in said.items())
 
 
-def _source(place: Location | None) -> str | None:
-    return None if place is None else place.source
+def _source(location: Location | None) -> str | None:
+    return None if location is None else location.source
+
+
+def _source_of(volume: Volume) -> tuple[str, Mapping[str, Any]] | None:
+    """Return the name of a volume's field in a pod and what stands in it; None for the two plain kinds."""
+    if volume.nfs is not None:
+        return "nfs", {"server": volume.nfs.server, "path": volume.nfs.path, "readOnly": volume.read_only}
+    if volume.csi is not None:
+        return "csi", _csi_source(volume.csi, read_only=volume.read_only)
+    if volume.empty_dir is not None:
+        empty = volume.empty_dir
+        medium = {"medium": "Memory"} if empty.memory else {}
+        return "emptyDir", medium | ({"sizeLimit": empty.size} if empty.size is not None else {})
+    if volume.config_map is not None:
+        return "configMap", {"name": volume.config_map}
+    return None
+
+
+def _csi_source(csi: Csi, *, read_only: bool) -> Mapping[str, Any]:
+    made: dict[str, Any] = {"driver": csi.driver, "readOnly": read_only}
+    if csi.attributes:
+        made["volumeAttributes"] = dict(csi.attributes)
+    if csi.fs_type is not None:
+        made["fsType"] = csi.fs_type
+    if csi.secret is not None:
+        made["nodePublishSecretRef"] = {"name": csi.secret}
+    return made

@@ -8,7 +8,7 @@ from launcher.config.load import RunConfig
 from launcher.kinds.base import JobKind
 from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BackendKind
-from launcher.plan.jobplan import Mount
+from launcher.plan.jobplan import PlannedVolume
 from launcher.plan.paths import find_unmounted
 from trainer.config.problems import KeyPath, Problem
 
@@ -16,7 +16,7 @@ _MAX_CONFIG_BYTES = 900 * 1024  # a ConfigMap holds 1 MiB, node.json and metadat
 
 
 def find_problems(
-    config: RunConfig, mounts: tuple[Mount, ...], *, on: BackendKind, kind: JobKind
+    config: RunConfig, mounts: tuple[PlannedVolume, ...], *, on: BackendKind, kind: JobKind
 ) -> list[Problem]:
     """Return every reason why the job cannot run there, as an object of its kind."""
     launch, problem = config.job.launch, config.document.problem

@@ -138,7 +138,7 @@ def gather(
             pod: pool.submit(
                 _read_log, logs, pod, namespace=namespace, container=kind.container, previous=previous
             )
-            for pod, previous in _telling_pods(pods)
+            for pod, previous in _pods_with_logs(pods)
         }
         more = {name: pool.submit(query) for name, query in _queries(lister, first).items()}
         texts = {pod: asked.result() for pod, asked in asked_logs.items()}
@@ -238,7 +238,7 @@ def _queries(lister: Lister, first: Snapshot) -> dict[str, Query]:
     return queries
 
 
-def _telling_pods(pods: Sequence[KubeObject]) -> list[tuple[str, bool]]:
+def _pods_with_logs(pods: Sequence[KubeObject]) -> list[tuple[str, bool]]:
     """Return the pods whose last lines are worth reading, and whether those before the last restart."""
     chosen: dict[str, bool] = {}
     pods = [pod for pod in pods if lost_pod([pod]) is None]  # the API waits long for a node that is silent

@@ -121,7 +121,7 @@ def is_selected(spec: KubeObject, capacity: NodeCapacity) -> bool:
         "requiredDuringSchedulingIgnoredDuringExecution"
     )
     terms = (affinity or {}).get("nodeSelectorTerms") or []
-    return not affinity or any(_takes(term, capacity) for term in terms)
+    return not affinity or any(_matches(term, capacity) for term in terms)
 
 
 def taint_against(spec: KubeObject, capacity: NodeCapacity) -> Mapping[str, str] | None:
@@ -137,7 +137,7 @@ def taint_against(spec: KubeObject, capacity: NodeCapacity) -> Mapping[str, str]
     return None
 
 
-def _takes(term: KubeObject, capacity: NodeCapacity) -> bool:
+def _matches(term: KubeObject, capacity: NodeCapacity) -> bool:
     labels = [*(term.get("matchExpressions") or [])]
     names = [*(term.get("matchFields") or [])]
     return (

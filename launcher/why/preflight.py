@@ -57,7 +57,7 @@ REFUSED = frozenset({
     "quota-needs-requests", "kueue-missing", "queue-ignored", "queue-missing",
 })  # fmt: skip
 """What no patience and no autoscaler mends. Of the rest a job is only warned."""
-_IMAGES_TOLD = 50  # a kubelet names its largest images only (kubernetes v1.34, nodeStatusMaxImages)
+_IMAGES_NAMED = 50  # a kubelet names its largest images only (kubernetes v1.34, nodeStatusMaxImages)
 _ROOM = "room on the nodes"
 
 T = TypeVar("T")
@@ -227,7 +227,7 @@ def _check_image(snapshot: Snapshot) -> Iterator[Verdict]:
     containers = template_of(snapshot)["containers"]
     own = next(item for item in containers if item["name"] == snapshot.kind.container)
     told = [(node.get("status") or {}).get("images") or [] for node in snapshot.nodes or ()]
-    if not told or any(len(images) >= _IMAGES_TOLD for images in told):
+    if not told or any(len(images) >= _IMAGES_NAMED for images in told):
         return  # not all are named
     image = _whole_name(str(own["image"]))
     if any(image in (entry.get("names") or ()) for images in told for entry in images):

@@ -65,7 +65,7 @@ def ended_of(pod: KubeObject) -> Mapping[str, object]:
     return now or last or {}
 
 
-def notes_of(snapshot: Snapshot, item: KubeObject, *reasons: str) -> list[JobEvent]:
+def events_of(snapshot: Snapshot, item: KubeObject, *reasons: str) -> list[JobEvent]:
     """Return the events about this very object, newest first.
 
     Args:

@@ -70,8 +70,8 @@ class Snapshot:
         placed: All pods that hold room on nodes, reduced by `reduce_pod`.
         claims: PersistentVolumeClaims of the namespace.
         storage_classes: Of the cluster.
-        quotas: Of the namespace, as for the next.
-        limit_ranges: Likewise.
+        quotas: ResourceQuotas of the namespace.
+        limit_ranges: Of the namespace.
         pod_groups: Of the job, for gang scheduling.
         workloads: Kueue's, of the namespace, reduced by `reduce_workload`.
         local_queues: Kueue's, of the namespace.

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from launcher.backends.states import JobEvent
-from launcher.why.queries import kubectl, notes_of, quote, template_of
+from launcher.why.queries import events_of, kubectl, quote, template_of
 from launcher.why.rules.quotas import measure_quotas
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Resolves, Verdict, evidence
@@ -87,7 +87,7 @@ def explain_refused_pods(snapshot: Snapshot) -> Iterator[Verdict]:
     missing = snapshot.kind.replicas_of(snapshot.job) - len(snapshot.pods)
     if snapshot.status.state.is_terminal or missing <= 0 or snapshot.kind.is_suspended(snapshot.job):
         return
-    notes = notes_of(snapshot, snapshot.job, FAILED_CREATE)
+    notes = events_of(snapshot, snapshot.job, FAILED_CREATE)
     if not notes:
         return
     note = notes[0]

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from launcher import objects
 from launcher.backends.states import JobEvent
 from launcher.objects import KubeObject
-from launcher.why.queries import MANY, kubectl, not_started, notes_of, quote, template_of, who, without_node
+from launcher.why.queries import MANY, events_of, kubectl, not_started, quote, template_of, who, without_node
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Resolves, Verdict, evidence
 
@@ -55,7 +55,7 @@ def check_claims(snapshot: Snapshot, *, is_stuck: bool = True) -> Iterator[Verdi
                 resolves=Resolves.BY_CHANGE,
             )
         elif is_stuck:
-            yield from _judge(snapshot, claim, read_only=read_only)
+            yield from _explain_claim(snapshot, claim, read_only=read_only)
 
 
 def mounted_claims(snapshot: Snapshot) -> dict[str, bool]:
@@ -74,7 +74,7 @@ def mounted_claims(snapshot: Snapshot) -> dict[str, bool]:
     return claims
 
 
-def _judge(snapshot: Snapshot, claim: KubeObject, *, read_only: bool) -> Iterator[Verdict]:
+def _explain_claim(snapshot: Snapshot, claim: KubeObject, *, read_only: bool) -> Iterator[Verdict]:
     phase = str((claim.get("status") or {}).get("phase") or "Pending")
     if phase == "Lost":
         yield Verdict(
@@ -85,14 +85,14 @@ def _judge(snapshot: Snapshot, claim: KubeObject, *, read_only: bool) -> Iterato
             resolves=Resolves.BY_CHANGE,
         )
     elif phase != "Bound":
-        yield from _judge_pending(snapshot, claim)
-    yield from _judge_modes(snapshot, claim, read_only=read_only)
+        yield from _explain_pending(snapshot, claim)
+    yield from _check_modes(snapshot, claim, read_only=read_only)
 
 
-def _judge_pending(snapshot: Snapshot, claim: KubeObject) -> Iterator[Verdict]:
+def _explain_pending(snapshot: Snapshot, claim: KubeObject) -> Iterator[Verdict]:
     name, class_name = objects.name_of(claim), (claim.get("spec") or {}).get("storageClassName")
     classes = snapshot.storage_classes
-    notes = notes_of(snapshot, claim)
+    notes = events_of(snapshot, claim)
     seen = evidence(_describe(claim), *(quote(note) for note in notes[:1]))
     look = kubectl(snapshot, f"describe pvc {name}")
     if classes is not None and class_name is None and not any(_is_default(item) for item in classes):
@@ -122,7 +122,7 @@ def _judge_pending(snapshot: Snapshot, claim: KubeObject) -> Iterator[Verdict]:
     yield Verdict(code="claim-pending", sentence=text, evidence=seen, fix=look, resolves=Resolves.LATER)
 
 
-def _judge_modes(snapshot: Snapshot, claim: KubeObject, *, read_only: bool) -> Iterator[Verdict]:
+def _check_modes(snapshot: Snapshot, claim: KubeObject, *, read_only: bool) -> Iterator[Verdict]:
     replicas = snapshot.kind.replicas_of(snapshot.job)
     modes = set((claim.get("spec") or {}).get("accessModes") or [])
     name = objects.name_of(claim)
@@ -153,7 +153,7 @@ def _missing_by_words(snapshot: Snapshot) -> Iterator[Verdict]:
     if snapshot.claims is not None:
         return
     for pod in without_node(snapshot)[:MANY]:  # they are all alike
-        for note in notes_of(snapshot, pod, "FailedScheduling")[:1]:
+        for note in events_of(snapshot, pod, "FailedScheduling")[:1]:
             match = _MISSING.search(note.message)
             if match:
                 verdict = _missing(snapshot, match["claim"])
@@ -170,7 +170,7 @@ def _missing_by_words(snapshot: Snapshot) -> Iterator[Verdict]:
 def _missing(snapshot: Snapshot, name: str) -> Verdict:
     known = ", ".join(sorted(objects.name_of(claim) for claim in snapshot.claims or ())[:10])
     pods = without_node(snapshot)
-    notes = [note for pod in pods[:MANY] for note in notes_of(snapshot, pod, "FailedScheduling")]
+    notes = [note for pod in pods[:MANY] for note in events_of(snapshot, pod, "FailedScheduling")]
     return Verdict(
         code="claim-missing",
         sentence=f"claim {name!r} does not exist in this namespace"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from launcher import objects
 from launcher.objects import KubeObject
-from launcher.why.queries import ended_of, is_pending, not_started, notes_of, quote, waiting_of, who
+from launcher.why.queries import ended_of, events_of, is_pending, not_started, quote, waiting_of, who
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Resolves, Verdict, evidence, last_words
 
@@ -71,7 +71,7 @@ def explain_mounts(snapshot: Snapshot) -> Iterator[Verdict]:
     """Say why volumes, ConfigMaps or Secrets of pods cannot be mounted."""
     for pod in not_started(snapshot):
         reason, message = waiting_of(pod)
-        notes = notes_of(snapshot, pod, *_MOUNT_NOTES)
+        notes = events_of(snapshot, pod, *_MOUNT_NOTES)
         is_config = reason == "CreateContainerConfigError"
         if not (is_config or (reason in _BUSY and notes)):
             continue
@@ -110,7 +110,7 @@ def explain_container(snapshot: Snapshot) -> Iterator[Verdict]:
 
 def _explain_network(snapshot: Snapshot) -> Iterator[Verdict]:
     for pod in not_started(snapshot):
-        notes = notes_of(snapshot, pod, "FailedCreatePodSandBox")
+        notes = events_of(snapshot, pod, "FailedCreatePodSandBox")
         if notes and waiting_of(pod)[0] in _BUSY:
             text = " ".join(notes[0].message.split())
             yield Verdict(

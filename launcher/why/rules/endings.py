@@ -16,7 +16,7 @@ from launcher.why.rules.log_patterns import (
     OF_FOREIGN_EXIT,
     UNKNOWN,
     Failure,
-    find_fault,
+    find_failure,
     find_most_telling,
 )
 from launcher.why.snapshot import Snapshot
@@ -33,7 +33,7 @@ _SAYS_ALL = (Exit.CONFIG, Exit.DATA, Exit.DIVERGED, Exit.RENDEZVOUS, Exit.DEADLI
 def explain_failure(snapshot: Snapshot) -> Iterator[Verdict]:
     """Say why a job has failed."""
     if snapshot.status.state is JobState.FAILED:
-        yield _judge(snapshot, find_culprit(snapshot.status.pods), resolves=Resolves.BY_CHANGE)
+        yield _explain_end_of(snapshot, find_culprit(snapshot.status.pods), resolves=Resolves.BY_CHANGE)
 
 
 def explain_crash_loop(snapshot: Snapshot) -> Iterator[Verdict]:
@@ -46,7 +46,7 @@ def explain_crash_loop(snapshot: Snapshot) -> Iterator[Verdict]:
         if pod.restarts and pod.exit_code and pod.state in (PodState.PENDING, PodState.RUNNING)
     ]
     for pod in looping[:1]:
-        verdict = _judge(snapshot, pod, resolves=Resolves.LATER)
+        verdict = _explain_end_of(snapshot, pod, resolves=Resolves.LATER)
         if verdict.code == UNKNOWN.code:
             sentence = f"{pod.pod} ends again and again, last with exit code {pod.exit_code}"
             yield Verdict(
@@ -67,7 +67,7 @@ def find_culprit(pods: tuple[PodStatus, ...]) -> PodStatus | None:
     return next(iter([*spoken, *failed]), None)
 
 
-def _judge(snapshot: Snapshot, pod: PodStatus | None, *, resolves: Resolves) -> Verdict:
+def _explain_end_of(snapshot: Snapshot, pod: PodStatus | None, *, resolves: Resolves) -> Verdict:
     job = snapshot.status.handle.job
     if pod is None:
         return Verdict(
@@ -79,12 +79,12 @@ def _judge(snapshot: Snapshot, pod: PodStatus | None, *, resolves: Resolves) -> 
     code = pod.termination.exit if pod.termination is not None else pod.exit_code
     words = pod.termination.reason if pod.termination is not None else pod.reason
     log = snapshot.logs.get(pod.pod, "")
-    fault, line = _find(pod, code=code, words=words, log=log)
+    failure, line = _find(pod, code=code, words=words, log=log)
     checkpoint = pod.termination.checkpoint if pod.termination is not None else None
     said = line or words or (f"exit code {code}" if code is not None else "")
     return Verdict(
-        code=fault.code,
-        sentence=f"{fault.head}: {said}" if said and said != fault.head else fault.head,
+        code=failure.code,
+        sentence=f"{failure.head}: {said}" if said and said != failure.head else failure.head,
         evidence=evidence(
             f"{pod.pod}: exit code {code}{_describe_code(pod, code)}" if code is not None else "",
             pod.reason if pod.reason != words else "",
@@ -92,14 +92,14 @@ def _judge(snapshot: Snapshot, pod: PodStatus | None, *, resolves: Resolves) -> 
             *(tail(log, lines=3) if not line else ()),
             f"last checkpoint: {checkpoint}" if checkpoint else "",
         ),
-        fix=fault.fix_on(snapshot.status.handle.backend).format(job=job),
+        fix=failure.fix_on(snapshot.status.handle.backend).format(job=job),
         resolves=resolves,
     )
 
 
 def _find(pod: PodStatus, *, code: int | None, words: str, log: str) -> tuple[Failure, str]:
     """Return what a pod's end means, and the line of its log that says so, or an empty one."""
-    said = find_fault(f"{pod.reason}\n{words}")
+    said = find_failure(f"{pod.reason}\n{words}")
     if said is not None and not said.is_vague:
         is_data = said.code == "output-denied" and code == Exit.DATA
         return (DATA_DENIED if is_data else said), ""

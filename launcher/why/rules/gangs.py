@@ -50,7 +50,7 @@ def foresee_gang(snapshot: Snapshot, counted: Verdict, *, capacities: Sequence[N
     )
 
 
-def judge_gang(
+def explain_gang(
     snapshot: Snapshot,
     pods: Sequence[KubeObject],
     *,
@@ -78,7 +78,7 @@ def judge_gang(
     return None
 
 
-def judge_gang_by_words(
+def explain_gang_by_words(
     snapshot: Snapshot, pods: Sequence[KubeObject], message: str, *, said: tuple[str, ...]
 ) -> Verdict | None:
     """Judge a gang by the scheduler's words, where nodes or other people's pods may not be looked at.
@@ -86,7 +86,7 @@ def judge_gang_by_words(
     Returns:
         None where they say what they would of any pod.
     """
-    gap, together = read_gap(message), _starts_together(snapshot, pods)
+    gap, starts_together = read_gap(message), _starts_together(snapshot, pods)
     if _EARLY in message:
         return Verdict(
             code="gang-early",
@@ -95,16 +95,16 @@ def judge_gang_by_words(
                 f"it looks again {_AGAIN}"
             ),
             evidence=said,
-            fix=_look_at_once(snapshot, pods),
+            fix=_fix_by_resume(snapshot, pods),
             resolves=Resolves.ITSELF,
         )
     if not gap:
         blocker = next(iter(read_blockers(message)), None)
         is_short = blocker is None or blocker.code in ("insufficient", "")
-        about = together and is_short and is_about_gang(message)
+        about = starts_together and is_short and is_about_gang(message)
         return _incomplete(snapshot, pods, said, "") if about else None
     short = f"; when the scheduler last looked, the nodes lacked {format_gap(gap)} for that"
-    if together and _fits_some(snapshot, pods, gap):
+    if starts_together and _fits_some(snapshot, pods, gap):
         return _incomplete(snapshot, pods, said, short)
     resource = next(iter(gap))
     return Verdict(
@@ -144,12 +144,12 @@ def _ready(snapshot: Snapshot, pods: Sequence[KubeObject], said: tuple[str, ...]
             f"there is room for {who(snapshot, pods)} by now; the scheduler looks at a gang again {_AGAIN}"
         ),
         evidence=said,
-        fix=_look_at_once(snapshot, pods),
+        fix=_fix_by_resume(snapshot, pods),
         resolves=Resolves.ITSELF,
     )
 
 
-def _look_at_once(snapshot: Snapshot, pods: Sequence[KubeObject]) -> str:
+def _fix_by_resume(snapshot: Snapshot, pods: Sequence[KubeObject]) -> str:
     if len(pods) < snapshot.kind.replicas_of(snapshot.job):
         return "wait"
     job = name_of(snapshot)

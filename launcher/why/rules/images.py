@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from launcher import objects
 from launcher.backends.kubernetes.pods import PULL_TROUBLES
 from launcher.objects import KubeObject
-from launcher.why.queries import not_started, notes_of, quote, template_of, waiting_of, who
+from launcher.why.queries import events_of, not_started, quote, template_of, waiting_of, who
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Resolves, Verdict, evidence
 
@@ -84,11 +84,11 @@ def explain_image(snapshot: Snapshot) -> Iterator[Verdict]:
         return
     pod = waiting[0]
     reason, message = waiting_of(pod)
-    notes = [note for note in notes_of(snapshot, pod, "Failed") if "image" in note.message.lower()]
+    notes = [note for note in events_of(snapshot, pod, "Failed") if "image" in note.message.lower()]
     words = "\n".join([reason, message, *(note.message for note in notes)])
     code, head, fix = _classify(words)
     image = _image_of(snapshot, pod)
-    secrets = notes_of(snapshot, pod, "FailedToRetrieveImagePullSecret")
+    secrets = events_of(snapshot, pod, "FailedToRetrieveImagePullSecret")
     if code == "image-denied" and secrets:
         fix = "create the Secret that Launch.image_pull_secrets names"
     yield Verdict(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from launcher import objects
 from launcher.backends.kubernetes.pods import lost_pod
 from launcher.backends.states import JobState
-from launcher.why.queries import MANY, kubectl, name_of, not_started, notes_of, quote, who
+from launcher.why.queries import MANY, events_of, kubectl, name_of, not_started, quote, who
 from launcher.why.rules.queueing import is_unnamed
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Resolves, Verdict, evidence
@@ -125,7 +125,7 @@ def explain_no_controller(snapshot: Snapshot) -> Iterator[Verdict]:
     """Say that no training operator has looked at the job."""
     job = snapshot.job
     has_words = bool((job.get("status") or {}).get("conditions"))
-    if has_words or snapshot.pods or notes_of(snapshot, job) or snapshot.status.state.is_terminal:
+    if has_words or snapshot.pods or events_of(snapshot, job) or snapshot.status.state.is_terminal:
         return
     waited_s = snapshot.now_s - snapshot.status.created_s
     if waited_s > PATIENCE_S:
@@ -158,7 +158,7 @@ def explain_starting(snapshot: Snapshot) -> Iterator[Verdict]:
     waiting = not_started(snapshot)
     if not waiting or lost_pod(snapshot.pods) is not None:
         return
-    notes = [note for pod in waiting[:MANY] for note in notes_of(snapshot, pod, "Pulling")]
+    notes = [note for pod in waiting[:MANY] for note in events_of(snapshot, pod, "Pulling")]
     pulling = f"; {waiting[0]['spec']['containers'][0].get('image')} is being pulled" if notes else ""
     if snapshot.status.state is JobState.RESTARTING:
         yield Verdict(

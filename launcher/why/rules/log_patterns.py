@@ -312,13 +312,13 @@ OF_FOREIGN_EXIT = {code: OF_EXIT[code] for code in (127, 137, int(Exit.STOPPED))
 """What a code means that no node process of ours has given."""
 
 
-def find_fault(text: str) -> Failure | None:
+def find_failure(text: str) -> Failure | None:
     """Return what a sentence or a line of a log means, or None."""
-    return next((fault for pattern, fault in PATTERNS if re.search(pattern, text, re.IGNORECASE)), None)
+    return next((failure for pattern, failure in PATTERNS if re.search(pattern, text, re.IGNORECASE)), None)
 
 
 def find_most_telling(lines: Iterable[str]) -> tuple[Failure, str] | None:
     """Return the most telling of what lines mean, with the last line that says so, or None."""
-    order = [fault for _, fault in PATTERNS]
-    found = [(fault, line) for line in lines if (fault := find_fault(line)) is not None]
+    order = [failure for _, failure in PATTERNS]
+    found = [(failure, line) for line in lines if (failure := find_failure(line)) is not None]
     return min(reversed(found), key=lambda pair: order.index(pair[0]), default=None)

@@ -109,8 +109,8 @@ def explain_evictions(snapshot: Snapshot) -> Iterator[Verdict]:
     ):
         return
     # an event about a pod that went on afterwards does not explain how it ended
-    earlier = [] if state is JobState.FAILED else _taken_by_notes(snapshot)
-    for pod, words, seen in (*_taken_pods(snapshot), *earlier):
+    earlier = [] if state is JobState.FAILED else _removed_by_events(snapshot)
+    for pod, words, seen in (*_removed_pods(snapshot), *earlier):
         for pattern, code, head, fix in _WORDS:
             if re.search(pattern, words):
                 has_ended = state is JobState.FAILED
@@ -128,7 +128,7 @@ def explain_evictions(snapshot: Snapshot) -> Iterator[Verdict]:
                 return
 
 
-def _taken_pods(snapshot: Snapshot) -> list[tuple[str, str, str]]:
+def _removed_pods(snapshot: Snapshot) -> list[tuple[str, str, str]]:
     found = []
     for pod in snapshot.pods:
         status, name = pod.get("status") or {}, objects.name_of(pod)
@@ -144,7 +144,7 @@ def _taken_pods(snapshot: Snapshot) -> list[tuple[str, str, str]]:
     return found
 
 
-def _taken_by_notes(snapshot: Snapshot) -> list[tuple[str, str, str]]:
+def _removed_by_events(snapshot: Snapshot) -> list[tuple[str, str, str]]:
     prefix = f"{name_of(snapshot)}-worker-"
     notes = [
         read_event(event)

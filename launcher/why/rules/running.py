@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from launcher import objects
 from launcher.backends.states import JobState
 from launcher.why.queries import tail, text_of
-from launcher.why.rules.log_patterns import find_fault
+from launcher.why.rules.log_patterns import find_failure
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Resolves, Verdict, evidence
 from trainer.protocol.progress import Progress, RankProgress
@@ -86,16 +86,16 @@ def explain_rendezvous(snapshot: Snapshot) -> Iterator[Verdict]:
         match = _WAITS.search(line)
         if match is None:
             continue
-        fault = find_fault(line)
-        is_dns = fault is not None and fault.code == "dns-failed"
+        failure = find_failure(line)
+        is_dns = failure is not None and failure.code == "dns-failed"
         yield Verdict(
-            code="dns-failed" if is_dns and fault is not None else "rendezvous-waiting",
+            code="dns-failed" if is_dns and failure is not None else "rendezvous-waiting",
             sentence=f"{pod} waits for the other nodes for {match['waited']} s of {match['limit']} s"
             + (f": {match['reason']}" if match["reason"] else ""),
             evidence=evidence(f"{pod}: {line}"),
             fix=(
-                fault.fix_on(snapshot.status.handle.backend)
-                if is_dns and fault is not None
+                failure.fix_on(snapshot.status.handle.backend)
+                if is_dns and failure is not None
                 else f"ftlaunch status {snapshot.status.handle.job}"
             ),
             resolves=Resolves.LATER,
@@ -111,17 +111,17 @@ def explain_pause(snapshot: Snapshot) -> Iterator[Verdict]:
         match = _FAILED.search(_last_of(log, _FAILED, unless=_BEGINS))
         if match is None:
             continue
-        fault = find_fault(match["reason"])
+        failure = find_failure(match["reason"])
         yield Verdict(
-            code=fault.code if fault is not None else "attempt-pausing",
+            code=failure.code if failure is not None else "attempt-pausing",
             sentence=(
                 f"the last attempt failed and the next begins within {match['pause']} s: {match['reason']}"
             ),
             evidence=evidence(f"{pod}: {match[0]}"),
-            fix=fault.fix_on(snapshot.status.handle.backend).format(job=snapshot.status.handle.job)
-            if fault is not None
+            fix=failure.fix_on(snapshot.status.handle.backend).format(job=snapshot.status.handle.job)
+            if failure is not None
             else "",
-            resolves=Resolves.LATER if fault is not None else Resolves.ITSELF,
+            resolves=Resolves.LATER if failure is not None else Resolves.ITSELF,
         )
         return
 

@@ -8,9 +8,9 @@ from launcher import objects
 from launcher.backends.kubernetes.gangs import say_plainly, tells_little
 from launcher.objects import KubeObject
 from launcher.why.node_capacity import read_capacities
-from launcher.why.queries import kubectl, notes_of, quote, who, without_node
+from launcher.why.queries import events_of, kubectl, quote, who, without_node
 from launcher.why.rules.capacity import advise_less, check_capacity, code_of_resource
-from launcher.why.rules.gangs import is_gang, judge_gang, judge_gang_by_words
+from launcher.why.rules.gangs import explain_gang, explain_gang_by_words, is_gang
 from launcher.why.rules.lifecycle import PATIENCE_S
 from launcher.why.snapshot import Snapshot
 from launcher.why.unschedulable import Blocker, read_blockers, without_evictions
@@ -106,10 +106,10 @@ def explain_unscheduled(snapshot: Snapshot) -> Iterator[Verdict]:
             resolves=Resolves.LATER,
         )
     elif "persistentvolumeclaim" not in message.lower():
-        yield _judge(snapshot, pods, message)
+        yield _explain_pods(snapshot, pods, message)
 
 
-def _judge(snapshot: Snapshot, pods: Sequence[KubeObject], message: str) -> Verdict:
+def _explain_pods(snapshot: Snapshot, pods: Sequence[KubeObject], message: str) -> Verdict:
     blockers = read_blockers(message)
     said = evidence(say_plainly(without_evictions(message)))
     in_gang = is_gang(pods)
@@ -122,12 +122,12 @@ def _judge(snapshot: Snapshot, pods: Sequence[KubeObject], message: str) -> Verd
         total = snapshot.kind.replicas_of(snapshot.job)
         counted = check_capacity(pods[0]["spec"], pods=total, more=len(pods), capacities=capacities)
         if in_gang and (
-            verdict := judge_gang(snapshot, pods, counted=counted, capacities=capacities, said=said)
+            verdict := explain_gang(snapshot, pods, counted=counted, capacities=capacities, said=said)
         ):
             return verdict
     if counted is not None:
         return _join(counted, said)
-    if in_gang and (verdict := judge_gang_by_words(snapshot, pods, message, said=said)):
+    if in_gang and (verdict := explain_gang_by_words(snapshot, pods, message, said=said)):
         return verdict
     return _by_words(snapshot, pods, blockers[0] if blockers else None, said)
 
@@ -209,7 +209,7 @@ def _words_about(snapshot: Snapshot, pod: KubeObject) -> tuple[str, str]:
     for item in (pod.get("status") or {}).get("conditions") or []:
         if item.get("type") == "PodScheduled" and item.get("status") == "False":
             return str(item.get("reason", "")), " ".join(str(item.get("message", "")).split())
-    notes = notes_of(snapshot, pod, "FailedScheduling")
+    notes = events_of(snapshot, pod, "FailedScheduling")
     return ("", quote(notes[0])) if notes else ("", "")
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from launcher.cli.main import run
 from launcher.doctor import machine
-from launcher.doctor.engine import check_engine
 from launcher.doctor.findings import Check, ok, run_checks
+from launcher.doctor.machine import check_engine
 from launcher.errors import UsageError
 from tests.launcher.doctor.conftest import DENIED, JOBS, status
 from tests.launcher.schemas import check_document

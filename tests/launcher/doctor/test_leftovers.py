@@ -12,7 +12,7 @@ import pytest
 from launcher.backends.kubernetes import KubernetesBackend
 from launcher.cli.main import run
 from launcher.doctor.cluster_info import ClusterInfo
-from launcher.doctor.leftovers import Stale, check_leftovers
+from launcher.doctor.leftovers import InterruptedSubmit, check_leftovers
 from launcher.jobs.recovery import collect, stale_records
 from launcher.objects import CONFIG_MAPS, PADDLE_JOBS
 from launcher.runs.record import Stage
@@ -124,5 +124,8 @@ def test_doctor_sweeps_ours_and_names_others(cluster, only):
     info = ClusterInfo(api=cluster, namespace="ml")  # `read` is not needed here
     assert "cut-config" in only(check_leftovers(info, []))[1]
     assert cluster.names("configmaps") == ("cut-config",)
-    assert only(check_leftovers(info, [Stale(job="cut", run_id=MINE)]))[1] == "removed the ConfigMaps of cut"
+    assert (
+        only(check_leftovers(info, [InterruptedSubmit(job="cut", run_id=MINE)]))[1]
+        == "removed the ConfigMaps of cut"
+    )
     assert only(check_leftovers(info, []))[1] == "nothing of interrupted submits"

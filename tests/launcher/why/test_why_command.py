@@ -235,11 +235,11 @@ def test_jobs_of_this_machine_are_explained_by_status_and_log(
 @pytest.mark.parametrize("backend", ["local", "docker"])
 def test_no_cure_for_this_machine_needs_a_cluster(backend: BackendKind) -> None:
     """`kubectl`, claims, users of pods and their limits are a cluster's."""
-    faults = [fault for _, fault in PATTERNS] + [*OF_EXIT.values(), DATA_DENIED, UNKNOWN]
-    for fault in faults:
-        fix = fault.fix_on(backend)
-        assert fix, fault.code
-        assert "kubectl" not in fix, fault.code
+    faults = [failure for _, failure in PATTERNS] + [*OF_EXIT.values(), DATA_DENIED, UNKNOWN]
+    for failure in faults:
+        fix = failure.fix_on(backend)
+        assert fix, failure.code
+        assert "kubectl" not in fix, failure.code
         if backend == "local":
             for word in ("Launch.resources", "Launch.run_as", "Launch.image", "claim", "the volume"):
-                assert word not in fix, fault.code
+                assert word not in fix, failure.code
