@@ -23,9 +23,10 @@ from launcher.kube.proxy import choose_proxy, parse_proxy
 from launcher.logs.follow import Follower
 from launcher.logs.log_filter import LogFilter
 from launcher.logs.log_format import Formatter, LogFormat
-from launcher.logs.source import Container, LogRequest, SourceError
+from launcher.logs.source import Container, End, LogRequest, SourceError
 from launcher.objects import PODS
 from launcher.plan.handle import Handle
+from tests.contract.harness import Collector
 from tests.launcher.kube.api_server import Answer, ApiServer, Asked, SecureApiServer
 from tests.launcher.kube.test_access import write_kubeconfig
 from tests.launcher.kube.test_exec import SUCCESS, ExecServer
@@ -295,6 +296,75 @@ def test_variables_name_a_proxy_as_well(start, server, tmp_path, variable):
     path = write_kubeconfig(tmp_path, user={"token": "t"}, **cluster)
     assert get(path, {variable: f"user:pw@{proxy.netloc}"}) == POD
     assert len(proxy.asked) == 1
+
+
+async def _fetch(path: Path, environ: dict[str, str]) -> None:
+    client = AsyncClient(connect(kubeconfig=path, environ=environ))
+    await client.fetch("/api/v1/namespaces/ml/pods/w-0", {}, client.describe(namespace="ml", name="w-0"))
+
+
+async def _read_log(path: Path, environ: dict[str, str]) -> None:
+    heard = Collector()
+    client = AsyncClient(connect(kubeconfig=path, environ=environ))
+    request = LogRequest(container=Container(node=0, pod="w-0", uid="u", restarts=0))
+    client.stream(request, heard, namespace="ml", container="paddle")
+    while heard.result is None:
+        await asyncio.sleep(0.01)
+    assert heard.result == End()
+
+
+WAYS: dict[str, Callable[[Path, dict[str, str]], object]] = {
+    "request": get,
+    "list": lambda path, environ: connect(kubeconfig=path, environ=environ).list(PODS, namespace="ml"),
+    "watch": lambda path, environ: list(
+        connect(kubeconfig=path, environ=environ).watch(PODS, namespace="ml", timeout_s=1)
+    ),
+    "log": lambda path, environ: connect(kubeconfig=path, environ=environ).read_pod_log(
+        "w-0", namespace="ml", container="paddle"
+    ),
+    "object among many": lambda path, environ: asyncio.run(_fetch(path, environ)),
+    "followed log": lambda path, environ: asyncio.run(asyncio.wait_for(_read_log(path, environ), 20)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("named", ["kubeconfig", "variable", "excepted"])
+def test_every_way_into_a_cluster_takes_the_one_proxy_and_shows_the_one_identity(
+    start, server, tmp_path, way, named
+):
+    proxy = start("http", "user:pw")
+    server.answer = lambda asked: Answer(
+        body=b"" if "watch" in asked.query or asked.path.endswith("/log") else json.dumps(POD).encode()
+    )
+    url = f"http://user:pw@{proxy.netloc}"
+    cluster = server.cluster if named == "excepted" else behind(server, proxy="")
+    if named == "kubeconfig":
+        cluster["proxy-url"] = url
+    environ = {} if named == "kubeconfig" else {"HTTPS_PROXY": url, "NO_PROXY": "127.0.0.0/8"}
+    path = write_kubeconfig(tmp_path, user={"token": "t", "as": "jane"}, **cluster)
+    WAYS[way](path, environ)
+    target = f"CONNECT kube.internal:{server.url.rpartition(':')[2]}"
+    assert proxy.asked == ([] if named == "excepted" else [target])
+    (asked,) = server.asked
+    assert (asked.headers["Authorization"], asked.headers["Impersonate-User"]) == ("Bearer t", "jane")
+    assert "Proxy-Authorization" not in asked.headers
+
+
+@pytest.mark.parametrize("named", ["kubeconfig", "variable", "excepted"])
+def test_programs_in_pods_take_the_same_way(start, tmp_path, named):
+    proxy = start("http", "user:pw")
+    url = f"http://user:pw@{proxy.netloc}"
+    with ExecServer(lambda server: server.send(3, SUCCESS)) as server:
+        cluster = dict(server.cluster) if named == "excepted" else behind(server, proxy="")
+        if named == "kubeconfig":
+            cluster["proxy-url"] = url
+        environ = {} if named == "kubeconfig" else {"HTTPS_PROXY": url, "NO_PROXY": "127.0.0.0/8"}
+        path = write_kubeconfig(tmp_path, user={"token": "t", "as": "jane"}, **cluster)
+        client = connect(kubeconfig=path, environ=environ)
+        with client.run_in_pod("w-0", ["ls"], namespace="ml", container="paddle") as channel:
+            assert channel.finish() == (0, "")
+        assert (server.headers["authorization"], server.headers["impersonate-user"]) == ("Bearer t", "jane")
+    assert len(proxy.asked) == (named != "excepted")
 
 
 def test_a_plain_request_is_handed_to_the_proxy_itself(start, tmp_path):
