@@ -2,6 +2,13 @@
 
 `ssl.MemoryBIO` instead of asyncio's TLS, because the latter keeps a quarter of a megabyte a connection; and
 one buffer for all connections to read into, because asyncio would read as much at once.
+
+How a byte passes: asyncio reads into the shared buffer (`get_buffer`, `buffer_updated`); with TLS its bytes
+go into `_incoming`, from which OpenSSL makes plain ones (`_decrypt`); the parser takes the head and the
+framing off, and the listener gets the body. What OpenSSL has to say goes the other way, from `_outgoing`
+into the transport, after each step (`_guard`), since a handshake or a renewed key may want to be answered
+at any time. The buffer is shared safely, because a connection has taken its bytes out before another one
+reads.
 """
 
 from __future__ import annotations

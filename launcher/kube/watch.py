@@ -1,6 +1,10 @@
-"""A watch's answer -> changes, one JSON document a line.
+"""A watch's answer -> events, one JSON document a line.
 
-kubernetes.io, API concepts, "Efficient detection of changes": bookmarks, and 410 as a status or as an event.
+kubernetes.io, API concepts, "Efficient detection of changes": bookmarks, and 410 as a status or as an
+event. An answer is cut into pieces anywhere, so what does not end with a newline waits for the next one. A
+watch ends in three ways: after the time that was asked for, which is no error; in the middle of a line or
+of a chunk, after which the caller goes on from the last event's version; or with an event of the type
+ERROR, which is the `Status` that the answer would have been, had it been known at its beginning.
 """
 
 from __future__ import annotations

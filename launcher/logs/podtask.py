@@ -1,4 +1,19 @@
-"""Follows one pod: its containers one after the other, each to its last line, whatever happens on the way."""
+"""Follows one pod: its containers one after the other, each to its last line, whatever happens on the way.
+
+A loop a container (`_read_container`): choose the next step from the pod as it is now (`choose_step`,
+pure), ask for the log, read the answer, recover from how it ended, and choose again until the step is DONE
+or GONE.
+
+Three things make it longer than that. An API server resolves names: between a snapshot and a request a pod
+may have been replaced, so an answer is withheld until a snapshot that was begun after the answer had begun
+says whose it is (`is_same`), and dropped otherwise. A followed log's end proves nothing: proxies and
+kubelets end answers too, so a container counts as complete only once it was read without `follow` after it
+had ended. And silence proves nothing: a connection may be half-open, or the node may have rotated the file
+away under it, so after a while a second, short request asks for the last line (`_has_news`); if that is one
+that the followed answer never brought, the answer is dropped and asked for again.
+
+Nothing is counted here: where to go on, and what of a new answer is known already, is the resume point's.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,15 @@
 """Where reading one container's log has got to, and what of a new answer was read before. Pure.
 
 A log is asked for from a whole second on (`sinceTime`), so every new answer begins with lines that we have.
-They end with the line that we read last: it is known by its instant, its content and its ordinal among equal
-ones. If the node has rotated the log since, that line never comes, and all that comes is new.
+They end with the line that we read last: it is known by its instant, its content and its ordinal among
+equal ones. If the node has rotated the log since, that line never comes, and all that comes is new.
+
+While that line is awaited, other lines are held (`_held`); each copy of it that comes empties them, since
+all before it is known. Three things end the waiting. It has come as often as we had read it (`_copies`):
+what follows is new. A line comes that is later than all that we have (`_newest`): ours is not to come any
+more, and what is held is new. Or the answer ends (`settle`), and the same holds. Where not one copy came,
+lines are missing (`has_gap`). Counting lines or bytes would be simpler, and wrong after a rotation; a set
+of all lines would be right, and as large as the log.
 """
 
 from __future__ import annotations
