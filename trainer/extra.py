@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     import paddle
     from numpy.typing import NDArray
 
-    from trainer.data.rng import Draws
+    from trainer.data.rng import Rng
 
-    OpFactory = Callable[..., Callable[[NDArray[Any], Draws], NDArray[Any]]]
+    OpFactory = Callable[..., Callable[[NDArray[Any], Rng], NDArray[Any]]]
     LossFactory = Callable[..., Callable[[paddle.Tensor, paddle.Tensor], paddle.Tensor]]
     MetricFactory = Callable[..., Callable[[paddle.Tensor, paddle.Tensor], dict[str, float]]]
     ModelFactory = Callable[..., paddle.nn.Layer]
@@ -49,10 +49,10 @@ __all__ = ["register_loss", "register_metric", "register_model", "register_op", 
 def register_op(name: str) -> Callable[[OpFactory], OpFactory]:
     """Register an image operation for `transform_ops` and `Infer.transforms`.
 
-    The factory returns a function of an image and its random draws. The image is uint8 [H, W, 3] before
+    The factory returns a function of an image and its random generators. The image is uint8 [H, W, 3] before
     NormalizeImage and float32 after it; [3, H, W] once the channels were moved. Return the next image as a
-    numpy array, and do not write into the one that came. Draw from `draws.python` (random.Random) and
-    `draws.numpy` (numpy.random.RandomState) only: they make a resumed run the same run. Reader threads call
+    numpy array, and do not write into the one that came. Draw from `rng.python` (random.Random) and
+    `rng.numpy` (numpy.random.RandomState) only: they make a resumed run the same run. Reader threads call
     it side by side, so it keeps nothing between calls.
 
     Raises:

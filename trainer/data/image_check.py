@@ -15,7 +15,7 @@ from trainer.config.ops import DecodeImage
 from trainer.config.sections import MAX_IMAGE_PIXELS
 from trainer.data.encoded import read_encoded
 from trainer.data.image_cache import ImageCache, Verdict, mark_of
-from trainer.data.ops.decode import decode_image
+from trainer.data.ops.basic import decode_image
 from trainer.data.rng import Stream
 from trainer.errors import ImageError
 
@@ -50,12 +50,12 @@ def check_images(
     done(len(verdicts))
     left = [path for path in wanted if path not in verdicts]
     threads = min(_MAX_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
-    operation, draws = decode_image(decode), Stream(0).draws
+    operation, rng = decode_image(decode), Stream(0).rng
 
     def read(path: str) -> Verdict:
         try:
             encoded = read_encoded(Path(path), max_pixels=max_pixels)
-            operation(np.frombuffer(encoded.data, dtype=np.uint8), draws)
+            operation(np.frombuffer(encoded.data, dtype=np.uint8), rng)
         except ImageError as error:
             return Verdict(problem=str(error))
         except OSError as error:

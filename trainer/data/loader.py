@@ -2,28 +2,86 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from trainer.config.data import CustomLabelDataset, SplitSection
 from trainer.config.pipeline import stage_of
 from trainer.config.samplers import RASampler
 from trainer.config.sections import MAX_IMAGE_PIXELS
 from trainer.data.bad_images import BadImages, cure
-from trainer.data.batch import Assembly, Batch
+from trainer.data.batch_ops import build_mixing
 from trainer.data.encoded import read_encoded
 from trainer.data.lists import SampleList
-from trainer.data.mixing import build_mixing
-from trainer.data.rng import Draws, Stream, instead_of, per_batch, per_sample
+from trainer.data.ops.build import Transforms
+from trainer.data.rng import Rng, Stream, instead_of, per_batch, per_sample
 from trainer.data.sampling import make_sampling
-from trainer.data.sharding import Indices
-from trainer.data.sizes import Transforms
+from trainer.data.sharding import Indices, Shard
 from trainer.errors import DataError, ImageError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Batch:
+    """One rank's part of a global batch.
+
+    Attributes:
+        images: float32 [B, C, H, W], normalised, RGB unless DecodeImage says otherwise.
+        labels: int64 [B, 1], or float32 [B, K] where the images were mixed.
+        indices: int64 [B], samples of the list.
+        valid: bool [B], False for padding, which repeats another sample. Training trains on it, as PaddleClas
+            does, an evaluation leaves it out, and neither counts it. False for bad images too
+            in an evaluation.
+        global_samples: Samples of all ranks' batches, padding left out.
+        end: Place of the epoch's order after the global batch; where a resumed epoch goes on.
+        bad_images: How many images of this part cannot be read, padding left out.
+    """
+
+    images: NDArray[np.float32]
+    labels: NDArray[np.int64] | NDArray[np.float32]
+    indices: Indices
+    valid: NDArray[np.bool_]
+    global_samples: int
+    end: int
+    bad_images: int = 0
+
+
+class Assembly:
+    """A batch that is being filled; its memory is made when the first image says how large it is."""
+
+    def __init__(self, shard: Shard, indices: Indices) -> None:
+        self.shard = shard
+        self.indices = indices
+        self.drawn_labels = np.zeros(len(indices), dtype=np.int64)
+        """Labels that an operation draws, where one does; set by whoever puts the image."""
+        self.bad = np.zeros(len(indices), dtype=np.bool_)
+        """Where an image could not be read; set by whoever was to put it."""
+        self._images: NDArray[np.float32] | None = None
+        self._lock = threading.Lock()
+
+    def put(self, slot: int, image: NDArray[np.float32]) -> tuple[int, ...] | None:
+        """Copy an image in; returns the shape that was expected where it has another one."""
+        with self._lock:
+            if self._images is None:
+                self._images = np.empty((len(self.indices), *image.shape), dtype=np.float32)
+        if self._images.shape[1:] != image.shape:
+            return self._images.shape[1:]
+        self._images[slot] = image
+        return None
+
+    def images(self) -> NDArray[np.float32]:
+        """Return the images once all were put that can be read; of no known shape where none can."""
+        if self._images is None:
+            return np.zeros((len(self.indices), 1, 1, 1), dtype=np.float32)
+        return self._images
+
 
 _BATCHES_AHEAD = 2  # read beyond the one that the engine works on
 
@@ -100,11 +158,11 @@ class Loader:
         """Return how many batches of a rank a place of the epoch's order has before it."""
         return self._sampling.done(cursor, world_size=self._world_size)
 
-    def draws_state(self) -> str | None:
+    def rng_state(self) -> str | None:
         """Return where the stream of `rng: paddleclas` is; None with `per_sample`, which has no state."""
         return self._stream.state() if self._stream is not None else None
 
-    def restore_draws(self, state: str) -> None:
+    def restore_rng(self, state: str) -> None:
         """Go on with the draws from a state; no effect with `per_sample`.
 
         Raises:
@@ -139,16 +197,16 @@ class Loader:
             filled.close()
 
     def _assemblies(self, positions: Indices, start: int) -> Iterator[Assembly]:
-        shares = self._sampling.shares(
+        shards = self._sampling.shards(
             len(positions), rank=self._rank, world_size=self._world_size, start=start
         )
-        for share in shares:
-            yield Assembly(share, positions[share.places] % len(self._samples))
+        for shard in shards:
+            yield Assembly(shard, positions[shard.places] % len(self._samples))
 
     def _finish(self, assembly: Assembly, positions: Indices, epoch: int) -> Batch:
-        n, share = len(self._samples), assembly.share
-        valid = positions[share.places] < n
-        valid[len(valid) - share.extra :] = False
+        n, shard = len(self._samples), assembly.shard
+        valid = positions[shard.places] < n
+        valid[len(valid) - shard.extra :] = False
         bad = int(np.count_nonzero(assembly.bad & valid))
         if not self._training:
             valid &= ~assembly.bad
@@ -157,14 +215,14 @@ class Loader:
         if labels.ndim == 1:
             labels = labels.reshape(-1, 1)
         if self._mix is not None:
-            images, labels = self._mix(images, labels, self._draws_of_batch(epoch, share.start))
+            images, labels = self._mix(images, labels, self._draws_of_batch(epoch, shard.start))
         return Batch(
             images=images,
             labels=labels,
             indices=assembly.indices,
             valid=valid,
-            global_samples=int(np.count_nonzero(positions[share.start : share.end] < n)),
-            end=share.end,
+            global_samples=int(np.count_nonzero(positions[shard.start : shard.end] < n)),
+            end=shard.end,
             bad_images=bad,
         )
 
@@ -200,7 +258,7 @@ class Loader:
         assembly.bad[slot] = True
         if not self._training:
             return None
-        repeat = self._sampling.repeat(int(assembly.share.places[slot]))
+        repeat = self._sampling.repeat(int(assembly.shard.places[slot]))
         chooser = instead_of(self._seed, epoch=epoch, index=index, repeat=repeat)
         for _ in range(_TRIES):
             other = chooser.randrange(len(self._samples))
@@ -219,13 +277,13 @@ class Loader:
         path = self._samples.paths[index]
         where = f"{self._samples.place(index)}: {path}"
         try:
-            side = self._sampling.side(assembly.share.start)
+            side = self._sampling.side(assembly.shard.start)
             stage = None if self._epochs is None else stage_of(epoch, epochs=self._epochs)
             transform = self._transforms.choose(side=side, stage=stage)
-            repeat = self._sampling.repeat(int(assembly.share.places[slot]))
-            draws = self._draws(epoch, index if of is None else of, repeat)
+            repeat = self._sampling.repeat(int(assembly.shard.places[slot]))
+            rng = self._draws(epoch, index if of is None else of, repeat)
             encoded = read_encoded(Path(path), max_pixels=self._max_pixels)
-            image = transform(encoded.data, draws)
+            image = transform(encoded.data, rng)
         except ImageError as error:
             return self._bad(index, f"{where}: {error}; {cure(skip=self.bad_images.skip)}")
         except OSError as error:
@@ -235,7 +293,7 @@ class Loader:
         if encoded.warning:
             self.bad_images.warn(index, f"{where}: {encoded.warning}")
         if self._label_key is not None:
-            assembly.drawn_labels[slot] = draws.labels[self._label_key]
+            assembly.drawn_labels[slot] = rng.labels[self._label_key]
         other = assembly.put(slot, image)
         if other is None:
             return None
@@ -249,14 +307,14 @@ class Loader:
             self.bad_images.note(index, reason)
         return _Bad(reason)
 
-    def _draws(self, epoch: int, index: int, repeat: int) -> Draws:
+    def _draws(self, epoch: int, index: int, repeat: int) -> Rng:
         if self._stream is not None:
-            return self._stream.draws
+            return self._stream.rng
         return per_sample(self._seed, epoch=epoch, index=index, repeat=repeat)
 
-    def _draws_of_batch(self, epoch: int, start: int) -> Draws:
+    def _draws_of_batch(self, epoch: int, start: int) -> Rng:
         if self._stream is not None:
-            return self._stream.draws
+            return self._stream.rng
         return per_batch(self._seed, epoch=epoch, start=start, rank=self._rank)
 
 

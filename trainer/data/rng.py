@@ -17,7 +17,7 @@ from trainer.protocol.untrusted import FormatError, parse_object
 _WHAT = "draws"
 
 
-class Draws:
+class Rng:
     """One source of Python's draws and one of NumPy's.
 
     NumPy's old generator on purpose: its stream never changes between versions (NEP 19), and it is the one
@@ -55,7 +55,7 @@ class _Unseeded(ISeedSequence):
         return np.zeros(n_words, dtype=dtype)
 
 
-def per_sample(seed: int, *, epoch: int, index: int, repeat: int = 0) -> Draws:
+def per_sample(seed: int, *, epoch: int, index: int, repeat: int = 0) -> Rng:
     """Return the draws of one sample in one epoch, whoever reads it and whenever.
 
     Args:
@@ -76,7 +76,7 @@ def instead_of(seed: int, *, epoch: int, index: int, repeat: int = 0) -> random.
     return _seeded(f"{seed}/{epoch}/{index}/{repeat}/instead").python
 
 
-def per_batch(seed: int, *, epoch: int, start: int, rank: int) -> Draws:
+def per_batch(seed: int, *, epoch: int, start: int, rank: int) -> Rng:
     """Return the draws of one rank's batch in one epoch, whoever read its images.
 
     Args:
@@ -88,10 +88,10 @@ def per_batch(seed: int, *, epoch: int, start: int, rank: int) -> Draws:
     return _seeded(f"{seed}/{epoch}/batch/{start}/{rank}")
 
 
-def _seeded(text: str) -> Draws:
+def _seeded(text: str) -> Rng:
     digest = hashlib.blake2b(text.encode(), digest_size=32).digest()
     words = np.frombuffer(digest[16:], dtype="<u4")
-    return Draws(random.Random(int.from_bytes(digest[:16], "little")), words)  # noqa: S311
+    return Rng(random.Random(int.from_bytes(digest[:16], "little")), words)  # noqa: S311
 
 
 class Stream:
@@ -101,13 +101,13 @@ class Stream:
     """
 
     def __init__(self, seed: int) -> None:
-        self.draws = Draws(random.Random(seed), seed % 2**32)  # noqa: S311
+        self.rng = Rng(random.Random(seed), seed % 2**32)  # noqa: S311
 
     def state(self) -> str:
         """Return a text from which `restore` goes on."""
-        kind, keys, position, has_gauss, gauss = self.draws.numpy.get_state(legacy=True)
+        kind, keys, position, has_gauss, gauss = self.rng.numpy.get_state(legacy=True)
         numpy_state = [str(kind), [int(key) for key in keys], int(position), int(has_gauss), float(gauss)]
-        return json.dumps({"python": self.draws.python.getstate(), "numpy": numpy_state})
+        return json.dumps({"python": self.rng.python.getstate(), "numpy": numpy_state})
 
     def restore(self, text: str) -> None:
         """Go on from a state.
@@ -118,9 +118,9 @@ class Stream:
         document: Mapping[str, Any] = parse_object(text, where=_WHAT)
         try:
             version, internal, gauss = document["python"]
-            self.draws.python.setstate((version, tuple(internal), gauss))
+            self.rng.python.setstate((version, tuple(internal), gauss))
             kind, keys, position, has_gauss, numpy_gauss = document["numpy"]
             words = np.array(keys, dtype=np.uint32)
-            self.draws.numpy.set_state((kind, words, position, has_gauss, numpy_gauss))
+            self.rng.numpy.set_state((kind, words, position, has_gauss, numpy_gauss))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise FormatError(f"{_WHAT}: expected the state of two generators: {error}") from error

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.config.samplers import DistributedBatchSampler, MultiScaleSampler, RASampler, Sampler
-from trainer.data.sharding import Indices, Share, deal, epoch_positions, steps_of_epoch
+from trainer.data.sharding import Indices, Shard, epoch_positions, shard_order, steps_of_epoch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +28,7 @@ class Sampling(ABC):
         """Return the order of an epoch; `world_size` is the number of ranks that it is padded for."""
 
     @abstractmethod
-    def shares(self, length: int, *, rank: int, world_size: int, start: int) -> Iterator[Share]:
+    def shards(self, length: int, *, rank: int, world_size: int, start: int) -> Iterator[Shard]:
         """Yield a rank's parts of an order of that length, from place `start` on."""
 
     @abstractmethod
@@ -57,8 +57,8 @@ class Plain(Sampling):
     def positions(self, epoch: int, *, world_size: int) -> Indices:  # noqa: D102
         return epoch_positions(self.n, epoch=epoch, world_size=world_size, shuffle=self.spec.shuffle)
 
-    def shares(self, length: int, *, rank: int, world_size: int, start: int) -> Iterator[Share]:  # noqa: D102
-        yield from deal(
+    def shards(self, length: int, *, rank: int, world_size: int, start: int) -> Iterator[Shard]:  # noqa: D102
+        yield from shard_order(
             length, rank=rank, world_size=world_size, batch_size=self.spec.batch_size,
             drop_last=self.spec.drop_last, start=start,
         )  # fmt: skip
@@ -85,8 +85,8 @@ class Repeated(Sampling):
         samples = epoch_positions(self.n, epoch=epoch, world_size=1, shuffle=self.spec.shuffle)
         return np.repeat(samples, self.spec.num_repeats)[: self._each(world_size) * world_size]
 
-    def shares(self, length: int, *, rank: int, world_size: int, start: int) -> Iterator[Share]:  # noqa: D102
-        yield from deal(
+    def shards(self, length: int, *, rank: int, world_size: int, start: int) -> Iterator[Shard]:  # noqa: D102
+        yield from shard_order(
             length, rank=rank, world_size=world_size, batch_size=self.spec.batch_size,
             drop_last=self.spec.drop_last, start=start, in_turn=True,
         )  # fmt: skip
@@ -119,7 +119,7 @@ class MultiScale(Sampling):
     def positions(self, epoch: int, *, world_size: int) -> Indices:  # noqa: ARG002, D102
         return epoch_positions(self.n, epoch=epoch, world_size=1, shuffle=self.spec.is_training)
 
-    def shares(self, length: int, *, rank: int, world_size: int, start: int) -> Iterator[Share]:  # noqa: D102
+    def shards(self, length: int, *, rank: int, world_size: int, start: int) -> Iterator[Shard]:  # noqa: D102
         while start < length:
             _, count = self._choose(start)
             end = min(start + world_size * count, length)
@@ -127,7 +127,7 @@ class MultiScale(Sampling):
             beyond = places >= length
             missing = int(np.count_nonzero(beyond))
             places[beyond] = (rank + world_size * np.arange(missing, dtype=np.int64)) % length  # its front
-            yield Share(places=places, extra=missing, start=start, end=end)
+            yield Shard(places=places, extra=missing, start=start, end=end)
             start = end
 
     def steps(self, *, world_size: int) -> int:  # noqa: D102

@@ -16,7 +16,7 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Share:
+class Shard:
     """One rank's part of a global batch.
 
     Attributes:
@@ -53,7 +53,7 @@ def epoch_order(n: int, *, epoch: int, world_size: int, shuffle: bool) -> Indice
     return order
 
 
-def deal(
+def shard_order(
     length: int,
     *,
     rank: int,
@@ -62,7 +62,7 @@ def deal(
     drop_last: bool,
     start: int = 0,
     in_turn: bool = False,
-) -> list[Share]:
+) -> list[Shard]:
     """Deal the places of an order out to a rank, in global batches of `world_size * batch_size`.
 
     The last, incomplete global batch is split into equal contiguous parts. Where it does not divide, as an
@@ -79,7 +79,7 @@ def deal(
         in_turn: Deal place after place to one rank after the other, not contiguous parts.
     """
     whole = world_size * batch_size
-    shares: list[Share] = []
+    shards: list[Shard] = []
     for begin in range(start, length, whole):
         end = min(begin + whole, length)
         if drop_last and end - begin < whole:
@@ -89,8 +89,8 @@ def deal(
         if in_turn:
             offsets = rank + world_size * np.arange(part, dtype=np.int64)
         extra = int(np.count_nonzero(offsets >= end - begin))
-        shares.append(Share(places=begin + offsets % (end - begin), extra=extra, start=begin, end=end))
-    return shares
+        shards.append(Shard(places=begin + offsets % (end - begin), extra=extra, start=begin, end=end))
+    return shards
 
 
 def steps_of_epoch(n: int, *, world_size: int, batch_size: int, drop_last: bool) -> int:

@@ -228,7 +228,7 @@ def _share(setup: Setup, contents: Contents | None, *, run_id: str) -> TrainStat
     if state.plateau is not None and isinstance(setup.schedule, Plateau):
         setup.schedule.restore(state.plateau)
     if state.draws is not None:
-        setup.train_loader.restore_draws(state.draws)
+        setup.train_loader.restore_rng(state.draws)
     if state.sampler.cursor == 0:  # a fresh epoch is padded for the ranks that there are now
         state = replace(state, sampler=replace(state.sampler, world_size=setup.ranks.world_size))
     return replace(state, run_id=run_id) if run_id else state

@@ -268,7 +268,7 @@ class Training:
         self._liveness.enter(Phase.SAVE)
         setup.collective.broadcast_buffers(setup.model)
         if self._saver is not None:
-            draws = setup.train_loader.draws_state()
+            draws = setup.train_loader.rng_state()
             scale = setup.precision.state()
             plateau = setup.schedule.state() if isinstance(setup.schedule, Plateau) else None
             whole = replace(state, draws=draws, loss_scale=scale, plateau=plateau)

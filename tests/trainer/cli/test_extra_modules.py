@@ -172,7 +172,7 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
     "no mapping": (OP + "def a(): ...\n", op("Mine", 3), r"expected a mapping of parameters, got 3"),
     "no operation": (
         OP + "def a(): ...\n", op("Mine"),
-        r"my_parts.py:2: Mine: expected a function of image and draws, got None",
+        r"my_parts.py:2: Mine: expected a function of image and generators, got None",
     ),
     "no image": (
         OP + "def a(): return lambda image, draws: None\n", op("Mine"),

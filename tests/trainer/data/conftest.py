@@ -12,7 +12,7 @@ import pytest
 from trainer.config.data import ImageNetDataset, SplitSection
 from trainer.data.lists import SampleList, load_list
 from trainer.data.ops.build import build_transform
-from trainer.data.rng import Draws, Stream
+from trainer.data.rng import Rng, Stream
 
 NORMALIZE = {
     "NormalizeImage": {"scale": "1.0/255.0", "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.25], "order": ""}
@@ -38,7 +38,7 @@ def encode(image: np.ndarray[Any, Any], ending: str = ".png") -> bytes:
     return bytes(cv2.imencode(ending, image)[1])
 
 
-def transform(*ops: dict[str, Any], first: dict[str, Any] | None = None) -> Callable[[bytes, Draws], Pixels]:
+def transform(*ops: dict[str, Any], first: dict[str, Any] | None = None) -> Callable[[bytes, Rng], Pixels]:
     dataset = ImageNetDataset.model_validate(
         {"image_root": "", "cls_label_path": "", "transform_ops": [first or {"DecodeImage": {}}, *ops]}
     )
@@ -47,7 +47,7 @@ def transform(*ops: dict[str, Any], first: dict[str, Any] | None = None) -> Call
 
 def run(data: bytes, *ops: dict[str, Any], seed: int = 0) -> Pixels:
     """Apply operations that leave pixels as they are, and return them as [H, W, C]."""
-    return transform(*ops)(data, Stream(seed).draws).transpose(1, 2, 0)
+    return transform(*ops)(data, Stream(seed).rng).transpose(1, 2, 0)
 
 
 def agree(
@@ -71,7 +71,7 @@ def agree(
     for number in range(images):
         image = draw(number, width=width, height=height)
         expected = reading(image[:, :, ::-1].copy())
-        result = operation(encode(image), stream.draws).transpose(1, 2, 0)
+        result = operation(encode(image), stream.rng).transpose(1, 2, 0)
         np.testing.assert_array_equal(result, expected, err_msg=f"image {number}")
 
 

@@ -110,9 +110,9 @@ def test_one_stream_of_draws_goes_on_over_samples_and_epochs_and_can_be_restored
     first, second = list(loader.batches(0)), list(loader.batches(1))
     assert not same(first, second)
     assert same(first, list(again.batches(0)))
-    state = again.draws_state()
+    state = again.rng_state()
     other = fresh()
-    other.restore_draws(state or "")
+    other.restore_rng(state or "")
     assert same(second, list(other.batches(1)))
 
 
@@ -121,23 +121,23 @@ def test_the_stream_s_state_after_a_batch_is_that_of_the_next(folder: Any) -> No
     loader = make(folder, ops=RANDOM, loader={"rng": "paddleclas"})
     batches = loader.batches(0)
     first = next(batches)
-    state = loader.draws_state()
+    state = loader.rng_state()
     rest = list(batches)
     other = make(folder, ops=RANDOM, loader={"rng": "paddleclas"}, seed=99)
-    other.restore_draws(state or "")
+    other.restore_rng(state or "")
     assert same(rest, list(other.batches(0, start=first.end)))
 
 
 def test_draws_by_sample_have_no_state(folder: Any) -> None:
     loader = make(folder.draw(4))
-    assert loader.draws_state() is None
-    loader.restore_draws("anything")
+    assert loader.rng_state() is None
+    loader.restore_rng("anything")
 
 
 def test_ranks_draw_differently_from_one_stream_each(folder: Any) -> None:
     folder.draw(4)
     streams = {
-        make(folder, rank=rank, world_size=2, loader={"rng": "paddleclas"}).draws_state() for rank in (0, 1)
+        make(folder, rank=rank, world_size=2, loader={"rng": "paddleclas"}).rng_state() for rank in (0, 1)
     }
     assert len(streams) == 2
 

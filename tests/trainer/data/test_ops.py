@@ -34,7 +34,7 @@ def test_every_declared_operation_is_implemented_and_no_other() -> None:
 
 def test_a_second_implementation_is_refused() -> None:
     with pytest.raises(ValueError, match="expected one implementation, got a second"):
-        implements(DecodeImage)(lambda declaration: lambda image, draws: image)
+        implements(DecodeImage)(lambda declaration: lambda image, rng: image)
 
 
 @pytest.mark.parametrize("ending", [".jpg", ".png", ".bmp", ".webp"])
@@ -51,7 +51,7 @@ def test_decoding_can_keep_bgr_and_put_the_channels_first() -> None:
         {"NormalizeImage": {"scale": 1, "mean": [0], "std": [1]}},
     ]
     dataset = ImageNetDataset.model_validate({"image_root": "", "cls_label_path": "", "transform_ops": ops})
-    result = build_transform(dataset.transform_ops)(data, Stream(0).draws)
+    result = build_transform(dataset.transform_ops)(data, Stream(0).rng)
     assert np.array_equal(result, draw(1).transpose(2, 0, 1))
     assert result.flags.c_contiguous
 
@@ -65,7 +65,7 @@ def test_pillow_decodes_palettes_and_drops_alpha(to_np: bool) -> None:
     dataset = ImageNetDataset.model_validate(
         {"image_root": "", "cls_label_path": "", "transform_ops": [decode, IDENTITY]}
     )
-    result = build_transform(dataset.transform_ops)(file.getvalue(), Stream(0).draws)
+    result = build_transform(dataset.transform_ops)(file.getvalue(), Stream(0).rng)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about such a palette
         expected = np.asarray(Image.open(file).convert("RGB"))
@@ -85,7 +85,7 @@ def test_opencv_turns_an_image_as_exif_says_and_pillow_does_not() -> None:
             "transform_ops": [{"DecodeImage": {"backend": "pil"}}, IDENTITY],
         }
     )
-    assert build_transform(pil.transform_ops)(file.getvalue(), Stream(0).draws).shape == (3, 30, 40)
+    assert build_transform(pil.transform_ops)(file.getvalue(), Stream(0).rng).shape == (3, 30, 40)
 
 
 @pytest.mark.parametrize("backend", ["cv2", "pil"])
@@ -94,7 +94,7 @@ def test_what_is_no_image_is_refused(data: bytes, backend: str) -> None:
     ops = [{"DecodeImage": {"backend": backend}}, IDENTITY]
     dataset = ImageNetDataset.model_validate({"image_root": "", "cls_label_path": "", "transform_ops": ops})
     with pytest.raises(ImageError, match="expected an image, got"):
-        build_transform(dataset.transform_ops)(data, Stream(0).draws)
+        build_transform(dataset.transform_ops)(data, Stream(0).rng)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_random_crop_and_flip_draw_in_paddleclas_s_order(log: bool, backend: s
             expected = np.asarray(Image.fromarray(crop).resize((16, 12), Image.Resampling.BILINEAR))
         if random.randint(0, 1):
             expected = expected[:, ::-1]
-        result = operation(encode(image), stream.draws).transpose(1, 2, 0)
+        result = operation(encode(image), stream.rng).transpose(1, 2, 0)
         assert np.array_equal(result, expected)
 
 
@@ -223,7 +223,7 @@ def test_the_whole_chain_gives_the_formula_s_bits() -> None:
 def test_the_result_is_contiguous_with_the_channels_first_however_they_got_there() -> None:
     data = encode(draw(1))
     results = [
-        transform(*ops)(data, Stream(0).draws)
+        transform(*ops)(data, Stream(0).rng)
         for ops in (
             [NORMALIZE],
             [NORMALIZE, {"ToCHWImage": None}],
@@ -241,10 +241,10 @@ def test_the_result_is_contiguous_with_the_channels_first_however_they_got_there
 def test_a_fourth_channel_is_zero(order: str) -> None:
     settings = {**NORMALIZE["NormalizeImage"], "order": order, "channel_num": 4}
     first = [{"ToCHWImage": None}] if order else []
-    result = transform(*first, {"NormalizeImage": settings})(encode(draw(1)), Stream(0).draws)
+    result = transform(*first, {"NormalizeImage": settings})(encode(draw(1)), Stream(0).rng)
     assert result.shape == (4, 30, 40)
     assert not result[3].any()
-    assert np.array_equal(result[:3], transform(NORMALIZE)(encode(draw(1)), Stream(0).draws))
+    assert np.array_equal(result[:3], transform(NORMALIZE)(encode(draw(1)), Stream(0).rng))
 
 
 def test_half_precision_rounds_and_stays_float32() -> None:
@@ -276,7 +276,7 @@ def test_erasing_draws_in_paddleclas_s_order(mode: str, log: bool) -> None:
                 y, x = random.randint(0, height - h), random.randint(0, width - w)
                 expected[y : y + h, x : x + w] = fill
                 break
-        result = operation(encode(draw(seed)), stream.draws).transpose(1, 2, 0)
+        result = operation(encode(draw(seed)), stream.rng).transpose(1, 2, 0)
         assert np.array_equal(result, expected)
 
 

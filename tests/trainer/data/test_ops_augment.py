@@ -142,8 +142,8 @@ def test_an_image_is_blurred_and_its_label_says_so() -> None:
     operation = transform({"BlurImage": {"ratio": 0.6, "motion_max_angle": 20}}, IDENTITY)
     seen = set()
     for seed in range(24):
-        draws = Stream(seed).draws
-        result = operation(encode(draw(seed)), draws).transpose(1, 2, 0)
+        rng = Stream(seed).rng
+        result = operation(encode(draw(seed)), rng).transpose(1, 2, 0)
         random.seed(seed)
         np.random.seed(seed)
         image = draw(seed)[:, :, ::-1].copy()
@@ -159,7 +159,7 @@ def test_an_image_is_blurred_and_its_label_says_so() -> None:
             blurred = cv2.filter2D(image, -1, kernel)
             image = cv2.normalize(blurred, None, 0, 255, cv2.NORM_MINMAX)
         assert np.array_equal(result, image), way
-        assert draws.labels == {"blur_image": int(way != "sharp")}
+        assert rng.labels == {"blur_image": int(way != "sharp")}
         seen.add(way)
     assert seen == {"sharp", "gaussian", "motion"}
 

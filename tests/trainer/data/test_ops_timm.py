@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
 from tests.trainer.data.conftest import IDENTITY, Pixels, draw, encode, run, transform
-from tests.trainer.data.test_ops_policies import TABLE_ROWS
+from tests.trainer.data.test_ops_autoaugment import TABLE_ROWS
 from trainer.config.ops_augment import TimmAutoAugment
 from trainer.data.rng import Stream
 
@@ -101,7 +101,7 @@ def test_timm_s_rand_augment_draws_in_paddleclas_s_order(
     for seed in range(60):
         image = draw(seed)
         expected = rand(image[:, :, ::-1].copy(), **reading)
-        assert np.array_equal(operation(encode(image), stream.draws).transpose(1, 2, 0), expected), seed
+        assert np.array_equal(operation(encode(image), stream.rng).transpose(1, 2, 0), expected), seed
 
 
 def test_weights_draw_without_repeating() -> None:
@@ -115,7 +115,7 @@ def test_weights_draw_without_repeating() -> None:
     for seed in range(30):
         image = draw(seed)
         expected = rand(image[:, :, ::-1].copy(), m=6, n=4, std=0, inc=False, how=[BICUBIC], p=p / np.sum(p))
-        assert np.array_equal(operation(encode(image), stream.draws).transpose(1, 2, 0), expected), seed
+        assert np.array_equal(operation(encode(image), stream.rng).transpose(1, 2, 0), expected), seed
 
 
 @pytest.mark.parametrize("blended", [False, True])
@@ -142,7 +142,7 @@ def test_timm_s_augmix_mixes_chains_as_paddleclas_does(blended: bool) -> None:
         else:
             mixed = sum(s * np.asarray(c, dtype=np.float32) for s, c in zip(shares, chains, strict=True))
             expected = Image.blend(picture, Image.fromarray(np.uint8(np.clip(mixed, 0, 255))), float(whole))
-        result = operation(encode(draw(seed)), stream.draws).transpose(1, 2, 0)
+        result = operation(encode(draw(seed)), stream.rng).transpose(1, 2, 0)
         assert np.array_equal(result, np.asarray(expected)), seed
 
 
@@ -188,7 +188,7 @@ def test_timm_s_auto_augment_applies_each_pair(policy: str, deviation: float) ->
                 picture = levels(picture, lambda level, kept=kept: level & 0xFF00 >> kept & 0xFF)
             else:
                 picture = changed(picture, name, m, inc=False, far=0.45, how=[BICUBIC])
-        result = operation(encode(draw(seed % 5)), stream.draws).transpose(1, 2, 0)
+        result = operation(encode(draw(seed % 5)), stream.rng).transpose(1, 2, 0)
         assert np.array_equal(result, np.asarray(picture)), (row, table[row])
     assert drawn == set(range(25))
 

@@ -13,8 +13,8 @@ WORDS, FIRST = "23a0392a0c2bdcd278bedbfa7dace60e", 0.6464872269115722
 
 def test_a_sample_s_draws_depend_on_seed_epoch_and_index_alone() -> None:
     def first(seed: int, epoch: int, index: int) -> tuple[float, float]:
-        draws = per_sample(seed, epoch=epoch, index=index)
-        return draws.python.random(), float(draws.numpy.normal())
+        rng = per_sample(seed, epoch=epoch, index=index)
+        return rng.python.random(), float(rng.numpy.normal())
 
     assert first(1, 2, 3) == first(1, 2, 3)
     assert (
@@ -27,18 +27,18 @@ def test_a_stream_gives_what_the_seeded_modules_give() -> None:
     random.seed(42)
     np.random.seed(42)
     stream = Stream(42)
-    assert [stream.draws.python.uniform(0, 1) for _ in range(5)] == [random.uniform(0, 1) for _ in range(5)]
-    assert stream.draws.python.randint(0, 9) == random.randint(0, 9)
-    assert stream.draws.numpy.normal(size=3).tolist() == np.random.normal(size=3).tolist()
+    assert [stream.rng.python.uniform(0, 1) for _ in range(5)] == [random.uniform(0, 1) for _ in range(5)]
+    assert stream.rng.python.randint(0, 9) == random.randint(0, 9)
+    assert stream.rng.numpy.normal(size=3).tolist() == np.random.normal(size=3).tolist()
 
 
 def test_a_stream_goes_on_from_its_state() -> None:
     stream, other = Stream(1), Stream(2)
-    stream.draws.python.gauss(0, 1)
-    stream.draws.numpy.normal()
+    stream.rng.python.gauss(0, 1)
+    stream.rng.numpy.normal()
     other.restore(stream.state())
-    assert other.draws.python.gauss(0, 1) == stream.draws.python.gauss(0, 1)
-    assert other.draws.numpy.normal() == stream.draws.numpy.normal()
+    assert other.rng.python.gauss(0, 1) == stream.rng.python.gauss(0, 1)
+    assert other.rng.numpy.normal() == stream.rng.numpy.normal()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"python": 1, "numpy": 2}', '{"python": [3, [1], null]}'])
@@ -49,8 +49,8 @@ def test_a_broken_state_is_refused(text: str) -> None:
 
 def test_a_sample_s_draws_are_those_of_earlier_releases() -> None:
     """A resumed run must not see other images because the trainer was upgraded."""
-    draws = per_sample(3, epoch=1, index=7)
+    rng = per_sample(3, epoch=1, index=7)
     numpy = np.random.RandomState(np.frombuffer(bytes.fromhex(WORDS), dtype="<u4"))
-    assert draws.python.random() == FIRST
-    assert draws.numpy.randint(0, 2**31, 700).tolist() == numpy.randint(0, 2**31, 700).tolist()
-    assert draws.numpy.normal() == numpy.normal()
+    assert rng.python.random() == FIRST
+    assert rng.numpy.randint(0, 2**31, 700).tolist() == numpy.randint(0, 2**31, 700).tolist()
+    assert rng.numpy.normal() == numpy.normal()

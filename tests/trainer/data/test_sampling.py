@@ -35,9 +35,9 @@ def test_repeated_augmentation_gives_paddleclas_s_batches(ranks: int, shuffle: b
     sampling = Repeated(n=n, spec=spec)
     for epoch, rank in itertools.product(range(2), range(ranks)):
         positions = sampling.positions(epoch, world_size=ranks)
-        shares = list(sampling.shares(len(positions), rank=rank, world_size=ranks, start=0))
-        assert len(shares) == sampling.steps(world_size=ranks)
-        assert [(positions[share.places] % n).tolist() for share in shares] == slow_repeated(
+        shards = list(sampling.shards(len(positions), rank=rank, world_size=ranks, start=0))
+        assert len(shards) == sampling.steps(world_size=ranks)
+        assert [(positions[shard.places] % n).tolist() for shard in shards] == slow_repeated(
             n, epoch=epoch, rank=rank, ranks=ranks, spec=spec
         )
 
@@ -49,8 +49,8 @@ def multi_scale(n: int = 60, **keys: Any) -> MultiScale:
 
 def test_scales_are_rounded_down_and_have_about_as_many_pixels_in_a_batch() -> None:
     sampling = multi_scale(n=400)
-    shares = list(sampling.shares(400, rank=0, world_size=1, start=0))
-    sizes = {(sampling.side(share.start), len(share.places)) for share in shares}
+    shards = list(sampling.shards(400, rank=0, world_size=1, start=0))
+    sizes = {(sampling.side(shard.start), len(shard.places)) for shard in shards}
     # 64 · 64 · 4 pixels: 1.78 images of 96, and 1 of 128, which 140 is rounded down to
     assert sizes == {(64, 4), (96, 1), (128, 1)}
 
@@ -59,32 +59,32 @@ def test_scales_are_rounded_down_and_have_about_as_many_pixels_in_a_batch() -> N
 def test_ranks_share_all_samples_in_steps_of_one_size(ranks: int) -> None:
     sampling = multi_scale(n=61)
     positions = sampling.positions(3, world_size=ranks)
-    parts = [list(sampling.shares(61, rank=rank, world_size=ranks, start=0)) for rank in range(ranks)]
+    parts = [list(sampling.shards(61, rank=rank, world_size=ranks, start=0)) for rank in range(ranks)]
     assert len({len(part) for part in parts}) == 1
     assert len(parts[0]) == sampling.steps(world_size=ranks)
     seen: list[int] = []
     for step in zip(*parts, strict=True):
-        assert len({len(share.places) for share in step}) == 1
-        for share in step:
-            seen += positions[share.places[: len(share.places) - share.extra]].tolist()
+        assert len({len(shard.places) for shard in step}) == 1
+        for shard in step:
+            seen += positions[shard.places[: len(shard.places) - shard.extra]].tolist()
     assert sorted(seen) == list(range(61))
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_multi_scale_epoch_goes_on_from_any_place(ranks: int) -> None:
     sampling = multi_scale()
-    whole = list(sampling.shares(60, rank=0, world_size=ranks, start=0))
-    for done, share in enumerate(whole):
-        rest = list(sampling.shares(60, rank=0, world_size=ranks, start=share.start))
+    whole = list(sampling.shards(60, rank=0, world_size=ranks, start=0))
+    for done, shard in enumerate(whole):
+        rest = list(sampling.shards(60, rank=0, world_size=ranks, start=shard.start))
         assert [part.places.tolist() for part in rest] == [part.places.tolist() for part in whole[done:]]
-        assert sampling.done(share.start, world_size=ranks) == done
+        assert sampling.done(shard.start, world_size=ranks) == done
 
 
 def test_an_evaluating_sampler_keeps_the_first_scale_and_the_order() -> None:
     sampling = multi_scale(n=10, scales=[70, 96], is_training=False)
-    shares = list(sampling.shares(10, rank=0, world_size=1, start=0))
-    assert [sampling.side(share.start) for share in shares] == [70, 70, 70]
-    assert np.concatenate([share.places for share in shares])[:10].tolist() == list(range(10))
+    shards = list(sampling.shards(10, rank=0, world_size=1, start=0))
+    assert [sampling.side(shard.start) for shard in shards] == [70, 70, 70]
+    assert np.concatenate([shard.places for shard in shards])[:10].tolist() == list(range(10))
 
 
 def make(folder: Any, *, dataset: str, sampler: dict[str, Any], workers: int = 0) -> Loader:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.data.sharding import deal, epoch_order, epoch_positions, steps_of_epoch
+from trainer.data.sharding import epoch_order, epoch_positions, shard_order, steps_of_epoch
 
 numbers = st.integers(1, 60)
 ranks = st.integers(1, 5)
@@ -40,11 +40,11 @@ def test_every_rank_gets_what_paddle_deals_out(
             if shuffle:
                 theirs.set_epoch(epoch)
             order = epoch_order(n, epoch=epoch, world_size=world_size, shuffle=shuffle)
-            ours = deal(
+            ours = shard_order(
                 len(order), rank=rank, world_size=world_size, batch_size=batch_size, drop_last=drop_last
             )
-            assert [order[share.places].tolist() for share in ours] == list(theirs)
-            assert all(share.extra == 0 for share in ours)
+            assert [order[shard.places].tolist() for shard in ours] == list(theirs)
+            assert all(shard.extra == 0 for shard in ours)
         steps = steps_of_epoch(n, world_size=world_size, batch_size=batch_size, drop_last=drop_last)
         assert steps == len(ours) == len(theirs)
 
@@ -65,22 +65,24 @@ def test_an_epoch_that_others_began_is_finished_whoever_goes_on(
 ) -> None:
     positions = epoch_positions(n, epoch=1, world_size=world_size, shuffle=True)
     start = data.draw(st.integers(0, len(positions)))
-    dealt = [
-        deal(len(positions), rank=rank, world_size=now, batch_size=batch_size, drop_last=False, start=start)
+    shards = [
+        shard_order(
+            len(positions), rank=rank, world_size=now, batch_size=batch_size, drop_last=False, start=start
+        )
         for rank in range(now)
     ]
-    shares = list(zip(*dealt, strict=True))
+    shards = list(zip(*shards, strict=True))
     seen = [
         place
-        for step in shares
-        for share in step
-        for place in share.places[: len(share.places) - share.extra]
+        for step in shards
+        for shard in step
+        for place in shard.places[: len(shard.places) - shard.extra]
     ]
     assert sorted(seen) == list(range(start, len(positions)))
-    for step in shares:
-        assert len({len(share.places) for share in step}) == 1
+    for step in shards:
+        assert len({len(shard.places) for shard in step}) == 1
         assert len(step[0].places) >= 1
-    ends = [step[0].end for step in shares]
+    ends = [step[0].end for step in shards]
     assert ends == sorted(set(ends))
     assert not ends or ends[-1] == len(positions)
 

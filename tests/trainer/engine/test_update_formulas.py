@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from trainer.config.losses import CELoss
 from trainer.config.optimizers import Optimizer
-from trainer.data.batch import Batch
+from trainer.data.loader import Batch
 from trainer.engine.collective import Collective
 from trainer.engine.ema import ExponentialMovingAverage
 from trainer.engine.liveness import Liveness

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from trainer.config.extras import ExtraOp, make_extra, refuse
 from trainer.config.ops import ImageOp
 from trainer.config.registry import Spec
-from trainer.data.rng import Draws
+from trainer.data.rng import Rng
 from trainer.errors import ImageError
 
 Pixels = NDArray[Any]  # uint8 before NormalizeImage, float32 after it
-Operation = Callable[[Pixels, Draws], Pixels]
+Operation = Callable[[Pixels, Rng], Pixels]
 """The encoded file as uint8 [n], or an image [H, W, C] or [C, H, W] -> the next image."""
 SpecT = TypeVar("SpecT", bound=Spec)
 Factory = Callable[..., Operation]
@@ -73,10 +73,10 @@ def make_operation(spec: Spec, *, picture: bool = False) -> Operation:
 def _make_extra(spec: ExtraOp) -> Operation:
     made = make_extra(spec)
     if not callable(made):
-        raise refuse("op", spec.name, f"expected a function of image and draws, got {made!r}")
+        raise refuse("op", spec.name, f"expected a function of image and generators, got {made!r}")
 
-    def operation(image: Pixels, draws: Draws) -> Pixels:
-        result = made(image, draws)
+    def operation(image: Pixels, rng: Rng) -> Pixels:
+        result = made(image, rng)
         if not isinstance(result, np.ndarray):
             raise refuse("op", spec.name, f"expected a numpy array to be returned, got {result!r}")
         return result
@@ -105,6 +105,6 @@ def cut(image: Pixels, *, top: int, left: int, width: int, height: int) -> Pixel
     return image[top : top + height, left : left + width]
 
 
-def own(image: Pixels) -> Pixels:
-    """Return the image, copied where it must not be written to."""
+def ensure_writable(image: Pixels) -> Pixels:
+    """Return the image, copied where its memory must not be written to, such as an encoded file's."""
     return image if image.flags.writeable else np.array(image)

@@ -14,10 +14,10 @@ from PIL import Image
 
 from trainer.config.ops_augment import TimmAutoAugment, parse_policy
 from trainer.data.ops import pictures
+from trainer.data.ops.autoaugment import ORIGINAL, V0
 from trainer.data.ops.pictures import Colour, Picture, Resample
 from trainer.data.ops.registry import Operation, Pixels, implements
-from trainer.data.ops.tables import ORIGINAL, V0
-from trainer.data.rng import Draws
+from trainer.data.rng import Rng
 
 _RANDOM = (Resample.BILINEAR, Resample.BICUBIC)
 _RESAMPLE = {"bilinear": (Resample.BILINEAR,), "bicubic": (Resample.BICUBIC,), "random": _RANDOM}
@@ -55,8 +55,8 @@ class _Settings:
     resamples: Sequence[Resample]
     fill: Colour
 
-    def resample(self, draws: Draws) -> Resample:
-        return draws.python.choice(self.resamples) if len(self.resamples) > 1 else self.resamples[0]
+    def resample(self, rng: Rng) -> Resample:
+        return rng.python.choice(self.resamples) if len(self.resamples) > 1 else self.resamples[0]
 
 
 @implements(TimmAutoAugment)
@@ -78,30 +78,30 @@ def timm_auto_augment(spec: TimmAutoAugment) -> Operation:
     else:
         augment = _policy(settings, kind)
 
-    def operation(image: Pixels, draws: Draws) -> Pixels:
-        if draws.python.random() >= spec.prob:
+    def operation(image: Pixels, rng: Rng) -> Pixels:
+        if rng.python.random() >= spec.prob:
             return image
-        return pictures.to_pixels(augment(pictures.to_picture(image), draws))
+        return pictures.to_pixels(augment(pictures.to_picture(image), rng))
 
     return operation
 
 
-def _rand_augment(settings: _Settings, values: dict[str, float]) -> Callable[[Picture, Draws], Picture]:
+def _rand_augment(settings: _Settings, values: dict[str, float]) -> Callable[[Picture, Rng], Picture]:
     weights = None
     if "w" in values:
         weights = np.array([_WEIGHTS[name] for name in _RAND])
         weights = weights / np.sum(weights)
     layers = int(values.get("n", 2))
 
-    def augment(picture: Picture, draws: Draws) -> Picture:
-        for index in draws.numpy.choice(len(_RAND), layers, replace=weights is None, p=weights):
-            picture = _apply(_RAND[index], picture, settings, draws)
+    def augment(picture: Picture, rng: Rng) -> Picture:
+        for index in rng.numpy.choice(len(_RAND), layers, replace=weights is None, p=weights):
+            picture = _apply(_RAND[index], picture, settings, rng)
         return picture
 
     return augment
 
 
-def _policy(settings: _Settings, kind: str) -> Callable[[Picture, Draws], Picture]:
+def _policy(settings: _Settings, kind: str) -> Callable[[Picture, Rng], Picture]:
     posterize = {"original": "original", "v0": ""}.get(kind, "increasing")
     pairs = [
         [
@@ -111,34 +111,34 @@ def _policy(settings: _Settings, kind: str) -> Callable[[Picture, Draws], Pictur
         for pair in (V0 if kind.startswith("v0") else ORIGINAL)
     ]
 
-    def augment(picture: Picture, draws: Draws) -> Picture:
-        for name, own in draws.python.choice(pairs):
-            picture = _apply(name, picture, own, draws)
+    def augment(picture: Picture, rng: Rng) -> Picture:
+        for name, ensure_writable in rng.python.choice(pairs):
+            picture = _apply(name, picture, ensure_writable, rng)
         return picture
 
     return augment
 
 
-def _augmix(settings: _Settings, values: dict[str, float]) -> Callable[[Picture, Draws], Picture]:
+def _augmix(settings: _Settings, values: dict[str, float]) -> Callable[[Picture, Rng], Picture]:
     alpha, width, depth = values.get("a", 1.0), int(values.get("w", 3)), int(values.get("d", 0))
 
-    def chain(picture: Picture, draws: Draws) -> Picture:
-        length = depth or draws.numpy.randint(1, 4)
-        for index in draws.numpy.choice(len(_AUGMIX), length, replace=True):
-            picture = _apply(_AUGMIX[index], picture, settings, draws)
+    def chain(picture: Picture, rng: Rng) -> Picture:
+        length = depth or rng.numpy.randint(1, 4)
+        for index in rng.numpy.choice(len(_AUGMIX), length, replace=True):
+            picture = _apply(_AUGMIX[index], picture, settings, rng)
         return picture
 
-    def augment(picture: Picture, draws: Draws) -> Picture:
-        shares = np.float32(draws.numpy.dirichlet([alpha] * width))
-        whole = np.float32(draws.numpy.beta(alpha, alpha))
+    def augment(picture: Picture, rng: Rng) -> Picture:
+        shares = np.float32(rng.numpy.dirichlet([alpha] * width))
+        whole = np.float32(rng.numpy.beta(alpha, alpha))
         if "b" in values:
             result = picture
             for share in _one_by_one(shares * whole):
-                result = Image.blend(result, chain(picture, draws), float(share))
+                result = Image.blend(result, chain(picture, rng), float(share))
             return result
         mixed = np.zeros((picture.height, picture.width, 3), dtype=np.float32)
         for share in shares:
-            mixed += share * np.asarray(chain(picture, draws), dtype=np.float32)
+            mixed += share * np.asarray(chain(picture, rng), dtype=np.float32)
         mixture = Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8))
         return Image.blend(picture, mixture, float(whole))
 
@@ -154,22 +154,22 @@ def _one_by_one(shares: Pixels) -> Pixels:
     return np.array(weights[::-1], dtype=np.float32)
 
 
-def _apply(name: str, picture: Picture, settings: _Settings, draws: Draws) -> Picture:
+def _apply(name: str, picture: Picture, settings: _Settings, rng: Rng) -> Picture:
     """Draws in PaddleClas's order: whether at all, magnitude, direction, interpolation."""
-    if settings.probability < 1 and draws.python.random() > settings.probability:
+    if settings.probability < 1 and rng.python.random() > settings.probability:
         return picture
     magnitude: float = settings.magnitude
     if settings.deviation > 0:
-        magnitude = draws.python.gauss(magnitude, settings.deviation)
+        magnitude = rng.python.gauss(magnitude, settings.deviation)
     level = min(10.0, max(0, magnitude)) / 10.0
     if name in pictures.PLAIN:
         return pictures.PLAIN[name](picture)
     if name in pictures.ENHANCE:
-        factor = 1.0 + _either(level * 0.9, draws) if settings.increasing else level * 1.8 + 0.1
+        factor = 1.0 + _either(level * 0.9, rng) if settings.increasing else level * 1.8 + 0.1
         return pictures.ENHANCE[name](picture, factor)
     if name in ("posterize", "solarize", "solarize_add"):
         return _change_levels(name, picture, level, settings)
-    return _move(name, picture, level, settings, draws)
+    return _move(name, picture, level, settings, rng)
 
 
 def _change_levels(name: str, picture: Picture, level: float, settings: _Settings) -> Picture:
@@ -183,17 +183,17 @@ def _change_levels(name: str, picture: Picture, level: float, settings: _Setting
     return pictures.solarize_add(picture, int(level * 110))
 
 
-def _move(name: str, picture: Picture, level: float, settings: _Settings, draws: Draws) -> Picture:
+def _move(name: str, picture: Picture, level: float, settings: _Settings, rng: Rng) -> Picture:
     if name == "rotate":
-        degrees = _either(level * 30.0, draws)
-        return pictures.rotate(picture, degrees, resample=settings.resample(draws), fill=settings.fill)
+        degrees = _either(level * 30.0, rng)
+        return pictures.rotate(picture, degrees, resample=settings.resample(rng), fill=settings.fill)
     kind, axis = name.split("_")
     if kind == "shear":
-        factor = _either(level * 0.3, draws)
-        return pictures.shear(picture, axis, factor, resample=settings.resample(draws), fill=settings.fill)
-    pixels = _either(level * settings.translate, draws) * picture.size[0 if axis == "x" else 1]
-    return pictures.translate(picture, axis, pixels, resample=settings.resample(draws), fill=settings.fill)
+        factor = _either(level * 0.3, rng)
+        return pictures.shear(picture, axis, factor, resample=settings.resample(rng), fill=settings.fill)
+    pixels = _either(level * settings.translate, rng) * picture.size[0 if axis == "x" else 1]
+    return pictures.translate(picture, axis, pixels, resample=settings.resample(rng), fill=settings.fill)
 
 
-def _either(value: float, draws: Draws) -> float:
-    return -value if draws.python.random() > 0.5 else value
+def _either(value: float, rng: Rng) -> float:
+    return -value if rng.python.random() > 0.5 else value

@@ -19,10 +19,10 @@ from trainer.config.ops_vision import (
     ToTensor,
 )
 from trainer.data.ops import pictures
-from trainer.data.ops.areas import draw_area
+from trainer.data.ops.basic import CV2_INTERPOLATION, PIL_INTERPOLATION
+from trainer.data.ops.crop_pad import draw_area
 from trainer.data.ops.registry import Operation, Pixels, cut, implements, implements_both
-from trainer.data.ops.resize import CV2_INTERPOLATION, PIL_INTERPOLATION
-from trainer.data.rng import Draws
+from trainer.data.rng import Rng
 
 _LEVELS = np.float32(255.0)
 
@@ -32,8 +32,8 @@ def resize(spec: Resize, picture: bool) -> Operation:
     """The longer side is rounded down."""
     size, *other = spec.size
 
-    def operation(image: Pixels, draws: Draws) -> Pixels:
-        del draws
+    def operation(image: Pixels, rng: Rng) -> Pixels:
+        del rng
         if other:
             return _resized(image, (other[0], size), spec.interpolation, picture)
         height, width = image.shape[:2]
@@ -52,8 +52,8 @@ def random_resized_crop(spec: RandomResizedCrop, picture: bool) -> Operation:
     """Draws of `areas.draw_area`."""
     height, width = spec.size
 
-    def operation(image: Pixels, draws: Draws) -> Pixels:
-        top, left, tall, wide = draw_area(image, draws, scale=spec.scale, ratio=spec.ratio)
+    def operation(image: Pixels, rng: Rng) -> Pixels:
+        top, left, tall, wide = draw_area(image, rng, scale=spec.scale, ratio=spec.ratio)
         part = image[top : top + tall, left : left + wide]
         return _resized(part, (width, height), spec.interpolation, picture)
 
@@ -65,8 +65,8 @@ def center_crop(spec: CenterCrop) -> Operation:
     """Where the free rows or columns are odd, their half is rounded to even."""
     height, width = spec.size
 
-    def operation(image: Pixels, draws: Draws) -> Pixels:
-        del draws
+    def operation(image: Pixels, rng: Rng) -> Pixels:
+        del rng
         top, left = round((image.shape[0] - height) / 2), round((image.shape[1] - width) / 2)
         return cut(image, top=top, left=left, width=width, height=height)
 
@@ -77,8 +77,8 @@ def center_crop(spec: CenterCrop) -> Operation:
 def random_horizontal_flip(spec: RandomHorizontalFlip) -> Operation:
     """Draw from Python."""
 
-    def operation(image: Pixels, draws: Draws) -> Pixels:
-        if draws.python.random() >= spec.prob:
+    def operation(image: Pixels, rng: Rng) -> Pixels:
+        if rng.python.random() >= spec.prob:
             return image
         flipped: Pixels = cv2.flip(image, 1)
         return flipped
@@ -92,10 +92,10 @@ def random_rotation(spec: RandomRotation, picture: bool) -> Operation:
     fill = tuple(int(level) for level in spec.fill)
     center, expand = spec.center, spec.expand
 
-    def operation(image: Pixels, draws: Draws) -> Pixels:
-        if draws.numpy.random_sample() >= spec.prob:
+    def operation(image: Pixels, rng: Rng) -> Pixels:
+        if rng.numpy.random_sample() >= spec.prob:
             return image
-        degrees = draws.python.uniform(*spec.degrees)
+        degrees = rng.python.uniform(*spec.degrees)
         if picture:
             resample = PIL_INTERPOLATION[spec.interpolation]
             turned = pictures.to_picture(image).rotate(degrees, resample, expand, center, fillcolor=fill)
@@ -134,8 +134,8 @@ def _turned_size(width: int, height: int, degrees: float, *, about: tuple[float,
 def random_grayscale(spec: RandomGrayscale) -> Operation:
     """Draw from Python."""
 
-    def operation(image: Pixels, draws: Draws) -> Pixels:
-        if draws.python.random() >= spec.p:
+    def operation(image: Pixels, rng: Rng) -> Pixels:
+        if rng.python.random() >= spec.p:
             return image
         grey = np.asarray(pictures.to_picture(image).convert("L"))
         return np.dstack([grey, grey, grey])
@@ -148,8 +148,8 @@ def to_tensor(spec: ToTensor) -> Operation:
     """Make float32 [C, H, W] or [H, W, C]."""
     first = spec.data_format == "CHW"
 
-    def operation(image: Pixels, draws: Draws) -> Pixels:
-        del draws
+    def operation(image: Pixels, rng: Rng) -> Pixels:
+        del rng
         shares = image.astype(np.float32) / _LEVELS if image.dtype == np.uint8 else image
         return shares.transpose(2, 0, 1) if first else shares
 
@@ -163,8 +163,8 @@ def normalize(spec: Normalize) -> Operation:
     mean = np.array(spec.mean, dtype=np.float32).reshape(shape)
     std = np.array(spec.std, dtype=np.float32).reshape(shape)
 
-    def operation(image: Pixels, draws: Draws) -> Pixels:
-        del draws
+    def operation(image: Pixels, rng: Rng) -> Pixels:
+        del rng
         ordered = image[..., ::-1] if spec.to_rgb else image
         result: Pixels = (ordered.astype(np.float32) - mean) / std
         return result

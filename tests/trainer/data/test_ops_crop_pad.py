@@ -47,7 +47,7 @@ def test_the_second_random_crop_draws_one_place_too_many_and_never_cuts_short() 
 def test_the_second_random_crop_draws_nothing_for_an_image_that_has_the_size() -> None:
     operation, stream = transform({"RandCropImageV2": {"size": [40, 30]}}, IDENTITY), Stream(3)
     before = stream.state()
-    result = operation(encode(draw(1)), stream.draws)
+    result = operation(encode(draw(1)), stream.rng)
     assert np.array_equal(result.transpose(1, 2, 0), draw(1)[:, :, ::-1])
     assert stream.state() == before
 
@@ -171,14 +171,14 @@ def test_what_lies_around_a_random_area_is_overwritten(prob: float) -> None:
 def test_an_image_is_turned_by_quarters_and_the_turn_is_noted() -> None:
     operation = transform({"RandomRot90": None}, IDENTITY)
     for seed in range(12):
-        draws = Stream(seed).draws
-        result = operation(encode(draw(1)), draws).transpose(1, 2, 0)
+        rng = Stream(seed).rng
+        result = operation(encode(draw(1)), rng).transpose(1, 2, 0)
         quarters = random.Random(seed).choice([0, 1, 2, 3])
         expected = draw(1)[:, :, ::-1]
         for _ in range(quarters):  # a quarter counter-clockwise: the last column becomes the first row
             expected = expected.transpose(1, 0, 2)[::-1]
         assert np.array_equal(result, expected)
-        assert draws.labels == {"random_rot90_orientation": quarters}
+        assert rng.labels == {"random_rot90_orientation": quarters}
 
 
 @pytest.mark.parametrize("prob", [1, 0.4])

@@ -1,7 +1,7 @@
 """AutoAugment and RandAugment in its four forms.
 
-Pairs, levels and the order of draws: PaddleClas d178931, ppcls/data/preprocess/ops/autoaugment.py and
-randaugment.py.
+A policy is a list of pairs of operations, each with its chance and its step of ten. Pairs, levels and the
+order of random numbers: PaddleClas d178931, ppcls/data/preprocess/ops/autoaugment.py and randaugment.py.
 """
 
 from __future__ import annotations
@@ -15,8 +15,47 @@ from trainer.config.ops_augment import AutoAugment, RandAugment, RandAugmentV2, 
 from trainer.data.ops import pictures
 from trainer.data.ops.pictures import Colour, Picture, Resample
 from trainer.data.ops.registry import Operation, Pixels, implements
-from trainer.data.ops.tables import ORIGINAL
-from trainer.data.rng import Draws
+from trainer.data.rng import Rng
+
+Step = tuple[float, str, int]  # chance, operation, step
+
+_ORIGINAL = """
+    0.4 posterize 8 0.6 rotate 9, 0.6 solarize 5 0.6 autocontrast 5, 0.8 equalize 8 0.6 equalize 3,
+    0.6 posterize 7 0.6 posterize 6, 0.4 equalize 7 0.2 solarize 4, 0.4 equalize 4 0.8 rotate 8,
+    0.6 solarize 3 0.6 equalize 7, 0.8 posterize 5 1.0 equalize 2, 0.2 rotate 3 0.6 solarize 8,
+    0.6 equalize 8 0.4 posterize 6, 0.8 rotate 8 0.4 color 0, 0.4 rotate 9 0.6 equalize 2,
+    0.0 equalize 7 0.8 equalize 8, 0.6 invert 4 1.0 equalize 8, 0.6 color 4 1.0 contrast 8,
+    0.8 rotate 8 1.0 color 2, 0.8 color 8 0.8 solarize 7, 0.4 sharpness 7 0.6 invert 8,
+    0.6 shear_x 5 1.0 equalize 9, 0.4 color 0 0.6 equalize 3, 0.4 equalize 7 0.2 solarize 4,
+    0.6 solarize 5 0.6 autocontrast 5, 0.6 invert 4 1.0 equalize 8, 0.6 color 4 1.0 contrast 8,
+    0.8 equalize 8 0.6 equalize 3
+"""
+_V0 = """
+    0.8 equalize 1 0.8 shear_y 4, 0.4 color 9 0.6 equalize 3, 0.4 color 1 0.6 rotate 8,
+    0.8 solarize 3 0.4 equalize 7, 0.4 solarize 2 0.6 solarize 2, 0.2 color 0 0.8 equalize 8,
+    0.4 equalize 8 0.8 solarize_add 3, 0.2 shear_x 9 0.6 rotate 8, 0.6 color 1 1.0 equalize 2,
+    0.4 invert 9 0.6 rotate 0, 1.0 equalize 9 0.6 shear_y 3, 0.4 color 7 0.6 equalize 0,
+    0.4 posterize 6 0.4 autocontrast 7, 0.6 solarize 8 0.6 color 9, 0.2 solarize 4 0.8 rotate 9,
+    1.0 rotate 7 0.8 translate_y 9, 0.0 shear_x 0 0.8 solarize 4, 0.8 shear_y 0 0.6 color 4,
+    1.0 color 0 0.6 rotate 2, 0.8 equalize 4 0.0 equalize 8, 1.0 equalize 4 0.6 autocontrast 2,
+    0.4 shear_y 7 0.6 solarize_add 7, 0.8 posterize 2 0.6 solarize 10, 0.6 solarize 8 0.6 equalize 1,
+    0.8 color 6 0.4 rotate 5
+"""
+
+
+def _pairs(text: str) -> tuple[tuple[Step, Step], ...]:
+    rows = (row.split() for row in text.split(","))
+    return tuple(
+        ((float(one), name, int(step)), (float(other), next_name, int(next_step)))
+        for one, name, step, other, next_name, next_step in rows
+    )
+
+
+ORIGINAL = _pairs(_ORIGINAL)
+"""Of ImageNet, https://arxiv.org/abs/1805.09501."""
+V0 = _pairs(_V0)
+"""Of EfficientNet, as timm has it (PaddleClas d178931, ppcls/data/preprocess/ops/timm_autoaugment.py)."""
+
 
 _BOTH_WAYS = (-1, 1)
 _STEPS, _HALF, _GREY = 10, 0.5, (128, 128, 128)
@@ -70,11 +109,11 @@ def _one_pair(pair_of: Callable[[int], Sequence[_Chance]], count: int, fill: Col
         shear=Resample.BICUBIC, translate=Resample.NEAREST, fill=fill, rotate_both_ways=False, hole=0
     )
 
-    def operation(image: Pixels, draws: Draws) -> Pixels:
+    def operation(image: Pixels, rng: Rng) -> Pixels:
         picture = pictures.to_picture(image)
-        for chance, name, level in pair_of(draws.python.randint(0, count - 1)):
-            if draws.python.random() < chance:
-                picture = _apply(name, picture, level, style, draws)
+        for chance, name, level in pair_of(rng.python.randint(0, count - 1)):
+            if rng.python.random() < chance:
+                picture = _apply(name, picture, level, style, rng)
         return pictures.to_pixels(picture)
 
     return operation
@@ -145,21 +184,21 @@ def _levels(level: float) -> dict[str, float]:
 def _layers(levels: Mapping[str, float], layers: int, style: _Style) -> Operation:
     names = list(levels)
 
-    def operation(image: Pixels, draws: Draws) -> Pixels:
+    def operation(image: Pixels, rng: Rng) -> Pixels:
         picture = pictures.to_picture(image)
         for _ in range(layers):
-            name = names[draws.numpy.choice(len(names))]
-            picture = _apply(name, picture, levels[name], style, draws)
+            name = names[rng.numpy.choice(len(names))]
+            picture = _apply(name, picture, levels[name], style, rng)
         return pictures.to_pixels(picture)
 
     return operation
 
 
-def _apply(name: str, picture: Picture, level: float, style: _Style, draws: Draws) -> Picture:
+def _apply(name: str, picture: Picture, level: float, style: _Style, rng: Rng) -> Picture:
     if name in pictures.PLAIN:
         return pictures.PLAIN[name](picture)
     if name in pictures.ENHANCE:
-        factor = level if style.absolute else 1 + level * draws.python.choice(_BOTH_WAYS)
+        factor = level if style.absolute else 1 + level * rng.python.choice(_BOTH_WAYS)
         return pictures.ENHANCE[name](picture, factor)
     if name in ("posterize", "solarize_add"):
         change = pictures.posterize if name == "posterize" else pictures.solarize_add
@@ -167,29 +206,29 @@ def _apply(name: str, picture: Picture, level: float, style: _Style, draws: Draw
     if name == "solarize":
         return pictures.solarize(picture, level)
     if name == "cutout":
-        return _cut_out(picture, int(level), style.hole, draws)
-    return _move(name, picture, level, style, draws)
+        return _cut_out(picture, int(level), style.hole, rng)
+    return _move(name, picture, level, style, rng)
 
 
-def _move(name: str, picture: Picture, level: float, style: _Style, draws: Draws) -> Picture:
+def _move(name: str, picture: Picture, level: float, style: _Style, rng: Rng) -> Picture:
     if name == "rotate":
-        degrees = level * draws.python.choice(_BOTH_WAYS) if style.rotate_both_ways else level
+        degrees = level * rng.python.choice(_BOTH_WAYS) if style.rotate_both_ways else level
         if style.rotate is None:
             return pictures.rotate_on_grey(picture, degrees)
         return pictures.rotate(picture, degrees, resample=style.rotate, fill=style.fill)
     kind, axis = name.split("_")
     if kind == "shear":
-        factor = level * draws.python.choice(_BOTH_WAYS)
+        factor = level * rng.python.choice(_BOTH_WAYS)
         return pictures.shear(picture, axis, factor, resample=style.shear, fill=style.fill)
     side = 1 if style.absolute else picture.size[0 if axis == "x" else 1]
-    pixels = level * side * draws.python.choice(_BOTH_WAYS)
+    pixels = level * side * rng.python.choice(_BOTH_WAYS)
     return pictures.translate(picture, axis, pixels, resample=style.translate, fill=style.fill)
 
 
-def _cut_out(picture: Picture, reach: int, grey: int, draws: Draws) -> Picture:
+def _cut_out(picture: Picture, reach: int, grey: int, rng: Rng) -> Picture:
     """Fill a square about a random point; `reach` is half its side."""
-    row = draws.numpy.randint(0, picture.height + 1)
-    column = draws.numpy.randint(0, picture.width + 1)
+    row = rng.numpy.randint(0, picture.height + 1)
+    column = rng.numpy.randint(0, picture.width + 1)
     pixels = pictures.to_pixels(picture)
     pixels[max(0, row - reach) : row + reach, max(0, column - reach) : column + reach] = grey
     return pictures.to_picture(pixels)

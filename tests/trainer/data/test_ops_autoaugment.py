@@ -84,7 +84,7 @@ def test_rand_augment_draws_in_paddleclas_s_order(name: str, form: int, magnitud
         expected = Image.fromarray(draw(seed)[:, :, ::-1].copy())
         for _ in range(3):
             expected = layer(expected, form, magnitude)
-        result = operation(encode(draw(seed)), stream.draws).transpose(1, 2, 0)
+        result = operation(encode(draw(seed)), stream.rng).transpose(1, 2, 0)
         assert np.array_equal(result, np.asarray(expected)), seed
 
 
@@ -133,7 +133,7 @@ def test_auto_augment_applies_each_of_the_25_pairs() -> None:
                 did.append(place)
                 expected = policy_step(expected, name, int(step))
         applied[row] |= set(did)
-        result = operation(encode(draw(seed % 5)), stream.draws).transpose(1, 2, 0)
+        result = operation(encode(draw(seed % 5)), stream.rng).transpose(1, 2, 0)
         assert np.array_equal(result, np.asarray(expected)), (row, did)
     wanted = {row: {0, 3} for row in range(25)} | {12: {3}}  # one has a chance of 0
     assert applied == wanted
@@ -150,5 +150,5 @@ def test_jitter_gives_paddle_s_pixels(prob: float) -> None:
         expected = Image.fromarray(draw(seed)[:, :, ::-1].copy())
         if np.random.random() < prob:
             expected = jitter(expected)
-        result = operation(encode(draw(seed)), stream.draws).transpose(1, 2, 0)
+        result = operation(encode(draw(seed)), stream.rng).transpose(1, 2, 0)
         assert np.array_equal(result, np.asarray(expected)), seed

@@ -8,8 +8,8 @@ import pytest
 
 from tests.trainer.data.conftest import RANDOM
 from trainer.config.data import ImageNetDataset
+from trainer.data.batch_ops import Mixing, build_mixing
 from trainer.data.loader import Batch, Loader
-from trainer.data.mixing import Mixing, build_mixing
 from trainer.data.rng import Stream, per_batch
 
 CLASSES = 5
@@ -35,14 +35,14 @@ def make(op: dict[str, Any]) -> Mixing:
 
 
 def some_batch(seed: int, *, count: int = 6, height: int = 9, width: int = 12) -> tuple[Array, Array]:
-    draws = np.random.default_rng(seed)
-    images = draws.normal(size=(count, 3, height, width)).astype(np.float32)
-    return images, draws.integers(0, CLASSES, (count, 1))
+    rng = np.random.default_rng(seed)
+    images = rng.normal(size=(count, 3, height, width)).astype(np.float32)
+    return images, rng.integers(0, CLASSES, (count, 1))
 
 
-def slow_mixup(images: Array, labels: Array, draws: np.random.RandomState, alpha: float) -> Any:
-    order = draws.permutation(len(images))
-    share = draws.beta(alpha, alpha)
+def slow_mixup(images: Array, labels: Array, rng: np.random.RandomState, alpha: float) -> Any:
+    order = rng.permutation(len(images))
+    share = rng.beta(alpha, alpha)
     mixed, targets = np.zeros(images.shape), np.zeros((len(images), CLASSES))
     for here, other in enumerate(order):
         mixed[here] = share * images[here].astype(float) + (1 - share) * images[other].astype(float)
@@ -51,12 +51,12 @@ def slow_mixup(images: Array, labels: Array, draws: np.random.RandomState, alpha
     return mixed, targets
 
 
-def slow_cutmix(images: Array, labels: Array, draws: np.random.RandomState, alpha: float) -> Any:
-    order = draws.permutation(len(images))
-    share = draws.beta(alpha, alpha)
+def slow_cutmix(images: Array, labels: Array, rng: np.random.RandomState, alpha: float) -> Any:
+    order = rng.permutation(len(images))
+    share = rng.beta(alpha, alpha)
     _, _, height, width = images.shape
     box = int(height * np.sqrt(1 - share)), int(width * np.sqrt(1 - share))
-    centre = draws.randint(height), draws.randint(width)
+    centre = rng.randint(height), rng.randint(width)
     mixed, targets = images.copy(), np.zeros((len(images), CLASSES))
     for here, other in enumerate(order):
         for row in range(height):
@@ -77,7 +77,7 @@ def test_a_mixed_batch_is_what_a_slow_reading_gives(seed: int, op: str) -> None:
     images, labels = some_batch(seed)
     slow = slow_mixup if op == "MixupOperator" else slow_cutmix
     wanted_images, wanted_labels = slow(images, labels, np.random.RandomState(seed), 0.6)
-    mixed, targets = make({op: {"alpha": 0.6}})(images.copy(), labels, Stream(seed).draws)
+    mixed, targets = make({op: {"alpha": 0.6}})(images.copy(), labels, Stream(seed).rng)
     assert (mixed.dtype, targets.dtype, targets.shape) == (np.float32, np.float32, (6, CLASSES))
     np.testing.assert_allclose(mixed, wanted_images, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(targets, wanted_labels, rtol=1e-5, atol=1e-6)
@@ -87,7 +87,7 @@ def test_the_share_of_an_unclipped_box_is_its_area() -> None:
     images, labels = some_batch(0)
     labels = np.arange(5)[:, None]
     for seed in range(30):
-        mixed, targets = make(CUTMIX)(images[:5].copy(), labels, Stream(seed).draws)
+        mixed, targets = make(CUTMIX)(images[:5].copy(), labels, Stream(seed).rng)
         kept = (mixed == images[:5]).all(axis=1).mean(axis=(1, 2))
         np.testing.assert_allclose(targets[np.arange(5), labels[:, 0]], kept, atol=1e-6)
         np.testing.assert_allclose(targets.sum(axis=1), 1.0, atol=1e-6)
@@ -98,13 +98,13 @@ def test_a_sampler_draws_the_operation_in_the_order_of_the_file_and_else_leaves_
     for seed in range(30):
         images, labels = some_batch(seed)
         chosen = random.Random(seed).choices(["cutmix", "mixup", "none"], weights=[0.3, 0.4, 1 - 0.7])[0]
-        mixed, targets = make(EITHER)(images.copy(), labels, Stream(seed).draws)
+        mixed, targets = make(EITHER)(images.copy(), labels, Stream(seed).rng)
         if chosen == "none":
             np.testing.assert_array_equal(mixed, images)
             np.testing.assert_array_equal(targets, labels)
         else:
             alone = {"cutmix": ("CutmixOperator", 1.0), "mixup": ("MixupOperator", 0.2)}[chosen]
-            wanted = make({alone[0]: {"alpha": alone[1]}})(images.copy(), labels, Stream(seed).draws)
+            wanted = make({alone[0]: {"alpha": alone[1]}})(images.copy(), labels, Stream(seed).rng)
             np.testing.assert_array_equal(mixed, wanted[0])
             np.testing.assert_array_equal(targets, wanted[1])
         seen.add(chosen)
@@ -115,7 +115,7 @@ def test_probabilities_that_add_up_to_one_leave_no_batch() -> None:
     op = {"OpSampler": {"MixupOperator": {"prob": 0.7}, "CutmixOperator": {"prob": 0.3}}}
     for seed in range(50):
         images, labels = some_batch(seed, count=2)
-        assert make(op)(images, labels, Stream(seed).draws)[1].shape == (2, CLASSES)
+        assert make(op)(images, labels, Stream(seed).rng)[1].shape == (2, CLASSES)
 
 
 def test_the_draws_of_a_batch_depend_on_all_that_tells_it_apart() -> None:
@@ -171,9 +171,9 @@ def test_one_stream_mixes_a_batch_after_its_images_and_before_the_next_ones(fold
     plain = Loader(split=folder.split(**split), samples=folder.samples(), **keys)
     mixed = loader(folder, MIXUP, rng="paddleclas")
     first = next(plain.batches(0))
-    numpy_draws = Stream(5).draws.numpy  # these operations on images draw from Python's generator only
+    numpy_draws = Stream(5).rng.numpy  # these operations on images draw from Python's generator only
     wanted, targets = slow_mixup(first.images, first.labels, numpy_draws, 0.4)
     got = next(mixed.batches(0))
     np.testing.assert_allclose(got.images, wanted, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(got.labels, targets[:, :3], rtol=1e-5, atol=1e-6)
-    assert mixed.draws_state() != plain.draws_state()
+    assert mixed.rng_state() != plain.rng_state()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.trainer.data.test_mixing import CLASSES, Array, loader, make, same, some_batch
+from tests.trainer.data.test_batch_ops import CLASSES, Array, loader, make, same, some_batch
 from trainer.data.rng import Stream
 
 
@@ -62,7 +62,7 @@ def test_fmix_is_what_a_slow_reading_gives(keys: dict[str, Any], height: int, wi
         for here, other in enumerate(order):
             targets[here, labels[here, 0]] += share
             targets[here, labels[other, 0]] += 1 - share
-        mixed, found = make({"FmixOperator": keys})(images.copy(), labels, Stream(seed).draws)
+        mixed, found = make({"FmixOperator": keys})(images.copy(), labels, Stream(seed).rng)
         assert (mixed.dtype, found.dtype) == (np.float32, np.float32)
         np.testing.assert_allclose(mixed, wanted, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(found, targets, rtol=1e-5, atol=1e-6)
@@ -152,7 +152,7 @@ def test_the_hybrid_is_what_a_slow_reading_gives(mode: str, keys: dict[str, Any]
         images, labels = some_batch(seed)
         seeded(seed)
         wanted, targets = Hybrid({**keys, "mode": mode})(images.copy(), labels)
-        mixed, found = make(op)(images.copy(), labels, Stream(seed).draws)
+        mixed, found = make(op)(images.copy(), labels, Stream(seed).rng)
         assert (mixed.dtype, found.dtype) == (np.float32, np.float32)
         np.testing.assert_allclose(mixed, wanted, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(found, targets, rtol=1e-5, atol=1e-6)
@@ -162,7 +162,7 @@ def test_the_hybrid_is_what_a_slow_reading_gives(mode: str, keys: dict[str, Any]
 def test_the_middle_of_an_odd_batch_is_mixed_with_itself(mode: str) -> None:
     images, labels = some_batch(1, count=5)
     op = {"MixupCutmixHybrid": {"mode": mode, "num_classes": CLASSES, "label_smoothing": 0.0}}
-    mixed, found = make(op)(images.copy(), labels, Stream(1).draws)
+    mixed, found = make(op)(images.copy(), labels, Stream(1).rng)
     np.testing.assert_allclose(mixed[2], images[2], rtol=1e-6)
     assert found[2, labels[2, 0]] == pytest.approx(1)
 
@@ -170,10 +170,10 @@ def test_the_middle_of_an_odd_batch_is_mixed_with_itself(mode: str) -> None:
 def test_a_sampler_takes_fmix() -> None:
     op = {"OpSampler": {"FmixOperator": {"alpha": 0.7, "prob": 1.0}}}
     images, labels = some_batch(3)
-    draws = Stream(3).draws
-    draws.python.choices([0, 1], weights=[1, 0])
-    alone = make({"FmixOperator": {"alpha": 0.7}})(images.copy(), labels, draws)
-    sampled = make(op)(images.copy(), labels, Stream(3).draws)
+    rng = Stream(3).rng
+    rng.python.choices([0, 1], weights=[1, 0])
+    alone = make({"FmixOperator": {"alpha": 0.7}})(images.copy(), labels, rng)
+    sampled = make(op)(images.copy(), labels, Stream(3).rng)
     assert all(np.array_equal(one, other) for one, other in zip(alone, sampled, strict=True))
 
 
