@@ -1,5 +1,7 @@
 """Instants and durations as text: RFC 3339 as Kubernetes, container engines and our own logs write it. Pure.
 
+And the two lengths of time that several rooms must agree on.
+
 Instants are read by an own pattern because `datetime.fromisoformat` of Python 3.10 knows neither `Z` nor
 nanoseconds, which both are what the kubelet writes, and because it raises for what somebody else wrote.
 """
@@ -10,6 +12,10 @@ import calendar
 import datetime
 import re
 
+SETTLE_S = 30.0
+"""An API server that has just come back knows neither roles nor custom resources for a moment."""
+STALE_S = 3600.0
+"""After so long nobody goes on with a submit that was interrupted, and what it has left is removed."""
 STAMP_BYTES = 30
 """Length of what `format_stamp` writes."""
 INSTANT = re.compile(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from time import monotonic
+from functools import partial
 
 from launcher.errors import LaunchError
 from launcher.kube.errors import DeniedError
+from launcher.threads import run_within
 
 TIMEOUT_S = 15.0
 """For all checks together; each request has a shorter limit of its own."""
@@ -71,21 +71,13 @@ def run_checks(checks: Sequence[Check], *, timeout_s: float = TIMEOUT_S) -> list
 
     One that is not allowed to look is skipped, one that does not end in time or is refused has failed.
     """
-    ended: dict[int, Sequence[Finding]] = {}
-
-    def run(index: int) -> None:
-        ended[index] = run_check(checks[index])
-
-    # daemons: a container engine that hangs must not keep the command from ending
-    threads = [threading.Thread(target=run, args=(index,), daemon=True) for index in range(len(checks))]
-    for thread in threads:
-        thread.start()
-    until_s = monotonic() + timeout_s
+    calls = [partial(run_check, check) for check in checks]
     found: list[Finding] = []
-    for index, thread in enumerate(threads):
-        thread.join(max(0.0, until_s - monotonic()))
-        late = [fail(checks[index].name, f"no answer in {timeout_s:g} s", "try again; see what it hangs on")]
-        found += ended.get(index, late)
+    for check, ended in zip(checks, run_within(calls, within_s=timeout_s), strict=True):
+        if ended is None:
+            found.append(fail(check.name, f"no answer in {timeout_s:g} s", "try again; see what it hangs on"))
+        else:
+            found += ended.result()
     return found
 
 

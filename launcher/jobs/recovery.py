@@ -11,9 +11,7 @@ from launcher.errors import LaunchError, NotFoundError
 from launcher.plan.capabilities import CAPABILITIES
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
-
-STALE_S = 3600.0
-"""After so long nobody goes on with it, and what it has left is collected."""
+from launcher.times import STALE_S
 
 
 def reconcile(record: RunRecord, *, backend: Backend, store: RunStore) -> None:

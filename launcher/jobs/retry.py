@@ -10,12 +10,11 @@ from typing import TypeVar
 from launcher.errors import NotAllowedError
 from launcher.jobs.notes import Note, Notes, ignore
 from launcher.kube.errors import AbsentError, NoAnswerError
+from launcher.times import SETTLE_S
 
 T = TypeVar("T")
 LIMIT_S = 600.0
 """How long a use case that watches a job goes on without an answer; upgrades take minutes."""
-SETTLE_S = 30.0
-"""An API server that has just come back knows neither roles nor custom resources for a moment."""
 PAUSE_S = 2.0
 
 

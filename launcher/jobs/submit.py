@@ -28,7 +28,6 @@ from launcher.errors import (
     UnreachableError,
     UsageError,
 )
-from launcher.jobs.background import begin
 from launcher.jobs.host_folders import find_free_output, find_host_folders, link_latest, make_host_folders
 from launcher.jobs.notes import Note, Notes, ignore
 from launcher.jobs.options import SubmitOptions
@@ -41,6 +40,7 @@ from launcher.runs.gitstate import GitState, read_git_state
 from launcher.runs.paths import project_of, runs_dir
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
+from launcher.threads import begin
 from trainer.protocol.jobfile import JobFile
 
 if TYPE_CHECKING:

@@ -23,13 +23,11 @@ from launcher.kube.stream import READ_BYTES, ResponseStream
 from launcher.kube.transport import PACKED, explain_silence, read_warnings, request_headers
 from launcher.logs.source import End, FailureKind, LogRequest, Receiver, SourceError
 from launcher.objects import PODS, Resource, is_object
-from launcher.times import format_stamp
+from launcher.times import SETTLE_S, format_stamp
 from trainer.protocol.untrusted import parse_json
 
 Dial = Callable[[Callable[[], ResponseStream]], Awaitable[object]]
 _AT_ONCE = 64
-SETTLE_S = 30.0
-"""An API server that has just come back knows neither roles nor custom resources for a moment."""
 ANSWER_S = 20.0
 
 

@@ -7,9 +7,6 @@ what is not known in time is not waited for. Nothing is changed.
 from __future__ import annotations
 
 import json
-import queue
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -38,6 +35,7 @@ from launcher.objects import (
     Resource,
 )
 from launcher.plan.handle import Handle
+from launcher.threads import run_within
 from launcher.why.gather import ALIVE, MAX_OTHERS, describe_skipped, has_claims
 from launcher.why.node_capacity import read_capacities
 from launcher.why.queries import template_of
@@ -311,37 +309,14 @@ def gather_within(queries: Mapping[str, Callable[[], T]], *, within_s: float) ->
     Raises:
         Exception: What a query raised that is no error of ours: a bug.
     """
-    heard: queue.SimpleQueue[tuple[str, T | None, Exception | None]] = queue.SimpleQueue()
     gathered: Gathered[T] = Gathered(tuple(queries))
-
-    waiting: queue.SimpleQueue[tuple[str, Callable[[], T]]] = queue.SimpleQueue()
-    for pair in queries.items():
-        waiting.put(pair)
-
-    def ask() -> None:
-        while True:
-            try:
-                name, query = waiting.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                heard.put((name, query(), None))
-            except Exception as error:  # noqa: BLE001 - passed on to the thread that asked
-                heard.put((name, None, error))
-
-    for _ in range(min(_THREADS, len(queries))):
-        threading.Thread(target=ask, daemon=True).start()
-    until_s = time.monotonic() + within_s
-    while gathered.late:
-        try:
-            name, answer, error = heard.get(timeout=max(0.0, until_s - time.monotonic()))
-        except queue.Empty:
-            break
+    ended = run_within(list(queries.values()), within_s=within_s, at_once=_THREADS)
+    for name, answer in zip(queries, ended, strict=True):
+        if answer is None:
+            continue
         gathered.late.discard(name)
-        if error is None:
-            gathered.given[name] = answer  # type: ignore[assignment]  # None is an answer where T has it
-        elif isinstance(error, LaunchError):
-            gathered.failed[name] = error
+        if isinstance(answer.error, LaunchError):
+            gathered.failed[name] = answer.error
         else:
-            raise error
+            gathered.given[name] = answer.result()
     return gathered

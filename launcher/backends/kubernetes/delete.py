@@ -19,6 +19,7 @@ from launcher.kube.api import KubeApi
 from launcher.kube.errors import AbsentError, ConflictError
 from launcher.names import RUN_ID_LABEL
 from launcher.objects import CONFIG_MAPS, PODS, KubeObject, created_s, is_owned, name_of, run_id_of, uid_of
+from launcher.times import STALE_S
 
 
 def remove_at_once(api: KubeApi, pods: Sequence[KubeObject], *, namespace: str) -> None:
@@ -44,8 +45,6 @@ def remove_at_once(api: KubeApi, pods: Sequence[KubeObject], *, namespace: str) 
             pass
 
 
-STALE_S = 3600.0
-"""No submit takes that long; a younger ConfigMap may be one whose job is on its way."""
 SUFFIX = "-config"
 
 

@@ -237,19 +237,19 @@ def test_another_live_run_is_named_and_left_alone(lock_path: Path, ago_s: float)
 
 
 def test_a_stale_lock_of_another_run_is_taken_over_and_its_ghost_notices(lock_path: Path) -> None:
-    ghost = WriterLock.acquire(lock_path, owner(THEIRS, now_s=1000.0 - STALE_AFTER_S - 1))
+    earlier = WriterLock.acquire(lock_path, owner(THEIRS, now_s=1000.0 - STALE_AFTER_S - 1))
     WriterLock.acquire(lock_path, owner(OURS))
     with pytest.raises(LockLostError, match=OURS):
-        ghost.beat(1001.0)
-    ghost.release()
+        earlier.beat(1001.0)
+    earlier.release()
     assert load_owner(lock_path) == owner(OURS)
 
 
 def test_the_same_run_takes_its_lock_over_at_once(lock_path: Path) -> None:
-    ghost = WriterLock.acquire(lock_path, owner(pid=1))
+    earlier = WriterLock.acquire(lock_path, owner(pid=1))
     WriterLock.acquire(lock_path, owner(pid=2))
     with pytest.raises(LockLostError, match="pid 2"):
-        ghost.beat(1001.0)
+        earlier.beat(1001.0)
 
 
 def test_a_lock_that_vanished_is_lost(lock_path: Path) -> None:
