@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from launcher.backends.poll_timer import FixedPause, PollTimer
 from launcher.errors import UsageError
-from launcher.plan.handle import BackendKind, Handle, JobApi
+from launcher.kinds.base import KindName
+from launcher.plan.handle import BackendKind, Handle
 from launcher.render.manifest import Manifest
 
 if TYPE_CHECKING:  # a submit does without
@@ -72,7 +73,7 @@ class Backend(ABC):
     kind: ClassVar[BackendKind]
     namespace: str = ""
     context: str = ""
-    job_api: JobApi = "kubeflow"
+    job_api: KindName = "kubeflow"
     job_api_notes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
@@ -81,7 +82,7 @@ class Backend(ABC):
         """The cluster that runs the jobs; None where this machine does."""
         return None
 
-    def negotiate(self, wanted: Literal["auto"] | JobApi) -> Backend:
+    def negotiate(self, wanted: Literal["auto"] | KindName) -> Backend:
         """Return the backend for the kind of job object that is served here, which may be this one.
 
         Asked once, before a job is planned: what can be planned depends on the kind. Jobs that exist are

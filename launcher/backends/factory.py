@@ -6,8 +6,9 @@ from pathlib import Path
 
 from launcher.backends.base import Backend
 from launcher.backends.devices import list_gpus
+from launcher.kinds.base import KindName
 from launcher.kinds.registry import kind_named
-from launcher.plan.handle import BackendKind, JobApi
+from launcher.plan.handle import BackendKind
 
 
 def open_backend(
@@ -18,7 +19,7 @@ def open_backend(
     context: str | None = None,
     runtime: str | None = None,
     gpu_ids: tuple[str, ...] | None = None,
-    api: JobApi = "kubeflow",
+    api: KindName = "kubeflow",
 ) -> Backend:
     """Make the backend of a kind, and import that kind alone. Sends nothing.
 

@@ -22,9 +22,10 @@ from launcher.errors import UsageError
 from launcher.jobs.notes import Note, Notes, ignore
 from launcher.jobs.options import SubmitOptions
 from launcher.jobs.settings import choose_backend, current_layers
+from launcher.kinds.base import KindName
 from launcher.names import is_run_id, new_run_id, new_secret
 from launcher.plan.capabilities import CAPABILITIES, Capabilities
-from launcher.plan.handle import BackendKind, JobApi
+from launcher.plan.handle import BackendKind
 from launcher.render.manifest import Manifest
 from launcher.runs.paths import TEMPLATES_FOLDER, cache_dir, is_ours, project_of
 
@@ -154,7 +155,7 @@ def _load(path: Path, options: SubmitOptions, notes: Notes) -> Draft:
     )
 
 
-def plan_job(draft: Draft, *, api: JobApi | None = None, output_dir: str | None = None) -> JobPlan:
+def plan_job(draft: Draft, *, api: KindName | None = None, output_dir: str | None = None) -> JobPlan:
     """Decide everything that the manifest says.
 
     Args:
@@ -170,7 +171,7 @@ def plan_job(draft: Draft, *, api: JobApi | None = None, output_dir: str | None 
         return _plan_job(draft, api, output_dir)
 
 
-def _plan_job(draft: Draft, api: JobApi | None, output_dir: str | None) -> JobPlan:
+def _plan_job(draft: Draft, api: KindName | None, output_dir: str | None) -> JobPlan:
     from launcher.plan.plan import plan
 
     options, parent = draft.options, draft.parent

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, get_args
 
 from launcher.errors import UsageError
-from launcher.kinds.base import KindName
 from launcher.names import is_dns_label
 
 BackendKind = Literal["kubernetes", "docker", "local"]
-JobApi: TypeAlias = KindName
-"""Kind of job object on a cluster."""
 BACKENDS: tuple[BackendKind, ...] = get_args(BackendKind)
 _NAMESPACED: frozenset[str] = frozenset({"kubernetes"})
 

@@ -8,11 +8,11 @@ from typing import Any
 from launcher.config.launch import Csi, LaunchSection, Toleration, Volume
 from launcher.config.load import RunConfig
 from launcher.errors import UsageError
-from launcher.kinds.base import JobKind
+from launcher.kinds.base import JobKind, KindName
 from launcher.kinds.registry import DEFAULT, kind_named
 from launcher.names import QUEUE_LABEL, RUN_ID_LABEL, is_dns_label, job_name, to_dns_label
 from launcher.plan.capabilities import CAPABILITIES
-from launcher.plan.handle import BackendKind, JobApi
+from launcher.plan.handle import BackendKind
 from launcher.plan.jobplan import JobPlan, PlannedVolume, SecretFile
 from launcher.plan.parent_run import ParentRun, find_lost_folder, find_output_volume
 from launcher.plan.paths import pod_path
@@ -37,7 +37,7 @@ _POD_ANNOTATIONS = {
 def plan(
     config: RunConfig, *, run_id: str, on: BackendKind, secret: str | None = None,
     exact_name: str | None = None, gpus_here: int | None = None, overwrite: bool = False,
-    parent: ParentRun | None = None, gpu_ids: tuple[str, ...] | None = None, api: JobApi | None = None,
+    parent: ParentRun | None = None, gpu_ids: tuple[str, ...] | None = None, api: KindName | None = None,
     version: str = "0", output_dir: str | None = None,
 ) -> JobPlan:  # fmt: skip
     """Decide everything that the manifest says.

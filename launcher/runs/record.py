@@ -8,7 +8,8 @@ from enum import Enum
 from typing import Annotated
 
 from launcher.errors import LaunchError
-from launcher.plan.handle import Handle, JobApi, parse_handle
+from launcher.kinds.base import KindName
+from launcher.plan.handle import Handle, parse_handle
 from trainer.protocol.codec import Text, UnixTime, encode, read
 from trainer.protocol.untrusted import FormatError, parse_object
 
@@ -50,7 +51,7 @@ class RunRecord:
     command: tuple[str, ...]
     created_s: UnixTime
     context: str | None = None
-    api: JobApi = "kubeflow"
+    api: KindName = "kubeflow"
 
 
 def format_record(record: RunRecord) -> str:

@@ -17,14 +17,14 @@ from launcher.backends.kubernetes.create import Creator
 from launcher.backends.kubernetes.kueue import fetch_workloads, read_remarks
 from launcher.backends.poll_timer import PollTimer
 from launcher.errors import LaunchError, NotFoundError
-from launcher.kinds.base import JobKind
+from launcher.kinds.base import JobKind, KindName
 from launcher.kinds.pods import node_of
 from launcher.kinds.registry import DEFAULT
 from launcher.kube.api import KubeApi, PodLogs, PodPrograms
 from launcher.kube.client import connect
 from launcher.names import RUN_ID_LABEL
 from launcher.objects import CONFIG_MAPS, EVENTS, PODS, KubeObject
-from launcher.plan.handle import BackendKind, Handle, JobApi
+from launcher.plan.handle import BackendKind, Handle
 
 if TYPE_CHECKING:
     from launcher.backends.kubernetes.pods import RestartCounter
@@ -104,7 +104,7 @@ class KubernetesBackend(Backend):
         """See `Backend.cluster`."""
         return Cluster(api=self.api, logs=self.logs, jobs=self.jobs)
 
-    def negotiate(self, wanted: Literal["auto"] | JobApi) -> KubernetesBackend:
+    def negotiate(self, wanted: Literal["auto"] | KindName) -> KubernetesBackend:
         """See `Backend.negotiate`. One request a kind that is offered."""
         kind = choose_kind(self.api, wanted=wanted)
         if kind is self.jobs:
@@ -159,13 +159,13 @@ class KubernetesBackend(Backend):
         from launcher.backends.kubernetes.status import AWAITED, MAX_REASON, read_job
 
         job, pods = self._fetch(handle)
-        looks = {objects.name_of(pod): self._restarts.look(job, pod) for pod in pods}
+        starts = {objects.name_of(pod): self._restarts.read(job, pod) for pod in pods}
         status = read_job(
             job,
             pods,
             kind=self.jobs,
-            restarts={pod: look.number for pod, look in looks.items()},
-            progress=fetch_progress(self.logs, pods, looks, container=self.jobs.container),
+            restarts={pod: start.number for pod, start in starts.items()},
+            progress=fetch_progress(self.logs, pods, starts, container=self.jobs.container),
             queued=fetch_workloads(self.api, job, kind=self.jobs),
         )
         # an operator that may not make the pods writes no condition, only events
@@ -202,7 +202,7 @@ class KubernetesBackend(Backend):
         found = []
         for job in jobs:
             own = owned.get(objects.uid_of(job), ())
-            restarts = {objects.name_of(pod): self._restarts.look(job, pod).number for pod in own}
+            restarts = {objects.name_of(pod): self._restarts.read(job, pod).number for pod in own}
             found.append(read_job(job, own, kind=self.jobs, restarts=restarts, progress=None))
         return tuple(sorted(found, key=lambda status: (-status.created_s, status.handle.job)))
 

@@ -107,12 +107,12 @@ class Creator:
             return found
         if not isinstance(refusal, ConflictError):
             raise refusal
-        cure = "wait until it is gone" if is_being_deleted(found) else "choose another name"
+        fix = "wait until it is gone" if is_being_deleted(found) else "choose another name"
         raise TakenError(
             where=f"{resource.kind} {namespace}/{name_of(body)}",
             expected="a free name",
             got=f"one of run {run_id_of(found) or '(not ours)'!r}",
-            fix=cure,
+            fix=fix,
         ) from refusal
 
     def _insist(self, ask: Callable[[], KubeObject]) -> KubeObject:

@@ -189,7 +189,7 @@ class RestartCounter:
     def __init__(self) -> None:
         self._seen: dict[tuple[str, int], _Seen] = {}
 
-    def look(self, job: KubeObject, pod: KubeObject) -> PodStart:
+    def read(self, job: KubeObject, pod: KubeObject) -> PodStart:
         """Return what a pod is now, and remember it."""
         container = container_of(pod)
         restarts = int(container.get("restartCount", 0))

@@ -19,11 +19,11 @@ PROGRESS_LINES = 512
 
 
 def fetch_progress(
-    logs: PodLogs, pods: Sequence[KubeObject], looks: dict[str, PodStart], *, container: str
+    logs: PodLogs, pods: Sequence[KubeObject], starts: dict[str, PodStart], *, container: str
 ) -> Progress | None:
     """Return what node 0 last said of the ranks; None before it has, and where its log cannot be read."""
     first = next((pod for pod in pods if node_of(pod) == 0), None)
-    if first is None or not looks[objects.name_of(first)].has_started:
+    if first is None or not starts[objects.name_of(first)].has_started:
         return None
     namespace, name = first["metadata"]["namespace"], objects.name_of(first)
     try:

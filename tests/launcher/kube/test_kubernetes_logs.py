@@ -35,7 +35,7 @@ def pod(uid: str, *, restarts: int, state: str, last: str = "") -> dict[str, Any
 def test_restarts_in_place_and_recreations_share_one_count() -> None:
     seen = RestartCounter()
     numbers = [
-        seen.look(JOB, item).number
+        seen.read(JOB, item).number
         for item in (
             pod("a", restarts=0, state="running"), pod("a", restarts=2, state="running"),
             pod("b", restarts=0, state="waiting"), pod("b", restarts=1, state="running"),
