@@ -75,12 +75,12 @@ def _bytes(value: Any) -> Any:  # whatever YAML gave
     if amount > _MAX_QUANTITY:
         raise ValueError(f"expected {example}, at most 8Ei, got {value!r:.80}")
     if amount < _MIN_BYTES:
-        cure = ""
+        fix = ""
         if re.fullmatch(r"[0-9.]+m", text) and amount > 0:
-            cure = f"; m is a thousandth of a byte, write {text[:-1]}Mi"
+            fix = f"; m is a thousandth of a byte, write {text[:-1]}Mi"
         elif re.fullmatch(r"[0-9.]+", text) and amount > 0:
-            cure = f"; without a unit it counts bytes, write {text}Mi or {text}Gi"
-        raise ValueError(f"expected {example}, at least 1Mi, got {value!r:.80}{cure}")
+            fix = f"; without a unit it counts bytes, write {text}Mi or {text}Gi"
+        raise ValueError(f"expected {example}, at least 1Mi, got {value!r:.80}{fix}")
     return text
 
 

@@ -103,8 +103,11 @@ class Volume(Subsection):
     @property
     def sources(self) -> tuple[str, ...]:
         """Keys that say what is mounted on a cluster: one, or none for what is on this machine only."""
-        names = ("claim", "host_path", "nfs", "csi", "empty_dir", "config_map")
-        return tuple(name for name in names if getattr(self, name) is not None)
+        told = {
+            "claim": self.claim, "host_path": self.host_path, "nfs": self.nfs, "csi": self.csi,
+            "empty_dir": self.empty_dir, "config_map": self.config_map,
+        }  # fmt: skip
+        return tuple(key for key, value in told.items() if value is not None)
 
 
 class Secret(Subsection):

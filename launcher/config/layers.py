@@ -119,7 +119,7 @@ def _read_environment(
     environ: Mapping[str, str], problems: list[Problem]
 ) -> tuple[Document, tuple[On, str] | None]:
     values: dict[str, object] = {}
-    places: dict[KeyPath, Location] = {}
+    locations: dict[KeyPath, Location] = {}
     known = {*(name.upper() for name in LaunchSection.model_fields), *_OTHER_VARIABLES}
     for variable in sorted(environ):
         name = variable.removeprefix(PREFIX)
@@ -134,12 +134,12 @@ def _read_environment(
             if name == "WEIGHTS" and not isinstance(read_value(environ[variable]), dict | None):
                 continue  # a folder, which the trainer reads; `Launch.weights` is a mapping
             values[key] = _value_for(key, environ[variable])
-            places[SECTION, key] = Location(line=1, column=1, text=environ[variable], source=variable)
+            locations[SECTION, key] = Location(line=1, column=1, text=environ[variable], source=variable)
     said = environ.get(PREFIX + "ON")
     if said is not None and said not in _PLACES:
         message = f"expected one of {', '.join(_PLACES)}, got {said!r}{suggest(said, _PLACES)}"
         problems.append(Problem(file=PREFIX + "ON", message=message))
-    document = Document(name="", values={SECTION: values} if values else {}, locations=places)
+    document = Document(name="", values={SECTION: values} if values else {}, locations=locations)
     return document, (cast(On, said), PREFIX + "ON") if said in _PLACES else None
 
 
@@ -185,10 +185,10 @@ def _check_file(document: Document) -> list[Problem]:
 
 
 def _with_sources(document: Document) -> Document:
-    places = {
+    locations = {
         path: replace(place, source=_source(document, path)) for path, place in document.locations.items()
     }
-    return replace(document, locations=places)
+    return replace(document, locations=locations)
 
 
 def _source(document: Document, path: KeyPath) -> str:
@@ -204,7 +204,7 @@ def _overlay(low: Document, high: Document, *, keep: Document) -> Document:
     lower, higher = lower or {}, higher or {}
     if not lower and not higher:
         return keep
-    places = {
+    locations = {
         path: place for path, place in keep.locations.items() if path[:1] != (SECTION,) or path == (SECTION,)
     }
     for document, section in ((low, lower), (high, higher)):
@@ -212,5 +212,5 @@ def _overlay(low: Document, high: Document, *, keep: Document) -> Document:
             if len(path) < 2 or path[0] != SECTION or path[1] not in section:
                 continue
             if document is high or path[1] not in higher:
-                places[path] = place
-    return Document(name=keep.name, values={**keep.values, SECTION: {**lower, **higher}}, locations=places)
+                locations[path] = place
+    return Document(name=keep.name, values={**keep.values, SECTION: {**lower, **higher}}, locations=locations)

@@ -190,9 +190,9 @@ def _apply_flags(document: Document, flags: Flags) -> Document:
     if section is not None and not isinstance(section, dict):
         return document  # refused with its place by the check
     launch = {**(section or {}), **given}
-    places = dict(document.locations)
+    locations = dict(document.locations)
     for key, value in given.items():
-        places[_SECTION, key] = Location(
+        locations[_SECTION, key] = Location(
             line=1, column=1, text=str(value), source=f"--{key.replace('_', '-')}"
         )
     if flags.volumes:
@@ -205,5 +205,5 @@ def _apply_flags(document: Document, flags: Flags) -> Document:
         ]
         launch["volumes"] = [*kept, *flags.volumes]
         for index in range(len(kept), len(launch["volumes"])):
-            places[_SECTION, "volumes", index] = Location(line=1, column=1, source="--volume")
-    return Document(name=document.name, values={**document.values, _SECTION: launch}, locations=places)
+            locations[_SECTION, "volumes", index] = Location(line=1, column=1, source="--volume")
+    return Document(name=document.name, values={**document.values, _SECTION: launch}, locations=locations)

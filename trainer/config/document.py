@@ -110,13 +110,13 @@ def parse_document(
         raise ConfigError(
             [Problem(file=name, line=line, message="expected UTF-8 text; save the file as UTF-8")]
         ) from error
-    values, places, problems = _build(text, name, max_values)
+    values, locations, problems = _build(text, name, max_values)
     if not isinstance(values, dict):
         message = f"expected a mapping of sections, got {show(values)}"
         problems = [*problems, Problem(file=name, line=1, column=1, message=message)]
     if problems or not isinstance(values, dict):
         raise ConfigError(problems)
-    return Document(name=name, values=values, locations=places)
+    return Document(name=name, values=values, locations=locations)
 
 
 def _build(text: str, name: str, max_values: int) -> tuple[object, dict[KeyPath, Location], list[Problem]]:

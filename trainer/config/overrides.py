@@ -78,7 +78,7 @@ def apply_overrides(
         ConfigError: Any of them cannot be set; all are reported.
     """
     values = copy.deepcopy(document.values)
-    places = dict(document.locations)
+    locations = dict(document.locations)
     problems: list[Problem] = []
     for text in texts:
         try:
@@ -87,12 +87,12 @@ def apply_overrides(
         except ConfigError as error:
             problems += error.problems
         else:
-            for stale in [known for known in places if known[: len(path)] == path]:
-                del places[stale]
-            places[path] = Location(line=1, column=1, text=text.partition("=")[2], source=f"-o {text}")
+            for stale in [known for known in locations if known[: len(path)] == path]:
+                del locations[stale]
+            locations[path] = Location(line=1, column=1, text=text.partition("=")[2], source=f"-o {text}")
     if problems:
         raise ConfigError(problems)
-    return Document(name=document.name, values=values, locations=places)
+    return Document(name=document.name, values=values, locations=locations)
 
 
 def _set(root: dict[str, object], override: Override, is_known: Callable[[KeyPath], bool]) -> KeyPath:
