@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import click
 
-from launcher.cli.table import cut
+from launcher.cli.table import cut, wrap
 from launcher.jobs.notes import Note
 from trainer.protocol.printable import printable, show, wants_colour
 
@@ -91,7 +91,10 @@ def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:
 
 def print_note(note: Note) -> None:
     """Say on stderr what a use case has to say."""
-    echo(str(note), err=True)
+    text = str(note)
+    if sys.stderr.isatty():  # a file, and who searches it, have a sentence on one line
+        text = "\n".join(line for part in text.split("\n") for line in wrap(part))
+    echo(text, err=True)
 
 
 def echo_error(error: click.ClickException) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 import unicodedata
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from launcher.backends.states import JobState
 
 _GAP = "  "
+_PARTS = re.compile(r"(?<=;) ")
 LINE_COLUMNS = 100
 """Of sentences; wider ones are hard to read, and a terminal breaks them anywhere."""
 _ROLES: dict[str, Role] = {
@@ -76,6 +78,19 @@ def wrap(text: str, *, start: str = "", columns: int = LINE_COLUMNS) -> list[str
         text, columns, initial_indent=start, subsequent_indent=" " * blanks, break_long_words=False,
         break_on_hyphens=False,
     ) or [start]  # fmt: skip
+
+
+def break_advice(text: str, *, start: str, columns: int = LINE_COLUMNS) -> list[str]:
+    """Write what to do over as many lines as it has parts, where it is too long for one.
+
+    It breaks behind semicolons only, so that each command stays on one line and can be copied.
+    """
+    lines = [start]
+    for part in _PARTS.split(text):
+        if lines[-1].strip() != start.strip() and width_of(f"{lines[-1]} {part}") > columns:
+            lines.append(" " * len(start))
+        lines[-1] += part if lines[-1] in (start, " " * len(start)) else f" {part}"
+    return lines
 
 
 def cut(text: str, *, columns: int) -> str:

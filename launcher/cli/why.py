@@ -9,7 +9,7 @@ import click
 
 from launcher.cli.options import echo_document, job_argument, output_option
 from launcher.cli.printing import echo, print_note
-from launcher.cli.table import paint_state, wrap
+from launcher.cli.table import break_advice, paint_state, wrap
 from launcher.documents import make_document
 from launcher.jobs.lifecycle import explain, watch_reasons
 from launcher.jobs.resolve import find_job
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from launcher.why.ask import Explanation
     from launcher.why.verdict import Resolves, Verdict
 
+_FIX = "  fix: "
 _PROSPECTS = {
     "itself": "",
     "later": "goes on by itself once that has passed",
@@ -65,13 +66,15 @@ def describe(explanation: Explanation) -> str:
 
 
 def describe_verdict(verdict: Verdict) -> list[str]:
-    """Write a verdict in full. What fixes it stays on one line: it may be a command to copy."""
+    """Write a verdict in full."""
     prospect = _prospect(verdict.resolves)
     lines = wrap(f"{verdict.sentence} [{verdict.code}]")
     lines += [f"  {prospect}"] if prospect else []
     for line in verdict.evidence:
         lines += wrap(line, start="  because: ")
-    lines += [f"  fix: {paint(verdict.fix, 'strong')}"] if verdict.fix else []
+    if verdict.fix:
+        first, *rest = break_advice(verdict.fix, start=" " * len(_FIX))
+        lines += [f"{_FIX}{paint(first.lstrip(), 'strong')}", *(paint(line, "strong") for line in rest)]
     return lines
 
 

@@ -233,8 +233,8 @@ def plan_notes(prepared: Prepared) -> Iterator[Note]:
     own = [*map(str, prepared.templates), *(["Launch.pod_patch"] if job.pod_patch else [])]
     if own:
         yield Note(
-            f"{', '.join(own)}: the job is held against the schema of its API only; that no value changes "
-            "its structure is promised for ftlaunch's own templates",
+            f"{', '.join(own)}: the job is held against its API's schema; that no value changes its "
+            "structure is promised of ftlaunch's templates",
             "note",
         )
     yield Note(f"{job.job}: {job.describe()}")

@@ -152,11 +152,11 @@ def own_templates(folder: Path) -> None:
 def test_templates_of_the_project_are_used_and_said(ftlaunch, write_config):
     path = write_config()
     before = ftlaunch("render", path, "--run-id", RUN_ID)
-    assert "promised for ftlaunch's own templates" not in before.err
+    assert "promised of ftlaunch's templates" not in before.err
     own_templates(Path(".ftlaunch/templates"))
     assert ftlaunch("trust").code == 0
     after = ftlaunch("render", path, "--run-id", RUN_ID)
-    assert ".ftlaunch/templates/pod.yaml.j2: the job is held against the schema" in after.err
+    assert ".ftlaunch/templates/pod.yaml.j2: the job is held against its API's schema" in after.err
     assert "{name: tmp, #" in after.out
 
 
