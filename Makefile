@@ -128,7 +128,7 @@ soak-kills: $(VENV)/dev.stamp  ## KILLS (47) two-rank runs, each killed at a ran
 
 fuzz: $(VENV)/dev.stamp  ## ROUNDS (10000) mutants a kind of input, with a SEED that is printed; minutes
 	@seed=$(or $(SEED),$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')); echo "fuzz: ROUNDS=$(or $(ROUNDS),10000) SEED=$$seed"; \
-		FUZZ_ROUNDS=$(or $(ROUNDS),10000) FUZZ_SEED=$$seed $(BIN)/python -m pytest -q tests/fuzz
+		FUZZ_ROUNDS=$(or $(ROUNDS),10000) FUZZ_SEED=$$seed $(BIN)/python -m pytest -q --timeout 7200 tests/fuzz
 
 build/recording.stamp: requirements/recording.txt | $(BIN)/python
 	$(BIN)/python -m venv build/recording
