@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar, TypedDict, TypeVar
 
+from trainer.protocol.errors import Error
+
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
@@ -76,7 +78,7 @@ class Fields(TypedDict, total=False):
 E = TypeVar("E", bound="LaunchError")
 
 
-class LaunchError(Exception):
+class LaunchError(Error):
     """Something that a person can mend; anything else that escapes is a bug.
 
     Attributes:

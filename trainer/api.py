@@ -6,8 +6,8 @@
 
 Each function takes a config (a file, the values of one, or one that is loaded) and changes of it, and returns
 a frozen result. What goes wrong is raised as a `TrainerError`, with the parts of the sentence as fields and
-the command's exit code as `exit`. Nothing is printed: lines for people go to `say` (what happens) and `warn`
-(what is odd), and without those to the logger `trainer`, as INFO and WARNING.
+the command's exit code as `exit_code`. Nothing is printed: lines for people go to `say` (what happens) and
+`warn` (what is odd), and without those to the logger `trainer`, as INFO and WARNING.
 
 What is shared by a process is left as it was: handlers of signals, which are installed in the main thread
 alone; the environment; the generators of `random`, NumPy and Paddle; Paddle's device, flags and counters of
@@ -23,25 +23,22 @@ import atexit
 import contextlib
 import logging
 import os
-import random
 import secrets
 import shutil
 import tempfile
-import threading
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
 from trainer.config.document import Document
+from trainer.config.overrides import Overrides, spell_overrides
 from trainer.config.problems import ConfigError, Problem
 from trainer.config.root import TrainConfig
-from trainer.errors import DataError, MissingPackagesError, TrainerError
+from trainer.errors import DataError, TrainerError
 from trainer.loading import ConfigSource, LoadedRun, LoadOptions, Say, load, load_for_prediction, load_job
 from trainer.models.weights_store import WeightsStore
-from trainer.paddle_noise import silence
+from trainer.process_state import process_kept
 from trainer.progress import NO_PROGRESS, Progress
-from trainer.protocol import installation
 from trainer.protocol.jobnames import job_name, to_dns_label
 from trainer.protocol.lastrun import point_latest
 from trainer.ranks import Ranks, read_ranks, read_weights_places
@@ -59,10 +56,7 @@ __all__ = [
     "TrainerError", "evaluate", "export", "predict", "train",
 ]  # fmt: skip
 
-Overrides: TypeAlias = "Mapping[str, object] | Sequence[str]"
-"""Values by dotted key, such as `{"Global.epochs": 3}`; or texts as after `-o`, such as `Global.epochs=3`."""
 _LOG = logging.getLogger("trainer")
-_ONE_AT_A_TIME = threading.Lock()
 
 
 def train(
@@ -114,10 +108,10 @@ def train(
     """
     ranks = read_ranks()
     options = LoadOptions(
-        overrides=_texts(set), strict=strict, extra_modules=tuple(extra_modules),
+        overrides=spell_overrides(set), strict=strict, extra_modules=tuple(extra_modules),
         new_run=None if resume == "latest" else _name_run,
     )  # fmt: skip
-    with _process_kept():
+    with process_kept():
         run = load(config, options, ranks, warn=warn if ranks.is_first else _hush)
         from trainer.engine.run import run_training
 
@@ -159,8 +153,8 @@ def evaluate(
     """
     ranks = read_ranks()
     told = warn if ranks.is_first else _hush
-    options = LoadOptions(overrides=_texts(set), strict=strict, extra_modules=tuple(extra_modules))
-    with _process_kept():
+    options = LoadOptions(overrides=spell_overrides(set), strict=strict, extra_modules=tuple(extra_modules))
+    with process_kept():
         run = _load_run(config, job, options, ranks, weights=weights, warn=told)
         from trainer.engine.evaluate import evaluate_weights
 
@@ -209,11 +203,11 @@ def predict(
         WeightsError: There are no weights, or they are another model's.
         NamesError: The file of class names is refused.
     """
-    with _process_kept():
+    with process_kept():
         from trainer.engine.predict import predict as predict_images
 
         predictor, infer, size = open_predictor(
-            config, job=job, model=model, overrides=_texts(set), weights=weights, labels=labels,
+            config, job=job, model=model, overrides=spell_overrides(set), weights=weights, labels=labels,
             strict=strict, extra_modules=tuple(extra_modules), warn=warn,
         )  # fmt: skip
         files = find_files(images, infer, warn=warn)
@@ -262,8 +256,8 @@ def export(
         DataError: The validation list or an image is refused.
         CheckpointError: The folder cannot be written, or the models differ.
     """
-    options = LoadOptions(overrides=_texts(set), strict=strict, extra_modules=tuple(extra_modules))
-    with _process_kept():
+    options = LoadOptions(overrides=spell_overrides(set), strict=strict, extra_modules=tuple(extra_modules))
+    with process_kept():
         run = _load_run(config, job, options, read_ranks(), weights=weights, warn=warn)
         from trainer.engine.export import export as export_model
 
@@ -366,17 +360,6 @@ def _given(config: ConfigSource | None) -> ConfigSource:
     return config
 
 
-def _texts(overrides: Overrides) -> tuple[str, ...]:
-    if isinstance(overrides, Mapping):
-        return tuple(f"{key}={_spell(value)}" for key, value in overrides.items())
-    return tuple(overrides)
-
-
-def _spell(value: object) -> str:
-    """Write a value so that it is read as the same value: text in quotes, all else as Python writes it."""
-    return repr(str(value) if isinstance(value, Path) else value)
-
-
 def _hush(text: str) -> None:
     """Say nothing: rank 0 does."""
 
@@ -396,69 +379,6 @@ def _link_latest(run: LoadedRun[TrainConfig], warn: Say) -> None:
         problem = point_latest(mounts.run_folder, mounts.sub_path)
         if problem:
             warn(f"note: {problem}")
-
-
-@contextlib.contextmanager
-def _process_kept() -> Iterator[None]:
-    """Leave what the whole process shares as it was found, and keep others out meanwhile.
-
-    Raises:
-        MissingPackagesError: Paddle or another package of the extra `trainer` is not installed.
-        TrainerError: Another call is going on in this process.
-    """
-    if missing := installation.missing_packages():
-        raise MissingPackagesError(missing)
-    if not _ONE_AT_A_TIME.acquire(blocking=False):
-        raise TrainerError(
-            where="trainer.api",
-            expected="one call at a time in a process, whose generator and device they share",
-            got="a second one",
-            fix="wait for the first, or use a process for each",
-        )
-    with contextlib.ExitStack() as stack:
-        stack.callback(_ONE_AT_A_TIME.release)
-        stack.callback(_restore_environment, dict(os.environ))
-        # Read once, when the library is loaded: Paddle's C++ side says what is a warning or worse.
-        os.environ.setdefault("GLOG_minloglevel", "1")
-        stack.enter_context(warnings.catch_warnings())
-        silence()
-        with _root_logger_kept():
-            import numpy as np
-            import paddle
-
-        flag = "FLAGS_cudnn_deterministic"
-        if paddle.is_compiled_with_cuda():
-            stack.callback(paddle.set_flags, paddle.get_flags([flag]))
-        stack.callback(paddle.set_device, paddle.get_device())
-        stack.callback(paddle.set_rng_state, paddle.get_rng_state())
-        stack.callback(np.random.set_state, np.random.get_state())
-        stack.callback(random.setstate, random.getstate())
-        # Parameters are numbered by process; a checkpoint names an optimizer's state by those names.
-        stack.enter_context(paddle.utils.unique_name.guard())
-        yield
-
-
-def _restore_environment(environment: Mapping[str, str]) -> None:
-    for name in [name for name in os.environ if name not in environment]:
-        del os.environ[name]
-    os.environ.update(environment)
-
-
-@contextlib.contextmanager
-def _root_logger_kept() -> Iterator[None]:
-    """Undo what is done to the logger that all others hand on to.
-
-    Paddle 3.3.1 asks for a logger named "root" and gives it a handler and the level INFO
-    (python/paddle/distributed/fleet/launch_utils.py); since Python 3.9 that is the root logger itself, and
-    importing Paddle has all libraries of the process write to stderr.
-    """
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    try:
-        yield
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
 
 
 @contextlib.contextmanager

@@ -54,7 +54,7 @@ MAX_PROBLEMS_SHOWN = 20
 class DataError(TrainerError):
     """Data was refused. `problems` holds all of them; the message shows the first 20."""
 
-    exit = Exit.DATA
+    exit_code = Exit.DATA
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
@@ -67,7 +67,7 @@ class DataError(TrainerError):
 class MissingPackagesError(TrainerError):
     """Only the launcher was installed. Says what is missing and what to type."""
 
-    exit = Exit.CONFIG
+    exit_code = Exit.CONFIG
 
     def __init__(self, missing: Sequence[str]) -> None:
         self.missing = tuple(missing)
@@ -84,49 +84,49 @@ class MissingPackagesError(TrainerError):
 class ImageError(TrainerError):
     """An image cannot be used. Its place is added by who knows it."""
 
-    exit = Exit.DATA
+    exit_code = Exit.DATA
 
 
 class ImageSizeError(TrainerError):
     """Images have a size that a network does not take, which the config could not tell."""
 
-    exit = Exit.CONFIG
+    exit_code = Exit.CONFIG
 
 
 class NamesError(TrainerError):
     """A file of class names cannot be used."""
 
-    exit = Exit.CONFIG
+    exit_code = Exit.CONFIG
 
 
 class WeightsError(TrainerError):
     """Weights cannot be used."""
 
-    exit = Exit.CONFIG
+    exit_code = Exit.CONFIG
 
 
 class OutputRefusedError(TrainerError):
     """The output folder is not this run's."""
 
-    exit = Exit.CONFIG
+    exit_code = Exit.CONFIG
 
 
 class DeviceError(TrainerError):
     """The GPU that is asked for is not here."""
 
-    exit = Exit.CONFIG
+    exit_code = Exit.CONFIG
 
 
 class DivergedError(TrainerError):
     """The loss is no longer a number."""
 
-    exit = Exit.DIVERGED
+    exit_code = Exit.DIVERGED
 
 
 class CheckpointError(TrainerError):
     """A checkpoint or the output folder failed."""
 
-    exit = Exit.CHECKPOINT
+    exit_code = Exit.CHECKPOINT
 
 
 class PeersLostError(TrainerError):
@@ -136,10 +136,10 @@ class PeersLostError(TrainerError):
 class StoppedError(TrainerError):
     """Told to stop, by a signal or by the node process; the state was saved."""
 
-    exit = Exit.STOPPED
+    exit_code = Exit.STOPPED
 
 
 class InterruptedRunError(TrainerError):
     """Ctrl-C; the state was saved."""
 
-    exit = Exit.INTERRUPTED
+    exit_code = Exit.INTERRUPTED

@@ -132,3 +132,26 @@ class ExportResult:
     compared: int
     largest: float
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckResult:
+    """What a check of a config, its lists, images and weights found; it raised where training would.
+
+    Attributes:
+        arch: Of the network.
+        classes: Its classes.
+        train: Images of the training list; None where the config alone was checked.
+        evaluation: Of the evaluation list.
+        images: A sentence about the images that were read; empty where none was.
+        model: A sentence about the network and its weights; likewise.
+        warnings: What is odd, a sentence each.
+    """
+
+    arch: str
+    classes: int
+    train: int | None = None
+    evaluation: int | None = None
+    images: str = ""
+    model: str = ""
+    warnings: tuple[str, ...] = ()

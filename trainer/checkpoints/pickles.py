@@ -66,7 +66,7 @@ class UnsafeFileError(TrainerError):
         offset: Byte of the file where that begins; None where it concerns the whole.
     """
 
-    exit = Exit.CHECKPOINT
+    exit_code = Exit.CHECKPOINT
 
     def __init__(self, path: Path, *, expected: str, got: str, offset: int | None = None) -> None:
         place = "" if offset is None else f" at byte {offset}"

@@ -40,7 +40,7 @@ _MAX_POINTER, _MAX_MANIFEST = 200, 1 << 20  # bytes
 class TornCheckpointError(TrainerError):
     """A checkpoint folder is not what its manifest says."""
 
-    exit = Exit.CHECKPOINT
+    exit_code = Exit.CHECKPOINT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

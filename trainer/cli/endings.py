@@ -56,7 +56,7 @@ def _run(work: Callable[[], None], ending: Ending) -> tuple[Exit, str]:
     try:
         work()
     except TrainerError as error:
-        code, reason = error.exit, str(error)
+        code, reason = error.exit_code, str(error)
     except BrokenPipeError:
         raise BrokenPipeError from None  # for `main`: where it has a number, click ends with 1 itself
     except KeyboardInterrupt:

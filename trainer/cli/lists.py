@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +15,7 @@ from trainer.cli.printing import echo
 from trainer.errors import MAX_PROBLEMS_SHOWN
 
 if TYPE_CHECKING:
-    from trainer.data.make_lists import Read
+    pass
 
 
 @click.command("make-lists")
@@ -45,10 +42,11 @@ def command(*, folder: Path, val: float, seed: int, read: bool, overwrite: bool,
     """
 
     def work() -> None:
-        from trainer.data.make_lists import LABELS, TEST, TRAIN, VAL, make_lists
+        from trainer.data.make_lists import LABELS, TEST, TRAIN, VAL
+        from trainer.preparation import make_lists
 
-        with _reader(folder, read=read) as reader:
-            report = make_lists(folder, val=val, seed=seed, overwrite=overwrite, read=reader)
+        with progress() as bar:
+            report = make_lists(folder, val=val, seed=seed, read=read, overwrite=overwrite, progress=bar)
         tested = "" if report.test is None else f" {report.test} in {TEST},"
         echo(
             f"{folder}: {len(report.classes)} classes; {report.train} images in {TRAIN}, "
@@ -64,7 +62,7 @@ def command(*, folder: Path, val: float, seed: int, read: bool, overwrite: bool,
                 else f"{count} images cannot be read and stand"
             )
             echo(f"{said} in no list", err=True)
-        if reader is None:
+        if not report.were_read:
             echo("no image was read: `trainer check --images all` does so before training", err=True)
         if report.other_files:
             echo(f"{report.other_files} files are no images by their ending and were left out", err=True)
@@ -86,30 +84,3 @@ def command(*, folder: Path, val: float, seed: int, read: bool, overwrite: bool,
             echo(f"or, in a config of yours: Arch.class_num {count}, image_root {folder}", err=True)
 
     sys.exit(end_with(work, Ending()))
-
-
-@contextlib.contextmanager
-def _reader(folder: Path, *, read: bool) -> Iterator[Read | None]:
-    """Make what reads images, with a bar on a terminal; None where none is to be read, or without OpenCV."""
-    try:
-        from trainer.data.image_cache import ImageCache
-        from trainer.data.image_check import check_images
-    except ModuleNotFoundError:  # an installation of the launcher alone
-        read = False
-    if not read:
-        yield None
-        return
-    cache = ImageCache()
-    with progress() as bar:
-        bar.begin("reading images", _count(folder))
-
-        def find_bad(paths: Sequence[str]) -> Mapping[str, str]:
-            found = check_images(paths, cache=cache, done=bar.advance)
-            return {path: verdict.problem for path, verdict in found.items() if verdict.problem}
-
-        yield find_bad
-    cache.close()
-
-
-def _count(folder: Path) -> int:
-    return sum(len(names) for _, _, names in os.walk(folder))

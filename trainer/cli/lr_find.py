@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from trainer.cli.bars import progress
-from trainer.cli.endings import Ending, end_with, require_packages
+from trainer.cli.endings import Ending, end_with
 from trainer.cli.options import config_options, weights_options
 from trainer.cli.printing import echo, warn
 from trainer.progress import Progress
-from trainer.protocol.pathmap import PathMap
-from trainer.ranks import read_ranks
 
 if TYPE_CHECKING:  # paddle: `--help` does without
     from trainer.engine.lr_finder import RateTest
@@ -59,27 +57,14 @@ def command(
         raise click.UsageError(f"expected --from below --to, got {low:g} and {high:g}")
 
     def work() -> None:
-        require_packages()
-        from trainer.api import weights_store
-        from trainer.engine.lr_finder import find_rate
-        from trainer.loading import LoadOptions, load
+        from trainer.preparation import find_rate
 
-        options = LoadOptions(
-            overrides=overrides, strict=strict, extra_modules=extra_modules, path_map=PathMap()
-        )
-        config = load(path, options, read_ranks(), warn=warn).config
-        store = weights_store(weights_dir, offline=offline)
         with progress() as bar:
-            bar.begin("steps", steps)
             found = find_rate(
-                config,
-                low=low,
-                high=high,
-                steps=steps,
-                store=store,
-                report=lambda _: bar.advance(),
-                say=lambda text: _say(bar, text),
-            )
+                path, set=overrides, low=low, high=high, steps=steps, weights_dir=weights_dir,
+                offline=offline, strict=strict, extra_modules=extra_modules,
+                say=lambda text: _say(bar, text), warn=warn, progress=bar,
+            )  # fmt: skip
         if output == "json":
             document = {
                 "proposal": found.proposal, "proposals": found.proposals, "lowest": found.lowest,
@@ -104,10 +89,7 @@ def command(
             return
         for name, rate in found.proposals.items():
             echo(f"{name:<8} {rate:9.2e}  {_RULES[name]}")
-        sampler = config.data.Train.sampler
-        echo(
-            f"for one rank with batches of {sampler.batch_size}: with N ranks, take N times as much", err=True
-        )
+        echo(f"for one rank with batches of {found.batch}: with N ranks, take N times as much", err=True)
         echo(f"Optimizer.lr.learning_rate: {found.proposal:g}")
 
     sys.exit(end_with(work, Ending()))

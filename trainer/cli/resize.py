@@ -9,9 +9,7 @@ import click
 
 from trainer.cli.endings import Ending, end_with
 from trainer.cli.printing import echo
-from trainer.config.load import read_content
-from trainer.config.resize import resize
-from trainer.protocol.safe_files import replace_file
+from trainer.preparation import resize
 
 
 @click.command("resize")
@@ -26,12 +24,10 @@ def command(*, path: Path, size: int, dry_run: bool) -> None:
     """
 
     def work() -> None:
-        content, changes = resize(read_content(path), size, name=str(path))
+        changes = resize(path, size, dry_run=dry_run)
         for change in changes:
             echo(f"{path}: {change}")
         if not changes:
             echo(f"{path}: all sizes are {size} already", err=True)
-        elif not dry_run:
-            replace_file(path, content)
 
     sys.exit(end_with(work, Ending()))

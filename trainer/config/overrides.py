@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
 
 from trainer.config.document import MAX_DEPTH, Document, Location, read_literal
 from trainer.config.problems import ConfigError, KeyPath, Problem, format_path, get_near, show, suggest
@@ -15,6 +17,9 @@ _SECTIONS = ("Global", "Arch", "Optimizer", "AMP", "EMA", "Infer", "Launch")
 """Where a key is looked for that was typed without its section."""
 _SHOWN = 3
 _OUTPUT_FORMATS = ("json", "yaml", "wide", "name")
+
+Overrides: TypeAlias = "Mapping[str, object] | Sequence[str]"
+"""Values by dotted key, such as `{"Global.epochs": 3}`; or texts as after `-o`, such as `Global.epochs=3`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +37,14 @@ class Override:
     value: object
     forced: bool
     text: str
+
+
+def spell_overrides(changes: Overrides) -> tuple[str, ...]:
+    """Write changes as after `-o`, so that each is read as the same value: text is put in quotes."""
+    if not isinstance(changes, Mapping):
+        return tuple(changes)
+    plain = {key: str(value) if isinstance(value, Path) else value for key, value in changes.items()}
+    return tuple(f"{key}={value!r}" for key, value in plain.items())
 
 
 def parse_override(text: str) -> Override:

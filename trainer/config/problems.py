@@ -41,7 +41,7 @@ class Problem:
 class ConfigError(TrainerError):
     """A config was refused. Holds all problems that were found, warnings included."""
 
-    exit = Exit.CONFIG
+    exit_code = Exit.CONFIG
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)

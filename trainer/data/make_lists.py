@@ -48,6 +48,7 @@ class ListsReport:
         with_space: Paths that hold a space. PaddleClas itself does not read such lists.
         without_val: Classes of which no image is held out.
         bad_images: Files that cannot be read, with the reason; left out.
+        were_read: Whether the images were decoded.
     """
 
     classes: tuple[str, ...]
@@ -60,6 +61,7 @@ class ListsReport:
     with_space: int
     without_val: tuple[str, ...]
     bad_images: tuple[str, ...] = ()
+    were_read: bool = False
 
 
 def make_lists(
@@ -136,6 +138,7 @@ def make_lists(
         with_space=sum(" " in path for path in paths),
         without_val=tuple(name for name in names if not held_out.get(name)),
         bad_images=tuple(scan.bad_images),
+        were_read=read is not None,
     )
 
 

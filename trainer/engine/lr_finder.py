@@ -62,6 +62,7 @@ class RateTest:
         fall: How far the smoothed loss falls at most, in units of the loss.
         noise: Standard deviation of the smoothed loss's noise, in units of the loss.
         diverged: Whether the test ended because the loss grew.
+        batch: Images of each step.
     """
 
     rates: tuple[float, ...]
@@ -71,6 +72,7 @@ class RateTest:
     fall: float
     noise: float
     diverged: bool
+    batch: int = 0
 
     @property
     def proposal(self) -> float | None:
@@ -135,7 +137,7 @@ def find_rate(
         report(len(rates))
         if len(rates) == steps:
             break
-    return judge(rates, raw, diverged=diverged)
+    return replace(judge(rates, raw, diverged=diverged), batch=config.data.Train.sampler.batch_size)
 
 
 def judge(rates: Sequence[float], raw: Sequence[float], *, diverged: bool) -> RateTest:

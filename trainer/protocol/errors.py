@@ -1,4 +1,4 @@
-"""The root of the errors that the trainer raises on purpose, and how one is said.
+"""The root of the errors that are raised on purpose, that of the trainer's, and how one of these is said.
 
 An error carries its parts as fields, so that whoever shows it can choose what to show, and nobody takes a
 sentence apart again. `where: expected X, got Y; what to do` is made of them here and nowhere else.
@@ -14,7 +14,17 @@ from typing import ClassVar
 from trainer.protocol.exits import Exit
 
 
-class TrainerError(Exception):
+class Error(Exception):
+    """The root of all errors that are raised on purpose, in both packages; all else that escapes is a bug.
+
+    Attributes:
+        exit_code: What a process ends with that ends by this error.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+
+class TrainerError(Error):
     """Something that a person can mend; anything else that escapes from the trainer is a bug.
 
     Attributes:
@@ -23,10 +33,10 @@ class TrainerError(Exception):
         got: What was there, shortened by whoever raises.
         fix: What to do; empty where `expected` says it.
         message: Instead of `expected` and `got` where the error has no such parts.
-        exit: What a process ends with that ends by this error.
+        exit_code: What a process ends with that ends by this error.
     """
 
-    exit: ClassVar[Exit] = Exit.INTERNAL
+    exit_code: ClassVar[Exit] = Exit.INTERNAL
 
     def __init__(
         self, message: str = "", *, where: object = "", expected: str = "", got: str = "", fix: str = ""

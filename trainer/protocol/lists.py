@@ -52,7 +52,7 @@ LabelT = TypeVar("LabelT", int, tuple[int, ...])
 class ListError(TrainerError):
     """A list cannot be read at all; bad lines are no error, but `ListFile.problems`."""
 
-    exit = Exit.DATA
+    exit_code = Exit.DATA
 
 
 class Labels(Enum):

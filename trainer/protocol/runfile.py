@@ -41,7 +41,7 @@ _NOBODY = "0" * 32
 class OutputTakenError(TrainerError):
     """The output folder holds another run."""
 
-    exit = Exit.CONFIG
+    exit_code = Exit.CONFIG
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -44,7 +44,7 @@ _NO_HARD_LINKS = (errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EMLINK, errno.E
 class UnsafePathError(TrainerError, OSError):
     """At a name stands something that is not written to or read: a link, a pipe, somebody else's folder."""
 
-    exit = Exit.CHECKPOINT
+    exit_code = Exit.CHECKPOINT
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ _RAW_SURROGATES = re.compile("[\ud800-\udfff]")
 class FormatError(TrainerError, ValueError):
     """A document is not what its format says: `where` names document and field."""
 
-    exit = Exit.CONFIG
+    exit_code = Exit.CONFIG
 
 
 def parse_json(

@@ -30,13 +30,13 @@ _WHAT = LOCK
 class WriterLockedError(TrainerError):
     """Another run writes to the folder now. The message names it."""
 
-    exit = Exit.CONFIG
+    exit_code = Exit.CONFIG
 
 
 class LockLostError(TrainerError):
     """The lock that this process held is another's now."""
 
-    exit = Exit.CHECKPOINT
+    exit_code = Exit.CHECKPOINT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

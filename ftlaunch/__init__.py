@@ -1,0 +1,92 @@
+"""What the commands `ftlaunch` and `trainer` do, for programs and notebooks.
+
+    import ftlaunch
+
+    job = ftlaunch.submit("cfg.yaml", on="local", set={"Global.epochs": 3})
+    print(job.wait().state)
+
+Functions return values and raise errors of one tree (`ftlaunch.errors`). Nothing is printed, nothing ends the
+process, and only the main thread's signals are ever touched, during `train`. What a command would say on the
+way goes to the logger `ftlaunch`.
+
+Belongs here: thin functions over `launcher.jobs` and `trainer.api`, one for each command (docs/python.md).
+Must not: decide anything; what a command and a program share belongs to those two.
+"""
+
+from ftlaunch.configs import ExplainedValue, Problem, Rendered, init, render, schema, validate
+from ftlaunch.data import check_data, push_data
+from ftlaunch.errors import (
+    ConfigError,
+    DataError,
+    Error,
+    JobCancelledError,
+    JobFailedError,
+    LaunchError,
+    NotFoundError,
+    TrainerError,
+    UnreachableError,
+    UsageError,
+    WaitTimeoutError,
+)
+from ftlaunch.job import Job, Result, find_job, jobs, submit
+from ftlaunch.machine import __version__, doctor, trust, versions
+from ftlaunch.training import (
+    check,
+    convert_weights,
+    evaluate,
+    export,
+    fetch_weights,
+    find_rate,
+    inspect_weights,
+    list_weights,
+    make_lists,
+    predict,
+    resize,
+    train,
+)
+from launcher.backends.states import JobState
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "Error",
+    "ExplainedValue",
+    "Job",
+    "JobCancelledError",
+    "JobFailedError",
+    "JobState",
+    "LaunchError",
+    "NotFoundError",
+    "Problem",
+    "Rendered",
+    "Result",
+    "TrainerError",
+    "UnreachableError",
+    "UsageError",
+    "WaitTimeoutError",
+    "__version__",
+    "check",
+    "check_data",
+    "convert_weights",
+    "doctor",
+    "evaluate",
+    "export",
+    "fetch_weights",
+    "find_job",
+    "find_rate",
+    "init",
+    "inspect_weights",
+    "jobs",
+    "list_weights",
+    "make_lists",
+    "predict",
+    "push_data",
+    "render",
+    "resize",
+    "schema",
+    "submit",
+    "train",
+    "trust",
+    "validate",
+    "versions",
+]

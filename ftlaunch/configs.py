@@ -1,0 +1,132 @@
+"""Configs: a first one for a folder of images, checking one, and the manifest that a submit would act on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ftlaunch.job import log_note
+from launcher.errors import Issue
+from launcher.jobs.options import SubmitOptions
+from launcher.plan.explain import Row as ExplainedValue
+from launcher.plan.handle import BackendKind
+from trainer.config.overrides import Overrides, spell_overrides
+from trainer.config.problems import Problem
+
+__all__ = ["ExplainedValue", "Problem", "Rendered", "init", "render", "schema", "validate"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rendered:
+    """What a submit would act on.
+
+    Attributes:
+        manifest: The text, byte for byte.
+        values: Where every value comes from.
+        checked: What was checked where it would run, a sentence each; empty where nothing was asked.
+    """
+
+    manifest: str
+    values: tuple[ExplainedValue, ...]
+    checked: tuple[str, ...] = ()
+
+
+def init(
+    path: str | Path | None = None,
+    *,
+    data: str | Path | None = None,
+    source: str | Path | None = None,
+    overwrite: bool = False,
+    **wanted: Any,
+) -> str:
+    """Return the text of a first config for a folder of images, or for one of PaddleClas's configs, or both.
+
+    Args:
+        path: Written, with the JSON Schema that editors find by its first line; None writes nothing.
+        data: Folder of images; lists are made where it has none.
+        source: A PaddleClas config to begin with.
+        overwrite: Replace what is at `path`.
+        wanted: Other fields of `launcher.jobs.new_config.NewConfig`: arch, image_size, epochs, gpus, nodes,
+            image, name, measure.
+
+    Raises:
+        UsageError: Neither is given, what is given does not go together, or `path` is there already.
+        ConfigError: What was asked for is refused, such as an architecture that is not known.
+    """
+    from launcher.errors import UsageError
+    from launcher.jobs.new_config import NewConfig, make_config, save_config
+
+    asked = NewConfig(data=_path(data), source=_path(source), **wanted)
+    target = _path(path)
+    if target is not None and target.exists() and not overwrite:
+        raise UsageError(where=target, expected="no such file yet", fix="pass overwrite=True to replace it")
+    text = make_config(asked, path=target or Path("cfg.yaml"), notes=log_note)
+    if target is not None:
+        save_config(target, text)
+    return text
+
+
+def validate(
+    config: str | Path, *, on: BackendKind | None = None, set: Overrides = (), strict: bool = False
+) -> tuple[Problem | Issue, ...]:
+    """Return every problem of a config; one of a file has line and column, one with `warning` stops nothing.
+
+    Args:
+        config: The file.
+        on: Where it is to run; None checks the config alone.
+        set: Changes of it.
+        strict: Unknown keys are errors.
+    """
+    from launcher.jobs.validate import validate as find_problems
+
+    return find_problems(Path(config), overrides=spell_overrides(set), on=on, strict=strict)
+
+
+def render(
+    config: str | Path,
+    *,
+    on: BackendKind | None = None,
+    set: Overrides = (),
+    on_server: bool = False,
+    **options: Any,
+) -> Rendered:
+    """Return the manifest that `submit` would act on, and where its values come from.
+
+    Args:
+        config: The file.
+        on: Where the job is to run.
+        set: Changes of it.
+        on_server: Have it checked where it would run, as `submit --dry-run server` does.
+        options: Other fields of `launcher.jobs.options.SubmitOptions`.
+
+    Raises:
+        ConfigError: The config is refused.
+        UsageError: What is asked for cannot be; with `on_server` also what a submit would be refused for.
+    """
+    from launcher.jobs.prepare import explain_values
+    from launcher.jobs.submit import dry_run
+
+    asked = SubmitOptions(on=on, overrides=spell_overrides(set), **options)
+    found = dry_run(Path(config), asked, on_server=on_server, notes=log_note)
+    return Rendered(
+        manifest=found.prepared.manifest.text,
+        values=tuple(explain_values(found.prepared)),
+        checked=found.checked,
+    )
+
+
+def schema(kind: str = "config") -> dict[str, object]:
+    """Return the JSON Schema of a config, or of what a command prints with `--output json`.
+
+    Args:
+        kind: `config`; or a command, its words joined by a dash, such as `status` or `ckpt-ls`.
+    """
+    from launcher.documents import load_schema
+    from launcher.jobs.new_config import schema_document
+
+    return schema_document() if kind == "config" else load_schema(kind)
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)

@@ -1,0 +1,48 @@
+"""Bringing data to a claim of the cluster, and comparing it there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftlaunch.job import log_note
+
+if TYPE_CHECKING:
+    from launcher.jobs.data import Compared, Pushed
+
+
+def push_data(folder: str | Path, claim: str, *, config: str | Path | None = None, **target: Any) -> Pushed:
+    """Bring all files of a folder to a claim; what is there already with the right hash does not go again.
+
+    Args:
+        folder: Of this machine.
+        claim: `CLAIM` or `CLAIM:FOLDER`.
+        config: Says how list files are read; None guesses that.
+        target: Other fields of `launcher.jobs.data.ClaimTarget`: namespace, context, image, user, group.
+
+    Raises:
+        UsageError: The folder is empty, or a list names a file that it lacks.
+        NotFoundError: There is no such claim.
+        UnreachableError: The cluster does not answer or does not let us in.
+    """
+    from launcher.jobs.data import ClaimTarget, push_folder
+
+    return push_folder(Path(folder), ClaimTarget(name=claim, **target), config=_path(config), notes=log_note)
+
+
+def check_data(
+    folder: str | Path, claim: str, *, config: str | Path | None = None, **target: Any
+) -> Compared:
+    """Compare all files of a folder with a claim by their hashes; `differ` names those that are not alike.
+
+    Takes and raises what `push_data` does.
+    """
+    from launcher.jobs.data import ClaimTarget, compare_folder
+
+    return compare_folder(
+        Path(folder), ClaimTarget(name=claim, **target), config=_path(config), notes=log_note
+    )
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)

@@ -1,0 +1,433 @@
+"""Jobs: submitting them, finding them again, and all that can be asked of one."""
+
+from __future__ import annotations
+
+import html
+import logging
+import queue
+import subprocess
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftlaunch.errors import JobCancelledError, JobFailedError
+from launcher.backends.states import JobEvent, JobState, JobStatus
+from launcher.jobs.notes import Note
+from launcher.jobs.options import SubmitOptions
+from launcher.jobs.resolve import ResolvedJob, open_job
+from launcher.jobs.resolve import find_job as _find
+from launcher.plan.handle import BackendKind
+from trainer.config.overrides import Overrides, spell_overrides
+
+if TYPE_CHECKING:
+    from launcher.jobs.checkpoints import Pulled
+    from launcher.jobs.lifecycle import Cancelled
+    from launcher.volumes.checkpoints import CheckpointInfo
+    from launcher.why.ask import Explanation
+
+LOG = logging.getLogger("ftlaunch")
+_LEVELS = {"info": logging.INFO, "note": logging.INFO, "warning": logging.WARNING}
+_QUEUED_BATCHES = 256
+
+
+def log_note(note: Note) -> None:
+    """Hand a note of a use case to the logger `ftlaunch`."""
+    LOG.log(_LEVELS[note.level], "%s", note)
+
+
+def submit(
+    config: str | Path,
+    *,
+    on: BackendKind | None = None,
+    set: Overrides = (),
+    notes: Callable[[Note], None] = log_note,
+    **options: Any,
+) -> Job:
+    """Submit a job, as `ftlaunch submit` does, and return it once it is stored where it is to run.
+
+    Args:
+        config: The file.
+        on: `kubernetes`, `docker` or `local`; None for what settings say, else kubernetes.
+        set: Changes of the config.
+        notes: Told what the command would say; the logger `ftlaunch` by default.
+        options: Any other field of `launcher.jobs.options.SubmitOptions`: name, image, nodes, gpus, volumes,
+            namespace, context, overwrite, parent, strict, preflight …
+
+    Raises:
+        UsageError: The config is refused (all its problems are in `problems`), what is asked for cannot be,
+            or the name is taken.
+        UnreachableError: The cluster does not answer or does not let us in.
+    """
+    from launcher.jobs.submit import submit as submit_job
+
+    asked = SubmitOptions(on=on, overrides=spell_overrides(set), **options)
+    return Job(submit_job(Path(config), asked, notes=notes), notes=notes)
+
+
+def find_job(name: str | None = None, *, notes: Callable[[Note], None] = log_note) -> Job:
+    """Return a job by its name or handle; the last one submitted from this project where none is named.
+
+    Raises:
+        NotFoundError: There is no such job.
+    """
+    return Job(_find(name), notes=notes)
+
+
+def jobs(
+    *, on: BackendKind | None = None, states: Collection[str] = (), limit: int | None = None
+) -> tuple[Job, ...]:
+    """Return the jobs that were submitted from this machine, newest first.
+
+    Args:
+        on: Only those of this kind of backend.
+        states: Only those that stand so, such as `running`; asks where they run. Empty asks nobody.
+        limit: At most so many.
+    """
+    from launcher.jobs.listing import list_jobs
+    from launcher.runs.paths import runs_dir
+    from launcher.runs.store import RunStore
+
+    store = RunStore(runs_dir())
+    wanted = tuple(state.lower() for state in states)
+    listed = list_jobs(on=on, states=wanted, limit=limit, with_state=bool(wanted), store=store)
+    return tuple(Job(open_job(item.record, store=store)) for item in listed)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """How a job has ended.
+
+    Attributes:
+        job: Its name.
+        state: `Succeeded`, `Failed`, `Cancelled` or `Lost`.
+        exit_code: What `ftlaunch wait` exits with: 0, 5 or 6.
+        reason: A sentence about the end, empty where there is nothing to say.
+        status: All that was seen of the job at its end.
+    """
+
+    job: str
+    state: JobState
+    exit_code: int
+    reason: str
+    status: JobStatus
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it did all that it was to do."""
+        return self.state is JobState.SUCCEEDED
+
+    def check(self) -> Result:
+        """Return this result of a job that succeeded.
+
+        Raises:
+            JobFailedError: It failed or was lost.
+            JobCancelledError: It was cancelled.
+        """
+        if self.succeeded:
+            return self
+        kind = JobCancelledError if self.state is JobState.CANCELLED else JobFailedError
+        raise kind(
+            where=self.job,
+            expected="a job that succeeds",
+            got=f"one that is {self.state.value}{f': {self.reason}' if self.reason else ''}",
+            fix=f"`ftlaunch why {self.job}`, or `why()` of the job, says more",
+        )
+
+
+class Job:
+    """A job that was submitted from this machine.
+
+    Each method asks where the job runs, at the moment of the call; nothing is kept but what was submitted.
+    """
+
+    def __init__(self, resolved: ResolvedJob, *, notes: Callable[[Note], None] = log_note) -> None:
+        self._job, self._notes = resolved, notes
+
+    @property
+    def name(self) -> str:
+        """The job's name."""
+        return self._job.name
+
+    @property
+    def handle(self) -> str:
+        """`kubernetes://NAMESPACE/JOB`, `docker:///JOB` or `local:///JOB`."""
+        return str(self._job.handle)
+
+    @property
+    def run_id(self) -> str:
+        """32 hexadecimal digits, the same over restarts."""
+        return self._job.record.run_id
+
+    @property
+    def config(self) -> Path:
+        """The file that was submitted."""
+        return Path(self._job.record.config)
+
+    @property
+    def run_folder(self) -> Path:
+        """Folder of its config, manifest and recorded logs on this machine."""
+        return self._job.run_folder
+
+    def status(self) -> JobStatus:
+        """Return how the job stands now.
+
+        Raises:
+            NotFoundError: There is no such job any more.
+            UnreachableError: Its cluster does not answer.
+        """
+        from launcher.jobs.lifecycle import status
+
+        return status(self._job)
+
+    def watch(self) -> Iterator[JobStatus]:
+        """Give the job's status now, and again whenever it has changed, until its end.
+
+        A cluster that does not answer for a while is asked again, for ten minutes.
+        """
+        from launcher.jobs.wait import watch
+
+        return watch(self._job, notes=self._notes)
+
+    def wait(self, *, timeout_s: float | None = None, check: bool = False) -> Result:
+        """Wait for the job's end, and say how it ended.
+
+        Args:
+            timeout_s: Give up after so long; None waits for ever.
+            check: Raise where it did not succeed, as `subprocess.run` does.
+
+        Raises:
+            WaitTimeoutError: It goes on.
+            JobFailedError: With `check`: it failed or was lost.
+            JobCancelledError: With `check`: it was cancelled.
+        """
+        from launcher.jobs.wait import exit_code, wait_for_end
+
+        status = wait_for_end(self._job, timeout_s=timeout_s, notes=self._notes)
+        result = Result(
+            job=self.name,
+            state=status.state,
+            exit_code=exit_code(status),
+            reason=status.reason,
+            status=status,
+        )
+        return result.check() if check else result
+
+    def logs(
+        self,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        ranks: Collection[int] | None = None,
+        nodes: Collection[int] | None = None,
+        attempt: int | None = None,
+        all_attempts: bool = False,
+        prefix: bool = True,
+        timestamps: bool = False,
+    ) -> Iterator[str]:
+        """Give the lines of all ranks, merged by time, each once whatever restarts come between.
+
+        Args:
+            follow: Go on until the job has ended. Leaving the loop ends the reading, not the job.
+            tail: Only so many of the lines that are there already.
+            ranks: Only these global ranks.
+            nodes: Only these nodes and their ranks.
+            attempt: Only this start of all ranks, from 1.
+            all_attempts: Those of earlier attempts too.
+            prefix: Put `[rank 3]` before each line.
+            timestamps: Put its time before each line.
+
+        Raises:
+            UsageError: A rank or node is asked for that the job does not have.
+            NotFoundError: There is no such job, and nothing of its log was recorded.
+        """
+        from launcher.jobs.logs import LogOptions, read_logs
+        from launcher.logs.log_filter import LogFilter
+        from launcher.logs.log_format import LogFormat
+
+        wanted = LogFilter(
+            ranks=None if ranks is None else frozenset(ranks),
+            nodes=None if nodes is None else frozenset(nodes),
+            attempt=attempt,
+            tail=tail,
+        )
+        options = LogOptions(
+            log_filter=wanted,
+            form=LogFormat(prefix=prefix, timestamps=timestamps),
+            all_attempts=all_attempts,
+        )
+        return _lines(
+            lambda write: read_logs(self._job, options, write=write, follow=follow, notes=self._notes)
+        )
+
+    def why(self) -> Explanation:
+        """Say why the job stands as it does: verdicts, what they rest on, and what mends it."""
+        from launcher.jobs.lifecycle import explain
+
+        return explain(self._job)
+
+    def events(self) -> tuple[JobEvent, ...]:
+        """Return what is still kept of the notes about the job and its pods, oldest first."""
+        from launcher.jobs.lifecycle import events
+
+        return events(self._job)
+
+    def cancel(self) -> Cancelled:
+        """Have the job save and stop, and not come back; return without waiting for its end."""
+        from launcher.jobs.lifecycle import cancel
+
+        return cancel(self._job)
+
+    def resume(self) -> JobStatus:
+        """Take the cancelled, suspended or lost job up again from its last checkpoint.
+
+        Raises:
+            UsageError: It has ended by itself, or is still stopping.
+        """
+        from launcher.jobs.lifecycle import resume
+
+        return resume(self._job)
+
+    def delete(self, *, force: bool = False) -> None:
+        """Remove the job and its record; checkpoints and whatever else it wrote stay.
+
+        Args:
+            force: Also while it runs, without saving, and pods of a node that does not answer.
+
+        Raises:
+            UsageError: It still runs, and `force` is not given.
+        """
+        from launcher.jobs.lifecycle import delete
+
+        delete(self._job, force=force)
+
+    def exec(self, *command: str, node: int = 0) -> subprocess.CompletedProcess[bytes]:
+        """Run a command in a pod of the running job, and return its exit code and output.
+
+        Raises:
+            UsageError: The job has ended, has no such node, or has no containers.
+        """
+        from launcher.jobs.lifecycle import command_in
+
+        return subprocess.run(command_in(self._job, command, node=node), check=False, capture_output=True)
+
+    def metrics(self) -> tuple[Mapping[str, Any], ...]:
+        """Return the rows of the job's metrics.jsonl, the oldest first; none before the first step.
+
+        A row has `event` (`step`, `epoch`, `eval`, `checkpoint`), `attempt`, `epoch` from 1, `iter` from 0,
+        and what was measured, such as `loss`, `top1`, `lr`, `images_per_s` (docs/paddleclas.md). A step that
+        was repeated after a restart stands once for each attempt.
+
+        Raises:
+            NotFoundError: The job has no output folder yet.
+        """
+        from launcher.jobs.metrics import read_metrics
+
+        return tuple(read_metrics(self._job))
+
+    def checkpoints(self) -> tuple[CheckpointInfo, ...]:
+        """Return the job's checkpoints, the furthest first; sizes are compared with each manifest."""
+        from launcher.jobs.checkpoints import find_checkpoints
+
+        return tuple(find_checkpoints(self._job))
+
+    def verify_checkpoints(self, name: str | None = None) -> tuple[CheckpointInfo, ...]:
+        """Read every file of all checkpoints, or of one, and compare hashes; each has its `fault` or none."""
+        from launcher.jobs.checkpoints import verify_checkpoints
+
+        return tuple(verify_checkpoints(self._job, name))
+
+    def pull_checkpoint(self, name: str = "latest", *, to: str | Path | None = None) -> Pulled:
+        """Fetch a checkpoint's files into a folder of this machine.
+
+        Args:
+            name: Of the checkpoint, `latest` or `best`.
+            to: Folder for its files; None for `JOB-CHECKPOINT` in the current one.
+        """
+        from launcher.jobs.checkpoints import pull_checkpoint
+
+        return pull_checkpoint(self._job, name, to=None if to is None else Path(to))
+
+    def __repr__(self) -> str:
+        return f"<Job {self.handle}>"
+
+    def _repr_html_(self) -> str:
+        """Show the job in a notebook: how it stands now, as a table. Asks where it runs."""
+        from launcher.errors import LaunchError
+
+        rows = [("job", self.handle), ("config", str(self.config))]
+        try:
+            status = self.status()
+        except LaunchError as error:
+            rows.append(("state", f"not known: {error}"))
+        else:
+            rows += _describe(status)
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+            for name, value in rows
+        )
+        return f"<table>{cells}</table>"
+
+
+def _describe(status: JobStatus) -> Iterator[tuple[str, str]]:
+    yield "state", status.state.value + (f": {status.reason}" if status.reason else "")
+    yield "pods", ", ".join(f"{pod.pod}: {pod.state.value}" for pod in status.pods) or "none yet"
+    if status.progress is not None and status.progress.evaluated is not None:
+        from trainer.protocol.evaluated import describe_evaluated
+
+        yield "last evaluation", describe_evaluated(status.progress.evaluated)
+
+
+class _LeftError(Exception):
+    """Whoever read the lines has left."""
+
+
+def _lines(read: Callable[[Callable[[list[bytes]], None]], object]) -> Iterator[str]:
+    """Turn a reader that hands lines to a function into an iterator.
+
+    The reader runs in a thread of its own and is held back by a bounded queue, so that a slow loop over the
+    log of a large job costs no memory. It also calls with no lines, as a clock: that is where it learns that
+    the loop was left.
+    """
+    batches: queue.Queue[list[bytes] | BaseException | None] = queue.Queue(_QUEUED_BATCHES)
+    left = threading.Event()
+
+    def put(item: list[bytes] | BaseException | None) -> None:
+        while not left.is_set():
+            try:
+                return batches.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+        raise _LeftError
+
+    def write(lines: list[bytes]) -> None:
+        if left.is_set():
+            raise _LeftError
+        if lines:
+            put(list(lines))
+
+    def work() -> None:
+        end: BaseException | None = None
+        try:
+            read(write)
+        except _LeftError:
+            return
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that iterates
+            end = error
+        try:
+            put(end)
+        except _LeftError:
+            return
+
+    thread = threading.Thread(target=work, name="ftlaunch-logs", daemon=True)
+    thread.start()
+    try:
+        while (item := batches.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield from (line.decode("utf-8", "replace") for line in item)
+    finally:
+        left.set()
+        thread.join(timeout=5)

@@ -1,0 +1,32 @@
+"""Training in this process, and what comes before and after it: `trainer.api` and `trainer.preparation`.
+
+Most need what the trainer needs (the extra `trainer` or `gpu`), and raise `MissingPackagesError` without it.
+Paddle is imported when one of them is first called.
+"""
+
+from trainer.api import evaluate, export, predict, train
+from trainer.preparation import (
+    check,
+    convert_weights,
+    fetch_weights,
+    find_rate,
+    inspect_weights,
+    list_weights,
+    make_lists,
+    resize,
+)
+
+__all__ = [
+    "check",
+    "convert_weights",
+    "evaluate",
+    "export",
+    "fetch_weights",
+    "find_rate",
+    "inspect_weights",
+    "list_weights",
+    "make_lists",
+    "predict",
+    "resize",
+    "train",
+]

@@ -1,0 +1,105 @@
+"""Every command has its function, and every function of the API is a command's or says what it is."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+
+import click
+import pytest
+
+import ftlaunch
+from ftlaunch import Job
+from launcher.cli.main import group as launcher_group
+from trainer.cli.main import group as trainer_group
+
+TWINS = {
+    "ftlaunch init": "init",
+    "ftlaunch validate": "validate",
+    "ftlaunch render": "render",
+    "ftlaunch submit": "submit",
+    "ftlaunch list": "jobs",
+    "ftlaunch status": "Job.status",
+    "ftlaunch why": "Job.why",
+    "ftlaunch logs": "Job.logs",
+    "ftlaunch wait": "Job.wait",
+    "ftlaunch events": "Job.events",
+    "ftlaunch cancel": "Job.cancel",
+    "ftlaunch resume": "Job.resume",
+    "ftlaunch delete": "Job.delete",
+    "ftlaunch exec": "Job.exec",
+    "ftlaunch doctor": "doctor",
+    "ftlaunch ckpt ls": "Job.checkpoints",
+    "ftlaunch ckpt pull": "Job.pull_checkpoint",
+    "ftlaunch ckpt verify": "Job.verify_checkpoints",
+    "ftlaunch data push": "push_data",
+    "ftlaunch data check": "check_data",
+    "ftlaunch trust": "trust",
+    "ftlaunch schema": "schema",
+    "ftlaunch version": "versions",
+    "trainer train": "train",
+    "trainer eval": "evaluate",
+    "trainer predict": "predict",
+    "trainer export": "export",
+    "trainer check": "check",
+    "trainer lr-find": "find_rate",
+    "trainer resize": "resize",
+    "trainer make-lists": "make_lists",
+    "trainer weights list": "list_weights",
+    "trainer weights fetch": "fetch_weights",
+    "trainer weights inspect": "inspect_weights",
+    "trainer weights convert": "convert_weights",
+}
+OF_A_SHELL = {"ftlaunch completion"}
+"""What a program cannot want."""
+BESIDE = {"find_job", "Job.watch", "Job.metrics"}
+"""What only a program needs: a job by its name, its changes one by one, what it measured as values."""
+
+
+def commands(group: click.Group, name: str) -> Iterator[str]:
+    context = click.Context(group)
+    for child in group.list_commands(context):
+        command = group.get_command(context, child)
+        assert command is not None
+        if command.hidden:
+            continue
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{name} {child}")
+        else:
+            yield f"{name} {child}"
+
+
+def found(name: str) -> object:
+    return getattr(Job, name.removeprefix("Job.")) if name.startswith("Job.") else getattr(ftlaunch, name)
+
+
+def test_every_command_has_a_function() -> None:
+    typed = {*commands(launcher_group, "ftlaunch"), *commands(trainer_group, "trainer")}
+    assert typed - OF_A_SHELL == set(TWINS)
+
+
+def test_every_function_is_a_commands_or_one_that_only_programs_need() -> None:
+    exported = {name for name in ftlaunch.__all__ if inspect.isfunction(getattr(ftlaunch, name))}
+    methods = {
+        f"Job.{name}" for name, value in vars(Job).items() if inspect.isfunction(value) and name[0] != "_"
+    }
+    assert (exported | methods) - BESIDE == set(TWINS.values())
+
+
+@pytest.mark.parametrize("name", sorted({*TWINS.values(), *BESIDE}))
+def test_a_function_says_what_it_does_and_gives_its_types(name: str) -> None:
+    function = found(name)
+    assert inspect.getdoc(function)
+    signature = inspect.signature(function)  # type: ignore[arg-type]
+    assert signature.return_annotation is not inspect.Signature.empty
+    for parameter in signature.parameters.values():
+        assert parameter.name == "self" or parameter.annotation is not inspect.Parameter.empty
+
+
+def test_the_page_names_every_function() -> None:
+    from tests.docs.pages import REPOSITORY
+
+    page = (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")
+    for command, name in TWINS.items():
+        assert f"`{command}`" in page, command
+        assert name.replace("Job.", "job.") in page, name
