@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launcher.backends.base import Backend
 from launcher.backends.devices import list_gpus
-from launcher.kinds.base import KindName
-from launcher.kinds.registry import kind_named
 from launcher.plan.handle import BackendKind
+
+if TYPE_CHECKING:
+    from launcher.kinds.base import KindName
 
 
 def open_backend(
@@ -47,5 +49,6 @@ def open_backend(
 
         return DockerBackend(runs_folder, engine=find_engine(runtime) if runtime else None, gpus=gpus)
     from launcher.backends.kubernetes import KubernetesBackend
+    from launcher.kinds.registry import kind_named
 
     return KubernetesBackend.connect(context=context, namespace=namespace or None, jobs=kind_named(api))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib
-import json
 import os
 import sys
 import threading
@@ -19,10 +18,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from launcher.cli.printing import echo, echo_error
-from launcher.cli.verbosity import verbose_option
-from launcher.documents import describe_error
 from launcher.errors import CliExit, LaunchError
-from launcher.kube.remarks import tell_to
 from trainer.config.problems import ConfigError, suggest
 
 _SHORT_S = 2.0  # commands that last longer collect garbage
@@ -135,7 +131,7 @@ def _add_global_options(command: click.Command) -> None:
     named = {option.name for option in command.params}
     if "kubeconfig" in named or command.context_settings.get("ignore_unknown_options"):  # as `exec` has it
         return
-    command.params += [_kubeconfig_option(hidden=True), verbose_option(hidden=True)]
+    command.params += [_kubeconfig_option(hidden=True), _verbose_option(hidden=True)]
 
 
 def _lead_on(name: str) -> str:
@@ -153,6 +149,23 @@ def _kubeconfig_option(*, hidden: bool = False) -> click.Option:
         ["--kubeconfig"], type=click.Path(), metavar="FILE", hidden=hidden, expose_value=False, is_eager=True,
         callback=_set_kubeconfig, help="Instead of $KUBECONFIG and ~/.kube/config; works with every command.",
     )  # fmt: skip
+
+
+def _verbose_option(*, hidden: bool = False) -> click.Option:
+    """Return `-v`, which may stand before every command and behind it."""
+    return click.Option(
+        ["-v", "--verbose"], is_flag=True, hidden=hidden, expose_value=False, is_eager=True,
+        callback=_set_verbosity,
+        help="Show requests, retries and watches on stderr; FTLAUNCH_LOG=debug does so for all commands.",
+    )  # fmt: skip
+
+
+def _set_verbosity(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    del parameter
+    if value or os.environ.get("FTLAUNCH_LOG"):
+        from launcher.cli.verbosity import listen  # with logging, which `--help` does without
+
+        listen(ctx, verbose=value)
 
 
 def _set_kubeconfig(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -173,14 +186,19 @@ def _set_kubeconfig(ctx: click.Context, parameter: click.Parameter, value: str |
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="ftlaunch", prog_name="ftlaunch")
-def group() -> None:
+@click.pass_context
+def group(ctx: click.Context) -> None:
     """Launch PaddleClas fine-tuning jobs on Kubernetes, or on this machine.
 
     stdout carries what was asked for, stderr everything else.
     """
+    from launcher.kube.remarks import tell_to  # with it comes logging, which `--help` does without
+
+    tell_to(lambda text: echo(f"note: {text}", err=True))
+    ctx.call_on_close(lambda: tell_to(None))
 
 
-group.params += [_kubeconfig_option(), verbose_option()]
+group.params += [_kubeconfig_option(), _verbose_option()]
 
 
 def main() -> None:
@@ -190,7 +208,6 @@ def main() -> None:
     enable = threading.Timer(_SHORT_S, gc.enable)
     enable.daemon = True
     enable.start()
-    tell_to(lambda text: echo(f"note: {text}", err=True))
     _end(run(sys.argv[1:]))
 
 
@@ -261,7 +278,10 @@ def _echo_error_document(
     form = _asked_form(arguments)
     if form is None:
         return
+    import json
+
     from launcher.cli.options import echo_document
+    from launcher.documents import describe_error
 
     document = describe_error(error, exit_code=code, message=message)
     if "logs" in arguments[:1]:  # a line each

@@ -12,7 +12,6 @@ from typing import Any, Literal, TypeVar, cast
 import click
 
 from launcher.cli.printing import echo
-from launcher.jobs.options import SubmitOptions
 from launcher.plan.handle import BACKENDS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -127,7 +126,6 @@ _LAUNCH_OPTIONS = (
     ),
     click.option("--run-id", hidden=True),
 )  # fmt: skip
-_FIELDS = tuple(field.name for field in dataclasses.fields(SubmitOptions))
 
 
 def launch_options(command: F) -> F:
@@ -135,9 +133,12 @@ def launch_options(command: F) -> F:
 
     @wraps(command)
     def collect(*args: Any, **given: Any) -> Any:
+        from launcher.jobs.options import SubmitOptions  # most commands do without
+
         if isinstance(given["gpus"], tuple):
             given["gpu_ids"], given["gpus"] = given["gpus"], None
-        options = SubmitOptions(**{name: given.pop(name) for name in _FIELDS if name in given})
+        names = [field.name for field in dataclasses.fields(SubmitOptions) if field.name in given]
+        options = SubmitOptions(**{name: given.pop(name) for name in names})
         return command(*args, options=options, **given)
 
     collected: Any = collect

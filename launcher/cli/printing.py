@@ -8,12 +8,15 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from launcher.cli.table import cut, wrap
-from launcher.jobs.notes import Note
 from trainer.protocol.printable import printable, show, wants_colour
+
+if TYPE_CHECKING:  # `--help` does without
+    from launcher.jobs.notes import Note
 
 
 class LogPrinter:

@@ -31,21 +31,20 @@ class _ToStderr(logging.Handler):
         echo(f"{moment}.{record.msecs:03.0f} {record.levelname.lower()} {name}: {text}", err=True)
 
 
-def verbose_option(*, hidden: bool = False) -> click.Option:
-    """Return `-v`, which may stand before every command and behind it."""
-    return click.Option(
-        ["-v", "--verbose"], is_flag=True, hidden=hidden, expose_value=False, is_eager=True, callback=_listen,
-        help=f"Show requests, retries and watches on stderr; {VARIABLE}=debug does so for all commands.",
-    )  # fmt: skip
+def listen(ctx: click.Context, *, verbose: bool) -> None:
+    """Listen to our loggers until the command has ended.
 
+    Args:
+        ctx: Of the command.
+        verbose: To everything; else as much as FTLAUNCH_LOG asks for.
 
-def _listen(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
-    """Listen to our loggers until the command has ended."""
-    del parameter
-    level = logging.DEBUG if value else _level_of_variable()
+    Raises:
+        UsageError: FTLAUNCH_LOG is no level.
+    """
+    level = logging.DEBUG if verbose else _level_of_variable()
     root = logging.getLogger("ftlaunch")
     if level is None or any(isinstance(handler, _ToStderr) for handler in root.handlers):
-        if value:
+        if verbose:
             root.setLevel(logging.DEBUG)  # behind the command, where the variable asks for less
         return
     handler, before, passes_on = _ToStderr(), root.level, root.propagate
