@@ -11,7 +11,9 @@ from launcher.documents import LOG_LINE, VERSIONS, load_schema
 
 
 @click.command("schema")
-@click.argument("kind", required=False, type=click.Choice(["config", *sorted([*VERSIONS, LOG_LINE])]))
+@click.argument(
+    "kind", required=False, metavar="[KIND]", type=click.Choice(["config", *sorted([*VERSIONS, LOG_LINE])])
+)
 def command(kind: str | None) -> None:
     """Print the JSON Schema of a config, for editors and CI, or of what commands print with --output json.
 
