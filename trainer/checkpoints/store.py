@@ -2,6 +2,19 @@
 
 `e003-s001200.tmp` is filled, every file and the folder synced, `manifest.json` with sizes and hashes written
 last, then the folder is renamed and its parent synced. A pointer file names the latest and the best one.
+
+Why each step, given that the process or the machine may go at any moment:
+
+* A rename is atomic, so no reader sees a folder that is being filled. It is not ordered after the writes
+  before it, so that after a power cut a name could lead to files of zeros: hence a sync of each file.
+* The folder's own entries are data too (fsync(2)): hence a sync of the folder before the rename, and of its
+  parent after, without which the rename may be lost while the pointer that names it is not.
+* The pointer may name what was lost or damaged nevertheless, by a disk or a person: reading goes on to the
+  furthest checkpoint whose hashes are right, and says what it passed over.
+* A checkpoint that is deleted gets its `.tmp` name back first, so that half of it is never taken for one.
+
+Not one archive a checkpoint: people and PaddleClas read the files by their names. Not links to a shared
+file of unchanged arrays: nothing is unchanged after a step.
 """
 
 from __future__ import annotations
@@ -149,6 +162,8 @@ class CheckpointStore:
         crash leaves no half of a checkpoint under a checkpoint's name.
         """
         names = self._names()
+        # What is pointed to stays, whatever its place: a run that goes on from an earlier step has its latest
+        # behind others.
         kept = {*names[:keep], self._pointed(self._layout.pointer), self._pointed(self._layout.best_pointer)}
         gone = [
             name
@@ -165,6 +180,7 @@ class CheckpointStore:
     def _write(self, name: CheckpointName, files: Mapping[str, Fill], run_id: str) -> Checkpoint:
         folder, root = self._layout.checkpoint_dir(name), self._layout.output_dir
         partial = folder.with_name(folder.name + ".tmp")
+        # What an earlier process left half-written would end up in the manifest's folder without being in it.
         for stale in (partial, folder):  # `folder` only where it is torn: a whole one was returned before
             remove(stale, root=root)
         make_folders(partial, root=root)
@@ -196,6 +212,7 @@ class CheckpointStore:
         return Search(checkpoint=None, damaged=tuple(damaged))
 
     def _names(self) -> list[CheckpointName]:
+        # By steps first: a run that goes on with another list has epochs of another length.
         return sorted(self._walk(), key=lambda name: (name.step, name.epoch), reverse=True)
 
     def _walk(self) -> Iterator[CheckpointName]:

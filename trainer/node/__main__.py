@@ -69,6 +69,7 @@ async def _run(
     agent = Agent(settings=settings, console=console, command=command, environ=environ)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_Once(console))
+    # Not `signal.signal`: what the handlers do belongs to the event loop.
     loop.add_signal_handler(signal.SIGTERM, agent.on_signal, Exit.STOPPED)
     loop.add_signal_handler(signal.SIGINT, agent.on_signal, Exit.INTERRUPTED)
     if settings.node != 0:
@@ -94,6 +95,7 @@ async def _run_node_0(settings: NodeSettings, console: Console, agent: Agent) ->
     coordinator = Coordinator(settings=settings, console=console, clock=time.time)
     coordinating = asyncio.ensure_future(coordinator.run())
     taking_part = asyncio.ensure_future(agent.run())
+    # Usually the agent ends first: it hears the end from the coordinator, which stays for the other nodes.
     await asyncio.wait({coordinating, taking_part}, return_when=asyncio.FIRST_COMPLETED)
     if not taking_part.done():
         if coordinating.exception() is not None:

@@ -233,6 +233,8 @@ class Agent:
             case Kill(attempt=attempt, reason=reason) if group is not None and attempt == group.attempt:
                 self._console.say(f"killing the ranks of this node: {reason}")
                 group.kill()
+            # Of an attempt that is not here any more, or while ranks of another one still are: what is asked
+            # for is so already, and the coordinator waits to hear it.
             case Kill(attempt=attempt) | Start(attempt=attempt):
                 channel.send(Cleared(attempt=attempt))
             case _:
@@ -300,6 +302,8 @@ class Agent:
         self._console.say(f"node 0 is gone ({reason}); {killed}waiting for its return")
 
     async def _clear(self, reason: str) -> None:
+        # Not left to the kernel, which kills the ranks when this process ends: their last lines would be lost
+        # and what they have started would stay.
         group, self._group = self._group, None
         if group is None:
             return
@@ -316,6 +320,8 @@ class Agent:
 
 
 def _free_ports(count: int) -> tuple[int, ...]:
+    # All are held until the last is found, so that none is given twice. Somebody else can take one until the
+    # ranks do; the attempt then fails, and the next one has other ports.
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for bound in sockets:

@@ -107,6 +107,7 @@ class Attempt:
     async def run(self) -> Result:
         """Start all ranks and return when none is left."""
         self._peers.send_all(self._start)
+        # Who went between the gathering and the start will never answer, and its `Lost` was taken already.
         for node in self._uncleared - self._peers.connected:
             self._on_lost(node, "it left before the start")
         while self._uncleared:
@@ -145,6 +146,7 @@ class Attempt:
 
     def _tick(self, now_s: float) -> None:
         self._reporter.tick()
+        # In the order in which one wins over the other; see above.
         if self._kill_until_s is not None:
             if now_s >= self._kill_until_s:
                 self._console.say(f"nodes {_names(self._uncleared)} did not get rid of their ranks; going on")
@@ -158,6 +160,7 @@ class Attempt:
             left_s = self._deadline_left_s()
             if left_s is not None and left_s <= 0:
                 self._begin_stop(AttemptOutcome.DEADLINE, "the deadline passed")
+        # Who does not answer in time is behind, or hangs: the step is chosen without it.
         if self._ask_until_s is not None and (not self._asked or now_s >= self._ask_until_s):
             self._ask_until_s = None
             self._send_stop()
@@ -168,6 +171,7 @@ class Attempt:
 
     def _on_records(self, node: int, records: Records) -> None:
         now_s = time.monotonic()
+        # A report may overtake the news of a rank's end: what ended has no state any more that could hang.
         self._states.update(
             (state.rank, (state, now_s)) for state in records.ranks if state.rank not in self._exits
         )
@@ -195,7 +199,7 @@ class Attempt:
         first = node * self._settings.job.procs_per_node
         ranks = range(first, first + self._settings.job.procs_per_node)
         if all(rank in self._exits and self._exits[rank].code == 0 for rank in ranks):
-            return
+            return  # it was done
         if left:
             self._kill(f"node {node} left")
             return
@@ -210,6 +214,7 @@ class Attempt:
         timeout_s = self._settings.job.hang_timeout_s
         if timeout_s is None:
             return
+        # What was silent when it was reported is so still: until the next report its silence goes on.
         aged = (
             replace(state, silent_s=state.silent_s + now_s - heard_s)
             for state, heard_s in self._states.values()
@@ -252,7 +257,7 @@ class Attempt:
 
     def _result(self) -> Result:
         exits = self._exits.values()
-        saved = self._exits.get(0)
+        saved = self._exits.get(0)  # rank 0 saves, so that its step is the checkpoint's
         step = saved.step if saved else None
         checkpoint = next((exited.checkpoint for exited in exits if exited.checkpoint), None)
         failure = self._failure or find_root_cause(exits, stopping=self._stopping is not None)

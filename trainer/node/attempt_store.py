@@ -50,6 +50,7 @@ class AttemptStore:
             FormatError: Its run.json is broken.
             OSError: It cannot be read or written.
         """
+        # Asked before the folder is claimed: claiming may move another run's files aside.
         path = OutputLayout(output_dir).writer_lock
         refuse_other_writer(path, run_id=job.run_id, now_s=clock())
         run = claim_output(
@@ -57,6 +58,7 @@ class AttemptStore:
         )
         lock = WriterLock.acquire(path, describe_self(run_id=job.run_id, now_s=clock()))
         attempt_store = cls(output_dir=output_dir, job=job, run=run, lock=lock, clock=clock)
+        # Who starts a run that is over goes on with it on purpose: counts and deadline begin anew.
         if run.ended is not None:
             attempt_store._save(replace(run, attempts=0, fingerprints=(), ended=None, first_start_s=clock()))
         return attempt_store

@@ -2,6 +2,11 @@
 
 Before the proof it is a stranger's: short lines, no signs of life, no word but the three of `proof`. After it
 (`secure`) each line is sealed, and may be as long as the largest message.
+
+A `Ping` every `ping_s` and a limit of `silence_s` find a machine that is gone: it sends no FIN, and TCP's
+own keepalive takes hours or a socket option that some platforms lack. Sending never waits, because what is
+decided for all nodes must not wait for the slowest of them; what a node does not take piles up in the
+writer, and is little: a message now and then, and a ping every few seconds.
 """
 
 from __future__ import annotations
@@ -59,6 +64,7 @@ class Channel:
     def secure(self, session: Session) -> None:
         """Seal all that follows, in both directions; the other side has proved itself."""
         self._session = session
+        # The kernel held little of a stranger; of a peer it may hold a message of thousands of ranks.
         self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
         self._pinging = asyncio.ensure_future(self._ping(self._intervals.ping_s))
 
@@ -98,6 +104,7 @@ class Channel:
         if self._pinging is not None:
             self._pinging.cancel()
         self._writer.close()
+        # The other side may be a machine that is gone: what is left to send is not waited for any longer.
         with contextlib.suppress(OSError, asyncio.TimeoutError):
             await asyncio.wait_for(self._writer.wait_closed(), 2.0)
 

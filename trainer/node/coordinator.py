@@ -85,7 +85,7 @@ class Coordinator:
             path = self._settings.output_dir
             await self._farewell(_RunEndedError(Exit.CHECKPOINT, f"{path}: cannot be written: {error}"))
         finally:
-            self._closing.set()
+            self._closing.set()  # a heartbeat that is under way at the release would write the lock again
             if beating is not None:
                 await asyncio.wait({beating}, timeout=_CLOSE_WITHIN_S)
             await self.close()
@@ -129,7 +129,7 @@ class Coordinator:
             await self._rest(pause_s)
             endpoints = await self._gather()
             store = await self._open_store()
-            number = attempt_store.begin()
+            number = attempt_store.begin()  # on disk before any rank runs
             self._note_attempt(number)
             job = self._settings.job
             ranks = "1 rank" if job.world_size == 1 else f"{job.world_size} ranks"
@@ -210,7 +210,7 @@ class Coordinator:
                 endpoints = await self._prepare()
                 if endpoints is not None:
                     return endpoints
-                continue
+                continue  # a node went meanwhile; it is missing now
             waited_s = time.monotonic() - began_s
             names = ", ".join(str(node) for node in sorted(missing))
             if waited_s >= timeout_s:
@@ -221,6 +221,7 @@ class Coordinator:
             await self._idle(min(timeout_s - waited_s, self._settings.intervals.say_s))
 
     async def _prepare(self) -> tuple[str, ...] | None:
+        # Numbered, because the answer to an earlier question may come late, with ports that are taken by now.
         self._prepared += 1
         self._peers.send_all(Prepare(number=self._prepared))
         ready: dict[int, Ready] = {}
@@ -290,6 +291,7 @@ class Coordinator:
                 self._attempt_store.finish(over.exit_code)
             except OSError as error:
                 self._console.say(f"{self._settings.output_dir}: {error}")
+        # Nodes that are away for a moment come back to hear it; else they would wait for a whole rendezvous.
         untold = set(range(self._settings.job.nodes)) - self._peers.connected
         self._peers.send_all(end)
         if over.exit_code is Exit.RENDEZVOUS:  # who did not come in all that time gives up by itself

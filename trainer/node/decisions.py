@@ -97,6 +97,7 @@ def decide(
     """
     if failure.kind is Kind.RANK and failure.code in NOT_RETRIED:
         return GiveUp(Exit(failure.code), "another attempt would only repeat it")
+    # Without a step nothing says that it failed at the same place: a start can fail of a slow volume twice.
     if failure.kind is Kind.RANK and failure.step is not None and failure.fingerprint in earlier:
         return GiveUp(_own_exit(failure), "it failed of the same at the same step before")
     if attempts > max_restarts:
@@ -158,6 +159,7 @@ def describe_exited(exited: Exited) -> str:
 def _precedence(exited: Exited) -> int:
     if exited.code in (Exit.CONFIG, Exit.DATA, Exit.DIVERGED, Exit.CHECKPOINT):
         return 0
+    # By the kernel's OOM killer, a fault, or a person; gloo aborts where a peer is gone.
     if exited.code < 0 and exited.code != -signal.SIGABRT:
         return 1
     return 2 if exited.reason is not None else 3
@@ -236,6 +238,7 @@ class Speedometer:
             return
         if self._at_s is None:
             self._step, self._at_s = step, now_s
+        # A report of a node that is behind another one says nothing, and a tenth of a second is too short.
         elif now_s - self._at_s >= 0.1 and step >= self._step:
             self.steps_per_s = (step - self._step) / (now_s - self._at_s)
             self._step, self._at_s = step, now_s

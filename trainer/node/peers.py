@@ -186,8 +186,10 @@ class Peers:
         if proof.node in self._channels:  # its machine is gone and nobody has closed the old connection
             self._forget(proof.node, "it came back by another connection")
         self._channels[proof.node] = channel
+        # Node 0's own agent comes over loopback, which nobody else can reach this machine by.
         if proof.node != 0:
             self.own_host = channel.local_host
+        # Before any event: what the coordinator sends because of it must not come first.
         channel.send(Welcome(attempt=self.attempt))
         if self.ending is not None:
             channel.send(self.ending)
@@ -209,6 +211,7 @@ class Peers:
         try:
             while True:
                 message = await channel.receive()
+                # A node that came back by another connection is heard there alone.
                 if self._channels.get(node) is channel:
                     self.events.put(Got(node=node, message=message))
         except ConnectionLostError as error:

@@ -1,4 +1,9 @@
-"""Carries a rank's output from its pipe to the console, line by line."""
+"""Carries a rank's output from its pipe to the console, line by line.
+
+By the event loop and not a thread a rank: whole lines then go out one after the other without a lock, and
+the last ones of a rank are out before its end is reported. A rank that writes faster than the log is taken
+waits, as it would for a terminal.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +62,9 @@ class Pump:
         self._lines = LineSplitter(take)
         self._loop = asyncio.get_running_loop()
         self.ended = False
-        os.set_blocking(fd, False)
+        os.set_blocking(
+            fd, False
+        )  # `close` reads what is there, while a rank's orphans may hold the other end
         self._loop.add_reader(fd, self._on_readable)
 
     def close(self) -> None:

@@ -34,6 +34,8 @@ import time
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from trainer.protocol.errors import TrainerError
+
 MAX_KEY_BYTES = 4096
 MAX_VALUE_BYTES = 1024 * 1024
 """Each rank leaves one value for gloo, of 68 bytes for each rank: enough for 15,000."""
@@ -66,7 +68,7 @@ class Reply(IntEnum):
     NOT_READY = 3
 
 
-class ProtocolError(Exception):
+class ProtocolError(TrainerError):
     """A request that no client of Paddle sends, or one above a limit."""
 
 
@@ -94,7 +96,7 @@ def parse_request(data: bytes | bytearray) -> tuple[Request, int] | None:
     try:
         command = Command(number)
     except ValueError:
-        raise ProtocolError(f"expected a command from 0 to 4, got {number}") from None
+        raise ProtocolError(expected="a command from 0 to 4", got=f"{number}") from None
     key = _parse_sized(data, at=_NUMBER.size, limit=MAX_KEY_BYTES)
     if key is None:
         return None
@@ -113,7 +115,7 @@ def _parse_sized(data: bytes | bytearray, *, at: int, limit: int) -> bytes | Non
         return None
     size = _SIZE.unpack_from(data, at)[0]
     if size > limit:
-        raise ProtocolError(f"expected at most {limit} bytes, got {size}")
+        raise ProtocolError(expected=f"at most {limit} bytes", got=f"{size}")
     begin = at + _SIZE.size
     return bytes(data[begin : begin + size]) if len(data) >= begin + size else None
 
@@ -237,14 +239,14 @@ class Store:
             case Command.ADD:
                 total = _parse_sum(self._values.get(key, b"0")) + _INT64.unpack(request.value)[0]
                 if not -(2**63) <= total < 2**63:
-                    raise ProtocolError("expected a sum of 64 bits")
+                    raise ProtocolError(expected="a sum of 64 bits")
                 self._keep(key, b"%d" % total)
                 client.to_send += _INT64.pack(total)
             case Command.SET:
                 self._keep(key, request.value)
             case Command.GET:
                 if key not in self._values:
-                    raise ProtocolError("expected a key that is there")
+                    raise ProtocolError(expected="a key that is there")
                 client.to_send += _SIZE.pack(len(self._values[key])) + self._values[key]
             case Command.CHECK:
                 client.to_send += _NUMBER.pack(Reply.READY if key in self._values else Reply.NOT_READY)
@@ -258,7 +260,7 @@ class Store:
         before = self._values.get(key)
         grown = len(value) - len(before) if before is not None else _ENTRY_BYTES + len(key) + len(value)
         if self._stored_bytes + grown > MAX_STORED_BYTES:
-            raise ProtocolError(f"expected at most {MAX_STORED_BYTES} bytes in all")
+            raise ProtocolError(expected=f"at most {MAX_STORED_BYTES} bytes in all")
         self._stored_bytes += grown
         self._values[key] = value
         for client in self._waiting.pop(key, ()):
@@ -275,7 +277,7 @@ class Store:
         """Read from a client, or send to it; of one that waits only its end is looked for."""
         wanted = selectors.EVENT_WRITE if client.to_send else selectors.EVENT_READ
         if client.awaited is not None and len(client.received) > MAX_KEY_BYTES:
-            raise ProtocolError("expected no requests from a client that waits")
+            raise ProtocolError(expected="no requests from a client that waits")
         if self._selector.get_key(client.connection).events != wanted:
             self._selector.modify(client.connection, wanted, client)
 
@@ -292,5 +294,5 @@ class Store:
 
 def _parse_sum(text: bytes) -> int:
     if len(text) > 20 or not text.removeprefix(b"-").isdigit():
-        raise ProtocolError("expected a key that holds a number")
+        raise ProtocolError(expected="a key that holds a number")
     return int(text)

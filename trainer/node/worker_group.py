@@ -70,6 +70,7 @@ class WorkerGroup:
         Raises:
             OSError: A process could not be made; those made before it are to be killed.
         """
+        # All ranks of a node have the same host in their endpoints, so the first one's will do.
         first = self._start.endpoints[self._settings.local_ranks.start]
         interface = find_interface(first.rpartition(":")[0])
         for rank in self._settings.local_ranks:
@@ -111,6 +112,7 @@ class WorkerGroup:
 
     def request_stop(self, step: int) -> None:
         """Have the ranks save and stop after `step`; a request that stands already stays."""
+        # Ranks may have stopped after the first step already; who sees a second one would wait for them.
         if self._heartbeats.stop_step == NO_STOP:
             self._heartbeats.request_stop(step)
 
@@ -118,6 +120,7 @@ class WorkerGroup:
         """Kill all ranks and what they started; `poll` reports them when they are gone."""
         for worker in self._workers:
             if not worker.ended:
+                # One that had ended by itself keeps its own code.
                 worker.killed = worker.killed or not _is_dead(worker.process.pid)
                 _kill_group(worker.process.pid)
 
@@ -137,7 +140,7 @@ class WorkerGroup:
         code = worker.process.wait()
         worker.pump.close()
         worker.ended = True
-        outcome = _outcome(worker.outcome)
+        outcome = _outcome(worker.outcome)  # written just before it exited, so that it is whole or not there
         return Exited(
             attempt=self.attempt,
             rank=worker.rank,

@@ -282,6 +282,7 @@ def _annotated(hint: Any, marks: tuple[object, ...]) -> _Reader:
     limits = next((mark for mark in marks if isinstance(mark, Within)), None)
     if limits is None:
         return inner
+    # Infinities, so that reading is one comparison without a question for None.
     least = -math.inf if limits.least is None else limits.least
     most = math.inf if limits.most is None else limits.most
     told = (("at least", limits.least), ("at most", limits.most))
@@ -347,12 +348,13 @@ def _mapping(inner: _Reader) -> _Reader:
 
 
 def _object(kind: type) -> _Reader:
+    # In a list, because a class may refer to itself, and its reader is not known while it is made.
     fields: list[tuple[_Field, _Reader]] = []
 
     def read_object(value: Any) -> object:
         if not isinstance(value, dict):
             raise _WrongError("an object", value)
-        if not fields:  # made when first used: a class may have a field of its own kind
+        if not fields:
             fields.extend((field, _reader_of(field.hint)) for field in _fields_of(kind))
         found: dict[str, object] = {}
         for field, inner in fields:
@@ -369,6 +371,7 @@ def _object(kind: type) -> _Reader:
 
 
 def _plain(value: object) -> object:
+    # By what a value is and not by its hint: what our own code made needs no check.
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         found: dict[str, object] = {}
         for field in _fields_of(type(value)):

@@ -31,6 +31,7 @@ class Outcome:
 
 def save_outcome(path: Path, outcome: Outcome) -> None:
     """Write the outcome so that a reader sees all of it or none."""
+    # Not synced: who reads it is a process of this machine, and gone with it.
     partial = path.with_name(path.name + ".tmp")
     partial.write_text(json.dumps(encode(outcome)), encoding="utf-8")
     partial.replace(path)

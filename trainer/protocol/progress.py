@@ -108,6 +108,7 @@ def last_progress(texts: Sequence[bytes]) -> Progress | None:
         return None
     of_attempt = (item for item in map(_parse_whole, texts) if item and item.attempt == last.attempt)
     first = next(of_attempt, last)  # what follows is not parsed: with many ranks a line is long
+    # Of one attempt only: a restart goes back to the checkpoint, and its start is no pace.
     if first.step is None or last.step is None or last.step <= first.step:
         return last
     return replace(last, step_s=(last.time_s - first.time_s) / (last.step - first.step))

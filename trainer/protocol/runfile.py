@@ -136,6 +136,7 @@ def claim_output(
         refuse_taken(output_dir, run_id=run_id)
     if existing is not None:
         refuse_other_writer(output_dir / FOLDER / LOCK, run_id=run_id, now_s=now_s)
+        # Rows of steps are worth keeping even of a run without a checkpoint: they say why it has none.
         if overwrite or has_rows(output_dir):
             aside = output_dir / f"{FOLDER}-{existing.run_id[:12]}"
             remove(aside, root=output_dir)

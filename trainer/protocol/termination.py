@@ -47,6 +47,8 @@ def format_termination(message: Termination) -> bytes:
         return encoded
     reason = message.reason
     keep = len(reason)
+    # Step by step, because a character takes one to six bytes as JSON. The middle says least: the beginning
+    # has the place, and the end the cause.
     while len(encoded) > MAX_BYTES and keep > 2:
         keep = keep * 9 // 10
         short = reason[: keep // 2] + " … " + reason[len(reason) - keep // 2 :]

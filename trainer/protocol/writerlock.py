@@ -1,5 +1,11 @@
 """`<output_dir>/.ftlaunch/writer.lock`: at most one run writes to an output folder at a time.
 
+How: the owner's heartbeat is written into the file, by replacing it. Whoever wants the lock reads it, and
+takes it where nobody is in it, the same run is, or the heartbeat is older than `STALE_AFTER_S`. Two that
+take a stale lock in the same instant both write, and the later one wins; the other one finds another owner
+at its next heartbeat, and stops. Closing that gap
+takes a compare-and-swap, which network file systems do not have.
+
 A lease, not a kernel lock: output folders lie on network volumes, where flock is not to be trusted and
 where the owner may be a pod that no longer exists. The owner renews its heartbeat; a lock whose heartbeat is
 older than `STALE_AFTER_S` belongs to nobody. A process of the same run takes it over at once, because a pod
@@ -143,7 +149,7 @@ class WriterLock:
             LockLostError: The lock has another holder by now.
             OSError: It cannot be read or written.
         """
-        self._require_ours()
+        self._require_ours()  # read before it is written: else two holders would go on replacing each other
         self._owner = replace(self._owner, heartbeat_s=now_s)
         self._save()
 
@@ -158,7 +164,7 @@ class WriterLock:
     def _require_ours(self) -> None:
         try:
             owner = load_owner(self._path)
-        except FormatError:
+        except FormatError:  # somebody else writes there who is none of ours
             owner = None
         if owner is None or not owner.is_same_holder(self._owner):
             holder = f"run {owner.run_id} on {owner.host} (pid {owner.pid})" if owner else "nobody"
