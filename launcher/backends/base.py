@@ -170,7 +170,7 @@ class Backend(ABC):
     def delete(self, handle: Handle, *, force: bool = False) -> None:
         """Remove a job and all that was made for it but its output; `force` waits for no lost node."""
 
-    def sweep(self, handle: Handle, *, run_id: str, now_s: float) -> bool:
+    def collect_orphans(self, handle: Handle, *, run_id: str, now_s: float) -> bool:
         """Remove what an interrupted submit of a run has left, if its job was never made.
 
         Args:

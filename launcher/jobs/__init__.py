@@ -1,6 +1,6 @@
 """The use cases: what can be done with a job, as functions and small classes for any caller.
 
-Belongs here: `submit` (with `options`, `prepare`, `parent_run`, `host_folders`), `resolve` (which job is
+Belongs here: `submit` (with `options`, `prepare`, `host_folders`), `resolve` (which job is
 meant), `lifecycle` (status, why, cancel, resume, delete), `wait`, `logs`, `listing`, `checkpoints`, `data`,
 `validate`, `examination` (doctor), and what they share: `notes`, `retry` while a cluster does not answer,
 `recovery` of submits that were cut off.

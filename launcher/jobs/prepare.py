@@ -21,6 +21,7 @@ from launcher.backends.devices import list_gpus
 from launcher.errors import UsageError
 from launcher.jobs.notes import Note, Notes, ignore
 from launcher.jobs.options import SubmitOptions
+from launcher.jobs.resolve import find_parent_run
 from launcher.jobs.settings import choose_backend, current_layers
 from launcher.kinds.base import KindName
 from launcher.names import is_run_id, new_run_id, new_secret
@@ -126,11 +127,7 @@ def _load(path: Path, options: SubmitOptions, notes: Notes) -> Draft:
         raise UsageError(
             where="--continue", expected="no --overwrite beside it, which throws away what it goes on from"
         )
-    parent = None
-    if options.parent is not None:
-        from launcher.jobs.parent_run import find_parent_run
-
-        parent = find_parent_run(options.parent)
+    parent = None if options.parent is None else find_parent_run(options.parent)
     layers = current_layers()
     on, said_by = choose_backend(options.on, layers)
     if options.gpu_ids is not None and CAPABILITIES[on].is_cluster:

@@ -54,7 +54,7 @@ def collect(
         with contextlib.suppress(LaunchError), store.lock(record.handle.job):
             if store.load(record.handle.job) != record:
                 continue
-            if backend.sweep(record.handle, run_id=record.run_id, now_s=now()):
+            if backend.collect_orphans(record.handle, run_id=record.run_id, now_s=now()):
                 collected.append(record.handle.job)
             reconcile(record, backend=backend, store=store)
     return collected

@@ -247,8 +247,8 @@ class KubernetesBackend(Backend):
 
             remove_at_once(self.api, pods, namespace=handle.namespace)
 
-    def sweep(self, handle: Handle, *, run_id: str, now_s: float) -> bool:
-        """See `Backend.sweep`."""
+    def collect_orphans(self, handle: Handle, *, run_id: str, now_s: float) -> bool:
+        """See `Backend.collect_orphans`."""
         from launcher.backends.kubernetes.delete import sweep_config_map
 
         return sweep_config_map(self.api, handle.job, run_id=run_id, namespace=handle.namespace, now_s=now_s)
