@@ -15,6 +15,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-goldens", action="store_true", help="write tests/goldens anew")
 
 
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder whose name says nothing.
+
+    pytest names it after the test, and messages name files in it: `assert "docker" in err` then holds of
+    whatever is said about a file, where the test is called so.
+    """
+    return tmp_path_factory.mktemp("t")
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide the caller's FTLAUNCH_ variables from a test; the commands would obey them, or warn of them."""
