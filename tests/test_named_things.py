@@ -1,8 +1,8 @@
 """What ARCHITECTURE.md, CONTRIBUTING.md and the docstrings of packages name in backticks exists.
 
-Held are names of ours: paths below a folder of this repository, dotted names of our packages, make targets, and
-single identifiers. A name of something else (`kubectl`, `rank`) is a word of our code, too, or nobody would
-speak of it.
+Held are names of ours: paths below a folder of this repository, dotted names of our packages, make targets,
+and single identifiers. A name of something else (`kubectl`, `rank`) is a word of our code, too, or nobody
+would speak of it.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ def words_of_the_code() -> frozenset[str]:
                     found.update(_IDENTIFIER.findall(value))
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
                 found.update(_IDENTIFIER.findall(node.value))
+                found.update([node.value] if _DOTTED.fullmatch(node.value) else [])  # names of loggers
         found.add(path.stem)
         found.update(part for part in path.relative_to(REPOSITORY).parts[:-1])
     return frozenset(found)
@@ -95,7 +96,8 @@ def find_missing(text: str, *, folder: Path = REPOSITORY) -> str | None:
             if unknown:
                 return f"nothing is called {unknown[0]!r}" + (f" of {name!r}" if "." in name else "")
             first, *rest = name.split(".")
-            if first in PACKAGES and rest and (missing := _find_missing_module(name)):
+            is_ours = first in PACKAGES and rest and name not in words_of_the_code()
+            if is_ours and (missing := _find_missing_module(name)):
                 return missing
     return None
 

@@ -64,15 +64,3 @@ def test_an_issue_form_is_one(path: Path) -> None:
     asked = [field for field in form["body"] if field["type"] != "markdown"]
     assert all(field["attributes"]["label"] for field in asked)
     assert len({field["id"] for field in asked}) == len(asked)
-
-
-def test_the_changelog_has_the_form_that_it_names() -> None:
-    text = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
-    versions = re.findall(r"^## \[(.+?)\](?: - (\d{4}-\d\d-\d\d))?$", text, re.MULTILINE)
-    assert versions[0] == ("Unreleased", "")
-    assert versions[-1][0] == "0.1.0"
-    assert all(date for name, date in versions[1:])
-    for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
-        kinds = re.findall(r"^### (.+)$", part, re.MULTILINE)
-        assert len(set(kinds)) == len(kinds)
-        assert set(kinds) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}

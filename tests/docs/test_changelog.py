@@ -37,3 +37,10 @@ def test_each_entry_stands_once_and_whole() -> None:
     assert len(entries) > 100
     assert [entry for entry in entries if not entry.endswith((".", ".)"))] == []
     assert sorted({entry for entry in entries if entries.count(entry) > 1}) == []
+
+
+def test_releases_are_dated_below_what_is_not_released() -> None:
+    first, *released = _versions()
+    assert first == "[Unreleased]"
+    assert released
+    assert [head for head in released if not re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", head)] == []
