@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from trainer.config.problems import Problem
+    from trainer.protocol.errors import TrainerError
 
 
 class CliExit(IntEnum):
@@ -102,6 +103,18 @@ class LaunchError(Error):
         self.problems = tuple(problems)
         head = str(self.issue)
         super().__init__("\n".join([*([head] if head else []), *map(str, self.problems)]))
+
+    @classmethod
+    def of(cls: type[E], error: TrainerError, *, fix: str = "") -> E:
+        """Return an error of this class that says what one of the trainer's protocol says.
+
+        Args:
+            error: What a reader of a format or of a list has found.
+            fix: Instead of what the error says to do.
+        """
+        return cls(
+            error.message, where=error.where, expected=error.expected, got=error.got, fix=fix or error.fix
+        )
 
     def recast(self, kind: type[E]) -> E:
         """Return an error of another class, for another answer to it, that says the same."""

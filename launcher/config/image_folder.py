@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.errors import UsageError
+from launcher.errors import Issue, UsageError
 from trainer.protocol.lists import Grammar, ListError, read_list
 
 TRAIN, VAL, LABELS = "train_list.txt", "val_list.txt", "labels.txt"
@@ -76,8 +76,8 @@ def _read_list(path: Path) -> list[tuple[str, int]]:
     try:
         listed = read_list(str(path), Grammar())  # the config that `init` writes names no delimiter
     except ListError as error:
-        raise UsageError(str(error)) from error
-    problems = [*listed.refusals()]
+        raise UsageError.of(error) from error
+    problems = [Issue(message=refusal) for refusal in listed.refusals()]
     pairs = [
         (name, label)
         for name, label in zip(listed.names, listed.labels, strict=True)
@@ -85,13 +85,13 @@ def _read_list(path: Path) -> list[tuple[str, int]]:
     ]
     if not problems:
         problems = [
-            f"{path}:{number}: expected a label from 0, got {label}"
+            Issue(where=f"{path}:{number}", expected="a label from 0", got=str(label))
             for number, (_, label) in enumerate(pairs, start=1)
             if label < 0
         ]
     if problems:
-        more = [f"{path}: … and {len(problems) - _SHOWN} lines more"] if len(problems) > _SHOWN else []
-        raise UsageError("\n".join([*problems[:_SHOWN], *more]))
+        rest = Issue(where=str(path), message=f"… and {len(problems) - _SHOWN} lines more")
+        raise UsageError(problems=[*problems[:_SHOWN], *([rest] if len(problems) > _SHOWN else [])])
     return pairs
 
 

@@ -91,7 +91,7 @@ def find_free_output(draft: Draft, job: JobPlan, backend: Backend, *, notes: Not
     except OutputTakenError as error:
         overrides = draft.options.overrides
         if any(parse_override(text).path == ("Global", "output_dir") for text in overrides):
-            raise UsageError(str(error)) from error
+            raise UsageError.of(error) from error
     except (FormatError, OSError):  # the trainer says what is wrong of it
         return None
     else:

@@ -30,6 +30,10 @@ class RefusedError(Exception):
     """What came is not what was asked for, or a file cannot be had."""
 
 
+class DiffersError(RefusedError):
+    """A file that has come whole has not the hash that it should have."""
+
+
 class CutShortError(RefusedError):
     """What came is no whole archive."""
 
@@ -140,7 +144,7 @@ def _receive_one(
         os.fsync(fd)
     if hash_file(part) != entry["sha256"]:
         part.unlink()
-        raise RefusedError(f"{member.name}: expected the SHA-256 {entry['sha256']}, got another content")
+        raise DiffersError(f"{member.name}: expected the SHA-256 {entry['sha256']}, got another content")
     part.replace(target)
 
 

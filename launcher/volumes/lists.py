@@ -121,7 +121,7 @@ def find_lists(folder: Path, named: Iterable[ConfigList] = ()) -> list[FolderLis
             try:
                 grammar = guess_grammar(str(path))
             except ListError as error:
-                raise UsageError(str(error)) from error
+                raise UsageError.of(error) from error
             found[path] = FolderList(
                 path=path, root="", mount=None, grammar=grammar, class_num=None, guessed=True
             )

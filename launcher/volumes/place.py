@@ -14,7 +14,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from launcher.errors import LaunchError, NotFoundError
+from launcher.errors import CliExit, LaunchError, NotFoundError
 from launcher.volumes import agent
 from trainer.protocol.codec import Count, FormatError, read
 from trainer.protocol.untrusted import parse_object
@@ -24,6 +24,12 @@ SOURCE = Path(agent.__file__).read_text(encoding="utf-8")
 
 class VolumeError(LaunchError):
     """A file cannot be had, or is not what it should be."""
+
+
+class FileDiffersError(VolumeError):
+    """A file came whole, and is not what its manifest says."""
+
+    exit_code = CliExit.DIFFERS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,7 +126,7 @@ class Place(ABC):
             answer = parse_object(line, where=self.title)
             read(_Ready if "ready" in answer else _Answer, answer, where=self.title)
         except FormatError as error:
-            raise VolumeError(str(error), fix=f"check what runs as {self.python} there") from error
+            raise VolumeError.of(error, fix=f"check what runs as {self.python} there") from error
         return answer
 
     def require_success(self, channel: Channel) -> None:

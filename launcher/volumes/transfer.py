@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from launcher.volumes import agent
-from launcher.volumes.place import Channel, Place, VolumeError
+from launcher.volumes.place import Channel, FileDiffersError, Place, VolumeError
 
 Progress = Callable[[int], None]
 """Called with each number of bytes that has passed."""
@@ -77,6 +77,7 @@ def pull(
 
     Raises:
         VolumeError: Something else came; what was whole is kept, and what came in part.
+        FileDiffersError: A file came whole and has another hash.
         NotFoundError: The place has no such folder.
     """
     to.mkdir(parents=True, exist_ok=True)
@@ -84,6 +85,8 @@ def pull(
         deltas = find_deltas(agent.stat_files(to, [file.path for file in files], hashes=True), files)
         if deltas:
             _pull(place, deltas, within=within, to=to, progress=progress)
+    except agent.DiffersError as error:
+        raise FileDiffersError(str(error), where=to) from error
     except (agent.RefusedError, OSError) as error:
         raise VolumeError(str(error), where=to) from error
     return deltas

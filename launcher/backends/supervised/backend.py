@@ -249,8 +249,8 @@ def _load(layout: JobLayout) -> JobRecord | None:
     try:
         return load_job_record(layout.state)
     except FormatError as error:
-        raise StateError(
-            str(error), fix=f"remove the folder {layout.folder} once nothing of it runs"
+        raise StateError.of(
+            error, fix=f"remove the folder {layout.folder} once nothing of it runs"
         ) from error
 
 

@@ -19,6 +19,7 @@ from launcher.jobs import data
 from launcher.volumes.place import Folder
 from tests.launcher.schemas import check_document
 from trainer.config.problems import ConfigError, Problem
+from trainer.protocol.untrusted import FormatError
 
 FOLDER = Path(__file__).resolve().parents[3] / "docs" / "schemas"
 UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -203,3 +204,14 @@ def test_every_command_that_prints_documents_is_in_the_table():
     assert {"render-explain" if name == "render" else name for name in named} == {*VERSIONS, LOG_LINE} - {
         "error"
     }
+
+
+def test_an_error_of_the_protocol_keeps_its_parts_in_the_launcher():
+    found = FormatError(where="state.json", expected="an object", got="a list", fix="look at it")
+    error = UsageError.of(found, fix="remove it")
+    assert str(error) == "state.json: expected an object, got a list; remove it"
+    assert (error.issue.where, error.issue.got, UsageError.of(found).fix) == (
+        "state.json",
+        "a list",
+        "look at it",
+    )
