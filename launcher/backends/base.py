@@ -235,11 +235,9 @@ class Backend(ABC):
             pods: At most so many, by node.
             max_bytes: Of each log.
         """
-        import asyncio
+        from launcher.logs.reading import read_tails, run
 
-        from launcher.logs.reading import read_tails
-
-        found = asyncio.run(read_tails(self.log_source(handle), pods=pods))
+        found = run(read_tails(self.log_source(handle), pods=pods))
         return {pod: log[-max_bytes:].decode("utf-8", "replace") for pod, log in found.items()}
 
     @abstractmethod

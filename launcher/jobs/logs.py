@@ -6,7 +6,6 @@ waits for, that it is gone) goes to `notes`.
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from collections import deque
@@ -22,6 +21,7 @@ from launcher.logs.follow import Follower
 from launcher.logs.log_filter import LogFilter
 from launcher.logs.log_format import Formatter, LogFormat
 from launcher.logs.merge import Merger
+from launcher.logs.reading import run
 from launcher.logs.recording import Recording
 from launcher.logs.source import Source
 from trainer.protocol.codec import FormatError
@@ -208,7 +208,7 @@ def _stream(
         draw=random.Random(),  # noqa: S311 - pauses, not secrets
     )
     try:
-        asyncio.run(follower.run())
+        run(follower.run())
     finally:
         recording.close()
     lines.close()

@@ -1,7 +1,8 @@
 """The seam between backends and a cluster: what is asked of the Kubernetes API, in decoded JSON.
 
-Every method raises the errors of `launcher.kube.errors`. `launcher.kube.client.Client` implements both
-protocols over HTTP.
+Every method raises the errors of `launcher.kube.errors`, those of a `LogClient` within a `SourceError`.
+`launcher.kube.client.Client` implements the protocols over HTTP, but for `LogClient`, which
+`launcher.kube.async_client.AsyncClient` does.
 """
 
 from __future__ import annotations

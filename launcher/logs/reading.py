@@ -6,12 +6,15 @@ The bytes of a followed one become lines, which are withheld until it is known w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from launcher.logs.lines import LineCutter
 from launcher.logs.resume_point import ResumePoint
 from launcher.logs.source import End, LogRequest, Source
 
+T = TypeVar("T")
 _WITHHELD_BYTES = 4 * 1024
 TAIL_LINES = 512
 """Some 64 KiB of usual lines."""
@@ -160,3 +163,16 @@ async def read_tails(source: Source, *, pods: int, tail_lines: int = TAIL_LINES)
             response.close()
         found[newest.pod] = tail.data
     return found
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end and return its result, whoever calls.
+
+    In a notebook a cell runs within an event loop, where `asyncio.run` is refused: then in another thread.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(asyncio.run, work).result()

@@ -230,6 +230,11 @@ def test_the_ends_of_logs_are_read_by_node_and_no_more_than_are_asked_for(place)
     ]  # fmt: skip
     assert place.backend.read_tails(handle, pods=1, max_bytes=5) == {"flowers-worker-0": "last\n"}
 
+    async def within_a_loop():  # as in a notebook
+        return place.backend.read_tails(handle, pods=1, max_bytes=5)
+
+    assert asyncio.run(within_a_loop()) == {"flowers-worker-0": "last\n"}
+
 
 def test_progress_is_the_last_that_node_0_said(place):
     handle = place.submit(nodes=1)

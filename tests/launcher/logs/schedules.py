@@ -47,8 +47,9 @@ class Viewer:
     """`ftlaunch logs -f` against a fake server, in virtual time."""
 
     def __init__(
-        self, server: FakeLogServer, *, seed: int, folder: Path | None = None, follow: bool = True
-    ) -> None:
+        self, server: FakeLogServer, *, seed: int, folder: Path | None = None, follow: bool = True,
+        previous_only: bool = False,
+    ) -> None:  # fmt: skip
         self.shown: list[bytes] = []
         self.said: list[str] = []
         async_client = AsyncClient(server, reconnect=lambda: server, dial=server.dial)
@@ -61,6 +62,7 @@ class Viewer:
             formatter=lambda node: SpyFormatter(server, node),
             recording=Recording(folder) if folder is not None else None,
             follow=follow,
+            previous_only=previous_only,
             draw=random.Random(seed),
         )
 

@@ -295,3 +295,20 @@ def test_more_pods_than_open_files_are_read_one_after_the_other(loop, monkeypatc
     loop.run_until_complete(asyncio.wait_for(task, 300.0))
     assert max(open_at_once) == 2
     assert [misfit(server, node, viewer.of(node)) for node in server.pods] == [""] * 5
+
+
+def test_of_each_pod_the_container_before_the_present_one_is_shown_alone(loop):
+    server = FakeLogServer(nodes=2, seed=4)
+
+    async def restart() -> None:
+        server.write(0, 2)
+        server.write(1, 1)
+        server.restart(0)
+        server.write(0, 3)
+
+    loop.run_until_complete(restart())
+    viewer = Viewer(server, seed=1, follow=False, previous_only=True)
+    loop.run_until_complete(asyncio.wait_for(viewer.follower.run(), 60.0))
+    assert (len(viewer.of(0)), viewer.of(1)) == (2, [])
+    assert viewer.of(0) == [row[0] for row in server.truth[0][:2]]
+    assert viewer.said == []
