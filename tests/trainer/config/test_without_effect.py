@@ -130,6 +130,13 @@ def test_a_rate_beside_values_is_said_to_replace_them_also_where_it_is_the_same(
     assert ("which here is the same" in told.message) == same
 
 
+def test_keys_of_piecewise_under_another_schedule_replace_nothing_and_have_no_effect(tmp_path):
+    lr = {**STEPS, "name": "Cosine", "learning_rate": 0.1}
+    told = load_config(write(tmp_path, {"Optimizer": {"lr": lr}}, [DECODE, NORMALIZE])).warnings
+    assert {problem.path[-1] for problem in told} == {"decay_epochs", "values"}
+    assert all("has no effect" in problem.message for problem in told)
+
+
 def test_a_topk_above_the_number_of_classes_is_said(tmp_path):
     metric = {"Metric": {"Train": [{"TopkAcc": {"topk": [1, 5]}}]}}
     (told,) = load_config(write(tmp_path, metric, [DECODE, NORMALIZE])).warnings
