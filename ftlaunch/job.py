@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from launcher.jobs.checkpoints import Pulled
     from launcher.jobs.lifecycle import Cancelled
     from launcher.volumes.checkpoints import CheckpointInfo
-    from launcher.why.ask import Explanation
+    from launcher.why.explanation import Explanation
 
 LOG = logging.getLogger("ftlaunch")
 _LEVELS = {"info": logging.INFO, "note": logging.INFO, "warning": logging.WARNING}

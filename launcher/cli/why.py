@@ -16,7 +16,7 @@ from launcher.jobs.resolve import find_job
 from trainer.protocol.printable import paint
 
 if TYPE_CHECKING:
-    from launcher.why.ask import Explanation
+    from launcher.why.explanation import Explanation
     from launcher.why.verdict import Resolves, Verdict
 
 _FIX = "  fix: "

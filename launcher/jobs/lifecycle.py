@@ -14,7 +14,7 @@ from launcher.jobs.notes import Notes, ignore
 from launcher.jobs.resolve import ResolvedJob
 
 if TYPE_CHECKING:
-    from launcher.why.ask import Explanation
+    from launcher.why.explanation import Explanation
 
 _WATCH_S = 3.0
 
@@ -56,7 +56,7 @@ def events(job: ResolvedJob) -> tuple[JobEvent, ...]:
 
 def explain(job: ResolvedJob) -> Explanation:
     """Say why a job stands as it does: verdicts with what they rest on and what mends it, the first first."""
-    from launcher.why.ask import explain_job
+    from launcher.why.explanation import explain_job
 
     return explain_job(job.backend, job.handle)
 

@@ -11,18 +11,21 @@ import sys
 import time
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
 from launcher.backends.states import JobEvent, JobState
 from launcher.cli.events import row_of
 from launcher.cli.status import rank_rows
+from launcher.documents import load_schema
 from launcher.plan.handle import Handle
 from launcher.runs.paths import project_of
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
 from tests.contract.harness import RUN_ID
 from tests.contract.local_harness import LocalUnderTest
+from tests.launcher.schemas import strict
 from trainer.protocol.progress import Progress, RankProgress
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -170,6 +173,8 @@ def test_logs_merge_the_pods_hide_progress_and_take_filters(place, ftlaunch):
     assert ftlaunch("logs", "--tail", "1")[1] == "[rank 0] again \ufffd\n"
     assert re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z \[node 0\] starting\n", ftlaunch("logs", "--timestamps")[1])
     rows = [json.loads(line) for line in ftlaunch("logs", "--output", "json")[1].splitlines()]
+    for row in rows:
+        jsonschema.validate(row, strict(load_schema("logs")))
     assert [(row["rank"], row["attempt"]) for row in rows] == [(None, 1), (1, 1), (0, 2)]
 
 

@@ -16,7 +16,7 @@ from launcher.cli.main import run
 from launcher.errors import NotFoundError
 from launcher.objects import EVENTS, NODES, PADDLE_JOBS
 from launcher.plan.handle import BackendKind, Handle
-from launcher.why.ask import explain_job
+from launcher.why.explanation import explain_job
 from launcher.why.gather import MAX_EVENTS, gather
 from launcher.why.rules.log_patterns import DATA_DENIED, OF_EXIT, PATTERNS, UNKNOWN
 from launcher.why.snapshot import format_snapshot, parse_snapshot
