@@ -44,6 +44,7 @@ def check_operator(info: ClusterInfo, *, now: Callable[[], float] = time.time) -
         lambda: _ask_webhook(info), lambda: _find_deployment(info), lambda: _find_ignored_job(info, now()),
     ]  # fmt: skip
     found = [finding for run in sides if (finding := _unless_denied(run)) is not None]
+    # A user sees some sides only. One that is bad is enough to know that jobs will wait; good ones add up.
     bad = [finding for level in (Level.FAIL, Level.WARN) for finding in found if finding.level is level]
     if bad:
         return bad[:1]

@@ -1,4 +1,9 @@
-"""RunConfig -> JobPlan."""
+"""RunConfig -> JobPlan: everything that a manifest says is decided here, before anything is rendered or sent.
+
+Templates decide nothing, so that all backends and all kinds of job objects get the same names, paths and
+arguments, and what is decided can be tested without YAML. What has to be drawn or asked (run id, secret, GPUs
+of this machine, the kind that a cluster serves) is handed in: the same arguments give the same plan.
+"""
 
 from __future__ import annotations
 
@@ -69,6 +74,7 @@ def plan(
     procs = launch.procs_per_node if launch.procs_per_node != "auto" else max(launch.gpus, 1)
     output_dir = output_dir.replace(JOB_MARK, name) if output_dir is not None else None
     mounts = _mounts(config, name, parent)
+    # All of them at once, and before the plan: a plan that exists can be rendered.
     problems = find_problems(config, mounts, on=on, kind=kind) + find_lost_folder(config, parent)
     if problems:
         raise ConfigError(problems)

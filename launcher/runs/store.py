@@ -57,6 +57,8 @@ class RunStore:
                 got="that of an earlier run",
                 fix=f"choose another, or `ftlaunch delete {record.handle.job}`",
             ) from error
+        # The record comes last: a folder without one is no run, so that a process that is killed in between
+        # leaves nothing that a later command could take for a submit.
         (folder / CONFIG).write_bytes(config)
         if job_file is not None:
             (folder / jobfile.NAME).write_text(format_job_file(job_file), encoding="utf-8")
@@ -106,6 +108,9 @@ class RunStore:
         No record is older than its run, so that those not read yet can be told from those that are next.
         """
         read: list[tuple[float, str, RunRecord]] = []
+        # A record is written again when its submit is finished, so files are not in the order of the runs,
+        # but none is older than its run began. A record that was read is given once no unread file can hold a
+        # newer run.
         for written_s, job in sorted(self._written(), reverse=True):
             while read and -read[0][0] > written_s + _CLOCKS_APART_S:
                 yield heapq.heappop(read)[2]
@@ -121,6 +126,7 @@ class RunStore:
         found = []
         for _, job in self._written():
             with contextlib.suppress(RecordError, OSError):
+                # Most records say that they were submitted, and are not parsed.
                 if _SUBMITTING in (self.run_folder(job) / RECORD).read_bytes():
                     found.append(self.load(job))
         return [record for record in found if record is not None and record.stage is Stage.SUBMITTING]

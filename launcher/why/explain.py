@@ -1,4 +1,11 @@
-"""Asks all rules about a snapshot and puts what they say in order."""
+"""Asks all rules about a snapshot and puts what they say in order.
+
+Each rule looks at the snapshot alone and knows of no other, so that one can be added or tested without the
+rest. Several may hold at once: a claim is missing, and because of that no node is found, and because of that
+the job waits. Which one is the answer is therefore not decided by rules, but by one order, that of `CODES`:
+causes stand before what they cause. A rule that would have to ask "unless another one holds" is a sign of a
+wrong order.
+"""
 
 from __future__ import annotations
 
@@ -81,6 +88,7 @@ def rank(verdicts: list[Verdict]) -> tuple[Verdict, ...]:
     seen: set[tuple[str, str]] = set()
     kept = []
     telling = [verdict for verdict in verdicts if verdict.code not in LIFECYCLE]
+    # Python's sort is stable: of several verdicts of one code the first rule's stays first.
     for verdict in sorted(telling or verdicts, key=lambda verdict: _ORDER[verdict.code]):
         key = (verdict.code, verdict.sentence if verdict.code.startswith("claim-") else "")
         if key not in seen:

@@ -1,6 +1,12 @@
 """Gathers a snapshot: a bounded number of requests, side by side, each only where some rule needs its answer.
 
 What may not be looked at is left out and said; only the job itself must be readable.
+
+There are two rounds. The first asks for the job, its pods and the namespace's warnings, which every answer
+needs. What it shows decides the second: nodes and everybody's pods are megabytes on a large cluster and are
+asked for only where a pod has no node, quotas only where pods are missing, and so on. A third request, for a
+ClusterQueue, depends on the second round's answer. All of a round go out side by side, so that the command
+takes as long as its slowest request, not as long as their sum.
 """
 
 from __future__ import annotations
@@ -147,6 +153,7 @@ def gather(
         found["cluster_queues"] = lister.list_kueue(
             "clusterqueues", namespace="", fields=f"metadata.name={name}"
         )
+    # The same event comes from several queries; `_key` is its uid, and the last one read wins.
     asked = (asked_events.result(), found.pop("events", None), found.pop("unscheduled", None))
     events = [event for part in asked for event in part or ()]
     texts = {pod: text for pod, text in texts.items() if text}

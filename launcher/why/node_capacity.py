@@ -91,7 +91,12 @@ def read_capacities(
 
 
 def count_fit(asked: Amounts, capacities: Iterable[NodeCapacity]) -> Fit:
-    """Count how many pods that ask for `asked` these nodes hold."""
+    """Count how many pods that ask for `asked` these nodes hold.
+
+    Nodes are counted one by one and added up, because a pod cannot be split: two nodes with half a pod's room
+    each hold none. All pods of a job ask for the same, so the sum is exact and needs no search for the best
+    packing.
+    """
     capacities = tuple(capacities)
     open_nodes = [capacity for capacity in capacities if capacity.is_open]
     free = [capacity.free for capacity in open_nodes]

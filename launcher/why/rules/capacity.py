@@ -57,6 +57,9 @@ def check_capacity(
             fix="kubectl get nodes",
             resolves=Resolves.BY_CHANGE,
         )
+    # Each step narrows the nodes down, and the first that leaves none is the answer: what the whole cluster
+    # lacks matters more than a label, and a label more than a taint, because mending the later one alone
+    # would not help.
     able = [capacity for capacity in capacities if holds(capacity.whole, asked)]
     if not able:
         return _never_fits(asked, capacities)

@@ -98,15 +98,23 @@ def _explain_end_of(snapshot: Snapshot, pod: PodStatus | None, *, resolves: Reso
 
 
 def _find(pod: PodStatus, *, code: int | None, words: str, log: str) -> tuple[Failure, str]:
-    """Return what a pod's end means, and the line of its log that says so, or an empty one."""
+    """Return what a pod's end means, and the line of its log that says so, or an empty one.
+
+    What the node process wrote about the end is better than any pattern over a log, which may hold an older
+    or a harmless error; the log is better than words that only say that a rank died; and the exit code alone
+    is what is left where nobody wrote anything. An exit code that names its reason (`_SAYS_ALL`) makes the
+    log unnecessary.
+    """
     said = find_failure(f"{pod.reason}\n{words}")
     if said is not None and not said.is_vague:
+        # Reading and writing are refused in the same words of errno; the exit code says which of them it was.
         is_data = said.code == "output-denied" and code == Exit.DATA
         return (DATA_DENIED if is_data else said), ""
     if code not in _SAYS_ALL:
         told = find_most_telling(_last_attempt(log))
         if told is not None and not told[0].is_vague:
             return told
+    # Without a message of ours the code is another program's, or the shell's: 1 is not our "internal" there.
     table = OF_EXIT if pod.termination is not None else OF_FOREIGN_EXIT
     meant = table.get(code if code is not None else -1, UNKNOWN)
     return (meant if said is None or code in _SAYS_ALL else said), ""

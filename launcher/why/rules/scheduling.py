@@ -1,4 +1,10 @@
-"""Why pods have no node: arithmetic where nodes may be looked at, else the scheduler's words. Pure."""
+"""Why pods have no node: arithmetic where nodes may be looked at, else the scheduler's words. Pure.
+
+The scheduler speaks of one pod and of this moment: `0/5 nodes are available`. It says neither how many pods
+of the job fit, nor whether they ever could. Counting says both, and so it comes first; but it knows nothing
+of affinity, zones and ports, which the scheduler asks after room. Where its words are of one of those
+(`_BEYOND_ROOM`), there was room, and the words win. Users without the right to see nodes get the words alone.
+"""
 
 from __future__ import annotations
 
