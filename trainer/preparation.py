@@ -90,7 +90,7 @@ def check(
         from trainer.engine.setup import prepare
 
         lists = prepare(loaded.config, ranks)
-        refuse_missing_checkpoint(loaded.config)
+        refuse_missing_checkpoint(loaded.config.run)
         with contextlib.closing(ImageCache()) as cache:
             progress.begin("reading images", lists.size if images is None else min(images * 2, lists.size))
             decoded = read_images(loaded.config, lists, count=images, cache=cache, done=progress.advance)

@@ -76,7 +76,7 @@ def compare(
     largest = dict.fromkeys((*made, *measured), 0.0)
     logits_of = run_model(model, None)
     activate = getattr(paddle.nn.functional, activation)
-    batches = make_eval_loader(config, samples, ranks=Ranks()).batches(0)
+    batches = make_eval_loader(config.data.Eval, samples, run=config.run, ranks=Ranks()).batches(0)
     progress.begin("comparing", min(images, len(samples)))
     with contextlib.closing(batches):
         for batch in batches:

@@ -119,11 +119,12 @@ def evaluate_weights(
     collective = join_ranks(config.run.device, ranks)
     model = build_model(config.arch)
     load_weights(model, chosen)
-    loader = make_eval_loader(config, samples, ranks=ranks)
+    loader = make_eval_loader(config.data.Eval, samples, run=config.run, ranks=ranks)
     found = evaluate_model(
         model, loader,
         loss=build_loss(config.loss.Eval or config.loss.Train), measures=build_measures(config.metric.Eval),
-        collective=collective, liveness=Liveness(None, local_rank=0), precision=choose_precision(config),
+        collective=collective, liveness=Liveness(None, local_rank=0),
+        precision=choose_precision(config.amp, on_gpu=config.run.on_gpu),
         progress=progress,
     )  # fmt: skip
     top1, floor = found.metrics.get("top1"), found.largest_class

@@ -25,7 +25,7 @@ from trainer.engine.liveness import Liveness
 from trainer.engine.resume import start_from_pretrained
 from trainer.engine.run import seed_generators
 from trainer.engine.run_log import SilentRunLog
-from trainer.engine.setup import build_setup, prepare, wrap
+from trainer.engine.setup import build_setup, prepare, with_mounted_weights, wrap
 from trainer.engine.signals import StopSignal
 from trainer.engine.step import Stepper
 from trainer.errors import DivergedError
@@ -110,9 +110,12 @@ def find_rate(
     for note in lists.train.notes:
         say(f"warning: {note}")
     collective = join_ranks(config.run.device, ranks)
-    seed_generators(config)
+    seed_generators(config.run)
     setup = build_setup(config, lists, ranks=ranks, collective=collective)
-    start_from_pretrained(config, setup.model, store=store, run_log=SilentRunLog())
+    start_from_pretrained(
+        config.arch, config.run.pretrained_model, setup.model, store=with_mounted_weights(config, store),
+        run_log=SilentRunLog(),
+    )  # fmt: skip
     growth = (high / low) ** (1 / max(1, steps - 1))
     setup = replace(wrap(setup), schedules=[lambda step: low * growth**step for _ in setup.schedules])
     stepper = Stepper(setup, liveness=Liveness(None, local_rank=0), stop=StopSignal())
@@ -122,7 +125,7 @@ def find_rate(
     mean, least, diverged, parts = 0.0, math.inf, False, 0.0
     for batch in _endless(setup.train_loader, say):
         result = stepper.step(batch, step=len(rates))
-        parts += result.loss / setup.update_freq
+        parts += result.loss / setup.options.update_freq
         if not result.applied:
             continue
         loss, parts = parts, 0.0

@@ -68,7 +68,7 @@ def check_model(config: TrainConfig, store: WeightsStore) -> ModelCheck:
 
 
 def _weights(config: TrainConfig, model: paddle.nn.Layer, store: WeightsStore) -> Iterator[str]:
-    for arch, network, named in pretrained_parts(config, model):
+    for arch, network, named in pretrained_parts(config.arch, config.run.pretrained_model, model):
         text = weights_source(arch, named)
         path = with_mounted_weights(config, store).find(text) if is_url(text) else Path(text)
         if path is None:

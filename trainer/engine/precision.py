@@ -17,7 +17,6 @@ from typing import Protocol, TypeAlias
 import paddle
 
 from trainer.checkpoints.state import LossScale
-from trainer.config.root import TrainConfig
 from trainer.config.sections import AmpSection
 
 Optimizers: TypeAlias = Sequence["paddle.optimizer.Optimizer"]
@@ -163,10 +162,9 @@ class MixedPrecision(Precision):
         return found
 
 
-def choose_precision(config: TrainConfig) -> Precision:
-    """Return how a config's steps are computed on its device."""
-    amp = config.amp
-    if amp is None or not amp.use_amp or not config.run.on_gpu:
+def choose_precision(amp: AmpSection | None, *, on_gpu: bool) -> Precision:
+    """Return how steps are computed, as the section `AMP` and the device have it."""
+    if amp is None or not amp.use_amp or not on_gpu:
         return FLOAT32
     # Paddle evaluates a model of 16-bit parameters under auto_cast only; PaddleClas switches it on, too.
     return MixedPrecision(amp, evaluates=amp.level == "O2")

@@ -11,8 +11,8 @@ import paddle
 from trainer.checkpoints.contents import Contents, load_contents, load_paddleclas, with_ending
 from trainer.checkpoints.pdfiles import UnsafeFileError
 from trainer.checkpoints.store import CheckpointStore, Search
-from trainer.config.archs import BaseArch
-from trainer.config.root import TrainConfig
+from trainer.config.archs import Arch, BaseArch
+from trainer.config.sections import GlobalSection
 from trainer.engine.output import Output
 from trainer.engine.run_log import RunLog
 from trainer.engine.setup import pretrained_parts, pretrained_path
@@ -41,17 +41,17 @@ class ResumeOptions:
     prefix: Path | None = None
 
 
-def parse_resume(mode: str, config: TrainConfig) -> ResumeOptions:
+def parse_resume(mode: str, run: GlobalSection) -> ResumeOptions:
     """Read `--resume auto|latest|never|PATH`; `Global.checkpoints` is PATH where the mode is auto.
 
     A path inside the output folder means that the run there goes on, as it does in PaddleClas.
     """
     if mode in ("latest", "never"):
         return ResumeOptions(own=mode == "latest", adopt=mode == "latest")
-    text = config.run.checkpoints if mode == "auto" else mode
+    text = run.checkpoints if mode == "auto" else mode
     if not text:
         return ResumeOptions()
-    prefix, output_dir = Path(text), Path(config.run.output_dir)
+    prefix, output_dir = Path(text), Path(run.output_dir)
     inside = prefix.resolve().is_relative_to(output_dir.resolve())
     return ResumeOptions(adopt=inside, prefix=None if inside and prefix.name == LATEST else prefix)
 
@@ -110,13 +110,13 @@ def _say_damaged(folder: Path, damaged: Sequence[str]) -> str:
     )
 
 
-def refuse_missing_checkpoint(config: TrainConfig) -> None:
+def refuse_missing_checkpoint(run: GlobalSection) -> None:
     """Do nothing where a new run can begin from `Global.checkpoints`, or that is not set.
 
     Raises:
         CheckpointError: A file of it is missing.
     """
-    prefix = parse_resume("auto", config).prefix
+    prefix = parse_resume("auto", run).prefix
     if prefix is None:
         return
     try:
@@ -150,25 +150,29 @@ def restore(contents: Contents, model: paddle.nn.Layer, *, optimizers: int) -> N
 
 
 def start_from_pretrained(
-    config: TrainConfig, model: paddle.nn.Layer, *, store: WeightsStore, run_log: RunLog
+    arch: Arch, whole: str | None, model: paddle.nn.Layer, *, store: WeightsStore, run_log: RunLog
 ) -> None:
     """Load pretrained weights where the config names some; a head of another size stays fresh.
 
-    Each of several networks has its own; `Global.pretrained_model` is of all of them together, and wins.
+    Args:
+        arch: May name weights; each of several networks has its own.
+        whole: `Global.pretrained_model`, which is of all of them together, and wins.
+        model: Of that architecture.
+        store: Where downloads are kept.
+        run_log: Told what was loaded and what was left out.
 
     Raises:
         WeightsError: A file cannot be had or used.
     """
-    for part, layer, source in pretrained_parts(config, model):
-        _load_pretrained(config, part, layer, source, store=store, run_log=run_log)
+    for part, layer, source in pretrained_parts(arch, whole, model):
+        _load_pretrained(part, layer, source, store=store, run_log=run_log)
 
 
 def _load_pretrained(
-    config: TrainConfig, arch: BaseArch, model: paddle.nn.Layer, source: str | bool, *, store: WeightsStore,
-    run_log: RunLog,
-) -> None:  # fmt: skip
+    arch: BaseArch, model: paddle.nn.Layer, source: str | bool, *, store: WeightsStore, run_log: RunLog
+) -> None:
     try:
-        path = pretrained_path(config, arch, source, store, say=run_log.say)
+        path = pretrained_path(arch, source, store, say=run_log.say)
         report = apply_weights(model, read_weights(path))
     except WeightsError as error:
         error.add_place("pretrained weights")

@@ -20,12 +20,20 @@ from trainer.engine.collective import join_ranks
 from trainer.engine.ema import ExponentialMovingAverage
 from trainer.engine.liveness import Liveness
 from trainer.engine.output import Output, open_output
-from trainer.engine.resume import ResumeOptions, find_contents, parse_resume, restore, start_from_pretrained
+from trainer.engine.resume import find_contents, parse_resume, restore, start_from_pretrained
 from trainer.engine.run_log import RunLog, SilentRunLog
 from trainer.engine.saving import Saver
 from trainer.engine.scalars import Scalars
 from trainer.engine.scalars import is_installed as scalars_are_possible
-from trainer.engine.setup import Lists, Setup, build_setup, prepare, restore_optimizer, wrap
+from trainer.engine.setup import (
+    Lists,
+    Setup,
+    build_setup,
+    prepare,
+    restore_optimizer,
+    with_mounted_weights,
+    wrap,
+)
 from trainer.engine.signals import StopSignal
 from trainer.engine.train import Training, first_state
 from trainer.errors import CheckpointError
@@ -79,7 +87,7 @@ def run_training(
     """
     stop, reached = stop or StopSignal(), reached or TrainingProgress()
     lists = prepare(config, ranks)  # before anything is taken or set up: a bad list is told at once
-    options = parse_resume(resume, config)
+    options = parse_resume(resume, config.run)
     with contextlib.ExitStack() as stack:
         stack.enter_context(stop.watching())
         liveness = Liveness(ranks.heartbeats, local_rank=ranks.local_rank)
@@ -93,12 +101,25 @@ def run_training(
         for note in _notes(lists):
             run_log.say(f"warning: {note}")
         collective = join_ranks(config.run.device, ranks)
-        seed_generators(config)
+        seed_generators(config.run)
         setup = build_setup(config, lists, ranks=ranks, collective=collective)
-        contents = _load(setup, options, output, run_log, weights) if output is not None else None
+        contents = None
+        if output is not None:
+            contents = find_contents(
+                options, output, steps_per_epoch=setup.options.steps_per_epoch,
+                world_size=ranks.world_size, run_log=run_log,
+            )  # fmt: skip
+            if contents is not None:
+                restore(contents, setup.model, optimizers=len(setup.optimizers))
+            else:
+                start_from_pretrained(
+                    config.arch, config.run.pretrained_model, setup.model,
+                    store=with_mounted_weights(config, weights), run_log=run_log,
+                )  # fmt: skip
         setup = wrap(setup)
         state = _share(setup, contents, run_id=output.run_id if output is not None else "")
-        setup = _keep_ema(setup, contents)
+        if config.ema is not None:
+            setup = _keep_ema(setup, contents, decay=config.ema.decay)
         if config.amp is not None and config.amp.use_amp:
             run_log.say(f"AMP: {setup.precision.label}")
         if ranks.world_size > 1:
@@ -166,37 +187,21 @@ def _open(
     return output, run_log
 
 
-def seed_generators(config: TrainConfig) -> None:
+def seed_generators(run: GlobalSection) -> None:
     """Seed what draws weights, orders and images."""
     # PaddleClas seeds the three generators before anything is built; without a seed it takes 0 where there
     # are several ranks (ppcls/engine/engine.py). All ranks begin with the same weights, whatever they draw.
-    seed = config.run.seed or 0
+    seed = run.seed or 0
     random.seed(seed)
     np.random.seed(seed)
     paddle.seed(seed)
-    if config.run.deterministic and config.run.on_gpu:
+    if run.deterministic and run.on_gpu:
         paddle.set_flags({"FLAGS_cudnn_deterministic": True})
 
 
-def _load(
-    setup: Setup, options: ResumeOptions, output: Output, run_log: RunLog, weights: WeightsStore
-) -> Contents | None:
-    found = find_contents(
-        options, output, steps_per_epoch=setup.steps_per_epoch, world_size=setup.ranks.world_size,
-        run_log=run_log,
-    )  # fmt: skip
-    if found is None:
-        start_from_pretrained(setup.config, setup.model, store=weights, run_log=run_log)
-    else:
-        restore(found, setup.model, optimizers=len(setup.optimizers))
-    return found
-
-
-def _keep_ema(setup: Setup, contents: Contents | None) -> Setup:
-    if setup.config.ema is None:
-        return setup
+def _keep_ema(setup: Setup, contents: Contents | None, *, decay: float) -> Setup:
     saved = setup.collective.broadcast_arrays(contents.average if contents is not None else None)
-    ema = ExponentialMovingAverage(setup.model, decay=setup.config.ema.decay, saved=saved)
+    ema = ExponentialMovingAverage(setup.model, decay=decay, saved=saved)
     return replace(setup, ema=ema)
 
 

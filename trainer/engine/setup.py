@@ -10,10 +10,12 @@ import paddle
 
 from trainer.checkpoints.contents import MASTER
 from trainer.checkpoints.pdfiles import Array
-from trainer.config.archs import BaseArch, DistillationArch
-from trainer.config.checks import metrics_in_training
+from trainer.config.archs import Arch, BaseArch, DistillationArch
+from trainer.config.checks import has_less_is_better, metrics_in_training
+from trainer.config.data import DataLoaderSection, LoaderSection, SplitSection
 from trainer.config.problems import ConfigError, Problem
 from trainer.config.root import TrainConfig
+from trainer.config.sections import GlobalSection
 from trainer.data.lists import SampleList, load_list
 from trainer.data.loader import Loader
 from trainer.engine.collective import Collective
@@ -46,21 +48,47 @@ class Lists:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LoopOptions:
+    """What the loop itself reads of a config; all else has become parts by then.
+
+    Attributes:
+        run: The section `Global`.
+        batches: Of a rank, in an epoch: whole groups of `update_freq` only.
+        update_freq: Batches whose gradients are added up for one optimizer step.
+        is_progressive: Images grow in stages.
+        less_is_better: The metric that chooses the best checkpoint counts mistakes.
+        seeds_steps: Dropout is seeded before each step (`loader.rng: per_sample`).
+    """
+
+    run: GlobalSection
+    batches: int
+    update_freq: int
+    is_progressive: bool
+    less_is_better: bool
+    seeds_steps: bool
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps an epoch."""
+        return self.batches // self.update_freq
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Setup:
     """All parts of a training.
 
     Attributes:
+        options: What the loop reads of the config.
         model: The bare model; its state dict has PaddleClas's keys.
         network: What is called in training: the model, or its data-parallel wrapper.
         optimizers: One, or several of which each moves its own parameters.
         schedules: Learning rate of each, used at an optimizer step, from 0.
-        average: Moving average of the weights, once they are loaded, where the config has `EMA`.
+        ema: Moving average of the weights, once they are loaded, where the config has `EMA`.
         precision: How forward and backward passes are computed.
         apart: Parameters whose gradients data parallelism does not know.
-        update_freq: Batches whose gradients are added up for one optimizer step.
     """
 
-    config: TrainConfig
+    options: LoopOptions
     ranks: Ranks
     collective: Collective
     model: paddle.nn.Layer
@@ -74,7 +102,6 @@ class Setup:
     train_loader: Loader
     eval_loader: Loader | None
     precision: Precision
-    update_freq: int
     ema: ExponentialMovingAverage | None = None
     apart: Sequence[paddle.Tensor] = ()
 
@@ -83,29 +110,28 @@ class Setup:
         """That of the first optimizer; one that follows evaluations is alone."""
         return self.schedules[0]
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps an epoch."""
-        return batches_per_epoch(self.config, self.train_loader) // self.update_freq
 
-
-def load_lists(config: TrainConfig, *, path_map: PathMap | None = None) -> Lists:
+def load_lists(
+    data: DataLoaderSection, *, class_num: int, evaluates: bool, path_map: PathMap | None = None
+) -> Lists:
     """Read and check the list files of a config.
 
     Args:
-        config: Checked.
+        data: Its section `DataLoader`.
+        class_num: Labels are below.
+        evaluates: Read the list of `DataLoader.Eval`, too, where there is one.
         path_map: Applied to absolute paths in the lists.
 
     Raises:
         DataError: A list is refused; both lists' problems are reported.
     """
-    wanted = config.data.Eval if config.run.eval_during_train else None
+    wanted = data.Eval if evaluates else None
     found: list[SampleList] = []
     problems: list[str] = []
-    for split in (config.data.Train, wanted):
+    for split in (data.Train, wanted):
         if split is not None:
             try:
-                found.append(load_list(split.dataset, class_num=config.arch.class_num, path_map=path_map))
+                found.append(load_list(split.dataset, class_num=class_num, path_map=path_map))
             except DataError as error:
                 problems += error.problems
     if problems:
@@ -126,14 +152,17 @@ def prepare(config: TrainConfig, ranks: Ranks) -> Lists:
         ConfigError: The config does not go with so many ranks.
         DataError: A list is refused, or is too short for one step.
     """
-    _refuse_streams(config, ranks)
-    lists = load_lists(config, path_map=ranks.path_map)
+    _refuse_streams(config.data.Train.loader, ranks)
+    lists = load_lists(
+        config.data, class_num=config.arch.class_num, evaluates=config.run.eval_during_train,
+        path_map=ranks.path_map,
+    )  # fmt: skip
     make_train_loader(config, lists, ranks=ranks)
     return lists
 
 
-def _refuse_streams(config: TrainConfig, ranks: Ranks) -> None:
-    if config.data.Train.loader.rng == "paddleclas" and ranks.world_size > 1:
+def _refuse_streams(loader: LoaderSection, ranks: Ranks) -> None:
+    if loader.rng == "paddleclas" and ranks.world_size > 1:
         message = (
             f"expected one rank with rng: paddleclas, whose stream is saved once, got {ranks.world_size}"
         )
@@ -155,32 +184,34 @@ def make_train_loader(config: TrainConfig, lists: Lists, *, ranks: Ranks) -> Loa
     )  # fmt: skip
 
 
-def make_eval_loader(config: TrainConfig, samples: SampleList, *, ranks: Ranks) -> Loader:
-    """Make the loader of `DataLoader.Eval`, which must be there."""
-    assert config.data.Eval is not None
+def make_eval_loader(split: SplitSection, samples: SampleList, *, run: GlobalSection, ranks: Ranks) -> Loader:
+    """Make the loader of `DataLoader.Eval`."""
     return Loader(
-        split=config.data.Eval, samples=samples, rank=ranks.rank, world_size=ranks.world_size,
-        seed=config.run.seed or 0, training=False, max_pixels=config.run.max_image_pixels,
+        split=split, samples=samples, rank=ranks.rank, world_size=ranks.world_size, seed=run.seed or 0,
+        training=False, max_pixels=run.max_image_pixels,
     )  # fmt: skip
 
 
-def batches_per_epoch(config: TrainConfig, loader: Loader) -> int:
-    """Return how many batches of a rank make an epoch: whole groups of `update_freq` only."""
-    count = min(config.run.iter_per_epoch or len(loader), len(loader))
-    update_freq = min(config.run.update_freq, count)
-    return count // max(update_freq, 1) * update_freq
+def _read_options(config: TrainConfig, loader: Loader) -> LoopOptions:
+    run = config.run
+    count = min(run.iter_per_epoch or len(loader), len(loader))
+    update_freq = max(1, min(run.update_freq, count))
+    return LoopOptions(
+        run=run, batches=count // update_freq * update_freq, update_freq=update_freq,
+        is_progressive=config.is_progressive, less_is_better=has_less_is_better(config),
+        seeds_steps=config.data.Train.loader.rng == "per_sample",
+    )  # fmt: skip
 
 
 def build_setup(config: TrainConfig, lists: Lists, *, ranks: Ranks, collective: Collective) -> Setup:
     """Build everything on this rank; the model is not wrapped yet and holds its initial weights."""
     train_loader = make_train_loader(config, lists, ranks=ranks)
-    batches = batches_per_epoch(config, train_loader)
-    update_freq = max(1, min(config.run.update_freq, batches))
+    options = _read_options(config, train_loader)
     loss = build_loss(config.loss.Train)  # its networks draw first, as in PaddleClas
     model = build_model(config.arch)
     attach(model, loss)
     return Setup(
-        config=config,
+        options=options,
         ranks=ranks,
         collective=collective,
         model=model,
@@ -191,13 +222,14 @@ def build_setup(config: TrainConfig, lists: Lists, *, ranks: Ranks, collective: 
         measures_in_eval=build_measures(config.metric.Eval),
         optimizers=build_optimizers(config.optimizers, model, loss.layers_by_name(), name=config.arch.name),
         schedules=[
-            build_schedule(spec.lr, epochs=config.run.epochs, steps_per_epoch=max(1, batches // update_freq))
+            build_schedule(spec.lr, epochs=config.run.epochs, steps_per_epoch=max(1, options.steps_per_epoch))
             for _, spec in config.optimizers
         ],
         train_loader=train_loader,
-        eval_loader=make_eval_loader(config, lists.evaluation, ranks=ranks) if lists.evaluation else None,
-        precision=choose_precision(config),
-        update_freq=update_freq,
+        eval_loader=make_eval_loader(config.data.Eval, lists.evaluation, run=config.run, ranks=ranks)
+        if config.data.Eval is not None and lists.evaluation
+        else None,
+        precision=choose_precision(config.amp, on_gpu=config.run.on_gpu),
     )
 
 
@@ -208,7 +240,7 @@ def wrap(setup: Setup) -> Setup:
     ranks.
     """
     setup.precision.decorate(setup.model, setup.optimizers)
-    if setup.config.run.to_static:  # in place: the model's forward is compiled when it is first called
+    if setup.options.run.to_static:  # in place: the model's forward is compiled when it is first called
         paddle.jit.to_static(setup.model, full_graph=True)
     if setup.ranks.world_size == 1:
         return setup
@@ -221,13 +253,15 @@ def wrap(setup: Setup) -> Setup:
 
 
 def pretrained_parts(
-    config: TrainConfig, model: paddle.nn.Layer
+    arch: Arch, whole: str | None, model: paddle.nn.Layer
 ) -> Iterator[tuple[BaseArch, paddle.nn.Layer, str | bool]]:
     """Yield each network with pretrained weights, in the order of loading, and what names them.
 
-    Each of several networks has its own; `Global.pretrained_model` is of all of them together, and wins.
+    Args:
+        arch: Each of several networks has its own.
+        whole: `Global.pretrained_model`, which is of all of them together, and wins.
+        model: Of that architecture.
     """
-    arch, whole = config.arch, config.run.pretrained_model
     if isinstance(arch, DistillationArch):
         children = dict(model.named_children())
         for name, part in arch.by_name.items():
@@ -240,12 +274,11 @@ def pretrained_parts(
 
 
 def pretrained_path(
-    config: TrainConfig, arch: BaseArch, named: str | bool, store: WeightsStore, *, say: Callable[[str], None]
+    arch: BaseArch, named: str | bool, store: WeightsStore, *, say: Callable[[str], None]
 ) -> Path:
     """Return the file of pretrained weights of a network, downloaded where it is not here yet.
 
     Args:
-        config: The whole one, which may name a folder of weights.
         arch: The network's.
         named: Its file or address; True for what PaddleClas publishes.
         store: Where downloads are kept.
@@ -257,7 +290,7 @@ def pretrained_path(
     text = weights_source(arch, named)
     if not is_url(text):
         return Path(text)
-    return with_mounted_weights(config, store).obtain(text, say=say)
+    return store.obtain(text, say=say)
 
 
 def weights_source(arch: BaseArch, named: str | bool) -> str:

@@ -60,7 +60,7 @@ class Stepper:
         self._liveness.enter(Phase.COMPUTE)
         self._seed(step)
         rates = [schedule(step) for schedule in setup.schedules]
-        applied = self._pending + 1 == setup.update_freq
+        applied = self._pending + 1 == setup.options.update_freq
         if applied:
             setup.collective.wait()  # its gradients are summed in the backward pass
         images, labels = paddle.to_tensor(batch.images), paddle.to_tensor(batch.labels)
@@ -68,7 +68,7 @@ class Stepper:
             with setup.precision.training():
                 outputs = setup.network(images)
                 losses = setup.loss(outputs, labels)
-            setup.precision.backward(losses["loss"] / setup.update_freq)
+            setup.precision.backward(losses["loss"] / setup.options.update_freq)
         if applied:
             setup.collective.average_gradients(setup.apart)
             for optimizer, rate in zip(setup.optimizers, rates, strict=True):
@@ -101,8 +101,8 @@ class Stepper:
 
     def _seed(self, step: int) -> None:
         # Dropout's draws depend on the step and the rank alone, so that a resumed run repeats them.
-        if self._setup.config.data.Train.loader.rng == "per_sample":
-            seed = self._setup.config.run.seed or 0
+        if self._setup.options.seeds_steps:
+            seed = self._setup.options.run.seed or 0
             paddle.seed((seed * 1_000_003 + step) * 4096 + self._setup.ranks.rank)
 
     def _without_exchange(self, applied: bool) -> contextlib.AbstractContextManager[None]:

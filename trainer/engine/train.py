@@ -10,7 +10,6 @@ from dataclasses import replace
 from itertools import islice
 
 from trainer.checkpoints.state import SamplerState, TrainState
-from trainer.config.checks import has_less_is_better
 from trainer.config.ops import STAGES
 from trainer.config.pipeline import stage_of
 from trainer.data.bad_images import format_count, format_left_out
@@ -21,7 +20,7 @@ from trainer.engine.liveness import Liveness
 from trainer.engine.output import Output
 from trainer.engine.run_log import RunLog, format_duration, format_values
 from trainer.engine.saving import Saver
-from trainer.engine.setup import Setup, batches_per_epoch
+from trainer.engine.setup import Setup
 from trainer.engine.signals import StopSignal
 from trainer.engine.step import Stepper, StepResult
 from trainer.errors import DivergedError, InterruptedRunError, StoppedError
@@ -55,7 +54,7 @@ class Training:
         self._output = output
         self._clock = clock
         self._stepper = Stepper(setup, liveness=liveness, stop=stop)
-        liveness.total_steps = setup.config.run.epochs * setup.steps_per_epoch
+        liveness.total_steps = setup.options.run.epochs * setup.options.steps_per_epoch
         liveness.step, liveness.epoch = state.step, state.epoch
 
     def run(self) -> TrainState:
@@ -69,7 +68,7 @@ class Training:
             DataError: An image could not be read, or more than are borne.
         """
         began_s = self._clock()
-        while self.state.epoch < self._setup.config.run.epochs:
+        while self.state.epoch < self._setup.options.run.epochs:
             self._epoch(self.state.epoch)
         self._liveness.enter(Phase.DONE)
         self._run_log.say(f"trained to step {self.state.step} in {format_duration(self._clock() - began_s)}")
@@ -83,11 +82,11 @@ class Training:
         setup, sampler = self._setup, self.state.sampler
         self._liveness.epoch = epoch
         means, throughput, bad = AverageMeter(self.state.measured), Throughput(), sampler.bad_images
-        batches = batches_per_epoch(setup.config, setup.train_loader)
+        batches = setup.options.batches
         done = setup.train_loader.batches_before(sampler.cursor)
         self._liveness.enter(Phase.LOAD)
-        if setup.config.is_progressive:
-            self._begin_stage(stage_of(epoch, epochs=setup.config.run.epochs))
+        if setup.options.is_progressive:
+            self._begin_stage(stage_of(epoch, epochs=setup.options.run.epochs))
         setup.network.train()
         loader = setup.train_loader.batches(
             epoch, start=sampler.cursor, order_world_size=sampler.world_size or None
@@ -95,7 +94,7 @@ class Training:
         began_s = self._clock()
         try:
             progress = self._run_log.progress
-            progress.begin(f"epoch {epoch + 1}/{setup.config.run.epochs}", max(0, batches - done))
+            progress.begin(f"epoch {epoch + 1}/{setup.options.run.epochs}", max(0, batches - done))
             for iteration, batch in enumerate(islice(loader, max(0, batches - done)), start=done):
                 read_s = self._clock() - began_s
                 result = self._stepper.step(batch, step=self.state.step)
@@ -108,10 +107,10 @@ class Training:
                 self._record(epoch, iteration, result, step_s=step_s, read_s=read_s)
                 self._say_bad_images(setup.train_loader)
                 setup.train_loader.bad_images.refuse_too_many(bad)
-                if iteration % setup.config.run.print_batch_step == 0:
-                    left = (setup.config.run.epochs - epoch) * batches - iteration - 1
+                if iteration % setup.options.run.print_batch_step == 0:
+                    left = (setup.options.run.epochs - epoch) * batches - iteration - 1
                     self._run_log.say(
-                        f"[Train][Epoch {epoch + 1}/{setup.config.run.epochs}][Iter: {iteration}/{batches}]"
+                        f"[Train][Epoch {epoch + 1}/{setup.options.run.epochs}][Iter: {iteration}/{batches}]"
                         f"lr: {_format_rates(result)}, {format_values(means.values())}, {throughput}, "
                         f"eta: {format_duration(left * throughput.step_s)}"
                     )
@@ -173,7 +172,7 @@ class Training:
         raise StoppedError(why)
 
     def _finish_epoch(self, epoch: int, means: Mapping[str, float], *, bad_images: int) -> None:
-        run, completed = self._setup.config.run, epoch + 1
+        run, completed = self._setup.options.run, epoch + 1
         self._run_log.say(f"[Train][Epoch {completed}/{run.epochs}][Avg]{format_values(means)}")
         counted = {"bad_images": bad_images} if self._setup.train_loader.bad_images.skip else {}
         self._run_log.row("epoch", epoch=completed, step=self.state.step, **means, **counted)
@@ -194,7 +193,7 @@ class Training:
         self._save(self.state, best=best, epoch_name=keep)
 
     def _is_due(self, completed: int) -> bool:
-        run = self._setup.config.run
+        run = self._setup.options.run
         # The last epoch always: a run that is shorter than its interval would end without a metric, and
         # without best weights to predict with.
         due = completed % run.eval_interval == 0 or completed == run.epochs
@@ -245,7 +244,7 @@ class Training:
 
     def _compare(self, key: str, results: Evaluation, averaged: Evaluation | None) -> tuple[float, bool]:
         """Return the better of both evaluations' metric, and whether it is the best of the run so far."""
-        sign = -1.0 if has_less_is_better(self._setup.config) else 1.0
+        sign = -1.0 if self._setup.options.less_is_better else 1.0
         found = [of.metrics[key] for of in (results, averaged) if of is not None]
         metric, so_far = max(found, key=lambda value: sign * value), self.state.best_metric
         # A tie is won by the later one, as in PaddleClas.

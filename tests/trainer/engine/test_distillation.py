@@ -16,7 +16,7 @@ from trainer.data.loader import Loader
 from trainer.engine.evaluate import evaluate_weights
 from trainer.engine.model_check import check_model
 from trainer.engine.predict import load_trained
-from trainer.engine.setup import load_lists
+from trainer.engine.setup import prepare
 from trainer.engine.trained import load_network
 from trainer.errors import WeightsError
 from trainer.models.registry import build_model, create_model
@@ -111,7 +111,12 @@ def test_the_first_step_has_the_losses_of_the_formulas(workshop, teacher):
     row = logged(workshop, "step")[0]
     config = workshop.config(**changes)
     loader = Loader(
-        split=config.data.Train, samples=load_lists(config).train, rank=0, world_size=1, seed=3, training=True
+        split=config.data.Train,
+        samples=prepare(config, Ranks()).train,
+        rank=0,
+        world_size=1,
+        seed=3,
+        training=True,
     )
     batch = next(iter(loader.batches(0)))
     paddle.seed(3)

@@ -4,16 +4,17 @@ import shutil
 
 import pytest
 
-from trainer.data.bad_images import CURE
+from trainer.data.bad_images import cure
 from trainer.engine.image_report import read_images
 from trainer.engine.lint import Machine, find_oddities
-from trainer.engine.setup import load_lists
+from trainer.engine.setup import prepare
 from trainer.errors import DataError
+from trainer.ranks import Ranks
 
 
 def oddities(workshop, **changes):
     config = workshop.config(**changes)
-    return list(find_oddities(config, load_lists(config)))
+    return list(find_oddities(config, prepare(config, Ranks())))
 
 
 def ops(size):
@@ -55,7 +56,7 @@ ROOMY = Machine(ranks=1, cores=4, shared_memory=1 << 30)
 
 def said(workshop, machine, **changes):
     config = workshop.config(**changes)
-    return list(find_oddities(config, load_lists(config), machine))
+    return list(find_oddities(config, prepare(config, Ranks()), machine))
 
 
 def test_a_rate_for_training_from_scratch_is_told_where_weights_are_pretrained(workshop):
@@ -81,15 +82,15 @@ def test_a_narrow_machine_is_told(workshop):
 
 def test_a_sample_of_the_images_is_decoded(workshop):
     config = workshop.config()
-    lists = load_lists(config)
+    lists = prepare(config, Ranks())
     assert read_images(config, lists, count=100).counts == (("training", 15, 15), ("evaluation", 6, 6))
     (workshop.folder / "train14.png").write_bytes(b"")
     (workshop.folder / "val0.png").write_bytes(b"no image")
     with pytest.raises(DataError) as caught:
         read_images(config, lists, count=100)
     assert [line.partition(": expected ")[2] for line in caught.value.problems] == [
-        "an image, got an empty file; " + CURE,
-        "an image, got 8 bytes that OpenCV cannot decode; " + CURE,
+        "an image, got an empty file; " + cure(skip=False),
+        "an image, got 8 bytes that OpenCV cannot decode; " + cure(skip=False),
     ]
     with pytest.raises(DataError, match=r"val0\.png"):
         read_images(config, lists, count=1)  # the first of each list

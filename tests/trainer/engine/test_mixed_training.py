@@ -8,8 +8,9 @@ import pytest
 
 from trainer.checkpoints.pdfiles import read_arrays
 from trainer.data.loader import Loader
-from trainer.engine.setup import load_lists
+from trainer.engine.setup import prepare
 from trainer.models.registry import build_model
+from trainer.ranks import Ranks
 
 CLASSES = 3
 
@@ -37,7 +38,12 @@ def test_two_steps_of_mixup_have_the_loss_of_the_formula(loss, workshop):
 
     config = workshop.config(**changes)
     loader = Loader(
-        split=config.data.Train, samples=load_lists(config).train, rank=0, world_size=1, seed=3, training=True
+        split=config.data.Train,
+        samples=prepare(config, Ranks()).train,
+        rank=0,
+        world_size=1,
+        seed=3,
+        training=True,
     )
     paddle.seed(3)
     model = build_model(config.arch)

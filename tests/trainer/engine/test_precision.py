@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import paddle
 import pytest
 
 from trainer.checkpoints.pdfiles import read_arrays, read_pdfile
-from trainer.config.sections import AmpSection, GlobalSection
+from trainer.config.sections import AmpSection
 from trainer.engine import setup as built
 from trainer.engine.ema import ExponentialMovingAverage
 from trainer.engine.precision import FLOAT32, MixedPrecision, choose_precision
@@ -65,11 +64,11 @@ def scaled(monkeypatch):
     """Train in mixed precision with a scaler that works on a CPU; returns the scalers that were made."""
     made: list[CpuScaler] = []
 
-    def choose(config):
-        if config.amp is None:
+    def choose(amp, *, on_gpu):
+        if amp is None:
             return FLOAT32
-        made.append(CpuScaler(config.amp.scale_loss))
-        return MixedPrecision(config.amp, evaluates=False, scaler=made[-1])
+        made.append(CpuScaler(amp.scale_loss))
+        return MixedPrecision(amp, evaluates=False, scaler=made[-1])
 
     monkeypatch.setattr(built, "choose_precision", choose)
     return made
@@ -148,7 +147,7 @@ def test_the_section_and_the_device_choose_the_precision(monkeypatch, amp, devic
     real = paddle.amp.auto_cast
     monkeypatch.setattr(paddle.amp, "auto_cast", lambda **given: (asked.append(given), real(**given))[1])
     section = AmpSection(**amp) if amp is not None else None
-    chosen = choose_precision(SimpleNamespace(amp=section, run=GlobalSection(device=device, epochs=1)))
+    chosen = choose_precision(section, on_gpu=device == "gpu")
     assert chosen.label == label
     with chosen.evaluation():
         pass

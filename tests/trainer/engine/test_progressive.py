@@ -12,6 +12,7 @@ from trainer.checkpoints.pdfiles import read_arrays
 from trainer.data.loader import Loader
 from trainer.engine.step import Stepper
 from trainer.models.stages import set_stage
+from trainer.ranks import Ranks
 
 OPS = [
     {"DecodeImage": {}}, {"RandCropImage": {"size": 32, "progress_size": [16, 20, 24, 32]}},
@@ -51,9 +52,9 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(workshop, at):
 
 def test_a_loader_without_epochs_keeps_its_size(workshop):
     config = workshop.config(**GROWING)
-    from trainer.engine.setup import load_lists
+    from trainer.engine.setup import prepare
 
-    samples = load_lists(config).train
+    samples = prepare(config, Ranks()).train
     given: Any = {"split": config.data.Train, "samples": samples, "rank": 0, "world_size": 1, "seed": 1}
     plain = Loader(**given, training=True)
     assert next(plain.batches(3)).images.shape[2:] == (32, 32)

@@ -200,17 +200,15 @@ def hold_against_formulas(specs: list[dict[str, Any]], update_freq: int) -> None
     declared = [(("Optimizer",), TypeAdapter(Optimizer).validate_python(spec)) for spec in specs]
     spec_of = {key: next(spec for spec in specs if spec.get("scope", key) in key) for key in weights}
     setup: Any = SimpleNamespace(
-        network=net, update_freq=update_freq, precision=FLOAT32,
+        network=net, precision=FLOAT32,
         loss=build_loss([CELoss()]), metrics=lambda *_: {},
         optimizers=build_optimizers(declared, net, {}, name="Net"),
         collective=Collective(world_size=1), ranks=Ranks(),
         schedules=[
             build_schedule(spec.lr, epochs=EPOCHS, steps_per_epoch=per_epoch) for _, spec in declared
         ],
-        apart=(), average=ExponentialMovingAverage(net, decay=0.9, saved={}), config=SimpleNamespace(
-            run=SimpleNamespace(seed=0),
-            data=SimpleNamespace(Train=SimpleNamespace(loader=SimpleNamespace(rng="per_sample"))),
-        ),
+        apart=(), ema=ExponentialMovingAverage(net, decay=0.9, saved={}),
+        options=SimpleNamespace(run=SimpleNamespace(seed=0), seeds_steps=True, update_freq=update_freq),
     )  # fmt: skip
     stepper = Stepper(setup, liveness=Liveness(None, local_rank=0), stop=StopSignal())
     averaged = dict(weights)
