@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import codecs
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from launcher.config.load import load_run_config
 from launcher.errors import UsageError
 from launcher.volumes import transfer
-from launcher.volumes.lists import CheckedLists, ConfigList, find_lists, require_listed
+from launcher.volumes.lists import CheckedLists, ConfigList, find_lists, lists_of, require_listed
+from tests.launcher.configs import config_values
 from trainer.config.data import CustomLabelDataset, ImageNetDataset, MultiLabelDataset, listed_by
 from trainer.data.lists import load_list
 from trainer.errors import DataError
@@ -194,3 +197,20 @@ def test_what_is_here_and_does_not_come_along_is_refused(folder: Path) -> None:
         f"{folder}/train_list.txt:2: expected an image that is brought, got a way through a folder that "
         "holds no file: 'bare/../a.jpg'",
     ]
+
+
+def test_a_config_says_how_the_lists_of_its_data_sets_are_read(folder: Path, tmp_path: Path) -> None:
+    (folder / "train_list.txt").write_text("a.jpg,0\nmy b.jpg,5\n")
+    (folder / "val_list.txt").write_text("a.jpg 0\n")
+    path = tmp_path / "cfg.yaml"
+    path.write_text(json.dumps(config_values(DataLoader__Train__dataset__delimiter=",")))
+    (named,) = lists_of(load_run_config(path).job)
+    assert named == ConfigList(
+        source="/data/train_list.txt", image_root="/data", grammar=Grammar(delimiter=","), class_num=4
+    )
+    with pytest.raises(UsageError) as caught:  # and val_list.txt, which it does not name, is guessed
+        push(folder, named)
+    assert str(caught.value) == (
+        f"{folder}/train_list.txt:2: expected a label from 0 to 3, got 5; Arch.class_num is 4: raise it or "
+        "correct the label"
+    )
