@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from launcher.cli.table import cut, wrap
-from trainer.protocol.printable import printable, show, wants_colour
+from trainer.protocol.printable import for_stream, printable, wants_colour
 
 if TYPE_CHECKING:  # `--help` does without
     from launcher.jobs.notes import Note
@@ -78,18 +78,9 @@ def chooses_colour(choice: str) -> bool:
 
 
 def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:
-    """Write to stdout, or to stderr, what a terminal cannot be steered by; see `trainer.protocol.printable`.
-
-    Bytes are data for programs: only where a terminal would read them is anything in them escaped.
-    """
-    stream = sys.stderr if err else sys.stdout
-    if isinstance(message, bytes):
-        if not stream.isatty():
-            click.echo(message, err=err, nl=nl)
-            return
-        message = message.decode("utf-8", "replace")
-    colour = wants_colour(stream)
-    click.echo(show(str(message), colour=colour), err=err, nl=nl, color=colour)
+    """Write to stdout, or to stderr, what cannot steer a terminal; see `trainer.protocol.printable`."""
+    text, colour = for_stream(message, sys.stderr if err else sys.stdout)
+    click.echo(text, err=err, nl=nl, color=colour)
 
 
 def print_note(note: Note) -> None:

@@ -7,22 +7,13 @@ import sys
 
 import click
 
-from trainer.protocol.printable import show, wants_colour
+from trainer.protocol.printable import for_stream
 
 
 def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:
-    """Write to stdout, or to stderr, what a terminal cannot be steered by; see `trainer.protocol.printable`.
-
-    Bytes are data for programs: only where a terminal would read them is anything in them escaped.
-    """
-    stream = sys.stderr if err else sys.stdout
-    if isinstance(message, bytes):
-        if not stream.isatty():
-            click.echo(message, err=err, nl=nl)
-            return
-        message = message.decode("utf-8", "replace")
-    colour = wants_colour(stream)
-    click.echo(show(str(message), colour=colour), err=err, nl=nl, color=colour)
+    """Write to stdout, or to stderr, what cannot steer a terminal; see `trainer.protocol.printable`."""
+    text, colour = for_stream(message, sys.stderr if err else sys.stdout)
+    click.echo(text, err=err, nl=nl, color=colour)
 
 
 def warn(text: str) -> None:

@@ -2,8 +2,8 @@
 
 Words that are not ours (a pod's reason, a file's name, a server's message, a config's key) may hold escape
 sequences that retitle the terminal, move its cursor or put something on its clipboard, and marks that turn
-the order of letters round. `show` is applied once, where a command prints, to all that it prints; so no
-place has to remember it.
+the order of letters round. `for_stream` is applied once, where a command prints, to all that it prints; so
+no place has to remember it.
 
 The colours of the product must pass. They cannot be told from a stranger's by their form, so that `paint`
 does not write them: it sets marks with a number drawn when the process starts, which no stranger knows, and
@@ -57,6 +57,19 @@ def show(text: str, *, colour: bool) -> str:
     shown = [escape_controls(part) for part in parts[::2]]
     codes = [f"\x1b[{code}m" if colour else "" for code in parts[1::2]]
     return "".join(part for pair in zip(shown, [*codes, ""], strict=True) for part in pair)
+
+
+def for_stream(message: object, stream: TextIO) -> tuple[str | bytes, bool]:
+    """Return what a command writes to a stream of a message, and whether colours are in it.
+
+    Bytes are data for programs: only where a terminal would read them is anything in them escaped.
+    """
+    if isinstance(message, bytes):
+        if not stream.isatty():
+            return message, False
+        message = message.decode("utf-8", "replace")
+    colour = wants_colour(stream)
+    return show(str(message), colour=colour), colour
 
 
 def wants_colour(stream: TextIO, *, environ: Mapping[str, str] = os.environ) -> bool:
