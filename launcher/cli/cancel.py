@@ -13,7 +13,7 @@ from launcher.jobs.resolve import find_job
 @click.command("cancel")
 @job_argument
 def command(job: str | None) -> None:
-    """Have a job save and stop, and not come back."""
+    """Save a checkpoint and stop a job; it does not restart by itself."""
     found = find_job(job)
     cancelled = lifecycle.cancel(found)
     if cancelled.had_ended:

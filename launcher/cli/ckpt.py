@@ -18,7 +18,7 @@ from launcher.volumes.checkpoints import CheckpointInfo
 
 @click.group("ckpt")
 def command() -> None:
-    """List, fetch and check the checkpoints of a job, while it runs and afterwards.
+    """List, download and verify the checkpoints of a job, while it runs and afterwards.
 
     On Kubernetes through its first pod, else through a pod that mounts its volumes for as long as it takes.
     """
@@ -48,14 +48,14 @@ def _ls(job: str | None, output: str) -> None:
 @job_argument
 @click.option(
     "--checkpoint", "wanted", metavar="NAME|latest|best", default="latest", show_default=True,
-    help="Checkpoint to fetch, as `ckpt ls` names it.",
+    help="Checkpoint to download, as `ckpt ls` names it.",
 )  # fmt: skip
 @click.option(
     "--to", "target", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
-    help="Where its files go; `JOB-CHECKPOINT` where it is not given.",
+    help="Target folder; by default JOB-CHECKPOINT.",
 )  # fmt: skip
 def _pull(job: str | None, wanted: str, target: Path | None) -> None:
-    """Fetch a checkpoint's files; what is here already with the right hash does not come again."""
+    """Download a checkpoint; files that are here already with the right hash are skipped."""
     pulled = pull_checkpoint(find_job(job), wanted, to=target, progress=show_progress)
     echo(f"{pulled.fetched} of {pulled.files} files came, all have the right hash", err=True)
     echo(str(pulled.folder))

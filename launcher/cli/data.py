@@ -20,9 +20,9 @@ _SHOWN = 20
 
 @click.group("data")
 def command() -> None:
-    """Bring a folder to a claim of the cluster, and check what is there.
+    """Upload a folder to a claim of the cluster, and verify what is there.
 
-    A pod mounts the claim for as long as it takes, and is deleted then.
+    A pod mounts the claim meanwhile, and is deleted afterwards.
     """
 
 
@@ -62,7 +62,7 @@ def _claim_options(command: F) -> F:
 @_claim_options
 @output_option("json", "yaml")
 def _push(folder: Path, target: str, config: Path | None, output: str, **where: Any) -> None:
-    """Bring all files of DIR to a claim; what is there already with the right hash does not go again.
+    """Upload all files of DIR to a claim; files that are there already with the right hash are skipped.
 
     List files (`*_list.txt` in DIR, and those that the config names) are refused where a training would
     refuse them, and where a line names a file that DIR lacks.

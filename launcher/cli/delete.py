@@ -16,11 +16,11 @@ from launcher.jobs.resolve import ResolvedJob, find_job
 @click.command("delete")
 @job_argument
 @click.option("--force", is_flag=True,
-    help="Also a job that still runs, without saving, and pods of a node that does not answer.",
+    help="Delete a running job too, without saving, and pods on nodes that do not answer.",
 )  # fmt: skip
-@click.option("--yes", "-y", "sure", is_flag=True, help="Do not ask, where no job is named.")
+@click.option("--yes", "-y", "sure", is_flag=True, help="Do not ask for confirmation where no job is named.")
 def command(job: str | None, force: bool, sure: bool) -> None:
-    """Remove a job and its record; checkpoints and whatever else it wrote stay."""
+    """Delete a job and its record; checkpoints and other output stay."""
     found = find_job(job)
     is_named = job is not None or sure
     lifecycle.delete(found, force=force, confirm=None if is_named else lambda: _make_sure(found))

@@ -20,7 +20,9 @@ if TYPE_CHECKING:  # the Kubernetes client: `--help` does without
 
 @click.command("doctor")
 @click.option(
-    "--on", type=click.Choice(BACKENDS), help="What to look at; else where jobs run by default, kubernetes."
+    "--on",
+    type=click.Choice(BACKENDS),
+    help="Backend to check; by default the one that runs jobs, else kubernetes.",
 )
 @click.option("--namespace", metavar="NAME", help="Kubernetes namespace; by default that of the context.")
 @click.option("--context", metavar="NAME", help="Context of the kubeconfig; by default the current one.")
@@ -32,7 +34,7 @@ if TYPE_CHECKING:  # the Kubernetes client: `--help` does without
 def command(
     *, on: BackendKind | None, namespace: str | None, context: str | None, runtime: str | None, output: str
 ) -> int:
-    """Check that everything is there that a job needs; a line each, and how to fix what is not.
+    """Check for everything that a job needs: a line for each check, and how to fix what fails.
 
     Exit code 7 where a check fails, 3 where there is no cluster to look at.
     """

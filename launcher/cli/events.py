@@ -19,7 +19,7 @@ from launcher.jobs.resolve import find_job
 @job_argument
 @output_option("json")
 def command(job: str | None, output: str) -> None:
-    """Show what was noted about a job and its pods, oldest first."""
+    """Show the events of a job and its pods, oldest first."""
     found = find_job(job)
     events = lifecycle.events(found)
     if output == "json":

@@ -17,20 +17,22 @@ from launcher.jobs.new_config import NewConfig, make_config, save_config
 )
 @click.option("--data", "folder", type=click.Path(path_type=Path), metavar="DIR", help="A folder of images.")
 @click.option(
-    "--arch", metavar="NAME", help="Architecture; else a small one for CPUs, or ResNet50_vd for GPUs."
+    "--arch", metavar="NAME", help="Architecture; by default a small one for CPUs, ResNet50_vd for GPUs."
 )
 @click.option(
     "--from", "source", type=click.Path(path_type=Path), metavar="CONFIG",
-    help="A PaddleClas config to begin with: it gets a Launch section; with --data it is fitted to DIR, too.",
+    help="PaddleClas config to start from: it gets a Launch section, and with --data it is fitted to DIR.",
 )  # fmt: skip
 @click.option("--make-lists", is_flag=True, hidden=True, help="Done in any case where there are no lists.")
 @click.option(
     "--image-size",
     type=click.IntRange(min=32),
-    help="Side in pixels of what the network sees; else by the images' own.",
+    help="Side of the network's input in pixels; by default chosen from the images' sizes.",
 )
 @click.option(
-    "--epochs", type=click.IntRange(min=1), help="Length of the training; else by the number of images."
+    "--epochs",
+    type=click.IntRange(min=1),
+    help="Number of epochs; by default chosen from the number of images.",
 )
 @click.option("--gpus", type=click.IntRange(min=0), default=0, show_default=True, help="GPUs of each node.")
 @click.option(
@@ -38,7 +40,7 @@ from launcher.jobs.new_config import NewConfig, make_config, save_config
 )
 @click.option("--image", metavar="IMAGE", help="Container image with the trainer.")
 @click.option("--name", metavar="NAME", help="Prefix of the job's name.")
-@click.option("--no-measure", is_flag=True, help="Do not try how long training takes on this machine.")
+@click.option("--no-measure", is_flag=True, help="Do not measure how long training takes on this machine.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 def command(
     *, path: Path, folder: Path | None, arch: str | None, source: Path | None, make_lists: bool,  # noqa: ARG001 - as its help says
@@ -48,7 +50,7 @@ def command(
     """Write a complete config for a folder of images; FILE is cfg.yaml where none is named, - is stdout.
 
     Where DIR has no lists yet, they are made, as by `trainer make-lists`. What is not given is chosen from
-    the images, and said.
+    the images, and printed.
     """
     if str(path) != "-" and path.exists() and not force:
         raise UsageError(where=path, expected="no such file yet", fix="pass --force to overwrite it")

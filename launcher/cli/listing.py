@@ -18,7 +18,7 @@ from launcher.runs.record import RunRecord
 
 
 @click.command("list")
-@click.option("--on", type=click.Choice(BACKENDS), help="Show only jobs of this place.")
+@click.option("--on", type=click.Choice(BACKENDS), help="Show only jobs of this backend.")
 @click.option("--here", is_flag=True, help="Show only jobs submitted from this project.")
 @click.option(
     "--state", "wanted", multiple=True, help="Show only jobs in this state; may be repeated.",

@@ -8,7 +8,7 @@ from typing import Literal
 import click
 
 from launcher.cli.logflags import ALL, read_attempt, read_numbers, read_pattern, read_since
-from launcher.cli.options import job_argument
+from launcher.cli.options import job_argument, output_option
 from launcher.cli.printing import LogPrinter, chooses_colour, echo, print_note
 from launcher.cli.waitline import print_end
 from launcher.errors import CliExit, UsageError
@@ -36,9 +36,9 @@ from launcher.logs.log_format import LogFormat
     "--attempt",
     type=read_attempt,
     metavar="N|all",
-    help="Show this attempt, or all, instead of the current one.",
+    help="Show this attempt, or all attempts, instead of the current one.",
 )
-@click.option("--since", "since_ns", type=read_since, metavar="5m|TIME", help="Show only lines from then on.")
+@click.option("--since", "since_ns", type=read_since, metavar="5m|TIME", help="Show only lines since then.")
 @click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Show only the last N lines.")
 @click.option(
     "--grep",
@@ -47,22 +47,27 @@ from launcher.logs.log_format import LogFormat
     metavar="RE",
     help="Show only lines that match this regular expression.",
 )
-@click.option("--timestamps", is_flag=True, help="Put the time before each line.")
-@click.option("--previous", is_flag=True, help="Show of each pod the container before the present one.")
-@click.option("--prefix/--no-prefix", default=True, help="Put [rank 3] before each line.")
+@click.option("--timestamps", is_flag=True, help="Begin each line with its time.")
+@click.option("--previous", is_flag=True, help="Show the log of each pod's previous container.")
+@click.option("--prefix/--no-prefix", default=True, help="Begin each line with [rank 3].")
 @click.option(
-    "--color", "colour", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True
+    "--color",
+    "colour",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Colour ranks and levels; auto does so on a terminal.",
 )
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_option("json")
 def command(
     *, job: str | None, following: bool, ranks: frozenset[int] | None, nodes: frozenset[int] | None,
     attempt: int | None, since_ns: int | None, tail: int | None, pattern: re.Pattern[str] | None,
     timestamps: bool, previous: bool, prefix: bool, colour: str, output: Literal["text", "json"],
 ) -> int:  # fmt: skip
-    """Show every rank's lines, merged by time, across restarts.
+    """Show the logs of all ranks, merged by time, across restarts.
 
-    Those of the current attempt, unless --attempt says otherwise. What was read from a cluster is kept on
-    this machine and shown again once the pods are gone.
+    Lines of the current attempt, unless --attempt says otherwise. What was read from a cluster is kept on
+    this machine, and shown again once the pods are gone.
     """
     if previous and following:
         raise UsageError(

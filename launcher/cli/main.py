@@ -35,23 +35,23 @@ class _Entry:
 
 COMMANDS = {
     "init": _Entry("launcher.cli.init", "Write a complete config for a folder of images."),
-    "validate": _Entry("launcher.cli.validate", "Check a config and report every problem with its place."),
+    "validate": _Entry("launcher.cli.validate", "Check a config and report every problem with its line."),
     "render": _Entry("launcher.cli.render", "Print the manifest that submit would act on."),
     "submit": _Entry("launcher.cli.submit", "Submit a job."),
     "list": _Entry("launcher.cli.listing", "List the jobs that were submitted from this machine."),
-    "status": _Entry("launcher.cli.status", "Show how a job stands."),
-    "why": _Entry("launcher.cli.why", "Say why a job stands as it does, and what fixes it."),
-    "logs": _Entry("launcher.cli.logs", "Show every rank's lines, merged, across restarts."),
-    "wait": _Entry("launcher.cli.waiting", "Wait for a job's end; the exit code is the job's."),
-    "events": _Entry("launcher.cli.events", "Show what was noted about a job and its pods."),
-    "cancel": _Entry("launcher.cli.cancel", "Have a job save and stop."),
-    "resume": _Entry("launcher.cli.resume", "Take a cancelled or suspended job up again."),
-    "delete": _Entry("launcher.cli.delete", "Remove a job and its record."),
+    "status": _Entry("launcher.cli.status", "Show a job's state, nodes and progress."),
+    "why": _Entry("launcher.cli.why", "Explain why a job is in its state, and what fixes it."),
+    "logs": _Entry("launcher.cli.logs", "Show the logs of all ranks, merged, across restarts."),
+    "wait": _Entry("launcher.cli.waiting", "Wait until a job has ended; the exit code is the job's."),
+    "events": _Entry("launcher.cli.events", "Show the events of a job and its pods."),
+    "cancel": _Entry("launcher.cli.cancel", "Save a checkpoint and stop a job."),
+    "resume": _Entry("launcher.cli.resume", "Restart a cancelled or suspended job from its last checkpoint."),
+    "delete": _Entry("launcher.cli.delete", "Delete a job and its record."),
     "exec": _Entry("launcher.cli.execute", "Run a command in a pod of a job."),
-    "doctor": _Entry("launcher.cli.doctor", "Check that everything is there that a job needs."),
-    "ckpt": _Entry("launcher.cli.ckpt", "List, fetch and check a job's checkpoints."),
-    "data": _Entry("launcher.cli.data", "Bring data to a claim, and check it there."),
-    "trust": _Entry("launcher.cli.trust", "Have the settings and templates of a folder count."),
+    "doctor": _Entry("launcher.cli.doctor", "Check for everything that a job needs."),
+    "ckpt": _Entry("launcher.cli.ckpt", "List, download and verify a job's checkpoints."),
+    "data": _Entry("launcher.cli.data", "Upload data to a claim, and verify it there."),
+    "trust": _Entry("launcher.cli.trust", "Trust a folder's settings and templates."),
     "schema": _Entry("launcher.cli.schema", "Print the JSON Schema of a config, or of what commands print."),
     "completion": _Entry("launcher.cli.completion", "Print the completion script for a shell."),
     "version": _Entry("launcher.cli.version", "Print versions."),
@@ -190,7 +190,7 @@ def _set_kubeconfig(ctx: click.Context, parameter: click.Parameter, value: str |
 def group(ctx: click.Context) -> None:
     """Launch PaddleClas fine-tuning jobs on Kubernetes, or on this machine.
 
-    stdout carries what was asked for, stderr everything else.
+    Results go to stdout, everything else to stderr.
     """
     from launcher.kube.remarks import tell_to  # with it comes logging, which `--help` does without
 

@@ -88,7 +88,7 @@ strict_option = click.option("--strict", is_flag=True, help="Refuse unknown keys
 
 on_option = click.option(
     "--on", type=click.Choice(BACKENDS),
-    help="Where the job is to run; else what FTLAUNCH_ON or a settings file says, else kubernetes.",
+    help="Backend that runs the job; by default that of FTLAUNCH_ON or a settings file, else kubernetes.",
 )  # fmt: skip
 
 
@@ -98,31 +98,31 @@ _LAUNCH_OPTIONS = (
     click.option("--image", metavar="IMAGE", help="Container image with the trainer."),
     click.option(
         "--gpus", type=_read_gpus, metavar="N|0,1,…",
-        help="GPUs of each node; 0 trains on CPUs. On this machine also which: 0,1,2,3.",
+        help="GPUs of each node; 0 trains on CPUs. On this machine also which ones: 0,1,2,3.",
     ),
     click.option("--nodes", type=int, metavar="N", help="Number of pods (nodes)."),
     click.option(
-        "--procs-per-node", type=_read_procs, metavar="auto|N", help="Ranks of each node; auto is one a GPU."
+        "--procs-per-node", type=_read_procs, metavar="auto|N", help="Ranks of each node; auto: one per GPU."
     ),
     click.option(
         "--volume", "volumes", multiple=True, type=read_volume, metavar="MOUNT=CLAIM[/FOLDER][:LOCAL][,ro]",
-        help="Mount a claim or, as /PATH, a folder of the nodes; LOCAL stands for it here. May be repeated.",
+        help="Mount a claim or, as /PATH, a folder of the nodes; LOCAL is used here. May be repeated.",
     ),
     click.option("--namespace", metavar="NAME", help="Kubernetes namespace."),
     click.option("--context", metavar="NAME", help="Context of the kubeconfig; by default the current one."),
-    click.option("--overwrite", is_flag=True, help="Take an output folder that another run filled."),
+    click.option("--overwrite", is_flag=True, help="Reuse an output folder that holds another run."),
     click.option(
         "--continue", "parent", metavar="JOB",
-        help="Go on from the output of another job, which has ended; with as many nodes as you like.",
+        help="Continue from the output of another job, which has ended; with any number of nodes.",
     ),
     click.option("--require-gpu", is_flag=True, help="Refuse to run as CPU ranks where GPUs are missing."),
     click.option(
         "--require-restricted", is_flag=True,
-        help="Refuse what the pod security level restricted does not allow; else it is only said.",
+        help="Refuse what the pod security level restricted does not allow, instead of noting it.",
     ),
     click.option(
         "--template-dir", "template_dirs", multiple=True, type=click.Path(path_type=Path), metavar="FOLDER",
-        help="Templates that win over ours and over those in .ftlaunch/templates; may be repeated.",
+        help="Templates that override ours and those in .ftlaunch/templates; may be repeated.",
     ),
     click.option("--run-id", hidden=True),
 )  # fmt: skip
@@ -151,7 +151,7 @@ def output_option(*formats: str, default: str = "text") -> Callable[[F], F]:
     """Add `--output`."""
     return click.option(
         "--output", type=click.Choice((default, *formats)), default=default, show_default=True,
-        help="Form of what is printed.",
+        help="Output format.",
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from launcher.jobs.resolve import find_job
 @click.command("resume")
 @job_argument
 def command(job: str | None) -> None:
-    """Take a cancelled, suspended or lost job up again, from its last checkpoint."""
+    """Restart a cancelled, suspended or lost job from its last checkpoint."""
     found = find_job(job)
     status = lifecycle.resume(found)
     goes_on = status.reason if status.state is JobState.QUEUED else "goes on"

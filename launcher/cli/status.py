@@ -32,10 +32,14 @@ SILENT_S = 10.0  # what a rank may take for a step before that is worth a word
 @job_argument
 @output_option("wide", "json", "yaml", "name")
 @click.option(
-    "--watch", "-w", "watching", is_flag=True, help="Show it again whenever it changes, until the end."
+    "--watch",
+    "-w",
+    "watching",
+    is_flag=True,
+    help="Show it again whenever it changes, until the job has ended.",
 )
 def command(job: str | None, output: str, watching: bool) -> None:
-    """Show how a job stands: state, nodes, progress, the last checkpoint."""
+    """Show a job's state, nodes, progress and last checkpoint."""
     found = find_job(job)
     if not watching:
         show(lifecycle.status(found), output=output, again=False)

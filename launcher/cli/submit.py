@@ -21,31 +21,31 @@ from launcher.runs.record import RunRecord
 @launch_options
 @click.option(
     "--dry-run", "dry", type=click.Choice(["client", "server"]),
-    help="Print the manifest and submit nothing; server: have it checked where it would run.",
+    help="Print the manifest and submit nothing; server also has it checked where it would run.",
 )  # fmt: skip
 @click.option(
     "--follow/--detach", "-f", "following", default=False,
-    help="Show the log until the job ends; the exit code is then the job's.",
+    help="Show the log until the job has ended; the exit code is the job's.",
 )  # fmt: skip
 @click.option(
     "--wait",
     "waiting",
     is_flag=True,
-    help="Wait for the end and say meanwhile how far it is; the exit code is the job's.",
+    help="Wait until the job has ended, and show its progress; the exit code is the job's.",
 )
 @click.option(
     "--container-runtime", "runtime", metavar="docker|podman|PATH", envvar="FTLAUNCH_CONTAINER_RUNTIME",
-    help="Engine of --on docker; the first of docker and podman that is there.",
+    help="Container engine of --on docker; by default the first of docker and podman.",
 )  # fmt: skip
 @click.option(
     "--preflight/--no-preflight", default=True,
-    help="Look first whether the cluster has what the job needs: claims, quotas, room.",
+    help="Check first that the cluster has what the job needs: claims, quota, room.",
 )  # fmt: skip
 @output_option("json")
 def command(
     *, path: Path, options: SubmitOptions, dry: str | None, following: bool, waiting: bool, output: str
 ) -> int:
-    """Submit a job: a PaddleJob on Kubernetes, or its pods as containers or processes of this machine."""
+    """Submit a job: a PaddleJob on Kubernetes, or containers or processes on this machine."""
     if dry is not None:
         found = dry_run(path, options, on_server=dry == "server", notes=print_note)
         for sentence in found.checked:

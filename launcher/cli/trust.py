@@ -16,10 +16,10 @@ from launcher.runs.trusted import TrustedFiles
 @click.option("--forget", is_flag=True, help="Trust nothing in the folder and below it any more.")
 @click.option("--list", "listing", is_flag=True, help="Print the files that are trusted.")
 def command(folder: Path, forget: bool, listing: bool) -> None:
-    """Have the settings and templates of a folder count: its .ftlaunch.yaml and .ftlaunch/templates.
+    """Trust a folder's settings and templates: its .ftlaunch.yaml and .ftlaunch/templates.
 
     They decide what a job runs, and a folder may come from somebody else: look at them first. When their
-    content changes, they no longer count until you say so again.
+    content changes, they are ignored until you trust them again.
     """
     trusted = TrustedFiles()
     if listing:

@@ -26,15 +26,15 @@ def _read_timeout(text: str) -> float:
     "--timeout",
     type=_read_timeout,
     metavar="DURATION",
-    help="Give up after so long, such as 10m, with exit code 124.",
+    help="Give up after this time, such as 10m, with exit code 124.",
 )
 @click.option(
     "--for", "wanted", type=click.Choice([state.value.lower() for state in JobState], case_sensitive=False),
-    help="Wait for this state instead; the end of the job ends the wait as well.",
+    help="Wait for this state; the wait also ends when the job does.",
 )  # fmt: skip
-@click.option("--propagate", is_flag=True, help="Exit with the trainer's own code.")
+@click.option("--propagate", is_flag=True, help="Exit with the trainer's own exit code.")
 def command(job: str | None, timeout: float | None, wanted: str | None, propagate: bool) -> int:
-    """Wait for a job's end, and say meanwhile how far it is.
+    """Wait until a job has ended, and show its progress.
 
     The exit code says how it ended: 0 succeeded, 5 failed, 6 cancelled, 124 not within --timeout.
     """

@@ -30,11 +30,15 @@ _PROSPECTS = {
 @click.command("why")
 @job_argument
 @click.option(
-    "--watch", "-w", "watching", is_flag=True, help="Say it again whenever it changes, until the end."
+    "--watch",
+    "-w",
+    "watching",
+    is_flag=True,
+    help="Show it again whenever it changes, until the job has ended.",
 )
 @output_option("json", "yaml")
 def command(job: str | None, watching: bool, output: str) -> None:
-    """Say why a job stands as it does: one sentence, what it rests on, and what fixes it."""
+    """Explain why a job is in its state: one sentence, the evidence, and what fixes it."""
     found = find_job(job)
     if not watching:
         show(explain(found), output=output, again=False)
