@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -118,26 +119,28 @@ _WITHOUT_FIELDS = {
 
 
 def sentences_taken_apart(tree: ast.Module) -> Iterator[int]:
-    """Yield lines where the sentence of a caught error is cut up or searched."""
-    for handler in ast.walk(tree):
-        if not isinstance(handler, ast.ExceptHandler) or handler.name is None:
-            continue
-        sentence = {f"str({handler.name})", f"f'{{{handler.name}}}'"}
-        for node in (node for statement in handler.body for node in ast.walk(statement)):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                on, verb = ast.unparse(node.func.value), node.func.attr
-                is_flattened = (
-                    verb == "split" and not node.args
-                )  # all of it on one line: `" ".join(….split())`
-                arguments = {ast.unparse(argument) for argument in node.args}
-                if (on in sentence and verb in _TAKES_APART and not is_flattened) or (
-                    on == "re" and arguments & sentence
-                ):
-                    yield node.lineno
-            elif isinstance(node, ast.Compare) and sentence & {
-                ast.unparse(part) for part in node.comparators
-            }:
+    """Yield lines where the sentence of an error, caught or handed in, is cut up or searched."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ExceptHandler) and node.name is not None:
+            yield from _taken_apart(node.name, node.body)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            for argument in (*node.args.args, *node.args.kwonlyargs):
+                kind = "" if argument.annotation is None else ast.unparse(argument.annotation)
+                if re.search(r"(Error|Exception)\b", kind):
+                    yield from _taken_apart(argument.arg, node.body)
+
+
+def _taken_apart(name: str, body: list[ast.stmt]) -> Iterator[int]:
+    sentence = {f"str({name})", f"f'{{{name}}}'"}
+    for node in (node for statement in body for node in ast.walk(statement)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            on, verb = ast.unparse(node.func.value), node.func.attr
+            is_flattened = verb == "split" and not node.args  # all on one line: `" ".join(….split())`
+            is_cut = on in sentence and verb in _TAKES_APART and not is_flattened
+            if is_cut or (on == "re" and sentence & {ast.unparse(argument) for argument in node.args}):
                 yield node.lineno
+        elif isinstance(node, ast.Compare) and sentence & {ast.unparse(part) for part in node.comparators}:
+            yield node.lineno
 
 
 @pytest.mark.parametrize(
@@ -153,8 +156,10 @@ def sentences_taken_apart(tree: ast.Module) -> Iterator[int]:
     ],
 )
 def test_the_rule_finds_sentences_that_are_taken_apart(statement, lines):
-    source = f"try:\n    pass\nexcept ValueError as error:\n    {statement}\n"
-    assert list(sentences_taken_apart(ast.parse(source))) == lines
+    caught = f"try:\n    pass\nexcept ValueError as error:\n    {statement}\n"
+    assert list(sentences_taken_apart(ast.parse(caught))) == lines
+    handed = f"\n\ndef tell(error: LaunchError):\n    {statement}\n"
+    assert list(sentences_taken_apart(ast.parse(handed))) == lines
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(REPOSITORY)))
