@@ -49,7 +49,7 @@ def test_each_name_leads_to_the_spec_that_has_it(registry: Registry) -> None:
     assert registry.names() == [name for spec in registry for name in spec.known_names()]
 
 
-def test_a_table_names_the_module_that_declares() -> None:
+def test_a_table_names_the_module_of_each_spec() -> None:
     items = [item for registry in REGISTRIES.values() for item in registry.items if isinstance(item, Lazy)]
     assert items
     assert [item.load().__module__ for item in items] == [item.module for item in items]

@@ -212,7 +212,7 @@ def test_what_a_schedule_of_paddleclas_swallows_is_said(config: Any) -> None:
     assert "did you mean 'warmup_epoch'" in warning
 
 
-def test_a_declaration_is_frozen(config: Any) -> None:
+def test_a_spec_is_frozen(config: Any) -> None:
     loaded = config.load()
     with pytest.raises(ValueError, match="frozen"):
         loaded.config.run.epochs = 3

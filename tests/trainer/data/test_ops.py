@@ -28,13 +28,13 @@ def plain(image: Pixels, scale: float, mean: list[float], std: list[float]) -> P
     return (image.astype("float32") * np.float32(scale) - means) / stds
 
 
-def test_every_declared_operation_is_implemented_and_no_other() -> None:
+def test_every_operation_of_the_grammar_is_implemented_and_no_other() -> None:
     assert implemented() == {*OPS, *APPLIED_OPS}
 
 
 def test_a_second_implementation_is_refused() -> None:
     with pytest.raises(ValueError, match="expected one implementation, got a second"):
-        implements(DecodeImage)(lambda declaration: lambda image, rng: image)
+        implements(DecodeImage)(lambda spec: lambda image, rng: image)
 
 
 @pytest.mark.parametrize("ending", [".jpg", ".png", ".bmp", ".webp"])
