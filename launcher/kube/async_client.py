@@ -1,7 +1,13 @@
 """Asks the API over connections of our own, many at once: decoded JSON, and logs as they are written.
 
 Where the cluster is, and who we are to it, is decided where single requests have it from
-(`launcher.kube.access`).
+(`launcher.kube.access`). Each request has a connection of its own, since most of them are logs that are
+followed for hours; at most 64 are being made at a time, because an API server shakes hands one after the
+other, and a thousand that wait would run into their time limits.
+
+What an answer means for who follows logs is one of four kinds (`FailureKind`), and not what a status says by
+itself: for half a minute after a cluster had trouble, 403 and 404 are no refusals either, because an API
+server that has just come back knows neither roles nor custom resources for a moment (`judge`).
 """
 
 from __future__ import annotations
