@@ -10,16 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from launcher.backends.states import JobState
 from launcher.errors import NotFoundError, UnreachableError, UsageError
 from launcher.jobs import lifecycle
+from launcher.jobs.examination import examine
 from launcher.jobs.listing import list_jobs
 from launcher.jobs.logs import read_logs
+from launcher.jobs.new_config import NewConfig, make_config, save_config
 from launcher.jobs.notes import Note
 from launcher.jobs.options import SubmitOptions
 from launcher.jobs.resolve import find_job
 from launcher.jobs.submit import dry_run, submit
+from launcher.jobs.validate import validate
 from launcher.jobs.wait import WaitTimeoutError, exit_code, wait_for_end, watch
 from launcher.kube.errors import NoAnswerError
 from launcher.objects import CONFIG_MAPS, PADDLE_JOBS
@@ -197,6 +201,40 @@ def test_a_delete_that_is_not_confirmed_removes_nothing(config, cluster, store):
     lifecycle.delete(job, force=True)
     assert "flowers-config" not in cluster.names("configmaps")
     assert CONFIG_MAPS.plural == "configmaps"
+
+
+def test_a_config_is_checked_by_a_call_that_returns_its_problems(write_config, store):
+    assert validate(write_config(launch={"gpus": 0})) == ()
+    wrong = write_config(Global__epochs="fast", Arch__name="ResNt50", name="wrong.yaml")
+    problems = validate(wrong)
+    assert {problem.path for problem in problems} == {("Global", "epochs"), ("Arch",)}
+    assert all(problem.file == "wrong.yaml" and problem.line for problem in problems)
+    claims = [{"mount": mount, "claim": "flowers"} for mount in ("/data", "/output")]
+    here = validate(write_config(launch={"gpus": 0, "volumes": claims}), on="docker")
+    assert [problem.path for problem in here] == [("Launch", "volumes", 0), ("Launch", "volumes", 1)]
+
+
+def test_a_first_config_is_made_by_a_call_and_written_where_it_is_asked_for(write_config, store, tmp_path):
+    source = write_config()
+    values = yaml.safe_load(source.read_text())
+    del values["Launch"]
+    source.write_text(yaml.safe_dump(values))
+    text = make_config(NewConfig(source=source, gpus=2, name="flowers"), path=Path("new.yaml"))
+    assert yaml.safe_load(text)["Launch"]["gpus"] == 2
+    assert not Path("new.yaml").exists()
+    save_config(Path("new.yaml"), text)
+    assert Path("new.yaml").read_text() == text
+    assert json.loads((tmp_path / ".ftlaunch" / "schema.json").read_text())["title"]
+    with pytest.raises(UsageError, match="neither"):
+        make_config(NewConfig(), path=Path("new.yaml"))
+    with pytest.raises(UsageError, match="--arch"):
+        make_config(NewConfig(source=source, arch="ResNet50"), path=Path("new.yaml"))
+
+
+def test_a_machine_is_examined_by_a_call_that_returns_findings(store):
+    found = examine(on="local")
+    assert (found.on, found.reached) == ("local", True)
+    assert {"python", "state", "paddle"} <= {finding.check for finding in found.findings}
 
 
 def test_the_use_cases_load_no_command_line():

@@ -10,6 +10,9 @@ import pytest
 
 from launcher.cli.main import run
 from launcher.errors import NotFoundError
+from launcher.jobs.checkpoints import find_checkpoints, pull_checkpoint, verify_checkpoints
+from launcher.jobs.metrics import read_metrics
+from launcher.jobs.resolve import find_job
 from launcher.names import RUN_ID_LABEL
 from launcher.plan.handle import Handle
 from launcher.runs.paths import project_of, runs_dir
@@ -241,3 +244,22 @@ def test_a_link_under_the_manifest_s_name_is_replaced_not_followed(job, tmp_path
     assert run(["ckpt", "pull", job, "--to", "mine"]) == 0
     assert (tmp_path / "precious").read_text() == "precious"
     assert not (tmp_path / "mine/manifest.json").is_symlink()
+
+
+def test_checkpoints_are_found_fetched_and_verified_by_calls(job, output, tmp_path, capsys):
+    found = find_job(job)
+    names = [str(item.name) for item in find_checkpoints(found)]
+    assert names
+    pulled = pull_checkpoint(found, to=tmp_path / "here")
+    assert (pulled.folder, pulled.fetched) == (tmp_path / "here", pulled.files)
+    assert pull_checkpoint(found, to=tmp_path / "here").fetched == 0
+    assert [item.fault for item in verify_checkpoints(found, names[0])] == [""]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_what_a_job_has_measured_is_read_row_by_row_and_half_a_row_is_left_out(job, output):
+    assert read_metrics(find_job(job)) == []
+    rows = [{"event": "step", "attempt": 1, "time_s": 1.5, "loss": None}, {"event": "eval", "top1": 0.5}]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (output / "metrics.jsonl").write_text(text + '[1, 2]\n{"event": "step", "lo')
+    assert read_metrics(find_job(job)) == rows
