@@ -73,7 +73,7 @@ def check_state(folder: Path) -> list[Finding]:
 def check_trainer() -> list[Finding]:
     """Look for Paddle, which `--on local` runs in this very environment."""
     if importlib.util.find_spec("paddle") is None:
-        return [fail("paddle", "no PaddlePaddle in this environment", installation.trainer_cure())]
+        return [fail("paddle", "no PaddlePaddle in this environment", installation.trainer_fix())]
     names = ("paddlepaddle", "paddlepaddle-gpu")
     here = [f"{name} {metadata.version(name)}" for name in names if _is_installed(name)]
     if len(here) > 1:

@@ -123,7 +123,7 @@ def link_latest(prepared: Prepared, folders: Mapping[str, Path], *, notes: Notes
 
 
 def _or_go(mount: PlannedVolume) -> str:
-    """Say the other cure: who stands in another folder has the data, elsewhere."""
+    """Say what else helps: who stands in another folder has the data, elsewhere."""
     local = Path(mount.local or "").expanduser()
     return "" if local.is_absolute() else f", or call from the folder that holds {mount.local!r}"
 

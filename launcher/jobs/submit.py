@@ -276,7 +276,7 @@ def _require_trainer(on: str) -> None:
             where=f"--on {on}",
             expected="PaddlePaddle in this environment",
             got="none",
-            fix=installation.trainer_cure(),
+            fix=installation.trainer_fix(),
         )
 
 

@@ -102,10 +102,10 @@ def _use(found: Kubeconfig, *, environ: Mapping[str, str], refused: str | None) 
     authority, skips = cluster.content("certificate-authority"), cluster.flag("insecure-skip-tls-verify")
     if authority is not None and b"-----BEGIN CERTIFICATE-----" not in authority:
         # an empty one would leave the choice to the authorities of this machine
-        raise cluster.refuse("certificate-authority", "PEM", got="other content", cure="write it again")
+        raise cluster.refuse("certificate-authority", "PEM", got="other content", fix="write it again")
     if authority is not None and skips:  # client-go refuses it as well (transport.TLSConfigFor)
         raise cluster.refuse(
-            "insecure-skip-tls-verify", "it, or certificate-authority", got="both", cure="remove one of them"
+            "insecure-skip-tls-verify", "it, or certificate-authority", got="both", fix="remove one of them"
         )
     where = f"{cluster.where}: proxy-url"
     endpoint = Endpoint(
@@ -170,7 +170,7 @@ def _describe(cluster: Entry, endpoint: Endpoint) -> dict[str, object]:
 def _use_service_account(folder: Path, *, environ: Mapping[str, str]) -> Access:
     """Read what every pod of a service account has, as k8s.io/client-go/rest does (InClusterConfig)."""
     where = str(folder)
-    cure = "mount the service account's or set KUBECONFIG"
+    fix = "mount the service account's or set KUBECONFIG"
     host, port = environ["KUBERNETES_SERVICE_HOST"], environ.get("KUBERNETES_SERVICE_PORT", "")
     url = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
     check_url(url, where="KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT")
@@ -180,7 +180,7 @@ def _use_service_account(folder: Path, *, environ: Mapping[str, str]) -> Access:
         token = folder / "token"
         token.stat()
     except (OSError, ValueError) as error:
-        raise KubeconfigError(where=where, expected="a mounted token", said=error, fix=cure) from error
+        raise KubeconfigError(where=where, expected="a mounted token", said=error, fix=fix) from error
     read_token_file(token, where=where)
     endpoint = Endpoint(
         url=url, authority=authority, proxy=choose_proxy(url=url, named="", where="", environ=environ)

@@ -97,18 +97,18 @@ def read_failure(
     if code == 404:
         return _read_absence(call, details=_mapping(status.get("details")), got=got, message=message)
     if code == 409:
-        cure = "choose another name" if call.verb == "create" else "look at it again, it has changed"
-        return ConflictError(where=call, expected=f"to {call.verb} it", got=got, said=message, fix=cure)
+        fix = "choose another name" if call.verb == "create" else "look at it again, it has changed"
+        return ConflictError(where=call, expected=f"to {call.verb} it", got=got, said=message, fix=fix)
     if 400 <= code < 500 and code not in (408, _GONE, _TOO_MANY):
         return _read_refusal(call, status=status, got=got, message=message)
-    cure = "try again later" if code >= 400 else f"check that {call.access} names a Kubernetes API server"
+    fix = "try again later" if code >= 400 else f"check that {call.access} names a Kubernetes API server"
     no_answer = ExpiredError if code == _GONE else NoAnswerError
     return no_answer(
         where=call,
         expected=f"an answer to {call.verb}",
         got=got,
         said=message,
-        fix=cure,
+        fix=fix,
         retry_after_s=_read_retry_after(headers),
     )
 

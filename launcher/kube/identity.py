@@ -206,9 +206,7 @@ def _read_certificate(user: Entry) -> tuple[bytes, bytes] | None:
         return None
     if certificate is None or key is None:
         missing = "client-key" if key is None else "client-certificate"
-        raise user.refuse(
-            missing, "one beside the other", got="none", cure=f"add {missing} or {missing}-data"
-        )
+        raise user.refuse(missing, "one beside the other", got="none", fix=f"add {missing} or {missing}-data")
     return certificate, key
 
 
@@ -255,7 +253,7 @@ def _read_provider(provider: Entry) -> tuple[str, float | None]:
     if name != "oidc":
         raise provider.refuse(
             "name", "oidc", got=repr(name)[:60],
-            cure="kubectl has no other any more: use a credential plugin, such as gke-gcloud-auth-plugin",
+            fix="kubectl has no other any more: use a credential plugin, such as gke-gcloud-auth-plugin",
         )  # fmt: skip
     settings = provider.within("config")
     token = settings.text("id-token") if settings is not None else ""

@@ -50,11 +50,11 @@ class Entry:
     name: str
     fields: Mapping[str, object]
 
-    def refuse(self, key: str, expected: str, *, got: str = "", cure: str = "") -> KubeconfigError:
+    def refuse(self, key: str, expected: str, *, got: str = "", fix: str = "") -> KubeconfigError:
         """Return the error of a field."""
         found = got or _kind_of(self.fields.get(key))
         return KubeconfigError(
-            where=f"{self.where}: {key}", expected=expected, got=found, fix=cure or "mend it there"
+            where=f"{self.where}: {key}", expected=expected, got=found, fix=fix or "mend it there"
         )
 
     def text(self, key: str) -> str:
@@ -63,7 +63,7 @@ class Entry:
         if value is None:
             return ""
         if not isinstance(value, str):
-            raise self.refuse(key, "text", cure="put it in quotes")
+            raise self.refuse(key, "text", fix="put it in quotes")
         return value
 
     def flag(self, key: str) -> bool:
@@ -118,10 +118,10 @@ class Entry:
                 content = file.read(_FILE_BYTES + 1)
         except (OSError, ValueError) as error:
             raise self.refuse(
-                key, "a file that can be read", got=f"{str(path)!r} ({_reason(error)})", cure="mend the path"
+                key, "a file that can be read", got=f"{str(path)!r} ({_reason(error)})", fix="mend the path"
             ) from error
         if len(content) > _FILE_BYTES:
-            raise self.refuse(key, "a file of at most 16 MiB", got=f"{str(path)!r}", cure="mend the path")
+            raise self.refuse(key, "a file of at most 16 MiB", got=f"{str(path)!r}", fix="mend the path")
         return content
 
 
@@ -210,7 +210,7 @@ def _follow(chosen: Entry, table: Mapping[str, Entry], key: str, shown: str) -> 
         return None
     if name not in table:
         there = ", ".join(map(repr, sorted(table))) or "none"
-        raise chosen.refuse(key, f"a {key} that {shown} has", got=repr(name), cure=f"there are: {there}")
+        raise chosen.refuse(key, f"a {key} that {shown} has", got=repr(name), fix=f"there are: {there}")
     return table[name]
 
 

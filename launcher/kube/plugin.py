@@ -49,8 +49,10 @@ class PluginError(CredentialsError):
         hint: The kubeconfig's `installHint`.
     """
 
-    def __init__(self, message: str, *, command: str, said: str = "", hint: str = "") -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, where: str, fix: str, command: str, said: str = "", hint: str = ""
+    ) -> None:
+        super().__init__(message, where=where, fix=fix)
         self.command, self.said, self.hint = command, said, hint
 
 
@@ -120,7 +122,7 @@ def read_plugin(entry: Entry, *, cluster: Mapping[str, object], login: str) -> P
             "apiVersion",
             " or ".join(VERSIONS),
             got=repr(version),
-            cure="renew the kubeconfig with its vendor's tool",
+            fix="renew the kubeconfig with its vendor's tool",
         )
     if mode not in ("", "Never", "IfAvailable", "Always") or (not mode and version == VERSIONS[0]):
         raise entry.refuse("interactiveMode", "Never, IfAvailable or Always", got=repr(mode))
@@ -181,7 +183,7 @@ def _run(plugin: Plugin) -> Given:
     asks = plugin.interactive != "Never" and sys.stdin is not None and sys.stdin.isatty()
     if plugin.interactive == "Always" and not asks:
         raise _error(plugin, "expected a terminal to ask questions (interactiveMode: Always), got none",
-                     cure="run this in a terminal")  # fmt: skip
+                     fix="run this in a terminal")  # fmt: skip
     spec: dict[str, object] = {"interactive": asks}
     if plugin.cluster is not None:
         spec["cluster"] = json.loads(plugin.cluster)
@@ -199,21 +201,21 @@ def _run(plugin: Plugin) -> Given:
         missing = isinstance(error, FileNotFoundError)
         raise _error(
             plugin, f"expected a program that can be run, got {'none of this name' if missing else error}",
-            cure="install it, or mend `command`", hinted=True,
+            fix="install it, or mend `command`", hinted=True,
         ) from error  # fmt: skip
     limit_s = ASKING_S if asks else QUIET_S
     out, said, is_late = _read(process, limit_s=limit_s, group=not asks)
     words = _without_secrets(" ".join(said.decode("utf-8", "replace").split()), plugin=plugin)[-_SHOWN:]
     if max(len(out), len(said)) > _SAID_BYTES:
         raise _error(plugin, f"expected an answer of at most {_SAID_BYTES:,} bytes, got more", said="",
-                     cure="run it by hand to see what it writes")  # fmt: skip
+                     fix="run it by hand to see what it writes")  # fmt: skip
     if is_late:
         raise _error(plugin, f"expected an answer, got none for {limit_s:g} s", said=words,
-                     cure="run it by hand to see what it waits for")  # fmt: skip
+                     fix="run it by hand to see what it waits for")  # fmt: skip
     if process.returncode != 0:
         code = process.returncode
         got = f"exit code {code}" if code > 0 else f"an end by signal {-code}"
-        raise _error(plugin, f"expected a token, got {got}", said=words, cure=plugin.login, hinted=True)
+        raise _error(plugin, f"expected a token, got {got}", said=words, fix=plugin.login, hinted=True)
     return _parse(plugin, out)
 
 
@@ -275,10 +277,10 @@ def _parse(plugin: Plugin, out: bytes) -> Given:
         answer = None
     if not isinstance(answer, dict) or answer.get("kind") != "ExecCredential":
         raise _error(plugin, "expected an ExecCredential on its standard output, got something else",
-                     cure="run it by hand, or renew it")  # fmt: skip
+                     fix="run it by hand, or renew it")  # fmt: skip
     if answer.get("apiVersion") != plugin.version:
         raise _error(plugin, f"expected {plugin.version}, got {answer.get('apiVersion')!r:.60}",
-                     cure="set `apiVersion` of the kubeconfig's `exec` to that")  # fmt: skip
+                     fix="set `apiVersion` of the kubeconfig's `exec` to that")  # fmt: skip
     status = answer.get("status")
     status = status if isinstance(status, dict) else {}
     token = status.get("token") or ""
@@ -286,7 +288,7 @@ def _parse(plugin: Plugin, out: bytes) -> Given:
     sound = all(isinstance(part, str) for part in (token, chain, key)) and bool(chain) == bool(key)
     if not sound or not (token or chain):
         raise _error(plugin, "expected a token, or a certificate with its key, got neither",
-                     cure=plugin.login)  # fmt: skip
+                     fix=plugin.login)  # fmt: skip
     until = status.get("expirationTimestamp")
     certificate = (chain.encode(), key.encode()) if chain else None
     return Given(token=token, certificate=certificate, until_s=_parse_time(plugin, until))
@@ -301,15 +303,15 @@ def _parse_time(plugin: Plugin, text: object) -> float | None:
         until_s = parse_unix_time(f"{plain}Z")  # some write no zone
     if until_s is None:
         raise _error(plugin, f"expected expirationTimestamp as RFC 3339, got {text!r:.60}",
-                     cure="renew the plugin")  # fmt: skip
+                     fix="renew the plugin")  # fmt: skip
     return until_s
 
 
-def _error(plugin: Plugin, message: str, *, cure: str, said: str = "", hinted: bool = False) -> PluginError:
+def _error(plugin: Plugin, message: str, *, fix: str, said: str = "", hinted: bool = False) -> PluginError:
     name = Path(plugin.command).name
     words = f" and the words {said!r}" if said else ""
     hint = f"; its installHint: {' '.join(plugin.hint.split())!r:.{_SHOWN}}" if hinted and plugin.hint else ""
     return PluginError(
-        f"{plugin.where}: credential plugin {name!r}: {message}{words}; {cure}{hint}",
+        f"{message}{words}", where=f"{plugin.where}: credential plugin {name!r}", fix=f"{fix}{hint}",
         command=plugin.command, said=said, hint=plugin.hint if hinted else "",
     )  # fmt: skip

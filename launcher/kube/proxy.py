@@ -107,10 +107,8 @@ class Proxy:
             except ValueError as error:
                 raise ProxyError(f"the proxy {self} answered with {error}; see {self.source}") from error
         if parser.status == 407:
-            cure = (
-                "mend the user and password" if self.user else "name them as http://USER:PASSWORD@HOST:PORT"
-            )
-            raise ProxyError(f"the proxy {self} wants a user and password (407); {cure} in {self.source}")
+            fix = "mend the user and password" if self.user else "name them as http://USER:PASSWORD@HOST:PORT"
+            raise ProxyError(f"the proxy {self} wants a user and password (407); {fix} in {self.source}")
         if not 200 <= parser.status < 300:
             raise ProxyError(
                 f"the proxy {self} answered {parser.status} to CONNECT {target}; see {self.source}"

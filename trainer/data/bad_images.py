@@ -9,7 +9,7 @@ from typing import Protocol
 from trainer.errors import MAX_PROBLEMS_SHOWN, DataError
 
 
-def cure(*, skip: bool) -> str:
+def how_to_fix(*, skip: bool) -> str:
     """Say what to do about an image that cannot be read.
 
     Args:

@@ -17,7 +17,7 @@ from trainer.config.data import CustomLabelDataset, SplitSection
 from trainer.config.pipeline import stage_of
 from trainer.config.samplers import RASampler
 from trainer.config.sections import MAX_IMAGE_PIXELS
-from trainer.data.bad_images import BadImages, cure
+from trainer.data.bad_images import BadImages, how_to_fix
 from trainer.data.batch_ops import build_mixing
 from trainer.data.encoded import read_encoded
 from trainer.data.lists import SampleList
@@ -285,10 +285,10 @@ class Loader:
             encoded = read_encoded(Path(path), max_pixels=self._max_pixels)
             image = transform(encoded.data, rng)
         except ImageError as error:
-            return self._bad(index, f"{where}: {error}; {cure(skip=self.bad_images.skip)}")
+            return self._bad(index, f"{where}: {error}; {how_to_fix(skip=self.bad_images.skip)}")
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            mend = cure(skip=self.bad_images.skip)
+            mend = how_to_fix(skip=self.bad_images.skip)
             return self._bad(index, f"{where}: expected a readable image, got: {reason}; {mend}")
         if encoded.warning:
             self.bad_images.warn(index, f"{where}: {encoded.warning}")

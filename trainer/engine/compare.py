@@ -158,7 +158,7 @@ def _differing(
     size = float(np.abs(logits[worst]).max())
     first, second = int(mine[worst].argmax()), int(theirs[worst].argmax())
     classes = f"class {first} for both" if first == second else f"class {second} instead of {first}"
-    cure = (
+    fix = (
         "such large logits are those of a network that has trained for a few steps only: train it longer, or "
         "pass --compare 0 to write it as it is"
         if size > _LARGE
@@ -167,5 +167,5 @@ def _differing(
     return CheckpointError(
         f"export: {name}: expected the trained model's logits within {TOLERANCE:g} of their size, got a "
         f"difference of {shares[worst]:.2g} for {places[worst]}, whose largest logit is {size:.3g} "
-        f"({classes}); nothing was written; {cure}"
+        f"({classes}); nothing was written; {fix}"
     )

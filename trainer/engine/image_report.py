@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from trainer.config.data import SplitSection
 from trainer.config.ops import DecodeImage
 from trainer.config.root import TrainConfig
-from trainer.data.bad_images import BadImages, cure
+from trainer.data.bad_images import BadImages, how_to_fix
 from trainer.data.image_cache import ImageCache
 from trainer.data.image_check import Done, check_images
 from trainer.data.lists import SampleList
@@ -61,7 +61,7 @@ def read_images(
             [samples.paths[index] for index in chosen], max_pixels=config.run.max_image_pixels, cache=cache,
             decode=decode if isinstance(decode, DecodeImage) else None, done=done,
         )  # fmt: skip
-        bad, mend = [], cure(skip=section.loader.bad_images == "skip")
+        bad, mend = [], how_to_fix(skip=section.loader.bad_images == "skip")
         for index in chosen:
             path = samples.paths[index]
             where = f"{samples.place(index)}: {path}"

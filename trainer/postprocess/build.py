@@ -75,8 +75,8 @@ def find_odd_names(names: Names, *, classes: int) -> str:
     if not got:
         return ""
     one_off = sorted(names) == list(range(1, classes + 1))
-    cure = "ids are counted from 0: take 1 from each" if one_off else "correct the ids, or Arch.class_num"
-    return f"expected a name for each of the classes 0 to {classes - 1}, got {got}; {cure}"
+    fix = "ids are counted from 0: take 1 from each" if one_off else "correct the ids, or Arch.class_num"
+    return f"expected a name for each of the classes 0 to {classes - 1}, got {got}; {fix}"
 
 
 def _first(indices: list[int]) -> str:

@@ -73,7 +73,7 @@ def is_trainer_package(module: str | None) -> bool:
     return (module or "").partition(".")[0] in _TRAINER_PACKAGES
 
 
-def trainer_cure() -> str:
+def trainer_fix() -> str:
     """Return what to type where the packages of the trainer are missing, for the CPU and for GPUs."""
     return f"{install_command('trainer')} (for GPUs: {install_command('gpu')})"
 

@@ -15,7 +15,7 @@ from launcher.doctor.machine import check_engine
 from launcher.errors import UsageError
 from tests.launcher.doctor.conftest import DENIED, JOBS, status
 from tests.launcher.schemas import check_document
-from trainer.protocol.installation import trainer_cure
+from trainer.protocol.installation import trainer_fix
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_machine_without_paddle_fails_for_local_jobs(doctor, monkeypatch):
     monkeypatch.setattr(machine.importlib.util, "find_spec", lambda name: None)
     code, out = doctor("--on", "local")
     assert code == 7
-    assert trainer_cure() in out
+    assert trainer_fix() in out
 
 
 def program(folder: Path, text: str) -> str:

@@ -19,7 +19,7 @@ from launcher.runs.record import Stage
 from launcher.runs.store import RunStore
 from tests.fakes.cluster import FakeCluster
 from tests.launcher.configs import RUN_ID
-from trainer.protocol.installation import trainer_cure
+from trainer.protocol.installation import trainer_fix
 from trainer.protocol.nodefile import parse_node_file
 
 NAMED = ("--name", "flowers", "--run-id", RUN_ID, "--namespace", "ml")
@@ -155,7 +155,7 @@ def test_without_paddle_a_local_job_is_refused_with_what_to_install(store, submi
     )
     code, _, err = submit("--on", "local", "--name", "flowers")
     assert code == 2
-    assert trainer_cure() in err
+    assert trainer_fix() in err
     assert store.runs() == []
 
 

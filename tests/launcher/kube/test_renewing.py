@@ -191,8 +191,8 @@ def test_what_stays_refused_is_an_error_soon(cluster, server, authority, tmp_pat
     with pytest.raises(LaunchError) as refused:
         follow(from_kubeconfig(path))
     assert type(refused.value) is error
-    cure = "kubectl config set-credentials u" if own else "renew certificate-authority-data"
-    assert cure in str(refused.value)
+    fix = "kubectl config set-credentials u" if own else "renew certificate-authority-data"
+    assert fix in str(refused.value)
     assert len(server.asked) <= 4
 
 

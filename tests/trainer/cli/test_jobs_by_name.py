@@ -110,12 +110,12 @@ class TestOutput:
         assert "not trained to its end" in said
 
     @pytest.mark.parametrize(
-        ("ended", "cure"), [(None, "`ftlaunch wait flowers-a3f9k`"), (3, "`ftlaunch why flowers-a3f9k`")]
+        ("ended", "fix"), [(None, "`ftlaunch wait flowers-a3f9k`"), (3, "`ftlaunch why flowers-a3f9k`")]
     )
-    def test_without_a_checkpoint_the_next_command_is_named(self, tmp_path, ended, cure):
+    def test_without_a_checkpoint_the_next_command_is_named(self, tmp_path, ended, fix):
         write_job(tmp_path)
         leave(tmp_path / "out", ended=ended, checkpoint=False)
-        assert cure in refusal(find_job("flowers-a3f9k"), tmp_path / "out")
+        assert fix in refusal(find_job("flowers-a3f9k"), tmp_path / "out")
 
     def test_an_output_that_is_gone_is_told(self, tmp_path):
         write_job(tmp_path)

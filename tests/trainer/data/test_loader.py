@@ -151,11 +151,11 @@ def test_unreadable_images_are_told_with_line_and_file(workers: int, folder: Any
     (folder.path / "003.jpg").write_bytes(b"")
     with pytest.raises(DataError) as caught:
         next(loader.batches(0))
-    cure = "; replace the file, remove the line, or set bad_images: skip in its loader"
+    fix = "; replace the file, remove the line, or set bad_images: skip in its loader"
     assert [problem.replace(str(folder.path), "") for problem in caught.value.problems] == [
-        "/train_list.txt:2: /001.jpg: expected an image, got 8 bytes that OpenCV cannot decode" + cure,
-        "/train_list.txt:3: /002.jpg: expected a readable image, got: no such file or directory" + cure,
-        "/train_list.txt:4: /003.jpg: expected an image, got an empty file" + cure,
+        "/train_list.txt:2: /001.jpg: expected an image, got 8 bytes that OpenCV cannot decode" + fix,
+        "/train_list.txt:3: /002.jpg: expected a readable image, got: no such file or directory" + fix,
+        "/train_list.txt:4: /003.jpg: expected an image, got an empty file" + fix,
     ]
     assert readers() == []
 

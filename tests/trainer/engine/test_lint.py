@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from trainer.data.bad_images import cure
+from trainer.data.bad_images import how_to_fix
 from trainer.engine.image_report import read_images
 from trainer.engine.lint import Machine, find_oddities
 from trainer.engine.setup import prepare
@@ -89,8 +89,8 @@ def test_a_sample_of_the_images_is_decoded(workshop):
     with pytest.raises(DataError) as caught:
         read_images(config, lists, count=100)
     assert [line.partition(": expected ")[2] for line in caught.value.problems] == [
-        "an image, got an empty file; " + cure(skip=False),
-        "an image, got 8 bytes that OpenCV cannot decode; " + cure(skip=False),
+        "an image, got an empty file; " + how_to_fix(skip=False),
+        "an image, got 8 bytes that OpenCV cannot decode; " + how_to_fix(skip=False),
     ]
     with pytest.raises(DataError, match=r"val0\.png"):
         read_images(config, lists, count=1)  # the first of each list

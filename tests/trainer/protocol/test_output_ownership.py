@@ -69,7 +69,7 @@ def test_files_of_unknown_origin_are_not_written_over(output: Path) -> None:
     (output / "latest.pdparams").write_text("weights")
     with pytest.raises(OutputTakenError, match="files of another run") as refused:
         claim_output(output, run_id=OURS, now_s=5.0)
-    assert all(cure in str(refused.value) for cure in ("Global.output_dir", "--continue", "--overwrite"))
+    assert all(fix in str(refused.value) for fix in ("Global.output_dir", "--continue", "--overwrite"))
     assert load_run_file(output) is None
 
 
