@@ -70,7 +70,7 @@ def read_ranks(environ: Mapping[str, str] = os.environ) -> Ranks:
     """
     rank, world_size = _number(environ, "PADDLE_TRAINER_ID", 0), _number(environ, "PADDLE_TRAINERS_NUM", 1)
     if not rank < world_size:
-        raise FormatError(f"PADDLE_TRAINER_ID: expected a rank below {world_size}, got {rank}")
+        raise FormatError(where="PADDLE_TRAINER_ID", expected=f"a rank below {world_size}", got=str(rank))
     heartbeats, outcome = environ.get(environment.HEARTBEATS), environ.get(environment.OUTCOME)
     return Ranks(
         rank=rank,
@@ -116,10 +116,10 @@ def read_weights_places(environ: Mapping[str, str] = os.environ) -> WeightsPlace
         text = ""
     folder = Path(text).expanduser() if text else None
     if folder is not None and folder.exists() and not folder.is_dir():
-        raise FormatError(f"{name}: expected a folder of weights, got the file {text!r}")
+        raise FormatError(where=name, expected="a folder of weights", got=f"the file {text!r}")
     name, said = _first(environ, environment.OFFLINE, environment.OLD_OFFLINE)
     if said.lower() not in _SWITCH:
-        raise FormatError(f"{name}: expected 1 or 0, got {said!r}")
+        raise FormatError(where=name, expected="1 or 0", got=repr(said))
     return WeightsPlaces(
         folder=folder,
         offline=_SWITCH[said.lower()],
@@ -159,5 +159,5 @@ def _number(environ: Mapping[str, str], name: str, default: int) -> int:
     if not text:
         return default
     if not text.isascii() or not text.isdigit():
-        raise FormatError(f"{name}: expected a whole number, got {text!r}")
+        raise FormatError(where=name, expected="a whole number", got=repr(text))
     return int(text)

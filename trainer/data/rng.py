@@ -123,4 +123,4 @@ class Stream:
             words = np.array(keys, dtype=np.uint32)
             self.rng.numpy.set_state((kind, words, position, has_gauss, numpy_gauss))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise FormatError(f"{_WHAT}: expected the state of two generators: {error}") from error
+            raise FormatError(where=_WHAT, expected="the state of two generators", got=str(error)) from error

@@ -34,7 +34,7 @@ _BUFFER_BYTES = 1024 * 1024
 class ConnectionLostError(TrainerError):
     """The other side is gone, silent, or does not speak our language."""
 
-    exit = Exit.RENDEZVOUS
+    exit_code = Exit.RENDEZVOUS
 
 
 class Channel:

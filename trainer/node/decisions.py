@@ -110,7 +110,7 @@ def decide(
 
 
 def pause(attempts: int, *, backoff_s: float) -> float:
-    """Seconds to wait after `attempts` attempts that failed."""
+    """Return the seconds to wait after so many failed attempts: doubled each time, up to `MAX_PAUSE_S`."""
     return min(backoff_s * 2.0 ** min(max(0, attempts - 1), 30), max(backoff_s, MAX_PAUSE_S))
 
 

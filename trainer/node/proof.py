@@ -36,7 +36,7 @@ _LABEL = "ftlaunch rendezvous"
 class ProofError(TrainerError):
     """The other side has not proved that it is of this run."""
 
-    exit = Exit.RENDEZVOUS
+    exit_code = Exit.RENDEZVOUS
 
 
 def new_nonce() -> str:

@@ -158,7 +158,7 @@ def test_ctrl_c_saves_too(workshop, monkeypatch):
     assert weights(workshop)
 
 
-def test_the_board_is_kept_true_and_its_stop_step_obeyed(workshop):
+def test_heartbeats_are_kept_true_and_their_stop_step_is_heeded(workshop):
     path = workshop.folder / "heartbeats"
     heartbeats = Heartbeats.create(path, ranks=1)
     heartbeats.request_stop(3)

@@ -38,7 +38,7 @@ def test_a_run_that_learned_nothing_is_told_as_far_as_so_many_images_can_tell(be
     assert (failure is None) if said is None else (failure is not None and said in failure)
 
 
-def test_it_crosses_the_board_and_the_progress_line(tmp_path):
+def test_it_crosses_the_heartbeats_and_the_progress_line(tmp_path):
     heartbeats = Heartbeats.create(tmp_path / "heartbeats", ranks=2)
     record = RankRecord(
         step=1, epoch=0, total_steps=4, phase=Phase.EVAL, pid=1, t_mono_s=0.0, loss=0.5, images_per_s=1.0,

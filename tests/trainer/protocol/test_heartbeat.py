@@ -44,7 +44,7 @@ def test_the_last_record_is_read_and_no_other_slot_is_touched(
 
 
 @given(big)
-def test_a_stop_step_reaches_whoever_opens_the_board(
+def test_a_stop_step_reaches_whoever_opens_the_heartbeats(
     tmp_path_factory: pytest.TempPathFactory, step: int
 ) -> None:
     path = tmp_path_factory.mktemp("stop") / "heartbeats"
@@ -98,6 +98,6 @@ def test_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("local_rank", [-1, 3])
-def test_a_rank_beyond_the_board_is_refused(heartbeats: Heartbeats, local_rank: int) -> None:
+def test_a_rank_beyond_the_heartbeats_is_refused(heartbeats: Heartbeats, local_rank: int) -> None:
     with pytest.raises(IndexError, match="expected a local rank below 3"):
         heartbeats.read(local_rank)
