@@ -65,16 +65,16 @@ class Backend(ABC):
     Attributes:
         namespace: Where jobs go whose manifest names none; empty where there are no namespaces.
         context: Of the kubeconfig; empty where none leads here.
-        job_api: Kind of job object that this backend sends.
-        job_api_notes: What people should know of that kind before they send one, a sentence each.
+        job_kind: Kind of job object that this backend sends.
+        job_kind_notes: What people should know of that kind before they send one, a sentence each.
         remarks: What the last submit gave cause to say.
     """
 
     kind: ClassVar[BackendKind]
     namespace: str = ""
     context: str = ""
-    job_api: KindName = "kubeflow"
-    job_api_notes: tuple[str, ...] = ()
+    job_kind: KindName = "kubeflow"
+    job_kind_notes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
     @property

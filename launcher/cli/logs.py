@@ -24,7 +24,7 @@ from launcher.logs.log_format import LogFormat
 @click.option(
     "-f",
     "--follow",
-    "following",
+    "follow",
     is_flag=True,
     help="Follow the log until the job ends; the exit code is that of `wait`.",
 )
@@ -60,7 +60,7 @@ from launcher.logs.log_format import LogFormat
 )
 @output_option("json")
 def command(
-    *, job: str | None, following: bool, ranks: frozenset[int] | None, nodes: frozenset[int] | None,
+    *, job: str | None, follow: bool, ranks: frozenset[int] | None, nodes: frozenset[int] | None,
     attempt: int | None, since_ns: int | None, tail: int | None, pattern: re.Pattern[str] | None,
     timestamps: bool, previous: bool, prefix: bool, colour: str, output: Literal["text", "json"],
 ) -> int:  # fmt: skip
@@ -69,7 +69,7 @@ def command(
     Lines of the current attempt, unless --attempt says otherwise. What was read from a cluster is kept on
     this machine, and shown again once the pods are gone.
     """
-    if previous and following:
+    if previous and follow:
         raise UsageError(
             where="--previous", expected="it without --follow: nothing is added to that log any more"
         )
@@ -85,13 +85,13 @@ def command(
     options = LogOptions(
         log_filter=log_filter, form=form, all_attempts=attempt == ALL or previous, previous=previous
     )
-    if following:
-        return follow(found, options)
+    if follow:
+        return follow_log(found, options)
     read_logs(found, options, write=LogPrinter().show, notes=print_note)
     return CliExit.OK
 
 
-def follow(job: ResolvedJob, options: LogOptions | None = None) -> int:
+def follow_log(job: ResolvedJob, options: LogOptions | None = None) -> int:
     """Print the job's log until it has ended and nothing new comes, and return `wait`'s exit code.
 
     Ctrl-C ends the printing only.

@@ -24,7 +24,7 @@ from launcher.runs.record import RunRecord
     help="Print the manifest and submit nothing; server also has it checked where it would run.",
 )  # fmt: skip
 @click.option(
-    "--follow/--detach", "-f", "following", default=False,
+    "--follow/--detach", "-f", "follow", default=False,
     help="Show the log until the job has ended; the exit code is the job's.",
 )  # fmt: skip
 @click.option(
@@ -43,7 +43,7 @@ from launcher.runs.record import RunRecord
 )  # fmt: skip
 @output_option("json")
 def command(
-    *, path: Path, options: SubmitOptions, dry: str | None, following: bool, waiting: bool, output: str
+    *, path: Path, options: SubmitOptions, dry: str | None, follow: bool, waiting: bool, output: str
 ) -> int:
     """Submit a job: a PaddleJob on Kubernetes, or containers or processes on this machine."""
     if dry is not None:
@@ -62,10 +62,10 @@ def command(
             echo(str(job.handle))
 
     job = submit(path, options, notes=print_note, on_sent=print_job, command=tuple(sys.argv[1:]))
-    if following:
-        from launcher.cli.logs import follow
+    if follow:
+        from launcher.cli.logs import follow_log
 
-        return follow(job)
+        return follow_log(job)
     if waiting:
         return _wait(job)
     echo("next: ftlaunch logs -f · ftlaunch status · ftlaunch wait", err=True)  # of the last job

@@ -159,14 +159,14 @@ def _make_ready(path: Path, options: SubmitOptions, *, store: RunStore, notes: N
     except LaunchError:
         _tell_faults(draft, store, notes)
         raise
-    plan = plan_job(draft, api=backend.job_api)
+    plan = plan_job(draft, api=backend.job_kind)
     if not (dry or draft.capabilities.is_cluster or options.overwrite or options.parent is not None):
         output_dir = find_free_output(draft, plan, backend, notes=notes)
         if output_dir is not None:
-            plan = plan_job(draft, api=backend.job_api, output_dir=output_dir)
+            plan = plan_job(draft, api=backend.job_kind, output_dir=output_dir)
     prepared = render_job(draft, plan)
     _tell_plan(prepared, notes)
-    for text in backend.job_api_notes:
+    for text in backend.job_kind_notes:
         notes(Note(text, "note"))
     if not (dry or draft.capabilities.has_containers):
         _require_trainer(draft.on[0])

@@ -66,7 +66,7 @@ class KubernetesBackend(Backend):
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.namespace, self.context = namespace, context
-        self.api, self.logs, self.jobs, self.job_api = api, logs, jobs, jobs.name
+        self.api, self.logs, self.jobs, self.job_kind = api, logs, jobs, jobs.name
         self._creator = Creator(api, jobs=jobs.resource, pause=pause)
         self.programs: PodPrograms | None = None
         self.make_async_client: Callable[[], LogClient] | None = None
