@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from launcher.backends.base import Backend
 from launcher.errors import Issue, UsageError
 from launcher.jobs.notes import Note, Notes
 from launcher.render.manifest import Manifest
+from trainer.config.paths import find_paths
 from trainer.config.problems import ConfigError, KeyPath, Problem
 from trainer.protocol.codec import FormatError
 from trainer.protocol.environment import WORKSPACE
@@ -48,6 +50,28 @@ def find_host_folders(config: RunConfig, job: JobPlan, backend: Backend) -> Mapp
     if problems:
         raise UsageError(problems=problems)
     return mounts | secrets
+
+
+def find_missing_lists(config: RunConfig, folders: Mapping[str, Path]) -> list[Problem]:
+    """Find list files that a training would look for on this machine, and that are not there.
+
+    Args:
+        config: Names them.
+        folders: What stands for its job's mounts, by `find_host_folders`.
+    """
+    here = PathMap({WORKSPACE: str(Path.cwd()), **{mount: str(folder) for mount, folder in folders.items()}})
+    problems = []
+    for key, path in find_paths(config.document.values):
+        if key[:1] != ("DataLoader",) or key[-1] not in ("cls_label_path", "sample_list_path"):
+            continue
+        file = Path(here.apply(path))
+        if not file.is_file():
+            message = (
+                f"expected a list file, got none at {str(file)!r}; "
+                f"`trainer make-lists {shlex.quote(str(file.parent))}` writes lists of the images there"
+            )
+            problems.append(config.document.problem(key, message))
+    return problems
 
 
 def make_host_folders(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from launcher.backends.factory import open_backend
 from launcher.errors import Issue, UsageError
-from launcher.jobs.host_folders import find_host_folders
+from launcher.jobs.host_folders import find_host_folders, find_missing_lists
 from launcher.jobs.options import SubmitOptions
 from launcher.jobs.prepare import place_faults, prepare
 from launcher.jobs.settings import current_layers
@@ -43,7 +43,9 @@ def validate(
             return (*problems, *_check_patch(config))
         prepared = prepare(path, SubmitOptions(on=on, overrides=overrides, strict=strict))
         if not CAPABILITIES[on].is_cluster:
-            find_host_folders(prepared.config, prepared.job, open_backend(on, runs_folder=runs_dir()))
+            backend = open_backend(on, runs_folder=runs_dir())
+            folders = find_host_folders(prepared.config, prepared.job, backend)
+            return (*problems, *find_missing_lists(prepared.config, folders))
     except ConfigError as error:
         return (*problems, *error.problems)
     except UsageError as error:  # of this machine, not of a line: folders and files that are not here

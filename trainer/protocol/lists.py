@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -45,7 +46,6 @@ _MAX_DIGITS = 18  # of a label that fits int64
 _LOOKED_AT = 1000  # lines, where the grammar of a list is not known
 _WORTH_A_LISTING = 16  # fewer files of a folder than this are asked for one by one
 _SPELLINGS = (("\t", r'"\t"'), (",", '","'), (";", '";"'), (" ", '" "'))
-_MAKE_LISTS = "`trainer make-lists FOLDER` writes"
 LabelT = TypeVar("LabelT", int, tuple[int, ...])
 
 
@@ -304,7 +304,7 @@ def _read_lines(source: str) -> list[str]:
         content = _read_bounded(source)
     except FileNotFoundError as error:
         raise ListError(
-            where=source, expected="a list file", got="no such file", fix=f"{_MAKE_LISTS} one"
+            where=source, expected="a list file", got="no such file", fix=f"{_make_lists(source)} one"
         ) from error
     except IsADirectoryError as error:
         raise ListError(where=source, expected="a list file", got="a folder") from error
@@ -321,8 +321,15 @@ def _read_lines(source: str) -> list[str]:
     while lines and not lines[-1]:
         lines.pop()
     if not lines:
-        raise ListError(where=source, expected="'path label' lines", got="none", fix=f"{_MAKE_LISTS} them")
+        raise ListError(
+            where=source, expected="'path label' lines", got="none", fix=f"{_make_lists(source)} them"
+        )
     return lines
+
+
+def _make_lists(source: str) -> str:
+    """Say what writes a list where this one should be: `make-lists` writes into the folder of the images."""
+    return f"`trainer make-lists {shlex.quote(str(Path(source).parent))}` writes"
 
 
 # A line. Each function returns path, label and what follows them, or raises ValueError with the sentence: a

@@ -41,7 +41,7 @@ def test_problems_are_data_where_asked(ftlaunch, write_config):
 def test_the_place_is_checked_where_named(ftlaunch, write_config):
     path = write_config(launch={"volumes": []})
     assert ftlaunch("validate", path).code == 0
-    assert ftlaunch("validate", path, "--on", "local").code == 0
+    assert "mounted volume" not in ftlaunch("validate", path, "--on", "local").err
     ran = ftlaunch("validate", path, "--on", "kubernetes")
     assert ran.code == 2
     assert ran.err.count("expected a path under a mounted volume") == 3
@@ -57,6 +57,22 @@ def test_what_is_not_on_this_machine_is_refused_for_this_machine(ftlaunch, write
     assert (ran.code, problem["line"]) == (2, None)
     assert "/data: expected the folder" in problem["message"]
     assert ftlaunch("validate", path).code == 0
+
+
+def test_lists_are_looked_for_where_they_stand_for_this_machine(ftlaunch, write_config):
+    volumes = [
+        {"mount": "/data", "local": "./my data", "read_only": True}, {"mount": "/output", "local": "./out"}
+    ]  # fmt: skip
+    path, data = write_config(launch={"volumes": volumes}), Path("my data")
+    data.mkdir()
+    ran = ftlaunch("validate", path, "--on", "local")
+    (line,) = ran.err.splitlines()
+    assert ran.code == 2
+    assert line.startswith("cfg.yaml:")
+    assert "DataLoader.Train.dataset.cls_label_path: expected a list file, got none at " in line
+    assert f"`trainer make-lists '{Path.cwd() / 'my data'}'`" in line
+    (data / "train_list.txt").write_text("a.jpg 0\n")
+    assert ftlaunch("validate", path, "--on", "local").code == 0
 
 
 def test_strict_refuses_what_is_otherwise_warned_of(ftlaunch, write_config):

@@ -177,10 +177,9 @@ def test_missing_images_of_a_large_folder_are_found_by_one_listing(refuse: Any) 
 
 
 @pytest.mark.parametrize("text", ["", "\n\n"], ids=["nothing", "blank"])
-def test_an_empty_list_is_refused(text: str, refuse: Any) -> None:
-    assert refuse(text) == [
-        "train_list.txt: expected 'path label' lines, got none; `trainer make-lists FOLDER` writes them"
-    ]
+def test_an_empty_list_is_refused(text: str, refuse: Any, folder: Any) -> None:
+    cure = f"`trainer make-lists {folder.path}` writes them"
+    assert refuse(text) == [f"train_list.txt: expected 'path label' lines, got none; {cure}"]
 
 
 def test_a_list_that_cannot_be_read_is_refused(folder: Any) -> None:
