@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-from trainer.protocol.codec import MAX_COUNT, Count, Within, decode, encode
+from trainer.protocol.codec import MAX_COUNT, Count, UnlessNone, Within, decode, encode
 
 SCHEMA = 1
 _WHAT = "state.json"
@@ -86,7 +86,7 @@ class TrainState:
     draws: str | None = None
     plateau: str | None = None
     loss_scale: LossScale | None = None
-    measured: EpochSums | None = None
+    measured: Annotated[EpochSums | None, UnlessNone()] = None
 
 
 def format_state(state: TrainState) -> str:
