@@ -59,6 +59,7 @@ class Resource:
 
 
 PADDLE_JOBS = Resource(group="kubeflow.org", plural="paddlejobs", kind="PaddleJob")
+JOBS = Resource(group="batch", plural="jobs", kind="Job")
 CONFIG_MAPS = Resource(plural="configmaps", kind="ConfigMap")
 PODS = Resource(plural="pods", kind="Pod")
 EVENTS = Resource(plural="events", kind="Event")

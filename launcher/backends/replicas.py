@@ -25,7 +25,6 @@ from typing import Any
 
 from launcher.backends.podspec import Mount, Problems, Source, read_mounts, require_known
 from launcher.errors import UsageError
-from launcher.kinds.base import JobKind
 from launcher.objects import KubeObject
 from launcher.render.manifest import Manifest
 from launcher.render.references import expand_references
@@ -91,7 +90,7 @@ def expand(manifest: Manifest, *, pod_ip: str = "127.0.0.1") -> tuple[Pod, ...]:
         template = manifest.pod_template
     except KeyError:  # said already, or about to be
         template = {}
-    _check_template(template, kind, problems)
+    _check_template(template, manifest, problems)
     problems.raise_any(ReplicaError)
     container = template["spec"]["containers"][0]
     mounts = read_mounts(template["spec"], container, manifest.config_map, problems)
@@ -125,13 +124,14 @@ def find_unmapped(pod: Pod, host_folders: Mapping[str, object]) -> tuple[str, ..
     return tuple(path for path in outside if path not in host_folders)
 
 
-def _check_template(template: KubeObject, kind: JobKind, problems: Problems) -> None:
+def _check_template(template: KubeObject, manifest: Manifest, problems: Problems) -> None:
+    kind = manifest.kind
     at = ".".join(kind.pods_path)
     require_known(template, {"metadata", "spec"}, at=at, problems=problems)
     metadata = template.get("metadata", {})
     require_known(metadata, {"labels", "annotations"}, at=f"{at}.metadata", problems=problems)
     pod, at = template.get("spec", {}), f"{at}.spec"
-    require_known(pod, _POD_KEYS, at=at, problems=problems)
+    require_known(pod, _POD_KEYS | kind.pod_fields(manifest.name).keys(), at=at, problems=problems)
     names = [container.get("name") for container in pod.get("containers", [])]
     if names != [kind.container]:
         problems.add(f"{at}.containers", f"one named {kind.container}", names)

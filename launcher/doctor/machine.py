@@ -15,6 +15,7 @@ from launcher.backends.devices import list_gpus
 from launcher.backends.docker.engine import Engine, EngineError, find_engine
 from launcher.doctor.findings import Finding, fail, ok, warn
 from launcher.errors import LaunchError, UnreachableError, UsageError
+from launcher.kinds.registry import KINDS
 from launcher.render.crds import known_versions
 from launcher.render.templates import template_folders
 from trainer.protocol import installation
@@ -54,7 +55,7 @@ def check_templates() -> list[Finding]:
         kinds = known_versions()
     except LaunchError:
         kinds = []
-    if "paddlejob.yaml.j2" not in names or not kinds:
+    if not {kind.template for kind in KINDS} <= names or not kinds:
         return [fail("templates", "those of this release are missing", "install ftlaunch again")]
     return [ok("templates", f"{len(names)} templates, schemas of {', '.join(kinds)}")]
 

@@ -27,7 +27,7 @@ Pods of some kinds have random names and are several to a number, after restarts
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
@@ -37,14 +37,13 @@ from launcher.objects import (
     KubeObject,
     Resource,
     conditions_of,
-    created_s,
     queue_of,
     uid_of,
     unix_time,
 )
 
-KindName = Literal["kubeflow"]
-"""As `Launch.api` and the records of runs have it."""
+KindName = Literal["kubeflow", "job"]
+"""As the records of runs have it, and `Launch.api` for those that are offered."""
 CANCELLED_ANNOTATION = "ftlaunch.io/cancelled"
 FieldPath: TypeAlias = tuple[str | int, ...]
 Refuse: TypeAlias = Callable[[str, str, object], None]
@@ -98,6 +97,8 @@ class JobKind(ABC):
     Attributes:
         name: As `Launch.api` and the records of runs have it.
         resource: Of the object.
+        companions: Resources of the objects beside it, which go with it, in the order in which they are made:
+            after the ConfigMap, before the job. Each is named as the job.
         controller: What must run for it; None where Kubernetes itself does it.
         template: File in `k8s/templates` that renders the object.
         pods_path: Of the pod template in the object. What holds the template, one step up, is where refusals
@@ -114,6 +115,7 @@ class JobKind(ABC):
 
     name: ClassVar[KindName]
     resource: ClassVar[Resource]
+    companions: ClassVar[tuple[Resource, ...]] = ()
     controller: ClassVar[Controller | None] = None
     template: ClassVar[str]
     pods_path: ClassVar[tuple[str, ...]]
@@ -136,6 +138,11 @@ class JobKind(ABC):
     def node_field(self) -> str:
         """Field of a pod, as a `fieldRef` names it, that holds the node's number."""
         return f"metadata.labels['{self.index_label}']"
+
+    def pod_fields(self, job: str) -> Mapping[str, object]:
+        """Return fields of the pods' spec that the kind needs beside ours, as plain data."""
+        del job
+        return {}
 
     def complete_path(self, path: FieldPath) -> FieldPath:
         """Put into a field's path what this kind's webhook leaves out of it."""
@@ -284,18 +291,12 @@ class JobKind(ABC):
         return []
 
 
+def refuse_unknown(mapping: KubeObject, known: Set[str], at: str, refuse: Refuse) -> None:
+    """Refuse every key that is not known; `at` is where the mapping lies in the object."""
+    for key in sorted(mapping.keys() - known):
+        refuse(f"{at}.{key}", "no such field", mapping[key])
+
+
 def ended_at(job: KubeObject, condition: Condition) -> float | None:
     """Return when a job ended: by its own field, which a failed one may lack, else by its condition."""
     return unix_time((job.get("status") or {}).get("completionTime")) or condition.since_s
-
-
-def newest_by_index(
-    pods: Iterable[KubeObject], *, index_of: Callable[[KubeObject], int]
-) -> tuple[KubeObject, ...]:
-    """Return the newest pod of each number, by number: controllers may leave failed ones beside it."""
-    newest: dict[int, KubeObject] = {}
-    for pod in pods:
-        node = index_of(pod)
-        if node not in newest or created_s(pod) >= created_s(newest[node]):
-            newest[node] = pod
-    return tuple(newest[node] for node in sorted(newest))

@@ -19,6 +19,7 @@ from launcher.kinds.base import (
     KindName,
     Refuse,
     ended_at,
+    refuse_unknown,
 )
 from launcher.objects import PADDLE_JOBS, Condition, KubeObject, Resource, conditions_of, is_owned, uid_of
 from trainer.protocol.environment import STORE_PORT
@@ -130,10 +131,10 @@ class PaddleJob(JobKind):
     def check_playable(self, job: KubeObject, refuse: Refuse) -> None:
         """See `JobKind`."""
         spec, worker_at = job["spec"], ".".join(_WORKER)
-        _refuse_unknown(spec, {"runPolicy", "paddleReplicaSpecs"}, "spec", refuse)
+        refuse_unknown(spec, {"runPolicy", "paddleReplicaSpecs"}, "spec", refuse)
         policy = spec.get("runPolicy", {})
         known = {"cleanPodPolicy", "ttlSecondsAfterFinished", "schedulingPolicy"}
-        _refuse_unknown(policy, known, "spec.runPolicy", refuse)
+        refuse_unknown(policy, known, "spec.runPolicy", refuse)
         if policy.get("cleanPodPolicy") not in (None, "None"):
             refuse("spec.runPolicy.cleanPodPolicy", "None", policy["cleanPodPolicy"])
         specs = spec.get("paddleReplicaSpecs", {})
@@ -141,7 +142,7 @@ class PaddleJob(JobKind):
             refuse(".".join(_SPECS), "Worker alone", sorted(specs))
             return
         worker = specs["Worker"]
-        _refuse_unknown(worker, {"replicas", "restartPolicy", "template"}, worker_at, refuse)
+        refuse_unknown(worker, {"replicas", "restartPolicy", "template"}, worker_at, refuse)
         if worker.get("restartPolicy") != "ExitCode":
             refuse(f"{worker_at}.restartPolicy", "ExitCode", worker.get("restartPolicy"))
         if worker.get("replicas", 1) < 1:
@@ -173,8 +174,3 @@ class PaddleJob(JobKind):
             *([own_ip] if node == 0 else []),
             {"name": "PADDLE_MASTER", "value": f"{host}:{ports.get('master', STORE_PORT)}"},
         ]
-
-
-def _refuse_unknown(mapping: KubeObject, known: set[str], at: str, refuse: Refuse) -> None:
-    for key in sorted(set(mapping) - known):
-        refuse(f"{at}.{key}", "no such field", mapping[key])

@@ -1,13 +1,18 @@
-"""All kinds of job objects, in the order in which `Launch.api: auto` prefers them."""
+"""All kinds of job objects, and those that a job may be submitted as."""
 
 from __future__ import annotations
 
 from launcher.kinds.base import JobKind
+from launcher.kinds.job import PlainJob
 from launcher.kinds.kubeflow import PaddleJob
 from launcher.objects import KubeObject
 
 PADDLE_JOB = PaddleJob()
-KINDS: tuple[JobKind, ...] = (PADDLE_JOB,)
+PLAIN_JOB = PlainJob()
+KINDS: tuple[JobKind, ...] = (PADDLE_JOB, PLAIN_JOB)
+"""All that can be rendered and read."""
+OFFERED: tuple[JobKind, ...] = (PADDLE_JOB,)
+"""Those that `Launch.api` names, as `auto` prefers them: the whole way was run on a cluster."""
 DEFAULT = PADDLE_JOB
 """Where no cluster is asked: by `render`, and for docker and local."""
 

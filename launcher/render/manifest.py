@@ -8,7 +8,7 @@ from typing import Any
 
 from launcher.errors import LaunchError
 from launcher.kinds.base import JobKind
-from launcher.kinds.registry import KINDS, find_kind
+from launcher.kinds.registry import OFFERED, find_kind
 from launcher.names import RUN_ID_LABEL
 from launcher.objects import CONFIG_MAPS, KubeObject
 
@@ -19,17 +19,19 @@ class ManifestError(LaunchError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """One ConfigMap and one job object.
+    """One ConfigMap, one job object, and what its kind has beside it.
 
     Attributes:
         text: The YAML, byte for byte what `render` prints.
         config_map: cfg.yaml and node.json.
         job: The object of the job, of a kind that `kind` names.
+        companions: Objects beside it, in the order of the kind's `companions`.
     """
 
     text: str
     config_map: KubeObject
     job: KubeObject
+    companions: tuple[KubeObject, ...] = ()
 
     @property
     def name(self) -> str:
@@ -89,13 +91,20 @@ def parse_manifest(text: str) -> Manifest:
     """
     objects = [item for item in read_documents(text) if item is not None]
     parts = [item if isinstance(item, dict) else {} for item in objects]
-    config_maps = [item for item in parts if item.get("kind") == CONFIG_MAPS.kind]
-    jobs = [item for item in parts if find_kind(item) is not None]
-    if (len(objects), len(config_maps), len(jobs)) != (2, 1, 1):
-        names = " or ".join(f"{kind.resource.kind} of {kind.resource.api_version}" for kind in KINDS)
-        got = sorted(f"{item.get('apiVersion')} {item.get('kind')}" for item in parts)
-        raise ManifestError(where="manifest", expected=f"a ConfigMap and a {names}", got=got)
-    manifest = Manifest(text=text, config_map=config_maps[0], job=jobs[0])
+    kinds = [kind for kind in map(find_kind, parts) if kind is not None]
+    wanted = (CONFIG_MAPS, *kinds[0].companions, kinds[0].resource) if len(kinds) == 1 else ()
+    found = [(item.get("apiVersion"), item.get("kind")) for item in parts]
+    if sorted(found, key=str) != sorted(((each.api_version, each.kind) for each in wanted), key=str):
+        names = " or ".join(f"a {kind.resource.kind} of {kind.resource.api_version}" for kind in OFFERED)
+        got = sorted(f"{version} {name}" for version, name in found)
+        raise ManifestError(where="manifest", expected=f"a ConfigMap and {names}", got=got)
+    by_kind = {item["kind"]: item for item in parts}
+    manifest = Manifest(
+        text=text,
+        config_map=by_kind[CONFIG_MAPS.kind],
+        job=by_kind[kinds[0].resource.kind],
+        companions=tuple(by_kind[each.kind] for each in kinds[0].companions),
+    )
     for item in objects:
         metadata = item.get("metadata")
         labels = metadata.get("labels") if isinstance(metadata, dict) else None

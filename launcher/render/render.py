@@ -92,8 +92,8 @@ def _patch(manifest: Manifest, plan: JobPlan) -> Manifest:
     template.clear()
     template.update(patched_template)
     job = wanted.job
-    config_map, mark, _ = manifest.text.partition("\n---\n")
-    patched = parse_manifest(f"{config_map}{mark}{to_yaml(job)}")
+    before, mark, _ = manifest.text.rpartition("\n---\n")  # templates have the job last
+    patched = parse_manifest(f"{before}{mark}{to_yaml(job)}")
     if not _same(patched.job, job) or not _same(patched.config_map, manifest.config_map):
         raise RenderError(where="manifest", expected="the patched job", got="another structure or value")
     return patched
@@ -151,6 +151,8 @@ def _names(plan: JobPlan) -> Mapping[str, Any]:
         "limits": _limits(plan),
         "container": kind.container,
         "node_field": kind.node_field,
+        "job_label": kind.job_label,
+        "pod_fields": _plain(kind.pod_fields(plan.job)),
     }
 
 

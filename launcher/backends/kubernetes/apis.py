@@ -6,7 +6,7 @@ from typing import Literal
 
 from launcher.errors import LaunchError
 from launcher.kinds.base import JobKind, KindName
-from launcher.kinds.registry import DEFAULT, KINDS, kind_named
+from launcher.kinds.registry import DEFAULT, OFFERED, kind_named
 from launcher.kube.api import KubeApi
 from launcher.kube.errors import NoAnswerError, UnservedError
 
@@ -21,7 +21,7 @@ def choose_kind(api: KubeApi, *, wanted: Literal["auto"] | KindName) -> JobKind:
         UnservedError: It serves none that is wanted.
         NoAnswerError: It does not answer.
     """
-    offered = KINDS if wanted == "auto" else (kind_named(wanted),)
+    offered = OFFERED if wanted == "auto" else (kind_named(wanted),)
     try:
         served = next((kind for kind in offered if api.serves(kind.resource)), None)
     except NoAnswerError:

@@ -67,7 +67,7 @@ class KubernetesBackend(Backend):
     ) -> None:
         self.namespace, self.context = namespace, context
         self.api, self.logs, self.jobs, self.job_kind = api, logs, jobs, jobs.name
-        self._creator = Creator(api, jobs=jobs.resource, pause=pause)
+        self._creator = Creator(api, kind=jobs, pause=pause)
         self.programs: PodPrograms | None = None
         self.make_async_client: Callable[[], LogClient] | None = None
 
@@ -142,6 +142,8 @@ class KubernetesBackend(Backend):
         namespace = manifest.namespace or self.namespace
         require_served(self.api, self.jobs)
         self.api.create(CONFIG_MAPS, manifest.config_map, namespace=namespace, dry_run=True)
+        for resource, body in zip(self.jobs.companions, manifest.companions, strict=True):
+            self.api.create(resource, body, namespace=namespace, dry_run=True)
         self.api.create(self.jobs.resource, manifest.job, namespace=namespace, dry_run=True)
         return (
             f"the API server would take the ConfigMap and the {self.jobs.resource.kind} in {namespace}: "

@@ -1,4 +1,4 @@
-"""Posts a manifest exactly once, whatever becomes of the answers.
+"""Creates the objects of a manifest exactly once, whatever becomes of the answers.
 
 Names and run id are made before the first request, so every request can be sent again: what exists with
 our run id is ours, what exists with another is somebody else's.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from launcher.errors import LaunchError, TakenError
+from launcher.kinds.base import JobKind
 from launcher.kube.api import KubeApi
 from launcher.kube.errors import AbsentError, ConflictError, NoAnswerError, OrphanError
 from launcher.objects import (
@@ -30,13 +31,15 @@ PAUSES_S = (0.5, 2.0)  # between tries; an API server that restarts is back in a
 class Creator:
     """Makes and unmakes the objects of one manifest."""
 
-    def __init__(self, api: KubeApi, *, jobs: Resource, pause: Callable[[float], None]) -> None:
-        """`jobs` is the kind of the job; `pause` waits between tries, for so many seconds."""
-        self._api, self._jobs = api, jobs
+    def __init__(self, api: KubeApi, *, kind: JobKind, pause: Callable[[float], None]) -> None:
+        """`kind` is that of the job; `pause` waits between tries, for so many seconds."""
+        self._api, self._kind, self._jobs = api, kind, kind.resource
         self._pause = pause
 
     def create(self, manifest: Manifest, *, namespace: str) -> KubeObject:
-        """Make the ConfigMap, then the job, and let the job own the ConfigMap; all of it or nothing.
+        """Make the ConfigMap and what else stands beside the job, then the job, which then owns these.
+
+        All of it or nothing.
 
         Returns:
             The job as the server has stored it.
@@ -47,39 +50,46 @@ class Creator:
             OrphanError: It refuses, and refuses to delete what was made before.
             LaunchError: It refuses; nothing stays.
         """
-        config_map, _ = self._make(CONFIG_MAPS, manifest.config_map, namespace=namespace)
+        beside = (
+            (CONFIG_MAPS, manifest.config_map),
+            *zip(self._kind.companions, manifest.companions, strict=True),
+        )
+        made: list[tuple[Resource, KubeObject]] = []
         try:
+            for resource, body in beside:
+                made.append((resource, self._make(resource, body, namespace=namespace)[0]))
             job, is_new = self._make(self._jobs, manifest.job, namespace=namespace)
         except NoAnswerError:
-            raise  # the job may be there, and would need its ConfigMap
+            raise  # the job may be there, and would need what is beside it
         except LaunchError as refusal:
-            self._take_back((CONFIG_MAPS, config_map), namespace=namespace, refusal=refusal)
+            self._take_back(*reversed(made), namespace=namespace, refusal=refusal)
             raise
-        if is_owned(config_map, by=uid_of(job)):
-            return job
+        orphans = [(resource, item) for resource, item in made if not is_owned(item, by=uid_of(job))]
         try:
-            self._adopt(config_map, owner=job, namespace=namespace)
+            for resource, item in orphans:
+                self._adopt(resource, item, owner=job, namespace=namespace)
         except NoAnswerError:
             raise
         except LaunchError as refusal:
             if is_new:
-                made = ((self._jobs, job), (CONFIG_MAPS, config_map))
-                self._take_back(*made, namespace=namespace, refusal=refusal)
+                self._take_back((self._jobs, job), *reversed(made), namespace=namespace, refusal=refusal)
             raise
         return job
 
     def sweep(self, job: KubeObject, *, namespace: str) -> None:
-        """Delete the ConfigMap of a deleted job where it has no owner to go with.
+        """Delete what stood beside a deleted job where it has no owner to go with.
 
         That happens where a submit was killed before its last request.
         """
-        name = f"{name_of(job)}-config"
-        try:
-            config_map = self._api.get(CONFIG_MAPS, name, namespace=namespace)
-        except AbsentError:
-            return
-        if run_id_of(config_map) == run_id_of(job) and not is_owned(config_map):
-            self._unmake(CONFIG_MAPS, config_map, namespace=namespace)
+        name = name_of(job)
+        beside = ((CONFIG_MAPS, f"{name}-config"), *((resource, name) for resource in self._kind.companions))
+        for resource, its_name in beside:
+            try:
+                item = self._api.get(resource, its_name, namespace=namespace)
+            except AbsentError:
+                continue
+            if run_id_of(item) == run_id_of(job) and not is_owned(item):
+                self._unmake(resource, item, namespace=namespace)
 
     def _make(self, resource: Resource, body: KubeObject, *, namespace: str) -> tuple[KubeObject, bool]:
         """Return this run's object, and whether this call has made it."""
@@ -124,14 +134,13 @@ class Creator:
                 self._pause(max(pause_s, min(error.retry_after_s, MAX_PAUSE_S)))
         return ask()
 
-    def _adopt(self, config_map: KubeObject, *, owner: KubeObject, namespace: str) -> None:
+    def _adopt(self, resource: Resource, item: KubeObject, *, owner: KubeObject, namespace: str) -> None:
         reference = {
             "apiVersion": owner.get("apiVersion", self._jobs.api_version), "kind": self._jobs.kind,
             "name": name_of(owner), "uid": uid_of(owner),
         }  # fmt: skip
         patch = {"metadata": {"ownerReferences": [reference]}}
-        name = name_of(config_map)
-        self._insist(lambda: self._api.patch(CONFIG_MAPS, name, patch, namespace=namespace))
+        self._insist(lambda: self._api.patch(resource, name_of(item), patch, namespace=namespace))
 
     def _take_back(self, *made: tuple[Resource, KubeObject], namespace: str, refusal: LaunchError) -> None:
         for resource, item in made:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from launcher import objects
 from launcher.errors import NotFoundError
 from launcher.kinds.base import JobKind
-from launcher.kinds.registry import KINDS
+from launcher.kinds.registry import OFFERED
 from launcher.kube.access import SIDE_BY_SIDE
 from launcher.kube.api import KubeApi
 from launcher.kube.errors import AbsentError, ConflictError
@@ -66,7 +66,7 @@ def sweep_config_map(api: KubeApi, job: str, *, run_id: str, namespace: str, now
         return False
     if run_id_of(found) != run_id or is_owned(found) or now_s - created_s(found) < STALE_S:
         return False
-    if any(_is_there(api, kind, job, run_id=run_id, namespace=namespace) for kind in KINDS):
+    if any(_is_there(api, kind, job, run_id=run_id, namespace=namespace) for kind in OFFERED):
         return False
     try:
         api.delete(CONFIG_MAPS, name_of(found), namespace=namespace, uid=uid_of(found))
@@ -89,7 +89,7 @@ def find_orphans(api: KubeApi, *, namespace: str, now_s: float, ours: Iterable[s
     if not old:
         return ()
     alive = set(ours)
-    for kind in KINDS:
+    for kind in OFFERED:
         with suppress(AbsentError):
             jobs = api.list(kind.resource, namespace=namespace, labels=RUN_ID_LABEL, metadata_only=True)
             alive |= {run_id_of(job) for job in jobs}

@@ -12,13 +12,14 @@ import yaml
 from launcher.config.launch import LaunchSection
 from launcher.kinds.base import CANCELLED_ANNOTATION, JobKind, KindName
 from launcher.kinds.pods import container_of, node_of
-from launcher.kinds.registry import KINDS, PADDLE_JOB, find_kind, kind_named
+from launcher.kinds.registry import KINDS, OFFERED, PADDLE_JOB, find_kind, kind_named
 from launcher.names import RUN_ID_LABEL
 from launcher.objects import KubeObject
 from launcher.render.crds import load_schema
 from launcher.render.templates import template_folders
 
 ROOT = Path(__file__).resolve().parents[3]
+offered_kind = pytest.mark.parametrize("kind", OFFERED, ids=lambda kind: kind.name)
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
@@ -56,7 +57,8 @@ def render_job(make_plan):
 def test_names_of_kinds_are_those_that_a_config_may_say():
     assert {kind.name for kind in KINDS} == set(get_args(KindName))
     said = get_args(LaunchSection.model_fields["api"].annotation)
-    assert set(said) == {"auto", *get_args(KindName)}
+    assert set(said) == {"auto", *(kind.name for kind in OFFERED)}
+    assert set(OFFERED) <= set(KINDS)
     assert [kind_named(kind.name) for kind in KINDS] == list(KINDS)
 
 
@@ -70,7 +72,6 @@ def test_what_is_rendered_is_an_object_of_the_kind_with_its_pods_where_it_says(k
     (number,) = [item for item in container["env"] if item["name"] == "FTL_NODE"]
     assert number["valueFrom"]["fieldRef"]["fieldPath"] == kind.node_field
     assert any((folder / kind.template).is_file() for folder in template_folders())
-    assert load_schema(f"{kind.resource.api_version.replace('/', '-')}.json")
 
 
 @every_kind
@@ -101,8 +102,9 @@ def test_a_new_job_has_not_ended_and_nobody_has_looked_at_it(kind, render_job):
     assert not kind.is_noticed(job)
 
 
-@every_kind
-def test_its_grants_are_in_the_role_for_users(kind):
+@offered_kind
+def test_a_kind_that_is_offered_has_its_schema_and_its_grants_in_the_role_for_users(kind):
+    assert load_schema(f"{kind.resource.api_version.replace('/', '-')}.json")
     role = yaml.safe_load((ROOT / "k8s/rbac/user.yaml").read_text())
     given = {
         (group, resource): set(rule["verbs"])
@@ -172,7 +174,7 @@ def test_nobody_outside_compares_with_the_name_of_a_kind_or_knows_its_words():
     """What differs between kinds is asked of a kind: else the next one means a search through the tree."""
     names = set(get_args(KindName))
     words = {kind.job_label for kind in KINDS} | {kind.index_label for kind in KINDS}
-    parts = {"paddleReplicaSpecs", "runPolicy"}
+    parts = {"paddleReplicaSpecs", "runPolicy", "podFailurePolicy", "completions"}
     found = []
     for path in sorted((ROOT / "launcher").rglob("*.py")):
         if path.is_relative_to(ROOT / "launcher/kinds"):

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from launcher.backends.kubernetes.create import MAX_PAUSE_S, Creator
+from launcher.kinds.registry import PADDLE_JOB
 from launcher.kube.client import connect
 from launcher.kube.errors import CredentialsError, NoAnswerError
 from launcher.objects import PADDLE_JOBS
@@ -91,7 +92,7 @@ def test_a_busy_server_is_asked_again_when_it_said(
     server.answer = lambda _: Answer(code=429, body=b"{}", retry_after=said)
     pauses: list[float] = []
     text = manifest_text(name="flowers", run_id="0" * 32, nodes=1, command=["x"])
-    creator = Creator(connect(kubeconfig=path, environ={}), jobs=PADDLE_JOBS, pause=pauses.append)
+    creator = Creator(connect(kubeconfig=path, environ={}), kind=PADDLE_JOB, pause=pauses.append)
     with pytest.raises(NoAnswerError):
         creator.create(parse_manifest(text), namespace="ml")
     assert pauses[0] == pause_s

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from launcher.errors import UsageError
-from launcher.plan.jobplan import JobPlan, Mount, SecretFile
+from launcher.plan.jobplan import JobPlan, PlannedVolume, SecretFile
 from launcher.render import filters
 from launcher.render.manifest import ManifestError, parse_manifest
 from launcher.render.references import expand_references
@@ -104,7 +104,7 @@ def test_hostile_collections_arrive(plain_plan, command, env, labels, annotation
 @SHARED_FIXTURES
 @given(path=hostile, claim=hostile, sub_path=hostile, secret=hostile, key=hostile)
 def test_hostile_mounts_arrive(plain_plan, path, claim, sub_path, secret, key):
-    mount = Mount(volume="volume-0", path=path, claim=claim, host_path=None, sub_path=sub_path,
+    mount = PlannedVolume(volume="volume-0", path=path, claim=claim, host_path=None, sub_path=sub_path,
                   read_only=True, local=None)  # fmt: skip
     file = SecretFile(volume="secret-0", secret=secret, key=key, path=f"/s/{key}", local=None)
     made = render(dataclasses.replace(plain_plan, mounts=(mount,), secrets=(file,)))
