@@ -84,7 +84,7 @@ def check(
     with process_kept():
         from trainer.data.image_cache import ImageCache
         from trainer.engine.image_report import read_images
-        from trainer.engine.lint import find_oddities, look_around
+        from trainer.engine.lint import lint_config, read_machine
         from trainer.engine.model_check import check_model
         from trainer.engine.resume import refuse_missing_checkpoint
         from trainer.engine.setup import prepare
@@ -94,12 +94,12 @@ def check(
         with contextlib.closing(ImageCache()) as cache:
             progress.begin("reading images", lists.size if images is None else min(images * 2, lists.size))
             decoded = read_images(loaded.config, lists, count=images, cache=cache, done=progress.advance)
-        oddities = find_oddities(loaded.config, lists, look_around(ranks.world_size))
+        findings = lint_config(loaded.config, lists, read_machine(ranks.world_size))
         model = check_model(loaded.config, weights_store(weights_dir, offline=True))
     return CheckResult(
         arch=arch.name, classes=arch.class_num, train=len(lists.train),
         evaluation=len(lists.evaluation) if lists.evaluation is not None else 0,
-        images=str(decoded), model=str(model), warnings=(*decoded.warnings, *map(str, oddities)),
+        images=str(decoded), model=str(model), warnings=(*decoded.warnings, *map(str, findings)),
     )  # fmt: skip
 
 

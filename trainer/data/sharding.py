@@ -3,6 +3,18 @@
 An order is a permutation of positions 0 .. T − 1, where T is the number of samples padded to a multiple of
 the ranks. Position p stands for sample p mod n; a position of n or above is padding. Paddle 3.3.1,
 python/paddle/io/dataloader/batch_sampler.py, gives the same samples in the same order (a test compares).
+
+With n = 5 samples and 2 ranks, T = 6 and place 5 repeats sample 0. Unshuffled, in batches of 2:
+
+    order           0 1 2 3 4 0
+    global batches  [0 1 2 3] [4 0]
+    rank 0          [0 1]     [4]
+    rank 1          [2 3]     [0]
+
+Sharding works on places of an order, not on samples, and takes the place to begin at. So an epoch that was
+begun by other ranks is gone on with: its order, padded for those, stays, and what is left of it is sharded
+among the ranks that there are now. Every sample is trained on as often as it would have been. What Paddle's
+sampler does, each rank by itself from the start of an epoch, cannot be entered in the middle.
 """
 
 from __future__ import annotations

@@ -4,6 +4,10 @@ gloo gives up an exchange in which a peer is late by 30 s, and all ranks abort w
 in gloo/context.cc; Paddle 3.3.1 offers no way to set another). Weights that rank 0 downloads, a slow volume
 or a busy machine cost more. So ranks meet at Paddle's store, which has no such limit; who hangs is the node
 process' business.
+
+How it works: the store holds one number. Each rank adds one when it comes, and goes on once the number is the
+ranks times how often it has been here, so that nothing needs to be reset, and no rank can pass two meetings
+while another one passes none. Ranks ask again after pauses that grow from 0.2 ms to 20 ms.
 """
 
 from __future__ import annotations

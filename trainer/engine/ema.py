@@ -2,6 +2,12 @@
 
 PaddleClas d178931, ppcls/utils/ema.py: e = decay × e + (1 − decay) × m after every optimizer step, running
 statistics of batch norm included, without a warm-up.
+
+The average is a second copy of the state dict, in the type of each tensor, and is never in the model while it
+trains: `in_place` puts it in for an evaluation and puts the weights back, so that the optimizer, which knows
+tensors and not names, notices nothing. On several ranks each keeps its own, and they stay equal because the
+weights do; buffers, which differ between ranks, come from rank 0 before each evaluation and save. A resumed
+run begins from the saved average, not from the weights: the average of a run is one sequence.
 """
 
 from __future__ import annotations

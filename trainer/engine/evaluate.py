@@ -1,4 +1,15 @@
-"""An evaluation over all ranks, as exact as one of a single rank; padding is left out."""
+"""An evaluation over all ranks, as exact as one of a single rank.
+
+Every rank measures its share of the list. The share is padded, so that all ranks have as many batches and
+meet in the same exchanges; padding repeats samples, and is left out by `Batch.valid` before anything counts.
+
+Two kinds of metrics are brought together in different ways. What adds up (losses times samples, numbers of
+right answers) is summed over ranks once at the end, in float64, and divided by the number of samples that
+counted: whole numbers, so that the order of ranks does not show. What is a function of the whole list (mean
+precision, rates at thresholds) needs all logits: they are gathered with the samples' places and put into the
+list's order, because ties are broken by it. Averaging such metrics over ranks, which would be simpler, gives
+other numbers on two ranks than on one.
+"""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Machine:
     shared_memory: int | None
 
 
-def look_around(ranks: int) -> Machine:
+def read_machine(ranks: int) -> Machine:
     """Measure this machine."""
     try:
         found = os.statvfs(_SHM)
@@ -50,9 +50,9 @@ def look_around(ranks: int) -> Machine:
     return Machine(ranks=ranks, cores=cores, shared_memory=size)
 
 
-def find_oddities(config: TrainConfig, lists: Lists, machine: Machine | None = None) -> Iterator[str]:
+def lint_config(config: TrainConfig, lists: Lists, machine: Machine | None = None) -> Iterator[str]:
     """Yield a sentence for each: `where: expected X, got Y; what to do`."""
-    machine = machine or look_around(1)
+    machine = machine or read_machine(1)
     yield from _empty_classes(config, lists)
     yield from _disagreeing_sizes(config)
     yield from _high_rate(config, machine)

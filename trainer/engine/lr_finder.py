@@ -140,10 +140,10 @@ def find_rate(
         report(len(rates))
         if len(rates) == steps:
             break
-    return replace(judge(rates, raw, diverged=diverged), batch=config.data.Train.sampler.batch_size)
+    return replace(choose_rates(rates, raw, diverged=diverged), batch=config.data.Train.sampler.batch_size)
 
 
-def judge(rates: Sequence[float], raw: Sequence[float], *, diverged: bool) -> RateTest:
+def choose_rates(rates: Sequence[float], raw: Sequence[float], *, diverged: bool) -> RateTest:
     """Say which rates a curve speaks for.
 
     Args:

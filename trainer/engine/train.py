@@ -115,7 +115,7 @@ class Training:
                         f"eta: {format_duration(left * throughput.step_s)}"
                     )
                     throughput = Throughput()
-                self._obey(result, means)
+                self._stop_if_asked(result, means)
                 progress.advance()
                 self._liveness.enter(Phase.LOAD)
                 began_s = self._clock()
@@ -161,7 +161,7 @@ class Training:
                 "Optimizer.lr.learning_rate, or lengthen warmup_epoch"
             )
 
-    def _obey(self, result: StepResult, means: AverageMeter) -> None:
+    def _stop_if_asked(self, result: StepResult, means: AverageMeter) -> None:
         board_says = self._liveness.stop_step is not None and self.state.step >= self._liveness.stop_step
         if not result.applied or not (result.asked_to_stop or board_says):
             return
@@ -231,10 +231,10 @@ class Training:
         )
         self._run_log.say(f"[Eval][Epoch {completed}][best metric: {self.state.best_metric}]")
         if key == "top1" and floor is not None:
-            self._tell(metric, floor, images=results.images)
+            self._report_floor(metric, floor, images=results.images)
         return best
 
-    def _tell(self, top1: float, floor: float, *, images: int) -> None:
+    def _report_floor(self, top1: float, floor: float, *, images: int) -> None:
         """Say, and publish on rank 0, how far a model that looks at no image would have come."""
         best = self.state.best_metric if self.state.best_metric is not None else top1
         found = Evaluated(top1=top1, best_top1=best, largest_class=floor, images=images)

@@ -12,7 +12,10 @@ from trainer.config.losses import CELoss, GoogLeNetLoss, SoftTargetCrossEntropy
 from trainer.config.outputs import Outputs, logits_of
 
 LogitsLoss: TypeAlias = Callable[[paddle.Tensor, paddle.Tensor], paddle.Tensor]
-"""Logits float32 [B, K] and labels -> a mean."""
+"""Logits float32 [B, K] and labels -> float32 [], the mean over the batch, 0 or above.
+
+Labels are int64 [B, 1], from 0 to K − 1, or float32 [B, K], shares from 0 to 1 that add up to 1.
+"""
 
 
 def make_cross_entropy(spec: CELoss) -> LogitsLoss:
@@ -26,7 +29,12 @@ def make_cross_entropy(spec: CELoss) -> LogitsLoss:
 
 
 def cross_entropy(epsilon: float | None, *, exact: bool = False) -> LogitsLoss:
-    """Make CELoss; `exact` takes soft labels as they are."""
+    """Make CELoss.
+
+    Args:
+        epsilon: Share of a label that is spread over all classes, above 0 and below 1; anything else is none.
+        exact: Take soft labels as they are; else a softmax goes over them first where there is no epsilon.
+    """
     smoothing = epsilon if epsilon is not None and 0.0 < epsilon < 1.0 else None
 
     def loss(logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
@@ -60,7 +68,7 @@ def make_soft_target(spec: SoftTargetCrossEntropy) -> LogitsLoss:
 
 
 def make_googlenet(spec: GoogLeNetLoss) -> Callable[[Outputs, paddle.Tensor], paddle.Tensor]:
-    """Make the loss of three answers, of which the second and the third count 0.3 times.
+    """Make the loss of three logits float32 [B, K], of which the second and the third count 0.3 times.
 
     Formula: PaddleClas d178931, ppcls/loss/googlenetloss.py.
     """

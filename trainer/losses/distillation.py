@@ -1,7 +1,13 @@
 """Losses between networks: formulas of two outputs, applied to the networks that a config names.
 
+A distilled model is several networks under names, whose outputs come as a mapping; a loss names pairs of
+them and, where a network has several outputs, the key of one. `_of_pairs` turns a formula of two tensors into
+a loss of all pairs, each with a value of its own, so that the log shows which pair learns what. Which of the
+networks learn is not decided here: a teacher is frozen where it is built (`trainer.models.distillation`), so
+that no formula needs to stop gradients; those that do so stop them as PaddleClas's do.
+
 Formulas: PaddleClas d178931, ppcls/loss. x is the learner's output and y its teacher's, float32 [B, K] unless
-told otherwise. Values have PaddleClas's names.
+told otherwise; T is a temperature above 0. Each value is float32 []. Values have PaddleClas's names.
 """
 
 from __future__ import annotations
@@ -21,7 +27,7 @@ Values: TypeAlias = dict[str, paddle.Tensor]
 NamedLoss: TypeAlias = Callable[[Outputs, paddle.Tensor], Values]
 """Outputs of all networks by name, and labels -> values by name."""
 PairLoss: TypeAlias = Callable[[paddle.Tensor, paddle.Tensor, paddle.Tensor], paddle.Tensor]
-"""x, y and labels -> a mean."""
+"""x, y (float32 [B, K], or features of one shape) and labels int64 [B, 1] -> float32 [], a mean."""
 
 _TINY = 1e-12
 
@@ -180,20 +186,24 @@ def _activation(act: specs.Act) -> Callable[[paddle.Tensor], paddle.Tensor]:
 
 
 def _entropy(targets: paddle.Tensor, logits: paddle.Tensor) -> paddle.Tensor:
+    """Cross entropy of each image: targets and logits float32 [B, K] -> float32 [B]."""
     return -(targets * functional.log_softmax(logits, axis=1)).sum(axis=1)
 
 
 def _softened(x: paddle.Tensor, y: paddle.Tensor, temperature: float) -> paddle.Tensor:
+    """T²·KL(softmax(y/T) ‖ softmax(x/T)), mean over images; T² keeps the gradient's size as T grows."""
     own = functional.log_softmax(x / temperature, axis=1)
     soft = functional.softmax(y / temperature, axis=1)
     return functional.kl_div(own, soft, reduction="sum") * temperature**2 / x.shape[0]
 
 
 def _label(x: paddle.Tensor, y: paddle.Tensor, labels: paddle.Tensor, *, of_teacher: bool) -> paddle.Tensor:
+    """Return what counts as right, one-hot float32 [B, K]: the teacher's answer, or the label."""
     chosen = y.argmax(axis=-1) if of_teacher else labels.squeeze(-1)
     return functional.one_hot(chosen, x.shape[-1])
 
 
 def _uncorrelated(p: paddle.Tensor, q: paddle.Tensor) -> paddle.Tensor:
+    """One minus the mean correlation of the rows of p and q, float32 [N, M]; from 0 to 2."""
     p, q = (of - of.mean(axis=1, keepdim=True) for of in (p, q))
     return 1 - ((p * q).sum(axis=1) / (p.norm(axis=1) * q.norm(axis=1) + 1e-8)).mean()

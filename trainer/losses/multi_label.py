@@ -20,6 +20,9 @@ def targets_of(labels: paddle.Tensor) -> paddle.Tensor:
 def ratio_weights(labels: paddle.Tensor, targets: paddle.Tensor) -> paddle.Tensor:
     """Return exp(1 − r) where a target is above a half, and exp(r) elsewhere, float32 [B, K].
 
+    A class that few images have so weighs more where it is there than where it is not. Labels are float32
+    [B, 2, K]: targets, and each class's share r of ones in the list, from 0 to 1.
+
     Formula: PaddleClas d178931, ppcls/loss/multilabelloss.py (ratio2weight).
     """
     ones, ratios = (targets > 0.5).astype("float32"), labels[:, 1, :]
@@ -27,15 +30,19 @@ def ratio_weights(labels: paddle.Tensor, targets: paddle.Tensor) -> paddle.Tenso
 
 
 def make_multi_label(spec: MultiLabelLoss) -> LogitsLoss:
-    """Make it of its spec."""
+    """Make MultiLabelLoss as its parameters say: logits float32 [B, K] and labels -> float32 []."""
     return multi_label(spec.epsilon, size_sum=spec.size_sum, weight_ratio=spec.weight_ratio)
 
 
 def multi_label(epsilon: float | None, *, size_sum: bool, weight_ratio: bool) -> LogitsLoss:
     """Make the mean of −t·log σ(x) − (1 − t)·log(1 − σ(x)) with t = (1 − ε)·label + ε/K.
 
-    Formula: PaddleClas d178931, ppcls/loss/multilabelloss.py. `size_sum` adds classes up before the mean over
-    the batch.
+    Formula: PaddleClas d178931, ppcls/loss/multilabelloss.py.
+
+    Args:
+        epsilon: As for CELoss.
+        size_sum: Add classes up before the mean over the batch; else the mean is over both.
+        weight_ratio: Weigh each class by `ratio_weights`; labels are then float32 [B, 2, K].
     """
     smoothing = epsilon if epsilon is not None and 0.0 < epsilon < 1.0 else None
 

@@ -38,17 +38,20 @@ def make_relations(spec: specs.DistillationRKDLoss) -> NamedLoss:
 
 
 def _points(features: paddle.Tensor, size: int | None) -> paddle.Tensor:
+    """Features float32 [B, C, H, W] or [B, K] -> points float32 [B, D]."""
     if size is not None and features.ndim == 4:
         features = functional.adaptive_avg_pool2d(features, size)
     return features.flatten(1)
 
 
 def _angles(points: paddle.Tensor) -> paddle.Tensor:
+    """Points float32 [B, D] -> cosines float32 [B, B, B] of the angles of each two, seen from a third."""
     between = functional.normalize(points.unsqueeze(0) - points.unsqueeze(1), p=2, axis=2)
     return paddle.bmm(between, between.transpose([0, 2, 1]))
 
 
 def _distances(points: paddle.Tensor) -> paddle.Tensor:
+    """Points float32 [B, D] -> distances float32 [B, B], as multiples of their mean."""
     squares = points.pow(2).sum(axis=1)
     products = paddle.matmul(points, points, transpose_y=True)
     found = paddle.clip(squares.unsqueeze(1) + squares.unsqueeze(0) - 2 * products, min=1e-12).sqrt()

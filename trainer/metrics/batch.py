@@ -14,7 +14,11 @@ from trainer.config.metrics import AccuracyScore, DistillationTopkAcc, TopkAcc
 from trainer.config.outputs import Outputs, logits_of, output_of
 
 BatchMetric: TypeAlias = Callable[[Outputs, paddle.Tensor], dict[str, float]]
-"""A network's outputs and labels -> sums over the batch by name, such as `top1`."""
+"""Outputs (logits float32 [B, K] among them) and labels -> sums over the batch by name, such as `top1`.
+
+Labels are int64 [B, 1] for top-k, and float32 [B, K] or [B, 2, K] of 0 and 1 where an image has several
+classes. A sum divided by the number of samples is the metric, from 0 to 1.
+"""
 
 
 def make_topk(spec: TopkAcc) -> BatchMetric:

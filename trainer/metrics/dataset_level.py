@@ -24,7 +24,7 @@ _TPR_STEPS = 10_000
 
 
 def sigmoid(logits: Floats) -> Floats:
-    """Return probabilities, without overflow."""
+    """Logits float32 [N, K] -> probabilities of the same shape, without overflow."""
     found: Floats = np.exp(-np.logaddexp(np.float32(0), -logits))
     return found
 

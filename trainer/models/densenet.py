@@ -16,7 +16,7 @@ _SIZES = {  # channels of the stem, growth, layers of the blocks
 
 
 class _NormConv(nn.Layer):
-    """Batch norm, ReLU, convolution."""
+    """Batch norm, ReLU, convolution, in this order: they work on what was joined before."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, name: str) -> None:
         super().__init__()
@@ -27,6 +27,7 @@ class _NormConv(nn.Layer):
         )  # fmt: skip
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, inputs, H, W] -> [B, outputs, H, W]."""
         return self._conv(functional.relu(self._batch_norm(x)))
 
 
@@ -40,20 +41,24 @@ class _Dense(nn.Layer):
         self.dropout_func = nn.Dropout(dropout, mode="downscale_in_infer")
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, C, H, W] -> [B, C + growth, H, W]."""
         return paddle.concat([x, self.dropout_func(self.bn_ac_func2(self.bn_ac_func1(x)))], axis=1)
 
 
 class _Transition(nn.Layer):
+    """Halves the sides between two dense blocks."""
+
     def __init__(self, inputs: int, *, name: str) -> None:
         super().__init__()
         self.conv_ac_func = _NormConv(inputs, inputs // 2, 1, name=name)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, C, H, W] -> [B, C / 2, H / 2, W / 2]."""
         return functional.avg_pool2d(self.conv_ac_func(x), 2, stride=2)
 
 
 class DenseNet(nn.Layer):
-    """All depths."""
+    """DenseNet of the depths 121 to 264."""
 
     def __init__(self, arch: DenseNetArch) -> None:
         super().__init__()

@@ -78,6 +78,7 @@ class _NearIdentity(nn.Layer):
         self._channels = channels
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, C, H, W] -> the same."""
         identity = paddle.eye(self._channels, dtype=self.weight.dtype).reshape(self.weight.shape)
         return functional.conv2d(x, self.weight + identity)
 

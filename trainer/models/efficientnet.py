@@ -49,6 +49,8 @@ def pad_same(side: int, kernel: int, stride: int) -> tuple[int, bool]:
 
 
 class _Conv(nn.Layer):
+    """Convolution whose padding depends on the side of the image, as TensorFlow's `SAME` does."""
+
     def __init__(
         self, inputs: int, outputs: int, kernel: int, *, name: str, padding: str, side: int, stride: int = 1,
         groups: int = 1, bias: bool = False,
@@ -65,11 +67,14 @@ class _Conv(nn.Layer):
         )  # fmt: skip
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, inputs, H, W] -> [B, outputs, ⌈H / stride⌉, ⌈W / stride⌉]."""
         x = self._conv(x)
         return x[:, :, 1:, 1:] if self._cuts else x
 
 
 class _ConvBN(nn.Layer):
+    """Such a convolution and batch norm, without activation."""
+
     def __init__(
         self, inputs: int, outputs: int, kernel: int, *, name: str, norm: str, padding: str, side: int,
         stride: int = 1, groups: int = 1,
@@ -81,6 +86,7 @@ class _ConvBN(nn.Layer):
         self._bn = named_norm(outputs, norm, momentum=0.99, epsilon=1e-3)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """As the convolution."""
         return self._bn(self._conv(x))
 
 
@@ -92,10 +98,13 @@ class _Holder(nn.Layer):
         self._conv = layer
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """As the layer that it holds."""
         return self._conv(x)
 
 
 class _Excite(nn.Layer):
+    """Weighs channels by two 1×1 convolutions of their means."""
+
     def __init__(self, channels: int, squeezed: int, *, name: str, padding: str) -> None:
         super().__init__()
         self._conv1 = _Conv(
@@ -106,11 +115,14 @@ class _Excite(nn.Layer):
         )
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, C, H, W] -> the same."""
         weights = functional.swish(self._conv1(functional.adaptive_avg_pool2d(x, 1)))
         return x * functional.sigmoid(self._conv2(weights))
 
 
 class _Block(nn.Layer):
+    """Widen, filter each channel, weigh channels, narrow; added to the input where the shape allows."""
+
     def __init__(
         self, inputs: int, outputs: int, *, kernel: int, stride: int, expansion: int,
         excite: bool, padding: str, side: int, rate: float, name: str,
@@ -141,6 +153,7 @@ class _Block(nn.Layer):
         )
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, inputs, H, W] -> [B, outputs, ⌈H / stride⌉, ⌈W / stride⌉]."""
         y = functional.swish(self._ecn(x)) if self._expands else x
         y = functional.swish(self._dcn(y))
         y = self._pcn(self._se(y) if self._excites else y)
@@ -148,6 +161,8 @@ class _Block(nn.Layer):
 
 
 class _Features(nn.Layer):
+    """Stem and blocks."""
+
     def __init__(self, size: _Size, *, excite: bool, padding: str, connect_rate: float) -> None:
         super().__init__()
         stem = round_channels(32 * size.width)
@@ -175,6 +190,7 @@ class _Features(nn.Layer):
         self.side = side
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Images float32 [B, 3, S, S] -> [B, channels, side, side]."""
         x = functional.swish(self._conv_stem(x))
         for block in self._sequence:
             x = block(x)
@@ -182,7 +198,7 @@ class _Features(nn.Layer):
 
 
 class EfficientNet(nn.Layer):
-    """Sizes B0 to B7 and the small B0."""
+    """EfficientNet B0 to B7 and the small B0."""
 
     def __init__(self, arch: EfficientNetArch) -> None:
         super().__init__()

@@ -39,17 +39,22 @@ def _linear(inputs: int, outputs: int) -> nn.Linear:
 
 
 class _Excite(nn.Layer):
+    """Weighs channels by two linear layers of their means."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.fc_squeeze = _linear(channels, channels // 16)
         self.fc_excitation = _linear(channels // 16, channels)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, C, H, W] -> the same."""
         weights = functional.relu(self.fc_squeeze(functional.adaptive_avg_pool2d(x, 1).squeeze([2, 3])))
         return x * functional.sigmoid(self.fc_excitation(weights)).unsqueeze([2, 3])
 
 
 class _Bottleneck(nn.Layer):
+    """Residual block of a 1×1, a 3×3 and a 1×1 convolution; the last has four times the width."""
+
     def __init__(self, inputs: int, width: int, *, project: bool, excite: bool) -> None:
         super().__init__()
         self._projects, self._excites = project, excite
@@ -62,12 +67,15 @@ class _Bottleneck(nn.Layer):
             self.se = _Excite(4 * width)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, inputs, H, W] -> [B, 4 width, H, W]."""
         y = self.conv3(self.conv2(self.conv1(x)))
         short = self.conv_down(x) if self._projects else x
         return functional.relu(short + (self.se(y) if self._excites else y))
 
 
 class _Basic(nn.Layer):
+    """Residual block of two 3×3 convolutions."""
+
     def __init__(self, channels: int, *, excite: bool) -> None:
         super().__init__()
         self._excites = excite
@@ -77,6 +85,7 @@ class _Basic(nn.Layer):
             self.se = _Excite(channels)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, C, H, W] -> the same."""
         y = self.conv2(self.conv1(x))
         return functional.relu(x + (self.se(y) if self._excites else y))
 
@@ -101,6 +110,7 @@ class _Fuse(nn.Layer):
             self._paths.append(paths)
 
     def forward(self, branches: list[paddle.Tensor]) -> list[paddle.Tensor]:
+        """Branches float32 [B, C_i, H / 2^i, W / 2^i] -> as many of the same shapes."""
         return [functional.relu(self._gather(branches, target)) for target in range(len(branches))]
 
     def _gather(self, branches: list[paddle.Tensor], target: int) -> paddle.Tensor:
@@ -119,6 +129,8 @@ class _Fuse(nn.Layer):
 
 
 class _Module(nn.Layer):
+    """Residual blocks in each branch by itself, then an exchange between all."""
+
     def __init__(self, channels: Sequence[int], *, excite: bool) -> None:
         super().__init__()
         self.basic_block_list = nn.LayerList(
@@ -127,12 +139,15 @@ class _Module(nn.Layer):
         self.fuse_func = _Fuse(channels)
 
     def forward(self, branches: list[paddle.Tensor]) -> list[paddle.Tensor]:
+        """Branches -> as many of the same shapes."""
         apart = [block(branches[index]) for index, block in enumerate(self.basic_block_list)]
         fused: list[paddle.Tensor] = self.fuse_func(apart)
         return fused
 
 
 class _Stage(nn.Layer):
+    """Modules one after the other."""
+
     def __init__(self, channels: Sequence[int], *, excite: bool) -> None:
         super().__init__()
         self.stage_func_list = nn.LayerList(
@@ -140,12 +155,15 @@ class _Stage(nn.Layer):
         )
 
     def forward(self, branches: list[paddle.Tensor]) -> list[paddle.Tensor]:
+        """Branches -> as many of the same shapes."""
         for module in self.stage_func_list:
             branches = module(branches)
         return branches
 
 
 class _BranchEnds(nn.Layer):
+    """A bottleneck at the end of each branch."""
+
     def __init__(self, channels: Sequence[int], *, excite: bool) -> None:
         super().__init__()
         self.func_list = nn.LayerList(
@@ -156,11 +174,12 @@ class _BranchEnds(nn.Layer):
         )
 
     def forward(self, branches: list[paddle.Tensor]) -> list[paddle.Tensor]:
+        """Branches -> as many of the same sizes, with the channels that the head takes."""
         return [block(branches[index]) for index, block in enumerate(self.func_list)]
 
 
 class HRNet(nn.Layer):
-    """All widths; each branch has exactly half the size of the one before."""
+    """HRNet of the widths W18 to W64; each branch has exactly half the size of the one before."""
 
     def __init__(self, arch: HRNetArch) -> None:
         super().__init__()

@@ -33,7 +33,7 @@ class LearnableAffine(nn.Layer):
         self.bias = self.create_parameter([1], attr=attr, default_initializer=nn.initializer.Constant(0.0))
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """Apply it."""
+        """float32 [B, C, H, W] -> the same."""
         return self.scale * x + self.bias
 
 
@@ -81,7 +81,7 @@ class ConvBN(nn.Layer):
         self._affine = affine and act is not None
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """Apply it."""
+        """float32 [B, inputs, H, W] -> [B, outputs, H / stride, W / stride], rounded up."""
         x = self.bn(self.conv(x))
         if self._act is not None:
             x = self.act(x)
@@ -99,7 +99,7 @@ class SqueezeExcite(nn.Layer):
         self._slope = slope
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """Apply it."""
+        """float32 [B, C, H, W] -> the same, each channel times a number from 0 to 1."""
         weights = functional.adaptive_avg_pool2d(x, 1)
         weights = functional.relu(self.conv1(weights))
         return x * functional.hardsigmoid(self.conv2(weights), slope=self._slope, offset=0.5)

@@ -31,6 +31,8 @@ def scale_of(name: str) -> float:
 
 
 class _Separable(nn.Layer):
+    """Depthwise 3×3 and 1×1 convolution."""
+
     def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
         super().__init__()
         self.depthwise_conv = ConvBN(
@@ -39,11 +41,12 @@ class _Separable(nn.Layer):
         self.pointwise_conv = ConvBN(inputs, outputs, 1, act="relu", decay_norm=True, old_norm=True)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, inputs, H, W] -> [B, outputs, H / stride, W / stride]."""
         return self.pointwise_conv(self.depthwise_conv(x))
 
 
 class MobileNetV1(nn.Layer):
-    """All scales."""
+    """MobileNetV1 of all scales."""
 
     def __init__(self, arch: MobileNetV1Arch) -> None:
         super().__init__()
@@ -89,11 +92,14 @@ class _Inverted(nn.Layer):
         self._adds = adds
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, inputs, H, W] -> [B, outputs, H / stride, W / stride]."""
         y = self._linear_conv(self._bottleneck_conv(self._expand_conv(x)))
         return x + y if self._adds else y
 
 
 class _Stage(nn.Layer):
+    """Blocks of one width, of which the first may halve the sides."""
+
     def __init__(
         self, inputs: int, outputs: int, *, expansion: int, blocks: int, stride: int, name: str
     ) -> None:
@@ -112,6 +118,7 @@ class _Stage(nn.Layer):
         ]
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, inputs, H, W] -> [B, outputs, H / stride, W / stride]."""
         x = self._first_block(x)
         for block in self._others:
             x = block(x)
@@ -119,7 +126,7 @@ class _Stage(nn.Layer):
 
 
 class MobileNetV2(nn.Layer):
-    """All scales."""
+    """MobileNetV2 of all scales."""
 
     def __init__(self, arch: MobileNetV2Arch) -> None:
         super().__init__()

@@ -39,13 +39,14 @@ class _Inverted(nn.Layer):
         self._excite, self._adds = excite, stride == 1 and inputs == outputs
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, inputs, H, W] -> [B, outputs, H / stride, W / stride]."""
         y = self.bottleneck_conv(self.expand_conv(x))
         y = self.linear_conv(self.mid_se(y) if self._excite else y)
         return x + y if self._adds else y
 
 
 class MobileNetV3(Pooled):
-    """All scales of both sizes."""
+    """MobileNetV3 small and large of all scales."""
 
     def __init__(self, arch: MobileNetV3Arch) -> None:
         super().__init__()

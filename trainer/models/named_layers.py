@@ -49,7 +49,7 @@ class NamedConvBN(nn.Layer):
         self._act = None if act is None else _ACTIVATIONS[act]
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """Apply it."""
+        """float32 [B, inputs, H, W] -> [B, outputs, H / stride, W / stride], rounded up."""
         x = self._batch_norm(self._conv(x))
         return x if self._act is None else self._act(x)
 

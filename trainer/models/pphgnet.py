@@ -45,10 +45,13 @@ class _Attention(nn.Layer):
         self.conv = nn.Conv2D(channels, channels, 1)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, C, H, W] -> the same."""
         return x * functional.sigmoid(self.conv(functional.adaptive_avg_pool2d(x, 1)))
 
 
 class _Block(nn.Layer):
+    """3×3 convolutions in a row; input and all their outputs are joined and weighed."""
+
     def __init__(self, inputs: int, middle: int, outputs: int, *, layers: int, adds: bool) -> None:
         super().__init__()
         self.layers = nn.LayerList(
@@ -59,6 +62,7 @@ class _Block(nn.Layer):
         self._adds = adds
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, inputs, H, W] -> [B, outputs, H, W]."""
         seen = [x]
         for layer in self.layers:
             seen.append(layer(seen[-1]))
@@ -67,6 +71,8 @@ class _Block(nn.Layer):
 
 
 class _Stage(nn.Layer):
+    """Blocks, before which a depthwise convolution may halve the sides."""
+
     def __init__(self, row: tuple[int, int, int, int], *, halves: bool, layers: int) -> None:
         super().__init__()
         inputs, middle, outputs, blocks = row
@@ -81,11 +87,12 @@ class _Stage(nn.Layer):
         )
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, inputs, H, W] -> [B, outputs, H, W] or [B, outputs, H / 2, W / 2]."""
         return self.blocks(self.downsample(x) if self._halves else x)
 
 
 class PPHGNet(Pooled):
-    """Sizes tiny, small and base."""
+    """PPHGNet tiny, small and base."""
 
     def __init__(self, arch: PPHGNetArch) -> None:
         super().__init__()

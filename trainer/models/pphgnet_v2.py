@@ -66,10 +66,13 @@ class _Light(nn.Layer):
         )
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, inputs, H, W] -> [B, outputs, H, W]."""
         return self.conv2(self.conv1(x))
 
 
 class _Stem(nn.Layer):
+    """Two strided convolutions, between which pooled and convolved pixels are joined."""
+
     def __init__(self, middle: int, outputs: int, *, affine: bool, lr_mult: float) -> None:
         super().__init__()
         half = middle // 2
@@ -80,12 +83,15 @@ class _Stem(nn.Layer):
         self.stem4 = ConvBN(middle, outputs, 1, act="relu", affine=affine, lr_mult=lr_mult)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Images float32 [B, 3, H, W] -> [B, outputs, H / 4, W / 4]."""
         x = self.stem1(x)
         pooled = functional.max_pool2d(x, 2, stride=1, padding="SAME", ceil_mode=True)
         return self.stem4(self.stem3(paddle.concat([pooled, self.stem2b(self.stem2a(x))], axis=1)))
 
 
 class _Block(nn.Layer):
+    """Convolutions in a row; input and all their outputs are joined, squeezed and widened."""
+
     def __init__(
         self, inputs: int, middle: int, outputs: int, *, kernel: int, layers: int, light: bool, adds: bool,
         affine: bool, lr_mult: float,
@@ -108,6 +114,7 @@ class _Block(nn.Layer):
         self._adds = adds
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, inputs, H, W] -> [B, outputs, H, W]."""
         seen = [x]
         for layer in self.layers:
             seen.append(layer(seen[-1]))
@@ -117,6 +124,8 @@ class _Block(nn.Layer):
 
 
 class _Stage(nn.Layer):
+    """Blocks, before which a depthwise convolution may halve the sides."""
+
     def __init__(
         self, row: tuple[int, int, int, int], *, index: int, layers: int, affine: bool, lr_mult: float
     ) -> None:
@@ -137,11 +146,12 @@ class _Stage(nn.Layer):
         )  # fmt: skip
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, inputs, H, W] -> [B, outputs, H, W] or [B, outputs, H / 2, W / 2]."""
         return self.blocks(self.downsample(x) if self._halves else x)
 
 
 class PPHGNetV2(Pooled):
-    """Sizes B0 to B6."""
+    """PPHGNetV2 B0 to B6."""
 
     def __init__(self, arch: PPHGNetV2Arch) -> None:
         super().__init__()

@@ -27,6 +27,8 @@ _STAGES = (
 
 
 class _Separable(nn.Layer):
+    """Depthwise convolution, weights for channels where asked for, 1×1 convolution."""
+
     def __init__(
         self, inputs: int, outputs: int, *, kernel: int, stride: Stride, excite: bool, lr_mult: float
     ) -> None:
@@ -40,12 +42,13 @@ class _Separable(nn.Layer):
         self._excite = excite
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, inputs, H, W] -> [B, outputs, H / stride, W / stride]."""
         x = self.dw_conv(x)
         return self.pw_conv(self.se(x) if self._excite else x)
 
 
 class PPLCNet(Pooled):
-    """All scales."""
+    """PPLCNet of all scales."""
 
     def __init__(self, arch: PPLCNetArch) -> None:
         super().__init__()

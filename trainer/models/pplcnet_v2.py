@@ -21,17 +21,22 @@ _SIZES = {"small": (0.75, (2, 2, 4, 2)), "base": (1.0, (2, 2, 6, 2)), "large": (
 
 
 class _Excite(nn.Layer):
+    """Weighs channels by two 1×1 convolutions of their means."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2D(channels, channels // 4, 1)
         self.conv2 = nn.Conv2D(channels // 4, channels, 1)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, C, H, W] -> the same."""
         weights = functional.relu(self.conv1(functional.adaptive_avg_pool2d(x, 1)))
         return x * functional.sigmoid(self.conv2(weights))
 
 
 class _Separable(nn.Layer):
+    """Depthwise convolutions of several sizes added up, then one or two 1×1 convolutions."""
+
     def __init__(
         self, inputs: int, outputs: int, *, kernel: int, stride: int, split: bool = False,
         several: bool = False, excite: bool = False, shortcut: bool = False,
@@ -65,6 +70,7 @@ class _Separable(nn.Layer):
             self.pw_conv = ConvBN(inputs, outputs, 1, act="relu")
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, inputs, H, W] -> [B, outputs, H / stride, W / stride]."""
         y = self._depthwise(x)
         if self._excites:
             y = self.se(y)
@@ -82,7 +88,7 @@ class _Separable(nn.Layer):
 
 
 class PPLCNetV2(Pooled):
-    """Sizes small, base and large."""
+    """PPLCNetV2 small, base and large."""
 
     def __init__(self, arch: PPLCNetV2Arch) -> None:
         super().__init__()

@@ -23,17 +23,22 @@ _LAST_GROUPED = 26
 
 
 class _Excite(nn.Layer):
+    """Weighs channels by two 1×1 convolutions of their means."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.down = nn.Conv2D(channels, channels // 16, 1)
         self.up = nn.Conv2D(channels // 16, channels, 1)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, C, H, W] -> the same."""
         weights = functional.relu(self.down(functional.adaptive_avg_pool2d(x, 1)))
         return x * functional.sigmoid(self.up(weights))
 
 
 class _Block(nn.Layer):
+    """A 3×3 and a 1×1 convolution and, where the shape allows, the input, added up."""
+
     def __init__(self, inputs: int, outputs: int, *, stride: int, groups: int, excite: bool) -> None:
         super().__init__()
         self._excites, self._adds = excite, inputs == outputs and stride == 1
@@ -45,6 +50,7 @@ class _Block(nn.Layer):
         self.rbr_1x1 = ConvBN(inputs, outputs, 1, stride=stride, groups=groups, decay_norm=True)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, inputs, H, W] -> [B, outputs, H / stride, W / stride]."""
         y = self.rbr_dense(x) + self.rbr_1x1(x)
         if self._adds:
             y = y + self.rbr_identity(x)

@@ -43,7 +43,7 @@ class SqueezeByLinear(nn.Layer):
         self.excitation = named_linear(middle, channels, f"{name}_exc")
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """Apply it."""
+        """float32 [B, C, H, W] -> the same, each channel times a number from 0 to 1."""
         weights = functional.relu(self.squeeze(paddle.mean(x, axis=[2, 3])))
         return x * functional.sigmoid(self.excitation(weights)).unsqueeze([2, 3])
 

@@ -49,7 +49,7 @@ class _Shortcut(ConvBN):
         self._average = stride if average else None
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """Apply it."""
+        """float32 [B, inputs, H, W] -> [B, outputs, H / stride, W / stride], rounded up."""
         if self._average is not None:
             x = functional.avg_pool2d(x, 2, stride=self._average, padding="SAME", ceil_mode=True)
         return super().forward(x)
@@ -77,7 +77,7 @@ class _Block(nn.Layer):
         self._deep, self._first = deep, first
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """Apply it."""
+        """float32 [B, inputs, H, W] -> [B, outputs, H / stride, W / stride], rounded up."""
         y = self.conv1(self.conv0(x))
         if self._deep:
             y = self.conv2(y)
@@ -85,7 +85,7 @@ class _Block(nn.Layer):
 
 
 class ResNet(nn.Layer):
-    """All depths of both variants."""
+    """ResNet of the depths 18 to 200, variants vb and vd."""
 
     def __init__(self, arch: ResNetArch) -> None:
         super().__init__()

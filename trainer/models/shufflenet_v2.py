@@ -44,6 +44,7 @@ class _Unit(nn.Layer):
         self._conv_linear = _conv(half, half, 1, name=f"{name}_conv3", act=act)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, C, H, W] -> the same."""
         kept, changed = paddle.split(x, 2, axis=1)
         changed = self._conv_linear(self._conv_dw(self._conv_pw(changed)))
         return shuffle(paddle.concat([kept, changed], axis=1))
@@ -62,6 +63,7 @@ class _HalvingUnit(nn.Layer):
         self._conv_linear_2 = _conv(half, half, 1, name=f"{name}_conv3", act=act)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, inputs, H, W] -> [B, outputs, H / 2, W / 2]."""
         first = self._conv_linear_1(self._conv_dw_1(x))
         second = self._conv_linear_2(self._conv_dw_2(self._conv_pw_2(x)))
         return shuffle(paddle.concat([first, second], axis=1))

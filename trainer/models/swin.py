@@ -112,6 +112,8 @@ class WindowAttention(nn.Layer):
 
 
 class _Block(nn.Layer):
+    """Attention in windows, which are shifted or not, and two linear layers."""
+
     def __init__(
         self, width: int, *, side: int, heads: int, shift: int, drop: float, attn_drop: float,
         path_rate: float,
@@ -124,7 +126,7 @@ class _Block(nn.Layer):
         self._side, self._shift, self._path_rate = side, shift, path_rate
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """Features [B, H, W, C] -> the same."""
+        """float32 [B, H, W, C] -> the same."""
         height, width = x.shape[1:3]
         y = pad(self.norm1(x), self._side)
         tall, wide = y.shape[1:3]
@@ -148,6 +150,7 @@ class _Merge(nn.Layer):
         self.norm = nn.LayerNorm(4 * width)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, H, W, C] -> [B, ⌈H / 2⌉, ⌈W / 2⌉, 2 C]."""
         height, width = x.shape[1:3]
         if height % 2 or width % 2:
             x = functional.pad(x, [0, 0, 0, height % 2, 0, width % 2, 0, 0])
@@ -156,6 +159,8 @@ class _Merge(nn.Layer):
 
 
 class _Stage(nn.Layer):
+    """Blocks of one width; all stages but the last halve the sides."""
+
     def __init__(self, blocks: list[_Block], *, width: int, merges: bool) -> None:
         super().__init__()
         self.blocks = nn.LayerList(blocks)
@@ -164,24 +169,28 @@ class _Stage(nn.Layer):
             self.downsample = _Merge(width)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, H, W, C] -> the same, or merged."""
         for block in self.blocks:
             x = block(x)
         return self.downsample(x) if self._merges else x
 
 
 class _Patches(nn.Layer):
+    """Squares of 4 pixels as one pixel of `width` channels."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.proj = nn.Conv2D(3, width, 4, stride=4)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Images float32 [B, 3, H, W] -> [B, ⌈H / 4⌉, ⌈W / 4⌉, width]."""
         x = pad(x.transpose([0, 2, 3, 1]), 4).transpose([0, 3, 1, 2])
         return self.norm(self.proj(x).transpose([0, 2, 3, 1]))
 
 
 class SwinTransformer(nn.Layer):
-    """All sizes."""
+    """Swin tiny, small, base and large."""
 
     def __init__(self, arch: SwinArch) -> None:
         super().__init__()

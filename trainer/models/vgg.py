@@ -14,6 +14,8 @@ _CHANNELS = (3, 64, 128, 256, 512, 512)
 
 
 class _Block(nn.Layer):
+    """3×3 convolutions with ReLU, then half the sides."""
+
     def __init__(self, inputs: int, outputs: int, count: int) -> None:
         super().__init__()
         for number in range(1, count + 1):
@@ -23,6 +25,7 @@ class _Block(nn.Layer):
             )  # fmt: skip
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """float32 [B, inputs, H, W] -> [B, outputs, H / 2, W / 2]."""
         for layer in self.children():
             x = functional.relu(layer(x))
         return functional.max_pool2d(x, 2, stride=2)

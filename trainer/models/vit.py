@@ -39,6 +39,8 @@ _SIZES = {
 
 
 class _Attention(nn.Layer):
+    """Each token takes from all others by how well its query fits their keys."""
+
     def __init__(self, size: _Size, *, drop: float, attn_drop: float) -> None:
         super().__init__()
         self.qkv = nn.Linear(size.width, 3 * size.width, bias_attr=None if size.bias else False)
@@ -48,7 +50,7 @@ class _Attention(nn.Layer):
         self._scale = size.scale or (size.width // size.heads) ** -0.5
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """Tokens [B, N, C] -> [B, N, C]."""
+        """Tokens float32 [B, N, C] -> the same."""
         _, count, width = x.shape
         parts = self.qkv(x).reshape([-1, count, 3, self._heads, width // self._heads])
         query, key, value = parts.transpose([2, 0, 3, 1, 4]).unbind(0)
@@ -59,6 +61,8 @@ class _Attention(nn.Layer):
 
 
 class _Block(nn.Layer):
+    """Attention and two linear layers, each added to what comes in."""
+
     def __init__(self, size: _Size, *, drop: float, attn_drop: float, path_rate: float) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(size.width, epsilon=size.epsilon)
@@ -68,21 +72,25 @@ class _Block(nn.Layer):
         self._path_rate = path_rate
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Tokens float32 [B, N, C] -> the same."""
         x = x + drop_path(self.attn(self.norm1(x)), self._path_rate, training=self.training)
         return x + drop_path(self.mlp(self.norm2(x)), self._path_rate, training=self.training)
 
 
 class _Patches(nn.Layer):
+    """Squares of `patch` pixels as tokens of `width` channels."""
+
     def __init__(self, width: int, *, patch: int) -> None:
         super().__init__()
         self.proj = nn.Conv2D(3, width, patch, stride=patch)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Images float32 [B, 3, S, S] -> [B, (S / patch)², width]."""
         return self.proj(x).flatten(2).transpose([0, 2, 1])
 
 
 class VisionTransformer(nn.Layer):
-    """All sizes; a distilled one has a second token and head, and answers with both heads' mean."""
+    """ViT and DeiT; a distilled one has a second token and head, and answers with both heads' mean."""
 
     def __init__(self, arch: ViTArch) -> None:
         family, kind, *middle, patch_text, _ = arch.name.split("_")

@@ -73,7 +73,7 @@ class WeightsStore:
             check_record(found)
             return found
         target = self._target(url)
-        where = f"{self._advice(target)}, or set Arch.pretrained to the path of your copy"
+        where = f"{self._where_to_put(target)}, or set Arch.pretrained to the path of your copy"
         if self.offline:
             raise WeightsError(
                 f"{url}: expected {target.name} here, got none, and downloads are off; {where}"
@@ -90,7 +90,7 @@ class WeightsStore:
         name = file_name(url)
         return next((folder for folder in self.places if _can_write(folder)), self.places[-1]) / name
 
-    def _advice(self, target: Path) -> str:
+    def _where_to_put(self, target: Path) -> str:
         """Say where a person can put the file so that it is there the next time too."""
         if not self.home_is_lost or target.parent != self.places[-1]:
             return f"put it at {target}"

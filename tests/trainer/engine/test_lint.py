@@ -6,15 +6,15 @@ import pytest
 
 from trainer.data.bad_images import how_to_fix
 from trainer.engine.image_report import read_images
-from trainer.engine.lint import Machine, find_oddities
+from trainer.engine.lint import Machine, lint_config
 from trainer.engine.setup import prepare
 from trainer.errors import DataError
 from trainer.ranks import Ranks
 
 
-def oddities(workshop, **changes):
+def findings(workshop, **changes):
     config = workshop.config(**changes)
-    return list(find_oddities(config, prepare(config, Ranks())))
+    return list(lint_config(config, prepare(config, Ranks())))
 
 
 def ops(size):
@@ -22,11 +22,11 @@ def ops(size):
 
 
 def test_a_usual_config_is_not_odd(workshop):
-    assert oddities(workshop) == []
+    assert findings(workshop) == []
 
 
 def test_classes_without_images_are_told(workshop):
-    first, second = oddities(workshop, Arch__class_num=10)
+    first, second = findings(workshop, Arch__class_num=10)
     assert first == (
         "DataLoader.Train: expected images of all 10 classes of Arch.class_num, got none of 3, 4, 5, 6, 7, …"
     )
@@ -38,13 +38,13 @@ def test_sizes_that_disagree_are_told(workshop):
         "DataLoader__Train__dataset__transform_ops": ops(32),
         "DataLoader__Eval__dataset__transform_ops": ops(48),
     }
-    (said,) = oddities(workshop, Global__image_shape=[3, 32, 32], **changes)
+    (said,) = findings(workshop, Global__image_shape=[3, 32, 32], **changes)
     assert "DataLoader.Train 32 × 32, DataLoader.Eval 48 × 48, Global.image_shape 32 × 32" in said
 
 
 def test_images_of_both_lists_are_found_by_their_content(workshop):
     shutil.copy(workshop.folder / "train3.png", workshop.folder / "val0.png")
-    (said,) = oddities(workshop)
+    (said,) = findings(workshop)
     assert "got 1 that are: " in said
     assert said.count("val0.png is ") == 1
     assert "train3.png" in said
@@ -56,7 +56,7 @@ ROOMY = Machine(ranks=1, cores=4, shared_memory=1 << 30)
 
 def said(workshop, machine, **changes):
     config = workshop.config(**changes)
-    return list(find_oddities(config, prepare(config, Ranks()), machine))
+    return list(lint_config(config, prepare(config, Ranks()), machine))
 
 
 def test_a_rate_for_training_from_scratch_is_told_where_weights_are_pretrained(workshop):

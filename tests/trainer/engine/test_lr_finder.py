@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trainer.cli.main import main
-from trainer.engine.lr_finder import find_rate, judge
+from trainer.engine.lr_finder import choose_rates, find_rate
 from trainer.errors import DivergedError
 from trainer.models.weights_store import OFFLINE
 
@@ -56,7 +56,7 @@ def falling(*, begin, end, high=2.3, low=0.5):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_curve_with_a_valley_is_proposed_from_within_it(seed):
-    found = judge(RATES, noisy(falling(begin=1e-4, end=3e-2), 0.1, seed), diverged=False)
+    found = choose_rates(RATES, noisy(falling(begin=1e-4, end=3e-2), 0.1, seed), diverged=False)
     for name, rate in found.proposals.items():
         assert 1e-4 < rate < 6e-2, name
     assert found.proposals["minimum"] == pytest.approx(found.lowest / 10, rel=0.1)
@@ -66,9 +66,9 @@ def test_a_curve_with_a_valley_is_proposed_from_within_it(seed):
 @pytest.mark.parametrize("seed", range(20))
 def test_a_flat_curve_gives_no_proposal_however_it_ends(seed):
     flat = np.full(100, 1.386)
-    assert judge(RATES, noisy(flat, 0.08, seed), diverged=False).proposal is None
+    assert choose_rates(RATES, noisy(flat, 0.08, seed), diverged=False).proposal is None
     growing = np.where(RATES < 0.1, 1.386, 1.386 + 30 * np.log10(RATES / 0.1) ** 2)
-    found = judge(RATES, noisy(growing, 0.08, seed), diverged=True)
+    found = choose_rates(RATES, noisy(growing, 0.08, seed), diverged=True)
     assert found.proposals == {}
     assert found.fall < 7 * found.noise
 
@@ -76,25 +76,25 @@ def test_a_flat_curve_gives_no_proposal_however_it_ends(seed):
 def test_one_lucky_batch_is_no_fall():
     losses = noisy(np.full(100, 1.386), 0.01)
     losses[40] = 0.2
-    assert judge(RATES, losses, diverged=False).proposal is None
+    assert choose_rates(RATES, losses, diverged=False).proposal is None
 
 
 def test_the_first_steps_are_not_proposed_though_the_loss_falls_fastest_there():
     losses = falling(begin=1e-3, end=1e-1)
     losses[:4] += [4, 2, 1, 0.5]  # a network's very first steps
-    found = judge(RATES, noisy(losses, 0.02), diverged=False)
+    found = choose_rates(RATES, noisy(losses, 0.02), diverged=False)
     assert min(found.proposals.values()) > 1e-4
 
 
 def test_a_slow_fall_over_all_rates_is_told_from_noise():
     losses = noisy(np.linspace(2.3, 1.9, 100), 0.05)
-    assert judge(RATES, losses, diverged=False).proposal is not None
+    assert choose_rates(RATES, losses, diverged=False).proposal is not None
 
 
 def test_a_curve_that_only_grows_is_not_called_flat():
-    grows = judge(RATES, noisy(np.linspace(1.4, 3.0, 100), 0.02, 0), diverged=False)
+    grows = choose_rates(RATES, noisy(np.linspace(1.4, 3.0, 100), 0.02, 0), diverged=False)
     assert (grows.proposal, grows.rises) == (None, True)
-    assert not judge(RATES, noisy(np.full(100, 1.386), 0.08, 0), diverged=False).rises
+    assert not choose_rates(RATES, noisy(np.full(100, 1.386), 0.08, 0), diverged=False).rises
 
 
 def test_the_command_says_that_a_flat_curve_tells_nothing(workshop, monkeypatch, capsys):
