@@ -20,7 +20,7 @@ from trainer.config.metrics import MetricList
 from trainer.data.lists import load_list
 from trainer.data.loader import Loader
 from trainer.engine.collective import Collective, join_store
-from trainer.engine.evaluate import evaluate
+from trainer.engine.evaluate import evaluate_model
 from trainer.engine.liveness import Liveness
 from trainer.losses.build import build_loss
 from trainer.metrics.build import build_measures
@@ -59,7 +59,7 @@ def measure(listed: Path, *, rank: int, world_size: int) -> dict[str, dict[str, 
         if "Mean" not in key and "_variance" not in key:
             tensor.set_value(paddle.randn(tensor.shape) * 0.2)
     model[0]._mean.set_value(paddle.to_tensor([0.1 * rank] * 3))
-    found = evaluate(
+    found = evaluate_model(
         model,
         Loader(
             split=split, samples=load_list(split.dataset, class_num=kind["class_num"]), rank=rank,
