@@ -1,4 +1,4 @@
-"""Runs jobs in Docker or Podman on this machine: one container a pod, kept by a supervisor process a job.
+"""Runs jobs in Docker or Podman on this machine: one container a pod, one supervisor process a job.
 
 What it shares with local is `launcher.backends.supervised`. Must not: import a client library; the engine's
 own command line is the seam.

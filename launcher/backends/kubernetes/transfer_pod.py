@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 from launcher import objects
@@ -22,7 +22,7 @@ from launcher.volumes.place import Channel, Place, VolumeError
 LABELS = {"app.kubernetes.io/managed-by": "ftlaunch", "app.kubernetes.io/component": "volume-reader"}
 CONTAINER = "reader"
 LIFETIME_S = 4 * 3600
-"""After so long the cluster ends a reader whose maker was killed; the next reader's maker deletes it."""
+"""After so long the cluster ends one whose maker was killed; the maker of the next one deletes it."""
 START_S = 300.0
 _LOOK_S = 0.5
 _OUTSIDE = ("persistentVolumeClaim", "hostPath", "nfs", "csi")
@@ -31,7 +31,7 @@ _SECURITY = {
     "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
 }  # fmt: skip
 _RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}}
-_KEPT = ("imagePullSecrets", "nodeSelector", "securityContext", "serviceAccountName", "tolerations")
+_COPIED = ("imagePullSecrets", "nodeSelector", "securityContext", "serviceAccountName", "tolerations")
 
 
 class PodPlace(Place):
@@ -59,9 +59,9 @@ def pod_for_job(job: KubeObject, *, kind: JobKind = DEFAULT, read_only: bool = T
     mounts = [mount for mount in container.get("volumeMounts") or [] if mount["name"] in names]
     if read_only:
         mounts = [{**mount, "readOnly": True} for mount in mounts]
-    kept = {key: spec[key] for key in _KEPT if key in spec}
+    copied = {key: spec[key] for key in _COPIED if key in spec}
     image = {key: container[key] for key in ("image", "imagePullPolicy") if key in container}
-    return _pod(objects.name_of(job)[:MAX_PREFIX], image=image, volumes=volumes, mounts=mounts, more=kept)
+    return _pod(objects.name_of(job)[:MAX_PREFIX], image=image, volumes=volumes, mounts=mounts, more=copied)
 
 
 def pod_for_claim(claim: str, *, image: str, run_as: Mapping[str, int], read_only: bool) -> KubeObject:
@@ -113,7 +113,7 @@ def _pod(
 def running(
     api: KubeApi, pod: KubeObject, *, namespace: str, pause: Callable[[float], None] = time.sleep
 ) -> Iterator[str]:
-    """Make a reader and wait until it runs; gives its name. It is deleted with the context.
+    """Make a transfer pod and wait until it runs; gives its name. It is deleted with the context.
 
     Raises:
         VolumeError: It does not start; says why.
@@ -160,7 +160,7 @@ def _why(pod: KubeObject) -> str:
 
 
 def _sweep(api: KubeApi, *, namespace: str) -> None:
-    """Delete readers that the cluster has ended."""
+    """Delete transfer pods that the cluster has ended."""
     labels = ",".join(f"{key}={value}" for key, value in LABELS.items())
     for pod in api.list(PODS, namespace=namespace, labels=labels):
         if objects.phase_of(pod) in ("Failed", "Succeeded"):
@@ -178,7 +178,7 @@ def open_of_job(
     kind: JobKind,
     path: str,
 ) -> AbstractContextManager[Place]:
-    """Reach a folder of a job: through its first pod while that runs, else through a reader.
+    """Reach a folder of a job: through its first pod while that runs, else through a transfer pod.
 
     Args:
         api: The cluster.
@@ -195,7 +195,7 @@ def open_of_job(
             programs, namespace=namespace, pod=objects.name_of(pods[0]), container=kind.container,
             root=path, title=title,
         )  # fmt: skip
-        return _kept(place)
+        return nullcontext(place)
     return _through(api, programs, pod_for_job(job, kind=kind), namespace=namespace, root=path, title=title)
 
 
@@ -210,7 +210,7 @@ def open_claim(
     run_as: Mapping[str, int],
     read_only: bool,
 ) -> AbstractContextManager[Place]:
-    """Reach a folder of a claim, through a reader.
+    """Reach a folder of a claim, through a transfer pod.
 
     Args:
         api: The cluster.
@@ -225,11 +225,6 @@ def open_claim(
     pod = pod_for_claim(claim, image=image, run_as=run_as, read_only=read_only)
     root, title = (f"/volume/{folder}", f"{claim}:{folder}") if folder else ("/volume", claim)
     return _through(api, programs, pod, namespace=namespace, root=root, title=title)
-
-
-@contextmanager
-def _kept(place: Place) -> Iterator[Place]:
-    yield place
 
 
 @contextmanager

@@ -51,10 +51,10 @@ class StateError(LaunchError):
 
 
 class SupervisedBackend(Backend):
-    """Jobs that a supervisor on this machine keeps, each in its run folder.
+    """Jobs that a supervisor on this machine looks after, each in its run folder.
 
     Attributes:
-        supervisor_module: Program that keeps a job of this backend; takes the run folder.
+        supervisor_module: Program that becomes the supervisor of a job; takes the run folder.
         pods_outlive: Whether pods of a supervisor that was killed go on, and the next one adopts them.
     """
 
@@ -199,7 +199,7 @@ class SupervisedBackend(Backend):
         shutil.rmtree(layout.folder)  # with the state last, so that a delete that is cut off can be repeated
 
     def log_source(self, handle: Handle) -> Source:
-        """See `Backend.log_source`. Logs of earlier restarts are kept."""
+        """See `Backend.log_source`. Logs of earlier starts of a pod are there too."""
         from launcher.backends.supervised.logsource import SupervisedLogSource
 
         def load() -> tuple[JobRecord, str]:

@@ -64,8 +64,8 @@ def read_status(handle: Handle, layout: JobLayout, record: JobRecord, *, pods_ou
         record: As its supervisor left it.
         pods_outlive: Its pods may go on without a supervisor.
     """
-    keeps = record.supervisor.is_running()
-    lost = not record.state.is_terminal and not keeps
+    is_supervised = record.supervisor.is_running()
+    lost = not record.state.is_terminal and not is_supervised
     rebooted = record.supervisor.boot_id != boot_id()
     why = "this machine was restarted" if rebooted else "its supervisor was killed"
     rest = _CONTAINERS if pods_outlive and not rebooted else f"its pods ended with it; {_CURE}"
@@ -74,17 +74,17 @@ def read_status(handle: Handle, layout: JobLayout, record: JobRecord, *, pods_ou
         run_id=record.run_id,
         state=JobState.LOST if lost else record.state,
         reason=f"{why}, and {rest}" if lost else record.reason,
-        pods=tuple(_read_pod(layout, pod, keeps=keeps) for pod in record.pods),
+        pods=tuple(_read_pod(layout, pod, is_supervised=is_supervised) for pod in record.pods),
         created_s=record.created_s,
         ended_s=record.ended_s,
         progress=last_progress(layout, record),
     )
 
 
-def _read_pod(layout: JobLayout, pod: PodRecord, *, keeps: bool) -> PodStatus:
+def _read_pod(layout: JobLayout, pod: PodRecord, *, is_supervised: bool) -> PodStatus:
     over = pod.state in (PodState.SUCCEEDED, PodState.FAILED)
     return PodStatus(
-        pod=pod.name, node=pod.node, state=pod.state if keeps or over else PodState.UNKNOWN,
+        pod=pod.name, node=pod.node, state=pod.state if is_supervised or over else PodState.UNKNOWN,
         restarts=pod.restart, exit_code=pod.exit_code,
         termination=read_termination(layout.termination(pod.name)), reason=pod.reason,
         started_s=pod.started_s, ended_s=pod.ended_s,

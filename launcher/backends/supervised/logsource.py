@@ -62,10 +62,10 @@ class SupervisedLogSource:
         record, reason = self._reload()
         if record is None:
             return Snapshot(has_ended=True, pods=())
-        keeps = record.supervisor.is_running()
+        is_supervised = record.supervisor.is_running()
         return Snapshot(
-            has_ended=record.state.is_terminal or not keeps,
-            pods=tuple(self._read_pod(pod, record, keeps=keeps) for pod in record.pods),
+            has_ended=record.state.is_terminal or not is_supervised,
+            pods=tuple(self._read_pod(pod, record, is_supervised=is_supervised) for pod in record.pods),
             waits_for=reason,
         )
 
@@ -92,12 +92,12 @@ class SupervisedLogSource:
         self._loaded_s = asyncio.get_running_loop().time()
         return self._record, reason
 
-    def _read_pod(self, pod: PodRecord, record: JobRecord, *, keeps: bool) -> Pod:
+    def _read_pod(self, pod: PodRecord, record: JobRecord, *, is_supervised: bool) -> Pod:
         starts = [
             Container(node=pod.node, pod=pod.name, uid=record.run_id, restarts=number)
             for number in range(pod.restart + 1)
         ]
-        has_ended = _has_ended(pod) or not keeps
+        has_ended = _has_ended(pod) or not is_supervised
         return Pod(
             container=starts[-1],
             earlier=tuple(one for one in starts[:-1] if self._layout.log(one.pod, one.restarts).exists()),
