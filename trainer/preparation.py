@@ -278,6 +278,23 @@ def fetch_weights(
     return weights_store(weights_dir, offline=offline).obtain(url, say=say)
 
 
+def weights_of(config: str | Path) -> list[tuple[str, bool]]:
+    """Return the architectures of a config that begin with published weights, and whether with SSLD's.
+
+    Args:
+        config: A PaddleClas config, which may lack what only training needs.
+
+    Raises:
+        ConfigError: It is refused.
+    """
+    from trainer.config.archs import DistillationArch
+    from trainer.config.load import load_prediction_config
+
+    arch = load_prediction_config(Path(config)).config.arch
+    parts = arch.by_name.values() if isinstance(arch, DistillationArch) else [arch]
+    return [(part.name, part.use_ssld) for part in parts if part.pretrained is True]
+
+
 def inspect_weights(path: str | Path) -> dict[str, Array]:
     """Read a .pdparams or .safetensors without running code of it; return its arrays by key.
 

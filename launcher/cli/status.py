@@ -39,7 +39,7 @@ SILENT_S = 10.0  # what a rank may take for a step before that is worth a word
     help="Show it again whenever it changes, until the job has ended.",
 )
 def command(job: str | None, output: str, watching: bool) -> None:
-    """Show a job's state, nodes, progress and last checkpoint."""
+    """Show a job's state, nodes, progress and, once it has ended, its last checkpoint."""
     found = find_job(job)
     if not watching:
         show(lifecycle.status(found), output=output, again=False)

@@ -37,21 +37,34 @@ def list_command(part: str, weights_dir: Path | None, offline: bool) -> None:
 
 
 @command.command("fetch")
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1)
+@click.option(
+    "-c", "--config", "path", type=click.Path(path_type=Path), metavar="FILE",
+    help="Fetch what a config begins with, too: of each network with `pretrained: True`.",
+)  # fmt: skip
 @click.option(
     "--ssld", is_flag=True, help="Fetch the weights that were distilled with SSLD, as Arch.use_ssld asks for."
 )
 @weights_options
-def fetch_command(names: tuple[str, ...], ssld: bool, weights_dir: Path | None, offline: bool) -> None:
+def fetch_command(
+    names: tuple[str, ...], path: Path | None, ssld: bool, weights_dir: Path | None, offline: bool
+) -> None:
     """Download the weights of NAMES (architectures or addresses) unless they are here; print their paths."""
+    if not names and path is None:
+        raise click.UsageError("expected NAMES or -c FILE, got neither; `trainer weights list` shows names")
 
     def work() -> None:
-        from trainer.preparation import fetch_weights
+        from trainer.preparation import fetch_weights, weights_of
 
-        for name in names:
+        wanted = [(name, ssld) for name in names]
+        if path is not None and not (of_config := weights_of(path)):
+            echo(f"{path}: no network begins with published weights (`pretrained: True`)", err=True)
+        elif path is not None:
+            wanted += of_config
+        for name, distilled in wanted:
             found = fetch_weights(
                 name,
-                ssld=ssld,
+                ssld=distilled,
                 weights_dir=weights_dir,
                 offline=offline,
                 say=lambda line: echo(line, err=True),

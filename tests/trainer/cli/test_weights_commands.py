@@ -91,3 +91,22 @@ def test_inspect_of_something_else_is_refused(tmp_path: Path):
     code, output = run("inspect", str(tmp_path / "text"))
     assert code == 2
     assert "expected a file of paddle.save" in output
+
+
+def test_what_a_config_begins_with_is_fetched(home: Path, tmp_path: Path):
+    kept = home / ".paddleclas/weights"
+    kept.mkdir(parents=True)
+    for name in ("PPLCNet_x0_25", "ResNet50_vd"):
+        (kept / f"{name}_{'ssld_' if name == 'ResNet50_vd' else ''}pretrained.pdparams").write_bytes(b"kept")
+    cfg = tmp_path / "cfg.yaml"
+    cfg.write_text("Global: {}\nArch: {name: ResNet50_vd, class_num: 3, pretrained: True, use_ssld: True}\n")
+    code, said = run("fetch", "-c", str(cfg), "PPLCNet_x0_25", "--offline")
+    assert code == 0, said
+    assert [Path(line).name for line in said.splitlines()] == [
+        "PPLCNet_x0_25_pretrained.pdparams", "ResNet50_vd_ssld_pretrained.pdparams"
+    ]  # fmt: skip
+    cfg.write_text("Global: {}\nArch: {name: ResNet50_vd, class_num: 3}\n")
+    code, said = run("fetch", "-c", str(cfg))
+    assert (code, "no network begins with published weights" in said) == (0, True)
+    code, said = run("fetch")
+    assert (code, "expected NAMES or -c FILE" in said) == (2, True)
