@@ -76,7 +76,9 @@ def test_validate_says_it_of_the_image(tmp_path, here):
 
 def test_a_job_on_this_machine_is_refused_where_the_package_is_missing(tmp_path, here, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    ended = CliRunner().invoke(ftlaunch, ["validate", str(write(tmp_path, GHOST)), "--on", "local"])
+    path = write(tmp_path, GHOST)
+    (tmp_path / "train.txt").write_text("a.jpg 0\n")
+    ended = CliRunner().invoke(ftlaunch, ["validate", str(path), "--on", "local"])
     assert ("cfg.yaml: ok" in ended.output) == here
     assert ("Arch.name: expected the package paddleclas" in ended.output) != here
 
