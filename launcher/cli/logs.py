@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Literal
 
 import click
 
-from launcher.cli.logflags import ALL, read_attempt, read_numbers, read_pattern, read_since
 from launcher.cli.options import job_argument, output_option
 from launcher.cli.printing import LogPrinter, chooses_colour, echo, print_note
 from launcher.cli.waitline import print_end
@@ -15,8 +15,47 @@ from launcher.errors import CliExit, UsageError
 from launcher.jobs.logs import LogOptions, read_logs
 from launcher.jobs.resolve import ResolvedJob, find_job
 from launcher.jobs.wait import exit_code
-from launcher.logs.log_filter import LogFilter
+from launcher.logs.log_filter import LogFilter, parse_numbers, parse_since
 from launcher.logs.log_format import LogFormat
+
+_ALL = -1
+"""Stands for every attempt."""
+
+
+def _read_numbers(text: str) -> frozenset[int]:
+    """Read `0,3-5`."""
+    try:
+        return parse_numbers(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _read_since(text: str) -> int:
+    """Read `5m` or a time as nanoseconds of Unix time."""
+    try:
+        return parse_since(text, now_s=time.time())
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _read_attempt(text: str) -> int:
+    """Read a number from 1, or `all`."""
+    if text == "all":
+        return _ALL
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
+        raise click.BadParameter(f"expected all or a number from 1, got {text!r}")
+    return int(text)
+
+
+def _read_pattern(text: str) -> re.Pattern[str]:
+    """Read a regular expression."""
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise click.BadParameter(
+            f"expected a regular expression, got {text!r}: {error}; "
+            "put a backslash before signs that stand for themselves"
+        ) from error
 
 
 @click.command("logs")
@@ -28,22 +67,22 @@ from launcher.logs.log_format import LogFormat
     is_flag=True,
     help="Follow the log until the job ends; the exit code is that of `wait`.",
 )
-@click.option("--rank", "ranks", type=read_numbers, metavar="0,3-5", help="Show only these ranks.")
+@click.option("--rank", "ranks", type=_read_numbers, metavar="0,3-5", help="Show only these ranks.")
 @click.option(
-    "--node", "nodes", type=read_numbers, metavar="0,3-5", help="Show only these nodes and their ranks."
+    "--node", "nodes", type=_read_numbers, metavar="0,3-5", help="Show only these nodes and their ranks."
 )
 @click.option(
     "--attempt",
-    type=read_attempt,
+    type=_read_attempt,
     metavar="N|all",
     help="Show this attempt, or all attempts, instead of the current one.",
 )
-@click.option("--since", "since_ns", type=read_since, metavar="5m|TIME", help="Show only lines since then.")
+@click.option("--since", "since_ns", type=_read_since, metavar="5m|TIME", help="Show only lines since then.")
 @click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Show only the last N lines.")
 @click.option(
     "--grep",
     "pattern",
-    type=read_pattern,
+    type=_read_pattern,
     metavar="RE",
     help="Show only lines that match this regular expression.",
 )
@@ -75,15 +114,15 @@ def command(
         )
     found = find_job(job)
     log_filter = LogFilter(
-        ranks=ranks, nodes=nodes, attempt=None if attempt == ALL else attempt, pattern=pattern, tail=tail,
+        ranks=ranks, nodes=nodes, attempt=None if attempt == _ALL else attempt, pattern=pattern, tail=tail,
         since_ns=since_ns or 0,
     )  # fmt: skip
     form = LogFormat(
         output=output, colour=chooses_colour(colour) and output == "text", timestamps=timestamps,
-        prefix=prefix, attempts=attempt == ALL,
+        prefix=prefix, attempts=attempt == _ALL,
     )  # fmt: skip
     options = LogOptions(
-        log_filter=log_filter, form=form, all_attempts=attempt == ALL or previous, previous=previous
+        log_filter=log_filter, form=form, all_attempts=attempt == _ALL or previous, previous=previous
     )
     if follow:
         return follow_log(found, options)
