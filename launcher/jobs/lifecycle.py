@@ -98,6 +98,7 @@ def cancel(job: ResolvedJob) -> Cancelled:
     A lost job is cancelled too: what it left behind can still be stopped.
     """
     before = status(job)
+    # what ran a lost job is gone, but its containers may go on
     if before.state is JobState.LOST:
         job.backend.cancel(job.handle)
         before = status(job)
@@ -139,6 +140,7 @@ def delete(job: ResolvedJob, *, force: bool = False, confirm: Callable[[], None]
         if confirm is not None:
             confirm()
         job.backend.delete(job.handle, force=force)
+    # last: without its record nobody would find again what a delete that fails has left
     job.store.remove(job.name)
 
 

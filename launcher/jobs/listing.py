@@ -63,6 +63,7 @@ def list_jobs(
         for record in store.newest()
         if on in (None, record.handle.backend) and home in (None, record.project)
     )
+    # what is limited is what is shown, and who is shown is known only once all were asked
     records = list(chosen if states else islice(chosen, limit))
     if not (with_state or states):
         return [ListedJob(record=record, state=None) for record in records]

@@ -89,6 +89,7 @@ def read_logs(
     else:
         source = job.backend.log_source(job.handle)
         _stream(source, wanted, lines, recording, follow=follow, notes=notes)
+    # the log has ended; how the job did is another question, which a silent cluster may answer later
     if follow:
         status = Retry(job.name, notes).ask(lambda: job.backend.status(job.handle))
     if not lines.has_written and log_filter.tail != 0:

@@ -173,6 +173,7 @@ def _plan_job(draft: Draft, api: KindName | None, output_dir: str | None) -> Job
 
     options, parent = draft.options, draft.parent
     if parent is not None:
+        # it goes on where its parent wrote, also where that was a folder of its own below the config's
         output_dir = parent.output_below(draft.config.job.run.output_dir)
     job = plan(
         draft.config,

@@ -23,6 +23,7 @@ def reconcile(record: RunRecord, *, backend: Backend, store: RunStore) -> None:
     except NotFoundError:
         store.remove(record.handle.job)
         return
+    # a namesake of another run says nothing of ours, whose request may still be on its way
     if status.run_id == record.run_id:
         store.finish(record)
 
@@ -52,6 +53,7 @@ def collect(
     collected = []
     for record in records:
         with contextlib.suppress(LaunchError), store.lock(record.handle.job):
+            # another process may have gone on with it since the records were read
             if store.load(record.handle.job) != record:
                 continue
             if backend.collect_orphans(record.handle, run_id=record.run_id, now_s=now()):

@@ -52,6 +52,7 @@ class Retry:
             except NoAnswerError as error:
                 self._endure(error)
             except (NotAllowedError, AbsentError):
+                # an API server that restarts serves before its roles and resources are loaded
                 if self._silent_since_s is None or self.now() - self._silent_until_s > SETTLE_S:
                     raise
                 self.pause(PAUSE_S)

@@ -77,11 +77,13 @@ def submit(
         UnreachableError: The cluster does not answer. Whether the job was made is then not known; the record
             stays, and the next use case that meets it finds out.
     """
+    # git takes tens of milliseconds, and nothing asks for it before the record is written
     git_state = begin(lambda: read_git_state(Path.cwd()))
     store = RunStore(runs_dir())
     ready = _make_ready(Path(config), options, store=store, notes=notes, dry=False)
     prepared, backend = ready.prepared, ready.backend
     _preflight(prepared, backend, options, check=lambda: backend.check(ready.submission), notes=notes)
+    # the record pins where the job goes: the current context may be another one tomorrow
     plan = prepared.job
     namespace = (plan.namespace or backend.namespace) if prepared.capabilities.is_cluster else ""
     record = RunRecord(
@@ -160,6 +162,7 @@ def _make_ready(path: Path, options: SubmitOptions, *, store: RunStore, notes: N
         _tell_faults(draft, store, notes)
         raise
     plan = plan_job(draft, api=backend.job_kind)
+    # planning is pure and takes milliseconds, so that it is done again for another folder; rendering is not
     if not (dry or draft.capabilities.is_cluster or options.overwrite or options.parent is not None):
         output_dir = find_free_output(draft, plan, backend, notes=notes)
         if output_dir is not None:
@@ -214,6 +217,7 @@ def _reach(draft: Draft, store: RunStore) -> Backend:
 def _send(job: ResolvedJob, ready: _Ready, *, git_state: Callable[[], GitState | None]) -> None:
     """Have a run recorded and started: both, or neither."""
     record, backend, store, prepared = job.record, job.backend, job.store, ready.prepared
+    # the lock is held over the request: of two submits of one name, the second sees what became of the first
     with store.lock(job.name):
         if (earlier := store.load(job.name)) is not None:
             reconcile(earlier, backend=backend, store=store)
@@ -306,6 +310,7 @@ def _preflight(
         return
     from launcher.why.preflight import check_before
 
+    # one round of questions side by side, bounded in time: what is not known by then is not waited for
     found = check_before(
         cluster.api,
         prepared.manifest.job,

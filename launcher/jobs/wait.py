@@ -58,6 +58,7 @@ def wait_for_end(
         if status.state.is_terminal or status.state is also:
             return status
         on_status(status)
+        # only after a look, so that even a timeout of no time at all says how the job stands
         if until_s is not None and time.monotonic() >= until_s:
             raise WaitTimeoutError(
                 where=job.name,
@@ -67,8 +68,10 @@ def wait_for_end(
                 ),
                 fix=f"`ftlaunch why {job.name}` says more",
             )
+        # made after the first look: of a job that has ended, nothing has to be watched
         poll_timer = poll_timer or job.backend.poll_timer(job.handle)
         most_s = math.inf if until_s is None else until_s - time.monotonic()
+        # a look at a thousand pods costs half a second, so it waits longer, but never past the deadline
         least_s = min(pause_s(look_s, pods=len(status.pods)), max(look_s, most_s))
         poll_timer.wait(least_s, most_s=most_s)
 
