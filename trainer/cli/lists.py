@@ -11,7 +11,7 @@ import click
 
 from trainer.cli.bars import progress
 from trainer.cli.endings import Ending, end_with
-from trainer.cli.printing import echo
+from trainer.cli.printing import echo, hush_decoders
 from trainer.errors import MAX_PROBLEMS_SHOWN
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def command(*, folder: Path, val: float, seed: int, read: bool, overwrite: bool,
         from trainer.data.make_lists import LABELS, TEST, TRAIN, VAL
         from trainer.preparation import make_lists
 
-        with progress() as bar:
+        with hush_decoders(), progress() as bar:
             report = make_lists(folder, val=val, seed=seed, read=read, overwrite=overwrite, progress=bar)
         tested = "" if report.test is None else f" {report.test} in {TEST},"
         echo(

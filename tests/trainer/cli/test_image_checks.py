@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -153,3 +156,22 @@ def test_a_class_without_any_readable_image_is_refused_with_their_names(trainer,
     assert f"{classes}/cat: expected images in the folder of a class, got none" in err
     assert f"{classes}/cat/3.png: expected an image, got 8 bytes" in err
     assert not (classes / "train_list.txt").exists()
+
+
+def test_words_of_a_decoder_are_counted_and_not_shown(tmp_path):
+    """In a process of its own: libjpeg writes to its standard error, past Python."""
+    draws = np.random.default_rng(0)
+    for label in range(2):
+        (tmp_path / f"c{label}").mkdir()
+        for index in range(3):
+            image = draws.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+            data = cv2.imencode(".jpg", image)[1].tobytes()
+            end = data.rfind(b"\xff\xd9")
+            (tmp_path / f"c{label}" / f"{index}.jpg").write_bytes(data[:end] + b"odd" * 20 + data[end:])
+    typed = [sys.executable, "-m", "trainer", "make-lists", str(tmp_path), "--val", "0.4"]
+    done = subprocess.run(typed, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stderr.splitlines() if line.startswith("Corrupt JPEG data")] == []
+    (said,) = [line for line in done.stderr.splitlines() if "Corrupt JPEG data" in line]
+    assert said.startswith("an image decoder said: 'Corrupt JPEG data: ")
+    assert "' and 5 more like it, of images that it read all the same" in said
