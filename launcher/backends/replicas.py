@@ -126,7 +126,7 @@ def find_unmapped(pod: Pod, host_folders: Mapping[str, object]) -> tuple[str, ..
 
 def _check_template(template: KubeObject, manifest: Manifest, problems: Problems) -> None:
     kind = manifest.kind
-    at = ".".join(kind.pods_path)
+    at = kind.pods_field
     require_known(template, {"metadata", "spec"}, at=at, problems=problems)
     metadata = template.get("metadata", {})
     require_known(metadata, {"labels", "annotations"}, at=f"{at}.metadata", problems=problems)

@@ -305,7 +305,7 @@ def _find_weakened(draft: Draft, manifest: Manifest) -> tuple[str, ...]:
         if loading:
             raise ConfigError(_refuse_code(config, loading))
         return ()
-    template = ".".join(manifest.kind.pods_path)
+    template = manifest.kind.pods_field
     notes, refused = [], []
     for item in find_weakenings(manifest.pod_template, trainer=manifest.kind.container):
         field = format_fields(item.path)

@@ -11,7 +11,8 @@ The questions, in the order in which a job meets them:
 1. *Planning*: how long a name may be, by which name pods reach node 0, what of `Launch` the kind cannot do.
 2. *Rendering*: which template wraps the pods, what the trainer's container is called, which field tells a
    pod its number; and back again, which key of `Launch` a field of the object came from.
-3. *Sending*: the resource, what must be allowed for it, which controller has to be there.
+3. *Sending*: the resource, what is made beside the object and goes with it, what must be allowed for it,
+   which controller has to be there.
 4. *Reading*: the pods of an object, each one's number, and what the controller's conditions mean.
    Conditions are the only thing that kinds name differently for the same fact, so they are asked for as
    facts (`ending_of`, `stopped_of`, `restarting_of`). Where pods themselves tell,
@@ -29,7 +30,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from launcher.names import QUEUE_LABEL, RUN_ID_LABEL
 from launcher.objects import (
@@ -118,7 +119,7 @@ class JobKind(ABC):
     companions: ClassVar[tuple[Resource, ...]] = ()
     controller: ClassVar[Controller | None] = None
     template: ClassVar[str]
-    pods_path: ClassVar[tuple[str, ...]]
+    pods_path: ClassVar[FieldPath]
     suspend_path: ClassVar[tuple[str, ...]]
     container: ClassVar[str]
     job_label: ClassVar[str]
@@ -133,6 +134,12 @@ class JobKind(ABC):
     @abstractmethod
     def coordinator_host(self, job: str) -> str:
         """Return the name by which a job's pods reach node 0, ready or not."""
+
+    @property
+    def pods_field(self) -> str:
+        """`pods_path` as Kubernetes writes it, such as `spec.replicatedJobs[0].template.spec.template`."""
+        text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.pods_path)
+        return text.removeprefix(".")
 
     @property
     def node_field(self) -> str:
@@ -194,10 +201,11 @@ class JobKind(ABC):
 
     def pod_template_of(self, job: KubeObject) -> KubeObject:
         """Return the pod template: the very part of the object, which may be changed."""
-        found = job
+        found: Any = job
         for part in self.pods_path:
             found = found[part]
-        return found
+        template: KubeObject = found
+        return template
 
     @abstractmethod
     def replicas_of(self, job: KubeObject) -> int:

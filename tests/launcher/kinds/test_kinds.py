@@ -143,6 +143,16 @@ def test_an_exit_of_the_trainers_own_is_not_retried_and_a_stop_after_saving_is(k
     assert kind.is_retried(137)
 
 
+def test_a_place_below_a_list_is_written_as_a_server_writes_it():
+    class Nested(type(PADDLE_JOB)):  # type: ignore[misc]  # a class that is known at run time
+        pods_path = ("spec", "replicatedJobs", 0, "template", "spec", "template")
+
+    job = {"spec": {"replicatedJobs": [{"template": {"spec": {"template": {"spec": {}}}}}]}}
+    assert Nested().pods_field == "spec.replicatedJobs[0].template.spec.template"
+    assert Nested().pod_template_of(job) == {"spec": {}}
+    assert PADDLE_JOB.pods_field == "spec.paddleReplicaSpecs.Worker.template"
+
+
 def test_a_kind_that_is_not_ours_is_no_kind():
     assert find_kind({"apiVersion": "batch.paddlepaddle.org/v1", "kind": "PaddleJob"}) is None
     assert find_kind({}) is None
