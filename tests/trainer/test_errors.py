@@ -17,11 +17,7 @@ from trainer.protocol.exits import Exit
 from trainer.protocol.safe_files import UnsafePathError
 from trainer.protocol.untrusted import FormatError
 
-_ELSEWHERE = {
-    "ConnectionLostError": "ends in the node process's own retries",
-    "ProofError": "ends in the node process's own retries",
-    "ProtocolError": "ends the connection of one client of the store",
-}
+_ELSEWHERE = {"Error": "the form of errors, which the launcher's have too"}
 
 
 def _public_errors() -> list[type[Exception]]:

@@ -79,7 +79,7 @@ def read_encoded(path: Path, *, max_pixels: int = MAX_IMAGE_PIXELS) -> Encoded:
     most = _LARGEST_PIXEL * max_pixels + _METADATA
     size = path.stat().st_size
     if size > most:
-        raise ImageError(f"expected at most {most} bytes for {max_pixels} pixels, got {size}")
+        raise ImageError(expected=f"at most {most} bytes for {max_pixels} pixels", got=str(size))
     return check_encoded(path.read_bytes(), max_pixels=max_pixels)
 
 
@@ -90,15 +90,15 @@ def check_encoded(data: bytes, *, max_pixels: int = MAX_IMAGE_PIXELS) -> Encoded
         ImageError: They are no image, claim more pixels than `max_pixels`, or are cut short.
     """
     if not data:
-        raise ImageError("expected an image, got an empty file")
+        raise ImageError(expected="an image", got="an empty file")
     jpeg = _read_jpeg(data) if data.startswith(_START) else None
     size = (jpeg.width, jpeg.height) if jpeg is not None else _read_size(data)
     if size is None:
-        raise ImageError(f"expected an image, got {len(data)} bytes that OpenCV cannot decode")
+        raise ImageError(expected="an image", got=f"{len(data)} bytes that OpenCV cannot decode")
     width, height = size
     if width * height > max_pixels:
         raise ImageError(
-            f"expected at most {max_pixels} pixels (Global.max_image_pixels), got {width} × {height}"
+            expected=f"at most {max_pixels} pixels (Global.max_image_pixels)", got=f"{width} × {height}"
         )
     if jpeg is not None and data.rfind(_END) < jpeg.scan:
         return _end_jpeg(data, jpeg)
@@ -137,16 +137,16 @@ def _end_jpeg(data: bytes, jpeg: _Jpeg) -> Encoded:
     whole = data.removesuffix(b"\xff") + _END
     place = f"{len(data)} bytes without the end marker"
     if jpeg.progressive:
-        raise ImageError(f"expected a whole JPEG, got {place}, and a progressive one is not readable so")
+        raise ImageError(expected="a whole JPEG", got=f"{place}, and a progressive one is not readable so")
     pixels, other = _decode(whole), _decode(data.removesuffix(b"\xff") + _FILL + _END)
     if pixels is None or other is None or pixels.shape != other.shape:
-        raise ImageError(f"expected a whole JPEG, got {place} that OpenCV cannot decode")
+        raise ImageError(expected="a whole JPEG", got=f"{place} that OpenCV cannot decode")
     rows = np.flatnonzero((pixels != other).any(axis=(1, 2)))
     missing = jpeg.height - int(rows[0]) if rows.size else 0
     if missing > _MCU_ROWS:
         raise ImageError(
-            f"expected a whole JPEG, got one that is cut short: the last {missing} of {jpeg.height} rows are "
-            "missing"
+            expected="a whole JPEG",
+            got=f"one that is cut short: the last {missing} of {jpeg.height} rows are missing",
         )
     said = (
         f"parts of the last {missing} of {jpeg.height} rows are missing" if missing else "all rows are there"

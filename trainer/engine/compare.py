@@ -139,8 +139,11 @@ def _refuse_no_numbers(logits: NDArray[np.float32], places: Sequence[str]) -> No
     bad = np.flatnonzero(~np.isfinite(logits).all(axis=1))
     if bad.size:
         raise CheckpointError(
-            f"{places[bad[0]]}: expected numbers of the trained model, got nan or infinity; its weights have "
-            "diverged: export an earlier checkpoint with --weights, or train with a lower learning rate"
+            where=places[bad[0]],
+            expected="numbers of the trained model",
+            got="nan or infinity",
+            fix="its weights have diverged: export an earlier checkpoint with --weights, or train with a "
+            "lower learning rate",
         )
 
 
@@ -165,7 +168,9 @@ def _differing(
         else "pass --compare 0 to write it all the same, and measure its accuracy where it is to run"
     )
     return CheckpointError(
-        f"export: {name}: expected the trained model's logits within {TOLERANCE:g} of their size, got a "
-        f"difference of {shares[worst]:.2g} for {places[worst]}, whose largest logit is {size:.3g} "
-        f"({classes}); nothing was written; {fix}"
+        where=f"export: {name}",
+        expected=f"the trained model's logits within {TOLERANCE:g} of their size",
+        got=f"a difference of {shares[worst]:.2g} for {places[worst]}, whose largest logit is {size:.3g} "
+        f"({classes})",
+        fix=f"nothing was written; {fix}",
     )

@@ -33,18 +33,23 @@ def settle_device(config: ConfigT, ranks: Ranks) -> tuple[ConfigT, str | None]:
                 else "use an image with paddlepaddle-gpu (Launch.image)"
             )
             raise DeviceError(
-                f"Global.device: expected a GPU for each rank, as the job asked for, got none: {reason}; "
-                f"{mend}, or submit with --gpus 0"
+                where="Global.device",
+                expected="a GPU for each rank, as the job asked for",
+                got=f"none: {reason}",
+                fix=f"{mend}, or submit with --gpus 0",
             )
         run = config.run.model_copy(update={"device": "cpu"})
         note = f"Global.device: {wanted}: {reason}; running on the CPU"
         return config.model_copy(update={"run": run}), note
     _, _, number = wanted.partition(":")
     if number and int(number) >= count:
-        raise DeviceError(f"Global.device: expected a GPU from gpu:0 to gpu:{count - 1}, got {wanted!r}")
+        raise DeviceError(
+            where="Global.device", expected=f"a GPU from gpu:0 to gpu:{count - 1}", got=repr(wanted)
+        )
     if number and ranks.world_size > 1:
         raise DeviceError(
-            f"Global.device: expected 'gpu' with {ranks.world_size} ranks, of which each has its own, "
-            f"got {wanted!r}"
+            where="Global.device",
+            expected=f"'gpu' with {ranks.world_size} ranks, of which each has its own",
+            got=repr(wanted),
         )
     return config, None

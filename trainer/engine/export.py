@@ -163,7 +163,7 @@ def load_exported(folder: Path, *, labels: Path | None = None) -> tuple[Predicto
     missing = [name for name in (MODEL, WEIGHTS, DESCRIPTION) if not (folder / name).is_file()]
     if missing:
         raise WeightsError(
-            f"{folder}: expected a folder of `trainer export`, got none with {', '.join(missing)}"
+            where=str(folder), expected="a folder of `trainer export`", got=f"none with {', '.join(missing)}"
         )
     with (folder / DESCRIPTION).open("rb") as file:
         content = file.read(_MAX_DESCRIPTION + 1)

@@ -159,8 +159,9 @@ def choose_rates(rates: Sequence[float], raw: Sequence[float], *, diverged: bool
     left_out = math.ceil(_LEFT_OUT * len(losses))
     if len(losses) < _FEWEST:
         raise DivergedError(
-            f"expected a loss that falls at first, got {len(losses)} steps until it grew; lower --from, or "
-            "look at the labels and the weights"
+            expected="a loss that falls at first",
+            got=f"{len(losses)} steps until it grew",
+            fix="lower --from, or look at the labels and the weights",
         )
     # The very first steps are not in the mean at all: a loss that begins far too high is seen in it for long.
     means = losses[:left_out] + smoothed(_without_spikes(raw[left_out:]))

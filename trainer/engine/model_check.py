@@ -77,5 +77,7 @@ def _weights(config: TrainConfig, model: paddle.nn.Layer, store: WeightsStore) -
         own = {key: tensor.shape for key, tensor in network.state_dict().items()}
         report = compare_shapes(own, read_weights(path))
         if 2 * len(report.loaded) < len(own):
-            raise WeightsError(f"{path}: expected weights of {arch.name}, got others; name another file")
+            raise WeightsError(
+                where=str(path), expected=f"weights of {arch.name}", got="others", fix="name another file"
+            )
         yield f"{len(report.loaded)} of {len(own)} keys of {arch.name} from {path}"

@@ -39,7 +39,10 @@ def refuse_without_packages() -> None:
     missing = find_missing()
     if missing:
         raise CheckpointError(
-            f"ONNX: expected {' and '.join(missing)} to be installed, got none; {install_command('onnx')}"
+            where="ONNX",
+            expected=f"{' and '.join(missing)} to be installed",
+            got="none",
+            fix=str(install_command("onnx")),
         )
 
 
@@ -67,8 +70,10 @@ def write_onnx(model: Path, weights: Path, target: Path) -> None:
             content = None
     if not content:
         raise CheckpointError(
-            "ONNX: expected paddle2onnx to know all operators of the model, got one that it does not; "
-            "export without --onnx"
+            where="ONNX",
+            expected="paddle2onnx to know all operators of the model",
+            got="one that it does not",
+            fix="export without --onnx",
         )
     target.write_bytes(content)
 

@@ -100,8 +100,10 @@ def load_trained(config: BaseConfig, *, weights: Path | None, labels: Path | Non
     wanted = SIZES.get(type(post_process), classes) if post_process is not None else classes
     if wanted != config.arch.class_num:
         raise WeightsError(
-            f"Infer.PostProcess: {type(post_process).__name__}: expected Arch.class_num {wanted}, "
-            f"got {config.arch.class_num}; choose another PostProcess"
+            where=f"Infer.PostProcess: {type(post_process).__name__}",
+            expected=f"Arch.class_num {wanted}",
+            got=str(config.arch.class_num),
+            fix="choose another PostProcess",
         )
     named = load_names(post_process, labels, classes=classes)
     source = weights or choose_weights(config.run, config.arch)

@@ -138,8 +138,10 @@ def restore(contents: Contents, model: paddle.nn.Layer, *, optimizers: int) -> N
     """
     if len(contents.optimizers) != optimizers:
         raise CheckpointError(
-            f"resume: expected the state of {optimizers} optimizers, got {len(contents.optimizers)}; resume "
-            "with the config that the checkpoint was trained with"
+            where="resume",
+            expected=f"the state of {optimizers} optimizers",
+            got=str(len(contents.optimizers)),
+            fix="resume with the config that the checkpoint was trained with",
         )
     odd = apply_weights(model, contents.weights).misfits
     if odd:
@@ -180,8 +182,10 @@ def _load_pretrained(
     wanted = len(report.loaded) + len(report.misfits)
     if 2 * len(report.loaded) < wanted:  # other models share a few small keys by chance
         raise WeightsError(
-            f"pretrained weights: {path}: expected weights of {arch.name}, got others: "
-            f"{len(report.loaded)} of {wanted} keys fit; name another file"
+            where=f"pretrained weights: {path}",
+            expected=f"weights of {arch.name}",
+            got=f"others: {len(report.loaded)} of {wanted} keys fit",
+            fix="name another file",
         )
     run_log.say(f"pretrained weights: {len(report.loaded)} of {path}")
     for what, keys in (

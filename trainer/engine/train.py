@@ -157,8 +157,10 @@ class Training:
         )  # fmt: skip
         if not math.isfinite(result.loss):
             raise DivergedError(
-                f"step {self.state.step}: expected a finite loss, got {result.loss}; lower "
-                "Optimizer.lr.learning_rate, or lengthen warmup_epoch"
+                where=f"step {self.state.step}",
+                expected="a finite loss",
+                got=str(result.loss),
+                fix="lower Optimizer.lr.learning_rate, or lengthen warmup_epoch",
             )
 
     def _stop_if_asked(self, result: StepResult, means: AverageMeter) -> None:

@@ -42,8 +42,10 @@ def choose_weights(run: GlobalSection, arch: Arch) -> Path:
             if _describe_other(arch, found) is None:
                 return found / PARAMS
     raise WeightsError(
-        f"{output}: expected a run of this config, got one that trained {other}; name that run's config, "
-        "train this one, or pass --weights FILE"
+        where=str(output),
+        expected="a run of this config",
+        got=f"one that trained {other}",
+        fix="name that run's config, train this one, or pass --weights FILE",
     )
 
 
@@ -54,11 +56,15 @@ def _find_checkpoint(output: Path) -> Path:
         found = store.find_latest()
     if found.damaged:  # another one would be taken for the one that was meant
         raise CheckpointError(
-            f"{output}: expected whole weights, got damaged ones: {found.damaged[0]}; name "
-            "others by --weights FILE"
+            where=str(output),
+            expected="whole weights",
+            got=f"damaged ones: {found.damaged[0]}",
+            fix="name others by --weights FILE",
         )
     if found.checkpoint is None:
-        raise WeightsError(f"{output}: expected a checkpoint, got none; train first, or pass --weights FILE")
+        raise WeightsError(
+            where=str(output), expected="a checkpoint", got="none", fix="train first, or pass --weights FILE"
+        )
     return found.checkpoint.folder
 
 

@@ -44,8 +44,10 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         allowed = ("https://",) if req.full_url.startswith("https://") else ("https://", "http://")
         if not newurl.lower().startswith(allowed):
             raise DownloadError(
-                f"{req.full_url}: expected a redirection to {' or '.join(allowed)}, got {newurl!r}; "
-                "fetch it by hand if you trust that address"
+                where=str(req.full_url),
+                expected=f"a redirection to {' or '.join(allowed)}",
+                got=repr(newurl),
+                fix="fetch it by hand if you trust that address",
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -153,7 +155,9 @@ def _whole_size(answer: http.client.HTTPResponse, start: int) -> int | None:
         unit, _, rest = sent.partition(" ")
         first, _, total = rest.partition("/")
         if unit != "bytes" or first.partition("-")[0] != str(start) or not total.isdigit():
-            raise DownloadError(f"{answer.url}: expected bytes from {start} on, got the range {sent!r}")
+            raise DownloadError(
+                where=str(answer.url), expected=f"bytes from {start} on", got=f"the range {sent!r}"
+            )
         return int(total)
     length = answer.headers.get("Content-Length", "")
     return int(length) if length.isdigit() else None

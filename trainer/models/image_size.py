@@ -21,6 +21,8 @@ def require_size(arch: BaseArch, images: paddle.Tensor) -> None:
     expected = arch.refuse_size((width, height))
     if expected:
         raise ImageSizeError(
-            f"images: expected {expected}, got {width} × {height}; "
-            "crop to that in transform_ops, or in Infer.transforms to predict"
+            where="images",
+            expected=str(expected),
+            got=f"{width} × {height}",
+            fix="crop to that in transform_ops, or in Infer.transforms to predict",
         )

@@ -65,7 +65,7 @@ def find_weights(path: Path) -> Path:
     endings = ("", ".pdparams", ".safetensors")
     found = next((p for end in endings if (p := path.parent / (path.name + end)).is_file()), None)
     if found is None:
-        raise WeightsError(f"{path}: expected a .pdparams or .safetensors file, got no such file")
+        raise WeightsError(where=str(path), expected="a .pdparams or .safetensors file", got="no such file")
     return found
 
 
@@ -109,7 +109,7 @@ def convert_weights(source: Path, target: Path, *, overwrite: bool = False) -> i
         raise WeightsError(str(error)) from error
     except OSError as error:
         raise WeightsError(
-            f"{target}: expected a place to write to, got {error.strerror or error}"
+            where=str(target), expected="a place to write to", got=str(error.strerror or error)
         ) from error
     finally:
         partial.unlink(missing_ok=True)

@@ -76,7 +76,10 @@ class WeightsStore:
         where = f"{self._where_to_put(target)}, or set Arch.pretrained to the path of your copy"
         if self.offline:
             raise WeightsError(
-                f"{url}: expected {target.name} here, got none, and downloads are off; {where}"
+                where=url,
+                expected=f"{target.name} here",
+                got="none, and downloads are off",
+                fix=where,
             )
         try:
             fetch(url, target, make(say=say))
@@ -113,7 +116,9 @@ def file_name(url: str) -> str:
     """
     name = Path(urlsplit(url).path).name
     if not name:
-        raise WeightsError(f"{url}: expected the address of a .pdparams file, got one without a file name")
+        raise WeightsError(
+            where=url, expected="the address of a .pdparams file", got="one without a file name"
+        )
     return name
 
 
@@ -131,8 +136,10 @@ def address_of(name: str, *, use_ssld: bool) -> str:
     url = published_url(name, use_ssld=use_ssld)
     if url is None:
         raise WeightsError(
-            f"{name}: expected weights that PaddleClas publishes, got none for it; set Arch.pretrained to a "
-            "path, or to False"
+            where=name,
+            expected="weights that PaddleClas publishes",
+            got="none for it",
+            fix="set Arch.pretrained to a path, or to False",
         )
     return url
 
@@ -152,8 +159,10 @@ def check_record(path: Path) -> None:
     found = (path.stat().st_size, file_hash(path))
     if found != expected:
         raise WeightsError(
-            f"{path}: expected {expected[0]} bytes with SHA-256 {expected[1][:12]}…, as downloaded, got "
-            f"{found[0]} with {found[1][:12]}…; delete it and {path.name}.json to download it again"
+            where=str(path),
+            expected=f"{expected[0]} bytes with SHA-256 {expected[1][:12]}…, as downloaded",
+            got=f"{found[0]} with {found[1][:12]}…",
+            fix=f"delete it and {path.name}.json to download it again",
         )
 
 

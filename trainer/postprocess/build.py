@@ -46,7 +46,7 @@ def read_names(path: Path, *, delimiter: str | None = None) -> dict[int, str]:
             continue
         key, _, name = line.partition(delimiter or " ")
         if not key.strip().isdecimal():
-            raise NamesError(f"{path}:{number}: expected `id name`, got {line[:80]!r}")
+            raise NamesError(where=f"{path}:{number}", expected="`id name`", got=f"{line[:80]!r}")
         names[int(key)] = name.strip()
     return names
 

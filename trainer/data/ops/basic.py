@@ -49,9 +49,9 @@ def _decode_with_cv2(encoded: Pixels, rgb: bool) -> Pixels:
     try:
         image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     except cv2.error as error:  # an empty file, or one that claims an absurd size
-        raise ImageError(f"expected an image, got {encoded.size} bytes that OpenCV refuses") from error
+        raise ImageError(expected="an image", got=f"{encoded.size} bytes that OpenCV refuses") from error
     if image is None:
-        raise ImageError(f"expected an image, got {encoded.size} bytes that OpenCV cannot decode")
+        raise ImageError(expected="an image", got=f"{encoded.size} bytes that OpenCV cannot decode")
     # In place, so that the rest of the chain works on contiguous memory (a reversed view costs it 0.5 ms).
     pixels: Pixels = cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image) if rgb else image
     return pixels
@@ -64,7 +64,9 @@ def _decode_with_pil(encoded: Pixels, rgb: bool) -> Pixels:
             plain = opened.convert("RGBA") if "transparency" in opened.info else opened
             image = np.array(plain.convert("RGB"))
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ImageError(f"expected an image, got {encoded.size} bytes that Pillow cannot decode") from error
+        raise ImageError(
+            expected="an image", got=f"{encoded.size} bytes that Pillow cannot decode"
+        ) from error
     return image if rgb else np.ascontiguousarray(image[:, :, ::-1])
 
 
@@ -110,8 +112,9 @@ def crop_image(spec: CropImage) -> Operation:
         top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
         if top < 0 or left < 0:
             raise ImageError(
-                f"expected at least {width} × {height} pixels to crop, got {describe_shape(image)}; "
-                "resize it before CropImage"
+                expected=f"at least {width} × {height} pixels to crop",
+                got=describe_shape(image),
+                fix="resize it before CropImage",
             )
         return image[top : top + height, left : left + width]
 

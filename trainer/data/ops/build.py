@@ -40,7 +40,7 @@ def build_transform(ops: Sequence[ImageOp]) -> Transform:
 
     def transform(data: bytes, rng: Rng) -> NDArray[np.float32]:
         if not data:
-            raise ImageError("expected an image, got an empty file")
+            raise ImageError(expected="an image", got="an empty file")
         image: Pixels = np.frombuffer(data, dtype=np.uint8)
         for operation in operations:
             image = operation(image, rng)

@@ -101,7 +101,7 @@ def cut(image: Pixels, *, top: int, left: int, width: int, height: int) -> Pixel
         ImageError: It is larger than the image.
     """
     if image.shape[0] < height or image.shape[1] < width:
-        raise ImageError(f"expected at least {width} × {height} pixels, got {describe_shape(image)}")
+        raise ImageError(expected=f"at least {width} × {height} pixels", got=describe_shape(image))
     return image[top : top + height, left : left + width]
 
 

@@ -49,7 +49,7 @@ def resize(spec: Resize, picture: bool) -> Operation:
 
 @implements_both(RandomResizedCrop)
 def random_resized_crop(spec: RandomResizedCrop, picture: bool) -> Operation:
-    """Draws of `areas.draw_area`."""
+    """Draws what `crop_pad.draw_area` draws."""
     height, width = spec.size
 
     def operation(image: Pixels, rng: Rng) -> Pixels:
