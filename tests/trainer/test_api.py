@@ -132,7 +132,7 @@ def test_it_is_left_so_too_where_the_training_fails(config: Path) -> None:
     with pytest.raises(DataError) as caught:
         train(config)
 
-    assert caught.value.exit is Exit.DATA
+    assert caught.value.exit_code is Exit.DATA
     assert "missing.png" in caught.value.problems[0]
     assert random.getstate() == python
     assert signal.getsignal(signal.SIGTERM) is handler
@@ -208,7 +208,7 @@ def test_sigterm_saves_and_the_callers_own_handler_is_there_afterwards(config: P
         assert heard == [signal.SIGTERM]
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert caught.value.exit is Exit.STOPPED
+    assert caught.value.exit_code is Exit.STOPPED
     assert list((config.parent / "output" / ".ftlaunch" / "checkpoints").iterdir())
 
 
@@ -235,7 +235,7 @@ def test_control_c_saves_and_says_how_to_go_on(config: Path) -> None:
     with pytest.raises(InterruptedRunError, match="--resume latest") as caught:
         train(config, progress=StopAfter(1, lambda: os.kill(os.getpid(), signal.SIGINT)))
 
-    assert caught.value.exit is Exit.INTERRUPTED
+    assert caught.value.exit_code is Exit.INTERRUPTED
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -291,7 +291,7 @@ def test_all_problems_of_a_config_come_at_once(config: Path) -> None:
         train(config, set={"Global.epochs": -1, "Arch.name": "PPLCNot"})
 
     assert len(caught.value.problems) == 2
-    assert caught.value.exit is Exit.CONFIG
+    assert caught.value.exit_code is Exit.CONFIG
 
 
 def test_weights_are_evaluated_predicted_with_and_exported(config: Path) -> None:

@@ -93,7 +93,7 @@ def test_who_lets_an_error_pass_can_say_where_it_was() -> None:
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_the_class_has_the_exit_code(kind: type[TrainerError], code: Exit) -> None:
-    assert kind.exit is code
+    assert kind.exit_code is code
 
 
 def test_errors_stay_what_python_calls_them() -> None:
