@@ -158,7 +158,7 @@ def evaluate(
         run = _load_run(config, job, options, ranks, weights=weights, warn=told)
         from trainer.engine.evaluate import evaluate_weights
 
-        found = evaluate_weights(run.config, ranks, weights=weights, progress=progress)
+        found = evaluate_weights(run.config, ranks, weights=run.find(weights), progress=progress)
     for note in found.notes:
         warn(note)  # of any rank: each reads other images
     return found
@@ -264,7 +264,7 @@ def export(
         infer = run.document.values.get("Infer")
         with _writable_home():
             done = export_model(
-                run.config, infer if isinstance(infer, dict) else {}, weights=weights,
+                run.config, infer if isinstance(infer, dict) else {}, weights=run.find(weights),
                 folder=folder or Path(run.config.run.save_inference_dir), images=compare, onnx=onnx,
                 progress=progress,
             )  # fmt: skip
@@ -295,11 +295,12 @@ def open_predictor(
 
         ranks = read_ranks()
         options = LoadOptions(overrides=overrides, strict=strict, extra_modules=extra_modules)
-        loaded: BaseConfig
+        run: LoadedRun[BaseConfig]
         if job is not None:
-            loaded = load_job(job, options, ranks, weights=weights, warn=warn).config
+            run = load_job(job, options, ranks, weights=weights, warn=warn)
         else:
-            loaded = load_for_prediction(_given(config), options, ranks, warn=warn).config
+            run = load_for_prediction(_given(config), options, ranks, warn=warn)
+        loaded, weights, labels = run.config, run.find(weights), run.find(labels)
         infer = loaded.infer
         size = infer.batch_size if infer is not None else 1
         predictor = load_trained(loaded, weights=weights, labels=labels)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
@@ -40,11 +40,19 @@ class LoadedRun(Generic[ConfigT_co]):
         config: Typed and frozen; its paths are those of this machine, and its device is here.
         document: The values that it was made of, with their places.
         mounts: What stands for mounts on this machine; None inside a job.
+        path_map: What the paths of the config went through.
     """
 
     config: ConfigT_co
     document: Document
     mounts: MountsHere | None = None
+    path_map: PathMap = field(default_factory=PathMap)
+
+    def find(self, typed: Path | None) -> Path | None:
+        """Return a file that was typed as it is called in a pod by its place here; others as they are."""
+        if typed is None or typed.exists() or not typed.is_absolute():
+            return typed
+        return Path(self.path_map.apply(str(typed)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,7 +164,7 @@ def _finish(
         config, said = settle_device(config, ranks)
         if said:
             warn(said)
-    return LoadedRun(config=config, document=loaded.document, mounts=finder.found)
+    return LoadedRun(config=config, document=loaded.document, mounts=finder.found, path_map=loaded.path_map)
 
 
 class _MountFinder:

@@ -199,3 +199,17 @@ def test_scores_are_those_of_the_network_whatever_the_names(trained, trainer):
     second = json.loads(trainer("predict", "-c", "cfg.yaml", "val0.png", "--output", "json")[1])
     assert np.array_equal(first[0]["scores"], second[0]["scores"])
     assert first[0]["class_ids"] == second[0]["class_ids"]
+
+
+def test_files_that_are_named_as_in_a_pod_are_found_where_they_are(trained, trainer):
+    """A line from a job's page: `--weights` and `--labels` below a mount that `local` stands for here."""
+    document = yaml.safe_load((trained / "cfg.yaml").read_text())
+    document["Launch"] = {"volumes": [{"mount": "/runs", "claim": "runs", "local": str(trained)}]}
+    (trained / "pod.yaml").write_text(yaml.safe_dump(document))
+    named = ("--weights", "/runs/output/latest.pdparams", "--labels", "/runs/labels.txt")
+    here = ("--weights", "output/latest.pdparams", "--labels", "labels.txt")
+    code, found, err = trainer("predict", "-c", "pod.yaml", "val0.png", *named)
+    assert code == 0, err
+    assert found == trainer("predict", "-c", "pod.yaml", "val0.png", *here)[1]
+    code, _, err = trainer("eval", "-c", "pod.yaml", *named[:2])
+    assert code == 0, err
