@@ -45,7 +45,9 @@ def test_each_name_leads_to_the_spec_that_has_it(registry: Registry) -> None:
         for name in item.known_names():
             found = registry.find(name)
             assert found is not None
-            assert found.known_names() == item.known_names()
+            assert found.known_names() == item.known_names(), (
+                f"{name!r} leads to {found.__name__}; is it in another line, too?"
+            )
     assert registry.names() == [name for spec in registry for name in spec.known_names()]
 
 
