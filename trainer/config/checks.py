@@ -21,11 +21,11 @@ from trainer.config.root import TrainConfig
 from trainer.config.samplers import DistributedBatchSampler, MultiScaleSampler
 from trainer.config.scalars import SPLITS, Pixels, Split
 
-Found = Iterator[tuple[KeyPath, str]]
+Findings = Iterator[tuple[KeyPath, str]]
 """Places, each with the sentence of what is wrong there."""
 
 
-def find_disagreements(config: TrainConfig) -> Found:
+def find_disagreements(config: TrainConfig) -> Findings:
     """Yield the place and the sentence of each."""
     yield from _samplers_and_datasets(config)
     yield from _plateau(config)
@@ -40,7 +40,7 @@ def find_disagreements(config: TrainConfig) -> Found:
         )
 
 
-def _samplers_and_datasets(config: TrainConfig) -> Found:
+def _samplers_and_datasets(config: TrainConfig) -> Findings:
     for split, section in config.data.splits:
         sampler, dataset = section.sampler, section.dataset
         if split == "Eval" and type(sampler) is not DistributedBatchSampler:
@@ -67,7 +67,7 @@ def _samplers_and_datasets(config: TrainConfig) -> Found:
             )
 
 
-def _labels_and_classes(dataset: Dataset, split: Split, *, classes: int) -> Found:
+def _labels_and_classes(dataset: Dataset, split: Split, *, classes: int) -> Findings:
     if isinstance(dataset, CustomLabelDataset) and dataset.labels > classes:
         yield (
             ("DataLoader", split, "dataset", "label_key"),
@@ -83,7 +83,7 @@ def _labels_and_classes(dataset: Dataset, split: Split, *, classes: int) -> Foun
             )
 
 
-def _plateau(config: TrainConfig) -> Found:
+def _plateau(config: TrainConfig) -> Findings:
     places = [path for path, item in config.optimizers if item.lr.follows_metric]
     if places and len(config.optimizers) > 1:
         for path in places:
@@ -123,7 +123,7 @@ def has_less_is_better(config: TrainConfig) -> bool:
     return first is not None and first.less_is_better
 
 
-def _labels(config: TrainConfig) -> Found:
+def _labels(config: TrainConfig) -> Findings:
     """Yield the place and the sentence of each."""
     for split, section in config.data.splits:
         yield from _losses(config, split, section)
@@ -136,7 +136,7 @@ def _labels(config: TrainConfig) -> Found:
         )
 
 
-def _losses(config: TrainConfig, split: Split, section: SplitSection) -> Found:
+def _losses(config: TrainConfig, split: Split, section: SplitSection) -> Findings:
     dataset = section.dataset
     several = isinstance(dataset, MultiLabelDataset)
     ratios = isinstance(dataset, MultiLabelDataset) and dataset.label_ratio
@@ -160,7 +160,7 @@ def _losses(config: TrainConfig, split: Split, section: SplitSection) -> Found:
             )
 
 
-def _metrics(config: TrainConfig, split: Split, section: SplitSection) -> Found:
+def _metrics(config: TrainConfig, split: Split, section: SplitSection) -> Findings:
     several = isinstance(section.dataset, MultiLabelDataset)
     for index, metric in enumerate(config.metric.of(split)):
         path = ("Metric", split, index, metric.label)
@@ -180,7 +180,7 @@ def _metrics(config: TrainConfig, split: Split, section: SplitSection) -> Found:
             yield path, f"expected Arch.class_num of at least 2 beside it, got {config.arch.class_num}"
 
 
-def _distillation(config: TrainConfig) -> Found:
+def _distillation(config: TrainConfig) -> Findings:
     """Yield the place and the sentence of each."""
     for split in SPLITS:
         for index, loss in enumerate(config.loss.of(split)):
@@ -203,7 +203,7 @@ def _distillation(config: TrainConfig) -> Found:
                 )
 
 
-def find_uncounted_values(config: TrainConfig) -> Found:
+def find_uncounted_values(config: TrainConfig) -> Findings:
     """Yield the place and the sentence of each loss of which PaddleClas trains on one value of several."""
     for split in SPLITS:
         losses = config.loss.of(split)
@@ -218,7 +218,7 @@ def find_uncounted_values(config: TrainConfig) -> Found:
 
 def _networks(
     config: TrainConfig, path: KeyPath, models: Sequence[str], keys: Sequence[tuple[str, str]]
-) -> Found:
+) -> Findings:
     arch = config.arch
     if not isinstance(arch, DistillationArch):
         yield path, f"expected Arch.name DistillationModel beside it, got {arch.name!r}"
@@ -238,7 +238,7 @@ def _networks(
             )
 
 
-def _refused_sizes(config: TrainConfig) -> Found:
+def _refused_sizes(config: TrainConfig) -> Findings:
     """Yield the place and the sentence of each size that a network refuses.
 
     `Infer` is left alone: training does not read it.
@@ -283,7 +283,7 @@ def find_growing(config: TrainConfig) -> list[KeyPath]:
     return [(*_OPS, index, op.label, key) for index, op in enumerate(ops) for key in op.staged_keys]
 
 
-def _growing(config: TrainConfig) -> Found:
+def _growing(config: TrainConfig) -> Findings:
     """Yield the place and the sentence of each."""
     if not config.is_progressive:
         return

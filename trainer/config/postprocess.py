@@ -45,7 +45,7 @@ class Topk(BasePostProcess):
         return self.delimiter
 
 
-_Share = Field(default=0.5, ge=0, le=1)
+_THRESHOLD = Field(default=0.5, ge=0, le=1)
 
 
 class ThreshOutput(BasePostProcess):
@@ -59,7 +59,7 @@ class ThreshOutput(BasePostProcess):
 class MultiLabelThreshOutput(BasePostProcess):
     """All classes whose probability reaches the threshold, each by itself."""
 
-    threshold: float = _Share
+    threshold: float = _THRESHOLD
     class_id_map_file: str | None = None
     delimiter: str | None = None
 
@@ -77,7 +77,7 @@ class MultiLabelThreshOutput(BasePostProcess):
 class PersonAttribute(BasePostProcess):
     """26 attributes of a pedestrian (PULC person_attribute)."""
 
-    threshold: float = _Share
+    threshold: float = _THRESHOLD
     glasses_threshold: float = Field(default=0.3, ge=0, le=1)
     hold_threshold: float = Field(default=0.6, ge=0, le=1)
 
@@ -85,16 +85,16 @@ class PersonAttribute(BasePostProcess):
 class VehicleAttribute(BasePostProcess):
     """Ten colours and nine types of a vehicle (PULC vehicle_attribute)."""
 
-    color_threshold: float = _Share
-    type_threshold: float = _Share
+    color_threshold: float = _THRESHOLD
+    type_threshold: float = _THRESHOLD
 
 
 class TableAttribute(BasePostProcess):
     """Six attributes of a picture of a table (PULC table_attribute)."""
 
-    source_threshold: float = _Share
-    number_threshold: float = _Share
-    color_threshold: float = _Share
-    clarity_threshold: float = _Share
-    obstruction_threshold: float = _Share
-    angle_threshold: float = _Share
+    source_threshold: float = _THRESHOLD
+    number_threshold: float = _THRESHOLD
+    color_threshold: float = _THRESHOLD
+    clarity_threshold: float = _THRESHOLD
+    obstruction_threshold: float = _THRESHOLD
+    angle_threshold: float = _THRESHOLD

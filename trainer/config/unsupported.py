@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer.config.archs import BaseArch, DistillationArch
-from trainer.config.checks import Found, find_growing, find_uncounted_values, has_less_is_better
+from trainer.config.checks import Findings, find_growing, find_uncounted_values, has_less_is_better
 from trainer.config.metrics import TopkAcc
 from trainer.config.ops import DecodeImage, Op, ResizeImage
 from trainer.config.optimizers import Adam, BaseOptimizer, Momentum, Optimizer, RMSProp
@@ -101,7 +101,7 @@ _EVERY_DECADE = 30
 """Epochs after which a Piecewise with a learning_rate divides it by ten."""
 
 
-def find_without_effect(config: TrainConfig, values: Values) -> Found:
+def find_without_effect(config: TrainConfig, values: Values) -> Findings:
     """Yield the place and the sentence of each."""
     yield from _sections(values)
     yield from _run(config)
@@ -113,7 +113,7 @@ def find_without_effect(config: TrainConfig, values: Values) -> Found:
     yield from _infer(config, values)
 
 
-def find_slim(values: Values) -> Found:
+def find_slim(values: Values) -> Findings:
     """Yield what `Slim` asks for: it would change the network, so that it is refused."""
     slim = values.get("Slim")
     for key, name in (("quant", "quantisation"), ("prune", "pruning")):
@@ -127,7 +127,7 @@ def find_slim(values: Values) -> Found:
             )
 
 
-def find_to_know(config: TrainConfig) -> Found:
+def find_to_know(config: TrainConfig) -> Findings:
     """Yield what has its effect, as in PaddleClas, but perhaps not the one that is meant."""
     for path, optimizer in config.optimizers:
         if _replaces_nothing(optimizer.lr, config.run.epochs):
@@ -156,7 +156,7 @@ def find_to_know(config: TrainConfig) -> Found:
                 )
 
 
-def _sections(values: Values) -> Found:
+def _sections(values: Values) -> Findings:
     if values.get("Profiler"):
         yield (
             ("Profiler",),
@@ -170,7 +170,7 @@ def _sections(values: Values) -> Found:
         yield ("Slim",), f"expected none, got {show(slim)}, which has no effect"
 
 
-def _run(config: TrainConfig) -> Found:
+def _run(config: TrainConfig) -> Findings:
     run = config.run
     if run.use_dali:
         yield (
@@ -221,7 +221,7 @@ def _archs(config: TrainConfig) -> Iterator[tuple[KeyPath, BaseArch]]:
                 yield ("Arch", "models", index, name), part
 
 
-def _arch(config: TrainConfig, arch: BaseArch, path: KeyPath) -> Found:
+def _arch(config: TrainConfig, arch: BaseArch, path: KeyPath) -> Findings:
     if arch.use_ssld and arch.pretrained is not True:
         yield (
             (*path, "use_ssld"),
@@ -245,7 +245,7 @@ def _arch(config: TrainConfig, arch: BaseArch, path: KeyPath) -> Found:
         yield (*path, key), "expected False: it is computed in plain operations here, to the same result"
 
 
-def _optimizer(optimizer: Optimizer, path: KeyPath) -> Found:
+def _optimizer(optimizer: Optimizer, path: KeyPath) -> Findings:
     if isinstance(optimizer, BaseOptimizer) and optimizer.regularizer is not None and optimizer.weight_decay:
         yield (*path, "weight_decay"), "expected none beside regularizer, which wins as in PaddleClas"
     if isinstance(optimizer, Momentum) and not (optimizer.no_weight_decay_name or "").split():
@@ -290,7 +290,7 @@ def _replaces_nothing(rate: Schedule, epochs: int | None) -> bool:
     )
 
 
-def _losses(config: TrainConfig) -> Found:
+def _losses(config: TrainConfig) -> Findings:
     for split in SPLITS:
         losses = config.loss.of(split)
         weight = losses[0].weight if len(losses) == 1 else 1.0
@@ -308,7 +308,7 @@ def _op_lists(config: TrainConfig) -> Iterator[tuple[KeyPath, Sequence[Op]]]:
         yield ("Infer", "transforms"), config.infer.transforms
 
 
-def _infer(config: TrainConfig, values: Values) -> Found:
+def _infer(config: TrainConfig, values: Values) -> Findings:
     for path, ops in _op_lists(config):
         for index, op in enumerate(ops):
             if isinstance(op, ResizeImage) and not op.return_numpy and op.backend == "cv2":

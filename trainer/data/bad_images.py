@@ -30,7 +30,7 @@ def format_left_out(count: int) -> str:
     return f"{format_count(count)} could not be read and {'is' if count == 1 else 'are'} left out"
 
 
-class Listed(Sized, Protocol):
+class ListedSamples(Sized, Protocol):
     """A list of samples that knows where it comes from."""
 
     @property
@@ -41,7 +41,7 @@ class Listed(Sized, Protocol):
 class BadImages:
     """Of one loader of one rank. Reader threads note, the engine asks."""
 
-    def __init__(self, *, skip: bool, limit: float, samples: Listed) -> None:
+    def __init__(self, *, skip: bool, limit: float, samples: ListedSamples) -> None:
         """Begin with none.
 
         Args:

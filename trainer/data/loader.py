@@ -281,7 +281,7 @@ class Loader:
             stage = None if self._epochs is None else stage_of(epoch, epochs=self._epochs)
             transform = self._transforms.choose(side=side, stage=stage)
             repeat = self._sampling.repeat(int(assembly.shard.places[slot]))
-            rng = self._draws(epoch, index if of is None else of, repeat)
+            rng = self._rng_of(epoch, index if of is None else of, repeat)
             encoded = read_encoded(Path(path), max_pixels=self._max_pixels)
             image = transform(encoded.data, rng)
         except ImageError as error:
@@ -307,7 +307,7 @@ class Loader:
             self.bad_images.note(index, reason)
         return _Bad(reason)
 
-    def _draws(self, epoch: int, index: int, repeat: int) -> Rng:
+    def _rng_of(self, epoch: int, index: int, repeat: int) -> Rng:
         if self._stream is not None:
             return self._stream.rng
         return per_sample(self._seed, epoch=epoch, index=index, repeat=repeat)

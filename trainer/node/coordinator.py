@@ -1,6 +1,6 @@
 """Node 0's second task: gathers the nodes, starts attempts, counts them, and says when and how it ends.
 
-In turns: gather all nodes, ask each for free ports, count the start, drive an `Attempt`, record how it
+In turns: gather all nodes, ask each for free ports, count the start, carry out an `Attempt`, record how it
 went, pause. Whatever ends the run is raised as `_RunEndedError` from wherever it is found, because it can
 be found at any wait (deadline, lock, signal), and the one place that catches it tells all nodes and writes
 run.json. Node 0's own end, `_NodeLeavesError`, tells nobody: the others wait for its return.
@@ -135,12 +135,12 @@ class Coordinator:
             ranks = "1 rank" if job.world_size == 1 else f"{job.world_size} ranks"
             nodes = "1 node" if job.nodes == 1 else f"{job.nodes} nodes"
             self._console.say(f"attempt {number} begins: {ranks} on {nodes}")
-            drive = Attempt(
+            attempt = Attempt(
                 Start(attempt=number, endpoints=endpoints, master=store),
                 settings=self._settings, peers=self._peers, console=self._console, leaving=self._leaving,
                 deadline_left_s=lambda: attempt_store.deadline_left_s,
             )  # fmt: skip
-            result = self._last = await drive.run()
+            result = self._last = await attempt.run()
             self._close_store()
             match result.outcome:
                 case AttemptOutcome.DONE:

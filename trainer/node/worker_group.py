@@ -282,11 +282,11 @@ _ADDRESS = slice(20, 24)  # of an ifreq that holds a sockaddr_in
 
 def find_interface(address: str) -> str | None:
     """Return the interface that has an IPv4 address as its first, or None."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         for _, name in socket.if_nameindex():
             request = struct.pack(f"{_REQUEST_BYTES}s", name.encode()[:_NAME_BYTES])
             try:
-                answer = fcntl.ioctl(asking, _SIOCGIFADDR, request)
+                answer = fcntl.ioctl(probe, _SIOCGIFADDR, request)
             except OSError:  # it has no IPv4 address
                 continue
             if socket.inet_ntoa(answer[_ADDRESS]) == address:

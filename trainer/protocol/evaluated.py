@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 
 from trainer.protocol.codec import Within
 
-_Share: TypeAlias = Annotated[float, Within(0, 1)]
+_Fraction: TypeAlias = Annotated[float, Within(0, 1)]
 _SURE = 2.0
 """Standard errors of a share. One run in about twenty is that far off by chance alone."""
 
@@ -25,9 +25,9 @@ class Evaluated:
         images: How many were evaluated.
     """
 
-    top1: _Share
-    best_top1: _Share
-    largest_class: _Share
+    top1: _Fraction
+    best_top1: _Fraction
+    largest_class: _Fraction
     images: Annotated[int, Within(least=1)]
 
 

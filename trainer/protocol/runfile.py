@@ -238,9 +238,9 @@ def _hand_over(
             got=owner,
             fix="check Global.output_dir and its volume",
         )
-    heir = RunFile(run_id=run_id, first_start_s=now_s, starts=existing.starts)
-    save_run_file(output_dir, heir)
-    return heir
+    taken_over = RunFile(run_id=run_id, first_start_s=now_s, starts=existing.starts)
+    save_run_file(output_dir, taken_over)
+    return taken_over
 
 
 def _goes_on(run: RunFile) -> bool:

@@ -60,19 +60,19 @@ def explain_silence(snapshot: Snapshot) -> Iterator[Verdict]:
     if snapshot.status.state is not JobState.RUNNING or progress is None or not progress.ranks:
         return
     since_s = max(0.0, snapshot.now_s - progress.time_s)
-    culprit = _find_silent(progress, since_s=since_s)
-    if culprit is None:
+    hung_rank = _find_silent(progress, since_s=since_s)
+    if hung_rank is None:
         return
-    silent_s = culprit.silent_s + since_s
+    silent_s = hung_rank.silent_s + since_s
     job = snapshot.status.handle.job
     yield Verdict(
         code="rank-silent",
         sentence=(
-            f"rank {culprit.rank} (node {culprit.node}) has been silent for {silent_s:.0f} s, in "
-            f"{culprit.phase} after step {culprit.step}; the others wait for it"
+            f"rank {hung_rank.rank} (node {hung_rank.node}) has been silent for {silent_s:.0f} s, in "
+            f"{hung_rank.phase} after step {hung_rank.step}; the others wait for it"
         ),
         evidence=evidence(*(_describe(rank) for rank in progress.ranks[:8])),
-        fix=f"ftlaunch logs {job} --rank {culprit.rank} --tail 50",
+        fix=f"ftlaunch logs {job} --rank {hung_rank.rank} --tail 50",
         resolves=Resolves.LATER,
     )
 
