@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # numpy and paddle
     from trainer.checkpoints.pdfiles import Array
     from trainer.config.resize import Change
     from trainer.data.make_lists import ListsReport, Read
-    from trainer.engine.lr_finder import RateTest
+    from trainer.engine.lr_finder import LrFindResult
 
 __all__ = [
     "check", "convert_weights", "fetch_weights", "find_rate", "inspect_weights", "list_weights", "make_lists",
@@ -117,7 +117,7 @@ def find_rate(
     say: Say = _LOG.info,
     warn: Say = _LOG.warning,
     progress: Progress = NO_PROGRESS,
-) -> RateTest:
+) -> LrFindResult:
     """Train some steps while the learning rate grows, and propose one; writes nothing.
 
     Args:

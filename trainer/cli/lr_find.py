@@ -16,7 +16,7 @@ from trainer.cli.printing import echo, warn
 from trainer.progress import Progress
 
 if TYPE_CHECKING:  # paddle: `--help` does without
-    from trainer.engine.lr_finder import RateTest
+    from trainer.engine.lr_finder import LrFindResult
 
 _ROWS, _WIDTH = 20, 50
 _RULES = {
@@ -100,7 +100,7 @@ def _say(bar: Progress, text: str) -> None:
     echo(text, err=True)
 
 
-def _draw(found: RateTest) -> str:
+def _draw(found: LrFindResult) -> str:
     """Draw the losses, a row a rate."""
     every = max(1, len(found.rates) // _ROWS)
     least, most = min(found.losses), max(found.losses)

@@ -110,7 +110,7 @@ class Loader:
             samples: The dataset's list.
             rank: Whose batches.
             world_size: Ranks that share an epoch.
-            seed: Of the run, for the operations' draws; the order of samples does not depend on it.
+            seed: Of the run, for the operations' generators; the order of samples does not depend on it.
             training: Refuse an epoch without a single step; let others take the place of bad images.
             epochs: Of a training whose images grow; None in every other.
             max_pixels: Images that claim more are bad.
@@ -163,7 +163,7 @@ class Loader:
         return self._stream.state() if self._stream is not None else None
 
     def restore_rng(self, state: str) -> None:
-        """Go on with the draws from a state; no effect with `per_sample`.
+        """Go on with the random numbers from a state; no effect with `per_sample`.
 
         Raises:
             FormatError: The state is broken.
@@ -215,7 +215,7 @@ class Loader:
         if labels.ndim == 1:
             labels = labels.reshape(-1, 1)
         if self._mix is not None:
-            images, labels = self._mix(images, labels, self._draws_of_batch(epoch, shard.start))
+            images, labels = self._mix(images, labels, self._rng_of_batch(epoch, shard.start))
         return Batch(
             images=images,
             labels=labels,
@@ -271,7 +271,7 @@ class Loader:
     def _put_sample(
         self, assembly: Assembly, slot: int, epoch: int, *, index: int, of: int | None = None
     ) -> Problem:
-        """Read sample `index` into a slot, with the draws of sample `of` in whose place it is."""
+        """Read sample `index` into a slot, with the generators of sample `of` in whose place it is."""
         if (known := self.bad_images.reason(index)) is not None:
             return _Bad(known)
         path = self._samples.paths[index]
@@ -312,7 +312,7 @@ class Loader:
             return self._stream.rng
         return per_sample(self._seed, epoch=epoch, index=index, repeat=repeat)
 
-    def _draws_of_batch(self, epoch: int, start: int) -> Rng:
+    def _rng_of_batch(self, epoch: int, start: int) -> Rng:
         if self._stream is not None:
             return self._stream.rng
         return per_batch(self._seed, epoch=epoch, start=start, rank=self._rank)

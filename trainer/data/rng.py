@@ -18,7 +18,7 @@ _WHAT = "draws"
 
 
 class Rng:
-    """One source of Python's draws and one of NumPy's.
+    """Python's generator and NumPy's, seeded for one thing that draws.
 
     NumPy's old generator on purpose: its stream never changes between versions (NEP 19), and it is the one
     that PaddleClas draws from. It is seeded when it is first asked for: many samples never do.
@@ -56,7 +56,7 @@ class _Unseeded(ISeedSequence):
 
 
 def per_sample(seed: int, *, epoch: int, index: int, repeat: int = 0) -> Rng:
-    """Return the draws of one sample in one epoch, whoever reads it and whenever.
+    """Return the generators of one sample in one epoch, whoever reads it and whenever.
 
     Args:
         seed: Of the run.
@@ -77,7 +77,7 @@ def instead_of(seed: int, *, epoch: int, index: int, repeat: int = 0) -> random.
 
 
 def per_batch(seed: int, *, epoch: int, start: int, rank: int) -> Rng:
-    """Return the draws of one rank's batch in one epoch, whoever read its images.
+    """Return the generators of one rank's batch in one epoch, whoever read its images.
 
     Args:
         seed: Of the run.
@@ -95,7 +95,7 @@ def _seeded(text: str) -> Rng:
 
 
 class Stream:
-    """One stream of draws for all samples, in the order in which they are read, as PaddleClas has it.
+    """One stream for all samples, in the order in which they are read, as PaddleClas has it.
 
     Python's and NumPy's generators seeded with the same number (PaddleClas d178931, ppcls/engine/engine.py).
     """

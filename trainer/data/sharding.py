@@ -75,7 +75,7 @@ def shard_order(
     start: int = 0,
     in_turn: bool = False,
 ) -> list[Shard]:
-    """Deal the places of an order out to a rank, in global batches of `world_size * batch_size`.
+    """Return a rank's shards of an order, one of each global batch of `world_size * batch_size` places.
 
     The last, incomplete global batch is split into equal contiguous parts. Where it does not divide, as an
     epoch that was begun by another number of ranks may leave it, its own front is repeated: ranks with
@@ -84,11 +84,11 @@ def shard_order(
     Args:
         length: Places in the order.
         rank: Whose part.
-        world_size: Ranks that deal now; the order may have been padded for another number.
+        world_size: Ranks that share it now; the order may have been padded for another number.
         batch_size: A rank's.
         drop_last: Leave an incomplete last global batch out.
-        start: Places that were dealt before.
-        in_turn: Deal place after place to one rank after the other, not contiguous parts.
+        start: Places that were sharded before.
+        in_turn: Give place after place to one rank after the other, not contiguous parts.
     """
     whole = world_size * batch_size
     shards: list[Shard] = []

@@ -51,7 +51,7 @@ The deepest fall of pure noise, in 2,000 drawn curves a length: 99 of 100 stay b
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RateTest:
+class LrFindResult:
     """What a test saw.
 
     Attributes:
@@ -88,7 +88,7 @@ class RateTest:
 def find_rate(
     config: TrainConfig, *, low: float, high: float, steps: int, store: WeightsStore,
     report: Callable[[int], None] = lambda _: None, say: Callable[[str], None] = lambda _: None,
-) -> RateTest:  # fmt: skip
+) -> LrFindResult:  # fmt: skip
     """Train a few steps from the weights that training would begin with.
 
     Args:
@@ -143,7 +143,7 @@ def find_rate(
     return replace(choose_rates(rates, raw, diverged=diverged), batch=config.data.Train.sampler.batch_size)
 
 
-def choose_rates(rates: Sequence[float], raw: Sequence[float], *, diverged: bool) -> RateTest:
+def choose_rates(rates: Sequence[float], raw: Sequence[float], *, diverged: bool) -> LrFindResult:
     """Say which rates a curve speaks for.
 
     Args:
@@ -168,7 +168,7 @@ def choose_rates(rates: Sequence[float], raw: Sequence[float], *, diverged: bool
     way_down = _deepest_fall(means, begin=2 * left_out)
     fall, noise = means[way_down[0]] - means[way_down[-1]], _noise(raw)
     flat = fall < max(_LEAST_FALL * abs(means[way_down[0]]), _NOISES * noise)
-    return RateTest(
+    return LrFindResult(
         rates=tuple(rates), losses=tuple(losses),
         proposals={} if flat else _propose(rates, means, way_down),
         lowest=rates[lowest if flat else way_down[-1]], fall=fall, noise=noise, diverged=diverged,
