@@ -16,13 +16,14 @@ from trainer.config.data import DataLoaderSection, LoaderSection, SplitSection
 from trainer.config.problems import ConfigError, Problem
 from trainer.config.root import TrainConfig
 from trainer.config.sections import GlobalSection
+from trainer.data.encoded import read_encoded
 from trainer.data.lists import SampleList, load_list
 from trainer.data.loader import Loader
 from trainer.engine.collective import Collective
 from trainer.engine.ema import ExponentialMovingAverage
 from trainer.engine.loss_layers import attach, detached, own_parameters
 from trainer.engine.precision import Precision, choose_precision
-from trainer.errors import DataError
+from trainer.errors import DataError, ImageError
 from trainer.losses.build import LossFunction, build_loss
 from trainer.metrics.batch import BatchMetric
 from trainer.metrics.build import Measure, build_batch_metrics, build_measures
@@ -32,6 +33,8 @@ from trainer.optim.schedules import build_schedule
 from trainer.optim.scopes import build_optimizers
 from trainer.protocol.pathmap import PathMap
 from trainer.ranks import Ranks
+
+_TRIED = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,7 +161,29 @@ def prepare(config: TrainConfig, ranks: Ranks) -> Lists:
         path_map=ranks.path_map,
     )  # fmt: skip
     make_train_loader(config, lists, ranks=ranks)
+    if lists.evaluation is not None:
+        _refuse_unreadable(lists.evaluation, max_pixels=config.run.max_image_pixels)
     return lists
+
+
+def _refuse_unreadable(samples: SampleList, *, max_pixels: int) -> None:
+    """Refuse a list to evaluate on of which nothing can be read: it would be told after the first epoch.
+
+    The first images of the list, at even distances, stand for all: one that can be read is enough.
+    """
+    tried = range(0, len(samples), max(1, len(samples) // _TRIED))
+    first = ""
+    for index in tried:
+        path = samples.paths[index]
+        try:
+            read_encoded(Path(path), max_pixels=max_pixels)
+        except (ImageError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            first = first or f"the first: {samples.place(index)}: {path}: {reason}"
+        else:
+            return
+    said = f"expected images to evaluate with, got none that can be read of {len(tried)} that were tried"
+    raise DataError([f"{samples.source}: {said}", first])
 
 
 def _refuse_streams(loader: LoaderSection, ranks: Ranks) -> None:

@@ -108,3 +108,12 @@ def test_two_ranks_refuse_too_many_at_the_same_step(damaged: Any):
         AssertionError, match=r"expected at most 0.07 of the list's 15 images .* got 2 so far"
     ):
         run_ranks(2, "-m", "trainer", "train", "-c", str(path))
+
+
+def test_an_evaluation_of_which_nothing_can_be_read_is_refused_before_training(workshop: Any):
+    for path in workshop.folder.glob("val*.png"):
+        path.write_bytes(b"no image")
+    with pytest.raises(DataError, match="expected images to evaluate with, got none that can be read"):
+        workshop.train(**BOTH)
+    assert not (workshop.folder / "output").exists()
+    workshop.train(**BOTH, Global__eval_during_train=False, Global__epochs=1)
