@@ -33,7 +33,10 @@ from trainer.errors import ImageError
 
 @implements(DecodeImage)
 def decode_image(spec: DecodeImage) -> Operation:
-    """OpenCV turns the image as EXIF says, Pillow does not; both drop alpha."""
+    """Encoded file uint8 [n] -> uint8 [H, W, 3], or [3, H, W] where asked for; RGB, or BGR as OpenCV has it.
+
+    OpenCV turns the image as EXIF says, Pillow does not; both drop alpha.
+    """
     channel_first = spec.channel_first and spec.to_np
     decode = _decode_with_cv2 if spec.backend == "cv2" else _decode_with_pil
 
@@ -87,7 +90,7 @@ Resize = Callable[[Pixels, tuple[int, int], Rng], Pixels]
 
 @implements(ResizeImage)
 def resize_image(spec: ResizeImage) -> Operation:
-    """To `size`, or so that the shorter side has `resize_short` pixels."""
+    """uint8 [H, W, 3] -> `size`, or so that the shorter side has `resize_short` pixels."""
     resize = _make_resize(spec.backend, spec.interpolation)
     size, short = spec.size, spec.resize_short
 
@@ -104,7 +107,7 @@ def resize_image(spec: ResizeImage) -> Operation:
 
 @implements(CropImage)
 def crop_image(spec: CropImage) -> Operation:
-    """Cut the centre out, without copying."""
+    """[H, W, C] -> the centre [height, width, C] of `size`, a view."""
     width, height = spec.size
 
     def operation(image: Pixels, rng: Rng) -> Pixels:
@@ -123,7 +126,10 @@ def crop_image(spec: CropImage) -> Operation:
 
 @implements(RandCropImage)
 def rand_crop_image(spec: RandCropImage) -> Operation:
-    """Draws in PaddleClas's order: aspect ratio, area, x, y, then an interpolation that is random."""
+    """uint8 [H, W, 3] -> a random part, resized to `size`.
+
+    Draws in PaddleClas's order: aspect ratio, area, x, y, then an interpolation that is random.
+    """
     resize = _make_resize(spec.backend, spec.interpolation)
     size, scale, ratio = spec.size, spec.scale, spec.ratio
     log_ratio = (math.log(ratio[0]), math.log(ratio[1]))
@@ -168,7 +174,7 @@ def _resize_with_pil(image: Pixels, size: tuple[int, int], interpolation: str) -
 
 @implements(RandFlipImage)
 def rand_flip_image(spec: RandFlipImage) -> Operation:
-    """Flip where a draw of 0 or 1 gives 1."""
+    """[H, W, C] -> the same shape, flipped where a draw of 0 or 1 gives 1."""
 
     def operation(image: Pixels, rng: Rng) -> Pixels:
         if rng.python.randint(0, 1) == 0:
@@ -184,7 +190,11 @@ _LEVELS = np.arange(256, dtype=np.uint8)
 
 @implements(NormalizeImage)
 def normalize_image(spec: NormalizeImage) -> Operation:
-    """Look pixels up in a table a channel, which the formula makes: same bits, a sixth of the time."""
+    """uint8 or float32, [H, W, 3] or [3, H, W] by `order` -> float32 of that layout: (x·scale − mean) / std.
+
+    uint8 is looked up in a table a channel, which the formula makes: same bits, a sixth of the time. A fourth
+    channel, where `channel_num` is 4, holds zeros.
+    """
     channel_axis = 0 if spec.order == "chw" else 2
     scale = np.float32(spec.scale if spec.scale is not None else 1.0 / 255.0)
     mean, std = _three(spec.mean), _three(spec.std)
@@ -213,7 +223,7 @@ def normalize_image(spec: NormalizeImage) -> Operation:
 
 @implements(ToCHWImage)
 def to_chw_image(spec: ToCHWImage) -> Operation:
-    """Move the channels to the front, without copying."""
+    """[H, W, C] -> [C, H, W], a view."""
     del spec
 
     def operation(image: Pixels, rng: Rng) -> Pixels:

@@ -65,7 +65,7 @@ _FIVE = ("nearest", "bilinear", "area", "bicubic", "lanczos")
 
 @implements(RandomCropImage)
 def random_crop_image(spec: RandomCropImage) -> Operation:
-    """Draw the row, then the column."""
+    """[H, W, C] -> [height, width, C] of `size`, a view. Draw the row, then the column."""
     width, height = spec.size
 
     def operation(image: Pixels, rng: Rng) -> Pixels:
@@ -78,7 +78,10 @@ def random_crop_image(spec: RandomCropImage) -> Operation:
 
 @implements(RandCropImageV2)
 def rand_crop_image_v2(spec: RandCropImageV2) -> Operation:
-    """Draw the row, then the column, of one more than there are: PaddleClas cuts the last ones short."""
+    """[H, W, C] -> [height, width, C] of `size`, a view.
+
+    Draw the row, then the column, of one more than there are: PaddleClas cuts the last ones short.
+    """
     width, height = spec.size
 
     def operation(image: Pixels, rng: Rng) -> Pixels:
@@ -95,7 +98,7 @@ def rand_crop_image_v2(spec: RandCropImageV2) -> Operation:
 
 @implements(CropImageAtRatio)
 def crop_image_at_ratio(spec: CropImageAtRatio) -> Operation:
-    """Resized by OpenCV."""
+    """[H, W, C] -> [size, size, C]: the centre square's share `size / (size + pad)`, resized by OpenCV."""
     size, ratio = spec.size, spec.size / (spec.size + spec.pad)
     interpolation = CV2_INTERPOLATION[spec.interpolation]
 
@@ -113,7 +116,10 @@ def crop_image_at_ratio(spec: CropImageAtRatio) -> Operation:
 
 @implements(CropWithPadding)
 def crop_with_padding(spec: CropWithPadding) -> Operation:
-    """Draw whether at all, then the area as RandomResizedCrop does."""
+    """[H, W, C] -> the same shape, of which a random part stays and the rest is `padding_num`.
+
+    Draw whether at all, then the area as RandomResizedCrop does.
+    """
 
     def operation(image: Pixels, rng: Rng) -> Pixels:
         if rng.numpy.random_sample() >= spec.prob:
@@ -128,7 +134,7 @@ def crop_with_padding(spec: CropWithPadding) -> Operation:
 
 @implements(RandomRot90)
 def random_rot_90(spec: RandomRot90) -> Operation:
-    """Draw the number of quarters, counter-clockwise, and note it as a label."""
+    """[H, W, C] -> the same, or [W, H, C]. Draw the quarters, counter-clockwise, and note them as a label."""
 
     def operation(image: Pixels, rng: Rng) -> Pixels:
         quarters = rng.python.choice((0, 1, 2, 3))
@@ -196,7 +202,7 @@ def _offsets(spec: Padv2, *, free: tuple[int, int]) -> tuple[int, int]:
 
 @implements(Pad)
 def pad(spec: Pad) -> Operation:
-    """One level for each channel; both backends give the same pixels."""
+    """[H, W, C] -> [H + 2 padding, W + 2 padding, C], one level for each channel; both backends agree."""
     by = spec.padding
     levels = tuple(spec.fill)
 

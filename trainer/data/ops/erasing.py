@@ -65,7 +65,7 @@ _HIDDEN = 0.5
 
 @implements(Cutout)
 def cutout(spec: Cutout) -> Operation:
-    """Draw row and column of a square's centre, then its colour where none is given."""
+    """Draw row and column of a square's centre, then its colour where none is given. The shape stays."""
     reach = spec.length // 2
 
     def operation(image: Pixels, rng: Rng) -> Pixels:

@@ -29,7 +29,7 @@ _LEVELS = np.float32(255.0)
 
 @implements_both(Resize)
 def resize(spec: Resize, picture: bool) -> Operation:
-    """The longer side is rounded down."""
+    """uint8 [H, W, C] -> `size`, or its shorter side that long; the longer side is rounded down."""
     size, *other = spec.size
 
     def operation(image: Pixels, rng: Rng) -> Pixels:
@@ -49,7 +49,7 @@ def resize(spec: Resize, picture: bool) -> Operation:
 
 @implements_both(RandomResizedCrop)
 def random_resized_crop(spec: RandomResizedCrop, picture: bool) -> Operation:
-    """Draws what `crop_pad.draw_area` draws."""
+    """uint8 [H, W, C] -> a random part of it in `size`. Draws what `crop_pad.draw_area` draws."""
     height, width = spec.size
 
     def operation(image: Pixels, rng: Rng) -> Pixels:
@@ -75,7 +75,7 @@ def center_crop(spec: CenterCrop) -> Operation:
 
 @implements(RandomHorizontalFlip)
 def random_horizontal_flip(spec: RandomHorizontalFlip) -> Operation:
-    """Draw from Python."""
+    """[H, W, C] -> the same, mirrored with probability `prob`. Draw from Python."""
 
     def operation(image: Pixels, rng: Rng) -> Pixels:
         if rng.python.random() >= spec.prob:
@@ -132,7 +132,7 @@ def _turned_size(width: int, height: int, degrees: float, *, about: tuple[float,
 
 @implements(RandomGrayscale)
 def random_grayscale(spec: RandomGrayscale) -> Operation:
-    """Draw from Python."""
+    """uint8 [H, W, 3] -> the same, grey with probability `p`. Draw from Python."""
 
     def operation(image: Pixels, rng: Rng) -> Pixels:
         if rng.python.random() >= spec.p:
@@ -145,7 +145,7 @@ def random_grayscale(spec: RandomGrayscale) -> Operation:
 
 @implements(ToTensor)
 def to_tensor(spec: ToTensor) -> Operation:
-    """Make float32 [C, H, W] or [H, W, C]."""
+    """uint8 [H, W, C], 0 to 255 -> float32 [C, H, W] or [H, W, C], 0 to 1."""
     first = spec.data_format == "CHW"
 
     def operation(image: Pixels, rng: Rng) -> Pixels:
@@ -158,7 +158,7 @@ def to_tensor(spec: ToTensor) -> Operation:
 
 @implements(Normalize)
 def normalize(spec: Normalize) -> Operation:
-    """Make float32."""
+    """float32, [3, H, W] or [H, W, 3] by `data_format` -> float32 of that layout, (x − mean) / std."""
     shape = (3, 1, 1) if spec.data_format == "CHW" else (1, 1, 3)
     mean = np.array(spec.mean, dtype=np.float32).reshape(shape)
     std = np.array(spec.std, dtype=np.float32).reshape(shape)
