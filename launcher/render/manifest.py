@@ -94,7 +94,9 @@ def parse_manifest(text: str) -> Manifest:
     kinds = [kind for kind in map(find_kind, parts) if kind is not None]
     wanted = (CONFIG_MAPS, *kinds[0].companions, kinds[0].resource) if len(kinds) == 1 else ()
     found = [(item.get("apiVersion"), item.get("kind")) for item in parts]
-    if sorted(found, key=str) != sorted(((each.api_version, each.kind) for each in wanted), key=str):
+    if len(kinds) != 1 or sorted(found, key=str) != sorted(
+        ((each.api_version, each.kind) for each in wanted), key=str
+    ):
         names = " or ".join(f"a {kind.resource.kind} of {kind.resource.api_version}" for kind in OFFERED)
         got = sorted(f"{version} {name}" for version, name in found)
         raise ManifestError(where="manifest", expected=f"a ConfigMap and {names}", got=got)
