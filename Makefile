@@ -83,7 +83,7 @@ learn-check: $(VENV)/dev.stamp  ## what takes minutes each: what `init` writes t
 
 e2e-cluster: $(VENV)/dev.stamp  ## real jobs on the cluster that is named; fails where none is
 	$(BIN)/python -m tests.e2e.cluster.ready
-	$(BIN)/python -m pytest -m "cluster and not slow" tests/e2e/cluster
+	$(BIN)/python -m pytest -m cluster tests/e2e/cluster
 
 # Of every SHARE networks that PaddleClas's configs name, one is built; 1 builds them all (docs/models.md).
 SHARE ?= 1
