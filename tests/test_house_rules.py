@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-MODULES = sorted(path for room in ("launcher", "trainer") for path in (REPOSITORY / room).rglob("*.py"))
+MODULES = sorted(path for room in ("ftlaunch", "launcher", "trainer") for path in (REPOSITORY / room).rglob("*.py"))
 MAX_LINES = 500
 LONGER = {
     "trainer/checkpoints/pickles.py": 650,  # one machine: its stack, its memo and each of its operations

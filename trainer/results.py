@@ -24,7 +24,7 @@ class TrainResult:
         run_id: 32 hexadecimal digits.
         output_dir: Holds checkpoints, `train.log`, and the weights under PaddleClas's names.
         epochs: Completed, those of earlier attempts counted.
-        steps: Optimizer steps, likewise.
+        steps: Optimizer steps, those of earlier attempts counted.
         train: Means of losses and metrics over the last epoch that this call trained; empty where there was
             nothing left to train.
         evaluation: Losses and metrics of the last evaluation of this call; empty without one.
@@ -144,7 +144,7 @@ class CheckResult:
         train: Images of the training list; None where the config alone was checked.
         evaluation: Of the evaluation list.
         images: A sentence about the images that were read; empty where none was.
-        model: A sentence about the network and its weights; likewise.
+        model: A sentence about the network and its weights; empty where the config alone was checked.
         warnings: What is odd, a sentence each.
     """
 

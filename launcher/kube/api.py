@@ -70,7 +70,7 @@ class KubeApi(Protocol):
             resource: Their kind.
             namespace: Where; empty for all namespaces, and for kinds of the whole cluster.
             labels: All of them must be there.
-            fields: Likewise.
+            fields: A field selector such as `involvedObject.name=x`; empty chooses all.
             at_most: Stop asking for more pages at so many; None for all there are.
             keep: Returns what is kept of an object; called for each page before the next one is asked for.
             metadata_only: Have nothing but the objects' metadata sent.
@@ -92,7 +92,7 @@ class KubeApi(Protocol):
             resource: Their kind.
             namespace: Where.
             labels: As in `list`.
-            fields: Likewise.
+            fields: A field selector such as `involvedObject.name=x`; empty chooses all.
             version: Of the change after which to begin; empty begins with all that is there.
             timeout_s: After so long the server ends it.
 

@@ -40,7 +40,7 @@ class Proxy:
         host: Its name or address.
         port: Its port.
         user: Who we are to it, or empty.
-        password: Likewise; never shown.
+        password: For the proxy; empty where it asks for none. Never shown.
         source: Where it was named, for messages.
     """
 

@@ -57,7 +57,7 @@ class Follower:
             recording: Where lines are kept and earlier ones were, or None.
             follow: Until the job has ended; else once.
             since_s: Of the first request for each log; see `LogRequest`.
-            tail_lines: Likewise.
+            tail_lines: Number of lines at the end to begin with; None for all.
             previous_only: Of each pod the container before the present one, and nothing else.
             draw: Randomness of pauses.
         """

@@ -38,7 +38,7 @@ class CheckpointInfo:
         files: Those of its manifest, without the manifest.
         manifest: Its text.
         is_latest: The pointer file names it.
-        is_best: Likewise.
+        is_best: The pointer to the best one names it.
         fault: Why it is not whole, as far as was looked; empty where it is.
     """
 

@@ -74,7 +74,7 @@ def pod_environment(
         pod: As the operator makes it.
         paths: Where its paths lie here.
         coordinator: `host:port` for FTL_COORDINATOR: there is no DNS that knows `<job>-worker-0`.
-        master: `host:port` for PADDLE_MASTER, likewise.
+        master: `host:port` for PADDLE_MASTER, of this machine too.
         devices: GPUs of this pod.
         here: This machine's environment, of which only what an image would set is taken.
     """
