@@ -19,7 +19,7 @@ To add an architecture, an operation, a loss or the like, three places are touch
 | --------------- | ------------- | ----------------------- | -------------------------- | ------------- |
 | architecture    | `archs_*`     | `archs.SINGLE_ARCHS`    | `models/registry.py`       | models.md     |
 | operation       | `ops*`        | `ops.OPS`               | `data/ops`, by `@register` | transforms.md |
-| batch operation | `batch_ops`   | `data.BATCH_OPS`        | `data/mixing.py`           | data.md       |
+| batch operation | `batch_ops`   | `data.BATCH_OPS`        | `data/batch_ops.py`        | data.md       |
 | loss            | `losses*`     | `losses.LOSSES`         | `losses/build.py`          | losses.md     |
 | metric          | `metrics`     | `metrics.METRICS`       | `metrics/build.py`         | losses.md     |
 | optimizer       | `optimizers`  | `optimizers.OPTIMIZERS` | `optim/optimizer.py`       | losses.md     |

@@ -29,7 +29,7 @@ _GRACE_S = 5.0  # a node process ends the peers of a dead rank within this, and 
 
 
 class Store(Protocol):
-    """What is used of `paddle.distributed.TCPStore`, which rank 0 serves."""
+    """What is used of `paddle.distributed.TCPStore`, a client of the store that node 0's process serves."""
 
     def add(self, key: str, value: int) -> int:
         """Add to a number that begins at 0 and return it."""

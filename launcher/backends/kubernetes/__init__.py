@@ -1,6 +1,6 @@
 """Runs jobs on a Kubernetes cluster: posts the manifest, and reads what the operator made of it.
 
-The library of the same name is not imported here, only in `launcher.kube.client`.
+It asks through `launcher.kube`. The library of the same name is imported by tests alone.
 """
 
 from launcher.backends.kubernetes.backend import KubernetesBackend
