@@ -14,7 +14,7 @@ from launcher.errors import CliExit
 from launcher.plan.handle import BACKENDS, BackendKind
 from trainer.protocol.printable import Role, paint
 
-if TYPE_CHECKING:  # the Kubernetes client: `--help` does without
+if TYPE_CHECKING:  # the clients of cluster and engine: `--help` does without
     from launcher.doctor.findings import Finding
 
 

@@ -13,7 +13,7 @@ from launcher.plan.handle import BackendKind
 from launcher.runs.paths import runs_dir
 from launcher.runs.store import RunStore
 
-if TYPE_CHECKING:  # the Kubernetes client
+if TYPE_CHECKING:  # the clients of cluster and engine
     from launcher.config.layers import Layers
     from launcher.doctor.findings import Finding
     from launcher.doctor.leftovers import InterruptedSubmit
