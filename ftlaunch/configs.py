@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftlaunch.job import log_note
+from ftlaunch.job import known_backend, log_note
 from launcher.errors import Issue
 from launcher.jobs.options import SubmitOptions
 from launcher.plan.explain import Row as ExplainedValue
@@ -77,10 +77,13 @@ def validate(
         on: Where it is to run; None checks the config alone.
         set: Changes of it.
         strict: Unknown keys are errors.
+
+    Raises:
+        UsageError: There is no such kind of backend.
     """
     from launcher.jobs.validate import validate as find_problems
 
-    return find_problems(Path(config), overrides=spell_overrides(set), on=on, strict=strict)
+    return find_problems(Path(config), overrides=spell_overrides(set), on=known_backend(on), strict=strict)
 
 
 def render(
@@ -107,7 +110,7 @@ def render(
     from launcher.jobs.prepare import explain_values
     from launcher.jobs.submit import dry_run
 
-    asked = SubmitOptions(on=on, overrides=spell_overrides(set), **options)
+    asked = SubmitOptions(on=known_backend(on), overrides=spell_overrides(set), **options)
     found = dry_run(Path(config), asked, on_server=on_server, notes=log_note)
     return Rendered(
         manifest=found.prepared.manifest.text,
@@ -121,10 +124,17 @@ def schema(kind: str = "config") -> dict[str, object]:
 
     Args:
         kind: `config`; or a command, its words joined by a dash, such as `status` or `ckpt-ls`.
+
+    Raises:
+        UsageError: There is no such kind.
     """
-    from launcher.documents import load_schema
+    from launcher.documents import LOG_LINE, VERSIONS, load_schema
+    from launcher.errors import UsageError
     from launcher.jobs.new_config import schema_document
 
+    kinds = ("config", *sorted([*VERSIONS, LOG_LINE]))
+    if kind not in kinds:
+        raise UsageError(where="kind", expected=f"one of {', '.join(kinds)}", got=repr(kind))
     return schema_document() if kind == "config" else load_schema(kind)
 
 

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from ftlaunch.errors import JobCancelledError, JobFailedError
 from launcher.backends.states import JobEvent, JobState, JobStatus
+from launcher.errors import UsageError
 from launcher.jobs.notes import Note
 from launcher.jobs.options import SubmitOptions
 from launcher.jobs.resolve import ResolvedJob, open_job
 from launcher.jobs.resolve import find_job as _find
-from launcher.plan.handle import BackendKind
+from launcher.plan.handle import BACKENDS, BackendKind
 from trainer.config.overrides import Overrides, spell_overrides
 
 if TYPE_CHECKING:
@@ -35,6 +36,17 @@ _QUEUED_BATCHES = 256
 def log_note(note: Note) -> None:
     """Hand a note of a use case to the logger `ftlaunch`."""
     LOG.log(_LEVELS[note.level], "%s", note)
+
+
+def known_backend(on: BackendKind | None) -> BackendKind | None:
+    """Return what runs a job, as it was given: a program may hold any text, where a command line is checked.
+
+    Raises:
+        UsageError: There is no such kind of backend.
+    """
+    if on is not None and on not in BACKENDS:
+        raise UsageError(where="on", expected=f"one of {', '.join(BACKENDS)}", got=repr(on))
+    return on
 
 
 def submit(
@@ -62,7 +74,7 @@ def submit(
     """
     from launcher.jobs.submit import submit as submit_job
 
-    asked = SubmitOptions(on=on, overrides=spell_overrides(set), **options)
+    asked = SubmitOptions(on=known_backend(on), overrides=spell_overrides(set), **options)
     return Job(submit_job(Path(config), asked, notes=notes), notes=notes)
 
 
@@ -84,14 +96,22 @@ def jobs(
         on: Only those of this kind of backend.
         states: Only those that stand so, such as `running`; asks where they run. Empty asks nobody.
         limit: At most so many.
+
+    Raises:
+        UsageError: There is no such kind of backend or no such state.
     """
-    from launcher.jobs.listing import list_jobs
+    from launcher.jobs.listing import GONE, UNKNOWN, UNSENT, list_jobs
     from launcher.runs.paths import runs_dir
     from launcher.runs.store import RunStore
 
     store = RunStore(runs_dir())
     wanted = tuple(state.lower() for state in states)
-    listed = list_jobs(on=on, states=wanted, limit=limit, with_state=bool(wanted), store=store)
+    known = [state.lower() for state in (*(state.value for state in JobState), UNKNOWN, GONE, UNSENT)]
+    if unknown := [state for state in wanted if state not in known]:
+        raise UsageError(
+            where="states", expected=f"some of {', '.join(known)}", got=", ".join(map(repr, unknown))
+        )
+    listed = list_jobs(on=known_backend(on), states=wanted, limit=limit, with_state=bool(wanted), store=store)
     return tuple(Job(open_job(item.record, store=store)) for item in listed)
 
 

@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ftlaunch.job import known_backend
 from launcher.plan.handle import BackendKind
 
 if TYPE_CHECKING:
@@ -38,10 +39,13 @@ def doctor(
         on: What to look at; None for where jobs run by default.
         namespace: Of Kubernetes; None for what settings or the context say.
         context: Of the kubeconfig; None for what settings say, else its current one.
+
+    Raises:
+        UsageError: There is no such kind of backend.
     """
     from launcher.jobs.examination import examine
 
-    return examine(on=on, namespace=namespace, context=context)
+    return examine(on=known_backend(on), namespace=namespace, context=context)
 
 
 def trust(folder: str | Path = ".", *, forget: bool = False) -> tuple[Path, ...]:

@@ -67,7 +67,7 @@ def train(
     overwrite: bool = False,
     strict: bool = False,
     extra_modules: Sequence[str] = (),
-    weights_dir: Path | None = None,
+    weights_dir: str | Path | None = None,
     offline: bool = False,
     say: Say = _LOG.info,
     warn: Say = _LOG.warning,
@@ -127,7 +127,7 @@ def evaluate(
     *,
     job: str | None = None,
     set: Overrides = (),
-    weights: Path | None = None,
+    weights: str | Path | None = None,
     strict: bool = False,
     extra_modules: Sequence[str] = (),
     warn: Say = _LOG.warning,
@@ -154,11 +154,12 @@ def evaluate(
     ranks = read_ranks()
     told = warn if ranks.is_first else _hush
     options = LoadOptions(overrides=spell_overrides(set), strict=strict, extra_modules=tuple(extra_modules))
+    given = _path(weights)
     with process_kept():
-        run = _load_run(config, job, options, ranks, weights=weights, warn=told)
+        run = _load_run(config, job, options, ranks, weights=given, warn=told)
         from trainer.engine.evaluate import evaluate_weights
 
-        found = evaluate_weights(run.config, ranks, weights=run.find(weights), progress=progress)
+        found = evaluate_weights(run.config, ranks, weights=run.find(given), progress=progress)
     for note in found.notes:
         warn(note)  # of any rank: each reads other images
     return found
@@ -166,13 +167,13 @@ def evaluate(
 
 def predict(
     config: ConfigSource | None = None,
-    images: Sequence[str | Path] = (),
+    images: str | Path | Sequence[str | Path] = (),
     *,
     job: str | None = None,
-    model: Path | None = None,
+    model: str | Path | None = None,
     set: Overrides = (),
-    weights: Path | None = None,
-    labels: Path | None = None,
+    weights: str | Path | None = None,
+    labels: str | Path | None = None,
     batch_size: int | None = None,
     bad_images: Literal["fail", "skip"] = "fail",
     strict: bool = False,
@@ -184,7 +185,7 @@ def predict(
 
     Args:
         config: The config, where neither `job` nor `model` is given.
-        images: Files, folders with all below them, or patterns; none for `Infer.infer_imgs`.
+        images: Files, folders with all below them, or patterns, or one such; none for `Infer.infer_imgs`.
         job: Name of a job that was submitted from this machine.
         model: Folder of an exported model.
         set: Changes of the config.
@@ -207,10 +208,11 @@ def predict(
         from trainer.engine.predict import predict as predict_images
 
         predictor, infer, size = open_predictor(
-            config, job=job, model=model, overrides=spell_overrides(set), weights=weights, labels=labels,
-            strict=strict, extra_modules=tuple(extra_modules), warn=warn,
+            config, job=job, model=_path(model), overrides=spell_overrides(set), weights=_path(weights),
+            labels=_path(labels), strict=strict, extra_modules=tuple(extra_modules), warn=warn,
         )  # fmt: skip
-        files = find_files(images, infer, warn=warn)
+        named = (images,) if isinstance(images, (str, Path)) else images
+        files = find_files(named, infer, warn=warn)
         progress.begin("images", len(files))
         found = []
         for prediction in predict_images(
@@ -223,11 +225,11 @@ def predict(
 
 def export(
     config: ConfigSource | None = None,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     *,
     job: str | None = None,
     set: Overrides = (),
-    weights: Path | None = None,
+    weights: str | Path | None = None,
     compare: int = 64,
     onnx: bool = False,
     strict: bool = False,
@@ -257,15 +259,16 @@ def export(
         CheckpointError: The folder cannot be written, or the models differ.
     """
     options = LoadOptions(overrides=spell_overrides(set), strict=strict, extra_modules=tuple(extra_modules))
+    given = _path(weights)
     with process_kept():
-        run = _load_run(config, job, options, read_ranks(), weights=weights, warn=warn)
+        run = _load_run(config, job, options, read_ranks(), weights=given, warn=warn)
         from trainer.engine.export import export as export_model
 
         infer = run.document.values.get("Infer")
         with _writable_home():
             done = export_model(
-                run.config, infer if isinstance(infer, dict) else {}, weights=run.find(weights),
-                folder=folder or Path(run.config.run.save_inference_dir), images=compare, onnx=onnx,
+                run.config, infer if isinstance(infer, dict) else {}, weights=run.find(given),
+                folder=_path(folder) or Path(run.config.run.save_inference_dir), images=compare, onnx=onnx,
                 progress=progress,
             )  # fmt: skip
     for note in done.notes:
@@ -328,14 +331,14 @@ def find_files(images: Sequence[str | Path], infer: InferSection | None, *, warn
     return found.files
 
 
-def weights_store(weights_dir: Path | None, *, offline: bool) -> WeightsStore:
+def weights_store(weights_dir: str | Path | None, *, offline: bool) -> WeightsStore:
     """Make the store of pretrained weights that arguments and environment mean.
 
     Raises:
         FormatError: A variable is not what it should be.
     """
     places = read_weights_places()
-    folder = weights_dir or places.folder
+    folder = _path(weights_dir) or places.folder
     return WeightsStore(
         folders=() if folder is None else (folder,),
         offline=offline or places.offline,
@@ -359,6 +362,10 @@ def _given(config: ConfigSource | None) -> ConfigSource:
     if config is None:
         raise ConfigError([Problem(file="config", message="expected a config or a job, got none; name one")])
     return config
+
+
+def _path(given: str | Path | None) -> Path | None:
+    return None if given is None else Path(given)
 
 
 def _hush(text: str) -> None:

@@ -44,7 +44,7 @@ def check(
     set: Overrides = (),
     images: int | None = 32,
     config_only: bool = False,
-    weights_dir: Path | None = None,
+    weights_dir: str | Path | None = None,
     strict: bool = False,
     extra_modules: Sequence[str] = (),
     warn: Say = _LOG.warning,
@@ -110,7 +110,7 @@ def find_rate(
     low: float = 1e-6,
     high: float = 1.0,
     steps: int = 100,
-    weights_dir: Path | None = None,
+    weights_dir: str | Path | None = None,
     offline: bool = False,
     strict: bool = False,
     extra_modules: Sequence[str] = (),
@@ -233,7 +233,7 @@ def resize(config: str | Path, size: int, *, dry_run: bool = False) -> tuple[Cha
 
 
 def list_weights(
-    part: str = "", *, weights_dir: Path | None = None, offline: bool = False
+    part: str = "", *, weights_dir: str | Path | None = None, offline: bool = False
 ) -> dict[str, Path | str | None]:
     """Return the architectures whose name holds `part`, each with where its weights are.
 
@@ -255,7 +255,7 @@ def fetch_weights(
     name: str,
     *,
     ssld: bool = False,
-    weights_dir: Path | None = None,
+    weights_dir: str | Path | None = None,
     offline: bool = False,
     say: Say = _LOG.info,
 ) -> Path:

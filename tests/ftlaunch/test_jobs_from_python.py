@@ -148,3 +148,24 @@ def test_what_a_reader_raises_reaches_the_loop():
     assert next(lines) == "one"
     with pytest.raises(ftlaunch.UsageError, match="no such rank"):
         next(lines)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda config: ftlaunch.submit(config, on="nomad"),
+        lambda config: ftlaunch.render(config, on="nomad"),
+        lambda config: ftlaunch.validate(config, on="nomad"),
+        lambda config: ftlaunch.jobs(on="nomad"),
+        lambda config: ftlaunch.jobs(states=["nomad"]),
+        lambda config: ftlaunch.doctor(on="nomad"),
+        lambda config: ftlaunch.schema("nomad"),
+    ],
+    ids=["submit", "render", "validate", "jobs", "states", "doctor", "schema"],
+)
+def test_a_word_that_is_none_of_the_choices_is_refused_with_the_choices(config, cluster, call):
+    """A command line checks its choices; a program may hold any text."""
+    with pytest.raises(ftlaunch.UsageError) as caught:
+        call(config)
+    assert caught.value.issue.got == "'nomad'"
+    assert "status" in str(caught.value) or "local" in str(caught.value) or "running" in str(caught.value)

@@ -25,6 +25,7 @@ from trainer.checkpoints.pdfiles import read_arrays, read_pdfile
 from trainer.config.load import load_config
 from trainer.engine.signals import StopSignal
 from trainer.errors import ConfigError, DataError, InterruptedRunError, StoppedError, TrainerError
+from trainer.preparation import list_weights
 from trainer.progress import Progress
 from trainer.protocol.exits import Exit
 
@@ -319,6 +320,30 @@ def test_weights_are_evaluated_predicted_with_and_exported(config: Path) -> None
     assert [found.answer["class_ids"] for found in again.predictions] == classes
     assert written.compared >= 4
     assert (written.folder / "inference.pdiparams").is_file()
+
+
+def test_paths_may_be_text_and_one_image_is_no_list(config: Path) -> None:
+    """As in a notebook, and as the functions beside these take them."""
+    trained = train(str(config), weights_dir=str(config.parent))
+    assert list_weights("PPLCNet_x1_0", weights_dir=str(config.parent))
+    values = yaml.safe_load(config.read_text())
+    values["Infer"] = {
+        "transforms": values["DataLoader"]["Eval"]["dataset"]["transform_ops"] + [{"ToCHWImage": None}],
+        "PostProcess": {"name": "Topk", "topk": 1},
+    }
+    names = config.parent / "names.txt"
+    names.write_text("".join(f"{index} kind{index}\n" for index in range(CLASSES)))
+    image, weights = sorted(config.parent.glob("val*.png"))[0], str(trained.best_weights)
+
+    measured = evaluate(str(config), weights=weights)
+    said = predict(values, str(image), weights=weights, labels=str(names))
+    written = export(values, str(config.parent / "model"), weights=weights, compare=1)
+    again = predict(model=str(written.folder), images=image, labels=str(names))
+
+    assert measured.weights == trained.best_weights
+    assert [found.file for found in said.predictions] == [image]
+    assert str(said.predictions[0].answer["label_names"][0]).startswith("kind")
+    assert again.predictions[0].answer["label_names"] == said.predictions[0].answer["label_names"]
 
 
 def test_a_bad_image_is_refused_or_named(config: Path) -> None:
