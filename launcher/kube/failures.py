@@ -173,7 +173,7 @@ def _read_absence(call: RequestContext, *, details: Mapping[str, Any], got: str,
 
 def _read_refusal(call: RequestContext, *, status: Mapping[str, Any], got: str, message: str) -> InvalidError:
     listed = _list_causes(status)
-    faults = "".join(f"\n  {str(cause)[:MAX_SHOWN]}" for cause in listed) or f" {message}"
+    faults = "".join(f"\n  {str(cause)[:MAX_SHOWN]}" for cause in listed) or f" {message or 'what was sent'}"
     causes = listed or read_causes(message)
     return InvalidError(
         where=call,
@@ -190,7 +190,7 @@ def _list_causes(status: Mapping[str, Any]) -> list[Cause]:
     return [
         Cause(_words(cause.get("field") or ""), _words(cause.get("message", "")))
         for cause in map(_mapping, listed if isinstance(listed, list) else [])
-        if cause.get("field") != _NOWHERE
+        if cause.get("field") != _NOWHERE and (cause.get("field") or cause.get("message"))
     ]
 
 

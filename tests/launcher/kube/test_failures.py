@@ -102,3 +102,13 @@ def test_any_body_can_be_read(body: bytes, code: int) -> None:
 
 def test_a_long_message_is_cut() -> None:
     assert len(str(fail(500, "x" * 5000))) < 1300
+
+
+@pytest.mark.parametrize("causes", [[1], [{}], [{"field": "", "message": ""}], "x"])
+def test_causes_without_a_word_leave_no_empty_advice(causes):
+    call = RequestContext(verb="create", resource=PODS, namespace="ml", name="p", access="context 'x'")
+    status = {"kind": "Status", "message": ["x"], "details": {"causes": causes}}
+    error = read_failure(call, code=422, body=json.dumps(status).encode())
+    advice = str(error).partition("mend:")[2]
+    assert advice.strip()
+    assert "\n" not in advice
