@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from launcher.why.explanation import Explanation
 
 LOG = logging.getLogger("ftlaunch")
+LOG.addHandler(logging.NullHandler())  # without one, Python prints warnings where nobody set logging up
 _LEVELS = {"info": logging.INFO, "note": logging.INFO, "warning": logging.WARNING}
 _QUEUED_BATCHES = 256
 

@@ -57,6 +57,7 @@ __all__ = [
 ]  # fmt: skip
 
 _LOG = logging.getLogger("trainer")
+_LOG.addHandler(logging.NullHandler())  # without one, Python prints warnings where nobody set logging up
 
 
 def train(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -169,3 +171,14 @@ def test_a_word_that_is_none_of_the_choices_is_refused_with_the_choices(config, 
         call(config)
     assert caught.value.issue.got == "'nomad'"
     assert "status" in str(caught.value) or "local" in str(caught.value) or "running" in str(caught.value)
+
+
+def test_a_program_that_set_no_logging_up_sees_no_warning_of_ours():
+    program = (
+        "import logging, ftlaunch\n"
+        "for name in ('ftlaunch', 'ftlaunch.kube', 'trainer'):\n"
+        "    logging.getLogger(name).warning('odd')\n"
+        "logging.getLogger('its own').warning('heard')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "heard\n")
