@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-MODULES = sorted(path for room in ("ftlaunch", "launcher", "trainer") for path in (REPOSITORY / room).rglob("*.py"))
+PACKAGES = ("ftlaunch", "launcher", "trainer")
+MODULES = sorted(path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))
 MAX_LINES = 500
 LONGER = {
     "trainer/checkpoints/pickles.py": 650,  # one machine: its stack, its memo and each of its operations

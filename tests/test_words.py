@@ -9,79 +9,15 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = ("ftlaunch", "launcher", "trainer")
-PRIVATE = frozenset(
-    [
-        "ahead",
-        "ancestor",
-        "heir",
-        "blaming",
-        "narrate",
-        "Asked",
-        "Found",
-        "keeper",
-        "takeover",
-        "Surroundings",
-        "incarnation",
-        "bell",
-        "deaf",
-        "rung",
-        "waker",
-        "posting",
-        "removal",
-        "Asker",
-        "wire",
-        "Sent",
-        "Way",
-        "Desk",
-        "Intake",
-        "seats",
-        "Lane",
-        "Shaper",
-        "Wanted",
-        "overlap",
-        "Look",
-        "Trouble",
-        "porter",
-        "Gap",
-        "Listed",
-        "cure",
-        "unseen",
-        "Outlook",
-        "forever",
-        "Looker",
-        "Catalogue",
-        "Later",
-        "agreements",
-        "ops_place",
-        "ops_hide",
-        "deal",
-        "Share",
-        "meeting",
-        "journal",
-        "assess",
-        "advice",
-        "oddities",
-        "Means",
-        "Pace",
-        "weight_average",
-        "rate_test",
-        "Wish",
-        "Reached",
-        "crew",
-        "_Hand",
-        "ledger",
-        "Course",
-        "culprit",
-        "Birth",
-        "bury",
-        "knock",
-        "Dismissed",
-        "ghost",
-        "forgive",
-        "board",
-        "tether",
-    ]  # fmt: skip
+_LISTED = (
+    "ahead ancestor heir blaming narrate Asked Found keeper takeover Surroundings incarnation bell deaf "
+    "rung waker posting removal Asker wire Sent Way Desk Intake seats Lane Shaper Wanted overlap Look "
+    "Trouble porter Gap Listed cure unseen Outlook forever Looker Catalogue Later agreements ops_place "
+    "ops_hide deal Share meeting journal assess advice oddities Means Pace weight_average rate_test "
+    "Wish Reached crew _Hand ledger Course culprit Birth bury knock Dismissed ghost forgive board "
+    "tether "
 )
+PRIVATE = frozenset(_LISTED.split())
 """Those that are no ordinary English for what they stand for. Left out of the list, because they are used in
 their plain sense: kept, own, taken, changes, stopping, waits, sentences, faults, member (of an archive),
 patience (of a schedule, PyTorch's and Paddle's own parameter), draws (a key of state.json)."""
