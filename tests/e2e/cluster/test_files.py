@@ -17,7 +17,7 @@ def test_data_goes_to_a_claim_once_and_is_checked_there(make_space, images, clus
     lacks = place.run("ftlaunch", "data", "check", str(images), "data:digits", code=7)
     assert "0 of " in lacks.stderr
     pushed = place.run("ftlaunch", "data", "push", str(images), "data:digits")
-    assert "2 lists name 80 files" in pushed.stderr
+    assert "2 lists have 80 lines" in pushed.stderr
     (part,) = list((space.data / "digits").rglob("train/class0/0.jpg"))
     assert part.read_bytes() == (images / "train/class0/0.jpg").read_bytes()
     part.write_bytes(b"worn out")
