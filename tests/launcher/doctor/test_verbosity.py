@@ -32,10 +32,11 @@ def doctor(server, tmp_path, monkeypatch, capfd):
 
 @pytest.mark.parametrize("arguments", [("-v", "doctor"), ("doctor", "-v")], ids=" ".join)
 def test_requests_are_shown_before_and_behind_a_command(doctor, arguments):
+    before = list(logging.getLogger("ftlaunch").handlers)
     out, log = doctor(*arguments)
     assert any(" debug kube: GET /version" in line and ": 200 in " in line for line in log), log
     assert TOKEN not in out + "\n".join(log)
-    assert not logging.getLogger("ftlaunch").handlers
+    assert logging.getLogger("ftlaunch").handlers == before
 
 
 def test_the_variable_does_it_for_every_command(doctor, monkeypatch):
