@@ -76,4 +76,8 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(place, checkout):
     said = run_program(place, runner, folder=checkout)
     assert "<table>" in said
     assert "Succeeded" in said
-    assert re.search(r"^2 .*Arch\.name: .*got 'ResNet51'; did you mean", said, re.MULTILINE)
+    assert re.search(
+        r"^2 examples/quickstart\.yaml:\d+:\d+: Arch: expected .*got 'ResNet51'; did you mean",
+        said,
+        re.MULTILINE,
+    )
