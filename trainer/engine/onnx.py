@@ -10,7 +10,7 @@ import contextlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +42,15 @@ def refuse_without_packages() -> None:
             where="ONNX",
             expected=f"{' and '.join(missing)} to be installed",
             got="none",
-            fix=str(install_command("onnx")),
+            fix=_how_to_install(missing),
         )
+
+
+def _how_to_install(missing: Sequence[str]) -> str:
+    """Name the command; paddle2onnx 2.1 has wheels for Python 3.10 to 3.12 (its files on PyPI)."""
+    if "paddle2onnx" in missing and sys.version_info >= (3, 13):
+        return "paddle2onnx is not to be had for this Python; export with Python 3.10 to 3.12"
+    return str(install_command("onnx"))
 
 
 def write_onnx(model: Path, weights: Path, target: Path) -> None:
