@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import NotFoundError, UsageError
+from launcher.jobs.notes import Progress, no_progress
 from launcher.jobs.resolve import ResolvedJob
 from launcher.render.manifest import parse_manifest
 from launcher.volumes import transfer
@@ -17,14 +18,6 @@ from trainer.protocol.environment import NODE_FILE
 from trainer.protocol.layout import MANIFEST
 from trainer.protocol.nodefile import parse_node_file
 from trainer.protocol.safe_files import replace_file
-
-Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
-"""From the bytes that may pass to what is told of each number of bytes that has."""
-
-
-def _no_progress(total_bytes: int) -> AbstractContextManager[Callable[[int], None]]:
-    del total_bytes
-    return nullcontext(lambda _: None)
 
 
 def find_checkpoints(job: ResolvedJob) -> list[CheckpointInfo]:
@@ -64,7 +57,7 @@ class Pulled:
 
 
 def pull_checkpoint(
-    job: ResolvedJob, name: str = "latest", *, to: Path | None = None, progress: Progress = _no_progress
+    job: ResolvedJob, name: str = "latest", *, to: Path | None = None, progress: Progress = no_progress
 ) -> Pulled:
     """Fetch a checkpoint's files; what is here already with the right hash does not come again.
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from launcher.backends.factory import open_backend
 from launcher.errors import UsageError
-from launcher.jobs.notes import Note, Notes, ignore
+from launcher.jobs.notes import Note, Notes, Progress, ignore, no_progress
 from launcher.jobs.settings import current_layers
 from launcher.runs.paths import runs_dir
 from launcher.volumes import transfer
@@ -19,9 +18,6 @@ from launcher.volumes.lists import find_lists, lists_of, require_listed
 
 if TYPE_CHECKING:
     from launcher.volumes.place import Place
-
-Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
-"""From the bytes that may pass to what is told of each number of bytes that has."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,18 +56,13 @@ class Pushed:
     sent_bytes: int
 
 
-def _no_progress(total_bytes: int) -> AbstractContextManager[Callable[[int], None]]:
-    del total_bytes
-    return nullcontext(lambda _: None)
-
-
 def push_folder(
     folder: Path,
     target: ClaimTarget,
     *,
     config: Path | None = None,
     notes: Notes = ignore,
-    progress: Progress = _no_progress,
+    progress: Progress = no_progress,
 ) -> Pushed:
     """Bring all files of a folder to a claim; what is there already with the right hash does not go again.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,8 +27,16 @@ class Note:
 
 Notes = Callable[[Note], None]
 """Takes notes one by one, each when it is made. Called in the thread of the use case."""
+Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+"""From the bytes that may pass to what is told of each number of bytes that has."""
 
 
 def ignore(note: Note) -> None:
     """Pass a note over."""
     del note
+
+
+def no_progress(total_bytes: int) -> AbstractContextManager[Callable[[int], None]]:
+    """Show nothing of how far a transfer is."""
+    del total_bytes
+    return nullcontext(lambda _: None)
