@@ -188,7 +188,7 @@ def _admit_job(body: Mapping[str, Any]) -> None:
     worker = spec["paddleReplicaSpecs"]["Worker"]
     at = "spec.paddleReplicaSpecs[Worker]"
     _known(worker, _REPLICA, at=f"{at}.")
-    if worker.get("restartPolicy") != "ExitCode":
+    if worker.get("restartPolicy", "ExitCode") != "ExitCode":
         raise UnplayableError(f"restartPolicy {worker.get('restartPolicy')}: only ExitCode is played")
     replicas = worker.get("replicas", 1)
     if not isinstance(replicas, int) or replicas < 1:

@@ -93,7 +93,7 @@ class FakeCluster:
                 raise RefusalError(409, "AlreadyExists", f'{resource.plural} "{name}" already exists')
             stored = copy.deepcopy(body)
             if resource is PADDLE_JOBS and self.kueue_holds(stored):
-                stored["spec"]["runPolicy"]["suspend"] = True
+                stored["spec"].setdefault("runPolicy", {})["suspend"] = True
             if dry_run:
                 return stored
             self._store.add(resource.plural, stored, namespace=namespace)
@@ -222,6 +222,10 @@ class FakeCluster:
     def put(self, resource: Resource, item: KubeObject, *, namespace: str = "ml") -> None:
         """Let somebody else have made an object, such as a node or a claim."""
         self._store.add(resource.plural, copy.deepcopy(item), namespace=namespace)
+
+    def allow_namespace(self, name: str) -> None:
+        """Let there be another namespace."""
+        self._namespaces.add(name)
 
     def set_time(self, created_s: float, config_map: str) -> None:
         """Let a ConfigMap have been made at a moment of Unix time."""

@@ -7,14 +7,18 @@ it anew (kueue.sigs.k8s.io, concepts "Workload", "Active"; kubernetes-sigs/kueue
 
 from __future__ import annotations
 
+import os
+
 from launcher import objects
 from launcher.errors import LaunchError
 from launcher.kinds.base import CANCELLED_ANNOTATION, JobKind
 from launcher.kube.api import KubeApi
 from launcher.kube.errors import AbsentError, DeniedError, NoAnswerError
+from launcher.names import QUEUE_LABEL
 from launcher.objects import (
     CLUSTER_QUEUES,
     CLUSTER_QUEUES_V1BETA2,
+    CONFIG_MAPS,
     LOCAL_QUEUES,
     LOCAL_QUEUES_V1BETA2,
     WORKLOADS,
@@ -36,6 +40,93 @@ _NEWEST_FIRST = {
 def find_kind(api: KubeApi, plural: str = "workloads") -> Resource | None:
     """Return one of Kueue's kinds in the newest version that the cluster serves; None without Kueue."""
     return next((kind for kind in _NEWEST_FIRST[plural] if api.serves(kind)), None)
+
+
+SETTINGS = ("kueue-system", "kueue-manager-config", "controller_manager_config.yaml")
+"""Namespace, ConfigMap and key of Kueue's configuration, as its manifests and its chart install them."""
+
+
+def looks_after(api: KubeApi, kind: JobKind, *, namespace: str, queue: str = "") -> bool | None:
+    """Say whether Kueue decides when jobs of a kind start here; None where this user cannot see it.
+
+    PaddleJobs are off in Kueue's own configuration, and a job that Kueue does not look after starts at once,
+    whatever queue it names. What its webhook does to a job that is stored as a dry run tells it for this very
+    namespace, and takes no right but to create such jobs. Where that is refused, Kueue's configuration tells
+    it, which few users may read, and else a Workload of such a job that is here already. At most three
+    requests, mostly one.
+
+    Args:
+        api: The cluster.
+        kind: Of the jobs.
+        namespace: Where they are to go.
+        queue: The LocalQueue that they are to name; any name does.
+    """
+    if find_kind(api) is None:
+        return False
+    try:
+        stored = api.create(
+            kind.resource, _smallest_job(kind, queue=queue or "any"), namespace=namespace, dry_run=True
+        )
+        return kind.is_suspended(stored)
+    except NoAnswerError:
+        raise
+    except LaunchError:  # not allowed, or the kind needs more than a pod template
+        pass
+    frameworks = read_frameworks(api)
+    if frameworks is not None:
+        return kind.kueue_framework in frameworks
+    return True if _has_workload(api, kind, namespace=namespace) else None
+
+
+def read_frameworks(api: KubeApi) -> frozenset[str] | None:
+    """Return the kinds that Kueue is configured to look after, by its own names; None where it is hidden."""
+    import yaml
+
+    namespace, name, key = SETTINGS
+    try:
+        text = (api.get(CONFIG_MAPS, name, namespace=namespace).get("data") or {}).get(key)
+        settings = yaml.safe_load(text) if isinstance(text, str) else None
+    except NoAnswerError:
+        raise
+    except (LaunchError, yaml.YAMLError):
+        return None
+    integrations = settings.get("integrations") if isinstance(settings, dict) else None
+    listed = integrations.get("frameworks") if isinstance(integrations, dict) else None
+    return frozenset(map(str, listed)) if isinstance(listed, list) else None
+
+
+def _smallest_job(kind: JobKind, *, queue: str) -> KubeObject:
+    """Return a job of one pod in a queue, as little as a server takes; it is only ever sent as a dry run."""
+    name = f"ftlaunch-probe-{os.urandom(3).hex()}"
+    containers = [{"name": kind.container, "image": "probe"}]
+    job: KubeObject = {"spec": {"containers": containers, **kind.pod_fields(name)}}
+    for step, above in zip(reversed(kind.pods_path), [*reversed(kind.pods_path[:-1]), ""], strict=True):
+        if isinstance(step, str):
+            # an item of a list has a name (JobSet's replicatedJobs)
+            job = {step: job, **({"name": kind.container} if isinstance(above, int) else {})}
+        else:
+            job = [job]  # type: ignore[assignment]  # put into the mapping above at once
+    metadata = {"name": name, "labels": {QUEUE_LABEL: queue}}
+    return {
+        "apiVersion": kind.resource.api_version, "kind": kind.resource.kind, "metadata": metadata, **job
+    }  # fmt: skip
+
+
+def _has_workload(api: KubeApi, kind: JobKind, *, namespace: str) -> bool:
+    found = find_kind(api)
+    try:
+        listed = () if found is None else api.list(
+            found, namespace=namespace, at_most=MAX_WORKLOADS, metadata_only=True
+        )  # fmt: skip
+    except NoAnswerError:
+        raise
+    except LaunchError:
+        return False
+    owners = (owner for item in listed for owner in item["metadata"].get("ownerReferences") or ())
+    return any(
+        (owner.get("apiVersion"), owner.get("kind")) == (kind.resource.api_version, kind.resource.kind)
+        for owner in owners
+    )
 
 
 def fetch_workloads(api: KubeApi, job: KubeObject, *, kind: JobKind) -> tuple[KubeObject, ...]:

@@ -7,9 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from launcher.backends.kubernetes import KubernetesBackend
+from launcher.backends.kubernetes.kueue import SETTINGS, looks_after
 from launcher.backends.states import JobState
+from launcher.kinds.job import PlainJob
+from launcher.kinds.registry import PADDLE_JOB
 from launcher.kube.errors import DeniedError
-from launcher.objects import PADDLE_JOBS, WORKLOADS
+from launcher.objects import CONFIG_MAPS, PADDLE_JOBS, WORKLOADS
 from launcher.plan.handle import Handle
 from tests.fakes.cluster import FakeCluster
 from tests.launcher.kube.conftest import NewSubmission
@@ -138,3 +141,56 @@ def test_a_queue_that_kueue_chose_is_told(cluster, backend, submission):
     cluster.kueue_holds = choose
     backend.submit(submission())
     assert backend.remarks == ("note: Kueue manages all jobs here, and has put it into queue 'default'",)
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_what_the_webhook_does_to_a_dry_run_says_whether_kueue_looks_after_a_kind(cluster, holds):
+    cluster.kueue_holds = lambda job: holds and QUEUE in job["metadata"]["labels"]
+    assert looks_after(cluster, PADDLE_JOB, namespace="ml", queue="team-a") is holds
+    assert cluster.names("paddlejobs") == ()
+
+
+def test_without_kueue_nobody_looks_after_jobs_and_nobody_is_asked(cluster):
+    cluster.served = tuple(kind for kind in cluster.served if kind is not WORKLOADS)
+    assert looks_after(cluster, PADDLE_JOB, namespace="ml") is False
+    assert cluster.requests == []
+
+
+def settings(*frameworks: str) -> dict[str, object]:
+    text = f"apiVersion: config.kueue.x-k8s.io/v1beta2\nintegrations: {{frameworks: {list(frameworks)}}}\n"
+    return {"metadata": {"name": SETTINGS[1]}, "data": {SETTINGS[2]: text}}
+
+
+@pytest.mark.parametrize("frameworks", [("kubeflow.org/paddlejob", "batch/job"), ("batch/job",)])
+def test_where_a_dry_run_is_refused_kueues_settings_tell_it(cluster, frameworks):
+    cluster.refuse("create", PADDLE_JOBS, code=403)
+    cluster.allow_namespace(SETTINGS[0])
+    cluster.put(CONFIG_MAPS, settings(*frameworks), namespace=SETTINGS[0])
+    assert looks_after(cluster, PADDLE_JOB, namespace="ml") is ("kubeflow.org/paddlejob" in frameworks)
+
+
+def hide(cluster):
+    cluster.refuse("create", PADDLE_JOBS, code=403)
+    cluster.refuse("get", CONFIG_MAPS, code=403)
+
+
+def test_where_settings_are_hidden_a_workload_of_such_a_job_tells_it(cluster, workload):
+    hide(cluster)
+    assert looks_after(cluster, PADDLE_JOB, namespace="ml") is True
+
+
+def test_where_nothing_can_be_seen_it_is_not_known(cluster, job):
+    hide(cluster)
+    assert looks_after(cluster, PADDLE_JOB, namespace="ml") is None
+
+
+def test_the_smallest_job_of_a_kind_in_lists_names_its_item(cluster):
+    class InAList(PlainJob):
+        pods_path = ("spec", "replicatedJobs", 0, "template", "spec", "template")
+
+    sent = []
+    cluster.create = lambda resource, body, **given: sent.append(body) or body
+    looks_after(cluster, InAList(), namespace="ml")
+    (item,) = sent[0]["spec"]["replicatedJobs"]
+    assert item["name"] == "node"
+    assert item["template"]["spec"]["template"]["spec"]["restartPolicy"] == "Never"
