@@ -18,16 +18,19 @@ class SamplerState:
     """Place in an epoch's order of samples.
 
     Attributes:
-        epoch: Index of the epoch that is going on, from 0.
+        epoch: Index of the order, from 0: of the epoch that is going on, but with `rng: paddleclas`.
         world_size: Number of ranks that the order was padded for; an interrupted epoch keeps it.
         cursor: Samples of that order which are trained on already, padding counted.
-        bad_images: How many of them could not be read, padding left out; others took their place.
+        bad_images: How many of this epoch's could not be read, padding left out; others took their place.
+        batches: Batches of the epoch that are trained on already, where it may have begun within an order
+            (`rng: paddleclas`); None where it began with one, so that the cursor says it.
     """
 
     epoch: Count
     world_size: Annotated[int, Within(1, MAX_COUNT)]
     cursor: Count
     bad_images: Count = 0
+    batches: Count | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

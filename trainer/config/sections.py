@@ -75,8 +75,10 @@ class GlobalSection(Section):
     seed: int | None = None
     """Seeds weights, shuffling of augmentation and dropout."""
     update_freq: Positive = 1
-    """Steps whose gradients are added up before the weights move."""
+    """Steps whose gradients are added up before the weights move; what is left over of an epoch is left out,
+    or, with `rng: paddleclas`, opens the next epoch."""
     iter_per_epoch: Positive | None = None
+    """Batches of an epoch, where that is not to be the whole list."""
     class_num: Positive | None = None
     """Old place of Arch.class_num."""
     to_static: bool = False

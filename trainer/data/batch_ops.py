@@ -173,28 +173,38 @@ def _draw_box(
 
 Mixing = Callable[[Images, Labels, Rng], tuple[Images, Labels]]
 """Images float32 [B, C, H, W], which it may write to, and labels int64 [B, 1] -> images and labels
-float32 [B, K], or both as they were where nothing is to be mixed."""
+float32 [B, K] (of CutmixOperator float64 where asked for), or both as they were where nothing is to be
+mixed."""
 
 
-def build_mixing(ops: Sequence[Spec], *, classes: int) -> Mixing | None:
+def build_mixing(ops: Sequence[Spec], *, classes: int, doubles: bool = False) -> Mixing | None:
     """Make the function of `batch_transform_ops`; None where the list is empty.
 
     Args:
         ops: One at most, as the config checks.
         classes: Length of a mixed label.
+        doubles: Make CutmixOperator's labels float64, as PaddleClas's become with NumPy 2: the share there is
+            a NumPy number, not a Python one, which float32 does not take in (NEP 50).
     """
-    return _FACTORIES[type(ops[0])](ops[0], classes) if ops else None
+    return _FACTORIES[type(ops[0])](ops[0], classes, doubles) if ops else None
 
 
-def mix_labels(labels: Labels, order: NDArray[np.int64], share: float, *, classes: int) -> Images:
-    """Return share · onehot + (1 − share) · onehot[order] as float32 [B, K] of labels int64 [B, 1]."""
-    onehot = np.zeros((len(labels), classes), dtype=np.float32)
+def mix_labels(
+    labels: Labels, order: NDArray[np.int64], share: float, *, classes: int, doubles: bool = False
+) -> Labels:
+    """Return share · onehot + (1 − share) · onehot[order] of labels int64 [B, 1].
+
+    As float32 [B, K], or, with `doubles`, as float64.
+    """
+    onehot = np.zeros((len(labels), classes), dtype=np.float64 if doubles else np.float32)
     onehot[np.arange(len(labels)), labels.reshape(-1)] = 1.0
-    mixed: Images = onehot * share + onehot[order] * (1.0 - share)
+    mixed: Labels = onehot * share + onehot[order] * (1.0 - share)
     return mixed
 
 
-def _mixup(op: MixupOperator, classes: int) -> Mixing:
+def _mixup(op: MixupOperator, classes: int, doubles: bool) -> Mixing:
+    del doubles  # the share is what `beta` returns, a Python number
+
     def mix(images: Images, labels: Labels, rng: Rng) -> tuple[Images, Labels]:
         order = rng.numpy.permutation(len(images))
         share = float(rng.numpy.beta(op.alpha, op.alpha))
@@ -205,7 +215,7 @@ def _mixup(op: MixupOperator, classes: int) -> Mixing:
     return mix
 
 
-def _cutmix(op: CutmixOperator, classes: int) -> Mixing:
+def _cutmix(op: CutmixOperator, classes: int, doubles: bool) -> Mixing:
     def mix(images: Images, labels: Labels, rng: Rng) -> tuple[Images, Labels]:
         order = rng.numpy.permutation(len(images))
         share = float(rng.numpy.beta(op.alpha, op.alpha))
@@ -216,14 +226,15 @@ def _cutmix(op: CutmixOperator, classes: int) -> Mixing:
         top, bottom = max(row - half_rows, 0), min(row + half_rows, height)
         left, right = max(column - half_columns, 0), min(column + half_columns, width)
         images[:, :, top:bottom, left:right] = images[order, :, top:bottom, left:right]
-        # A Python float, so that NumPy 2 keeps float32; PaddleClas's labels become float64 there.
         kept = 1.0 - (bottom - top) * (right - left) / (height * width)
-        return images, mix_labels(labels, order, kept, classes=classes)
+        return images, mix_labels(labels, order, kept, classes=classes, doubles=doubles)
 
     return mix
 
 
-def _fmix(op: FmixOperator, classes: int) -> Mixing:
+def _fmix(op: FmixOperator, classes: int, doubles: bool) -> Mixing:
+    del doubles  # as _mixup
+
     def mix(images: Images, labels: Labels, rng: Rng) -> tuple[Images, Labels]:
         order = rng.numpy.permutation(len(images))
         share = float(rng.numpy.beta(op.alpha + 1 if op.reformulate else op.alpha, op.alpha))
@@ -238,9 +249,15 @@ def _fmix(op: FmixOperator, classes: int) -> Mixing:
     return mix
 
 
-def _sample(op: OpSampler, classes: int) -> Mixing:
+def _hybrid(op: MixupCutmixHybrid, classes: int, doubles: bool) -> Mixing:
+    del doubles  # its labels are tensors there, which stay float32
+
+    return make_hybrid(op, classes)
+
+
+def _sample(op: OpSampler, classes: int, doubles: bool) -> Mixing:
     choices = op.choices()
-    mixings = [*(_FACTORIES[type(choice)](choice, classes) for choice, _ in choices), None]
+    mixings = [*(_FACTORIES[type(choice)](choice, classes, doubles) for choice, _ in choices), None]
     weights = [prob for _, prob in choices]
     weights.append(max(0.0, 1.0 - sum(weights)))
 
@@ -251,7 +268,7 @@ def _sample(op: OpSampler, classes: int) -> Mixing:
     return mix
 
 
-_FACTORIES: Mapping[type[Spec], Callable[[Any, int], Mixing]] = {  # each takes its own spec
+_FACTORIES: Mapping[type[Spec], Callable[[Any, int, bool], Mixing]] = {  # each takes its own spec
     MixupOperator: _mixup, SampledMixup: _mixup, CutmixOperator: _cutmix, SampledCutmix: _cutmix,
-    FmixOperator: _fmix, SampledFmix: _fmix, MixupCutmixHybrid: make_hybrid, OpSampler: _sample,
+    FmixOperator: _fmix, SampledFmix: _fmix, MixupCutmixHybrid: _hybrid, OpSampler: _sample,
 }  # fmt: skip

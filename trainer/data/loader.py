@@ -42,6 +42,7 @@ class Batch:
         global_samples: Samples of all ranks' batches, padding left out.
         end: Place of the epoch's order after the global batch; where a resumed epoch goes on.
         bad_images: How many images of this part cannot be read, padding left out.
+        epoch: Whose order it is of, from 0.
     """
 
     images: NDArray[np.float32]
@@ -51,6 +52,7 @@ class Batch:
     global_samples: int
     end: int
     bad_images: int = 0
+    epoch: int = 0
 
 
 class Assembly:
@@ -133,7 +135,10 @@ class Loader:
         self._transforms = Transforms(split.dataset.transform_ops)
         dataset = split.dataset
         self._label_key = dataset.label_key if isinstance(dataset, CustomLabelDataset) else None
-        self._mix = build_mixing(split.dataset.batch_transform_ops or (), classes=samples.classes)
+        self._mix = build_mixing(
+            split.dataset.batch_transform_ops or (), classes=samples.classes,
+            doubles=split.loader.rng == "paddleclas",
+        )  # fmt: skip
         # PaddleClas seeds with seed + rank once it is distributed (d178931, ppcls/engine/engine.py).
         own_seed = seed + rank if world_size > 1 else seed
         self._stream = Stream(own_seed) if split.loader.rng == "paddleclas" else None
@@ -157,6 +162,16 @@ class Loader:
     def batches_before(self, cursor: int) -> int:
         """Return how many batches of a rank a place of the epoch's order has before it."""
         return self._sampling.done(cursor, world_size=self._world_size)
+
+    @property
+    def is_continuous(self) -> bool:
+        """Whether an epoch goes on in the order that the last one has left, as with `rng: paddleclas`.
+
+        PaddleClas makes its iterator once, and anew where it ends, not where an epoch does (d178931,
+        ppcls/engine/train/train.py): with an `update_freq` that does not divide the batches, or with
+        `iter_per_epoch`, epochs and orders drift apart.
+        """
+        return self._stream is not None
 
     def rng_state(self) -> str | None:
         """Return where the stream of `rng: paddleclas` is; None with `per_sample`, which has no state."""
@@ -196,6 +211,21 @@ class Loader:
         finally:
             filled.close()
 
+    def batches_on(
+        self, epoch: int, *, start: int = 0, order_world_size: int | None = None
+    ) -> Generator[Batch, None, None]:
+        """Yield the batches from a place of an epoch's order on, then those of the next orders, without end.
+
+        Arguments and errors as of `batches`; closing the generator ends its reader threads.
+        """
+        while True:
+            found = self.batches(epoch, start=start, order_world_size=order_world_size)
+            try:
+                yield from found
+            finally:
+                found.close()
+            epoch, start, order_world_size = epoch + 1, 0, None
+
     def _assemblies(self, positions: Indices, start: int) -> Iterator[Assembly]:
         shards = self._sampling.shards(
             len(positions), rank=self._rank, world_size=self._world_size, start=start
@@ -224,6 +254,7 @@ class Loader:
             global_samples=int(np.count_nonzero(positions[shard.start : shard.end] < n)),
             end=shard.end,
             bad_images=bad,
+            epoch=epoch,
         )
 
     def _read(self, assemblies: Iterator[Assembly], epoch: int) -> Generator[Assembly, None, None]:

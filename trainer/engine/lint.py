@@ -13,7 +13,7 @@ from trainer.config.pipeline import find_size
 from trainer.config.problems import format_path
 from trainer.config.root import TrainConfig
 from trainer.config.schedules import WithRate
-from trainer.engine.setup import Lists, make_train_loader
+from trainer.engine.setup import Lists, make_train_loader, say_of_epochs
 from trainer.errors import DataError
 from trainer.ranks import Ranks
 
@@ -59,6 +59,9 @@ def lint_config(config: TrainConfig, lists: Lists, machine: Machine | None = Non
     yield from _narrow_machine(config, machine)
     yield from _few_for_the_job(config, lists, machine)
     yield from _images_in_both(lists)
+    yield from say_of_epochs(
+        config.run, make_train_loader(config, lists, ranks=Ranks(world_size=machine.ranks))
+    )
     for samples in (lists.train, lists.evaluation):
         yield from samples.notes if samples is not None else ()
 

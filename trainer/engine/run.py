@@ -31,6 +31,7 @@ from trainer.engine.setup import (
     build_setup,
     prepare,
     restore_optimizer,
+    say_of_epochs,
     with_mounted_weights,
     wrap,
 )
@@ -103,6 +104,8 @@ def run_training(
         collective = join_ranks(config.run.device, ranks)
         seed_generators(config.run)
         setup = build_setup(config, lists, ranks=ranks, collective=collective)
+        for note in say_of_epochs(config.run, setup.train_loader):
+            run_log.say(f"warning: {note}")
         contents = None
         if output is not None:
             contents = find_contents(

@@ -56,7 +56,8 @@ class LoopOptions:
 
     Attributes:
         run: The section `Global`.
-        batches: Of a rank, in an epoch: whole groups of `update_freq` only.
+        batches: Of a rank, in an epoch: whole groups of `update_freq` only. With `rng: paddleclas`,
+            `iter_per_epoch` may be more than the list has.
         update_freq: Batches whose gradients are added up for one optimizer step.
         is_progressive: Images grow in stages.
         less_is_better: The metric that chooses the best checkpoint counts mistakes.
@@ -219,13 +220,38 @@ def make_eval_loader(split: SplitSection, samples: SampleList, *, run: GlobalSec
 
 def _read_options(config: TrainConfig, loader: Loader) -> LoopOptions:
     run = config.run
-    count = min(run.iter_per_epoch or len(loader), len(loader))
-    update_freq = max(1, min(run.update_freq, count))
+    count = run.iter_per_epoch or len(loader)
+    if not loader.is_continuous:
+        count = min(count, len(loader))
+    # PaddleClas d178931, ppcls/engine/engine.py: more than an epoch has is none, not as many as it has.
+    update_freq = run.update_freq if run.update_freq <= count else 1
     return LoopOptions(
         run=run, batches=count // update_freq * update_freq, update_freq=update_freq,
         is_progressive=config.is_progressive, less_is_better=has_less_is_better(config),
         seeds_steps=config.data.Train.loader.rng == "per_sample",
     )  # fmt: skip
+
+
+def say_of_epochs(run: GlobalSection, loader: Loader) -> Iterator[str]:
+    """Yield what is done otherwise than `update_freq` and `iter_per_epoch` say, a sentence each."""
+    there, wanted = len(loader), run.iter_per_epoch or len(loader)
+    if wanted > there and not loader.is_continuous:
+        yield (
+            f"Global.iter_per_epoch: expected at most the {there} batches of an epoch, got {wanted}; an "
+            f"epoch has {there}, and with loader.rng: paddleclas it would go on in the next order"
+        )
+    count = wanted if loader.is_continuous else min(wanted, there)
+    if run.update_freq > count:
+        yield (
+            f"Global.update_freq: expected at most the {count} batches of an epoch, got {run.update_freq}; 1 "
+            "is taken, as in PaddleClas"
+        )
+    elif (left := count % run.update_freq) and not loader.is_continuous:
+        yield (
+            f"Global.update_freq: {run.update_freq} does not divide the {count} batches of an epoch: the "
+            f"last {left} of each epoch's order are not trained on (with loader.rng: paddleclas they open "
+            "the next epoch)"
+        )
 
 
 def build_setup(config: TrainConfig, lists: Lists, *, ranks: Ranks, collective: Collective) -> Setup:

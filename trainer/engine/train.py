@@ -84,13 +84,15 @@ class Training:
         means, throughput, bad = AverageMeter(self.state.measured), Throughput(), sampler.bad_images
         batches = setup.options.batches
         done = setup.train_loader.batches_before(sampler.cursor)
+        read = setup.train_loader.batches
+        if setup.train_loader.is_continuous:
+            done = done if sampler.batches is None else sampler.batches
+            read = setup.train_loader.batches_on
         self._liveness.enter(Phase.LOAD)
         if setup.options.is_progressive:
             self._begin_stage(stage_of(epoch, epochs=setup.options.run.epochs))
         setup.network.train()
-        loader = setup.train_loader.batches(
-            epoch, start=sampler.cursor, order_world_size=sampler.world_size or None
-        )
+        loader = read(sampler.epoch, start=sampler.cursor, order_world_size=sampler.world_size or None)
         began_s = self._clock()
         try:
             progress = self._run_log.progress
@@ -100,7 +102,7 @@ class Training:
                 result = self._stepper.step(batch, step=self.state.step)
                 bad += result.bad_images
                 if result.applied:
-                    self._advance(epoch, batch, bad_images=bad)
+                    self._advance(epoch, batch, bad_images=bad, batches=iteration + 1)
                 step_s = self._clock() - began_s
                 means.add(result.means, samples=result.samples)
                 throughput.add(step_s=step_s, read_s=read_s, samples=result.samples)
@@ -133,12 +135,18 @@ class Training:
         for text in loader.bad_images.take_unsaid():
             self._run_log.announce(text)  # of any rank: each reads other images
 
-    def _advance(self, epoch: int, batch: Batch, *, bad_images: int) -> None:
-        world_size = self.state.sampler.world_size
+    def _advance(self, epoch: int, batch: Batch, *, bad_images: int, batches: int) -> None:
+        continuous = self._setup.train_loader.is_continuous
         self.state = replace(
             self.state,
             step=self.state.step + 1,
-            sampler=SamplerState(epoch=epoch, world_size=world_size, cursor=batch.end, bad_images=bad_images),
+            sampler=SamplerState(
+                epoch=batch.epoch if continuous else epoch,
+                world_size=self.state.sampler.world_size,
+                cursor=batch.end,
+                bad_images=bad_images,
+                batches=batches if continuous else None,
+            ),
         )
         self._liveness.step = self.state.step
         if self._output is not None:
@@ -187,12 +195,17 @@ class Training:
             self.state,
             epoch=completed,
             measured=None,
-            sampler=SamplerState(epoch=completed, world_size=self._setup.ranks.world_size, cursor=0),
+            sampler=self._next_sampler(completed),
         )
         self._liveness.epoch = min(completed, run.epochs - 1)
         best = self._evaluate(completed) if self._is_due(completed) else False
         keep = run.save_interval > 0 and completed % run.save_interval == 0
         self._save(self.state, best=best, epoch_name=keep)
+
+    def _next_sampler(self, completed: int) -> SamplerState:
+        if self._setup.train_loader.is_continuous:
+            return replace(self.state.sampler, bad_images=0, batches=0)
+        return SamplerState(epoch=completed, world_size=self._setup.ranks.world_size, cursor=0)
 
     def _is_due(self, completed: int) -> bool:
         run = self._setup.options.run

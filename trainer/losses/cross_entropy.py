@@ -40,6 +40,8 @@ def cross_entropy(epsilon: float | None, *, exact: bool = False) -> LogitsLoss:
     def loss(logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
         soft = labels.shape[-1] == logits.shape[-1] and labels.is_floating_point()
         if smoothing is None and soft:
+            # PaddleClas fails on the float64 labels that CutmixOperator makes with NumPy 2.
+            labels = labels.astype(logits.dtype) if labels.dtype == paddle.float64 else labels
             targets = labels if exact else functional.softmax(labels, axis=-1)
             return functional.cross_entropy(logits, targets, soft_label=True)
         if smoothing is None:
