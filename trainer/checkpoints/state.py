@@ -30,7 +30,7 @@ class SamplerState:
     world_size: Annotated[int, Within(1, MAX_COUNT)]
     cursor: Count
     bad_images: Count = 0
-    batches: Count | None = None
+    batches: Annotated[Count | None, UnlessNone()] = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
