@@ -34,6 +34,7 @@ class TrainResult:
         checkpoint: Folder of the last checkpoint that this call wrote.
         best_weights: `best_model.pdparams`, where there is one.
         metrics_file: `metrics.jsonl`: a row a step, an epoch, an evaluation and a checkpoint.
+        early_end: Why it ended before its last epoch; None where it did not.
     """
 
     run_id: str
@@ -48,6 +49,7 @@ class TrainResult:
     checkpoint: Path | None = None
     best_weights: Path | None = None
     metrics_file: Path | None = None
+    early_end: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -108,6 +109,12 @@ class JobStatus:
         """The verdict on the job: that of the first pod, by node, that failed with one, else node 0's."""
         messages = [pod.termination for pod in self.pods if pod.termination is not None]
         return next((message for message in messages if message.exit), messages[0] if messages else None)
+
+
+def early_end(pods: Iterable[PodStatus]) -> str:
+    """Say why a job that succeeded ended before its last epoch; empty where it did not."""
+    said = [pod.termination for pod in pods if pod.node == 0 and pod.termination is not None]
+    return said[0].reason if said and not said[0].exit and said[0].reason != "done" else ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

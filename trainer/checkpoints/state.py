@@ -62,6 +62,23 @@ class EpochSums:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class EarlyStoppingState:
+    """How long a run has gone without a better evaluation.
+
+    Attributes:
+        metric: What is looked at; of another one the count begins anew.
+        best: Its best value, which a later one must pass by `min_delta`.
+        best_epoch: Epochs completed when it was reached.
+        waited: Evaluations since.
+    """
+
+    metric: str
+    best: float
+    best_epoch: Count
+    waited: Count
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrainState:
     """State of a run after a step.
 
@@ -77,6 +94,7 @@ class TrainState:
         draws: State of the process-wide stream of `loader.rng: paddleclas`; None with `per_sample`.
         loss_scale: Of mixed precision; None where nothing is scaled.
         measured: Of the epoch that `sampler` is in; None at the beginning of one.
+        early_stopping: None without `Global.early_stopping`, and before the first evaluation.
     """
 
     run_id: str
@@ -90,6 +108,7 @@ class TrainState:
     plateau: str | None = None
     loss_scale: LossScale | None = None
     measured: Annotated[EpochSums | None, UnlessNone()] = None
+    early_stopping: Annotated[EarlyStoppingState | None, UnlessNone()] = None
 
 
 def format_state(state: TrainState) -> str:

@@ -22,6 +22,8 @@ class Ending:
     outcome: Path | None = None
     step: int | None = None
     checkpoint: str | None = None
+    reason: str = "done"
+    """What is said of a good end."""
 
 
 def require_packages() -> None:
@@ -40,7 +42,7 @@ def end_with(work: Callable[[], None], ending: Ending) -> int:
     if reason:
         echo(f"trainer: {reason}", err=True)
     if ending.outcome is not None:
-        first_line = reason.split("\n", 1)[0] if reason else "done"
+        first_line = reason.split("\n", 1)[0] if reason else ending.reason
         outcome = Outcome(exit=int(code), reason=first_line, step=ending.step, checkpoint=ending.checkpoint)
         try:
             save_outcome(ending.outcome, outcome)

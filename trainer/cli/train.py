@@ -49,5 +49,6 @@ def command(
                 )  # fmt: skip
         finally:
             ending.step, ending.checkpoint = reached.step, reached.checkpoint
+            ending.reason = reached.early_end or ending.reason
 
     sys.exit(end_with(work, ending))

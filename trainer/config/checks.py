@@ -33,6 +33,7 @@ def find_disagreements(config: TrainConfig) -> Findings:
     yield from _distillation(config)
     yield from _refused_sizes(config)
     yield from _growing(config)
+    yield from _early_stopping(config)
     if config.data.Eval is not None and config.data.Eval.dataset.batch_transform_ops:
         yield (
             ("DataLoader", "Eval", "dataset", "batch_transform_ops"),
@@ -101,6 +102,48 @@ def _plateau(config: TrainConfig) -> Findings:
             "expected evaluations beside ReduceOnPlateau, which follows them: eval_during_train, "
             "DataLoader.Eval and Metric.Eval",
         )
+
+
+def _early_stopping(config: TrainConfig) -> Findings:
+    wanted = config.run.early_stopping
+    if wanted is None:
+        return
+    place: KeyPath = ("Global", "early_stopping")
+    if not config.run.eval_during_train or config.data.Eval is None:
+        yield place, "expected evaluations beside it: eval_during_train and DataLoader.Eval"
+        return
+    name, metrics = wanted.metric, config.metric.of("Eval")
+    if name is None:
+        if not metrics:
+            yield place, "expected a metric in Metric.Eval, which has none; add one, or take metric: loss"
+        elif wanted.mode == "auto" and not metrics[0].values:
+            yield (*place, "mode"), f"expected max or min: which is better of {metrics[0].label} is not known"
+        return
+    bare = name.removeprefix("ema_")
+    if bare != name and config.ema is None:
+        yield (*place, "metric"), f"expected the section EMA beside {name}; add it, or take {bare}"
+        return
+    known = [value for metric in metrics for value in metric.values]
+    losses = config.loss.of("Eval") or config.loss.of("Train")
+    own = [loss.label for loss in losses]
+    if bare in ("loss", *known) or any(bare.startswith(label) for label in own):
+        return
+    if not any(metric.is_extra for metric in metrics) and not any(loss.is_extra for loss in losses):
+        yield (
+            (*place, "metric"),
+            f"expected a value of the evaluation, which are {', '.join(('loss', *known))}, got {name!r}",
+        )
+    elif wanted.mode == "auto":
+        yield (*place, "mode"), f"expected max or min: which is better of {name} is not known"
+
+
+def is_less_better(config: TrainConfig, name: str) -> bool:
+    """Tell whether less is better of a value of the evaluation; of one that is not known, more is."""
+    for metric in config.metric.of("Eval"):
+        if name in metric.values:
+            return metric.less_is_better
+    losses = config.loss.of("Eval") or config.loss.of("Train")
+    return name == "loss" or any(name.startswith(loss.label) for loss in losses)
 
 
 def metrics_in_training(config: TrainConfig) -> Sequence[Metric]:

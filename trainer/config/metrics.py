@@ -19,11 +19,20 @@ class BaseMetric(Spec):
     of_several_classes: ClassVar[bool] = False
     """It takes labels of MultiLabelDataset."""
 
+    @property
+    def values(self) -> tuple[str, ...]:
+        """What an evaluation calls its values, the first one first; of a user's own metric none is known."""
+        return () if self.is_extra else (self.label,)
+
 
 class TopkAcc(BaseMetric):
     """Share of the samples whose label is among the k largest logits."""
 
     topk: TopK = (1, 5)
+
+    @property
+    def values(self) -> tuple[str, ...]:  # noqa: D102
+        return tuple(f"top{k}" for k in self.topk)
 
 
 class GoogLeNetTopkAcc(TopkAcc):
@@ -44,6 +53,10 @@ class TprAtFpr(BaseMetric):
 
     needs_list = True
     max_fpr: float = Field(default=0.001, ge=0, le=1)
+
+    @property
+    def values(self) -> tuple[str, ...]:  # noqa: D102
+        return ("tpr",)  # the other two say at which threshold that is
 
 
 class HammingDistance(BaseMetric):
@@ -68,6 +81,13 @@ class ATTRMetric(BaseMetric):
     threshold: float = 0.5
     """Of the logits themselves, as in PaddleClas: 0.5 means a probability of 0.62."""
 
+    @property
+    def values(self) -> tuple[str, ...]:  # noqa: D102
+        return (
+            "ma", "label_f1", "label_pos_recall", "label_neg_recall", "instance_f1", "instance_acc",
+            "instance_prec", "instance_recall",
+        )  # fmt: skip
+
 
 class MultilabelMeanAccuracy(BaseMetric):
     """Share of right answers at the best of several thresholds of the probability."""
@@ -79,6 +99,10 @@ class MultilabelMeanAccuracy(BaseMetric):
     """Thresholds that are tried."""
     end_threshold: float = Field(default=0.9, ge=0, le=1)
     """It is not tried itself."""
+
+    @property
+    def values(self) -> tuple[str, ...]:  # noqa: D102
+        return ("mean_acc",)
 
 
 class MultiLabelMAP(BaseMetric):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from trainer.config.registry import Section
+from trainer.config.registry import Section, Spec
 from trainer.config.scalars import Positive
 
 _DEVICE = re.compile(r"(gpu|cuda)(:\d{1,3})?")
@@ -44,6 +44,20 @@ Ranks = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
 ]
 """Numbers with commas between; `"0,1"` is read as a pair by then."""
+
+
+class EarlyStopping(Spec):
+    """When a run ends before its last epoch, because it gets no better."""
+
+    metric: str | None = None
+    """A value of the evaluation, such as `top1`, `loss` or `ema_top1`; None is the one that chooses the best
+    checkpoint, with `EMA` the better of both."""
+    patience: Positive = 5
+    """Evaluations in a row that may pass without a better one."""
+    min_delta: float = Field(default=0.0, ge=0)
+    """By how much a value must be better to count."""
+    mode: Literal["auto", "max", "min"] = "auto"
+    """Whether more is better, or less; `auto` knows it of losses and of all metrics but your own."""
 
 
 class GlobalSection(Section):
@@ -98,6 +112,8 @@ class GlobalSection(Section):
     """Write inference.yml beside an exported model; it is always written here."""
     max_image_pixels: int = Field(default=MAX_IMAGE_PIXELS, ge=1, le=2**30)
     """Ours: images of more pixels, by their header, are not decoded: a small file can claim gigabytes."""
+    early_stopping: EarlyStopping | None = None
+    """Ours: end the run once so many evaluations in a row were no better."""
     deterministic: bool = False
     """Ours: the same run gives the same bits (CPU, same number of ranks)."""
 

@@ -52,10 +52,12 @@ class TrainingProgress:
     Attributes:
         step: Steps completed, or None before training began.
         checkpoint: Folder of the last whole checkpoint that it wrote, or None.
+        early_end: Why the run ended before its last epoch; None where it did not.
     """
 
     step: int | None = None
     checkpoint: str | None = None
+    early_end: str | None = None
 
 
 def run_training(
@@ -141,6 +143,7 @@ def run_training(
         )
         try:
             training.run()
+            reached.early_end = training.early_end
         finally:
             reached.step = training.state.step
             if saver is not None and saver.last is not None:
@@ -163,7 +166,7 @@ def _sum_up(
         metric=state.metric, best_metric=state.best_metric, best_epoch=state.best_epoch,
         checkpoint=Path(reached.checkpoint) if reached.checkpoint is not None else None,
         best_weights=best if best is not None and best.is_file() else None,
-        metrics_file=layout.metrics if layout is not None else None,
+        metrics_file=layout.metrics if layout is not None else None, early_end=reached.early_end,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from trainer.data.encoded import read_encoded
 from trainer.data.lists import SampleList, load_list
 from trainer.data.loader import Loader
 from trainer.engine.collective import Collective
+from trainer.engine.early_stopping import EarlyStopping, build_early_stopping
 from trainer.engine.ema import ExponentialMovingAverage
 from trainer.engine.loss_layers import attach, detached, own_parameters
 from trainer.engine.precision import Precision, choose_precision
@@ -61,6 +62,7 @@ class LoopOptions:
         update_freq: Batches whose gradients are added up for one optimizer step.
         is_progressive: Images grow in stages.
         less_is_better: The metric that chooses the best checkpoint counts mistakes.
+        early_stopping: Ends the run where it gets no better; None where it does not.
         seeds_steps: Dropout is seeded before each step (`loader.rng: per_sample`).
     """
 
@@ -70,6 +72,7 @@ class LoopOptions:
     is_progressive: bool
     less_is_better: bool
     seeds_steps: bool
+    early_stopping: EarlyStopping | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -229,6 +232,7 @@ def _read_options(config: TrainConfig, loader: Loader) -> LoopOptions:
         run=run, batches=count // update_freq * update_freq, update_freq=update_freq,
         is_progressive=config.is_progressive, less_is_better=has_less_is_better(config),
         seeds_steps=config.data.Train.loader.rng == "per_sample",
+        early_stopping=build_early_stopping(config),
     )  # fmt: skip
 
 

@@ -68,15 +68,32 @@ class Training:
             DataError: An image could not be read, or more than are borne.
         """
         began_s = self._clock()
-        while self.state.epoch < self._setup.options.run.epochs:
+        while self.state.epoch < self._setup.options.run.epochs and self.early_end is None:
             self._epoch(self.state.epoch)
         self._liveness.enter(Phase.DONE)
+        why, count = self.early_end, self.state.early_stopping
+        if why is not None and count is not None:
+            self._run_log.say(why)
+            self._run_log.row(
+                "early_stopping", epoch=self.state.epoch, step=self.state.step, metric=count.metric,
+                best=count.best, best_epoch=count.best_epoch, reason=why,
+            )  # fmt: skip
         self._run_log.say(f"trained to step {self.state.step} in {format_duration(self._clock() - began_s)}")
         found = self._liveness.evaluated
         failure = describe_failure(found) if found is not None else None
         if failure is not None:
             self._run_log.say(f"{failure}; {_CURE}")
         return self.state
+
+    @property
+    def early_end(self) -> str | None:
+        """Why the run ends before its last epoch; None where it does not."""
+        options, state = self._setup.options, self.state
+        if options.early_stopping is None or state.epoch == options.run.epochs:
+            return None
+        return options.early_stopping.why_ended(
+            state.early_stopping, epoch=state.epoch, epochs=options.run.epochs
+        )
 
     def _epoch(self, epoch: int) -> None:
         setup, sampler = self._setup, self.state.sampler
@@ -232,6 +249,13 @@ class Training:
         )
         # PaddleClas d178931, ppcls/engine/evaluation/classification.py: the first metric, never the loss.
         key = next(iter(results.metrics), None)
+        chosen = self._compare(key, results, averaged)[0] if key is not None else None
+        if setup.options.early_stopping is not None:
+            count = setup.options.early_stopping.observe(
+                self.state.early_stopping, {**results.values, **of_average}, key=key, chosen=chosen,
+                epoch=completed,
+            )  # fmt: skip
+            self.state = replace(self.state, early_stopping=count)
         if key is None:
             return False
         if isinstance(setup.schedule, Plateau):

@@ -63,6 +63,7 @@ class Result:
         step: Steps completed, or None where unknown.
         checkpoint: Last whole checkpoint, or None where unknown.
         lock_lost: What broke; None unless `outcome` is LOCK_LOST.
+        reason: Rank 0's own words for a good end.
     """
 
     outcome: AttemptOutcome
@@ -70,6 +71,7 @@ class Result:
     step: int | None = None
     checkpoint: str | None = None
     lock_lost: str | None = None
+    reason: str = "done"
 
 
 class Attempt:
@@ -266,7 +268,8 @@ class Attempt:
                 outcome=AttemptOutcome.LOCK_LOST, lock_lost=self._lock_lost, step=step, checkpoint=checkpoint
             )
         if len(exits) == self._settings.job.world_size and all(exited.code == 0 for exited in exits):
-            return Result(outcome=AttemptOutcome.DONE, step=step, checkpoint=checkpoint)
+            said = saved.reason if saved is not None and saved.reason else "done"
+            return Result(outcome=AttemptOutcome.DONE, step=step, checkpoint=checkpoint, reason=said)
         if self._stopping is not None:
             return Result(outcome=self._stopping, failure=failure, step=step, checkpoint=checkpoint)
         if failure is None:

@@ -144,7 +144,7 @@ class Coordinator:
             self._close_store()
             match result.outcome:
                 case AttemptOutcome.DONE:
-                    raise _RunEndedError(Exit.DONE, "done", result=result)
+                    raise _RunEndedError(Exit.DONE, result.reason, result=result)
                 case AttemptOutcome.DEADLINE:
                     raise _RunEndedError(Exit.DEADLINE, self._deadline_sentence(), result=result)
                 case AttemptOutcome.LOCK_LOST:

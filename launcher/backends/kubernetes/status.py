@@ -14,7 +14,7 @@ from launcher import objects
 from launcher.backends.kubernetes.gangs import say_plainly, tells_little
 from launcher.backends.kubernetes.pods import EVICTIONS, is_restart, lost_pod, starting_state
 from launcher.backends.kubernetes.workloads import describe_wait
-from launcher.backends.states import JobState, JobStatus, PodState, PodStatus
+from launcher.backends.states import JobState, JobStatus, PodState, PodStatus, early_end
 from launcher.kinds.base import JobKind
 from launcher.kinds.pods import container_of, node_of
 from launcher.kinds.registry import DEFAULT
@@ -59,12 +59,14 @@ def read_job(
         queued: Kueue's Workloads of the namespace, where they are known.
     """
     standing = _read_standing(job, pods, queued, kind)
+    read = tuple(read_pod(pod, restarts=restarts.get(objects.name_of(pod), 0)) for pod in pods)
+    early = early_end(read) if standing.state is JobState.SUCCEEDED else ""
     return JobStatus(
         handle=Handle(backend="kubernetes", namespace=job["metadata"]["namespace"], job=objects.name_of(job)),
         run_id=objects.run_id_of(job),
         state=standing.state,
-        pods=tuple(read_pod(pod, restarts=restarts.get(objects.name_of(pod), 0)) for pod in pods),
-        reason=standing.reason[:MAX_REASON],
+        pods=read,
+        reason=(early or standing.reason)[:MAX_REASON],
         created_s=objects.created_s(job),
         ended_s=standing.ended_s,
         progress=progress,

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.backends.states import JobState, JobStatus, PodState, PodStatus
+from launcher.backends.states import JobState, JobStatus, PodState, PodStatus, early_end
 from launcher.backends.supervised.identity import boot_id
 from launcher.backends.supervised.state import JobLayout, JobRecord, PodRecord
 from launcher.plan.handle import Handle
@@ -69,12 +69,14 @@ def read_status(handle: Handle, layout: JobLayout, record: JobRecord, *, pods_ou
     rebooted = record.supervisor.boot_id != boot_id()
     why = "this machine was restarted" if rebooted else "its supervisor was killed"
     rest = _CONTAINERS if pods_outlive and not rebooted else f"its pods ended with it; {_CURE}"
+    pods = tuple(_read_pod(layout, pod, is_supervised=is_supervised) for pod in record.pods)
+    said = record.reason or (early_end(pods) if record.state is JobState.SUCCEEDED else "")
     return JobStatus(
         handle=handle,
         run_id=record.run_id,
         state=JobState.LOST if lost else record.state,
-        reason=f"{why}, and {rest}" if lost else record.reason,
-        pods=tuple(_read_pod(layout, pod, is_supervised=is_supervised) for pod in record.pods),
+        reason=f"{why}, and {rest}" if lost else said,
+        pods=pods,
         created_s=record.created_s,
         ended_s=record.ended_s,
         progress=last_progress(layout, record),

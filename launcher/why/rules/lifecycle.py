@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from launcher import objects
 from launcher.backends.kubernetes.pods import lost_pod
-from launcher.backends.states import JobState
+from launcher.backends.states import JobState, early_end
 from launcher.why.queries import MANY, events_of, kubectl, name_of, not_started, quote, who
 from launcher.why.rules.queueing import is_unnamed
 from launcher.why.snapshot import Snapshot
@@ -23,7 +23,9 @@ def explain_end(snapshot: Snapshot) -> Iterator[Verdict]:
     if status.state is JobState.SUCCEEDED:
         end = status.termination
         kept = f"; last checkpoint {end.checkpoint}" if end is not None and end.checkpoint else ""
-        yield Verdict(code="succeeded", sentence=f"it has succeeded{kept}", resolves=Resolves.ITSELF)
+        why = early_end(status.pods)
+        sentence = f"it has succeeded{f': {why}' if why else ''}{kept}"
+        yield Verdict(code="succeeded", sentence=sentence, resolves=Resolves.ITSELF)
     elif status.state is JobState.CANCELLED:
         yield Verdict(
             code="cancelled",

@@ -91,6 +91,16 @@ def test_a_job_succeeds_when_all_pods_have(
     assert status.pods[1].reason == "done"
 
 
+def test_a_job_that_ended_early_says_why(
+    backend: KubernetesBackend, cluster: FakeCluster, handle: Handle
+) -> None:
+    start(cluster)
+    why = "early stopping after epoch 3 of 9: top1 has not come above 0.5 (epoch 1) in 2 evaluations"
+    cluster.finish_pod(W0, 0, Termination(exit=0, attempt=1, reason=why))
+    cluster.finish_pod(W1, 0, Termination(exit=0, attempt=1, reason=why))
+    assert backend.status(handle).reason == why
+
+
 def test_a_small_exit_code_fails_the_job_with_its_verdict(
     backend: KubernetesBackend, cluster: FakeCluster, handle: Handle
 ) -> None:

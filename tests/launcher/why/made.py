@@ -896,6 +896,16 @@ def endings() -> Iterator[Situation]:
         ),
     )
     yield (
+        "ended-early",
+        "Global.early_stopping",
+        "succeeded",
+        snapshot(
+            job("Created", "Succeeded: successfully completed"),
+            ended(0, "early stopping after epoch 7 of 20: top1 has not come above 0.9 (epoch 2) in 5 evaluations",
+                  reason="Completed", own=0),
+        ),
+    )  # fmt: skip
+    yield (
         "cancelled",
         "saved and stopped",
         "cancelled",

@@ -32,6 +32,14 @@ def test_all_ranks_done_ends_every_node_with_zero(new_job: NewJob) -> None:
     assert not (job.output / ".ftlaunch" / "writer.lock").exists()
 
 
+def test_rank_0_says_why_a_run_ended_before_its_last_step(new_job: NewJob) -> None:
+    job = new_job(nodes=1, procs_per_node=1)
+    does = fault(0, 4, "fail:0:early stopping after epoch 4 of 10: no better")
+    (node,) = job.start(0, plan={"faults": [does]})
+    assert node.exit() == 0, node.text
+    assert node.termination.reason == "early stopping after epoch 4 of 10: no better"
+
+
 @pytest.mark.parametrize(
     ("nodes", "procs", "said"),
     [(1, 1, "attempt 1 begins: 1 rank on 1 node"), (1, 2, "attempt 1 begins: 2 ranks on 1 node")],
