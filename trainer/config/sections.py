@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from trainer.config.registry import Section, Spec
+from trainer.config.registry import STRICT, Section
 from trainer.config.scalars import Positive
 
 _DEVICE = re.compile(r"(gpu|cuda)(:\d{1,3})?")
@@ -46,8 +46,10 @@ Ranks = Annotated[
 """Numbers with commas between; `"0,1"` is read as a pair by then."""
 
 
-class EarlyStopping(Spec):
-    """When a run ends before its last epoch, because it gets no better."""
+class EarlyStopping(Section):
+    """When a run ends before its last epoch, because it gets no better. PaddleClas has no such keys."""
+
+    model_config = ConfigDict(**{**STRICT, "extra": "forbid"})
 
     metric: str | None = None
     """A value of the evaluation, such as `top1`, `loss` or `ema_top1`; None is the one that chooses the best
