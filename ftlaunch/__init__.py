@@ -30,6 +30,7 @@ from ftlaunch.errors import (
 )
 from ftlaunch.job import Job, Result, find_job, jobs, submit
 from ftlaunch.machine import __version__, doctor, trust, versions
+from ftlaunch.team import team_jobs, top
 from ftlaunch.training import (
     check,
     convert_weights,
@@ -85,6 +86,8 @@ __all__ = [
     "resize",
     "schema",
     "submit",
+    "team_jobs",
+    "top",
     "train",
     "trust",
     "validate",

@@ -69,6 +69,8 @@ class PodStatus:
         reason: Why it waits or how it ended, for people; empty where there is nothing to say.
         started_s: Unix time, or None.
         ended_s: Unix time, or None.
+        uid: What tells it from another pod of the same name; empty where names are used once.
+        bound_s: Unix time at which it was given a node, or None.
     """
 
     pod: str
@@ -81,6 +83,8 @@ class PodStatus:
     reason: str = ""
     started_s: float | None = None
     ended_s: float | None = None
+    uid: str = ""
+    bound_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,8 +14,13 @@ from launcher.cli.printing import echo
 from launcher.cli.table import format_table
 from launcher.documents import format_time, make_document
 from launcher.jobs.listing import ListedJob, has_jobs, list_jobs
+from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BACKENDS, BackendKind
 from launcher.runs.record import RunRecord
+
+if TYPE_CHECKING:
+    from launcher.team.gather import Team
+    from launcher.team.team_jobs import TeamJob
 
 
 @click.command("list")
@@ -25,11 +31,31 @@ from launcher.runs.record import RunRecord
     type=click.Choice([state.value.lower() for state in JobState], case_sensitive=False),
 )  # fmt: skip
 @click.option("--limit", "-n", type=click.IntRange(min=1), help="Show only the newest N jobs.")
+@click.option("--all", "everybody", is_flag=True, help="Show everybody's jobs of a namespace of the cluster.")
+@click.option("--all-namespaces", "-A", "everywhere", is_flag=True, help="With --all: of all namespaces.")
+@click.option("--user", "users", multiple=True, metavar="NAME", help="With --all: only jobs of this user.")
+@click.option(
+    "--namespace", metavar="NAME", help="With --all: Kubernetes namespace; by default the context's."
+)
+@click.option("--context", metavar="NAME", help="With --all: context of the kubeconfig.")
 @output_option("wide", "json", "yaml", "name")
 def command(
-    on: BackendKind | None, here: bool, wanted: tuple[str, ...], limit: int | None, output: str
-) -> None:
-    """List the jobs that were submitted from this machine, newest first."""
+    *, on: BackendKind | None, here: bool, wanted: tuple[str, ...], limit: int | None, everybody: bool,
+    everywhere: bool, users: tuple[str, ...], namespace: str | None, context: str | None, output: str,
+) -> None:  # fmt: skip
+    """List the jobs that were submitted from this machine, newest first, or with --all everybody's."""
+    if everybody or everywhere:
+        if here or (on is not None and not CAPABILITIES[on].is_cluster):
+            given = "--here" if here else f"--on {on}"
+            raise click.UsageError(f"--all: expected no {given} beside it, since it asks a cluster")
+        _list_team(
+            users=users, states=wanted, limit=limit, everywhere=everywhere, namespace=namespace,
+            context=context, output=output,
+        )  # fmt: skip
+        return
+    if users or namespace or context:
+        given = "--user" if users else "--namespace" if namespace else "--context"
+        raise click.UsageError(f"{given}: expected --all beside it; without it only records of here are read")
     rows = list_jobs(
         on=on,
         project=Path.cwd() if here else None,
@@ -55,6 +81,91 @@ def command(
             [*cells, row.record.run_id, row.record.config] for cells, row in zip(table, rows, strict=True)
         ]
     echo("\n".join(format_table(header, table)))
+
+
+def _list_team(
+    *, users: tuple[str, ...], states: tuple[str, ...], limit: int | None, everywhere: bool,
+    namespace: str | None, context: str | None, output: str,
+) -> None:  # fmt: skip
+    from launcher.jobs.team import list_team
+
+    team = list_team(
+        namespace=namespace, all_namespaces=everywhere, context=context, users=users, states=states,
+        limit=limit, with_progress=output != "name",
+    )  # fmt: skip
+    if output in ("json", "yaml"):
+        skipped = [{"what": item.what, "reason": item.reason} for item in team.skipped]
+        items = [_team_job_to_json(team, job) for job in team.jobs]
+        echo_document(make_document("list", items=items, skipped=skipped), output)
+        return
+    if output == "name":
+        for job in team.jobs:
+            echo(job.status.handle.job)
+    elif team.jobs:
+        echo("\n".join(_team_table(team, wide=output == "wide")))
+    else:
+        where = f"namespace {team.namespace}" if team.namespace else "any namespace"
+        narrowed = " that is so" if users or states else ""
+        echo(f"no job of ftlaunch{narrowed} is in {where}", err=True)
+    for item in team.skipped:
+        echo(f"not looked at: {item}", err=True)
+
+
+def _team_table(team: Team, *, wide: bool) -> list[str]:
+    from launcher.cli.top import format_hours
+    from launcher.jobs.team import state_of
+    from launcher.times import format_duration
+
+    many = not team.namespace
+    header = ["JOB", "USER", "KIND", "QUEUE", "GPUS", "STATE", "PROGRESS", "GPU-HOURS", "AGE"]
+    rows = [
+        [
+            job.status.handle.job, job.user, job.kind, job.queue, str(job.gpus_wanted), state_of(team, job),
+            _progress(job), format_hours(job.gpu_time.gpu_hours, bool(job.gpu_time.estimate)),
+            format_duration(team.now_s - job.status.created_s),
+        ]
+        for job in team.jobs
+    ]  # fmt: skip
+    if many:
+        header.insert(0, "NAMESPACE")
+        rows = [[job.status.handle.namespace, *row] for job, row in zip(team.jobs, rows, strict=True)]
+    if wide:
+        header += ["RUN ID", "REASON"]
+        rows = [
+            [*row, job.status.run_id, job.status.reason] for job, row in zip(team.jobs, rows, strict=True)
+        ]
+    return format_table(header, rows, right="GPUS GPU-HOURS")
+
+
+def _progress(job: TeamJob) -> str:
+    from launcher.jobs.lifecycle import eta_s
+    from launcher.times import format_duration
+
+    progress = job.status.progress
+    if progress is None or progress.step is None:
+        return ""
+    if not progress.total_steps:
+        return f"step {progress.step}"
+    left = eta_s(job.status)
+    return f"{progress.step / progress.total_steps:.0%}" + (f", {format_duration(left)} left" if left else "")
+
+
+def _team_job_to_json(team: Team, job: TeamJob) -> dict[str, object]:
+    from launcher.jobs.lifecycle import eta_s
+    from launcher.jobs.team import state_of
+
+    status, progress = job.status, job.status.progress
+    return {
+        "handle": str(status.handle), "job": status.handle.job, "state": state_of(team, job),
+        "run_id": status.run_id, "config": None, "project": None, "created": format_time(status.created_s),
+        "ended": format_time(status.ended_s), "namespace": status.handle.namespace, "user": job.user or None,
+        "object": job.kind, "queue": job.queue or None, "nodes": job.nodes, "gpus": job.gpus_wanted,
+        "gpus_held": job.gpus_held, "gpu_hours": round(job.gpu_time.gpu_hours, 3),
+        "gpu_hours_estimate": job.gpu_time.estimate or None,
+        "step": progress.step if progress else None,
+        "total_steps": (progress.total_steps or None) if progress else None,
+        "eta_s": eta_s(status), "reason": status.reason,
+    }  # fmt: skip
 
 
 def _say_why_empty(*, is_filtered: bool) -> None:

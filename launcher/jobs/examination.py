@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from launcher.jobs.recovery import stale_records
-from launcher.jobs.settings import choose_backend, current_layers
+from launcher.jobs.settings import choose_backend, current_layers, read_setting
 from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BackendKind
 from launcher.runs.paths import runs_dir
 from launcher.runs.store import RunStore
 
 if TYPE_CHECKING:  # the clients of cluster and engine
-    from launcher.config.layers import Layers
     from launcher.doctor.findings import Finding
     from launcher.doctor.leftovers import InterruptedSubmit
 
@@ -56,22 +55,13 @@ def examine(
     if not CAPABILITIES[on].is_cluster:
         return Examination(on=on, findings=tuple(examine_machine(on, state=runs_dir(), runtime=runtime)))
     found, reached = examine_cluster(
-        context=context or _setting(layers, "context"),
-        namespace=namespace or _setting(layers, "namespace"),
-        gpu_resource=_setting(layers, "gpu_resource") or "nvidia.com/gpu",
+        context=context or read_setting(layers, "context"),
+        namespace=namespace or read_setting(layers, "namespace"),
+        gpu_resource=read_setting(layers, "gpu_resource") or "nvidia.com/gpu",
         state=runs_dir(),
         interrupted=_find_interrupted,
     )
     return Examination(on=on, findings=tuple(found), reached=reached)
-
-
-def _setting(layers: Layers, key: str) -> str | None:
-    """Return what the environment or a settings file says of a key of `Launch`."""
-    for document in (layers.above, layers.below):
-        section = document.values.get("Launch")
-        if isinstance(section, dict) and section.get(key) is not None:
-            return str(section[key])
-    return None
 
 
 def _find_interrupted(namespace: str, context: str) -> list[InterruptedSubmit]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # pydantic: `--help` does without
     from trainer.config.problems import Problem
 
 _PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
+_MAX_USER = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -188,6 +189,8 @@ def _plan_job(draft: Draft, api: KindName | None, output_dir: str | None) -> Job
         api=api,
         version=metadata.version("ftlaunch"),
         output_dir=output_dir,
+        # what is rendered for git is to be the same for everybody
+        submitted_by=_local_user() if draft.capabilities.is_cluster and draft.secret is not None else "",
     )
     if parent is not None:
         parent.require_same_output(job.node_file.output_dir)
@@ -199,6 +202,21 @@ def _plan_job(draft: Draft, api: KindName | None, output_dir: str | None) -> Job
             fix="ask for fewer with --gpus, or leave --require-gpu out to run as CPU ranks",
         )
     return job
+
+
+def _local_user() -> str:
+    """Return what this machine calls its user, for those who see the job; empty where it has no name.
+
+    The API server's own name for us would take a request, and is often a service account or a certificate's.
+    Not by `getpass`, which a submit does without.
+    """
+    name = next(filter(None, map(os.environ.get, ("LOGNAME", "USER", "USERNAME"))), "")
+    if not name:
+        with suppress(ImportError, KeyError):
+            import pwd
+
+            name = pwd.getpwuid(os.getuid()).pw_name
+    return "".join(sign for sign in name if sign.isprintable())[:_MAX_USER]
 
 
 def render_job(draft: Draft, job: JobPlan) -> Prepared:

@@ -33,3 +33,12 @@ def choose_backend(asked: BackendKind | None, layers: Layers) -> tuple[BackendKi
     from launcher.config.layers import DEFAULT_BACKEND
 
     return (asked, "--on") if asked else layers.on or (DEFAULT_BACKEND, "default")
+
+
+def read_setting(layers: Layers, key: str) -> str | None:
+    """Return what the environment or a settings file says of a key of `Launch`."""
+    for document in (layers.above, layers.below):
+        section = document.values.get("Launch")
+        if isinstance(section, dict) and section.get(key) is not None:
+            return str(section[key])
+    return None

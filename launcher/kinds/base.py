@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from launcher.names import QUEUE_LABEL, RUN_ID_LABEL
+from launcher.names import PROGRESS, QUEUE_LABEL, RUN_ID_LABEL, SUBMITTED_BY
 from launcher.objects import (
     Condition,
     KubeObject,
@@ -250,10 +250,11 @@ class JobKind(ABC):
 
     def trim(self, job: KubeObject) -> KubeObject:
         """Keep of a job what says how it stands, and not what its pods are made of: there may be many."""
+        told = (CANCELLED_ANNOTATION, SUBMITTED_BY, PROGRESS)
         metadata = {key: job["metadata"][key] for key in _TRIMMED if key in job["metadata"]}
-        for part, told in (("labels", (RUN_ID_LABEL, QUEUE_LABEL)), ("annotations", (CANCELLED_ANNOTATION,))):
+        for part, keys in (("labels", (RUN_ID_LABEL, QUEUE_LABEL)), ("annotations", told)):
             said = metadata.get(part) or {}
-            metadata[part] = {key: said[key] for key in told if key in said}
+            metadata[part] = {key: said[key] for key in keys if key in said}
         return {"metadata": metadata, "spec": self.trim_spec(job["spec"]), "status": job.get("status") or {}}
 
     @abstractmethod

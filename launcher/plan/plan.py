@@ -15,7 +15,7 @@ from launcher.config.load import RunConfig
 from launcher.errors import UsageError
 from launcher.kinds.base import JobKind, KindName
 from launcher.kinds.registry import DEFAULT, kind_named
-from launcher.names import QUEUE_LABEL, RUN_ID_LABEL, is_dns_label, job_name, to_dns_label
+from launcher.names import QUEUE_LABEL, RUN_ID_LABEL, SUBMITTED_BY, is_dns_label, job_name, to_dns_label
 from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BackendKind
 from launcher.plan.jobplan import JobPlan, PlannedVolume, SecretFile
@@ -43,7 +43,7 @@ def plan(
     config: RunConfig, *, run_id: str, on: BackendKind, secret: str | None = None,
     exact_name: str | None = None, gpus_here: int | None = None, overwrite: bool = False,
     parent: ParentRun | None = None, gpu_ids: tuple[str, ...] | None = None, api: KindName | None = None,
-    version: str = "0", output_dir: str | None = None,
+    version: str = "0", output_dir: str | None = None, submitted_by: str = "",
 ) -> JobPlan:  # fmt: skip
     """Decide everything that the manifest says.
 
@@ -60,6 +60,7 @@ def plan(
         api: Kind of job that the cluster serves; None where none was asked.
         version: Of ftlaunch, for a label.
         output_dir: Where the job writes instead of Global.output_dir, `{job}` in it being its name.
+        submitted_by: Who submits it, for others who see it on the cluster; empty leaves that out.
 
     Raises:
         UsageError: The exact name is none.
@@ -110,7 +111,7 @@ def plan(
         run_as=launch.run_as,
         labels=labels,
         job_labels={**labels, QUEUE_LABEL: queue.kueue} if queue and queue.kueue else labels,
-        annotations=dict(launch.annotations),
+        annotations={**({SUBMITTED_BY: submitted_by} if submitted_by else {}), **launch.annotations},
         pod_annotations={**_POD_ANNOTATIONS, **launch.annotations},
         node_selector=dict(launch.node_selector),
         tolerations=_tolerations(launch, on_gpus=on_gpus),

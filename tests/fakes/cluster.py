@@ -264,6 +264,20 @@ class FakeCluster:
         self._kubelet.start(self._pod(name))
         self._settle()
 
+    def place_pod(self, name: str, host: str) -> None:
+        """Let the scheduler give a pod a node."""
+        pod = self._pod(name)
+        pod["spec"]["nodeName"] = host
+        scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": self._store.now_text()}
+        pod["status"].setdefault("conditions", []).append(scheduled)
+
+    def annotate(
+        self, resource: Resource, name: str, notes: dict[str, str], *, namespace: str = "ml"
+    ) -> None:
+        """Let somebody have put annotations on an object."""
+        metadata = self._must(resource.plural, namespace, name)["metadata"]
+        metadata["annotations"] = {**metadata.get("annotations", {}), **notes}
+
     def write_log(self, name: str, data: bytes) -> None:
         """Let a running container write."""
         self._kubelet.write(self._pod(name), data)

@@ -63,7 +63,7 @@ class Kubelet:
 
     def _set(self, pod: KubeObject, phase: str, state: KubeObject) -> None:
         pod["status"]["phase"] = phase
-        pod["spec"]["nodeName"] = "n1"
+        pod["spec"].setdefault("nodeName", "n1")
         pod["status"]["containerStatuses"] = [{"name": "paddle", "restartCount": 0, "state": state}]
 
     def _tick(self) -> int:

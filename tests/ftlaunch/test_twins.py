@@ -19,6 +19,7 @@ TWINS = {
     "ftlaunch render": "render",
     "ftlaunch submit": "submit",
     "ftlaunch list": "jobs",
+    "ftlaunch top": "top",
     "ftlaunch status": "Job.status",
     "ftlaunch why": "Job.why",
     "ftlaunch logs": "Job.logs",
@@ -52,8 +53,9 @@ TWINS = {
 }
 OF_A_SHELL = {"ftlaunch completion"}
 """What a program cannot want."""
-BESIDE = {"find_job", "Job.watch", "Job.metrics"}
-"""What only a program needs: a job by its name, its changes one by one, what it measured as values."""
+BESIDE = {"find_job", "Job.watch", "Job.metrics", "team_jobs"}
+"""What only a program needs: a job by its name, its changes one by one, what it measured as values; and
+`ftlaunch list --all`, whose jobs are nobody's here."""
 
 
 def commands(group: click.Group, name: str) -> Iterator[str]:

@@ -93,7 +93,18 @@ def read_pod(pod: KubeObject, *, restarts: int) -> PodStatus:
         reason=_pod_reason(pod, waiting=waiting, last=last, termination=termination)[:MAX_REASON],
         started_s=objects.unix_time(running.get("startedAt") or ended.get("startedAt")),
         ended_s=objects.unix_time(ended.get("finishedAt")),
+        uid=str(pod["metadata"].get("uid") or ""),
+        bound_s=_bound_s(pod),
     )
+
+
+def _bound_s(pod: KubeObject) -> float | None:
+    """Return when a pod was given a node: from then on nobody else has its room."""
+    status = pod.get("status") or {}
+    for item in status.get("conditions") or []:
+        if item.get("type") == "PodScheduled" and item.get("status") == "True":
+            return objects.unix_time(item.get("lastTransitionTime"))
+    return objects.unix_time(status.get("startTime"))
 
 
 def _read_standing(

@@ -51,14 +51,16 @@ def test_the_handle_is_all_that_stdout_holds_and_the_record_pins_the_job(cluster
     assert cluster.get(PADDLE_JOBS, "flowers", namespace="ml")["metadata"]["name"] == "flowers"
 
 
-def test_a_dry_run_prints_the_manifest_and_touches_nothing(cluster, store, submit, capfd):
+def test_a_dry_run_prints_the_manifest_and_touches_nothing(cluster, store, submit, capfd, monkeypatch):
+    monkeypatch.setenv("LOGNAME", "ann\n")
     code, out, _ = submit(*NAMED, "--dry-run", "client")
     assert code == 0
     assert run(["render", "cfg.yaml", *NAMED]) == 0
     # what is drawn for each submit apart, that no two of them know
     drawn = re.compile(r',\n *"secret": "[0-9a-f]{64}"')
-    assert capfd.readouterr().out == drawn.sub("", out)
-    assert len(drawn.findall(out)) == 1
+    whose = re.compile(r'  annotations: \{"ftlaunch.io/submitted-by": "ann"\}\n')
+    assert capfd.readouterr().out == drawn.sub("", whose.sub("", out))
+    assert len(drawn.findall(out)) == len(whose.findall(out)) == 1
     assert cluster.requests == []
     assert store.runs() == []
 
