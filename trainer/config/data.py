@@ -147,6 +147,17 @@ class LoaderSection(Section):
     bad_images_limit: float = Field(default=0.01, ge=0, le=1)
     """Share of the list's images that `bad_images: skip` bears in an epoch; more end with exit 3."""
 
+    normalize_on: Literal["auto", "reader", "device"] = "auto"
+    """Ours: who computes NormalizeImage where transform_ops end in it: whoever reads (reader), or the device.
+
+    With device, images go there as uint8, a quarter of the bytes; the numbers are the same. auto is device on
+    GPUs and reader on CPUs. Operations after it, and batch_transform_ops, keep it with the readers.
+    """
+
+    def hands_over_uint8(self, *, on_gpu: bool) -> bool:
+        """Tell whether images go to the device before they are normalised, where that can be."""
+        return on_gpu if self.normalize_on == "auto" else self.normalize_on == "device"
+
     @model_validator(mode="after")
     def _one_stream(self) -> LoaderSection:
         if self.rng == "paddleclas" and self.num_workers:

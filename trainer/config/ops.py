@@ -77,6 +77,10 @@ class ImageOp(Spec):
         """Tell whether its result is [C, H, W] whatever it gets."""
         return False
 
+    def is_pointwise(self) -> bool:
+        """Tell whether each number of its result comes from one number and its channel alone."""
+        return False
+
     def makes_picture(self, given: bool) -> bool:  # noqa: ARG002 - most make arrays
         """Tell whether PaddleClas hands a picture of Pillow on, where it is given one or not.
 
@@ -295,6 +299,10 @@ class NormalizeImage(ImageOp):
             raise ValueError("expected no 0 in std")
         return self
 
+    def is_pointwise(self) -> bool:
+        """The formula."""
+        return True
+
     def wanted_order(self) -> Literal["chw", "hwc", ""]:
         """As order says."""
         return "chw" if self.order == "chw" else "hwc"
@@ -304,6 +312,10 @@ class ToCHWImage(ImageOp):
     """Move the channels to the front. Only `Infer.transforms` needs it; a dataset does it by itself."""
 
     whole_numbers: ClassVar[bool] = False
+
+    def is_pointwise(self) -> bool:
+        """It changes no number."""
+        return True
 
     def moves_channels_first(self) -> bool:
         """All that it does."""

@@ -165,6 +165,10 @@ class ToTensor(_Vision):
     data_format: Layout = "CHW"
     """CHW moves the channels to the front."""
 
+    def is_pointwise(self) -> bool:
+        """The division."""
+        return True
+
     def moves_channels_first(self) -> bool:
         """Where it is asked to."""
         return self.data_format == "CHW"
@@ -188,6 +192,10 @@ class Normalize(_Vision):
     """Layout of the image."""
     to_rgb: bool = False
     """Turn the order of the channels round, with `data_format: HWC`."""
+
+    def is_pointwise(self) -> bool:
+        """The formula, where it does not turn the channels round."""
+        return not self.to_rgb
 
     def wanted_order(self) -> Literal["chw", "hwc", ""]:
         """As data_format says."""

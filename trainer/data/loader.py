@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from trainer.data.bad_images import BadImages, how_to_fix
 from trainer.data.batch_ops import build_mixing
 from trainer.data.encoded import read_encoded
 from trainer.data.lists import SampleList
+from trainer.data.normalization import find_normalization
 from trainer.data.ops.build import Transforms
 from trainer.data.rng import Rng, Stream, instead_of, per_batch, per_sample
 from trainer.data.sampling import make_sampling
@@ -28,12 +30,17 @@ from trainer.data.sharding import Indices, Shard
 from trainer.errors import DataError, ImageError
 
 
+def _nothing() -> None:
+    """Give nothing back: the memory is the batch's own."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Batch:
     """One rank's part of a global batch.
 
     Attributes:
-        images: float32 [B, C, H, W], normalised, RGB unless DecodeImage says otherwise.
+        images: float32 [B, C, H, W], normalised, RGB unless DecodeImage says otherwise; or uint8
+            [B, H, W, 3], of which `Loader.normalization` makes that, by `trainer.engine.feed`.
         labels: int64 [B, 1], or float32 [B, K] where the images were mixed.
         indices: int64 [B], samples of the list.
         valid: bool [B], False for padding, which repeats another sample. Training trains on it, as PaddleClas
@@ -43,9 +50,12 @@ class Batch:
         end: Place of the epoch's order after the global batch; where a resumed epoch goes on.
         bad_images: How many images of this part cannot be read, padding left out.
         epoch: Whose order it is of, from 0.
+        release: Gives the memory of `images` back to the reader processes, for whoever has copied them. They
+            must not be read after it. Nobody has to call it: memory that nobody refers to any longer is given
+            back by itself.
     """
 
-    images: NDArray[np.float32]
+    images: NDArray[np.float32] | NDArray[np.uint8]
     labels: NDArray[np.int64] | NDArray[np.float32]
     indices: Indices
     valid: NDArray[np.bool_]
@@ -53,6 +63,7 @@ class Batch:
     end: int
     bad_images: int = 0
     epoch: int = 0
+    release: Callable[[], object] = _nothing
 
 
 class Assembly:
@@ -65,20 +76,20 @@ class Assembly:
         """Labels that an operation draws, where one does; set by whoever puts the image."""
         self.bad = np.zeros(len(indices), dtype=np.bool_)
         """Where an image could not be read; set by whoever was to put it."""
-        self._images: NDArray[np.float32] | None = None
+        self._images: NDArray[Any] | None = None
         self._lock = threading.Lock()
 
-    def put(self, slot: int, image: NDArray[np.float32]) -> tuple[int, ...] | None:
+    def put(self, slot: int, image: NDArray[Any]) -> tuple[int, ...] | None:
         """Copy an image in; returns the shape that was expected where it has another one."""
         with self._lock:
             if self._images is None:
-                self._images = np.empty((len(self.indices), *image.shape), dtype=np.float32)
+                self._images = np.empty((len(self.indices), *image.shape), dtype=image.dtype)
         if self._images.shape[1:] != image.shape:
             return self._images.shape[1:]
         self._images[slot] = image
         return None
 
-    def images(self) -> NDArray[np.float32]:
+    def images(self) -> NDArray[Any]:
         """Return the images once all were put that can be read; of no known shape where none can."""
         if self._images is None:
             return np.zeros((len(self.indices), 1, 1, 1), dtype=np.float32)
@@ -103,7 +114,7 @@ class Loader:
 
     def __init__(
         self, *, split: SplitSection, samples: SampleList, rank: int, world_size: int, seed: int,
-        training: bool, epochs: int | None = None, max_pixels: int = MAX_IMAGE_PIXELS,
+        training: bool, epochs: int | None = None, max_pixels: int = MAX_IMAGE_PIXELS, uint8: bool = False,
     ) -> None:  # fmt: skip
         """Prepare to read.
 
@@ -116,6 +127,8 @@ class Loader:
             training: Refuse an epoch without a single step; let others take the place of bad images.
             epochs: Of a training whose images grow; None in every other.
             max_pixels: Images that claim more are bad.
+            uint8: Leave the end of the operations to `normalization`, where they have such an end and the
+                images of a batch are not mixed, which takes floating-point numbers.
 
         Raises:
             DataError: There are too few samples for a step.
@@ -132,7 +145,10 @@ class Loader:
         )
         self._workers = split.loader.num_workers
         self._epochs = epochs
-        self._transforms = Transforms(split.dataset.transform_ops)
+        may_leave = uint8 and not split.dataset.batch_transform_ops
+        self.normalization = find_normalization(split.dataset.transform_ops) if may_leave else None
+        """What makes float32 [B, C, H, W] of uint8 [B, H, W, 3]; None where images are float32 already."""
+        self._transforms = Transforms(split.dataset.transform_ops, uint8=self.normalization is not None)
         dataset = split.dataset
         self._label_key = dataset.label_key if isinstance(dataset, CustomLabelDataset) else None
         self._mix = build_mixing(
@@ -158,6 +174,12 @@ class Loader:
     def samples(self) -> SampleList:
         """The list that it reads."""
         return self._samples
+
+    def normalized(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        """Return a batch's images as float32 [B, C, H, W], whatever they are."""
+        if self.normalization is None or images.dtype != np.uint8:
+            return images
+        return self.normalization.apply(images)
 
     def batches_before(self, cursor: int) -> int:
         """Return how many batches of a rank a place of the epoch's order has before it."""

@@ -76,13 +76,14 @@ def compare(
     largest = dict.fromkeys((*made, *measured), 0.0)
     logits_of = run_model(model, None)
     activate = getattr(paddle.nn.functional, activation)
-    batches = make_eval_loader(config.data.Eval, samples, run=config.run, ranks=Ranks()).batches(0)
+    loader = make_eval_loader(config.data.Eval, samples, run=config.run, ranks=Ranks())
+    batches = loader.batches(0)
     progress.begin("comparing", min(images, len(samples)))
     with contextlib.closing(batches):
         for batch in batches:
             if not batch.valid.any():  # bad images, of which nothing was read
                 continue
-            chosen = batch.images[batch.valid]
+            chosen = loader.normalized(batch.images[batch.valid])
             logits = logits_of(chosen)
             mine = activate(paddle.to_tensor(logits)).numpy()
             places = [samples.place(int(index)) for index in batch.indices[batch.valid]]

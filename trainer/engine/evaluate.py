@@ -25,8 +25,9 @@ from trainer.checkpoints.pdfiles import Array
 from trainer.config.outputs import logits_of
 from trainer.config.root import TrainConfig
 from trainer.data.lists import SampleList, load_list
-from trainer.data.loader import Batch, Loader
+from trainer.data.loader import Loader
 from trainer.engine.collective import Collective, join_ranks
+from trainer.engine.feed import FedBatch, feed
 from trainer.engine.liveness import Liveness
 from trainer.engine.precision import FLOAT32, Precision, choose_precision
 from trainer.engine.setup import make_eval_loader
@@ -97,10 +98,10 @@ def evaluate_model(
     tally = _Tally(loss, measures, _no_labels(loader.samples))
     with paddle.no_grad():
         progress.begin("evaluating", len(loader))
-        for batch in loader.batches(0):
+        for fed in feed(loader, loader.batches(0), valid_only=True):
             liveness.enter(Phase.EVAL)
             with precision.evaluation():
-                tally.add(model, batch)
+                tally.add(model, fed)
             progress.advance()
     found = tally.finish(collective, source=loader.source)
     loader.bad_images.refuse_too_many(found.bad_images)
@@ -176,14 +177,14 @@ class _Tally:
     bad_images: int = 0
     kept: list[tuple[Array, Array, Array]] = field(default_factory=list)
 
-    def add(self, model: paddle.nn.Layer, batch: Batch) -> None:
-        """Measure a batch without its padding."""
+    def add(self, model: paddle.nn.Layer, fed: FedBatch) -> None:
+        """Measure a batch, of which padding is left out."""
+        batch = fed.batch
         self.bad_images += batch.bad_images
         chosen = np.flatnonzero(batch.valid)
         if chosen.size == 0:
             return
-        outputs = model(paddle.to_tensor(batch.images[chosen]))
-        labels = paddle.to_tensor(batch.labels[chosen])
+        outputs, labels = model(fed.images), fed.labels
         if self.classes.size:
             self.classes += np.bincount(batch.labels[chosen].ravel(), minlength=self.classes.size)
         self.samples += int(chosen.size)

@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from trainer.config.root import TrainConfig
-from trainer.data.loader import Batch, Loader
+from trainer.data.loader import Loader
 from trainer.engine.collective import join_ranks
+from trainer.engine.feed import FedBatch, feed
 from trainer.engine.liveness import Liveness
 from trainer.engine.resume import start_from_pretrained
 from trainer.engine.run import seed_generators
@@ -123,8 +124,8 @@ def find_rate(
     rates: list[float] = []
     raw: list[float] = []
     mean, least, diverged, parts = 0.0, math.inf, False, 0.0
-    for batch in _endless(setup.train_loader, say):
-        result = stepper.step(batch, step=len(rates))
+    for fed in _endless(setup.train_loader, say):
+        result = stepper.step(fed, step=len(rates))
         parts += result.loss / setup.options.update_freq
         if not result.applied:
             continue
@@ -244,17 +245,17 @@ def _longest_fall(losses: Sequence[float], way_down: range) -> list[int]:
     return places[::-1]
 
 
-def _endless(loader: Loader, say: Callable[[str], None]) -> Iterator[Batch]:
+def _endless(loader: Loader, say: Callable[[str], None]) -> Iterator[FedBatch]:
     epoch = 0
     while True:
-        batches, bad = loader.batches(epoch), 0
+        batches, bad = feed(loader, loader.batches(epoch)), 0
         try:
-            for batch in batches:
-                bad += batch.bad_images
+            for fed in batches:
+                bad += fed.batch.bad_images
                 for text in loader.bad_images.take_unsaid():
                     say(text)
                 loader.bad_images.refuse_too_many(bad)
-                yield batch
+                yield fed
         finally:
             batches.close()
         epoch += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import paddle
@@ -18,9 +18,11 @@ from trainer.config.postprocess import Topk
 from trainer.config.root import BaseConfig
 from trainer.config.sections import MAX_IMAGE_PIXELS
 from trainer.data.encoded import read_encoded
-from trainer.data.ops.build import Transform, build_transform
+from trainer.data.normalization import Normalization, find_normalization
+from trainer.data.ops.build import AnyTransform, build_transform, build_uint8_transform
 from trainer.data.rng import per_sample
 from trainer.engine.collective import join_ranks
+from trainer.engine.feed import ToDevice, is_gpu
 from trainer.engine.trained import choose_weights, load_network
 from trainer.errors import DataError, ImageError, WeightsError
 from trainer.postprocess.build import (
@@ -35,8 +37,8 @@ from trainer.postprocess.build import (
 from trainer.ranks import Ranks
 from trainer.results import Prediction
 
-Network: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Images float32 [B, C, H, W] -> probabilities float32 [B, K]."""
+Network: TypeAlias = Callable[[NDArray[Any]], NDArray[np.float32]]
+"""Images as the transform makes them, [B, …] -> probabilities float32 [B, K]."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +53,7 @@ class Predictor:
 
     source: Path
     network: Network
-    transform: Transform
+    transform: AnyTransform
     post_process: PostProcess | None
     names: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -109,11 +111,14 @@ def load_trained(config: BaseConfig, *, weights: Path | None, labels: Path | Non
     source = weights or choose_weights(config.run, config.arch)
     join_ranks(config.run.device, Ranks())
     model = load_network(config.arch, source)
-    network = run_model(model, activation_of(post_process, multilabel=config.run.use_multilabel))
+    normalization = find_normalization(ops) if is_gpu() else None
+    transform = build_transform(ops) if normalization is None else build_uint8_transform(ops)
+    activation = activation_of(post_process, multilabel=config.run.use_multilabel)
+    network = run_model(model, activation, normalization)
     return Predictor(
         source=source,
         network=network,
-        transform=build_transform(ops),
+        transform=transform,
         post_process=post_process,
         names=named.names,
         notes=named.notes,
@@ -147,13 +152,23 @@ def load_names(post_process: PostProcess | None, labels: Path | None, *, classes
     return ClassNames(names=names, notes=(f"{path}: {odd}",) if odd else ())
 
 
-def run_model(model: paddle.nn.Layer, activation: Activation | None) -> Network:
-    """Make a function of arrays of a model in evaluation mode; without an activation it returns logits."""
+def run_model(
+    model: paddle.nn.Layer, activation: Activation | None, normalization: Normalization | None = None
+) -> Network:
+    """Make a function of arrays of a model in evaluation mode; without an activation it returns logits.
+
+    Args:
+        model: In evaluation mode.
+        activation: The last one.
+        normalization: Of images that are uint8 [B, H, W, 3]; None where they are float32 [B, C, H, W].
+    """
+    to_device = ToDevice(normalization)
     activate = getattr(paddle.nn.functional, activation) if activation else lambda logits: logits
 
-    def network(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def network(images: NDArray[Any]) -> NDArray[np.float32]:
+        (tensor,) = to_device.receive(to_device.send(images))
         with paddle.no_grad():
-            found: NDArray[np.float32] = activate(logits_of(model(paddle.to_tensor(images)))).numpy()
+            found: NDArray[np.float32] = activate(logits_of(model(tensor))).numpy()
         return found
 
     return network
@@ -175,7 +190,7 @@ def predict(
     """
     for begin in range(0, len(images), batch_size):
         files = images[begin : begin + batch_size]
-        arrays: dict[Path, NDArray[np.float32]] = {}
+        arrays: dict[Path, NDArray[Any]] = {}
         problems: dict[Path, str] = {}
         for file in files:
             try:
@@ -198,7 +213,7 @@ def predict(
                 yield Prediction(file=file, answer=answers[file])
 
 
-def _answers(predictor: Predictor, arrays: Mapping[Path, NDArray[np.float32]]) -> dict[Path, Answer]:
+def _answers(predictor: Predictor, arrays: Mapping[Path, NDArray[Any]]) -> dict[Path, Answer]:
     groups: dict[tuple[int, ...], list[Path]] = {}
     for file, array in arrays.items():
         groups.setdefault(array.shape, []).append(file)

@@ -210,6 +210,7 @@ def make_train_loader(config: TrainConfig, lists: Lists, *, ranks: Ranks) -> Loa
         seed=config.run.seed or 0, training=True,
         epochs=config.run.epochs if config.is_progressive else None,
         max_pixels=config.run.max_image_pixels,
+        uint8=config.data.Train.loader.hands_over_uint8(on_gpu=config.run.on_gpu),
     )  # fmt: skip
 
 
@@ -218,6 +219,7 @@ def make_eval_loader(split: SplitSection, samples: SampleList, *, run: GlobalSec
     return Loader(
         split=split, samples=samples, rank=ranks.rank, world_size=ranks.world_size, seed=run.seed or 0,
         training=False, max_pixels=run.max_image_pixels,
+        uint8=split.loader.hands_over_uint8(on_gpu=run.on_gpu),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import paddle
 
 from trainer.data.loader import Batch
+from trainer.engine.feed import FedBatch
 from trainer.engine.liveness import Liveness
 from trainer.engine.setup import Setup
 from trainer.engine.signals import StopSignal
@@ -54,16 +55,16 @@ class Stepper:
         self._stop = stop
         self._pending = 0
 
-    def step(self, batch: Batch, *, step: int) -> StepResult:
+    def step(self, fed: FedBatch, *, step: int) -> StepResult:
         """Train on a batch as optimizer step `step`."""
-        setup = self._setup
+        setup, batch = self._setup, fed.batch
         self._liveness.enter(Phase.COMPUTE)
         self._seed(step)
         rates = [schedule(step) for schedule in setup.schedules]
         applied = self._pending + 1 == setup.options.update_freq
         if applied:
             setup.collective.wait()  # its gradients are summed in the backward pass
-        images, labels = paddle.to_tensor(batch.images), paddle.to_tensor(batch.labels)
+        images, labels = fed.images, fed.labels
         with self._without_exchange(applied):
             with setup.precision.training():
                 outputs = setup.network(images)

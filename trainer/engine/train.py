@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import islice
 
 from trainer.checkpoints.state import SamplerState, TrainState
 from trainer.config.ops import STAGES
@@ -16,6 +15,7 @@ from trainer.data.bad_images import format_count, format_left_out
 from trainer.data.loader import Batch, Loader
 from trainer.engine.averages import AverageMeter, Throughput
 from trainer.engine.evaluate import Evaluation, evaluate_model
+from trainer.engine.feed import feed
 from trainer.engine.liveness import Liveness
 from trainer.engine.output import Output
 from trainer.engine.run_log import RunLog, format_duration, format_values
@@ -109,17 +109,18 @@ class Training:
         if setup.options.is_progressive:
             self._begin_stage(stage_of(epoch, epochs=setup.options.run.epochs))
         setup.network.train()
-        loader = read(sampler.epoch, start=sampler.cursor, order_world_size=sampler.world_size or None)
+        read_ahead = read(sampler.epoch, start=sampler.cursor, order_world_size=sampler.world_size or None)
+        loader = feed(setup.train_loader, read_ahead, limit=max(0, batches - done))
         began_s = self._clock()
         try:
             progress = self._run_log.progress
             progress.begin(f"epoch {epoch + 1}/{setup.options.run.epochs}", max(0, batches - done))
-            for iteration, batch in enumerate(islice(loader, max(0, batches - done)), start=done):
+            for iteration, fed in enumerate(loader, start=done):
                 read_s = self._clock() - began_s
-                result = self._stepper.step(batch, step=self.state.step)
+                result = self._stepper.step(fed, step=self.state.step)
                 bad += result.bad_images
                 if result.applied:
-                    self._advance(epoch, batch, bad_images=bad, batches=iteration + 1)
+                    self._advance(epoch, fed.batch, bad_images=bad, batches=iteration + 1)
                 step_s = self._clock() - began_s
                 means.add(result.means, samples=result.samples)
                 throughput.add(step_s=step_s, read_s=read_s, samples=result.samples)

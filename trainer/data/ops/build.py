@@ -18,12 +18,15 @@ import trainer.data.ops.vision  # noqa: F401  # each registers its operations
 from trainer.config.data import SIZED_OPS
 from trainer.config.ops import ImageOp, given_pictures
 from trainer.config.pipeline import of_stage
+from trainer.data.normalization import split_ops
 from trainer.data.ops.registry import Pixels, make_operation
 from trainer.data.rng import Rng
 from trainer.errors import ImageError
 
 Transform = Callable[[bytes, Rng], NDArray[np.float32]]
 """An image file's bytes -> float32 [C, H, W], C-contiguous."""
+Uint8Transform = Callable[[bytes, Rng], NDArray[np.uint8]]
+"""An image file's bytes -> uint8 [H, W, 3], of which `Normalization.apply` makes what Transform returns."""
 
 
 def build_transform(ops: Sequence[ImageOp]) -> Transform:
@@ -34,16 +37,11 @@ def build_transform(ops: Sequence[ImageOp]) -> Transform:
     Args:
         ops: Checked by the config: DecodeImage first, NormalizeImage among them, layouts that fit.
     """
-    pictures = given_pictures(ops)
-    operations = [make_operation(op, picture=picture) for op, picture in zip(ops, pictures, strict=True)]
+    apply = _chain(ops)
     channels_first = any(op.moves_channels_first() for op in ops)
 
     def transform(data: bytes, rng: Rng) -> NDArray[np.float32]:
-        if not data:
-            raise ImageError(expected="an image", got="an empty file")
-        image: Pixels = np.frombuffer(data, dtype=np.uint8)
-        for operation in operations:
-            image = operation(image, rng)
+        image = apply(data, rng)
         if not channels_first:
             image = image.transpose(2, 0, 1)
         return np.ascontiguousarray(image, dtype=np.float32)
@@ -51,15 +49,50 @@ def build_transform(ops: Sequence[ImageOp]) -> Transform:
     return transform
 
 
+def build_uint8_transform(ops: Sequence[ImageOp]) -> Uint8Transform:
+    """Make the transform of all operations but those of `find_normalization`, which is not None for them."""
+    head, _ = split_ops(ops)
+    apply = _chain(head)
+    channels_first = any(op.moves_channels_first() for op in head)
+
+    def transform(data: bytes, rng: Rng) -> NDArray[np.uint8]:
+        image = apply(data, rng)
+        return image.transpose(1, 2, 0) if channels_first else image
+
+    return transform
+
+
+def _chain(ops: Sequence[ImageOp]) -> Callable[[bytes, Rng], Pixels]:
+    pictures = given_pictures(ops)
+    operations = [make_operation(op, picture=picture) for op, picture in zip(ops, pictures, strict=True)]
+
+    def apply(data: bytes, rng: Rng) -> Pixels:
+        if not data:
+            raise ImageError(expected="an image", got="an empty file")
+        image: Pixels = np.frombuffer(data, dtype=np.uint8)
+        for operation in operations:
+            image = operation(image, rng)
+        return image
+
+    return apply
+
+
+AnyTransform = Transform | Uint8Transform
+
+
 class Transforms:
     """Transforms by side and stage, each made once; several threads may ask."""
 
-    def __init__(self, ops: Sequence[ImageOp]) -> None:
+    def __init__(self, ops: Sequence[ImageOp], *, uint8: bool = False) -> None:
+        """`uint8`: make transforms that leave the end of the operations to `find_normalization(ops)`."""
         self._ops = ops
-        self._made: dict[tuple[int | None, int | None], Transform] = {(None, None): build_transform(ops)}
+        self._build: Callable[[Sequence[ImageOp]], AnyTransform] = (
+            build_uint8_transform if uint8 else build_transform
+        )
+        self._made: dict[tuple[int | None, int | None], AnyTransform] = {(None, None): self._build(ops)}
         self._lock = threading.Lock()
 
-    def choose(self, *, side: int | None = None, stage: int | None = None) -> Transform:
+    def choose(self, *, side: int | None = None, stage: int | None = None) -> AnyTransform:
         """Return a transform.
 
         Args:
@@ -70,7 +103,7 @@ class Transforms:
             if (side, stage) not in self._made:
                 ops = self._ops if stage is None else of_stage(self._ops, stage)
                 ops = ops if side is None else [_resized(op, side) for op in ops]
-                self._made[side, stage] = build_transform(ops)
+                self._made[side, stage] = self._build(ops)
             return self._made[side, stage]
 
 
