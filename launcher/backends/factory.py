@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.backends.base import Backend
 from launcher.backends.devices import list_gpus
+from launcher.errors import UsageError
 from launcher.plan.handle import BackendKind
 
 if TYPE_CHECKING:
@@ -35,9 +37,12 @@ def open_backend(
         api: Kind of job object that a job was sent as; for a new job, `Backend.negotiate` finds it.
 
     Raises:
-        UsageError: The container runtime that is named does not exist.
+        UsageError: The container runtime that is named does not exist, or jobs of this kind do not run on
+            this system.
         UnreachableError: No cluster is configured, or its configuration cannot be used.
     """
+    if kind != "kubernetes":
+        _require_linux(kind)
     gpus = list_gpus if gpu_ids is None else lambda: gpu_ids
     if kind == "local":
         from launcher.backends.local import LocalBackend
@@ -52,3 +57,22 @@ def open_backend(
     from launcher.kinds.registry import kind_named
 
     return KubernetesBackend.connect(context=context, namespace=namespace or None, jobs=kind_named(api))
+
+
+def _require_linux(kind: BackendKind) -> None:
+    """Jobs of this machine are kept by a process that finds its own again in /proc, and holds them by pidfd.
+
+    Asked before anything of these backends is imported: their modules need what other systems do not have.
+    """
+    system = platform.system()
+    if system != "Linux":
+        name = {"Darwin": "macOS", "": "another system"}.get(system, system)
+        here = (
+            "in WSL (`wsl --install`)"
+            if system == "Windows"
+            else "in a virtual machine or on a host with Linux"
+        )
+        raise UsageError(
+            where=f"--on {kind}", expected="Linux", got=name,
+            fix=f"run it {here}; what concerns a cluster works here, such as --on kubernetes",
+        )  # fmt: skip

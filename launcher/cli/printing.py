@@ -6,6 +6,7 @@ import io
 import select
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from trainer.protocol.printable import for_stream, printable, wants_colour
 
 if TYPE_CHECKING:  # `--help` does without
     from launcher.jobs.notes import Note
+
+_MOMENT_S = 0.01
 
 
 class LogPrinter:
@@ -43,7 +46,7 @@ class LogPrinter:
             watch = select.poll()
             watch.register(self._out.fileno(), 0)
             return any(event & select.POLLERR for _, event in watch.poll(0))
-        except (OSError, ValueError):  # not a file of the system's
+        except (OSError, ValueError, AttributeError):  # not a file of the system's; Windows has no `poll`
             return False
 
     def _write_all(self, data: bytes) -> None:
@@ -60,9 +63,16 @@ class LogPrinter:
                 written = error.characters_written
             left = left[written or 0 :]
             while not self._flush():
-                select.select((), (self._out,), ())
+                self._wait()
             if left:
-                select.select((), (self._out,), ())
+                self._wait()
+
+    def _wait(self) -> None:
+        """Wait until more can be written; on Windows, which waits for sockets alone, for a moment."""
+        try:
+            select.select((), (self._out,), ())
+        except (OSError, ValueError):
+            time.sleep(_MOMENT_S)
 
     def _flush(self) -> bool:
         try:

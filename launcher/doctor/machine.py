@@ -19,6 +19,7 @@ from launcher.kinds.registry import KINDS
 from launcher.render.crds import known_versions
 from launcher.render.templates import template_folders
 from trainer.protocol import installation
+from trainer.protocol.folders import lets_others_in
 
 PYTHONS = ((3, 10), (3, 13))
 CLIENTS = (35, 37)
@@ -66,7 +67,7 @@ def check_state(folder: Path) -> list[Finding]:
     fix = "make it yours, or name another folder in FTLAUNCH_STATE"
     if not os.access(place, os.W_OK | os.X_OK):
         return [fail("state", f"{place} cannot be written", fix)]
-    if place == folder and folder.stat().st_mode & 0o077:
+    if place == folder and lets_others_in(folder.stat()):
         return [warn("state", f"{folder} can be read by others", f"chmod 700 {folder}")]
     return [ok("state", str(folder))]
 

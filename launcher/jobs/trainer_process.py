@@ -9,7 +9,6 @@ import contextlib
 import importlib.util
 import json
 import os
-import signal
 import statistics
 import subprocess
 import tempfile
@@ -19,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.processes import kill_tree
 from trainer.protocol.python_command import python_command
 
 _PROBE_S = 3.0
@@ -119,9 +119,7 @@ def measure_step(text: str, *, batch: int, limit_s: float) -> float | None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(limit_s)
         finally:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+            kill_tree(child)
         return _median_step(next(iter(sorted(output.rglob("metrics.jsonl"))), None), batch)
 
 

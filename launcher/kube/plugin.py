@@ -11,8 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import selectors
-import signal
+import queue
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from typing import IO
 from launcher.kube.errors import CredentialsError
 from launcher.kube.kubeconfig import Entry
 from launcher.kube.remarks import log
+from launcher.processes import kill_tree
 from launcher.times import parse_unix_time
 
 _GROUP = "client.authentication.k8s.io"
@@ -35,6 +35,7 @@ ASKING_S = 300.0
 """How long one may take that asks a person, at a terminal."""
 _AGAIN_S = 30.0
 _SAID_BYTES = 1 << 20
+_LOOK_S = 0.5
 _SHOWN = 1000
 _SECRET_CHARS = 4  # shorter values would be found within words
 _EARLY_S = 10.0  # a token that runs out on the way is of no use
@@ -126,7 +127,7 @@ def read_plugin(entry: Entry, *, cluster: Mapping[str, object], login: str) -> P
         )
     if mode not in ("", "Never", "IfAvailable", "Always") or (not mode and version == VERSIONS[0]):
         raise entry.refuse("interactiveMode", "Never, IfAvailable or Always", got=repr(mode))
-    if os.sep in command:
+    if os.path.dirname(command):  # noqa: PTH120 - a separator of this system is in it, as client-go looks for one
         command = str(entry.folder / command)
     listed = entry.fields.get("env")
     env = []
@@ -229,45 +230,59 @@ def _without_secrets(words: str, *, plugin: Plugin) -> str:
 
 
 def _read(process: subprocess.Popen[bytes], *, limit_s: float, group: bool) -> tuple[bytes, bytes, bool]:
-    """Return what a process writes, and whether it had to be stopped."""
+    """Return what a process writes, and whether it had to be stopped.
+
+    Threads read, because Windows waits for no pipes (`select` there knows sockets alone). One whose pipe is
+    held open by something that the process has left behind goes on alone and closes it in the end.
+    """
     ends_s = time.monotonic() + limit_s
-    streams: list[IO[bytes]] = [stream for stream in (process.stdout, process.stderr) if stream is not None]
-    texts = {stream: bytearray() for stream in streams}
+    came: queue.SimpleQueue[None] = queue.SimpleQueue()
+    readers = [_Reader(stream, came) for stream in (process.stdout, process.stderr) if stream is not None]
     is_late = False
     try:
-        with selectors.DefaultSelector() as selector:
-            for stream in streams:
-                selector.register(stream, selectors.EVENT_READ)
-            while selector.get_map():
-                left_s = ends_s - time.monotonic()
-                ready = selector.select(max(0.0, min(left_s, 0.5)))
-                for key, _ in ready:
-                    stream = next(one for one in streams if one is key.fileobj)
-                    data = os.read(key.fd, 65536)
-                    texts[stream] += data
-                    if len(texts[stream]) > _SAID_BYTES:
-                        ends_s = 0.0
-                    if not data:
-                        selector.unregister(stream)
-                if not ready and process.poll() is not None:
+        while not all(reader.is_done for reader in readers):
+            left_s = ends_s - time.monotonic()
+            if left_s <= 0 or any(len(reader.text) > _SAID_BYTES for reader in readers):
+                is_late = True
+                break
+            try:
+                came.get(timeout=min(left_s, _LOOK_S))
+            except queue.Empty:
+                if process.poll() is not None:
                     break  # something that it has left behind holds its output open
-                if time.monotonic() >= ends_s:
-                    is_late = True
-                    break
         if not is_late:
             process.wait(max(0.1, ends_s - time.monotonic()))
     except subprocess.TimeoutExpired:
         is_late = True
     finally:
         if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL) if group else process.kill()
-            process.wait()
-        for stream in streams:
-            stream.close()
-    out = bytes(texts[process.stdout]) if process.stdout is not None else b""
-    said = bytes(texts[process.stderr]) if process.stderr is not None else b""
+            if group:
+                kill_tree(process)
+            else:
+                process.kill()
+                process.wait()
+    texts = {reader.stream: bytes(reader.text) for reader in readers}
+    out = texts[process.stdout] if process.stdout is not None else b""
+    said = texts[process.stderr] if process.stderr is not None else b""
     return out, said, is_late
+
+
+class _Reader(threading.Thread):
+    """Reads a pipe to its end, or until more came than a plugin may say."""
+
+    def __init__(self, stream: IO[bytes], came: queue.SimpleQueue[None]) -> None:
+        super().__init__(daemon=True)
+        self.stream, self.text, self.is_done = stream, bytearray(), False
+        self._came = came
+        self.start()
+
+    def run(self) -> None:
+        with self.stream, contextlib.suppress(OSError, ValueError):
+            while len(self.text) <= _SAID_BYTES and (data := os.read(self.stream.fileno(), 65536)):
+                self.text += data
+                self._came.put(None)
+        self.is_done = True
+        self._came.put(None)
 
 
 def _parse(plugin: Plugin, out: bytes) -> Given:

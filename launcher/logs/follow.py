@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-import resource
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from launcher.logs.log_format import Formatter
 from launcher.logs.merge import Merger, Stream
@@ -22,6 +22,14 @@ from launcher.logs.podoutput import PodOutput
 from launcher.logs.podtask import PodTask, back_off_s
 from launcher.logs.recording import Recording
 from launcher.logs.source import FailureKind, Snapshot, Source, SourceError
+
+if TYPE_CHECKING:
+    import resource
+else:
+    try:
+        import resource
+    except ImportError:  # Windows, where connections are not counted with a process's open files
+        resource = None
 
 SNAPSHOT_OF_A_POD_S = 0.008
 """More between snapshots that nobody has asked for; one of a thousand pods costs half a second twice."""
@@ -279,6 +287,8 @@ _OWN = 64  # the interpreter's, the terminal's, the looks' and heartbeats' conne
 
 def most_at_once() -> int:
     """Return how many pods can be read at once, the soft limit raised to the hard one; at least one."""
+    if not resource:
+        return _ANY
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _ANY if hard == resource.RLIM_INFINITY else max(1, (hard - _OWN) // _OF_A_POD)
 
@@ -289,6 +299,8 @@ def make_room(pods: int) -> str:
     Returns:
         A sentence for the user where that is not enough, else nothing.
     """
+    if not resource:
+        return ""
     needed = _OF_A_POD * pods + _OWN
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:

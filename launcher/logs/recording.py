@@ -6,7 +6,6 @@ the order in which a pod's containers were found; only one process at a time wri
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -17,9 +16,11 @@ from launcher.logs.lines import LineReader, to_kubelet_form
 from launcher.logs.resume_point import ResumePoint
 from launcher.logs.source import Container
 from launcher.times import STAMP_BYTES
+from trainer.protocol.file_locks import HeldFile, try_hold
 from trainer.protocol.tags import parse_line
 
 _NAME = re.compile(r"(\d+)\.(\d+)\.(.+)\.([^.]+)\.(\d+)\.log")
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 _KEPT_BYTES = 8 * 1024
 _READ_BYTES = 16 * 1024
 
@@ -54,9 +55,7 @@ class Record:
             self._lines, self._size = [], 0
             try:
                 if self._fd is None:
-                    self._fd = os.open(
-                        self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
-                    )
+                    self._fd = os.open(self.path, _APPEND, 0o600)
                 while data:
                     data = data[os.write(self._fd, data) :]
             except OSError as error:  # a full disk or too many open files must not end the showing
@@ -86,7 +85,7 @@ class Recording:
     def __init__(self, folder: Path) -> None:
         """`folder` is made when something is recorded."""
         self._folder = folder
-        self._lock: int | None = None
+        self._lock: HeldFile | None = None
         self._records: dict[Container, Record] = {}
         self._files = _find_files(folder)
         self.failure = ""
@@ -141,7 +140,7 @@ class Recording:
         for record in self._records.values():
             record.close()
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.close()
             self._lock = None
 
     def _note_failure(self, error: OSError) -> None:
@@ -153,13 +152,9 @@ class Recording:
     def _may_write(self) -> bool:
         if self._lock is None:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            fd = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:  # another `ftlaunch logs` records this run
-                os.close(fd)
+            self._lock = try_hold(self._folder / ".lock")
+            if self._lock is None:  # another `ftlaunch logs` records this run
                 return False
-            self._lock = fd
             self._files = _find_files(self._folder)  # another may have written until now
         return True
 

@@ -12,6 +12,7 @@ from jinja2.bccache import Bucket
 
 import launcher
 from launcher.errors import UsageError
+from trainer.protocol.folders import is_own
 from trainer.protocol.safe_files import replace_file
 
 _PACKAGE = Path(launcher.__file__).parent
@@ -46,7 +47,7 @@ class KeptTemplates(jinja2.BytecodeCache):
         """See `jinja2.BytecodeCache`."""
         with contextlib.suppress(OSError):
             path = self._folder / bucket.key
-            if path.stat().st_uid == os.getuid():  # it is run
+            if is_own(path.stat()):  # it is run
                 with path.open("rb") as file:
                     bucket.load_bytecode(file)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import platformdirs
 
+from trainer.protocol.folders import is_own
+
 STATE_VARIABLE = "FTLAUNCH_STATE"
 PROJECT_FILE = ".ftlaunch.yaml"
 TEMPLATES_FOLDER = ".ftlaunch/templates"
@@ -41,5 +43,8 @@ def project_of(folder: Path) -> Path:
 
 
 def is_ours(path: Path) -> bool:
-    """Say whether a file or folder is this user's or root's; others may not decide what we run."""
-    return path.stat().st_uid in (os.getuid(), 0)
+    """Say whether a file or folder is this user's or root's; others may not decide what we run.
+
+    On Windows, where no such owner is known, that is left to `ftlaunch trust`, which goes by content.
+    """
+    return is_own(path.stat(), or_root=True)

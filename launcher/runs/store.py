@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import heapq
 import json
 import os
@@ -17,6 +16,7 @@ from launcher.errors import NotFoundError, TakenError
 from launcher.plan.handle import parse_handle
 from launcher.runs.record import RecordError, RunRecord, Stage, format_record, parse_record
 from trainer.protocol import jobfile
+from trainer.protocol.file_locks import hold_new
 from trainer.protocol.jobfile import JobFile, format_job_file
 from trainer.protocol.safe_files import replace_file
 
@@ -175,23 +175,8 @@ class RunStore:
     def lock(self, job: str) -> Iterator[None]:
         """Keep other processes out of one name while it is looked at and taken."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self.folder / f".{job}.lock"
-        fd = _lock_file(path)
-        try:
+        with hold_new(self.folder / f".{job}.lock"):
             yield
-        finally:
-            path.unlink(missing_ok=True)
-            os.close(fd)
 
     def _save(self, record: RunRecord) -> None:
         replace_file(self.run_folder(record.handle.job) / RECORD, format_record(record).encode("utf-8"))
-
-
-def _lock_file(path: Path) -> int:
-    while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_ino == os.fstat(fd).st_ino:
-                return fd
-        os.close(fd)  # its last holder has removed the file that we waited for: others lock a new one

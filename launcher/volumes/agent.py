@@ -24,6 +24,11 @@ OFFSET = "FTLAUNCH.offset"
 PART_PREFIX, PART_SUFFIX = ".", ".ftlaunch-part"
 _BLOCK, _PIECE = 1 << 20, 1 << 16
 _EXIT_REFUSED = 9
+# O_NONBLOCK: nobody waits for the reader of a pipe that stands there. What Windows does not know is left out.
+_INTO_PART = os.O_WRONLY | os.O_CREAT
+_INTO_PART |= sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+_SEPARATORS = "" if os.sep == "/" else "\\:"
+"""What besides `/` parts the names of a path on this system, and so is in no name."""
 
 
 class RefusedError(Exception):
@@ -128,9 +133,7 @@ def _receive_one(
     if content is None or not offset >= 0 or offset + member.size != entry["size"]:
         raise RefusedError(f"{member.name}: expected {entry['size']} bytes, got {offset} + {member.size}")
     part = part_of(target)
-    # O_NONBLOCK: nobody waits for the reader of a pipe that stands there
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    fd = os.open(part, flags, 0o666)
+    fd = os.open(part, _INTO_PART, 0o666)
     with os.fdopen(fd, "wb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode) or os.fstat(fd).st_nlink > 1:
             raise RefusedError(f"{part}: expected a file of its own, got one with another name; remove it")
@@ -160,7 +163,7 @@ def resolve(root: Path, path: str, *, make: bool = False) -> Path:
         RefusedError: It leads elsewhere.
     """
     parts = path.split("/")
-    if not path or "\0" in path or any(part in ("", ".", "..") for part in parts):
+    if not path or {"\0", *_SEPARATORS} & {*path} or any(part in ("", ".", "..") for part in parts):
         raise RefusedError(f"{path!r}: expected a path below the folder")
     here = root
     for part in parts[:-1]:

@@ -6,7 +6,6 @@ Must not: know what the file is for. Whoever holds the lock beside the file down
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import http.client
 import json
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from trainer.errors import TrainerError
+from trainer.protocol.file_locks import lock
 from trainer.protocol.safe_files import create_file, open_append, replace_file
 
 _CHUNK_BYTES = 1 << 20
@@ -189,22 +189,18 @@ def _locked(path: Path, fetching: Fetching) -> Iterator[None]:
     began = said = fetching.now()
     # In a folder that others write to, a link may stand at any name: it is not followed, and a file that is
     # there is locked as it is.
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
-    with os.fdopen(lock, "r+b", buffering=0) as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                waited = fetching.now() - began
-                if waited >= fetching.wait_s:
-                    raise DownloadError(
-                        f"{path}: waited {waited:.0f} s for another process that fetches the same file"
-                    ) from None
-                if fetching.now() - said >= fetching.said_every_s:
-                    said = fetching.now()
-                    fetching.say(f"{path}: waiting for another process that fetches the same file")
-                fetching.sleep(0.5)
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    with os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0) as file:
+        while not lock(file.fileno(), wait=False):
+            waited = fetching.now() - began
+            if waited >= fetching.wait_s:
+                raise DownloadError(
+                    f"{path}: waited {waited:.0f} s for another process that fetches the same file"
+                )
+            if fetching.now() - said >= fetching.said_every_s:
+                said = fetching.now()
+                fetching.say(f"{path}: waiting for another process that fetches the same file")
+            fetching.sleep(0.5)
         yield
 
 

@@ -41,6 +41,7 @@ from trainer.protocol.untrusted import shown
 
 MAX_BYTES = 2 << 30
 """Of a list: that of ImageNet-21k, of 14 million images, has half a gigabyte."""
+_TO_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # each where it is known
 _LABEL = re.compile(r"[+-]?[0-9]+")
 _MAX_DIGITS = 18  # of a label that fits int64
 _LOOKED_AT = 1000  # lines, where the grammar of a list is not known
@@ -289,7 +290,7 @@ def _parse(
 
 def _read_bounded(source: str) -> bytes:
     """Read a file, and neither wait for a pipe nor fill the memory from a device such as /dev/zero."""
-    with os.fdopen(os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+    with os.fdopen(os.open(source, _TO_READ), "rb") as file:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode):
             raise ListError(where=source, expected="a list file", got="a pipe, a socket or a device")

@@ -5,7 +5,7 @@ Whoever may write to an output folder, or hands one over, can put a link where w
 the folder that the user named. Its own path may lead over links, because users choose it; below it each
 folder is opened by its parent's descriptor with O_NOFOLLOW, and what is done to the last name is done by that
 descriptor (`openat(2)`, `renameat(2)`). A look beforehand (`Path.is_symlink`) would leave time to put a link
-there afterwards.
+there afterwards. Where a system has no such calls (Windows) a look is what there is: see `folders`.
 
 New content always goes to a new file (O_EXCL), which is renamed to its name: a link or a second (hard) link
 that stands there is replaced as a name, and what it leads to is not touched. Only appending writes to a file
@@ -25,11 +25,8 @@ from typing import BinaryIO
 
 from trainer.protocol.errors import TrainerError
 from trainer.protocol.exits import Exit
+from trainer.protocol.folders import NEW, Folder, is_own, lets_others_in, open_folder
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-# A pipe at the name would block whoever opens it; with O_NONBLOCK it is opened, seen and refused.
-_THERE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAX_DEPTH = 100
 _KINDS = (
     (stat.S_ISLNK, "a symbolic link"),
@@ -93,7 +90,7 @@ def replace_file(
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial.name, name, src_dir_fd=folder, dst_dir_fd=folder)
+        folder.replace(partial.name, folder, name)
 
 
 def create_file(path: Path, *, root: Path | None = None, mode: int = 0o666) -> BinaryIO:
@@ -116,7 +113,7 @@ def open_append(path: Path, *, root: Path | None = None, mode: int = 0o666) -> B
         OSError: It cannot be opened.
     """
     with _folder_of(path, root) as (folder, name), _naming(path):
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _THERE
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         file = _open_regular(name, folder, flags, path, mode)
         found = os.fstat(file)
         if found.st_nlink > 1:
@@ -137,7 +134,7 @@ def open_read(path: Path, *, root: Path | None = None) -> BinaryIO:
         OSError: It cannot be read.
     """
     with _folder_of(path, root) as (folder, name), _naming(path):
-        return os.fdopen(_open_regular(name, folder, os.O_RDONLY | _THERE, path), "rb")
+        return os.fdopen(_open_regular(name, folder, os.O_RDONLY, path), "rb")
 
 
 def read_file(path: Path, *, max_bytes: int, root: Path | None = None) -> bytes:
@@ -163,7 +160,7 @@ def rename(source: Path, target: Path, *, root: Path) -> None:
         OSError: It cannot be renamed.
     """
     with _folder_of(source, root) as (old, name), _folder_of(target, root) as (new, other), _naming(target):
-        os.replace(name, other, src_dir_fd=old, dst_dir_fd=new)
+        old.replace(name, new, other)
 
 
 def link_or_copy(source: Path, target: Path, *, root: Path) -> None:
@@ -174,18 +171,18 @@ def link_or_copy(source: Path, target: Path, *, root: Path) -> None:
         OSError: It cannot be linked or copied.
     """
     with _folder_of(source, root) as (old, name), _folder_of(target, root) as (new, other), _naming(target):
-        file = _open_regular(name, old, os.O_RDONLY | _THERE, source)
+        file = _open_regular(name, old, os.O_RDONLY, source)
         partial = other + ".tmp"
         with os.fdopen(file, "rb") as content:
             _unlink(partial, new)
             try:
-                os.link(name, partial, src_dir_fd=old, dst_dir_fd=new, follow_symlinks=False)
+                old.link(name, new, partial)
             except OSError as error:
                 if error.errno not in _NO_HARD_LINKS:
                     raise
                 with os.fdopen(_open_new(partial, new, 0o666), "wb") as copy:
                     shutil.copyfileobj(content, copy, 1 << 20)
-        os.replace(partial, other, src_dir_fd=new, dst_dir_fd=new)
+        new.replace(partial, new, other)
 
 
 def remove(path: Path, *, root: Path) -> None:
@@ -210,20 +207,14 @@ def sync_folder(path: Path, *, root: Path) -> None:
         OSError: It cannot be opened or synced.
     """
     with _folder_of(path / "x", root) as (folder, _):
-        try:
-            os.fsync(folder)
-        except OSError as error:
-            if error.errno not in (
-                errno.EINVAL,
-                errno.ENOTSUP,
-            ):  # some network file systems sync by themselves
-                raise
+        folder.sync()
 
 
 def make_private_folder(path: Path) -> None:
     """Make a folder that no other user may enter, or check that it is one.
 
-    For what is believed when it is read again: another user of the machine must not have written it.
+    For what is believed when it is read again: another user of the machine must not have written it. What
+    the words mean on Windows: see `folders.is_own`.
 
     Raises:
         UnsafePathError: It is a link, another user's, or open to others.
@@ -235,9 +226,9 @@ def make_private_folder(path: Path) -> None:
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode):
         raise UnsafePathError(where=path, expected="a folder", got=_describe(found.st_mode))
-    if found.st_uid != os.geteuid():
+    if not is_own(found):
         raise UnsafePathError(where=path, expected="a folder of yours", got=f"one of user {found.st_uid}")
-    if found.st_mode & 0o077:
+    if lets_others_in(found):
         got = f"mode {stat.S_IMODE(found.st_mode):03o}"
         raise UnsafePathError(
             where=path, expected="a folder that others cannot enter", got=got, fix="chmod 700 it"
@@ -245,13 +236,13 @@ def make_private_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _folder_of(path: Path, root: Path | None, *, make: bool = False) -> Iterator[tuple[int, str]]:
-    """Open the folder that holds `path`; yields its descriptor and the last name."""
+def _folder_of(path: Path, root: Path | None, *, make: bool = False) -> Iterator[tuple[Folder, str]]:
+    """Open the folder that holds `path`; yields it and the last name."""
     root = path.parent if root is None else root
     *between, name = path.relative_to(root).parts
     if ".." in (*between, name):
         raise ValueError(f"{path}: expected a path without '..' below {root}")
-    folder = os.open(root, _FOLDER)
+    folder = open_folder(root)
     try:
         here = root
         for part in between:
@@ -259,32 +250,32 @@ def _folder_of(path: Path, root: Path | None, *, make: bool = False) -> Iterator
             with _naming(here):
                 if make:
                     with contextlib.suppress(FileExistsError):
-                        os.mkdir(part, dir_fd=folder)
-                below = _open_folder(part, folder, here)
-            os.close(folder)
+                        folder.make(part)
+                below = _open_below(part, folder, here)
+            folder.close()
             folder = below
         yield folder, name
     finally:
-        os.close(folder)
+        folder.close()
 
 
-def _open_folder(name: str, folder: int, where: Path) -> int:
+def _open_below(name: str, folder: Folder, where: Path) -> Folder:
     try:
-        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+        return folder.below(name)
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.ENOTDIR):
             raise
-        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        mode = folder.stat(name).st_mode
         raise UnsafePathError(where=where, expected="a folder", got=_describe(mode)) from error
 
 
-def _open_regular(name: str, folder: int, flags: int, where: Path, mode: int = 0) -> int:
+def _open_regular(name: str, folder: Folder, flags: int, where: Path, mode: int = 0) -> int:
     try:
-        file = os.open(name, flags, mode, dir_fd=folder)
+        file = folder.open(name, flags, mode)
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):  # link, folder, pipe without a reader
             raise
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        found = folder.stat(name).st_mode
         raise UnsafePathError(where=where, expected="a file", got=_describe(found)) from error
     found = os.fstat(file).st_mode
     if not stat.S_ISREG(found):
@@ -293,33 +284,33 @@ def _open_regular(name: str, folder: int, flags: int, where: Path, mode: int = 0
     return file
 
 
-def _open_new(name: str, folder: int, mode: int) -> int:
+def _open_new(name: str, folder: Folder, mode: int) -> int:
     _unlink(name, folder)
-    return os.open(name, _NEW, mode, dir_fd=folder)
+    return folder.open(name, NEW, mode)
 
 
-def _unlink(name: str, folder: int) -> None:
+def _unlink(name: str, folder: Folder) -> None:
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=folder)
+        folder.unlink(name)
 
 
-def _remove(name: str, folder: int, *, depth: int = 0) -> None:
+def _remove(name: str, folder: Folder, *, depth: int = 0) -> None:
     if depth > _MAX_DEPTH:  # each level holds a descriptor
         raise OSError(errno.ELOOP, "expected fewer folders within each other")
     try:
-        os.unlink(name, dir_fd=folder)
+        folder.unlink(name)
     except OSError:  # EISDIR on Linux; EPERM is what POSIX asks for
-        if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+        if not stat.S_ISDIR(folder.stat(name).st_mode):
             raise
     else:
         return
-    below = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+    below = folder.below(name)
     try:
-        for inner in os.listdir(below):  # noqa: PTH208 - a descriptor
+        for inner in below.names():
             _remove(inner, below, depth=depth + 1)
     finally:
-        os.close(below)
-    os.rmdir(name, dir_fd=folder)
+        below.close()
+    folder.rmdir(name)
 
 
 @contextlib.contextmanager

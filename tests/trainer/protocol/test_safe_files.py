@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from trainer.protocol import safe_files
+from trainer.protocol.folders import DescriptorFolder, PathFolder
 from trainer.protocol.safe_files import (
     UnsafePathError,
     create_file,
@@ -45,6 +47,12 @@ def link(path: Path, root: Path) -> None:
 
 WRITES = {"append": append, "create": create, "replace": replace, "link": link}
 every_write = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+
+
+@pytest.fixture(autouse=True, params=[DescriptorFolder, PathFolder], ids=["by-descriptor", "by-path"])
+def _form_of_folders(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test holds for both, where nobody puts a link between a look and the act."""
+    monkeypatch.setattr(safe_files, "open_folder", request.param)
 
 
 @pytest.fixture
