@@ -52,8 +52,8 @@ def register_op(name: str) -> Callable[[OpFactory], OpFactory]:
     The factory returns a function of an image and its random generators. The image is uint8 [H, W, 3] before
     NormalizeImage and float32 after it; [3, H, W] once the channels were moved. Return the next image as a
     numpy array, and do not write into the one that came. Draw from `rng.python` (random.Random) and
-    `rng.numpy` (numpy.random.RandomState) only: they make a resumed run the same run. Reader threads call
-    it side by side, so it keeps nothing between calls.
+    `rng.numpy` (numpy.random.RandomState) only: they make a resumed run the same run. Reader processes
+    import the module, too, and each reads other images, so it keeps nothing between calls.
 
     Raises:
         ValueError: The name is taken.

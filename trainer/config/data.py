@@ -134,7 +134,7 @@ class LoaderSection(Section):
     """How samples are read."""
 
     num_workers: int = Field(default=0, ge=0, le=1024)
-    """Reader threads a rank; 0 reads in the training thread."""
+    """Reader processes a rank; 0 reads in the training thread. Evaluation uses those of training again."""
     use_shared_memory: bool = True
     rng: Literal["per_sample", "paddleclas"] = "per_sample"
     """Random draws: seeded for each sample, or one stream a process in PaddleClas's order (no workers)."""

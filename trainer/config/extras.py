@@ -96,6 +96,13 @@ def refuse(kind: Kind, name: str, message: str) -> ConfigError:
     return ConfigError([Problem(file=_REGISTERED[kind, name].place, message=f"{name}: {message}")])
 
 
+def module_of(spec: Spec) -> str | None:
+    """Return the module that registered what a config names; None for what is ours."""
+    if not isinstance(spec, Extra):
+        return None
+    return str(_REGISTERED[spec.kind, spec.name].factory.__module__)
+
+
 def find_place(error: BaseException) -> str | None:
     """Return the innermost `file:line` of an exception that lies in a module of the user, or None."""
     frames = traceback.extract_tb(error.__traceback__)

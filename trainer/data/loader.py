@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import cv2
@@ -18,16 +16,16 @@ from trainer.config.data import CustomLabelDataset, SplitSection
 from trainer.config.pipeline import stage_of
 from trainer.config.samplers import RASampler
 from trainer.config.sections import MAX_IMAGE_PIXELS
-from trainer.data.bad_images import BadImages, how_to_fix
+from trainer.data.bad_images import BadImages
 from trainer.data.batch_ops import build_mixing
-from trainer.data.encoded import read_encoded
 from trainer.data.lists import SampleList
 from trainer.data.normalization import find_normalization
-from trainer.data.ops.build import Transforms
-from trainer.data.rng import Rng, Stream, instead_of, per_batch, per_sample
+from trainer.data.readers import Filled, Pending, Readers, Request
+from trainer.data.reading import Recipe, SampleReader, Wanted
+from trainer.data.rng import Rng, Stream, per_batch
 from trainer.data.sampling import make_sampling
 from trainer.data.sharding import Indices, Shard
-from trainer.errors import DataError, ImageError
+from trainer.errors import DataError
 
 
 def _nothing() -> None:
@@ -66,47 +64,34 @@ class Batch:
     release: Callable[[], object] = _nothing
 
 
-class Assembly:
-    """A batch that is being filled; its memory is made when the first image says how large it is."""
+@dataclass(slots=True, eq=False)
+class _Assembly:
+    """A batch that is being filled.
 
-    def __init__(self, shard: Shard, indices: Indices) -> None:
-        self.shard = shard
-        self.indices = indices
-        self.drawn_labels = np.zeros(len(indices), dtype=np.int64)
-        """Labels that an operation draws, where one does; set by whoever puts the image."""
-        self.bad = np.zeros(len(indices), dtype=np.bool_)
-        """Where an image could not be read; set by whoever was to put it."""
-        self._images: NDArray[Any] | None = None
-        self._lock = threading.Lock()
+    Attributes:
+        shard: Which places of the epoch's order it has.
+        indices: The samples that stand there, or those that were read in their place.
+        drawn_labels: Labels that an operation draws, where one does.
+        bad: Where an image could not be read.
+        images: None until an image was read.
+        release: Gives the memory of `images` back.
+    """
 
-    def put(self, slot: int, image: NDArray[Any]) -> tuple[int, ...] | None:
+    shard: Shard
+    indices: Indices
+    drawn_labels: NDArray[np.int64]
+    bad: NDArray[np.bool_]
+    images: NDArray[Any] | None = None
+    release: Callable[[], object] = _nothing
+
+    def put(self, place: int, image: NDArray[Any]) -> tuple[int, ...] | None:
         """Copy an image in; returns the shape that was expected where it has another one."""
-        with self._lock:
-            if self._images is None:
-                self._images = np.empty((len(self.indices), *image.shape), dtype=image.dtype)
-        if self._images.shape[1:] != image.shape:
-            return self._images.shape[1:]
-        self._images[slot] = image
+        if self.images is None:
+            self.images = np.empty((len(self.indices), *image.shape), dtype=image.dtype)
+        if self.images.shape[1:] != image.shape:
+            return self.images.shape[1:]
+        self.images[place] = image
         return None
-
-    def images(self) -> NDArray[Any]:
-        """Return the images once all were put that can be read; of no known shape where none can."""
-        if self._images is None:
-            return np.zeros((len(self.indices), 1, 1, 1), dtype=np.float32)
-        return self._images
-
-
-_BATCHES_AHEAD = 2  # read beyond the one that the engine works on
-
-_TRIES = 100  # of images in place of one that cannot be read: with half of all unreadable, 2 ** -100 fail
-
-Problem = str | None
-
-
-class _Bad(str):
-    """Why an image cannot be read. It alone is borne by `bad_images: skip`; other problems end a run."""
-
-    __slots__ = ()
 
 
 class Loader:
@@ -115,6 +100,7 @@ class Loader:
     def __init__(
         self, *, split: SplitSection, samples: SampleList, rank: int, world_size: int, seed: int,
         training: bool, epochs: int | None = None, max_pixels: int = MAX_IMAGE_PIXELS, uint8: bool = False,
+        readers: Readers | None = None,
     ) -> None:  # fmt: skip
         """Prepare to read.
 
@@ -129,6 +115,7 @@ class Loader:
             max_pixels: Images that claim more are bad.
             uint8: Leave the end of the operations to `normalization`, where they have such an end and the
                 images of a batch are not mixed, which takes floating-point numbers.
+            readers: Processes that read for other loaders, too; None for processes of its own.
 
         Raises:
             DataError: There are too few samples for a step.
@@ -139,7 +126,6 @@ class Loader:
         self._seed = seed
         self._sampling = make_sampling(split.sampler, n=len(samples), seed=seed)
         self._training = training
-        self._max_pixels = max_pixels
         self.bad_images = BadImages(
             skip=split.loader.bad_images == "skip", limit=split.loader.bad_images_limit, samples=samples
         )
@@ -148,9 +134,13 @@ class Loader:
         may_leave = uint8 and not split.dataset.batch_transform_ops
         self.normalization = find_normalization(split.dataset.transform_ops) if may_leave else None
         """What makes float32 [B, C, H, W] of uint8 [B, H, W, 3]; None where images are float32 already."""
-        self._transforms = Transforms(split.dataset.transform_ops, uint8=self.normalization is not None)
         dataset = split.dataset
-        self._label_key = dataset.label_key if isinstance(dataset, CustomLabelDataset) else None
+        self._recipe = Recipe(
+            ops=dataset.transform_ops, paths=samples.paths, source=samples.source, seed=seed,
+            training=training, skip=self.bad_images.skip, max_pixels=max_pixels,
+            uint8=self.normalization is not None,
+            label_key=dataset.label_key if isinstance(dataset, CustomLabelDataset) else None,
+        )  # fmt: skip
         self._mix = build_mixing(
             split.dataset.batch_transform_ops or (), classes=samples.classes,
             doubles=split.loader.rng == "paddleclas",
@@ -158,7 +148,13 @@ class Loader:
         # PaddleClas seeds with seed + rank once it is distributed (d178931, ppcls/engine/engine.py).
         own_seed = seed + rank if world_size > 1 else seed
         self._stream = Stream(own_seed) if split.loader.rng == "paddleclas" else None
-        cv2.setNumThreads(1)  # ranks and reader threads fill the cores already
+        self._reader = SampleReader(self._recipe, self.bad_images, stream=self._stream)
+        cv2.setNumThreads(1)  # ranks and readers fill the cores already
+        self._readers = readers or Readers()
+        if self._workers:
+            self._number = self._readers.add(
+                self._recipe, workers=self._workers, batch_size=self._sampling.largest_batch
+            )
         if training and len(self) == 0:
             raise DataError([f"{samples.source}: {_too_few(split, len(samples), world_size)}"])
 
@@ -211,7 +207,7 @@ class Loader:
     def batches(
         self, epoch: int, *, start: int = 0, order_world_size: int | None = None
     ) -> Generator[Batch, None, None]:
-        """Yield the batches of an epoch. Closing the generator ends its reader threads.
+        """Yield the batches of an epoch. Closing the generator ends reading ahead, not the reader processes.
 
         Args:
             epoch: From 0.
@@ -238,7 +234,7 @@ class Loader:
     ) -> Generator[Batch, None, None]:
         """Yield the batches from a place of an epoch's order on, then those of the next orders, without end.
 
-        Arguments and errors as of `batches`; closing the generator ends its reader threads.
+        Arguments and errors as of `batches`; closing the generator ends reading ahead.
         """
         while True:
             found = self.batches(epoch, start=start, order_world_size=order_world_size)
@@ -248,21 +244,35 @@ class Loader:
                 found.close()
             epoch, start, order_world_size = epoch + 1, 0, None
 
-    def _assemblies(self, positions: Indices, start: int) -> Iterator[Assembly]:
+    def close(self) -> None:
+        """End the reader processes, those of all loaders that share them."""
+        self._readers.close()
+
+    def take_unsaid(self) -> list[str]:
+        """Return what is to be said of images and of reader processes, and nobody has said yet."""
+        return [*self._readers.take_notes(), *self.bad_images.take_unsaid()]
+
+    def _assemblies(self, positions: Indices, start: int) -> Iterator[_Assembly]:
         shards = self._sampling.shards(
             len(positions), rank=self._rank, world_size=self._world_size, start=start
         )
         for shard in shards:
-            yield Assembly(shard, positions[shard.places] % len(self._samples))
+            yield _Assembly(
+                shard=shard, indices=positions[shard.places] % len(self._samples),
+                drawn_labels=np.zeros(len(shard.places), dtype=np.int64),
+                bad=np.zeros(len(shard.places), dtype=np.bool_),
+            )  # fmt: skip
 
-    def _finish(self, assembly: Assembly, positions: Indices, epoch: int) -> Batch:
+    def _finish(self, assembly: _Assembly, positions: Indices, epoch: int) -> Batch:
         n, shard = len(self._samples), assembly.shard
         valid = positions[shard.places] < n
         valid[len(valid) - shard.extra :] = False
         bad = int(np.count_nonzero(assembly.bad & valid))
         if not self._training:
             valid &= ~assembly.bad
-        images, listed = assembly.images(), self._samples.labels
+        images, listed = assembly.images, self._samples.labels
+        if images is None:  # not one could be read, and no shape is known
+            images = np.zeros((len(assembly.indices), 1, 1, 1), dtype=np.float32)
         labels = listed[assembly.indices] if listed is not None else assembly.drawn_labels
         if labels.ndim == 1:
             labels = labels.reshape(-1, 1)
@@ -277,93 +287,78 @@ class Loader:
             end=shard.end,
             bad_images=bad,
             epoch=epoch,
+            release=assembly.release,
         )
 
-    def _read(self, assemblies: Iterator[Assembly], epoch: int) -> Generator[Assembly, None, None]:
+    def _read(self, assemblies: Iterator[_Assembly], epoch: int) -> Generator[_Assembly, None, None]:
         for assembly in assemblies:
-            _refuse(self._put(assembly, slot, epoch) for slot in range(len(assembly.indices)))
+            self._read_here(assembly, epoch)
             yield assembly
 
-    def _read_ahead(self, assemblies: Iterator[Assembly], epoch: int) -> Generator[Assembly, None, None]:
-        pending: deque[tuple[Assembly, list[Future[Problem]]]] = deque()
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="reader")
+    def _read_here(self, assembly: _Assembly, epoch: int) -> None:
+        """Read a batch in this process."""
+        request, problems = self._request(assembly, epoch), []
+        for place, index in enumerate(request.indices.tolist()):
+            wanted = Wanted(
+                index=index, epoch=epoch, repeat=int(request.repeats[place]), side=request.side,
+                stage=request.stage,
+            )  # fmt: skip
+            outcome = self._reader.read(wanted, partial(assembly.put, place))
+            assembly.indices[place] = outcome.index
+            assembly.bad[place] = outcome.is_bad
+            assembly.drawn_labels[place] = outcome.label
+            problems.append(outcome.problem)
+        _refuse(problems)
+
+    def _read_ahead(self, assemblies: Iterator[_Assembly], epoch: int) -> Generator[_Assembly, None, None]:
+        """Have batches read by the processes, some of them ahead."""
+        readers = self._readers
+        waiting: deque[tuple[_Assembly, Pending]] = deque()
+        following: _Assembly | None = next(assemblies, None)
         try:
-            while True:
-                while len(pending) <= _BATCHES_AHEAD and (assembly := next(assemblies, None)) is not None:
-                    slots = range(len(assembly.indices))
-                    pending.append(
-                        (assembly, [pool.submit(self._put, assembly, slot, epoch) for slot in slots])
-                    )
-                if not pending:
-                    return
-                assembly, futures = pending.popleft()
-                _refuse(future.result() for future in futures)
+            while waiting or following is not None:
+                while following is not None and readers.may_ask(len(waiting)):
+                    pending = readers.ask(self._number, self._request(following, epoch))
+                    if pending is None:
+                        break
+                    waiting.append((following, pending))
+                    following = next(assemblies, None)
+                if not waiting:  # others have all the memory: it cannot be waited for
+                    assert following is not None
+                    self._read_here(following, epoch)
+                    yield following
+                    following = next(assemblies, None)
+                    continue
+                assembly, pending = waiting[0]
+                filled = readers.wait(pending)
+                if filled is None:
+                    continue
+                waiting.popleft()
+                self._take(assembly, filled)
                 yield assembly
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            for _, pending in waiting:
+                readers.cancel(pending)
 
-    def _put(self, assembly: Assembly, slot: int, epoch: int) -> Problem:
-        """Read one sample into its slot, or another one for it; returns the problem where it cannot be."""
-        index = int(assembly.indices[slot])
-        problem = self._put_sample(assembly, slot, epoch, index=index)
-        if not isinstance(problem, _Bad) or not self.bad_images.skip:
-            return problem
-        assembly.bad[slot] = True
-        if not self._training:
-            return None
-        repeat = self._sampling.repeat(int(assembly.shard.places[slot]))
-        chooser = instead_of(self._seed, epoch=epoch, index=index, repeat=repeat)
-        for _ in range(_TRIES):
-            other = chooser.randrange(len(self._samples))
-            found = self._put_sample(assembly, slot, epoch, index=other, of=index)
-            if not isinstance(found, _Bad):
-                assembly.indices[slot] = other  # its label goes with it
-                return found
-        return f"{problem}; nor can {_TRIES} images that were drawn to take its place"
-
-    def _put_sample(
-        self, assembly: Assembly, slot: int, epoch: int, *, index: int, of: int | None = None
-    ) -> Problem:
-        """Read sample `index` into a slot, with the generators of sample `of` in whose place it is."""
-        if (known := self.bad_images.reason(index)) is not None:
-            return _Bad(known)
-        path = self._samples.paths[index]
-        where = f"{self._samples.place(index)}: {path}"
-        try:
-            side = self._sampling.side(assembly.shard.start)
-            stage = None if self._epochs is None else stage_of(epoch, epochs=self._epochs)
-            transform = self._transforms.choose(side=side, stage=stage)
-            repeat = self._sampling.repeat(int(assembly.shard.places[slot]))
-            rng = self._rng_of(epoch, index if of is None else of, repeat)
-            encoded = read_encoded(Path(path), max_pixels=self._max_pixels)
-            image = transform(encoded.data, rng)
-        except ImageError as error:
-            return self._bad(index, f"{where}: {error}; {how_to_fix(skip=self.bad_images.skip)}")
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            mend = how_to_fix(skip=self.bad_images.skip)
-            return self._bad(index, f"{where}: expected a readable image, got: {reason}; {mend}")
-        if encoded.warning:
-            self.bad_images.warn(index, f"{where}: {encoded.warning}")
-        if self._label_key is not None:
-            assembly.drawn_labels[slot] = rng.labels[self._label_key]
-        other = assembly.put(slot, image)
-        if other is None:
-            return None
-        return (
-            f"{where}: expected a batch's images to have one shape, got {list(image.shape)} beside "
-            f"{list(other)}; let transform_ops resize or crop to a fixed size"
-        )
-
-    def _bad(self, index: int, reason: str) -> Problem:
-        if self.bad_images.skip:
+    def _take(self, assembly: _Assembly, filled: Filled) -> None:
+        """Take over what reader processes have read."""
+        for index, reason in filled.bad_images:
             self.bad_images.note(index, reason)
-        return _Bad(reason)
+        for index, text in filled.warnings:
+            self.bad_images.warn(index, text)
+        _refuse(filled.problems)
+        assembly.indices, assembly.bad, assembly.drawn_labels = filled.indices, filled.bad, filled.labels
+        assembly.images, assembly.release = filled.images, filled.release
 
-    def _rng_of(self, epoch: int, index: int, repeat: int) -> Rng:
-        if self._stream is not None:
-            return self._stream.rng
-        return per_sample(self._seed, epoch=epoch, index=index, repeat=repeat)
+    def _request(self, assembly: _Assembly, epoch: int) -> Request:
+        shard = assembly.shard
+        return Request(
+            indices=assembly.indices.copy(),
+            repeats=self._sampling.repeats(shard.places),
+            epoch=epoch,
+            side=self._sampling.side(shard.start),
+            stage=None if self._epochs is None else stage_of(epoch, epochs=self._epochs),
+        )
 
     def _rng_of_batch(self, epoch: int, start: int) -> Rng:
         if self._stream is not None:
@@ -384,7 +379,7 @@ def _too_few(split: SplitSection, count: int, world_size: int) -> str:
     )
 
 
-def _refuse(outcomes: Iterable[Problem]) -> None:
+def _refuse(outcomes: Iterable[str | None]) -> None:
     # Padding may have asked for the same image twice.
     problems = list(dict.fromkeys(problem for problem in outcomes if problem is not None))
     if problems:

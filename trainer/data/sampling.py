@@ -43,9 +43,14 @@ class Sampling(ABC):
         """Return the side of the images of the batch that begins there; None where the config says it."""
         return None
 
-    def repeat(self, place: int) -> int:  # noqa: ARG002 - most repeat nothing
-        """Return how often the sample stood in the order before; tells its draws apart."""
-        return 0
+    def repeats(self, places: Indices) -> Indices:
+        """Return how often each place's sample stood in the order before; tells its draws apart."""
+        return np.zeros(len(places), dtype=np.int64)
+
+    @property
+    @abstractmethod
+    def largest_batch(self) -> int:
+        """Samples of a rank in the largest of all batches."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +75,10 @@ class Plain(Sampling):
 
     def done(self, cursor: int, *, world_size: int) -> int:  # noqa: D102
         return cursor // (world_size * self.spec.batch_size)
+
+    @property
+    def largest_batch(self) -> int:  # noqa: D102
+        return self.spec.batch_size
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,8 +107,12 @@ class Repeated(Sampling):
     def done(self, cursor: int, *, world_size: int) -> int:  # noqa: D102
         return cursor // (world_size * self.spec.batch_size)
 
-    def repeat(self, place: int) -> int:  # noqa: D102
-        return place % self.spec.num_repeats
+    def repeats(self, places: Indices) -> Indices:  # noqa: D102
+        return places % self.spec.num_repeats
+
+    @property
+    def largest_batch(self) -> int:  # noqa: D102
+        return self.spec.batch_size
 
     def _each(self, world_size: int) -> int:
         return self.n // self.spec.selected_round * self.spec.selected_round // world_size
@@ -143,12 +156,21 @@ class MultiScale(Sampling):
     def side(self, start: int) -> int | None:  # noqa: D102
         return self._choose(start)[0]
 
+    @property
+    def largest_batch(self) -> int:  # noqa: D102
+        if not self.spec.is_training:
+            return self.spec.first_bs
+        return max(self._sized(scale)[1] for scale in self.spec.scales)
+
     def _choose(self, start: int) -> tuple[int, int]:
         """Return side and number of images a rank of the batch that begins at a place."""
-        first, factor = self.spec.scales[0], self.spec.divided_factor
         if not self.spec.is_training:
-            return first, self.spec.first_bs
+            return self.spec.scales[0], self.spec.first_bs
         scale = random.Random(f"scale/{self.seed}/{start}").choice(self.spec.scales)  # noqa: S311 - no secret
+        return self._sized(scale)
+
+    def _sized(self, scale: int) -> tuple[int, int]:
+        first, factor = self.spec.scales[0], self.spec.divided_factor
         side = scale // factor * factor
         return side, max(1, int(first * first * self.spec.first_bs / (side * side)))
 

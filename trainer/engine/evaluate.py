@@ -148,7 +148,7 @@ def evaluate_weights(
         bad_images=found.bad_images,
         notes=(
             *(f"warning: {note}" for note in samples.notes if ranks.is_first),
-            *loader.bad_images.take_unsaid(),
+            *loader.take_unsaid(),
         ),
         evaluated=evaluated,
     )  # fmt: skip

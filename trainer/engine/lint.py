@@ -89,8 +89,8 @@ def _narrow_machine(config: TrainConfig, machine: Machine) -> Iterator[str]:
     if workers * machine.ranks > 2 * machine.cores:
         each = f" in each of {machine.ranks} ranks" if machine.ranks > 1 else ""
         yield (
-            f"DataLoader.Train.loader.num_workers: expected about as many reader threads as cores, which are "
-            f"{machine.cores}, got {workers}{each}; more of them wait for each other"
+            "DataLoader.Train.loader.num_workers: expected about as many reader processes as cores, which "
+            f"are {machine.cores}, got {workers}{each}; more of them wait for each other"
         )
     size = machine.shared_memory
     if machine.ranks > 1 and size is not None and size < _SHARED:

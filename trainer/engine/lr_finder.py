@@ -252,7 +252,7 @@ def _endless(loader: Loader, say: Callable[[str], None]) -> Iterator[FedBatch]:
         try:
             for fed in batches:
                 bad += fed.batch.bad_images
-                for text in loader.bad_images.take_unsaid():
+                for text in loader.take_unsaid():
                     say(text)
                 loader.bad_images.refuse_too_many(bad)
                 yield fed

@@ -19,6 +19,7 @@ from trainer.config.sections import GlobalSection
 from trainer.data.encoded import read_encoded
 from trainer.data.lists import SampleList, load_list
 from trainer.data.loader import Loader
+from trainer.data.readers import Readers
 from trainer.engine.collective import Collective
 from trainer.engine.early_stopping import EarlyStopping, build_early_stopping
 from trainer.engine.ema import ExponentialMovingAverage
@@ -199,8 +200,10 @@ def _refuse_streams(loader: LoaderSection, ranks: Ranks) -> None:
         raise ConfigError([Problem(file="config", path=path, message=message)])
 
 
-def make_train_loader(config: TrainConfig, lists: Lists, *, ranks: Ranks) -> Loader:
-    """Make the loader of `DataLoader.Train`.
+def make_train_loader(
+    config: TrainConfig, lists: Lists, *, ranks: Ranks, readers: Readers | None = None
+) -> Loader:
+    """Make the loader of `DataLoader.Train`; `readers` are processes that read for others, too.
 
     Raises:
         DataError: The list is too short for one step of so many ranks.
@@ -209,16 +212,23 @@ def make_train_loader(config: TrainConfig, lists: Lists, *, ranks: Ranks) -> Loa
         split=config.data.Train, samples=lists.train, rank=ranks.rank, world_size=ranks.world_size,
         seed=config.run.seed or 0, training=True,
         epochs=config.run.epochs if config.is_progressive else None,
-        max_pixels=config.run.max_image_pixels,
+        max_pixels=config.run.max_image_pixels, readers=readers,
         uint8=config.data.Train.loader.hands_over_uint8(on_gpu=config.run.on_gpu),
     )  # fmt: skip
 
 
-def make_eval_loader(split: SplitSection, samples: SampleList, *, run: GlobalSection, ranks: Ranks) -> Loader:
-    """Make the loader of `DataLoader.Eval`."""
+def make_eval_loader(
+    split: SplitSection,
+    samples: SampleList,
+    *,
+    run: GlobalSection,
+    ranks: Ranks,
+    readers: Readers | None = None,
+) -> Loader:
+    """Make the loader of `DataLoader.Eval`; `readers` are processes that read for others, too."""
     return Loader(
         split=split, samples=samples, rank=ranks.rank, world_size=ranks.world_size, seed=run.seed or 0,
-        training=False, max_pixels=run.max_image_pixels,
+        training=False, max_pixels=run.max_image_pixels, readers=readers,
         uint8=split.loader.hands_over_uint8(on_gpu=run.on_gpu),
     )  # fmt: skip
 
@@ -262,7 +272,8 @@ def say_of_epochs(run: GlobalSection, loader: Loader) -> Iterator[str]:
 
 def build_setup(config: TrainConfig, lists: Lists, *, ranks: Ranks, collective: Collective) -> Setup:
     """Build everything on this rank; the model is not wrapped yet and holds its initial weights."""
-    train_loader = make_train_loader(config, lists, ranks=ranks)
+    readers = Readers()
+    train_loader = make_train_loader(config, lists, ranks=ranks, readers=readers)
     options = _read_options(config, train_loader)
     loss = build_loss(config.loss.Train)  # its networks draw first, as in PaddleClas
     model = build_model(config.arch)
@@ -283,7 +294,9 @@ def build_setup(config: TrainConfig, lists: Lists, *, ranks: Ranks, collective: 
             for _, spec in config.optimizers
         ],
         train_loader=train_loader,
-        eval_loader=make_eval_loader(config.data.Eval, lists.evaluation, run=config.run, ranks=ranks)
+        eval_loader=make_eval_loader(
+            config.data.Eval, lists.evaluation, run=config.run, ranks=ranks, readers=readers
+        )
         if config.data.Eval is not None and lists.evaluation
         else None,
         precision=choose_precision(config.amp, on_gpu=config.run.on_gpu),

@@ -150,7 +150,7 @@ class Training:
         self._run_log.say(f"[Train]stage {stage + 1} of {STAGES}{dropout}")
 
     def _say_bad_images(self, loader: Loader) -> None:
-        for text in loader.bad_images.take_unsaid():
+        for text in loader.take_unsaid():
             self._run_log.announce(text)  # of any rank: each reads other images
 
     def _advance(self, epoch: int, batch: Batch, *, bad_images: int, batches: int) -> None:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -19,10 +17,6 @@ def make(
         split=folder.split(**split), samples=folder.samples(), rank=rank, world_size=world_size, seed=seed,
         training=training,
     )  # fmt: skip
-
-
-def readers() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("reader")]
 
 
 def same(first: list[Batch], second: list[Batch]) -> bool:
@@ -157,7 +151,6 @@ def test_unreadable_images_are_told_with_line_and_file(workers: int, folder: Any
         "/train_list.txt:3: /002.jpg: expected a readable image, got: no such file or directory" + fix,
         "/train_list.txt:4: /003.jpg: expected an image, got an empty file" + fix,
     ]
-    assert readers() == []
 
 
 def test_who_skips_bad_images_already_is_not_told_to(folder: Any) -> None:
@@ -178,30 +171,6 @@ def test_images_of_several_shapes_are_refused_with_what_to_do(folder: Any) -> No
     loader = make(folder, ops=[PLAIN[0], PLAIN[2]])
     with pytest.raises(DataError, match=r"got \[3, 20, 40\] beside \[3, 30, 40\]; let transform_ops resize"):
         next(loader.batches(0))
-
-
-def test_closing_ends_the_readers(folder: Any) -> None:
-    batches = make(folder.draw(40), loader={"num_workers": 2}).batches(0)
-    next(batches)
-    assert readers() != []
-    batches.close()
-    assert readers() == []
-
-
-def test_two_batches_are_read_ahead_and_no_more(folder: Any, monkeypatch: Any) -> None:
-    asked: list[object] = []
-    submit = ThreadPoolExecutor.submit
-
-    def counted(pool: ThreadPoolExecutor, *call: Any) -> Any:
-        asked.append(call)
-        return submit(pool, *call)
-
-    monkeypatch.setattr(ThreadPoolExecutor, "submit", counted)
-    batches = make(folder.draw(40), loader={"num_workers": 2}).batches(0)
-    for done in (1, 2):
-        next(batches)
-        assert len(asked) == 4 * (done + 2)
-    batches.close()
 
 
 def test_too_few_samples_for_a_step_are_refused_in_training_only(folder: Any) -> None:

@@ -74,7 +74,9 @@ def test_a_rate_for_training_from_scratch_is_told_where_weights_are_pretrained(w
 def test_a_narrow_machine_is_told(workshop):
     machine = Machine(ranks=2, cores=2, shared_memory=32 << 20)
     workers, shared = said(workshop, machine, DataLoader__Train__loader={"num_workers": 8})
-    assert workers.startswith("DataLoader.Train.loader.num_workers: expected about as many reader threads as")
+    assert workers.startswith(
+        "DataLoader.Train.loader.num_workers: expected about as many reader processes as"
+    )
     assert "which are 2, got 8 in each of 2 ranks" in workers
     assert shared.startswith("/dev/shm: expected 64 MiB for several ranks, got 32")
     assert said(workshop, Machine(ranks=1, cores=2, shared_memory=None)) == []
