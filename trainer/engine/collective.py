@@ -79,10 +79,15 @@ class Collective:
         """Add up values over all ranks, in float64."""
         if self.world_size == 1:
             return [float(value) for value in values]
-        self.wait()
-        tensor = paddle.to_tensor(np.asarray(values, dtype=np.float64))
-        paddle.distributed.all_reduce(tensor)
-        return [float(value) for value in tensor.numpy()]
+        found = self.sum_tensor(paddle.to_tensor(np.asarray(values, dtype=np.float64)))
+        return [float(value) for value in found]
+
+    def sum_tensor(self, values: paddle.Tensor) -> Array:
+        """Add up float64 [N] over all ranks, where it is, and copy the sums to the host."""
+        if self.world_size > 1:
+            self.wait()
+            paddle.distributed.all_reduce(values)
+        return np.asarray(values.numpy())
 
     def broadcast_text(self, text: str | None) -> str | None:
         """Hand rank 0's text to all ranks; what others pass is ignored."""
@@ -125,12 +130,18 @@ class Collective:
                 tensor.set_value(received)
 
     def average_gradients(self, parameters: Sequence[paddle.Tensor]) -> None:
-        """Replace each parameter's gradient by its mean over all ranks."""
-        if self.world_size > 1:
-            for parameter in parameters:
-                mean = parameter.grad.detach() / self.world_size
-                paddle.distributed.all_reduce(mean)
-                parameter.grad.set_value(mean)
+        """Replace each parameter's gradient by its mean over all ranks, in one exchange for each type."""
+        if self.world_size == 1 or not parameters:
+            return
+        by_type: dict[object, list[paddle.Tensor]] = {}
+        for parameter in parameters:
+            by_type.setdefault(parameter.grad.dtype, []).append(parameter.grad)
+        for gradients in by_type.values():
+            flat = paddle.concat([gradient.detach().flatten() for gradient in gradients]) / self.world_size
+            paddle.distributed.all_reduce(flat)
+            sizes = [int(gradient.size) for gradient in gradients]
+            for gradient, part in zip(gradients, paddle.split(flat, sizes), strict=True):
+                gradient.set_value(part.reshape(gradient.shape))
 
     def gather_rows(self, columns: Sequence[Array] | None) -> list[Array]:
         """Give all ranks the rows of all ranks, rank after rank.

@@ -29,11 +29,13 @@ from trainer.data.loader import Loader
 from trainer.engine.collective import Collective, join_ranks
 from trainer.engine.feed import FedBatch, feed
 from trainer.engine.liveness import Liveness
+from trainer.engine.pending import PendingSums
 from trainer.engine.precision import FLOAT32, Precision, choose_precision
 from trainer.engine.setup import make_eval_loader
 from trainer.engine.trained import choose_weights, load_weights
 from trainer.errors import DataError
 from trainer.losses.build import LossFunction, build_loss
+from trainer.metrics.batch import Sum
 from trainer.metrics.build import Measure, build_measures
 from trainer.models.registry import build_model
 from trainer.progress import NO_PROGRESS, Progress
@@ -41,6 +43,9 @@ from trainer.protocol.evaluated import Evaluated
 from trainer.protocol.heartbeat import Phase
 from trainer.ranks import Ranks
 from trainer.results import EvaluateResult
+
+_FETCHED_TOGETHER = 32  # batches whose numbers the host waits for at once
+_ALONE = Collective(world_size=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,7 +171,8 @@ def _no_labels(samples: SampleList) -> NDArray[np.int64]:
 class _Tally:
     """What a rank has seen: sums of what adds up, and all answers where a metric needs them.
 
-    Sums are by place and name, where -1 is the losses and the others are indices of `measures`.
+    Sums are by place and name, where -1 is the losses and the others are indices of `measures`. Those of the
+    last batches are still on the device.
     """
 
     loss: LossFunction
@@ -175,7 +181,10 @@ class _Tally:
     sums: dict[tuple[int, str], float] = field(default_factory=dict)
     samples: int = 0
     bad_images: int = 0
-    kept: list[tuple[Array, Array, Array]] = field(default_factory=list)
+    kept: list[tuple[Array, Array]] = field(default_factory=list)
+    answers: list[Array] = field(default_factory=list)
+    pending: PendingSums[tuple[int, str]] = field(default_factory=PendingSums)
+    logits: list[paddle.Tensor] = field(default_factory=list)
 
     def add(self, model: paddle.nn.Layer, fed: FedBatch) -> None:
         """Measure a batch, of which padding is left out."""
@@ -184,19 +193,34 @@ class _Tally:
         chosen = np.flatnonzero(batch.valid)
         if chosen.size == 0:
             return
-        outputs, labels = model(fed.images), fed.labels
+        outputs, on_device = model(fed.images), fed.labels
+        labels, indices = batch.labels, batch.indices
+        if chosen.size < len(batch.valid):
+            labels, indices = labels[chosen], indices[chosen]
         if self.classes.size:
-            self.classes += np.bincount(batch.labels[chosen].ravel(), minlength=self.classes.size)
+            self.classes += np.bincount(labels.ravel(), minlength=self.classes.size)
         self.samples += int(chosen.size)
-        for name, value in self.loss(outputs, labels).items():
-            self._add(-1, name, float(value) * chosen.size)
-        for index, measure in enumerate(self.measures):
+        losses = self.loss(outputs, on_device)
+        sums = {(-1, name): Sum(value, times=float(chosen.size)) for name, value in losses.items()}
+        for place, measure in enumerate(self.measures):
             if measure.of_batch is not None:
-                for name, total in measure.of_batch(outputs, labels).items():
-                    self._add(index, name, total)
+                found = measure.of_batch(outputs, on_device)
+                sums.update({(place, name): total for name, total in found.items()})
+        self.pending.keep(sums)
         if any(measure.of_list is not None for measure in self.measures):
-            logits = logits_of(outputs).astype("float32").numpy()
-            self.kept.append((batch.indices[chosen], logits, batch.labels[chosen]))
+            self.logits.append(logits_of(outputs).astype("float32"))
+            self.kept.append((indices, labels))
+        if len(self.pending) >= _FETCHED_TOGETHER:
+            self._fetch()
+
+    def _fetch(self) -> None:
+        """Bring what lies on the device here; of this rank alone, because ranks may have other batches."""
+        for of_batch in self.pending.fetch(_ALONE)[0] if len(self.pending) else ():
+            for key, value in of_batch.sums.items():
+                self.sums[key] = self.sums.get(key, 0.0) + value
+        if self.logits:
+            self.answers.append(paddle.concat(self.logits).numpy())
+            self.logits.clear()
 
     def finish(self, collective: Collective, *, source: str) -> Evaluation:
         """Add all ranks up.
@@ -204,6 +228,7 @@ class _Tally:
         Raises:
             DataError: Not one image of the list `source` could be read.
         """
+        self._fetch()
         # A rank may have had nothing but padding, and then knows no names.
         own = "\n".join(f"{place} {name}" for place, name in self.sums)
         lines = (collective.broadcast_text(own) or "").splitlines()
@@ -231,11 +256,11 @@ class _Tally:
 
     def _gather(self, collective: Collective) -> tuple[NDArray[np.float32], Array]:
         """Return all ranks' logits and labels in the order of the list."""
-        columns = [np.concatenate(column) for column in zip(*self.kept, strict=True)] if self.kept else None
+        columns = None
+        if self.kept:
+            indices, labels = (np.concatenate(column) for column in zip(*self.kept, strict=True))
+            columns = [indices, np.concatenate(self.answers), labels]
         indices, logits, labels = collective.gather_rows(columns)
         order = np.argsort(indices, kind="stable")
         labels = labels[order]
         return logits[order], labels[:, 0, :] if labels.ndim == 3 else labels
-
-    def _add(self, place: int, name: str, value: float) -> None:
-        self.sums[place, name] = self.sums.get((place, name), 0.0) + value

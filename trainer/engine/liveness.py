@@ -31,6 +31,11 @@ class Liveness:
         self.evaluated: Evaluated | None = None
 
     @property
+    def is_watched(self) -> bool:
+        """Whether a node process reads the records, and says when to stop."""
+        return self._heartbeats is not None
+
+    @property
     def stop_step(self) -> int | None:
         """Step after which all ranks are to save and stop, or None."""
         step = self._heartbeats.stop_step if self._heartbeats is not None else NO_STOP

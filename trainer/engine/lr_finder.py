@@ -125,9 +125,10 @@ def find_rate(
     raw: list[float] = []
     mean, least, diverged, parts = 0.0, math.inf, False, 0.0
     for fed in _endless(setup.train_loader, say):
-        result = stepper.step(fed, step=len(rates))
+        taken = stepper.step(fed, step=len(rates))
+        (result,), _ = stepper.fetch()  # of each step, because the test ends where the loss grows
         parts += result.loss / setup.options.update_freq
-        if not result.applied:
+        if not taken.applied:
             continue
         loss, parts = parts, 0.0
         mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
@@ -135,7 +136,7 @@ def find_rate(
         if not math.isfinite(smooth) or smooth > TOO_HIGH * least:
             diverged = True
             break
-        rates.append(result.learning_rate)
+        rates.append(taken.learning_rates[0])
         raw.append(loss)
         least = min(least, smooth)
         report(len(rates))

@@ -66,13 +66,23 @@ class RunLog:
             self._log.write(format_line(text) + "\n")
             self._log.flush()
 
-    def row(self, event: str, **values: float | str | None) -> None:
-        """Append an object to metrics.jsonl; numbers that JSON does not have become null."""
+    def row(self, event: str, *, at_s: float | None = None, **values: float | str | None) -> None:
+        """Append an object to metrics.jsonl; numbers that JSON does not have become null.
+
+        Args:
+            event: What it is of.
+            at_s: Unix time of that, where it is not now.
+            values: By name.
+        """
         if self._scalars is not None:
             self._scalars.take(event, values)
         if self._rows is None:
             return
-        document = {"event": event, "attempt": self._attempt, "time_s": round(time.time(), 3)}
+        document = {
+            "event": event,
+            "attempt": self._attempt,
+            "time_s": round(time.time() if at_s is None else at_s, 3),
+        }
         document |= {key: _plain(value) for key, value in values.items()}
         self._rows.write(json.dumps(document, allow_nan=False) + "\n")
         self._rows.flush()

@@ -1,61 +1,104 @@
-"""One step: forward, backward, update, and what all ranks agree on afterwards."""
+"""One step: forward, backward, update. Nothing here waits for the device, and ranks meet in gradients only.
+
+What a step measured stays on the device (`trainer.engine.pending`) until all ranks fetch it together: at the
+steps that are printed, at the end of an epoch, before each evaluation, and before each save. Between two
+fetches no number is read and nothing is exchanged but gradients. Exceptions: `AMP` in float16, whose scaler
+asks in each update whether all gradients are finite (`paddle.amp.GradScaler` 3.3.1 offers nothing else;
+bfloat16 needs no scaler); and ranks on CPUs, which before the exchange of gradients meet at a counter of
+Paddle's store (`trainer.engine.barrier` says why; with GPUs there is none).
+
+How ranks agree on a stop. They have to stop after the same step, or the one that goes on waits for the others
+for ever. (1) A process without peers looks at its own signal after each step. (2) Ranks of a node process
+look at the stop step in the memory of their heartbeats: the coordinator chose one that no rank had reached.
+What counts there are steps that the host has told the device, which on a GPU runs behind; a rank may be ahead
+of the device by `RUN_AHEAD` steps and no more, so that the pace of hosts is that of devices. (3) Whoever gets
+a signal itself says so in the next fetch, whose answer all ranks see after the same step. Where there is no
+node process (Paddle's own launcher) that is the only way: there ranks also fetch about once a second, counted
+in steps, because clocks differ: each fetch adds up how long the ranks took for the steps since the last one,
+and all take the next number of steps from the same sum.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import paddle
 
-from trainer.data.loader import Batch
 from trainer.engine.feed import FedBatch
 from trainer.engine.liveness import Liveness
+from trainer.engine.pending import PendingSums
 from trainer.engine.setup import Setup
 from trainer.engine.signals import StopSignal
+from trainer.metrics.batch import Sum
 from trainer.protocol.heartbeat import Phase
+
+RUN_AHEAD = 1
+"""Whole steps that the host may have told a GPU beyond the one that it works on."""
+_AGREE_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepTaken:
+    """A batch that was trained on.
+
+    Attributes:
+        learning_rates: That the update of each optimizer used or will use.
+        applied: Whether the weights moved; between updates of `update_freq` they do not.
+    """
+
+    learning_rates: Sequence[float]
+    applied: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepResult:
-    """One batch of all ranks.
+    """What a batch of all ranks measured.
 
     Attributes:
         loss: Mean over the global batch.
         means: Loss and metrics by name, means over the global batch.
-        samples: In the global batch, padding left out.
-        own_samples: In this rank's.
-        learning_rates: That the update of each optimizer used or will use.
-        applied: Whether the weights moved; between updates of `update_freq` they do not.
-        asked_to_stop: Any rank was signalled.
         bad_images: In whose place others are in the global batch, padding left out.
     """
 
     loss: float
     means: Mapping[str, float]
-    samples: int
-    own_samples: int
-    learning_rates: Sequence[float]
-    applied: bool
-    asked_to_stop: bool
     bad_images: int = 0
-
-    @property
-    def learning_rate(self) -> float:
-        """That of the first optimizer."""
-        return self.learning_rates[0]
 
 
 class Stepper:
-    """Does steps and counts the batches between updates."""
+    """Does steps, counts the batches between updates, and keeps what they measured."""
 
-    def __init__(self, setup: Setup, *, liveness: Liveness, stop: StopSignal) -> None:
+    def __init__(
+        self, setup: Setup, *, liveness: Liveness, stop: StopSignal,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:  # fmt: skip
+        """`clock` measures in seconds."""
         self._setup = setup
         self._liveness = liveness
         self._stop = stop
         self._pending = 0
+        self._sums: PendingSums[str] = PendingSums()
+        self._run_ahead = _RunAhead() if setup.options.run.on_gpu else None
+        self._agreement = None
+        if setup.ranks.world_size > 1 and not liveness.is_watched:
+            self._agreement = _Agreement(clock)
 
-    def step(self, fed: FedBatch, *, step: int) -> StepResult:
+    @property
+    def unfetched(self) -> int:
+        """Batches since the last fetch."""
+        return len(self._sums)
+
+    @property
+    def must_agree(self) -> bool:
+        """Whether all ranks fetch after this batch because they have not for about a second."""
+        return self._agreement is not None and self.unfetched >= self._agreement.steps
+
+    def step(self, fed: FedBatch, *, step: int) -> StepTaken:
         """Train on a batch as optimizer step `step`."""
         setup, batch = self._setup, fed.batch
         self._liveness.enter(Phase.COMPUTE)
@@ -81,24 +124,33 @@ class Stepper:
             if setup.ema is not None:
                 setup.ema.update()
         self._pending = 0 if applied else self._pending + 1
-        sums = {key: float(value) * len(batch.labels) for key, value in losses.items()}
-        sums.update(setup.metrics(outputs, labels))
-        return self._agree(sums, batch, rates, applied=applied)
-
-    def _agree(
-        self, sums: Mapping[str, float], batch: Batch, rates: Sequence[float], *, applied: bool
-    ) -> StepResult:
-        # One small sum a step: the loss of the whole batch, and one moment at which all ranks see a signal.
         count = len(batch.labels)
-        asked = 1.0 if self._stop.number else 0.0
-        total, stops, bad, *summed = self._setup.collective.sum(
-            [count, asked, batch.bad_images, *sums.values()]
-        )
-        means = {key: value / total for key, value in zip(sums, summed, strict=True)}
-        return StepResult(
-            loss=means["loss"], means=means, samples=batch.global_samples, own_samples=count,
-            learning_rates=rates, applied=applied, asked_to_stop=stops > 0, bad_images=int(bad),
-        )  # fmt: skip
+        sums = {key: Sum(value.detach(), times=count) for key, value in losses.items()}
+        sums.update(setup.metrics(outputs, labels))
+        self._sums.keep(sums, count, batch.bad_images)
+        if self._run_ahead is not None:
+            self._run_ahead.hold()
+        return StepTaken(learning_rates=rates, applied=applied)
+
+    def fetch(self) -> tuple[list[StepResult], bool]:
+        """Wait for what the batches since the last fetch measured, on all ranks together.
+
+        Returns:
+            One for each batch, in order; and whether any rank was signalled.
+        """
+        beside = [1.0 if self._stop.number else 0.0]
+        if self._agreement is not None:
+            beside.append(self._agreement.measure())
+        batches = self.unfetched
+        found, (asked, *took) = self._sums.fetch(self._setup.collective, *beside)
+        if self._agreement is not None:
+            self._agreement.settle(batches, seconds=took[0] / self._setup.ranks.world_size)
+        results = []
+        for one in found:
+            total, bad = one.counts
+            means = {key: value / total for key, value in one.sums.items()}
+            results.append(StepResult(loss=means["loss"], means=means, bad_images=int(bad)))
+        return results, asked > 0
 
     def _seed(self, step: int) -> None:
         # Dropout's draws depend on the step and the rank alone, so that a resumed run repeats them.
@@ -111,3 +163,45 @@ class Stepper:
             return contextlib.nullcontext()
         found: contextlib.AbstractContextManager[None] = self._setup.network.no_sync()
         return found
+
+
+class _Agreement:
+    """After how many batches all ranks look whether one of them was signalled."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._since_s = clock()
+        self.steps = 1
+
+    def measure(self) -> float:
+        """Return the seconds since the last time."""
+        now_s = self._clock()
+        took_s, self._since_s = now_s - self._since_s, now_s
+        return took_s
+
+    def settle(self, batches: int, *, seconds: float) -> None:
+        """Be told what all ranks know: how many batches there were, and the mean of what they took."""
+        if batches:
+            self.steps = max(1, int(batches * _AGREE_EVERY_S / max(seconds, 1e-6)))
+
+
+class _Event(Protocol):
+    def record(self) -> None: ...
+
+    def synchronize(self) -> None: ...
+
+
+class _RunAhead:
+    """Holds the host back from telling a GPU ever more steps; the GPU always has one to go on with."""
+
+    def __init__(self, make: Callable[[], _Event] | None = None) -> None:
+        self._make = make or paddle.device.cuda.Event
+        self._events: deque[_Event] = deque()
+
+    def hold(self) -> None:
+        """Wait until the device has done all steps but the last ones."""
+        event = self._make()
+        event.record()
+        self._events.append(event)
+        if len(self._events) > RUN_AHEAD:
+            self._events.popleft().synchronize()

@@ -1,12 +1,21 @@
-"""The training loop: epochs of steps, evaluations and saves, on every rank alike."""
+"""The training loop: epochs of steps, evaluations and saves, on every rank alike.
+
+Steps are counted here as they are handed to the device. What they measured comes later, of several at once
+(`trainer.engine.step` says when): rows of metrics.jsonl are then written for each of them, in order, with the
+time at which the step was over here. Nothing is saved before what led to it was fetched and found finite.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import signal
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import paddle
 
 from trainer.checkpoints.state import SamplerState, TrainState
 from trainer.config.ops import STAGES
@@ -15,15 +24,15 @@ from trainer.data.bad_images import format_count, format_left_out
 from trainer.data.loader import Batch, Loader
 from trainer.engine.averages import AverageMeter, Throughput
 from trainer.engine.evaluate import Evaluation, evaluate_model
-from trainer.engine.feed import feed
+from trainer.engine.feed import FedBatch, feed
 from trainer.engine.liveness import Liveness
 from trainer.engine.output import Output
 from trainer.engine.run_log import RunLog, format_duration, format_values
 from trainer.engine.saving import Saver
 from trainer.engine.setup import Setup
 from trainer.engine.signals import StopSignal
-from trainer.engine.step import Stepper, StepResult
-from trainer.errors import DivergedError, InterruptedRunError, StoppedError
+from trainer.engine.step import Stepper, StepResult, StepTaken
+from trainer.errors import DataError, DivergedError, InterruptedRunError, StoppedError, TrainerError
 from trainer.models.stages import set_stage
 from trainer.optim.plateau import Plateau
 from trainer.protocol.evaluated import Evaluated, describe_evaluated, describe_failure
@@ -33,6 +42,30 @@ _CURE = (
     "look whether the labels are right, and try a learning rate of a third and of three times this one, more "
     "epochs, or pretrained weights"
 )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Unfetched:
+    """What is known here of a batch whose measurements are still on the device."""
+
+    iteration: int
+    step: int
+    taken: StepTaken
+    samples: int
+    own_samples: int
+    step_s: float
+    read_s: float
+    at_s: float
+
+
+@dataclass(kw_only=True, slots=True)
+class _Epoch:
+    """The epoch that is going on."""
+
+    index: int
+    means: AverageMeter
+    bad_images: int
+    throughput: Throughput
 
 
 class Training:
@@ -53,7 +86,9 @@ class Training:
         self._stop = stop
         self._output = output
         self._clock = clock
-        self._stepper = Stepper(setup, liveness=liveness, stop=stop)
+        self._stepper = Stepper(setup, liveness=liveness, stop=stop, clock=clock)
+        self._unfetched: list[_Unfetched] = []
+        self._asked = False
         liveness.total_steps = setup.options.run.epochs * setup.options.steps_per_epoch
         liveness.step, liveness.epoch = state.step, state.epoch
 
@@ -96,53 +131,80 @@ class Training:
         )
 
     def _epoch(self, epoch: int) -> None:
-        setup, sampler = self._setup, self.state.sampler
+        setup = self._setup
         self._liveness.epoch = epoch
-        means, throughput, bad = AverageMeter(self.state.measured), Throughput(), sampler.bad_images
-        batches = setup.options.batches
-        done = setup.train_loader.batches_before(sampler.cursor)
-        read = setup.train_loader.batches
-        if setup.train_loader.is_continuous:
-            done = done if sampler.batches is None else sampler.batches
-            read = setup.train_loader.batches_on
+        running = _Epoch(
+            index=epoch, means=AverageMeter(self.state.measured), throughput=Throughput(),
+            bad_images=self.state.sampler.bad_images,
+        )  # fmt: skip
         self._liveness.enter(Phase.LOAD)
         if setup.options.is_progressive:
             self._begin_stage(stage_of(epoch, epochs=setup.options.run.epochs))
         setup.network.train()
-        read_ahead = read(sampler.epoch, start=sampler.cursor, order_world_size=sampler.world_size or None)
-        loader = feed(setup.train_loader, read_ahead, limit=max(0, batches - done))
+        done, left, loader = self._read()
         began_s = self._clock()
         try:
             progress = self._run_log.progress
-            progress.begin(f"epoch {epoch + 1}/{setup.options.run.epochs}", max(0, batches - done))
+            progress.begin(f"epoch {epoch + 1}/{setup.options.run.epochs}", left)
             for iteration, fed in enumerate(loader, start=done):
                 read_s = self._clock() - began_s
-                result = self._stepper.step(fed, step=self.state.step)
-                bad += result.bad_images
-                if result.applied:
-                    self._advance(epoch, fed.batch, bad_images=bad, batches=iteration + 1)
+                batch = fed.batch
+                taken = self._stepper.step(fed, step=self.state.step)
+                if taken.applied:
+                    self._advance(epoch, batch, bad_images=running.bad_images, batches=iteration + 1)
+                prints = iteration % setup.options.run.print_batch_step == 0
+                due = prints or self._stepper.must_agree or self._is_told_to_stop(taken)
+                results = self._fetch() if due else []  # waits for the device, which is part of the step
                 step_s = self._clock() - began_s
-                means.add(result.means, samples=result.samples)
-                throughput.add(step_s=step_s, read_s=read_s, samples=result.samples)
-                self._record(epoch, iteration, result, step_s=step_s, read_s=read_s)
-                self._say_bad_images(setup.train_loader)
-                setup.train_loader.bad_images.refuse_too_many(bad)
-                if iteration % setup.options.run.print_batch_step == 0:
-                    left = (setup.options.run.epochs - epoch) * batches - iteration - 1
-                    self._run_log.say(
-                        f"[Train][Epoch {epoch + 1}/{setup.options.run.epochs}][Iter: {iteration}/{batches}]"
-                        f"lr: {_format_rates(result)}, {format_values(means.values())}, {throughput}, "
-                        f"eta: {format_duration(left * throughput.step_s)}"
+                running.throughput.add(step_s=step_s, read_s=read_s, samples=batch.global_samples)
+                self._unfetched.append(
+                    _Unfetched(
+                        iteration=iteration, step=self.state.step, taken=taken, samples=batch.global_samples,
+                        own_samples=len(batch.labels), step_s=step_s, read_s=read_s, at_s=time.time(),
                     )
-                    throughput = Throughput()
-                self._stop_if_asked(result, means)
+                )  # fmt: skip
+                self._say_bad_images(setup.train_loader)
+                self._take(running, results)
+                if prints:
+                    self._say_step(running, iteration, taken)
+                if self._is_told_to_stop(taken):
+                    self._stop_here(running)
                 progress.advance()
                 self._liveness.enter(Phase.LOAD)
                 began_s = self._clock()
+            self._take(running, self._fetch())
+        except DataError:
+            if setup.ranks.world_size == 1:  # with peers nobody can be asked what they measured
+                with contextlib.suppress(TrainerError):
+                    self._take(running, self._fetch())
+            raise
         finally:
             loader.close()
-        self.last_epoch = means.values()
-        self._finish_epoch(epoch, self.last_epoch, bad_images=bad)
+        self.last_epoch = running.means.values()
+        self._finish_epoch(epoch, self.last_epoch, bad_images=running.bad_images)
+
+    def _read(self) -> tuple[int, int, Generator[FedBatch, None, None]]:
+        """Return how many batches of the epoch are done, how many are left, and these."""
+        loader, sampler = self._setup.train_loader, self.state.sampler
+        done = loader.batches_before(sampler.cursor)
+        read = loader.batches
+        if loader.is_continuous:
+            done = done if sampler.batches is None else sampler.batches
+            read = loader.batches_on
+        left = max(0, self._setup.options.batches - done)
+        batches = read(sampler.epoch, start=sampler.cursor, order_world_size=sampler.world_size or None)
+        return done, left, feed(loader, batches, limit=left)
+
+    def _say_step(self, running: _Epoch, iteration: int, taken: StepTaken) -> None:
+        """Say how far the epoch is, with the means so far and the times since the last line."""
+        epochs, batches = self._setup.options.run.epochs, self._setup.options.batches
+        left = (epochs - running.index) * batches - iteration - 1
+        self._run_log.say(
+            f"[Train][Epoch {running.index + 1}/{epochs}][Iter: {iteration}/{batches}]"
+            f"lr: {_format_rates(taken)}, {format_values(running.means.values())}, {running.throughput}, "
+            f"eta: {format_duration(left * running.throughput.step_s)}"
+        )
+        running.throughput = Throughput()
 
     def _begin_stage(self, stage: int) -> None:
         rate = set_stage(self._setup.model, stage)
@@ -170,30 +232,61 @@ class Training:
         if self._output is not None:
             self._output.beat()
 
-    def _record(
-        self, epoch: int, iteration: int, result: StepResult, *, step_s: float, read_s: float
-    ) -> None:
+    def _fetch(self) -> list[StepResult]:
+        """Wait for what the steps since the last time measured; all ranks do so after the same step."""
+        if not self._stepper.unfetched:
+            return []
+        results, asked = self._stepper.fetch()
+        self._asked = self._asked or asked
+        return results
+
+    def _take(self, running: _Epoch, results: list[StepResult]) -> None:
+        """Write down what was fetched.
+
+        Raises:
+            DivergedError: A loss is no number; rows end with its.
+            DataError: More images than are borne could not be read.
+        """
+        if not results:
+            return
+        rows, self._unfetched = self._unfetched, []
+        took_s = sum(row.step_s for row in rows)
+        self._liveness.images_per_s = sum(row.own_samples for row in rows) / took_s if took_s else 0.0
+        for row, result in zip(rows, results, strict=True):
+            running.bad_images += result.bad_images
+            running.means.add(result.means, samples=row.samples)
+            self._record(running.index, row, result)
+        sampler = replace(self.state.sampler, bad_images=running.bad_images)
+        self.state = replace(self.state, sampler=sampler)
+        self._setup.train_loader.bad_images.refuse_too_many(running.bad_images)
+
+    def _record(self, epoch: int, row: _Unfetched, result: StepResult) -> None:
         self._liveness.loss = result.loss
-        self._liveness.images_per_s = result.own_samples / step_s if step_s else 0.0
+        rates = row.taken.learning_rates
         self._run_log.row(
-            "step", epoch=epoch + 1, iter=iteration, step=self.state.step, lr=result.learning_rate,
-            **{f"lr_{index}": rate for index, rate in enumerate(result.learning_rates) if index},
-            samples=result.samples, **result.means, images_per_s=round(result.samples / step_s, 3),
-            reader_s=round(read_s, 6),
+            "step", at_s=row.at_s, epoch=epoch + 1, iter=row.iteration, step=row.step, lr=rates[0],
+            **{f"lr_{index}": rate for index, rate in enumerate(rates) if index},
+            samples=row.samples, **result.means, images_per_s=_rate(row.samples, row.step_s),
+            reader_s=round(row.read_s, 6),
         )  # fmt: skip
         if not math.isfinite(result.loss):
-            raise DivergedError(
-                where=f"step {self.state.step}",
-                expected="a finite loss",
-                got=str(result.loss),
-                fix="lower Optimizer.lr.learning_rate, or lengthen warmup_epoch",
-            )
+            raise _diverged(row.step, expected="a finite loss", got=str(result.loss))
 
-    def _stop_if_asked(self, result: StepResult, means: AverageMeter) -> None:
-        board_says = self._liveness.stop_step is not None and self.state.step >= self._liveness.stop_step
-        if not result.applied or not (result.asked_to_stop or board_says):
-            return
-        self._save(replace(self.state, measured=means.sums()))
+    def _is_told_to_stop(self, taken: StepTaken) -> bool:
+        if not taken.applied:
+            return False
+        alone = self._setup.ranks.world_size == 1 and self._stop.number != 0
+        stop_step = self._liveness.stop_step
+        return alone or self._asked or (stop_step is not None and self.state.step >= stop_step)
+
+    def _stop_here(self, running: _Epoch) -> None:
+        """Save and end the run.
+
+        Raises:
+            StoppedError: Always, or InterruptedRunError.
+        """
+        self._take(running, self._fetch())
+        self._save(replace(self.state, measured=running.means.sums()))
         why = f"stopped after step {self.state.step}"
         if self._stop.number == signal.SIGINT:
             raise InterruptedRunError(f"{why}; go on by --resume latest")
@@ -303,8 +396,14 @@ class Training:
             self._say_bad_images(setup.eval_loader)
 
     def _save(self, state: TrainState, *, best: bool = False, epoch_name: bool = False) -> None:
+        """Save weights whose losses were all fetched and found finite, as they are themselves.
+
+        Raises:
+            DivergedError: The last update left weights that are no numbers.
+        """
         setup = self._setup
         self._liveness.enter(Phase.SAVE)
+        self._refuse_broken_weights()
         setup.collective.broadcast_buffers(setup.model)
         if self._saver is not None:
             draws = setup.train_loader.rng_state()
@@ -313,9 +412,30 @@ class Training:
             whole = replace(state, draws=draws, loss_scale=scale, plateau=plateau)
             self._saver.save(whole, best=best, epoch_name=epoch_name)
 
+    def _refuse_broken_weights(self) -> None:
+        trained = [tensor for tensor in self._setup.model.parameters() if not tensor.stop_gradient]
+        whole = paddle.stack([paddle.isfinite(tensor).all() for tensor in trained]).astype("float64")
+        broken = int(
+            np.count_nonzero(self._setup.collective.sum_tensor(whole) < self._setup.ranks.world_size)
+        )
+        if broken:
+            got = f"nan or inf in {broken} of {len(trained)} tensors"
+            raise _diverged(self.state.step, expected="finite weights", got=got)
 
-def _format_rates(result: StepResult) -> str:
-    return ", ".join(f"{rate:.8f}" for rate in result.learning_rates)
+
+def _diverged(step: int, *, expected: str, got: str) -> DivergedError:
+    return DivergedError(
+        where=f"step {step}", expected=expected, got=got,
+        fix="lower Optimizer.lr.learning_rate, or lengthen warmup_epoch",
+    )  # fmt: skip
+
+
+def _rate(samples: int, seconds: float) -> float:
+    return round(samples / seconds, 3) if seconds else 0.0
+
+
+def _format_rates(taken: StepTaken) -> str:
+    return ", ".join(f"{rate:.8f}" for rate in taken.learning_rates)
 
 
 def first_state(*, run_id: str, world_size: int) -> TrainState:

@@ -1,19 +1,37 @@
 """Metrics that have a value of every batch: sums over its samples, which add up to those of a list.
 
 The sums are whole numbers where they count, so that they are the same in whatever order ranks add them up.
+They stay on the device, and nothing here may read a number of it (`trainer.engine.pending` says why).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import paddle
 
 from trainer.config.metrics import AccuracyScore, DistillationTopkAcc, TopkAcc
 from trainer.config.outputs import Outputs, logits_of, output_of
 
-BatchMetric: TypeAlias = Callable[[Outputs, paddle.Tensor], dict[str, float]]
+
+class Sum(NamedTuple):
+    """A sum over a batch, value × times ÷ over, that has not been computed yet.
+
+    Attributes:
+        value: One number of any type, on the device; or one that the host knows.
+        times: Such as the number of samples, where the value is a mean over them.
+        over: Such as the number of classes.
+        whole: It counts something and is rounded, because the value was a share in float32.
+    """
+
+    value: paddle.Tensor | float
+    times: float = 1.0
+    over: float = 1.0
+    whole: bool = False
+
+
+BatchMetric: TypeAlias = Callable[[Outputs, paddle.Tensor], dict[str, Sum]]
 """Outputs (logits float32 [B, K] among them) and labels -> sums over the batch by name, such as `top1`.
 
 Labels are int64 [B, 1] for top-k, and float32 [B, K] or [B, 2, K] of 0 and 1 where an image has several
@@ -34,13 +52,13 @@ def make_topk_of_model(spec: DistillationTopkAcc) -> BatchMetric:
 def topk_of(ks: tuple[int, ...], choose: Callable[[Outputs], paddle.Tensor]) -> BatchMetric:
     """Make TopkAcc of the logits float32 [B, K] that `choose` takes from the outputs."""
 
-    def topk(outputs: Outputs, labels: paddle.Tensor) -> dict[str, float]:
+    def topk(outputs: Outputs, labels: paddle.Tensor) -> dict[str, Sum]:
         logits = choose(outputs)
         count, classes = logits.shape[0], logits.shape[-1]
         return {
-            f"top{k}": float(count)
+            f"top{k}": Sum(count)
             if k >= classes
-            else float(round(float(paddle.metric.accuracy(logits, labels, k=k)) * count))
+            else Sum(paddle.metric.accuracy(logits, labels, k=k), times=count, whole=True)
             for k in ks
         }
 
@@ -53,19 +71,19 @@ def right_answers(outputs: Outputs, labels: paddle.Tensor) -> paddle.Tensor:
     return (paddle.nn.functional.sigmoid(logits_of(outputs)) > 0.5) == (targets > 0.5)
 
 
-def hamming(outputs: Outputs, labels: paddle.Tensor) -> dict[str, float]:
+def hamming(outputs: Outputs, labels: paddle.Tensor) -> dict[str, Sum]:
     """Return the sum over samples of the share of wrong answers."""
     right = right_answers(outputs, labels)
-    return {"HammingDistance": float((~right).sum()) / right.shape[-1]}
+    return {"HammingDistance": Sum((~right).sum(), over=right.shape[-1])}
 
 
 def make_accuracy(spec: AccuracyScore) -> BatchMetric:
     """Make the sum over samples of the share of right answers, or of 1 where all are right."""
 
-    def accuracy(outputs: Outputs, labels: paddle.Tensor) -> dict[str, float]:
+    def accuracy(outputs: Outputs, labels: paddle.Tensor) -> dict[str, Sum]:
         right = right_answers(outputs, labels)
         if spec.base == "sample":
-            return {"AccuracyScore": float(right.all(axis=-1).sum())}
-        return {"AccuracyScore": float(right.sum()) / right.shape[-1]}
+            return {"AccuracyScore": Sum(right.all(axis=-1).sum())}
+        return {"AccuracyScore": Sum(right.sum(), over=right.shape[-1])}
 
     return accuracy

@@ -12,16 +12,24 @@ from trainer.config import metrics as specs
 from trainer.config.extras import ExtraMetric, make_extra
 from trainer.config.outputs import Outputs, logits_of
 from trainer.config.registry import Spec
-from trainer.metrics.batch import BatchMetric, hamming, make_accuracy, make_topk, make_topk_of_model
+from trainer.metrics.batch import (
+    BatchMetric,
+    Sum,
+    hamming,
+    make_accuracy,
+    make_topk,
+    make_topk_of_model,
+)
 from trainer.metrics.dataset_level import LIST_METRICS, ListMetric
 
 
 def _make_extra(spec: ExtraMetric) -> BatchMetric:
     metric = make_extra(spec)
 
-    def sums(outputs: Outputs, labels: paddle.Tensor) -> dict[str, float]:
+    def sums(outputs: Outputs, labels: paddle.Tensor) -> dict[str, Sum]:
         logits = logits_of(outputs)
-        return {name: value * logits.shape[0] for name, value in metric(logits, labels).items()}
+        found = metric(logits, labels)  # numbers of the host, or tensors, which spare their author the wait
+        return {name: Sum(value, times=logits.shape[0]) for name, value in found.items()}
 
     return sums
 
@@ -56,7 +64,7 @@ def build_batch_metrics(metrics: Sequence[Spec]) -> BatchMetric:
     """Make one function of all metrics of a list that have a value of a batch, for training."""
     parts = [_OF_BATCH[type(spec)](spec) for spec in metrics]
 
-    def measure(outputs: Outputs, labels: paddle.Tensor) -> dict[str, float]:
+    def measure(outputs: Outputs, labels: paddle.Tensor) -> dict[str, Sum]:
         with paddle.no_grad():
             return {name: value for part in parts for name, value in part(outputs, labels).items()}
 

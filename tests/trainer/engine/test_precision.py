@@ -100,7 +100,7 @@ def test_a_resumed_run_goes_on_with_the_scale(workshop, scaled):
     workshop.train(AMP=AMP)
     whole = weights(workshop)
     halves = {"AMP": AMP, "Global__output_dir": str(workshop.folder / "halves")}
-    workshop.train_and_stop(at=5, **halves)
+    workshop.train_and_stop(at=6, **halves)
     saved = next((workshop.folder / "halves/.ftlaunch/checkpoints").glob("*/state.json"))
     assert json.loads(saved.read_text())["loss_scale"] == {"scale": 512.0, "incr_count": 0, "decr_count": 0}
     workshop.train(**halves, resume="latest")

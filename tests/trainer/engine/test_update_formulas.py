@@ -17,6 +17,7 @@ from trainer.config.optimizers import Optimizer
 from trainer.data.loader import Batch
 from trainer.engine.collective import Collective
 from trainer.engine.ema import ExponentialMovingAverage
+from trainer.engine.feed import FedBatch
 from trainer.engine.liveness import Liveness
 from trainer.engine.precision import FLOAT32
 from trainer.engine.signals import StopSignal
@@ -208,7 +209,9 @@ def hold_against_formulas(specs: list[dict[str, Any]], update_freq: int) -> None
             build_schedule(spec.lr, epochs=EPOCHS, steps_per_epoch=per_epoch) for _, spec in declared
         ],
         apart=(), ema=ExponentialMovingAverage(net, decay=0.9, saved={}),
-        options=SimpleNamespace(run=SimpleNamespace(seed=0), seeds_steps=True, update_freq=update_freq),
+        options=SimpleNamespace(
+            run=SimpleNamespace(seed=0, on_gpu=False), seeds_steps=True, update_freq=update_freq
+        ),
     )  # fmt: skip
     stepper = Stepper(setup, liveness=Liveness(None, local_rank=0), stop=StopSignal())
     averaged = dict(weights)
@@ -222,7 +225,8 @@ def hold_against_formulas(specs: list[dict[str, Any]], update_freq: int) -> None
             global_samples=5,
             end=0,
         )
-        result = stepper.step(batch, step=step)
+        fed = FedBatch(batch=batch, images=paddle.to_tensor(images), labels=paddle.to_tensor(labels))
+        result = stepper.step(fed, step=step)
         own = gradients(weights, images, labels)
         summed = {key: summed[key] + own[key] / update_freq for key in weights}
         if result.applied:
