@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     OpFactory = Callable[..., Callable[[NDArray[Any], Rng], NDArray[Any]]]
     LossFactory = Callable[..., Callable[[paddle.Tensor, paddle.Tensor], paddle.Tensor]]
-    MetricFactory = Callable[..., Callable[[paddle.Tensor, paddle.Tensor], dict[str, float]]]
+    MetricFactory = Callable[..., Callable[[paddle.Tensor, paddle.Tensor], dict[str, paddle.Tensor | float]]]
     ModelFactory = Callable[..., paddle.nn.Layer]
     OptimizerFactory = Callable[..., paddle.optimizer.Optimizer]
 
@@ -78,8 +78,10 @@ def register_metric(name: str) -> Callable[[MetricFactory], MetricFactory]:
     """Register a metric for `Metric.Train` and `Metric.Eval`.
 
     The factory returns a function of logits, float32 [B, K], and labels, int64 [B, 1], that returns means
-    over the batch by name. Means over an evaluation are weighted by the size of the batches. The first value
-    of the first metric of `Metric.Eval` chooses the best checkpoint: more must be better.
+    over the batch by name: tensors of one element, which are read later and all at once, or floats, for which
+    the host waits for the device in every step. Means over an evaluation are weighted by the size of the
+    batches. The first value of the first metric of `Metric.Eval` chooses the best checkpoint: more must be
+    better.
 
     Raises:
         ValueError: The name is taken.

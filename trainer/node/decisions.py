@@ -200,7 +200,10 @@ def find_hang(states: Iterable[RankState], *, timeout_s: float) -> Hang | None:
 
 
 _START = Phase.START.name.lower()
-BEYOND = 2  # the furthest rank may be inside the next step already and must see the request before its end
+# The furthest rank may be inside the next step already and must see the request before its end; and what it
+# says is how many steps it has handed to its device, of which a GPU's host may hand over one more than usual
+# in the time that the request takes.
+BEYOND = 3
 
 
 def is_computing(states: Iterable[RankState]) -> bool:
@@ -211,7 +214,7 @@ def is_computing(states: Iterable[RankState]) -> bool:
 def choose_stop_step(states: Iterable[RankState], *, steps_per_s: float, lead_s: float) -> int:
     """Return the step after which all ranks are to stop.
 
-    Two beyond the furthest rank, and as many more as ranks take while the request travels: a rank that
+    Three beyond the furthest rank, and as many more as ranks take while the request travels: a rank that
     passed the step before it saw the request would wait in a collective for peers that have stopped.
 
     Args:

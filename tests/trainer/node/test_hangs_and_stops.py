@@ -60,13 +60,13 @@ def test_ranks_compute_once_one_of_them_is_beyond_its_start() -> None:
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1), st.floats(0, 500), st.floats(0, 2))
-def test_the_stop_step_is_two_beyond_the_furthest_and_more_for_fast_ranks(
+def test_the_stop_step_is_three_beyond_the_furthest_and_more_for_fast_ranks(
     steps: list[int], steps_per_s: float, lead_s: float
 ) -> None:
     states = [state(rank, "compute", step, 0) for rank, step in enumerate(steps)]
-    assert choose_stop_step(states, steps_per_s=0, lead_s=lead_s) == max(steps) + 2
+    assert choose_stop_step(states, steps_per_s=0, lead_s=lead_s) == max(steps) + 3
     chosen = choose_stop_step(states, steps_per_s=steps_per_s, lead_s=lead_s)
-    assert chosen >= max(steps) + 2 + steps_per_s * lead_s
+    assert chosen >= max(steps) + 3 + steps_per_s * lead_s
 
 
 def test_the_speedometer_measures_between_reports_and_ignores_ranks_behind() -> None:
