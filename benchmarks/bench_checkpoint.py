@@ -15,7 +15,7 @@ import numpy as np
 from trainer.checkpoints.contents import Contents, as_files, load_contents
 from trainer.checkpoints.state import SamplerState, TrainState
 from trainer.checkpoints.store import CheckpointStore
-from trainer.protocol.layout import CheckpointName, OutputLayout
+from trainer.protocol.layout import CheckpointName, Keep, OutputLayout
 
 PARAMETERS = 25_576_264  # of ResNet50_vd
 ROUNDS = 5
@@ -59,7 +59,7 @@ def main() -> None:
             save = partial(store.save, name, as_files(contents), run_id=state.run_id)
             times["save"].append(timed(save))
             times["verify and read"].append(timed(partial(read, store, name)))
-            store.prune(keep=1)
+            store.prune(Keep(latest=1))
     medians = {name: statistics.median(found) for name, found in times.items()}
     for name, median in medians.items():
         print(

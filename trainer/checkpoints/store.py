@@ -19,9 +19,10 @@ file of unchanged arrays: nothing is unchanged after a step.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,9 +34,11 @@ from trainer.protocol.layout import (
     MANIFEST,
     MANIFEST_SCHEMA,
     CheckpointName,
+    Keep,
     Manifest,
     OutputLayout,
     SavedFile,
+    explain_kept,
     parse_checkpoint_name,
 )
 from trainer.protocol.safe_files import (
@@ -90,18 +93,22 @@ class CheckpointStore:
     def __init__(self, layout: OutputLayout) -> None:
         self._layout = layout
 
-    def save(self, name: CheckpointName, files: Mapping[str, Fill], *, run_id: str) -> Checkpoint:
+    def save(
+        self, name: CheckpointName, files: Mapping[str, Fill], *, run_id: str, about: Manifest | None = None
+    ) -> Checkpoint:
         """Write a checkpoint and point to it as the latest.
 
         Args:
             name: Its place in the run; one of this name that is whole already is kept as it is.
             files: File name -> what writes its content.
             run_id: Of the run that writes.
+            about: What its manifest says besides; names and files are filled in here.
 
         Raises:
             OSError: The folder cannot be written.
         """
-        checkpoint = self._whole(name) or self._write(name, files, run_id)
+        about = replace(about or Manifest(run_id="", files={}), run_id=run_id, name=str(name))
+        checkpoint = self._whole(name) or self._write(name, files, about)
         replace_text(self._layout.pointer, f"{name}\n", root=self._layout.output_dir)
         return checkpoint
 
@@ -138,8 +145,7 @@ class CheckpointStore:
         folder = self._layout.checkpoint_dir(name)
         try:
             root = self._layout.output_dir
-            data = read_file(folder / MANIFEST, max_bytes=_MAX_MANIFEST, root=root)
-            manifest = decode(Manifest, data, where=str(folder / MANIFEST), schema=MANIFEST_SCHEMA)
+            manifest = self._read_manifest(folder)
             for file_name, saved in manifest.files.items():
                 size, digest = hash_file(folder / Path(file_name).name, root=root)
                 if saved != SavedFile(size=size, sha256=digest):
@@ -155,29 +161,42 @@ class CheckpointStore:
             raise TornCheckpointError(f"expected a whole checkpoint: {error}", where=folder) from error
         return Checkpoint(name=name, folder=folder, run_id=manifest.run_id)
 
-    def prune(self, *, keep: int = 2) -> list[CheckpointName]:
-        """Delete all but the `keep` furthest checkpoints, the latest and the best; return what went.
+    def manifests(self) -> dict[CheckpointName, Manifest]:
+        """Return what each checkpoint says of itself, the furthest first.
+
+        Folders without a manifest are none; one whose manifest is damaged says nothing.
+        """
+        found: dict[CheckpointName, Manifest] = {}
+        for name in self._names():
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError, UnsafePathError):
+                try:
+                    found[name] = self._read_manifest(self._layout.checkpoint_dir(name))
+                except FormatError:
+                    found[name] = Manifest(run_id="", files={})
+        return found
+
+    def prune(self, keep: Keep = Keep()) -> list[CheckpointName]:  # noqa: B008 - it is frozen
+        """Delete all that neither a pointer names nor `keep` asks for; return what went.
 
         Only folders that carry our manifest are touched. A folder is renamed before it is emptied, so that a
         crash leaves no half of a checkpoint under a checkpoint's name.
         """
-        names = self._names()
-        # What is pointed to stays, whatever its place: a run that goes on from an earlier step has its latest
-        # behind others.
-        kept = {*names[:keep], self._pointed(self._layout.pointer), self._pointed(self._layout.best_pointer)}
-        gone = [
-            name
-            for name in names
-            if name not in kept and (self._layout.checkpoint_dir(name) / MANIFEST).is_file()
-        ]
+        latest, best = self._pointed(self._layout.pointer), self._pointed(self._layout.best_pointer)
+        why = explain_kept(self.manifests(), keep, latest=latest, best=best)
+        gone = [name for name, reasons in why.items() if not reasons]
         for name in gone:
             doomed, root = self._layout.checkpoints_dir / f"{name}.tmp", self._layout.output_dir
             remove(doomed, root=root)
             rename(self._layout.checkpoint_dir(name), doomed, root=root)
+            sync_folder(doomed.parent, root=root)  # else its files may be gone before its name is
             remove(doomed, root=root)
         return gone
 
-    def _write(self, name: CheckpointName, files: Mapping[str, Fill], run_id: str) -> Checkpoint:
+    def _read_manifest(self, folder: Path) -> Manifest:
+        data = read_file(folder / MANIFEST, max_bytes=_MAX_MANIFEST, root=self._layout.output_dir)
+        return decode(Manifest, data, where=str(folder / MANIFEST), schema=MANIFEST_SCHEMA)
+
+    def _write(self, name: CheckpointName, files: Mapping[str, Fill], about: Manifest) -> Checkpoint:
         folder, root = self._layout.checkpoint_dir(name), self._layout.output_dir
         partial = folder.with_name(folder.name + ".tmp")
         # What an earlier process left half-written would end up in the manifest's folder without being in it.
@@ -188,13 +207,12 @@ class CheckpointStore:
         for file_name, fill in files.items():
             size, digest = write_file(partial / file_name, fill, root=root)
             table[file_name] = SavedFile(size=size, sha256=digest)
-        manifest = encode(Manifest(run_id=run_id, name=str(name), files=table), schema=MANIFEST_SCHEMA)
-        text = json.dumps(manifest, indent=2).encode()
+        text = json.dumps(encode(replace(about, files=table), schema=MANIFEST_SCHEMA), indent=2).encode()
         write_file(partial / MANIFEST, lambda file: _put(file, text), root=root)
         sync_folder(partial, root=root)
         rename(partial, folder, root=root)
         sync_folder(folder.parent, root=root)
-        return Checkpoint(name=name, folder=folder, run_id=run_id)
+        return Checkpoint(name=name, folder=folder, run_id=about.run_id)
 
     def _whole(self, name: CheckpointName) -> Checkpoint | None:
         try:

@@ -116,6 +116,16 @@ class GlobalSection(Section):
     """Ours: images of more pixels, by their header, are not decoded: a small file can claim gigabytes."""
     early_stopping: EarlyStopping | None = None
     """Ours: end the run once so many evaluations in a row were no better."""
+    save_every_steps: Positive | None = None
+    """Ours: save within an epoch too, every so many optimizer steps of the run."""
+    keep_latest: Positive = 2
+    """Ours: how many of the furthest checkpoints are kept."""
+    keep_best: Positive = 1
+    """Ours: how many of those with the best evaluations are kept."""
+    keep_every: int = Field(default=0, ge=0)
+    """Ours: keep the checkpoint of the end of every so many epochs; 0 keeps none for that."""
+    on_save_error: Literal["stop", "warn"] = "stop"
+    """Ours: a checkpoint that cannot be written ends the run, or is said and tried again at the next save."""
     deterministic: bool = False
     """Ours: the same run gives the same bits (CPU, same number of ranks)."""
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 import paddle
 
 from trainer.checkpoints.pdfiles import Array
-from trainer.models.weights import own_tensors
+from trainer.models.weights import own_tensors, view_on_host
 
 
 class ExponentialMovingAverage:
@@ -44,8 +44,8 @@ class ExponentialMovingAverage:
                     self._values[key] = tensor.detach().clone()
 
     def arrays(self) -> dict[str, Array]:
-        """Return the average by structured name, copied to the CPU."""
-        return {key: value.numpy() for key, value in self._values.items()}
+        """Return the average by structured name, on the CPU; copied, or as it is until the next update."""
+        return {key: view_on_host(value) for key, value in self._values.items()}
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:

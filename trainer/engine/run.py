@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 
+from trainer.checkpoints.background import BackgroundWriter
 from trainer.checkpoints.contents import Contents
 from trainer.checkpoints.state import TrainState, format_state, parse_state
 from trainer.config.root import TrainConfig
@@ -137,8 +139,10 @@ def run_training(
         if output is not None:
             settings = describe_settings(config, world_size=ranks.world_size)
             _say_changes(setup, contents, settings, state, run_log)
-            restored = [optimizer.arrays for optimizer in contents.optimizers] if contents is not None else ()
-            saver = Saver(setup, output, run_log, settings=settings, restored=restored)
+            saver = Saver(
+                setup, output, run_log, writer=_start_writer(stack, run_log), begun=state, settings=settings,
+                restored=[item.arrays for item in contents.optimizers] if contents is not None else (),
+            )  # fmt: skip
         training = Training(
             setup, state, saver=saver, run_log=run_log, liveness=liveness, stop=stop, output=output
         )
@@ -146,10 +150,20 @@ def run_training(
             training.run()
             reached.early_end = training.early_end
         finally:
+            if saver is not None:
+                saver.close()
             reached.step = training.state.step
             if saver is not None and saver.last is not None:
                 reached.checkpoint = str(saver.last.folder)
         return _sum_up(training, reached, output, output_dir=Path(config.run.output_dir))
+
+
+def _start_writer(stack: contextlib.ExitStack, run_log: RunLog) -> BackgroundWriter:
+    writer = BackgroundWriter(os.environ, say=run_log.announce)
+    stack.callback(writer.close)
+    with contextlib.suppress(OSError):  # the first save tries again, and says why
+        writer.start()  # so that it is ready by then
+    return writer
 
 
 def _notes(lists: Lists) -> tuple[str, ...]:

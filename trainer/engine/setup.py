@@ -30,6 +30,7 @@ from trainer.losses.build import LossFunction, build_loss
 from trainer.metrics.batch import BatchMetric
 from trainer.metrics.build import Measure, build_batch_metrics, build_measures
 from trainer.models.registry import build_model
+from trainer.models.weights import view_on_host
 from trainer.models.weights_store import WeightsStore, address_of, is_url
 from trainer.optim.schedules import build_schedule
 from trainer.optim.scopes import build_optimizers
@@ -387,14 +388,14 @@ def automatic_names(model: paddle.nn.Layer) -> Mapping[str, str]:
 
 
 def optimizer_arrays(optimizer: paddle.optimizer.Optimizer) -> dict[str, Array]:
-    """Return the optimizer's tensors by Paddle's own names, copied to the CPU.
+    """Return the optimizer's tensors by Paddle's own names, on the CPU; as they are until the next step.
 
     The float32 copies of 16-bit parameters are there under `MASTER` and the parameter's name.
     """
     state = optimizer.state_dict()
     masters = state.get("master_weights") or {}
     flat = {**state, **{f"{MASTER}{name}": value for name, value in masters.items()}}
-    return {key: value.numpy() for key, value in flat.items() if isinstance(value, paddle.Tensor)}
+    return {key: view_on_host(value) for key, value in flat.items() if isinstance(value, paddle.Tensor)}
 
 
 def restore_optimizer(optimizer: paddle.optimizer.Optimizer, arrays: Mapping[str, Array]) -> None:

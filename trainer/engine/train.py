@@ -105,6 +105,8 @@ class Training:
         began_s = self._clock()
         while self.state.epoch < self._setup.options.run.epochs and self.early_end is None:
             self._epoch(self.state.epoch)
+        if self._saver is not None:
+            self._saver.finish()
         self._liveness.enter(Phase.DONE)
         why, count = self.early_end, self.state.early_stopping
         if why is not None and count is not None:
@@ -169,6 +171,8 @@ class Training:
                     self._say_step(running, iteration, taken)
                 if self._is_told_to_stop(taken):
                     self._stop_here(running)
+                if taken.applied and iteration + 1 < batches:  # the end of an epoch is saved anyway
+                    self._save_if_due(running)
                 progress.advance()
                 self._liveness.enter(Phase.LOAD)
                 began_s = self._clock()
@@ -231,6 +235,8 @@ class Training:
         self._liveness.step = self.state.step
         if self._output is not None:
             self._output.beat()
+        if self._saver is not None:
+            self._saver.poll()
 
     def _fetch(self) -> list[StepResult]:
         """Wait for what the steps since the last time measured; all ranks do so after the same step."""
@@ -287,10 +293,19 @@ class Training:
         """
         self._take(running, self._fetch())
         self._save(replace(self.state, measured=running.means.sums()))
+        if self._saver is not None:
+            self._saver.finish()
         why = f"stopped after step {self.state.step}"
         if self._stop.number == signal.SIGINT:
             raise InterruptedRunError(f"{why}; go on by --resume latest")
         raise StoppedError(why)
+
+    def _save_if_due(self, running: _Epoch) -> None:
+        """Save within an epoch; all ranks come to the same answer after the same step."""
+        every = self._setup.options.run.save_every_steps
+        if every is not None and self.state.step % every == 0:
+            self._take(running, self._fetch())
+            self._save(replace(self.state, measured=running.means.sums()))
 
     def _finish_epoch(self, epoch: int, means: Mapping[str, float], *, bad_images: int) -> None:
         run, completed = self._setup.options.run, epoch + 1
@@ -309,9 +324,10 @@ class Training:
             sampler=self._next_sampler(completed),
         )
         self._liveness.epoch = min(completed, run.epochs - 1)
-        best = self._evaluate(completed) if self._is_due(completed) else False
+        evaluated = self._is_due(completed)
+        best = self._evaluate(completed) if evaluated else False
         keep = run.save_interval > 0 and completed % run.save_interval == 0
-        self._save(self.state, best=best, epoch_name=keep)
+        self._save(self.state, evaluated=evaluated, best=best, epoch_name=keep)
 
     def _next_sampler(self, completed: int) -> SamplerState:
         if self._setup.train_loader.is_continuous:
@@ -395,7 +411,9 @@ class Training:
         finally:
             self._say_bad_images(setup.eval_loader)
 
-    def _save(self, state: TrainState, *, best: bool = False, epoch_name: bool = False) -> None:
+    def _save(
+        self, state: TrainState, *, evaluated: bool = False, best: bool = False, epoch_name: bool = False
+    ) -> None:
         """Save weights whose losses were all fetched and found finite, as they are themselves.
 
         Raises:
@@ -410,7 +428,7 @@ class Training:
             scale = setup.precision.state()
             plateau = setup.schedule.state() if isinstance(setup.schedule, Plateau) else None
             whole = replace(state, draws=draws, loss_scale=scale, plateau=plateau)
-            self._saver.save(whole, best=best, epoch_name=epoch_name)
+            self._saver.save(whole, evaluated=evaluated, best=best, epoch_name=epoch_name)
 
     def _refuse_broken_weights(self) -> None:
         trained = [tensor for tensor in self._setup.model.parameters() if not tensor.stop_gradient]

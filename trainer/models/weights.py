@@ -18,7 +18,7 @@ from trainer.protocol.safe_files import create_file
 
 __all__ = [
     "Reshaped", "WeightsError", "WeightsReport", "apply_weights", "compare_shapes",
-    "convert_weights", "find_weights", "model_weights", "own_tensors", "read_weights",
+    "convert_weights", "find_weights", "model_weights", "own_tensors", "read_weights", "view_on_host",
 ]  # fmt: skip
 
 
@@ -119,6 +119,21 @@ def convert_weights(source: Path, target: Path, *, overwrite: bool = False) -> i
 def model_weights(model: paddle.nn.Layer) -> dict[str, Array]:
     """Copy parameters and buffers to the CPU, by structured name."""
     return {key: tensor.numpy() for key, tensor in model.state_dict().items()}
+
+
+def view_on_host(tensor: paddle.Tensor) -> Array:
+    """Return a tensor's values as `Tensor.numpy` does, without a copy where they are in the host's memory.
+
+    They change when the tensor does: for whoever copies them at once.
+    """
+    found: Array
+    if not tensor.place.is_cpu_place():
+        found = tensor.numpy()
+    elif tensor.dtype == paddle.bfloat16:  # NumPy has no type for it; see `_as_type`
+        found = np.from_dlpack(tensor.detach().view("int16")).view(np.uint16)
+    else:
+        found = np.from_dlpack(tensor.detach())
+    return found
 
 
 def own_tensors(model: paddle.nn.Layer) -> dict[str, paddle.Tensor]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from trainer.protocol.codec import Count
+from trainer.protocol.codec import MAX_COUNT, Count, Within
 from trainer.protocol.runfile import CHECKPOINTS, FOLDER
 from trainer.protocol.writerlock import LOCK
 
@@ -44,6 +45,21 @@ class SavedFile:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Keep:
+    """Which checkpoints are kept when a further one is saved; what a pointer names stays in any case.
+
+    Attributes:
+        latest: So many of the furthest.
+        best: So many of those with the best evaluations.
+        every: That of the end of every so many epochs; 0 for none.
+    """
+
+    latest: Annotated[int, Within(1, MAX_COUNT)] = 2
+    best: Annotated[int, Within(1, MAX_COUNT)] = 1
+    every: Count = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
     """What a checkpoint's folder holds; written last, so that a folder without one is no checkpoint.
 
@@ -51,17 +67,61 @@ class Manifest:
         run_id: Run that wrote it.
         name: Of the folder.
         files: Name -> file.
+        metric: First metric of an evaluation of these weights; None where they were not evaluated.
+        less_is_better: That metric counts mistakes.
+        ends_epoch: It was saved at the end of an epoch.
+        keep: What the run keeps besides it.
     """
 
     run_id: str
     name: str = ""
     files: Mapping[str, SavedFile]
+    metric: float | None = None
+    less_is_better: bool = False
+    ends_epoch: bool = False
+    keep: Keep = field(default_factory=Keep)
 
 
 def parse_checkpoint_name(text: str) -> CheckpointName | None:
     """Read a folder's name, such as `e003-s001200`; None where it is not a checkpoint's."""
     match = _NAME.fullmatch(text)
     return CheckpointName(int(match[1]), int(match[2])) if match else None
+
+
+def explain_kept(
+    found: Mapping[CheckpointName, Manifest],
+    keep: Keep,
+    *,
+    latest: CheckpointName | None = None,
+    best: CheckpointName | None = None,
+) -> dict[CheckpointName, tuple[str, ...]]:
+    """Say of each checkpoint why it is kept: `latest`, `best`, `every`, or by nothing, when it may go.
+
+    Args:
+        found: All that are whole, with what they say of themselves.
+        keep: How many of each.
+        latest: What the pointer to the latest names, which a run that goes on from an earlier step has behind
+            others.
+        best: What the pointer to the best one names.
+    """
+    # By steps first: a run that goes on with another list has epochs of another length.
+    furthest = sorted(found, key=lambda name: (name.step, name.epoch), reverse=True)
+
+    def rank(name: CheckpointName) -> float:
+        metric = found[name].metric
+        assert metric is not None
+        return metric if found[name].less_is_better else -metric
+
+    # Sorting keeps the order of equals: of two, the later one is the better one, as for the pointer.
+    measured = sorted((name for name in furthest if found[name].metric is not None), key=rank)
+    why: dict[str, set[CheckpointName | None]] = {
+        "latest": {*furthest[: keep.latest], latest},
+        "best": {*measured[: keep.best], best} if keep.best > 1 else {best},
+        "every": {
+            name for name in found if keep.every and found[name].ends_epoch and not name.epoch % keep.every
+        },
+    }
+    return {name: tuple(word for word, names in why.items() if name in names) for name in furthest}
 
 
 def is_checkpoint_file(name: str) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from trainer.checkpoints.store import MANIFEST, CheckpointStore, TornCheckpointError
-from trainer.protocol.layout import CheckpointName, OutputLayout
+from trainer.protocol.layout import CheckpointName, Keep, OutputLayout
 
 RUN_ID = "0123456789abcdef" * 2
 
@@ -89,7 +90,7 @@ def test_pruning_keeps_the_latest_the_best_and_what_is_not_ours(layout):
     foreign = layout.checkpoints_dir / "e000-s000001"
     foreign.mkdir()
     (foreign / "precious").touch()
-    gone = CheckpointStore(layout).prune(keep=2)
+    gone = CheckpointStore(layout).prune(Keep(latest=2))
     assert [str(name) for name in gone] == ["e003-s000030", "e002-s000020"]
     left = {path.name for path in layout.checkpoints_dir.iterdir() if path.is_dir()}
     assert left == {"e000-s000001", "e001-s000010", "e004-s000040", "e005-s000050"}
@@ -112,7 +113,7 @@ KILLER = """
 import os, pathlib, signal, sys
 from pathlib import Path
 from trainer.checkpoints import durable, store
-from trainer.protocol.layout import CheckpointName, OutputLayout
+from trainer.protocol.layout import CheckpointName, Keep, OutputLayout
 
 countdown = int(sys.argv[2])
 
@@ -134,7 +135,7 @@ saver = store.CheckpointStore(OutputLayout(Path(sys.argv[1])))
 for step in (20, 30):
     saver.save(CheckpointName(0, step), {"a": lambda f: f.write(b"x" * step), "b": lambda f: f.write(b"y")},
                run_id="0" * 32)
-    saver.prune(keep=1)
+    saver.prune(Keep(latest=1))
 print("through")
 """
 
@@ -142,12 +143,14 @@ print("through")
 def test_a_kill_at_any_system_call_leaves_a_whole_checkpoint_that_never_goes_back(layout):
     save(layout, 0, 10)
     seen = []
-    for countdown in range(200):
+    for countdown in range(300):
+        folder = layout.output_dir.with_name(f"killed{countdown}")
+        shutil.copytree(layout.output_dir, folder)
         done = subprocess.run(
-            [sys.executable, "-c", KILLER, str(layout.output_dir), str(countdown)],
+            [sys.executable, "-c", KILLER, str(folder), str(countdown)],
             capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         )  # fmt: skip
-        found = CheckpointStore(layout).latest()
+        found = CheckpointStore(OutputLayout(folder)).latest()
         assert found is not None
         seen.append(found.name.step)
         if done.returncode == 0:
