@@ -150,11 +150,10 @@ def run_training(
             training.run()
             reached.early_end = training.early_end
         finally:
+            reached.step = training.state.step
             if saver is not None:
                 saver.close()
-            reached.step = training.state.step
-            if saver is not None and saver.last is not None:
-                reached.checkpoint = str(saver.last.folder)
+                reached.checkpoint = str(saver.last.folder) if saver.last is not None else None
         return _sum_up(training, reached, output, output_dir=Path(config.run.output_dir))
 
 

@@ -167,7 +167,7 @@ class Saver:
             files={},
             metric=metric if evaluated and is_number else None,
             less_is_better=self._setup.options.less_is_better,
-            ends_epoch=state.sampler.cursor == 0,
+            ends_epoch=state.measured is None,
             keep=Keep(latest=run.keep_latest, best=run.keep_best, every=run.keep_every),
         )
 
