@@ -171,7 +171,7 @@ class Training:
                     self._say_step(running, iteration, taken)
                 if self._is_told_to_stop(taken):
                     self._stop_here(running)
-                if taken.applied and iteration + 1 < batches:  # the end of an epoch is saved anyway
+                if taken.applied and iteration + 1 < done + left:  # the end of an epoch is saved anyway
                     self._save_if_due(running)
                 progress.advance()
                 self._liveness.enter(Phase.LOAD)
