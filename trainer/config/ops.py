@@ -77,6 +77,14 @@ class ImageOp(Spec):
         """Tell whether its result is [C, H, W] whatever it gets."""
         return False
 
+    def is_fixed(self) -> bool:
+        """Tell whether it makes the same uint8 of an image each time: it draws nothing."""
+        return False
+
+    def is_resizing(self) -> bool:
+        """Tell whether it makes a size of all or a part of an image, which a decoder may help with."""
+        return False
+
     def is_pointwise(self) -> bool:
         """Tell whether each number of its result comes from one number and its channel alone."""
         return False
@@ -148,6 +156,10 @@ class DecodeImage(ImageOp):
     """[3, H, W] instead of [H, W, 3]."""
     backend: Backend = "cv2"
 
+    def is_fixed(self) -> bool:
+        """It draws nothing."""
+        return True
+
     def size_after(self, given: Pixels | None) -> Pixels | None:
         """The file decides."""
         del given
@@ -185,6 +197,10 @@ class _Resizing(ImageOp):
             )
         return self
 
+    def is_resizing(self) -> bool:
+        """It makes a part of a size."""
+        return True
+
     def takes_floats(self) -> bool:
         """Pillow resizes whole numbers only."""
         return self.backend == "cv2"
@@ -198,6 +214,10 @@ class ResizeImage(_Resizing):
     """Length of the shorter side in pixels; the aspect ratio stays."""
     return_numpy: bool = True
     """False hands a PIL image on, with backend pil."""
+
+    def is_fixed(self) -> bool:
+        """Where its interpolation is."""
+        return self.interpolation != "random"
 
     def makes_picture(self, given: bool) -> bool:
         """Pillow makes one where it is told to."""
@@ -226,6 +246,10 @@ class CropImage(SizedOp):
     """Cut the centre out. There is no padding: a smaller image is refused."""
 
     whole_numbers: ClassVar[bool] = False
+
+    def is_fixed(self) -> bool:
+        """It draws nothing."""
+        return True
 
 
 class RandCropImage(_Resizing, SizedOp):

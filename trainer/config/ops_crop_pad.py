@@ -46,6 +46,10 @@ class CropImageAtRatio(ImageOp):
     )
     """OpenCV's."""
 
+    def is_fixed(self) -> bool:
+        """It draws nothing."""
+        return True
+
     @property
     def size_key(self) -> str:
         """Its own."""

@@ -67,6 +67,14 @@ class Resize(_Interpolating):
     ]
     """Length of the shorter side in pixels, or `[height, width]`."""
 
+    def is_fixed(self) -> bool:
+        """It draws nothing."""
+        return True
+
+    def is_resizing(self) -> bool:
+        """It makes a part of a size."""
+        return True
+
     @property
     def size_key(self) -> str:
         """Its own."""
@@ -100,6 +108,10 @@ class RandomResizedCrop(_Interpolating, _Sized):
     ratio: Pair = (3.0 / 4.0, 4.0 / 3.0)
     """Aspect ratio, width by height; its logarithm is drawn evenly."""
 
+    def is_resizing(self) -> bool:
+        """It makes a part of a size."""
+        return True
+
     @model_validator(mode="after")
     def _ranges(self) -> RandomResizedCrop:
         refuse_ranges(self.scale, self.ratio)
@@ -108,6 +120,10 @@ class RandomResizedCrop(_Interpolating, _Sized):
 
 class CenterCrop(_Sized):
     """Cut the centre out. There is no padding: a smaller image is refused."""
+
+    def is_fixed(self) -> bool:
+        """It draws nothing."""
+        return True
 
 
 class RandomHorizontalFlip(_Vision):

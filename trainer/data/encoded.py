@@ -105,6 +105,12 @@ def check_encoded(data: bytes, *, max_pixels: int = MAX_IMAGE_PIXELS) -> Encoded
     return Encoded(data=data)
 
 
+def read_jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Return (width, height) of a JPEG as it is stored, before EXIF turns it; None of any other file."""
+    jpeg = _read_jpeg(data) if data.startswith(_START) else None
+    return None if jpeg is None else (jpeg.width, jpeg.height)
+
+
 def _read_jpeg(data: bytes) -> _Jpeg | None:
     """Walk over the segments before the first scan as libjpeg does (jdmarker.c), which skips garbage."""
     at, frame = 2, None

@@ -138,7 +138,7 @@ class Loader:
         self._recipe = Recipe(
             ops=dataset.transform_ops, paths=samples.paths, source=samples.source, seed=seed,
             training=training, skip=self.bad_images.skip, max_pixels=max_pixels,
-            uint8=self.normalization is not None,
+            uint8=self.normalization is not None, fast=split.loader.decode == "fast",
             label_key=dataset.label_key if isinstance(dataset, CustomLabelDataset) else None,
         )  # fmt: skip
         self._mix = build_mixing(

@@ -38,6 +38,7 @@ class Recipe:
         label_key: The label that an operation draws; None where the list has labels.
         max_pixels: Images that claim more are bad.
         uint8: Leave the end of the operations to `find_normalization(ops)`.
+        fast: `decode: fast`.
     """
 
     ops: Sequence[ImageOp]
@@ -49,6 +50,7 @@ class Recipe:
     label_key: str | None = None
     max_pixels: int = MAX_IMAGE_PIXELS
     uint8: bool = False
+    fast: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,7 +124,7 @@ class SampleReader:
         self._recipe = recipe
         self._remarks = remarks
         self._stream = stream
-        self._transforms = Transforms(recipe.ops, uint8=recipe.uint8)
+        self._transforms = Transforms(recipe.ops, uint8=recipe.uint8, fast=recipe.fast)
 
     def read(self, wanted: Wanted, put: Put) -> Outcome:
         """Read a sample, or another one in its place, and put it."""

@@ -19,7 +19,7 @@ from trainer.config.root import BaseConfig
 from trainer.config.sections import MAX_IMAGE_PIXELS
 from trainer.data.encoded import read_encoded
 from trainer.data.normalization import Normalization, find_normalization
-from trainer.data.ops.build import AnyTransform, build_transform, build_uint8_transform
+from trainer.data.ops.build import Transform, build_transform
 from trainer.data.rng import per_sample
 from trainer.engine.collective import join_ranks
 from trainer.engine.feed import ToDevice, is_gpu
@@ -53,7 +53,7 @@ class Predictor:
 
     source: Path
     network: Network
-    transform: AnyTransform
+    transform: Transform
     post_process: PostProcess | None
     names: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -112,7 +112,7 @@ def load_trained(config: BaseConfig, *, weights: Path | None, labels: Path | Non
     join_ranks(config.run.device, Ranks())
     model = load_network(config.arch, source)
     normalization = find_normalization(ops) if is_gpu() else None
-    transform = build_transform(ops) if normalization is None else build_uint8_transform(ops)
+    transform = build_transform(ops, uint8=normalization is not None)
     activation = activation_of(post_process, multilabel=config.run.use_multilabel)
     network = run_model(model, activation, normalization)
     return Predictor(

@@ -11,7 +11,7 @@ from trainer.config.data import ImageNetDataset
 from trainer.config.ops import ImageOp
 from trainer.data.loader import Loader
 from trainer.data.normalization import Normalization, find_normalization, split_ops
-from trainer.data.ops.build import build_transform, build_uint8_transform
+from trainer.data.ops.build import build_transform
 from trainer.data.rng import Stream
 from trainer.extra import register_op
 
@@ -57,7 +57,7 @@ def test_uint8_and_the_table_give_the_bits_of_the_whole_list(name: str) -> None:
     ops = parse(ENDS[name])
     normalization = find_normalization(ops)
     assert normalization is not None
-    whole, part = build_transform(ops), build_uint8_transform(ops)
+    whole, part = build_transform(ops), build_transform(ops, uint8=True)
     for number in range(4):
         data = encode(draw(number))
         expected, image = whole(data, Stream(number).rng), part(data, Stream(number).rng)

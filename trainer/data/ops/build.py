@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,83 +17,96 @@ import trainer.data.ops.erasing
 import trainer.data.ops.timm
 import trainer.data.ops.vision  # noqa: F401  # each registers its operations
 from trainer.config.data import SIZED_OPS
-from trainer.config.ops import ImageOp, given_pictures
+from trainer.config.ops import DecodeImage, ImageOp, given_pictures
 from trainer.config.pipeline import of_stage
 from trainer.data.normalization import split_ops
-from trainer.data.ops.registry import Pixels, make_operation
+from trainer.data.ops.registry import Pixels, find_window, make_operation
+from trainer.data.ops.scaled_decode import decode_window
 from trainer.data.rng import Rng
 from trainer.errors import ImageError
 
-Transform = Callable[[bytes, Rng], NDArray[np.float32]]
-"""An image file's bytes -> float32 [C, H, W], C-contiguous."""
-Uint8Transform = Callable[[bytes, Rng], NDArray[np.uint8]]
-"""An image file's bytes -> uint8 [H, W, 3], of which `Normalization.apply` makes what Transform returns."""
 
+class Transform:
+    """A list of operations as one function: an image file's bytes -> float32 [C, H, W], or uint8 [H, W, 3].
 
-def build_transform(ops: Sequence[ImageOp]) -> Transform:
-    """Make the transform of `transform_ops`; the channels come first in its result, whatever the list says.
-
-    The transform raises ImageError for bytes that are no image, and for an image that does not fit.
-
-    Args:
-        ops: Checked by the config: DecodeImage first, NormalizeImage among them, layouts that fit.
+    It has two halves, between which an image may be kept: what the operations at the beginning make is the
+    same each time, because they draw nothing.
     """
-    apply = _chain(ops)
-    channels_first = any(op.moves_channels_first() for op in ops)
 
-    def transform(data: bytes, rng: Rng) -> NDArray[np.float32]:
-        image = apply(data, rng)
-        if not channels_first:
-            image = image.transpose(2, 0, 1)
-        return np.ascontiguousarray(image, dtype=np.float32)
+    def __init__(self, ops: Sequence[ImageOp], *, uint8: bool = False, fast: bool = False) -> None:
+        """Make the operations.
 
-    return transform
+        Args:
+            ops: Checked by the config: DecodeImage first, NormalizeImage among them, layouts that fit.
+            uint8: Leave out those of `find_normalization(ops)`, which is not None: the result is uint8
+                [H, W, 3], contiguous or not. Else it is float32 [C, H, W] in order, whatever the list says.
+            fast: Decode no more pixels than the next operation needs (`scaled_decode`), where it can tell.
+        """
+        kept = split_ops(ops)[0] if uint8 else ops
+        pictures = given_pictures(kept)
+        made = [make_operation(op, picture=picture) for op, picture in zip(kept, pictures, strict=True)]
+        window = find_window(kept[1], picture=pictures[1]) if fast and len(kept) > 1 else None
+        if window is not None and isinstance(kept[0], DecodeImage):
+            made[:2] = [decode_window(kept[0], *window)]
+        fixed = next((at for at, op in enumerate(kept) if not op.is_fixed()), len(kept))
+        self.fixed_ops: Sequence[ImageOp] = kept[:fixed] if window is None else ()
+        """Whose result is the same each time; at least one, except where decoding depends on a draw."""
+        self._begin, self._finish = made[: len(self.fixed_ops)], made[len(self.fixed_ops) :]
+        self._uint8 = uint8
+        self._channels_first = any(op.moves_channels_first() for op in kept)
 
+    def __call__(self, data: bytes, rng: Rng) -> NDArray[Any]:
+        """Do all of it.
 
-def build_uint8_transform(ops: Sequence[ImageOp]) -> Uint8Transform:
-    """Make the transform of all operations but those of `find_normalization`, which is not None for them."""
-    head, _ = split_ops(ops)
-    apply = _chain(head)
-    channels_first = any(op.moves_channels_first() for op in head)
+        Raises:
+            ImageError: They are no image, or one that does not fit.
+        """
+        return self.finish(self.begin(data, rng), rng)
 
-    def transform(data: bytes, rng: Rng) -> NDArray[np.uint8]:
-        image = apply(data, rng)
-        return image.transpose(1, 2, 0) if channels_first else image
+    def begin(self, data: bytes, rng: Rng) -> Pixels:
+        """Do what is the same each time.
 
-    return transform
-
-
-def _chain(ops: Sequence[ImageOp]) -> Callable[[bytes, Rng], Pixels]:
-    pictures = given_pictures(ops)
-    operations = [make_operation(op, picture=picture) for op, picture in zip(ops, pictures, strict=True)]
-
-    def apply(data: bytes, rng: Rng) -> Pixels:
+        Raises:
+            ImageError: They are no image, or one that does not fit.
+        """
         if not data:
             raise ImageError(expected="an image", got="an empty file")
         image: Pixels = np.frombuffer(data, dtype=np.uint8)
-        for operation in operations:
+        for operation in self._begin:
             image = operation(image, rng)
         return image
 
-    return apply
+    def finish(self, image: Pixels, rng: Rng) -> NDArray[Any]:
+        """Do the rest with what `begin` made; the image may be read-only and stays as it is.
+
+        Raises:
+            ImageError: The image does not fit.
+        """
+        for operation in self._finish:
+            image = operation(image, rng)
+        if self._uint8:
+            return image.transpose(1, 2, 0) if self._channels_first else image
+        if not self._channels_first:
+            image = image.transpose(2, 0, 1)
+        return np.ascontiguousarray(image, dtype=np.float32)
 
 
-AnyTransform = Transform | Uint8Transform
+def build_transform(ops: Sequence[ImageOp], *, uint8: bool = False) -> Transform:
+    """Make the transform of `transform_ops`; arguments as of `Transform`."""
+    return Transform(ops, uint8=uint8)
 
 
 class Transforms:
     """Transforms by side and stage, each made once; several threads may ask."""
 
-    def __init__(self, ops: Sequence[ImageOp], *, uint8: bool = False) -> None:
-        """`uint8`: make transforms that leave the end of the operations to `find_normalization(ops)`."""
+    def __init__(self, ops: Sequence[ImageOp], *, uint8: bool = False, fast: bool = False) -> None:
+        """Arguments as of `Transform`."""
         self._ops = ops
-        self._build: Callable[[Sequence[ImageOp]], AnyTransform] = (
-            build_uint8_transform if uint8 else build_transform
-        )
-        self._made: dict[tuple[int | None, int | None], AnyTransform] = {(None, None): self._build(ops)}
+        self._uint8, self._fast = uint8, fast
+        self._made: dict[tuple[int | None, int | None], Transform] = {(None, None): self._make(ops)}
         self._lock = threading.Lock()
 
-    def choose(self, *, side: int | None = None, stage: int | None = None) -> AnyTransform:
+    def choose(self, *, side: int | None = None, stage: int | None = None) -> Transform:
         """Return a transform.
 
         Args:
@@ -103,8 +117,11 @@ class Transforms:
             if (side, stage) not in self._made:
                 ops = self._ops if stage is None else of_stage(self._ops, stage)
                 ops = ops if side is None else [_resized(op, side) for op in ops]
-                self._made[side, stage] = self._build(ops)
+                self._made[side, stage] = self._make(ops)
             return self._made[side, stage]
+
+    def _make(self, ops: Sequence[ImageOp]) -> Transform:
+        return Transform(ops, uint8=self._uint8, fast=self._fast)
 
 
 def _resized(op: ImageOp, side: int) -> ImageOp:

@@ -31,18 +31,18 @@ _TRIES = 10
 Range = tuple[float, float]
 
 
-def draw_area(image: Pixels, rng: Rng, *, scale: Range, ratio: Range) -> tuple[int, int, int, int]:
-    """Draw top, left, height and width of a part of an image [H, W, C].
+def draw_area(height: int, width: int, rng: Rng, *, scale: Range, ratio: Range) -> tuple[int, int, int, int]:
+    """Draw top, left, height and width of a part of an image.
 
     Each try draws area and aspect ratio; one that fits draws row and column. The centre where none fits.
 
     Args:
-        image: Whose part.
+        height: Of the image, in pixels.
+        width: Of the image, in pixels.
         rng: Where from.
         scale: Share of the image's area.
         ratio: Width by height; its logarithm is drawn evenly.
     """
-    height, width = image.shape[:2]
     log_ratio = (math.log(ratio[0]), math.log(ratio[1]))
     for _ in range(_TRIES):
         area = rng.numpy.uniform(*scale) * (height * width)
@@ -124,7 +124,8 @@ def crop_with_padding(spec: CropWithPadding) -> Operation:
     def operation(image: Pixels, rng: Rng) -> Pixels:
         if rng.numpy.random_sample() >= spec.prob:
             return image
-        top, left, height, width = draw_area(image, rng, scale=spec.scale, ratio=spec.ratio)
+        rows, columns = image.shape[:2]
+        top, left, height, width = draw_area(rows, columns, rng, scale=spec.scale, ratio=spec.ratio)
         padded = np.full_like(image, spec.padding_num)
         padded[top : top + height, left : left + width] = image[top : top + height, left : left + width]
         return padded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,10 +18,33 @@ from trainer.errors import ImageError
 Pixels = NDArray[Any]  # uint8 before NormalizeImage, float32 after it
 Operation = Callable[[Pixels, Rng], Pixels]
 """The encoded file as uint8 [n], or an image [H, W, C] or [C, H, W] -> the next image."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """A part of an image, in pixels, and the size that it is resized to."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    size: tuple[int, int]
+    """(width, height)."""
+
+    def cut(self, image: Pixels) -> Pixels:
+        """Return the part of [H, W, C], a view."""
+        return image[self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+ChooseWindow = Callable[[int, int, Rng], Window]
+"""Height and width of an image -> the part that is resized."""
+Resize = Callable[[Pixels, tuple[int, int], Rng], Pixels]
+"""An image and its new (width, height) -> the resized image."""
 SpecT = TypeVar("SpecT", bound=Spec)
 Factory = Callable[..., Operation]
 
 _FACTORIES: dict[type[Spec], Factory] = {}
+_WINDOWS: dict[type[Spec], Callable[..., tuple[ChooseWindow, Resize]]] = {}
 
 
 def implements(
@@ -53,6 +77,32 @@ def _register(spec: type[Spec], factory: Factory) -> None:
     if spec in _FACTORIES:
         raise ValueError(f"{spec.__name__}: expected one implementation, got a second")
     _FACTORIES[spec] = factory
+
+
+def resizes(
+    spec: type[SpecT],
+) -> Callable[
+    [Callable[[SpecT, bool], tuple[ChooseWindow, Resize]]],
+    Callable[[SpecT, bool], tuple[ChooseWindow, Resize]],
+]:
+    """Register what an operation that cuts a part out and resizes it does, in two steps, for a spec.
+
+    A decoder that knows the part and its size beforehand need not decode more pixels than that.
+    """
+
+    def register(
+        window: Callable[[SpecT, bool], tuple[ChooseWindow, Resize]],
+    ) -> Callable[[SpecT, bool], tuple[ChooseWindow, Resize]]:
+        _WINDOWS[spec] = window
+        return window
+
+    return register
+
+
+def find_window(spec: Spec, *, picture: bool) -> tuple[ChooseWindow, Resize] | None:
+    """Return the two steps of an operation that cuts a part out and resizes it; None of any other."""
+    made = _WINDOWS.get(type(spec))
+    return made(spec, picture) if made is not None else None
 
 
 def make_operation(spec: Spec, *, picture: bool = False) -> Operation:

@@ -6,7 +6,6 @@ import math
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from trainer.config.ops_vision import (
     CenterCrop,
@@ -19,9 +18,24 @@ from trainer.config.ops_vision import (
     ToTensor,
 )
 from trainer.data.ops import pictures
-from trainer.data.ops.basic import CV2_INTERPOLATION, PIL_INTERPOLATION
+from trainer.data.ops.basic import (
+    CV2_INTERPOLATION,
+    PIL_INTERPOLATION,
+    resize_with_cv2,
+    resize_with_pil,
+)
 from trainer.data.ops.crop_pad import draw_area
-from trainer.data.ops.registry import Operation, Pixels, cut, implements, implements_both
+from trainer.data.ops.registry import (
+    ChooseWindow,
+    Operation,
+    Pixels,
+    Window,
+    cut,
+    implements,
+    implements_both,
+    resizes,
+)
+from trainer.data.ops.registry import Resize as ResizeTo
 from trainer.data.rng import Rng
 
 _LEVELS = np.float32(255.0)
@@ -30,32 +44,52 @@ _LEVELS = np.float32(255.0)
 @implements_both(Resize)
 def resize(spec: Resize, picture: bool) -> Operation:
     """uint8 [H, W, C] -> `size`, or its shorter side that long; the longer side is rounded down."""
+    return _cut_and_resize(*resize_whole(spec, picture))
+
+
+@resizes(Resize)
+def resize_whole(spec: Resize, picture: bool) -> tuple[ChooseWindow, ResizeTo]:
+    """All of the image."""
     size, *other = spec.size
 
-    def operation(image: Pixels, rng: Rng) -> Pixels:
+    def choose(height: int, width: int, rng: Rng) -> Window:
         del rng
         if other:
-            return _resized(image, (other[0], size), spec.interpolation, picture)
-        height, width = image.shape[:2]
-        if min(height, width) == size:
-            return image
-        wide, tall = (
-            (size, int(size * height / width)) if width < height else (int(size * width / height), size)
-        )
-        return _resized(image, (wide, tall), spec.interpolation, picture)
+            resized = (other[0], size)
+        elif min(height, width) == size:
+            resized = (width, height)
+        elif width < height:
+            resized = (size, int(size * height / width))
+        else:
+            resized = (int(size * width / height), size)
+        return Window(top=0, left=0, height=height, width=width, size=resized)
 
-    return operation
+    return choose, _resize(spec.interpolation, picture)
 
 
 @implements_both(RandomResizedCrop)
 def random_resized_crop(spec: RandomResizedCrop, picture: bool) -> Operation:
     """uint8 [H, W, C] -> a random part of it in `size`. Draws what `crop_pad.draw_area` draws."""
-    height, width = spec.size
+    return _cut_and_resize(*random_area(spec, picture))
 
+
+@resizes(RandomResizedCrop)
+def random_area(spec: RandomResizedCrop, picture: bool) -> tuple[ChooseWindow, ResizeTo]:
+    """A part by `crop_pad.draw_area`."""
+    size = (spec.size[1], spec.size[0])
+
+    def choose(height: int, width: int, rng: Rng) -> Window:
+        top, left, tall, wide = draw_area(height, width, rng, scale=spec.scale, ratio=spec.ratio)
+        return Window(top=top, left=left, height=tall, width=wide, size=size)
+
+    return choose, _resize(spec.interpolation, picture)
+
+
+def _cut_and_resize(choose: ChooseWindow, resize: ResizeTo) -> Operation:
     def operation(image: Pixels, rng: Rng) -> Pixels:
-        top, left, tall, wide = draw_area(image, rng, scale=spec.scale, ratio=spec.ratio)
-        part = image[top : top + tall, left : left + wide]
-        return _resized(part, (width, height), spec.interpolation, picture)
+        height, width = image.shape[:2]
+        window = choose(height, width, rng)
+        return resize(window.cut(image), window.size, rng)
 
     return operation
 
@@ -172,10 +206,15 @@ def normalize(spec: Normalize) -> Operation:
     return operation
 
 
-def _resized(image: Pixels, size: tuple[int, int], interpolation: str, picture: bool) -> Pixels:
-    if not picture:
-        resized: Pixels = cv2.resize(image, size, interpolation=CV2_INTERPOLATION[interpolation])
-        return resized
-    return np.array(
-        Image.fromarray(np.ascontiguousarray(image)).resize(size, PIL_INTERPOLATION[interpolation])
-    )
+def _resize(interpolation: str, picture: bool) -> ResizeTo:
+    """Resize by Pillow where Paddle would be given a picture. An image of the size already stays as it is."""
+
+    def resized(image: Pixels, size: tuple[int, int], rng: Rng) -> Pixels:
+        del rng
+        if (image.shape[1], image.shape[0]) == size:
+            return image
+        if picture:
+            return resize_with_pil(image, size, interpolation)
+        return resize_with_cv2(image, size, interpolation)
+
+    return resized
