@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from typing import Literal, get_args
 
 from trainer.protocol.jobnames import MAX_PREFIX, job_name, to_dns_label
 
@@ -13,12 +15,17 @@ SUBMITTED_BY = "ftlaunch.io/submitted-by"
 PROGRESS = "ftlaunch.io/progress"
 """Annotation of a job or of node 0's pod: what stands in a progress line, where somebody keeps it there."""
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+KindName = Literal["paddlejob", "jobset", "job", "trainjob"]
+"""Kinds of job objects (`launcher.kinds`), as `Launch.api` and the records of runs have them."""
+KIND_NAMES: tuple[KindName, ...] = get_args(KindName)
+EARLIER_NAMES: Mapping[str, KindName] = {"kubeflow": "paddlejob"}
+"""Names of before there were several kinds; they stay, in configs and in records of runs."""
 MAX_JOB_NAME = 52  # pods and services are `<job>-worker-<i>` with up to 4 digits, at most 63 characters
 
 __all__ = [
-    "MAX_JOB_NAME", "MAX_PREFIX", "PROGRESS", "QUEUE_LABEL", "RUN_ID_LABEL",
-    "SUBMITTED_BY", "is_dns_label", "is_run_id",
-    "job_name", "new_run_id", "new_secret", "to_dns_label",
+    "EARLIER_NAMES", "KIND_NAMES", "MAX_JOB_NAME", "MAX_PREFIX", "PROGRESS", "QUEUE_LABEL", "RUN_ID_LABEL",
+    "SUBMITTED_BY", "KindName", "is_dns_label", "is_run_id", "job_name", "new_run_id", "new_secret",
+    "to_dns_label",
 ]  # fmt: skip
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")

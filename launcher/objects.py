@@ -60,6 +60,11 @@ class Resource:
 
 PADDLE_JOBS = Resource(group="kubeflow.org", plural="paddlejobs", kind="PaddleJob")
 JOBS = Resource(group="batch", plural="jobs", kind="Job")
+JOB_SETS = Resource(group="jobset.x-k8s.io", version="v1alpha2", plural="jobsets", kind="JobSet")
+TRAIN_JOBS = Resource(group="trainer.kubeflow.org", version="v1alpha1", plural="trainjobs", kind="TrainJob")
+TRAINING_RUNTIMES = Resource(
+    group="trainer.kubeflow.org", version="v1alpha1", plural="trainingruntimes", kind="TrainingRuntime"
+)
 CONFIG_MAPS = Resource(plural="configmaps", kind="ConfigMap")
 PODS = Resource(plural="pods", kind="Pod")
 EVENTS = Resource(plural="events", kind="Event")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from launcher.backends.poll_timer import FixedPause, PollTimer
 from launcher.errors import UsageError
-from launcher.kinds.base import KindName
+from launcher.names import KindName
 from launcher.plan.handle import BackendKind, Handle
 from launcher.render.manifest import Manifest
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # a submit does without
     from launcher.kinds.base import JobKind
     from launcher.kube.api import KubeApi, PodLogs
     from launcher.logs.source import Source
+    from launcher.objects import KubeObject
     from launcher.volumes.place import Place
 
 
@@ -48,11 +49,13 @@ class Cluster:
         api: Its objects.
         logs: What its pods write.
         jobs: The kind of object that a job is sent as.
+        rules: The review of what the user may do, where it was asked for already.
     """
 
     api: KubeApi
     logs: PodLogs
     jobs: JobKind
+    rules: KubeObject | None = None
 
 
 class Backend(ABC):
@@ -65,7 +68,7 @@ class Backend(ABC):
     Attributes:
         namespace: Where jobs go whose manifest names none; empty where there are no namespaces.
         context: Of the kubeconfig; empty where none leads here.
-        job_kind: Kind of job object that this backend sends.
+        job_kind: Kind of job object that this backend sends; None where it sends any that a config names.
         job_kind_notes: What people should know of that kind before they send one, a sentence each.
         remarks: What the last submit gave cause to say.
     """
@@ -73,7 +76,7 @@ class Backend(ABC):
     kind: ClassVar[BackendKind]
     namespace: str = ""
     context: str = ""
-    job_kind: KindName = "kubeflow"
+    job_kind: KindName | None = None
     job_kind_notes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
@@ -82,16 +85,28 @@ class Backend(ABC):
         """The cluster that runs the jobs; None where this machine does."""
         return None
 
-    def negotiate(self, wanted: Literal["auto"] | KindName) -> Backend:
-        """Return the backend for the kind of job object that is served here, which may be this one.
+    def negotiate(
+        self,
+        wanted: Literal["auto"] | KindName,
+        *,
+        asks: Collection[tuple[str, ...]] = (),
+        queue: str = "",
+    ) -> Backend:
+        """Return the backend for the kind of job object that suits this place, which may be this one.
 
         Asked once, before a job is planned: what can be planned depends on the kind. Jobs that exist are
         reached in the kind that their record names (`launcher.backends.factory`).
 
+        Args:
+            wanted: `Launch.api`.
+            asks: Keys of `Launch` that the config gives.
+            queue: Of Kueue, which the job is to wait in; empty for none.
+
         Raises:
-            UnservedError: No kind that is wanted is served.
+            UnservedError: The kind that is named is not served.
+            DeniedError: No kind may be created.
         """
-        del wanted
+        del wanted, asks, queue
         return self
 
     def is_sensitive(self, folder: Path, *, home: Path) -> bool:

@@ -12,7 +12,7 @@ from launcher.errors import UsageError
 from launcher.plan.handle import BackendKind
 
 if TYPE_CHECKING:
-    from launcher.kinds.base import KindName
+    from launcher.names import KindName
 
 
 def open_backend(
@@ -23,7 +23,7 @@ def open_backend(
     context: str | None = None,
     runtime: str | None = None,
     gpu_ids: tuple[str, ...] | None = None,
-    api: KindName = "kubeflow",
+    api: KindName = "paddlejob",
 ) -> Backend:
     """Make the backend of a kind, and import that kind alone. Sends nothing.
 

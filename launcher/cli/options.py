@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar, cast
 import click
 
 from launcher.cli.printing import echo
+from launcher.names import KIND_NAMES
 from launcher.plan.handle import BACKENDS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -110,6 +111,10 @@ _LAUNCH_OPTIONS = (
     ),
     click.option("--namespace", metavar="NAME", help="Kubernetes namespace."),
     click.option("--context", metavar="NAME", help="Context of the kubeconfig; by default the current one."),
+    click.option(
+        "--api", type=click.Choice(("auto", *KIND_NAMES)),
+        help="Kind of job object; auto: the first that the cluster serves and you may create.",
+    ),
     click.option("--overwrite", is_flag=True, help="Reuse an output folder that holds another run."),
     click.option(
         "--continue", "parent", metavar="JOB",

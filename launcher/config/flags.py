@@ -21,5 +21,6 @@ class Flags:
     procs_per_node: int | Literal["auto"] | None = None
     namespace: str | None = None
     context: str | None = None
+    api: str | None = None
     volumes: tuple[dict[str, object], ...] = ()
     gpu_ids: tuple[str, ...] | None = None

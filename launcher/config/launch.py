@@ -31,7 +31,7 @@ from launcher.config.field_types import (
     SubPath,
     TaintKey,
 )
-from launcher.names import MAX_PREFIX, is_dns_label
+from launcher.names import EARLIER_NAMES, MAX_PREFIX, is_dns_label
 from launcher.quantity import read_quantity
 from trainer.config.registry import STRICT, Documented
 from trainer.protocol.environment import WORKSPACE
@@ -245,8 +245,8 @@ class LaunchSection(Subsection):
     """Kubernetes namespace; that of the context where it is not given."""
     context: PlainText | None = None
     """Context of the kubeconfig; the current one where it is not given."""
-    api: Literal["auto", "kubeflow"] = "auto"
-    """Kind of job: a PaddleJob of kubeflow.org/v1; auto is what the cluster serves."""
+    api: Literal["auto", "paddlejob", "jobset", "job", "trainjob"] = "auto"
+    """Kind of job object; auto is the first of them that the cluster serves and that you may create."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     """When a node pulls the image anew."""
     image_pull_secrets: Annotated[tuple[ObjectName, ...], Field(strict=False)] = ()
@@ -296,10 +296,10 @@ class LaunchSection(Subsection):
     def _kind_is_offered(cls, value: object) -> object:
         if value == "batch":
             raise ValueError(
-                "expected 'auto' or 'kubeflow', got 'batch': PaddleJobs of batch.paddlepaddle.org/v1 are not"
-                " made any more; leave Launch.api out, on a cluster that has the training operator"
+                "expected 'auto' or the name of a kind, got 'batch': PaddleJobs of batch.paddlepaddle.org/v1"
+                " are not made any more; leave Launch.api out"
             )
-        return value
+        return EARLIER_NAMES.get(value, value) if isinstance(value, str) else value
 
     @field_validator("annotations")
     @classmethod

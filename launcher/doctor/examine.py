@@ -76,7 +76,7 @@ def _here(state: Path) -> list[Check]:
 def _of_cluster(info: ClusterInfo, ours: Sequence[InterruptedSubmit], gpu_resource: str) -> list[Check]:
     checks: dict[str, Callable[[ClusterInfo], Sequence[Finding]]] = {
         "permission": permissions.check_permissions,
-        "paddlejobs": controller.check_kinds,
+        "kinds": controller.check_kinds,
         "operator": controller.check_operator,
         "namespace": facilities.check_namespace,
         "gpus": lambda info: facilities.check_gpus(info, resource=gpu_resource),

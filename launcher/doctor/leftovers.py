@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from launcher.backends.kubernetes.delete import find_orphans, sweep_config_map
 from launcher.doctor.cluster_info import ClusterInfo
 from launcher.doctor.findings import Finding, ok
+from launcher.kinds.registry import kind_named
+from launcher.names import KindName
 
 _SHOWN = 5
 
@@ -19,6 +21,7 @@ class InterruptedSubmit:
 
     job: str
     run_id: str
+    api: KindName
 
 
 def check_leftovers(
@@ -29,7 +32,12 @@ def check_leftovers(
         interrupted.job
         for interrupted in ours
         if sweep_config_map(
-            info.api, interrupted.job, run_id=interrupted.run_id, namespace=info.namespace, now_s=now()
+            info.api,
+            interrupted.job,
+            kind=kind_named(interrupted.api),
+            run_id=interrupted.run_id,
+            namespace=info.namespace,
+            now_s=now(),
         )
     ]
     others = find_orphans(

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import launcher
+from launcher.backends.kubernetes.apis import serves
 from launcher.backends.kubernetes.kueue import find_kind
 from launcher.doctor.cluster_info import ClusterInfo
 from launcher.doctor.findings import Finding, Level, fail, ok, warn
-from launcher.kube.rules import ask_for_rules, grants, rules_in
-from launcher.objects import ACCESS_REVIEWS, RULES_REVIEWS
+from launcher.kinds.registry import KINDS
+from launcher.kube.rules import ask_for_access, ask_for_rules, grants, is_allowed, rules_in
+from launcher.objects import RULES_REVIEWS
 
 _FILES_ROLE = "files.yaml"
 _PACKAGE = Path(launcher.__file__).parent
 _CRUCIAL = {
-    "paddlejobs": {"create", "get", "list", "patch", "delete"},
     "configmaps": {"create", "get", "patch", "delete"},
     "pods": {"get", "list"},
 }
@@ -56,9 +57,42 @@ def check_permissions(info: ClusterInfo) -> list[Finding]:
     # Authorizers that cannot list their rules (webhooks of clouds) answer with an incomplete list and say so;
     # one question a verb would be exact everywhere, and takes more than twenty requests.
     rules = rules_in(info.api.create(RULES_REVIEWS, ask_for_rules(info.namespace), namespace=""))
-    needs = [*read_needs(), *(read_needs("kueue.yaml") if find_kind(info.api) else ())]
+    of_kinds = {(grant.group, grant.resource) for kind in KINDS for grant in kind.grants}
+    needs = [
+        *(need for need in read_needs() if (need.group, need.resource) not in of_kinds),
+        *(read_needs("kueue.yaml") if find_kind(info.api) else ()),
+    ]
     found = [_find_lacking_verbs(need, _missing(info, need, rules), info.namespace) for need in needs]
-    return [*found, _find_lacking_file_verbs(info, rules)]
+    return [*_check_kinds(info, rules), *found, _find_lacking_file_verbs(info, rules)]
+
+
+def _check_kinds(info: ClusterInfo, rules: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """Ask for what each kind of job that is served takes; only that of the first that is whole is needed."""
+    found: list[Finding] = []
+    has_one = False
+    for kind in (each for each in KINDS if serves(info.api, each)):
+        needs = [Need(group=each.group, resource=each.resource, verbs=each.verbs) for each in kind.grants]
+        missing = {need: _missing(info, need, rules) for need in needs}
+        may_create = not any("create" in verbs for verbs in missing.values())
+        if has_one and not may_create:
+            lacking = "; ".join(
+                f"{need.resource}: {', '.join(verbs)}" for need, verbs in missing.items() if verbs
+            )
+            found.append(
+                Finding(
+                    check="permission",
+                    level=Level.SKIP,
+                    message=f"a {kind.resource.kind} is not allowed, for lack of {lacking}",
+                    fix="nothing is wrong with that: jobs are sent as another kind",
+                )
+            )
+            continue
+        found += [
+            _find_lacking_verbs(need, verbs, info.namespace, is_crucial=not has_one)
+            for need, verbs in missing.items()
+        ]
+        has_one = has_one or may_create
+    return list(dict.fromkeys(found))
 
 
 def _find_lacking_file_verbs(info: ClusterInfo, rules: Sequence[Mapping[str, Any]]) -> Finding:
@@ -82,25 +116,19 @@ def _missing(info: ClusterInfo, need: Need, rules: Sequence[Mapping[str, Any]]) 
 
 
 def _is_allowed(info: ClusterInfo, need: Need, verb: str) -> bool:
-    resource, _, subresource = need.resource.partition("/")
-    asked = {
-        "namespace": info.namespace, "verb": verb, "group": need.group, "resource": resource,
-        "subresource": subresource,
-    }  # fmt: skip
-    body = {
-        "apiVersion": ACCESS_REVIEWS.api_version, "kind": ACCESS_REVIEWS.kind, "metadata": {},
-        "spec": {"resourceAttributes": asked},
-    }  # fmt: skip
-    answer = info.api.create(ACCESS_REVIEWS, body, namespace="")
-    return bool((answer.get("status") or {}).get("allowed"))
+    question = ask_for_access(info.namespace, group=need.group, resource=need.resource, verb=verb)
+    return is_allowed(info.api, question)
 
 
-def _find_lacking_verbs(need: Need, missing: tuple[str, ...], namespace: str) -> Finding:
+def _find_lacking_verbs(
+    need: Need, missing: tuple[str, ...], namespace: str, *, is_crucial: bool = False
+) -> Finding:
     check = "permission"
     if not missing:
         return ok(check, f"{need.resource}: {', '.join(need.verbs)}")
     rule = {"apiGroups": [need.group], "resources": [need.resource], "verbs": list(missing)}
     fix = f"ask for this rule in namespace {namespace!r}: {json.dumps(rule)}"
     message = f"{need.resource}: not allowed to {', '.join(missing)}"
-    level_of = fail if _CRUCIAL.get(need.resource, set()) & {*missing} else warn
+    crucial = {*need.verbs} - {"watch"} if is_crucial else _CRUCIAL.get(need.resource, set())
+    level_of = fail if crucial & {*missing} else warn
     return level_of(check, message, fix)

@@ -68,4 +68,6 @@ def _find_interrupted(namespace: str, context: str) -> list[InterruptedSubmit]:
     from launcher.doctor.leftovers import InterruptedSubmit
 
     records = stale_records(RunStore(runs_dir()), namespace=namespace, context=context, now_s=time.time())
-    return [InterruptedSubmit(job=record.handle.job, run_id=record.run_id) for record in records]
+    return [
+        InterruptedSubmit(job=record.handle.job, run_id=record.run_id, api=record.api) for record in records
+    ]

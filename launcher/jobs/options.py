@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from launcher.config.flags import Flags
+from launcher.names import KindName
 from launcher.plan.handle import BackendKind
 
 
@@ -27,6 +28,7 @@ class SubmitOptions:
         volumes: Mappings as in `Launch.volumes`; one with the mount of a volume in the config replaces it.
         namespace: Of Kubernetes.
         context: Of the kubeconfig.
+        api: Kind of job object, as `Launch.api`.
         runtime: Container engine for docker, by name or path; None for the first that is there.
         strict: Unknown keys are errors.
         overwrite: The job may take an output folder that another run filled.
@@ -50,6 +52,7 @@ class SubmitOptions:
     volumes: tuple[Mapping[str, object], ...] = ()
     namespace: str | None = None
     context: str | None = None
+    api: Literal["auto"] | KindName | None = None
     runtime: str | None = None
     strict: bool = False
     overwrite: bool = False
@@ -71,6 +74,7 @@ class SubmitOptions:
             procs_per_node=self.procs_per_node,
             namespace=self.namespace,
             context=self.context,
+            api=self.api,
             volumes=tuple(dict(volume) for volume in self.volumes),
             gpu_ids=self.gpu_ids,
         )

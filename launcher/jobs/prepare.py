@@ -23,8 +23,7 @@ from launcher.jobs.notes import Note, Notes, ignore
 from launcher.jobs.options import SubmitOptions
 from launcher.jobs.resolve import find_parent_run
 from launcher.jobs.settings import choose_backend, current_layers
-from launcher.kinds.base import KindName
-from launcher.names import is_run_id, new_run_id, new_secret
+from launcher.names import KindName, is_run_id, new_run_id, new_secret
 from launcher.plan.capabilities import CAPABILITIES, Capabilities
 from launcher.plan.handle import BackendKind
 from launcher.render.manifest import Manifest
@@ -327,7 +326,7 @@ def _find_weakened(draft: Draft, manifest: Manifest) -> tuple[str, ...]:
     notes, refused = [], []
     for item in find_weakenings(manifest.pod_template, trainer=manifest.kind.container):
         field = format_fields(item.path)
-        key = find_key(f"{template}.{field}", manifest.job, config)
+        key = find_key(f"{template}.{field}", manifest.job, config, beside=manifest.companions)
         notes.append(f"{format_path(key) if key else field}: {item.sentence}")
         if require and item.level != "ours":
             message = f"expected what --require-restricted allows: {item.sentence}"

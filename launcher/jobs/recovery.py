@@ -19,7 +19,7 @@ def reconcile(record: RunRecord, *, backend: Backend, store: RunStore) -> None:
     if record.stage is not Stage.SUBMITTING:
         return
     try:
-        status = backend.status(record.handle)
+        status = backend.negotiate(record.api).status(record.handle)
     except NotFoundError:
         store.remove(record.handle.job)
         return
@@ -56,7 +56,8 @@ def collect(
             # another process may have gone on with it since the records were read
             if store.load(record.handle.job) != record:
                 continue
-            if backend.collect_orphans(record.handle, run_id=record.run_id, now_s=now()):
+            of_kind = backend.negotiate(record.api)
+            if of_kind.collect_orphans(record.handle, run_id=record.run_id, now_s=now()):
                 collected.append(record.handle.job)
             reconcile(record, backend=backend, store=store)
     return collected

@@ -211,7 +211,11 @@ def _reach(draft: Draft, store: RunStore) -> Backend:
         runtime=draft.options.runtime,
         gpu_ids=draft.options.gpu_ids,
     )
-    return backend.negotiate(launch.api)
+    asked = {
+        tuple(map(str, place[1:])) for place in draft.config.document.locations if place[:1] == ("Launch",)
+    }
+    queue = launch.queue.kueue if launch.queue is not None else None
+    return backend.negotiate(launch.api, asks=asked, queue=queue or "")
 
 
 def _send(job: ResolvedJob, ready: _Ready, *, git_state: Callable[[], GitState | None]) -> None:
@@ -317,6 +321,8 @@ def _preflight(
         kind=cluster.jobs,
         namespace=prepared.manifest.namespace or backend.namespace,
         now_s=time.time(),
+        rules=cluster.rules,
+        beside=prepared.manifest.companions,
     )
     if found.errors:
         with _at_the_source(prepared):
@@ -348,7 +354,13 @@ def _at_the_source(prepared: Prepared) -> Iterator[None]:
     except InvalidError as refusal:
         from launcher.plan.error_source import find_key, to_problem
 
-        keys = [find_key(cause.field, prepared.manifest.job, prepared.config) for cause in refusal.causes]
+        manifest, config = prepared.manifest, prepared.config
+        keys = [
+            find_key(cause.field, manifest.job, config, beside=manifest.companions)
+            # or it was the Job that the controller would make of it
+            or (find_key(cause.field, inner, config) if (inner := manifest.inner_job) else None)
+            for cause in refusal.causes
+        ]
         if not any(keys):
             raise
         problems = [

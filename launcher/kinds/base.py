@@ -30,9 +30,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
-from launcher.names import PROGRESS, QUEUE_LABEL, RUN_ID_LABEL, SUBMITTED_BY
+from launcher.names import PROGRESS, QUEUE_LABEL, RUN_ID_LABEL, SUBMITTED_BY, KindName
 from launcher.objects import (
     Condition,
     KubeObject,
@@ -43,8 +43,6 @@ from launcher.objects import (
     unix_time,
 )
 
-KindName = Literal["kubeflow", "job"]
-"""As the records of runs have it, and `Launch.api` for those that are offered."""
 CANCELLED_ANNOTATION = "ftlaunch.io/cancelled"
 FieldPath: TypeAlias = tuple[str | int, ...]
 Refuse: TypeAlias = Callable[[str, str, object], None]
@@ -61,11 +59,13 @@ class Controller:
     Attributes:
         title: What people call it, such as `training operator`.
         deployment: Name of its deployment, in whichever namespace.
+        check: What `ftlaunch doctor` calls it, one word.
         install: How an administrator installs it, a command.
     """
 
     title: str
     deployment: str
+    check: str
     install: str
 
 
@@ -102,14 +102,16 @@ class JobKind(ABC):
             after the ConfigMap, before the job. Each is named as the job.
         controller: What must run for it; None where Kubernetes itself does it.
         template: File in `k8s/templates` that renders the object.
-        pods_path: Of the pod template in the object. What holds the template, one step up, is where refusals
-            and patches speak of.
+        pods_path: Of the pod template in the object, or in the last companion where `pods_beside` is set.
+        pods_beside: Whether it is the last companion that holds the pod template.
         suspend_path: Of the field that asks for no pods.
         container: Name of the trainer's container.
         job_label: Label of pods whose value is the object's name.
         index_label: Label of pods whose value is the node's number.
         max_name: Longest name of an object, in characters, such that names made from it stay valid.
-        grants: What a user needs on the object itself.
+        refused_alone: Words of a webhook that refuses the object until its companions are there, which they
+            are not in a dry run; empty where none does.
+        grants: What a user needs on the object itself, on its companions, and on what is read of it.
         cannot: Key of `Launch` -> why the kind cannot do it.
         keys: Field of the object -> key of `Launch` that it was made from, the pod template aside.
     """
@@ -120,11 +122,13 @@ class JobKind(ABC):
     controller: ClassVar[Controller | None] = None
     template: ClassVar[str]
     pods_path: ClassVar[FieldPath]
+    pods_beside: ClassVar[bool] = False
     suspend_path: ClassVar[tuple[str, ...]]
     container: ClassVar[str]
     job_label: ClassVar[str]
     index_label: ClassVar[str]
     max_name: ClassVar[int]
+    refused_alone: ClassVar[str] = ""
     grants: ClassVar[tuple[Grant, ...]]
     cannot: ClassVar[Mapping[tuple[str, ...], str]] = {}
     keys: ClassVar[Mapping[FieldPath, tuple[str, ...]]] = {}
@@ -151,6 +155,11 @@ class JobKind(ABC):
         del job
         return {}
 
+    def max_name_of(self, nodes: int) -> int:
+        """Return the longest name of an object with so many pods."""
+        del nodes
+        return self.max_name
+
     def complete_path(self, path: FieldPath) -> FieldPath:
         """Put into a field's path what this kind's webhook leaves out of it."""
         return path
@@ -165,6 +174,21 @@ class JobKind(ABC):
     def probe(self, name: str) -> KubeObject | None:
         """Return an object that the schema admits and the controller's webhook refuses; None without one."""
         del name
+        return None
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether every cluster serves it and looks after it."""
+        return self.controller is None
+
+    @property
+    def title(self) -> str:
+        """What people call an object, such as `PaddleJob of kubeflow.org/v1`."""
+        return f"{self.resource.kind} of {self.resource.api_version}"
+
+    def sample(self, name: str, *, labels: Mapping[str, str]) -> KubeObject | None:
+        """Return the smallest object that a server takes, to try out who admits it; None where none shows."""
+        del name, labels
         return None
 
     # Reading
@@ -185,6 +209,11 @@ class JobKind(ABC):
     def pods_of(self, job: KubeObject, pods: Iterable[KubeObject]) -> tuple[KubeObject, ...]:
         """Return the present pod of each number of this very job, by number; not those of a namesake."""
 
+    def earlier_of(self, job: KubeObject, pods: Iterable[KubeObject]) -> Mapping[int, tuple[KubeObject, ...]]:
+        """Return the pods before the present one of each number that are still there, oldest first."""
+        del job, pods
+        return {}
+
     def group_pods(
         self, jobs: Sequence[KubeObject], pods: Iterable[KubeObject]
     ) -> Mapping[str, tuple[KubeObject, ...]]:
@@ -199,13 +228,34 @@ class JobKind(ABC):
             for job in jobs
         }
 
-    def pod_template_of(self, job: KubeObject) -> KubeObject:
-        """Return the pod template: the very part of the object, which may be changed."""
-        found: Any = job
+    def pod_template_of(self, job: KubeObject, beside: Sequence[KubeObject] = ()) -> KubeObject:
+        """Return the pod template: the very part of the object, which may be changed.
+
+        Args:
+            job: The object.
+            beside: Its companions.
+
+        Raises:
+            LookupError: It is not there; a companion may be gone.
+        """
+        found: Any = beside[-1] if self.pods_beside else job
         for part in self.pods_path:
             found = found[part]
         template: KubeObject = found
         return template
+
+    def inner_job_of(self, job: KubeObject, beside: Sequence[KubeObject] = ()) -> KubeObject | None:
+        """Return the Job that the controller makes of an object, as far as it says it; None without one.
+
+        The controllers take what the Job's own checks refuse, and then never make it: it is tried out before.
+        """
+        del job, beside
+        return None
+
+    def inner_job_name(self, job: str) -> str | None:
+        """Return the name of the Job that the controller makes; None without one."""
+        del job
+        return None
 
     @abstractmethod
     def replicas_of(self, job: KubeObject) -> int:
@@ -278,8 +328,11 @@ class JobKind(ABC):
         """Refuse every part of an object, its pod template aside, that docker and local could not honour."""
 
     @abstractmethod
-    def is_retried(self, exit_code: int) -> bool:
-        """Say whether the controller makes a pod again whose trainer ended so; else the job has failed."""
+    def is_retried(self, exit_code: int | None) -> bool:
+        """Say whether the controller makes a pod again whose trainer ended so; else the job has failed.
+
+        None is of a pod that left no exit code: it never started, or its node is gone.
+        """
 
     @abstractmethod
     def labels_of_pod(self, job: str, node: int) -> Mapping[str, str]:

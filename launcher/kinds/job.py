@@ -11,37 +11,96 @@ fail their number. FailIndex and not FailJob, which would delete the peers' pods
 of retries is large, because attempts are counted by the node process; only pods that left no exit code
 count against it.
 
-Rendered, read and played by the same code as every kind, and not offered by `Launch.api`: no command has
-sent one to a cluster yet.
+`JobSet` and `TrainJob` are such a Job inside an envelope: what is said of its pods here holds for all three,
+and stands in `IndexedJob`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import ClassVar
 
-from launcher.kinds.base import Ending, FieldPath, Grant, JobKind, KindName, Refuse, ended_at, refuse_unknown
-from launcher.objects import JOBS, SERVICES, KubeObject, Resource, conditions_of, created_s, is_owned, uid_of
+from launcher.kinds.base import Ending, FieldPath, Grant, JobKind, Refuse, ended_at, refuse_unknown
+from launcher.names import KindName
+from launcher.objects import (
+    JOBS,
+    SERVICES,
+    KubeObject,
+    Resource,
+    conditions_of,
+    created_s,
+    is_living,
+    is_owned,
+    uid_of,
+)
 
+JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
+NO_GROUP = "it makes no pod group; name a queue of Kueue"
 _RETRIED_EXITS = (137, 143)
 _SPEC = {
-    "backoffLimitPerIndex", "completionMode", "completions", "parallelism", "podFailurePolicy", "suspend",
-    "template", "ttlSecondsAfterFinished",
+    "backoffLimitPerIndex", "completionMode", "completions", "parallelism", "podFailurePolicy", "template",
 }  # fmt: skip
 
 
-class PlainJob(JobKind):
-    """Pods are found by label and number; their names are drawn."""
+class IndexedJob(JobKind):
+    """Pods are those of an indexed Job: found by label and number, since their names are drawn."""
+
+    suspend_path = ("spec", "suspend")
+    container = "node"  # as TrainJob demands it: the same pod template in all that a Job is inside of
+    index_label = "batch.kubernetes.io/job-completion-index"
+
+    def pod_fields(self, job: str) -> Mapping[str, object]:
+        """See `JobKind`; the policy of exit codes demands that nothing is restarted in place."""
+        del job
+        return {"restartPolicy": "Never"}
+
+    def pod_name(self, job: str, node: int) -> None:
+        """See `JobKind`; it ends in five random letters."""
+        del job, node
+
+    def pods_of(self, job: KubeObject, pods: Iterable[KubeObject]) -> tuple[KubeObject, ...]:
+        """See `JobKind`; the newest of each number, since failed ones stay beside it."""
+        return tuple(own[-1] for _, own in sorted(self._by_number(job, pods).items()))
+
+    def earlier_of(self, job: KubeObject, pods: Iterable[KubeObject]) -> Mapping[int, tuple[KubeObject, ...]]:
+        """See `JobKind`."""
+        return {number: tuple(own[:-1]) for number, own in self._by_number(job, pods).items() if own[1:]}
+
+    def is_own_pod(self, job: KubeObject, pod: KubeObject) -> bool:
+        """Say whether a pod is this very job's, and not that of a namesake before it."""
+        return is_owned(pod, by=uid_of(job))
+
+    def _by_number(self, job: KubeObject, pods: Iterable[KubeObject]) -> dict[int, list[KubeObject]]:
+        found: dict[int, list[KubeObject]] = {}
+        for pod in pods:
+            number = (pod["metadata"].get("labels") or {}).get(self.index_label)
+            if number is not None and self.is_own_pod(job, pod):
+                found.setdefault(int(number), []).append(pod)
+        for own in found.values():
+            own.sort(key=lambda pod: (created_s(pod), is_living(pod)))
+        return found
+
+    def is_retried(self, exit_code: int | None) -> bool:
+        """See `JobKind`; by the policy of the template."""
+        return exit_code is None or exit_code in _RETRIED_EXITS
+
+    def variables_of_pod(
+        self, job: str, node: int, *, replicas: int, ports: Mapping[str, int]
+    ) -> list[KubeObject]:
+        """See `JobKind`."""
+        del job, replicas, ports
+        return [{"name": "JOB_COMPLETION_INDEX", "value": str(node)}]
+
+
+class PlainJob(IndexedJob):
+    """A Job by itself, and a Service beside it."""
 
     name: ClassVar[KindName] = "job"
     resource: ClassVar[Resource] = JOBS
     companions: ClassVar[tuple[Resource, ...]] = (SERVICES,)
     template = "job.yaml.j2"
     pods_path = ("spec", "template")
-    suspend_path = ("spec", "suspend")
-    container = "node"  # as TrainJob demands it: the same pod template in all that a Job is inside of
-    job_label = "batch.kubernetes.io/job-name"
-    index_label = "batch.kubernetes.io/job-completion-index"
+    job_label = JOB_NAME_LABEL
     max_name = 52  # host names are `<job>-<i>`, which leaves 59 for a thousand nodes; ours have at most 52
     grants = (
         Grant(
@@ -51,7 +110,7 @@ class PlainJob(JobKind):
         Grant(group=SERVICES.group, resource=SERVICES.plural, verbs=("create", "get", "patch", "delete")),
     )  # fmt: skip
     cannot: ClassVar[Mapping[tuple[str, ...], str]] = {
-        ("queue", "volcano"): "it makes no pod group; name a queue of Kueue",
+        ("queue", "volcano"): NO_GROUP,
     }
     keys: ClassVar[Mapping[FieldPath, tuple[str, ...]]] = {
         ("spec", "ttlSecondsAfterFinished"): ("keep_finished",),
@@ -65,28 +124,24 @@ class PlainJob(JobKind):
 
     def pod_fields(self, job: str) -> Mapping[str, object]:
         """See `JobKind`: the Service's name, without which a pod has none of its own."""
-        return {"restartPolicy": "Never", "subdomain": job}
+        return {**super().pod_fields(job), "subdomain": job}
 
-    def pod_name(self, job: str, node: int) -> None:
-        """See `JobKind`; it ends in five random letters."""
-        del job, node
+    def sample(self, name: str, *, labels: Mapping[str, str]) -> KubeObject:
+        """See `JobKind`."""
+        container = {"name": self.container, "image": "sample"}
+        return {
+            "apiVersion": self.resource.api_version, "kind": self.resource.kind,
+            "metadata": {"name": name, "labels": dict(labels)},
+            "spec": {
+                "completionMode": "Indexed", "completions": 1, "parallelism": 1,
+                "template": {"spec": {"restartPolicy": "Never", "containers": [container]}},
+            },
+        }  # fmt: skip
 
     def is_name_of(self, name: str, *, job: str) -> bool:
         """See `JobKind`; pods are `<job>-<i>-<5 letters>`."""
         index, _, suffix = name.removeprefix(f"{job}-").partition("-")
         return name == job or (name.startswith(f"{job}-") and index.isdigit() and len(suffix) == 5)
-
-    def pods_of(self, job: KubeObject, pods: Iterable[KubeObject]) -> tuple[KubeObject, ...]:
-        """See `JobKind`; the newest of each number, since failed ones stay beside it."""
-        newest: dict[int, KubeObject] = {}
-        for pod in pods:
-            number = (pod["metadata"].get("labels") or {}).get(self.index_label)
-            if number is None or not is_owned(pod, by=uid_of(job)):
-                continue
-            known = newest.get(int(number))
-            if known is None or created_s(pod) >= created_s(known):
-                newest[int(number)] = pod
-        return tuple(newest[number] for number in sorted(newest))
 
     def replicas_of(self, job: KubeObject) -> int:
         """See `JobKind`."""
@@ -112,24 +167,17 @@ class PlainJob(JobKind):
 
     def check_playable(self, job: KubeObject, refuse: Refuse) -> None:
         """See `JobKind`."""
-        spec = job["spec"]
-        refuse_unknown(spec, _SPEC, "spec", refuse)
-        if spec.get("completionMode") != "Indexed":
-            refuse("spec.completionMode", "Indexed", spec.get("completionMode"))
-        if spec.get("parallelism") != spec.get("completions"):
-            refuse("spec.parallelism", f"{spec.get('completions')}, as completions", spec.get("parallelism"))
-
-    def is_retried(self, exit_code: int) -> bool:
-        """See `JobKind`; by the policy of the template."""
-        return exit_code in _RETRIED_EXITS
+        check_playable_spec(job["spec"], "spec", refuse, known=_SPEC | {"suspend", "ttlSecondsAfterFinished"})
 
     def labels_of_pod(self, job: str, node: int) -> Mapping[str, str]:
         """See `JobKind`."""
         return {self.job_label: job, self.index_label: str(node)}
 
-    def variables_of_pod(
-        self, job: str, node: int, *, replicas: int, ports: Mapping[str, int]
-    ) -> list[KubeObject]:
-        """See `JobKind`."""
-        del job, replicas, ports
-        return [{"name": "JOB_COMPLETION_INDEX", "value": str(node)}]
+
+def check_playable_spec(spec: KubeObject, at: str, refuse: Refuse, *, known: Set[str] = _SPEC) -> None:
+    """Refuse every part of a Job's spec, its pod template aside, that docker and local could not honour."""
+    refuse_unknown(spec, known, at, refuse)
+    if spec.get("completionMode") != "Indexed":
+        refuse(f"{at}.completionMode", "Indexed", spec.get("completionMode"))
+    if spec.get("parallelism") != spec.get("completions"):
+        refuse(f"{at}.parallelism", f"{spec.get('completions')}, as completions", spec.get("parallelism"))

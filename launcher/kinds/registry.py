@@ -1,29 +1,33 @@
-"""All kinds of job objects, and those that a job may be submitted as."""
+"""All kinds of job objects."""
 
 from __future__ import annotations
 
 from launcher.kinds.base import JobKind
 from launcher.kinds.job import PlainJob
-from launcher.kinds.kubeflow import PaddleJob
+from launcher.kinds.jobset import JobSet
+from launcher.kinds.paddlejob import PaddleJob
+from launcher.kinds.trainjob import TrainJob
+from launcher.names import EARLIER_NAMES
 from launcher.objects import KubeObject
 
 PADDLE_JOB = PaddleJob()
+JOB_SET = JobSet()
 PLAIN_JOB = PlainJob()
-KINDS: tuple[JobKind, ...] = (PADDLE_JOB, PLAIN_JOB)
-"""All that can be rendered and read."""
-OFFERED: tuple[JobKind, ...] = (PADDLE_JOB,)
-"""Those that `Launch.api` names, as `auto` prefers them: the whole way was run on a cluster."""
+TRAIN_JOB = TrainJob()
+KINDS: tuple[JobKind, ...] = (PADDLE_JOB, JOB_SET, PLAIN_JOB, TRAIN_JOB)
+"""All, as `Launch.api: auto` prefers them."""
 DEFAULT = PADDLE_JOB
-"""Where no cluster is asked: by `render`, and for docker and local."""
+"""What `auto` is where no cluster is asked: by `render`, and for docker and local."""
 
 
 def kind_named(name: str) -> JobKind:
-    """Return a kind by its name in configs and records.
+    """Return a kind by its name in configs and records, an earlier one too.
 
     Raises:
         KeyError: There is none.
     """
-    return {kind.name: kind for kind in KINDS}[name]  # type: ignore[index]  # checked by who read it
+    known: dict[str, JobKind] = {kind.name: kind for kind in KINDS}
+    return known[EARLIER_NAMES.get(name, name)]
 
 
 def find_kind(job: KubeObject) -> JobKind | None:

@@ -1,4 +1,4 @@
-"""What a user may do in a namespace, as a SelfSubjectRulesReview tells it. Pure.
+"""What a user may do in a namespace, as reviews of the authorization API tell it.
 
 Wildcards are those of kubernetes.io, "Using RBAC Authorization". The answer may be cut, and says so: then
 what it lacks may be allowed all the same.
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from launcher.objects import RULES_REVIEWS, KubeObject
+from launcher.kube.api import KubeApi
+from launcher.objects import ACCESS_REVIEWS, RULES_REVIEWS, KubeObject
 
 
 def ask_for_rules(namespace: str) -> KubeObject:
@@ -18,6 +19,24 @@ def ask_for_rules(namespace: str) -> KubeObject:
         "apiVersion": RULES_REVIEWS.api_version, "kind": RULES_REVIEWS.kind, "metadata": {},
         "spec": {"namespace": namespace},
     }  # fmt: skip
+
+
+def ask_for_access(namespace: str, *, group: str, resource: str, verb: str) -> KubeObject:
+    """Return the review of one verb to create; `resource` may hold a subresource, `pods/log`."""
+    name, _, subresource = resource.partition("/")
+    asked = {
+        "namespace": namespace, "verb": verb, "group": group, "resource": name, "subresource": subresource,
+    }  # fmt: skip
+    return {
+        "apiVersion": ACCESS_REVIEWS.api_version, "kind": ACCESS_REVIEWS.kind, "metadata": {},
+        "spec": {"resourceAttributes": asked},
+    }  # fmt: skip
+
+
+def is_allowed(api: KubeApi, question: KubeObject) -> bool:
+    """Ask a review of `ask_for_access`."""
+    answer = api.create(ACCESS_REVIEWS, question, namespace="")
+    return bool((answer.get("status") or {}).get("allowed"))
 
 
 def rules_in(review: KubeObject) -> Sequence[Mapping[str, Any]]:

@@ -6,7 +6,7 @@ The way back through plan and templates, for what a cluster finds wrong with an 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from launcher.config.launch import LaunchSection
@@ -63,20 +63,23 @@ def _complete(path: KeyPath, kind: JobKind) -> KeyPath:
     return path
 
 
-def find_key(field: str, job: KubeObject, config: RunConfig) -> KeyPath | None:
+def find_key(
+    field: str, job: KubeObject, config: RunConfig, *, beside: Sequence[KubeObject] = ()
+) -> KeyPath | None:
     """Return the key of the config that a field of a job object was made from; None where it is ours alone.
 
     Args:
         field: As a server names it.
         job: The object that was sent.
         config: What it was made from.
+        beside: Its companions.
     """
     kind, launch = find_kind(job) or DEFAULT, config.job.launch
     path = read_field(field, kind=kind)
     found: KeyPath | None
     at = len(kind.pods_path)
     if path[:at] == kind.pods_path:
-        found = _of_template(path[at:], kind.pod_template_of(job), launch)
+        found = _of_template(path[at:], kind.pod_template_of(job, beside), launch)
     else:
         found = _of_metadata(path, launch) or _longest(path, {**_JOB, **kind.keys})
     return None if found is None else (_SECTION, *found)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.config.launch import Resources, RunAs, Toleration
-from launcher.kinds.base import KindName
+from launcher.names import KindName
 from trainer.protocol.nodefile import NodeFile
 
 
@@ -107,7 +107,7 @@ class JobPlan:
     grace_s: int
     global_batch: int
     gpus_missing: int = 0
-    api: KindName = "kubeflow"
+    api: KindName = "paddlejob"
     gpu_ids: tuple[str, ...] | None = None
     pod_patch: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()

@@ -13,9 +13,17 @@ from typing import Any
 from launcher.config.launch import Csi, LaunchSection, Toleration, Volume
 from launcher.config.load import RunConfig
 from launcher.errors import UsageError
-from launcher.kinds.base import JobKind, KindName
+from launcher.kinds.base import JobKind
 from launcher.kinds.registry import DEFAULT, kind_named
-from launcher.names import QUEUE_LABEL, RUN_ID_LABEL, SUBMITTED_BY, is_dns_label, job_name, to_dns_label
+from launcher.names import (
+    QUEUE_LABEL,
+    RUN_ID_LABEL,
+    SUBMITTED_BY,
+    KindName,
+    is_dns_label,
+    job_name,
+    to_dns_label,
+)
 from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BackendKind
 from launcher.plan.jobplan import JobPlan, PlannedVolume, SecretFile
@@ -67,7 +75,7 @@ def plan(
         ConfigError: The config asks for what cannot be there; holds every problem.
     """
     launch = config.job.launch
-    kind = kind_named(api) if api else DEFAULT
+    kind = kind_named(api or launch.api) if api or launch.api != "auto" else DEFAULT
     name = _job_name(config, launch, run_id, exact_name, kind)
     labels = _labels(config, launch, name, run_id, version)
     queue = launch.queue
@@ -139,12 +147,13 @@ def _default_image(config: RunConfig, version: str, *, on_gpus: bool) -> str:
 def _job_name(config: RunConfig, launch: LaunchSection, run_id: str, exact: str | None, kind: JobKind) -> str:
     if exact is None:
         return job_name(to_dns_label(launch.name or config.path.stem), run_id=run_id)
-    if not is_dns_label(exact) or len(exact) > kind.max_name:
+    longest = kind.max_name_of(launch.nodes)
+    if not is_dns_label(exact) or len(exact) > longest:
         raise UsageError(
             where="--name",
-            expected=f"at most {kind.max_name} lower-case letters, digits and '-', a letter first",
+            expected=f"at most {longest} lower-case letters, digits and '-', a letter first",
             got=f"{exact!r}",
-            fix=f"such as {to_dns_label(exact)!r}",
+            fix=f"such as {to_dns_label(exact)[:longest].rstrip('-')!r}",
         )
     return exact
 

@@ -25,6 +25,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }  # fmt: skip
 MAX_SHOWN = 20
 DIRECTIVE = "$patch"
+_OF_OTHERS = {"TrainingRuntime": "training-runtime.json"}
+"""Schemas of kinds that share an API version with a kind of job."""
 FieldPath: TypeAlias = tuple[str | int, ...]
 Fault: TypeAlias = tuple[FieldPath, str]
 """Where in an object, and `expected X, got Y`."""
@@ -35,9 +37,9 @@ class SchemaError(LaunchError):
 
 
 def find_faults(job: KubeObject) -> list[str]:
-    """Return what of a job its API server would refuse, as `field: expected X, got Y`; at most 20."""
+    """Return what of an object its API server would refuse, as `field: expected X, got Y`; at most 20."""
     version = str(job.get("apiVersion"))
-    name = f"{version.replace('/', '-')}.json"
+    name = _OF_OTHERS.get(str(job.get("kind"))) or f"{version.replace('/', '-')}.json"
     if not any(path.name == name for path in _folder().glob("*.json")):
         return [f"apiVersion: expected one of {', '.join(known_versions())}, got {version!r}"]
     faults = islice(_walk(job, load_schema(name), ()), MAX_SHOWN)
@@ -62,7 +64,8 @@ def format_fields(path: FieldPath) -> str:
 def known_versions() -> list[str]:
     """List the API versions whose schema is here."""
     names = sorted(path.stem for path in _folder().glob("*.json"))
-    return ["/".join(name.rsplit("-", 1)) for name in names if name != "pod-template"]
+    others = {"pod-template", *(Path(name).stem for name in _OF_OTHERS.values())}
+    return ["/".join(name.rsplit("-", 1)) for name in names if name not in others]
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Any
 
 from launcher.errors import LaunchError
 from launcher.kinds.base import JobKind
-from launcher.kinds.registry import OFFERED, find_kind
+from launcher.kinds.registry import KINDS, find_kind
 from launcher.names import RUN_ID_LABEL
 from launcher.objects import CONFIG_MAPS, KubeObject
 
@@ -52,8 +52,13 @@ class Manifest:
 
     @property
     def pod_template(self) -> KubeObject:
-        """Template of its pods: the part of `job` itself, not a copy."""
-        return self.kind.pod_template_of(self.job)
+        """Template of its pods: the part of `job` or of a companion itself, not a copy."""
+        return self.kind.pod_template_of(self.job, self.companions)
+
+    @property
+    def inner_job(self) -> KubeObject | None:
+        """The Job that the controller will make of it, which it accepts unseen; None where it makes none."""
+        return self.kind.inner_job_of(self.job, self.companions)
 
     @property
     def pod_spec(self) -> KubeObject:
@@ -97,7 +102,7 @@ def parse_manifest(text: str) -> Manifest:
     if len(kinds) != 1 or sorted(found, key=str) != sorted(
         ((each.api_version, each.kind) for each in wanted), key=str
     ):
-        names = " or ".join(f"a {kind.resource.kind} of {kind.resource.api_version}" for kind in OFFERED)
+        names = " or ".join(f"a {kind.resource.kind} of {kind.resource.api_version}" for kind in KINDS)
         got = sorted(f"{version} {name}" for version, name in found)
         raise ManifestError(where="manifest", expected=f"a ConfigMap and {names}", got=got)
     by_kind = {item["kind"]: item for item in parts}

@@ -73,7 +73,10 @@ def users_templates(template_dirs: Sequence[Path]) -> list[Path]:
 
 
 def _hold_against_schema(manifest: Manifest, plan: JobPlan) -> None:
-    faults = find_faults(manifest.job)
+    beside = (
+        item for item in manifest.companions if "/" in str(item["apiVersion"])
+    )  # core has no schema here
+    faults = [fault for item in (*beside, manifest.job) for fault in find_faults(item)]
     if (manifest.name, manifest.run_id) != (plan.job, plan.run_id):
         faults.append(f"metadata: expected {plan.job} of run {plan.run_id}, got {manifest.name}")
     if faults:
@@ -86,17 +89,25 @@ def _patch(manifest: Manifest, plan: JobPlan) -> Manifest:
     """Merge the plan's patch into the pod template. The job's text is then written anew."""
     if plan.pod_patch is None:
         return manifest
-    wanted = replace(manifest, job=copy.deepcopy(manifest.job))
+    wanted = replace(manifest, job=copy.deepcopy(manifest.job), companions=copy.deepcopy(manifest.companions))
     template = wanted.pod_template
     patched_template = patch_template(template, plan.pod_patch, container=wanted.kind.container)
     template.clear()
     template.update(patched_template)
-    job = wanted.job
-    before, mark, _ = manifest.text.rpartition("\n---\n")  # templates have the job last
-    patched = parse_manifest(f"{before}{mark}{to_yaml(job)}")
-    if not _same(patched.job, job) or not _same(patched.config_map, manifest.config_map):
+    patched = parse_manifest(_rewrite(manifest, wanted))
+    if not all(
+        _same(getattr(patched, part), getattr(wanted, part)) for part in ("config_map", "companions", "job")
+    ):
         raise RenderError(where="manifest", expected="the patched job", got="another structure or value")
     return patched
+
+
+def _rewrite(manifest: Manifest, wanted: Manifest) -> str:
+    """Return the text with the object that holds the pods written anew; templates have the job last."""
+    beside = manifest.kind.pods_beside
+    before, *texts = manifest.text.rsplit("\n---\n", maxsplit=2 if beside else 1)
+    texts[0] = to_yaml(wanted.companions[-1] if beside else wanted.job)
+    return "\n---\n".join([before, *(text.rstrip("\n") for text in texts)]) + "\n"
 
 
 def _make_environment(folders: Sequence[Path], cache: Path | None) -> jinja2.Environment:
@@ -153,6 +164,7 @@ def _names(plan: JobPlan) -> Mapping[str, Any]:
         "node_field": kind.node_field,
         "job_label": kind.job_label,
         "pod_fields": _plain(kind.pod_fields(plan.job)),
+        "sized_outside": kind.pods_beside,
     }
 
 
@@ -212,6 +224,6 @@ def _same(one: Any, other: Any) -> bool:
         return False
     if isinstance(one, dict):
         return list(one) == list(other) and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, list):
+    if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(_same, one, other))
     return bool(one == other)

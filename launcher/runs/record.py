@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Annotated
 
 from launcher.errors import LaunchError
-from launcher.kinds.base import KindName
+from launcher.names import EARLIER_NAMES, KindName
 from launcher.plan.handle import Handle, parse_handle
 from trainer.protocol.codec import Text, UnixTime, encode, read
 from trainer.protocol.untrusted import FormatError, parse_object
@@ -51,7 +51,7 @@ class RunRecord:
     command: tuple[str, ...]
     created_s: UnixTime
     context: str | None = None
-    api: KindName = "kubeflow"
+    api: KindName = "paddlejob"
 
 
 def format_record(record: RunRecord) -> str:
@@ -78,6 +78,8 @@ def parse_record(text: str | bytes, *, where: str) -> RunRecord:
                 got="one of batch.paddlepaddle.org/v1, which this release does not follow any more",
                 fix="kubectl get paddlejobs.batch.paddlepaddle.org shows it",
             )
+        if (name := str(document.get("api"))) in EARLIER_NAMES:
+            document = {**document, "api": EARLIER_NAMES[name]}
         return read(RunRecord, document, where=where)
     except FormatError as error:
         raise RecordError(where=where, expected="a run's record", got=f"something broken: {error}") from error

@@ -150,6 +150,7 @@ CODES: dict[str, str] = {
     "submitted": "it is stored, and what is to run it has not begun to",
     # only before it is sent
     "create-denied": "you may not create what the job is made of",
+    "job-refused": "its controller would take the job, and never make its pods: the Job inside it is refused",
     "image-absent": "no node has the image yet, so the first start pulls it",
     "fits-now": "there is room for it now",
 }

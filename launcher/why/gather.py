@@ -32,6 +32,7 @@ from launcher.names import RUN_ID_LABEL
 from launcher.objects import (
     CLAIMS,
     EVENTS,
+    JOBS,
     LIMIT_RANGES,
     NODES,
     POD_GROUPS,
@@ -42,7 +43,7 @@ from launcher.objects import (
     Resource,
 )
 from launcher.plan.handle import Handle
-from launcher.why.queries import ended_of, is_pending, not_started, without_node
+from launcher.why.queries import ended_of, is_pending, not_started, template_of, without_node
 from launcher.why.rules.queueing import name_of_closed
 from launcher.why.snapshot import Objects, Skipped, Snapshot, read_status, reduce_pod, trim
 
@@ -83,6 +84,16 @@ class Lister:
             return self._api.list(
                 resource, namespace=namespace, fields=fields, labels=labels, at_most=at_most, keep=keep
             )
+        except AbsentError:
+            return ()
+        except LaunchError as error:
+            self.skipped.append(describe_skipped(resource, namespace=namespace, error=error))
+            return None
+
+    def one(self, resource: Resource, name: str, *, namespace: str) -> Objects | None:
+        """Return the object of a name, none where there is none, or None where it may not be seen."""
+        try:
+            return (self._api.get(resource, name, namespace=namespace),)
         except AbsentError:
             return ()
         except LaunchError as error:
@@ -131,15 +142,18 @@ def gather(
         asked_events = pool.submit(
             lister.list, EVENTS, namespace=namespace, fields=WARNINGS, at_most=MAX_EVENTS
         )
+        around = {name: pool.submit(query) for name, query in _parts_of(lister, handle, kind).items()}
         job = asked_job.result()
         if not objects.run_id_of(job):
             raise NotFoundError(
                 where=handle, expected="a job of ours", got=f"one without the label {RUN_ID_LABEL}"
             )
         pods = kind.pods_of(job, asked_pods.result())
+        parts: dict[str, Any] = {name: asked.result() for name, asked in around.items()}
         first = Snapshot(
-            now_s=clock(), status=read_status(job, pods, {}, kind=kind), kind=kind, job=job, pods=pods
-        )
+            now_s=clock(), status=read_status(job, pods, {}, kind=kind), kind=kind, job=job, pods=pods,
+            **parts,
+        )  # fmt: skip
         asked_logs = {
             pod: pool.submit(
                 _read_log, logs, pod, namespace=namespace, container=kind.container, previous=previous
@@ -212,10 +226,19 @@ def queue_queries(lister: Lister, job: KubeObject, namespace: str) -> dict[str, 
     return queries | ({"workloads": query("workloads", reduce_workload)} if objects.queue_of(job) else {})
 
 
-def has_claims(job: KubeObject, kind: JobKind) -> bool:
+def has_claims(snapshot: Snapshot) -> bool:
     """Say whether a job's pods mount claims."""
-    volumes = kind.pod_template_of(job)["spec"].get("volumes") or []
-    return any("persistentVolumeClaim" in volume for volume in volumes)
+    return any("persistentVolumeClaim" in volume for volume in template_of(snapshot).get("volumes") or [])
+
+
+def _parts_of(lister: Lister, handle: Handle, kind: JobKind) -> dict[str, Query]:
+    """Return the questions about objects that are a part of the job beside its own."""
+    queries: dict[str, Query] = {}
+    if kind.pods_beside:
+        queries["beside"] = lambda: lister.one(kind.companions[-1], handle.job, namespace=handle.namespace)
+    if (inner := kind.inner_job_name(handle.job)) is not None:
+        queries["inner_jobs"] = lambda: lister.one(JOBS, inner, namespace=handle.namespace)
+    return queries
 
 
 def _queries(lister: Lister, first: Snapshot) -> dict[str, Query]:
@@ -227,7 +250,7 @@ def _queries(lister: Lister, first: Snapshot) -> dict[str, Query]:
     waiting = without_node(first)
     if waiting or lost_pod(pods) is not None or any(objects.is_being_deleted(pod) for pod in pods):
         queries |= capacity_queries(lister)
-    if has_claims(job, first.kind) and (waiting or not_started(first)):
+    if has_claims(first) and (waiting or not_started(first)):
         queries |= claim_queries(lister, namespace)
     if len(pods) < first.kind.replicas_of(job) and not first.kind.is_suspended(job):
         queries |= limit_queries(lister, namespace)

@@ -7,7 +7,7 @@ what is not known in time is not waited for. Nothing is changed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -19,11 +19,12 @@ from launcher.errors import LaunchError
 from launcher.kinds.base import JobKind
 from launcher.kinds.registry import DEFAULT
 from launcher.kube.api import Keep, KubeApi, whole
-from launcher.kube.errors import UnservedError
+from launcher.kube.errors import InvalidError, UnservedError
 from launcher.kube.rules import ask_for_rules, grants, is_whole, rules_in
 from launcher.objects import (
     CLAIMS,
     CONFIG_MAPS,
+    JOBS,
     LIMIT_RANGES,
     LOCAL_QUEUES,
     NODES,
@@ -52,7 +53,7 @@ MAX_NODES, MAX_PODS = 1000, 2000
 """Where there are more, whether there is room is not asked: it would take longer than it is worth."""
 REFUSED = frozenset({
     "create-denied", "claim-missing", "claim-lost", "claim-being-deleted", "quota-never", "limit-range",
-    "quota-needs-requests", "kueue-missing", "queue-ignored", "queue-missing",
+    "quota-needs-requests", "job-refused", "kueue-missing", "queue-ignored", "queue-missing",
 })  # fmt: skip
 """What no patience and no autoscaler mends. Of the rest a job is only warned."""
 _IMAGES_NAMED = 50  # a kubelet names its largest images only (kubernetes v1.34, nodeStatusMaxImages)
@@ -90,6 +91,8 @@ def check_before(
     now_s: float,
     within_s: float = WITHIN_S,
     kind: JobKind = DEFAULT,
+    rules: KubeObject | None = None,
+    beside: Sequence[KubeObject] = (),
 ) -> Preflight:
     """Hold a job that has not been sent against its cluster.
 
@@ -100,29 +103,36 @@ def check_before(
         now_s: Unix time.
         within_s: How long answers are waited for.
         kind: Of it.
+        rules: The review of what the user may do, where it was asked for already.
+        beside: Its companions.
     """
-    queries = _queries(api, job, namespace, kind)
-    gathered = gather_within(queries, within_s=within_s)
-    skipped = [
-        _describe_skipped(name, namespace, error) for name, error in gathered.failed.items()
-        if not isinstance(error, UnservedError)
-    ]  # fmt: skip
-    reason = f"no answer within {within_s:g} s"
-    skipped += [Skipped(what=name, reason=reason) for name in queries if name in gathered.late]
-    found: dict[str, Any] = {
-        name: items for name, items in gathered.given.items() if name not in ("rules", "stored")
-    }
-    review = next(iter(gathered.given.get("rules", ())), None)
     handle = Handle(backend="kubernetes", namespace=namespace, job=objects.name_of(job))
     status = JobStatus(
         handle=handle, run_id=objects.run_id_of(job), state=JobState.SUBMITTED, pods=(), created_s=now_s
     )
-    snapshot = replace(Snapshot(now_s=now_s, status=status, kind=kind, job=job), **found)
+    wanted = Snapshot(now_s=now_s, status=status, kind=kind, job=job, beside=tuple(beside))
+    queries = _queries(api, wanted, namespace)
+    if rules is not None:
+        del queries["rules"]
+    gathered = gather_within(queries, within_s=within_s)
+    skipped = [
+        _describe_skipped(name, namespace, error) for name, error in gathered.failed.items()
+        if not isinstance(error, UnservedError) and not _is_verdict(name, error)
+    ]  # fmt: skip
+    reason = f"no answer within {within_s:g} s"
+    skipped += [Skipped(what=name, reason=reason) for name in queries if name in gathered.late]
+    found: dict[str, Any] = {
+        name: items for name, items in gathered.given.items() if name not in ("rules", "stored", "inner")
+    }
+    review = rules or next(iter(gathered.given.get("rules", ())), None)
+    snapshot = replace(wanted, **found)
     verdicts = [
-        *_check_rules(review, namespace, kind.resource),
+        *_check_rules(review, namespace, kind),
         *_check_limits(snapshot),
         *check_claims(snapshot),
     ]
+    if (error := gathered.failed.get("inner")) is not None and _is_verdict("inner", error):
+        verdicts.append(_say_inner(kind, error))
     verdicts += [*_check_capacity(snapshot, skipped), *_check_image(snapshot)]
     has_kueue = not isinstance(gathered.failed.get("local_queues"), UnservedError)
     verdicts += check_queue(
@@ -131,7 +141,22 @@ def check_before(
     return _sort(verdicts, skipped)
 
 
-def _queries(api: KubeApi, job: KubeObject, namespace: str, kind: JobKind) -> dict[str, Query]:
+def _is_verdict(name: str, error: Exception) -> bool:
+    return name == "inner" and isinstance(error, InvalidError)
+
+
+def _say_inner(kind: JobKind, error: Exception) -> Verdict:
+    return Verdict(
+        code="job-refused",
+        sentence=f"the Job that its {kind.resource.kind} makes would be refused, and never be made: {error}",
+        fix="mend what it names, in Launch.pod_patch or a template of yours",
+        resolves=Resolves.BY_CHANGE,
+    )
+
+
+def _queries(api: KubeApi, wanted: Snapshot, namespace: str) -> dict[str, Query]:
+    job, kind = wanted.job, wanted.kind
+
     def ask(
         resource: Resource, *, where: str = namespace, fields: str = "", at_most: int = MAX_OTHERS,
         keep: Keep = whole,
@@ -150,7 +175,11 @@ def _queries(api: KubeApi, job: KubeObject, namespace: str, kind: JobKind) -> di
             "local_queues": lambda: _list_queues(api, namespace),
             "stored": lambda: _try_out(api, kind.resource, job, namespace),
         }
-    if has_claims(job, kind):
+    if (
+        inner := kind.inner_job_of(job, wanted.beside or ())
+    ) is not None:  # its controller takes what the Job's own checks refuse, and then never makes it
+        queries["inner"] = lambda: (api.create(JOBS, inner, namespace=namespace, dry_run=True),)
+    if has_claims(wanted):
         queries |= {"claims": ask(CLAIMS), "storage_classes": ask(STORAGE_CLASSES, where="")}
     return queries
 
@@ -170,10 +199,11 @@ def _try_out(api: KubeApi, resource: Resource, job: KubeObject, namespace: str) 
         return ()
 
 
-def _check_rules(review: KubeObject | None, namespace: str, jobs: Resource) -> Iterator[Verdict]:
+def _check_rules(review: KubeObject | None, namespace: str, kind: JobKind) -> Iterator[Verdict]:
     if review is None or not is_whole(review):
         return
-    for resource, verbs in ((CONFIG_MAPS, ("create", "patch")), (jobs, ("create",))):
+    beside = ((resource, ("create", "patch")) for resource in (CONFIG_MAPS, *kind.companions))
+    for resource, verbs in (*beside, (kind.resource, ("create",))):
         for verb in verbs:
             if not grants(rules_in(review), group=resource.group, resource=resource.plural, verb=verb):
                 rule = {"apiGroups": [resource.group], "resources": [resource.plural], "verbs": [verb]}
@@ -280,6 +310,7 @@ def _describe_skipped(name: str, namespace: str, error: Exception) -> Skipped:
     kinds = {
         "quotas": QUOTAS, "limit_ranges": LIMIT_RANGES, "nodes": NODES, "placed": PODS, "claims": CLAIMS,
         "storage_classes": STORAGE_CLASSES, "rules": RULES_REVIEWS, "local_queues": LOCAL_QUEUES,
+        "inner": JOBS,
     }  # fmt: skip
     of_cluster = name in ("nodes", "placed", "storage_classes", "rules")
     assert isinstance(error, LaunchError)

@@ -26,8 +26,11 @@ def namespace_of(snapshot: Snapshot) -> str:
 
 
 def template_of(snapshot: Snapshot) -> KubeObject:
-    """Return the spec of the pods that the job is made of."""
-    spec: KubeObject = snapshot.kind.pod_template_of(snapshot.job)["spec"]
+    """Return the spec of the pods that the job is made of; one without containers where it is gone."""
+    try:
+        spec: KubeObject = snapshot.kind.pod_template_of(snapshot.job, snapshot.beside or ())["spec"]
+    except LookupError:
+        return {"containers": []}
     return spec
 
 

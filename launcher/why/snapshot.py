@@ -21,6 +21,8 @@ from launcher.objects import KubeObject
 SCHEMA = 1
 LISTS = (
     "pods",
+    "beside",
+    "inner_jobs",
     "events",
     "nodes",
     "placed",
@@ -65,6 +67,8 @@ class Snapshot:
         job: The job's object; before a submit the one that would be sent.
         kind: Of that object.
         pods: Of the job, by node index.
+        beside: What holds its pods' template, where that is a companion of the job; none where it is gone.
+        inner_jobs: The Job that the job's controller has made of it, where there is one.
         events: Warnings of the namespace, and all events of the first pod that does not run yet.
         nodes: All of the cluster.
         placed: All pods that hold room on nodes, reduced by `reduce_pod`.
@@ -86,6 +90,8 @@ class Snapshot:
     job: KubeObject
     kind: JobKind = DEFAULT
     pods: Objects = ()
+    beside: Objects | None = None
+    inner_jobs: Objects | None = None
     events: Objects = ()
     nodes: Objects | None = None
     placed: Objects | None = None

@@ -13,8 +13,10 @@ import yaml
 
 from launcher.backends.base import Backend, Submission
 from launcher.backends.states import JobStatus
+from launcher.kinds.base import JobKind
+from launcher.kinds.registry import PADDLE_JOB
 from launcher.logs.source import Container, End, LogRequest, Snapshot
-from launcher.names import RUN_ID_LABEL
+from launcher.names import RUN_ID_LABEL, KindName
 from launcher.plan.handle import Handle
 from launcher.render.manifest import parse_manifest
 
@@ -22,24 +24,84 @@ RUN_ID, OTHER_RUN_ID = "0123456789abcdef" * 2, "fedcba9876543210" * 2
 T = TypeVar("T")
 
 
-def manifest_text(*, name: str, run_id: str, nodes: int, command: list[str]) -> str:
-    """Write the smallest manifest that every backend takes."""
-    metadata = {"name": name, "labels": {RUN_ID_LABEL: run_id}}
-    container: dict[str, Any] = {"name": "paddle", "image": "registry.example/trainer:1", "command": command}
+def manifest_text(*, name: str, run_id: str, nodes: int, command: list[str], kind: JobKind) -> str:
+    """Write the smallest manifest of a kind that every backend takes."""
+    labels = {RUN_ID_LABEL: run_id}
+    container: dict[str, Any] = {
+        "name": kind.container, "image": "registry.example/trainer:1", "command": command
+    }  # fmt: skip
     config_map = {
         "apiVersion": "v1", "kind": "ConfigMap", "immutable": True,
-        "metadata": {**metadata, "name": f"{name}-config"}, "data": {"cfg.yaml": "Global: {}\n"},
+        "metadata": {"name": f"{name}-config", "labels": labels}, "data": {"cfg.yaml": "Global: {}\n"},
     }  # fmt: skip
     template = {
-        "metadata": {"labels": {RUN_ID_LABEL: run_id}},
-        "spec": {"containers": [container], "terminationGracePeriodSeconds": 20},
-    }
-    worker = {"replicas": nodes, "restartPolicy": "ExitCode", "template": template}
-    job = {
-        "apiVersion": "kubeflow.org/v1", "kind": "PaddleJob", "metadata": metadata,
-        "spec": {"runPolicy": {"cleanPodPolicy": "None"}, "paddleReplicaSpecs": {"Worker": worker}},
+        "metadata": {"labels": labels},
+        "spec": {
+            "containers": [container], "terminationGracePeriodSeconds": 20, **kind.pod_fields(name),
+        },
     }  # fmt: skip
-    return str(yaml.safe_dump_all([config_map, job], sort_keys=False))
+    objects = ENVELOPES[kind.name](template, nodes, kind.container, name)
+    for document, resource in zip(objects, (*kind.companions, kind.resource), strict=True):
+        document |= {
+            "apiVersion": resource.api_version, "kind": resource.kind,
+            "metadata": {"name": name, "labels": labels},
+        }  # fmt: skip
+    return str(yaml.safe_dump_all([config_map, *objects], sort_keys=False))
+
+
+def _wrap_paddlejob(template: Any, nodes: int, container: str, name: str) -> list[Any]:
+    del container, name
+    worker = {"replicas": nodes, "restartPolicy": "ExitCode", "template": template}
+    return [{"spec": {"runPolicy": {"cleanPodPolicy": "None"}, "paddleReplicaSpecs": {"Worker": worker}}}]
+
+
+def _job_spec(template: Any, nodes: int, container: str) -> Any:
+    codes = {"containerName": container, "values": [137, 143]}
+    rules = [
+        {"action": "Ignore", "onExitCodes": {**codes, "operator": "In"}},
+        {"action": "FailIndex", "onExitCodes": {**codes, "operator": "NotIn"}},
+    ]
+    return {
+        "completionMode": "Indexed", "completions": nodes, "parallelism": nodes,
+        "backoffLimitPerIndex": 1000000, "podFailurePolicy": {"rules": rules}, "template": template,
+    }  # fmt: skip
+
+
+def _wrap_job(template: Any, nodes: int, container: str, name: str) -> list[Any]:
+    service = {
+        "spec": {
+            "clusterIP": "None", "publishNotReadyAddresses": True,
+            "selector": {"batch.kubernetes.io/job-name": name},
+        }
+    }  # fmt: skip
+    return [service, {"spec": _job_spec(template, nodes, container)}]
+
+
+def _wrap_set(template: Any, nodes: int, container: str, *, sized: bool) -> Any:
+    spec = _job_spec(template, nodes, container)
+    if not sized:
+        del spec["completions"], spec["parallelism"]
+    return {"replicatedJobs": [{"name": "node", "replicas": 1, "template": {"spec": spec}}]}
+
+
+def _wrap_jobset(template: Any, nodes: int, container: str, name: str) -> list[Any]:
+    del name
+    return [{"spec": _wrap_set(template, nodes, container, sized=True)}]
+
+
+def _wrap_trainjob(template: Any, nodes: int, container: str, name: str) -> list[Any]:
+    runtime = {
+        "mlPolicy": {"numNodes": nodes},
+        "template": {"spec": _wrap_set(template, nodes, container, sized=False)},
+    }
+    reference = {"apiGroup": "trainer.kubeflow.org", "kind": "TrainingRuntime", "name": name}
+    return [{"spec": runtime}, {"spec": {"runtimeRef": reference, "trainer": {"numNodes": nodes}}}]
+
+
+ENVELOPES: dict[KindName, Callable[[Any, int, str, str], list[Any]]] = {
+    "paddlejob": _wrap_paddlejob, "jobset": _wrap_jobset, "job": _wrap_job, "trainjob": _wrap_trainjob,
+}  # fmt: skip
+"""What a kind puts around the pod template: the objects beside the job, then the job."""
 
 
 class BackendUnderTest(ABC):
@@ -48,13 +110,15 @@ class BackendUnderTest(ABC):
     Attributes:
         backend: What is tested.
         folder: Empty at first.
+        kind: Of the jobs.
     """
 
     backend: Backend
     folder: Path
+    kind: JobKind = PADDLE_JOB
 
     def submission(self, *, name: str = "flowers", run_id: str = RUN_ID, nodes: int = 2) -> Submission:
-        text = manifest_text(name=name, run_id=run_id, nodes=nodes, command=self.command())
+        text = manifest_text(name=name, run_id=run_id, nodes=nodes, command=self.command(), kind=self.kind)
         run_folder = self.folder / "runs" / name
         run_folder.mkdir(parents=True, exist_ok=True)
         (run_folder / "manifest.yaml").write_text(text)
@@ -66,6 +130,10 @@ class BackendUnderTest(ABC):
         handle = self.backend.submit(submission)
         self.run_pods(handle)
         return handle
+
+    def pod(self, handle: Handle, node: int) -> str:
+        """Return the name of a node's present pod."""
+        return next(pod.pod for pod in self.backend.status(handle).pods if pod.node == node)
 
     @abstractmethod
     def command(self) -> list[str]:

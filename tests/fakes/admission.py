@@ -14,6 +14,8 @@ from launcher.objects import (
     CLAIMS,
     CONFIG_MAPS,
     EVENTS,
+    JOB_SETS,
+    JOBS,
     LIMIT_RANGES,
     LOCAL_QUEUES,
     NODES,
@@ -22,14 +24,18 @@ from launcher.objects import (
     PODS,
     QUOTAS,
     RULES_REVIEWS,
+    SERVICES,
     STORAGE_CLASSES,
+    TRAIN_JOBS,
+    TRAINING_RUNTIMES,
     WORKLOADS,
     Resource,
 )
+from launcher.render.crds import find_faults
 
 _RESOURCES = (
-    CLAIMS, CONFIG_MAPS, EVENTS, LIMIT_RANGES, LOCAL_QUEUES, NODES, PADDLE_JOBS, POD_GROUPS, PODS, QUOTAS,
-    RULES_REVIEWS, STORAGE_CLASSES, WORKLOADS,
+    CLAIMS, CONFIG_MAPS, EVENTS, JOB_SETS, JOBS, LIMIT_RANGES, LOCAL_QUEUES, NODES, PADDLE_JOBS, POD_GROUPS,
+    PODS, QUOTAS, RULES_REVIEWS, SERVICES, STORAGE_CLASSES, TRAIN_JOBS, TRAINING_RUNTIMES, WORKLOADS,
 )  # fmt: skip
 KNOWN = {resource.plural: resource for resource in _RESOURCES}
 WEBHOOK = 'admission webhook "validator.paddlejob.training-operator.kubeflow.org" denied the request: '
@@ -45,6 +51,10 @@ _METADATA = {
     "creationTimestamp", "generation", "deletionTimestamp", "finalizers",
 }  # fmt: skip
 _RUN_POLICY = {"cleanPodPolicy", "suspend", "ttlSecondsAfterFinished", "schedulingPolicy"}
+_JOB = {
+    "backoffLimitPerIndex", "completionMode", "completions", "parallelism", "podFailurePolicy", "suspend",
+    "template", "ttlSecondsAfterFinished",
+}  # fmt: skip
 _REPLICA = {"replicas", "restartPolicy", "template"}
 _POD_SPEC = {
     "activeDeadlineSeconds", "affinity", "automountServiceAccountToken", "containers", "dnsConfig",
@@ -111,6 +121,17 @@ def admit(resource: Resource, body: Mapping[str, Any], *, namespace: str) -> Non
     elif resource is PADDLE_JOBS:
         _known(body, {*top, "spec", "status"}, at="")
         _admit_job(body)
+    elif resource is JOBS:
+        _known(body, {*top, "spec", "status"}, at="")
+        _admit_plain_job(body["spec"], at="spec")
+    elif resource in (JOB_SETS, TRAIN_JOBS, TRAINING_RUNTIMES):
+        _known(body, {*top, "spec", "status"}, at="")
+        named = {key: body["metadata"][key] for key in ("name", "labels") if key in body["metadata"]}
+        for field in find_faults({key: body[key] for key in body if key != "status"} | {"metadata": named}):
+            raise _invalid(field.partition(":")[0], field.partition(": ")[2])
+    elif resource is SERVICES:
+        _known(body, {*top, "spec"}, at="")
+        _known(body["spec"], {"clusterIP", "publishNotReadyAddresses", "selector"}, at="spec.")
     elif resource is WORKLOADS:
         _known(body, {*top, "spec", "status"}, at="")
     else:
@@ -197,7 +218,25 @@ def _admit_job(body: Mapping[str, Any]) -> None:
     _admit_template(worker["template"], at=f"{at}.template")
 
 
-def _admit_template(template: Mapping[str, Any], *, at: str) -> None:
+def _admit_plain_job(spec: Mapping[str, Any], *, at: str) -> None:
+    _known(spec, _JOB, at=f"{at}.")
+    pod = spec["template"]["spec"]
+    if spec.get("completionMode") != "Indexed":
+        raise UnplayableError("a Job that is not indexed")
+    if pod.get("restartPolicy") not in ("Never", "OnFailure"):
+        raise _invalid(
+            f"{at}.template.spec.restartPolicy", 'Required value: valid values: "OnFailure", "Never"'
+        )
+    actions = [rule["action"] for rule in spec.get("podFailurePolicy", {}).get("rules", ())]
+    if "FailIndex" in actions and spec.get("backoffLimitPerIndex") is None:
+        raise _invalid(
+            f"{at}.podFailurePolicy.rules[{actions.index('FailIndex')}].action",
+            'Invalid value: "FailIndex": requires the backoffLimitPerIndex to be set',
+        )
+    _admit_template(spec["template"], at=f"{at}.template", container=None)
+
+
+def _admit_template(template: Mapping[str, Any], *, at: str, container: str | None = "paddle") -> None:
     _known(template, {"metadata", "spec"}, at=f"{at}.")
     _known(template.get("metadata", {}), {"labels", "annotations"}, at=f"{at}.metadata.")
     pod = template["spec"]
@@ -205,12 +244,12 @@ def _admit_template(template: Mapping[str, Any], *, at: str) -> None:
     if pod.get("initContainers"):
         raise UnplayableError("initContainers")
     containers = pod.get("containers", [])
-    for index, container in enumerate(containers):
-        _known(container, _CONTAINER, at=f"{at}.spec.containers[{index}].")
-        if not container.get("image"):
+    for index, each in enumerate(containers):
+        _known(each, _CONTAINER, at=f"{at}.spec.containers[{index}].")
+        if not each.get("image"):
             text = f"{at}.spec.containers[{index}].image: Required value: must be required"
             raise RefusalError(403, "Forbidden", WEBHOOK + text)
-    if not any(container["name"] == "paddle" for container in containers):
+    if container is not None and not any(each["name"] == container for each in containers):
         text = f'{at}.spec.containers: Required value: must have at least one container with name "paddle"'
         raise RefusalError(403, "Forbidden", WEBHOOK + text)
 

@@ -1,6 +1,6 @@
 """A cluster in memory, at our own seam: `KubeApi` and `PodLogs`, with state, refusals and faults.
 
-It plays the API server, its garbage collector and the training operator; a test plays the kubelet
+It plays the API server, its garbage collector and the controllers of jobs; a test plays the kubelet
 (`start_pod`, `write_log`, `finish_pod`) and the network (`lose_answer`, `time_out`, `refuse`). What it does
 not know it refuses.
 """
@@ -12,8 +12,9 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
+from launcher.kinds.registry import find_kind
 from launcher.kube.api import Keep, whole
 from launcher.kube.errors import NoAnswerError
 from launcher.kube.failures import RequestContext, Verb, read_failure
@@ -21,19 +22,31 @@ from launcher.kube.watch import WatchEvent
 from launcher.names import RUN_ID_LABEL
 from launcher.objects import (
     CLAIMS,
+    JOB_SETS,
+    JOBS,
     PADDLE_JOBS,
     PODS,
     RULES_REVIEWS,
+    TRAIN_JOBS,
+    TRAINING_RUNTIMES,
     KubeObject,
     Resource,
 )
 from tests.fakes.admission import KNOWN, RefusalError, UnplayableError, admit, admit_change
+from tests.fakes.job_controller import JobController
+from tests.fakes.jobset_controllers import JobSetController, TrainJobController
 from tests.fakes.kubelet import Kubelet
 from tests.fakes.store import ObjectStore, matches, matches_fields, merge
 from tests.fakes.training_operator import TrainingOperator
 from trainer.protocol.termination import Termination
 
 T = TypeVar("T")
+
+
+class Controller(Protocol):
+    """Makes an object true."""
+
+    def reconcile(self, job: KubeObject) -> None: ...
 
 
 @dataclass
@@ -66,8 +79,11 @@ class FakeCluster:
         self._namespaces = {namespace}
         self._store = ObjectStore()
         self._kubelet = Kubelet(self._store)
-        self._operators = {
-            PADDLE_JOBS.api_version: TrainingOperator(self._store),
+        self._operators: dict[str, Controller] = {
+            PADDLE_JOBS.plural: TrainingOperator(self._store),
+            TRAIN_JOBS.plural: TrainJobController(self._store),
+            JOB_SETS.plural: JobSetController(self._store),
+            JOBS.plural: JobController(self._store),
         }
         self._faults: list[_Fault] = []
         for name in claims:
@@ -91,9 +107,11 @@ class FakeCluster:
             admit(resource, body, namespace=namespace)
             if self._store.find(resource.plural, namespace, name) is not None:
                 raise RefusalError(409, "AlreadyExists", f'{resource.plural} "{name}" already exists')
+            self._admit_beside(resource, body, namespace)
             stored = copy.deepcopy(body)
-            if resource is PADDLE_JOBS and self.kueue_holds(stored):
-                stored["spec"].setdefault("runPolicy", {})["suspend"] = True
+            kind = find_kind(stored)
+            if kind is not None and self.kueue_holds(stored):
+                stored = merge(stored, kind.suspend_patch(suspend=True))
             if dry_run:
                 return stored
             self._store.add(resource.plural, stored, namespace=namespace)
@@ -278,6 +296,10 @@ class FakeCluster:
         metadata = self._must(resource.plural, namespace, name)["metadata"]
         metadata["annotations"] = {**metadata.get("annotations", {}), **notes}
 
+    def runs(self, name: str) -> bool:
+        """Say whether a pod's container runs."""
+        return bool(self._pod(name)["status"]["phase"] == "Running")
+
     def write_log(self, name: str, data: bytes) -> None:
         """Let a running container write."""
         self._kubelet.write(self._pod(name), data)
@@ -342,6 +364,19 @@ class FakeCluster:
             message = f'namespaces "{namespace}" not found'
             raise RefusalError(404, "NotFound", message, kind="namespaces", name=namespace)
 
+    def _admit_beside(self, resource: Resource, body: KubeObject, namespace: str) -> None:
+        """Refuse a TrainJob whose runtime is not there, as its webhook does."""
+        if resource is not TRAIN_JOBS:
+            return
+        name = body["spec"]["runtimeRef"]["name"]
+        if self._store.find(TRAINING_RUNTIMES.plural, namespace, name) is None:
+            message = (
+                'admission webhook "validator.trainjob.trainer.kubeflow.org" denied the request: '
+                f'spec.runtimeRef: Invalid value: {{"name":"{name}"}}: trainingruntimes "{name}" not found: '
+                "specified trainingRuntime must be created before the TrainJob is created"
+            )
+            raise RefusalError(403, "Forbidden", message)
+
     def _next_fault(self, verb: Verb, resource: Resource) -> _Fault | None:
         fault = next(
             (item for item in self._faults if (item.verb, item.plural) == (verb, resource.plural)), None
@@ -369,6 +404,8 @@ class FakeCluster:
     def _settle(self) -> None:
         self._store.collect()
         if self.operator_runs:
-            for job in self._store.all("paddlejobs"):
-                self._operators[job["apiVersion"]].reconcile(job)
+            for _ in range(3):  # what one of them has written another reads
+                for plural, controller in self._operators.items():
+                    for job in self._store.all(plural):
+                        controller.reconcile(job)
         self._store.collect()

@@ -10,7 +10,7 @@ from trainer.protocol.termination import Termination, format_termination
 
 
 class Kubelet:
-    """Plays the containers named `paddle`."""
+    """Plays the first container of each pod."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
@@ -50,7 +50,7 @@ class Kubelet:
 
     def read(self, pod: KubeObject, *, container: str, previous: bool, tail_lines: int | None) -> bytes:
         name = pod["metadata"]["name"]
-        if container != "paddle":
+        if container != pod["spec"]["containers"][0]["name"]:
             raise RefusalError(400, "BadRequest", f"container {container} is not valid for pod {name}")
         what = f'container "{container}" in pod "{name}"'
         if previous:  # ExitCode means that nothing is ever restarted in place
@@ -64,7 +64,9 @@ class Kubelet:
     def _set(self, pod: KubeObject, phase: str, state: KubeObject) -> None:
         pod["status"]["phase"] = phase
         pod["spec"].setdefault("nodeName", "n1")
-        pod["status"]["containerStatuses"] = [{"name": "paddle", "restartCount": 0, "state": state}]
+        pod["status"]["containerStatuses"] = [
+            {"name": pod["spec"]["containers"][0]["name"], "restartCount": 0, "state": state}
+        ]
 
     def _tick(self) -> int:
         self._nanoseconds += 1

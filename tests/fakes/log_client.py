@@ -9,9 +9,11 @@ from launcher.errors import LaunchError
 from launcher.kube.errors import AbsentError, CredentialsError, InvalidError, NoAnswerError
 from launcher.kube.failures import RequestContext
 from launcher.logs.source import End, FailureKind, LogRequest, LogResponse, Receiver, SourceError
-from launcher.objects import EVENTS, PADDLE_JOBS, PODS, KubeObject, Resource
+from launcher.objects import EVENTS, PODS, KubeObject, Resource
 from launcher.times import format_stamp
+from tests.fakes.admission import KNOWN
 from tests.fakes.cluster import FakeCluster
+from tests.fakes.store import JOBS
 
 _POLL_S = 0.01
 _LISTS = {resource.plural: resource for resource in (PODS, EVENTS)}
@@ -40,8 +42,8 @@ class FakeLogClient:
     async def fetch(self, path: str, query: Mapping[str, str], call: RequestContext) -> KubeObject:
         place, _, name = path.rpartition("/")
         try:
-            if place.endswith("/paddlejobs"):
-                return self._cluster.get(PADDLE_JOBS, name, namespace=call.namespace)
+            if (plural := place.rpartition("/")[2]) in JOBS:
+                return self._cluster.get(KNOWN[plural], name, namespace=call.namespace)
             found = self._cluster.list(
                 _LISTS[name], namespace=call.namespace, labels=query.get("labelSelector", "")
             )

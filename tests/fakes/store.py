@@ -10,6 +10,8 @@ from typing import Any
 from tests.fakes.admission import UnplayableError
 
 KubeObject = dict[str, Any]
+JOBS = ("paddlejobs", "jobs", "jobsets", "trainjobs")
+"""What waits for its dependants where its end is asked for."""
 _START_S = 1_795_000_000.0  # some day in 2026
 
 
@@ -53,7 +55,7 @@ class ObjectStore:
         item = self.find(plural, namespace, name)
         if item is None:
             return
-        waits = plural == "paddlejobs" or (plural == "pods" and item["status"]["phase"] == "Running")
+        waits = plural in JOBS or (plural == "pods" and item["status"]["phase"] == "Running")
         if waits and not at_once:
             item["metadata"].setdefault("deletionTimestamp", self.now_text())
         else:
@@ -67,18 +69,14 @@ class ObjectStore:
             living = {
                 item["metadata"]["uid"]
                 for (plural, _, _), item in self._objects.items()
-                if plural != "paddlejobs" or "deletionTimestamp" not in item["metadata"]
+                if plural not in JOBS or "deletionTimestamp" not in item["metadata"]
             }
             for (plural, namespace, name), item in list(self._objects.items()):
                 owners = item["metadata"].get("ownerReferences", [])
                 if owners and not any(owner["uid"] in living for owner in owners):
                     self.end(plural, namespace, name)
             for key, item in list(self._objects.items()):
-                if (
-                    key[0] == "paddlejobs"
-                    and item["metadata"]["uid"] not in living
-                    and not self._blocked(item)
-                ):
+                if key[0] in JOBS and item["metadata"]["uid"] not in living and not self._blocked(item):
                     del self._objects[key]
 
     def _blocked(self, job: KubeObject) -> bool:

@@ -74,7 +74,7 @@ RECORD = {
     "command": ["submit"],
     "created_s": 5.0,
     "context": None,
-    "api": "kubeflow",
+    "api": "paddlejob",
 }
 DOCUMENTS: list[tuple[bytes, Callable[[bytes], Any]]] = [
     (PROGRESS, parse_progress),

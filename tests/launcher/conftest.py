@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import yaml
 from launcher.backends.kubernetes.backend import KubernetesBackend
 from launcher.config.flags import Flags
 from launcher.config.load import RunConfig, load_run_config
+from launcher.kinds.base import JobKind
+from launcher.kinds.registry import PADDLE_JOB
 from launcher.plan.jobplan import JobPlan
 from launcher.plan.plan import plan
 from launcher.runs.store import RunStore
@@ -59,9 +62,14 @@ def make_plan(load: Callable[..., RunConfig]) -> Callable[..., JobPlan]:
 def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     """The cluster that every command reaches."""
     made = FakeCluster(namespace="ml")
-    backend = KubernetesBackend(made, made, namespace="ml", context="fake", pause=lambda _: None)
-    backend.make_async_client = lambda: FakeLogClient(made)
-    monkeypatch.setattr(KubernetesBackend, "connect", lambda **_: backend)
+
+    @functools.cache
+    def connect(jobs: JobKind) -> KubernetesBackend:
+        found = KubernetesBackend(made, made, namespace="ml", context="fake", jobs=jobs, pause=lambda _: None)
+        found.make_async_client = lambda: FakeLogClient(made)
+        return found
+
+    monkeypatch.setattr(KubernetesBackend, "connect", lambda **given: connect(given.get("jobs", PADDLE_JOB)))
     return made
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -17,13 +17,14 @@ from launcher.backends.kubernetes.create import Creator
 from launcher.backends.kubernetes.kueue import fetch_workloads, read_remarks
 from launcher.backends.poll_timer import PollTimer
 from launcher.errors import LaunchError, NotFoundError
-from launcher.kinds.base import JobKind, KindName
+from launcher.kinds.base import JobKind
 from launcher.kinds.pods import node_of
 from launcher.kinds.registry import DEFAULT
 from launcher.kube.api import KubeApi, PodLogs, PodPrograms
 from launcher.kube.client import connect
-from launcher.names import RUN_ID_LABEL
-from launcher.objects import CONFIG_MAPS, EVENTS, PODS, KubeObject
+from launcher.kube.errors import DeniedError, InvalidError
+from launcher.names import RUN_ID_LABEL, KindName
+from launcher.objects import CONFIG_MAPS, EVENTS, JOBS, PODS, KubeObject
 from launcher.plan.handle import BackendKind, Handle
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class KubernetesBackend(Backend):
     """
 
     kind: ClassVar[BackendKind] = "kubernetes"
+    _rules: KubeObject | None
 
     def __init__(
         self,
@@ -67,6 +69,7 @@ class KubernetesBackend(Backend):
     ) -> None:
         self.namespace, self.context = namespace, context
         self.api, self.logs, self.jobs, self.job_kind = api, logs, jobs, jobs.name
+        self._pause, self._rules = pause, None
         self._creator = Creator(api, kind=jobs, pause=pause)
         self.programs: PodPrograms | None = None
         self.make_async_client: Callable[[], LogClient] | None = None
@@ -102,18 +105,27 @@ class KubernetesBackend(Backend):
     @property
     def cluster(self) -> Cluster:
         """See `Backend.cluster`."""
-        return Cluster(api=self.api, logs=self.logs, jobs=self.jobs)
+        return Cluster(api=self.api, logs=self.logs, jobs=self.jobs, rules=self._rules)
 
-    def negotiate(self, wanted: Literal["auto"] | KindName) -> KubernetesBackend:
-        """See `Backend.negotiate`. One request a kind that is offered."""
-        kind = choose_kind(self.api, wanted=wanted)
-        if kind is self.jobs:
-            return self
-        other = KubernetesBackend(
-            self.api, self.logs, namespace=self.namespace, context=self.context, jobs=kind
-        )
-        other.programs, other.make_async_client = self.programs, self.make_async_client
-        return other
+    def negotiate(
+        self,
+        wanted: Literal["auto"] | KindName,
+        *,
+        asks: Collection[tuple[str, ...]] = (),
+        queue: str = "",
+    ) -> KubernetesBackend:
+        """See `Backend.negotiate`, and `launcher.backends.kubernetes.apis` for what is asked."""
+        choice = choose_kind(self.api, wanted=wanted, namespace=self.namespace, asks=asks, queue=queue)
+        chosen = self
+        if choice.kind is not self.jobs:
+            chosen = KubernetesBackend(
+                self.api, self.logs, namespace=self.namespace, context=self.context, jobs=choice.kind,
+                pause=self._pause,
+            )  # fmt: skip
+            chosen.programs, chosen.make_async_client = self.programs, self.make_async_client
+        chosen.job_kind_notes = (choice.why,) if choice.why else ()
+        chosen._rules = choice.rules
+        return chosen
 
     @cached_property
     def _restarts(self) -> RestartCounter:
@@ -144,11 +156,21 @@ class KubernetesBackend(Backend):
         self.api.create(CONFIG_MAPS, manifest.config_map, namespace=namespace, dry_run=True)
         for resource, body in zip(self.jobs.companions, manifest.companions, strict=True):
             self.api.create(resource, body, namespace=namespace, dry_run=True)
-        self.api.create(self.jobs.resource, manifest.job, namespace=namespace, dry_run=True)
+        kinds, unchecked = ["ConfigMap", *(each.kind for each in self.jobs.companions)], ""
+        try:
+            self.api.create(self.jobs.resource, manifest.job, namespace=namespace, dry_run=True)
+        except InvalidError as error:
+            if not self.jobs.refused_alone or self.jobs.refused_alone not in error.words:
+                raise  # else all that it lacks is what a dry run does not leave behind
+        if (inner := manifest.inner_job) is not None:
+            try:
+                self.api.create(JOBS, inner, namespace=namespace, dry_run=True)
+            except DeniedError:
+                unchecked = f"the Job that the {self.jobs.resource.kind} makes, "
         return (
-            f"the API server would take the ConfigMap and the {self.jobs.resource.kind} in {namespace}: "
-            "schema, admission",
-            "not checked: images, volumes, secrets, room on the nodes",
+            f"the API server would take the {', the '.join(kinds)} and the {self.jobs.resource.kind} in "
+            f"{namespace}: schema, admission",
+            f"not checked: {unchecked}images, volumes, secrets, room on the nodes",
         )
 
     def status(self, handle: Handle) -> JobStatus:
@@ -159,9 +181,14 @@ class KubernetesBackend(Backend):
         """
         from launcher.backends.kubernetes.progress import fetch_progress
         from launcher.backends.kubernetes.status import AWAITED, MAX_REASON, read_job
+        from launcher.backends.states import JobState
 
-        job, pods = self._fetch(handle)
-        starts = {objects.name_of(pod): self._restarts.read(job, pod) for pod in pods}
+        job, listed = self._fetch_all(handle)
+        pods, earlier = self.jobs.pods_of(job, listed), self.jobs.earlier_of(job, listed)
+        starts = {
+            objects.name_of(pod): self._restarts.read(job, pod, earlier=len(earlier.get(node_of(pod), ())))
+            for pod in pods
+        }
         status = read_job(
             job,
             pods,
@@ -170,6 +197,8 @@ class KubernetesBackend(Backend):
             progress=fetch_progress(self.logs, pods, starts, container=self.jobs.container),
             queued=fetch_workloads(self.api, job, kind=self.jobs),
         )
+        if status.state is JobState.FAILED:
+            status = self._name_cause(status, job)
         # an operator that may not make the pods writes no condition, only events
         is_mute = not status.reason or not self.jobs.is_noticed(job)
         warning = self._fetch_warning(handle) if status.state in AWAITED and is_mute else ""
@@ -253,7 +282,9 @@ class KubernetesBackend(Backend):
         """See `Backend.collect_orphans`."""
         from launcher.backends.kubernetes.delete import sweep_config_map
 
-        return sweep_config_map(self.api, handle.job, run_id=run_id, namespace=handle.namespace, now_s=now_s)
+        return sweep_config_map(
+            self.api, handle.job, kind=self.jobs, run_id=run_id, namespace=handle.namespace, now_s=now_s
+        )
 
     def list_events(self, handle: Handle) -> tuple[JobEvent, ...]:
         """See `Backend.list_events`; the API keeps them for an hour by default."""
@@ -279,8 +310,9 @@ class KubernetesBackend(Backend):
         except NotFoundError:  # its volumes may well be there
             job, pods = manifest.job, ()
         return open_of_job(
-            self.api, self.programs, namespace=handle.namespace, pods=pods, job=job, kind=self.jobs, path=path
-        )
+            self.api, self.programs, namespace=handle.namespace, pods=pods, job=job,
+            beside=manifest.companions, kind=self.jobs, path=path,
+        )  # fmt: skip
 
     def open_claim(
         self, claim: str, path: str, *, image: str, run_as: Mapping[str, int], read_only: bool
@@ -325,10 +357,26 @@ class KubernetesBackend(Backend):
         return job
 
     def _fetch(self, handle: Handle) -> tuple[KubeObject, tuple[KubeObject, ...]]:
+        job, pods = self._fetch_all(handle)
+        return job, self.jobs.pods_of(job, pods)
+
+    def _fetch_all(self, handle: Handle) -> tuple[KubeObject, tuple[KubeObject, ...]]:
+        """Return the job, and all pods of its name: also those before the present ones, and a namesake's."""
         job = self._fetch_job(handle)
         labels = self.jobs.pod_selector(handle.job)
-        pods = self.api.list(PODS, namespace=handle.namespace, labels=labels, keep=objects.trim_pod)
-        return job, self.jobs.pods_of(job, pods)
+        return job, self.api.list(PODS, namespace=handle.namespace, labels=labels, keep=objects.trim_pod)
+
+    def _name_cause(self, status: JobStatus, job: KubeObject) -> JobStatus:
+        """Say of a failed job what the Job inside it says, where no pod says more."""
+        ending, inner = self.jobs.ending_of(job), self.jobs.inner_job_name(status.handle.job)
+        if ending is None or inner is None or status.reason != ending.message:
+            return status
+        try:
+            found = self.api.get(JOBS, inner, namespace=status.handle.namespace)
+        except LaunchError:  # gone with its deadline, or not for us to see
+            return status
+        failed = objects.conditions_of(found).get("Failed")
+        return status if failed is None else replace(status, reason=f"{failed.reason}: {failed.message}")
 
     def _fetch_warning(self, handle: Handle) -> str:
         from launcher.backends.kubernetes.events import WARNINGS, last_warning

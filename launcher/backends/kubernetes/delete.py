@@ -13,10 +13,10 @@ from contextlib import suppress
 from launcher import objects
 from launcher.errors import NotFoundError
 from launcher.kinds.base import JobKind
-from launcher.kinds.registry import OFFERED
+from launcher.kinds.registry import KINDS
 from launcher.kube.access import SIDE_BY_SIDE
 from launcher.kube.api import KubeApi
-from launcher.kube.errors import AbsentError, ConflictError
+from launcher.kube.errors import AbsentError, ConflictError, DeniedError
 from launcher.names import RUN_ID_LABEL
 from launcher.objects import CONFIG_MAPS, PODS, KubeObject, created_s, is_owned, name_of, run_id_of, uid_of
 from launcher.times import STALE_S
@@ -48,14 +48,18 @@ def remove_at_once(api: KubeApi, pods: Sequence[KubeObject], *, namespace: str) 
 SUFFIX = "-config"
 
 
-def sweep_config_map(api: KubeApi, job: str, *, run_id: str, namespace: str, now_s: float) -> bool:
+def sweep_config_map(
+    api: KubeApi, job: str, *, kind: JobKind, run_id: str, namespace: str, now_s: float
+) -> bool:
     """Delete the ConfigMap of a run whose job was never made, and say whether there was one.
 
-    Only where it carries this very run id, is older than an hour, and has neither owner nor job.
+    What its kind has beside it goes too. Only where it carries this very run id, is older than an hour, and
+    has neither owner nor job.
 
     Args:
         api: Of the cluster.
         job: Name of the job.
+        kind: Of the job.
         run_id: Of the run. Whose record we do not have is not ours to sweep.
         namespace: Where.
         now_s: Unix time.
@@ -66,8 +70,13 @@ def sweep_config_map(api: KubeApi, job: str, *, run_id: str, namespace: str, now
         return False
     if run_id_of(found) != run_id or is_owned(found) or now_s - created_s(found) < STALE_S:
         return False
-    if any(_is_there(api, kind, job, run_id=run_id, namespace=namespace) for kind in OFFERED):
+    if _is_there(api, kind, job, run_id=run_id, namespace=namespace):
         return False
+    for resource in kind.companions:
+        with suppress(AbsentError, ConflictError):
+            item = api.get(resource, job, namespace=namespace)
+            if run_id_of(item) == run_id and not is_owned(item):
+                api.delete(resource, job, namespace=namespace, uid=uid_of(item))
     try:
         api.delete(CONFIG_MAPS, name_of(found), namespace=namespace, uid=uid_of(found))
     except (AbsentError, ConflictError):
@@ -89,8 +98,8 @@ def find_orphans(api: KubeApi, *, namespace: str, now_s: float, ours: Iterable[s
     if not old:
         return ()
     alive = set(ours)
-    for kind in OFFERED:
-        with suppress(AbsentError):
+    for kind in KINDS:
+        with suppress(AbsentError, DeniedError):  # not served, or not for this user
             jobs = api.list(kind.resource, namespace=namespace, labels=RUN_ID_LABEL, metadata_only=True)
             alive |= {run_id_of(job) for job in jobs}
     return tuple(name_of(item) for item in old if run_id_of(item) not in alive)

@@ -46,6 +46,7 @@ class KubernetesLogSource:
         self._client, self._handle, self._kind = client, handle, kind
         self._uid: str | None = None
         self._workloads = list(WORKLOAD_KINDS)
+        self._earlier: frozenset[str] = frozenset()
 
     async def snapshot(self) -> Snapshot:
         """See `Source.snapshot`. A job that is not there any more has ended."""
@@ -65,19 +66,27 @@ class KubernetesLogSource:
         if self._uid not in (None, objects.uid_of(job)):  # a namesake has taken the place of ours
             return Snapshot(has_ended=True, pods=())
         self._uid = objects.uid_of(job)
-        pods = self._kind.pods_of(job, await self._list_pods())
+        listed = await self._list_pods()
+        pods = self._kind.pods_of(job, listed)
+        earlier = self._kind.earlier_of(job, listed)
+        self._earlier = frozenset(objects.uid_of(pod) for own in earlier.values() for pod in own)
         queued = await self._list_workloads(job)
         status = read_job(job, pods, kind=self._kind, restarts={}, progress=None, queued=queued)
         has_ended = status.state.is_terminal
         events = {} if has_ended else await self._list_events(pods)
         return Snapshot(
             has_ended=has_ended,
-            pods=tuple(_read_pod(pod, events.get(objects.name_of(pod), ())) for pod in pods),
+            pods=tuple(
+                _read_pod(pod, events.get(objects.name_of(pod), ()), earlier.get(node_of(pod), ()))
+                for pod in pods
+            ),
             waits_for="" if has_ended else status.reason,
         )
 
     def open(self, request: LogRequest, receiver: Receiver) -> LogResponse:
         """See `Source.open`."""
+        if request.container.uid in self._earlier:  # a pod of its own, and no container of the present one
+            request = replace(request, previous=False)
         return self._client.stream(
             request, receiver, namespace=self._handle.namespace, container=self._kind.container
         )
@@ -138,7 +147,7 @@ class KubernetesLogSource:
             query = {**query, "continue": str(mark)}
 
 
-def _read_pod(pod: KubeObject, events: Sequence[JobEvent]) -> Pod:
+def _read_pod(pod: KubeObject, events: Sequence[JobEvent], pods_before: Sequence[KubeObject]) -> Pod:
     container = container_of(pod)
     state = container.get("state") or {}
     restarts = int(container.get("restartCount", 0))
@@ -151,8 +160,16 @@ def _read_pod(pod: KubeObject, events: Sequence[JobEvent]) -> Pod:
     return Pod(
         container=present,
         # the kubelet keeps the log of one container before the present one, of the same pod
-        earlier=(replace(present, restarts=restarts - 1),) if restarts > 0 else (),
+        earlier=(
+            *map(_last_container, pods_before),
+            *((replace(present, restarts=restarts - 1),) if restarts > 0 else ()),
+        ),
         has_started=has_ended or "running" in state,
         has_ended=has_ended or objects.phase_of(pod) in ("Succeeded", "Failed"),
         waits_for=read_wait(pod, events),
     )  # fmt: skip
+
+
+def _last_container(pod: KubeObject) -> Container:
+    restarts = int(container_of(pod).get("restartCount", 0))
+    return Container(node=node_of(pod), pod=objects.name_of(pod), uid=objects.uid_of(pod), restarts=restarts)

@@ -13,7 +13,8 @@ its image or settings; about volumes, and about an image that is still on its wa
 (kubelet, pkg/kubelet/events).
 
 Controllers make a pod again with a new uid, some under its old name, and count nothing; the kubelet counts
-only its own restarts of a container. So restarts are those that this process has seen, from 0.
+only its own restarts of a container. So restarts are those that this process has seen, from 0, and those
+whose pods are still there.
 """
 
 from __future__ import annotations
@@ -189,16 +190,16 @@ class RestartCounter:
     def __init__(self) -> None:
         self._seen: dict[tuple[str, int], _Seen] = {}
 
-    def read(self, job: KubeObject, pod: KubeObject) -> PodStart:
-        """Return what a pod is now, and remember it."""
+    def read(self, job: KubeObject, pod: KubeObject, *, earlier: int = 0) -> PodStart:
+        """Return what a pod is now, and remember it; `earlier` pods of its number are still there."""
         container = container_of(pod)
         restarts = int(container.get("restartCount", 0))
         key = (uid_of(job), node_of(pod))
         seen = self._seen.get(key)
         if seen is None:
-            seen = self._seen[key] = _Seen(uid=uid_of(pod), base=0, restarts=restarts)
+            seen = self._seen[key] = _Seen(uid=uid_of(pod), base=earlier, restarts=restarts)
         elif seen.uid != uid_of(pod):
-            base = seen.base + seen.restarts + 1
+            base = max(seen.base + seen.restarts + 1, earlier)
             seen = self._seen[key] = _Seen(uid=uid_of(pod), base=base, restarts=restarts)
         seen.restarts = restarts
         state = container.get("state") or {}

@@ -129,14 +129,12 @@ def _read_living(job: KubeObject, pods: Sequence[KubeObject], kind: JobKind) -> 
             "the job goes on when the node is back"
         )
         return _Standing(state=JobState.RESTARTING, reason=reason)
-    all_run = bool(pods) and all(objects.phase_of(pod) == PodState.RUNNING.value for pod in pods)
-    if (condition := kind.restarting_of(job)) and not all_run:
-        return _Standing(state=JobState.RESTARTING, reason=_why_waiting(pods) or condition.message)
+    if (again := _why_restarting(job, pods, kind)) is not None:
+        return _Standing(state=JobState.RESTARTING, reason=again)
     state = starting_state(pods, replicas=kind.replicas_of(job))
     if state is None:
-        return _Standing(state=JobState.RUNNING)
-    if is_restart(pods):
-        return _Standing(state=JobState.RESTARTING, reason=_why_waiting(pods))
+        verdict = _why_failed(pods)
+        return _Standing(state=JobState.RUNNING, reason=f"{verdict}; its peers go on" if verdict else "")
     if not pods and not kind.is_noticed(job):
         return _Standing(state=state, reason="no controller has looked at the job yet")
     made, wanted = len(pods), kind.replicas_of(job)
@@ -159,6 +157,23 @@ def _read_suspended(
         state = JobState.RUNNING if alive else JobState.SUBMITTED
         return _Standing(state=state, reason="being cancelled: its pods save and stop")
     return _Standing(state=JobState.CANCELLED, ended_s=stopped.since_s)
+
+
+def _why_restarting(job: KubeObject, pods: Sequence[KubeObject], kind: JobKind) -> str | None:
+    """Say what a pod that is made again waits for; None where none is."""
+    all_run = bool(pods) and all(objects.phase_of(pod) == PodState.RUNNING.value for pod in pods)
+    if (condition := kind.restarting_of(job)) and not all_run:
+        return _why_waiting(pods) or condition.message
+    for pod in pods:  # its controller takes its time
+        if objects.phase_of(pod) == PodState.FAILED.value and kind.is_retried(_exit_code(pod)):
+            return f"{objects.name_of(pod)} is made again"
+    is_late = starting_state(pods, replicas=kind.replicas_of(job)) is not None and is_restart(pods)
+    return _why_waiting(pods) if is_late else None
+
+
+def _exit_code(pod: KubeObject) -> int | None:
+    found = ((container_of(pod).get("state") or {}).get("terminated") or {}).get("exitCode")
+    return None if found is None else int(found)
 
 
 def _why_failed(pods: Sequence[KubeObject]) -> str:

@@ -50,9 +50,15 @@ class PodPlace(Place):
         )
 
 
-def pod_for_job(job: KubeObject, *, kind: JobKind = DEFAULT, read_only: bool = True) -> KubeObject:
+def pod_for_job(
+    job: KubeObject,
+    *,
+    kind: JobKind = DEFAULT,
+    beside: Sequence[KubeObject] = (),
+    read_only: bool = True,
+) -> KubeObject:
     """Return a pod that mounts the volumes of a job's pods as these do, and nothing else of theirs."""
-    spec = kind.pod_template_of(job)["spec"]
+    spec = kind.pod_template_of(job, beside)["spec"]
     container = next(item for item in spec["containers"] if item["name"] == kind.container)
     volumes = [volume for volume in spec.get("volumes") or [] if any(kind in volume for kind in _OUTSIDE)]
     names = {volume["name"] for volume in volumes}
@@ -175,6 +181,7 @@ def open_of_job(
     namespace: str,
     pods: Sequence[KubeObject],
     job: KubeObject,
+    beside: Sequence[KubeObject],
     kind: JobKind,
     path: str,
 ) -> AbstractContextManager[Place]:
@@ -186,6 +193,7 @@ def open_of_job(
         namespace: Of the job.
         pods: The job's own, by node index.
         job: As it is in the cluster or was sent to it.
+        beside: Its companions.
         kind: Of the job.
         path: Absolute path in its pods.
     """
@@ -196,7 +204,8 @@ def open_of_job(
             root=path, title=title,
         )  # fmt: skip
         return nullcontext(place)
-    return _through(api, programs, pod_for_job(job, kind=kind), namespace=namespace, root=path, title=title)
+    pod = pod_for_job(job, kind=kind, beside=beside)
+    return _through(api, programs, pod, namespace=namespace, root=path, title=title)
 
 
 def open_claim(

@@ -65,7 +65,7 @@ def test_every_verb_of_the_role_is_asked_for(info, server):
     found = permissions.check_permissions(info)
     assert {finding.level for finding in found} == {Level.OK}
     assert "paddlejobs: create, get, list, watch, patch, delete" in [finding.message for finding in found]
-    reviews = [asked.path for asked in server.asked if "kueue" not in asked.path]
+    reviews = [asked.path for asked in server.asked if "authorization" in asked.path]
     assert reviews == [RULES]
 
 
@@ -115,7 +115,7 @@ def test_without_watch_commands_poll_so_that_is_a_warning(info, answers):
     answers[REVIEWS] = {"status": {"allowed": False}}
     found = permissions.check_permissions(info)
     assert {finding.message for finding in found if finding.level is Level.WARN} == {
-        "paddlejobs: not allowed to watch", "pods: not allowed to watch",
+        "jobs: not allowed to watch", "paddlejobs: not allowed to watch", "pods: not allowed to watch",
     }  # fmt: skip
     assert all(finding.level is not Level.FAIL for finding in found)
 
@@ -146,16 +146,30 @@ def test_wildcards_of_rules_count(info, answers, rule):
     assert [finding.level for finding in found] == [Level.OK]
 
 
-def test_the_kinds_that_are_served_are_told(info, answers, only):
-    assert only(controller.check_kinds(info))[:2] == ("ok", "kubeflow.org/v1 is served")
+def test_the_kind_that_is_sent_is_told_and_the_others_that_are_served(info, answers, only):
+    level, message, _ = only(controller.check_kinds(info))
+    assert level == "ok"
+    assert message.startswith("a job is sent as a PaddleJob of kubeflow.org/v1 (api auto: ")
+    assert message.endswith("; also served: Job")
 
 
-def test_a_cluster_without_the_operator_says_how_to_install_it(info, answers, only):
+def test_a_cluster_without_any_operator_is_fine(info, answers, only):
     del answers["/apis/kubeflow.org/v1"]
     level, message, fix = only(controller.check_kinds(info))
-    assert (level, "got one without" in message) == ("fail", True)
-    assert "kubectl apply --server-side -k" in fix
+    assert (level, fix) == ("ok", "")
+    assert "as a Job of batch/v1 (api auto: PaddleJobs and JobSets are not served)" in message
     assert controller.check_operator(info) == []
+
+
+def test_a_kind_that_may_not_be_made_is_told_of_and_not_missed(info, answers, only):
+    answers[RULES]["status"]["resourceRules"] = [
+        rule for rule in answers[RULES]["status"]["resourceRules"] if rule["resources"] != ["services"]
+    ]
+    answers[REVIEWS] = {"status": {"allowed": False}}
+    found = {finding.message: finding.level for finding in permissions.check_permissions(info)}
+    (said,) = [message for message in found if message.startswith("a Job is not allowed")]
+    assert (found[said], "for lack of services: create, get, patch, delete" in said) == (Level.SKIP, True)
+    assert Level.FAIL not in found.values()
 
 
 def test_an_operator_is_seen_from_three_sides(info, server, only):

@@ -49,7 +49,7 @@ def test_a_good_cluster_is_all_ok(doctor):
     assert {level for level, name in lines if name != "client"} == {"ok"}
     assert [name for at, name in enumerate(names) if names.index(name) == at] == [
         "python", "templates", "state", "client", "cluster", "clock", "credentials", "permission",
-        "paddlejobs", "operator", "namespace", "gpus", "storage", "dns", "queues", "leftovers",
+        "kinds", "operator", "namespace", "gpus", "storage", "dns", "queues", "leftovers",
     ]  # fmt: skip
 
 

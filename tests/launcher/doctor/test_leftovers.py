@@ -94,7 +94,8 @@ def test_without_an_interrupted_submit_nothing_more_is_asked(cluster, store, wri
     write_config()
     assert submit_next("--no-preflight") == 0
     assert cluster.requests == [
-        "create configmaps next-config", "create paddlejobs next", "patch configmaps next-config",
+        "create selfsubjectrulesreviews", "create configmaps next-config",
+        "create paddlejobs next", "patch configmaps next-config",
     ]  # fmt: skip
 
 
@@ -125,7 +126,7 @@ def test_doctor_sweeps_ours_and_names_others(cluster, only):
     assert "cut-config" in only(check_leftovers(info, []))[1]
     assert cluster.names("configmaps") == ("cut-config",)
     assert (
-        only(check_leftovers(info, [InterruptedSubmit(job="cut", run_id=MINE)]))[1]
+        only(check_leftovers(info, [InterruptedSubmit(job="cut", run_id=MINE, api="paddlejob")]))[1]
         == "removed the ConfigMaps of cut"
     )
     assert only(check_leftovers(info, []))[1] == "nothing of interrupted submits"

@@ -14,7 +14,7 @@ import pytest
 from launcher.cli.main import run
 from launcher.cli.options import read_volume
 from launcher.jobs import prepare
-from launcher.objects import CONFIG_MAPS, PADDLE_JOBS, QUOTAS
+from launcher.objects import CONFIG_MAPS, JOB_SETS, JOBS, PADDLE_JOBS, QUOTAS
 from launcher.runs.record import Stage
 from launcher.runs.store import RunStore
 from tests.fakes.cluster import FakeCluster
@@ -344,8 +344,44 @@ def test_a_submit_warns_of_what_is_missing_and_says_what_it_did_not_see(cluster,
     assert "note: not looked at before submitting: resourcequotas in ml" in err
 
 
-def test_a_missing_permission_is_refused_in_the_servers_words(cluster, store, submit):
+def test_who_may_create_no_kind_of_job_is_told_of_each_before_anything_is_made(cluster, store, submit):
     cluster.rules = []
+    code, _, err = submit(*NAMED)
+    assert code == 3
+    assert "you may not create paddlejobs; " in err
+    assert "you may not create jobs" in err
+    assert "ask for k8s/rbac/user.yaml in namespace 'ml'" in err
+    assert cluster.requests == ["create selfsubjectrulesreviews"]
+    assert store.load("flowers") is None
+
+
+def test_the_kind_that_was_taken_is_said_recorded_and_kept(cluster, store, submit, capfd):
+    cluster.served = tuple(resource for resource in cluster.served if resource not in (PADDLE_JOBS, JOB_SETS))
+    code, _, err = submit(*NAMED)
+    assert code == 0
+    assert "note: as a Job of batch/v1 (api auto: PaddleJobs and JobSets are not served" in err
+    record = store.load("flowers")
+    assert record is not None
+    assert record.api == "job"
+    assert {name for plural in ("jobs", "services") for name in cluster.names(plural)} == {"flowers"}
+    cluster.served = (*cluster.served, PADDLE_JOBS)  # another day there is an operator
+    assert run(["cancel", "flowers"]) == 0
+    assert cluster.get(JOBS, "flowers", namespace="ml")["spec"]["suspend"] is True
+    assert run(["delete", "flowers", "--yes"]) == 0
+    assert cluster.names("jobs") == cluster.names("services") == cluster.names("configmaps") == ()
+
+
+@pytest.mark.parametrize("said", ["kubeflow", "paddlejob"])
+def test_a_kind_may_be_named_by_a_flag_and_by_its_name_of_before(cluster, store, write_config, said):
+    path = str(write_config(Launch__api=said))
+    assert run(["submit", path, *NAMED]) == 0
+    assert cluster.names("paddlejobs") == ("flowers",)
+    assert run(["submit", path, "--api", "job", "--name", "other", "--namespace", "ml"]) == 0
+    assert cluster.names("jobs") == ("other",)
+
+
+def test_a_missing_permission_is_refused_in_the_servers_words(cluster, store, submit):
+    cluster.rules = [{"apiGroups": ["kubeflow.org"], "resources": ["*"], "verbs": ["*"]}]
     cluster.refuse("create", CONFIG_MAPS, code=403)
     code, _, err = submit(*NAMED)
     assert code == 3

@@ -10,16 +10,16 @@ import pytest
 import yaml
 
 from launcher.config.launch import LaunchSection
-from launcher.kinds.base import CANCELLED_ANNOTATION, JobKind, KindName
+from launcher.kinds.base import CANCELLED_ANNOTATION, JobKind
 from launcher.kinds.pods import container_of, node_of
-from launcher.kinds.registry import KINDS, OFFERED, PADDLE_JOB, find_kind, kind_named
-from launcher.names import RUN_ID_LABEL
+from launcher.kinds.registry import KINDS, PADDLE_JOB, find_kind, kind_named
+from launcher.names import RUN_ID_LABEL, KindName
 from launcher.objects import KubeObject
-from launcher.render.crds import load_schema
+from launcher.render.crds import find_faults, load_schema
+from launcher.render.manifest import Manifest
 from launcher.render.templates import template_folders
 
 ROOT = Path(__file__).resolve().parents[3]
-offered_kind = pytest.mark.parametrize("kind", OFFERED, ids=lambda kind: kind.name)
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
@@ -42,36 +42,72 @@ def merge(old: KubeObject, patch: KubeObject) -> KubeObject:
 
 
 @pytest.fixture
-def render_job(make_plan):
-    from dataclasses import replace
-
+def render_whole(make_plan):
     from launcher.render.render import render
 
-    def render_one(kind: JobKind) -> KubeObject:
-        plan = make_plan(launch={"nodes": 2, "name": "flowers"})
-        return render(replace(plan, api=kind.name)).job
+    def render_one(kind: JobKind, **launch: object) -> Manifest:
+        return render(make_plan(launch={"nodes": 2, "name": "flowers", **launch}, api=kind.name))
 
     return render_one
+
+
+@pytest.fixture
+def render_job(render_whole):
+    return lambda kind: render_whole(kind).job
 
 
 def test_names_of_kinds_are_those_that_a_config_may_say():
     assert {kind.name for kind in KINDS} == set(get_args(KindName))
     said = get_args(LaunchSection.model_fields["api"].annotation)
-    assert set(said) == {"auto", *(kind.name for kind in OFFERED)}
-    assert set(OFFERED) <= set(KINDS)
+    assert set(said) == {"auto", *(kind.name for kind in KINDS)}
     assert [kind_named(kind.name) for kind in KINDS] == list(KINDS)
 
 
 @every_kind
-def test_what_is_rendered_is_an_object_of_the_kind_with_its_pods_where_it_says(kind, render_job):
-    job = render_job(kind)
-    assert find_kind(job) is kind
-    assert kind.replicas_of(job) == 2
-    (container,) = kind.pod_template_of(job)["spec"]["containers"]
+def test_what_is_rendered_is_an_object_of_the_kind_with_its_pods_where_it_says(kind, render_whole):
+    manifest = render_whole(kind)
+    assert find_kind(manifest.job) is kind
+    assert kind.replicas_of(manifest.job) == 2
+    (container,) = manifest.pod_spec["containers"]
     assert container["name"] == kind.container
     (number,) = [item for item in container["env"] if item["name"] == "FTL_NODE"]
     assert number["valueFrom"]["fieldRef"]["fieldPath"] == kind.node_field
     assert any((folder / kind.template).is_file() for folder in template_folders())
+
+
+@every_kind
+def test_the_pods_are_the_same_in_every_kind_but_for_what_the_kind_puts_there(kind, render_whole):
+    own = {"restartPolicy", "subdomain"}
+    ours, others = (dict(render_whole(each).pod_spec) for each in (kind, PADDLE_JOB))
+    for spec in (ours, others):
+        for key in own:
+            spec.pop(key, None)
+        (container,) = spec["containers"]
+        env = [item for item in container["env"] if item["name"] != "FTL_NODE"]
+        spec["containers"] = [{**container, "name": "", "env": env}]
+    assert ours == others
+
+
+@every_kind
+def test_the_schemas_of_its_objects_take_all_that_is_rendered(kind, render_whole):
+    manifest = render_whole(kind, queue={"kueue": "team-a"}, annotations={"example.com/a": "b"}, rdma=True)
+    whole = [manifest.job, *(item for item in manifest.companions if item["kind"] != "Service")]
+    inner = [manifest.inner_job] if manifest.inner_job else []
+    assert [fault for item in (*whole, *inner) for fault in find_faults(item)] == []
+    manifest.job["spec"]["nonsense"] = 1
+    assert find_faults(manifest.job) == ["spec.nonsense: expected a field that exists, got 1"]
+    assert manifest.job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team-a"
+
+
+@every_kind
+def test_the_job_inside_is_named_and_numbered_as_its_pods_will_be(kind, render_whole):
+    manifest = render_whole(kind)
+    inner, name = manifest.inner_job, kind.inner_job_name(manifest.name)
+    assert (inner is None) is (name is None)
+    if inner is not None:
+        assert (inner["metadata"]["name"], inner["spec"]["completions"]) == (name, 2)
+        assert inner["spec"]["template"] == manifest.pod_template
+        assert kind.is_name_of(str(name), job=manifest.name)
 
 
 @every_kind
@@ -102,7 +138,7 @@ def test_a_new_job_has_not_ended_and_nobody_has_looked_at_it(kind, render_job):
     assert not kind.is_noticed(job)
 
 
-@offered_kind
+@every_kind
 def test_a_kind_that_is_offered_has_its_schema_and_its_grants_in_the_role_for_users(kind):
     assert load_schema(f"{kind.resource.api_version.replace('/', '-')}.json")
     role = yaml.safe_load((ROOT / "k8s/rbac/user.yaml").read_text())
@@ -121,6 +157,11 @@ def test_names_up_to_its_limit_make_valid_names_of_pods_and_hosts(kind):
     job = "a" * kind.max_name
     host = kind.coordinator_host(job)
     assert all(len(part) <= 63 for part in host.split("."))
+    for nodes in (1, 10, 11, 100, 101, 1000):
+        longest = "a" * kind.max_name_of(nodes)
+        assert kind.max_name <= kind.max_name_of(nodes)
+        if (inner := kind.inner_job_name(longest)) is not None:
+            assert len(f"{inner}-{nodes - 1}-abcde") <= 63  # what its webhook counts
     name = kind.pod_name(job, 999)
     assert name is None or (len(name) <= 63 and kind.is_name_of(name, job=job))
     assert kind.is_name_of(job, job=job)

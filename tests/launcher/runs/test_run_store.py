@@ -150,9 +150,14 @@ def test_other_records_are_refused_with_their_place(text):
 
 
 def test_a_job_of_a_kind_that_was_dropped_is_refused_by_name():
-    written = format_record(record()).replace('"kubeflow"', '"batch"')
+    written = format_record(record()).replace('"paddlejob"', '"batch"')
     with pytest.raises(RecordError, match=r"batch\.paddlepaddle\.org/v1.*kubectl get paddlejobs"):
         parse_record(written, where="here")
+
+
+def test_a_record_of_before_there_were_several_kinds_is_read():
+    written = format_record(record()).replace('"paddlejob"', '"kubeflow"')
+    assert parse_record(written, where="here") == record()
 
 
 def test_a_lock_keeps_processes_apart_even_as_its_file_comes_and_goes(tmp_path):

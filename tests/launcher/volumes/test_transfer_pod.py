@@ -139,7 +139,7 @@ def test_a_running_job_is_reached_through_its_first_pod(tmp_path):
     first = {"metadata": {"name": "flowers-worker-0"}, "spec": {}, "status": running}
     programs = Programs(pods, tmp_path)
     with transfer_pod.open_of_job(
-        pods, programs, namespace="ml", pods=[first], job=job(), kind=PADDLE_JOB, path="/volume"
+        pods, programs, namespace="ml", pods=[first], job=job(), beside=(), kind=PADDLE_JOB, path="/volume"
     ) as place:
         assert list(place.lines("walk", {"under": ""})) == []
     assert programs.ran == [("flowers-worker-0", "paddle")]

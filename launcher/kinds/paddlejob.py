@@ -16,11 +16,11 @@ from launcher.kinds.base import (
     FieldPath,
     Grant,
     JobKind,
-    KindName,
     Refuse,
     ended_at,
     refuse_unknown,
 )
+from launcher.names import KindName
 from launcher.objects import PADDLE_JOBS, Condition, KubeObject, Resource, conditions_of, is_owned, uid_of
 from trainer.protocol.environment import STORE_PORT
 
@@ -34,11 +34,12 @@ _FIRST_RETRIED_EXIT = 128
 class PaddleJob(JobKind):
     """All pods are Workers: a Master would mean parameter servers. Pods have names, and a Service each."""
 
-    name: ClassVar[KindName] = "kubeflow"
+    name: ClassVar[KindName] = "paddlejob"
     resource: ClassVar[Resource] = PADDLE_JOBS
     controller = Controller(
         title="training operator",
         deployment="training-operator",
+        check="operator",
         install=f'kubectl apply --server-side -k "{_SOURCE}"',  # its README, release 1.9
     )
     template = "paddlejob.yaml.j2"
@@ -80,6 +81,16 @@ class PaddleJob(JobKind):
         return {
             "apiVersion": self.resource.api_version, "kind": self.resource.kind, "metadata": {"name": name},
             "spec": {"runPolicy": policy, "paddleReplicaSpecs": {"Worker": worker}},
+        }  # fmt: skip
+
+    def sample(self, name: str, *, labels: Mapping[str, str]) -> KubeObject:
+        """See `JobKind`."""
+        template = {"spec": {"containers": [{"name": self.container, "image": "sample"}]}}
+        worker = {"replicas": 1, "restartPolicy": "ExitCode", "template": template}
+        return {
+            "apiVersion": self.resource.api_version, "kind": self.resource.kind,
+            "metadata": {"name": name, "labels": dict(labels)},
+            "spec": {"paddleReplicaSpecs": {"Worker": worker}},
         }  # fmt: skip
 
     def pod_name(self, job: str, node: int) -> str:
@@ -148,9 +159,9 @@ class PaddleJob(JobKind):
         if worker.get("replicas", 1) < 1:
             refuse(f"{worker_at}.replicas", "at least 1", worker["replicas"])
 
-    def is_retried(self, exit_code: int) -> bool:
+    def is_retried(self, exit_code: int | None) -> bool:
         """See `JobKind`; by `restartPolicy: ExitCode`."""
-        return exit_code >= _FIRST_RETRIED_EXIT
+        return exit_code is not None and exit_code >= _FIRST_RETRIED_EXIT
 
     def labels_of_pod(self, job: str, node: int) -> Mapping[str, str]:
         """See `JobKind`."""
