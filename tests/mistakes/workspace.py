@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -146,14 +145,30 @@ def fail_writes() -> Callable[..., Callable[[], None]]:
     """Let the disk be full once weights are written; returns what undoes it."""
 
     def change(folder: Path) -> Callable[[], None]:
-        real = os.fsync
+        # Python imports a module of this name at its start: that of the process that writes, too.
+        (folder / "full").mkdir()
+        (folder / "full/sitecustomize.py").write_text(_FULL_DISK)
+        before = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = str(folder / "full")
 
-        def fsync(fd: int) -> None:
-            if Path(f"/proc/self/fd/{fd}").readlink().suffix == ".pdparams":
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            real(fd)
+        def undo() -> None:
+            del os.environ["PYTHONPATH"]
+            if before is not None:
+                os.environ["PYTHONPATH"] = before
 
-        os.fsync = fsync
-        return lambda: setattr(os, "fsync", real)
+        return undo
 
     return change
+
+
+_FULL_DISK = """
+import errno, os
+real = os.fsync
+
+def fsync(fd):
+    if os.readlink(f"/proc/self/fd/{fd}").endswith(".pdparams"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    real(fd)
+
+os.fsync = fsync
+"""

@@ -118,6 +118,8 @@ class GlobalSection(Section):
     """Ours: end the run once so many evaluations in a row were no better."""
     save_every_steps: Positive | None = None
     """Ours: save within an epoch too, every so many optimizer steps of the run."""
+    save_every_minutes: float | None = Field(default=None, gt=0)
+    """Ours: save within an epoch too, at the first printed step so many minutes after the last save."""
     keep_latest: Positive = 2
     """Ours: how many of the furthest checkpoints are kept."""
     keep_best: Positive = 1

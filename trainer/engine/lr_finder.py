@@ -126,7 +126,7 @@ def find_rate(
     mean, least, diverged, parts = 0.0, math.inf, False, 0.0
     for fed in _endless(setup.train_loader, say):
         taken = stepper.step(fed, step=len(rates))
-        (result,), _ = stepper.fetch()  # of each step, because the test ends where the loss grows
+        (result,), _, _ = stepper.fetch()  # of each step, because the test ends where the loss grows
         parts += result.loss / setup.options.update_freq
         if not taken.applied:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Callable
@@ -45,7 +46,9 @@ class Output:
             return
         self._beat_s = now_s
         try:
-            self._lock.beat(now_s)
+            # As on a full disk: whoever could take it meanwhile is found at the next beat.
+            with contextlib.suppress(OSError):
+                self._lock.beat(now_s)
         except LockLostError as error:
             raise CheckpointError(str(error)) from error
 

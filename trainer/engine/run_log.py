@@ -7,13 +7,12 @@ the step used, values and `ips` are those of all ranks together.
 from __future__ import annotations
 
 import datetime
-import io
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TextIO
 
 from trainer.engine.scalars import Scalars
 from trainer.progress import NO_PROGRESS, Progress
@@ -21,6 +20,7 @@ from trainer.protocol.printable import escape_controls
 from trainer.protocol.safe_files import open_append
 
 _LOG = "train.log"
+_MAX_WAITING = 1 << 20
 
 
 class RunLog:
@@ -46,9 +46,9 @@ class RunLog:
         self.progress: Progress = NO_PROGRESS
         """Steps aside for every line."""
         self._scalars = scalars
-        self._log = _append(output_dir / _LOG) if output_dir is not None else None
+        self._log = _Lines(output_dir / _LOG) if output_dir is not None else None
         try:
-            self._rows = _append(metrics) if metrics is not None else None
+            self._rows = _Lines(metrics) if metrics is not None else None
         except OSError:
             if self._log is not None:
                 self._log.close()
@@ -63,8 +63,7 @@ class RunLog:
         self.progress.clear()
         self._listener(text)
         if self._log is not None:
-            self._log.write(format_line(text) + "\n")
-            self._log.flush()
+            self._warn(self._log.write(format_line(text) + "\n"))
 
     def row(self, event: str, *, at_s: float | None = None, **values: float | str | None) -> None:
         """Append an object to metrics.jsonl; numbers that JSON does not have become null.
@@ -84,8 +83,12 @@ class RunLog:
             "time_s": round(time.time() if at_s is None else at_s, 3),
         }
         document |= {key: _plain(value) for key, value in values.items()}
-        self._rows.write(json.dumps(document, allow_nan=False) + "\n")
-        self._rows.flush()
+        self._warn(self._rows.write(json.dumps(document, allow_nan=False) + "\n"))
+
+    def _warn(self, text: str | None) -> None:
+        if text is not None:
+            self.progress.clear()
+            self._listener(f"warning: {text}")
 
     def close(self) -> None:
         """Close the files."""
@@ -93,7 +96,7 @@ class RunLog:
             self._scalars.close()
         for file in (self._log, self._rows):
             if file is not None:
-                file.close()
+                self._warn(file.close())
 
 
 class SilentRunLog(RunLog):
@@ -122,8 +125,40 @@ def format_duration(seconds: float) -> str:
     return str(datetime.timedelta(seconds=round(seconds))) if math.isfinite(seconds) else "unknown"
 
 
-def _append(path: Path) -> TextIO:
-    return io.TextIOWrapper(open_append(path), encoding="utf-8")
+class _Lines:
+    """A file that lines are appended to.
+
+    A full disk ends no training here: the next checkpoint does, or says that it goes on. Lines that could not
+    be written wait, `_MAX_WAITING` bytes of them, and are written with the next one that can be.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = open_append(path)
+        self._waiting = b""
+        self._is_told = False
+
+    def write(self, text: str) -> str | None:
+        """Append; return what there is to say of it, once until lines are written again."""
+        self._waiting += text.encode()
+        try:
+            while self._waiting:
+                self._waiting = self._waiting[os.write(self._file.fileno(), self._waiting) :]
+        except OSError as error:
+            if len(self._waiting) > _MAX_WAITING:  # the rest of a line that has begun, and the last ones
+                begun = self._waiting.partition(b"\n")[0]
+                self._waiting = begun + b"\n" + self._waiting[-_MAX_WAITING:].partition(b"\n")[2]
+            was_told, self._is_told = self._is_told, True
+            said = f"{self._path}: {error.strerror}; its lines wait until they can be written"
+            return None if was_told else said
+        self._is_told = False
+        return None
+
+    def close(self) -> str | None:
+        """Close; return what there is to say of lines that could not be written."""
+        lost = self._waiting.count(b"\n")
+        self._file.close()
+        return f"{self._path}: {lost} lines could not be written" if lost else None
 
 
 def _plain(value: float | str | None) -> float | str | None:

@@ -62,9 +62,15 @@ class Saver:
         self._settings = settings
         self._restored = restored
         self._clock = clock
+        self._handed_over_s = clock()
         self._unsaved: CheckpointError | None = None
         self._best_written = begun.best_metric, begun.best_epoch
         self._best_is_lost = False
+
+    def is_time(self) -> bool:
+        """Whether `Global.save_every_minutes` have passed since the last save was handed over."""
+        minutes = self._setup.options.run.save_every_minutes
+        return minutes is not None and self._clock() - self._handed_over_s >= 60.0 * minutes
 
     def save(
         self, state: TrainState, *, evaluated: bool = False, best: bool = False, epoch_name: bool = False
@@ -102,6 +108,7 @@ class Saver:
                 *([f"epoch_{state.epoch}"] if epoch_name else []),
             ),
         )
+        self._handed_over_s = self._clock()
         try:
             self._writer.hand_over(order)
         except OSError as error:

@@ -132,17 +132,20 @@ class Stepper:
             self._run_ahead.hold()
         return StepTaken(learning_rates=rates, applied=applied)
 
-    def fetch(self) -> tuple[list[StepResult], bool]:
+    def fetch(self, *, wants_save: bool = False) -> tuple[list[StepResult], bool, bool]:
         """Wait for what the batches since the last fetch measured, on all ranks together.
 
+        Args:
+            wants_save: It is time for a save, by the clock of this rank.
+
         Returns:
-            One for each batch, in order; and whether any rank was signalled.
+            One for each batch, in order; whether any rank was signalled; and whether any wants a save.
         """
-        beside = [1.0 if self._stop.number else 0.0]
+        beside = [1.0 if self._stop.number else 0.0, 1.0 if wants_save else 0.0]
         if self._agreement is not None:
             beside.append(self._agreement.measure())
         batches = self.unfetched
-        found, (asked, *took) = self._sums.fetch(self._setup.collective, *beside)
+        found, (asked, wanted, *took) = self._sums.fetch(self._setup.collective, *beside)
         if self._agreement is not None:
             self._agreement.settle(batches, seconds=took[0] / self._setup.ranks.world_size)
         results = []
@@ -150,7 +153,7 @@ class Stepper:
             total, bad = one.counts
             means = {key: value / total for key, value in one.sums.items()}
             results.append(StepResult(loss=means["loss"], means=means, bad_images=int(bad)))
-        return results, asked > 0
+        return results, asked > 0, wanted > 0
 
     def _seed(self, step: int) -> None:
         # Dropout's draws depend on the step and the rank alone, so that a resumed run repeats them.

@@ -89,6 +89,7 @@ class Training:
         self._stepper = Stepper(setup, liveness=liveness, stop=stop, clock=clock)
         self._unfetched: list[_Unfetched] = []
         self._asked = False
+        self._save_is_wanted = False
         liveness.total_steps = setup.options.run.epochs * setup.options.steps_per_epoch
         liveness.step, liveness.epoch = state.step, state.epoch
 
@@ -242,8 +243,9 @@ class Training:
         """Wait for what the steps since the last time measured; all ranks do so after the same step."""
         if not self._stepper.unfetched:
             return []
-        results, asked = self._stepper.fetch()
-        self._asked = self._asked or asked
+        is_time = self._saver is not None and self._saver.is_time()
+        results, asked, wanted = self._stepper.fetch(wants_save=is_time)
+        self._asked, self._save_is_wanted = self._asked or asked, self._save_is_wanted or wanted
         return results
 
     def _take(self, running: _Epoch, results: list[StepResult]) -> None:
@@ -301,9 +303,13 @@ class Training:
         raise StoppedError(why)
 
     def _save_if_due(self, running: _Epoch) -> None:
-        """Save within an epoch; all ranks come to the same answer after the same step."""
+        """Save within an epoch.
+
+        All ranks come to the same answer after the same step: of steps by counting them, of minutes by what
+        rank 0 said in the last fetch.
+        """
         every = self._setup.options.run.save_every_steps
-        if every is not None and self.state.step % every == 0:
+        if self._save_is_wanted or (every is not None and self.state.step % every == 0):
             self._take(running, self._fetch())
             self._save(replace(self.state, measured=running.means.sums()))
 
@@ -420,6 +426,7 @@ class Training:
             DivergedError: The last update left weights that are no numbers.
         """
         setup = self._setup
+        self._save_is_wanted = False
         self._liveness.enter(Phase.SAVE)
         self._refuse_broken_weights()
         setup.collective.broadcast_buffers(setup.model)
