@@ -14,7 +14,7 @@ from trainer.config.ops import CropImage, Op, RandCropImage, ResizeImage
 from trainer.config.pipeline import OpList
 from trainer.config.registry import Registry, Section, Spec, keyed, lazy, named
 from trainer.config.samplers import Sampler
-from trainer.config.scalars import Split
+from trainer.config.scalars import Amount, Split, parse_amount
 from trainer.protocol.lists import Grammar, Labels
 
 BATCH_OPS = Registry(
@@ -158,6 +158,31 @@ class LoaderSection(Section):
     """Ours: fast decodes JPEGs at a half, a quarter or an eighth of their size where the next operation makes
     them smaller than that; pixels differ from PaddleClas's.
     """
+
+    cache: Literal["memory", "disk"] | None = None
+    """Ours: keep decoded images, for all ranks of a node, in /dev/shm until the end or on a disk for ever."""
+    cache_size: Amount | None = None
+    """What they may take, such as `20Gi`; two fifths of what is free where it is not given."""
+    cache_dir: str | None = None
+    """Folder of `cache: disk`; below the user's cache folder where it is not given."""
+
+    @property
+    def cache_bytes(self) -> int | None:
+        """What decoded images may take, in bytes; None where nothing is said."""
+        return None if self.cache_size is None else parse_amount(self.cache_size)
+
+    @model_validator(mode="after")
+    def _cacheable(self) -> LoaderSection:
+        if self.cache is not None and self.decode == "fast":
+            raise ValueError(
+                f"expected decode: exact with cache: {self.cache}, which keeps whole images, got fast; "
+                "remove one of them"
+            )
+        if self.cache is None and self.cache_size is not None:
+            raise ValueError("expected cache: memory or cache: disk beside cache_size, got none")
+        if self.cache != "disk" and self.cache_dir is not None:
+            raise ValueError("expected cache: disk beside cache_dir, got " + (self.cache or "none"))
+        return self
 
     def hands_over_uint8(self, *, on_gpu: bool) -> bool:
         """Tell whether images go to the device before they are normalised, where that can be."""

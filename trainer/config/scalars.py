@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -45,6 +46,45 @@ Fraction = Annotated[
     ),
 ]
 """A number, or text such as `1.0/255.0`."""
+
+_AMOUNT = re.compile(r"(\d{1,15}(?:\.\d{1,3})?)(Ki|Mi|Gi|Ti|k|M|G|T)?B?")
+_UNITS = {
+    "Ki": 1 << 10,
+    "Mi": 1 << 20,
+    "Gi": 1 << 30,
+    "Ti": 1 << 40,
+    "k": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+}
+
+
+def parse_amount(text: str) -> int:
+    """Return the bytes of a text such as `20Gi` or `512M`, as Kubernetes writes them.
+
+    Raises:
+        ValueError: It is none.
+    """
+    found = _AMOUNT.fullmatch(text)
+    if found is None:
+        raise ValueError(f"expected an amount of memory such as 20Gi or 512M, got {text!r}")
+    return int(float(found[1]) * _UNITS.get(found[2], 1))
+
+
+def _amount(value: object) -> object:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(text, str):
+        parse_amount(text)
+    return text
+
+
+Amount = Annotated[
+    str,
+    BeforeValidator(_amount),
+    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "pattern": f"^{_AMOUNT.pattern}$"}]}),
+]
+"""Bytes, as a number or as Kubernetes writes them: `20Gi`, `512M`."""
 
 Pixels: TypeAlias = tuple[int, int]
 """Width and height of an image."""

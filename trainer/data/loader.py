@@ -6,11 +6,13 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from platformdirs import user_cache_path
 
 from trainer.config.data import CustomLabelDataset, SplitSection
 from trainer.config.pipeline import stage_of
@@ -18,14 +20,17 @@ from trainer.config.samplers import RASampler
 from trainer.config.sections import MAX_IMAGE_PIXELS
 from trainer.data.bad_images import BadImages
 from trainer.data.batch_ops import build_mixing
+from trainer.data.decoded_cache import CacheFolder, describe_use, plan_cache
 from trainer.data.lists import SampleList
 from trainer.data.normalization import find_normalization
+from trainer.data.ops.build import Transforms
 from trainer.data.readers import Filled, Pending, Readers, Request
 from trainer.data.reading import Recipe, SampleReader, Wanted
 from trainer.data.rng import Rng, Stream, per_batch
 from trainer.data.sampling import make_sampling
 from trainer.data.sharding import Indices, Shard
 from trainer.errors import DataError
+from trainer.protocol.safe_files import UnsafePathError
 
 
 def _nothing() -> None:
@@ -135,10 +140,14 @@ class Loader:
         self.normalization = find_normalization(split.dataset.transform_ops) if may_leave else None
         """What makes float32 [B, C, H, W] of uint8 [B, H, W, 3]; None where images are float32 already."""
         dataset = split.dataset
+        self._cache = _plan_cache(
+            split, samples.source, uint8=self.normalization is not None, most=max_pixels
+        )
         self._recipe = Recipe(
             ops=dataset.transform_ops, paths=samples.paths, source=samples.source, seed=seed,
             training=training, skip=self.bad_images.skip, max_pixels=max_pixels,
             uint8=self.normalization is not None, fast=split.loader.decode == "fast",
+            cache=self._cache.plan if self._cache is not None else None,
             label_key=dataset.label_key if isinstance(dataset, CustomLabelDataset) else None,
         )  # fmt: skip
         self._mix = build_mixing(
@@ -151,6 +160,7 @@ class Loader:
         self._reader = SampleReader(self._recipe, self.bad_images, stream=self._stream)
         cv2.setNumThreads(1)  # ranks and readers fill the cores already
         self._readers = readers or Readers()
+        self._notes: list[str] = []
         if self._workers:
             self._number = self._readers.add(
                 self._recipe, workers=self._workers, batch_size=self._sampling.largest_batch
@@ -219,6 +229,7 @@ class Loader:
             DataError: Images cannot be read, and none are to be skipped; names line and file of all those of
                 one batch.
         """
+        self._open_cache()
         positions = self._sampling.positions(epoch, world_size=order_world_size or self._world_size)
         assemblies = self._assemblies(positions, start)
         read = self._read_ahead if self._workers else self._read
@@ -245,12 +256,40 @@ class Loader:
             epoch, start, order_world_size = epoch + 1, 0, None
 
     def close(self) -> None:
-        """End the reader processes, those of all loaders that share them."""
+        """End the reader processes, those of all loaders that share them, and let go of the cache."""
         self._readers.close()
+        if self._cache is not None:
+            self._cache.close()
 
     def take_unsaid(self) -> list[str]:
         """Return what is to be said of images and of reader processes, and nobody has said yet."""
-        return [*self._readers.take_notes(), *self.bad_images.take_unsaid()]
+        notes, self._notes = self._notes, []
+        return [*notes, *self._readers.take_notes(), *self.bad_images.take_unsaid()]
+
+    def _open_cache(self) -> None:
+        """Make the cache's folder, or join those who use it; rank 0 says so."""
+        if self._cache is None or self._cache.is_open:
+            return
+        try:
+            said = self._cache.open()
+        except UnsafePathError:
+            raise
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            mend = "set loader.cache_dir, or remove loader.cache"
+            where = f"loader.cache: {self._cache.plan.folder}"
+            raise DataError(
+                [f"{where}: expected a folder that can be made, got: {reason}; {mend}"]
+            ) from error
+        if self._rank == 0:
+            self._notes.append(said)
+
+    def describe_cache(self) -> str | None:
+        """Say what the cache did on this node since the last time; None without one, or nothing was read."""
+        if self._cache is None or not self._cache.is_open:
+            return None
+        use = self._cache.take_use()
+        return describe_use(self._cache.plan, use) if use.hits + use.misses else None
 
     def _assemblies(self, positions: Indices, start: int) -> Iterator[_Assembly]:
         shards = self._sampling.shards(
@@ -364,6 +403,18 @@ class Loader:
         if self._stream is not None:
             return self._stream.rng
         return per_batch(self._seed, epoch=epoch, start=start, rank=self._rank)
+
+
+def _plan_cache(split: SplitSection, source: str, *, uint8: bool, most: int) -> CacheFolder | None:
+    """Decide where decoded images are kept; None where they are not."""
+    loader = split.loader
+    if loader.cache is None:
+        return None
+    plan = plan_cache(
+        loader.cache, source=source, max_pixels=most, size_bytes=loader.cache_bytes,
+        disk_folder=Path(loader.cache_dir) if loader.cache_dir else user_cache_path("ftlaunch") / "decoded",
+    )  # fmt: skip
+    return CacheFolder(plan, Transforms(split.dataset.transform_ops, uint8=uint8).choose().fixed_ops)
 
 
 def _too_few(split: SplitSection, count: int, world_size: int) -> str:

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from trainer.config.ops import ImageOp
 from trainer.config.sections import MAX_IMAGE_PIXELS
 from trainer.data.bad_images import how_to_fix
+from trainer.data.decoded_cache import CachePlan, DecodedCache
 from trainer.data.encoded import read_encoded
-from trainer.data.ops.build import Transforms
+from trainer.data.ops.build import Transform, Transforms
+from trainer.data.ops.registry import Pixels
 from trainer.data.rng import Rng, Stream, instead_of, per_sample
 from trainer.errors import ImageError
 
@@ -39,6 +41,7 @@ class Recipe:
         max_pixels: Images that claim more are bad.
         uint8: Leave the end of the operations to `find_normalization(ops)`.
         fast: `decode: fast`.
+        cache: Where decoded images are kept; None to decode each time.
     """
 
     ops: Sequence[ImageOp]
@@ -51,6 +54,7 @@ class Recipe:
     max_pixels: int = MAX_IMAGE_PIXELS
     uint8: bool = False
     fast: bool = False
+    cache: CachePlan | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,6 +129,9 @@ class SampleReader:
         self._remarks = remarks
         self._stream = stream
         self._transforms = Transforms(recipe.ops, uint8=recipe.uint8, fast=recipe.fast)
+        plain = self._transforms.choose()
+        self._cache = DecodedCache(recipe.cache, plain.fixed_ops) if recipe.cache is not None else None
+        self._keys: dict[Transform, bytes] = {}
 
     def read(self, wanted: Wanted, put: Put) -> Outcome:
         """Read a sample, or another one in its place, and put it."""
@@ -153,16 +160,16 @@ class SampleReader:
         rng = self._rng_of(wanted)
         try:
             transform = self._transforms.choose(side=wanted.side, stage=wanted.stage)
-            encoded = read_encoded(Path(path), max_pixels=recipe.max_pixels)
-            image = transform(encoded.data, rng)
+            whole, warning = self._begin(path, transform, rng)
+            image = transform.finish(whole, rng)
         except ImageError as error:
             return self._bad(index, f"{where}: {error}; {how_to_fix(skip=recipe.skip)}"), 0
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             mend = how_to_fix(skip=recipe.skip)
             return self._bad(index, f"{where}: expected a readable image, got: {reason}; {mend}"), 0
-        if encoded.warning:
-            self._remarks.warn(index, f"{where}: {encoded.warning}")
+        if warning:
+            self._remarks.warn(index, f"{where}: {warning}")
         label = 0 if recipe.label_key is None else rng.labels[recipe.label_key]
         other = put(image)
         if other is None:
@@ -171,6 +178,24 @@ class SampleReader:
             f"{where}: expected a batch's images to have one shape, got {list(image.shape)} beside "
             f"{list(other)}; let transform_ops resize or crop to a fixed size"
         ), label
+
+    def _begin(self, path: str, transform: Transform, rng: Rng) -> tuple[Pixels, str]:
+        """Return what is the same each time of an image file, decoded or from the cache, and a warning."""
+        cache = self._cache
+        if cache is None:
+            encoded = read_encoded(Path(path), max_pixels=self._recipe.max_pixels)
+            return transform.begin(encoded.data, rng), encoded.warning
+        key = self._keys.get(transform)
+        if key is None:
+            key = self._keys[transform] = cache.key(transform.fixed_ops)
+        found = cache.find(path, key)
+        if found is not None:
+            return found, ""
+        encoded = read_encoded(Path(path), max_pixels=self._recipe.max_pixels)
+        image = transform.begin(encoded.data, rng)
+        if not encoded.warning:  # which is to be said each time
+            cache.keep(path, key, image)
+        return image, encoded.warning
 
     def _bad(self, index: int, reason: str) -> _Bad:
         if self._recipe.skip:

@@ -79,7 +79,7 @@ def compare(
     loader = make_eval_loader(config.data.Eval, samples, run=config.run, ranks=Ranks())
     batches = loader.batches(0)
     progress.begin("comparing", min(images, len(samples)))
-    with contextlib.closing(batches):
+    with contextlib.closing(loader), contextlib.closing(batches):
         for batch in batches:
             if not batch.valid.any():  # bad images, of which nothing was read
                 continue

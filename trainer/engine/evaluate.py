@@ -13,6 +13,7 @@ other numbers on two ranks than on one.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,13 +138,15 @@ def evaluate_weights(
     model = build_model(config.arch)
     load_weights(model, chosen)
     loader = make_eval_loader(config.data.Eval, samples, run=config.run, ranks=ranks)
-    found = evaluate_model(
-        model, loader,
-        loss=build_loss(config.loss.Eval or config.loss.Train), measures=build_measures(config.metric.Eval),
-        collective=collective, liveness=Liveness(None, local_rank=0),
-        precision=choose_precision(config.amp, on_gpu=config.run.on_gpu),
-        progress=progress,
-    )  # fmt: skip
+    with contextlib.closing(loader):
+        found = evaluate_model(
+            model, loader,
+            loss=build_loss(config.loss.Eval or config.loss.Train),
+            measures=build_measures(config.metric.Eval),
+            collective=collective, liveness=Liveness(None, local_rank=0),
+            precision=choose_precision(config.amp, on_gpu=config.run.on_gpu),
+            progress=progress,
+        )  # fmt: skip
     top1, floor = found.metrics.get("top1"), found.largest_class
     evaluated = None
     if top1 is not None and floor is not None:

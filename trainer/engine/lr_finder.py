@@ -248,15 +248,18 @@ def _longest_fall(losses: Sequence[float], way_down: range) -> list[int]:
 
 def _endless(loader: Loader, say: Callable[[str], None]) -> Iterator[FedBatch]:
     epoch = 0
-    while True:
-        batches, bad = feed(loader, loader.batches(epoch)), 0
-        try:
-            for fed in batches:
-                bad += fed.batch.bad_images
-                for text in loader.take_unsaid():
-                    say(text)
-                loader.bad_images.refuse_too_many(bad)
-                yield fed
-        finally:
-            batches.close()
-        epoch += 1
+    try:
+        while True:
+            batches, bad = feed(loader, loader.batches(epoch)), 0
+            try:
+                for fed in batches:
+                    bad += fed.batch.bad_images
+                    for text in loader.take_unsaid():
+                        say(text)
+                    loader.bad_images.refuse_too_many(bad)
+                    yield fed
+            finally:
+                batches.close()
+            epoch += 1
+    finally:
+        loader.close()

@@ -108,7 +108,7 @@ def run_training(
         collective = join_ranks(config.run.device, ranks)
         seed_generators(config.run)
         setup = build_setup(config, lists, ranks=ranks, collective=collective)
-        stack.callback(setup.train_loader.close)
+        stack.callback(setup.close)
         for note in say_of_epochs(config.run, setup.train_loader):
             run_log.say(f"warning: {note}")
         contents = None

@@ -114,6 +114,12 @@ class Setup:
     ema: ExponentialMovingAverage | None = None
     apart: Sequence[paddle.Tensor] = ()
 
+    def close(self) -> None:
+        """End the loaders' processes, and let go of their caches."""
+        self.train_loader.close()
+        if self.eval_loader is not None:
+            self.eval_loader.close()
+
     @property
     def schedule(self) -> Callable[[int], float]:
         """That of the first optimizer; one that follows evaluations is alone."""

@@ -220,6 +220,10 @@ class Training:
         for text in loader.take_unsaid():
             self._run_log.announce(text)  # of any rank: each reads other images
 
+    def _say_cache(self, split: str, loader: Loader) -> None:
+        if (text := loader.describe_cache()) is not None:
+            self._run_log.say(f"[{split}]{text}")
+
     def _advance(self, epoch: int, batch: Batch, *, bad_images: int, batches: int) -> None:
         continuous = self._setup.train_loader.is_continuous
         self.state = replace(
@@ -323,6 +327,7 @@ class Training:
                 f"[Train][Epoch {completed}/{run.epochs}]{format_count(bad_images)} could not be read; "
                 "others of the list were trained on instead"
             )
+        self._say_cache("Train", self._setup.train_loader)
         self.state = replace(
             self.state,
             epoch=completed,
@@ -416,6 +421,7 @@ class Training:
             )  # fmt: skip
         finally:
             self._say_bad_images(setup.eval_loader)
+            self._say_cache("Eval", setup.eval_loader)
 
     def _save(
         self, state: TrainState, *, evaluated: bool = False, best: bool = False, epoch_name: bool = False

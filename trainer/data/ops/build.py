@@ -17,6 +17,7 @@ import trainer.data.ops.erasing
 import trainer.data.ops.timm
 import trainer.data.ops.vision  # noqa: F401  # each registers its operations
 from trainer.config.data import SIZED_OPS
+from trainer.config.extras import ExtraOp
 from trainer.config.ops import DecodeImage, ImageOp, given_pictures
 from trainer.config.pipeline import of_stage
 from trainer.data.normalization import split_ops
@@ -53,6 +54,7 @@ class Transform:
         """Whose result is the same each time; at least one, except where decoding depends on a draw."""
         self._begin, self._finish = made[: len(self.fixed_ops)], made[len(self.fixed_ops) :]
         self._uint8 = uint8
+        self._is_copied = any(isinstance(op, ExtraOp) for op in kept)  # which may write to what it gets
         self._channels_first = any(op.moves_channels_first() for op in kept)
 
     def __call__(self, data: bytes, rng: Rng) -> NDArray[Any]:
@@ -82,6 +84,8 @@ class Transform:
         Raises:
             ImageError: The image does not fit.
         """
+        if self._is_copied and not image.flags.writeable:
+            image = image.copy()
         for operation in self._finish:
             image = operation(image, rng)
         if self._uint8:
