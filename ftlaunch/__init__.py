@@ -42,6 +42,7 @@ from ftlaunch.training import (
     list_weights,
     make_lists,
     predict,
+    report_data,
     resize,
     train,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "predict",
     "push_data",
     "render",
+    "report_data",
     "resize",
     "schema",
     "submit",

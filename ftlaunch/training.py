@@ -13,6 +13,7 @@ from trainer.preparation import (
     inspect_weights,
     list_weights,
     make_lists,
+    report_data,
     resize,
 )
 
@@ -27,6 +28,7 @@ __all__ = [
     "list_weights",
     "make_lists",
     "predict",
+    "report_data",
     "resize",
     "train",
 ]

@@ -24,6 +24,7 @@ RUNNERS = {
     "around": "tests/e2e/test_printed_commands.py",
     "own-data": "tests/e2e/test_printed_commands.py",
     "predict": "tests/e2e/test_printed_commands.py",
+    "data-report": "tests/trainer/insight/test_data_report.py",
     "weights": "tests/e2e/test_printed_commands.py",
     "convert": "tests/e2e/test_printed_commands.py",
     "trust": "tests/e2e/test_printed_commands.py",

@@ -44,6 +44,7 @@ TWINS = {
     "trainer export": "export",
     "trainer check": "check",
     "trainer lr-find": "find_rate",
+    "trainer data-report": "report_data",
     "trainer resize": "resize",
     "trainer make-lists": "make_lists",
     "trainer weights list": "list_weights",

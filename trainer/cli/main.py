@@ -31,6 +31,9 @@ _COMMANDS = {
         "trainer.cli.export", "Export a model for inference, and compare it with the trained one."
     ),
     "check": _Entry("trainer.cli.check", "Check a config, its lists, images and weights without training."),
+    "data-report": _Entry(
+        "trainer.cli.data_report", "Say what is wrong or odd with the images and labels of a data set."
+    ),
     "lr-find": _Entry("trainer.cli.lr_find", "Propose a learning rate by a short range test."),
     "resize": _Entry("trainer.cli.resize", "Set the image size in all places of a config."),
     "weights": _Entry("trainer.cli.weights", "List, fetch and inspect pretrained weights."),
@@ -45,6 +48,7 @@ _SYNONYMS = {
     "convert": "export", "onnx": "export", "to-onnx": "export", "save": "export",
     "lr_find": "lr-find", "lr-finder": "lr-find", "find-lr": "lr-find", "lr-range-test": "lr-find",
     "split": "make-lists", "make_lists": "make-lists", "lists": "make-lists", "list": "weights",
+    "data_report": "data-report", "report": "data-report", "data": "data-report", "duplicates": "data-report",
     "download": "weights", "pretrained": "weights", "fetch": "weights",
 }  # fmt: skip
 """What other tools, PaddleClas's own scripts among them, call a command of ours: named, never run."""

@@ -24,6 +24,9 @@ _TABLE = (
     "CREATE TABLE IF NOT EXISTS images (path TEXT, how TEXT, mark TEXT, problem TEXT, warning TEXT, "
     "PRIMARY KEY (path, how)) WITHOUT ROWID"
 )
+_FACTS = (
+    "CREATE TABLE IF NOT EXISTS facts (path TEXT PRIMARY KEY, how TEXT, mark TEXT, facts BLOB) WITHOUT ROWID"
+)
 _BATCH = 500  # of paths in one question: SQLite's limit of parameters is 999 in old builds
 _WAIT_S = 2.0
 
@@ -62,6 +65,7 @@ class ImageCache:
             self._connection = sqlite3.connect(folder / _FILE, timeout=_WAIT_S)
             with self._connection:
                 self._connection.execute(_TABLE)
+                self._connection.execute(_FACTS)
 
     def find(self, marks: Mapping[str, str], *, how: str) -> dict[str, Verdict]:
         """Return what is known of files that have not changed.
@@ -89,6 +93,28 @@ class ImageCache:
         rows = [(path, how, marks[path], said.problem, said.warning) for path, said in verdicts.items()]
         with contextlib.suppress(sqlite3.Error), self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?)", rows)
+
+    def find_facts(self, marks: Mapping[str, str], *, how: str) -> dict[str, bytes]:
+        """Return what was measured of files that have not changed; arguments as for `find`."""
+        found: dict[str, bytes] = {}
+        if self._connection is None:
+            return found
+        with contextlib.suppress(sqlite3.Error):
+            for part in _parts(list(marks)):
+                asked = ",".join("?" * len(part))
+                query = f"SELECT path, mark, facts FROM facts WHERE how = ? AND path IN ({asked})"  # noqa: S608
+                for path, mark, facts in self._connection.execute(query, [how, *part]):
+                    if mark == marks.get(path) and isinstance(facts, bytes):
+                        found[path] = facts
+        return found
+
+    def keep_facts(self, facts: Mapping[str, bytes], marks: Mapping[str, str], *, how: str) -> None:
+        """Remember what was measured of files, in place of what another way of measuring found."""
+        if self._connection is None:
+            return
+        rows = [(path, how, marks[path], record) for path, record in facts.items()]
+        with contextlib.suppress(sqlite3.Error), self._connection:
+            self._connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)", rows)
 
     def close(self) -> None:
         """Close the database."""
