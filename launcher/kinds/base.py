@@ -289,6 +289,16 @@ class JobKind(ABC):
         del job
         return None
 
+    @property
+    def maker(self) -> str:
+        """What people call that which makes the pods."""
+        return "its controller"
+
+    def free_lost_pod(self, *, pod: str, host: str, namespace: str) -> str:
+        """Return the command that has a pod made again whose node is off for good."""
+        del host
+        return f"kubectl -n {namespace} delete pod {pod} --force --grace-period=0"
+
     def is_noticed(self, job: KubeObject) -> bool:
         """Say whether a controller has looked at the job, as far as can be seen."""
         return bool((job.get("status") or {}).get("conditions"))

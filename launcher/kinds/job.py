@@ -35,6 +35,8 @@ from launcher.objects import (
 )
 
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
+"""Taint that says of a node that it is off, so that its pods are let go (kubernetes.io, "Node Shutdowns")."""
 NO_GROUP = "it makes no pod group; name a queue of Kueue"
 _RETRIED_EXITS = (137, 143)
 _SPEC = {
@@ -65,6 +67,16 @@ class IndexedJob(JobKind):
     def earlier_of(self, job: KubeObject, pods: Iterable[KubeObject]) -> Mapping[int, tuple[KubeObject, ...]]:
         """See `JobKind`."""
         return {number: tuple(own[:-1]) for number, own in self._by_number(job, pods).items() if own[1:]}
+
+    @property
+    def maker(self) -> str:
+        """See `JobKind`."""
+        return "the Job controller"
+
+    def free_lost_pod(self, *, pod: str, host: str, namespace: str) -> str:
+        """See `JobKind`; a pod that is deleted by force stays for ever, for its finalizer (job-tracking)."""
+        del pod, namespace
+        return f"an administrator: kubectl taint node {host} {OUT_OF_SERVICE}, until it is back"
 
     def is_own_pod(self, job: KubeObject, pod: KubeObject) -> bool:
         """Say whether a pod is this very job's, and not that of a namesake before it."""

@@ -93,6 +93,11 @@ class PaddleJob(JobKind):
             "spec": {"paddleReplicaSpecs": {"Worker": worker}},
         }  # fmt: skip
 
+    @property
+    def maker(self) -> str:
+        """See `JobKind`."""
+        return "the operator"
+
     def pod_name(self, job: str, node: int) -> str:
         """See `JobKind`; the same again after a restart."""
         return f"{job}-worker-{node}"

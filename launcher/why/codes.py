@@ -13,7 +13,8 @@ CODES: dict[str, str] = {
     "being-deleted": "its deletion was asked for and goes on",
     "delete-stuck": "its deletion waits for a pod whose node does not answer",
     "suspended": "somebody else than ftlaunch has suspended it",
-    "no-controller": "no training operator has looked at it",
+    "runtime-missing": "the TrainingRuntime that holds its pods is gone",
+    "no-controller": "no controller has looked at it",
     # a queue holds it
     "kueue-missing": "it names a queue of Kueue, and there is no Kueue",
     "queue-ignored": "it names a queue of Kueue, and Kueue would not hold it",
@@ -39,6 +40,7 @@ CODES: dict[str, str] = {
     "priority-class-missing": "the priority class does not exist",
     "webhook-unreachable": "an admission webhook does not answer",
     "webhook-denied": "an admission webhook refuses the pods",
+    "job-refused": "the Job inside it is refused, so that it never has pods",
     "pod-refused": "the API server refuses the pods",
     # a node or the machine took it away
     "node-lost": "a pod's node does not answer",
@@ -138,7 +140,7 @@ CODES: dict[str, str] = {
     "crash-loop": "a container ends again and again",
     "failed": "it failed for a reason that nobody recorded",
     # it is on its way
-    "pods-missing": "the operator has not made all pods yet",
+    "pods-missing": "not all pods have been made yet",
     "container-starting": "volumes, image and container are being made ready",
     "restarting": "a pod begins again",
     "attempt-pausing": "an attempt failed and the next one begins soon",
@@ -150,7 +152,6 @@ CODES: dict[str, str] = {
     "submitted": "it is stored, and what is to run it has not begun to",
     # only before it is sent
     "create-denied": "you may not create what the job is made of",
-    "job-refused": "its controller would take the job, and never make its pods: the Job inside it is refused",
     "image-absent": "no node has the image yet, so the first start pulls it",
     "fits-now": "there is room for it now",
 }

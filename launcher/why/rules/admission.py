@@ -1,6 +1,9 @@
 """Why the API server does not take a job's pods. Pure.
 
-The operator writes what it is told into an event FailedCreatePod of the job. The words are those of
+Who makes the pods writes what it is told into an event: the training operator FailedCreatePod of the job, the
+Job controller FailedCreate of the Job, which stands inside a JobSet or TrainJob. A JobSet whose Job is
+refused says so in JobCreationFailed, a TrainJob in TrainJobResourcesCreationFailed, every few seconds and in
+no condition. The words are those of
 kubernetes v1.34.7: plugin/pkg/admission/{limitranger,serviceaccount,priority}, and v0.34.4 of
 apiserver/pkg/admission/plugin/{resourcequota,namespace/lifecycle}, apiserver/pkg/util/webhook/error.go and
 pod-security-admission/admission.
@@ -18,7 +21,8 @@ from launcher.why.rules.quotas import measure_quotas
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Resolves, Verdict, evidence
 
-FAILED_CREATE = "FailedCreatePod"
+FAILED_CREATE = ("FailedCreatePod", "FailedCreate")
+NEVER_MADE = ("JobCreationFailed", "TrainJobResourcesCreationFailed")
 
 _REFUSALS: tuple[tuple[str, str, str, str], ...] = (
     (
@@ -83,14 +87,25 @@ _PARTS = re.compile(
 
 
 def explain_refused_pods(snapshot: Snapshot) -> Iterator[Verdict]:
-    """Say why the operator may not make the pods that are missing."""
+    """Say why the pods that are missing may not be made."""
     missing = snapshot.kind.replicas_of(snapshot.job) - len(snapshot.pods)
     if snapshot.status.state.is_terminal or missing <= 0 or snapshot.kind.is_suspended(snapshot.job):
         return
-    notes = events_of(snapshot, snapshot.job, FAILED_CREATE)
+    if refused := events_of(snapshot, snapshot.job, *NEVER_MADE):
+        yield Verdict(
+            code="job-refused",
+            sentence=f"the Job that its {snapshot.kind.resource.kind} makes is refused, so it has no pods: "
+            f"{' '.join(refused[0].message.split())}",
+            evidence=evidence(quote(refused[0])),
+            fix="mend what it names (Launch.pod_patch, or a template of yours) and submit it again",
+            resolves=Resolves.BY_CHANGE,
+        )
+        return
+    owners = (snapshot.job, *(snapshot.inner_jobs or ()))
+    notes = [note for owner in owners for note in events_of(snapshot, owner, *FAILED_CREATE)]
     if not notes:
         return
-    note = notes[0]
+    note = max(notes, key=lambda each: each.time_s)
     verdict = read_refusal(snapshot, note)
     if verdict.code == "quota-exceeded":
         counted = measure_quotas(

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from launcher.backends.states import JobState, PodState, PodStatus
+from launcher.objects import conditions_of
 from launcher.why.queries import tail
 from launcher.why.rules.log_patterns import (
     DATA_DENIED,
@@ -34,6 +36,19 @@ def explain_failure(snapshot: Snapshot) -> Iterator[Verdict]:
     """Say why a job has failed."""
     if snapshot.status.state is JobState.FAILED:
         yield _explain_end_of(snapshot, find_culprit(snapshot.status.pods), resolves=Resolves.BY_CHANGE)
+
+
+def explain_coming_failure(snapshot: Snapshot) -> Iterator[Verdict]:
+    """Say what has failed of a job whose peers go on for now, where the controller does not end them."""
+    if snapshot.status.state is not JobState.RUNNING or not snapshot.status.reason:
+        return
+    failed = [
+        pod for pod in snapshot.status.pods
+        if pod.state is PodState.FAILED and not snapshot.kind.is_retried(pod.exit_code)
+    ]  # fmt: skip
+    for pod in failed[:1]:
+        verdict = _explain_end_of(snapshot, pod, resolves=Resolves.BY_CHANGE)
+        yield replace(verdict, sentence=f"{verdict.sentence}; its peers go on until they notice")
 
 
 def explain_crash_loop(snapshot: Snapshot) -> Iterator[Verdict]:
@@ -72,7 +87,7 @@ def _explain_end_of(snapshot: Snapshot, pod: PodStatus | None, *, resolves: Reso
     if pod is None:
         return Verdict(
             code=UNKNOWN.code,
-            sentence=snapshot.status.reason or UNKNOWN.head,
+            sentence=_words_of_inner(snapshot) or snapshot.status.reason or UNKNOWN.head,
             fix=UNKNOWN.fix.format(job=job),
             resolves=resolves,
         )
@@ -95,6 +110,14 @@ def _explain_end_of(snapshot: Snapshot, pod: PodStatus | None, *, resolves: Reso
         fix=failure.fix_on(snapshot.status.handle.backend).format(job=job),
         resolves=resolves,
     )
+
+
+def _words_of_inner(snapshot: Snapshot) -> str:
+    """Return why the Job inside has failed, of which a JobSet only says that it has."""
+    for job in snapshot.inner_jobs or ():
+        if (failed := conditions_of(job).get("Failed")) is not None:
+            return f"{failed.reason}: {failed.message}"
+    return ""
 
 
 def _find(pod: PodStatus, *, code: int | None, words: str, log: str) -> tuple[Failure, str]:

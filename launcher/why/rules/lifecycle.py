@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from launcher import objects
 from launcher.backends.kubernetes.pods import lost_pod
 from launcher.backends.states import JobState, early_end
-from launcher.why.queries import MANY, events_of, kubectl, name_of, not_started, quote, who
+from launcher.kinds.base import JobKind
+from launcher.why.queries import MANY, events_of, name_of, namespace_of, not_started, quote, who
 from launcher.why.rules.queueing import is_unnamed
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Resolves, Verdict, evidence
 
 PATIENCE_S = 30.0
 """What an operator or a scheduler that is alive never takes to begin, even by another clock."""
-_FORCE = "delete pod {pod} --force --grace-period=0"
 
 
 def explain_end(snapshot: Snapshot) -> Iterator[Verdict]:
@@ -117,42 +117,67 @@ def explain_stuck_pods(snapshot: Snapshot) -> Iterator[Verdict]:
                 for pod in overdue[:MANY]
             )
         ),
-        fix=kubectl(snapshot, _FORCE.format(pod=objects.name_of(overdue[0])))
+        fix=snapshot.kind.free_lost_pod(
+            pod=objects.name_of(overdue[0]), host=hosts[0], namespace=namespace_of(snapshot)
+        )
         + " (only if that node is off: else two pods write to one folder)",
         resolves=Resolves.BY_CHANGE,
     )
 
 
 def explain_no_controller(snapshot: Snapshot) -> Iterator[Verdict]:
-    """Say that no training operator has looked at the job."""
-    job = snapshot.job
-    has_words = bool((job.get("status") or {}).get("conditions"))
-    if has_words or snapshot.pods or events_of(snapshot, job) or snapshot.status.state.is_terminal:
+    """Say that no controller has looked at the job."""
+    job, kind = snapshot.job, snapshot.kind
+    made = bool(snapshot.inner_jobs or snapshot.pods)
+    if kind.is_noticed(job) or made or events_of(snapshot, job) or snapshot.status.state.is_terminal:
         return
     waited_s = snapshot.now_s - snapshot.status.created_s
     if waited_s > PATIENCE_S:
         yield Verdict(
             code="no-controller",
-            sentence=f"no training operator has looked at it for {waited_s:.0f} s",
+            sentence=f"no {_title_of(kind)} has looked at it for {waited_s:.0f} s",
             evidence=evidence(f"{name_of(snapshot)}: status.conditions is empty"),
-            fix="kubectl get deployments -A | grep training-operator, and have it started or installed",
+            fix=f"kubectl get deployments -A | grep {kind.controller.deployment}, and have it started or"
+            " installed"
+            if kind.controller is not None
+            else "an administrator: whether kube-controller-manager runs",
             resolves=Resolves.BY_CHANGE,
         )
 
 
+def _title_of(kind: JobKind) -> str:
+    return kind.controller.title if kind.controller is not None else "Job controller"
+
+
+def explain_missing_runtime(snapshot: Snapshot) -> Iterator[Verdict]:
+    """Say that what holds the pods' template is gone, without which the job cannot be changed any more."""
+    if snapshot.status.state.is_terminal or not snapshot.kind.pods_beside or snapshot.beside != ():
+        return
+    name, what = name_of(snapshot), snapshot.kind.companions[-1].kind
+    goes_on = any(objects.is_living(pod) for pod in snapshot.pods)
+    yield Verdict(
+        code="runtime-missing",
+        sentence=f"its {what} {name!r} is gone: "
+        + ("it runs to its end, and can neither be cancelled nor resumed" if goes_on else "it cannot start"),
+        evidence=evidence(f"{what} {namespace_of(snapshot)}/{name}: not found"),
+        fix=f"ftlaunch delete {name} --force; what it has saved stays: submit it again with the same output",
+        resolves=Resolves.BY_CHANGE,
+    )
+
+
 def explain_missing_pods(snapshot: Snapshot) -> Iterator[Verdict]:
-    """Say that the operator is still at making pods."""
+    """Say that pods are still being made."""
     replicas, job = snapshot.kind.replicas_of(snapshot.job), snapshot.job
     made = len(snapshot.pods)
-    if made < replicas and not snapshot.kind.is_suspended(job) and not snapshot.status.state.is_terminal:
-        has_words = bool((job.get("status") or {}).get("conditions"))
-        if has_words or made:
-            yield Verdict(
-                code="pods-missing",
-                sentence=f"the operator has made {made} of {replicas} pods so far",
-                fix=f"ftlaunch events {name_of(snapshot)}",
-                resolves=Resolves.ITSELF,
-            )
+    if snapshot.kind.is_suspended(job) or snapshot.status.state.is_terminal:
+        return
+    if made < replicas and (made or snapshot.kind.is_noticed(job)):
+        yield Verdict(
+            code="pods-missing",
+            sentence=f"{snapshot.kind.maker} has made {made} of {replicas} pods so far",
+            fix=f"ftlaunch events {name_of(snapshot)}",
+            resolves=Resolves.ITSELF,
+        )
 
 
 def explain_starting(snapshot: Snapshot) -> Iterator[Verdict]:

@@ -90,8 +90,8 @@ def explain_lost_node(snapshot: Snapshot) -> Iterator[Verdict]:
             f"{name}: Ready is False since {since}" if since else "", _describe_node(snapshot, host)
         ),
         fix=(
-            f"kubectl describe node {host}; if it is off for good: kubectl -n"
-            f" {snapshot.status.handle.namespace} delete pod {name} --force --grace-period=0"
+            f"kubectl describe node {host}; if it is off for good: "
+            + snapshot.kind.free_lost_pod(pod=name, host=host, namespace=snapshot.status.handle.namespace)
         ),
         resolves=Resolves.LATER,
     )
@@ -145,11 +145,13 @@ def _removed_pods(snapshot: Snapshot) -> list[tuple[str, str, str]]:
 
 
 def _removed_by_events(snapshot: Snapshot) -> list[tuple[str, str, str]]:
-    prefix = f"{name_of(snapshot)}-worker-"
+    job, kind = name_of(snapshot), snapshot.kind
     notes = [
         read_event(event)
         for event in snapshot.events
-        if event.get("reason") in _NOTES and str(event["involvedObject"].get("name", "")).startswith(prefix)
+        if event.get("reason") in _NOTES
+        and (about := str(event["involvedObject"].get("name", ""))) != job
+        and kind.is_name_of(about, job=job)
     ]
     recent = [note for note in notes if snapshot.now_s - note.time_s < RECENT_S]
     return [

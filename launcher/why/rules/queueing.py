@@ -57,7 +57,7 @@ def check_queue(snapshot: Snapshot, *, has_kueue: bool, stored: KubeObject | Non
         yield Verdict(
             code="queue-ignored",
             sentence=f"it is for queue {queue!r}, and Kueue would let it start at once: it does not look"
-            f" after PaddleJobs, or not in namespace {namespace_of(snapshot)!r}",
+            f" after {snapshot.kind.resource.kind}s, or not in namespace {namespace_of(snapshot)!r}",
             fix=_settings(snapshot),
             resolves=Resolves.BY_CHANGE,
         )
@@ -117,7 +117,7 @@ def _explain_unheard(snapshot: Snapshot) -> Verdict:
         return Verdict(
             code="queue-unheard",
             sentence=f"Kueue has made no Workload for it in {waited_s:.0f} s: it does not run, or does not"
-            " look after PaddleJobs, or not in this namespace",
+            f" look after {snapshot.kind.resource.kind}s, or not in this namespace",
             fix=f"{_settings(snapshot)}; `kubectl -n kueue-system get pods`",
             resolves=Resolves.BY_CHANGE,
         )

@@ -11,7 +11,7 @@ import pytest
 from launcher.backends.replicas import expand
 from launcher.config.flags import Flags
 from launcher.config.load import load_run_config
-from launcher.objects import CONFIG_MAPS, PADDLE_JOBS
+from launcher.objects import CONFIG_MAPS
 from launcher.plan.plan import plan
 from launcher.render.crds import find_faults, load_schema
 from launcher.render.manifest import Manifest
@@ -56,8 +56,11 @@ PATCH: dict[str, Any] = {
 }
 NAMES = (
     "quickstart-local.yaml", "fine-tuning.yaml", "fine-tuning-two-nodes.yaml", "everything.yaml",
-    "patched.yaml",
+    "patched.yaml", "job.yaml", "jobset.yaml", "trainjob.yaml",
 )  # fmt: skip
+OTHER_KINDS: dict[str, Any] = {  # a TrainJob cannot do the first of these
+    key: value for key, value in EVERYTHING.items() if key not in ("keep_finished", "volumes", "secrets")
+}
 
 
 def example(
@@ -77,6 +80,9 @@ def manifests(make_plan) -> dict[str, Manifest]:
         ),
         "everything.yaml": render(make_plan(["Global.epochs=3"], launch=EVERYTHING)),
         "patched.yaml": render(make_plan(launch={"pod_patch": PATCH})),
+        "job.yaml": render(make_plan(launch={**OTHER_KINDS, "keep_finished": "7d"}, api="job")),
+        "jobset.yaml": render(make_plan(launch={**OTHER_KINDS, "keep_finished": "7d"}, api="jobset")),
+        "trainjob.yaml": render(make_plan(launch=OTHER_KINDS, api="trainjob")),
     }
 
 
@@ -94,7 +100,9 @@ def test_the_cluster_admits_all_of_them(manifests):
         manifest = manifests[name]
         namespace = manifest.namespace or "default"
         admit(CONFIG_MAPS, manifest.config_map, namespace=namespace)
-        admit(PADDLE_JOBS, manifest.job, namespace=namespace)
+        for resource, item in zip(manifest.kind.companions, manifest.companions, strict=True):
+            admit(resource, item, namespace=namespace)
+        admit(manifest.kind.resource, manifest.job, namespace=namespace)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -119,8 +127,11 @@ def test_their_pods_can_be_played_here(manifests):
         "fine-tuning.yaml",
         "fine-tuning-two-nodes.yaml",
         "everything.yaml",
+        "job.yaml",
+        "jobset.yaml",
+        "trainjob.yaml",
     ):
         manifest = manifests[name]
         pods = expand(manifest)
-        assert len(pods) == manifest.job["spec"]["paddleReplicaSpecs"]["Worker"]["replicas"]
+        assert len(pods) == manifest.kind.replicas_of(manifest.job)
         assert [pod.env["FTL_NODE"] for pod in pods] == [str(index) for index in range(len(pods))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from tests.launcher.why.made_kinds import other_kinds
 from tests.launcher.why.situations import (
     IMAGE,
     Item,
@@ -1175,5 +1176,5 @@ def going_on() -> Iterator[Situation]:
 
 def situations() -> Iterator[Situation]:
     """Yield all of them."""
-    for family in (scheduling, waiting_outside, volumes, images, endings, going_on):
+    for family in (scheduling, waiting_outside, volumes, images, endings, going_on, other_kinds):
         yield from family()

@@ -23,7 +23,9 @@ ENDED = {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.LOST}
 STATES: tuple[tuple[tuple[str, ...], set[JobState]], ...] = (
     (("succeeded",), {JobState.SUCCEEDED}),
     (("cancelled",), {JobState.CANCELLED}),
-    (("failed", "config-refused", "data-", "diverged", "attempts-used-up"), {JobState.FAILED}),
+    (("failed", "attempts-used-up"), {JobState.FAILED}),
+    # a Job's peers go on for a while
+    (("config-refused", "data-", "diverged"), {JobState.FAILED, JobState.RUNNING}),
     (("queue-stopping",), {JobState.RUNNING}),
     (("queue-unnamed",), {JobState.SUSPENDED}),
     (("queue-",), {JobState.QUEUED}),
