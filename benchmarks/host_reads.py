@@ -17,8 +17,8 @@ from typing import Any
 import paddle
 
 _READS = (
-    "numpy", "item", "tolist", "cpu", "pin_memory", "__array__", "__bool__", "__float__", "__int__",
-    "__index__", "__complex__", "__repr__", "__str__", "__format__", "__contains__", "__iter__",
+    "numpy", "item", "tolist", "cpu", "pin_memory", "__array__", "__dlpack__", "__bool__", "__float__",
+    "__int__", "__index__", "__complex__", "__repr__", "__str__", "__format__", "__contains__", "__iter__",
 )  # fmt: skip
 _SHAPED_BY_VALUES = (
     "nonzero",

@@ -79,6 +79,21 @@ class EarlyStoppingState:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LeftOut:
+    """Samples of an epoch's order that made no numbers, and are not trained on (`Global.on_nan: rewind`).
+
+    Attributes:
+        epoch: Index of the order, from 0.
+        start: Its first place.
+        end: The place after its last.
+    """
+
+    epoch: Count
+    start: Count
+    end: Count
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrainState:
     """State of a run after a step.
 
@@ -95,6 +110,7 @@ class TrainState:
         loss_scale: Of mixed precision; None where nothing is scaled.
         measured: Of the epoch that `sampler` is in; None at the beginning of one.
         early_stopping: None without `Global.early_stopping`, and before the first evaluation.
+        left_out: What is not trained on; None for nothing.
     """
 
     run_id: str
@@ -108,6 +124,7 @@ class TrainState:
     plateau: str | None = None
     loss_scale: LossScale | None = None
     measured: Annotated[EpochSums | None, UnlessNone()] = None
+    left_out: Annotated[tuple[LeftOut, ...] | None, UnlessNone()] = None
     early_stopping: Annotated[EarlyStoppingState | None, UnlessNone()] = None
 
 

@@ -128,6 +128,9 @@ class GlobalSection(Section):
     """Ours: keep the checkpoint of the end of every so many epochs; 0 keeps none for that."""
     on_save_error: Literal["stop", "warn"] = "stop"
     """Ours: a checkpoint that cannot be written ends the run, or is said and tried again at the next save."""
+    on_nan: Literal["stop", "skip", "rewind"] = "stop"
+    """Ours: what a step does whose loss or weights are no numbers: it ends the run; is left out, with the
+    weights as they were before it; or the run goes back to its last checkpoint and leaves that batch out."""
     deterministic: bool = False
     """Ours: the same run gives the same bits (CPU, same number of ranks)."""
 

@@ -43,6 +43,14 @@ class ExponentialMovingAverage:
                 else:  # tables of indices, which have no mean
                     self._values[key] = tensor.detach().clone()
 
+    def values(self) -> dict[str, paddle.Tensor]:
+        """Return the average as it is, by structured name; later updates make other tensors."""
+        return dict(self._values)
+
+    def choose(self, whole: paddle.Tensor, before: Mapping[str, paddle.Tensor]) -> None:
+        """Go back to what `values` returned before where `whole`, bool [], is false, without reading it."""
+        self._values = {key: paddle.where(whole, now, before[key]) for key, now in self._values.items()}
+
     def arrays(self) -> dict[str, Array]:
         """Return the average by structured name, on the CPU; copied, or as it is until the next update."""
         return {key: view_on_host(value) for key, value in self._values.items()}

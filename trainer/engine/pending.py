@@ -43,16 +43,13 @@ class PendingSums(Generic[Key]):
     """Keeps what batches measured until it is fetched."""
 
     def __init__(self) -> None:
-        self._kept: list[tuple[dict[Key, Sum], tuple[float, ...]]] = []
+        self._kept: list[tuple[dict[Key, Sum], tuple[Sum | float, ...]]] = []
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def keep(self, sums: Mapping[Key, Sum], *counts: float) -> None:
-        """Keep a batch's sums, and numbers that the host knows.
-
-        All ranks keep as many of either.
-        """
+    def keep(self, sums: Mapping[Key, Sum], *counts: Sum | float) -> None:
+        """Keep a batch's sums by name, and numbers that have none; all ranks keep as many of either."""
         self._kept.append((dict(sums), counts))
 
     def fetch(self, collective: Collective, *beside: float) -> tuple[list[Fetched[Key]], list[float]]:
@@ -66,17 +63,14 @@ class PendingSums(Generic[Key]):
             One for each batch, in order; and the sums of `beside`.
         """
         kept, self._kept = self._kept, []
-        sums = [one for of_batch, _ in kept for one in of_batch.values()]
-        counts = [number for _, numbers in kept for number in numbers]
-        found = collective.sum_tensor(paddle.concat([_scale(sums), _float64([*counts, *beside])]))
-        of_sums, of_counts = iter(found[: len(sums)].tolist()), iter(found[len(sums) :].tolist())
+        numbers = [one for of_batch, counts in kept for one in (*of_batch.values(), *counts)]
+        scaled = _scale([one if isinstance(one, Sum) else Sum(one) for one in (*numbers, *beside)])
+        found = iter(collective.sum_tensor(scaled).tolist())
         fetched = [
-            Fetched(
-                sums={name: next(of_sums) for name in of_batch}, counts=[next(of_counts) for _ in numbers]
-            )
-            for of_batch, numbers in kept
+            Fetched(sums={name: next(found) for name in of_batch}, counts=[next(found) for _ in counts])
+            for of_batch, counts in kept
         ]
-        return fetched, list(of_counts)
+        return fetched, list(found)
 
 
 def _scale(sums: Sequence[Sum]) -> paddle.Tensor:

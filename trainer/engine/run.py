@@ -22,7 +22,7 @@ from trainer.engine.collective import join_ranks
 from trainer.engine.ema import ExponentialMovingAverage
 from trainer.engine.liveness import Liveness
 from trainer.engine.output import Output, open_output
-from trainer.engine.resume import find_contents, parse_resume, restore, start_from_pretrained
+from trainer.engine.resume import ResumeOptions, find_contents, parse_resume, restore, start_from_pretrained
 from trainer.engine.run_log import RunLog, SilentRunLog
 from trainer.engine.saving import Saver
 from trainer.engine.scalars import Scalars
@@ -32,6 +32,7 @@ from trainer.engine.setup import (
     Setup,
     build_setup,
     prepare,
+    renew_optimizers,
     restore_optimizer,
     say_of_epochs,
     with_mounted_weights,
@@ -40,6 +41,7 @@ from trainer.engine.setup import (
 from trainer.engine.signals import StopSignal
 from trainer.engine.train import Training, first_state
 from trainer.errors import CheckpointError
+from trainer.models.weights import own_tensors
 from trainer.models.weights_store import OFFLINE, WeightsStore
 from trainer.optim.plateau import Plateau
 from trainer.progress import NO_PROGRESS, Progress
@@ -144,8 +146,9 @@ def run_training(
                 restored=[item.arrays for item in contents.optimizers] if contents is not None else (),
             )  # fmt: skip
         training = Training(
-            setup, state, saver=saver, run_log=run_log, liveness=liveness, stop=stop, output=output
-        )
+            setup, state, saver=saver, run_log=run_log, liveness=liveness, stop=stop, output=output,
+            go_back=_WayBack(config, setup, output=output, saver=saver, run_log=run_log),
+        )  # fmt: skip
         try:
             training.run()
             reached.early_end = training.early_end
@@ -155,6 +158,53 @@ def run_training(
                 saver.close()
                 reached.checkpoint = str(saver.last.folder) if saver.last is not None else None
         return _sum_up(training, reached, output, output_dir=Path(config.run.output_dir))
+
+
+class _WayBack:
+    """Goes back, in this process and on all ranks, to the last checkpoint that this run has written."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        setup: Setup,
+        *,
+        output: Output | None,
+        saver: Saver | None,
+        run_log: RunLog,
+    ) -> None:
+        self._config = config
+        self._setup = setup
+        self._output = output
+        self._saver = saver
+        self._run_log = run_log
+
+    def __call__(self) -> tuple[Setup, TrainState]:
+        """Return what trains on, and from where: as a process that resumes would have it.
+
+        Raises:
+            CheckpointError: There is none, or it cannot be read.
+        """
+        setup, contents = renew_optimizers(self._setup, self._config), None
+        if self._output is not None and self._saver is not None:
+            self._saver.wait()
+            contents = find_contents(
+                ResumeOptions(), self._output, steps_per_epoch=setup.options.steps_per_epoch,
+                world_size=setup.ranks.world_size, run_log=self._run_log,
+            )  # fmt: skip
+            if contents is None:
+                raise CheckpointError(
+                    where="Global.on_nan", expected="a checkpoint to go back to", got="none",
+                    fix="run again, or set on_nan: stop",
+                )  # fmt: skip
+            restore(contents, setup.model, optimizers=len(setup.optimizers))
+        setup.collective.wait()
+        setup.collective.broadcast(list(own_tensors(setup.model).values()))
+        state = _share(setup, contents, run_id=self._output.run_id if self._output is not None else "")
+        if self._config.ema is not None:
+            setup = _keep_ema(setup, contents, decay=self._config.ema.decay)
+        if self._saver is not None and contents is not None:
+            self._saver.go_back(setup, [item.arrays for item in contents.optimizers])
+        return setup, state
 
 
 def _start_writer(stack: contextlib.ExitStack, run_log: RunLog) -> BackgroundWriter:

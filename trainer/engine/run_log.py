@@ -11,8 +11,9 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from trainer.engine.scalars import Scalars
 from trainer.progress import NO_PROGRESS, Progress
@@ -21,6 +22,8 @@ from trainer.protocol.safe_files import open_append
 
 _LOG = "train.log"
 _MAX_WAITING = 1 << 20
+Value: TypeAlias = float | str | Sequence[str] | None
+"""Of a row of metrics.jsonl."""
 
 
 class RunLog:
@@ -65,7 +68,7 @@ class RunLog:
         if self._log is not None:
             self._warn(self._log.write(format_line(text) + "\n"))
 
-    def row(self, event: str, *, at_s: float | None = None, **values: float | str | None) -> None:
+    def row(self, event: str, *, at_s: float | None = None, **values: Value) -> None:
         """Append an object to metrics.jsonl; numbers that JSON does not have become null.
 
         Args:
@@ -161,5 +164,5 @@ class _Lines:
         return f"{self._path}: {lost} lines could not be written" if lost else None
 
 
-def _plain(value: float | str | None) -> float | str | None:
+def _plain(value: Value) -> Value:
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -145,6 +145,10 @@ class Saver:
         if self._unsaved is not None:
             raise self._unsaved
 
+    def go_back(self, setup: Setup, restored: Sequence[Mapping[str, Array]]) -> None:
+        """Save another setup from now on, which was restored from the last checkpoint."""
+        self._setup, self._restored = setup, restored
+
     def close(self) -> None:
         """Let a save under way end, where the run ends early; what goes wrong is said."""
         try:

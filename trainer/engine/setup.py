@@ -26,7 +26,7 @@ from trainer.engine.ema import ExponentialMovingAverage
 from trainer.engine.loss_layers import attach, detached, own_parameters
 from trainer.engine.precision import Precision, choose_precision
 from trainer.errors import DataError, ImageError
-from trainer.losses.build import LossFunction, build_loss
+from trainer.losses.build import Losses, LossFunction, build_loss
 from trainer.metrics.batch import BatchMetric
 from trainer.metrics.build import Measure, build_batch_metrics, build_measures
 from trainer.models.registry import build_model
@@ -327,6 +327,20 @@ def wrap(setup: Setup) -> Setup:
     apart = own_parameters(setup.model)
     setup.collective.broadcast(apart)
     return replace(setup, network=network, apart=apart)
+
+
+def renew_optimizers(setup: Setup, config: TrainConfig) -> Setup:
+    """Give a wrapped setup optimizers that have made no step yet."""
+    assert isinstance(setup.loss, Losses)
+    parameters = list(setup.model.parameters())
+    factors = [parameter.optimize_attr["learning_rate"] for parameter in parameters]
+    optimizers = build_optimizers(
+        config.optimizers, setup.model, setup.loss.layers_by_name(), name=config.arch.name
+    )
+    for parameter, factor in zip(parameters, factors, strict=True):  # AdamWDL has multiplied them once more
+        parameter.optimize_attr["learning_rate"] = factor
+    setup.precision.decorate(setup.model, optimizers)
+    return replace(setup, optimizers=optimizers)
 
 
 def pretrained_parts(

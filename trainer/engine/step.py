@@ -21,6 +21,7 @@ and all take the next number of steps from the same sum.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,7 @@ import paddle
 
 from trainer.engine.feed import FedBatch
 from trainer.engine.liveness import Liveness
+from trainer.engine.on_nan import UpdateGuard
 from trainer.engine.pending import PendingSums
 from trainer.engine.setup import Setup
 from trainer.engine.signals import StopSignal
@@ -44,15 +46,17 @@ _AGREE_EVERY_S = 1.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepTaken:
-    """A batch that was trained on.
+    """A batch that was trained on, or left out.
 
     Attributes:
         learning_rates: That the update of each optimizer used or will use.
-        applied: Whether the weights moved; between updates of `update_freq` they do not.
+        applied: Whether the optimizer step is over; between updates of `update_freq` it is not.
+        trained: Whether it was trained on.
     """
 
     learning_rates: Sequence[float]
     applied: bool
+    trained: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,25 +67,34 @@ class StepResult:
         loss: Mean over the global batch.
         means: Loss and metrics by name, means over the global batch.
         bad_images: In whose place others are in the global batch, padding left out.
+        whole: Whether the weights were numbers after it, as far as that is watched.
     """
 
     loss: float
     means: Mapping[str, float]
     bad_images: int = 0
+    whole: bool = True
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the loss is a number, and the weights after it are."""
+        return self.whole and math.isfinite(self.loss)
 
 
 class Stepper:
     """Does steps, counts the batches between updates, and keeps what they measured."""
 
     def __init__(
-        self, setup: Setup, *, liveness: Liveness, stop: StopSignal,
+        self, setup: Setup, *, liveness: Liveness, stop: StopSignal, guard: UpdateGuard | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:  # fmt: skip
-        """`clock` measures in seconds."""
+        """`guard` watches updates, where they are to be watched; `clock` measures in seconds."""
         self._setup = setup
         self._liveness = liveness
         self._stop = stop
+        self._guard = guard
         self._pending = 0
+        self._spoiled = False
         self._sums: PendingSums[str] = PendingSums()
         self._run_ahead = _RunAhead() if setup.options.run.on_gpu else None
         self._agreement = None
@@ -105,32 +118,66 @@ class Stepper:
         self._seed(step)
         rates = [schedule(step) for schedule in setup.schedules]
         applied = self._pending + 1 == setup.options.update_freq
+        if self._spoiled:
+            self._end_batch(applied)
+            return StepTaken(learning_rates=rates, applied=applied, trained=False)
         if applied:
             setup.collective.wait()  # its gradients are summed in the backward pass
+        if self._guard is not None and self._pending == 0:
+            self._guard.begin()
         images, labels = fed.images, fed.labels
         with self._without_exchange(applied):
             with setup.precision.training():
                 outputs = setup.network(images)
                 losses = setup.loss(outputs, labels)
-            setup.precision.backward(losses["loss"] / setup.options.update_freq)
-        if applied:
-            setup.collective.average_gradients(setup.apart)
-            for optimizer, rate in zip(setup.optimizers, rates, strict=True):
-                optimizer.set_lr(rate)
-            with paddle.utils.unique_name.guard():  # its tensors are named as a fresh process names them
-                setup.precision.update(setup.optimizers)
-            for optimizer in setup.optimizers:
-                optimizer.clear_grad()
-            if setup.ema is not None:
-                setup.ema.update()
-        self._pending = 0 if applied else self._pending + 1
+            loss = losses["loss"] if self._guard is None else self._guard.mark(losses["loss"])
+            setup.precision.backward(loss / setup.options.update_freq)
+        whole = self._update(rates) if applied else None
         count = len(batch.labels)
         sums = {key: Sum(value.detach(), times=count) for key, value in losses.items()}
         sums.update(setup.metrics(outputs, labels))
-        self._sums.keep(sums, count, batch.bad_images)
+        self._sums.keep(sums, count, batch.bad_images, 1.0 if whole is None else Sum(whole))
+        self._end_batch(applied)
         if self._run_ahead is not None:
             self._run_ahead.hold()
         return StepTaken(learning_rates=rates, applied=applied)
+
+    def leave_out(self, *, step: int) -> StepTaken:
+        """Train on nothing of a batch, and so move no weights in optimizer step `step`; nothing is kept."""
+        self._spoiled = True
+        applied = self._pending + 1 == self._setup.options.update_freq
+        self._end_batch(applied)
+        rates = [schedule(step) for schedule in self._setup.schedules]
+        return StepTaken(learning_rates=rates, applied=applied, trained=False)
+
+    def _end_batch(self, applied: bool) -> None:
+        if applied and self._spoiled:  # what other batches of the step left
+            for optimizer in self._setup.optimizers:
+                optimizer.clear_grad()
+        self._spoiled = self._spoiled and not applied
+        self._pending = 0 if applied else self._pending + 1
+
+    def _update(self, rates: Sequence[float]) -> paddle.Tensor | None:
+        """Move the weights; returns whether they are numbers then, where that is watched."""
+        setup = self._setup
+        setup.collective.average_gradients(setup.apart)
+        for optimizer, rate in zip(setup.optimizers, rates, strict=True):
+            optimizer.set_lr(rate)
+
+        def update() -> None:
+            with paddle.utils.unique_name.guard():  # its tensors are named as a fresh process names them
+                setup.precision.update(setup.optimizers)
+            if setup.ema is not None:
+                setup.ema.update()
+
+        whole = None
+        if self._guard is None:
+            update()
+        else:
+            whole = self._guard.update(update)
+        for optimizer in setup.optimizers:
+            optimizer.clear_grad()
+        return whole
 
     def fetch(self, *, wants_save: bool = False) -> tuple[list[StepResult], bool, bool]:
         """Wait for what the batches since the last fetch measured, on all ranks together.
@@ -150,9 +197,14 @@ class Stepper:
             self._agreement.settle(batches, seconds=took[0] / self._setup.ranks.world_size)
         results = []
         for one in found:
-            total, bad = one.counts
+            total, bad, whole = one.counts
             means = {key: value / total for key, value in one.sums.items()}
-            results.append(StepResult(loss=means["loss"], means=means, bad_images=int(bad)))
+            results.append(
+                StepResult(
+                    loss=means["loss"], means=means, bad_images=int(bad),
+                    whole=whole == self._setup.ranks.world_size,
+                )
+            )  # fmt: skip
         return results, asked > 0, wanted > 0
 
     def _seed(self, step: int) -> None:

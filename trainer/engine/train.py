@@ -8,24 +8,24 @@ time at which the step was over here. Nothing is saved before what led to it was
 from __future__ import annotations
 
 import contextlib
-import math
 import signal
 import time
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import paddle
 
-from trainer.checkpoints.state import SamplerState, TrainState
+from trainer.checkpoints.state import LeftOut, SamplerState, TrainState
 from trainer.config.ops import STAGES
 from trainer.config.pipeline import stage_of
 from trainer.data.bad_images import format_count, format_left_out
 from trainer.data.loader import Batch, Loader
-from trainer.engine.averages import AverageMeter, Throughput
+from trainer.engine.epoch import RunningEpoch
 from trainer.engine.evaluate import Evaluation, evaluate_model
 from trainer.engine.feed import FedBatch, feed
 from trainer.engine.liveness import Liveness
+from trainer.engine.on_nan import REWINDS, BadStep, GoBackError, OnNan
 from trainer.engine.output import Output
 from trainer.engine.run_log import RunLog, format_duration, format_values
 from trainer.engine.saving import Saver
@@ -44,38 +44,27 @@ _CURE = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Unfetched:
-    """What is known here of a batch whose measurements are still on the device."""
-
-    iteration: int
-    step: int
-    taken: StepTaken
-    samples: int
-    own_samples: int
-    step_s: float
-    read_s: float
-    at_s: float
-
-
-@dataclass(kw_only=True, slots=True)
-class _Epoch:
-    """The epoch that is going on."""
-
-    index: int
-    means: AverageMeter
-    bad_images: int
-    throughput: Throughput
-
-
 class Training:
     """One run of the loop from a state to the end of the last epoch."""
 
     def __init__(
         self, setup: Setup, state: TrainState, *, saver: Saver | None, run_log: RunLog, liveness: Liveness,
-        stop: StopSignal, output: Output | None, clock: Callable[[], float] = time.perf_counter,
+        stop: StopSignal, output: Output | None, go_back: Callable[[], tuple[Setup, TrainState]],
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:  # fmt: skip
-        """`saver` and `output` are rank 0's; `state` is where to begin; `clock` measures in seconds."""
+        """Prepare to train.
+
+        Args:
+            setup: What trains.
+            state: Where to begin.
+            saver: Rank 0's.
+            run_log: Told of everything.
+            liveness: Is kept true.
+            stop: Looked at after each step.
+            output: Rank 0's.
+            go_back: Brings all ranks to the last checkpoint, and returns what trains on, and from where.
+            clock: Measures in seconds.
+        """
         self.state = state
         self.last_epoch: Mapping[str, float] = {}
         self.last_evaluation: Mapping[str, float] = {}
@@ -86,12 +75,18 @@ class Training:
         self._stop = stop
         self._output = output
         self._clock = clock
-        self._stepper = Stepper(setup, liveness=liveness, stop=stop, clock=clock)
-        self._unfetched: list[_Unfetched] = []
+        self._go_back = go_back
+        self._on_nan = OnNan(setup, run_log)
+        self._place = LeftOut(epoch=0, start=0, end=0)
+        self._stepper = self._make_stepper()
         self._asked = False
         self._save_is_wanted = False
         liveness.total_steps = setup.options.run.epochs * setup.options.steps_per_epoch
         liveness.step, liveness.epoch = state.step, state.epoch
+
+    def _make_stepper(self) -> Stepper:
+        guard = self._on_nan.make_guard(self._setup)
+        return Stepper(self._setup, liveness=self._liveness, stop=self._stop, guard=guard, clock=self._clock)
 
     def run(self) -> TrainState:
         """Train to the end and return the last state.
@@ -104,8 +99,13 @@ class Training:
             DataError: An image could not be read, or more than are borne.
         """
         began_s = self._clock()
+        if self._setup.options.run.on_nan == "rewind":
+            self._save(self.state)  # so that there is one to go back to; one that is there stays
         while self.state.epoch < self._setup.options.run.epochs and self.early_end is None:
-            self._epoch(self.state.epoch)
+            try:
+                self._epoch(self.state.epoch)
+            except GoBackError as error:
+                self._rewind(error.bad)
         if self._saver is not None:
             self._saver.finish()
         self._liveness.enter(Phase.DONE)
@@ -136,9 +136,9 @@ class Training:
     def _epoch(self, epoch: int) -> None:
         setup = self._setup
         self._liveness.epoch = epoch
-        running = _Epoch(
-            index=epoch, means=AverageMeter(self.state.measured), throughput=Throughput(),
-            bad_images=self.state.sampler.bad_images,
+        running = RunningEpoch(
+            self.state, options=setup.options, run_log=self._run_log, liveness=self._liveness,
+            on_nan=self._on_nan,
         )  # fmt: skip
         self._liveness.enter(Phase.LOAD)
         if setup.options.is_progressive:
@@ -152,24 +152,21 @@ class Training:
             for iteration, fed in enumerate(loader, start=done):
                 read_s = self._clock() - began_s
                 batch = fed.batch
-                taken = self._stepper.step(fed, step=self.state.step)
+                taken = self._train_on(running, fed)
                 if taken.applied:
                     self._advance(epoch, batch, bad_images=running.bad_images, batches=iteration + 1)
                 prints = iteration % setup.options.run.print_batch_step == 0
                 due = prints or self._stepper.must_agree or self._is_told_to_stop(taken)
                 results = self._fetch() if due else []  # waits for the device, which is part of the step
                 step_s = self._clock() - began_s
-                running.throughput.add(step_s=step_s, read_s=read_s, samples=batch.global_samples)
-                self._unfetched.append(
-                    _Unfetched(
-                        iteration=iteration, step=self.state.step, taken=taken, samples=batch.global_samples,
-                        own_samples=len(batch.labels), step_s=step_s, read_s=read_s, at_s=time.time(),
-                    )
+                running.note(
+                    batch, taken, iteration=iteration, step=self.state.step, place=self._place,
+                    step_s=step_s, read_s=read_s,
                 )  # fmt: skip
                 self._say_bad_images(setup.train_loader)
                 self._take(running, results)
                 if prints:
-                    self._say_step(running, iteration, taken)
+                    running.say(taken, iteration=iteration)
                 if self._is_told_to_stop(taken):
                     self._stop_here(running)
                 if taken.applied and iteration + 1 < done + left:  # the end of an epoch is saved anyway
@@ -180,7 +177,7 @@ class Training:
             self._take(running, self._fetch())
         except DataError:
             if setup.ranks.world_size == 1:  # with peers nobody can be asked what they measured
-                with contextlib.suppress(TrainerError):
+                with contextlib.suppress(TrainerError, GoBackError):
                     self._take(running, self._fetch())
             raise
         finally:
@@ -197,19 +194,43 @@ class Training:
             done = done if sampler.batches is None else sampler.batches
             read = loader.batches_on
         left = max(0, self._setup.options.batches - done)
+        self._place = LeftOut(epoch=sampler.epoch, start=0, end=sampler.cursor)
         batches = read(sampler.epoch, start=sampler.cursor, order_world_size=sampler.world_size or None)
         return done, left, feed(loader, batches, limit=left)
 
-    def _say_step(self, running: _Epoch, iteration: int, taken: StepTaken) -> None:
-        """Say how far the epoch is, with the means so far and the times since the last line."""
-        epochs, batches = self._setup.options.run.epochs, self._setup.options.batches
-        left = (epochs - running.index) * batches - iteration - 1
-        self._run_log.say(
-            f"[Train][Epoch {running.index + 1}/{epochs}][Iter: {iteration}/{batches}]"
-            f"lr: {_format_rates(taken)}, {format_values(running.means.values())}, {running.throughput}, "
-            f"eta: {format_duration(left * running.throughput.step_s)}"
+    def _train_on(self, running: RunningEpoch, fed: FedBatch) -> StepTaken:
+        """Train on a batch, unless it is one that the run has gone back for."""
+        batch, before = fed.batch, self._place
+        start = before.end if before.epoch == batch.epoch else 0
+        place = self._place = LeftOut(epoch=batch.epoch, start=start, end=batch.end)
+        out = (
+            one.epoch == place.epoch and one.start < place.end and place.start < one.end
+            for one in self.state.left_out or ()
         )
-        running.throughput = Throughput()
+        if not any(out):
+            return self._stepper.step(fed, step=self.state.step)
+        self._take(running, self._fetch())  # so that rows stay in order
+        return self._stepper.leave_out(step=self.state.step)
+
+    def _rewind(self, bad: BadStep) -> None:
+        """Go back to the last checkpoint, and leave a batch out from now on.
+
+        Raises:
+            DivergedError: The run has gone back often enough.
+            CheckpointError: There is none that can be read.
+        """
+        before = self.state.left_out or ()
+        if len(before) >= REWINDS:
+            raise bad.refuse(tried=f", after the run had gone back {len(before)} times")
+        self._run_log.say(
+            f"[Train]warning: step {bad.batch.step}: {bad}; going back and leaving that batch out"
+        )
+        self._setup, state = self._go_back()
+        self.state = replace(state, left_out=(*before, bad.batch.place))
+        self._stepper = self._make_stepper()
+        self._liveness.step = self.state.step
+        bad.write(self._run_log, "rewind", to_step=self.state.step)
+        self._run_log.say(f"[Train]went back to step {self.state.step}")
 
     def _begin_stage(self, stage: int) -> None:
         rate = set_stage(self._setup.model, stage)
@@ -252,37 +273,20 @@ class Training:
         self._asked, self._save_is_wanted = self._asked or asked, self._save_is_wanted or wanted
         return results
 
-    def _take(self, running: _Epoch, results: list[StepResult]) -> None:
+    def _take(self, running: RunningEpoch, results: list[StepResult]) -> None:
         """Write down what was fetched.
 
         Raises:
-            DivergedError: A loss is no number; rows end with its.
+            DivergedError: A loss is no number, and ends the run; rows end with its.
+            GoBackError: The same, and the run goes back.
             DataError: More images than are borne could not be read.
         """
         if not results:
             return
-        rows, self._unfetched = self._unfetched, []
-        took_s = sum(row.step_s for row in rows)
-        self._liveness.images_per_s = sum(row.own_samples for row in rows) / took_s if took_s else 0.0
-        for row, result in zip(rows, results, strict=True):
-            running.bad_images += result.bad_images
-            running.means.add(result.means, samples=row.samples)
-            self._record(running.index, row, result)
+        running.take(results)
         sampler = replace(self.state.sampler, bad_images=running.bad_images)
         self.state = replace(self.state, sampler=sampler)
         self._setup.train_loader.bad_images.refuse_too_many(running.bad_images)
-
-    def _record(self, epoch: int, row: _Unfetched, result: StepResult) -> None:
-        self._liveness.loss = result.loss
-        rates = row.taken.learning_rates
-        self._run_log.row(
-            "step", at_s=row.at_s, epoch=epoch + 1, iter=row.iteration, step=row.step, lr=rates[0],
-            **{f"lr_{index}": rate for index, rate in enumerate(rates) if index},
-            samples=row.samples, **result.means, images_per_s=_rate(row.samples, row.step_s),
-            reader_s=round(row.read_s, 6),
-        )  # fmt: skip
-        if not math.isfinite(result.loss):
-            raise _diverged(row.step, expected="a finite loss", got=str(result.loss))
 
     def _is_told_to_stop(self, taken: StepTaken) -> bool:
         if not taken.applied:
@@ -291,7 +295,7 @@ class Training:
         stop_step = self._liveness.stop_step
         return alone or self._asked or (stop_step is not None and self.state.step >= stop_step)
 
-    def _stop_here(self, running: _Epoch) -> None:
+    def _stop_here(self, running: RunningEpoch) -> None:
         """Save and end the run.
 
         Raises:
@@ -306,7 +310,7 @@ class Training:
             raise InterruptedRunError(f"{why}; go on by --resume latest")
         raise StoppedError(why)
 
-    def _save_if_due(self, running: _Epoch) -> None:
+    def _save_if_due(self, running: RunningEpoch) -> None:
         """Save within an epoch.
 
         All ranks come to the same answer after the same step: of steps by counting them, of minutes by what
@@ -451,22 +455,10 @@ class Training:
         )
         if broken:
             got = f"nan or inf in {broken} of {len(trained)} tensors"
-            raise _diverged(self.state.step, expected="finite weights", got=got)
-
-
-def _diverged(step: int, *, expected: str, got: str) -> DivergedError:
-    return DivergedError(
-        where=f"step {step}", expected=expected, got=got,
-        fix="lower Optimizer.lr.learning_rate, or lengthen warmup_epoch",
-    )  # fmt: skip
-
-
-def _rate(samples: int, seconds: float) -> float:
-    return round(samples / seconds, 3) if seconds else 0.0
-
-
-def _format_rates(taken: StepTaken) -> str:
-    return ", ".join(f"{rate:.8f}" for rate in taken.learning_rates)
+            raise DivergedError(
+                where=f"step {self.state.step}", expected="finite weights", got=got,
+                fix="lower Optimizer.lr.learning_rate, or lengthen warmup_epoch",
+            )  # fmt: skip
 
 
 def first_state(*, run_id: str, world_size: int) -> TrainState:

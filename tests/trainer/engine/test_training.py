@@ -180,7 +180,8 @@ def test_heartbeats_are_kept_true_and_their_stop_step_is_heeded(workshop):
 
 def test_a_loss_that_is_no_number_ends_the_run_and_saves_nothing(workshop):
     with pytest.raises(
-        DivergedError, match=r"step \d+: expected a finite loss, got (nan|inf); lower Optimizer"
+        DivergedError,
+        match=r"step \d+: expected a finite loss, got (nan|inf) \(learning rate .*\); lower Optimizer",
     ):
         workshop.train(Optimizer__lr={"learning_rate": 1e30})
     assert not (workshop.folder / "output" / "latest.pdparams").exists()
