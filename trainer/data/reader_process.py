@@ -19,6 +19,7 @@ group reaches the training process, which still needs its readers for the step t
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -44,6 +45,9 @@ from trainer.protocol.errors import TrainerError
 MOST_DEATHS = 3
 """Readers that may die at one image; then it is the image's fault."""
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+_KEPT_BYTES = 128 << 20
+_LARGEST_KEPT = 32 << 20  # the most that glibc takes
 _LOOK_EVERY_MS = 2000
 _MAX_TEXT = 16_000  # of a message: all of it goes into one datagram
 
@@ -294,6 +298,18 @@ class _Keeper:
         self._readers.run()
 
 
+def _keep_memory() -> None:
+    """Have memory that an image leaves be kept for the next one.
+
+    By default glibc gives blocks of the size of an image back to the system at once, and each image pays for
+    240 fresh pages: a third of the time that it takes. Other C libraries know no such thing.
+    """
+    with contextlib.suppress(AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
+        libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
 def main(argv: Sequence[str]) -> None:
     """Keep readers, as the one argument says."""
     told = json.loads(argv[0])
@@ -303,6 +319,7 @@ def main(argv: Sequence[str]) -> None:
         file.seek(0)
         work: Work = pickle.load(file)  # noqa: S301 - of memory that only our parent has
     sys.path[:] = work.path
+    _keep_memory()
     cv2.setNumThreads(1)  # readers fill the cores already
     try:
         for module in work.modules:
