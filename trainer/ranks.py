@@ -33,6 +33,7 @@ class Ranks:
         attempt: Start of all ranks that this one belongs to, from 1.
         heartbeats: File of this node's heartbeats, or None.
         outcome: Where to leave an outcome, or None.
+        ranks_here: Ranks of this machine or pod, this one included.
         path_map: Of the local backend; empty elsewhere.
         gpus_promised: The job asked for GPUs, and a node process says that this rank has one.
         master: `host:port` of Paddle's store; empty where nothing was said.
@@ -42,6 +43,7 @@ class Ranks:
     rank: int = 0
     world_size: int = 1
     local_rank: int = 0
+    ranks_here: int = 1
     run_id: str | None = None
     attempt: int = 1
     heartbeats: Path | None = None
@@ -76,6 +78,7 @@ def read_ranks(environ: Mapping[str, str] = os.environ) -> Ranks:
         rank=rank,
         world_size=world_size,
         local_rank=_number(environ, "PADDLE_RANK_IN_NODE", rank),
+        ranks_here=_count_here(environ),
         run_id=environ.get(environment.RUN_ID),
         attempt=_number(environ, environment.ATTEMPT, 1),
         heartbeats=Path(heartbeats) if heartbeats else None,
@@ -85,6 +88,13 @@ def read_ranks(environ: Mapping[str, str] = os.environ) -> Ranks:
         master=environ.get("PADDLE_MASTER", ""),
         store_is_served=environ.get(environment.STORE) == "1",
     )
+
+
+def _count_here(environ: Mapping[str, str]) -> int:
+    """Count the ranks whose address has this rank's host; 1 where nobody says who the others are."""
+    own = environ.get("PADDLE_CURRENT_ENDPOINT", "").rpartition(":")[0]
+    hosts = [place.rpartition(":")[0] for place in environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")]
+    return max(1, hosts.count(own)) if own else 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -288,7 +288,7 @@ def _eval(size: int, short: int, batch: int) -> str:
 
 def _loader() -> str:
     return """\
-      num_workers: 4
+      num_workers: auto                 # reader processes, as many as the pod has cores to spare
       bad_images: skip                  # what cannot be read is named and left out; `error` ends the run
       bad_images_limit: 0.01            # share of the list; where more cannot be read, the run ends"""
 

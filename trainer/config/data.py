@@ -14,7 +14,7 @@ from trainer.config.ops import CropImage, Op, RandCropImage, ResizeImage
 from trainer.config.pipeline import OpList
 from trainer.config.registry import Registry, Section, Spec, keyed, lazy, named
 from trainer.config.samplers import Sampler
-from trainer.config.scalars import Amount, Split, parse_amount
+from trainer.config.scalars import Amount, Split, Workers, parse_amount
 from trainer.protocol.lists import Grammar, Labels
 
 BATCH_OPS = Registry(
@@ -133,8 +133,12 @@ def _labelling(ops: Sequence[Op]) -> list[Op]:
 class LoaderSection(Section):
     """How samples are read."""
 
-    num_workers: int = Field(default=0, ge=0, le=1024)
-    """Reader processes a rank; 0 reads in the training thread. Evaluation uses those of training again."""
+    num_workers: Workers = 0
+    """Reader processes a rank; 0 reads in the training thread. Evaluation uses those of training again.
+
+    auto, which is ours, chooses from the cores that the pod or machine gives, the ranks on it, and how long
+    an image takes; the log says what.
+    """
     use_shared_memory: bool = True
     rng: Literal["per_sample", "paddleclas"] = "per_sample"
     """Random draws: seeded for each sample, or one stream a process in PaddleClas's order (no workers)."""
@@ -190,7 +194,7 @@ class LoaderSection(Section):
 
     @model_validator(mode="after")
     def _one_stream(self) -> LoaderSection:
-        if self.rng == "paddleclas" and self.num_workers:
+        if self.rng == "paddleclas" and self.num_workers not in (0, "auto"):
             raise ValueError(f"expected num_workers: 0 with rng: paddleclas, got {self.num_workers}")
         return self
 

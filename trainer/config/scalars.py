@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 
 def _fraction(value: Any) -> Any:  # whatever YAML gave
@@ -89,6 +89,26 @@ Amount = Annotated[
 Pixels: TypeAlias = tuple[int, int]
 """Width and height of an image."""
 
+_MAX_WORKERS = 1024
+
+
+def _workers(value: object) -> object:
+    if value == "auto" or (type(value) is int and 0 <= value <= _MAX_WORKERS):
+        return value
+    if type(value) is int:
+        bound = f"at most {_MAX_WORKERS}" if value > 0 else "0 or more"
+        raise ValueError(f"expected a number of {bound}, or auto, got {value}")
+    raise ValueError(f"expected auto or a whole number, got {value!r}")
+
+
+Workers = Annotated[
+    int | Literal["auto"],
+    PlainValidator(_workers),
+    WithJsonSchema(
+        {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 0, "maximum": _MAX_WORKERS}]}
+    ),
+]
+"""Number of reader processes, or auto."""
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Side = Annotated[int, Field(gt=0, le=1 << 16)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,9 +16,12 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from trainer.config.data import CustomLabelDataset, SplitSection
+from trainer.config.extras import module_of, refuse
+from trainer.config.ops import ImageOp
 from trainer.config.pipeline import stage_of
 from trainer.config.samplers import RASampler
 from trainer.config.sections import MAX_IMAGE_PIXELS
+from trainer.data.auto_workers import Room, choose_workers, measure_pace
 from trainer.data.bad_images import BadImages
 from trainer.data.batch_ops import build_mixing
 from trainer.data.decoded_cache import CacheFolder, describe_use, plan_cache
@@ -30,6 +34,7 @@ from trainer.data.rng import Rng, Stream, per_batch
 from trainer.data.sampling import make_sampling
 from trainer.data.sharding import Indices, Shard
 from trainer.errors import DataError
+from trainer.protocol.limits import usable_cores
 from trainer.protocol.safe_files import UnsafePathError
 
 
@@ -105,7 +110,7 @@ class Loader:
     def __init__(
         self, *, split: SplitSection, samples: SampleList, rank: int, world_size: int, seed: int,
         training: bool, epochs: int | None = None, max_pixels: int = MAX_IMAGE_PIXELS, uint8: bool = False,
-        readers: Readers | None = None,
+        readers: Readers | None = None, room: Room | None = None,
     ) -> None:  # fmt: skip
         """Prepare to read.
 
@@ -121,6 +126,7 @@ class Loader:
             uint8: Leave the end of the operations to `normalization`, where they have such an end and the
                 images of a batch are not mixed, which takes floating-point numbers.
             readers: Processes that read for other loaders, too; None for processes of its own.
+            room: What `num_workers: auto` may use; None for all of this machine or pod.
 
         Raises:
             DataError: There are too few samples for a step.
@@ -143,13 +149,14 @@ class Loader:
         self._cache = _plan_cache(
             split, samples.source, uint8=self.normalization is not None, most=max_pixels
         )
-        self._recipe = Recipe(
+        self.recipe = Recipe(
             ops=dataset.transform_ops, paths=samples.paths, source=samples.source, seed=seed,
             training=training, skip=self.bad_images.skip, max_pixels=max_pixels,
             uint8=self.normalization is not None, fast=split.loader.decode == "fast",
             cache=self._cache.plan if self._cache is not None else None,
             label_key=dataset.label_key if isinstance(dataset, CustomLabelDataset) else None,
         )  # fmt: skip
+        """How each sample is read, whoever does it."""
         self._mix = build_mixing(
             split.dataset.batch_transform_ops or (), classes=samples.classes,
             doubles=split.loader.rng == "paddleclas",
@@ -157,14 +164,15 @@ class Loader:
         # PaddleClas seeds with seed + rank once it is distributed (d178931, ppcls/engine/engine.py).
         own_seed = seed + rank if world_size > 1 else seed
         self._stream = Stream(own_seed) if split.loader.rng == "paddleclas" else None
-        self._reader = SampleReader(self._recipe, self.bad_images, stream=self._stream)
+        self._reader = SampleReader(self.recipe, self.bad_images, stream=self._stream)
         cv2.setNumThreads(1)  # ranks and readers fill the cores already
+        self._room = room
         self._readers = readers or Readers()
         self._notes: list[str] = []
-        if self._workers:
-            self._number = self._readers.add(
-                self._recipe, workers=self._workers, batch_size=self._sampling.largest_batch
-            )
+        self._number = self._readers.add(
+            self.recipe, workers=self._decide, batch_size=self._sampling.largest_batch
+        )
+        self._refuse_unimportable(dataset.transform_ops)
         if training and len(self) == 0:
             raise DataError([f"{samples.source}: {_too_few(split, len(samples), world_size)}"])
 
@@ -232,7 +240,7 @@ class Loader:
         self._open_cache()
         positions = self._sampling.positions(epoch, world_size=order_world_size or self._world_size)
         assemblies = self._assemblies(positions, start)
-        read = self._read_ahead if self._workers else self._read
+        read = self._read_ahead if self._readers.count(self._number) else self._read
         filled = read(assemblies, epoch)
         try:
             for assembly in filled:
@@ -290,6 +298,47 @@ class Loader:
             return None
         use = self._cache.take_use()
         return describe_use(self._cache.plan, use) if use.hits + use.misses else None
+
+    def _decide(self) -> int:
+        """Return how many processes read, and have said what was chosen or cannot be."""
+        where = f"DataLoader.{'Train' if self._training else 'Eval'}.loader.num_workers"
+        if self._workers == 0:
+            return 0
+        if not sys.platform.startswith("linux"):
+            self._readers.note(f"{where}: reader processes need Linux; images are read in this one")
+            return 0
+        if self._workers != "auto":
+            return self._workers
+        if self._readers.chosen is None:
+            if self._stream is not None:
+                count, said = 0, "0: rng: paddleclas draws in the order of reading"
+            elif self._own_ops(self.recipe.ops):
+                count, said = 0, "0: operations of the program itself cannot be imported by other processes"
+            else:
+                room = self._room or Room(cores=usable_cores())
+                images = len(self._samples) // self._world_size
+                count, said = choose_workers(room, measure_pace(self.recipe), images=images)
+            self._readers.chosen = count
+            if self._rank == 0:
+                self._readers.note(f"{where}: auto: {said}")
+        return self._readers.chosen
+
+    def _refuse_unimportable(self, ops: Sequence[ImageOp]) -> None:
+        """Refuse operations that reader processes could not find.
+
+        Raises:
+            ConfigError: An operation was registered by the program that runs, which is no module.
+        """
+        if self._workers not in (0, "auto") and (own := self._own_ops(ops)):
+            message = (
+                "expected an operation of a module, which reader processes can import, got one of the "
+                "program itself; move it into a file of its own, or set num_workers: 0"
+            )
+            raise refuse("op", own[0].label, message)
+
+    @staticmethod
+    def _own_ops(ops: Sequence[ImageOp]) -> list[ImageOp]:
+        return [op for op in ops if module_of(op) == "__main__"]
 
     def _assemblies(self, positions: Indices, start: int) -> Iterator[_Assembly]:
         shards = self._sampling.shards(

@@ -90,7 +90,8 @@ class Readers:
     def __init__(self) -> None:
         """Begin without any; they are started when the first batch is asked for."""
         self._recipes: list[Recipe] = []
-        self._counts: list[int] = []
+        self._deciders: list[Callable[[], int]] = []
+        self._counts: list[int] | None = None
         self._largest = 1
         self._ahead = _LEAST_AHEAD
         self._running: ReaderPool | None = None
@@ -98,24 +99,41 @@ class Readers:
         self._pending: dict[int, Pending] = {}  # by order
         self._restarts = 0
         self._notes: list[str] = []
+        self.chosen: int | None = None
+        """What `num_workers: auto` of the first split has chosen, which goes for the others, too."""
         self._last_end = 0  # how the reader ended that died last
         self._lock = threading.RLock()
 
-    def add(self, recipe: Recipe, *, workers: int, batch_size: int) -> int:
+    def add(self, recipe: Recipe, *, workers: Callable[[], int], batch_size: int) -> int:
         """Read a split, too; returns its number.
 
         Args:
             recipe: How.
-            workers: How many processes may read it.
+            workers: Says how many processes may read it; asked once, before the first batch.
             batch_size: Of its largest batch.
         """
-        assert self._running is None
+        assert self._counts is None
         self._recipes.append(recipe)
-        self._counts.append(workers)
+        self._deciders.append(workers)
         self._largest = max(self._largest, batch_size)
-        # Enough for each process to have something to do while the slowest finishes a batch.
-        self._ahead = max(self._ahead, math.ceil(2 * workers / batch_size))
         return len(self._recipes) - 1
+
+    def count(self, split: int) -> int:
+        """Return how many processes read a split; 0 where none are to.
+
+        Raises:
+            ConfigError: An operation of the user's own cannot be made.
+        """
+        with self._lock:
+            if self._counts is None:
+                self._counts = [decide() for decide in self._deciders]
+                # Enough for each process to have something to do while the slowest finishes a batch.
+                self._ahead = max(self._ahead, math.ceil(2 * max(self._counts) / self._largest))
+            return self._counts[split]
+
+    def note(self, text: str) -> None:
+        """Have something said."""
+        self._notes.append(text)
 
     @property
     def ahead(self) -> int:
@@ -190,7 +208,7 @@ class Readers:
         if self._running is None:
             layout = Layout(
                 slots=(self._ahead + 1 + HELD) * len(self._recipes), images=self._largest,
-                readers=max(self._counts),
+                readers=max(self.count(split) for split in range(len(self._recipes))),
             )  # fmt: skip
             self._running = ReaderPool(layout, self._recipes)
         return self._running
@@ -199,7 +217,7 @@ class Readers:
         request = pending.request
         running.ring.publish(
             pending.slot, pending.order, indices=request.indices, repeats=request.repeats,
-            split=pending.split, readers=self._counts[pending.split], epoch=request.epoch,
+            split=pending.split, readers=self.count(pending.split), epoch=request.epoch,
             side=request.side, stage=request.stage,
         )  # fmt: skip
 

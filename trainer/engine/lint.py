@@ -15,6 +15,7 @@ from trainer.config.root import TrainConfig
 from trainer.config.schedules import WithRate
 from trainer.engine.setup import Lists, make_train_loader, say_of_epochs
 from trainer.errors import DataError
+from trainer.protocol.limits import usable_cores
 from trainer.ranks import Ranks
 
 _SHOWN = 5
@@ -30,7 +31,7 @@ class Machine:
 
     Attributes:
         ranks: Processes in all.
-        cores: Of this machine.
+        cores: That this process may use.
         shared_memory: Size of /dev/shm in bytes; None where there is none.
     """
 
@@ -46,7 +47,7 @@ def read_machine(ranks: int) -> Machine:
         size = found.f_blocks * found.f_frsize
     except OSError:
         size = None
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = max(1, int(usable_cores()))
     return Machine(ranks=ranks, cores=cores, shared_memory=size)
 
 
@@ -86,7 +87,7 @@ def _high_rate(config: TrainConfig, machine: Machine) -> Iterator[str]:
 
 def _narrow_machine(config: TrainConfig, machine: Machine) -> Iterator[str]:
     workers = config.data.Train.loader.num_workers
-    if workers * machine.ranks > 2 * machine.cores:
+    if workers != "auto" and workers * machine.ranks > 2 * machine.cores:
         each = f" in each of {machine.ranks} ranks" if machine.ranks > 1 else ""
         yield (
             "DataLoader.Train.loader.num_workers: expected about as many reader processes as cores, which "

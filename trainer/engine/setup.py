@@ -16,6 +16,7 @@ from trainer.config.data import DataLoaderSection, LoaderSection, SplitSection
 from trainer.config.problems import ConfigError, Problem
 from trainer.config.root import TrainConfig
 from trainer.config.sections import GlobalSection
+from trainer.data.auto_workers import Room
 from trainer.data.encoded import read_encoded
 from trainer.data.lists import SampleList, load_list
 from trainer.data.loader import Loader
@@ -34,6 +35,7 @@ from trainer.models.weights import view_on_host
 from trainer.models.weights_store import WeightsStore, address_of, is_url
 from trainer.optim.schedules import build_schedule
 from trainer.optim.scopes import build_optimizers
+from trainer.protocol.limits import usable_cores
 from trainer.protocol.pathmap import PathMap
 from trainer.ranks import Ranks
 
@@ -219,7 +221,7 @@ def make_train_loader(
         split=config.data.Train, samples=lists.train, rank=ranks.rank, world_size=ranks.world_size,
         seed=config.run.seed or 0, training=True,
         epochs=config.run.epochs if config.is_progressive else None,
-        max_pixels=config.run.max_image_pixels, readers=readers,
+        max_pixels=config.run.max_image_pixels, readers=readers, room=_room(config.run, ranks),
         uint8=config.data.Train.loader.hands_over_uint8(on_gpu=config.run.on_gpu),
     )  # fmt: skip
 
@@ -235,9 +237,13 @@ def make_eval_loader(
     """Make the loader of `DataLoader.Eval`; `readers` are processes that read for others, too."""
     return Loader(
         split=split, samples=samples, rank=ranks.rank, world_size=ranks.world_size, seed=run.seed or 0,
-        training=False, max_pixels=run.max_image_pixels, readers=readers,
+        training=False, max_pixels=run.max_image_pixels, readers=readers, room=_room(run, ranks),
         uint8=split.loader.hands_over_uint8(on_gpu=run.on_gpu),
     )  # fmt: skip
+
+
+def _room(run: GlobalSection, ranks: Ranks) -> Room:
+    return Room(cores=usable_cores(), ranks=ranks.ranks_here, on_gpu=run.on_gpu)
 
 
 def _read_options(config: TrainConfig, loader: Loader) -> LoopOptions:
