@@ -14,7 +14,7 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,11 @@ from trainer.data.reader_process import Remark, Start, Work
 from trainer.data.reading import Recipe
 from trainer.data.ring import Descriptors, Layout, Ring
 from trainer.errors import TrainerError
+from trainer.protocol.limits import free_memory
 from trainer.protocol.python_command import python_command
 
+LEAST_SLOTS = 2
+"""Batches without which there is no reading ahead: one that is filled while another one is used."""
 HELD = 2
 """Batches that a consumer may hold without getting copies: the one before, and the one that it is given."""
 _SHM = "/dev/shm"  # noqa: S108 - where memory without a name is made on systems without memfd_create
@@ -41,11 +44,12 @@ class ReaderPool:
         self.layout = layout
         self.room = 0  # bytes of a slot, as far as is known
         self._free = list(range(layout.slots))
-        self._used: set[int] = set()
+        self.is_short = False
+        """There was not memory enough for all slots."""
         self._leaving: list[int] = []  # cancelled, while somebody is at one of their images
         self._returned: deque[int] = deque()  # by finalizers, in whichever thread
         self._held = 0
-        descriptors = make_ring(layout)
+        descriptors, self.store = make_ring(layout)
         self.ring = Ring(descriptors, layout)
         self._control, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._remarks, remarks = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -76,9 +80,14 @@ class ReaderPool:
         self._leaving = [slot for slot in self._leaving if not self._cancelled(slot)]
         if not self._free:
             return None
-        slot = min(self._free)  # those that have room already
+        slot = max(self._free, key=lambda slot: (self.ring.room(slot), -slot))
         if self.ring.room(slot) < self.room:
-            self.make_room(slot, self.room)
+            if self._may_grow(slot, self.room):
+                self.make_room(slot, self.room)
+            else:
+                self.is_short = True
+                if not self.ring.room(slot):
+                    return None
         self._free.remove(slot)
         return slot
 
@@ -88,16 +97,30 @@ class ReaderPool:
         Raises:
             TrainerError: There is not so much memory.
         """
+        free = self.store.free()
+        if free is not None and free < size - self.ring.room(slot):
+            raise self._refuse(size, f"{free >> 20} MiB that are free")
         try:
             self.ring.make_room(slot, size)
         except OSError as error:
-            raise TrainerError(
-                where="reader processes",
-                expected=f"{size >> 20} MiB of memory for a batch",
-                got=(error.strerror or str(error)).lower(),
-                fix="lower batch_size or num_workers, or raise Launch.resources.memory",
-            ) from error
+            raise self._refuse(size, (error.strerror or str(error)).lower()) from error
         self.room = max(self.room, size)
+
+    def _refuse(self, size: int, got: str) -> TrainerError:
+        return TrainerError(
+            where=f"reader processes: {self.store.place}", got=got,
+            expected=f"{-(-size >> 20)} MiB for each of at least {LEAST_SLOTS} batches",
+            fix=f"raise {self.store.setting}, lower batch_size, or set num_workers: 0",
+        )  # fmt: skip
+
+    def _may_grow(self, slot: int, size: int) -> bool:
+        """Say whether a slot is to grow: where there are enough others, if half of what is free stays so.
+
+        Others need some, too: training, and each reader for the image that it works on.
+        """
+        others = sum(self.ring.room(other) >= size for other in range(self.layout.slots) if other != slot)
+        free = self.store.free()
+        return others < LEAST_SLOTS or free is None or size - self.ring.room(slot) <= free // 2
 
     def cancel(self, slot: int) -> None:
         """Free a slot once nobody is at its images."""
@@ -127,9 +150,9 @@ class ReaderPool:
         release.atexit = False
         return images, release
 
-    def hear(self) -> tuple[list[Remark], list[dict[str, Any]], bool]:
-        """Wait for news: remarks, what the keeper says, and whether it has ended."""
-        ready = {number for number, _ in self._poll.poll()}
+    def hear(self, timeout_ms: int | None = None) -> tuple[list[Remark], list[dict[str, Any]], bool]:
+        """Wait for news, for ever where None: remarks, what the keeper says, and whether it has ended."""
+        ready = {number for number, _ in self._poll.poll(timeout_ms)}
         if self._descriptors.done in ready:
             os.eventfd_read(self._descriptors.done)
         remarks = self.remarks() if self._remarks.fileno() in ready else []
@@ -153,16 +176,42 @@ class ReaderPool:
         return self._process.returncode or 0
 
 
-def make_ring(layout: Layout) -> Descriptors:
-    """Make the memory of a ring, and what its users ring with.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Store:
+    """Where the memory of a ring is from.
+
+    Attributes:
+        place: Its name.
+        setting: What makes it larger.
+        free: Returns how many bytes are left; None where nobody knows.
+    """
+
+    place: str
+    setting: str
+    free: Callable[[], int | None]
+
+
+def _free_shm() -> int | None:
+    found = os.statvfs(_SHM)
+    return found.f_bavail * found.f_frsize
+
+
+MEMORY = Store(place="memory", setting="Launch.resources.memory", free=free_memory)
+SHM = Store(place=_SHM, setting="Launch.resources.shm", free=_free_shm)
+
+
+def make_ring(layout: Layout) -> tuple[Descriptors, Store]:
+    """Make the memory of a ring, and what its users ring with; returns where it is from, too.
 
     Raises:
         OSError: There is no memory, or no descriptor left.
     """
     made: list[int] = []
+    store = MEMORY
     try:
         for name in ("table", "pixels", "lock"):
-            made.append(make_memory(f"ftl-{name}"))
+            number, store = make_memory(f"ftl-{name}")
+            made.append(number)
         os.posix_fallocate(made[0], 0, layout.size)
         made.append(os.eventfd(0, os.EFD_SEMAPHORE | os.EFD_CLOEXEC))
         made.append(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
@@ -170,19 +219,19 @@ def make_ring(layout: Layout) -> Descriptors:
         for number in made:
             os.close(number)
         raise
-    return Descriptors(table=made[0], pixels=made[1], lock=made[2], work=made[3], done=made[4])
+    return Descriptors(table=made[0], pixels=made[1], lock=made[2], work=made[3], done=made[4]), store
 
 
-def make_memory(name: str) -> int:
+def make_memory(name: str) -> tuple[int, Store]:
     """Open a file in memory that has no name, and so ends with the last process that has it open.
 
     `memfd_create` does not ask how large /dev/shm is. Where a sandbox refuses it, a file of /dev/shm that
     never had a name does the same.
     """
     try:
-        return os.memfd_create(name, os.MFD_CLOEXEC)
+        return os.memfd_create(name, os.MFD_CLOEXEC), MEMORY
     except OSError:
-        return os.open(_SHM, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        return os.open(_SHM, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600), SHM
 
 
 @contextlib.contextmanager
@@ -191,7 +240,7 @@ def _work_file(recipes: Sequence[Recipe]) -> Iterator[int]:
     work = Work(
         recipes=recipes, modules=list(dict.fromkeys(name for name in modules if name)), path=list(sys.path)
     )
-    number = make_memory("ftl-work")
+    number, _ = make_memory("ftl-work")
     try:
         with os.fdopen(number, "wb", closefd=False) as file:
             pickle.dump(work, file, protocol=pickle.HIGHEST_PROTOCOL)

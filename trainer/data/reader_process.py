@@ -257,16 +257,15 @@ class _Keeper:
             if not pid:
                 return
             number = self._pids.pop(pid)
-            at = self._ring.give_up(number, most=MOST_DEATHS)
             code = os.waitstatus_to_exitcode(status)
-            self.say({"died": code, "pid": pid, "at": at})
+            self.say({"died": code, "pid": pid})  # before the ring says that the image is done with
+            self._ring.give_up(number, most=MOST_DEATHS)
             finished = self._ring.finished_images()
             self._in_vain = self._in_vain + 1 if finished == self._finished else 0
             self._finished = finished
             if self._in_vain > MOST_DEATHS * (self._start.layout.readers + 1):
-                self.say(
-                    {"failed": f"{self._in_vain} reader processes died, and none read an image meanwhile"}
-                )
+                said = f"expected reader processes that read images, got {self._in_vain} that died in vain"
+                self.say({"failed": f"{said}, the last of which {describe_end(code)}; set num_workers: 0"})
                 sys.exit(1)
             self._fork(number)
 

@@ -101,6 +101,7 @@ class Readers:
         self._notes: list[str] = []
         self.chosen: int | None = None
         """What `num_workers: auto` of the first split has chosen, which goes for the others, too."""
+        self._said_short = False
         self._last_end = 0  # how the reader ended that died last
         self._lock = threading.RLock()
 
@@ -149,6 +150,13 @@ class Readers:
         with self._lock:
             running = self._start()
             slot = running.free_slot()
+            if running.is_short and not self._said_short:
+                self._said_short = True
+                self._notes.append(
+                    "warning: reader processes: there is memory for fewer batches ahead than "
+                    f"{self._ahead}, of {-(-running.room >> 20)} MiB each; raise {running.store.setting} "
+                    "where training waits for images"
+                )
             if slot is None:
                 return None
             self._order += 1
@@ -182,7 +190,8 @@ class Readers:
             if finished:
                 self._restarts = 0
                 return self._collect(running, pending)
-            self._hear(running)
+            if self._hear(running):
+                self._restart(running)
 
     def cancel(self, pending: Pending) -> None:
         """Have a batch not read after all."""
@@ -210,7 +219,13 @@ class Readers:
                 slots=(self._ahead + 1 + HELD) * len(self._recipes), images=self._largest,
                 readers=max(self.count(split) for split in range(len(self._recipes))),
             )  # fmt: skip
-            self._running = ReaderPool(layout, self._recipes)
+            try:
+                self._running = ReaderPool(layout, self._recipes)
+            except OSError as error:
+                raise TrainerError(
+                    where="reader processes", expected=f"{layout.readers} processes that can be started",
+                    got=(error.strerror or str(error)).lower(), fix="lower num_workers, or set it to 0",
+                ) from error  # fmt: skip
         return self._running
 
     def _publish(self, running: ReaderPool, pending: Pending) -> None:
@@ -221,16 +236,15 @@ class Readers:
             side=request.side, stage=request.stage,
         )  # fmt: skip
 
-    def _hear(self, running: ReaderPool) -> None:
-        """Wait for news and take them in."""
-        remarks, news, ended = running.hear()
+    def _hear(self, running: ReaderPool, timeout_ms: int | None = None) -> bool:
+        """Wait for news, for ever where None, and take them in; says whether the keeper has ended."""
+        remarks, news, ended = running.hear(timeout_ms)
         self._take_remarks(remarks)
         for item in news:
             if "failed" in item:
                 raise TrainerError(item["failed"])
             self._note_death(item)
-        if ended:
-            self._restart(running)
+        return ended
 
     def _take_remarks(self, remarks: Sequence[Remark]) -> None:
         for remark in remarks:
@@ -272,6 +286,8 @@ class Readers:
         with self._lock:
             self._pending.pop(pending.order, None)
         found = running.ring.outcomes(pending.slot)
+        if np.any(found.states == State.DEADLY):
+            self._hear(running, 0)  # how they died
         images, release = running.hand_out(pending.slot)
         problems, bad_images, warnings = [], [], []
         for remark in sorted(pending.remarks, key=lambda remark: remark.place):

@@ -379,17 +379,14 @@ class Ring:
 
     # What is done for a reader that died.
 
-    def give_up(self, reader: int, *, most: int) -> tuple[int, int, int] | None:
+    def give_up(self, reader: int, *, most: int) -> None:
         """Have what a dead reader was at done by another one.
 
         Args:
             reader: Its number.
             most: So many deaths at one image are too many: it is DEADLY then.
-
-        Returns:
-            Slot, place and deaths of the image that it was at; None where it was at none.
         """
-        found, rings = None, False
+        left, rings = 0, False
         with self._lock:
             for slot in range(self.layout.slots):
                 at = self._at(slot)
@@ -400,18 +397,17 @@ class Ring:
                 for place in np.flatnonzero(mine).tolist():
                     self._deaths[slot, place] += 1
                     deaths = int(self._deaths[slot, place])
-                    found = (slot, place, deaths)
                     if deaths >= most:
                         self._state[slot, place] = State.DEADLY
                         continue
                     self._state[slot, place] = State.TODO
+                    left += 1
                     self._numbers[at + _At.NEXT] = min(self._numbers[at + _At.NEXT], place)
                 rings = rings or not self._is_open(slot)
-            sleeping = self._wake(1 if found is not None else 0)
+            sleeping = self._wake(left)
         if rings:
             os.eventfd_write(self._descriptors.done, 1)
         self._ring_for_readers(sleeping)
-        return found
 
     def finished_images(self) -> int:
         """Return how many images have come to an end since the ring was made."""

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
+import importlib
 import json
 import os
 import random
@@ -20,6 +22,7 @@ import pytest
 from tests.trainer.data.conftest import PLAIN, RANDOM
 from trainer.data.loader import Batch, Loader
 from trainer.data.readers import Readers
+from trainer.errors import DataError, TrainerError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reader processes need Linux")
 
@@ -43,6 +46,10 @@ def keepers(pid: int | None = None) -> list[int]:
 
 def readers(pid: int | None = None) -> list[int]:
     return [reader for keeper in keepers(pid) for reader in children(keeper)]
+
+
+def shared_files() -> set[str]:
+    return {path.name for path in Path("/dev/shm").iterdir() if path.is_file()}
 
 
 def until(true: Callable[[], object], seconds: float = 30.0) -> None:
@@ -129,7 +136,7 @@ def test_all_readers_begin_anew_where_their_keeper_is_killed(folder: Any, make: 
 
 def test_nothing_is_left_of_a_training_process_that_is_killed(folder: Any, tmp_path: Path) -> None:
     folder.draw(40)
-    shared_before = set(Path("/dev/shm").iterdir())
+    shared_before = shared_files()
     program = """
         import sys
         from trainer.config.data import SplitSection
@@ -166,7 +173,7 @@ def test_nothing_is_left_of_a_training_process_that_is_killed(folder: Any, tmp_p
         assert len(below) == 4
         process.kill()
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), seconds=5)
-    assert set(Path("/dev/shm").iterdir()) <= shared_before
+    assert shared_files() <= shared_before
 
 
 def test_a_batch_that_is_kept_is_never_overwritten(folder: Any, make: Any) -> None:
@@ -191,3 +198,203 @@ def test_a_batch_s_memory_is_used_again_once_it_is_released(folder: Any, make: A
             batch.release()
     gc.collect()
     assert len(places) <= 5
+
+
+def of_store(monkeypatch: Any, **keys: Any) -> None:
+    """Have memory come from a place that has as little as a test says."""
+    from trainer.data import reader_pool
+
+    make_memory = reader_pool.make_memory
+    store = reader_pool.Store(**{"place": "/dev/shm", "setting": "Launch.resources.shm", **keys})
+    monkeypatch.setattr(reader_pool, "make_memory", lambda name: (make_memory(name)[0], store))
+
+
+IMAGE = 3 * 16 * 16 * 4
+
+
+def test_too_little_memory_for_two_batches_is_a_sentence(folder: Any, make: Any, monkeypatch: Any) -> None:
+    folder.draw(12)
+    of_store(monkeypatch, free=lambda: 4 * IMAGE - 1)
+    with pytest.raises(TrainerError) as caught:
+        list(make().batches(0))
+    assert str(caught.value) == (
+        "reader processes: /dev/shm: expected 1 MiB for each of at least 2 batches, got 0 MiB that are free; "
+        "raise Launch.resources.shm, lower batch_size, or set num_workers: 0"
+    )
+
+
+def test_memory_that_ends_while_it_is_taken_is_the_same_sentence(
+    folder: Any, make: Any, monkeypatch: Any
+) -> None:
+    folder.draw(12)
+    fallocate = os.posix_fallocate
+
+    def allocate(descriptor: int, offset: int, length: int) -> None:
+        if length >= 4 * IMAGE and descriptor == pixels[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fallocate(descriptor, offset, length)
+
+    of_store(monkeypatch, free=lambda: None)
+    from trainer.data import reader_pool
+
+    pixels, make_memory = [-1], reader_pool.make_memory
+
+    def noted(name: str) -> Any:
+        found = make_memory(name)
+        if name.endswith("pixels"):
+            pixels[0] = found[0]
+        return found
+
+    monkeypatch.setattr(reader_pool, "make_memory", noted)
+    monkeypatch.setattr(os, "posix_fallocate", allocate)
+    with pytest.raises(TrainerError, match=r"got no space left on device; raise Launch.resources.shm"):
+        list(make().batches(0))
+
+
+def test_with_room_for_two_batches_less_is_read_ahead_and_that_is_said(
+    folder: Any, make: Any, monkeypatch: Any
+) -> None:
+    folder.draw(24)
+    expected = contents(list(make(loader={}).batches(0)))
+    left = [2 * 4 * IMAGE + 4096]
+    fallocate = os.posix_fallocate
+
+    def allocate(descriptor: int, offset: int, length: int) -> None:
+        fallocate(descriptor, offset, length)
+        if length >= 4 * IMAGE:
+            left[0] -= length
+
+    of_store(monkeypatch, free=lambda: left[0])
+    loader = make()
+    loader.take_unsaid()
+    monkeypatch.setattr(os, "posix_fallocate", allocate)
+    assert contents(list(loader.batches(0))) == expected
+    said = loader.take_unsaid()
+    assert len(said) == 1
+    assert said[0].startswith(
+        "warning: reader processes: there is memory for fewer batches ahead than 2, of 1"
+    )
+
+
+def test_without_memfd_the_memory_is_a_nameless_file(folder: Any, make: Any, monkeypatch: Any) -> None:
+    folder.draw(12)
+    expected = contents(list(make(loader={}).batches(0)))
+    before = shared_files()
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    loader = make()
+    found = []
+    for batch in loader.batches(0):
+        assert shared_files() <= before
+        found += contents([batch])
+    assert found == expected
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: Any) -> Iterator[Callable[[str], None]]:
+    """Register operations from a file that reader processes can import."""
+    from trainer.config import extras
+
+    def write(code: str) -> None:
+        (tmp_path / "parts_of_a_test.py").write_text(textwrap.dedent(code))
+        monkeypatch.syspath_prepend(str(tmp_path))
+        importlib.import_module("parts_of_a_test")
+
+    yield write
+    extras.forget()
+    sys.modules.pop("parts_of_a_test", None)
+
+
+OWN = [*RANDOM[:-1], {"Own": {}}, RANDOM[-1]]
+
+
+def test_an_image_at_which_readers_die_ends_the_run_with_its_name(
+    folder: Any, make: Any, module: Any
+) -> None:
+    folder.draw(12)
+    import cv2
+
+    cv2.imwrite(str(folder.path / "005.jpg"), np.full((30, 40, 3), 255, dtype=np.uint8))
+    module(
+        """
+        import os, signal
+        from trainer.extra import register_op
+
+        @register_op("Own")
+        def own():
+            def run(image, rng):
+                if image.min() > 250:
+                    os.kill(os.getpid(), signal.SIGSEGV)
+                return image
+            return run
+        """
+    )
+    loader = make(ops=OWN, shuffle=False)
+    with pytest.raises(DataError) as caught:
+        list(loader.batches(0))
+    (problem,) = caught.value.problems
+    assert problem == (
+        f"{folder.list}:6: {folder.path}/005.jpg: expected an image that can be read, got one at which each "
+        "reader process was killed by signal 11; remove the line"
+    )
+    assert (
+        sum("was killed by signal 11; another one takes its place" in text for text in loader.take_unsaid())
+        == 3
+    )
+
+
+def test_readers_that_die_in_vain_end_the_run_with_a_sentence(folder: Any, make: Any, module: Any) -> None:
+    folder.draw(40)
+    module(
+        """
+        import os
+        from trainer.extra import register_op
+
+        @register_op("Own")
+        def own():
+            return lambda image, rng: os._exit(7)
+        """
+    )
+    with pytest.raises(TrainerError, match=r"that died in vain, the last of which ended with exit code 7"):
+        list(make(ops=OWN, batch_size=16).batches(0))
+
+
+def test_a_module_that_cannot_be_imported_again_is_named(
+    folder: Any, make: Any, module: Any, monkeypatch: Any
+) -> None:
+    folder.draw(12)
+    monkeypatch.setenv("FIRST_TIME", "1")
+    module(
+        """
+        import os
+        from trainer.extra import register_op
+
+        if not os.environ.get("FIRST_TIME"):
+            raise RuntimeError("no second time")
+
+        @register_op("Own")
+        def own():
+            return lambda image, rng: image
+        """
+    )
+    monkeypatch.delenv("FIRST_TIME")
+    with pytest.raises(TrainerError, match=r"reader processes could not begin: (?s:.*)no second time"):
+        list(make(ops=OWN).batches(0))
+
+
+def test_operations_of_a_module_draw_the_same_in_readers(folder: Any, make: Any, module: Any) -> None:
+    folder.draw(12)
+    module(
+        """
+        from trainer.extra import register_op
+
+        @register_op("Own")
+        def own():
+            return lambda image, rng: image ^ rng.numpy.randint(0, 255)
+        """
+    )
+    expected = contents(list(make(ops=OWN, loader={}).batches(0)))
+    assert contents(list(make(ops=OWN).batches(0))) == expected
