@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 from launcher.names import QUEUE_LABEL, RUN_ID_LABEL
 from launcher.times import parse_unix_time
+
+if TYPE_CHECKING:  # most commands add nothing up
+    from decimal import Decimal
 
 KubeObject: TypeAlias = dict[str, Any]
 """A Kubernetes object as decoded JSON."""
@@ -201,3 +204,37 @@ def phase_of(pod: KubeObject) -> str:
 def is_living(pod: KubeObject) -> bool:
     """Say whether a pod has not ended yet, as far as is known."""
     return phase_of(pod) in _LIVING
+
+
+def requests_of(spec: KubeObject) -> dict[str, Decimal]:
+    """Return what a pod asks for, by resource; a limit without a request counts as one.
+
+    As the scheduler counts it: the sum of its containers, at least its largest init container, and its
+    overhead (kubernetes v1.34.7, k8s.io/component-helpers/resource).
+    """
+    from decimal import Decimal
+
+    from launcher.quantity import parse_quantity
+
+    def asked(container: KubeObject) -> dict[str, Decimal]:
+        resources = container.get("resources") or {}
+        both = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+        return {name: parse_quantity(amount) for name, amount in both.items()}
+
+    def add(total: dict[str, Decimal], more: Mapping[str, Decimal]) -> None:
+        for name, amount in more.items():
+            total[name] = total.get(name, Decimal(0)) + amount
+
+    total = {"pods": Decimal(1)}
+    for container in spec.get("containers") or []:
+        add(total, asked(container))
+    sidecars: dict[str, Decimal] = {}
+    for container in spec.get("initContainers") or []:
+        if container.get("restartPolicy") == "Always":
+            add(sidecars, asked(container))
+    add(total, sidecars)
+    for container in spec.get("initContainers") or []:
+        for name, amount in asked(container).items():
+            total[name] = max(total.get(name, Decimal(0)), amount)
+    add(total, {name: parse_quantity(amount) for name, amount in (spec.get("overhead") or {}).items()})
+    return total

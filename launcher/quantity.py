@@ -17,6 +17,9 @@ _SUFFIXES = {
 }  # fmt: skip
 QUANTITY = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3}|[KMGTPE]i|[numkMGTPE])?"
 """A pattern for the whole text. An exponent of more digits is no amount of anything."""
+_GPU = re.compile(r"(v?gpu|gpu\.shared|mig-.+|xpu|npu|mlu|dcu|i915|xe|Ascend\d.*)")
+"""Last part of the name of an extended resource that counts devices to train on; memory and shares of one
+(`gpu-memory`, `gpu-core`) are no devices."""
 _BYTES = ("memory", "ephemeral-storage", "storage")
 _PARTS = re.compile(r"([+-]?[0-9.]+(?:[eE][+-]?[0-9]{1,3})?)([KMGTPE]i|[numkMGTPE])?")
 
@@ -39,6 +42,12 @@ def parse_quantity(text: object) -> Decimal:
         return read_quantity(str(text).strip())
     except ValueError:
         return Decimal(0)
+
+
+def is_gpu(resource: str) -> bool:
+    """Say whether an extended resource counts GPUs, or devices like them."""
+    domain, slash, name = resource.rpartition("/")
+    return bool(slash) and not domain.endswith("kubernetes.io") and _GPU.fullmatch(name) is not None
 
 
 def format_quantity(amount: Decimal, resource: str) -> str:

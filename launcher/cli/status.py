@@ -6,13 +6,14 @@ import dataclasses
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from launcher.backends.states import JobStatus, PodStatus
 from launcher.cli.options import echo_document, job_argument, output_option
 from launcher.cli.printing import echo, print_note
-from launcher.cli.table import paint_state
+from launcher.cli.table import paint_state, wrap
 from launcher.documents import format_time, make_document
 from launcher.jobs import lifecycle
 from launcher.jobs.lifecycle import eta_s
@@ -21,6 +22,9 @@ from launcher.jobs.wait import watch
 from launcher.times import format_duration
 from trainer.protocol.evaluated import describe_evaluated, describe_failure
 from trainer.protocol.progress import Progress
+
+if TYPE_CHECKING:  # only jobs of a queue need it
+    from launcher.why.forecast import Estimate
 
 MANY, FEW = 32, 10
 """Of more pods or ranks than fit on a screen so many rows are shown."""
@@ -41,17 +45,16 @@ SILENT_S = 10.0  # what a rank may take for a step before that is worth a word
 def command(job: str | None, output: str, watching: bool) -> None:
     """Show a job's state, nodes, progress and, once it has ended, its last checkpoint."""
     found = find_job(job)
-    if not watching:
-        show(lifecycle.status(found), output=output, again=False)
-        return
-    for number, status in enumerate(watch(found, notes=print_note)):
-        show(status, output=output, again=number > 0)
+    statuses = watch(found, notes=print_note) if watching else (lifecycle.status(found),)
+    for number, status in enumerate(statuses):
+        start = None if output == "name" else lifecycle.estimate_start(found, status)
+        show(status, output=output, again=number > 0, start=start)
 
 
-def show(status: JobStatus, *, output: str, again: bool) -> None:
-    """Print a status; on a terminal over the one before."""
+def show(status: JobStatus, *, output: str, again: bool, start: Estimate | None = None) -> None:
+    """Print a status, and when a job of a queue starts; on a terminal over the one before."""
     if output in ("json", "yaml"):
-        echo_document(to_json(status), output)
+        echo_document(to_json(status, start=start), output)
         return
     if output == "name":
         echo(status.handle.job)
@@ -60,17 +63,22 @@ def show(status: JobStatus, *, output: str, again: bool) -> None:
         click.clear()
     is_wide = output == "wide"
     echo(
-        describe(status, whole=is_wide, paint_state=paint_state)
+        describe(status, whole=is_wide, paint_state=paint_state, start=start)
         + (f"\n  run {status.run_id}" if is_wide else "")
     )
 
 
-def describe(status: JobStatus, *, whole: bool = False, paint_state: Callable[[str], str] = str) -> str:
+def describe(
+    status: JobStatus, *, whole: bool = False, paint_state: Callable[[str], str] = str,
+    start: Estimate | None = None,
+) -> str:  # fmt: skip
     """Write a status for people; every pod and rank of a large job only with `whole`."""
     lines = [
         f"{status.handle}  {paint_state(status.state.value)}"
         + (f"  {status.reason}" if status.reason else "")
     ]
+    if start is not None:
+        lines += describe_start(start)
     if status.progress is not None:
         left = eta_s(status)
         lines += progress_bar(status.progress)
@@ -84,6 +92,33 @@ def describe(status: JobStatus, *, whole: bool = False, paint_state: Callable[[s
     if end is not None and end.checkpoint:
         lines.append(f"  last checkpoint: {end.checkpoint}")
     return "\n".join(lines)
+
+
+def describe_start(start: Estimate) -> list[str]:
+    """Write when a job of a queue starts, and what that rests on."""
+    from launcher.why.queue_model import describe_estimate
+
+    return wrap(describe_estimate(start), start="  when: ")
+
+
+def start_to_json(start: Estimate | None) -> dict[str, object] | None:
+    """Write when a job of a queue starts for programs. Keys are only ever added."""
+    if start is None:
+        return None
+    from launcher.why.queue_model import describe_estimate
+
+    freed = [
+        {"job": item.name, "in_s": round(item.in_s), "amounts": dict(item.amounts)} for item in start.freed
+    ]
+    return {
+        "in_s": _whole(start.in_s), "early_s": _whole(start.early_s), "late_s": _whole(start.late_s),
+        "place": start.place or None, "of": start.of or None, "text": describe_estimate(start),
+        "reason": start.reason or None, "freed": freed, "unknown": list(start.unknown),
+    }  # fmt: skip
+
+
+def _whole(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds)
 
 
 def progress_bar(progress: Progress) -> list[str]:
@@ -167,7 +202,7 @@ def _pod_row(pod: PodStatus) -> str:
     )
 
 
-def to_json(status: JobStatus) -> dict[str, object]:
+def to_json(status: JobStatus, *, start: Estimate | None = None) -> dict[str, object]:
     """Write a status for programs. Keys are only ever added."""
     progress, end = status.progress, status.termination
     return make_document(
@@ -184,6 +219,7 @@ def to_json(status: JobStatus) -> dict[str, object]:
         step=progress.step if progress else None,
         total_steps=(progress.total_steps or None) if progress else None,
         eta_s=eta_s(status),
+        start=start_to_json(start),
         evaluated=dataclasses.asdict(progress.evaluated) if progress and progress.evaluated else None,
         pods=[
             {

@@ -9,6 +9,7 @@ import click
 
 from launcher.cli.options import echo_document, job_argument, output_option
 from launcher.cli.printing import echo, print_note
+from launcher.cli.status import describe_start, start_to_json
 from launcher.cli.table import break_advice, paint_state, wrap
 from launcher.documents import make_document
 from launcher.jobs.lifecycle import explain, watch_reasons
@@ -64,6 +65,8 @@ def describe(explanation: Explanation) -> str:
     lines = [f"{status.handle}  {paint_state(status.state)}", *describe_verdict(first)]
     for other in others:
         lines += wrap(f"{other.sentence} [{other.code}]", start="  also: ")
+    if explanation.start is not None:
+        lines += describe_start(explanation.start)
     for skipped in explanation.skipped:
         lines += wrap(str(skipped), start="  not looked at: ")
     return "\n".join(lines)
@@ -95,6 +98,7 @@ def to_json(explanation: Explanation) -> dict[str, object]:
         **verdicts[0],
         also=verdicts[1:],
         skipped=[{"what": item.what, "reason": item.reason} for item in explanation.skipped],
+        start=start_to_json(explanation.start),
     )
 
 

@@ -15,6 +15,7 @@ from launcher.jobs.resolve import ResolvedJob
 
 if TYPE_CHECKING:
     from launcher.why.explanation import Explanation
+    from launcher.why.forecast import Estimate
 
 _WATCH_S = 3.0
 
@@ -47,6 +48,22 @@ def eta_s(status: JobStatus) -> float | None:
             return None
         step_s = (progress.time_s - began_s) / progress.step
     return step_s * (progress.total_steps - progress.step)
+
+
+def estimate_start(job: ResolvedJob, status: JobStatus) -> Estimate | None:
+    """Say when a job starts that a queue holds; None for one that none does.
+
+    Args:
+        job: Which.
+        status: How it stands.
+    """
+    cluster = job.backend.cluster
+    if cluster is None or status.state is not JobState.QUEUED:
+        return None
+    from launcher.why.start import fetch_estimate
+
+    found = cluster.api.get(cluster.jobs.resource, job.handle.job, namespace=job.handle.namespace)
+    return fetch_estimate(cluster.api, cluster.logs, found, kind=cluster.jobs)
 
 
 def events(job: ResolvedJob) -> tuple[JobEvent, ...]:

@@ -13,8 +13,8 @@ from decimal import Decimal
 from launcher import objects
 from launcher.backends.states import JobState
 from launcher.objects import KubeObject
-from launcher.quantity import parse_quantity
-from launcher.team.team_jobs import TeamJob, count_gpus, is_gpu, is_holding
+from launcher.quantity import is_gpu, parse_quantity
+from launcher.team.team_jobs import TeamJob, count_gpus, is_holding
 from launcher.times import format_duration
 from launcher.why.node_capacity import read_capacities
 

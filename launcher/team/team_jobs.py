@@ -6,7 +6,6 @@ is counted and left out, and never ends the command.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -19,15 +18,12 @@ from launcher.kinds.base import JobKind
 from launcher.kinds.pods import node_of
 from launcher.kinds.registry import KINDS
 from launcher.names import PROGRESS, RUN_ID_LABEL, SUBMITTED_BY, is_run_id
-from launcher.objects import KubeObject
-from launcher.why.node_capacity import requests_of
+from launcher.objects import KubeObject, requests_of
+from launcher.quantity import is_gpu
 from trainer.protocol.codec import FormatError
 from trainer.protocol.progress import MARK, Progress, parse_progress
 
 MAX_USER = 64
-_GPU = re.compile(r"(v?gpu|gpu\.shared|mig-.+|xpu|npu|mlu|dcu|i915|xe|Ascend\d.*)")
-"""Last part of the name of an extended resource that counts devices to train on; memory and shares of one
-(`gpu-memory`, `gpu-core`) are no devices."""
 _UNREADABLE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 _POD_METADATA = (
     "name", "namespace", "uid", "ownerReferences", "creationTimestamp", "deletionTimestamp",
@@ -79,12 +75,6 @@ def is_holding(pod: PodStatus) -> bool:
 def count_gpus(asked: Mapping[str, Decimal]) -> int:
     """Return how many GPUs, or devices like them, are among amounts by name of resource."""
     return int(sum(amount for name, amount in asked.items() if is_gpu(name)))
-
-
-def is_gpu(resource: str) -> bool:
-    """Say whether an extended resource counts GPUs, or devices like them."""
-    domain, slash, name = resource.rpartition("/")
-    return bool(slash) and not domain.endswith("kubernetes.io") and _GPU.fullmatch(name) is not None
 
 
 def reduce_job(job: KubeObject, *, kind: JobKind) -> KubeObject:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from launcher.backends.base import Backend
-from launcher.backends.states import JobStatus
+from launcher.backends.states import JobState, JobStatus
 from launcher.plan.handle import Handle
 from launcher.why.explain import explain
+from launcher.why.forecast import Estimate
 from launcher.why.gather import LOG_BYTES, MAX_LOGS, gather
 from launcher.why.snapshot import Skipped, Snapshot
+from launcher.why.start import fetch_estimate
 from launcher.why.verdict import Verdict
 
 
@@ -22,11 +24,13 @@ class Explanation:
     Attributes:
         verdicts: The answer first; never none.
         skipped: What could not be looked at.
+        start: When a job of a queue starts; None for one that does not wait there.
     """
 
     status: JobStatus
     verdicts: tuple[Verdict, ...]
     skipped: tuple[Skipped, ...] = ()
+    start: Estimate | None = None
 
 
 def explain_job(backend: Backend, handle: Handle, *, clock: Callable[[], float] = time.time) -> Explanation:
@@ -37,7 +41,12 @@ def explain_job(backend: Backend, handle: Handle, *, clock: Callable[[], float] 
         UnreachableError: The backend does not answer.
     """
     snapshot = take_snapshot(backend, handle, clock=clock)
-    return Explanation(status=snapshot.status, verdicts=explain(snapshot), skipped=snapshot.skipped)
+    start = None
+    if (cluster := backend.cluster) is not None and snapshot.status.state is JobState.QUEUED:
+        start = fetch_estimate(cluster.api, cluster.logs, snapshot.job, kind=cluster.jobs, clock=clock)
+    return Explanation(
+        status=snapshot.status, verdicts=explain(snapshot), skipped=snapshot.skipped, start=start
+    )
 
 
 def take_snapshot(backend: Backend, handle: Handle, *, clock: Callable[[], float] = time.time) -> Snapshot:

@@ -101,7 +101,7 @@ class Lister:
             return None
 
     def list_kueue(
-        self, plural: str, *, namespace: str, fields: str = "", keep: Keep = whole
+        self, plural: str, *, namespace: str, fields: str = "", at_most: int = MAX_OTHERS, keep: Keep = whole
     ) -> Objects | None:
         """Return objects of Kueue, as `list` does."""
         try:
@@ -109,7 +109,9 @@ class Lister:
         except LaunchError as error:
             self.skipped.append(Skipped(what=plural, reason=error.finding[:_MAX_REASON]))
             return None
-        return () if kind is None else self.list(kind, namespace=namespace, fields=fields, keep=keep)
+        if kind is None:
+            return ()
+        return self.list(kind, namespace=namespace, fields=fields, at_most=at_most, keep=keep)
 
 
 def describe_skipped(resource: Resource, *, namespace: str, error: LaunchError) -> Skipped:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from launcher.objects import KubeObject
+from launcher.objects import KubeObject, requests_of
 from launcher.quantity import parse_quantity
 
 PODS = "pods"
@@ -54,23 +54,6 @@ class Fit:
     now: int | None
     later: int
     ever: int
-
-
-def requests_of(spec: KubeObject) -> dict[str, Decimal]:
-    """Return what a pod asks for, by resource; a limit without a request counts as one."""
-    total: dict[str, Decimal] = {PODS: Decimal(1)}
-    for container in spec.get("containers") or []:
-        _add(total, _asked(container))
-    sidecars: dict[str, Decimal] = {}
-    for container in spec.get("initContainers") or []:
-        if container.get("restartPolicy") == "Always":
-            _add(sidecars, _asked(container))
-    _add(total, sidecars)
-    for container in spec.get("initContainers") or []:
-        for name, amount in _asked(container).items():
-            total[name] = max(total.get(name, Decimal(0)), amount)
-    _add(total, {name: parse_quantity(amount) for name, amount in (spec.get("overhead") or {}).items()})
-    return total
 
 
 def read_capacities(
@@ -188,12 +171,6 @@ def _read_capacity(
         is_open=not cordoned and conditions.get("Ready", "True") == "True",
         is_cordoned=cordoned,
     )
-
-
-def _asked(container: KubeObject) -> dict[str, Decimal]:
-    resources = container.get("resources") or {}
-    both = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
-    return {name: parse_quantity(amount) for name, amount in both.items()}
 
 
 def _add(total: dict[str, Decimal], more: Amounts) -> None:

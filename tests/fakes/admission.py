@@ -12,6 +12,7 @@ from typing import Any
 
 from launcher.objects import (
     CLAIMS,
+    CLUSTER_QUEUES,
     CONFIG_MAPS,
     EVENTS,
     JOB_SETS,
@@ -34,8 +35,9 @@ from launcher.objects import (
 from launcher.render.crds import find_faults
 
 _RESOURCES = (
-    CLAIMS, CONFIG_MAPS, EVENTS, JOB_SETS, JOBS, LIMIT_RANGES, LOCAL_QUEUES, NODES, PADDLE_JOBS, POD_GROUPS,
-    PODS, QUOTAS, RULES_REVIEWS, SERVICES, STORAGE_CLASSES, TRAIN_JOBS, TRAINING_RUNTIMES, WORKLOADS,
+    CLAIMS, CLUSTER_QUEUES, CONFIG_MAPS, EVENTS, JOB_SETS, JOBS, LIMIT_RANGES, LOCAL_QUEUES, NODES,
+    PADDLE_JOBS, POD_GROUPS, PODS, QUOTAS, RULES_REVIEWS, SERVICES, STORAGE_CLASSES, TRAIN_JOBS,
+    TRAINING_RUNTIMES, WORKLOADS,
 )  # fmt: skip
 KNOWN = {resource.plural: resource for resource in _RESOURCES}
 WEBHOOK = 'admission webhook "validator.paddlejob.training-operator.kubeflow.org" denied the request: '

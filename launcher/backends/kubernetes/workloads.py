@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
 from launcher import objects
 from launcher.objects import Condition, KubeObject
@@ -124,6 +125,22 @@ def describe_wait(job: KubeObject, workloads: Sequence[KubeObject]) -> str:
     elif evicted is not None and evicted.reason == PREEMPTED:
         words = f"it was preempted; {words}"
     return line + (f", {place}" if place else "") + (f": {words}" if words else "")
+
+
+def reduce_demand(workload: KubeObject) -> KubeObject:
+    """Keep of a Workload what `reduce_workload` does, and in `requests` what all its pods ask for."""
+    total: dict[str, Decimal] = {}
+    pods = 0
+    for part in (workload.get("spec") or {}).get("podSets") or []:
+        count = int(part.get("count") or 0)
+        pods += count
+        for name, amount in objects.requests_of((part.get("template") or {}).get("spec") or {}).items():
+            total[name] = total.get(name, Decimal(0)) + amount * count
+    kept = reduce_workload(workload)
+    status = workload.get("status") or {}
+    if "admission" in status:
+        kept["status"]["admission"] = status["admission"]
+    return {**kept, "pods": pods, "requests": {name: str(amount) for name, amount in total.items()}}
 
 
 def reduce_workload(workload: KubeObject) -> KubeObject:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from launcher.objects import KubeObject
+from launcher.objects import KubeObject, requests_of
 from launcher.quantity import format_quantity
 from launcher.why.node_capacity import (
     PODS,
@@ -14,7 +14,6 @@ from launcher.why.node_capacity import (
     count_fit,
     holds,
     is_selected,
-    requests_of,
     taint_against,
 )
 from launcher.why.queries import MANY

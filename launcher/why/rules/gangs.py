@@ -14,8 +14,8 @@ from decimal import Decimal
 
 from launcher import objects
 from launcher.backends.kubernetes.gangs import format_gap, in_group, is_about_gang, read_gap
-from launcher.objects import KubeObject
-from launcher.why.node_capacity import NodeCapacity, count_fit, is_selected, requests_of, taint_against
+from launcher.objects import KubeObject, requests_of
+from launcher.why.node_capacity import NodeCapacity, count_fit, is_selected, taint_against
 from launcher.why.queries import name_of, template_of, who
 from launcher.why.rules.capacity import advise_less, code_of_resource
 from launcher.why.snapshot import Snapshot

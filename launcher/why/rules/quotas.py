@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from launcher import objects
-from launcher.objects import KubeObject
+from launcher.objects import KubeObject, requests_of
 from launcher.quantity import format_quantity, parse_quantity
-from launcher.why.node_capacity import requests_of
 from launcher.why.verdict import Resolves, Verdict, evidence
 
 _COUNTS = ("pods", "count/pods")

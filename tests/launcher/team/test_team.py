@@ -8,11 +8,12 @@ import pytest
 
 import ftlaunch
 from launcher.cli.main import run
-from launcher.kinds.registry import PADDLE_JOB
+from launcher.kinds.registry import KINDS, PADDLE_JOB
 from launcher.names import PROGRESS
 from launcher.objects import LOCAL_QUEUES, NODES, PADDLE_JOBS, PODS
+from launcher.quantity import is_gpu
 from launcher.team.gather import gather_team, gather_top, read_logs_progress
-from launcher.team.team_jobs import count_gpus, is_gpu, reduce_team_pod
+from launcher.team.team_jobs import count_gpus, reduce_team_pod
 from tests.launcher.schemas import check_document
 from trainer.protocol.progress import MARK, Progress, RankProgress, format_progress
 
@@ -73,7 +74,7 @@ def test_the_number_of_lists_does_not_depend_on_the_number_of_jobs(cluster, subm
         team = gather_team(cluster, namespace="ml", clock=lambda: NOW_S)
         counts.append(len(cluster.requests))
     assert len(team.jobs) == 13
-    assert counts[0] == counts[1] == 2  # jobs of the one kind that is served, and pods
+    assert counts[0] == counts[1] == len(KINDS) + 1  # jobs of each kind that is served, and pods
 
 
 def test_the_document_is_as_published_and_names_every_job(cluster, submit, capsys):
@@ -97,8 +98,8 @@ def test_of_all_namespaces_each_row_says_which(cluster, submit, capsys):
 def test_who_may_not_see_all_namespaces_sees_their_own_and_is_told(cluster, submit, capsys):
     submit("one", user="ann")
     submit("two", user="bob", namespace="vision")
-    cluster.refuse("list", PADDLE_JOBS, code=403)
-    cluster.refuse("list", PODS, code=403)
+    for resource in (*(kind.resource for kind in KINDS), PODS):
+        cluster.refuse("list", resource, code=403)
     out, err = printed(capsys, "list", "--all-namespaces")
     assert [row[0] for row in rows(out)[1:]] == ["one"]
     assert "not looked at: paddlejobs of the cluster: " in err
@@ -118,7 +119,8 @@ def test_without_the_right_to_see_pods_a_state_that_only_they_tell_is_unknown(cl
 
 def test_where_no_job_may_be_seen_it_is_an_error_and_no_empty_list(cluster, submit, capsys):
     submit("one")
-    cluster.refuse("list", PADDLE_JOBS, code=403, times=3)
+    for kind in KINDS:
+        cluster.refuse("list", kind.resource, code=403, times=3)
     assert run(["list", "--all"]) == 3
     assert 'cannot list resource "paddlejobs"' in capsys.readouterr().err
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launcher.objects import requests_of
 from launcher.quantity import format_quantity, parse_quantity
-from launcher.why.node_capacity import count_fit, is_selected, read_capacities, requests_of, taint_against
+from launcher.why.node_capacity import count_fit, is_selected, read_capacities, taint_against
 from launcher.why.rules.capacity import check_capacity
 from launcher.why.unschedulable import read_blockers
 from launcher.why.verdict import Resolves

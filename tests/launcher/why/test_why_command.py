@@ -99,7 +99,7 @@ def test_programs_get_stable_keys(ftlaunch, cluster) -> None:
     document = json.loads(ftlaunch("why", "--output", "json")[1])
     assert list(document) == [
         "schema", "kind", "handle", "job", "run_id", "state", "code", "sentence", "evidence", "fix",
-        "resolves", "also", "skipped",
+        "resolves", "also", "skipped", "start",
     ]  # fmt: skip
     assert check_document(document) == "why"
     assert (document["schema"], document["state"], document["resolves"]) == (2, "Pulling", "later")

@@ -1,0 +1,157 @@
+"""Asks a cluster what tells when a job of a queue starts: queues, what waits and runs in them, and how far.
+
+A bounded number of requests: three lists of Kueue's, of all namespaces where they may be seen and else of the
+job's, one of pods, and the ends of the logs of the running jobs of these queues that have no progress in an
+annotation, at most `MAX_LOGS`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from launcher import objects
+from launcher.backends.kubernetes import workloads
+from launcher.backends.kubernetes.progress import PROGRESS_LINES, last_progress
+from launcher.backends.kubernetes.workloads import reduce_demand
+from launcher.errors import LaunchError
+from launcher.kinds.base import JobKind
+from launcher.kinds.pods import container_of
+from launcher.kinds.registry import KINDS
+from launcher.kube.api import Keep, KubeApi, PodLogs, whole
+from launcher.names import PROGRESS, RUN_ID_LABEL
+from launcher.objects import PODS, KubeObject
+from launcher.why.forecast import Estimate
+from launcher.why.gather import Lister
+from launcher.why.queue_model import JobProgress, QueueView, estimate_of, owner_of
+from launcher.why.snapshot import Objects
+from trainer.protocol.codec import FormatError
+from trainer.protocol.progress import MARK, Progress, parse_progress
+
+MAX_LOGS = 24
+_MAX_WORKLOADS, _MAX_PODS = 5000, 20_000
+_THREADS = 8
+_Name = tuple[str, str]
+
+
+def fetch_estimate(
+    api: KubeApi, logs: PodLogs, job: KubeObject, *, kind: JobKind, clock: Callable[[], float] = time.time
+) -> Estimate | None:
+    """Say when a job starts that a queue of Kueue holds; None for another job.
+
+    What may not be seen makes the estimate one that cannot be told, and is no error.
+
+    Args:
+        api: The cluster.
+        logs: Of its pods.
+        job: As the API gave it.
+        kind: Of the job.
+        clock: Gives Unix time.
+    """
+    if not kind.is_queued(job) or kind.is_cancelled(job):
+        return None
+    return estimate_of(fetch_queues(api, logs, namespace=str(job["metadata"]["namespace"]), clock=clock), job)
+
+
+def fetch_queues(
+    api: KubeApi, logs: PodLogs, *, namespace: str, clock: Callable[[], float] = time.time
+) -> QueueView:
+    """Ask for queues, for what waits and runs in them, and for how far that is."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def everywhere(plural: str, keep: Keep = whole) -> Objects:
+        for place in ("", namespace):
+            found = Lister(api).list_kueue(plural, namespace=place, keep=keep, at_most=_MAX_WORKLOADS)
+            if found is not None:
+                return found
+        return ()
+
+    def list_pods() -> Objects:
+        for place in ("", namespace):
+            found = Lister(api).list(
+                PODS, namespace=place, labels=RUN_ID_LABEL, at_most=_MAX_PODS, keep=_reduce_first
+            )
+            if found is not None:
+                return found
+        return ()
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        asked_workloads = pool.submit(everywhere, "workloads", reduce_demand)
+        asked_locals = pool.submit(everywhere, "localqueues")
+        asked_above = pool.submit(Lister(api).list_kueue, "clusterqueues", namespace="")
+        asked_pods = pool.submit(list_pods)
+        held = asked_workloads.result()
+        running = {_name_of(item) for item in held if workloads.has_quota(item)}
+        first = _newest_by_name(asked_pods.result())
+        reported = {name: _read_reported(pod) for name, pod in first.items() if name in running}
+        unheard = [
+            name for name, said in reported.items() if said.progress is None and said.began_s is not None
+        ]
+        told = pool.map(lambda name: _read_log(logs, first[name]), unheard[:MAX_LOGS])
+        for name, progress in zip(unheard, told, strict=False):
+            reported[name] = JobProgress(progress=progress, began_s=reported[name].began_s)
+        return QueueView(
+            now_s=clock(),
+            workloads=held,
+            local_queues=asked_locals.result(),
+            cluster_queues=asked_above.result(),
+            reported=reported,
+            ours=frozenset(first),
+        )
+
+
+def _name_of(workload: KubeObject) -> _Name:
+    return str(workload["metadata"].get("namespace", "")), owner_of(workload)
+
+
+def _reduce_first(pod: KubeObject) -> KubeObject:
+    """Keep of a job's first pod where it is and what it says; of the others nothing."""
+    metadata = pod["metadata"]
+    labels = metadata.get("labels") or {}
+    if not any(labels.get(kind.index_label) == "0" for kind in KINDS):
+        return {"metadata": {}}
+    notes = metadata.get("annotations") or {}
+    return {
+        "metadata": {
+            "name": metadata.get("name"), "namespace": metadata.get("namespace"), "labels": labels,
+            "creationTimestamp": metadata.get("creationTimestamp"),
+            "annotations": {PROGRESS: notes[PROGRESS]} if PROGRESS in notes else {},
+        },
+        "status": {"containerStatuses": (pod.get("status") or {}).get("containerStatuses") or []},
+    }  # fmt: skip
+
+
+def _newest_by_name(pods: Objects) -> dict[_Name, KubeObject]:
+    """Return the newest first pod of each job, by the names by which its labels call the job."""
+    found: dict[_Name, KubeObject] = {}
+    for pod in pods:
+        labels = pod["metadata"].get("labels") or {}
+        for label in {kind.job_label for kind in KINDS} & labels.keys():
+            name = (str(pod["metadata"].get("namespace", "")), str(labels[label]))
+            if name not in found or objects.created_s(pod) >= objects.created_s(found[name]):
+                found[name] = pod
+    return found
+
+
+def _read_reported(pod: KubeObject) -> JobProgress:
+    running = (container_of(pod).get("state") or {}).get("running") or {}
+    text = pod["metadata"]["annotations"].get(PROGRESS)
+    progress: Progress | None = None
+    if text is not None:
+        try:
+            progress = parse_progress(MARK + text.encode())
+        except FormatError:
+            progress = None
+    return JobProgress(progress=progress, began_s=objects.unix_time(running.get("startedAt")))
+
+
+def _read_log(logs: PodLogs, pod: KubeObject) -> Progress | None:
+    metadata = pod["metadata"]
+    try:
+        log = logs.read_pod_log(
+            metadata["name"], namespace=metadata["namespace"], container=container_of(pod)["name"],
+            tail_lines=PROGRESS_LINES,
+        )  # fmt: skip
+    except LaunchError:  # not allowed, or a node that does not answer: its progress is not known
+        return None
+    return last_progress(log)
