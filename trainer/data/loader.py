@@ -26,7 +26,7 @@ from trainer.data.bad_images import BadImages
 from trainer.data.batch_ops import build_mixing
 from trainer.data.decoded_cache import CacheFolder, describe_use, plan_cache
 from trainer.data.lists import SampleList
-from trainer.data.normalization import find_normalization
+from trainer.data.normalization import AnyImage, find_normalization, write_image
 from trainer.data.ops.build import Transforms
 from trainer.data.readers import Filled, Pending, Readers, Request
 from trainer.data.reading import Recipe, SampleReader, Wanted
@@ -94,13 +94,13 @@ class _Assembly:
     images: NDArray[Any] | None = None
     release: Callable[[], object] = _nothing
 
-    def put(self, place: int, image: NDArray[Any]) -> tuple[int, ...] | None:
+    def put(self, place: int, image: AnyImage) -> tuple[int, ...] | None:
         """Copy an image in; returns the shape that was expected where it has another one."""
         if self.images is None:
             self.images = np.empty((len(self.indices), *image.shape), dtype=image.dtype)
         if self.images.shape[1:] != image.shape:
             return self.images.shape[1:]
-        self.images[place] = image
+        write_image(image, self.images[place])
         return None
 
 

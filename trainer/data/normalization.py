@@ -10,9 +10,10 @@ are, and whoever looks up in it gets the same bits: NumPy, OpenCV, or a GPU.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -55,6 +56,54 @@ class Normalization:
         for source, levels, plane in zip(cv2.split(image), self.table, planes, strict=False):
             cv2.LUT(source, levels, dst=plane)
         planes[_COLOURS:] = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Levels:
+    """An image whose numbers are looked up where it is wanted: into a batch's memory, without a copy between.
+
+    Attributes:
+        image: uint8 [H, W, 3].
+        normalization: What makes float32 [C, H, W] of it.
+    """
+
+    image: NDArray[np.uint8]
+    normalization: Normalization
+
+    dtype: ClassVar[np.dtype[np.float32]] = np.dtype(np.float32)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the result, [C, H, W]."""
+        return self.normalization.channels, *self.image.shape[:2]
+
+    @property
+    def size(self) -> int:
+        """How many numbers the result has."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Of the result."""
+        return self.size * self.dtype.itemsize
+
+    def array(self) -> NDArray[np.float32]:
+        """Make the result."""
+        made = np.empty(self.shape, dtype=np.float32)
+        self.normalization.write(self.image, made)
+        return made
+
+
+AnyImage = NDArray[Any] | Levels
+"""What a transform makes of an image."""
+
+
+def write_image(image: AnyImage, place: NDArray[Any]) -> None:
+    """Write an image to its place in a batch, which has its shape and dtype."""
+    if isinstance(image, Levels):
+        image.normalization.write(image.image, place)
+    else:
+        place[...] = image
 
 
 def split_ops(ops: Sequence[ImageOp]) -> tuple[Sequence[ImageOp], Sequence[ImageOp]]:

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-from numpy.typing import NDArray
+from typing import Protocol
 
 from trainer.config.ops import ImageOp
 from trainer.config.sections import MAX_IMAGE_PIXELS
 from trainer.data.bad_images import how_to_fix
 from trainer.data.decoded_cache import CachePlan, DecodedCache
 from trainer.data.encoded import read_encoded
+from trainer.data.normalization import AnyImage
 from trainer.data.ops.build import Transform, Transforms
 from trainer.data.ops.registry import Pixels
 from trainer.data.rng import Rng, Stream, instead_of, per_sample
@@ -93,7 +92,7 @@ class Outcome:
     problem: str | None = None
 
 
-Put = Callable[[NDArray[Any]], "tuple[int, ...] | None"]
+Put = Callable[[AnyImage], "tuple[int, ...] | None"]
 """Takes an image into its batch; returns the shape of the batch's images where it has another one."""
 
 

@@ -43,6 +43,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.data.normalization import AnyImage, write_image
 from trainer.data.reading import Outcome, Wanted
 
 SPAN = 1 << 40
@@ -347,7 +348,7 @@ class Ring:
         """Wait until there may be something to take."""
         os.eventfd_read(self._descriptors.work)
 
-    def put(self, taken: Taken, image: NDArray[Any]) -> tuple[int, ...] | None:
+    def put(self, taken: Taken, image: AnyImage) -> tuple[int, ...] | None:
         """Write an image to its place; returns the batch's shape where it has another one.
 
         Raises:
@@ -368,7 +369,7 @@ class Ring:
         if room < numbers[at + _At.COUNT] * image.nbytes:
             raise NoRoomError
         flat = np.frombuffer(self._map(taken.slot), dtype=kind, count=image.size, offset=begin)
-        flat.reshape(dims)[...] = image
+        write_image(image, flat.reshape(dims))
         return None
 
     def keep(self, taken: Taken, outcome: Outcome) -> None:

@@ -10,7 +10,7 @@ from trainer.config import extras
 from trainer.config.data import ImageNetDataset
 from trainer.config.ops import ImageOp
 from trainer.data.loader import Loader
-from trainer.data.normalization import Normalization, find_normalization, split_ops
+from trainer.data.normalization import Levels, Normalization, find_normalization, split_ops, write_image
 from trainer.data.ops.build import build_transform
 from trainer.data.rng import Stream
 from trainer.extra import register_op
@@ -129,3 +129,18 @@ def test_images_that_are_mixed_stay_floating_point(folder: Folder) -> None:
 def test_no_image_at_all_makes_no_row() -> None:
     normalization = Normalization(table=np.zeros((3, 256), dtype=np.float32))
     assert normalization.apply(np.zeros((0, 4, 5, 3), dtype=np.uint8)).shape == (0, 3, 4, 5)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_an_image_that_is_looked_up_late_says_what_memory_it_takes(channels: int) -> None:
+    table = np.random.default_rng(0).normal(size=(channels, 256)).astype(np.float32)
+    table[3:] = 0
+    levels = Levels(image=draw(1).astype(np.uint8), normalization=Normalization(table=table))
+    made = levels.array()
+    assert (levels.shape, levels.dtype, levels.nbytes, levels.size) == (
+        made.shape, made.dtype, made.nbytes, made.size,
+    )  # fmt: skip
+    place = np.full_like(made, 7)
+    write_image(levels, place)
+    assert place.tobytes() == made.tobytes()
+    assert made[0, 2, 3] == table[0, levels.image[2, 3, 0]]

@@ -20,7 +20,7 @@ from trainer.config.data import SIZED_OPS
 from trainer.config.extras import ExtraOp
 from trainer.config.ops import DecodeImage, ImageOp, given_pictures
 from trainer.config.pipeline import of_stage
-from trainer.data.normalization import split_ops
+from trainer.data.normalization import AnyImage, Levels, find_normalization, split_ops
 from trainer.data.ops.registry import Pixels, find_window, make_operation
 from trainer.data.ops.scaled_decode import decode_window
 from trainer.data.rng import Rng
@@ -43,7 +43,10 @@ class Transform:
                 [H, W, 3], contiguous or not. Else it is float32 [C, H, W] in order, whatever the list says.
             fast: Decode no more pixels than the next operation needs (`scaled_decode`), where it can tell.
         """
-        kept = split_ops(ops)[0] if uint8 else ops
+        # Also where the result is float32 the end is looked up, and not computed: see `finish`.
+        head, tail = split_ops(ops)
+        kept = head if tail else ops
+        self._normalization = find_normalization(ops) if tail and not uint8 else None
         pictures = given_pictures(kept)
         made = [make_operation(op, picture=picture) for op, picture in zip(kept, pictures, strict=True)]
         window = find_window(kept[1], picture=pictures[1]) if fast and len(kept) > 1 else None
@@ -63,7 +66,8 @@ class Transform:
         Raises:
             ImageError: They are no image, or one that does not fit.
         """
-        return self.finish(self.begin(data, rng), rng)
+        image = self.finish(self.begin(data, rng), rng)
+        return image.array() if isinstance(image, Levels) else image
 
     def begin(self, data: bytes, rng: Rng) -> Pixels:
         """Do what is the same each time.
@@ -78,8 +82,10 @@ class Transform:
             image = operation(image, rng)
         return image
 
-    def finish(self, image: Pixels, rng: Rng) -> NDArray[Any]:
+    def finish(self, image: Pixels, rng: Rng) -> AnyImage:
         """Do the rest with what `begin` made; the image may be read-only and stays as it is.
+
+        `write_image` puts the result where it is wanted: float32 that is looked up need not be made before.
 
         Raises:
             ImageError: The image does not fit.
@@ -88,8 +94,11 @@ class Transform:
             image = image.copy()
         for operation in self._finish:
             image = operation(image, rng)
-        if self._uint8:
-            return image.transpose(1, 2, 0) if self._channels_first else image
+        if self._normalization is not None or self._uint8:
+            levels = image.transpose(1, 2, 0) if self._channels_first else image
+            if self._normalization is None:
+                return levels
+            return Levels(image=levels, normalization=self._normalization)
         if not self._channels_first:
             image = image.transpose(2, 0, 1)
         return np.ascontiguousarray(image, dtype=np.float32)
