@@ -12,6 +12,7 @@ from trainer.checkpoints.contents import OPTIMIZER, PARAMS, RAW, STATES, STUDENT
 from trainer.checkpoints.store import Checkpoint
 from trainer.protocol.safe_files import link_or_copy, make_folders, remove
 
+BEST = "best_model"
 _ENDINGS = {PARAMS: ".pdparams", OPTIMIZER: ".pdopt", STATES: ".pdstates"}
 
 
@@ -33,7 +34,7 @@ def publish(checkpoint: Checkpoint, output_dir: Path, *, name: str) -> None:
         link(raw, output_dir / f"{name}.pdema")
     else:  # of a run that had an average
         remove(output_dir / f"{name}.pdema", root=output_dir)
-    if name == "best_model":
+    if name == BEST:
         student = checkpoint.folder / STUDENT
         if student.exists():
             link(student, output_dir / f"{name}_student.pdparams")

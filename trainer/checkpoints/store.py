@@ -199,10 +199,22 @@ class CheckpointStore:
     def _write(self, name: CheckpointName, files: Mapping[str, Fill], about: Manifest) -> Checkpoint:
         folder, root = self._layout.checkpoint_dir(name), self._layout.output_dir
         partial = folder.with_name(folder.name + ".tmp")
-        # What an earlier process left half-written would end up in the manifest's folder without being in it.
-        for stale in (partial, folder):  # `folder` only where it is torn: a whole one was returned before
+        # What an earlier process left half-written takes room, and would end up in the manifest's folder
+        # without being in it. `folder` only where it is torn: a whole one was returned before.
+        for stale in (*self._partials(), folder):
             remove(stale, root=root)
         make_folders(partial, root=root)
+        try:
+            return self._fill(partial, folder, files, about, name=name)
+        except OSError:
+            with contextlib.suppress(OSError):
+                remove(partial, root=root)  # on a full disk others have to write, too
+            raise
+
+    def _fill(
+        self, partial: Path, folder: Path, files: Mapping[str, Fill], about: Manifest, *, name: CheckpointName
+    ) -> Checkpoint:
+        root = self._layout.output_dir
         table: dict[str, SavedFile] = {}
         for file_name, fill in files.items():
             size, digest = write_file(partial / file_name, fill, root=root)
@@ -213,6 +225,12 @@ class CheckpointStore:
         rename(partial, folder, root=root)
         sync_folder(folder.parent, root=root)
         return Checkpoint(name=name, folder=folder, run_id=about.run_id)
+
+    def _partials(self) -> list[Path]:
+        if not self._layout.checkpoints_dir.is_dir():
+            return []
+        found = self._layout.checkpoints_dir.glob("*.tmp")
+        return [path for path in found if parse_checkpoint_name(path.name.removesuffix(".tmp")) is not None]
 
     def _whole(self, name: CheckpointName) -> Checkpoint | None:
         try:

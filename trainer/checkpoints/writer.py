@@ -25,11 +25,12 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.checkpoints.contents import Contents, as_files
-from trainer.checkpoints.paddleclas import publish
+from trainer.checkpoints.paddleclas import BEST, publish
 from trainer.checkpoints.store import Checkpoint, CheckpointStore
 from trainer.protocol.layout import CheckpointName, Manifest, OutputLayout
 
@@ -45,16 +46,12 @@ class Order:
     Attributes:
         output_dir: `Global.output_dir`.
         contents: What it holds.
-        about: What its manifest says of it; `about.keep` says what is kept besides it.
-        best: Point to it as the best one.
-        names: Names of PaddleClas that are given to it.
+        about: What its manifest says of it, and with that its names, and what is kept besides it.
     """
 
     output_dir: Path
     contents: Contents
     about: Manifest
-    best: bool
-    names: tuple[str, ...]
 
     @property
     def name(self) -> CheckpointName:
@@ -72,12 +69,24 @@ def carry_out(order: Order) -> Checkpoint:
     checkpoint = store.save(
         order.name, as_files(order.contents), run_id=order.contents.state.run_id, about=order.about
     )
-    if order.best:
-        store.mark_best(checkpoint)
-    for public in order.names:
-        publish(checkpoint, order.output_dir, name=public)
+    give_names(checkpoint, order.output_dir, order.about.names)
     store.prune(order.about.keep)
     return checkpoint
+
+
+def give_names(checkpoint: Checkpoint, output_dir: Path, names: Sequence[str]) -> None:
+    """Give a checkpoint PaddleClas's names, and point to it where it is the best one.
+
+    Done again when a run goes on from it: whoever was killed between two names left one checkpoint's weights
+    beside another's optimizer.
+
+    Raises:
+        OSError: The output folder cannot be written.
+    """
+    if BEST in names:
+        CheckpointStore(OutputLayout(output_dir)).mark_best(checkpoint)
+    for name in names:
+        publish(checkpoint, output_dir, name=name)
 
 
 def spans_of(payload: int, sizes: tuple[int, ...]) -> list[slice]:

@@ -11,6 +11,7 @@ import paddle
 from trainer.checkpoints.contents import Contents, load_contents, load_paddleclas, with_ending
 from trainer.checkpoints.pdfiles import UnsafeFileError
 from trainer.checkpoints.store import CheckpointStore, Search
+from trainer.checkpoints.writer import give_names
 from trainer.config.archs import Arch, BaseArch
 from trainer.config.sections import GlobalSection
 from trainer.engine.output import Output
@@ -80,6 +81,7 @@ def find_contents(
             run_log.say(f"resuming from {checkpoint.folder}{older}")
             if options.prefix is not None:
                 run_log.say(f"{options.prefix} is left out: this run has a checkpoint of its own")
+            give_names(checkpoint, output.layout.output_dir, store.manifests()[checkpoint.name].names)
             return load_contents(checkpoint)
         prefix = options.prefix or _published(options, output.layout.output_dir)
         if prefix is not None:

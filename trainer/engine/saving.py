@@ -17,6 +17,7 @@ from pathlib import Path
 
 from trainer.checkpoints.background import BackgroundWriter, Written
 from trainer.checkpoints.contents import Contents, OptimizerState
+from trainer.checkpoints.paddleclas import BEST
 from trainer.checkpoints.pdfiles import Array
 from trainer.checkpoints.state import TrainState
 from trainer.checkpoints.store import Checkpoint
@@ -100,12 +101,13 @@ class Saver:
         order = Order(
             output_dir=self._output.layout.output_dir,
             contents=self._gather(state),
-            about=self._describe(state, evaluated=evaluated),
-            best=best,
-            names=(
-                "latest",
-                *(["best_model"] if best else []),
-                *([f"epoch_{state.epoch}"] if epoch_name else []),
+            about=replace(
+                self._describe(state, evaluated=evaluated),
+                names=(
+                    "latest",
+                    *([BEST] if best else []),
+                    *([f"epoch_{state.epoch}"] if epoch_name else []),
+                ),
             ),
         )
         self._handed_over_s = self._clock()
@@ -191,11 +193,11 @@ class Saver:
         return replace(state, best_metric=kept, best_epoch=epoch), False
 
     def _take(self, ended: Written) -> None:
-        order, state = ended.order, ended.order.contents.state
+        order, state, names = ended.order, ended.order.contents.state, ended.order.about.names
         if ended.is_bug:
             raise RuntimeError(f"writing {order.name}: {ended.failure}")
         if ended.checkpoint is None:
-            self._best_is_lost = self._best_is_lost or order.best
+            self._best_is_lost = self._best_is_lost or BEST in names
             self._unsaved = refuse_save(order.output_dir, ended)
             if self._setup.options.run.on_save_error == "stop":
                 raise self._unsaved
@@ -206,13 +208,13 @@ class Saver:
             )
             return
         self.last, self._unsaved = ended.checkpoint, None
-        if order.best:
+        if BEST in names:
             self._best_written = state.best_metric, state.best_epoch
         self._run_log.row(
             "checkpoint", epoch=state.epoch, step=state.step, path=str(ended.checkpoint.folder),
-            best=float(order.best), write_s=round(ended.seconds, 3),
+            best=float(BEST in names), write_s=round(ended.seconds, 3),
         )  # fmt: skip
-        self._run_log.say(f"saved {ended.checkpoint.folder}, also as {', '.join(order.names)}")
+        self._run_log.say(f"saved {ended.checkpoint.folder}, also as {', '.join(names)}")
 
     def _arrays(self, index: int) -> dict[str, Array]:
         """Return an optimizer's arrays; until its first step those that it was restored with.

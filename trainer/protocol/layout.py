@@ -71,6 +71,7 @@ class Manifest:
         less_is_better: That metric counts mistakes.
         ends_epoch: It was saved at the end of an epoch.
         keep: What the run keeps besides it.
+        names: Names of PaddleClas that it has, `best_model` among them where it is the best one.
     """
 
     run_id: str
@@ -80,6 +81,7 @@ class Manifest:
     less_is_better: bool = False
     ends_epoch: bool = False
     keep: Keep = field(default_factory=Keep)
+    names: tuple[str, ...] = ()
 
 
 def parse_checkpoint_name(text: str) -> CheckpointName | None:

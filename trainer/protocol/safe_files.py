@@ -183,6 +183,7 @@ def link_or_copy(source: Path, target: Path, *, root: Path) -> None:
                 with os.fdopen(_open_new(partial, new, 0o666), "wb") as copy:
                     shutil.copyfileobj(content, copy, 1 << 20)
         new.replace(partial, new, other)
+        _unlink(partial, new)  # rename(2) does nothing where both are names of one file already
 
 
 def remove(path: Path, *, root: Path) -> None:

@@ -34,8 +34,10 @@ def make_order(folder: Path, step: int = 10, *, size: int = 1000, best: bool = F
         average={key: value.copy() for key, value in weights.items()}, settings={"Global.epochs": 3},
     )  # fmt: skip
     return Order(
-        output_dir=folder, contents=contents, about=Manifest(run_id=RUN_ID, files={}, metric=0.5), best=best,
-        names=("latest",),
+        output_dir=folder, contents=contents,
+        about=Manifest(
+            run_id=RUN_ID, files={}, metric=0.5, names=("latest", *(["best_model"] if best else []))
+        ),
     )  # fmt: skip
 
 

@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks.soak_store import SCENES, WAYS, Scene, stop_everywhere
 from trainer.checkpoints.store import MANIFEST, CheckpointStore, TornCheckpointError
 from trainer.protocol.layout import CheckpointName, Keep, OutputLayout
+from trainer.protocol.safe_files import link_or_copy
 
 RUN_ID = "0123456789abcdef" * 2
 
@@ -109,56 +106,40 @@ def test_a_full_volume_leaves_the_checkpoint_before_as_the_latest(layout):
     assert CheckpointStore(layout).latest() == first
 
 
-KILLER = """
-import os, pathlib, signal, sys
-from pathlib import Path
-from trainer.checkpoints import durable, store
-from trainer.protocol.layout import CheckpointName, Keep, OutputLayout
-
-countdown = int(sys.argv[2])
-
-def counted(real):
-    def call(*args, **kwargs):
-        global countdown
-        countdown -= 1
-        if countdown < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*args, **kwargs)
-    return call
-
-for name in ("fsync", "rename", "replace", "mkdir", "open", "rmdir", "unlink"):
-    setattr(os, name, counted(getattr(os, name)))
-    accessor = getattr(pathlib, "_normal_accessor", None)  # Python 3.10 keeps its own references
-    if hasattr(accessor, name):
-        setattr(accessor, name, counted(getattr(accessor, name)))
-saver = store.CheckpointStore(OutputLayout(Path(sys.argv[1])))
-for step in (20, 30):
-    saver.save(CheckpointName(0, step), {"a": lambda f: f.write(b"x" * step), "b": lambda f: f.write(b"y")},
-               run_id="0" * 32)
-    saver.prune(Keep(latest=1))
-print("through")
-"""
+@pytest.mark.parametrize(
+    ("way", "scene", "every"),
+    [
+        *(("kill", scene, 6) for scene in SCENES), *((way, SCENES[1], 16) for way in WAYS[1:3]),
+        *((way, SCENES[index % 4], 24) for index, way in enumerate(WAYS[3:])),
+    ],
+    ids=lambda value: value.name if isinstance(value, Scene) else str(value),
+)  # fmt: skip
+def test_a_stop_at_any_system_call_leaves_a_whole_checkpoint_and_nothing_in_the_way(
+    tmp_path, way, scene, every
+):
+    """A share of `make soak-durability`, which stops at each call."""
+    found = dict(stop_everywhere(scene, tmp_path / "stops", way=way, every=every))
+    assert {at: faults for at, faults in found.items() if faults} == {}
+    assert len(found) > 2
 
 
-def test_a_kill_at_any_system_call_leaves_a_whole_checkpoint_that_never_goes_back(layout):
-    save(layout, 0, 10)
-    seen = []
-    for countdown in range(300):
-        folder = layout.output_dir.with_name(f"killed{countdown}")
-        shutil.copytree(layout.output_dir, folder)
-        done = subprocess.run(
-            [sys.executable, "-c", KILLER, str(folder), str(countdown)],
-            capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
-        )  # fmt: skip
-        found = CheckpointStore(OutputLayout(folder)).latest()
-        assert found is not None
-        seen.append(found.name.step)
-        if done.returncode == 0:
-            assert done.stdout == "through\n"
-            break
-        assert done.returncode == -signal.SIGKILL, done.stderr
-    else:
-        raise AssertionError("expected the writer to get through in the end")
-    assert seen == sorted(seen)
-    assert seen[-1] == 30
-    assert len(seen) > 15
+def test_a_file_that_has_the_name_already_leaves_nothing_behind(tmp_path):
+    (tmp_path / "one").write_text("a")
+    for _ in range(2):
+        link_or_copy(tmp_path / "one", tmp_path / "two", root=tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"one", "two"}
+
+
+def test_what_a_killed_save_left_is_gone_before_the_next_one_takes_room(layout):
+    save(layout, 1, 10)
+    stale = layout.checkpoints_dir / "e004-s000040.tmp"
+    stale.mkdir()
+    (stale / "model.pdparams").write_text("half")
+    (layout.checkpoints_dir / "mine.tmp").mkdir()
+
+    def fill(file):
+        assert not stale.exists()
+        file.write(b"x")
+
+    CheckpointStore(layout).save(CheckpointName(2, 20), {"model.pdparams": fill}, run_id=RUN_ID)
+    assert (layout.checkpoints_dir / "mine.tmp").is_dir()
