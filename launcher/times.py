@@ -12,6 +12,13 @@ import calendar
 import datetime
 import re
 
+from trainer.protocol.durations import DURATION, format_duration, parse_duration
+
+__all__ = [
+    "DURATION", "INSTANT", "SETTLE_S", "STALE_S", "STAMP_BYTES", "format_duration", "format_milliseconds",
+    "format_stamp", "format_unix_time", "parse_duration", "parse_instant", "parse_unix_time",
+]  # fmt: skip
+
 SETTLE_S = 30.0
 """An API server that has just come back knows neither roles nor custom resources for a moment."""
 STALE_S = 3600.0
@@ -22,9 +29,6 @@ INSTANT = re.compile(
     rb"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(?:Z|([+-])(\d\d):(\d\d))"
 )
 """Year to second are groups 1 to 6, a fraction is 7, and a zone other than Z 8 to 10."""
-DURATION = r"([0-9]+(?:\.[0-9]+)?)(s|m|h|d)"
-"""A pattern for the whole text."""
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parse_instant(text: bytes) -> int | None:
@@ -67,20 +71,6 @@ def format_milliseconds(instant_ns: int) -> str:
 def format_unix_time(unix_s: float) -> str:
     """Write Unix time as RFC 3339 in UTC, such as `2026-01-31T08:00:00Z`."""
     return f"{_to_second(int(unix_s // 1))}Z"
-
-
-def parse_duration(text: str) -> float | None:
-    """Read `90s`, `10m`, `1.5h` or `7d` as seconds; None where it is of another form."""
-    match = re.fullmatch(DURATION, text)
-    return None if match is None else float(match[1]) * _SECONDS[match[2]]
-
-
-def format_duration(seconds: float) -> str:
-    """Write a duration for people in its two largest units: `40 s`, `12 min`, `3 h 5 min`."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _to_second(seconds: int) -> str:

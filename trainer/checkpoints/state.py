@@ -94,6 +94,25 @@ class LeftOut:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TimeBudgetState:
+    """What `Global.time_budget` has come to.
+
+    Attributes:
+        budget_s: Seconds that were asked for; of another budget the choice is made anew.
+        of_epochs: Epochs of the config.
+        spent_s: Seconds of training so far, those of all attempts.
+        epochs: That were chosen; None before.
+        at: Where the run was then, in epochs; from there on the schedule is faster.
+    """
+
+    budget_s: Annotated[float, Within(0)]
+    of_epochs: Count
+    spent_s: Annotated[float, Within(0)]
+    epochs: Count | None = None
+    at: Annotated[float, Within(0)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrainState:
     """State of a run after a step.
 
@@ -109,6 +128,7 @@ class TrainState:
         draws: State of the process-wide stream of `loader.rng: paddleclas`; None with `per_sample`.
         loss_scale: Of mixed precision; None where nothing is scaled.
         measured: Of the epoch that `sampler` is in; None at the beginning of one.
+        time_budget: None without `Global.time_budget`.
         early_stopping: None without `Global.early_stopping`, and before the first evaluation.
         left_out: What is not trained on; None for nothing.
     """
@@ -126,6 +146,7 @@ class TrainState:
     measured: Annotated[EpochSums | None, UnlessNone()] = None
     left_out: Annotated[tuple[LeftOut, ...] | None, UnlessNone()] = None
     early_stopping: Annotated[EarlyStoppingState | None, UnlessNone()] = None
+    time_budget: Annotated[TimeBudgetState | None, UnlessNone()] = None
 
 
 def format_state(state: TrainState) -> str:

@@ -34,6 +34,11 @@ def find_disagreements(config: TrainConfig) -> Findings:
     yield from _refused_sizes(config)
     yield from _growing(config)
     yield from _early_stopping(config)
+    if config.run.time_budget is not None and config.is_progressive:
+        yield (
+            ("Global", "time_budget"),
+            "expected none beside train_mode: progressive, whose stages are shares of all epochs",
+        )
     if config.data.Eval is not None and config.data.Eval.dataset.batch_transform_ops:
         yield (
             ("DataLoader", "Eval", "dataset", "batch_transform_ops"),

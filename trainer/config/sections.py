@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from trainer.config.registry import STRICT, Section
 from trainer.config.scalars import Positive
+from trainer.protocol.durations import DURATION, parse_duration
 
 _DEVICE = re.compile(r"(gpu|cuda)(:\d{1,3})?")
 _NOT_HERE = ("xpu", "npu", "mlu", "ascend", "intel_gpu", "intel_hpu", "mps", "gcu", "iluvatar_gpu")
@@ -44,6 +45,19 @@ Ranks = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
 ]
 """Numbers with commas between; `"0,1"` is read as a pair by then."""
+
+
+def _duration(value: object) -> object:
+    seconds = parse_duration(value) if isinstance(value, str) else None
+    if seconds is None or seconds < 1:
+        raise ValueError(f"expected a duration from 1s, such as 90s, 10m, 24h or 7d, got {value!r:.80}")
+    return seconds
+
+
+Duration = Annotated[
+    float, BeforeValidator(_duration), WithJsonSchema({"type": "string", "pattern": f"^{DURATION}$"})
+]
+"""Seconds, written as in `Launch`: a number and s, m, h or d."""
 
 
 class EarlyStopping(Section):
@@ -131,6 +145,8 @@ class GlobalSection(Section):
     on_nan: Literal["stop", "skip", "rewind"] = "stop"
     """Ours: what a step does whose loss or weights are no numbers: it ends the run; is left out, with the
     weights as they were before it; or the run goes back to its last checkpoint and leaves that batch out."""
+    time_budget: Duration | None = None
+    """Ours: a time such as `2h` that the run is to end in: fewer epochs, with the schedule fitted to them."""
     deterministic: bool = False
     """Ours: the same run gives the same bits (CPU, same number of ranks)."""
 

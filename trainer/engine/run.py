@@ -39,6 +39,7 @@ from trainer.engine.setup import (
     wrap,
 )
 from trainer.engine.signals import StopSignal
+from trainer.engine.time_budget import restore_budget
 from trainer.engine.train import Training, first_state
 from trainer.errors import CheckpointError
 from trainer.models.weights import own_tensors
@@ -127,7 +128,7 @@ def run_training(
                     store=with_mounted_weights(config, weights), run_log=run_log,
                 )  # fmt: skip
         setup = wrap(setup)
-        state = _share(setup, contents, run_id=output.run_id if output is not None else "")
+        setup, state = _share(setup, contents, run_id=output.run_id if output is not None else "")
         if config.ema is not None:
             setup = _keep_ema(setup, contents, decay=config.ema.decay)
         if config.amp is not None and config.amp.use_amp:
@@ -199,7 +200,7 @@ class _WayBack:
             restore(contents, setup.model, optimizers=len(setup.optimizers))
         setup.collective.wait()
         setup.collective.broadcast(list(own_tensors(setup.model).values()))
-        state = _share(setup, contents, run_id=self._output.run_id if self._output is not None else "")
+        setup, state = _share(setup, contents, run_id=self._output.run_id if self._output is not None else "")
         if self._config.ema is not None:
             setup = _keep_ema(setup, contents, decay=self._config.ema.decay)
         if self._saver is not None and contents is not None:
@@ -290,11 +291,11 @@ def _say_changes(
         run_log.say(jump)
 
 
-def _share(setup: Setup, contents: Contents | None, *, run_id: str) -> TrainState:
-    """Hand what rank 0 has read to all ranks, and return where training begins."""
+def _share(setup: Setup, contents: Contents | None, *, run_id: str) -> tuple[Setup, TrainState]:
+    """Hand what rank 0 has read to all ranks; return with what and where training begins."""
     text = setup.collective.broadcast_text(format_state(contents.state) if contents is not None else None)
     if text is None:
-        return first_state(run_id=run_id, world_size=setup.ranks.world_size)
+        return setup, first_state(run_id=run_id, world_size=setup.ranks.world_size)
     for index, optimizer in enumerate(setup.optimizers):
         saved = contents.optimizers[index].arrays if contents is not None else None
         restore_optimizer(optimizer, setup.collective.broadcast_arrays(saved))
@@ -306,4 +307,4 @@ def _share(setup: Setup, contents: Contents | None, *, run_id: str) -> TrainStat
         setup.train_loader.restore_rng(state.draws)
     if state.sampler.cursor == 0:  # a fresh epoch is padded for the ranks that there are now
         state = replace(state, sampler=replace(state.sampler, world_size=setup.ranks.world_size))
-    return replace(state, run_id=run_id) if run_id else state
+    return restore_budget(setup, state), replace(state, run_id=run_id) if run_id else state

@@ -32,6 +32,7 @@ from trainer.engine.saving import Saver
 from trainer.engine.setup import Setup
 from trainer.engine.signals import StopSignal
 from trainer.engine.step import Stepper, StepResult, StepTaken
+from trainer.engine.time_budget import Choice, TimeBudget, is_due, shorten
 from trainer.errors import DataError, DivergedError, InterruptedRunError, StoppedError, TrainerError
 from trainer.models.stages import set_stage
 from trainer.optim.plateau import Plateau
@@ -81,6 +82,8 @@ class Training:
         self._stepper = self._make_stepper()
         self._asked = False
         self._save_is_wanted = False
+        wanted = setup.options.run.time_budget is not None
+        self._budget = TimeBudget(setup, state, clock=clock) if wanted else None
         liveness.total_steps = setup.options.run.epochs * setup.options.steps_per_epoch
         liveness.step, liveness.epoch = state.step, state.epoch
 
@@ -117,6 +120,8 @@ class Training:
                 best=count.best, best_epoch=count.best_epoch, reason=why,
             )  # fmt: skip
         self._run_log.say(f"trained to step {self.state.step} in {format_duration(self._clock() - began_s)}")
+        if self._budget is not None:
+            self._run_log.say(self._budget.describe_end())
         found = self._liveness.evaluated
         failure = describe_failure(found) if found is not None else None
         if failure is not None:
@@ -145,6 +150,8 @@ class Training:
             self._begin_stage(stage_of(epoch, epochs=setup.options.run.epochs))
         setup.network.train()
         done, left, loader = self._read()
+        if self._budget is not None:
+            self._budget.epoch_begins()
         began_s = self._clock()
         try:
             progress = self._run_log.progress
@@ -155,6 +162,8 @@ class Training:
                 taken = self._train_on(running, fed)
                 if taken.applied:
                     self._advance(epoch, batch, bad_images=running.bad_images, batches=iteration + 1)
+                    if self._budget is not None:
+                        self._shorten(self._budget.step_done(self.state.step))
                 prints = iteration % setup.options.run.print_batch_step == 0
                 due = prints or self._stepper.must_agree or self._is_told_to_stop(taken)
                 results = self._fetch() if due else []  # waits for the device, which is part of the step
@@ -341,8 +350,29 @@ class Training:
         self._liveness.epoch = min(completed, run.epochs - 1)
         evaluated = self._is_due(completed)
         best = self._evaluate(completed) if evaluated else False
+        ends = self._budget is not None and self._shorten(self._budget.epoch_done(completed))
+        if ends and not evaluated and self._is_due(completed):
+            evaluated, best = True, self._evaluate(completed)
         keep = run.save_interval > 0 and completed % run.save_interval == 0
+        began_s = self._clock()
         self._save(self.state, evaluated=evaluated, best=best, epoch_name=keep)
+        if self._budget is not None:
+            self._budget.saved(self._clock() - began_s)
+            self._shorten(self._budget.epoch_done(completed, is_saved=True))
+
+    def _shorten(self, choice: Choice | None) -> bool:
+        """Do what the time budget has chosen; returns whether it has."""
+        if choice is None:
+            return False
+        of_epochs = self._setup.options.run.epochs
+        self._setup = shorten(self._setup, choice.epochs, choice.at)
+        self._liveness.total_steps = choice.epochs * self._setup.options.steps_per_epoch
+        self._run_log.say(choice.said)
+        self._run_log.row(
+            "time_budget", epoch=self.state.epoch, step=self.state.step, epochs=choice.epochs,
+            of_epochs=of_epochs, reason=choice.said,
+        )  # fmt: skip
+        return True
 
     def _next_sampler(self, completed: int) -> SamplerState:
         if self._setup.train_loader.is_continuous:
@@ -350,14 +380,11 @@ class Training:
         return SamplerState(epoch=completed, world_size=self._setup.ranks.world_size, cursor=0)
 
     def _is_due(self, completed: int) -> bool:
-        run = self._setup.options.run
-        # The last epoch always: a run that is shorter than its interval would end without a metric, and
-        # without best weights to predict with.
-        due = completed % run.eval_interval == 0 or completed == run.epochs
-        return self._setup.eval_loader is not None and due and completed > run.start_eval_epoch - 1
+        return is_due(self._setup.options.run, completed, evaluates=self._setup.eval_loader is not None)
 
     def _evaluate(self, completed: int) -> bool:
         setup, averaged = self._setup, None
+        began_s = self._clock()
         results = self._measure()
         self.last_evaluation = results.values
         said = f"; {format_left_out(results.bad_images)}" if results.bad_images else ""
@@ -366,6 +393,8 @@ class Training:
             with setup.ema.in_place():
                 averaged = self._measure()
             self._run_log.say(f"[Eval][Epoch {completed}][EMA][Avg]{format_values(averaged.values)}")
+        if self._budget is not None:
+            self._budget.evaluated(self._clock() - began_s)
         of_average = {f"ema_{name}": value for name, value in averaged.values.items()} if averaged else {}
         floor = results.largest_class if "top1" in results.metrics else None
         beside = {"largest_class": floor} if floor is not None else {}
@@ -444,7 +473,8 @@ class Training:
             draws = setup.train_loader.rng_state()
             scale = setup.precision.state()
             plateau = setup.schedule.state() if isinstance(setup.schedule, Plateau) else None
-            whole = replace(state, draws=draws, loss_scale=scale, plateau=plateau)
+            budget = self._budget.state() if self._budget is not None else None
+            whole = replace(state, draws=draws, loss_scale=scale, plateau=plateau, time_budget=budget)
             self._saver.save(whole, evaluated=evaluated, best=best, epoch_name=epoch_name)
 
     def _refuse_broken_weights(self) -> None:

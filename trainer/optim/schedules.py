@@ -131,7 +131,27 @@ SCHEDULE_BUILDERS: Mapping[type[Spec], Callable[..., Rate | Plateau]] = {
 }
 
 
-def build_schedule(spec: Schedule, *, epochs: int, steps_per_epoch: int) -> Callable[[int], float]:
+class Shortenable:
+    """A learning rate whose rest can be run through faster (`trainer.engine.time_budget` says how)."""
+
+    def __init__(self, rate: Callable[[float], float], *, steps_per_epoch: int) -> None:
+        """`rate` takes any place, in steps, between steps too."""
+        self._rate = rate
+        self._per_epoch = steps_per_epoch
+        self._at, self._faster = 0.0, 1.0
+
+    def __call__(self, step: int) -> float:
+        """Return the learning rate that optimizer step `step` uses."""
+        at = self._at * self._per_epoch
+        return self._rate(step if step <= at else at + (step - at) * self._faster)
+
+    def shorten(self, *, epochs: int, of_epochs: int, at: float) -> None:
+        """Come to the end of `of_epochs` after `epochs`, from the place `at` on, all in epochs."""
+        self._at = at
+        self._faster = (of_epochs - at) / (epochs - at) if epochs > at else 1.0
+
+
+def build_schedule(spec: Schedule, *, epochs: int, steps_per_epoch: int) -> Shortenable | Plateau:
     """Return the learning rate that optimizer step t, from 0, uses.
 
     Args:
@@ -151,10 +171,10 @@ def build_schedule(spec: Schedule, *, epochs: int, steps_per_epoch: int) -> Call
     base = spec.max_learning_rate if isinstance(spec, specs.OneCycleLR) else rate(0)
     start = spec.warmup_start_lr if isinstance(spec, specs.WarmupSchedule) else 0.0
 
-    def at(step: int) -> float:
+    def at(step: float) -> float:
         position = step // steps_per_epoch if spec.by_epoch else step
         if position < warm:
             return float(start + (base - start) * position / warm)
         return rate(position - warm)
 
-    return at
+    return Shortenable(at, steps_per_epoch=steps_per_epoch)
