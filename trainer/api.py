@@ -26,7 +26,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -47,6 +47,8 @@ from trainer.results import EvaluateResult, ExportResult, PredictResult, TrainRe
 if TYPE_CHECKING:  # numpy and paddle
     from trainer.config.infer import InferSection
     from trainer.config.root import BaseConfig
+    from trainer.data.lists import SampleList
+    from trainer.engine.evaluate import Answers
     from trainer.engine.predict import Predictor
     from trainer.engine.run import TrainingProgress
     from trainer.engine.signals import StopSignal
@@ -129,6 +131,7 @@ def evaluate(
     job: str | None = None,
     set: Overrides = (),
     weights: str | Path | None = None,
+    report: str | Path | None = None,
     strict: bool = False,
     extra_modules: Sequence[str] = (),
     warn: Say = _LOG.warning,
@@ -142,6 +145,7 @@ def evaluate(
         set: Changes of the config.
         weights: A `.pdparams` or `.safetensors`. None for Global.pretrained_model, else the best checkpoint
             of the output folder, else its latest.
+        report: Folder for report.html, report.json and predictions.csv; None writes none.
         strict: As for `train`.
         extra_modules: As for `train`.
         warn: Told what is odd.
@@ -151,6 +155,8 @@ def evaluate(
         ConfigError: The config is refused, or there is no such job, or it has no checkpoint here.
         DataError: The list or an image is refused.
         WeightsError: There are no weights, or they are another model's.
+        NamesError: The file of class names is refused; only with a report.
+        CheckpointError: The report cannot be written.
     """
     ranks = read_ranks()
     told = warn if ranks.is_first else _hush
@@ -160,7 +166,10 @@ def evaluate(
         run = _load_run(config, job, options, ranks, weights=given, warn=told)
         from trainer.engine.evaluate import evaluate_weights
 
-        found = evaluate_weights(run.config, ranks, weights=run.find(given), progress=progress)
+        found = evaluate_weights(
+            run.config, ranks, weights=run.find(given), progress=progress,
+            answered=None if report is None else _reporter(run.config, Path(report)),
+        )  # fmt: skip
     for note in found.notes:
         warn(note)  # of any rank: each reads other images
     return found
@@ -357,6 +366,42 @@ def _load_run(
             raise ConfigError([Problem(file=job, message="expected a job or a config, got both; name one")])
         return load_job(job, options, ranks, weights=weights, warn=warn)
     return load(_given(config), options, ranks, warn=warn)
+
+
+def _reporter(config: TrainConfig, folder: Path) -> Callable[[Answers, SampleList, Path, int], None]:
+    """Return what writes an evaluation's report.
+
+    Names of classes are those of `Infer.PostProcess`, else of the labels.txt that `make_lists` writes beside
+    the list.
+    """
+    from importlib.metadata import version
+
+    from trainer.data.make_lists import LABELS
+    from trainer.engine.predict import load_names
+    from trainer.insight.evaluation_report import Origin, Predictions, write_report
+    from trainer.postprocess.build import name_of, read_names
+
+    post_process = config.infer.post_process if config.infer is not None else None
+    names = load_names(post_process, None, classes=config.arch.class_num).names
+
+    def write(answers: Answers, samples: SampleList, weights: Path, unreadable: int) -> None:
+        beside = Path(samples.source).with_name(LABELS)
+        found = names or (read_names(beside) if beside.is_file() else {})
+        indices = answers.indices.tolist()
+        single = answers.labels.ndim == 2 and answers.labels.shape[1] == 1
+        predictions = Predictions(
+            paths=[samples.paths[index] for index in indices],
+            places=[samples.place(index) for index in indices],
+            labels=answers.labels[:, 0] if single or answers.labels.ndim == 3 else answers.labels,
+            logits=answers.logits,
+            names=[name_of(label, found) for label in range(answers.logits.shape[1])],
+        )
+        origin = Origin(
+            weights=str(weights), listed=samples.source, version=version("ftlaunch"), unreadable=unreadable
+        )
+        write_report(predictions, folder, origin, max_pixels=config.run.max_image_pixels)
+
+    return write
 
 
 def _given(config: ConfigSource | None) -> ConfigSource:

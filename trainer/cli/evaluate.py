@@ -23,6 +23,10 @@ from trainer.ranks import read_ranks
     "folder.",
 )  # fmt: skip
 @click.option(
+    "--report", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
+    help="Write report.html, report.json and predictions.csv into FOLDER: what the model gets wrong.",
+)  # fmt: skip
+@click.option(
     "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
     help="Form of the results on standard output.",
 )  # fmt: skip
@@ -34,6 +38,7 @@ def command(
     extra_modules: tuple[str, ...],
     strict: bool,
     weights: Path | None,
+    report: Path | None,
     output: str,
 ) -> None:
     """Evaluate weights on DataLoader.Eval and print losses and metrics.
@@ -54,8 +59,8 @@ def command(
 
         with progress(wanted=ranks.is_first) as bar:
             found = evaluate(
-                path, job=job, set=overrides, weights=weights, strict=strict, extra_modules=extra_modules,
-                warn=warn, progress=bar,
+                path, job=job, set=overrides, weights=weights, report=report, strict=strict,
+                extra_modules=extra_modules, warn=warn, progress=bar,
             )  # fmt: skip
         if found.bad_images and ranks.is_first:
             warn(format_left_out(found.bad_images))
@@ -71,5 +76,7 @@ def command(
             echo(text)
             if beside is not None and output == "text":
                 echo(describe_evaluated(beside))
+            if report is not None:
+                echo(f"wrote {report / 'report.html'}", err=output == "json")
 
     sys.exit(end_with(work, ending))

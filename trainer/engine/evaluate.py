@@ -14,7 +14,7 @@ other numbers on two ranks than on one.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,6 +45,22 @@ from trainer.protocol.heartbeat import Phase
 from trainer.ranks import Ranks
 from trainer.results import EvaluateResult
 
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Answers:
+    """What a network answered to each image of a list, padding and unreadable images left out.
+
+    Attributes:
+        indices: int64 [N], samples of the list, in its order.
+        logits: float32 [N, K].
+        labels: int64 [N, 1], or float32 [N, K] of several labels an image.
+    """
+
+    indices: NDArray[np.int64]
+    logits: NDArray[np.float32]
+    labels: Array
+
+
 _FETCHED_TOGETHER = 32  # batches whose numbers the host waits for at once
 _ALONE = Collective(world_size=1)
 
@@ -59,6 +75,7 @@ class Evaluation:
         bad_images: Samples that could not be read and are left out of both, on all ranks together.
         images: Samples that were measured.
         largest_class: Share of these that are of the most frequent class; None where any has several.
+        answers: To all images, where they were asked for.
     """
 
     losses: dict[str, float]
@@ -66,6 +83,7 @@ class Evaluation:
     bad_images: int = 0
     images: int = 0
     largest_class: float | None = None
+    answers: Answers | None = None
 
     @property
     def values(self) -> dict[str, float]:
@@ -83,6 +101,7 @@ def evaluate_model(
     liveness: Liveness,
     precision: Precision = FLOAT32,
     progress: Progress = NO_PROGRESS,
+    keeps_answers: bool = False,
 ) -> Evaluation:
     """Measure losses and metrics over all samples of `loader`.
 
@@ -95,13 +114,14 @@ def evaluate_model(
         liveness: Is told of every batch.
         precision: Of the forward passes.
         progress: Is told of every batch, too.
+        keeps_answers: Return the answer to each image as well.
 
     Raises:
         DataError: Images cannot be read, and none or not so many are to be left out.
     """
     collective.broadcast_buffers(model)
     model.eval()
-    tally = _Tally(loss, measures, _no_labels(loader.samples))
+    tally = _Tally(loss, measures, _no_labels(loader.samples), keeps_answers=keeps_answers)
     with paddle.no_grad():
         progress.begin("evaluating", len(loader))
         for fed in feed(loader, loader.batches(0), valid_only=True):
@@ -115,8 +135,9 @@ def evaluate_model(
 
 
 def evaluate_weights(
-    config: TrainConfig, ranks: Ranks, *, weights: Path | None, progress: Progress = NO_PROGRESS
-) -> EvaluateResult:
+    config: TrainConfig, ranks: Ranks, *, weights: Path | None, progress: Progress = NO_PROGRESS,
+    answered: Callable[[Answers, SampleList, Path, int], None] | None = None,
+) -> EvaluateResult:  # fmt: skip
     """Evaluate weights on `DataLoader.Eval`, outside of training.
 
     Args:
@@ -125,6 +146,8 @@ def evaluate_weights(
         weights: A `.pdparams`; None for Global.pretrained_model, else the best checkpoint of the output
             folder, else its latest.
         progress: Is told of every batch.
+        answered: Is given the answer to each image, the list, the weights, and how many images could not be
+            read, on rank 0.
 
     Raises:
         WeightsError: There are none, or they are another model's.
@@ -145,8 +168,10 @@ def evaluate_weights(
             measures=build_measures(config.metric.Eval),
             collective=collective, liveness=Liveness(None, local_rank=0),
             precision=choose_precision(config.amp, on_gpu=config.run.on_gpu),
-            progress=progress,
+            progress=progress, keeps_answers=answered is not None,
         )  # fmt: skip
+    if answered is not None and found.answers is not None and ranks.is_first:
+        answered(found.answers, samples, chosen, found.bad_images)
     top1, floor = found.metrics.get("top1"), found.largest_class
     evaluated = None
     if top1 is not None and floor is not None:
@@ -181,6 +206,7 @@ class _Tally:
     loss: LossFunction
     measures: Sequence[Measure]
     classes: NDArray[np.int64]
+    keeps_answers: bool = False
     sums: dict[tuple[int, str], float] = field(default_factory=dict)
     samples: int = 0
     bad_images: int = 0
@@ -210,7 +236,7 @@ class _Tally:
                 found = measure.of_batch(outputs, on_device)
                 sums.update({(place, name): total for name, total in found.items()})
         self.pending.keep(sums)
-        if any(measure.of_list is not None for measure in self.measures):
+        if self._needs_answers:
             self.logits.append(logits_of(outputs).astype("float32"))
             self.kept.append((indices, labels))
         if len(self.pending) >= _FETCHED_TOGETHER:
@@ -245,25 +271,30 @@ class _Tally:
         found = {
             place: {name: value for (at, name), value in means.items() if at == place} for place, _ in keys
         }
-        if any(measure.of_list is not None for measure in self.measures):
-            logits, labels = self._gather(collective)
+        answers = self._gather(collective) if self._needs_answers else None
+        if answers is not None:
+            labels = answers.labels[:, 0, :] if answers.labels.ndim == 3 else answers.labels
             for index, measure in enumerate(self.measures):
                 if measure.of_list is not None:
-                    found[index] = measure.of_list(logits, labels)
+                    found[index] = measure.of_list(answers.logits, labels)
         losses = found.pop(-1, {})
         metrics = {name: value for place in sorted(found) for name, value in found[place].items()}
         return Evaluation(
             losses=losses, metrics=metrics, bad_images=int(bad), images=int(total),
             largest_class=max(classes) / total if classes else None,
+            answers=answers if self.keeps_answers else None,
         )  # fmt: skip
 
-    def _gather(self, collective: Collective) -> tuple[NDArray[np.float32], Array]:
-        """Return all ranks' logits and labels in the order of the list."""
+    @property
+    def _needs_answers(self) -> bool:
+        return self.keeps_answers or any(measure.of_list is not None for measure in self.measures)
+
+    def _gather(self, collective: Collective) -> Answers:
+        """Return all ranks' answers in the order of the list."""
         columns = None
         if self.kept:
             indices, labels = (np.concatenate(column) for column in zip(*self.kept, strict=True))
             columns = [indices, np.concatenate(self.answers), labels]
         indices, logits, labels = collective.gather_rows(columns)
         order = np.argsort(indices, kind="stable")
-        labels = labels[order]
-        return logits[order], labels[:, 0, :] if labels.ndim == 3 else labels
+        return Answers(indices=indices[order], logits=logits[order], labels=labels[order])

@@ -4,30 +4,23 @@ Whatever comes from the data, names of classes, paths and texts of lists, is esc
 and set apart from the text around it (`bdi`), so that a name from right to left turns nothing around it. The
 page's own security policy allows pictures that are inside of it, and nothing else.
 
-Pictures are made small and counted against a budget, so that the page of a thousand classes stays below
-`_MAX_BYTES`: first those that show what is wrong, then as many of each class as are left.
+Pictures are made within a budget (`pictures`): first those that show what is wrong, then as many of each
+class as are left.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
-from PIL import Image
 
 from trainer.config.sections import MAX_IMAGE_PIXELS
-from trainer.data.encoded import read_encoded
-from trainer.errors import ImageError
 from trainer.insight.data_health import DataHealth, Finding, Group, Sample, Split, classes_of
+from trainer.insight.pictures import Pictures
 
-_MAX_BYTES = 4_500_000
-"""Of pictures, as they stand in the page."""
 _SIDE, _SIDE_OF_MANY, _MANY = 112, 64, 100
 """Longest side of a picture in pixels; the second one where there are more than so many classes."""
 _GROUPS, _OF_A_GROUP, _OF_A_CLASS = 24, 4, 16
@@ -48,7 +41,7 @@ def make_page(
         version: Of this program.
         max_pixels: Images that claim more are not shown.
     """
-    pictures = _Pictures(_SIDE_OF_MANY if len(health.classes) > _MANY else _SIDE, max_pixels)
+    pictures = Pictures(_SIDE_OF_MANY if len(health.classes) > _MANY else _SIDE, max_pixels)
     shown = {finding.kind: _picture_groups(finding, pictures) for finding in health.findings}
     sheets, left_out = _sheets(health, splits, pictures)
 
@@ -70,37 +63,7 @@ def make_page(
     ).encode("utf-8", "backslashreplace").decode("utf-8")  # fmt: skip
 
 
-class _Pictures:
-    """Makes small pictures until the budget is spent."""
-
-    def __init__(self, side: int, max_pixels: int) -> None:
-        self._side, self._max_pixels = side, max_pixels
-        self._made: dict[str, str] = {}
-        self._left = _MAX_BYTES
-
-    def make(self, path: str) -> str:
-        """Return a picture as an address that holds it; empty where it cannot be had or would be too much."""
-        if path not in self._made:
-            made = self._read(path) if self._left > 0 and path else ""
-            self._left -= len(made)
-            self._made[path] = made
-        return self._made[path]
-
-    def _read(self, path: str) -> str:
-        try:
-            encoded = read_encoded(Path(path), max_pixels=self._max_pixels)
-            with Image.open(io.BytesIO(encoded.data)) as opened:
-                opened.draft("RGB", (self._side, self._side))
-                small = opened.convert("RGBA" if "transparency" in opened.info else "RGB").convert("RGB")
-        except (ImageError, OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
-            return ""
-        small.thumbnail((self._side, self._side))
-        written = io.BytesIO()
-        small.save(written, "JPEG", quality=70, optimize=True)
-        return f"data:image/jpeg;base64,{base64.b64encode(written.getvalue()).decode()}"
-
-
-def _picture_groups(finding: Finding, pictures: _Pictures) -> list[list[tuple[Sample, str, str]]]:
+def _picture_groups(finding: Finding, pictures: Pictures) -> list[list[tuple[Sample, str, str]]]:
     return [
         [
             (sample, pictures.make(sample.path), finding.details.get(place, ""))
@@ -111,7 +74,7 @@ def _picture_groups(finding: Finding, pictures: _Pictures) -> list[list[tuple[Sa
 
 
 def _sheets(
-    health: DataHealth, splits: Sequence[Split], pictures: _Pictures
+    health: DataHealth, splits: Sequence[Split], pictures: Pictures
 ) -> tuple[list[tuple[str, list[tuple[Sample, str]]]], int]:
     """Return some pictures of each class of the first list, and of how many classes there are none."""
     if not splits or not health.classes:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import yaml
 
+from tests.docs.pages import commands
 from trainer.cli.endings import Ending, end_with
 from trainer.cli.main import main
 from trainer.protocol.outcome import load_outcome
@@ -229,3 +233,21 @@ def test_ctrl_c_while_a_library_is_loaded_is_an_interruption(capsys):
 
     assert end_with(work, Ending()) == 130
     assert capsys.readouterr().err == "trainer: interrupted\n"
+
+
+def test_an_evaluation_writes_a_report_with_the_names_of_classes(trainer, cfg, workshop, monkeypatch):
+    assert trainer("train", "-c", cfg)[0] == 0
+    listed = Path(yaml.safe_load(cfg.read_text())["DataLoader"]["Eval"]["dataset"]["cls_label_path"])
+    listed.with_name("labels.txt").write_text("0 oak\n1 elm\n2 ash\n")
+    monkeypatch.chdir(workshop.folder)
+    (typed,) = commands("evaluation-report")
+    code, out, _ = trainer(*shlex.split(typed)[1:])
+    assert code == 0
+    assert out.splitlines()[-1] == "wrote report/report.html"
+    said = json.loads((workshop.folder / "report" / "report.json").read_text())
+    assert said["names"] == ["oak", "elm", "ash"]
+    assert said["images"] == 6
+    assert len((workshop.folder / "report" / "predictions.csv").read_text().splitlines()) == 7
+    code, out, err = trainer("eval", "-c", cfg, "--report", workshop.folder / "report", "--output", "json")
+    assert json.loads(out)["top1"] == pytest.approx(said["accuracy"]["value"], abs=1e-6)
+    assert "wrote" in err

@@ -43,7 +43,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def measure(listed: Path, *, rank: int, world_size: int) -> dict[str, dict[str, float]]:
+def measure(listed: Path, *, rank: int, world_size: int) -> dict[str, dict[str, Any]]:
     kind = KINDS[re.sub(r"\d", "", listed.stem)]
     ops = [{"DecodeImage": {}}, {"NormalizeImage": {"order": ""}}]
     place = {"image_root": str(listed.parent), "cls_label_path": str(listed), "transform_ops": ops}
@@ -68,8 +68,14 @@ def measure(listed: Path, *, rank: int, world_size: int) -> dict[str, dict[str, 
         loss=build_loss(TypeAdapter(LossList).validate_python(kind["loss"])),
         measures=build_measures(TypeAdapter(MetricList).validate_python(kind["metrics"])),
         collective=Collective(world_size=world_size), liveness=Liveness(None, local_rank=0),
+        keeps_answers=True,
     )  # fmt: skip
-    return {"losses": found.losses, "metrics": found.metrics}
+    assert found.answers is not None
+    answers = {
+        "indices": found.answers.indices.tolist(), "logits": found.answers.logits.tolist(),
+        "labels": found.answers.labels.tolist(),
+    }  # fmt: skip
+    return {"losses": found.losses, "metrics": found.metrics, "answers": answers}
 
 
 def main() -> None:

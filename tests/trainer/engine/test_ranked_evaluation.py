@@ -44,6 +44,16 @@ def test_metrics_are_those_of_one_rank_to_the_last_bit(kind, results):
         assert found["together"]["losses"] == pytest.approx(found["alone"]["losses"], rel=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["one", "several"])
+def test_each_image_is_answered_once_in_the_order_of_the_list(kind, results):
+    for length in LENGTHS:
+        found = results[0][f"{kind}{length:02}"]
+        together, alone = found["together"]["answers"], found["alone"]["answers"]
+        assert together["indices"] == alone["indices"] == list(range(length))
+        assert together["labels"] == alone["labels"]
+        assert np.array(together["logits"]) == pytest.approx(np.array(alone["logits"]), rel=1e-5, abs=1e-6)
+
+
 def test_all_ranks_know_the_same_numbers(results):
     for other in results[1:]:
         for name, found in results[0].items():
