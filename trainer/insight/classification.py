@@ -28,7 +28,7 @@ _TARGETS = (0.005, 0.01, 0.02, 0.05, 0.1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Share:
+class Proportion:
     """A share of some cases, and the interval in which it lies for 95 of 100 such data sets.
 
     Attributes:
@@ -41,14 +41,14 @@ class Share:
     high: float
 
 
-def share(count: int, total: int) -> Share | None:
+def share(count: int, total: int) -> Proportion | None:
     """Return `count` of `total` as a share; None of nothing."""
     if total == 0:
         return None
     value, weight = count / total, _Z * _Z / total
     middle = (value + weight / 2) / (1 + weight)
     half = _Z * math.sqrt(value * (1 - value) / total + weight / (4 * total)) / (1 + weight)
-    return Share(value=value, low=max(0.0, middle - half), high=min(1.0, middle + half))
+    return Proportion(value=value, low=max(0.0, middle - half), high=min(1.0, middle + half))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,8 +70,8 @@ class ClassScores:
     support: int
     predicted: int
     correct: int
-    precision: Share | None
-    recall: Share | None
+    precision: Proportion | None
+    recall: Proportion | None
     f1: float | None
     average_precision: float | None
 
@@ -169,7 +169,7 @@ class Classification:
     """
 
     images: int
-    accuracy: Share
+    accuracy: Proportion
     top5: float | None
     balanced_accuracy: float
     macro_f1: float

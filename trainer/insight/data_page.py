@@ -55,7 +55,7 @@ def make_page(
     template = environment.from_string((room / "data_report.html.j2").read_text("utf-8"))
     # Text that no display can show (half of a surrogate pair of a file's name) would not be writable.
     return template.render(
-        health=health, oddities=[of for of in health.findings if not of.is_problem],
+        health=health, odd_findings=[of for of in health.findings if not of.is_problem],
         sources=[split.listed.source for split in splits], css=(room / "page.css").read_text("utf-8"),
         median=_median(health), histogram=_histogram(health), groups_of=lambda finding: shown[finding.kind],
         names=name_of, sheets=sheets, left_out_classes=left_out, max_classes=_MAX_CLASSES, version=version,
