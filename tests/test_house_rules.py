@@ -16,6 +16,7 @@ PACKAGES = ("ftlaunch", "launcher", "trainer")
 MODULES = sorted(path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))
 MAX_LINES = 500
 LONGER = {
+    "trainer/protocol/lists.py": 540,  # one grammar, for a line and, in a fifth of the time, for all lines
     "trainer/checkpoints/pickles.py": 650,  # one machine: its stack, its memo and each of its operations
 }
 """Modules that are one thing, whole, and longer; each with its reason."""

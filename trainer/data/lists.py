@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,51 @@ from trainer.errors import DataError
 from trainer.protocol.lists import Labels, ListError, read_list
 from trainer.protocol.pathmap import PathMap
 
-__all__ = ["DataError", "SampleList", "load_list"]
+__all__ = ["DataError", "Paths", "SampleList", "load_list"]
+
+_BREAK = ord("\n")
+
+
+class Paths(Sequence[str]):
+    """Files of a list, joined to their folder when they are asked for.
+
+    A text of Python's costs 50 bytes besides its letters, 110 for a path of ImageNet joined to its folder,
+    and reader processes would copy all of them, since counting references writes to each. Here all names are
+    one text, and eight bytes say where each begins.
+    """
+
+    __slots__ = ("_names", "_root", "_starts")
+
+    def __init__(self, root: str, names: Sequence[str]) -> None:
+        """Take names, which hold no line break, relative to `root` where they are not absolute."""
+        self._root = root
+        # One byte for each name ends it, so that names and their ends are found without a step for each.
+        self._names = "".join(map("{}\n".format, names)).encode("utf-8", "surrogatepass")
+        ends = np.flatnonzero(np.frombuffer(self._names, dtype=np.uint8) == _BREAK)
+        self._starts = np.concatenate((np.zeros(1, dtype=np.int64), ends + 1))
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = operator.index(index)
+        number += len(self) if number < 0 else 0
+        if not 0 <= number < len(self):
+            raise IndexError(index)
+        begin, end = int(self._starts[number]), int(self._starts[number + 1]) - 1
+        name = self._names[begin:end].decode("utf-8", "surrogatepass")
+        return os.path.join(self._root, name)  # noqa: PTH118 - 10 x faster
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(operator.eq, self, other))
+
+    __hash__ = None  # type: ignore[assignment]  # as a list
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -30,7 +76,7 @@ class SampleList:
         notes: What is unusual about its lines and no reason to refuse them: a sentence for each kind.
     """
 
-    paths: tuple[str, ...]
+    paths: Sequence[str]
     labels: NDArray[np.int64] | NDArray[np.float32] | None
     source: str
     classes: int
@@ -80,7 +126,7 @@ def load_list(dataset: Dataset, *, class_num: int, path_map: PathMap | None = No
     elif grammar.labels is Labels.ONE:
         labels = np.array(listed.labels, dtype=np.int64)
     return SampleList(
-        paths=tuple(os.path.join(dataset.image_root, name) for name in listed.names),  # noqa: PTH118 - 10 x faster
+        paths=Paths(dataset.image_root, listed.names),
         labels=labels,
         source=source,
         classes=class_num,

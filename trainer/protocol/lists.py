@@ -44,6 +44,7 @@ MAX_BYTES = 2 << 30
 _TO_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # each where it is known
 _LABEL = re.compile(r"[+-]?[0-9]+")
 _MAX_DIGITS = 18  # of a label that fits int64
+_PLAIN = re.compile(rf"\S+ [0-9]{{1,{_MAX_DIGITS}}}\n")
 _LOOKED_AT = 1000  # lines, where the grammar of a list is not known
 _WORTH_A_LISTING = 16  # fewer files of a folder than this are asked for one by one
 _SPELLINGS = (("\t", r'"\t"'), (",", '","'), (";", '";"'), (" ", '" "'))
@@ -126,11 +127,25 @@ def read_list(
     Raises:
         ListError: It is no file, too large, empty, or not UTF-8.
     """
-    lines = _read_lines(source)
+    text = _read_text(source)
     problems: dict[int, str] = {}
     odd = _Oddities(source)
     labels: list[int] | list[tuple[int, ...]]
-    if grammar.labels is Labels.FLAGS:
+    lines: list[str] = []
+    plain = _read_plain(text, grammar)
+    if plain is None:
+        lines = _cut(text, source)
+    del text
+    if plain is not None:
+        names, classes = plain
+        _note_absolute(names, odd)
+        _find_repeated(names, classes, problems, odd)
+        if grammar.relabel:
+            classes = _number_anew(classes, problems)
+        if class_num is not None:
+            _find_out_of_range(classes, class_num, problems)
+        labels = classes
+    elif grammar.labels is Labels.FLAGS:
         if class_num is None:
             count, why = _count_flags(lines), "as on the first line that is right"
         else:
@@ -166,7 +181,7 @@ def guess_grammar(source: str) -> Grammar:
     Raises:
         ListError: As `read_list`.
     """
-    lines = _read_lines(source)[:_LOOKED_AT]
+    lines = _cut(_read_text(source), source)[:_LOOKED_AT]
     candidates = [
         Grammar(),
         Grammar(delimiter="\t"),
@@ -300,7 +315,7 @@ def _read_bounded(source: str) -> bytes:
         return file.read(MAX_BYTES)
 
 
-def _read_lines(source: str) -> list[str]:
+def _read_text(source: str) -> str:
     try:
         content = _read_bounded(source)
     except FileNotFoundError as error:
@@ -312,12 +327,15 @@ def _read_lines(source: str) -> list[str]:
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         raise ListError(f"expected a readable list file: {str(error).lower()}", where=source) from error
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
         raise ListError(
             where=f"{source}:{number}", expected="UTF-8", got="other bytes", fix="save the list as UTF-8"
         ) from error
+
+
+def _cut(text: str, source: str) -> list[str]:
     lines = [line.strip() for line in text.split("\n")]
     while lines and not lines[-1]:
         lines.pop()
@@ -428,9 +446,34 @@ def _hint(line: str, separator: str) -> str:
 # All lines together.
 
 
+def _read_plain(text: str, grammar: Grammar) -> tuple[list[str], list[int]] | None:
+    """Return paths and classes of a list in which each line is a path, a space and a number; else None.
+
+    Nearly all lists are so, and are read in a fifth of the time without a step of Python's for each line.
+    What is taken here means the same to `_split`.
+    """
+    if grammar.labels is not Labels.ONE or grammar.delimiter not in (None, " "):
+        return None
+    text = text.rstrip().replace("\r\n", "\n") + "\n"
+    # Nothing is left where such lines alone follow each other. One expression for all of the text would keep
+    # a way back for each line.
+    if "\0" in text or _PLAIN.sub("", text):
+        return None
+    words = text.split()
+    return words[::2], [int(word) for word in words[1::2]]
+
+
+def _note_absolute(names: Sequence[str], odd: _Oddities) -> None:
+    for number, name in enumerate(names, start=1):
+        if name[0] == "/":
+            odd.note_line(number, name, "")
+
+
 def _find_repeated(
     names: Sequence[str], labels: Sequence[LabelT], problems: dict[int, str], odd: _Oddities
 ) -> None:
+    if len(set(names)) == len(names):
+        return
     first: dict[str, int] = {}
     for number, name in enumerate(names, start=1):
         if number in problems:
@@ -455,6 +498,8 @@ def _number_anew(labels: Sequence[int], problems: dict[int, str]) -> list[int]:
 
 
 def _find_out_of_range(labels: Sequence[int], class_num: int, problems: dict[int, str]) -> None:
+    if labels and min(labels) >= 0 and max(labels) < class_num:
+        return
     for number, label in enumerate(labels, start=1):
         if number not in problems and not 0 <= label < class_num:
             problems[number] = (
@@ -464,16 +509,16 @@ def _find_out_of_range(labels: Sequence[int], class_num: int, problems: dict[int
 
 
 def _find_missing(root: str, names: Sequence[str], problems: dict[int, str], *, skip_absolute: bool) -> None:
-    folders: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    folders: dict[str, list[int]] = defaultdict(list)
     for number, name in enumerate(names, start=1):
         if number not in problems and not (skip_absolute and name.startswith("/")):
-            folder, slash, leaf = name.rpartition("/")
-            folder = folder or slash  # an absolute one of the topmost folder
-            folders[folder].append((number, leaf))
+            folder, slash, _ = name.rpartition("/")
+            folders[folder or slash].append(number)  # the slash alone: an absolute one of the topmost folder
     for folder, wanted in folders.items():
         place = Path(root, folder)
         present = _files_in(place) if len(wanted) >= _WORTH_A_LISTING else frozenset()
-        for number, leaf in wanted:
+        for number in wanted:
+            leaf = names[number - 1].rpartition("/")[2]
             if leaf in present or os.path.isfile(place / leaf):  # noqa: PTH113 - bears a name that is too long
                 continue
             got = "a folder" if os.path.isdir(place / leaf) else "no such file"  # noqa: PTH112

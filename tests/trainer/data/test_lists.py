@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from trainer.data.lists import load_list
+from trainer.data.lists import Paths, load_list
 from trainer.errors import DataError
 from trainer.protocol.pathmap import PathMap
 
@@ -229,3 +230,19 @@ def test_a_list_larger_than_any_is_refused_before_it_is_read(folder: Any) -> Non
         file.truncate(3 << 30)  # takes no room on the disk
     with pytest.raises(DataError, match="expected a list of at most 2,147,483,648 bytes, got 3,221,225,472"):
         load_list(folder.dataset(), class_num=2)
+
+
+def test_paths_are_texts_in_a_few_bytes_each() -> None:
+    names = ["a/1.jpg", "ü/ä b.png", "/elsewhere/x.bmp", "9" * 300]
+    paths = Paths("/data", names)
+    whole = ["/data/a/1.jpg", "/data/ü/ä b.png", "/elsewhere/x.bmp", f"/data/{'9' * 300}"]
+    assert list(paths) == whole
+    assert paths == tuple(whole)
+    assert paths != whole[:3]
+    assert (paths[-1], paths[1:3], len(paths)) == (whole[3], whole[1:3], 4)
+    with pytest.raises(IndexError):
+        paths[4]
+    assert pickle.loads(pickle.dumps(paths)) == paths
+    many = Paths("/data", [f"train/{index:06d}.jpg" for index in range(10_000)])
+    assert len(pickle.dumps(many)) < 30 * 10_000
+    assert len(Paths("/data", [])) == 0

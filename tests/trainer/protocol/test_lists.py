@@ -66,3 +66,44 @@ def test_a_name_that_a_list_can_hold_is_read_back(name: str, tmp_path: Path) -> 
 )  # fmt: skip
 def test_a_name_that_no_list_can_hold_is_told_by_its_reason(name: str, reason: str) -> None:
     assert find_unlistable(name) == reason
+
+
+_WORD = st.text(alphabet='ab/.é 0\t+-"\r\x0b\x85\u2028', max_size=8)
+
+
+@same_folder
+@given(
+    lines=st.lists(st.tuples(_WORD, st.sampled_from([" ", "  ", "\t", ""]), _WORD), max_size=6),
+    sure=st.integers(0, 6),
+    end=st.sampled_from(["\n", "\r\n", "\n\n", ""]),
+)
+def test_a_list_is_read_the_same_in_bulk_and_line_by_line(
+    lines: list[tuple[str, str, str]], sure: int, end: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    text = "\n".join([*(f"a/{index}.jpg {index}" for index in range(sure)), *map("".join, lines)]) + end
+    file = tmp_path_factory.getbasetemp() / "bulk.txt"
+    file.write_bytes(text.encode())
+
+    def read() -> object:
+        try:
+            found = read_list(str(file), Grammar(), class_num=4)
+        except ListError as error:
+            return str(error)
+        return found.names, found.labels, found.problems, found.notes
+
+    in_bulk = read()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trainer.protocol.lists._read_plain", lambda *_: None)
+        assert read() == in_bulk
+
+
+def test_a_list_of_plain_lines_takes_no_step_of_python_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a line was looked at by itself")
+
+    (tmp_path / "list.txt").write_text("".join(f"a/{index}.jpg {index % 3}\r\n" for index in range(50)))
+    monkeypatch.setattr("trainer.protocol.lists._split", refuse)
+    found = read_list(str(tmp_path / "list.txt"), Grammar(), class_num=3)
+    assert (found.names[49], found.labels[49], found.problems) == ("a/49.jpg", 1, {})
