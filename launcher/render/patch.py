@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from launcher.errors import Issue, UsageError
-from launcher.kinds.registry import DEFAULT
+from launcher.kinds.registry import DEFAULT, KINDS
 from launcher.objects import KubeObject
 from launcher.render.crds import DIRECTIVE, Fault, FieldPath, find_template_faults, format_fields
 from trainer.protocol.environment import CONFIG_MOUNT
@@ -64,6 +64,26 @@ def patch_template(template: KubeObject, patch: Mapping[str, Any], *, container:
     if faults:
         raise PatchError(faults)
     return patched
+
+
+def name_trainer(patch: Mapping[str, Any], container: str) -> Mapping[str, Any]:
+    """Return a patch whose trainer's container is called as it is in the kind of job that was chosen.
+
+    It may be written by its name in any kind: which one a job is sent as may be the cluster's to say.
+    """
+    spec = patch.get("spec")
+    listed = spec.get("containers") if isinstance(spec, Mapping) else None
+    if not isinstance(spec, Mapping) or not isinstance(listed, list):
+        return patch
+    names = [item.get("name") if isinstance(item, Mapping) else None for item in listed]
+    other = {kind.container for kind in KINDS} - {container}
+    if container in names:  # then the other is a container of the user's own
+        return patch
+    renamed = [
+        {**item, "name": container} if name in other else item
+        for item, name in zip(listed, names, strict=True)
+    ]
+    return {**patch, "spec": {**spec, "containers": renamed}}
 
 
 def find_patch_faults(patch: Mapping[str, Any], *, container: str = DEFAULT.container) -> list[Fault]:

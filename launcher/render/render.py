@@ -19,7 +19,7 @@ from launcher.plan.jobplan import JobPlan
 from launcher.render.crds import find_faults
 from launcher.render.filters import Emitted, Recorder, stand_in, to_yaml
 from launcher.render.manifest import Manifest, ManifestError, parse_manifest, read_documents
-from launcher.render.patch import patch_template
+from launcher.render.patch import name_trainer, patch_template
 from launcher.render.templates import KeptTemplates, template_folders
 from trainer.protocol import environment
 from trainer.protocol.nodefile import format_node_file
@@ -91,7 +91,8 @@ def _patch(manifest: Manifest, plan: JobPlan) -> Manifest:
         return manifest
     wanted = replace(manifest, job=copy.deepcopy(manifest.job), companions=copy.deepcopy(manifest.companions))
     template = wanted.pod_template
-    patched_template = patch_template(template, plan.pod_patch, container=wanted.kind.container)
+    patch = name_trainer(plan.pod_patch, wanted.kind.container)
+    patched_template = patch_template(template, patch, container=wanted.kind.container)
     template.clear()
     template.update(patched_template)
     patched = parse_manifest(_rewrite(manifest, wanted))

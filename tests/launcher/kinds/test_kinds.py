@@ -100,6 +100,16 @@ def test_the_schemas_of_its_objects_take_all_that_is_rendered(kind, render_whole
 
 
 @every_kind
+@pytest.mark.parametrize("said", ["paddle", "node"])
+def test_a_patch_may_call_the_trainer_by_its_name_in_any_kind(kind, render_whole, said):
+    env = [{"name": "NCCL_DEBUG", "value": "WARN"}]
+    manifest = render_whole(kind, pod_patch={"spec": {"containers": [{"name": said, "env": env}]}})
+    (container,) = manifest.pod_spec["containers"]
+    assert container["name"] == kind.container
+    assert env[0] in container["env"]
+
+
+@every_kind
 def test_the_job_inside_is_named_and_numbered_as_its_pods_will_be(kind, render_whole):
     manifest = render_whole(kind)
     inner, name = manifest.inner_job, kind.inner_job_name(manifest.name)
