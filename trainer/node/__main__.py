@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from trainer.node.agent import Agent
 from trainer.node.console import Console, write_stdout
 from trainer.node.coordinator import Coordinator
-from trainer.node.settings import Intervals, NodeSettings, load_settings
+from trainer.node.settings import Intervals, NodeSettings, complete_arguments, load_settings
 from trainer.protocol import environment
 from trainer.protocol.codec import FormatError
 from trainer.protocol.exits import Exit, describe_exit
@@ -45,6 +45,7 @@ def main(
     except (FormatError, OSError) as error:
         console.say(str(error))
         return int(Exit.CONFIG)
+    arguments = complete_arguments(arguments, environ, settings.job)
     command = [*(rank_command or python_command("trainer")), *arguments]
     try:
         end = asyncio.run(_run(settings, console, command, environ))
@@ -63,7 +64,7 @@ async def _run(
 ) -> Termination:
     if settings.job.secret is None and settings.job.nodes > 1:
         console.say(
-            "node.json has no secret, so nodes prove no more than that they know the run id, which is a "
+            "there is no secret, so nodes prove no more than that they know the run id, which is a "
             "label; submit again with this release of ftlaunch, or without --stable"
         )
     agent = Agent(settings=settings, console=console, command=command, environ=environ)

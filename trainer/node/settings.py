@@ -1,9 +1,15 @@
-"""What a node process is told: node.json and a few environment variables, as one frozen value."""
+"""What a node process is told: node.json and a few environment variables, as one frozen value.
+
+Jobs that ftlaunch submits bring a node.json. One that somebody makes with Kubeflow's SDK from the runtime
+`paddle-distributed` (`k8s/runtime`) has none: there the runtime's variables tell the same, and Kubeflow
+Trainer's PET_* how many nodes and ranks there are (kubeflow/trainer v2.3.0,
+pkg/runtime/framework/plugins/torch), which it gives to whoever's container is called `node`.
+"""
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -106,7 +112,11 @@ def load_settings(environ: Mapping[str, str], *, intervals: Intervals | None = N
         OSError: node.json cannot be read.
     """
     path_map = parse_path_map(environ.get(environment.PATH_MAP))
-    job = parse_node_file(_mapped(path_map, posixpath.join(environment.CONFIG_MOUNT, environment.NODE_FILE)))
+    path = posixpath.join(environment.CONFIG_MOUNT, environment.NODE_FILE)
+    if environment.JOB in environ and not Path(path_map.apply(path)).exists():
+        job = read_runtime(environ, gpus=len(list(Path("/dev").glob("nvidia[0-9]*"))))
+    else:
+        job = parse_node_file(_mapped(path_map, path))
     override = environ.get(environment.COORDINATOR)
     coordinator = (
         parse_address(override, what=environment.COORDINATOR)
@@ -128,6 +138,62 @@ def load_settings(environ: Mapping[str, str], *, intervals: Intervals | None = N
         termination_path=Path(path_map.apply(environment.TERMINATION_PATH)),
         intervals=intervals or Intervals(),
     )
+
+
+def read_runtime(environ: Mapping[str, str], *, gpus: int) -> NodeFile:
+    """Return what stands in no node.json, because the job was not submitted by ftlaunch.
+
+    Args:
+        environ: `FTL_JOB`, `FTL_RUN_ID` and `FTL_OUTPUT_DIR` of the runtime, `PET_NNODES` and
+            `PET_NPROC_PER_NODE` of Kubeflow Trainer.
+        gpus: Of this node; 0 for ranks on CPUs.
+
+    Raises:
+        FormatError: One of them is missing or not what it should be.
+    """
+
+    def text(name: str) -> str:
+        if not environ.get(name):
+            raise FormatError(where=name, expected="a value, as the runtime paddle-distributed gives it")
+        return environ[name]
+
+    def number(name: str) -> int:
+        value = text(name)
+        if not value.isascii() or not value.isdigit() or int(value) < 1:
+            raise FormatError(where=name, expected="a number from 1", got=repr(value))
+        return int(value)
+
+    job = text(environment.JOB)
+    procs = environ.get("PET_NPROC_PER_NODE", "auto")
+    return NodeFile(
+        run_id=text(environment.RUN_ID).replace("-", ""),  # a uid
+        job=job,
+        nodes=number("PET_NNODES"),
+        procs_per_node=max(gpus, 1) if procs == "auto" else number("PET_NPROC_PER_NODE"),
+        coordinator_host=f"{job}-node-0-0.{job}",
+        coordinator_port=environment.COORDINATOR_PORT,
+        backend="nccl" if gpus else "gloo",
+        output_dir=text(environment.OUTPUT_DIR),
+        max_restarts=3,
+        backoff_s=5.0,
+        deadline_s=None,
+        grace_s=120.0,
+        rendezvous_timeout_s=600.0,
+        hang_timeout_s=600.0,
+    )
+
+
+def complete_arguments(arguments: Sequence[str], environ: Mapping[str, str], job: NodeFile) -> list[str]:
+    """Add to the trainer's arguments what ftlaunch's own jobs have there, where a runtime starts it.
+
+    The output folder has to be the node process's, and without GPUs the device is the CPU.
+    """
+    if environment.JOB not in environ:
+        return list(arguments)
+    more = ["-o", f"Global.output_dir={job.output_dir}"]
+    if job.backend == "gloo" and not any(part.startswith("Global.device=") for part in arguments):
+        more += ["-o", "Global.device=cpu"]
+    return [*arguments, *more, *([] if "--resume" in arguments else ["--resume", "auto"])]
 
 
 def parse_address(text: str, *, what: str) -> Address:

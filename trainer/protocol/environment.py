@@ -7,6 +7,10 @@ from typing import Final
 # Set by the manifest or the backend, read by the node process.
 NODE: Final = "FTL_NODE"
 """Index of this node, 0 to nodes - 1."""
+JOB: Final = "FTL_JOB"
+"""Name of the job, where no node.json tells it (see `trainer.node.settings`)."""
+OUTPUT_DIR: Final = "FTL_OUTPUT_DIR"
+"""Folder for checkpoints, likewise."""
 PATH_MAP: Final = "FTL_PATH_MAP"
 """Local backend only: JSON object, container path -> path on this machine; the longest prefix wins."""
 COORDINATOR: Final = "FTL_COORDINATOR"
@@ -27,6 +31,7 @@ OLD_OFFLINE: Final = "FTLAUNCH_OFFLINE"
 
 # Set by the node process, read by `trainer.ranks`.
 RUN_ID: Final = "FTL_RUN_ID"
+"""Also read by the node process where no node.json tells it."""
 ATTEMPT: Final = "FTL_ATTEMPT"
 """Number of this start of all ranks, from 1."""
 HEARTBEATS: Final = "FTL_HEARTBEATS"

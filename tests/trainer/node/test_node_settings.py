@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from trainer.node.__main__ import main
-from trainer.node.settings import NodeSettings, load_settings
+from trainer.node.settings import NodeSettings, complete_arguments, load_settings, read_runtime
 from trainer.node.worker_group import LaunchSpec, find_interface, rank_environment
 from trainer.protocol.codec import FormatError
 from trainer.protocol.nodefile import NodeFile, format_node_file
@@ -150,3 +150,46 @@ def test_the_node_process_imports_only_the_standard_library_and_the_protocol() -
     foreign, rooms = found.stdout.splitlines()
     assert set(foreign.split()) <= {"__main__", "trainer"}
     assert rooms.split() == ["trainer.node", "trainer.protocol"]
+
+
+RUNTIME = {
+    "FTL_JOB": "digits", "FTL_RUN_ID": "11112222-3333-4444-5555-666677778888", "FTL_NODE": "1",
+    "FTL_OUTPUT_DIR": "/output/run", "PET_NNODES": "2", "PET_NPROC_PER_NODE": "auto",
+}  # fmt: skip
+
+
+def test_without_a_node_json_a_runtimes_variables_tell_the_same(tmp_path: Path) -> None:
+    nowhere = format_path_map(PathMap({"/etc/ftlaunch": str(tmp_path), "/output": "/here"}))
+    settings = load_settings({**RUNTIME, "FTL_PATH_MAP": nowhere})
+    job = settings.job
+    assert (settings.node, job.nodes, job.job) == (1, 2, "digits")
+    assert job.run_id == "11112222333344445555666677778888"
+    assert str(settings.coordinator) == "digits-node-0-0.digits:36544"
+    assert str(settings.output_dir) == "/here/run"
+
+
+@pytest.mark.parametrize(("gpus", "procs", "found"), [
+    (0, "auto", (1, "gloo")), (0, "4", (4, "gloo")), (8, "auto", (8, "nccl")), (8, "2", (2, "nccl")),
+])  # fmt: skip
+def test_a_runtimes_ranks_are_one_a_gpu_or_as_many_as_are_asked_for(gpus, procs, found) -> None:
+    job = read_runtime({**RUNTIME, "PET_NPROC_PER_NODE": procs}, gpus=gpus)
+    assert (job.procs_per_node, job.backend) == found
+
+
+@pytest.mark.parametrize("name", ["FTL_RUN_ID", "FTL_OUTPUT_DIR", "PET_NNODES"])
+def test_what_a_runtime_does_not_tell_is_named(name) -> None:
+    with pytest.raises(FormatError, match=f"{name}.*paddle-distributed"):
+        read_runtime({**RUNTIME, name: ""}, gpus=0)
+    with pytest.raises(FormatError, match="PET_NNODES: expected a number from 1, got 'many'"):
+        read_runtime({**RUNTIME, "PET_NNODES": "many"}, gpus=0)
+
+
+def test_under_a_runtime_the_trainer_writes_where_its_node_process_looks() -> None:
+    job = read_runtime(RUNTIME, gpus=0)
+    arguments = ["train", "-c", "cfg.yaml"]
+    assert complete_arguments(arguments, RUNTIME, job) == [
+        *arguments, "-o", "Global.output_dir=/output/run", "-o", "Global.device=cpu", "--resume", "auto",
+    ]  # fmt: skip
+    own = [*arguments, "--resume", "never", "-o", "Global.device=xpu"]
+    assert complete_arguments(own, RUNTIME, job) == [*own, "-o", "Global.output_dir=/output/run"]
+    assert complete_arguments(arguments, {}, job) == arguments
