@@ -9,7 +9,7 @@ DATA   := .quickstart/digits
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help learn-check zoo-check recording fuzz soak-logs soak-kills kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean
+.PHONY: help learn-check zoo-check recording fuzz soak-logs soak-kills kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster kind-table e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -84,6 +84,12 @@ learn-check: $(VENV)/dev.stamp  ## what takes minutes each: what `init` writes t
 e2e-cluster: $(VENV)/dev.stamp  ## real jobs on the cluster that is named; fails where none is
 	$(BIN)/python -m tests.e2e.cluster.ready
 	$(BIN)/python -m pytest -m cluster tests/e2e/cluster
+
+kind-table: $(VENV)/dev.stamp  ## fills the table of kinds of jobs in docs/kubernetes.md, on the cluster that is named
+	rm -f tests/e2e/cluster/kinds.json
+	FTLAUNCH_KIND_TABLE=$(CURDIR)/tests/e2e/cluster/kinds.json \
+	  $(BIN)/python -m pytest tests/e2e/cluster/test_kinds.py tests/e2e/cluster/test_kind_faults.py
+	$(BIN)/python -m tests.e2e.cluster.kind_table
 
 # Of every SHARE networks that PaddleClas's configs name, one is built; 1 builds them all (docs/models.md).
 SHARE ?= 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from launcher.kinds.registry import KINDS
 from tests.e2e.cluster.image import Archive
 from tests.e2e.cluster.kit import Kit
 
@@ -55,6 +56,14 @@ class Cluster:
     def get(self, *argv: str) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(self.kubectl("get", *argv, "-o", "json"))
         return document
+
+    @property
+    def job_kinds(self) -> str:
+        """Kinds of job objects that the cluster serves, as kubectl takes them."""
+        resources = [resource for kind in KINDS for resource in (*kind.companions, kind.resource)]
+        wanted = {f"{each.plural}.{each.group}": each for each in resources if each.group}
+        served = set(self.kubectl("api-resources", "--verbs=list", "-o", "name").split())
+        return ",".join(name for name in wanted if name in served)
 
     def has_image(self, image: str) -> bool:
         """Say whether every node has said that it has an image; they say so every few seconds."""

@@ -98,6 +98,13 @@ def kit(cluster: Cluster) -> Kit:
     return cluster.kit
 
 
+@pytest.fixture(scope="session")
+def controllers(cluster: Cluster) -> None:
+    """Those of JobSets and TrainJobs, beside the training operator."""
+    if cluster.kit is not None:
+        cluster.kit.run_job_controllers()
+
+
 @pytest.fixture(scope="module")
 def gangs(kit: Kit, cluster: Cluster) -> Iterator[None]:
     """Have every job be a gang, as long as a module's tests run."""

@@ -1,8 +1,9 @@
 """A cluster for the tests alone: a folder of scripts that make a real two-node Kubernetes on this machine.
 
-`FTLAUNCH_CLUSTER_KIT` names it. What it must have: `prepare`, `up`, `operator-up`, `load-image`, `node-cut`,
-`operator-down`, `down`, and `lib.sh` with the functions that these share. The variable `KC_GANG` has `up`
-start a scheduler that knows gangs, and `operator-up` an operator that makes a gang of every job.
+`FTLAUNCH_CLUSTER_KIT` names it. What it must have: `prepare`, `up`, `operator-up`, `jobset-up`,
+`trainer2-up`, `load-image`, `node-cut`, `operator-down`, `down`, and `lib.sh` with the functions that these
+share. The variable `KC_GANG` has `up` start a scheduler that knows gangs, and `operator-up` an operator that
+makes a gang of every job; `KC_WITH_JOBSET` and `KC_WITH_TRAINER2` have `prepare` build these controllers.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-PREPARE_S, UP_S = 1800.0, 300.0
+PREPARE_S, UP_S = 3000.0, 300.0
+BUILT = {"KC_WITH_JOBSET": "1", "KC_WITH_TRAINER2": "1"}
+"""What `prepare` builds besides: the controllers of JobSets and of Kubeflow Trainer v2."""
 GANG_SCHEDULER = "coscheduling"
 """The scheduler has a profile of this name for gangs."""
 
@@ -53,6 +56,11 @@ class Kit:
         self.run("up", gangs=True)
         self.run("operator-up")
 
+    def run_job_controllers(self) -> None:
+        """Have JobSets and TrainJobs looked after; they stay as long as the cluster."""
+        for script in ("jobset-up", "trainer2-up"):
+            self.run(script)
+
     def make_gangs(self, of_every_job: bool) -> None:
         """Have the operator make a gang of every job that comes, or of none.
 
@@ -79,7 +87,7 @@ class Kit:
 
 
 def _run(argv: list[str], *, timeout_s: float, gangs: bool = False) -> str:
-    environ = {**os.environ, "KC_GANG": GANG_SCHEDULER if gangs else ""}
+    environ = {**os.environ, **BUILT, "KC_GANG": GANG_SCHEDULER if gangs else ""}
     done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, env=environ)
     assert done.returncode == 0, f"{argv[-1]} -> {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout

@@ -109,9 +109,25 @@ class Space:
 
     def leftovers(self) -> list[str]:
         """Return what is here of jobs, as `kind/name`."""
-        found = self.get("paddlejobs,pods,services,configmaps")["items"]
+        found = self.get(f"{self.cluster.job_kinds},pods,services,configmaps")["items"]
         names = [f"{item['kind']}/{item['metadata']['name']}" for item in found]
         return sorted(name for name in names if name != "ConfigMap/kube-root-ca.crt")
+
+    def evict(self, pod: str) -> None:
+        """Ask for a pod's end as whoever empties a node does."""
+        body = {
+            "apiVersion": "policy/v1", "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": self.name},
+        }  # fmt: skip
+        path = f"/api/v1/namespaces/{self.name}/pods/{pod}/eviction"
+        self.kubectl("create", "--raw", path, "-f", "-", given=json.dumps(body))
+
+    def withdraw(self, plural: str) -> None:
+        """Take from the user's role what it says of a kind of objects."""
+        role = self.get("role", "ftlaunch-user")
+        kept = [rule for rule in role["rules"] if plural not in rule["resources"]]
+        patch = json.dumps({"rules": kept})
+        self.kubectl("patch", "role", "ftlaunch-user", "--type=merge", "-p", patch)
 
     def run_in_pod(self, pod: str, code: str) -> str:
         """Run Python in a pod's container."""
@@ -119,7 +135,7 @@ class Space:
 
     def describe(self) -> str:
         """Return what a person would look at after a failure."""
-        objects = self.kubectl("get", "paddlejobs,pods,pvc", "-o", "wide", code=None)
+        objects = self.kubectl("get", f"{self.cluster.job_kinds},pods,pvc", "-o", "wide", code=None)
         events = self.kubectl("get", "events", "--sort-by=.lastTimestamp", code=None)
         pods = self.kubectl("get", "pods", "-o", "name", code=None).split()
         logs = [f"{pod}:\n{self.kubectl('logs', '--tail=30', pod, code=None)}" for pod in pods]
@@ -127,7 +143,7 @@ class Space:
 
     def remove(self) -> None:
         """Ask for the end of everything; `cluster` waits for it at the end."""
-        self.kubectl("delete", "paddlejobs", "--all", "--wait=false", code=None)
+        self.kubectl("delete", self.cluster.job_kinds, "--all", "--wait=false", code=None)
         self.kubectl("delete", "pods", "--all", "--wait=false", "--grace-period=1", code=None)
         self.cluster.kubectl("delete", "namespace", self.name, "--wait=false", code=None)
         volumes = [f"{self.name}-{self.data_claim}", f"{self.name}-runs"]

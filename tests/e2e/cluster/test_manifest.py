@@ -28,21 +28,23 @@ def test_after_submit_there_is_no_difference_between_render_and_the_cluster(plac
     delete(place, space, "same")
 
 
+@pytest.mark.usefixtures("controllers")
 def test_every_field_that_we_can_render_is_known_to_schema_and_webhook(space):
     tried = 0
     for path in sorted(GOLDENS.glob("*.yaml")):
         documents = [document for document in yaml.safe_load_all(path.read_text()) if document]
-        if documents[-1]["apiVersion"] != "kubeflow.org/v1":
-            continue  # not what this cluster serves
+        if documents[-1]["kind"] == "TrainJob":
+            del documents[-1]  # its webhook refuses it until its runtime is there, which no dry run leaves
         tried += 1
         for document in documents:
             document["metadata"].pop("namespace", None)
         items = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
         space.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", given=items)
-    assert tried >= 4
+    assert tried >= 7
 
 
 @pytest.mark.parametrize("path", sorted(REPOSITORY.glob("k8s/*/*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.usefixtures("controllers")
 def test_every_object_that_an_administrator_may_add_is_known_to_the_server(space, path):
     space.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", str(path))
 

@@ -34,6 +34,7 @@ def test_the_lines_about_clusters_work(place, space, write_job):
     assert place.status()["state"] == "Succeeded"
 
 
+@pytest.mark.usefixtures("controllers")
 def test_the_lines_for_who_looks_after_a_cluster_work(make_space, tmp_path):
     space = make_space()
     (tmp_path / "k8s").symlink_to(REPOSITORY / "k8s")

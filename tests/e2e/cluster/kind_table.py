@@ -1,0 +1,66 @@
+"""What the cluster suite has shown of each kind of job object: the table in docs/kubernetes.md.
+
+`make kind-table` runs `test_kinds.py` with `FTLAUNCH_KIND_TABLE` naming `kinds.json`, into which each block
+of a test notes how it went, and then writes the table into the page. `tests/docs` holds the two equal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from launcher.kinds.base import JobKind
+from launcher.kinds.registry import KINDS
+
+VARIABLE = "FTLAUNCH_KIND_TABLE"
+KEPT = Path(__file__).with_name("kinds.json")
+PAGE = Path(__file__).resolve().parents[3] / "docs/kubernetes.md"
+BEGIN, END = "<!-- kinds: begin -->", "<!-- kinds: end -->"
+_WORDS = {"shown": "yes", "failed": "**no**", "not there": "not there"}
+
+
+@contextmanager
+def showing(kind: JobKind, *capabilities: str) -> Iterator[None]:
+    """Note what the block shows: `shown` where it ends, else `failed`."""
+    how = "failed"
+    try:
+        yield
+        how = "shown"
+    finally:
+        note(kind, *capabilities, how=how)
+
+
+def note(kind: JobKind, *capabilities: str, how: str) -> None:
+    """Keep how a kind does with some capabilities, where a table is wanted."""
+    if path := os.environ.get(VARIABLE):
+        kept = Path(path)
+        table = json.loads(kept.read_text()) if kept.exists() else {}
+        table.setdefault(kind.name, {}).update(dict.fromkeys(capabilities, how))
+        kept.write_text(json.dumps(table, indent=1) + "\n")
+
+
+def render(table: dict[str, dict[str, str]]) -> str:
+    """Write the table, a row a capability in the order in which they were shown."""
+    names = [kind.name for kind in KINDS if kind.name in table]
+    titles = [kind.resource.kind for kind in KINDS if kind.name in table]
+    rows = list(dict.fromkeys(capability for name in names for capability in table[name]))
+    lines = [f"| | {' | '.join(titles)} |", f"|---|{'---|' * len(titles)}"]
+    for row in rows:
+        cells = [_WORDS.get(table[name].get(row, ""), "not tried") for name in names]
+        lines.append(f"| {row} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    table = render(json.loads(KEPT.read_text()))
+    PAGE.write_text(f"{before}{BEGIN}\n{table}{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""What goes wrong around jobs that are a Job inside: nodes, controllers, the control plane, other people."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from launcher.kinds.registry import JOB_SET, PLAIN_JOB, TRAIN_JOB
+from tests.e2e.cluster.kind_table import showing
+from tests.e2e.cluster.test_faults import LONG, rows  # noqa: F401 - a fixture
+from tests.e2e.cluster.test_kinds import delete, every_kind, pod_of
+
+NOWHERE = {"Launch__node_selector": {"no": "such"}}
+OUT = "node.kubernetes.io/out-of-service"
+
+
+@pytest.fixture(autouse=True)
+def _controllers(controllers) -> None:
+    """Those of all kinds run."""
+
+
+def explained(place):
+    return json.loads(place.run("ftlaunch", "why", "--output", "json").stdout)
+
+
+@every_kind
+def test_who_suspends_a_job_is_told_of_and_it_can_be_resumed(place, space, write_job, kind):
+    with showing(kind, "suspended by somebody else"):
+        submit = ("submit", write_job(**NOWHERE), "--api", kind.name, "--name", "held", "--no-preflight")
+        place.run("ftlaunch", *submit)
+        name, patch = f"{kind.resource.plural}/held", json.dumps(kind.suspend_patch(suspend=True))
+        space.kubectl("patch", name, "--type=merge", "-p", patch)
+        place.run("ftlaunch", "wait", "--for", "suspended", "--timeout", "60s")
+        assert explained(place)["code"] == "suspended"
+        place.run("ftlaunch", "resume")
+        place.run("ftlaunch", "wait", "--for", "scheduling", "--timeout", "60s")
+    delete(place, space, "held")
+
+
+def test_a_trainjob_whose_runtime_is_gone_can_be_deleted_and_nothing_else(place, space, write_job):
+    with showing(TRAIN_JOB, "why: its runtime is gone"):
+        submit = ("submit", write_job(**NOWHERE), "--api", "trainjob", "--name", "bare", "--no-preflight")
+        place.run("ftlaunch", *submit)
+        place.run("ftlaunch", "wait", "--for", "scheduling", "--timeout", "60s")
+        space.kubectl("delete", "trainingruntime", "bare", "--wait=false")
+        place.wait_for(lambda: explained(place)["code"] == "runtime-missing", what="the verdict")
+        refused = place.run("ftlaunch", "cancel", code=None)
+        assert "Traceback" not in refused.stderr
+    delete(place, space, "bare")
+
+
+@pytest.mark.parametrize("kind", [JOB_SET, TRAIN_JOB], ids=lambda kind: kind.name)
+def test_a_submit_while_its_controller_is_away_is_finished_by_the_next_one(
+    place, space, write_job, kit, kind
+):
+    name, script = {"jobset": ("jobset", "jobset-up"), "trainjob": ("trainer2", "trainer2-up")}[kind.name]
+    submit = ("submit", write_job(**NOWHERE), "--api", kind.name, "--name", "late", "--no-preflight")
+    with showing(kind, "controller restarted"):
+        kit.function(f"stop {name}")
+        try:
+            away = place.run("ftlaunch", *submit, code=None)  # its webhook does not answer
+            assert away.returncode in (0, 2, 3), away.stderr
+            assert "Traceback" not in away.stderr
+        finally:
+            kit.run(script)
+        place.run("ftlaunch", *submit, code=None)
+        place.run("ftlaunch", "wait", "--for", "scheduling", "--timeout", "90s")
+        assert space.names(kind.resource.plural).count("late") == 1
+    delete(place, space, "late")
+
+
+def test_a_job_whose_node_is_off_goes_on_elsewhere_once_that_is_said(
+    place,
+    space,
+    write_job,
+    kit,
+    cluster,
+    rows,  # noqa: F811
+):
+    """Force frees no pod of a Job; the taint that `why` names does, and the old pod writes no more."""
+    kind = PLAIN_JOB
+    with showing(kind, "node lost"):
+        place.run("ftlaunch", "submit", write_job(**LONG), "--api", kind.name, "--name", "pair")
+        place.wait_for(lambda: any(row["event"] == "step" for row in rows()), what="training to begin")
+        old = pod_of(space, kind, "pair", 1)
+        host = old["spec"]["nodeName"]
+        number = host.removeprefix("n")
+        kit.run("node-cut", number)
+        try:
+            place.run("ftlaunch", "wait", "--for", "restarting", "--timeout", "120s")
+            why = explained(place)
+            assert (why["code"], f"kubectl taint node {host} {OUT}" in why["fix"]) == ("node-lost", True), why
+            cluster.kubectl("taint", "node", host, f"{OUT}=nodeshutdown:NoExecute")
+            place.wait_for(
+                lambda: pod_of(space, kind, "pair", 1)["metadata"]["uid"] != old["metadata"]["uid"],
+                what="another pod of node 1", timeout_s=120,
+            )  # fmt: skip
+        finally:
+            kit.run("node-cut", number, "heal")
+            cluster.kubectl("taint", "node", host, f"{OUT}-", code=None)
+        place.run("ftlaunch", "wait", "--timeout", "170s")
+        assert place.status()["state"] == "Succeeded"
+        steps = [row["step"] for row in rows() if row["event"] == "step"]
+        assert max(steps) == 80
+    delete(place, space, "pair")
