@@ -8,7 +8,7 @@ import pytest
 
 from tests.trainer.data.conftest import RANDOM
 from trainer.config.data import ImageNetDataset
-from trainer.data.batch_ops import Mixing, build_mixing
+from trainer.data.batch_ops import Mixing, blend, build_mixing
 from trainer.data.loader import Batch, Loader
 from trainer.data.rng import Stream, per_batch
 
@@ -177,3 +177,16 @@ def test_one_stream_mixes_a_batch_after_its_images_and_before_the_next_ones(fold
     np.testing.assert_allclose(got.images, wanted, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(got.labels, targets[:, :3], rtol=1e-5, atol=1e-6)
     assert mixed.rng_state() != plain.rng_state()
+
+
+def test_images_are_blended_to_the_bits_of_the_formula() -> None:
+    draws = np.random.default_rng(3)
+    images = draws.normal(size=(5, 3, 13, 17)).astype(np.float32)
+    mask = draws.random((13, 17)).astype(np.float32)
+    order = np.array([3, 0, 4, 2, 1])
+    one = np.float32(1.0)
+    for share in (0.3, 0.123456789, 1.0, 0.0):
+        found = blend(images, order, np.float32(share), np.float32(1.0 - share))
+        assert found.tobytes() == (share * images + (1.0 - share) * images[order]).tobytes()
+    expected = mask * images + (one - mask) * images[order]
+    assert blend(images, order, mask, one - mask).tobytes() == expected.tobytes()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
@@ -25,11 +26,28 @@ PLAIN: dict[str, Change] = {
     "equalize": ImageOps.equalize,
     "invert": ImageOps.invert,
 }
+
+
+def _sharpness(picture: Picture, factor: float) -> Picture:
+    """Blend with what ImageFilter.SMOOTH makes of it: each level five times, its eight neighbours, over 13.
+
+    The sums are whole numbers, and none of them over 13 ends in a half: so there is one way to round them,
+    and OpenCV gives Pillow's bits for a tenth of the time. Pillow leaves the edge alone.
+    """
+    pixels = np.asarray(picture)
+    if pixels.ndim != 3 or min(pixels.shape[:2]) < 3:
+        return ImageEnhance.Sharpness(picture).enhance(factor)
+    smooth = cv2.filter2D(pixels, cv2.CV_8U, _SMOOTH)
+    smooth[0], smooth[-1], smooth[:, 0], smooth[:, -1] = pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]
+    return Image.blend(Image.fromarray(smooth), picture, factor)
+
+
+_SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], dtype=np.float32) / 13
 ENHANCE: dict[str, Enhance] = {
     "color": lambda picture, factor: ImageEnhance.Color(picture).enhance(factor),
     "contrast": lambda picture, factor: ImageEnhance.Contrast(picture).enhance(factor),
     "brightness": lambda picture, factor: ImageEnhance.Brightness(picture).enhance(factor),
-    "sharpness": lambda picture, factor: ImageEnhance.Sharpness(picture).enhance(factor),
+    "sharpness": _sharpness,
 }
 
 
@@ -61,10 +79,12 @@ def rotate(picture: Picture, degrees: float, *, resample: Resample, fill: Colour
 
 
 def rotate_on_grey(picture: Picture, degrees: float) -> Picture:
-    """Turn counter-clockwise, to the nearest pixels; what is not covered becomes half-transparent grey."""
-    turned = picture.convert("RGBA").rotate(degrees)
-    grey = Image.new("RGBA", turned.size, (128,) * 4)
-    return Image.composite(turned, grey, turned).convert(picture.mode)
+    """Turn counter-clockwise, to the nearest pixels; what is not covered becomes grey.
+
+    PaddleClas turns a copy with alpha and lays it over half-transparent grey, whose alpha it then drops. To
+    the nearest pixel alpha is all or nothing, so that filling with grey makes the same picture.
+    """
+    return picture.rotate(degrees, fillcolor=(128,) * len(picture.getbands()))
 
 
 def posterize(picture: Picture, bits: int) -> Picture:
