@@ -9,7 +9,7 @@ DATA   := .quickstart/digits
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help learn-check zoo-check recording fuzz soak-logs soak-kills kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster kind-table e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean
+.PHONY: help learn-check zoo-check recording fuzz soak-logs soak-kills soak-durability kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster kind-table e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -129,8 +129,10 @@ e2e-podman: $(VENV)/dev.stamp  ## as e2e-docker in Podman, with the image of ima
 soak-logs: $(VENV)/dev.stamp  ## SCHEDULES (10000) random fault schedules for following logs; prints number and seed
 	$(BIN)/python -m benchmarks.soak_logs --schedules $(or $(SCHEDULES),10000) --seed $(or $(SEED),1)
 
-soak-kills: $(VENV)/dev.stamp  ## KILLS (47) two-rank runs, each killed at a random moment, end bit for bit; half an hour
-	@$(BIN)/python -m benchmarks.soak_kills --kills $(or $(KILLS),47) $(if $(SEED),--seed $(SEED))
+soak-durability: $(VENV)/dev.stamp  ## KILLS (15) runs for each of what can be killed, the store at each call; SEED goes on; an hour
+	@$(BIN)/python -m benchmarks.soak_durability --kills $(or $(KILLS),15) $(if $(SEED),--seed $(SEED)) $(SOAK)
+
+soak-kills: soak-durability  ## the old name of soak-durability
 
 fuzz: $(VENV)/dev.stamp  ## ROUNDS (10000) mutants a kind of input, with a SEED that is printed; minutes
 	@seed=$(or $(SEED),$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')); echo "fuzz: ROUNDS=$(or $(ROUNDS),10000) SEED=$$seed"; \

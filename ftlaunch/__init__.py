@@ -32,6 +32,7 @@ from ftlaunch.job import Job, Result, find_job, jobs, submit
 from ftlaunch.machine import __version__, doctor, trust, versions
 from ftlaunch.team import team_jobs, top
 from ftlaunch.training import (
+    average_checkpoints,
     check,
     convert_weights,
     evaluate,
@@ -67,6 +68,7 @@ __all__ = [
     "UsageError",
     "WaitTimeoutError",
     "__version__",
+    "average_checkpoints",
     "check",
     "check_data",
     "convert_weights",

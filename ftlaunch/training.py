@@ -4,7 +4,7 @@ Most need what the trainer needs (the extra `trainer` or `gpu`), and raise `Miss
 Paddle is imported when one of them is first called.
 """
 
-from trainer.api import evaluate, export, predict, train
+from trainer.api import average_checkpoints, evaluate, export, predict, train
 from trainer.preparation import (
     check,
     convert_weights,
@@ -18,6 +18,7 @@ from trainer.preparation import (
 )
 
 __all__ = [
+    "average_checkpoints",
     "check",
     "convert_weights",
     "evaluate",

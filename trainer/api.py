@@ -42,7 +42,7 @@ from trainer.progress import NO_PROGRESS, Progress
 from trainer.protocol.jobnames import job_name, to_dns_label
 from trainer.protocol.lastrun import point_latest
 from trainer.ranks import Ranks, read_ranks, read_weights_places
-from trainer.results import EvaluateResult, ExportResult, PredictResult, TrainResult
+from trainer.results import AverageResult, EvaluateResult, ExportResult, PredictResult, TrainResult
 
 if TYPE_CHECKING:  # numpy and paddle
     from trainer.config.infer import InferSection
@@ -54,8 +54,8 @@ if TYPE_CHECKING:  # numpy and paddle
     from trainer.engine.signals import StopSignal
 
 __all__ = [
-    "ConfigSource", "EvaluateResult", "ExportResult", "Overrides", "PredictResult", "TrainResult",
-    "TrainerError", "evaluate", "export", "predict", "train",
+    "AverageResult", "ConfigSource", "EvaluateResult", "ExportResult", "Overrides", "PredictResult",
+    "TrainResult", "TrainerError", "average_checkpoints", "evaluate", "export", "predict", "train",
 ]  # fmt: skip
 
 _LOG = logging.getLogger("trainer")
@@ -173,6 +173,56 @@ def evaluate(
     for note in found.notes:
         warn(note)  # of any rank: each reads other images
     return found
+
+
+def average_checkpoints(
+    config: ConfigSource | None = None,
+    *,
+    job: str | None = None,
+    set: Overrides = (),
+    best: int | None = None,
+    last: int | None = None,
+    dry_run: bool = False,
+    strict: bool = False,
+    extra_modules: Sequence[str] = (),
+    warn: Say = _LOG.warning,
+    progress: Progress = NO_PROGRESS,
+) -> AverageResult:
+    """Average the weights of a run's best checkpoints; written where they evaluate better than the best one.
+
+    Args:
+        config: The config, where `job` names none.
+        job: Name of a job that was submitted from this machine.
+        set: Changes of the config.
+        best: So many with the best evaluations, at least 2; 3 where neither this nor `last` is given.
+        last: So many of the furthest instead.
+        dry_run: Only say which they would be.
+        strict: As for `train`.
+        extra_modules: As for `train`.
+        warn: Told what is odd.
+        progress: Is told of every batch.
+
+    Raises:
+        ConfigError: As for `evaluate`; or both `best` and `last` are given, or one is below 2.
+        CheckpointError: There are fewer than two, or one is damaged.
+        DataError: The list or an image is refused.
+    """
+    asked = [number for number in (best, last) if number is not None]
+    if len(asked) > 1 or any(number < 2 for number in asked):
+        got = f"best={best}, last={last}"
+        raise ConfigError(
+            [Problem(file="average", message=f"expected one of best and last, 2 or more, got {got}")]
+        )
+    ranks = read_ranks()
+    told = warn if ranks.is_first else _hush
+    options = LoadOptions(overrides=spell_overrides(set), strict=strict, extra_modules=tuple(extra_modules))
+    with process_kept():
+        run = _load_run(config, job, options, ranks, weights=None, warn=told)
+        from trainer.engine.average_checkpoints import average_checkpoints as average
+
+        return average(
+            run.config, ranks, best=None if last else best or 3, last=last, dry_run=dry_run, progress=progress
+        )
 
 
 def predict(

@@ -81,6 +81,42 @@ class EvaluateResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AveragedCheckpoint:
+    """One of the checkpoints that are averaged.
+
+    Attributes:
+        name: Such as `e003-s001200`.
+        folder: Its files.
+        metric: Of its evaluation while training; None where it was not evaluated.
+    """
+
+    name: str
+    folder: Path
+    metric: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AverageResult:
+    """What averaging checkpoints came to.
+
+    Attributes:
+        checkpoints: What was averaged.
+        metric: Name of what decides; empty where nothing was evaluated.
+        averaged: Its value of the averaged weights; None where nothing was evaluated.
+        best: Its value of the best checkpoint, measured in the same way.
+        best_weights: That checkpoint's weights.
+        weights: The averaged weights; None where they are not better, and so were not written.
+    """
+
+    checkpoints: tuple[AveragedCheckpoint, ...]
+    metric: str = ""
+    averaged: float | None = None
+    best: float | None = None
+    best_weights: Path | None = None
+    weights: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
     """One image's answer, or the reason why there is none.
 

@@ -42,6 +42,7 @@ TWINS = {
     "trainer eval": "evaluate",
     "trainer predict": "predict",
     "trainer export": "export",
+    "trainer ckpt average": "average_checkpoints",
     "trainer check": "check",
     "trainer lr-find": "find_rate",
     "trainer data-report": "report_data",

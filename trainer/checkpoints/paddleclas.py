@@ -13,6 +13,8 @@ from trainer.checkpoints.store import Checkpoint
 from trainer.protocol.safe_files import link_or_copy, make_folders, remove
 
 BEST = "best_model"
+AVERAGED = "averaged"
+"""Ours: what `trainer ckpt average` writes."""
 _ENDINGS = {PARAMS: ".pdparams", OPTIMIZER: ".pdopt", STATES: ".pdstates"}
 
 

@@ -36,6 +36,7 @@ _COMMANDS = {
     ),
     "lr-find": _Entry("trainer.cli.lr_find", "Propose a learning rate by a short range test."),
     "resize": _Entry("trainer.cli.resize", "Set the image size in all places of a config."),
+    "ckpt": _Entry("trainer.cli.ckpt", "Average the checkpoints of a run."),
     "weights": _Entry("trainer.cli.weights", "List, fetch and inspect pretrained weights."),
     "make-lists": _Entry("trainer.cli.lists", "Write training and validation lists for a folder of images."),
 }
@@ -49,6 +50,7 @@ _SYNONYMS = {
     "lr_find": "lr-find", "lr-finder": "lr-find", "find-lr": "lr-find", "lr-range-test": "lr-find",
     "split": "make-lists", "make_lists": "make-lists", "lists": "make-lists", "list": "weights",
     "data_report": "data-report", "report": "data-report", "data": "data-report", "duplicates": "data-report",
+    "average": "ckpt", "swa": "ckpt", "checkpoint": "ckpt", "checkpoints": "ckpt",
     "download": "weights", "pretrained": "weights", "fetch": "weights",
 }  # fmt: skip
 """What other tools, PaddleClas's own scripts among them, call a command of ours: named, never run."""

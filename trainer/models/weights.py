@@ -17,7 +17,7 @@ from trainer.errors import WeightsError
 from trainer.protocol.safe_files import create_file
 
 __all__ = [
-    "Reshaped", "WeightsError", "WeightsReport", "apply_weights", "compare_shapes",
+    "Reshaped", "WeightsError", "WeightsReport", "apply_weights", "as_float32", "compare_shapes",
     "convert_weights", "find_weights", "model_weights", "own_tensors", "read_weights", "view_on_host",
 ]  # fmt: skip
 
@@ -159,9 +159,16 @@ def _as_type(values: Array, dtype: np.dtype[Any]) -> Array:
 
     So Paddle 3.3 hands it to NumPy (Tensor.numpy), which has no type for it, and so it saves it.
     """
-    if values.dtype.kind == "u" and values.dtype.itemsize == 2 and dtype.kind == "f":
-        values = (values.astype(np.uint32) << 16).view(np.float32)
+    if dtype.kind == "f":
+        values = as_float32(values)
     return values.astype(dtype, copy=False)
+
+
+def as_float32(values: Array) -> Array:
+    """Return bfloat16, which is read as uint16, as float32, and anything else as it is."""
+    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
+        return (values.astype(np.uint32) << 16).view(np.float32)
+    return values
 
 
 def compare_shapes(own: Mapping[str, Sequence[int]], weights: Mapping[str, Array]) -> WeightsReport:

@@ -19,6 +19,7 @@ class Exit(IntEnum):
     DATA = 3
     DIVERGED = 4
     CHECKPOINT = 5
+    NOT_BETTER = 7
     ATTEMPTS_USED_UP = 20
     RENDEZVOUS = 21
     HUNG_RANK = 22
@@ -34,6 +35,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.DATA: "the data was refused",
     Exit.DIVERGED: "the loss is no longer a number",
     Exit.CHECKPOINT: "a checkpoint or the output folder failed",
+    Exit.NOT_BETTER: "averaged weights are no better",
     Exit.ATTEMPTS_USED_UP: "all attempts are used up",
     Exit.RENDEZVOUS: "the nodes did not find each other",
     Exit.HUNG_RANK: "a rank hung",

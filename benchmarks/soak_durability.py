@@ -1,11 +1,18 @@
-"""Kills real two-rank runs at random moments: `python -m benchmarks.soak_kills --kills 47 --seed 1`.
+"""Kills real two-rank runs, and stops the store at each call: `python -m benchmarks.soak_durability`.
 
-Each run is a job on this machine, of two nodes or of one node with two ranks: a supervisor, node
-processes, and ranks. One thing is killed in each: a rank, all ranks, a node process, node 0's, the
-supervisor; or SIGTERM goes to one node process or to all, as when pods are evicted. What a user has to
-do then is done (`ftlaunch resume` where the supervisor is gone), the job is waited for, and its weights,
-its optimizer's state and all numbers of its metrics have to be those of the undisturbed run, bit for
-bit.
+Three parts, each of which can be left out:
+
+* the store alone (`benchmarks.soak_store`): more than a thousand stops;
+* `--kills N` runs for each of `VICTIMS`, killed at a random moment. Each is a job on this machine, of two
+  nodes or of one node with two ranks: a supervisor, node processes, ranks, each with two readers, and rank 0
+  with its writer. It saves every third step beside the training. What a user has to do after a kill is done
+  (`ftlaunch resume` where the supervisor is gone), the job is waited for, and its weights, its optimizer's
+  state and all numbers of its metrics have to be those of the undisturbed run, bit for bit;
+* `--sizes N` runs that go from two ranks to one and back (`benchmarks.soak_samples`): each epoch trains on
+  every sample once.
+
+The seed is printed. What was run with a seed is noted in `--notes`, and is not run again: whoever types the
+same line goes on.
 """
 
 from __future__ import annotations
@@ -29,13 +36,19 @@ from typing import Any
 import numpy as np
 import yaml
 
+from benchmarks.soak_samples import find_wrong_epochs
+from benchmarks.soak_store import memory
+from benchmarks.soak_store import soak as soak_store
 from tests.e2e.conftest import Place, config, draw_images
 from trainer.checkpoints.pdfiles import read_pdfile
 
 EPOCHS, PER_EPOCH = 10, 2
 WITHIN_S = 300.0
 VOLATILE = frozenset({"attempt", "time_s", "images_per_s", "reader_s"})
-VICTIMS = ("rank", "ranks", "node", "node 0", "supervisor", "SIGTERM to a node", "SIGTERM to all nodes")
+VICTIMS = (
+    "rank", "ranks", "reader", "writer", "node", "node 0", "supervisor", "SIGTERM to a node",
+    "SIGTERM to node 0", "SIGTERM to all nodes",
+)  # fmt: skip
 _ROW = "{:>3}  {:5}  {:21}  {:27}  {:>7}  {:18}  {:>6}  {:>4}  {}"
 
 
@@ -63,13 +76,13 @@ class Kill:
         return f"{self.delay_s:.2f} s after {since}"
 
 
-def draw(draws: random.Random, *, whole_s: float) -> Kill:
-    """Draw one of all kills; a third of them fall anywhere in the `whole_s` of a run, its start too."""
+def draw(draws: random.Random, victim: str, *, whole_s: float) -> Kill:
+    """Draw when a kill comes; a third of them fall anywhere in the `whole_s` of a run, its start too."""
     nodes = draws.choice((1, 2))
     anywhere = draws.random() < 1 / 3
     return Kill(
         nodes=nodes,
-        victim=draws.choice(VICTIMS),
+        victim=victim,
         step=None if anywhere else draws.randrange(1, EPOCHS * PER_EPOCH),
         delay_s=draws.uniform(0.0, whole_s) if anywhere else draws.uniform(0.0, 0.25),
         pick=draws.random(),
@@ -86,7 +99,8 @@ class Run:
         self._nodes = nodes
         document = config(
             Global__epochs=EPOCHS, Global__deterministic=True, Arch__dropout_prob=0.2,
-            DataLoader__Train__sampler__batch_size=16,
+            Global__save_every_steps=3, DataLoader__Train__sampler__batch_size=16,
+            DataLoader__Train__loader__num_workers=2,
         )  # fmt: skip
         document["DataLoader"]["Train"]["dataset"]["transform_ops"].insert(
             2, {"RandFlipImage": {"flip_code": 1}}
@@ -162,17 +176,24 @@ class Run:
         found = sorted(_processes(self.place.folder))
         ranks = [pid for pid, said in found if "-m trainer train" in said]
         nodes = [pid for pid, said in found if "-m trainer.node" in said]
+        first = [pid for pid in nodes if _variable(pid, "FTL_NODE") == "0"]
         match kill.victim:
             case "ranks":
                 return ranks
+            case "reader":
+                return _one(
+                    [pid for pid, said in found if "-m trainer.data.reader_process" in said], kill.pick
+                )
+            case "writer":
+                return [pid for pid, said in found if "-m trainer.checkpoints.writer" in said]
             case "SIGTERM to all nodes":
                 return nodes
             case "supervisor":
                 return sorted({_parent(pid) for pid in nodes})
             case "rank":
                 return _one(ranks, kill.pick)
-            case "node 0":
-                return [pid for pid in nodes if _variable(pid, "FTL_NODE") == "0"]
+            case "node 0" | "SIGTERM to node 0":
+                return first
             case _:
                 return _one(nodes, kill.pick)
 
@@ -245,21 +266,8 @@ def hit(run: Run, kill: Kill) -> tuple[str, str, int]:
     return struck, run.finish(), step
 
 
-def main() -> int:
-    """Run; 1 where a run did not end as the undisturbed one."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--kills", type=int, default=47)
-    parser.add_argument("--seed", type=int, default=None)
-    asked = parser.parse_args()
-    seed = random.SystemRandom().randrange(2**32) if asked.seed is None else asked.seed
-    draws = random.Random(seed)
-    print(f"soak-kills: KILLS={asked.kills} SEED={seed}", flush=True)
-    folder = Path(tempfile.mkdtemp(prefix="soak-kills-")).resolve()
-    images = folder / "images"
-    draw_images(images)
-    subprocess.run(
-        [sys.executable, "-m", "trainer", "make-lists", str(images)], check=True, capture_output=True
-    )
+def soak_kills(folder: Path, images: Path, asked: argparse.Namespace, notes: dict[str, str]) -> int:
+    """Kill runs; return how many did not end as the undisturbed one."""
     expected, whole_s = {}, 0.0
     for nodes in (1, 2):
         run, began_s = Run(folder / f"undisturbed{nodes}", images, nodes=nodes), time.monotonic()
@@ -270,36 +278,87 @@ def main() -> int:
         whole_s, expected[nodes] = time.monotonic() - began_s, run.results()
         run.clear()
     print(f"undisturbed: {whole_s:.0f} s, {EPOCHS * PER_EPOCH} steps; all kills are held against that\n")
-    heads = ("", "nodes", "killed", "when", "at step", "hit", "starts", "s")
-    print(_ROW.format(*heads, "end"))
-    failed = 0
-    for number in range(1, asked.kills + 1):
-        kill = draw(draws, whole_s=whole_s)
-        run, began_s = Run(folder / f"kill{number}", images, nodes=kill.nodes), time.monotonic()
+    print(_ROW.format("", "nodes", "killed", "when", "at step", "hit", "starts", "s", "end"))
+    for index, victim in enumerate(name for _ in range(asked.kills) for name in asked.victims or VICTIMS):
+        number = f"kill {index + 1} {victim}"
+        if number in notes:
+            continue
+        kill = draw(random.Random(f"{asked.seed} {number}"), victim, whole_s=asked.whole_s or whole_s)
+        run, began_s = Run(folder / f"kill{index + 1}", images, nodes=kill.nodes), time.monotonic()
         struck, state, step = hit(run, kill)
-        differing = find_differences(expected[kill.nodes], run.results()) if state == "Succeeded" else [state]
-        passed_s = time.monotonic() - began_s
-        end = "the same" if not differing else f"{', '.join(differing[:4])}: {run.place.folder}"
-        print(
-            _ROW.format(
-                number,
-                kill.nodes,
-                kill.victim,
-                kill.moment,
-                step,
-                struck,
-                run.attempts(),
-                f"{passed_s:.0f}",
-                end,
-            ),
-            flush=True,
-        )
-        failed += bool(differing)
+        wrong = find_differences(expected[kill.nodes], run.results()) if state == "Succeeded" else [state]
+        passed_s = f"{time.monotonic() - began_s:.0f}"
+        end = "the same" if not wrong else f"{', '.join(wrong[:4])}: {run.place.folder}"
+        cells = (index + 1, kill.nodes, kill.victim, kill.moment, step, struck, run.attempts(), passed_s, end)
+        print(_ROW.format(*cells), flush=True)
+        note(asked, notes, number, end)
         run.clear()
-        if not differing:
+        if not wrong:
             shutil.rmtree(run.place.folder)
-    same = f"{asked.kills - failed} of {asked.kills} runs ended bit for bit like the undisturbed one"
-    print(f"\n{same} (SEED={seed})")
+    ends = [end for name, end in notes.items() if name.startswith("kill ")]
+    same = ends.count("the same")
+    print(f"\n{same} of {len(ends)} killed runs ended bit for bit like the undisturbed one")
+    return len(ends) - same
+
+
+def soak_sizes(folder: Path, images: Path, asked: argparse.Namespace, notes: dict[str, str]) -> int:
+    """Change the number of ranks within epochs; return in how many an epoch was not exact."""
+    for index in range(asked.sizes):
+        number = f"sizes {index + 1}"
+        if number in notes:
+            continue
+        draws = random.Random(f"{asked.seed} {number}")
+        first = draws.randrange(1, 10)
+        second = first + draws.randrange(1, 10)
+        wrong = find_wrong_epochs(folder / f"sizes{index + 1}", images, stops=(first, second))
+        print(f"2 → 1 → 2 ranks after steps {first} and {second}: {'; '.join(wrong) or 'exact'}", flush=True)
+        note(asked, notes, number, "; ".join(wrong) or "exact")
+    ends = [end for name, end in notes.items() if name.startswith("sizes ")]
+    print(f"{ends.count('exact')} of {len(ends)} runs from two ranks to one and back were exact")
+    return len(ends) - ends.count("exact")
+
+
+def note(asked: argparse.Namespace, notes: dict[str, str], name: str, end: str) -> None:
+    """Remember how something ended, for whoever goes on with this seed."""
+    notes[name] = end
+    asked.notes.parent.mkdir(parents=True, exist_ok=True)
+    asked.notes.write_text(json.dumps(notes, indent=1))
+
+
+def main() -> int:
+    """Run; 1 where something was torn, lost or different."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=15, help="runs for each of what is killed")
+    parser.add_argument("--sizes", type=int, default=15, help="runs whose number of ranks changes")
+    parser.add_argument(
+        "--every", type=int, default=1, help="stop the store at every so many calls; 0: never"
+    )
+    parser.add_argument("--victims", nargs="*", choices=VICTIMS, help="kill only these")
+    parser.add_argument("--whole-s", type=float, help="seconds within which kills fall; a run's, as measured")
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--notes", type=Path, help="what was run; by default build/soak-durability-SEED.json")
+    asked = parser.parse_args()
+    asked.seed = random.SystemRandom().randrange(2**32) if asked.seed is None else asked.seed
+    asked.notes = asked.notes or Path(f"build/soak-durability-{asked.seed}.json")
+    print(f"soak-durability: KILLS={asked.kills} SEED={asked.seed}, noted in {asked.notes}", flush=True)
+    notes = json.loads(asked.notes.read_text()) if asked.notes.is_file() else {}
+    folder = Path(tempfile.mkdtemp(prefix="soak-durability-")).resolve()
+    images = folder / "images"
+    draw_images(images)
+    subprocess.run(
+        [sys.executable, "-m", "trainer", "make-lists", str(images)], check=True, capture_output=True
+    )
+    failed = 0
+    if asked.every and "the store" not in notes:
+        with tempfile.TemporaryDirectory(prefix="soak-store-", dir=memory()) as place:
+            stops, wrong = soak_store(Path(place), every=asked.every)
+        note(asked, notes, "the store", f"{stops} stops, {wrong} wrong")
+        failed += wrong
+    if asked.kills:
+        failed += soak_kills(folder, images, asked, notes)
+    if asked.sizes:
+        failed += soak_sizes(folder, images, asked, notes)
+    print(f"soak-durability: {failed} torn, lost or different (SEED={asked.seed})")
     if not failed:
         shutil.rmtree(folder)
     return int(failed > 0)
