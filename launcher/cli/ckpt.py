@@ -40,8 +40,8 @@ def _ls(job: str | None, output: str) -> None:
     if not found:
         echo("no checkpoint is there yet", err=True)
         return
-    header = ("CHECKPOINT", "MB", "FILES", "MARKS", "CONDITION")
-    echo("\n".join(format_table(header, [_row(item) for item in found], right="MB FILES")))
+    header = ("CHECKPOINT", "MB", "FILES", "MARKS", "METRIC", "KEPT FOR", "CONDITION")
+    echo("\n".join(format_table(header, [_row(item) for item in found], right="MB FILES METRIC")))
 
 
 @command.command("pull")
@@ -83,7 +83,9 @@ def _verify(job: str | None, wanted: str | None, output: str) -> int:
 def _row(item: CheckpointInfo) -> tuple[str, ...]:
     marks = " ".join(mark for mark, holds in (("latest", item.is_latest), ("best", item.is_best)) if holds)
     size = f"{item.size_bytes / 1e6:.1f}"
-    return str(item.name), size, str(len(item.files)), marks, item.fault or "whole"
+    metric = "" if item.metric is None else f"{item.metric:.5f}"
+    kept = " ".join(item.kept)
+    return str(item.name), size, str(len(item.files)), marks, metric, kept, item.fault or "whole"
 
 
 def _to_json(item: CheckpointInfo) -> dict[str, object]:
@@ -92,4 +94,5 @@ def _to_json(item: CheckpointInfo) -> dict[str, object]:
         "name": str(item.name), "epoch": item.name.epoch, "step": item.name.step, "run_id": item.run_id,
         "latest": item.is_latest, "best": item.is_best, "bytes": item.size_bytes,
         "files": [file.path for file in item.files], "fault": item.fault or None,
+        "metric": item.metric, "kept": list(item.kept),
     }  # fmt: skip

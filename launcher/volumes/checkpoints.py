@@ -19,6 +19,7 @@ from trainer.protocol.layout import (
     CheckpointName,
     Manifest,
     OutputLayout,
+    explain_kept,
     is_checkpoint_file,
     parse_checkpoint_name,
 )
@@ -39,6 +40,8 @@ class CheckpointInfo:
         manifest: Its text.
         is_latest: The pointer file names it.
         is_best: The pointer to the best one names it.
+        metric: First metric of an evaluation of these weights; None where they were not evaluated.
+        kept: Why it is kept: `latest`, `best`, `every`; by nothing where the next save may delete it.
         fault: Why it is not whole, as far as was looked; empty where it is.
     """
 
@@ -48,6 +51,8 @@ class CheckpointInfo:
     manifest: str = ""
     is_latest: bool = False
     is_best: bool = False
+    metric: float | None = None
+    kept: tuple[str, ...] = ()
     fault: str = ""
 
     @property
@@ -91,10 +96,18 @@ def list_checkpoints(place: Place, *, hashes: bool = False) -> list[CheckpointIn
         else {}
     )
     latest, best = (parse_checkpoint_name(texts.get(path, "").strip()) for path in pointers)
-    found = [
-        _read(name, texts.get(f"{FOLDER}/{name}/{MANIFEST}"), latest=latest, best=best)
-        for name in sorted(there, key=lambda name: (name.step, name.epoch), reverse=True)
-    ]
+    found, manifests = [], {}
+    for name in sorted(there, key=lambda name: (name.step, name.epoch), reverse=True):
+        item, manifest = _read(name, texts.get(f"{FOLDER}/{name}/{MANIFEST}"), latest=latest, best=best)
+        found.append(item)
+        if manifest is not None:
+            manifests[name] = manifest
+    if manifests:
+        # The run's latest save says what the run keeps now.
+        newest = manifests.get(latest) if latest is not None else None
+        keep = (newest or next(iter(manifests.values()))).keep
+        why = explain_kept(manifests, keep, latest=latest, best=best)
+        found = [replace(item, kept=why.get(item.name, ())) for item in found]
     return [_stat(place, item, hashes=hashes) for item in found]
 
 
@@ -116,15 +129,17 @@ def choose_checkpoint(found: list[CheckpointInfo], text: str) -> CheckpointInfo:
 
 def _read(
     name: CheckpointName, text: str | None, *, latest: CheckpointName | None, best: CheckpointName | None
-) -> CheckpointInfo:
+) -> tuple[CheckpointInfo, Manifest | None]:
     listed = CheckpointInfo(name=name, is_latest=name == latest, is_best=name == best)
     if text is None:
-        return replace(listed, fault="no manifest")
+        return replace(listed, fault="no manifest"), None
     try:
         manifest = decode(Manifest, text, where=MANIFEST)
-        return replace(listed, run_id=manifest.run_id, files=_files_of(manifest), manifest=text)
+        files = _files_of(manifest)
     except FormatError as error:
-        return replace(listed, fault=str(error))
+        return replace(listed, fault=str(error)), None
+    listed = replace(listed, run_id=manifest.run_id, files=files, manifest=text, metric=manifest.metric)
+    return listed, manifest
 
 
 def _files_of(manifest: Manifest) -> tuple[File, ...]:

@@ -167,6 +167,7 @@ def test_the_list_is_for_people_and_for_programs(job, capsys):
     listed = json.loads(capsys.readouterr().out)
     assert check_document(listed) == "ckpt-ls"
     assert listed["items"][0]["step"] == 20
+    assert [item["kept"] for item in listed["items"]] == [["latest"], ["latest", "best"]]
     assert run(["ckpt", "ls", job, "--output", "name"]) == 0
     assert capsys.readouterr().out == "e002-s000020\ne001-s000010\n"
 

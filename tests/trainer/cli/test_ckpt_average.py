@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import trainer.engine.average_checkpoints as averaging
+from tests.docs.pages import commands
 from trainer.api import average_checkpoints, evaluate
 from trainer.checkpoints.durable import write_file
 from trainer.checkpoints.pdfiles import read_arrays, write_arrays
@@ -102,6 +104,16 @@ def test_what_is_no_better_is_not_written_and_both_numbers_are_said(trained, mon
     assert "top1 0.50000, that of" in done.stdout
     assert "not better, so that nothing is written" in done.stdout
     assert not list(output.glob("averaged*"))
+
+
+def test_the_line_of_the_page_averages(trained, monkeypatch):
+    monkeypatch.chdir(trained.folder)
+    answer_by(monkeypatch, mean=0.75, best=0.5)
+    for line in commands("average"):
+        program, *argv = shlex.split(line)
+        assert program == "trainer"
+        assert CliRunner().invoke(group, argv).exit_code == 0
+    assert (trained.folder / "output/averaged.pdparams").is_file()
 
 
 def test_the_measured_decision_is_that_of_the_evaluation(trained):
