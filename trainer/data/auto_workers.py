@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
-from trainer.data.reading import Recipe, SampleReader, Wanted
+from trainer.data.reading import Recipe, SampleKey, SampleReader
 
 _MOST = 16  # readers of a rank by our own choice; whoever knows that more help says so
 _MOST_WAITING = 4.0  # times as many as cores where images are waited for
@@ -36,7 +36,7 @@ class Room:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pace:
+class ReadTime:
     """How long an image takes.
 
     Attributes:
@@ -62,7 +62,7 @@ class _Forgotten:
         pass
 
 
-def measure_pace(recipe: Recipe) -> Pace | None:
+def measure_read_time(recipe: Recipe) -> ReadTime | None:
     """Read a few images of a list, at even distances; None where none can be read.
 
     Raises:
@@ -70,44 +70,44 @@ def measure_pace(recipe: Recipe) -> Pace | None:
     """
     count = len(recipe.paths)
     reader = SampleReader(replace(recipe, skip=False), _Forgotten())
-    taken: list[Pace] = []
+    taken: list[ReadTime] = []
     began = time.perf_counter()
     for index in range(0, count, max(1, count // _IMAGES)):
         start, cpu = time.perf_counter(), time.thread_time()
-        outcome = reader.read(Wanted(index=index, epoch=0), lambda _: None)
+        outcome = reader.read(SampleKey(index=index, epoch=0), lambda _: None)
         if outcome.problem is None:
-            taken.append(Pace(seconds=time.perf_counter() - start, cpu_s=time.thread_time() - cpu))
+            taken.append(ReadTime(seconds=time.perf_counter() - start, cpu_s=time.thread_time() - cpu))
         if time.perf_counter() - began > _LONGEST_S:
             break
     # The first one also pays for tables and memory that the others find; the median does not mind.
-    taken.sort(key=lambda pace: pace.seconds)
+    taken.sort(key=lambda each_takes: each_takes.seconds)
     return taken[len(taken) // 2] if taken else None
 
 
-def choose_workers(room: Room, pace: Pace | None, *, images: int) -> tuple[int, str]:
+def choose_workers(room: Room, each_takes: ReadTime | None, *, images: int) -> tuple[int, str]:
     """Return how many processes are to read, and a sentence that says what was found.
 
     Args:
         room: Of the rank.
-        pace: None where it is not known.
+        each_takes: None where it is not known.
         images: Of an epoch of this rank.
     """
     each = room.cores / max(1, room.ranks)
     shared = f" for each of {room.ranks} ranks" if room.ranks > 1 else ""
     found = f"{each:.3g} core{'' if each == 1 else 's'}{shared}"
-    if pace is not None:
-        found += f", {pace.seconds * 1000:.2g} ms an image"
-        if images * pace.seconds < _SOON_S:
+    if each_takes is not None:
+        found += f", {each_takes.seconds * 1000:.2g} ms an image"
+        if images * each_takes.seconds < _SOON_S:
             return 0, f"0: {found}: an epoch is read before processes have started"
     if not room.on_gpu and each < 2:
         return 0, f"0: {found}: the network computes on the same core"
     count = int(each) - 1 if room.on_gpu else int(each) // _READERS_OF_CPU
     count = max(1, count)
-    if pace is not None and pace.cpu_s > 0:
-        count = int(count * min(_MOST_WAITING, max(1.0, pace.seconds / pace.cpu_s)))
+    if each_takes is not None and each_takes.cpu_s > 0:
+        count = int(count * min(_MOST_WAITING, max(1.0, each_takes.seconds / each_takes.cpu_s)))
     count = min(count, _MOST)
-    rate = f", which read about {count / pace.seconds:.0f} images/s" if pace is not None else ""
+    rate = f", which read about {count / each_takes.seconds:.0f} images/s" if each_takes is not None else ""
     return count, f"{count} reader process{'' if count == 1 else 'es'}{rate}: {found}"
 
 
-__all__ = ["Pace", "Room", "choose_workers", "measure_pace"]
+__all__ = ["ReadTime", "Room", "choose_workers", "measure_read_time"]

@@ -21,7 +21,7 @@ from trainer.config.ops import ImageOp
 from trainer.config.pipeline import stage_of
 from trainer.config.samplers import RASampler
 from trainer.config.sections import MAX_IMAGE_PIXELS
-from trainer.data.auto_workers import Room, choose_workers, measure_pace
+from trainer.data.auto_workers import Room, choose_workers, measure_read_time
 from trainer.data.bad_images import BadImages
 from trainer.data.batch_ops import build_mixing
 from trainer.data.decoded_cache import CacheFolder, describe_use, plan_cache
@@ -29,7 +29,7 @@ from trainer.data.lists import SampleList
 from trainer.data.normalization import AnyImage, find_normalization, write_image
 from trainer.data.ops.build import Transforms
 from trainer.data.readers import Filled, Pending, Readers, Request
-from trainer.data.reading import Recipe, SampleReader, Wanted
+from trainer.data.reading import Recipe, SampleKey, SampleReader
 from trainer.data.rng import Rng, Stream, per_batch
 from trainer.data.sampling import make_sampling
 from trainer.data.sharding import Indices, Shard
@@ -317,7 +317,7 @@ class Loader:
             else:
                 room = self._room or Room(cores=usable_cores())
                 images = len(self._samples) // self._world_size
-                count, said = choose_workers(room, measure_pace(self.recipe), images=images)
+                count, said = choose_workers(room, measure_read_time(self.recipe), images=images)
             self._readers.chosen = count
             if self._rank == 0:
                 self._readers.note(f"{where}: auto: {said}")
@@ -387,11 +387,11 @@ class Loader:
         """Read a batch in this process."""
         request, problems = self._request(assembly, epoch), []
         for place, index in enumerate(request.indices.tolist()):
-            wanted = Wanted(
+            key = SampleKey(
                 index=index, epoch=epoch, repeat=int(request.repeats[place]), side=request.side,
                 stage=request.stage,
             )  # fmt: skip
-            outcome = self._reader.read(wanted, partial(assembly.put, place))
+            outcome = self._reader.read(key, partial(assembly.put, place))
             assembly.indices[place] = outcome.index
             assembly.bad[place] = outcome.is_bad
             assembly.drawn_labels[place] = outcome.label

@@ -55,7 +55,7 @@ class ReaderPool:
         self._remarks, remarks = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with control, remarks, _work_file(recipes) as work:
-                self._process = _start_keeper(control, remarks, work, descriptors, layout)
+                self._process = _start_server(control, remarks, work, descriptors, layout)
         except BaseException:
             _close(descriptors)
             self._control.close()
@@ -151,7 +151,7 @@ class ReaderPool:
         return images, release
 
     def hear(self, timeout_ms: int | None = None) -> tuple[list[Remark], list[dict[str, Any]], bool]:
-        """Wait for news, for ever where None: remarks, what the keeper says, and whether it has ended."""
+        """Wait for news, for ever where None: remarks, news of the fork server, and whether it has ended."""
         ready = {number for number, _ in self._poll.poll(timeout_ms)}
         if self._descriptors.done in ready:
             os.eventfd_read(self._descriptors.done)
@@ -171,7 +171,7 @@ class ReaderPool:
         return [pickle.loads(data) for data in _received(self._remarks) if data]  # noqa: S301 - of our readers
 
     def close(self) -> int:
-        """End all of it; returns how the keeper ended."""
+        """End all of it; returns how the fork server ended."""
         self._end()
         return self._process.returncode or 0
 
@@ -249,7 +249,7 @@ def _work_file(recipes: Sequence[Recipe]) -> Iterator[int]:
         os.close(number)
 
 
-def _start_keeper(
+def _start_server(
     control: socket.socket, remarks: socket.socket, work: int, descriptors: Descriptors, layout: Layout
 ) -> subprocess.Popen[bytes]:
     start = Start(
@@ -289,7 +289,7 @@ def _received(source: socket.socket) -> Iterator[bytes]:
 def _end(
     process: subprocess.Popen[bytes], control: socket.socket, remarks: socket.socket, descriptors: Descriptors
 ) -> None:
-    control.close()  # which the keeper ends with
+    control.close()  # which the fork server ends with
     remarks.close()
     process.kill()  # it has nothing to finish, and its readers end with it
     process.wait()

@@ -2,19 +2,19 @@
 
     python -m trainer.data.reader_process NUMBERS
 
-The training process starts one process of this module, the keeper, by exec, so that none of Paddle's threads,
-locks and memory come along. The keeper imports what reading takes, once, and forks the readers: they are
+The training process starts one process of this module, the fork server, by exec, so that none of Paddle's
+threads, locks and memory come along. It imports what reading takes, once, and forks the readers: they are
 there within milliseconds, also when one is replaced, and share its memory, the list of images included. It
 has one thread and does nothing but wait: for a reader that died, whose image it gives to another one, and for
 the end of the training process.
 
-Nobody is left behind, whoever dies how. The training process holds one end of a socket, and the keeper ends
-with it; readers have asked the kernel for SIGKILL at the keeper's death (prctl(2), PR_SET_PDEATHSIG). They do
-not ask that of the training process itself: the kernel means the thread that started a child, and that one
-may end before its process does.
+Nobody is left behind, whoever dies how. The training process holds one end of a socket, and the fork server
+ends with it; readers have asked the kernel for SIGKILL at the fork server's death (prctl(2),
+PR_SET_PDEATHSIG). They do not ask that of the training process itself: the kernel means the thread that
+started a child, and that one may end before its process does.
 
-SIGINT, SIGTERM and SIGHUP are blocked from before the keeper's exec on: a Ctrl-C or a `kill` of the whole
-group reaches the training process, which still needs its readers for the step that it saves after.
+SIGINT, SIGTERM and SIGHUP are blocked from before the fork server's exec on: a Ctrl-C or a `kill` of the
+whole group reaches the training process, which still needs its readers for the step that it saves after.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _MAX_TEXT = 16_000  # of a message: all of it goes into one datagram
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Start:
-    """What the keeper is told on its command line.
+    """What the fork server is told on its command line.
 
     Attributes:
         parent: Process id of the training process.
@@ -171,7 +171,7 @@ class Reader:
     def read(self, taken: Taken) -> State:
         """Read an image to its place, and say what is to be said of it."""
         try:
-            outcome = self._readers[taken.split].read(taken.wanted, partial(self._ring.put, taken))
+            outcome = self._readers[taken.split].read(taken.key, partial(self._ring.put, taken))
         except NoRoomError:
             self._kept[taken.split].unsent.clear()  # all of it will be found again
             return State.NO_ROOM
@@ -210,7 +210,7 @@ def _describe(error: Exception) -> Remark:
     return Remark(slot=0, order=0, place=0, kind="error", text=text)
 
 
-class _Keeper:
+class _ForkServer:
     """Starts readers and replaces those that die."""
 
     def __init__(self, start: Start, work: Work) -> None:
@@ -228,8 +228,8 @@ class _Keeper:
 
     def run(self) -> None:
         """Keep all readers running until the training process ends."""
-        woken, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        woken, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in range(self._start.layout.readers):
             self._fork(number)
@@ -283,7 +283,7 @@ class _Keeper:
         try:
             self._become_reader(number)
         finally:
-            os._exit(1)  # whatever happened: what follows is the keeper's
+            os._exit(1)  # whatever happened: what follows is the fork server's
 
     def _become_reader(self, number: int) -> None:
         self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -323,13 +323,13 @@ def main(argv: Sequence[str]) -> None:
     try:
         for module in work.modules:
             import_module(module)
-        keeper = _Keeper(start, work)
+        server = _ForkServer(start, work)
     except Exception as error:  # noqa: BLE001 - an operation of the user's own raises whatever it likes
         said = str(error) if isinstance(error, TrainerError) else _describe(error).text
         with socket.socket(fileno=start.control) as control:
             control.send(json.dumps({"failed": f"reader processes could not begin: {said}"}).encode())
         sys.exit(1)
-    keeper.run()
+    server.run()
 
 
 if __name__ == "__main__":

@@ -136,11 +136,6 @@ class Readers:
         """Have something said."""
         self._notes.append(text)
 
-    @property
-    def ahead(self) -> int:
-        """Batches that are read beyond the one that is handed out next."""
-        return self._ahead
-
     def ask(self, split: int, request: Request) -> Pending | None:
         """Have a batch read; None where no slot is free.
 
@@ -237,7 +232,7 @@ class Readers:
         )  # fmt: skip
 
     def _hear(self, running: ReaderPool, timeout_ms: int | None = None) -> bool:
-        """Wait for news, for ever where None, and take them in; says whether the keeper has ended."""
+        """Wait for news, for ever where None, and take them in; says whether the fork server has ended."""
         remarks, news, ended = running.hear(timeout_ms)
         self._take_remarks(remarks)
         for item in news:
@@ -270,7 +265,7 @@ class Readers:
                     fix="set num_workers: 0",
                 )  # fmt: skip
             self._notes.append(
-                f"warning: the process that keeps the readers {describe_end(code)}; all are started again"
+                f"warning: the process that starts the readers {describe_end(code)}; all are started again"
             )
             self._running = None
             fresh = self._start()

@@ -57,7 +57,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class SampleKey:
     """A sample to be read.
 
     Attributes:
@@ -132,33 +132,33 @@ class SampleReader:
         self._cache = DecodedCache(recipe.cache, plain.fixed_ops) if recipe.cache is not None else None
         self._keys: dict[Transform, bytes] = {}
 
-    def read(self, wanted: Wanted, put: Put) -> Outcome:
+    def read(self, key: SampleKey, put: Put) -> Outcome:
         """Read a sample, or another one in its place, and put it."""
         recipe, label = self._recipe, 0
-        problem, label = self._read_into(wanted, wanted.index, put)
+        problem, label = self._read_into(key, key.index, put)
         if not isinstance(problem, _Bad) or not recipe.skip:
-            return Outcome(index=wanted.index, label=label, problem=None if problem is None else str(problem))
+            return Outcome(index=key.index, label=label, problem=None if problem is None else str(problem))
         if not recipe.training:
-            return Outcome(index=wanted.index, is_bad=True)
-        chooser = instead_of(recipe.seed, epoch=wanted.epoch, index=wanted.index, repeat=wanted.repeat)
+            return Outcome(index=key.index, is_bad=True)
+        chooser = instead_of(recipe.seed, epoch=key.epoch, index=key.index, repeat=key.repeat)
         for _ in range(_TRIES):
             other = chooser.randrange(len(recipe.paths))
-            found, label = self._read_into(wanted, other, put)
+            found, label = self._read_into(key, other, put)
             if not isinstance(found, _Bad):
                 return Outcome(index=other, is_bad=True, label=label, problem=found)  # its label goes with it
         said = f"{problem}; nor can {_TRIES} images that were drawn to take its place"
-        return Outcome(index=wanted.index, is_bad=True, problem=said)
+        return Outcome(index=key.index, is_bad=True, problem=said)
 
-    def _read_into(self, wanted: Wanted, index: int, put: Put) -> tuple[str | None, int]:
+    def _read_into(self, key: SampleKey, index: int, put: Put) -> tuple[str | None, int]:
         """Read sample `index` with the generators of the one that is wanted; returns problem and label."""
         if (known := self._remarks.reason(index)) is not None:
             return _Bad(known), 0
         recipe = self._recipe
         path = recipe.paths[index]
         where = f"{recipe.source}:{index + 1}: {path}"
-        rng = self._rng_of(wanted)
+        rng = self._rng_of(key)
         try:
-            transform = self._transforms.choose(side=wanted.side, stage=wanted.stage)
+            transform = self._transforms.choose(side=key.side, stage=key.stage)
             whole, warning = self._begin(path, transform, rng)
             image = transform.finish(whole, rng)
         except ImageError as error:
@@ -201,10 +201,10 @@ class SampleReader:
             self._remarks.note(index, reason)
         return _Bad(reason)
 
-    def _rng_of(self, wanted: Wanted) -> Rng:
+    def _rng_of(self, key: SampleKey) -> Rng:
         if self._stream is not None:
             return self._stream.rng
-        return per_sample(self._recipe.seed, epoch=wanted.epoch, index=wanted.index, repeat=wanted.repeat)
+        return per_sample(self._recipe.seed, epoch=key.epoch, index=key.index, repeat=key.repeat)
 
 
-__all__ = ["Outcome", "Put", "Recipe", "Remarks", "SampleReader", "Wanted"]
+__all__ = ["Outcome", "Put", "Recipe", "Remarks", "SampleKey", "SampleReader"]

@@ -44,7 +44,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.data.normalization import AnyImage, write_image
-from trainer.data.reading import Outcome, Wanted
+from trainer.data.reading import Outcome, SampleKey
 
 SPAN = 1 << 40
 """Bytes from the beginning of a slot's pixels to that of the next; of a sparse file, most is not there."""
@@ -146,14 +146,14 @@ class Taken:
         order: Of the batch, to tell it from others in the same slot.
         place: In the batch.
         split: Whose sample it is.
-        wanted: The sample.
+        key: The sample.
     """
 
     slot: int
     order: int
     place: int
     split: int
-    wanted: Wanted
+    key: SampleKey
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -232,8 +232,8 @@ class Ring:
             split: Whose samples they are.
             readers: How many of the readers may read them.
             epoch: From 0.
-            side: See `Wanted`.
-            stage: See `Wanted`.
+            side: See `SampleKey`.
+            stage: See `SampleKey`.
         """
         count, at = len(indices), self._at(slot)
         numbers = self._numbers
@@ -466,7 +466,7 @@ class Ring:
         side, stage = numbers[at + _At.SIDE], numbers[at + _At.STAGE]
         return Taken(
             slot=slot, order=numbers[at + _At.ORDER], place=place, split=numbers[at + _At.SPLIT],
-            wanted=Wanted(
+            key=SampleKey(
                 index=int(self._index[slot, place]), epoch=numbers[at + _At.EPOCH],
                 repeat=int(self._repeat[slot, place]), side=None if side == _NONE else side,
                 stage=None if stage == _NONE else stage,

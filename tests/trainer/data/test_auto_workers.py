@@ -7,16 +7,16 @@ import pytest
 
 from tests.trainer.data.conftest import RANDOM
 from trainer.config.problems import ConfigError
-from trainer.data.auto_workers import Pace, Room, choose_workers, measure_pace
+from trainer.data.auto_workers import ReadTime, Room, choose_workers, measure_read_time
 from trainer.data.loader import Loader
 from trainer.extra import register_op
 
 LONG = 1_000_000
-BUSY = Pace(seconds=0.002, cpu_s=0.002)
+BUSY = ReadTime(seconds=0.002, cpu_s=0.002)
 
 
 @pytest.mark.parametrize(
-    ("room", "pace", "count"),
+    ("room", "each_takes", "count"),
     [
         (Room(cores=16, on_gpu=True), BUSY, 15),
         (Room(cores=16, ranks=4, on_gpu=True), BUSY, 3),
@@ -27,12 +27,14 @@ BUSY = Pace(seconds=0.002, cpu_s=0.002)
         (Room(cores=2), BUSY, 1),
         (Room(cores=32), BUSY, 4),
         (Room(cores=4, on_gpu=True), None, 3),
-        (Room(cores=4, on_gpu=True), Pace(seconds=0.006, cpu_s=0.002), 9),
-        (Room(cores=4, on_gpu=True), Pace(seconds=1.0, cpu_s=0.002), 12),
+        (Room(cores=4, on_gpu=True), ReadTime(seconds=0.006, cpu_s=0.002), 9),
+        (Room(cores=4, on_gpu=True), ReadTime(seconds=1.0, cpu_s=0.002), 12),
     ],
 )
-def test_the_number_follows_cores_ranks_device_and_waiting(room: Room, pace: Pace | None, count: int) -> None:
-    assert choose_workers(room, pace, images=LONG)[0] == count
+def test_the_number_follows_cores_ranks_device_and_waiting(
+    room: Room, each_takes: ReadTime | None, count: int
+) -> None:
+    assert choose_workers(room, each_takes, images=LONG)[0] == count
 
 
 def test_the_sentence_says_what_was_found() -> None:
@@ -58,14 +60,14 @@ def test_a_pace_is_measured_on_what_can_be_read(folder: Any) -> None:
     for index in (0, 1, 4):
         (folder.path / f"{index:03d}.jpg").write_bytes(b"no image")
     loader = make(folder, bad_images="skip")
-    pace = measure_pace(loader.recipe)
-    assert pace is not None
-    assert pace.cpu_s > 0
-    assert 0 < pace.seconds < 1
+    each_takes = measure_read_time(loader.recipe)
+    assert each_takes is not None
+    assert each_takes.cpu_s > 0
+    assert 0 < each_takes.seconds < 1
     assert loader.bad_images.take_unsaid() == []
     for file in folder.path.glob("*.jpg"):
         file.write_bytes(b"no image")
-    assert measure_pace(loader.recipe) is None
+    assert measure_read_time(loader.recipe) is None
 
 
 def test_auto_says_once_what_it_chose_and_reads_the_same(folder: Any) -> None:

@@ -35,7 +35,7 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def keepers(pid: int | None = None) -> list[int]:
+def servers(pid: int | None = None) -> list[int]:
     def is_one(pid: int) -> bool:
         with contextlib.suppress(OSError):
             return b"trainer.data.reader_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -45,7 +45,7 @@ def keepers(pid: int | None = None) -> list[int]:
 
 
 def readers(pid: int | None = None) -> list[int]:
-    return [reader for keeper in keepers(pid) for reader in children(keeper)]
+    return [reader for server in servers(pid) for reader in children(server)]
 
 
 def shared_files() -> set[str]:
@@ -103,7 +103,7 @@ def test_training_and_evaluation_share_their_readers(folder: Any, make: Any) -> 
         list(make(training=False, shuffle=False, loader={}).batches(0))
     )
     assert first + contents(list(train_batches)) == contents(list(make(loader={}).batches(0)))
-    assert len(keepers()) == 1
+    assert len(servers()) == 1
 
 
 def test_readers_killed_at_random_moments_change_nothing(folder: Any, make: Any) -> None:
@@ -121,14 +121,14 @@ def test_readers_killed_at_random_moments_change_nothing(folder: Any, make: Any)
     assert any("was killed (signal 9" in text and "another one takes its place" in text for text in said)
 
 
-def test_all_readers_begin_anew_where_their_keeper_is_killed(folder: Any, make: Any) -> None:
+def test_all_readers_begin_anew_where_their_fork_server_is_killed(folder: Any, make: Any) -> None:
     folder.draw(40)
     expected = contents(list(make(loader={}).batches(0)))
     loader = make()
     got = []
     for number, batch in enumerate(loader.batches(0)):
         got += contents([batch])
-        if number in (2, 5) and (alive := keepers()):
+        if number in (2, 5) and (alive := servers()):
             os.kill(alive[0], signal.SIGKILL)
     assert got == expected
     assert any("all are started again" in text for text in loader.take_unsaid())
@@ -169,7 +169,7 @@ def test_nothing_is_left_of_a_training_process_that_is_killed(folder: Any, tmp_p
         process.stdin.write(json.dumps(split))
         process.stdin.close()
         process.stdout.readline()
-        below = [*keepers(process.pid), *readers(process.pid)]
+        below = [*servers(process.pid), *readers(process.pid)]
         assert len(below) == 4
         process.kill()
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), seconds=5)
