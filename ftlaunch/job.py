@@ -66,7 +66,7 @@ def submit(
         set: Changes of the config.
         notes: Told what the command would say; the logger `ftlaunch` by default.
         options: Any other field of `launcher.jobs.options.SubmitOptions`: name, image, nodes, gpus, volumes,
-            namespace, context, overwrite, parent, strict, preflight …
+            code, namespace, context, overwrite, parent, strict, preflight …
 
     Raises:
         UsageError: The config is refused (all its problems are in `problems`), what is asked for cannot be,

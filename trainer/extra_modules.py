@@ -13,18 +13,23 @@ from trainer.config.problems import ConfigError, KeyPath, Problem, show
 from trainer.protocol.pathmap import PathMap
 
 
-def import_modules(document: Document, *, named: tuple[str, ...], path_map: PathMap) -> None:
+def import_modules(
+    document: Document, *, named: tuple[str, ...], path_map: PathMap, code: Path | None = None
+) -> None:
     """Import what `named` holds, or else what `Launch.extra_modules` of the config does, in that order.
 
     Args:
         document: The config.
         named: Files, folders of packages, or names of installed modules, as typed.
         path_map: Applied to files and folders.
+        code: Folder whose modules can be imported besides; it comes last on Python's path.
 
     Raises:
         ConfigError: One cannot be imported; holds every problem found.
     """
     problems: list[Problem] = []
+    if code is not None:
+        _append(str(code))
     for path, entry in _entries(document, named, problems):
         message = _import(entry, path_map)
         if message is None:
@@ -72,15 +77,34 @@ def _import(entry: str, path_map: PathMap) -> str | None:
     if not name.isidentifier() or (start == path and path.suffix != ".py"):
         return f"expected a name that Python can import, such as my_ops.py, got {path.name!r}; rename it"
     folder = str(path.parent)
-    if folder not in sys.path:
-        sys.path.append(folder)  # last: a file of the user shadows nothing, and may import its neighbours
-        importlib.invalidate_caches()
+    _append(folder)
     found = sys.modules[name].__spec__ if name in sys.modules else importlib.util.find_spec(name)
     origin = found.origin if found is not None else None
     if origin is None or Path(origin).resolve() != start.resolve():
         taken = origin or "Python itself"
         return f"expected a name that nothing else has, got {name!r}, which {taken} has; rename the file"
     return _run(name, folder)
+
+
+def _append(folder: str) -> None:
+    if folder not in sys.path:
+        sys.path.append(folder)  # last: a file of the user shadows nothing, and may import its neighbours
+        importlib.invalidate_caches()
+
+
+def find_code(document: Document, base: Path) -> Path | None:
+    """Return the folder that has to be on Python's path for `Launch.code`, where no job has unpacked it.
+
+    Args:
+        document: The config.
+        base: Folder that relative paths count from.
+    """
+    launch = document.values.get("Launch")
+    named = launch.get("code") if isinstance(launch, dict) else None
+    if not isinstance(named, str):
+        return None
+    path = (base / Path(named).expanduser()).absolute()
+    return path if path.is_dir() and not (path / "__init__.py").is_file() else path.parent
 
 
 def _run(name: str, folder: str | None) -> str | None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.config.problems import ConfigError, Problem
+from trainer.protocol.code_archive import unpack
 from trainer.protocol.codec import FormatError
-from trainer.protocol.environment import WORKSPACE
+from trainer.protocol.environment import CODE_FILE, WORKSPACE
 from trainer.protocol.exits import describe_exit
 from trainer.protocol.jobfile import CONFIG, MAX_BYTES, NAME, JobFile, parse_job_file, parse_job_name
 from trainer.protocol.layout import OutputLayout
@@ -86,6 +90,23 @@ def find_job(text: str) -> Job:
         raise ConfigError([Problem(file=text, message=message)])
     path_map = PathMap({WORKSPACE: file.workdir, **file.folders}, counts_relative=True)
     return Job(text=text, file=file, config=folder / CONFIG, path_map=path_map)
+
+
+def unpack_code(job: Job) -> Path | None:
+    """Return a folder with the job's code, which goes when this process ends; None where it had none.
+
+    Raises:
+        CodeError: What the run folder holds is not that code.
+    """
+    if job.file.code_sha256 is None:
+        return None
+    folder = Path(tempfile.mkdtemp(prefix="ftlaunch-code-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        unpack(job.config.parent / CODE_FILE, folder, sha256=job.file.code_sha256)
+    except OSError as error:
+        raise job.refusal(f"expected its code, got an error: {error}; submit it again") from error
+    return folder
 
 
 def require_output(job: Job, output_dir: Path) -> str | None:

@@ -19,8 +19,8 @@ from trainer.config.document import Document
 from trainer.config.load import Loaded, load_config, load_prediction_config
 from trainer.config.mounts import MountsHere, find_mounts_here
 from trainer.config.root import BaseConfig, InferConfig, TrainConfig
-from trainer.extra_modules import import_modules
-from trainer.jobs import find_job, require_output
+from trainer.extra_modules import find_code, import_modules
+from trainer.jobs import find_job, require_output, unpack_code
 from trainer.protocol.pathmap import PathMap
 from trainer.ranks import Ranks
 
@@ -68,6 +68,7 @@ class LoadOptions:
             which means the newest run.
         base: What `local` and paths of the config are relative to; None for the working directory.
         path_map: What stands for the paths of a job; None for what this process was told.
+        code: Folder of the user's own code; None for what the node process, or else `Launch.code`, says.
     """
 
     overrides: Sequence[str] = ()
@@ -77,6 +78,7 @@ class LoadOptions:
     new_run: Callable[[Document], str] | None = None
     base: Path | None = None
     path_map: PathMap | None = None
+    code: Path | None = None
 
 
 def load(source: ConfigSource, options: LoadOptions, ranks: Ranks, *, warn: Say) -> LoadedRun[TrainConfig]:
@@ -95,7 +97,7 @@ def load(source: ConfigSource, options: LoadOptions, ranks: Ranks, *, warn: Say)
     finder = _MountFinder(options, ranks)
     loaded = load_config(
         finder.locate(source), options.overrides, path_map=finder.find, strict=options.strict,
-        before_check=_importer(options),
+        before_check=_importer(options, ranks),
     )  # fmt: skip
     return _finish(loaded, finder, options, ranks, warn=warn)
 
@@ -107,7 +109,7 @@ def load_for_prediction(
     finder = _MountFinder(options, ranks)
     loaded = load_prediction_config(
         finder.locate(source), options.overrides, path_map=finder.find, strict=options.strict,
-        before_check=_importer(options),
+        before_check=_importer(options, ranks),
     )  # fmt: skip
     return _finish(loaded, finder, options, ranks, warn=warn)  # type: ignore[misc]  # either of both comes back
 
@@ -137,6 +139,7 @@ def load_job(
             extra_modules=options.extra_modules or tuple(found.file.extra_modules),
             path_map=found.path_map if found.is_here else PathMap(),
             base=Path(found.file.workdir),
+            code=unpack_code(found),
         ),
         ranks,
         warn=warn,
@@ -148,8 +151,14 @@ def load_job(
     return run
 
 
-def _importer(options: LoadOptions) -> Callable[[Document, PathMap], None]:
-    return lambda document, found: import_modules(document, named=options.extra_modules, path_map=found)
+def _importer(options: LoadOptions, ranks: Ranks) -> Callable[[Document, PathMap], None]:
+    def import_them(document: Document, found: PathMap) -> None:
+        code = ranks.code or options.code
+        if code is None and not ranks.in_a_job:  # a job has what its node process has unpacked, or nothing
+            code = find_code(document, options.base or Path())
+        import_modules(document, named=options.extra_modules, path_map=found, code=code)
+
+    return import_them
 
 
 def _finish(

@@ -37,6 +37,7 @@ class Ranks:
         path_map: Of the local backend; empty elsewhere.
         gpus_promised: The job asked for GPUs, and a node process says that this rank has one.
         master: `host:port` of Paddle's store; empty where nothing was said.
+        code: Folder of the user's own code, which a node process has unpacked; None where there is none.
         store_is_served: A node process serves that store; else rank 0 does.
     """
 
@@ -52,6 +53,7 @@ class Ranks:
     gpus_promised: bool = False
     master: str = ""
     store_is_served: bool = False
+    code: Path | None = None
 
     @property
     def in_a_job(self) -> bool:
@@ -87,6 +89,7 @@ def read_ranks(environ: Mapping[str, str] = os.environ) -> Ranks:
         gpus_promised=environment.RUN_ID in environ and environ.get("PADDLE_DISTRI_BACKEND") == "nccl",
         master=environ.get("PADDLE_MASTER", ""),
         store_is_served=environ.get(environment.STORE) == "1",
+        code=Path(code) if (code := environ.get(environment.CODE)) else None,
     )
 
 

@@ -109,6 +109,10 @@ _LAUNCH_OPTIONS = (
         "--volume", "volumes", multiple=True, type=read_volume, metavar="MOUNT=CLAIM[/FOLDER][:LOCAL][,ro]",
         help="Mount a claim or, as /PATH, a folder of the nodes; LOCAL is used here. May be repeated.",
     ),
+    click.option(
+        "--code", metavar="PATH",
+        help="File or folder with Python of your own, which every pod can import; see Launch.code.",
+    ),
     click.option("--namespace", metavar="NAME", help="Kubernetes namespace."),
     click.option("--context", metavar="NAME", help="Context of the kubeconfig; by default the current one."),
     click.option(

@@ -46,15 +46,21 @@ def command(job: str | None, output: str, watching: bool) -> None:
     """Show a job's state, nodes, progress and, once it has ended, its last checkpoint."""
     found = find_job(job)
     statuses = watch(found, notes=print_note) if watching else (lifecycle.status(found),)
+    code = found.record.code_sha256
     for number, status in enumerate(statuses):
         start = None if output == "name" else lifecycle.estimate_start(found, status)
-        show(status, output=output, again=number > 0, start=start)
+        show(status, output=output, again=number > 0, start=start, code=code)
 
 
-def show(status: JobStatus, *, output: str, again: bool, start: Estimate | None = None) -> None:
-    """Print a status, and when a job of a queue starts; on a terminal over the one before."""
+def show(
+    status: JobStatus, *, output: str, again: bool, start: Estimate | None = None, code: str | None = None
+) -> None:
+    """Print a status, and when a job of a queue starts; on a terminal over the one before.
+
+    `code` is the hash of the user's own, or None.
+    """
     if output in ("json", "yaml"):
-        echo_document(to_json(status, start=start), output)
+        echo_document(to_json(status, start=start, code=code), output)
         return
     if output == "name":
         echo(status.handle.job)
@@ -65,6 +71,7 @@ def show(status: JobStatus, *, output: str, again: bool, start: Estimate | None 
     echo(
         describe(status, whole=is_wide, paint_state=paint_state, start=start)
         + (f"\n  run {status.run_id}" if is_wide else "")
+        + (f"\n  code SHA-256 {code}" if is_wide and code else "")
     )
 
 
@@ -202,7 +209,9 @@ def _pod_row(pod: PodStatus) -> str:
     )
 
 
-def to_json(status: JobStatus, *, start: Estimate | None = None) -> dict[str, object]:
+def to_json(
+    status: JobStatus, *, start: Estimate | None = None, code: str | None = None
+) -> dict[str, object]:
     """Write a status for programs. Keys are only ever added."""
     progress, end = status.progress, status.termination
     return make_document(
@@ -210,6 +219,7 @@ def to_json(status: JobStatus, *, start: Estimate | None = None) -> dict[str, ob
         handle=str(status.handle),
         job=status.handle.job,
         run_id=status.run_id,
+        code_sha256=code,
         state=status.state.value,
         reason=status.reason,
         created=format_time(status.created_s),

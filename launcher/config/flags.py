@@ -22,5 +22,6 @@ class Flags:
     namespace: str | None = None
     context: str | None = None
     api: str | None = None
+    code: str | None = None
     volumes: tuple[dict[str, object], ...] = ()
     gpu_ids: tuple[str, ...] | None = None

@@ -271,6 +271,10 @@ class LaunchSection(Subsection):
     weights: Weights | None = None
     extra_modules: Annotated[tuple[ExtraModule, ...], Field(strict=False)] = ()
     """Python that the trainer imports first, and that brings names of your own; a file is under a mount."""
+    code: PlainText | None = None
+    """File or folder of this machine with Python of your own, which every pod unpacks and can import."""
+    code_volume: MountPath | None = None
+    """Mount of the volume for code that is too large for a ConfigMap, some 900 KB compressed."""
     max_restarts: Annotated[int, Field(ge=0)] = 3
     """Number of attempts after the first, from 0; an attempt is one start of all ranks."""
     deadline: Duration | None = None

@@ -26,6 +26,7 @@ class SubmitOptions:
         gpu_ids: GPUs of this machine by name, for docker and local; `gpus` is then their number.
         procs_per_node: Ranks of each node; auto is one a GPU.
         volumes: Mappings as in `Launch.volumes`; one with the mount of a volume in the config replaces it.
+        code: File or folder of this machine with Python of the caller's own, for every pod.
         namespace: Of Kubernetes.
         context: Of the kubeconfig.
         api: Kind of job object, as `Launch.api`.
@@ -50,6 +51,7 @@ class SubmitOptions:
     gpu_ids: tuple[str, ...] | None = None
     procs_per_node: int | Literal["auto"] | None = None
     volumes: tuple[Mapping[str, object], ...] = ()
+    code: str | None = None
     namespace: str | None = None
     context: str | None = None
     api: Literal["auto"] | KindName | None = None
@@ -72,6 +74,7 @@ class SubmitOptions:
             nodes=self.nodes,
             gpus=len(self.gpu_ids) if self.gpu_ids is not None else self.gpus,
             procs_per_node=self.procs_per_node,
+            code=self.code,
             namespace=self.namespace,
             context=self.context,
             api=self.api,

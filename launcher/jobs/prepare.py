@@ -31,6 +31,7 @@ from launcher.runs.paths import TEMPLATES_FOLDER, cache_dir, is_ours, project_of
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
     from launcher.config.load import RunConfig
+    from launcher.jobs.code import Code
     from launcher.plan.explain import Row
     from launcher.plan.jobplan import JobPlan
     from launcher.plan.parent_run import ParentRun
@@ -51,6 +52,7 @@ class Draft:
         secret: What only the job's pods are to know, or None.
         parent: The run that the job goes on from, or None.
         template_dirs: The user's folders of templates, those that win first.
+        code: The user's own, packed, or None.
     """
 
     options: SubmitOptions
@@ -60,6 +62,7 @@ class Draft:
     secret: str | None
     parent: ParentRun | None
     template_dirs: tuple[Path, ...]
+    code: Code | None = None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -74,6 +77,7 @@ class Prepared:
     Attributes:
         templates: The user's, taken instead of ours.
         on: Where it is to run, and what says so.
+        code: The user's own, packed, or None.
         weakened: What protects the pods less than usual, each at its key, for people.
     """
 
@@ -82,6 +86,7 @@ class Prepared:
     manifest: Manifest
     templates: tuple[Path, ...]
     on: tuple[BackendKind, str]
+    code: Code | None = None
     weakened: tuple[str, ...] = ()
 
     @property
@@ -149,7 +154,16 @@ def _load(path: Path, options: SubmitOptions, notes: Notes) -> Draft:
         secret=None if options.without_secret else new_secret(),
         parent=parent,
         template_dirs=(*options.template_dirs, *projects_templates(Path.cwd(), notes=notes)),
+        code=_collect_code(config),
     )
+
+
+def _collect_code(config: RunConfig) -> Code | None:
+    if config.job.launch.code is None:
+        return None
+    from launcher.jobs.code import collect_code  # most submits do without
+
+    return collect_code(config)
 
 
 def plan_job(draft: Draft, *, api: KindName | None = None, output_dir: str | None = None) -> JobPlan:
@@ -188,6 +202,7 @@ def _plan_job(draft: Draft, api: KindName | None, output_dir: str | None) -> Job
         api=api,
         version=metadata.version("ftlaunch"),
         output_dir=output_dir,
+        code=draft.code.planned if draft.code is not None else None,
         # what is rendered for git is to be the same for everybody
         submitted_by=_local_user() if draft.capabilities.is_cluster and draft.secret is not None else "",
     )
@@ -235,6 +250,7 @@ def render_job(draft: Draft, job: JobPlan) -> Prepared:
             weakened=_find_weakened(draft, manifest),
             templates=tuple(users_templates(draft.template_dirs)),
             on=draft.on,
+            code=draft.code,
         )
 
 
@@ -243,7 +259,7 @@ def plan_notes(prepared: Prepared) -> Iterator[Note]:
     job = prepared.job
     for problem in prepared.config.warnings:
         yield Note(str(problem))
-    for text in (*job.notes, *prepared.weakened):
+    for text in (*(prepared.code.notes if prepared.code else ()), *job.notes, *prepared.weakened):
         yield Note(text, "note")
     own = [*map(str, prepared.templates), *(["Launch.pod_patch"] if job.pod_patch else [])]
     if own:

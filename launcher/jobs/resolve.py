@@ -111,7 +111,8 @@ def find_parent_run(text: str) -> ParentRun:
             )
     try:
         manifest = parse_manifest(job.store.read_manifest(job.name))
-        output_dir = parse_node_file(manifest.config_map["data"][NODE_FILE]).output_dir
+        node_file = parse_node_file(manifest.config_map["data"][NODE_FILE])
+        output_dir = node_file.output_dir
     except (OSError, ManifestError, FormatError, KeyError):
         return ParentRun(asked=text, run_id=job.record.run_id, sub_path=None)
     return ParentRun(
@@ -120,6 +121,7 @@ def find_parent_run(text: str) -> ParentRun:
         output_dir=output_dir,
         sub_path=_find_folder(manifest, output_dir),
         folder_name=job.name,
+        code_sha256=node_file.code_sha256,
     )
 
 

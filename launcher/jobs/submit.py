@@ -44,6 +44,7 @@ from launcher.threads import begin
 from trainer.protocol.jobfile import JobFile
 
 if TYPE_CHECKING:
+    from launcher.jobs.code import Code
     from launcher.why.verdict import Verdict
 
 _PLAIN = SubmitOptions()
@@ -96,7 +97,10 @@ def submit(
         created_s=time.time(),
         context=backend.context or prepared.config.job.launch.context,
         api=plan.api,
+        code_sha256=plan.node_file.code_sha256,
     )
+    if prepared.code is not None:
+        _bring_code(prepared.code, ready, notes=notes)
     job = ResolvedJob(record=record, backend=backend, store=store)
     _send(job, ready, git_state=git_state)
     link_latest(prepared, ready.submission.host_folders, notes=notes)
@@ -231,6 +235,7 @@ def _send(job: ResolvedJob, ready: _Ready, *, git_state: Callable[[], GitState |
             manifest=prepared.manifest.text,
             git=git_state(),
             job_file=_describe(prepared, ready.submission),
+            code=prepared.code.archive.data if prepared.code is not None else None,
         )
         try:
             with _at_the_source(prepared):
@@ -244,6 +249,15 @@ def _send(job: ResolvedJob, ready: _Ready, *, git_state: Callable[[], GitState |
             store.remove(job.name)
             raise
         store.finish(record)
+
+
+def _bring_code(code: Code, ready: _Ready, *, notes: Notes) -> None:
+    """Bring code that no ConfigMap holds to its volume. It is kept by its hash, so that it goes once."""
+    from launcher.jobs.code import bring_code
+
+    if code.planned.mount is not None:
+        notes(Note(f"code: brought to {code.planned.mount}, {len(code.archive.data):,} bytes"))
+        bring_code(code, ready.prepared.job, ready.backend, folders=ready.submission.host_folders)
 
 
 def _collect_earlier(job: ResolvedJob, *, notes: Notes) -> None:
@@ -268,6 +282,7 @@ def _describe(prepared: Prepared, submission: Submission) -> JobFile:
         extra_modules=prepared.config.job.launch.extra_modules,
         folders={mount: str(folder) for mount, folder in submission.host_folders.items()},
         output_dir=job.node_file.output_dir,
+        code_sha256=job.node_file.code_sha256,
     )
 
 

@@ -52,6 +52,23 @@ class SecretFile:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedCode:
+    """The user's code, as an archive that each pod unpacks.
+
+    Attributes:
+        sha256: Of the archive before it was compressed, 64 hexadecimal digits.
+        path: Where it lies in the pod.
+        archive: It, in base64, for the ConfigMap; empty where that is too small for it.
+        mount: Of the volume that holds it instead, or None.
+    """
+
+    sha256: str
+    path: str
+    archive: str
+    mount: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class JobPlan:
     """A job.
 
@@ -73,6 +90,7 @@ class JobPlan:
         gpus_missing: GPUs that were asked for and are run as CPU ranks, a node.
         gpu_ids: GPUs of this machine that the job may use, by name; None for any.
         pod_patch: Merged over the rendered pod template, last; None for nothing.
+        code: The user's own, or None.
         notes: What a person should know, for standard error.
     """
 
@@ -110,6 +128,7 @@ class JobPlan:
     api: KindName = "paddlejob"
     gpu_ids: tuple[str, ...] | None = None
     pod_patch: Mapping[str, Any] | None = None
+    code: PlannedCode | None = None
     notes: tuple[str, ...] = ()
 
     @property

@@ -21,6 +21,7 @@ class ParentRun:
         sub_path: Folder of the output volume that was its own, empty for all of it; None where not known.
         output_dir: Where it wrote, as a path in the pod; None where that is not known.
         asked: What the caller named it by.
+        code_sha256: Of the user's code that it had, or None.
         folder_name: Of a folder of its own in `Global.output_dir`, where it got one: the job's name.
     """
 
@@ -29,6 +30,7 @@ class ParentRun:
     output_dir: str | None = None
     asked: str = ""
     folder_name: str = ""
+    code_sha256: str | None = None
 
     def output_below(self, output_dir: str) -> str | None:
         """Return where the run wrote if that was a folder of its own in the config's; else None."""

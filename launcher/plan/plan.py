@@ -26,7 +26,7 @@ from launcher.names import (
 )
 from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BackendKind
-from launcher.plan.jobplan import JobPlan, PlannedVolume, SecretFile
+from launcher.plan.jobplan import JobPlan, PlannedCode, PlannedVolume, SecretFile
 from launcher.plan.parent_run import ParentRun, find_lost_folder, find_output_volume
 from launcher.plan.paths import pod_path
 from launcher.plan.validate import find_problems
@@ -52,6 +52,7 @@ def plan(
     exact_name: str | None = None, gpus_here: int | None = None, overwrite: bool = False,
     parent: ParentRun | None = None, gpu_ids: tuple[str, ...] | None = None, api: KindName | None = None,
     version: str = "0", output_dir: str | None = None, submitted_by: str = "",
+    code: PlannedCode | None = None,
 ) -> JobPlan:  # fmt: skip
     """Decide everything that the manifest says.
 
@@ -68,6 +69,7 @@ def plan(
         api: Kind of job that the cluster serves; None where none was asked.
         version: Of ftlaunch, for a label.
         output_dir: Where the job writes instead of Global.output_dir, `{job}` in it being its name.
+        code: The user's own, packed by the caller, or None.
         submitted_by: Who submits it, for others who see it on the cluster; empty leaves that out.
 
     Raises:
@@ -84,7 +86,7 @@ def plan(
     output_dir = output_dir.replace(JOB_MARK, name) if output_dir is not None else None
     mounts = _mounts(config, name, parent)
     # All of them at once, and before the plan: a plan that exists can be rendered.
-    problems = find_problems(config, mounts, on=on, kind=kind) + find_lost_folder(config, parent)
+    problems = find_problems(config, mounts, on=on, kind=kind, code=code) + find_lost_folder(config, parent)
     if problems:
         raise ConfigError(problems)
     return JobPlan(
@@ -107,6 +109,7 @@ def plan(
             overwrite=overwrite,
             continues=parent.run_id if parent else None,
             output_dir=output_dir,
+            code=code,
         ),
         command=_command(config, cpu=not on_gpus, output_dir=output_dir),
         env=dict(launch.env),
@@ -134,7 +137,8 @@ def plan(
         api=kind.name,
         pod_patch=launch.pod_patch or None,
         gpu_ids=gpu_ids,
-        notes=_notes(config, on, missing),
+        code=code,
+        notes=(*_notes(config, on, missing), *_code_notes(parent, code)),
     )
 
 
@@ -233,6 +237,7 @@ def _node_file(
     overwrite: bool,
     continues: str | None,
     output_dir: str | None,
+    code: PlannedCode | None,
 ) -> NodeFile:
     return NodeFile(
         run_id=run_id, secret=secret, job=name, nodes=launch.nodes, procs_per_node=procs,
@@ -240,7 +245,8 @@ def _node_file(
         backend="nccl" if nccl else "gloo", output_dir=pod_path(output_dir or config.job.run.output_dir),
         overwrite=overwrite, continues=continues, max_restarts=launch.max_restarts, backoff_s=_BACKOFF_S,
         deadline_s=launch.deadline, grace_s=launch.grace_period, rendezvous_timeout_s=_RENDEZVOUS_S,
-        hang_timeout_s=launch.hang_timeout,
+        hang_timeout_s=launch.hang_timeout, code_path=code.path if code else None,
+        code_sha256=code.sha256 if code else None,
     )  # fmt: skip
 
 
@@ -279,6 +285,14 @@ def _notes(config: RunConfig, on: BackendKind, missing: int) -> tuple[str, ...]:
     if CAPABILITIES[on].is_cluster and (aim := _aim(config)):
         notes.append(aim)
     return tuple(notes)
+
+
+def _code_notes(parent: ParentRun | None, code: PlannedCode | None) -> tuple[str, ...]:
+    now = code.sha256 if code else None
+    if parent is None or parent.output_dir is None or parent.code_sha256 == now:
+        return ()
+    before, after = (text[:12] if text else "none" for text in (parent.code_sha256, now))
+    return (f"code: the run that it goes on from has other code: SHA-256 {before}, now {after}",)
 
 
 def _aim(config: RunConfig) -> str | None:

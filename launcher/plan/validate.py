@@ -8,7 +8,7 @@ from launcher.config.load import RunConfig
 from launcher.kinds.base import JobKind
 from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BackendKind
-from launcher.plan.jobplan import PlannedVolume
+from launcher.plan.jobplan import PlannedCode, PlannedVolume
 from launcher.plan.paths import find_unmounted
 from trainer.config.problems import KeyPath, Problem
 
@@ -16,8 +16,9 @@ _MAX_CONFIG_BYTES = 900 * 1024  # a ConfigMap holds 1 MiB, node.json and metadat
 
 
 def find_problems(
-    config: RunConfig, mounts: tuple[PlannedVolume, ...], *, on: BackendKind, kind: JobKind
-) -> list[Problem]:
+    config: RunConfig, mounts: tuple[PlannedVolume, ...], *, on: BackendKind, kind: JobKind,
+    code: PlannedCode | None = None,
+) -> list[Problem]:  # fmt: skip
     """Return every reason why the job cannot run there, as an object of its kind."""
     launch, problem = config.job.launch, config.document.problem
     on_cluster = CAPABILITIES[on].is_cluster
@@ -34,6 +35,14 @@ def find_problems(
     if launch.gpus and launch.procs_per_node != "auto" and launch.procs_per_node > launch.gpus:
         message = f"expected at most {launch.gpus}, one a GPU, got {launch.procs_per_node}"
         problems.append(problem(("Launch", "procs_per_node"), message))
+    if code is not None and code.mount is not None:
+        wanted = "claim" if on_cluster else "local"
+        holds = [mount for mount in mounts if mount.path == code.mount]
+        if not any(mount.claim if on_cluster else mount.local for mount in holds):
+            message = (
+                f"expected the mount of a volume with `{wanted}:`, got {code.mount!r}; add it to volumes"
+            )
+            problems.append(problem(("Launch", "code_volume"), message))
     for key, why in kind.cannot.items():
         if ("Launch", *key) in config.document.locations:
             name = f"{kind.resource.kind} of {kind.resource.api_version}"

@@ -153,6 +153,7 @@ def _names(plan: JobPlan) -> Mapping[str, Any]:
         },
         "node_json": format_node_file(plan.node_file),
         "config_file": environment.CONFIG_FILE,
+        "code_file": environment.CODE_FILE,
         "node_file_name": environment.NODE_FILE,
         "config_mount": environment.CONFIG_MOUNT,
         "workspace": environment.WORKSPACE,

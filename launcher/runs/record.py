@@ -10,7 +10,7 @@ from typing import Annotated
 from launcher.errors import LaunchError
 from launcher.names import EARLIER_NAMES, KindName
 from launcher.plan.handle import Handle, parse_handle
-from trainer.protocol.codec import Text, UnixTime, encode, read
+from trainer.protocol.codec import Text, UnixTime, UnlessNone, encode, read
 from trainer.protocol.untrusted import FormatError, parse_object
 
 SCHEMA = 1
@@ -41,6 +41,7 @@ class RunRecord:
         created_s: Unix time.
         context: Of the kubeconfig, or None.
         api: Kind of job object that was sent.
+        code_sha256: Of the user's code that was sent with it, or None.
     """
 
     handle: Annotated[Handle, Text(parse_handle)]
@@ -52,6 +53,7 @@ class RunRecord:
     created_s: UnixTime
     context: str | None = None
     api: KindName = "paddlejob"
+    code_sha256: Annotated[str | None, UnlessNone()] = None
 
 
 def format_record(record: RunRecord) -> str:

@@ -16,6 +16,7 @@ from launcher.errors import NotFoundError, TakenError
 from launcher.plan.handle import parse_handle
 from launcher.runs.record import RecordError, RunRecord, Stage, format_record, parse_record
 from trainer.protocol import jobfile
+from trainer.protocol.environment import CODE_FILE
 from trainer.protocol.file_locks import hold_new
 from trainer.protocol.jobfile import JobFile, format_job_file
 from trainer.protocol.safe_files import replace_file
@@ -39,7 +40,7 @@ class RunStore:
 
     def begin(
         self, record: RunRecord, *, config: bytes, manifest: str, git: dict[str, object] | None,
-        job_file: JobFile | None = None,
+        job_file: JobFile | None = None, code: bytes | None = None,
     ) -> Path:  # fmt: skip
         """Make the folder of a run that is about to be submitted, and return it.
 
@@ -60,6 +61,8 @@ class RunStore:
         # The record comes last: a folder without one is no run, so that a process that is killed in between
         # leaves nothing that a later command could take for a submit.
         (folder / CONFIG).write_bytes(config)
+        if code is not None:
+            (folder / CODE_FILE).write_bytes(code)
         if job_file is not None:
             (folder / jobfile.NAME).write_text(format_job_file(job_file), encoding="utf-8")
         (folder / MANIFEST).write_text(manifest, encoding="utf-8", newline="")

@@ -6,6 +6,7 @@ by `UnplayableError`, never accepted and ignored.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -46,6 +47,7 @@ MAX_CONFIG_MAP_BYTES = 1 << 20
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _DNS_1123 = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_CONFIG_MAP_BYTES = 1 << 20
 _DATA_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 
 _METADATA = {
@@ -188,8 +190,10 @@ def _admit_config_map(body: Mapping[str, Any]) -> None:
             raise _invalid(f"data[{key}]", "Invalid value: a valid config key must consist of …")
         if not isinstance(value, str):
             raise RefusalError(400, "BadRequest", f"data.{key}: json: cannot unmarshal into string")
-    if body.get("binaryData"):
-        raise UnplayableError("binaryData")
+    binary = {key: base64.b64decode(text, validate=True) for key, text in body.get("binaryData", {}).items()}
+    size = sum(map(len, binary.values())) + sum(len(value.encode()) for value in data.values())
+    if size > _CONFIG_MAP_BYTES:  # MaxSecretSize of kubernetes/pkg/apis/core
+        raise _invalid("", f"Too long: must have at most {_CONFIG_MAP_BYTES} bytes")
     if sum(len(value.encode()) for value in data.values()) > MAX_CONFIG_MAP_BYTES:
         raise _invalid("[]", f"Too long: may not be more than {MAX_CONFIG_MAP_BYTES} bytes")
 

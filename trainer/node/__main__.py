@@ -7,15 +7,18 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from trainer.node.agent import Agent
 from trainer.node.console import Console, write_stdout
 from trainer.node.coordinator import Coordinator
 from trainer.node.settings import Intervals, NodeSettings, complete_arguments, load_settings
 from trainer.protocol import environment
+from trainer.protocol.code_archive import CodeError, unpack
 from trainer.protocol.codec import FormatError
 from trainer.protocol.exits import Exit, describe_exit
 from trainer.protocol.python_command import python_command
@@ -48,7 +51,11 @@ def main(
     arguments = complete_arguments(arguments, environ, settings.job)
     command = [*(rank_command or python_command("trainer")), *arguments]
     try:
-        end = asyncio.run(_run(settings, console, command, environ))
+        with _unpacked(settings, console) as code:
+            ranks_environ = {**environ, environment.CODE: code} if code else environ
+            end = asyncio.run(_run(settings, console, command, ranks_environ))
+    except (CodeError, OSError) as error:
+        end = Termination(exit=int(Exit.CONFIG), attempt=console.attempt, reason=str(error))
     except Exception as error:  # noqa: BLE001 - the outermost frame of the process
         for line in traceback.format_exc().splitlines():
             console.say(line)
@@ -57,6 +64,23 @@ def main(
     with contextlib.suppress(OSError):  # a run outside a pod has no such path
         settings.termination_path.write_bytes(format_termination(end))
     return end.exit
+
+
+@contextlib.contextmanager
+def _unpacked(settings: NodeSettings, console: Console) -> Iterator[str]:
+    """Unpack the user's code for the ranks of this node; gives its folder, empty where there is none.
+
+    Anew in each life of the process, in a folder that only this user may enter: what an earlier life has
+    left, or somebody else has put there, is not believed.
+    """
+    if settings.code is None:
+        yield ""
+        return
+    sha256 = settings.job.code_sha256 or ""
+    with tempfile.TemporaryDirectory(prefix="ftlaunch-code-", ignore_cleanup_errors=True) as folder:
+        number = unpack(settings.code, Path(folder), sha256=sha256)
+        console.say(f"code: {number} {'file' if number == 1 else 'files'}, SHA-256 {sha256[:12]}")
+        yield folder
 
 
 async def _run(

@@ -29,7 +29,12 @@ INTERRUPTED = Failure(
 
 
 class AttemptStore:
-    """Counts starts and failures of the run, durably."""
+    """Counts starts and failures of the run, durably.
+
+    Attributes:
+        code_before: SHA-256 of the user's code that the run has trained with until now, where this job has
+            other code, or none; else None.
+    """
 
     def __init__(
         self, *, output_dir: Path, job: NodeFile, run: RunFile, lock: WriterLock, clock: Clock
@@ -39,6 +44,7 @@ class AttemptStore:
         self._run = run
         self._lock = lock
         self._clock = clock
+        self.code_before: str | None = None
 
     @classmethod
     def open(cls, *, output_dir: Path, job: NodeFile, clock: Clock) -> AttemptStore:
@@ -61,6 +67,9 @@ class AttemptStore:
         # Who starts a run that is over goes on with it on purpose: counts and deadline begin anew.
         if run.ended is not None:
             attempt_store._save(replace(run, attempts=0, fingerprints=(), ended=None, first_start_s=clock()))
+        if attempt_store._run.code_sha256 != job.code_sha256:
+            attempt_store.code_before = attempt_store._run.code_sha256 if attempt_store.starts else None
+            attempt_store._save(replace(attempt_store._run, code_sha256=job.code_sha256))
         return attempt_store
 
     @property

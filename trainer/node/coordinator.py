@@ -23,6 +23,7 @@ from trainer.node.settings import NodeSettings
 from trainer.node.store import Store
 from trainer.protocol.codec import FormatError
 from trainer.protocol.exits import Exit
+from trainer.protocol.nodefile import NodeFile
 from trainer.protocol.runfile import OutputTakenError
 from trainer.protocol.writerlock import LockLostError, WriterLockedError
 
@@ -134,7 +135,7 @@ class Coordinator:
             job = self._settings.job
             ranks = "1 rank" if job.world_size == 1 else f"{job.world_size} ranks"
             nodes = "1 node" if job.nodes == 1 else f"{job.nodes} nodes"
-            self._console.say(f"attempt {number} begins: {ranks} on {nodes}")
+            self._console.say(f"attempt {number} begins: {ranks} on {nodes}{_other_code(attempt_store, job)}")
             attempt = Attempt(
                 Start(attempt=number, endpoints=endpoints, master=store),
                 settings=self._settings, peers=self._peers, console=self._console, leaving=self._leaving,
@@ -320,3 +321,11 @@ class Coordinator:
 
     def _deadline_sentence(self) -> str:
         return f"the deadline of {self._settings.job.deadline_s:g} s passed"
+
+
+def _other_code(attempt_store: AttemptStore, job: NodeFile) -> str:
+    """Say that a run goes on with other code of the user's than it had."""
+    if attempt_store.code_before is None:
+        return ""
+    before, now = attempt_store.code_before[:12], (job.code_sha256 or "none")[:12]
+    return f"; with other code than until now: SHA-256 {now}, was {before}"

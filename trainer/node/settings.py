@@ -77,6 +77,7 @@ class NodeSettings:
         master: Paddle's store, as node 0 hands it to all ranks.
         output_dir: Mapped to this machine.
         termination_path: Mapped to this machine.
+        code: Archive of the user's code, mapped to this machine; None where there is none.
         intervals: Intervals of its own.
     """
 
@@ -87,6 +88,7 @@ class NodeSettings:
     master: Address
     output_dir: Path
     termination_path: Path
+    code: Path | None = None
     intervals: Intervals = field(default_factory=Intervals)
 
     @property
@@ -136,6 +138,7 @@ def load_settings(environ: Mapping[str, str], *, intervals: Intervals | None = N
         ),
         output_dir=Path(path_map.apply(job.output_dir)),
         termination_path=Path(path_map.apply(environment.TERMINATION_PATH)),
+        code=Path(path_map.apply(job.code_path)) if job.code_path is not None else None,
         intervals=intervals or Intervals(),
     )
 

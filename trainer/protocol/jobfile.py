@@ -10,8 +10,9 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
-from trainer.protocol.codec import decode, encode
+from trainer.protocol.codec import UnlessNone, decode, encode
 
 SCHEMA = 1
 NAME = "job.json"
@@ -35,6 +36,7 @@ class JobFile:
         extra_modules: Of the user.
         folders: Mount -> file or folder of this machine; empty on a cluster.
         output_dir: As a path in the pod.
+        code_sha256: Of the user's code, whose archive is `CODE_FILE` beside this file; or None.
     """
 
     job: str
@@ -45,6 +47,7 @@ class JobFile:
     extra_modules: tuple[str, ...]
     folders: Mapping[str, str]
     output_dir: str
+    code_sha256: Annotated[str | None, UnlessNone()] = None
 
 
 def format_job_file(job_file: JobFile) -> str:

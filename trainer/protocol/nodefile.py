@@ -35,6 +35,8 @@ class NodeFile:
         deadline_s: Seconds since the first start of the run, or None.
         grace_s: Seconds from SIGTERM to SIGKILL that the pod has.
         rendezvous_timeout_s: How long peers are waited for.
+        code_path: The user's code, as an archive in the pod; None where there is none.
+        code_sha256: Of that archive before it was compressed.
         hang_timeout_s: Silence of a rank, in one phase, that counts as a hang; None switches it off.
     """
 
@@ -54,6 +56,8 @@ class NodeFile:
     grace_s: float
     rendezvous_timeout_s: float
     hang_timeout_s: float | None
+    code_path: Annotated[Annotated[str, Within(1)] | None, UnlessNone()] = None
+    code_sha256: Annotated[Annotated[str, Within(64, 64)] | None, UnlessNone()] = None
     secret: Annotated[Annotated[str, Within(32, 256)] | None, UnlessNone()] = field(default=None, repr=False)
 
     @property

@@ -12,8 +12,9 @@ import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from trainer.protocol.codec import Count, ExitCode, FormatError, UnixTime, decode, encode
+from trainer.protocol.codec import Count, ExitCode, FormatError, UnixTime, UnlessNone, decode, encode
 from trainer.protocol.errors import TrainerError
 from trainer.protocol.exits import Exit
 from trainer.protocol.safe_files import make_folders, read_file, remove, rename, replace_file
@@ -54,6 +55,7 @@ class RunFile:
         attempts: Starts of all ranks so far that count against `max_restarts`.
         fingerprints: What each failed attempt failed of, oldest first.
         starts: All starts of all ranks so far; numbers the attempts in logs and never goes back.
+        code_sha256: Of the user's code that it runs with, or None; see `code_archive`.
         ended: Exit code with which the run last ended for good, or None while it goes on. Whoever starts it
             again after that continues it on purpose, with a fresh count and deadline.
     """
@@ -64,6 +66,7 @@ class RunFile:
     fingerprints: tuple[str, ...] = ()
     starts: Count = 0
     ended: ExitCode | None = None
+    code_sha256: Annotated[str | None, UnlessNone()] = None
 
 
 def load_run_file(output_dir: Path) -> RunFile | None:
@@ -238,7 +241,9 @@ def _hand_over(
             got=owner,
             fix="check Global.output_dir and its volume",
         )
-    taken_over = RunFile(run_id=run_id, first_start_s=now_s, starts=existing.starts)
+    taken_over = RunFile(
+        run_id=run_id, first_start_s=now_s, starts=existing.starts, code_sha256=existing.code_sha256
+    )
     save_run_file(output_dir, taken_over)
     return taken_over
 
