@@ -6,9 +6,9 @@ its losses and sums where they were computed, as the tensors that they are, and 
 them. `fetch` then stacks those of all steps since the last time, scales them, adds them up over all ranks and
 copies them: one exchange and one copy, however many steps there were.
 
-How they are scaled: a sum over a batch is value × times ÷ over, rounded where it counts something, in float64
-and on each rank before ranks are added up. That is the arithmetic of Python's own numbers, so that the
-numbers do not depend on how many steps are fetched together.
+How they are scaled: a sum over a batch is value × times ÷ over, in float64 and on each rank before ranks are
+added up. That is the arithmetic of Python's own numbers, so that the numbers do not depend on how many steps
+are fetched together.
 """
 
 from __future__ import annotations
@@ -88,11 +88,7 @@ def _scale(sums: Sequence[Sum]) -> paddle.Tensor:
     places = sorted(range(len(order)), key=order.__getitem__)
     if places != list(range(len(order))):
         stacked = paddle.gather(stacked, paddle.to_tensor(places, dtype="int64"))
-    scaled = stacked * _float64([one.times for one in sums]) / _float64([one.over for one in sums])
-    whole = [one.whole for one in sums]
-    if not any(whole):
-        return scaled
-    return paddle.where(paddle.to_tensor(whole, dtype="bool"), paddle.round(scaled), scaled)
+    return stacked * _float64([one.times for one in sums]) / _float64([one.over for one in sums])
 
 
 def _stack(kind: object, values: Sequence[paddle.Tensor | float]) -> paddle.Tensor:

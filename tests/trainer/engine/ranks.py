@@ -10,8 +10,8 @@ import sys
 from trainer.node.store import Store
 
 
-def run_ranks(count: int, *arguments: str) -> None:
-    """Run `python ARGUMENTS` as so many ranks over gloo; fails with what one said that failed."""
+def run_ranks(count: int, *arguments: str, code: int = 0) -> None:
+    """Run `python ARGUMENTS` as so many ranks over gloo; fails with what one said that ended otherwise."""
     endpoints = [f"127.0.0.1:{port}" for port in _free_ports(count)]
     store = Store(host="127.0.0.1", port=0, world_size=count)
     running = [
@@ -29,7 +29,7 @@ def run_ranks(count: int, *arguments: str) -> None:
     try:
         for process in running:
             said, _ = process.communicate(timeout=300)
-            assert process.returncode == 0, said
+            assert process.returncode == code, said
     finally:
         for process in running:
             process.kill()
