@@ -93,6 +93,8 @@ def describe(
             describe_progress(status.progress) + (f", about {format_duration(left)} left" if left else "")
         )
         lines += evaluation_rows(status.progress, ended=status.state.is_terminal)
+    if status.progress is not None and not status.state.is_terminal:
+        lines += time_rows(status.progress)
     lines += rank_rows(status.progress, most=None if whole else MANY)
     lines += pod_rows(status.pods, most=None if whole else MANY)
     end = status.termination
@@ -160,6 +162,13 @@ def evaluation_rows(progress: Progress, *, ended: bool) -> list[str]:
         return []
     failure = describe_failure(progress.evaluated) if ended else None
     return [f"  {describe_evaluated(progress.evaluated)}", *([f"  {failure}"] if failure else [])]
+
+
+def time_rows(progress: Progress) -> list[str]:
+    """Write what the steps wait for, where that is worth a word."""
+    slow, waiting = progress.slow_rank, progress.waiting
+    found = [*([slow[1]] if slow is not None else []), *([waiting] if waiting is not None else [])]
+    return [f"  {one.sentence}" + (f"; {one.fix}" if one.fix else "") for one in found]
 
 
 def rank_rows(progress: Progress | None, *, most: int | None = None) -> list[str]:
@@ -243,6 +252,7 @@ def to_json(
                 "rank": rank.rank, "node": rank.node, "step": rank.step, "epoch": rank.epoch + 1,
                 "phase": rank.phase, "loss": rank.loss, "images_per_s": rank.images_per_s,
                 "silent_s": rank.silent_s,
+                "times": dataclasses.asdict(rank.times) if rank.times is not None else None,
             }
             for rank in (progress.ranks if progress else ())
         ],

@@ -147,6 +147,8 @@ CODES: dict[str, str] = {
     "rank-silent": "a rank has been silent for longer than its steps take",
     "rendezvous-waiting": "nodes wait for each other",
     "running-unheard": "its pods run and no rank has reported yet",
+    "rank-slow": "all ranks wait for one that takes longer for a step",
+    "images-slow": "steps wait for images that are still being read",
     "running": "all is well",
     "lost": "what ran it is gone without a word",
     "submitted": "it is stored, and what is to run it has not begun to",

@@ -38,6 +38,7 @@ OF_ANY_JOB: tuple[Rule, ...] = (
     running.explain_pause,
     running.explain_rendezvous,
     running.explain_silence,
+    running.explain_times,
     running.explain_running,
 )
 """Those that need a job's status and logs only."""

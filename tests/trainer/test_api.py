@@ -44,7 +44,10 @@ def rows(path: Path | None) -> list[dict[str, object]]:
     """Rows of metrics.jsonl, without what differs from run to run."""
     assert path is not None
     found = [json.loads(line) for line in path.read_text().splitlines()]
-    differs = ("path", "time_s", "step_s", "reader_s", "images_per_s")
+    differs = (
+        "path", "time_s", "step_s", "reader_s", "images_per_s", "wait_s", "copy_s", "peers_s", "fetch_s",
+        "compute_s", "eval_s", "save_s",
+    )  # fmt: skip
     return [{key: value for key, value in row.items() if key not in differs} for row in found]
 
 

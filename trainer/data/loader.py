@@ -299,6 +299,11 @@ class Loader:
         use = self._cache.take_use()
         return describe_use(self._cache.plan, use) if use.hits + use.misses else None
 
+    @property
+    def worker_count(self) -> int:
+        """How many processes read; 0 where this one does, and before `auto` has chosen."""
+        return self._workers if self._workers != "auto" else self._readers.chosen or 0
+
     def _decide(self) -> int:
         """Return how many processes read, and have said what was chosen or cannot be."""
         where = f"DataLoader.{'Train' if self._training else 'Eval'}.loader.num_workers"

@@ -36,6 +36,7 @@ class _Unfetched:
     own_samples: int
     step_s: float
     read_s: float
+    copy_s: float
     at_s: float
 
 
@@ -64,7 +65,7 @@ class RunningEpoch:
 
     def note(
         self, batch: Batch, taken: StepTaken, *, iteration: int, step: int, place: LeftOut, step_s: float,
-        read_s: float,
+        read_s: float, copy_s: float,
     ) -> None:  # fmt: skip
         """Be told of a batch that was handed to the device, or left out.
 
@@ -75,7 +76,8 @@ class RunningEpoch:
             step: Optimizer steps completed after it.
             place: What of an epoch's order it was.
             step_s: Seconds that it took here, those that were waited for it included.
-            read_s: Seconds that were waited for it.
+            read_s: Seconds that were waited for it, those of copying included.
+            copy_s: Those that the host has spent on copying it to the device.
         """
         self._throughput.add(step_s=step_s, read_s=read_s, samples=batch.global_samples)
         if not taken.trained:
@@ -87,7 +89,7 @@ class RunningEpoch:
             _Unfetched(
                 iteration=iteration, step=step, taken=taken, indices=batch.indices.copy(), place=place,
                 samples=batch.global_samples, own_samples=len(batch.labels), step_s=step_s, read_s=read_s,
-                at_s=time.time(),
+                copy_s=copy_s, at_s=time.time(),
             )
         )  # fmt: skip
 
@@ -127,6 +129,7 @@ class RunningEpoch:
             "step", at_s=row.at_s, epoch=self.index + 1, iter=row.iteration, step=row.step, lr=rates[0],
             **{f"lr_{index}": rate for index, rate in enumerate(rates) if index},
             samples=row.samples, **result.means, images_per_s=rate, reader_s=round(row.read_s, 6),
+            step_s=round(row.step_s, 6), copy_s=round(row.copy_s, 6), peers_s=round(row.taken.peers_s, 6),
         )  # fmt: skip
         self._on_nan.look(
             DoneBatch(

@@ -21,6 +21,7 @@ streams that only note what they are told, and all else with CPUs.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -42,11 +43,13 @@ class FedBatch:
         batch: Its numbers. The memory of its images is given back: only `images` may be read.
         images: float32 [B, C, H, W], normalised.
         labels: int64 [B, 1], or float32 [B, K] where the images were mixed.
+        copy_s: What the host has spent on copying it, or on beginning to.
     """
 
     batch: Batch
     images: paddle.Tensor
     labels: paddle.Tensor
+    copy_s: float = 0.0
 
 
 class Copies(Protocol):
@@ -189,19 +192,23 @@ def feed(
     device = to_device or ToDevice(loader.normalization)
     goes_ahead = device.on_gpu and loader.rng_state() is None
 
-    def sent() -> Iterator[tuple[Batch, Any]]:
+    def sent() -> Iterator[tuple[Batch, tuple[Any, float]]]:
         for batch in islice(batches, limit):
             arrays = (batch.images, batch.labels)
             if valid_only and not batch.valid.all():
                 arrays = (batch.images[batch.valid], batch.labels[batch.valid])
+            began_s = time.perf_counter()
             going = device.send(*arrays)
+            took_s = time.perf_counter() - began_s
             batch.release()
-            yield batch, going
+            yield batch, (going, took_s)
 
     try:
-        for batch, going in _with_next(sent()) if goes_ahead else sent():
+        for batch, (going, sent_s) in _with_next(sent()) if goes_ahead else sent():
+            began_s = time.perf_counter()
             images, labels = device.receive(going)
-            yield FedBatch(batch=batch, images=images, labels=labels)
+            copy_s = sent_s + time.perf_counter() - began_s
+            yield FedBatch(batch=batch, images=images, labels=labels, copy_s=copy_s)
     finally:
         batches.close()
 

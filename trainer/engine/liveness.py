@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trainer.protocol.evaluated import Evaluated
 from trainer.protocol.heartbeat import NO_STOP, Heartbeats, Phase, RankRecord
+from trainer.protocol.step_times import StepTimes
 
 
 class Liveness:
@@ -29,6 +30,7 @@ class Liveness:
         self.loss = math.nan
         self.images_per_s = 0.0
         self.evaluated: Evaluated | None = None
+        self.times: StepTimes | None = None
 
     @property
     def is_watched(self) -> bool:
@@ -50,7 +52,7 @@ class Liveness:
             RankRecord(
                 step=self.step, epoch=self.epoch, total_steps=self.total_steps, phase=phase, pid=os.getpid(),
                 t_mono_s=time.monotonic(), loss=self.loss, images_per_s=self.images_per_s,
-                evaluated=self.evaluated,
+                evaluated=self.evaluated, times=self.times,
             ),
         )  # fmt: skip
 

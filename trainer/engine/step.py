@@ -52,11 +52,13 @@ class StepTaken:
         learning_rates: That the update of each optimizer used or will use.
         applied: Whether the optimizer step is over; between updates of `update_freq` it is not.
         trained: Whether it was trained on.
+        peers_s: Seconds that it waited for other ranks, before gradients are exchanged.
     """
 
     learning_rates: Sequence[float]
     applied: bool
     trained: bool = True
+    peers_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,8 +123,11 @@ class Stepper:
         if self._spoiled:
             self._end_batch(applied)
             return StepTaken(learning_rates=rates, applied=applied, trained=False)
+        peers_s = 0.0
         if applied:
+            began_s = time.perf_counter()
             setup.collective.wait()  # its gradients are summed in the backward pass
+            peers_s = time.perf_counter() - began_s
         if self._guard is not None and self._pending == 0:
             self._guard.begin()
         images, labels = fed.images, fed.labels
@@ -140,7 +145,7 @@ class Stepper:
         self._end_batch(applied)
         if self._run_ahead is not None:
             self._run_ahead.hold()
-        return StepTaken(learning_rates=rates, applied=applied)
+        return StepTaken(learning_rates=rates, applied=applied, peers_s=peers_s)
 
     def leave_out(self, *, step: int) -> StepTaken:
         """Train on nothing of a batch, and so move no weights in optimizer step `step`; nothing is kept."""

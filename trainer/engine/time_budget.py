@@ -195,10 +195,6 @@ class TimeBudget:
             choice = Choice(epochs=epochs, at=float(completed), said=said)
         return self._hand_out(choice)
 
-    def describe_end(self) -> str:
-        """Say what it took in the end."""
-        return f"time budget {format_duration(self.budget_s)}: took {format_duration(self.spent_s)}"
-
     def _cost(self) -> EpochCost:
         measured = min(self._steps, SKIPPED + MEASURED) - SKIPPED
         # Where an epoch is shorter than what is left out, its first steps are all that there is.

@@ -32,7 +32,8 @@ from trainer.engine.saving import Saver
 from trainer.engine.setup import Setup
 from trainer.engine.signals import StopSignal
 from trainer.engine.step import Stepper, StepResult, StepTaken
-from trainer.engine.time_budget import Choice, TimeBudget, is_due, shorten
+from trainer.engine.time_budget import Choice, is_due, shorten
+from trainer.engine.timekeeper import Timekeeper
 from trainer.errors import DataError, DivergedError, InterruptedRunError, StoppedError, TrainerError
 from trainer.models.stages import set_stage
 from trainer.optim.plateau import Plateau
@@ -82,8 +83,7 @@ class Training:
         self._stepper = self._make_stepper()
         self._asked = False
         self._save_is_wanted = False
-        wanted = setup.options.run.time_budget is not None
-        self._budget = TimeBudget(setup, state, clock=clock) if wanted else None
+        self._time = Timekeeper(setup, state, liveness=liveness, clock=clock)
         liveness.total_steps = setup.options.run.epochs * setup.options.steps_per_epoch
         liveness.step, liveness.epoch = state.step, state.epoch
 
@@ -120,8 +120,7 @@ class Training:
                 best=count.best, best_epoch=count.best_epoch, reason=why,
             )  # fmt: skip
         self._run_log.say(f"trained to step {self.state.step} in {format_duration(self._clock() - began_s)}")
-        if self._budget is not None:
-            self._run_log.say(self._budget.describe_end())
+        self._time.say_end(self._run_log)
         found = self._liveness.evaluated
         failure = describe_failure(found) if found is not None else None
         if failure is not None:
@@ -150,8 +149,7 @@ class Training:
             self._begin_stage(stage_of(epoch, epochs=setup.options.run.epochs))
         setup.network.train()
         done, left, loader = self._read()
-        if self._budget is not None:
-            self._budget.epoch_begins()
+        self._time.begin_epoch()
         began_s = self._clock()
         try:
             progress = self._run_log.progress
@@ -162,15 +160,19 @@ class Training:
                 taken = self._train_on(running, fed)
                 if taken.applied:
                     self._advance(epoch, batch, bad_images=running.bad_images, batches=iteration + 1)
-                    if self._budget is not None:
-                        self._shorten(self._budget.step_done(self.state.step))
+                    self._shorten(self._time.step_done(self.state.step))
                 prints = iteration % setup.options.run.print_batch_step == 0
                 due = prints or self._stepper.must_agree or self._is_told_to_stop(taken)
+                before_s = self._clock()
                 results = self._fetch() if due else []  # waits for the device, which is part of the step
-                step_s = self._clock() - began_s
+                step_s, fetch_s = self._clock() - began_s, self._clock() - before_s
+                self._time.add(
+                    step_s=step_s, read_s=read_s, copy_s=fed.copy_s, peers_s=taken.peers_s, fetch_s=fetch_s,
+                    printed=prints,
+                )  # fmt: skip
                 running.note(
                     batch, taken, iteration=iteration, step=self.state.step, place=self._place,
-                    step_s=step_s, read_s=read_s,
+                    step_s=step_s, read_s=read_s, copy_s=fed.copy_s,
                 )  # fmt: skip
                 self._say_bad_images(setup.train_loader)
                 self._take(running, results)
@@ -335,30 +337,24 @@ class Training:
         self._run_log.say(f"[Train][Epoch {completed}/{run.epochs}][Avg]{format_values(means)}")
         counted = {"bad_images": bad_images} if self._setup.train_loader.bad_images.skip else {}
         self._run_log.row("epoch", epoch=completed, step=self.state.step, **means, **counted)
+        self._time.tell_epoch(self._run_log, epoch=completed, epochs=run.epochs, step=self.state.step)
         if bad_images:
             self._run_log.say(
                 f"[Train][Epoch {completed}/{run.epochs}]{format_count(bad_images)} could not be read; "
                 "others of the list were trained on instead"
             )
         self._say_cache("Train", self._setup.train_loader)
-        self.state = replace(
-            self.state,
-            epoch=completed,
-            measured=None,
-            sampler=self._next_sampler(completed),
-        )
+        sampler = self._next_sampler(completed)
+        self.state = replace(self.state, epoch=completed, measured=None, sampler=sampler)
         self._liveness.epoch = min(completed, run.epochs - 1)
         evaluated = self._is_due(completed)
         best = self._evaluate(completed) if evaluated else False
-        ends = self._budget is not None and self._shorten(self._budget.epoch_done(completed))
+        ends = self._shorten(self._time.epoch_done(completed))
         if ends and not evaluated and self._is_due(completed):
             evaluated, best = True, self._evaluate(completed)
         keep = run.save_interval > 0 and completed % run.save_interval == 0
-        began_s = self._clock()
         self._save(self.state, evaluated=evaluated, best=best, epoch_name=keep)
-        if self._budget is not None:
-            self._budget.saved(self._clock() - began_s)
-            self._shorten(self._budget.epoch_done(completed, is_saved=True))
+        self._shorten(self._time.epoch_done(completed, is_saved=True))
 
     def _shorten(self, choice: Choice | None) -> bool:
         """Do what the time budget has chosen; returns whether it has."""
@@ -393,13 +389,17 @@ class Training:
             with setup.ema.in_place():
                 averaged = self._measure()
             self._run_log.say(f"[Eval][Epoch {completed}][EMA][Avg]{format_values(averaged.values)}")
-        if self._budget is not None:
-            self._budget.evaluated(self._clock() - began_s)
+        self._time.evaluated(began_s)
         of_average = {f"ema_{name}": value for name, value in averaged.values.items()} if averaged else {}
         floor = results.largest_class if "top1" in results.metrics else None
         beside = {"largest_class": floor} if floor is not None else {}
         self._run_log.row(
-            "eval", epoch=completed, step=self.state.step, **results.values, **of_average, **beside
+            "eval",
+            epoch=completed,
+            step=self.state.step,
+            **results.values,
+            **of_average,
+            **beside,
         )
         # PaddleClas d178931, ppcls/engine/evaluation/classification.py: the first metric, never the loss.
         key = next(iter(results.metrics), None)
@@ -464,7 +464,7 @@ class Training:
         Raises:
             DivergedError: The last update left weights that are no numbers.
         """
-        setup = self._setup
+        setup, began_s = self._setup, self._clock()
         self._save_is_wanted = False
         self._liveness.enter(Phase.SAVE)
         self._refuse_broken_weights()
@@ -473,9 +473,10 @@ class Training:
             draws = setup.train_loader.rng_state()
             scale = setup.precision.state()
             plateau = setup.schedule.state() if isinstance(setup.schedule, Plateau) else None
-            budget = self._budget.state() if self._budget is not None else None
+            budget = self._time.budget_state()
             whole = replace(state, draws=draws, loss_scale=scale, plateau=plateau, time_budget=budget)
             self._saver.save(whole, evaluated=evaluated, best=best, epoch_name=epoch_name)
+        self._time.saved(began_s)
 
     def _refuse_broken_weights(self) -> None:
         trained = [tensor for tensor in self._setup.model.parameters() if not tensor.stop_gradient]

@@ -20,7 +20,7 @@ is nearly the same in all of them, and what is due is one look at the deadlines 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -40,8 +40,11 @@ from trainer.node.peers import Event, Got, Joined, LockLost, Lost, Peers, Quit
 from trainer.node.settings import NodeSettings
 from trainer.protocol.exits import Exit
 from trainer.protocol.progress import Progress, RankProgress, format_progress
+from trainer.protocol.step_times import StepTimes
 
 _ASK_WITHIN_S = 1.0
+_TIMED = 32
+"""Ranks whose times stand in a progress line; each takes about 200 bytes of the 64 KiB."""
 
 
 class AttemptOutcome(Enum):
@@ -283,6 +286,19 @@ def _names(nodes: set[int]) -> str:
     return ", ".join(str(node) for node in sorted(nodes))
 
 
+def choose_timed(times: Mapping[int, StepTimes | None]) -> set[int]:
+    """Return the ranks whose times go into a line, which a line of a log has room for.
+
+    Of many ranks those that take longest by themselves, and some of the others to compare them with.
+    """
+    known = sorted((found.own_s, rank) for rank, found in times.items() if found is not None)
+    if len(known) <= _TIMED:
+        return {rank for _, rank in known}
+    middle = len(known) // 2
+    shown = [*known[-_TIMED // 2 :], *known[middle - _TIMED // 2 : middle]]
+    return {rank for _, rank in shown}
+
+
 class Reporter:
     """Keeps the last state of every rank of one attempt and prints them all when it is time."""
 
@@ -326,6 +342,7 @@ class Reporter:
 
     def _progress(self, now_s: float) -> Progress:
         rows = [self._states[rank] for rank in sorted(self._states)]
+        timed = choose_timed({state.rank: state.times for state, _ in rows})
         return Progress(
             time_s=now_s,
             attempt=self._attempt,
@@ -342,6 +359,7 @@ class Reporter:
                     loss=state.loss,
                     images_per_s=state.images_per_s,
                     silent_s=state.silent_s + max(0.0, now_s - heard_s),
+                    times=state.times if state.rank in timed else None,
                 )
                 for state, heard_s in rows
             ),

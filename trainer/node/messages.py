@@ -24,9 +24,10 @@ from typing import TypeAlias
 
 from trainer.protocol.codec import encode, read
 from trainer.protocol.evaluated import Evaluated
+from trainer.protocol.step_times import StepTimes
 from trainer.protocol.untrusted import FormatError, parse_object, shown
 
-SCHEMA = 3
+SCHEMA = 4
 MAX_LINE_BYTES = 4 * 1024 * 1024
 """Endpoints and records of some ten thousand ranks; nothing honest is longer."""
 
@@ -40,6 +41,7 @@ class RankState:
         silent_s: Since its last record, or since it was spawned.
         phase: Lower-case name of `heartbeat.Phase`.
         evaluated: The last evaluation, which rank 0 alone tells.
+        times: Of its last steps.
     """
 
     rank: int
@@ -52,6 +54,7 @@ class RankState:
     loss: float | None
     images_per_s: float | None
     evaluated: Evaluated | None = None
+    times: StepTimes | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -209,7 +209,7 @@ def _state(rank: int, record: RankRecord | None, *, now_s: float, spawned_s: flo
         phase=record.phase.name.lower(), silent_s=max(0.0, now_s - record.t_mono_s),
         loss=record.loss if math.isfinite(record.loss) else None,
         images_per_s=record.images_per_s if 0 < record.images_per_s < math.inf else None,
-        evaluated=record.evaluated,
+        evaluated=record.evaluated, times=record.times,
     )  # fmt: skip
 
 

@@ -20,22 +20,24 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from enum import IntEnum
 from pathlib import Path
 
 from trainer.protocol.codec import FormatError
 from trainer.protocol.evaluated import Evaluated
+from trainer.protocol.step_times import StepTimes
 
-_MAGIC = b"FTLB\x02\0\0\0"
+_MAGIC = b"FTLB\x03\0\0\0"
 _HEADER = struct.Struct("<8sqq")  # magic, ranks, stop step
 _STOP = struct.Struct("<q")
 _STOP_AT = 16
 _SEQUENCE = struct.Struct("<q")
 # Step, epoch, total steps, phase, pid, t_mono, loss, images/s; of the last evaluation top1, the best one,
-# the largest class, and the images, which are 0 before the first.
-_RECORD = struct.Struct("<qqqqqddddddq")
-_SLOT = 128  # a record and its sequence number, on cache lines of their own
+# the largest class, and the images, which are 0 before the first; of the last steps their number, 0 before
+# any were timed, and the other fields of `StepTimes` in their order.
+_RECORD = struct.Struct("<qqqqqddddddqqdddddddqqd")
+_SLOT = 256  # a record and its sequence number, on cache lines of their own
 
 NO_STOP = -1
 
@@ -65,6 +67,7 @@ class RankRecord:
         loss: Last training loss; NaN before the first step.
         images_per_s: Of this rank; 0 before it is known.
         evaluated: The last evaluation; None before it, on ranks but 0, and where images have several labels.
+        times: Of the last steps; None before any were timed.
     """
 
     step: int
@@ -76,6 +79,7 @@ class RankRecord:
     loss: float
     images_per_s: float
     evaluated: Evaluated | None = None
+    times: StepTimes | None = None
 
 
 class Heartbeats:
@@ -125,12 +129,13 @@ class Heartbeats:
         """Publish a rank's record."""
         at = self._slot(local_rank)
         evaluated = _flat(record.evaluated)  # before the number is odd: readers wait for that time
+        times = (0,) * 11 if record.times is None else astuple(record.times)
         sequence = int(_SEQUENCE.unpack_from(self._memory, at)[0])
         _SEQUENCE.pack_into(self._memory, at, sequence + 1 | 1)
         _RECORD.pack_into(
             self._memory, at + _SEQUENCE.size, record.step, record.epoch, record.total_steps,
             record.phase, record.pid, record.t_mono_s, record.loss, record.images_per_s,
-            *evaluated,
+            *evaluated, *times,
         )  # fmt: skip
         _SEQUENCE.pack_into(self._memory, at, (sequence + 1 | 1) + 1)
 
@@ -147,10 +152,12 @@ class Heartbeats:
             return None
         if before == 0:
             return None
-        step, epoch, total, phase, pid, t_mono_s, loss, images_per_s, *evaluated = raw
+        step, epoch, total, phase, pid, t_mono_s, loss, images_per_s, *more = raw
+        evaluated, times = more[:4], more[4:]
         return RankRecord(
             step=step, epoch=epoch, total_steps=total, phase=Phase(phase), pid=pid,
             t_mono_s=t_mono_s, loss=loss, images_per_s=images_per_s, evaluated=_folded(*evaluated),
+            times=_timed(times),
         )  # fmt: skip
 
     def close(self) -> None:
@@ -161,6 +168,11 @@ class Heartbeats:
         if not 0 <= local_rank < self.ranks:
             raise IndexError(f"heartbeats: expected a local rank below {self.ranks}, got {local_rank}")
         return _SLOT * (local_rank + 1)
+
+
+def _timed(values: list[float]) -> StepTimes | None:
+    names = [field.name for field in fields(StepTimes)]
+    return StepTimes(**dict(zip(names, values, strict=True))) if values[0] else None  # type: ignore[arg-type]
 
 
 def _flat(found: Evaluated | None) -> tuple[float, float, float, int]:

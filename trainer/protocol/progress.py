@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated, TypeAlias
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, TypeAlias
 
 from trainer.protocol.codec import (
     LAST_TIME_S,
@@ -20,6 +20,7 @@ from trainer.protocol.codec import (
     encode,
 )
 from trainer.protocol.evaluated import Evaluated
+from trainer.protocol.step_times import Finding, StepTimes, find_slow, find_waiting
 from trainer.protocol.tags import MAX_LINE_BYTES
 
 SCHEMA = 1
@@ -42,6 +43,7 @@ class RankProgress:
         loss: Last training loss, or None before the first.
         images_per_s: Of this rank, or None before it is known.
         silent_s: Seconds since the rank's last record.
+        times: Where the time of its last steps went; None before, and of some of many ranks.
     """
 
     rank: _Rank
@@ -52,6 +54,7 @@ class RankProgress:
     loss: float | None
     images_per_s: Annotated[float, Within(0, _MAX_RATE)] | None
     silent_s: Annotated[float, Within(0, LAST_TIME_S)]
+    times: Annotated[StepTimes | None, UnlessNone()] = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +84,20 @@ class Progress:
         """Steps that all ranks have completed; None before any has reported."""
         return min((rank.step for rank in self.ranks), default=None)
 
+    @property
+    def waiting(self) -> Finding | None:
+        """What is to be said where the steps of all ranks wait for images."""
+        found = [rank.times for rank in self.ranks if rank.times is not None]
+        least = min(
+            found, key=lambda times: times.wait_s / times.step_s if times.step_s else 0.0, default=None
+        )
+        return None if least is None else find_waiting(least)
+
+    @property
+    def slow_rank(self) -> tuple[int, Finding] | None:
+        """The rank that the others wait for, and what is to be said of it."""
+        return find_slow((rank.rank, rank.node, rank.times) for rank in self.ranks)
+
 
 def format_progress(progress: Progress) -> bytes:
     """Write the text of a progress line, without tag and newline."""
@@ -90,6 +107,7 @@ def format_progress(progress: Progress) -> bytes:
             loss=_short(rank.loss),
             images_per_s=_short(rank.images_per_s),
             silent_s=round(rank.silent_s, 1),
+            times=_short_times(rank.times),
         )
         for rank in progress.ranks
     )
@@ -130,6 +148,14 @@ def parse_progress(text: bytes) -> Progress | None:
     if not text.startswith(MARK):
         return None
     return decode(Progress, text[len(MARK) :], where=_WHAT, max_bytes=MAX_LINE_BYTES)
+
+
+def _short_times(times: StepTimes | None) -> StepTimes | None:
+    if times is None:
+        return None
+    found: dict[str, Any] = {field.name: getattr(times, field.name) for field in fields(times)}
+    short = {key: float(f"{value:.4g}") for key, value in found.items() if isinstance(value, float)}
+    return StepTimes(**{**found, **short})
 
 
 def _short(value: float | None) -> float | None:

@@ -77,6 +77,26 @@ def explain_silence(snapshot: Snapshot) -> Iterator[Verdict]:
     )
 
 
+def explain_times(snapshot: Snapshot) -> Iterator[Verdict]:
+    """Say what the steps of a job that gets on wait for: images, or one rank."""
+    progress = snapshot.status.progress
+    if snapshot.status.state is not JobState.RUNNING or progress is None:
+        return
+    shown = evidence(*(_describe_times(rank) for rank in progress.ranks[:8] if rank.times is not None))
+    job = snapshot.status.handle.job
+    if (slow := progress.slow_rank) is not None:
+        rank, finding = slow
+        yield Verdict(
+            code="rank-slow", sentence=finding.sentence, evidence=shown,
+            fix=finding.fix or f"ftlaunch logs {job} --rank {rank} --tail 50", resolves=Resolves.BY_CHANGE,
+        )  # fmt: skip
+    if (waiting := progress.waiting) is not None:
+        yield Verdict(
+            code="images-slow", sentence=waiting.sentence, evidence=shown, fix=waiting.fix,
+            resolves=Resolves.BY_CHANGE,
+        )  # fmt: skip
+
+
 def explain_rendezvous(snapshot: Snapshot) -> Iterator[Verdict]:
     """Say that nodes wait for each other, and what keeps them."""
     if snapshot.status.state.is_terminal:
@@ -163,6 +183,17 @@ def _find_silent(progress: Progress, *, since_s: float) -> RankProgress | None:
     silent = [rank for rank in progress.ranks if rank.silent_s + since_s >= SILENT_S]
     outside = [rank for rank in silent if rank.phase != "compute"]
     return min(outside or silent, key=lambda rank: rank.step, default=None)
+
+
+def _describe_times(rank: RankProgress) -> str:
+    times = rank.times
+    assert times is not None
+    parts = (
+        ("images", times.wait_s), ("copy", times.copy_s), ("compute", times.compute_s),
+        ("other ranks", times.peers_s), ("fetch", times.fetch_s),
+    )  # fmt: skip
+    shares = ", ".join(f"{name} {seconds / times.step_s:.0%}" for name, seconds in parts if times.step_s)
+    return f"rank {rank.rank} (node {rank.node}): {times.step_s:.3g} s a step: {shares}"
 
 
 def _describe(rank: RankProgress) -> str:

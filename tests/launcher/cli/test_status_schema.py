@@ -16,6 +16,7 @@ from tests.launcher.configs import RUN_ID
 from tests.launcher.schemas import strict
 from trainer.protocol.evaluated import Evaluated
 from trainer.protocol.progress import Progress, RankProgress
+from trainer.protocol.step_times import StepTimes
 from trainer.protocol.termination import Termination
 
 PATH = Path(__file__).resolve().parents[3] / "docs/schemas/status.schema.json"
@@ -32,7 +33,27 @@ def status(state: JobState, **more: Any) -> JobStatus:
 def full() -> JobStatus:
     ranks = [
         RankProgress(
-            rank=0, node=0, step=3, epoch=0, phase="compute", loss=0.5, images_per_s=9.0, silent_s=0.1
+            rank=0,
+            node=0,
+            step=3,
+            epoch=0,
+            phase="compute",
+            loss=0.5,
+            images_per_s=9.0,
+            silent_s=0.1,
+            times=StepTimes(
+                steps=10,
+                step_s=0.5,
+                wait_s=0.25,
+                copy_s=0.01,
+                peers_s=0.02,
+                fetch_s=0.03,
+                eval_s=4.0,
+                save_s=1.0,
+                workers=4,
+                ranks=2,
+                cores=16.0,
+            ),
         ),
         RankProgress(
             rank=1, node=0, step=2, epoch=0, phase="load", loss=None, images_per_s=None, silent_s=0.0

@@ -22,6 +22,7 @@ from tests.launcher.why.situations import (
     rank,
     runs,
     snapshot,
+    steps,
     storage_class,
     template,
     waits,
@@ -1074,6 +1075,20 @@ def going_on() -> Iterator[Situation]:
 
     ranks = [rank(number) for number in range(4)]
     yield "healthy", "four ranks make steps", "running", snapshot(on, *pods, logs=logs(progress(*ranks)))
+    hungry = [rank(number, times=steps(0.5, wait_s=0.31)) for number in range(4)]
+    yield (
+        "images-slow",
+        "62 % of each step waits for images",
+        "images-slow",
+        snapshot(on, *pods, logs=logs(progress(*hungry))),
+    )
+    late = [rank(number, times=steps(1.3, peers_s=0.7)) for number in range(3)]
+    yield (
+        "rank-slow",
+        "three ranks wait for one whose images come late",
+        "rank-slow",
+        snapshot(on, *pods, logs=logs(progress(*late, rank(3, times=steps(1.3, wait_s=0.8))))),
+    )
     yield (
         "unheard",
         "no step yet",

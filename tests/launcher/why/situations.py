@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from trainer.protocol.progress import Progress, RankProgress, format_progress
+from trainer.protocol.step_times import StepTimes
 from trainer.protocol.termination import Termination, format_termination
 
 Item = dict[str, Any]
@@ -305,7 +306,10 @@ def progress(*ranks: RankProgress, age_s: float = 10, world_size: int = 0, attem
     return line(f"[a{attempt} n0] {format_progress(report).decode()}", age_s)
 
 
-def rank(number: int, *, step: int = 120, phase: str = "compute", silent_s: float = 0.4) -> RankProgress:
+def rank(
+    number: int, *, step: int = 120, phase: str = "compute", silent_s: float = 0.4,
+    times: StepTimes | None = None,
+) -> RankProgress:  # fmt: skip
     return RankProgress(
         rank=number,
         node=number // 2,
@@ -315,7 +319,15 @@ def rank(number: int, *, step: int = 120, phase: str = "compute", silent_s: floa
         loss=0.71,
         images_per_s=310.0,
         silent_s=silent_s,
+        times=times,
     )
+
+
+def steps(step_s: float, *, wait_s: float = 0.01, peers_s: float = 0.01, workers: int = 4) -> StepTimes:
+    return StepTimes(
+        steps=50, step_s=step_s, wait_s=wait_s, copy_s=0.0, peers_s=peers_s, fetch_s=0.0, eval_s=0.0,
+        save_s=0.0, workers=workers, ranks=2, cores=32.0,
+    )  # fmt: skip
 
 
 def snapshot(job: Item, *pods: Item, **more: Any) -> Item:
