@@ -23,12 +23,14 @@ from trainer.data.rng import per_sample
 IMAGES, ROUNDS, SIZE = 200, 5, 224
 
 
-def draw_jpegs() -> list[bytes]:
+def draw_jpegs(*, scale: int = 1) -> list[bytes]:
+    """Draw images of 500 x 375 pixels, or so many times larger."""
+    width, height = 500 * scale, 375 * scale
     draws = np.random.default_rng(0)
     found = []
     for _ in range(IMAGES):
         rough = draws.integers(0, 256, (47, 63, 3), dtype=np.uint8)
-        image = cv2.resize(rough, (500, 375), interpolation=cv2.INTER_CUBIC)
+        image = cv2.resize(rough, (width, height), interpolation=cv2.INTER_CUBIC)
         noisy = np.clip(image + draws.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
         found.append(cv2.imencode(".jpg", noisy, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
     return found

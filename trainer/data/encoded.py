@@ -65,6 +65,7 @@ class _Jpeg:
 
     width: int
     height: int
+    components: int
     progressive: bool
     scan: int
 
@@ -111,6 +112,12 @@ def read_jpeg_size(data: bytes) -> tuple[int, int] | None:
     return None if jpeg is None else (jpeg.width, jpeg.height)
 
 
+def count_jpeg_components(data: bytes) -> int:
+    """Return how many components a JPEG's pixels have: 1 grey, 3 colours, 4 CMYK; 0 of any other file."""
+    jpeg = _read_jpeg(data) if data.startswith(_START) else None
+    return 0 if jpeg is None else jpeg.components
+
+
 def _read_jpeg(data: bytes) -> _Jpeg | None:
     """Walk over the segments before the first scan as libjpeg does (jdmarker.c), which skips garbage."""
     at, frame = 2, None
@@ -118,19 +125,20 @@ def _read_jpeg(data: bytes) -> _Jpeg | None:
         marker, at = found[1][0], found.end()
         if marker in _ALONE:
             continue
-        if marker == _FINISHED or at + 7 > len(data):
+        if marker == _FINISHED or at + 8 > len(data):
             break
         if marker in _FRAMES:
-            height, width = struct.unpack_from(">HH", data, at + 3)
-            frame = (width, height, marker in _PROGRESSIVE)
+            height, width, components = struct.unpack_from(">HHB", data, at + 3)
+            frame = (width, height, components, marker in _PROGRESSIVE)
         elif marker == _SCAN and frame is not None:
-            width, height, progressive = frame
-            return _Jpeg(width=width, height=height, progressive=progressive, scan=at)
+            return _make_jpeg(frame, scan=at)
         at += struct.unpack_from(">H", data, at)[0]
-    if frame is None:
-        return None
-    width, height, progressive = frame
-    return _Jpeg(width=width, height=height, progressive=progressive, scan=len(data))
+    return None if frame is None else _make_jpeg(frame, scan=len(data))
+
+
+def _make_jpeg(frame: tuple[int, int, int, bool], *, scan: int) -> _Jpeg:
+    width, height, components, progressive = frame
+    return _Jpeg(width=width, height=height, components=components, progressive=progressive, scan=scan)
 
 
 def _end_jpeg(data: bytes, jpeg: _Jpeg) -> Encoded:

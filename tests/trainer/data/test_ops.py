@@ -15,6 +15,7 @@ from tests.trainer.data.conftest import IDENTITY, NORMALIZE, Pixels, draw, encod
 from trainer.config.data import ImageNetDataset
 from trainer.config.ops import OPS, DecodeImage
 from trainer.config.ops_augment import APPLIED_OPS
+from trainer.data.ops import basic
 from trainer.data.ops.build import build_transform
 from trainer.data.ops.registry import implemented, implements
 from trainer.data.rng import Stream
@@ -293,3 +294,30 @@ def test_erasing_leaves_the_fourth_channel_alone(mode: str) -> None:
     result = run(encode(draw(1)), normalize, op)
     assert not result[:, :, 3].any()
     assert np.array_equal(result[:, :, :3], run(encode(draw(1)), NORMALIZE, op))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+def test_the_pil_backend_gives_the_pixels_of_pillow(mode: str, progressive: bool, subsampling: int) -> None:
+    exif, options = Image.Exif(), {"subsampling": subsampling} if mode == "RGB" else {}
+    exif[0x0112] = 6  # which Pillow does not follow
+    for number, size in enumerate([(40, 30), (33, 17), (1, 1), (8, 64)]):
+        file = io.BytesIO()
+        image = Image.fromarray(draw(number, width=size[0], height=size[1])).convert(mode)
+        image.save(file, "JPEG", quality=60 + 10 * number, progressive=progressive, exif=exif, **options)
+        decode = {"DecodeImage": {"backend": "pil"}}
+        found = transform(IDENTITY, first=decode)(file.getvalue(), Stream(0).rng)
+        expected = np.asarray(Image.open(file).convert("RGB"))
+        assert np.array_equal(found.transpose(1, 2, 0), expected)
+        turned = transform(IDENTITY, first={"DecodeImage": {"backend": "pil", "to_rgb": False}})
+        assert np.array_equal(turned(file.getvalue(), Stream(0).rng), found[::-1])
+
+
+def test_jpegs_are_left_to_pillow_where_opencv_makes_other_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(basic, "_jpegs_agree", lambda: False)
+    monkeypatch.setattr(basic, "read_with_cv2", lambda *_: asked.append(1))
+    decode = transform(IDENTITY, first={"DecodeImage": {"backend": "pil"}})
+    assert decode(encode(draw(1), ".jpg"), Stream(0).rng).shape == (3, 30, 40)
+    assert not asked
