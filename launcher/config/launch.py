@@ -295,6 +295,16 @@ class LaunchSection(Subsection):
             raise ValueError(f"expected lower-case letters, digits and '-', a letter first, got {value!r}")
         return value
 
+    @field_validator("nodes", mode="before")
+    @classmethod
+    def _number_stays(cls, value: object) -> object:
+        if isinstance(value, dict):
+            raise ValueError(  # noqa: TRY004 - what pydantic takes for a problem
+                "expected a number of nodes, which a job keeps while it runs, got a mapping; another job goes"
+                " on with more or fewer: `ftlaunch submit --continue JOB --nodes N`"
+            )
+        return value
+
     @field_validator("api", mode="before")
     @classmethod
     def _kind_is_offered(cls, value: object) -> object:

@@ -132,6 +132,12 @@ def test_a_variable_that_the_launcher_sets_is_refused(load, name):
     assert f"expected a variable of your own, got {name}" in refusal(load, env={name: "x"})
 
 
+def test_a_job_that_is_to_grow_and_shrink_is_told_what_does_that(load):
+    text = refusal(load, nodes={"min": 2, "max": 8})
+    assert "Launch.nodes: expected a number of nodes, which a job keeps while it runs, got a mapping" in text
+    assert "`ftlaunch submit --continue JOB --nodes N`" in text
+
+
 def test_every_problem_of_the_section_is_said_at_once(load):
     text = refusal(load, env={"API_KEY": "x", "FTL_X": "y", "N": 1}, gpus=-1, nods=2, deadline=5)
     for part in ("env.API_KEY", "env.FTL_X", "env.N", "gpus", "nods", "deadline"):
