@@ -111,6 +111,8 @@ class JobKind(ABC):
         max_name: Longest name of an object, in characters, such that names made from it stay valid.
         refused_alone: Words of a webhook that refuses the object until its companions are there, which they
             are not in a dry run; empty where none does.
+        goes_first: Whether the object is deleted before what belongs to it, without which nobody could take
+            the finalizer off it that waits for that.
         grants: What a user needs on the object itself, on its companions, and on what is read of it.
         cannot: Key of `Launch` -> why the kind cannot do it.
         keys: Field of the object -> key of `Launch` that it was made from, the pod template aside.
@@ -129,6 +131,7 @@ class JobKind(ABC):
     index_label: ClassVar[str]
     max_name: ClassVar[int]
     refused_alone: ClassVar[str] = ""
+    goes_first: ClassVar[bool] = False
     grants: ClassVar[tuple[Grant, ...]]
     cannot: ClassVar[Mapping[tuple[str, ...], str]] = {}
     keys: ClassVar[Mapping[FieldPath, tuple[str, ...]]] = {}

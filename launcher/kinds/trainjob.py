@@ -6,8 +6,9 @@ pkg/apis/trainer/v1alpha1, pkg/webhooks and pkg/runtime. Observed with v2.0.0 an
 
 - Its webhook refuses a TrainJob whose runtime is not there, so that a dry run of it is refused as well.
 - A runtime needs a container `node` in the group with the label of the trainer's step.
-- Once its runtime is gone, v2.3 refuses every change of the TrainJob, `suspend` with it. The runtime belongs
-  to the TrainJob by an ownerReference, and goes after it.
+- Once its runtime is gone, v2.3 refuses every change of the TrainJob, `suspend` with it, and so does the
+  garbage collector's, who would take the finalizer of a foreground deletion off: hence `goes_first`. The
+  runtime belongs to the TrainJob by an ownerReference, and goes after it.
 - While it runs it has no condition; from v2.1 on `jobsStatus` mirrors the JobSet. `kubectl get` prints the
   type of the last condition, so that a resumed job is shown there as Suspended.
 - Nothing deletes a finished one.
@@ -48,6 +49,7 @@ class TrainJob(JobSetKind):
     template = "trainjob.yaml.j2"
     pods_path = ("spec", "template", *JOB_PATH, "spec", "template")
     pods_beside = True
+    goes_first = True  # the finalizer of a foreground deletion could not be taken off without the runtime
     refused_alone = "must be created before the TrainJob"
     grants = (
         Grant(

@@ -105,7 +105,14 @@ class KubeApi(Protocol):
         """Merge `body` into an object (RFC 7386: null removes, lists are replaced); return the result."""
 
     def delete(
-        self, resource: Resource, name: str, *, namespace: str, uid: str, at_once: bool = False
+        self,
+        resource: Resource,
+        name: str,
+        *,
+        namespace: str,
+        uid: str,
+        at_once: bool = False,
+        first: bool = False,
     ) -> None:
         """Ask for an object's end, its dependants first, if it still has this uid.
 
@@ -116,6 +123,7 @@ class KubeApi(Protocol):
             uid: Of the very object that is meant.
             at_once: Remove it without waiting for anybody, a pod of a lost node too; what it runs there may
                 go on until the node is back.
+            first: Let it go before its dependants, which follow by themselves.
 
         Raises:
             AbsentError: It is gone already.

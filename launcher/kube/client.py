@@ -184,12 +184,20 @@ class Client:
         return self._object(request, self._call("patch", resource, namespace=namespace, name=name))
 
     def delete(
-        self, resource: Resource, name: str, *, namespace: str, uid: str, at_once: bool = False
+        self,
+        resource: Resource,
+        name: str,
+        *,
+        namespace: str,
+        uid: str,
+        at_once: bool = False,
+        first: bool = False,
     ) -> None:
         """See `KubeApi.delete`."""
+        order = "Background" if first else "Foreground"
         options = {
             "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid},
-            **({"gracePeriodSeconds": 0} if at_once else {"propagationPolicy": "Foreground"}),
+            **({"gracePeriodSeconds": 0} if at_once else {"propagationPolicy": order}),
         }  # fmt: skip
         request = Request(
             method="DELETE", path=path_of(resource, namespace=namespace, name=name), query={}, body=options

@@ -169,14 +169,24 @@ class FakeCluster:
         return self._answer("patch", resource, namespace, name, act)
 
     def delete(
-        self, resource: Resource, name: str, *, namespace: str, uid: str, at_once: bool = False
+        self,
+        resource: Resource,
+        name: str,
+        *,
+        namespace: str,
+        uid: str,
+        at_once: bool = False,
+        first: bool = False,
     ) -> None:
         def act() -> None:
             if self._must(resource.plural, namespace, name)["metadata"]["uid"] != uid:
                 raise RefusalError(
                     409, "Conflict", "the UID in the precondition does not match the UID in record"
                 )
-            self._store.end(resource.plural, namespace, name, at_once=at_once)
+            if resource is TRAIN_JOBS and not first:
+                # its runtime would go first, and its webhook then refuse to have the finalizer taken off
+                raise UnplayableError("a TrainJob that is deleted in the foreground stays for ever")
+            self._store.end(resource.plural, namespace, name, at_once=at_once or first)
             self._settle()
 
         self._answer("delete", resource, namespace, name, act)

@@ -271,7 +271,8 @@ class KubernetesBackend(Backend):
     def delete(self, handle: Handle, *, force: bool = False) -> None:
         """Delete the job, its pods first; the ConfigMap goes with its owner. See `Backend.delete`."""
         job, pods = self._fetch(handle)
-        self.api.delete(self.jobs.resource, handle.job, namespace=handle.namespace, uid=objects.uid_of(job))
+        uid, first = objects.uid_of(job), self.jobs.goes_first
+        self.api.delete(self.jobs.resource, handle.job, namespace=handle.namespace, uid=uid, first=first)
         self._creator.sweep(job, namespace=handle.namespace)
         if force:
             from launcher.backends.kubernetes.delete import remove_at_once

@@ -156,6 +156,7 @@ class Creator:
 
     def _unmake(self, resource: Resource, item: KubeObject, *, namespace: str) -> None:
         try:
-            self._api.delete(resource, name_of(item), namespace=namespace, uid=uid_of(item))
+            first = resource is self._jobs and self._kind.goes_first
+            self._api.delete(resource, name_of(item), namespace=namespace, uid=uid_of(item), first=first)
         except (AbsentError, ConflictError):
             return

@@ -15,7 +15,8 @@ from pathlib import Path
 from launcher.kinds.base import JobKind
 from launcher.kinds.registry import KINDS
 
-VARIABLE = "FTLAUNCH_KIND_TABLE"
+WANTED_AT = os.environ.get("FTLAUNCH_KIND_TABLE")
+"""Read before a test's own environment begins, which has none of ours."""
 KEPT = Path(__file__).with_name("kinds.json")
 PAGE = Path(__file__).resolve().parents[3] / "docs/kubernetes.md"
 BEGIN, END = "<!-- kinds: begin -->", "<!-- kinds: end -->"
@@ -35,8 +36,8 @@ def showing(kind: JobKind, *capabilities: str) -> Iterator[None]:
 
 def note(kind: JobKind, *capabilities: str, how: str) -> None:
     """Keep how a kind does with some capabilities, where a table is wanted."""
-    if path := os.environ.get(VARIABLE):
-        kept = Path(path)
+    if WANTED_AT:
+        kept = Path(WANTED_AT)
         table = json.loads(kept.read_text()) if kept.exists() else {}
         table.setdefault(kind.name, {}).update(dict.fromkeys(capabilities, how))
         kept.write_text(json.dumps(table, indent=1) + "\n")

@@ -188,9 +188,7 @@ class Requests:
         self.adopted.append(f"{resource.kind} by {owner['kind']}")
         return body
 
-    def delete(
-        self, resource: Resource, name: str, *, namespace: str, uid: str, at_once: bool = False
-    ) -> None:
+    def delete(self, resource: Resource, name: str, *, namespace: str, uid: str, first: bool = False) -> None:
         self.made.remove(resource.kind)
 
 

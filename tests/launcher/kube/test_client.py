@@ -195,6 +195,8 @@ def test_deleting_names_the_very_object_and_takes_dependants_first(client: Clien
     assert (asked.method, asked.path) == ("DELETE", f"{JOBS}/flowers")
     assert asked.body["preconditions"] == {"uid": "u-1"}
     assert asked.body["propagationPolicy"] == "Foreground"
+    client.delete(PADDLE_JOBS, "flowers", namespace="ml", uid="u-1", first=True)
+    assert server.asked[-1].body["propagationPolicy"] == "Background"
 
 
 def test_deleting_at_once_waits_for_no_node(client: Client, server: ApiServer) -> None:
