@@ -64,7 +64,9 @@ def test_a_submit_while_its_controller_is_away_is_finished_by_the_next_one(
             assert "Traceback" not in away.stderr
         finally:
             kit.run(script)
-        place.run("ftlaunch", *submit, code=None)
+        place.wait_for(  # it may be up for a while before its webhook is
+            lambda: place.run("ftlaunch", *submit, code=None).returncode in (0, 2), what="it to be taken"
+        )
         place.run("ftlaunch", "wait", "--for", "scheduling", "--timeout", "90s")
         assert space.names(kind.resource.plural).count("late") == 1
     delete(place, space, "late")
