@@ -13,7 +13,7 @@ from launcher.cli.options import echo_document, output_option
 from launcher.cli.printing import echo
 from launcher.cli.table import format_table
 from launcher.documents import format_time, make_document
-from launcher.jobs.listing import ListedJob, has_jobs, list_jobs
+from launcher.jobs.listing import ListedJob, has_jobs, list_jobs, noted_gpu_hours
 from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BACKENDS, BackendKind
 from launcher.runs.record import RunRecord
@@ -76,11 +76,13 @@ def command(
     header = ["SUBMITTED", "STATE", "JOB"]
     table = [[_time(row.record), row.state or "", str(row.record.handle)] for row in rows]
     if output == "wide":
-        header += ["RUN ID", "CONFIG"]
+        header += ["GPU-HOURS", "RUN ID", "CONFIG"]
         table = [
-            [*cells, row.record.run_id, row.record.config] for cells, row in zip(table, rows, strict=True)
+            [*cells, "" if hours is None else f"{hours:.1f}", row.record.run_id, row.record.config]
+            for cells, row in zip(table, rows, strict=True)
+            for hours in (noted_gpu_hours(row.record),)
         ]
-    echo("\n".join(format_table(header, table)))
+    echo("\n".join(format_table(header, table, right="GPU-HOURS")))
 
 
 def _list_team(
@@ -184,4 +186,5 @@ def _to_json(row: ListedJob) -> dict[str, object]:
     return {
         "handle": str(record.handle), "job": record.handle.job, "state": row.state, "run_id": record.run_id,
         "config": record.config, "project": record.project, "created": format_time(record.created_s),
+        "gpu_hours": noted_gpu_hours(record),
     }  # fmt: skip

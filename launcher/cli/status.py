@@ -16,6 +16,7 @@ from launcher.cli.printing import echo, print_note
 from launcher.cli.table import paint_state, wrap
 from launcher.documents import format_time, make_document
 from launcher.jobs import lifecycle
+from launcher.jobs.gpu_hours import note_gpu_time
 from launcher.jobs.lifecycle import eta_s
 from launcher.jobs.resolve import find_job
 from launcher.jobs.wait import watch
@@ -24,6 +25,7 @@ from trainer.protocol.evaluated import describe_evaluated, describe_failure
 from trainer.protocol.progress import Progress
 
 if TYPE_CHECKING:  # only jobs of a queue need it
+    from launcher.backends.gpu_time import GpuTime
     from launcher.why.forecast import Estimate
 
 MANY, FEW = 32, 10
@@ -49,18 +51,20 @@ def command(job: str | None, output: str, watching: bool) -> None:
     code = found.record.code_sha256
     for number, status in enumerate(statuses):
         start = None if output == "name" else lifecycle.estimate_start(found, status)
-        show(status, output=output, again=number > 0, start=start, code=code)
+        held = None if output == "name" else note_gpu_time(found, status)
+        show(status, output=output, again=number > 0, start=start, held=held, code=code)
 
 
 def show(
-    status: JobStatus, *, output: str, again: bool, start: Estimate | None = None, code: str | None = None
-) -> None:
-    """Print a status, and when a job of a queue starts; on a terminal over the one before.
+    status: JobStatus, *, output: str, again: bool, start: Estimate | None = None,
+    held: GpuTime | None = None, code: str | None = None,
+) -> None:  # fmt: skip
+    """Print a status, when a job of a queue starts, and GPU-hours; on a terminal over the one before.
 
     `code` is the hash of the user's own, or None.
     """
     if output in ("json", "yaml"):
-        echo_document(to_json(status, start=start, code=code), output)
+        echo_document(to_json(status, start=start, held=held, code=code), output)
         return
     if output == "name":
         echo(status.handle.job)
@@ -70,6 +74,7 @@ def show(
     is_wide = output == "wide"
     echo(
         describe(status, whole=is_wide, paint_state=paint_state, start=start)
+        + (f"\n  {describe_held(held)}" if held is not None and held.gpu_s else "")
         + (f"\n  run {status.run_id}" if is_wide else "")
         + (f"\n  code SHA-256 {code}" if is_wide and code else "")
     )
@@ -108,6 +113,11 @@ def describe_start(start: Estimate) -> list[str]:
     from launcher.why.queue_model import describe_estimate
 
     return wrap(describe_estimate(start), start="  when: ")
+
+
+def describe_held(held: GpuTime) -> str:
+    """Write for how long a run has held GPUs."""
+    return f"{held.gpu_hours:.2f} GPU-hours" + (f" ({held.estimate})" if held.estimate else "")
 
 
 def start_to_json(start: Estimate | None) -> dict[str, object] | None:
@@ -219,7 +229,7 @@ def _pod_row(pod: PodStatus) -> str:
 
 
 def to_json(
-    status: JobStatus, *, start: Estimate | None = None, code: str | None = None
+    status: JobStatus, *, start: Estimate | None = None, held: GpuTime | None = None, code: str | None = None
 ) -> dict[str, object]:
     """Write a status for programs. Keys are only ever added."""
     progress, end = status.progress, status.termination
@@ -239,6 +249,8 @@ def to_json(
         total_steps=(progress.total_steps or None) if progress else None,
         eta_s=eta_s(status),
         start=start_to_json(start),
+        gpu_hours=round(held.gpu_hours, 4) if held is not None else None,
+        gpu_hours_estimate=(held.estimate or None) if held is not None else None,
         evaluated=dataclasses.asdict(progress.evaluated) if progress and progress.evaluated else None,
         pods=[
             {

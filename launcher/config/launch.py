@@ -159,11 +159,15 @@ class Queue(Subsection):
     """Name of a LocalQueue of Kueue."""
     volcano: ObjectName | None = None
     """Name of a queue of Volcano, or of another scheduler that the training operator was started with."""
+    topology: Literal["preferred", "required"] | None = None
+    """Have Kueue place all pods where they share `topology_key`; its flavours must have a topology."""
 
     @model_validator(mode="after")
     def _one(self) -> Queue:
         if (self.kueue is None) == (self.volcano is None):
             raise ValueError("expected exactly one of kueue and volcano")
+        if self.topology is not None and self.kueue is None:
+            raise ValueError("expected topology beside kueue, which places pods by it")
         return self
 
 
@@ -322,6 +326,14 @@ class LaunchSection(Subsection):
         if size > _ANNOTATIONS_BYTES:
             raise ValueError(f"expected at most {_ANNOTATIONS_BYTES} bytes of annotations, got {size}")
         return value
+
+    @model_validator(mode="after")
+    def _topology_has_a_level(self) -> LaunchSection:
+        if self.queue is not None and self.queue.topology is not None and self.topology_key is None:
+            raise ValueError(
+                "expected topology_key beside queue.topology: the node label of a level of Kueue's topology"
+            )
+        return self
 
     @model_validator(mode="after")
     def _mounts_apart(self) -> LaunchSection:

@@ -83,6 +83,7 @@ def _of_cluster(info: ClusterInfo, ours: Sequence[InterruptedSubmit], gpu_resour
         "storage": facilities.check_storage,
         "dns": facilities.check_dns,
         "queues": facilities.check_queues,
+        "queued kinds": facilities.check_queued_kinds,
         "leftovers": lambda info: leftovers.check_leftovers(info, ours),
     }
     return [Check(name=name, run=partial(run, info)) for name, run in checks.items()]

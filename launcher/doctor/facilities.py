@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from launcher.backends.kubernetes.apis import serves
 from launcher.backends.kubernetes.gangs import makes_gangs
+from launcher.backends.kubernetes.kueue import find_kind, looks_after
 from launcher.doctor.cluster_info import ClusterInfo
-from launcher.doctor.findings import Finding, fail, ok, warn
-from launcher.kinds.registry import DEFAULT
+from launcher.doctor.findings import Finding, Level, fail, ok, warn
+from launcher.kinds.registry import DEFAULT, KINDS
 from launcher.kube.errors import AbsentError, DeniedError
 from launcher.objects import (
     ENDPOINT_SLICES,
@@ -132,6 +134,36 @@ def check_queues(info: ClusterInfo) -> list[Finding]:
         found[found.index("coscheduling")] = f"coscheduling ({_see_gangs(info)})"
     queues = _list_queues(info, versions["kueue.x-k8s.io"]) if "Kueue" in found else ""
     return [ok("queues", ", ".join(found) + queues)]
+
+
+def check_queued_kinds(info: ClusterInfo) -> list[Finding]:
+    """Say which kinds of jobs wait in Kueue's queues, and which start at once whatever queue they name."""
+    if find_kind(info.api) is None:
+        return []
+    served = [kind for kind in KINDS if serves(info.api, kind)]
+    answers = {kind: looks_after(info.api, kind, namespace=info.namespace) for kind in served}
+    heeded = ", ".join(f"{kind.resource.kind}s" for kind in served if answers[kind])
+    ignored = [kind for kind in served if answers[kind] is False]
+    if ignored:
+        names = ", ".join(f"{kind.resource.kind}s" for kind in ignored)
+        frameworks = ", ".join(kind.kueue_framework for kind in ignored)
+        return [
+            warn(
+                "queued kinds",
+                f"Kueue looks after {heeded or 'none of the kinds here'}, and not after {names}: these start"
+                f" at once in {info.namespace}, whatever queue they name",
+                f"an administrator: Kueue's settings integrations.frameworks ({frameworks}) and"
+                " managedJobsNamespaceSelector; or leave Launch.api at auto, which takes one that is queued",
+            )
+        ]
+    if heeded:
+        return [ok("queued kinds", f"Kueue looks after {heeded} in {info.namespace}")]
+    return [
+        Finding(
+            check="queued kinds", level=Level.SKIP, fix="",
+            message="which kinds Kueue looks after cannot be seen by this user",
+        )
+    ]  # fmt: skip
 
 
 def _see_gangs(info: ClusterInfo) -> str:

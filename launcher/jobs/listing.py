@@ -77,6 +77,14 @@ def list_jobs(
     return listed[:limit]
 
 
+def noted_gpu_hours(record: RunRecord) -> float | None:
+    """Return the GPU-hours that looks at a job have noted; None where none has, and for one without GPUs."""
+    from launcher.jobs.gpu_hours import read_gpu_hours
+
+    hours = read_gpu_hours(RunStore(runs_dir()), record.handle.job)
+    return None if hours is None else round(hours, 4)
+
+
 def has_jobs(*, store: RunStore | None = None) -> bool:
     """Say whether any job was ever submitted from this machine."""
     return bool((store or RunStore(runs_dir())).names())

@@ -56,6 +56,7 @@ def wait_for_end(
     while True:
         status = retry.ask(lambda: job.backend.status(job.handle))
         if status.state.is_terminal or status.state is also:
+            _note(job, status)
             return status
         on_status(status)
         # only after a look, so that even a timeout of no time at all says how the job stands
@@ -88,12 +89,20 @@ def watch(job: ResolvedJob, *, notes: Notes = ignore) -> Iterator[JobStatus]:
     while True:
         status = retry.ask(lambda: job.backend.status(job.handle))
         if status != last:
+            _note(job, status)
             yield status
         if status.state.is_terminal:
             return
         last = status
         poll_timer = poll_timer or job.backend.poll_timer(job.handle)
         poll_timer.wait(pause_s(_WATCH_S, pods=len(status.pods)), most_s=math.inf)
+
+
+def _note(job: ResolvedJob, status: JobStatus) -> None:
+    """Keep for how long the job has held GPUs: its pods may be gone at the next look."""
+    from launcher.jobs.gpu_hours import note_gpu_time
+
+    note_gpu_time(job, status)
 
 
 def exit_code(status: JobStatus, *, propagate: bool = False) -> int:

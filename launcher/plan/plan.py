@@ -122,11 +122,11 @@ def plan(
         run_as=launch.run_as,
         labels=labels,
         job_labels={**labels, QUEUE_LABEL: queue.kueue} if queue and queue.kueue else labels,
-        annotations={**({SUBMITTED_BY: submitted_by} if submitted_by else {}), **launch.annotations},
-        pod_annotations={**_POD_ANNOTATIONS, **launch.annotations},
+        annotations={**launch.annotations, **({SUBMITTED_BY: submitted_by} if submitted_by else {})},
+        pod_annotations={**_POD_ANNOTATIONS, **_topology(launch), **launch.annotations},
         node_selector=dict(launch.node_selector),
         tolerations=_tolerations(launch, on_gpus=on_gpus),
-        shares_topology=launch.topology_key,
+        shares_topology=None if _topology(launch) else launch.topology_key,  # Kueue places them itself
         service_account=launch.service_account,
         priority_class=launch.priority_class,
         gang_queue=queue.volcano if queue else None,
@@ -262,6 +262,13 @@ def _labels(
         RUN_ID_LABEL: run_id,
         **launch.labels,
     }
+
+
+def _topology(launch: LaunchSection) -> dict[str, str]:
+    """Return the annotation by which Kueue places pods (kueue.sigs.k8s.io, "Topology Aware Scheduling")."""
+    if launch.queue is None or launch.queue.topology is None or launch.topology_key is None:
+        return {}
+    return {f"kueue.x-k8s.io/podset-{launch.queue.topology}-topology": launch.topology_key}
 
 
 def _tolerations(launch: LaunchSection, *, on_gpus: bool) -> tuple[Toleration, ...]:

@@ -51,7 +51,7 @@ def load(write_config: Callable[..., Path]) -> Callable[..., RunConfig]:
 @pytest.fixture
 def make_plan(load: Callable[..., RunConfig]) -> Callable[..., JobPlan]:
     def make(overrides: Sequence[str] = (), *, flags: Flags | None = None, **given: Any) -> JobPlan:
-        plan_keys = ("on", "exact_name", "gpus_here", "overwrite", "parent", "api")
+        plan_keys = ("on", "exact_name", "gpus_here", "overwrite", "parent", "api", "submitted_by")
         asked = {"on": "kubernetes", **{key: given.pop(key) for key in plan_keys if key in given}}
         return plan(load(*overrides, flags=flags, **given), run_id=RUN_ID, version="0.1.0", **asked)
 

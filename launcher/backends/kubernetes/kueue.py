@@ -63,15 +63,15 @@ def looks_after(api: KubeApi, kind: JobKind, *, namespace: str, queue: str = "")
     """
     if find_kind(api) is None:
         return False
-    try:
-        stored = api.create(
-            kind.resource, _smallest_job(kind, queue=queue or "any"), namespace=namespace, dry_run=True
-        )
-        return kind.is_suspended(stored)
-    except NoAnswerError:
-        raise
-    except LaunchError:  # not allowed, or the kind needs more than a pod template
-        pass
+    sample = kind.sample(f"ftlaunch-{os.urandom(3).hex()}", labels={QUEUE_LABEL: queue or "any"})
+    if sample is not None:
+        try:
+            stored = api.create(kind.resource, sample, namespace=namespace, dry_run=True)
+            return kind.is_suspended(stored)
+        except NoAnswerError:
+            raise
+        except LaunchError:  # not allowed, or a quota or another admission check speaks first
+            pass
     frameworks = read_frameworks(api)
     if frameworks is not None:
         return kind.kueue_framework in frameworks
@@ -93,23 +93,6 @@ def read_frameworks(api: KubeApi) -> frozenset[str] | None:
     integrations = settings.get("integrations") if isinstance(settings, dict) else None
     listed = integrations.get("frameworks") if isinstance(integrations, dict) else None
     return frozenset(map(str, listed)) if isinstance(listed, list) else None
-
-
-def _smallest_job(kind: JobKind, *, queue: str) -> KubeObject:
-    """Return a job of one pod in a queue, as little as a server takes; it is only ever sent as a dry run."""
-    name = f"ftlaunch-probe-{os.urandom(3).hex()}"
-    containers = [{"name": kind.container, "image": "probe"}]
-    job: KubeObject = {"spec": {"containers": containers, **kind.pod_fields(name)}}
-    for step, above in zip(reversed(kind.pods_path), [*reversed(kind.pods_path[:-1]), ""], strict=True):
-        if isinstance(step, str):
-            # an item of a list has a name (JobSet's replicatedJobs)
-            job = {step: job, **({"name": kind.container} if isinstance(above, int) else {})}
-        else:
-            job = [job]  # type: ignore[assignment]  # put into the mapping above at once
-    metadata = {"name": name, "labels": {QUEUE_LABEL: queue}}
-    return {
-        "apiVersion": kind.resource.api_version, "kind": kind.resource.kind, "metadata": metadata, **job
-    }  # fmt: skip
 
 
 def _has_workload(api: KubeApi, kind: JobKind, *, namespace: str) -> bool:

@@ -144,3 +144,18 @@ def test_every_problem_of_the_section_is_said_at_once(load):
         assert text.count(f"Launch.{part}: ") == 1
     assert "did you mean 'nodes'?" in text
     assert "YAML reads '1' so); quote it" in text
+
+
+@pytest.mark.parametrize(
+    ("launch", "text"),
+    [
+        ({"queue": {"kueue": "q", "topology": "required"}}, "expected topology_key beside queue.topology"),
+        (
+            {"queue": {"volcano": "q", "topology": "required"}, "topology_key": "rack"},
+            "expected topology beside kueue",
+        ),
+        ({"queue": {"kueue": "q", "topology": "near"}, "topology_key": "rack"}, "Launch.queue.topology"),
+    ],
+)
+def test_a_topology_needs_a_queue_of_kueue_and_a_level(load, launch, text):
+    assert text in refusal(load, **launch)

@@ -9,8 +9,10 @@ import pytest
 from launcher.backends.kubernetes import KubernetesBackend
 from launcher.backends.kubernetes.kueue import SETTINGS, looks_after
 from launcher.backends.states import JobState
-from launcher.kinds.job import PlainJob
-from launcher.kinds.registry import PADDLE_JOB
+from launcher.doctor.cluster_info import ClusterInfo
+from launcher.doctor.facilities import check_queued_kinds
+from launcher.doctor.findings import Level
+from launcher.kinds.registry import KINDS, PADDLE_JOB
 from launcher.kube.errors import DeniedError
 from launcher.objects import CONFIG_MAPS, PADDLE_JOBS, WORKLOADS
 from launcher.plan.handle import Handle
@@ -184,13 +186,31 @@ def test_where_nothing_can_be_seen_it_is_not_known(cluster, job):
     assert looks_after(cluster, PADDLE_JOB, namespace="ml") is None
 
 
-def test_the_smallest_job_of_a_kind_in_lists_names_its_item(cluster):
-    class InAList(PlainJob):
-        pods_path = ("spec", "replicatedJobs", 0, "template", "spec", "template")
+class TestDoctor:
+    """What the doctor says of kinds and queues."""
 
-    sent = []
-    cluster.create = lambda resource, body, **given: sent.append(body) or body
-    looks_after(cluster, InAList(), namespace="ml")
-    (item,) = sent[0]["spec"]["replicatedJobs"]
-    assert item["name"] == "node"
-    assert item["template"]["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+    @pytest.fixture
+    def only(self, cluster):
+        def ask():
+            (found,) = check_queued_kinds(ClusterInfo(api=cluster, namespace="ml"))
+            return found
+
+        return ask
+
+    def test_it_warns_of_kinds_that_no_queue_looks_after(self, cluster, only):
+        cluster.kueue_holds = lambda job: job["kind"] != "PaddleJob" and QUEUE in job["metadata"]["labels"]
+        found = only()
+        assert found.level is Level.WARN
+        assert "and not after PaddleJobs" in found.message
+        assert "kubeflow.org/paddlejob" in found.fix
+
+    def test_all_that_are_looked_after_are_named(self, cluster, only):
+        cluster.kueue_holds = lambda job: True
+        assert (only().level, "PaddleJobs" in only().message) == (Level.OK, True)
+
+    def test_what_cannot_be_seen_is_no_warning(self, cluster, only):
+        for kind in KINDS:
+            cluster.refuse("create", kind.resource, code=403)
+        for _ in KINDS:
+            cluster.refuse("get", CONFIG_MAPS, code=403)
+        assert only().level is Level.SKIP

@@ -5,7 +5,7 @@ import pytest
 from launcher.config.flags import Flags
 from launcher.config.load import load_run_config
 from launcher.errors import UsageError
-from launcher.names import RUN_ID_LABEL
+from launcher.names import RUN_ID_LABEL, SUBMITTED_BY
 from launcher.plan.plan import plan
 from tests.launcher.configs import RUN_ID, config_values
 from trainer.config.problems import ConfigError
@@ -165,3 +165,23 @@ def test_a_config_that_no_configmap_holds_is_refused(write_config):
         stream.write("#" * 1_000_000)
     with pytest.raises(ConfigError, match="expected at most 921600 bytes"):
         plan(load_run_config(path), run_id=RUN_ID, on="kubernetes")
+
+
+@pytest.mark.parametrize("level", ["preferred", "required"])
+def test_kueue_places_pods_by_a_topology_where_that_is_asked_for(make_plan, level):
+    job = make_plan(launch={"queue": {"kueue": "q", "topology": level}, "topology_key": "example.com/rack"})
+    assert job.pod_annotations[f"kueue.x-k8s.io/podset-{level}-topology"] == "example.com/rack"
+    assert job.shares_topology is None  # the scheduler's wish would pull against Kueue's choice
+
+
+def test_without_that_a_topology_is_a_wish_to_the_scheduler(make_plan):
+    job = make_plan(launch={"queue": {"kueue": "q"}, "topology_key": "example.com/rack"})
+    assert not any(name.startswith("kueue") for name in job.pod_annotations)
+    assert job.shares_topology == "example.com/rack"
+
+
+def test_who_submits_stands_on_the_job_and_not_on_its_pods(make_plan):
+    job = make_plan(submitted_by="ann")
+    assert job.annotations == {SUBMITTED_BY: "ann"}
+    assert SUBMITTED_BY not in job.pod_annotations
+    assert make_plan().annotations == {}
