@@ -100,6 +100,7 @@ class Remark:
         slot: Of its batch.
         order: Of its batch.
         place: In its batch.
+        split: Whose sample it is.
         kind: `bad` or `warning` of sample `index`, a `problem` that ends the run, or an `error`.
         index: Which sample a `bad` or `warning` is of.
         text: The sentence.
@@ -111,6 +112,7 @@ class Remark:
     place: int
     kind: str
     text: str
+    split: int = 0
     index: int = 0
     error: TrainerError | None = None
 
@@ -173,8 +175,7 @@ class Reader:
         try:
             outcome = self._readers[taken.split].read(taken.key, partial(self._ring.put, taken))
         except NoRoomError:
-            self._kept[taken.split].unsent.clear()  # all of it will be found again
-            return State.NO_ROOM
+            return State.NO_ROOM  # what was found out about images is said with the next one
         except Exception as error:  # noqa: BLE001 - an operation of the user's own raises whatever it likes
             self._send(taken, _describe(error))
             return State.REFUSED
@@ -194,8 +195,9 @@ class Reader:
 
     def _send(self, taken: Taken, remark: Remark) -> None:
         placed = replace(
-            remark, slot=taken.slot, order=taken.order, place=taken.place, text=remark.text[:_MAX_TEXT]
-        )
+            remark, slot=taken.slot, order=taken.order, place=taken.place, split=taken.split,
+            text=remark.text[:_MAX_TEXT],
+        )  # fmt: skip
         self._remarks.send(pickle.dumps(placed))
 
 

@@ -102,6 +102,7 @@ class Readers:
         self.chosen: int | None = None
         """What `num_workers: auto` of the first split has chosen, which goes for the others, too."""
         self._said_short = False
+        self._left: list[Remark] = []  # of images whose batch nobody waits for any longer
         self._last_end = 0  # how the reader ended that died last
         self._lock = threading.RLock()
 
@@ -145,6 +146,9 @@ class Readers:
         with self._lock:
             running = self._start()
             slot = running.free_slot()
+            if slot is None:  # a reader that has much to say waits until somebody listens, and holds its slot
+                self._take_remarks(running.remarks())
+                slot = running.free_slot()
             if running.is_short and not self._said_short:
                 self._said_short = True
                 self._notes.append(
@@ -192,6 +196,7 @@ class Readers:
         """Have a batch not read after all."""
         with self._lock:
             is_asked = self._pending.pop(pending.order, None) is not None
+            self._left += pending.remarks
             if is_asked and self._running is not None and self._running.is_alive:
                 self._running.cancel(pending.slot)
 
@@ -243,8 +248,8 @@ class Readers:
 
     def _take_remarks(self, remarks: Sequence[Remark]) -> None:
         for remark in remarks:
-            if (pending := self._pending.get(remark.order)) is not None:
-                pending.remarks.append(remark)
+            pending = self._pending.get(remark.order)
+            (pending.remarks if pending is not None else self._left).append(remark)
 
     def _note_death(self, item: dict[str, Any]) -> None:
         self._last_end = item["died"]
@@ -285,7 +290,13 @@ class Readers:
             self._hear(running, 0)  # how they died
         images, release = running.hand_out(pending.slot)
         problems, bad_images, warnings = [], [], []
-        for remark in sorted(pending.remarks, key=lambda remark: remark.place):
+        # A reader says once that an image is bad, be its batch read to the end or not.
+        of_others = [
+            remark for remark in self._left
+            if remark.split == pending.split and remark.kind in ("bad", "warning")
+        ]  # fmt: skip
+        self._left = [remark for remark in self._left if remark.split != pending.split]
+        for remark in [*of_others, *sorted(pending.remarks, key=lambda remark: remark.place)]:
             if remark.kind == "bad":
                 bad_images.append((remark.index, remark.text))
             elif remark.kind == "warning":

@@ -398,3 +398,49 @@ def test_operations_of_a_module_draw_the_same_in_readers(folder: Any, make: Any,
     )
     expected = contents(list(make(ops=OWN, loader={}).batches(0)))
     assert contents(list(make(ops=OWN).batches(0))) == expected
+
+
+def test_a_bad_image_is_named_also_where_its_batch_was_read_for_nothing(folder: Any, make: Any) -> None:
+    folder.draw(40)
+    for index in range(4, 12):
+        (folder.path / f"{index:03d}.jpg").write_bytes(b"no image")
+    loader = make(shuffle=False, loader={"num_workers": 1, "bad_images": "skip", "bad_images_limit": 1.0})
+    for _ in range(3):
+        batches = loader.batches(0)
+        next(batches)
+        time.sleep(0.1)  # so that images of the next batches are read, for nobody
+        batches.close()
+    list(loader.batches(0))
+    said = loader.take_unsaid()
+    named = {text.partition("train_list.txt:")[2].partition(":")[0] for text in said}
+    assert named >= {str(index + 1) for index in range(4, 12)}
+    assert len(said) == len(set(said))
+
+
+def test_a_bad_image_is_named_also_where_another_one_had_no_room(folder: Any, make: Any) -> None:
+    folder.draw(8)
+    (folder.path / "000.jpg").write_bytes(b"no image")
+    loader = make(
+        shuffle=False, batch_size=1, loader={"num_workers": 1, "bad_images": "skip", "bad_images_limit": 1.0}
+    )
+    list(loader.batches(0))
+    (said,) = loader.take_unsaid()
+    assert "train_list.txt:1: " in said
+
+
+def test_images_that_grow_in_stages_are_read_the_same(folder: Any) -> None:
+    folder.draw(12)
+    crop = {"RandCropImage": {"size": 16, "progress_size": [16, 24, 32, 40]}}
+    ops = [{"DecodeImage": {}}, crop, RANDOM[-1]]
+
+    def read(workers: int) -> list[bytes]:
+        loader = Loader(
+            split=folder.split(ops=ops, shuffle=True, loader={"num_workers": workers}),
+            samples=folder.samples(), rank=0, world_size=1, seed=5, training=True, epochs=4,
+        )  # fmt: skip
+        found = [batch for epoch in range(4) for batch in loader.batches(epoch)]
+        assert len({batch.images.shape[2] for batch in found}) == 4
+        loader.close()
+        return contents(found)
+
+    assert read(0) == read(2)
