@@ -28,8 +28,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -269,7 +269,7 @@ def hit(run: Run, kill: Kill) -> tuple[str, str, int]:
 def soak_kills(folder: Path, images: Path, asked: argparse.Namespace, notes: dict[str, str]) -> int:
     """Kill runs; return how many did not end as the undisturbed one."""
     expected, whole_s = {}, 0.0
-    for nodes in (1, 2):
+    for nodes in (1, 2) if asked.nodes is None else (asked.nodes,):
         run, began_s = Run(folder / f"undisturbed{nodes}", images, nodes=nodes), time.monotonic()
         run.submit()
         if (state := run.finish()) != "Succeeded":
@@ -284,6 +284,7 @@ def soak_kills(folder: Path, images: Path, asked: argparse.Namespace, notes: dic
         if number in notes:
             continue
         kill = draw(random.Random(f"{asked.seed} {number}"), victim, whole_s=asked.whole_s or whole_s)
+        kill = replace(kill, nodes=asked.nodes or kill.nodes)
         run, began_s = Run(folder / f"kill{index + 1}", images, nodes=kill.nodes), time.monotonic()
         struck, state, step = hit(run, kill)
         wrong = find_differences(expected[kill.nodes], run.results()) if state == "Succeeded" else [state]
@@ -325,7 +326,7 @@ def note(asked: argparse.Namespace, notes: dict[str, str], name: str, end: str) 
     asked.notes.write_text(json.dumps(notes, indent=1))
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run; 1 where something was torn, lost or different."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=15, help="runs for each of what is killed")
@@ -334,10 +335,11 @@ def main() -> int:
         "--every", type=int, default=1, help="stop the store at every so many calls; 0: never"
     )
     parser.add_argument("--victims", nargs="*", choices=VICTIMS, help="kill only these")
+    parser.add_argument("--nodes", type=int, choices=(1, 2), help="run only jobs of so many nodes")
     parser.add_argument("--whole-s", type=float, help="seconds within which kills fall; a run's, as measured")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--notes", type=Path, help="what was run; by default build/soak-durability-SEED.json")
-    asked = parser.parse_args()
+    asked = parser.parse_args(argv)
     asked.seed = random.SystemRandom().randrange(2**32) if asked.seed is None else asked.seed
     asked.notes = asked.notes or Path(f"build/soak-durability-{asked.seed}.json")
     print(f"soak-durability: KILLS={asked.kills} SEED={asked.seed}, noted in {asked.notes}", flush=True)
