@@ -46,9 +46,11 @@ def rows(path: Path | None) -> list[dict[str, object]]:
     found = [json.loads(line) for line in path.read_text().splitlines()]
     differs = (
         "path", "time_s", "step_s", "reader_s", "images_per_s", "wait_s", "copy_s", "peers_s", "fetch_s",
-        "compute_s", "eval_s", "save_s",
+        "compute_s", "eval_s", "save_s", "write_s",
     )  # fmt: skip
-    return [{key: value for key, value in row.items() if key not in differs} for row in found]
+    plain = [{key: value for key, value in row.items() if key not in differs} for row in found]
+    # A checkpoint's row comes when it is written, which is beside the steps.
+    return sorted(plain, key=lambda row: row["event"] == "checkpoint")
 
 
 class StopAfter(Progress):

@@ -148,7 +148,7 @@ def run_training(
             )  # fmt: skip
         training = Training(
             setup, state, saver=saver, run_log=run_log, liveness=liveness, stop=stop, output=output,
-            go_back=_WayBack(config, setup, output=output, saver=saver, run_log=run_log),
+            go_back=_WayBack(config, output=output, saver=saver, run_log=run_log),
         )  # fmt: skip
         try:
             training.run()
@@ -165,27 +165,20 @@ class _WayBack:
     """Goes back, in this process and on all ranks, to the last checkpoint that this run has written."""
 
     def __init__(
-        self,
-        config: TrainConfig,
-        setup: Setup,
-        *,
-        output: Output | None,
-        saver: Saver | None,
-        run_log: RunLog,
+        self, config: TrainConfig, *, output: Output | None, saver: Saver | None, run_log: RunLog
     ) -> None:
         self._config = config
-        self._setup = setup
         self._output = output
         self._saver = saver
         self._run_log = run_log
 
-    def __call__(self) -> tuple[Setup, TrainState]:
-        """Return what trains on, and from where: as a process that resumes would have it.
+    def __call__(self, setup: Setup) -> tuple[Setup, TrainState]:
+        """Return what trains on instead of `setup`, and from where: as a process that resumes would have it.
 
         Raises:
             CheckpointError: There is none, or it cannot be read.
         """
-        setup, contents = renew_optimizers(self._setup, self._config), None
+        setup, contents = renew_optimizers(setup, self._config), None
         if self._output is not None and self._saver is not None:
             self._saver.wait()
             contents = find_contents(

@@ -51,7 +51,7 @@ class Training:
 
     def __init__(
         self, setup: Setup, state: TrainState, *, saver: Saver | None, run_log: RunLog, liveness: Liveness,
-        stop: StopSignal, output: Output | None, go_back: Callable[[], tuple[Setup, TrainState]],
+        stop: StopSignal, output: Output | None, go_back: Callable[[Setup], tuple[Setup, TrainState]],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:  # fmt: skip
         """Prepare to train.
@@ -236,7 +236,7 @@ class Training:
         self._run_log.say(
             f"[Train]warning: step {bad.batch.step}: {bad}; going back and leaving that batch out"
         )
-        self._setup, state = self._go_back()
+        self._setup, state = self._go_back(self._setup)
         self.state = replace(state, left_out=(*before, bad.batch.place))
         self._stepper = self._make_stepper()
         self._liveness.step = self.state.step
