@@ -11,7 +11,7 @@ from collections.abc import Callable
 from launcher.errors import LaunchError, TakenError
 from launcher.kinds.base import JobKind
 from launcher.kube.api import KubeApi
-from launcher.kube.errors import AbsentError, ConflictError, NoAnswerError, OrphanError
+from launcher.kube.errors import AbsentError, ConflictError, InvalidError, NoAnswerError, OrphanError
 from launcher.objects import (
     CONFIG_MAPS,
     KubeObject,
@@ -25,6 +25,8 @@ from launcher.objects import (
 from launcher.render.manifest import Manifest
 
 MAX_PAUSE_S = 30.0  # where a server asks for more, the error says so and the user decides
+SEEN_WITHIN_S = (0.2, 0.5, 1.0, 2.0)
+"""Pauses until a webhook that reads objects from a cache has seen one that was just made."""
 PAUSES_S = (0.5, 2.0)  # between tries; an API server that restarts is back in a few seconds
 
 
@@ -58,7 +60,7 @@ class Creator:
         try:
             for resource, body in beside:
                 made.append((resource, self._make(resource, body, namespace=namespace)[0]))
-            job, is_new = self._make(self._jobs, manifest.job, namespace=namespace)
+            job, is_new = self._make_job(manifest.job, namespace=namespace)
         except NoAnswerError:
             raise  # the job may be there, and would need what is beside it
         except LaunchError as refusal:
@@ -90,6 +92,17 @@ class Creator:
                 continue
             if run_id_of(item) == run_id_of(job) and not is_owned(item):
                 self._unmake(resource, item, namespace=namespace)
+
+    def _make_job(self, body: KubeObject, *, namespace: str) -> tuple[KubeObject, bool]:
+        """Make the job; again where its webhook has not seen yet what was made beside it a moment ago."""
+        for pause_s in SEEN_WITHIN_S:
+            try:
+                return self._make(self._jobs, body, namespace=namespace)
+            except InvalidError as error:
+                if not self._kind.refused_alone or self._kind.refused_alone not in error.words:
+                    raise
+            self._pause(pause_s)
+        return self._make(self._jobs, body, namespace=namespace)
 
     def _make(self, resource: Resource, body: KubeObject, *, namespace: str) -> tuple[KubeObject, bool]:
         """Return this run's object, and whether this call has made it."""

@@ -6,10 +6,14 @@ import pytest
 
 from launcher.backends.base import Submission
 from launcher.backends.kubernetes import KubernetesBackend
+from launcher.backends.kubernetes.create import Creator
 from launcher.backends.states import JobState
 from launcher.errors import LaunchError, TakenError
+from launcher.kinds.registry import TRAIN_JOB
 from launcher.kube.errors import AbsentError, DeniedError, InvalidError, NoAnswerError, OrphanError
-from launcher.objects import CONFIG_MAPS, PADDLE_JOBS
+from launcher.objects import CONFIG_MAPS, PADDLE_JOBS, TRAIN_JOBS
+from launcher.render.manifest import parse_manifest
+from tests.contract.harness import OTHER_RUN_ID, RUN_ID, manifest_text
 from tests.fakes.cluster import FakeCluster
 
 NewSubmission = Callable[..., Submission]
@@ -254,3 +258,22 @@ def test_a_suspended_manifest_makes_a_job_without_pods(
     handle = backend.submit(submission(suspend=True))
     assert cluster.names("pods") == ()
     assert backend.status(handle).state is JobState.SUSPENDED
+
+
+def test_a_webhook_that_has_not_seen_the_runtime_yet_is_asked_again() -> None:
+    cluster, pauses = FakeCluster(namespace="ml"), list[float]()
+    text = manifest_text(name="flowers", run_id=RUN_ID, nodes=2, command=["x"], kind=TRAIN_JOB)
+    late = (
+        'admission webhook "validator.trainjob.trainer.kubeflow.org" denied the request: spec.runtimeRef: '
+        "specified trainingRuntime must be created before the TrainJob is created"
+    )
+    cluster.refuse("create", TRAIN_JOBS, code=403, message=late, times=2)
+    creator = Creator(cluster, kind=TRAIN_JOB, pause=pauses.append)
+    creator.create(parse_manifest(text), namespace="ml")
+    assert cluster.names("trainjobs") == ("flowers",)
+    assert pauses == [0.2, 0.5]
+    cluster.refuse("create", TRAIN_JOBS, code=403, message=late, times=9)
+    other = manifest_text(name="other", run_id=OTHER_RUN_ID, nodes=2, command=["x"], kind=TRAIN_JOB)
+    with pytest.raises(InvalidError, match="must be created before"):
+        creator.create(parse_manifest(other), namespace="ml")
+    assert cluster.names("trainingruntimes") == ("flowers",)
