@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from trainer.config.data import CustomLabelDataset
 from trainer.config.root import TrainConfig
+from trainer.config.sections import GlobalSection
 
 Plain = str | int | float | bool | None
 Settings = Mapping[str, Plain]
@@ -68,10 +69,18 @@ def list_changes(before: Settings, now: Settings) -> list[str]:
     lines = [
         f"{key}: {_show(now, key)}, was {_show(before, key)}"
         for key in keys
-        if before.get(key) != now.get(key) or (key in before) != (key in now)
+        if (before.get(key) != now.get(key) or (key in before) != (key in now))
+        and not (key not in before and _is_default(key, now[key]))
     ]
     more = len(lines) - _SHOWN
     return [*lines[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]
+
+
+def _is_default(key: str, value: Plain) -> bool:
+    """Tell whether a key of `Global` has its default; one that a checkpoint lacks is younger than it."""
+    section, _, name = key.partition(".")
+    field = GlobalSection.model_fields.get(name) if section == "Global" else None
+    return field is not None and value == field.default
 
 
 def find_jumps(before: Sequence[float], now: Sequence[float], *, foreign: bool) -> Iterator[str]:

@@ -17,6 +17,7 @@ import pytest
 from trainer.checkpoints.pdfiles import read_arrays, read_pdfile
 from trainer.config.problems import ConfigError
 from trainer.engine import train as train_module
+from trainer.engine.changes import list_changes
 from trainer.engine.evaluate import evaluate_weights
 from trainer.engine.trained import choose_weights
 from trainer.errors import (
@@ -466,3 +467,13 @@ def test_weights_are_those_of_this_network_where_another_run_is_newer(workshop):
     shutil.rmtree(runs / "first")
     with pytest.raises(WeightsError, match=r"expected a run of this config, got one that trained Arch\.name"):
         choose_weights(mine.run, mine.arch)
+
+
+def test_a_key_that_is_younger_than_the_checkpoint_is_said_only_where_it_is_set():
+    before = {"Global.epochs": 2, "Arch.name": "a"}
+    now = {**before, "Global.on_nan": "stop", "Global.early_stopping": None}
+    assert list_changes(before, now) == []
+    assert list_changes(before, {**now, "Global.on_nan": "skip", "Global.epochs": 3}) == [
+        "Global.epochs: 3, was 2", "Global.on_nan: skip, was nothing",
+    ]  # fmt: skip
+    assert list_changes(now, before)  # one that is gone is said
