@@ -143,19 +143,28 @@ class _Lines:
 
     def write(self, text: str) -> str | None:
         """Append; return what there is to say of it, once until lines are written again."""
-        self._waiting += text.encode()
+        data, done = self._waiting + text.encode(), 0
         try:
-            while self._waiting:
-                self._waiting = self._waiting[os.write(self._file.fileno(), self._waiting) :]
+            while done < len(data):
+                done += os.write(self._file.fileno(), data[done:])
         except OSError as error:
-            if len(self._waiting) > _MAX_WAITING:  # the rest of a line that has begun, and the last ones
-                begun = self._waiting.partition(b"\n")[0]
-                self._waiting = begun + b"\n" + self._waiting[-_MAX_WAITING:].partition(b"\n")[2]
+            self._keep(data, done)
             was_told, self._is_told = self._is_told, True
             said = f"{self._path}: {error.strerror}; its lines wait until they can be written"
             return None if was_told else said
-        self._is_told = False
+        self._waiting, self._is_told = b"", False
         return None
+
+    def _keep(self, data: bytes, done: int) -> None:
+        """Keep what was not written; half of a line is taken back, which nobody could read."""
+        whole = data.rfind(b"\n", 0, done) + 1
+        try:
+            os.ftruncate(self._file.fileno(), os.fstat(self._file.fileno()).st_size - (done - whole))
+        except OSError:
+            whole = done
+        self._waiting = data[whole:]
+        if len(self._waiting) > _MAX_WAITING:
+            self._waiting = self._waiting[-_MAX_WAITING:].partition(b"\n")[2]
 
     def close(self) -> str | None:
         """Close; return what there is to say of lines that could not be written."""

@@ -206,6 +206,7 @@ def test_lines_that_find_no_room_are_written_once_there_is(tmp_path):
     try:
         log.row("step", step=2)
         log.row("step", step=3)
+        assert [row["step"] for row in rows(tmp_path, "step")] == [1]  # and no half of a line
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     log.row("step", step=4)
