@@ -36,6 +36,8 @@ COMMANDS = {
     "events": ("events", BIG),
     "list, 20 newest of 10,001": ("list", "-n", "20"),
     "list of 10,001 jobs": ("list",),
+    "list --all of 10,001 jobs, 1,000 pods": ("list", "--all"),
+    "top over them and 250 nodes": ("top",),
 }
 
 
