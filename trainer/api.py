@@ -26,7 +26,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -47,8 +47,6 @@ from trainer.results import AverageResult, EvaluateResult, ExportResult, Predict
 if TYPE_CHECKING:  # numpy and paddle
     from trainer.config.infer import InferSection
     from trainer.config.root import BaseConfig
-    from trainer.data.lists import SampleList
-    from trainer.engine.evaluate import Answers
     from trainer.engine.predict import Predictor
     from trainer.engine.run import TrainingProgress
     from trainer.engine.signals import StopSignal
@@ -165,10 +163,11 @@ def evaluate(
     with process_kept():
         run = _load_run(config, job, options, ranks, weights=given, warn=told)
         from trainer.engine.evaluate import evaluate_weights
+        from trainer.reporting import make_reporter
 
         found = evaluate_weights(
             run.config, ranks, weights=run.find(given), progress=progress,
-            answered=None if report is None else _reporter(run.config, Path(report)),
+            answered=None if report is None else make_reporter(run.config, Path(report)),
         )  # fmt: skip
     for note in found.notes:
         warn(note)  # of any rank: each reads other images
@@ -416,42 +415,6 @@ def _load_run(
             raise ConfigError([Problem(file=job, message="expected a job or a config, got both; name one")])
         return load_job(job, options, ranks, weights=weights, warn=warn)
     return load(_given(config), options, ranks, warn=warn)
-
-
-def _reporter(config: TrainConfig, folder: Path) -> Callable[[Answers, SampleList, Path, int], None]:
-    """Return what writes an evaluation's report.
-
-    Names of classes are those of `Infer.PostProcess`, else of the labels.txt that `make_lists` writes beside
-    the list.
-    """
-    from importlib.metadata import version
-
-    from trainer.data.make_lists import LABELS
-    from trainer.engine.predict import load_names
-    from trainer.insight.evaluation_report import Origin, Predictions, write_report
-    from trainer.postprocess.build import name_of, read_names
-
-    post_process = config.infer.post_process if config.infer is not None else None
-    names = load_names(post_process, None, classes=config.arch.class_num).names
-
-    def write(answers: Answers, samples: SampleList, weights: Path, unreadable: int) -> None:
-        beside = Path(samples.source).with_name(LABELS)
-        found = names or (read_names(beside) if beside.is_file() else {})
-        indices = answers.indices.tolist()
-        single = answers.labels.ndim == 2 and answers.labels.shape[1] == 1
-        predictions = Predictions(
-            paths=[samples.paths[index] for index in indices],
-            places=[samples.place(index) for index in indices],
-            labels=answers.labels[:, 0] if single or answers.labels.ndim == 3 else answers.labels,
-            logits=answers.logits,
-            names=[name_of(label, found) for label in range(answers.logits.shape[1])],
-        )
-        origin = Origin(
-            weights=str(weights), listed=samples.source, version=version("ftlaunch"), unreadable=unreadable
-        )
-        write_report(predictions, folder, origin, max_pixels=config.run.max_image_pixels)
-
-    return write
 
 
 def _given(config: ConfigSource | None) -> ConfigSource:

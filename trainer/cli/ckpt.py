@@ -28,7 +28,10 @@ def command() -> None:
 @command.command("average")
 @run_options
 @click.option(
-    "--best", type=click.IntRange(2), metavar="N", help="Average the N best evaluated ones.  [default: 3]"
+    "--best",
+    type=click.IntRange(2),
+    metavar="N",
+    help="Average the N best evaluated ones; 3 where nothing else is asked for.",
 )
 @click.option("--last", type=click.IntRange(2), metavar="N", help="Average the N furthest ones instead.")
 @click.option("--list", "dry_run", is_flag=True, help="Only list which checkpoints would be averaged.")

@@ -51,7 +51,7 @@ _COUNTS = 3
 _BOOT_AT = struct.calcsize("<8s3I3q")
 _SHARE = 0.4  # of what is free, for each of two lists: the rest is for the training itself
 _SHM = Path("/dev/shm")  # noqa: S108 - what is made there is private
-_READ = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 Kind = Literal["memory", "disk"]
 
@@ -87,7 +87,7 @@ def plan_cache(
         size_bytes: None for two fifths of what is free: on the disk, or in /dev/shm and the pod's memory.
         disk_folder: Where `disk` keeps them; made private.
     """
-    uid = os.getuid() if hasattr(os, "getuid") else 0
+    uid = os.getuid()
     base = _SHM / f"ftlaunch-{uid}" / "decoded" if kind == "memory" else disk_folder
     folder = base / _digest(os.path.realpath(source))
     if size_bytes is None:

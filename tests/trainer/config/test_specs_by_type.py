@@ -15,7 +15,6 @@ OTHERS = {
     "config/document.py": "PyYAML has a C parser, or has not",
     "config/extras.py": "any callable may be a user's factory, also one without a module",
     "data/image_check.py": "not every system tells of the cores that a process may use",
-    "engine/lint.py": "as data/image_check.py",
     "engine/precision.py": "a tensor of Paddle, or a number",
 }
 """Modules that ask what is no spec, each with what that is."""

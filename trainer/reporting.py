@@ -1,0 +1,44 @@
+"""Joins the answers of an evaluation with the pages that show them: the two rooms do not know each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from trainer.config.root import TrainConfig
+from trainer.data.lists import SampleList
+from trainer.data.make_lists import LABELS
+from trainer.engine.evaluate import Answers
+from trainer.engine.predict import load_names
+from trainer.insight.evaluation_report import Origin, Predictions, write_report
+from trainer.postprocess.build import name_of, read_names
+
+
+def make_reporter(config: TrainConfig, folder: Path) -> Callable[[Answers, SampleList, Path, int], None]:
+    """Return what writes an evaluation's report.
+
+    Names of classes are those of `Infer.PostProcess`, else of the labels.txt that `make_lists` writes beside
+    the list.
+    """
+    post_process = config.infer.post_process if config.infer is not None else None
+    names = load_names(post_process, None, classes=config.arch.class_num).names
+
+    def write(answers: Answers, samples: SampleList, weights: Path, unreadable: int) -> None:
+        beside = Path(samples.source).with_name(LABELS)
+        found = names or (read_names(beside) if beside.is_file() else {})
+        indices = answers.indices.tolist()
+        single = answers.labels.ndim == 2 and answers.labels.shape[1] == 1
+        predictions = Predictions(
+            paths=[samples.paths[index] for index in indices],
+            places=[samples.place(index) for index in indices],
+            labels=answers.labels[:, 0] if single or answers.labels.ndim == 3 else answers.labels,
+            logits=answers.logits,
+            names=[name_of(label, found) for label in range(answers.logits.shape[1])],
+        )
+        origin = Origin(
+            weights=str(weights), listed=samples.source, version=version("ftlaunch"), unreadable=unreadable
+        )
+        write_report(predictions, folder, origin, max_pixels=config.run.max_image_pixels)
+
+    return write
