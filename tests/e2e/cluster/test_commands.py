@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -50,14 +51,19 @@ def test_a_job_is_looked_into_cancelled_and_resumed_and_ends_as_the_same_run(
 
 
 def test_a_rank_that_exits_again_and_again_fails_the_job_with_its_words(place, space, write_job):
-    (space.data / "exits.py").write_text(EXITS)
-    cfg = write_job(Launch__extra_modules=["/data/exits.py"], Launch__max_restarts=1)
-    place.run("ftlaunch", "submit", cfg, "--name", "exits")
+    (place.folder / "my").mkdir()
+    (place.folder / "my" / "exits.py").write_text(EXITS)
+    cfg = write_job(Launch__code="my", Launch__extra_modules=["exits"], Launch__max_restarts=1)
+    done = place.run("ftlaunch", "submit", cfg, "--name", "exits")
+    sha256 = re.search(r"code: 1 file, [0-9]+ bytes, SHA-256 (\w+)", done.stderr)[1]
     place.run("ftlaunch", "wait", "--timeout", "120s", code=5)
     status = place.status()
     assert (status["state"], status["exit"]) == ("Failed", 20)
     assert "internal error (all 2 attempts are used up)" in status["reason"]
     jsonschema.validate(status, SCHEMA)
+    assert status["code_sha256"].startswith(sha256)
+    text = place.run("ftlaunch", "logs", "--attempt", "all").stdout
+    assert all(re.search(rf"\[node {node}\b.*code: 1 file, SHA-256 {sha256}", text) for node in (0, 1))
     delete(place, space, "exits")
 
 
