@@ -76,8 +76,9 @@ class CachePlan:
 
 
 def plan_cache(
-    kind: Kind, *, source: str, max_pixels: int, size_bytes: int | None = None, disk_folder: Path
-) -> CachePlan:
+    kind: Kind, *, source: str, max_pixels: int, size_bytes: int | None = None, disk_folder: Path,
+    training: bool = True,
+) -> CachePlan:  # fmt: skip
     """Decide where and how much, without making anything.
 
     Args:
@@ -86,10 +87,11 @@ def plan_cache(
         max_pixels: Images that claim more are bad.
         size_bytes: None for two fifths of what is free: on the disk, or in /dev/shm and the pod's memory.
         disk_folder: Where `disk` keeps them; made private.
+        training: Or an evaluation, which may read the same list in another way: each has a folder.
     """
     uid = os.getuid()
     base = _SHM / f"ftlaunch-{uid}" / "decoded" if kind == "memory" else disk_folder
-    folder = base / _digest(os.path.realpath(source))
+    folder = base / _digest(f"{os.path.realpath(source)} {'training' if training else 'evaluation'}")
     if size_bytes is None:
         size_bytes = int(_SHARE * _free_bytes(_SHM if kind == "memory" else disk_folder, kind))
         with contextlib.suppress(OSError, ValueError, struct.error):

@@ -147,7 +147,7 @@ class Loader:
         """What makes float32 [B, C, H, W] of uint8 [B, H, W, 3]; None where images are float32 already."""
         dataset = split.dataset
         self._cache = _plan_cache(
-            split, samples.source, uint8=self.normalization is not None, most=max_pixels
+            split, samples.source, uint8=self.normalization is not None, most=max_pixels, training=training
         )
         self.recipe = Recipe(
             ops=dataset.transform_ops, paths=samples.paths, source=samples.source, seed=seed,
@@ -459,13 +459,15 @@ class Loader:
         return per_batch(self._seed, epoch=epoch, start=start, rank=self._rank)
 
 
-def _plan_cache(split: SplitSection, source: str, *, uint8: bool, most: int) -> CacheFolder | None:
+def _plan_cache(
+    split: SplitSection, source: str, *, uint8: bool, most: int, training: bool
+) -> CacheFolder | None:
     """Decide where decoded images are kept; None where they are not."""
     loader = split.loader
     if loader.cache is None:
         return None
     plan = plan_cache(
-        loader.cache, source=source, max_pixels=most, size_bytes=loader.cache_bytes,
+        loader.cache, source=source, max_pixels=most, size_bytes=loader.cache_bytes, training=training,
         disk_folder=Path(loader.cache_dir) if loader.cache_dir else user_cache_path("ftlaunch") / "decoded",
     )  # fmt: skip
     return CacheFolder(plan, Transforms(split.dataset.transform_ops, uint8=uint8).choose().fixed_ops)

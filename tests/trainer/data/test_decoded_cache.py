@@ -156,6 +156,18 @@ def test_other_operations_before_the_draws_find_nothing_of_the_old_ones(folder: 
     assert len(files(disk)) == 4  # those of the operations before are gone
 
 
+def test_training_and_evaluation_of_one_list_do_not_throw_each_other_out(folder: Folder, disk: Path) -> None:
+    samples = folder.draw(4).samples()
+    keys = {"cache": "disk", "cache_dir": str(disk)}
+    for hits in (0, 4):
+        for training, ops in ((True, RANDOM), (False, SHORT)):
+            split = folder.split(ops, loader=keys)
+            loader = Loader(split=split, samples=samples, rank=0, world_size=1, seed=0, training=training)
+            list(loader.batches(0))
+            assert f"{hits} of 4 images from it" in report(loader)
+            loader.close()
+
+
 def test_no_more_is_kept_than_the_limit(folder: Folder, memory: Path) -> None:
     loader = make(folder.draw(8), cache="memory", cache_size=3 * (64 + 3600))
     list(loader.batches(0))
