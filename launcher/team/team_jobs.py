@@ -28,7 +28,6 @@ _UNREADABLE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 _POD_METADATA = (
     "name", "namespace", "uid", "ownerReferences", "creationTimestamp", "deletionTimestamp",
 )  # fmt: skip
-_POD_LABELS = (RUN_ID_LABEL, *(label for kind in KINDS for label in (kind.job_label, kind.index_label)))
 _POD_STATUS = ("phase", "reason", "message", "startTime", "conditions", "containerStatuses")
 _CONTAINER = ("name", "state", "lastState", "restartCount")
 
@@ -97,7 +96,7 @@ def reduce_team_pod(pod: KubeObject) -> KubeObject:
         metadata, status = pod["metadata"], pod.get("status") or {}
         kept = {key: metadata[key] for key in _POD_METADATA if key in metadata}
         labels, notes = metadata.get("labels") or {}, metadata.get("annotations") or {}
-        kept["labels"] = {key: labels[key] for key in _POD_LABELS if key in labels}
+        kept["labels"] = dict(labels)  # kinds know their pods by labels of their own, a JobSet by its uid
         if PROGRESS in notes:
             kept["annotations"] = {PROGRESS: notes[PROGRESS]}
         told = {key: status[key] for key in _POD_STATUS if key in status}

@@ -8,12 +8,12 @@ import pytest
 
 import ftlaunch
 from launcher.cli.main import run
-from launcher.kinds.registry import KINDS, PADDLE_JOB
-from launcher.names import PROGRESS
+from launcher.kinds.registry import JOB_SET, KINDS, PADDLE_JOB
+from launcher.names import PROGRESS, RUN_ID_LABEL
 from launcher.objects import LOCAL_QUEUES, NODES, PADDLE_JOBS, PODS
 from launcher.quantity import is_gpu
 from launcher.team.gather import gather_team, gather_top, read_logs_progress
-from launcher.team.team_jobs import count_gpus, reduce_team_pod
+from launcher.team.team_jobs import count_gpus, read_team_jobs, reduce_job, reduce_team_pod
 from tests.launcher.schemas import check_document
 from trainer.protocol.progress import MARK, Progress, RankProgress, format_progress
 
@@ -338,6 +338,29 @@ def test_what_is_kept_of_a_pod_is_small(cluster, submit):
     kept = reduce_team_pod(pod)
     assert kept["gpus"] == 8
     assert len(json.dumps(kept)) < 2000
+
+
+def test_a_jobset_has_its_pods_which_it_knows_by_a_label_with_its_uid():
+    run_id, uid = "a" * 32, "uid-of-the-set"
+    template = {"spec": {"containers": [{"name": "node", "resources": {"limits": {"nvidia.com/gpu": "8"}}}]}}
+    job = {
+        "apiVersion": JOB_SET.resource.api_version, "kind": "JobSet",
+        "metadata": {"name": "s", "namespace": "ml", "uid": uid, "labels": {RUN_ID_LABEL: run_id}},
+        "spec": {"replicatedJobs": [{"template": {"spec": {"completions": 1, "template": template}}}]},
+    }  # fmt: skip
+    labels = {
+        RUN_ID_LABEL: run_id, "jobset.sigs.k8s.io/jobset-uid": uid, **JOB_SET.labels_of_pod("s", 0),
+    }  # fmt: skip
+    pod = {
+        "metadata": {"name": "s-node-0-0-abcde", "namespace": "ml", "uid": "p", "labels": labels},
+        "spec": {**template["spec"], "nodeName": "n1"},
+        "status": {"phase": "Running", "containerStatuses": [{"name": "node", "state": {"running": {}}}]},
+    }  # fmt: skip
+    jobs, unreadable = read_team_jobs(
+        [(JOB_SET, [reduce_job(job, kind=JOB_SET)])], [reduce_team_pod(pod)], now_s=NOW_S
+    )
+    assert unreadable == 0
+    assert (jobs[0].status.state.value, jobs[0].gpus_held) == ("Running", 8)
 
 
 def test_a_part_of_another_job_is_no_job(cluster, submit):
