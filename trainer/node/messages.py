@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
-from trainer.protocol.codec import encode, read
+from trainer.protocol.codec import UnlessNone, encode, read
 from trainer.protocol.evaluated import Evaluated
 from trainer.protocol.step_times import StepTimes
 from trainer.protocol.untrusted import FormatError, parse_object, shown
@@ -54,7 +54,7 @@ class RankState:
     loss: float | None
     images_per_s: float | None
     evaluated: Evaluated | None = None
-    times: StepTimes | None = None
+    times: Annotated[StepTimes | None, UnlessNone()] = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
