@@ -1,4 +1,4 @@
-"""What goes wrong around jobs that are a Job inside: nodes, controllers, the control plane, other people."""
+"""What goes wrong around jobs that are a Job inside: a node that is off, other people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from launcher.kinds.registry import JOB_SET, PLAIN_JOB, TRAIN_JOB
+from launcher.kinds.registry import PLAIN_JOB, TRAIN_JOB
 from tests.e2e.cluster.kind_table import showing
 from tests.e2e.cluster.test_faults import LONG, rows  # noqa: F401 - a fixture
 from tests.e2e.cluster.test_kinds import delete, every_kind, pod_of
@@ -48,28 +48,6 @@ def test_a_trainjob_whose_runtime_is_gone_can_be_deleted_and_nothing_else(place,
         refused = place.run("ftlaunch", "cancel", code=None)
         assert "Traceback" not in refused.stderr
     delete(place, space, "bare")
-
-
-@pytest.mark.parametrize("kind", [JOB_SET, TRAIN_JOB], ids=lambda kind: kind.name)
-def test_a_submit_while_its_controller_is_away_is_finished_by_the_next_one(
-    place, space, write_job, kit, kind
-):
-    name, script = {"jobset": ("jobset", "jobset-up"), "trainjob": ("trainer2", "trainer2-up")}[kind.name]
-    submit = ("submit", write_job(**NOWHERE), "--api", kind.name, "--name", "late", "--no-preflight")
-    with showing(kind, "controller restarted"):
-        kit.function(f"stop {name}")
-        try:
-            away = place.run("ftlaunch", *submit, code=None)  # its webhook does not answer
-            assert away.returncode in (0, 2, 3), away.stderr
-            assert "Traceback" not in away.stderr
-        finally:
-            kit.run(script)
-        place.wait_for(  # it may be up for a while before its webhook is
-            lambda: place.run("ftlaunch", *submit, code=None).returncode in (0, 2), what="it to be taken"
-        )
-        place.run("ftlaunch", "wait", "--for", "scheduling", "--timeout", "90s")
-        assert space.names(kind.resource.plural).count("late") == 1
-    delete(place, space, "late")
 
 
 def test_a_job_whose_node_is_off_goes_on_elsewhere_once_that_is_said(
