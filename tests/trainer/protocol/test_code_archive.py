@@ -98,7 +98,9 @@ def test_more_than_code_can_be_is_not_read_to_its_end(tmp_path, monkeypatch):
         unpack(tmp_path / "code.tar.gz", tmp_path / "into", sha256="0" * 64)
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", gzip.compress(b"no tar" * 200)[:-9]])
+@pytest.mark.parametrize(
+    "content", [b"", b"no archive", gzip.compress(b"no tar" * 200)[:-9]], ids=["empty", "text", "cut short"]
+)
 def test_something_broken_is_refused(content, tmp_path):
     (tmp_path / "code.tar.gz").write_bytes(content)
     (tmp_path / "into").mkdir()
