@@ -54,3 +54,27 @@ def test_no_link_of_a_page_leads_nowhere(page):
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
         if "://" not in target and not target.startswith("mailto:"):
             assert (page.parent / target).exists(), target
+
+
+def _anchor(heading: str) -> str:
+    """Return what GitHub calls a heading in a link: small letters, no punctuation, hyphens for blanks."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+def test_no_link_leads_to_a_heading_that_is_not_there(page):
+    text = page.read_text(encoding="utf-8")
+    for name, anchor in re.findall(r"\]\(([^)#\s:]*\.md|)#([^)\s]+)\)", text):
+        target = page.parent / name if name else page
+        headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+        assert anchor in map(_anchor, headings), f"{name}#{anchor}"
+
+
+def test_the_map_of_pages_in_readme_has_every_page():
+    table = [
+        line
+        for line in (REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()
+        if line[:1] == "|"
+    ]
+    linked = set(re.findall(r"\]\((docs/[^)#]+\.md)\)", "\n".join(table)))
+    assert linked == {f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md")}
