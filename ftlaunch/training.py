@@ -13,6 +13,7 @@ from trainer.preparation import (
     inspect_weights,
     list_weights,
     make_lists,
+    profile_steps,
     report_data,
     resize,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "list_weights",
     "make_lists",
     "predict",
+    "profile_steps",
     "report_data",
     "resize",
     "train",

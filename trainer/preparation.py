@@ -32,11 +32,12 @@ if TYPE_CHECKING:  # numpy and paddle
     from trainer.config.root import TrainConfig
     from trainer.data.make_lists import ListsReport, Read
     from trainer.engine.lr_finder import LrFindResult
+    from trainer.engine.profiling import Profile
     from trainer.insight.data_report import ListSource, WrittenReport
 
 __all__ = [
     "check", "convert_weights", "fetch_weights", "find_rate", "inspect_weights", "list_weights", "make_lists",
-    "report_data", "require_arch", "resize",
+    "profile_steps", "report_data", "require_arch", "resize",
 ]  # fmt: skip
 
 _LOG = logging.getLogger("trainer")
@@ -158,6 +159,52 @@ def find_rate(
         return run_test(
             loaded.config, low=low, high=high, steps=steps, store=weights_store(weights_dir, offline=offline),
             report=lambda _: progress.advance(), say=say,
+        )  # fmt: skip
+
+
+def profile_steps(
+    config: ConfigSource,
+    *,
+    set: Overrides = (),
+    steps: int = 20,
+    trace: str | Path = "trace.json",
+    weights_dir: str | Path | None = None,
+    offline: bool = False,
+    strict: bool = False,
+    extra_modules: Sequence[str] = (),
+    say: Say = _LOG.info,
+    warn: Say = _LOG.warning,
+    progress: Progress = NO_PROGRESS,
+) -> Profile:
+    """Train some steps, and say where their time goes.
+
+    Args:
+        config: The config.
+        set: Changes of it.
+        steps: How many are measured, 1 or more.
+        trace: File for chrome://tracing or Perfetto; the only one that is written.
+        weights_dir: As for `train`.
+        offline: As for `train`.
+        strict: As for `train`.
+        extra_modules: As for `train`.
+        say: Told what is downloaded.
+        warn: Told what is odd about config and lists.
+        progress: Is told of every step.
+
+    Raises:
+        TrainerError: As for `train`; CheckpointError where the trace cannot be written.
+    """
+    options = LoadOptions(
+        overrides=spell_overrides(set), strict=strict, extra_modules=tuple(extra_modules), path_map=PathMap()
+    )
+    with process_kept():
+        loaded = load(config, options, read_ranks(), warn=warn)
+        from trainer.engine.profiling import profile_steps as run_steps
+
+        progress.begin("steps", steps)
+        return run_steps(
+            loaded.config, steps=steps, trace=Path(trace), store=weights_store(weights_dir, offline=offline),
+            report=progress.advance, say=say,
         )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ RUNNERS = {
     "data-report": "tests/trainer/insight/test_data_report.py",
     "evaluation-report": "tests/trainer/cli/test_trainer_commands.py",
     "average": "tests/trainer/cli/test_ckpt_average.py",
+    "profile": "tests/trainer/cli/test_trainer_commands.py",
     "weights": "tests/e2e/test_printed_commands.py",
     "convert": "tests/e2e/test_printed_commands.py",
     "trust": "tests/e2e/test_printed_commands.py",

@@ -46,6 +46,7 @@ TWINS = {
     "trainer check": "check",
     "trainer lr-find": "find_rate",
     "trainer data-report": "report_data",
+    "trainer profile": "profile_steps",
     "trainer resize": "resize",
     "trainer make-lists": "make_lists",
     "trainer weights list": "list_weights",

@@ -35,6 +35,7 @@ _COMMANDS = {
         "trainer.cli.data_report", "Say what is wrong or odd with the images and labels of a data set."
     ),
     "lr-find": _Entry("trainer.cli.lr_find", "Propose a learning rate by a short range test."),
+    "profile": _Entry("trainer.cli.profiling", "Say where the time of a training's steps goes."),
     "resize": _Entry("trainer.cli.resize", "Set the image size in all places of a config."),
     "ckpt": _Entry("trainer.cli.ckpt", "Average the checkpoints of a run."),
     "weights": _Entry("trainer.cli.weights", "List, fetch and inspect pretrained weights."),
@@ -51,6 +52,7 @@ _SYNONYMS = {
     "split": "make-lists", "make_lists": "make-lists", "lists": "make-lists", "list": "weights",
     "data_report": "data-report", "report": "data-report", "data": "data-report", "duplicates": "data-report",
     "average": "ckpt", "swa": "ckpt", "checkpoint": "ckpt", "checkpoints": "ckpt",
+    "benchmark": "profile", "bench": "profile",
     "download": "weights", "pretrained": "weights", "fetch": "weights",
 }  # fmt: skip
 """What other tools, PaddleClas's own scripts among them, call a command of ours: named, never run."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from trainer.config.root import TrainConfig
@@ -124,7 +124,7 @@ def find_rate(
     rates: list[float] = []
     raw: list[float] = []
     mean, least, diverged, parts = 0.0, math.inf, False, 0.0
-    for fed in _endless(setup.train_loader, say):
+    for fed in endless(setup.train_loader, say):
         taken = stepper.step(fed, step=len(rates))
         (result,), _, _ = stepper.fetch()  # of each step, because the test ends where the loss grows
         parts += result.loss / setup.options.update_freq
@@ -246,7 +246,16 @@ def _longest_fall(losses: Sequence[float], way_down: range) -> list[int]:
     return places[::-1]
 
 
-def _endless(loader: Loader, say: Callable[[str], None]) -> Iterator[FedBatch]:
+def endless(loader: Loader, say: Callable[[str], None]) -> Generator[FedBatch, None, None]:
+    """Yield batches on the device, an epoch after the other; closing it ends the loader.
+
+    Args:
+        loader: Whose.
+        say: Told of images that cannot be read.
+
+    Raises:
+        DataError: An image is refused, or more cannot be read than are borne.
+    """
     epoch = 0
     try:
         while True:

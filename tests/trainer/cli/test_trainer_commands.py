@@ -251,3 +251,32 @@ def test_an_evaluation_writes_a_report_with_the_names_of_classes(trainer, cfg, w
     code, out, err = trainer("eval", "-c", cfg, "--report", workshop.folder / "report", "--output", "json")
     assert json.loads(out)["top1"] == pytest.approx(said["accuracy"]["value"], abs=1e-6)
     assert "wrote" in err
+
+
+def test_a_profile_says_where_the_time_goes_and_writes_a_trace(trainer, cfg, workshop, monkeypatch):
+    monkeypatch.chdir(workshop.folder)
+    before = set(workshop.folder.rglob("*"))
+    (typed,) = commands("profile")
+    code, out, _ = trainer(*shlex.split(typed)[1:])
+    assert code == 0
+    assert "forward" in out
+    assert out.splitlines()[-1] == "wrote trace.json: open it in chrome://tracing or ui.perfetto.dev"
+    assert set(workshop.folder.rglob("*")) - before == {workshop.folder / "trace.json"}
+    slices = [
+        event for event in json.loads(Path("trace.json").read_text())["traceEvents"] if event.get("ph") == "X"
+    ]
+    assert sum(event["name"] == "step" for event in slices) == 5
+    assert {"Forward", "Backward", "Optimization", "Operator"} <= {event["cat"] for event in slices}
+    code, out, _ = trainer("profile", "-c", cfg, "--steps", "2", "--output", "json")
+    said = json.loads(out)
+    assert said["steps"] == 2
+    assert sum(said["parts"].values()) == pytest.approx(said["step_s"], rel=0.05)
+    assert said["operators"][0]["seconds"] >= said["operators"][-1]["seconds"] > 0
+
+
+def test_a_trace_that_cannot_be_written_is_refused(trainer, cfg, workshop):
+    code, _, err = trainer(
+        "profile", "-c", cfg, "--steps", "1", "--trace", workshop.folder / "nosuch" / "t.json"
+    )
+    assert code == 5
+    assert "expected a file to write the trace to" in err
