@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, cast
 import click
 
 from launcher.cli.printing import echo
-from launcher.names import KIND_NAMES
+from launcher.names import EARLIER_NAMES, KIND_NAMES
 from launcher.plan.handle import BACKENDS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -77,6 +77,13 @@ def _read_procs(text: str) -> int | Literal["auto"]:
         raise click.BadParameter(f"expected auto or a whole number, got {text!r}") from None
 
 
+class _Kinds(click.Choice):  # type: ignore[type-arg]  # click 8.1 takes none
+    """Names of kinds; those of before are left to `Launch.api`, which knows what became of them."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return value if value in (*EARLIER_NAMES, "batch") else super().convert(value, param, ctx)
+
+
 config_argument = click.argument("path", metavar="CONFIG", type=click.Path(path_type=Path))
 
 override_option = click.option(
@@ -116,7 +123,7 @@ _LAUNCH_OPTIONS = (
     click.option("--namespace", metavar="NAME", help="Kubernetes namespace."),
     click.option("--context", metavar="NAME", help="Context of the kubeconfig; by default the current one."),
     click.option(
-        "--api", type=click.Choice(("auto", *KIND_NAMES)),
+        "--api", type=_Kinds(("auto", *KIND_NAMES)),
         help="Kind of job object; auto: the first that the cluster serves and you may create.",
     ),
     click.option("--overwrite", is_flag=True, help="Reuse an output folder that holds another run."),

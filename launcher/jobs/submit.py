@@ -34,8 +34,10 @@ from launcher.jobs.options import SubmitOptions
 from launcher.jobs.prepare import Draft, Prepared, load, plan_job, plan_notes, prepare, render_job
 from launcher.jobs.recovery import collect, reconcile, stale_records
 from launcher.jobs.resolve import ResolvedJob
+from launcher.kinds.registry import KINDS
 from launcher.kube.errors import InvalidError
 from launcher.plan.handle import Handle
+from launcher.plan.validate import is_given
 from launcher.runs.gitstate import GitState, read_git_state
 from launcher.runs.paths import project_of, runs_dir
 from launcher.runs.record import RunRecord, Stage
@@ -215,9 +217,7 @@ def _reach(draft: Draft, store: RunStore) -> Backend:
         runtime=draft.options.runtime,
         gpu_ids=draft.options.gpu_ids,
     )
-    asked = {
-        tuple(map(str, place[1:])) for place in draft.config.document.locations if place[:1] == ("Launch",)
-    }
+    asked = {key for kind in KINDS for key in kind.cannot if is_given(launch, key)}
     queue = launch.queue.kueue if launch.queue is not None else None
     return backend.negotiate(launch.api, asks=asked, queue=queue or "")
 

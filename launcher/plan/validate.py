@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from launcher.config.launch import LaunchSection
 from launcher.config.load import RunConfig
 from launcher.kinds.base import JobKind
 from launcher.plan.capabilities import CAPABILITIES
@@ -44,7 +45,7 @@ def find_problems(
             )
             problems.append(problem(("Launch", "code_volume"), message))
     for key, why in kind.cannot.items():
-        if ("Launch", *key) in config.document.locations:
+        if is_given(launch, key):
             name = f"{kind.resource.kind} of {kind.resource.api_version}"
             problems.append(problem(("Launch", *key), f"expected what a {name} can do: {why}"))
     wanted = "`claim: NAME`" if on_cluster else "`local: PATH`"
@@ -52,6 +53,18 @@ def find_problems(
         if source is None:
             problems.append(problem(path, f"expected {wanted} for {mount} on {on}, got none; add it"))
     return problems
+
+
+def is_given(launch: LaunchSection, key: tuple[str, ...]) -> bool:
+    """Say whether a key of `Launch` has a value, wherever it comes from.
+
+    Places in the config do not tell: a mapping that `-o` or a variable gives has one for all of its keys, and
+    a key that is null has one as well.
+    """
+    value: object = launch
+    for name in key:
+        value = getattr(value, name, None)
+    return value is not None
 
 
 def _sources(config: RunConfig, *, on_cluster: bool) -> Iterator[tuple[KeyPath, str, str | None]]:

@@ -100,7 +100,9 @@ class _Commands(click.Group):
             formatter.write_dl([(name, entry.summary) for name, entry in _COMMANDS.items()])
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="ftlaunch", prog_name="trainer")
 def group() -> None:
     """Fine-tune a vision model as a PaddleClas config says."""

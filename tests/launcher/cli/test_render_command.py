@@ -107,6 +107,8 @@ def test_flags_make_a_job_of_a_plain_paddleclas_config(ftlaunch, write_config):
         (["--name", "Mine"], "--name: expected at most 52 lower-case letters"),
         (["--run-id", "1"], "--run-id: expected 32 hexadecimal digits, got '1'"),
         (["--on", "slurm"], "'slurm' is not one of"),
+        (["--api", "batch"], "--api: Launch.api: expected 'auto' or the name of a kind, got 'batch'"),
+        (["--api", "v1"], "'v1' is not one of 'auto', 'paddlejob', 'jobset', 'job', 'trainjob'"),
         (["-o", "json"], "did you mean --output json?"),
         (["-o", "Global.epoch=1"], "did you mean 'epochs'"),
         (["--strict", "-o", "+Global.epoch=1"], "did you mean 'epochs'"),
@@ -119,6 +121,28 @@ def test_what_cannot_be_asked_for_is_a_sentence_and_exit_2(ftlaunch, write_confi
     assert (ran.code, ran.out) == (2, "")
     assert sentence in ran.err
     assert "Traceback" not in ran.err
+
+
+def test_a_kind_goes_by_its_name_of_before_in_the_option_too(ftlaunch, write_config):
+    path = write_config()
+    old, new = (ftlaunch("render", path, "--stable", "--api", name) for name in ("kubeflow", "paddlejob"))
+    assert (old.code, old.out) == (0, new.out)
+    assert "kind: PaddleJob" in new.out
+
+
+def test_what_a_kind_cannot_do_is_refused_wherever_it_is_said(ftlaunch, write_config, monkeypatch):
+    path = write_config()
+    said = ftlaunch("render", path, "--api", "job", "-o", 'Launch.queue={"volcano": "team-a"}')
+    assert (said.code, said.out) == (2, "")
+    assert "Launch.queue.volcano: expected what a Job of batch/v1 can do" in said.err
+    monkeypatch.setenv("FTLAUNCH_QUEUE", '{"volcano": "team-a"}')
+    assert ftlaunch("render", path, "--api", "jobset").code == 2
+    assert ftlaunch("render", path, "--api", "paddlejob").code == 0
+
+
+def test_a_key_that_is_null_asks_nothing_of_a_kind(ftlaunch, write_config):
+    ran = ftlaunch("render", write_config(), "--api", "trainjob", "-o", "Launch.keep_finished=null")
+    assert ran.code == 0, ran.err
 
 
 def test_missing_gpus_become_cpu_ranks_unless_required(ftlaunch, write_config, monkeypatch):
@@ -172,6 +196,6 @@ def test_templates_of_another_user_are_not_used(ftlaunch, write_config, monkeypa
 def test_the_kind_of_job_that_was_dropped_is_refused_by_name_with_a_cure(ftlaunch, write_config):
     ran = ftlaunch("render", write_config(launch={"api": "batch"}))
     assert ran.code == 2
-    assert "Launch.api: expected 'auto' or 'kubeflow', got 'batch'" in ran.err
+    assert "Launch.api: expected 'auto' or the name of a kind, got 'batch'" in ran.err
     assert "leave Launch.api out" in ran.err
     assert ftlaunch("render", write_config(launch={"api": "batches"})).code == 2
