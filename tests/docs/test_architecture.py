@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import click
 import pytest
+
+from launcher.cli.main import COMMANDS as OF_LAUNCHER
+from trainer.cli.main import group
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = (REPOSITORY / "ARCHITECTURE.md").read_text(encoding="utf-8")
@@ -42,3 +46,20 @@ def test_the_arrows_are_those_that_are_held(package):
     arrows = re.search(rf"^{package} +(cli (?:.+\n)(?: +→ .+\n)*)", drawn, re.MULTILINE)
     assert arrows
     assert [set(re.findall(r"\w+", part)) for part in arrows[1].split("→")] == held
+
+
+@pytest.mark.parametrize(
+    ("program", "names"),
+    [("ftlaunch", list(OF_LAUNCHER)), ("trainer", group.list_commands(click.Context(group)))],
+    ids=["ftlaunch", "trainer"],
+)
+def test_every_command_is_on_the_page_of_commands(program, names):
+    page = (REPOSITORY / "docs/commands.md").read_text(encoding="utf-8")
+    assert len(names) > 5
+    assert [name for name in names if f"| `{program} {name}" not in page] == []
+
+
+def test_the_page_has_the_commands_of_the_trainer():
+    told = re.search(r"^\| `trainer/cli` \| `trainer (.+?)`", PAGE, re.MULTILINE)
+    assert told
+    assert sorted(told[1].split(" · ")) == sorted(group.list_commands(click.Context(group)))
