@@ -11,7 +11,7 @@ from trainer.data.lists import SampleList
 from trainer.data.make_lists import LABELS
 from trainer.engine.evaluate import Answers
 from trainer.engine.predict import load_names
-from trainer.insight.evaluation_report import Origin, Predictions, write_report
+from trainer.insight.evaluation_report import Origin, Predictions, refuse_unwritable, write_report
 from trainer.postprocess.build import name_of, read_names
 
 
@@ -19,8 +19,13 @@ def make_reporter(config: TrainConfig, folder: Path) -> Callable[[Answers, Sampl
     """Return what writes an evaluation's report.
 
     Names of classes are those of `Infer.PostProcess`, else of the labels.txt that `make_lists` writes beside
-    the list.
+    the list. The folder is made and tried at once.
+
+    Raises:
+        CheckpointError: It cannot be written.
+        NamesError: The file of class names is refused.
     """
+    refuse_unwritable(folder)
     post_process = config.infer.post_process if config.infer is not None else None
     names = load_names(post_process, None, classes=config.arch.class_num).names
 

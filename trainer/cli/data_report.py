@@ -124,7 +124,7 @@ def _examples(finding: Finding) -> list[str]:
     said = []
     for place, group in enumerate(finding.groups[:_SHOWN]):
         detail = finding.details.get(place)
-        same = "; ".join(f"{of.place}: {of.path}" for of in group[:_SHOWN])
+        same = "; ".join(of.named for of in group[:_SHOWN])
         said.append(f"{same}{f': {detail}' if detail else ''}")
     if len(finding.groups) > _SHOWN:
         said.append("…")

@@ -42,7 +42,7 @@ import PIL
 
 from trainer.config.ops import ImageOp
 from trainer.data.ops.registry import Pixels
-from trainer.protocol.safe_files import make_private_folder
+from trainer.protocol.safe_files import UnsafePathError, make_private_folder
 
 _HEADER = struct.Struct("<8s3I3q16sI")  # magic; height, width, channels; size, time, inode; boot; checksum
 _MAGIC = b"ftldec01"
@@ -114,6 +114,23 @@ class CacheUse:
     hit_bytes: int
     misses: int
     kept_bytes: int
+
+
+def describe_failure(plan: CachePlan, error: OSError) -> str:
+    """Say why there can be no folder for a cache.
+
+    What stands in its place may be the user's own, who meant another folder: nothing is to be removed.
+    """
+    if isinstance(error, UnsafePathError):
+        return (
+            f"loader.cache: {error.where}: expected {error.expected}, got {error.got}; set loader.cache_dir "
+            "to a folder that is yours alone, or that is not there yet"
+        )
+    reason = (error.strerror or str(error)).lower()
+    return (
+        f"loader.cache: {plan.folder}: expected a folder that can be made, got: {reason}; "
+        "set loader.cache_dir, or remove loader.cache"
+    )
 
 
 class CacheFolder:

@@ -24,7 +24,7 @@ from trainer.config.sections import MAX_IMAGE_PIXELS
 from trainer.data.auto_workers import Room, choose_workers, measure_read_time
 from trainer.data.bad_images import BadImages
 from trainer.data.batch_ops import build_mixing
-from trainer.data.decoded_cache import CacheFolder, describe_use, plan_cache
+from trainer.data.decoded_cache import CacheFolder, describe_failure, describe_use, plan_cache
 from trainer.data.lists import SampleList
 from trainer.data.normalization import AnyImage, find_normalization, write_image
 from trainer.data.ops.build import Transforms
@@ -280,15 +280,10 @@ class Loader:
             return
         try:
             said = self._cache.open()
-        except UnsafePathError:
-            raise
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            mend = "set loader.cache_dir, or remove loader.cache"
-            where = f"loader.cache: {self._cache.plan.folder}"
-            raise DataError(
-                [f"{where}: expected a folder that can be made, got: {reason}; {mend}"]
-            ) from error
+            if isinstance(error, UnsafePathError) and self._cache.plan.kind == "memory":
+                raise
+            raise DataError([describe_failure(self._cache.plan, error)]) from error
         if self._rank == 0:
             self._notes.append(said)
 

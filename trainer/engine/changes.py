@@ -12,12 +12,13 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from trainer.config.data import CustomLabelDataset
 from trainer.config.root import TrainConfig
-from trainer.config.sections import GlobalSection
 
 Plain = str | int | float | bool | None
 Settings = Mapping[str, Plain]
@@ -32,7 +33,7 @@ _NO_MATTER = frozenset({
     "Global.save_every_steps", "Global.save_every_minutes", "Global.keep_latest", "Global.keep_best",
     "Global.keep_every", "Global.on_save_error",
     "Global.pretrained_model", "Arch.pretrained", "num_workers", "use_shared_memory", "image_root",
-    "cls_label_path", "sample_list_path",
+    "cls_label_path", "sample_list_path", "normalize_on", "cache", "cache_size", "cache_dir",
 })  # fmt: skip
 """Whole keys, and last parts of keys of `DataLoader`; of the lists their content counts, not their place."""
 _SAME_RATE = 1e-3
@@ -77,10 +78,34 @@ def list_changes(before: Settings, now: Settings) -> list[str]:
 
 
 def _is_default(key: str, value: Plain) -> bool:
-    """Tell whether a key of `Global` has its default; one that a checkpoint lacks is younger than it."""
-    section, _, name = key.partition(".")
-    field = GlobalSection.model_fields.get(name) if section == "Global" else None
-    return field is not None and value == field.default
+    """Tell whether a key has its default; one that a checkpoint lacks is younger than it."""
+    section: type[BaseModel] = TrainConfig
+    *outer, last = key.split(".")
+    for name in outer:
+        field = _field(section, name)
+        inner = _section_of(field.annotation) if field is not None else None
+        if inner is None:
+            return False
+        section = inner
+    field = _field(section, last)
+    return field is not None and value == field.get_default(call_default_factory=False)
+
+
+def _field(section: type[BaseModel], name: str) -> FieldInfo | None:
+    for own_name, field in section.model_fields.items():
+        if name == (field.alias or own_name):
+            return field
+    return None
+
+
+def _section_of(annotation: object) -> type[BaseModel] | None:
+    """Return the section that a field holds, which may be optional; None of other fields, and of choices."""
+    sections = [
+        part
+        for part in (get_args(annotation) or (annotation,))
+        if isinstance(part, type) and issubclass(part, BaseModel)
+    ]
+    return sections[0] if len(sections) == 1 else None
 
 
 def find_jumps(before: Sequence[float], now: Sequence[float], *, foreign: bool) -> Iterator[str]:

@@ -32,9 +32,10 @@ from trainer.engine.feed import FedBatch, feed
 from trainer.engine.liveness import Liveness
 from trainer.engine.pending import PendingSums
 from trainer.engine.precision import FLOAT32, Precision, choose_precision
+from trainer.engine.run_log import format_values
 from trainer.engine.setup import make_eval_loader
 from trainer.engine.trained import choose_weights, load_weights
-from trainer.errors import DataError
+from trainer.errors import CheckpointError, DataError
 from trainer.losses.build import LossFunction, build_loss
 from trainer.metrics.batch import Sum
 from trainer.metrics.build import Measure, build_measures
@@ -171,7 +172,11 @@ def evaluate_weights(
             progress=progress, keeps_answers=answered is not None,
         )  # fmt: skip
     if answered is not None and found.answers is not None and ranks.is_first:
-        answered(found.answers, samples, chosen, found.bad_images)
+        try:
+            answered(found.answers, samples, chosen, found.bad_images)
+        except CheckpointError as error:
+            error.fix = f"what was measured: {format_values({**found.losses, **found.metrics})}"
+            raise
     top1, floor = found.metrics.get("top1"), found.largest_class
     evaluated = None
     if top1 is not None and floor is not None:

@@ -178,6 +178,8 @@ class _WayBack:
         Raises:
             CheckpointError: There is none, or it cannot be read.
         """
+        for optimizer in setup.optimizers:
+            optimizer.clear_grad()  # what batches of an update that is not whole have left, of bad weights
         setup, contents = renew_optimizers(setup, self._config), None
         if self._output is not None and self._saver is not None:
             self._saver.wait()

@@ -61,6 +61,11 @@ class Sample:
     path: str
     label: int
 
+    @property
+    def named(self) -> str:
+        """The line and its image, if it names one: `train_list.txt:3: ball/001.jpg`."""
+        return f"{self.place}: {self.path}" if self.path else self.place
+
 
 Group: TypeAlias = tuple[Sample, ...]
 """Samples that belong together."""
@@ -247,8 +252,6 @@ class _Examination:
                         self._leave_out[number].add(place)
             elif is_exact and len({self._label(*line) for line in lines}) == 1:
                 repeated.append(samples)
-                for number, place in lines[1:]:
-                    self._leave_out[number].add(place)
         self._note(
             "two-labels", two_labels, "one picture with two labels",
             "decide which label is right; a cleaned list leaves them out",

@@ -5,10 +5,12 @@ The page is one file of HTML, without scripts and without a network (see `data_p
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -31,7 +33,7 @@ from trainer.insight.classification import (
     precision_recall,
 )
 from trainer.insight.pictures import Pictures
-from trainer.protocol.safe_files import make_folders, replace_file
+from trainer.protocol.safe_files import create_file, make_folders, replace_file
 
 SCHEMA = 1
 PAGE, JSON, CSV = "report.html", "report.json", "predictions.csv"
@@ -117,16 +119,35 @@ def write_report(
         JSON: _to_json(predictions, numbers, origin),
         CSV: _to_csv(predictions, probabilities).encode("utf-8", "surrogateescape"),
     }
-    try:
+    with _naming(folder):
         make_folders(folder, root=folder.parent)
         for name, data in content.items():
             replace_file(folder / name, data)
+    return folder / PAGE, numbers
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Make the report's folder and try to write there, since an evaluation may take hours.
+
+    Raises:
+        CheckpointError: It cannot be written.
+    """
+    with _naming(folder):
+        make_folders(folder, root=folder.parent)
+        tried = folder / f".{PAGE}.{os.getpid()}.tmp"
+        create_file(tried).close()
+        tried.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise CheckpointError(
             where=folder, expected="a folder to write the report into", got=reason
         ) from error
-    return folder / PAGE, numbers
 
 
 def softmax(logits: NDArray[np.float32]) -> Floats:

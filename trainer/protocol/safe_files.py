@@ -86,11 +86,16 @@ def replace_file(
     """
     partial = partial or path.with_name(path.name + ".tmp")
     with _folder_of(path, root) as (folder, name), _naming(path):
-        with os.fdopen(_open_new(partial.name, folder, mode), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        folder.replace(partial.name, folder, name)
+        try:
+            with os.fdopen(_open_new(partial.name, folder, mode), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            folder.replace(partial.name, folder, name)
+        except BaseException:  # Ctrl-C too: half a file would be of no use, and fill a full disk still more
+            with contextlib.suppress(OSError):
+                folder.unlink(partial.name)
+            raise
 
 
 def create_file(path: Path, *, root: Path | None = None, mode: int = 0o666) -> BinaryIO:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -280,3 +282,25 @@ def test_a_trace_that_cannot_be_written_is_refused(trainer, cfg, workshop):
     )
     assert code == 5
     assert "expected a file to write the trace to" in err
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_evaluation(
+    trainer, cfg, workshop, monkeypatch
+):
+    import trainer.engine.evaluate as evaluation
+    import trainer.insight.evaluation_report as report
+
+    assert trainer("train", "-c", cfg, "-o", "Global.epochs=1")[0] == 0
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(report, "replace_file", full)  # at the end, after all: the numbers are not lost
+    code, _, err = trainer("eval", "-c", cfg, "--report", workshop.folder / "report")
+    assert code == 5
+    assert re.search(r"got no space left on device; what was measured: .*top1: 0\.\d{5}", err)
+    monkeypatch.setattr(report, "create_file", full)
+    monkeypatch.setattr(evaluation, "evaluate_model", None)
+    code, _, err = trainer("eval", "-c", cfg, "--report", workshop.folder / "report")
+    assert code == 5
+    assert err.endswith("/report: expected a folder to write the report into, got no space left on device\n")

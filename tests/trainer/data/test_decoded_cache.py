@@ -218,6 +218,21 @@ def test_a_folder_that_cannot_be_made_is_named(folder: Folder) -> None:
         next(loader.batches(0))
 
 
+def test_a_place_for_the_cache_that_is_something_else_is_named_by_its_key(folder: Folder) -> None:
+    place = folder.path / "file"
+    place.write_text("mine")
+    with pytest.raises(DataError) as caught:
+        next(make(folder.draw(4), cache="disk", cache_dir=str(place)).batches(0))
+    assert str(caught.value).startswith(
+        f"loader.cache: {place}: expected a folder, got a file; set loader.cache_dir"
+    )
+    (folder.path / "open").mkdir(mode=0o755)
+    with pytest.raises(
+        DataError, match=r"loader\.cache: .*/open: .* cannot enter, got mode 755; set loader\.cach"
+    ):
+        next(make(folder, cache="disk", cache_dir=str(folder.path / "open")).batches(0))
+
+
 @pytest.fixture
 def plan(disk: Path, folder: Folder) -> CachePlan:
     folder.draw(2)

@@ -171,6 +171,19 @@ def test_a_run_that_goes_back_has_the_bits_of_one_without_the_batch(odd, loss, e
     assert left_out["left_out"] == [{"epoch": epoch, "start": 4, "end": 8} for epoch in (0, 1)]
 
 
+def test_nothing_of_an_update_that_was_begun_on_bad_weights_is_left_when_the_run_has_gone_back(odd):
+    given = {
+        "Global__update_freq": 2, "Global__print_batch_step": 4, "Global__epochs": 1,
+        "DataLoader__Train__sampler": {"batch_size": 2, "shuffle": False},
+    }  # fmt: skip
+    odd.train(**changes(odd, "rewind", **given))
+    # The odd batch is the second one of update 2; the first one of update 3 was done before anybody looked.
+    assert [(row["step"], row["to_step"]) for row in rows(odd, "rewind")] == [(2, 0)]
+    assert [row["iter"] for row in rows(odd, "left_out")] == [3]
+    train_without_the_odd_batches(odd, **given)
+    assert_same_run(odd, "output", "without")
+
+
 def test_a_resumed_run_leaves_out_what_the_one_before_went_back_for(odd, monkeypatch):
     real = Training._rewind
 

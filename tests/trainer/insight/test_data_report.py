@@ -171,6 +171,27 @@ def test_a_cleaned_list_has_no_problems_and_keeps_all_other_lines(data: Path, tm
     assert not (tmp_path / "out" / "val_list.clean.txt").exists()
 
 
+def test_what_is_only_odd_leaves_no_line_out(data: Path, tmp_path: Path, photographs):
+    plant_copy(data, photographs)
+    plant_dark(data, photographs)
+    with (data / "train_list.txt").open("a") as listed:
+        listed.write(
+            (data / "train_list.txt").read_text().splitlines()[0] + "\n"
+        )  # on purpose, to count twice
+    assert run(data, "-O", tmp_path / "out").exit_code == 0
+    assert set(kinds(tmp_path / "out")) == {"copies", "dark"}
+    assert not list((tmp_path / "out").glob("*.clean.txt"))
+
+
+def test_a_line_that_names_no_image_is_named_by_its_place(data: Path, tmp_path: Path):
+    with (data / "train_list.txt").open("a") as listed:
+        listed.write("nothing\n")
+    result = run(data, "-O", tmp_path / "out")
+    assert result.exit_code == 7
+    assert ": : " not in result.output
+    assert ": </bdi>" not in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_images_are_read_once_by_report_and_check(data: Path, tmp_path: Path, monkeypatch, photographs):
     from trainer.data import image_check
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -200,3 +201,16 @@ def test_a_private_folder_is_ours_alone(tmp_path: Path):
     (tmp_path / "link").symlink_to(tmp_path / "a" / "private")
     with pytest.raises(UnsafePathError, match="expected a folder, got a symbolic link"):
         make_private_folder(tmp_path / "link")
+
+
+def test_what_cannot_be_written_whole_leaves_no_part(tmp_path: Path, monkeypatch):
+    (tmp_path / "report").write_bytes(b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        replace_file(tmp_path / "report", b"new" * 1000)
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+    assert (tmp_path / "report").read_bytes() == b"old"
