@@ -43,6 +43,13 @@ class NoAnswerError(UnreachableError):
         self.retry_after_s = retry_after_s
 
 
+class NotAdmittedError(NoAnswerError):
+    """An admission webhook gave no answer, for want of which the API server has stored nothing.
+
+    It may be asked again, as after any lost answer; but here it is known that nothing was made.
+    """
+
+
 class UnservedError(NotAllowedError):
     """The cluster has no PaddleJob that this release can follow."""
 

@@ -25,6 +25,7 @@ from launcher.kube.errors import (
     ExpiredError,
     InvalidError,
     NoAnswerError,
+    NotAdmittedError,
 )
 from launcher.objects import Resource
 from trainer.protocol.printable import printable
@@ -35,6 +36,8 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """Of one answer, unpacked: a page of 500 objects is some megabytes, and an object 1.5 MiB at most (etcd)."""
 _ANONYMOUS = 'User "system:anonymous"'
 """Whom an API server takes a request without usable credentials for, where it does not answer 401."""
+_UNASKED = "failed calling webhook"
+"""In the message where an admission webhook whose word is needed does not answer."""
 _TOO_MANY = 429
 _GONE = 410  # a list's continuation or a watch's beginning is too old
 
@@ -103,6 +106,9 @@ def read_failure(
         return _read_refusal(call, status=status, got=got, message=message)
     fix = "try again later" if code >= 400 else f"check that {call.access} names a Kubernetes API server"
     no_answer = ExpiredError if code == _GONE else NoAnswerError
+    # k8s.io/apiserver, pkg/admission/plugin/webhook/generic: admission comes before anything is stored
+    if code == 500 and _UNASKED in message:
+        no_answer, fix = NotAdmittedError, "see that the controller behind the webhook runs, and try again"
     return no_answer(
         where=call,
         expected=f"an answer to {call.verb}",

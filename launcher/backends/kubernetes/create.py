@@ -11,7 +11,14 @@ from collections.abc import Callable
 from launcher.errors import LaunchError, TakenError
 from launcher.kinds.base import JobKind
 from launcher.kube.api import KubeApi
-from launcher.kube.errors import AbsentError, ConflictError, InvalidError, NoAnswerError, OrphanError
+from launcher.kube.errors import (
+    AbsentError,
+    ConflictError,
+    InvalidError,
+    NoAnswerError,
+    NotAdmittedError,
+    OrphanError,
+)
 from launcher.objects import (
     CONFIG_MAPS,
     KubeObject,
@@ -61,9 +68,9 @@ class Creator:
             for resource, body in beside:
                 made.append((resource, self._make(resource, body, namespace=namespace)[0]))
             job, is_new = self._make_job(manifest.job, namespace=namespace)
-        except NoAnswerError:
-            raise  # the job may be there, and would need what is beside it
         except LaunchError as refusal:
+            if _is_unknown(refusal):
+                raise  # the job may be there, and would need what is beside it
             self._take_back(*reversed(made), namespace=namespace, refusal=refusal)
             raise
         orphans = [(resource, item) for resource, item in made if not is_owned(item, by=uid_of(job))]
@@ -108,9 +115,9 @@ class Creator:
         """Return this run's object, and whether this call has made it."""
         try:
             return self._insist(lambda: self._api.create(resource, body, namespace=namespace)), True
-        except NoAnswerError:
-            raise
         except LaunchError as error:
+            if _is_unknown(error):
+                raise
             return self._claim(resource, body, namespace=namespace, refusal=error), False
 
     def _claim(
@@ -173,3 +180,8 @@ class Creator:
             self._api.delete(resource, name_of(item), namespace=namespace, uid=uid_of(item), first=first)
         except (AbsentError, ConflictError):
             return
+
+
+def _is_unknown(error: LaunchError) -> bool:
+    """Say whether the cluster may have done what was asked, though no answer came."""
+    return isinstance(error, NoAnswerError) and not isinstance(error, NotAdmittedError)

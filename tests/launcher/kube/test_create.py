@@ -10,7 +10,14 @@ from launcher.backends.kubernetes.create import Creator
 from launcher.backends.states import JobState
 from launcher.errors import LaunchError, TakenError
 from launcher.kinds.registry import TRAIN_JOB
-from launcher.kube.errors import AbsentError, DeniedError, InvalidError, NoAnswerError, OrphanError
+from launcher.kube.errors import (
+    AbsentError,
+    DeniedError,
+    InvalidError,
+    NoAnswerError,
+    NotAdmittedError,
+    OrphanError,
+)
 from launcher.objects import CONFIG_MAPS, PADDLE_JOBS, TRAIN_JOBS
 from launcher.render.manifest import parse_manifest
 from tests.contract.harness import OTHER_RUN_ID, RUN_ID, manifest_text
@@ -168,6 +175,36 @@ def test_a_refused_job_leaves_nothing_behind(
     with pytest.raises(error):
         backend.submit(submission())
     assert objects(cluster) == ((), ())
+
+
+WEBHOOK = 'Internal error occurred: failed calling webhook "vjobset.kb.io": connection refused'
+
+
+def test_a_webhook_that_does_not_answer_is_asked_again(
+    backend: KubernetesBackend, cluster: FakeCluster, submission: NewSubmission
+) -> None:
+    cluster.refuse("create", PADDLE_JOBS, code=500, message=WEBHOOK, times=2)
+    backend.submit(submission())
+    assert objects(cluster) == (("flowers-config",), ("flowers",))
+
+
+def test_a_webhook_that_stays_away_leaves_nothing_behind_and_the_name_is_free(
+    backend: KubernetesBackend, cluster: FakeCluster, submission: NewSubmission
+) -> None:
+    cluster.refuse("create", PADDLE_JOBS, code=500, message=WEBHOOK, times=3)
+    with pytest.raises(NotAdmittedError, match="see that the controller behind the webhook runs"):
+        backend.submit(submission())
+    assert objects(cluster) == ((), ())
+    backend.submit(submission(run_id=OTHER_RUN))
+
+
+def test_a_webhook_that_goes_away_after_a_lost_answer_leaves_the_job(
+    backend: KubernetesBackend, cluster: FakeCluster, submission: NewSubmission
+) -> None:
+    cluster.lose_answer("create", PADDLE_JOBS)
+    cluster.refuse("create", PADDLE_JOBS, code=500, message=WEBHOOK, times=2)
+    backend.submit(submission())
+    assert objects(cluster) == (("flowers-config",), ("flowers",))
 
 
 def test_a_refusal_after_a_lost_answer_still_finds_the_job(
