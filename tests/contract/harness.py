@@ -14,7 +14,7 @@ import yaml
 from launcher.backends.base import Backend, Submission
 from launcher.backends.states import JobStatus
 from launcher.kinds.base import JobKind
-from launcher.kinds.registry import PADDLE_JOB
+from launcher.kinds.registry import DEFAULT, PADDLE_JOB
 from launcher.logs.source import Container, End, LogRequest, Snapshot
 from launcher.names import RUN_ID_LABEL, KindName
 from launcher.plan.handle import Handle
@@ -24,7 +24,7 @@ RUN_ID, OTHER_RUN_ID = "0123456789abcdef" * 2, "fedcba9876543210" * 2
 T = TypeVar("T")
 
 
-def manifest_text(*, name: str, run_id: str, nodes: int, command: list[str], kind: JobKind) -> str:
+def manifest_text(*, name: str, run_id: str, nodes: int, command: list[str], kind: JobKind = DEFAULT) -> str:
     """Write the smallest manifest of a kind that every backend takes."""
     labels = {RUN_ID_LABEL: run_id}
     container: dict[str, Any] = {
