@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from launcher.cli.options import echo_document, job_argument, output_option
+from launcher.cli.options import Subcommands, echo_document, job_argument, output_option
 from launcher.cli.printing import echo, show_progress
 from launcher.cli.table import format_table
 from launcher.documents import make_document
@@ -16,7 +16,7 @@ from launcher.jobs.resolve import find_job
 from launcher.volumes.checkpoints import CheckpointInfo
 
 
-@click.group("ckpt")
+@click.group("ckpt", cls=Subcommands, elsewhere={"average": "trainer ckpt average"})
 def command() -> None:
     """List, download and verify the checkpoints of a job, while it runs and afterwards.
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from launcher.cli.options import echo_document, output_option
+from launcher.cli.options import Subcommands, echo_document, output_option
 from launcher.cli.printing import echo, print_note, show_progress
 from launcher.documents import make_document
 from launcher.errors import CliExit
@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _SHOWN = 20
 
 
-@click.group("data")
+@click.group("data", cls=Subcommands, elsewhere={"report": "trainer data-report"})
 def command() -> None:
     """Upload a folder to a claim of the cluster, and verify what is there.
 

@@ -72,7 +72,18 @@ SYNONYMS = {
 }  # fmt: skip
 """What other tools of the kind call a command of ours: named in the answer, never run, since `rm` and `stop`
 do not mean the same everywhere."""
-_OF_THE_TRAINER = ("train", "eval", "predict", "export", "lr-find", "resize", "weights", "make-lists")
+_OF_THE_TRAINER = (
+    "train",
+    "eval",
+    "predict",
+    "export",
+    "lr-find",
+    "resize",
+    "weights",
+    "make-lists",
+    "data-report",
+    "profile",
+)
 
 
 class _ReaderGoneError(Exception):

@@ -77,6 +77,30 @@ def _read_procs(text: str) -> int | Literal["auto"]:
         raise click.BadParameter(f"expected auto or a whole number, got {text!r}") from None
 
 
+class Subcommands(click.Group):
+    """Commands below a command. What they do not know is refused with what they know, or where it is instead.
+
+    Args:
+        elsewhere: Name that is likely to be tried here -> the command that is meant.
+    """
+
+    def __init__(self, *args: Any, elsewhere: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._elsewhere = elsewhere or {}
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Refuse what is no command, as click does, but by name and with what is meant."""
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            from trainer.config.problems import suggest  # with the grammar, which `--help` does without
+
+            meant = self._elsewhere.get(args[0])
+            lead = f"; did you mean `{meant}`?" if meant else suggest(args[0], self.commands)
+            ctx.fail(f"expected one of {', '.join(sorted(self.commands))}, got {args[0]!r}{lead}")
+        return super().resolve_command(ctx, args)
+
+
 class _Kinds(click.Choice):  # type: ignore[type-arg]  # click 8.1 takes none
     """Names of kinds; those of before are left to `Launch.api`, which knows what became of them."""
 

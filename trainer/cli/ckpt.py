@@ -11,7 +11,7 @@ import click
 
 from trainer.cli.bars import progress
 from trainer.cli.endings import Ending, end_with, require_packages
-from trainer.cli.options import refuse_two, run_options
+from trainer.cli.options import Subcommands, refuse_two, run_options
 from trainer.cli.printing import echo, warn
 from trainer.protocol.exits import Exit
 from trainer.ranks import read_ranks
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from trainer.results import AverageResult
 
 
-@click.group("ckpt")
+@click.group(
+    "ckpt", cls=Subcommands, elsewhere={name: f"ftlaunch ckpt {name}" for name in ("ls", "pull", "verify")}
+)
 def command() -> None:
     """Average the checkpoints of a run; `ftlaunch ckpt` lists and downloads those of a job."""
 

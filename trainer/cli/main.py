@@ -38,7 +38,7 @@ _COMMANDS = {
     "profile": _Entry("trainer.cli.profiling", "Say where the time of a training's steps goes."),
     "resize": _Entry("trainer.cli.resize", "Set the image size in all places of a config."),
     "ckpt": _Entry("trainer.cli.ckpt", "Average the checkpoints of a run."),
-    "weights": _Entry("trainer.cli.weights", "List, fetch and inspect pretrained weights."),
+    "weights": _Entry("trainer.cli.weights", "List, fetch, inspect and convert pretrained weights."),
     "make-lists": _Entry("trainer.cli.lists", "Write training and validation lists for a folder of images."),
 }
 
@@ -56,7 +56,19 @@ _SYNONYMS = {
     "download": "weights", "pretrained": "weights", "fetch": "weights",
 }  # fmt: skip
 """What other tools, PaddleClas's own scripts among them, call a command of ours: named, never run."""
-_OF_THE_LAUNCHER = ("submit", "status", "logs", "render", "init", "doctor", "why", "cancel", "delete", "wait")
+_OF_THE_LAUNCHER = (
+    "submit",
+    "status",
+    "logs",
+    "render",
+    "init",
+    "doctor",
+    "why",
+    "cancel",
+    "delete",
+    "wait",
+    "top",
+)
 
 
 def _lead_on(name: str) -> str:

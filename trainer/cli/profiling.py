@@ -76,8 +76,10 @@ def _describe(found: Profile) -> str:
         bar = "█" * round(_WIDTH * min(1.0, share))
         lines.append(f"  {name:<16}{1e3 * seconds:9.2f} ms {share:6.1%}  {bar}".rstrip())
     lines.append("operators, with what they call:")
+    longest = max((len(of.name) for of in found.operators), default=0)
     lines += [
-        f"  {of.name:<28}{1e3 * of.seconds:9.2f} ms {of.calls:8.1f} calls a step" for of in found.operators
+        f"  {of.name:<{longest}}{1e3 * of.seconds:9.2f} ms {of.calls:8.1f} calls a step"
+        for of in found.operators
     ]
     if found.verdict:
         lines.append(found.verdict)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from trainer.cli.endings import Ending, end_with, require_packages
-from trainer.cli.options import weights_options
+from trainer.cli.options import Subcommands, weights_options
 from trainer.cli.printing import echo
 
 if TYPE_CHECKING:
     from trainer.checkpoints.pdfiles import Array
 
 
-@click.group("weights")
+@click.group("weights", cls=Subcommands)
 def command() -> None:
     """List, fetch, inspect and convert pretrained weights."""
 

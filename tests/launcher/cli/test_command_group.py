@@ -195,6 +195,25 @@ def test_every_synonym_names_a_command_and_hides_none():
     assert not set(SYNONYMS) & set(COMMANDS)
 
 
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        (
+            ["ckpt", "average"],
+            "expected one of ls, pull, verify, got 'average'; did you mean `trainer ckpt average`?",
+        ),
+        (["ckpt", "list"], "got 'list'; did you mean 'ls'?"),
+        (["data", "frobnicate"], "expected one of check, push, got 'frobnicate'\n"),
+        (["data-report"], "did you mean `trainer data-report`?"),
+        (["profile"], "did you mean `trainer profile`?"),
+    ],
+)
+def test_a_word_below_a_command_leads_on_too(ftlaunch, typed, sentence):
+    ran = ftlaunch(*typed)
+    assert (ran.code, ran.out) == (2, "")
+    assert sentence in ran.err
+
+
 def test_help_is_a_word_too(ftlaunch):
     assert ftlaunch("help").out == ftlaunch("--help").out
     assert ftlaunch("help", "submit").out == ftlaunch("submit", "--help").out

@@ -43,6 +43,21 @@ def test_a_word_that_is_like_nothing_gets_the_list(trainer):
     assert (code, "expected one of train, eval" in err, "did you mean" in err) == (2, True, False)
 
 
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        (["ckpt", "ls"], "expected one of average, got 'ls'; did you mean `ftlaunch ckpt ls`?"),
+        (["ckpt", "pull", "JOB"], "got 'pull'; did you mean `ftlaunch ckpt pull`?"),
+        (["weights", "ls"], "expected one of convert, fetch, inspect, list, got 'ls'; did you mean 'list'?"),
+        (["top"], "did you mean `ftlaunch top`?"),
+    ],
+)
+def test_a_word_below_a_command_leads_on_too(trainer, typed, sentence):
+    code, out, err = trainer(*typed)
+    assert (code, out) == (2, "")
+    assert sentence in err
+
+
 def test_help_is_a_command_too(trainer):
     assert trainer("help") == trainer("--help")
     assert trainer("help", "lr-find") == trainer("lr-find", "--help")
