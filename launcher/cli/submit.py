@@ -45,7 +45,7 @@ from launcher.runs.record import RunRecord
 def command(
     *, path: Path, options: SubmitOptions, dry: str | None, follow: bool, waiting: bool, output: str
 ) -> int:
-    """Submit a job: a job object on Kubernetes, or containers or processes on this machine."""
+    """Submit a job: to a Kubernetes cluster, or as containers or processes to this machine."""
     if dry is not None:
         found = dry_run(path, options, on_server=dry == "server", notes=print_note)
         for sentence in found.checked:

@@ -34,10 +34,8 @@ from launcher.jobs.options import SubmitOptions
 from launcher.jobs.prepare import Draft, Prepared, load, plan_job, plan_notes, prepare, render_job
 from launcher.jobs.recovery import collect, reconcile, stale_records
 from launcher.jobs.resolve import ResolvedJob
-from launcher.kinds.registry import KINDS
 from launcher.kube.errors import InvalidError
 from launcher.plan.handle import Handle
-from launcher.plan.validate import is_given
 from launcher.runs.gitstate import GitState, read_git_state
 from launcher.runs.paths import project_of, runs_dir
 from launcher.runs.record import RunRecord, Stage
@@ -208,6 +206,9 @@ def _tell_faults(draft: Draft, store: RunStore, notes: Notes) -> None:
 
 def _reach(draft: Draft, store: RunStore) -> Backend:
     """Return what sends the job, in a kind that is served where it goes."""
+    from launcher.kinds.registry import KINDS
+    from launcher.plan.validate import is_given  # with pydantic, which `submit --help` does without
+
     launch = draft.config.job.launch
     backend = open_backend(
         draft.on[0],
