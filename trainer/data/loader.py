@@ -141,6 +141,8 @@ class Loader:
             skip=split.loader.bad_images == "skip", limit=split.loader.bad_images_limit, samples=samples
         )
         self._workers = split.loader.num_workers
+        self.saves_decoding = split.loader.cache is not None or split.loader.decode == "fast"
+        """Whether `loader.cache` or `decode: fast` is set."""
         self._epochs = epochs
         may_leave = uint8 and not split.dataset.batch_transform_ops
         self.normalization = find_normalization(split.dataset.transform_ops) if may_leave else None

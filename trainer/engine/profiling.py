@@ -146,7 +146,7 @@ def profile_steps(
         steps=steps, step_s=step_s, wait_s=parts[_WAIT], copy_s=parts["copy"], peers_s=0.0,
         fetch_s=parts[_FETCH], eval_s=0.0, save_s=0.0, workers=workers, ranks=1, cores=usable_cores(),
     )  # fmt: skip
-    found = find_waiting(times)
+    found = find_waiting(times, saves_decoding=setup.train_loader.saves_decoding)
     return Profile(
         steps=steps, batch=config.data.Train.sampler.batch_size, step_s=step_s, parts=parts,
         operators=_operators(events, steps=steps), workers=workers,

@@ -105,7 +105,7 @@ class Timekeeper:
             "times", epoch=epoch, step=step, steps=times.steps, **parts, compute_s=round(times.compute_s, 6),
             eval_s=round(times.eval_s, 6), save_s=round(times.save_s, 6), workers=times.workers,
         )  # fmt: skip
-        found = find_waiting(times)
+        found = find_waiting(times, saves_decoding=self._setup.train_loader.saves_decoding)
         if found is not None:
             run_log.say(f"[Train][Epoch {epoch}/{epochs}]{found.sentence}; {found.fix}")
 

@@ -76,8 +76,14 @@ class Finding:
     fix: str
 
 
-def find_waiting(times: StepTimes) -> Finding | None:
-    """Say that steps wait for images; None where they do not."""
+def find_waiting(times: StepTimes, *, saves_decoding: bool = False) -> Finding | None:
+    """Say that steps wait for images; None where they do not.
+
+    Args:
+        times: Of a rank.
+        saves_decoding: It is known that `loader.cache` or `decode: fast` is set: neither is proposed
+            then, since they do not go together.
+    """
     share = times.wait_s / times.step_s if times.step_s else 0.0
     if share < WAITING or times.step_s < _LEAST_S or times.steps < _FEWEST:
         return None
@@ -88,10 +94,10 @@ def find_waiting(times: StepTimes) -> Finding | None:
     # As many as would have done the reading of a whole step in what is left of it, and no more than fit.
     wanted = min(cores, round(max(1, times.workers) / max(0.05, 1 - share) + 0.5))
     if times.workers < wanted:
-        fix = (
-            f"set DataLoader.Train.loader.num_workers: {wanted}, or keep decoded images by "
-            "loader.cache: memory"
-        )
+        keep = "" if saves_decoding else ", or keep decoded images by loader.cache: memory"
+        fix = f"set DataLoader.Train.loader.num_workers: {wanted}{keep}"
+    elif saves_decoding:
+        fix = "give the job more cores"
     else:
         fix = (
             "keep decoded images by loader.cache: memory, decode less by loader.decode: fast, or give the "

@@ -36,6 +36,14 @@ def test_no_more_workers_are_proposed_than_the_ranks_of_a_node_have_cores():
     assert "loader.cache: memory" in found.fix
 
 
+def test_nothing_is_proposed_that_is_set_or_does_not_go_with_what_is_set():
+    few, many = (find_waiting(replace(TIMES, ranks=ranks), saves_decoding=True) for ranks in (1, 4))
+    assert few is not None
+    assert few.fix == "set DataLoader.Train.loader.num_workers: 11"
+    assert many is not None
+    assert many.fix == "give the job more cores"
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"wait_s": 0.1}, {"steps": 4}, {"step_s": 0.001, "wait_s": 0.001}, {"step_s": 0.0, "wait_s": 0.0}],
