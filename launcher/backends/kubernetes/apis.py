@@ -20,7 +20,7 @@ from launcher.errors import LaunchError
 from launcher.kinds.base import JobKind
 from launcher.kinds.registry import KINDS, kind_named
 from launcher.kube.api import KubeApi
-from launcher.kube.errors import DeniedError, NoAnswerError, UnservedError
+from launcher.kube.errors import DeniedError, NoAnswerError, NotAdmittedError, UnservedError
 from launcher.kube.rules import ask_for_access, ask_for_rules, grants, is_allowed, is_whole, rules_in
 from launcher.names import QUEUE_LABEL, KindName
 from launcher.objects import RULES_REVIEWS, KubeObject
@@ -122,10 +122,13 @@ class _Search:
                 self._unserved.append(kind)
                 continue
             reason = self._reason_against(kind)
-            if not reason and self._is_left_alone(kind):
-                # where no queue looks after any kind, the look before a submit says so of the first
-                reason = f"queue {self._queue!r} does not look after {kind.resource.kind}s"
-                unasked = unasked or self._choose(kind)
+            try:
+                if not reason and self._is_left_alone(kind):
+                    # where no queue looks after any kind, the look before a submit says so of the first
+                    reason = f"queue {self._queue!r} does not look after {kind.resource.kind}s"
+                    unasked = unasked or self._choose(kind)
+            except NotAdmittedError:
+                reason = f"the webhook of {kind.resource.kind}s does not answer"
             if not reason:
                 return self._choose(kind)
             self._passed.append(reason)
@@ -176,7 +179,7 @@ class _Search:
             return True
         try:
             stored = self._api.create(kind.resource, sample, namespace=self._namespace, dry_run=True)
-        except NoAnswerError:
+        except NoAnswerError:  # of a webhook, too: then this kind cannot be had now
             raise
         except LaunchError:  # a quota or another admission check speaks first
             return False

@@ -122,7 +122,8 @@ def test_a_submit_that_could_never_run_is_refused_before_it_is_sent(place, space
 
 def test_a_namespace_that_is_not_ours_is_refused_with_the_missing_rule(place, write_job):
     done = place.run("ftlaunch", "submit", write_job(), "--namespace", "default", code=3)
-    assert '{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]}' in done.stderr
+    assert "expected to be allowed to create a PaddleJob" in done.stderr
+    assert "ask for k8s/rbac/user.yaml in namespace 'default'" in done.stderr
     assert place.run("ftlaunch", "list").stdout == ""
 
 

@@ -66,7 +66,7 @@ def test_status_shows_state_pods_and_progress(place, ftlaunch):
 @pytest.mark.parametrize(("code", "waits", "propagated"), [(0, 0, 0), (3, 5, 3)], ids=["succeeded", "failed"])
 def test_wait_exits_as_the_job_ended(place, ftlaunch, code, waits, propagated):
     handle = submit(place)
-    place.finish(handle, 0, code, reason="the data was refused")
+    place.finish(handle, 0, code, reason="the data was refused" if code else "done")
     assert ftlaunch("wait", "--timeout", "20s")[0] == waits
     assert ftlaunch("wait", "--propagate")[0] == propagated
     assert ("the data was refused" in ftlaunch("status")[1]) is bool(code)

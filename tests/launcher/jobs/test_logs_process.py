@@ -135,6 +135,10 @@ class Cluster:
         server.answer = self.answer
 
     def answer(self, asked: Asked) -> Answer:
+        if asked.path.endswith("/selfsubjectrulesreviews"):
+            rules = [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]
+            review = {**asked.body, "status": {"resourceRules": rules, "incomplete": False}}
+            return Answer(code=201, body=json.dumps(review).encode())
         if asked.method == "POST":
             made = asked.body
             made["metadata"] |= {"uid": made["kind"], "creationTimestamp": "2026-11-24T00:00:00Z"}

@@ -87,6 +87,16 @@ def test_the_queue_that_is_asked_for_decides_too(cluster: FakeCluster, looked_af
     assert not cluster.names("paddlejobs") + cluster.names("jobs")
 
 
+def test_a_kind_whose_webhook_does_not_answer_is_passed_over(cluster: FakeCluster) -> None:
+    cluster.served = (PADDLE_JOBS,)
+    cluster.kueue_holds = lambda job: job["kind"] == "Job"
+    said = 'Internal error occurred: failed calling webhook "x": connection refused'
+    cluster.refuse("create", PADDLE_JOBS, code=500, message=said, times=3)
+    choice = choose_kind(cluster, wanted="auto", namespace="ml", queue="team-a")
+    assert choice.kind.name == "job"
+    assert "the webhook of PaddleJobs does not answer" in choice.why
+
+
 def test_a_kind_that_is_named_is_taken_or_refused_without_asking_for_rules(cluster: FakeCluster) -> None:
     assert choose_kind(cluster, wanted="job").kind.name == "job"
     cluster.served = ()
