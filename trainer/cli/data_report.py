@@ -107,7 +107,8 @@ def command(
 def _say(written: WrittenReport) -> None:
     health = written.health
     counted = " and ".join(f"{count} of {name}" for name, count in health.splits.items())
-    classes = f", {len(health.classes)} classes" if health.classes else ""
+    count = len(health.classes)
+    classes = f", {count} class{'' if count == 1 else 'es'}" if count else ""
     echo(f"images: {counted}{classes}")
     for finding in health.findings:
         echo(f"{'problem' if finding.is_problem else 'look at'}: {finding.title}; {finding.fix}")
@@ -116,7 +117,8 @@ def _say(written: WrittenReport) -> None:
     if not health.findings:
         echo("nothing was found that is wrong or odd")
     for split, cleaned in written.cleaned.items():
-        echo(f"wrote {cleaned}: {split} without {len(health.leave_out[split])} lines")
+        count = len(health.leave_out[split])
+        echo(f"wrote {cleaned}: {split} without {count} line{'' if count == 1 else 's'}")
     echo(f"wrote {written.page} and {written.json.name}")
 
 
