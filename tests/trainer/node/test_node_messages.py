@@ -10,6 +10,7 @@ from trainer.node import messages
 from trainer.node.messages import Message, RankState, Start, format_message, parse_message
 from trainer.protocol.codec import FormatError
 from trainer.protocol.evaluated import Evaluated
+from trainer.protocol.step_times import StepTimes
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 st.register_type_strategy(float, finite)
@@ -19,6 +20,15 @@ st.register_type_strategy(
     Evaluated,
     st.builds(Evaluated, top1=shares, best_top1=shares, largest_class=shares, images=st.integers(1, 2**63)),
 )
+counts, seconds = st.integers(0, 2**31), st.floats(0, 1e9)
+st.register_type_strategy(
+    StepTimes,
+    st.builds(
+        StepTimes, steps=counts, step_s=seconds, wait_s=seconds, copy_s=seconds, peers_s=seconds,
+        fetch_s=seconds, eval_s=seconds, save_s=seconds, workers=counts, ranks=counts,
+        cores=st.floats(0, 1e6),
+    ),
+)  # fmt: skip
 KINDS = typing.get_args(Message)
 
 

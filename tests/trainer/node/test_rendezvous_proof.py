@@ -291,7 +291,7 @@ def test_nodes_of_a_file_without_a_secret_still_meet_and_say_what_that_means(new
     job = new_job(procs_per_node=1)
     nodes = job.start(0, 1, plan={"steps": 3})
     assert [node.exit() for node in nodes] == [0, 0]
-    assert "node.json has no secret" in nodes[0].text
+    assert "there is no secret, so nodes prove no more" in nodes[0].text
 
 
 def test_a_job_of_one_node_listens_on_loopback_alone(new_job: NewJob) -> None:

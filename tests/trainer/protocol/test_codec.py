@@ -339,6 +339,13 @@ def test_the_bytes_of_a_format_stay_as_they_are_and_are_read(name: str, tmp_path
     assert parse(tmp_path, WRITTEN[name].encode()) == (value if back is None else back)
 
 
+def test_a_record_with_the_earlier_name_of_a_paddlejob_is_read() -> None:
+    value = CASES["record"][0]
+    earlier = WRITTEN["record"].replace("paddlejob", "kubeflow")
+    assert earlier != WRITTEN["record"]
+    assert parse_record(earlier.encode(), where="record.json") == value
+
+
 @pytest.mark.parametrize(
     ("name", "later"),
     [
