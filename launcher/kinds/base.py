@@ -106,6 +106,7 @@ class JobKind(ABC):
         pods_beside: Whether it is the last companion that holds the pod template.
         suspend_path: Of the field that asks for no pods.
         container: Name of the trainer's container.
+        success_condition: Condition of a job that has succeeded; one that has failed is Failed in each kind.
         job_label: Label of pods whose value is the object's name.
         index_label: Label of pods whose value is the node's number.
         max_name: Longest name of an object, in characters, such that names made from it stay valid.
@@ -127,6 +128,7 @@ class JobKind(ABC):
     pods_beside: ClassVar[bool] = False
     suspend_path: ClassVar[tuple[str, ...]]
     container: ClassVar[str]
+    success_condition: ClassVar[str]
     job_label: ClassVar[str]
     index_label: ClassVar[str]
     max_name: ClassVar[int]
@@ -279,9 +281,19 @@ class JobKind(ABC):
         """Say whether it was us who suspended the job, for good."""
         return self.is_suspended(job) and CANCELLED_ANNOTATION in (job["metadata"].get("annotations") or {})
 
-    @abstractmethod
     def ending_of(self, job: KubeObject) -> Ending | None:
-        """Return how the job has ended; None while it has not."""
+        """Return how the job has ended; None while it has not.
+
+        What only foretells an end (a Job's FailureTarget, SuccessCriteriaMet) is none.
+        """
+        conditions = conditions_of(job)
+        for name in (self.success_condition, "Failed"):
+            if condition := conditions.get(name):
+                return Ending(
+                    succeeded=name == self.success_condition, ended_s=ended_at(job, condition),
+                    message=condition.message,
+                )  # fmt: skip
+        return None
 
     def stopped_of(self, job: KubeObject) -> Condition | None:
         """Return since when the controller has taken note of `suspend`; None before that."""

@@ -20,14 +20,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from typing import ClassVar
 
-from launcher.kinds.base import Ending, FieldPath, Grant, JobKind, Refuse, ended_at, refuse_unknown
+from launcher.kinds.base import FieldPath, Grant, JobKind, Refuse, refuse_unknown
 from launcher.names import KindName
 from launcher.objects import (
     JOBS,
     SERVICES,
     KubeObject,
     Resource,
-    conditions_of,
     created_s,
     is_living,
     is_owned,
@@ -112,6 +111,7 @@ class PlainJob(IndexedJob):
     companions: ClassVar[tuple[Resource, ...]] = (SERVICES,)
     template = "job.yaml.j2"
     pods_path = ("spec", "template")
+    success_condition = "Complete"
     job_label = JOB_NAME_LABEL
     max_name = 52  # host names are `<job>-<i>`, which leaves 59 for a thousand nodes; ours have at most 52
     grants = (
@@ -158,16 +158,6 @@ class PlainJob(IndexedJob):
     def replicas_of(self, job: KubeObject) -> int:
         """See `JobKind`."""
         return int((job.get("spec") or {}).get("completions") or 1)
-
-    def ending_of(self, job: KubeObject) -> Ending | None:
-        """See `JobKind`; what only foretells an end (FailureTarget, SuccessCriteriaMet) is none."""
-        conditions = conditions_of(job)
-        for kind in ("Complete", "Failed"):
-            if condition := conditions.get(kind):
-                return Ending(
-                    succeeded=kind == "Complete", ended_s=ended_at(job, condition), message=condition.message
-                )
-        return None
 
     def is_noticed(self, job: KubeObject) -> bool:
         """See `JobKind`; a running job has no condition, and a start time once it was looked at."""

@@ -19,17 +19,15 @@ from typing import ClassVar
 
 from launcher.kinds.base import (
     Controller,
-    Ending,
     FieldPath,
     Grant,
     JobKind,
     Refuse,
-    ended_at,
     refuse_unknown,
 )
 from launcher.kinds.job import JOB_NAME_LABEL, NO_GROUP, IndexedJob, check_playable_spec
 from launcher.names import KindName
-from launcher.objects import JOB_SETS, JOBS, KubeObject, Resource, conditions_of, name_of, uid_of
+from launcher.objects import JOB_SETS, JOBS, KubeObject, Resource, name_of, uid_of
 
 GROUP = "node"
 """Name of the one group of pods. Longer ones make pods' names too long."""
@@ -78,6 +76,7 @@ class JobSet(JobSetKind):
     """A JobSet by itself."""
 
     name: ClassVar[KindName] = "jobset"
+    success_condition = "Completed"
     resource: ClassVar[Resource] = JOB_SETS
     controller = Controller(
         title="JobSet controller", deployment="jobset-controller-manager", check="jobset",
@@ -130,16 +129,6 @@ class JobSet(JobSetKind):
         """See `JobKind`; also of JobSets that others have made."""
         groups = (job.get("spec") or {}).get("replicatedJobs") or [{}]
         return int(((groups[0].get("template") or {}).get("spec") or {}).get("completions") or 1)
-
-    def ending_of(self, job: KubeObject) -> Ending | None:
-        """See `JobKind`."""
-        conditions = conditions_of(job)
-        for kind in ("Completed", "Failed"):
-            if condition := conditions.get(kind):
-                return Ending(
-                    succeeded=kind == "Completed", ended_s=ended_at(job, condition), message=condition.message
-                )
-        return None
 
     def is_noticed(self, job: KubeObject) -> bool:
         """See `JobKind`."""

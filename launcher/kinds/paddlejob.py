@@ -12,12 +12,10 @@ from typing import ClassVar
 
 from launcher.kinds.base import (
     Controller,
-    Ending,
     FieldPath,
     Grant,
     JobKind,
     Refuse,
-    ended_at,
     refuse_unknown,
 )
 from launcher.names import KindName
@@ -46,6 +44,7 @@ class PaddleJob(JobKind):
     pods_path = (*_WORKER, "template")
     suspend_path = ("spec", "runPolicy", "suspend")
     container = "paddle"  # its webhook demands one of this name
+    success_condition = "Succeeded"
     job_label = "training.kubeflow.org/job-name"
     index_label = "training.kubeflow.org/replica-index"
     max_name = 52  # pods and Services are `<job>-worker-<i>` with up to 3 digits, at most 63 characters
@@ -116,16 +115,6 @@ class PaddleJob(JobKind):
         """See `JobKind`; also of jobs that others have made, whose parts may be missing."""
         specs = (job.get("spec") or {}).get("paddleReplicaSpecs") or {}
         return int((specs.get("Worker") or {}).get("replicas") or 1)
-
-    def ending_of(self, job: KubeObject) -> Ending | None:
-        """See `JobKind`."""
-        conditions = conditions_of(job)
-        for kind in ("Succeeded", "Failed"):
-            if condition := conditions.get(kind):
-                return Ending(
-                    succeeded=kind == "Succeeded", ended_s=ended_at(job, condition), message=condition.message
-                )
-        return None
 
     def restarting_of(self, job: KubeObject) -> Condition | None:
         """See `JobKind`; it stays until all pods run again."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from launcher.kinds.base import Controller, Ending, FieldPath, Grant, Refuse, ended_at, refuse_unknown
+from launcher.kinds.base import Controller, FieldPath, Grant, Refuse, refuse_unknown
 from launcher.kinds.job import NO_GROUP
 from launcher.kinds.jobset import JOB_PATH, JobSetKind, make_inner_job
 from launcher.names import RUN_ID_LABEL, KindName
@@ -29,7 +29,6 @@ from launcher.objects import (
     TRAINING_RUNTIMES,
     KubeObject,
     Resource,
-    conditions_of,
     run_id_of,
 )
 
@@ -40,6 +39,7 @@ class TrainJob(JobSetKind):
     """A TrainJob, and its TrainingRuntime beside it."""
 
     name: ClassVar[KindName] = "trainjob"
+    success_condition = "Complete"
     resource: ClassVar[Resource] = TRAIN_JOBS
     companions: ClassVar[tuple[Resource, ...]] = (TRAINING_RUNTIMES,)
     controller = Controller(
@@ -89,16 +89,6 @@ class TrainJob(JobSetKind):
     def replicas_of(self, job: KubeObject) -> int:
         """See `JobKind`; where it is not said it is the runtime's to say, of TrainJobs that others made."""
         return int(((job.get("spec") or {}).get("trainer") or {}).get("numNodes") or 1)
-
-    def ending_of(self, job: KubeObject) -> Ending | None:
-        """See `JobKind`."""
-        conditions = conditions_of(job)
-        for kind in ("Complete", "Failed"):
-            if condition := conditions.get(kind):
-                return Ending(
-                    succeeded=kind == "Complete", ended_s=ended_at(job, condition), message=condition.message
-                )
-        return None
 
     def is_noticed(self, job: KubeObject) -> bool:
         """See `JobKind`."""
