@@ -44,7 +44,9 @@ from trainer.checkpoints.pdfiles import read_pdfile
 
 EPOCHS, PER_EPOCH = 10, 2
 WITHIN_S = 300.0
-VOLATILE = frozenset({"attempt", "time_s", "images_per_s", "reader_s"})
+VOLATILE = frozenset(
+    {"attempt", "time_s", "images_per_s", "reader_s", "step_s", "copy_s", "peers_s", "write_s"}
+)
 VICTIMS = (
     "rank", "ranks", "reader", "writer", "node", "node 0", "supervisor", "SIGTERM to a node",
     "SIGTERM to node 0", "SIGTERM to all nodes",
