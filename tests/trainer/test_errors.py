@@ -17,7 +17,11 @@ from trainer.protocol.exits import Exit
 from trainer.protocol.safe_files import UnsafePathError
 from trainer.protocol.untrusted import FormatError
 
-_ELSEWHERE = {"Error": "the form of errors, which the launcher's have too"}
+_ELSEWHERE = {
+    "Error": "the form of errors, which the launcher's have too",
+    "GoBackError": "no error of a user: the loop catches it and goes back to a checkpoint",
+    "NoRoomError": "no error of a user: a reader catches it and the training makes room",
+}
 
 
 def _public_errors() -> list[type[Exception]]:
