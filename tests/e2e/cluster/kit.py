@@ -75,8 +75,9 @@ class Kit:
         self.function(f"iptables -C {rule} 2>/dev/null || iptables -I {rule}")
 
     def down(self) -> None:
+        """Leave nothing: what is kept would have webhooks whose controllers the next run starts late."""
         self.run("operator-down")
-        self.run("down")
+        self.run("down", "--purge")
         self.function("iptables -D FORWARD -i ${KC_PREFIX}br -o ${KC_PREFIX}br -j ACCEPT 2>/dev/null || true")
 
     def stop_api_server(self) -> None:
