@@ -13,7 +13,7 @@ from launcher import objects
 from launcher.errors import LaunchError
 from launcher.kinds.base import CANCELLED_ANNOTATION, JobKind
 from launcher.kube.api import KubeApi
-from launcher.kube.errors import AbsentError, DeniedError, NoAnswerError
+from launcher.kube.errors import AbsentError, DeniedError, NoAnswerError, NotAdmittedError
 from launcher.names import QUEUE_LABEL
 from launcher.objects import (
     CLUSTER_QUEUES,
@@ -68,6 +68,10 @@ def looks_after(api: KubeApi, kind: JobKind, *, namespace: str, queue: str = "")
         try:
             stored = api.create(kind.resource, sample, namespace=namespace, dry_run=True)
             return kind.is_suspended(stored)
+        except (
+            NotAdmittedError
+        ):  # the webhook of the kind's own controller is away: it tells nothing of Kueue
+            pass
         except NoAnswerError:
             raise
         except LaunchError:  # not allowed, or a quota or another admission check speaks first

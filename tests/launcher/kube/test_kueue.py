@@ -163,9 +163,13 @@ def settings(*frameworks: str) -> dict[str, object]:
     return {"metadata": {"name": SETTINGS[1]}, "data": {SETTINGS[2]: text}}
 
 
+AWAY = 'Internal error occurred: failed calling webhook "x": connection refused'
+
+
 @pytest.mark.parametrize("frameworks", [("kubeflow.org/paddlejob", "batch/job"), ("batch/job",)])
-def test_where_a_dry_run_is_refused_kueues_settings_tell_it(cluster, frameworks):
-    cluster.refuse("create", PADDLE_JOBS, code=403)
+@pytest.mark.parametrize(("code", "message"), [(403, ""), (500, AWAY)], ids=["refused", "a webhook is away"])
+def test_where_a_dry_run_is_refused_kueues_settings_tell_it(cluster, frameworks, code, message):
+    cluster.refuse("create", PADDLE_JOBS, code=code, message=message)
     cluster.allow_namespace(SETTINGS[0])
     cluster.put(CONFIG_MAPS, settings(*frameworks), namespace=SETTINGS[0])
     assert looks_after(cluster, PADDLE_JOB, namespace="ml") is ("kubeflow.org/paddlejob" in frameworks)
