@@ -26,7 +26,7 @@ from trainer.engine.liveness import Liveness
 from trainer.engine.resume import start_from_pretrained
 from trainer.engine.run import seed_generators
 from trainer.engine.run_log import SilentRunLog
-from trainer.engine.setup import build_setup, prepare, with_mounted_weights, wrap
+from trainer.engine.setup import Setup, build_setup, prepare, with_mounted_weights, wrap
 from trainer.engine.signals import StopSignal
 from trainer.engine.step import Stepper
 from trainer.errors import DivergedError
@@ -106,19 +106,9 @@ def find_rate(
         WeightsError: The pretrained weights cannot be had or used.
         DivergedError: The loss grows from the first steps on, or is no number there.
     """
-    ranks = Ranks()
-    lists = prepare(config, ranks)
-    for note in lists.train.notes:
-        say(f"warning: {note}")
-    collective = join_ranks(config.run.device, ranks)
-    seed_generators(config.run)
-    setup = build_setup(config, lists, ranks=ranks, collective=collective)
-    start_from_pretrained(
-        config.arch, config.run.pretrained_model, setup.model, store=with_mounted_weights(config, store),
-        run_log=SilentRunLog(),
-    )  # fmt: skip
+    setup = set_up_alone(config, store=store, say=say)
     growth = (high / low) ** (1 / max(1, steps - 1))
-    setup = replace(wrap(setup), schedules=[lambda step: low * growth**step for _ in setup.schedules])
+    setup = replace(setup, schedules=[lambda step: low * growth**step for _ in setup.schedules])
     stepper = Stepper(setup, liveness=Liveness(None, local_rank=0), stop=StopSignal())
     setup.network.train()
     rates: list[float] = []
@@ -143,6 +133,32 @@ def find_rate(
         if len(rates) == steps:
             break
     return replace(choose_rates(rates, raw, diverged=diverged), batch=config.data.Train.sampler.batch_size)
+
+
+def set_up_alone(config: TrainConfig, *, store: WeightsStore, say: Callable[[str], None]) -> Setup:
+    """Return what trains some steps in this process, from the weights that training would begin with.
+
+    Args:
+        config: Checked.
+        store: Where pretrained weights are kept.
+        say: Told of what is odd in the lists.
+
+    Raises:
+        DataError: A list is refused.
+        WeightsError: The pretrained weights cannot be had or used.
+    """
+    ranks = Ranks()
+    lists = prepare(config, ranks)
+    for note in lists.train.notes:
+        say(f"warning: {note}")
+    collective = join_ranks(config.run.device, ranks)
+    seed_generators(config.run)
+    setup = build_setup(config, lists, ranks=ranks, collective=collective)
+    start_from_pretrained(
+        config.arch, config.run.pretrained_model, setup.model, store=with_mounted_weights(config, store),
+        run_log=SilentRunLog(),
+    )  # fmt: skip
+    return wrap(setup)
 
 
 def choose_rates(rates: Sequence[float], raw: Sequence[float], *, diverged: bool) -> LrFindResult:

@@ -20,13 +20,8 @@ from typing import Any
 from paddle import profiler
 
 from trainer.config.root import TrainConfig
-from trainer.engine.collective import join_ranks
 from trainer.engine.liveness import Liveness
-from trainer.engine.lr_finder import endless
-from trainer.engine.resume import start_from_pretrained
-from trainer.engine.run import seed_generators
-from trainer.engine.run_log import SilentRunLog
-from trainer.engine.setup import build_setup, prepare, with_mounted_weights, wrap
+from trainer.engine.lr_finder import endless, set_up_alone
 from trainer.engine.signals import StopSignal
 from trainer.engine.step import Stepper
 from trainer.errors import CheckpointError
@@ -34,7 +29,6 @@ from trainer.models.weights_store import WeightsStore
 from trainer.protocol.limits import usable_cores
 from trainer.protocol.safe_files import replace_file
 from trainer.protocol.step_times import StepTimes, find_waiting
-from trainer.ranks import Ranks
 
 _WARM_UP = 3
 """Steps before those that are measured: the first ones make room, choose algorithms and start readers."""
@@ -101,18 +95,7 @@ def profile_steps(
         WeightsError: The pretrained weights cannot be had or used.
         CheckpointError: The trace cannot be written.
     """
-    ranks = Ranks()
-    lists = prepare(config, ranks)
-    for note in lists.train.notes:
-        say(f"warning: {note}")
-    collective = join_ranks(config.run.device, ranks)
-    seed_generators(config.run)
-    setup = build_setup(config, lists, ranks=ranks, collective=collective)
-    start_from_pretrained(
-        config.arch, config.run.pretrained_model, setup.model, store=with_mounted_weights(config, store),
-        run_log=SilentRunLog(),
-    )  # fmt: skip
-    setup = wrap(setup)
+    setup = set_up_alone(config, store=store, say=say)
     stepper = Stepper(setup, liveness=Liveness(None, local_rank=0), stop=StopSignal())
     setup.network.train()
     targets = [profiler.ProfilerTarget.CPU]
