@@ -172,12 +172,13 @@ class _Examination:
         self._unreadable()
         duplicates = find_duplicates(self._facts)
         self._copies(duplicates)
-        self._classes()
+        classes = self._count_classes()
+        self._classes(classes)
         self._odd()
         ordered = sorted(self._findings, key=lambda finding: (not finding.is_problem, -finding.count))
         return DataHealth(
             splits={split.name: len(split.paths) for split in self._splits},
-            classes=tuple(self._count_classes()),
+            classes=tuple(classes),
             sizes=np.stack([self._facts["width"], self._facts["height"]], axis=1),
             crop=self._crop,
             findings=tuple(ordered),
@@ -295,8 +296,7 @@ class _Examination:
             for label in sorted(counted)
         ]
 
-    def _classes(self) -> None:
-        classes = self._count_classes()
+    def _classes(self, classes: Sequence[ClassCount]) -> None:
         if len(classes) < 2 or not self._splits:
             return
         first = self._splits[0].name
