@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from trainer.config.root import TrainConfig
@@ -114,24 +115,25 @@ def find_rate(
     rates: list[float] = []
     raw: list[float] = []
     mean, least, diverged, parts = 0.0, math.inf, False, 0.0
-    for fed in endless(setup.train_loader, say):
-        taken = stepper.step(fed, step=len(rates))
-        (result,), _, _ = stepper.fetch()  # of each step, because the test ends where the loss grows
-        parts += result.loss / setup.options.update_freq
-        if not taken.applied:
-            continue
-        loss, parts = parts, 0.0
-        mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
-        smooth = mean / (1 - SMOOTHING ** (len(rates) + 1))  # without the zero that the mean began with
-        if not math.isfinite(smooth) or smooth > TOO_HIGH * least:
-            diverged = True
-            break
-        rates.append(taken.learning_rates[0])
-        raw.append(loss)
-        least = min(least, smooth)
-        report(len(rates))
-        if len(rates) == steps:
-            break
+    with closing(setup), closing(endless(setup.train_loader, say)) as batches:
+        for fed in batches:
+            taken = stepper.step(fed, step=len(rates))
+            (result,), _, _ = stepper.fetch()  # of each step, because the test ends where the loss grows
+            parts += result.loss / setup.options.update_freq
+            if not taken.applied:
+                continue
+            loss, parts = parts, 0.0
+            mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
+            smooth = mean / (1 - SMOOTHING ** (len(rates) + 1))  # without the zero that the mean began with
+            if not math.isfinite(smooth) or smooth > TOO_HIGH * least:
+                diverged = True
+                break
+            rates.append(taken.learning_rates[0])
+            raw.append(loss)
+            least = min(least, smooth)
+            report(len(rates))
+            if len(rates) == steps:
+                break
     return replace(choose_rates(rates, raw, diverged=diverged), batch=config.data.Train.sampler.batch_size)
 
 

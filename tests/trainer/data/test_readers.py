@@ -27,6 +27,16 @@ from trainer.errors import DataError, TrainerError
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reader processes need Linux")
 
 
+_earlier: set[int] = set()
+"""Servers of loaders that other tests of this process made, and did not close; they end with them."""
+
+
+@pytest.fixture(autouse=True)
+def without_earlier_servers() -> None:
+    _earlier.clear()
+    _earlier.update(servers())
+
+
 def children(pid: int) -> list[int]:
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").iterdir():
@@ -41,7 +51,7 @@ def servers(pid: int | None = None) -> list[int]:
             return b"trainer.data.reader_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
         return False
 
-    return [child for child in children(pid or os.getpid()) if is_one(child)]
+    return [child for child in children(pid or os.getpid()) if child not in _earlier and is_one(child)]
 
 
 def readers(pid: int | None = None) -> list[int]:
