@@ -19,6 +19,7 @@ Without names, all chains.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import math
@@ -199,23 +200,30 @@ def peer(chain: str, folder: Path, workers: int) -> Epoch:
     return epoch
 
 
-def ours(chain: str, keys: dict[str, Any], folder: Path, workers: int) -> Epoch:
+def make_split(folder: Path, ops: Sequence[Any], workers: int, **keys: Any) -> Any:
+    """A split of the images in a folder; `keys` are of its loader, and `mixed` of its batches."""
     from trainer.config.data import SplitSection
-    from trainer.data.lists import load_list
-    from trainer.data.loader import Loader
 
-    mixed = [{"MixupOperator": {"alpha": 0.2}}] if chain == "mixup" else []
-    split = SplitSection.model_validate(
+    mixed = keys.pop("mixed", [])
+    return SplitSection.model_validate(
         {
             "dataset": {
                 "name": "ImageNetDataset", "image_root": str(folder),
-                "cls_label_path": str(folder / "list.txt"), "transform_ops": CHAINS[chain],
+                "cls_label_path": str(folder / "list.txt"), "transform_ops": ops,
                 "batch_transform_ops": mixed,
             },
             "sampler": {"batch_size": BATCH, "shuffle": True, "drop_last": False},
             "loader": {"num_workers": workers, **keys},
         }
     )  # fmt: skip
+
+
+def ours(chain: str, keys: dict[str, Any], folder: Path, workers: int) -> Epoch:
+    from trainer.data.lists import load_list
+    from trainer.data.loader import Loader
+
+    mixed = [{"MixupOperator": {"alpha": 0.2}}] if chain == "mixup" else []
+    split = make_split(folder, CHAINS[chain], workers, mixed=mixed, **keys)
     samples = load_list(split.dataset, class_num=1000)
     loader = Loader(
         split=split, samples=samples, rank=0, world_size=1, seed=0, training=True,
@@ -235,9 +243,11 @@ def ours(chain: str, keys: dict[str, Any], folder: Path, workers: int) -> Epoch:
 
 def children(process: int) -> list[int]:
     found = []
-    for task in Path(f"/proc/{process}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += [int(child), *children(int(child))]
+    with contextlib.suppress(OSError):  # it ends, or a thread of its does, while it is looked at
+        for task in Path(f"/proc/{process}/task").iterdir():
+            with contextlib.suppress(OSError):
+                for child in map(int, (task / "children").read_text().split()):
+                    found += [child, *children(child)]
     return found
 
 
@@ -251,7 +261,7 @@ def cpu_s() -> float:
     for process in children(os.getpid()):
         try:
             fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        except FileNotFoundError:
+        except OSError:  # it has ended
             continue
         total += sum(int(field) for field in fields[11:15]) / ticks
     return total
