@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from launcher.kube.api import KubeApi
 from launcher.kube.transport import Response
+from launcher.names import KindName
 
 
 class ClusterApi(KubeApi, Protocol):
@@ -18,7 +19,13 @@ class ClusterApi(KubeApi, Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterInfo:
-    """A cluster and the namespace in it that jobs are to run in."""
+    """A cluster, and where in it jobs are to run.
+
+    Attributes:
+        namespace: Of the jobs.
+        wanted: The kind of job object that settings ask for.
+    """
 
     api: ClusterApi
     namespace: str
+    wanted: Literal["auto"] | KindName = "auto"

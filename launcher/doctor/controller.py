@@ -3,6 +3,9 @@
 What a user may see of that differs, so the evidence of a controller is gathered from several sides: its
 webhook (asked by a dry run that it must refuse), its deployment, and jobs that nobody has looked at. A Job
 of batch/v1 is Kubernetes' own and needs no look. Observed with training operator v1.9.3.
+
+A controller that is away is a failure only where a job would be sent as its kind, or as one that builds on
+it: what nobody sends needs nobody to look after it.
 """
 
 from __future__ import annotations
@@ -10,15 +13,16 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from launcher import objects
-from launcher.backends.kubernetes.apis import choose_kind, serves
+from launcher.backends.kubernetes.apis import Choice, choose_kind, serves
 from launcher.doctor.cluster_info import ClusterInfo
 from launcher.doctor.findings import Finding, Level, fail, ok, warn
 from launcher.kinds.base import Controller, JobKind
 from launcher.kinds.registry import KINDS
-from launcher.kube.errors import DeniedError, InvalidError, NoAnswerError
+from launcher.kube.errors import DeniedError, InvalidError, NoAnswerError, UnservedError
 from launcher.objects import DEPLOYMENTS, KubeObject
 
 _IGNORED_S, _IGNORED_OF_A_POD_S = 60.0, 0.3
@@ -29,22 +33,39 @@ _AT_MOST = 50
 def check_kinds(info: ClusterInfo) -> list[Finding]:
     """Say as what a job would be sent, and which other kinds are served."""
     try:
-        choice = choose_kind(info.api, wanted="auto", namespace=info.namespace)
-    except DeniedError as error:
+        choice = _choose(info)
+    except (DeniedError, UnservedError) as error:
         return [fail("kinds", error.finding, error.fix)]
     others = [kind for kind in KINDS if kind is not choice.kind]
     there = [kind.resource.kind for kind in others if serves(info.api, kind)]
-    message = f"a job is sent {choice.why}"
+    message = f"a job is sent {choice.why or f'as a {choice.kind.title} (api {info.wanted})'}"
     return [ok("kinds", f"{message}; also served: {', '.join(there)}" if there else message)]
 
 
 def check_operator(info: ClusterInfo, *, now: Callable[[], float] = time.time) -> list[Finding]:
     """Look at each controller of a kind that is served, from each side; the worst that was found counts."""
+    try:
+        sent = _choose(info).kind
+    except (DeniedError, UnservedError):  # which the check of the kinds says
+        sent = None
     found: list[Finding] = []
     for kind in KINDS:
         if kind.controller is not None and serves(info.api, kind):
-            found.append(_check_controller(info, kind, kind.controller, now))
+            finding = _check_controller(info, kind, kind.controller, now)
+            found.append(finding if sent is None else _weigh(finding, kind, sent=sent))
     return found
+
+
+def _choose(info: ClusterInfo) -> Choice:
+    return choose_kind(info.api, wanted=info.wanted, namespace=info.namespace)
+
+
+def _weigh(finding: Finding, kind: JobKind, *, sent: JobKind) -> Finding:
+    """Make a warning of the failure of a controller that the kind which is sent does without."""
+    if finding.level is not Level.FAIL or kind is sent or kind.name in sent.builds_on:
+        return finding
+    message = f"{finding.message}; a job is sent as a {sent.resource.kind}, which does without it"
+    return replace(finding, level=Level.WARN, message=message)
 
 
 def _check_controller(

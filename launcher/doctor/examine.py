@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from launcher.doctor import controller, facilities, leftovers, machine, permissions, probe
 from launcher.doctor.cluster_info import ClusterInfo
@@ -13,6 +14,7 @@ from launcher.doctor.leftovers import InterruptedSubmit
 from launcher.errors import UnreachableError
 from launcher.kube.client import connect
 from launcher.kube.transport import Timeouts
+from launcher.names import KindName
 from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BackendKind
 
@@ -37,6 +39,7 @@ def examine_cluster(
     *,
     context: str | None,
     namespace: str | None,
+    wanted: Literal["auto"] | KindName = "auto",
     gpu_resource: str,
     state: Path,
     interrupted: Callable[[str, str], Sequence[InterruptedSubmit]],
@@ -46,6 +49,7 @@ def examine_cluster(
     Args:
         context: Of the kubeconfig; None for its current one.
         namespace: None for that of the context.
+        wanted: The kind of job object that settings ask for.
         gpu_resource: Name of the extended resource that GPUs are.
         state: Folder of run records.
         interrupted: From a namespace and a context to the submits of ours that were cut off there.
@@ -56,7 +60,7 @@ def examine_cluster(
     local = run_checks([*_here(state), Check(name="client", run=machine.check_client)])
     try:
         client = connect(context=context, timeouts=TIMEOUTS)
-        info = ClusterInfo(api=client, namespace=namespace or client.namespace)
+        info = ClusterInfo(api=client, namespace=namespace or client.namespace, wanted=wanted)
         first = [*probe.probe_server(info), *probe.probe_user(info)]
     except UnreachableError as error:
         unreached = Finding(check="cluster", level=Level.FAIL, message=error.finding, fix=error.fix)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from launcher.errors import UsageError
 from launcher.jobs.recovery import stale_records
 from launcher.jobs.settings import choose_backend, current_layers, read_setting
+from launcher.names import EARLIER_NAMES, KIND_NAMES, KindName
 from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BackendKind
 from launcher.runs.paths import runs_dir
 from launcher.runs.store import RunStore
 
-if TYPE_CHECKING:  # the clients of cluster and engine
+if TYPE_CHECKING:  # the clients of cluster and engine; pydantic
+    from launcher.config.layers import Layers
     from launcher.doctor.findings import Finding
     from launcher.doctor.leftovers import InterruptedSubmit
 
@@ -57,11 +60,26 @@ def examine(
     found, reached = examine_cluster(
         context=context or read_setting(layers, "context"),
         namespace=namespace or read_setting(layers, "namespace"),
+        wanted=_read_api(layers),
         gpu_resource=read_setting(layers, "gpu_resource") or "nvidia.com/gpu",
         state=runs_dir(),
         interrupted=_find_interrupted,
     )
     return Examination(on=on, findings=tuple(found), reached=reached)
+
+
+def _read_api(layers: Layers) -> Literal["auto"] | KindName:
+    said = read_setting(layers, "api") or "auto"
+    wanted = EARLIER_NAMES.get(said, said)
+    if wanted == "auto":
+        return "auto"
+    for name in KIND_NAMES:
+        if name == wanted:
+            return name
+    raise UsageError(
+        where="Launch.api in the settings", expected=f"auto, {', '.join(KIND_NAMES)}", got=repr(said),
+        fix="change it in .ftlaunch.yaml, in your own settings file or in FTLAUNCH_API",
+    )  # fmt: skip
 
 
 def _find_interrupted(namespace: str, context: str) -> list[InterruptedSubmit]:

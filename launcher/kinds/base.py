@@ -101,6 +101,7 @@ class JobKind(ABC):
         companions: Resources of the objects beside it, which go with it, in the order in which they are made:
             after the ConfigMap, before the job. Each is named as the job.
         controller: What must run for it; None where Kubernetes itself does it.
+        builds_on: Other kinds that its controller makes, whose controllers must run too.
         template: File in `k8s/templates` that renders the object.
         pods_path: Of the pod template in the object, or in the last companion where `pods_beside` is set.
         pods_beside: Whether it is the last companion that holds the pod template.
@@ -123,6 +124,7 @@ class JobKind(ABC):
     resource: ClassVar[Resource]
     companions: ClassVar[tuple[Resource, ...]] = ()
     controller: ClassVar[Controller | None] = None
+    builds_on: ClassVar[tuple[KindName, ...]] = ()
     template: ClassVar[str]
     pods_path: ClassVar[FieldPath]
     pods_beside: ClassVar[bool] = False

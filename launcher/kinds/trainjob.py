@@ -46,6 +46,7 @@ class TrainJob(JobSetKind):
         title="Kubeflow Trainer", deployment="kubeflow-trainer-controller-manager", check="trainer",
         install=f'kubectl apply --server-side -k "{_SOURCE}"',
     )  # fmt: skip
+    builds_on: ClassVar[tuple[KindName, ...]] = ("jobset",)
     template = "trainjob.yaml.j2"
     pods_path = ("spec", "template", *JOB_PATH, "spec", "template")
     pods_beside = True

@@ -11,18 +11,18 @@ run.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
+from launcher.backends.kubernetes.kueue import holds_sample
 from launcher.errors import LaunchError
 from launcher.kinds.base import JobKind
 from launcher.kinds.registry import KINDS, kind_named
 from launcher.kube.api import KubeApi
 from launcher.kube.errors import DeniedError, NoAnswerError, NotAdmittedError, UnservedError
 from launcher.kube.rules import ask_for_access, ask_for_rules, grants, is_allowed, is_whole, rules_in
-from launcher.names import QUEUE_LABEL, KindName
+from launcher.names import KindName
 from launcher.objects import RULES_REVIEWS, KubeObject
 
 
@@ -174,13 +174,9 @@ class _Search:
         """Say whether Kueue would let a job of this kind start at once, whatever its queue."""
         if not self._queue:
             return False
-        sample = kind.sample(f"ftlaunch-{secrets.token_hex(3)}", labels={QUEUE_LABEL: self._queue})
-        if sample is None:  # not known: one that shows that it is looked after is better
-            return True
-        try:
-            stored = self._api.create(kind.resource, sample, namespace=self._namespace, dry_run=True)
-        except NoAnswerError:  # of a webhook, too: then this kind cannot be had now
-            raise
-        except LaunchError:  # a quota or another admission check speaks first
-            return False
-        return not kind.is_suspended(stored)
+        held = holds_sample(self._api, kind, namespace=self._namespace, queue=self._queue)
+        if (
+            held is None
+        ):  # of a kind that cannot be tried another is better that shows that it is looked after
+            return kind.sample("any", labels={}) is None
+        return not held

@@ -63,23 +63,37 @@ def looks_after(api: KubeApi, kind: JobKind, *, namespace: str, queue: str = "")
     """
     if find_kind(api) is None:
         return False
-    sample = kind.sample(f"ftlaunch-{os.urandom(3).hex()}", labels={QUEUE_LABEL: queue or "any"})
-    if sample is not None:
-        try:
-            stored = api.create(kind.resource, sample, namespace=namespace, dry_run=True)
-            return kind.is_suspended(stored)
-        except (
-            NotAdmittedError
-        ):  # the webhook of the kind's own controller is away: it tells nothing of Kueue
-            pass
-        except NoAnswerError:
-            raise
-        except LaunchError:  # not allowed, or a quota or another admission check speaks first
-            pass
+    try:
+        held = holds_sample(api, kind, namespace=namespace, queue=queue)
+    except NotAdmittedError:  # the webhook of the kind's own controller is away: it tells nothing of Kueue
+        held = None
+    if held is not None:
+        return held
     frameworks = read_frameworks(api)
     if frameworks is not None:
         return kind.kueue_framework in frameworks
     return True if _has_workload(api, kind, namespace=namespace) else None
+
+
+def holds_sample(api: KubeApi, kind: JobKind, *, namespace: str, queue: str = "") -> bool | None:
+    """Store a small job of a kind as a dry run, and say whether Kueue's webhook suspends it.
+
+    None where that shows nothing: no such job can be made, we may not, or a quota or another admission check
+    speaks first.
+
+    Raises:
+        NotAdmittedError: A webhook does not answer, so that no job of the kind can be made now.
+        NoAnswerError: The cluster does not.
+    """
+    sample = kind.sample(f"ftlaunch-{os.urandom(3).hex()}", labels={QUEUE_LABEL: queue or "any"})
+    if sample is None:
+        return None
+    try:
+        return kind.is_suspended(api.create(kind.resource, sample, namespace=namespace, dry_run=True))
+    except NoAnswerError:
+        raise
+    except LaunchError:
+        return None
 
 
 def read_frameworks(api: KubeApi) -> frozenset[str] | None:

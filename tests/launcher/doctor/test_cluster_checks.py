@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from launcher.doctor import controller, facilities, permissions, probe
 from launcher.doctor.findings import Check, Level, run_check
 from launcher.kube.errors import UnreachableError
-from tests.launcher.doctor.conftest import JOBS, OPERATOR, REVIEWS, RULES, forbidden, items, status
+from tests.launcher.doctor.conftest import DENIED, JOBS, OPERATOR, REVIEWS, RULES, forbidden, items, status
 
 
 def node(**allocatable):
@@ -179,7 +180,7 @@ def test_an_operator_is_seen_from_three_sides(info, server, only):
         "its webhook answers; deployment kubeflow/training-operator is ready; "
         "it has looked at all 1 jobs here"
     )
-    (probe,) = [asked for asked in server.asked if asked.method == "POST"]
+    (probe,) = [asked for asked in server.asked if (asked.method, asked.path) == ("POST", JOBS)]
     assert probe.query["dryRun"] == "All"
 
 
@@ -207,6 +208,37 @@ def test_an_operator_that_does_not_work_is_told_of(info, answers, only, path, an
     answers[path] = answer
     found = only(controller.check_operator(info))
     assert (found[0], words in found[1], bool(found[2])) == (level, True, True)
+
+
+@pytest.mark.parametrize(("wanted", "levels"), [
+    ("auto", {"operator": "ok", "jobset": "warn", "trainer": "ok"}),
+    ("job", {"operator": "ok", "jobset": "warn", "trainer": "ok"}),
+    ("jobset", {"operator": "ok", "jobset": "fail", "trainer": "ok"}),
+    ("trainjob", {"operator": "ok", "jobset": "fail", "trainer": "ok"}),
+])  # fmt: skip
+def test_a_controller_that_is_away_fails_only_those_who_send_its_kind(info, answers, wanted, levels):
+    for group, plural in (
+        ("jobset.x-k8s.io/v1alpha2", "jobsets"),
+        ("trainer.kubeflow.org/v1alpha1", "trainjobs"),
+    ):
+        answers[f"/apis/{group}"] = {"resources": [{"name": plural}]}
+        answers[f"/apis/{group}/namespaces/ml/{plural}"] = items()
+        answers[f"POST /apis/{group}/namespaces/ml/{plural}"] = status(403, DENIED)
+    away = 'Internal error occurred: failed calling webhook "vjobset.kb.io": connection refused'
+    answers["POST /apis/jobset.x-k8s.io/v1alpha2/namespaces/ml/jobsets"] = status(500, away)
+    found = {each.check: each for each in controller.check_operator(replace(info, wanted=wanted))}
+    assert {name: each.level.value for name, each in found.items()} == levels
+    assert ("which does without it" in found["jobset"].message) is (levels["jobset"] == "warn")
+    assert "kubectl get deployments,pods -A" in found["jobset"].fix
+
+
+def test_the_kind_that_settings_ask_for_is_told_or_missed(info, only):
+    message = only(controller.check_kinds(replace(info, wanted="job")))[1]
+    assert message.startswith("a job is sent as a Job of batch/v1 (api job)")
+    level, message, fix = only(controller.check_kinds(replace(info, wanted="jobset")))
+    assert (level, "a cluster that serves jobsets" in message, "install the JobSet controller" in fix) == (
+        "fail", True, True,
+    )  # fmt: skip
 
 
 def test_an_operator_that_cannot_be_seen_is_not_said_to_work(info, answers, only):

@@ -158,3 +158,11 @@ def test_settings_say_which_namespace_and_which_gpus(doctor, server, monkeypatch
     _, out = doctor()
     assert "none of 2 ready nodes offers amd.com/gpu" in out
     assert any("/namespaces/team-c/" in asked.path for asked in server.asked)
+
+
+@pytest.mark.usefixtures("at_cluster")
+def test_the_kind_that_a_setting_asks_for_is_looked_at(doctor, monkeypatch):
+    monkeypatch.setenv("FTLAUNCH_API", "jobset")
+    code, out = doctor()
+    assert code == 7
+    assert "fail  kinds        expected a cluster that serves jobsets" in out
