@@ -3,9 +3,9 @@
 The step is a chain of small eager operations of Paddle on one core; the readers, the product's own, run the
 tutorial's chain on the others, or on one other core where there are two. They are busy while steps are
 measured: each time a batch was waited for, those ahead of it are still to be read. Two steps follow that are
-not measured, since the core was idle, then some that are. To their time is added what asking for a batch
-costs the thread of the step, once a step. The ratio is to the same steps without readers, in one run; the
-rounds take turns, and the medians count. It says nothing on a machine that has other work.
+not measured, since the core was idle, then some that are. The ratio is to the same steps without readers, in
+one run; the rounds take turns, and the medians count. What asking for a batch costs the thread of the step
+is given beside it: it is the same whatever the step. It says nothing on a machine that has other work.
 
 Cores are pinned, so that readers cannot take the step's: `python benchmarks/bench_dispatch.py [READERS…]`,
 default 1 4 8.
@@ -105,9 +105,9 @@ def main() -> None:
         alone = statistics.median(found[0][0] for found in rounds)
         print(f"no readers: {alone:.2f} ms a step")
         for count in counts:
-            ratio = statistics.median((sum(found[count])) / found[0][0] for found in rounds)
+            ratio = statistics.median(found[count][0] / found[0][0] for found in rounds)
             asking = statistics.median(found[count][1] for found in rounds)
-            print(f"{count} readers: {ratio:.3f} x, of which asking for a batch of 32 {asking:.3f} ms")
+            print(f"{count} readers: {ratio:.3f} x; asking for a batch of 32 {asking:.3f} ms")
         for loader in loaders.values():
             if loader is not None:
                 loader.close()

@@ -2,7 +2,7 @@
 
 The smallest network that there is, where the loop weighs most (PPLCNet_x0_25, 32 x 32 pixels, 8 images a
 step), and a larger step (PPHGNetV2_B0, 64 images). One CPU rank; images are drawn once and lie in the page
-cache. The bare loop is forward pass, loss, backward pass and update, without smoothing, metrics, reading and
+cache. The bare loop is forward pass, the same loss, backward pass and update, without metrics, reading and
 rows; ours has them all, and `print_batch_step` 10. Both run in turns, and what counts is the median of the
 rounds' ratios. Beside the clock's time the process' own CPU time is given, of all its threads: it says what
 the loop costs where other work takes the cores, too. Readers are processes of their own and not in it.
@@ -62,7 +62,7 @@ def write(folder: Path, case: Case) -> Path:
             "eval_during_train": False, "save_interval": 0,
         },
         "Arch": {"name": case.arch, "class_num": 10},
-        "Loss": {"Train": [{"CELoss": {"epsilon": 0.1}}]},
+        "Loss": {"Train": [{"CELoss": {}}]},
         "Optimizer": {"name": "Momentum", "lr": {"learning_rate": 0.01}},
         "DataLoader": {"Train": {"dataset": dataset, "sampler": sampler, "loader": {"num_workers": 1}}},
         "Metric": {"Train": [{"TopkAcc": {"topk": [1, 5]}}]},
