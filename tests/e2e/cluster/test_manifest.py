@@ -14,6 +14,8 @@ from tests.e2e.cluster.test_faults import delete
 from tests.e2e.test_one_machine import without_secret
 
 GOLDENS = Path(__file__).resolve().parents[2] / "goldens"
+EXAMPLES = REPOSITORY / "k8s/examples"
+ADDED = sorted(path for path in REPOSITORY.glob("k8s/*/*.yaml") if path.parent != EXAMPLES)
 NOWHERE = {"Launch__node_selector": {"no": "such"}}  # its pods wait, so that nothing runs
 
 
@@ -35,7 +37,7 @@ def test_after_submit_there_is_no_difference_between_render_and_the_cluster(plac
 @pytest.mark.usefixtures("controllers")
 def test_every_field_that_we_can_render_is_known_to_schema_and_webhook(space):
     tried = 0
-    for path in sorted(GOLDENS.glob("*.yaml")):
+    for path in sorted([*GOLDENS.glob("*.yaml"), *EXAMPLES.glob("*.yaml")]):
         documents = [document for document in yaml.safe_load_all(path.read_text()) if document]
         if documents[-1]["kind"] == "TrainJob":
             del documents[-1]  # its webhook refuses it until its runtime is there, which no dry run leaves
@@ -44,10 +46,10 @@ def test_every_field_that_we_can_render_is_known_to_schema_and_webhook(space):
             document["metadata"].pop("namespace", None)
         items = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
         space.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", given=items)
-    assert tried >= 7
+    assert tried >= 11
 
 
-@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("k8s/*/*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", ADDED, ids=lambda path: path.stem)
 @pytest.mark.usefixtures("controllers")
 def test_every_object_that_an_administrator_may_add_is_known_to_the_server(space, path):
     space.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", str(path))
