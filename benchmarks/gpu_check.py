@@ -80,11 +80,22 @@ def _amp(level: str, dtype: str) -> Check:
 
 
 _LOADER = "DataLoader.Train.loader"
+_AUTOTUNE = {"Global.autotune": True, "Global.deterministic": False}
+_HALVES = _amp("O1", "float16").changes
 CHECKS = (
     Check(name="float32", expects="the CPU's losses", on_cpu=True),
     Check(
         name="cudnn-autotune", expects="exhaustive search of kernels: the CPU's losses",
         environ={"FLAGS_cudnn_exhaustive_search": "1"},
+    ),
+    Check(
+        name="autotune", expects="kernels and layouts by trial: the CPU's losses",
+        changes=_AUTOTUNE,
+    ),
+    Check(
+        name="channels-last", expects="AMP with layouts by trial, channels last among them: float32's losses",
+        changes={**_AUTOTUNE, **_HALVES},
+        tolerance=_HALF,
     ),
     _amp("O1", "float16"), _amp("O1", "bfloat16"), _amp("O2", "float16"), _amp("O2", "bfloat16"),
     Check(
@@ -111,9 +122,6 @@ CHECKS = (
         changes={"DataLoader.Train.sampler.batch_size": _BATCH // 2, "Arch.use_sync_bn": True},
     ),
 )  # fmt: skip
-NOT_OFFERED = {
-    "channels-last": "no key of a config asks for it; PaddleClas's data_format changes nothing here"
-}
 
 
 @dataclass(kw_only=True)
@@ -269,20 +277,31 @@ def count_reads(path: Path, counted: Path) -> None:
     counted.write_text(json.dumps({"reads": reads, "steps": steps}))
 
 
+def measure_step_s(folder: Path, device: str, *, output: str, ranks: int = 1) -> float:
+    """Train some epochs, and return the median seconds of a step, the first epoch's left out."""
+    changes = {"Global.epochs": 10, _LOADER: {"num_workers": 2}}
+    train(folder, changes, device=device, output=output, ranks=ranks)
+    lines = (folder / output / "metrics.jsonl").read_text().splitlines()
+    rows = [row for row in map(json.loads, lines) if row["event"] == "times"]
+    return statistics.median(row["step_s"] for row in rows[1:])
+
+
+def scaling(folder: Path, device: str) -> tuple[bool, str]:
+    """Compare a step of two ranks with one of one rank, with the same batch on each."""
+    one_s = measure_step_s(folder, device, output="one")
+    ratio = one_s / measure_step_s(folder, device, output="two", ranks=2)
+    return ratio >= 0.9, f"{ratio:.2f} of one rank's pace a rank, expected 0.9"
+
+
 def throughput(folder: Path, device: str) -> tuple[bool, str]:
     """Compare the product's steps with a bare loop over one batch that is on the device already."""
     import paddle
 
+    from trainer.config.load import load_config
     from trainer.models.registry import build_model
 
-    changes = {"Global.epochs": 10, _LOADER: {"num_workers": 2}}
-    path = write_config(folder, changes, device=device, output="speed")
-    train(folder, changes, device=device, output="speed")
-    lines = (folder / "speed/metrics.jsonl").read_text().splitlines()
-    rows = [row for row in map(json.loads, lines) if row["event"] == "times"]
-    ours_s = statistics.median(row["step_s"] for row in rows[1:])
-
-    from trainer.config.load import load_config
+    ours_s = measure_step_s(folder, device, output="speed")
+    path = folder / "speed.yaml"
 
     paddle.set_device(device)
     model = build_model(load_config(path).config.arch)
@@ -309,25 +328,31 @@ SPECIAL: Mapping[str, tuple[str, Callable[[Path, str], tuple[bool, str]]]] = {
     "resume": ("two epochs, the second in another process: the losses of both at once", resume),
     "host-reads": ("no number is read of the device in a step, and nothing of ours is exchanged", host_reads),
     "throughput": ("0.97 of the pace of a bare loop over one batch on the device", throughput),
+    "throughput-of-two": ("two ranks over NCCL: 0.9 of the pace of one, each with as large a batch", scaling),
 }
+_GPUS_ONLY = ("throughput-of-two",)
 NAMES = (*(check.name for check in CHECKS), *SPECIAL)
+
+
+def needed_gpus(name: str) -> int:
+    """Return how many GPUs a check takes."""
+    if name in _GPUS_ONLY:
+        return 2
+    return next((check.ranks for check in CHECKS if check.name == name), 1)
 
 
 def run_checks(names: Sequence[str], *, device: str, gpus: int) -> list[Outcome]:
     """Run checks one after the other; one that fails does not keep the others."""
-    outcomes = [
-        Outcome(name=name, expects="the CPU's losses", result="not run", found=why)
-        for name, why in NOT_OFFERED.items()
-    ]
+    outcomes: list[Outcome] = []
     for name in names:
         check = next((one for one in CHECKS if one.name == name), None)
         expects = check.expects if check is not None else SPECIAL[name][0]
         outcome = Outcome(name=name, expects=expects, result="not run")
         outcomes.append(outcome)
-        if check is not None and device != "cpu" and check.ranks > gpus:
-            outcome.found = f"needs {check.ranks} GPUs, there is {gpus}"
+        if device != "cpu" and needed_gpus(name) > gpus:
+            outcome.found = f"needs {needed_gpus(name)} GPUs, there is {gpus}"
             continue
-        if check is not None and device == "cpu" and not check.on_cpu:
+        if device == "cpu" and (name in _GPUS_ONLY if check is None else not check.on_cpu):
             outcome.found = "needs a GPU"
             continue
         with tempfile.TemporaryDirectory() as folder:
@@ -381,10 +406,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("no GPU here; on a machine with one these would run:")
         for name in given.only:
             check = next((one for one in CHECKS if one.name == name), None)
-            needs = f" ({check.ranks} GPUs)" if check is not None and check.ranks > 1 else ""
+            needs = f" ({needed_gpus(name)} GPUs)" if needed_gpus(name) > 1 else ""
             print(f"  {name}{needs}: {check.expects if check is not None else SPECIAL[name][0]}")
-        for name, why in NOT_OFFERED.items():
-            print(f"  {name}: not run anywhere: {why}")
         return NO_GPU
     outcomes = run_checks(given.only, device=given.device, gpus=gpus)
     write_report(outcomes, given.output, device=given.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
 
 from trainer.config.registry import STRICT, Section
 from trainer.config.scalars import Positive
@@ -149,6 +149,17 @@ class GlobalSection(Section):
     """Ours: a time such as `2h` that the run is to end in: fewer epochs, with the schedule fitted to them."""
     deterministic: bool = False
     """Ours: the same run gives the same bits (CPU, same number of ranks)."""
+    autotune: bool = False
+    """Ours: a GPU tries kernels in the first steps, and memory layouts, channels last among them."""
+
+    @field_validator("autotune")
+    @classmethod
+    def _not_deterministic(cls, wanted: bool, info: ValidationInfo) -> bool:
+        if wanted and info.data.get("deterministic"):
+            raise ValueError(
+                "expected False beside deterministic: True: what is fastest differs from run to run"
+            )
+        return wanted
 
     @property
     def on_gpu(self) -> bool:

@@ -20,6 +20,7 @@ from trainer.config.sections import GlobalSection
 from trainer.engine.changes import Settings, describe_settings, find_jumps, list_changes
 from trainer.engine.collective import join_ranks
 from trainer.engine.ema import ExponentialMovingAverage
+from trainer.engine.feed import is_gpu
 from trainer.engine.liveness import Liveness
 from trainer.engine.output import Output, open_output
 from trainer.engine.resume import ResumeOptions, find_contents, parse_resume, restore, start_from_pretrained
@@ -109,6 +110,7 @@ def run_training(
         for note in _notes(lists):
             run_log.say(f"warning: {note}")
         collective = join_ranks(config.run.device, ranks)
+        _choose_kernels(config.run, run_log)
         seed_generators(config.run)
         setup = build_setup(config, lists, ranks=ranks, collective=collective)
         stack.callback(setup.close)
@@ -263,6 +265,19 @@ def seed_generators(run: GlobalSection) -> None:
     paddle.seed(seed)
     if run.deterministic and run.on_gpu:
         paddle.set_flags({"FLAGS_cudnn_deterministic": True})
+
+
+def _choose_kernels(run: GlobalSection, run_log: RunLog) -> None:
+    """Have the GPU's kernels and memory layouts chosen by trial in the first steps, or by rule.
+
+    With layouts Paddle runs convolutions channels last where that is faster by the type of their numbers, as
+    half precision is on tensor cores. The switch is the whole process', so it is also set back.
+    """
+    if is_gpu():
+        choice = {"enable": run.autotune}
+        paddle.incubate.autotune.set_config({"kernel": choice, "layout": choice})
+    elif run.autotune:
+        run_log.say("warning: Global.autotune has no effect here: there is no GPU to try kernels on")
 
 
 def _keep_ema(setup: Setup, contents: Contents | None, *, decay: float) -> Setup:

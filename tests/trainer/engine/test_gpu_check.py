@@ -33,19 +33,19 @@ def test_without_a_gpu_the_checks_are_listed_and_none_has_passed(monkeypatch, ca
     monkeypatch.setattr(gpu_check, "count_gpus", lambda: 0)
     assert main(["--output", str(tmp_path / "report")]) == NO_GPU
     said = capsys.readouterr().out
-    assert all(f"  {name}" in said for name in (*NAMES, "channels-last"))
+    assert all(f"  {name}" in said for name in NAMES)
     assert "passed" not in said
     assert not (tmp_path / "report").exists()
 
 
 def test_a_check_runs_on_a_cpu_and_what_it_cannot_do_is_named(tmp_path, capsys) -> None:
-    names = ["host-reads", "nccl"]
+    names = ["host-reads", "nccl", "throughput-of-two"]
     assert main(["--device", "cpu", "--output", str(tmp_path), "--only", *names]) == 0
     found = {one["name"]: one for one in json.loads((tmp_path / "report.json").read_text())["checks"]}
     assert found["host-reads"]["result"] == "passed"
     assert "in 8 steps" in found["host-reads"]["found"]
     assert (found["nccl"]["result"], found["nccl"]["found"]) == ("not run", "needs a GPU")
-    assert found["channels-last"]["result"] == "not run"
+    assert found["throughput-of-two"]["found"] == "needs a GPU"
     assert "| host-reads |" in (tmp_path / "report.md").read_text()
 
 
@@ -62,3 +62,13 @@ def test_other_losses_fail_a_check_and_the_whole(monkeypatch, tmp_path) -> None:
 def test_checks_of_more_devices_than_there_are_are_not_run() -> None:
     outcomes = {one.name: one for one in run_checks(["nccl"], device="gpu", gpus=1)}
     assert (outcomes["nccl"].result, outcomes["nccl"].found) == ("not run", "needs 2 GPUs, there is 1")
+
+
+def test_two_ranks_are_held_against_the_pace_of_one(monkeypatch, tmp_path) -> None:
+    took_s = {1: 0.1, 2: 0.105}
+    monkeypatch.setattr(gpu_check, "measure_step_s", lambda *_, ranks=1, **__: took_s[ranks])
+    assert gpu_check.scaling(tmp_path, "gpu") == (True, "0.95 of one rank's pace a rank, expected 0.9")
+    took_s[2] = 0.12
+    assert not gpu_check.scaling(tmp_path, "gpu")[0]
+    (outcome,) = run_checks(["throughput-of-two"], device="gpu", gpus=1)
+    assert (outcome.result, outcome.found) == ("not run", "needs 2 GPUs, there is 1")
