@@ -110,8 +110,7 @@ def run_training(
         for note in _notes(lists):
             run_log.say(f"warning: {note}")
         collective = join_ranks(config.run.device, ranks)
-        _choose_kernels(config.run, run_log)
-        seed_generators(config.run)
+        _prepare_device(config.run, run_log)
         setup = build_setup(config, lists, ranks=ranks, collective=collective)
         stack.callback(setup.close)
         for note in say_of_epochs(config.run, setup.train_loader):
@@ -267,8 +266,8 @@ def seed_generators(run: GlobalSection) -> None:
         paddle.set_flags({"FLAGS_cudnn_deterministic": True})
 
 
-def _choose_kernels(run: GlobalSection, run_log: RunLog) -> None:
-    """Have the GPU's kernels and memory layouts chosen by trial in the first steps, or by rule.
+def _prepare_device(run: GlobalSection, run_log: RunLog) -> None:
+    """Seed, and have a GPU's kernels and memory layouts chosen by trial in the first steps, or by rule.
 
     With layouts Paddle runs convolutions channels last where that is faster by the type of their numbers, as
     half precision is on tensor cores. The switch is the whole process', so it is also set back.
@@ -278,6 +277,7 @@ def _choose_kernels(run: GlobalSection, run_log: RunLog) -> None:
         paddle.incubate.autotune.set_config({"kernel": choice, "layout": choice})
     elif run.autotune:
         run_log.say("warning: Global.autotune has no effect here: there is no GPU to try kernels on")
+    seed_generators(run)
 
 
 def _keep_ema(setup: Setup, contents: Contents | None, *, decay: float) -> Setup:
