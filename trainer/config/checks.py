@@ -8,17 +8,18 @@ from trainer.config.archs import DistillationArch
 from trainer.config.data import (
     CustomLabelDataset,
     Dataset,
+    ImageNetDataset,
     MultiLabelDataset,
     MultiScaleDataset,
     SplitSection,
 )
-from trainer.config.losses import DistillationLoss
+from trainer.config.losses import ClassWeightedLoss, DistillationLoss
 from trainer.config.metrics import DistillationTopkAcc, Metric, TopkAcc, TprAtFpr
 from trainer.config.ops import STAGES, Op
 from trainer.config.pipeline import find_size, of_stage
 from trainer.config.problems import KeyPath
 from trainer.config.root import TrainConfig
-from trainer.config.samplers import DistributedBatchSampler, MultiScaleSampler
+from trainer.config.samplers import ClassBalancedSampler, DistributedBatchSampler, MultiScaleSampler
 from trainer.config.scalars import SPLITS, Pixels, Split
 
 Findings = Iterator[tuple[KeyPath, str]]
@@ -30,6 +31,7 @@ def find_disagreements(config: TrainConfig) -> Findings:
     yield from _samplers_and_datasets(config)
     yield from _plateau(config)
     yield from _labels(config)
+    yield from _class_weights(config)
     yield from _distillation(config)
     yield from _refused_sizes(config)
     yield from _growing(config)
@@ -64,6 +66,12 @@ def _samplers_and_datasets(config: TrainConfig) -> Findings:
             yield (
                 ("DataLoader", split, "sampler"),
                 f"expected MultiScaleSampler beside MultiScaleDataset, got {type(sampler).__name__}",
+            )
+        elif isinstance(sampler, ClassBalancedSampler) and not isinstance(dataset, ImageNetDataset):
+            yield (
+                ("DataLoader", split, "dataset"),
+                f"expected a list with one class an image (ImageNetDataset) beside ClassBalancedSampler, got "
+                f"{type(dataset).__name__}",
             )
         yield from _labels_and_classes(dataset, split, classes=config.arch.class_num)
         if isinstance(sampler, MultiScaleSampler) and section.loader.rng == "paddleclas":
@@ -206,6 +214,33 @@ def _losses(config: TrainConfig, split: Split, section: SplitSection) -> Finding
                 ("DataLoader", split, "dataset", "label_ratio"),
                 f"expected True beside {loss.label} with weight_ratio, got False",
             )
+
+
+def _class_weights(config: TrainConfig) -> Findings:
+    """Hold the weights of classes against the classes, and `auto` against what there is to count."""
+    dataset, classes = config.data.Train.dataset, config.arch.class_num
+    for split in SPLITS:
+        for index, loss in enumerate(config.loss.of(split)):
+            wanted = loss.class_weight if isinstance(loss, ClassWeightedLoss) else None
+            path = ("Loss", split, index, loss.label, "class_weight")
+            if wanted == "auto" and split == "Eval":
+                yield (
+                    path,
+                    "expected none in Loss.Eval, got auto, which counts the training list: the losses of "
+                    "evaluations could not be compared with each other; remove it",
+                )
+            elif wanted == "auto" and not isinstance(dataset, ImageNetDataset):
+                yield (
+                    path,
+                    "expected numbers, because auto counts a list with one class an image (ImageNetDataset), "
+                    f"got auto beside {type(dataset).__name__}",
+                )
+            elif isinstance(wanted, tuple) and len(wanted) != classes:
+                yield (
+                    path,
+                    f"expected a number for each class of Arch.class_num, which is {classes}, got "
+                    f"{len(wanted)}",
+                )
 
 
 def _metrics(config: TrainConfig, split: Split, section: SplitSection) -> Findings:

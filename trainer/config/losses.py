@@ -5,12 +5,41 @@ Here are the losses of one network; those between several are in `losses_distill
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema, field_validator
 
+from trainer.config.problems import show
 from trainer.config.registry import Lazy, Registry, Section, Spec, keyed, lazy
 from trainer.config.scalars import Split
+
+
+def _class_weight(value: object) -> object:
+    """Read `auto` or a number for each class; pydantic would tell of the types one by one."""
+    if value is None or value == "auto":
+        return value
+    if isinstance(value, list | tuple):
+        numbers = [item for item in value if isinstance(item, int | float) and not isinstance(item, bool)]
+        if len(numbers) == len(value) and all(math.isfinite(n) and n >= 0 for n in numbers) and any(numbers):
+            return tuple(map(float, numbers))
+    raise ValueError(
+        f"expected auto, or a number of 0 or more for each class and not 0 for all, got {show(value)}"
+    )
+
+
+ClassWeight = Annotated[
+    tuple[float, ...] | Literal["auto"] | None,
+    PlainValidator(_class_weight),
+    PlainSerializer(lambda value: value),  # pydantic would look for a tuple in what it made a list
+    WithJsonSchema(
+        {"anyOf": [
+            {"const": "auto"}, {"type": "array", "items": {"type": "number", "minimum": 0}, "minItems": 1},
+            {"type": "null"},
+        ]}
+    ),
+]  # fmt: skip
+"""A factor for each class, `auto` for those that the training list's counts give, or none."""
 
 
 class BaseLoss(Spec):
@@ -29,11 +58,27 @@ class BaseLoss(Spec):
         """Whether the dataset must give `label_ratio` beside the labels."""
         return False
 
+    def without_class_weight(self) -> BaseLoss:
+        """Return it as an evaluation takes it where `Loss.Eval` is not written."""
+        return self
 
-class CELoss(BaseLoss):
-    """Cross entropy of the logits [B, K] with int64 labels [B, 1]."""
+
+class ClassWeightedLoss(BaseLoss):
+    """A loss of one class an image, in which classes may count more or less."""
 
     of_one_class = True
+
+    class_weight: ClassWeight = None
+    """Ours: factor of each class's part; `auto`: images ÷ (classes × images of the class), of the training
+    list, so that its mean over the images is 1. An evaluation without a `Loss.Eval` leaves it out."""
+
+    def without_class_weight(self) -> ClassWeightedLoss:
+        """As it says."""
+        return self.model_copy(update={"class_weight": None})
+
+
+class CELoss(ClassWeightedLoss):
+    """Cross entropy of the logits [B, K] with int64 labels [B, 1]."""
 
     weight: float = 1.0
     """Factor in the sum. As in PaddleClas it is ignored where the list has one loss only."""
@@ -42,6 +87,16 @@ class CELoss(BaseLoss):
     reduction: Literal["mean"] = "mean"
     soft_label: Literal["paddleclas", "exact"] = "paddleclas"
     """Ours: of mixed labels without epsilon, whether a softmax is put over them first, as PaddleClas does."""
+
+
+class FocalLoss(ClassWeightedLoss):
+    """Ours: cross entropy that images answered rightly hardly enter (Lin et al., 2017, arXiv:1708.02002).
+
+    With `class_weight` as the paper's α.
+    """
+
+    gamma: float = Field(default=2.0, ge=0)
+    """Power of 1 − p, p being the probability of the image's class; 0 is cross entropy."""
 
 
 class SoftTargetCrossEntropy(BaseLoss):
@@ -135,7 +190,7 @@ class DistillationLoss(BaseLoss):
 
 
 LOSSES = Registry(
-    CELoss, SoftTargetCrossEntropy, GoogLeNetLoss, MultiLabelLoss, MultiLabelAsymmetricLoss,
+    CELoss, FocalLoss, SoftTargetCrossEntropy, GoogLeNetLoss, MultiLabelLoss, MultiLabelAsymmetricLoss,
     *lazy(
         "trainer.config.losses_distillation",
         "DistillationGTCELoss DistillationMultiLabelLoss DistillationCELoss DistillationDMLLoss "
@@ -171,3 +226,8 @@ class LossSection(Section):
     def of(self, split: Split) -> tuple[Loss, ...]:
         """Return the losses of a list; none where it is not written."""
         return self.Train if split == "Train" else self.Eval or ()
+
+    @property
+    def in_evaluation(self) -> tuple[Loss, ...]:
+        """What an evaluation measures: `Eval`, or else `Train` without what weighs the training's classes."""
+        return self.Eval or tuple(loss.without_class_weight() for loss in self.Train)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from trainer.config.registry import Registry, Spec, named
 from trainer.config.scalars import Positive
@@ -29,6 +29,27 @@ class RASampler(DistributedBatchSampler):
     """How often a sample stands in the order."""
     selected_round: Positive = 256
     """The epoch's length is rounded down to a multiple of it."""
+
+
+class ClassBalancedSampler(Spec):
+    """Ours: each class as often in an epoch, which is as long as without it.
+
+    Images of small classes come several times, each time with draws of their own, and of large ones a part,
+    another one in each epoch: after some epochs each image of a class was seen as often as any other of it.
+    """
+
+    batch_size: Positive
+    """Samples a rank and step, not of all ranks together."""
+    drop_last: bool = False
+    shuffle: bool = True
+    """Must be True: an order by classes would train on one of them after the other."""
+
+    @field_validator("shuffle")
+    @classmethod
+    def _shuffled(cls, shuffle: bool) -> bool:
+        if not shuffle:
+            raise ValueError("expected True, because ClassBalancedSampler mixes the classes; remove it")
+        return shuffle
 
 
 class MultiScaleSampler(Spec):
@@ -58,8 +79,8 @@ class MultiScaleSampler(Spec):
         return self.first_bs
 
 
-SAMPLERS = Registry(DistributedBatchSampler, RASampler, MultiScaleSampler)
+SAMPLERS = Registry(DistributedBatchSampler, RASampler, ClassBalancedSampler, MultiScaleSampler)
 if TYPE_CHECKING:
-    Sampler: TypeAlias = DistributedBatchSampler | RASampler | MultiScaleSampler
+    Sampler: TypeAlias = DistributedBatchSampler | RASampler | ClassBalancedSampler | MultiScaleSampler
 else:  # the union that chooses by name exists at run time only
     Sampler = named(SAMPLERS, default="DistributedBatchSampler")

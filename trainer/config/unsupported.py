@@ -14,12 +14,14 @@ from dataclasses import dataclass
 
 from trainer.config.archs import BaseArch, DistillationArch
 from trainer.config.checks import Findings, find_growing, find_uncounted_values, has_less_is_better
+from trainer.config.losses import ClassWeightedLoss
 from trainer.config.metrics import TopkAcc
 from trainer.config.ops import DecodeImage, Op, ResizeImage
 from trainer.config.optimizers import Adam, BaseOptimizer, Momentum, Optimizer, RMSProp
 from trainer.config.pipeline import PROGRESSIVE
 from trainer.config.problems import KeyPath, show
 from trainer.config.root import TrainConfig
+from trainer.config.samplers import ClassBalancedSampler
 from trainer.config.scalars import SPLITS
 from trainer.config.schedules import Cyclic, Piecewise, ReduceOnPlateau, Schedule
 
@@ -145,6 +147,14 @@ def find_to_know(config: TrainConfig) -> Findings:
                     ("Metric", split, place, metric.label, "topk"),
                     f"expected numbers of at most Arch.class_num, which is {classes}, got {too_many}, of "
                     "which the answer is always 1, as in PaddleClas; leave them out",
+                )
+    if isinstance(config.data.Train.sampler, ClassBalancedSampler):
+        for index, loss in enumerate(config.loss.Train):
+            if isinstance(loss, ClassWeightedLoss) and loss.class_weight == "auto":
+                yield (
+                    ("Loss", "Train", index, loss.label, "class_weight"),
+                    "expected one of auto and ClassBalancedSampler, got both: small classes count more often "
+                    "and more each time",
                 )
     for path, ops in _op_lists(config):
         for index, op in enumerate(ops):

@@ -81,6 +81,7 @@ class _Assembly:
     Attributes:
         shard: Which places of the epoch's order it has.
         indices: The samples that stand there, or those that were read in their place.
+        repeats: How often each had stood in the epoch's order before.
         drawn_labels: Labels that an operation draws, where one does.
         bad: Where an image could not be read.
         images: None until an image was read.
@@ -89,6 +90,7 @@ class _Assembly:
 
     shard: Shard
     indices: Indices
+    repeats: Indices
     drawn_labels: NDArray[np.int64]
     bad: NDArray[np.bool_]
     images: NDArray[Any] | None = None
@@ -135,7 +137,7 @@ class Loader:
         self._rank = rank
         self._world_size = world_size
         self._seed = seed
-        self._sampling = make_sampling(split.sampler, n=len(samples), seed=seed)
+        self._sampling = make_sampling(split.sampler, n=len(samples), seed=seed, labels=samples.labels)
         self._training = training
         self.bad_images = BadImages(
             skip=split.loader.bad_images == "skip", limit=split.loader.bad_images_limit, samples=samples
@@ -346,9 +348,11 @@ class Loader:
         shards = self._sampling.shards(
             len(positions), rank=self._rank, world_size=self._world_size, start=start
         )
+        repeats = self._sampling.repeats(positions)
         for shard in shards:
             yield _Assembly(
                 shard=shard, indices=positions[shard.places] % len(self._samples),
+                repeats=repeats[shard.places],
                 drawn_labels=np.zeros(len(shard.places), dtype=np.int64),
                 bad=np.zeros(len(shard.places), dtype=np.bool_),
             )  # fmt: skip
@@ -444,7 +448,7 @@ class Loader:
         shard = assembly.shard
         return Request(
             indices=assembly.indices.copy(),
-            repeats=self._sampling.repeats(shard.places),
+            repeats=assembly.repeats,
             epoch=epoch,
             side=self._sampling.side(shard.start),
             stage=None if self._epochs is None else stage_of(epoch, epochs=self._epochs),

@@ -6,14 +6,22 @@ with from any place.
 
 from __future__ import annotations
 
+import hashlib
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from trainer.config.samplers import DistributedBatchSampler, MultiScaleSampler, RASampler, Sampler
+from trainer.config.samplers import (
+    ClassBalancedSampler,
+    DistributedBatchSampler,
+    MultiScaleSampler,
+    RASampler,
+    Sampler,
+)
 from trainer.data.sharding import Indices, Shard, epoch_positions, shard_order, steps_of_epoch
 
 
@@ -43,9 +51,9 @@ class Sampling(ABC):
         """Return the side of the images of the batch that begins there; None where the config says it."""
         return None
 
-    def repeats(self, places: Indices) -> Indices:
-        """Return how often each place's sample stood in the order before; tells its draws apart."""
-        return np.zeros(len(places), dtype=np.int64)
+    def repeats(self, positions: Indices) -> Indices:
+        """Return of each place of an order how often its sample stood there before; tells its draws apart."""
+        return np.broadcast_to(np.int64(0), len(positions))
 
     @property
     @abstractmethod
@@ -107,8 +115,8 @@ class Repeated(Sampling):
     def done(self, cursor: int, *, world_size: int) -> int:  # noqa: D102
         return cursor // (world_size * self.spec.batch_size)
 
-    def repeats(self, places: Indices) -> Indices:  # noqa: D102
-        return places % self.spec.num_repeats
+    def repeats(self, positions: Indices) -> Indices:  # noqa: D102
+        return np.arange(len(positions), dtype=np.int64) % self.spec.num_repeats
 
     @property
     def largest_batch(self) -> int:  # noqa: D102
@@ -116,6 +124,86 @@ class Repeated(Sampling):
 
     def _each(self, world_size: int) -> int:
         return self.n // self.spec.selected_round * self.spec.selected_round // world_size
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Balanced(Sampling):
+    """ClassBalancedSampler: the order of an epoch is a function of seed and epoch alone.
+
+    Of n places in an epoch each of K classes has n // K, and n mod K classes have one more, in turns over the
+    epochs. A class walks through shuffled orders of its own images, one after the other, and an epoch goes on
+    where the one before it ended: so its images come equally often, but for one, over any number of epochs.
+    How far it had come is counted, not remembered, so that an epoch can be entered without those before it.
+    The order is not padded: how many ranks there are changes nothing but who reads what.
+    """
+
+    spec: ClassBalancedSampler
+    seed: int
+    labels: NDArray[np.int64]
+
+    def positions(self, epoch: int, *, world_size: int) -> Indices:  # noqa: ARG002, D102
+        by_class = np.argsort(self.labels, kind="stable")
+        present, starts = np.unique(self.labels[by_class], return_index=True)
+        parts = []
+        for number, samples in enumerate(np.split(by_class, starts[1:])):
+            begin, end = (self._seen(number, then, classes=len(present)) for then in (epoch, epoch + 1))
+            parts.append(self._walk(int(present[number]), samples, begin, end))
+        order: Indices = np.concatenate(parts).astype(np.int64)
+        self._draws("order", epoch).shuffle(order)
+        return order
+
+    def shards(self, length: int, *, rank: int, world_size: int, start: int) -> Iterator[Shard]:  # noqa: D102
+        yield from shard_order(
+            length, rank=rank, world_size=world_size, batch_size=self.spec.batch_size,
+            drop_last=self.spec.drop_last, start=start,
+        )  # fmt: skip
+
+    def steps(self, *, world_size: int) -> int:  # noqa: D102
+        whole = world_size * self.spec.batch_size
+        return self.n // whole if self.spec.drop_last else -(-self.n // whole)
+
+    def done(self, cursor: int, *, world_size: int) -> int:  # noqa: D102
+        return cursor // (world_size * self.spec.batch_size)
+
+    def repeats(self, positions: Indices) -> Indices:  # noqa: D102
+        order = np.argsort(positions, kind="stable")
+        ranked = positions[order]
+        begins = np.flatnonzero(np.concatenate(([True], ranked[1:] != ranked[:-1])))
+        runs = np.diff(np.append(begins, len(ranked)))
+        found = np.empty(len(positions), dtype=np.int64)
+        found[order] = np.arange(len(ranked)) - np.repeat(begins, runs)
+        return found
+
+    @property
+    def largest_batch(self) -> int:  # noqa: D102
+        return self.spec.batch_size
+
+    def _seen(self, number: int, epoch: int, *, classes: int) -> int:
+        """Return how many places a class has had before an epoch: its even share, and its turns beside it."""
+        turns = epoch * (self.n % classes)
+        return epoch * (self.n // classes) + max(0, -((number - turns) // classes))
+
+    def _walk(self, label: int, samples: Indices, begin: int, end: int) -> Indices:
+        """Return the samples from one place to another of the endless walk through a class's images."""
+        m = len(samples)
+        rounds = range(begin // m, -(-end // m))
+        walked = np.concatenate(
+            [self._shuffled(label, samples, number) for number in rounds] or [samples[:0]]
+        )
+        first = begin // m * m
+        return walked[begin - first : end - first]
+
+    def _shuffled(self, label: int, samples: Indices, number: int) -> Indices:
+        if len(samples) == 1:
+            return samples
+        order: Indices = self._draws("class", label, number).permutation(samples)
+        return order
+
+    def _draws(self, *of: object) -> np.random.RandomState:
+        """Return the generator of one thing; its stream is the same in all versions of NumPy (NEP 19)."""
+        text = "/".join(map(str, ("balanced", self.seed, *of)))
+        words = np.frombuffer(hashlib.blake2b(text.encode(), digest_size=32).digest(), dtype="<u4")
+        return np.random.RandomState(words)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,8 +263,16 @@ class MultiScale(Sampling):
         return side, max(1, int(first * first * self.spec.first_bs / (side * side)))
 
 
-def make_sampling(spec: Sampler, *, n: int, seed: int) -> Sampling:
-    """Make the sampling that a config names, of a list with `n` samples."""
+def make_sampling(
+    spec: Sampler, *, n: int, seed: int, labels: NDArray[np.int64] | NDArray[np.float32] | None = None
+) -> Sampling:
+    """Make the sampling that a config names, of a list with `n` samples.
+
+    `labels` are the list's, int64 [N] where each sample has one class, which ClassBalancedSampler needs.
+    """
+    if isinstance(spec, ClassBalancedSampler):
+        assert labels is not None, "the config's checks refuse it beside other data sets"
+        return Balanced(n=n, spec=spec, seed=seed, labels=labels.astype(np.int64))
     if isinstance(spec, MultiScaleSampler):
         return MultiScale(n=n, spec=spec, seed=seed)
     return Repeated(n=n, spec=spec) if isinstance(spec, RASampler) else Plain(n=n, spec=spec)

@@ -165,7 +165,7 @@ def evaluate_weights(
     with contextlib.closing(loader):
         found = evaluate_model(
             model, loader,
-            loss=build_loss(config.loss.Eval or config.loss.Train),
+            loss=build_loss(config.loss.in_evaluation),
             measures=build_measures(config.metric.Eval),
             collective=collective, liveness=Liveness(None, local_rank=0),
             precision=choose_precision(config.amp, on_gpu=config.run.on_gpu),

@@ -56,7 +56,7 @@ def check_model(config: TrainConfig, store: WeightsStore) -> ModelCheck:
     kept = max(_STATES.get(type(item).__name__, 0) for _, item in config.optimizers)
     arrays = count + (1 + kept) * sum(int(tensor.size) for tensor in trained)
     averaged = count if config.ema is not None else 0
-    loss = build_loss(config.loss.Train)
+    loss = build_loss([item.without_class_weight() for item in config.loss.Train])
     attach(model, loss)
     find_parts(config.optimizers, model, loss.layers_by_name(), name=config.arch.name)
     try:

@@ -36,6 +36,7 @@ from trainer.engine.setup import (
     renew_optimizers,
     restore_optimizer,
     say_of_epochs,
+    say_of_losses,
     with_mounted_weights,
     wrap,
 )
@@ -107,8 +108,8 @@ def run_training(
         if output is not None:
             stack.callback(output.close)
             claimed()
-        for note in _notes(lists):
-            run_log.say(f"warning: {note}")
+        for note in (*_notes(lists), *say_of_losses(config, lists)):
+            run_log.say(note)
         collective = join_ranks(config.run.device, ranks)
         _prepare_device(config.run, run_log)
         setup = build_setup(config, lists, ranks=ranks, collective=collective)
@@ -213,7 +214,8 @@ def _start_writer(stack: contextlib.ExitStack, run_log: RunLog) -> BackgroundWri
 
 
 def _notes(lists: Lists) -> tuple[str, ...]:
-    return (*lists.train.notes, *(lists.evaluation.notes if lists.evaluation is not None else ()))
+    notes = (*lists.train.notes, *(lists.evaluation.notes if lists.evaluation is not None else ()))
+    return tuple(f"warning: {note}" for note in notes)
 
 
 def _sum_up(

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import paddle
+from numpy.typing import NDArray
 
 from trainer.checkpoints.contents import MASTER
 from trainer.checkpoints.pdfiles import Array
@@ -28,6 +30,7 @@ from trainer.engine.loss_layers import attach, detached, own_parameters
 from trainer.engine.precision import Precision, choose_precision
 from trainer.errors import DataError, ImageError
 from trainer.losses.build import Losses, LossFunction, build_loss
+from trainer.losses.class_weight import describe_class_weights, resolve_class_weights
 from trainer.metrics.batch import BatchMetric
 from trainer.metrics.build import Measure, build_batch_metrics, build_measures
 from trainer.models.registry import build_model
@@ -283,12 +286,26 @@ def say_of_epochs(run: GlobalSection, loader: Loader) -> Iterator[str]:
         )
 
 
+def count_classes(samples: SampleList) -> NDArray[np.int64] | None:
+    """Return how many images of each class a list has, int64 [K]; None where images have not one class."""
+    labels = samples.labels
+    if labels is None or labels.ndim != 1:
+        return None
+    return np.bincount(labels.astype(np.int64), minlength=samples.classes)
+
+
+def say_of_losses(config: TrainConfig, lists: Lists) -> Iterator[str]:
+    """Yield what is counted for the losses of the training, a sentence each."""
+    return describe_class_weights(config.loss.Train, count_classes(lists.train))
+
+
 def build_setup(config: TrainConfig, lists: Lists, *, ranks: Ranks, collective: Collective) -> Setup:
     """Build everything on this rank; the model is not wrapped yet and holds its initial weights."""
     readers = Readers()
     train_loader = make_train_loader(config, lists, ranks=ranks, readers=readers)
     options = _read_options(config, train_loader)
-    loss = build_loss(config.loss.Train)  # its networks draw first, as in PaddleClas
+    # its networks draw first, as in PaddleClas
+    loss = build_loss(resolve_class_weights(config.loss.Train, count_classes(lists.train)))
     model = build_model(config.arch)
     attach(model, loss)
     return Setup(
@@ -298,7 +315,7 @@ def build_setup(config: TrainConfig, lists: Lists, *, ranks: Ranks, collective: 
         model=model,
         network=model,
         loss=loss,
-        loss_in_eval=build_loss(config.loss.Eval or config.loss.Train),
+        loss_in_eval=build_loss(config.loss.in_evaluation),
         metrics=build_batch_metrics(metrics_in_training(config)),
         measures_in_eval=build_measures(config.metric.Eval),
         optimizers=build_optimizers(config.optimizers, model, loss.layers_by_name(), name=config.arch.name),

@@ -15,7 +15,13 @@ from trainer.config.losses_distillation import DistillationPairLoss
 from trainer.config.outputs import Outputs, logits_of
 from trainer.config.registry import Spec
 from trainer.losses import distillation
-from trainer.losses.cross_entropy import LogitsLoss, make_cross_entropy, make_googlenet, make_soft_target
+from trainer.losses.cross_entropy import (
+    LogitsLoss,
+    make_cross_entropy,
+    make_focal,
+    make_googlenet,
+    make_soft_target,
+)
 from trainer.losses.features import PairPart
 from trainer.losses.multi_label import make_asymmetric, make_multi_label
 from trainer.losses.relations import make_relations
@@ -41,6 +47,7 @@ def _of_answer(make: Callable[[Any], LogitsLoss]) -> Callable[[Any], Part]:
 
 LOSS_BUILDERS: Mapping[type[Spec], Callable[[Any], Part]] = {  # each takes its own spec
     specs.CELoss: _of_answer(make_cross_entropy),
+    specs.FocalLoss: _of_answer(make_focal),
     specs.SoftTargetCrossEntropy: _of_answer(make_soft_target),
     specs.GoogLeNetLoss: lambda spec: _named(spec.label, make_googlenet(spec)),
     specs.MultiLabelLoss: _of_answer(make_multi_label),

@@ -32,7 +32,8 @@ REGISTRIES = {
 }  # fmt: skip
 UNNAMED = {
     "ImageOp", "SizedOp", "BaseArch", "ChannelsFirstArch", "TransformerArch", "DistillationLoss", "OfPairs",
-    "BaseLoss", "BaseOptimizer", "BaseMetric", "BaseBatchOp", "BasePostProcess", "BaseSchedule",
+    "BaseLoss", "ClassWeightedLoss", "BaseOptimizer", "BaseMetric", "BaseBatchOp", "BasePostProcess",
+    "BaseSchedule",
     "WarmupSchedule", "LenientSchedule", "RateSchedule",  # bases
     "EfficientNetOverrides", "Regularizer", "SampledFmix", "SampledMixup", "SampledCutmix",  # parts of others
 }  # fmt: skip

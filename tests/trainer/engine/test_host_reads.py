@@ -43,6 +43,8 @@ PAIR = {"model_name_pairs": [["Student", "Teacher"]]}
 CHANNELS = {"student_channel": 2, "teacher_channel": 2, "s_key": "features", "t_key": "features"}
 LOSS_CASES: list[tuple[str, dict[str, Any], Any]] = [
     ("CELoss", {}, CLASS), ("CELoss", {"epsilon": 0.1}, CLASS), ("CELoss", {}, SHARES),
+    ("CELoss", {"class_weight": [1, 2, 3]}, CLASS), ("CELoss", {"class_weight": [1, 2, 3]}, SHARES),
+    ("FocalLoss", {"class_weight": [1, 2, 3]}, CLASS), ("FocalLoss", {"gamma": 0.5}, SHARES),
     ("CELoss", {"soft_label": "exact"}, SHARES), ("SoftTargetCrossEntropy", {}, CLASS),
     ("GoogLeNetLoss", {}, CLASS), ("MultiLabelLoss", {"weight_ratio": True, "epsilon": 0.1}, RATIOS),
     ("MultiLabelLoss", {"size_sum": True}, ONES), ("MultiLabelAsymmetricLoss", {}, ONES),
