@@ -23,8 +23,10 @@ from launcher.plan.handle import BACKENDS, BackendKind
 from trainer.config.overrides import Overrides, spell_overrides
 
 if TYPE_CHECKING:
+    from launcher.jobs.changes import Change
     from launcher.jobs.checkpoints import Pulled
     from launcher.jobs.lifecycle import Cancelled
+    from launcher.jobs.metrics import Score
     from launcher.volumes.checkpoints import CheckpointInfo
     from launcher.why.explanation import Explanation
 
@@ -346,6 +348,38 @@ class Job:
         from launcher.jobs.metrics import read_metrics
 
         return tuple(read_metrics(self._job))
+
+    def best(self) -> Score | None:
+        """Return the best evaluation so far, by the metric that chooses it; None before the first.
+
+        Of a job that is gone, what was seen of it last.
+
+        Raises:
+            NotFoundError: There is no such job any more, and nothing was noted of it.
+        """
+        from launcher.errors import NotFoundError
+        from launcher.jobs.outcome import note_outcome, read_outcome
+
+        try:
+            return note_outcome(self._job, self.status()).score
+        except NotFoundError:
+            noted = read_outcome(self.run_folder)
+            if noted is None:
+                raise
+            return noted.score
+
+    def changes(self, since: Job | None = None) -> tuple[Change, ...]:
+        """Return what this run's config and options have differently from another run's.
+
+        Args:
+            since: The other run; None for the last one of the same config that was submitted before it.
+        """
+        from launcher.jobs.changes import find_changes
+        from launcher.jobs.listing import find_run_before
+
+        store, record = self._job.store, self._job.record
+        before = find_run_before(record, store=store) if since is None else since._job.record
+        return () if before is None else tuple(find_changes(store, before, record))
 
     def checkpoints(self) -> tuple[CheckpointInfo, ...]:
         """Return the job's checkpoints, the furthest first; sizes are compared with each manifest."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import shutil
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,16 +15,25 @@ import click
 from launcher.backends.states import JobState
 from launcher.cli.options import echo_document, output_option
 from launcher.cli.printing import echo
-from launcher.cli.table import format_table
+from launcher.cli.summary import score_to_json
+from launcher.cli.table import format_table, shorten
 from launcher.documents import format_time, make_document
-from launcher.jobs.listing import ListedJob, has_jobs, list_jobs, noted_gpu_hours
+from launcher.jobs.listing import ListedJob, changes_of, has_jobs, list_jobs, noted_gpu_hours
 from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BACKENDS, BackendKind
 from launcher.runs.record import RunRecord
+from launcher.times import format_duration
 
 if TYPE_CHECKING:
+    from launcher.jobs.changes import Change
+    from launcher.jobs.outcome import Outcome
     from launcher.team.gather import Team
     from launcher.team.team_jobs import TeamJob
+
+MANY = 50
+"""Of more jobs the newest are shown to people, unless a number is asked for."""
+_NAMED = 3
+_AT_WORK = (JobState.RUNNING.value, JobState.RESTARTING.value)
 
 
 @click.command("list")
@@ -56,11 +69,12 @@ def command(
     if users or namespace or context:
         given = "--user" if users else "--namespace" if namespace else "--context"
         raise click.UsageError(f"{given}: expected --all beside it; without it only records of here are read")
+    is_table = output in ("text", "wide")
     rows = list_jobs(
         on=on,
         project=Path.cwd() if here else None,
         states=wanted,
-        limit=limit,
+        limit=limit or (MANY + 1 if is_table and not wanted else None),
         with_state=output != "name",
     )
     if output in ("json", "yaml"):
@@ -73,16 +87,61 @@ def command(
     if not rows:
         _say_why_empty(is_filtered=bool(on or here or wanted))
         return
-    header = ["SUBMITTED", "STATE", "JOB"]
-    table = [[_time(row.record), row.state or "", str(row.record.handle)] for row in rows]
-    if output == "wide":
+    shown = rows if limit else rows[:MANY]
+    lines = _table(shown, wide=output == "wide")
+    if sys.stdout.isatty() and output != "wide":
+        lines = [shorten(line, columns=shutil.get_terminal_size().columns) for line in lines]
+    echo("\n".join(lines))
+    if len(shown) < len(rows):
+        echo(f"these are the newest {MANY}; --limit N shows more, --output name all", err=True)
+
+
+def _table(rows: list[ListedJob], *, wide: bool) -> list[str]:
+    header = ["JOB", "ON", "STATE", "PROGRESS", "BEST", "TIME", "SUBMITTED", "SINCE THE RUN BEFORE"]
+    now_s = time.time()
+    table = [
+        [
+            row.record.handle.job, row.record.handle.namespace or row.record.handle.backend, row.state or "",
+            _how_far(row.outcome), _best(row.outcome), _how_long(row.outcome, now_s),
+            _when(row.record, now_s), _describe_changes(changes_of(row)),
+        ]
+        for row in rows
+    ]  # fmt: skip
+    if wide:
         header += ["GPU-HOURS", "RUN ID", "CONFIG"]
         table = [
             [*cells, "" if hours is None else f"{hours:.1f}", row.record.run_id, row.record.config]
             for cells, row in zip(table, rows, strict=True)
             for hours in (noted_gpu_hours(row.record),)
         ]
-    echo("\n".join(format_table(header, table, right="GPU-HOURS")))
+    return format_table(header, table, right="GPU-HOURS")
+
+
+def _how_far(outcome: Outcome | None) -> str:
+    if outcome is None or outcome.step is None:
+        return ""
+    if not outcome.total_steps:
+        return f"step {outcome.step}"
+    return f"{outcome.step / outcome.total_steps:.0%}" + (" early" if outcome.is_early else "")
+
+
+def _best(outcome: Outcome | None) -> str:
+    score = outcome.score if outcome is not None else None
+    if score is None:
+        return ""
+    return f"{score.metric} {score.value:.3g}" + (f" @{score.epoch}" if score.epoch else "")
+
+
+def _how_long(outcome: Outcome | None, now_s: float) -> str:
+    if outcome is None or (outcome.ended_s is None and outcome.state not in _AT_WORK):
+        return ""
+    return format_duration(max(0.0, (outcome.ended_s or now_s) - outcome.began_s))
+
+
+def _describe_changes(changes: list[Change]) -> str:
+    """Write what differs, the first few by name."""
+    named = ", ".join(map(str, changes[:_NAMED]))
+    return f"{named}, {len(changes) - _NAMED} more" if len(changes) > _NAMED else named
 
 
 def _list_team(
@@ -177,8 +236,11 @@ def _say_why_empty(*, is_filtered: bool) -> None:
         echo("no job was submitted from this machine yet; `ftlaunch submit --help`", err=True)
 
 
-def _time(record: RunRecord) -> str:
-    return datetime.datetime.fromtimestamp(record.created_s).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+def _when(record: RunRecord, now_s: float) -> str:
+    """Write a moment by this machine's clock: the time of today, else the day."""
+    then = datetime.datetime.fromtimestamp(record.created_s).astimezone()
+    today = datetime.datetime.fromtimestamp(now_s).astimezone().date()
+    return then.strftime("%H:%M:%S" if then.date() == today else "%Y-%m-%d")
 
 
 def _to_json(row: ListedJob) -> dict[str, object]:
@@ -186,5 +248,17 @@ def _to_json(row: ListedJob) -> dict[str, object]:
     return {
         "handle": str(record.handle), "job": record.handle.job, "state": row.state, "run_id": record.run_id,
         "config": record.config, "project": record.project, "created": format_time(record.created_s),
-        "gpu_hours": noted_gpu_hours(record),
+        "gpu_hours": noted_gpu_hours(record), **_outcome_to_json(row.outcome),
+        "before": row.before.handle.job if row.before is not None else None,
+        "changes": [dataclasses.asdict(change) for change in changes_of(row)],
+    }  # fmt: skip
+
+
+def _outcome_to_json(outcome: Outcome | None) -> dict[str, object]:
+    if outcome is None:
+        return {"step": None, "total_steps": None, "began": None, "ended": None, "best": None}
+    return {
+        "step": outcome.step, "total_steps": outcome.total_steps or None,
+        "began": format_time(outcome.began_s), "ended": format_time(outcome.ended_s),
+        "best": score_to_json(outcome.score),
     }  # fmt: skip

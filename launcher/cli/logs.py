@@ -10,7 +10,7 @@ import click
 
 from launcher.cli.options import job_argument, output_option
 from launcher.cli.printing import LogPrinter, chooses_colour, echo, print_note
-from launcher.cli.waitline import print_end
+from launcher.cli.summary import print_end
 from launcher.errors import CliExit, UsageError
 from launcher.jobs.logs import LogOptions, read_logs
 from launcher.jobs.resolve import ResolvedJob, find_job

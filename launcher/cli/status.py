@@ -13,12 +13,14 @@ import click
 from launcher.backends.states import JobStatus, PodStatus
 from launcher.cli.options import echo_document, job_argument, output_option
 from launcher.cli.printing import echo, print_note
+from launcher.cli.summary import describe_places, describe_score, next_commands, score_to_json
 from launcher.cli.table import paint_state, wrap
 from launcher.documents import format_time, make_document
 from launcher.jobs import lifecycle
 from launcher.jobs.gpu_hours import note_gpu_time
 from launcher.jobs.lifecycle import eta_s
-from launcher.jobs.resolve import find_job
+from launcher.jobs.outcome import Outcome, ended_early, note_outcome
+from launcher.jobs.resolve import ResolvedJob, find_job
 from launcher.jobs.wait import watch
 from launcher.times import format_duration
 from trainer.protocol.evaluated import describe_evaluated, describe_failure
@@ -52,19 +54,28 @@ def command(job: str | None, output: str, watching: bool) -> None:
     for number, status in enumerate(statuses):
         start = None if output == "name" else lifecycle.estimate_start(found, status)
         held = None if output == "name" else note_gpu_time(found, status)
-        show(status, output=output, again=number > 0, start=start, held=held, code=code)
+        outcome = None if output == "name" else note_outcome(found, status)
+        rest = [] if outcome is None else _rest(found, status, outcome)
+        show(
+            status, output=output, again=number > 0, start=start, held=held, code=code, outcome=outcome,
+            rest=rest,
+        )  # fmt: skip
 
 
 def show(
     status: JobStatus, *, output: str, again: bool, start: Estimate | None = None,
-    held: GpuTime | None = None, code: str | None = None,
+    held: GpuTime | None = None, code: str | None = None, outcome: Outcome | None = None,
+    rest: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """Print a status, when a job of a queue starts, and GPU-hours; on a terminal over the one before.
 
-    `code` is the hash of the user's own, or None.
+    `code` is the hash of the user's own, or None; `outcome` says how good the job is; `rest` are lines that
+    follow.
     """
     if output in ("json", "yaml"):
-        echo_document(to_json(status, start=start, held=held, code=code), output)
+        document = to_json(status, start=start, held=held, code=code)
+        best = score_to_json(outcome.score) if outcome is not None else None
+        echo_document({**document, "best": best}, output)
         return
     if output == "name":
         echo(status.handle.job)
@@ -77,7 +88,20 @@ def show(
         + (f"\n  {describe_held(held)}" if held is not None and held.gpu_s else "")
         + (f"\n  run {status.run_id}" if is_wide else "")
         + (f"\n  code SHA-256 {code}" if is_wide and code else "")
+        + "".join(f"\n{line}" for line in rest)
     )
+
+
+def _rest(job: ResolvedJob, status: JobStatus, outcome: Outcome) -> list[str]:
+    """Write what the status itself does not know: another best metric than top1, and of a job that ended what
+    there is of it.
+    """
+    is_told = status.progress is not None and status.progress.evaluated is not None
+    lines = [] if is_told or outcome.score is None else [f"  {describe_score(outcome.score)}"]
+    if status.state.is_terminal:
+        lines += [line for line in describe_places(job, status) if "checkpoint: " not in line]
+        lines.append(f"  next: {' · '.join(next_commands(job, status, outcome))}")
+    return lines
 
 
 def describe(
@@ -92,10 +116,11 @@ def describe(
     if start is not None:
         lines += describe_start(start)
     if status.progress is not None:
-        left = eta_s(status)
-        lines += progress_bar(status.progress)
+        left, is_early = eta_s(status), ended_early(status)
+        lines += [] if is_early else progress_bar(status.progress)
         lines.append(
-            describe_progress(status.progress) + (f", about {format_duration(left)} left" if left else "")
+            describe_progress(status.progress, is_early=is_early)
+            + (f", about {format_duration(left)} left" if left else "")
         )
         lines += evaluation_rows(status.progress, ended=status.state.is_terminal)
     if status.progress is not None and not status.state.is_terminal:
@@ -148,13 +173,15 @@ def progress_bar(progress: Progress) -> list[str]:
     return [f"  [{'#' * done}{'.' * (_BAR - done)}]"]
 
 
-def describe_progress(progress: Progress) -> str:
-    """Write the state of all ranks on one line."""
+def describe_progress(progress: Progress, *, is_early: bool = False) -> str:
+    """Write the state of all ranks on one line; of a run that was to end before its last step, `is_early`."""
     if not progress.ranks:
         return "  no rank has reported yet"
     slowest = min(progress.ranks, key=lambda rank: rank.step)
     share = f" ({slowest.step / progress.total_steps:.0%})" if progress.total_steps else ""
     total = f" of {progress.total_steps}{share}" if progress.total_steps else ""
+    if is_early:
+        total = f", the last one (at most {progress.total_steps} were planned)"
     parts = [f"epoch {slowest.epoch + 1}", f"step {slowest.step}{total}", slowest.phase]
     if slowest.loss is not None:
         parts.append(f"loss {slowest.loss:.4g}")

@@ -73,7 +73,8 @@ def command(
 
 
 def _wait(job: ResolvedJob) -> int:
-    from launcher.cli.waitline import print_end, wait_aloud
+    from launcher.cli.summary import print_end
+    from launcher.cli.waitline import wait_aloud
     from launcher.jobs.wait import exit_code
 
     try:

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from trainer.protocol.printable import Role, paint, printable
+from trainer.protocol.printable import Role, paint, painted_parts, printable
 
 if TYPE_CHECKING:
     from launcher.backends.states import JobState
@@ -95,8 +95,28 @@ def break_advice(text: str, *, start: str, columns: int = LINE_COLUMNS) -> list[
 
 def cut(text: str, *, columns: int) -> str:
     """Return as much of the beginning of a text as so many columns hold; … stands for what is missing."""
-    if width_of(text) <= columns:
+    if len(text) <= columns and width_of(text) <= columns:
         return text
-    while text and width_of(text) > columns - 1:
-        text = text[:-1]
-    return f"{text}…"
+    taken, room = [], columns - 1
+    for sign in text:
+        room -= width_of(sign)
+        if room < 0:
+            break
+        taken.append(sign)
+    return f"{''.join(taken)}…"
+
+
+def shorten(line: str, *, columns: int) -> str:
+    """As `cut`, of a line that `paint` has coloured: colours take no columns, and end where it ends."""
+    parts = painted_parts(line)
+    if sum(width_of(text) for text, _ in parts) <= columns:
+        return line
+    done, room = "", columns
+    for text, role in parts:
+        width = width_of(text)
+        short = text if width < room else cut(text, columns=room) if width > room else text
+        done += paint(short, role) if role else short
+        room -= width
+        if room <= 0:
+            break
+    return done

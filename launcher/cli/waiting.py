@@ -6,7 +6,8 @@ import click
 
 from launcher.backends.states import JobState
 from launcher.cli.options import job_argument
-from launcher.cli.waitline import print_end, wait_aloud
+from launcher.cli.summary import print_end
+from launcher.cli.waitline import wait_aloud
 from launcher.errors import CliExit
 from launcher.jobs.resolve import find_job
 from launcher.jobs.wait import exit_code

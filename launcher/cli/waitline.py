@@ -1,4 +1,4 @@
-"""What a waiting command says meanwhile: each new state, how far the job is, and at the end why it failed."""
+"""What a waiting command says meanwhile: each new state, and how far the job is."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from collections.abc import Callable
 from launcher.backends.states import JobState, JobStatus
 from launcher.cli.printing import StatusLine, echo, print_note
 from launcher.cli.status import describe_progress
-from launcher.cli.table import paint_state
-from launcher.errors import LaunchError
-from launcher.jobs.lifecycle import eta_s, explain
+from launcher.jobs.lifecycle import eta_s
 from launcher.jobs.resolve import ResolvedJob
 from launcher.jobs.wait import wait_for_end
 from launcher.times import format_duration
@@ -79,20 +77,3 @@ def wait_aloud(
         return wait_for_end(job, timeout_s=timeout_s, also=also, on_status=line.tell, notes=print_note)
     finally:
         line.end()
-
-
-def print_end(job: ResolvedJob, status: JobStatus) -> None:
-    """Say on stderr how a job ended; of one that failed also why, and what mends it."""
-    reason = f": {status.reason}" if status.reason else ""
-    echo(f"{job.name}: {paint_state(status.state)}{reason}", err=True)
-    if status.state not in (JobState.FAILED, JobState.LOST):
-        return
-    try:
-        from launcher.cli.why import describe_verdict
-
-        first, *_ = explain(job).verdicts
-    except LaunchError as error:  # the end is told; the reason can be asked for later
-        echo(f"why it failed could not be read: {error}; `ftlaunch why {job.name}` asks again", err=True)
-        return
-    echo("\n".join(describe_verdict(first)), err=True)
-    echo(f"next: ftlaunch logs {job.name} · ftlaunch why {job.name}", err=True)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 
 from launcher.backends.base import Backend
 from launcher.backends.factory import open_backend
+from launcher.backends.states import JobState, JobStatus
 from launcher.errors import LaunchError, NotFoundError
+from launcher.jobs.changes import Change, find_changes
+from launcher.jobs.outcome import Outcome, describe_outcome, read_outcome
 from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BackendKind
 from launcher.runs.paths import project_of, runs_dir
@@ -22,6 +25,9 @@ UNKNOWN, GONE, UNSENT = "Unknown", "Gone", "Unsent"
 submit was cut off before it arrived."""
 _FEW = 50
 """Jobs of this machine that are asked for one by one; for more, all of the place are asked for at once."""
+_BEYOND = 50
+"""Older records that are looked at for the runs before the last ones that are shown."""
+_FINAL = (JobState.SUCCEEDED.value, JobState.FAILED.value)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,10 +37,14 @@ class ListedJob:
     Attributes:
         record: What was submitted.
         state: A `JobState`'s value, or one of `UNKNOWN`, `GONE`, `UNSENT`; None where it was not asked for.
+        outcome: How far it is and how good; None where nothing is known.
+        before: The run before it: the last one of the same config, submitted earlier; None for the first.
     """
 
     record: RunRecord
     state: str | None
+    outcome: Outcome | None = None
+    before: RunRecord | None = None
 
 
 def list_jobs(
@@ -69,12 +79,45 @@ def list_jobs(
         return [ListedJob(record=record, state=None) for record in records]
     # one connection a cluster, however many jobs
     backends = cache(partial(open_backend, runs_folder=store.folder))
+    found = _ask(backends, records, store)
+    earlier = _runs_before(records, chosen)
     listed = [
-        ListedJob(record=record, state=state)
-        for record, state in zip(records, _states(backends, records), strict=True)
+        ListedJob(record=record, state=state, outcome=outcome, before=earlier.get(str(record.handle)))
+        for record, (state, outcome) in zip(records, found, strict=True)
         if not states or state.lower() in states
     ]
     return listed[:limit]
+
+
+def changes_of(job: ListedJob, *, store: RunStore | None = None) -> list[Change]:
+    """Return what differs from the run before; nothing where there is none. Reads both configs."""
+    if job.before is None:
+        return []
+    return find_changes(store or RunStore(runs_dir()), job.before, job.record)
+
+
+def find_run_before(record: RunRecord, *, store: RunStore) -> RunRecord | None:
+    """Return the last run of the same config that was submitted before a run; None where it is the first."""
+    earlier = (
+        other
+        for other in store.newest()
+        if other.config == record.config and other.created_s < record.created_s
+    )
+    return next(earlier, None)
+
+
+def _runs_before(records: Sequence[RunRecord], older: Iterator[RunRecord]) -> dict[str, RunRecord]:
+    """Return for each run the one before it, by handle.
+
+    For the last ones a few older records are looked at.
+    """
+    found: dict[str, RunRecord] = {}
+    newest: dict[str, RunRecord] = {}
+    for record in (*records, *islice(older, _BEYOND)):
+        if (later := newest.get(record.config)) is not None:
+            found[str(later.handle)] = record
+        newest[record.config] = record
+    return found
 
 
 def noted_gpu_hours(record: RunRecord) -> float | None:
@@ -90,30 +133,63 @@ def has_jobs(*, store: RunStore | None = None) -> bool:
     return bool((store or RunStore(runs_dir())).names())
 
 
-def _states(backends: Callable[..., Backend], records: Sequence[RunRecord]) -> list[str]:
-    """Ask for each job, or for all of a place at once where that takes fewer questions."""
+_Known = tuple[str, Outcome | None]
+
+
+def _ask(backends: Callable[..., Backend], records: Sequence[RunRecord], store: RunStore) -> list[_Known]:
+    """Ask for each job, or for all of a place at once where that takes fewer questions.
+
+    What has ended on this machine, and cannot be resumed, stands as it was noted.
+    """
+    noted = [read_outcome(store.run_folder(record.handle.job)) for record in records]
     groups: dict[tuple[object, ...], list[RunRecord]] = {}
-    for record in records:
-        groups.setdefault(_place_of(record), []).append(record)
-    known: dict[str, str] = {}
+    for record, outcome in zip(records, noted, strict=True):
+        if not _is_final(record, outcome):
+            groups.setdefault(_place_of(record), []).append(record)
+    told: dict[str, JobStatus | str] = {}
     for group in groups.values():
         if len(group) > _FEW or CAPABILITIES[group[0].handle.backend].is_cluster:
-            known |= _ask_for_all(backends, group)
-    return [known.get(str(record.handle)) or _state(backends, record) for record in records]
+            told |= _ask_for_all(backends, group)
+    known: list[_Known] = []
+    for record, outcome in zip(records, noted, strict=True):
+        if outcome is not None and _is_final(record, outcome):
+            known.append((outcome.state, outcome))
+            continue
+        status = told.get(str(record.handle)) or _look(backends, record)
+        if isinstance(status, str):
+            known.append((status, outcome))
+            continue
+        folder = store.run_folder(record.handle.job)
+        seen = describe_outcome(folder, status, reads_metrics=status.state.is_terminal)
+        known.append((seen.state, _put_together(seen, outcome)))
+    return known
+
+
+def _is_final(record: RunRecord, noted: Outcome | None) -> bool:
+    on_cluster = CAPABILITIES[record.handle.backend].is_cluster
+    return noted is not None and noted.state in _FINAL and not on_cluster
+
+
+def _put_together(seen: Outcome, noted: Outcome | None) -> Outcome:
+    """Complete what is seen now by what was noted of the same end, which may have looked closer."""
+    if noted is None or noted.ended_s != seen.ended_s:
+        return seen
+    return replace(seen, score=noted.score or seen.score, step=noted.step if seen.step is None else seen.step)
 
 
 def _place_of(record: RunRecord) -> tuple[object, ...]:
     return (record.handle.backend, record.handle.namespace, record.context, record.api)
 
 
-def _ask_for_all(backends: Callable[..., Backend], group: Sequence[RunRecord]) -> dict[str, str]:
+def _ask_for_all(backends: Callable[..., Backend], group: Sequence[RunRecord]) -> dict[str, JobStatus | str]:
+    """Return the status of each, or what stands for a state, by handle."""
     first = group[0]
     try:
         backend = _open(backends, first)
         listed = backend.list_jobs([record.run_id for record in group])
     except LaunchError:
         return {str(record.handle): UNKNOWN for record in group}
-    found = {status.run_id: status.state.value for status in listed}
+    found = {status.run_id: status for status in listed}
     return {str(record.handle): found.get(record.run_id) or _absent(record) for record in group}
 
 
@@ -121,10 +197,10 @@ def _absent(record: RunRecord) -> str:
     return GONE if record.stage is Stage.SUBMITTED else UNSENT
 
 
-def _state(backends: Callable[..., Backend], record: RunRecord) -> str:
+def _look(backends: Callable[..., Backend], record: RunRecord) -> JobStatus | str:
     """Ask where the job runs; what cannot be asked is shown as unknown, not left out."""
     try:
-        return _open(backends, record).status(record.handle).state.value
+        return _open(backends, record).status(record.handle)
     except NotFoundError:
         return _absent(record)
     except LaunchError:

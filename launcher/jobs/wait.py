@@ -99,10 +99,13 @@ def watch(job: ResolvedJob, *, notes: Notes = ignore) -> Iterator[JobStatus]:
 
 
 def _note(job: ResolvedJob, status: JobStatus) -> None:
-    """Keep for how long the job has held GPUs: its pods may be gone at the next look."""
+    """Keep for how long the job has held GPUs, and how good it is: its pods may be gone at the next look."""
     from launcher.jobs.gpu_hours import note_gpu_time
+    from launcher.jobs.outcome import note_outcome
 
     note_gpu_time(job, status)
+    if status.state.is_terminal:
+        note_outcome(job, status)
 
 
 def exit_code(status: JobStatus, *, propagate: bool = False) -> int:

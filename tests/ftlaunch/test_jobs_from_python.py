@@ -50,6 +50,15 @@ def test_a_job_lives_from_submit_to_delete(config, cluster, caplog):
         cluster.finish_pod(f"flowers-worker-{node}", 0)
     result = job.wait(check=True)
     assert (result.state, result.exit_code, result.succeeded) == (ftlaunch.JobState.SUCCEEDED, 0, True)
+    again = ftlaunch.submit(config, **{**NAMED, "name": "again", "run_id": None}, set={"Global.epochs": 3})
+    (change,) = again.changes()
+    assert (change.key, change.after, again.changes(since=again), job.changes()) == (
+        "Global.epochs",
+        "3",
+        (),
+        (),
+    )
+    assert job.best() is None
     job.delete()
     with pytest.raises(ftlaunch.NotFoundError):
         ftlaunch.find_job("flowers")

@@ -56,9 +56,10 @@ TWINS = {
 }
 OF_A_SHELL = {"ftlaunch completion"}
 """What a program cannot want."""
-BESIDE = {"find_job", "Job.watch", "Job.metrics", "team_jobs"}
-"""What only a program needs: a job by its name, its changes one by one, what it measured as values; and
-`ftlaunch list --all`, whose jobs are nobody's here."""
+BESIDE = {"find_job", "Job.watch", "Job.metrics", "Job.best", "Job.changes", "team_jobs"}
+"""What only a program needs: a job by its name, its changes one by one, what it measured as values, its best
+evaluation and what differs from the run before, which `status` and `list` print; and `ftlaunch list --all`,
+whose jobs are nobody's here."""
 
 
 def commands(group: click.Group, name: str) -> Iterator[str]:

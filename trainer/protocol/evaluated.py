@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
-from trainer.protocol.codec import Within
+from trainer.protocol.codec import Count, UnlessNone, Within
 
 _Fraction: TypeAlias = Annotated[float, Within(0, 1)]
 _SURE = 2.0
@@ -23,17 +23,20 @@ class Evaluated:
         largest_class: Share of the images that are of the most frequent class: the top1 of a model that
             names this class whatever it sees.
         images: How many were evaluated.
+        best_epoch: Epochs completed when `best_top1` was measured; None where it is not known.
     """
 
     top1: _Fraction
     best_top1: _Fraction
     largest_class: _Fraction
     images: Annotated[int, Within(least=1)]
+    best_epoch: Annotated[Count | None, UnlessNone()] = None
 
 
 def describe_evaluated(found: Evaluated) -> str:
-    """Write `top1 0.57 (best 0.6); always answering the largest class: 0.25`."""
-    best = f" (best {found.best_top1:.3g})" if found.best_top1 != found.top1 else ""
+    """Write `top1 0.57 (best 0.6, epoch 4); always answering the largest class: 0.25`."""
+    at = f", epoch {found.best_epoch}" if found.best_epoch else ""
+    best = f" (best {found.best_top1:.3g}{at})" if found.best_top1 != found.top1 else ""
     return f"top1 {found.top1:.3g}{best}; always answering the largest class: {found.largest_class:.3g}"
 
 

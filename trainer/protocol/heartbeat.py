@@ -28,15 +28,16 @@ from trainer.protocol.codec import FormatError
 from trainer.protocol.evaluated import Evaluated
 from trainer.protocol.step_times import StepTimes
 
-_MAGIC = b"FTLB\x03\0\0\0"
+_MAGIC = b"FTLB\x04\0\0\0"
 _HEADER = struct.Struct("<8sqq")  # magic, ranks, stop step
 _STOP = struct.Struct("<q")
 _STOP_AT = 16
 _SEQUENCE = struct.Struct("<q")
 # Step, epoch, total steps, phase, pid, t_mono, loss, images/s; of the last evaluation top1, the best one,
-# the largest class, and the images, which are 0 before the first; of the last steps their number, 0 before
-# any were timed, and the other fields of `StepTimes` in their order.
-_RECORD = struct.Struct("<qqqqqddddddqqdddddddqqd")
+# the largest class, the images, which are 0 before the first, and the epoch of the best one, 0 where it is
+# not known; of the last steps their number, 0 before any were timed, and the other fields of `StepTimes` in
+# their order.
+_RECORD = struct.Struct("<qqqqqddddddqqqdddddddqqd")
 _SLOT = 256  # a record and its sequence number, on cache lines of their own
 
 NO_STOP = -1
@@ -153,7 +154,7 @@ class Heartbeats:
         if before == 0:
             return None
         step, epoch, total, phase, pid, t_mono_s, loss, images_per_s, *more = raw
-        evaluated, times = more[:4], more[4:]
+        evaluated, times = more[:5], more[5:]
         return RankRecord(
             step=step, epoch=epoch, total_steps=total, phase=Phase(phase), pid=pid,
             t_mono_s=t_mono_s, loss=loss, images_per_s=images_per_s, evaluated=_folded(*evaluated),
@@ -175,13 +176,15 @@ def _timed(values: list[float]) -> StepTimes | None:
     return StepTimes(**dict(zip(names, values, strict=True))) if values[0] else None  # type: ignore[arg-type]
 
 
-def _flat(found: Evaluated | None) -> tuple[float, float, float, int]:
+def _flat(found: Evaluated | None) -> tuple[float, float, float, int, int]:
     if found is None:
-        return 0.0, 0.0, 0.0, 0
-    return found.top1, found.best_top1, found.largest_class, found.images
+        return 0.0, 0.0, 0.0, 0, 0
+    return found.top1, found.best_top1, found.largest_class, found.images, found.best_epoch or 0
 
 
-def _folded(top1: float, best_top1: float, largest_class: float, images: int) -> Evaluated | None:
+def _folded(top1: float, best_top1: float, largest_class: float, images: int, epoch: int) -> Evaluated | None:
     if images == 0:
         return None
-    return Evaluated(top1=top1, best_top1=best_top1, largest_class=largest_class, images=images)
+    return Evaluated(
+        top1=top1, best_top1=best_top1, largest_class=largest_class, images=images, best_epoch=epoch or None
+    )

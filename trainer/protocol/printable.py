@@ -51,6 +51,14 @@ def paint(text: str, role: Role) -> str:
     return f"\x00{_SECRET}{_CODES[role]}\x00{text}\x00{_SECRET}0\x00"
 
 
+def painted_parts(text: str) -> list[tuple[str, Role | None]]:
+    """Return the pieces of a text that `paint` has marked, each with its role, and those between them."""
+    roles = {str(code): role for role, code in _CODES.items()}
+    found = _MARK.split(text)
+    pairs = zip(found[::2], ["0", *found[1::2]], strict=True)
+    return [(part, roles.get(code)) for part, code in pairs if part]
+
+
 def show(text: str, *, colour: bool) -> str:
     """Return what may be written to a terminal: no controls but newlines, tabs and the colours of `paint`."""
     parts = _MARK.split(text)  # text, code, text, code, … text

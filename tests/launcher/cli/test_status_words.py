@@ -10,6 +10,7 @@ from launcher.times import format_duration
 from tests.launcher.configs import RUN_ID
 from trainer.protocol.evaluated import Evaluated
 from trainer.protocol.progress import Progress, RankProgress
+from trainer.protocol.termination import Termination
 
 
 def test_the_time_that_is_left_is_told_while_the_pace_is_known():
@@ -102,5 +103,11 @@ def test_an_evaluation_is_shown_and_at_the_end_whether_anything_was_learned():
     )  # fmt: skip
     assert "  top1 0.25; always answering the largest class: 0.25" in describe(status).splitlines()
     assert "no better" not in describe(status)
+    end = Termination(exit=0, attempt=1, step=25, reason="early stopping after epoch 3 of 9")
+    pod = PodStatus(pod="a-worker-0", node=0, state=PodState.SUCCEEDED, termination=end)
+    of_more = replace(status.progress, total_steps=75)
+    early = describe(replace(status, state=JobState.SUCCEEDED, progress=of_more, pods=(pod,)))
+    assert "step 25, the last one (at most 75 were planned)" in early
+    assert "[#" not in early
     ended = replace(status, state=JobState.SUCCEEDED)
     assert "no better than always answering the largest class" in describe(ended)

@@ -78,7 +78,7 @@ def test_wait_says_how_far_a_job_is_and_why_it_failed(place, ftlaunch):
     place.finish(handle, 0, 3, reason="data/val_list.txt:7: expected an image, got a directory")
     code, out, err = ftlaunch("wait", "--timeout", "20s")
     assert (code, out) == (5, "")
-    assert "flowers: Failed: " in err
+    assert re.search(r"^flowers: Failed after \d+ s: ", err, re.MULTILINE)
     assert "[data]" in err or "[data-refused]" in err or "val_list.txt:7" in err
     assert "fix: " in err
     assert "next: ftlaunch logs flowers · ftlaunch why flowers" in err
@@ -126,7 +126,9 @@ def test_a_cancelled_job_is_waited_for_with_its_own_code(place, ftlaunch):
     assert ftlaunch("cancel")[0] == 0
     code, _, err = ftlaunch("wait", "--timeout", "20s")
     assert code == 6
-    assert err.splitlines()[-1].endswith(": Cancelled")  # once, not "Cancelled: cancelled"
+    end, advice = err.splitlines()[-2:]
+    assert re.fullmatch(r"flowers: Cancelled after \d+ s", end)  # once, not "Cancelled: cancelled"
+    assert advice == "next: ftlaunch resume flowers · ftlaunch ckpt ls flowers"
     assert ftlaunch("status")[1].splitlines()[0].endswith("  Cancelled")
     code, _, err = ftlaunch("cancel")
     assert code == 0
@@ -214,8 +216,11 @@ def test_jobs_are_listed(place, ftlaunch):
     rows = json.loads(ftlaunch("list", "--output", "json")[1])["items"]
     assert [(row["job"], row["state"]) for row in rows] == [("second", "Running"), ("first", "Running")]
     header, *lines = ftlaunch("list")[1].splitlines()
-    assert header.split() == ["SUBMITTED", "STATE", "JOB"]
-    assert [line[header.index("JOB") :] for line in lines] == ["local:///second", "local:///first"]
+    assert header.split()[:7] == ["JOB", "ON", "STATE", "PROGRESS", "BEST", "TIME", "SUBMITTED"]
+    assert [line.split()[:3] for line in lines] == [
+        ["second", "local", "Running"],
+        ["first", "local", "Running"],
+    ]
 
 
 def test_lists_are_filtered_and_written_in_every_form(place, ftlaunch):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from launcher.backends.states import JobState, JobStatus
 from launcher.cli.main import run
 from launcher.errors import UnreachableError
 from launcher.jobs import listing
+from launcher.jobs.outcome import Outcome
 from launcher.names import new_run_id
 from launcher.plan.handle import Handle
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
+from trainer.protocol.codec import encode
 
 
 class Namespace:
@@ -59,9 +64,9 @@ def namespace(tmp_path, monkeypatch, kind):
 
 
 def states(capsys) -> dict[str, str]:
-    assert run(["list"]) == 0
+    assert run(["list", "--limit", "100"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
-    return {row[3].rpartition("/")[2]: row[2] for row in rows}
+    return {row[0]: row[2] for row in rows}
 
 
 def test_all_of_a_namespace_are_asked_for_at_once(namespace, capsys):
@@ -82,7 +87,7 @@ def test_a_silent_cluster_is_asked_once(namespace, capsys):
 
 def test_a_few_of_a_cluster_are_asked_for_in_one_question(namespace, capsys):
     assert run(["list", "-n", "3"]) == 0
-    assert [line.rpartition("/")[2] for line in capsys.readouterr().out.splitlines()[1:]] == [
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == [
         "job-059", "job-058", "job-057",
     ]  # fmt: skip
     assert namespace.asked == ["list of 3"]
@@ -99,3 +104,25 @@ def test_an_empty_list_is_no_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FTLAUNCH_STATE", str(tmp_path))
     assert run(["list"]) == run(["list", "--output", "name"]) == 0
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("kind", ["local"])
+def test_people_are_shown_the_newest_and_told_so(namespace, capsys):
+    assert run(["list"]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1 + 50
+    assert "the newest 50; --limit N shows more" in err
+    assert run(["list", "--output", "name"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 60
+
+
+@pytest.mark.parametrize("kind", ["local"])
+def test_what_has_ended_on_this_machine_and_was_noted_is_not_asked_for(namespace, capsys, tmp_path):
+    outcome = Outcome(state="Succeeded", step=9, total_steps=9, began_s=10.0, ended_s=75.0)
+    for name, state in (("job-059", "Succeeded"), ("job-058", "Cancelled")):
+        text = json.dumps(encode(replace(outcome, state=state), schema=1))
+        (tmp_path / "runs" / name / "outcome.json").write_text(text)
+    assert run(["list", "-n", "2"]) == 0
+    assert namespace.asked == ["job-058"]  # which may have been resumed
+    first = capsys.readouterr().out.splitlines()[1]
+    assert first.split()[:6] == ["job-059", "local", "Succeeded", "100%", "65", "s"]

@@ -8,6 +8,7 @@ from trainer.protocol.codec import FormatError
 from trainer.protocol.evaluated import Evaluated, describe_evaluated, describe_failure
 from trainer.protocol.heartbeat import Heartbeats, Phase, RankRecord
 from trainer.protocol.progress import MARK, Progress, RankProgress, format_progress, parse_progress
+from trainer.protocol.step_times import StepTimes
 
 FOUND = Evaluated(top1=0.57, best_top1=0.6, largest_class=0.25, images=60)
 RANK = RankProgress(
@@ -18,6 +19,10 @@ PROGRESS = Progress(time_s=1.0, attempt=1, world_size=1, total_steps=9, ranks=(R
 
 def test_an_evaluation_is_told_beside_the_answer_that_looks_at_no_image():
     assert describe_evaluated(FOUND) == "top1 0.57 (best 0.6); always answering the largest class: 0.25"
+    when = replace(FOUND, best_epoch=4)
+    assert (
+        describe_evaluated(when) == "top1 0.57 (best 0.6, epoch 4); always answering the largest class: 0.25"
+    )
     same = replace(FOUND, best_top1=0.57)
     assert describe_evaluated(same) == "top1 0.57; always answering the largest class: 0.25"
 
@@ -47,6 +52,12 @@ def test_it_crosses_the_heartbeats_and_the_progress_line(tmp_path):
     heartbeats.write(0, record)
     heartbeats.write(1, replace(record, evaluated=None))
     assert (heartbeats.read(0), heartbeats.read(1)) == (record, replace(record, evaluated=None))
+    timed = replace(record, evaluated=replace(FOUND, best_epoch=4), times=StepTimes(
+        steps=9, step_s=0.5, wait_s=0.25, copy_s=0.1, peers_s=0.2, fetch_s=0.3, eval_s=4.0, save_s=1.0,
+        workers=4, ranks=2, cores=1.5,
+    ))  # fmt: skip
+    heartbeats.write(0, timed)
+    assert heartbeats.read(0) == timed
     heartbeats.close()
     assert parse_progress(format_progress(PROGRESS)) == PROGRESS
     assert b"evaluated" not in format_progress(replace(PROGRESS, evaluated=None))
