@@ -429,10 +429,9 @@ class Training:
 
     def _report_floor(self, top1: float, floor: float, *, images: int) -> None:
         """Say, and publish on rank 0, how far a model that looks at no image would have come."""
-        best = self.state.best_metric if self.state.best_metric is not None else top1
-        found = Evaluated(
-            top1=top1, best_top1=best, largest_class=floor, images=images, best_epoch=self.state.best_epoch
-        )
+        best, at = self.state.best_metric, self.state.best_epoch
+        best = top1 if best is None else best
+        found = Evaluated(top1=top1, best_top1=best, largest_class=floor, images=images, best_epoch=at)
         self._run_log.say(f"[Eval][Epoch {self.state.epoch}]{describe_evaluated(found)}")
         if self._setup.ranks.is_first:
             self._liveness.evaluated = found
