@@ -212,6 +212,9 @@ def make_lists(
     folder: str | Path,
     *,
     val: float = 0.2,
+    test: float = 0.0,
+    folds: int = 0,
+    groups: str | None = None,
     seed: int = 0,
     read: bool = True,
     overwrite: bool = False,
@@ -221,7 +224,10 @@ def make_lists(
 
     Args:
         folder: One folder of images for each class; or train/, val/ and test/, each with such folders.
-        val: Share of each class to hold out, above 0 and below 1; not used with a validation folder.
+        val: Share of each class to hold out, above 0 and below 1; not used with a validation folder or folds.
+        test: Share of each class for test_list.txt; 0 for none.
+        folds: Parts that are held out in turns, 2 or more; 0 for none.
+        groups: Regular expression that names, in each path, what must not be torn apart; None for none.
         seed: Of the choice.
         read: Decode every image and leave out those that cannot be read; without OpenCV none is read, and
             the report says so.
@@ -234,7 +240,10 @@ def make_lists(
     from trainer.data.make_lists import make_lists as write_lists
 
     with _image_reader(Path(folder), read=read, progress=progress) as reader:
-        return write_lists(Path(folder), val=val, seed=seed, overwrite=overwrite, read=reader)
+        return write_lists(
+            Path(folder), val=val, test=test, folds=folds, groups=groups, seed=seed, overwrite=overwrite,
+            read=reader,
+        )  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -2,17 +2,28 @@
 
 Two layouts: a folder a class, of which a share is held out; or the parts of a data set that somebody has
 divided already, `train/`, `val/` and `test/` with such folders, also under the names that Roboflow and Kaggle
-give them. A class's label is its place among the class folders' names, sorted.
+give them. A class's label is its place among the class folders' names, sorted. Who goes into which list is
+decided by `trainer.data.splits`.
 """
 
 from __future__ import annotations
 
 import os
-import random
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from trainer.data.splits import (
+    Division,
+    Groups,
+    Images,
+    SplitOptions,
+    divide,
+    find_groups,
+    find_shortages,
+    join,
+)
 from trainer.errors import DataError
 from trainer.protocol.image_files import is_image_name
 from trainer.protocol.lists import find_unlistable, format_line
@@ -28,8 +39,10 @@ Progress = Callable[[str, int], None]
 """Is told a class folder's path and its number of images."""
 Read = Callable[[Sequence[str]], Mapping[str, str]]
 """Reads image files, and returns those that cannot be used with the reason."""
-Images = Mapping[str, Sequence[str]]
-"""Class name -> sorted paths of its images, relative to the folder."""
+_FOLD = "{}_list_fold{}.txt"
+"""Of train or val, and a number from 1."""
+_FOLD_NAME = re.compile(r"(train|val)_list_fold\d+\.txt")
+_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +59,10 @@ class ListsReport:
         ignored: Folders beside these, which were left out.
         other_files: Files in class folders that are no images by their ending; left out.
         with_space: Paths that hold a space. PaddleClas itself does not read such lists.
-        without_val: Classes of which no image is held out.
+        without_val: Classes of which no image is held out; with folds, of which some fold holds none out.
+        counts: Images of each class in each list, by the list's name, in the order of the labels.
+        groups: How many groups there are; None where none were asked for.
+        stale: Lists of another split that are left as they are.
         bad_images: Files that cannot be read, with the reason; left out.
         were_read: Whether the images were decoded.
     """
@@ -62,6 +78,9 @@ class ListsReport:
     without_val: tuple[str, ...]
     bad_images: tuple[str, ...] = ()
     were_read: bool = False
+    counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    groups: int | None = None
+    stale: tuple[str, ...] = ()
 
 
 def make_lists(
@@ -69,6 +88,9 @@ def make_lists(
     *,
     val: float = 0.2,
     seed: int = 0,
+    test: float = 0.0,
+    folds: int = 0,
+    groups: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
     read: Read | None = None,
@@ -76,15 +98,20 @@ def make_lists(
     """Write train_list.txt, val_list.txt and labels.txt into a folder of images.
 
     A divided data set is taken as it stands; its test folder gets a test_list.txt. One without a validation
-    folder has a share of train/ held out.
+    folder has a share of train/ held out. With folds there is a pair of lists for each besides,
+    train_list_fold1.txt and val_list_fold1.txt, and the two lists without a number are those of the first.
 
-    The same files and seed give the same lists on every machine, and a class's choice depends on no other
-    class.
+    The same files and options give the same lists on every machine, and without groups a class's choice
+    depends on no other class.
 
     Args:
         folder: The lists' image_root.
-        val: Share of each class to hold out, above 0 and below 1; not used with a validation folder.
+        val: Share of each class to hold out, above 0 and below 1; not used with a validation folder or folds.
         seed: Of the choice.
+        test: Share of each class for test_list.txt, which no other list has; 0 for none.
+        folds: Parts that are held out in turns, 2 or more; 0 for none.
+        groups: Regular expression; paths in which its first group, or else all of it, finds the same text
+            stay in one list.
         overwrite: Replace lists that are there.
         progress: Called after each class folder.
         read: Reads every image; those that cannot be used are left out. None reads none.
@@ -92,20 +119,25 @@ def make_lists(
     Raises:
         DataError: The folder is refused, or a list cannot be written; nothing was changed then.
     """
-    _refuse_existing(folder, overwrite=overwrite)
+    options = SplitOptions(val=val, test=test, folds=folds, groups=groups, seed=seed)
+    names = tuple(_FOLD.format(part, n + 1) for n in range(folds) for part in ("train", "val"))
+    _refuse_existing(
+        folder, overwrite=overwrite, names=(TRAIN, VAL, LABELS, *names, *([TEST] if test else []))
+    )
     scan = _Scan(folder, progress, read)
     parts = scan.find_parts()
     train = scan.classes(parts.get("train", ""))
-    tested = scan.classes(parts["test"]) if "test" in parts else None
-    problems: list[str] = []
-    if "val" in parts:
-        held_out = scan.classes(parts["val"])
-    else:
-        problems += _too_few(folder / parts.get("train", ""), train, val)
-        chosen = {} if problems else {name: _hold_out(name, train[name], val, seed) for name in train}
-        held_out = {name: sorted(paths) for name, paths in chosen.items()}
-        train = {name: sorted(set(train[name]) - paths) for name, paths in chosen.items()} or train
-    for part, images in (("val", held_out), ("test", tested or {})):
+    given: dict[str, Images] = {part: scan.classes(parts[part]) for part in ("val", "test") if part in parts}
+    problems = [*options.refusals(), *_contradictions(options, parts, folder)]
+    found: Groups | None = None
+    if groups is not None and not problems and not scan.problems:
+        found = find_groups(join([train, *given.values()]), groups)
+        problems += _torn_apart({"train": train, **given}, found, parts)
+    if not problems:
+        short = find_shortages(train, options, groups=found, holds_out="val" not in given)
+        inside = folder / parts.get("train", "")
+        problems += [f"{inside / name}: {said}" for name, said in short.items()]
+    for part, images in given.items():
         problems += [
             f"{folder / parts[part] / name}: expected a class that {parts['train']}/ has too, got one of "
             f"{parts[part]}/ only"
@@ -114,32 +146,108 @@ def make_lists(
     problems = [*scan.problems, *problems]
     if problems:
         raise DataError([*problems, *scan.bad_images])
-    names = sorted(train)
-    lists = {
-        TRAIN: _lines(names, train),
-        VAL: _lines(names, held_out),
-        **({} if tested is None else {TEST: _lines(names, tested)}),
-        LABELS: [f"{label} {name}" for label, name in enumerate(names)],
-    }
-    if tested is not None:
+    division = divide(train, options, groups=found, holds_out="val" not in given)
+    _refuse_untrained(division, folder)
+    contents = _contents(division, given)
+    classes = sorted(train)
+    lists = {name: _lines(classes, images) for name, images in contents.items()}
+    if TEST in lists:
         _refuse_existing(folder, overwrite=overwrite, names=(TEST,))
-    _save(folder, lists)
-    paths = [
-        path for images in (train, held_out, tested or {}) for found in images.values() for path in found
-    ]
+    stale = sorted(name for name in _other_lists(folder) if name not in lists)
+    _save(folder, {**lists, LABELS: [f"{label} {name}" for label, name in enumerate(classes)]})
+    held_out = division.folds or [contents[VAL]]
+    paths = [path for images in contents.values() for part in images.values() for path in part]
     return ListsReport(
-        classes=tuple(names),
+        classes=tuple(classes),
         train=len(lists[TRAIN]),
         val=len(lists[VAL]),
-        test=None if tested is None else len(lists[TEST]),
+        test=len(lists[TEST]) if TEST in lists else None,
         parts=parts,
         ignored=scan.ignored,
         other_files=scan.other_files,
-        with_space=sum(" " in path for path in paths),
-        without_val=tuple(name for name in names if not held_out.get(name)),
+        with_space=len({path for path in paths if " " in path}),
+        without_val=tuple(name for name in classes if not all(part.get(name) for part in held_out)),
         bad_images=tuple(scan.bad_images),
         were_read=read is not None,
+        counts={
+            name: tuple(len(images.get(label, ())) for label in classes) for name, images in contents.items()
+        },
+        groups=len(set(found.values())) if found is not None else None,
+        stale=tuple(stale),
     )
+
+
+def _contents(division: Division, given: Mapping[str, Images]) -> dict[str, Images]:
+    """Return what goes into each list, by its name."""
+    contents = {TRAIN: division.train, VAL: given.get("val", division.val)}
+    tested = given.get("test", division.test)
+    if tested is not None:
+        contents[TEST] = tested
+    for number, held_out in enumerate(division.folds):
+        contents[_FOLD.format("train", number + 1)] = division.train_of(number)
+        contents[_FOLD.format("val", number + 1)] = held_out
+    return contents
+
+
+def _contradictions(options: SplitOptions, parts: Mapping[str, str], folder: Path) -> list[str]:
+    """Refuse to divide what is divided already."""
+    said = []
+    if options.folds and "val" in parts:
+        said.append(
+            f"{folder / parts['val']}: expected no folder for validation beside folds, which hold out each "
+            f"image of {parts['train']}/ once; move its images there, or leave the folds out"
+        )
+    if options.test and "test" in parts:
+        said.append(
+            f"{folder / parts['test']}: expected no folder for test beside a share for it, got one, which is "
+            "taken as the list; leave the share out"
+        )
+    return said
+
+
+def _torn_apart(images: Mapping[str, Images], groups: Groups, parts: Mapping[str, str]) -> list[str]:
+    """Refuse groups that stand in two folders of a divided data set."""
+    places: dict[str, set[str]] = {}
+    for part, classes in images.items():
+        for paths in classes.values():
+            for path in paths:
+                places.setdefault(groups[path], set()).add(parts.get(part, part))
+    torn = {group: sorted(where) for group, where in places.items() if len(where) > 1}
+    shown = [f"{group!r} in {' and '.join(f'{n}/' for n in torn[group])}" for group in sorted(torn)[:_SHOWN]]
+    more = f" and {len(torn) - _SHOWN} more" if len(torn) > _SHOWN else ""
+    return [f"groups: expected each in one folder, got {', '.join(shown)}{more}"] if torn else []
+
+
+def _refuse_untrained(division: Division, folder: Path) -> None:
+    """Refuse lists that large groups have left without images, or without those of a class to train on.
+
+    Raises:
+        DataError: There are some.
+    """
+    held_out = {f"fold {number}": part for number, part in enumerate(division.folds, start=1)}
+    if division.test is not None:
+        held_out["test"] = division.test
+    bare = [name for name, part in held_out.items() if not any(part.values())]
+    trained = [division.train_of(number) for number in range(len(division.folds))] or [division.train]
+    empty = sorted({name for images in trained for name in division.train if not images.get(name)})
+    problems = [
+        f"groups: expected images in every list, got none in that of {', '.join(bare)}; ask for fewer folds, "
+        "or smaller shares"
+        for _ in bare[:1]
+    ]
+    problems += [
+        f"{folder / name}: expected images to train on in every training list, got none in one, because its "
+        "groups are too large; lower the shares, or number of folds"
+        for name in empty
+    ]
+    if problems:
+        raise DataError(problems)
+
+
+def _other_lists(folder: Path) -> list[str]:
+    return [
+        entry.name for entry in folder.iterdir() if entry.name == TEST or _FOLD_NAME.fullmatch(entry.name)
+    ]
 
 
 class _Scan:
@@ -251,24 +359,6 @@ class _Scan:
 
 def _shown(folder: Path, path: str) -> str:
     return ascii(str(folder / path)) if not path.isprintable() else str(folder / path)
-
-
-def _too_few(folder: Path, images: Images, val: float) -> list[str]:
-    if not 0 < val < 1:
-        return [f"val: expected a share above 0 and below 1, got {val}"]
-    return [
-        f"{folder / name}: expected at least 2 images, so that training and validation have one each, got 1; "
-        "add images, or remove the class"
-        for name, paths in images.items()
-        if len(paths) == 1
-    ]
-
-
-def _hold_out(name: str, paths: Sequence[str], val: float, seed: int) -> set[str]:
-    count = min(max(1, int(len(paths) * val + 0.5)), len(paths) - 1)
-    # A text as seed is hashed by SHA-512, the same on every machine and version of Python.
-    chooser = random.Random(f"{seed}/{name}")  # noqa: S311
-    return set(chooser.sample(paths, max(0, count)))
 
 
 def _lines(names: Sequence[str], images: Images) -> list[str]:
