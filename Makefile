@@ -9,7 +9,7 @@ DATA   := .quickstart/digits
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help learn-check zoo-check recording fuzz soak-logs soak-kills soak-durability kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster kind-table e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean gpu-check
+.PHONY: help monitoring-check learn-check zoo-check recording fuzz soak-logs soak-kills soak-durability kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster kind-table e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean gpu-check
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -76,7 +76,7 @@ e2e: e2e-local  ## real jobs, here and, where KUBECONFIG or FTLAUNCH_CLUSTER_KIT
 		echo "e2e: NOT RUN: tests/e2e/cluster, because no cluster is named; see docs/kubernetes.md" >&2; fi
 
 e2e-local: $(VENV)/dev.stamp  ## real jobs on this machine: the wheel, two nodes, kills, the tutorial's commands
-	$(BIN)/python -m pytest -m "e2e and not cluster and not docker and not slow" tests/e2e
+	$(BIN)/python -m pytest -m "e2e and not cluster and not docker and not monitoring and not slow" tests/e2e
 
 learn-check: $(VENV)/dev.stamp  ## what takes minutes each: what `init` writes trained to its accuracy, printed lines that train
 	$(BIN)/python -m pytest -m "e2e and slow and not cluster" tests/e2e
@@ -126,6 +126,9 @@ e2e-podman: $(VENV)/dev.stamp  ## as e2e-docker in Podman, with the image of ima
 	if [ -f $(ARCHIVE) ]; then podman load --quiet --input $(ARCHIVE); else CONTAINER_RUNTIME=podman docker/build cpu; fi
 	FTLAUNCH_CONTAINER_RUNTIME=podman $(BIN)/python -m pytest -m docker -k "not it_holds and not launcher_is" tests/e2e
 
+monitoring-check: $(VENV)/dev.stamp  ## a job beside a real Prometheus, which must be on PATH (Debian: apt-get install prometheus)
+	@$(BIN)/python -m pytest -q -m monitoring tests/e2e/monitoring
+
 soak-logs: $(VENV)/dev.stamp  ## SCHEDULES (10000) random fault schedules for following logs; prints number and seed
 	$(BIN)/python -m benchmarks.soak_logs --schedules $(or $(SCHEDULES),10000) --seed $(or $(SEED),1)
 
@@ -152,7 +155,7 @@ recording: build/recording.stamp $(VENV)/run.stamp  ## the terminal recording in
 lock:  ## renew requirements/*.txt (needs uv)
 	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra build --universal \
 		--python-version 3.10 --generate-hashes --no-header -o requirements/run.txt
-	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra build --extra onnx --extra dev --universal \
+	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra build --extra onnx --extra monitoring --extra dev --universal \
 		--python-version 3.10 --generate-hashes --no-header -c requirements/run.txt -o requirements/dev.txt
 	uv pip compile -q requirements/image.in --universal --python-version 3.10 --generate-hashes --no-header \
 		-c requirements/run.txt --no-emit-package paddlepaddle -o requirements/image.txt

@@ -34,7 +34,7 @@ from launcher.config.field_types import (
 from launcher.names import EARLIER_NAMES, MAX_PREFIX, is_dns_label
 from launcher.quantity import read_quantity
 from trainer.config.registry import STRICT, Documented
-from trainer.protocol.environment import WORKSPACE
+from trainer.protocol.environment import COORDINATOR_PORT, STORE_PORT, WORKSPACE
 
 _SHM = "1Gi"
 UserId = Annotated[int, Field(gt=0, lt=2**31)]
@@ -289,6 +289,8 @@ class LaunchSection(Subsection):
     """Time that the pods have to save after SIGTERM."""
     hang_timeout: Duration | None = Field(default=600.0, json_schema_extra={"default": "10m"})
     """Silence of a rank, such as 10m, that counts as a hang; null switches it off."""
+    metrics_port: Annotated[int, Field(ge=1024, le=65000)] | None = None
+    """TCP port at which each pod answers Prometheus under `/metrics`; null: nothing listens."""
     pod_patch: dict[str, Any] | None = None
     """Strategic merge over the rendered pod template, last; not over the command and ftlaunch's variables."""
 
@@ -297,6 +299,15 @@ class LaunchSection(Subsection):
     def _label(cls, value: str | None) -> str | None:
         if value is not None and not is_dns_label(value[:MAX_PREFIX].rstrip("-")):
             raise ValueError(f"expected lower-case letters, digits and '-', a letter first, got {value!r}")
+        return value
+
+    @field_validator("metrics_port")
+    @classmethod
+    def _free_port(cls, value: int | None) -> int | None:
+        if value in (COORDINATOR_PORT, STORE_PORT):
+            raise ValueError(
+                f"expected another port, got {value}, at which the nodes of a job find each other"
+            )
         return value
 
     @field_validator("nodes", mode="before")

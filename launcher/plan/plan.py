@@ -246,7 +246,7 @@ def _node_file(
         overwrite=overwrite, continues=continues, max_restarts=launch.max_restarts, backoff_s=_BACKOFF_S,
         deadline_s=launch.deadline, grace_s=launch.grace_period, rendezvous_timeout_s=_RENDEZVOUS_S,
         hang_timeout_s=launch.hang_timeout, code_path=code.path if code else None,
-        code_sha256=code.sha256 if code else None,
+        code_sha256=code.sha256 if code else None, metrics_port=launch.metrics_port,
     )  # fmt: skip
 
 

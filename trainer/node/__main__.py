@@ -16,6 +16,7 @@ from pathlib import Path
 from trainer.node.agent import Agent
 from trainer.node.console import Console, write_stdout
 from trainer.node.coordinator import Coordinator
+from trainer.node.prometheus import MetricsError, serve
 from trainer.node.settings import Intervals, NodeSettings, complete_arguments, load_settings
 from trainer.protocol import environment
 from trainer.protocol.code_archive import CodeError, unpack
@@ -54,7 +55,7 @@ def main(
         with _unpacked(settings, console) as code:
             ranks_environ = {**environ, environment.CODE: code} if code else environ
             end = asyncio.run(_run(settings, console, command, ranks_environ))
-    except (CodeError, OSError) as error:
+    except (CodeError, MetricsError, OSError) as error:
         end = Termination(exit=int(Exit.CONFIG), attempt=console.attempt, reason=str(error))
     except Exception as error:  # noqa: BLE001 - the outermost frame of the process
         for line in traceback.format_exc().splitlines():
@@ -97,9 +98,12 @@ async def _run(
     # Not `signal.signal`: what the handlers do belongs to the event loop.
     loop.add_signal_handler(signal.SIGTERM, agent.on_signal, Exit.STOPPED)
     loop.add_signal_handler(signal.SIGINT, agent.on_signal, Exit.INTERRUPTED)
-    if settings.node != 0:
-        return await agent.run()
-    return await _run_node_0(settings, console, agent)
+    with contextlib.ExitStack() as stack:
+        if settings.job.metrics_port is not None:
+            stack.callback(serve(settings, agent))
+        if settings.node != 0:
+            return await agent.run()
+        return await _run_node_0(settings, console, agent)
 
 
 class _Once:

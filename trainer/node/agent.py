@@ -32,6 +32,7 @@ from trainer.node.messages import (
     Message,
     Poll,
     Prepare,
+    RankState,
     Ready,
     Records,
     Refused,
@@ -86,9 +87,16 @@ class Agent:
         self._inbox: Mailbox[Happening] = Mailbox()
         self._group: WorkerGroup | None = None
         self._channel: Channel | None = None
+        self.rank_states: Sequence[RankState] = ()
+        """Of this node's ranks, as last reported."""
         self._leaving: Exit | None = None
         self._leave_until_s = 0.0
         self._next_poll_s = 0.0
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that began last, from 1; 0 before the first."""
+        return self._console.attempt
 
     def on_signal(self, exit_code: Exit) -> None:
         """Be told to stop; a second time means at once."""
@@ -227,7 +235,7 @@ class Agent:
             case Start() if group is None:
                 self._start(message, channel)
             case Poll() if group is not None:
-                channel.send(Records(attempt=group.attempt, asked=True, ranks=group.records()))
+                self._report(group, channel, asked=True)
             case Stop(attempt=attempt, step=step) if group is not None and attempt == group.attempt:
                 group.request_stop(step)
             case Kill(attempt=attempt, reason=reason) if group is not None and attempt == group.attempt:
@@ -269,7 +277,7 @@ class Agent:
             return
         exits = group.poll()
         if exits:  # before them, so that the last progress line is true
-            channel.send(Records(attempt=group.attempt, asked=False, ranks=group.records()))
+            self._report(group, channel)
         for exited in exits:
             channel.send(exited)
         if group.cleared:
@@ -278,7 +286,11 @@ class Agent:
             channel.send(Cleared(attempt=group.attempt))
         elif now_s >= self._next_poll_s:
             self._next_poll_s = now_s + self._settings.intervals.poll_s
-            channel.send(Records(attempt=group.attempt, asked=False, ranks=group.records()))
+            self._report(group, channel)
+
+    def _report(self, group: WorkerGroup, channel: Channel, *, asked: bool = False) -> None:
+        self.rank_states = group.records()
+        channel.send(Records(attempt=group.attempt, asked=asked, ranks=self.rank_states))
 
     def _on_signalled(self, signalled: Signalled, channel: Channel) -> None:
         if self._leaving is not None:

@@ -38,6 +38,7 @@ class NodeFile:
         code_path: The user's code, as an archive in the pod; None where there is none.
         code_sha256: Of that archive before it was compressed.
         hang_timeout_s: Silence of a rank, in one phase, that counts as a hang; None switches it off.
+        metrics_port: TCP port at which each node answers Prometheus; None for none.
     """
 
     run_id: str
@@ -58,6 +59,7 @@ class NodeFile:
     hang_timeout_s: float | None
     code_path: Annotated[Annotated[str, Within(1)] | None, UnlessNone()] = None
     code_sha256: Annotated[Annotated[str, Within(64, 64)] | None, UnlessNone()] = None
+    metrics_port: Annotated[Annotated[int, Within(1, 65535)] | None, UnlessNone()] = None
     secret: Annotated[Annotated[str, Within(32, 256)] | None, UnlessNone()] = field(default=None, repr=False)
 
     @property
