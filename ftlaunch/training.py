@@ -5,6 +5,7 @@ Paddle is imported when one of them is first called.
 """
 
 from trainer.api import average_checkpoints, evaluate, export, predict, train
+from trainer.batch_size import fit_batch
 from trainer.preparation import (
     check,
     convert_weights,
@@ -26,6 +27,7 @@ __all__ = [
     "export",
     "fetch_weights",
     "find_rate",
+    "fit_batch",
     "inspect_weights",
     "list_weights",
     "make_lists",

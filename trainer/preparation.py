@@ -89,7 +89,7 @@ def check(
     with process_kept():
         from trainer.data.image_cache import ImageCache
         from trainer.engine.image_report import read_images
-        from trainer.engine.lint import lint_config, read_machine
+        from trainer.engine.lint import lint_config, lint_memory, read_machine
         from trainer.engine.model_check import check_model
         from trainer.engine.resume import refuse_missing_checkpoint
         from trainer.engine.setup import prepare
@@ -99,8 +99,10 @@ def check(
         with contextlib.closing(ImageCache()) as cache:
             progress.begin("reading images", lists.size if images is None else min(images * 2, lists.size))
             decoded = read_images(loaded.config, lists, count=images, cache=cache, done=progress.advance)
-        findings = lint_config(loaded.config, lists, read_machine(ranks.world_size))
+        machine = read_machine(ranks.world_size)
+        findings = [*lint_config(loaded.config, lists, machine)]
         model = check_model(loaded.config, weights_store(weights_dir, offline=True))
+        findings += lint_memory(model.estimate, loaded.config, machine)
     return CheckResult(
         arch=arch.name, classes=arch.class_num, train=len(lists.train),
         evaluation=len(lists.evaluation) if lists.evaluation is not None else 0,

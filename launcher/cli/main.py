@@ -78,6 +78,7 @@ _OF_THE_TRAINER = (
     "predict",
     "export",
     "lr-find",
+    "fit-batch",
     "resize",
     "weights",
     "make-lists",

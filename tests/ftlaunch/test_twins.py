@@ -45,6 +45,7 @@ TWINS = {
     "trainer ckpt average": "average_checkpoints",
     "trainer check": "check",
     "trainer lr-find": "find_rate",
+    "trainer fit-batch": "fit_batch",
     "trainer data-report": "report_data",
     "trainer profile": "profile_steps",
     "trainer resize": "resize",

@@ -35,6 +35,7 @@ _COMMANDS = {
         "trainer.cli.data_report", "Say what is wrong or odd with the images and labels of a data set."
     ),
     "lr-find": _Entry("trainer.cli.lr_find", "Propose a learning rate by a short range test."),
+    "fit-batch": _Entry("trainer.cli.fit_batch", "Find the largest batch that fits into memory."),
     "profile": _Entry("trainer.cli.profiling", "Say where the time of a training's steps goes."),
     "resize": _Entry("trainer.cli.resize", "Set the image size in all places of a config."),
     "ckpt": _Entry("trainer.cli.ckpt", "Average the checkpoints of a run."),
@@ -49,6 +50,7 @@ _SYNONYMS = {
     "fit": "train", "run": "train", "finetune": "train", "fine-tune": "train", "resume": "train",
     "convert": "export", "onnx": "export", "to-onnx": "export", "save": "export",
     "lr_find": "lr-find", "lr-finder": "lr-find", "find-lr": "lr-find", "lr-range-test": "lr-find",
+    "fit_batch": "fit-batch", "batch-size": "fit-batch", "scale-batch-size": "fit-batch",
     "split": "make-lists", "make_lists": "make-lists", "lists": "make-lists", "list": "weights",
     "data_report": "data-report", "report": "data-report", "data": "data-report", "duplicates": "data-report",
     "average": "ckpt", "swa": "ckpt", "checkpoint": "ckpt", "checkpoints": "ckpt",

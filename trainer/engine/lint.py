@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import paddle
 
 from trainer.config.pipeline import find_size
 from trainer.config.problems import format_path
+from trainer.config.rates import find_rate_doubts, is_pretrained
 from trainer.config.root import TrainConfig
-from trainer.config.schedules import WithRate
+from trainer.config.samplers import ClassBalancedSampler
+from trainer.engine.memory import StepEstimate
 from trainer.engine.setup import Lists, make_train_loader, say_of_epochs
 from trainer.errors import DataError
-from trainer.protocol.limits import usable_cores
+from trainer.protocol.limits import free_memory, parse_bytes, usable_cores
 from trainer.ranks import Ranks
 
 _SHOWN = 5
 _MOST_RANKS = 100_000
 _SHM = "/dev/shm"  # noqa: S108 - no temporary file: what NCCL maps
-_RATE, _BATCH = 0.1, 256  # PaddleClas d178931, ppcls/configs/ImageNet/ResNet/ResNet50_vd.yaml
+_SCRATCH_STEPS, _USUAL_STEPS = 500, 2000
+"""Steps in which a network that knows nothing learns little, and that it usually needs (docs/init.md)."""
+UNBALANCED = 3.0
+"""Images of the largest class for one of the smallest from which on classes are out of balance."""
 _SHARED = 64 << 20  # what container runtimes give; NCCL fails with less
 
 
@@ -33,11 +42,15 @@ class Machine:
         ranks: Processes in all.
         cores: That this process may use.
         shared_memory: Size of /dev/shm in bytes; None where there is none.
+        memory: Bytes that this process may still take; None where nobody knows.
+        gpu_memory: Bytes of one GPU; None where there is none.
     """
 
     ranks: int
     cores: int
     shared_memory: int | None
+    memory: int | None = None
+    gpu_memory: int | None = None
 
 
 def read_machine(ranks: int) -> Machine:
@@ -48,7 +61,10 @@ def read_machine(ranks: int) -> Machine:
     except OSError:
         size = None
     cores = max(1, int(usable_cores()))
-    return Machine(ranks=ranks, cores=cores, shared_memory=size)
+    gpu = None
+    if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count():
+        gpu = int(paddle.device.cuda.get_device_properties().total_memory)
+    return Machine(ranks=ranks, cores=cores, shared_memory=size, memory=free_memory(), gpu_memory=gpu)
 
 
 def lint_config(config: TrainConfig, lists: Lists, machine: Machine | None = None) -> Iterator[str]:
@@ -56,7 +72,8 @@ def lint_config(config: TrainConfig, lists: Lists, machine: Machine | None = Non
     machine = machine or read_machine(1)
     yield from _empty_classes(config, lists)
     yield from _disagreeing_sizes(config)
-    yield from _high_rate(config, machine)
+    yield from _rate_and_weights(config, lists, machine)
+    yield from _unbalanced(config, lists)
     yield from _narrow_machine(config, machine)
     yield from _few_for_the_job(config, lists, machine)
     yield from _images_in_both(lists)
@@ -67,22 +84,63 @@ def lint_config(config: TrainConfig, lists: Lists, machine: Machine | None = Non
         yield from samples.notes if samples is not None else ()
 
 
-def _high_rate(config: TrainConfig, machine: Machine) -> Iterator[str]:
-    """Compare with a tenth of the rate at which PaddleClas trains ResNet from scratch: 0.1 for 256 images."""
-    place, first = config.optimizers[0]
-    rate = first.lr.learning_rate if isinstance(first.lr, WithRate) else None
+def _rate_and_weights(config: TrainConfig, lists: Lists, machine: Machine) -> Iterator[str]:
+    """Say where rate, weights and length of the training contradict each other."""
+    for path, said in find_rate_doubts(config, ranks=machine.ranks):
+        yield f"{format_path(path)}: {said}"
     batch = config.data.Train.sampler.batch_size * machine.ranks * config.run.update_freq
-    pretrained = config.arch.pretrained or config.run.pretrained_model
-    if not pretrained or not rate or not batch or type(first).__name__ not in ("Momentum", "SGD"):
-        return
-    usual = _RATE * batch / _BATCH
-    if rate > usual / 2:
-        ranks = f" of {machine.ranks} ranks" if machine.ranks > 1 else ""
+    each = config.run.iter_per_epoch or math.ceil(len(lists.train) / max(1, batch))
+    steps = each * config.run.epochs
+    if steps < _SCRATCH_STEPS and not is_pretrained(config):
+        wanted = math.ceil(_USUAL_STEPS / max(1, each))
         yield (
-            f"{format_path(place)}.lr.learning_rate: expected about {usual / 10:.2g} to begin fine-tuning "
-            f"with, a tenth of what trains from scratch with {batch} images a step{ranks}, got {rate:g}; "
-            "`trainer lr-find` proposes one"
+            f"Global.epochs: expected about {_USUAL_STEPS:,} steps to train from scratch, because nothing is "
+            f"pretrained, got {steps}: {config.run.epochs} epochs of {each}; try {wanted} epochs, or begin "
+            "with weights (Arch.pretrained)"
         )
+
+
+def _unbalanced(config: TrainConfig, lists: Lists) -> Iterator[str]:
+    counts = lists.train.class_counts()
+    weighted = any(getattr(loss, "class_weight", None) is not None for loss in config.loss.Train)
+    if len(counts) < 2 or weighted or isinstance(config.data.Train.sampler, ClassBalancedSampler):
+        return
+    largest, smallest = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
+    if counts[largest] >= UNBALANCED * counts[smallest]:
+        yield (
+            f"DataLoader.Train: expected about as many images of each class, got {counts[largest]} of class "
+            f"{largest} and {counts[smallest]} of class {smallest}, which are easily never answered; try "
+            "`CELoss: {class_weight: auto}` in Loss.Train, or ClassBalancedSampler, and look at each "
+            "class's own accuracy (`trainer eval --report`)"
+        )
+
+
+def lint_memory(estimate: StepEstimate | None, config: TrainConfig, machine: Machine) -> Iterator[str]:
+    """Say where a step takes more memory than there is, as far as sizes of layers tell.
+
+    Args:
+        estimate: Of a step; None where nothing is known.
+        config: Checked.
+        machine: What there is.
+    """
+    if estimate is None:
+        return
+    batch, launch = config.data.Train.sampler.batch_size, _launch(config)
+    on_gpu = machine.gpu_memory is not None or bool(launch.get("gpus"))
+    needed = estimate.device_bytes_of(batch) if on_gpu else estimate.bytes_of(batch)
+    wanted = launch.get("resources")
+    limit = wanted.get("memory") if isinstance(wanted, dict) else None
+    pod = parse_bytes(str(limit)) if limit is not None and not on_gpu else None
+    room = machine.gpu_memory if on_gpu else pod or machine.memory
+    if room is None or needed <= room:
+        return
+    whose = "of the GPU" if on_gpu else "of Launch.resources.memory" if pod else "that are free here"
+    half = max(1, int(batch * (room - (needed - batch * estimate.image_bytes)) / needed))
+    yield (
+        f"DataLoader.Train.sampler.batch_size: expected a step within the {room / 2**20:,.0f} MiB {whose}, "
+        f"got {batch} images, which take about {needed / 2**20:,.0f} MiB (estimated); try {half}, and "
+        "`trainer fit-batch` measures"
+    )
 
 
 def _narrow_machine(config: TrainConfig, machine: Machine) -> Iterator[str]:
@@ -134,8 +192,7 @@ def _disagreeing_sizes(config: TrainConfig) -> Iterator[str]:
 
 def _few_for_the_job(config: TrainConfig, lists: Lists, machine: Machine) -> Iterator[str]:
     """Look at a step of as many ranks as `Launch` asks for, where that is more than train here."""
-    launch = (config.model_extra or {}).get("Launch")
-    wanted = launch if isinstance(launch, dict) else {}
+    wanted = _launch(config)
     nodes, gpus, each = (wanted.get(key) for key in ("nodes", "gpus", "procs_per_node"))
     each = each if isinstance(each, int) else gpus
     ranks = max(1, nodes if isinstance(nodes, int) else 1) * max(1, each if isinstance(each, int) else 1)
@@ -145,6 +202,11 @@ def _few_for_the_job(config: TrainConfig, lists: Lists, machine: Machine) -> Ite
         make_train_loader(config, lists, ranks=Ranks(world_size=ranks))
     except DataError as error:
         yield f"with the {ranks} ranks of Launch: {error}"
+
+
+def _launch(config: TrainConfig) -> Mapping[str, Any]:
+    section = (config.model_extra or {}).get("Launch")
+    return section if isinstance(section, dict) else {}
 
 
 def _images_in_both(lists: Lists) -> Iterator[str]:

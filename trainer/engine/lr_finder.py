@@ -59,6 +59,7 @@ class LrFindResult:
     Attributes:
         rates: Learning rate of each step.
         losses: Smoothed loss of each step.
+        raw: Loss of each step's batch.
         proposals: Rates by the name of the rule: valley, steep, minimum; empty where the curve is flat.
         lowest: Rate at the lowest smoothed loss; training at it or above is near to diverging.
         fall: How far the smoothed loss falls at most, in units of the loss.
@@ -69,6 +70,7 @@ class LrFindResult:
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
+    raw: tuple[float, ...]
     proposals: Mapping[str, float]
     lowest: float
     fall: float
@@ -189,7 +191,7 @@ def choose_rates(rates: Sequence[float], raw: Sequence[float], *, diverged: bool
     fall, noise = means[way_down[0]] - means[way_down[-1]], _noise(raw)
     flat = fall < max(_LEAST_FALL * abs(means[way_down[0]]), _NOISES * noise)
     return LrFindResult(
-        rates=tuple(rates), losses=tuple(losses),
+        rates=tuple(rates), losses=tuple(losses), raw=tuple(raw),
         proposals={} if flat else _propose(rates, means, way_down),
         lowest=rates[lowest if flat else way_down[-1]], fall=fall, noise=noise, diverged=diverged,
     )  # fmt: skip

@@ -10,6 +10,7 @@ import paddle
 
 from trainer.config.root import TrainConfig
 from trainer.engine.loss_layers import attach
+from trainer.engine.memory import StepEstimate, estimate_step, weights_bytes
 from trainer.engine.setup import pretrained_parts, weights_source, with_mounted_weights
 from trainer.errors import WeightsError
 from trainer.losses.build import build_loss
@@ -17,9 +18,6 @@ from trainer.models.registry import build_model
 from trainer.models.weights import compare_shapes, read_weights
 from trainer.models.weights_store import WeightsStore, is_url
 from trainer.optim.scopes import find_parts
-
-_STATES = {"SGD": 0, "Momentum": 1, "RMSProp": 3, "Adam": 2, "AdamW": 2, "AdamWDL": 2}
-"""Arrays of a parameter's size that an optimizer keeps of each (paddle 3.3, python/paddle/optimizer)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,16 +28,24 @@ class ModelCheck:
         parameters: Numbers that are trained or frozen, buffers left out.
         bytes: Weights, gradients, optimizer state and average, in float32; activations come on top.
         weights: A sentence on the pretrained weights, or nothing.
+        estimate: What a training step takes; None where the images decide.
+        batch: Images of a step of one rank.
     """
 
     parameters: int
     bytes: int
     weights: str
+    estimate: StepEstimate | None = None
+    batch: int = 0
 
     def __str__(self) -> str:
         size = f"{self.parameters / 1e6:.1f} M parameters, {self.bytes / 2**20:.0f} MiB"
         weights = f"; {self.weights}" if self.weights else ""
-        return f"model: {size} with gradients and optimizer, activations apart{weights}"
+        step = ""
+        if self.estimate is not None:
+            taken = self.estimate.device_bytes_of(self.batch)
+            step = f", about {taken / 2**20:.0f} MiB with a batch of {self.batch} (estimated)"
+        return f"model: {size} with gradients and optimizer{step or ', activations apart'}{weights}"
 
 
 def check_model(config: TrainConfig, store: WeightsStore) -> ModelCheck:
@@ -51,11 +57,9 @@ def check_model(config: TrainConfig, store: WeightsStore) -> ModelCheck:
     """
     paddle.set_device("cpu")
     model = build_model(config.arch)
-    trained = [tensor for tensor in model.parameters() if not tensor.stop_gradient]
     count = sum(int(tensor.size) for tensor in model.parameters())
-    kept = max(_STATES.get(type(item).__name__, 0) for _, item in config.optimizers)
-    arrays = count + (1 + kept) * sum(int(tensor.size) for tensor in trained)
-    averaged = count if config.ema is not None else 0
+    arrays = weights_bytes(config, model)
+    estimate = estimate_step(config, model)
     loss = build_loss([item.without_class_weight() for item in config.loss.Train])
     attach(model, loss)
     find_parts(config.optimizers, model, loss.layers_by_name(), name=config.arch.name)
@@ -64,7 +68,10 @@ def check_model(config: TrainConfig, store: WeightsStore) -> ModelCheck:
     except WeightsError as error:
         error.add_place("pretrained weights")
         raise
-    return ModelCheck(parameters=count, bytes=4 * (arrays + averaged), weights=said)
+    return ModelCheck(
+        parameters=count, bytes=arrays, weights=said, estimate=estimate,
+        batch=config.data.Train.sampler.batch_size,
+    )  # fmt: skip
 
 
 def _weights(config: TrainConfig, model: paddle.nn.Layer, store: WeightsStore) -> Iterator[str]:

@@ -10,11 +10,18 @@ group that is named, all above it, and the root itself are asked, and the least 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 _ROOT = Path("/")
 _UNLIMITED = 1 << 60  # version 1 writes nearly 2 ** 63 where there is no limit
+
+_AMOUNT = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)([kKmMgGtT]i?|)")
+_UNITS = {
+    "": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12,
+    "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40,
+}  # fmt: skip
 
 
 def usable_cores(root: Path = _ROOT) -> float:
@@ -49,6 +56,12 @@ def free_memory(root: Path = _ROOT) -> int | None:
             if limit is not None and used is not None and limit < _UNLIMITED:
                 found.append(max(0, limit - used + _field(folder / "memory.stat", cached)))
     return min(found, default=None)
+
+
+def parse_bytes(text: str) -> int | None:
+    """Return the bytes of an amount as Kubernetes writes it, such as 4Gi or 2G; None where it is none."""
+    match = _AMOUNT.fullmatch(text.strip())
+    return int(float(match[1]) * _UNITS[match[2].lower()]) if match is not None else None
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
@@ -103,4 +116,4 @@ def _text(file: Path) -> str:
         return ""
 
 
-__all__ = ["free_memory", "usable_cores"]
+__all__ = ["free_memory", "parse_bytes", "usable_cores"]

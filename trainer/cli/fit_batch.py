@@ -1,0 +1,110 @@
+"""`trainer fit-batch`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from trainer.cli.bars import progress
+from trainer.cli.endings import Ending, end_with, require_packages
+from trainer.cli.options import config_options, weights_dir_option
+from trainer.cli.printing import echo, warn
+from trainer.progress import Progress
+from trainer.protocol.limits import parse_bytes
+
+if TYPE_CHECKING:  # the grammar: `--help` does without
+    from trainer.batch_size import FitBatchResult
+
+
+def _read_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Read an amount of memory as Kubernetes writes it."""
+    if value is None:
+        return None
+    amount = parse_bytes(value)
+    if not amount:
+        raise click.BadParameter(f"expected an amount such as 4Gi or 512Mi, got {value!r}", ctx, param)
+    return amount
+
+
+@click.command("fit-batch")
+@config_options
+@click.option(
+    "--most", type=click.IntRange(min=1, max=1 << 20), metavar="N",
+    help="Try no larger batch than this; by default 4096.",
+)  # fmt: skip
+@click.option(
+    "--steps", type=click.IntRange(min=2, max=100), default=3, show_default=True,
+    help="Training steps of each try.",
+)  # fmt: skip
+@click.option(
+    "--memory", "memory_bytes", callback=_read_bytes, metavar="AMOUNT",
+    help="What a batch may take, such as the 4Gi of another pod; by default what is free here, less a tenth.",
+)  # fmt: skip
+@weights_dir_option
+@click.option(
+    "--try", "batch", type=click.IntRange(min=1, max=1 << 20), metavar="N",
+    help="Try this size only, in this process, and say what it takes.",
+)  # fmt: skip
+@click.option(
+    "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
+    help="Form of the results on standard output.",
+)  # fmt: skip
+def command(
+    *, path: Path, overrides: tuple[str, ...], extra_modules: tuple[str, ...], strict: bool, most: int | None,
+    steps: int, memory_bytes: int | None, weights_dir: Path | None, batch: int | None, output: str,
+) -> None:  # fmt: skip
+    """Find the largest batch of one rank that fits into memory, and the learning rate that goes with it.
+
+    Each size is trained for some steps in a process of its own; one that takes more than there is, or is
+    ended, does not fit. Nothing is written.
+    """
+
+    def work() -> None:
+        require_packages()
+        from trainer import batch_size
+
+        if batch is not None:
+            tried = batch_size.try_batch(
+                path, set=overrides, batch=batch, steps=steps, weights_dir=weights_dir, strict=strict,
+                extra_modules=extra_modules, say=warn, warn=warn,
+            )  # fmt: skip
+            echo(json.dumps(asdict(tried)) if output == "json" else batch_size.describe(tried))
+            return
+        with progress() as bar:
+            found = batch_size.fit_batch(
+                path, set=overrides, most=most, steps=steps, memory_bytes=memory_bytes,
+                weights_dir=weights_dir, strict=strict, extra_modules=extra_modules,
+                say=lambda text: _say(bar, text), warn=warn, progress=bar,
+            )  # fmt: skip
+        echo(json.dumps(asdict(found)) if output == "json" else _describe(found))
+
+    sys.exit(end_with(work, Ending()))
+
+
+def _say(bar: Progress, text: str) -> None:
+    bar.clear()
+    echo(text, err=True)
+
+
+def _describe(found: FitBatchResult) -> str:
+    limit = f"{found.limit_bytes / 2**20:.0f} MiB ({found.limit})" if found.limit_bytes else "nothing known"
+    if found.batch is None:
+        return f"not even one image fits; the limit is {limit}"
+    more = ", and no more were tried" if found.is_most else ""
+    lines = [f"largest batch of a rank that fits: {found.batch}{more}; the limit is {limit}"]
+    if found.fastest is not None and found.fastest < found.batch:
+        lines.append(f"already {found.fastest} has as many images a second, to a twentieth")
+    if found.batch == found.configured:
+        return "\n".join(lines)
+    lines.append(f"DataLoader.Train.sampler.batch_size: {found.batch}, was {found.configured}")
+    if found.rate is not None:
+        lines.append(
+            f"Optimizer.lr.learning_rate: {found.rate.scaled:g}, was {found.rate.now:g}; with the batch by "
+            f"the {found.rate.rule} rule"
+        )
+    return "\n".join(lines)
