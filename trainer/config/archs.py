@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 from pydantic import ConfigDict, Field, model_validator
 
 from trainer.config.outputs import STUDENT
-from trainer.config.registry import Lazy, Registry, Spec, lazy, named
-from trainer.config.scalars import Pixels, Stride
+from trainer.config.registry import STRICT, Lazy, Registry, Section, Spec, lazy, named
+from trainer.config.scalars import Pixels, Positive, Stride
 
 RESNET = tuple(f"ResNet{depth}{kind}" for kind in ("", "_vd") for depth in (18, 34, 50, 101, 152, 200))
 PPLCNET = tuple(f"PPLCNet_x{scale}" for scale in ("0_25", "0_35", "0_5", "0_75", "1_0", "1_5", "2_0", "2_5"))
@@ -68,6 +68,22 @@ FiveFactors = Annotated[tuple[Factor, ...], Field(strict=False, min_length=5, ma
 SixFactors = Annotated[tuple[Factor, ...], Field(strict=False, min_length=6, max_length=6)]
 
 
+BACKBONE = "backbone"
+"""All layers but the last one, which makes the logits."""
+
+
+class Freeze(Section):
+    """Layers that do not learn. PaddleClas has no such key."""
+
+    model_config = ConfigDict(**{**STRICT, "extra": "forbid"})
+
+    until: str | Stage
+    """The last of them, in the order in which the network runs them: a layer as `return_patterns` name it
+    (`blocks3`, `blocks[2]`), the number of a stage, from 0, or `backbone`: all but the one of the logits."""
+    epochs: Positive | None = None
+    """For so many epochs from the first; None for all."""
+
+
 class BaseArch(Spec):
     """Keys of `Arch` that every architecture takes."""
 
@@ -92,6 +108,8 @@ class BaseArch(Spec):
     """Batch-norm statistics over all ranks (GPU only)."""
     freeze_norm_stats: bool = False
     """Ours: batch norm uses and keeps its stored statistics in training too."""
+    freeze: Freeze | None = None
+    """Ours: layers that do not learn at first, or at all."""
     infer_add_softmax: bool = True
     """Read by export and prediction only."""
     return_patterns: Annotated[tuple[str, ...], Field(strict=False)] | None = None
@@ -116,6 +134,22 @@ class BaseArch(Spec):
                 f"({', '.join(known)}), got {list(numbers)}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _known_frozen_stage(self) -> BaseArch:
+        until = self.freeze.until if self.freeze is not None else None
+        known = self.stage_layers
+        if not isinstance(until, int) or until < len(known):
+            return self
+        if not known:
+            raise ValueError(
+                f"expected a layer or {BACKBONE} in freeze.until, got {until}; {self.name} has no stages "
+                "that it knows by number"
+            )
+        raise ValueError(
+            f"expected freeze.until below {len(known)}, the number of stages of {self.name} "
+            f"({', '.join(known)}), got {until}"
+        )
 
     @property
     def published_name(self) -> str:
@@ -315,6 +349,13 @@ class DistillationArch(BaseArch):
         if STUDENT not in names or self.infer_model_name not in names:
             wanted = f"{STUDENT}, which is evaluated" if STUDENT not in names else self.infer_model_name
             problems.append(f"expected a model called {wanted}, got {names}; rename one")
+        if self.freeze is not None:
+            problems.append("expected freeze in the model that it is of, got it beside several models")
+        problems += [
+            f"expected no freeze of {name}, which freeze_params_list freezes as a whole"
+            for name, flag in zip(names, flags or (), strict=False)
+            if flag and self.by_name[name].freeze is not None
+        ]
         if self.pretrained:
             problems.append("expected no pretrained beside several models, each of which has its own")
         if len(flags or ()) == len(names) and all(flags or (False,)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from trainer.config.archs import DistillationArch
+from trainer.config.archs import DistillationArch, Freeze
 from trainer.config.data import (
     CustomLabelDataset,
     Dataset,
@@ -17,7 +17,7 @@ from trainer.config.losses import ClassWeightedLoss, DistillationLoss
 from trainer.config.metrics import DistillationTopkAcc, Metric, TopkAcc, TprAtFpr
 from trainer.config.ops import STAGES, Op
 from trainer.config.pipeline import find_size, of_stage
-from trainer.config.problems import KeyPath
+from trainer.config.problems import KeyPath, format_path
 from trainer.config.root import TrainConfig
 from trainer.config.samplers import ClassBalancedSampler, DistributedBatchSampler, MultiScaleSampler
 from trainer.config.scalars import SPLITS, Pixels, Split
@@ -36,6 +36,7 @@ def find_disagreements(config: TrainConfig) -> Findings:
     yield from _refused_sizes(config)
     yield from _growing(config)
     yield from _early_stopping(config)
+    yield from _freezing(config)
     if config.run.time_budget is not None and config.is_progressive:
         yield (
             ("Global", "time_budget"),
@@ -148,6 +149,25 @@ def _early_stopping(config: TrainConfig) -> Findings:
         )
     elif wanted.mode == "auto":
         yield (*place, "mode"), f"expected max or min: which is better of {name} is not known"
+
+
+def find_frozen(config: TrainConfig) -> Iterator[tuple[KeyPath, Freeze]]:
+    """Yield what is frozen of each network, after its place."""
+    if config.arch.freeze is not None:
+        yield ("Arch", "freeze"), config.arch.freeze
+    if isinstance(config.arch, DistillationArch):
+        for index, (name, part) in enumerate(config.arch.by_name.items()):
+            if part.freeze is not None:
+                yield ("Arch", "models", index, name, "freeze"), part.freeze
+
+
+def _freezing(config: TrainConfig) -> Findings:
+    for path, _ in find_frozen(config):
+        if config.run.to_static:
+            yield (
+                ("Global", "to_static"),
+                f"expected False beside {format_path(path)}: what was compiled would go on to freeze it",
+            )
 
 
 def is_less_better(config: TrainConfig, name: str) -> bool:

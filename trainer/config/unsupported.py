@@ -13,7 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer.config.archs import BaseArch, DistillationArch
-from trainer.config.checks import Findings, find_growing, find_uncounted_values, has_less_is_better
+from trainer.config.checks import (
+    Findings,
+    find_frozen,
+    find_growing,
+    find_uncounted_values,
+    has_less_is_better,
+)
 from trainer.config.losses import ClassWeightedLoss
 from trainer.config.metrics import TopkAcc
 from trainer.config.ops import DecodeImage, Op, ResizeImage
@@ -148,14 +154,7 @@ def find_to_know(config: TrainConfig) -> Findings:
                     f"expected numbers of at most Arch.class_num, which is {classes}, got {too_many}, of "
                     "which the answer is always 1, as in PaddleClas; leave them out",
                 )
-    if isinstance(config.data.Train.sampler, ClassBalancedSampler):
-        for index, loss in enumerate(config.loss.Train):
-            if isinstance(loss, ClassWeightedLoss) and loss.class_weight == "auto":
-                yield (
-                    ("Loss", "Train", index, loss.label, "class_weight"),
-                    "expected one of auto and ClassBalancedSampler, got both: small classes count more often "
-                    "and more each time",
-                )
+    yield from _freezing_and_balance(config)
     for path, ops in _op_lists(config):
         for index, op in enumerate(ops):
             if isinstance(op, DecodeImage) and not op.to_np and op.backend == "cv2":
@@ -163,6 +162,24 @@ def find_to_know(config: TrainConfig) -> Findings:
                     (*path, index, "DecodeImage", "to_np"),
                     "expected backend: pil beside to_np: False; with cv2 the image is OpenCV's as in "
                     "PaddleClas, so its channels are BGR whatever to_rgb says",
+                )
+
+
+def _freezing_and_balance(config: TrainConfig) -> Findings:
+    for path, frozen in find_frozen(config):
+        if frozen.epochs is not None and frozen.epochs >= config.run.epochs:
+            yield (
+                (*path, "epochs"),
+                f"expected fewer than Global.epochs, which are {config.run.epochs}, got {frozen.epochs}: "
+                "nothing is thawed",
+            )
+    if isinstance(config.data.Train.sampler, ClassBalancedSampler):
+        for index, loss in enumerate(config.loss.Train):
+            if isinstance(loss, ClassWeightedLoss) and loss.class_weight == "auto":
+                yield (
+                    ("Loss", "Train", index, loss.label, "class_weight"),
+                    "expected one of auto and ClassBalancedSampler, got both: small classes count more often "
+                    "and more each time",
                 )
 
 

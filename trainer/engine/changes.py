@@ -71,7 +71,7 @@ def list_changes(before: Settings, now: Settings) -> list[str]:
         f"{key}: {_show(now, key)}, was {_show(before, key)}"
         for key in keys
         if (before.get(key) != now.get(key) or (key in before) != (key in now))
-        and not (key not in before and _is_default(key, now[key]))
+        and not (key not in before and (now[key] is None or _is_default(key, now[key])))
     ]
     more = len(lines) - _SHOWN
     return [*lines[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]

@@ -135,6 +135,8 @@ class Collective:
             return
         by_type: dict[object, list[paddle.Tensor]] = {}
         for parameter in parameters:
+            if parameter.grad is None:  # on all ranks: what the network does not use
+                continue
             by_type.setdefault(parameter.grad.dtype, []).append(parameter.grad)
         for gradients in by_type.values():
             flat = paddle.concat([gradient.detach().flatten() for gradient in gradients]) / self.world_size

@@ -113,7 +113,7 @@ def find_rate(
     growth = (high / low) ** (1 / max(1, steps - 1))
     setup = replace(setup, schedules=[lambda step: low * growth**step for _ in setup.schedules])
     stepper = Stepper(setup, liveness=Liveness(None, local_rank=0), stop=StopSignal())
-    setup.network.train()
+    setup.begin_training()
     rates: list[float] = []
     raw: list[float] = []
     mean, least, diverged, parts = 0.0, math.inf, False, 0.0

@@ -9,6 +9,7 @@ from pathlib import Path
 import paddle
 
 from trainer.config.root import TrainConfig
+from trainer.engine.freezing import build_freezing
 from trainer.engine.loss_layers import attach
 from trainer.engine.memory import StepEstimate, estimate_step, weights_bytes
 from trainer.engine.setup import pretrained_parts, weights_source, with_mounted_weights
@@ -63,6 +64,7 @@ def check_model(config: TrainConfig, store: WeightsStore) -> ModelCheck:
     loss = build_loss([item.without_class_weight() for item in config.loss.Train])
     attach(model, loss)
     find_parts(config.optimizers, model, loss.layers_by_name(), name=config.arch.name)
+    build_freezing(config, model)
     try:
         said = "; ".join(_weights(config, model, store))
     except WeightsError as error:

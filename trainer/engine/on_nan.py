@@ -225,6 +225,22 @@ class UpdateGuard:
         return _is_finite(self._trained)
 
 
+def refuse_broken_weights(setup: Setup, *, step: int) -> None:
+    """Refuse weights that are no numbers, on all ranks alike.
+
+    Raises:
+        DivergedError: Some are none.
+    """
+    trained = [tensor for tensor in setup.model.parameters() if not tensor.stop_gradient]
+    whole = paddle.stack([paddle.isfinite(tensor).all() for tensor in trained]).astype("float64")
+    broken = int(np.count_nonzero(setup.collective.sum_tensor(whole) < setup.ranks.world_size))
+    if broken:
+        raise DivergedError(
+            where=f"step {step}", expected="finite weights", fix=_FIX,
+            got=f"nan or inf in {broken} of {len(trained)} tensors",
+        )  # fmt: skip
+
+
 def _is_finite(tensors: Sequence[paddle.Tensor]) -> paddle.Tensor:
     """Tell whether all numbers of some tensors are finite, bool []."""
     sums = paddle.stack([tensor.detach().sum(dtype="float32") for tensor in tensors])

@@ -97,7 +97,7 @@ def profile_steps(
     """
     setup = set_up_alone(config, store=store, say=say)
     stepper = Stepper(setup, liveness=Liveness(None, local_rank=0), stop=StopSignal())
-    setup.network.train()
+    setup.begin_training()
     targets = [profiler.ProfilerTarget.CPU]
     if config.run.on_gpu:
         targets.append(profiler.ProfilerTarget.GPU)

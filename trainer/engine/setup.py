@@ -26,6 +26,7 @@ from trainer.data.readers import Readers
 from trainer.engine.collective import Collective
 from trainer.engine.early_stopping import EarlyStopping, build_early_stopping
 from trainer.engine.ema import ExponentialMovingAverage
+from trainer.engine.freezing import Freezing, build_freezing
 from trainer.engine.loss_layers import attach, detached, own_parameters
 from trainer.engine.precision import Precision, choose_precision
 from trainer.errors import DataError, ImageError
@@ -100,6 +101,7 @@ class Setup:
         ema: Moving average of the weights, once they are loaded, where the config has `EMA`.
         precision: How forward and backward passes are computed.
         apart: Parameters whose gradients data parallelism does not know.
+        freezing: Layers that do not learn, where `Arch.freeze` names some.
     """
 
     options: LoopOptions
@@ -118,6 +120,13 @@ class Setup:
     precision: Precision
     ema: ExponentialMovingAverage | None = None
     apart: Sequence[paddle.Tensor] = ()
+    freezing: Freezing | None = None
+
+    def begin_training(self) -> None:
+        """Put the network into training mode, all but what is frozen."""
+        self.network.train()
+        if self.freezing is not None:
+            self.freezing.hold_norms()
 
     def close(self) -> None:
         """End the loaders' processes, and let go of their caches."""
@@ -308,6 +317,7 @@ def build_setup(config: TrainConfig, lists: Lists, *, ranks: Ranks, collective: 
     loss = build_loss(resolve_class_weights(config.loss.Train, count_classes(lists.train)))
     model = build_model(config.arch)
     attach(model, loss)
+    optimizers = build_optimizers(config.optimizers, model, loss.layers_by_name(), name=config.arch.name)
     return Setup(
         options=options,
         ranks=ranks,
@@ -318,7 +328,8 @@ def build_setup(config: TrainConfig, lists: Lists, *, ranks: Ranks, collective: 
         loss_in_eval=build_loss(config.loss.in_evaluation),
         metrics=build_batch_metrics(metrics_in_training(config)),
         measures_in_eval=build_measures(config.metric.Eval),
-        optimizers=build_optimizers(config.optimizers, model, loss.layers_by_name(), name=config.arch.name),
+        optimizers=optimizers,
+        freezing=build_freezing(config, model),
         schedules=[
             build_schedule(spec.lr, epochs=config.run.epochs, steps_per_epoch=max(1, options.steps_per_epoch))
             for _, spec in config.optimizers
@@ -352,9 +363,18 @@ def wrap(setup: Setup) -> Setup:
     return replace(setup, network=network, apart=apart)
 
 
+def with_apart(setup: Setup, parameters: Sequence[paddle.Tensor]) -> Setup:
+    """Have the gradients of parameters handed round by us, which data parallelism was not made for."""
+    known = {id(tensor) for tensor in setup.apart}
+    more = [tensor for tensor in parameters if id(tensor) not in known]
+    return replace(setup, apart=(*setup.apart, *more)) if setup.ranks.world_size > 1 else setup
+
+
 def renew_optimizers(setup: Setup, config: TrainConfig) -> Setup:
     """Give a wrapped setup optimizers that have made no step yet."""
     assert isinstance(setup.loss, Losses)
+    if setup.freezing is not None:
+        setup.freezing.release()  # so that optimizers know all that will learn
     parameters = list(setup.model.parameters())
     factors = [parameter.optimize_attr["learning_rate"] for parameter in parameters]
     optimizers = build_optimizers(

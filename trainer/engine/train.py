@@ -13,9 +13,6 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 
-import numpy as np
-import paddle
-
 from trainer.checkpoints.state import LeftOut, SamplerState, TrainState
 from trainer.config.ops import STAGES
 from trainer.config.pipeline import stage_of
@@ -25,16 +22,16 @@ from trainer.engine.epoch import RunningEpoch
 from trainer.engine.evaluate import Evaluation, evaluate_model
 from trainer.engine.feed import FedBatch, feed
 from trainer.engine.liveness import Liveness
-from trainer.engine.on_nan import REWINDS, BadStep, GoBackError, OnNan
+from trainer.engine.on_nan import REWINDS, BadStep, GoBackError, OnNan, refuse_broken_weights
 from trainer.engine.output import Output
 from trainer.engine.run_log import RunLog, format_duration, format_values
 from trainer.engine.saving import Saver
-from trainer.engine.setup import Setup
+from trainer.engine.setup import Setup, with_apart
 from trainer.engine.signals import StopSignal
 from trainer.engine.step import Stepper, StepResult, StepTaken
 from trainer.engine.time_budget import Choice, is_due, shorten
 from trainer.engine.timekeeper import Timekeeper
-from trainer.errors import DataError, DivergedError, InterruptedRunError, StoppedError, TrainerError
+from trainer.errors import DataError, InterruptedRunError, StoppedError, TrainerError
 from trainer.models.stages import set_stage
 from trainer.optim.plateau import Plateau
 from trainer.protocol.evaluated import Evaluated, describe_evaluated, describe_failure
@@ -147,7 +144,8 @@ class Training:
         self._liveness.enter(Phase.LOAD)
         if setup.options.is_progressive:
             self._begin_stage(stage_of(epoch, epochs=setup.options.run.epochs))
-        setup.network.train()
+        setup = self._freeze(epoch)
+        setup.begin_training()
         done, left, loader = self._read()
         self._time.begin_epoch()
         began_s = self._clock()
@@ -247,6 +245,17 @@ class Training:
         rate = set_stage(self._setup.model, stage)
         dropout = "" if rate is None else f", dropout {rate:g}"
         self._run_log.say(f"[Train]stage {stage + 1} of {STAGES}{dropout}")
+
+    def _freeze(self, epoch: int) -> Setup:
+        """Freeze and thaw what is to be in an epoch; returns what trains it."""
+        freezing = self._setup.freezing
+        if freezing is not None:
+            if thawed := freezing.apply(epoch, self._setup.optimizers):
+                self._setup = with_apart(self._setup, thawed)
+                self._stepper = self._make_stepper()
+            for text in freezing.describe(thawed):
+                self._run_log.say(f"[Train][Epoch {epoch + 1}]{text}")
+        return self._setup
 
     def _say_bad_images(self, loader: Loader) -> None:
         for text in loader.take_unsaid():
@@ -468,7 +477,7 @@ class Training:
         setup, began_s = self._setup, self._clock()
         self._save_is_wanted = False
         self._liveness.enter(Phase.SAVE)
-        self._refuse_broken_weights()
+        refuse_broken_weights(setup, step=self.state.step)
         setup.collective.broadcast_buffers(setup.model)
         if self._saver is not None:
             draws = setup.train_loader.rng_state()
@@ -478,19 +487,6 @@ class Training:
             whole = replace(state, draws=draws, loss_scale=scale, plateau=plateau, time_budget=budget)
             self._saver.save(whole, evaluated=evaluated, best=best, epoch_name=epoch_name)
         self._time.saved(began_s)
-
-    def _refuse_broken_weights(self) -> None:
-        trained = [tensor for tensor in self._setup.model.parameters() if not tensor.stop_gradient]
-        whole = paddle.stack([paddle.isfinite(tensor).all() for tensor in trained]).astype("float64")
-        broken = int(
-            np.count_nonzero(self._setup.collective.sum_tensor(whole) < self._setup.ranks.world_size)
-        )
-        if broken:
-            got = f"nan or inf in {broken} of {len(trained)} tensors"
-            raise DivergedError(
-                where=f"step {self.state.step}", expected="finite weights", got=got,
-                fix="lower Optimizer.lr.learning_rate, or lengthen warmup_epoch",
-            )  # fmt: skip
 
 
 def first_state(*, run_id: str, world_size: int) -> TrainState:
