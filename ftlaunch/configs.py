@@ -48,7 +48,7 @@ def init(
         source: A PaddleClas config to begin with.
         overwrite: Replace what is at `path`.
         wanted: Other fields of `launcher.jobs.new_config.NewConfig`: arch, image_size, epochs, gpus, nodes,
-            image, name, measure.
+            image, name, preset, measure.
 
     Raises:
         UsageError: Neither is given, what is given does not go together, or `path` is there already.

@@ -34,7 +34,10 @@ from trainer.protocol.pathmap import PathMap
 from trainer.protocol.python_command import python_command
 from trainer.ranks import read_ranks
 
-__all__ = ["FitBatchResult", "RateScaling", "TriedBatch", "describe", "fit_batch", "try_batch"]
+__all__ = [
+    "BatchEstimate", "FitBatchResult", "RateScaling", "TriedBatch", "describe", "estimate", "fit_batch",
+    "try_batch",
+]  # fmt: skip
 
 _LOG = logging.getLogger("trainer")
 _LEFT_FREE = 0.1
@@ -64,6 +67,25 @@ class TriedBatch:
     step_s: float | None = None
     gpu_bytes: int | None = None
     reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchEstimate:
+    """What a step takes by the sizes of the network's layers.
+
+    Attributes:
+        batch: Images of the step.
+        device_bytes: Of the memory that the network computes in; a process takes some more of the host's.
+        weights_bytes: Of these, weights, gradients and what the optimizer keeps.
+        image_bytes: Of these, what each image takes.
+        multiplications: Multiply-adds of one image's forward pass.
+    """
+
+    batch: int
+    device_bytes: int
+    weights_bytes: int
+    image_bytes: int
+    multiplications: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -199,6 +221,45 @@ def try_batch(
     return TriedBatch(
         batch=batch, fits=trial.fits, memory_bytes=trial.memory_bytes, step_s=trial.step_s,
         gpu_bytes=trial.gpu_bytes, reason=trial.reason,
+    )  # fmt: skip
+
+
+def estimate(
+    config: ConfigSource,
+    *,
+    set: Overrides = (),
+    strict: bool = False,
+    extra_modules: Sequence[str] = (),
+    warn: Say = _LOG.warning,
+) -> BatchEstimate:
+    """Say what a step with the config's own batch takes by the sizes of the network's layers; try nothing.
+
+    Neither lists nor images nor weights are read. Arguments as of `fit_batch`.
+
+    Raises:
+        TrainerError: The config is refused; or the images' size is not known before they are read.
+    """
+    options = LoadOptions(
+        overrides=spell_overrides(set), strict=strict, extra_modules=tuple(extra_modules), computes=False
+    )
+    loaded = load(config, options, read_ranks(), warn=warn)
+    batch = loaded.config.data.Train.sampler.batch_size
+    with process_kept():
+        import paddle
+
+        from trainer.engine.memory import estimate_step
+        from trainer.models.registry import build_model
+
+        paddle.set_device("cpu")
+        found = estimate_step(loaded.config, build_model(loaded.config.arch))
+    if found is None:
+        raise TrainerError(
+            where="DataLoader.Train.dataset.transform_ops", expected="operations that give images one size",
+            got="none that does",
+        )  # fmt: skip
+    return BatchEstimate(
+        batch=batch, device_bytes=found.device_bytes_of(batch), weights_bytes=found.weights_bytes,
+        image_bytes=found.image_bytes, multiplications=found.multiplications,
     )  # fmt: skip
 
 

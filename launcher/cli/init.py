@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from launcher.cli.printing import echo, print_note
 from launcher.errors import CliExit, UsageError
 from launcher.jobs.new_config import NewConfig, make_config, save_config
+
+if TYPE_CHECKING:  # the grammar: `--help` does without
+    from launcher.config.recipe import PresetName
 
 
 @click.command("init")
@@ -17,8 +21,10 @@ from launcher.jobs.new_config import NewConfig, make_config, save_config
 )
 @click.option("--data", "folder", type=click.Path(path_type=Path), metavar="DIR", help="A folder of images.")
 @click.option(
-    "--arch", metavar="NAME", help="Architecture; by default a small one for CPUs, ResNet50_vd for GPUs."
-)
+    "--preset", type=click.Choice(["fast", "good", "best"]), default="good", show_default=True,
+    help="How much the training may cost: network, size of the images, epochs.",
+)  # fmt: skip
+@click.option("--arch", metavar="NAME", help="Architecture; by default that of the preset for CPUs or GPUs.")
 @click.option(
     "--from", "source", type=click.Path(path_type=Path), metavar="CONFIG",
     help="PaddleClas config to start from: it gets a Launch section, and with --data it is fitted to DIR.",
@@ -40,10 +46,11 @@ from launcher.jobs.new_config import NewConfig, make_config, save_config
 )
 @click.option("--image", metavar="IMAGE", help="Container image with the trainer.")
 @click.option("--name", metavar="NAME", help="Prefix of the job's name.")
-@click.option("--no-measure", is_flag=True, help="Do not measure how long training takes on this machine.")
+@click.option("--no-measure", is_flag=True, help="Do not measure how long and how much training takes here.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 def command(
     *, path: Path, folder: Path | None, arch: str | None, source: Path | None, make_lists: bool,  # noqa: ARG001 - as its help says
+    preset: PresetName,
     image_size: int | None, epochs: int | None, gpus: int, nodes: int, image: str | None, name: str | None,
     no_measure: bool, force: bool,
 ) -> CliExit:  # fmt: skip
@@ -57,6 +64,7 @@ def command(
     wanted = NewConfig(
         data=folder,
         source=source,
+        preset=preset,
         arch=arch,
         image_size=image_size,
         epochs=epochs,

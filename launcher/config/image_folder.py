@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ class ImageFolder:
         has_val: There is a validation list.
         has_labels: There is a file of the classes' names.
         val: Number of images in the validation list; 0 where there is none.
+        most, fewest: Training images of the largest and of the smallest class that has any.
         side: Median of the shorter sides of some of the images, in pixels; None where none could be told.
     """
 
@@ -45,6 +47,8 @@ class ImageFolder:
     has_labels: bool
     val: int = 0
     side: int | None = None
+    most: int = 0
+    fewest: int = 0
 
 
 def read_image_folder(folder: Path) -> ImageFolder:
@@ -65,9 +69,11 @@ def read_image_folder(folder: Path) -> ImageFolder:
     train = _read_list(folder / TRAIN)
     val = _read_list(folder / VAL) if (folder / VAL).is_file() else []
     sample = train[:: max(1, len(train) // _SAMPLE)]
+    counts = Counter(label for _, label in train).values()
     return ImageFolder(
         folder=folder, class_num=max(label for _, label in (*train, *val)) + 1, train=len(train),
-        has_val=bool(val), has_labels=(folder / LABELS).is_file(), val=len(val),
+        most=max(counts), fewest=min(counts), has_val=bool(val), has_labels=(folder / LABELS).is_file(),
+        val=len(val),
         side=typical_side(folder / path for path, _ in sample),
     )  # fmt: skip
 

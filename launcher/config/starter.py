@@ -20,6 +20,7 @@ _WORDS = frozenset({"yes", "no", "on", "off", "true", "false", "null", "y", "n"}
 _OF_THE_JOB = "sub_path: '{job}'"
 _WHY_DROP = "                   # a last batch of few images would spoil batch norm"
 _N = "\n"
+_CLASS_WEIGHT = "        class_weight: auto              # small classes count as much as large ones\n"
 _MEAN, _STD = "[0.485, 0.456, 0.406]", "[0.229, 0.224, 0.225]"
 
 
@@ -86,6 +87,7 @@ Loss:
     - CELoss:
         weight: 1.0
 {f"        epsilon: {recipe.smoothing}                    # label smoothing{_N}" if recipe.smoothing else ""}\
+{_CLASS_WEIGHT if recipe.class_weight else ""}\
   Eval:
     - CELoss:
         weight: 1.0
@@ -152,11 +154,16 @@ def _strides(recipe: Recipe) -> str:
 
 def _pretrained(recipe: Recipe) -> str:
     if recipe.pretrained:
-        return "  pretrained: True                      # begin with PaddleClas's weights for ImageNet\n"
+        return f"""\
+  # Begin with PaddleClas's weights for ImageNet. Where pods have no internet, give them the file of
+  # `trainer weights fetch {recipe.arch} --weights-dir FOLDER` on a volume, by `weights` in Launch below.
+  pretrained: True
+"""
     return f"""\
   # Weights of {recipe.arch} are not here, and none could be fetched: the rate and the epochs below are for a
-  # network that knows nothing. With weights (`trainer weights list {recipe.arch}` says where they are looked
-  # for) run `ftlaunch init` again: it takes fewer epochs to a better model.
+  # network that knows nothing. With weights a model is better after fewer epochs. Where there is internet:
+  # `trainer weights fetch {recipe.arch} --weights-dir FOLDER`; here: FTL_WEIGHTS=FOLDER ftlaunch init …
+  # again; and on a cluster FOLDER on a volume, by `weights` in Launch below.
   pretrained: False
 """
 
@@ -253,6 +260,7 @@ Launch:
 {image}  nodes: {wanted.nodes}                              # pods
   gpus: {wanted.gpus}                               # of each node; 0 trains on CPUs
   # resources: {{cpu: 16, memory: 64Gi, shm: 8Gi}}
+  # weights: {{claim: weights, path: /weights, local: ./weights}}     # files of pretrained weights
   volumes:
     # On a cluster `claim`, a PersistentVolumeClaim, is mounted at `mount`; with --on local the folder `local`
     # of this machine stands for it, relative to where you call `ftlaunch submit` or `trainer`. `sub_path:

@@ -13,11 +13,10 @@ from launcher.names import to_dns_label
 
 if TYPE_CHECKING:  # pydantic
     from launcher.config.image_folder import ImageFolder
-    from launcher.config.recipe import Recipe
+    from launcher.config.recipe import PresetName, Recipe
     from launcher.config.starter import StarterJob
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_MEASURE_S = 20.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,18 +26,20 @@ class NewConfig:
     Attributes:
         data: A folder of images; None for a config as it is, with a Launch section.
         source: A PaddleClas config to begin with; None for a recipe of ours.
-        arch: Architecture; None for a small one for CPUs, or ResNet50_vd for GPUs.
+        preset: How much the training may cost: network, size and epochs, where they are not given.
+        arch: Architecture; None for that of the preset, for CPUs or for GPUs.
         image_size: Side in pixels of what the network sees, at least 32; None for one by the images' own.
         epochs: Length of the training, at least 1; None for one by the number of images.
         gpus: GPUs of each node.
         nodes: Number of pods.
         image: Container image with the trainer, or None.
         name: Prefix of the job's name; None for that of the folder or config.
-        measure: Try how long training takes on this machine.
+        measure: Try how long and how much memory training takes on this machine.
     """
 
     data: Path | None = None
     source: Path | None = None
+    preset: PresetName = "good"
     arch: str | None = None
     image_size: int | None = None
     epochs: int | None = None
@@ -89,8 +90,10 @@ def make_config(options: NewConfig, *, path: Path, notes: Notes = ignore) -> str
     if recipe is not None and data is not None:
         _tell_recipe(recipe, data, notes)
     if length is not None and data is not None:
-        time = _describe_time(length, data, wanted, text) if options.measure else "not measured"
-        notes(Note(f"time on this machine: {time}"))
+        if options.measure:
+            _tell_cost(text, length, data, wanted, notes)
+        else:
+            notes(Note("time on this machine: not measured"))
     return text
 
 
@@ -161,18 +164,21 @@ def _read_images(folder: Path, notes: Notes) -> ImageFolder:
 
 
 def _choose(data: ImageFolder, wanted: StarterJob, options: NewConfig) -> Recipe:
-    from launcher.config.recipe import Facts, choose_arch, choose_recipe
+    from launcher.config.recipe import Facts, choose_arch, choose_recipe, scratch_arch
     from launcher.jobs.trainer_process import find_weights
 
-    archs = choose_arch(wanted.gpus) if options.arch is None else (options.arch,)
+    archs = choose_arch(wanted.gpus, options.preset) if options.arch is None else (options.arch,)
     weights = find_weights(archs)
     facts = Facts(
         images=data.train, classes=data.class_num, side=data.side, gpus=wanted.gpus, ranks=wanted.ranks,
-        pretrained=weights is not None,
+        pretrained=weights is not None, most=data.most, fewest=data.fewest,
     )  # fmt: skip
     return choose_recipe(
         facts,
-        arch=weights.arch if weights is not None else archs[0],
+        arch=weights.arch
+        if weights is not None
+        else options.arch or scratch_arch(wanted.gpus, options.preset),
+        preset=options.preset,
         size=options.image_size,
         epochs=options.epochs,
     )
@@ -192,20 +198,17 @@ def _tell_recipe(recipe: Recipe, data: ImageFolder, notes: Notes) -> None:
         notes(Note(reason))
 
 
-def _describe_time(length: _Length, data: ImageFolder, wanted: StarterJob, text: str) -> str:
-    from launcher.jobs.trainer_process import can_train, measure_step
-    from launcher.times import format_duration
+def _tell_cost(text: str, length: _Length, data: ImageFolder, wanted: StarterJob, notes: Notes) -> None:
+    """Say what the training costs: measured on CPUs, guessed for GPUs, with the ground of the guess."""
+    from launcher.jobs.cost import Run, guess_cost, measure_cost
 
-    if wanted.gpus or wanted.nodes > 1:
-        return "not measured, because the config asks for GPUs or several nodes"
-    if not can_train():
-        return "not measured, because the trainer's Paddle is not installed here"
-    step_s = measure_step(text, batch=length.batch, limit_s=_MEASURE_S)
-    if step_s is None:
-        return f"not known; a step was not done within {_MEASURE_S:.0f} s"
-    images = data.train + data.val / 3 / length.eval_interval  # without gradients, a third of the time
-    whole_s = step_s * images / length.batch * length.epochs
-    return f"about {format_duration(whole_s)}, of {step_s * 1000:.0f} ms a step"
+    run = Run(
+        images=data.train, evaluated=data.val / length.eval_interval, batch=length.batch,
+        epochs=length.epochs, ranks=wanted.ranks,
+    )  # fmt: skip
+    tell = guess_cost if wanted.gpus else measure_cost
+    for line in tell(text, run):
+        notes(Note(line))
 
 
 def _fit(source: Path, data: ImageFolder, wanted: StarterJob, epochs: int | None, notes: Notes) -> str:

@@ -11,12 +11,14 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from launcher.processes import kill_tree
 from trainer.protocol.python_command import python_command
@@ -91,8 +93,39 @@ def can_train() -> bool:
     return importlib.util.find_spec("paddle") is not None
 
 
-def measure_step(text: str, *, batch: int, limit_s: float) -> float | None:
-    """Train a few steps of a config on this machine, and return the seconds that a step takes.
+class StepEstimate(NamedTuple):
+    """What the sizes of the layers tell of a step: bytes of the device, multiply-adds of an image."""
+
+    bytes: int
+    multiplications: int
+
+
+def estimate_step(text: str) -> StepEstimate | None:
+    """Return what a step of a config takes; None where its network or the images' size tell nothing."""
+    with tempfile.TemporaryDirectory(prefix="ftlaunch-init-") as scratch:
+        config = Path(scratch) / "cfg.yaml"
+        config.write_text(text, encoding="utf-8")
+        arguments = [
+            "fit-batch",
+            "-c",
+            str(config),
+            "--estimate",
+            "--output",
+            "json",
+            "-o",
+            "Arch.pretrained=False",
+        ]
+        done = subprocess.run(
+            python_command("trainer", arguments), capture_output=True, text=True, check=False, timeout=120
+        )
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        found = json.loads(done.stdout)
+        return StepEstimate(int(found["device_bytes"]), int(found["multiplications"]))
+    return None
+
+
+def measure_step(text: str, *, batch: int, limit_s: float) -> tuple[float | None, int | None]:
+    """Train a few steps of a config on this machine, and return the seconds and the memory that they take.
 
     Args:
         text: The config. Nothing of it is kept; checkpoints go to a folder that is removed.
@@ -100,7 +133,8 @@ def measure_step(text: str, *, batch: int, limit_s: float) -> float | None:
         limit_s: When to stop, start of the process included.
 
     Returns:
-        The median, or None where fewer than two steps were done in this time, or training failed.
+        The median of the steps, or None where fewer than two were done in this time, or training failed; and
+        the most bytes that the process took, or None where nobody knows.
     """
     with tempfile.TemporaryDirectory(prefix="ftlaunch-init-") as scratch:
         config, output = Path(scratch) / "cfg.yaml", Path(scratch) / "output"
@@ -120,7 +154,17 @@ def measure_step(text: str, *, batch: int, limit_s: float) -> float | None:
                 child.wait(limit_s)
         finally:
             kill_tree(child)
-        return _median_step(next(iter(sorted(output.rglob("metrics.jsonl"))), None), batch)
+        step_s = _median_step(next(iter(sorted(output.rglob("metrics.jsonl"))), None), batch)
+        return step_s, _most_memory() if step_s is not None else None
+
+
+def _most_memory() -> int | None:
+    """Return the most bytes that any process took that this one has started and waited for."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << (0 if sys.platform == "darwin" else 10)
 
 
 def _median_step(metrics: Path | None, batch: int) -> float | None:

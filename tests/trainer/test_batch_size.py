@@ -128,6 +128,29 @@ def test_the_command_prints_what_to_write_into_the_config(workshop, memory, monk
     assert describe(TriedBatch(batch=8, fits=False, reason="ended by signal 9")).endswith("ended by signal 9")
 
 
+def test_an_estimate_tries_nothing_and_needs_no_lists(workshop, monkeypatch, capsys):
+    ops = [{"DecodeImage": None}, {"ResizeImage": {"size": 32}}, {"NormalizeImage": {"order": ""}}]
+    workshop.config(DataLoader__Train__dataset__transform_ops=ops)
+    (workshop.folder / "train.txt").unlink()
+    args = ["trainer", "fit-batch", "-c", str(workshop.folder / "cfg.yaml"), "--estimate"]
+    said = []
+    for form in ("text", "json"):
+        monkeypatch.setattr("sys.argv", [*args, "--output", form])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+        said.append(capsys.readouterr().out)
+    found = json.loads(said[1])
+    assert found["device_bytes"] == found["weights_bytes"] + 4 * found["image_bytes"]
+    assert "with a batch of 4; of these 1 are weights" in said[0]
+
+
+def test_images_of_no_one_size_cannot_be_estimated(workshop):
+    workshop.config()
+    with pytest.raises(TrainerError, match="expected operations that give images one size"):
+        batch_size.estimate(workshop.folder / "cfg.yaml")
+
+
 @pytest.mark.parametrize("amount", ["", "4 apples", "-1Gi", "0"])
 def test_an_amount_that_is_none_is_refused(workshop, monkeypatch, capsys, amount):
     workshop.config()

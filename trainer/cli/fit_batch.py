@@ -18,7 +18,7 @@ from trainer.progress import Progress
 from trainer.protocol.limits import parse_bytes
 
 if TYPE_CHECKING:  # the grammar: `--help` does without
-    from trainer.batch_size import FitBatchResult
+    from trainer.batch_size import BatchEstimate, FitBatchResult
 
 
 def _read_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
@@ -51,12 +51,17 @@ def _read_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
     help="Try this size only, in this process, and say what it takes.",
 )  # fmt: skip
 @click.option(
+    "--estimate", is_flag=True,
+    help="Try nothing: say what the config's own batch takes by the sizes of the network's layers.",
+)  # fmt: skip
+@click.option(
     "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
     help="Form of the results on standard output.",
 )  # fmt: skip
 def command(
     *, path: Path, overrides: tuple[str, ...], extra_modules: tuple[str, ...], strict: bool, most: int | None,
-    steps: int, memory_bytes: int | None, weights_dir: Path | None, batch: int | None, output: str,
+    steps: int, memory_bytes: int | None, weights_dir: Path | None, batch: int | None, estimate: bool,
+    output: str,
 ) -> None:  # fmt: skip
     """Find the largest batch of one rank that fits into memory, and the learning rate that goes with it.
 
@@ -68,6 +73,12 @@ def command(
         require_packages()
         from trainer import batch_size
 
+        if estimate:
+            guess = batch_size.estimate(
+                path, set=overrides, strict=strict, extra_modules=extra_modules, warn=warn
+            )
+            echo(json.dumps(asdict(guess)) if output == "json" else _describe_estimate(guess))
+            return
         if batch is not None:
             tried = batch_size.try_batch(
                 path, set=overrides, batch=batch, steps=steps, weights_dir=weights_dir, strict=strict,
@@ -89,6 +100,14 @@ def command(
 def _say(bar: Progress, text: str) -> None:
     bar.clear()
     echo(text, err=True)
+
+
+def _describe_estimate(guess: BatchEstimate) -> str:
+    return (
+        f"estimated: {guess.device_bytes / 2**20:.0f} MiB with a batch of {guess.batch}; of these "
+        f"{guess.weights_bytes / 2**20:.0f} are weights, gradients and the optimizer's, and each image takes "
+        f"{guess.image_bytes / 2**20:.2f}"
+    )
 
 
 def _describe(found: FitBatchResult) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,23 @@ import yaml
 
 from launcher.config.image_folder import read_image_folder
 from launcher.config.load import load_run_config
-from launcher.config.recipe import choose_batch, fine_tuning_rate
+from launcher.config.recipe import choose_arch, choose_batch, fine_tuning_rate
 from launcher.jobs import trainer_process as trying
+from launcher.jobs.cost import Run, guess_step_s
 from tests.launcher.configs import config_values
+from trainer.config.rates import find_rate_doubts
 
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What `init` finds on the machine: neither weights nor Paddle, unless a test says so."""
-    found: dict[str, Any] = {"weights": None, "paddle": False, "step_s": None}
+    found: dict[str, Any] = {
+        "weights": None, "paddle": False, "step_s": None, "memory": None, "estimate": None,
+    }  # fmt: skip
     monkeypatch.setattr(trying, "find_weights", lambda _: found["weights"])
     monkeypatch.setattr(trying, "can_train", lambda: found["paddle"])
-    monkeypatch.setattr(trying, "measure_step", lambda _, **__: found["step_s"])
+    monkeypatch.setattr(trying, "measure_step", lambda _, **__: (found["step_s"], found["memory"]))
+    monkeypatch.setattr(trying, "estimate_step", lambda _: found["estimate"])
     return found
 
 
@@ -194,10 +200,11 @@ def test_without_weights_no_sentence_speaks_of_fine_tuning_as_what_is_done(ftlau
 
 
 def test_what_is_printed_fits_a_hundred_columns(ftlaunch, images, machine):
-    machine.update(paddle=True, step_s=0.1)
+    machine.update(paddle=True, step_s=0.1, memory=500 << 20)
     said = ftlaunch("init", "--data", images).err.splitlines()
     assert [line for line in said if len(line) > 100] == []
     assert "time on this machine: about " in " ".join(said)
+    assert "memory: 500 MiB were measured" in " ".join(said)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +213,8 @@ def test_what_is_printed_fits_a_hundred_columns(ftlaunch, images, machine):
         ({"paddle": True, "step_s": None}, (), "not known; a step was not done within 20 s"),
         ({"paddle": False}, (), "Paddle is not installed here"),
         ({"paddle": True}, ("--no-measure",), "time on this machine: not measured"),
-        ({"paddle": True}, ("--gpus", 1), "asks for GPUs"),
+        ({"paddle": True}, ("--gpus", 1), "on GPUs: not known, because the network's sizes are not"),
+        ({"paddle": False}, ("--gpus", 1), "on GPUs: not known, because the trainer's Paddle is not"),
     ],
 )
 def test_a_time_that_is_not_measured_is_said_to_be_none(ftlaunch, images, machine, found, flags, said):
@@ -221,7 +229,7 @@ def test_a_time_that_is_not_measured_is_said_to_be_none(ftlaunch, images, machin
         (0.5, ("--epochs", 10), "time on this machine: about 15 min, of 500 ms a step"),
         (None, (), "time on this machine: not known; a step was not done within 20 s"),
         (0.5, ("--no-measure",), "time on this machine: not measured"),
-        (0.5, ("--gpus", 1), "not measured, because the config asks for GPUs"),
+        (0.5, ("--gpus", 1), "time and memory on GPUs: not known"),
     ],
 )
 def test_the_time_of_a_config_that_is_fitted_is_told(
@@ -234,6 +242,64 @@ def test_the_time_of_a_config_that_is_fitted_is_told(
     ran = ftlaunch("init", "mine.yaml", "--from", theirs, "--data", images, *flags)
     assert ran.code == 0
     assert [line for line in ran.err.splitlines() if said in line] != []
+
+
+def test_for_gpus_time_and_memory_are_a_guess_with_its_ground(ftlaunch, images, machine):
+    machine.update(paddle=True, step_s=0.1, estimate=trying.StepEstimate(3 << 30, 4_100_000_000))
+    one, four = (ftlaunch("init", "-", "--data", images, "--gpus", gpus).err for gpus in (1, 4))
+    assert "time on a GPU: a guess, about " in one
+    assert "time on 4 GPUs: a guess, about " in four
+    assert "a V100 trains ResNet50 at 367 images a second" in one
+    assert "memory of each GPU: about 3.0 GiB, estimated" in one
+    assert [line for line in (one + four).splitlines() if len(line) > 100] == []
+
+
+def test_a_v100_that_trains_resnet50_takes_as_long_as_it_does():
+    run = Run(images=367, evaluated=0, batch=64, epochs=1, ranks=1)
+    step_s = guess_step_s(4_100_000_000, batch=64)
+    assert run.seconds(step_s) == pytest.approx(1.0, rel=0.05)
+    assert replace(run, ranks=8, epochs=8).seconds(step_s) == pytest.approx(run.seconds(step_s))
+
+
+def test_several_nodes_of_cpus_are_told_by_one(ftlaunch, images, machine):
+    machine.update(paddle=True, step_s=0.5)
+    said = ftlaunch("init", "--data", images, "--nodes", 2).err
+    assert "on 2 machines like this one, of 500 ms a step" in said
+    assert "what they exchange is not in it" in said
+
+
+def test_each_preset_costs_more_than_the_one_before(ftlaunch, images):
+    work = []
+    for preset in ("fast", "good", "best"):
+        assert ftlaunch("init", "--data", images, "--preset", preset, "--force").code == 0
+        config = load_run_config(Path("cfg.yaml"))
+        assert config.warnings == ()
+        size = config.job.run.image_shape[2]
+        work.append((config.job.run.epochs, size))
+        assert config.job.arch.name == {"best": "PPLCNet_x0_5"}.get(preset, "PPLCNet_x0_25")
+    assert work == sorted(work)
+    assert len(set(work)) == 3
+    assert ftlaunch("init", "--data", images, "--preset", "great", "--force").code == 2
+
+
+def test_rate_and_weights_belong_together_in_every_preset(ftlaunch, images, machine):
+    for weights in (None, "here"):
+        for preset in ("fast", "good", "best"):
+            for gpus in (0, 8):
+                arch = choose_arch(gpus, preset)[0]
+                machine["weights"] = trying.Weights(arch, "/w.pdparams", is_here=True) if weights else None
+                ftlaunch("init", "--data", images, "--preset", preset, "--gpus", gpus, "--force")
+                job = load_run_config(Path("cfg.yaml")).job
+                assert job.arch.pretrained is bool(weights)
+                assert list(find_rate_doubts(job, ranks=max(1, gpus))) == []
+
+
+def test_classes_out_of_balance_are_weighed_and_told(ftlaunch, images):
+    lines = [f"{i}.jpg {max(0, i - 690)}\n" for i in range(700)]
+    (images / "train_list.txt").write_text("".join(lines))
+    said = ftlaunch("init", "--data", images).err
+    assert "class_weight: auto, because the largest class has 691 images, the smallest 1" in said
+    assert load_run_config(Path("cfg.yaml")).job.loss.Train[0].class_weight == "auto"
 
 
 def test_no_time_is_told_of_a_config_that_is_refused(ftlaunch, images, machine, write_config):

@@ -17,6 +17,7 @@ def test_from_scratch_there_are_enough_steps_whatever_the_number_of_images(image
     recipe = choose_recipe(facts(images=images), arch="PPLCNet_x0_25")
     assert recipe.epochs * images / recipe.batch >= 1200
     assert recipe.epochs >= 30
+    assert not recipe.class_weight
     assert (recipe.optimizer, recipe.smoothing, recipe.pretrained) == ("AdamW", 0.0, False)
 
 
