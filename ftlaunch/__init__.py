@@ -28,7 +28,7 @@ from ftlaunch.errors import (
     UsageError,
     WaitTimeoutError,
 )
-from ftlaunch.job import Job, Result, find_job, jobs, submit
+from ftlaunch.job import Job, Result, find_job, jobs, plot, submit
 from ftlaunch.machine import __version__, doctor, trust, versions
 from ftlaunch.team import team_jobs, top
 from ftlaunch.training import (
@@ -86,6 +86,7 @@ __all__ = [
     "jobs",
     "list_weights",
     "make_lists",
+    "plot",
     "predict",
     "profile_steps",
     "push_data",

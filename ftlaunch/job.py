@@ -25,6 +25,7 @@ from trainer.config.overrides import Overrides, spell_overrides
 if TYPE_CHECKING:
     from launcher.jobs.changes import Change
     from launcher.jobs.checkpoints import Pulled
+    from launcher.jobs.curves import Plot
     from launcher.jobs.lifecycle import Cancelled
     from launcher.jobs.metrics import Score
     from launcher.volumes.checkpoints import CheckpointInfo
@@ -116,6 +117,23 @@ def jobs(
         )
     listed = list_jobs(on=known_backend(on), states=wanted, limit=limit, with_state=bool(wanted), store=store)
     return tuple(Job(open_job(item.record, store=store)) for item in listed)
+
+
+def plot(jobs: Collection[Job | str], *, metrics: Collection[str] = ()) -> Plot:
+    """Return what jobs have measured, as values, as SVG, and as a picture in a notebook.
+
+    Args:
+        jobs: Or their names; drawn over one another.
+        metrics: Such as `loss`, `lr`, `eval.top1`; empty for the loss and the metric that chooses the best.
+
+    Raises:
+        NotFoundError: There is no such job, or one has measured nothing yet.
+        UsageError: No job has measured a value of that name.
+    """
+    from launcher.jobs.curves import plot_jobs
+
+    found = [_find(job) if isinstance(job, str) else job._job for job in jobs]
+    return plot_jobs(found, tuple(metrics))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

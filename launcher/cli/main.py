@@ -41,6 +41,7 @@ COMMANDS = {
     "list": _Entry("launcher.cli.listing", "List this machine's jobs, or everybody's on a cluster."),
     "top": _Entry("launcher.cli.top", "Show who holds which GPUs of a cluster, and what is free."),
     "status": _Entry("launcher.cli.status", "Show a job's state, nodes and progress."),
+    "plot": _Entry("launcher.cli.plot", "Draw what jobs have measured, over one another."),
     "why": _Entry("launcher.cli.why", "Explain why a job is in its state, and what fixes it."),
     "logs": _Entry("launcher.cli.logs", "Show the logs of all ranks, merged, across restarts."),
     "wait": _Entry("launcher.cli.waiting", "Wait until a job has ended; the exit code is the job's."),
@@ -65,10 +66,11 @@ SYNONYMS = {
     "rm": "delete", "remove": "delete", "clean": "delete",
     "run": "submit", "start": "submit", "apply": "submit", "create": "submit", "launch": "submit",
     "describe": "why", "explain": "why", "debug": "why", "log": "logs", "tail": "logs", "attach": "logs",
-    "continue": "resume", "restart": "resume", "show": "status", "info": "status",
+    "continue": "resume", "restart": "resume", "show": "status", "info": "status", "curves": "plot",
     "ssh": "exec", "shell": "exec", "sh": "exec", "check": "validate", "lint": "validate",
     "template": "render", "manifest": "render", "new": "init", "checkpoints": "ckpt", "checkpoint": "ckpt",
-    "download": "ckpt", "upload": "data", "push": "data", "autocomplete": "completion",
+    "chart": "plot", "graph": "plot", "download": "ckpt", "upload": "data", "push": "data",
+    "autocomplete": "completion",
 }  # fmt: skip
 """What other tools of the kind call a command of ours: named in the answer, never run, since `rm` and `stop`
 do not mean the same everywhere."""

@@ -18,7 +18,8 @@ from launcher.plan.handle import BACKENDS
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _complete_job(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+def complete_job(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of a job that was submitted from here."""
     from launcher.runs.paths import runs_dir
     from launcher.runs.store import RunStore
 
@@ -26,7 +27,7 @@ def _complete_job(ctx: click.Context, param: click.Parameter, incomplete: str) -
     return sorted(name for name in RunStore(runs_dir()).names() if name.startswith(incomplete))
 
 
-job_argument = click.argument("job", required=False, shell_complete=_complete_job)
+job_argument = click.argument("job", required=False, shell_complete=complete_job)
 """A job's name or handle; without one, the last job submitted from here is meant."""
 
 
@@ -185,6 +186,11 @@ def launch_options(command: F) -> F:
     for option in reversed((config_argument, override_option, *_LAUNCH_OPTIONS, strict_option)):
         collected = option(collected)
     return cast(F, collected)
+
+
+plain_option = click.option(
+    "--plain", is_flag=True, help="Write lines that stay, on a terminal too, instead of a live view."
+)
 
 
 def output_option(*formats: str, default: str = "text") -> Callable[[F], F]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
 import select
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from launcher.cli.table import cut, wrap
-from trainer.protocol.printable import for_stream, printable, wants_colour
+from trainer.protocol.printable import for_stream, printable, show, wants_colour
 
 if TYPE_CHECKING:  # `--help` does without
     from launcher.jobs.notes import Note
@@ -119,6 +120,41 @@ class StatusLine:
     def clear(self) -> None:
         """Take the line away, so that what comes next begins on an empty one."""
         click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def can_show() -> bool:
+    """Say whether there is a terminal for it: one that both streams are, and whose cursor can be moved."""
+    return sys.stdout.isatty() and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+class Screen:
+    """The whole of a terminal, drawn again and again; what stood there before is there when it is left.
+
+    It is the terminal's other screen (xterm's private mode 1049), so that what is drawn leaves nothing
+    behind, whatever the terminal's size becomes meanwhile.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._colour = wants_colour(stream)
+
+    def enter(self) -> None:
+        """Take the terminal, and hide its cursor."""
+        self._write("\x1b[?1049h\x1b[?25l")
+
+    def draw(self, lines: Sequence[str]) -> None:
+        """Show lines, coloured by `paint`, in place of what stands there; they fit the terminal."""
+        flat = (line.replace("\n", " ").replace("\t", " ") for line in lines)
+        text = "\x1b[K\n".join(show(line, colour=self._colour) for line in flat)
+        self._write(f"\x1b[H{text}\x1b[J")
+
+    def leave(self) -> None:
+        """Give the terminal back."""
+        self._write("\x1b[?25h\x1b[?1049l")
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
 
 
 @contextmanager

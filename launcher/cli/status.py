@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from launcher.backends.states import JobStatus, PodStatus
-from launcher.cli.options import echo_document, job_argument, output_option
-from launcher.cli.printing import echo, print_note
+from launcher.cli.options import echo_document, job_argument, output_option, plain_option
+from launcher.cli.printing import can_show, echo, print_note
 from launcher.cli.summary import describe_places, describe_score, next_commands, score_to_json
 from launcher.cli.table import paint_state, wrap
 from launcher.documents import format_time, make_document
+from launcher.errors import CliExit
 from launcher.jobs import lifecycle
 from launcher.jobs.gpu_hours import note_gpu_time
 from launcher.jobs.lifecycle import eta_s
@@ -44,22 +45,29 @@ SILENT_S = 10.0  # what a rank may take for a step before that is worth a word
     "-w",
     "watching",
     is_flag=True,
-    help="Show it again whenever it changes, until the job has ended.",
+    help="Show it as it changes, until the job has ended.",
 )
-def command(job: str | None, output: str, watching: bool) -> None:
+@plain_option
+def command(job: str | None, output: str, watching: bool, plain: bool) -> int | None:
     """Show a job's state, nodes, progress and, once it has ended, its last checkpoint."""
     found = find_job(job)
+    if watching and output == "text" and not plain and can_show():
+        from launcher.cli.live import follow_live
+
+        code = follow_live(found)
+        return code if code == CliExit.INTERRUPTED else CliExit.OK
     statuses = watch(found, notes=print_note) if watching else (lifecycle.status(found),)
-    code = found.record.code_sha256
+    sha256 = found.record.code_sha256
     for number, status in enumerate(statuses):
         start = None if output == "name" else lifecycle.estimate_start(found, status)
         held = None if output == "name" else note_gpu_time(found, status)
         outcome = None if output == "name" else note_outcome(found, status)
         rest = [] if outcome is None else _rest(found, status, outcome)
         show(
-            status, output=output, again=number > 0, start=start, held=held, code=code, outcome=outcome,
+            status, output=output, again=number > 0, start=start, held=held, code=sha256, outcome=outcome,
             rest=rest,
         )  # fmt: skip
+    return None
 
 
 def show(

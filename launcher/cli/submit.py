@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from launcher.cli.options import echo_document, launch_options, output_option
-from launcher.cli.printing import echo, print_note
+from launcher.cli.options import echo_document, launch_options, output_option, plain_option
+from launcher.cli.printing import can_show, echo, print_note
 from launcher.documents import format_time, make_document
 from launcher.errors import CliExit
 from launcher.jobs.options import SubmitOptions
@@ -25,7 +25,7 @@ from launcher.runs.record import RunRecord
 )  # fmt: skip
 @click.option(
     "--follow/--detach", "-f", "follow", default=False,
-    help="Show the log until the job has ended; the exit code is the job's.",
+    help="Show the job until it has ended: live on a terminal, else its log; the exit code is the job's.",
 )  # fmt: skip
 @click.option(
     "--wait",
@@ -41,9 +41,17 @@ from launcher.runs.record import RunRecord
     "--preflight/--no-preflight", default=True,
     help="Check first that the cluster has what the job needs: claims, quota, room.",
 )  # fmt: skip
+@plain_option
 @output_option("json")
 def command(
-    *, path: Path, options: SubmitOptions, dry: str | None, follow: bool, waiting: bool, output: str
+    *,
+    path: Path,
+    options: SubmitOptions,
+    dry: str | None,
+    follow: bool,
+    waiting: bool,
+    plain: bool,
+    output: str,
 ) -> int:
     """Submit a job: to a Kubernetes cluster, or as containers or processes to this machine."""
     if dry is not None:
@@ -62,6 +70,10 @@ def command(
             echo(str(job.handle))
 
     job = submit(path, options, notes=print_note, on_sent=print_job, command=tuple(sys.argv[1:]))
+    if (follow or waiting) and not plain and can_show():
+        from launcher.cli.live import follow_live
+
+        return follow_live(job)
     if follow:
         from launcher.cli.logs import follow_log
 

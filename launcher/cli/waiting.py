@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from launcher.backends.states import JobState
-from launcher.cli.options import job_argument
+from launcher.cli.options import job_argument, plain_option
+from launcher.cli.printing import can_show
 from launcher.cli.summary import print_end
 from launcher.cli.waitline import wait_aloud
 from launcher.errors import CliExit
@@ -34,13 +35,18 @@ def _read_timeout(text: str) -> float:
     help="Wait for this state; the wait also ends when the job does.",
 )  # fmt: skip
 @click.option("--propagate", is_flag=True, help="Exit with the trainer's own exit code.")
-def command(job: str | None, timeout: float | None, wanted: str | None, propagate: bool) -> int:
-    """Wait until a job has ended, and show its progress.
+@plain_option
+def command(job: str | None, timeout: float | None, wanted: str | None, propagate: bool, plain: bool) -> int:
+    """Wait until a job has ended, and show how it gets on: a live view on a terminal, else lines.
 
     The exit code says how it ended: 0 succeeded, 5 failed, 6 cancelled, 124 not within --timeout.
     """
     also = JobState(wanted.capitalize()) if wanted else None
     found = find_job(job)
+    if not plain and can_show():
+        from launcher.cli.live import follow_live
+
+        return follow_live(found, timeout_s=timeout, also=also, propagate=propagate)
     status = wait_aloud(found, timeout_s=timeout, also=also)
     print_end(found, status)
     if status.state is also:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from launcher.errors import LaunchError
 from launcher.jobs.metrics import load_job_file
@@ -13,6 +13,7 @@ from launcher.runs.record import RunRecord
 from launcher.runs.store import CONFIG, RunStore
 
 _MAX_TEXT = 200
+_OUTPUT = "Global.output_dir"
 _WITH_VALUE = {"-o", "--override"}
 _OF_A_CALL = {
     "--follow", "--detach", "--wait", "--plain", "--overwrite", "--preflight", "--no-preflight", "--strict",
@@ -37,9 +38,9 @@ class Change:
     after: str | None
 
     def __str__(self) -> str:
-        """Write `epochs 10→3`, by the last part of the key."""
+        """Write `epochs 10→3`, by the last part of the key that tells something."""
         name = self.key.rpartition(".")[2] or self.key
-        if name.isdigit():
+        if name.isdigit() or name == "name":
             name = ".".join(self.key.split(".")[-2:])
         if self.before is None:
             return f"{name}={self.after}"
@@ -91,6 +92,8 @@ def read_settings(run_folder: Path) -> dict[str, str]:
     for text in _overrides(run_folder):
         override = parse_override(text)
         key = ".".join(override.path)
+        if key == _OUTPUT and PurePosixPath(str(override.value)).name == run_folder.name:
+            continue  # a folder of the job's own, which a submit chose
         for old in [name for name in settings if name.startswith(f"{key}.")]:
             del settings[old]
         settings |= dict(_flatten(override.value, key))

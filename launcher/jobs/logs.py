@@ -23,7 +23,7 @@ from launcher.logs.log_format import Formatter, LogFormat
 from launcher.logs.merge import Merger
 from launcher.logs.reading import run
 from launcher.logs.recording import Recording
-from launcher.logs.source import Source
+from launcher.logs.source import FirstNode, Source
 from trainer.protocol.codec import FormatError
 from trainer.protocol.environment import NODE_FILE
 from trainer.protocol.nodefile import NodeFile, parse_node_file
@@ -45,12 +45,14 @@ class LogOptions:
         form: How each is written.
         all_attempts: Those of earlier attempts too.
         previous: Of each pod the container before the present one, and nothing else.
+        first_node_only: Read no other pod's log than node 0's.
     """
 
     log_filter: LogFilter = field(default_factory=LogFilter)
     form: LogFormat = field(default_factory=LogFormat)
     all_attempts: bool = False
     previous: bool = False
+    first_node_only: bool = False
 
 
 _ALL = LogOptions()
@@ -87,7 +89,9 @@ def read_logs(
     if status is None and options.previous:
         _read_recorded_previous(recording, wanted, lines)
     else:
-        source = job.backend.log_source(job.handle)
+        source: Source = job.backend.log_source(job.handle)
+        if options.first_node_only:
+            source = FirstNode(source)
         _stream(source, wanted, lines, recording, follow=follow, notes=notes)
     # the log has ended; how the job did is another question, which a silent cluster may answer later
     if follow:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
 
@@ -162,3 +162,33 @@ class Source(Protocol):
 
     async def renew(self) -> None:
         """Read the credentials afresh."""
+
+
+class FirstNode:
+    """A source of which only node 0's pod is seen: where a training speaks, of a job of a thousand pods."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    @property
+    def keeps_logs(self) -> bool:
+        """See `Source`."""
+        return self._source.keeps_logs
+
+    @property
+    def snapshot_every_s(self) -> float:
+        """See `Source`."""
+        return self._source.snapshot_every_s
+
+    async def snapshot(self) -> Snapshot:
+        """See `Source`."""
+        found = await self._source.snapshot()
+        return replace(found, pods=tuple(pod for pod in found.pods if pod.container.node == 0))
+
+    def open(self, request: LogRequest, receiver: Receiver) -> LogResponse:
+        """See `Source`."""
+        return self._source.open(request, receiver)
+
+    async def renew(self) -> None:
+        """See `Source`."""
+        await self._source.renew()

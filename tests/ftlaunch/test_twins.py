@@ -21,6 +21,7 @@ TWINS = {
     "ftlaunch list": "jobs",
     "ftlaunch top": "top",
     "ftlaunch status": "Job.status",
+    "ftlaunch plot": "plot",
     "ftlaunch why": "Job.why",
     "ftlaunch logs": "Job.logs",
     "ftlaunch wait": "Job.wait",

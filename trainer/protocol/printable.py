@@ -18,9 +18,15 @@ import secrets
 from collections.abc import Mapping
 from typing import Literal, TextIO
 
-Role = Literal["good", "warn", "bad", "faint", "strong"]
+Role = Literal[
+    "good", "warn", "bad", "faint", "strong", "first", "second", "third", "fourth", "fifth", "sixth"
+]
+"""What a piece of text is: how well something stands, or which of several curves it belongs to."""
 
-_CODES: dict[Role, int] = {"good": 32, "warn": 33, "bad": 31, "faint": 2, "strong": 1}
+_CODES: dict[Role, int] = {
+    "good": 32, "warn": 33, "bad": 31, "faint": 2, "strong": 1, "first": 36, "second": 93, "third": 95,
+    "fourth": 92, "fifth": 94, "sixth": 91,
+}  # fmt: skip
 _SECRET = secrets.token_hex(8)
 _MARK = re.compile(f"\x00{_SECRET}([0-9]+)\x00")
 

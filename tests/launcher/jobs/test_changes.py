@@ -45,7 +45,9 @@ def begin(store: RunStore, name: str, config: str, *, at_s: float = 1.0, **more:
         (CONFIG.replace(", seed: 0", ""), (), ["no seed"]),
         (CONFIG + "AMP: {use_amp: true}\n", (), ["use_amp=true"]),
         (CONFIG.replace("[1, 5]", "[1, 2]"), (), ["topk [1, 5]→[1, 2]"]),
-        (CONFIG, ("Optimizer.lr={'name': 'Step'}",), ["name=Step", "no learning_rate"]),
+        (CONFIG, ("Optimizer.lr={'name': 'Step'}",), ["lr.name=Step", "no learning_rate"]),
+        (CONFIG, ("Global.output_dir=/output/x/two",), []),
+        (CONFIG, ("Global.output_dir=/output/x",), ["output_dir=/output/x"]),
         ("a: [", (), []),
     ],
 )
