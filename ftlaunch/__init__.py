@@ -14,6 +14,7 @@ Must not: decide anything; what a command and a program share belongs to those t
 """
 
 from ftlaunch.configs import ExplainedValue, Problem, Rendered, init, render, schema, validate
+from ftlaunch.curves import plot
 from ftlaunch.data import check_data, push_data
 from ftlaunch.errors import (
     ConfigError,
@@ -28,7 +29,7 @@ from ftlaunch.errors import (
     UsageError,
     WaitTimeoutError,
 )
-from ftlaunch.job import Job, Result, find_job, jobs, plot, submit
+from ftlaunch.job import Job, Result, find_job, jobs, submit
 from ftlaunch.machine import __version__, doctor, trust, versions
 from ftlaunch.team import team_jobs, top
 from ftlaunch.training import (

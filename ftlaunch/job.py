@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import html
 import logging
-import queue
 import subprocess
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftlaunch.errors import JobCancelledError, JobFailedError
+from ftlaunch.lines import iterate_lines
 from launcher.backends.states import JobEvent, JobState, JobStatus
 from launcher.errors import UsageError
 from launcher.jobs.notes import Note
@@ -25,7 +24,6 @@ from trainer.config.overrides import Overrides, spell_overrides
 if TYPE_CHECKING:
     from launcher.jobs.changes import Change
     from launcher.jobs.checkpoints import Pulled
-    from launcher.jobs.curves import Plot
     from launcher.jobs.lifecycle import Cancelled
     from launcher.jobs.metrics import Score
     from launcher.volumes.checkpoints import CheckpointInfo
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("ftlaunch")
 LOG.addHandler(logging.NullHandler())  # without one, Python prints warnings where nobody set logging up
 _LEVELS = {"info": logging.INFO, "note": logging.INFO, "warning": logging.WARNING}
-_QUEUED_BATCHES = 256
 
 
 def log_note(note: Note) -> None:
@@ -117,23 +114,6 @@ def jobs(
         )
     listed = list_jobs(on=known_backend(on), states=wanted, limit=limit, with_state=bool(wanted), store=store)
     return tuple(Job(open_job(item.record, store=store)) for item in listed)
-
-
-def plot(jobs: Collection[Job | str], *, metrics: Collection[str] = ()) -> Plot:
-    """Return what jobs have measured, as values, as SVG, and as a picture in a notebook.
-
-    Args:
-        jobs: Or their names; drawn over one another.
-        metrics: Such as `loss`, `lr`, `eval.top1`; empty for the loss and the metric that chooses the best.
-
-    Raises:
-        NotFoundError: There is no such job, or one has measured nothing yet.
-        UsageError: No job has measured a value of that name.
-    """
-    from launcher.jobs.curves import plot_jobs
-
-    found = [_find(job) if isinstance(job, str) else job._job for job in jobs]
-    return plot_jobs(found, tuple(metrics))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -298,7 +278,7 @@ class Job:
             form=LogFormat(prefix=prefix, timestamps=timestamps),
             all_attempts=all_attempts,
         )
-        return _lines(
+        return iterate_lines(
             lambda write: read_logs(self._job, options, write=write, follow=follow, notes=self._notes)
         )
 
@@ -451,56 +431,3 @@ def _describe(status: JobStatus) -> Iterator[tuple[str, str]]:
         from trainer.protocol.evaluated import describe_evaluated
 
         yield "last evaluation", describe_evaluated(status.progress.evaluated)
-
-
-class _LeftError(Exception):
-    """Whoever read the lines has left."""
-
-
-def _lines(read: Callable[[Callable[[list[bytes]], None]], object]) -> Iterator[str]:
-    """Turn a reader that hands lines to a function into an iterator.
-
-    The reader runs in a thread of its own and is held back by a bounded queue, so that a slow loop over the
-    log of a large job costs no memory. It also calls with no lines, as a clock: that is where it learns that
-    the loop was left.
-    """
-    batches: queue.Queue[list[bytes] | BaseException | None] = queue.Queue(_QUEUED_BATCHES)
-    left = threading.Event()
-
-    def put(item: list[bytes] | BaseException | None) -> None:
-        while not left.is_set():
-            try:
-                return batches.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-        raise _LeftError
-
-    def write(lines: list[bytes]) -> None:
-        if left.is_set():
-            raise _LeftError
-        if lines:
-            put(list(lines))
-
-    def work() -> None:
-        end: BaseException | None = None
-        try:
-            read(write)
-        except _LeftError:
-            return
-        except BaseException as error:  # noqa: BLE001 - raised again in the thread that iterates
-            end = error
-        try:
-            put(end)
-        except _LeftError:
-            return
-
-    thread = threading.Thread(target=work, name="ftlaunch-logs", daemon=True)
-    thread.start()
-    try:
-        while (item := batches.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield from (line.decode("utf-8", "replace") for line in item)
-    finally:
-        left.set()
-        thread.join(timeout=5)

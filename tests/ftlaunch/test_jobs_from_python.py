@@ -11,7 +11,7 @@ import threading
 import pytest
 
 import ftlaunch
-from ftlaunch.job import _lines
+from ftlaunch.lines import iterate_lines
 from tests.launcher.configs import RUN_ID
 
 NAMED = {"name": "flowers", "run_id": RUN_ID, "namespace": "ml", "nodes": 2}
@@ -144,7 +144,7 @@ def test_leaving_a_log_ends_its_reader():
         finally:
             left.set()
 
-    lines = _lines(read)
+    lines = iterate_lines(read)
     assert list(itertools.islice(lines, 3)) == ["line 0", "line 1", "line 2"]
     lines.close()
     assert left.wait(10)
@@ -155,7 +155,7 @@ def test_what_a_reader_raises_reaches_the_loop():
         write([b"one"])
         raise ftlaunch.UsageError("no such rank")
 
-    lines = _lines(read)
+    lines = iterate_lines(read)
     assert next(lines) == "one"
     with pytest.raises(ftlaunch.UsageError, match="no such rank"):
         next(lines)
