@@ -38,6 +38,7 @@ class Ranks:
         gpus_promised: The job asked for GPUs, and a node process says that this rank has one.
         master: `host:port` of Paddle's store; empty where nothing was said.
         code: Folder of the user's own code, which a node process has unpacked; None where there is none.
+        job_ranks: Ranks of the job with all its nodes, of which fewer may be there; None for `world_size`.
         store_is_served: A node process serves that store; else rank 0 does.
     """
 
@@ -54,6 +55,12 @@ class Ranks:
     master: str = ""
     store_is_served: bool = False
     code: Path | None = None
+    job_ranks: int | None = None
+
+    @property
+    def shards(self) -> int:
+        """Parts that each global batch is cut into, of which a rank trains on one or on several."""
+        return max(self.world_size, self.job_ranks or 0)
 
     @property
     def in_a_job(self) -> bool:
@@ -90,6 +97,7 @@ def read_ranks(environ: Mapping[str, str] = os.environ) -> Ranks:
         master=environ.get("PADDLE_MASTER", ""),
         store_is_served=environ.get(environment.STORE) == "1",
         code=Path(code) if (code := environ.get(environment.CODE)) else None,
+        job_ranks=_number(environ, environment.SHARDS, 0) or None,
     )
 
 

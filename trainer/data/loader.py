@@ -31,8 +31,9 @@ from trainer.data.ops.build import Transforms
 from trainer.data.readers import Filled, Pending, Readers, Request
 from trainer.data.reading import Recipe, SampleKey, SampleReader
 from trainer.data.rng import Rng, Stream, per_batch
+from trainer.data.rounds import Part, Rounds
 from trainer.data.sampling import make_sampling
-from trainer.data.sharding import Indices, Shard
+from trainer.data.sharding import Indices
 from trainer.errors import DataError
 from trainer.protocol.limits import usable_cores
 from trainer.protocol.safe_files import UnsafePathError
@@ -58,6 +59,9 @@ class Batch:
         end: Place of the epoch's order after the global batch; where a resumed epoch goes on.
         bad_images: How many images of this part cannot be read, padding left out.
         epoch: Whose order it is of, from 0.
+        start: Place of the epoch's order where the global batch begins.
+        shard: Which part of the global batch it is, from 0.
+        counts: Whether it is trained on; False of one that only keeps this rank in step with the others.
         release: Gives the memory of `images` back to the reader processes, for whoever has copied them. They
             must not be read after it. Nobody has to call it: memory that nobody refers to any longer is given
             back by itself.
@@ -71,6 +75,9 @@ class Batch:
     end: int
     bad_images: int = 0
     epoch: int = 0
+    start: int = 0
+    shard: int = 0
+    counts: bool = True
     release: Callable[[], object] = _nothing
 
 
@@ -79,7 +86,7 @@ class _Assembly:
     """A batch that is being filled.
 
     Attributes:
-        shard: Which places of the epoch's order it has.
+        part: Which places of the epoch's order it has.
         indices: The samples that stand there, or those that were read in their place.
         repeats: How often each had stood in the epoch's order before.
         drawn_labels: Labels that an operation draws, where one does.
@@ -88,7 +95,7 @@ class _Assembly:
         release: Gives the memory of `images` back.
     """
 
-    shard: Shard
+    part: Part
     indices: Indices
     repeats: Indices
     drawn_labels: NDArray[np.int64]
@@ -112,7 +119,7 @@ class Loader:
     def __init__(
         self, *, split: SplitSection, samples: SampleList, rank: int, world_size: int, seed: int,
         training: bool, epochs: int | None = None, max_pixels: int = MAX_IMAGE_PIXELS, uint8: bool = False,
-        readers: Readers | None = None, room: Room | None = None,
+        readers: Readers | None = None, room: Room | None = None, shards: int | None = None,
     ) -> None:  # fmt: skip
         """Prepare to read.
 
@@ -129,6 +136,8 @@ class Loader:
                 images of a batch are not mixed, which takes floating-point numbers.
             readers: Processes that read for other loaders, too; None for processes of its own.
             room: What `num_workers: auto` may use; None for all of this machine or pod.
+            shards: Parts that each global batch is cut into, at least `world_size`; None for that. Of more
+                parts than ranks each rank has several, in as many `rounds`.
 
         Raises:
             DataError: There are too few samples for a step.
@@ -136,6 +145,9 @@ class Loader:
         self._samples = samples
         self._rank = rank
         self._world_size = world_size
+        self._shards = shards or world_size
+        self._rounds = Rounds(rank=rank, world_size=world_size, parts=self._shards)
+        self.rounds = self._rounds.count  # batches of a rank that make one global batch
         self._seed = seed
         self._sampling = make_sampling(split.sampler, n=len(samples), seed=seed, labels=samples.labels)
         self._training = training
@@ -178,10 +190,10 @@ class Loader:
         )
         self._refuse_unimportable(dataset.transform_ops)
         if training and len(self) == 0:
-            raise DataError([f"{samples.source}: {_too_few(split, len(samples), world_size)}"])
+            raise DataError([f"{samples.source}: {_too_few(split, len(samples), self._shards)}"])
 
     def __len__(self) -> int:
-        return self._sampling.steps(world_size=self._world_size)
+        return self._sampling.steps(world_size=self._shards) * self.rounds
 
     @property
     def source(self) -> str:
@@ -201,7 +213,7 @@ class Loader:
 
     def batches_before(self, cursor: int) -> int:
         """Return how many batches of a rank a place of the epoch's order has before it."""
-        return self._sampling.done(cursor, world_size=self._world_size)
+        return self._sampling.done(cursor, world_size=self._shards) * self.rounds
 
     @property
     def is_continuous(self) -> bool:
@@ -242,7 +254,7 @@ class Loader:
                 one batch.
         """
         self._open_cache()
-        positions = self._sampling.positions(epoch, world_size=order_world_size or self._world_size)
+        positions = self._sampling.positions(epoch, world_size=order_world_size or self._shards)
         assemblies = self._assemblies(positions, start)
         read = self._read_ahead if self._readers.count(self._number) else self._read
         filled = read(assemblies, epoch)
@@ -345,22 +357,21 @@ class Loader:
         return [op for op in ops if module_of(op) == "__main__"]
 
     def _assemblies(self, positions: Indices, start: int) -> Iterator[_Assembly]:
-        shards = self._sampling.shards(
-            len(positions), rank=self._rank, world_size=self._world_size, start=start
-        )
         repeats = self._sampling.repeats(positions)
-        for shard in shards:
+        for part in self._rounds.parts_of(self._sampling, length=len(positions), start=start):
+            shard = part.shard
             yield _Assembly(
-                shard=shard, indices=positions[shard.places] % len(self._samples),
+                part=part, indices=positions[shard.places] % len(self._samples),
                 repeats=repeats[shard.places],
                 drawn_labels=np.zeros(len(shard.places), dtype=np.int64),
                 bad=np.zeros(len(shard.places), dtype=np.bool_),
             )  # fmt: skip
 
     def _finish(self, assembly: _Assembly, positions: Indices, epoch: int) -> Batch:
-        n, shard = len(self._samples), assembly.shard
+        n, part, shard = len(self._samples), assembly.part, assembly.part.shard
         valid = positions[shard.places] < n
         valid[len(valid) - shard.extra :] = False
+        valid &= part.counts
         bad = int(np.count_nonzero(assembly.bad & valid))
         if not self._training:
             valid &= ~assembly.bad
@@ -371,18 +382,13 @@ class Loader:
         if labels.ndim == 1:
             labels = labels.reshape(-1, 1)
         if self._mix is not None:
-            images, labels = self._mix(images, labels, self._rng_of_batch(epoch, shard.start))
+            images, labels = self._mix(images, labels, self._rng_of_batch(epoch, part))
+        there = int(np.count_nonzero(positions[shard.start : shard.end] < n))
         return Batch(
-            images=images,
-            labels=labels,
-            indices=assembly.indices,
-            valid=valid,
-            global_samples=int(np.count_nonzero(positions[shard.start : shard.end] < n)),
-            end=shard.end,
-            bad_images=bad,
-            epoch=epoch,
-            release=assembly.release,
-        )
+            images=images, labels=labels, indices=assembly.indices, valid=valid,
+            global_samples=self._rounds.share(there, part), start=shard.start, end=shard.end, bad_images=bad,
+            epoch=epoch, shard=part.number, counts=part.counts, release=assembly.release,
+        )  # fmt: skip
 
     def _read(self, assemblies: Iterator[_Assembly], epoch: int) -> Generator[_Assembly, None, None]:
         for assembly in assemblies:
@@ -445,19 +451,16 @@ class Loader:
         assembly.images, assembly.release = filled.images, filled.release
 
     def _request(self, assembly: _Assembly, epoch: int) -> Request:
-        shard = assembly.shard
         return Request(
-            indices=assembly.indices.copy(),
-            repeats=assembly.repeats,
-            epoch=epoch,
-            side=self._sampling.side(shard.start),
+            indices=assembly.indices.copy(), repeats=assembly.repeats, epoch=epoch,
+            side=self._sampling.side(assembly.part.shard.start),
             stage=None if self._epochs is None else stage_of(epoch, epochs=self._epochs),
-        )
+        )  # fmt: skip
 
-    def _rng_of_batch(self, epoch: int, start: int) -> Rng:
+    def _rng_of_batch(self, epoch: int, part: Part) -> Rng:
         if self._stream is not None:
             return self._stream.rng
-        return per_batch(self._seed, epoch=epoch, start=start, rank=self._rank)
+        return per_batch(self._seed, epoch=epoch, start=part.shard.start, rank=part.number)
 
 
 def _plan_cache(

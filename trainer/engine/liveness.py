@@ -27,6 +27,8 @@ class Liveness:
         self.step = 0
         self.epoch = 0
         self.total_steps = 0
+        self.epoch_end = 0
+        self.epoch_steps = 0
         self.loss = math.nan
         self.images_per_s = 0.0
         self.evaluated: Evaluated | None = None
@@ -52,7 +54,8 @@ class Liveness:
             RankRecord(
                 step=self.step, epoch=self.epoch, total_steps=self.total_steps, phase=phase, pid=os.getpid(),
                 t_mono_s=time.monotonic(), loss=self.loss, images_per_s=self.images_per_s,
-                evaluated=self.evaluated, times=self.times,
+                evaluated=self.evaluated, epoch_end=self.epoch_end, epoch_steps=self.epoch_steps,
+                times=self.times,
             ),
         )  # fmt: skip
 

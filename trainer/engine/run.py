@@ -120,7 +120,7 @@ def run_training(
         if output is not None:
             contents = find_contents(
                 options, output, steps_per_epoch=setup.options.steps_per_epoch,
-                world_size=ranks.world_size, run_log=run_log,
+                world_size=ranks.shards, run_log=run_log,
             )  # fmt: skip
             if contents is not None:
                 restore(contents, setup.model, optimizers=len(setup.optimizers))
@@ -135,14 +135,10 @@ def run_training(
             setup = _keep_ema(setup, contents, decay=config.ema.decay)
         if config.amp is not None and config.amp.use_amp:
             run_log.say(f"AMP: {setup.precision.label}")
-        if ranks.world_size > 1:
-            run_log.announce(
-                f"rank {ranks.rank} of {ranks.world_size}: {config.run.device}, "
-                f"{len(setup.train_loader)} batches of {config.data.Train.sampler.batch_size} an epoch"
-            )
+        _say_ranks(setup, config, run_log)
         saver = None
         if output is not None:
-            settings = describe_settings(config, world_size=ranks.world_size)
+            settings = describe_settings(config, world_size=ranks.shards)
             _say_changes(setup, contents, settings, state, run_log)
             saver = Saver(
                 setup, output, run_log, writer=_start_writer(stack, run_log), begun=state, settings=settings,
@@ -187,7 +183,7 @@ class _WayBack:
             self._saver.wait()
             contents = find_contents(
                 ResumeOptions(), self._output, steps_per_epoch=setup.options.steps_per_epoch,
-                world_size=setup.ranks.world_size, run_log=self._run_log,
+                world_size=setup.ranks.shards, run_log=self._run_log,
             )  # fmt: skip
             if contents is None:
                 raise CheckpointError(
@@ -203,6 +199,20 @@ class _WayBack:
         if self._saver is not None and contents is not None:
             self._saver.go_back(setup, [item.arrays for item in contents.optimizers])
         return setup, state
+
+
+def _say_ranks(setup: Setup, config: TrainConfig, run_log: RunLog) -> None:
+    ranks = setup.ranks
+    if ranks.world_size > 1:
+        run_log.announce(
+            f"rank {ranks.rank} of {ranks.world_size}: {config.run.device}, "
+            f"{len(setup.train_loader)} batches of {config.data.Train.sampler.batch_size} an epoch"
+        )
+    if ranks.shards > ranks.world_size:
+        run_log.say(
+            f"{ranks.world_size} of {ranks.shards} ranks are there: a step takes {setup.options.update_freq} "
+            "batches of each, so that it has the same images"
+        )
 
 
 def _start_writer(stack: contextlib.ExitStack, run_log: RunLog) -> BackgroundWriter:
@@ -307,7 +317,7 @@ def _share(setup: Setup, contents: Contents | None, *, run_id: str) -> tuple[Set
     """Hand what rank 0 has read to all ranks; return with what and where training begins."""
     text = setup.collective.broadcast_text(format_state(contents.state) if contents is not None else None)
     if text is None:
-        return setup, first_state(run_id=run_id, world_size=setup.ranks.world_size)
+        return setup, first_state(run_id=run_id, world_size=setup.ranks.shards)
     for index, optimizer in enumerate(setup.optimizers):
         saved = contents.optimizers[index].arrays if contents is not None else None
         restore_optimizer(optimizer, setup.collective.broadcast_arrays(saved))
@@ -318,5 +328,5 @@ def _share(setup: Setup, contents: Contents | None, *, run_id: str) -> tuple[Set
     if state.draws is not None:
         setup.train_loader.restore_rng(state.draws)
     if state.sampler.cursor == 0:  # a fresh epoch is padded for the ranks that there are now
-        state = replace(state, sampler=replace(state.sampler, world_size=setup.ranks.world_size))
+        state = replace(state, sampler=replace(state.sampler, world_size=setup.ranks.shards))
     return restore_budget(setup, state), replace(state, run_id=run_id) if run_id else state

@@ -67,7 +67,9 @@ class LoopOptions:
         run: The section `Global`.
         batches: Of a rank, in an epoch: whole groups of `update_freq` only. With `rng: paddleclas`,
             `iter_per_epoch` may be more than the list has.
-        update_freq: Batches whose gradients are added up for one optimizer step.
+        update_freq: Batches whose gradients are added up for one optimizer step; with fewer nodes than the
+            job has, more than `Global.update_freq`.
+        divisor: Of a batch's loss, so that the gradients of a step add up to those of the mean loss.
         is_progressive: Images grow in stages.
         less_is_better: The metric that chooses the best checkpoint counts mistakes.
         early_stopping: Ends the run where it gets no better; None where it does not.
@@ -77,6 +79,7 @@ class LoopOptions:
     run: GlobalSection
     batches: int
     update_freq: int
+    divisor: float
     is_progressive: bool
     less_is_better: bool
     seeds_steps: bool
@@ -213,10 +216,8 @@ def _refuse_unreadable(samples: SampleList, *, max_pixels: int) -> None:
 
 
 def _refuse_streams(loader: LoaderSection, ranks: Ranks) -> None:
-    if loader.rng == "paddleclas" and ranks.world_size > 1:
-        message = (
-            f"expected one rank with rng: paddleclas, whose stream is saved once, got {ranks.world_size}"
-        )
+    if loader.rng == "paddleclas" and ranks.shards > 1:
+        message = f"expected one rank with rng: paddleclas, whose stream is saved once, got {ranks.shards}"
         path = ("DataLoader", "Train", "loader", "rng")
         raise ConfigError([Problem(file="config", path=path, message=message)])
 
@@ -231,7 +232,7 @@ def make_train_loader(
     """
     return Loader(
         split=config.data.Train, samples=lists.train, rank=ranks.rank, world_size=ranks.world_size,
-        seed=config.run.seed or 0, training=True,
+        shards=ranks.shards, seed=config.run.seed or 0, training=True,
         epochs=config.run.epochs if config.is_progressive else None,
         max_pixels=config.run.max_image_pixels, readers=readers, room=_room(config.run, ranks),
         uint8=config.data.Train.loader.hands_over_uint8(on_gpu=config.run.on_gpu),
@@ -258,15 +259,20 @@ def _room(run: GlobalSection, ranks: Ranks) -> Room:
     return Room(cores=usable_cores(), ranks=ranks.ranks_here, on_gpu=run.on_gpu)
 
 
-def _read_options(config: TrainConfig, loader: Loader) -> LoopOptions:
+def _read_options(config: TrainConfig, loader: Loader, ranks: Ranks) -> LoopOptions:
     run = config.run
-    count = run.iter_per_epoch or len(loader)
+    there = len(loader) // loader.rounds
+    count = run.iter_per_epoch or there
     if not loader.is_continuous:
-        count = min(count, len(loader))
+        count = min(count, there)
     # PaddleClas d178931, ppcls/engine/engine.py: more than an epoch has is none, not as many as it has.
     update_freq = run.update_freq if run.update_freq <= count else 1
     return LoopOptions(
-        run=run, batches=count // update_freq * update_freq, update_freq=update_freq,
+        run=run, batches=count // update_freq * update_freq * loader.rounds,
+        update_freq=update_freq * loader.rounds,
+        # Ranks are averaged over, and some of them may have no part in the last round.
+        divisor=update_freq * loader.rounds if ranks.shards % ranks.world_size == 0
+        else update_freq * ranks.shards / ranks.world_size,
         is_progressive=config.is_progressive, less_is_better=has_less_is_better(config),
         seeds_steps=config.data.Train.loader.rng == "per_sample",
         early_stopping=build_early_stopping(config),
@@ -275,7 +281,8 @@ def _read_options(config: TrainConfig, loader: Loader) -> LoopOptions:
 
 def say_of_epochs(run: GlobalSection, loader: Loader) -> Iterator[str]:
     """Yield what is done otherwise than `update_freq` and `iter_per_epoch` say, a sentence each."""
-    there, wanted = len(loader), run.iter_per_epoch or len(loader)
+    there = len(loader) // loader.rounds
+    wanted = run.iter_per_epoch or there
     if wanted > there and not loader.is_continuous:
         yield (
             f"Global.iter_per_epoch: expected at most the {there} batches of an epoch, got {wanted}; an "
@@ -312,7 +319,7 @@ def build_setup(config: TrainConfig, lists: Lists, *, ranks: Ranks, collective: 
     """Build everything on this rank; the model is not wrapped yet and holds its initial weights."""
     readers = Readers()
     train_loader = make_train_loader(config, lists, ranks=ranks, readers=readers)
-    options = _read_options(config, train_loader)
+    options = _read_options(config, train_loader, ranks)
     # its networks draw first, as in PaddleClas
     loss = build_loss(resolve_class_weights(config.loss.Train, count_classes(lists.train)))
     model = build_model(config.arch)

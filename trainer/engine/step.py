@@ -117,7 +117,7 @@ class Stepper:
         """Train on a batch as optimizer step `step`."""
         setup, batch = self._setup, fed.batch
         self._liveness.enter(Phase.COMPUTE)
-        self._seed(step)
+        self._seed(step, batch.shard)
         rates = [schedule(step) for schedule in setup.schedules]
         applied = self._pending + 1 == setup.options.update_freq
         if self._spoiled:
@@ -136,11 +136,15 @@ class Stepper:
                 outputs = setup.network(images)
                 losses = setup.loss(outputs, labels)
             loss = losses["loss"] if self._guard is None else self._guard.mark(losses["loss"])
-            setup.precision.backward(loss / setup.options.update_freq)
+            if not batch.counts:  # it only takes part in the exchange
+                loss = loss * 0.0
+            setup.precision.backward(loss / setup.options.divisor)
         whole = self._update(rates) if applied else None
-        count = len(batch.labels)
+        count = len(batch.labels) if batch.counts else 0
         sums = {key: Sum(value.detach(), times=count) for key, value in losses.items()}
         sums.update(setup.metrics(outputs, labels))
+        if not batch.counts:
+            sums = {key: one._replace(times=0.0) for key, one in sums.items()}
         self._sums.keep(sums, count, batch.bad_images, 1.0 if whole is None else Sum(whole))
         self._end_batch(applied)
         if self._run_ahead is not None:
@@ -212,11 +216,12 @@ class Stepper:
             )  # fmt: skip
         return results, asked > 0, wanted > 0
 
-    def _seed(self, step: int) -> None:
-        # Dropout's draws depend on the step and the rank alone, so that a resumed run repeats them.
+    def _seed(self, step: int, shard: int) -> None:
+        # Dropout's draws depend on the step and the part of the global batch alone, so that a resumed run
+        # repeats them, and one on fewer nodes too.
         if self._setup.options.seeds_steps:
             seed = self._setup.options.run.seed or 0
-            paddle.seed((seed * 1_000_003 + step) * 4096 + self._setup.ranks.rank)
+            paddle.seed((seed * 1_000_003 + step) * 4096 + shard)
 
     def _without_exchange(self, applied: bool) -> contextlib.AbstractContextManager[None]:
         if applied or self._setup.ranks.world_size == 1:

@@ -196,22 +196,22 @@ class Training:
 
     def _read(self) -> tuple[int, int, Generator[FedBatch, None, None]]:
         """Return how many batches of the epoch are done, how many are left, and these."""
-        loader, sampler = self._setup.train_loader, self.state.sampler
+        options, loader, sampler = self._setup.options, self._setup.train_loader, self.state.sampler
         done = loader.batches_before(sampler.cursor)
         read = loader.batches
         if loader.is_continuous:
             done = done if sampler.batches is None else sampler.batches
             read = loader.batches_on
-        left = max(0, self._setup.options.batches - done)
+        left = max(0, options.batches - done)
         self._place = LeftOut(epoch=sampler.epoch, start=0, end=sampler.cursor)
+        end = self.state.step + left // options.update_freq
+        self._liveness.epoch_end, self._liveness.epoch_steps = end, options.steps_per_epoch
         batches = read(sampler.epoch, start=sampler.cursor, order_world_size=sampler.world_size or None)
         return done, left, feed(loader, batches, limit=left)
 
     def _train_on(self, running: RunningEpoch, fed: FedBatch) -> StepTaken:
         """Train on a batch, unless it is one that the run has gone back for."""
-        batch, before = fed.batch, self._place
-        start = before.end if before.epoch == batch.epoch else 0
-        place = self._place = LeftOut(epoch=batch.epoch, start=start, end=batch.end)
+        place = self._place = LeftOut(epoch=fed.batch.epoch, start=fed.batch.start, end=fed.batch.end)
         out = (
             one.epoch == place.epoch and one.start < place.end and place.start < one.end
             for one in self.state.left_out or ()
@@ -382,7 +382,7 @@ class Training:
     def _next_sampler(self, completed: int) -> SamplerState:
         if self._setup.train_loader.is_continuous:
             return replace(self.state.sampler, bad_images=0, batches=0)
-        return SamplerState(epoch=completed, world_size=self._setup.ranks.world_size, cursor=0)
+        return SamplerState(epoch=completed, world_size=self._setup.ranks.shards, cursor=0)
 
     def _is_due(self, completed: int) -> bool:
         return is_due(self._setup.options.run, completed, evaluates=self._setup.eval_loader is not None)

@@ -39,12 +39,15 @@ from trainer.node.messages import (
     Released,
     Start,
     Stop,
+    Waiting,
     Welcome,
 )  # fmt: skip
 from trainer.node.proof import Key, ProofError, is_nonce
 from trainer.node.settings import Address, NodeSettings
 from trainer.node.worker_group import WorkerGroup, reap_orphans
+from trainer.protocol.codec import FormatError
 from trainer.protocol.exits import Exit
+from trainer.protocol.runfile import load_run_file
 from trainer.protocol.termination import Termination
 
 _ANSWER_WITHIN_S = 10.0
@@ -130,6 +133,10 @@ class Agent:
                 return await self._connect()
             except (OSError, ConnectionLostError) as error:
                 reason = str(error)
+            if self._settings.job.is_elastic and self._is_done():
+                reason = "the run was done before this node came"
+                self._console.say(reason)
+                raise _NodeEndedError(self._termination(Exit.DONE, reason))
             waited_s = time.monotonic() - began_s
             where = self._settings.coordinator
             if waited_s >= timeout_s:
@@ -143,6 +150,14 @@ class Agent:
             happening = await self._inbox.get(self._settings.intervals.retry_s)
             if isinstance(happening, Signalled):
                 raise _NodeEndedError(self._termination(happening.exit, "stopped while it waited for node 0"))
+
+    def _is_done(self) -> bool:
+        """Say whether the run ended well while this node was away, as runs of fewer than all nodes may."""
+        try:
+            run = load_run_file(self._settings.output_dir)
+        except (FormatError, OSError):
+            return False
+        return run is not None and run.run_id == self._settings.job.run_id and run.ended == Exit.DONE
 
     async def _connect(self) -> Channel:
         settings = self._settings
@@ -234,6 +249,8 @@ class Agent:
                 channel.send(Ready(number=number, host=channel.local_host, ports=ports))
             case Start() if group is None:
                 self._start(message, channel)
+            case Waiting(reason=reason):
+                self._console.say(reason)
             case Poll() if group is not None:
                 self._report(group, channel, asked=True)
             case Stop(attempt=attempt, step=step) if group is not None and attempt == group.attempt:

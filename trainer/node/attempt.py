@@ -29,13 +29,27 @@ from trainer.node.decisions import (
     Failure,
     Kind,
     Speedometer,
+    blame_node,
     choose_stop_step,
     describe_exited,
     find_hang,
     find_root_cause,
     is_computing,
 )
-from trainer.node.messages import Cleared, Exited, Kill, Leaving, Poll, RankState, Records, Start, Stop
+from trainer.node.membership import choose_epoch_end, say_nodes
+from trainer.node.messages import (
+    Cleared,
+    Exited,
+    Kill,
+    Leaving,
+    Poll,
+    RankState,
+    Records,
+    Released,
+    Start,
+    Stop,
+    Waiting,
+)
 from trainer.node.peers import Event, Got, Joined, LockLost, Lost, Peers, Quit
 from trainer.node.settings import NodeSettings
 from trainer.protocol.exits import Exit
@@ -64,6 +78,7 @@ class Result:
     Attributes:
         failure: What failed; None unless `outcome` is FAILED.
         step: Steps completed, or None where unknown.
+        furthest: Steps that any rank was seen to have completed, or None.
         checkpoint: Last whole checkpoint, or None where unknown.
         lock_lost: What broke; None unless `outcome` is LOCK_LOST.
         reason: Rank 0's own words for a good end.
@@ -72,6 +87,7 @@ class Result:
     outcome: AttemptOutcome
     failure: Failure | None = None
     step: int | None = None
+    furthest: int | None = None
     checkpoint: str | None = None
     lock_lost: str | None = None
     reason: str = "done"
@@ -91,7 +107,10 @@ class Attempt:
         self._console = console
         self._leaving = leaving
         self._deadline_left_s = deadline_left_s
-        self._uncleared = set(range(settings.job.nodes))
+        self._world_size = len(start.endpoints)
+        self._uncleared = set(start.nodes)
+        self._lost: dict[int, str] = {}
+        self._told_to_wait: set[int] = set()
         self._exits: dict[int, Exited] = {}
         self._states: dict[int, tuple[RankState, float]] = {}
         self._failure: Failure | None = None  # of a node or a hang; ranks' own are in _exits
@@ -104,14 +123,16 @@ class Attempt:
         self._kill_until_s: float | None = None
         self._speed = Speedometer()
         self._reporter = Reporter(
-            attempt=start.attempt, world_size=settings.job.world_size,
+            attempt=start.attempt, world_size=self._world_size,
+            absent=tuple(sorted(set(range(settings.job.nodes)) - set(start.nodes))) or None,
             procs_per_node=settings.job.procs_per_node, every_s=settings.intervals.report_s, console=console,
             clock=time.time,
         )  # fmt: skip
 
     async def run(self) -> Result:
         """Start all ranks and return when none is left."""
-        self._peers.send_all(self._start)
+        for node in self._start.nodes:
+            self._peers.send(node, self._start)
         # Who went between the gathering and the start will never answer, and its `Lost` was taken already.
         for node in self._uncleared - self._peers.connected:
             self._on_lost(node, "it left before the start")
@@ -131,6 +152,10 @@ class Attempt:
                 self._on_exited(exited)
             case Got(node=node, message=Cleared(attempt=attempt)) if attempt == self._start.attempt:
                 self._uncleared.discard(node)
+            case Got(node=node, message=Leaving()) if node not in self._start.nodes:
+                self._leaving.add(node)  # nobody waits for it
+                released = Released(attempt=self._start.attempt, reason="stopped", step=None, checkpoint=None)
+                self._peers.send(node, released)
             case Got(node=node, message=Leaving()):
                 self._leaving.add(node)
                 self._begin_stop(AttemptOutcome.STOPPED, f"node {node} was told to stop")
@@ -138,6 +163,7 @@ class Attempt:
                 self._on_lost(node, reason)
             case Joined(node=node):  # back already; it waits for the next attempt
                 self._leaving.discard(node)
+                self._told_to_wait.discard(node)
             case Quit():
                 self._leaving.add(0)
                 self._uncleared.discard(0)
@@ -169,10 +195,12 @@ class Attempt:
         if self._ask_until_s is not None and (not self._asked or now_s >= self._ask_until_s):
             self._ask_until_s = None
             self._send_stop()
-        if self._stop_until_s is not None and now_s >= self._stop_until_s:
-            self._kill("the time to save is over")
-        elif self._stopping is None:
+        if self._stop_until_s is None:
             self._look_for_hang(now_s)
+        elif now_s >= self._stop_until_s:
+            self._kill("the time to save is over")
+        if self._settings.job.is_elastic and self._stopping is None:
+            self._let_in()
 
     def _on_records(self, node: int, records: Records) -> None:
         now_s = time.monotonic()
@@ -198,6 +226,7 @@ class Attempt:
     def _on_lost(self, node: int, reason: str) -> None:
         left = node in self._leaving and self._stopping is not None
         self._leaving.discard(node)
+        self._told_to_wait.discard(node)
         if node not in self._uncleared:
             return
         self._uncleared.discard(node)
@@ -208,6 +237,7 @@ class Attempt:
         if left:
             self._kill(f"node {node} left")
             return
+        self._lost[node] = reason
         self._console.say(f"node {node} disappeared: {reason}")
         if self._settle_until_s is None and self._kill_until_s is None:
             self._failure = Failure(
@@ -231,11 +261,39 @@ class Attempt:
             self._failure = Failure(kind=Kind.HANG, rank=hang.rank, code=None, reason=reason, step=hang.step)
             self._kill(reason)
 
+    def _let_in(self) -> None:
+        """Have all ranks stop at the end of an epoch where a node waits for the next attempt."""
+        waiting = self._peers.connected - set(self._start.nodes) - self._leaving
+        if not waiting:
+            return
+        if new := waiting - self._told_to_wait:
+            self._told_to_wait |= new
+            then = "the others train without it for now; it is let in at the end of an epoch"
+            for node in new:
+                self._console.say(f"node {node} is here: {then}")
+                self._peers.send(node, Waiting(reason=f"waiting: {then}"))
+        intervals = self._settings.intervals
+        step = choose_epoch_end(
+            (state for state, _ in self._states.values()), steps_per_s=self._speed.steps_per_s,
+            lead_s=intervals.stop_lead_s + 2 * intervals.poll_s, window_s=3 * intervals.poll_s,
+        )  # fmt: skip
+        if step is None:
+            return
+        # No limit of time: nobody is about to be killed, and a rank that hangs is found as ever.
+        self._stopping = AttemptOutcome.STOPPED
+        where = f"step {step}, where an epoch ends"
+        self._console.say(f"to let {say_nodes(waiting)} in, all ranks save and stop after {where}")
+        self._peers.send_all(Stop(attempt=self._start.attempt, step=step))
+
     def _begin_stop(self, outcome: AttemptOutcome, reason: str) -> None:
-        if self._stopping is not None or self._kill_until_s is not None or self._settle_until_s is not None:
+        if self._kill_until_s is not None or self._settle_until_s is not None:
+            return
+        now_s = time.monotonic()
+        if self._stopping is not None:
+            # A stop at the end of an epoch is under way, and as good; now somebody has to be gone in time.
+            self._stop_until_s = self._stop_until_s or now_s + self._settings.stop_within_s
             return
         self._stopping = outcome
-        now_s = time.monotonic()
         self._stop_until_s = now_s + self._settings.stop_within_s
         self._console.say(reason)
         self._asked = set(self._uncleared)
@@ -266,11 +324,20 @@ class Attempt:
         step = saved.step if saved else None
         checkpoint = next((exited.checkpoint for exited in exits if exited.checkpoint), None)
         failure = self._failure or find_root_cause(exits, stopping=self._stopping is not None)
+        if self._lost and self._settings.job.is_elastic and failure is not None:
+            failure = blame_node(failure, self._lost)
+        furthest = max(
+            [
+                *(state.step for state, _ in self._states.values() if state.recorded),
+                *(exited.step for exited in exits if exited.step is not None),
+            ],
+            default=None,
+        )
         if self._lock_lost is not None:
             return Result(
                 outcome=AttemptOutcome.LOCK_LOST, lock_lost=self._lock_lost, step=step, checkpoint=checkpoint
             )
-        if len(exits) == self._settings.job.world_size and all(exited.code == 0 for exited in exits):
+        if len(exits) == self._world_size and all(exited.code == 0 for exited in exits):
             said = saved.reason if saved is not None and saved.reason else "done"
             return Result(outcome=AttemptOutcome.DONE, step=step, checkpoint=checkpoint, reason=said)
         if self._stopping is not None:
@@ -278,8 +345,9 @@ class Attempt:
         if failure is None:
             failure = Failure(kind=Kind.NODE, rank=None, code=None, reason="ranks vanished", step=None)
         return Result(
-            outcome=AttemptOutcome.FAILED, failure=failure, step=failure.step, checkpoint=checkpoint
-        )
+            outcome=AttemptOutcome.FAILED, failure=failure, step=failure.step, checkpoint=checkpoint,
+            furthest=furthest,
+        )  # fmt: skip
 
 
 def _names(nodes: set[int]) -> str:
@@ -304,9 +372,10 @@ class Reporter:
 
     def __init__(
         self, *, attempt: int, world_size: int, procs_per_node: int, every_s: float, console: Console,
-        clock: Callable[[], float],
+        clock: Callable[[], float], absent: tuple[int, ...] | None = None,
     ) -> None:  # fmt: skip
         """`clock` gives Unix time; the interval is measured with it too, which costs at most a line."""
+        self._absent = absent
         self._attempt = attempt
         self._world_size = world_size
         self._procs_per_node = procs_per_node
@@ -349,6 +418,7 @@ class Reporter:
             world_size=self._world_size,
             total_steps=max(state.total_steps for state, _ in rows),
             evaluated=next((state.evaluated for state, _ in rows if state.evaluated is not None), None),
+            absent=self._absent,
             ranks=tuple(
                 RankProgress(
                     rank=state.rank,

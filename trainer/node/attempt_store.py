@@ -8,7 +8,7 @@ that as a failure.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from trainer.node.decisions import Failure, GiveUp, Kind, Retry, decide
 from trainer.protocol.exits import Exit
 from trainer.protocol.layout import OutputLayout
 from trainer.protocol.nodefile import NodeFile
-from trainer.protocol.runfile import RunFile, claim_output, save_run_file
+from trainer.protocol.runfile import AttemptNodes, RunFile, claim_output, format_nodes, save_run_file
 from trainer.protocol.writerlock import WriterLock, describe_self, refuse_other_writer
 
+_ATTEMPTS_TOLD = 500  # a thousand nodes of which each second one is there take some 3 KB an attempt
 Clock = Callable[[], float]
 """Unix time in seconds."""
 
@@ -90,10 +91,14 @@ class AttemptStore:
             return None
         return self.fail(INTERRUPTED)
 
-    def begin(self) -> int:
-        """Count a start and return its number."""
-        self._save(replace(self._run, starts=self._run.starts + 1, attempts=self._run.attempts + 1))
-        return self._run.starts
+    def begin(self, nodes: Iterable[int]) -> int:
+        """Count a start by these nodes and return its number."""
+        number, told = self._run.starts + 1, self._run.nodes
+        if self._job.is_elastic:
+            taken = AttemptNodes(attempt=number, nodes=format_nodes(nodes))
+            told = (*(told or ()), taken)[-_ATTEMPTS_TOLD:]
+        self._save(replace(self._run, starts=number, attempts=self._run.attempts + 1, nodes=told))
+        return number
 
     def fail(self, failure: Failure) -> Retry | GiveUp:
         """Record that the attempt failed and decide what follows."""

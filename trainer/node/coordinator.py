@@ -1,9 +1,10 @@
 """Node 0's second task: gathers the nodes, starts attempts, counts them, and says when and how it ends.
 
-In turns: gather all nodes, ask each for free ports, count the start, carry out an `Attempt`, record how it
-went, pause. Whatever ends the run is raised as `_RunEndedError` from wherever it is found, because it can
-be found at any wait (deadline, lock, signal), and the one place that catches it tells all nodes and writes
-run.json. Node 0's own end, `_NodeLeavesError`, tells nobody: the others wait for its return.
+In turns: gather the nodes that take part (`membership`), ask each for free ports, count the start, carry out
+an `Attempt`, record how it went, pause. Whatever ends the run is raised as `_RunEndedError` from wherever it
+is found, because it can be found at any wait (deadline, lock, signal), and the one place that catches it
+tells all nodes and writes run.json. Node 0's own end, `_NodeLeavesError`, tells nobody: the others wait for
+its return.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from trainer.node.attempt import Attempt, AttemptOutcome, Result
 from trainer.node.attempt_store import INTERRUPTED, AttemptStore
 from trainer.node.console import Console
 from trainer.node.decisions import Failure, GiveUp, Kind, Retry
+from trainer.node.membership import say_nodes, say_size, wait_for_more
 from trainer.node.messages import End, Leaving, Prepare, Ready, Released, Start
 from trainer.node.peers import Event, Got, Joined, LockLost, Lost, Peers, Quit
 from trainer.node.settings import NodeSettings
@@ -59,6 +61,7 @@ class Coordinator:
         self._closing = asyncio.Event()
         self._last: Result | None = None
         self._prepared = 0
+        self._gained = -1  # steps completed when a node was last lost
         self._said_s = time.monotonic()
 
     @property
@@ -128,16 +131,13 @@ class Coordinator:
         pause_s = self._follow(INTERRUPTED, decision) if decision is not None else 0.0
         while True:
             await self._rest(pause_s)
-            endpoints = await self._gather()
-            store = await self._open_store()
-            number = attempt_store.begin()  # on disk before any rank runs
+            nodes, endpoints = await self._gather()
+            store = await self._open_store(world_size=len(endpoints))
+            number = attempt_store.begin(nodes)  # on disk before any rank runs
             self._note_attempt(number)
-            job = self._settings.job
-            ranks = "1 rank" if job.world_size == 1 else f"{job.world_size} ranks"
-            nodes = "1 node" if job.nodes == 1 else f"{job.nodes} nodes"
-            self._console.say(f"attempt {number} begins: {ranks} on {nodes}{_other_code(attempt_store, job)}")
+            self._say_begin(attempt_store, nodes, ranks=len(endpoints))
             attempt = Attempt(
-                Start(attempt=number, endpoints=endpoints, master=store),
+                Start(attempt=number, nodes=nodes, endpoints=endpoints, master=store),
                 settings=self._settings, peers=self._peers, console=self._console, leaving=self._leaving,
                 deadline_left_s=lambda: attempt_store.deadline_left_s,
             )  # fmt: skip
@@ -153,9 +153,34 @@ class Coordinator:
                 case AttemptOutcome.STOPPED:
                     attempt_store.uncount()
                     pause_s = 0.0
+                case AttemptOutcome.FAILED if self._goes_on_without(result):
+                    attempt_store.uncount()
+                    pause_s = 0.0
                 case AttemptOutcome.FAILED:
                     assert result.failure is not None
                     pause_s = self._follow(result.failure, attempt_store.fail(result.failure))
+
+    def _say_begin(self, attempt_store: AttemptStore, nodes: tuple[int, ...], *, ranks: int) -> None:
+        job = self._settings.job
+        size = f"{'1 rank' if ranks == 1 else f'{ranks} ranks'} on {say_size(len(nodes), job)}"
+        without = set(range(job.nodes)) - set(nodes)
+        left_out = f", without {say_nodes(without)}" if without else ""
+        code = _other_code(attempt_store, job)
+        self._console.say(f"attempt {self._console.attempt} begins: {size}{left_out}{code}")
+
+    def _goes_on_without(self, result: Result) -> bool:
+        """Say whether a lost node is nothing that counts: the job may be without it, and gained steps.
+
+        What takes the same nodes down at the same step again and again has to come to an end.
+        """
+        failure, furthest = result.failure, result.furthest
+        if not self._settings.job.is_elastic or failure is None or failure.kind is not Kind.NODE:
+            return False
+        gains = furthest is not None and furthest > self._gained
+        self._gained = furthest if furthest is not None else self._gained
+        if gains:
+            self._console.say(f"{failure.reason}; the others go on, with it where it comes back in time")
+        return gains
 
     def _follow(self, failure: Failure, decision: Retry | GiveUp) -> float:
         if isinstance(decision, GiveUp):
@@ -170,17 +195,17 @@ class Coordinator:
         )
         return decision.pause_s
 
-    async def _open_store(self) -> str:
+    async def _open_store(self, *, world_size: int) -> str:
         """Serve the store of the next attempt and return its address; one rank has nobody to find there."""
         settings = self._settings
-        if settings.job.world_size == 1:
+        if world_size == 1:
             return str(settings.master)
         # The address and not its name, which this machine may not be able to resolve yet.
         host = settings.bind_host or self._peers.own_host or "127.0.0.1"
         began_s, said_s = time.monotonic(), 0.0
         while True:
             try:
-                self._store = Store(host=host, port=settings.master.port, world_size=settings.job.world_size)
+                self._store = Store(host=host, port=settings.master.port, world_size=world_size)
             except OSError as error:  # an earlier life of this node may still be on its way out
                 reason = f"port {settings.master.port}: {error.strerror or error}"
             else:
@@ -202,37 +227,49 @@ class Coordinator:
         while (left_s := until_s - time.monotonic()) > 0:
             await self._idle(left_s)
 
-    async def _gather(self) -> tuple[str, ...]:
+    async def _gather(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """Return the nodes that take part in the next attempt, and the endpoints of their ranks."""
         began_s = self._said_s = time.monotonic()
-        timeout_s = self._settings.job.rendezvous_timeout_s
+        job, say_s = self._settings.job, self._settings.intervals.say_s
+        timeout_s = job.rendezvous_timeout_s
         while True:
-            missing = set(range(self._settings.job.nodes)) - (self._peers.connected - self._leaving)
-            if not missing:
-                endpoints = await self._prepare()
+            there, waited_s = self._peers.connected - self._leaving, time.monotonic() - began_s
+            missing = set(range(job.nodes)) - there
+            more_s = wait_for_more(there, job=job, waited_s=waited_s, away_s=self._peers.away_s)
+            if more_s == 0.0:
+                nodes = tuple(sorted(there))
+                endpoints = await self._prepare(nodes)
                 if endpoints is not None:
-                    return endpoints
-                continue  # a node went meanwhile; it is missing now
-            waited_s = time.monotonic() - began_s
+                    return nodes, endpoints
+                continue  # a node went meanwhile, and is missing now, or one came
             names = ", ".join(str(node) for node in sorted(missing))
             if waited_s >= timeout_s:
                 raise _RunEndedError(Exit.RENDEZVOUS, f"node {names} did not come within {timeout_s:.0f} s")
-            if time.monotonic() - self._said_s >= self._settings.intervals.say_s:
+            if time.monotonic() - self._said_s >= say_s:
                 self._said_s = time.monotonic()
-                self._console.say(f"waiting for node {names} ({waited_s:.0f} s of {timeout_s:.0f} s)")
-            await self._idle(min(timeout_s - waited_s, self._settings.intervals.say_s))
+                within = f"{waited_s:.0f} s of {timeout_s:.0f} s"
+                if more_s is not None:
+                    within = f"{say_size(len(there), job)} are there, which begin in {more_s:.0f} s"
+                self._console.say(f"waiting for node {names} ({within})")
+            left_s = timeout_s - waited_s if more_s is None else more_s
+            await self._idle(min(left_s, say_s))
 
-    async def _prepare(self) -> tuple[str, ...] | None:
+    async def _prepare(self, nodes: tuple[int, ...]) -> tuple[str, ...] | None:
         # Numbered, because the answer to an earlier question may come late, with ports that are taken by now.
         self._prepared += 1
-        self._peers.send_all(Prepare(number=self._prepared))
+        for node in nodes:
+            self._peers.send(node, Prepare(number=self._prepared))
         ready: dict[int, Ready] = {}
         until_s = time.monotonic() + _PREPARE_WITHIN_S
-        nodes = range(self._settings.job.nodes)
         while (left_s := until_s - time.monotonic()) > 0:
             event = await self._idle(left_s)
-            if self._leaving or isinstance(event, Lost):
+            if self._leaving & set(nodes):
                 return None
             match event:
+                case Lost():
+                    return None
+                case Joined(node=node) if node not in nodes:  # there are more by now
+                    return None
                 case Got(node=node, message=Ready(number=self._prepared) as answer):
                     ready[node] = answer
             if len(ready) == len(nodes):
@@ -294,6 +331,8 @@ class Coordinator:
                 self._console.say(f"{self._settings.output_dir}: {error}")
         # Nodes that are away for a moment come back to hear it; else they would wait for a whole rendezvous.
         untold = set(range(self._settings.job.nodes)) - self._peers.connected
+        if self._settings.job.is_elastic and over.exit_code is Exit.DONE:  # they read it in run.json
+            untold.clear()
         self._peers.send_all(end)
         if over.exit_code is Exit.RENDEZVOUS:  # who did not come in all that time gives up by itself
             untold.clear()

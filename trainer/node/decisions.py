@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -146,6 +146,22 @@ def find_root_cause(exits: Iterable[Exited], *, stopping: bool) -> Failure | Non
         step=first.step,
         checkpoint=first.checkpoint,
     )
+
+
+def blame_node(failure: Failure, lost: Mapping[int, str]) -> Failure:
+    """Return what failed where nodes were lost in the same moment: ranks of the others die of their absence.
+
+    Args:
+        failure: As the ranks tell it. One that names a cause by its code stays.
+        lost: Nodes that disappeared, and how.
+    """
+    if failure.kind is not Kind.RANK or failure.code in (*NOT_RETRIED, Exit.CHECKPOINT):
+        return failure
+    node, reason = min(lost.items())
+    return Failure(
+        kind=Kind.NODE, rank=None, code=None, step=None, reason=f"node {node} disappeared: {reason}",
+        checkpoint=failure.checkpoint,
+    )  # fmt: skip
 
 
 def describe_exited(exited: Exited) -> str:

@@ -12,6 +12,7 @@ An attempt, in messages (coordinator → agent, and back):
     Poll, Stop     → Records               where to stop is chosen of fresh records
     Kill           →
                    → Exited, Cleared       a rank ended; none is left
+    Waiting        →                       it trains without this node
     Released       →                       a node that was told to stop may go
     End            →                       the run is over
 """
@@ -27,7 +28,7 @@ from trainer.protocol.evaluated import Evaluated
 from trainer.protocol.step_times import StepTimes
 from trainer.protocol.untrusted import FormatError, parse_object, shown
 
-SCHEMA = 4
+SCHEMA = 5
 MAX_LINE_BYTES = 4 * 1024 * 1024
 """Endpoints and records of some ten thousand ranks; nothing honest is longer."""
 
@@ -41,6 +42,8 @@ class RankState:
         silent_s: Since its last record, or since it was spawned.
         phase: Lower-case name of `heartbeat.Phase`.
         evaluated: The last evaluation, which rank 0 alone tells.
+        epoch_end: Steps completed once its epoch is over, or 0 while unknown.
+        epoch_steps: Steps of an epoch, or 0 while unknown.
         times: Of its last steps.
     """
 
@@ -54,6 +57,8 @@ class RankState:
     loss: float | None
     images_per_s: float | None
     evaluated: Evaluated | None = None
+    epoch_end: int = 0
+    epoch_steps: int = 0
     times: Annotated[StepTimes | None, UnlessNone()] = None
 
 
@@ -121,9 +126,15 @@ class Ready:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Start:
-    """Coordinator: start your ranks."""
+    """Coordinator: start your ranks.
+
+    Attributes:
+        nodes: Who takes part, ascending; this node is among them.
+        endpoints: Of their ranks, in that order.
+    """
 
     attempt: int
+    nodes: tuple[int, ...]
     endpoints: tuple[str, ...]
     master: str
 
@@ -190,6 +201,13 @@ class Leaving:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """Coordinator: the others train without you for now; `reason` is a sentence for your log."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Released:
     """Coordinator: whoever is leaving may go."""
 
@@ -214,14 +232,14 @@ class End:
 
 Message: TypeAlias = (
     Challenge | Proof | Admitted | Welcome | Refused | Ping | Prepare | Ready | Start | Poll | Records
-    | Exited | Cleared | Stop | Kill | Leaving | Released | End
+    | Exited | Cleared | Stop | Kill | Leaving | Waiting | Released | End
 )  # fmt: skip
 
 _KINDS: dict[str, type[Message]] = {
     kind.__name__.lower(): kind
     for kind in (
         Challenge, Proof, Admitted, Welcome, Refused, Ping, Prepare, Ready, Start, Poll, Records, Exited,
-        Cleared, Stop, Kill, Leaving, Released, End,
+        Cleared, Stop, Kill, Leaving, Waiting, Released, End,
     )
 }  # fmt: skip
 

@@ -85,6 +85,8 @@ class Peers:
         self._console = console
         self._key = Key.of(settings.job)
         self._channels: dict[int, Channel] = {}
+        self._away_since_s: dict[int, float] = {}  # of nodes that were there
+        self._made_s = time.monotonic()
         self._strangers: dict[Channel, None] = {}  # in the order in which they came
         self._max_strangers = _max_strangers()
         self._cut = 0
@@ -126,6 +128,12 @@ class Peers:
     def connected(self) -> frozenset[int]:
         """Nodes that are there."""
         return frozenset(self._channels)
+
+    def away_s(self, node: int) -> float:
+        """Return for how many seconds a node has not been there: 0 while it is."""
+        if node in self._channels:
+            return 0.0
+        return time.monotonic() - self._away_since_s.get(node, self._made_s)
 
     def send(self, node: int, message: Message) -> None:
         """Say something to one node, if it is there."""
@@ -220,6 +228,7 @@ class Peers:
 
     def _forget(self, node: int, reason: str) -> None:
         self._channels.pop(node).hang_up()
+        self._away_since_s[node] = time.monotonic()
         self.events.put(Lost(node=node, reason=reason))
 
     def _refusal(self, proof: Proof) -> str | None:

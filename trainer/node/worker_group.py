@@ -71,13 +71,14 @@ class WorkerGroup:
             OSError: A process could not be made; those made before it are to be killed.
         """
         # All ranks of a node have the same host in their endpoints, so the first one's will do.
-        first = self._start.endpoints[self._settings.local_ranks.start]
-        interface = find_interface(first.rpartition(":")[0])
+        procs = self._settings.job.procs_per_node
+        offset = self._start.nodes.index(self._settings.node) * procs
+        interface = find_interface(self._start.endpoints[offset].rpartition(":")[0])
         for rank in self._settings.local_ranks:
             spec = LaunchSpec(
-                rank=rank, attempt=self.attempt, endpoints=self._start.endpoints, master=self._start.master,
-                heartbeats=self._folder / "heartbeats", outcome=self._folder / f"rank{rank}.json",
-                interface=interface,
+                rank=offset + rank % procs, attempt=self.attempt, endpoints=self._start.endpoints,
+                master=self._start.master, heartbeats=self._folder / "heartbeats",
+                outcome=self._folder / f"rank{rank}.json", interface=interface,
             )  # fmt: skip
             env = rank_environment(spec, job=self._settings.job, base=environ)
             process, pipe = start_child(command, env=env)
@@ -209,7 +210,8 @@ def _state(rank: int, record: RankRecord | None, *, now_s: float, spawned_s: flo
         phase=record.phase.name.lower(), silent_s=max(0.0, now_s - record.t_mono_s),
         loss=record.loss if math.isfinite(record.loss) else None,
         images_per_s=record.images_per_s if 0 < record.images_per_s < math.inf else None,
-        evaluated=record.evaluated, times=record.times,
+        evaluated=record.evaluated, epoch_end=record.epoch_end, epoch_steps=record.epoch_steps,
+        times=record.times,
     )  # fmt: skip
 
 
@@ -222,9 +224,10 @@ class LaunchSpec:
     """All that one rank is started with.
 
     Attributes:
-        rank: Global rank.
+        rank: Among the ranks that take part. Everywhere else in this package a rank's number is that of the
+            job with all its nodes, so that it stays the same whoever is there.
         attempt: From 1.
-        endpoints: Of all ranks, by rank.
+        endpoints: Of all ranks that take part, by rank.
         master: `host:port` of Paddle's store.
         heartbeats: File of the heartbeats of this node.
         outcome: Where the rank leaves its outcome.
@@ -251,7 +254,7 @@ def rank_environment(spec: LaunchSpec, *, job: NodeFile, base: Mapping[str, str]
     env.update(
         {
             "PADDLE_TRAINER_ID": str(spec.rank),
-            "PADDLE_TRAINERS_NUM": str(job.world_size),
+            "PADDLE_TRAINERS_NUM": str(len(spec.endpoints)),
             "PADDLE_TRAINER_ENDPOINTS": ",".join(spec.endpoints),
             "PADDLE_CURRENT_ENDPOINT": spec.endpoints[spec.rank],
             "PADDLE_MASTER": spec.master,
@@ -264,6 +267,8 @@ def rank_environment(spec: LaunchSpec, *, job: NodeFile, base: Mapping[str, str]
             environment.STORE: "1",
         }
     )
+    if job.is_elastic:
+        env[environment.SHARDS] = str(job.world_size)
     if job.backend == "nccl":
         env["FLAGS_selected_gpus"] = str(local)  # counts within CUDA_VISIBLE_DEVICES
     else:

@@ -41,6 +41,9 @@ OUTCOME: Final = "FTL_OUTCOME"
 STORE: Final = "FTL_STORE"
 """1 where node 0's process serves Paddle's store at PADDLE_MASTER, and no rank has to."""
 
+SHARDS: Final = "FTL_SHARDS"
+"""Parts that each global batch is cut into: ranks of the job with all its nodes, where fewer may be there."""
+
 CODE: Final = "FTL_CODE"
 """Folder of the user's own code, unpacked; it comes last on Python's path."""
 

@@ -28,16 +28,16 @@ from trainer.protocol.codec import FormatError
 from trainer.protocol.evaluated import Evaluated
 from trainer.protocol.step_times import StepTimes
 
-_MAGIC = b"FTLB\x04\0\0\0"
+_MAGIC = b"FTLB\x05\0\0\0"
 _HEADER = struct.Struct("<8sqq")  # magic, ranks, stop step
 _STOP = struct.Struct("<q")
 _STOP_AT = 16
 _SEQUENCE = struct.Struct("<q")
-# Step, epoch, total steps, phase, pid, t_mono, loss, images/s; of the last evaluation top1, the best one,
-# the largest class, the images, which are 0 before the first, and the epoch of the best one, 0 where it is
-# not known; of the last steps their number, 0 before any were timed, and the other fields of `StepTimes` in
-# their order.
-_RECORD = struct.Struct("<qqqqqddddddqqqdddddddqqd")
+# Step, epoch, total steps, phase, pid, step at the epoch's end, steps of an epoch, t_mono, loss, images/s; of
+# the last evaluation top1, the best one, the largest class, the images, which are 0 before the first, and the
+# epoch of the best one, 0 where it is not known; of the last steps their number, 0 before any were timed, and
+# the other fields of `StepTimes` in their order.
+_RECORD = struct.Struct("<qqqqqqqddddddqqqdddddddqqd")
 _SLOT = 256  # a record and its sequence number, on cache lines of their own
 
 NO_STOP = -1
@@ -68,6 +68,8 @@ class RankRecord:
         loss: Last training loss; NaN before the first step.
         images_per_s: Of this rank; 0 before it is known.
         evaluated: The last evaluation; None before it, on ranks but 0, and where images have several labels.
+        epoch_end: Steps completed once the current epoch is over, or 0 while unknown.
+        epoch_steps: Steps of an epoch, or 0 while unknown.
         times: Of the last steps; None before any were timed.
     """
 
@@ -80,6 +82,8 @@ class RankRecord:
     loss: float
     images_per_s: float
     evaluated: Evaluated | None = None
+    epoch_end: int = 0
+    epoch_steps: int = 0
     times: StepTimes | None = None
 
 
@@ -135,8 +139,8 @@ class Heartbeats:
         _SEQUENCE.pack_into(self._memory, at, sequence + 1 | 1)
         _RECORD.pack_into(
             self._memory, at + _SEQUENCE.size, record.step, record.epoch, record.total_steps,
-            record.phase, record.pid, record.t_mono_s, record.loss, record.images_per_s,
-            *evaluated, *times,
+            record.phase, record.pid, record.epoch_end, record.epoch_steps, record.t_mono_s, record.loss,
+            record.images_per_s, *evaluated, *times,
         )  # fmt: skip
         _SEQUENCE.pack_into(self._memory, at, (sequence + 1 | 1) + 1)
 
@@ -153,12 +157,12 @@ class Heartbeats:
             return None
         if before == 0:
             return None
-        step, epoch, total, phase, pid, t_mono_s, loss, images_per_s, *more = raw
+        step, epoch, total, phase, pid, epoch_end, epoch_steps, t_mono_s, loss, images_per_s, *more = raw
         evaluated, times = more[:5], more[5:]
         return RankRecord(
             step=step, epoch=epoch, total_steps=total, phase=Phase(phase), pid=pid,
             t_mono_s=t_mono_s, loss=loss, images_per_s=images_per_s, evaluated=_folded(*evaluated),
-            times=_timed(times),
+            epoch_end=epoch_end, epoch_steps=epoch_steps, times=_timed(times),
         )  # fmt: skip
 
     def close(self) -> None:

@@ -23,6 +23,8 @@ class NodeFile:
             which is a label that many can read, takes its place.
         job: Name of the PaddleJob.
         nodes: Number of pods, at least 1.
+        min_nodes: Nodes with which an attempt may begin, node 0 among them; None where all are needed.
+        patience_s: How long the others are waited for then; None where all are needed.
         procs_per_node: Ranks on each node, at least 1.
         coordinator_host: Name under which node 0 answers.
         coordinator_port: TCP port of the rendezvous.
@@ -61,11 +63,18 @@ class NodeFile:
     code_sha256: Annotated[Annotated[str, Within(64, 64)] | None, UnlessNone()] = None
     metrics_port: Annotated[Annotated[int, Within(1, 65535)] | None, UnlessNone()] = None
     secret: Annotated[Annotated[str, Within(32, 256)] | None, UnlessNone()] = field(default=None, repr=False)
+    min_nodes: Annotated[Annotated[int, Within(least=1)] | None, UnlessNone()] = None
+    patience_s: Annotated[Annotated[float, Within(0)] | None, UnlessNone()] = None
 
     @property
     def world_size(self) -> int:
-        """Number of ranks of the job."""
+        """Number of ranks of the job, with all its nodes."""
         return self.nodes * self.procs_per_node
+
+    @property
+    def is_elastic(self) -> bool:
+        """Whether fewer nodes than all may train."""
+        return self.min_nodes is not None
 
 
 def format_node_file(node_file: NodeFile) -> str:

@@ -64,11 +64,12 @@ class Progress:
     Attributes:
         time_s: Unix time of the report.
         attempt: Attempt that it describes, from 1.
-        world_size: Ranks of the job; ranks that have not reported yet are missing in `ranks`.
+        world_size: Ranks that take part; ranks that have not reported yet are missing in `ranks`.
         total_steps: Steps of the whole run, or 0 while unknown.
         step_s: Seconds that a step took of late; None where it is not known. Not in the line: a reader that
             has two lines of one attempt works it out.
         evaluated: The last evaluation; None before it, and where labels have no largest class.
+        absent: Nodes of the job that do not take part; None where all do.
     """
 
     time_s: UnixTime
@@ -78,6 +79,7 @@ class Progress:
     ranks: tuple[RankProgress, ...]
     step_s: Annotated[float | None, Unwritten()] = None
     evaluated: Annotated[Evaluated | None, UnlessNone()] = None
+    absent: Annotated[tuple[_Rank, ...] | None, UnlessNone()] = None
 
     @property
     def step(self) -> int | None:

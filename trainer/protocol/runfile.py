@@ -10,6 +10,7 @@ import contextlib
 import json
 import re
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -46,6 +47,19 @@ class OutputTakenError(TrainerError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptNodes:
+    """Which nodes took part in an attempt.
+
+    Attributes:
+        attempt: Its number, as in logs.
+        nodes: Such as `0-2,5`.
+    """
+
+    attempt: Count
+    nodes: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunFile:
     """State of a run across attempts and pods.
 
@@ -56,6 +70,7 @@ class RunFile:
         fingerprints: What each failed attempt failed of, oldest first.
         starts: All starts of all ranks so far; numbers the attempts in logs and never goes back.
         code_sha256: Of the user's code that it runs with, or None; see `code_archive`.
+        nodes: Who took part in its last attempts, oldest first; None where the job trains with all its nodes.
         ended: Exit code with which the run last ended for good, or None while it goes on. Whoever starts it
             again after that continues it on purpose, with a fresh count and deadline.
     """
@@ -67,6 +82,18 @@ class RunFile:
     starts: Count = 0
     ended: ExitCode | None = None
     code_sha256: Annotated[str | None, UnlessNone()] = None
+    nodes: Annotated[tuple[AttemptNodes, ...] | None, UnlessNone()] = None
+
+
+def format_nodes(nodes: Iterable[int]) -> str:
+    """Write the numbers of nodes as people read them: `0-2,5`."""
+    runs: list[list[int]] = []
+    for node in sorted(nodes):
+        if runs and node == runs[-1][1] + 1:
+            runs[-1][1] = node
+        else:
+            runs.append([node, node])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
 def load_run_file(output_dir: Path) -> RunFile | None:

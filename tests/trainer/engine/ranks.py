@@ -10,7 +10,7 @@ import sys
 from trainer.node.store import Store
 
 
-def run_ranks(count: int, *arguments: str, code: int = 0) -> None:
+def run_ranks(count: int, *arguments: str, code: int = 0, **variables: str) -> None:
     """Run `python ARGUMENTS` as so many ranks over gloo; fails with what one said that ended otherwise."""
     endpoints = [f"127.0.0.1:{port}" for port in _free_ports(count)]
     store = Store(host="127.0.0.1", port=0, world_size=count)
@@ -21,6 +21,7 @@ def run_ranks(count: int, *arguments: str, code: int = 0) -> None:
                 "PADDLE_TRAINER_ID": str(rank), "PADDLE_TRAINERS_NUM": str(count),
                 "PADDLE_TRAINER_ENDPOINTS": ",".join(endpoints), "PADDLE_CURRENT_ENDPOINT": endpoints[rank],
                 "PADDLE_MASTER": store.address, "FTL_STORE": "1", "PADDLE_DISTRI_BACKEND": "gloo",
+                **variables,
             },
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )

@@ -126,7 +126,8 @@ def make(
         collective=Collective(world_size=1), ranks=Ranks(), schedules=[lambda step: 0.01 / (step + 1)],
         apart=(), ema=ExponentialMovingAverage(net, decay=0.9, saved={}) if ema else None,
         options=SimpleNamespace(
-            run=SimpleNamespace(seed=0, on_gpu=False), seeds_steps=True, update_freq=update_freq
+            run=SimpleNamespace(seed=0, on_gpu=False), seeds_steps=True, update_freq=update_freq,
+            divisor=update_freq,
         ),
     )  # fmt: skip
     guard = None

@@ -210,7 +210,8 @@ def hold_against_formulas(specs: list[dict[str, Any]], update_freq: int) -> None
         ],
         apart=(), ema=ExponentialMovingAverage(net, decay=0.9, saved={}),
         options=SimpleNamespace(
-            run=SimpleNamespace(seed=0, on_gpu=False), seeds_steps=True, update_freq=update_freq
+            run=SimpleNamespace(seed=0, on_gpu=False), seeds_steps=True, update_freq=update_freq,
+            divisor=update_freq,
         ),
     )  # fmt: skip
     stepper = Stepper(setup, liveness=Liveness(None, local_rank=0), stop=StopSignal())

@@ -38,10 +38,12 @@ def say(text):
 
 
 def publish(step, phase):
+    epoch_steps = plan.get("epoch_steps", 1000)
     heartbeats.write(
         local,
         RankRecord(
-            step=step, epoch=step // plan.get("epoch_steps", 1000), total_steps=plan["steps"], phase=phase,
+            step=step, epoch=step // epoch_steps, total_steps=plan["steps"], phase=phase,
+            epoch_end=(step // epoch_steps + 1) * epoch_steps, epoch_steps=epoch_steps,
             pid=os.getpid(), t_mono_s=time.monotonic(), loss=1.0 / (step + 1), images_per_s=10.0,
         ),
     )  # fmt: skip

@@ -78,7 +78,10 @@ def test_endpoints_and_records_of_a_thousand_ranks_fit_a_line() -> None:
         for rank in range(1000)
     )  # fmt: skip
     start = Start(
-        attempt=1, endpoints=tuple(f"pod-{rank}.example:36543" for rank in range(1000)), master="a:1"
+        attempt=1,
+        nodes=(0,),
+        endpoints=tuple(f"pod-{rank}.example:36543" for rank in range(1000)),
+        master="a:1",
     )
     for message in (start, messages.Records(attempt=1, asked=False, ranks=ranks)):
         assert len(format_message(message)) < messages.MAX_LINE_BYTES

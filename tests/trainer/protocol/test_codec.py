@@ -311,7 +311,7 @@ CASES: dict[str, tuple[Any, tuple[Write, Parse], Any]] = {
             images_per_s=None, evaluated=EVALUATED,
         ),)), _MESSAGE, None,
     ),
-    "start": (Start(attempt=1, endpoints=("a:1", "b:2"), master="a:3"), _MESSAGE, None),
+    "start": (Start(attempt=1, nodes=(0, 2), endpoints=("a:1", "b:2"), master="a:3"), _MESSAGE, None),
     "request": (
         Request(run_id="r", host_folders={"/data": "/d"}, workdir="/w", devices=("0",)),
         (through_file(save_record), from_file(load_request)), None,
