@@ -9,7 +9,7 @@ DATA   := .quickstart/digits
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help monitoring-check learn-check zoo-check recording fuzz soak-logs soak-kills soak-durability kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster kind-table e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean gpu-check
+.PHONY: help monitoring-check learn-check zoo-check recording fuzz soak-logs soak-kills soak-durability soak-elastic kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster kind-table e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean gpu-check
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -134,6 +134,9 @@ soak-logs: $(VENV)/dev.stamp  ## SCHEDULES (10000) random fault schedules for fo
 
 soak-durability: $(VENV)/dev.stamp  ## KILLS (15) runs for each of what can be killed, the store at each call; SEED goes on; an hour
 	@$(BIN)/python -m benchmarks.soak_durability --kills $(or $(KILLS),15) $(if $(SEED),--seed $(SEED)) $(SOAK)
+
+soak-elastic: $(VENV)/dev.stamp  ## EVENTS (100) nodes lost and given back at random, TRAINER=1 by real ranks; SEED goes on
+	@$(BIN)/python -m benchmarks.soak_elastic --events $(or $(EVENTS),100) $(if $(SEED),--seed $(SEED)) $(if $(TRAINER),--trainer)
 
 gpu-check: $(VENV)/dev.stamp  ## what needs a GPU, held against a CPU; a report in build/gpu-check; exit 77 without a GPU
 	@$(BIN)/python -m benchmarks.gpu_check $(GPU_CHECK)

@@ -12,6 +12,8 @@ from trainer.protocol.jobnames import MAX_PREFIX, job_name, to_dns_label
 RUN_ID_LABEL = "ftlaunch.io/run-id"
 SUBMITTED_BY = "ftlaunch.io/submitted-by"
 """Annotation of job objects: who has submitted it, as their own machine calls them. A word, and no proof."""
+MIN_NODES = "ftlaunch.io/min-nodes"
+"""Annotation of a job: pods with which it trains, where it may do with fewer than it asks for."""
 PROGRESS = "ftlaunch.io/progress"
 """Annotation of a job or of node 0's pod: what stands in a progress line, where somebody keeps it there."""
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
@@ -23,9 +25,9 @@ EARLIER_NAMES: Mapping[str, KindName] = {"kubeflow": "paddlejob"}
 MAX_JOB_NAME = 52  # pods and services are `<job>-worker-<i>` with up to 4 digits, at most 63 characters
 
 __all__ = [
-    "EARLIER_NAMES", "KIND_NAMES", "MAX_JOB_NAME", "MAX_PREFIX", "PROGRESS", "QUEUE_LABEL", "RUN_ID_LABEL",
-    "SUBMITTED_BY", "KindName", "is_dns_label", "is_run_id", "job_name", "new_run_id", "new_secret",
-    "to_dns_label",
+    "EARLIER_NAMES", "KIND_NAMES", "MAX_JOB_NAME", "MAX_PREFIX", "MIN_NODES", "PROGRESS", "QUEUE_LABEL",
+    "RUN_ID_LABEL", "SUBMITTED_BY", "KindName", "is_dns_label", "is_run_id", "job_name", "new_run_id",
+    "new_secret", "to_dns_label",
 ]  # fmt: skip
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")

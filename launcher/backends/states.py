@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -113,6 +113,18 @@ class JobStatus:
         """The verdict on the job: that of the first pod, by node, that failed with one, else node 0's."""
         messages = [pod.termination for pod in self.pods if pod.termination is not None]
         return next((message for message in messages if message.exit), messages[0] if messages else None)
+
+
+def trains_with_fewer(away: Set[int], progress: Progress | None) -> str:
+    """Say with how many nodes a job trains, where all pods that do not run are of nodes it does without.
+
+    Args:
+        away: Nodes whose pods do not run, or are not there.
+        progress: The last progress line of node 0, or None.
+    """
+    if progress is None or not away or 0 in away or not away <= set(progress.absent or ()):
+        return ""
+    return progress.fewer_nodes
 
 
 def early_end(pods: Iterable[PodStatus]) -> str:

@@ -196,6 +196,8 @@ def describe_progress(progress: Progress, *, is_early: bool = False) -> str:
     rates = [rank.images_per_s for rank in progress.ranks if rank.images_per_s is not None]
     if rates:
         parts.append(f"{sum(rates):.0f} images/s")
+    if progress.fewer_nodes:
+        parts.append(progress.fewer_nodes)
     if len(progress.ranks) < progress.world_size:
         parts.append(f"{len(progress.ranks)} of {progress.world_size} ranks have reported")
     return "  " + ", ".join(parts)
@@ -286,6 +288,7 @@ def to_json(
         start=start_to_json(start),
         gpu_hours=round(held.gpu_hours, 4) if held is not None else None,
         gpu_hours_estimate=(held.estimate or None) if held is not None else None,
+        absent_nodes=list(progress.absent or ()) if progress else [],
         evaluated=dataclasses.asdict(progress.evaluated) if progress and progress.evaluated else None,
         pods=[
             {

@@ -224,6 +224,23 @@ _ANNOTATIONS_BYTES = 255 * 1024  # a server takes 256 KiB, and some of them are 
 _NODES = 1000  # pods are `<job>-worker-<i>` with at most three digits
 
 
+class NodeRange(Subsection):
+    """Nodes of a job that may train with fewer of them than it asks for."""
+
+    min: Annotated[int, Field(ge=1, le=_NODES)]
+    """Number of pods (nodes) with which it begins and goes on, the first one among them; below max."""
+    max: Annotated[int, Field(ge=2, le=_NODES)]
+    """Number of pods (nodes) that it asks for, 2 to 1000; the global batch is that of all of them."""
+    patience: Duration = Field(default=120.0, json_schema_extra={"default": "2m"})
+    """Time that missing nodes are waited for before the others train without them, such as 2m."""
+
+    @model_validator(mode="after")
+    def _ascend(self) -> NodeRange:
+        if self.min >= self.max:
+            raise ValueError(f"expected min below max, got {self.min} and {self.max}; or give one number")
+        return self
+
+
 class LaunchSection(Subsection):
     """Where and how the job runs. Flags of the command line win over it."""
 
@@ -231,8 +248,8 @@ class LaunchSection(Subsection):
     """Prefix of the job's name; the file's stem where it is not given."""
     image: Image | None = None
     """Container image with ftlaunch's trainer."""
-    nodes: Annotated[int, Field(ge=1, le=_NODES)] = 1
-    """Number of pods (nodes), 1 to 1000."""
+    nodes: Annotated[int, Field(ge=1, le=_NODES)] | NodeRange = 1
+    """Number of pods (nodes), 1 to 1000; or {min, max} for a job that may train with fewer than max."""
     gpus: Annotated[int, Field(ge=0, le=64)] = 0
     """Devices a node, 0 to 64; 0 trains on CPUs over gloo."""
     procs_per_node: Procs = "auto"
@@ -310,15 +327,15 @@ class LaunchSection(Subsection):
             )
         return value
 
-    @field_validator("nodes", mode="before")
-    @classmethod
-    def _number_stays(cls, value: object) -> object:
-        if isinstance(value, dict):
-            raise ValueError(  # noqa: TRY004 - what pydantic takes for a problem
-                "expected a number of nodes, which a job keeps while it runs, got a mapping; another job goes"
-                " on with more or fewer: `ftlaunch submit --continue JOB --nodes N`"
-            )
-        return value
+    @property
+    def max_nodes(self) -> int:
+        """Number of pods (nodes) that the job asks for."""
+        return self.nodes if isinstance(self.nodes, int) else self.nodes.max
+
+    @property
+    def node_range(self) -> NodeRange | None:
+        """Its nodes, where it may train with fewer than all; else None."""
+        return None if isinstance(self.nodes, int) else self.nodes
 
     @field_validator("api", mode="before")
     @classmethod

@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
-from launcher.names import PROGRESS, QUEUE_LABEL, RUN_ID_LABEL, SUBMITTED_BY, KindName
+from launcher.names import MIN_NODES, PROGRESS, QUEUE_LABEL, RUN_ID_LABEL, SUBMITTED_BY, KindName
 from launcher.objects import (
     Condition,
     KubeObject,
@@ -267,6 +267,11 @@ class JobKind(ABC):
     @abstractmethod
     def replicas_of(self, job: KubeObject) -> int:
         """Return how many pods a job is to have."""
+
+    def needed_of(self, job: KubeObject) -> int:
+        """Return with how many pods a job trains: those that it is to have, or fewer where it may."""
+        said = str((job["metadata"].get("annotations") or {}).get(MIN_NODES, ""))
+        return int(said) if said.isascii() and said.isdigit() else self.replicas_of(job)
 
     def is_suspended(self, job: KubeObject) -> bool:
         """Say whether the job is asked to have no pods."""

@@ -38,8 +38,10 @@ OUT_OF_SERVICE = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
 """Taint that says of a node that it is off, so that its pods are let go (kubernetes.io, "Node Shutdowns")."""
 NO_GROUP = "it makes no pod group; name a queue of Kueue"
 _RETRIED_EXITS = (137, 143)
+_DONE_WITH_NODE_0 = {"rules": [{"succeededIndexes": "0"}]}
 _SPEC = {
-    "backoffLimitPerIndex", "completionMode", "completions", "parallelism", "podFailurePolicy", "template",
+    "backoffLimitPerIndex", "completionMode", "completions", "parallelism", "podFailurePolicy",
+    "successPolicy", "template",
 }  # fmt: skip
 
 
@@ -183,3 +185,6 @@ def check_playable_spec(spec: KubeObject, at: str, refuse: Refuse, *, known: Set
         refuse(f"{at}.completionMode", "Indexed", spec.get("completionMode"))
     if spec.get("parallelism") != spec.get("completions"):
         refuse(f"{at}.parallelism", f"{spec.get('completions')}, as completions", spec.get("parallelism"))
+    # Here every pod runs, and ends by itself where node 0 has: there is none to be left out.
+    if spec.get("successPolicy") not in (None, _DONE_WITH_NODE_0):
+        refuse(f"{at}.successPolicy", f"none, or {_DONE_WITH_NODE_0}", spec["successPolicy"])

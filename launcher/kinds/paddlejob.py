@@ -54,6 +54,12 @@ class PaddleJob(JobKind):
             verbs=("create", "get", "list", "watch", "patch", "delete"),
         ),
     )  # fmt: skip
+    cannot: ClassVar[Mapping[tuple[str, ...], str]] = {
+        ("nodes", "min"): (
+            "it has succeeded only once all its pods have, and one may never start; leave api out, or take "
+            "jobset or job"
+        ),
+    }  # fmt: skip
     keys: ClassVar[Mapping[FieldPath, tuple[str, ...]]] = {
         ("spec", "runPolicy", "ttlSecondsAfterFinished"): ("keep_finished",),
         ("spec", "runPolicy", "schedulingPolicy"): ("queue",),

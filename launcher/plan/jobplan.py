@@ -144,6 +144,8 @@ class JobPlan:
     def describe(self) -> str:
         """Say how large the job is, such as `2 nodes × 4 GPUs = 8 ranks, global batch 512`."""
         nodes = "1 node" if self.nodes == 1 else f"{self.nodes} nodes"
+        if self.node_file.min_nodes is not None:
+            nodes = f"{self.node_file.min_nodes} to {nodes}"
         procs = self.node_file.procs_per_node
         if procs < self.gpus:
             each = f"{procs} of {self.gpus} GPUs"
@@ -152,4 +154,6 @@ class JobPlan:
         else:
             each = "1 CPU rank" if procs == 1 else f"{procs} CPU ranks"
         ranks = "1 rank" if self.world_size == 1 else f"{self.world_size} ranks"
+        if self.node_file.min_nodes is not None:
+            ranks = f"up to {ranks}"
         return f"{nodes} × {each} = {ranks}, global batch {self.global_batch}"

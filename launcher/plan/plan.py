@@ -14,8 +14,9 @@ from launcher.config.launch import Csi, LaunchSection, Toleration, Volume
 from launcher.config.load import RunConfig
 from launcher.errors import UsageError
 from launcher.kinds.base import JobKind
-from launcher.kinds.registry import DEFAULT, kind_named
+from launcher.kinds.registry import DEFAULT, KINDS, kind_named
 from launcher.names import (
+    MIN_NODES,
     QUEUE_LABEL,
     RUN_ID_LABEL,
     SUBMITTED_BY,
@@ -29,7 +30,8 @@ from launcher.plan.handle import BackendKind
 from launcher.plan.jobplan import JobPlan, PlannedCode, PlannedVolume, SecretFile
 from launcher.plan.parent_run import ParentRun, find_lost_folder, find_output_volume
 from launcher.plan.paths import pod_path
-from launcher.plan.validate import find_problems
+from launcher.plan.validate import find_problems, is_given
+from launcher.times import format_duration
 from trainer.config.document import Location
 from trainer.config.problems import ConfigError
 from trainer.config.zoo import find_foreign
@@ -77,7 +79,7 @@ def plan(
         ConfigError: The config asks for what cannot be there; holds every problem.
     """
     launch = config.job.launch
-    kind = kind_named(api or launch.api) if api or launch.api != "auto" else DEFAULT
+    kind = kind_named(api or launch.api) if api or launch.api != "auto" else _first_that_can(launch)
     name = _job_name(config, launch, run_id, exact_name, kind)
     labels = _labels(config, launch, name, run_id, version)
     queue = launch.queue
@@ -122,7 +124,11 @@ def plan(
         run_as=launch.run_as,
         labels=labels,
         job_labels={**labels, QUEUE_LABEL: queue.kueue} if queue and queue.kueue else labels,
-        annotations={**launch.annotations, **({SUBMITTED_BY: submitted_by} if submitted_by else {})},
+        annotations={
+            **launch.annotations,
+            **({SUBMITTED_BY: submitted_by} if submitted_by else {}),
+            **({MIN_NODES: str(launch.node_range.min)} if launch.node_range else {}),
+        },
         pod_annotations={**_POD_ANNOTATIONS, **_topology(launch), **launch.annotations},
         node_selector=dict(launch.node_selector),
         tolerations=_tolerations(launch, on_gpus=on_gpus),
@@ -132,7 +138,7 @@ def plan(
         gang_queue=queue.volcano if queue else None,
         ttl_s=None if launch.keep_finished is None else round(launch.keep_finished),
         grace_s=max(1, round(launch.grace_period)),
-        global_batch=launch.nodes * procs * config.job.data.Train.sampler.batch_size,
+        global_batch=launch.max_nodes * procs * config.job.data.Train.sampler.batch_size,
         gpus_missing=missing,
         api=kind.name,
         pod_patch=launch.pod_patch or None,
@@ -140,6 +146,11 @@ def plan(
         code=code,
         notes=(*_notes(config, on, missing), *_code_notes(parent, code)),
     )
+
+
+def _first_that_can(launch: LaunchSection) -> JobKind:
+    """Return what `auto` is where no cluster is asked."""
+    return next((kind for kind in KINDS if not any(is_given(launch, key) for key in kind.cannot)), DEFAULT)
 
 
 def _default_image(config: RunConfig, version: str, *, on_gpus: bool) -> str:
@@ -151,7 +162,7 @@ def _default_image(config: RunConfig, version: str, *, on_gpus: bool) -> str:
 def _job_name(config: RunConfig, launch: LaunchSection, run_id: str, exact: str | None, kind: JobKind) -> str:
     if exact is None:
         return job_name(to_dns_label(launch.name or config.path.stem), run_id=run_id)
-    longest = kind.max_name_of(launch.nodes)
+    longest = kind.max_name_of(launch.max_nodes)
     if not is_dns_label(exact) or len(exact) > longest:
         raise UsageError(
             where="--name",
@@ -165,7 +176,7 @@ def _job_name(config: RunConfig, launch: LaunchSection, run_id: str, exact: str 
 def _devices(launch: LaunchSection, on: BackendKind, gpus_here: int | None) -> tuple[bool, int]:
     if launch.gpus == 0:
         return False, 0
-    if CAPABILITIES[on].is_cluster or gpus_here is None or gpus_here >= launch.gpus * launch.nodes:
+    if CAPABILITIES[on].is_cluster or gpus_here is None or gpus_here >= launch.gpus * launch.max_nodes:
         return True, 0
     return False, launch.gpus
 
@@ -239,12 +250,15 @@ def _node_file(
     output_dir: str | None,
     code: PlannedCode | None,
 ) -> NodeFile:
+    elastic = launch.node_range
     return NodeFile(
-        run_id=run_id, secret=secret, job=name, nodes=launch.nodes, procs_per_node=procs,
+        run_id=run_id, secret=secret, job=name, nodes=launch.max_nodes, procs_per_node=procs,
         coordinator_host=coordinator, coordinator_port=COORDINATOR_PORT,
         backend="nccl" if nccl else "gloo", output_dir=pod_path(output_dir or config.job.run.output_dir),
         overwrite=overwrite, continues=continues, max_restarts=launch.max_restarts, backoff_s=_BACKOFF_S,
-        deadline_s=launch.deadline, grace_s=launch.grace_period, rendezvous_timeout_s=_RENDEZVOUS_S,
+        deadline_s=launch.deadline, grace_s=launch.grace_period,
+        rendezvous_timeout_s=_RENDEZVOUS_S + (elastic.patience if elastic else 0.0),
+        min_nodes=elastic.min if elastic else None, patience_s=elastic.patience if elastic else None,
         hang_timeout_s=launch.hang_timeout, code_path=code.path if code else None,
         code_sha256=code.sha256 if code else None, metrics_port=launch.metrics_port,
     )  # fmt: skip
@@ -280,11 +294,17 @@ def _notes(config: RunConfig, on: BackendKind, missing: int) -> tuple[str, ...]:
     launch = config.job.launch
     notes = []
     if missing:
-        asked = launch.gpus * launch.nodes
+        asked = launch.gpus * launch.max_nodes
         few = "no GPU is here" if asked == 1 else f"fewer than {asked} GPUs are here"
         notes.append(f"{few}: the job runs as CPU ranks over gloo")
     if not launch.gpus and config.job.run.device != "cpu" and "gpus" not in launch.model_fields_set:
         notes.append("no GPUs are asked for, so the job runs on CPUs; ask with --gpus N or Launch.gpus")
+    if (elastic := launch.node_range) is not None:
+        notes.append(
+            f"it trains with {elastic.min} to {elastic.max} nodes: missing ones are waited for "
+            f"{format_duration(elastic.patience)}, and let in later where an epoch ends; the global batch "
+            f"stays that of {elastic.max}"
+        )
     if launch.procs_per_node != "auto" and launch.procs_per_node < launch.gpus:
         notes.append(f"{launch.gpus - launch.procs_per_node} GPUs of each node stay idle: procs_per_node")
     if CAPABILITIES[on].is_cluster and launch.image is None:

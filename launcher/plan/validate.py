@@ -44,6 +44,9 @@ def find_problems(
                 f"expected the mount of a volume with `{wanted}:`, got {code.mount!r}; add it to volumes"
             )
             problems.append(problem(("Launch", "code_volume"), message))
+    if launch.node_range is not None and launch.queue is not None:
+        message = "expected no queue where nodes has min: a queue lets in all pods of a job or none"
+        problems.append(problem(("Launch", "queue"), message))
     for key, why in kind.cannot.items():
         if is_given(launch, key):
             name = f"{kind.resource.kind} of {kind.resource.api_version}"

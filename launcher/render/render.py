@@ -142,6 +142,7 @@ def _names(plan: JobPlan) -> Mapping[str, Any]:
         | {
             "nodes": plan.nodes,
             "world_size": plan.world_size,
+            "min_nodes": plan.node_file.min_nodes,
             "description": plan.describe(),
             "tolerations": [item.model_dump(exclude_none=True, by_alias=True) for item in plan.tolerations],
             "resources": {

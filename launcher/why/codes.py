@@ -15,6 +15,7 @@ CODES: dict[str, str] = {
     "suspended": "somebody else than ftlaunch has suspended it",
     "runtime-missing": "the TrainingRuntime that holds its pods is gone",
     "no-controller": "no controller has looked at it",
+    "fewer-nodes": "it trains with some of its nodes, as `Launch.nodes` allows, and lets the others in later",
     # a queue holds it
     "kueue-missing": "it names a queue of Kueue, and there is no Kueue",
     "queue-ignored": "it names a queue of Kueue, and Kueue would not hold it",

@@ -40,6 +40,7 @@ OF_ANY_JOB: tuple[Rule, ...] = (
     running.explain_silence,
     running.explain_times,
     running.explain_running,
+    running.explain_fewer_nodes,
 )
 """Those that need a job's status and logs only."""
 OF_A_CLUSTERS_JOB: tuple[Rule, ...] = (

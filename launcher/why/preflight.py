@@ -216,7 +216,7 @@ def _check_rules(review: KubeObject | None, namespace: str, kind: JobKind) -> It
 
 
 def _check_limits(snapshot: Snapshot) -> Iterator[Verdict]:
-    spec, replicas = template_of(snapshot), snapshot.kind.replicas_of(snapshot.job)
+    spec, replicas = template_of(snapshot), snapshot.kind.needed_of(snapshot.job)
     ranges = snapshot.limit_ranges
     for verdict in measure_quotas(spec, pods=replicas, more=replicas, quotas=snapshot.quotas or ()):
         # a limit range may state for the pods what they do not
@@ -238,7 +238,7 @@ def _check_capacity(snapshot: Snapshot, skipped: list[Skipped]) -> Iterator[Verd
         skipped.append(Skipped(what=_ROOM, reason=f"there are more than {MAX_PODS} pods"))
         placed = None
     on_nodes = None if placed is None else [pod for pod in placed if objects.host_of(pod)]
-    replicas = snapshot.kind.replicas_of(snapshot.job)
+    replicas = snapshot.kind.needed_of(snapshot.job)
     capacities = read_capacities(nodes, on_nodes)
     verdict = check_capacity(template_of(snapshot), pods=replicas, more=replicas, capacities=capacities)
     if verdict is not None and makes_gangs(placed or (), kind=snapshot.kind):

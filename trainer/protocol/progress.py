@@ -27,6 +27,7 @@ SCHEMA = 1
 MARK = b"ftlaunch-progress "
 _WHAT = "progress"
 _Rank: TypeAlias = Annotated[int, Within(0, 10**9)]
+_MAX_NAMED = 4
 _MAX_RATE = 1e15  # images/s: so that a sum over all ranks stays finite
 
 
@@ -80,6 +81,17 @@ class Progress:
     step_s: Annotated[float | None, Unwritten()] = None
     evaluated: Annotated[Evaluated | None, UnlessNone()] = None
     absent: Annotated[tuple[_Rank, ...] | None, UnlessNone()] = None
+
+    @property
+    def fewer_nodes(self) -> str:
+        """Say who is missing: `3 of 4 nodes, waiting for node-2`; empty where all nodes take part."""
+        if not self.absent:
+            return ""
+        there = len({rank.node for rank in self.ranks})
+        named = [f"node-{node}" for node in self.absent[:_MAX_NAMED]]
+        more = len(self.absent) - len(named)
+        names = ", ".join(named) + (f" and {more} more" if more else "")
+        return f"{there} of {there + len(self.absent)} nodes, waiting for {names}"
 
     @property
     def step(self) -> int | None:

@@ -14,7 +14,14 @@ from launcher import objects
 from launcher.backends.kubernetes.gangs import say_plainly, tells_little
 from launcher.backends.kubernetes.pods import EVICTIONS, is_restart, lost_pod, starting_state
 from launcher.backends.kubernetes.workloads import describe_wait
-from launcher.backends.states import JobState, JobStatus, PodState, PodStatus, early_end
+from launcher.backends.states import (
+    JobState,
+    JobStatus,
+    PodState,
+    PodStatus,
+    early_end,
+    trains_with_fewer,
+)
 from launcher.kinds.base import JobKind
 from launcher.kinds.pods import container_of, node_of
 from launcher.kinds.registry import DEFAULT
@@ -58,7 +65,7 @@ def read_job(
         progress: The last progress line of node 0, or None.
         queued: Kueue's Workloads of the namespace, where they are known.
     """
-    standing = _read_standing(job, pods, queued, kind)
+    standing = _read_standing(job, pods, queued, kind, progress)
     read = tuple(read_pod(pod, restarts=restarts.get(objects.name_of(pod), 0)) for pod in pods)
     early = early_end(read) if standing.state is JobState.SUCCEEDED else ""
     return JobStatus(
@@ -108,8 +115,9 @@ def _bound_s(pod: KubeObject) -> float | None:
 
 
 def _read_standing(
-    job: KubeObject, pods: Sequence[KubeObject], queued: Sequence[KubeObject], kind: JobKind
-) -> _Standing:
+    job: KubeObject, pods: Sequence[KubeObject], queued: Sequence[KubeObject], kind: JobKind,
+    progress: Progress | None,
+) -> _Standing:  # fmt: skip
     if (ending := kind.ending_of(job)) is not None:
         state = JobState.SUCCEEDED if ending.succeeded else JobState.FAILED
         verdict = "" if ending.succeeded else _why_failed(pods)
@@ -119,6 +127,13 @@ def _read_standing(
         return _read_suspended(job, kind, queued, alive=alive)
     if objects.is_being_deleted(job):
         return _Standing(state=JobState.RUNNING if alive else JobState.SUBMITTED, reason="being deleted")
+    running = {node_of(pod) for pod in pods if objects.phase_of(pod) == PodState.RUNNING.value}
+    away = frozenset(range(kind.replicas_of(job))) - running
+    if (lost := lost_pod(pods)) is not None:
+        away |= {node_of(lost)}
+    if fewer := trains_with_fewer(away, progress):
+        waits = _why_waiting(pods)
+        return _Standing(state=JobState.RUNNING, reason=f"{fewer}: {waits}" if waits else fewer)
     return _read_living(job, pods, kind)
 
 

@@ -7,9 +7,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from launcher.backends.states import JobState, JobStatus, PodState, PodStatus, early_end
+from launcher.backends.states import (
+    JobState,
+    JobStatus,
+    PodState,
+    PodStatus,
+    early_end,
+    trains_with_fewer,
+)
 from launcher.backends.supervised.identity import boot_id
 from launcher.backends.supervised.state import JobLayout, JobRecord, PodRecord
 from launcher.plan.handle import Handle
@@ -70,6 +78,11 @@ def read_status(handle: Handle, layout: JobLayout, record: JobRecord, *, pods_ou
     why = "this machine was restarted" if rebooted else "its supervisor was killed"
     rest = _CONTAINERS if pods_outlive and not rebooted else f"its pods ended with it; {_CURE}"
     pods = tuple(_read_pod(layout, pod, is_supervised=is_supervised) for pod in record.pods)
+    progress = last_progress(layout, record)
+    away = frozenset(pod.node for pod in record.pods if pod.state is not PodState.RUNNING)
+    fewer = trains_with_fewer(away, progress) if record.state is JobState.RESTARTING else ""
+    if fewer:
+        record = replace(record, state=JobState.RUNNING, reason=fewer)
     said = record.reason or (early_end(pods) if record.state is JobState.SUCCEEDED else "")
     return JobStatus(
         handle=handle,
@@ -79,7 +92,7 @@ def read_status(handle: Handle, layout: JobLayout, record: JobRecord, *, pods_ou
         pods=pods,
         created_s=record.created_s,
         ended_s=record.ended_s,
-        progress=last_progress(layout, record),
+        progress=progress,
     )
 
 

@@ -54,6 +54,19 @@ def explain_running(snapshot: Snapshot) -> Iterator[Verdict]:
     )
 
 
+def explain_fewer_nodes(snapshot: Snapshot) -> Iterator[Verdict]:
+    """Say that a job trains without some of its nodes, which is no failure of it."""
+    status, progress = snapshot.status, snapshot.status.progress
+    if status.state is not JobState.RUNNING or progress is None or not progress.absent:
+        return
+    yield Verdict(
+        code="fewer-nodes",
+        sentence=f"it trains with {progress.fewer_nodes}; they are let in where an epoch ends",
+        evidence=evidence(status.reason) if status.reason else (),
+        resolves=Resolves.ITSELF,
+    )
+
+
 def explain_silence(snapshot: Snapshot) -> Iterator[Verdict]:
     """Say which rank the others wait for, before the node process calls it hung."""
     progress = snapshot.status.progress

@@ -10,6 +10,7 @@ from launcher.config.launch import (
     EmptyDir,
     LaunchSection,
     Nfs,
+    NodeRange,
     Resources,
     RunAs,
     Secret,
@@ -27,7 +28,7 @@ def test_the_page_names_every_key_of_launch_and_no_other():
 
 
 def test_the_page_names_every_key_of_the_parts():
-    for part in (Volume, Nfs, Csi, EmptyDir, Secret, Resources, RunAs, Weights):
+    for part in (Volume, Nfs, Csi, EmptyDir, Secret, Resources, RunAs, Weights, NodeRange):
         for key in part.model_fields:
             assert re.search(rf"\b{key}\b", PAGE), f"{part.__name__}.{key}"
 

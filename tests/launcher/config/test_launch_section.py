@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from launcher.config.flags import Flags
 from trainer.config.problems import ConfigError
 
 
@@ -132,10 +133,31 @@ def test_a_variable_that_the_launcher_sets_is_refused(load, name):
     assert f"expected a variable of your own, got {name}" in refusal(load, env={name: "x"})
 
 
-def test_a_job_that_is_to_grow_and_shrink_is_told_what_does_that(load):
-    text = refusal(load, nodes={"min": 2, "max": 8})
-    assert "Launch.nodes: expected a number of nodes, which a job keeps while it runs, got a mapping" in text
-    assert "`ftlaunch submit --continue JOB --nodes N`" in text
+def test_a_job_may_say_with_how_few_nodes_it_trains(load):
+    launch = load(launch={"nodes": {"min": 2, "max": 8}}).job.launch
+    assert (launch.max_nodes, launch.node_range.min, launch.node_range.patience) == (8, 2, 120.0)
+    assert (
+        load(launch={"nodes": {"min": 1, "max": 2, "patience": "5m"}}).job.launch.node_range.patience == 300.0
+    )
+    alone = load(launch={"nodes": 3}).job.launch
+    assert (alone.max_nodes, alone.node_range) == (3, None)
+    flagged = load(flags=Flags(nodes=4), launch={"nodes": {"min": 2, "max": 8}}).job.launch
+    assert (flagged.max_nodes, flagged.node_range) == (4, None)
+
+
+@pytest.mark.parametrize(("nodes", "said"), [
+    ({"min": 8, "max": 2}, "Launch.nodes: expected min below max, got 8 and 2"),
+    ({"min": 2}, "Launch.nodes.max: expected a value, got nothing; add it"),
+    ({"min": 2, "max": 8, "pacience": "1m"}, "Launch.nodes.pacience: expected a parameter that exists here"),
+    ({"min": 2, "max": 8, "patience": 60}, "Launch.nodes.patience: expected a duration such as 90s"),
+    ({"min": 0, "max": 8}, "Launch.nodes.min: expected a number of at least 1, got 0"),
+    ("two", "Launch.nodes: expected a whole number or a mapping, got 'two'"),
+    (0, "Launch.nodes: expected a number of at least 1, got 0"),
+])  # fmt: skip
+def test_nodes_that_cannot_be_are_told_at_their_place(load, nodes, said):
+    text = refusal(load, nodes=nodes)
+    assert said in text
+    assert len(text.splitlines()) == 1
 
 
 def test_every_problem_of_the_section_is_said_at_once(load):

@@ -104,7 +104,7 @@ def test_nearly_every_code_has_a_case() -> None:
 
 
 ELSEWHERE = {
-    "create-denied", "image-absent", "fits-now", "lost", "kueue-missing", "queue-ignored",
+    "create-denied", "fewer-nodes", "image-absent", "fits-now", "lost", "kueue-missing", "queue-ignored",
 }  # fmt: skip
 """Said before a submit, or of jobs that no cluster runs; tested where that is."""
 

@@ -2,10 +2,11 @@
 
     standin.py PLAN_JSON
 
-A plan is {steps, step_s, epoch_steps, faults: [{rank, attempt, step, do}], mute, deaf}. A mute rank never
-computes, a deaf one ignores the stop step. `attempt` 0 is any; `do` is what happens before that step:
-`exit:N`, `fail:N:reason` (exits N and leaves an outcome), `kill`, `hang`, `orphan`. A rank writes its pid to
-`pids/` beside the output folder, and steps are kept apart by files as a collective would.
+A plan is {steps, step_s, epoch_steps, faults: [{rank, attempt, step, do}], mute, deaf, saves, notes}. A mute
+rank never computes, a deaf one ignores the stop step. With `saves` each step is saved; with `notes` a rank
+writes which parts of a global batch it has trained on. `attempt` 0 is any; `do` is what happens before that
+step: `exit:N`, `fail:N:reason` (exits N and leaves an outcome), `kill`, `hang`, `orphan`. A rank writes its
+pid to `pids/` beside the output folder, and steps are kept apart by files as a collective would.
 """
 
 import json
@@ -47,6 +48,25 @@ def publish(step, phase):
             pid=os.getpid(), t_mono_s=time.monotonic(), loss=1.0 / (step + 1), images_per_s=10.0,
         ),
     )  # fmt: skip
+
+
+def save(step):
+    (scratch / "saved.tmp").write_text(str(step))
+    (scratch / "saved.tmp").rename(saved)
+
+
+def note(step):
+    """Write what stands for samples: each part of each step has a number of its own."""
+    shards = int(os.environ.get("FTL_SHARDS", world))
+    samples = [step * shards + shard for shard in range(rank, shards, world)]
+    row = {
+        "attempt": attempt,
+        "epoch": step // plan.get("epoch_steps", 1000),
+        "step": step,
+        "samples": samples,
+    }
+    with (here / f"noted.{rank}").open("a") as file:
+        file.write(json.dumps(row) + "\n")
 
 
 def leave(code, reason, step):
@@ -102,14 +122,19 @@ while step < plan["steps"]:
     publish(step, Phase.COMPUTE)
     meet(step)
     time.sleep(plan.get("step_s", 0.02))
+    if plan.get("notes"):
+        note(step)
+        meet(f"noted{step}")
     step += 1
+    if plan.get("saves") and rank == 0:
+        save(step)
     say(f"rank {rank} step {step}")
     publish(step, Phase.LOAD)
     stop = heartbeats.stop_step
     if stop != NO_STOP and step >= stop and not plan.get("deaf"):
         meet(f"stop{step}")
         if rank == 0:
-            saved.write_text(str(step))
+            save(step)
         leave(143, "stopped", step)
 sys.stdout.write(f"rank {rank} is done, without a newline")
 leave(0, "done", step)
