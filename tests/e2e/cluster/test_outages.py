@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.e2e.cluster.test_faults import LONG, delete, rows  # noqa: F401 - a fixture
+from tests.e2e.cluster.test_faults import SAVING, check_undisturbed, delete, rows  # noqa: F401 - a fixture
 
 
 def test_a_restarted_api_server_costs_a_waiting_user_nothing(place, space, write_job, kit):
@@ -42,7 +42,8 @@ def test_a_submit_into_an_outage_is_finished_by_the_next_and_makes_one_job(place
 
 
 def test_a_node_that_is_cut_off_and_comes_back_costs_nothing_but_time(place, space, write_job, kit, rows):  # noqa: F811
-    place.run("ftlaunch", "submit", write_job(**LONG), "--name", "pair")
+    cfg = write_job(**SAVING, Global__epochs=16)
+    place.run("ftlaunch", "submit", cfg, "--name", "pair")
     place.wait_for(lambda: any(row["event"] == "step" for row in rows()), what="training to begin")
     host = space.get("pod", "pair-worker-1")["spec"]["nodeName"]
     number = host.removeprefix("n")
@@ -56,5 +57,5 @@ def test_a_node_that_is_cut_off_and_comes_back_costs_nothing_but_time(place, spa
         kit.run("node-cut", number, "heal")
     place.run("ftlaunch", "wait", "--timeout", "150s")
     assert place.status()["state"] == "Succeeded"
-    assert max(row["step"] for row in rows() if row["event"] == "step") == 80
+    check_undisturbed(place, space, cfg, rows())
     delete(place, space, "pair")
