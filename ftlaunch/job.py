@@ -24,6 +24,7 @@ from trainer.config.overrides import Overrides, spell_overrides
 if TYPE_CHECKING:
     from launcher.jobs.changes import Change
     from launcher.jobs.checkpoints import Pulled
+    from launcher.jobs.comparison import Comparison
     from launcher.jobs.lifecycle import Cancelled
     from launcher.jobs.metrics import Score
     from launcher.volumes.checkpoints import CheckpointInfo
@@ -378,6 +379,16 @@ class Job:
         store, record = self._job.store, self._job.record
         before = find_run_before(record, store=store) if since is None else since._job.record
         return () if before is None else tuple(find_changes(store, before, record))
+
+    def diff(self, other: Job) -> Comparison:
+        """Compare this run with another: config, data, versions, size, results, and where their losses part.
+
+        Raises:
+            LaunchError: A config cannot be read.
+        """
+        from launcher.jobs.comparison import compare_jobs
+
+        return compare_jobs(self._job, other._job)
 
     def checkpoints(self) -> tuple[CheckpointInfo, ...]:
         """Return the job's checkpoints, the furthest first; sizes are compared with each manifest."""

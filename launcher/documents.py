@@ -20,8 +20,8 @@ from trainer.config.problems import Problem, format_path
 from trainer.protocol.errors import TrainerError
 
 VERSIONS: Mapping[str, int] = {
-    "ckpt-ls": 2, "ckpt-verify": 1, "data-check": 1, "data-push": 1, "doctor": 2, "error": 1, "events": 2,
-    "list": 2, "plot": 1, "render-explain": 1, "status": 1, "submit": 1, "top": 1, "validate": 1,
+    "ckpt-ls": 2, "ckpt-verify": 1, "data-check": 1, "data-push": 1, "diff": 1, "doctor": 2, "error": 1,
+    "events": 2, "list": 2, "plot": 1, "render-explain": 1, "status": 1, "submit": 1, "top": 1, "validate": 1,
     "version": 1, "why": 2,
 }  # fmt: skip
 """Versions by kind. Lists begin at 2, because they were bare arrays before they had a version."""

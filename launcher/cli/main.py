@@ -42,6 +42,7 @@ COMMANDS = {
     "top": _Entry("launcher.cli.top", "Show who holds which GPUs of a cluster, and what is free."),
     "status": _Entry("launcher.cli.status", "Show a job's state, nodes and progress."),
     "plot": _Entry("launcher.cli.plot", "Draw what jobs have measured, over one another."),
+    "diff": _Entry("launcher.cli.diff", "Show what differs between two jobs, and where their losses part."),
     "why": _Entry("launcher.cli.why", "Explain why a job is in its state, and what fixes it."),
     "logs": _Entry("launcher.cli.logs", "Show the logs of all ranks, merged, across restarts."),
     "wait": _Entry("launcher.cli.waiting", "Wait until a job has ended; the exit code is the job's."),
@@ -69,7 +70,7 @@ SYNONYMS = {
     "continue": "resume", "restart": "resume", "show": "status", "info": "status", "curves": "plot",
     "ssh": "exec", "shell": "exec", "sh": "exec", "check": "validate", "lint": "validate",
     "template": "render", "manifest": "render", "new": "init", "checkpoints": "ckpt", "checkpoint": "ckpt",
-    "chart": "plot", "graph": "plot", "download": "ckpt", "upload": "data", "push": "data",
+    "chart": "plot", "graph": "plot", "compare": "diff", "download": "ckpt", "upload": "data", "push": "data",
     "autocomplete": "completion",
 }  # fmt: skip
 """What other tools of the kind call a command of ours: named in the answer, never run, since `rm` and `stop`
@@ -254,7 +255,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        code = group.main(args=list(arguments), prog_name="ftlaunch", standalone_mode=False)
+        code = group.main(
+            args=list(arguments), prog_name="ftlaunch", standalone_mode=False, obj=tuple(arguments)
+        )
         sys.stdout.flush()  # here, where a closed pipe can still be met quietly
     except click.ClickException as error:
         echo_error(error)

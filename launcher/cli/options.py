@@ -111,6 +111,9 @@ class _Kinds(click.Choice):  # type: ignore[type-arg]  # click 8.1 takes none
 
 config_argument = click.argument("path", metavar="CONFIG", type=click.Path(path_type=Path))
 
+_config_or_like = click.argument("path", metavar="CONFIG", required=False, type=click.Path(path_type=Path))
+"""Asked for by `launch_options`, unless there is a `--like`."""
+
 override_option = click.option(
     "-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE",
     help="Change a value, such as -o Global.epochs=3; list items by index; may be repeated.",
@@ -176,6 +179,10 @@ def launch_options(command: F) -> F:
     def collect(*args: Any, **given: Any) -> Any:
         from launcher.jobs.options import SubmitOptions  # most commands do without
 
+        if (like := given.pop("like", None)) is not None:
+            given = _take_over(click.get_current_context(), like, given["path"])
+        elif given["path"] is None:
+            raise click.UsageError("Missing argument 'CONFIG'.", click.get_current_context())
         if isinstance(given["gpus"], tuple):
             given["gpu_ids"], given["gpus"] = given["gpus"], None
         names = [field.name for field in dataclasses.fields(SubmitOptions) if field.name in given]
@@ -183,7 +190,7 @@ def launch_options(command: F) -> F:
         return command(*args, options=options, **given)
 
     collected: Any = collect
-    for option in reversed((config_argument, override_option, *_LAUNCH_OPTIONS, strict_option)):
+    for option in reversed((_config_or_like, override_option, *_LAUNCH_OPTIONS, strict_option)):
         collected = option(collected)
     return cast(F, collected)
 
@@ -191,6 +198,20 @@ def launch_options(command: F) -> F:
 plain_option = click.option(
     "--plain", is_flag=True, help="Write lines that stay, on a terminal too, instead of a live view."
 )
+
+
+def _take_over(ctx: click.Context, like: str, path: Path | None) -> dict[str, Any]:
+    """Return the options of a submit like an earlier one; `ctx.obj` then has its whole command line."""
+    from launcher.cli.like import words_like
+
+    if path is not None:
+        raise click.UsageError(f"--like: expected no CONFIG beside it, got {str(path)!r}", ctx)
+    typed = list(ctx.obj or ())
+    words = words_like(ctx, like, typed[typed.index("submit") + 1 :])
+    ctx.obj = ("submit", *words)
+    given = dict(ctx.command.make_context("submit", list(words), parent=ctx.parent).params)
+    given.pop("like")
+    return given
 
 
 def output_option(*formats: str, default: str = "text") -> Callable[[F], F]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
-from launcher.cli.options import echo_document, launch_options, output_option, plain_option
+from launcher.cli.options import complete_job, echo_document, launch_options, output_option, plain_option
 from launcher.cli.printing import can_show, echo, print_note
 from launcher.documents import format_time, make_document
 from launcher.errors import CliExit
@@ -19,6 +18,10 @@ from launcher.runs.record import RunRecord
 
 @click.command("submit")
 @launch_options
+@click.option(
+    "--like", metavar="JOB", shell_complete=complete_job,
+    help="Take config and options of an earlier job, with what is typed now on top, instead of CONFIG.",
+)  # fmt: skip
 @click.option(
     "--dry-run", "dry", type=click.Choice(["client", "server"]),
     help="Print the manifest and submit nothing; server also has it checked where it would run.",
@@ -69,7 +72,13 @@ def command(
         else:
             echo(str(job.handle))
 
-    job = submit(path, options, notes=print_note, on_sent=print_job, command=tuple(sys.argv[1:]))
+    job = submit(
+        path,
+        options,
+        notes=print_note,
+        on_sent=print_job,
+        command=tuple(click.get_current_context().obj or ()),
+    )
     if (follow or waiting) and not plain and can_show():
         from launcher.cli.live import follow_live
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib.util
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from launcher.why.verdict import Verdict
 
 _PLAIN = SubmitOptions()
+_LISTS = ("cls_label_path", "sample_list_path")
 
 
 def _nothing(job: ResolvedJob) -> None:
@@ -105,6 +106,7 @@ def submit(
     _send(job, ready, git_state=git_state)
     link_latest(prepared, ready.submission.host_folders, notes=notes)
     on_sent(job)
+    _note_origin(job, ready)
     for remark in backend.remarks:
         notes(Note(remark))
     _collect_earlier(job, notes=notes)
@@ -250,6 +252,25 @@ def _send(job: ResolvedJob, ready: _Ready, *, git_state: Callable[[], GitState |
             store.remove(job.name)
             raise
         store.finish(record)
+
+
+def _note_origin(job: ResolvedJob, ready: _Ready) -> None:
+    """Keep what the run was made of, for `diff`; a run folder that cannot be written to has it not."""
+    from launcher.runs.origin import Origin, hash_file, read_versions, save_origin  # once the job is sent
+    from trainer.config.paths import find_paths
+    from trainer.protocol.environment import WORKSPACE
+    from trainer.protocol.pathmap import PathMap
+
+    submission = ready.submission
+    folders = {mount: str(folder) for mount, folder in submission.host_folders.items()}
+    path_map = PathMap({WORKSPACE: str(submission.workdir), **folders}, counts_relative=True)
+    lists: dict[str, str] = {}
+    for key, path in find_paths(ready.prepared.config.document.values):
+        if folders and key[-1] in _LISTS and key[0] == "DataLoader":
+            digest = hash_file(Path(path_map.apply(path)))
+            lists |= {path: digest} if digest is not None else {}
+    with suppress(OSError):
+        save_origin(job.run_folder, Origin(versions=read_versions(), lists=lists))
 
 
 def _bring_code(code: Code, ready: _Ready, *, notes: Notes) -> None:

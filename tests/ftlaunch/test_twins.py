@@ -22,6 +22,7 @@ TWINS = {
     "ftlaunch top": "top",
     "ftlaunch status": "Job.status",
     "ftlaunch plot": "plot",
+    "ftlaunch diff": "Job.diff",
     "ftlaunch why": "Job.why",
     "ftlaunch logs": "Job.logs",
     "ftlaunch wait": "Job.wait",
