@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 import click
+from click.core import ParameterSource
 
 from launcher.cli.options import echo_document, output_option
 from launcher.cli.printing import echo
@@ -34,6 +35,9 @@ def command(
     *, everywhere: bool, namespace: str | None, context: str | None, watching: bool, output: str
 ) -> None:
     """Show who holds which GPUs of a cluster: by user, queue and node, what is free and what is idle."""
+    typed = click.get_current_context().get_parameter_source("everywhere") is ParameterSource.COMMANDLINE
+    if namespace is not None and everywhere and typed:
+        raise click.UsageError(f"--all-namespaces: expected no --namespace {namespace} beside it")
     while True:
         found = read_top(
             namespace=namespace, all_namespaces=everywhere and namespace is None, context=context

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from launcher.backends.factory import open_backend
 from launcher.backends.states import JobState
+from launcher.errors import UnreachableError
 from launcher.jobs.settings import current_layers, read_setting
 from launcher.runs.paths import runs_dir
 
 if TYPE_CHECKING:
     from launcher.backends.base import Backend, Cluster
+    from launcher.config.layers import Layers
     from launcher.team.capacity import Top
     from launcher.team.gather import Team
     from launcher.team.team_jobs import TeamJob
@@ -100,12 +102,25 @@ def read_top(
 
 def _open(namespace: str | None, context: str | None) -> tuple[Backend, Cluster]:
     layers = current_layers()
-    backend = open_backend(  # also where jobs run here by default: those have no team
+    try:
+        backend = _reach(layers, namespace, context)
+    except UnreachableError as error:
+        issue = error.issue
+        if issue.where != "kubeconfig" or issue.got != "none":
+            raise
+        raise UnreachableError(  # a team's jobs are on a cluster: this machine, which is proposed, has none
+            where=issue.where, expected=issue.expected, got=issue.got,
+            fix="set KUBECONFIG, or name a file by --kubeconfig",
+        ) from error  # fmt: skip
+    cluster = backend.cluster
+    assert cluster is not None
+    return backend, cluster
+
+
+def _reach(layers: Layers, namespace: str | None, context: str | None) -> Backend:
+    return open_backend(  # also where jobs run here by default: those have no team
         "kubernetes",
         runs_folder=runs_dir(),
         namespace=namespace or read_setting(layers, "namespace"),
         context=context or read_setting(layers, "context"),
     )
-    cluster = backend.cluster
-    assert cluster is not None
-    return backend, cluster

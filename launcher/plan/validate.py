@@ -36,6 +36,9 @@ def find_problems(
     if launch.gpus and launch.procs_per_node != "auto" and launch.procs_per_node > launch.gpus:
         message = f"expected at most {launch.gpus}, one a GPU, got {launch.procs_per_node}"
         problems.append(problem(("Launch", "procs_per_node"), message))
+    if launch.code_volume is not None and launch.code is None:
+        message = f"expected `code` beside it, got none; name your code, or leave {launch.code_volume!r} out"
+        problems.append(problem(("Launch", "code_volume"), message))
     if code is not None and code.mount is not None:
         wanted = "claim" if on_cluster else "local"
         holds = [mount for mount in mounts if mount.path == code.mount]

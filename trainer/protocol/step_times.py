@@ -76,13 +76,13 @@ class Finding:
     fix: str
 
 
-def find_waiting(times: StepTimes, *, saves_decoding: bool = False) -> Finding | None:
+def find_waiting(times: StepTimes, *, saves_decoding: bool | None = None) -> Finding | None:
     """Say that steps wait for images; None where they do not.
 
     Args:
         times: Of a rank.
-        saves_decoding: It is known that `loader.cache` or `decode: fast` is set: neither is proposed
-            then, since they do not go together.
+        saves_decoding: Whether `loader.cache` or `decode: fast` is set: neither is proposed then, since they
+            do not go together. None where the config is not known, as beside a progress line.
     """
     share = times.wait_s / times.step_s if times.step_s else 0.0
     if share < WAITING or times.step_s < _LEAST_S or times.steps < _FEWEST:
@@ -91,17 +91,18 @@ def find_waiting(times: StepTimes, *, saves_decoding: bool = False) -> Finding |
     workers = f"{times.workers} workers" if times.workers != 1 else "1 worker"
     there = f"{times.cores:g} cores" + (f" for {times.ranks} ranks" if times.ranks > 1 else "")
     sentence = f"{share:.0%} of a step waits for images: {workers}, {there} are there"
+    unless = " where it is not set" if saves_decoding is None else ""
     # As many as would have done the reading of a whole step in what is left of it, and no more than fit.
     wanted = min(cores, round(max(1, times.workers) / max(0.05, 1 - share) + 0.5))
     if times.workers < wanted:
-        keep = "" if saves_decoding else ", or keep decoded images by loader.cache: memory"
+        keep = "" if saves_decoding else f", or keep decoded images by loader.cache: memory{unless}"
         fix = f"set DataLoader.Train.loader.num_workers: {wanted}{keep}"
     elif saves_decoding:
         fix = "give the job more cores"
     else:
         fix = (
-            "keep decoded images by loader.cache: memory, decode less by loader.decode: fast, or give the "
-            "job more cores"
+            f"keep decoded images by loader.cache: memory{unless}, decode less by loader.decode: fast, or "
+            "give the job more cores"
         )
     return Finding(sentence=sentence, fix=fix)
 

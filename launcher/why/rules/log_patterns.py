@@ -63,8 +63,9 @@ PATTERNS: tuple[tuple[str, Failure], ...] = (
         Failure(
             code="shm-full",
             head="a pod's /dev/shm is full",
-            fix="raise Launch.resources.shm, or lower num_workers or batch_size",
-            fixes={"local": "enlarge /dev/shm of this machine, or lower num_workers or batch_size"},
+            # not fewer readers: their ring is fitted to what is there (trainer/data/ring.py)
+            fix="raise Launch.resources.shm, or keep fewer images by loader.cache_size",
+            fixes={"local": "enlarge /dev/shm of this machine, or keep fewer images by loader.cache_size"},
         ),
     ),
     (

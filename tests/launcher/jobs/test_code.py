@@ -211,3 +211,9 @@ def test_a_volume_that_is_none_is_refused_before_anything_is_made(project, clust
         submit(Path("cfg.yaml"), NAMED)
     assert store.load("flowers") is None
     assert not any(request.startswith("create configmaps") for request in cluster.requests)
+
+
+def test_a_volume_for_code_is_refused_where_no_code_is(project, store):
+    save_config({"code_volume": "/output"})
+    with pytest.raises((UsageError, ConfigError), match="expected `code` beside it, got none"):
+        prepare(Path("cfg.yaml"), NAMED)

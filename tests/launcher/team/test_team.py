@@ -379,3 +379,20 @@ def test_a_program_gets_the_same(cluster, submit):
     (job,) = ftlaunch.team_jobs(states=["Running"]).jobs
     assert (job.user, job.kind, job.gpus_held) == ("ann", PADDLE_JOB.resource.kind, 2)
     assert ftlaunch.top().top.held == 2
+
+
+def test_without_a_cluster_no_place_is_proposed_that_has_no_team(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FTLAUNCH_STATE", str(tmp_path))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    for arguments in (["list", "--all"], ["top"]):
+        assert run(arguments) == 3
+        err = capsys.readouterr().err
+        assert "set KUBECONFIG, or name a file by --kubeconfig" in err
+        assert "--on local" not in err
+
+
+def test_a_namespace_and_all_of_them_are_not_asked_for_together(cluster, submit, capsys):
+    assert run(["top", "-A", "--namespace", "ml"]) == 2
+    assert "--all-namespaces: expected no --namespace ml beside it" in capsys.readouterr().err
+    printed(capsys, "top", "--namespace", "ml")
