@@ -158,7 +158,7 @@ recording: build/recording.stamp $(VENV)/run.stamp  ## the terminal recording in
 lock:  ## renew requirements/*.txt (needs uv)
 	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra build --universal \
 		--python-version 3.10 --generate-hashes --no-header -o requirements/run.txt
-	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra build --extra onnx --extra monitoring --extra dev --universal \
+	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra build --extra onnx --extra monitoring --extra notify --extra dev --universal \
 		--python-version 3.10 --generate-hashes --no-header -c requirements/run.txt -o requirements/dev.txt
 	uv pip compile -q requirements/image.in --universal --python-version 3.10 --generate-hashes --no-header \
 		-c requirements/run.txt --no-emit-package paddlepaddle -o requirements/image.txt

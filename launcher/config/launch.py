@@ -10,7 +10,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from launcher.config.field_types import (
     Bytes,
@@ -35,6 +35,7 @@ from launcher.names import EARLIER_NAMES, MAX_PREFIX, is_dns_label
 from launcher.quantity import read_quantity
 from trainer.config.registry import STRICT, Documented
 from trainer.protocol.environment import COORDINATOR_PORT, STORE_PORT, WORKSPACE
+from trainer.protocol.nodefile import NOTIFY_ON, Happening
 
 _SHM = "1Gi"
 UserId = Annotated[int, Field(gt=0, lt=2**31)]
@@ -119,6 +120,20 @@ class Secret(Subsection):
     """Path of the file."""
     local: PlainText | None = None
     """File of this machine that docker and local use instead; `~` is the home folder."""
+
+
+class NotifySection(Subsection):
+    """Whom the job tells what happens to it. Addresses hold tokens, so they stand in a secret."""
+
+    file: MountPath
+    """The mount of one of `secrets`, with an address a line."""
+    on: Annotated[tuple[Happening, ...], Field(strict=False)] = NOTIFY_ON
+    """What is told."""
+
+
+def _short_notify(value: object) -> object:
+    """Take the file alone."""
+    return {"file": value} if isinstance(value, str) else value
 
 
 class Resources(Subsection):
@@ -306,6 +321,8 @@ class LaunchSection(Subsection):
     """Time that the pods have to save after SIGTERM."""
     hang_timeout: Duration | None = Field(default=600.0, json_schema_extra={"default": "10m"})
     """Silence of a rank, such as 10m, that counts as a hang; null switches it off."""
+    notify: Annotated[NotifySection | None, BeforeValidator(_short_notify)] = None
+    """Whom to tell that the job started, was first evaluated, failed and goes on, or is over."""
     metrics_port: Annotated[int, Field(ge=1024, le=65000)] | None = None
     """TCP port at which each pod answers Prometheus under `/metrics`; null: nothing listens."""
     pod_patch: dict[str, Any] | None = None
@@ -360,6 +377,18 @@ class LaunchSection(Subsection):
         if self.queue is not None and self.queue.topology is not None and self.topology_key is None:
             raise ValueError(
                 "expected topology_key beside queue.topology: the node label of a level of Kueue's topology"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _notify_by_a_secret(self) -> LaunchSection:
+        mounts = [secret.mount for secret in self.secrets]
+        if self.notify is not None and self.notify.file not in mounts:
+            known = (
+                f"one of {', '.join(mounts)}" if mounts else "a mount of `secrets`, of which there are none"
+            )
+            raise ValueError(
+                f"expected notify.file to be {known}, got {self.notify.file!r}: addresses hold tokens"
             )
         return self
 

@@ -37,7 +37,7 @@ from trainer.config.problems import ConfigError
 from trainer.config.zoo import find_foreign
 from trainer.protocol.environment import CONFIG_FILE, CONFIG_MOUNT, COORDINATOR_PORT
 from trainer.protocol.lastrun import JOB_MARK
-from trainer.protocol.nodefile import NodeFile
+from trainer.protocol.nodefile import NodeFile, Notify
 
 _BACKOFF_S = 5.0
 _RENDEZVOUS_S = 600.0
@@ -261,6 +261,7 @@ def _node_file(
         min_nodes=elastic.min if elastic else None, patience_s=elastic.patience if elastic else None,
         hang_timeout_s=launch.hang_timeout, code_path=code.path if code else None,
         code_sha256=code.sha256 if code else None, metrics_port=launch.metrics_port,
+        notify=Notify(file=launch.notify.file, on=launch.notify.on) if launch.notify else None,
     )  # fmt: skip
 
 

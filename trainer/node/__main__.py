@@ -16,6 +16,7 @@ from pathlib import Path
 from trainer.node.agent import Agent
 from trainer.node.console import Console, write_stdout
 from trainer.node.coordinator import Coordinator
+from trainer.node.notify import Notifier, NotifyError, read_addresses
 from trainer.node.prometheus import MetricsError, serve
 from trainer.node.settings import Intervals, NodeSettings, complete_arguments, load_settings
 from trainer.protocol import environment
@@ -55,7 +56,7 @@ def main(
         with _unpacked(settings, console) as code:
             ranks_environ = {**environ, environment.CODE: code} if code else environ
             end = asyncio.run(_run(settings, console, command, ranks_environ))
-    except (CodeError, MetricsError, OSError) as error:
+    except (CodeError, MetricsError, NotifyError, OSError) as error:
         end = Termination(exit=int(Exit.CONFIG), attempt=console.attempt, reason=str(error))
     except Exception as error:  # noqa: BLE001 - the outermost frame of the process
         for line in traceback.format_exc().splitlines():
@@ -103,7 +104,24 @@ async def _run(
             stack.callback(serve(settings, agent))
         if settings.node != 0:
             return await agent.run()
+        return await _telling(settings, console, agent)
+
+
+async def _telling(settings: NodeSettings, console: Console, agent: Agent) -> Termination:
+    """Run node 0, and tell people what happens, where that is asked for."""
+    if settings.notify_file is None:
         return await _run_node_0(settings, console, agent)
+    notifier = Notifier(
+        settings=settings, watched=agent, addresses=read_addresses(settings.notify_file), say=console.say
+    )
+    looking = asyncio.ensure_future(notifier.run())
+    try:
+        end = await _run_node_0(settings, console, agent)
+    finally:
+        looking.cancel()
+        await asyncio.wait({looking})
+    await notifier.end(end)
+    return end
 
 
 class _Once:

@@ -78,6 +78,7 @@ class NodeSettings:
         output_dir: Mapped to this machine.
         termination_path: Mapped to this machine.
         code: Archive of the user's code, mapped to this machine; None where there is none.
+        notify_file: Addresses of `job.notify`, mapped to this machine; None where nobody is told.
         shares_host: All nodes of the job are processes of one machine.
         intervals: Intervals of its own.
     """
@@ -90,6 +91,7 @@ class NodeSettings:
     output_dir: Path
     termination_path: Path
     code: Path | None = None
+    notify_file: Path | None = None
     shares_host: bool = False
     intervals: Intervals = field(default_factory=Intervals)
 
@@ -141,6 +143,7 @@ def load_settings(environ: Mapping[str, str], *, intervals: Intervals | None = N
         output_dir=Path(path_map.apply(job.output_dir)),
         termination_path=Path(path_map.apply(environment.TERMINATION_PATH)),
         code=Path(path_map.apply(job.code_path)) if job.code_path is not None else None,
+        notify_file=Path(path_map.apply(job.notify.file)) if job.notify is not None else None,
         shares_host=override is not None,
         intervals=intervals or Intervals(),
     )

@@ -12,6 +12,24 @@ SCHEMA = 1
 _WHAT = "node.json"
 
 
+Happening = Literal["started", "evaluated", "failed", "ended"]
+NOTIFY_ON: tuple[Happening, ...] = ("started", "evaluated", "failed", "ended")
+"""What messages can be about."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notify:
+    """Whom node 0 tells what.
+
+    Attributes:
+        file: Addresses, a line each, as a container path.
+        on: Of `NOTIFY_ON`.
+    """
+
+    file: Annotated[str, Within(1)]
+    on: tuple[Happening, ...] = NOTIFY_ON
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NodeFile:
     """Settings of all node processes of one job.
@@ -40,6 +58,7 @@ class NodeFile:
         code_path: The user's code, as an archive in the pod; None where there is none.
         code_sha256: Of that archive before it was compressed.
         hang_timeout_s: Silence of a rank, in one phase, that counts as a hang; None switches it off.
+        notify: Whom to tell what happens; None for nobody.
         metrics_port: TCP port at which each node answers Prometheus; None for none.
     """
 
@@ -62,6 +81,7 @@ class NodeFile:
     code_path: Annotated[Annotated[str, Within(1)] | None, UnlessNone()] = None
     code_sha256: Annotated[Annotated[str, Within(64, 64)] | None, UnlessNone()] = None
     metrics_port: Annotated[Annotated[int, Within(1, 65535)] | None, UnlessNone()] = None
+    notify: Annotated[Notify | None, UnlessNone()] = None
     secret: Annotated[Annotated[str, Within(32, 256)] | None, UnlessNone()] = field(default=None, repr=False)
     min_nodes: Annotated[Annotated[int, Within(least=1)] | None, UnlessNone()] = None
     patience_s: Annotated[Annotated[float, Within(0)] | None, UnlessNone()] = None

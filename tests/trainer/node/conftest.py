@@ -107,21 +107,28 @@ class Job:
         *nodes: int,
         plan: dict[str, Any] | None = None,
         env: dict[str, str] | None = None,
+        mapped: dict[str, str] | None = None,
         **changes: Any,
     ) -> list[NodeProcess]:
         full = {"steps": 10, "scratch": str(self.scratch), **(plan or {})}
-        return [self._start(node, full, env or {}, changes) for node in nodes]
+        return [self._start(node, full, env or {}, mapped or {}, changes) for node in nodes]
 
     def _start(
-        self, node: int, plan: dict[str, Any], env: dict[str, str], changes: dict[str, Any]
-    ) -> NodeProcess:
+        self, node: int, plan: dict[str, Any], env: dict[str, str], mapped: dict[str, str],
+        changes: dict[str, Any],
+    ) -> NodeProcess:  # fmt: skip
         number = len(self._started)
         etc = self.folder / f"etc{number}"
         etc.mkdir()
         (etc / "node.json").write_text(format_node_file(dataclasses.replace(self.job, **changes)))
         termination = etc / "termination"
         path_map = PathMap(
-            {"/etc/ftlaunch": str(etc), "/output": str(self.output), "/dev/termination-log": str(termination)}
+            {
+                "/etc/ftlaunch": str(etc),
+                "/output": str(self.output),
+                "/dev/termination-log": str(termination),
+                **mapped,
+            }
         )
         environ = {
             **{
