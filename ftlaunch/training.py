@@ -6,6 +6,7 @@ Paddle is imported when one of them is first called.
 
 from trainer.api import average_checkpoints, evaluate, export, predict, train
 from trainer.batch_size import fit_batch
+from trainer.comparison import compare_weights
 from trainer.preparation import (
     check,
     convert_weights,
@@ -22,6 +23,7 @@ from trainer.preparation import (
 __all__ = [
     "average_checkpoints",
     "check",
+    "compare_weights",
     "convert_weights",
     "evaluate",
     "export",

@@ -161,7 +161,7 @@ def evaluate(
     options = LoadOptions(overrides=spell_overrides(set), strict=strict, extra_modules=tuple(extra_modules))
     given = _path(weights)
     with process_kept():
-        run = _load_run(config, job, options, ranks, weights=given, warn=told)
+        run = load_run(config, job, options, ranks, weights=given, warn=told)
         from trainer.engine.evaluate import evaluate_weights
         from trainer.reporting import make_reporter
 
@@ -216,7 +216,7 @@ def average_checkpoints(
     told = warn if ranks.is_first else _hush
     options = LoadOptions(overrides=spell_overrides(set), strict=strict, extra_modules=tuple(extra_modules))
     with process_kept():
-        run = _load_run(config, job, options, ranks, weights=None, warn=told)
+        run = load_run(config, job, options, ranks, weights=None, warn=told)
         from trainer.engine.average_checkpoints import average_checkpoints as average
 
         return average(
@@ -320,7 +320,7 @@ def export(
     options = LoadOptions(overrides=spell_overrides(set), strict=strict, extra_modules=tuple(extra_modules))
     given = _path(weights)
     with process_kept():
-        run = _load_run(config, job, options, read_ranks(), weights=given, warn=warn)
+        run = load_run(config, job, options, read_ranks(), weights=given, warn=warn)
         from trainer.engine.export import export as export_model
 
         infer = run.document.values.get("Infer")
@@ -406,10 +406,15 @@ def weights_store(weights_dir: str | Path | None, *, offline: bool) -> WeightsSt
     )
 
 
-def _load_run(
+def load_run(
     config: ConfigSource | None, job: str | None, options: LoadOptions, ranks: Ranks, *,
     weights: Path | None, warn: Say,
 ) -> LoadedRun[TrainConfig]:  # fmt: skip
+    """Load the config of what is named: a job or a config.
+
+    Raises:
+        ConfigError: Both are named, or none; or it is refused.
+    """
     if job is not None:
         if config is not None:
             raise ConfigError([Problem(file=job, message="expected a job or a config, got both; name one")])

@@ -81,6 +81,61 @@ class EvaluateResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """One thing that was evaluated of several.
+
+    Attributes:
+        weights: The file, or those of which it is the mean answer.
+        views: How each image is looked at besides as it is: flip, scales.
+        passes: Forward passes for each image.
+        seconds: That the evaluation took, reading the images included.
+        losses: As of EvaluateResult.
+        metrics: As of EvaluateResult.
+    """
+
+    weights: tuple[Path, ...]
+    views: tuple[str, ...]
+    passes: int
+    seconds: float
+    losses: Mapping[str, float]
+    metrics: Mapping[str, float]
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Losses and metrics together."""
+        return {**self.losses, **self.metrics}
+
+    @property
+    def label(self) -> str:
+        """What it is called in a table."""
+        name = str(self.weights[0]) if len(self.weights) == 1 else f"mean of {len(self.weights)}"
+        return " + ".join((name, *self.views))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SelectionResult:
+    """Several evaluations of one list, equal on every rank but for the seconds.
+
+    Attributes:
+        candidates: The files in their order, then what was made of them.
+        metric: What decides.
+        less_is_better: Of it.
+        best: Place of the best of the candidates.
+        images: As of EvaluateResult.
+        bad_images: As of EvaluateResult.
+        notes: As of EvaluateResult.
+    """
+
+    candidates: tuple[Candidate, ...]
+    metric: str
+    less_is_better: bool
+    best: int
+    images: int
+    bad_images: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AveragedCheckpoint:
     """One of the checkpoints that are averaged.
 

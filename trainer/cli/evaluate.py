@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -15,12 +16,27 @@ from trainer.cli.printing import echo, warn
 from trainer.ranks import read_ranks
 
 
+def _read_views(ctx: click.Context, option: click.Parameter, text: str) -> tuple[str, ...]:
+    del ctx, option
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if set(names) - {"flip", "scales"}:
+        raise click.UsageError(f"--tta: expected flip, scales, or both with a comma between, got {text!r}")
+    return names
+
+
 @click.command("eval")
 @run_options
 @click.option(
-    "--weights", type=click.Path(path_type=Path), metavar="FILE",
-    help="Weights to evaluate. Default: Global.pretrained_model, else the best checkpoint of the output "
-    "folder.",
+    "--weights", type=click.Path(path_type=Path), metavar="FILE", multiple=True,
+    help="Weights to evaluate, or a pattern such as 'output/epoch_*.pdparams'; of several, each is a row and "
+    "the best is marked. Default: Global.pretrained_model, else the best checkpoint of the output folder.",
+)  # fmt: skip
+@click.option(
+    "--ensemble", is_flag=True, help="Also evaluate the mean of the probabilities of all --weights."
+)
+@click.option(
+    "--tta", metavar="flip,scales", callback=_read_views, default="",
+    help="Also look at each image mirrored, and smaller and larger, and take the mean.",
 )  # fmt: skip
 @click.option(
     "--report", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
@@ -37,7 +53,9 @@ def command(
     overrides: tuple[str, ...],
     extra_modules: tuple[str, ...],
     strict: bool,
-    weights: Path | None,
+    weights: tuple[Path, ...],
+    ensemble: bool,
+    tta: tuple[Literal["flip", "scales"], ...],
     report: Path | None,
     output: str,
 ) -> None:
@@ -46,7 +64,27 @@ def command(
     JOB is the name of a job that was submitted from this machine; else -c names a config.
     """
     refuse_two(job, path)
+    several = ensemble or bool(tta) or len(weights) > 1 or any(set("*?[") & set(str(one)) for one in weights)
     ending = Ending()
+
+    def select() -> None:
+        ranks = read_ranks()
+        ending.outcome = ranks.outcome
+        require_packages()
+        from trainer.cli.selection import refuse_few, write_selection
+        from trainer.comparison import compare_weights
+
+        files = refuse_few(weights, ensemble=ensemble, reports=report is not None)
+        with progress(wanted=ranks.is_first) as bar:
+            found = compare_weights(
+                path, files, job=job, set=overrides, ensemble=ensemble, tta=tta, report=report, strict=strict,
+                extra_modules=extra_modules, warn=warn, progress=bar,
+            )  # fmt: skip
+        if ranks.is_first:
+            for line in write_selection(found, output):
+                echo(line)
+            if report is not None:
+                echo(f"wrote {report / 'report.html'}", err=output == "json")
 
     def work() -> None:
         ranks = read_ranks()
@@ -59,7 +97,7 @@ def command(
 
         with progress(wanted=ranks.is_first) as bar:
             found = evaluate(
-                path, job=job, set=overrides, weights=weights, report=report, strict=strict,
+                path, job=job, set=overrides, weights=next(iter(weights), None), report=report, strict=strict,
                 extra_modules=extra_modules, warn=warn, progress=bar,
             )  # fmt: skip
         if found.bad_images and ranks.is_first:
@@ -79,4 +117,4 @@ def command(
             if report is not None:
                 echo(f"wrote {report / 'report.html'}", err=output == "json")
 
-    sys.exit(end_with(work, ending))
+    sys.exit(end_with(select if several else work, ending))
