@@ -24,6 +24,8 @@ Plain = str | int | float | bool | None
 Settings = Mapping[str, Plain]
 """Dotted key -> value, such as `Global.epochs` -> 20."""
 
+CLASS_NAMES = "class names"
+"""Key of the names in the order of their numbers, a line each."""
 _SHOWN = 20
 _SECTIONS = ("Global", "Arch", "Loss", "Optimizer", "DataLoader", "Metric", "AMP", "EMA")
 _NO_MATTER = frozenset({
@@ -40,14 +42,17 @@ _SAME_RATE = 1e-3
 _FOREIGN_RATE = 2.0
 
 
-def describe_settings(config: TrainConfig, *, world_size: int) -> dict[str, Plain]:
+def describe_settings(config: TrainConfig, *, world_size: int, names: Sequence[str] = ()) -> dict[str, Plain]:
     """Return the settings of a training.
 
     Args:
         config: Checked; its lists can be read.
         world_size: Number of ranks.
+        names: Of the classes, in the order of their numbers; none where they are not known.
     """
     settings: dict[str, Plain] = {"ranks": world_size}
+    if names:
+        settings[CLASS_NAMES] = "\n".join(names)
     document = config.model_dump(mode="json", by_alias=True)
     for section in _SECTIONS:
         for key, value in _flatten(section, document.get(section)):
@@ -155,5 +160,5 @@ def _show(settings: Settings, key: str) -> str:
     if key not in settings:
         return "nothing"
     value = settings[key]
-    text = "null" if value is None else str(value)
+    text = "null" if value is None else str(value).replace("\n", ", ")
     return text if len(text) <= 60 else text[:59] + "…"

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import paddle
 
 from trainer.checkpoints.contents import Contents, load_contents, load_paddleclas, with_ending
-from trainer.checkpoints.pdfiles import UnsafeFileError
+from trainer.checkpoints.pdfiles import Array, UnsafeFileError
 from trainer.checkpoints.store import CheckpointStore, Search
 from trainer.checkpoints.writer import give_names
 from trainer.config.archs import Arch, BaseArch
 from trainer.config.sections import GlobalSection
+from trainer.engine.class_head import arrange_head, saved_names
 from trainer.engine.output import Output
 from trainer.engine.run_log import RunLog
 from trainer.engine.setup import pretrained_parts, pretrained_path
@@ -154,9 +155,13 @@ def restore(contents: Contents, model: paddle.nn.Layer, *, optimizers: int) -> N
 
 
 def start_from_pretrained(
-    arch: Arch, whole: str | None, model: paddle.nn.Layer, *, store: WeightsStore, run_log: RunLog
-) -> None:
-    """Load pretrained weights where the config names some; a head of another size stays fresh.
+    arch: Arch, whole: str | None, model: paddle.nn.Layer, *, store: WeightsStore, run_log: RunLog,
+    names: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Load pretrained weights where the config names some.
+
+    Of the head, classes that both have by name keep their rows; where names are not known, one of another
+    size stays fresh.
 
     Args:
         arch: May name weights; each of several networks has its own.
@@ -164,20 +169,26 @@ def start_from_pretrained(
         model: Of that architecture.
         store: Where downloads are kept.
         run_log: Told what was loaded and what was left out.
+        names: Of the classes, in the order of their numbers; none where they are not known.
 
     Raises:
         WeightsError: A file cannot be had or used.
     """
     for part, layer, source in pretrained_parts(arch, whole, model):
-        _load_pretrained(part, layer, source, store=store, run_log=run_log)
+        _load_pretrained(part, layer, source, store=store, run_log=run_log, names=names)
 
 
 def _load_pretrained(
-    arch: BaseArch, model: paddle.nn.Layer, source: str | bool, *, store: WeightsStore, run_log: RunLog
-) -> None:
+    arch: BaseArch, model: paddle.nn.Layer, source: str | bool, *, store: WeightsStore, run_log: RunLog,
+    names: Sequence[str],
+) -> None:  # fmt: skip
     try:
         path = pretrained_path(arch, source, store, say=run_log.say)
-        report = apply_weights(model, read_weights(path))
+        weights: Mapping[str, Array] = read_weights(path)
+        said = ""
+        if names and (saved := saved_names(path)) is not None:
+            weights, said = arrange_head(arch, model, weights, saved=saved, names=names)
+        report = apply_weights(model, weights)
     except WeightsError as error:
         error.add_place("pretrained weights")
         raise
@@ -190,6 +201,8 @@ def _load_pretrained(
             fix="name another file",
         )
     run_log.say(f"pretrained weights: {len(report.loaded)} of {path}")
+    if said:
+        run_log.say(f"pretrained weights: {said}")
     for what, keys in (
         ("missing there, left as initialised", report.missing),
         ("unknown here, left out", report.unexpected),

@@ -18,6 +18,7 @@ from trainer.checkpoints.state import TrainState, format_state, parse_state
 from trainer.config.root import TrainConfig
 from trainer.config.sections import GlobalSection
 from trainer.engine.changes import Settings, describe_settings, find_jumps, list_changes
+from trainer.engine.class_head import class_names
 from trainer.engine.collective import join_ranks
 from trainer.engine.ema import ExponentialMovingAverage
 from trainer.engine.feed import is_gpu
@@ -128,6 +129,7 @@ def run_training(
                 start_from_pretrained(
                     config.arch, config.run.pretrained_model, setup.model,
                     store=with_mounted_weights(config, weights), run_log=run_log,
+                    names=class_names(config, lists.train),
                 )  # fmt: skip
         setup = wrap(setup)
         setup, state = _share(setup, contents, run_id=output.run_id if output is not None else "")
@@ -138,7 +140,9 @@ def run_training(
         _say_ranks(setup, config, run_log)
         saver = None
         if output is not None:
-            settings = describe_settings(config, world_size=ranks.shards)
+            settings = describe_settings(
+                config, world_size=ranks.shards, names=class_names(config, lists.train)
+            )
             _say_changes(setup, contents, settings, state, run_log)
             saver = Saver(
                 setup, output, run_log, writer=_start_writer(stack, run_log), begun=state, settings=settings,
