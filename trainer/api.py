@@ -291,6 +291,8 @@ def export(
     weights: str | Path | None = None,
     compare: int = 64,
     onnx: bool = False,
+    card: bool = False,
+    report: str | Path | None = None,
     strict: bool = False,
     extra_modules: Sequence[str] = (),
     warn: Say = _LOG.warning,
@@ -306,6 +308,8 @@ def export(
         weights: As for `evaluate`.
         compare: Images of the validation list to compare it on; 0: none.
         onnx: Also write `inference.onnx`.
+        card: Also write a model card.
+        report: Folder of a report of the same weights, whose numbers the card takes.
         strict: As for `train`.
         extra_modules: As for `train`.
         warn: Told what is odd.
@@ -321,15 +325,19 @@ def export(
     given = _path(weights)
     with process_kept():
         run = load_run(config, job, options, read_ranks(), weights=given, warn=warn)
+        from trainer.card_facts import make_card_writer
         from trainer.engine.export import export as export_model
 
         infer = run.document.values.get("Infer")
+        write = make_card_writer(run.config, _path(report)) if card else None
         with _writable_home():
             done = export_model(
                 run.config, infer if isinstance(infer, dict) else {}, weights=run.find(given),
                 folder=_path(folder) or Path(run.config.run.save_inference_dir), images=compare, onnx=onnx,
                 progress=progress,
             )  # fmt: skip
+        if write is not None:
+            done = write(done)
     for note in done.notes:
         warn(f"warning: {note}")
     return done

@@ -24,6 +24,7 @@ RUNNERS = {
     "around": "tests/e2e/test_printed_commands.py",
     "own-data": "tests/e2e/test_printed_commands.py",
     "predict": "tests/e2e/test_printed_commands.py",
+    "card": "tests/trainer/cli/test_export_card.py",
     "folds": "tests/trainer/cli/test_make_lists_command.py",
     "data-report": "tests/trainer/insight/test_data_report.py",
     "evaluation-report": "tests/trainer/cli/test_trainer_commands.py",

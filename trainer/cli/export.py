@@ -38,15 +38,30 @@ from trainer.cli.printing import echo, warn
 @click.option(
     "--onnx", is_flag=True, help="Also write inference.onnx, for other runtimes; needs the extra onnx."
 )
+@click.option(
+    "--card",
+    is_flag=True,
+    help="Also write MODEL_CARD.md and model_card.json: data, settings, numbers of each class, limits, and "
+    "what is not known.",
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="FOLDER",
+    help="Of `trainer eval --report`, of the same weights: numbers and thresholds for the card.",
+)
 def command(
     *, job: str | None, path: Path | None, overrides: tuple[str, ...], extra_modules: tuple[str, ...],
     strict: bool, weights: Path | None, folder: Path | None, compare: int, onnx: bool,
+    card: bool, report: Path | None,
 ) -> None:  # fmt: skip
     """Write a model that Paddle's inference library reads, and check that it answers as the trained one.
 
     JOB is the name of a job that was submitted from this machine; else -c names a config.
     """
     refuse_two(job, path)
+    if report is not None and not card:
+        raise click.UsageError("expected --card beside --report, whose numbers it takes, got none")
 
     def work() -> None:
         require_packages()
@@ -55,7 +70,7 @@ def command(
         with progress() as bar:
             done = export(
                 path, folder, job=job, set=overrides, weights=weights, compare=compare, onnx=onnx,
-                strict=strict, extra_modules=extra_modules, warn=warn, progress=bar,
+                card=card, report=report, strict=strict, extra_modules=extra_modules, warn=warn, progress=bar,
             )  # fmt: skip
         echo(f"{done.folder}: {', '.join(done.names)} of {done.weights}")
         said = (
