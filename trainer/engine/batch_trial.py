@@ -71,7 +71,9 @@ def try_steps(
     _be_ended_first()
     setup = set_up_alone(config, store=store, say=say)
     stepper = Stepper(setup, liveness=Liveness(None, local_rank=0), stop=StopSignal())
-    setup.network.train()
+    if setup.freezing is not None:  # most is learnt, and kept in memory, in the last epoch
+        setup.freezing.apply(config.run.epochs - 1)
+    setup.begin_training()
     with closing(setup), closing(endless(setup.train_loader, say)) as batches:
         fed = next(batches)
     gpu = _gpu_bytes() if config.run.on_gpu else None

@@ -93,10 +93,10 @@ class Freezing:
         if thawed:
             yield f"thawed: {len(thawed)} tensors learn from now on"
         for part in self._frozen:
-            count = sum(int(tensor.size) for tensor in part.parameters) / 1e6
+            count = sum(int(tensor.size) for tensor in part.parameters)
             until = "" if part.epochs is None else f" until epoch {part.epochs} is over"
             yield (
-                f"frozen{until}: {part.label}, {len(part.parameters)} tensors of {count:.2f} M numbers and "
+                f"frozen{until}: {part.label}, {len(part.parameters)} tensors of {count:,} numbers and "
                 f"{len(part.norms)} batch norms"
             )
 
