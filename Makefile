@@ -9,7 +9,7 @@ DATA   := .quickstart/digits
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help monitoring-check learn-check zoo-check recording fuzz soak-logs soak-kills soak-durability soak-elastic kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster kind-table e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean gpu-check
+.PHONY: help first-model lr-find-check monitoring-check learn-check zoo-check recording fuzz soak-logs soak-kills soak-durability soak-elastic kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster kind-table e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean gpu-check
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -80,6 +80,13 @@ e2e-local: $(VENV)/dev.stamp  ## real jobs on this machine: the wheel, two nodes
 
 learn-check: $(VENV)/dev.stamp  ## what takes minutes each: what `init` writes trained to its accuracy, printed lines that train
 	$(BIN)/python -m pytest -m "e2e and slow and not cluster" tests/e2e
+
+FIRST_MODEL := build/first-model
+first-model: $(VENV)/dev.stamp  ## what `init` writes against TRIALS (30) random configs on six small data sets; resumable, hours
+	$(BIN)/python benchmarks/first_model.py $(FIRST_MODEL) --trials $(or $(TRIALS),30) $(if $(FASHION),--fashion $(FASHION))
+
+lr-find-check: $(VENV)/dev.stamp  ## what `trainer lr-find` proposes against a grid of nine rates, 20 cases; resumable, an hour
+	$(BIN)/python benchmarks/lr_find_grid.py build/lr-find $(if $(FASHION),--fashion $(FASHION))
 
 e2e-cluster: $(VENV)/dev.stamp  ## real jobs on the cluster that is named; fails where none is
 	$(BIN)/python -m tests.e2e.cluster.ready

@@ -121,7 +121,8 @@ def make_config(images: Path, arch: str) -> TrainConfig:
         "DataLoader": {"Train": {
             "dataset": {"name": "ImageNetDataset", "image_root": str(images),
                         "cls_label_path": str(images / "train_list.txt"), "transform_ops": ops},
-            "sampler": {"name": "DistributedBatchSampler", "batch_size": BATCH, "drop_last": True},
+            "sampler": {"name": "DistributedBatchSampler", "batch_size": BATCH, "drop_last": True,
+                        "shuffle": True},
             "loader": {"num_workers": 1},
         }},
     }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +14,12 @@ from trainer.cli.bars import progress
 from trainer.cli.endings import Ending, end_with
 from trainer.cli.options import config_options, weights_options
 from trainer.cli.printing import echo, warn
+from trainer.errors import CheckpointError
 from trainer.progress import Progress
 
 if TYPE_CHECKING:  # paddle: `--help` does without
     from trainer.engine.lr_finder import LrFindResult
 
-_ROWS, _WIDTH = 20, 50
 _RULES = {
     "valley": "the middle of the longest way down; proposed",
     "steep": "where the loss falls fastest",
@@ -42,16 +43,22 @@ _RULES = {
     help="Training steps of the test.",
 )  # fmt: skip
 @click.option(
+    "--svg", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Draw the curve into this file, too; replaced where it is there.",
+)  # fmt: skip
+@click.option(
     "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
     help="Form of the results on standard output.",
 )  # fmt: skip
 def command(
     *, path: Path, overrides: tuple[str, ...], extra_modules: tuple[str, ...], strict: bool,
-    weights_dir: Path | None, offline: bool, low: float, high: float, steps: int, output: str,
+    weights_dir: Path | None, offline: bool, low: float, high: float, steps: int, svg: Path | None,
+    output: str,
 ) -> None:  # fmt: skip
     """Propose a learning rate by a short range test, in which the rate grows until the loss does.
 
-    It trains a few steps on this machine from the weights that training would begin with, and writes nothing.
+    It trains a few steps on this machine from the weights that training would begin with, and writes nothing
+    but the SVG that is asked for.
     """
     if low >= high:
         raise click.UsageError(f"expected --from below --to, got {low:g} and {high:g}")
@@ -65,6 +72,8 @@ def command(
                 offline=offline, strict=strict, extra_modules=extra_modules,
                 say=lambda text: _say(bar, text), warn=warn, progress=bar,
             )  # fmt: skip
+        if svg is not None:
+            _save(svg, found)
         if output == "json":
             document = {
                 "proposal": found.proposal, "proposals": found.proposals, "lowest": found.lowest,
@@ -101,12 +110,18 @@ def _say(bar: Progress, text: str) -> None:
 
 
 def _draw(found: LrFindResult) -> str:
-    """Draw the losses, a row a rate."""
-    every = max(1, len(found.rates) // _ROWS)
-    least, most = min(found.losses), max(found.losses)
-    span = (most - least) or 1.0
-    rows = []
-    for rate, loss in list(zip(found.rates, found.losses, strict=True))[::every]:
-        bar = "█" * (1 + round((_WIDTH - 1) * (loss - least) / span))
-        rows.append(f"{rate:9.2e}  {loss:8.4f}  {bar}")
-    return "\n".join(["     rate      loss", *rows])
+    from trainer.insight.rate_curve import draw_text
+
+    columns = shutil.get_terminal_size().columns
+    return draw_text(found.rates, found.losses, found.proposals, columns=columns)
+
+
+def _save(path: Path, found: LrFindResult) -> None:
+    from trainer.insight.rate_curve import draw_svg
+    from trainer.protocol.safe_files import replace_file
+
+    try:
+        replace_file(path, draw_svg(found.rates, found.losses, found.proposals).encode())
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise CheckpointError(where=path, expected="a file to draw the curve into", got=reason) from error

@@ -7,8 +7,9 @@ of the rate at its lowest. Both ends are left out: the first means are of few st
 point the loss grows.
 
 A curve that does not fall by more than its own noise gives no proposal. Any rule finds some point of a flat
-curve, and the point means nothing: 2.7e-06 was proposed once where the loss was flat from 3e-06 to 0.1.
-Nothing is written.
+curve, and the point means nothing: 2.7e-06 was proposed once where the loss was flat from 3e-06 to 0.1. Nor
+is a fall from a height to which too large a rate has brought the loss a way down: what counts begins no
+higher than the loss began. Nothing is written.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ SMOOTHING = 0.9
 """Weight of the past in the running mean of the losses."""
 TOO_HIGH = 4.0
 """The test ends where the smoothed loss is so many times its lowest."""
+_RISEN = 0.1
+"""Share of the first loss above it from which on the loss grows, and what comes behind is no way down."""
 _FEWEST = 10
 """Steps before the loss grew, of which a curve can be told at all."""
 _LEFT_OUT = 0.1
@@ -187,8 +190,9 @@ def choose_rates(rates: Sequence[float], raw: Sequence[float], *, diverged: bool
         )
     # The very first steps are not in the mean at all: a loss that begins far too high is seen in it for long.
     means = losses[:left_out] + smoothed(_without_spikes(raw[left_out:]))
-    way_down = _deepest_fall(means, begin=2 * left_out)
-    fall, noise = means[way_down[0]] - means[way_down[-1]], _noise(raw)
+    end = _end_of_learning(means, begin=2 * left_out)
+    way_down = _deepest_fall(means[:end], begin=2 * left_out)
+    fall, noise = means[way_down[0]] - means[way_down[-1]], _noise(raw[:end])
     flat = fall < max(_LEAST_FALL * abs(means[way_down[0]]), _NOISES * noise)
     return LrFindResult(
         rates=tuple(rates), losses=tuple(losses), raw=tuple(raw),
@@ -211,6 +215,13 @@ def _without_spikes(raw: Sequence[float]) -> list[float]:
     """Return for each step the median of it and its neighbours: one lucky batch is no fall."""
     padded = [*raw[:1], *raw, *raw[-1:]]
     return [sorted(padded[at : at + 3])[1] for at in range(len(raw))]
+
+
+def _end_of_learning(losses: Sequence[float], *, begin: int) -> int:
+    """Return the step from which on the loss is well above where it began, because rates are too large."""
+    first = sum(losses[begin // 2 : begin + 1]) / max(1, begin + 1 - begin // 2)
+    bound = first + _RISEN * abs(first)
+    return next((at for at in range(begin, len(losses)) if losses[at] > bound), len(losses))
 
 
 def _deepest_fall(losses: Sequence[float], *, begin: int) -> range:

@@ -73,6 +73,17 @@ def test_a_flat_curve_gives_no_proposal_however_it_ends(seed):
     assert found.fall < 7 * found.noise
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_fall_from_where_too_large_a_rate_has_brought_the_loss_is_no_way_down(seed):
+    place = np.log10(RATES)
+    hump = 2.3 + 3.0 * np.exp(-(((place + 1.5) / 0.5) ** 2))  # up to 5.3 at 0.03, and back to where it began
+    found = choose_rates(RATES, noisy(hump, 0.1, seed), diverged=False)
+    assert found.proposal is None
+    learning = falling(begin=1e-4, end=1e-3) + 3.0 * np.exp(-(((place + 1.0) / 0.4) ** 2))
+    found = choose_rates(RATES, noisy(learning, 0.05, seed), diverged=False)
+    assert 1e-4 < found.proposal < 3e-3
+
+
 def test_one_lucky_batch_is_no_fall():
     losses = noisy(np.full(100, 1.386), 0.01)
     losses[40] = 0.2
@@ -130,10 +141,16 @@ def test_the_command_draws_and_proposes(workshop, monkeypatch, capsys):
     code, out, err = trainer(*given)
     lines = out.splitlines()
     assert (code, lines[-1].split(": ")[0]) == (0, "Optimizer.lr.learning_rate"), err
-    assert lines[0].split() == ["rate", "loss"]
+    assert "•" in lines[0] or "│" in lines[0]
+    assert max(map(len, lines[:-1])) <= 80
     assert [line.split()[0] for line in lines[-4:-1]] == ["valley", "steep", "minimum"]
     assert "one rank with batches of 15" in err
     document = json.loads(trainer(*given, "--output", "json")[1])
     assert document["proposal"] == float(lines[-1].split(": ")[1])
+    picture = workshop.folder / "curve.svg"
+    assert trainer(*given, "--svg", str(picture))[0] == 0
+    assert picture.read_text().startswith("<svg ")
+    code, _, err = trainer(*given, "--svg", str(workshop.folder / "none" / "curve.svg"))
+    assert (code, "expected a file to draw the curve into" in err) == (5, True)
     code, _, err = trainer(*given, "--from", "1", "--to", "0.1")
     assert (code, "expected --from below --to" in err) == (2, True)
