@@ -199,7 +199,7 @@ class Attempt:
             self._look_for_hang(now_s)
         elif now_s >= self._stop_until_s:
             self._kill("the time to save is over")
-        if self._settings.job.is_elastic and self._stopping is None:
+        if self._settings.job.is_elastic and self._stopping is None and self._kill_until_s is None:
             self._let_in()
 
     def _on_records(self, node: int, records: Records) -> None:

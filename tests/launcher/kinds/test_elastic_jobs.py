@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +11,18 @@ import pytest
 
 from launcher.backends.kubernetes.status import read_job
 from launcher.backends.replicas import ReplicaError, expand
-from launcher.backends.states import JobState, trains_with_fewer
+from launcher.backends.states import JobState, PodState, trains_with_fewer
+from launcher.backends.supervised.identity import identify
+from launcher.backends.supervised.job_state import read_status
+from launcher.backends.supervised.state import JobLayout, JobRecord, PodRecord
 from launcher.cli.status import describe_progress
 from launcher.kinds.registry import JOB_SET, KINDS, PADDLE_JOB, PLAIN_JOB, TRAIN_JOB, kind_named
+from launcher.plan.handle import Handle
 from launcher.render.crds import find_faults
 from launcher.render.render import render
 from launcher.why.explain import explain
 from launcher.why.snapshot import Snapshot
+from tests.launcher.configs import RUN_ID
 from tests.launcher.kinds.test_plain_job import job, pod
 from trainer.config.problems import ConfigError
 from trainer.protocol.progress import Progress, RankProgress, format_progress, parse_progress
@@ -149,3 +155,22 @@ def test_why_says_first_that_it_trains():
 def replace_status(status: Any) -> Snapshot:
     pods = tuple(pod(number) for number in range(4))
     return replace(Snapshot(now_s=100.0, status=status, job=large(), kind=kind_named("job")), pods=pods)
+
+
+@pytest.mark.parametrize(("absent", "state"), [((2,), JobState.RUNNING), ((), JobState.RESTARTING)])
+def test_a_pod_that_is_made_again_here_is_no_restart_while_the_others_train(absent, state, tmp_path):
+    layout = JobLayout(tmp_path, "local")
+    states = (PodState.RUNNING, PodState.RUNNING, PodState.PENDING, PodState.RUNNING)
+    pods = tuple(PodRecord(name=f"p{node}", node=node, state=one) for node, one in enumerate(states))
+    record = JobRecord(
+        job="j", run_id=RUN_ID, supervisor=identify(os.getpid()), created_s=1.0, scratch="", pods=pods,
+        state=JobState.RESTARTING, reason="p2 is made again",
+    )  # fmt: skip
+    log = layout.log("p0", 0)
+    log.parent.mkdir(parents=True)
+    line = b"2026-01-01T00:00:00.000000000Z stdout F [a2 n0] " + format_progress(progress(*absent))
+    log.write_bytes(line + b"\n")
+    found = read_status(Handle(backend="local", namespace="", job="j"), layout, record, pods_outlive=False)
+    assert found.progress == progress(*absent)
+    assert found.state is state
+    assert ("waiting for node-2" in found.reason) is bool(absent)
