@@ -7,15 +7,16 @@ from pathlib import Path
 
 from launcher.backends.states import JobState, JobStatus
 from launcher.cli.printing import echo
-from launcher.cli.table import paint_state
+from launcher.cli.table import paint_state, wrap
 from launcher.errors import LaunchError
+from launcher.jobs.class_scores import find_worst_classes
 from launcher.jobs.lifecycle import explain
 from launcher.jobs.metrics import Score, output_here
 from launcher.jobs.outcome import Outcome, note_outcome
 from launcher.jobs.resolve import ResolvedJob
 from launcher.times import format_duration
 from trainer.protocol.evaluated import describe_failure
-from trainer.protocol.printable import paint
+from trainer.protocol.printable import paint, printable
 
 REPORT = "report.html"
 _BEST_WEIGHTS = "best_model.pdparams"
@@ -58,11 +59,14 @@ def describe_score(score: Score) -> str:
 
 
 def describe_places(job: ResolvedJob, status: JobStatus) -> list[str]:
-    """Write where report and checkpoints lie: on this machine as paths of it, else as in the pod."""
+    """Write what went wrong most, and where report and checkpoints lie: here as paths, else as in the pod."""
     folder, end = output_here(job.run_folder), status.termination
     if folder is None:
         return [f"  last checkpoint: {end.checkpoint} (in the pod)"] if end and end.checkpoint else []
     lines = []
+    if worst := find_worst_classes(folder):
+        told = ", ".join(f"{printable(of.name)} {of.correct} of {of.support} right" for of in worst)
+        lines += wrap(told, start="  worst classes: ")
     if (folder / REPORT).is_file():
         lines.append(f"  report: {_near(folder / REPORT)}")
     if (folder / _BEST_WEIGHTS).is_file():

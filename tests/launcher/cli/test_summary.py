@@ -11,6 +11,7 @@ from launcher.backends.states import JobState, JobStatus, PodState, PodStatus
 from launcher.cli.summary import print_end
 from launcher.cli.table import format_table, shorten, width_of
 from launcher.errors import UnreachableError
+from launcher.jobs.class_scores import find_worst_classes
 from launcher.jobs.resolve import ResolvedJob
 from launcher.plan.handle import Handle
 from launcher.runs.record import RunRecord, Stage
@@ -85,6 +86,28 @@ def test_a_run_that_ended_well_is_told_with_its_best_its_places_and_what_comes_n
         "  best weights: output/flowers/best_model.pdparams",
         "next: trainer predict flowers IMAGES · trainer eval flowers --report FOLDER",
     ]
+
+
+def test_the_classes_that_went_wrong_most_are_named_where_a_report_tells_of_them(job, capsys, tmp_path):
+    def scores(label: int, support: int, correct: int, predicted: int) -> dict[str, int]:
+        return {"label": label, "support": support, "correct": correct, "predicted": predicted}
+
+    classes = [
+        scores(0, 9, 9, 9),
+        scores(1, 9, 5, 6),
+        scores(2, 9, 8, 19),
+        scores(3, 9, 8, 8),
+        scores(9, 9, 0, 0),
+    ]
+    report = tmp_path / "output" / "flowers" / "report.json"
+    report.write_text(
+        json.dumps({"names": ["a", "\x1b[2Jb", "c", "d"], "classes": [*classes, None, {"label": -1}]})
+    )
+    line = said(job, ended(JobState.SUCCEEDED), capsys)[2]
+    assert line == "  worst classes: c 8 of 9 right, 9 0 of 9 right, \\x1b[2Jb 5 of 9 right"
+    for odd in ("{}", "[", '{"classes": {}}', '{"classes": [1]}'):
+        report.write_text(odd)
+        assert find_worst_classes(report.parent) == []
 
 
 def test_a_run_that_learned_nothing_is_told_so(job, capsys):
