@@ -15,12 +15,14 @@ from launcher.cli.frame import compose, now_picture
 from launcher.cli.graph import takes_blocks
 from launcher.cli.printing import Screen, echo
 from launcher.cli.summary import print_end
+from launcher.cli.table import cut
 from launcher.errors import CliExit, LaunchError
 from launcher.jobs.lifecycle import estimate_start
 from launcher.jobs.log_tail import LogTail
 from launcher.jobs.notes import Note
 from launcher.jobs.resolve import ResolvedJob
 from launcher.jobs.wait import exit_code, wait_for_end
+from trainer.protocol.printable import printable
 
 _REDRAW_S = 0.5
 _ESTIMATE_EVERY_S = 15.0
@@ -121,7 +123,8 @@ def follow_live(
         echo(f"{job.name} goes on; `ftlaunch status --watch {job.name}` to come back", err=True)
         return CliExit.INTERRUPTED
     if status.state in (JobState.FAILED, JobState.LOST):
-        echo("\n".join(view.last_lines), err=True)
+        columns = shutil.get_terminal_size().columns
+        echo("\n".join(cut(printable(line), columns=columns) for line in view.last_lines), err=True)
     print_end(job, status)
     if status.state is also:
         return CliExit.OK

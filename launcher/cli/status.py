@@ -107,7 +107,7 @@ def _rest(job: ResolvedJob, status: JobStatus, outcome: Outcome) -> list[str]:
     is_told = status.progress is not None and status.progress.evaluated is not None
     lines = [] if is_told or outcome.score is None else [f"  {describe_score(outcome.score)}"]
     if status.state.is_terminal:
-        lines += [line for line in describe_places(job, status) if "checkpoint: " not in line]
+        lines += [line for line in describe_places(job, status, outcome) if "checkpoint: " not in line]
         lines.append(f"  next: {' · '.join(next_commands(job, status, outcome))}")
     return lines
 

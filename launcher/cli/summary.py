@@ -20,18 +20,20 @@ from trainer.protocol.printable import paint, printable
 
 REPORT = "report.html"
 _BEST_WEIGHTS = "best_model.pdparams"
+_ENOUGH = 60
+"""Signs at the end of a reason by which it is known again in a verdict."""
 
 
 def print_end(job: ResolvedJob, status: JobStatus) -> None:
     """Say on stderr how a job ended; of one that failed also why, and what mends it."""
     outcome = note_outcome(job, status)
     took = f" after {format_duration(status.ended_s - outcome.began_s)}" if status.ended_s else ""
-    reason = f": {status.reason}" if status.reason else ""
-    echo(f"{job.name}: {paint_state(status.state)}{took}{reason}", err=True)
-    lines = describe_result(status, outcome)
-    if status.state in (JobState.FAILED, JobState.LOST):
-        lines += _why(job)
-    lines += describe_places(job, status)
+    echo(f"{job.name}: {paint_state(status.state)}{took}", err=True, nl=False)
+    has_failed = status.state in (JobState.FAILED, JobState.LOST)
+    why = _why(job) if has_failed else []
+    is_told = status.reason[-_ENOUGH:] in " ".join(part for line in why for part in line.split())
+    echo(f": {status.reason}" if status.reason and not is_told else "", err=True)
+    lines = [*describe_result(status, outcome), *why, *describe_places(job, status, outcome)]
     lines.append(f"next: {' · '.join(next_commands(job, status, outcome))}")
     echo("\n".join(lines), err=True)
 
@@ -58,7 +60,7 @@ def describe_score(score: Score) -> str:
     return text
 
 
-def describe_places(job: ResolvedJob, status: JobStatus) -> list[str]:
+def describe_places(job: ResolvedJob, status: JobStatus, outcome: Outcome) -> list[str]:
     """Write what went wrong most, and where report and checkpoints lie: here as paths, else as in the pod."""
     folder, end = output_here(job.run_folder), status.termination
     if folder is None:
@@ -69,7 +71,7 @@ def describe_places(job: ResolvedJob, status: JobStatus) -> list[str]:
         lines += wrap(told, start="  worst classes: ")
     if (folder / REPORT).is_file():
         lines.append(f"  report: {_near(folder / REPORT)}")
-    if (folder / _BEST_WEIGHTS).is_file():
+    if outcome.score is not None and (folder / _BEST_WEIGHTS).is_file():
         lines.append(f"  best weights: {_near(folder / _BEST_WEIGHTS)}")
     elif end is not None and end.checkpoint:
         lines.append(f"  last checkpoint: {end.checkpoint}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sys
 import textwrap
 import unicodedata
 from collections.abc import Sequence
@@ -65,29 +67,38 @@ def width_of(text: str) -> int:
     )
 
 
-def wrap(text: str, *, start: str = "", columns: int = LINE_COLUMNS) -> list[str]:
+def line_columns() -> int:
+    """Return how many columns a sentence may take: fewer where a terminal has fewer."""
+    if not (sys.stdout.isatty() or sys.stderr.isatty()):
+        return LINE_COLUMNS
+    return min(LINE_COLUMNS, shutil.get_terminal_size().columns)
+
+
+def wrap(text: str, *, start: str = "", columns: int | None = None) -> list[str]:
     """Write a sentence over as many lines as it needs, the second and later ones set in by two more blanks.
 
     Args:
         text: Of one paragraph. A word that is longer than a line stays whole, so that it can be copied.
         start: Begins the first line.
-        columns: Of a line.
+        columns: Of a line; None for `line_columns`.
     """
     blanks = len(start) - len(start.lstrip()) + 2
     return textwrap.wrap(
-        text, columns, initial_indent=start, subsequent_indent=" " * blanks, break_long_words=False,
-        break_on_hyphens=False,
+        text, columns or line_columns(), initial_indent=start, subsequent_indent=" " * blanks,
+        break_long_words=False, break_on_hyphens=False,
     ) or [start]  # fmt: skip
 
 
-def break_advice(text: str, *, start: str, columns: int = LINE_COLUMNS) -> list[str]:
+def break_advice(text: str, *, start: str, columns: int | None = None) -> list[str]:
     """Write what to do over as many lines as it has parts, where it is too long for one.
 
     It breaks behind semicolons only, so that each command stays on one line and can be copied.
     """
     lines = [start]
     for part in _PARTS.split(text):
-        if lines[-1].strip() != start.strip() and width_of(f"{lines[-1]} {part}") > columns:
+        if lines[-1].strip() != start.strip() and width_of(f"{lines[-1]} {part}") > (
+            columns or line_columns()
+        ):
             lines.append(" " * len(start))
         lines[-1] += part if lines[-1] in (start, " " * len(start)) else f" {part}"
     return lines

@@ -78,7 +78,7 @@ def test_wait_says_how_far_a_job_is_and_why_it_failed(place, ftlaunch):
     place.finish(handle, 0, 3, reason="data/val_list.txt:7: expected an image, got a directory")
     code, out, err = ftlaunch("wait", "--timeout", "20s")
     assert (code, out) == (5, "")
-    assert re.search(r"^flowers: Failed after \d+ s: ", err, re.MULTILINE)
+    assert re.search(r"^flowers: Failed after \d+ s\b", err, re.MULTILINE)
     assert "[data]" in err or "[data-refused]" in err or "val_list.txt:7" in err
     assert "fix: " in err
     assert "next: ftlaunch logs flowers · ftlaunch why flowers" in err
