@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 MANY = 50
 """Of more jobs the newest are shown to people, unless a number is asked for."""
 _NAMED = 3
+_ROOMY = 100
+"""Columns from which a terminal holds all that there is of a job."""
 _AT_WORK = (JobState.RUNNING.value, JobState.RESTARTING.value)
 
 
@@ -88,25 +90,29 @@ def command(
         _say_why_empty(is_filtered=bool(on or here or wanted))
         return
     shown = rows if limit else rows[:MANY]
-    lines = _table(shown, wide=output == "wide")
-    if sys.stdout.isatty() and output != "wide":
-        lines = [shorten(line, columns=shutil.get_terminal_size().columns) for line in lines]
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() and output != "wide" else None
+    lines = format_jobs(shown, wide=output == "wide", narrow=columns is not None and columns < _ROOMY)
+    if columns is not None:
+        lines = [shorten(line, columns=columns) for line in lines]
     echo("\n".join(lines))
     if len(shown) < len(rows):
         echo(f"these are the newest {MANY}; --limit N shows more, --output name all", err=True)
 
 
-def _table(rows: list[ListedJob], *, wide: bool) -> list[str]:
-    header = ["JOB", "ON", "STATE", "PROGRESS", "BEST", "TIME", "SUBMITTED", "SINCE THE RUN BEFORE"]
+def format_jobs(rows: list[ListedJob], *, wide: bool, narrow: bool = False) -> list[str]:
+    """Write a row a job; on a `narrow` terminal without the place where all run, so that changes are seen."""
+    header = ["JOB", "ON", "STATE", "PROGRESS", "BEST", "TIME", "SENT", "SINCE THE RUN BEFORE"]
     now_s = time.time()
     table = [
         [
             row.record.handle.job, row.record.handle.namespace or row.record.handle.backend, row.state or "",
             _how_far(row.outcome), _best(row.outcome), _how_long(row.outcome, now_s),
-            _when(row.record, now_s), _describe_changes(changes_of(row)),
+            _when(row.record, now_s, whole=wide), _describe_changes(changes_of(row)),
         ]
         for row in rows
     ]  # fmt: skip
+    if narrow and len({cells[1] for cells in table}) == 1:
+        header, table = [header[0], *header[2:]], [[cells[0], *cells[2:]] for cells in table]
     if wide:
         header += ["GPU-HOURS", "RUN ID", "CONFIG"]
         table = [
@@ -236,11 +242,14 @@ def _say_why_empty(*, is_filtered: bool) -> None:
         echo("no job was submitted from this machine yet; `ftlaunch submit --help`", err=True)
 
 
-def _when(record: RunRecord, now_s: float) -> str:
-    """Write a moment by this machine's clock: the time of today, else the day."""
+def _when(record: RunRecord, now_s: float, *, whole: bool) -> str:
+    """Write a moment by this machine's clock: the time of today, else the day; `whole` both."""
     then = datetime.datetime.fromtimestamp(record.created_s).astimezone()
-    today = datetime.datetime.fromtimestamp(now_s).astimezone().date()
-    return then.strftime("%H:%M:%S" if then.date() == today else "%Y-%m-%d")
+    now = datetime.datetime.fromtimestamp(now_s).astimezone()
+    if whole:
+        return then.strftime("%Y-%m-%d %H:%M:%S")
+    day = "%m-%d" if then.year == now.year else "%Y-%m-%d"
+    return then.strftime("%H:%M" if then.date() == now.date() else day)
 
 
 def _to_json(row: ListedJob) -> dict[str, object]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from launcher.backends.states import JobState, JobStatus, PodState, PodStatus
+from launcher.cli import listing
 from launcher.cli.summary import print_end
 from launcher.cli.table import format_table, shorten, width_of
 from launcher.errors import UnreachableError
 from launcher.jobs.class_scores import find_worst_classes
+from launcher.jobs.listing import ListedJob
 from launcher.jobs.resolve import ResolvedJob
 from launcher.plan.handle import Handle
 from launcher.runs.record import RunRecord, Stage
@@ -138,3 +141,12 @@ def test_a_coloured_row_is_cut_where_the_terminal_ends_and_its_colour_with_it():
         assert coloured.count("\x1b[31m") == coloured.count("\x1b[0m")
     assert show(shorten(line, columns=12), colour=True) == "花    \x1b[31mFailed\x1b[0m"
     assert shorten(paint("whole", "bad"), columns=5) == paint("whole", "bad")
+
+
+def test_a_narrow_terminal_has_room_for_what_changed(job):
+    rows = [ListedJob(record=job.record, state="Running"), ListedJob(record=job.record, state="Failed")]
+    assert listing.format_jobs(rows, wide=False)[0].split()[1] == "ON"
+    assert listing.format_jobs(rows, wide=False, narrow=True)[0].split()[1] == "STATE"
+    there = replace(job.record, handle=Handle(backend="kubernetes", namespace="ml", job="a"))
+    others = [*rows, ListedJob(record=there, state="Running")]
+    assert listing.format_jobs(others, wide=False, narrow=True)[0].split()[1] == "ON"

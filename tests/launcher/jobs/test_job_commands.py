@@ -216,7 +216,7 @@ def test_jobs_are_listed(place, ftlaunch):
     rows = json.loads(ftlaunch("list", "--output", "json")[1])["items"]
     assert [(row["job"], row["state"]) for row in rows] == [("second", "Running"), ("first", "Running")]
     header, *lines = ftlaunch("list")[1].splitlines()
-    assert header.split()[:7] == ["JOB", "ON", "STATE", "PROGRESS", "BEST", "TIME", "SUBMITTED"]
+    assert header.split()[:7] == ["JOB", "ON", "STATE", "PROGRESS", "BEST", "TIME", "SENT"]
     assert [line.split()[:3] for line in lines] == [
         ["second", "local", "Running"],
         ["first", "local", "Running"],
