@@ -13,7 +13,7 @@ import click
 from launcher.backends.states import JobStatus, PodStatus
 from launcher.cli.options import echo_document, job_argument, output_option, plain_option
 from launcher.cli.printing import can_show, echo, print_note
-from launcher.cli.summary import describe_places, describe_score, next_commands, score_to_json
+from launcher.cli.summary import describe_places, describe_score, format_next, next_commands, score_to_json
 from launcher.cli.table import paint_state, wrap
 from launcher.documents import format_time, make_document
 from launcher.errors import CliExit
@@ -108,7 +108,7 @@ def _rest(job: ResolvedJob, status: JobStatus, outcome: Outcome) -> list[str]:
     lines = [] if is_told or outcome.score is None else [f"  {describe_score(outcome.score)}"]
     if status.state.is_terminal:
         lines += [line for line in describe_places(job, status, outcome) if "checkpoint: " not in line]
-        lines.append(f"  next: {' · '.join(next_commands(job, status, outcome))}")
+        lines += format_next(next_commands(job, status, outcome), start="  next: ")
     return lines
 
 

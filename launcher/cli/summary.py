@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.backends.states import JobState, JobStatus
 from launcher.cli.printing import echo
-from launcher.cli.table import paint_state, wrap
+from launcher.cli.table import line_columns, paint_state, width_of, wrap
 from launcher.errors import LaunchError
 from launcher.jobs.class_scores import find_worst_classes
 from launcher.jobs.lifecycle import explain
@@ -34,7 +35,7 @@ def print_end(job: ResolvedJob, status: JobStatus) -> None:
     is_told = status.reason[-_ENOUGH:] in " ".join(part for line in why for part in line.split())
     echo(f": {status.reason}" if status.reason and not is_told else "", err=True)
     lines = [*describe_result(status, outcome), *why, *describe_places(job, status, outcome)]
-    lines.append(f"next: {' · '.join(next_commands(job, status, outcome))}")
+    lines += format_next(next_commands(job, status, outcome))
     echo("\n".join(lines), err=True)
 
 
@@ -89,6 +90,15 @@ def next_commands(job: ResolvedJob, status: JobStatus, outcome: Outcome) -> list
     if outcome.step and status.state is JobState.LOST:
         return [f"ftlaunch resume {name}", f"ftlaunch logs {name}"]
     return [f"ftlaunch logs {name}", f"ftlaunch why {name}"]
+
+
+def format_next(commands: Sequence[str], *, start: str = "next: ") -> list[str]:
+    """Write commands on one line, or on a line each where a terminal would break it."""
+    line = start + " · ".join(commands)
+    if width_of(line) <= line_columns():
+        return [line]
+    first, *others = commands
+    return [start + first, *(" " * len(start) + command for command in others)]
 
 
 def score_to_json(score: Score | None) -> dict[str, object] | None:

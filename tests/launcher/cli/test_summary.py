@@ -10,7 +10,7 @@ import pytest
 
 from launcher.backends.states import JobState, JobStatus, PodState, PodStatus
 from launcher.cli import listing
-from launcher.cli.summary import print_end
+from launcher.cli.summary import format_next, print_end
 from launcher.cli.table import format_table, shorten, width_of
 from launcher.errors import UnreachableError
 from launcher.jobs.class_scores import find_worst_classes
@@ -150,3 +150,8 @@ def test_a_narrow_terminal_has_room_for_what_changed(job):
     there = replace(job.record, handle=Handle(backend="kubernetes", namespace="ml", job="a"))
     others = [*rows, ListedJob(record=there, state="Running")]
     assert listing.format_jobs(others, wide=False, narrow=True)[0].split()[1] == "ON"
+
+
+def test_commands_that_a_line_does_not_hold_stand_on_a_line_each():
+    assert format_next(["a", "b"]) == ["next: a · b"]
+    assert format_next(["a" * 60, "b" * 60]) == [f"next: {'a' * 60}", f"      {'b' * 60}"]
