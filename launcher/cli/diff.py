@@ -64,7 +64,8 @@ def describe_parting(parting: Parting | None) -> str:
     if parting is None:
         return "losses: no step that both have"
     if parting.step is None:
-        return f"losses: equal in every digit over the {parting.equal_steps} steps that both have"
+        count = f"{parting.equal_steps} step{'s' * (parting.equal_steps != 1)}"
+        return f"losses: equal in every digit over {count} that both have"
     start = "from the first step on" if not parting.equal_steps else f"equal over {parting.equal_steps} steps"
     return paint(
         f"losses: {start}; they differ at step {parting.step}: {parting.before!r} and {parting.after!r}",

@@ -75,6 +75,10 @@ def test_every_command_works_on_a_cluster(ftlaunch, write_config, cluster, store
     call("ckpt", "pull", "flowers", "--to", tmp_path / "pulled")
     assert (tmp_path / "pulled" / "model.pdparams").read_bytes() == b"weights"
     call("ckpt", "verify", "flowers")
+    row = json.dumps({"event": "step", "step": 1, "loss": 0.5})
+    (claims / "output" / "metrics.jsonl").write_text(f"{row}\n")
+    assert "train: 0.5 at step 1" in call("plot", "flowers")
+    assert "equal in every digit over 1 step that" in call("diff", "flowers", "flowers")
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.txt").write_text("a")
     call("data", "push", tmp_path / "images", "flowers:new", "--namespace", "ml")
