@@ -176,7 +176,9 @@ class Creator:
 
     def _unmake(self, resource: Resource, item: KubeObject, *, namespace: str) -> None:
         try:
-            first = resource is self._jobs and self._kind.goes_first
+            # Else it stays until the garbage collector has looked for what belongs to it, for half a minute
+            # where the control plane was away, and its name is taken meanwhile.
+            first = resource is not self._jobs or self._kind.goes_first
             self._api.delete(resource, name_of(item), namespace=namespace, uid=uid_of(item), first=first)
         except (AbsentError, ConflictError):
             return

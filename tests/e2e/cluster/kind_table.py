@@ -1,7 +1,8 @@
 """What the cluster suite has shown of each kind of job object: the table in docs/kubernetes.md.
 
-`make kind-table` runs `test_kinds.py` with `FTLAUNCH_KIND_TABLE` naming `kinds.json`, into which each block
-of a test notes how it went, and then writes the table into the page. `tests/docs` holds the two equal.
+`make kind-table` runs `test_kind*.py` with `FTLAUNCH_KIND_TABLE` naming `kinds.json`, where each block of
+a test notes how it went, and then writes the table into the page. `tests/docs` holds the two equal. Some of
+these tests run with all kinds only there, since each takes minutes.
 """
 
 from __future__ import annotations

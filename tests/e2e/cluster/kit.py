@@ -14,11 +14,21 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.kinds.base import JobKind
+
 PREPARE_S, UP_S = 3000.0, 300.0
 BUILT = {"KC_WITH_JOBSET": "1", "KC_WITH_TRAINER2": "1"}
 """What `prepare` builds besides: the controllers of JobSets and of Kubeflow Trainer v2."""
 GANG_SCHEDULER = "coscheduling"
 """The scheduler has a profile of this name for gangs."""
+
+CONTROLLERS: dict[str, tuple[tuple[str, str], ...]] = {
+    "paddlejob": (("training-operator", "operator-up"),),
+    "job": (("kube-controller-manager", "up"),),
+    "jobset": (("jobset", "jobset-up"),),
+    "trainjob": (("jobset", "jobset-up"), ("trainer2", "trainer2-up")),
+}
+"""By kind of job object: names of the processes that look after it, and the scripts that start them."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,7 @@ class Kit:
     def run_job_controllers(self) -> None:
         """Have JobSets and TrainJobs looked after; they stay as long as the cluster."""
         for script in ("jobset-up", "trainer2-up"):
-            self.run(script)
+            self._bring_up(script)
 
     def make_gangs(self, of_every_job: bool) -> None:
         """Have the operator make a gang of every job that comes, or of none.
@@ -79,6 +89,26 @@ class Kit:
         self.run("operator-down")
         self.run("down", "--purge")
         self.function("iptables -D FORWARD -i ${KC_PREFIX}br -o ${KC_PREFIX}br -j ACCEPT 2>/dev/null || true")
+
+    def stop_controllers(self, kind: JobKind) -> None:
+        """End what looks after jobs of a kind, and what makes pods of what that makes."""
+        self.function("; ".join(f"stop {name}" for name, _ in CONTROLLERS[kind.name]))
+
+    def start_controllers(self, kind: JobKind) -> None:
+        """Begin it again; its webhooks may answer a little later."""
+        for _, script in CONTROLLERS[kind.name]:
+            self._bring_up(script, gangs=script == "up")
+
+    def _bring_up(self, script: str, *, gangs: bool = False) -> None:
+        """Run a script that may be run again, twice where it has to be.
+
+        It waits for definitions that it has just made, and on a busy machine kubectl fails where one has no
+        status yet.
+        """
+        try:
+            self.run(script, gangs=gangs)
+        except AssertionError:
+            self.run(script, gangs=gangs)
 
     def stop_api_server(self) -> None:
         self.function("stop kube-apiserver")

@@ -1,4 +1,7 @@
-"""What goes wrong around jobs that are a Job inside: a node that is off, other people."""
+"""What goes wrong around jobs of each kind: a node that is off, other people.
+
+A lost node takes two minutes: CI loses one under a JobSet, `make kind-table` under all kinds.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,10 @@ import json
 
 import pytest
 
-from launcher.kinds.registry import PLAIN_JOB, TRAIN_JOB
-from tests.e2e.cluster.kind_table import showing
+from launcher.kinds.registry import JOB_SET, PADDLE_JOB, TRAIN_JOB
+from tests.e2e.cluster.kind_table import WANTED_AT, showing
 from tests.e2e.cluster.test_faults import LONG, rows  # noqa: F401 - a fixture
-from tests.e2e.cluster.test_kinds import delete, every_kind, pod_of
+from tests.e2e.cluster.test_kinds import KINDS, delete, every_kind, pod_of
 
 NOWHERE = {"Launch__node_selector": {"no": "such"}}
 OUT = "node.kubernetes.io/out-of-service"
@@ -50,6 +53,7 @@ def test_a_trainjob_whose_runtime_is_gone_can_be_deleted_and_nothing_else(place,
     delete(place, space, "bare")
 
 
+@pytest.mark.parametrize("kind", KINDS if WANTED_AT else (JOB_SET,), ids=lambda kind: kind.name)
 def test_a_job_whose_node_is_off_goes_on_elsewhere_once_that_is_said(
     place,
     space,
@@ -57,11 +61,12 @@ def test_a_job_whose_node_is_off_goes_on_elsewhere_once_that_is_said(
     kit,
     cluster,
     rows,  # noqa: F811
+    kind,
 ):
-    """Force frees no pod of a Job; the taint that `why` names does, and the old pod writes no more."""
-    kind = PLAIN_JOB
+    """Force frees no pod of a Job; what `why` names does, and the old pod writes no more."""
     with showing(kind, "node lost"):
-        place.run("ftlaunch", "submit", write_job(**LONG), "--api", kind.name, "--name", "pair")
+        cfg = write_job(**LONG, Global__save_every_steps=1)
+        place.run("ftlaunch", "submit", cfg, "--api", kind.name, "--name", "pair")
         place.wait_for(lambda: any(row["event"] == "step" for row in rows()), what="training to begin")
         old = pod_of(space, kind, "pair", 1)
         host = old["spec"]["nodeName"]
@@ -70,8 +75,13 @@ def test_a_job_whose_node_is_off_goes_on_elsewhere_once_that_is_said(
         try:
             place.run("ftlaunch", "wait", "--for", "restarting", "--timeout", "120s")
             why = explained(place)
-            assert (why["code"], f"kubectl taint node {host} {OUT}" in why["fix"]) == ("node-lost", True), why
-            cluster.kubectl("taint", "node", host, f"{OUT}=nodeshutdown:NoExecute")
+            name = old["metadata"]["name"]
+            cure = f"delete pod {name} --force" if kind is PADDLE_JOB else f"kubectl taint node {host} {OUT}"
+            assert (why["code"], cure in why["fix"]) == ("node-lost", True), why
+            if kind is PADDLE_JOB:
+                space.kubectl("delete", "pod", name, "--force", "--grace-period=0")
+            else:
+                cluster.kubectl("taint", "node", host, f"{OUT}=nodeshutdown:NoExecute")
             place.wait_for(
                 lambda: pod_of(space, kind, "pair", 1)["metadata"]["uid"] != old["metadata"]["uid"],
                 what="another pod of node 1", timeout_s=120,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from launcher.kube.errors import (
     NotAdmittedError,
     OrphanError,
 )
-from launcher.objects import CONFIG_MAPS, PADDLE_JOBS, TRAIN_JOBS
+from launcher.objects import CONFIG_MAPS, PADDLE_JOBS, TRAIN_JOBS, Resource
 from launcher.render.manifest import parse_manifest
 from tests.contract.harness import OTHER_RUN_ID, RUN_ID, manifest_text
 from tests.fakes.cluster import FakeCluster
@@ -186,6 +187,26 @@ def test_a_webhook_that_does_not_answer_is_asked_again(
     cluster.refuse("create", PADDLE_JOBS, code=500, message=WEBHOOK, times=2)
     backend.submit(submission())
     assert objects(cluster) == (("flowers-config",), ("flowers",))
+
+
+def test_what_is_taken_back_waits_for_no_garbage_collector(
+    backend: KubernetesBackend,
+    cluster: FakeCluster,
+    submission: NewSubmission,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    orders: list[tuple[str, bool]] = []
+    delete = cluster.delete
+
+    def noted(resource: Resource, name: str, *, first: bool = False, **more: Any) -> None:
+        orders.append((name, first))
+        delete(resource, name, first=first, **more)
+
+    monkeypatch.setattr(cluster, "delete", noted)
+    cluster.refuse("create", PADDLE_JOBS, code=500, message=WEBHOOK, times=3)
+    with pytest.raises(NotAdmittedError):
+        backend.submit(submission())
+    assert orders == [("flowers-config", True)]
 
 
 def test_a_webhook_that_stays_away_leaves_nothing_behind_and_the_name_is_free(
