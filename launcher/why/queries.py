@@ -8,6 +8,7 @@ from launcher import objects
 from launcher.backends.kubernetes.events import read_event
 from launcher.backends.states import JobEvent, PodState
 from launcher.kinds.pods import container_of
+from launcher.kinds.registry import kind_named
 from launcher.objects import KubeObject
 from launcher.why.snapshot import Snapshot
 
@@ -84,6 +85,24 @@ def events_of(snapshot: Snapshot, item: KubeObject, *reasons: str) -> list[JobEv
         and event["involvedObject"].get("uid") in (uid, None)
         and (not reasons or event.get("reason") in reasons)
     ]
+    return sorted(found, key=lambda note: -note.time_s)
+
+
+def events_inside(snapshot: Snapshot, *reasons: str) -> list[JobEvent]:
+    """Return the events, newest first, about what a controller has made of the job: a TrainJob's JobSet.
+
+    It has the job's name and is not looked at, so that its events are known by its kind and by being no older
+    than the job.
+    """
+    inside = {kind_named(name).resource.kind for name in snapshot.kind.builds_on}
+    found = [
+        read_event(event)
+        for event in snapshot.events
+        if event["involvedObject"].get("kind") in inside
+        and event["involvedObject"].get("name") == objects.name_of(snapshot.job)
+        and (not reasons or event.get("reason") in reasons)
+    ]
+    found = [note for note in found if note.time_s >= objects.created_s(snapshot.job)]
     return sorted(found, key=lambda note: -note.time_s)
 
 

@@ -2,8 +2,8 @@
 
 Who makes the pods writes what it is told into an event: the training operator FailedCreatePod of the job, the
 Job controller FailedCreate of the Job, which stands inside a JobSet or TrainJob. A JobSet whose Job is
-refused says so in JobCreationFailed, a TrainJob in TrainJobResourcesCreationFailed, every few seconds and in
-no condition. The words are those of
+refused says so in JobCreationFailed, every few seconds and in no condition; so does the JobSet of a TrainJob,
+which itself says TrainJobResourcesCreationFailed where it cannot make that one. The words are those of
 kubernetes v1.34.7: plugin/pkg/admission/{limitranger,serviceaccount,priority}, and v0.34.4 of
 apiserver/pkg/admission/plugin/{resourcequota,namespace/lifecycle}, apiserver/pkg/util/webhook/error.go and
 pod-security-admission/admission.
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from launcher.backends.states import JobEvent
-from launcher.why.queries import events_of, kubectl, quote, template_of
+from launcher.why.queries import events_inside, events_of, kubectl, quote, template_of
 from launcher.why.rules.quotas import measure_quotas
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Resolves, Verdict, evidence
@@ -91,7 +91,7 @@ def explain_refused_pods(snapshot: Snapshot) -> Iterator[Verdict]:
     missing = snapshot.kind.replicas_of(snapshot.job) - len(snapshot.pods)
     if snapshot.status.state.is_terminal or missing <= 0 or snapshot.kind.is_suspended(snapshot.job):
         return
-    if refused := events_of(snapshot, snapshot.job, *NEVER_MADE):
+    if refused := events_of(snapshot, snapshot.job, *NEVER_MADE) or events_inside(snapshot, *NEVER_MADE):
         yield Verdict(
             code="job-refused",
             sentence=f"the Job that its {snapshot.kind.resource.kind} makes is refused, so it has no pods: "

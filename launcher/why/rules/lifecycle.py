@@ -8,7 +8,16 @@ from launcher import objects
 from launcher.backends.kubernetes.pods import lost_pod
 from launcher.backends.states import JobState, early_end
 from launcher.kinds.base import JobKind
-from launcher.why.queries import MANY, events_of, name_of, namespace_of, not_started, quote, who
+from launcher.why.queries import (
+    MANY,
+    events_inside,
+    events_of,
+    name_of,
+    namespace_of,
+    not_started,
+    quote,
+    who,
+)
 from launcher.why.rules.queueing import is_unnamed
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Resolves, Verdict, evidence
@@ -129,7 +138,8 @@ def explain_no_controller(snapshot: Snapshot) -> Iterator[Verdict]:
     """Say that no controller has looked at the job."""
     job, kind = snapshot.job, snapshot.kind
     made = bool(snapshot.inner_jobs or snapshot.pods)
-    if kind.is_noticed(job) or made or events_of(snapshot, job) or snapshot.status.state.is_terminal:
+    told = events_of(snapshot, job) or events_inside(snapshot)
+    if kind.is_noticed(job) or made or told or snapshot.status.state.is_terminal:
         return
     waited_s = snapshot.now_s - snapshot.status.created_s
     if waited_s > PATIENCE_S:

@@ -19,6 +19,8 @@ import pytest
 import yaml
 
 from launcher.backends.kubernetes.gangs import in_group
+from launcher.kinds.base import JobKind
+from launcher.kinds.registry import PADDLE_JOB, find_kind
 from launcher.kube.client import connect
 from launcher.plan.handle import Handle
 from launcher.why.explain import explain
@@ -44,18 +46,20 @@ class Recorder:
 
     def __init__(self, cluster: Cluster, space: Space, manifest: str) -> None:
         self._cluster, self._space = cluster, space
-        self._config_map, self._job = (item for item in yaml.safe_load_all(manifest) if item)
+        self._items = [item for item in yaml.safe_load_all(manifest) if item]
+        kind = find_kind(self._items[-1])
+        assert kind is not None
+        self.kind: JobKind = kind
         self._version = json.loads(cluster.kubectl("get", "--raw", "/version"))["gitVersion"]
 
     def post(self, name: str, edit: Edit | None = None) -> None:
         """Post a variant of the job, as an administrator who may send anything."""
-        config_map, job = (
-            json.loads(json.dumps(item).replace(self._job["metadata"]["name"], name))
-            for item in (self._config_map, self._job)
-        )
+        rendered = self._items[-1]["metadata"]["name"]
+        *others, job = (json.loads(json.dumps(item).replace(rendered, name)) for item in self._items)
         if edit is not None:
-            edit(job, job["spec"]["paddleReplicaSpecs"]["Worker"]["template"]["spec"])
-        self._cluster.apply(config_map, job, namespace=self._space.name)
+            edit(job, self.kind.pod_template_of(job, others)["spec"])
+        for item in (*others, job):  # one by one: a webhook wants to see those before
+            self._cluster.apply(item, namespace=self._space.name)
 
     def keep(
         self,
@@ -82,7 +86,7 @@ class Recorder:
         handle = Handle(backend="kubernetes", namespace=self._space.name, job=job or name)
         until_s, got = time.monotonic() + within_s, ""
         while time.monotonic() < until_s:
-            snapshot = gather(client, client, handle)
+            snapshot = gather(client, client, handle, kind=self.kind)
             first, *others = explain(snapshot)
             got = f"{first.code}: {first.sentence}"
             if first.code == code:
@@ -98,7 +102,7 @@ class Recorder:
         raise AssertionError(f"{name}: expected {code}, got {got}")
 
     def drop(self, *jobs: str) -> None:
-        self._space.kubectl("delete", "paddlejobs", *jobs, "--wait=false")
+        self._space.kubectl("delete", self.kind.resource.plural, *jobs, "--wait=false")
 
 
 def _place_of(name: str, snapshot: Snapshot) -> Path:
@@ -109,9 +113,9 @@ def _place_of(name: str, snapshot: Snapshot) -> Path:
 
 @pytest.fixture
 def make_recorder(cluster: Cluster, place: Any, write_job: Any, space: Space) -> Callable[..., Recorder]:
-    def make(**changes: Any) -> Recorder:
-        cfg = write_job(**changes)
-        return Recorder(cluster, space, place.run("ftlaunch", "render", cfg, "--name", "rendered").stdout)
+    def make(kind: JobKind = PADDLE_JOB, **changes: Any) -> Recorder:
+        ask = ("render", write_job(**changes), "--name", "rendered", "--api", kind.name)
+        return Recorder(cluster, space, place.run("ftlaunch", *ask).stdout)
 
     return make
 
@@ -155,7 +159,7 @@ def put(**fields: Any) -> Edit:
 
 
 def paddle(**fields: Any) -> Edit:
-    """Set fields of the container."""
+    """Set fields of the trainer's container."""
     return lambda _, pod: pod["containers"][0].update(copy.deepcopy(fields))
 
 

@@ -114,6 +114,19 @@ def other_kinds() -> Iterator[tuple[str, str, str, Item]]:
             ],
         ),
     )  # fmt: skip
+    refusal = event(
+        job_of(JOB_SET), "JobCreationFailed",
+        'job "flowers-node-0" creation failed with error: Job.batch "flowers-node-0" is invalid: '
+        'spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"',
+        kind="JobSet",
+    )  # fmt: skip
+    refusal["involvedObject"]["uid"] = "of-the-jobset"
+    yield (
+        "trainjob-refused",
+        "the Job of its JobSet is refused",
+        "job-refused",
+        snapshot(job_of(TRAIN_JOB), beside=[runtime()], inner_jobs=[], events=[refusal]),
+    )
     yield (
         "jobset-deadline",
         "the Job inside had a deadline; its pods are gone",

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from launcher.kinds.registry import find_kind
 from launcher.why.explain import explain
 from launcher.why.snapshot import parse_snapshot
 from tests.launcher.why.made import situations
@@ -42,8 +45,7 @@ def prune(snapshot: dict[str, Any]) -> dict[str, Any]:
         snapshot["job"]["metadata"]["name"],
         *(item["metadata"]["name"] for item in snapshot.get("claims", ())),
     ]
-    worker = snapshot["job"]["spec"]["paddleReplicaSpecs"]["Worker"]["template"]
-    for spec in (worker["spec"], *(pod["spec"] for pod in snapshot["pods"])):
+    for spec in _pod_specs(snapshot):
         for container in spec["containers"]:
             for key in _UNREAD:
                 container.pop(key, None)
@@ -52,6 +54,15 @@ def prune(snapshot: dict[str, Any]) -> dict[str, Any]:
         if any(event["involvedObject"]["name"].startswith(name) for name in names)
     ]  # fmt: skip
     return {**snapshot, "events": events}
+
+
+def _pod_specs(snapshot: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    kind = find_kind(snapshot["job"])
+    assert kind is not None
+    yield from (pod["spec"] for pod in snapshot["pods"])
+    yield from (item["spec"]["template"]["spec"] for item in snapshot.get("inner_jobs") or ())
+    with suppress(LookupError):  # what holds the template may be gone
+        yield kind.pod_template_of(snapshot["job"], snapshot.get("beside") or ())["spec"]
 
 
 def _line(value: Any) -> str:
