@@ -38,7 +38,7 @@ def validate(
     problems: tuple[Problem | Issue, ...] = ()
     try:
         config = load_run_config(path, overrides=overrides, strict=strict, layers=current_layers())
-        problems = config.warnings
+        problems = (*config.warnings, *_find_rate_doubts(config))
         if on is None:
             return (*problems, *_check_patch(config))
         prepared = prepare(path, SubmitOptions(on=on, overrides=overrides, strict=strict))
@@ -52,6 +52,19 @@ def validate(
         found = error.problems or (error.issue,)
         return (*problems, *found)
     return problems
+
+
+def _find_rate_doubts(config: RunConfig) -> list[Problem]:
+    """Say where the learning rate is one for weights that are not there, as `trainer check` does."""
+    from trainer.config.rates import find_rate_doubts
+
+    launch = config.job.launch
+    each = launch.procs_per_node if isinstance(launch.procs_per_node, int) else max(1, launch.gpus)
+    ranks = launch.max_nodes * each
+    return [
+        config.document.problem(place, said, warning=True)
+        for place, said in find_rate_doubts(config.job, ranks=ranks)
+    ]
 
 
 def _check_patch(config: RunConfig) -> list[Problem]:

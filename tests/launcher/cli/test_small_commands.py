@@ -12,6 +12,21 @@ import yaml
 from tests.launcher.configs import config_values
 
 
+@pytest.mark.parametrize(
+    ("rate", "pretrained", "said"),
+    [(0.1, False, ""), (0.001, False, "to train from scratch"), (0.1, True, "to begin fine-tuning with")],
+)
+def test_validate_warns_of_a_rate_for_weights_that_are_not_there(
+    ftlaunch, write_config, rate, pretrained, said
+):
+    path = write_config(
+        config_values(Optimizer__lr__learning_rate=rate, Arch__pretrained=pretrained)  # of four GPUs
+    )
+    ran = ftlaunch("validate", path)
+    assert ran.code == 0
+    assert (said in ran.out + ran.err) if said else "learning_rate" not in ran.out + ran.err
+
+
 def test_a_good_config_is_ok(ftlaunch, write_config):
     path = write_config(Global__epoch=1)
     ran = ftlaunch("validate", path)
