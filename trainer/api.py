@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from trainer.config.document import Document
+from trainer.config.origins import describe_values
 from trainer.config.overrides import Overrides, spell_overrides
 from trainer.config.problems import ConfigError, Problem
 from trainer.config.root import TrainConfig
@@ -119,7 +120,7 @@ def train(
         return run_training(
             run.config, ranks, resume=resume, overwrite=overwrite, say=say, progress=progress, stop=stop,
             weights=weights_store(weights_dir, offline=offline), reached=reached,
-            claimed=lambda: _link_latest(run, warn),
+            claimed=lambda: _link_latest(run, warn), values=describe_values(run.config, run.document),
         )  # fmt: skip
 
 

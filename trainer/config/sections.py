@@ -147,6 +147,8 @@ class GlobalSection(Section):
     weights as they were before it; or the run goes back to its last checkpoint and leaves that batch out."""
     time_budget: Duration | None = None
     """Ours: a time such as `2h` that the run is to end in: fewer epochs, with the schedule fitted to them."""
+    report: bool = True
+    """Ours: write a page of how the training goes and what the model gets wrong, after each evaluation."""
     deterministic: bool = False
     """Ours: the same run gives the same bits (CPU, same number of ranks)."""
     autotune: bool = False

@@ -33,7 +33,7 @@ _NO_MATTER = frozenset({
     "Global.use_visualdl", "Global.print_mem_info", "Global.log_ranks", "Global.save_interval",
     "Global.uniform_output_enabled", "Global.export_for_fd", "Global.image_shape", "Global.device",
     "Global.save_every_steps", "Global.save_every_minutes", "Global.keep_latest", "Global.keep_best",
-    "Global.keep_every", "Global.on_save_error",
+    "Global.keep_every", "Global.on_save_error", "Global.report",
     "Global.pretrained_model", "Arch.pretrained", "num_workers", "use_shared_memory", "image_root",
     "cls_label_path", "sample_list_path", "normalize_on", "cache", "cache_size", "cache_dir",
 })  # fmt: skip

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,12 @@ import paddle
 from numpy.typing import NDArray
 
 from trainer.checkpoints.pdfiles import Array
+from trainer.config.ops import ImageOp
 from trainer.config.outputs import logits_of
 from trainer.config.root import TrainConfig
 from trainer.data.lists import SampleList, load_list
 from trainer.data.loader import Loader
+from trainer.engine.class_activation import ActivationMaps, explain_answers, no_maps
 from trainer.engine.collective import Collective, join_ranks
 from trainer.engine.feed import FedBatch, feed
 from trainer.engine.liveness import Liveness
@@ -60,6 +63,25 @@ class Answers:
     indices: NDArray[np.int64]
     logits: NDArray[np.float32]
     labels: Array
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Answered:
+    """An evaluation of weights, for whoever reports it.
+
+    Attributes:
+        answers: To each image.
+        samples: The list.
+        weights: The file.
+        unreadable: Images that could not be read.
+        explain: Says where the network looked, for some samples of the list.
+    """
+
+    answers: Answers
+    samples: SampleList
+    weights: Path
+    unreadable: int
+    explain: Callable[[list[int]], ActivationMaps]
 
 
 _FETCHED_TOGETHER = 32  # batches whose numbers the host waits for at once
@@ -137,7 +159,7 @@ def evaluate_model(
 
 def evaluate_weights(
     config: TrainConfig, ranks: Ranks, *, weights: Path | None, progress: Progress = NO_PROGRESS,
-    answered: Callable[[Answers, SampleList, Path, int], None] | None = None,
+    answered: Callable[[Answered], None] | None = None,
 ) -> EvaluateResult:  # fmt: skip
     """Evaluate weights on `DataLoader.Eval`, outside of training.
 
@@ -147,8 +169,7 @@ def evaluate_weights(
         weights: A `.pdparams`; None for Global.pretrained_model, else the best checkpoint of the output
             folder, else its latest.
         progress: Is told of every batch.
-        answered: Is given the answer to each image, the list, the weights, and how many images could not be
-            read, on rank 0.
+        answered: Is given the answer to each image, on rank 0.
 
     Raises:
         WeightsError: There are none, or they are another model's.
@@ -173,7 +194,16 @@ def evaluate_weights(
         )  # fmt: skip
     if answered is not None and found.answers is not None and ranks.is_first:
         try:
-            answered(found.answers, samples, chosen, found.bad_images)
+            explain = partial(
+                _explain, model, samples.paths, ops=config.data.Eval.dataset.transform_ops,
+                max_pixels=config.run.max_image_pixels,
+            )  # fmt: skip
+            answered(
+                Answered(
+                    answers=found.answers, samples=samples, weights=chosen, unreadable=found.bad_images,
+                    explain=explain,
+                )
+            )  # fmt: skip
         except CheckpointError as error:
             error.fix = f"what was measured: {format_values({**found.losses, **found.metrics})}"
             raise
@@ -190,6 +220,16 @@ def evaluate_weights(
         ),
         evaluated=evaluated,
     )  # fmt: skip
+
+
+def _explain(
+    model: paddle.nn.Layer, paths: Sequence[str], indices: list[int], *, ops: Sequence[ImageOp],
+    max_pixels: int,
+) -> ActivationMaps:  # fmt: skip
+    try:
+        return explain_answers(model, paths, indices, ops, max_pixels=max_pixels)
+    except Exception as error:  # noqa: BLE001 - an evaluation is done by then, whatever a network raises
+        return no_maps(f"{type(error).__name__}: {error}"[:300])
 
 
 def _no_labels(samples: SampleList) -> NDArray[np.int64]:

@@ -24,6 +24,8 @@ from trainer.engine.ema import ExponentialMovingAverage
 from trainer.engine.feed import is_gpu
 from trainer.engine.liveness import Liveness
 from trainer.engine.output import Output, open_output
+from trainer.engine.report_parts import REPORT_WITHIN_S, finish_reports, make_reports
+from trainer.engine.reports import Reports
 from trainer.engine.resume import ResumeOptions, find_contents, parse_resume, restore, start_from_pretrained
 from trainer.engine.run_log import RunLog, SilentRunLog
 from trainer.engine.saving import Saver
@@ -44,11 +46,12 @@ from trainer.engine.setup import (
 from trainer.engine.signals import StopSignal
 from trainer.engine.time_budget import restore_budget
 from trainer.engine.train import Training, first_state
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, TrainerError
 from trainer.models.weights import own_tensors
 from trainer.models.weights_store import OFFLINE, WeightsStore
 from trainer.optim.plateau import Plateau
 from trainer.progress import NO_PROGRESS, Progress
+from trainer.protocol.reportfile import ConfigValue
 from trainer.ranks import Ranks
 from trainer.results import TrainResult
 
@@ -73,6 +76,7 @@ def run_training(
     weights: WeightsStore = OFFLINE, say: Callable[[str], None] = lambda _: None,
     claimed: Callable[[], None] = lambda: None, progress: Progress = NO_PROGRESS,
     stop: StopSignal | None = None, reached: TrainingProgress | None = None,
+    values: tuple[ConfigValue, ...] | None = None,
 ) -> TrainResult:  # fmt: skip
     """Train as the config says.
 
@@ -87,6 +91,7 @@ def run_training(
         progress: Is told of every step and of every batch of an evaluation.
         stop: Asks for an early end; its signals are handled while this runs.
         reached: Is kept true, also where this raises.
+        values: The config's, and where each comes from, for the report; None makes no report.
 
     Returns:
         What the run came to.
@@ -148,19 +153,35 @@ def run_training(
                 setup, output, run_log, writer=_start_writer(stack, run_log), begun=state, settings=settings,
                 restored=[item.arrays for item in contents.optimizers] if contents is not None else (),
             )  # fmt: skip
+        reports = make_reports(config, setup, lists, output, values=values, run_log=run_log)
+        stack.callback(reports.close)
         training = Training(
             setup, state, saver=saver, run_log=run_log, liveness=liveness, stop=stop, output=output,
-            go_back=_WayBack(config, output=output, saver=saver, run_log=run_log),
+            go_back=_WayBack(config, output=output, saver=saver, run_log=run_log), reports=reports,
         )  # fmt: skip
-        try:
-            training.run()
-            reached.early_end = training.early_end
-        finally:
-            reached.step = training.state.step
-            if saver is not None:
-                saver.close()
-                reached.checkpoint = str(saver.last.folder) if saver.last is not None else None
+        _train(
+            training, saver, reached, reports,
+            lambda: finish_reports(reports, config, setup, lists, epoch=training.state.epoch),
+        )  # fmt: skip
         return _sum_up(training, reached, output, output_dir=Path(config.run.output_dir))
+
+
+def _train(
+    training: Training, saver: Saver | None, reached: TrainingProgress, reports: Reports,
+    finish: Callable[[], None],
+) -> None:  # fmt: skip
+    try:
+        training.run()
+        reached.early_end = training.early_end
+        finish()
+    except TrainerError:
+        reports.finish(within_s=REPORT_WITHIN_S)  # what was evaluated has its page
+        raise
+    finally:
+        reached.step = training.state.step
+        if saver is not None:
+            saver.close()
+            reached.checkpoint = str(saver.last.folder) if saver.last is not None else None
 
 
 class _WayBack:
@@ -308,6 +329,7 @@ def _say_changes(
     """Say what is asked for that the checkpoint was not trained with, and which rates jump."""
     if contents is None:
         return
+    run_log.row("resumed", epoch=state.epoch, step=state.step)
     changes = list_changes(contents.settings, settings) if contents.settings else []
     if changes:
         run_log.say("changed since the checkpoint was saved: " + "; ".join(changes))

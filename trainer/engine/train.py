@@ -24,6 +24,7 @@ from trainer.engine.feed import FedBatch, feed
 from trainer.engine.liveness import Liveness
 from trainer.engine.on_nan import REWINDS, BadStep, GoBackError, OnNan, refuse_broken_weights
 from trainer.engine.output import Output
+from trainer.engine.reports import Reports
 from trainer.engine.run_log import RunLog, format_duration, format_values
 from trainer.engine.saving import Saver
 from trainer.engine.setup import Setup, with_apart
@@ -36,6 +37,7 @@ from trainer.models.stages import set_stage
 from trainer.optim.plateau import Plateau
 from trainer.protocol.evaluated import Evaluated, describe_evaluated, describe_failure
 from trainer.protocol.heartbeat import Phase
+from trainer.protocol.reportfile import EvaluationFacts
 
 _CURE = (
     "look whether the labels are right, and try a learning rate of a third and of three times this one, more "
@@ -49,7 +51,7 @@ class Training:
     def __init__(
         self, setup: Setup, state: TrainState, *, saver: Saver | None, run_log: RunLog, liveness: Liveness,
         stop: StopSignal, output: Output | None, go_back: Callable[[Setup], tuple[Setup, TrainState]],
-        clock: Callable[[], float] = time.perf_counter,
+        reports: Reports | None = None, clock: Callable[[], float] = time.perf_counter,
     ) -> None:  # fmt: skip
         """Prepare to train.
 
@@ -62,6 +64,7 @@ class Training:
             stop: Looked at after each step.
             output: Rank 0's.
             go_back: Brings all ranks to the last checkpoint, and returns what trains on, and from where.
+            reports: Is told of evaluations; None where there is no report.
             clock: Measures in seconds.
         """
         self.state = state
@@ -75,6 +78,7 @@ class Training:
         self._output = output
         self._clock = clock
         self._go_back = go_back
+        self._reports = reports or Reports()
         self._on_nan = OnNan(setup, run_log)
         self._place = LeftOut(epoch=0, start=0, end=0)
         self._stepper = self._make_stepper()
@@ -176,6 +180,7 @@ class Training:
                 self._take(running, results)
                 if prints:
                     running.say(taken, iteration=iteration)
+                    self._reports.see(fed)
                 if self._is_told_to_stop(taken):
                     self._stop_here(running)
                 if taken.applied and iteration + 1 < done + left:  # the end of an epoch is saved anyway
@@ -363,6 +368,7 @@ class Training:
             evaluated, best = True, self._evaluate(completed)
         keep = run.save_interval > 0 and completed % run.save_interval == 0
         self._save(self.state, evaluated=evaluated, best=best, epoch_name=keep)
+        self._reports.hand_over()
         self._shorten(self._time.epoch_done(completed, is_saved=True))
 
     def _shorten(self, choice: Choice | None) -> bool:
@@ -399,19 +405,16 @@ class Training:
                 averaged = self._measure()
             self._run_log.say(f"[Eval][Epoch {completed}][EMA][Avg]{format_values(averaged.values)}")
         self._time.evaluated(began_s)
+        key = next(iter(results.metrics), None)  # PaddleClas d178931: the first metric, never the loss
+        self._reports.evaluated(
+            EvaluationFacts(epoch=completed, step=self.state.step, key=key), results, averaged
+        )
         of_average = {f"ema_{name}": value for name, value in averaged.values.items()} if averaged else {}
         floor = results.largest_class if "top1" in results.metrics else None
         beside = {"largest_class": floor} if floor is not None else {}
         self._run_log.row(
-            "eval",
-            epoch=completed,
-            step=self.state.step,
-            **results.values,
-            **of_average,
-            **beside,
+            "eval", epoch=completed, step=self.state.step, **results.values, **of_average, **beside
         )
-        # PaddleClas d178931, ppcls/engine/evaluation/classification.py: the first metric, never the loss.
-        key = next(iter(results.metrics), None)
         chosen = self._compare(key, results, averaged)[0] if key is not None else None
         if setup.options.early_stopping is not None:
             count = setup.options.early_stopping.observe(
@@ -460,7 +463,7 @@ class Training:
             return evaluate_model(
                 setup.model, setup.eval_loader, loss=setup.loss_in_eval, measures=setup.measures_in_eval,
                 collective=setup.collective, liveness=self._liveness, precision=setup.precision,
-                progress=self._run_log.progress,
+                progress=self._run_log.progress, keeps_answers=self._reports.wanted,
             )  # fmt: skip
         finally:
             self._say_bad_images(setup.eval_loader)

@@ -18,6 +18,7 @@ from typing import Annotated
 from trainer.protocol.codec import Count, ExitCode, FormatError, UnixTime, UnlessNone, decode, encode
 from trainer.protocol.errors import TrainerError
 from trainer.protocol.exits import Exit
+from trainer.protocol.reportfile import DOCUMENT, PAGE, PREDICTIONS
 from trainer.protocol.safe_files import make_folders, read_file, remove, rename, replace_file
 from trainer.protocol.writerlock import LOCK, refuse_other_writer
 
@@ -286,8 +287,8 @@ def _is_filled(folder: Path, *, of_run: bool) -> bool:
 
     Args:
         folder: The output folder.
-        of_run: It has a run.json of a run that is over; that file and what a run appends to are then of no
-            value without a checkpoint.
+        of_run: It has a run.json of a run that is over; that file, what a run appends to and its report are
+            then of no value without a checkpoint.
     """
     for entry in folder.iterdir():
         if entry.name in _NOT_OURS:
@@ -295,9 +296,17 @@ def _is_filled(folder: Path, *, of_run: bool) -> bool:
         if entry.name == FOLDER:
             if not _is_half_claimed(entry) and not (of_run and _has_saved_nothing(entry)):
                 return True
-        elif not (of_run and (entry.name in _APPENDED or _ASIDE.fullmatch(entry.name))):
+        elif not (of_run and _is_of_a_run(entry.name)):
             return True
     return False
+
+
+def _is_of_a_run(name: str) -> bool:
+    return (
+        name in (*_APPENDED, PAGE, DOCUMENT)
+        or PREDICTIONS.fullmatch(name) is not None
+        or _ASIDE.fullmatch(name) is not None
+    )
 
 
 def _is_half_claimed(folder: Path) -> bool:

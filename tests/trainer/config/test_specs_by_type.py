@@ -16,6 +16,7 @@ OTHERS = {
     "config/extras.py": "any callable may be a user's factory, also one without a module",
     "data/image_check.py": "not every system tells of the cores that a process may use",
     "engine/precision.py": "a tensor of Paddle, or a number",
+    "engine/reports.py": "not every system has memory without a name",
 }
 """Modules that ask what is no spec, each with what that is."""
 
