@@ -38,7 +38,7 @@ quickstart: $(DATA)/train_list.txt  ## train on 1,797 handwritten digits on this
 	$(BIN)/python examples/digits.py result .quickstart/output/quickstart
 
 test: $(VENV)/dev.stamp  ## all tests but the end-to-end ones
-	$(BIN)/python -m pytest -m "not e2e and not zoo" -n $(WORKERS) --dist worksteal --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -m "not e2e and not zoo and not browser" -n $(WORKERS) --dist worksteal --cov --cov-report=term:skip-covered
 
 KUBE_VERSIONS := $(patsubst requirements/kubernetes-%.txt,build/kubernetes-%,$(wildcard requirements/kubernetes-*.txt))
 
@@ -108,6 +108,10 @@ $(ZOO)/zoo.stamp: requirements/zoo.txt $(VENV)/dev.stamp
 zoo-check: $(ZOO)/zoo.stamp  ## build what PaddleClas's configs name, and train some of them; PADDLECLAS_CONFIGS, SHARE
 	@test -n "$$PADDLECLAS_CONFIGS" || { echo "zoo-check: expected PADDLECLAS_CONFIGS, a folder of PaddleClas's configs, got none" >&2; exit 1; }
 	PYTHONPATH=$(ZOO) FTL_TEST_SHARE=$(SHARE) $(BIN)/python -m pytest -q -m zoo -n $(WORKERS) tests/trainer/zoo
+
+.PHONY: page-check
+page-check: $(VENV)/dev.stamp  ## reports in a browser: layout, dark, print, scripts off, hostile names; needs Chromium
+	$(BIN)/python -m pytest -q -m browser tests/pages
 
 TARGET ?= cpu
 image:  ## build the trainer's image; TARGET=cpu or gpu, with -zoo for more networks, BASE_IMAGE=… (docs/images.md)

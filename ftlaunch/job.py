@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from launcher.jobs.comparison import Comparison
     from launcher.jobs.lifecycle import Cancelled
     from launcher.jobs.metrics import Score
+    from launcher.jobs.report import FetchedReport
     from launcher.volumes.checkpoints import CheckpointInfo
     from launcher.why.explanation import Explanation
 
@@ -412,6 +413,16 @@ class Job:
         from launcher.jobs.checkpoints import pull_checkpoint
 
         return pull_checkpoint(self._job, name, to=None if to is None else Path(to))
+
+    def report(self, *, to: str | Path | None = None) -> FetchedReport:
+        """Fetch the last report of the training: page, numbers, every image's answer, and metrics.
+
+        Args:
+            to: Folder for the files; None for `JOB-report` in the current one.
+        """
+        from launcher.jobs.report import fetch_report
+
+        return fetch_report(self._job, to=None if to is None else Path(to), notes=log_note)
 
     def __repr__(self) -> str:
         return f"<Job {self.handle}>"

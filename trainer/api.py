@@ -27,6 +27,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -131,6 +132,9 @@ def evaluate(
     set: Overrides = (),
     weights: str | Path | None = None,
     report: str | Path | None = None,
+    listed: str | Path | None = None,
+    per_class: bool = False,
+    by_folder: bool = False,
     strict: bool = False,
     extra_modules: Sequence[str] = (),
     warn: Say = _LOG.warning,
@@ -145,6 +149,9 @@ def evaluate(
         weights: A `.pdparams` or `.safetensors`. None for Global.pretrained_model, else the best checkpoint
             of the output folder, else its latest.
         report: Folder for report.html, report.json and predictions.csv; None writes none.
+        listed: Another list to evaluate on; None for that of `DataLoader.Eval`.
+        per_class: Look at each class, too.
+        by_folder: Look at each folder of images, too.
         strict: As for `train`.
         extra_modules: As for `train`.
         warn: Told what is odd.
@@ -154,7 +161,7 @@ def evaluate(
         ConfigError: The config is refused, or there is no such job, or it has no checkpoint here.
         DataError: The list or an image is refused.
         WeightsError: There are no weights, or they are another model's.
-        NamesError: The file of class names is refused; only with a report.
+        NamesError: The file of class names is refused; only with a report or `per_class`.
         CheckpointError: The report cannot be written.
     """
     ranks = read_ranks()
@@ -164,15 +171,18 @@ def evaluate(
     with process_kept():
         run = load_run(config, job, options, ranks, weights=given, warn=told)
         from trainer.engine.evaluate import evaluate_weights
-        from trainer.reporting import make_reporter
+        from trainer.reporting import Reporter, with_list
 
+        other = run.find(_path(listed))
+        wanted = run.config if other is None else with_list(run.config, other)
+        reporter = Reporter(wanted, folder=_path(report), per_class=per_class, by_folder=by_folder)
         found = evaluate_weights(
-            run.config, ranks, weights=run.find(given), progress=progress,
-            answered=None if report is None else make_reporter(run.config, Path(report)),
+            wanted, ranks, weights=run.find(given), progress=progress,
+            answered=reporter if reporter.is_wanted else None,
         )  # fmt: skip
     for note in found.notes:
         warn(note)  # of any rank: each reads other images
-    return found
+    return replace(found, classes=reporter.classes, folders=reporter.folders)
 
 
 def average_checkpoints(

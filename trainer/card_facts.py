@@ -21,7 +21,6 @@ from trainer.data.lists import load_list
 from trainer.data.make_lists import LABELS
 from trainer.engine.predict import infer_parts, load_names
 from trainer.errors import CheckpointError, DataError, NamesError
-from trainer.insight.evaluation_report import JSON
 from trainer.insight.model_card import (
     CARD,
     CARD_JSON,
@@ -37,6 +36,7 @@ from trainer.models.weights import find_weights
 from trainer.postprocess.build import name_of, read_names
 from trainer.protocol.codec import FormatError
 from trainer.protocol.layout import OutputLayout
+from trainer.protocol.reportfile import DOCUMENT
 from trainer.protocol.safe_files import replace_file
 from trainer.protocol.untrusted import parse_object
 from trainer.results import ExportResult
@@ -67,7 +67,7 @@ def make_card_writer(config: TrainConfig, report: Path | None) -> Callable[[Expo
         weights = find_weights(done.weights)
         hashed = hash_file(weights)
         if report is not None and numbers is not None:
-            _refuse_others(numbers, report / JSON, weights, hashed, classes=config.arch.class_num)
+            _refuse_others(numbers, report / DOCUMENT, weights, hashed, classes=config.arch.class_num)
         facts = CardFacts(
             network=predicting_arch(config.arch)[0].name,
             names=_names(config),
@@ -81,7 +81,7 @@ def make_card_writer(config: TrainConfig, report: Path | None) -> Callable[[Expo
             lists=list(_lists(config)),
             settings=_settings(weights),
             report=numbers,
-            report_place=str(report / JSON) if report is not None else "",
+            report_place=str(report / DOCUMENT) if report is not None else "",
         )
         try:
             replace_file(done.folder / CARD, write_markdown(facts))
@@ -109,7 +109,7 @@ def hash_file(path: Path) -> HashedFile:
 
 
 def _read_report(folder: Path) -> Numbers:
-    place = folder / JSON
+    place = folder / DOCUMENT
     try:
         with place.open("rb") as file:
             return parse_object(file.read(_MAX_REPORT), where=str(place), max_bytes=_MAX_REPORT)

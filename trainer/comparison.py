@@ -66,14 +66,14 @@ def compare_weights(
         from trainer.engine.ensemble import Views
         from trainer.engine.selection import compare_weights as compare
         from trainer.engine.trained import choose_weights
-        from trainer.reporting import make_reporter
+        from trainer.reporting import Reporter
 
         found = compare(
             run.config, ranks, ensemble=ensemble, progress=progress,
             weights=[run.find(path) or path for path in given]
             or [choose_weights(run.config.run, run.config.arch)],
             views=Views(flip="flip" in tta, scales="scales" in tta),
-            answered=None if report is None else make_reporter(run.config, Path(report)),
+            answered=None if report is None else Reporter(run.config, folder=Path(report)),
         )  # fmt: skip
     for note in found.notes:
         warn(note)  # of any rank: each reads other images

@@ -53,6 +53,56 @@ class TrainResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ClassResult:
+    """How well a class is told from the others; a number that nothing is known of is None.
+
+    Attributes:
+        label: Its number.
+        name: `class 3` where it has none.
+        images: Of it.
+        predicted: That were taken for it.
+        correct: Images of it that were.
+        precision: Correct of predicted.
+        recall: Correct of its images.
+        recall_low, recall_high: Between which that lies for 95 of 100 such lists (Wilson's).
+        f1: Harmonic mean of precision and recall.
+        average_precision: Area below precision over recall.
+    """
+
+    label: int
+    name: str
+    images: int
+    predicted: int
+    correct: int
+    precision: float | None
+    recall: float | None
+    recall_low: float | None
+    recall_high: float | None
+    f1: float | None
+    average_precision: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FolderResult:
+    """How many images of a folder are answered rightly.
+
+    Attributes:
+        folder: As the list's image root names it, such as `val/site3`; `.` for the root itself.
+        images: In it.
+        correct: Of those.
+        accuracy: Share of these.
+        low, high: Between which that lies for 95 of 100 such lists (Wilson's).
+    """
+
+    folder: str
+    images: int
+    correct: int
+    accuracy: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluateResult:
     """What an evaluation measured, equal on every rank.
 
@@ -64,6 +114,8 @@ class EvaluateResult:
         bad_images: Of those, the ones that could not be read and are left out, on all ranks together.
         notes: What this rank has to say of images that cannot be read, or not without doubt.
         evaluated: top1 beside always answering the largest class; None without top1, or with several labels.
+        classes: Each class, on rank 0 and where asked for; those with a part in most wrong answers first.
+        folders: Each folder of images, on rank 0 and where asked for; that of the lowest share first.
     """
 
     weights: Path
@@ -73,6 +125,8 @@ class EvaluateResult:
     bad_images: int = 0
     notes: tuple[str, ...] = ()
     evaluated: Evaluated | None = None
+    classes: tuple[ClassResult, ...] = ()
+    folders: tuple[FolderResult, ...] = ()
 
     @property
     def values(self) -> dict[str, float]:

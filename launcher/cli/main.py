@@ -53,6 +53,7 @@ COMMANDS = {
     "exec": _Entry("launcher.cli.execute", "Run a command in a pod of a job."),
     "doctor": _Entry("launcher.cli.doctor", "Check for everything that a job needs."),
     "ckpt": _Entry("launcher.cli.ckpt", "List, download and verify a job's checkpoints."),
+    "report": _Entry("launcher.cli.report", "Download the report of a job's training, and open it."),
     "data": _Entry("launcher.cli.data", "Upload data to a claim, and verify it there."),
     "trust": _Entry("launcher.cli.trust", "Trust a folder's settings and templates."),
     "schema": _Entry("launcher.cli.schema", "Print the JSON Schema of a config, or of what commands print."),

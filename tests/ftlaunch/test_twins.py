@@ -35,6 +35,7 @@ TWINS = {
     "ftlaunch ckpt ls": "Job.checkpoints",
     "ftlaunch ckpt pull": "Job.pull_checkpoint",
     "ftlaunch ckpt verify": "Job.verify_checkpoints",
+    "ftlaunch report": "Job.report",
     "ftlaunch data push": "push_data",
     "ftlaunch data check": "check_data",
     "ftlaunch trust": "trust",

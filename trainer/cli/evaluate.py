@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ from trainer.cli.bars import progress
 from trainer.cli.endings import Ending, end_with, require_packages
 from trainer.cli.options import refuse_two, run_options
 from trainer.cli.printing import echo, warn
+from trainer.cli.tables import format_classes, format_folders
 from trainer.ranks import read_ranks
 
 
@@ -43,6 +45,14 @@ def _read_views(ctx: click.Context, option: click.Parameter, text: str) -> tuple
     help="Write report.html, report.json and predictions.csv into FOLDER: what the model gets wrong.",
 )  # fmt: skip
 @click.option(
+    "--list", "listed", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Evaluate on this list instead of the one of DataLoader.Eval, such as test_list.txt.",
+)  # fmt: skip
+@click.option("--per-class", is_flag=True, help="Print a table of the classes, the most harmful first.")
+@click.option(
+    "--by", type=click.Choice(["folder"]), help="Print a table of the folders of images, the worst first."
+)
+@click.option(
     "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
     help="Form of the results on standard output.",
 )  # fmt: skip
@@ -57,6 +67,9 @@ def command(
     ensemble: bool,
     tta: tuple[Literal["flip", "scales"], ...],
     report: Path | None,
+    listed: Path | None,
+    per_class: bool,
+    by: str | None,
     output: str,
 ) -> None:
     """Evaluate weights on DataLoader.Eval and print losses and metrics.
@@ -71,9 +84,10 @@ def command(
         ranks = read_ranks()
         ending.outcome = ranks.outcome
         require_packages()
-        from trainer.cli.selection import refuse_few, write_selection
+        from trainer.cli.selection import refuse_few, refuse_tables, write_selection
         from trainer.comparison import compare_weights
 
+        refuse_tables(listed=listed is not None, per_class=per_class, by=by is not None)
         files = refuse_few(weights, ensemble=ensemble, reports=report is not None)
         with progress(wanted=ranks.is_first) as bar:
             found = compare_weights(
@@ -97,7 +111,8 @@ def command(
 
         with progress(wanted=ranks.is_first) as bar:
             found = evaluate(
-                path, job=job, set=overrides, weights=next(iter(weights), None), report=report, strict=strict,
+                path, job=job, set=overrides, weights=next(iter(weights), None), report=report,
+                listed=listed, per_class=per_class, by_folder=by is not None, strict=strict,
                 extra_modules=extra_modules, warn=warn, progress=bar,
             )  # fmt: skip
         if found.bad_images and ranks.is_first:
@@ -105,7 +120,11 @@ def command(
         if ranks.is_first:
             beside = found.evaluated
             floor = {"largest_class": beside.largest_class} if beside is not None else {}
-            document = {"weights": str(found.weights), **found.values, **floor}
+            document: dict[str, object] = {"weights": str(found.weights), **found.values, **floor}
+            if per_class:
+                document["classes"] = [asdict(of) for of in found.classes]
+            if by is not None:
+                document["folders"] = [asdict(of) for of in found.folders]
             text = (
                 json.dumps(document)
                 if output == "json"
@@ -114,6 +133,9 @@ def command(
             echo(text)
             if beside is not None and output == "text":
                 echo(describe_evaluated(beside))
+            if output == "text":
+                for line in (*format_classes(found.classes), *format_folders(found.folders)):
+                    echo(line)
             if report is not None:
                 echo(f"wrote {report / 'report.html'}", err=output == "json")
 

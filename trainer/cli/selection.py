@@ -31,6 +31,20 @@ def refuse_few(weights: Sequence[Path], *, ensemble: bool, reports: bool) -> lis
     return files
 
 
+def refuse_tables(*, listed: bool, per_class: bool, by: bool) -> None:
+    """Refuse what is there for one evaluation alone.
+
+    Raises:
+        ConfigError: It was asked for.
+    """
+    typed = [
+        name for name, is_set in (("--list", listed), ("--per-class", per_class), ("--by", by)) if is_set
+    ]
+    if typed:
+        message = "expected one FILE in --weights, without --ensemble and --tta, got several evaluations"
+        raise ConfigError([Problem(file=name, message=message) for name in typed])
+
+
 def write_selection(found: SelectionResult, form: str) -> Iterator[str]:
     """Yield lines: one JSON document, or a row for each candidate, of which the best has a star."""
     if form == "json":

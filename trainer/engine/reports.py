@@ -47,8 +47,9 @@ _MOST_WAITING = 2
 _LOOK_EVERY_S = 1.0
 _END_WITHIN_S = 600.0
 _PICTURES = 16
-MAX_ANSWERS = 1 << 29
-"""Numbers, which are 2 GiB of logits; of more than that no report is made."""
+MAX_ANSWERS = 1 << 26
+"""Numbers, which are 256 MiB of logits; of more than that no report is made. The page's maker takes up to ten
+times that: probabilities are of 64 bits, and are sorted by class."""
 
 Explain: TypeAlias = Callable[[list[int]], ActivationMaps]
 """Makes class activation maps of some samples of the list."""

@@ -22,10 +22,11 @@ from trainer.config.metrics import DistillationTopkAcc, GoogLeNetTopkAcc
 from trainer.config.pipeline import find_size
 from trainer.config.problems import ConfigError, Problem
 from trainer.config.root import TrainConfig
-from trainer.data.lists import SampleList, load_list
+from trainer.data.lists import load_list
+from trainer.engine.class_activation import no_maps
 from trainer.engine.collective import join_ranks
 from trainer.engine.ensemble import Ensemble, Views
-from trainer.engine.evaluate import Answers, Evaluation, evaluate_model
+from trainer.engine.evaluate import Answered, Evaluation, evaluate_model
 from trainer.engine.liveness import Liveness
 from trainer.engine.precision import choose_precision
 from trainer.engine.setup import make_eval_loader
@@ -38,13 +39,10 @@ from trainer.progress import NO_PROGRESS, Progress
 from trainer.ranks import Ranks
 from trainer.results import Candidate, SelectionResult
 
-Answered = Callable[[Answers, SampleList, Path, int], None]
-"""Is given all answers, the list, what is said of the weights, and how many images could not be read."""
-
 
 def compare_weights(
     config: TrainConfig, ranks: Ranks, *, weights: Sequence[Path], ensemble: bool, views: Views,
-    progress: Progress = NO_PROGRESS, answered: Answered | None = None,
+    progress: Progress = NO_PROGRESS, answered: Callable[[Answered], None] | None = None,
 ) -> SelectionResult:  # fmt: skip
     """Evaluate several weights on `DataLoader.Eval`; then their mean, or each with more views.
 
@@ -105,7 +103,13 @@ def compare_weights(
             whole = Ensemble(networks, views, several=several)
             found = measure(whole, of=paths, views=views, last=number == len(groups))
     if answered is not None and found.answers is not None and ranks.is_first:
-        answered(found.answers, samples, Path(candidates[-1].label), found.bad_images)
+        answered(
+            Answered(
+                answers=found.answers, samples=samples, weights=Path(candidates[-1].label),
+                unreadable=found.bad_images,
+                explain=lambda _: no_maps("several weights are compared here; evaluate one alone for it"),
+            )
+        )  # fmt: skip
     metric = next(iter(candidates[0].metrics), "loss")
     less = metric == "loss" or has_less_is_better(config)
     sign = 1.0 if less else -1.0

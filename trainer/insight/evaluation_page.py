@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from itertools import islice
 
 import numpy as np
 from jinja2 import Environment, FunctionLoader, StrictUndefined
@@ -24,7 +25,7 @@ from trainer.insight.classification import (
     describe_threshold,
     precision_recall,
 )
-from trainer.insight.confusion import Cell, draw_overview, show_groups
+from trainer.insight.confusion import Cell, Group, draw_overview, show_groups
 from trainer.insight.curves import HEIGHT, WIDTH, History, draw_charts, list_times
 from trainer.insight.label_errors import LabelErrors
 from trainer.insight.pictures import Pictures, lay_over, picture_of
@@ -156,7 +157,8 @@ def make_page(
     maker = _Maker(predictions, probabilities, pictures, maps or Maps())
     mistakes = maker.mistakes() if single else []
     suspicious = maker.suspects(suspects) if suspects is not None else []
-    pairs = maker.pairs(single.confusions) if single else []
+    groups = show_groups(single.matrix) if single else []
+    pairs = maker.pairs(_choose_pairs(single.confusions, groups)) if single else []
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, loader=FunctionLoader(_read)
     )
@@ -165,7 +167,7 @@ def make_page(
         css=_read("page.css"), origin=origin, names=predictions.names, numbers=numbers, single=single,
         ranked=by_harm(numbers.classes)[:_MAX_ROWS], max_rows=_MAX_ROWS, mistakes=mistakes,
         maps=maps, suspicious=suspicious, suspects=suspects,
-        groups=show_groups(single.matrix) if single else [],
+        groups=groups,
         overview=draw_overview(single.matrix) if single else "",
         pairs=pairs[:_PAIRS], cells=pairs[_PAIRS:], shown_cells={pair.anchor for pair in pairs},
         title_of=maker.title,
@@ -175,6 +177,13 @@ def make_page(
     )  # fmt: skip
     # Text that no display can show (half of a surrogate pair of a file's name) would not be writable.
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _choose_pairs(confusions: Sequence[Confusion], groups: Sequence[Group]) -> list[Confusion]:
+    """Return the pairs that are confused most, and then those that a cell of a matrix leads to."""
+    cells = {(cell.label, cell.answer) for group in groups for row in group.rows for cell in row}
+    others = (of for of in confusions[_PAIRS:] if (of.label, of.taken_for) in cells)
+    return [*confusions[:_PAIRS], *islice(others, _CELLS)]
 
 
 def _read(name: str) -> str:
@@ -242,7 +251,7 @@ class _Maker:
                     for row in self._rows[of.label, of.taken_for][:_OF_A_PAIR]
                 ],
             )
-            for of in confusions[: _PAIRS + _CELLS]
+            for of in confusions
         ]  # fmt: skip
 
     def title(self, cell: Cell) -> str:

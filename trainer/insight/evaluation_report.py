@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -141,7 +142,7 @@ def _naming(folder: Path) -> Iterator[None]:
 
 def _to_json(
     predictions: Predictions, numbers: Classification | MultiLabel, origin: Origin,
-    suspects: LabelErrors | None, training: TrainingView | None,
+    suspects: LabelErrors | None = None, training: TrainingView | None = None,
 ) -> bytes:  # fmt: skip
     """Write the numbers, a key a line: the matrix of a thousand classes is a million numbers."""
     if isinstance(numbers, Classification):
@@ -155,8 +156,19 @@ def _to_json(
     }  # fmt: skip
     if training is not None:
         document["training"] = _describe_training(training)
-    lines = (f" {json.dumps(key)}: {json.dumps(value)}" for key, value in document.items())
+    lines = (f" {json.dumps(key)}: {json.dumps(_finite(value))}" for key, value in document.items())
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def _finite(value: object) -> object:
+    """Write what JSON has no number for as null: of a network that answers nan."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple) and not (value and isinstance(value[0], int)):
+        return [_finite(item) for item in value]
+    return value
 
 
 _NO_MATRIX: NDArray[np.int64] = np.zeros((0, 0), dtype=np.int64)

@@ -97,7 +97,7 @@ class ReportMaker:
             paths=[self.paths[row] for row in rows],
             places=[f"{self.facts.listed}:{row + 1}" for row in rows],
             labels=labels[:, 0] if single or labels.ndim == 3 else labels, logits=logits,
-            names=self.facts.names,
+            names=[*self.facts.names, *(f"class {k}" for k in range(len(self.facts.names), logits.shape[1]))],
         )  # fmt: skip
         probabilities = predictions.probabilities()
         self._last, self._maps, self._is_due = _Evaluated(facts, predictions, probabilities), None, True

@@ -4,6 +4,7 @@ import errno
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -304,3 +305,37 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_evaluation(
     code, _, err = trainer("eval", "-c", cfg, "--report", workshop.folder / "report")
     assert code == 5
     assert err.endswith("/report: expected a folder to write the report into, got no space left on device\n")
+
+
+def test_an_evaluation_prints_classes_and_folders_of_another_list(trainer, cfg, workshop):
+    assert trainer("train", "-c", cfg)[0] == 0
+    (workshop.folder / "labels.txt").write_text("0 oak\n1 榆树\n2 ash\n")
+    (workshop.folder / "site").mkdir()
+    shutil.copy(workshop.folder / "val0.png", workshop.folder / "site" / "a.png")
+    listed = workshop.folder / "test_list.txt"
+    listed.write_text("val0.png 0\nval1.png 1\nval2.png 2\nval3.png 0\nsite/a.png 0\n")
+    typed = ("eval", "-c", cfg, "--list", listed, "--per-class", "--by", "folder")
+    code, out, _ = trainer(*typed)
+    assert code == 0
+    lines = out.splitlines()
+    at = next(index for index, line in enumerate(lines) if line.startswith("CLASS"))
+    assert lines[at].split()[:3] == ["CLASS", "IMAGES", "RECALL"]
+    assert {line.split()[0]: line.split()[1] for line in lines[at + 1 : at + 4]} == {
+        "oak": "3", "榆树": "1", "ash": "1",
+    }  # fmt: skip
+    folders = {line.split()[0]: line.split()[1] for line in lines[at + 5 : at + 7]}
+    assert lines[at + 4].startswith("FOLDER")
+    assert folders == {".": "4", "site": "1"}
+    said = json.loads(trainer(*typed, "--output", "json")[1])
+    assert sum(of["images"] for of in said["classes"]) == 5
+    right = sum(of["correct"] for of in said["folders"])
+    assert right == sum(of["correct"] for of in said["classes"]) == pytest.approx(5 * said["top1"])
+    harms = [of["images"] + of["predicted"] - 2 * of["correct"] for of in said["classes"]]
+    assert harms == sorted(harms, reverse=True)
+
+
+def test_a_list_that_is_not_there_is_refused(trainer, cfg, workshop):
+    assert trainer("train", "-c", cfg)[0] == 0
+    code, _, err = trainer("eval", "-c", cfg, "--list", workshop.folder / "nosuch.txt")
+    assert code == 3
+    assert "nosuch.txt" in err
