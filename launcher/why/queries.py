@@ -69,6 +69,20 @@ def ended_of(pod: KubeObject) -> Mapping[str, object]:
     return now or last or {}
 
 
+def ended_for_another(snapshot: Snapshot) -> Mapping[str, float]:
+    """Return the names of pods that have ended and are to be made again, with when that was.
+
+    A Job keeps them, and they are the present ones of their numbers until others are made.
+    """
+    found = {}
+    for pod in snapshot.pods:
+        ended = (container_of(pod).get("state") or {}).get("terminated") or {}
+        phase = (pod.get("status") or {}).get("phase")
+        if phase == "Failed" and snapshot.kind.is_retried(ended.get("exitCode")):
+            found[objects.name_of(pod)] = objects.unix_time(ended.get("finishedAt")) or 0.0
+    return found
+
+
 def events_of(snapshot: Snapshot, item: KubeObject, *reasons: str) -> list[JobEvent]:
     """Return the events about this very object, newest first.
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from launcher.backends.states import JobEvent
-from launcher.why.queries import events_inside, events_of, kubectl, quote, template_of
+from launcher.why.queries import ended_for_another, events_inside, events_of, kubectl, quote, template_of
 from launcher.why.rules.quotas import measure_quotas
 from launcher.why.snapshot import Snapshot
 from launcher.why.verdict import Resolves, Verdict, evidence
@@ -88,7 +88,8 @@ _PARTS = re.compile(
 
 def explain_refused_pods(snapshot: Snapshot) -> Iterator[Verdict]:
     """Say why the pods that are missing may not be made."""
-    missing = snapshot.kind.replicas_of(snapshot.job) - len(snapshot.pods)
+    ended = ended_for_another(snapshot)
+    missing = snapshot.kind.replicas_of(snapshot.job) - len(snapshot.pods) + len(ended)
     if snapshot.status.state.is_terminal or missing <= 0 or snapshot.kind.is_suspended(snapshot.job):
         return
     if refused := events_of(snapshot, snapshot.job, *NEVER_MADE) or events_inside(snapshot, *NEVER_MADE):
@@ -102,7 +103,14 @@ def explain_refused_pods(snapshot: Snapshot) -> Iterator[Verdict]:
         )
         return
     owners = (snapshot.job, *(snapshot.inner_jobs or ()))
-    notes = [note for owner in owners for note in events_of(snapshot, owner, *FAILED_CREATE)]
+    # Where only ended pods are to be made again, what was said before they had ended is about others.
+    since_s = min(ended.values()) if len(ended) == missing else 0.0
+    notes = [
+        note
+        for owner in owners
+        for note in events_of(snapshot, owner, *FAILED_CREATE)
+        if note.time_s >= since_s
+    ]
     if not notes:
         return
     note = max(notes, key=lambda each: each.time_s)

@@ -216,6 +216,24 @@ def _of_every_kind(kind: JobKind, parts: Item) -> Iterator[tuple[str, str, str, 
         ),
     )  # fmt: skip
     yield (
+        f"{name}-again-refused",
+        "a pod that has saved may not be made again",
+        "webhook-unreachable",
+        snapshot(
+            job_of(kind), of_kind(runs(0), kind, 0),
+            of_kind(ended(143, "stopped after saving", index=1, own=143), kind, 1),
+            events=[
+                event(
+                    owner, "FailedCreate",
+                    'Error creating: Internal error occurred: failed calling webhook "mpod.kb.io": failed to '
+                    "call webhook: dial tcp 10.99.0.1:9444: connect: connection refused",
+                    kind="Job", age_s=5,
+                )
+            ],
+            **parts,
+        ),
+    )  # fmt: skip
+    yield (
         f"{name}-suspended",
         "somebody has suspended it",
         "suspended",
