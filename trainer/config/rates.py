@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trainer.config.archs import DistillationArch
 from trainer.config.problems import KeyPath
 from trainer.config.root import TrainConfig
 from trainer.config.schedules import WithRate
@@ -27,7 +28,7 @@ ADAPTIVE = frozenset({"Adam", "AdamW", "AdamWDL"})
 def is_pretrained(config: TrainConfig) -> bool:
     """Tell whether a training begins with weights: of `Arch`, of `Global`, or of a checkpoint."""
     run = config.run
-    return bool(getattr(config.arch, "pretrained", False) or run.pretrained_model or run.checkpoints)
+    return bool(config.arch.pretrained or run.pretrained_model or run.checkpoints)
 
 
 def find_rate_doubts(config: TrainConfig, *, ranks: int) -> Iterator[tuple[KeyPath, str]]:
@@ -41,9 +42,7 @@ def find_rate_doubts(config: TrainConfig, *, ranks: int) -> Iterator[tuple[KeyPa
     rate = first.lr.learning_rate if isinstance(first.lr, WithRate) else None
     batch = config.data.Train.sampler.batch_size * ranks * config.run.update_freq
     name = type(first).__name__
-    several = (
-        getattr(config.arch, "by_name", None) is not None
-    )  # each network has weights, or none, of its own
+    several = isinstance(config.arch, DistillationArch)  # each network has weights, or none, of its own
     if not rate or not batch or several or name not in FOLLOW_GRADIENTS | ADAPTIVE:
         return
     usual = IMAGENET_RATE * batch / IMAGENET_BATCH if name in FOLLOW_GRADIENTS else _ADAPTIVE_RATE

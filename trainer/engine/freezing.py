@@ -21,6 +21,7 @@ import paddle
 from paddle import nn
 
 from trainer.config.archs import BACKBONE, Arch, BaseArch, DistillationArch
+from trainer.config.archs_resnet import ResNetArch
 from trainer.config.pipeline import find_size
 from trainer.config.problems import ConfigError, KeyPath, Problem, suggest
 from trainer.config.root import TrainConfig
@@ -168,7 +169,7 @@ def _networks(arch: Arch, model: nn.Layer) -> Iterator[tuple[KeyPath, BaseArch, 
 
 def _shape(config: TrainConfig, arch: BaseArch) -> list[int]:
     """Return the shape [1, C, H, W] of an image that the network takes."""
-    channels = getattr(arch, "input_image_channel", None)
+    channels = arch.input_image_channel if isinstance(arch, ResNetArch) else None
     shape = config.run.image_shape
     found = find_size(config.data.Train.dataset.transform_ops)
     width, height = found[1] if found is not None else shape[:0:-1] if shape else (_SIDE, _SIDE)

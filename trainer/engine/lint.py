@@ -13,6 +13,7 @@ from typing import Any
 
 import paddle
 
+from trainer.config.losses import ClassWeightedLoss
 from trainer.config.pipeline import find_size
 from trainer.config.problems import format_path
 from trainer.config.rates import find_rate_doubts, is_pretrained
@@ -102,7 +103,9 @@ def _rate_and_weights(config: TrainConfig, lists: Lists, machine: Machine) -> It
 
 def _unbalanced(config: TrainConfig, lists: Lists) -> Iterator[str]:
     counts = lists.train.class_counts()
-    weighted = any(getattr(loss, "class_weight", None) is not None for loss in config.loss.Train)
+    weighted = any(
+        isinstance(loss, ClassWeightedLoss) and loss.class_weight is not None for loss in config.loss.Train
+    )
     if len(counts) < 2 or weighted or isinstance(config.data.Train.sampler, ClassBalancedSampler):
         return
     largest, smallest = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)

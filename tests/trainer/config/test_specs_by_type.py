@@ -12,9 +12,6 @@ TRAINER = Path(__file__).resolve().parents[3] / "trainer"
 ROOMS = ("config", "data", "engine", "losses", "metrics", "optim", "postprocess")
 MODULES = sorted(path for room in ROOMS for path in (TRAINER / room).rglob("*.py"))
 OTHERS = {
-    "config/rates.py": "a network may be several, which have no weights of their own",
-    "engine/freezing.py": "a network of the user's may say nothing of its channels",
-    "engine/lint.py": "a loss of the user's may have no weights of classes",
     "engine/memory.py": "a layer of Paddle has weights, or has none",
     "config/document.py": "PyYAML has a C parser, or has not",
     "config/extras.py": "any callable may be a user's factory, also one without a module",
