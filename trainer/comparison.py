@@ -90,8 +90,16 @@ def find_patterns(weights: Sequence[str | Path]) -> list[Path]:
     for given in map(str, weights):
         has_wildcard = any(letter in given for letter in "*?[") and not Path(given).exists()
         # Path.glob takes no absolute pattern.
-        matching = sorted(glob.glob(given, recursive=True)) if has_wildcard else [given]  # noqa: PTH207
+        matching = _once(glob.glob(given, recursive=True)) if has_wildcard else [given]  # noqa: PTH207
         if not matching:
             raise WeightsError(where=given, expected="weights that the pattern finds", got="none")
         found += map(Path, matching)
     return found
+
+
+def _once(places: Sequence[str]) -> list[str]:
+    """Leave out what a link leads to a second time, such as `latest`: in a mean it would count twice."""
+    kept: dict[Path, str] = {}
+    for place in sorted(places, key=lambda place: (Path(place).resolve() != Path(place).absolute(), place)):
+        kept.setdefault(Path(place).resolve(), place)
+    return sorted(kept.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import paddle
 import pytest
 from paddle import nn
 
+from trainer.comparison import find_patterns
 from trainer.config.problems import ConfigError
 from trainer.engine.ensemble import Ensemble, Views, scaled_sides
 from trainer.engine.selection import compare_weights
@@ -37,6 +39,15 @@ def logits(net: Net, images: Any) -> Any:
 def softmax(values: Any) -> Any:
     odds = np.exp(values - values.max(axis=1, keepdims=True))
     return odds / odds.sum(axis=1, keepdims=True)
+
+
+def test_a_pattern_finds_a_file_once_also_where_a_link_leads_to_it(tmp_path: Path) -> None:
+    for name in ("run-b", "run-c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "best.pdparams").touch()
+    (tmp_path / "latest").symlink_to("run-c")
+    found = find_patterns([str(tmp_path / "*" / "best.pdparams")])
+    assert found == [tmp_path / "run-b" / "best.pdparams", tmp_path / "run-c" / "best.pdparams"]
 
 
 @pytest.mark.parametrize("several", [False, True], ids=["softmax", "sigmoid"])
