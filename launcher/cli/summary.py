@@ -10,7 +10,7 @@ from launcher.backends.states import JobState, JobStatus
 from launcher.cli.printing import echo
 from launcher.cli.table import line_columns, paint_state, width_of, wrap
 from launcher.errors import LaunchError
-from launcher.jobs.class_scores import find_worst_classes
+from launcher.jobs.class_scores import ClassScore, find_worst_classes
 from launcher.jobs.lifecycle import explain
 from launcher.jobs.metrics import Score, output_here
 from launcher.jobs.outcome import Outcome, note_outcome
@@ -48,7 +48,7 @@ def describe_result(status: JobStatus, outcome: Outcome) -> list[str]:
     evaluated = status.progress.evaluated if status.progress is not None else None
     failure = describe_failure(evaluated) if evaluated is not None else None
     if failure is not None and status.state.is_terminal:
-        lines.append(f"  {paint(failure, 'warn')}")
+        lines += [paint(line, "warn") for line in wrap(failure, start="  ")]
     return lines
 
 
@@ -68,8 +68,9 @@ def describe_places(job: ResolvedJob, status: JobStatus, outcome: Outcome) -> li
         return [f"  last checkpoint: {end.checkpoint} (in the pod)"] if end and end.checkpoint else []
     lines = []
     if worst := find_worst_classes(folder):
-        told = ", ".join(f"{printable(of.name)} {of.correct} of {of.support} right" for of in worst)
-        lines += wrap(told, start="  worst classes: ")
+        lines += wrap(
+            ", ".join(map(_describe_class, worst)), start="  worst classes of the last evaluation: "
+        )
     if (folder / REPORT).is_file():
         lines.append(f"  report: {_near(folder / REPORT)}")
     if outcome.score is not None and (folder / _BEST_WEIGHTS).is_file():
@@ -77,6 +78,12 @@ def describe_places(job: ResolvedJob, status: JobStatus, outcome: Outcome) -> li
     elif end is not None and end.checkpoint:
         lines.append(f"  last checkpoint: {end.checkpoint}")
     return lines
+
+
+def _describe_class(of: ClassScore) -> str:
+    """Write `ok 7 of 7 right and 4 others taken for it`: a class may do harm though all its own are right."""
+    taken = f" and {of.taken_for} other{'s' if of.taken_for > 1 else ''} taken for it" if of.taken_for else ""
+    return f"{printable(of.name)} {of.correct} of {of.support} right{taken}"
 
 
 def next_commands(job: ResolvedJob, status: JobStatus, outcome: Outcome) -> list[str]:
