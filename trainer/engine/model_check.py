@@ -45,7 +45,11 @@ class ModelCheck:
         step = ""
         if self.estimate is not None:
             taken = self.estimate.device_bytes_of(self.batch)
-            step = f", about {taken / 2**20:.0f} MiB with a batch of {self.batch} (estimated)"
+            process = self.estimate.process_bytes / 2**20
+            step = (
+                f", about {taken / 2**20:.0f} MiB with a batch of {self.batch}, and {process:.0f} MiB of the "
+                "process where it trains on a CPU (estimated)"
+            )
         return f"model: {size} with gradients and optimizer{step or ', activations apart'}{weights}"
 
 

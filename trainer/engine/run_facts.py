@@ -100,7 +100,8 @@ def _list_facts(config: TrainConfig, setup: Setup, run_id: str) -> Iterator[Fact
     ranks = setup.ranks
     yield Fact(name="run", value=run_id)
     yield Fact(name="network", value=config.arch.label)
-    yield Fact(name="device", value=f"{config.run.device}, {ranks.world_size} ranks, {setup.precision.label}")
+    count = f"{ranks.world_size} rank{'s' if ranks.world_size > 1 else ''}"
+    yield Fact(name="device", value=f"{config.run.device}, {count}, {setup.precision.label}")
     commit = find_commit(Path.cwd())
     if commit is not None:
         yield Fact(name="commit of the working directory", value=commit)
