@@ -19,6 +19,7 @@ from trainer.config.pipeline import find_size
 from trainer.config.root import TrainConfig
 from trainer.data.lists import load_list
 from trainer.data.make_lists import LABELS
+from trainer.engine.changes import find_changed_lists
 from trainer.engine.predict import infer_parts, load_names
 from trainer.errors import CheckpointError, DataError, NamesError
 from trainer.insight.model_card import (
@@ -68,6 +69,7 @@ def make_card_writer(config: TrainConfig, report: Path | None) -> Callable[[Expo
         hashed = hash_file(weights)
         if report is not None and numbers is not None:
             _refuse_others(numbers, report / DOCUMENT, weights, hashed, classes=config.arch.class_num)
+        settings = _settings(weights)
         facts = CardFacts(
             network=predicting_arch(config.arch)[0].name,
             names=_names(config),
@@ -78,8 +80,8 @@ def make_card_writer(config: TrainConfig, report: Path | None) -> Callable[[Expo
             files=[replace(hash_file(done.folder / name), path=name) for name in done.names],
             compared=done.compared,
             largest=done.largest,
-            lists=list(_lists(config)),
-            settings=_settings(weights),
+            lists=list(_lists(config, settings)),
+            settings=settings,
             report=numbers,
             report_place=str(report / DOCUMENT) if report is not None else "",
         )
@@ -155,11 +157,13 @@ def _input(config: TrainConfig) -> str:
     return f"images of {sides}, after {', '.join(op.label for op in ops)}"
 
 
-def _lists(config: TrainConfig) -> Iterator[ListFacts]:
-    sections = [("training", config.data.Train), ("evaluation", config.data.Eval)]
-    for name, section in sections:
+def _lists(config: TrainConfig, settings: Settings) -> Iterator[ListFacts]:
+    changed = find_changed_lists(config, settings)
+    sections = [("training", "Train", config.data.Train), ("evaluation", "Eval", config.data.Eval)]
+    for name, split, section in sections:
         if section is not None:
-            yield _list_facts(name, section, classes=config.arch.class_num)
+            facts = _list_facts(name, section, classes=config.arch.class_num)
+            yield replace(facts, is_changed=split in changed)
 
 
 def _list_facts(name: str, section: SplitSection, *, classes: int) -> ListFacts:

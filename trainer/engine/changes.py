@@ -17,7 +17,7 @@ from typing import get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from trainer.config.data import CustomLabelDataset
+from trainer.config.data import CustomLabelDataset, SplitSection
 from trainer.config.root import TrainConfig
 
 Plain = str | int | float | bool | None
@@ -26,6 +26,8 @@ Settings = Mapping[str, Plain]
 
 CLASS_NAMES = "class names"
 """Key of the names in the order of their numbers, a line each."""
+_CONTENT = "DataLoader.{}: content of the list"
+_UNREADABLE = "unreadable"
 _SHOWN = 20
 _SECTIONS = ("Global", "Arch", "Loss", "Optimizer", "DataLoader", "Metric", "AMP", "EMA")
 _NO_MATTER = frozenset({
@@ -61,12 +63,28 @@ def describe_settings(config: TrainConfig, *, world_size: int, names: Sequence[s
                 settings[key] = value
     for split, part in (("Train", config.data.Train), ("Eval", config.data.Eval)):
         if part is not None:
-            listed = part.dataset
-            path = (
-                listed.sample_list_path if isinstance(listed, CustomLabelDataset) else listed.cls_label_path
-            )
-            settings[f"DataLoader.{split}: content of the list"] = _digest(Path(path))
+            settings[_CONTENT.format(split)] = _digest(_list_of(part))
     return settings
+
+
+def find_changed_lists(config: TrainConfig, settings: Settings) -> list[str]:
+    """Return which lists, of Train and Eval, hold something else than in the training of a checkpoint.
+
+    Args:
+        config: Checked. A list that cannot be read here is not among them.
+        settings: Of the checkpoint; where they do not tell of a list, it is not among them.
+    """
+    found = []
+    for split, part in (("Train", config.data.Train), ("Eval", config.data.Eval)):
+        before = settings.get(_CONTENT.format(split))
+        if part is not None and before is not None and _digest(_list_of(part)) not in (before, _UNREADABLE):
+            found.append(split)
+    return found
+
+
+def _list_of(part: SplitSection) -> Path:
+    listed = part.dataset
+    return Path(listed.sample_list_path if isinstance(listed, CustomLabelDataset) else listed.cls_label_path)
 
 
 def list_changes(before: Settings, now: Settings) -> list[str]:
@@ -153,7 +171,7 @@ def _digest(path: Path) -> str:
     try:
         return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
     except OSError:
-        return "unreadable"
+        return _UNREADABLE
 
 
 def _show(settings: Settings, key: str) -> str:

@@ -23,12 +23,14 @@ import numpy as np
 import paddle
 from numpy.typing import NDArray
 
+from trainer.checkpoints.contents import read_settings
 from trainer.checkpoints.pdfiles import Array
 from trainer.config.ops import ImageOp
 from trainer.config.outputs import logits_of
 from trainer.config.root import TrainConfig
 from trainer.data.lists import SampleList, load_list
 from trainer.data.loader import Loader
+from trainer.engine.changes import find_changed_lists
 from trainer.engine.class_activation import ActivationMaps, explain_answers, no_maps
 from trainer.engine.collective import Collective, join_ranks
 from trainer.engine.feed import FedBatch, feed
@@ -44,6 +46,7 @@ from trainer.metrics.batch import Sum
 from trainer.metrics.build import Measure, build_measures
 from trainer.models.registry import build_model
 from trainer.progress import NO_PROGRESS, Progress
+from trainer.protocol.codec import FormatError
 from trainer.protocol.evaluated import Evaluated
 from trainer.protocol.heartbeat import Phase
 from trainer.ranks import Ranks
@@ -216,10 +219,25 @@ def evaluate_weights(
         bad_images=found.bad_images,
         notes=(
             *(f"warning: {note}" for note in samples.notes if ranks.is_first),
+            *(_note_other_lists(config, chosen) if ranks.is_first else ()),
             *loader.take_unsaid(),
         ),
         evaluated=evaluated,
     )  # fmt: skip
+
+
+def _note_other_lists(config: TrainConfig, weights: Path) -> list[str]:
+    """Say that both lists are others than in the training: a new division may mix what it kept apart."""
+    try:
+        changed = find_changed_lists(config, read_settings(weights.parent))
+    except (FormatError, OSError):
+        return []
+    if changed != ["Train", "Eval"]:
+        return []
+    return [
+        "warning: the lists for training and evaluation hold something else than when these weights were "
+        "trained: images that they were trained on may be among those that were measured"
+    ]
 
 
 def _explain(

@@ -48,12 +48,14 @@ class ListFacts:
         file: The list file; the images themselves are not hashed.
         images: How many; None where the list cannot be read here.
         counts: Of each class; empty where images have not one class each.
+        is_changed: Whether it held something else when the weights were trained.
     """
 
     name: str
     file: HashedFile
     images: int | None
     counts: tuple[int, ...] = ()
+    is_changed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,6 +132,13 @@ def find_limits(facts: CardFacts) -> Iterator[str]:
     yield (
         f"It answers one of its {len(facts.names)} classes to any image, also to one that shows none of them."
     )
+    changed = [listed.name for listed in facts.lists if listed.is_changed]
+    if changed:
+        yield (
+            f"The {' and '.join(changed)} list{'s have' if len(changed) > 1 else ' has'} changed since the "
+            "training: images, classes and SHA-256 above are of now, and what it was trained on may be among "
+            "what it was measured with."
+        )
     for listed in facts.lists:
         present = [count for count in listed.counts if count]
         empty = [facts.names[k] for k, count in enumerate(listed.counts) if not count]

@@ -34,6 +34,17 @@ def test_the_lines_of_the_page_write_a_card_of_what_was_measured(
     assert said["report"]["thresholds"] == report["thresholds"]
     assert "### Thresholds" in (workshop.folder / "inference/MODEL_CARD.md").read_text()
 
+    assert not any("changed since the training" in line for line in said["limits"])
+    for name in ("train.txt", "val.txt"):
+        lines = (workshop.folder / name).read_text().splitlines(keepends=True)
+        (workshop.folder / name).write_text("".join(reversed(lines)))
+    code, _, err = trainer("eval", "-c", cfg)
+    assert (code, "images that they were trained on may be among those" in err) == (0, True)
+    code, _, err = trainer("export", "-c", cfg, "--card", "--to", "again")
+    assert code == 0, err
+    limits = json.loads((workshop.folder / "again/model_card.json").read_text())["limits"]
+    assert any(line.startswith("The training and evaluation lists have changed since") for line in limits)
+
     other = workshop.folder / "other.pdparams"
     other.write_bytes(weights + b"x")
     changed = json.loads((workshop.folder / "report/report.json").read_text()) | {"weights": str(other)}
