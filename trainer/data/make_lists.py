@@ -311,9 +311,12 @@ class _Scan:
                 images.append(path)
         images = self._leave_bad_out(images)
         if not images:
+            inner = self._folders_in(place)
+            got = f"only folders, such as {inner[0]!r}" if inner else "none"
+            fix = "move the images up" if inner else "remove it"
             self.problems.append(
-                f"{_shown(self._folder, place)}: expected images in the folder of a class, got none; remove "
-                "it, or name the folder that holds the class folders"
+                f"{_shown(self._folder, place)}: expected images in the folder of a class, got {got}; {fix}, "
+                "or name the folder that holds the class folders"
             )
         if self._progress is not None:
             self._progress(place, len(images))

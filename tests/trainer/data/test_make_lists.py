@@ -179,6 +179,13 @@ def test_existing_lists_are_refused_by_name_and_replaced_on_request(tmp_path: Pa
     assert (tmp_path / LABELS).exists()
 
 
+def test_images_a_folder_deeper_are_no_class_s(tmp_path: Path) -> None:
+    fill(tmp_path, a=3, b=3)
+    fill(tmp_path / "c", camera=3)
+    (found,) = refusals(tmp_path)
+    assert "expected images in the folder of a class, got only folders, such as 'camera'; move the" in found
+
+
 def test_all_refusals_are_told_at_once(tmp_path: Path) -> None:
     fill(tmp_path, a=1, b=0, c=3)
     (tmp_path / "c" / "line\nbreak.jpg").write_bytes(b"x")
