@@ -120,6 +120,8 @@ def make_lists(
         DataError: The folder is refused, or a list cannot be written; nothing was changed then.
     """
     options = SplitOptions(val=val, test=test, folds=folds, groups=groups, seed=seed)
+    if problems := options.refusals():
+        raise DataError(problems)
     names = tuple(_FOLD.format(part, n + 1) for n in range(folds) for part in ("train", "val"))
     _refuse_existing(
         folder, overwrite=overwrite, names=(TRAIN, VAL, LABELS, *names, *([TEST] if test else []))
@@ -128,7 +130,7 @@ def make_lists(
     parts = scan.find_parts()
     train = scan.classes(parts.get("train", ""))
     given: dict[str, Images] = {part: scan.classes(parts[part]) for part in ("val", "test") if part in parts}
-    problems = [*options.refusals(), *_contradictions(options, parts, folder)]
+    problems = _contradictions(options, parts, folder)
     found: Groups | None = None
     if groups is not None and not problems and not scan.problems:
         found = find_groups(join([train, *given.values()]), groups)

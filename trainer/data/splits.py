@@ -23,6 +23,8 @@ Images = Mapping[str, Sequence[str]]
 """Class name -> sorted paths of its images, relative to the folder."""
 Groups = Mapping[str, str]
 """Path -> the group that it is of."""
+MAX_FOLDS = 1000
+"""So many folds at most: each is two lists, of which one has nearly all images in it."""
 _SHOWN = 5
 
 
@@ -54,6 +56,8 @@ class SplitOptions:
             said.append(f"test: expected a share from 0 to below 1, got {self.test}")
         if self.folds < 0 or self.folds == 1:
             said.append(f"folds: expected 2 or more, got {self.folds}")
+        elif self.folds > MAX_FOLDS:
+            said.append(f"folds: expected at most {MAX_FOLDS}, got {self.folds}")
         return said
 
 

@@ -105,6 +105,7 @@ def test_no_group_is_torn_apart_and_shares_are_near(tmp_path: Path, options: dic
         ({"folds": 5, "test": 0.1}, ["b: expected at least 6 images, so that each of 5 folds and test have "
                                      "one, got 5; add images, or remove the class"]),
         ({"folds": 1}, ["folds: expected 2 or more, got 1"]),
+        ({"folds": 1_000_001}, ["folds: expected at most 1000, got 1000001"]),
         ({"test": 1.0, "val": 0.0}, ["val: expected a share above 0 and below 1, got 0.0",
                                      "test: expected a share from 0 to below 1, got 1.0"]),
         ({"groups": "(["}, ["groups: expected a regular expression, got '([': unterminated character set at "
