@@ -18,10 +18,12 @@ from trainer.cli.tables import format_classes, format_folders
 from trainer.ranks import read_ranks
 
 
-def _read_views(ctx: click.Context, option: click.Parameter, text: str) -> tuple[str, ...]:
+def _read_views(ctx: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...]:
     del ctx, option
+    if text is None:
+        return ()
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if set(names) - {"flip", "scales"}:
+    if not names or set(names) - {"flip", "scales"}:
         raise click.UsageError(f"--tta: expected flip, scales, or both with a comma between, got {text!r}")
     return names
 
@@ -37,7 +39,7 @@ def _read_views(ctx: click.Context, option: click.Parameter, text: str) -> tuple
     "--ensemble", is_flag=True, help="Also evaluate the mean of the probabilities of all --weights."
 )
 @click.option(
-    "--tta", metavar="flip,scales", callback=_read_views, default="",
+    "--tta", metavar="flip,scales", callback=_read_views,
     help="Also look at each image mirrored, and smaller and larger, and take the mean.",
 )  # fmt: skip
 @click.option(

@@ -54,6 +54,7 @@ def test_the_numbers_are_a_document_and_the_report_is_of_the_mean(trainer: Any, 
     ("typed", "code", "says"),
     [
         (["--tta", "flop"], 2, "--tta: expected flip, scales, or both with a comma between, got 'flop'"),
+        (["--tta", ","], 2, "--tta: expected flip, scales, or both with a comma between, got ','"),
         (["--weights", "none/*.pdparams"], 2, "expected weights that the pattern finds, got none"),
         (["--weights", "output/latest.pdparams", "--ensemble"], 2, "--ensemble: expected two files or more"),
         (["--weights", "output/epoch_*.pdparams", "--report", "r"], 2, "expected --ensemble or one FILE"),
