@@ -273,6 +273,8 @@ class _Builder:
             except _NO_VALUE:
                 self._report(key_node, path, f"expected text as a key, got {show(key_node.value)}; quote it")
                 continue
+            if key is True and key_node.value == "on":  # a key of Launch.notify, in YAML 1.1 a boolean
+                key = key_node.value
             if isinstance(key, str):
                 values[key] = self.build(value_node, (*path, key))
             else:

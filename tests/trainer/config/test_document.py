@@ -71,6 +71,11 @@ def test_aliases_and_merges_work_as_in_yaml() -> None:
     assert parse(text).values == {"A": {"x": 1, "y": 2}, "B": {"x": 1, "y": 2}, "C": {"x": 1, "y": 3}}
 
 
+def test_the_key_on_needs_no_quotes_though_it_is_a_boolean_in_yaml_1_1() -> None:
+    text = "Launch: {notify: {file: /secrets/chat, on: [ended]}}\n"
+    assert parse(text).values == {"Launch": {"notify": {"file": "/secrets/chat", "on": ["ended"]}}}
+
+
 def test_all_repeated_keys_are_reported_at_once(refused: Refused) -> None:
     assert refused(lambda: parse("A: 1\nB: {x: 1,\n  x: 2}\nA: 3\n")) == [
         "cfg.yaml:4:1: A: expected each key once, got it again (first on line 1)",
