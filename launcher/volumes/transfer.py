@@ -76,12 +76,13 @@ def pull(
         progress: See there.
 
     Raises:
-        VolumeError: Something else came; what was whole is kept, and what came in part.
+        VolumeError: The folder cannot be made, or something else came; what was whole is kept, and what came
+            in part.
         FileDiffersError: A file came whole and has another hash.
         NotFoundError: The place has no such folder.
     """
-    to.mkdir(parents=True, exist_ok=True)
     try:
+        to.mkdir(parents=True, exist_ok=True)
         deltas = find_deltas(agent.stat_files(to, [file.path for file in files], hashes=True), files)
         if deltas:
             _pull(place, deltas, within=within, to=to, progress=progress)

@@ -56,6 +56,14 @@ def test_answers_and_numbers_are_printed(job, reported, tmp_path, capsys):  # no
     assert said["metrics"] == str(tmp_path / "r" / "metrics.jsonl")
 
 
+def test_a_folder_that_cannot_be_made_is_named(job, reported, tmp_path, capsys):  # noqa: F811
+    (tmp_path / "file").write_text("")
+    assert run(["report", job, "--to", str(tmp_path / "file" / "r")]) == 1
+    said = capsys.readouterr().err
+    assert str(tmp_path / "file" / "r") in said
+    assert "bug" not in said
+
+
 def test_the_page_is_opened_or_it_is_said_where_it_lies(job, reported, tmp_path, monkeypatch, capsys):  # noqa: F811
     opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", lambda address: bool(opened.append(address)))
