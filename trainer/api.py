@@ -340,7 +340,7 @@ def export(
         from trainer.engine.export import export as export_model
 
         infer = run.document.values.get("Infer")
-        write = make_card_writer(run.config, _path(report)) if card else None
+        write = make_card_writer(run.config, _path(report), run.find(given)) if card else None
         with _writable_home():
             done = export_model(
                 run.config, infer if isinstance(infer, dict) else {}, weights=run.find(given),

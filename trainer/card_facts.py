@@ -21,6 +21,7 @@ from trainer.data.lists import load_list
 from trainer.data.make_lists import LABELS
 from trainer.engine.changes import find_changed_lists
 from trainer.engine.predict import infer_parts, load_names
+from trainer.engine.trained import choose_weights
 from trainer.errors import CheckpointError, DataError, NamesError
 from trainer.insight.model_card import (
     CARD,
@@ -46,29 +47,34 @@ _MAX_REPORT = 256 << 20
 _PART = 1 << 20
 
 
-def make_card_writer(config: TrainConfig, report: Path | None) -> Callable[[ExportResult], ExportResult]:
+def make_card_writer(
+    config: TrainConfig, report: Path | None, weights: Path | None
+) -> Callable[[ExportResult], ExportResult]:
     """Return what writes the card of an export; a report that cannot be used is refused at once.
 
     Args:
         config: Checked.
         report: Folder of `trainer eval --report`; None for none.
+        weights: What is to be exported; None for what `choose_weights` finds.
 
     Raises:
-        DataError: The report cannot be read.
+        DataError: The report cannot be read, or is of other weights, or of other classes.
+        WeightsError: There are no weights.
     """
-    numbers = _read_report(report) if report is not None else None
+    numbers = None
+    if report is not None:
+        numbers = _read_report(report)
+        file = find_weights(weights or choose_weights(config.run, config.arch))
+        _refuse_others(numbers, report / DOCUMENT, file, hash_file(file), classes=config.arch.class_num)
 
     def write(done: ExportResult) -> ExportResult:
         """Write the card into the folder of the export.
 
         Raises:
-            DataError: The report is of other weights, or of other classes.
             CheckpointError: The folder cannot be written.
         """
         weights = find_weights(done.weights)
         hashed = hash_file(weights)
-        if report is not None and numbers is not None:
-            _refuse_others(numbers, report / DOCUMENT, weights, hashed, classes=config.arch.class_num)
         settings = _settings(weights)
         facts = CardFacts(
             network=predicting_arch(config.arch)[0].name,

@@ -49,8 +49,9 @@ def test_the_lines_of_the_page_write_a_card_of_what_was_measured(
     other.write_bytes(weights + b"x")
     changed = json.loads((workshop.folder / "report/report.json").read_text()) | {"weights": str(other)}
     (workshop.folder / "report/report.json").write_text(json.dumps(changed))
-    code, _, err = trainer("export", "-c", cfg, "--card", "--report", "report", "--compare", 0)
+    code, _, err = trainer("export", "-c", cfg, "--card", "--report", "report", "--to", "third")
     assert (code, "report.json: expected a report of " in err, "got one of " in err) == (3, True, True)
+    assert not (workshop.folder / "third").exists()
 
 
 def test_a_report_without_a_card_or_that_is_none_is_refused(trainer: Any, cfg: Any, workshop: Any) -> None:
