@@ -464,9 +464,9 @@ def _name_run(document: Document) -> str:
 
 
 def _link_latest(run: LoadedRun[TrainConfig], warn: Say) -> None:
-    """Have `latest` lead to the folder of this run, where each run has its own."""
+    """Have `latest` lead to the folder of this run, where each run has its own and it went there."""
     mounts = run.mounts
-    if mounts is not None and mounts.run_folder is not None:
+    if mounts is not None and mounts.run_folder is not None and mounts.run_folder.is_dir():
         problem = point_latest(mounts.run_folder, mounts.sub_path)
         if problem:
             warn(f"note: {problem}")
