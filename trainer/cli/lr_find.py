@@ -66,6 +66,10 @@ def command(
     def work() -> None:
         from trainer.preparation import find_rate
 
+        if svg is not None and not svg.absolute().parent.is_dir():  # before the test, which takes its time
+            raise CheckpointError(
+                where=svg, expected="a file to draw the curve into", got="no folder for it", fix="make it"
+            )
         with progress() as bar:
             found = find_rate(
                 path, set=overrides, low=low, high=high, steps=steps, weights_dir=weights_dir,
@@ -90,10 +94,11 @@ def command(
         )
         if found.proposal is None:
             shape = "only grows" if found.rises else "is flat until it grows" if found.diverged else "is flat"
+            falls = "" if found.rises else f"it falls by {found.fall:.2g}, and "
             echo(
                 f"no proposal: the loss {shape} from {low:g} to {found.rates[-1]:g}, I cannot tell\n"
-                f"it falls by {found.fall:.2g}, and the noise of its mean is {found.noise:.2g}; try more "
-                "steps (--steps), larger batches, or another range (--from, --to)"
+                f"{falls}the noise of its mean is {found.noise:.2g}; try more steps (--steps), larger\n"
+                "batches, or another range (--from, --to)"
             )
             return
         for name, rate in found.proposals.items():
