@@ -167,7 +167,7 @@ recording: build/recording.stamp $(VENV)/run.stamp  ## the terminal recording in
 	$(BIN)/python docs/recording/record_logs.py build/recording/bin
 
 lock:  ## renew requirements/*.txt (needs uv)
-	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra build --universal \
+	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra monitoring --extra notify --extra build --universal \
 		--python-version 3.10 --generate-hashes --no-header -o requirements/run.txt
 	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra build --extra onnx --extra monitoring --extra notify --extra dev --universal \
 		--python-version 3.10 --generate-hashes --no-header -c requirements/run.txt -o requirements/dev.txt

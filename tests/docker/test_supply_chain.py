@@ -105,7 +105,8 @@ def test_the_image_installs_by_hash_or_from_one_index_alone():
 
 
 PACKAGES = {
-    "PIL": "pillow", "cv2": "opencv-python-headless", "paddle": "paddlepaddle", "pydantic_core": "pydantic",
+    "PIL": "pillow", "cv2": "opencv-python-headless", "paddle": "paddlepaddle",
+    "prometheus_client": "prometheus-client", "pydantic_core": "pydantic", "pynvml": "nvidia-ml-py",
     "yaml": "pyyaml",
 }  # fmt: skip
 """Where a package of the index has another name than its module."""

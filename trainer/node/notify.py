@@ -28,6 +28,7 @@ from typing import Protocol
 from trainer.node.messages import RankState
 from trainer.node.settings import NodeSettings
 from trainer.protocol.codec import FormatError, decode, encode
+from trainer.protocol.errors import TrainerError
 from trainer.protocol.evaluated import Evaluated, describe_evaluated, describe_failure
 from trainer.protocol.exits import Exit, describe_exit
 from trainer.protocol.runfile import FOLDER, load_run_file
@@ -44,8 +45,10 @@ _ANSWER_WITHIN_S = 15.0
 _REPORT = "report.html"
 
 
-class NotifyError(Exception):
-    """Messages were asked for that cannot be sent; the text says why, and what to do."""
+class NotifyError(TrainerError):
+    """Messages were asked for that cannot be sent."""
+
+    exit_code = Exit.CONFIG
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from trainer.node.messages import RankState
 from trainer.node.settings import NodeSettings
+from trainer.protocol.errors import TrainerError
+from trainer.protocol.exits import Exit
 from trainer.protocol.heartbeat import Phase
 from trainer.protocol.layout import MANIFEST, parse_checkpoint_name
 from trainer.protocol.runfile import CHECKPOINTS, FOLDER
@@ -28,8 +30,10 @@ PARTS = ("images", "copy", "peers", "fetch", "compute")
 """Of a step's time, which they add up to."""
 
 
-class MetricsError(Exception):
-    """What was asked for cannot be served; the text says why, and what to do."""
+class MetricsError(TrainerError):
+    """What was asked for cannot be served."""
+
+    exit_code = Exit.CONFIG
 
 
 class Watched(Protocol):
@@ -149,9 +153,9 @@ def serve(settings: NodeSettings, watched: Watched) -> Callable[[], None]:
         from prometheus_client import CollectorRegistry, start_http_server
     except ModuleNotFoundError as error:
         raise MetricsError(
-            "Launch.metrics_port: expected the package prometheus-client, which this image lacks; install "
-            "the extra `monitoring`, or leave the key out"
-        ) from error
+            where="Launch.metrics_port", expected="the package prometheus-client, which this image lacks",
+            fix="install the extra `monitoring`, or leave the key out",
+        ) from error  # fmt: skip
     registry = CollectorRegistry()
     registry.register(NodeCollector(settings, watched, gpus=find_gpus()))
     host, port = "0.0.0.0", settings.job.metrics_port  # noqa: S104 - Prometheus is another pod
@@ -162,8 +166,9 @@ def serve(settings: NodeSettings, watched: Watched) -> Callable[[], None]:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise MetricsError(
-            f"Launch.metrics_port: expected to listen at {host}:{port}, got: {reason}; choose another port"
-        ) from error
+            where="Launch.metrics_port", expected=f"to listen at {host}:{port}", got=reason,
+            fix="choose another port",
+        ) from error  # fmt: skip
 
     def stop() -> None:
         server.shutdown()

@@ -78,6 +78,10 @@ def test_every_command_works_on_a_cluster(ftlaunch, write_config, cluster, store
     row = json.dumps({"event": "step", "step": 1, "loss": 0.5})
     (claims / "output" / "metrics.jsonl").write_text(f"{row}\n")
     assert "train: 0.5 at step 1" in call("plot", "flowers")
+    for name, text in (("report.html", "<p>what it gets wrong"), ("report.json", '{"schema": 1}')):
+        (claims / "output" / name).write_text(text)
+    call("report", "flowers", "--to", tmp_path / "report")
+    assert (tmp_path / "report" / "report.html").read_text() == "<p>what it gets wrong"
     assert "equal in every digit over 1 step that" in call("diff", "flowers", "flowers")
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.txt").write_text("a")

@@ -166,7 +166,12 @@ def test_a_mistake_in_settings_is_said_with_its_place(ftlaunch, write_config, te
     ("variable", "value", "code", "message"),
     [
         ("FTLAUNCH_NODE", "2", 0, "did you mean 'FTLAUNCH_NODES'?"),
-        ("FTLAUNCH_NODES", "two", 2, "FTLAUNCH_NODES: Launch.nodes: expected a whole number, got 'two'"),
+        (
+            "FTLAUNCH_NODES",
+            "two",
+            2,
+            "FTLAUNCH_NODES: Launch.nodes: expected a whole number or a mapping, got 'two'",
+        ),
         ("FTLAUNCH_ON", "lokal", 2, "did you mean 'local'?"),
         ("FTLAUNCH_IMAGE", "registry.example/x:1.10", 0, ""),
         ("FTLAUNCH_NAMESPACE", "1234", 0, ""),
