@@ -15,8 +15,8 @@ from tests.e2e.test_one_machine import without_secret
 
 GOLDENS = Path(__file__).resolve().parents[2] / "goldens"
 EXAMPLES = REPOSITORY / "k8s/examples"
-# A PodMonitor needs the Prometheus operator's definitions, and a collector's configuration is no object; both are
-# held against our pods in tests/launcher/plan/test_metrics_port.py.
+# A PodMonitor needs the Prometheus operator's definitions, and a collector's configuration is no object; both
+# are held against our pods in tests/launcher/plan/test_metrics_port.py.
 OF_OTHERS = {"podmonitor", "otel-collector"}
 ADDED = sorted(
     path for path in REPOSITORY.glob("k8s/*/*.yaml") if path.parent != EXAMPLES and path.stem not in OF_OTHERS

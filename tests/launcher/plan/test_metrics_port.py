@@ -11,7 +11,6 @@ from launcher.render.render import render
 from trainer.config.problems import ConfigError
 from trainer.protocol.environment import COORDINATOR_PORT, STORE_PORT
 
-
 MONITORING = Path(__file__).resolve().parents[3] / "k8s/monitoring"
 
 
