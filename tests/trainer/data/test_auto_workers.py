@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -88,7 +89,8 @@ def test_auto_reads_in_processes_where_that_is_worth_it(folder: Any, monkeypatch
     folder.draw(12)
     loader = make(folder, room=Room(cores=3, on_gpu=True))
     found = [batch.images.tobytes() for batch in loader.batches(0)]
-    assert "auto: 2 reader processes, which read about " in loader.take_unsaid()[0]
+    # Two, or three where the machine was busy while an image was timed.
+    assert re.search("auto: [23] reader processes, which read about ", loader.take_unsaid()[0])
     assert found == [batch.images.tobytes() for batch in make(folder, workers=0).batches(0)]
     loader.close()
 
