@@ -12,7 +12,7 @@ import click
 
 from trainer.cli.bars import progress
 from trainer.cli.endings import Ending, end_with, require_packages
-from trainer.cli.options import config_options, weights_dir_option
+from trainer.cli.options import config_options, output_option, weights_dir_option
 from trainer.cli.printing import echo, warn
 from trainer.progress import Progress
 from trainer.protocol.limits import parse_bytes
@@ -54,10 +54,7 @@ def _read_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
     "--estimate", is_flag=True,
     help="Try nothing: say what the config's own batch takes by the sizes of the network's layers.",
 )  # fmt: skip
-@click.option(
-    "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
-    help="Form of the results on standard output.",
-)  # fmt: skip
+@output_option
 def command(
     *, path: Path, overrides: tuple[str, ...], extra_modules: tuple[str, ...], strict: bool, most: int | None,
     steps: int, memory_bytes: int | None, weights_dir: Path | None, batch: int | None, estimate: bool,

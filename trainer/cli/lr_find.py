@@ -12,7 +12,7 @@ import click
 
 from trainer.cli.bars import progress
 from trainer.cli.endings import Ending, end_with
-from trainer.cli.options import config_options, weights_options
+from trainer.cli.options import config_options, output_option, weights_options
 from trainer.cli.printing import echo, warn
 from trainer.errors import CheckpointError
 from trainer.progress import Progress
@@ -46,10 +46,7 @@ _RULES = {
     "--svg", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
     help="Draw the curve into this file, too; replaced where it is there.",
 )  # fmt: skip
-@click.option(
-    "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
-    help="Form of the results on standard output.",
-)  # fmt: skip
+@output_option
 def command(
     *, path: Path, overrides: tuple[str, ...], extra_modules: tuple[str, ...], strict: bool,
     weights_dir: Path | None, offline: bool, low: float, high: float, steps: int, svg: Path | None,

@@ -95,6 +95,13 @@ weights_dir_option = click.option(
 """Where files of weights are looked for."""
 
 
+output_option = click.option(
+    "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
+    help="Form of the results on standard output.",
+)  # fmt: skip
+"""Text for people, or JSON for programs."""
+
+
 def weights_options(command: F) -> F:
     """Add `--weights-dir` and `--offline`."""
     for option in (

@@ -12,7 +12,7 @@ import click
 
 from trainer.cli.bars import progress
 from trainer.cli.endings import Ending, end_with, require_packages
-from trainer.cli.options import config_options, weights_options
+from trainer.cli.options import config_options, output_option, weights_options
 from trainer.cli.printing import echo, warn
 from trainer.progress import Progress
 
@@ -32,10 +32,7 @@ _WIDTH = 30
     "--trace", type=click.Path(path_type=Path, dir_okay=False), default=Path("trace.json"),
     show_default=True, help="File for chrome://tracing or ui.perfetto.dev.",
 )  # fmt: skip
-@click.option(
-    "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
-    help="Form of the results on standard output.",
-)  # fmt: skip
+@output_option
 def command(
     *, path: Path, overrides: tuple[str, ...], extra_modules: tuple[str, ...], strict: bool,
     weights_dir: Path | None, offline: bool, steps: int, trace: Path, output: str,
