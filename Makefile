@@ -167,9 +167,9 @@ recording: build/recording.stamp $(VENV)/run.stamp  ## the terminal recording in
 	$(BIN)/python docs/recording/record_logs.py build/recording/bin
 
 lock:  ## renew requirements/*.txt (needs uv)
-	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra monitoring --extra notify --extra build --universal \
+	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra monitoring --extra notify --extra ui --extra sweep --extra build --universal \
 		--python-version 3.10 --generate-hashes --no-header -o requirements/run.txt
-	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra build --extra onnx --extra monitoring --extra notify --extra dev --universal \
+	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra build --extra onnx --extra monitoring --extra notify --extra ui --extra sweep --extra track --extra dev --universal \
 		--python-version 3.10 --generate-hashes --no-header -c requirements/run.txt -o requirements/dev.txt
 	uv pip compile -q requirements/image.in --universal --python-version 3.10 --generate-hashes --no-header \
 		-c requirements/run.txt --no-emit-package paddlepaddle -o requirements/image.txt
