@@ -1,6 +1,6 @@
 """What Kueue's Workloads and queues say of a job that waits. Pure.
 
-Observed with Kueue v0.17.0 on Kubernetes v1.34.7; the words are those of kubernetes-sigs/kueue,
+Observed with Kueue v0.17.0 and v0.19.2 on Kubernetes v1.34.7; the words are those of kubernetes-sigs/kueue,
 pkg/controller/core/workload_controller.go and pkg/scheduler/flavorassigner/flavorassigner.go. A Workload that
 was let in again keeps `Evicted` as False ("Previously: …"); one that was activated again keeps it as True,
 with the reason Deactivated, until it is let in.
@@ -49,6 +49,11 @@ def is_active(workload: KubeObject) -> bool:
 def has_quota(workload: KubeObject) -> bool:
     """Say whether room is kept for it."""
     return "QuotaReserved" in objects.conditions_of(workload)
+
+
+def let_in_of(workload: KubeObject) -> Condition | None:
+    """Return since when its job may begin: it has its quota, and all admission checks are done."""
+    return objects.conditions_of(workload).get("Admitted")
 
 
 def eviction_of(workload: KubeObject) -> Condition | None:
@@ -120,6 +125,8 @@ def describe_wait(job: KubeObject, workloads: Sequence[KubeObject]) -> str:
     evicted = eviction_of(workload)
     if not is_active(workload):
         words = "its Workload is deactivated"
+    elif let_in_of(workload) is not None:
+        words = "it is let in, and begins in a moment"
     elif has_quota(workload):
         words = "it has its quota, and admission checks are not done"
     elif evicted is not None and evicted.reason == PREEMPTED:

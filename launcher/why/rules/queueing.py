@@ -145,7 +145,8 @@ def _explain_waiting(snapshot: Snapshot, workload: KubeObject) -> Verdict:
             resolves=Resolves.BY_CHANGE,
         )
     if workloads.has_quota(workload):
-        return _say_checks(snapshot, workload)
+        let_in = workloads.let_in_of(workload)
+        return _say_checks(snapshot, workload) if let_in is None else _say_let_in(snapshot, let_in)
     if _MISSING.search(said):
         return _say_missing(snapshot, said)
     if _INACTIVE.search(said):
@@ -169,6 +170,25 @@ def _explain_waiting(snapshot: Snapshot, workload: KubeObject) -> Verdict:
         sentence = f"Kueue took its place back ({_shorten(evicted)}); {waits}{still}"
         fix = f"ftlaunch events {name_of(snapshot)}" if evicted.reason == _LATE else fix
     return Verdict(code=code, sentence=sentence, evidence=note, fix=fix, resolves=Resolves.LATER)
+
+
+def _say_let_in(snapshot: Snapshot, let_in: Condition) -> Verdict:
+    """Kueue's next act is to end the suspension, which a webhook of the kind's controller may refuse."""
+    since_s = snapshot.now_s - (let_in.since_s or snapshot.now_s)
+    queue, kind = objects.queue_of(snapshot.job), snapshot.kind.resource.kind
+    if since_s <= PATIENCE_S:
+        return Verdict(
+            code="queue-starting", sentence=f"queue {queue!r} has let it in, and it begins in a moment",
+            fix=_look(snapshot), resolves=Resolves.LATER,
+        )  # fmt: skip
+    return Verdict(
+        code="queue-starting",
+        sentence=f"queue {queue!r} let it in {since_s:.0f} s ago, and Kueue has not started it: it does not"
+        f" run, or may not change this {kind}",
+        fix="an administrator: `kubectl -n kueue-system logs deployment/kueue-controller-manager`, and"
+        f" whether the webhook for {kind}s answers",
+        resolves=Resolves.BY_CHANGE,
+    )
 
 
 def _say_checks(snapshot: Snapshot, workload: KubeObject) -> Verdict:

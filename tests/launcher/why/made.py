@@ -10,6 +10,7 @@ from tests.launcher.why.situations import (
     IMAGE,
     Item,
     claim,
+    clock,
     ended,
     event,
     job,
@@ -324,6 +325,12 @@ def waiting_outside() -> Iterator[Situation]:
             queued, workloads=[workload("w-own", "ClusterQueue shared is inactive", age_s=100, own=True)]
         ),
     )
+    for name, age_s in (("queue-let-in", 10), ("queue-not-started", 100)):
+        let_in = workload("w-own", "Quota reserved", age_s=200, own=True, reserved=True)
+        admitted = {"type": "Admitted", "status": "True", "reason": "Admitted", "message": "let in",
+                    "lastTransitionTime": clock(age_s)}  # fmt: skip
+        let_in["status"]["conditions"].append(admitted)
+        yield name, f"let in {age_s} s ago", "queue-starting", snapshot(queued, workloads=[let_in])
     yield "queue-unseen", "Workloads may not be looked at", "queue-waiting", snapshot(queued)
     stored = job("Created", replicas=2)
     denied = 'Error creating: pods "flowers-worker-0" is forbidden: '
