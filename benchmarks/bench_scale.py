@@ -1,6 +1,6 @@
 """A job of 1,000 pods and 10,000 suspended jobs: what commands ask of the API server, their time and memory.
 
-    KUBECONFIG=… python benchmarks/bench_scale.py [--only WORD]… [--keep FOLDER] [--checkout FOLDER]
+    KUBECONFIG=… python benchmarks/bench_scale.py [--api KIND] [--only WORD]… [--keep DIR] [--checkout DIR]
 
 With a cluster that has the training operator and nodes simulated by kwok (label `type=kwok`, 8 GPUs each; 125
 of them for 1,000 workers) it measures there, beside kubectl; requests and bytes are the API server's count.
@@ -18,6 +18,8 @@ from pathlib import Path
 import scale_cluster
 import scale_fake
 
+from launcher.kinds.registry import DEFAULT, KINDS, kind_named
+
 NEEDED = (
     "bench_scale: NOT RUN on a cluster: expected KUBECONFIG with the training operator and nodes of kwok "
     "(label type=kwok), got none; this is the fake server"
@@ -28,6 +30,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    kinds = [kind.name for kind in KINDS if not kind.pods_beside]  # whose jobs are one object each
+    parser.add_argument("--api", default=DEFAULT.name, choices=kinds, help="kind of the jobs")
     parser.add_argument("--only", action="append", default=[], help="rows whose title has this in it")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep jobs and records for the next time")
     parser.add_argument(
@@ -42,7 +46,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        bench = scale_cluster.Bench(folder, checkout=given.checkout, nodes=nodes)
+        kind = kind_named(given.api)
+        bench = scale_cluster.Bench(folder, checkout=given.checkout, nodes=nodes, kind=kind)
         try:
             measure(bench, given.only)
         finally:

@@ -21,10 +21,12 @@ from pathlib import Path
 
 from scale_meter import Ran, describe, measure
 
+from launcher.kinds.base import JobKind
+from launcher.kinds.registry import DEFAULT
 from launcher.kube.client import Client, connect
 from launcher.kube.errors import AbsentError, ConflictError
 from launcher.names import RUN_ID_LABEL, new_run_id
-from launcher.objects import CONFIG_MAPS, NAMESPACES, PADDLE_JOBS, PODS, KubeObject
+from launcher.objects import CONFIG_MAPS, NAMESPACES, PODS, KubeObject
 from launcher.plan.handle import Handle
 from launcher.render.manifest import Manifest, parse_manifest
 from launcher.runs.record import RunRecord, Stage
@@ -41,7 +43,8 @@ _LAUNCH = """
   tolerations: [{key: kwok.x-k8s.io/node, operator: Exists}]
 """
 NAMESPACES_MADE = (FULL, *(f"{WIDE}-{index}" for index in range(SPREAD)))
-JOB_LABEL = "training.kubeflow.org/job-name"
+NOBODY = "kueue.x-k8s.io/multikueue"
+"""Of `managedBy`: a controller leaves such a job alone, which else makes a Job and a Service of each."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,8 @@ class Row:
 class Bench:
     """Commands against one cluster, of which `launcher` at `checkout` is run."""
 
-    def __init__(self, folder: Path, *, checkout: Path, nodes: int) -> None:
-        self.folder, self.checkout, self.nodes = folder, checkout, nodes
+    def __init__(self, folder: Path, *, checkout: Path, nodes: int, kind: JobKind = DEFAULT) -> None:
+        self.folder, self.checkout, self.nodes, self.kind = folder, checkout, nodes, kind
         self.client = connect()
         self.config = folder / "cfg.yaml"
         text = (REPOSITORY / "examples/quickstart.yaml").read_text()
@@ -76,12 +79,13 @@ class Bench:
     def submit(self, name: str, *, namespace: str, gpus: int, nodes: int, state: str = "big") -> Ran:
         return self.ours(
             "submit", str(self.config), "--name", name, "--namespace", namespace, "--gpus", str(gpus),
-            "--nodes", str(nodes), state=state, writes=True,
+            "--nodes", str(nodes), "--api", self.kind.name, state=state, writes=True,
         )  # fmt: skip
 
     def render(self) -> Manifest:
         done = subprocess.run(
-            [sys.executable, "-m", "launcher", "render", str(self.config), "--name", "job"],
+            [sys.executable, "-m", "launcher", "render", str(self.config), "--name", "job",
+             "--api", self.kind.name],
             capture_output=True, text=True, check=True, cwd=self.checkout,
         )  # fmt: skip
         return parse_manifest(done.stdout)
@@ -97,7 +101,7 @@ def make_namespace(client: Client, name: str) -> None:
 
 def fill(bench: Bench) -> None:
     """Make the suspended jobs and their ConfigMaps, and the records of their submits."""
-    plain = bench.render()
+    plain, resource = bench.render(), bench.kind.resource
     places = [(FULL, index) for index in range(SUSPENDED)]
     places += [(f"{WIDE}-{index % SPREAD}", index) for index in range(SUSPENDED)]
     for namespace in {namespace for namespace, _ in places}:
@@ -108,16 +112,16 @@ def fill(bench: Bench) -> None:
         namespace, index = place
         run_id, name = new_run_id(), f"job-{index:05}" if namespace == FULL else f"wide-{index:05}"
         try:
-            job, config_map = copies(plain, name=name, run_id=run_id)
-            made = bench.client.create(PADDLE_JOBS, job, namespace=namespace)
+            job, config_map = copies(plain, kind=bench.kind, name=name, run_id=run_id)
+            made = bench.client.create(resource, job, namespace=namespace)
             reference = {
-                "apiVersion": "kubeflow.org/v1", "kind": "PaddleJob", "name": name,
+                "apiVersion": resource.api_version, "kind": resource.kind, "name": name,
                 "uid": made["metadata"]["uid"],
             }  # fmt: skip
             config_map["metadata"]["ownerReferences"] = [reference]
             bench.client.create(CONFIG_MAPS, config_map, namespace=namespace)
         except ConflictError:
-            made = bench.client.get(PADDLE_JOBS, name, namespace=namespace)
+            made = bench.client.get(resource, name, namespace=namespace)
             run_id = made["metadata"]["labels"][RUN_ID_LABEL]
         handle = Handle(backend="kubernetes", namespace=namespace, job=name)
         record = RunRecord(
@@ -136,12 +140,15 @@ def fill(bench: Bench) -> None:
     print(f"{len(places)} suspended jobs are there after {time.perf_counter() - began:.0f} s", flush=True)
 
 
-def copies(plain: Manifest, *, name: str, run_id: str) -> tuple[KubeObject, KubeObject]:
+def copies(plain: Manifest, *, kind: JobKind, name: str, run_id: str) -> tuple[KubeObject, KubeObject]:
     job, config_map = copy.deepcopy((plain.job, plain.config_map))
     for item in (job, config_map):
         item["metadata"]["name"] = item["metadata"]["name"].replace("job", name, 1)
         item["metadata"]["labels"][RUN_ID_LABEL] = run_id
-    job["spec"]["runPolicy"]["suspend"] = True
+    if kind is DEFAULT:
+        job["spec"]["runPolicy"]["suspend"] = True
+    else:
+        job["spec"] |= {"suspend": True, "managedBy": NOBODY}
     return job, config_map
 
 
@@ -157,7 +164,8 @@ def settle(look: Callable[[], bool], *, within_s: float = 900.0) -> float:
 
 def count_pods(bench: Bench, job: str, phase: str, *, namespace: str) -> int:
     fields = f"status.phase={phase}"
-    return len(bench.client.list(PODS, namespace=namespace, labels=f"{JOB_LABEL}={job}", fields=fields))
+    labels = bench.kind.pod_selector(job)
+    return len(bench.client.list(PODS, namespace=namespace, labels=labels, fields=fields, metadata_only=True))
 
 
 def of_the_big_job(bench: Bench, only: Sequence[str]) -> Iterator[str]:
@@ -165,7 +173,7 @@ def of_the_big_job(bench: Bench, only: Sequence[str]) -> Iterator[str]:
     workers = min(WORKERS, 8 * bench.nodes)
     make_namespace(bench.client, FULL)
     try:
-        bench.client.get(PADDLE_JOBS, BIG, namespace=FULL)
+        bench.client.get(bench.kind.resource, BIG, namespace=FULL)
     except AbsentError:
         began = time.perf_counter()
         ran = bench.submit(BIG, namespace=FULL, gpus=1, nodes=workers)
@@ -182,14 +190,18 @@ def of_the_big_job(bench: Bench, only: Sequence[str]) -> Iterator[str]:
         bench.ours("delete", VAST, "--force", writes=True)
     if wanted("cancel", only):
         yield describe("cancel", bench.ours("cancel", BIG, writes=True))
-        settle(lambda: not bench.client.list(PODS, namespace=FULL, labels=f"{JOB_LABEL}={BIG}"))
+        settle(lambda: not count_pods(bench, BIG, "Running", namespace=FULL))
         yield describe("status, cancelled", bench.ours("status", BIG))
         yield describe("delete", bench.ours("delete", BIG, writes=True))
 
 
 def looks_at_the_big_job(bench: Bench, workers: int) -> Iterator[Row]:
     ours, kubectl = bench.ours, bench.kubectl
-    pods, job = ("get", "pods", "-n", FULL, "-l", f"{JOB_LABEL}={BIG}"), ("get", "paddlejob", "-n", FULL, BIG)
+    plural = bench.kind.resource.plural
+    pods, job = (
+        ("get", "pods", "-n", FULL, "-l", bench.kind.pod_selector(BIG)),
+        ("get", plural, "-n", FULL, BIG),
+    )
     yield Row("status", lambda: ours("status", BIG), lambda: kubectl(*job) + kubectl(*pods))
     yield Row(
         "status, JSON", lambda: ours("status", BIG, "--output", "json"),
@@ -202,7 +214,7 @@ def looks_at_the_big_job(bench: Bench, workers: int) -> Iterator[Row]:
     yield Row(
         "why",
         lambda: ours("why", BIG),
-        lambda: kubectl("describe", "paddlejob", "-n", FULL, BIG) + kubectl(*pods),
+        lambda: kubectl("describe", plural, "-n", FULL, BIG) + kubectl(*pods),
     )
     yield Row("events", lambda: ours("events", BIG), lambda: kubectl("get", "events", "-n", FULL))
     logs = ("logs", *pods[2:], f"--max-log-requests={workers}", "--prefix", "--tail=-1")
@@ -213,7 +225,7 @@ def looks_at_the_big_job(bench: Bench, workers: int) -> Iterator[Row]:
 def looks_at_many_jobs(bench: Bench) -> Iterator[Row]:
     """Look at 10,000 suspended jobs in one namespace, and at as many in ten."""
     ours, kubectl = partial(bench.ours, state="full"), bench.kubectl
-    all_of = ("get", "paddlejobs")
+    all_of = ("get", bench.kind.resource.plural)
     yield Row(f"list of {SUSPENDED} jobs", lambda: ours("list"), lambda: kubectl(*all_of, "-n", FULL))
     yield Row(
         f"list of {SUSPENDED} jobs in {SPREAD} namespaces", lambda: bench.ours("list", state="wide"),

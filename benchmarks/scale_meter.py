@@ -17,9 +17,10 @@ _LABEL = re.compile(r'(\w+)="([^"]*)"')
 RUNNER = Path(__file__).with_name("scale_runner.py")
 READ = frozenset({"GET", "LIST", "WATCH", "CONNECT"})
 COUNTED = frozenset({
-    "configmaps", "deployments", "events", "leases", "limitranges", "namespaces", "nodes",
+    "configmaps", "deployments", "events", "jobs", "jobsets", "leases", "limitranges", "namespaces", "nodes",
     "paddlejobs", "persistentvolumeclaims", "podgroups", "pods", "pods/log", "resourcequotas",
-    "selfsubjectaccessreviews", "selfsubjectrulesreviews", "services", "storageclasses", "workloads",
+    "selfsubjectaccessreviews", "selfsubjectrulesreviews", "services", "storageclasses", "trainingruntimes",
+    "trainjobs", "workloads",
 })  # fmt: skip
 """What commands ask for. Controllers watch, look after leases and nodes, and write."""
 THEIRS = frozenset(
@@ -35,7 +36,7 @@ THEIRS = frozenset(
         "DELETE pods",
     }
 )
-WATCHED = frozenset({"WATCH pods", "WATCH paddlejobs"})
+WATCHED = frozenset({"WATCH pods", "WATCH paddlejobs", "WATCH jobsets", "WATCH trainjobs", "WATCH jobs"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
