@@ -9,7 +9,7 @@ DATA   := .quickstart/digits
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help first-model lr-find-check monitoring-check learn-check zoo-check recording fuzz soak-logs soak-kills soak-durability soak-elastic kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster kind-table e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean gpu-check
+.PHONY: help first-model lr-find-check monitoring-check learn-check zoo-check recording site spelling fuzz soak-logs soak-kills soak-durability soak-elastic kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster kind-table e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean gpu-check
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -110,7 +110,7 @@ zoo-check: $(ZOO)/zoo.stamp  ## build what PaddleClas's configs name, and train 
 	PYTHONPATH=$(ZOO) FTL_TEST_SHARE=$(SHARE) $(BIN)/python -m pytest -q -m zoo -n $(WORKERS) tests/trainer/zoo
 
 .PHONY: page-check
-page-check: $(VENV)/dev.stamp  ## reports in a browser: layout, dark, print, scripts off, hostile names; needs Chromium
+page-check: $(VENV)/dev.stamp site  ## reports and the site in a browser: layout, dark, print, scripts off, links; needs Chromium
 	$(BIN)/python -m pytest -q -m browser tests/pages
 
 TARGET ?= cpu
@@ -166,6 +166,21 @@ build/recording.stamp: requirements/recording.txt | $(BIN)/python
 recording: build/recording.stamp $(VENV)/run.stamp  ## the terminal recording in docs/logs.md, from a real job
 	$(BIN)/python docs/recording/record_logs.py build/recording/bin
 
+build/docs.stamp: requirements/docs.txt | $(BIN)/python
+	$(BIN)/python -m venv build/docs-env
+	build/docs-env/bin/python -m pip install --quiet --no-deps --require-hashes -r $<
+	@touch $@
+
+# What a reader may see: the pages, and what the programs print. NotIn and fpr are Kubernetes' and statistics' words.
+PROSE := README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs benchmarks/RESULTS.md examples ftlaunch launcher trainer k8s
+spelling: build/docs.stamp  ## spelling of pages and of what is printed
+	build/docs-env/bin/codespell --skip '*.svg,*.cast,*.js,*.ipynb,__pycache__,k8s/crds' \
+		--ignore-words-list notin,fpr,trian,sise $(PROSE)
+
+site: build/docs.stamp spelling  ## the pages as a site that needs no network: build/site and build/ftlaunch-site.tar.gz
+	NO_MKDOCS_2_WARNING=1 build/docs-env/bin/mkdocs build --quiet --strict
+	tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C build -cf - site | gzip -9n > build/ftlaunch-site.tar.gz
+
 lock:  ## renew requirements/*.txt (needs uv)
 	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra monitoring --extra notify --extra ui --extra sweep --extra build --universal \
 		--python-version 3.10 --generate-hashes --no-header -o requirements/run.txt
@@ -181,6 +196,8 @@ lock:  ## renew requirements/*.txt (needs uv)
 		--no-header -c requirements/run.txt -o requirements/image-build.txt
 	printf 'asciinema==2.*\ntermtosvg==1.1.*\nsetuptools<81\n' | uv pip compile -q --universal --python-version 3.10 \
 		--generate-hashes --no-header --no-annotate - -o requirements/recording.txt  # setuptools: termtosvg imports pkg_resources
+	printf 'mkdocs-material==9.*\ncodespell==2.*\n' | uv pip compile -q --universal --python-version 3.10 \
+		--generate-hashes --no-header --no-annotate - -o requirements/docs.txt
 	for v in 35 36; do echo "kubernetes==$$v.*" | uv pip compile -q --universal --python-version 3.10 --generate-hashes \
 		--no-header --no-annotate - -o requirements/kubernetes-$$v.txt; done
 
