@@ -247,11 +247,13 @@ def estimate(
     with process_kept():
         import paddle
 
+        from trainer.config.step_memory import StepMemory
         from trainer.engine.memory import estimate_step
         from trainer.models.registry import build_model
 
         paddle.set_device("cpu")
         found = estimate_step(loaded.config, build_model(loaded.config.arch))
+        StepMemory().keep(loaded.config, found)
     if found is None:
         raise TrainerError(
             where="DataLoader.Train.dataset.transform_ops", expected="operations that give images one size",

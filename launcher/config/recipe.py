@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trainer.config.archs import PPLCNET, RESNET
+from trainer.config.list_doubts import UNBALANCED
 
 IMAGENET_RATE, IMAGENET_BATCH = 0.1, 256
 """PaddleClas d178931, ppcls/configs/ImageNet/ResNet/ResNet50_vd.yaml."""
@@ -23,8 +24,6 @@ SMALL = 32
 _WITH_STRIDES = frozenset({*PPLCNET, *RESNET})
 _SCRATCH_BATCH, _SCRATCH_RATE = 16, 0.003
 _SMALLEST = 64
-UNBALANCED = 3.0
-"""Images of the largest class for one of the smallest from which on classes are out of balance."""
 
 PresetName = Literal["fast", "good", "best"]
 PRESETS: tuple[PresetName, ...] = ("fast", "good", "best")

@@ -28,6 +28,7 @@ from launcher.errors import (
     UnreachableError,
     UsageError,
 )
+from launcher.jobs.findings import find_doubts
 from launcher.jobs.host_folders import find_free_output, find_host_folders, link_latest, make_host_folders
 from launcher.jobs.notes import Note, Notes, ignore
 from launcher.jobs.options import SubmitOptions
@@ -143,6 +144,7 @@ def dry_run(
     if not on_server:
         prepared = prepare(Path(config), options, notes=notes)
         _tell_plan(prepared, notes)
+        _tell_doubts(prepared, None, notes)
         return DryRun(prepared=prepared)
     ready = _make_ready(Path(config), options, store=RunStore(runs_dir()), notes=notes, dry=True)
     with _at_the_source(ready.prepared):
@@ -184,6 +186,7 @@ def _make_ready(path: Path, options: SubmitOptions, *, store: RunStore, notes: N
         folders = find_host_folders(draft.config, plan, backend)
         if not dry:
             make_host_folders(plan, folders, manifest=prepared.manifest, backend=backend)
+    _tell_doubts(prepared, None if draft.capabilities.is_cluster else folders, notes)
     submission = Submission(
         manifest=prepared.manifest,
         run_folder=store.run_folder(plan.job),
@@ -311,6 +314,12 @@ def _describe(prepared: Prepared, submission: Submission) -> JobFile:
 def _tell_plan(prepared: Prepared, notes: Notes) -> None:
     for note in plan_notes(prepared):
         notes(note)
+
+
+def _tell_doubts(prepared: Prepared, folders: Mapping[str, Path] | None, notes: Notes) -> None:
+    """Say what a training of this config and its list would suffer from; see `find_doubts`."""
+    for problem in find_doubts(prepared.config, on=prepared.on[0], folders=folders):
+        notes(Note(str(problem)))
 
 
 def _require_trainer(on: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from launcher.backends.factory import open_backend
 from launcher.errors import Issue, UsageError
+from launcher.jobs.findings import find_doubts
 from launcher.jobs.host_folders import find_host_folders, find_missing_lists
 from launcher.jobs.options import SubmitOptions
 from launcher.jobs.prepare import place_faults, prepare
@@ -38,7 +39,7 @@ def validate(
     problems: tuple[Problem | Issue, ...] = ()
     try:
         config = load_run_config(path, overrides=overrides, strict=strict, layers=current_layers())
-        problems = (*config.warnings, *_find_rate_doubts(config))
+        problems = (*config.warnings, *find_doubts(config, on=on, all_lists=True))
         if on is None:
             return (*problems, *_check_patch(config))
         prepared = prepare(path, SubmitOptions(on=on, overrides=overrides, strict=strict))
@@ -52,19 +53,6 @@ def validate(
         found = error.problems or (error.issue,)
         return (*problems, *found)
     return problems
-
-
-def _find_rate_doubts(config: RunConfig) -> list[Problem]:
-    """Say where the learning rate is one for weights that are not there, as `trainer check` does."""
-    from trainer.config.rates import find_rate_doubts
-
-    launch = config.job.launch
-    each = launch.procs_per_node if isinstance(launch.procs_per_node, int) else max(1, launch.gpus)
-    ranks = launch.max_nodes * each
-    return [
-        config.document.problem(place, said, warning=True)
-        for place, said in find_rate_doubts(config.job, ranks=ranks)
-    ]
 
 
 def _check_patch(config: RunConfig) -> list[Problem]:

@@ -95,13 +95,6 @@ class SampleList:
         ones = labels if labels.ndim == 2 else labels[:, 0]
         return {int(label) for label in np.flatnonzero(ones.any(axis=0))}
 
-    def class_counts(self) -> dict[int, int]:
-        """Return how many samples each class has; nothing where a sample may have several or none."""
-        if self.labels is None or self.labels.ndim != 1:
-            return {}
-        labels, counts = np.unique(self.labels, return_counts=True)
-        return dict(zip(labels.tolist(), counts.tolist(), strict=True))
-
     def place(self, index: int) -> str:
         """Say where a sample stands, such as `train_list.txt:17`."""
         return f"{self.source}:{index + 1}"

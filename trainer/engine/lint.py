@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -13,13 +12,12 @@ from typing import Any
 
 import paddle
 
-from trainer.config.losses import ClassWeightedLoss
+from trainer.config.list_doubts import find_list_doubts, measure_list
 from trainer.config.pipeline import find_size
 from trainer.config.problems import format_path
-from trainer.config.rates import find_rate_doubts, is_pretrained
+from trainer.config.rates import find_rate_doubts
 from trainer.config.root import TrainConfig
-from trainer.config.samplers import ClassBalancedSampler
-from trainer.engine.memory import StepEstimate
+from trainer.config.step_memory import StepEstimate, find_memory_doubts
 from trainer.engine.setup import Lists, make_train_loader, say_of_epochs
 from trainer.errors import DataError
 from trainer.protocol.limits import free_memory, parse_bytes, usable_cores
@@ -28,10 +26,6 @@ from trainer.ranks import Ranks
 _SHOWN = 5
 _MOST_RANKS = 100_000
 _SHM = "/dev/shm"  # noqa: S108 - no temporary file: what NCCL maps
-_SCRATCH_STEPS, _USUAL_STEPS = 500, 2000
-"""Steps in which a network that knows nothing learns little, and that it usually needs (docs/init.md)."""
-UNBALANCED = 3.0
-"""Images of the largest class for one of the smallest from which on classes are out of balance."""
 _SHARED = 64 << 20  # what container runtimes give; NCCL fails with less
 
 
@@ -73,8 +67,7 @@ def lint_config(config: TrainConfig, lists: Lists, machine: Machine | None = Non
     machine = machine or read_machine(1)
     yield from _empty_classes(config, lists)
     yield from _disagreeing_sizes(config)
-    yield from _rate_and_weights(config, lists, machine)
-    yield from _unbalanced(config, lists)
+    yield from _doubts(config, lists, machine)
     yield from _narrow_machine(config, machine)
     yield from _few_for_the_job(config, lists, machine)
     yield from _images_in_both(lists)
@@ -85,37 +78,16 @@ def lint_config(config: TrainConfig, lists: Lists, machine: Machine | None = Non
         yield from samples.notes if samples is not None else ()
 
 
-def _rate_and_weights(config: TrainConfig, lists: Lists, machine: Machine) -> Iterator[str]:
-    """Say where rate, weights and length of the training contradict each other."""
-    for path, said in find_rate_doubts(config, ranks=machine.ranks):
+def _doubts(config: TrainConfig, lists: Lists, machine: Machine) -> Iterator[str]:
+    """Say where rate, weights, length of the training and the list contradict each other."""
+    labels = lists.train.labels
+    classes = labels.tolist() if labels is not None and labels.ndim == 1 else []
+    facts = measure_list(len(lists.train), classes)
+    for path, said in (
+        *find_rate_doubts(config, ranks=machine.ranks),
+        *find_list_doubts(config, facts, ranks=machine.ranks),
+    ):
         yield f"{format_path(path)}: {said}"
-    batch = config.data.Train.sampler.batch_size * machine.ranks * config.run.update_freq
-    each = config.run.iter_per_epoch or math.ceil(len(lists.train) / max(1, batch))
-    steps = each * config.run.epochs
-    if steps < _SCRATCH_STEPS and not is_pretrained(config):
-        wanted = math.ceil(_USUAL_STEPS / max(1, each))
-        yield (
-            f"Global.epochs: expected about {_USUAL_STEPS:,} steps to train from scratch, because nothing is "
-            f"pretrained, got {steps}: {config.run.epochs} epochs of {each}; try {wanted} epochs, or begin "
-            "with weights (Arch.pretrained)"
-        )
-
-
-def _unbalanced(config: TrainConfig, lists: Lists) -> Iterator[str]:
-    counts = lists.train.class_counts()
-    weighted = any(
-        isinstance(loss, ClassWeightedLoss) and loss.class_weight is not None for loss in config.loss.Train
-    )
-    if len(counts) < 2 or weighted or isinstance(config.data.Train.sampler, ClassBalancedSampler):
-        return
-    largest, smallest = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
-    if counts[largest] >= UNBALANCED * counts[smallest]:
-        yield (
-            f"DataLoader.Train: expected about as many images of each class, got {counts[largest]} of class "
-            f"{largest} and {counts[smallest]} of class {smallest}, which are easily never answered; try "
-            "`CELoss: {class_weight: auto}` in Loss.Train, or ClassBalancedSampler, and look at each "
-            "class's own accuracy (`trainer eval --report`)"
-        )
 
 
 def lint_memory(estimate: StepEstimate | None, config: TrainConfig, machine: Machine) -> Iterator[str]:
@@ -126,24 +98,17 @@ def lint_memory(estimate: StepEstimate | None, config: TrainConfig, machine: Mac
         config: Checked.
         machine: What there is.
     """
-    if estimate is None:
-        return
-    batch, launch = config.data.Train.sampler.batch_size, _launch(config)
+    launch = _launch(config)
     on_gpu = machine.gpu_memory is not None or bool(launch.get("gpus"))
-    needed = estimate.device_bytes_of(batch) if on_gpu else estimate.bytes_of(batch)
-    wanted = launch.get("resources")
+    wanted, each = launch.get("resources"), launch.get("procs_per_node")
     limit = wanted.get("memory") if isinstance(wanted, dict) else None
     pod = parse_bytes(str(limit)) if limit is not None and not on_gpu else None
+    if pod is not None and isinstance(each, int) and each > 1:
+        pod //= each
     room = machine.gpu_memory if on_gpu else pod or machine.memory
-    if room is None or needed <= room:
-        return
     whose = "of the GPU" if on_gpu else "of Launch.resources.memory" if pod else "that are free here"
-    half = max(1, int(batch * (room - (needed - batch * estimate.image_bytes)) / needed))
-    yield (
-        f"DataLoader.Train.sampler.batch_size: expected a step within the {room / 2**20:,.0f} MiB {whose}, "
-        f"got {batch} images, which take about {needed / 2**20:,.0f} MiB (estimated); try {half}, and "
-        "`trainer fit-batch` measures"
-    )
+    for path, said in find_memory_doubts(estimate, config, room=room, whose=whose, on_gpu=on_gpu):
+        yield f"{format_path(path)}: {said}"
 
 
 def _narrow_machine(config: TrainConfig, machine: Machine) -> Iterator[str]:

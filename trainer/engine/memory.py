@@ -12,43 +12,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import paddle
 
 from trainer.config.pipeline import find_size
 from trainer.config.root import TrainConfig
+from trainer.config.step_memory import StepEstimate
 
 ARRAYS_KEPT = {"SGD": 0, "Momentum": 1, "RMSProp": 3, "Adam": 2, "AdamW": 2, "AdamWDL": 2}
 """Arrays of a parameter's size that an optimizer keeps of each (paddle 3.3, python/paddle/optimizer)."""
-PROCESS_BYTES = 370 << 20
-"""Of a process that has imported Paddle and begun to train on a CPU (paddle 3.3.1, measured)."""
 _FLOAT32, _HALF = 4, 2
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StepEstimate:
-    """What a training step takes, estimated.
-
-    Attributes:
-        weights_bytes: Weights, gradients, the optimizer's arrays, and the average where there is one.
-        image_bytes: What is kept of one image for the backward pass.
-        multiplications: Multiply-adds of one image's forward pass, in convolutions and linear layers.
-        process_bytes: What the process has anyway; on a GPU this is the host's memory, not the GPU's.
-    """
-
-    weights_bytes: int
-    image_bytes: int
-    multiplications: int
-    process_bytes: int = PROCESS_BYTES
-
-    def bytes_of(self, batch: int) -> int:
-        """Return what a step of so many images takes of a CPU's memory, the process included."""
-        return self.process_bytes + self.device_bytes_of(batch)
-
-    def device_bytes_of(self, batch: int) -> int:
-        """Return what a step of so many images takes of the memory that the network computes in."""
-        return self.weights_bytes + batch * self.image_bytes
 
 
 def estimate_step(config: TrainConfig, model: paddle.nn.Layer) -> StepEstimate | None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import paddle
 
 from trainer.config.root import TrainConfig
+from trainer.config.step_memory import StepEstimate, StepMemory
 from trainer.engine.freezing import build_freezing
 from trainer.engine.loss_layers import attach
-from trainer.engine.memory import StepEstimate, estimate_step, weights_bytes
+from trainer.engine.memory import estimate_step, weights_bytes
 from trainer.engine.setup import pretrained_parts, weights_source, with_mounted_weights
 from trainer.errors import WeightsError
 from trainer.losses.build import build_loss
@@ -65,6 +66,7 @@ def check_model(config: TrainConfig, store: WeightsStore) -> ModelCheck:
     count = sum(int(tensor.size) for tensor in model.parameters())
     arrays = weights_bytes(config, model)
     estimate = estimate_step(config, model)
+    StepMemory().keep(config, estimate)
     loss = build_loss([item.without_class_weight() for item in config.loss.Train])
     attach(model, loss)
     find_parts(config.optimizers, model, loss.layers_by_name(), name=config.arch.name)

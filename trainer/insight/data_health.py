@@ -15,6 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.config.list_doubts import UNBALANCED
 from trainer.data.image_cache import Verdict
 from trainer.insight.duplicates import Duplicates, find_duplicates
 from trainer.insight.image_facts import FACTS, Facts
@@ -29,8 +30,6 @@ _BLURRED_BELOW, _BLURRED_FURTHER = 20.0, 3.5
 """An image is blurred whose sharpness is below the first, and this many deviations below the set's median."""
 _FEW_GREY, _FEW_TURNED = 0.1, 0.5
 _GREY = 1.0
-_UNBALANCED = 3.0
-"""Images of the largest class for one of the smallest from which on classes are out of balance."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -322,7 +321,7 @@ class _Examination:
                     )
                 )  # fmt: skip
         counts = sorted(((of.counts[first], of.name) for of in classes if of.counts.get(first)), reverse=True)
-        if counts and counts[0][0] >= _UNBALANCED * counts[-1][0]:
+        if counts and counts[0][0] >= UNBALANCED * counts[-1][0]:
             (most, largest), (fewest, smallest) = counts[0], counts[-1]
             self._findings.append(
                 Finding(

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from trainer.config.step_memory import StepEstimate
 from trainer.data.bad_images import how_to_fix
 from trainer.engine.image_report import read_images
 from trainer.engine.lint import Machine, lint_config, lint_memory
-from trainer.engine.memory import StepEstimate, estimate_step
+from trainer.engine.memory import estimate_step
 from trainer.engine.setup import prepare
 from trainer.errors import DataError
 from trainer.models.registry import build_model
