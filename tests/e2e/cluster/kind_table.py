@@ -1,8 +1,8 @@
 """What the cluster suite has shown of each kind of job object: the table in docs/kubernetes.md.
 
 `make kind-table` runs `test_kind*.py` with `FTLAUNCH_KIND_TABLE` naming `kinds.json`, where each block of
-a test notes how it went, and then writes the table into the page. `tests/docs` holds the two equal. Some of
-these tests run with all kinds only there, since each takes minutes.
+a test notes how it went, and then writes the table into the page. `tests/docs` holds the two equal. CI runs
+each of these tests with the kinds that `of_kinds` names: those where something else could go wrong.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from launcher.kinds.base import JobKind
 from launcher.kinds.registry import KINDS
 
@@ -22,6 +24,11 @@ KEPT = Path(__file__).with_name("kinds.json")
 PAGE = Path(__file__).resolve().parents[3] / "docs/kubernetes.md"
 BEGIN, END = "<!-- kinds: begin -->", "<!-- kinds: end -->"
 _WORDS = {"shown": "yes", "failed": "**no**", "not there": "not there"}
+
+
+def of_kinds(*in_ci: JobKind) -> pytest.MarkDecorator:
+    """Run a test with some kinds as its argument `kind`, and with all where a table is wanted."""
+    return pytest.mark.parametrize("kind", KINDS if WANTED_AT else in_ci, ids=lambda kind: kind.name)
 
 
 @contextmanager

@@ -10,9 +10,9 @@ import json
 import pytest
 
 from launcher.kinds.registry import JOB_SET, PADDLE_JOB, TRAIN_JOB
-from tests.e2e.cluster.kind_table import WANTED_AT, showing
+from tests.e2e.cluster.kind_table import of_kinds, showing
 from tests.e2e.cluster.test_faults import LONG, rows  # noqa: F401 - a fixture
-from tests.e2e.cluster.test_kinds import KINDS, delete, every_kind, pod_of
+from tests.e2e.cluster.test_kinds import delete, pod_of
 
 NOWHERE = {"Launch__node_selector": {"no": "such"}}
 OUT = "node.kubernetes.io/out-of-service"
@@ -27,7 +27,7 @@ def explained(place):
     return json.loads(place.run("ftlaunch", "why", "--output", "json").stdout)
 
 
-@every_kind
+@of_kinds(TRAIN_JOB)
 def test_who_suspends_a_job_is_told_of_and_it_can_be_resumed(place, space, write_job, kind):
     with showing(kind, "suspended by somebody else"):
         submit = ("submit", write_job(**NOWHERE), "--api", kind.name, "--name", "held", "--no-preflight")
@@ -53,7 +53,7 @@ def test_a_trainjob_whose_runtime_is_gone_can_be_deleted_and_nothing_else(place,
     delete(place, space, "bare")
 
 
-@pytest.mark.parametrize("kind", KINDS if WANTED_AT else (JOB_SET,), ids=lambda kind: kind.name)
+@of_kinds(JOB_SET)
 def test_a_job_whose_node_is_off_goes_on_elsewhere_once_that_is_said(
     place,
     space,

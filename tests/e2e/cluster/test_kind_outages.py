@@ -10,12 +10,11 @@ import json
 import pytest
 
 from launcher.kinds.registry import PLAIN_JOB, TRAIN_JOB
-from tests.e2e.cluster.kind_table import WANTED_AT, note, showing
+from tests.e2e.cluster.kind_table import note, of_kinds, showing
 from tests.e2e.cluster.test_faults import LONG, rows  # noqa: F401 - a fixture
-from tests.e2e.cluster.test_kinds import END_PID_1, KINDS, delete, pod_of
+from tests.e2e.cluster.test_kinds import END_PID_1, delete, pod_of
 
 NOWHERE = {"Launch__node_selector": {"no": "such"}}
-deepest = pytest.mark.parametrize("kind", KINDS if WANTED_AT else (TRAIN_JOB,), ids=lambda kind: kind.name)
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +22,7 @@ def _controllers(controllers) -> None:
     """Those of all kinds run."""
 
 
-@deepest
+@of_kinds(TRAIN_JOB)
 def test_a_job_outlives_a_restart_of_its_controllers_and_of_the_api_server(
     place,
     space,
@@ -62,7 +61,7 @@ def test_a_job_outlives_a_restart_of_its_controllers_and_of_the_api_server(
     delete(place, space, "pair")
 
 
-@deepest
+@of_kinds(TRAIN_JOB)
 def test_a_submit_into_an_outage_is_finished_by_the_next_one(place, space, write_job, kit, kind):
     cfg = write_job(**NOWHERE)
 

@@ -1,7 +1,8 @@
 """The same job as each kind of job object: the whole way, and what goes wrong on it.
 
-PaddleJobs go through all other tests of this folder; here are those that are a Job inside. What each block
-has shown is kept where a table is wanted (`kind_table`), which docs/kubernetes.md has.
+PaddleJobs go through all other tests of this folder; here are those that are a Job inside. What is the Job
+controller's doing in all of them is shown of one kind (`of_kinds`). What each block has shown is kept where a
+table is wanted (`kind_table`), which docs/kubernetes.md has.
 """
 
 from __future__ import annotations
@@ -12,12 +13,9 @@ import pytest
 
 from launcher.kinds.base import JobKind
 from launcher.kinds.registry import JOB_SET, PADDLE_JOB, PLAIN_JOB, TRAIN_JOB
-from tests.e2e.cluster.kind_table import WANTED_AT, note, showing
+from tests.e2e.cluster.kind_table import note, of_kinds, showing
 from tests.e2e.cluster.test_faults import LONG, rows  # noqa: F401 - a fixture
 
-# PaddleJobs are what all other tests run: they come in where the table is wanted
-KINDS = (*((PADDLE_JOB,) if WANTED_AT else ()), JOB_SET, PLAIN_JOB, TRAIN_JOB)
-every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 END_PID_1 = "import os, signal; os.kill(1, signal.SIGTERM)"
 
 
@@ -37,7 +35,7 @@ def delete(place, space, job):
     place.wait_for(lambda: not space.leftovers(), what="nothing of the job to be left")
 
 
-@every_kind
+@of_kinds(PLAIN_JOB, TRAIN_JOB)
 def test_a_job_goes_the_whole_way(place, space, write_job, rows, kind):  # noqa: F811
     cfg = write_job(**LONG)
     ask = ("submit", cfg, "--api", kind.name, "--name", "pair")
@@ -105,7 +103,7 @@ def test_a_job_goes_the_whole_way(place, space, write_job, rows, kind):  # noqa:
         assert space.names(kind.resource.plural) == []
 
 
-@every_kind
+@of_kinds(JOB_SET)
 def test_an_exit_of_the_trainer_fails_the_job_and_keeps_its_pods_and_logs(place, space, write_job, kind):
     cfg = write_job(Global__epochs=1, Optimizer__lr={"name": "Constant", "learning_rate": 1e30})
     with showing(kind, "exit 1 to 127"):
@@ -121,7 +119,7 @@ def test_an_exit_of_the_trainer_fails_the_job_and_keeps_its_pods_and_logs(place,
     delete(place, space, "pair")
 
 
-@every_kind
+@of_kinds(JOB_SET, PLAIN_JOB, TRAIN_JOB)
 def test_what_the_job_inside_would_refuse_is_refused_before_anything_is_made(place, space, write_job, kind):
     if kind is PADDLE_JOB:  # its webhook does not look at that, and its pods would never be made
         note(kind, "refused before it is made", how="not there")
@@ -136,7 +134,7 @@ def test_what_the_job_inside_would_refuse_is_refused_before_anything_is_made(pla
         assert space.leftovers() == []
 
 
-@every_kind
+@of_kinds(TRAIN_JOB)
 def test_a_pod_that_may_not_be_made_is_told_of(place, space, write_job, kind):
     with showing(kind, "why: pods refused"):
         cfg = write_job(Launch__rdma=True)  # adds IPC_LOCK, which the level restricted forbids
