@@ -35,6 +35,7 @@ from launcher.names import EARLIER_NAMES, MAX_PREFIX, is_dns_label
 from launcher.quantity import read_quantity
 from trainer.config.registry import STRICT, Documented
 from trainer.protocol.environment import COORDINATOR_PORT, STORE_PORT, WORKSPACE
+from trainer.protocol.log_files import DEFAULT_BYTES
 from trainer.protocol.nodefile import NOTIFY_ON, Happening
 
 _SHM = "1Gi"
@@ -321,6 +322,8 @@ class LaunchSection(Subsection):
     """Time that the pods have to save after SIGTERM."""
     hang_timeout: Duration | None = Field(default=600.0, json_schema_extra={"default": "10m"})
     """Silence of a rank, such as 10m, that counts as a hang; null switches it off."""
+    keep_logs: Bytes | None = f"{DEFAULT_BYTES // 2**20}Mi"
+    """Bytes of log that each node keeps in the output folder, such as 50Mi, the newest; null keeps none."""
     notify: Annotated[NotifySection | None, BeforeValidator(_short_notify)] = None
     """Whom to tell that the job started, was first evaluated, failed and goes on, or is over."""
     metrics_port: Annotated[int, Field(ge=1024, le=65000)] | None = None

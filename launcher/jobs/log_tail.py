@@ -49,7 +49,9 @@ class LogTail:
         self.close()
 
     def _work(self) -> None:
-        options = LogOptions(form=LogFormat(prefix=False), all_attempts=True, first_node_only=True)
+        options = LogOptions(
+            form=LogFormat(prefix=False), all_attempts=True, first_node_only=True, with_saved=False
+        )
         try:
             read_logs(self._job, options, write=self._take, follow=True, notes=self._say)
         except _ClosedError:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from launcher.backends.states import JobStatus, PodStatus
+from launcher.backends.states import JobState, JobStatus, PodStatus
 from launcher.errors import Issue, LaunchError, NotFoundError, UsageError
 from launcher.jobs.notes import Note, Notes, ignore
 from launcher.jobs.resolve import ResolvedJob
@@ -23,6 +23,7 @@ from launcher.logs.log_format import Formatter, LogFormat
 from launcher.logs.merge import Merger
 from launcher.logs.reading import run
 from launcher.logs.recording import Recording
+from launcher.logs.saved import SavedSource
 from launcher.logs.source import FirstNode, Source
 from trainer.protocol.codec import FormatError
 from trainer.protocol.environment import NODE_FILE
@@ -46,6 +47,7 @@ class LogOptions:
         all_attempts: Those of earlier attempts too.
         previous: Of each pod the container before the present one, and nothing else.
         first_node_only: Read no other pod's log than node 0's.
+        with_saved: Fetch what nodes kept in the output folder, where no pod has it any more.
     """
 
     log_filter: LogFilter = field(default_factory=LogFilter)
@@ -53,6 +55,7 @@ class LogOptions:
     all_attempts: bool = False
     previous: bool = False
     first_node_only: bool = False
+    with_saved: bool = True
 
 
 _ALL = LogOptions()
@@ -80,19 +83,29 @@ def read_logs(
     log_filter = options.log_filter
     _require_writers(job, ranks=log_filter.ranks or (), nodes=log_filter.nodes or ())
     recording = Recording(job.run_folder / RECORDED)
-    status = _look(job, or_recorded=recording, notes=notes)
+    status, gone = _look(job)
+    source: Source = job.backend.log_source(job.handle)
+    saved = _add_saved(job, options, source, status, recording=recording, notes=notes)
+    if gone is not None and saved is None:
+        if not recording.containers():
+            raise gone
+        notes(Note(f"{job.name}: it is gone; this is what was read of its log before"))
     if not options.all_attempts and log_filter.attempt is None:
         current = _current_attempt(status) if status is not None else recording.last_attempt()
+        if saved is not None and not current:
+            current = saved.last_attempt
         log_filter = replace(log_filter, from_attempt=current)
     lines = _Tail(write, log_filter.tail)
     wanted = replace(options, log_filter=log_filter)
     if status is None and options.previous:
         _read_recorded_previous(recording, wanted, lines)
     else:
-        source: Source = job.backend.log_source(job.handle)
+        source = saved or source
         if options.first_node_only:
             source = FirstNode(source)
-        _stream(source, wanted, lines, recording, follow=follow, notes=notes)
+        _stream(
+            source, wanted, lines, recording, follow=follow, is_joined=saved is not None, notes=notes
+        )  # fmt: skip
     # the log has ended; how the job did is another question, which a silent cluster may answer later
     if follow:
         status = Retry(job.name, notes).ask(lambda: job.backend.status(job.handle))
@@ -173,14 +186,46 @@ def _has_run(pod: PodStatus) -> bool:
     return pod.started_s is not None or pod.restarts > 0
 
 
-def _look(job: ResolvedJob, *, or_recorded: Recording, notes: Notes) -> JobStatus | None:
+def _look(job: ResolvedJob) -> tuple[JobStatus | None, NotFoundError | None]:
     try:
-        return job.backend.status(job.handle)
-    except NotFoundError:
-        if not or_recorded.containers():
-            raise
-        notes(Note(f"{job.name}: it is gone; this is what was read of its log before"))
+        return job.backend.status(job.handle), None
+    except NotFoundError as error:
+        return None, error
+
+
+def _add_saved(
+    job: ResolvedJob, options: LogOptions, source: Source, status: JobStatus | None, *,
+    recording: Recording, notes: Notes,
+) -> SavedSource | None:  # fmt: skip
+    """Return the source with what nodes have kept in the output folder, where that may hold what it lacks."""
+    current = _current_attempt(status) if status is not None else 0
+    attempt = options.log_filter.attempt
+    earlier = current > 1 and (options.all_attempts or (attempt is not None and attempt < current))
+    is_at_rest = status is None or status.state.is_terminal or status.state is JobState.SUSPENDED
+    if options.previous or not options.with_saved or not (earlier or is_at_rest):
         return None
+    if source.keeps_logs and status is not None and not run(_lacks_logs(source)):
+        return None
+    node_file = _read_node_file(job)
+    if node_file is None or node_file.keep_logs_bytes is None:
+        return None
+    from launcher.jobs.metrics import output_here
+    from launcher.jobs.saved_logs import fetch_saved  # with it come YAML and tarfile
+
+    started = {pod.node for pod in status.pods if pod.started_s is not None} if status is not None else set()
+    if not source.keeps_logs and not earlier and len(started) == node_file.nodes:
+        return None
+    here = output_here(job.run_folder) if source.keeps_logs and status is None else None
+    files = fetch_saved(
+        job, output_dir=node_file.output_dir, log_filter=options.log_filter, is_gone=not started, here=here,
+        notes=notes,
+    )  # fmt: skip
+    return SavedSource(source, files, recording=recording) if files else None
+
+
+async def _lacks_logs(source: Source) -> bool:
+    pods = (await source.snapshot()).pods
+    return any(pod.has_started and pod.container not in dict(pod.began_ns) for pod in pods)
 
 
 def _current_attempt(status: JobStatus) -> int:
@@ -192,8 +237,9 @@ def _current_attempt(status: JobStatus) -> int:
 
 
 def _stream(
-    source: Source, options: LogOptions, lines: _Tail, recording: Recording, *, follow: bool, notes: Notes
-) -> None:
+    source: Source, options: LogOptions, lines: _Tail, recording: Recording, *, follow: bool,
+    is_joined: bool, notes: Notes,
+) -> None:  # fmt: skip
     wanted, form = options.log_filter, options.form
     is_recorded = not source.keeps_logs and not options.previous
     is_whole = not wanted.since_ns and wanted.tail is None
@@ -207,6 +253,7 @@ def _stream(
         recording=recording if is_recorded and (is_whole or recording.containers()) else None,
         follow=follow,
         previous_only=options.previous,
+        is_joined=is_joined,
         since_s=wanted.since_ns // 1_000_000_000 if wanted.since_ns else None,
         # some lines are hidden, so a few more than are shown
         tail_lines=2 * (wanted.tail or 0) + 256 if is_short else None,

@@ -53,7 +53,7 @@ class Follower:
         self, source: Source, *, show: Callable[[list[bytes]], None], say: Callable[[str], None],
         formatter: Callable[[int], Formatter], recording: Recording | None, follow: bool,
         since_s: int | None = None, tail_lines: int | None = None, previous_only: bool = False,
-        draw: random.Random,
+        is_joined: bool = False, draw: random.Random,
     ) -> None:  # fmt: skip
         """See `run`.
 
@@ -67,12 +67,13 @@ class Follower:
             since_s: Of the first request for each log; see `LogRequest`.
             tail_lines: Number of lines at the end to begin with; None for all.
             previous_only: Of each pod the container before the present one, and nothing else.
+            is_joined: The source has recorded containers too, in order.
             draw: Randomness of pauses.
         """
         self.source, self.draw, self.follow = source, draw, follow
         self.since_s, self.tail_lines = since_s, tail_lines
         self.say = say
-        self.recording = recording
+        self.recording, self.is_joined = recording, is_joined
         self.stream_bytes = _STREAM_BYTES
         self.semaphore = asyncio.Semaphore(most_at_once())
         self._show, self._formatter, self._previous_only = show, formatter, previous_only

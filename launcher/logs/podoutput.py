@@ -10,13 +10,15 @@ from launcher.logs.log_format import Formatter
 from launcher.logs.merge import Stream
 from launcher.logs.recording import Record, Recording
 from launcher.logs.resume_point import ResumePoint
-from launcher.logs.source import Container, LogResponse
+from launcher.logs.source import SAVED, Container, LogResponse
 
 
 class OutputSink(Protocol):
     """What a pod's output shares with those of the other pods."""
 
     recording: Recording | None
+    is_joined: bool
+    """Pods have all containers that were recorded, in order: none is shown before another begins."""
     stream_bytes: int
 
     def add(self, stream: Stream, items: list[bytes]) -> None:
@@ -51,18 +53,23 @@ class PodOutput:
     async def begin(self, container: Container) -> ResumePoint:
         """See `Output`."""
         recording = self._sink.recording
-        if recording is None:
+        if recording is None or container.pod == SAVED:  # which lies on this machine already
+            self._close_record()
             return ResumePoint()
-        earlier = recording.containers(container.node)
+        earlier = [] if self._sink.is_joined else recording.containers(container.node)
         if container in earlier:
             earlier = earlier[: earlier.index(container)]
         for before in earlier:
             await self._replay(recording, before, ResumePoint())
-        if self._record is not None:
-            self._record.close()
+        self._close_record()
         record = self._record = recording.open(container)
         await self._replay(recording, container, record.resume_point)
         return record.resume_point
+
+    def _close_record(self) -> None:
+        record, self._record = self._record, None
+        if record is not None:
+            record.close()
 
     async def _replay(self, recording: Recording, container: Container, resume_point: ResumePoint) -> None:
         is_new = container not in self._replayed

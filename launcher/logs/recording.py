@@ -15,7 +15,7 @@ from typing import NamedTuple
 from launcher.logs.lines import LineReader, to_kubelet_form
 from launcher.logs.resume_point import ResumePoint
 from launcher.logs.source import Container
-from launcher.times import STAMP_BYTES
+from launcher.times import STAMP_BYTES, parse_instant
 from trainer.protocol.file_locks import HeldFile, try_hold
 from trainer.protocol.tags import parse_line
 
@@ -106,6 +106,11 @@ class Recording:
                 yield reader.take(
                     data[: data.rfind(b"\n") + 1]
                 )  # what was torn when a disk was full is not read
+
+    def began_ns(self, container: Container) -> int | None:
+        """Return the time of a container's first recorded line; None where there is none."""
+        first = next((lines[0] for lines in self.read(container) if lines), None)
+        return None if first is None else parse_instant(first[:STAMP_BYTES])
 
     def open(self, container: Container) -> Record:
         """Return a container's record; `read` gives the lines that are in it already."""

@@ -8,6 +8,9 @@ from typing import Protocol
 
 from launcher.errors import LaunchError
 
+SAVED = "saved"
+"""Stands for the pod of a container whose log the output folder holds."""
+
 
 class FailureKind(Enum):
     """What to do about an answer that is not a log."""
@@ -70,6 +73,7 @@ class Pod:
         has_started: That has a log.
         has_ended: Nothing more is written to it.
         waits_for: Why it has not started, for people.
+        began_ns: Containers of these and when each began, in Unix time, as far as that is known.
     """
 
     container: Container
@@ -77,6 +81,7 @@ class Pod:
     has_started: bool
     has_ended: bool
     waits_for: str = ""
+    began_ns: tuple[tuple[Container, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -31,6 +31,7 @@ from launcher.plan.jobplan import JobPlan, PlannedCode, PlannedVolume, SecretFil
 from launcher.plan.parent_run import ParentRun, find_lost_folder, find_output_volume
 from launcher.plan.paths import pod_path
 from launcher.plan.validate import find_problems, is_given
+from launcher.quantity import read_quantity
 from launcher.times import format_duration
 from trainer.config.document import Location
 from trainer.config.problems import ConfigError
@@ -261,6 +262,7 @@ def _node_file(
         min_nodes=elastic.min if elastic else None, patience_s=elastic.patience if elastic else None,
         hang_timeout_s=launch.hang_timeout, code_path=code.path if code else None,
         code_sha256=code.sha256 if code else None, metrics_port=launch.metrics_port,
+        keep_logs_bytes=int(read_quantity(launch.keep_logs)) if launch.keep_logs is not None else None,
         notify=Notify(file=launch.notify.file, on=launch.notify.on) if launch.notify else None,
     )  # fmt: skip
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from trainer.node.agent import Agent
 from trainer.node.console import Console, write_stdout
 from trainer.node.coordinator import Coordinator
+from trainer.node.log_writer import LogWriter
 from trainer.node.notify import Notifier, NotifyError, read_addresses
 from trainer.node.prometheus import MetricsError, serve
 from trainer.node.settings import Intervals, NodeSettings, complete_arguments, load_settings
@@ -25,6 +26,8 @@ from trainer.protocol.codec import FormatError
 from trainer.protocol.exits import Exit, describe_exit
 from trainer.protocol.python_command import python_command
 from trainer.protocol.termination import Termination, format_termination
+
+_LOOK_S, _CLAIMED_WITHIN_S = 1.0, 60.0
 
 
 def main(
@@ -52,10 +55,11 @@ def main(
         return int(Exit.CONFIG)
     arguments = complete_arguments(arguments, environ, settings.job)
     command = [*(rank_command or python_command("trainer")), *arguments]
+    log = _start_log(settings, console)
     try:
         with _unpacked(settings, console) as code:
             ranks_environ = {**environ, environment.CODE: code} if code else environ
-            end = asyncio.run(_run(settings, console, command, ranks_environ))
+            end = asyncio.run(_run(settings, console, command, ranks_environ, log))
     except (CodeError, MetricsError, NotifyError, OSError) as error:
         end = Termination(exit=int(Exit.CONFIG), attempt=console.attempt, reason=str(error))
     except Exception as error:  # noqa: BLE001 - the outermost frame of the process
@@ -65,7 +69,40 @@ def main(
     console.say(f"{describe_exit(end.exit)}: {end.reason}" if end.exit else "done")
     with contextlib.suppress(OSError):  # a run outside a pod has no such path
         settings.termination_path.write_bytes(format_termination(end))
+    if log is not None and (lost := log.close()):  # last: a volume that hangs takes some seconds
+        console.say(f"{lost} lines are not in {log.folder}{_because(log)}")
     return end.exit
+
+
+def _start_log(settings: NodeSettings, console: Console) -> LogWriter | None:
+    if settings.job.keep_logs_bytes is None:
+        return None
+    log = LogWriter(
+        output_dir=settings.output_dir, run_id=settings.job.run_id, node=settings.node,
+        max_bytes=settings.job.keep_logs_bytes,
+    )  # fmt: skip
+    log.start()
+    console.copy_to(log.add)
+    return log
+
+
+async def _watch_log(log: LogWriter, console: Console, agent: Agent) -> None:
+    """Say once that lines are not kept."""
+    unclaimed = 0
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        unclaimed += agent.attempt > 0 and not log.is_claimed
+        if unclaimed * _LOOK_S > _CLAIMED_WITHIN_S:
+            console.say(f"{log.folder}: this node's lines are not kept: the folder is not that of node 0")
+            return
+        if log.problem or log.lost:
+            reason = _because(log) or ": the volume takes them too slowly"
+            console.say(f"{log.folder}: lines are not kept for now{reason}; training goes on")
+            return
+
+
+def _because(log: LogWriter) -> str:
+    return f": {log.problem}" if log.problem else ""
 
 
 @contextlib.contextmanager
@@ -86,8 +123,9 @@ def _unpacked(settings: NodeSettings, console: Console) -> Iterator[str]:
 
 
 async def _run(
-    settings: NodeSettings, console: Console, command: Sequence[str], environ: Mapping[str, str]
-) -> Termination:
+    settings: NodeSettings, console: Console, command: Sequence[str], environ: Mapping[str, str],
+    log: LogWriter | None,
+) -> Termination:  # fmt: skip
     if settings.job.secret is None and settings.job.nodes > 1:
         console.say(
             "there is no secret, so nodes prove no more than that they know the run id, which is a "
@@ -100,6 +138,8 @@ async def _run(
     loop.add_signal_handler(signal.SIGTERM, agent.on_signal, Exit.STOPPED)
     loop.add_signal_handler(signal.SIGINT, agent.on_signal, Exit.INTERRUPTED)
     with contextlib.ExitStack() as stack:
+        if log is not None:
+            stack.callback(asyncio.ensure_future(_watch_log(log, console, agent)).cancel)
         if settings.job.metrics_port is not None:
             stack.callback(serve(settings, agent))
         if settings.node != 0:

@@ -26,6 +26,16 @@ class Console:
         self._node = node
         self._write = write
 
+    def copy_to(self, take: Write) -> None:
+        """Have `take` told each line, just before it is written; it must not wait."""
+        write = self._write
+
+        def both(line: bytes) -> None:
+            take(line)
+            write(line)
+
+        self._write = both
+
     def say(self, text: str) -> None:
         """Write a line of the node process itself."""
         self.say_bytes(text.replace("\n", " ").encode("utf-8", "backslashreplace"))

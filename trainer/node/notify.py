@@ -31,11 +31,10 @@ from trainer.protocol.codec import FormatError, decode, encode
 from trainer.protocol.errors import TrainerError
 from trainer.protocol.evaluated import Evaluated, describe_evaluated, describe_failure
 from trainer.protocol.exits import Exit, describe_exit
-from trainer.protocol.runfile import FOLDER, load_run_file
+from trainer.protocol.runfile import FOLDER, TOLD, load_run_file
 from trainer.protocol.safe_files import read_file, replace_file
 from trainer.protocol.termination import Termination
 
-TOLD = "told.json"
 _SCHEMA = 1
 _MAX_BYTES = 1 << 20
 _LOOK_S = 1.0

@@ -60,6 +60,7 @@ class NodeFile:
         hang_timeout_s: Silence of a rank, in one phase, that counts as a hang; None switches it off.
         notify: Whom to tell what happens; None for nobody.
         metrics_port: TCP port at which each node answers Prometheus; None for none.
+        keep_logs_bytes: Of what a node writes, kept in the output folder; None for nothing.
     """
 
     run_id: str
@@ -81,6 +82,7 @@ class NodeFile:
     code_path: Annotated[Annotated[str, Within(1)] | None, UnlessNone()] = None
     code_sha256: Annotated[Annotated[str, Within(64, 64)] | None, UnlessNone()] = None
     metrics_port: Annotated[Annotated[int, Within(1, 65535)] | None, UnlessNone()] = None
+    keep_logs_bytes: Annotated[Annotated[int, Within(1)] | None, UnlessNone()] = None
     notify: Annotated[Notify | None, UnlessNone()] = None
     secret: Annotated[Annotated[str, Within(32, 256)] | None, UnlessNone()] = field(default=None, repr=False)
     min_nodes: Annotated[Annotated[int, Within(least=1)] | None, UnlessNone()] = None

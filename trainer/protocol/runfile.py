@@ -18,6 +18,7 @@ from typing import Annotated
 from trainer.protocol.codec import Count, ExitCode, FormatError, UnixTime, UnlessNone, decode, encode
 from trainer.protocol.errors import TrainerError
 from trainer.protocol.exits import Exit
+from trainer.protocol.log_files import LOGS
 from trainer.protocol.reportfile import DOCUMENT, PAGE, PREDICTIONS
 from trainer.protocol.safe_files import make_folders, read_file, remove, rename, replace_file
 from trainer.protocol.writerlock import LOCK, refuse_other_writer
@@ -26,6 +27,8 @@ SCHEMA = 1
 FOLDER = ".ftlaunch"
 CHECKPOINTS = "checkpoints"
 """Folder of the checkpoints in it."""
+TOLD = "told.json"
+"""What messages were sent; see `trainer.node.notify`."""
 _NAME = "run.json"
 _PARTIAL = _NAME + ".tmp"
 _NOT_OURS = frozenset({"lost+found", ".snapshot"})  # a fresh volume's own folders: it still counts as empty
@@ -316,7 +319,7 @@ def _is_half_claimed(folder: Path) -> bool:
 
 def _has_saved_nothing(folder: Path) -> bool:
     checkpoints = folder / CHECKPOINTS
-    known = {_NAME, _PARTIAL, LOCK, CHECKPOINTS}
+    known = {_NAME, _PARTIAL, LOCK, CHECKPOINTS, LOGS, TOLD}
     if not _is_folder(folder) or any(
         entry.name not in known and not entry.name.startswith(LOCK) for entry in folder.iterdir()
     ):

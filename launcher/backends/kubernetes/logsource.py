@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -167,9 +167,30 @@ def _read_pod(pod: KubeObject, events: Sequence[JobEvent], pods_before: Sequence
         has_started=has_ended or "running" in state,
         has_ended=has_ended or objects.phase_of(pod) in ("Succeeded", "Failed"),
         waits_for=read_wait(pod, events),
+        began_ns=tuple(_begin(pod, present, pods_before)),
     )  # fmt: skip
 
 
 def _last_container(pod: KubeObject) -> Container:
     restarts = int(container_of(pod).get("restartCount", 0))
     return Container(node=node_of(pod), pod=objects.name_of(pod), uid=objects.uid_of(pod), restarts=restarts)
+
+
+def _begin(
+    pod: KubeObject, present: Container, pods_before: Sequence[KubeObject]
+) -> Iterator[tuple[Container, int]]:
+    """Yield the containers of which the cluster says when they began, in Unix time."""
+    for one in pods_before:
+        if (began_ns := _began_ns(container_of(one).get("state"))) is not None:
+            yield _last_container(one), began_ns
+    state, last = container_of(pod).get("state") or {}, container_of(pod).get("lastState")
+    if "waiting" not in state and (began_ns := _began_ns(last)) is not None and present.restarts:
+        yield replace(present, restarts=present.restarts - 1), began_ns
+    if (began_ns := _began_ns(last if "waiting" in state else state)) is not None:
+        yield present, began_ns
+
+
+def _began_ns(state: KubeObject | None) -> int | None:
+    told = [(state or {}).get(name) or {} for name in ("running", "terminated")]
+    began_s = next((objects.unix_time(one["startedAt"]) for one in told if one.get("startedAt")), None)
+    return None if began_s is None else int(began_s * 1e9)

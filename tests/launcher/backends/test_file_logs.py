@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.backends.supervised import logsource
-from launcher.backends.supervised.logsource import FileResponse, find_tail, find_time
 from launcher.backends.supervised.podlog import MAX_PART, PodLog
+from launcher.logs.file_response import FileResponse, find_tail, find_time
 from launcher.logs.source import Container, End, FailureKind, LogRequest
 from launcher.times import format_stamp
 from tests.contract.harness import Collector
