@@ -14,7 +14,7 @@ from launcher.cli.printing import echo
 from launcher.cli.table import format_table, shorten, wrap
 from launcher.documents import make_document
 from launcher.jobs.changes import Change
-from launcher.jobs.comparison import Comparison, Parting, compare_jobs
+from launcher.jobs.comparison import Comparison, compare_jobs, describe_parting
 from launcher.jobs.resolve import find_job
 from trainer.protocol.printable import paint
 
@@ -53,24 +53,11 @@ def describe(found: Comparison) -> list[str]:
             for index, change in enumerate(changes)
         ]
     lines = format_table(["", "", found.first, found.second], rows) if rows else ["nothing differs"]
-    lines.append(describe_parting(found.parting))
+    parting = describe_parting(found.parting)
+    lines.append(parting if found.parting is None or found.parting.step is None else paint(parting, "strong"))
     for text in found.unknown:
         lines += wrap(text, start="not compared: ")
     return lines
-
-
-def describe_parting(parting: Parting | None) -> str:
-    """Write where the losses of two runs part."""
-    if parting is None:
-        return "losses: no step that both have"
-    if parting.step is None:
-        count = f"{parting.equal_steps} step{'s' * (parting.equal_steps != 1)}"
-        return f"losses: equal in every digit over {count} that both have"
-    start = "from the first step on" if not parting.equal_steps else f"equal over {parting.equal_steps} steps"
-    return paint(
-        f"losses: {start}; they differ at step {parting.step}: {parting.before!r} and {parting.after!r}",
-        "strong",
-    )
 
 
 def to_json(found: Comparison) -> dict[str, object]:

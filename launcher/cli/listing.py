@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import shutil
 import sys
 import time
@@ -19,23 +18,25 @@ from launcher.cli.summary import score_to_json
 from launcher.cli.table import format_table, shorten
 from launcher.documents import format_time, make_document
 from launcher.jobs.listing import ListedJob, changes_of, has_jobs, list_jobs, noted_gpu_hours
+from launcher.jobs.row_text import (
+    describe_best,
+    describe_changes,
+    describe_duration,
+    describe_moment,
+    describe_progress,
+)
 from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BACKENDS, BackendKind
-from launcher.runs.record import RunRecord
-from launcher.times import format_duration
 
 if TYPE_CHECKING:
-    from launcher.jobs.changes import Change
     from launcher.jobs.outcome import Outcome
     from launcher.team.gather import Team
     from launcher.team.team_jobs import TeamJob
 
 MANY = 50
 """Of more jobs the newest are shown to people, unless a number is asked for."""
-_NAMED = 3
 _ROOMY = 100
 """Columns from which a terminal holds all that there is of a job."""
-_AT_WORK = (JobState.RUNNING.value, JobState.RESTARTING.value)
 
 
 @click.command("list")
@@ -106,8 +107,8 @@ def format_jobs(rows: list[ListedJob], *, wide: bool, narrow: bool = False) -> l
     table = [
         [
             row.record.handle.job, row.record.handle.namespace or row.record.handle.backend, row.state or "",
-            _how_far(row.outcome), _best(row.outcome), _how_long(row.outcome, now_s),
-            _when(row.record, now_s, whole=wide), _describe_changes(changes_of(row)),
+            describe_progress(row.outcome), describe_best(row.outcome), describe_duration(row.outcome, now_s),
+            describe_moment(row.record.created_s, now_s, whole=wide), describe_changes(changes_of(row)),
         ]
         for row in rows
     ]  # fmt: skip
@@ -121,33 +122,6 @@ def format_jobs(rows: list[ListedJob], *, wide: bool, narrow: bool = False) -> l
             for hours in (noted_gpu_hours(row.record),)
         ]
     return format_table(header, table, right="GPU-HOURS")
-
-
-def _how_far(outcome: Outcome | None) -> str:
-    if outcome is None or outcome.step is None:
-        return ""
-    if not outcome.total_steps:
-        return f"step {outcome.step}"
-    return f"{outcome.step / outcome.total_steps:.0%}" + (" early" if outcome.is_early else "")
-
-
-def _best(outcome: Outcome | None) -> str:
-    score = outcome.score if outcome is not None else None
-    if score is None:
-        return ""
-    return f"{score.metric} {score.value:.3g}" + (f" @{score.epoch}" if score.epoch else "")
-
-
-def _how_long(outcome: Outcome | None, now_s: float) -> str:
-    if outcome is None or (outcome.ended_s is None and outcome.state not in _AT_WORK):
-        return ""
-    return format_duration(max(0.0, (outcome.ended_s or now_s) - outcome.began_s))
-
-
-def _describe_changes(changes: list[Change]) -> str:
-    """Write what differs, the first few by name."""
-    named = ", ".join(map(str, changes[:_NAMED]))
-    return f"{named}, {len(changes) - _NAMED} more" if len(changes) > _NAMED else named
 
 
 def _list_team(
@@ -240,16 +214,6 @@ def _say_why_empty(*, is_filtered: bool) -> None:
         echo("no job of this machine is so; `ftlaunch list` shows all", err=True)
     else:
         echo("no job was submitted from this machine yet; `ftlaunch submit --help`", err=True)
-
-
-def _when(record: RunRecord, now_s: float, *, whole: bool) -> str:
-    """Write a moment by this machine's clock: the time of today, else the day; `whole` both."""
-    then = datetime.datetime.fromtimestamp(record.created_s).astimezone()
-    now = datetime.datetime.fromtimestamp(now_s).astimezone()
-    if whole:
-        return then.strftime("%Y-%m-%d %H:%M:%S")
-    day = "%m-%d" if then.year == now.year else "%Y-%m-%d"
-    return then.strftime("%H:%M" if then.date() == now.date() else day)
 
 
 def _to_json(row: ListedJob) -> dict[str, object]:

@@ -43,6 +43,7 @@ COMMANDS = {
     "status": _Entry("launcher.cli.status", "Show a job's state, nodes and progress."),
     "plot": _Entry("launcher.cli.plot", "Draw what jobs have measured, over one another."),
     "diff": _Entry("launcher.cli.diff", "Show what differs between two jobs, and where their losses part."),
+    "ui": _Entry("launcher.cli.ui", "Show all runs on a local page: curves, logs, events, comparisons."),
     "why": _Entry("launcher.cli.why", "Explain why a job is in its state, and what fixes it."),
     "logs": _Entry("launcher.cli.logs", "Show the logs of all ranks, merged, across restarts."),
     "wait": _Entry("launcher.cli.waiting", "Wait until a job has ended; the exit code is the job's."),
@@ -71,6 +72,7 @@ SYNONYMS = {
     "continue": "resume", "restart": "resume", "show": "status", "info": "status", "curves": "plot",
     "ssh": "exec", "shell": "exec", "sh": "exec", "check": "validate", "lint": "validate",
     "template": "render", "manifest": "render", "new": "init", "checkpoints": "ckpt", "checkpoint": "ckpt",
+    "dashboard": "ui", "web": "ui", "browse": "ui",
     "chart": "plot", "graph": "plot", "compare": "diff", "download": "ckpt", "upload": "data", "push": "data",
     "autocomplete": "completion",
 }  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,8 +65,15 @@ class Comparison:
     unknown: tuple[str, ...]
 
 
-def compare_jobs(first: ResolvedJob, second: ResolvedJob) -> Comparison:
+def compare_jobs(
+    first: ResolvedJob, second: ResolvedJob, *, read: Callable[[ResolvedJob], Sequence[Row]] = rows_of
+) -> Comparison:
     """Compare two runs, by their run folders and what they have measured. A job that is gone is compared too.
+
+    Args:
+        first: Of the two.
+        second: Of the two.
+        read: Gives what a run has measured, or raises a LaunchError, which is told in `unknown`.
 
     Raises:
         LaunchError: A config cannot be read.
@@ -78,7 +85,7 @@ def compare_jobs(first: ResolvedJob, second: ResolvedJob) -> Comparison:
         raise LaunchError(where=error.filename, expected="the config of a run", got=error.strerror) from error
     config = compare(*settings) + compare(*(options_of(job.record.command) for job in (first, second)))
     facts = [_facts(job, unknown) for job in (first, second)]
-    rows = [_rows(job, unknown) for job in (first, second)]
+    rows = [_rows(job, unknown, read) for job in (first, second)]
     lists = [_lists(job, unknown) for job in (first, second)]
     return Comparison(
         first=first.name,
@@ -91,6 +98,17 @@ def compare_jobs(first: ResolvedJob, second: ResolvedJob) -> Comparison:
         parting=find_parting(*rows) if all(rows) else None,
         unknown=tuple(unknown),
     )
+
+
+def describe_parting(parting: Parting | None) -> str:
+    """Say where the losses of two runs part."""
+    if parting is None:
+        return "losses: no step that both have"
+    if parting.step is None:
+        count = f"{parting.equal_steps} step{'s' * (parting.equal_steps != 1)}"
+        return f"losses: equal in every digit over {count} that both have"
+    start = "from the first step on" if not parting.equal_steps else f"equal over {parting.equal_steps} steps"
+    return f"losses: {start}; they differ at step {parting.step}: {parting.before!r} and {parting.after!r}"
 
 
 def find_parting(first: Sequence[Row], second: Sequence[Row]) -> Parting | None:
@@ -156,9 +174,11 @@ def _lists(job: ResolvedJob, unknown: list[str]) -> dict[str, str]:
     return {path: digest[:_SHORT] for path, digest in origin.lists.items()}
 
 
-def _rows(job: ResolvedJob, unknown: list[str]) -> Sequence[Row]:
+def _rows(
+    job: ResolvedJob, unknown: list[str], read: Callable[[ResolvedJob], Sequence[Row]]
+) -> Sequence[Row]:
     try:
-        return rows_of(job)
+        return read(job)
     except LaunchError as error:
         unknown.append(f"{job.name}: what it has measured: {error}")
         return ()

@@ -79,7 +79,7 @@ def plot_jobs(jobs: Sequence[ResolvedJob], metrics: Sequence[str] = ()) -> Plot:
         UsageError: No job has measured a value of that name.
     """
     rows = [(job.name, rows_of(job)) for job in jobs]
-    wanted = list(metrics) or _usual(rows)
+    wanted = list(metrics) or usual_metrics(rows)
     panels = [read_panel(rows, name) for name in wanted]
     missing = [name for name, panel in zip(wanted, panels, strict=True) if not panel.curves]
     if missing:
@@ -130,7 +130,8 @@ def read_panel(jobs: Sequence[tuple[str, Sequence[Row]]], name: str) -> Panel:
     return Panel(metric=metric, curves=tuple(curves))
 
 
-def _usual(jobs: Sequence[tuple[str, Sequence[Row]]]) -> list[str]:
+def usual_metrics(jobs: Sequence[tuple[str, Sequence[Row]]]) -> list[str]:
+    """Return what is drawn where nothing is asked for: the loss, and the metric that chooses the best."""
     chosen = [
         metric
         for _, rows in jobs

@@ -66,6 +66,16 @@ def estimate_start(job: ResolvedJob, status: JobStatus) -> Estimate | None:
     return fetch_estimate(cluster.api, cluster.logs, found, kind=cluster.jobs)
 
 
+def describe_start(job: ResolvedJob, status: JobStatus) -> str:
+    """Say in a sentence when a job of a queue starts; empty for one that none holds."""
+    estimate = estimate_start(job, status)
+    if estimate is None:
+        return ""
+    from launcher.why.queue_model import describe_estimate
+
+    return describe_estimate(estimate)
+
+
 def events(job: ResolvedJob) -> tuple[JobEvent, ...]:
     """Return what is still kept of the notes about a job and its pods, oldest first."""
     return job.backend.list_events(job.handle)

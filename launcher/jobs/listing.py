@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import islice
@@ -77,16 +77,48 @@ def list_jobs(
     records = list(chosen if states else islice(chosen, limit))
     if not (with_state or states):
         return [ListedJob(record=record, state=None) for record in records]
+    listed = look_at(records, older=chosen, store=store)
+    return [job for job in listed if not states or (job.state or "").lower() in states][:limit]
+
+
+def look_at(
+    records: Sequence[RunRecord], *, older: Iterable[RunRecord] = (), store: RunStore
+) -> list[ListedJob]:
+    """Ask how these runs stand. What has ended on this machine for good is not asked again.
+
+    Args:
+        records: Newest first.
+        older: Runs before them, newest first; a few are looked at for the run before the last ones.
+        store: Where they were found.
+    """
     # one connection a cluster, however many jobs
     backends = cache(partial(open_backend, runs_folder=store.folder))
     found = _ask(backends, records, store)
-    earlier = _runs_before(records, chosen)
-    listed = [
+    earlier = _runs_before(records, older)
+    return [
         ListedJob(record=record, state=state, outcome=outcome, before=earlier.get(str(record.handle)))
         for record, (state, outcome) in zip(records, found, strict=True)
-        if not states or state.lower() in states
     ]
-    return listed[:limit]
+
+
+def recall(
+    records: Sequence[RunRecord], *, older: Iterable[RunRecord] = (), store: RunStore
+) -> list[ListedJob]:
+    """Return these runs as they were last noted, and ask nobody; the arguments are those of `look_at`.
+
+    The state is None where it may have changed since.
+    """
+    noted = [read_outcome(store.run_folder(record.handle.job)) for record in records]
+    earlier = _runs_before(records, older)
+    return [
+        ListedJob(
+            record=record,
+            state=outcome.state if outcome is not None and _is_final(record, outcome) else None,
+            outcome=outcome,
+            before=earlier.get(str(record.handle)),
+        )
+        for record, outcome in zip(records, noted, strict=True)
+    ]
 
 
 def changes_of(job: ListedJob, *, store: RunStore | None = None) -> list[Change]:
@@ -106,7 +138,7 @@ def find_run_before(record: RunRecord, *, store: RunStore) -> RunRecord | None:
     return next(earlier, None)
 
 
-def _runs_before(records: Sequence[RunRecord], older: Iterator[RunRecord]) -> dict[str, RunRecord]:
+def _runs_before(records: Sequence[RunRecord], older: Iterable[RunRecord]) -> dict[str, RunRecord]:
     """Return for each run the one before it, by handle.
 
     For the last ones a few older records are looked at.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from launcher.errors import LaunchError
 from launcher.jobs.logs import LogOptions, read_logs
@@ -18,6 +19,10 @@ class _ClosedError(Exception):
     """Whoever wanted the lines has left."""
 
 
+def _nothing() -> None:
+    """Tell nobody."""
+
+
 class LogTail:
     """Follows node 0's log, which is where a training speaks. Its lines are read under `lock`.
 
@@ -27,10 +32,11 @@ class LogTail:
         lock: Held while `log` and `note` are changed.
     """
 
-    def __init__(self, job: ResolvedJob) -> None:
+    def __init__(self, job: ResolvedJob, *, on_change: Callable[[], None] = _nothing) -> None:
+        """`on_change` is called in the thread that reads, after lines or a note were taken."""
         self.log, self.note = TrainingLog(), ""
         self.lock = threading.Lock()
-        self._job = job
+        self._job, self._on_change = job, on_change
         self._is_closed = threading.Event()
         self._thread = threading.Thread(target=self._work, name="ftlaunch-log-tail", daemon=True)
 
@@ -38,10 +44,10 @@ class LogTail:
         """Begin to read."""
         self._thread.start()
 
-    def close(self) -> None:
-        """End the reading, without waiting for a cluster that does not answer."""
+    def close(self, *, wait_s: float = _END_S) -> None:
+        """End the reading, without waiting longer for a cluster that does not answer."""
         self._is_closed.set()
-        self._thread.join(timeout=_END_S)
+        self._thread.join(timeout=wait_s)
 
     def finish(self) -> None:
         """Have what a job that has ended has written read to its end, as far as that takes a moment only."""
@@ -65,7 +71,9 @@ class LogTail:
         if lines:
             with self.lock:
                 self.log.add(line.decode("utf-8", "replace") for line in lines)
+            self._on_change()
 
     def _say(self, note: Note) -> None:
         with self.lock:
             self.note = note.text
+        self._on_change()

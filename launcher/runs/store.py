@@ -134,6 +134,16 @@ class RunStore:
                     found.append(self.load(job))
         return [record for record in found if record is not None and record.stage is Stage.SUBMITTING]
 
+    def written(self) -> Iterator[tuple[int, str]]:
+        """Give when each record was written, in nanoseconds of Unix time, and its job; in no order."""
+        try:
+            entries = list(os.scandir(self.folder))
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            with contextlib.suppress(OSError):  # no run folder, or deleted meanwhile
+                yield os.stat(f"{entry.path}/{RECORD}").st_mtime_ns, entry.name  # noqa: PTH116 - of thousands
+
     def _written(self) -> Iterator[tuple[float, str]]:
         """Give when each record was written, in Unix time, and its job."""
         try:

@@ -58,8 +58,8 @@ TWINS = {
     "trainer weights inspect": "inspect_weights",
     "trainer weights convert": "convert_weights",
 }
-OF_A_SHELL = {"ftlaunch completion"}
-"""What a program cannot want."""
+OF_A_SHELL = {"ftlaunch completion", "ftlaunch ui"}
+"""What a program cannot want: what a shell reads, and a page for a person's browser."""
 BESIDE = {"find_job", "Job.watch", "Job.metrics", "Job.best", "Job.changes", "team_jobs"}
 """What only a program needs: a job by its name, its changes one by one, what it measured as values, its best
 evaluation and what differs from the run before, which `status` and `list` print; and `ftlaunch list --all`,

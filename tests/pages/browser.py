@@ -47,7 +47,7 @@ class Browser:
 
     def open(
         self,
-        page: Path,
+        page: Path | str,
         *,
         width: int = 1280,
         scheme: str = "light",
@@ -64,11 +64,31 @@ class Browser:
             features=[{"name": "prefers-color-scheme", "value": scheme}],
         )
         self.ask("Emulation.setScriptExecutionDisabled", value=not scripts)
-        self.ask("Page.navigate", url=page.as_uri())
+        self.go(page if isinstance(page, str) else page.as_uri())
+
+    def go(self, url: str) -> None:
+        self.events.clear()
+        self.ask("Page.navigate", url=url)
+        self.wait_for_load()
+
+    def wait_for_load(self) -> None:
         until_s = time.monotonic() + _START_S
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             assert time.monotonic() < until_s, "the page was not loaded"
             self.events.append(json.loads(self._channel.recv()))
+
+    def wait_until(self, expression: str) -> None:
+        until_s = time.monotonic() + _START_S
+        while not self.evaluate(expression):
+            assert time.monotonic() < until_s, f"never so: {expression}"
+            time.sleep(0.05)
+
+    def press(self, key: str, *, text: str = "") -> None:
+        codes = {"Tab": 9, "Enter": 13, " ": 32, "ArrowDown": 40}
+        given = {"key": key, "windowsVirtualKeyCode": codes.get(key, 0)}
+        text = {"Enter": "\r", " ": " "}.get(key, text)
+        self.ask("Input.dispatchKeyEvent", type="keyDown", text=text, **given)
+        self.ask("Input.dispatchKeyEvent", type="keyUp", **given)
 
     def evaluate(self, expression: str) -> Any:
         return self.ask("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")

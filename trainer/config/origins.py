@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from pydantic import BaseModel
 
@@ -18,18 +18,17 @@ _MAX_TEXT = 300
 DEFAULT = "default"
 
 
-def describe_values(config: TrainConfig, document: Document) -> tuple[ConfigValue, ...]:
+def describe_values(
+    config: TrainConfig, document: Document, *, left_out: Container[object] = _LEFT_OUT
+) -> tuple[ConfigValue, ...]:
     """Return each value that was written, in the order of the file, and the defaults of plain sections.
 
     Args:
         config: Checked.
         document: What it was made of.
+        left_out: Sections of the file that are passed over.
     """
-    written = [
-        ConfigValue(key=format_path(path), value=_show(value), origin=_origin(document, path))
-        for path, value in _walk(document.values)
-        if path[0] not in _LEFT_OUT
-    ]
+    written = describe_written(document, left_out=left_out)
     known = {value.key for value in written}
     defaults = [
         ConfigValue(key=format_path(path), value=_show(value), origin=DEFAULT)
@@ -37,6 +36,15 @@ def describe_values(config: TrainConfig, document: Document) -> tuple[ConfigValu
         if format_path(path) not in known
     ]
     return (*written, *defaults)
+
+
+def describe_written(document: Document, *, left_out: Container[object] = ()) -> tuple[ConfigValue, ...]:
+    """Return each value that was written, in the order of the file, checked or not."""
+    return tuple(
+        ConfigValue(key=format_path(path), value=_show(value), origin=_origin(document, path))
+        for path, value in _walk(document.values)
+        if path[0] not in left_out
+    )
 
 
 def _walk(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, object]]:
