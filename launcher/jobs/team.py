@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 from launcher.backends.factory import open_backend
 from launcher.backends.states import JobState
 from launcher.errors import UnreachableError
+from launcher.jobs.resolve import ResolvedJob, open_job
 from launcher.jobs.settings import current_layers, read_setting
 from launcher.runs.paths import runs_dir
+from launcher.runs.record import RunRecord, Stage
+from launcher.runs.store import RunStore
 
 if TYPE_CHECKING:
     from launcher.backends.base import Backend, Cluster
@@ -57,6 +60,25 @@ def list_team(
     if with_progress:
         jobs = read_logs_progress(cluster.logs, jobs)
     return replace(team, jobs=jobs)
+
+
+def open_team_job(job: TeamJob, *, context: str | None = None, store: RunStore) -> ResolvedJob:
+    """Return a job of somebody's, to be asked about and acted on as far as this user may. Sends nothing.
+
+    Args:
+        job: As it was listed.
+        context: That it was listed by.
+        store: Not this machine's runs: of a job that was submitted elsewhere there is no run folder.
+    """
+    from launcher.kinds.registry import KINDS
+
+    handle = job.status.handle
+    record = RunRecord(
+        handle=handle, run_id=job.status.run_id, stage=Stage.SUBMITTED, project="", config="", command=(),
+        created_s=job.status.created_s, context=context or read_setting(current_layers(), "context"),
+        api=next(kind.name for kind in KINDS if kind.resource.kind == job.kind),
+    )  # fmt: skip
+    return open_job(record, store=store)
 
 
 def state_of(team: Team, job: TeamJob) -> str:

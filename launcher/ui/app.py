@@ -32,6 +32,7 @@ from launcher.ui.run_page import TABS, Links
 from launcher.ui.run_view import LogWanted, RunViews
 from launcher.ui.runs import PAGE, ListWatch, Query, RunList, Shown
 from launcher.ui.stream import EventStream
+from launcher.ui.team import TeamList, TeamQuery, TeamView, TeamWatch
 from launcher.ui.watch import Hub, Watched
 
 _MAX_FORM = 4096
@@ -76,6 +77,11 @@ class App:
         self.hub: Hub[Watched] = Hub()
         self.ended = asyncio.Event()
         self.runs = RunList(settings.store, on=settings.on)
+        self.team = None
+        if settings.namespace:
+            self.team = TeamList(
+                settings.namespace, settings.context, own=settings.store, folder=settings.fetched / "team"
+            )
         self._views = RunViews(settings.store, hub=self.hub, runs=self.runs, fetched=settings.fetched)
 
     def build(self) -> ASGIApp:
@@ -86,10 +92,15 @@ class App:
             Route("/{verb:str}", self._act, methods=["POST"]),
             Route("/{tab:str}", self._run),
         ]  # fmt: skip
+        team = [
+            Route("/", self._team), Route("/stream", self._team_stream), Mount("/{job:str}", routes=run),
+        ]  # fmt: skip
         inner = [
             Route("/", self._list), Route("/stream", self._list_stream), Route("/compare", self._compare),
             Route("/{asset:str}", self._asset), Mount("/run/{job:str}", routes=run),
         ]  # fmt: skip
+        if self.team is not None:
+            inner.insert(0, Mount("/team", routes=team))
         routes = [Mount(f"/{self._settings.keys.folder}", routes=inner)]
         handlers: Mapping[object, Callable[[Request, Exception], Awaitable[Response]]] = {
             LaunchError: self._refuse,
@@ -147,6 +158,29 @@ class App:
             ),
         }  # fmt: skip
 
+    async def _team(self, request: Request) -> Response:
+        assert self.team is not None
+        query, is_saved = _read_team_query(request), "save" in request.query_params
+        if is_saved:
+            await asyncio.to_thread(self.team.look)
+        rows = await asyncio.to_thread(self.team.draw_rows, query, root=self._root, is_saved=is_saved)
+        words = urlencode({"user": query.user, "state": query.state})
+        return self._page(
+            "team", request, title=f"Namespace {self.team.namespace}", here="team", parts={"rows": rows},
+            query=query, states=STATES, stream=f"{self._root}team/stream?{words}",
+        )  # fmt: skip
+
+    async def _team_stream(self, request: Request) -> ASGIApp:
+        query, team = _read_team_query(request), self.team
+        assert team is not None
+
+        @contextmanager
+        def attend(wake: Callable[[], None]) -> Iterator[TeamView]:
+            with self.hub.attend("team", lambda: TeamWatch(team).begin(), wake):
+                yield TeamView(team, query, self._root)
+
+        return EventStream(attend, self.ended)
+
     async def _compare(self, request: Request) -> Response:
         names = list(dict.fromkeys(request.query_params.getlist("job")))[:MOST_COMPARED]
         metrics = request.query_params.getlist("metric")
@@ -170,7 +204,7 @@ class App:
             return self._confirm(request, job, tab)
         if tab not in dict(TABS):
             raise NotFoundError(where=tab, expected="a part of a run", got="none of that name")
-        is_saved, links = "save" in request.query_params, self._links(job)
+        is_saved, links = "save" in request.query_params, self._links(request)
         wanted = LogWanted.read(request.query_params)
         metrics = request.query_params.getlist("metric")
         parts = await asyncio.to_thread(self._views.draw, job, tab, wanted, metrics, links, is_saved=is_saved)
@@ -184,7 +218,7 @@ class App:
         job = await asyncio.to_thread(self._find, request)
         tab, metrics = request.query_params.get("tab", ""), request.query_params.getlist("metric")
         wanted = LogWanted.read(request.query_params)
-        return EventStream(self._views.attend(job, tab, wanted, metrics, self._links(job)), self.ended)
+        return EventStream(self._views.attend(job, tab, wanted, metrics, self._links(request)), self.ended)
 
     async def _report_file(self, request: Request) -> Response:
         job = await asyncio.to_thread(self._find, request)
@@ -195,7 +229,7 @@ class App:
         return HTMLResponse(page, headers={"content-security-policy": policy})
 
     def _confirm(self, request: Request, job: ResolvedJob, verb: str) -> Response:
-        action, links = _ACTIONS[verb], self._links(job)
+        action, links = _ACTIONS[verb], self._links(request)
         return self._page(
             "confirm", request, title=f"{action.verb} {job.name}?", here="run", parts={}, text=action.text,
             verb=f"{action.verb} {job.name}", action=f"{links.base}{verb}", back=links.base, stream="",
@@ -212,7 +246,7 @@ class App:
         ):
             return HTMLResponse("expected a form of this page", status_code=403)
         await asyncio.to_thread(_ACTIONS[verb].act, job)
-        return RedirectResponse(self._links(job).base, status_code=303)
+        return RedirectResponse(self._links(request).base, status_code=303)
 
     async def _refuse(self, request: Request, error: Exception) -> Response:
         status = 404 if isinstance(error, NotFoundError) else 409
@@ -240,10 +274,15 @@ class App:
         return HTMLResponse(text, status_code=status, headers=headers)
 
     def _find(self, request: Request) -> ResolvedJob:
+        if self.team is not None and request.url.path.startswith(f"{self._root}team/"):
+            return self.team.open(request.path_params["job"])
         return find_job(request.path_params["job"], store=self._settings.store)
 
-    def _links(self, job: ResolvedJob) -> Links:
-        return Links(root=self._root, base=f"{self._root}run/{job.name}/")
+    def _links(self, request: Request) -> Links:
+        """Return where the pages of a request's run are: in `run/`, or in `team/`."""
+        path = request.url.path.removeprefix(self._root)
+        base = "/".join(path.split("/")[:2])
+        return Links(root=self._root, base=f"{self._root}{base}/")
 
 
 class _ListView:
@@ -298,6 +337,11 @@ def _read_query(request: Request) -> Query:
         text=given.get("q", "")[:200], state=given.get("state", "")[:20], on=given.get("on", "")[:20],
         page=max(1, int(page)) if page.isascii() and page.isdigit() and len(page) < 7 else 1,
     )  # fmt: skip
+
+
+def _read_team_query(request: Request) -> TeamQuery:
+    given = request.query_params
+    return TeamQuery(user=given.get("user", "")[:100], state=given.get("state", "")[:20])
 
 
 def _words(query: Query) -> dict[str, object]:

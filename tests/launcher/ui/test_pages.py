@@ -13,7 +13,7 @@ from launcher.jobs import lifecycle
 from launcher.jobs.options import SubmitOptions
 from launcher.jobs.resolve import find_job
 from launcher.jobs.submit import submit
-from launcher.ui import watch
+from launcher.ui import team, watch
 
 HOSTILE = [
     "<script>window.hacked=1</script>", "\"><img src=x onerror='window.hacked=1'>", "\x1b[31mred\x1b[0m \x07",
@@ -193,3 +193,33 @@ def test_a_page_that_is_saved_needs_nothing_and_runs_nothing(page, job):
         for key in (page.settings.keys.token, page.settings.keys.form, page.settings.keys.folder):
             assert key not in answer.text
     assert "[rank 0] two" in page.get("run/flowers/logs?save=1").text
+
+
+def test_everybodys_jobs_of_a_namespace_are_shown_while_somebody_looks(open_page, job, store, requests):
+    page = open_page(namespace="ml")
+    assert "flowers" not in page.get("team/").text
+    assert requests == []
+    events = page.follow("team/stream", lambda events: "flowers" in json.dumps(events))
+    assert f"{page.root}run/flowers/" in json.dumps(events)
+    store.remove("flowers")  # somebody else's from now on
+    events = page.follow("team/stream", lambda events: "team/flowers/" in json.dumps(events))
+    events = page.follow("team/flowers/stream", lambda events: "Running" in json.dumps(events))
+    assert any("Cancel" in data.get("actions", "") for _, data in events)
+    answer = page.post("team/flowers/cancel", form=page.settings.keys.form)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{page.root}team/flowers/")
+    assert page.get("team/nobody/").status_code == 404
+    assert store.names() == []
+
+
+def test_without_a_namespace_there_is_no_page_of_one(page):
+    assert page.get("team").status_code == 404
+    assert "team/" not in page.get().text
+
+
+def test_a_cluster_that_does_not_answer_is_said(open_page, job, monkeypatch):
+    def refuse(**given):
+        raise UnreachableError("silence")
+
+    monkeypatch.setattr(team, "list_team", refuse)
+    page = open_page(namespace="ml")
+    page.follow("team/stream", lambda events: "silence" in json.dumps(events))
