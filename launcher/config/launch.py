@@ -31,12 +31,14 @@ from launcher.config.field_types import (
     SubPath,
     TaintKey,
 )
+from launcher.config.targets import as_text, check_target
 from launcher.names import EARLIER_NAMES, MAX_PREFIX, is_dns_label
 from launcher.quantity import read_quantity
 from trainer.config.registry import STRICT, Documented
 from trainer.protocol.environment import COORDINATOR_PORT, STORE_PORT, WORKSPACE
 from trainer.protocol.log_files import DEFAULT_BYTES
 from trainer.protocol.nodefile import NOTIFY_ON, Happening
+from trainer.protocol.tracking import Target
 
 _SHM = "1Gi"
 UserId = Annotated[int, Field(gt=0, lt=2**31)]
@@ -130,6 +132,21 @@ class NotifySection(Subsection):
     """The mount of one of `secrets`, with an address a line."""
     on: Annotated[tuple[Happening, ...], Field(strict=False)] = NOTIFY_ON
     """What is told."""
+
+
+Setting = str | bool | int | float
+
+
+def _one_tracker(value: object) -> object:
+    """Refuse a mapping that names none or several."""
+    if isinstance(value, dict) and len(value) != 1:
+        raise ValueError(
+            f"expected one tracker with its settings, such as {{mlflow: {{uri: http://…}}}}, got {len(value)}"
+        )
+    return value
+
+
+TrackEntry = Annotated[str | dict[str, dict[str, Setting] | None], BeforeValidator(_one_tracker)]
 
 
 def _short_notify(value: object) -> object:
@@ -326,6 +343,9 @@ class LaunchSection(Subsection):
     """Bytes of log that each node keeps in the output folder, such as 50Mi, the newest; null keeps none."""
     notify: Annotated[NotifySection | None, BeforeValidator(_short_notify)] = None
     """Whom to tell that the job started, was first evaluated, failed and goes on, or is over."""
+    track: Annotated[tuple[TrackEntry, ...], Field(strict=False)] = ()
+    """Experiment trackers that the job sends its rows to, by name or with settings: `[tensorboard, {mlflow:
+    {uri: http://…, experiment: flowers}}]`."""
     metrics_port: Annotated[int, Field(ge=1024, le=65000)] | None = None
     """TCP port at which each pod answers Prometheus under `/metrics`; null: nothing listens."""
     pod_patch: dict[str, Any] | None = None
@@ -394,6 +414,34 @@ class LaunchSection(Subsection):
                 f"expected notify.file to be {known}, got {self.notify.file!r}: addresses hold tokens"
             )
         return self
+
+    @model_validator(mode="after")
+    def _track_fits(self) -> LaunchSection:
+        mounts = [secret.mount for secret in self.secrets]
+        targets = self.targets
+        problems = [
+            problem
+            for target in targets
+            for problem in check_target(target, mounts=mounts, variables=self.env)
+        ]
+        keys = [target.key for target in targets]
+        problems += [
+            f"expected each tracker once, got {target.title} again"
+            for index, target in enumerate(targets)
+            if target.key in keys[:index]
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """Where `track` sends rows."""
+        return tuple(
+            Target(tracker=name, settings={key: as_text(value) for key, value in (settings or {}).items()})
+            for entry in self.track
+            for name, settings in ([(entry, None)] if isinstance(entry, str) else entry.items())
+        )
 
     @model_validator(mode="after")
     def _mounts_apart(self) -> LaunchSection:

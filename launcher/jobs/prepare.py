@@ -27,6 +27,7 @@ from launcher.names import KindName, is_run_id, new_run_id, new_secret
 from launcher.plan.capabilities import CAPABILITIES, Capabilities
 from launcher.plan.handle import BackendKind
 from launcher.render.manifest import Manifest
+from launcher.runs.gitstate import describe_git, read_git_state
 from launcher.runs.paths import TEMPLATES_FOLDER, cache_dir, is_ours, project_of
 
 if TYPE_CHECKING:  # pydantic: `--help` does without
@@ -182,6 +183,13 @@ def plan_job(draft: Draft, *, api: KindName | None = None, output_dir: str | Non
         return _plan_job(draft, api, output_dir)
 
 
+def _track_facts(draft: Draft) -> dict[str, str]:
+    """Return what trackers are told of this folder; nothing where a rendering is to be the same each time."""
+    if not draft.config.job.launch.track or draft.secret is None:
+        return {}
+    return describe_git(read_git_state(Path.cwd()))
+
+
 def _plan_job(draft: Draft, api: KindName | None, output_dir: str | None) -> JobPlan:
     from launcher.plan.plan import plan
 
@@ -203,6 +211,7 @@ def _plan_job(draft: Draft, api: KindName | None, output_dir: str | None) -> Job
         version=metadata.version("ftlaunch"),
         output_dir=output_dir,
         code=draft.code.planned if draft.code is not None else None,
+        track_facts=_track_facts(draft),
         # what is rendered for git is to be the same for everybody
         submitted_by=_local_user() if draft.capabilities.is_cluster and draft.secret is not None else "",
     )

@@ -39,6 +39,7 @@ from trainer.config.zoo import find_foreign
 from trainer.protocol.environment import CONFIG_FILE, CONFIG_MOUNT, COORDINATOR_PORT
 from trainer.protocol.lastrun import JOB_MARK
 from trainer.protocol.nodefile import NodeFile, Notify
+from trainer.protocol.tracking import Track
 
 _BACKOFF_S = 5.0
 _RENDEZVOUS_S = 600.0
@@ -55,7 +56,7 @@ def plan(
     exact_name: str | None = None, gpus_here: int | None = None, overwrite: bool = False,
     parent: ParentRun | None = None, gpu_ids: tuple[str, ...] | None = None, api: KindName | None = None,
     version: str = "0", output_dir: str | None = None, submitted_by: str = "",
-    code: PlannedCode | None = None,
+    code: PlannedCode | None = None, track_facts: Mapping[str, str] | None = None,
 ) -> JobPlan:  # fmt: skip
     """Decide everything that the manifest says.
 
@@ -73,6 +74,7 @@ def plan(
         version: Of ftlaunch, for a label.
         output_dir: Where the job writes instead of Global.output_dir, `{job}` in it being its name.
         code: The user's own, packed by the caller, or None.
+        track_facts: What trackers are told besides what the pod knows, such as the commit.
         submitted_by: Who submits it, for others who see it on the cluster; empty leaves that out.
 
     Raises:
@@ -113,6 +115,7 @@ def plan(
             continues=parent.run_id if parent else None,
             output_dir=output_dir,
             code=code,
+            track_facts=track_facts or {},
         ),
         command=_command(config, cpu=not on_gpus, output_dir=output_dir),
         env=dict(launch.env),
@@ -250,6 +253,7 @@ def _node_file(
     continues: str | None,
     output_dir: str | None,
     code: PlannedCode | None,
+    track_facts: Mapping[str, str],
 ) -> NodeFile:
     elastic = launch.node_range
     return NodeFile(
@@ -264,6 +268,7 @@ def _node_file(
         code_sha256=code.sha256 if code else None, metrics_port=launch.metrics_port,
         keep_logs_bytes=int(read_quantity(launch.keep_logs)) if launch.keep_logs is not None else None,
         notify=Notify(file=launch.notify.file, on=launch.notify.on) if launch.notify else None,
+        track=Track(targets=launch.targets, facts=track_facts) if launch.track else None,
     )  # fmt: skip
 
 

@@ -55,6 +55,18 @@ def read_git_state(folder: Path) -> GitState | None:
     }
 
 
+def describe_git(state: GitState | None) -> dict[str, str]:
+    """Return what trackers are told of it: commit, whether files were changed, and the remote."""
+    if state is None:
+        return {}
+    told = {name: state.get(name) for name in ("commit", "dirty", "remote")}
+    return {
+        f"git.{name}": str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in told.items()
+        if value is not None
+    }
+
+
 def _without_the_folders(listed: str) -> dict[str, str]:
     """Return settings that leave of the filters only what the user's own config says.
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from trainer.config.data import MultiLabelDataset
 from trainer.config.root import TrainConfig
 from trainer.engine.class_activation import ActivationMaps, explain_answers
 from trainer.engine.output import Output
 from trainer.engine.reports import MAX_ANSWERS, ReportProcess, Reports
-from trainer.engine.run_facts import describe_run
+from trainer.engine.run_facts import describe_run, list_facts, save_description
 from trainer.engine.run_log import RunLog
 from trainer.engine.setup import Lists, Setup
-from trainer.protocol.reportfile import ConfigValue
+from trainer.protocol.reportfile import ConfigValue, Fact
 
 REPORT_WITHIN_S = 5.0
 """That a run which ends early waits for its report; a pod has thirty from being told to being killed."""
@@ -24,7 +25,9 @@ def make_reports(
     config: TrainConfig, setup: Setup, lists: Lists, output: Output | None, *,
     values: tuple[ConfigValue, ...] | None, run_log: RunLog,
 ) -> Reports:  # fmt: skip
-    """Return what the loop tells of its evaluations; all ranks come to the same answer whether that counts.
+    """Write what is known of the run, and return what the loop tells of its evaluations.
+
+    All ranks come to the same answer whether that counts.
 
     Args:
         config: Checked.
@@ -34,7 +37,12 @@ def make_reports(
         values: The config's, and where each comes from; None makes no report.
         run_log: Told what goes wrong.
     """
-    samples = lists.evaluation
+    samples, facts = lists.evaluation, tuple[Fact, ...]()
+    if values is not None and output is not None:
+        facts = tuple(list_facts(config, setup, run_id=output.run_id))
+        failed = save_description(Path(config.run.output_dir), values, facts)
+        if failed is not None:
+            run_log.say(f"warning: {failed}; trackers will not know the config")
     if values is None or not config.run.report or samples is None or config.data.Eval is None:
         return Reports()
     if len(samples) * config.arch.class_num > MAX_ANSWERS:
@@ -45,9 +53,9 @@ def make_reports(
         return Reports()
     if output is None:
         return Reports(wanted=True)
-    facts = describe_run(config, setup, samples, run_id=output.run_id, values=values)
+    run_facts = describe_run(config, setup, samples, values=values, facts=facts)
     return ReportProcess(
-        facts, samples, ops=config.data.Train.dataset.transform_ops, environ=os.environ,
+        run_facts, samples, ops=config.data.Train.dataset.transform_ops, environ=os.environ,
         say=run_log.announce, tick=output.beat,
     )  # fmt: skip
 

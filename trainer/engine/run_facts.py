@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 import re
 from collections.abc import Iterator
@@ -22,23 +23,28 @@ from trainer.engine.predict import load_names
 from trainer.engine.setup import Setup
 from trainer.errors import NamesError
 from trainer.postprocess.build import name_of, read_names
+from trainer.protocol.codec import encode
 from trainer.protocol.reportfile import ConfigValue, Fact, RunFacts
+from trainer.protocol.runfile import FOLDER
+from trainer.protocol.safe_files import make_folders, replace_file
+from trainer.protocol.tracking import DESCRIPTION, Description
 
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 _MAX_REFS = 1 << 20
 
 
 def describe_run(
-    config: TrainConfig, setup: Setup, samples: SampleList, *, run_id: str, values: tuple[ConfigValue, ...]
-) -> RunFacts:
+    config: TrainConfig, setup: Setup, samples: SampleList, *, values: tuple[ConfigValue, ...],
+    facts: tuple[Fact, ...],
+) -> RunFacts:  # fmt: skip
     """Return what a report says of a run.
 
     Args:
         config: Checked.
         setup: What trains.
         samples: What is evaluated on.
-        run_id: Of the run.
         values: The config, and where each value comes from.
+        facts: See `list_facts`.
     """
     run = config.run
     return RunFacts(
@@ -46,8 +52,22 @@ def describe_run(
         names=tuple(find_class_names(config, samples)), max_pixels=run.max_image_pixels,
         less_is_better=setup.options.less_is_better, epochs=run.epochs, keep_latest=run.keep_latest,
         keep_best=run.keep_best, keep_every=run.keep_every, values=values,
-        facts=tuple(_list_facts(config, setup, run_id)), notes=tuple(_list_notes(config)),
+        facts=facts, notes=tuple(_list_notes(config)),
     )  # fmt: skip
+
+
+def save_description(
+    output_dir: Path, values: tuple[ConfigValue, ...], facts: tuple[Fact, ...]
+) -> str | None:
+    """Write what trackers are told of a run (`trainer.trackers`); returns why it could not be, or None."""
+    description = Description(values=values, facts=facts)
+    data = json.dumps(encode(description), ensure_ascii=False).encode("utf-8", "replace")
+    try:
+        make_folders(output_dir / FOLDER, root=output_dir)
+        replace_file(output_dir / FOLDER / DESCRIPTION, data, root=output_dir)
+    except OSError as error:
+        return f"{output_dir / FOLDER / DESCRIPTION}: {error.strerror or error}"
+    return None
 
 
 def find_class_names(config: TrainConfig, samples: SampleList) -> list[str]:
@@ -96,7 +116,8 @@ def find_commit(folder: Path) -> str | None:
     return None
 
 
-def _list_facts(config: TrainConfig, setup: Setup, run_id: str) -> Iterator[Fact]:
+def list_facts(config: TrainConfig, setup: Setup, *, run_id: str) -> Iterator[Fact]:
+    """Yield versions, hashes of the lists, the commit and the ranks."""
     ranks = setup.ranks
     yield Fact(name="run", value=run_id)
     yield Fact(name="network", value=config.arch.label)

@@ -20,6 +20,7 @@ from trainer.node.log_writer import LogWriter
 from trainer.node.notify import Notifier, NotifyError, read_addresses
 from trainer.node.prometheus import MetricsError, serve
 from trainer.node.settings import Intervals, NodeSettings, complete_arguments, load_settings
+from trainer.node.trackers import TrackError, Trackers
 from trainer.protocol import environment
 from trainer.protocol.code_archive import CodeError, unpack
 from trainer.protocol.codec import FormatError
@@ -60,7 +61,7 @@ def main(
         with _unpacked(settings, console) as code:
             ranks_environ = {**environ, environment.CODE: code} if code else environ
             end = asyncio.run(_run(settings, console, command, ranks_environ, log))
-    except (CodeError, MetricsError, NotifyError, OSError) as error:
+    except (CodeError, MetricsError, NotifyError, TrackError, OSError) as error:
         end = Termination(exit=int(Exit.CONFIG), attempt=console.attempt, reason=str(error))
     except Exception as error:  # noqa: BLE001 - the outermost frame of the process
         for line in traceback.format_exc().splitlines():
@@ -144,7 +145,25 @@ async def _run(
             stack.callback(serve(settings, agent))
         if settings.node != 0:
             return await agent.run()
+        return await _tracked(settings, console, agent, environ)
+
+
+async def _tracked(
+    settings: NodeSettings, console: Console, agent: Agent, environ: Mapping[str, str]
+) -> Termination:
+    """Run node 0, and send its rows to trackers, where that is asked for."""
+    if settings.job.track is None:
         return await _telling(settings, console, agent)
+    trackers = Trackers(settings, environ, console.say)
+    await trackers.check()
+    agent.pids_beside = lambda: trackers.pids
+    trackers.start()
+    try:
+        end = await _telling(settings, console, agent)
+        await trackers.end(end)
+    finally:
+        trackers.close()
+    return end
 
 
 async def _telling(settings: NodeSettings, console: Console, agent: Agent) -> Termination:

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -92,6 +92,8 @@ class Agent:
         self._channel: Channel | None = None
         self.rank_states: Sequence[RankState] = ()
         """Of this node's ranks, as last reported."""
+        self.pids_beside: Callable[[], frozenset[int]] = frozenset
+        """Of children that somebody else of this process waits for."""
         self._leaving: Exit | None = None
         self._leave_until_s = 0.0
         self._next_poll_s = 0.0
@@ -289,7 +291,7 @@ class Agent:
         if self._leaving is not None and now_s >= self._leave_until_s:
             raise _NodeEndedError(self._termination(self._leaving, "stopped; the time to save was over"))
         group = self._group
-        reap_orphans(group.pids if group is not None else frozenset())
+        reap_orphans((group.pids if group is not None else frozenset()) | self.pids_beside())
         if group is None:
             return
         exits = group.poll()

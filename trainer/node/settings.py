@@ -47,6 +47,8 @@ class Intervals:
         farewell_s: How long the coordinator stays to tell absent nodes how the run ended.
         beat_s: Between heartbeats of the writer lock.
         kill_s: How long killed ranks may take to be gone.
+        track_s: How long trackers may take at the end of a run for what they have not sent.
+        track_pause_s: How long trackers may take where this pod is told to stop and the run is not over.
         stop_lead_s: Time a stop request may take to reach every rank.
     """
 
@@ -61,6 +63,8 @@ class Intervals:
     farewell_s: float = 30.0
     beat_s: float = 15.0
     kill_s: float = 10.0
+    track_s: float = 60.0
+    track_pause_s: float = 3.0
     stop_lead_s: float = 0.5
 
 

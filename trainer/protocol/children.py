@@ -39,17 +39,17 @@ def start_child(
 
 def start_child_into(
     output: int, command: Sequence[str], *, env: Mapping[str, str], workdir: str | None = None,
-    pass_fds: Sequence[int] = (),
+    pass_fds: Sequence[int] = (), stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:  # fmt: skip
     """Start a command whose stdout and stderr go to a file descriptor; else as `start_child`.
 
-    `pass_fds` are descriptors that the child has under the same numbers.
+    `pass_fds` are descriptors that the child has under the same numbers; `stdin` is as for `Popen`.
 
     Raises:
         OSError: The process could not be made.
     """
     return subprocess.Popen(
         [sys.executable, "-I", "-S", parent_death_signal.__file__, str(os.getpid()), *command], cwd=workdir,
-        stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=dict(env), start_new_session=True,
+        stdin=stdin, stdout=output, stderr=output, env=dict(env), start_new_session=True,
         pass_fds=pass_fds,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from trainer.protocol.codec import UnlessNone, Within, decode, encode
+from trainer.protocol.tracking import Track
 
 SCHEMA = 1
 _WHAT = "node.json"
@@ -59,6 +60,7 @@ class NodeFile:
         code_sha256: Of that archive before it was compressed.
         hang_timeout_s: Silence of a rank, in one phase, that counts as a hang; None switches it off.
         notify: Whom to tell what happens; None for nobody.
+        track: Trackers to send rows to; None for none.
         metrics_port: TCP port at which each node answers Prometheus; None for none.
         keep_logs_bytes: Of what a node writes, kept in the output folder; None for nothing.
     """
@@ -84,6 +86,7 @@ class NodeFile:
     metrics_port: Annotated[Annotated[int, Within(1, 65535)] | None, UnlessNone()] = None
     keep_logs_bytes: Annotated[Annotated[int, Within(1)] | None, UnlessNone()] = None
     notify: Annotated[Notify | None, UnlessNone()] = None
+    track: Annotated[Track | None, UnlessNone()] = None
     secret: Annotated[Annotated[str, Within(32, 256)] | None, UnlessNone()] = field(default=None, repr=False)
     min_nodes: Annotated[Annotated[int, Within(least=1)] | None, UnlessNone()] = None
     patience_s: Annotated[Annotated[float, Within(0)] | None, UnlessNone()] = None

@@ -21,6 +21,8 @@ from trainer.protocol.exits import Exit
 from trainer.protocol.log_files import LOGS
 from trainer.protocol.reportfile import DOCUMENT, PAGE, PREDICTIONS
 from trainer.protocol.safe_files import make_folders, read_file, remove, rename, replace_file
+from trainer.protocol.tracking import DESCRIPTION, FILE_TRACKERS
+from trainer.protocol.tracking import FOLDER as TRACKED
 from trainer.protocol.writerlock import LOCK, refuse_other_writer
 
 SCHEMA = 1
@@ -33,6 +35,7 @@ _NAME = "run.json"
 _PARTIAL = _NAME + ".tmp"
 _NOT_OURS = frozenset({"lost+found", ".snapshot"})  # a fresh volume's own folders: it still counts as empty
 _APPENDED = ("metrics.jsonl", "train.log")  # two runs in one file could not be told apart
+_BESIDE = (TRACKED, DESCRIPTION, TOLD)  # what is known of a run, and of no worth without one
 _ASIDE = re.compile(re.escape(FOLDER) + "-[0-9a-f]{12}")
 _MAX_BYTES = 1 << 20
 _WHAT = "run.json"
@@ -306,7 +309,7 @@ def _is_filled(folder: Path, *, of_run: bool) -> bool:
 
 def _is_of_a_run(name: str) -> bool:
     return (
-        name in (*_APPENDED, PAGE, DOCUMENT)
+        name in (*_APPENDED, PAGE, DOCUMENT, *FILE_TRACKERS)
         or PREDICTIONS.fullmatch(name) is not None
         or _ASIDE.fullmatch(name) is not None
     )
@@ -319,7 +322,7 @@ def _is_half_claimed(folder: Path) -> bool:
 
 def _has_saved_nothing(folder: Path) -> bool:
     checkpoints = folder / CHECKPOINTS
-    known = {_NAME, _PARTIAL, LOCK, CHECKPOINTS, LOGS, TOLD}
+    known = {_NAME, _PARTIAL, LOCK, CHECKPOINTS, LOGS, *_BESIDE}
     if not _is_folder(folder) or any(
         entry.name not in known and not entry.name.startswith(LOCK) for entry in folder.iterdir()
     ):

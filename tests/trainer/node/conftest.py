@@ -100,6 +100,7 @@ class Job:
         self._coordinator = f"127.0.0.1:{port}"
         self.master = f"127.0.0.1:{free_port()}"
         self.without: tuple[str, ...] = ()
+        self.pace: dict[str, float] = {}
         self._started: list[NodeProcess] = []
 
     def start(
@@ -151,7 +152,7 @@ class Job:
         driver = Path(__file__).with_name("driver.py")
         with log.open("wb") as stdout:
             process = subprocess.Popen(
-                [sys.executable, str(driver), json.dumps(PACE), "--", json.dumps(plan)],
+                [sys.executable, str(driver), json.dumps({**PACE, **self.pace}), "--", json.dumps(plan)],
                 stdout=stdout, stderr=subprocess.STDOUT, env=environ,
             )  # fmt: skip
         started = NodeProcess(node, process, log, termination)

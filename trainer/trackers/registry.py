@@ -1,0 +1,71 @@
+"""From a tracker's name to its class: those that come along, those of other packages by entry points.
+
+`module:Class` names one without a package, such as a module of `Launch.code`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from importlib import metadata
+
+from trainer.protocol.installation import install_command, packages_command
+from trainer.protocol.tracking import BUILT_IN, Target
+from trainer.trackers.tracker import Tracker, TrackerError
+
+GROUP = "ftlaunch.trackers"
+_CLASSES = {
+    "tensorboard": "trainer.trackers.tensorboard:TensorBoard", "mlflow": "trainer.trackers.mlflow:MLflow",
+    "wandb": "trainer.trackers.wandb:WeightsAndBiases", "swanlab": "trainer.trackers.swanlab:SwanLab",
+    "visualdl": "trainer.trackers.visualdl:VisualDL",
+}  # fmt: skip
+_PACKAGES = {
+    "tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb", "swanlab": "swanlab",
+    "visualdl": "visualdl",
+}  # fmt: skip
+_OF_THE_EXTRA = ("tensorboard", "mlflow")
+
+
+def find_tracker(target: Target) -> type[Tracker]:
+    """Return a target's class, once its package is known to be installed.
+
+    Raises:
+        TrackerError: There is no such tracker here, or a setting is none of its own.
+    """
+    name = target.tracker
+    if name in _CLASSES:
+        package = _PACKAGES[name]
+        if importlib.util.find_spec(package) is None:
+            cure = install_command("track") if name in _OF_THE_EXTRA else packages_command([package])
+            raise TrackerError(f"{name}: expected the package {package}, which is not installed here; {cure}")
+        found = _load(name, _CLASSES[name])
+    elif ":" in name:
+        found = _load(name, name)
+    else:
+        found = _of_others(name)
+    if found.settings is not None and (unknown := sorted(set(target.settings) - found.settings)):
+        known = ", ".join(sorted(found.settings))
+        raise TrackerError(f"{name}: expected settings of {known}, got {', '.join(map(repr, unknown))}")
+    return found
+
+
+def _of_others(name: str) -> type[Tracker]:
+    entries = metadata.entry_points(group=GROUP)
+    found = [entry for entry in entries if entry.name == name]
+    if not found:
+        known = ", ".join([*BUILT_IN, *sorted({entry.name for entry in entries} - set(BUILT_IN))])
+        raise TrackerError(
+            f"{name}: expected one of {known}, got {name!r}, which no package installed here brings along"
+        )
+    return _load(name, found[0].value)
+
+
+def _load(name: str, place: str) -> type[Tracker]:
+    module, _, attribute = place.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except Exception as error:
+        raise TrackerError(f"{name}: {place} cannot be imported: {type(error).__name__}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Tracker)):
+        raise TrackerError(f"{name}: {place}: expected a subclass of trainer.trackers.Tracker")
+    return found
