@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from launcher.jobs.lifecycle import Cancelled
     from launcher.jobs.metrics import Score
     from launcher.jobs.report import FetchedReport
+    from launcher.jobs.track import Tracked
     from launcher.volumes.checkpoints import CheckpointInfo
     from launcher.why.explanation import Explanation
 
@@ -423,6 +424,23 @@ class Job:
         from launcher.jobs.report import fetch_report
 
         return fetch_report(self._job, to=None if to is None else Path(to), notes=log_note)
+
+    def track(
+        self, *trackers: str, settings: Mapping[str, str] | None = None, patience_s: float = 600.0
+    ) -> tuple[Tracked, ...]:
+        """Send what the job has measured to experiment trackers; what is there already is not sent again.
+
+        Args:
+            trackers: Such as `mlflow`; none for those of the job's Launch.track.
+            settings: Of the one tracker, such as `uri` and `experiment`.
+            patience_s: Give a target up after so long without a row that was taken.
+
+        Returns:
+            What came of each, with the rows that are `left` and the `problem`.
+        """
+        from launcher.jobs.track import track_job
+
+        return track_job(self._job, trackers, settings, patience_s=patience_s, notes=log_note)
 
     def __repr__(self) -> str:
         return f"<Job {self.handle}>"

@@ -55,6 +55,7 @@ COMMANDS = {
     "doctor": _Entry("launcher.cli.doctor", "Check for everything that a job needs."),
     "ckpt": _Entry("launcher.cli.ckpt", "List, download and verify a job's checkpoints."),
     "report": _Entry("launcher.cli.report", "Download the report of a job's training, and open it."),
+    "track": _Entry("launcher.cli.track", "Send what a job has measured to experiment trackers."),
     "data": _Entry("launcher.cli.data", "Upload data to a claim, and verify it there."),
     "trust": _Entry("launcher.cli.trust", "Trust a folder's settings and templates."),
     "schema": _Entry("launcher.cli.schema", "Print the JSON Schema of a config, or of what commands print."),
@@ -74,7 +75,8 @@ SYNONYMS = {
     "template": "render", "manifest": "render", "new": "init", "checkpoints": "ckpt", "checkpoint": "ckpt",
     "dashboard": "ui", "web": "ui", "browse": "ui",
     "chart": "plot", "graph": "plot", "compare": "diff", "download": "ckpt", "upload": "data", "push": "data",
-    "autocomplete": "completion",
+    "autocomplete": "completion", "sync": "track", "tensorboard": "track", "mlflow": "track",
+    "wandb": "track",
 }  # fmt: skip
 """What other tools of the kind call a command of ours: named in the answer, never run, since `rm` and `stop`
 do not mean the same everywhere."""

@@ -33,6 +33,7 @@ RUNNERS = {
     "profile": "tests/trainer/cli/test_trainer_commands.py",
     "weights": "tests/e2e/test_printed_commands.py",
     "convert": "tests/e2e/test_printed_commands.py",
+    "track": "tests/launcher/cli/test_track_command.py",
     "trust": "tests/e2e/test_printed_commands.py",
     "chinese": "tests/e2e/test_chinese_quickstart.py",
     "docker": "tests/e2e/test_docker_jobs.py",

@@ -23,6 +23,7 @@ TWINS = {
     "ftlaunch status": "Job.status",
     "ftlaunch plot": "plot",
     "ftlaunch diff": "Job.diff",
+    "ftlaunch track": "Job.track",
     "ftlaunch why": "Job.why",
     "ftlaunch logs": "Job.logs",
     "ftlaunch wait": "Job.wait",

@@ -96,8 +96,6 @@ class Delivery:
     def run(self) -> bool:
         """Send until the ending, and then what is left; returns whether all was sent."""
         pause_s, ending = FIRST_PAUSE_S, self.request.ending
-        if ending is not None and self._is_all_known(ending):
-            return True
         while True:
             try:
                 is_through = self._turn(ending)
@@ -116,10 +114,6 @@ class Delivery:
                 return True
             if ending is None:
                 ending = self.wait(self.poll_s)
-
-    def _is_all_known(self, ending: Ending) -> bool:
-        """Say whether nothing is to be sent, so that no service need be asked."""
-        return self._cursor.ended == _ended(ending) and not self.left
 
     def _turn(self, ending: Ending | None) -> bool:
         """Send all that is there now, and the ending where it is known; returns whether that is all."""

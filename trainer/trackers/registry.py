@@ -36,8 +36,8 @@ def find_tracker(target: Target) -> type[Tracker]:
     if name in _CLASSES:
         package = _PACKAGES[name]
         if importlib.util.find_spec(package) is None:
-            cure = install_command("track") if name in _OF_THE_EXTRA else packages_command([package])
-            raise TrackerError(f"{name}: expected the package {package}, which is not installed here; {cure}")
+            fix = install_command("track") if name in _OF_THE_EXTRA else packages_command([package])
+            raise TrackerError(f"{name}: expected the package {package}, which is not installed here; {fix}")
         found = _load(name, _CLASSES[name])
     elif ":" in name:
         found = _load(name, name)

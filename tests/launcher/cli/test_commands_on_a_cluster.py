@@ -81,6 +81,9 @@ def test_every_command_works_on_a_cluster(ftlaunch, write_config, cluster, store
     for name, text in (("report.html", "<p>what it gets wrong"), ("report.json", '{"schema": 1}')):
         (claims / "output" / name).write_text(text)
     call("report", "flowers", "--to", tmp_path / "report")
+    sent = call("track", "flowers", "--to", "tensorboard", "--uri", tmp_path / "board")
+    assert f"tensorboard ({tmp_path}/board): 1 row -> {tmp_path}/board/flowers" in sent
+    assert "nothing new" in call("track", "flowers", "--to", "tensorboard", "--uri", tmp_path / "board")
     assert (tmp_path / "report" / "report.html").read_text() == "<p>what it gets wrong"
     assert "equal in every digit over 1 step that" in call("diff", "flowers", "flowers")
     (tmp_path / "images").mkdir()
