@@ -31,6 +31,7 @@ from ftlaunch.errors import (
 )
 from ftlaunch.job import Job, Result, find_job, jobs, submit
 from ftlaunch.machine import __version__, doctor, trust, versions
+from ftlaunch.sweep import Sweep, best_config, find_sweep, resume_sweep, sweep
 from ftlaunch.team import team_jobs, top
 from ftlaunch.training import (
     average_checkpoints,
@@ -66,12 +67,14 @@ __all__ = [
     "Problem",
     "Rendered",
     "Result",
+    "Sweep",
     "TrainerError",
     "UnreachableError",
     "UsageError",
     "WaitTimeoutError",
     "__version__",
     "average_checkpoints",
+    "best_config",
     "check",
     "check_data",
     "convert_weights",
@@ -81,6 +84,7 @@ __all__ = [
     "fetch_weights",
     "find_job",
     "find_rate",
+    "find_sweep",
     "fit_batch",
     "init",
     "inspect_weights",
@@ -94,8 +98,10 @@ __all__ = [
     "render",
     "report_data",
     "resize",
+    "resume_sweep",
     "schema",
     "submit",
+    "sweep",
     "team_jobs",
     "top",
     "train",

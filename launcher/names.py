@@ -12,6 +12,8 @@ from trainer.protocol.jobnames import MAX_PREFIX, job_name, to_dns_label
 RUN_ID_LABEL = "ftlaunch.io/run-id"
 SUBMITTED_BY = "ftlaunch.io/submitted-by"
 """Annotation of job objects: who has submitted it, as their own machine calls them. A word, and no proof."""
+SWEEP_LABEL = "ftlaunch.io/sweep"
+"""Label of all objects of a trial: the study that it is of."""
 MIN_NODES = "ftlaunch.io/min-nodes"
 """Annotation of a job: pods with which it trains, where it may do with fewer than it asks for."""
 PROGRESS = "ftlaunch.io/progress"
@@ -26,8 +28,8 @@ MAX_JOB_NAME = 52  # pods and services are `<job>-worker-<i>` with up to 4 digit
 
 __all__ = [
     "EARLIER_NAMES", "KIND_NAMES", "MAX_JOB_NAME", "MAX_PREFIX", "MIN_NODES", "PROGRESS", "QUEUE_LABEL",
-    "RUN_ID_LABEL", "SUBMITTED_BY", "KindName", "is_dns_label", "is_run_id", "job_name", "new_run_id",
-    "new_secret", "to_dns_label",
+    "RUN_ID_LABEL", "SUBMITTED_BY", "SWEEP_LABEL", "KindName", "is_dns_label", "is_run_id", "job_name",
+    "new_run_id", "new_secret", "to_dns_label",
 ]  # fmt: skip
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")

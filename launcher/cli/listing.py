@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import sys
 import time
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,11 @@ import click
 from launcher.backends.states import JobState
 from launcher.cli.options import echo_document, output_option
 from launcher.cli.printing import echo
+from launcher.cli.studies import as_study, complete_study, list_with_summaries
 from launcher.cli.summary import score_to_json
 from launcher.cli.table import format_table, shorten
 from launcher.documents import format_time, make_document
+from launcher.errors import NotFoundError
 from launcher.jobs.listing import ListedJob, changes_of, has_jobs, list_jobs, noted_gpu_hours
 from launcher.jobs.row_text import (
     describe_best,
@@ -27,11 +30,17 @@ from launcher.jobs.row_text import (
 )
 from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BACKENDS, BackendKind
+from launcher.runs.paths import project_of
+from launcher.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from launcher.jobs.outcome import Outcome
+    from launcher.sweep.lifecycle import Summary
+    from launcher.sweep.study import Study
     from launcher.team.gather import Team
     from launcher.team.team_jobs import TeamJob
+
+    StudyRow = tuple[Study, Summary | None]
 
 MANY = 50
 """Of more jobs the newest are shown to people, unless a number is asked for."""
@@ -40,6 +49,7 @@ _ROOMY = 100
 
 
 @click.command("list")
+@click.argument("study", required=False, shell_complete=complete_study)
 @click.option("--on", type=click.Choice(BACKENDS), help="Show only jobs of this backend.")
 @click.option("--here", is_flag=True, help="Show only jobs submitted from this project.")
 @click.option(
@@ -56,10 +66,15 @@ _ROOMY = 100
 @click.option("--context", metavar="NAME", help="With --all: context of the kubeconfig.")
 @output_option("wide", "json", "yaml", "name")
 def command(
-    *, on: BackendKind | None, here: bool, wanted: tuple[str, ...], limit: int | None, everybody: bool,
-    everywhere: bool, users: tuple[str, ...], namespace: str | None, context: str | None, output: str,
+    *, study: str | None, on: BackendKind | None, here: bool, wanted: tuple[str, ...], limit: int | None,
+    everybody: bool, everywhere: bool, users: tuple[str, ...],
+    namespace: str | None, context: str | None, output: str,
 ) -> None:  # fmt: skip
-    """List the jobs that were submitted from this machine, newest first, or with --all everybody's."""
+    """List the jobs that were submitted from this machine, newest first, or with --all everybody's.
+
+    A study of `sweep` is one of them; with its name, the jobs of its trials are listed.
+    """
+    _require_study(study)
     if everybody or everywhere:
         if here or (on is not None and not CAPABILITIES[on].is_cluster):
             given = "--here" if here else f"--on {on}"
@@ -73,26 +88,39 @@ def command(
         given = "--user" if users else "--namespace" if namespace else "--context"
         raise click.UsageError(f"{given}: expected --all beside it; without it only records of here are read")
     is_table = output in ("text", "wide")
+    studies = [] if study is not None else _studies(on=on, here=here, states=wanted)
     rows = list_jobs(
         on=on,
         project=Path.cwd() if here else None,
         states=wanted,
         limit=limit or (MANY + 1 if is_table and not wanted else None),
         with_state=output != "name",
+        study=study,
+        leave_out=[found.name for found, _ in list_with_summaries()] if is_table and study is None else (),
     )
     if output in ("json", "yaml"):
-        echo_document(make_document("list", items=[_to_json(row) for row in rows]), output)
+        echo_document(
+            make_document(
+                "list", items=[_to_json(row) for row in rows], studies=list(map(_study_to_json, studies))
+            ),
+            output,
+        )
         return
     if output == "name":
         for row in rows:
             echo(row.record.handle.job)
         return
-    if not rows:
+    if not rows and not studies:
         _say_why_empty(is_filtered=bool(on or here or wanted))
         return
     shown = rows if limit else rows[:MANY]
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() and output != "wide" else None
-    lines = format_jobs(shown, wide=output == "wide", narrow=columns is not None and columns < _ROOMY)
+    lines = format_jobs(
+        shown,
+        wide=output == "wide",
+        narrow=columns is not None and columns < _ROOMY,
+        studies=studies[: limit or MANY],
+    )
     if columns is not None:
         lines = [shorten(line, columns=columns) for line in lines]
     echo("\n".join(lines))
@@ -100,7 +128,9 @@ def command(
         echo(f"these are the newest {MANY}; --limit N shows more, --output name all", err=True)
 
 
-def format_jobs(rows: list[ListedJob], *, wide: bool, narrow: bool = False) -> list[str]:
+def format_jobs(
+    rows: list[ListedJob], *, wide: bool, narrow: bool = False, studies: Sequence[StudyRow] = ()
+) -> list[str]:
     """Write a row a job; on a `narrow` terminal without the place where all run, so that changes are seen."""
     header = ["JOB", "ON", "STATE", "PROGRESS", "BEST", "TIME", "SENT", "SINCE THE RUN BEFORE"]
     now_s = time.time()
@@ -112,16 +142,72 @@ def format_jobs(rows: list[ListedJob], *, wide: bool, narrow: bool = False) -> l
         ]
         for row in rows
     ]  # fmt: skip
+    if studies:
+        created = [row.record.created_s for row in rows] + [found.settings.created_s for found, _ in studies]
+        whole = [*table, *(_study_cells(found, summary, now_s, whole=wide) for found, summary in studies)]
+        table = [cells for _, cells in sorted(zip(created, whole, strict=True), key=lambda pair: -pair[0])]
     if narrow and len({cells[1] for cells in table}) == 1:
         header, table = [header[0], *header[2:]], [[cells[0], *cells[2:]] for cells in table]
     if wide:
         header += ["GPU-HOURS", "RUN ID", "CONFIG"]
-        table = [
-            [*cells, "" if hours is None else f"{hours:.1f}", row.record.run_id, row.record.config]
-            for cells, row in zip(table, rows, strict=True)
-            for hours in (noted_gpu_hours(row.record),)
-        ]
+        known = {row.record.handle.job: row.record for row in rows}
+        table = [[*cells, *_wide_cells(known.get(cells[0]))] for cells in table]
     return format_table(header, table, right="GPU-HOURS")
+
+
+def _wide_cells(record: RunRecord | None) -> list[str]:
+    if record is None:  # a study
+        return ["", "", ""]
+    hours = noted_gpu_hours(record)
+    return ["" if hours is None else f"{hours:.1f}", record.run_id, record.config]
+
+
+def _require_study(name: str | None) -> None:
+    if name is not None and as_study(name) is None:
+        raise NotFoundError(
+            where=name, expected="a study of this machine", got="none",
+            fix="`ftlaunch list` shows them; of a job, `ftlaunch status`",
+        )  # fmt: skip
+
+
+def _studies(*, on: BackendKind | None, here: bool, states: Collection[str]) -> list[StudyRow]:
+    home = str(project_of(Path.cwd())) if here else None
+    return [
+        (study, summary)
+        for study, summary in list_with_summaries()
+        if on in (None, study.settings.on)
+        and (home is None or home == str(project_of(Path(study.settings.workdir))))
+        and (not states or (summary is not None and summary.state.lower() in states))
+    ]
+
+
+def _study_cells(study: Study, summary: Summary | None, now_s: float, *, whole: bool) -> list[str]:
+    settings = study.settings
+    far = f"{summary.ended}/{summary.planned} trials" if summary is not None else ""
+    best = ""
+    if summary is not None and summary.best is not None and summary.winner is not None:
+        best = f"{settings.metric or 'value'} {summary.best:.3g} t{summary.winner + 1}"
+    state = summary.state if summary is not None else "Paused"
+    return [
+        study.name,
+        settings.on,
+        state,
+        far,
+        best,
+        "",
+        describe_moment(settings.created_s, now_s, whole=whole),
+        "a study",
+    ]
+
+
+def _study_to_json(row: StudyRow) -> dict[str, object]:
+    study, summary = row
+    return {
+        "name": study.name, "state": summary.state if summary else "Paused", "config": study.settings.config,
+        "created": format_time(study.settings.created_s), "planned": summary.planned if summary else None,
+        "ended": summary.ended if summary else None, "best": summary.best if summary else None,
+        "metric": study.settings.metric or None,
+    }  # fmt: skip
 
 
 def _list_team(
@@ -197,16 +283,29 @@ def _team_job_to_json(team: Team, job: TeamJob) -> dict[str, object]:
 
     status, progress = job.status, job.status.progress
     return {
-        "handle": str(status.handle), "job": status.handle.job, "state": state_of(team, job),
-        "run_id": status.run_id, "config": None, "project": None, "created": format_time(status.created_s),
-        "ended": format_time(status.ended_s), "namespace": status.handle.namespace, "user": job.user or None,
-        "object": job.kind, "queue": job.queue or None, "nodes": job.nodes, "gpus": job.gpus_wanted,
-        "gpus_held": job.gpus_held, "gpu_hours": round(job.gpu_time.gpu_hours, 3),
+        "handle": str(status.handle),
+        "job": status.handle.job,
+        "state": state_of(team, job),
+        "run_id": status.run_id,
+        "config": None,
+        "project": None,
+        "study": None,
+        "created": format_time(status.created_s),
+        "ended": format_time(status.ended_s),
+        "namespace": status.handle.namespace,
+        "user": job.user or None,
+        "object": job.kind,
+        "queue": job.queue or None,
+        "nodes": job.nodes,
+        "gpus": job.gpus_wanted,
+        "gpus_held": job.gpus_held,
+        "gpu_hours": round(job.gpu_time.gpu_hours, 3),
         "gpu_hours_estimate": job.gpu_time.estimate or None,
         "step": progress.step if progress else None,
         "total_steps": (progress.total_steps or None) if progress else None,
-        "eta_s": eta_s(status), "reason": status.reason,
-    }  # fmt: skip
+        "eta_s": eta_s(status),
+        "reason": status.reason,
+    }
 
 
 def _say_why_empty(*, is_filtered: bool) -> None:
@@ -219,12 +318,19 @@ def _say_why_empty(*, is_filtered: bool) -> None:
 def _to_json(row: ListedJob) -> dict[str, object]:
     record = row.record
     return {
-        "handle": str(record.handle), "job": record.handle.job, "state": row.state, "run_id": record.run_id,
-        "config": record.config, "project": record.project, "created": format_time(record.created_s),
-        "gpu_hours": noted_gpu_hours(record), **_outcome_to_json(row.outcome),
+        "handle": str(record.handle),
+        "job": record.handle.job,
+        "state": row.state,
+        "run_id": record.run_id,
+        "config": record.config,
+        "project": record.project,
+        "study": record.study,
+        "created": format_time(record.created_s),
+        "gpu_hours": noted_gpu_hours(record),
+        **_outcome_to_json(row.outcome),
         "before": row.before.handle.job if row.before is not None else None,
         "changes": [dataclasses.asdict(change) for change in changes_of(row)],
-    }  # fmt: skip
+    }
 
 
 def _outcome_to_json(outcome: Outcome | None) -> dict[str, object]:

@@ -117,7 +117,7 @@ def follow_live(
     """
     view = LiveView(job)
     try:
-        with _ended_like_ctrl_c(), view:
+        with ended_like_ctrl_c(), view:
             status = wait_for_end(job, timeout_s=timeout_s, also=also, on_status=view.tell, notes=view.say)
     except KeyboardInterrupt:
         echo(f"{job.name} goes on; `ftlaunch status --watch {job.name}` to come back", err=True)
@@ -132,7 +132,7 @@ def follow_live(
 
 
 @contextmanager
-def _ended_like_ctrl_c() -> Iterator[None]:
+def ended_like_ctrl_c() -> Iterator[None]:
     """Have SIGTERM and SIGHUP put the terminal back too."""
 
     def interrupt(number: int, frame: object) -> None:

@@ -10,6 +10,7 @@ import click
 
 from launcher.cli.options import job_argument, output_option
 from launcher.cli.printing import LogPrinter, chooses_colour, echo, print_note
+from launcher.cli.studies import as_study, job_of_study
 from launcher.cli.summary import print_end
 from launcher.errors import CliExit, UsageError
 from launcher.jobs.logs import LogOptions, read_logs
@@ -97,11 +98,16 @@ def _read_pattern(text: str) -> re.Pattern[str]:
     show_default=True,
     help="Colour ranks and levels; auto does so on a terminal.",
 )
+@click.option(
+    "--trial", type=click.IntRange(min=1), metavar="N",
+    help="Of a study, the trial to show; by default one that runs, else the best.",
+)  # fmt: skip
 @output_option("json")
 def command(
     *, job: str | None, follow: bool, ranks: frozenset[int] | None, nodes: frozenset[int] | None,
     attempt: int | None, since_ns: int | None, tail: int | None, pattern: re.Pattern[str] | None,
-    timestamps: bool, previous: bool, prefix: bool, colour: str, output: Literal["text", "json"],
+    timestamps: bool, previous: bool, prefix: bool, colour: str, trial: int | None,
+    output: Literal["text", "json"],
 ) -> int:  # fmt: skip
     """Show the logs of all ranks, merged by time, across restarts.
 
@@ -112,7 +118,10 @@ def command(
         raise UsageError(
             where="--previous", expected="it without --follow: nothing is added to that log any more"
         )
-    found = find_job(job)
+    study = as_study(job)
+    if trial is not None and study is None:
+        raise UsageError(where="--trial", expected="the name of a study beside it", got=job or "none")
+    found = find_job(job if study is None else job_of_study(study, trial))
     log_filter = LogFilter(
         ranks=ranks, nodes=nodes, attempt=None if attempt == _ALL else attempt, pattern=pattern, tail=tail,
         since_ns=since_ns or 0,

@@ -38,6 +38,7 @@ COMMANDS = {
     "validate": _Entry("launcher.cli.validate", "Check a config and report every problem with its line."),
     "render": _Entry("launcher.cli.render", "Print the manifest that submit would act on."),
     "submit": _Entry("launcher.cli.submit", "Submit a job."),
+    "sweep": _Entry("launcher.cli.sweep", "Try several values of a config's keys, and keep the best."),
     "list": _Entry("launcher.cli.listing", "List this machine's jobs, or everybody's on a cluster."),
     "top": _Entry("launcher.cli.top", "Show who holds which GPUs of a cluster, and what is free."),
     "status": _Entry("launcher.cli.status", "Show a job's state, nodes and progress."),
@@ -77,6 +78,7 @@ SYNONYMS = {
     "chart": "plot", "graph": "plot", "compare": "diff", "download": "ckpt", "upload": "data", "push": "data",
     "autocomplete": "completion", "sync": "track", "tensorboard": "track", "mlflow": "track",
     "wandb": "track",
+    "tune": "sweep", "search": "sweep", "hpo": "sweep", "study": "sweep",
 }  # fmt: skip
 """What other tools of the kind call a command of ours: named in the answer, never run, since `rm` and `stop`
 do not mean the same everywhere."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
@@ -19,12 +19,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def complete_job(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Complete the name of a job that was submitted from here."""
-    from launcher.runs.paths import runs_dir
+    """Complete the name of a job that was submitted from here, or of a study."""
+    from launcher.runs.paths import runs_dir, state_dir
     from launcher.runs.store import RunStore
 
     del ctx, param
-    return sorted(name for name in RunStore(runs_dir()).names() if name.startswith(incomplete))
+    studies = (path.parent.name for path in (state_dir() / "sweeps").glob("*/study.json"))
+    names = (*RunStore(runs_dir()).names(), *studies)
+    return sorted(name for name in names if name.startswith(incomplete))
 
 
 job_argument = click.argument("job", required=False, shell_complete=complete_job)
@@ -128,9 +130,8 @@ on_option = click.option(
 )  # fmt: skip
 
 
-_LAUNCH_OPTIONS = (
-    on_option,
-    click.option("--name", metavar="NAME", help="Exact name of the job; fails where it is taken."),
+_NAME_OPTION = click.option("--name", metavar="NAME", help="Exact name of the job; fails where it is taken.")
+_TRIAL_OPTIONS = (
     click.option("--image", metavar="IMAGE", help="Container image with the trainer."),
     click.option(
         "--gpus", type=_read_gpus, metavar="N|0,1,…",
@@ -154,11 +155,6 @@ _LAUNCH_OPTIONS = (
         "--api", type=_Kinds(("auto", *KIND_NAMES)),
         help="Kind of job object; auto: the first that the cluster serves and you may create.",
     ),
-    click.option("--overwrite", is_flag=True, help="Reuse an output folder that holds another run."),
-    click.option(
-        "--continue", "parent", metavar="JOB",
-        help="Continue from the output of another job, which has ended; with any number of nodes.",
-    ),
     click.option("--require-gpu", is_flag=True, help="Refuse to run as CPU ranks where GPUs are missing."),
     click.option(
         "--require-restricted", is_flag=True,
@@ -167,6 +163,17 @@ _LAUNCH_OPTIONS = (
     click.option(
         "--template-dir", "template_dirs", multiple=True, type=click.Path(path_type=Path), metavar="FOLDER",
         help="Templates that override ours and those in .ftlaunch/templates; may be repeated.",
+    ),
+)  # fmt: skip
+"""What a job and a trial of a study may both be asked for."""
+_LAUNCH_OPTIONS = (
+    on_option,
+    _NAME_OPTION,
+    *_TRIAL_OPTIONS,
+    click.option("--overwrite", is_flag=True, help="Reuse an output folder that holds another run."),
+    click.option(
+        "--continue", "parent", metavar="JOB",
+        help="Continue from the output of another job, which has ended; with any number of nodes.",
     ),
     click.option("--run-id", hidden=True),
 )  # fmt: skip
@@ -177,22 +184,42 @@ def launch_options(command: F) -> F:
 
     @wraps(command)
     def collect(*args: Any, **given: Any) -> Any:
-        from launcher.jobs.options import SubmitOptions  # most commands do without
-
         if (like := given.pop("like", None)) is not None:
             given = _take_over(click.get_current_context(), like, given["path"])
         elif given["path"] is None:
             raise click.UsageError("Missing argument 'CONFIG'.", click.get_current_context())
-        if isinstance(given["gpus"], tuple):
-            given["gpu_ids"], given["gpus"] = given["gpus"], None
-        names = [field.name for field in dataclasses.fields(SubmitOptions) if field.name in given]
-        options = SubmitOptions(**{name: given.pop(name) for name in names})
-        return command(*args, options=options, **given)
+        return command(*args, options=_pop_options(given), **given)
 
-    collected: Any = collect
-    for option in reversed((_config_or_like, override_option, *_LAUNCH_OPTIONS, strict_option)):
-        collected = option(collected)
-    return cast(F, collected)
+    return _add_options(cast(F, collect), (_config_or_like, override_option, *_LAUNCH_OPTIONS, strict_option))
+
+
+def trial_options(command: F) -> F:
+    """Add CONFIG and what every trial of a study may be asked for; the command gets them as one value."""
+
+    @wraps(command)
+    def collect(*args: Any, **given: Any) -> Any:
+        name = given.pop("name", None)  # a study's own
+        return command(*args, options=_pop_options(given), name=name, **given)
+
+    return _add_options(
+        cast(F, collect), (config_argument, override_option, on_option, *_TRIAL_OPTIONS, strict_option)
+    )
+
+
+def _pop_options(given: dict[str, Any]) -> Any:
+    """Take what `SubmitOptions` has out of what was given, and return it as that."""
+    from launcher.jobs.options import SubmitOptions  # most commands do without
+
+    if isinstance(given["gpus"], tuple):
+        given["gpu_ids"], given["gpus"] = given["gpus"], None
+    names = [field.name for field in dataclasses.fields(SubmitOptions) if field.name in given]
+    return SubmitOptions(**{name: given.pop(name) for name in names})
+
+
+def _add_options(command: F, options: Sequence[Callable[[F], F]]) -> F:
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 plain_option = click.option(

@@ -13,6 +13,7 @@ import click
 from launcher.backends.states import JobStatus, PodStatus
 from launcher.cli.options import echo_document, job_argument, output_option, plain_option
 from launcher.cli.printing import can_show, echo, print_note
+from launcher.cli.studies import as_study, watch_study
 from launcher.cli.summary import describe_places, describe_score, format_next, next_commands, score_to_json
 from launcher.cli.table import paint_state, wrap
 from launcher.documents import format_time, make_document
@@ -49,7 +50,14 @@ SILENT_S = 10.0  # what a rank may take for a step before that is worth a word
 )
 @plain_option
 def command(job: str | None, output: str, watching: bool, plain: bool) -> int | None:
-    """Show a job's state, nodes, progress and, once it has ended, its last checkpoint."""
+    """Show a job's state, nodes, progress and, at its end, its last checkpoint; or a study's trials."""
+    if (study := as_study(job)) is not None:
+        if watching and output == "text":
+            return watch_study(study, plain=plain)
+        from launcher.cli.sweep import show_study
+
+        show_study(study, output=output)
+        return None
     found = find_job(job)
     if watching and output == "text" and not plain and can_show():
         from launcher.cli.live import follow_live

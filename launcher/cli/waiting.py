@@ -7,6 +7,7 @@ import click
 from launcher.backends.states import JobState
 from launcher.cli.options import job_argument, plain_option
 from launcher.cli.printing import can_show
+from launcher.cli.studies import as_study, wait_for_study
 from launcher.cli.summary import print_end
 from launcher.cli.waitline import wait_aloud
 from launcher.errors import CliExit
@@ -41,6 +42,8 @@ def command(job: str | None, timeout: float | None, wanted: str | None, propagat
 
     The exit code says how it ended: 0 succeeded, 5 failed, 6 cancelled, 124 not within --timeout.
     """
+    if (study := as_study(job)) is not None:
+        return wait_for_study(study, timeout_s=timeout)
     also = JobState(wanted.capitalize()) if wanted else None
     found = find_job(job)
     if not plain and can_show():

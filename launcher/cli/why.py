@@ -10,6 +10,7 @@ import click
 from launcher.cli.options import echo_document, job_argument, output_option
 from launcher.cli.printing import echo, print_note
 from launcher.cli.status import describe_start, start_to_json
+from launcher.cli.studies import as_study, why_study
 from launcher.cli.table import break_advice, paint_state, wrap
 from launcher.documents import make_document
 from launcher.jobs.lifecycle import explain, watch_reasons
@@ -40,6 +41,9 @@ _PROSPECTS = {
 @output_option("json", "yaml")
 def command(job: str | None, watching: bool, output: str) -> None:
     """Explain why a job is in its state: one sentence, the evidence, and what fixes it."""
+    if (study := as_study(job)) is not None:
+        why_study(study, output=output)
+        return
     found = find_job(job)
     if not watching:
         show(explain(found), output=output, again=False)

@@ -54,6 +54,8 @@ def list_jobs(
     states: Collection[str] = (),
     limit: int | None = None,
     with_state: bool = True,
+    study: str | None = None,
+    leave_out: Collection[str] = (),
     store: RunStore | None = None,
 ) -> list[ListedJob]:
     """Return the jobs that were submitted from this machine, newest first. What cannot be asked is shown too.
@@ -64,6 +66,8 @@ def list_jobs(
         states: Only those that stand so, in lower case; all where it is empty.
         limit: At most so many.
         with_state: Ask how they stand; False asks nobody anything.
+        study: Only trials of this study.
+        leave_out: Studies whose trials are left out: who lists them shows each study as one.
         store: Of run folders; None for this user's.
     """
     store = store or RunStore(runs_dir())
@@ -71,7 +75,10 @@ def list_jobs(
     chosen = (
         record
         for record in store.newest()
-        if on in (None, record.handle.backend) and home in (None, record.project)
+        if on in (None, record.handle.backend)
+        and home in (None, record.project)
+        and study in (None, record.study)
+        and (record.study is None or record.study not in leave_out)
     )
     # what is limited is what is shown, and who is shown is known only once all were asked
     records = list(chosen if states else islice(chosen, limit))
@@ -91,9 +98,7 @@ def look_at(
         older: Runs before them, newest first; a few are looked at for the run before the last ones.
         store: Where they were found.
     """
-    # one connection a cluster, however many jobs
-    backends = cache(partial(open_backend, runs_folder=store.folder))
-    found = _ask(backends, records, store)
+    found = ask_for(records, store=store)
     earlier = _runs_before(records, older)
     return [
         ListedJob(record=record, state=state, outcome=outcome, before=earlier.get(str(record.handle)))
@@ -165,14 +170,19 @@ def has_jobs(*, store: RunStore | None = None) -> bool:
     return bool((store or RunStore(runs_dir())).names())
 
 
-_Known = tuple[str, Outcome | None]
+Known = tuple[str, Outcome | None]
 
 
-def _ask(backends: Callable[..., Backend], records: Sequence[RunRecord], store: RunStore) -> list[_Known]:
-    """Ask for each job, or for all of a place at once where that takes fewer questions.
+def ask_for(records: Sequence[RunRecord], *, store: RunStore) -> list[Known]:
+    """Ask how jobs stand: each by itself, or all of a place at once where that takes fewer questions.
 
     What has ended on this machine, and cannot be resumed, stands as it was noted.
+
+    Returns:
+        For each record a `JobState`'s value, or one of `UNKNOWN`, `GONE`, `UNSENT`, and how far it is.
     """
+    # one connection a cluster, however many jobs
+    backends = cache(partial(open_backend, runs_folder=store.folder))
     noted = [read_outcome(store.run_folder(record.handle.job)) for record in records]
     groups: dict[tuple[object, ...], list[RunRecord]] = {}
     for record, outcome in zip(records, noted, strict=True):
@@ -182,7 +192,7 @@ def _ask(backends: Callable[..., Backend], records: Sequence[RunRecord], store: 
     for group in groups.values():
         if len(group) > _FEW or CAPABILITIES[group[0].handle.backend].is_cluster:
             told |= _ask_for_all(backends, group)
-    known: list[_Known] = []
+    known: list[Known] = []
     for record, outcome in zip(records, noted, strict=True):
         if outcome is not None and _is_final(record, outcome):
             known.append((outcome.state, outcome))

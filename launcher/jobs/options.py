@@ -38,6 +38,7 @@ class SubmitOptions:
         require_restricted: Refuse pods that the pod security level `restricted` refuses.
         preflight: Look first whether the cluster has what the job needs.
         run_id: 32 hexadecimal digits, or None for new ones.
+        study: Name of the study that the job is a trial of, or None.
         without_secret: Draw no secret for the nodes: what is rendered is to be the same each time.
         template_dirs: Folders of templates that win over all others.
     """
@@ -63,6 +64,7 @@ class SubmitOptions:
     require_restricted: bool = False
     preflight: bool = True
     run_id: str | None = None
+    study: str | None = None
     without_secret: bool = False
     template_dirs: tuple[Path, ...] = ()
 

@@ -212,6 +212,7 @@ def _plan_job(draft: Draft, api: KindName | None, output_dir: str | None) -> Job
         output_dir=output_dir,
         code=draft.code.planned if draft.code is not None else None,
         track_facts=_track_facts(draft),
+        study=options.study or "",
         # what is rendered for git is to be the same for everybody
         submitted_by=_local_user() if draft.capabilities.is_cluster and draft.secret is not None else "",
     )

@@ -100,6 +100,7 @@ def submit(
         context=backend.context or prepared.config.job.launch.context,
         api=plan.api,
         code_sha256=plan.node_file.code_sha256,
+        study=options.study,
     )
     if prepared.code is not None:
         _bring_code(prepared.code, ready, notes=notes)

@@ -20,6 +20,7 @@ from launcher.names import (
     QUEUE_LABEL,
     RUN_ID_LABEL,
     SUBMITTED_BY,
+    SWEEP_LABEL,
     KindName,
     is_dns_label,
     job_name,
@@ -56,7 +57,7 @@ def plan(
     exact_name: str | None = None, gpus_here: int | None = None, overwrite: bool = False,
     parent: ParentRun | None = None, gpu_ids: tuple[str, ...] | None = None, api: KindName | None = None,
     version: str = "0", output_dir: str | None = None, submitted_by: str = "",
-    code: PlannedCode | None = None, track_facts: Mapping[str, str] | None = None,
+    code: PlannedCode | None = None, track_facts: Mapping[str, str] | None = None, study: str = "",
 ) -> JobPlan:  # fmt: skip
     """Decide everything that the manifest says.
 
@@ -76,6 +77,7 @@ def plan(
         code: The user's own, packed by the caller, or None.
         track_facts: What trackers are told besides what the pod knows, such as the commit.
         submitted_by: Who submits it, for others who see it on the cluster; empty leaves that out.
+        study: Name of the study that the job is a trial of, for a label; empty for none.
 
     Raises:
         UsageError: The exact name is none.
@@ -84,7 +86,7 @@ def plan(
     launch = config.job.launch
     kind = kind_named(api or launch.api) if api or launch.api != "auto" else _first_that_can(launch)
     name = _job_name(config, launch, run_id, exact_name, kind)
-    labels = _labels(config, launch, name, run_id, version)
+    labels = {**_labels(config, launch, name, run_id, version), **({SWEEP_LABEL: study} if study else {})}
     queue = launch.queue
     on_gpus, missing = _devices(launch, on, gpus_here)
     procs = launch.procs_per_node if launch.procs_per_node != "auto" else max(launch.gpus, 1)

@@ -42,6 +42,7 @@ class RunRecord:
         context: Of the kubeconfig, or None.
         api: Kind of job object that was sent.
         code_sha256: Of the user's code that was sent with it, or None.
+        study: Name of the study that the job is a trial of, or None.
     """
 
     handle: Annotated[Handle, Text(parse_handle)]
@@ -54,6 +55,7 @@ class RunRecord:
     context: str | None = None
     api: KindName = "paddlejob"
     code_sha256: Annotated[str | None, UnlessNone()] = None
+    study: Annotated[str | None, UnlessNone()] = None
 
 
 def format_record(record: RunRecord) -> str:

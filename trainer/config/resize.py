@@ -7,6 +7,7 @@ and the resize and the crop in evaluation and in `Infer`. TimmAutoAugment's `img
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,6 +25,9 @@ _SIZES = {
     "RandCropImage": "size", "CropImage": "size", "RandomCropImage": "size", "RandCropImageV2": "size",
     "TimmAutoAugment": "img_size",
 }  # fmt: skip
+
+
+_ANCHOR = re.compile(r"(&\S+\s+|!\S+\s+)*")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +90,9 @@ def resize(content: bytes, size: int, *, name: str) -> tuple[bytes, tuple[Change
     edits: dict[int, _Edit] = {}  # by place: an alias leads to a value once more
     for path, node, after in wanted:
         for where, scalar in _scalars(path, node):
-            start, end = scalar.start_mark.index, scalar.end_mark.index
+            # PyYAML's mark stands before an anchor, which an alias elsewhere needs
+            start = _ANCHOR.match(text, scalar.start_mark.index).end()  # type: ignore[union-attr]  # may be empty
+            end = scalar.end_mark.index
             change = Change(
                 path=where, line=scalar.start_mark.line + 1, before=text[start:end], after=str(after)
             )

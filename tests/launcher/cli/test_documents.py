@@ -201,9 +201,8 @@ def test_every_command_that_prints_documents_is_in_the_table():
             forms = [option.type for option in called.params if option.name == "output"]
             if any("json" in getattr(form, "choices", ()) for form in forms):
                 named.add(f"{name}-{sub}" if sub else name)
-    assert {"render-explain" if name == "render" else name for name in named} == {*VERSIONS, LOG_LINE} - {
-        "error"
-    }
+    of = {"render": "render-explain", **dict.fromkeys(("sweep-run", "sweep-resume", "sweep-status"), "sweep")}
+    assert {of.get(name, name) for name in named} == {*VERSIONS, LOG_LINE} - {"error"}
 
 
 def test_an_error_of_the_protocol_keeps_its_parts_in_the_launcher():

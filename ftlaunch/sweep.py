@@ -1,0 +1,150 @@
+"""Studies: several jobs of a config with other values each, and which of them was the best."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftlaunch.job import known_backend, log_note
+from launcher.errors import NotFoundError
+from launcher.jobs.notes import Note
+from launcher.jobs.options import SubmitOptions
+from launcher.plan.handle import BackendKind
+from trainer.config.overrides import Overrides, spell_overrides
+
+if TYPE_CHECKING:
+    from launcher.sweep.driver import Picture
+    from launcher.sweep.study import Study
+    from launcher.sweep.trials import Trial
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sweep:
+    """A study as it stood when it was asked about.
+
+    Attributes:
+        name: Its own; `ftlaunch status NAME` shows it.
+        state: `Running`, `Paused` (no driver goes on with it), `Cancelled`, `Failed` or `Succeeded`.
+        trials: All that have begun, by number from 0, with values, curve and what they reached.
+        best: The best of those that ended by themselves, or None.
+        gain: Whether that is better than the first trial by more than chance, as a sentence.
+        folder: Of the study; `winner.yaml` in it is the best trial's config.
+    """
+
+    name: str
+    state: str
+    trials: tuple[Trial, ...]
+    best: Trial | None
+    gain: str
+    folder: Path
+
+
+def sweep(
+    config: str | Path,
+    over: Mapping[str, object] | Sequence[str],
+    *,
+    on: BackendKind | None = None,
+    set: Overrides = (),
+    options: Mapping[str, Any] | None = None,
+    notes: Callable[[Note], None] = log_note,
+    **asked: Any,
+) -> Sweep:
+    """Try several values of a config's keys, a job each, and return once all trials have ended.
+
+    Args:
+        config: The file.
+        over: What is varied: `{"Optimizer.lr.learning_rate": "log(1e-4,1e-1)", "image_size": [192, 224]}`, or
+            texts such as `seed=3`.
+        on: `kubernetes`, `docker` or `local`; None for what settings say, else kubernetes.
+        set: Changes of the config, for all trials.
+        options: Other fields of `launcher.jobs.options.SubmitOptions`, for all trials.
+        notes: Told what the command would say; the logger `ftlaunch` by default.
+        asked: Any other field of `launcher.sweep.begin.SweepRequest`: trials, parallel, metric, goal,
+            sampler, prune, name, seed, per_gpu.
+
+    Raises:
+        UsageError: What is asked for cannot be; all problems are in `problems`.
+        UnreachableError: The cluster does not let us in.
+    """
+    from launcher.sweep import lifecycle
+    from launcher.sweep.begin import SweepRequest, plan_study
+
+    texts = (
+        tuple(map(str, over))
+        if not isinstance(over, Mapping)
+        else tuple(_spell(*item) for item in over.items())
+    )
+    submit = SubmitOptions(on=known_backend(on), overrides=spell_overrides(set), **(options or {}))
+    planned = plan_study(SweepRequest(config=Path(config), over=texts, options=submit, **asked), notes=notes)
+    study = lifecycle.begin(planned, notes=notes)
+    return _describe(study, lifecycle.go_on(study, planned.sharing, pause=time.sleep, notes=notes))
+
+
+def resume_sweep(
+    name: str | None = None, *, trials: int | None = None, notes: Callable[[Note], None] = log_note
+) -> Sweep:
+    """Go on with a study whose driver was left or killed, or that was cancelled, until it ends.
+
+    Args:
+        name: Its name; None for the one that was begun last.
+        trials: How many there are to be; None for as many as before.
+        notes: As of `sweep`.
+
+    Raises:
+        NotFoundError: There is no such study.
+        UsageError: A job of it is still stopping, or it was begun in another folder.
+    """
+    from launcher.sweep import lifecycle
+    from launcher.sweep.study import find_study
+
+    study = lifecycle.release(find_study(name), trials=trials, notes=notes)
+    sharing = lifecycle.share_again(study)
+    return _describe(study, lifecycle.go_on(study, sharing, pause=time.sleep, notes=notes))
+
+
+def find_sweep(name: str | None = None) -> Sweep:
+    """Return how a study stands now; the one that was begun last where none is named.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    from launcher.sweep.lifecycle import look
+    from launcher.sweep.study import find_study
+
+    study = find_study(name)
+    return _describe(study, look(study))
+
+
+def best_config(name: str | None = None) -> str:
+    """Return the config of a study's best trial, with its values put in.
+
+    Raises:
+        NotFoundError: There is no such study, or no trial of it has ended by itself.
+    """
+    from launcher.sweep.lifecycle import look
+    from launcher.sweep.results import find_winner, write_winner
+    from launcher.sweep.study import find_study
+
+    study = find_study(name)
+    winner = find_winner(look(study).trials, goal=study.settings.goal)
+    if winner is None:
+        raise NotFoundError(where=study.name, expected="a trial that has ended by itself", got="none")
+    return write_winner(study, winner)
+
+
+def _spell(key: str, values: object) -> str:
+    return f"{key}={values}" if isinstance(values, str) else f"{key}={values!r}"
+
+
+def _describe(study: Study, picture: Picture) -> Sweep:
+    from launcher.sweep.lifecycle import state_of
+    from launcher.sweep.results import describe_gain, find_winner
+
+    return Sweep(
+        name=study.name, state=state_of(study, picture), trials=picture.trials, folder=study.folder,
+        best=find_winner(picture.trials, goal=study.settings.goal),
+        gain=describe_gain(picture.trials, study.settings),
+    )  # fmt: skip

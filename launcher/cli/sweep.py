@@ -1,0 +1,431 @@
+"""`ftlaunch sweep`: a study's begin, its going on, how it stands, what it came to."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from launcher.cli.options import Subcommands, echo_document, output_option, plain_option, trial_options
+from launcher.cli.printing import Screen, can_show, echo, print_note
+from launcher.cli.studies import complete_study
+from launcher.documents import format_time, make_document
+from launcher.errors import CliExit
+from launcher.jobs.options import SubmitOptions
+
+if TYPE_CHECKING:
+    from launcher.jobs.notes import Note
+    from launcher.sweep.driver import Picture
+    from launcher.sweep.machine import Sharing
+    from launcher.sweep.study import Study
+    from launcher.sweep.trials import Trial
+
+_SAMPLERS, _PRUNERS = ("tpe", "random", "grid"), ("asha", "median", "none")
+_RUN = "run"
+
+
+class _Sweep(Subcommands):
+    """`sweep CONFIG` begins a study; what follows is a command where it is the name of one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = [_RUN, *args]
+        return super().parse_args(ctx, args)
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage(ctx.command_path, "CONFIG --over KEY=VALUES… | COMMAND")
+
+
+study_argument = click.argument("study", required=False, shell_complete=complete_study)
+"""A study's name; without one, the last that was begun is meant."""
+_parallel_option = click.option(
+    "--parallel", type=click.IntRange(min=1), metavar="N",
+    help="Jobs at once; by default 4 on a cluster, and as many as there is room for on this machine.",
+)  # fmt: skip
+_detach_option = click.option(
+    "--detach", is_flag=True, help="Go on in the background, and return once the first jobs are submitted."
+)
+
+
+@click.group("sweep", cls=_Sweep)
+def command() -> None:
+    """Try several values of a config's keys, each in a job of its own, and keep the best.
+
+    `ftlaunch sweep CONFIG --over KEY=VALUES` begins a study; `ftlaunch sweep run --help` has its options.
+    """
+
+
+@command.command(_RUN)
+@trial_options
+@click.option(
+    "--over", multiple=True, metavar="KEY=VALUES",
+    help="What is varied: [a,b,c], log(a,b), uniform(a,b) or int(a,b) of a key, or of image_size; "
+    "seed=3 and folds=5 repeat each trial. May be repeated.",
+)  # fmt: skip
+@click.option("--trials", type=click.IntRange(min=1), metavar="N", help="Number of trials.")
+@_parallel_option
+@click.option("--metric", metavar="NAME", help="Value of the evaluations to compare; by default the first.")
+@click.option("--goal", type=click.Choice(("max", "min")), help="Whether more of it is better, or less.")
+@click.option(
+    "--sampler", type=click.Choice(_SAMPLERS),
+    help="How values are chosen; by default all of a small grid, else tpe.",
+)  # fmt: skip
+@click.option(
+    "--prune", type=click.Choice(_PRUNERS), help="Stop trials early that fall behind; by default none."
+)
+@click.option("--name", metavar="NAME", help="Exact name of the study; fails where it is taken.")
+@click.option("--sweep-seed", "seed", type=click.IntRange(min=0), metavar="N", help="Of the values drawn.")
+@click.option(
+    "--per-gpu", type=click.IntRange(1, 64), metavar="N", help="Jobs that share a GPU of this machine."
+)
+@click.option(
+    "--container-runtime", "runtime", metavar="docker|podman|PATH", envvar="FTLAUNCH_CONTAINER_RUNTIME",
+    help="Container engine of --on docker.",
+)  # fmt: skip
+@_detach_option
+@plain_option
+@output_option("json", "name")
+def run(*, path: Path, options: SubmitOptions, detach: bool, plain: bool, output: str, **asked: Any) -> int:
+    """Begin a study, and go on with it until all trials have ended."""
+    from launcher.sweep import lifecycle
+    from launcher.sweep.begin import SweepRequest, plan_study, read_request
+
+    typed = SweepRequest(
+        config=path, options=options, command=tuple(click.get_current_context().obj or ()), **asked
+    )
+    planned = plan_study(read_request(path, typed), notes=print_note)
+    settings = planned.settings
+    echo(
+        f"{settings.name}: {settings.trials} trial{'s' * (settings.trials != 1)} by {settings.sampler}"
+        + (f", pruned by {settings.prune}" if settings.prune != "none" else "")
+        + f"; {planned.sharing.sentence}",
+        err=True,
+    )
+    if planned.sharing.warning:
+        echo(f"note: {planned.sharing.warning}", err=True)
+    study = lifecycle.begin(planned, notes=print_note)
+    if output == "name" or (output == "text" and detach):
+        echo(study.name)
+    if detach:
+        return _detach(study, output)
+    return _go_on(study, planned.sharing, plain=plain, output=output)
+
+
+def _detach(study: Study, output: str) -> int:
+    from launcher.sweep import lifecycle
+
+    pid = lifecycle.detach(study)
+    if output == "json":
+        echo_document(study_to_json(study, lifecycle.look(study)), output)
+    echo(
+        f"process {pid} goes on with it; next: ftlaunch sweep status {study.name} · "
+        f"ftlaunch cancel {study.name}",
+        err=True,
+    )
+    return CliExit.OK
+
+
+@command.command("resume")
+@study_argument
+@click.option("--trials", type=click.IntRange(min=1), metavar="N", help="Number of trials there are to be.")
+@_parallel_option
+@_detach_option
+@plain_option
+@output_option("json", "name")
+def resume(
+    *, study: str | None, trials: int | None, parallel: int | None, detach: bool, plain: bool, output: str
+) -> int:
+    """Go on with a study whose driver was left or killed, or that was cancelled."""
+    from launcher.sweep import lifecycle
+    from launcher.sweep.study import find_study
+
+    found = lifecycle.release(find_study(study), trials=trials, notes=print_note)
+    return resume_study(found, parallel=parallel, detach=detach, plain=plain, output=output)
+
+
+def resume_study(study: Study, *, parallel: int | None, detach: bool, plain: bool, output: str) -> int:
+    """Go on with a study that may go on."""
+    import os
+
+    from launcher.sweep import lifecycle
+
+    if Path.cwd() != Path(study.settings.workdir):
+        echo(f"note: goes on in {study.settings.workdir}, where the study's paths lead", err=True)
+        os.chdir(study.settings.workdir)
+    if others := study.drivers():
+        echo(f"note: process {others[0]} goes on with it too; both look after the same trials", err=True)
+    if detach:
+        return _detach(study, output)
+    sharing = lifecycle.share_again(study, parallel=parallel)
+    echo(f"{study.name}: {sharing.sentence}", err=True)
+    return _go_on(study, sharing, plain=plain, output=output)
+
+
+def _go_on(study: Study, sharing: Sharing, *, plain: bool, output: str) -> int:
+    """Drive a study, with a live view on a terminal and a line an event elsewhere."""
+    from launcher.cli.live import ended_like_ctrl_c
+    from launcher.sweep import lifecycle
+
+    live = output == "text" and not plain and can_show()
+    view: _View = _LiveStudy(study) if live else _PlainStudy(study)
+    try:
+        with ended_like_ctrl_c(), view:
+            picture = lifecycle.go_on(study, sharing, pause=view.pause, notes=view.say, on_step=view.tell)
+    except KeyboardInterrupt:
+        echo(
+            f"\nthe trials that run go on, and no new one begins; `ftlaunch sweep resume {study.name}` "
+            f"goes on, `ftlaunch cancel {study.name}` stops them",
+            err=True,
+        )
+        return CliExit.INTERRUPTED
+    if output == "json":
+        echo_document(study_to_json(study, picture), output)
+    else:
+        print_study_end(study, picture)
+    return exit_code(study, picture)
+
+
+def exit_code(study: Study, picture: Picture) -> int:
+    """Return the exit code that stands for how a study has ended."""
+    from launcher.sweep.lifecycle import state_of
+
+    codes = {"Succeeded": CliExit.OK, "Cancelled": CliExit.CANCELLED, "Failed": CliExit.JOB_FAILED}
+    return codes.get(state_of(study, picture), CliExit.OK)
+
+
+class _View:
+    """Shows a study while a driver runs."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+
+    def __enter__(self) -> _View:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        pass
+
+    def tell(self, picture: Picture) -> None:
+        """Take what a look has found."""
+
+    def say(self, note: Note) -> None:
+        """Take a sentence."""
+        print_note(note)
+
+    def pause(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+class _PlainStudy(_View):
+    """A line an event on standard error."""
+
+    def __init__(self, study: Study) -> None:
+        super().__init__(study)
+        self._told: dict[int, str] = {}
+
+    def tell(self, picture: Picture) -> None:
+        from launcher.cli.sweep_picture import state_word
+
+        for trial in picture.trials:
+            word = state_word(self.study, picture, trial)
+            before = self._told.get(trial.number)
+            if word != before and (trial.state.is_final or before is None):
+                echo(self._line(trial, word), err=True)
+            self._told[trial.number] = word
+
+    def _line(self, trial: Trial, word: str) -> str:
+        from launcher.cli.sweep_picture import describe_value
+        from launcher.sweep.results import describe_params
+
+        if not trial.state.is_final:
+            return f"trial {trial.number + 1}: {describe_params(trial.params)}"
+        value = describe_value(trial, self.study.settings)
+        name = self.study.settings.metric or "value"
+        rest = f" {name} {value}" if value else ""
+        after = f" after epoch {max(trial.curve)}" if trial.stop_at is not None and trial.curve else ""
+        return f"trial {trial.number + 1}: {word}{after}{rest}"
+
+
+class _LiveStudy(_View):
+    """A table that is drawn anew as it changes."""
+
+    def __init__(self, study: Study) -> None:
+        super().__init__(study)
+        self._screen = Screen(sys.stdout)
+        self._picture: Picture | None = None
+        self._notes: list[Note] = []
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> _View:
+        self._screen.enter()
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._screen.leave()
+        for note in self._notes:
+            print_note(note)
+
+    def tell(self, picture: Picture) -> None:
+        self._picture = picture
+        self._draw()
+
+    def say(self, note: Note) -> None:
+        if note.level == "warning":
+            self._notes.append(note)
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+        self._draw()
+
+    def _draw(self) -> None:
+        from launcher.cli.sweep_picture import compose_study
+
+        if self._picture is None:
+            return
+        columns, rows = shutil.get_terminal_size()
+        lines = compose_study(self.study, self._picture, columns=columns, rows=rows, now_s=time.time())
+        self._screen.draw(lines)
+
+
+def print_study_end(study: Study, picture: Picture) -> None:
+    """Say how a study stands or ended: its table on standard output, the rest on standard error."""
+    from launcher.cli.sweep_picture import describe_study
+    from launcher.cli.table import line_columns, wrap
+    from launcher.sweep.lifecycle import state_of
+    from launcher.sweep.results import count_epochs, describe_gain, find_winner, weights_of
+    from launcher.sweep.study import WINNER
+
+    settings = study.settings
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 200
+    echo("\n".join(describe_study(study, picture, columns=columns, now_s=time.time())))
+    winner = find_winner(picture.trials, goal=settings.goal)
+    if winner is None:
+        return
+    lines = ["", *wrap(describe_gain(picture.trials, settings), columns=line_columns())]
+    full = len(picture.trials) * settings.epochs
+    if settings.prune != "none" and full:
+        lines.append(f"epochs trained: {count_epochs(picture.trials)} of {full}")
+    if picture.is_over or (study.folder / WINNER).is_file():
+        lines.append(f"config of the best: {study.folder / WINNER}")
+    weights = weights_of(study, winner)
+    if weights is not None:
+        lines.append(f"its weights: {weights}")
+    if state_of(study, picture) in ("Paused", "Cancelled"):
+        lines.append(f"next: ftlaunch sweep resume {study.name}")
+    echo("\n".join(lines), err=True)
+
+
+@command.command("status")
+@study_argument
+@output_option("wide", "json", "yaml", "name")
+def status(*, study: str | None, output: str) -> None:
+    """Show how a study stands: its trials, the best so far, and what there is of it."""
+    from launcher.sweep.study import find_study
+
+    show_study(find_study(study), output=output)
+
+
+def show_study(study: Study, *, output: str) -> None:
+    """Print how a study stands."""
+    from launcher.cli.sweep_picture import describe_study
+    from launcher.sweep.lifecycle import look
+
+    if output == "name":
+        echo(study.name)
+        return
+    picture = look(study)
+    if output in ("json", "yaml"):
+        echo_document(study_to_json(study, picture), output)
+    elif output == "wide":
+        echo("\n".join(describe_study(study, picture, columns=400, now_s=time.time(), wide=True)))
+    else:
+        print_study_end(study, picture)
+
+
+def study_to_json(study: Study, picture: Picture) -> dict[str, object]:
+    """Write a study for programs. Keys are only ever added."""
+    from launcher.sweep.lifecycle import state_of
+    from launcher.sweep.results import describe_gain, find_winner
+    from launcher.sweep.trial_jobs import jobs_of
+
+    settings = study.settings
+    winner = find_winner(picture.trials, goal=settings.goal)
+    return make_document(
+        "sweep",
+        name=study.name,
+        state=state_of(study, picture),
+        folder=str(study.folder),
+        config=settings.config,
+        created=format_time(settings.created_s),
+        on=settings.on,
+        over=list(settings.over),
+        sampler=settings.sampler,
+        prune=settings.prune,
+        metric=settings.metric or None,
+        goal=settings.goal,
+        planned=picture.planned,
+        parallel=settings.parallel,
+        epochs=settings.epochs,
+        drivers=study.drivers(),
+        reason=picture.halted.reason if picture.halted else None,
+        winner=winner.number + 1 if winner else None,
+        best=winner.value if winner else None,
+        gain=describe_gain(picture.trials, settings) if winner else None,
+        trials=[
+            {
+                "trial": trial.number + 1,
+                "state": trial.state.value,
+                "params": dict(trial.params),
+                "value": trial.value,
+                "values": dict(trial.values),
+                "pruned_at": trial.stop_at,
+                "reason": trial.reason or None,
+                "began": format_time(trial.began_s),
+                "ended": format_time(trial.ended_s),
+                "curve": [[epoch, value] for epoch, value in trial.curve.items()],
+                "jobs": [
+                    {
+                        "job": job.name,
+                        "state": picture.seen[job.name].state if job.name in picture.seen else None,
+                    }
+                    for job in jobs_of(study, trial.number)
+                ],
+            }
+            for trial in picture.trials
+        ],
+    )
+
+
+@command.command("best")
+@study_argument
+@click.option(
+    "--to", type=click.Path(path_type=Path), metavar="FILE", help="Write it there instead of printing it."
+)
+def best_config(*, study: str | None, to: Path | None) -> None:
+    """Print the config of the best trial, with its values put in."""
+    from launcher.errors import NotFoundError, UsageError
+    from launcher.sweep.lifecycle import look
+    from launcher.sweep.results import find_winner, write_winner
+    from launcher.sweep.study import find_study
+
+    found = find_study(study)
+    winner = find_winner(look(found).trials, goal=found.settings.goal)
+    if winner is None:
+        raise NotFoundError(where=found.name, expected="a trial that has ended by itself", got="none")
+    text = write_winner(found, winner)
+    if to is None:
+        echo(text, nl=False)
+        return
+    if to.exists():
+        raise UsageError(where=f"--to {to}", expected="a file that is not there yet", got="one that is")
+    try:
+        to.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(where=f"--to {to}", expected="a file to write", said=error) from error
+    echo(f"{to}: the config of trial {winner.number + 1}", err=True)

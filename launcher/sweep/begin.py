@@ -1,0 +1,379 @@
+"""From what was asked for to a study: everything is checked here, before anything is made."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast, get_args
+
+from launcher.backends.devices import list_gpus
+from launcher.errors import Issue, UsageError
+from launcher.jobs.notes import Notes, ignore
+from launcher.jobs.options import SubmitOptions
+from launcher.jobs.prepare import Draft, load, plan_job
+from launcher.names import is_dns_label, job_name, new_run_id, to_dns_label
+from launcher.plan.handle import BACKENDS, BackendKind
+from launcher.sweep.machine import Sharing, share_cluster, share_machine
+from launcher.sweep.space import Repeat, Space, overrides_of, parse_space
+from launcher.sweep.study import (
+    MAX_PREFIX,
+    Goal,
+    PrunerName,
+    SamplerName,
+    Settings,
+    Study,
+    begin_study,
+    options_from_json,
+    options_to_json,
+)
+from launcher.sweep.trials import require_optuna
+from trainer.config.document import Document, parse_document
+from trainer.config.load import read_content
+from trainer.config.problems import ConfigError, Problem, show, suggest
+
+if TYPE_CHECKING:
+    from launcher.config.load import RunConfig
+
+SECTION = "Sweep"
+SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
+PRUNERS: tuple[PrunerName, ...] = get_args(PrunerName)
+_PLAIN = SubmitOptions()
+_TRIALS = 12
+_CHECKED = 12
+"""Values of a choice that are held against the config before the study begins; a trial refuses the others."""
+_MAX_NAME = 40
+_KEYS = (
+    "config",
+    "over",
+    "trials",
+    "parallel",
+    "metric",
+    "goal",
+    "sampler",
+    "prune",
+    "on",
+    "seed",
+    "per_gpu",
+    "name",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepRequest:
+    """What a study is asked for; what is None is chosen.
+
+    Attributes:
+        config: The file.
+        over: `KEY=VALUES` each.
+        options: As of `submit`, for every trial.
+        name: Of the study; None for one made of the config's.
+        seed: Of what is drawn.
+        per_gpu: Jobs that share a GPU of this machine.
+    """
+
+    config: Path
+    over: tuple[str, ...]
+    options: SubmitOptions = _PLAIN
+    name: str | None = None
+    sampler: SamplerName | None = None
+    prune: PrunerName | None = None
+    trials: int | None = None
+    parallel: int | None = None
+    metric: str | None = None
+    goal: Goal | None = None
+    seed: int | None = None
+    per_gpu: int | None = None
+    command: tuple[str, ...] = ()
+
+
+def read_request(path: Path, typed: SweepRequest) -> SweepRequest:
+    """Return what a file with a `Sweep` section asks for, where it is one; what was typed wins.
+
+    Args:
+        path: A config, or a file with nothing but such a section.
+        typed: Whose `config` is `path`.
+
+    Raises:
+        ConfigError: The section is refused; holds every problem.
+    """
+    content = read_content(path)
+    document = parse_document(content, name=str(path))
+    section = document.values.get(SECTION)
+    if SECTION not in document.values:
+        return typed
+    problems = list(_find_problems(document, section))
+    if problems or not isinstance(section, dict):
+        raise ConfigError(problems)
+    given = {key: value for key, value in section.items() if value is not None}
+    over = tuple(_spell(key, value) for key, value in given.pop("over").items())
+    typed_keys = {text.partition("=")[0] for text in typed.over}
+    config = (path.parent / str(given.pop("config"))) if "config" in given else path
+    found = replace(
+        typed,
+        config=config,
+        over=(*(text for text in over if text.partition("=")[0] not in typed_keys), *typed.over),
+    )
+    on = given.pop("on", None)
+    if on is not None and found.options.on is None:
+        found = replace(found, options=replace(found.options, on=cast(BackendKind, on)))
+    unsaid = {key: value for key, value in given.items() if getattr(found, key) is None}
+    return replace(found, **unsaid)
+
+
+def _spell(key: str, value: object) -> str:
+    return f"{key}={value}" if isinstance(value, str) else f"{key}={value!r}"
+
+
+def _find_problems(document: Document, section: object) -> Iterator[Problem]:
+    if not isinstance(section, dict):
+        yield document.problem((SECTION,), f"expected a mapping with config and over, got {show(section)}")
+        return
+    others = sorted(set(document.values) - {SECTION})
+    if "config" in section and others:
+        yield document.problem(
+            (others[0],),
+            f"expected nothing beside {SECTION} in a file that names its config, got {others[0]!r}",
+        )
+    if "config" not in section and not others:
+        yield document.problem((SECTION,), "expected config: the file that is trained with, got none")
+    kinds: Mapping[str, tuple[type, ...]] = {
+        "trials": (int,), "parallel": (int,), "seed": (int,), "per_gpu": (int,), "over": (dict,),
+    }  # fmt: skip
+    choices: Mapping[str, Sequence[str]] = {
+        "sampler": SAMPLERS, "prune": PRUNERS, "on": BACKENDS, "goal": ("max", "min"),
+    }  # fmt: skip
+    for key, value in section.items():
+        place = (SECTION, key)
+        if key not in _KEYS:
+            yield document.problem(
+                place, f"expected one of {', '.join(_KEYS)}, got {show(key)}{suggest(key, _KEYS)}"
+            )
+        elif key in choices and value not in (*choices[key], None):
+            yield document.problem(place, f"expected one of {', '.join(choices[key])}, got {show(value)}")
+        elif key not in choices and value is not None:
+            wanted = kinds.get(key, (str,))
+            if not isinstance(value, wanted) or isinstance(value, bool):
+                word = {int: "a whole number", dict: "a mapping of keys to values", str: "text"}[wanted[0]]
+                yield document.problem(place, f"expected {word}, got {show(value)}")
+    if not section.get("over"):
+        yield document.problem(
+            (SECTION,), "expected over: what is varied, such as {image_size: [192, 224]}, got none"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planned:
+    """A study that was checked, and how its jobs share what runs them."""
+
+    settings: Settings
+    content: bytes
+    sharing: Sharing
+    notes: tuple[str, ...] = ()
+
+    def begin(self) -> Study:
+        """Make it.
+
+        Raises:
+            TakenError: There is one of its name.
+        """
+        return begin_study(self.settings, self.content)
+
+
+def plan_study(request: SweepRequest, *, notes: Notes = ignore) -> Planned:
+    """Check all of a request, and choose what it leaves open.
+
+    Raises:
+        ConfigError: The config, or one of the values for it, is refused; holds every problem.
+        UsageError: What is asked for cannot be.
+    """
+    require_optuna()
+    space = parse_space(request.over)
+    draft = load(request.config, request.options, notes=notes)
+    _check_values(request, space, draft)
+    problems = list(_find_contradictions(request, space, draft.config))
+    if problems:
+        raise UsageError(problems=problems)
+    sampler, trials = _choose(request, space)
+    metric, goal = _choose_metric(request, draft.config)
+    study_id = new_run_id()
+    run = draft.config.job.run
+    name = request.name or _name(draft, study_id)
+    sharing = share(draft, asked=request.parallel, per_gpu=request.per_gpu or 1)
+    settings = Settings(
+        name=name,
+        study_id=study_id,
+        config=str(request.config.resolve()),
+        workdir=str(Path.cwd()),
+        command=request.command,
+        created_s=time.time(),
+        over=space.texts,
+        overrides=request.options.overrides,
+        on=draft.on[0],
+        options=options_to_json(request.options),
+        sampler=sampler,
+        prune=request.prune or "none",
+        metric=metric,
+        goal=goal,
+        trials=trials,
+        parallel=len(sharing.places),
+        epochs=run.epochs,
+        interval=run.eval_interval,
+        seed=request.seed or 0,
+        per_gpu=request.per_gpu or 1,
+    )
+    return Planned(settings=settings, content=draft.config.content, sharing=sharing)
+
+
+def share(draft: Draft, *, asked: int | None, per_gpu: int) -> Sharing:
+    """Return how the jobs of a config share the place where they run."""
+    launch = draft.config.job.launch
+    if draft.capabilities.is_cluster:
+        return share_cluster(asked)
+    present = draft.options.gpu_ids or list_gpus()
+    procs = launch.procs_per_node if launch.procs_per_node != "auto" else max(launch.gpus, 1)
+    return share_machine(
+        asked, ranks=procs * launch.max_nodes, nodes=launch.max_nodes, gpus=launch.gpus, present=present,
+        cores=_cores(), per_gpu=per_gpu,
+    )  # fmt: skip
+
+
+def share_again(study: Study, *, parallel: int | None = None) -> Sharing:
+    """Return how a study's jobs share the place where they run, as it is now."""
+    settings = study.settings
+    options = SubmitOptions(
+        **options_from_json(settings.options), on=settings.on, overrides=settings.overrides
+    )
+    draft = load(study.config, options)
+    return share(draft, asked=parallel or settings.parallel, per_gpu=settings.per_gpu)
+
+
+def _cores() -> int:
+    """Count the cores that this process may use, which a container or `taskset` may have made fewer."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+
+
+def _name(draft: Draft, study_id: str) -> str:
+    prefix = to_dns_label(draft.config.job.launch.name or draft.config.path.stem)
+    return job_name(prefix[:MAX_PREFIX].rstrip("-"), run_id=study_id)
+
+
+def _choose(request: SweepRequest, space: Space) -> tuple[SamplerName, int]:
+    """Return the sampler and how many trials: a grid is tried out where that was not asked otherwise."""
+    size = space.grid_size
+    if not space.dimensions:
+        return "grid", 1
+    if request.sampler == "grid" or (
+        request.sampler is None and size is not None and size <= (request.trials or size)
+    ):
+        assert size is not None  # else it was refused
+        return "grid", min(request.trials or size, size)
+    return request.sampler or "tpe", request.trials or _TRIALS
+
+
+def _check_values(request: SweepRequest, space: Space, draft: Draft) -> None:
+    """Hold each value against the config, by itself.
+
+    Raises:
+        ConfigError: Any of them is refused; holds every problem.
+        UsageError: The config has no lists for folds.
+    """
+    problems: dict[str, Problem] = {}
+    content, name = draft.config.content, str(request.config)
+    tries: list[tuple[Mapping[str, object], Repeat]] = [
+        ({dimension.key: value}, Repeat())
+        for dimension in space.dimensions
+        for value in dimension.ends[:_CHECKED]
+    ]
+    tries += [({}, space.repeats[0])]
+    for params, repeat in tries:
+        try:
+            varied = overrides_of(params, repeat, content=content, name=name)
+            options = replace(request.options, overrides=(*request.options.overrides, *varied))
+            plan_job(load(request.config, options))
+        except ConfigError as error:
+            problems |= {str(problem): problem for problem in error.problems}
+    if problems:
+        raise ConfigError(problems.values())
+
+
+def _find_contradictions(request: SweepRequest, space: Space, config: RunConfig) -> Iterator[Issue]:
+    run = config.job.run
+    if not run.eval_during_train:
+        yield Issue(
+            where="Global.eval_during_train",
+            expected="True: trials are compared by their evaluations",
+            got="False",
+        )
+    if run.eval_interval > run.epochs:
+        yield Issue(
+            where="Global.eval_interval",
+            expected=f"at most Global.epochs, {run.epochs}",
+            got=str(run.eval_interval),
+        )
+    if request.sampler == "grid" and space.grid_size is None:
+        ranges = ", ".join(d.key for d in space.dimensions if d.kind == "float")
+        yield Issue(
+            where=f"--sampler grid: {ranges}",
+            expected="values, as [a,b,c] or log(a,b,POINTS)",
+            got="a range",
+            fix="or leave the sampler out",
+        )
+    for name, value in (
+        ("trials", request.trials),
+        ("parallel", request.parallel),
+        ("per-gpu", request.per_gpu),
+    ):
+        if value is not None and value < 1:
+            yield Issue(where=f"--{name}", expected="at least 1", got=str(value))
+    if request.name is not None and (not is_dns_label(request.name) or len(request.name) > _MAX_NAME):
+        yield Issue(
+            where="--name",
+            expected=f"at most {_MAX_NAME} lower-case letters, digits and '-', a letter first",
+            got=repr(request.name),
+            fix=f"such as {to_dns_label(request.name)!r}",
+        )
+    taken = {"Global.output_dir": "each trial has its own"} | (
+        {"Global.epochs": "trials of different lengths cannot be compared on the way"}
+        if request.prune not in (None, "none") else {}
+    )  # fmt: skip
+    for dimension in space.dimensions:
+        if dimension.key in taken:
+            yield Issue(where=f"--over {dimension.key}", expected="another key", got=taken[dimension.key])
+    if any(repeat.seed is not None for repeat in space.repeats) and _has(space, "Global.seed"):
+        yield Issue(where="--over Global.seed", expected="seed alone, which repeats a trial", got="both")
+
+
+def _has(space: Space, key: str) -> bool:
+    return any(dimension.key == key for dimension in space.dimensions)
+
+
+def _choose_metric(request: SweepRequest, config: RunConfig) -> tuple[str, Goal]:
+    """Return the name of the value that trials are compared by, and whether more of it is better.
+
+    The name is empty where only an evaluation can tell it: of a metric of the user's own.
+
+    Raises:
+        UsageError: No evaluation has what was asked for.
+    """
+    metrics = config.job.metric.of("Eval")
+    goals: dict[str, Goal] = {
+        name: "min" if metric.less_is_better else "max" for metric in metrics for name in metric.values
+    }
+    name = request.metric or next(iter(goals), "")
+    is_open = any(not metric.values for metric in metrics) or not metrics
+    if request.metric and request.metric not in goals and not is_open and not _is_loss(request.metric):
+        raise UsageError(
+            where="--metric", expected=f"one of {', '.join([*goals, 'loss'])}", got=repr(request.metric)
+        )
+    first: Goal = "min" if metrics and metrics[0].less_is_better else "max"
+    return name, request.goal or goals.get(name, "min" if _is_loss(name) else first)
+
+
+def _is_loss(name: str) -> bool:
+    return name.lower().endswith("loss")

@@ -1,0 +1,333 @@
+"""What can be asked of a study as a whole: how it stands, to go on, to stop, to be gone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from launcher.backends.states import JobState
+from launcher.errors import LaunchError, NotFoundError, TakenError, UnreachableError, UsageError
+from launcher.jobs import lifecycle
+from launcher.jobs.notes import Note, Notes, ignore
+from launcher.jobs.resolve import ResolvedJob, open_job
+from launcher.plan.capabilities import CAPABILITIES
+from launcher.runs.paths import runs_dir
+from launcher.runs.store import RunStore
+from launcher.sweep.begin import Planned, share_again
+from launcher.sweep.driver import Driver, Picture, tell_nobody
+from launcher.sweep.machine import Sharing
+from launcher.sweep.results import find_winner, write_winner
+from launcher.sweep.study import DRIVER_LOG, WINNER, Halted, Study, remove_study
+from launcher.sweep.trial_jobs import ABSENT, LaunchedJobs, Seen, TrialJob, jobs_of
+from launcher.sweep.trials import Trials, TrialState
+from trainer.protocol.codec import Count, decode, encode
+from trainer.protocol.python_command import python_command
+from trainer.protocol.safe_files import read_file, replace_file
+from trainer.protocol.untrusted import FormatError
+
+SUMMARY = "summary.json"
+SCHEMA = 1
+_MAX_BYTES = 64 * 1024
+_PAUSE_S, _CLUSTER_PAUSE_S = 1.0, 5.0
+StudyState = Literal["Running", "Paused", "Cancelled", "Failed", "Succeeded"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """What a driver has last seen of a study, for lists, which do not open the journal.
+
+    Attributes:
+        state: As it was then; `Running` holds only while a driver runs.
+        begun, ended, planned: Trials.
+        best: Value of the best trial so far, or None.
+        winner: Its number from 0, or None.
+    """
+
+    state: StudyState
+    begun: Count
+    ended: Count
+    planned: Count
+    best: float | None = None
+    winner: int | None = None
+
+
+def state_of(study: Study, picture: Picture) -> StudyState:
+    """Return how a study stands, in one word. Looks whether a driver runs."""
+    if picture.halted is not None:
+        return "Cancelled" if picture.halted.cancelled else "Failed"
+    if picture.is_over:
+        return (
+            "Succeeded" if any(trial.state is TrialState.COMPLETE for trial in picture.trials) else "Failed"
+        )
+    return "Running" if study.drivers() else "Paused"
+
+
+def summarize(study: Study, picture: Picture) -> Summary:
+    """Return what lists show of a study."""
+    winner = find_winner(picture.trials, goal=study.settings.goal)
+    return Summary(
+        state=state_of(study, picture), begun=len(picture.trials), planned=picture.planned,
+        ended=sum(trial.state.is_final for trial in picture.trials),
+        best=winner.value if winner else None, winner=winner.number if winner else None,
+    )  # fmt: skip
+
+
+def read_summary(study: Study) -> Summary | None:
+    """Return what was last seen of a study; None where nothing was. Opens no journal and asks nobody."""
+    try:
+        data = read_file(study.folder / SUMMARY, max_bytes=_MAX_BYTES)
+        found = decode(Summary, data, where=SUMMARY, schema=SCHEMA)
+    except (OSError, FormatError):
+        return None
+    if found.state == "Running" and not study.drivers():
+        from dataclasses import replace
+
+        return replace(found, state="Paused")
+    return found
+
+
+def _note_summary(study: Study, picture: Picture) -> None:
+    summary = summarize(study, picture)
+    if read_summary(study) != summary:
+        replace_file(study.folder / SUMMARY, (json.dumps(encode(summary, schema=SCHEMA)) + "\n").encode())
+
+
+def look(study: Study) -> Picture:
+    """Return how a study stands now. Changes nothing; asks for the jobs of trials that run alone."""
+    trials = Trials(study)
+    found = trials.all()
+    jobs = [job for trial in found if not trial.state.is_final for job in jobs_of(study, trial.number)]
+    seen: dict[str, Seen] = {}
+    with contextlib.suppress(UnreachableError):
+        seen = LaunchedJobs(study).look(jobs) if jobs else {}
+    return Picture(trials=tuple(found), seen=seen, planned=trials.planned, halted=study.read_halted())
+
+
+def begin(planned: Planned, *, notes: Notes = ignore) -> Study:
+    """Make a planned study and start the first jobs of it; what cannot be submitted at all leaves nothing.
+
+    Raises:
+        TakenError: There is one of its name.
+        LaunchError: The first trial cannot be submitted.
+    """
+    study = planned.begin()
+    try:
+        make_driver(study, planned.sharing, notes=notes).step()
+    except (LaunchError, ValueError):
+        if not any(job.study == study.name for job in RunStore(runs_dir()).newest()):
+            remove_study(study)
+        raise
+    return study
+
+
+def make_driver(study: Study, sharing: Sharing, *, notes: Notes = ignore) -> Driver:
+    """Make what goes on with a study in this process."""
+    return Driver(study, Trials(study), LaunchedJobs(study, notes=notes), places=sharing.places, notes=notes)
+
+
+def go_on(
+    study: Study, sharing: Sharing, *, pause: Callable[[float], None], notes: Notes = ignore,
+    on_step: Callable[[Picture], None] = tell_nobody,
+) -> Picture:  # fmt: skip
+    """Go on with a study until it ends or is halted, and write down what it came to.
+
+    Args:
+        study: Which.
+        sharing: Where its jobs run, and how many at once.
+        pause: Waits for so many seconds, or less.
+        notes: Told of what people should know.
+        on_step: Told of each look.
+
+    Raises:
+        UsageError: It was asked for in another folder, where its config's relative paths lead.
+        LaunchError: Its jobs cannot be submitted.
+    """
+    if Path.cwd() != Path(study.settings.workdir):
+        raise UsageError(
+            where=study.name, expected=f"to be called in {study.settings.workdir}, where its paths lead",
+            got=str(Path.cwd()), fix=f"cd {study.settings.workdir}",
+        )  # fmt: skip
+    length_s = _CLUSTER_PAUSE_S if CAPABILITIES[study.settings.on].is_cluster else _PAUSE_S
+
+    def tell(picture: Picture) -> None:
+        _note_summary(study, picture)
+        on_step(picture)
+
+    with study.driving():
+        driver = make_driver(study, sharing, notes=notes)
+        picture = driver.run(pause=lambda: pause(length_s), on_step=tell)
+        write_results(study, picture)
+    _note_summary(study, picture)
+    return picture
+
+
+def write_results(study: Study, picture: Picture) -> Path | None:
+    """Write the winner's config into the study's folder, and return it; None where there is no winner."""
+    winner = find_winner(picture.trials, goal=study.settings.goal)
+    if winner is None:
+        return None
+    path = study.folder / WINNER
+    replace_file(path, write_winner(study, winner).encode())
+    return path
+
+
+def cancel(study: Study, *, notes: Notes = ignore) -> int:
+    """Have no driver go on, and the jobs of its trials save and stop; return how many were told to."""
+    study.halt(Halted(cancelled=True))
+    count = 0
+    # under the lock by which jobs are started: one that is being started now is seen
+    trials = Trials(study)
+    with trials.starting():
+        for job in _running_jobs(study, trials):
+            try:
+                count += not lifecycle.cancel(job).had_ended
+            except NotFoundError:
+                continue
+            except LaunchError as error:
+                notes(Note(f"{job.name}: {error}", "warning"))
+    return count
+
+
+def release(study: Study, *, trials: int | None = None, notes: Notes = ignore) -> Study:
+    """Let a study go on that was cancelled or stopped: jobs that were cancelled are taken up again.
+
+    Args:
+        study: Which.
+        trials: How many there are to be; None for as many as before.
+        notes: Told of jobs that cannot be taken up.
+
+    Raises:
+        UsageError: A job is still stopping.
+    """
+    if trials is not None:
+        begun = len(Trials(study).all())
+        if trials < begun:
+            raise UsageError(
+                where="--trials", expected=f"at least the {begun} that were begun", got=str(trials)
+            )
+        study = study.with_trials(trials)
+    halted = study.read_halted()
+    if halted is not None and halted.cancelled:
+        for job in _running_jobs(study, Trials(study)):
+            try:
+                if lifecycle.status(job).state is JobState.CANCELLED:
+                    lifecycle.resume(job)
+            except NotFoundError as error:
+                notes(Note(str(error), "warning"))
+    study.release()
+    return study
+
+
+def _running_jobs(study: Study, trials: Trials) -> list[ResolvedJob]:
+    """Return the jobs that were submitted of trials that have not ended."""
+    store = RunStore(runs_dir())
+    found = []
+    for trial in trials.all():
+        if trial.state.is_final:
+            continue
+        for job in jobs_of(study, trial.number):
+            if (record := store.load(job.name)) is not None and record.run_id == job.run_id:
+                found.append(open_job(record, store=store))
+    return found
+
+
+def delete(study: Study, *, force: bool = False) -> int:
+    """Remove a study, its jobs and their records; checkpoints stay. Return how many jobs were removed.
+
+    Raises:
+        UsageError: A driver or a job of it still runs, and `force` is not given.
+    """
+    if study.drivers() and not force:
+        raise UsageError(
+            where=study.name, expected="a study that no driver goes on with", got="one that does",
+            fix=f"`ftlaunch cancel {study.name}` first, or pass --force",
+        )  # fmt: skip
+    study.halt(Halted(cancelled=True))
+    store, count = RunStore(runs_dir()), 0
+    # those that run are refused before any is removed
+    records = [record for record in store.newest() if record.study == study.name]
+    jobs = [open_job(record, store=store) for record in records]
+    going = [] if force else [job.name for job in jobs if _is_going(job)]
+    if going:
+        raise UsageError(
+            where=study.name,
+            expected="jobs that have ended",
+            got=f"{len(going)} that have not, such as {going[0]}",
+            fix=f"`ftlaunch cancel {study.name}` first, or pass --force",
+        )
+    for job in jobs:
+        lifecycle.delete(job, force=force)
+        count += 1
+    remove_study(study)
+    return count
+
+
+def _is_going(job: ResolvedJob) -> bool:
+    with contextlib.suppress(NotFoundError):
+        return not lifecycle.status(job).state.is_terminal
+    return False
+
+
+def detach(study: Study) -> int:
+    """Start a driver in the background, which outlives this process; return its process id."""
+    command = python_command("launcher", ["sweep", "resume", study.name, "--plain"])
+    with (study.folder / DRIVER_LOG).open("ab") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=study.settings.workdir,
+            start_new_session=True,
+        )  # fmt: skip
+    return process.pid
+
+
+def choose_job(study: Study, picture: Picture, *, trial: int | None = None) -> TrialJob:
+    """Return the job whose log is meant: of a trial that is named, else of one that runs, else of the best.
+
+    Args:
+        study: Which.
+        picture: How it stands.
+        trial: From 0; None for none.
+
+    Raises:
+        NotFoundError: There is no such trial, or none has begun.
+    """
+    numbers = [item.number for item in picture.trials]
+    if trial is None:
+        going = [item.number for item in picture.trials if not item.state.is_final]
+        winner = find_winner(picture.trials, goal=study.settings.goal)
+        trial = going[0] if going else winner.number if winner else numbers[-1] if numbers else None
+    if trial is None or trial not in numbers:
+        expected = f"a trial from 1 to {len(numbers)}" if numbers else "a trial that has begun"
+        raise NotFoundError(
+            where=study.name, expected=expected, got="none" if trial is None else str(trial + 1)
+        )
+    jobs = jobs_of(study, trial)
+    for job in reversed(jobs):
+        seen = picture.seen.get(job.name)
+        if seen is not None and seen.state != ABSENT:
+            return job
+    return jobs[0]
+
+
+__all__ = [
+    "Summary",
+    "TakenError",
+    "begin",
+    "cancel",
+    "choose_job",
+    "delete",
+    "detach",
+    "go_on",
+    "look",
+    "make_driver",
+    "read_summary",
+    "release",
+    "share_again",
+    "state_of",
+    "summarize",
+    "write_results",
+]

@@ -1,0 +1,430 @@
+"""The trials of a study in optuna's journal: claimed, measured, pruned, ended.
+
+The journal is the only truth about trials. It is a file of lines that are appended
+(optuna.storages.journal); every change here is made under one lock of the study's folder, which the system
+frees when its holder is killed, and is one line of the journal or a few that can be repeated. So a driver
+may be killed between any two of them, and another one finds either the state before or the state after.
+
+A trial belongs to the study and not to a driver. It is claimed when it has a number and all its values;
+from those two the names and run ids of its jobs follow, so that whoever looks at it next knows which jobs
+there are to be. There is no lease, and none expires: every driver looks after all trials, and what two do
+at once is the same.
+
+What is drawn depends on the study's seed and the trial's number, and with `tpe` on what the journal holds
+then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from launcher.errors import LaunchError, UsageError
+from launcher.sweep.space import Dimension, Value
+from launcher.sweep.study import JOURNAL, Study
+from trainer.protocol import installation
+from trainer.protocol.file_locks import hold_new
+
+if TYPE_CHECKING:
+    import optuna
+
+_LOCK, _WRITE_LOCK, _START_LOCK = ".lock", ".journal.lock", ".start.lock"
+ETA = 3
+"""Of the trials that reach a rung of ASHA, one in so many goes on to the next (Li et al. 2020: 3 or 4)."""
+_RUNGS = 3
+_STOP, _VALUES, _REASON, _SLOT, _RESUMED = "stop_at", "values", "reason", "slot:", "resumed:"
+_PLAIN = (bool, int, float, str)
+
+
+class JournalError(LaunchError):
+    """The journal is broken."""
+
+
+class TrialState(Enum):
+    """How a trial stands, by optuna's names."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing of it is to be started or watched any more."""
+        return self is not TrialState.RUNNING
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """A trial as the journal has it.
+
+    Attributes:
+        number: From 0; people read it from 1.
+        params: Its values by key.
+        curve: Value of the first job by epochs completed.
+        value: Mean of its jobs' best values; None before its end, and where it failed.
+        values: Best value of each job by its label.
+        stop_at: Epochs after which it was found to be worth no more; None where it was not.
+        reason: Why it failed; empty otherwise.
+        slots: Place on this machine by label of a job.
+        resumed: How often each job was taken up again, by its label.
+        began_s, ended_s: Unix times, or None.
+    """
+
+    number: int
+    state: TrialState
+    params: Mapping[str, Value]
+    curve: Mapping[int, float] = field(default_factory=dict)
+    value: float | None = None
+    values: Mapping[str, float] = field(default_factory=dict)
+    stop_at: int | None = None
+    reason: str = ""
+    slots: Mapping[str, int] = field(default_factory=dict)
+    resumed: Mapping[str, int] = field(default_factory=dict)
+    began_s: float | None = None
+    ended_s: float | None = None
+
+
+def require_optuna() -> None:
+    """Refuse where optuna is not installed, before anything is done.
+
+    Raises:
+        UsageError: It is not.
+    """
+    import importlib.util
+
+    if importlib.util.find_spec("optuna") is None:
+        raise UsageError(
+            where="ftlaunch sweep", expected="the package optuna", got="none",
+            fix=f"install it: {installation.install_command('sweep')}",
+        )  # fmt: skip
+
+
+class Trials:
+    """The trials of a study."""
+
+    def __init__(self, study: Study) -> None:
+        """Open the journal; it is made where it is not there.
+
+        Raises:
+            UsageError: optuna is not installed.
+            JournalError: The journal is broken.
+        """
+        require_optuna()
+        self._study = study
+        with self._lock():
+            self._optuna = _open(study, study.folder / JOURNAL, self._write_lock)
+
+    def all(self) -> list[Trial]:
+        """Return all trials, by number."""
+        with _quiet():
+            frozen = self._optuna.get_trials(deepcopy=False)
+        return [self._read(trial) for trial in frozen if self._is_claimed(trial)]
+
+    def claim(self) -> Trial | None:
+        """Begin a trial that nobody has begun; None where there are as many as there are to be."""
+        with self._lock(), _quiet():
+            frozen = self._optuna.get_trials(deepcopy=False)
+            for trial in frozen:  # a driver was killed while it drew
+                if not self._is_claimed(trial):
+                    return self._draw(trial.number, trial)
+            if len(frozen) >= self.planned:
+                return None
+            return self._draw(len(frozen), None)
+
+    @property
+    def planned(self) -> int:
+        """How many trials there are to be; of a grid no more than it has points."""
+        settings, size = self._study.settings, self._study.space.grid_size
+        if settings.sampler == "grid" and size is not None:
+            return min(settings.trials, size)
+        return settings.trials if self._study.space.dimensions else 1
+
+    def report(self, number: int, curve: Mapping[int, float], *, prunes: bool = True) -> Trial:
+        """Note what a trial's first job has measured, and find out whether it is worth going on with.
+
+        Args:
+            number: Of the trial.
+            curve: Value by epochs completed; what is noted already is passed over.
+            prunes: The trial can be stopped; of one that has ended the rungs are kept only, for others.
+        """
+        with self._lock(), _quiet():
+            trial = self._open_trial(number)
+            frozen = self._frozen(number)
+            if frozen.state.is_finished():
+                return self._read(frozen)
+            for epoch in sorted(curve):
+                if epoch in frozen.intermediate_values or _STOP in frozen.user_attrs:
+                    continue
+                trial.report(curve[epoch], epoch)
+                if epoch < self._study.settings.epochs and trial.should_prune() and prunes:
+                    trial.set_user_attr(_STOP, epoch)
+                    break
+            return self._read(self._frozen(number))
+
+    def note_slot(self, number: int, label: str, slot: int) -> None:
+        """Keep which place on this machine a job of a trial has."""
+        self._set(number, _SLOT + label, slot)
+
+    def note_resumed(self, number: int, label: str, times: int) -> None:
+        """Keep how often a job of a trial was taken up again."""
+        self._set(number, _RESUMED + label, times)
+
+    def end(
+        self, number: int, state: TrialState, *, values: Mapping[str, float] | None = None, reason: str = ""
+    ) -> None:
+        """Write how a trial ended; the first who does is believed.
+
+        Args:
+            number: Of the trial.
+            state: A final one.
+            values: Best value of each job by its label; their mean is the trial's.
+            reason: Why it failed.
+        """
+        from optuna.trial import TrialState as State
+
+        with self._lock(), _quiet():
+            if self._frozen(number).state.is_finished():
+                return
+            trial = self._open_trial(number)
+            if values:
+                trial.set_user_attr(_VALUES, dict(values))
+            if reason:
+                trial.set_user_attr(_REASON, reason)
+            mean = sum(values.values()) / len(values) if values else None
+            if state is TrialState.COMPLETE:
+                self._optuna.tell(trial, mean)
+            elif state is TrialState.PRUNED:
+                self._optuna.tell(trial, state=State.PRUNED)
+            else:
+                self._optuna.tell(trial, state=State.FAIL)
+
+    def importance(self) -> dict[str, float]:
+        """Return the share that each key has in how good trials are; empty where too few say anything of it.
+
+        By PED-ANOVA (Watanabe et al. 2023): which keys tell the best tenth of the trials from all of them.
+        """
+        from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+        with _quiet():
+            complete = [trial for trial in self._optuna.get_trials(deepcopy=False) if trial.value is not None]
+            keys = [d.key for d in self._study.space.dimensions if len(d.ends) > 1]
+            if (
+                len(complete) < _FEWEST_FOR_IMPORTANCE
+                or len({trial.value for trial in complete}) < 2
+                or not keys
+            ):
+                return {}
+            found = get_param_importances(self._optuna, evaluator=PedAnovaImportanceEvaluator(), params=keys)
+        return {key: float(share) for key, share in found.items()}
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Keep other drivers from starting jobs while it is counted how many run, and one is started."""
+        with hold_new(self._study.folder / _START_LOCK):
+            yield
+
+    def _lock(self) -> Any:
+        return hold_new(self._study.folder / _LOCK)
+
+    @property
+    def _write_lock(self) -> Path:
+        return self._study.folder / _WRITE_LOCK
+
+    def _is_claimed(self, trial: optuna.trial.FrozenTrial) -> bool:
+        return {dimension.key for dimension in self._study.space.dimensions} <= trial.params.keys()
+
+    def _draw(self, number: int, begun: optuna.trial.FrozenTrial | None) -> Trial:
+        """Give a trial its values: a new one, or one that somebody has begun and not ended."""
+        from optuna.trial import TrialState as State
+
+        settings, space = self._study.settings, self._study.space
+        if begun is None and settings.sampler != "tpe" and space.dimensions:
+            point = (
+                space.grid_point(number)
+                if settings.sampler == "grid"
+                else space.draw(seed=settings.seed, number=number)
+            )
+            self._optuna.enqueue_trial({d.key: _to_optuna(d, point[d.key]) for d in space.dimensions})
+            begun = self._frozen(number)
+        self._optuna.sampler = _make_sampler(self._study, number)
+        if begun is None or begun.state is State.WAITING:
+            trial = self._optuna.ask()
+        else:
+            trial = self._open_trial(number)
+        for dimension in space.dimensions:
+            _suggest(trial, dimension)
+        return self._read(self._frozen(number))
+
+    def _open_trial(self, number: int) -> optuna.Trial:
+        import optuna
+
+        return optuna.Trial(self._optuna, self._frozen(number)._trial_id)
+
+    def _frozen(self, number: int) -> optuna.trial.FrozenTrial:
+        return self._optuna.get_trials(deepcopy=False)[number]
+
+    def _set(self, number: int, key: str, value: object) -> None:
+        with self._lock(), _quiet():
+            frozen = self._frozen(number)
+            if not frozen.state.is_finished() and frozen.user_attrs.get(key) != value:
+                self._optuna._storage.set_trial_user_attr(frozen._trial_id, key, value)
+
+    def _read(self, trial: optuna.trial.FrozenTrial) -> Trial:
+        from optuna.trial import TrialState as State
+
+        attributes, dimensions = trial.user_attrs, self._study.space.dimensions
+        began, ended = trial.datetime_start, trial.datetime_complete
+        states = {
+            State.COMPLETE: TrialState.COMPLETE,
+            State.PRUNED: TrialState.PRUNED,
+            State.FAIL: TrialState.FAILED,
+        }
+        return Trial(
+            number=trial.number,
+            state=states.get(trial.state, TrialState.RUNNING),
+            params={d.key: _from_optuna(d, trial.params[d.key]) for d in dimensions if d.key in trial.params},
+            curve=dict(sorted(trial.intermediate_values.items())),
+            value=trial.value if trial.state is State.COMPLETE else None,
+            values=dict(attributes.get(_VALUES, {})),
+            stop_at=attributes.get(_STOP),
+            reason=str(attributes.get(_REASON, "")),
+            slots=_behind(attributes, _SLOT),
+            resumed=_behind(attributes, _RESUMED),
+            began_s=began.timestamp() if began else None,
+            ended_s=ended.timestamp() if ended else None,
+        )
+
+
+_FEWEST_FOR_IMPORTANCE = 6
+
+
+def _behind(attributes: Mapping[str, Any], head: str) -> dict[str, int]:
+    return {key.removeprefix(head): int(value) for key, value in attributes.items() if key.startswith(head)}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep optuna's warnings of what it calls experimental out of a terminal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _open(study: Study, path: Path, lock: Path) -> optuna.Study:
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with _quiet():
+        try:
+            storage = JournalStorage(JournalFileBackend(str(path), lock_obj=_make_lock(path, lock)))
+            return optuna.create_study(
+                storage=storage, study_name=study.name, load_if_exists=True, pruner=_make_pruner(study),
+                direction="maximize" if study.settings.goal == "max" else "minimize",
+            )  # fmt: skip
+        except ValueError as error:  # of a line that is no JSON
+            raise JournalError(where=path, expected="optuna's journal", said=error) from error
+
+
+def _make_lock(path: Path, lock: Path) -> Any:
+    """Make the lock that optuna takes for each line that it appends.
+
+    Its own locks are files whose holder may have been killed, and are waited for thirty seconds then. Ours
+    is the system's. What a killed writer left of a line is cut off first: optuna would append to it, and
+    could never read either line again.
+    """
+
+    class Lock:
+        def __init__(self) -> None:
+            self._held: Any = None
+
+        def acquire(self) -> bool:
+            self._held = hold_new(lock)
+            self._held.__enter__()
+            _cut_torn_line(path)
+            return True
+
+        def release(self) -> None:
+            self._held.__exit__(None, None, None)
+
+    return Lock()
+
+
+_LONGEST_LINE = 1 << 20
+
+
+def _cut_torn_line(path: Path) -> None:
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        if not size:
+            return
+        file.seek(max(0, size - _LONGEST_LINE))
+        tail = file.read()
+        if not tail.endswith(b"\n"):
+            file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)
+
+
+def _make_pruner(study: Study) -> optuna.pruners.BasePruner:
+    from optuna import pruners
+
+    settings = study.settings
+    if settings.prune == "asha":
+        return pruners.SuccessiveHalvingPruner(min_resource=first_rung(settings.epochs), reduction_factor=ETA)
+    if settings.prune == "median":
+        return pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=settings.interval)
+    return pruners.NopPruner()
+
+
+def first_rung(epochs: int) -> int:
+    """Return the epochs after which ASHA first looks at a trial; then after three times as many each."""
+    return max(1, round(epochs / float(ETA**_RUNGS)))
+
+
+def _make_sampler(study: Study, number: int) -> optuna.samplers.BaseSampler:
+    """Make the sampler of one trial, seeded by its number: a driver that begins anew draws nothing twice."""
+    from optuna import samplers
+
+    digest = hashlib.sha256(f"{study.settings.seed}/{number}".encode()).digest()
+    seed = int.from_bytes(digest[:4], "big")
+    if study.settings.sampler != "tpe":
+        return samplers.RandomSampler(seed=seed)
+    first = max(4, min(10, study.settings.trials // 3))
+    return samplers.TPESampler(seed=seed, n_startup_trials=first, constant_liar=True)
+
+
+def _suggest(trial: optuna.Trial, dimension: Dimension) -> None:
+    if dimension.kind == "choice":
+        trial.suggest_categorical(dimension.key, _choices(dimension))
+    elif dimension.kind == "int":
+        trial.suggest_int(dimension.key, int(dimension.low), int(dimension.high))
+    else:
+        trial.suggest_float(dimension.key, dimension.low, dimension.high, log=dimension.log)
+
+
+def _choices(dimension: Dimension) -> Sequence[bool | int | float | str]:
+    """Return what stands for the values in the journal: themselves, or texts of what optuna has not."""
+    kinds = {type(value) for value in dimension.values}
+    if len(kinds) == 1 and kinds <= {*_PLAIN}:
+        return dimension.values  # type: ignore[return-value]  # all of one plain type, as was seen
+    return [repr(value) for value in dimension.values]
+
+
+def _to_optuna(dimension: Dimension, value: Value) -> Any:
+    if dimension.kind != "choice":
+        return value
+    return _choices(dimension)[[repr(known) for known in dimension.values].index(repr(value))]
+
+
+def _from_optuna(dimension: Dimension, value: Any) -> Value:
+    if dimension.kind != "choice":
+        return value
+    return dimension.values[list(_choices(dimension)).index(value)]

@@ -1,0 +1,177 @@
+"""A study from begin to end, with stand-ins for jobs: what is started, pruned, counted, and after a kill."""
+
+from __future__ import annotations
+
+import pytest
+
+from launcher.backends.states import JobState
+from launcher.errors import UsageError
+from launcher.sweep.results import describe_gain, find_winner
+from launcher.sweep.study import JOURNAL, load_study
+from launcher.sweep.trials import Trials, TrialState, first_rung
+from tests.launcher.sweep.conftest import StandIns
+
+RATE = "Optimizer.lr.learning_rate"
+
+
+def by_rate(trial, job):
+    """An epoch's value is the rate of the trial times the epoch."""
+    return [trial.params[RATE] * epoch for epoch in (1, 2, 3)]
+
+
+def run(driver, steps=200):
+    for _ in range(steps):
+        picture = driver.step()
+        if picture.is_over or picture.halted:
+            return picture
+    raise AssertionError("the study does not end")
+
+
+def test_a_grid_is_tried_out_and_its_best_is_the_winner(make_study, drive):
+    port = StandIns(by_rate)
+    study = make_study()
+    picture = run(drive(study, port))
+    assert port.started == ["digits-abcde-t001", "digits-abcde-t002", "digits-abcde-t003"]
+    assert port.most == 2
+    assert [trial.value for trial in picture.trials] == pytest.approx([0.3, 0.6, 0.9])
+    assert find_winner(picture.trials, goal="max").number == 2
+    assert find_winner(picture.trials, goal="min").number == 0
+    assert picture.trials[0].curve == pytest.approx({1: 0.1, 2: 0.2, 3: 0.3})
+
+
+def test_seeds_are_jobs_of_one_trial_and_their_mean_is_its_value(make_study, drive):
+    port = StandIns(lambda trial, job: [trial.params[RATE] + job.repeat.seed / 100])
+    study = make_study(over=(f"{RATE}=[0.1,0.4]", "seed=3"), trials=2, epochs=1, parallel=4)
+    picture = run(drive(study, port))
+    assert sorted(port.started) == [f"digits-abcde-t00{t}-s{s}" for t in (1, 2) for s in (0, 1, 2)]
+    assert picture.trials[1].value == pytest.approx(0.41)
+    assert dict(picture.trials[1].values) == pytest.approx({"s0": 0.40, "s1": 0.41, "s2": 0.42})
+    said = describe_gain(picture.trials, study.settings)
+    assert "a difference of 0.3, more than the 0.023 that 3 runs each leave to chance" in said
+
+
+def test_of_single_runs_it_is_said_that_chance_cannot_be_told(make_study, drive):
+    study = make_study()
+    picture = run(drive(study, StandIns(by_rate)))
+    said = describe_gain(picture.trials, study.settings)
+    assert "trial 3 has top1 0.9, the first trial 0.3" in said
+    assert "cannot be said of one run each; --over seed=3 says it" in said
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "grid"])
+def test_a_driver_that_is_begun_anew_at_each_step_loses_nothing_and_starts_nothing_twice(
+    sampler, make_study, drive
+):
+    over = (f"{RATE}=[0.1,0.2,0.3,0.4,0.5,0.6]",) if sampler == "grid" else (f"{RATE}=log(1e-3,1)",)
+    once = StandIns(by_rate)
+    study = make_study(sampler=sampler, over=over, trials=6, parallel=1)
+    whole = run(drive(study, once))
+    study = make_study(name="digits-again", sampler=sampler, over=over, trials=6, parallel=1)
+    port = StandIns(by_rate)
+    for _ in range(200):
+        picture = drive(study, port).step()
+        if picture.is_over:
+            break
+    assert [trial.params for trial in picture.trials] == [trial.params for trial in whole.trials]
+    assert [trial.value for trial in picture.trials] == [trial.value for trial in whole.trials]
+    assert len(port.started) == len(set(port.started)) == 6
+
+
+def test_two_drivers_share_the_places(make_study, drive):
+    port = StandIns(by_rate)
+    study = make_study(over=(f"{RATE}=[0.1,0.2,0.3,0.4,0.5,0.6]",), trials=6)
+    one, other = drive(study, port), drive(study, port)
+    for _ in range(200):
+        one.step()
+        if other.step().is_over:
+            break
+    assert (len(port.started), port.most) == (6, 2)
+
+
+def test_asha_stops_what_falls_behind_and_never_the_best(make_study, drive):
+    rates = [0.9, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+    port = StandIns(lambda trial, job: [trial.params[RATE] * epoch for epoch in range(1, 10)])
+    study = make_study(over=(f"{RATE}={rates}",), trials=9, epochs=9, prune="asha", parallel=3)
+    picture = run(drive(study, port))
+    pruned = [trial for trial in picture.trials if trial.state is TrialState.PRUNED]
+    assert find_winner(picture.trials, goal="max").params[RATE] == 0.9
+    assert len(pruned) >= 5
+    assert sorted(port.stopped) == sorted(f"digits-abcde-t{trial.number + 1:03}" for trial in pruned)
+    assert all(trial.stop_at == max(trial.curve) for trial in pruned)
+
+
+def test_repeats_of_a_trial_begin_once_its_first_job_was_not_pruned(make_study, drive):
+    port = StandIns(lambda trial, job: [trial.params[RATE] * epoch for epoch in range(1, 10)])
+    study = make_study(over=(f"{RATE}=[0.9,0.1,0.2]", "seed=2"), trials=3, epochs=9, prune="asha", parallel=4)
+    picture = run(drive(study, port))
+    started = {name for name in port.started if name.endswith("-s1")}
+    complete = {trial.number for trial in picture.trials if trial.state is TrialState.COMPLETE}
+    assert started == {f"digits-abcde-t{number + 1:03}-s1" for number in complete}
+    assert complete != {0, 1, 2}
+
+
+@pytest.mark.parametrize(("epochs", "rung"), [(1, 1), (10, 1), (27, 1), (100, 4), (300, 11)])
+def test_the_first_rung_is_a_small_part_of_the_epochs(epochs, rung):
+    assert first_rung(epochs) == rung
+
+
+def test_a_job_that_was_lost_is_taken_up_three_times_and_then_fails(make_study, drive):
+    port = StandIns(by_rate)
+    study = make_study(parallel=1)
+    driver = drive(study, port)
+    driver.step()
+    for times in range(1, 5):
+        port.ends["digits-abcde-t001"] = JobState.LOST.value
+        picture = driver.step()
+        assert len(port.resumed) == min(times, 3)
+    assert picture.trials[0].state is TrialState.FAILED
+    assert run(driver).trials[1].state is TrialState.COMPLETE
+
+
+def test_a_study_whose_first_trials_all_fail_is_stopped_and_says_why(make_study, drive):
+    port = StandIns(by_rate)
+    study = make_study(over=(f"{RATE}=[0.1,0.2,0.3,0.4,0.5,0.6]",), trials=6, parallel=1)
+    port.ends = {f"digits-abcde-t{number:03}": JobState.FAILED.value for number in range(1, 7)}
+    picture = run(drive(study, port))
+    assert len(picture.trials) == 3
+    assert picture.halted.reason == "the first 3 trials failed; digits-abcde-t003: Failed"
+    assert load_study(study.name).read_halted() == picture.halted
+
+
+def test_evaluations_without_the_metric_say_what_there_is(make_study, drive):
+    port = StandIns(lambda trial, job: [])
+    study = make_study(parallel=1, metric="map")
+    picture = drive(study, port).step()
+    picture = drive(study, port).step()
+    assert picture.trials[0].reason == "digits-abcde-t001: expected map of its evaluations; it has loss, top1"
+
+
+def test_what_the_first_job_is_refused_for_ends_the_study(make_study, drive):
+    class Refusing(StandIns):
+        def start(self, trial, job, *, place):
+            raise UsageError(where="x", expected="y", got="z")
+
+    with pytest.raises(UsageError, match="x: expected y, got z"):
+        drive(make_study(), Refusing(by_rate)).step()
+
+
+def test_half_a_line_of_a_killed_writer_is_cut_off(make_study, drive):
+    study = make_study()
+    drive(study, StandIns(by_rate)).step()
+    with (study.folder / JOURNAL).open("ab") as file:
+        file.write(b'{"op_code":4,"worker_')
+    before = len(Trials(study).all())
+    Trials(study).note_slot(0, "", 1)
+    trials = Trials(study)
+    assert (len(trials.all()), trials.all()[0].slots) == (before, {"": 1})
+
+
+def test_a_trial_that_was_begun_without_its_values_gets_them(make_study):
+    study = make_study(sampler="random", over=(f"{RATE}=log(1e-3,1)", "a.b=[1,2]"))
+    trials = Trials(study)
+    trials._optuna.ask()  # as a driver leaves it that is killed in between
+    assert trials.all() == []
+    claimed = Trials(study).claim()
+    assert claimed.number == 0
+    assert claimed.params.keys() == {RATE, "a.b"}
+    assert len(Trials(study)._optuna.trials) == 1
