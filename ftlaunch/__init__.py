@@ -15,7 +15,7 @@ Must not: decide anything; what a command and a program share belongs to those t
 
 from ftlaunch.configs import ExplainedValue, Problem, Rendered, init, render, schema, validate
 from ftlaunch.curves import plot
-from ftlaunch.data import check_data, push_data
+from ftlaunch.data import check_data, push_data, report_claim
 from ftlaunch.errors import (
     ConfigError,
     DataError,
@@ -96,6 +96,7 @@ __all__ = [
     "profile_steps",
     "push_data",
     "render",
+    "report_claim",
     "report_data",
     "resize",
     "resume_sweep",

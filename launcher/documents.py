@@ -20,10 +20,10 @@ from trainer.config.problems import Problem, format_path
 from trainer.protocol.errors import TrainerError
 
 VERSIONS: Mapping[str, int] = {
-    "ckpt-ls": 2, "ckpt-verify": 1, "data-check": 1, "data-push": 1, "diff": 1, "doctor": 2, "error": 1,
-    "events": 2, "list": 2, "plot": 1, "render-explain": 1, "status": 1, "submit": 1, "top": 1, "validate": 1,
-    "version": 1, "why": 2,
-    "report": 1, "sweep": 1, "track": 1,
+    "ckpt-ls": 2, "ckpt-verify": 1, "data-check": 1, "data-push": 1, "data-report": 1, "diff": 1,
+    "doctor": 2, "error": 1, "events": 2, "list": 2, "plot": 1, "render-explain": 1, "report": 1,
+    "status": 1, "submit": 1, "sweep": 1, "top": 1, "track": 1,
+    "validate": 1, "version": 1, "why": 2,
 }  # fmt: skip
 """Versions by kind. Lists begin at 2, because they were bare arrays before they had a version."""
 LOG_LINE = "logs"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # a submit does without
     from launcher.kube.api import KubeApi, PodLogs
     from launcher.logs.source import Source
     from launcher.objects import KubeObject
-    from launcher.volumes.place import Place
+    from launcher.volumes.place import Place, Scratch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -225,8 +225,9 @@ class Backend(ABC):
         raise UsageError(where=handle, expected="a job whose volumes can be reached", got="another")
 
     def open_claim(
-        self, claim: str, path: str, *, image: str, run_as: Mapping[str, int], read_only: bool
-    ) -> AbstractContextManager[Place]:
+        self, claim: str, path: str, *, image: str, run_as: Mapping[str, int], read_only: bool,
+        scratch: Scratch | None = None,
+    ) -> AbstractContextManager[Place]:  # fmt: skip
         """Reach a folder of a claim while the context lasts.
 
         Args:
@@ -235,11 +236,12 @@ class Backend(ABC):
             image: Any with Python 3.
             run_as: `user`, `group` and `fs_group`, which files are written as.
             read_only: Mount it so.
+            scratch: What a program that works beside the claim needs; None where files only pass.
 
         Raises:
             UsageError: This backend has no claims.
         """
-        del path, image, run_as, read_only
+        del path, image, run_as, read_only, scratch
         raise UsageError(where=claim, expected="a backend with claims", got=self.kind)
 
     def read_tails(self, handle: Handle, *, pods: int, max_bytes: int) -> dict[str, str]:

@@ -165,3 +165,15 @@ def show_progress(total_bytes: int) -> Iterator[Callable[[int], None]]:
         return
     with click.progressbar(length=max(1, total_bytes), file=sys.stderr) as bar:
         yield bar.update
+
+
+@contextmanager
+def count_progress(doing: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar with a count on standard error where that is a terminal; gives what is told each number."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with click.progressbar(
+        length=max(1, total), label=printable(doing), file=sys.stderr, show_pos=True
+    ) as bar:
+        yield bar.update

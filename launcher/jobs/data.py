@@ -17,7 +17,7 @@ from launcher.volumes import transfer
 from launcher.volumes.lists import find_lists, lists_of, require_listed
 
 if TYPE_CHECKING:
-    from launcher.volumes.place import Place
+    from launcher.volumes.place import Place, Scratch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +77,7 @@ def push_folder(
         UsageError: The folder is empty, or a list names a file that it lacks.
     """
     files = _describe(folder, config, notes)
-    with _open(target, read_only=False) as place, progress(sum(file.size for file in files)) as tell:
+    with open_claim(target, read_only=False) as place, progress(sum(file.size for file in files)) as tell:
         sent = transfer.push(place, folder, files, progress=tell)
     return Pushed(
         files=len(files), sent=len(sent), sent_bytes=sum(delta.file.size - delta.offset for delta in sent)
@@ -102,7 +102,7 @@ def compare_folder(
 ) -> Compared:
     """Compare all files of a folder with a claim by their hashes; see `push_folder`."""
     files = _describe(folder, config, notes)
-    with _open(target, read_only=True) as place:
+    with open_claim(target, read_only=True) as place:
         deltas = transfer.compare(place, files)
     return Compared(files=len(files), differ=tuple(delta.file.path for delta in deltas))
 
@@ -126,7 +126,19 @@ def _describe(folder: Path, config: Path | None, notes: Notes) -> list[transfer.
     return files
 
 
-def _open(target: ClaimTarget, *, read_only: bool) -> AbstractContextManager[Place]:
+def open_claim(
+    target: ClaimTarget, *, read_only: bool, scratch: Scratch | None = None
+) -> AbstractContextManager[Place]:
+    """Reach a claim while the context lasts.
+
+    Args:
+        target: Which.
+        read_only: Mount it so.
+        scratch: See `Backend.open_claim`.
+
+    Raises:
+        UsageError: The target is no claim's name.
+    """
     claim, _, path = target.name.partition(":")
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if not claim or ".." in parts:
@@ -151,4 +163,6 @@ def _open(target: ClaimTarget, *, read_only: bool) -> AbstractContextManager[Pla
         namespace=target.namespace or layers.text_of("namespace"),
     )
     run_as = {"user": target.user, "group": target.group, "fs_group": target.group}
-    return backend.open_claim(claim, "/".join(parts), image=image, run_as=run_as, read_only=read_only)
+    return backend.open_claim(
+        claim, "/".join(parts), image=image, run_as=run_as, read_only=read_only, scratch=scratch
+    )

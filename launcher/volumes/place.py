@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import subprocess
 import sys
@@ -49,6 +50,23 @@ class _Answer(_Ready):
     path: str
 
 
+SCRATCH = "/scratch"
+"""Where a pod beside a volume may write, if it was given a place to."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scratch:
+    """What a program needs that works beside a volume, besides a folder to write to.
+
+    Attributes:
+        cpu: Cores, as Kubernetes writes them.
+        memory: Bytes, as Kubernetes writes them; what is written to the folder is not in it.
+    """
+
+    cpu: str
+    memory: str
+
+
 class Channel(Protocol):
     """A program that runs elsewhere."""
 
@@ -71,7 +89,10 @@ class Place(ABC):
     Attributes:
         root: The folder, as the programs there name it.
         title: What messages call it.
+        scratch: Where programs there may write, if they were given a place to.
     """
+
+    scratch: str = SCRATCH
 
     def __init__(self, *, root: str, title: str) -> None:
         self.root, self.title = root, title
@@ -84,6 +105,12 @@ class Place(ABC):
     def python(self) -> str:
         """What runs Python there."""
         return "python3"
+
+    def at(self, root: str, *, title: str) -> Place:
+        """Return another folder that the same programs reach; arguments as the attributes."""
+        other = copy.copy(self)
+        other.root, other.title = root, title
+        return other
 
     @contextmanager
     def ask(self, operation: str, request: Mapping[str, Any], *, within: str = "") -> Iterator[Channel]:

@@ -27,6 +27,7 @@ RUNNERS = {
     "card": "tests/trainer/cli/test_export_card.py",
     "folds": "tests/trainer/cli/test_make_lists_command.py",
     "data-report": "tests/trainer/insight/test_data_report.py",
+    "data-report-claim": "tests/launcher/jobs/test_data_report.py",
     "evaluation-report": "tests/trainer/cli/test_trainer_commands.py",
     "selection": "tests/trainer/cli/test_eval_selection.py",
     "average": "tests/trainer/cli/test_ckpt_average.py",

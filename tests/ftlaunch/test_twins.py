@@ -43,6 +43,7 @@ TWINS = {
     "ftlaunch report": "Job.report",
     "ftlaunch data push": "push_data",
     "ftlaunch data check": "check_data",
+    "ftlaunch data report": "report_claim",
     "ftlaunch trust": "trust",
     "ftlaunch schema": "schema",
     "ftlaunch version": "versions",

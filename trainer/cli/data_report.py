@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +16,7 @@ from trainer.cli.bars import progress
 from trainer.cli.endings import Ending, end_with
 from trainer.cli.options import extra_module_option
 from trainer.cli.printing import echo, hush_decoders, warn
+from trainer.progress import Progress
 
 if TYPE_CHECKING:
     from trainer.insight.data_health import Finding
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
 FOUND = 7
 """Exit code where something was found, as `ftlaunch` has it for a check that failed."""
 _SHOWN = 3
+_LINE_EVERY_S = 0.25
 
 
 @click.command("data-report")
@@ -48,8 +54,9 @@ _SHOWN = 3
     help=f"What makes the exit code {FOUND}.",
 )  # fmt: skip
 @click.option(
-    "--output", "form", type=click.Choice(["text", "json"]), default="text", show_default=True,
-    help="Print sentences, or what report.json says.",
+    "--output", "form", type=click.Choice(["text", "json", "jsonl"]), default="text", show_default=True,
+    help="Print sentences, or what report.json says; jsonl prints how far it is, a line each, and at last "
+    "the files.",
 )  # fmt: skip
 @click.option("--strict", is_flag=True, help="Refuse unknown keys of the config instead of warning of them.")
 @extra_module_option
@@ -89,19 +96,49 @@ def command(
         nonlocal code
         from trainer.preparation import report_data
 
-        with hush_decoders(), progress() as bar:
+        with hush_decoders(), _lines() if form == "jsonl" else progress() as bar:
             written = report_data(
                 lists, config=path, set=overrides, root=root, output=folder, strict=strict,
                 extra_modules=extra_modules, warn=warn, progress=bar,
             )  # fmt: skip
-        if form == "json":
-            echo(written.json.read_text(encoding="utf-8").rstrip("\n"))
-        else:
-            _say(written)
         wanted = {"problems": written.health.problems, "anything": written.health.findings, "never": ()}
         code = FOUND if wanted[fail_on] else 0
+        if form == "json":
+            echo(written.json.read_text(encoding="utf-8").rstrip("\n"))
+        elif form == "jsonl":
+            files = [written.page.name, written.json.name, *(path.name for path in written.cleaned.values())]
+            echo(json.dumps({"event": "written", "files": files, "exit": code}))
+        else:
+            _say(written)
 
     sys.exit(end_with(work, Ending()) or code)
+
+
+class _Lines(Progress):
+    """Prints how far the work is, for who watches from elsewhere: at most some lines a second."""
+
+    def __init__(self) -> None:
+        self._doing, self._total, self._done, self._said_s = "", 0, 0, 0.0
+
+    def begin(self, label: str, total: int) -> None:
+        """Say what begins."""
+        self._doing, self._total, self._done, self._said_s = label, total, 0, 0.0
+        self.advance(0)
+
+    def advance(self, count: int = 1) -> None:
+        """Count, and say so now and then."""
+        self._done += count
+        now_s = time.monotonic()
+        if now_s - self._said_s >= _LINE_EVERY_S or self._done >= self._total:
+            self._said_s = now_s
+            said = {"event": "progress", "doing": self._doing, "done": self._done, "total": self._total}
+            click.echo(json.dumps(said))
+            sys.stdout.flush()
+
+
+@contextmanager
+def _lines() -> Iterator[Progress]:
+    yield _Lines()
 
 
 def _say(written: WrittenReport) -> None:

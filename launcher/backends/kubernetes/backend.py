@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from launcher.kube.async_client import AsyncClient
     from launcher.logs.source import Source
     from launcher.render.manifest import Manifest
-    from launcher.volumes.place import Place
+    from launcher.volumes.place import Place, Scratch
 
 NAMED = 100
 """Runs in one question, which then is a URL of 4 KiB; proxies take twice that."""
@@ -316,15 +316,16 @@ class KubernetesBackend(Backend):
         )  # fmt: skip
 
     def open_claim(
-        self, claim: str, path: str, *, image: str, run_as: Mapping[str, int], read_only: bool
-    ) -> AbstractContextManager[Place]:
+        self, claim: str, path: str, *, image: str, run_as: Mapping[str, int], read_only: bool,
+        scratch: Scratch | None = None,
+    ) -> AbstractContextManager[Place]:  # fmt: skip
         """See `Backend.open_claim`: in a pod that mounts it for as long."""
         from launcher.backends.kubernetes.transfer_pod import open_claim
 
         assert self.programs is not None
         return open_claim(
             self.api, self.programs, claim, path, namespace=self.namespace, image=image, run_as=run_as,
-            read_only=read_only,
+            read_only=read_only, scratch=scratch,
         )  # fmt: skip
 
     def log_source(self, handle: Handle) -> Source:

@@ -17,7 +17,7 @@ from launcher.kinds.registry import DEFAULT
 from launcher.kube.api import KubeApi, PodPrograms
 from launcher.names import MAX_PREFIX
 from launcher.objects import PODS, KubeObject
-from launcher.volumes.place import Channel, Place, VolumeError
+from launcher.volumes.place import SCRATCH, Channel, Place, Scratch, VolumeError
 
 LABELS = {"app.kubernetes.io/managed-by": "ftlaunch", "app.kubernetes.io/component": "volume-reader"}
 CONTAINER = "reader"
@@ -70,7 +70,9 @@ def pod_for_job(
     return _pod(objects.name_of(job)[:MAX_PREFIX], image=image, volumes=volumes, mounts=mounts, more=copied)
 
 
-def pod_for_claim(claim: str, *, image: str, run_as: Mapping[str, int], read_only: bool) -> KubeObject:
+def pod_for_claim(
+    claim: str, *, image: str, run_as: Mapping[str, int], read_only: bool, scratch: Scratch | None = None
+) -> KubeObject:
     """Return a pod that mounts a claim at `/volume`.
 
     Args:
@@ -78,6 +80,7 @@ def pod_for_claim(claim: str, *, image: str, run_as: Mapping[str, int], read_onl
         image: Any with Python 3.
         run_as: `user`, `group` and `fs_group`, which files are written as.
         read_only: Mount it so.
+        scratch: A folder of its own to write to, and more to compute with; None for neither.
     """
     source = {"claimName": claim, "readOnly": read_only}
     security = {
@@ -85,12 +88,21 @@ def pod_for_claim(claim: str, *, image: str, run_as: Mapping[str, int], read_onl
         "fsGroup": run_as["fs_group"], "fsGroupChangePolicy": "OnRootMismatch",
         "seccompProfile": {"type": "RuntimeDefault"},
     }  # fmt: skip
+    volumes: list[dict[str, Any]] = [{"name": "volume", "persistentVolumeClaim": source}]
+    mounts: list[dict[str, Any]] = [{"name": "volume", "mountPath": "/volume", "readOnly": read_only}]
+    resources: Mapping[str, Any] = _RESOURCES
+    if scratch is not None:
+        volumes.append({"name": "scratch", "emptyDir": {}})
+        mounts.append({"name": "scratch", "mountPath": SCRATCH})
+        asked = {"cpu": scratch.cpu, "memory": scratch.memory}
+        resources = {"requests": asked, "limits": asked}
     return _pod(
         claim[:MAX_PREFIX].rstrip("-.").replace(".", "-"),
         image={"image": image, "imagePullPolicy": "IfNotPresent"},
-        volumes=[{"name": "volume", "persistentVolumeClaim": source}],
-        mounts=[{"name": "volume", "mountPath": "/volume", "readOnly": read_only}],
+        volumes=volumes,
+        mounts=mounts,
         more={"securityContext": security},
+        resources=resources,
     )
 
 
@@ -101,9 +113,10 @@ def _pod(
     volumes: list[dict[str, Any]],
     mounts: list[dict[str, Any]],
     more: Mapping[str, Any],
+    resources: Mapping[str, Any] = _RESOURCES,
 ) -> KubeObject:
     container = {
-        "name": CONTAINER, **image, "command": _SLEEP, "securityContext": _SECURITY, "resources": _RESOURCES,
+        "name": CONTAINER, **image, "command": _SLEEP, "securityContext": _SECURITY, "resources": resources,
         "volumeMounts": mounts,
     }  # fmt: skip
     spec = {
@@ -218,6 +231,7 @@ def open_claim(
     image: str,
     run_as: Mapping[str, int],
     read_only: bool,
+    scratch: Scratch | None = None,
 ) -> AbstractContextManager[Place]:
     """Reach a folder of a claim, through a transfer pod.
 
@@ -230,8 +244,9 @@ def open_claim(
         image: See `pod_for_claim`, as for the next two.
         run_as: Whom files are written as.
         read_only: Mount it so.
+        scratch: See `pod_for_claim`.
     """
-    pod = pod_for_claim(claim, image=image, run_as=run_as, read_only=read_only)
+    pod = pod_for_claim(claim, image=image, run_as=run_as, read_only=read_only, scratch=scratch)
     root, title = (f"/volume/{folder}", f"{claim}:{folder}") if folder else ("/volume", claim)
     return _through(api, programs, pod, namespace=namespace, root=root, title=title)
 

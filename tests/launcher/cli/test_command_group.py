@@ -203,7 +203,7 @@ def test_every_synonym_names_a_command_and_hides_none():
             "expected one of ls, pull, verify, got 'average'; did you mean `trainer ckpt average`?",
         ),
         (["ckpt", "list"], "got 'list'; did you mean 'ls'?"),
-        (["data", "frobnicate"], "expected one of check, push, got 'frobnicate'\n"),
+        (["data", "frobnicate"], "expected one of check, push, report, got 'frobnicate'\n"),
         (["data-report"], "did you mean `trainer data-report`?"),
         (["profile"], "did you mean `trainer profile`?"),
     ],

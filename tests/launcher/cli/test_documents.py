@@ -104,7 +104,7 @@ def test_what_is_brought_and_compared_is_as_published(ftlaunch, tmp_path, monkey
     def open_claim(*_, **__):
         yield Folder(claim)
 
-    monkeypatch.setattr(data, "_open", open_claim)
+    monkeypatch.setattr(data, "open_claim", open_claim)
     ran = ftlaunch("data", "check", here, "flowers", "--output", "json")
     document = json.loads(ran.out)
     assert (ran.code, check_document(document), document["ok"]) == (7, "data-check", False)
