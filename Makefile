@@ -9,7 +9,7 @@ DATA   := .quickstart/digits
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help first-model lr-find-check monitoring-check learn-check zoo-check recording site spelling fuzz soak-logs soak-kills soak-durability soak-elastic kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster kind-table e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean gpu-check
+.PHONY: help first-model lr-find-check monitoring-check learn-check zoo-check recording release set-version site spelling fuzz soak-logs soak-kills soak-durability soak-elastic kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster kind-table e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean gpu-check
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -177,9 +177,12 @@ spelling: build/docs.stamp  ## spelling of pages and of what is printed
 	build/docs-env/bin/codespell --skip '*.svg,*.cast,*.js,*.ipynb,__pycache__,k8s/crds' \
 		--ignore-words-list notin,fpr,trian,sise $(PROSE)
 
-site: build/docs.stamp spelling  ## the pages as a site that needs no network: build/site and build/ftlaunch-site.tar.gz
+SITE := build/ftlaunch-site.tar.gz
+site: $(SITE)  ## the pages as a site that needs no network: build/site and build/ftlaunch-site.tar.gz
+$(SITE): build/docs.stamp mkdocs.yml $(wildcard *.md) benchmarks/RESULTS.md $(shell find docs examples k8s -type f)
+	@$(MAKE) --no-print-directory spelling
 	NO_MKDOCS_2_WARNING=1 build/docs-env/bin/mkdocs build --quiet --strict
-	tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C build -cf - site | gzip -9n > build/ftlaunch-site.tar.gz
+	tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C build -cf - site | gzip -9n > $(SITE)
 
 lock:  ## renew requirements/*.txt (needs uv)
 	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra monitoring --extra notify --extra ui --extra sweep --extra build --universal \
@@ -216,6 +219,25 @@ sbom: $(VENV)/dev.stamp  ## what images and checkout are made of, with hashes, i
 	cat requirements/image.txt $(wildcard requirements/image-gpu.txt) | \
 		$(BIN)/cyclonedx-py requirements --output-reproducible --of JSON -o build/sbom-image-gpu.cdx.json -
 	$(BIN)/cyclonedx-py requirements --output-reproducible --of JSON -o build/sbom-checkout.cdx.json requirements/run.txt
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+release: $(VENV)/dev.stamp $(SITE) sbom  ## a release in dist/: wheel, sources, site, SBOM, image archives where they can be made, checksums
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist . > /dev/null
+	cp $(SITE) dist/ftlaunch-site-$(VERSION).tar.gz
+	for part in checkout image-cpu image-gpu; do cp build/sbom-$$part.cdx.json dist/sbom-$$part-$(VERSION).cdx.json; done
+	@if [ ! -f $(ARCHIVE) ] && $(or $(CONTAINER_RUNTIME),docker) info > /dev/null 2>&1; then $(MAKE) --no-print-directory image-archive; fi
+	@for target in cpu gpu; do \
+		if [ -f build/ftlaunch-trainer-$$target.tar ]; then cp build/ftlaunch-trainer-$$target.tar dist/ftlaunch-trainer-$(VERSION)-$$target.tar; \
+		else echo "release: LEFT OUT: the image for $$target: expected build/ftlaunch-trainer-$$target.tar, got none; \`make image-archive TARGET=$$target\` makes it where an engine runs" >&2; fi; done
+	cd dist && sha256sum * > SHA256SUMS
+	@cat dist/SHA256SUMS
+
+set-version: ## TO=0.2.0 in all files that name our version; then test_image_files and goldens say what else is rendered
+	@test -n "$(TO)" || { echo "set-version: expected TO=VERSION, got nothing" >&2; exit 2; }
+	git grep -lF '$(VERSION)' -- pyproject.toml README.md docs examples k8s tests | xargs sed -i -E \
+		-e 's/^version = "$(VERSION)"/version = "$(TO)"/' \
+		-e 's/(ftlaunch(-trainer)?[-: ]|version": ")$(subst .,\.,$(VERSION))/\1$(TO)/g'
 
 clean:  ## remove the environment, the quick start's folder and caches
 	rm -rf $(VENV) .quickstart build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from launcher.kube.errors import KubeconfigError
 from launcher.kube.http import ResponseParser, format_request
+from trainer.protocol.installation import install_command
 
 _PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 _PIECE = 65536
@@ -192,7 +193,7 @@ def parse_proxy(text: str, *, source: str) -> Proxy:
             raise KubeconfigError(
                 where=source,
                 expected=f"the package python-socks for the proxy {proxy}, which is not installed",
-                fix="run `pip install python-socks` where ftlaunch is installed",
+                fix=f"run `{install_command('socks')}`",
             ) from error
     return proxy
 

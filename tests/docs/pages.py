@@ -36,6 +36,7 @@ RUNNERS = {
     "convert": "tests/e2e/test_printed_commands.py",
     "track": "tests/launcher/cli/test_track_command.py",
     "trust": "tests/e2e/test_printed_commands.py",
+    "install": "tests/e2e/test_install.py",
     "chinese": "tests/e2e/test_chinese_quickstart.py",
     "docker": "tests/e2e/test_docker_jobs.py",
     "sweep": "tests/launcher/sweep/test_sweep_page.py",
@@ -47,7 +48,8 @@ RUNNERS = {
 """Which test runs the blocks of a scenario, in the order of their pages and lines."""
 
 _PROGRAMS = (
-    r"(?:ftlaunch|trainer|make|docker(?:/\S+)?|podman|python3?|pip|pipx|uv|git|kubectl|source|cp|curl)"
+    r"(?:ftlaunch|trainer|make|docker(?:/\S+)?|podman|python3?|pip|pipx|uv|git|kubectl|source|cp|curl"
+    r"|sha256sum)"
 )
 _COMMAND = re.compile(rf"^(?:\$ )?(?:[A-Z_]+=\S* )*{_PROGRAMS}\s+\S")
 _MARK = re.compile(r"^\s*<!-- (run|not run): (.+?) -->$")

@@ -76,7 +76,7 @@ def test_the_map_of_pages_in_readme_has_every_page():
         for line in (REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()
         if line[:1] == "|"
     ]
-    linked = set(re.findall(r"\]\((docs/[^)#]+\.md)\)", "\n".join(table)))
+    linked = set(re.findall(r"\]\((docs/[^)#/]+\.md)\)", "\n".join(table)))
     assert linked == {f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md")} - {
         "docs/index.md"  # the front page of the site, as README is that of the repository
     }

@@ -23,7 +23,7 @@ GPUS = re.compile(r"--gpus \d+")
 
 def test_the_lines_about_clusters_work(place, space, write_job):
     write_job(Launch__nodes=1, Global__epochs=1, Global__device="gpu")
-    for index, command in enumerate(commands("cluster")):
+    for index, command in enumerate(dict.fromkeys(commands("cluster"))):
         if not GPUS.search(command):
             type_all(place, [command])
             continue
@@ -40,11 +40,17 @@ def test_the_lines_for_who_looks_after_a_cluster_work(make_space, tmp_path):
     (tmp_path / "k8s").symlink_to(REPOSITORY / "k8s")
     place = Place(tmp_path, {"KUBECONFIG": str(space.cluster.kubeconfig)})
     type_all(
-        place, [command.replace("-n team-a", f"-n {space.name}") for command in commands("cluster-admin")]
+        place,
+        [
+            command.replace("-n team-a", f"-n {space.name}")
+            for command in dict.fromkeys(commands("cluster-admin"))
+        ],
     )
     bound = {item["metadata"]["name"] for item in space.get("rolebindings")["items"]}
     assert {"ftlaunch-users", "ftlaunch-files-users"} <= bound
     assert space.get("networkpolicies")["items"]
+    claims = {item["metadata"]["name"] for item in space.get("persistentvolumeclaims")["items"]}
+    assert {"flowers", "runs"} <= claims
 
 
 def test_the_lines_about_files_work(make_space, images, cluster, tmp_path, write_config):
@@ -60,7 +66,7 @@ def test_the_lines_about_files_work(make_space, images, cluster, tmp_path, write
     }
     launch = {"nodes": 1, "gpus": 0, "grace_period": "20s", "volumes": volumes("flowers")}
     write_config(Global__epochs=1, Global__output_dir="/output/run", Launch=launch, **lists)
-    typed = commands("cluster-files")
+    typed = list(dict.fromkeys(commands("cluster-files")))
     for command in typed:
         type_all(place, [command.replace("--nodes 4", "--nodes 2")])  # two nodes are all that there are
         if command.startswith("ftlaunch submit"):
