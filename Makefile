@@ -9,7 +9,7 @@ DATA   := .quickstart/digits
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help first-model lr-find-check monitoring-check learn-check zoo-check recording release set-version site spelling fuzz soak-logs soak-kills soak-durability soak-elastic kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster kind-table e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean gpu-check
+.PHONY: help first-model lr-find-check monitoring-check learn-check zoo-check recording reference release set-version site spelling fuzz soak-logs soak-kills soak-durability soak-elastic kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster kind-table e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean gpu-check
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -219,6 +219,9 @@ sbom: $(VENV)/dev.stamp  ## what images and checkout are made of, with hashes, i
 	cat requirements/image.txt $(wildcard requirements/image-gpu.txt) | \
 		$(BIN)/cyclonedx-py requirements --output-reproducible --of JSON -o build/sbom-image-gpu.cdx.json -
 	$(BIN)/cyclonedx-py requirements --output-reproducible --of JSON -o build/sbom-checkout.cdx.json requirements/run.txt
+
+reference: $(VENV)/run.stamp  ## docs/reference from the code: options, keys of Launch, documents, Python
+	$(BIN)/python docs/reference/generate.py
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 release: $(VENV)/dev.stamp $(SITE) sbom  ## a release in dist/: wheel, sources, site, SBOM, image archives where they can be made, checksums

@@ -37,6 +37,8 @@ RUNNERS = {
     "track": "tests/launcher/cli/test_track_command.py",
     "trust": "tests/e2e/test_printed_commands.py",
     "install": "tests/e2e/test_install.py",
+    "howto": "tests/e2e/test_howto.py",
+    "howto-onnx": "tests/e2e/test_howto.py",
     "chinese": "tests/e2e/test_chinese_quickstart.py",
     "docker": "tests/e2e/test_docker_jobs.py",
     "sweep": "tests/launcher/sweep/test_sweep_page.py",
