@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from launcher.backends.states import JobState, JobStatus, PodStatus
+from launcher.backends.states import JobState, JobStatus, PodState, PodStatus
 from launcher.errors import Issue, LaunchError, NotFoundError, UsageError
 from launcher.jobs.notes import Note, Notes, ignore
 from launcher.jobs.resolve import ResolvedJob
@@ -183,7 +183,8 @@ def _explain_nothing(options: LogOptions, status: JobStatus | None) -> str:
 
 
 def _has_run(pod: PodStatus) -> bool:
-    return pod.started_s is not None or pod.restarts > 0
+    has_ended = pod.state in (PodState.SUCCEEDED, PodState.FAILED)
+    return pod.started_s is not None or pod.restarts > 0 or has_ended
 
 
 def _look(job: ResolvedJob) -> tuple[JobStatus | None, NotFoundError | None]:
@@ -212,7 +213,7 @@ def _add_saved(
     from launcher.jobs.metrics import output_here
     from launcher.jobs.saved_logs import fetch_saved  # with it come YAML and tarfile
 
-    started = {pod.node for pod in status.pods if pod.started_s is not None} if status is not None else set()
+    started = {pod.node for pod in status.pods if _has_run(pod)} if status is not None else set()
     if not source.keeps_logs and not earlier and len(started) == node_file.nodes:
         return None
     here = output_here(job.run_folder) if source.keeps_logs and status is None else None
