@@ -99,11 +99,11 @@ def make_namespace(client: Client, name: str) -> None:
         pass
 
 
-def fill(bench: Bench) -> None:
+def fill(bench: Bench, jobs: int) -> None:
     """Make the suspended jobs and their ConfigMaps, and the records of their submits."""
     plain, resource = bench.render(), bench.kind.resource
-    places = [(FULL, index) for index in range(SUSPENDED)]
-    places += [(f"{WIDE}-{index % SPREAD}", index) for index in range(SUSPENDED)]
+    places = [(FULL, index) for index in range(jobs)]
+    places += [(f"{WIDE}-{index % SPREAD}", index) for index in range(jobs)]
     for namespace in {namespace for namespace, _ in places}:
         make_namespace(bench.client, namespace)
     stores = {state: RunStore(bench.folder / state / "runs") for state in ("full", "wide")}
@@ -222,13 +222,13 @@ def looks_at_the_big_job(bench: Bench, workers: int) -> Iterator[Row]:
     yield Row("logs -f, connected", lambda: ours("logs", "-f", BIG, sockets=workers), None)
 
 
-def looks_at_many_jobs(bench: Bench) -> Iterator[Row]:
+def looks_at_many_jobs(bench: Bench, jobs: int) -> Iterator[Row]:
     """Look at 10,000 suspended jobs in one namespace, and at as many in ten."""
     ours, kubectl = partial(bench.ours, state="full"), bench.kubectl
     all_of = ("get", bench.kind.resource.plural)
-    yield Row(f"list of {SUSPENDED} jobs", lambda: ours("list"), lambda: kubectl(*all_of, "-n", FULL))
+    yield Row(f"list of {jobs} jobs", lambda: ours("list"), lambda: kubectl(*all_of, "-n", FULL))
     yield Row(
-        f"list of {SUSPENDED} jobs in {SPREAD} namespaces", lambda: bench.ours("list", state="wide"),
+        f"list of {jobs} jobs in {SPREAD} namespaces", lambda: bench.ours("list", state="wide"),
         lambda: reduce(add, (kubectl(*all_of, "-n", f"{WIDE}-{index}") for index in range(SPREAD))),
     )  # fmt: skip
     yield Row("list of the 20 newest", lambda: ours("list", "-n", "20"), None)
@@ -248,8 +248,8 @@ def looks_at_many_jobs(bench: Bench) -> Iterator[Row]:
     yield Row("doctor", lambda: ours("doctor", "--namespace", FULL), None)
 
 
-def of_many_jobs(bench: Bench, only: Sequence[str]) -> Iterator[str]:
-    yield from run(looks_at_many_jobs(bench), only)
+def of_many_jobs(bench: Bench, only: Sequence[str], jobs: int) -> Iterator[str]:
+    yield from run(looks_at_many_jobs(bench, jobs), only)
     if wanted("submit among them", only):
         name = f"one-{os.getpid()}"
         ran = bench.submit(name, namespace=FULL, gpus=1, nodes=1, state="full")
