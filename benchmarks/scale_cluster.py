@@ -127,6 +127,7 @@ def fill(bench: Bench, jobs: int) -> None:
         record = RunRecord(
             handle=handle, run_id=run_id, stage=Stage.SUBMITTED, project=str(bench.checkout),
             config="cfg.yaml", command=("submit",), created_s=1e9 + 60 * index, context=bench.client.context,
+            api=bench.kind.name,
         )  # fmt: skip
         store = stores["full" if namespace == FULL else "wide"]
         if store.load(name) is None:
