@@ -177,6 +177,14 @@ def _extra_module(value: str) -> str:
     return value
 
 
+def _percent(value: object) -> float:
+    """Read `10%` as a share; a bare number is not clear: 0.5 may be a half or half a percent."""
+    match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]+)?) ?%", value) if isinstance(value, str) else None
+    if match is None or not 0 < float(match[1]) <= 100:
+        raise ValueError(f"expected a share such as 10%, above 0% and at most 100%, got {value!r:.80}")
+    return float(match[1]) / 100
+
+
 def _procs(value: object) -> object:
     if value == "auto" or (type(value) is int and 1 <= value <= _MAX_PROCS):
         return value
@@ -185,6 +193,7 @@ def _procs(value: object) -> object:
 
 _PROCS_SCHEMA = {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": _MAX_PROCS}]}
 _DURATION_SCHEMA = {"type": "string", "pattern": f"^{DURATION}$"}
+_PERCENT_SCHEMA = {"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]+)? ?%$"}
 _QUANTITY_SCHEMA = {
     "anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": f"^{QUANTITY}$"}]
 }
@@ -209,5 +218,7 @@ ExtraModule = Annotated[str, AfterValidator(_extra_module)]
 SecretKey = Annotated[str, AfterValidator(_secret_key)]
 SubPath = Annotated[PlainText, AfterValidator(_sub_path)]
 EnvName = Annotated[str, AfterValidator(_env_name)]
+Percent = Annotated[float, BeforeValidator(_percent), WithJsonSchema(_PERCENT_SCHEMA)]
+"""A share from 0 to 1; written as `10%`."""
 Procs = Annotated[int | Literal["auto"], PlainValidator(_procs), WithJsonSchema(_PROCS_SCHEMA)]
 """Ranks a node, or auto."""

@@ -24,6 +24,7 @@ from launcher.config.field_types import (
     MountPath,
     Namespace,
     ObjectName,
+    Percent,
     PlainText,
     Procs,
     ResourceName,
@@ -152,6 +153,23 @@ TrackEntry = Annotated[str | dict[str, dict[str, Setting] | None], BeforeValidat
 def _short_notify(value: object) -> object:
     """Take the file alone."""
     return {"file": value} if isinstance(value, str) else value
+
+
+class StopIfSection(Subsection):
+    """When the job saves and ends by itself, so that what it does not use is others'."""
+
+    gpu_below: Percent | None = None
+    """Use of its GPUs, such as 10%, as NVIDIA's driver counts it."""
+    progress_below: Annotated[float, Field(gt=0)] | None = None
+    """Images a second that all ranks train on together, such as 50."""
+    lasting: Duration = Field(default=1800.0, alias="for", json_schema_extra={"default": "30m"})
+    """Time over which the mean is taken, such as 30m; a job is never ended before."""
+
+    @model_validator(mode="after")
+    def _any(self) -> StopIfSection:
+        if self.gpu_below is None and self.progress_below is None:
+            raise ValueError("expected gpu_below, progress_below or both, got neither")
+        return self
 
 
 class Resources(Subsection):
@@ -309,6 +327,8 @@ class LaunchSection(Subsection):
     """Name of a PriorityClass; the cluster's default where it is not given."""
     node_selector: dict[LabelKey, LabelValue] = Field(default_factory=dict)
     """Labels that a node must have."""
+    avoid_nodes: Annotated[tuple[ObjectName, ...], Field(strict=False)] = ()
+    """Names of nodes that no pod of the job goes to, such as one with a broken GPU."""
     tolerations: Annotated[tuple[Toleration, ...], Field(strict=False)] = ()
     """Taints of nodes that pods of the job bear."""
     topology_key: LabelKey | None = None
@@ -341,6 +361,7 @@ class LaunchSection(Subsection):
     """Silence of a rank, such as 10m, that counts as a hang; null switches it off."""
     keep_logs: Bytes | None = f"{DEFAULT_BYTES // 2**20}Mi"
     """Bytes of log that each node keeps in the output folder, such as 50Mi, the newest; null keeps none."""
+    stop_if: StopIfSection | None = None
     notify: Annotated[NotifySection | None, BeforeValidator(_short_notify)] = None
     """Whom to tell that the job started, was first evaluated, failed and goes on, or is over."""
     track: Annotated[tuple[TrackEntry, ...], Field(strict=False)] = ()
@@ -401,6 +422,12 @@ class LaunchSection(Subsection):
             raise ValueError(
                 "expected topology_key beside queue.topology: the node label of a level of Kueue's topology"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _stop_if_there_are_gpus(self) -> LaunchSection:
+        if self.stop_if is not None and self.stop_if.gpu_below is not None and not self.gpus:
+            raise ValueError("expected gpus beside stop_if.gpu_below, got 0: there is no use to look at")
         return self
 
     @model_validator(mode="after")

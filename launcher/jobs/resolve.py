@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from launcher.backends.base import Backend
 from launcher.backends.factory import open_backend
+from launcher.backends.states import JobState
 from launcher.errors import NotFoundError, UsageError
 from launcher.names import is_run_id
 from launcher.plan.handle import Handle
@@ -16,6 +17,7 @@ from launcher.runs.record import RunRecord
 from launcher.runs.store import RunStore
 
 if TYPE_CHECKING:  # YAML and pydantic: most use cases do without
+    from launcher.backends.states import JobStatus
     from launcher.plan.parent_run import ParentRun
     from launcher.render.manifest import Manifest
 
@@ -97,6 +99,7 @@ def find_parent_run(text: str) -> ParentRun:
     if is_run_id(text):
         return ParentRun(asked=text, run_id=text, sub_path=None)
     job = find_job(text)
+    status = None
     try:
         status = job.backend.status(job.handle)
     except NotFoundError:  # the job is gone; its output may well be there
@@ -122,7 +125,22 @@ def find_parent_run(text: str) -> ParentRun:
         sub_path=_find_folder(manifest, output_dir),
         folder_name=job.name,
         code_sha256=node_file.code_sha256,
+        faulty_nodes=_find_faulty(job, status, procs=node_file.procs_per_node),
     )
+
+
+def _find_faulty(job: ResolvedJob, status: JobStatus | None, *, procs: int) -> tuple[str, ...]:
+    """Return the names of the nodes where a job ended of a broken GPU; a cluster alone has several."""
+    end = status.termination if status is not None else None
+    if status is None or status.state is not JobState.FAILED or end is None or job.backend.cluster is None:
+        return ()
+    from launcher.why.explanation import explain_job
+
+    if explain_job(job.backend, job.handle).verdicts[0].code != "gpu-fault":
+        return ()
+    spoke = next((pod.node for pod in status.pods if pod.termination is end), 0)
+    node = end.rank // procs if end.rank is not None else spoke
+    return tuple(pod.host for pod in status.pods if pod.node == node and pod.host)
 
 
 def _find_folder(manifest: Manifest, output_dir: str) -> str:

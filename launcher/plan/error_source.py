@@ -26,6 +26,7 @@ _JOB: dict[KeyPath, KeyPath] = {
 _TEMPLATE: dict[KeyPath, KeyPath] = {
     ("spec", "nodeSelector"): ("node_selector",),
     ("spec", "affinity"): ("topology_key",),
+    ("spec", "affinity", "nodeAffinity"): ("avoid_nodes",),
     ("spec", "priorityClassName"): ("priority_class",),
     ("spec", "serviceAccountName"): ("service_account",),
     ("spec", "imagePullSecrets"): ("image_pull_secrets",),

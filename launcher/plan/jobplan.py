@@ -84,6 +84,7 @@ class JobPlan:
         labels: Of all objects and the pods.
         job_labels: Of the job object: Kueue's queue is among them.
         gang_queue: Of the scheduler that the training operator was started with, or None.
+        avoid_nodes: Names of nodes that no pod goes to.
         shares_topology: Node label that the pods should share, or None.
         ttl_s: Seconds until the finished job is deleted, or None.
         global_batch: Images a step over all ranks.
@@ -116,6 +117,7 @@ class JobPlan:
     annotations: Mapping[str, str]
     pod_annotations: Mapping[str, str]
     node_selector: Mapping[str, str]
+    avoid_nodes: tuple[str, ...]
     tolerations: tuple[Toleration, ...]
     shares_topology: str | None
     service_account: str | None

@@ -22,6 +22,7 @@ class ParentRun:
         output_dir: Where it wrote, as a path in the pod; None where that is not known.
         asked: What the caller named it by.
         code_sha256: Of the user's code that it had, or None.
+        faulty_nodes: Names of nodes where it ended of a broken GPU.
         folder_name: Of a folder of its own in `Global.output_dir`, where it got one: the job's name.
     """
 
@@ -31,6 +32,7 @@ class ParentRun:
     asked: str = ""
     folder_name: str = ""
     code_sha256: str | None = None
+    faulty_nodes: tuple[str, ...] = ()
 
     def output_below(self, output_dir: str) -> str | None:
         """Return where the run wrote if that was a folder of its own in the config's; else None."""

@@ -39,7 +39,7 @@ from trainer.config.problems import ConfigError
 from trainer.config.zoo import find_foreign
 from trainer.protocol.environment import CONFIG_FILE, CONFIG_MOUNT, COORDINATOR_PORT
 from trainer.protocol.lastrun import JOB_MARK
-from trainer.protocol.nodefile import NodeFile, Notify
+from trainer.protocol.nodefile import NodeFile, Notify, StopIf
 from trainer.protocol.tracking import Track
 
 _BACKOFF_S = 5.0
@@ -137,6 +137,7 @@ def plan(
         },
         pod_annotations={**_POD_ANNOTATIONS, **_topology(launch), **launch.annotations},
         node_selector=dict(launch.node_selector),
+        avoid_nodes=tuple(dict.fromkeys((*launch.avoid_nodes, *(parent.faulty_nodes if parent else ())))),
         tolerations=_tolerations(launch, on_gpus=on_gpus),
         shares_topology=None if _topology(launch) else launch.topology_key,  # Kueue places them itself
         service_account=launch.service_account,
@@ -150,7 +151,7 @@ def plan(
         pod_patch=launch.pod_patch or None,
         gpu_ids=gpu_ids,
         code=code,
-        notes=(*_notes(config, on, missing), *_code_notes(parent, code)),
+        notes=(*_notes(config, on, missing), *_code_notes(parent, code), *_fault_notes(parent)),
     )
 
 
@@ -271,7 +272,18 @@ def _node_file(
         keep_logs_bytes=int(read_quantity(launch.keep_logs)) if launch.keep_logs is not None else None,
         notify=Notify(file=launch.notify.file, on=launch.notify.on) if launch.notify else None,
         track=Track(targets=launch.targets, facts=track_facts) if launch.track else None,
+        stop_if=_stop_if(launch, nccl=nccl),
     )  # fmt: skip
+
+
+def _stop_if(launch: LaunchSection, *, nccl: bool) -> StopIf | None:
+    wanted = launch.stop_if
+    if wanted is None:
+        return None
+    gpu_below = wanted.gpu_below if nccl else None  # ranks on CPUs use none
+    if gpu_below is None and wanted.progress_below is None:
+        return None
+    return StopIf(gpu_below=gpu_below, progress_below=wanted.progress_below, for_s=wanted.lasting)
 
 
 def _labels(
@@ -322,6 +334,13 @@ def _notes(config: RunConfig, on: BackendKind, missing: int) -> tuple[str, ...]:
     if CAPABILITIES[on].is_cluster and (aim := _aim(config)):
         notes.append(aim)
     return tuple(notes)
+
+
+def _fault_notes(parent: ParentRun | None) -> tuple[str, ...]:
+    if parent is None or not parent.faulty_nodes:
+        return ()
+    names = ", ".join(parent.faulty_nodes)
+    return (f"it keeps off {names}, where {parent.asked} met a broken GPU [gpu-fault]",)
 
 
 def _code_notes(parent: ParentRun | None, code: PlannedCode | None) -> tuple[str, ...]:

@@ -132,6 +132,7 @@ CODES: dict[str, str] = {
     "nccl-failed": "NCCL failed for another reason",
     "rank-hung": "a rank stopped making steps",
     "deadline-passed": "the deadline passed; it was saved",
+    "stop-condition": "what `Launch.stop_if` names came true; it was saved",
     "deadline-asleep": "a deadline of the operator has passed, and the operator has not noticed",
     "module-failed": "a Python module of the user's own failed",
     "rank-crashed": "a rank crashed",

@@ -18,7 +18,7 @@ from trainer.node.console import Console, write_stdout
 from trainer.node.coordinator import Coordinator
 from trainer.node.log_writer import LogWriter
 from trainer.node.notify import Notifier, NotifyError, read_addresses
-from trainer.node.prometheus import MetricsError, serve
+from trainer.node.prometheus import MetricsError, find_gpus, own_gpus, read_use, serve
 from trainer.node.settings import Intervals, NodeSettings, complete_arguments, load_settings
 from trainer.node.trackers import TrackError, Trackers
 from trainer.protocol import environment
@@ -28,6 +28,7 @@ from trainer.protocol.exits import Exit, describe_exit
 from trainer.protocol.python_command import python_command
 from trainer.protocol.termination import Termination, format_termination
 
+_USE_S = 5.0
 _LOOK_S, _CLAIMED_WITHIN_S = 1.0, 60.0
 
 
@@ -102,6 +103,23 @@ async def _watch_log(log: LogWriter, console: Console, agent: Agent) -> None:
             return
 
 
+async def _watch_gpus(console: Console, agent: Agent, environ: Mapping[str, str]) -> None:
+    """Keep the use of this node's GPUs up to date; in a thread, because a broken one may not answer."""
+    gpus = await asyncio.to_thread(find_gpus)
+    if gpus is None:
+        console.say("stop_if: gpu_below does not count: no GPU tells its use here (package nvidia-ml-py)")
+        return
+    only = own_gpus(environ.get("CUDA_VISIBLE_DEVICES"))
+    while True:
+        try:
+            agent.gpu_use = await asyncio.to_thread(read_use, gpus, only)
+        except Exception as error:  # noqa: BLE001 - the library's own, such as of a GPU that was lost
+            agent.gpu_use = None
+            console.say(f"stop_if: gpu_below does not count any more: {error}")
+            return
+        await asyncio.sleep(_USE_S)
+
+
 def _because(log: LogWriter) -> str:
     return f": {log.problem}" if log.problem else ""
 
@@ -141,6 +159,8 @@ async def _run(
     with contextlib.ExitStack() as stack:
         if log is not None:
             stack.callback(asyncio.ensure_future(_watch_log(log, console, agent)).cancel)
+        if settings.job.stop_if is not None and settings.job.stop_if.gpu_below is not None:
+            stack.callback(asyncio.ensure_future(_watch_gpus(console, agent, environ)).cancel)
         if settings.job.metrics_port is not None:
             stack.callback(serve(settings, agent))
         if settings.node != 0:

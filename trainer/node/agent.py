@@ -94,6 +94,8 @@ class Agent:
         """Of this node's ranks, as last reported."""
         self.pids_beside: Callable[[], frozenset[int]] = frozenset
         """Of children that somebody else of this process waits for."""
+        self.gpu_use: float | None = None
+        """Mean of this node's GPUs, from 0 to 1; None where it is not known."""
         self._leaving: Exit | None = None
         self._leave_until_s = 0.0
         self._next_poll_s = 0.0
@@ -309,7 +311,9 @@ class Agent:
 
     def _report(self, group: WorkerGroup, channel: Channel, *, asked: bool = False) -> None:
         self.rank_states = group.records()
-        channel.send(Records(attempt=group.attempt, asked=asked, ranks=self.rank_states))
+        channel.send(
+            Records(attempt=group.attempt, asked=asked, ranks=self.rank_states, gpu_use=self.gpu_use)
+        )
 
     def _on_signalled(self, signalled: Signalled, channel: Channel) -> None:
         if self._leaving is not None:

@@ -52,6 +52,7 @@ from trainer.node.messages import (
 )
 from trainer.node.peers import Event, Got, Joined, LockLost, Lost, Peers, Quit
 from trainer.node.settings import NodeSettings
+from trainer.node.stop_if import StopCondition
 from trainer.protocol.exits import Exit
 from trainer.protocol.progress import Progress, RankProgress, format_progress
 from trainer.protocol.step_times import StepTimes
@@ -68,6 +69,7 @@ class AttemptOutcome(Enum):
     FAILED = "failed"
     STOPPED = "stopped"
     DEADLINE = "deadline"
+    STOP_IF = "stop_if"
     LOCK_LOST = "lock_lost"
 
 
@@ -81,7 +83,7 @@ class Result:
         furthest: Steps that any rank was seen to have completed, or None.
         checkpoint: Last whole checkpoint, or None where unknown.
         lock_lost: What broke; None unless `outcome` is LOCK_LOST.
-        reason: Rank 0's own words for a good end.
+        reason: Rank 0's own words for a good end; what came true of `STOP_IF`.
     """
 
     outcome: AttemptOutcome
@@ -122,6 +124,12 @@ class Attempt:
         self._stop_until_s: float | None = None
         self._kill_until_s: float | None = None
         self._speed = Speedometer()
+        self._stop_reason = ""
+        self._stop_if = (
+            StopCondition(settings.job.stop_if, world_size=self._world_size, nodes=start.nodes)
+            if settings.job.stop_if is not None else None
+        )  # fmt: skip
+        self._next_look_s = 0.0
         self._reporter = Reporter(
             attempt=start.attempt, world_size=self._world_size,
             absent=tuple(sorted(set(range(settings.job.nodes)) - set(start.nodes))) or None,
@@ -191,6 +199,9 @@ class Attempt:
             left_s = self._deadline_left_s()
             if left_s is not None and left_s <= 0:
                 self._begin_stop(AttemptOutcome.DEADLINE, "the deadline passed")
+            elif self._stop_if is not None and now_s >= self._next_look_s:
+                self._next_look_s = now_s + self._settings.intervals.poll_s
+                self._ask_stop_if(self._stop_if, now_s)
         # Who does not answer in time is behind, or hangs: the step is chosen without it.
         if self._ask_until_s is not None and (not self._asked or now_s >= self._ask_until_s):
             self._ask_until_s = None
@@ -202,8 +213,20 @@ class Attempt:
         if self._settings.job.is_elastic and self._stopping is None and self._kill_until_s is None:
             self._let_in()
 
+    def _ask_stop_if(self, stop_if: StopCondition, now_s: float) -> None:
+        states = {
+            rank: replace(state, silent_s=state.silent_s + now_s - heard_s)
+            for rank, (state, heard_s) in self._states.items()
+        }
+        reason = stop_if.look(states, now_s=now_s)
+        if reason is not None:
+            self._stop_reason = reason
+            self._begin_stop(AttemptOutcome.STOP_IF, reason)
+
     def _on_records(self, node: int, records: Records) -> None:
         now_s = time.monotonic()
+        if self._stop_if is not None:
+            self._stop_if.take_use(node, records.gpu_use)
         # A report may overtake the news of a rank's end: what ended has no state any more that could hang.
         self._states.update(
             (state.rank, (state, now_s)) for state in records.ranks if state.rank not in self._exits
@@ -341,7 +364,10 @@ class Attempt:
             said = saved.reason if saved is not None and saved.reason else "done"
             return Result(outcome=AttemptOutcome.DONE, step=step, checkpoint=checkpoint, reason=said)
         if self._stopping is not None:
-            return Result(outcome=self._stopping, failure=failure, step=step, checkpoint=checkpoint)
+            return Result(
+                outcome=self._stopping, failure=failure, step=step, checkpoint=checkpoint,
+                reason=self._stop_reason or "stopped",
+            )  # fmt: skip
         if failure is None:
             failure = Failure(kind=Kind.NODE, rank=None, code=None, reason="ranks vanished", step=None)
         return Result(

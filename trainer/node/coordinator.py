@@ -148,6 +148,8 @@ class Coordinator:
                     raise _RunEndedError(Exit.DONE, result.reason, result=result)
                 case AttemptOutcome.DEADLINE:
                     raise _RunEndedError(Exit.DEADLINE, self._deadline_sentence(), result=result)
+                case AttemptOutcome.STOP_IF:
+                    raise _RunEndedError(Exit.STOP_IF, result.reason, result=result)
                 case AttemptOutcome.LOCK_LOST:
                     raise _RunEndedError(Exit.CHECKPOINT, str(result.lock_lost), result=result)
                 case AttemptOutcome.STOPPED:

@@ -15,6 +15,7 @@ be tested with made-up events, and none waits for a clock or a process. In short
 from __future__ import annotations
 
 import math
+import re
 import signal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from enum import Enum
 from trainer.node.messages import Exited, RankState
 from trainer.protocol.exits import DETERMINISTIC, Exit, describe_exit
 from trainer.protocol.heartbeat import Phase
+from trainer.protocol.known_failures import GPU_MEMORY
 
 MAX_PAUSE_S = 300.0  # the kubelet's own ceiling for restarts
 
@@ -97,6 +99,8 @@ def decide(
     """
     if failure.kind is Kind.RANK and failure.code in NOT_RETRIED:
         return GiveUp(Exit(failure.code), "another attempt would only repeat it")
+    if failure.kind is Kind.RANK and re.search(GPU_MEMORY, failure.reason):
+        return GiveUp(_own_exit(failure), "another attempt would need as much of the GPU's memory")
     # Without a step nothing says that it failed at the same place: a start can fail of a slow volume twice.
     if failure.kind is Kind.RANK and failure.step is not None and failure.fingerprint in earlier:
         return GiveUp(_own_exit(failure), "it failed of the same at the same step before")

@@ -23,12 +23,12 @@ import json
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
-from trainer.protocol.codec import UnlessNone, encode, read
+from trainer.protocol.codec import UnlessNone, Within, encode, read
 from trainer.protocol.evaluated import Evaluated
 from trainer.protocol.step_times import StepTimes
 from trainer.protocol.untrusted import FormatError, parse_object, shown
 
-SCHEMA = 5
+SCHEMA = 6
 MAX_LINE_BYTES = 4 * 1024 * 1024
 """Endpoints and records of some ten thousand ranks; nothing honest is longer."""
 
@@ -146,11 +146,17 @@ class Poll:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Records:
-    """Agent: how far my ranks are; `asked` where it answers `Poll`."""
+    """Agent: how far my ranks are.
+
+    Attributes:
+        asked: It answers `Poll`.
+        gpu_use: Mean of this node's GPUs, from 0 to 1; None where it is not known, or does not matter.
+    """
 
     attempt: int
     asked: bool
     ranks: tuple[RankState, ...]
+    gpu_use: Annotated[Annotated[float, Within(0, 1)] | None, UnlessNone()] = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

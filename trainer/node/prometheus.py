@@ -188,6 +188,20 @@ def find_gpus() -> Gpus | None:
     return _Nvml(pynvml)
 
 
+def own_gpus(visible: str | None) -> frozenset[int] | None:
+    """Read CUDA_VISIBLE_DEVICES; None where it names none by number, and all may be this node's."""
+    parts = [part.strip() for part in (visible or "").split(",")]
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        return None
+    return frozenset(map(int, parts))
+
+
+def read_use(gpus: Gpus, only: frozenset[int] | None) -> float | None:
+    """Return the mean use of GPUs, from 0 to 1; None where none tells."""
+    found = [use for index, use, _, _ in gpus.read() if only is None or index in only]
+    return min(1.0, max(0.0, sum(found) / len(found))) if found else None
+
+
 class _Nvml:
     def __init__(self, library: Any) -> None:
         self._library = library

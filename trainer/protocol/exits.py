@@ -24,6 +24,7 @@ class Exit(IntEnum):
     RENDEZVOUS = 21
     HUNG_RANK = 22
     DEADLINE = 23
+    STOP_IF = 24
     INTERRUPTED = 130
     STOPPED = 143
 
@@ -40,6 +41,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.RENDEZVOUS: "the nodes did not find each other",
     Exit.HUNG_RANK: "a rank hung",
     Exit.DEADLINE: "the deadline passed",
+    Exit.STOP_IF: "what Launch.stop_if names came true",
     Exit.INTERRUPTED: "interrupted",
     Exit.STOPPED: "stopped after saving",
 }

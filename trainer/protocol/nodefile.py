@@ -32,6 +32,21 @@ class Notify:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StopIf:
+    """When a job saves and ends by itself.
+
+    Attributes:
+        gpu_below: Mean use of all its GPUs, from 0 to 1; None: it does not matter.
+        progress_below: Images a second of all ranks together; None: it does not matter.
+        for_s: Seconds over which the mean is taken.
+    """
+
+    gpu_below: Annotated[Annotated[float, Within(0, 1)] | None, UnlessNone()] = None
+    progress_below: Annotated[Annotated[float, Within(0, 1e15)] | None, UnlessNone()] = None
+    for_s: Annotated[float, Within(0, 1e9)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NodeFile:
     """Settings of all node processes of one job.
 
@@ -61,6 +76,7 @@ class NodeFile:
         hang_timeout_s: Silence of a rank, in one phase, that counts as a hang; None switches it off.
         notify: Whom to tell what happens; None for nobody.
         track: Trackers to send rows to; None for none.
+        stop_if: When to save and end; None for never.
         metrics_port: TCP port at which each node answers Prometheus; None for none.
         keep_logs_bytes: Of what a node writes, kept in the output folder; None for nothing.
     """
@@ -87,6 +103,7 @@ class NodeFile:
     keep_logs_bytes: Annotated[Annotated[int, Within(1)] | None, UnlessNone()] = None
     notify: Annotated[Notify | None, UnlessNone()] = None
     track: Annotated[Track | None, UnlessNone()] = None
+    stop_if: Annotated[StopIf | None, UnlessNone()] = None
     secret: Annotated[Annotated[str, Within(32, 256)] | None, UnlessNone()] = field(default=None, repr=False)
     min_nodes: Annotated[Annotated[int, Within(least=1)] | None, UnlessNone()] = None
     patience_s: Annotated[Annotated[float, Within(0)] | None, UnlessNone()] = None

@@ -28,7 +28,9 @@ from trainer.protocol.exits import Exit, describe_exit
 _ATTEMPT = re.compile(r"\[a(\d+) ")
 _LINES = 200
 """Of a log's end, in which words are looked for."""
-_SAYS_ALL = (Exit.CONFIG, Exit.DATA, Exit.DIVERGED, Exit.RENDEZVOUS, Exit.DEADLINE, Exit.STOPPED)
+_SAYS_ALL = (
+    Exit.CONFIG, Exit.DATA, Exit.DIVERGED, Exit.RENDEZVOUS, Exit.DEADLINE, Exit.STOP_IF, Exit.STOPPED
+)  # fmt: skip
 """Codes whose words are better than anything in the log."""
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from launcher.plan.handle import BackendKind
 from trainer.protocol.exits import Exit
+from trainer.protocol.known_failures import GPU_FAULT, GPU_MEMORY
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,8 +70,7 @@ PATTERNS: tuple[tuple[str, Failure], ...] = (
         ),
     ),
     (
-        r"Out of memory error on GPU|CUDA_ERROR_OUT_OF_MEMORY|CUDA out of memory|cudaErrorMemoryAllocation"
-        r"|CUBLAS_STATUS_ALLOC_FAILED",
+        GPU_MEMORY,
         Failure(
             code="gpu-memory",
             head="a GPU's memory does not hold the batch",
@@ -107,12 +107,14 @@ PATTERNS: tuple[tuple[str, Failure], ...] = (
         ),
     ),
     (
-        r"uncorrectable (ECC|NVLink)|\bXid\b|fallen off the bus|cudaErrorECCUncorrectable|cudaErrorHardware"
-        r"|CUDA error\((74|214|719)\)",
+        GPU_FAULT,
         Failure(
             code="gpu-fault",
             head="a GPU or its link is broken",
-            fix="cordon the node (kubectl cordon NODE), tell whoever keeps it, and submit again",
+            fix=(
+                "`ftlaunch submit CONFIG --continue {job}` goes on elsewhere: it keeps off that node, as"
+                " Launch.avoid_nodes does; tell whoever keeps the node (kubectl cordon NODE)"
+            ),
             fixes={
                 "local": "look at `dmesg`, and restart this machine or take that GPU out with --gpus 0,1",
                 "docker": "look at `dmesg`, and restart this machine or take that GPU out with --gpus 0,1",
@@ -282,6 +284,14 @@ OF_EXIT: dict[int, Failure] = {
         code="deadline-passed",
         head="the deadline passed",
         fix="go on with `ftlaunch submit CONFIG --continue {job}` and a longer Launch.deadline",
+    ),
+    Exit.STOP_IF: Failure(
+        code="stop-condition",
+        head="what Launch.stop_if names came true; it was saved",
+        fix=(
+            "look at where its time goes with `ftlaunch status {job}`, then go on with"
+            " `ftlaunch submit CONFIG --continue {job}`, or change Launch.stop_if"
+        ),
     ),
     Exit.INTERRUPTED: Failure(
         code="stopped", head="it was interrupted", fix="`ftlaunch submit CONFIG --continue {job}`"

@@ -894,6 +894,16 @@ def endings() -> Iterator[Situation]:
         end(23, "the deadline of 3600 s passed", checkpoint="/runs/a/.ftlaunch/checkpoints/e001-s000400"),
     )
     yield (
+        "stop-if",
+        "GPUs that idle",
+        "stop-condition",
+        end(
+            24,
+            "stop_if: GPUs were 2.0% in use in the last 30 min, less than 10%",
+            checkpoint="/runs/a/.ftlaunch/checkpoints/e001-s000400",
+        ),
+    )
+    yield (
         "succeeded",
         "all is done",
         "succeeded",
