@@ -6,16 +6,8 @@ import re
 from collections.abc import Collection, Iterator
 
 from launcher.config.confidential import is_secret_name, is_secret_value
-from trainer.protocol.tracking import BUILT_IN, CREDENTIALS, Target
+from trainer.protocol.tracking import BUILT_IN, CREDENTIALS, SETTINGS, Target
 
-SETTINGS = {
-    "tensorboard": ("uri",),
-    "mlflow": ("uri", "experiment", "name", CREDENTIALS),
-    "wandb": ("uri", "experiment", "name", "entity", "mode", CREDENTIALS),
-    "swanlab": ("uri", "experiment", "name", "workspace", "mode", CREDENTIALS),
-    "visualdl": ("uri",),
-}
-"""Of the trackers that come along."""
 _NAME = re.compile(r"[A-Za-z_][\w.-]*(:[A-Za-z_][\w.]*)?", re.ASCII)
 _URI_VARIABLE = "MLFLOW_TRACKING_URI"
 

@@ -22,16 +22,17 @@ from typing import IO, TYPE_CHECKING
 
 from launcher.backends.states import JobState
 from launcher.errors import LaunchError, NotFoundError, UsageError
-from launcher.jobs.metrics import METRICS, output_here
+from launcher.jobs.metrics import METRICS, load_job_file, output_here
 from launcher.jobs.notes import Note, Notes, Progress, ignore, no_progress
 from launcher.jobs.outcome import read_outcome
 from launcher.processes import kill_tree
 from launcher.runs.gitstate import describe_git
 from launcher.volumes.place import Place, VolumeError
 from trainer.protocol.codec import FormatError, decode, encode
-from trainer.protocol.environment import CODE, NODE_FILE, PATH_MAP
+from trainer.protocol.environment import CODE, NODE_FILE, PATH_MAP, WORKSPACE
 from trainer.protocol.file_locks import try_hold
 from trainer.protocol.nodefile import parse_node_file
+from trainer.protocol.pathmap import PathMap
 from trainer.protocol.python_command import python_command
 from trainer.protocol.reportfile import PAGE
 from trainer.protocol.runfile import FOLDER as PROTOCOL
@@ -196,11 +197,20 @@ def _here(target: Target, job: ResolvedJob, *, is_own: bool) -> Target:
     settings = {name: text for name, text in target.settings.items() if name != CREDENTIALS}
     if target.tracker in FILE_TRACKERS:
         of_job = target in own_targets(job)
+        if of_job and is_own and settings.get("uri"):  # as the pod names it
+            settings["uri"] = _path_map(job).apply(settings["uri"])
         if of_job and not is_own:
             settings.pop("uri", None)
         if not of_job or not is_own:
             settings["uri"] = str(Path(settings.get("uri") or target.tracker).absolute())
     return replace(target, settings=settings)
+
+
+def _path_map(job: ResolvedJob) -> PathMap:
+    file = load_job_file(job.run_folder)
+    return PathMap(
+        {WORKSPACE: file.workdir, **file.folders} if file is not None else {}, counts_relative=True
+    )
 
 
 def _ending_of(job: ResolvedJob) -> tuple[Ending, bool]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -30,6 +31,15 @@ FILE_TRACKERS = ("tensorboard", "visualdl")
 CREDENTIALS = "credentials"
 """Setting that names a mounted file."""
 MAX_LINE = 1 << 20
+SETTINGS = {
+    "tensorboard": ("uri",),
+    "mlflow": ("uri", "experiment", "name", CREDENTIALS),
+    "wandb": ("uri", "experiment", "name", "entity", "mode", CREDENTIALS),
+    "swanlab": ("uri", "experiment", "name", "workspace", "mode", CREDENTIALS),
+    "visualdl": ("uri",),
+}
+"""Of the trackers that come along."""
+_NOT_IN_FILES = re.compile(r"[^A-Za-z0-9_]+", re.ASCII)
 
 State = Literal["finished", "failed", "stopped", "paused", "running"]
 """`paused`: told to stop, and not over; `stopped`: by somebody's wish, for good."""
@@ -52,7 +62,7 @@ class Target:
         """Name of it for files: the same for the same place, whatever its credentials are."""
         place = {name: text for name, text in self.settings.items() if name != CREDENTIALS}
         told = json.dumps([self.tracker, place], sort_keys=True)
-        return f"{self.tracker}-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+        return f"{_NOT_IN_FILES.sub('-', self.tracker)}-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
 
     @property
     def title(self) -> str:

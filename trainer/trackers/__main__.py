@@ -25,7 +25,7 @@ from trainer.protocol.environment import CODE, PATH_MAP
 from trainer.protocol.pathmap import parse_path_map
 from trainer.protocol.tracking import CREDENTIALS, MAX_LINE, Ending, Request, Told
 from trainer.trackers.delivery import Delivery, describe_error
-from trainer.trackers.registry import find_tracker
+from trainer.trackers.registry import check_target, find_tracker
 from trainer.trackers.tracker import TrackerError
 
 CALL_S = 120
@@ -50,8 +50,10 @@ def main() -> int:
         request = decode(Request, line, where="request", max_bytes=MAX_LINE)
         if os.environ.get(CODE):  # last, as for the ranks
             sys.path.append(os.environ[CODE])
-        cls = find_tracker(request.target)
-        if request.job:
+        if not request.job:  # asked only whether it could
+            check_target(request.target)
+        else:
+            cls = find_tracker(request.target)
             read_credentials(request.target.tracker, request.target.settings)
             tracker = cls()
     except (FormatError, TrackerError) as error:
@@ -60,7 +62,7 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001 - of a class that others wrote
         teller.tell(Told(event="refused", text=describe_error(error)))
         return 1
-    if not request.job:  # asked only whether it could
+    if not request.job:
         teller.tell(Told(event="ended"))
         return 0
     inbox = _Inbox(sys.stdin.buffer)

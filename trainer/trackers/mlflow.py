@@ -41,8 +41,6 @@ T = TypeVar("T")
 class MLflow(Tracker):
     """A run of an experiment."""
 
-    settings = frozenset({"uri", "experiment", "name", "credentials"})
-
     def __init__(self) -> None:
         self._client: Any = None
         self._id, self._experiment, self._uri = "", "", ""

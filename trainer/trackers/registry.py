@@ -10,7 +10,7 @@ import importlib.util
 from importlib import metadata
 
 from trainer.protocol.installation import install_command, packages_command
-from trainer.protocol.tracking import BUILT_IN, Target
+from trainer.protocol.tracking import BUILT_IN, SETTINGS, Target
 from trainer.trackers.tracker import Tracker, TrackerError
 
 GROUP = "ftlaunch.trackers"
@@ -26,30 +26,46 @@ _PACKAGES = {
 _OF_THE_EXTRA = ("tensorboard", "mlflow")
 
 
-def find_tracker(target: Target) -> type[Tracker]:
-    """Return a target's class, once its package is known to be installed.
+def check_target(target: Target) -> None:
+    """See that a target could be sent to from here. Of those that come along nothing is imported.
 
     Raises:
         TrackerError: There is no such tracker here, or a setting is none of its own.
     """
     name = target.tracker
-    if name in _CLASSES:
-        package = _PACKAGES[name]
-        if importlib.util.find_spec(package) is None:
-            fix = install_command("track") if name in _OF_THE_EXTRA else packages_command([package])
-            raise TrackerError(f"{name}: expected the package {package}, which is not installed here; {fix}")
-        found = _load(name, _CLASSES[name])
-    elif ":" in name:
-        found = _load(name, name)
-    else:
-        found = _of_others(name)
-    if found.settings is not None and (unknown := sorted(set(target.settings) - found.settings)):
-        known = ", ".join(sorted(found.settings))
-        raise TrackerError(f"{name}: expected settings of {known}, got {', '.join(map(repr, unknown))}")
-    return found
+    if name not in _CLASSES:
+        _check_settings(target, _of_others(name).settings)
+        return
+    package = _PACKAGES[name]
+    if importlib.util.find_spec(package) is None:
+        fix = install_command("track") if name in _OF_THE_EXTRA else packages_command([package])
+        raise TrackerError(f"{name}: expected the package {package}, which is not installed here; {fix}")
+    _check_settings(target, frozenset(SETTINGS[name]))
+
+
+def find_tracker(target: Target) -> type[Tracker]:
+    """Return a target's class.
+
+    Raises:
+        TrackerError: As `check_target`; or it cannot be imported.
+    """
+    check_target(target)
+    name = target.tracker
+    return _load(name, _CLASSES[name]) if name in _CLASSES else _of_others(name)
+
+
+def _check_settings(target: Target, known: frozenset[str] | None) -> None:
+    unknown = sorted(set(target.settings) - known) if known is not None else []
+    if unknown:
+        raise TrackerError(
+            f"{target.tracker}: expected settings of {', '.join(sorted(known or ()))}, got "
+            + ", ".join(map(repr, unknown))
+        )
 
 
 def _of_others(name: str) -> type[Tracker]:
+    if ":" in name:
+        return _load(name, name)
     entries = metadata.entry_points(group=GROUP)
     found = [entry for entry in entries if entry.name == name]
     if not found:

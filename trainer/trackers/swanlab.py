@@ -21,8 +21,6 @@ _MODES = ("online", "local", "offline")
 class SwanLab(Tracker):
     """An experiment of a project."""
 
-    settings = frozenset({"uri", "experiment", "name", "workspace", "mode", "credentials"})
-
     def __init__(self) -> None:
         self._run: Any = None
         self._folder = ""

@@ -33,8 +33,6 @@ _MASK = 0xA282EAD8
 class TensorBoard(Tracker):
     """Writes scalars, and what else is known of a run as text."""
 
-    settings = frozenset({"uri"})
-
     def __init__(self) -> None:
         self._folder, self._path = Path(), Path()
 

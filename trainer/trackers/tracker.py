@@ -63,7 +63,7 @@ class Tracker(ABC):
     """Sends rows to one place. `start` and `log` are all that one must have."""
 
     settings: frozenset[str] | None = None
-    """Names of the settings that it takes; None for any."""
+    """Names of the settings that it takes; None for any. Of those that come along: `tracking.SETTINGS`."""
 
     @abstractmethod
     def start(self, run: Run) -> str:

@@ -22,8 +22,6 @@ FOLDER = "visualdl"
 class VisualDL(Tracker):
     """Writes scalars into one file a run."""
 
-    settings = frozenset({"uri"})
-
     def __init__(self) -> None:
         self._folder, self._name = Path(), ""
 

@@ -27,8 +27,6 @@ _MODES = ("online", "offline")
 class WeightsAndBiases(Tracker):
     """A run of a project."""
 
-    settings = frozenset({"uri", "experiment", "name", "entity", "mode", "credentials"})
-
     def __init__(self) -> None:
         self._run: Any = None
         self._there: dict[str, int] = {}

@@ -94,7 +94,7 @@ def test_a_run_is_sent_once_however_often_it_is_asked_for(job, ftlaunch, tmp_pat
     ran = ftlaunch("track", "flowers", "--to", "those:File", "--uri", str(tmp_path / "sent"))
     assert (ran.code, ran.out) == (0, f"those:File ({tmp_path}/sent): 3 rows -> {tmp_path}/sent\n")
     again = ftlaunch("track", "--to", "those:File", "--uri", str(tmp_path / "sent"))
-    assert again.out == f"those:File ({tmp_path}/sent): nothing new\n"
+    assert again.out == f"those:File ({tmp_path}/sent): nothing new -> {tmp_path}/sent\n"
     with job.open("a") as file:
         file.write('{"event": "step", "step": 4, "loss": 0.5}\n{"event": "step"')
     ran = ftlaunch("track", "--to", "those:File", "--uri", str(tmp_path / "sent"), "--output", "json")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.trainer.trackers.conftest import RUN_ID, Output
+from tests.trainer.trackers.conftest import Output
 from trainer.protocol.codec import encode
 from trainer.protocol.installation import packages_command
 from trainer.protocol.tracking import Ending, Request, Target
@@ -124,4 +124,14 @@ def test_a_target_is_known_by_its_place_and_not_by_its_credentials() -> None:
     assert one.key == other.key
     assert one.key != Target(tracker="mlflow").key
     assert one.title == "mlflow (http://tracking:5000/x)"
-    assert RUN_ID not in one.key
+    assert "/" not in Target(tracker="../../x:Y").key
+
+
+def test_what_comes_along_is_checked_without_its_library() -> None:
+    code = (
+        "import sys\nfrom trainer.trackers.registry import check_target\n"
+        "from trainer.protocol.tracking import Target\n"
+        "check_target(Target(tracker='mlflow'))\nprint('mlflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.stdout == "False\n"
