@@ -9,7 +9,7 @@ DATA   := .quickstart/digits
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help first-model lr-find-check monitoring-check learn-check zoo-check recording reference release set-version site spelling fuzz soak-logs soak-kills soak-durability soak-elastic kube-versions setup quickstart test check format lint types imports bench e2e e2e-local e2e-cluster kind-table e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean gpu-check
+.PHONY: help first-model lr-find-check monitoring-check learn-check zoo-check recording reference release set-version site spelling fuzz soak-logs soak-kills soak-durability soak-elastic soak-sweep kube-versions setup quickstart quickstart-sweep test check format lint types imports bench e2e e2e-local e2e-cluster kind-table e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean gpu-check
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ $(DATA)/train_list.txt: examples/digits.py $(VENV)/run.stamp
 quickstart: $(DATA)/train_list.txt  ## train on 1,797 handwritten digits on this machine, as the cluster would
 	$(BIN)/ftlaunch submit examples/quickstart.yaml --on local --overwrite --follow
 	$(BIN)/python examples/digits.py result .quickstart/output/quickstart
+
+quickstart-sweep: $(DATA)/train_list.txt  ## try learning rates on the quick start's digits, and say whether that was worth it
+	$(BIN)/ftlaunch sweep examples/quickstart-sweep.yaml --on local
 
 test: $(VENV)/dev.stamp  ## all tests but the end-to-end ones
 	$(BIN)/python -m pytest -m "not e2e and not zoo and not browser" -n $(WORKERS) --dist worksteal --cov --cov-report=term:skip-covered
@@ -145,6 +148,9 @@ soak-logs: $(VENV)/dev.stamp  ## SCHEDULES (10000) random fault schedules for fo
 
 soak-durability: $(VENV)/dev.stamp  ## KILLS (15) runs for each of what can be killed, the store at each call; SEED goes on; an hour
 	@$(BIN)/python -m benchmarks.soak_durability --kills $(or $(KILLS),15) $(if $(SEED),--seed $(SEED)) $(SOAK)
+
+soak-sweep: $(VENV)/dev.stamp  ## KILLS (500) drivers of studies killed at random moments, one or two at once; SEED goes on
+	@$(BIN)/python -m benchmarks.soak_sweep --kills $(or $(KILLS),500) $(if $(SEED),--seed $(SEED))
 
 soak-elastic: $(VENV)/dev.stamp  ## EVENTS (100) nodes lost and given back at random, TRAINER=1 by real ranks; SEED goes on
 	@$(BIN)/python -m benchmarks.soak_elastic --events $(or $(EVENTS),100) $(if $(SEED),--seed $(SEED)) $(if $(TRAINER),--trainer)

@@ -31,7 +31,15 @@ from ftlaunch.errors import (
 )
 from ftlaunch.job import Job, Result, find_job, jobs, submit
 from ftlaunch.machine import __version__, doctor, trust, versions
-from ftlaunch.sweep import Sweep, best_config, find_sweep, resume_sweep, sweep
+from ftlaunch.sweep import (
+    Sweep,
+    best_config,
+    find_sweep,
+    resume_sweep,
+    suggest_sweep,
+    sweep,
+    sweep_report,
+)
 from ftlaunch.team import team_jobs, top
 from ftlaunch.training import (
     average_checkpoints,
@@ -102,7 +110,9 @@ __all__ = [
     "resume_sweep",
     "schema",
     "submit",
+    "suggest_sweep",
     "sweep",
+    "sweep_report",
     "team_jobs",
     "top",
     "train",

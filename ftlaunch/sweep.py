@@ -135,6 +135,37 @@ def best_config(name: str | None = None) -> str:
     return write_winner(study, winner)
 
 
+def sweep_report(name: str | None = None) -> Path:
+    """Write a study's page as it stands now, and return its path.
+
+    Raises:
+        NotFoundError: There is no such study.
+    """
+    from launcher.sweep.lifecycle import look
+    from launcher.sweep.page import write_page
+    from launcher.sweep.study import find_study
+
+    study = find_study(name)
+    return write_page(study, look(study))
+
+
+def suggest_sweep(config: str | Path, *, set: Overrides = (), measure: bool = False) -> str:
+    """Return a small first study for a config, as the text of a file that `ftlaunch sweep` takes.
+
+    Args:
+        config: The file.
+        set: Changes of the config.
+        measure: Find the learning rate by `trainer lr-find` first.
+
+    Raises:
+        UsageError: The config is refused, or a rate is to be measured and none is found.
+    """
+    from launcher.sweep.suggest import format_suggestion, suggest
+
+    options = SubmitOptions(overrides=spell_overrides(set))
+    return format_suggestion(suggest(Path(config), options, measures=measure))
+
+
 def _spell(key: str, values: object) -> str:
     return f"{key}={values}" if isinstance(values, str) else f"{key}={values!r}"
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import threading
 import time
+import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.options import Subcommands, echo_document, output_option, plain_option, trial_options
+from launcher.cli.options import (
+    Subcommands,
+    config_argument,
+    echo_document,
+    output_option,
+    override_option,
+    plain_option,
+    strict_option,
+    trial_options,
+)
 from launcher.cli.printing import Screen, can_show, echo, print_note
 from launcher.cli.studies import complete_study
 from launcher.documents import format_time, make_document
@@ -150,8 +161,6 @@ def resume(
 
 def resume_study(study: Study, *, parallel: int | None, detach: bool, plain: bool, output: str) -> int:
     """Go on with a study that may go on."""
-    import os
-
     from launcher.sweep import lifecycle
 
     if Path.cwd() != Path(study.settings.workdir):
@@ -299,7 +308,7 @@ def print_study_end(study: Study, picture: Picture) -> None:
     from launcher.cli.table import line_columns, wrap
     from launcher.sweep.lifecycle import state_of
     from launcher.sweep.results import count_epochs, describe_gain, find_winner, weights_of
-    from launcher.sweep.study import WINNER
+    from launcher.sweep.study import PAGE, WINNER
 
     settings = study.settings
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 200
@@ -307,12 +316,15 @@ def print_study_end(study: Study, picture: Picture) -> None:
     winner = find_winner(picture.trials, goal=settings.goal)
     if winner is None:
         return
+    page = study.folder / PAGE
     lines = ["", *wrap(describe_gain(picture.trials, settings), columns=line_columns())]
     full = len(picture.trials) * settings.epochs
     if settings.prune != "none" and full:
         lines.append(f"epochs trained: {count_epochs(picture.trials)} of {full}")
     if picture.is_over or (study.folder / WINNER).is_file():
         lines.append(f"config of the best: {study.folder / WINNER}")
+    if page.is_file():
+        lines.append(f"page: {page}")
     weights = weights_of(study, winner)
     if weights is not None:
         lines.append(f"its weights: {weights}")
@@ -429,3 +441,60 @@ def best_config(*, study: str | None, to: Path | None) -> None:
     except OSError as error:
         raise UsageError(where=f"--to {to}", expected="a file to write", said=error) from error
     echo(f"{to}: the config of trial {winner.number + 1}", err=True)
+
+
+@command.command("report")
+@study_argument
+@click.option("--to", type=click.Path(path_type=Path), metavar="FILE", help="Write the page there.")
+@click.option("--open", "opens", is_flag=True, help="Open it in a browser.")
+def report(*, study: str | None, to: Path | None, opens: bool) -> None:
+    """Write a study's page as it stands now: values against the metric, what decides, curves, all trials."""
+    from launcher.errors import UsageError
+    from launcher.sweep.lifecycle import look
+    from launcher.sweep.page import write_page
+    from launcher.sweep.study import find_study
+
+    found = find_study(study)
+    path = write_page(found, look(found))
+    if to is not None:
+        try:
+            to.write_bytes(path.read_bytes())
+        except OSError as error:
+            raise UsageError(where=f"--to {to}", expected="a file to write", said=error) from error
+        path = to
+    echo(str(path))
+    if opens and not webbrowser.open(path.absolute().as_uri()):
+        echo(f"warning: no browser could be started; open {path}", err=True)
+
+
+@command.command("suggest")
+@config_argument
+@override_option
+@strict_option
+@click.option(
+    "--measure", "measures", is_flag=True,
+    help="Find the learning rate by `trainer lr-find` on this machine first, which takes a minute or so.",
+)  # fmt: skip
+@click.option(
+    "--to", type=click.Path(path_type=Path), metavar="FILE", help="Write it there instead of printing it."
+)
+def suggest(*, path: Path, overrides: tuple[str, ...], strict: bool, measures: bool, to: Path | None) -> None:
+    """Propose a small first study for a config, as a file that `sweep` takes."""
+    from launcher.errors import UsageError
+    from launcher.sweep.suggest import format_suggestion
+    from launcher.sweep.suggest import suggest as propose
+
+    options = SubmitOptions(overrides=overrides, strict=strict)
+    # beside the file that is written the config has another path than from here
+    named = path if to is None else Path(os.path.relpath(path.resolve(), to.resolve().parent))
+    text = format_suggestion(propose(path, options, measures=measures, named=named))
+    if to is None:
+        echo(text, nl=False)
+        return
+    if to.exists():
+        raise UsageError(where=f"--to {to}", expected="a file that is not there yet", got="one that is")
+    try:
+        to.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(where=f"--to {to}", expected="a file to write", said=error) from error
+    echo(f"{to}; next: ftlaunch sweep {to}", err=True)

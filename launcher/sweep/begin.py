@@ -217,6 +217,7 @@ def plan_study(request: SweepRequest, *, notes: Notes = ignore) -> Planned:
         prune=request.prune or "none",
         metric=metric,
         goal=goal,
+        first=_values_of_config(space, draft),
         trials=trials,
         parallel=len(sharing.places),
         epochs=run.epochs,
@@ -351,6 +352,22 @@ def _find_contradictions(request: SweepRequest, space: Space, config: RunConfig)
 
 def _has(space: Space, key: str) -> bool:
     return any(dimension.key == key for dimension in space.dimensions)
+
+
+def _values_of_config(space: Space, draft: Draft) -> dict[str, object]:
+    """Return what the config has of the keys that are varied, where that could be drawn, too."""
+    found: dict[str, object] = {}
+    for dimension in space.dimensions:
+        here: object = draft.config.document.values
+        for part in dimension.key.split("."):
+            if isinstance(here, dict):
+                here = here.get(part)
+            else:
+                is_there = isinstance(here, list) and part.isdecimal() and int(part) < len(here)
+                here = here[int(part)] if is_there and isinstance(here, list) else None
+        if dimension.has(here):
+            found[dimension.key] = here
+    return found
 
 
 def _choose_metric(request: SweepRequest, config: RunConfig) -> tuple[str, Goal]:

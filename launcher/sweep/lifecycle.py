@@ -167,7 +167,10 @@ def go_on(
 
 
 def write_results(study: Study, picture: Picture) -> Path | None:
-    """Write the winner's config into the study's folder, and return it; None where there is no winner."""
+    """Write page and winner's config into the study's folder; return the config, None without a winner."""
+    from launcher.sweep.page import write_page  # with jinja2
+
+    write_page(study, picture)
     winner = find_winner(picture.trials, goal=study.settings.goal)
     if winner is None:
         return None

@@ -59,6 +59,13 @@ class Dimension:
             return self.values
         return (int(self.low), int(self.high)) if self.kind == "int" else (self.low, self.high)
 
+    def has(self, value: Value) -> bool:
+        """Say whether a value is one that could be drawn."""
+        if self.kind == "choice":
+            return repr(value) in map(repr, self.values)
+        is_whole = isinstance(value, int) or (isinstance(value, float) and self.kind == "float")
+        return is_whole and not isinstance(value, bool) and self.low <= float(str(value)) <= self.high
+
     def draw(self, source: random.Random) -> Value:
         """Draw a value."""
         if self.kind == "choice":

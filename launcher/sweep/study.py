@@ -17,7 +17,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -63,6 +63,8 @@ class Settings:
         interval: Epochs between two evaluations.
         seed: Of what is drawn.
         per_gpu: Jobs that share a GPU of this machine.
+        first: Values that the config itself has of what is drawn; the first trial has them, so that the
+            others are held against what was there. Empty where it has none among them.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Settings:
     interval: Annotated[int, Within(1)] = 1
     seed: Count = 0
     per_gpu: Annotated[int, Within(1, 64)] = 1
+    first: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -289,7 +292,7 @@ def options_to_json(options: SubmitOptions) -> dict[str, object]:
 
 def options_from_json(given: Mapping[str, object]) -> dict[str, Any]:
     """Return the keyword arguments of `SubmitOptions` that a study keeps."""
-    known = {field.name for field in fields(SubmitOptions)} & {*_KEPT}
+    known = {item.name for item in fields(SubmitOptions)} & {*_KEPT}
     options: dict[str, Any] = {name: value for name, value in given.items() if name in known}
     for name in ("volumes", "gpu_ids"):
         if name in options:

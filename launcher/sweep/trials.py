@@ -160,6 +160,8 @@ class Trials:
             frozen = self._frozen(number)
             if frozen.state.is_finished():
                 return self._read(frozen)
+            # what the config has itself is not stopped: the others are held against it
+            prunes = prunes and not (number == 0 and self._study.settings.first)
             for epoch in sorted(curve):
                 if epoch in frozen.intermediate_values or _STOP in frozen.user_attrs:
                     continue
@@ -212,15 +214,13 @@ class Trials:
         By PED-ANOVA (Watanabe et al. 2023): which keys tell the best tenth of the trials from all of them.
         """
         from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+        from optuna.trial import TrialState as State
 
         with _quiet():
-            complete = [trial for trial in self._optuna.get_trials(deepcopy=False) if trial.value is not None]
+            frozen = self._optuna.get_trials(deepcopy=False, states=(State.COMPLETE,))
             keys = [d.key for d in self._study.space.dimensions if len(d.ends) > 1]
-            if (
-                len(complete) < _FEWEST_FOR_IMPORTANCE
-                or len({trial.value for trial in complete}) < 2
-                or not keys
-            ):
+            values = {trial.value for trial in frozen}
+            if len(frozen) < _FEWEST_FOR_IMPORTANCE or len(values) < 2 or not keys:
                 return {}
             found = get_param_importances(self._optuna, evaluator=PedAnovaImportanceEvaluator(), params=keys)
         return {key: float(share) for key, share in found.items()}
@@ -246,13 +246,12 @@ class Trials:
         from optuna.trial import TrialState as State
 
         settings, space = self._study.settings, self._study.space
-        if begun is None and settings.sampler != "tpe" and space.dimensions:
-            point = (
-                space.grid_point(number)
-                if settings.sampler == "grid"
-                else space.draw(seed=settings.seed, number=number)
+        fixed: dict[str, Value] = dict(settings.first) if number == 0 and settings.sampler != "grid" else {}
+        if begun is None and (settings.sampler != "tpe" or fixed) and space.dimensions:
+            point = fixed if settings.sampler == "tpe" else self._point(number) | fixed
+            self._optuna.enqueue_trial(
+                {d.key: _to_optuna(d, point[d.key]) for d in space.dimensions if d.key in point}
             )
-            self._optuna.enqueue_trial({d.key: _to_optuna(d, point[d.key]) for d in space.dimensions})
             begun = self._frozen(number)
         self._optuna.sampler = _make_sampler(self._study, number)
         if begun is None or begun.state is State.WAITING:
@@ -262,6 +261,12 @@ class Trials:
         for dimension in space.dimensions:
             _suggest(trial, dimension)
         return self._read(self._frozen(number))
+
+    def _point(self, number: int) -> dict[str, Value]:
+        settings, space = self._study.settings, self._study.space
+        if settings.sampler == "grid":
+            return space.grid_point(number)
+        return space.draw(seed=settings.seed, number=number)
 
     def _open_trial(self, number: int) -> optuna.Trial:
         import optuna

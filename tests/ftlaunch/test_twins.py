@@ -22,6 +22,8 @@ TWINS = {
     "ftlaunch sweep resume": "resume_sweep",
     "ftlaunch sweep status": "find_sweep",
     "ftlaunch sweep best": "best_config",
+    "ftlaunch sweep report": "sweep_report",
+    "ftlaunch sweep suggest": "suggest_sweep",
     "ftlaunch list": "jobs",
     "ftlaunch top": "top",
     "ftlaunch status": "Job.status",

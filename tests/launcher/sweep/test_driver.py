@@ -175,3 +175,16 @@ def test_a_trial_that_was_begun_without_its_values_gets_them(make_study):
     assert claimed.number == 0
     assert claimed.params.keys() == {RATE, "a.b"}
     assert len(Trials(study)._optuna.trials) == 1
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_the_first_trial_has_what_the_config_has_and_is_not_stopped(sampler, make_study, drive):
+    port = StandIns(lambda trial, job: [trial.params[RATE] * epoch for epoch in range(1, 10)])
+    study = make_study(
+        sampler=sampler, over=(f"{RATE}=log(1e-2,1)",), trials=6, epochs=9, prune="asha", parallel=3,
+        first={RATE: 0.01},
+    )  # fmt: skip
+    picture = run(drive(study, port))
+    assert picture.trials[0].params[RATE] == pytest.approx(0.01)
+    assert picture.trials[0].state is TrialState.COMPLETE
+    assert any(trial.state is TrialState.PRUNED for trial in picture.trials)

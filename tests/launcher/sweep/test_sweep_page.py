@@ -25,7 +25,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     values = config_values(Global__epochs=3)
     values["Metric"] = {"Eval": [{"TopkAcc": {"topk": [1]}}]}
     Path("cfg.yaml").write_text(yaml.safe_dump(values))
-    port = StandIns(lambda trial, job: [float(str(trial.params["Optimizer.lr.learning_rate"]))] * 3)
+    port = StandIns(lambda trial, job: [1 - float(str(trial.params["Optimizer.lr.learning_rate"]))] * 3)
     monkeypatch.setattr(lifecycle, "LaunchedJobs", lambda study, **given: port)
     monkeypatch.setattr(lifecycle, "_PAUSE_S", 0.0)
     return tmp_path
