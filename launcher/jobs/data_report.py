@@ -27,6 +27,7 @@ from launcher.errors import CliExit, LaunchError, UsageError
 from launcher.jobs.data import ClaimTarget, open_claim
 from launcher.jobs.notes import Note, Notes, ignore
 from launcher.jobs.settings import current_layers
+from launcher.plan.capabilities import CAPABILITIES
 from launcher.plan.handle import BackendKind
 from launcher.runs.paths import cache_dir
 from launcher.volumes import agent, transfer
@@ -145,10 +146,10 @@ def report_data(
         VolumeError: The report cannot be made or fetched; with the trainer's own words.
     """
     on = question.on or _choose(question)
-    if on == "kubernetes":
+    if CAPABILITIES[on].is_cluster:
         return _beside_claim(question, to, notes, counting)
     arguments = ["--fail-on", question.fail_on, "--output", "jsonl"]
-    if on == "docker":
+    if CAPABILITIES[on].has_containers:
         return _in_container(question, to, arguments, notes, counting)
     if importlib.util.find_spec("cv2") is None:
         raise UsageError(
