@@ -70,7 +70,7 @@ def prepare(place: Path, name: str, preset: str, fashion: Path) -> None:
         call(place, "init", "launcher", "init", config.name, *told)
     if not (place / "data-report").exists():
         lists = ["images/train_list.txt", "images/val_list.txt"]
-        call(place, "data-report", "trainer", "data-report", *lists, may_fail=True)
+        call(place, "data-report", "trainer", "data-report", *lists, "--label-doubts", may_fail=True)
         call(place, "check", "trainer", "check", "-c", config.name, "--images", "all", may_fail=True)
 
 

@@ -7,6 +7,7 @@ Paddle is imported when one of them is first called.
 from trainer.api import average_checkpoints, evaluate, export, predict, train
 from trainer.batch_size import fit_batch
 from trainer.comparison import compare_weights
+from trainer.data_reporting import report_data
 from trainer.preparation import (
     check,
     convert_weights,
@@ -16,7 +17,6 @@ from trainer.preparation import (
     list_weights,
     make_lists,
     profile_steps,
-    report_data,
     resize,
 )
 

@@ -40,6 +40,8 @@ __all__ = [
 ]  # fmt: skip
 
 _LOG = logging.getLogger("trainer")
+_TAKEN = 0.75
+"""Of a machine's free memory: it counts the files that are cached, and others would wait for their disk."""
 _LEFT_FREE = 0.1
 """Share of the memory that is not given to a batch: other steps may take more than those that were tried."""
 _WATCH_EVERY_S = 0.02
@@ -149,8 +151,8 @@ def fit_batch(
         set: Changes of it.
         most: Try no larger one; None for the number of training images, at most 4,096.
         steps: Training steps of each try, 2 or more.
-        memory_bytes: What a batch may take, such as that of another pod; None for what is free here, less a
-            tenth. More than is free here is not taken.
+        memory_bytes: What a batch may take, such as that of another pod; None for three quarters of what
+            is free here. More than that is not taken.
         weights_dir: As for `train`; weights are not downloaded, and not needed for this.
         strict: As for `train`.
         extra_modules: As for `train`.
@@ -168,8 +170,8 @@ def fit_batch(
     loaded = load(config, options, read_ranks(), warn=warn)
     configured = loaded.config.data.Train.sampler.batch_size
     free = free_memory()
-    limit = int(free * (1 - _LEFT_FREE)) if free is not None else None
-    named = "what is free here, less a tenth"
+    limit = int(free * _TAKEN) if free is not None else None
+    named = "three quarters of what is free here"
     if memory_bytes is not None and (limit is None or memory_bytes < limit):
         limit, named = memory_bytes, "what was given"
     with tempfile.TemporaryDirectory(prefix="trainer-fit-batch-") as scratch:

@@ -81,7 +81,7 @@ def compare_weights(
 
 
 def find_patterns(weights: Sequence[str | Path]) -> list[Path]:
-    """Return files, with patterns replaced by what they find.
+    """Return files, each once, with patterns replaced by what they find.
 
     Raises:
         WeightsError: One finds nothing.
@@ -94,7 +94,10 @@ def find_patterns(weights: Sequence[str | Path]) -> list[Path]:
         if not matching:
             raise WeightsError(where=given, expected="weights that the pattern finds", got="none")
         found += map(Path, matching)
-    return found
+    named: dict[Path, Path] = {}  # a file that is named twice would count twice in a mean
+    for path in found:
+        named.setdefault(path.resolve(), path)
+    return list(named.values())
 
 
 def _once(places: Sequence[str]) -> list[str]:

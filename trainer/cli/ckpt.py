@@ -11,7 +11,7 @@ import click
 
 from trainer.cli.bars import progress
 from trainer.cli.endings import Ending, end_with, require_packages
-from trainer.cli.options import Subcommands, refuse_two, run_options
+from trainer.cli.options import Subcommands, output_option, refuse_two, run_options
 from trainer.cli.printing import echo, warn
 from trainer.protocol.exits import Exit
 from trainer.ranks import read_ranks
@@ -37,10 +37,7 @@ def command() -> None:
 )
 @click.option("--last", type=click.IntRange(2), metavar="N", help="Average the N furthest ones instead.")
 @click.option("--list", "dry_run", is_flag=True, help="Only list which checkpoints would be averaged.")
-@click.option(
-    "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
-    help="Form of the results on standard output.",
-)  # fmt: skip
+@output_option
 def average_command(
     *, job: str | None, path: Path | None, overrides: tuple[str, ...], extra_modules: tuple[str, ...],
     strict: bool, best: int | None, last: int | None, dry_run: bool, output: str,

@@ -58,6 +58,10 @@ _LINE_EVERY_S = 0.25
     help="Print sentences, or what report.json says; jsonl prints how far it is, a line each, and at last "
     "the files.",
 )  # fmt: skip
+@click.option(
+    "--label-doubts", is_flag=True,
+    help="Hold every label against a small classifier that has not seen it, without a trained network.",
+)  # fmt: skip
 @click.option("--strict", is_flag=True, help="Refuse unknown keys of the config instead of warning of them.")
 @extra_module_option
 def command(
@@ -69,6 +73,7 @@ def command(
     folder: Path,
     fail_on: str,
     form: str,
+    label_doubts: bool,
     strict: bool,
     extra_modules: tuple[str, ...],
 ) -> None:
@@ -94,12 +99,12 @@ def command(
 
     def work() -> None:
         nonlocal code
-        from trainer.preparation import report_data
+        from trainer.data_reporting import report_data
 
         with hush_decoders(), _lines() if form == "jsonl" else progress() as bar:
             written = report_data(
-                lists, config=path, set=overrides, root=root, output=folder, strict=strict,
-                extra_modules=extra_modules, warn=warn, progress=bar,
+                lists, config=path, set=overrides, root=root, output=folder, label_doubts=label_doubts,
+                strict=strict, extra_modules=extra_modules, warn=warn, progress=bar,
             )  # fmt: skip
         wanted = {"problems": written.health.problems, "anything": written.health.findings, "never": ()}
         code = FOUND if wanted[fail_on] else 0

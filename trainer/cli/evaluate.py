@@ -12,7 +12,7 @@ import click
 
 from trainer.cli.bars import progress
 from trainer.cli.endings import Ending, end_with, require_packages
-from trainer.cli.options import refuse_two, run_options
+from trainer.cli.options import output_option, refuse_two, run_options
 from trainer.cli.printing import echo, warn
 from trainer.cli.tables import format_classes, format_folders
 from trainer.ranks import read_ranks
@@ -54,10 +54,7 @@ def _read_views(ctx: click.Context, option: click.Parameter, text: str | None) -
 @click.option(
     "--by", type=click.Choice(["folder"]), help="Print a table of the folders of images, the worst first."
 )
-@click.option(
-    "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
-    help="Form of the results on standard output.",
-)  # fmt: skip
+@output_option
 def command(
     *,
     job: str | None,

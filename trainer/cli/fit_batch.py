@@ -20,6 +20,9 @@ from trainer.protocol.limits import parse_bytes
 if TYPE_CHECKING:  # the grammar: `--help` does without
     from trainer.batch_size import BatchEstimate, FitBatchResult
 
+NOTHING_FITS = 7
+"""Exit code, as `ftlaunch` has it for a check that failed."""
+
 
 def _read_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
     """Read an amount of memory as Kubernetes writes it."""
@@ -43,7 +46,8 @@ def _read_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 )  # fmt: skip
 @click.option(
     "--memory", "memory_bytes", callback=_read_bytes, metavar="AMOUNT",
-    help="What a batch may take, such as the 4Gi of another pod; by default what is free here, less a tenth.",
+    help="What a batch may take, such as the 4Gi of another pod; by default three quarters of "
+    "what is free here.",
 )  # fmt: skip
 @weights_dir_option
 @click.option(
@@ -62,11 +66,15 @@ def command(
 ) -> None:  # fmt: skip
     """Find the largest batch of one rank that fits into memory, and the learning rate that goes with it.
 
+    Exit code 7 where not even one image fits.
+
     Each size is trained for some steps in a process of its own; one that takes more than there is, or is
     ended, does not fit. Nothing is written.
     """
+    code = 0
 
     def work() -> None:
+        nonlocal code
         require_packages()
         from trainer import batch_size
 
@@ -90,8 +98,9 @@ def command(
                 say=lambda text: _say(bar, text), warn=warn, progress=bar,
             )  # fmt: skip
         echo(json.dumps(asdict(found)) if output == "json" else _describe(found))
+        code = 0 if found.batch is not None else NOTHING_FITS
 
-    sys.exit(end_with(work, Ending()))
+    sys.exit(end_with(work, Ending()) or code)
 
 
 def _say(bar: Progress, text: str) -> None:

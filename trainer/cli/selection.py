@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from trainer.cli.printing import warn
 from trainer.config.problems import ConfigError, Problem
 from trainer.results import SelectionResult
 
@@ -20,6 +21,8 @@ def refuse_few(weights: Sequence[Path], *, ensemble: bool, reports: bool) -> lis
     from trainer.comparison import find_patterns
 
     files = find_patterns(weights)
+    if len(files) < len(weights):
+        warn(f"--weights: {len(weights) - len(files)} of {len(weights)} name a file again, which counts once")
     message = ""
     if ensemble and len(files) < 2:
         message = f"expected two files or more in --weights, of which it is the mean, got {len(files)}"

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from trainer.config.ops import CropImage, Op, RandCropImage, ResizeImage
 from trainer.config.pipeline import OpList
 from trainer.config.registry import Registry, Section, Spec, keyed, lazy, named
-from trainer.config.samplers import Sampler
+from trainer.config.samplers import ClassBalancedSampler, Sampler
 from trainer.config.scalars import Amount, Split, Workers, parse_amount
 from trainer.protocol.lists import Grammar, Labels
 
@@ -250,6 +250,18 @@ class DataLoaderSection(Section):
 
     Train: SplitSection
     Eval: SplitSection | None = None
+
+    @field_validator("Eval", mode="before")
+    @classmethod
+    def _each_once(cls, values: object) -> object:
+        """Refuse what would measure some images several times and others never, by that reason."""
+        sampler = values.get("sampler") if isinstance(values, dict) else None
+        if isinstance(sampler, dict) and sampler.get("name") == ClassBalancedSampler.__name__:
+            raise ValueError(
+                "expected a sampler that gives each image once, got ClassBalancedSampler, which is for "
+                "DataLoader.Train; use DistributedBatchSampler"
+            )
+        return values
 
     @property
     def splits(self) -> tuple[tuple[Split, SplitSection], ...]:

@@ -19,10 +19,13 @@ from trainer.config.list_doubts import UNBALANCED
 from trainer.data.image_cache import Verdict
 from trainer.insight.duplicates import Duplicates, find_duplicates
 from trainer.insight.image_facts import FACTS, Facts
+from trainer.insight.label_doubts import LabelDoubts
 from trainer.protocol.lists import ListFile
 
 _DARK, _BRIGHT, _PLAIN, _PLAIN_DARK = 25.0, 240.0, 5.0, 1.5
 """Bounds of brightness and contrast, of 255."""
+_PLAIN_FURTHER = 2.0
+"""An image of some contrast is plain only so many deviations below the set's median."""
 _EXTREME_ASPECT = 4.0
 _ENLARGED = 2.0
 """Times that an image is enlarged to fill the crop."""
@@ -132,9 +135,22 @@ class DataHealth:
         return tuple(finding for finding in self.findings if finding.is_problem)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListDoubts:
+    """What a small classifier thinks of the labels of lists.
+
+    Attributes:
+        lines: Split and place of each label that was looked at; rows of `found` count these.
+        found: What it thinks.
+    """
+
+    lines: Sequence[tuple[int, int]]
+    found: LabelDoubts
+
+
 def examine(
     splits: Sequence[Split], verdicts: Mapping[str, Verdict], records: Mapping[str, bytes], *,
-    names: Sequence[str] = (), crop: tuple[int, int] | None = None,
+    names: Sequence[str] = (), crop: tuple[int, int] | None = None, doubts: ListDoubts | None = None,
 ) -> DataHealth:  # fmt: skip
     """Say what is wrong with lists and images.
 
@@ -144,8 +160,9 @@ def examine(
         records: Of `FACTS`, of every path that is readable.
         names: Of the classes, by label; what is missing is called by its number.
         crop: Width and height that a training makes of the images.
+        doubts: What is thought of the labels; None where that was not asked for.
     """
-    return _Examination(splits, verdicts, records, names, crop).run()
+    return _Examination(splits, verdicts, records, names, crop).run(doubts)
 
 
 class _Examination:
@@ -166,7 +183,7 @@ class _Examination:
         self._leave_out: list[set[int]] = [set() for _ in splits]
         self._findings: list[Finding] = []
 
-    def run(self) -> DataHealth:
+    def run(self, doubts: ListDoubts | None) -> DataHealth:
         self._bad_lines()
         self._unreadable()
         duplicates = find_duplicates(self._facts)
@@ -174,6 +191,8 @@ class _Examination:
         classes = self._count_classes()
         self._classes(classes)
         self._odd()
+        if doubts is not None:
+            self._doubts(doubts)
         ordered = sorted(self._findings, key=lambda finding: (not finding.is_problem, -finding.count))
         return DataHealth(
             splits={split.name: len(split.paths) for split in self._splits},
@@ -331,14 +350,37 @@ class _Examination:
                 )
             )  # fmt: skip
 
+    def _doubts(self, doubts: ListDoubts) -> None:
+        found = doubts.found
+        if found.why_not:
+            self._findings.append(
+                Finding(
+                    kind="label-doubts-unknown", is_problem=False, count=len(doubts.lines),
+                    title=f"whether labels are wrong is not known: {found.why_not}",
+                    fix="train first: `trainer eval --report` doubts labels by what the network has learnt",
+                )
+            )  # fmt: skip
+            return
+        groups: list[Group] = []
+        details: dict[int, str] = {}
+        for suspect in found.suspects:
+            details[len(groups)] = f"looks like {self._name(suspect.instead)}"
+            groups.append((self._sample(*doubts.lines[suspect.row]),))
+        self._note(
+            "label-doubts", groups,
+            f"labels that may be wrong, the most doubtful first (about {found.estimated} by estimate; a "
+            f"small classifier that has not seen them agrees with {100 * found.agreement:.0f} % of all)",
+            "look at them: a doubt is no verdict, and a cleaned list keeps them",
+            details=details, is_problem=False,
+        )  # fmt: skip
+
     # Oddities
 
     def _odd(self) -> None:
         facts = self._facts
         if len(facts) == 0:
             return
-        # What is dark has little contrast, whatever it shows.
-        plain = facts["contrast"] < np.where(facts["brightness"] < _DARK, _PLAIN_DARK, _PLAIN)
+        plain = self._is_plain()
         width, height = facts["width"].astype(np.float64), facts["height"].astype(np.float64)
         aspect = np.maximum(width, height) / np.maximum(1, np.minimum(width, height))
         usual = np.median(aspect)
@@ -377,6 +419,18 @@ class _Examination:
                 f"enlarged more than {_ENLARGED:.0f} times to {crop_width} × {crop_height}",
                 "train at a smaller size: `trainer resize`",
             )  # fmt: skip
+
+    def _is_plain(self) -> NDArray[np.bool_]:
+        """Find images without contrast. Where a set is of plain surfaces, little contrast is its nature."""
+        contrast = self._facts["contrast"].astype(np.float64)
+        logs = np.log(np.maximum(contrast, 1e-3))
+        median = np.median(logs)
+        deviation = max(1.4826 * float(np.median(np.abs(logs - median))), 0.1)
+        stands_out = logs < median - _PLAIN_FURTHER * deviation
+        # What is dark has little contrast, whatever it shows.
+        bound = np.where(self._facts["brightness"] < _DARK, _PLAIN_DARK, _PLAIN)
+        found: NDArray[np.bool_] = (contrast < _PLAIN_DARK) | ((contrast < bound) & stands_out)
+        return found
 
     def _is_blurred(self) -> NDArray[np.bool_]:
         sharpness = np.log(np.maximum(self._facts["sharpness"].astype(np.float64), 1e-3))

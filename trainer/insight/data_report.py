@@ -8,13 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from trainer.config.sections import MAX_IMAGE_PIXELS
 from trainer.data.image_cache import ImageCache
 from trainer.data.image_check import Measuring, check_images
 from trainer.errors import DataError
-from trainer.insight.data_health import DataHealth, Finding, Split, examine
+from trainer.insight.data_health import DataHealth, Finding, ListDoubts, Split, examine
 from trainer.insight.data_page import make_page
-from trainer.insight.image_facts import VERSION, measure
+from trainer.insight.image_facts import FACTS, VERSION, measure
+from trainer.insight.label_doubts import SIDE, find_label_doubts, make_thumb
 from trainer.progress import NO_PROGRESS, Progress
 from trainer.protocol.lists import Grammar, ListError, guess_grammar, read_list
 from trainer.protocol.pathmap import PathMap
@@ -90,7 +93,7 @@ def read_splits(sources: Sequence[ListSource], *, path_map: PathMap | None = Non
 def report(
     splits: Sequence[Split], output: Path, *, names: Sequence[str] = (), crop: tuple[int, int] | None = None,
     max_pixels: int = MAX_IMAGE_PIXELS, version: str, cache: ImageCache | None = None,
-    progress: Progress = NO_PROGRESS,
+    label_doubts: bool = False, progress: Progress = NO_PROGRESS,
 ) -> WrittenReport:  # fmt: skip
     """Read every image once, and write what was found.
 
@@ -102,6 +105,7 @@ def report(
         max_pixels: Images that claim more are bad.
         version: Of this program, for the page.
         cache: What was found before; files that have not changed since are not read.
+        label_doubts: Hold every label against a small classifier; images are read anew for that once.
         progress: Told of every image.
 
     Raises:
@@ -109,11 +113,13 @@ def report(
     """
     paths = list(dict.fromkeys(path for split in splits for path in split.paths if path))
     progress.begin("reading images", len(paths))
-    measuring = Measuring(how=f"{VERSION}", measure=lambda data, pixels: measure(data, pixels).tobytes())
+    measuring = _measure_facts() if not label_doubts else _measure_thumbs()
     verdicts = check_images(
         paths, max_pixels=max_pixels, cache=cache, done=progress.advance, measuring=measuring
     )
-    health = examine(splits, verdicts, measuring.found, names=names, crop=crop)
+    doubts = _doubt(splits, measuring.found, progress) if label_doubts else None
+    records = {path: record[: FACTS.itemsize] for path, record in measuring.found.items()}
+    health = examine(splits, verdicts, records, names=names, crop=crop, doubts=doubts)
     page = make_page(health, splits, names=names, version=version, max_pixels=max_pixels)
     files = {PAGE: page.encode("utf-8"), JSON: _to_json(health, version)}
     cleaned = {}
@@ -132,6 +138,36 @@ def report(
         health=health, page=output / PAGE, json=output / JSON,
         cleaned={split: output / name for split, name in cleaned.items()},
     )  # fmt: skip
+
+
+def _measure_facts() -> Measuring:
+    return Measuring(how=f"{VERSION}", measure=lambda data, pixels: measure(data, pixels).tobytes())
+
+
+def _measure_thumbs() -> Measuring:
+    """Measure the facts, and behind them the small picture that labels are doubted by."""
+    return Measuring(
+        how=f"{VERSION} with thumbs",
+        measure=lambda data, pixels: measure(data, pixels).tobytes() + make_thumb(pixels).tobytes(),
+    )
+
+
+def _doubt(splits: Sequence[Split], found: Mapping[str, bytes], progress: Progress) -> ListDoubts:
+    """Doubt the labels of all lists together: images of one list say what is odd in another."""
+    lines = [
+        (number, place, label)
+        for number, split in enumerate(splits)
+        for place, (path, label) in enumerate(zip(split.paths, split.listed.labels, strict=True))
+        if path in found and isinstance(label, int) and label >= 0
+    ]
+    progress.begin("doubting labels", 1)
+    thumbs = np.empty((len(lines), SIDE, SIDE, 3), dtype=np.uint8)
+    for row, (number, place, _) in enumerate(lines):
+        record = found[splits[number].paths[place]]
+        thumbs[row] = np.frombuffer(record, dtype=np.uint8, offset=FACTS.itemsize).reshape(SIDE, SIDE, 3)
+    doubts = find_label_doubts(thumbs, np.array([label for *_, label in lines], dtype=np.int64))
+    progress.advance()
+    return ListDoubts(lines=tuple((number, place) for number, place, _ in lines), found=doubts)
 
 
 def _without(source: str, left_out: frozenset[int]) -> bytes:

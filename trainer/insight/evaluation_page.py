@@ -36,7 +36,10 @@ MISTAKES = 36
 """That are shown as the surest ones, and of which there may be maps."""
 _SIDE = 112
 _SUSPECTS, _PAIRS, _CELLS, _OF_A_PAIR = 24, 12, 240, 6
-_MAX_ROWS = 1000
+_MAX_ROWS, _SHOWN_ROWS = 1000, 100
+"""Rows of the table of classes in the page, and in view: what is folded away is not laid out."""
+_TRUSTED, _PARTLY = 0.9, 0.7
+"""Share of right answers from which on an answer says something against a label."""
 _MAX_BYTES, _MAX_READ = 3_000_000, 700
 _NAMED = 5
 """Paths that a cell of the matrix names."""
@@ -165,7 +168,8 @@ def make_page(
     environment.filters["percent"] = lambda share: "–" if share is None else f"{100 * share:.1f} %"
     text = environment.get_template("evaluation.html.j2").render(
         css=_read("page.css"), origin=origin, names=predictions.names, numbers=numbers, single=single,
-        ranked=by_harm(numbers.classes)[:_MAX_ROWS], max_rows=_MAX_ROWS, mistakes=mistakes,
+        ranked=by_harm(numbers.classes)[:_MAX_ROWS], max_rows=_MAX_ROWS, shown_rows=_SHOWN_ROWS,
+        mistakes=mistakes, trust=_trust(single),
         maps=maps, suspicious=suspicious, suspects=suspects,
         groups=groups,
         overview=draw_overview(single.matrix) if single else "",
@@ -177,6 +181,14 @@ def make_page(
     )  # fmt: skip
     # Text that no display can show (half of a surrogate pair of a file's name) would not be writable.
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _trust(single: Classification | None) -> str:
+    """Say how far an answer speaks against a label: `high`, `some`, `little`."""
+    if single is None:
+        return "little"
+    right = single.accuracy.value
+    return "high" if right >= _TRUSTED else "some" if right >= _PARTLY else "little"
 
 
 def _choose_pairs(confusions: Sequence[Confusion], groups: Sequence[Group]) -> list[Confusion]:

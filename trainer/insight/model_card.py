@@ -119,10 +119,10 @@ def write_markdown(facts: CardFacts) -> bytes:
         "", "## Classes", "",
         ", ".join(f"{number} {_cell(name)}" for number, name in enumerate(facts.names)),
         "", "## Data", "", *_data(facts),
-        "", "## Training", "", *_training(facts),
         "", "## Results", "", *_results(facts),
         "", "## Limits", "", *(f"- {_cell(line)}" for line in find_limits(facts)),
-        "", "## What is not known", "", *(f"- {_cell(line)}" for line in find_unknown(facts)), "",
+        "", "## What is not known", "", *(f"- {_cell(line)}" for line in find_unknown(facts)),
+        "", "## Training", "", *_training(facts), "",
     ]  # fmt: skip
     return "\n".join(lines).encode("utf-8", "backslashreplace")
 

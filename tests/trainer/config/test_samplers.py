@@ -34,6 +34,15 @@ def test_what_does_not_go_together_is_refused(old: str, new: str, message: str, 
     assert message in config.change(old, new).refusal()
 
 
+def test_a_sampler_that_repeats_images_is_not_one_to_evaluate_with(config: Any) -> None:
+    dataset = "{name: ImageNetDataset, image_root: x, cls_label_path: x, transform_ops: [{DecodeImage: {}}]}"
+    sampler = "{name: ClassBalancedSampler, batch_size: 8, shuffle: False}"
+    config.change("DataLoader:\n", f"DataLoader:\n  Eval: {{dataset: {dataset}, sampler: {sampler}}}\n")
+    found = config.refusal()
+    assert "expected a sampler that gives each image once, got ClassBalancedSampler" in found
+    assert "shuffle" not in found
+
+
 def test_ratios_beside_the_labels_are_refused_where_the_loss_cannot_take_them(config: Any) -> None:
     config.change("name: ImageNetDataset", "name: MultiLabelDataset\n      label_ratio: True")
     config.change("  Train:\n    - TopkAcc: {topk: [1, 5]}\n", "")

@@ -67,6 +67,24 @@ def test_good_data_has_nothing_wrong_or_odd(data: Path, tmp_path: Path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["report.html", "report.json"]
 
 
+def test_labels_are_doubted_where_that_is_asked_for_and_too_little_is_said_so(data: Path, tmp_path: Path):
+    result = run(data, "-O", tmp_path / "out", "--label-doubts")
+    assert result.exit_code == 0, result.output
+    assert "look at: whether labels are wrong is not known: " in result.output
+    assert kinds(tmp_path / "out") == {"label-doubts-unknown": 20}
+
+
+def test_surfaces_of_little_contrast_are_the_nature_of_a_set_of_them(tmp_path: Path):
+    draws = np.random.default_rng(2)
+    for place in range(12):
+        surface = 120 + cv2.GaussianBlur(draws.normal(0, 12, (96, 96, 3)), (0, 0), 1.5)
+        save(np.clip(surface, 0, 255).astype(np.uint8), tmp_path / "data" / f"{place}.png")
+    save(np.full((96, 96, 3), 120, dtype=np.uint8), tmp_path / "data" / "12.png")
+    write(tmp_path / "data", "train_list.txt", [(f"{place}.png", place % 2) for place in range(13)])
+    run(tmp_path / "data", "-O", tmp_path / "out")
+    assert kinds(tmp_path / "out")["plain"] == 1
+
+
 def plant_unreadable(data: Path, photographs: list[np.ndarray]) -> None:
     (data / "text.jpg").write_text("no image")
     append(data, "text.jpg", 0)
