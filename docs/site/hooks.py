@@ -31,8 +31,13 @@ _LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".json": "json",
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Give headings the anchors that a forge gives them, because pages link to those."""
+    """Give headings the anchors of a forge, because pages link to those, and each new page a place."""
     config.mdx_configs["toc"]["slugify"] = slugify(case="lower")
+    named = set(re.findall(r"[\w./-]+\.md", str(config.nav)))
+    there = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    if new := sorted(there - named):
+        (guides,) = (part["Guides"] for part in config.nav or () if "Guides" in part)
+        guides.append({"More": new})
     return config
 
 
