@@ -14,12 +14,12 @@ from trainer.cli.main import main as run_trainer
 
 PAGE = Path(__file__).parents[2] / "docs/errors.md"
 INTRODUCTION = """\
-# What goes wrong, and what is said then
+# Error messages, and what to do
 
-Every message says where, what was expected, what was found, and what to do. All that is wrong with a file is
-said at once, and nothing shows a traceback. `ftlaunch` ends with 2 for a mistake in a command or a config, 3
-for a cluster that does not answer, 4 for a job that is not there; `trainer` with 2 for the config, 3 for
-data, 4 for a loss that is no number, 5 for a checkpoint or the output folder.
+Every message tells you where the problem is, what was expected, what was found, and what to do. All problems
+of a file are reported at once, and no message is a traceback. `ftlaunch` ends with 2 for a mistake in a
+command or a config, 3 for a cluster that does not answer, 4 for a job that is not there; `trainer` with 2 for
+the config, 3 for data, 4 for a loss that is no number, 5 for a checkpoint or the output folder.
 
 Each answer was printed by the command above it in a folder that holds the mistake, and a test compares them;
 long lists of names are cut (…).
