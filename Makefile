@@ -191,9 +191,9 @@ $(SITE): build/docs.stamp mkdocs.yml $(wildcard *.md) benchmarks/RESULTS.md $(sh
 	tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C build -cf - site | gzip -9n > $(SITE)
 
 lock:  ## renew requirements/*.txt (needs uv)
-	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra monitoring --extra notify --extra ui --extra sweep --extra build --universal \
+	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra monitoring --extra notify --extra ui --extra sweep --extra tensorboard --extra build --universal \
 		--python-version 3.10 --generate-hashes --no-header -o requirements/run.txt
-	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra build --extra onnx --extra monitoring --extra notify --extra ui --extra sweep --extra track --extra dev --universal \
+	uv pip compile -q pyproject.toml --extra trainer --extra quickstart --extra build --extra onnx --extra monitoring --extra notify --extra ui --extra sweep --extra tensorboard --extra track --extra dev --universal \
 		--python-version 3.10 --generate-hashes --no-header -c requirements/run.txt -o requirements/dev.txt
 	uv pip compile -q requirements/image.in --universal --python-version 3.10 --generate-hashes --no-header \
 		-c requirements/run.txt --no-emit-package paddlepaddle -o requirements/image.txt

@@ -107,10 +107,10 @@ def test_the_image_installs_by_hash_or_from_one_index_alone():
 PACKAGES = {
     "PIL": "pillow", "cv2": "opencv-python-headless", "paddle": "paddlepaddle",
     "prometheus_client": "prometheus-client", "pydantic_core": "pydantic", "pynvml": "nvidia-ml-py",
-    "yaml": "pyyaml",
+    "tensorboardX": "tensorboardx", "yaml": "pyyaml",
 }  # fmt: skip
 """Where a package of the index has another name than its module."""
-OF_EXTRAS = {"onnxruntime", "paddle2onnx", "paddleclas", "visualdl"}
+OF_EXTRAS = {"mlflow", "onnxruntime", "paddle2onnx", "paddleclas", "swanlab", "visualdl", "wandb"}
 """What the trainer does without, and says so."""
 
 

@@ -17,9 +17,9 @@ PAGES = [
     *sorted((REPOSITORY / "docs/platform").glob("*.md")),
 ]
 OURS = re.compile(
-    r"\b(?:(?:images|folder|folders) a class|an? (?:line|row) an image|(?:object|path|label) a line|a line each"
-    r"|images a second|says so|(?:is|are) said|(?:bug|error|key|keys) of ours|name of before|likewise"
-    r"|(?:is|are) told of|the very text)\b",
+    r"\b(?:(?:images|folder|folders) a class|an? (?:line|row) an image|(?:object|path|label) a line"
+    r"|a line each|images a second|says so|(?:is|are) said|(?:bug|error|key|keys) of ours|name of before"
+    r"|likewise|(?:is|are) told of|the very text)\b",
     re.IGNORECASE,
 )
 

@@ -21,7 +21,10 @@ _ELSEWHERE = {
     "Error": "the form of errors, which the launcher's have too",
     "GoBackError": "no error of a user: the loop catches it and goes back to a checkpoint",
     "NoRoomError": "no error of a user: a reader catches it and the training makes room",
+    "TrackerError": "what somebody's own tracker raises: the process of trackers catches it and prints it",
 }
+_NOT_INSTALLED = {"swanlab", "visualdl", "wandb"}
+"""Libraries of trackers that whoever tracks with them installs; what needs them defines no errors."""
 
 
 def _public_errors() -> list[type[Exception]]:
@@ -29,7 +32,12 @@ def _public_errors() -> list[type[Exception]]:
     for module in pkgutil.walk_packages(trainer.__path__, "trainer."):
         if module.name.endswith("__main__"):
             continue
-        for name, value in vars(importlib.import_module(module.name)).items():
+        try:
+            imported = importlib.import_module(module.name)
+        except ModuleNotFoundError as error:
+            assert error.name in _NOT_INSTALLED  # noqa: PT017 - anything else is a broken module
+            continue
+        for name, value in vars(imported).items():
             if not (inspect.isclass(value) and issubclass(value, Exception)) or name.startswith("_"):
                 continue
             if value.__module__.startswith("trainer."):

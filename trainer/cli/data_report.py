@@ -137,7 +137,7 @@ class _Lines(Progress):
         if now_s - self._said_s >= _LINE_EVERY_S or self._done >= self._total:
             self._said_s = now_s
             said = {"event": "progress", "doing": self._doing, "done": self._done, "total": self._total}
-            click.echo(json.dumps(said))
+            echo(json.dumps(said))
             sys.stdout.flush()
 
 

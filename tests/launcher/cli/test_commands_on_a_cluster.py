@@ -109,4 +109,9 @@ def test_every_command_works_on_a_cluster(ftlaunch, write_config, cluster, store
             cv2.imwrite(str(tmp_path / "flowers" / label / f"{number}.jpg"), image)
     call("init", "new.yaml", "--data", "flowers", "--no-measure")
     call("validate", "new.yaml")
-    assert {*COMMANDS} - used <= {"doctor", "exec"}  # those have an API server and kubectl in their own tests
+    assert {*COMMANDS} - used <= {
+        "doctor",
+        "exec",
+        "sweep",
+        "ui",
+    }  # those have a server of their own in their tests

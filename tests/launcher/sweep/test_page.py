@@ -16,7 +16,7 @@ RATE = "Optimizer.lr.learning_rate"
 @pytest.fixture
 def ended(make_study, drive):
     over = (f"{RATE}=log(1e-3,1)", "Arch.name=[ResNet50,'<script>x</script>']")
-    study = make_study(over=over, sampler="random", trials=8, prune="asha", epochs=9)
+    study = make_study(over=over, sampler="random", trials=16, prune="median", epochs=9)
     driver = drive(study, StandIns(lambda trial, job: [trial.params[RATE] * epoch for epoch in range(1, 10)]))
     while not (picture := driver.step()).is_over:
         pass
