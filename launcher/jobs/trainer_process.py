@@ -52,12 +52,9 @@ def find_weights(archs: Sequence[str]) -> Weights | None:
 
 
 def _place(arch: str) -> str | None:
+    # No limit: it asks no network, so a slow answer is a slow machine's, and no sign that there are no weights.
     done = subprocess.run(
-        python_command("trainer", ["weights", "list", arch]),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
+        python_command("trainer", ["weights", "list", arch]), capture_output=True, text=True, check=False
     )
     for line in done.stdout.splitlines():
         name, _, place = line.partition("\t")
@@ -116,7 +113,7 @@ def estimate_step(text: str) -> StepEstimate | None:
             "Arch.pretrained=False",
         ]
         done = subprocess.run(
-            python_command("trainer", arguments), capture_output=True, text=True, check=False, timeout=120
+            python_command("trainer", arguments), capture_output=True, text=True, check=False
         )
     with contextlib.suppress(ValueError, KeyError, TypeError):
         found = json.loads(done.stdout)
