@@ -146,13 +146,8 @@ class RunStore:
 
     def _written(self) -> Iterator[tuple[float, str]]:
         """Give when each record was written, in Unix time, and its job."""
-        try:
-            entries = list(os.scandir(self.folder))
-        except FileNotFoundError:
-            return
-        for entry in entries:
-            with contextlib.suppress(OSError):  # no run folder, or deleted meanwhile
-                yield Path(entry.path, RECORD).stat().st_mtime, entry.name
+        for written_ns, job in self.written():
+            yield written_ns / 1e9, job
 
     def find(self, text: str | None, *, project: Path) -> RunRecord:
         """Return the run that a command means.

@@ -36,7 +36,7 @@ def read_asset(name: str) -> str:
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, finalize=_harmless,
+        lstrip_blocks=True, finalize=_harmless, auto_reload=False,
     )  # fmt: skip
     environment.filters["tone"] = lambda state: _TONES.get(state, "waits")
     environment.globals.update(chart_width=WIDTH, chart_height=HEIGHT, saved_policy=SAVED_POLICY)

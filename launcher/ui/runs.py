@@ -35,6 +35,9 @@ _CHANGES_S = 0.15
 """For what differs from the run before, of a page that somebody waits for: configs are parsed for it."""
 _MOST_CHANGES = 2000
 _LOOK_S, _LOOK_AFAR_S = 1.0, 5.0
+_FIRST_S = 2.0
+_READ_AGAIN_S = 20.0
+"""A record that is written again lies in a folder that was known; what is shown of it does not change."""
 _ENDED = {state.value for state in JobState if state.is_terminal}
 
 
@@ -93,11 +96,13 @@ class Shown:
         rows: Of this page.
         total: Runs that the query takes; None while that is not known.
         is_asking: Whether states are not known yet that decide what is shown.
+        is_afar: Whether a cluster has to be asked for any of them.
     """
 
     rows: tuple[Row, ...]
     total: int | None
     is_asking: bool = False
+    is_afar: bool = False
 
 
 class RunList:
@@ -109,12 +114,15 @@ class RunList:
         self._sorted: list[RunRecord] = []
         self._lock = threading.Lock()
         self._is_ready = threading.Event()
+        self._folder_ns, self._read_s = -1, float("-inf")
         self._states: dict[str, str] = {}
         self._changes: OrderedDict[str, str] = OrderedDict()
 
     def begin(self) -> None:
-        """Read all records in a thread of their own."""
-        threading.Thread(target=self._refresh, name="ftlaunch-ui-runs", daemon=True).start()
+        """Read all records in a thread of their own, once the first page had its moment."""
+        reading = threading.Timer(_FIRST_S, self._refresh)
+        reading.daemon = True
+        reading.start()
 
     def show(self, query: Query, *, asks: bool = False, within_s: float | None = _CHANGES_S) -> Shown:
         """Return what a query takes.
@@ -135,7 +143,10 @@ class RunList:
         until_s = None if within_s is None else time.monotonic() + within_s
         now_s = time.time()
         rows = tuple(self._row(job, now_s, until_s) for job in jobs)
-        return Shown(rows=rows, total=total, is_asking=bool(query.state) and not asks)
+        return Shown(
+            rows=rows, total=total, is_asking=bool(query.state) and not asks,
+            is_afar=any(CAPABILITIES[record.handle.backend].is_cluster for record in records),
+        )  # fmt: skip
 
     def name_before(self, record: RunRecord) -> str:
         """Return the name of the run before one: the last one of the same config; empty for the first."""
@@ -149,35 +160,29 @@ class RunList:
             found = next(earlier, None)
         return "" if found is None else found.handle.job
 
-    def pause_of(self, query: Query) -> float:
-        """Return the seconds to the next look at what a query takes: clusters are asked more seldom."""
-        records, _, _ = self._choose(query, asks=False)
-        afar = any(CAPABILITIES[record.handle.backend].is_cluster for record in records)
-        return _LOOK_AFAR_S if afar else _LOOK_S
-
     def _first_page(self, query: Query) -> tuple[list[RunRecord], list[RunRecord], int | None]:
         """Return the newest without reading the others."""
         newest = (record for record in self.store.newest() if self._on in (None, record.handle.backend))
         start = PAGE * (query.page - 1)
         found = list(islice(newest, start + PAGE + _OLDER))
-        total = len(self.store.names()) if self._on is None else None
-        return found[start : start + PAGE], found[start + PAGE :], total
+        return found[start : start + PAGE], found[start + PAGE :], None
 
     def _choose(self, query: Query, *, asks: bool) -> tuple[list[RunRecord], list[RunRecord], int]:
         with self._lock:
             every = list(self._sorted)
-        taken = [record for record in every if _takes(record, query)]
+        start = PAGE * (query.page - 1)
+        end = start + PAGE
+        if not query.is_filter:
+            return every[start:end], every[end : end + _OLDER], len(every)
+        places = [place for place, record in enumerate(every) if _takes(record, query)]
         if query.state:
             if asks:
-                self._learn(taken)
-            taken = [record for record in taken if self._state_of(record).lower() == query.state.lower()]
-        start = PAGE * (query.page - 1)
-        shown = taken[start : start + PAGE]
-        older: list[RunRecord] = []
-        if shown:
-            place = every.index(shown[-1]) + 1
-            older = every[place : place + _OLDER]
-        return shown, older, len(taken)
+                self._learn([every[place] for place in places])
+            wanted = query.state.lower()
+            places = [place for place in places if self._state_of(every[place]).lower() == wanted]
+        shown = places[start:end]
+        after = shown[-1] + 1 if shown else 0
+        return [every[place] for place in shown], every[after : after + _OLDER], len(places)
 
     def _learn(self, records: Sequence[RunRecord]) -> None:
         """Ask how those stand that may have changed since."""
@@ -189,8 +194,16 @@ class RunList:
         return self._states.get(str(record.handle), "")
 
     def _refresh(self) -> None:
-        """Read the records that were written since the last time."""
+        """Read the records that are new, where folders came or went, and now and then."""
+        try:
+            folder_ns = self.store.folder.stat().st_mtime_ns
+        except OSError:
+            folder_ns = 0
         with self._lock:
+            now_s = time.monotonic()
+            if folder_ns == self._folder_ns and now_s - self._read_s < _READ_AGAIN_S:
+                return
+            self._folder_ns, self._read_s = folder_ns, now_s
             before, now = self._records, dict[str, tuple[int, RunRecord]]()
             for written_ns, job in self.store.written():
                 known = before.get(job)
@@ -258,7 +271,7 @@ class ListWatch(Watched):
             self.shown = self._runs.show(self._query, asks=True, within_s=None)
             self.changed()
             took_s = time.monotonic() - began_s
-            if self.pause(max(self._runs.pause_of(self._query), 4 * took_s)):
+            if self.pause(max(_LOOK_AFAR_S if self.shown.is_afar else _LOOK_S, 4 * took_s)):
                 return
 
 

@@ -160,7 +160,7 @@ def test_what_is_not_there_is_said(page, add_run, path):
 def test_filters_take_a_part_of_the_name_and_a_backend(page, add_run):
     for number in range(120):
         add_run(f"job-{number:03}", created_s=float(number), backend="kubernetes" if number % 2 else "local")
-    page.app.runs._refresh()
+    page.get("?q=all-are-read")
     names = re.compile(r'href="\S+/run/(job-\d+)/"')
     assert names.findall(page.get().text)[:2] == ["job-119", "job-118"]
     assert len(names.findall(page.get().text)) == 50
