@@ -21,6 +21,7 @@ from launcher.backends.states import JobState
 from launcher.errors import LaunchError, NotFoundError, UsageError
 from launcher.jobs import lifecycle
 from launcher.jobs.listing import GONE, UNKNOWN
+from launcher.jobs.report import fetch_report
 from launcher.jobs.resolve import ResolvedJob, find_job
 from launcher.plan.handle import BACKENDS, BackendKind
 from launcher.runs.store import RunStore
@@ -74,6 +75,7 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._root = f"/{settings.keys.folder}/"
+        self._actions = {**_ACTIONS, "fetch": _fetch_into(settings.fetched)}
         self.hub: Hub[Watched] = Hub()
         self.ended = asyncio.Event()
         self.runs = RunList(settings.store, on=settings.on)
@@ -200,7 +202,7 @@ class App:
     async def _run(self, request: Request) -> Response:
         tab = request.path_params.get("tab", "")
         job = await asyncio.to_thread(self._find, request)
-        if tab in _ACTIONS:
+        if tab in self._actions:
             return self._confirm(request, job, tab)
         if tab not in dict(TABS):
             raise NotFoundError(where=tab, expected="a part of a run", got="none of that name")
@@ -229,7 +231,7 @@ class App:
         return HTMLResponse(page, headers={"content-security-policy": policy})
 
     def _confirm(self, request: Request, job: ResolvedJob, verb: str) -> Response:
-        action, links = _ACTIONS[verb], self._links(request)
+        action, links = self._actions[verb], self._links(request)
         return self._page(
             "confirm", request, title=f"{action.verb} {job.name}?", here="run", parts={}, text=action.text,
             verb=f"{action.verb} {job.name}", action=f"{links.base}{verb}", back=links.base, stream="",
@@ -241,12 +243,12 @@ class App:
         job = await asyncio.to_thread(self._find, request)
         form = await _read_form(request)
         given = form.get("form", [""])[0]
-        if verb not in _ACTIONS or not secrets.compare_digest(
+        if verb not in self._actions or not secrets.compare_digest(
             given.encode(), self._settings.keys.form.encode()
         ):
             return HTMLResponse("expected a form of this page", status_code=403)
-        await asyncio.to_thread(_ACTIONS[verb].act, job)
-        return RedirectResponse(self._links(request).base, status_code=303)
+        await asyncio.to_thread(self._actions[verb].act, job)
+        return RedirectResponse(self._links(request).base + self._actions[verb].then, status_code=303)
 
     async def _refuse(self, request: Request, error: Exception) -> Response:
         status = 404 if isinstance(error, NotFoundError) else 409
@@ -317,6 +319,7 @@ class _Action:
     verb: str
     text: str
     act: Callable[[ResolvedJob], object]
+    then: str = ""
 
 
 _ACTIONS = {
@@ -328,6 +331,16 @@ _ACTIONS = {
         verb="Resume", act=lifecycle.resume, text="It is started again, from its last checkpoint.",
     ),
 }  # fmt: skip
+
+
+def _fetch_into(folder: Path) -> _Action:
+    return _Action(
+        verb="Fetch the report of",
+        text="It is read through the job's first pod while that runs, else through a pod that mounts the "
+        "job's volumes for as long as it takes. It is kept until this page ends.",
+        act=lambda job: fetch_report(job, to=folder / job.name),
+        then="report",
+    )
 
 
 def _read_query(request: Request) -> Query:

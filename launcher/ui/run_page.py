@@ -292,7 +292,7 @@ def _rank(rank: RankProgress) -> dict[str, object]:
         "rank": rank.rank, "node": rank.node, "step": f"{rank.step:,}", "phase": rank.phase,
         "loss": _number(rank.loss), "rate": "" if rank.images_per_s is None else f"{rank.images_per_s:,.0f}",
         "is_silent": rank.silent_s >= _SILENT_S,
-        "silent": f"{rank.silent_s:.0f} s" if rank.silent_s >= 1 else "",
+        "silent": f"{rank.silent_s:.0f} s" if rank.silent_s >= 1 and rank.phase != "done" else "",
     }  # fmt: skip
 
 

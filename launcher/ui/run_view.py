@@ -152,9 +152,10 @@ class RunViews:
         try:
             page = self.read_report(job)
         except NotFoundError as error:
-            return draw_part("report", reason=str(error), url="", document="")
+            fetch = "" if is_saved else f"{links.base}fetch"
+            return draw_part("report", reason=str(error), url="", document="", fetch=fetch)
         document = page.decode("utf-8", "replace") if is_saved else ""
-        return draw_part("report", reason="", url=f"{links.base}report.html", document=document)
+        return draw_part("report", reason="", url=f"{links.base}report.html", document=document, fetch="")
 
     def _draw_log(self, job: ResolvedJob, wanted: LogWanted, *, is_saved: bool) -> dict[str, str]:
         try:

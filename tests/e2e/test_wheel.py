@@ -40,6 +40,11 @@ def test_the_wheel_holds_both_packages_and_the_templates_and_nothing_else(wheel)
     assert {f"launcher/crds/{name}" for name in schemas} <= set(names)
     roles = {path.name for path in (REPOSITORY / "k8s" / "rbac").iterdir()}
     assert {f"launcher/rbac/{name}" for name in roles} <= set(names)
+    page = {
+        path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "launcher/ui").rglob("*.[jc]s*")
+    }
+    assert {"launcher/ui/templates/ui.css", "launcher/ui/templates/ui.js"} <= page
+    assert page | {"launcher/ui/templates/parts/chart.html.j2"} <= set(names)
     assert {"launcher/py.typed", "trainer/py.typed"} <= set(names)
 
 

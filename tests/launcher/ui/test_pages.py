@@ -13,7 +13,7 @@ from launcher.jobs import lifecycle
 from launcher.jobs.options import SubmitOptions
 from launcher.jobs.resolve import find_job
 from launcher.jobs.submit import submit
-from launcher.ui import team, watch
+from launcher.ui import app, team, watch
 
 HOSTILE = [
     "<script>window.hacked=1</script>", "\"><img src=x onerror='window.hacked=1'>", "\x1b[31mred\x1b[0m \x07",
@@ -223,3 +223,23 @@ def test_a_cluster_that_does_not_answer_is_said(open_page, job, monkeypatch):
     monkeypatch.setattr(team, "list_team", refuse)
     page = open_page(namespace="ml")
     page.follow("team/stream", lambda events: "silence" in json.dumps(events))
+
+
+def test_a_report_that_lies_elsewhere_is_fetched_only_when_that_is_asked_for(page, job, monkeypatch):
+    fetched = []
+
+    def fetch(job, *, to):
+        fetched.append(job.name)
+        to.mkdir(parents=True)
+        (to / "report.html").write_text("<h1>of elsewhere</h1>")
+        (to / "metrics.jsonl").write_text('{"event": "step", "step": 1, "loss": 2.5}\n')
+
+    monkeypatch.setattr(app, "fetch_report", fetch)
+    assert "run/flowers/fetch" in page.get("run/flowers/report").text
+    assert "through a pod" in page.get("run/flowers/fetch").text
+    assert fetched == []
+    answer = page.post("run/flowers/fetch", form=page.settings.keys.form)
+    assert answer.headers["location"].endswith("run/flowers/report")
+    assert page.get("run/flowers/report.html").text == "<h1>of elsewhere</h1>"
+    assert "sandbox" in page.get("run/flowers/report.html").headers["content-security-policy"]
+    assert "2.5" in page.get("run/flowers/?save=1").text
