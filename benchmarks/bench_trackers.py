@@ -5,6 +5,8 @@
 Two jobs in turn on this machine (`--on local`), equal but for `Launch.track`: none, and MLflow at an address
 that takes connections and never answers, beside TensorBoard. Times are `step_s` of metrics.jsonl without each
 job's first epoch, whose steps plan kernels; the processor's time of the trackers is that of /proc, last seen.
+Before, the processes alone: what share of a processor they take while nothing answers (`--rounds 0`: no
+more), which a machine that others use tells too.
 """
 
 from __future__ import annotations
@@ -73,13 +75,14 @@ def make_config(folder: Path, name: str, *, epochs: int, track: list[object]) ->
     return path
 
 
-def tracker_seconds(found: dict[int, float]) -> None:
-    """Note the processor's seconds of each tracker's process."""
+def tracker_seconds(found: dict[int, float], folder: Path) -> None:
+    """Note the processor's seconds of each tracker's process of jobs below a folder."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         try:
-            if b"trainer.trackers" in (entry / "cmdline").read_bytes():
+            command, environ = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()
+            if b"trainer.trackers" in command and str(folder).encode() in environ:
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
                 found[int(entry.name)] = (int(fields[11]) + int(fields[12])) / _TICKS
         except (OSError, ValueError, IndexError):
@@ -93,7 +96,7 @@ def run(folder: Path, config: Path, output: Path) -> tuple[list[float], str, flo
     began_s, seconds = time.monotonic(), dict[int, float]()
     with subprocess.Popen(command, cwd=folder, env=environ, stdout=-3, stderr=-3) as job:
         while job.poll() is None:
-            tracker_seconds(seconds)
+            tracker_seconds(seconds, folder)
             time.sleep(0.2)
     assert job.returncode == 0, command
     took_s = time.monotonic() - began_s
@@ -101,6 +104,38 @@ def run(folder: Path, config: Path, output: Path) -> tuple[list[float], str, flo
     steps = [row["step_s"] for row in rows if row["event"] == "step" and row["epoch"] > 1]
     digest = hashlib.sha256((output / "latest.pdparams").read_bytes()).hexdigest()
     return steps, digest, sum(seconds.values()), took_s
+
+
+def measure_share(folder: Path, targets: list[dict[str, object]], *, seconds: float) -> float:
+    """Return the share of one processor that targets take which do not answer, once they have started."""
+    (folder / "share").mkdir()
+    (folder / "share" / "metrics.jsonl").write_text(
+        "".join(f'{{"event": "step", "step": {step}, "loss": 1.0}}\n' for step in range(1, 10_001))
+    )
+    children = []
+    for target in targets:
+        request = {
+            "target": target, "job": "bench", "run_id": "0" * 32, "output_dir": str(folder / "share"),
+            "state_dir": str(folder / "share" / "state"),
+        }  # fmt: skip
+        child = subprocess.Popen(
+            [sys.executable, "-m", "trainer.trackers"], stdin=subprocess.PIPE, stdout=-3,
+            env={**os.environ, "FTLAUNCH_BENCH": str(folder)},
+        )  # fmt: skip
+        assert child.stdin is not None
+        child.stdin.write(json.dumps(request).encode() + b"\n")
+        child.stdin.flush()
+        children.append(child)
+    time.sleep(seconds)
+    before, after = dict[int, float](), dict[int, float]()
+    tracker_seconds(before, folder)
+    time.sleep(seconds)
+    tracker_seconds(after, folder)
+    for child in children:
+        child.kill()
+        child.wait()
+    assert len(after) == len(targets)
+    return (sum(after.values()) - sum(before.values())) / seconds
 
 
 def swallow(server: socket.socket) -> None:
@@ -113,6 +148,7 @@ def swallow(server: socket.socket) -> None:
 def main() -> None:
     """Print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--share-s", type=float, default=60.0)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--images", type=int, default=640)
@@ -126,6 +162,13 @@ def main() -> None:
     digests, spent = set(), []
     with tempfile.TemporaryDirectory(prefix="ftlaunch-bench-") as name:
         folder = Path(name)
+        share = measure_share(
+            folder, [{"tracker": "tensorboard"}, {"tracker": "mlflow", "settings": mlflow["mlflow"]}],
+            seconds=args.share_s,
+        )  # fmt: skip
+        print(f"share of one processor once they have started: {100 * share:.2f} %", flush=True)
+        if not args.rounds:
+            return
         draw(folder / "data", images=args.images)
         for number in range(args.rounds):
             for kind in kinds if number % 2 == 0 else reversed(kinds):
