@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import threading
 import time
 import webbrowser
 from pathlib import Path
@@ -23,18 +22,16 @@ from launcher.cli.options import (
     strict_option,
     trial_options,
 )
-from launcher.cli.printing import Screen, can_show, echo, print_note
+from launcher.cli.printing import can_show, echo, print_note
 from launcher.cli.studies import complete_study
 from launcher.documents import format_time, make_document
 from launcher.errors import CliExit
 from launcher.jobs.options import SubmitOptions
 
 if TYPE_CHECKING:
-    from launcher.jobs.notes import Note
     from launcher.sweep.driver import Picture
     from launcher.sweep.machine import Sharing
     from launcher.sweep.study import Study
-    from launcher.sweep.trials import Trial
 
 _SAMPLERS, _PRUNERS = ("tpe", "random", "grid"), ("asha", "median", "none")
 _RUN = "run"
@@ -103,6 +100,7 @@ def command() -> None:
 @output_option("json", "name")
 def run(*, path: Path, options: SubmitOptions, detach: bool, plain: bool, output: str, **asked: Any) -> int:
     """Begin a study, and go on with it until all trials have ended."""
+    from launcher.jobs.notes import Note
     from launcher.sweep import lifecycle
     from launcher.sweep.begin import SweepRequest, plan_study, read_request
 
@@ -111,15 +109,19 @@ def run(*, path: Path, options: SubmitOptions, detach: bool, plain: bool, output
     )
     planned = plan_study(read_request(path, typed), notes=print_note)
     settings = planned.settings
-    echo(
-        f"{settings.name}: {settings.trials} trial{'s' * (settings.trials != 1)} by {settings.sampler}"
-        + (f", pruned by {settings.prune}" if settings.prune != "none" else "")
-        + f"; {planned.sharing.sentence}",
-        err=True,
+    print_note(
+        Note(
+            f"{settings.name}: {settings.trials} trial{'s' * (settings.trials != 1)} by {settings.sampler}"
+            + (f", pruned by {settings.prune}" if settings.prune != "none" else "")
+            + f"; {planned.sharing.sentence}"
+        )
     )
     if planned.sharing.warning:
-        echo(f"note: {planned.sharing.warning}", err=True)
-    study = lifecycle.begin(planned, notes=print_note)
+        print_note(Note(planned.sharing.warning, "note"))
+    try:
+        study = lifecycle.begin(planned, notes=print_note)
+    except KeyboardInterrupt:
+        return _interrupted(settings.name)
     if output == "name" or (output == "text" and detach):
         echo(study.name)
     if detach:
@@ -178,25 +180,33 @@ def resume_study(study: Study, *, parallel: int | None, detach: bool, plain: boo
 def _go_on(study: Study, sharing: Sharing, *, plain: bool, output: str) -> int:
     """Drive a study, with a live view on a terminal and a line an event elsewhere."""
     from launcher.cli.live import ended_like_ctrl_c
+    from launcher.cli.sweep_view import LiveStudy, PlainStudy, StudyView
     from launcher.sweep import lifecycle
 
     live = output == "text" and not plain and can_show()
-    view: _View = _LiveStudy(study) if live else _PlainStudy(study)
+    view: StudyView = LiveStudy(study) if live else PlainStudy(study)
     try:
         with ended_like_ctrl_c(), view:
             picture = lifecycle.go_on(study, sharing, pause=view.pause, notes=view.say, on_step=view.tell)
     except KeyboardInterrupt:
-        echo(
-            f"\nthe trials that run go on, and no new one begins; `ftlaunch sweep resume {study.name}` "
-            f"goes on, `ftlaunch cancel {study.name}` stops them",
-            err=True,
-        )
-        return CliExit.INTERRUPTED
+        return _interrupted(study.name)
     if output == "json":
         echo_document(study_to_json(study, picture), output)
     else:
         print_study_end(study, picture)
     return exit_code(study, picture)
+
+
+def _interrupted(name: str) -> int:
+    from launcher.jobs.notes import Note
+
+    text = (
+        f"the trials that run go on, and no new one begins; `ftlaunch sweep resume {name}` goes on, "
+        f"`ftlaunch cancel {name}` stops them"
+    )
+    echo("", err=True)
+    print_note(Note(text))
+    return CliExit.INTERRUPTED
 
 
 def exit_code(study: Study, picture: Picture) -> int:
@@ -205,101 +215,6 @@ def exit_code(study: Study, picture: Picture) -> int:
 
     codes = {"Succeeded": CliExit.OK, "Cancelled": CliExit.CANCELLED, "Failed": CliExit.JOB_FAILED}
     return codes.get(state_of(study, picture), CliExit.OK)
-
-
-class _View:
-    """Shows a study while a driver runs."""
-
-    def __init__(self, study: Study) -> None:
-        self.study = study
-
-    def __enter__(self) -> _View:
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        pass
-
-    def tell(self, picture: Picture) -> None:
-        """Take what a look has found."""
-
-    def say(self, note: Note) -> None:
-        """Take a sentence."""
-        print_note(note)
-
-    def pause(self, seconds: float) -> None:
-        """Wait."""
-        time.sleep(seconds)
-
-
-class _PlainStudy(_View):
-    """A line an event on standard error."""
-
-    def __init__(self, study: Study) -> None:
-        super().__init__(study)
-        self._told: dict[int, str] = {}
-
-    def tell(self, picture: Picture) -> None:
-        from launcher.cli.sweep_picture import state_word
-
-        for trial in picture.trials:
-            word = state_word(self.study, picture, trial)
-            before = self._told.get(trial.number)
-            if word != before and (trial.state.is_final or before is None):
-                echo(self._line(trial, word), err=True)
-            self._told[trial.number] = word
-
-    def _line(self, trial: Trial, word: str) -> str:
-        from launcher.cli.sweep_picture import describe_value
-        from launcher.sweep.results import describe_params
-
-        if not trial.state.is_final:
-            return f"trial {trial.number + 1}: {describe_params(trial.params)}"
-        value = describe_value(trial, self.study.settings)
-        name = self.study.settings.metric or "value"
-        rest = f" {name} {value}" if value else ""
-        after = f" after epoch {max(trial.curve)}" if trial.stop_at is not None and trial.curve else ""
-        return f"trial {trial.number + 1}: {word}{after}{rest}"
-
-
-class _LiveStudy(_View):
-    """A table that is drawn anew as it changes."""
-
-    def __init__(self, study: Study) -> None:
-        super().__init__(study)
-        self._screen = Screen(sys.stdout)
-        self._picture: Picture | None = None
-        self._notes: list[Note] = []
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> _View:
-        self._screen.enter()
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._screen.leave()
-        for note in self._notes:
-            print_note(note)
-
-    def tell(self, picture: Picture) -> None:
-        self._picture = picture
-        self._draw()
-
-    def say(self, note: Note) -> None:
-        if note.level == "warning":
-            self._notes.append(note)
-
-    def pause(self, seconds: float) -> None:
-        time.sleep(seconds)
-        self._draw()
-
-    def _draw(self) -> None:
-        from launcher.cli.sweep_picture import compose_study
-
-        if self._picture is None:
-            return
-        columns, rows = shutil.get_terminal_size()
-        lines = compose_study(self.study, self._picture, columns=columns, rows=rows, now_s=time.time())
-        self._screen.draw(lines)
 
 
 def print_study_end(study: Study, picture: Picture) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.jobs.resolve import ResolvedJob
+from launcher.plan.capabilities import CAPABILITIES
 from trainer.protocol import jobfile
 from trainer.protocol.environment import WORKSPACE
 from trainer.protocol.jobfile import JobFile, parse_job_file
@@ -23,6 +24,8 @@ _MAX_BYTES = 16 * 1024 * 1024
 _MAX_NAME = 100
 _FLOOR, _AVERAGED, _LOSS = "largest_class", "ema_", "loss"
 _BESIDE = ("event", "attempt", "time_s", "epoch", "step")
+
+_HERE = tuple(kind for kind, capabilities in CAPABILITIES.items() if not capabilities.is_cluster)
 
 Row = Mapping[str, object]
 
@@ -84,12 +87,12 @@ def load_job_file(run_folder: Path) -> JobFile | None:
 
 
 def output_here(run_folder: Path) -> Path | None:
-    """Return the output folder of a job whose volumes are folders of this machine.
+    """Return the output folder of a job of this machine, whose volumes, if it has any, are folders here.
 
     None for others, and where another run has taken the folder since.
     """
     file = load_job_file(run_folder)
-    if file is None or not file.folders:
+    if file is None or (not file.folders and file.backend not in _HERE):
         return None
     path_map = PathMap({WORKSPACE: file.workdir, **file.folders}, counts_relative=True)
     found = path_map.apply(file.output_dir)

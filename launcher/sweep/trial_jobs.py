@@ -252,7 +252,9 @@ class LaunchedJobs:
 
     def _read_rows(self, record: RunRecord, state: str) -> list[Row]:
         if not CAPABILITIES[record.handle.backend].is_cluster:
-            return read_metrics_here(self._store.run_folder(record.handle.job))
+            rows = read_metrics_here(self._store.run_folder(record.handle.job))
+            if rows:
+                return rows
         if state not in _STARTED:
             return []
         job = open_job(record, store=self._store)
