@@ -52,7 +52,7 @@ def find_weights(archs: Sequence[str]) -> Weights | None:
 
 
 def _place(arch: str) -> str | None:
-    # No limit: it asks no network, so a slow answer is a slow machine's, and no sign that there are no weights.
+    # No limit: it asks no network, so a slow answer tells of a slow machine, and not that there are none.
     done = subprocess.run(
         python_command("trainer", ["weights", "list", arch]), capture_output=True, text=True, check=False
     )
