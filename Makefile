@@ -52,7 +52,7 @@ $(KUBE_VERSIONS): build/kubernetes-%: requirements/kubernetes-%.txt $(VENV)/dev.
 kube-versions: $(KUBE_VERSIONS)  ## the tests of launcher/kube with the oldest Kubernetes clients that we allow
 	@for v in $(KUBE_VERSIONS); do echo "== $$v"; \
 		PYTHONPATH=$$v $(BIN)/python -c "import kubernetes as k; assert '$$v'.endswith('-' + k.__version__.split('.')[0]), k" || exit 1; \
-		PYTHONPATH=$$v $(BIN)/python -m pytest -q -p no:cacheprovider tests/launcher/kube || exit 1; done
+		PYTHONPATH=$$v $(BIN)/python -m pytest -q -p no:cacheprovider -n $(WORKERS) tests/launcher/kube || exit 1; done
 
 check: lint types imports test  ## what CI runs: format, lint, types, import rules, tests
 
@@ -79,10 +79,10 @@ e2e: e2e-local  ## real jobs, here and, where KUBECONFIG or FTLAUNCH_CLUSTER_KIT
 		echo "e2e: NOT RUN: tests/e2e/cluster, because no cluster is named; see docs/kubernetes.md" >&2; fi
 
 e2e-local: $(VENV)/dev.stamp  ## real jobs on this machine: the wheel, two nodes, kills, the tutorial's commands
-	$(BIN)/python -m pytest -m "e2e and not cluster and not docker and not monitoring and not slow" tests/e2e
+	$(BIN)/python -m pytest -m "e2e and not cluster and not docker and not monitoring and not slow" -n $(WORKERS) --dist loadfile tests/e2e
 
 learn-check: $(VENV)/dev.stamp  ## what takes minutes each: what `init` writes trained to its accuracy, printed lines that train
-	$(BIN)/python -m pytest -m "e2e and slow and not cluster" tests/e2e
+	$(BIN)/python -m pytest -m "e2e and slow and not cluster" -n $(WORKERS) tests/e2e
 
 FIRST_MODEL := build/first-model
 first-model: $(VENV)/dev.stamp  ## what `init` writes against TRIALS (30) random configs on six small data sets; resumable, hours
@@ -114,7 +114,7 @@ zoo-check: $(ZOO)/zoo.stamp  ## build what PaddleClas's configs name, and train 
 
 .PHONY: page-check
 page-check: $(VENV)/dev.stamp site  ## reports and the site in a browser: layout, dark, print, scripts off, links; needs Chromium
-	$(BIN)/python -m pytest -q -m browser tests/pages
+	$(BIN)/python -m pytest -q -m browser -n $(WORKERS) --dist loadfile tests/pages
 
 TARGET ?= cpu
 image:  ## build the trainer's image; TARGET=cpu or gpu, with -zoo for more networks, BASE_IMAGE=… (docs/images.md)
