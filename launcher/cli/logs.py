@@ -100,7 +100,7 @@ def _read_pattern(text: str) -> re.Pattern[str]:
 )
 @click.option(
     "--trial", type=click.IntRange(min=1), metavar="N",
-    help="Of a study, the trial to show; by default one that runs, else the best.",
+    help="Trial of a study to show; by default one that runs, else the best.",
 )  # fmt: skip
 @output_option("json")
 def command(

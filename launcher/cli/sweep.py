@@ -87,7 +87,7 @@ def command() -> None:
     "--prune", type=click.Choice(_PRUNERS), help="Stop trials early that fall behind; by default none."
 )
 @click.option("--name", metavar="NAME", help="Exact name of the study; fails where it is taken.")
-@click.option("--sweep-seed", "seed", type=click.IntRange(min=0), metavar="N", help="Of the values drawn.")
+@click.option("--sweep-seed", "seed", type=click.IntRange(min=0), metavar="N", help="Seed of the draws.")
 @click.option(
     "--per-gpu", type=click.IntRange(1, 64), metavar="N", help="Jobs that share a GPU of this machine."
 )

@@ -30,8 +30,8 @@ def _complete_tracker(ctx: click.Context, param: click.Parameter, incomplete: st
 @job_argument
 @click.option(
     "--to", "trackers", multiple=True, metavar="NAME", shell_complete=_complete_tracker,
-    help="tensorboard, mlflow, wandb, swanlab, visualdl, or one of your own; may be repeated. By default "
-    "those of the job's Launch.track.",
+    help="Name of a tracker: tensorboard, mlflow, wandb, swanlab, visualdl, or one of your own; may be "
+    "repeated. By default those of the job's Launch.track.",
 )  # fmt: skip
 @click.option("--uri", metavar="URI", help="Address of the service, or a folder for files.")
 @click.option("--experiment", metavar="NAME", help="Experiment or project there.")

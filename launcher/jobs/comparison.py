@@ -66,14 +66,16 @@ class Comparison:
 
 
 def compare_jobs(
-    first: ResolvedJob, second: ResolvedJob, *, read: Callable[[ResolvedJob], Sequence[Row]] = rows_of
-) -> Comparison:
+    first: ResolvedJob, second: ResolvedJob, *,
+    read: Callable[[ResolvedJob], Sequence[Row]] | None = None,
+) -> Comparison:  # fmt: skip
     """Compare two runs, by their run folders and what they have measured. A job that is gone is compared too.
 
     Args:
         first: Of the two.
         second: Of the two.
-        read: Gives what a run has measured, or raises a LaunchError, which is told in `unknown`.
+        read: Gives what a run has measured, or raises a LaunchError, which is told in `unknown`; None for
+            `rows_of`.
 
     Raises:
         LaunchError: A config cannot be read.
@@ -85,7 +87,7 @@ def compare_jobs(
         raise LaunchError(where=error.filename, expected="the config of a run", got=error.strerror) from error
     config = compare(*settings) + compare(*(options_of(job.record.command) for job in (first, second)))
     facts = [_facts(job, unknown) for job in (first, second)]
-    rows = [_rows(job, unknown, read) for job in (first, second)]
+    rows = [_rows(job, unknown, read or rows_of) for job in (first, second)]
     lists = [_lists(job, unknown) for job in (first, second)]
     return Comparison(
         first=first.name,

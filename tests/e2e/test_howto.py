@@ -74,6 +74,6 @@ def _write_several_labels(folder: Path) -> None:
 def _write_distillation(folder: Path) -> None:
     """As the page says: the sections of cfg.yaml are replaced."""
     text = (folder / "cfg.yaml").read_text(encoding="utf-8")
-    for name in ("Arch", "Loss", "Metric", "Launch"):
+    for name in ("Arch", "Loss", "Metric"):
         text = re.sub(rf"^{name}:.*?(?=^\w|\Z)", "", text, flags=re.MULTILINE | re.DOTALL)
     (folder / "distillation.yaml").write_text(text + "\n" + yaml_of("distillation", "distillation-part.yaml"))

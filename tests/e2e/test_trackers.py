@@ -25,6 +25,7 @@ def test_what_hangs_costs_no_bit_and_no_row(place, write_config):
         place.run("ftlaunch", "submit", plain, "--on", "local", "--wait")
         job = place.begin("ftlaunch", "submit", tracked, "--on", "local", "--wait")
         place.wait_for(lambda: len(place.rows("tracked")) >= 8, what="a row of each step")
+        place.wait_for(lambda: server.asked, what="a request that nothing answers")
         assert not server.runs
         server.always = None
         said = job.communicate(timeout=120)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.backends.supervised import logsource
 from launcher.backends.supervised.podlog import MAX_PART, PodLog
+from launcher.logs import file_response
 from launcher.logs.file_response import FileResponse, find_tail, find_time
 from launcher.logs.source import Container, End, FailureKind, LogRequest
 from launcher.times import format_stamp
@@ -63,7 +63,7 @@ def test_an_answer_from_a_time_on_has_every_line_from_then_and_none_before_by_mu
     write(path, lines)
     data = path.read_bytes()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(logsource, "_CLOSE_BYTES", near)
+        patch.setattr(file_response, "_CLOSE_BYTES", near)
         stamp = format_stamp((BASE_S + since) * 1_000_000_000)
         begin = find_time(io.BytesIO(data), len(data), stamp)
     assert begin == 0 or data[:begin].rpartition(b" F ")[2].endswith(b"\n")  # after a whole line

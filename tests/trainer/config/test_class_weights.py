@@ -72,7 +72,9 @@ def test_a_sampler_that_cannot_be_is_refused(new: str, message: str, config: Any
 def test_an_evaluation_takes_no_balanced_sampler(config: Any) -> None:
     train = config.text[config.text.index("    dataset:") : config.text.index("Infer:")]
     config.change("Infer:", f"  Eval:\n{train.replace(SAMPLER, BALANCED)}Infer:")
-    assert "DataLoader.Eval.sampler: expected DistributedBatchSampler" in config.refusal()
+    refusal = config.refusal()
+    assert "DataLoader.Eval: expected a sampler that gives each image once" in refusal
+    assert "use DistributedBatchSampler" in refusal
 
 
 def test_correcting_twice_is_said(config: Any) -> None:
