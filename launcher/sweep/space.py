@@ -7,12 +7,12 @@ value: they say how far a value is to be trusted, and there is no best of them.
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Literal
 
 from launcher.errors import Issue, UsageError
@@ -24,6 +24,8 @@ from trainer.config.resize import resize
 IMAGE_SIZE, SEED, FOLDS = "image_size", "seed", "folds"
 _CALL = re.compile(r"(log|uniform|int)\s*\((.*)\)", re.DOTALL)
 _MOST_CHOICES, _MOST_REPEATS, _MOST_POINTS = 1000, 20, 1000
+_LARGEST_INT = 2**53
+"""Of `int`: the whole numbers that a float, and so JSON elsewhere, holds exactly."""
 _DIGITS = 4
 """Significant digits of a value that is drawn: more say nothing about a rate, and are hard to type."""
 _FORMS = "[a,b,c], log(a,b), uniform(a,b) or int(a,b)"
@@ -116,10 +118,12 @@ class Space:
 
     def grid_point(self, number: int) -> dict[str, Value]:
         """Return a point of the grid, the last dimension changing first."""
-        points = itertools.product(*map(_points, self.dimensions))
-        return dict(
-            zip((d.key for d in self.dimensions), next(itertools.islice(points, number, None)), strict=True)
-        )
+        found: dict[str, Value] = {}
+        for dimension in reversed(self.dimensions):  # a product of all would hold each range in memory
+            points = _points(dimension)
+            number, index = divmod(number, len(points))
+            found[dimension.key] = points[index]
+        return {dimension.key: found[dimension.key] for dimension in self.dimensions}
 
     def draw(self, *, seed: int, number: int) -> dict[str, Value]:
         """Draw the values of a trial; they depend on the study's seed and the trial's number alone."""
@@ -230,6 +234,8 @@ def _parse_range(text: str, key: str, spec: str, form: str, parts: list[str]) ->
         raise _refuse(text, "FROM below TO" + (", both above 0" if form == "log" else ""), spec)
     if form == "int" and not (low.is_integer() and high.is_integer()):
         raise _refuse(text, "whole numbers", spec)
+    if form == "int" and max(-low, high) > _LARGEST_INT:
+        raise _refuse(text, "numbers of at most 16 digits", spec)
     if len(numbers) == 2:
         kind: Kind = "int" if form == "int" else "float"
         return Dimension(key=key, kind=kind, text=spec, low=low, high=high, log=form == "log")
@@ -243,20 +249,35 @@ def _spread(text: str, spec: str, form: str, ends: tuple[float, float], third: V
     if not isinstance(third, int) or third < 1 or (form != "int" and third < 2) or third > _MOST_POINTS:
         raise _refuse(text, "a whole number from 1" if form == "int" else "a number of points from 2", spec)
     if form == "int":
-        return tuple(range(int(low), int(high) + 1, third))
+        whole = range(int(low), int(high) + 1, third)
+        if len(whole) > _MOST_POINTS:
+            raise _refuse(text, f"at most {_MOST_POINTS} values, or int(FROM,TO)", spec)
+        return tuple(whole)
+    if not math.isfinite(high / low if form == "log" else high - low):
+        raise _refuse(text, "FROM and TO whose distance is a number", spec)
     shares = [index / (third - 1) for index in range(third)]
-    if form == "log":
-        return tuple(float(f"{low * (high / low) ** share:.{_DIGITS}g}") for share in shares)
-    return tuple(float(f"{low + (high - low) * share:.{_DIGITS}g}") for share in shares)
+    exact = [low * (high / low) ** share if form == "log" else low + (high - low) * share for share in shares]
+    values = tuple(float(f"{value:.{_DIGITS}g}") for value in exact)
+    if len({*values}) < len(values):
+        raise _refuse(text, f"points that differ in their first {_DIGITS} digits", spec)
+    return values
 
 
 def _is_number(value: Value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # of a whole number that no float holds
+        return False
 
 
 def _parse_seeds(text: str, spec: str) -> tuple[int, ...]:
     value = read_value(spec)
-    seeds = list(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(value, int) and not isinstance(value, bool):
+        seeds: object = list(range(min(value, _MOST_REPEATS + 1)))  # one too many is refused like any more
+    else:
+        seeds = value
     if (
         not isinstance(seeds, list) or not 1 <= len(seeds) <= _MOST_REPEATS
         or len({*map(repr, seeds)}) < len(seeds) or not all(map(_is_seed, seeds))
@@ -348,7 +369,7 @@ def _fold_overrides(content: bytes, fold: int, *, name: str) -> list[str]:
                 got=repr(here),
                 fix="`trainer make-lists FOLDER --folds N` writes such lists",
             )
-        stem, dot, ending = here.rpartition(".")
-        stem, ending = (stem, f".{ending}") if dot else (here, "")
+        ending = PurePosixPath(here).suffix  # of the file: its folder may have a dot too
+        stem = here.removesuffix(ending)
         texts.append(f"DataLoader.{part}.dataset.cls_label_path={f'{stem}_fold{fold}{ending}'!r}")
     return texts

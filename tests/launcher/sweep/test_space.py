@@ -47,6 +47,13 @@ def test_a_list_of_values_is_read(spec, values):
         ("seed=[1,1]", "a number of seeds from 1"),
         ("folds=1", "a number of folds from 2"),
         ("..=[1]", "a key such as"),
+        (f"{RATE}=int(1,1e20)", "at most 16 digits"),
+        (f"{RATE}=int(1,{10**400})", "expected two numbers"),
+        (f"{RATE}=int(0,1000000000,1)", "at most 1000 values"),
+        (f"{RATE}=uniform(-1e308,1e308,3)", "whose distance is a number"),
+        (f"{RATE}=log(1e-300,1e300,3)", "whose distance is a number"),
+        (f"{RATE}=log(1,1.0001,50)", "differ in their first 4 digits"),
+        ("seed=99999999999", "a number of seeds from 1 to 20"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_what_could(text, said):
@@ -78,6 +85,11 @@ def test_a_grid_has_every_point_once():
     points = [tuple(space.grid_point(number).values()) for number in range(space.grid_size or 0)]
     assert points == [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)]
     assert parse_space(["a.b=log(1,2)"]).grid_size is None
+
+
+def test_a_point_of_a_huge_grid_is_found_without_holding_the_grid():
+    space = parse_space(["a.b=[1,2]", "a.c=int(0,1000000000)"])
+    assert space.grid_point(1_000_000_002) == {"a.b": 2, "a.c": 1}
 
 
 def test_what_is_drawn_depends_on_seed_and_number_alone():
@@ -121,6 +133,13 @@ def test_a_fold_has_lists_of_its_own_and_a_seed_its_number():
         "Global.seed=4",
         "DataLoader.Train.dataset.cls_label_path='/data/train_list_fold2.txt'",
         "DataLoader.Eval.dataset.cls_label_path='/data/val_list_fold2.txt'",
+    )
+    for part, path in (("Train", "../v1.5/train_list"), ("Eval", "./val_list.txt")):
+        values["DataLoader"][part]["dataset"]["cls_label_path"] = path
+    content = yaml.safe_dump(values).encode()
+    assert overrides_of({}, Repeat(fold=1), content=content, name="cfg.yaml") == (
+        "DataLoader.Train.dataset.cls_label_path='../v1.5/train_list_fold1'",
+        "DataLoader.Eval.dataset.cls_label_path='./val_list_fold1.txt'",
     )
     with pytest.raises(
         UsageError, match=r"DataLoader.Eval.dataset.cls_label_path: expected a list, for `folds`"
