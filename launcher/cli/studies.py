@@ -21,14 +21,11 @@ _LOOK_S = 2.0
 
 def as_study(name: str | None) -> Study | None:
     """Return the study that is called so; None for a job's name, a handle or none."""
+    from launcher.names import is_dns_label
     from launcher.runs.paths import state_dir
 
-    if (
-        name is None
-        or not name
-        or "/" in name
-        or not (state_dir() / "sweeps" / name / "study.json").is_file()
-    ):
+    # no path, and none that is too long for a file system
+    if name is None or not is_dns_label(name) or not (state_dir() / "sweeps" / name / "study.json").is_file():
         return None
     from launcher.sweep.study import load_study
 

@@ -20,6 +20,9 @@ from launcher.sweep.machine import Sharing, share_cluster, share_machine
 from launcher.sweep.space import Repeat, Space, overrides_of, parse_space
 from launcher.sweep.study import (
     MAX_PREFIX,
+    MOST_PARALLEL,
+    MOST_PER_GPU,
+    MOST_TRIALS,
     Goal,
     PrunerName,
     SamplerName,
@@ -33,6 +36,7 @@ from launcher.sweep.trials import require_optuna
 from trainer.config.document import Document, parse_document
 from trainer.config.load import read_content
 from trainer.config.problems import ConfigError, Problem, show, suggest
+from trainer.protocol.codec import MAX_COUNT
 
 if TYPE_CHECKING:
     from launcher.config.load import RunConfig
@@ -325,13 +329,14 @@ def _find_contradictions(request: SweepRequest, space: Space, config: RunConfig)
             got="a range",
             fix="or leave the sampler out",
         )
-    for name, value in (
-        ("trials", request.trials),
-        ("parallel", request.parallel),
-        ("per-gpu", request.per_gpu),
+    for name, value, least, most in (
+        ("trials", request.trials, 1, MOST_TRIALS),
+        ("parallel", request.parallel, 1, MOST_PARALLEL),
+        ("per-gpu", request.per_gpu, 1, MOST_PER_GPU),
+        ("sweep-seed", request.seed, 0, MAX_COUNT),
     ):
-        if value is not None and value < 1:
-            yield Issue(where=f"--{name}", expected="at least 1", got=str(value))
+        if value is not None and not least <= value <= most:
+            yield Issue(where=f"--{name}", expected=f"a number from {least} to {most}", got=str(value))
     if request.name is not None and (not is_dns_label(request.name) or len(request.name) > _MAX_NAME):
         yield Issue(
             where="--name",

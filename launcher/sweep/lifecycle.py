@@ -22,7 +22,7 @@ from launcher.sweep.begin import Planned, share_again
 from launcher.sweep.driver import Driver, Picture, tell_nobody
 from launcher.sweep.machine import Sharing
 from launcher.sweep.results import find_winner, write_winner
-from launcher.sweep.study import DRIVER_LOG, WINNER, Halted, Study, remove_study
+from launcher.sweep.study import DRIVER_LOG, MOST_TRIALS, WINNER, Halted, Study, remove_study
 from launcher.sweep.trial_jobs import ABSENT, LaunchedJobs, Seen, TrialJob, jobs_of
 from launcher.sweep.trials import Trials, TrialState
 from trainer.protocol.codec import Count, decode, encode
@@ -213,6 +213,8 @@ def release(study: Study, *, trials: int | None = None, notes: Notes = ignore) -
             raise UsageError(
                 where="--trials", expected=f"at least the {begun} that were begun", got=str(trials)
             )
+        if trials > MOST_TRIALS:
+            raise UsageError(where="--trials", expected=f"at most {MOST_TRIALS}", got=str(trials))
         study = study.with_trials(trials)
     halted = study.read_halted()
     if halted is not None and halted.cancelled:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from launcher.errors import NotFoundError, TakenError
+from launcher.errors import NotFoundError, TakenError, UsageError
 from launcher.jobs.options import SubmitOptions
 from launcher.names import is_dns_label
 from launcher.plan.handle import BackendKind
@@ -38,6 +38,7 @@ DRIVER_LOG, WINNER, PAGE = "driver.log", "winner.yaml", "sweep.html"
 MAX_PREFIX = 30
 """Of a study's name: `-abcde-t0001-f5s2` follows in the names of its jobs."""
 _MAX_BYTES = 4 * 1024 * 1024
+MOST_TRIALS, MOST_PARALLEL, MOST_PER_GPU = 100_000, 10_000, 64
 SamplerName = Literal["tpe", "random", "grid"]
 PrunerName = Literal["asha", "median", "none"]
 Goal = Literal["max", "min"]
@@ -81,12 +82,12 @@ class Settings:
     prune: PrunerName
     metric: str
     goal: Goal
-    trials: Annotated[int, Within(1, 100_000)]
-    parallel: Annotated[int, Within(1, 10_000)]
+    trials: Annotated[int, Within(1, MOST_TRIALS)]
+    parallel: Annotated[int, Within(1, MOST_PARALLEL)]
     epochs: Annotated[int, Within(1)]
     interval: Annotated[int, Within(1)] = 1
     seed: Count = 0
-    per_gpu: Annotated[int, Within(1, 64)] = 1
+    per_gpu: Annotated[int, Within(1, MOST_PER_GPU)] = 1
     first: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -191,7 +192,12 @@ def begin_study(settings: Settings, content: bytes) -> Study:
             where=settings.name,
             expected="a free name",
             got="that of an earlier study",
-            fix=f"choose another, or `ftlaunch delete {settings.name}`",
+            fix="choose another, or "
+            + (
+                f"`ftlaunch delete {settings.name}`"
+                if (folder / STUDY).is_file()
+                else f"delete {folder}, which is what is left of it"
+            ),
         ) from error
     (folder / CONFIG).write_bytes(content)
     study = Study(folder=folder, settings=settings, space=parse_space(settings.over))
@@ -215,11 +221,14 @@ def load_study(name: str) -> Study | None:
     path = sweeps_dir() / name / STUDY
     try:
         settings = decode(Settings, read_file(path, max_bytes=_MAX_BYTES), where=str(path), schema=SCHEMA)
+        return Study(folder=path.parent, settings=settings, space=parse_space(settings.over))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, FormatError) as error:
-        raise NotFoundError(where=path, expected="a study's record", said=error) from error
-    return Study(folder=path.parent, settings=settings, space=parse_space(settings.over))
+    except (OSError, FormatError, UsageError) as error:
+        raise NotFoundError(
+            where=path, expected="a study's record", said=error,
+            fix=f"delete {path.parent}; its jobs are in `ftlaunch list`, as any are",
+        ) from error  # fmt: skip
 
 
 def find_study(name: str | None) -> Study:

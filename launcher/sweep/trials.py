@@ -336,8 +336,12 @@ def _open(study: Study, path: Path, lock: Path) -> optuna.Study:
                 storage=storage, study_name=study.name, load_if_exists=True, pruner=_make_pruner(study),
                 direction="maximize" if study.settings.goal == "max" else "minimize",
             )  # fmt: skip
-        except ValueError as error:  # of a line that is no JSON
-            raise JournalError(where=path, expected="optuna's journal", said=error) from error
+        except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
+            # a line is no JSON, or none of optuna's, or names what an earlier one should have made
+            raise JournalError(
+                where=path, expected="optuna's journal", said=f"{type(error).__name__}: {error}",
+                fix=f"`ftlaunch list {study.name}` has its jobs, `ftlaunch delete {study.name}` removes it",
+            ) from error  # fmt: skip
 
 
 def _make_lock(path: Path, lock: Path) -> Any:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from launcher.backends.states import JobState
-from launcher.errors import UsageError
+from launcher.cli.studies import as_study
+from launcher.errors import NotFoundError, TakenError, UsageError
+from launcher.sweep.lifecycle import delete, release
 from launcher.sweep.results import describe_gain, find_winner
-from launcher.sweep.study import JOURNAL, load_study
-from launcher.sweep.trials import Trials, TrialState, first_rung
+from launcher.sweep.study import JOURNAL, STUDY, list_studies, load_study
+from launcher.sweep.trials import JournalError, Trials, TrialState, first_rung
 from tests.launcher.sweep.conftest import StandIns
 
 RATE = "Optimizer.lr.learning_rate"
@@ -188,3 +190,50 @@ def test_the_first_trial_has_what_the_config_has_and_is_not_stopped(sampler, mak
     assert picture.trials[0].params[RATE] == pytest.approx(0.01)
     assert picture.trials[0].state is TrialState.COMPLETE
     assert any(trial.state is TrialState.PRUNED for trial in picture.trials)
+
+
+@pytest.mark.parametrize("line", [b"no JSON", b"{}", b"[1]", b'{"op_code": 6, "worker_id": "a"}', b"\0" * 40])
+def test_a_journal_that_is_broken_is_said_and_its_study_can_be_deleted(make_study, line):
+    study = make_study()
+    Trials(study).claim()
+    with (study.folder / JOURNAL).open("ab") as file:
+        file.write(line + b"\n")
+    with pytest.raises(JournalError, match=r"journal.log: expected optuna's journal.*ftlaunch delete digits"):
+        Trials(study)
+    delete(study)
+    assert not study.folder.exists()
+
+
+@pytest.mark.parametrize("change", [("{", "{{"), ("[0.1,0.2,0.3]", "log(0,0)")], ids=["no JSON", "no space"])
+def test_a_broken_record_is_said_with_its_folder_and_keeps_no_other_out_of_the_list(make_study, change):
+    make_study(name="other")
+    record = make_study().folder / STUDY
+    record.write_text(record.read_text().replace(*change, 1))
+    with pytest.raises(NotFoundError, match=r"study.json: expected a study's record.*delete /.*digits-abcde"):
+        load_study("digits-abcde")
+    assert [study.name for study in list_studies()] == ["other"]
+
+
+def test_what_is_left_of_a_study_is_named_where_its_name_is_wanted_again(make_study):
+    study = make_study()
+    with pytest.raises(TakenError, match="`ftlaunch delete digits-abcde`"):
+        make_study()
+    (study.folder / STUDY).unlink()  # `delete` finds no study then
+    with pytest.raises(TakenError, match=rf"choose another, or delete {study.folder}, which is what is left"):
+        make_study()
+
+
+def test_more_trials_than_a_record_can_hold_are_refused_and_leave_it_as_it_was(make_study):
+    study = make_study(sampler="random", over=(f"{RATE}=log(0.1,1)",))
+    with pytest.raises(UsageError, match="--trials: expected at most 100000, got 100001"):
+        release(study, trials=100_001)
+    assert load_study(study.name) == study
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 300, "../sweeps/digits-abcde", "", None], ids=["long", "path", "empty", "none"]
+)
+def test_what_is_no_name_of_a_study_is_taken_for_none(make_study, name):
+    study = make_study()
+    assert as_study(study.name) == study
+    assert as_study(name) is None

@@ -62,6 +62,18 @@ def test_a_value_that_the_config_refuses_is_refused_before_anything_is_made(conf
     assert not (tmp_path / "state" / "sweeps").exists()
 
 
+def test_numbers_that_a_record_cannot_hold_are_refused_all_at_once(config):
+    asked = SweepRequest(
+        config=config, over=("seed=1",), trials=100_001, parallel=10_001, per_gpu=65, seed=-1
+    )  # fmt: skip
+    with pytest.raises(UsageError) as caught:
+        plan_study(asked)
+    assert {(issue.where, issue.expected) for issue in caught.value.problems} == {
+        ("--trials", "a number from 1 to 100000"), ("--parallel", "a number from 1 to 10000"),
+        ("--per-gpu", "a number from 1 to 64"), ("--sweep-seed", f"a number from 0 to {2**53 - 1}"),
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("section", "said"),
     [
