@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator
 
 from launcher.config.confidential import is_secret_name, is_secret_value
-from trainer.protocol.tracking import BUILT_IN, CREDENTIALS, SETTINGS, Target
+from trainer.protocol.tracking import BUILT_IN, CREDENTIALS, MODES, SETTINGS, Target
 
 _NAME = re.compile(r"[A-Za-z_][\w.-]*(:[A-Za-z_][\w.]*)?", re.ASCII)
 _URI_VARIABLE = "MLFLOW_TRACKING_URI"
@@ -36,6 +36,9 @@ def check_target(target: Target, *, mounts: Collection[str], variables: Collecti
             yield f"{name}: expected settings of {', '.join(known_settings)}, got {key!r}"
         elif key != CREDENTIALS and (is_secret_name(key) or is_secret_value(value)):
             yield f"{name}: expected no secret in a config, got {key!r}; use `{CREDENTIALS}: /secrets/…`"
+    modes, mode = MODES.get(name, ()), settings.get("mode")
+    if modes and mode and mode not in modes:
+        yield f"{name}: expected mode to be one of {', '.join(modes)}, got {mode!r:.80}"
     credentials = settings.get(CREDENTIALS)
     if credentials is not None and credentials not in mounts:
         known = f"one of {', '.join(mounts)}" if mounts else "a mount of `secrets`, of which there are none"

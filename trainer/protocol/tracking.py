@@ -39,6 +39,8 @@ SETTINGS = {
     "visualdl": ("uri",),
 }
 """Of the trackers that come along."""
+MODES = {"wandb": ("online", "offline"), "swanlab": ("online", "local", "offline")}
+"""What their setting `mode` may be."""
 _NOT_IN_FILES = re.compile(r"[^A-Za-z0-9_]+", re.ASCII)
 
 State = Literal["finished", "failed", "stopped", "paused", "running"]

@@ -11,11 +11,11 @@ from typing import Any
 
 import swanlab
 
-from trainer.protocol.tracking import Ending
+from trainer.protocol.tracking import MODES, Ending
 from trainer.trackers.tracker import Row, Run, Tracker, TrackerError
 
 PROJECT = "ftlaunch"
-_MODES = ("online", "local", "offline")
+_MODES = MODES["swanlab"]
 
 
 class SwanLab(Tracker):

@@ -16,12 +16,12 @@ from typing import Any
 
 import wandb
 
-from trainer.protocol.tracking import Ending
+from trainer.protocol.tracking import MODES, Ending
 from trainer.trackers.tracker import Row, Run, Tracker, TrackerError
 
 PROJECT = "ftlaunch"
 _KINDS = ("train", "eval", "epoch", "times")
-_MODES = ("online", "offline")
+_MODES = MODES["wandb"]
 
 
 class WeightsAndBiases(Tracker):
