@@ -84,9 +84,12 @@ def read_summary(study: Study) -> Summary | None:
         found = decode(Summary, data, where=SUMMARY, schema=SCHEMA)
     except (OSError, FormatError):
         return None
-    if found.state == "Running" and not study.drivers():
-        from dataclasses import replace
+    from dataclasses import replace
 
+    # a study may be halted while no driver is there to note it
+    if found.state in ("Running", "Paused") and (halted := study.read_halted()) is not None:
+        return replace(found, state="Cancelled" if halted.cancelled else "Failed")
+    if found.state == "Running" and not study.drivers():
         return replace(found, state="Paused")
     return found
 
@@ -252,6 +255,7 @@ def delete(study: Study, *, force: bool = False) -> int:
             where=study.name, expected="a study that no driver goes on with", got="one that does",
             fix=f"`ftlaunch cancel {study.name}` first, or pass --force",
         )  # fmt: skip
+    before = study.read_halted()
     study.halt(Halted(cancelled=True))
     store, count = RunStore(runs_dir()), 0
     # those that run are refused before any is removed
@@ -259,6 +263,10 @@ def delete(study: Study, *, force: bool = False) -> int:
     jobs = [open_job(record, store=store) for record in records]
     going = [] if force else [job.name for job in jobs if _is_going(job)]
     if going:
+        if before is None:  # what is refused changes nothing
+            study.release()
+        else:
+            study.halt(before)
         raise UsageError(
             where=study.name,
             expected="jobs that have ended",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from launcher.backends.states import JobState
 from launcher.cli.studies import as_study
 from launcher.errors import NotFoundError, TakenError, UsageError
-from launcher.sweep.lifecycle import delete, release
+from launcher.sweep.lifecycle import SUMMARY, delete, read_summary, release
 from launcher.sweep.results import describe_gain, find_winner
-from launcher.sweep.study import JOURNAL, STUDY, list_studies, load_study
+from launcher.sweep.study import JOURNAL, STUDY, Halted, list_studies, load_study
 from launcher.sweep.trials import JournalError, Trials, TrialState, first_rung
 from tests.launcher.sweep.conftest import StandIns
 
@@ -237,3 +239,28 @@ def test_what_is_no_name_of_a_study_is_taken_for_none(make_study, name):
     study = make_study()
     assert as_study(study.name) == study
     assert as_study(name) is None
+
+
+@pytest.mark.parametrize(
+    "before", [None, Halted(cancelled=False, reason="all failed")], ids=["goes on", "halted"]
+)
+def test_a_delete_that_is_refused_leaves_the_study_as_it_was(make_study, monkeypatch, before):
+    study = make_study()
+    if before is not None:
+        study.halt(before)
+    where, record = "launcher.sweep.lifecycle", SimpleNamespace(study=study.name)
+    monkeypatch.setattr(f"{where}.RunStore", lambda folder: SimpleNamespace(newest=lambda: [record]))
+    monkeypatch.setattr(f"{where}.open_job", lambda record, store: SimpleNamespace(name="digits-abcde-t001"))
+    monkeypatch.setattr(f"{where}.lifecycle.status", lambda job: SimpleNamespace(state=JobState.RUNNING))
+    with pytest.raises(UsageError, match="expected jobs that have ended"):
+        delete(study)
+    assert study.read_halted() == before
+
+
+def test_a_list_shows_a_cancel_that_no_driver_has_seen(make_study):
+    study = make_study()
+    text = '{"schema": 1, "state": "Running", "begun": 1, "ended": 0, "planned": 3}'
+    (study.folder / SUMMARY).write_text(text)
+    assert read_summary(study).state == "Paused"
+    study.halt(Halted(cancelled=True))
+    assert read_summary(study).state == "Cancelled"
