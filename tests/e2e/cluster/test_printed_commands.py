@@ -6,6 +6,7 @@ checks all but that; and then as it is printed but for `--gpus 0`, which runs.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 
@@ -34,23 +35,28 @@ def test_the_lines_about_clusters_work(place, space, write_job):
     assert place.status()["state"] == "Succeeded"
 
 
+TEAM = "team-a"
+"""The namespace of the pages, which one of their lines makes."""
+
+
 @pytest.mark.usefixtures("controllers")
-def test_the_lines_for_who_looks_after_a_cluster_work(make_space, tmp_path):
-    space = make_space()
+def test_the_lines_for_who_looks_after_a_cluster_work(cluster, tmp_path):
     (tmp_path / "k8s").symlink_to(REPOSITORY / "k8s")
-    place = Place(tmp_path, {"KUBECONFIG": str(space.cluster.kubeconfig)})
-    type_all(
-        place,
-        [
-            command.replace("-n team-a", f"-n {space.name}")
-            for command in dict.fromkeys(commands("cluster-admin"))
-        ],
-    )
-    bound = {item["metadata"]["name"] for item in space.get("rolebindings")["items"]}
-    assert {"ftlaunch-users", "ftlaunch-files-users"} <= bound
-    assert space.get("networkpolicies")["items"]
-    claims = {item["metadata"]["name"] for item in space.get("persistentvolumeclaims")["items"]}
-    assert {"flowers", "runs"} <= claims
+    place = Place(tmp_path, {"KUBECONFIG": str(cluster.kubeconfig)})
+    typed = sorted(dict.fromkeys(commands("cluster-admin")), key=lambda line: "team/namespace" not in line)
+    try:
+        type_all(place, typed)
+        found = json.loads(
+            cluster.kubectl(
+                "get", "-n", TEAM, "-o", "json", "rolebindings,networkpolicies,pvc,resourcequotas"
+            )
+        )
+    finally:
+        cluster.kubectl("delete", "namespace", TEAM, "--ignore-not-found", "--wait=false")
+    names = {(item["kind"], item["metadata"]["name"]) for item in found["items"]}
+    assert {("RoleBinding", "ftlaunch-users"), ("RoleBinding", "ftlaunch-files-users")} <= names
+    assert {("PersistentVolumeClaim", "flowers"), ("PersistentVolumeClaim", "runs")} <= names
+    assert {"NetworkPolicy", "ResourceQuota"} <= {kind for kind, _ in names}
 
 
 def test_the_lines_about_files_work(make_space, images, cluster, tmp_path, write_config):
