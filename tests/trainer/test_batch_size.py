@@ -84,7 +84,7 @@ def test_what_takes_more_than_there_is_does_not_fit(workshop, memory):
 def test_no_more_is_taken_than_is_free(workshop, memory):
     workshop.config()
     found = fit_batch(workshop.folder / "cfg.yaml", memory_bytes=1 << 40)
-    assert found.limit_bytes == 900 << 20
+    assert found.limit_bytes == 750 << 20
 
 
 @pytest.mark.parametrize(("most", "batch"), [(8, 8), (3, 3)])
