@@ -336,7 +336,7 @@ def study_to_json(study: Study, picture: Picture) -> dict[str, object]:
 )
 def best_config(*, study: str | None, to: Path | None) -> None:
     """Print the config of the best trial, with its values put in."""
-    from launcher.errors import NotFoundError, UsageError
+    from launcher.errors import NotFoundError
     from launcher.sweep.lifecycle import look
     from launcher.sweep.results import find_winner, write_winner
     from launcher.sweep.study import find_study
@@ -346,16 +346,7 @@ def best_config(*, study: str | None, to: Path | None) -> None:
     if winner is None:
         raise NotFoundError(where=found.name, expected="a trial that has ended by itself", got="none")
     text = write_winner(found, winner)
-    if to is None:
-        echo(text, nl=False)
-        return
-    if to.exists():
-        raise UsageError(where=f"--to {to}", expected="a file that is not there yet", got="one that is")
-    try:
-        to.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(where=f"--to {to}", expected="a file to write", said=error) from error
-    echo(f"{to}: the config of trial {winner.number + 1}", err=True)
+    _hand_out(text, to, said=f"the config of trial {winner.number + 1}", joined=": ")
 
 
 @command.command("report")
@@ -395,7 +386,6 @@ def report(*, study: str | None, to: Path | None, opens: bool) -> None:
 )
 def suggest(*, path: Path, overrides: tuple[str, ...], strict: bool, measures: bool, to: Path | None) -> None:
     """Propose a small first study for a config, as a file that `sweep` takes."""
-    from launcher.errors import UsageError
     from launcher.sweep.suggest import format_suggestion
     from launcher.sweep.suggest import suggest as propose
 
@@ -403,6 +393,13 @@ def suggest(*, path: Path, overrides: tuple[str, ...], strict: bool, measures: b
     # beside the file that is written the config has another path than from here
     named = path if to is None else Path(os.path.relpath(path.resolve(), to.resolve().parent))
     text = format_suggestion(propose(path, options, measures=measures, named=named))
+    _hand_out(text, to, said=f"next: ftlaunch sweep {to}", joined="; ")
+
+
+def _hand_out(text: str, to: Path | None, *, said: str, joined: str) -> None:
+    """Print a config, or write it to a file that is new and say what it is."""
+    from launcher.errors import UsageError
+
     if to is None:
         echo(text, nl=False)
         return
@@ -412,4 +409,4 @@ def suggest(*, path: Path, overrides: tuple[str, ...], strict: bool, measures: b
         to.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(where=f"--to {to}", expected="a file to write", said=error) from error
-    echo(f"{to}; next: ftlaunch sweep {to}", err=True)
+    echo(f"{to}{joined}{said}", err=True)
