@@ -38,7 +38,7 @@ def clock():
 @pytest.fixture
 def columns(monkeypatch):
     def set_columns(count):
-        monkeypatch.setattr(shutil, "get_terminal_size", lambda *_: os.terminal_size((count, 24)))
+        monkeypatch.setattr(shutil, "get_terminal_size", lambda *_, **_more: os.terminal_size((count, 24)))
 
     set_columns(80)
     return set_columns
