@@ -226,8 +226,9 @@ sbom: $(VENV)/dev.stamp  ## what images and checkout are made of, with hashes, i
 		$(BIN)/cyclonedx-py requirements --output-reproducible --of JSON -o build/sbom-image-gpu.cdx.json -
 	$(BIN)/cyclonedx-py requirements --output-reproducible --of JSON -o build/sbom-checkout.cdx.json requirements/run.txt
 
-reference: $(VENV)/run.stamp  ## docs/reference from the code: options, keys of Launch, documents, Python
+reference: $(VENV)/dev.stamp  ## docs/reference and docs/rooms.svg from the code: options, keys, names, exit codes, documents, Python, imports
 	$(BIN)/python docs/reference/generate.py
+	$(BIN)/python docs/rooms.py
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 release: $(VENV)/dev.stamp $(SITE) sbom  ## a release in dist/: wheel, sources, site, SBOM, image archives where they can be made, checksums

@@ -37,6 +37,21 @@ class CliExit(IntEnum):
     INTERRUPTED = 130
 
 
+CLI_MEANINGS: dict[CliExit, str] = {
+    CliExit.OK: "done as asked",
+    CliExit.INTERNAL: "a fault of ftlaunch itself",
+    CliExit.USAGE: "a mistake in a command, a config or the data",
+    CliExit.UNREACHABLE: "a cluster or an engine that does not answer, or does not let the user in",
+    CliExit.NOT_FOUND: "a job, study or file that is not there",
+    CliExit.JOB_FAILED: "the job that was waited for has failed",
+    CliExit.CANCELLED: "the job that was waited for was cancelled",
+    CliExit.DIFFERS: "it was looked at as asked, and a check failed, a copy differs or rows are left",
+    CliExit.TIMEOUT: "what was waited for did not come within `--timeout`",
+    CliExit.INTERRUPTED: "interrupted with Ctrl-C; the job goes on",
+}
+"""What the exit codes of the command line mean; docs/reference/exit-codes.md shows them."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Issue:
     """One thing that a person has to mend, in parts.

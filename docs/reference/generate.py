@@ -19,11 +19,39 @@ import click
 import ftlaunch
 from launcher.cli.main import group as launcher_group
 from launcher.config.launch import LaunchSection
+from launcher.errors import CLI_MEANINGS
 from trainer.cli.main import group as trainer_group
+from trainer.config.archs import ARCHS
+from trainer.config.data import BATCH_OPS, DATASETS
+from trainer.config.infer import POST_PROCESSES
+from trainer.config.losses import LOSSES
+from trainer.config.metrics import METRICS
+from trainer.config.ops import OPS
+from trainer.config.optimizers import OPTIMIZERS
+from trainer.config.registry import Registry
+from trainer.config.root import TrainConfig
+from trainer.config.samplers import SAMPLERS
+from trainer.config.schedules import SCHEDULES
+from trainer.config.schema import json_schema
+from trainer.protocol.exits import MEANINGS as TRAINER_MEANINGS
 
 HERE = Path(__file__).resolve().parent
 _HEAD = "<!-- Made by `make reference`: change the code, not this page. -->\n"
 _WIDTH = 100
+_PARTS = ("EarlyStopping", "Freeze", "Regularizer")
+_REGISTRIES = {
+    "Arch": ARCHS,
+    "Datasets": DATASETS,
+    "Samplers": SAMPLERS,
+    "Operations on an image": OPS,
+    "Operations on a batch": BATCH_OPS,
+    "Losses": LOSSES,
+    "Metrics": METRICS,
+    "Optimizers": OPTIMIZERS,
+    "Learning rates": SCHEDULES,
+    "Post-processing": POST_PROCESSES,
+}
+"""Headings, and what may be named there."""
 
 
 def pages() -> dict[str, str]:
@@ -33,6 +61,8 @@ def pages() -> dict[str, str]:
         "launch.md": "\n".join(_launch()),
         "documents.md": "\n".join(_documents()),
         "python.md": "\n".join(_python()),
+        "grammar.md": "\n".join(_grammar()),
+        "exit-codes.md": "\n".join(_exit_codes()),
     }
 
 
@@ -72,10 +102,12 @@ def _launch() -> Iterator[str]:
             yield from _keys(name.removesuffix("Section"), part)
 
 
-def _keys(title: str, schema: dict[str, Any]) -> Iterator[str]:
-    yield f"## {title}\n"
+def _keys(title: str, schema: dict[str, Any], *, level: int = 2) -> Iterator[str]:
+    yield f"{'#' * level} {title}\n"
     if text := schema.get("description"):
-        yield _line(text.partition("\n\n")[0]) + "\n"
+        yield (text if level > 2 else _line(text.partition("\n\n")[0])) + "\n"
+    if not schema.get("properties"):
+        return
     yield "| key | kind | default | |\n|---|---|---|---|"
     required = set(schema.get("required", ()))
     for name, part in schema.get("properties", {}).items():
@@ -102,6 +134,49 @@ def _kind(part: dict[str, Any]) -> str:
         return f"list of {_kind(part.get('items', {}))}"
     bounds = [f"{sign} {part[key]}" for key, sign in (("minimum", "≥"), ("maximum", "≤")) if key in part]
     return f"{' or '.join(listed)}{' ' * bool(bounds)}{' and '.join(bounds)}"
+
+
+def _grammar() -> Iterator[str]:
+    yield "# Every key and name of a config"
+    yield (
+        f"\n{_HEAD}\nOf a PaddleClas config, as the trainer reads it; [`Launch`](launch.md) has its own page."
+        " A parameter that is not here is refused in a named item and warned of in a section."
+        " [The config](../config.md) explains how the parts fit together.\n"
+    )
+    definitions = json_schema(TrainConfig)["$defs"]
+    sections = [name for name in definitions if name.endswith("Section") or name in _PARTS]
+    places = [
+        ("Sections", [(name.removesuffix("Section"), definitions[name]) for name in sections]),
+        *((title, list(_named(registry))) for title, registry in _REGISTRIES.items()),
+    ]
+    for title, items in places:
+        yield f"## {title}\n"
+        for name, schema in items:
+            yield from _keys(name, schema, level=3)
+
+
+def _named(registry: Registry) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each spec under its class's name, with all names of a config that lead to it in the text."""
+    for spec in registry:
+        schema = spec.model_json_schema(by_alias=True)
+        names = [name for name in spec.known_names() if name != spec.__name__]
+        text = _line((schema.get("description") or "").partition("\n\n")[0])
+        if names:
+            text = f"{text}\n\nNames: {', '.join(f'`{name}`' for name in names)}."
+        yield spec.__name__, {**schema, "description": text}
+
+
+def _exit_codes() -> Iterator[str]:
+    yield "# Every exit code"
+    yield f"\n{_HEAD}"
+    for program, meanings in (("ftlaunch", CLI_MEANINGS), ("trainer, and a job's pods", TRAINER_MEANINGS)):
+        yield f"\n## {program}\n\n| exit code | what it means |\n|---|---|"
+        for code, meaning in meanings.items():
+            yield f"| {int(code)} | {_line(meaning)} |"
+    yield (
+        "\n`ftlaunch exec` and `ftlaunch logs -f` end as what they follow ended. Codes of a pod above 128 are"
+        " signals: 137 is 9, by which the kernel ends what has used up its memory."
+    )
 
 
 def _documents() -> Iterator[str]:

@@ -36,7 +36,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.DATA: "the data was refused",
     Exit.DIVERGED: "the loss is no longer a number",
     Exit.CHECKPOINT: "a checkpoint or the output folder failed",
-    Exit.NOT_BETTER: "averaged weights are no better",
+    Exit.NOT_BETTER: "what was looked at has a problem, or is no better",
     Exit.ATTEMPTS_USED_UP: "all attempts are used up",
     Exit.RENDEZVOUS: "the nodes did not find each other",
     Exit.HUNG_RANK: "a rank hung",
