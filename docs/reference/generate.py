@@ -38,7 +38,6 @@ from trainer.protocol.exits import MEANINGS as TRAINER_MEANINGS
 HERE = Path(__file__).resolve().parent
 _HEAD = "<!-- Made by `make reference`: change the code, not this page. -->\n"
 _WIDTH = 100
-_PARTS = ("EarlyStopping", "Freeze", "Regularizer")
 _REGISTRIES = {
     "Arch": ARCHS,
     "Datasets": DATASETS,
@@ -144,7 +143,8 @@ def _grammar() -> Iterator[str]:
         " [The config](../config.md) explains how the parts fit together.\n"
     )
     definitions = json_schema(TrainConfig)["$defs"]
-    sections = [name for name in definitions if name.endswith("Section") or name in _PARTS]
+    named = {spec.__name__ for registry in _REGISTRIES.values() for spec in registry}
+    sections = [name for name in definitions if name not in named]
     places = [
         ("Sections", [(name.removesuffix("Section"), definitions[name]) for name in sections]),
         *((title, list(_named(registry))) for title, registry in _REGISTRIES.items()),

@@ -7,7 +7,8 @@ A block of commands says above itself which test runs it, in a comment that page
         trainer make-lists flowers --val 0.2
 
 The word is a key of `RUNNERS`. What no test can run says why: `<!-- not run: needs the internet -->`.
-`errors.md` is one table of its own (tests/mistakes), where each block is a command and its answer.
+`errors.md` is one table of its own (tests/mistakes), where each block is a command and its answer; so
+is its Chinese page.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-APART = {"docs/errors.md": "tests/mistakes/test_mistakes.py"}
+APART = {
+    "docs/errors.md": "tests/mistakes/test_mistakes.py",
+    "docs/zh/errors.md": "tests/docs/test_chinese_pages.py",
+}
 RUNNERS = {
     "ci": ".ci/run",
     "around": "tests/e2e/test_printed_commands.py",

@@ -13,11 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from launcher.why.codes import CODES
 from tests.docs.pages import blocks
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 LAGS = "> 本页可能落后于[英文版]"
-ENGLISH = [DOCS / "index.md", *sorted((DOCS / "howto").glob("*.md"))]
+ENGLISH = [
+    *(DOCS / name for name in ("index.md", "errors.md", "why.md")),
+    *sorted((DOCS / "howto").glob("*.md")),
+]
 _NAMES = [path.relative_to(DOCS).as_posix() for path in ENGLISH]
 
 
@@ -26,8 +30,8 @@ def _digest(path: Path) -> str:
 
 
 def _fenced(text: str) -> list[str]:
-    """Return the YAML and Python that is to be copied, without its comments."""
-    parts = re.findall(r"^```(?:yaml|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    """Return what is to be copied, without its comments, and what programs answer."""
+    parts = re.findall(r"^```(?:yaml|python|console)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     return [re.sub(r" +#.*", "", part) for part in parts]
 
 
@@ -49,3 +53,12 @@ def test_a_page_has_its_counterpart(name: str) -> None:
         english = (DOCS / name).read_text(encoding="utf-8")
         assert _fenced(text) == _fenced(english)
         assert len(re.findall("^#+ ", text, re.MULTILINE)) == len(re.findall("^#+ ", english, re.MULTILINE))
+
+
+def test_each_verdict_is_there_in_chinese() -> None:
+    page = (DOCS / "zh/why.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| `([a-z-]+)` \| (.*[\u4e00-\u9fff].*) \|$", page.partition("## 全部结论")[2], re.MULTILINE
+    )
+    assert [code for code, _ in rows] == list(CODES)
+    assert len({meaning for _, meaning in rows}) == len(CODES)
