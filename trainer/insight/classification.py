@@ -8,8 +8,9 @@ here: the precision of a class that was never predicted is not zero, it is not k
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -201,7 +202,7 @@ def classify(labels: Labels, probabilities: Floats) -> Classification:
     support, predicted, correct = matrix.sum(axis=1), matrix.sum(axis=0), matrix.diagonal()
     columns = np.ascontiguousarray(probabilities.T)  # a class's scores side by side: twenty times as fast
     scores = tuple(
-        _class_scores(label, int(support[label]), int(predicted[label]), int(correct[label]),
+        score_class(label, int(support[label]), int(predicted[label]), int(correct[label]),
                       average_precision(labels == label, columns[label]))
         for label in range(classes)
     )  # fmt: skip
@@ -222,13 +223,14 @@ def classify(labels: Labels, probabilities: Floats) -> Classification:
         chance=1.0 / classes,
         matrix=matrix,
         classes=scores,
-        confusions=_confusions(matrix),
+        confusions=find_confusions(matrix),
         calibration=calibrate(labels, probabilities),
         thresholds=tuple(_threshold(best, right, target) for target in _TARGETS),
     )
 
 
-def _class_scores(label: int, support: int, predicted: int, correct: int, area: float | None) -> ClassScores:
+def score_class(label: int, support: int, predicted: int, correct: int, area: float | None) -> ClassScores:
+    """Return the scores of a class from its counts and its average precision."""
     # 2 P R / (P + R) is 2 correct / (support + predicted), without dividing twice.
     f1 = 2 * correct / (support + predicted) if support + predicted else None
     return ClassScores(
@@ -254,7 +256,8 @@ def _matthews(matrix: NDArray[np.int64]) -> float:
     return float(together / np.sqrt(spread)) if spread > 0 else 0.0
 
 
-def _confusions(matrix: NDArray[np.int64]) -> tuple[Confusion, ...]:
+def find_confusions(matrix: NDArray[np.int64]) -> tuple[Confusion, ...]:
+    """Return what is off the diagonal of int64 [K, K], the largest counts first."""
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
     rows, columns = np.nonzero(wrong)
@@ -313,30 +316,40 @@ def area_under_roc(positive: NDArray[np.bool_], scores: Floats) -> float | None:
 def calibrate(labels: Labels, probabilities: Floats) -> Calibration:
     """Say whether probabilities mean what they say; arguments as for `classify`."""
     count = len(labels)
-    best, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    edges = np.linspace(0.0, 1.0, _BINS + 1)
-    where = np.clip(np.searchsorted(edges, best, side="left") - 1, 0, _BINS - 1)
-    bins, error = [], 0.0
-    for number in range(_BINS):
-        inside = where == number
-        images = int(inside.sum())
-        confidence = float(best[inside].mean()) if images else 0.0
-        accuracy = float(right[inside].mean()) if images else 0.0
-        error += images / count * abs(confidence - accuracy)
-        bins.append(
-            Bin(
-                low=float(edges[number]), high=float(edges[number + 1]), count=images,
-                confidence=confidence, accuracy=accuracy,
-            )
-        )  # fmt: skip
+    bins, error = make_bins(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels)
     smallest = np.finfo(np.float64).eps
     logits = np.log(np.maximum(probabilities, smallest))
     temperature, least = _temperature(labels, logits)
     squares = (probabilities**2).sum(axis=1) - 2 * probabilities[np.arange(count), labels] + 1
     return Calibration(
-        bins=tuple(bins), error=error, brier=float(squares.mean()), temperature=temperature,
+        bins=bins, error=error, brier=float(squares.mean()), temperature=temperature,
         log_loss=_log_loss(labels, logits), log_loss_after=least,
     )  # fmt: skip
+
+
+def make_bins(probabilities: Floats, right: NDArray[np.bool_]) -> tuple[tuple[Bin, ...], float]:
+    """Return bins of equal width, and the mean distance of probability and share over all answers.
+
+    Args:
+        probabilities: float64 [N].
+        right: bool [N].
+    """
+    edges = np.linspace(0.0, 1.0, _BINS + 1)
+    where = np.clip(np.searchsorted(edges, probabilities, side="left") - 1, 0, _BINS - 1)
+    bins, error = [], 0.0
+    for number in range(_BINS):
+        inside = where == number
+        count = int(inside.sum())
+        confidence = float(probabilities[inside].mean()) if count else 0.0
+        accuracy = float(right[inside].mean()) if count else 0.0
+        error += count / len(right) * abs(confidence - accuracy)
+        bins.append(
+            Bin(
+                low=float(edges[number]), high=float(edges[number + 1]), count=count,
+                confidence=confidence, accuracy=accuracy,
+            )
+        )  # fmt: skip
+    return tuple(bins), error
 
 
 def _log_loss(labels: Labels, logs: Floats) -> float:
@@ -370,21 +383,27 @@ def _temperature(labels: Labels, logits: Floats) -> tuple[float, float]:
     Of many numbers the search begins where that of some rows ended.
     """
     every = max(1, logits.size // _QUICK)
-    start = _sharpness(labels[::every], logits[::every], 1.0)[0] if every > 1 else 1.0
-    sharpness, loss = _sharpness(labels, logits, start)
+    start = 1.0
+    if every > 1:
+        start = find_sharpness(partial(_slope, labels[::every], logits[::every]), 1.0)[0]
+    sharpness, loss = find_sharpness(partial(_slope, labels, logits), start)
     return 1 / sharpness, loss
 
 
-def _sharpness(labels: Labels, logits: Floats, start: float) -> tuple[float, float]:
+def find_sharpness(slope: Callable[[float], tuple[float, float, float]], start: float) -> tuple[float, float]:
     """Return what to multiply logits by, and the log loss after that.
 
     The loss is convex. Newton's step is taken where it stays between the bounds that the slope's sign has
     given so far, and half of the way between them where it does not.
+
+    Args:
+        slope: Of a factor the log loss, and its two derivatives by that.
+        start: Where the search begins.
     """
     low, high = 1 / _TEMPERATURES[1], 1 / _TEMPERATURES[0]
     at, loss = start, 0.0
     for _ in range(_STEPS):
-        loss, first, second = _slope(labels, logits, at)
+        loss, first, second = slope(at)
         if first > 0:
             high = at
         else:
@@ -414,56 +433,6 @@ def describe_threshold(found: Threshold) -> str:
     if found.threshold is None:
         return f"no threshold keeps wrong answers at {found.target:.3g}"
     return f"at {found.threshold:.2f} {found.accepted:.0%} are accepted with {found.wrong:.1%} wrong"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MultiLabel:
-    """All numbers of predictions of any number of classes an image.
-
-    Attributes:
-        images: How many.
-        subset_accuracy: Share of images of which all classes are right (`accuracy_score`).
-        hamming_loss: Share of wrong answers among all (`hamming_loss`).
-        mean_average_precision: Over the classes that have images.
-        macro_f1, micro_f1: `f1_score`.
-        classes: In the order of their labels.
-    """
-
-    images: int
-    subset_accuracy: float
-    hamming_loss: float
-    mean_average_precision: float | None
-    macro_f1: float
-    micro_f1: float
-    classes: tuple[ClassScores, ...]
-
-
-def classify_labels(flags: NDArray[np.bool_], probabilities: Floats, *, threshold: float = 0.5) -> MultiLabel:
-    """Return the numbers of a set of predictions with several labels an image.
-
-    Args:
-        flags: bool [N, K], N at least 1.
-        probabilities: float64 [N, K], each 0 to 1.
-        threshold: A class counts as predicted from it on.
-    """
-    answers = probabilities >= threshold
-    support, predicted, correct = (of.sum(axis=0) for of in (flags, answers, flags & answers))
-    areas = [average_precision(flags[:, k], probabilities[:, k]) for k in range(flags.shape[1])]
-    scores = tuple(
-        _class_scores(k, int(support[k]), int(predicted[k]), int(correct[k]), areas[k])
-        for k in range(flags.shape[1])
-    )
-    known = [area for area in areas if area is not None]
-    both = int(support.sum() + predicted.sum())
-    return MultiLabel(
-        images=len(flags),
-        subset_accuracy=float((flags == answers).all(axis=1).mean()),
-        hamming_loss=float((flags != answers).mean()),
-        mean_average_precision=math.fsum(known) / len(known) if known else None,
-        macro_f1=math.fsum(of.f1 or 0.0 for of in scores) / len(scores),
-        micro_f1=2 * int(correct.sum()) / both if both else 0.0,
-        classes=scores,
-    )
 
 
 def by_harm(scores: Sequence[ClassScores]) -> list[ClassScores]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from itertools import islice
+from typing import Literal
 
 import numpy as np
 from jinja2 import Environment, FunctionLoader, StrictUndefined
@@ -20,7 +21,6 @@ from trainer.insight.classification import (
     Classification,
     Confusion,
     Floats,
-    MultiLabel,
     by_harm,
     describe_threshold,
     precision_recall,
@@ -28,6 +28,7 @@ from trainer.insight.classification import (
 from trainer.insight.confusion import Cell, Group, draw_overview, show_groups
 from trainer.insight.curves import HEIGHT, WIDTH, History, draw_charts, list_times
 from trainer.insight.label_errors import LabelErrors
+from trainer.insight.multi_label import ANSWERED_FROM, FlagErrors, MultiLabel
 from trainer.insight.pictures import Pictures, lay_over, picture_of
 from trainer.insight.predictions import Predictions
 from trainer.protocol.reportfile import ConfigValue, Fact
@@ -120,6 +121,8 @@ class Shown:
         place: In the list.
         is_of, taken_for: Names of classes.
         score: Probability of the answer.
+        kind: `taken` where an image is of one class; of several, `named` where `taken_for` is one that it is
+            not of, and `missed` where `is_of` was not named.
     """
 
     picture: str
@@ -129,6 +132,7 @@ class Shown:
     taken_for: str
     score: float
     map: str = ""
+    kind: Literal["taken", "named", "missed"] = "taken"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,17 +155,20 @@ class Pair:
 
 def make_page(
     predictions: Predictions, probabilities: Floats, numbers: Classification | MultiLabel, origin: Origin, *,
-    max_pixels: int, suspects: LabelErrors | None = None, maps: Maps | None = None,
+    max_pixels: int, suspects: LabelErrors | FlagErrors, maps: Maps | None = None,
     training: TrainingView | None = None,
 ) -> str:  # fmt: skip
     """Return the page as HTML; arguments as for `write_page`."""
     pictures = Pictures(_SIDE, max_pixels, max_bytes=_MAX_BYTES, most=_MAX_READ)
     single = numbers if isinstance(numbers, Classification) else None
-    maker = _Maker(predictions, probabilities, pictures, maps or Maps())
-    mistakes = maker.mistakes() if single else []
-    suspicious = maker.suspects(suspects) if suspects is not None else []
-    groups = show_groups(single.matrix) if single else []
-    pairs = maker.pairs(_choose_pairs(single.confusions, groups)) if single else []
+    maker: _OneClass | _SeveralClasses
+    if isinstance(suspects, LabelErrors):
+        maker = _OneClass(predictions, probabilities, pictures, suspects, maps or Maps())
+    else:
+        maker = _SeveralClasses(predictions, probabilities, pictures, suspects)
+    mistakes, suspicious = maker.mistakes(), maker.suspects()
+    groups = show_groups(numbers.matrix)
+    pairs = maker.pairs(_choose_pairs(numbers.confusions, groups))
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, loader=FunctionLoader(_read)
     )
@@ -172,9 +179,9 @@ def make_page(
         mistakes=mistakes, trust=_trust(single),
         maps=maps, suspicious=suspicious, suspects=suspects,
         groups=groups,
-        overview=draw_overview(single.matrix) if single else "",
+        overview=draw_overview(numbers.matrix),
         pairs=pairs[:_PAIRS], cells=pairs[_PAIRS:], shown_cells={pair.anchor for pair in pairs},
-        title_of=maker.title,
+        title_of=maker.title, several=numbers if isinstance(numbers, MultiLabel) else None,
         thresholds=[(of, describe_threshold(of)) for of in single.thresholds] if single else [],
         curves=_curves(predictions, probabilities, numbers), training=training,
         **_of_training(training, numbers),
@@ -217,17 +224,16 @@ def _of_training(training: TrainingView | None, numbers: Classification | MultiL
     }  # fmt: skip
 
 
-class _Maker:
-    """Finds the answers that the page shows, and their pictures."""
+class _OneClass:
+    """Finds the answers that the page shows, and their pictures, where each image is of one class."""
 
     def __init__(
-        self, predictions: Predictions, probabilities: Floats, pictures: Pictures, maps: Maps
-    ) -> None:
-        self._given, self._pictures, self._maps = predictions, pictures, maps
+        self, predictions: Predictions, probabilities: Floats, pictures: Pictures, errors: LabelErrors,
+        maps: Maps,
+    ) -> None:  # fmt: skip
+        self._given, self._pictures, self._errors, self._maps = predictions, pictures, errors, maps
         self._answers, self._best = probabilities.argmax(axis=1), probabilities.max(axis=1)
-        self._rows: dict[tuple[int, int], NDArray[np.int64]] = {}
-        if predictions.is_single:
-            self._rows = self._by_cell(probabilities.shape[1])
+        self._rows = self._by_cell(probabilities.shape[1])
 
     def _by_cell(self, classes: int) -> dict[tuple[int, int], NDArray[np.int64]]:
         """Return the rows of each cell of wrong answers, the surest first: sorted once for all cells."""
@@ -247,22 +253,16 @@ class _Maker:
         order = wrong[np.argsort(-self._best[wrong], kind="stable")][:MISTAKES]
         return [self._show(int(row), int(self._answers[row]), with_map=True) for row in order]
 
-    def suspects(self, found: LabelErrors) -> list[Shown]:
+    def suspects(self) -> list[Shown]:
         """Return the labels that are most probably wrong; the answer is the class that fits better."""
-        return [self._show(of.row, of.instead) for of in found.suspects[:_SUSPECTS]]
+        return [self._show(of.row, of.instead) for of in self._errors.suspects[:_SUSPECTS]]
 
     def pairs(self, confusions: Sequence[Confusion]) -> list[Pair]:
         """Return the classes that are confused most, with some of their images."""
-        names = self._given.names
         return [
-            Pair(
-                anchor=Cell(label=of.label, answer=of.taken_for, count=0, share=0).anchor,
-                label=names[of.label], taken_for=names[of.taken_for], count=of.count,
-                shown=[
-                    self._show(int(row), of.taken_for)
-                    for row in self._rows[of.label, of.taken_for][:_OF_A_PAIR]
-                ],
-            )
+            _make_pair(of, self._given.names, [
+                self._show(int(row), of.taken_for) for row in self._rows[of.label, of.taken_for][:_OF_A_PAIR]
+            ])
             for of in confusions
         ]  # fmt: skip
 
@@ -282,6 +282,69 @@ class _Maker:
             is_of=given.names[int(given.labels[row])], taken_for=given.names[answer],
             score=float(self._best[row]), map=picture_of(laid, _SIDE) if laid is not None else "",
         )  # fmt: skip
+
+
+class _SeveralClasses:
+    """The same where an image may be of several classes: an answer is one of an image and a class."""
+
+    def __init__(
+        self, predictions: Predictions, probabilities: Floats, pictures: Pictures, errors: FlagErrors
+    ) -> None:
+        self._given, self._pictures, self._errors = predictions, pictures, errors
+        self._probabilities = probabilities
+        answers, flags = probabilities >= ANSWERED_FROM, predictions.labels.astype(np.bool_)
+        self._missed, self._extra = flags & ~answers, answers & ~flags
+
+    def mistakes(self) -> list[Shown]:
+        """Return the wrong answers that the model was surest of: missed, or named without reason."""
+        rows, labels = np.nonzero(self._missed | self._extra)
+        probable = self._probabilities[rows, labels]
+        sure = np.where(self._missed[rows, labels], 1 - probable, probable)
+        order = np.argsort(-sure, kind="stable")[:MISTAKES]
+        return [
+            self._show(int(rows[place]), int(labels[place]), bool(self._missed[rows[place], labels[place]]))
+            for place in order
+        ]
+
+    def suspects(self) -> list[Shown]:
+        """Return what is most probably listed wrongly (`named`), or not listed and true (`missed`)."""
+        return [self._show(of.row, of.label, not of.is_listed) for of in self._errors.suspects[:_SUSPECTS]]
+
+    def pairs(self, confusions: Sequence[Confusion]) -> list[Pair]:
+        """Return the classes of which one is missed where the other is named most, with their images."""
+        return [
+            _make_pair(of, self._given.names, [
+                self._show(int(row), of.taken_for, False)
+                for row in self._rows(of.label, of.taken_for)[:_OF_A_PAIR]
+            ])
+            for of in confusions
+        ]  # fmt: skip
+
+    def title(self, cell: Cell) -> str:
+        """Say what a cell of the matrix counts, and name the first of its images."""
+        names = self._given.names
+        said = f"{names[cell.label]} missed where {names[cell.answer]} was named: {cell.count}"
+        rows = self._rows(cell.label, cell.answer)[:_NAMED]
+        return "\n".join([said, *(self._given.paths[int(row)] for row in rows)])
+
+    def _rows(self, label: int, answer: int) -> NDArray[np.int64]:
+        rows = np.flatnonzero(self._missed[:, label] & self._extra[:, answer])
+        return rows[np.argsort(-self._probabilities[rows, answer], kind="stable")]
+
+    def _show(self, row: int, label: int, is_missed: bool) -> Shown:
+        given, path, name = self._given, self._given.paths[row], self._given.names[label]
+        return Shown(
+            picture=self._pictures.make(path), path=path, place=given.places[row],
+            is_of=name if is_missed else "", taken_for="" if is_missed else name,
+            score=float(self._probabilities[row, label]), kind="missed" if is_missed else "named",
+        )  # fmt: skip
+
+
+def _make_pair(of: Confusion, names: Sequence[str], shown: Sequence[Shown]) -> Pair:
+    return Pair(
+        anchor=Cell(label=of.label, answer=of.taken_for, count=0, share=0).anchor,
+        label=names[of.label], taken_for=names[of.taken_for], count=of.count, shown=shown,
+    )  # fmt: skip
 
 
 def _curves(

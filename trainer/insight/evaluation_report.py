@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from trainer.config.sections import MAX_IMAGE_PIXELS
 from trainer.errors import CheckpointError
-from trainer.insight.classification import Classification, Floats, MultiLabel, classify, classify_labels
+from trainer.insight.classification import Classification, Floats, classify
 from trainer.insight.curves import History, list_curves, list_times
 from trainer.insight.evaluation_page import Maps, Origin, TrainingView, make_page
 from trainer.insight.label_errors import LabelErrors, find_label_errors
+from trainer.insight.multi_label import FlagErrors, MultiLabel, classify_labels, find_flag_errors
 from trainer.insight.predictions import Predictions, format_table, softmax
 from trainer.protocol.reportfile import DOCUMENT, PAGE
 from trainer.protocol.safe_files import create_file, make_folders, replace_file
@@ -89,10 +90,13 @@ def write_page(
         CheckpointError: The folder cannot be written.
     """
     numbers = numbers or classify_predictions(predictions, probabilities)
-    suspects = None
+    suspects: LabelErrors | FlagErrors
     if predictions.is_single:
         labels = predictions.labels.astype(np.int64)
         suspects = find_label_errors(labels, probabilities, most=_MAX_SUSPECTS)
+    else:
+        flags = predictions.labels.astype(np.bool_)
+        suspects = find_flag_errors(flags, probabilities, most=_MAX_SUSPECTS)
     page = make_page(
         predictions, probabilities, numbers, origin, suspects=suspects, maps=maps, training=training,
         max_pixels=max_pixels,
@@ -142,14 +146,11 @@ def _naming(folder: Path) -> Iterator[None]:
 
 def _to_json(
     predictions: Predictions, numbers: Classification | MultiLabel, origin: Origin,
-    suspects: LabelErrors | None = None, training: TrainingView | None = None,
+    suspects: LabelErrors | FlagErrors, training: TrainingView | None = None,
 ) -> bytes:  # fmt: skip
     """Write the numbers, a key a line: the matrix of a thousand classes is a million numbers."""
-    if isinstance(numbers, Classification):
-        matrix = numbers.matrix.tolist() if len(numbers.matrix) <= _MAX_MATRIX else None
-        said = {**asdict(replace(numbers, matrix=_NO_MATRIX)), "matrix": matrix}
-    else:
-        said = asdict(numbers)
+    matrix = numbers.matrix.tolist() if len(numbers.matrix) <= _MAX_MATRIX else None
+    said = {**asdict(replace(numbers, matrix=_NO_MATRIX)), "matrix": matrix}
     document: dict[str, object] = {
         "schema": SCHEMA, **asdict(origin), "names": list(predictions.names), **said,
         "label_errors": _describe_suspects(suspects, predictions),
@@ -174,17 +175,23 @@ def _finite(value: object) -> object:
 _NO_MATRIX: NDArray[np.int64] = np.zeros((0, 0), dtype=np.int64)
 
 
-def _describe_suspects(found: LabelErrors | None, predictions: Predictions) -> object:
-    if found is None:
-        return None
-    suspects: Sequence[dict[str, object]] = [
-        {
-            "path": predictions.paths[of.row], "place": predictions.places[of.row], "label": of.label,
-            "instead": of.instead, "margin": of.margin,
-        }
-        for of in found.suspects
-    ]  # fmt: skip
+def _describe_suspects(found: LabelErrors | FlagErrors, predictions: Predictions) -> object:
+    suspects: Sequence[dict[str, object]]
+    if isinstance(found, LabelErrors):
+        suspects = [
+            {**_image(predictions, of.row), "label": of.label, "instead": of.instead, "margin": of.margin}
+            for of in found.suspects
+        ]
+    else:
+        suspects = [
+            {**_image(predictions, of.row), "label": of.label, "is_listed": of.is_listed, "margin": of.margin}
+            for of in found.suspects
+        ]
     return {"estimated": found.estimated, "suspects": suspects}
+
+
+def _image(predictions: Predictions, row: int) -> dict[str, object]:
+    return {"path": predictions.paths[row], "place": predictions.places[row]}
 
 
 def _describe_training(training: TrainingView) -> dict[str, object]:

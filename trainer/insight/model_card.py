@@ -129,9 +129,11 @@ def write_markdown(facts: CardFacts) -> bytes:
 
 def find_limits(facts: CardFacts) -> Iterator[str]:
     """Yield what should be known before the model is relied on, a sentence each."""
-    yield (
-        f"It answers one of its {len(facts.names)} classes to any image, also to one that shows none of them."
-    )
+    if facts.report is None or "subset_accuracy" not in facts.report:
+        yield (
+            f"It answers one of its {len(facts.names)} classes to any image, also to one that shows none of "
+            "them."
+        )
     changed = [listed.name for listed in facts.lists if listed.is_changed]
     if changed:
         yield (
@@ -227,6 +229,7 @@ def _results(facts: CardFacts) -> Iterator[str]:
     yield ""
     rows = [(key.replace("_", " "), _percent(report.get(key))) for key in (
         "accuracy", "top5", "balanced_accuracy", "macro_f1", "largest_class", "chance",
+        "mean_average_precision", "micro_f1", "subset_accuracy",
     ) if report.get(key) is not None]  # fmt: skip
     if rows:
         yield from _table(("measure", "value, and where it lies for 95 of 100 such lists"), rows)
@@ -261,6 +264,7 @@ def _results(facts: CardFacts) -> Iterator[str]:
                 for of in thresholds
             ],
         )  # fmt: skip
+    yield from _class_thresholds(facts, report)
     calibration = report.get("calibration")
     if isinstance(calibration, Mapping):
         yield ""
@@ -268,6 +272,24 @@ def _results(facts: CardFacts) -> Iterator[str]:
             f"Its probabilities are off by {_percent(calibration.get('error'))} on average; dividing logits "
             f"by {calibration.get('temperature', 1.0):.3g} makes them fit best."
         )
+
+
+def _class_thresholds(facts: CardFacts, report: Numbers) -> Iterator[str]:
+    """Yield from which probability on to name each class, where an image may be of several."""
+    found = [of for of in report.get("class_thresholds") or () if isinstance(of, Mapping)]
+    if not found:
+        return
+    yield from ("", "### Thresholds", "", "From these on the F1 of each class was largest on that list.", "")
+    yield from _table(
+        ("class", "name it from a probability of", "recall", "precision", "F1"),
+        [
+            (
+                facts.names[of["label"]], "none" if of.get("threshold") is None else f"{of['threshold']:.3f}",
+                _percent(of.get("recall")), _percent(of.get("precision")), _percent(of.get("f1")),
+            )
+            for of in found[:_MOST_ROWS]
+        ],
+    )  # fmt: skip
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

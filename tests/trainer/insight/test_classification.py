@@ -16,7 +16,6 @@ from trainer.insight.classification import (
     average_precision,
     by_harm,
     classify,
-    classify_labels,
     describe_threshold,
     precision_recall,
     share,
@@ -193,19 +192,6 @@ def test_the_order_of_images_changes_nothing(seed: int, images: int, classes: in
     assert one.classes == other.classes
     assert one.confusions == other.confusions
     assert one.calibration.error == pytest.approx(other.calibration.error, abs=EXACT)
-
-
-def test_several_labels_an_image():
-    rng = np.random.default_rng(9)
-    flags = rng.random((300, 6)) < 0.3
-    probabilities = np.clip(rng.random((300, 6)) * 0.6 + flags * 0.3, 0, 1)
-    found, answers = classify_labels(flags, probabilities), probabilities >= 0.5
-    assert found.subset_accuracy == pytest.approx(metrics.accuracy_score(flags, answers), abs=EXACT)
-    assert found.hamming_loss == pytest.approx(metrics.hamming_loss(flags, answers), abs=EXACT)
-    assert found.macro_f1 == pytest.approx(metrics.f1_score(flags, answers, average="macro"), abs=EXACT)
-    assert found.micro_f1 == pytest.approx(metrics.f1_score(flags, answers, average="micro"), abs=EXACT)
-    expected = metrics.average_precision_score(flags, probabilities, average="macro")
-    assert found.mean_average_precision == pytest.approx(expected, abs=EXACT)
 
 
 def test_a_class_that_nobody_has_has_no_area():

@@ -117,14 +117,25 @@ def test_several_labels_an_image(tmp_path, photographs):
     scores = 1 / (1 + np.exp(-given.logits.astype(np.float64)))
     expected = metrics.average_precision_score(given.labels, scores, average="macro")
     assert said["mean_average_precision"] == pytest.approx(expected, abs=1e-12)
-    assert "mean average precision" in page.read_text()
+    text = page.read_text()
+    assert "mean average precision" in text
+    assert said["matrix"][0][0] == int((given.labels[:, 0] & (scores[:, 0] >= 0.5)).sum())
+    wrong = (scores >= 0.5) != given.labels
+    row = int(np.where(wrong, np.abs(scores - 0.5), 0).max(axis=1).argmax())
+    assert given.paths[row] in text[text.index("Wrong, and sure of it") :].partition("</figure>")[0]
+    suspect = said["label_errors"]["suspects"][0]
+    listed = given.labels[given.places.index(suspect["place"]), suspect["label"]]
+    assert (suspect["is_listed"], suspect["margin"] < 0) == (bool(listed), True)
+    for heading in ("What is named in the place of what", "How sure it is", "name it from", "missed where"):
+        assert heading in text
     rows = rows_of(tmp_path / "out" / "predictions.csv")
     assert rows[0]["labels"] == " ".join(str(k) for k in np.flatnonzero(given.labels[0]))
 
 
+@pytest.mark.parametrize("several", [False, True], ids=["one-class", "several"])
 @pytest.mark.parametrize("hostile", HOSTILE)
-def test_hostile_names_are_inert(hostile: str, tmp_path, photographs):
-    given = predictions(tmp_path, photographs, names=[hostile, "b", "c", "d"])
+def test_hostile_names_are_inert(hostile: str, several: bool, tmp_path, photographs):
+    given = predictions(tmp_path, photographs, names=[hostile, "b", "c", "d"], several=several)
     reader = Reader()
     reader.feed(write_report(given, tmp_path / "out", ORIGIN)[0].read_text(encoding="utf-8"))
     assert hostile in reader.text

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
 
-from trainer.insight.classification import classify
-from trainer.insight.evaluation_report import Origin, Predictions, _to_json
+from trainer.insight.evaluation_report import Origin, Predictions, write_report
 from trainer.insight.model_card import (
     CardFacts,
     HashedFile,
@@ -29,15 +30,18 @@ BARE = CardFacts(
 )  # fmt: skip
 
 
-def report() -> dict:
+@pytest.fixture
+def report(tmp_path: Path) -> dict:
     labels = np.array([0] * 40 + [1] * 10 + [2] * 5)
-    logits = np.eye(3, dtype=np.float32)[np.where(labels == 2, 0, labels)] * 3
-    odds = np.exp(logits.astype(np.float64))
-    numbers = classify(labels, odds / odds.sum(axis=1, keepdims=True))
+    return document(labels, np.eye(3)[np.where(labels == 2, 0, labels)] * 3, tmp_path)
+
+
+def document(labels: np.ndarray, logits: np.ndarray, folder: Path) -> dict:
     predictions = Predictions(
-        paths=["x"] * 55, places=["l:1"] * 55, labels=labels, logits=logits, names=NAMES
+        paths=["x"] * 55, places=["l:1"] * 55, labels=labels, logits=logits.astype(np.float32), names=NAMES
     )
-    return json.loads(_to_json(predictions, numbers, Origin(weights="w", listed="val.txt", version="1")))
+    write_report(predictions, folder, Origin(weights="w", listed="val.txt", version="1"))
+    return json.loads((folder / "report.json").read_text())
 
 
 def test_what_is_not_known_is_said() -> None:
@@ -53,12 +57,12 @@ def test_what_is_not_known_is_said() -> None:
     assert json.loads(write_json(BARE))["not_known"] == unknown
 
 
-def test_numbers_limits_and_thresholds_are_those_of_the_report() -> None:
+def test_numbers_limits_and_thresholds_are_those_of_the_report(report: dict) -> None:
     counts = ListFacts(
         name="evaluation", file=HashedFile(path="val.txt", sha256="cd" * 32), images=55, counts=(40, 10, 0)
     )
     facts = replace(
-        BARE, report=report(), report_place="report/report.json", lists=[counts], compared=8, largest=1e-6,
+        BARE, report=report, report_place="report/report.json", lists=[counts], compared=8, largest=1e-6,
         settings={"Global.epochs": 20, "class names": "a\nb", "AMP.use_amp": None},
     )  # fmt: skip
     limits = list(find_limits(facts))
@@ -77,8 +81,19 @@ def test_numbers_limits_and_thresholds_are_those_of_the_report() -> None:
     assert "on 8 images; logits differ by at most 1.0e-06 of their size" in text
 
 
-def test_a_name_neither_ends_a_cell_nor_is_a_tag() -> None:
-    text = write_markdown(replace(BARE, report=report())).decode()
+def test_a_name_neither_ends_a_cell_nor_is_a_tag(report: dict) -> None:
+    text = write_markdown(replace(BARE, report=report)).decode()
     assert "| a\\|b &lt;script> | 10 |" in text
     assert "<script>" not in text
     assert "\n<" not in text
+
+
+def test_several_classes_an_image_have_thresholds_of_their_own(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    flags = rng.random((55, 3)) < 0.4
+    found = document(flags, np.where(flags, 2.0, -2.0) + rng.normal(0, 1, flags.shape), tmp_path)
+    facts = replace(BARE, report=found)
+    text = write_markdown(facts).decode()
+    assert f"| oak | {found['class_thresholds'][0]['threshold']:.3f} |" in text
+    assert f"| mean average precision | {100 * found['mean_average_precision']:.1f} % |" in text
+    assert not any("one of its" in line for line in find_limits(facts))
