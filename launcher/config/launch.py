@@ -36,7 +36,7 @@ from launcher.config.targets import as_text, check_target
 from launcher.names import EARLIER_NAMES, MAX_PREFIX, is_dns_label
 from launcher.quantity import read_quantity
 from trainer.config.registry import STRICT, Documented
-from trainer.protocol.environment import COORDINATOR_PORT, STORE_PORT, WORKSPACE
+from trainer.protocol.environment import API_ACCESS, COORDINATOR_PORT, STORE_PORT, WORKSPACE
 from trainer.protocol.log_files import DEFAULT_BYTES
 from trainer.protocol.nodefile import NOTIFY_ON, Happening
 from trainer.protocol.tracking import Target
@@ -270,7 +270,7 @@ class Weights(Subsection):
 
 
 # What every pod has by itself; /workspace may be mounted below, because relative paths lead there.
-_TAKEN = ("/dev", "/etc/ftlaunch", "/home/trainer", "/proc", "/sys", "/tmp")  # noqa: S108 - a pod's own
+_TAKEN = ("/dev", "/etc/ftlaunch", API_ACCESS, "/home/trainer", "/proc", "/sys", "/tmp")  # noqa: S108 - a pod's
 _ANNOTATIONS_BYTES = 255 * 1024  # a server takes 256 KiB, and some of them are ours
 _NODES = 1000  # pods are `<job>-worker-<i>` with at most three digits
 
@@ -334,7 +334,7 @@ class LaunchSection(Subsection):
     topology_key: LabelKey | None = None
     """Node label, such as a rack's, that pods of the job should share."""
     service_account: ObjectName | None = None
-    """Name of the ServiceAccount of the pods; its token is not mounted."""
+    """Name of the ServiceAccount of the pods; its token is mounted for `publish_progress` alone."""
     gpu_resource: ResourceName = "nvidia.com/gpu"
     """Name of the extended resource that `gpus` counts."""
     rdma: bool = False
@@ -369,6 +369,9 @@ class LaunchSection(Subsection):
     {uri: http://…, experiment: flowers}}]`."""
     metrics_port: Annotated[int, Field(ge=1024, le=65000)] | None = None
     """TCP port at which each pod answers Prometheus under `/metrics`; null: nothing listens."""
+    publish_progress: bool = False
+    """Write step, epoch, metric and time left into annotations of the job object, by a token of
+    `service_account`, which may patch it."""
     pod_patch: dict[str, Any] | None = None
     """Strategic merge over the rendered pod template, last; not over the command and ftlaunch's variables."""
 
@@ -428,6 +431,15 @@ class LaunchSection(Subsection):
     def _stop_if_there_are_gpus(self) -> LaunchSection:
         if self.stop_if is not None and self.stop_if.gpu_below is not None and not self.gpus:
             raise ValueError("expected gpus beside stop_if.gpu_below, got 0: there is no use to look at")
+        return self
+
+    @model_validator(mode="after")
+    def _publish_as_somebody(self) -> LaunchSection:
+        if self.publish_progress and self.service_account is None:
+            raise ValueError(
+                "expected service_account beside publish_progress: one that may patch jobs, such as "
+                "ftlaunch-progress of k8s/rbac/progress.yaml"
+            )
         return self
 
     @model_validator(mode="after")

@@ -134,6 +134,8 @@ def _of_volume(path: KeyPath, items: Any, launch: LaunchSection) -> KeyPath | No
         return "weights", "path" if part == "mount" else "claim"
     if name == "shm":
         return "resources", "shm"
+    if name == "api-access":
+        return ("publish_progress",)
     kind, _, number = name.partition("-")
     if kind not in ("volume", "secret") or not number.isdigit():
         return None

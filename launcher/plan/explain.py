@@ -9,7 +9,7 @@ from launcher.config.launch import LaunchSection
 from launcher.config.load import RunConfig
 from launcher.plan.jobplan import JobPlan
 from trainer.config.problems import KeyPath, format_path
-from trainer.protocol.environment import CONFIG_MOUNT, NODE, WORKSPACE
+from trainer.protocol.environment import API_ACCESS, CONFIG_MOUNT, NODE, WORKSPACE
 
 DEFAULT, OURS = "default", "ftlaunch"
 _SECTION = "Launch"
@@ -108,6 +108,10 @@ def _mounts(config: RunConfig, job: JobPlan) -> Iterator[Row]:
         if mount.read_only:
             value += ", read-only"
         yield Row(kind="mount", name=mount.path, value=value, source=_source(config, key))
+    if job.node_file.publish is not None:
+        key = (_SECTION, "publish_progress")
+        value = f"token of service account {job.service_account}, read-only"
+        yield Row(kind="mount", name=API_ACCESS, value=value, source=_source(config, key))
     for index, secret in enumerate(job.secrets):
         value = f"key {secret.key} of Secret {secret.secret}"
         source = _source(config, (_SECTION, "secrets", index))

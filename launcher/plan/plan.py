@@ -39,7 +39,7 @@ from trainer.config.problems import ConfigError
 from trainer.config.zoo import find_foreign
 from trainer.protocol.environment import CONFIG_FILE, CONFIG_MOUNT, COORDINATOR_PORT
 from trainer.protocol.lastrun import JOB_MARK
-from trainer.protocol.nodefile import NodeFile, Notify, StopIf
+from trainer.protocol.nodefile import JobObject, NodeFile, Notify, StopIf
 from trainer.protocol.tracking import Track
 
 _BACKOFF_S = 5.0
@@ -118,6 +118,7 @@ def plan(
             output_dir=output_dir,
             code=code,
             track_facts=track_facts or {},
+            publish=_publish(launch, kind, on),
         ),
         command=_command(config, cpu=not on_gpus, output_dir=output_dir),
         env=dict(launch.env),
@@ -257,6 +258,7 @@ def _node_file(
     output_dir: str | None,
     code: PlannedCode | None,
     track_facts: Mapping[str, str],
+    publish: JobObject | None,
 ) -> NodeFile:
     elastic = launch.node_range
     return NodeFile(
@@ -272,8 +274,15 @@ def _node_file(
         keep_logs_bytes=int(read_quantity(launch.keep_logs)) if launch.keep_logs is not None else None,
         notify=Notify(file=launch.notify.file, on=launch.notify.on) if launch.notify else None,
         track=Track(targets=launch.targets, facts=track_facts) if launch.track else None,
-        stop_if=_stop_if(launch, nccl=nccl),
+        stop_if=_stop_if(launch, nccl=nccl), publish=publish,
     )  # fmt: skip
+
+
+def _publish(launch: LaunchSection, kind: JobKind, on: BackendKind) -> JobObject | None:
+    """Return the job object that progress is written into; on this machine there is none."""
+    if not launch.publish_progress or not CAPABILITIES[on].is_cluster:
+        return None
+    return JobObject(api=kind.resource.api_version, resource=kind.resource.plural)
 
 
 def _stop_if(launch: LaunchSection, *, nccl: bool) -> StopIf | None:

@@ -158,6 +158,7 @@ def _names(plan: JobPlan) -> Mapping[str, Any]:
         "node_file_name": environment.NODE_FILE,
         "config_mount": environment.CONFIG_MOUNT,
         "workspace": environment.WORKSPACE,
+        "api_access": environment.API_ACCESS,
         "termination_path": environment.TERMINATION_PATH,
         "node_variable": environment.NODE,
         "store_port": environment.STORE_PORT,

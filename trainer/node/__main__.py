@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from trainer.node.agent import Agent
@@ -19,12 +19,14 @@ from trainer.node.coordinator import Coordinator
 from trainer.node.log_writer import LogWriter
 from trainer.node.notify import Notifier, NotifyError, read_addresses
 from trainer.node.prometheus import MetricsError, find_gpus, own_gpus, read_use, serve
+from trainer.node.publish import Publisher, find_places
 from trainer.node.settings import Intervals, NodeSettings, complete_arguments, load_settings
 from trainer.node.trackers import TrackError, Trackers
 from trainer.protocol import environment
 from trainer.protocol.code_archive import CodeError, unpack
 from trainer.protocol.codec import FormatError
 from trainer.protocol.exits import Exit, describe_exit
+from trainer.protocol.progress import Progress
 from trainer.protocol.python_command import python_command
 from trainer.protocol.termination import Termination, format_termination
 
@@ -173,34 +175,62 @@ async def _tracked(
 ) -> Termination:
     """Run node 0, and send its rows to trackers, where that is asked for."""
     if settings.job.track is None:
-        return await _telling(settings, console, agent)
+        return await _telling(settings, console, agent, environ)
     trackers = Trackers(settings, environ, console.say)
     await trackers.check()
     agent.pids_beside = lambda: trackers.pids
     trackers.start()
     try:
-        end = await _telling(settings, console, agent)
+        end = await _telling(settings, console, agent, environ)
         await trackers.end(end)
     finally:
         trackers.close()
     return end
 
 
-async def _telling(settings: NodeSettings, console: Console, agent: Agent) -> Termination:
+async def _telling(
+    settings: NodeSettings, console: Console, agent: Agent, environ: Mapping[str, str]
+) -> Termination:
     """Run node 0, and tell people what happens, where that is asked for."""
     if settings.notify_file is None:
-        return await _run_node_0(settings, console, agent)
+        return await _publishing(settings, console, agent, environ)
     notifier = Notifier(
         settings=settings, watched=agent, addresses=read_addresses(settings.notify_file), say=console.say
     )
     looking = asyncio.ensure_future(notifier.run())
     try:
-        end = await _run_node_0(settings, console, agent)
+        end = await _publishing(settings, console, agent, environ)
     finally:
         looking.cancel()
         await asyncio.wait({looking})
     await notifier.end(end)
     return end
+
+
+async def _publishing(
+    settings: NodeSettings, console: Console, agent: Agent, environ: Mapping[str, str]
+) -> Termination:
+    """Run node 0, and write its progress into the job object, where that is asked for or offered."""
+    loop = asyncio.get_running_loop()
+
+    def say(text: str) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(console.say, text)
+
+    places, problems = find_places(settings, environ)
+    for problem in problems:
+        console.say(problem)
+    publishers = [Publisher(place, every_s=settings.intervals.publish_s, say=say) for place in places]
+
+    def take(progress: Progress) -> None:
+        for publisher in publishers:
+            publisher.take(progress)
+
+    try:
+        return await _run_node_0(settings, console, agent, on_progress=take)
+    finally:
+        within_s = settings.intervals.publish_last_s
+        await asyncio.gather(*(asyncio.to_thread(publisher.close, within_s) for publisher in publishers))
 
 
 class _Once:
@@ -217,8 +247,10 @@ class _Once:
             self._console.say(f"{context.get('message')}: {context.get('exception')}")
 
 
-async def _run_node_0(settings: NodeSettings, console: Console, agent: Agent) -> Termination:
-    coordinator = Coordinator(settings=settings, console=console, clock=time.time)
+async def _run_node_0(
+    settings: NodeSettings, console: Console, agent: Agent, *, on_progress: Callable[[Progress], None]
+) -> Termination:
+    coordinator = Coordinator(settings=settings, console=console, clock=time.time, on_progress=on_progress)
     coordinating = asyncio.ensure_future(coordinator.run())
     taking_part = asyncio.ensure_future(agent.run())
     # Usually the agent ends first: it hears the end from the coordinator, which stays for the other nodes.

@@ -100,7 +100,7 @@ class Attempt:
 
     def __init__(
         self, start: Start, *, settings: NodeSettings, peers: Peers, console: Console, leaving: set[int],
-        deadline_left_s: Callable[[], float | None],
+        deadline_left_s: Callable[[], float | None], on_progress: Callable[[Progress], None],
     ) -> None:  # fmt: skip
         """`leaving` is the coordinator's own set of nodes that were told to stop; it is added to here."""
         self._start = start
@@ -134,7 +134,7 @@ class Attempt:
             attempt=start.attempt, world_size=self._world_size,
             absent=tuple(sorted(set(range(settings.job.nodes)) - set(start.nodes))) or None,
             procs_per_node=settings.job.procs_per_node, every_s=settings.intervals.report_s, console=console,
-            clock=time.time,
+            clock=time.time, on_progress=on_progress,
         )  # fmt: skip
 
     async def run(self) -> Result:
@@ -399,9 +399,14 @@ class Reporter:
     def __init__(
         self, *, attempt: int, world_size: int, procs_per_node: int, every_s: float, console: Console,
         clock: Callable[[], float], absent: tuple[int, ...] | None = None,
+        on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:  # fmt: skip
-        """`clock` gives Unix time; the interval is measured with it too, which costs at most a line."""
+        """`clock` gives Unix time; the interval is measured with it too, which costs at most a line.
+
+        `on_progress` is told what is printed, and must not wait.
+        """
         self._absent = absent
+        self._on_progress = on_progress
         self._attempt = attempt
         self._world_size = world_size
         self._procs_per_node = procs_per_node
@@ -433,7 +438,9 @@ class Reporter:
         now_s = self._clock()
         self._next_s = now_s + self._every_s
         if self._states:
-            self._console.say_bytes(format_progress(self._progress(now_s)))
+            progress = self._progress(now_s)
+            self._console.say_bytes(format_progress(progress))
+            self._on_progress(progress)
 
     def _progress(self, now_s: float) -> Progress:
         rows = [self._states[rank] for rank in sorted(self._states)]

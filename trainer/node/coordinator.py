@@ -26,6 +26,7 @@ from trainer.node.store import Store
 from trainer.protocol.codec import FormatError
 from trainer.protocol.exits import Exit
 from trainer.protocol.nodefile import NodeFile
+from trainer.protocol.progress import Progress
 from trainer.protocol.runfile import OutputTakenError
 from trainer.protocol.writerlock import LockLostError, WriterLockedError
 
@@ -48,8 +49,12 @@ class _NodeLeavesError(Exception):
 class Coordinator:
     """Everything that is decided once for all nodes."""
 
-    def __init__(self, *, settings: NodeSettings, console: Console, clock: Callable[[], float]) -> None:
-        """`clock` gives Unix time, for the deadline and the lock."""
+    def __init__(
+        self, *, settings: NodeSettings, console: Console, clock: Callable[[], float],
+        on_progress: Callable[[Progress], None] = lambda _: None,
+    ) -> None:  # fmt: skip
+        """`clock` gives Unix time, for the deadline and the lock; `on_progress` must not wait."""
+        self._on_progress = on_progress
         self._settings = settings
         self._console = console
         self._clock = clock
@@ -139,7 +144,7 @@ class Coordinator:
             attempt = Attempt(
                 Start(attempt=number, nodes=nodes, endpoints=endpoints, master=store),
                 settings=self._settings, peers=self._peers, console=self._console, leaving=self._leaving,
-                deadline_left_s=lambda: attempt_store.deadline_left_s,
+                deadline_left_s=lambda: attempt_store.deadline_left_s, on_progress=self._on_progress,
             )  # fmt: skip
             result = self._last = await attempt.run()
             self._close_store()

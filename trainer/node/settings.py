@@ -49,6 +49,8 @@ class Intervals:
         kill_s: How long killed ranks may take to be gone.
         track_s: How long trackers may take at the end of a run for what they have not sent.
         track_pause_s: How long trackers may take where this pod is told to stop and the run is not over.
+        publish_s: Between two writings of progress into the job object, at least.
+        publish_last_s: How long the last one may take at the end of a run.
         stop_lead_s: Time a stop request may take to reach every rank.
     """
 
@@ -65,6 +67,8 @@ class Intervals:
     kill_s: float = 10.0
     track_s: float = 60.0
     track_pause_s: float = 3.0
+    publish_s: float = 30.0
+    publish_last_s: float = 3.0
     stop_lead_s: float = 0.5
 
 
@@ -83,6 +87,7 @@ class NodeSettings:
         termination_path: Mapped to this machine.
         code: Archive of the user's code, mapped to this machine; None where there is none.
         notify_file: Addresses of `job.notify`, mapped to this machine; None where nobody is told.
+        api_access: Folder of `API_ACCESS`, mapped to this machine; None where no progress is written.
         shares_host: All nodes of the job are processes of one machine.
         intervals: Intervals of its own.
     """
@@ -96,6 +101,7 @@ class NodeSettings:
     termination_path: Path
     code: Path | None = None
     notify_file: Path | None = None
+    api_access: Path | None = None
     shares_host: bool = False
     intervals: Intervals = field(default_factory=Intervals)
 
@@ -148,6 +154,7 @@ def load_settings(environ: Mapping[str, str], *, intervals: Intervals | None = N
         termination_path=Path(path_map.apply(environment.TERMINATION_PATH)),
         code=Path(path_map.apply(job.code_path)) if job.code_path is not None else None,
         notify_file=Path(path_map.apply(job.notify.file)) if job.notify is not None else None,
+        api_access=Path(path_map.apply(environment.API_ACCESS)) if job.publish is not None else None,
         shares_host=override is not None,
         intervals=intervals or Intervals(),
     )

@@ -47,6 +47,19 @@ class StopIf:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class JobObject:
+    """Of which kind the job object is that node 0 writes its progress into.
+
+    Attributes:
+        api: Such as `kubeflow.org/v1`.
+        resource: Name in paths, such as `paddlejobs`.
+    """
+
+    api: Annotated[str, Within(1, 200)]
+    resource: Annotated[str, Within(1, 63)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NodeFile:
     """Settings of all node processes of one job.
 
@@ -78,6 +91,7 @@ class NodeFile:
         track: Trackers to send rows to; None for none.
         stop_if: When to save and end; None for never.
         metrics_port: TCP port at which each node answers Prometheus; None for none.
+        publish: The job object that progress is written into; None for none.
         keep_logs_bytes: Of what a node writes, kept in the output folder; None for nothing.
     """
 
@@ -101,6 +115,7 @@ class NodeFile:
     code_sha256: Annotated[Annotated[str, Within(64, 64)] | None, UnlessNone()] = None
     metrics_port: Annotated[Annotated[int, Within(1, 65535)] | None, UnlessNone()] = None
     keep_logs_bytes: Annotated[Annotated[int, Within(1)] | None, UnlessNone()] = None
+    publish: Annotated[JobObject | None, UnlessNone()] = None
     notify: Annotated[Notify | None, UnlessNone()] = None
     track: Annotated[Track | None, UnlessNone()] = None
     stop_if: Annotated[StopIf | None, UnlessNone()] = None

@@ -1,0 +1,86 @@
+"""`Launch.publish_progress` on a real API server: what pods may write into their job, and what not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from launcher.kinds.registry import JOB_SET, PADDLE_JOB, PLAIN_JOB, TRAIN_JOB
+from tests.e2e.cluster.kind_table import of_kinds
+from tests.e2e.cluster.space import REPOSITORY
+from trainer.protocol.progress import MARK, parse_progress
+
+ACCOUNT = "ftlaunch-progress"
+
+
+@pytest.fixture(autouse=True)
+def _controllers(controllers) -> None:
+    """Those of all kinds run."""
+
+
+@pytest.fixture
+def role(space, cluster):
+    """The account, its role and the policy, which is of the whole cluster."""
+    space.kubectl("apply", "-f", str(REPOSITORY / "k8s/rbac/progress.yaml"))
+    yield
+    for resource in ("validatingadmissionpolicybinding", "validatingadmissionpolicy"):
+        cluster.kubectl("delete", resource, ACCOUNT, "--ignore-not-found")
+
+
+def notes_of(space, resource: str, job: str) -> dict[str, str]:
+    found: dict[str, str] = space.get(f"{resource}/{job}")["metadata"].get("annotations") or {}
+    return found
+
+
+def patch_as_pod(space, cluster, pod: str, target: str, body: object) -> subprocess.CompletedProcess[str]:
+    """Patch as a pod's own token lets it."""
+    token = space.kubectl("create", "token", ACCOUNT, "--bound-object-kind=Pod", f"--bound-object-name={pod}")
+    server = json.loads(cluster.kubectl("config", "view", "--minify", "-o", "json"))["clusters"][0]["cluster"]
+    command = [
+        "kubectl", "--kubeconfig", "/dev/null", "--server", server["server"], "--insecure-skip-tls-verify",
+        "--token", token.strip(), "-n", space.name, "patch", target, "--type=merge", "-p", json.dumps(body),
+    ]  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@of_kinds(PADDLE_JOB, PLAIN_JOB, JOB_SET, TRAIN_JOB)
+@pytest.mark.usefixtures("role")
+def test_the_job_object_says_how_far_the_run_is(place, space, cluster, write_job, kind):
+    launch = {"Launch__publish_progress": True, "Launch__service_account": ACCOUNT, "Launch__nodes": 1}
+    cfg = write_job(**launch, Global__epochs=500)
+    place.run("ftlaunch", "submit", cfg, "--api", kind.name, "--name", "told")
+    resource = f"{kind.resource.plural}.{kind.resource.group}"
+    place.wait_for(lambda: "ftlaunch.io/step" in notes_of(space, resource, "told"), what="an annotation")
+    notes = notes_of(space, resource, "told")
+    progress = parse_progress(MARK + notes["ftlaunch.io/progress"].encode())
+    assert progress is not None
+    assert notes["ftlaunch.io/step"].endswith(f"/{progress.total_steps}")
+    (pod,) = [
+        item["metadata"]["name"] for item in space.get("pods", "-l", kind.pod_selector("told"))["items"]
+    ]
+    for target, body in (
+        (f"{resource}/told", {"metadata": {"annotations": {"example.com/mine": "1"}}}),
+        (f"{resource}/told", {"metadata": {"labels": {"example.com/mine": "1"}}}),
+    ):
+        refused = patch_as_pod(space, cluster, pod, target, body)
+        assert refused.returncode, refused.stdout
+        assert "pods may write" in refused.stderr
+    other = write_job("other.yaml", **launch)
+    place.run("ftlaunch", "submit", other, "--api", kind.name, "--name", "other")
+    body = {"metadata": {"annotations": {"ftlaunch.io/step": "0/1"}}}
+    refused = patch_as_pod(space, cluster, pod, f"{resource}/other", body)
+    assert "their own job alone" in refused.stderr
+    place.run("ftlaunch", "delete", "told", "other", "--force")
+
+
+def test_without_the_role_it_is_said_once_and_the_job_is_none_the_worse(place, space, write_job):
+    space.kubectl("create", "serviceaccount", "nobody")
+    cfg = write_job(
+        Launch__publish_progress=True, Launch__service_account="nobody", Launch__nodes=1, Global__epochs=2
+    )
+    place.run("ftlaunch", "submit", cfg, "--name", "untold", "--wait")
+    log = place.run("ftlaunch", "logs", "untold").stdout
+    assert log.count("is not written: it answered 403: the service account may not patch it") == 1
+    assert place.status("untold")["state"] == "Succeeded"
