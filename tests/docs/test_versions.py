@@ -57,9 +57,9 @@ def test_controllers_are_those_whose_objects_we_hold_ours_against(name: str, res
     assert f"{name} {ROWS[name]}" in kinds.replace("\n", " ")
 
 
-def test_kueue_is_the_one_that_the_tests_build() -> None:
-    module = (REPOSITORY / "tests/e2e/cluster/kueue/go.mod").read_text()
-    assert re.findall(r"kueue v([\d.]+)", module) == [ROWS["Kueue"]]
+def test_kueue_is_the_one_that_the_tests_run() -> None:
+    kit = (REPOSITORY / "tests/e2e/cluster/kit.py").read_text()
+    assert re.findall(r'KUEUE = "v([\d.]+)"', kit) == [ROWS["Kueue"]]
 
 
 @pytest.mark.parametrize("folder", ["README.md", "docs", "examples", "k8s/examples"])

@@ -76,11 +76,18 @@ def name_of_closed(job: KubeObject, local_queues: Sequence[KubeObject]) -> str:
 
 
 def is_unnamed(snapshot: Snapshot) -> bool:
-    """Say whether Kueue holds a job because it names no queue: it has never run, and there are queues."""
-    if snapshot.status.state is not JobState.SUSPENDED or objects.queue_of(snapshot.job):
+    """Say whether Kueue holds a job because it names no queue: it has never run, and there are queues.
+
+    A job that ran before it was suspended has had a condition Running, or, of kinds that know none, was not
+    suspended from the beginning.
+    """
+    job = snapshot.job
+    if snapshot.status.state is not JobState.SUSPENDED or objects.queue_of(job) or not snapshot.local_queues:
         return False
-    conditions = (snapshot.job.get("status") or {}).get("conditions") or []
-    return bool(snapshot.local_queues) and not any(item["type"] == "Running" for item in conditions)
+    conditions = (job.get("status") or {}).get("conditions") or []
+    stopped = snapshot.kind.stopped_of(job)
+    late_s = ((stopped.since_s if stopped else None) or 0.0) - objects.created_s(job)
+    return late_s <= PATIENCE_S and not any(item["type"] == "Running" for item in conditions)
 
 
 def _explain_unnamed(snapshot: Snapshot) -> Verdict:

@@ -16,8 +16,7 @@ from tests.e2e.cluster.access import Cluster, NoClusterError, named_cluster
 from tests.e2e.cluster.cache import cache_folder
 from tests.e2e.cluster.image import build_base, build_top
 from tests.e2e.cluster.kit import Kit
-from tests.e2e.cluster.kueue.build import build_kueue
-from tests.e2e.cluster.kueue.install import Kueue
+from tests.e2e.cluster.kueue import Kueue
 from tests.e2e.cluster.space import Space
 from tests.e2e.conftest import Place
 
@@ -92,9 +91,9 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def kit(cluster: Cluster) -> Kit:
-    """What breaks the cluster; only one of our own may be broken."""
+    """What breaks or changes the whole cluster; only one of our own may be."""
     if cluster.kit is None:
-        pytest.skip("NOT RUN: breaks the cluster, which only FTLAUNCH_CLUSTER_KIT's may be")
+        pytest.skip("NOT RUN: breaks or changes the cluster, which only FTLAUNCH_CLUSTER_KIT's may be")
     return cluster.kit
 
 
@@ -116,13 +115,9 @@ def gangs(kit: Kit, cluster: Cluster) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def kueue(cluster: Cluster) -> Iterator[Kueue]:
+def kueue(cluster: Cluster, kit: Kit, controllers: None) -> Iterator[Kueue]:
     """Kueue, as long as a module's tests run; it looks after the namespaces that `Kueue.adopt` is told."""
-    if cluster.kit is None:
-        pytest.skip(
-            "NOT RUN: installs Kueue, which is for a whole cluster; only FTLAUNCH_CLUSTER_KIT's gets it"
-        )
-    made = Kueue(cluster, build_kueue(cache_folder()))
+    made = Kueue(cluster, kit)
     try:
         made.install()
         yield made

@@ -1,9 +1,10 @@
 """A cluster for the tests alone: a folder of scripts that make a real two-node Kubernetes on this machine.
 
 `FTLAUNCH_CLUSTER_KIT` names it. What it must have: `prepare`, `up`, `operator-up`, `jobset-up`,
-`trainer2-up`, `load-image`, `node-cut`, `operator-down`, `down`, and `lib.sh` with the functions that these
-share. The variable `KC_GANG` has `up` start a scheduler that knows gangs, and `operator-up` an operator that
-makes a gang of every job; `KC_WITH_JOBSET` and `KC_WITH_TRAINER2` have `prepare` build these controllers.
+`trainer2-up`, `kueue-up`, `kueue-down`, `load-image`, `node-cut`, `operator-down`, `down`, and `lib.sh` with
+the functions that these share. The variable `KC_GANG` has `up` start a scheduler that knows gangs, and
+`operator-up` an operator that makes a gang of every job; `KC_WITH_JOBSET`, `KC_WITH_TRAINER2` and
+`KC_WITH_KUEUE` have `prepare` build these controllers.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from pathlib import Path
 from launcher.kinds.base import JobKind
 
 PREPARE_S, UP_S = 3000.0, 300.0
-BUILT = {"KC_WITH_JOBSET": "1", "KC_WITH_TRAINER2": "1"}
-"""What `prepare` builds besides: the controllers of JobSets and of Kubeflow Trainer v2."""
+KUEUE = "v0.19.2"
+BUILT = {"KC_WITH_JOBSET": "1", "KC_WITH_TRAINER2": "1", "KC_WITH_KUEUE": "1", "KC_KUEUE": KUEUE}
+"""What `prepare` builds besides: the controllers of JobSets and of Kubeflow Trainer v2, and Kueue."""
 GANG_SCHEDULER = "coscheduling"
 """The scheduler has a profile of this name for gangs."""
 
@@ -71,6 +73,11 @@ class Kit:
         for script in ("jobset-up", "trainer2-up"):
             self._bring_up(script)
 
+    def start_kueue(self, config: Path) -> None:
+        """Have Kueue run with a configuration of its own, anew where it runs already."""
+        self.function("stop kueue")
+        self._bring_up("kueue-up", "--config", str(config))  # the last one wins
+
     def make_gangs(self, of_every_job: bool) -> None:
         """Have the operator make a gang of every job that comes, or of none.
 
@@ -99,16 +106,16 @@ class Kit:
         for _, script in CONTROLLERS[kind.name]:
             self._bring_up(script, gangs=script == "up")
 
-    def _bring_up(self, script: str, *, gangs: bool = False) -> None:
+    def _bring_up(self, script: str, *argv: str, gangs: bool = False) -> None:
         """Run a script that may be run again, twice where it has to be.
 
         It waits for definitions that it has just made, and on a busy machine kubectl fails where one has no
         status yet.
         """
         try:
-            self.run(script, gangs=gangs)
+            self.run(script, *argv, gangs=gangs)
         except AssertionError:
-            self.run(script, gangs=gangs)
+            self.run(script, *argv, gangs=gangs)
 
     def stop_api_server(self) -> None:
         self.function("stop kube-apiserver")

@@ -27,7 +27,7 @@ from launcher.why.explain import explain
 from launcher.why.gather import gather
 from launcher.why.snapshot import Snapshot, format_snapshot
 from tests.e2e.cluster.access import Cluster
-from tests.e2e.cluster.kueue.install import VERSION, Kueue
+from tests.e2e.cluster.kueue import VERSION, Kueue
 from tests.e2e.cluster.seats import Seats
 from tests.e2e.cluster.space import Space
 from tests.e2e.cluster.test_gang import put_pod

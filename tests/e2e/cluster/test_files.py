@@ -32,9 +32,20 @@ def test_data_goes_to_a_claim_once_and_is_checked_there(make_space, images, clus
     place.wait_for(lambda: not space.leftovers(), what="no pod of ours to be left")
 
 
-def test_checkpoints_are_listed_fetched_and_verified(place, space, write_job):
-    cfg = write_job(Launch__nodes=1)
+def test_checkpoints_logs_curves_and_report_are_there_when_pods_and_events_are_not(place, space, write_job):
+    cfg = write_job()
     place.run("ftlaunch", "submit", cfg, "--name", "one", "--wait")
+    said = [space.kubectl("logs", pod) for pod in space.names("pods")]
+    space.kubectl("delete", "pods,events", "--all")
+    logs = place.run("ftlaunch", "logs", "one", "--no-prefix")
+    assert "one: its pods are gone; these lines are from /output/run/.ftlaunch/logs" in logs.stderr
+    assert sorted(spoken(logs.stdout)) == sorted(line for log in said for line in spoken(log)) != []
+    rows = map(json.loads, (space.output / "run/metrics.jsonl").read_text().splitlines())
+    steps = [row for row in rows if row["event"] == "step"]
+    (panel, *_) = json.loads(place.run("ftlaunch", "plot", "one", "--output", "json").stdout)["panels"]
+    assert len(panel["curves"][0]["points"]) == len(steps) > 0
+    place.run("ftlaunch", "report", "one", "--to", "fetched-report")
+    assert (place.folder / "fetched-report/report.html").read_text().startswith("<!")
     listed = json.loads(place.run("ftlaunch", "ckpt", "ls", "one", "--output", "json").stdout)["items"]
     latest = next(item for item in listed if item["latest"])
     to = place.folder / f"one-{latest['name']}"
@@ -51,6 +62,11 @@ def test_checkpoints_are_listed_fetched_and_verified(place, space, write_job):
     assert f"{file.name} is not what the manifest says" in torn
     place.run("ftlaunch", "delete", "one")
     place.wait_for(lambda: not space.leftovers(), what="nothing of the job to be left")
+
+
+def spoken(log):
+    """Return what ranks said in a log, without the tags that pods have and readers may leave out."""
+    return [line[line.index("[20") :] for line in log.splitlines() if "trainer INFO: " in line]
 
 
 def test_a_checkpoint_is_fetched_from_a_running_job_through_its_own_pod(place, space, write_job):

@@ -25,6 +25,7 @@ from tests.launcher.why.situations import (
 )
 
 RUN_ID = "0" * 32
+QUEUE: Item = {"metadata": {"name": "team-a", "namespace": NAMESPACE}, "spec": {"clusterQueue": "team"}}
 
 
 def job_of(
@@ -238,6 +239,22 @@ def _of_every_kind(kind: JobKind, parts: Item) -> Iterator[tuple[str, str, str, 
         "somebody has suspended it",
         "suspended",
         snapshot(job_of(kind, "Suspended Suspended: suspended", suspend=True), **parts),
+    )
+    yield (
+        f"{name}-suspended-later",
+        "somebody has suspended it while it ran, where there are queues of which it names none",
+        "suspended",
+        snapshot(job_of(kind, "Suspended Suspended: suspended", suspend=True), **parts, local_queues=[QUEUE]),
+    )
+    yield (
+        f"{name}-unnamed",
+        "Kueue has suspended it from the beginning, since it names no queue",
+        "queue-unnamed",
+        snapshot(
+            job_of(kind, "Suspended Suspended: suspended", age_s=20, suspend=True),
+            **parts,
+            local_queues=[QUEUE],
+        ),
     )
     yield (
         f"{name}-asleep",
