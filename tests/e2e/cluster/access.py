@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class Cluster:
     image: str
     folder: Path
     kit: Kit | None = None
+    _served: set[str] = field(default_factory=set)
 
     def kubectl(self, *argv: str, given: str | None = None, code: int | None = 0) -> str:
         done = subprocess.run(
@@ -61,9 +62,10 @@ class Cluster:
     def job_kinds(self) -> str:
         """Kinds of job objects that the cluster serves, as kubectl takes them."""
         resources = [resource for kind in KINDS for resource in (*kind.companions, kind.resource)]
-        wanted = {f"{each.plural}.{each.group}": each for each in resources if each.group}
-        served = set(self.kubectl("api-resources", "--verbs=list", "-o", "name").split())
-        return ",".join(name for name in wanted if name in served)
+        wanted = [f"{each.plural}.{each.group}" for each in resources if each.group]
+        if not self._served.issuperset(wanted):  # none goes away while tests run
+            self._served.update(self.kubectl("api-resources", "--verbs=list", "-o", "name").split())
+        return ",".join(name for name in wanted if name in self._served)
 
     def has_image(self, image: str) -> bool:
         """Say whether every node has said that it has an image; they say so every few seconds."""

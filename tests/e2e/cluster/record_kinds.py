@@ -14,6 +14,7 @@ import pytest
 from launcher.kinds.base import JobKind
 from launcher.kinds.registry import JOB_SET, PLAIN_JOB, TRAIN_JOB
 from tests.e2e.cluster.kit import Kit
+from tests.e2e.cluster.kueue import Kueue
 from tests.e2e.cluster.record_snapshots import (
     LONG,
     Edit,
@@ -101,3 +102,42 @@ def test_a_webhook_that_is_away(
         recorder.keep(name, "webhook-unreachable", "JobSet's webhook of pods is away", within_s=120)
     finally:
         kit.start_controllers(kind)
+
+
+@of_kind
+def test_queues(space: Space, make_recorder: NewRecorder, kueue: Kueue, kind: JobKind) -> None:  # noqa: F811
+    kueue.adopt(space.name)
+    kueue.add_flavor("spot")
+    kueue.add_priority("urgent", 1000)
+    kueue.add_queue("team-a", namespace=space.name, cpu="300m", flavor="spot")
+    kueue.add_queue("small", namespace=space.name, cpu="100m", flavor="spot")
+    size, name = {"cpu": "100m", "memory": "700Mi"}, f"{kind.name}-queued"
+    recorder = make_recorder(kind, Launch__resources=size)
+
+    def post(job: str, queue: str, **labels: str) -> str:
+        more = {f"kueue.x-k8s.io/{key}": value for key, value in {"queue-name": queue, **labels}.items()}
+
+        def edit(posted: Item, pod: Item) -> None:
+            posted["metadata"]["labels"].update(more)
+            pod["nodeSelector"] = {"no": "such"}
+
+        recorder.post(job, edit)
+        return job
+
+    recorder.keep(post(f"{name}-nowhere", "nosuch"), "queue-missing", "a LocalQueue that does not exist")
+    recorder.keep(
+        post(f"{name}-never", "small"), "queue-never", "a ClusterQueue that is smaller than the job"
+    )
+    first = post(f"{name}-first", "team-a")
+    recorder.keep(first, "node-selector", "let in, and no node takes its pods")
+    recorder.keep(post(f"{name}-second", "team-a"), "queue-waiting", "the first of those that wait")
+    post(f"{name}-vip", "team-a", **{"priority-class": "urgent"})
+    recorder.keep(f"{name}-preempted", "queue-preempted", "preempted by a higher priority", job=first)
+    (workload,) = [
+        item["metadata"]["name"] for item in space.get("workloads.kueue.x-k8s.io")["items"]
+        if item["metadata"]["ownerReferences"][0]["name"] == first
+    ]  # fmt: skip
+    off = json.dumps({"spec": {"active": False}})
+    space.kubectl("patch", "workloads.kueue.x-k8s.io", workload, "--type=merge", "-p", off)
+    recorder.keep(f"{name}-off", "queue-deactivated", "somebody deactivates its Workload", job=first)
+    recorder.drop(f"{name}-nowhere", f"{name}-never", first, f"{name}-second", f"{name}-vip")

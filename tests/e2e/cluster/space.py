@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.e2e.cluster.access import Cluster
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -53,38 +55,49 @@ class Space:
             shutil.copytree(images, self.data)
         else:
             self.data.mkdir()
-        meta = {"name": self.name, "labels": _LEVEL}
-        self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
-        made = [self._volume(claim) for claim in (self.data_claim, "runs")]
-        self.cluster.apply(*(volume for volume, _ in made))
-        free = "--for=jsonpath={.status.phase}=Available"  # a claim that is made earlier waits for 15 s
-        names = [f"pv/{volume['metadata']['name']}" for volume, _ in made]
-        # Controllers look again up to half a minute late once the API server has been away a few times.
-        self.cluster.kubectl("wait", free, *names, "--timeout=200s")
-        self.cluster.apply(*(claim for _, claim in made), namespace=self.name)
+        # All at once: a kubectl for each would take longer than many a test.
+        made = [item for claim in (self.data_claim, "runs") for item in self._volume(claim)]
+        space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name, "labels": _LEVEL}}
+        self.cluster.apply(space, *made, *self._user())
         bound = "--for=jsonpath={.status.phase}=Bound"
+        # Controllers look again up to half a minute late once the API server has been away a few times.
         self.kubectl("wait", bound, f"pvc/{self.data_claim}", "pvc/runs", "--timeout=200s")
         self.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=200s")  # pods need it
-        self.kubectl("create", "serviceaccount", USER)
-        for role, file in ROLES.items():
-            self.kubectl("apply", "-f", str(REPOSITORY / "k8s/rbac" / file))
-            account = f"--serviceaccount={self.name}:{USER}"
-            self.kubectl("create", "rolebinding", role, f"--role={role}", account)
         self._write_kubeconfig(self.kubectl("create", "token", USER).strip())
 
     def _volume(self, claim: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        spec = {"accessModes": ["ReadWriteMany"], "storageClassName": f"{self.name}-{claim}"}
+        name = f"{self.name}-{claim}"
+        spec = {"accessModes": ["ReadWriteMany"], "storageClassName": name}
         volume = {
             **spec, "capacity": {"storage": "1Gi"}, "persistentVolumeReclaimPolicy": "Retain",
             "hostPath": {"path": str(self.folder / claim)},
+            # Else a claim that is looked at before its volume is known waits for 15 s.
+            "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": self.name,
+                         "name": claim},
         }  # fmt: skip
-        asked = {**spec, "resources": {"requests": {"storage": "1Gi"}}}
+        asked = {**spec, "volumeName": name, "resources": {"requests": {"storage": "1Gi"}}}
         return (
-            {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"{self.name}-{claim}"},
-             "spec": volume},
+            {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": volume},
             {"apiVersion": "v1", "kind": "PersistentVolumeClaim",
              "metadata": {"name": claim, "namespace": self.name}, "spec": asked},
         )  # fmt: skip
+
+    def _user(self) -> list[dict[str, Any]]:
+        """Return the user, and what gives it our roles here."""
+        subject = {"kind": "ServiceAccount", "name": USER, "namespace": self.name}
+        made: list[dict[str, Any]] = [
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": USER}}
+        ]
+        for role, file in ROLES.items():
+            made += filter(None, yaml.safe_load_all((REPOSITORY / "k8s/rbac" / file).read_text()))
+            made.append({
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+                "metadata": {"name": role}, "subjects": [subject],
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role},
+            })  # fmt: skip
+        for item in made:
+            item["metadata"]["namespace"] = self.name
+        return made
 
     def _write_kubeconfig(self, token: str) -> None:
         config = json.loads(
@@ -143,8 +156,7 @@ class Space:
 
     def remove(self) -> None:
         """Ask for the end of everything; `cluster` waits for it at the end."""
-        self.kubectl("delete", self.cluster.job_kinds, "--all", "--wait=false", code=None)
-        self.kubectl("delete", "pods", "--all", "--wait=false", "--grace-period=1", code=None)
-        self.cluster.kubectl("delete", "namespace", self.name, "--wait=false", code=None)
-        volumes = [f"{self.name}-{self.data_claim}", f"{self.name}-runs"]
-        self.cluster.kubectl("delete", "persistentvolume", *volumes, "--wait=false", code=None)
+        kinds = f"{self.cluster.job_kinds},pods"
+        self.kubectl("delete", kinds, "--all", "--wait=false", "--grace-period=1", code=None)
+        gone = [f"pv/{self.name}-{claim}" for claim in (self.data_claim, "runs")]
+        self.cluster.kubectl("delete", f"namespace/{self.name}", *gone, "--wait=false", code=None)
