@@ -26,7 +26,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if Path(item.path).is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.cluster)
             if item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(600))  # a busy machine's controllers take their time
+                # A busy machine's controllers take their time. What brings up the cluster has limits of its
+                # own, and is not the first test's.
+                item.add_marker(pytest.mark.timeout(600, func_only=True))
 
 
 @pytest.hookimpl(hookwrapper=True)

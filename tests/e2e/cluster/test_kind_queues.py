@@ -107,6 +107,11 @@ def submit(place: Place, cfg: str, kind: JobKind, job: str, *more: str) -> None:
     place.run("ftlaunch", "submit", cfg, "--api", kind.name, "--name", job, *more)
 
 
+def wait_for_turn(place: Place, job: str) -> None:
+    """Wait until a job that no node takes has been let in."""
+    place.run("ftlaunch", "wait", job, "--for", "scheduling", "--timeout", "90s")
+
+
 def wait_for_reason(place: Place, job: str, words: str) -> None:
     place.wait_for(lambda: words in place.status(job)["reason"], what=f"{job}: {words}")
 
@@ -134,7 +139,7 @@ def test_a_job_that_is_preempted_says_so_and_goes_on_where_it_was(
         place.run("ftlaunch", "wait", "long", "--for", "queued", "--timeout", "90s")
         wait_for_reason(place, "long", "it was preempted")
         assert why(place, "long")["code"] == "queue-preempted"
-        place.wait_for(lambda: place.status("vip")["state"] == "Scheduling", what="the urgent one's turn")
+        wait_for_turn(place, "vip")
         for job in ("next", "vip"):
             place.run("ftlaunch", "delete", job, "--force")
         place.run("ftlaunch", "wait", "long", "--timeout", "170s")
@@ -195,7 +200,7 @@ def test_jobs_take_turns_and_one_that_waits_can_be_cancelled(place, space, write
         place.run("ftlaunch", "wait", "second", "--timeout", "30s", code=6)
         wait_for_reason(place, "third", "place 1 of 1")
         place.run("ftlaunch", "delete", "first", "--force")
-        place.wait_for(lambda: place.status("third")["state"] == "Scheduling", what="its turn")
+        wait_for_turn(place, "third")
         assert place.status("second")["state"] == "Cancelled"
         assert "waits in queue 'team-a'" in place.run("ftlaunch", "resume", "second").stderr
         assert place.status("second")["state"] == "Queued"
@@ -211,14 +216,14 @@ def test_a_job_borrows_from_a_cohort_until_the_owner_wants_its_own(place, space,
     cfg, own = write_queued(**NOWHERE), "Launch.queue.kueue=team-b"
     with showing(kind, "queue: borrows from a cohort"):
         submit(place, cfg, kind, "guest")
-        place.wait_for(lambda: place.status("guest")["state"] == "Scheduling", what="a borrowed place")
+        wait_for_turn(place, "guest")
     with showing(kind, "queue: reclaimed by its owner"):
         submit(place, cfg, kind, "owner", "-o", own)
         wait_for_reason(place, "guest", "it was preempted")
         assert why(place, "guest")["code"] == "queue-preempted"
-        place.wait_for(lambda: place.status("owner")["state"] == "Scheduling", what="the owner's turn")
+        wait_for_turn(place, "owner")
         place.run("ftlaunch", "delete", "owner", "--force")
-        place.wait_for(lambda: place.status("guest")["state"] == "Scheduling", what="a borrowed place again")
+        wait_for_turn(place, "guest")
 
 
 def test_a_queue_that_is_not_there_is_refused_and_one_that_is_closed_is_warned_of(
