@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from launcher.backends.states import JobEvent, JobState, JobStatus
@@ -82,10 +82,27 @@ def events(job: ResolvedJob) -> tuple[JobEvent, ...]:
 
 
 def explain(job: ResolvedJob) -> Explanation:
-    """Say why a job stands as it does: verdicts with what they rest on and what mends it, the first first."""
-    from launcher.why.explanation import explain_job
+    """Say why a job stands as it does: verdicts with what they rest on and what mends it, the first first.
 
-    return explain_job(job.backend, job.handle)
+    Of one that is gone, or that failed and whose pods are gone, by what node 0 kept of its log.
+
+    Raises:
+        NotFoundError: It is gone, and nothing was kept that tells how it ended.
+    """
+    from launcher.jobs.saved_end import explain_saved_end
+    from launcher.why.explanation import explain_job
+    from launcher.why.rules.log_patterns import UNKNOWN
+
+    try:
+        found = explain_job(job.backend, job.handle)
+    except NotFoundError:
+        if (saved := explain_saved_end(job, None)) is None:
+            raise
+        return saved
+    if found.verdicts[0].code != UNKNOWN.code:
+        return found
+    saved = explain_saved_end(job, found.status)
+    return found if saved is None else replace(saved, skipped=(*found.skipped, *saved.skipped))
 
 
 def watch_reasons(

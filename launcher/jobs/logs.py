@@ -207,7 +207,7 @@ def _add_saved(
         return None
     if source.keeps_logs and status is not None and not run(_lacks_logs(source)):
         return None
-    node_file = _read_node_file(job)
+    node_file = read_node_file(job)
     if node_file is None or node_file.keep_logs_bytes is None:
         return None
     from launcher.jobs.metrics import output_here
@@ -273,7 +273,7 @@ def _require_writers(job: ResolvedJob, *, ranks: Iterable[int], nodes: Iterable[
     Raises:
         UsageError: Names all of them.
     """
-    node_file = _read_node_file(job) if ranks or nodes else None
+    node_file = read_node_file(job) if ranks or nodes else None
     if node_file is None:
         return
     size = f"{node_file.nodes} node{'s' * (node_file.nodes > 1)} × {node_file.procs_per_node}"
@@ -288,7 +288,8 @@ def _require_writers(job: ResolvedJob, *, ranks: Iterable[int], nodes: Iterable[
         raise UsageError(problems=problems)
 
 
-def _read_node_file(job: ResolvedJob) -> NodeFile | None:
+def read_node_file(job: ResolvedJob) -> NodeFile | None:
+    """Return what a job's node processes were told; None where its manifest does not say it."""
     from launcher.render.manifest import parse_manifest  # YAML
 
     try:

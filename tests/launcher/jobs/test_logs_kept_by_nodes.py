@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from launcher.backends.kubernetes.backend import KubernetesBackend
+from launcher.jobs.saved_end import find_end
 from launcher.logs.lines import to_kubelet_form
 from launcher.render.render import render
 from launcher.runs.store import RunStore
@@ -101,3 +102,51 @@ def test_a_volume_that_cannot_be_read_is_said_and_what_was_recorded_is_shown(
     assert (code, len(out.splitlines())) == (0, 12)
     assert f"what its nodes kept of their log in {where} cannot be read: ml: you may not run" in err
     assert "this is what was read of its log before" in err
+
+
+def keep_end(output: Path, *words: str) -> None:
+    """Write what node 0 would have kept of its end."""
+    keep(output, 0, life_s=0, attempt=1)
+    name = LogFileName(
+        run=short_run(RUN_ID), node=0, life_ns=BEGIN_NS, first_ns=BEGIN_NS + 60 * 10**9
+    )  # fmt: skip
+    lines = [f"2026-11-24T00:01:{number:02d}.000000000Z [a1 n0] {text}" for number, text in enumerate(words)]
+    text = b"2026-11-24T00:00:59.000000000Z [a1 r0] ResourceExhaustedError: Out of memory error on GPU 0."
+    (output / ".ftlaunch/logs" / str(name)).write_bytes(
+        to_kubelet_form([text, *(line.encode() for line in lines)])
+    )
+
+
+def test_why_reads_what_was_kept_once_pods_or_job_are_gone(cluster, ftlaunch, output, where):
+    keep_end(output, "rank 0 ended with exit code 1", "all attempts are used up: rank 0 ended (no more)")
+    cluster.has_pods, cluster.has_failed = False, True
+    of_job = json.loads(ftlaunch("why", "flowers", "--output", "json")[1])
+    cluster.has_job = False
+    code, out, _ = ftlaunch("why", "flowers", "--output", "json")
+    found = json.loads(out)
+    assert (code, found["state"], found["code"]) == (0, "Failed", "gpu-memory")
+    assert {key: found[key] for key in of_job if key != "skipped"} == {
+        key: value for key, value in of_job.items() if key != "skipped"
+    }
+    assert found["skipped"] == [
+        {"what": "pods", "reason": f"flowers: its pods are gone; these lines are from {where}"}
+    ]
+    keep_end(output, "done")
+    assert json.loads(ftlaunch("why", "flowers", "--output", "json")[1])["code"] == "succeeded"
+    keep_end(output, "attempt 1 begins: 3 ranks on 3 nodes")
+    assert ftlaunch("why", "flowers")[0] == 4
+
+
+@pytest.mark.parametrize(
+    ("line", "end"),
+    [
+        ("[a2 n0] the data was refused: a.txt: 3", (3, 2, "a.txt: 3")),
+        ("[a1 n0] done", (0, 1, "done")),
+        ("[a1 r0] done", None),
+        ("done", None),
+        ("[a1 n0] donee", None),
+    ],
+)
+def test_the_end_is_what_a_node_process_says_of_itself(line, end):
+    found = find_end([b"2026-11-24T00:00:00.000000000Z " + line.encode()])
+    assert (found and (found.exit, found.attempt, found.reason)) == end

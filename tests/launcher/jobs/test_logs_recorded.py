@@ -27,6 +27,7 @@ class Fading(Cluster):
     """A job that has ended; its pods can go, and then the job."""
 
     has_pods = has_job = True
+    has_failed = False
 
     def answer(self, asked: Asked) -> Answer:
         if asked.path.endswith("/pods") and not self.has_pods:
@@ -38,6 +39,8 @@ class Fading(Cluster):
                 return Answer(code=404, body=json.dumps(body).encode())
             job = json.loads(answer.body)
             job["metadata"]["labels"] = {"ftlaunch.io/run-id": RUN_ID}
+            if self.has_failed:
+                job["status"] = {"conditions": [{"type": "Failed", "status": "True"}]}
             return Answer(body=json.dumps(job).encode())
         return answer
 
