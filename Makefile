@@ -76,7 +76,7 @@ imports: $(VENV)/dev.stamp
 	$(BIN)/lint-imports
 
 bench: $(VENV)/dev.stamp  ## benchmarks; figures and commands are in benchmarks/RESULTS.md
-	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(BIN)/python -m benchmarks.$$(basename $$b .py) || exit 1; done
 
 e2e: e2e-local  ## real jobs, here and, where KUBECONFIG or FTLAUNCH_CLUSTER_KIT names one, on a cluster
 	@if [ -n "$$KUBECONFIG$$FTLAUNCH_CLUSTER_KIT" ]; then $(MAKE) --no-print-directory e2e-cluster; else \
