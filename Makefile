@@ -9,7 +9,7 @@ DATA   := .quickstart/digits
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help first-model lr-find-check monitoring-check learn-check zoo-check recording reference release set-version site spelling fuzz soak-logs soak-kills soak-durability soak-elastic soak-sweep kube-versions setup quickstart quickstart-sweep test coverage check format lint types imports bench e2e e2e-local e2e-cluster kind-table e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean gpu-check
+.PHONY: help first-model lr-find-check monitoring-check learn-check zoo-check recording reference release sign set-version site spelling fuzz soak-logs soak-kills soak-durability soak-elastic soak-sweep kube-versions setup quickstart quickstart-sweep test coverage check format lint types imports bench e2e e2e-local e2e-cluster kind-table e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean gpu-check
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -246,6 +246,13 @@ release: $(VENV)/dev.stamp $(SITE) sbom  ## a release in dist/: wheel, sources, 
 		else echo "release: LEFT OUT: the image for $$target: expected build/ftlaunch-trainer-$$target.tar, got none; \`make image-archive TARGET=$$target\` makes it where an engine runs" >&2; fi; done
 	cd dist && sha256sum * > SHA256SUMS
 	@cat dist/SHA256SUMS
+	@if [ -n "$(SIGN_KEY)" ]; then $(MAKE) --no-print-directory sign; else \
+		echo "release: NOT SIGNED: expected SIGN_KEY, a key of gpg, got none; \`make sign SIGN_KEY=…\` signs what is there" >&2; fi
+
+DIST ?= dist
+sign:  ## sign the checksums of a release, and with them all its files: SIGN_KEY=… as gpg knows it
+	@test -n "$(SIGN_KEY)" || { echo "sign: expected SIGN_KEY, a key of gpg, got none" >&2; exit 1; }
+	gpg --batch --yes --quiet --local-user '$(SIGN_KEY)' --armor --output $(DIST)/SHA256SUMS.asc --detach-sign $(DIST)/SHA256SUMS
 
 set-version: ## TO=0.2.0 in all files that name our version; then test_image_files and goldens say what else is rendered
 	@test -n "$(TO)" || { echo "set-version: expected TO=VERSION, got nothing" >&2; exit 2; }

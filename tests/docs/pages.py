@@ -41,6 +41,7 @@ RUNNERS = {
     "track": "tests/launcher/cli/test_track_command.py",
     "trust": "tests/e2e/test_printed_commands.py",
     "install": "tests/e2e/test_install.py",
+    "install-signed": "tests/e2e/test_install.py",
     "howto": "tests/e2e/test_howto.py",
     "howto-onnx": "tests/e2e/test_howto.py",
     "chinese": "tests/e2e/test_chinese_quickstart.py",
@@ -55,7 +56,7 @@ RUNNERS = {
 
 _PROGRAMS = (
     r"(?:ftlaunch|trainer|make|docker(?:/\S+)?|podman|python3?|pip|pipx|uv|git|kubectl|source|cp|curl"
-    r"|sha256sum)"
+    r"|sha256sum|gpg)"
 )
 _COMMAND = re.compile(rf"^(?:\$ )?(?:[A-Z_]+=\S* )*{_PROGRAMS}\s+\S")
 _MARK = re.compile(r"^\s*<!-- (run|not run): (.+?) -->$")
