@@ -6,6 +6,7 @@ import contextlib
 import heapq
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from trainer.protocol.safe_files import replace_file
 _CLOCKS_APART_S = 60.0
 """By which the clock of a file server may be behind ours."""
 _SUBMITTING = f'"{Stage.SUBMITTING.value}"'.encode()
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}", re.ASCII)
 RECORD, CONFIG, MANIFEST, GIT = "record.json", "cfg.yaml", "manifest.yaml", "git.json"
 
 
@@ -78,11 +80,13 @@ class RunStore:
         return done
 
     def load(self, job: str) -> RunRecord | None:
-        """Read a job's record; None where there is none.
+        """Read a job's record; None where there is none, and for what is no name of a job.
 
         Raises:
             RecordError: It is broken.
         """
+        if _NAME.fullmatch(job) is None:  # such as one that leads to another folder
+            return None
         path = self.run_folder(job) / RECORD
         try:
             return parse_record(path.read_bytes(), where=str(path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -347,14 +347,20 @@ def _read_query(request: Request) -> Query:
     given = request.query_params
     page = given.get("page", "1")
     return Query(
-        text=given.get("q", "")[:200], state=given.get("state", "")[:20], on=given.get("on", "")[:20],
+        text=given.get("q", "")[:200], state=_one_of(STATES, given.get("state", "")),
+        on=_one_of(BACKENDS, given.get("on", "")),
         page=max(1, int(page)) if page.isascii() and page.isdigit() and len(page) < 7 else 1,
     )  # fmt: skip
 
 
 def _read_team_query(request: Request) -> TeamQuery:
     given = request.query_params
-    return TeamQuery(user=given.get("user", "")[:100], state=given.get("state", "")[:20])
+    return TeamQuery(user=given.get("user", "")[:100], state=_one_of(STATES, given.get("state", "")))
+
+
+def _one_of(known: Sequence[str], word: str) -> str:
+    """Return a word as it is known; empty where it is not, so that nobody is asked in vain."""
+    return next((one for one in known if one.lower() == word.lower()), "")
 
 
 def _words(query: Query) -> dict[str, object]:
