@@ -83,6 +83,7 @@ def cluster() -> Iterator[Cluster]:
     if not was_up:
         named.up()
     named.let_nodes_talk()
+    named.let_pods_run()
     try:
         yield _start(named, scratch)
     finally:

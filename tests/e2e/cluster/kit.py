@@ -70,8 +70,12 @@ class Kit:
 
     def run_job_controllers(self) -> None:
         """Have JobSets and TrainJobs looked after; they stay as long as the cluster."""
-        for script in ("jobset-up", "trainer2-up"):
-            self._bring_up(script)
+        for name, script in CONTROLLERS["trainjob"]:
+            if not self._is_alive(name):
+                self._bring_up(script)
+
+    def _is_alive(self, name: str) -> bool:
+        return self.function(f"alive {name} && echo yes || true").strip() == "yes"
 
     def start_kueue(self, config: Path) -> None:
         """Have Kueue run with a configuration of its own, anew where it runs already."""
@@ -90,6 +94,15 @@ class Kit:
         """Let the kit's bridge through: a container engine on this machine forwards nothing of others."""
         rule = "FORWARD -i ${KC_PREFIX}br -o ${KC_PREFIX}br -j ACCEPT"
         self.function(f"iptables -C {rule} 2>/dev/null || iptables -I {rule}")
+
+    def let_pods_run(self) -> None:
+        """Let all pods together weigh as four processes of this machine.
+
+        They are below one control group, which would weigh as one: on a busy machine they starved.
+        """
+        for file, weight in (("cpu.shares", 4096), ("cpu.weight", 400)):  # of cgroup v1 and v2
+            group = f"$m/$KC_PREFIX/{file}"
+            self.function(f"for m in $CGALL; do [ ! -f {group} ] || echo {weight} > {group}; done")
 
     def down(self) -> None:
         """Leave nothing: what is kept would have webhooks whose controllers the next run starts late."""

@@ -1,7 +1,7 @@
 """Kueue as the cluster's kit starts it, with a configuration of ours.
 
-It looks after all kinds of job objects, in namespaces with a label of ours only: while it is away, or starts
-anew, the others of this cluster are none of its business.
+It looks after all kinds of job objects, in namespaces with a label of ours only, and there also after jobs
+that name no queue.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Kueue:
         whole = {
             "apiVersion": "config.kueue.x-k8s.io/v1beta2", "kind": "Configuration", **_HOSTED,
             "integrations": {"frameworks": ALL_KINDS},
-            "managedJobsNamespaceSelector": {"matchLabels": MANAGED}, **settings,
+            "managedJobsNamespaceSelector": {"matchLabels": MANAGED},
+            "manageJobsWithoutQueueName": True, **settings,
         }  # fmt: skip
         path = self._kit.kubeconfig.with_name("kueue-tests.yaml")
         path.write_text(yaml.safe_dump(whole))

@@ -265,20 +265,17 @@ def test_where_kueue_would_not_hold_it_a_job_is_not_sent(place, space, write_que
     assert space.leftovers() == []
 
 
-def test_where_kueue_manages_all_jobs_one_without_a_queue_is_told_so(place, space, write_queued, queues):
-    queues.install(manageJobsWithoutQueueName=True)
-    try:
-        cfg = write_queued(**NOWHERE, Launch__queue=None)
-        said = place.run("ftlaunch", "submit", cfg, "--name", "bare").stderr
-        assert "names no queue; set Launch.queue.kueue" in said
-        place.wait_for(lambda: place.status()["state"] == "Suspended", what="Kueue to hold it")
-        found = why(place, "bare")
-        assert found["code"] == "queue-unnamed"
-        label = found["fix"].partition(";")[0].removeprefix(f"kubectl -n {space.name} ")
-        space.kubectl(*label.split())
-        place.wait_for(lambda: place.status()["state"] == "Scheduling", what="its turn")
-    finally:
-        queues.install()
+@pytest.mark.usefixtures("queues")
+def test_where_kueue_manages_all_jobs_one_without_a_queue_is_told_so(place, space, write_queued):
+    cfg = write_queued(**NOWHERE, Launch__queue=None)
+    said = place.run("ftlaunch", "submit", cfg, "--name", "bare").stderr
+    assert "names no queue; set Launch.queue.kueue" in said
+    place.run("ftlaunch", "wait", "--for", "suspended", "--timeout", "60s")
+    found = why(place, "bare")
+    assert found["code"] == "queue-unnamed"
+    label = found["fix"].partition(";")[0].removeprefix(f"kubectl -n {space.name} ")
+    space.kubectl(*label.split())
+    wait_for_turn(place, "bare")
 
 
 @pytest.mark.usefixtures("queues")

@@ -16,6 +16,8 @@ from launcher.kinds.registry import JOB_SET, PADDLE_JOB, PLAIN_JOB, TRAIN_JOB
 from tests.e2e.cluster.kind_table import note, of_kinds, showing
 from tests.e2e.cluster.test_faults import LONG, rows  # noqa: F401 - a fixture
 
+EPOCHS = 80
+"""A dozen commands are typed while it trains, also where pods have more of the machine than they."""
 END_PID_1 = "import os, signal; os.kill(1, signal.SIGTERM)"
 
 
@@ -37,7 +39,7 @@ def delete(place, space, job):
 
 @of_kinds(PLAIN_JOB, TRAIN_JOB)
 def test_a_job_goes_the_whole_way(place, space, write_job, rows, kind):  # noqa: F811
-    cfg = write_job(**LONG)
+    cfg = write_job(**{**LONG, "Global__epochs": EPOCHS})
     ask = ("submit", cfg, "--api", kind.name, "--name", "pair")
     with showing(kind, "dry run"):
         said = place.run("ftlaunch", *ask, "--dry-run", "server").stderr
@@ -93,11 +95,11 @@ def test_a_job_goes_the_whole_way(place, space, write_job, rows, kind):  # noqa:
         place.run("ftlaunch", "resume")
         place.run("ftlaunch", "wait", "--timeout", "170s")
         assert place.status()["state"] == "Succeeded"
-        assert max(row["step"] for row in rows() if row["event"] == "step") == 80 > before
+        assert max(row["step"] for row in rows() if row["event"] == "step") == EPOCHS * 2 > before
     with showing(kind, "events"):
         assert "SuccessfulCreate" in place.run("ftlaunch", "events").stdout
     with showing(kind, "ckpt"):
-        assert "s000080" in place.run("ftlaunch", "ckpt", "ls").stdout
+        assert f"s{EPOCHS * 2:06}" in place.run("ftlaunch", "ckpt", "ls").stdout
     with showing(kind, "delete"):
         delete(place, space, "pair")
         assert space.names(kind.resource.plural) == []
