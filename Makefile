@@ -254,11 +254,12 @@ sign:  ## sign the checksums of a release, and with them all its files: SIGN_KEY
 	@test -n "$(SIGN_KEY)" || { echo "sign: expected SIGN_KEY, a key of gpg, got none" >&2; exit 1; }
 	gpg --batch --yes --quiet --local-user '$(SIGN_KEY)' --armor --output $(DIST)/SHA256SUMS.asc --detach-sign $(DIST)/SHA256SUMS
 
-set-version: ## TO=0.2.0 in all files that name our version; then test_image_files and goldens say what else is rendered
+set-version: ## TO=0.2.0 in all files that name our version, and not what others or older ones wrote; then test_image_files and goldens say what else is rendered
 	@test -n "$(TO)" || { echo "set-version: expected TO=VERSION, got nothing" >&2; exit 2; }
-	git grep -lF '$(VERSION)' -- pyproject.toml README.md docs examples k8s tests | xargs sed -i -E \
+	git grep -lF '$(VERSION)' -- pyproject.toml README.md docs examples k8s tests \
+		':!tests/launcher/why/corpus' ':!tests/launcher/cli/release_*' | xargs sed -i -E \
 		-e 's/^version = "$(VERSION)"/version = "$(TO)"/' \
-		-e 's/(ftlaunch(-trainer)?[-: ]|version": ")$(subst .,\.,$(VERSION))/\1$(TO)/g'
+		-e 's/(ftlaunch(-trainer)?[-: ]|version"?: ?"|version=")$(subst .,\.,$(VERSION))/\1$(TO)/g'
 
 clean:  ## remove the environment, the quick start's folder and caches
 	rm -rf $(VENV) .quickstart build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -73,7 +73,7 @@ def test_a_reader_never_sees_a_torn_record(tmp_path: Path) -> None:
     writer = subprocess.Popen([sys.executable, "-c", code, str(path)])
     try:
         seen: set[int] = set()
-        guard = threading.Timer(20, writer.kill)
+        guard = threading.Timer(100, writer.kill)  # of one hanging; seconds where cores are free
         guard.start()
         while len(seen) < 2000 and writer.poll() is None:
             found = heartbeats.read(0)
