@@ -29,6 +29,7 @@ from launcher.errors import CliExit
 from launcher.jobs.options import SubmitOptions
 
 if TYPE_CHECKING:
+    from launcher.sweep.begin import Planned
     from launcher.sweep.driver import Picture
     from launcher.sweep.machine import Sharing
     from launcher.sweep.study import Study
@@ -96,17 +97,38 @@ def command() -> None:
     help="Container engine of --on docker.",
 )  # fmt: skip
 @_detach_option
+@click.option(
+    "--driver", type=click.Choice(("here", "pod")), default="here", show_default=True,
+    help="What goes on with the study: a process of this machine, or a pod of the cluster.",
+)  # fmt: skip
+@click.option(
+    "--driver-image", metavar="IMAGE",
+    help="Image of --driver pod, with ftlaunch and optuna; by default ftlaunch-driver, from where the "
+    "trainer's is.",
+)  # fmt: skip
+@click.option(
+    "--dry-run", "dry", type=click.Choice(("client", "server")),
+    help="Check all of it and begin nothing; of --driver pod the objects are printed, and with server "
+    "checked by the cluster.",
+)  # fmt: skip
 @plain_option
 @output_option("json", "name")
-def run(*, path: Path, options: SubmitOptions, detach: bool, plain: bool, output: str, **asked: Any) -> int:
+def run(
+    *, path: Path, options: SubmitOptions, detach: bool, driver: str, dry: str | None, plain: bool,
+    output: str, **asked: Any,
+) -> int:  # fmt: skip
     """Begin a study, and go on with it until all trials have ended."""
+    from launcher.errors import UsageError
     from launcher.jobs.notes import Note
     from launcher.sweep import lifecycle
     from launcher.sweep.begin import SweepRequest, plan_study, read_request
 
+    if asked["driver_image"] is not None and driver != "pod":
+        raise UsageError(where="--driver-image", expected="--driver pod beside it", got=f"--driver {driver}")
     typed = SweepRequest(
-        config=path, options=options, command=tuple(click.get_current_context().obj or ()), **asked
-    )
+        config=path, options=options, command=tuple(click.get_current_context().obj or ()),
+        in_pod=driver == "pod", **asked,
+    )  # fmt: skip
     planned = plan_study(read_request(path, typed), notes=print_note)
     settings = planned.settings
     print_note(
@@ -118,10 +140,13 @@ def run(*, path: Path, options: SubmitOptions, detach: bool, plain: bool, output
     )
     if planned.sharing.warning:
         print_note(Note(planned.sharing.warning, "note"))
+    if dry is not None:
+        return _print_dry_run(planned, on_server=dry == "server")
     try:
         study = lifecycle.begin(planned, notes=print_note)
     except KeyboardInterrupt:
         return _interrupted(settings.name)
+    detach = detach or study.is_remote
     if output == "name" or (output == "text" and detach):
         echo(study.name)
     if detach:
@@ -129,18 +154,40 @@ def run(*, path: Path, options: SubmitOptions, detach: bool, plain: bool, output
     return _go_on(study, planned.sharing, plain=plain, output=output)
 
 
+def _print_dry_run(planned: Planned, *, on_server: bool) -> int:
+    """Print what would be sent for a driver in the cluster, and say that nothing was begun."""
+    from launcher.sweep.lifecycle import check_driver
+
+    for text in check_driver(planned, on_server=on_server):
+        echo(text, nl=False)
+    checked = "checked by the cluster; " if on_server and planned.settings.driver_namespace else ""
+    echo(f"{planned.settings.name}: {checked}nothing was begun", err=True)
+    return CliExit.OK
+
+
 def _detach(study: Study, output: str) -> int:
     from launcher.sweep import lifecycle
 
-    pid = lifecycle.detach(study)
+    what = "a pod" if study.is_remote else f"process {lifecycle.detach(study)}"
     if output == "json":
         echo_document(study_to_json(study, lifecycle.look(study)), output)
     echo(
-        f"process {pid} goes on with it; next: ftlaunch sweep status {study.name} · "
-        f"ftlaunch cancel {study.name}",
+        f"{what} goes on with it; next: ftlaunch sweep status {study.name} · ftlaunch cancel {study.name}",
         err=True,
     )
     return CliExit.OK
+
+
+@command.command("drive", hidden=True)
+@click.argument("folder", type=click.Path(path_type=Path))
+def drive(*, folder: Path) -> None:
+    """Go on with a study in a pod of the cluster."""
+    from launcher.sweep.lifecycle import drive_in_pod
+
+    os.chdir(os.environ.get("FTLAUNCH_WORKDIR", "/workspace"))
+    picture = drive_in_pod(folder, pause=time.sleep, notes=print_note)
+    ended = sum(trial.state.is_final for trial in picture.trials)
+    echo(f"{ended} of {picture.planned} trials have ended")
 
 
 @command.command("resume")
@@ -157,7 +204,7 @@ def resume(
     from launcher.sweep import lifecycle
     from launcher.sweep.study import find_study
 
-    found = lifecycle.release(find_study(study), trials=trials, notes=print_note)
+    found = lifecycle.release(find_study(study), trials=trials, parallel=parallel, notes=print_note)
     return resume_study(found, parallel=parallel, detach=detach, plain=plain, output=output)
 
 
@@ -165,6 +212,9 @@ def resume_study(study: Study, *, parallel: int | None, detach: bool, plain: boo
     """Go on with a study that may go on."""
     from launcher.sweep import lifecycle
 
+    if study.is_remote:
+        lifecycle.drive_by_pod(study)
+        return _detach(study, output)
     if Path.cwd() != Path(study.settings.workdir):
         echo(f"note: goes on in {study.settings.workdir}, where the study's paths lead", err=True)
         os.chdir(study.settings.workdir)
@@ -300,6 +350,7 @@ def study_to_json(study: Study, picture: Picture) -> dict[str, object]:
         parallel=settings.parallel,
         epochs=settings.epochs,
         drivers=study.drivers(),
+        driver=dict(study.read_remote()) if study.is_remote else None,
         reason=picture.halted.reason if picture.halted else None,
         winner=winner.number + 1 if winner else None,
         best=winner.value if winner else None,

@@ -86,17 +86,21 @@ def load_job_file(run_folder: Path) -> JobFile | None:
         return None
 
 
-def output_here(run_folder: Path) -> Path | None:
+def output_here(run_folder: Path, *, is_mounted: bool = False) -> Path | None:
     """Return the output folder of a job of this machine, whose volumes, if it has any, are folders here.
 
     None for others, and where another run has taken the folder since.
+
+    Args:
+        run_folder: Of the job.
+        is_mounted: Volumes of a cluster's jobs are mounted here, too, as in their pods.
     """
     file = load_job_file(run_folder)
-    if file is None or (not file.folders and file.backend not in _HERE):
+    if file is None or not (file.folders or file.backend in _HERE or is_mounted):
         return None
     path_map = PathMap({WORKSPACE: file.workdir, **file.folders}, counts_relative=True)
-    found = path_map.apply(file.output_dir)
-    if found == file.output_dir:
+    found = file.output_dir if is_mounted else path_map.apply(file.output_dir)
+    if found == file.output_dir and not is_mounted:
         return None
     try:
         run = load_run_file(Path(found))
@@ -105,12 +109,12 @@ def output_here(run_folder: Path) -> Path | None:
     return Path(found) if run is not None and run.run_id == file.run_id else None
 
 
-def read_metrics_here(run_folder: Path) -> list[Row]:
+def read_metrics_here(run_folder: Path, *, is_mounted: bool = False) -> list[Row]:
     """Return the rows of a job whose output lies on this machine; none for others, and where none are.
 
-    Starts no program, so that it may be asked often.
+    Starts no program, so that it may be asked often. The arguments are those of `output_here`.
     """
-    folder = output_here(run_folder)
+    folder = output_here(run_folder, is_mounted=is_mounted)
     if folder is None:
         return []
     try:

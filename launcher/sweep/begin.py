@@ -31,6 +31,7 @@ from launcher.sweep.study import (
     begin_study,
     options_from_json,
     options_to_json,
+    refuse_taken,
 )
 from launcher.sweep.trials import require_optuna
 from trainer.config.document import Document, parse_document
@@ -76,6 +77,8 @@ class SweepRequest:
         name: Of the study; None for one made of the config's.
         seed: Of what is drawn.
         per_gpu: Jobs that share a GPU of this machine.
+        in_pod: A pod of the cluster is the driver.
+        driver_image: Its image; None for the one that goes with the trainer's.
     """
 
     config: Path
@@ -91,6 +94,8 @@ class SweepRequest:
     seed: int | None = None
     per_gpu: int | None = None
     command: tuple[str, ...] = ()
+    in_pod: bool = False
+    driver_image: str | None = None
 
 
 def read_request(path: Path, typed: SweepRequest) -> SweepRequest:
@@ -175,7 +180,7 @@ class Planned:
     settings: Settings
     content: bytes
     sharing: Sharing
-    notes: tuple[str, ...] = ()
+    driver_image: str | None = None
 
     def begin(self) -> Study:
         """Make it.
@@ -192,9 +197,12 @@ def plan_study(request: SweepRequest, *, notes: Notes = ignore) -> Planned:
     Raises:
         ConfigError: The config, or one of the values for it, is refused; holds every problem.
         UsageError: What is asked for cannot be.
+        TakenError: There is a study of its name.
     """
     require_optuna()
     space = parse_space(request.over)
+    if request.name is not None:
+        refuse_taken(request.name)
     draft = load(request.config, request.options, notes=notes)
     _check_values(request, space, draft)
     problems = list(_find_contradictions(request, space, draft.config))
@@ -229,7 +237,34 @@ def plan_study(request: SweepRequest, *, notes: Notes = ignore) -> Planned:
         seed=request.seed or 0,
         per_gpu=request.per_gpu or 1,
     )
-    return Planned(settings=settings, content=draft.config.content, sharing=sharing)
+    if request.in_pod:
+        settings = _have_driven_by_pod(settings, draft, request)
+    return Planned(
+        settings=settings, content=draft.config.content, sharing=sharing, driver_image=request.driver_image
+    )
+
+
+def _have_driven_by_pod(settings: Settings, draft: Draft, request: SweepRequest) -> Settings:
+    """Say in what was asked for that a pod is the driver, once all is checked that one needs.
+
+    Raises:
+        UsageError: A pod cannot be it.
+        UnreachableError: No cluster is configured.
+    """
+    from launcher.backends.factory import open_backend
+    from launcher.runs.paths import runs_dir
+    from launcher.sweep.remote import plan_driver, with_driver_in
+
+    launch = draft.config.job.launch
+    backend = open_backend(
+        draft.on[0], runs_folder=runs_dir(), namespace=launch.namespace, context=launch.context
+    )
+    changed = with_driver_in(
+        settings, draft, namespace=launch.namespace or backend.namespace,
+        context=backend.context or launch.context or "",
+    )  # fmt: skip
+    plan_driver(changed, draft.config.content, image=request.driver_image)
+    return changed
 
 
 def share(draft: Draft, *, asked: int | None, per_gpu: int) -> Sharing:

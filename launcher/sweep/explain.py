@@ -50,6 +50,8 @@ def explain_study(study: Study, picture: Picture) -> StudyExplanation:
             evidence=evidence,
             fix=f"mend what they fail of, or `ftlaunch sweep resume {study.name}` for the next",
         )
+    if study.is_remote and (of_pod := _explain_pod(study, state, evidence)) is not None:
+        return of_pod
     if state == "Paused":
         going = sum(1 for seen in picture.seen.values() if seen.state in (JobState.RUNNING.value,))
         return StudyExplanation(
@@ -67,8 +69,38 @@ def explain_study(study: Study, picture: Picture) -> StudyExplanation:
             ),
             job=waiting[0] if waiting else None,
         )
-    if state == "Failed":
+    return _explain_end(study, picture, evidence)
+
+
+def _explain_pod(study: Study, state: str, evidence: tuple[str, ...]) -> StudyExplanation | None:
+    """Say what is the matter with a driver's pod; None where nothing is."""
+    seen = study.read_remote()
+    said = (f"the cluster says: {seen['reason']}",) if seen.get("reason") else ()
+    if state == "Paused":
+        what = {
+            "Failed": "its driver's pod was refused", "Gone": "its driver is gone from the cluster",
+            "Unknown": "its cluster cannot be asked",
+        }.get(seen.get("state", ""), "its driver's pod has ended before it")  # fmt: skip
         return StudyExplanation(
-            sentence="all its trials failed", evidence=evidence, fix="mend what they fail of"
-        )
-    return StudyExplanation(sentence="all its trials have ended", evidence=evidence)
+            sentence=what, evidence=(*said, *evidence),
+            fix=f"`ftlaunch sweep resume {study.name}` makes a new pod",
+        )  # fmt: skip
+    if state == "Running" and seen.get("state") == "Waiting":
+        return StudyExplanation(
+            sentence="its driver's pod does not run yet", evidence=(*said, *evidence),
+            fix=f"`kubectl describe job {study.name}-driver` says more" if said else "",
+        )  # fmt: skip
+    return None
+
+
+def _explain_end(study: Study, picture: Picture, evidence: tuple[str, ...]) -> StudyExplanation:
+    states = {trial.state for trial in picture.trials}
+    if TrialState.COMPLETE in states:
+        return StudyExplanation(sentence="all its trials have ended", evidence=evidence)
+    if TrialState.FAILED in states:
+        what = "all its trials failed" if len(states) == 1 else "its trials failed or were pruned"
+        return StudyExplanation(sentence=what, evidence=evidence, fix="mend what they fail of")
+    return StudyExplanation(
+        sentence="all its trials were pruned, so that there is no winner",
+        fix=f"`ftlaunch resume {study.name}-t001` trains one of them to its end",
+    )

@@ -18,11 +18,12 @@ from launcher.jobs.resolve import ResolvedJob, open_job
 from launcher.plan.capabilities import CAPABILITIES
 from launcher.runs.paths import runs_dir
 from launcher.runs.store import RunStore
+from launcher.sweep import remote
 from launcher.sweep.begin import Planned, share_again
 from launcher.sweep.driver import Driver, Picture, tell_nobody
 from launcher.sweep.machine import Sharing
 from launcher.sweep.results import find_winner, write_winner
-from launcher.sweep.study import DRIVER_LOG, MOST_TRIALS, WINNER, Halted, Study, remove_study
+from launcher.sweep.study import DRIVER_LOG, MOST_TRIALS, PAGE, WINNER, Halted, Study, remove_study
 from launcher.sweep.trial_jobs import ABSENT, LaunchedJobs, Seen, TrialJob, jobs_of
 from launcher.sweep.trials import Trials, TrialState
 from trainer.protocol.codec import Count, decode, encode
@@ -61,10 +62,10 @@ def state_of(study: Study, picture: Picture) -> StudyState:
     if picture.halted is not None:
         return "Cancelled" if picture.halted.cancelled else "Failed"
     if picture.is_over:
-        return (
-            "Succeeded" if any(trial.state is TrialState.COMPLETE for trial in picture.trials) else "Failed"
-        )
-    return "Running" if study.drivers() else "Paused"
+        states = {trial.state for trial in picture.trials}
+        # where all were pruned, nothing has gone wrong
+        return "Succeeded" if TrialState.COMPLETE in states or TrialState.FAILED not in states else "Failed"
+    return "Running" if study.is_driven else "Paused"
 
 
 def summarize(study: Study, picture: Picture) -> Summary:
@@ -89,7 +90,7 @@ def read_summary(study: Study) -> Summary | None:
     # a study may be halted while no driver is there to note it
     if found.state in ("Running", "Paused") and (halted := study.read_halted()) is not None:
         return replace(found, state="Cancelled" if halted.cancelled else "Failed")
-    if found.state == "Running" and not study.drivers():
+    if found.state == "Running" and not study.is_driven:
         return replace(found, state="Paused")
     return found
 
@@ -101,14 +102,24 @@ def _note_summary(study: Study, picture: Picture) -> None:
 
 
 def look(study: Study) -> Picture:
-    """Return how a study stands now. Changes nothing; asks for the jobs of trials that run alone."""
+    """Return how a study stands now; asks for the jobs of trials that run alone.
+
+    Changes nothing but this machine's copy of a study whose driver is a pod.
+    """
+    if study.is_remote:
+        remote.renew(study)
     trials = Trials(study)
     found = trials.all()
     jobs = [job for trial in found if not trial.state.is_final for job in jobs_of(study, trial.number)]
     seen: dict[str, Seen] = {}
     with contextlib.suppress(UnreachableError):
         seen = LaunchedJobs(study).look(jobs) if jobs else {}
-    return Picture(trials=tuple(found), seen=seen, planned=trials.planned, halted=study.read_halted())
+    picture = Picture(trials=tuple(found), seen=seen, planned=trials.planned, halted=study.read_halted())
+    if study.is_remote:
+        _note_summary(study, picture)
+        if picture.is_over and not (study.folder / PAGE).is_file():
+            write_results(study, picture)
+    return picture
 
 
 def begin(planned: Planned, *, notes: Notes = ignore) -> Study:
@@ -119,6 +130,13 @@ def begin(planned: Planned, *, notes: Notes = ignore) -> Study:
         LaunchError: The first trial cannot be submitted.
     """
     study = planned.begin()
+    if study.is_remote:
+        try:
+            remote.send_driver(study, image=planned.driver_image)
+        except (LaunchError, ValueError):
+            remove_study(study)
+            raise
+        return study
     try:
         make_driver(study, planned.sharing, notes=notes).step()
     except (LaunchError, ValueError):
@@ -128,14 +146,15 @@ def begin(planned: Planned, *, notes: Notes = ignore) -> Study:
     return study
 
 
-def make_driver(study: Study, sharing: Sharing, *, notes: Notes = ignore) -> Driver:
+def make_driver(study: Study, sharing: Sharing, *, notes: Notes = ignore, is_in_pod: bool = False) -> Driver:
     """Make what goes on with a study in this process."""
-    return Driver(study, Trials(study), LaunchedJobs(study, notes=notes), places=sharing.places, notes=notes)
+    port = LaunchedJobs(study, notes=notes, **({"is_mounted": True} if is_in_pod else {}))
+    return Driver(study, Trials(study), port, places=sharing.places, notes=notes)
 
 
 def go_on(
     study: Study, sharing: Sharing, *, pause: Callable[[float], None], notes: Notes = ignore,
-    on_step: Callable[[Picture], None] = tell_nobody,
+    on_step: Callable[[Picture], None] = tell_nobody, is_in_pod: bool = False,
 ) -> Picture:  # fmt: skip
     """Go on with a study until it ends or is halted, and write down what it came to.
 
@@ -145,6 +164,7 @@ def go_on(
         pause: Waits for so many seconds, or less.
         notes: Told of what people should know.
         on_step: Told of each look.
+        is_in_pod: The trials' output is mounted here as in their pods.
 
     Raises:
         UsageError: It was asked for in another folder, where its config's relative paths lead.
@@ -162,7 +182,7 @@ def go_on(
         on_step(picture)
 
     with study.driving():
-        driver = make_driver(study, sharing, notes=notes)
+        driver = make_driver(study, sharing, notes=notes, is_in_pod=is_in_pod)
         picture = driver.run(pause=lambda: pause(length_s), on_step=tell)
         write_results(study, picture)
     _note_summary(study, picture)
@@ -185,6 +205,9 @@ def write_results(study: Study, picture: Picture) -> Path | None:
 def cancel(study: Study, *, notes: Notes = ignore) -> int:
     """Have no driver go on, and the jobs of its trials save and stop; return how many were told to."""
     study.halt(Halted(cancelled=True))
+    if study.is_remote:
+        remote.tell(study, notes=notes)
+        remote.renew(study)
     count = 0
     # under the lock by which jobs are started: one that is being started now is seen
     trials = Trials(study)
@@ -199,17 +222,23 @@ def cancel(study: Study, *, notes: Notes = ignore) -> int:
     return count
 
 
-def release(study: Study, *, trials: int | None = None, notes: Notes = ignore) -> Study:
+def release(
+    study: Study, *, trials: int | None = None, parallel: int | None = None, notes: Notes = ignore
+) -> Study:
     """Let a study go on that was cancelled or stopped: jobs that were cancelled are taken up again.
 
     Args:
         study: Which.
         trials: How many there are to be; None for as many as before.
+        parallel: How many at once, where a pod is the driver; None for as many as before.
         notes: Told of jobs that cannot be taken up.
 
     Raises:
         UsageError: A job is still stopping.
     """
+    if study.is_remote:
+        remote.renew(study)
+        study = study.with_numbers(parallel=parallel)
     if trials is not None:
         begun = len(Trials(study).all())
         if trials < begun:
@@ -218,7 +247,7 @@ def release(study: Study, *, trials: int | None = None, notes: Notes = ignore) -
             )
         if trials > MOST_TRIALS:
             raise UsageError(where="--trials", expected=f"at most {MOST_TRIALS}", got=str(trials))
-        study = study.with_trials(trials)
+        study = study.with_numbers(trials=trials)
     halted = study.read_halted()
     if halted is not None and halted.cancelled:
         for job in _running_jobs(study, Trials(study)):
@@ -228,6 +257,8 @@ def release(study: Study, *, trials: int | None = None, notes: Notes = ignore) -
             except NotFoundError as error:
                 notes(Note(str(error), "warning"))
     study.release()
+    if study.is_remote:
+        remote.tell(study, notes=notes)
     return study
 
 
@@ -250,7 +281,9 @@ def delete(study: Study, *, force: bool = False) -> int:
     Raises:
         UsageError: A driver or a job of it still runs, and `force` is not given.
     """
-    if study.drivers() and not force:
+    if study.is_remote:
+        remote.renew(study)
+    if study.is_driven and not force and not _has_ended(study):
         raise UsageError(
             where=study.name, expected="a study that no driver goes on with", got="one that does",
             fix=f"`ftlaunch cancel {study.name}` first, or pass --force",
@@ -273,6 +306,8 @@ def delete(study: Study, *, force: bool = False) -> int:
             got=f"{len(going)} that have not, such as {going[0]}",
             fix=f"`ftlaunch cancel {study.name}` first, or pass --force",
         )
+    if study.is_remote:
+        remote.remove(study)  # first: it starts no job that nobody would delete
     for job in jobs:
         lifecycle.delete(job, force=force)
         count += 1
@@ -280,10 +315,73 @@ def delete(study: Study, *, force: bool = False) -> int:
     return count
 
 
+def _has_ended(study: Study) -> bool:
+    """Whether nothing of a study is left to be done, also where its driver's pod is about to end."""
+    found = read_summary(study)
+    return study.is_remote and found is not None and found.state in ("Succeeded", "Failed", "Cancelled")
+
+
 def _is_going(job: ResolvedJob) -> bool:
     with contextlib.suppress(NotFoundError):
         return not lifecycle.status(job).state.is_terminal
     return False
+
+
+def drive_by_pod(study: Study) -> None:
+    """Have a pod go on with a study that has one as its driver.
+
+    Raises:
+        LaunchError: The cluster refuses it.
+    """
+    remote.send_driver(study)
+
+
+def check_driver(planned: Planned, *, on_server: bool) -> list[str]:
+    """Return the objects of a study's driver as texts; none where this machine is it. Begins nothing.
+
+    Args:
+        planned: The study.
+        on_server: Have the cluster check them.
+
+    Raises:
+        LaunchError: The cluster refuses them.
+    """
+    if not planned.settings.driver_namespace:
+        return []
+    return remote.check(planned.settings, planned.content, image=planned.driver_image, on_server=on_server)
+
+
+def drive_in_pod(folder: Path, *, pause: Callable[[float], None], notes: Notes = ignore) -> Picture:
+    """Go on with a study as its driver in a cluster, until it ends or is halted.
+
+    Args:
+        folder: Where the driver's ConfigMap is mounted.
+        pause: Waits for so many seconds.
+        notes: Told of what people should know.
+
+    Raises:
+        UsageError: What it was given is refused; a pod made anew would be refused alike.
+        LaunchError: The cluster does not answer.
+    """
+    study, place = remote.open_in_pod(folder)
+    published = remote.Published(study, place)
+
+    def exchange(picture: Picture) -> None:
+        del picture
+        try:
+            if published.listen():
+                cancel(study, notes=notes)
+            published.send()
+        except UnreachableError as error:  # the next step tries again
+            notes(Note(str(error), "warning"))
+
+    if published.listen():
+        cancel(study, notes=notes)
+    picture = go_on(study, share_again(study), pause=pause, notes=notes, on_step=exchange, is_in_pod=True)
+    published.send()
+    if picture.halted is not None and not picture.halted.cancelled:
+        published.tell()
+    return picture
 
 
 def detach(study: Study) -> int:
@@ -331,9 +429,12 @@ __all__ = [
     "TakenError",
     "begin",
     "cancel",
+    "check_driver",
     "choose_job",
     "delete",
     "detach",
+    "drive_by_pod",
+    "drive_in_pod",
     "go_on",
     "look",
     "make_driver",

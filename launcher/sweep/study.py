@@ -7,6 +7,7 @@ A study is a folder of `$FTLAUNCH_STATE/sweeps`:
     journal.log    optuna's journal: the trials, their values, and what they came to
     halted.json    there while no driver is to go on: cancelled, or stopped because everything fails
     drivers/       a file for each driver, held while it runs
+    remote.json    how the driver was last seen, where a pod of a cluster is it
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ from launcher.sweep.space import Space, parse_space
 from trainer.protocol.codec import Count, UnixTime, UnlessNone, Within, decode, encode
 from trainer.protocol.file_locks import hold_new, try_hold
 from trainer.protocol.safe_files import read_file, replace_file
-from trainer.protocol.untrusted import FormatError
+from trainer.protocol.untrusted import FormatError, parse_object
 
 SCHEMA = 1
 STUDY, CONFIG, JOURNAL, HALTED, DRIVERS = "study.json", "cfg.yaml", "journal.log", "halted.json", "drivers"
-DRIVER_LOG, WINNER, PAGE = "driver.log", "winner.yaml", "sweep.html"
+DRIVER_LOG, WINNER, PAGE, REMOTE = "driver.log", "winner.yaml", "sweep.html", "remote.json"
 MAX_PREFIX = 30
 """Of a study's name: `-abcde-t0001-f5s2` follows in the names of its jobs."""
 _MAX_BYTES = 4 * 1024 * 1024
@@ -66,6 +67,8 @@ class Settings:
         per_gpu: Jobs that share a GPU of this machine.
         first: Values that the config itself has of what is drawn; the first trial has them, so that the
             others are held against what was there. Empty where it has none among them.
+        driver_namespace: Of the cluster where a pod is the study's driver; empty where this machine is.
+        driver_context: Of the kubeconfig that leads there; empty for its current one.
     """
 
     name: str
@@ -89,6 +92,8 @@ class Settings:
     seed: Count = 0
     per_gpu: Annotated[int, Within(1, MOST_PER_GPU)] = 1
     first: Mapping[str, object] = field(default_factory=dict)
+    driver_namespace: str = ""
+    driver_context: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,11 +131,19 @@ class Study:
         """The config of its trials."""
         return self.folder / CONFIG
 
-    def with_trials(self, trials: int) -> Study:
-        """Change how many trials there are to be."""
+    @property
+    def is_remote(self) -> bool:
+        """Whether a pod of a cluster is its driver; what lies here is then a copy of what that last told."""
+        return bool(self.settings.driver_namespace)
+
+    def with_numbers(self, *, trials: int | None = None, parallel: int | None = None) -> Study:
+        """Change how many trials there are to be, and how many at once; None leaves a number as it is."""
         from dataclasses import replace
 
-        changed = replace(self, settings=replace(self.settings, trials=trials))
+        settings = replace(
+            self.settings, trials=trials or self.settings.trials, parallel=parallel or self.settings.parallel
+        )
+        changed = replace(self, settings=settings)
         _save(changed)
         return changed
 
@@ -163,6 +176,28 @@ class Study:
                 held.close(remove=True)  # of one that was killed
         return found
 
+    @property
+    def is_driven(self) -> bool:
+        """Whether a driver goes on with it; of one in a cluster as was last seen."""
+        if not self.is_remote:
+            return bool(self.drivers())
+        return self.read_remote().get("state") in ("Running", "Waiting")
+
+    def read_remote(self) -> Mapping[str, str]:
+        """Return `state` and `reason` of a driver in a cluster as they were last seen; empty before that."""
+        try:
+            found = parse_object(
+                read_file(self.folder / REMOTE, max_bytes=_MAX_BYTES), where=REMOTE, max_bytes=_MAX_BYTES
+            )
+        except (OSError, FormatError):
+            return {}
+        return {name: str(value) for name, value in found.items()}
+
+    def note_remote(self, *, state: str, reason: str) -> None:
+        """Keep how a driver in a cluster was seen."""
+        text = json.dumps({"state": state, "reason": reason}) + "\n"
+        replace_file(self.folder / REMOTE, text.encode())
+
     @contextmanager
     def driving(self) -> Iterator[None]:
         """Be known as a driver while the context lasts, however it ends."""
@@ -188,26 +223,49 @@ def begin_study(settings: Settings, content: bytes) -> Study:
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError as error:
-        raise TakenError(
-            where=settings.name,
-            expected="a free name",
-            got="that of an earlier study",
-            fix="choose another, or "
-            + (
-                f"`ftlaunch delete {settings.name}`"
-                if (folder / STUDY).is_file()
-                else f"delete {folder}, which is what is left of it"
-            ),
-        ) from error
+        raise _taken(settings.name) from error
     (folder / CONFIG).write_bytes(content)
     study = Study(folder=folder, settings=settings, space=parse_space(settings.over))
     _save(study)  # last: a folder without it is no study
     return study
 
 
+def refuse_taken(name: str) -> None:
+    """Refuse the name of a study that is there.
+
+    Raises:
+        TakenError: It is.
+    """
+    if is_dns_label(name) and (sweeps_dir() / name).exists():
+        raise _taken(name)
+
+
+def _taken(name: str) -> TakenError:
+    folder = sweeps_dir() / name
+    is_study = (folder / STUDY).is_file()
+    return TakenError(
+        where=name, expected="a free name", got="that of an earlier study",
+        fix="choose another, or "
+        + (f"`ftlaunch delete {name}`" if is_study else f"delete {folder}, which is what is left of it"),
+    )  # fmt: skip
+
+
 def _save(study: Study) -> None:
-    text = json.dumps(encode(study.settings, schema=SCHEMA), indent=2) + "\n"
-    replace_file(study.folder / STUDY, text.encode())
+    replace_file(study.folder / STUDY, format_settings(study.settings).encode())
+
+
+def format_settings(settings: Settings) -> str:
+    """Write study.json."""
+    return json.dumps(encode(settings, schema=SCHEMA), indent=2) + "\n"
+
+
+def parse_settings(data: bytes, *, where: str) -> Settings:
+    """Read study.json.
+
+    Raises:
+        FormatError: It is broken, or of another release.
+    """
+    return decode(Settings, data, where=where, schema=SCHEMA)
 
 
 def load_study(name: str) -> Study | None:
@@ -220,7 +278,7 @@ def load_study(name: str) -> Study | None:
         return None
     path = sweeps_dir() / name / STUDY
     try:
-        settings = decode(Settings, read_file(path, max_bytes=_MAX_BYTES), where=str(path), schema=SCHEMA)
+        settings = parse_settings(read_file(path, max_bytes=_MAX_BYTES), where=str(path))
         return Study(folder=path.parent, settings=settings, space=parse_space(settings.over))
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -159,8 +159,9 @@ def _output_dir(study: Study, job: TrialJob) -> str:
 class LaunchedJobs:
     """Jobs as `launcher.jobs` runs them."""
 
-    def __init__(self, study: Study, *, notes: Notes = ignore) -> None:
-        self._study = study
+    def __init__(self, study: Study, *, notes: Notes = ignore, is_mounted: bool = False) -> None:
+        """`is_mounted`: the jobs' output lies here at the same path as in their pods."""
+        self._study, self._is_mounted = study, is_mounted
         self._store = RunStore(runs_dir())
         self._notes = notes
 
@@ -251,8 +252,8 @@ class LaunchedJobs:
         )
 
     def _read_rows(self, record: RunRecord, state: str) -> list[Row]:
-        if not CAPABILITIES[record.handle.backend].is_cluster:
-            rows = read_metrics_here(self._store.run_folder(record.handle.job))
+        if self._is_mounted or not CAPABILITIES[record.handle.backend].is_cluster:
+            rows = read_metrics_here(self._store.run_folder(record.handle.job), is_mounted=self._is_mounted)
             if rows:
                 return rows
         if state not in _STARTED:
