@@ -121,13 +121,13 @@ page-check: $(VENV)/dev.stamp site  ## reports and the site in a browser: layout
 	$(BIN)/python -m pytest -q -m browser -n $(WORKERS) --dist loadfile tests/pages
 
 TARGET ?= cpu
-image:  ## build the trainer's image; TARGET=cpu or gpu, with -zoo for more networks, BASE_IMAGE=… (docs/images.md)
+image:  ## build the trainer's image; TARGET=cpu or gpu, with -zoo for more networks, or driver, BASE_IMAGE=… (docs/images.md)
 	docker/build $(TARGET)
 
 image-archive: image  ## the image as a file that clusters and engines load: build/ftlaunch-trainer-TARGET.tar
 	@mkdir -p build
 	$(or $(CONTAINER_RUNTIME),docker) save -o build/ftlaunch-trainer-$(TARGET).tar \
-		$(or $(IMAGE),ftlaunch-trainer:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)-$(TARGET))
+		$(or $(IMAGE),$(if $(filter driver,$(TARGET)),ftlaunch-driver:$(VERSION),ftlaunch-trainer:$(VERSION)-$(TARGET)))
 
 image-report:  ## build times, layers and parts of the image, measured
 	docker/report $(TARGET)
@@ -203,6 +203,8 @@ lock:  ## renew requirements/*.txt (needs uv)
 		-c requirements/run.txt --no-emit-package paddlepaddle -o requirements/image.txt
 	echo paddlepaddle | uv pip compile -q - --no-deps --universal --python-version 3.10 --generate-hashes \
 		--no-header -c requirements/run.txt -o requirements/image-cpu.txt
+	uv pip compile -q pyproject.toml --extra sweep --universal --python-version 3.10 --generate-hashes --no-header \
+		-c requirements/run.txt -o requirements/image-driver.txt
 	printf 'paddleclas==2.6.0\neasydict\nprettytable\nsix\ntqdm\nwcwidth\n' | uv pip compile -q - --no-deps --universal \
 		--python-version 3.10 --generate-hashes --no-header --no-annotate -o requirements/zoo.txt
 	echo hatchling | uv pip compile -q - --universal --python-version 3.10 --generate-hashes \

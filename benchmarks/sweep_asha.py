@@ -2,8 +2,8 @@
 
 | step | what it does |
 |---|---|
-| `train` | trains every trial of every seed to its end, and keeps the curves in a file; goes on where it was ended |
-| `compare` | runs the launcher's own driver over those curves, with `--prune asha` and without, and says what each cost and chose |
+| `train` | trains every trial of every seed to its end, and keeps the curves; goes on where it was ended |
+| `compare` | runs the launcher's own driver over those curves, with `--prune asha` and without |
 
 A study has 24 trials of 27 epochs: learning rate, momentum, weight decay and label smoothing of a network
 with one hidden layer, drawn at random by the launcher; the first trial has ordinary values. Sets are
@@ -75,7 +75,8 @@ def main() -> int:
     if options.step == "train":
         return 0
     curves = read_curves(options.curves)
-    return 0 if all([compare(curves, name, seeds=options.seeds) for name in options.sets]) else 1
+    met = [compare(curves, name, seeds=options.seeds) for name in options.sets]
+    return 0 if all(met) else 1
 
 
 # the trainings
@@ -167,10 +168,10 @@ def _load_fashion() -> Data:
 
 
 def train(data: Data, values: Mapping[str, Any], *, seed: int) -> list[float]:
-    """Train a network with one hidden layer, the rate falling along a cosine; return its accuracy after each epoch.
+    """Train a network with one hidden layer, the rate falling by a cosine; return accuracy by epoch.
 
     By hand and not by Paddle: steps this small take Paddle 2 ms each and numpy 0.1 ms, of which there are
-    380,000.
+    400,000.
     """
     images, labels, held_images, held_labels = data
     draws = np.random.RandomState(seed)
@@ -185,12 +186,10 @@ def train(data: Data, values: Mapping[str, Any], *, seed: int) -> list[float]:
         for step in range(steps):
             batch = shuffled[step * BATCH : (step + 1) * BATCH]
             rate = values[RATE] * (1 + math.cos(math.pi * (epoch * steps + step) / (EPOCHS * steps))) / 2
-            for layer, speed, slope in zip(
-                weights, speeds, _slopes(weights, images[batch], wanted[batch]), strict=True
-            ):
-                speed *= values[MOMENTUM]
-                speed += slope + values[DECAY] * layer
-                layer -= rate * speed
+            slopes = _slopes(weights, images[batch], wanted[batch])
+            for index, slope in enumerate(slopes):
+                speeds[index] = values[MOMENTUM] * speeds[index] + slope + values[DECAY] * weights[index]
+                weights[index] = weights[index] - rate * speeds[index]
         _, scores = _apply(weights, held_images)
         curve.append(float((scores.argmax(axis=1) == held_labels).mean()))
     return curve
@@ -288,7 +287,7 @@ def _winner_of(curves: Mapping[Key, Sequence[float]], name: str, seed: int) -> i
 
 
 def spread_of(curves: Mapping[Key, Sequence[float]], name: str) -> float:
-    """Return the standard deviation between trainings of one config, pooled over the winners of all studies."""
+    """Return the standard deviation between trainings of one config, pooled over the winners of studies."""
     groups: dict[tuple[int, int], list[float]] = {}
     for (of, seed, number, _), curve in curves.items():
         if of == name:
@@ -314,14 +313,16 @@ def compare(curves: Mapping[Key, Sequence[float]], name: str, *, seeds: int) -> 
         mine = {number: curves[name, seed, number, 0] for number in range(TRIALS)}
         every, asha = play(mine, seed=seed, prune="none"), play(mine, seed=seed, prune="asha")
         best, chosen = find_winner(every.trials, goal="max"), find_winner(asha.trials, goal="max")
-        assert best is not None and best.value is not None and chosen is not None and chosen.value is not None
+        assert best is not None
+        assert chosen is not None
+        highest, reached = best.value or 0.0, chosen.value or 0.0
         shares.append(count_epochs(asha.trials) / count_epochs(every.trials))
-        lost = best.value - chosen.value
+        lost = highest - reached
         same += best.number == chosen.number
         kept += lost <= spread
         print(
-            f"  seed {seed}: {shares[-1]:.1%} of the epochs; trial {chosen.number + 1} with {chosen.value:.4f}, "
-            f"of all {best.number + 1} with {best.value:.4f}{'' if lost <= spread else '  LOST'}"
+            f"  seed {seed}: {shares[-1]:.1%} of the epochs; trial {chosen.number + 1} with {reached:.4f}, "
+            f"of all {best.number + 1} with {highest:.4f}{'' if lost <= spread else '  LOST'}"
         )
     steps = statistics.fmean(shares)
     print(

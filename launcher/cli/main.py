@@ -18,7 +18,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from launcher.cli.printing import echo, echo_error
-from launcher.errors import CliExit, LaunchError
+from launcher.errors import CliExit, LaunchError, NotFoundError
 from trainer.config.problems import ConfigError, suggest
 
 _SHORT_S = 2.0  # commands that last longer collect garbage
@@ -271,6 +271,8 @@ def _run(arguments: Sequence[str]) -> int:
         _echo_error_document(error, error.exit_code, arguments, message=error.format_message())
         return error.exit_code
     except (ConfigError, LaunchError) as error:
+        if isinstance(error, NotFoundError):
+            error = _name_study(error)
         echo(str(error), err=True)
         code = error.exit_code if isinstance(error, LaunchError) else CliExit.USAGE
         _echo_error_document(error, code, arguments)
@@ -291,6 +293,20 @@ def _run(arguments: Sequence[str]) -> int:
         _echo_error_document(error, CliExit.INTERNAL, arguments)
         return CliExit.INTERNAL
     return code if isinstance(code, int) else CliExit.OK
+
+
+def _name_study(error: NotFoundError) -> NotFoundError:
+    """Return what says of a study's name, where a job's was wanted, what to type instead."""
+    from launcher.cli.studies import as_study
+    from launcher.runs.store import WANTED
+
+    name = error.issue.where
+    if error.issue.expected != WANTED or (study := as_study(name)) is None:
+        return error
+    return NotFoundError(
+        where=name, expected="a job", got="a study of several",
+        fix=f"name one of them, such as {study.name}-t001: `ftlaunch list {study.name}` has them",
+    )  # fmt: skip
 
 
 def _echo_error_document(

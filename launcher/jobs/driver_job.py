@@ -379,7 +379,8 @@ def publish(place: DriverPlace, files: Mapping[str, bytes], texts: Mapping[str, 
     size = sum(map(len, packed.values()))
     if size > MOST_BYTES:
         raise UsageError(
-            where=place.study, expected=f"at most {MOST_BYTES:,} bytes of a study, compressed", got=f"{size:,}"
+            where=place.study, expected=f"at most {MOST_BYTES:,} bytes of a study, compressed",
+            got=f"{size:,}",
         )  # fmt: skip
     body: KubeObject = {
         "data": dict(texts),

@@ -26,6 +26,8 @@ _CLOCKS_APART_S = 60.0
 """By which the clock of a file server may be behind ours."""
 _SUBMITTING = f'"{Stage.SUBMITTING.value}"'.encode()
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}", re.ASCII)
+WANTED = "a job of this machine's runs"
+"""What is expected of a name that is none; a command line tells a study's name by it."""
 RECORD, CONFIG, MANIFEST, GIT = "record.json", "cfg.yaml", "manifest.yaml", "git.json"
 
 
@@ -174,9 +176,7 @@ class RunStore:
         job = parse_handle(text).job if "://" in text else text
         record = self.load(job)
         if record is None or ("://" in text and str(record.handle) != text):
-            raise NotFoundError(
-                where=text, expected="a job of this machine's runs", got="none", fix="see `ftlaunch list`"
-            )
+            raise NotFoundError(where=text, expected=WANTED, got="none", fix="see `ftlaunch list`")
         return record
 
     def remove(self, job: str) -> None:

@@ -350,6 +350,12 @@ def _find_contradictions(request: SweepRequest, space: Space, config: RunConfig)
             expected="True: trials are compared by their evaluations",
             got="False",
         )
+    loaders = config.document.values.get("DataLoader")
+    measures = (isinstance(loaders, dict) and loaders.get("Eval")) or config.job.metric.of("Eval")
+    if run.eval_during_train and not measures:
+        yield Issue(
+            where="DataLoader.Eval", expected="images to measure on: trials are compared by it", got="none"
+        )
     if run.eval_interval > run.epochs:
         yield Issue(
             where="Global.eval_interval",

@@ -46,9 +46,14 @@ def interval_of(values: Sequence[float]) -> Interval:
     if len(values) < 2:
         return Interval(mean=mean)
     spread = statistics.stdev(values)
-    degrees = len(values) - 1
-    factor = _T_975[degrees - 1] if degrees <= len(_T_975) else 1.96 + 2.5 / degrees
-    return Interval(mean=mean, spread=spread, half=factor * spread / math.sqrt(len(values)))
+    return Interval(
+        mean=mean, spread=spread, half=_student_t(len(values) - 1) * spread / math.sqrt(len(values))
+    )
+
+
+def _student_t(degrees: int) -> float:
+    """Return Student's t at 97.5 %; beyond the table by its first term about the normal distribution."""
+    return _T_975[degrees - 1] if degrees <= len(_T_975) else 1.96 + 2.5 / degrees
 
 
 def rank(trials: Sequence[Trial], *, goal: str) -> list[Trial]:
@@ -134,8 +139,7 @@ def _half_of_difference(one: Sequence[float], other: Sequence[float]) -> float:
         return 0.0
     weights = sum(part**2 / (len(values) - 1) for part, values in zip(parts, (one, other), strict=True))
     degrees = max(1, int(total**2 / weights)) if weights else len(one) + len(other) - 2
-    factor = _T_975[degrees - 1] if degrees <= len(_T_975) else 1.96 + 2.5 / degrees
-    return factor * math.sqrt(total)
+    return _student_t(degrees) * math.sqrt(total)
 
 
 def count_epochs(trials: Sequence[Trial]) -> int:

@@ -239,7 +239,8 @@ class LaunchedJobs:
 
     def _see(self, record: RunRecord, state: str) -> Seen:
         rows: list[Row] = []
-        if state != JobState.SUBMITTED.value:
+        # where a pod is the driver, it has published what they measure
+        if state != JobState.SUBMITTED.value and not self._study.is_remote:
             with contextlib.suppress(LaunchError):
                 rows = self._read_rows(record, state)
         settings = self._study.settings

@@ -120,7 +120,7 @@ class Trials:
         require_optuna()
         self._study = study
         with self._lock():
-            self._optuna = _open(study, study.folder / JOURNAL, self._write_lock)
+            self._optuna, self._storage = _open(study, study.folder / JOURNAL, self._write_lock)
 
     def all(self) -> list[Trial]:
         """Return all trials, by number."""
@@ -271,7 +271,11 @@ class Trials:
     def _open_trial(self, number: int) -> optuna.Trial:
         import optuna
 
-        return optuna.Trial(self._optuna, self._frozen(number)._trial_id)
+        return optuna.Trial(self._optuna, self._id_of(number))
+
+    def _id_of(self, number: int) -> int:
+        study_id = self._storage.get_study_id_from_name(self._study.name)
+        return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
     def _frozen(self, number: int) -> optuna.trial.FrozenTrial:
         return self._optuna.get_trials(deepcopy=False)[number]
@@ -280,7 +284,7 @@ class Trials:
         with self._lock(), _quiet():
             frozen = self._frozen(number)
             if not frozen.state.is_finished() and frozen.user_attrs.get(key) != value:
-                self._optuna._storage.set_trial_user_attr(frozen._trial_id, key, value)
+                self._storage.set_trial_user_attr(self._id_of(number), key, value)
 
     def _read(self, trial: optuna.trial.FrozenTrial) -> Trial:
         from optuna.trial import TrialState as State
@@ -323,7 +327,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _open(study: Study, path: Path, lock: Path) -> optuna.Study:
+def _open(study: Study, path: Path, lock: Path) -> tuple[optuna.Study, optuna.storages.JournalStorage]:
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
@@ -332,7 +336,7 @@ def _open(study: Study, path: Path, lock: Path) -> optuna.Study:
     with _quiet():
         try:
             storage = JournalStorage(JournalFileBackend(str(path), lock_obj=_make_lock(path, lock)))
-            return optuna.create_study(
+            opened = optuna.create_study(
                 storage=storage, study_name=study.name, load_if_exists=True, pruner=_make_pruner(study),
                 direction="maximize" if study.settings.goal == "max" else "minimize",
             )  # fmt: skip
@@ -342,6 +346,7 @@ def _open(study: Study, path: Path, lock: Path) -> optuna.Study:
                 where=path, expected="optuna's journal", said=f"{type(error).__name__}: {error}",
                 fix=f"`ftlaunch list {study.name}` has its jobs, `ftlaunch delete {study.name}` removes it",
             ) from error  # fmt: skip
+    return opened, storage
 
 
 def _make_lock(path: Path, lock: Path) -> Any:

@@ -47,6 +47,7 @@ RUNNERS = {
     "chinese": "tests/e2e/test_chinese_quickstart.py",
     "docker": "tests/e2e/test_docker_jobs.py",
     "sweep": "tests/launcher/sweep/test_sweep_page.py",
+    "sweep-pod": "tests/launcher/sweep/test_driver_pod.py",
     "team": "tests/launcher/team/test_teams_page.py",
     "cluster": "tests/e2e/cluster/test_printed_commands.py",
     "cluster-admin": "tests/e2e/cluster/test_printed_commands.py",

@@ -25,9 +25,9 @@ def digits(place):
 def test_a_pruned_trial_that_is_resumed_ends_in_the_bits_of_one_that_nobody_stopped(digits):
     small = [part for text in SMALL for part in ("-o", text)]
     done = digits.run(
-        "ftlaunch", "sweep", str(REPOSITORY / "examples/quickstart-sweep.yaml"), "--on", "local", "--name", "few",
-        "--over", f"{RATE}=[{GOOD},{BAD}]", "--over", f"{BATCH}=[64]", "--metric", "loss", "--parallel", "1",
-        *small,
+        "ftlaunch", "sweep", str(REPOSITORY / "examples/quickstart-sweep.yaml"), "--on", "local",
+        "--name", "few", "--over", f"{RATE}=[{GOOD},{BAD}]", "--over", f"{BATCH}=[64]", "--metric", "loss",
+        "--parallel", "1", *small,
     )  # fmt: skip
     assert "the first trial is the best: loss " in " ".join(done.stderr.split())
     assert "epochs trained: " in done.stderr
@@ -42,8 +42,8 @@ def test_a_pruned_trial_that_is_resumed_ends_in_the_bits_of_one_that_nobody_stop
     digits.run("ftlaunch", "resume", "few-t002")
     digits.run("ftlaunch", "wait", "few-t002", "--timeout", "120s")
     digits.run(
-        "ftlaunch", "submit", str(REPOSITORY / "examples/quickstart.yaml"), "--on", "local", "--name", "whole",
-        "--wait", *small, "-o", f"{RATE}={BAD}", "-o", "Global.output_dir=/output/whole",
+        "ftlaunch", "submit", str(REPOSITORY / "examples/quickstart.yaml"), "--on", "local",
+        "--name", "whole", "--wait", *small, "-o", f"{RATE}={BAD}", "-o", "Global.output_dir=/output/whole",
     )  # fmt: skip
     resumed, whole = (f"{output}/few/t002", ".quickstart/output/whole")
     for name in ("latest.pdparams", "latest.pdopt", "best_model.pdparams"):

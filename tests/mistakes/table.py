@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.mistakes.workspace import edit, edit_list, fail_writes, finish_a_run, rewrite, values
+from tests.mistakes.workspace import (
+    begin_a_study,
+    edit,
+    edit_list,
+    evaluate,
+    fail_writes,
+    finish_a_run,
+    rewrite,
+    values,
+)
 
 Change = Callable[[Path], Any]
 
@@ -247,9 +256,49 @@ TRAINING = (
     ),
     Mistake(what="no section to evaluate with", command="trainer eval -c cfg.yaml", exit=3),
 )
+SWEEP, OVER = "ftlaunch sweep cfg.yaml --on local", "--over Optimizer.lr.learning_rate=log(1e-3,1e-1)"
+
+STUDIES = (
+    Mistake(what="a study without values", command=SWEEP, change=evaluate),
+    Mistake(
+        what="a study of a key that does not exist", command=f"{SWEEP} --over Optimizer.rate=[0.1,0.2]",
+        change=evaluate,
+    ),
+    Mistake(
+        what="a range whose ends are turned round",
+        command=f"{SWEEP} --over Optimizer.lr.learning_rate=log(1,0.1)", change=evaluate,
+    ),
+    Mistake(
+        what="a value that the config refuses",
+        command=f"{SWEEP} --over Optimizer.lr.learning_rate=[0.1,fast]", change=evaluate,
+    ),
+    Mistake(what="a grid over a range", command=f"{SWEEP} {OVER} --sampler grid", change=evaluate),
+    Mistake(
+        what="a study by a metric that nothing measures", command=f"{SWEEP} {OVER} --metric f1",
+        change=evaluate,
+    ),
+    Mistake(what="a study of trainings that measure nothing", command=f"{SWEEP} {OVER}"),
+    Mistake(
+        what="pruned trials of different lengths", command=f"{SWEEP} --over Global.epochs=[1,2] --prune asha",
+        change=evaluate,
+    ),
+    Mistake(
+        what="a study's name that is taken", command=f"{SWEEP} {OVER} --name rates", change=begin_a_study
+    ),
+    Mistake(
+        what="a pod as the driver of a study of this machine", command=f"{SWEEP} {OVER} --driver pod",
+        change=evaluate,
+    ),
+    Mistake(what="a study that is not there", command="ftlaunch sweep status rates", exit=4),
+    Mistake(
+        what="a study where one job is meant", command="ftlaunch events rates", exit=4, change=begin_a_study
+    ),
+)  # fmt: skip
+
 GROUPS = {
     "On the command line": TYPING,
     "In the config": WRITING,
     "In lists and images": DATA,
     "While training": TRAINING,
+    "Studies": STUDIES,
 }

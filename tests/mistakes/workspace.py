@@ -106,6 +106,29 @@ def values(**changes: Any) -> Callable[[Path], None]:
     return change
 
 
+def evaluate(folder: Path) -> None:
+    """Have the config measure what it trains."""
+    path = folder / "cfg.yaml"
+    document = yaml.safe_load(path.read_text())
+    document["Global"] |= {"eval_during_train": True, "eval_interval": 1}
+    document["DataLoader"]["Eval"] = document["DataLoader"]["Train"]
+    document["Metric"]["Eval"] = document["Metric"]["Train"]
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+def begin_a_study(folder: Path) -> None:
+    """Leave a study called rates behind."""
+    from launcher.sweep.study import Settings, begin_study
+
+    evaluate(folder)
+    settings = Settings(
+        name="rates", study_id="0" * 32, config=str(folder / "cfg.yaml"), workdir=str(folder), created_s=1.0,
+        over=("Optimizer.lr.learning_rate=[0.1]",), on="local", options={}, sampler="grid", prune="none",
+        metric="top1", goal="max", trials=1, parallel=1, epochs=2,
+    )  # fmt: skip
+    begin_study(settings, (folder / "cfg.yaml").read_bytes())
+
+
 def edit(name: str, how: Callable[[bytes], bytes]) -> Callable[[Path], None]:
     """Change the content of a file."""
 

@@ -1,6 +1,6 @@
 """Makes the trainer's image out of this environment: no engine, no registry, no network.
 
-Two archives in OCI's layout. The base holds the interpreter, `ftlaunch[trainer]`'s dependencies and the
+Two archives in OCI's layout. The base holds the interpreter, `ftlaunch[trainer,sweep]`'s dependencies and the
 system libraries that these load; it is kept in a cache folder under a key made of the lock file. The top
 holds our own code, refers to the base by its digest, and takes no time.
 """
@@ -75,7 +75,7 @@ def build_top(cache: Path, folder: Path, *, version: str) -> Archive:
     """
     digest, size = json.loads(build_base(cache).path.with_suffix(".json").read_text())
     root = folder / "root"
-    for package in ("launcher", "trainer"):
+    for package in ("launcher", "trainer", "k8s"):  # the last has the launcher's templates
         _copy(REPOSITORY / package, root / _APP / package, unused={"__pycache__"})
     _copy(_info("ftlaunch"), root / _APP / _info("ftlaunch").name, unused=set())
     _compile(root / _APP)
@@ -106,7 +106,7 @@ def _stage_base(root: Path) -> None:
     (root / "bin").symlink_to("usr/bin")
     for library in (prefix / "lib").glob("libpython*.so.*"):
         shutil.copy2(library, root / "usr/local/lib" / library.name)
-    for distribution in _dependencies("ftlaunch", extras={"trainer"}):
+    for distribution in _dependencies("ftlaunch", extras={"trainer", "sweep"}):
         for file in distribution.files or ():
             source = Path(str(distribution.locate_file(file)))
             # `bin/` leads out of site-packages, headers are for compilers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from launcher.jobs.driver_job import HALTED, driver_image
 from launcher.sweep import lifecycle
 from launcher.sweep.study import load_study
 from launcher.sweep.trials import TrialState
+from tests.docs.pages import commands
 from tests.launcher.configs import config_values
 from tests.launcher.schemas import check_document
 
@@ -160,6 +162,16 @@ def test_a_pod_goes_on_with_a_study_and_its_death_loses_nothing(config, cluster,
     assert run(["status", "rates"]) == 4
 
 
+def test_the_commands_of_the_page_do_what_they_say(config, cluster, capsys):
+    for command in commands("sweep-pod"):
+        program, *arguments = shlex.split(command)
+        assert program == "ftlaunch"
+        assert run(arguments) == 0, command
+    out, err = capsys.readouterr()
+    assert "checked by the cluster; nothing was begun" in err
+    assert "its driver's pod does not run yet" in out
+
+
 def test_what_is_cancelled_here_stops_there_and_goes_on_again(config, cluster, pod, capsys):
     assert run([*ASK]) == 0
     pod.drive(until=lambda: len(cluster.names("paddlejobs")) == 2)
@@ -253,7 +265,7 @@ def test_an_image_without_the_launcher_says_so_by_name(config, cluster, tmp_path
     ("image", "driver"),
     [
         ("ftlaunch-trainer:0.1.0-cpu", "ftlaunch-driver:0.1.0"),
-        ("registry.example:5000/ml/ftlaunch-trainer:0.1.0-gpu", "registry.example:5000/ml/ftlaunch-driver:0.1.0"),
+        ("registry.example:5000/ftlaunch-trainer:1-gpu", "registry.example:5000/ftlaunch-driver:1"),
         ("registry.example/own:1", "registry.example/own:1"),
     ],
 )  # fmt: skip
