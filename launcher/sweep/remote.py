@@ -190,8 +190,8 @@ def renew(study: Study) -> None:
         (study.folder / HALTED).unlink(missing_ok=True)
     else:
         replace_file(study.folder / HALTED, look.halted.encode())
-    if (journal := look.files.get(JOURNAL)) is not None:
-        replace_file(study.folder / JOURNAL, journal)
+    if (content := look.files.get(JOURNAL)) is not None:
+        replace_file(study.folder / JOURNAL, content)
     if (summary := look.texts.get(_SUMMARY)) is not None:
         replace_file(study.folder / _SUMMARY, summary.encode())
     api = next((name for name in KIND_NAMES if name == look.texts.get(_API)), None)
@@ -291,15 +291,15 @@ class Published:
         store = RunStore(runs_dir())
         records = [record for record in store.newest() if record.study == self._study.name]
         names = sorted(record.handle.job for record in records if record.stage is Stage.SUBMITTED)
-        journal, jobs = (self._study.folder / JOURNAL).read_bytes(), "\n".join(names).encode()
-        if (journal, jobs) == self._sent:
+        content, jobs = (self._study.folder / JOURNAL).read_bytes(), "\n".join(names).encode()
+        if (content, jobs) == self._sent:
             return
         texts: dict[str, str] = {_API: records[0].api} if records else {}
         summary = self._study.folder / _SUMMARY
         if summary.exists():
             texts[_SUMMARY] = summary.read_text(encoding="utf-8")
-        driver_job.publish(self._place, {JOURNAL: journal, _JOBS: jobs}, texts)
-        self._sent = (journal, jobs)
+        driver_job.publish(self._place, {JOURNAL: content, _JOBS: jobs}, texts)
+        self._sent = (content, jobs)
 
     def tell(self) -> None:
         """Say that the driver has stopped by itself, and why."""
