@@ -32,10 +32,11 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 
 def test_the_commands_of_the_page_do_what_they_say(folder, capsys):
-    for command in commands("sweep"):
-        program, *arguments = shlex.split(command)
-        assert program == "ftlaunch"
-        assert run(arguments) == 0, command
+    for page in ("docs/howto/several-settings.md", "docs/sweep.md"):
+        for command in commands("sweep", page=page):
+            program, *arguments = shlex.split(command)
+            assert program == "ftlaunch"
+            assert run(arguments) == 0, command
     out, err = capsys.readouterr()
     assert "rates  Succeeded" in out
     assert "config of the best: " in err
