@@ -82,7 +82,9 @@ def measure(bench: scale_cluster.Bench, workers: int, *, rounds: int) -> None:
 
 
 def count(bench: scale_cluster.Bench, job: str) -> int:
-    return scale_cluster.count_pods(bench, job, "Running", namespace=scale_cluster.FULL)
+    """Count pods that run or ran: kwok completes those of a Job as soon as they run."""
+    phases = ("Running", "Succeeded")
+    return sum(scale_cluster.count_pods(bench, job, phase, namespace=scale_cluster.FULL) for phase in phases)
 
 
 if __name__ == "__main__":

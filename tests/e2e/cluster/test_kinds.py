@@ -62,8 +62,10 @@ def test_a_job_goes_the_whole_way(place, space, write_job, rows, kind):  # noqa:
         assert done.stdout.strip() == "here"
     with showing(kind, "restart after 143"):
         old = pod_of(space, kind, "pair", 1)
-        space.run_in_pod(old["metadata"]["name"], END_PID_1)
-        place.run("ftlaunch", "wait", "--for", "restarting", "--timeout", "60s")
+        waiting = place.begin("ftlaunch", "wait", "--for", "restarting", "--timeout", "60s")
+        space.run_in_pod(old["metadata"]["name"], END_PID_1)  # which is made again ten seconds later
+        _, words = waiting.communicate(timeout=90)
+        assert waiting.returncode == 0, words
         place.wait_for(
             lambda: pod_of(space, kind, "pair", 1)["metadata"]["uid"] != old["metadata"]["uid"],
             what="another pod of node 1",
