@@ -3,7 +3,7 @@
 | step | what it does |
 |---|---|
 | `train` | trains every trial of every seed to its end, and keeps the curves; goes on where it was ended |
-| `compare` | runs the launcher's own driver over those curves, with `--prune asha` and without |
+| `compare` | runs the launcher's own driver over those curves, with `--prune asha` |
 
 A study has 24 trials of 27 epochs: learning rate, momentum, weight decay and label smoothing of a network
 with one hidden layer, drawn at random by the launcher; the first trial has ordinary values. Sets are
@@ -31,7 +31,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -264,18 +264,16 @@ class Replayed:
         raise AssertionError(f"{job.name}: nothing is lost here")
 
 
-def play(curves: Mapping[int, Sequence[float]], *, seed: int, prune: str) -> Picture:
-    """Run a study over curves that are known, by the launcher's driver."""
+def play(curves: Mapping[int, Sequence[float]], *, seed: int) -> Picture:
+    """Run a study over curves that are known, by the launcher's driver, with ASHA."""
     with tempfile.TemporaryDirectory(prefix="sweep-asha-") as state:
         os.environ["FTLAUNCH_STATE"] = state
         settings = Settings(
             name="asha", study_id=f"{seed:032x}", config="/cfg.yaml", workdir=state, created_s=time.time(),
-            over=OVER, on="local", options={}, sampler="random", prune="none", metric="top1", goal="max",
+            over=OVER, on="local", options={}, sampler="random", prune="asha", metric="top1", goal="max",
             trials=TRIALS, parallel=PARALLEL, epochs=EPOCHS, seed=seed, first=FIRST,
         )  # fmt: skip
-        study = begin_study(
-            replace(settings, prune="asha" if prune == "asha" else "none"), b"Global: {output_dir: /output}\n"
-        )
+        study = begin_study(settings, b"Global: {output_dir: /output}\n")
         port = Replayed(seed=seed, curves=curves)
         places = [Place(slot=slot) for slot in range(PARALLEL)]
         return Driver(study, Trials(study), port, places=places).run(pause=lambda: None)
@@ -311,18 +309,18 @@ def compare(curves: Mapping[Key, Sequence[float]], name: str, *, seeds: int) -> 
     shares, same, kept = [], 0, 0
     for seed in range(seeds):
         mine = {number: curves[name, seed, number, 0] for number in range(TRIALS)}
-        every, asha = play(mine, seed=seed, prune="none"), play(mine, seed=seed, prune="asha")
-        best, chosen = find_winner(every.trials, goal="max"), find_winner(asha.trials, goal="max")
-        assert best is not None
+        best = _winner_of(curves, name, seed)
+        asha = play(mine, seed=seed)
+        chosen = find_winner(asha.trials, goal="max")
         assert chosen is not None
-        highest, reached = best.value or 0.0, chosen.value or 0.0
-        shares.append(count_epochs(asha.trials) / count_epochs(every.trials))
+        highest, reached = max(mine[best]), chosen.value or 0.0
+        shares.append(count_epochs(asha.trials) / (TRIALS * EPOCHS))
         lost = highest - reached
-        same += best.number == chosen.number
+        same += best == chosen.number
         kept += lost <= spread
         print(
             f"  seed {seed}: {shares[-1]:.1%} of the epochs; trial {chosen.number + 1} with {reached:.4f}, "
-            f"of all {best.number + 1} with {highest:.4f}{'' if lost <= spread else '  LOST'}"
+            f"of all {best + 1} with {highest:.4f}{'' if lost <= spread else '  LOST'}"
         )
     steps = statistics.fmean(shares)
     print(

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from launcher.objects import KubeObject
 
 MOST_TRIALS = 10_000
-"""Of a study whose journal is to fit into a ConfigMap: one of 1,000 trials has about 150 KB there."""
+"""Of a study whose journal is to fit into a ConfigMap: one of 1,000 trials has 100 KB there."""
 _JOBS, _SUMMARY, _API = "jobs", "summary.json", "api"
 _VARIABLE = "FTLAUNCH_"
 _OF_THIS_MACHINE = ("CONTEXT", "NAMESPACE", "STATE", "DEBUG", "LOG", "ON", "CONTAINER_RUNTIME")

@@ -11,7 +11,7 @@ from tests.e2e.conftest import REPOSITORY
 from trainer.checkpoints.pdfiles import read_arrays
 
 RATE, BATCH = "Optimizer.lr.learning_rate", "DataLoader.Train.sampler.batch_size"
-SMALL = ("Arch.name=PPLCNet_x0_25", "Global.epochs=9", "Global.iter_per_epoch=4")
+SMALL = ("Arch.name=PPLCNet_x0_25", "Global.epochs=6", "Global.iter_per_epoch=3")
 GOOD, BAD = 0.05, 1.0
 
 
@@ -22,12 +22,13 @@ def digits(place):
     return place
 
 
+@pytest.mark.timeout(1200)
 def test_a_pruned_trial_that_is_resumed_ends_in_the_bits_of_one_that_nobody_stopped(digits):
     small = [part for text in SMALL for part in ("-o", text)]
     done = digits.run(
         "ftlaunch", "sweep", str(REPOSITORY / "examples/quickstart-sweep.yaml"), "--on", "local",
         "--name", "few", "--over", f"{RATE}=[{GOOD},{BAD}]", "--over", f"{BATCH}=[64]", "--metric", "loss",
-        "--parallel", "1", *small,
+        "--parallel", "1", *small, timeout_s=600,
     )  # fmt: skip
     assert "the first trial is the best: loss " in " ".join(done.stderr.split())
     assert "epochs trained: " in done.stderr
@@ -37,13 +38,14 @@ def test_a_pruned_trial_that_is_resumed_ends_in_the_bits_of_one_that_nobody_stop
     assert (first["state"], first["params"][RATE]) == ("complete", GOOD)
     assert (second["state"], second["params"][RATE], second["pruned_at"]) == ("pruned", BAD, 1)
     output = ".quickstart/output/quickstart"
-    assert max(row["epoch"] for row in evaluations(digits, f"{output}/few/t002")) < 9
+    assert max(row["epoch"] for row in evaluations(digits, f"{output}/few/t002")) < 6
 
     digits.run("ftlaunch", "resume", "few-t002")
-    digits.run("ftlaunch", "wait", "few-t002", "--timeout", "120s")
+    digits.run("ftlaunch", "wait", "few-t002", "--timeout", "300s", timeout_s=400)
     digits.run(
         "ftlaunch", "submit", str(REPOSITORY / "examples/quickstart.yaml"), "--on", "local",
         "--name", "whole", "--wait", *small, "-o", f"{RATE}={BAD}", "-o", "Global.output_dir=/output/whole",
+        timeout_s=600,
     )  # fmt: skip
     resumed, whole = (f"{output}/few/t002", ".quickstart/output/whole")
     for name in ("latest.pdparams", "latest.pdopt", "best_model.pdparams"):

@@ -9,10 +9,12 @@ import pytest
 from launcher.backends.states import JobState
 from launcher.cli.studies import as_study
 from launcher.errors import NotFoundError, TakenError, UsageError
-from launcher.sweep.lifecycle import SUMMARY, delete, read_summary, release
+from launcher.sweep.driver import Picture
+from launcher.sweep.explain import explain_study
+from launcher.sweep.lifecycle import SUMMARY, delete, read_summary, release, state_of
 from launcher.sweep.results import describe_gain, find_winner
 from launcher.sweep.study import JOURNAL, STUDY, Halted, list_studies, load_study
-from launcher.sweep.trials import JournalError, Trials, TrialState, first_rung
+from launcher.sweep.trials import JournalError, Trial, Trials, TrialState, first_rung
 from tests.launcher.sweep.conftest import StandIns
 
 RATE = "Optimizer.lr.learning_rate"
@@ -114,7 +116,7 @@ def test_repeats_of_a_trial_begin_once_its_first_job_was_not_pruned(make_study, 
     assert complete != {0, 1, 2}
 
 
-@pytest.mark.parametrize(("epochs", "rung"), [(1, 1), (10, 1), (27, 1), (100, 4), (300, 11)])
+@pytest.mark.parametrize(("epochs", "rung"), [(1, 1), (10, 1), (27, 3), (100, 11), (300, 33)])
 def test_the_first_rung_is_a_small_part_of_the_epochs(epochs, rung):
     assert first_rung(epochs) == rung
 
@@ -264,3 +266,15 @@ def test_a_list_shows_a_cancel_that_no_driver_has_seen(make_study):
     assert read_summary(study).state == "Paused"
     study.halt(Halted(cancelled=True))
     assert read_summary(study).state == "Cancelled"
+
+
+def test_a_study_whose_trials_were_all_pruned_has_not_failed(make_study):
+    pruned = Trial(number=0, state=TrialState.PRUNED, params={RATE: 0.1})
+    failed = Trial(number=1, state=TrialState.FAILED, params={RATE: 0.2}, reason="too large")
+    study = make_study()
+    all_pruned = Picture(trials=(pruned,), planned=1)
+    assert state_of(study, all_pruned) == "Succeeded"
+    assert "all its trials were pruned" in explain_study(study, all_pruned).sentence
+    both = Picture(trials=(pruned, failed), planned=2)
+    assert state_of(study, both) == "Failed"
+    assert "too large" in explain_study(study, both).evidence[0]
