@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +52,19 @@ SUBMIT = (
     "--volume /workspace/data=flowers --volume /workspace/output=runs"
 )
 
+_PORT = 36541
+
+
+def take_port(folder: Path) -> Callable[[], None]:
+    """Listen where the page is to be; who else listens there does as well."""
+    del folder
+    taken = socket.socket()
+    with contextlib.suppress(OSError):
+        taken.bind(("127.0.0.1", _PORT))
+        taken.listen()
+    return taken.close
+
+
 TYPING = (
     Mistake(what="a command that does not exist", command="ftlaunch submitt cfg.yaml"),
     Mistake(what="a trainer command that does not exist", command="trainer trian -c cfg.yaml"),
@@ -70,6 +85,9 @@ TYPING = (
     Mistake(what="a job that does not exist", command="ftlaunch status flowers-abcde", exit=4),
     Mistake(what="no job was submitted from here", command="ftlaunch logs", exit=4),
     Mistake(what="a wrong duration", command="ftlaunch wait --timeout 10x"),
+    Mistake(
+        what="a port for the page that is in use", command=f"ftlaunch ui --port {_PORT}", change=take_port
+    ),
 )
 WRITING = (
     Mistake(what="a key is misspelt", command=f"{VALIDATE} --strict", change=rewrite("epochs:", "epocs:")),
@@ -113,6 +131,11 @@ WRITING = (
         what="a path that lies under no volume",
         command=f"{VALIDATE} --on kubernetes",
         change=rewrite("image_root: data", "image_root: /images"),
+    ),
+    Mistake(
+        what="progress that nobody may write into the job object",
+        command=VALIDATE,
+        change=values(Launch__publish_progress=True),
     ),
     Mistake(
         what="a token in the environment",
