@@ -15,7 +15,8 @@ from launcher.quantity import is_gpu
 from launcher.team.gather import gather_team, gather_top, read_logs_progress
 from launcher.team.team_jobs import count_gpus, read_team_jobs, reduce_job, reduce_team_pod
 from tests.launcher.schemas import check_document
-from trainer.protocol.progress import MARK, Progress, RankProgress, format_progress
+from trainer.node.publish import Report, annotate
+from trainer.protocol.progress import MARK, Progress, RankProgress, format_progress, parse_progress
 
 NOW_S = 1_795_000_000.0  # when the cluster's time begins
 
@@ -149,20 +150,24 @@ def test_options_that_contradict_each_other_are_refused(submit, capsys, given):
 
 
 def test_an_annotation_tells_progress_without_a_log_and_a_log_where_there_is_none(cluster, submit):
-    submit("told", gpus=1)
-    submit("logged", gpus=1)
-    for name in ("told", "logged"):
+    for name in ("told", "logged", "patched"):
+        submit(name, gpus=1)
         start(cluster, name)
     text = progress(step=30, of=120, time_s=NOW_S)
     cluster.annotate(PODS, "told-worker-0", {PROGRESS: text.removeprefix(MARK).decode()})
+    written = parse_progress(progress(step=90, of=120, time_s=NOW_S))
+    notes = {"metadata": {"annotations": dict(annotate(Report(progress=written, left_s=None)))}}
+    cluster.patch(PADDLE_JOBS, "patched", notes, namespace="ml")  # as node 0's process does
     cluster.write_log("logged-worker-0", progress(step=60, of=120, time_s=NOW_S) + b"\n")
     cluster.requests.clear()
     team = gather_team(cluster, namespace="ml", clock=lambda: NOW_S)
     assert {job.status.handle.job: job.status.progress and job.status.progress.step for job in team.jobs} == {
-        "told": 30, "logged": None,
+        "told": 30, "logged": None, "patched": 90,
     }  # fmt: skip
     read = read_logs_progress(cluster, team.jobs)
-    assert {job.status.handle.job: job.status.progress.step for job in read} == {"told": 30, "logged": 60}
+    assert {job.status.handle.job: job.status.progress.step for job in read} == {
+        "told": 30, "logged": 60, "patched": 90,
+    }  # fmt: skip
     assert cluster.requests.count("get pods told-worker-0") == 0
 
 
