@@ -83,7 +83,7 @@ def test_all_that_observes_costs_no_bit_and_what_hangs_no_row(place, write_confi
         assert [asked.body["event"] for asked in webhook.asked] == ["started", "evaluated", "ended"]
         assert controller.asked[-1].body["trainerStatus"]["progressPercentage"] == 100
         (log,) = (place.folder / "tracked/.ftlaunch/logs").glob("*.0.*.log")
-        assert b"ftlaunch-progress" in log.read_bytes()
+        assert b"attempt 1 begins" in log.read_bytes()
         (run,) = server.runs.values()
         assert (run["status"], run["params"]["Global.epochs"]) == ("FINISHED", "2")
         assert run["tags"]["best_checkpoint"].startswith("tracked/.ftlaunch/checkpoints/")
