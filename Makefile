@@ -9,7 +9,7 @@ DATA   := .quickstart/digits
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help first-model lr-find-check monitoring-check learn-check zoo-check recording reference release sign set-version site spelling fuzz soak-logs soak-kills soak-durability soak-elastic soak-sweep kube-versions setup quickstart quickstart-sweep test coverage check format lint types imports bench e2e e2e-local e2e-cluster kind-table e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean gpu-check
+.PHONY: help first-model lr-find-check monitoring-check learn-check zoo-check recording views reference release sign set-version site spelling fuzz soak-logs soak-kills soak-durability soak-elastic soak-sweep kube-versions setup quickstart quickstart-sweep test coverage check format lint types imports bench e2e e2e-local e2e-cluster kind-table e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean gpu-check
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -172,6 +172,9 @@ build/recording.stamp: requirements/recording.txt | $(BIN)/python
 	$(BIN)/python -m venv build/recording
 	build/recording/bin/python -m pip install --quiet --no-deps --require-hashes -r $<
 	@touch $@
+
+views: $(VENV)/dev.stamp  ## the pictures of the live view and of `ftlaunch ui`, from real jobs; needs tmux and Chromium
+	$(BIN)/python -m docs.recording.draw_views
 
 recording: build/recording.stamp $(VENV)/run.stamp  ## the terminal recording in docs/logs.md, from a real job
 	$(BIN)/python docs/recording/record_logs.py build/recording/bin
