@@ -44,6 +44,7 @@ from ftlaunch.team import team_jobs, top
 from ftlaunch.training import (
     average_checkpoints,
     check,
+    compare_weights,
     convert_weights,
     evaluate,
     export,
@@ -85,6 +86,7 @@ __all__ = [
     "best_config",
     "check",
     "check_data",
+    "compare_weights",
     "convert_weights",
     "doctor",
     "evaluate",

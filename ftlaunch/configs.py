@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ftlaunch.arguments import make_options
 from ftlaunch.job import known_backend, log_note
 from launcher.errors import Issue
 from launcher.jobs.options import SubmitOptions
@@ -47,8 +48,7 @@ def init(
         data: Folder of images; lists are made where it has none.
         source: A PaddleClas config to begin with.
         overwrite: Replace what is at `path`.
-        wanted: Other fields of `launcher.jobs.new_config.NewConfig`: arch, image_size, epochs, gpus, nodes,
-            image, name, preset, measure.
+        wanted: As of the command: arch, image_size, epochs, gpus, nodes, image, name, preset, measure.
 
     Raises:
         UsageError: Neither is given, what is given does not go together, or `path` is there already.
@@ -57,7 +57,7 @@ def init(
     from launcher.errors import UsageError
     from launcher.jobs.new_config import NewConfig, make_config, save_config
 
-    asked = NewConfig(data=_path(data), source=_path(source), **wanted)
+    asked = make_options(init, NewConfig, data=_path(data), source=_path(source), **wanted)
     target = _path(path)
     if target is not None and target.exists() and not overwrite:
         raise UsageError(where=target, expected="no such file yet", fix="pass overwrite=True to replace it")
@@ -110,7 +110,9 @@ def render(
     from launcher.jobs.prepare import explain_values
     from launcher.jobs.submit import dry_run
 
-    asked = SubmitOptions(on=known_backend(on), overrides=spell_overrides(set), **options)
+    asked = make_options(
+        render, SubmitOptions, on=known_backend(on), overrides=spell_overrides(set), **options
+    )
     found = dry_run(Path(config), asked, on_server=on_server, notes=log_note)
     return Rendered(
         manifest=found.prepared.manifest.text,

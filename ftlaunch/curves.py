@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from ftlaunch.job import Job, find_job
+from ftlaunch.arguments import as_texts
+from ftlaunch.job import Job, known_job
 
 if TYPE_CHECKING:
     from launcher.jobs.curves import Plot
 
 
-def plot(jobs: Collection[Job | str], *, metrics: Collection[str] = ()) -> Plot:
+def plot(jobs: Collection[Job | str] | Job | str, *, metrics: Collection[str] | str = ()) -> Plot:
     """Return what jobs have measured, as values, as SVG, and as a picture in a notebook.
 
     Args:
-        jobs: Or their names; drawn over one another.
-        metrics: Such as `loss`, `lr`, `eval.top1`; empty for the loss and the metric that chooses the best.
+        jobs: One or several, or their names; drawn over one another.
+        metrics: One or several, such as `loss`, `lr`, `eval.top1`; empty for the loss and the metric that
+            chooses the best.
 
     Raises:
         NotFoundError: There is no such job, or one has measured nothing yet.
@@ -24,5 +26,5 @@ def plot(jobs: Collection[Job | str], *, metrics: Collection[str] = ()) -> Plot:
     """
     from launcher.jobs.curves import plot_jobs
 
-    found = [(find_job(job) if isinstance(job, str) else job)._job for job in jobs]
-    return plot_jobs(found, tuple(metrics))
+    several = (jobs,) if isinstance(jobs, Job | str) else jobs
+    return plot_jobs([known_job(job)._job for job in several], as_texts(metrics))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftlaunch.arguments import as_texts, make_options
 from ftlaunch.errors import JobCancelledError, JobFailedError
 from ftlaunch.lines import iterate_lines
 from launcher.backends.states import JobEvent, JobState, JobStatus
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("ftlaunch")
 LOG.addHandler(logging.NullHandler())  # without one, Python prints warnings where nobody set logging up
-_LEVELS = {"info": logging.INFO, "note": logging.INFO, "warning": logging.WARNING}
+_LEVELS = {
+    "info": logging.INFO, "note": logging.INFO, "warning": logging.WARNING, "problem": logging.WARNING,
+}  # fmt: skip
 
 
 def log_note(note: Note) -> None:
@@ -68,17 +71,19 @@ def submit(
         on: `kubernetes`, `docker` or `local`; None for what settings say, else kubernetes.
         set: Changes of the config.
         notes: Told what the command would say; the logger `ftlaunch` by default.
-        options: Any other field of `launcher.jobs.options.SubmitOptions`: name, image, nodes, gpus, volumes,
-            code, namespace, context, overwrite, parent, strict, preflight …
+        options: As of the command: name, image, nodes, gpus, volumes, code, namespace, context, overwrite,
+            parent, strict, preflight, and the other fields of `launcher.jobs.options.SubmitOptions`.
 
     Raises:
-        UsageError: The config is refused (all its problems are in `problems`), what is asked for cannot be,
-            or the name is taken.
+        ConfigError: The config is refused; all its problems are in `problems`.
+        UsageError: What is asked for cannot be, or the name is taken.
         UnreachableError: The cluster does not answer or does not let us in.
     """
     from launcher.jobs.submit import submit as submit_job
 
-    asked = SubmitOptions(on=known_backend(on), overrides=spell_overrides(set), **options)
+    asked = make_options(
+        submit, SubmitOptions, on=known_backend(on), overrides=spell_overrides(set), **options
+    )
     return Job(submit_job(Path(config), asked, notes=notes), notes=notes)
 
 
@@ -91,14 +96,24 @@ def find_job(name: str | None = None, *, notes: Callable[[Note], None] = log_not
     return Job(_find(name), notes=notes)
 
 
+def known_job(job: Job | str) -> Job:
+    """Return a job, or the one of a name.
+
+    Raises:
+        NotFoundError: There is no such job.
+    """
+    return find_job(job) if isinstance(job, str) else job
+
+
 def jobs(
-    *, on: BackendKind | None = None, states: Collection[str] = (), limit: int | None = None
+    *, on: BackendKind | None = None, states: Collection[str] | str = (), limit: int | None = None
 ) -> tuple[Job, ...]:
     """Return the jobs that were submitted from this machine, newest first.
 
     Args:
         on: Only those of this kind of backend.
-        states: Only those that stand so, such as `running`; asks where they run. Empty asks nobody.
+        states: Only those that stand so, one or several, such as `running`; asks where they run. Empty asks
+            nobody.
         limit: At most so many.
 
     Raises:
@@ -109,7 +124,7 @@ def jobs(
     from launcher.runs.store import RunStore
 
     store = RunStore(runs_dir())
-    wanted = tuple(state.lower() for state in states)
+    wanted = tuple(state.lower() for state in as_texts(states))
     known = [state.lower() for state in (*(state.value for state in JobState), UNKNOWN, GONE, UNSENT)]
     if unknown := [state for state in wanted if state not in known]:
         raise UsageError(
@@ -125,7 +140,7 @@ class Result:
 
     Attributes:
         job: Its name.
-        state: `Succeeded`, `Failed`, `Cancelled` or `Lost`.
+        state: `JobState.SUCCEEDED`, `FAILED`, `CANCELLED` or `LOST`; `.value` is what commands print.
         exit_code: What `ftlaunch wait` exits with: 0, 5 or 6.
         reason: A sentence about the end, empty where there is nothing to say.
         status: All that was seen of the job at its end.
@@ -369,28 +384,33 @@ class Job:
                 raise
             return noted.score
 
-    def changes(self, since: Job | None = None) -> tuple[Change, ...]:
+    def changes(self, since: Job | str | None = None) -> tuple[Change, ...]:
         """Return what this run's config and options have differently from another run's.
 
         Args:
-            since: The other run; None for the last one of the same config that was submitted before it.
+            since: The other run, or its name; None for the last one of the same config that was submitted
+                before it.
         """
         from launcher.jobs.changes import find_changes
         from launcher.jobs.listing import find_run_before
 
         store, record = self._job.store, self._job.record
-        before = find_run_before(record, store=store) if since is None else since._job.record
+        before = find_run_before(record, store=store) if since is None else known_job(since)._job.record
         return () if before is None else tuple(find_changes(store, before, record))
 
-    def diff(self, other: Job) -> Comparison:
+    def diff(self, other: Job | str) -> Comparison:
         """Compare this run with another: config, data, versions, size, results, and where their losses part.
 
+        Args:
+            other: The other run, or its name.
+
         Raises:
+            NotFoundError: There is no job of that name.
             LaunchError: A config cannot be read.
         """
         from launcher.jobs.comparison import compare_jobs
 
-        return compare_jobs(self._job, other._job)
+        return compare_jobs(self._job, known_job(other)._job)
 
     def checkpoints(self) -> tuple[CheckpointInfo, ...]:
         """Return the job's checkpoints, the furthest first; sizes are compared with each manifest."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftlaunch.arguments import as_texts, make_options
 from ftlaunch.job import known_backend, log_note
 from launcher.errors import NotFoundError
 from launcher.jobs.notes import Note
@@ -44,7 +45,7 @@ class Sweep:
 
 def sweep(
     config: str | Path,
-    over: Mapping[str, object] | Sequence[str],
+    over: Mapping[str, object] | Sequence[str] | str,
     *,
     on: BackendKind | None = None,
     set: Overrides = (),
@@ -57,28 +58,27 @@ def sweep(
     Args:
         config: The file.
         over: What is varied: `{"Optimizer.lr.learning_rate": "log(1e-4,1e-1)", "image_size": [192, 224]}`, or
-            texts such as `seed=3`.
+            one or several texts such as `seed=3`.
         on: `kubernetes`, `docker` or `local`; None for what settings say, else kubernetes.
         set: Changes of the config, for all trials.
-        options: Other fields of `launcher.jobs.options.SubmitOptions`, for all trials.
+        options: As of `submit`, for all trials.
         notes: Told what the command would say; the logger `ftlaunch` by default.
-        asked: Any other field of `launcher.sweep.begin.SweepRequest`: trials, parallel, metric, goal,
-            sampler, prune, name, seed, per_gpu.
+        asked: As of the command: trials, parallel, metric, goal, sampler, prune, name, seed, per_gpu.
 
     Raises:
+        ConfigError: The config is refused; all its problems are in `problems`.
         UsageError: What is asked for cannot be; all problems are in `problems`.
         UnreachableError: The cluster does not let us in.
     """
     from launcher.sweep import lifecycle
     from launcher.sweep.begin import SweepRequest, plan_study
 
-    texts = (
-        tuple(map(str, over))
-        if not isinstance(over, Mapping)
-        else tuple(_spell(*item) for item in over.items())
+    texts = tuple(_spell(*item) for item in over.items()) if isinstance(over, Mapping) else as_texts(over)
+    submit = make_options(
+        sweep, SubmitOptions, on=known_backend(on), overrides=spell_overrides(set), **(options or {})
     )
-    submit = SubmitOptions(on=known_backend(on), overrides=spell_overrides(set), **(options or {}))
-    planned = plan_study(SweepRequest(config=Path(config), over=texts, options=submit, **asked), notes=notes)
+    request = make_options(sweep, SweepRequest, config=Path(config), over=texts, options=submit, **asked)
+    planned = plan_study(request, notes=notes)
     study = lifecycle.begin(planned, notes=notes)
     return _describe(study, lifecycle.go_on(study, planned.sharing, pause=time.sleep, notes=notes))
 
@@ -158,7 +158,8 @@ def suggest_sweep(config: str | Path, *, set: Overrides = (), measure: bool = Fa
         measure: Find the learning rate by `trainer lr-find` first.
 
     Raises:
-        UsageError: The config is refused, or a rate is to be measured and none is found.
+        ConfigError: The config is refused; all its problems are in `problems`.
+        UsageError: A rate is to be measured and none is found.
     """
     from launcher.sweep.suggest import format_suggestion, suggest
 
@@ -167,7 +168,9 @@ def suggest_sweep(config: str | Path, *, set: Overrides = (), measure: bool = Fa
 
 
 def _spell(key: str, values: object) -> str:
-    return f"{key}={values}" if isinstance(values, str) else f"{key}={values!r}"
+    if isinstance(values, str):
+        return f"{key}={values}"
+    return f"{key}={list(values)!r}" if isinstance(values, Sequence) else f"{key}={values!r}"
 
 
 def _describe(study: Study, picture: Picture) -> Sweep:

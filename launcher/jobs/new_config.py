@@ -271,5 +271,5 @@ def _check(text: str, path: Path, *, strict: bool, notes: Notes) -> _Length | No
             raise
         warnings = tuple(error.problems)
     for problem in warnings:
-        notes(Note(str(problem)))
+        notes(Note(str(problem), "problem"))
     return length

@@ -15,14 +15,15 @@ class Note:
     Attributes:
         text: Without a line break, but for problems of a config, which name their file.
         level: `warning` where it may go against what was meant, `note` where it was decided or left out for
-            the caller, `info` where it says how things go on.
+            the caller, `info` where it says how things go on, `problem` of a config's problem that stops
+            nothing, whose text says itself that it is a warning.
     """
 
     text: str
-    level: Literal["info", "note", "warning"] = "info"
+    level: Literal["info", "note", "warning", "problem"] = "info"
 
     def __str__(self) -> str:
-        return self.text if self.level == "info" else f"{self.level}: {self.text}"
+        return self.text if self.level in ("info", "problem") else f"{self.level}: {self.text}"
 
 
 Notes = Callable[[Note], None]

@@ -268,7 +268,7 @@ def plan_notes(prepared: Prepared) -> Iterator[Note]:
     """Give what a person should know of a job before it runs; its name and size last."""
     job = prepared.job
     for problem in prepared.config.warnings:
-        yield Note(str(problem))
+        yield Note(str(problem), "problem")
     for text in (*(prepared.code.notes if prepared.code else ()), *job.notes, *prepared.weakened):
         yield Note(text, "note")
     own = [*map(str, prepared.templates), *(["Launch.pod_patch"] if job.pod_patch else [])]

@@ -320,7 +320,7 @@ def _tell_plan(prepared: Prepared, notes: Notes) -> None:
 def _tell_doubts(prepared: Prepared, folders: Mapping[str, Path] | None, notes: Notes) -> None:
     """Say what a training of this config and its list would suffer from; see `find_doubts`."""
     for problem in find_doubts(prepared.config, on=prepared.on[0], folders=folders):
-        notes(Note(str(problem)))
+        notes(Note(str(problem), "problem"))
 
 
 def _require_trainer(on: str) -> None:

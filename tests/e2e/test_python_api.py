@@ -47,12 +47,26 @@ def run_program(place, text: str, *, folder: Path) -> str:
 
 
 def test_the_pages_program_trains_and_answers(place, checkout):
-    page = (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")
-    (program,) = re.findall(r"<!-- run: python -->\n\n```python\n(.*?)```", page, re.DOTALL)
-    said = run_program(place, program, folder=checkout)
+    said = run_program(place, program_of("python"), folder=checkout)
     assert "Succeeded" in said
     assert re.search(r"top-1 0\.\d\d; checkpoints: \['e002-s\d{6}'", said)
     assert "30 images answered" in said
+    assert re.search(r"0\.\d\d, best in epoch [12], \d+ losses", said)
+    assert (checkout / "report/report.html").is_file()
+
+
+def test_the_pages_program_goes_from_a_folder_of_images_to_a_job(place, checkout):
+    flowers = place.folder / "flowers"
+    shutil.copytree(checkout / ".quickstart/digits/val", flowers)
+    said = run_program(place, program_of("python-own-data"), folder=place.folder)
+    assert said.rstrip().endswith("Succeeded")
+    assert "images" in said
+
+
+def program_of(mark: str) -> str:
+    page = (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")
+    (program,) = re.findall(rf"<!-- run: {mark} -->\n\n```python\n(.*?)```", page, re.DOTALL)
+    return program
 
 
 def test_the_notebook_runs_from_its_first_cell_to_its_last(place, checkout):

@@ -191,3 +191,38 @@ def test_a_program_that_set_no_logging_up_sees_no_warning_of_ours():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "heard\n")
+
+
+def test_one_text_is_not_taken_for_its_letters(config, cluster):
+    job = ftlaunch.submit(config, on="kubernetes")
+    assert [found.name for found in ftlaunch.jobs(states=job.status().state.value)] == [job.name]
+    with pytest.raises(ftlaunch.NotFoundError, match="no-such"):
+        ftlaunch.plot("no-such")
+    with pytest.raises(ftlaunch.UsageError, match="nonsense"):
+        ftlaunch.sweep(config, "nonsense")
+    assert job.changes(job.name) == job.changes(job) == ()
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (
+            lambda: ftlaunch.submit("cfg.yaml", overwirte=True),
+            "submit.. .* 'overwirte'; did you mean 'overwrite'",
+        ),
+        (lambda: ftlaunch.init(epoch=3), "init.. .* 'epoch'; did you mean 'epochs'"),
+        (lambda: ftlaunch.sweep("cfg.yaml", [], trails=2), "sweep.. .* 'trails'; did you mean 'trials'"),
+        (lambda: ftlaunch.render("cfg.yaml", nods=2), "render.. .* 'nods'; did you mean 'nodes'"),
+    ],
+    ids=["submit", "init", "sweep", "render"],
+)
+def test_a_keyword_that_is_none_is_told_as_pythons_own(call, says):
+    with pytest.raises(TypeError, match=says):
+        call()
+
+
+def test_what_a_config_is_warned_of_is_logged_as_a_warning(config, cluster, caplog):
+    ftlaunch.submit(config, on="kubernetes", set=["+Global.colour=blue"])
+    warned = [record for record in caplog.records if "warning:" in record.message]
+    assert warned
+    assert {record.levelname for record in warned} == {"WARNING"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 
 import click
@@ -68,10 +69,10 @@ TWINS = {
 }
 OF_A_SHELL = {"ftlaunch completion", "ftlaunch ui"}
 """What a program cannot want: what a shell reads, and a page for a person's browser."""
-BESIDE = {"find_job", "Job.watch", "Job.metrics", "Job.best", "Job.changes", "team_jobs"}
+BESIDE = {"find_job", "Job.watch", "Job.metrics", "Job.best", "Job.changes", "team_jobs", "compare_weights"}
 """What only a program needs: a job by its name, its changes one by one, what it measured as values, its best
-evaluation and what differs from the run before, which `status` and `list` print; and `ftlaunch list --all`,
-whose jobs are nobody's here."""
+evaluation and what differs from the run before, which `status` and `list` print; `ftlaunch list --all`, whose
+jobs are nobody's here; and `trainer eval` of several weights."""
 
 
 def commands(group: click.Group, name: str) -> Iterator[str]:
@@ -121,3 +122,13 @@ def test_the_page_names_every_function() -> None:
     for command, name in TWINS.items():
         assert f"`{command}`" in page, command
         assert name.replace("Job.", "job.") in page, name
+
+
+def test_every_function_that_the_page_names_is_there() -> None:
+    from tests.docs.pages import REPOSITORY
+
+    page = (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")
+    table = [line.split("|")[2] for line in page.splitlines() if re.match(r"\| `(ftlaunch|trainer) ", line)]
+    named = {name for cell in table for name in re.findall(r"`(?:ftlaunch\.)?([a-z_]+)\(", cell)}
+    assert len(named) > 30
+    assert {name for name in named if name not in ftlaunch.__all__} == set()
