@@ -45,11 +45,10 @@ def process_kept() -> Iterator[None]:
         os.environ.setdefault("GLOG_minloglevel", "1")
         stack.enter_context(warnings.catch_warnings())
         silence()
-        stack.enter_context(
-            _root_logger_kept()
-        )  # all the while: parts of Paddle are imported when they are used
-        import numpy as np
-        import paddle
+        stack.enter_context(_root_logger_kept())  # parts of Paddle are imported later, when they are used
+        with _root_logger_kept():
+            import numpy as np
+            import paddle
 
         flag = "FLAGS_cudnn_deterministic"
         if paddle.is_compiled_with_cuda():

@@ -81,9 +81,12 @@ def describe_places(job: ResolvedJob, status: JobStatus, outcome: Outcome) -> li
 
 
 def _describe_class(of: ClassScore) -> str:
-    """Write `ok 7 of 7 right and 4 others taken for it`: a class may do harm though all its own are right."""
-    taken = f" and {of.taken_for} other{'s' if of.taken_for > 1 else ''} taken for it" if of.taken_for else ""
-    return f"{printable(of.name)} {of.correct} of {of.support} right{taken}"
+    """Write `ok 5 of 7 right and 4 others taken for it`; the latter alone of a class that is always found."""
+    taken = f"{of.taken_for} other{'s' if of.taken_for > 1 else ''} taken for it" if of.taken_for else ""
+    right = f"{of.correct} of {of.support} right"
+    if of.correct == of.support and taken:
+        return f"{printable(of.name)} {taken}"
+    return f"{printable(of.name)} {' and '.join(filter(None, (right, taken)))}"
 
 
 def next_commands(job: ResolvedJob, status: JobStatus, outcome: Outcome) -> list[str]:

@@ -49,6 +49,14 @@ class _Sweep(Subcommands):
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage(ctx.command_path, "CONFIG --over KEY=VALUES… | COMMAND")
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        run = self.get_command(ctx, _RUN)
+        assert run is not None
+        records = [found for item in run.get_params(ctx) if (found := item.get_help_record(ctx)) is not None]
+        with formatter.section("Options of CONFIG"):
+            formatter.write_dl(records)
+        super().format_options(ctx, formatter)
+
 
 study_argument = click.argument("study", required=False, shell_complete=complete_study)
 """A study's name; without one, the last that was begun is meant."""
@@ -65,7 +73,7 @@ _detach_option = click.option(
 def command() -> None:
     """Try several values of a config's keys, each in a job of its own, and keep the best.
 
-    `ftlaunch sweep CONFIG --over KEY=VALUES` begins a study; `ftlaunch sweep run --help` has its options.
+    `ftlaunch sweep CONFIG --over KEY=VALUES` begins a study; COMMAND looks at one, or goes on with it.
     """
 
 

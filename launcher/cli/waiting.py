@@ -6,7 +6,7 @@ import click
 
 from launcher.backends.states import JobState
 from launcher.cli.options import job_argument, plain_option
-from launcher.cli.printing import can_show
+from launcher.cli.printing import can_show, echo
 from launcher.cli.studies import as_study, wait_for_study
 from launcher.cli.summary import print_end
 from launcher.cli.waitline import wait_aloud
@@ -50,7 +50,11 @@ def command(job: str | None, timeout: float | None, wanted: str | None, propagat
         from launcher.cli.live import follow_live
 
         return follow_live(found, timeout_s=timeout, also=also, propagate=propagate)
-    status = wait_aloud(found, timeout_s=timeout, also=also)
+    try:
+        status = wait_aloud(found, timeout_s=timeout, also=also)
+    except KeyboardInterrupt:
+        echo(f"\n{found.name} goes on; `ftlaunch wait {found.name}` waits for it again", err=True)
+        return CliExit.INTERRUPTED
     print_end(found, status)
     if status.state is also:
         return CliExit.OK

@@ -35,6 +35,7 @@ from launcher.sweep.machine import Place
 from launcher.sweep.space import Repeat, overrides_of
 from launcher.sweep.study import Settings, Study, options_from_json
 from launcher.sweep.trials import Trial
+from trainer.protocol.lastrun import JOB_MARK
 
 ABSENT = "Absent"
 """Stands for the state of a job that was never submitted."""
@@ -143,17 +144,35 @@ def options_of(study: Study, trial: Trial, job: TrialJob, *, place: Place) -> Su
 
 
 def _output_dir(study: Study, job: TrialJob) -> str:
-    """Return where a job writes: below the config's folder, in one of its study's with one of its own."""
+    """Return where a job writes: below the config's folder, in one of its study's with one of its own.
+
+    Where the volume has a folder for each job already (`sub_path: "{job}"`), that is the config's folder.
+    """
     from trainer.config.document import parse_document
     from trainer.config.overrides import parse_override
 
-    section = parse_document(study.config.read_bytes(), name=study.settings.config).values.get("Global")
+    values = parse_document(study.config.read_bytes(), name=study.settings.config).values
+    section = values.get("Global")
     found = section.get("output_dir") if isinstance(section, dict) else None
     for text in study.settings.overrides:
         override = parse_override(text)
         found = override.value if override.path == ("Global", "output_dir") else found
     base = found if isinstance(found, str) and found else "./output/"
+    if _has_folder_a_job(values.get("Launch"), base):
+        return base
     return posixpath.join(base, study.name, job.name.removeprefix(f"{study.name}-"))
+
+
+def _has_folder_a_job(launch: object, path: str) -> bool:
+    """Tell whether `Launch.volumes` mounts a folder of its own for each job, in which a path lies."""
+    volumes = launch.get("volumes") if isinstance(launch, dict) else None
+    around = [
+        volume for volume in (volumes if isinstance(volumes, list) else ())
+        if isinstance(volume, dict) and (mount := volume.get("mount")) and isinstance(mount, str)
+        and (path == mount or path.startswith(mount.rstrip("/") + "/"))
+    ]  # fmt: skip
+    inner = max(around, key=lambda volume: len(str(volume["mount"])), default={})
+    return JOB_MARK in str(inner.get("sub_path") or "")
 
 
 class LaunchedJobs:

@@ -161,6 +161,8 @@ def _say(written: WrittenReport) -> None:
     for split, cleaned in written.cleaned.items():
         count = len(health.leave_out[split])
         echo(f"wrote {cleaned}: {split} without {count} line{'' if count == 1 else 's'}")
+    if written.cleaned:
+        echo("put a cleaned list in the place of the one it was made of, or name it as cls_label_path")
     echo(f"wrote {written.page} and {written.json.name}")
 
 

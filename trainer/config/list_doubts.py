@@ -16,7 +16,7 @@ from trainer.config.losses import ClassWeightedLoss
 from trainer.config.problems import KeyPath
 from trainer.config.rates import is_pretrained
 from trainer.config.root import TrainConfig
-from trainer.config.samplers import ClassBalancedSampler, DistributedBatchSampler
+from trainer.config.samplers import ClassBalancedSampler, DistributedBatchSampler, MultiScaleSampler
 
 UNBALANCED = 3.0
 """Images of the largest class for one of the smallest from which on classes are out of balance."""
@@ -69,7 +69,10 @@ def find_list_doubts(config: TrainConfig, facts: ListFacts, *, ranks: int) -> It
 
 def _few_steps(config: TrainConfig, facts: ListFacts, ranks: int) -> Iterator[tuple[KeyPath, str]]:
     batch = config.data.Train.sampler.batch_size * ranks * config.run.update_freq
-    each = config.run.iter_per_epoch or math.ceil(facts.images / max(1, batch))
+    whole, rest = divmod(facts.images, max(1, batch))
+    sampler = config.data.Train.sampler
+    drops = not isinstance(sampler, MultiScaleSampler) and sampler.drop_last and whole > 0
+    each = config.run.iter_per_epoch or whole + (rest > 0 and not drops)
     steps = each * config.run.epochs
     if steps < _SCRATCH_STEPS and not is_pretrained(config):
         wanted = math.ceil(_USUAL_STEPS / max(1, each))
