@@ -9,10 +9,11 @@ import paddle
 
 from trainer.config import losses as specs
 from trainer.config import losses_distillation as pairs
-from trainer.config.extras import ExtraLoss, make_extra
+from trainer.config.extras import ExtraLoss, make_extra, refuse
 from trainer.config.losses import Loss
 from trainer.config.losses_distillation import DistillationPairLoss
 from trainer.config.outputs import Outputs, logits_of
+from trainer.config.problems import show
 from trainer.config.registry import Spec
 from trainer.losses import distillation
 from trainer.losses.cross_entropy import (
@@ -65,7 +66,21 @@ LOSS_BUILDERS: Mapping[type[Spec], Callable[[Any], Part]] = {  # each takes its 
     pairs.DistillationRKDLoss: make_relations,
     DistillationPairLoss: PairPart,
 }
-_ALL: Mapping[type[Spec], Callable[[Any], Part]] = {**LOSS_BUILDERS, ExtraLoss: _of_answer(make_extra)}
+
+
+def _make_extra(spec: ExtraLoss) -> LogitsLoss:
+    loss = make_extra(spec)
+
+    def checked(logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
+        found = loss(logits, labels)
+        if not isinstance(found, paddle.Tensor):
+            raise refuse(spec.kind, spec.name, f"expected a tensor to be returned, got {show(found)}")
+        return found
+
+    return checked
+
+
+_ALL: Mapping[type[Spec], Callable[[Any], Part]] = {**LOSS_BUILDERS, ExtraLoss: _of_answer(_make_extra)}
 
 
 class Losses:

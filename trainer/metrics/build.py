@@ -9,8 +9,9 @@ from typing import Any
 import paddle
 
 from trainer.config import metrics as specs
-from trainer.config.extras import ExtraMetric, make_extra
+from trainer.config.extras import ExtraMetric, make_extra, refuse
 from trainer.config.outputs import Outputs, logits_of
+from trainer.config.problems import show
 from trainer.config.registry import Spec
 from trainer.metrics.batch import (
     BatchMetric,
@@ -29,6 +30,9 @@ def _make_extra(spec: ExtraMetric) -> BatchMetric:
     def sums(outputs: Outputs, labels: paddle.Tensor) -> dict[str, Sum]:
         logits = logits_of(outputs)
         found = metric(logits, labels)  # numbers of the host, or tensors, which spare their author the wait
+        if not isinstance(found, Mapping):
+            said = f"expected a mapping from names to numbers to be returned, got {show(found)}"
+            raise refuse(spec.kind, spec.name, said)
         return {name: Sum(value, times=logits.shape[0]) for name, value in found.items()}
 
     return sums

@@ -178,6 +178,16 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
         OP + "def a(): return lambda image, draws: None\n", op("Mine"),
         r"my_parts.py:2: Mine: expected a numpy array to be returned, got None",
     ),
+    "metric returns a number": (
+        HEAD + "@register_metric('Mine')\ndef a(): return lambda logits, labels: 3\n",
+        {"Metric__Eval": [{"Mine": {}}]},
+        r"my_parts.py:2: Mine: expected a mapping from names to numbers to be returned, got 3",
+    ),
+    "loss returns a number": (
+        HEAD + "@register_loss('Mine')\ndef a(): return lambda logits, labels: 3\n",
+        {"Loss__Train": [{"Mine": {}}]},
+        r"my_parts.py:2: Mine: expected a tensor to be returned, got 3",
+    ),
     "model raises": (
         MODEL + "raise ValueError('bad')\n", ARCH,
         r"my_parts.py:4: expected Mine to be made with \{\}, got ValueError: bad",
