@@ -21,6 +21,7 @@ from launcher import objects
 from launcher.backends.factory import open_backend
 from launcher.errors import LaunchError, UsageError
 from launcher.jobs.prepare import Draft, plan_job, render_job
+from launcher.kinds.job import make_job_of_one_pod
 from launcher.kube.api import KubeApi
 from launcher.kube.errors import AbsentError, ConflictError
 from launcher.names import SWEEP_LABEL
@@ -55,7 +56,6 @@ _SECURITY = {
 }  # fmt: skip
 _RESOURCES = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
 _TRAINER, _DRIVER = "ftlaunch-trainer", "ftlaunch-driver"
-_MADE_ANEW = 1_000_000
 # by hand and not by an import of ours: an image without us says so in a sentence, and not by a traceback
 _BEGIN = """\
 import importlib.util, os, sys
@@ -206,19 +206,8 @@ def _config_map(place: DriverPlace, files: DriverFiles) -> KubeObject:
 
 
 def _job(place: DriverPlace, pod: KubeObject) -> KubeObject:
-    refused = {"containerName": _CONTAINER, "operator": "In", "values": [*REFUSED]}
-    rules = [
-        # refused: a pod made anew would be refused alike. All else is made anew, and goes on from the volume.
-        {"action": "FailIndex", "onExitCodes": refused},
-        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-    ]
-    metadata = _metadata(place)
-    spec = {
-        "completionMode": "Indexed", "completions": 1, "parallelism": 1,
-        "backoffLimitPerIndex": _MADE_ANEW, "podFailurePolicy": {"rules": rules},
-        "template": {"metadata": {"labels": dict(metadata["labels"])}, "spec": pod},
-    }  # fmt: skip
-    return {"apiVersion": JOBS.api_version, "kind": JOBS.kind, "metadata": metadata, "spec": spec}
+    # refused: a pod made anew would be refused alike. All else is made anew, and goes on from the volume.
+    return make_job_of_one_pod(_metadata(place), pod, container=_CONTAINER, final_codes=REFUSED)
 
 
 def _find_volume(spec: KubeObject, container: KubeObject, output: str) -> tuple[KubeObject, KubeObject]:

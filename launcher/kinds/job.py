@@ -17,7 +17,7 @@ and stands in `IndexedJob`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import ClassVar
 
 from launcher.kinds.base import FieldPath, Grant, JobKind, Refuse, refuse_unknown
@@ -32,6 +32,9 @@ from launcher.objects import (
     is_owned,
     uid_of,
 )
+
+_MADE_ANEW = 1_000_000
+"""Pods of a Job of one pod: so many that they never run out."""
 
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
@@ -188,3 +191,27 @@ def check_playable_spec(spec: KubeObject, at: str, refuse: Refuse, *, known: Set
     # Here every pod runs, and ends by itself where node 0 has: there is none to be left out.
     if spec.get("successPolicy") not in (None, _DONE_WITH_NODE_0):
         refuse(f"{at}.successPolicy", f"none, or {_DONE_WITH_NODE_0}", spec["successPolicy"])
+
+
+def make_job_of_one_pod(
+    metadata: KubeObject, pod: KubeObject, *, container: str, final_codes: Sequence[int]
+) -> KubeObject:
+    """Return a Job whose pod is made anew until it ends with 0, or with a code that it would only repeat.
+
+    Args:
+        metadata: Of the Job; its labels are the pod's too.
+        pod: Its spec.
+        container: Whose exit codes count.
+        final_codes: That end the Job.
+    """
+    final = {"containerName": container, "operator": "In", "values": [*final_codes]}
+    rules = [
+        {"action": "FailIndex", "onExitCodes": final},
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+    ]
+    spec = {
+        "completionMode": "Indexed", "completions": 1, "parallelism": 1,
+        "backoffLimitPerIndex": _MADE_ANEW, "podFailurePolicy": {"rules": rules},
+        "template": {"metadata": {"labels": dict(metadata["labels"])}, "spec": pod},
+    }  # fmt: skip
+    return {"apiVersion": JOBS.api_version, "kind": JOBS.kind, "metadata": metadata, "spec": spec}
