@@ -17,7 +17,7 @@ from launcher.kinds.registry import JOB_SET, KINDS
 from tests.e2e.cluster.kind_table import of_kinds, showing
 from tests.e2e.cluster.kueue import Kueue
 from tests.e2e.cluster.space import REPOSITORY, USER, Space
-from tests.e2e.cluster.test_manifest import NOWHERE
+from tests.e2e.cluster.test_manifest import NOWHERE, TEAM_QUEUE
 from tests.e2e.conftest import Place
 
 GROUP = "kueue.x-k8s.io"
@@ -276,6 +276,12 @@ def test_where_kueue_manages_all_jobs_one_without_a_queue_is_told_so(place, spac
     label = found["fix"].partition(";")[0].removeprefix(f"kubectl -n {space.name} ")
     space.kubectl(*label.split())
     wait_for_turn(place, "bare")
+
+
+@pytest.mark.usefixtures("kueue")
+def test_the_queue_that_a_platform_team_begins_with_is_known_to_kueue(space):
+    text = TEAM_QUEUE.read_text(encoding="utf-8").replace("namespace: team-a", f"namespace: {space.name}")
+    space.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", given=text)
 
 
 @pytest.mark.usefixtures("queues")
