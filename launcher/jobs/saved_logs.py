@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.errors import LaunchError
+from launcher.errors import LaunchError, NotFoundError
 from launcher.jobs.checkpoints import open_output
 from launcher.jobs.notes import Note, Notes
 from launcher.jobs.resolve import ResolvedJob
@@ -45,6 +45,8 @@ def fetch_saved(
         else:
             with open_output(job) as place:
                 files = _fetch(place, job.run_folder / FETCHED, run_id=run_id, log_filter=log_filter)
+    except NotFoundError:
+        return []  # no output folder: nothing was ever kept
     except (LaunchError, OSError) as error:
         notes(Note(f"{job.name}: what its nodes kept of their log in {where} cannot be read: {error}"))
         return []

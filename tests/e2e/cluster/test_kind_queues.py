@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from launcher.kinds.base import JobKind
-from launcher.kinds.registry import JOB_SET, KINDS
+from launcher.kinds.registry import JOB_SET, KINDS, PADDLE_JOB
 from tests.e2e.cluster.kind_table import of_kinds, showing
-from tests.e2e.cluster.kueue import Kueue
+from tests.e2e.cluster.kueue import ALL_KINDS, Kueue
 from tests.e2e.cluster.space import REPOSITORY, USER, Space
 from tests.e2e.cluster.test_manifest import NOWHERE, TEAM_QUEUE
 from tests.e2e.conftest import Place
@@ -142,7 +142,7 @@ def test_a_job_that_is_preempted_says_so_and_goes_on_where_it_was(
         wait_for_turn(place, "vip")
         for job in ("next", "vip"):
             place.run("ftlaunch", "delete", job, "--force")
-        place.run("ftlaunch", "wait", "long", "--timeout", "170s")
+        place.run("ftlaunch", "wait", "long", "--timeout", "300s")
         assert place.status("long")["state"] == "Succeeded"
         steps = [row["step"] for row in place.rows("runs/long/run") if row["event"] == "step"]
         assert steps == list(
@@ -182,7 +182,7 @@ def test_a_cancelled_job_stays_stopped_until_it_is_resumed(place, space, write_q
         assert place.status()["state"] == "Cancelled"
         place.run("ftlaunch", "resume")
         assert workload_of(space, "pair")["spec"]["active"] is True
-        place.run("ftlaunch", "wait", "--timeout", "150s")
+        place.run("ftlaunch", "wait", "--timeout", "300s")
         assert steps_of(place, "pair") == list(range(1, EPOCHS * 2 + 1))
 
 
@@ -255,14 +255,20 @@ def has_condition(space: Space, queue: str) -> bool:
     return bool((space.get("localqueue", queue).get("status") or {}).get("conditions"))
 
 
-@pytest.mark.usefixtures("kueue")
-def test_where_kueue_would_not_hold_it_a_job_is_not_sent(place, space, write_queued, kueue):
-    kueue.add_flavor(space.name)
-    kueue.add_queue("team-a", namespace=space.name, cpu="300m", flavor=space.name)
-    refused = place.run("ftlaunch", "submit", write_queued(), "--name", "loose", code=2)
-    assert "Kueue would let it start at once" in refused.stderr
-    assert "managedJobsNamespaceSelector" in refused.stderr
-    assert space.leftovers() == []
+def test_where_kueue_does_not_look_after_a_kind_its_job_is_not_sent(place, space, write_queued, kueue):
+    """As Kueue's own configuration has it of PaddleJobs."""
+    others = [framework for framework in ALL_KINDS if framework != PADDLE_JOB.kueue_framework]
+    kueue.install(integrations={"frameworks": others})
+    try:
+        kueue.add_flavor(space.name)
+        kueue.add_queue("team-a", namespace=space.name, cpu="300m", flavor=space.name)
+        words = ("ftlaunch", "submit", write_queued(), "--name", "loose", "--api", "paddlejob")
+        refused = place.run(*words, code=2)
+        assert "Kueue would let it start at once" in refused.stderr
+        assert PADDLE_JOB.kueue_framework in refused.stderr
+        assert space.leftovers() == []
+    finally:
+        kueue.install()
 
 
 @pytest.mark.usefixtures("queues")
