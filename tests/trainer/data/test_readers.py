@@ -132,7 +132,7 @@ def test_readers_killed_at_random_moments_change_nothing(folder: Any, make: Any)
 
 
 def test_all_readers_begin_anew_where_their_fork_server_is_killed(folder: Any, make: Any) -> None:
-    folder.draw(40)
+    folder.draw(120)  # more than readers have ready when they are killed, however slow this loop is
     expected = contents(list(make(loader={}).batches(0)))
     loader = make()
     got = []

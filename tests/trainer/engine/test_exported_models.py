@@ -18,6 +18,7 @@ from trainer.models.registry import create_model
     ],
     ids=lambda value: str(value).partition("_")[0],
 )  # fmt: skip
+@pytest.mark.timeout(600)  # Paddle compiles HRNet for a minute of one core
 def test_the_written_network_answers_as_the_one_in_memory(name, shape, tmp_path):
     model = create_model(name, class_num=3)
     model.eval()
