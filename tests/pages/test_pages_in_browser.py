@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import shutil
-import time
 from pathlib import Path
 
 import cv2
@@ -98,20 +97,17 @@ def test_it_is_dark_where_that_is_preferred(browser, page):
 
 def test_with_scripts_off_all_of_it_is_there(browser, page):
     browser.open(page)
-    size = settled_size(browser)
+    size = whole_size(browser)
     browser.open(page, scripts=False)
-    assert settled_size(browser) == size
+    assert whole_size(browser) == size
     assert size[1] > 2000
 
 
-def settled_size(browser):
-    """Return the page's size once it stays: parts out of view have a guessed height until they are laid out."""
-    seen = [browser.size()]
-    while len(seen) < 5 or len(set(seen[-5:])) > 1:
-        assert len(seen) < 200, seen[-5:]
-        time.sleep(0.05)
-        seen.append(browser.size())
-    return seen[-1]
+def whole_size(browser):
+    """Return the page's size as it is printed: on a screen, parts out of view have a guessed height."""
+    browser.ask("Emulation.setEmulatedMedia", media="print")
+    browser.wait_until("matchMedia('print').matches")
+    return browser.size()
 
 
 def test_it_can_be_printed(browser, page):
