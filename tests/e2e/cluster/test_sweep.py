@@ -30,8 +30,7 @@ def test_a_study_outlives_its_drivers_pod(place, space, cluster, write_job):
     def study():
         return json.loads(place.run("ftlaunch", "status", "rates", "--output", "json").stdout)
 
-    ended = lambda: [t for t in study()["trials"] if t["state"] == "complete"]  # noqa: E731
-    place.wait_for(ended, what="a trial to end", timeout_s=420)
+    place.wait_for(lambda: study()["trials"], what="a trial to begin", timeout_s=420)
     (pod,) = drivers(space)
     space.kubectl("delete", "pod", pod, "--wait=false")
     place.wait_for(lambda: drivers(space) not in ([], [pod]), what="another driver's pod", timeout_s=120)
