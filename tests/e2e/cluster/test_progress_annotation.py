@@ -38,7 +38,7 @@ def notes_of(space, resource: str, job: str) -> dict[str, str]:
 
 
 def patch_as_pod(space, cluster, pod: str, kind: JobKind, job: str, body: object) -> str:
-    """Patch as a pod's own token lets it, and return why that was refused; kubectl would have to read first."""
+    """Patch as a pod's own token lets it, and return why it was refused; kubectl would have to read first."""
     token = space.kubectl("create", "token", ACCOUNT, "--bound-object-kind=Pod", f"--bound-object-name={pod}")
     server = json.loads(cluster.kubectl("config", "view", "--minify", "-o", "json"))["clusters"][0]["cluster"]
     resource = kind.resource
