@@ -79,7 +79,8 @@ def test_the_job_object_says_how_far_the_run_is(place, space, cluster, write_job
     place.run("ftlaunch", "submit", other, "--api", kind.name, "--name", "other")
     body = {"metadata": {"annotations": {"ftlaunch.io/step": "0/1"}}}
     assert "their own job alone" in patch_as_pod(space, cluster, pod, kind, "other", body)
-    place.run("ftlaunch", "delete", "told", "other", "--force")
+    for job in ("told", "other"):
+        place.run("ftlaunch", "delete", job, "--force")
 
 
 def test_without_the_role_it_is_said_once_and_the_job_is_none_the_worse(place, space, write_job):
