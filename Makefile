@@ -97,12 +97,12 @@ lr-find-check: $(VENV)/dev.stamp  ## what `trainer lr-find` proposes against a g
 
 e2e-cluster: $(VENV)/dev.stamp  ## real jobs on the cluster that is named; fails where none is
 	$(BIN)/python -m tests.e2e.cluster.ready
-	$(BIN)/python -m pytest -m cluster tests/e2e/cluster
+	$(BIN)/python -m pytest -m "cluster and not table" tests/e2e/cluster
 
 kind-table: $(VENV)/dev.stamp  ## fills the table of kinds of jobs in docs/kubernetes.md, on the cluster that is named
 	rm -f tests/e2e/cluster/kinds.json
 	FTLAUNCH_KIND_TABLE=$(CURDIR)/tests/e2e/cluster/kinds.json \
-	  $(BIN)/python -m pytest $(wildcard tests/e2e/cluster/test_kind*.py)
+	  $(BIN)/python -m pytest $(wildcard tests/e2e/cluster/test_kind*.py) tests/e2e/cluster/test_progress_annotation.py
 	$(BIN)/python -m tests.e2e.cluster.kind_table
 
 # Of every SHARE networks that PaddleClas's configs name, one is built; 1 builds them all (docs/models.md).

@@ -160,6 +160,7 @@ def test_a_job_that_is_preempted_says_so_and_goes_on_where_it_was(
         place.wait_for(lambda: not space.leftovers(), what="nothing of the jobs to be left")
 
 
+@pytest.mark.table  # minutes; what is cancelled while it waits is below
 @of_kinds(JOB_SET)
 @pytest.mark.usefixtures("queues")
 def test_a_cancelled_job_stays_stopped_until_it_is_resumed(place, space, write_queued, kind):

@@ -10,7 +10,7 @@ import urllib.request
 import pytest
 
 from launcher.kinds.base import JobKind
-from launcher.kinds.registry import JOB_SET, PADDLE_JOB, PLAIN_JOB, TRAIN_JOB
+from launcher.kinds.registry import JOB_SET, PADDLE_JOB
 from tests.e2e.cluster.kind_table import of_kinds
 from tests.e2e.cluster.space import REPOSITORY
 from trainer.protocol.progress import MARK, parse_progress
@@ -55,7 +55,7 @@ def patch_as_pod(space, cluster, pod: str, kind: JobKind, job: str, body: object
     return str(json.loads(refused.value.read())["message"])
 
 
-@of_kinds(PADDLE_JOB, PLAIN_JOB, JOB_SET, TRAIN_JOB)
+@of_kinds(PADDLE_JOB, JOB_SET)
 @pytest.mark.usefixtures("role")
 def test_the_job_object_says_how_far_the_run_is(place, space, cluster, write_job, kind):
     launch = {"Launch__publish_progress": True, "Launch__service_account": ACCOUNT, "Launch__nodes": 1}
