@@ -95,14 +95,13 @@ def command(
 
 def _wait(job: ResolvedJob) -> int:
     from launcher.cli.summary import print_end
-    from launcher.cli.waitline import wait_aloud
+    from launcher.cli.waitline import say_goes_on, wait_aloud
     from launcher.jobs.wait import exit_code
 
     try:
         ended = wait_aloud(job)
     except KeyboardInterrupt:
-        echo(f"\n{job.name} goes on; `ftlaunch wait {job.name}` waits for it again", err=True)
-        return CliExit.INTERRUPTED
+        return say_goes_on(job)
     print_end(job, ended)
     return exit_code(ended)
 

@@ -6,10 +6,10 @@ import click
 
 from launcher.backends.states import JobState
 from launcher.cli.options import job_argument, plain_option
-from launcher.cli.printing import can_show, echo
+from launcher.cli.printing import can_show
 from launcher.cli.studies import as_study, wait_for_study
 from launcher.cli.summary import print_end
-from launcher.cli.waitline import wait_aloud
+from launcher.cli.waitline import say_goes_on, wait_aloud
 from launcher.errors import CliExit
 from launcher.jobs.resolve import find_job
 from launcher.jobs.wait import exit_code
@@ -53,8 +53,7 @@ def command(job: str | None, timeout: float | None, wanted: str | None, propagat
     try:
         status = wait_aloud(found, timeout_s=timeout, also=also)
     except KeyboardInterrupt:
-        echo(f"\n{found.name} goes on; `ftlaunch wait {found.name}` waits for it again", err=True)
-        return CliExit.INTERRUPTED
+        return say_goes_on(found)
     print_end(found, status)
     if status.state is also:
         return CliExit.OK

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from launcher.backends.states import JobState, JobStatus
 from launcher.cli.printing import StatusLine, echo, print_note
 from launcher.cli.status import describe_progress
+from launcher.errors import CliExit
 from launcher.jobs.lifecycle import eta_s
 from launcher.jobs.resolve import ResolvedJob
 from launcher.jobs.wait import wait_for_end
@@ -77,3 +78,9 @@ def wait_aloud(
         return wait_for_end(job, timeout_s=timeout_s, also=also, on_status=line.tell, notes=print_note)
     finally:
         line.end()
+
+
+def say_goes_on(job: ResolvedJob) -> CliExit:
+    """Say that a job goes on without whoever waited for it, and return the exit code of Ctrl-C."""
+    echo(f"\n{job.name} goes on; `ftlaunch wait {job.name}` waits for it again", err=True)
+    return CliExit.INTERRUPTED

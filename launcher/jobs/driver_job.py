@@ -221,7 +221,7 @@ def _find_volume(spec: KubeObject, container: KubeObject, output: str) -> tuple[
     if mount is None or not any(kind in volumes[mount["name"]] for kind in _OUTSIDE):
         raise UsageError(
             where="Global.output_dir", expected="a folder on one of Launch.volumes, where the study outlives "
-            "the driver's pod", got=repr(output), fix="or leave --detach out: the driver then runs here",
+            "the driver's pod", got=repr(output), fix="or leave --driver pod out: the driver then runs here",
         )  # fmt: skip
     return mount, volumes[mount["name"]]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
+import yaml
 
 from launcher.backends.states import JobState
 from launcher.sweep.driver import Driver
@@ -13,6 +15,7 @@ from launcher.sweep.machine import Place
 from launcher.sweep.study import Settings, Study, begin_study
 from launcher.sweep.trial_jobs import ABSENT, Seen, TrialJob
 from launcher.sweep.trials import Trial, Trials
+from tests.launcher.configs import config_values
 
 
 @dataclass
@@ -69,11 +72,28 @@ class StandIns:
         self.ends.pop(job.name, None)
 
 
+RATE = "Optimizer.lr.learning_rate"
+EVAL = (
+    "[a1 r0] [2026/01/01 00:00:00] trainer INFO: [Eval][Epoch {epoch}][Avg]"
+    "CELoss: 1.0, loss: 1.0, top1: {value}\n"
+)
+"""What a rank prints of an evaluation."""
+
 SETTINGS = Settings(
     name="digits-abcde", study_id="0123456789abcdef" * 2, config="/cfg.yaml", workdir="/", created_s=1.0,
     over=("Optimizer.lr.learning_rate=[0.1,0.2,0.3]",), on="local", options={}, sampler="grid", prune="none",
     metric="top1", goal="max", trials=3, parallel=2, epochs=3,
 )  # fmt: skip
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch, store) -> Path:
+    """A config of three epochs with a metric, where commands are typed."""
+    monkeypatch.chdir(tmp_path)
+    values = config_values(Global__epochs=3)
+    values["Metric"] = {"Eval": [{"TopkAcc": {"topk": [1]}}]}
+    Path("cfg.yaml").write_text(yaml.safe_dump(values))
+    return Path("cfg.yaml")
 
 
 @pytest.fixture

@@ -21,26 +21,12 @@ from launcher.sweep import lifecycle
 from launcher.sweep.study import load_study
 from launcher.sweep.trials import TrialState
 from tests.docs.pages import commands
-from tests.launcher.configs import config_values
 from tests.launcher.schemas import check_document
+from tests.launcher.sweep.conftest import EVAL, RATE
 
-RATE = "Optimizer.lr.learning_rate"
-EVAL = (
-    "[a1 r0] [2026/01/01 00:00:00] trainer INFO: [Eval][Epoch {epoch}][Avg]"
-    "CELoss: 1.0, loss: 1.0, top1: {value}\n"
-)
 ASK = ("sweep", "cfg.yaml", "--over", f"{RATE}=[0.1,0.2,0.3,0.4,0.5]", "--name", "rates", "--parallel", "2",
        "--on", "kubernetes", "--driver", "pod")  # fmt: skip
 HERE = Path(__file__).parent
-
-
-@pytest.fixture
-def config(tmp_path, monkeypatch, store):
-    monkeypatch.chdir(tmp_path)
-    values = config_values(Global__epochs=3)
-    values["Metric"] = {"Eval": [{"TopkAcc": {"topk": [1]}}]}
-    Path("cfg.yaml").write_text(yaml.safe_dump(values))
-    return Path("cfg.yaml")
 
 
 def labelled(cluster) -> tuple[dict[str, Any], ...]:

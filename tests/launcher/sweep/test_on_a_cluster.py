@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-import yaml
 
 from launcher.cli.main import run
 from launcher.names import SWEEP_LABEL
@@ -19,24 +17,8 @@ from launcher.sweep.machine import share_cluster
 from launcher.sweep.study import find_study
 from launcher.sweep.trial_jobs import jobs_of
 from launcher.sweep.trials import Trials, TrialState
-from tests.launcher.configs import config_values
 from tests.launcher.schemas import check_document
-from tests.launcher.sweep.conftest import SETTINGS
-
-RATE = "Optimizer.lr.learning_rate"
-EVAL = (
-    "[a1 r0] [2026/01/01 00:00:00] trainer INFO: [Eval][Epoch {epoch}][Avg]"
-    "CELoss: 1.0, loss: 1.0, top1: {value}\n"
-)
-
-
-@pytest.fixture
-def config(tmp_path, monkeypatch, store):
-    monkeypatch.chdir(tmp_path)
-    values = config_values(Global__epochs=3)
-    values["Metric"] = {"Eval": [{"TopkAcc": {"topk": [1]}}]}
-    Path("cfg.yaml").write_text(yaml.safe_dump(values))
-    return Path("cfg.yaml")
+from tests.launcher.sweep.conftest import EVAL, RATE, SETTINGS
 
 
 def begin(config, *more):
