@@ -257,6 +257,8 @@ def _length_of(
             return Span(
                 early_s=span.early_s - ran_s, likely_s=span.likely_s - ran_s, late_s=span.late_s - ran_s
             ), ""
+    if said is not None and said.progress is not None:
+        return None, "says how far it is, but not yet how fast"
     ours = said is not None or (namespace, name) in view.ours
     return None, "reports no progress yet" if ours else _FOREIGN
 

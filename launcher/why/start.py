@@ -1,14 +1,15 @@
 """Asks a cluster what tells when a job of a queue starts: queues, what waits and runs in them, and how far.
 
 A bounded number of requests: three lists of Kueue's, of all namespaces where they may be seen and else of the
-job's, one of pods, and the ends of the logs of the running jobs of these queues that have no progress in an
-annotation, at most `MAX_LOGS`.
+job's, one of pods, one of each kind of job that holds quota there, and the ends of the logs of those running
+jobs of these queues that no annotation tells the pace of, at most `MAX_LOGS`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from launcher import objects
 from launcher.backends.kubernetes import workloads
@@ -20,16 +21,16 @@ from launcher.kinds.pods import container_of
 from launcher.kinds.registry import KINDS
 from launcher.kube.api import Keep, KubeApi, PodLogs, whole
 from launcher.names import PROGRESS, RUN_ID_LABEL
-from launcher.objects import PODS, KubeObject
+from launcher.objects import PODS, KubeObject, Resource
 from launcher.why.forecast import Estimate
 from launcher.why.gather import Lister
-from launcher.why.queue_model import JobProgress, QueueView, estimate_of, owner_of
+from launcher.why.queue_model import JobProgress, QueueView, estimate_of, owner_of, remaining_s
 from launcher.why.snapshot import Objects
 from trainer.protocol.codec import FormatError
 from trainer.protocol.progress import MARK, Progress, parse_progress
 
 MAX_LOGS = 24
-_MAX_WORKLOADS, _MAX_PODS = 5000, 20_000
+_MAX_WORKLOADS, _MAX_JOBS, _MAX_PODS = 5000, 5000, 20_000
 _THREADS = 8
 _Name = tuple[str, str]
 
@@ -66,42 +67,81 @@ def fetch_queues(
                 return found
         return ()
 
-    def list_pods() -> Objects:
+    def list_ours(resource: Resource, *, at_most: int, keep: Keep) -> Objects:
         for place in ("", namespace):
             found = Lister(api).list(
-                PODS, namespace=place, labels=RUN_ID_LABEL, at_most=_MAX_PODS, keep=_reduce_first
+                resource, namespace=place, labels=RUN_ID_LABEL, at_most=at_most, keep=keep
             )
             if found is not None:
                 return found
         return ()
 
+    def list_jobs(kind: JobKind) -> Objects:
+        return list_ours(kind.resource, at_most=_MAX_JOBS, keep=_reduce_notes)
+
     with ThreadPoolExecutor(_THREADS) as pool:
         asked_workloads = pool.submit(everywhere, "workloads", reduce_demand)
         asked_locals = pool.submit(everywhere, "localqueues")
         asked_above = pool.submit(Lister(api).list_kueue, "clusterqueues", namespace="")
-        asked_pods = pool.submit(list_pods)
+        asked_pods = pool.submit(list_ours, PODS, at_most=_MAX_PODS, keep=_reduce_first)
         held = asked_workloads.result()
-        running = {_name_of(item) for item in held if workloads.has_quota(item)}
+        admitted = [item for item in held if workloads.has_quota(item)]
+        running = {_name_of(item) for item in admitted}
+        noted = {_name_of_job(job): job for jobs in pool.map(list_jobs, _kinds_of(admitted)) for job in jobs}
         first = _newest_by_name(asked_pods.result())
-        reported = {name: _read_reported(pod) for name, pod in first.items() if name in running}
+        now_s = clock()
+        reported = {
+            name: _read_reported(first.get(name), noted.get(name))
+            for name in sorted(running & (first.keys() | noted.keys()))
+        }
         unheard = [
-            name for name, said in reported.items() if said.progress is None and said.began_s is not None
+            name
+            for name, said in reported.items()
+            if said.began_s is not None and remaining_s(said, now_s) is None
         ]
         told = pool.map(lambda name: _read_log(logs, first[name]), unheard[:MAX_LOGS])
         for name, progress in zip(unheard, told, strict=False):
-            reported[name] = JobProgress(progress=progress, began_s=reported[name].began_s)
+            if progress is not None:
+                reported[name] = replace(reported[name], progress=progress)
         return QueueView(
-            now_s=clock(),
+            now_s=now_s,
             workloads=held,
             local_queues=asked_locals.result(),
             cluster_queues=asked_above.result(),
             reported=reported,
-            ours=frozenset(first),
+            ours=frozenset(first) | frozenset(noted),
         )
 
 
 def _name_of(workload: KubeObject) -> _Name:
     return str(workload["metadata"].get("namespace", "")), owner_of(workload)
+
+
+def _name_of_job(job: KubeObject) -> _Name:
+    metadata = job["metadata"]
+    return str(metadata.get("namespace", "")), str(metadata.get("name", ""))
+
+
+def _kinds_of(admitted: Sequence[KubeObject]) -> list[JobKind]:
+    """Return the kinds of our jobs that Workloads are of."""
+    owners = {
+        (owner.get("apiVersion"), owner.get("kind"))
+        for item in admitted
+        for owner in item["metadata"].get("ownerReferences") or ()
+    }
+    return [kind for kind in KINDS if (kind.resource.api_version, kind.resource.kind) in owners]
+
+
+def _reduce_notes(job: KubeObject) -> KubeObject:
+    """Keep of a job its name, and what its first node has written of its progress."""
+    metadata = job["metadata"]
+    kept = {key: metadata[key] for key in ("name", "namespace") if key in metadata}
+    return {"metadata": {**kept, "annotations": _progress_note(metadata)}}
+
+
+def _progress_note(metadata: KubeObject) -> dict[str, str]:
+    notes = metadata.get("annotations") or {}
+    return {PROGRESS: notes[PROGRESS]} if PROGRESS in notes else {}
 
 
 def _reduce_first(pod: KubeObject) -> KubeObject:
@@ -110,12 +150,11 @@ def _reduce_first(pod: KubeObject) -> KubeObject:
     labels = metadata.get("labels") or {}
     if not any(labels.get(kind.index_label) == "0" for kind in KINDS):
         return {"metadata": {}}
-    notes = metadata.get("annotations") or {}
     return {
         "metadata": {
             "name": metadata.get("name"), "namespace": metadata.get("namespace"), "labels": labels,
             "creationTimestamp": metadata.get("creationTimestamp"),
-            "annotations": {PROGRESS: notes[PROGRESS]} if PROGRESS in notes else {},
+            "annotations": _progress_note(metadata),
         },
         "status": {"containerStatuses": (pod.get("status") or {}).get("containerStatuses") or []},
     }  # fmt: skip
@@ -133,16 +172,32 @@ def _newest_by_name(pods: Objects) -> dict[_Name, KubeObject]:
     return found
 
 
-def _read_reported(pod: KubeObject) -> JobProgress:
-    running = (container_of(pod).get("state") or {}).get("running") or {}
-    text = pod["metadata"]["annotations"].get(PROGRESS)
-    progress: Progress | None = None
-    if text is not None:
-        try:
-            progress = parse_progress(MARK + text.encode())
-        except FormatError:
-            progress = None
-    return JobProgress(progress=progress, began_s=objects.unix_time(running.get("startedAt")))
+def _read_reported(pod: KubeObject | None, job: KubeObject | None) -> JobProgress:
+    """Read how far a job is, as its object says or else its first pod.
+
+    What is written at a job stays there when its pods go. Of an earlier start it tells no pace of this one: a
+    job that lost its quota for an hour would seem to have trained through it.
+    """
+    began_s: float | None = None
+    if pod is not None:
+        running = (container_of(pod).get("state") or {}).get("running") or {}
+        began_s = objects.unix_time(running.get("startedAt"))
+    progress = None if job is None else _parse_note(job)
+    if progress is not None and began_s is not None and progress.time_s < began_s:
+        progress = None
+    if progress is None and pod is not None:
+        progress = _parse_note(pod)
+    return JobProgress(progress=progress, began_s=began_s)
+
+
+def _parse_note(item: KubeObject) -> Progress | None:
+    text = item["metadata"]["annotations"].get(PROGRESS)
+    if text is None:
+        return None
+    try:
+        return parse_progress(MARK + text.encode())
+    except FormatError:
+        return None
 
 
 def _read_log(logs: PodLogs, pod: KubeObject) -> Progress | None:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from launcher import objects
 from launcher.backends.kubernetes import KubernetesBackend
 from launcher.backends.kubernetes.workloads import reduce_demand
 from launcher.jobs import resolve
@@ -19,6 +20,8 @@ from tests.fakes.cluster import FakeCluster
 from tests.launcher.schemas import check_document
 from tests.launcher.team.conftest import submit as submit  # noqa: PLC0414 - a fixture
 from tests.launcher.team.test_team import progress, start
+from trainer.node.publish import Report, annotate
+from trainer.protocol.progress import parse_progress
 
 NOW_S = 1_795_000_000.0
 GPU = "nvidia.com/gpu"
@@ -94,9 +97,9 @@ def run_one(cluster, submit, queues, name, *, gpus, step=None, of=1000) -> None:
     queues.note(name, gpus=gpus, holds=True)
 
 
-def estimate(cluster, name):
+def estimate(cluster, name, *, now_s=NOW_S):
     job = cluster.get(PADDLE_JOBS, name, namespace="ml")
-    return fetch_estimate(cluster, cluster, job, kind=PADDLE_JOB, clock=lambda: NOW_S)
+    return fetch_estimate(cluster, cluster, job, kind=PADDLE_JOB, clock=lambda: now_s)
 
 
 def test_it_starts_when_a_running_job_has_done_its_steps(cluster, submit, queues):
@@ -109,6 +112,50 @@ def test_it_starts_when_a_running_job_has_done_its_steps(cluster, submit, queues
     assert describe_estimate(found) == (
         "first in team-a; job flowers-x frees 8 GPUs in about 41 min; starts in about 41 min"
     )
+
+
+def publish(cluster, name, text):
+    """Let a job's object have what its node 0 writes there."""
+    written = annotate(Report(progress=parse_progress(text), left_s=None))
+    cluster.patch(PADDLE_JOBS, name, {"metadata": {"annotations": dict(written)}}, namespace="ml")
+
+
+def began_s(cluster, name):
+    """Return when the first pod's container started."""
+    status = cluster.get(PODS, f"{name}-worker-0", namespace="ml")["status"]
+    return objects.unix_time(status["containerStatuses"][0]["state"]["running"]["startedAt"])
+
+
+def test_what_stands_at_the_job_tells_it_without_its_log(cluster, submit, queues):
+    queues.open(gpus=8)
+    run_one(cluster, submit, queues, "flowers-x", gpus=8)
+    now_s = began_s(cluster, "flowers-x") + 300
+    publish(cluster, "flowers-x", progress(step=200, of=1200, time_s=now_s))
+    submit("mine", gpus=8, queue="team-a")
+    queues.note("mine", gpus=8)
+    cluster.requests.clear()
+    assert estimate(cluster, "mine", now_s=now_s).in_s == pytest.approx(1.5 * 1000, rel=0.03)
+    assert not [request for request in cluster.requests if request.startswith("get pods")]
+
+
+def test_what_an_earlier_start_left_at_the_job_is_not_taken_for_this_one(cluster, submit, queues):
+    queues.open(gpus=8)
+    run_one(cluster, submit, queues, "flowers-x", gpus=8, step=200, of=4200)
+    earlier_s = began_s(cluster, "flowers-x") - 1
+    publish(cluster, "flowers-x", progress(step=4100, of=4200, time_s=earlier_s))
+    submit("mine", gpus=8, queue="team-a")
+    queues.note("mine", gpus=8)
+    assert estimate(cluster, "mine").in_s == pytest.approx(0.6 * 4000, rel=0.03)
+
+
+def test_a_role_that_sees_jobs_and_no_pods_knows_whose_job_it_is(cluster, submit, queues):
+    queues.open(gpus=8)
+    run_one(cluster, submit, queues, "flowers-x", gpus=8)
+    publish(cluster, "flowers-x", progress(step=200, of=1200, time_s=NOW_S))
+    submit("mine", gpus=8, queue="team-a")
+    queues.note("mine", gpus=8)
+    cluster.refuse("list", PODS, code=403, times=2)  # of all namespaces, and of one
+    assert estimate(cluster, "mine").reason == "flowers-x says how far it is, but not yet how fast"
 
 
 def test_a_running_job_that_reports_nothing_makes_it_untold_and_is_named(cluster, submit, queues):
@@ -230,7 +277,9 @@ def test_requests_are_few_and_logs_bounded(cluster, submit, queues, monkeypatch)
     cluster.requests.clear()
     assert estimate(cluster, "mine").in_s is None  # two of six were not looked at
     lists = [request for request in cluster.requests if request.startswith("list")]
-    assert sorted(lists) == ["list clusterqueues", "list localqueues", "list pods", "list workloads"]
+    assert sorted(lists) == [
+        "list clusterqueues", "list localqueues", "list paddlejobs", "list pods", "list workloads"
+    ]  # fmt: skip
     assert sum(request.startswith("get pods") for request in cluster.requests) == 4
 
 
