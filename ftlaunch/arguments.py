@@ -1,10 +1,8 @@
-"""What callers pass, made into what use cases take: one text for several, and options by name."""
+"""What callers pass, made into what use cases take: one text for several, and keywords as options."""
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 _Options = TypeVar("_Options")
@@ -15,17 +13,6 @@ def as_texts(value: Iterable[str] | str) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(map(str, value))
 
 
-def make_options(function: Callable[..., object], kind: type[_Options], **given: Any) -> _Options:
-    """Make the options of a function from its keywords.
-
-    Raises:
-        TypeError: There is no such keyword; names the function, as Python does, and the nearest keyword.
-    """
-    fields = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    for name in given:
-        if name not in fields:
-            near = difflib.get_close_matches(name, fields, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            said = f"{function.__name__}() got an unexpected keyword argument {name!r}{hint}"
-            raise TypeError(said)
-    return kind(**given)
+def make_options(kind: type[_Options], **given: Any) -> _Options:
+    """Make the options of a use case from keywords, which `ftlaunch.boundary` has seen to be known ones."""
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})

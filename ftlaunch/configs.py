@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ftlaunch.arguments import make_options
+from ftlaunch.boundary import api
 from ftlaunch.job import known_backend, log_note
 from launcher.errors import Issue
 from launcher.jobs.options import SubmitOptions
@@ -14,6 +15,11 @@ from launcher.plan.explain import Row as ExplainedValue
 from launcher.plan.handle import BackendKind
 from trainer.config.overrides import Overrides, spell_overrides
 from trainer.config.problems import Problem
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ftlaunch.keywords import InitKeywords, SubmitKeywords
 
 __all__ = ["ExplainedValue", "Problem", "Rendered", "init", "render", "schema", "validate"]
 
@@ -33,13 +39,14 @@ class Rendered:
     checked: tuple[str, ...] = ()
 
 
+@api
 def init(
     path: str | Path | None = None,
     *,
     data: str | Path | None = None,
     source: str | Path | None = None,
     overwrite: bool = False,
-    **wanted: Any,
+    **wanted: Unpack[InitKeywords],
 ) -> str:
     """Return the text of a first config for a folder of images, or for one of PaddleClas's configs, or both.
 
@@ -57,7 +64,7 @@ def init(
     from launcher.errors import UsageError
     from launcher.jobs.new_config import NewConfig, make_config, save_config
 
-    asked = make_options(init, NewConfig, data=_path(data), source=_path(source), **wanted)
+    asked = make_options(NewConfig, data=_path(data), source=_path(source), **wanted)
     target = _path(path)
     if target is not None and target.exists() and not overwrite:
         raise UsageError(where=target, expected="no such file yet", fix="pass overwrite=True to replace it")
@@ -67,6 +74,7 @@ def init(
     return text
 
 
+@api
 def validate(
     config: str | Path, *, on: BackendKind | None = None, set: Overrides = (), strict: bool = False
 ) -> tuple[Problem | Issue, ...]:
@@ -86,13 +94,14 @@ def validate(
     return find_problems(Path(config), overrides=spell_overrides(set), on=known_backend(on), strict=strict)
 
 
+@api
 def render(
     config: str | Path,
     *,
     on: BackendKind | None = None,
     set: Overrides = (),
     on_server: bool = False,
-    **options: Any,
+    **options: Unpack[SubmitKeywords],
 ) -> Rendered:
     """Return the manifest that `submit` would act on, and where its values come from.
 
@@ -110,9 +119,7 @@ def render(
     from launcher.jobs.prepare import explain_values
     from launcher.jobs.submit import dry_run
 
-    asked = make_options(
-        render, SubmitOptions, on=known_backend(on), overrides=spell_overrides(set), **options
-    )
+    asked = make_options(SubmitOptions, on=known_backend(on), overrides=spell_overrides(set), **options)
     found = dry_run(Path(config), asked, on_server=on_server, notes=log_note)
     return Rendered(
         manifest=found.prepared.manifest.text,
@@ -121,6 +128,7 @@ def render(
     )
 
 
+@api
 def schema(kind: str = "config") -> dict[str, object]:
     """Return the JSON Schema of a config, or of what a command prints with `--output json`.
 

@@ -6,12 +6,14 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ftlaunch.arguments import as_texts
+from ftlaunch.boundary import api
 from ftlaunch.job import Job, known_job
 
 if TYPE_CHECKING:
     from launcher.jobs.curves import Plot
 
 
+@api
 def plot(jobs: Collection[Job | str] | Job | str, *, metrics: Collection[str] | str = ()) -> Plot:
     """Return what jobs have measured, as values, as SVG, and as a picture in a notebook.
 

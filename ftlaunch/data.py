@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ftlaunch.boundary import api
 from ftlaunch.job import log_note
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ftlaunch.keywords import ClaimKeywords
     from launcher.jobs.data import Compared, Pushed
     from launcher.jobs.data_report import DataReport
 
 
-def push_data(folder: str | Path, claim: str, *, config: str | Path | None = None, **target: Any) -> Pushed:
+@api
+def push_data(
+    folder: str | Path, claim: str, *, config: str | Path | None = None, **target: Unpack[ClaimKeywords]
+) -> Pushed:
     """Bring all files of a folder to a claim; what is there already with the right hash does not go again.
 
     Args:
@@ -32,8 +39,9 @@ def push_data(folder: str | Path, claim: str, *, config: str | Path | None = Non
     return push_folder(Path(folder), ClaimTarget(name=claim, **target), config=_path(config), notes=log_note)
 
 
+@api
 def check_data(
-    folder: str | Path, claim: str, *, config: str | Path | None = None, **target: Any
+    folder: str | Path, claim: str, *, config: str | Path | None = None, **target: Unpack[ClaimKeywords]
 ) -> Compared:
     """Compare all files of a folder with a claim by their hashes; `differ` names those that are not alike.
 
@@ -46,6 +54,7 @@ def check_data(
     )
 
 
+@api
 def report_claim(
     claim: str,
     *,
@@ -54,7 +63,7 @@ def report_claim(
     lists: Sequence[str] = (),
     cpu: str = "2",
     memory: str = "2Gi",
-    **target: Any,
+    **target: Unpack[ClaimKeywords],
 ) -> DataReport:
     """Read every image of a data set on a claim, in a pod beside it, and fetch what was found.
 

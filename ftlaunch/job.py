@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import inspect
 import logging
 import subprocess
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftlaunch.arguments import as_texts, make_options
+from ftlaunch.boundary import api, api_class, spell
 from ftlaunch.errors import JobCancelledError, JobFailedError
 from ftlaunch.lines import iterate_lines
 from launcher.backends.states import JobEvent, JobState, JobStatus
@@ -23,6 +25,9 @@ from launcher.plan.handle import BACKENDS, BackendKind
 from trainer.config.overrides import Overrides, spell_overrides
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ftlaunch.keywords import SubmitKeywords
     from launcher.jobs.changes import Change
     from launcher.jobs.checkpoints import Pulled
     from launcher.jobs.comparison import Comparison
@@ -41,8 +46,8 @@ _LEVELS = {
 
 
 def log_note(note: Note) -> None:
-    """Hand a note of a use case to the logger `ftlaunch`."""
-    LOG.log(_LEVELS[note.level], "%s", note)
+    """Hand a note of a use case to the logger `ftlaunch`, in a program's words."""
+    LOG.log(_LEVELS[note.level], "%s", spell(str(note), inspect.unwrap(submit)))
 
 
 def known_backend(on: BackendKind | None) -> BackendKind | None:
@@ -56,13 +61,14 @@ def known_backend(on: BackendKind | None) -> BackendKind | None:
     return on
 
 
+@api
 def submit(
     config: str | Path,
     *,
     on: BackendKind | None = None,
     set: Overrides = (),
     notes: Callable[[Note], None] = log_note,
-    **options: Any,
+    **options: Unpack[SubmitKeywords],
 ) -> Job:
     """Submit a job, as `ftlaunch submit` does, and return it once it is stored where it is to run.
 
@@ -81,12 +87,11 @@ def submit(
     """
     from launcher.jobs.submit import submit as submit_job
 
-    asked = make_options(
-        submit, SubmitOptions, on=known_backend(on), overrides=spell_overrides(set), **options
-    )
+    asked = make_options(SubmitOptions, on=known_backend(on), overrides=spell_overrides(set), **options)
     return Job(submit_job(Path(config), asked, notes=notes), notes=notes)
 
 
+@api
 def find_job(name: str | None = None, *, notes: Callable[[Note], None] = log_note) -> Job:
     """Return a job by its name or handle; the last one submitted from this project where none is named.
 
@@ -105,6 +110,7 @@ def known_job(job: Job | str) -> Job:
     return find_job(job) if isinstance(job, str) else job
 
 
+@api
 def jobs(
     *, on: BackendKind | None = None, states: Collection[str] | str = (), limit: int | None = None
 ) -> tuple[Job, ...]:
@@ -175,6 +181,7 @@ class Result:
         )
 
 
+@api_class
 class Job:
     """A job that was submitted from this machine.
 
@@ -243,14 +250,10 @@ class Job:
         """
         from launcher.jobs.wait import exit_code, wait_for_end
 
-        status = wait_for_end(self._job, timeout_s=timeout_s, notes=self._notes)
+        end = wait_for_end(self._job, timeout_s=timeout_s, notes=self._notes)
         result = Result(
-            job=self.name,
-            state=status.state,
-            exit_code=exit_code(status),
-            reason=status.reason,
-            status=status,
-        )
+            job=self.name, state=end.state, exit_code=exit_code(end), reason=end.reason, status=end
+        )  # fmt: skip
         return result.check() if check else result
 
     def logs(
@@ -390,6 +393,9 @@ class Job:
         Args:
             since: The other run, or its name; None for the last one of the same config that was submitted
                 before it.
+
+        Returns:
+            Each key with both values, as people read them and as they are.
         """
         from launcher.jobs.changes import find_changes
         from launcher.jobs.listing import find_run_before

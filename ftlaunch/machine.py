@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ftlaunch.boundary import api
 from ftlaunch.job import known_backend
 from launcher.plan.handle import BackendKind
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __version__ = metadata.version("ftlaunch")
 
 
+@api
 def versions() -> dict[str, str | None]:
     """Return the versions of ftlaunch, the Kubernetes client and Python; None for what is not installed."""
     return {name: _version(name) for name in ("ftlaunch", "kubernetes")} | {
@@ -30,8 +32,13 @@ def _version(package: str) -> str | None:
         return None
 
 
+@api
 def doctor(
-    *, on: BackendKind | None = None, namespace: str | None = None, context: str | None = None
+    *,
+    on: BackendKind | None = None,
+    namespace: str | None = None,
+    context: str | None = None,
+    runtime: str | None = None,
 ) -> Examination:
     """Look at all that a job needs, everything at once, and change nothing.
 
@@ -39,15 +46,17 @@ def doctor(
         on: What to look at; None for where jobs run by default.
         namespace: Of Kubernetes; None for what settings or the context say.
         context: Of the kubeconfig; None for what settings say, else its current one.
+        runtime: Container engine, by name or path; None for the first that is there.
 
     Raises:
         UsageError: There is no such kind of backend.
     """
     from launcher.jobs.examination import examine
 
-    return examine(on=known_backend(on), namespace=namespace, context=context)
+    return examine(on=known_backend(on), namespace=namespace, context=context, runtime=runtime)
 
 
+@api
 def trust(folder: str | Path = ".", *, forget: bool = False) -> tuple[Path, ...]:
     """Have the settings and templates of a folder count, as they are now; return their files.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftlaunch.arguments import as_texts, make_options
+from ftlaunch.boundary import api
 from ftlaunch.job import known_backend, log_note
 from launcher.errors import NotFoundError
 from launcher.jobs.notes import Note
@@ -17,9 +18,40 @@ from launcher.plan.handle import BackendKind
 from trainer.config.overrides import Overrides, spell_overrides
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ftlaunch.keywords import SweepKeywords
     from launcher.sweep.driver import Picture
+    from launcher.sweep.space import Value
     from launcher.sweep.study import Study
-    from launcher.sweep.trials import Trial
+    from launcher.sweep.trials import Trial as StudyTrial
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """A trial of a study, in the words and numbers of `ftlaunch sweep status --output json`.
+
+    Attributes:
+        number: From 1, as commands and pages count.
+        state: `running`, `complete`, `pruned` or `failed`.
+        params: What it has differently, by key of the config.
+        value: Mean of its jobs' best values of the study's metric; None before its end, and where it failed.
+        values: Best value of each job by its label: empty, or such as `s0` where seeds are repeated.
+        curve: Value of the first job by epochs completed.
+        jobs: Names of its jobs, for `find_job`; one that was not begun yet is found by none.
+        pruned_at: Epochs after which it was found to be worth no more; None where it was not.
+        reason: Why it failed; empty otherwise.
+    """
+
+    number: int
+    state: str
+    params: Mapping[str, Value]
+    value: float | None
+    values: Mapping[str, float]
+    curve: Mapping[int, float]
+    jobs: tuple[str, ...]
+    pruned_at: int | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +61,9 @@ class Sweep:
     Attributes:
         name: Its own; `ftlaunch status NAME` shows it.
         state: `Running`, `Paused` (no driver goes on with it), `Cancelled`, `Failed` or `Succeeded`.
-        trials: All that have begun, by number from 0, with values, curve and what they reached.
+        metric: What is compared, such as `top1`; empty where the first evaluation is to tell it.
+        goal: `max` or `min`: which values of the metric are the better ones.
+        trials: All that have begun, by number.
         best: The best of those that ended by themselves, or None.
         gain: Whether that is better than the first trial by more than chance, as a sentence.
         folder: Of the study; `winner.yaml` in it is the best trial's config.
@@ -37,12 +71,15 @@ class Sweep:
 
     name: str
     state: str
+    metric: str
+    goal: str
     trials: tuple[Trial, ...]
     best: Trial | None
     gain: str
     folder: Path
 
 
+@api
 def sweep(
     config: str | Path,
     over: Mapping[str, object] | Sequence[str] | str,
@@ -51,7 +88,7 @@ def sweep(
     set: Overrides = (),
     options: Mapping[str, Any] | None = None,
     notes: Callable[[Note], None] = log_note,
-    **asked: Any,
+    **asked: Unpack[SweepKeywords],
 ) -> Sweep:
     """Try several values of a config's keys, a job each, and return once all trials have ended.
 
@@ -63,7 +100,8 @@ def sweep(
         set: Changes of the config, for all trials.
         options: As of `submit`, for all trials.
         notes: Told what the command would say; the logger `ftlaunch` by default.
-        asked: As of the command: trials, parallel, metric, goal, sampler, prune, name, seed, per_gpu.
+        asked: As of the command: trials, parallel, metric, goal, sampler, prune, name, seed, per_gpu; what is
+            left out is chosen.
 
     Raises:
         ConfigError: The config is refused; all its problems are in `problems`.
@@ -75,14 +113,15 @@ def sweep(
 
     texts = tuple(_spell(*item) for item in over.items()) if isinstance(over, Mapping) else as_texts(over)
     submit = make_options(
-        sweep, SubmitOptions, on=known_backend(on), overrides=spell_overrides(set), **(options or {})
+        SubmitOptions, on=known_backend(on), overrides=spell_overrides(set), **(options or {})
     )
-    request = make_options(sweep, SweepRequest, config=Path(config), over=texts, options=submit, **asked)
+    request = make_options(SweepRequest, config=Path(config), over=texts, options=submit, **asked)
     planned = plan_study(request, notes=notes)
     study = lifecycle.begin(planned, notes=notes)
     return _describe(study, lifecycle.go_on(study, planned.sharing, pause=time.sleep, notes=notes))
 
 
+@api
 def resume_sweep(
     name: str | None = None, *, trials: int | None = None, notes: Callable[[Note], None] = log_note
 ) -> Sweep:
@@ -105,6 +144,7 @@ def resume_sweep(
     return _describe(study, lifecycle.go_on(study, sharing, pause=time.sleep, notes=notes))
 
 
+@api
 def find_sweep(name: str | None = None) -> Sweep:
     """Return how a study stands now; the one that was begun last where none is named.
 
@@ -118,6 +158,7 @@ def find_sweep(name: str | None = None) -> Sweep:
     return _describe(study, look(study))
 
 
+@api
 def best_config(name: str | None = None) -> str:
     """Return the config of a study's best trial, with its values put in.
 
@@ -135,6 +176,7 @@ def best_config(name: str | None = None) -> str:
     return write_winner(study, winner)
 
 
+@api
 def sweep_report(name: str | None = None) -> Path:
     """Write a study's page as it stands now, and return its path.
 
@@ -149,6 +191,7 @@ def sweep_report(name: str | None = None) -> Path:
     return write_page(study, look(study))
 
 
+@api
 def suggest_sweep(config: str | Path, *, set: Overrides = (), measure: bool = False) -> str:
     """Return a small first study for a config, as the text of a file that `ftlaunch sweep` takes.
 
@@ -177,8 +220,21 @@ def _describe(study: Study, picture: Picture) -> Sweep:
     from launcher.sweep.lifecycle import state_of
     from launcher.sweep.results import describe_gain, find_winner
 
+    settings = study.settings
+    best = find_winner(picture.trials, goal=settings.goal)
     return Sweep(
-        name=study.name, state=state_of(study, picture), trials=picture.trials, folder=study.folder,
-        best=find_winner(picture.trials, goal=study.settings.goal),
-        gain=describe_gain(picture.trials, study.settings),
+        name=study.name, state=state_of(study, picture), metric=settings.metric, goal=settings.goal,
+        trials=tuple(_describe_trial(study, trial) for trial in picture.trials), folder=study.folder,
+        best=None if best is None else _describe_trial(study, best),
+        gain=describe_gain(picture.trials, settings),
+    )  # fmt: skip
+
+
+def _describe_trial(study: Study, trial: StudyTrial) -> Trial:
+    from launcher.sweep.trial_jobs import jobs_of
+
+    return Trial(
+        number=trial.number + 1, state=trial.state.value, params=dict(trial.params), value=trial.value,
+        values=dict(trial.values), curve=dict(trial.curve), pruned_at=trial.stop_at, reason=trial.reason,
+        jobs=tuple(job.name for job in jobs_of(study, trial.number)),
     )  # fmt: skip

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from ftlaunch.boundary import api
+
 if TYPE_CHECKING:
     from launcher.jobs.team import TeamTop
     from launcher.team.gather import Team
 
 
+@api
 def team_jobs(
     *,
     namespace: str | None = None,
@@ -44,6 +47,7 @@ def team_jobs(
     )
 
 
+@api
 def top(*, namespace: str | None = None, all_namespaces: bool = True, context: str | None = None) -> TeamTop:
     """Return who holds which GPUs of a cluster, what is free and what is idle, as `ftlaunch top` shows it.
 

@@ -103,6 +103,7 @@ class LaunchError(Error):
     """
 
     exit_code: ClassVar[CliExit] = CliExit.INTERNAL
+    problems: tuple[Issue | Problem, ...] = ()
 
     def __init__(
         self, message: str = "", *, problems: Iterable[Issue | Problem] = (), **fields: Unpack[Fields]
@@ -138,9 +139,34 @@ class LaunchError(Error):
         return other
 
     @property
+    def where(self) -> str:
+        """File, option or object that it is about; empty where the sentence says it."""
+        return self.issue.where
+
+    @property
+    def expected(self) -> str:
+        """What would have been right."""
+        return self.issue.expected
+
+    @property
+    def got(self) -> str:
+        """What was found instead."""
+        return self.issue.got
+
+    @property
+    def said(self) -> str:
+        """The words of somebody else about that."""
+        return self.issue.said
+
+    @property
     def fix(self) -> str:
         """What to do; empty where that is not known."""
         return self.issue.fix
+
+    @property
+    def message(self) -> str:
+        """Instead of `expected`: a sentence that has no such form."""
+        return self.issue.message
 
     @property
     def finding(self) -> str:

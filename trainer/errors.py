@@ -2,6 +2,7 @@
 
     TrainerError
       ConfigError           the config was refused: all problems with file, line and column
+        JobNotFoundError    there is no such job
       DataError             lists or images were refused: all problems with file and line
       MissingPackagesError  only the launcher was installed
       ImageError            one image cannot be used
@@ -39,6 +40,7 @@ __all__ = [
     "ImageError",
     "ImageSizeError",
     "InterruptedRunError",
+    "JobNotFoundError",
     "MissingPackagesError",
     "NamesError",
     "OutputRefusedError",
@@ -55,6 +57,7 @@ class DataError(TrainerError):
     """Data was refused. `problems` holds all of them; the message shows the first 20."""
 
     exit_code = Exit.DATA
+    problems: tuple[str, ...]
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
@@ -62,6 +65,10 @@ class DataError(TrainerError):
         if len(self.problems) > MAX_PROBLEMS_SHOWN:
             lines.append(f"and {len(self.problems) - MAX_PROBLEMS_SHOWN} more problems")
         super().__init__("\n".join(lines))
+
+
+class JobNotFoundError(ConfigError):
+    """A job was named that was not submitted from this machine."""
 
 
 class MissingPackagesError(TrainerError):

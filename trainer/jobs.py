@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.config.problems import ConfigError, Problem
+from trainer.errors import JobNotFoundError
 from trainer.protocol.code_archive import unpack
 from trainer.protocol.codec import FormatError
 from trainer.protocol.environment import CODE_FILE, WORKSPACE
@@ -69,7 +70,8 @@ def find_job(text: str) -> Job:
     """Return the job that a name or a handle means.
 
     Raises:
-        ConfigError: There is none, or it was submitted by an earlier release.
+        JobNotFoundError: There is none.
+        ConfigError: It was submitted by an earlier release, or is not where the handle says.
     """
     found = parse_job_name(text)
     folder = runs_dir() / found[1] if found is not None else None
@@ -77,7 +79,7 @@ def find_job(text: str) -> Job:
         message = "expected a job that was submitted from this machine, got none; see `ftlaunch list`"
         if Path(text).exists():
             message = f"{message}; a config is named by -c"
-        raise ConfigError([Problem(file=text, message=message)])
+        raise JobNotFoundError([Problem(file=text, message=message)])
     try:
         file = parse_job_file(read_file(folder / NAME, max_bytes=MAX_BYTES), where=str(folder / NAME))
     except FileNotFoundError as error:

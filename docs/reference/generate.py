@@ -5,6 +5,7 @@ python docs/reference/generate.py [FOLDER]
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import inspect
 import json
@@ -217,6 +218,9 @@ def _class(name: str, value: type) -> Iterator[str]:
         yield f"{_doc(value)}\n\n" + ", ".join(f"`{member.value}`" for member in value) + "\n"
         return
     yield f"{_doc(value)}\n"
+    if dataclasses.is_dataclass(value):
+        rows = [f"{part.name}: {_written(part.type)}" for part in dataclasses.fields(value)]
+        yield "```python\n" + "\n".join(rows) + "\n```\n"
     for key, member in vars(value).items():
         if key.startswith("_") or not (inspect.isfunction(member) or isinstance(member, property)):
             continue
@@ -240,6 +244,11 @@ def _signature(function: Any) -> str:
     if len(line) <= _WIDTH - 20:
         return line
     return "(\n" + "".join(f"    {parameter},\n" for parameter in parameters) + f"){result}"
+
+
+def _written(annotation: Any) -> str:
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    return text.replace("'", '"')  # as ruff writes Python on pages, too
 
 
 def _parameter(item: inspect.Parameter) -> str:

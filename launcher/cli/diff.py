@@ -62,12 +62,16 @@ def describe(found: Comparison) -> list[str]:
 
 def to_json(found: Comparison) -> dict[str, object]:
     """Write it for programs. Keys are only ever added."""
-    parts = {name: [dataclasses.asdict(change) for change in getattr(found, name)] for name, _ in _PARTS}
+    parts = {name: [_change_json(change) for change in getattr(found, name)] for name, _ in _PARTS}
     return make_document(
         "diff", a=found.first, b=found.second, **parts,
         parting=dataclasses.asdict(found.parting) if found.parting is not None else None,
         unknown=list(found.unknown),
     )  # fmt: skip
+
+
+def _change_json(change: Change) -> dict[str, str | None]:
+    return {"key": change.key, "before": change.before, "after": change.after}
 
 
 def _shown(value: str | None) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
@@ -29,13 +29,17 @@ class Change:
 
     Attributes:
         key: Dotted, such as `Optimizer.lr.learning_rate`; or an option, such as `--nodes`.
-        before: As text; None where it was not there.
-        after: As text; None where it is not there.
+        before: As people read it: rounded, cut; None where it was not there.
+        after: As people read it; None where it is not there.
+        before_value: As it is: a number with all its digits, a list, a text; None where it was not there.
+        after_value: Of the other run.
     """
 
     key: str
     before: str | None
     after: str | None
+    before_value: object = field(default=None, compare=False)
+    after_value: object = field(default=None, compare=False)
 
     def __str__(self) -> str:
         """Write `epochs 10→3`, by the last part of the key that tells something."""
@@ -67,17 +71,29 @@ def find_changes(store: RunStore, before: RunRecord, after: RunRecord) -> list[C
     return changes + compare(options_of(before.command), options_of(after.command))
 
 
-def compare(before: Mapping[str, str], after: Mapping[str, str]) -> list[Change]:
-    """Return the keys whose values differ, those of `after` first."""
+def compare(
+    before: Mapping[str, object], after: Mapping[str, object], *, text: Callable[[object], str] | None = None
+) -> list[Change]:
+    """Return the keys whose values read differently, those of `after` first.
+
+    Args:
+        before: Values by key.
+        after: Values by key.
+        text: Writes a value for people; None for that of configs.
+    """
+    written = [{key: (text or _text)(value) for key, value in side.items()} for side in (before, after)]
     keys = [*after, *(key for key in before if key not in after)]
     return [
-        Change(key=key, before=before.get(key), after=after.get(key))
+        Change(
+            key=key, before=written[0].get(key), after=written[1].get(key),
+            before_value=before.get(key), after_value=after.get(key),
+        )
         for key in keys
-        if before.get(key) != after.get(key)
-    ]
+        if written[0].get(key) != written[1].get(key)
+    ]  # fmt: skip
 
 
-def read_settings(run_folder: Path) -> dict[str, str]:
+def read_settings(run_folder: Path) -> dict[str, object]:
     """Return every value of a run's config by its dotted key, with what was set by `-o`.
 
     Raises:
@@ -119,18 +135,18 @@ def _overrides(run_folder: Path) -> tuple[str, ...]:
     return () if file is None else file.overrides
 
 
-def _flatten(value: object, key: str = "") -> Iterator[tuple[str, str]]:
+def _flatten(value: object, key: str = "") -> Iterator[tuple[str, object]]:
     if isinstance(value, Mapping) and value:
         for name, inner in value.items():
             yield from _flatten(inner, f"{key}.{name}" if key else str(name))
     elif isinstance(value, list | tuple) and value:
         if all(not isinstance(item, Mapping | list | tuple) for item in value):
-            yield key, _text(list(value))
+            yield key, list(value)
             return
         for index, inner in enumerate(value):
             yield from _flatten(inner, f"{key}.{index}")
     else:
-        yield key, _text(value)
+        yield key, value
 
 
 def _text(value: object) -> str:

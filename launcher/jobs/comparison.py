@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +95,7 @@ def compare_jobs(
         data=tuple(change for change in compare(*lists) if change.before and change.after),
         versions=tuple(compare(facts[0].made_of, facts[1].made_of)),
         size=tuple(compare(facts[0].size, facts[1].size)),
-        metrics=tuple(compare(*(_results(found) for found in rows))) if all(rows) else (),
+        metrics=tuple(compare(*(_results(found) for found in rows), text=_digits)) if all(rows) else (),
         parting=find_parting(*rows) if all(rows) else None,
         unknown=tuple(unknown),
     )
@@ -186,18 +185,22 @@ def _rows(
         return ()
 
 
-def _results(rows: Sequence[Row]) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _results(rows: Sequence[Row]) -> dict[str, object]:
+    found: dict[str, object] = {}
     score = find_score(rows)
     if score is not None:
-        found[f"best {score.metric}"] = f"{score.value:.6g}"
-        found["at epoch"] = str(score.epoch)
+        found[f"best {score.metric}"] = score.value
+        found["at epoch"] = score.epoch
     for event, title in (("epoch", "train"), ("eval", "eval")):
         last = next((row for row in reversed(rows) if row.get("event") == event), {})
         for name, value in last.items():
             if name not in ("attempt", "time_s", "step", "largest_class") and is_number(value):
-                found[f"last {title} {name}"] = json.dumps(value) if name == "epoch" else f"{value:.6g}"
+                found[f"last {title} {name}"] = value
     return found
+
+
+def _digits(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _losses(rows: Sequence[Row]) -> dict[int, float]:

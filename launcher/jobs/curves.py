@@ -12,6 +12,7 @@ from typing import Literal
 from launcher.errors import NotFoundError, UsageError
 from launcher.jobs.metrics import Row, choose_metric, is_number, read_metrics, read_metrics_here
 from launcher.jobs.resolve import ResolvedJob
+from trainer.config.problems import suggest
 
 Part = Literal["train", "eval"]
 PARTS: tuple[Part, ...] = ("train", "eval")
@@ -83,20 +84,12 @@ def plot_jobs(jobs: Sequence[ResolvedJob], metrics: Sequence[str] = ()) -> Plot:
     panels = [read_panel(rows, name) for name in wanted]
     missing = [name for name, panel in zip(wanted, panels, strict=True) if not panel.curves]
     if missing:
-        known = sorted(
-            {
-                name
-                for _, found in rows
-                for row in found
-                if row.get("event") in _EVENTS
-                for name, value in row.items()
-                if is_number(value)
-            }
-            - _BESIDE
-        )
+        known = measured_names(rows)
+        near = suggest(missing[0], known) if len(missing) == 1 else ""
         raise UsageError(
-            where="--metric", expected=f"some of {', '.join(known)[:500]}", got=", ".join(map(repr, missing))
-        )
+            where="--metric", expected=f"some of {', '.join(known)[:500]}",
+            got=", ".join(map(repr, missing)) + near,
+        )  # fmt: skip
     return Plot(panels=tuple(panels))
 
 
@@ -114,6 +107,20 @@ def rows_of(job: ResolvedJob) -> list[Row]:
             got="no row in its metrics.jsonl yet", fix=f"`ftlaunch status {job.name}` says how far it is",
         )  # fmt: skip
     return rows
+
+
+def measured_names(jobs: Sequence[tuple[str, Sequence[Row]]]) -> list[str]:
+    """Return what can be drawn, each name as it can be typed; one of both parts also for a part alone."""
+    parts: dict[str, set[str]] = {}
+    for _, rows in jobs:
+        for row in rows:
+            part = _EVENTS.get(str(row.get("event")))
+            for name, value in row.items() if part is not None else ():
+                if is_number(value) and name not in _BESIDE:
+                    parts.setdefault(name, set()).add(part or "")
+    both = [f"{part}.{name}" for name, found in sorted(parts.items()) if len(found) > 1 for part in PARTS]
+    alone = [f"eval.{name}" for name, found in sorted(parts.items()) if found == {"eval"}]
+    return [*sorted(name for name, found in parts.items() if found != {"eval"}), *both, *alone]
 
 
 def read_panel(jobs: Sequence[tuple[str, Sequence[Row]]], name: str) -> Panel:

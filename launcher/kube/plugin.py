@@ -46,7 +46,6 @@ class PluginError(CredentialsError):
 
     Attributes:
         command: The plugin, as the kubeconfig names it.
-        said: Its own words.
         hint: The kubeconfig's `installHint`.
     """
 
@@ -54,7 +53,12 @@ class PluginError(CredentialsError):
         self, message: str, *, where: str, fix: str, command: str, said: str = "", hint: str = ""
     ) -> None:
         super().__init__(message, where=where, fix=fix)
-        self.command, self.said, self.hint = command, said, hint
+        self.command, self._said, self.hint = command, said, hint
+
+    @property
+    def said(self) -> str:
+        """The plugin's own words, which the message has already."""
+        return self._said
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -42,6 +42,7 @@ class ConfigError(TrainerError):
     """A config was refused. Holds all problems that were found, warnings included."""
 
     exit_code = Exit.CONFIG
+    problems: tuple[Problem, ...]
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)

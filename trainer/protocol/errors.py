@@ -17,11 +17,48 @@ from trainer.protocol.exits import Exit
 class Error(Exception):
     """The root of all errors that are raised on purpose, in both packages; all else that escapes is a bug.
 
+    Whatever the class, the parts of the sentence are attributes, each empty where the error has no such part.
+
     Attributes:
         exit_code: What a process ends with that ends by this error.
     """
 
     exit_code: ClassVar[int] = 1
+
+    @property
+    def where(self) -> str:
+        """File with line and column, option or object that it is about."""
+        return ""
+
+    @property
+    def expected(self) -> str:
+        """What would have been right."""
+        return ""
+
+    @property
+    def got(self) -> str:
+        """What was found instead."""
+        return ""
+
+    @property
+    def said(self) -> str:
+        """The words of somebody else about that: a system's, an engine's, a server's."""
+        return ""
+
+    @property
+    def fix(self) -> str:
+        """What to do."""
+        return ""
+
+    @property
+    def message(self) -> str:
+        """Instead of `expected` and `got`: a sentence that has no such form."""
+        return ""
+
+    @property
+    def problems(self) -> tuple[object, ...]:
+        """Each thing that is wrong, where there may be several; text of each by `str`."""
+        return ()
 
 
 class TrainerError(Error):
@@ -37,6 +74,14 @@ class TrainerError(Error):
     """
 
     exit_code: ClassVar[Exit] = Exit.INTERNAL
+    # Values of the class, without which the properties of `Error` would refuse those of an instance.
+    where: str = ""
+    expected: str = ""
+    got: str = ""
+    said: str = ""
+    fix: str = ""
+    message: str = ""
+    problems: tuple[object, ...] = ()
 
     def __init__(
         self, message: str = "", *, where: object = "", expected: str = "", got: str = "", fix: str = ""

@@ -39,7 +39,7 @@ class RankProgress:
         rank: Global rank.
         node: Index of its node.
         step: Steps completed since the run began.
-        epoch: Index of the current epoch, from 0.
+        epoch: Index of the current epoch, from 0; `Progress.epoch` counts as rows of metrics do.
         phase: Lower-case name of `heartbeat.Phase`.
         loss: Last training loss, or None before the first.
         images_per_s: Of this rank, or None before it is known.
@@ -97,6 +97,11 @@ class Progress:
     def step(self) -> int | None:
         """Steps that all ranks have completed; None before any has reported."""
         return min((rank.step for rank in self.ranks), default=None)
+
+    @property
+    def epoch(self) -> int | None:
+        """The epoch that all ranks have come to, from 1; None before any has reported."""
+        return min((rank.epoch + 1 for rank in self.ranks), default=None)
 
     @property
     def waiting(self) -> Finding | None:

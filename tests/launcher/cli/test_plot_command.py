@@ -93,7 +93,9 @@ def test_what_was_not_measured_is_refused_with_what_was(job, ftlaunch):
     job("flowers", [*STEPS, *EVALS])
     ran = ftlaunch("plot", "-m", "loss", "-m", "nonsense")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err == "--metric: expected some of loss, lr, top1, got 'nonsense'\n"
+    known = "loss, lr, train.loss, eval.loss, eval.top1"
+    assert ran.err == f"--metric: expected some of {known}, got 'nonsense'\n"
+    assert "got 'eval.top2'; did you mean 'eval.top1'?" in ftlaunch("plot", "-m", "eval.top2").err
 
 
 def test_a_step_that_was_done_twice_counts_as_it_was_done_last():
