@@ -1,8 +1,10 @@
-"""Jobs by their names: `trainer eval|predict|export JOB`. What a job was is read from its run folder."""
+"""Jobs by their names: `trainer eval|predict|export JOB`. What a job was is read from its run folder; of a
+study's name the best job is meant, by what its driver has last seen."""
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import shutil
 import tempfile
@@ -12,6 +14,7 @@ from pathlib import Path
 
 from trainer.config.problems import ConfigError, Problem
 from trainer.errors import JobNotFoundError
+from trainer.protocol import studyfile
 from trainer.protocol.code_archive import unpack
 from trainer.protocol.codec import FormatError
 from trainer.protocol.environment import CODE_FILE, WORKSPACE
@@ -53,17 +56,50 @@ class Job:
 
 def runs_dir(environ: Mapping[str, str] = os.environ) -> Path:
     """Return where the launcher keeps its run folders."""
+    return _state_dir(environ) / "runs"
+
+
+def _state_dir(environ: Mapping[str, str] = os.environ) -> Path:
     import platformdirs
 
     chosen = environ.get(_STATE)
-    base = Path(chosen).expanduser() if chosen else platformdirs.user_state_path("ftlaunch")
-    return base / "runs"
+    return Path(chosen).expanduser() if chosen else platformdirs.user_state_path("ftlaunch")
 
 
 def is_job(text: str) -> bool:
-    """Say whether a job of this name was submitted from here."""
+    """Say whether a job of this name, or a study, was begun from here."""
     found = parse_job_name(text)
-    return found is not None and (runs_dir() / found[1] / CONFIG).is_file()
+    return found is not None and ((runs_dir() / found[1] / CONFIG).is_file() or _is_study(text))
+
+
+def find_best_of_study(text: str) -> str | None:
+    """Return the job with the best weights of a study that is called so; None where none is.
+
+    Raises:
+        ConfigError: It has no trial yet that has ended by itself.
+    """
+    if not _is_study(text):
+        return None
+    path = _state_dir() / studyfile.FOLDER / text / studyfile.SUMMARY
+    best: str | None = None
+    with contextlib.suppress(OSError, FormatError):  # nothing was seen of it yet
+        data = read_file(path, max_bytes=studyfile.MAX_BYTES)
+        best = studyfile.parse_summary(data, where=str(path)).job
+    if best is None or parse_job_name(best) is None:
+        message = (
+            "expected a study with a trial that has ended by itself, the best of which is meant, got none yet; "
+            f"`ftlaunch sweep status {text}` says how far it is, and `ftlaunch list {text}` has the jobs of its "
+            "trials"
+        )
+        raise ConfigError([Problem(file=text, message=message)])
+    return best
+
+
+def _is_study(text: str) -> bool:
+    found = parse_job_name(text)  # no path
+    if found is None or found[0] is not None:
+        return False
+    return (_state_dir() / studyfile.FOLDER / text / studyfile.STUDY).is_file()
 
 
 def find_job(text: str) -> Job:

@@ -20,7 +20,7 @@ from trainer.config.load import Loaded, load_config, load_prediction_config
 from trainer.config.mounts import MountsHere, find_mounts_here
 from trainer.config.root import BaseConfig, InferConfig, TrainConfig
 from trainer.extra_modules import find_code, import_modules
-from trainer.jobs import find_job, require_output, unpack_code
+from trainer.jobs import find_best_of_study, find_job, require_output, unpack_code
 from trainer.protocol.pathmap import PathMap
 from trainer.ranks import Ranks
 
@@ -120,7 +120,7 @@ def load_job(
     """Load the config of a job that was submitted from this machine.
 
     Args:
-        job: Its name.
+        job: Its name; or that of a study, whose best job is meant.
         options: Overrides go over those of the job.
         ranks: This process.
         weights: That were named in the place of the run's own; None asks for a checkpoint of the job here.
@@ -130,7 +130,10 @@ def load_job(
         ConfigError: It is refused; or there is no such job, or it has no checkpoint here.
         DeviceError: As `load`.
     """
-    found = find_job(job)
+    best = find_best_of_study(job)
+    if best is not None:
+        warn(f"note: {job} is a study, of which this is {best}, its best job")
+    found = find_job(best or job)
     run = load(
         found.config,
         replace(

@@ -8,11 +8,11 @@ import click
 
 from launcher.cli.options import Subcommands, echo_document, job_argument, output_option
 from launcher.cli.printing import echo, show_progress
+from launcher.cli.studies import find_job_or_best, trial_option
 from launcher.cli.table import format_table
 from launcher.documents import make_document
 from launcher.errors import CliExit
 from launcher.jobs.checkpoints import find_checkpoints, pull_checkpoint, verify_checkpoints
-from launcher.jobs.resolve import find_job
 from launcher.volumes.checkpoints import CheckpointInfo
 
 
@@ -26,10 +26,11 @@ def command() -> None:
 
 @command.command("ls")
 @job_argument
+@trial_option
 @output_option("json", "yaml", "name")
-def _ls(job: str | None, output: str) -> None:
+def _ls(job: str | None, trial: int | None, output: str) -> None:
     """List the checkpoints, the furthest first. Sizes are compared with each manifest, hashes are not."""
-    found = find_checkpoints(find_job(job))
+    found = find_checkpoints(find_job_or_best(job, trial))
     if output in ("json", "yaml"):
         echo_document(make_document("ckpt-ls", items=[_to_json(item) for item in found]), output)
         return
@@ -46,6 +47,7 @@ def _ls(job: str | None, output: str) -> None:
 
 @command.command("pull")
 @job_argument
+@trial_option
 @click.option(
     "--checkpoint", "wanted", metavar="NAME|latest|best", default="latest", show_default=True,
     help="Checkpoint to download, as `ckpt ls` names it.",
@@ -54,22 +56,23 @@ def _ls(job: str | None, output: str) -> None:
     "--to", "target", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
     help="Target folder; by default JOB-CHECKPOINT.",
 )  # fmt: skip
-def _pull(job: str | None, wanted: str, target: Path | None) -> None:
+def _pull(job: str | None, trial: int | None, wanted: str, target: Path | None) -> None:
     """Download a checkpoint; files that are here already with the right hash are skipped."""
-    pulled = pull_checkpoint(find_job(job), wanted, to=target, progress=show_progress)
+    pulled = pull_checkpoint(find_job_or_best(job, trial), wanted, to=target, progress=show_progress)
     echo(f"{pulled.fetched} of {pulled.files} files came, all have the right hash", err=True)
     echo(str(pulled.folder))
 
 
 @command.command("verify")
 @job_argument
+@trial_option
 @click.option(
     "--checkpoint", "wanted", metavar="NAME|latest|best", help="Verify only this checkpoint; by default all."
 )
 @output_option("json", "yaml")
-def _verify(job: str | None, wanted: str | None, output: str) -> int:
+def _verify(job: str | None, trial: int | None, wanted: str | None, output: str) -> int:
     """Read every file and compare it with its manifest. Exit code 7 where one differs."""
-    chosen = verify_checkpoints(find_job(job), wanted)
+    chosen = verify_checkpoints(find_job_or_best(job, trial), wanted)
     is_whole = not any(item.fault for item in chosen)
     if output in ("json", "yaml"):
         items = [{"name": str(item.name), "fault": item.fault or None} for item in chosen]

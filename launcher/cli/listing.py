@@ -35,10 +35,10 @@ from launcher.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from launcher.jobs.outcome import Outcome
-    from launcher.sweep.lifecycle import Summary
     from launcher.sweep.study import Study
     from launcher.team.gather import Team
     from launcher.team.team_jobs import TeamJob
+    from trainer.protocol.studyfile import Summary
 
     StudyRow = tuple[Study, Summary | None]
 

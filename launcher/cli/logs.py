@@ -10,11 +10,11 @@ import click
 
 from launcher.cli.options import job_argument, output_option
 from launcher.cli.printing import LogPrinter, chooses_colour, echo, print_note
-from launcher.cli.studies import as_study, job_of_study
+from launcher.cli.studies import find_job_or_running
 from launcher.cli.summary import print_end
 from launcher.errors import CliExit, UsageError
 from launcher.jobs.logs import LogOptions, read_logs
-from launcher.jobs.resolve import ResolvedJob, find_job
+from launcher.jobs.resolve import ResolvedJob
 from launcher.jobs.wait import exit_code
 from launcher.logs.log_filter import LogFilter, parse_numbers, parse_since
 from launcher.logs.log_format import LogFormat
@@ -118,10 +118,7 @@ def command(
         raise UsageError(
             where="--previous", expected="it without --follow: nothing is added to that log any more"
         )
-    study = as_study(job)
-    if trial is not None and study is None:
-        raise UsageError(where="--trial", expected="the name of a study beside it", got=job or "none")
-    found = find_job(job if study is None else job_of_study(study, trial))
+    found = find_job_or_running(job, trial)
     log_filter = LogFilter(
         ranks=ranks, nodes=nodes, attempt=None if attempt == _ALL else attempt, pattern=pattern, tail=tail,
         since_ns=since_ns or 0,

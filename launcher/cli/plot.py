@@ -11,6 +11,7 @@ import click
 from launcher.cli.graph import Curve, mark_of, plot, takes_blocks
 from launcher.cli.options import complete_job, echo_document, output_option
 from launcher.cli.printing import echo
+from launcher.cli.studies import as_study, jobs_to_plot, plot_trials
 from launcher.documents import make_document
 from launcher.errors import UsageError
 from launcher.jobs.curves import Panel, Plot, plot_jobs, thin, title_of
@@ -31,10 +32,8 @@ _ROWS = 14
 @click.option("--svg", type=click.Path(path_type=Path), metavar="FILE", help="Write a picture instead.")
 @output_option("json", "yaml")
 def command(*, jobs: tuple[str, ...], metrics: tuple[str, ...], svg: Path | None, output: str) -> None:
-    """Draw what jobs have measured, step by step, over one another."""
-    found = [find_job(name) for name in jobs or (None,)]
-    unique = list({str(job.handle): job for job in found}.values())
-    drawn = plot_jobs(unique, metrics)
+    """Draw what jobs have measured, step by step, over one another; of a study its metric by epochs."""
+    drawn = _read(jobs, metrics, whole=output != "text")
     if svg is not None:
         try:
             replace_file(svg, drawn.svg().encode())
@@ -52,6 +51,14 @@ def command(*, jobs: tuple[str, ...], metrics: tuple[str, ...], svg: Path | None
     echo("\n\n".join("\n".join(draw(panel, columns=columns)) for panel in drawn.panels))
 
 
+def _read(names: tuple[str, ...], metrics: tuple[str, ...], *, whole: bool) -> Plot:
+    """Read what is drawn; for the name of a study its trials, those alone that are drawn unless `whole`."""
+    if len(names) == 1 and not metrics and (study := as_study(names[0])) is not None:
+        return plot_trials(study, whole=whole)
+    found = [find_job(job) for name in names or (None,) for job in jobs_to_plot(name)]
+    return plot_jobs(list({str(job.handle): job for job in found}.values()), metrics)
+
+
 def draw(panel: Panel, *, columns: int) -> list[str]:
     """Draw a panel with its legend."""
     blocks, colour = takes_blocks(sys.stdout), wants_colour(sys.stdout)
@@ -59,7 +66,7 @@ def draw(panel: Panel, *, columns: int) -> list[str]:
     curves = [Curve(name=title_of(curve, panel), points=tuple(thin(curve.points))) for curve in panel.curves]
     legend = [
         f"  {mark_of(index, blocks=blocks, colour=colour, alone=alone)} {printable(curve.name)}: "
-        f"{measured.points[-1][1]:.4g} at step {measured.points[-1][0]}"
+        f"{measured.points[-1][1]:.4g} at {panel.along} {measured.points[-1][0]}"
         + (f"; restarted at step {', '.join(map(str, measured.restarts[-3:]))}" if measured.restarts else "")
         for index, (curve, measured) in enumerate(zip(curves, panel.curves, strict=True))
     ]
@@ -72,6 +79,7 @@ def to_json(drawn: Plot) -> dict[str, object]:
     panels = [
         {
             "metric": panel.metric,
+            "along": panel.along,
             "curves": [
                 {
                     "job": curve.job, "part": curve.part, "points": [list(point) for point in curve.points],

@@ -9,28 +9,29 @@ import click
 
 from launcher.cli.options import echo_document, job_argument, output_option
 from launcher.cli.printing import echo, print_note, show_progress
+from launcher.cli.studies import find_job_or_best, trial_option
 from launcher.documents import make_document
 from launcher.errors import NotFoundError
 from launcher.jobs.report import FetchedReport, fetch_report
-from launcher.jobs.resolve import find_job
 
 
 @click.command("report")
 @job_argument
+@trial_option
 @click.option(
     "--to", "target", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
     help="Target folder; by default JOB-report.",
 )  # fmt: skip
 @click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
 @output_option("json", "csv")
-def command(job: str | None, target: Path | None, opens: bool, output: str) -> None:
+def command(job: str | None, trial: int | None, target: Path | None, opens: bool, output: str) -> None:
     """Download the report of a job's training: how it goes, and what the model gets wrong.
 
     That is report.html, report.json, the answers to all images as CSV, and metrics.jsonl. On Kubernetes
     through the job's first pod, else through a pod that mounts its volumes for as long as it takes. --output
     csv prints the answers, json the numbers.
     """
-    resolved = find_job(job)
+    resolved = find_job_or_best(job, trial)
     found = fetch_report(resolved, to=target, progress=show_progress, notes=print_note)
     if output == "csv":
         _print_answers(found)

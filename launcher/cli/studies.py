@@ -12,9 +12,16 @@ import click
 from launcher.cli.printing import echo, print_note
 from launcher.errors import CliExit
 
+trial_option = click.option(
+    "--trial", type=click.IntRange(min=1), metavar="N",
+    help="Trial of a study, where its name stands for JOB; by default the best.",
+)  # fmt: skip
+
 if TYPE_CHECKING:  # what reads a space brings YAML and pydantic, and most commands are of a job
-    from launcher.sweep.lifecycle import Summary
+    from launcher.jobs.curves import Plot
+    from launcher.jobs.resolve import ResolvedJob
     from launcher.sweep.study import Study
+    from trainer.protocol.studyfile import Summary
 
 _LOOK_S = 2.0
 
@@ -157,6 +164,85 @@ def job_of_study(study: Study, trial: int | None) -> str:
     if trial is None:
         echo(f"note: of {study.name} this is trial {job.number + 1}; --trial N shows another", err=True)
     return job.name
+
+
+def find_job_or_best(name: str | None, trial: int | None) -> ResolvedJob:
+    """Return the job that is meant; of a study's name the best job of the best trial, and say which that is.
+
+    Args:
+        name: Of a job or a study, or a handle; None for the job that was submitted last.
+        trial: From 1, of a study; None for the best.
+
+    Raises:
+        NotFoundError: There is none, or no trial has ended by itself.
+        UsageError: A trial is named of what is no study.
+    """
+    from launcher.jobs.resolve import find_job
+
+    study = as_study(name)
+    if study is None:
+        _refuse_trial(trial, name)
+        return find_job(name)
+    from launcher.sweep.lifecycle import choose_best
+
+    job = choose_best(study, trial=None if trial is None else trial - 1)
+    if trial is None:
+        echo(f"note: of {study.name} this is {job.name}, the best so far; --trial N takes another", err=True)
+    return find_job(job.name)
+
+
+def find_job_or_running(name: str | None, trial: int | None) -> ResolvedJob:
+    """Return the job that is meant; of a study's name one that runs, else the best, and say which that is.
+
+    Raises:
+        NotFoundError: There is none.
+        UsageError: A trial is named of what is no study.
+    """
+    from launcher.jobs.resolve import find_job
+
+    study = as_study(name)
+    if study is None:
+        _refuse_trial(trial, name)
+        return find_job(name)
+    return find_job(job_of_study(study, trial))
+
+
+def _refuse_trial(trial: int | None, name: str | None) -> None:
+    from launcher.errors import UsageError
+
+    if trial is not None:
+        raise UsageError(where="--trial", expected="the name of a study beside it", got=name or "none")
+
+
+def plot_trials(study: Study, *, whole: bool) -> Plot:
+    """Return the curves of a study's trials: all of them, or those that are told apart in a picture."""
+    from dataclasses import replace
+
+    from launcher.sweep.curves import MOST, plot_study
+
+    drawn = plot_study(study)
+    (panel,) = drawn.panels
+    if whole or len(panel.curves) <= MOST:
+        return drawn
+    echo(
+        f"note: the best {MOST} of {len(panel.curves)} trials; `ftlaunch sweep report {study.name}` has all",
+        err=True,
+    )
+    return replace(drawn, panels=(replace(panel, curves=panel.curves[:MOST]),))
+
+
+def jobs_to_plot(name: str | None) -> list[str | None]:
+    """Return the jobs that a name stands for: of a study those of its best trials, which it says."""
+    study = as_study(name)
+    if study is None:
+        return [name]
+    from launcher.sweep.curves import MOST, best_first
+    from launcher.sweep.results import best_job
+
+    trials = best_first(study)
+    if len(trials) > MOST:
+        echo(f"note: the best {MOST} of {len(trials)} trials of {study.name}", err=True)
+    return [best_job(study, trial) for trial in trials[:MOST]]
 
 
 def why_study(study: Study, *, output: str) -> None:

@@ -15,6 +15,7 @@ from launcher.jobs.resolve import ResolvedJob
 from trainer.config.problems import suggest
 
 Part = Literal["train", "eval"]
+Along = Literal["step", "epoch"]
 PARTS: tuple[Part, ...] = ("train", "eval")
 MOST_POINTS = 800
 """Of a curve that is drawn: means of neighbours stand for more."""
@@ -47,10 +48,12 @@ class Panel:
 
     Attributes:
         metric: Its name, such as `loss` or `top1`.
+        along: What the first number of a point counts.
     """
 
     metric: str
     curves: tuple[MeasuredCurve, ...]
+    along: Along = "step"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -227,7 +230,7 @@ def _panel(panel: Panel) -> Iterator[str]:
         if across[0] <= value <= across[1]:
             x = place(value, up[0])[0]
             yield f'<text x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="middle">{value:.6g}</text>'
-    yield f'<text x="{_WIDTH - _RIGHT}" y="{_HEIGHT - 6}" text-anchor="end" fill="#555">step</text>'
+    yield f'<text x="{_WIDTH - _RIGHT}" y="{_HEIGHT - 6}" text-anchor="end" fill="#555">{panel.along}</text>'
     legend = _LEFT + 8.0 * len(panel.metric) + 24
     for index, (curve, of_curve) in enumerate(drawn):
         colour, title = _COLOURS[index % len(_COLOURS)], title_of(curve, panel)
@@ -244,8 +247,10 @@ def _panel(panel: Panel) -> Iterator[str]:
                 x, y = place(*point)
                 yield (
                     f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="{colour}">'
-                    f"<title>step {point[0]:g}: {point[1]:.6g}</title></circle>"
+                    f"<title>{panel.along} {point[0]:g}: {point[1]:.6g}</title></circle>"
                 )
+        if legend > _WIDTH - _RIGHT - 23 - 7.2 * len(title):  # the names of further curves find no room
+            continue
         yield f'<path d="M{legend:.0f} 14h18" stroke="{colour}" stroke-width="3"/>'
         yield f'<text x="{legend + 23:.0f}" y="18">{_xml(title)}</text>'
         legend += 23 + 7.2 * len(title) + 18

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from launcher.backends.states import JobState
 from launcher.errors import LaunchError, NotFoundError, TakenError, UnreachableError, UsageError
@@ -22,39 +19,16 @@ from launcher.sweep import remote
 from launcher.sweep.begin import Planned, share_again
 from launcher.sweep.driver import Driver, Picture, tell_nobody
 from launcher.sweep.machine import Sharing
-from launcher.sweep.results import find_winner, write_winner
+from launcher.sweep.results import best_job, find_winner, write_winner
 from launcher.sweep.study import DRIVER_LOG, MOST_TRIALS, PAGE, WINNER, Halted, Study, remove_study
 from launcher.sweep.trial_jobs import ABSENT, LaunchedJobs, Seen, TrialJob, jobs_of
 from launcher.sweep.trials import Trials, TrialState
-from trainer.protocol.codec import Count, decode, encode
 from trainer.protocol.python_command import python_command
 from trainer.protocol.safe_files import read_file, replace_file
+from trainer.protocol.studyfile import MAX_BYTES, SUMMARY, StudyState, Summary, format_summary, parse_summary
 from trainer.protocol.untrusted import FormatError
 
-SUMMARY = "summary.json"
-SCHEMA = 1
-_MAX_BYTES = 64 * 1024
 _PAUSE_S, _CLUSTER_PAUSE_S = 1.0, 5.0
-StudyState = Literal["Running", "Paused", "Cancelled", "Failed", "Succeeded"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Summary:
-    """What a driver has last seen of a study, for lists, which do not open the journal.
-
-    Attributes:
-        state: As it was then; `Running` holds only while a driver runs.
-        begun, ended, planned: Trials.
-        best: Value of the best trial so far, or None.
-        winner: Its number from 0, or None.
-    """
-
-    state: StudyState
-    begun: Count
-    ended: Count
-    planned: Count
-    best: float | None = None
-    winner: int | None = None
 
 
 def state_of(study: Study, picture: Picture) -> StudyState:
@@ -75,14 +49,14 @@ def summarize(study: Study, picture: Picture) -> Summary:
         state=state_of(study, picture), begun=len(picture.trials), planned=picture.planned,
         ended=sum(trial.state.is_final for trial in picture.trials),
         best=winner.value if winner else None, winner=winner.number if winner else None,
+        job=best_job(study, winner) if winner else None,
     )  # fmt: skip
 
 
 def read_summary(study: Study) -> Summary | None:
     """Return what was last seen of a study; None where nothing was. Opens no journal and asks nobody."""
     try:
-        data = read_file(study.folder / SUMMARY, max_bytes=_MAX_BYTES)
-        found = decode(Summary, data, where=SUMMARY, schema=SCHEMA)
+        found = parse_summary(read_file(study.folder / SUMMARY, max_bytes=MAX_BYTES), where=SUMMARY)
     except (OSError, FormatError):
         return None
     from dataclasses import replace
@@ -98,7 +72,7 @@ def read_summary(study: Study) -> Summary | None:
 def _note_summary(study: Study, picture: Picture) -> None:
     summary = summarize(study, picture)
     if read_summary(study) != summary:
-        replace_file(study.folder / SUMMARY, (json.dumps(encode(summary, schema=SCHEMA)) + "\n").encode())
+        replace_file(study.folder / SUMMARY, format_summary(summary).encode())
 
 
 def look(study: Study) -> Picture:
@@ -393,6 +367,31 @@ def detach(study: Study) -> int:
             start_new_session=True,
         )  # fmt: skip
     return process.pid
+
+
+def choose_best(study: Study, *, trial: int | None = None) -> TrialJob:
+    """Return the job whose weights are meant: of a trial that is named, else the best of the best trial.
+
+    Args:
+        study: Which.
+        trial: From 0; None for the best.
+
+    Raises:
+        NotFoundError: There is no such trial; or none is named, and none has ended by itself.
+    """
+    picture = look(study)
+    if trial is None and find_winner(picture.trials, goal=study.settings.goal) is None:
+        raise NotFoundError(
+            where=study.name, expected="a trial that has ended by itself, the best of which is meant",
+            got="none yet" if picture.trials else "no trial that has begun",
+            fix=f"name one: `ftlaunch list {study.name}` has their jobs",
+        )  # fmt: skip
+    if trial is not None and not 0 <= trial < len(picture.trials):
+        return choose_job(study, picture, trial=trial)  # which refuses it
+    meant = find_winner(picture.trials, goal=study.settings.goal) if trial is None else picture.trials[trial]
+    assert meant is not None
+    name = best_job(study, meant)
+    return next(job for job in jobs_of(study, meant.number) if job.name == name)
 
 
 def choose_job(study: Study, picture: Picture, *, trial: int | None = None) -> TrialJob:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from launcher.sweep.driver import Picture
 from launcher.sweep.results import (
+    best_reached,
     count_epochs,
     describe_gain,
     describe_params,
@@ -180,7 +181,7 @@ def render_page(study: Study, picture: Picture, *, importance: Mapping[str, floa
         height=HEIGHT,
         axes_height=_AXES_HEIGHT,
         rows=[
-            (trial, _reached(trial, settings.goal), _WORDS[trial.state])
+            (trial, best_reached(trial, goal=settings.goal), _WORDS[trial.state])
             for trial in _ordered(picture, settings.goal)
         ],
         hidden=max(0, len(picture.trials) - _MOST_ROWS),
@@ -194,21 +195,12 @@ def _ordered(picture: Picture, goal: str) -> list[Trial]:
     return [*best, *(trial for trial in picture.trials if trial.number not in known)][:_MOST_ROWS]
 
 
-def _reached(trial: Trial, goal: str) -> float | None:
-    """Return what a trial has reached: its value, or the best of what was seen before it was stopped."""
-    if trial.value is not None:
-        return trial.value
-    if not trial.curve:
-        return None
-    return max(trial.curve.values()) if goal == "max" else min(trial.curve.values())
-
-
 class _Charts:
     def __init__(self, study: Study, picture: Picture, winner: Trial | None) -> None:
         self._study, self._winner = study, winner
         goal = study.settings.goal
         self._trials = [trial for trial in picture.trials if trial.state is not TrialState.FAILED]
-        self._reached = {trial.number: _reached(trial, goal) for trial in self._trials}
+        self._reached = {trial.number: best_reached(trial, goal=goal) for trial in self._trials}
         found = [value for value in self._reached.values() if value is not None]
         self._metric = Scale(low=min(found, default=0.0), high=max(found, default=1.0))
         self._names = short_keys([dimension.key for dimension in study.space.dimensions])
@@ -234,12 +226,12 @@ class _Charts:
         points = [
             Point(
                 x=WIDTH * scale.share(trial.params[dimension.key]),
-                y=HEIGHT * (1 - self._metric.share(reached)),
+                y=HEIGHT * (1 - self._metric.share(value)),
                 kind=self._kind(trial),
                 text=self._text(trial),
             )
             for trial in self._trials
-            if (reached := self._reached[trial.number]) is not None
+            if (value := self._reached[trial.number]) is not None
         ]
         return Chart(
             title=self._names[dimension.key],

@@ -43,6 +43,7 @@ from launcher.sweep.study import (
 )
 from launcher.sweep.trial_jobs import jobs_of
 from trainer.protocol.safe_files import replace_file
+from trainer.protocol.studyfile import SUMMARY
 from trainer.protocol.untrusted import FormatError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
 MOST_TRIALS = 10_000
 """Of a study whose journal is to fit into a ConfigMap: one of 1,000 trials has 100 KB there."""
-_JOBS, _SUMMARY, _API = "jobs", "summary.json", "api"
+_JOBS, _API = "jobs", "api"
 _VARIABLE = "FTLAUNCH_"
 _OF_THIS_MACHINE = ("CONTEXT", "NAMESPACE", "STATE", "DEBUG", "LOG", "ON", "CONTAINER_RUNTIME")
 
@@ -192,8 +193,8 @@ def renew(study: Study) -> None:
         replace_file(study.folder / HALTED, look.halted.encode())
     if (content := look.files.get(JOURNAL)) is not None:
         replace_file(study.folder / JOURNAL, content)
-    if (summary := look.texts.get(_SUMMARY)) is not None:
-        replace_file(study.folder / _SUMMARY, summary.encode())
+    if (summary := look.texts.get(SUMMARY)) is not None:
+        replace_file(study.folder / SUMMARY, summary.encode())
     api = next((name for name in KIND_NAMES if name == look.texts.get(_API)), None)
     if api is not None:
         _adopt(study, look.files.get(_JOBS, b"").decode(errors="replace").split(), api=api)
@@ -295,9 +296,9 @@ class Published:
         if (content, jobs) == self._sent:
             return
         texts: dict[str, str] = {_API: records[0].api} if records else {}
-        summary = self._study.folder / _SUMMARY
+        summary = self._study.folder / SUMMARY
         if summary.exists():
-            texts[_SUMMARY] = summary.read_text(encoding="utf-8")
+            texts[SUMMARY] = summary.read_text(encoding="utf-8")
         driver_job.publish(self._place, {JOURNAL: content, _JOBS: jobs}, texts)
         self._sent = (content, jobs)
 

@@ -63,6 +63,15 @@ def rank(trials: Sequence[Trial], *, goal: str) -> list[Trial]:
     return sorted(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
 
 
+def best_reached(trial: Trial, *, goal: str) -> float | None:
+    """Return what a trial has reached: its value, or the best of what was seen before it was stopped."""
+    if trial.value is not None:
+        return trial.value
+    if not trial.curve:
+        return None
+    return max(trial.curve.values()) if goal == "max" else min(trial.curve.values())
+
+
 def find_winner(trials: Sequence[Trial], *, goal: str) -> Trial | None:
     """Return the best trial; None where none has ended by itself."""
     return next(iter(rank(trials, goal=goal)), None)

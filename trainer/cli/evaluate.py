@@ -73,7 +73,8 @@ def command(
 ) -> None:
     """Evaluate weights on DataLoader.Eval and print losses and metrics.
 
-    JOB is the name of a job that was submitted from this machine; else -c names a config.
+    JOB is the name of a job that was submitted from this machine, or of a study, whose best job is meant;
+    else -c names a config.
     """
     refuse_two(job, path)
     several = ensemble or bool(tta) or len(weights) > 1 or any(set("*?[") & set(str(one)) for one in weights)

@@ -57,7 +57,8 @@ def command(
 ) -> None:  # fmt: skip
     """Write a model that Paddle's inference library reads, and check that it answers as the trained one.
 
-    JOB is the name of a job that was submitted from this machine; else -c names a config.
+    JOB is the name of a job that was submitted from this machine, or of a study, whose best job is meant;
+    else -c names a config.
     """
     refuse_two(job, path)
     if report is not None and not card:

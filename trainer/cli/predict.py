@@ -68,7 +68,8 @@ def command(
 ) -> None:  # fmt: skip
     """Say what IMAGES show: files, folders with all below them, or patterns; else Infer.infer_imgs.
 
-    Without -c and --model the first word is JOB, the name of a job that was submitted from this machine.
+    Without -c and --model the first word is JOB, the name of a job that was submitted from this machine, or
+    of a study, whose best job is meant.
     """
     if path is not None and model is not None:
         raise click.UsageError("expected one of -c FILE and --model FOLDER; give the one you have")

@@ -15,6 +15,7 @@ from launcher.sweep.machine import Place
 from launcher.sweep.study import Settings, Study, begin_study
 from launcher.sweep.trial_jobs import ABSENT, Seen, TrialJob
 from launcher.sweep.trials import Trial, Trials
+from tests.launcher.cli.conftest import ftlaunch  # noqa: F401 - a fixture
 from tests.launcher.configs import config_values
 
 

@@ -10,11 +10,12 @@ from click.testing import CliRunner
 from launcher.runs import paths
 from trainer.cli import evaluate, predict
 from trainer.config.problems import ConfigError
-from trainer.jobs import Job, find_job, is_job, require_output, runs_dir
+from trainer.jobs import Job, find_best_of_study, find_job, is_job, require_output, runs_dir
 from trainer.protocol.codec import FormatError
 from trainer.protocol.jobfile import NAME, JobFile, format_job_file, parse_job_file, parse_job_name
 from trainer.protocol.layout import OutputLayout
 from trainer.protocol.runfile import RunFile, save_run_file
+from trainer.protocol.studyfile import Summary, format_summary
 
 RUN_ID, OTHER = "a" * 32, "b" * 32
 
@@ -93,6 +94,30 @@ def test_a_job_of_an_earlier_release_is_told(tmp_path):
     (tmp_path / "state/runs/flowers-a3f9k" / NAME).unlink()
     with pytest.raises(ConfigError, match="one of an earlier one; name its config by -c"):
         find_job("flowers-a3f9k")
+
+
+def leave_study(folder: Path, *, job: str | None, text: str | None = None) -> None:
+    own = folder / "state" / "sweeps" / "rates"
+    own.mkdir(parents=True)
+    (own / "study.json").write_text("{}")
+    summary = Summary(state="Running", begun=2, ended=1, planned=3, best=0.5, winner=1, job=job)
+    (own / "summary.json").write_text(format_summary(summary) if text is None else text)
+
+
+def test_of_a_study_the_best_job_is_meant(tmp_path):
+    leave_study(tmp_path, job="rates-t002")
+    assert is_job("rates")
+    assert find_best_of_study("rates") == "rates-t002"
+    assert find_best_of_study("rates-t002") is None
+
+
+@pytest.mark.parametrize(
+    ("job", "text"), [(None, None), ("../../etc", None), ("rates-t002", "{"), ("rates-t002", '{"schema": 9}')]
+)
+def test_a_study_without_a_best_trial_is_refused_with_what_to_type(tmp_path, job, text):
+    leave_study(tmp_path, job=job, text=text)
+    with pytest.raises(ConfigError, match=r"^rates: expected a study .* `ftlaunch list rates` has"):
+        find_best_of_study("rates")
 
 
 class TestOutput:
