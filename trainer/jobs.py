@@ -1,5 +1,6 @@
 """Jobs by their names: `trainer eval|predict|export JOB`. What a job was is read from its run folder; of a
-study's name the best job is meant, by what its driver has last seen."""
+study's name the best job is meant, by what its driver has last seen.
+"""
 
 from __future__ import annotations
 
@@ -87,9 +88,8 @@ def find_best_of_study(text: str) -> str | None:
         best = studyfile.parse_summary(data, where=str(path)).job
     if best is None or parse_job_name(best) is None:
         message = (
-            "expected a study with a trial that has ended by itself, the best of which is meant, got none yet; "
-            f"`ftlaunch sweep status {text}` says how far it is, and `ftlaunch list {text}` has the jobs of its "
-            "trials"
+            "expected a study with a trial that has ended by itself, of which the best is meant, got none; "
+            f"`ftlaunch sweep status {text}` says how far it is, `ftlaunch list {text}` names its jobs"
         )
         raise ConfigError([Problem(file=text, message=message)])
     return best

@@ -129,7 +129,7 @@ def run(
     from launcher.errors import UsageError
     from launcher.jobs.notes import Note
     from launcher.sweep import lifecycle
-    from launcher.sweep.begin import SweepRequest, plan_study, read_request
+    from launcher.sweep.begin import SweepRequest, describe_first, plan_study, read_request
 
     if asked["driver_image"] is not None and driver != "pod":
         raise UsageError(where="--driver-image", expected="--driver pod beside it", got=f"--driver {driver}")
@@ -146,6 +146,8 @@ def run(
             + f"; {planned.sharing.sentence}"
         )
     )
+    if first := describe_first(settings):
+        print_note(Note(first))
     if planned.sharing.warning:
         print_note(Note(planned.sharing.warning, "note"))
     if dry is not None:
@@ -277,10 +279,10 @@ def exit_code(study: Study, picture: Picture) -> int:
 
 def print_study_end(study: Study, picture: Picture) -> None:
     """Say how a study stands or ended: its table on standard output, the rest on standard error."""
+    from launcher.cli.summary import format_next
     from launcher.cli.sweep_picture import describe_study
     from launcher.cli.table import line_columns, wrap
-    from launcher.sweep.lifecycle import state_of
-    from launcher.sweep.results import count_epochs, describe_gain, find_winner, weights_of
+    from launcher.sweep.results import count_epochs, describe_gain, describe_kept, find_winner, weights_of
     from launcher.sweep.study import PAGE, WINNER
 
     settings = study.settings
@@ -288,6 +290,7 @@ def print_study_end(study: Study, picture: Picture) -> None:
     echo("\n".join(describe_study(study, picture, columns=columns, now_s=time.time())))
     winner = find_winner(picture.trials, goal=settings.goal)
     if winner is None:
+        echo("\n".join(format_next(next_commands(study, picture, is_here=False))), err=True)
         return
     page = study.folder / PAGE
     lines = ["", *wrap(describe_gain(picture.trials, settings), columns=line_columns())]
@@ -296,14 +299,36 @@ def print_study_end(study: Study, picture: Picture) -> None:
         lines.append(f"epochs trained: {count_epochs(picture.trials)} of {full}")
     if picture.is_over or (study.folder / WINNER).is_file():
         lines.append(f"config of the best: {study.folder / WINNER}")
+        lines += wrap(describe_kept(study), columns=line_columns()) if describe_kept(study) else []
     if page.is_file():
         lines.append(f"page: {page}")
     weights = weights_of(study, winner)
     if weights is not None:
         lines.append(f"its weights: {weights}")
-    if state_of(study, picture) in ("Paused", "Cancelled"):
-        lines.append(f"next: ftlaunch sweep resume {study.name}")
+    lines += format_next(next_commands(study, picture, is_here=weights is not None))
     echo("\n".join(lines), err=True)
+
+
+def next_commands(study: Study, picture: Picture, *, is_here: bool) -> list[str]:
+    """Return what is usually typed next.
+
+    Args:
+        study: Which.
+        picture: How it stands.
+        is_here: The best trial's weights lie on this machine.
+    """
+    from launcher.sweep.lifecycle import state_of
+    from launcher.sweep.results import find_winner
+
+    name, state = study.name, state_of(study, picture)
+    if state == "Running":
+        return [f"ftlaunch logs -f {name}", f"ftlaunch cancel {name}"]
+    if state in ("Paused", "Cancelled"):
+        return [f"ftlaunch sweep resume {name}"]
+    if find_winner(picture.trials, goal=study.settings.goal) is None:
+        return [f"ftlaunch why {name}"]
+    use = f"trainer predict {name} IMAGES" if is_here else f"ftlaunch ckpt pull {name} --checkpoint best"
+    return [f"ftlaunch sweep best {name} --to FILE", f"ftlaunch sweep report {name} --open", use]
 
 
 @command.command("status")

@@ -11,13 +11,22 @@ from typing import TYPE_CHECKING, cast, get_args
 
 from launcher.backends.devices import list_gpus
 from launcher.errors import Issue, UsageError
-from launcher.jobs.notes import Notes, ignore
+from launcher.jobs.notes import Note, Notes, ignore
 from launcher.jobs.options import SubmitOptions
 from launcher.jobs.prepare import Draft, load, plan_job
 from launcher.names import is_dns_label, job_name, new_run_id, to_dns_label
 from launcher.plan.handle import BACKENDS, BackendKind
 from launcher.sweep.machine import Sharing, share_cluster, share_machine
-from launcher.sweep.space import Repeat, Space, overrides_of, parse_space
+from launcher.sweep.results import short_keys
+from launcher.sweep.space import (
+    IMAGE_SIZE,
+    Dimension,
+    Repeat,
+    Space,
+    overrides_of,
+    parse_space,
+    resize_overrides,
+)
 from launcher.sweep.study import (
     MAX_PREFIX,
     MOST_PARALLEL,
@@ -33,6 +42,7 @@ from launcher.sweep.study import (
     options_to_json,
     refuse_taken,
 )
+from launcher.sweep.trial_jobs import has_folder_a_job
 from launcher.sweep.trials import require_optuna
 from trainer.config.document import Document, parse_document
 from trainer.config.load import read_content
@@ -50,6 +60,10 @@ _TRIALS = 12
 _CHECKED = 12
 """Values of a choice that are held against the config before the study begins; a trial refuses the others."""
 _MAX_NAME = 40
+_FOLDER_A_JOB = (
+    'the volume of Global.output_dir has a folder for each job (sub_path: "{job}"), which the driver\'s pod '
+    "does not see: it reads what trials measure from their logs"
+)
 _KEYS = (
     "config",
     "over",
@@ -239,6 +253,8 @@ def plan_study(request: SweepRequest, *, notes: Notes = ignore) -> Planned:
     )
     if request.in_pod:
         settings = _have_driven_by_pod(settings, draft, request)
+        if has_folder_a_job(settings, draft.config.content):
+            notes(Note(_FOLDER_A_JOB))
     return Planned(
         settings=settings, content=draft.config.content, sharing=sharing, driver_image=request.driver_image
     )
@@ -411,9 +427,31 @@ def _values_of_config(space: Space, draft: Draft) -> dict[str, object]:
             else:
                 is_there = isinstance(here, list) and part.isdecimal() and int(part) < len(here)
                 here = here[int(part)] if is_there and isinstance(here, list) else None
+        if dimension.key == IMAGE_SIZE:
+            here = _own_size(dimension, draft)
         if dimension.has(here):
             found[dimension.key] = here
     return found
+
+
+def _own_size(dimension: Dimension, draft: Draft) -> int | None:
+    """Return that one of several sizes of images that would change nothing in a config."""
+    sizes = [int(str(size)) for size in dimension.values]
+    name = str(draft.config.path)
+    return next((size for size in sizes if not resize_overrides(draft.config.content, size, name=name)), None)
+
+
+def describe_first(settings: Settings) -> str:
+    """Say whether a study's first trial is the config as it is; empty where nothing is varied but repeats."""
+    space = parse_space(settings.over)
+    lacking = [dimension.key for dimension in space.dimensions if dimension.key not in settings.first]
+    if not space.dimensions:
+        return ""
+    if not lacking:
+        return "trial 1 has the config's own values, and the others are held against it"
+    names = short_keys([dimension.key for dimension in space.dimensions])
+    missing = " and ".join(names[key] for key in lacking)
+    return f"no trial is the config as it is: its own {missing} is not among the values of --over"
 
 
 def _choose_metric(request: SweepRequest, config: RunConfig) -> tuple[str, Goal]:

@@ -13,7 +13,7 @@ from launcher.config.edit import Edits
 from launcher.jobs.metrics import output_here
 from launcher.runs.paths import runs_dir
 from launcher.runs.store import RunStore
-from launcher.sweep.space import overrides_of
+from launcher.sweep.space import overrides_of, parse_space
 from launcher.sweep.study import Settings, Study
 from launcher.sweep.trial_jobs import jobs_of
 from launcher.sweep.trials import Trial, TrialState
@@ -124,7 +124,10 @@ def describe_gain(trials: Sequence[Trial], settings: Settings) -> str:
         what = "was pruned" if first.state is TrialState.PRUNED else "failed"
         return f"the first trial {what}, so the best {metric}, {best}, has nothing to be held against"
     gain = abs((winner.value or 0.0) - first.value)
-    head = f"trial {winner.number + 1} has {metric} {best}, the first trial {format_value(first.value)}"
+    own = (
+        ", the config as it is," if len(settings.first) == len(parse_space(settings.over).dimensions) else ""
+    )
+    head = f"trial {winner.number + 1} has {metric} {best}, the first trial{own} {format_value(first.value)}"
     mine, other = list(winner.values.values()), list(first.values.values())
     if len(mine) < 2 or len(other) < 2:
         return (
@@ -221,8 +224,28 @@ def _steps(path: Sequence[str], values: object) -> KeyPath:
 def _heading(study: Study, trial: Trial) -> str:
     settings = study.settings
     value = "" if trial.value is None else f": {settings.metric or 'its metric'} {format_value(trial.value)}"
-    lines = [f"trial {trial.number + 1} of the study {settings.name}{value}", *describe_submit(settings)]
+    kept = describe_kept(study)
+    lines = [
+        f"trial {trial.number + 1} of the study {settings.name}{value}",
+        *([kept] if kept else []),
+        *describe_submit(settings),
+    ]
     return "".join(f"# {line}\n" for line in lines)
+
+
+def describe_kept(study: Study) -> str:
+    """Say what a winner's config has of `-o` of its study, such as fewer epochs; empty where nothing was."""
+    settings = study.settings
+    if not settings.overrides:
+        return ""
+    values = parse_document(study.config.read_bytes(), name=settings.config).values
+    section = values.get("Global")
+    own = section.get("epochs") if isinstance(section, dict) else None
+    before = (
+        f"; {Path(settings.config).name} trains {own} epochs" if own not in (None, settings.epochs) else ""
+    )
+    typed = " ".join(" ".join(settings.overrides).split())  # in a comment of one line
+    return f"it keeps -o {typed}, as the study was asked for{before}"
 
 
 def describe_submit(settings: Settings) -> list[str]:

@@ -125,6 +125,16 @@ class Space:
             found[dimension.key] = points[index]
         return {dimension.key: found[dimension.key] for dimension in self.dimensions}
 
+    def grid_number(self, params: Params) -> int | None:
+        """Return which point of the grid has these values; None where none has."""
+        number = 0
+        for dimension in self.dimensions:
+            texts = list(map(repr, _points(dimension))) if dimension.key in params else []
+            if repr(params.get(dimension.key)) not in texts:
+                return None
+            number = number * len(texts) + texts.index(repr(params[dimension.key]))
+        return number
+
     def draw(self, *, seed: int, number: int) -> dict[str, Value]:
         """Draw the values of a trial; they depend on the study's seed and the trial's number alone."""
         source = random.Random(f"{seed}/{number}")  # noqa: S311 - no secret

@@ -14,7 +14,7 @@ import posixpath
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from launcher.backends.states import JobState
 from launcher.errors import LaunchError, NotFoundError, TakenError
@@ -148,22 +148,38 @@ def _output_dir(study: Study, job: TrialJob) -> str:
 
     Where the volume has a folder for each job already (`sub_path: "{job}"`), that is the config's folder.
     """
-    from trainer.config.document import parse_document
-    from trainer.config.overrides import parse_override
-
-    values = parse_document(study.config.read_bytes(), name=study.settings.config).values
-    section = values.get("Global")
-    found = section.get("output_dir") if isinstance(section, dict) else None
-    for text in study.settings.overrides:
-        override = parse_override(text)
-        found = override.value if override.path == ("Global", "output_dir") else found
-    base = found if isinstance(found, str) and found else "./output/"
-    if _has_folder_a_job(values.get("Launch"), base):
+    values, base = _read_output(study.settings, study.config.read_bytes())
+    if _mounts_folder_a_job(values.get("Launch"), base):
         return base
     return posixpath.join(base, study.name, job.name.removeprefix(f"{study.name}-"))
 
 
-def _has_folder_a_job(launch: object, path: str) -> bool:
+def has_folder_a_job(settings: Settings, content: bytes) -> bool:
+    """Tell whether a config's volume has a folder for each job (`sub_path: "{job}"`).
+
+    Args:
+        settings: Of the study.
+        content: Of the config.
+    """
+    values, base = _read_output(settings, content)
+    return _mounts_folder_a_job(values.get("Launch"), base)
+
+
+def _read_output(settings: Settings, content: bytes) -> tuple[Mapping[Any, object], str]:
+    """Return a config's values, and where its trials write as its study was asked for."""
+    from trainer.config.document import parse_document
+    from trainer.config.overrides import parse_override
+
+    values = parse_document(content, name=settings.config).values
+    section = values.get("Global")
+    found = section.get("output_dir") if isinstance(section, dict) else None
+    for text in settings.overrides:
+        override = parse_override(text)
+        found = override.value if override.path == ("Global", "output_dir") else found
+    return values, found if isinstance(found, str) and found else "./output/"
+
+
+def _mounts_folder_a_job(launch: object, path: str) -> bool:
     """Tell whether `Launch.volumes` mounts a folder of its own for each job, in which a path lies."""
     volumes = launch.get("volumes") if isinstance(launch, dict) else None
     around = [

@@ -267,6 +267,10 @@ class Trials:
     def _point(self, number: int) -> dict[str, Value]:
         settings, space = self._study.settings, self._study.space
         if settings.sampler == "grid":
+            # the config's own point comes first, as that of every other sampler does
+            own = space.grid_number(settings.first)
+            if own is not None and number <= own:
+                number = own if number == 0 else number - 1
             return space.grid_point(number)
         return space.draw(seed=settings.seed, number=number)
 

@@ -19,7 +19,7 @@ from tests.launcher.schemas import check_document
 
 @pytest.fixture
 def study(make_study, tmp_path, monkeypatch):
-    """Return what makes a study of so many trials, of which the last but one is the best, and the last runs."""
+    """Return what makes a study of so many trials, each better than the one before; the last one runs."""
     monkeypatch.chdir(tmp_path)
 
     def make(count: int = 4, *, ended: bool = True):
@@ -31,7 +31,8 @@ def study(make_study, tmp_path, monkeypatch):
             (job,) = jobs_of(made, number)
             record = RunRecord(
                 handle=Handle(backend="local", job=job.name), run_id=job.run_id, stage=Stage.SUBMITTED,
-                project=str(tmp_path), config="/p/cfg.yaml", command=("sweep",), created_s=1.0, study=made.name,
+                project=str(tmp_path), config="/p/cfg.yaml", command=("sweep",), created_s=1.0,
+                study=made.name,
             )  # fmt: skip
             store.begin(record, config=b"", manifest="", git=None)
             if ended and number < count - 1:

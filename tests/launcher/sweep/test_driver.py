@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,13 +10,14 @@ import pytest
 from launcher.backends.states import JobState
 from launcher.cli.studies import as_study
 from launcher.errors import NotFoundError, TakenError, UsageError
+from launcher.sweep.begin import describe_first
 from launcher.sweep.driver import Picture
 from launcher.sweep.explain import explain_study
 from launcher.sweep.lifecycle import SUMMARY, delete, read_summary, release, state_of
-from launcher.sweep.results import describe_gain, find_winner
+from launcher.sweep.results import describe_gain, find_winner, write_winner
 from launcher.sweep.study import JOURNAL, STUDY, Halted, list_studies, load_study
 from launcher.sweep.trials import JournalError, Trial, Trials, TrialState, first_rung
-from tests.launcher.sweep.conftest import StandIns
+from tests.launcher.sweep.conftest import SETTINGS, StandIns
 
 RATE = "Optimizer.lr.learning_rate"
 
@@ -43,6 +45,42 @@ def test_a_grid_is_tried_out_and_its_best_is_the_winner(make_study, drive):
     assert find_winner(picture.trials, goal="max").number == 2
     assert find_winner(picture.trials, goal="min").number == 0
     assert picture.trials[0].curve == pytest.approx({1: 0.1, 2: 0.2, 3: 0.3})
+
+
+def test_of_a_grid_the_configs_own_point_comes_first_and_each_point_once(make_study, drive):
+    study = make_study(first={RATE: 0.2})
+    picture = run(drive(study, StandIns(by_rate)))
+    assert [trial.params[RATE] for trial in picture.trials] == [0.2, 0.1, 0.3]
+    said = describe_gain(picture.trials, study.settings)
+    assert "the first trial, the config as it is, 0.6" in said
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        (
+            {RATE: 0.1, "image_size": 32},
+            "trial 1 has the config's own values, and the others are held against",
+        ),
+        (
+            {"image_size": 32},
+            "no trial is the config as it is: its own learning_rate is not among the values",
+        ),
+        ({}, "its own learning_rate and image_size is not among"),
+    ],
+)
+def test_whether_the_config_itself_is_tried_is_said(first, said):
+    over = (f"{RATE}=log(0.01,1)", "image_size=[32,48]")
+    assert said in describe_first(replace(SETTINGS, over=over, first=first))
+    assert describe_first(replace(SETTINGS, over=("seed=3",))) == ""
+
+
+def test_what_a_winner_keeps_of_its_study_is_said_in_its_config_on_one_line(make_study, drive):
+    study = make_study(overrides=("Global.epochs=3", "A.b=a\nb: c"))
+    (study.folder / "cfg.yaml").write_text("Global: {epochs: 10}\nOptimizer: {lr: {learning_rate: 0.1}}\n")
+    picture = run(drive(study, StandIns(by_rate)))
+    kept = "# it keeps -o Global.epochs=3 A.b=a b: c, as the study was asked for; cfg.yaml trains 10 epochs"
+    assert kept in write_winner(study, picture.trials[2]).splitlines()
 
 
 def test_seeds_are_jobs_of_one_trial_and_their_mean_is_its_value(make_study, drive):

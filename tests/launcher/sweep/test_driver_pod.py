@@ -158,6 +158,17 @@ def test_the_commands_of_the_page_do_what_they_say(config, cluster, capsys):
     assert "its driver's pod does not run yet" in out
 
 
+def test_that_a_driver_reads_logs_where_each_job_has_a_folder_is_said(config, cluster, capsys):
+    assert run([*ASK, "--dry-run", "client"]) == 0
+    said = "it reads what trials measure from their logs"
+    assert said not in capsys.readouterr().err
+    values = yaml.safe_load(config.read_text())
+    values["Launch"]["volumes"] = [{"mount": "/output", "claim": "runs", "sub_path": "{job}"}]
+    config.write_text(yaml.safe_dump(values))
+    assert run([*ASK, "--dry-run", "client"]) == 0
+    assert said in capsys.readouterr().err
+
+
 def test_what_is_cancelled_here_stops_there_and_goes_on_again(config, cluster, pod, capsys):
     assert run([*ASK]) == 0
     pod.drive(until=lambda: len(cluster.names("paddlejobs")) == 2)

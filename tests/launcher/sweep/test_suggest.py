@@ -36,7 +36,9 @@ def test_what_is_proposed_can_be_begun(config):
     )
     planned = plan_study(request)
     assert (planned.settings.prune, planned.settings.trials, planned.settings.metric) == ("asha", 8, "top1")
-    assert planned.settings.first == {"Optimizer.lr.learning_rate": 0.1, "Loss.Train.0.CELoss.epsilon": None}
+    assert planned.settings.first == {
+        "Optimizer.lr.learning_rate": 0.1, "image_size": 32, "Loss.Train.0.CELoss.epsilon": None,
+    }  # fmt: skip
 
 
 def test_changes_of_the_config_count(config):

@@ -40,6 +40,8 @@ def test_the_commands_of_the_page_do_what_they_say(folder, capsys):
     out, err = capsys.readouterr()
     assert "rates  Succeeded" in out
     assert "config of the best: " in err
+    assert "trial 1 has the config's own values" in err
+    assert "ftlaunch sweep best rates --to FILE" in err
     assert "whether that is more than chance cannot be said" in " ".join(err.split()).lower()
     written = yaml.safe_load(Path("best.yaml").read_text())
     assert written["Optimizer"]["lr"]["learning_rate"] != 0.1

@@ -116,7 +116,7 @@ def test_of_a_study_the_best_job_is_meant(tmp_path):
 )
 def test_a_study_without_a_best_trial_is_refused_with_what_to_type(tmp_path, job, text):
     leave_study(tmp_path, job=job, text=text)
-    with pytest.raises(ConfigError, match=r"^rates: expected a study .* `ftlaunch list rates` has"):
+    with pytest.raises(ConfigError, match=r"^rates: expected a study .* `ftlaunch list rates` names"):
         find_best_of_study("rates")
 
 
