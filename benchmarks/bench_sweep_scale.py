@@ -11,19 +11,15 @@ from __future__ import annotations
 import argparse
 import base64
 import gzip
-import json
 import multiprocessing
 import os
 import sys
 import tempfile
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
-from urllib.request import urlopen
 
-from benchmarks.scale_fake import NAMESPACE, job, metadata, page
+from benchmarks.scale_fake import NAMESPACE, Used, call, job, metadata, serve_lists, write_kubeconfig
 from launcher.jobs.driver_job import COMPONENT
 from launcher.names import RUN_ID_LABEL, SWEEP_LABEL
 from launcher.plan.handle import Handle
@@ -44,17 +40,18 @@ def main() -> int:
     for driver in ("here", "pod"):
         found = [_measure(count, driver) for count in options.trials]
         for few, many in zip(*found, strict=True):
-            met = met and few["requests"] == many["requests"] and many["cpu_s"] < MOST_CPU_S
+            met = met and few.requests == many.requests and many.cpu_s < MOST_CPU_S
     print("met" if met else "NOT MET")
     return 0 if met else 1
 
 
-def _measure(count: int, driver: str) -> list[dict[str, Any]]:
+def _measure(count: int, driver: str) -> list[Used]:
     """Make a study of so many trials, and print what each command takes."""
     ready: Any = multiprocessing.Queue()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        os.environ["FTLAUNCH_STATE"] = str(folder / "state")
+        folder, state = Path(name), Path(name) / "state"
+        state.mkdir()
+        os.environ["FTLAUNCH_STATE"] = str(state)
         began_s = time.process_time()
         study = _make(folder, count, in_pod=driver == "pod")
         size = (study.folder / JOURNAL).stat().st_size
@@ -64,14 +61,12 @@ def _measure(count: int, driver: str) -> list[dict[str, Any]]:
         server = multiprocessing.Process(target=serve, args=(ready, study, count), daemon=True)
         server.start()
         url = ready.get()
-        config = {
-            "current-context": "scale", "clusters": [{"name": "c", "cluster": {"server": url}}],
-            "contexts": [{"name": "scale", "context": {"cluster": "c", "namespace": NAMESPACE}}],
-        }  # fmt: skip
-        (folder / "kubeconfig").write_text(json.dumps(config))
-        os.environ["KUBECONFIG"] = str(folder / "kubeconfig")
+        write_kubeconfig(state, url)
         commands = (["list"], ["list", "rates", "-n", "20"], ["status", "rates"], ["why", "rates"])
-        found = [_call(url, argv) for argv in commands]
+        found = []
+        for argv in commands:
+            found.append(call(argv, url))
+            print(f"  {' '.join(argv):18} {found[-1]}", flush=True)
         server.terminate()
     return found
 
@@ -104,25 +99,6 @@ def _make(folder: Path, count: int, *, in_pod: bool) -> Study:
     return study
 
 
-def _call(url: str, argv: list[str]) -> dict[str, Any]:
-    urlopen(f"{url}/_count").read()
-    began_s = time.perf_counter()
-    silent = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_WRONLY, 0) for stream in (1, 2)]
-    command = [sys.executable, "-m", "launcher", *argv]
-    pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=silent)
-    _, status, used = os.wait4(pid, 0)
-    asked = json.loads(urlopen(f"{url}/_count").read())
-    found = {"requests": asked["requests"], "cpu_s": used.ru_utime + used.ru_stime}
-    ended = "" if os.waitstatus_to_exitcode(status) == 0 else "  FAILED"
-    print(
-        f"  {' '.join(argv):18} {found['requests']:3} requests {asked['bytes'] / 1e6:6.2f} MB "
-        f"{found['cpu_s']:5.2f} s CPU {time.perf_counter() - began_s:6.1f} s "
-        f"{used.ru_maxrss / 1024:4.0f} MiB{ended}",
-        flush=True,
-    )  # fmt: skip
-    return found
-
-
 def serve(ready: Any, study: Study, count: int) -> None:
     """Hold the trials' jobs and what a driver has published, and answer."""
     jobs = []
@@ -145,42 +121,7 @@ def serve(ready: Any, study: Study, count: int) -> None:
     driver = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata("rates-driver", 2),
               "status": {"active": 1, "ready": 1}}  # fmt: skip
     lists = {"paddlejobs": jobs, "configmaps": maps, "jobs": [driver], "pods": [], "events": []}
-    kept = {kind: [(item, json.dumps(item).encode()) for item in items] for kind, items in lists.items()}
-    by_name = {(kind, item["metadata"]["name"]): data for kind, items in kept.items() for item, data in items}
-    counted = {"requests": 0, "bytes": 0}
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = 1 << 20
-
-        def do_GET(self) -> None:
-            url = urlsplit(self.path)
-            query = {key: values[0] for key, values in parse_qs(url.query).items()}
-            if url.path == "/_count":
-                self.answer(json.dumps(counted).encode())
-                counted.update(requests=0, bytes=0)
-                return
-            counted["requests"] += 1
-            *_, kind, last = url.path.rstrip("/").split("/")
-            if last in kept:
-                self.answer(page(kept[last], query))
-            elif (kind, last) in by_name:
-                self.answer(by_name[kind, last])
-            else:
-                self.answer(b'{"kind": "Status", "message": "not found"}', code=404)
-
-        def answer(self, body: bytes, *, code: int = 200) -> None:
-            counted["bytes"] += len(body)
-            self.send_response(code)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    ready.put(f"http://127.0.0.1:{server.server_port}")
-    server.serve_forever()
+    serve_lists(ready, lists)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -49,18 +51,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder), url)
         for title, argv in COMMANDS.items():
-            measure(title, argv, url)
+            print(f"{title:42}  {call(argv, url)}", flush=True)
     server.terminate()
 
 
 def prepare(folder: Path, url: str) -> None:
     """Write a kubeconfig and the records of 10,001 submits."""
-    config = {
-        "current-context": "scale", "clusters": [{"name": "c", "cluster": {"server": url}}],
-        "contexts": [{"name": "scale", "context": {"cluster": "c", "namespace": NAMESPACE}}],
-    }  # fmt: skip
-    (folder / "kubeconfig").write_text(json.dumps(config))
-    os.environ |= {"KUBECONFIG": str(folder / "kubeconfig"), "FTLAUNCH_STATE": str(folder)}
+    write_kubeconfig(folder, url)
     for index, name in enumerate([*(name_of(index) for index in range(SUSPENDED)), BIG]):
         record = RunRecord(
             handle=Handle(backend="kubernetes", namespace=NAMESPACE, job=name), run_id=f"{index:032x}",
@@ -72,21 +69,55 @@ def prepare(folder: Path, url: str) -> None:
         (run / "record.json").write_text(format_record(record))
 
 
-def measure(title: str, argv: tuple[str, ...], url: str) -> None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Used:
+    """What a command has taken.
+
+    Attributes:
+        requests, answered_bytes: Of the API server.
+        cpu_s: User and system time.
+        memory_mib: At most, resident.
+    """
+
+    requests: int
+    answered_bytes: int
+    wall_s: float
+    cpu_s: float
+    memory_mib: float
+    has_failed: bool
+
+    def __str__(self) -> str:
+        return (
+            f"{self.requests:5} requests  {self.answered_bytes / 1e6:7.2f} MB  {self.wall_s:6.1f} s  "
+            f"{self.cpu_s:6.2f} s CPU  {self.memory_mib:5.0f} MiB{'  FAILED' if self.has_failed else ''}"
+        )
+
+
+def call(argv: Sequence[str], url: str) -> Used:
+    """Run a command of the launcher, its output thrown away."""
     urlopen(f"{url}/_count").read()
-    began = time.perf_counter()
-    pid = os.posix_spawn(
-        sys.executable, [sys.executable, "-m", "launcher", *argv], os.environ,
-        file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)],
-    )  # fmt: skip
+    began_s = time.perf_counter()
+    silent = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_WRONLY, 0) for stream in (1, 2)]
+    command = [sys.executable, "-m", "launcher", *argv]
+    pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=silent)
     _, status, used = os.wait4(pid, 0)
-    wall_s = time.perf_counter() - began
+    wall_s = time.perf_counter() - began_s
     asked = json.loads(urlopen(f"{url}/_count").read())
-    print(
-        f"{title:42}  {asked['requests']:5} requests  {asked['bytes'] / 1e6:7.1f} MB  {wall_s:6.1f} s  "
-        f"{used.ru_utime + used.ru_stime:6.1f} s CPU  {used.ru_maxrss / 1024:5.0f} MiB"
-        f"{'' if os.waitstatus_to_exitcode(status) == 0 else '  FAILED'}"
-    )
+    return Used(
+        requests=asked["requests"], answered_bytes=asked["bytes"], wall_s=wall_s,
+        cpu_s=used.ru_utime + used.ru_stime, memory_mib=used.ru_maxrss / 1024,
+        has_failed=os.waitstatus_to_exitcode(status) != 0,
+    )  # fmt: skip
+
+
+def write_kubeconfig(folder: Path, url: str) -> None:
+    """Have commands ask this server, with their state in a folder."""
+    config = {
+        "current-context": "scale", "clusters": [{"name": "c", "cluster": {"server": url}}],
+        "contexts": [{"name": "scale", "context": {"cluster": "c", "namespace": NAMESPACE}}],
+    }  # fmt: skip
+    (folder / "kubeconfig").write_text(json.dumps(config))
+    os.environ |= {"KUBECONFIG": str(folder / "kubeconfig"), "FTLAUNCH_STATE": str(folder)}
 
 
 def name_of(index: int) -> str:
@@ -180,7 +211,7 @@ def node(index: int) -> dict[str, Any]:
 
 
 def serve(ready: Any) -> None:
-    """Hold everything and answer; what is not known is 404, as on a cluster without it."""
+    """Hold everything of this benchmark and answer."""
     jobs = [job(name_of(index), index, replicas=1, suspend=True) for index in range(SUSPENDED)]
     jobs.append(job(BIG, SUSPENDED, replicas=WORKERS, suspend=False))
     lists = {
@@ -188,9 +219,21 @@ def serve(ready: Any) -> None:
         "events": [event(index) for index in range(WORKERS)],
         "nodes": [node(index) for index in range(NODES)],
     }  # fmt: skip
+    log = b"".join(b"2026-01-02T03:04:05.%09dZ [a1 r0] line %d\n" % (n, n) for n in range(LINES))
+    serve_lists(ready, lists, log=log)
+
+
+def serve_lists(ready: Any, lists: dict[str, list[dict[str, Any]]], *, log: bytes = b"") -> None:
+    """Answer as an API server would; what is not known is 404, as on a cluster without it.
+
+    Args:
+        ready: A queue that is given the URL; its `/_count` tells requests and bytes since it was last asked.
+        lists: Objects by the plural of their kind.
+        log: Of every pod.
+    """
     kept = {kind: [(item, json.dumps(item).encode()) for item in items] for kind, items in lists.items()}
     by_name = {(kind, item["metadata"]["name"]): data for kind, items in kept.items() for item, data in items}
-    log = b"".join(b"2026-01-02T03:04:05.%09dZ [a1 r0] line %d\n" % (n, n) for n in range(LINES))
+    kinds = json.dumps({"resources": [{"name": name} for name in kept]}).encode()
     count = {"requests": 0, "bytes": 0}
 
     class Handler(BaseHTTPRequestHandler):
@@ -213,7 +256,7 @@ def serve(ready: Any) -> None:
             elif (kind, last) in by_name:
                 self.answer(by_name[kind, last])
             elif last == "v1":
-                self.answer(json.dumps({"resources": [{"name": name} for name in kept]}).encode())
+                self.answer(kinds)
             else:
                 self.answer(b'{"kind": "Status", "message": "not found"}', code=404)
 
