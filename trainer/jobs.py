@@ -77,7 +77,7 @@ def find_best_of_study(text: str) -> str | None:
     """Return the job with the best weights of a study that is called so; None where none is.
 
     Raises:
-        ConfigError: It has no trial yet that has ended by itself.
+        JobNotFoundError: It has no trial yet that has ended by itself.
     """
     if not _is_study(text):
         return None
@@ -91,7 +91,7 @@ def find_best_of_study(text: str) -> str | None:
             "expected a study with a trial that has ended by itself, of which the best is meant, got none; "
             f"`ftlaunch sweep status {text}` says how far it is, `ftlaunch list {text}` names its jobs"
         )
-        raise ConfigError([Problem(file=text, message=message)])
+        raise JobNotFoundError([Problem(file=text, message=message)])
     return best
 
 
