@@ -9,7 +9,7 @@ DATA   := .quickstart/digits
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help first-model lr-find-check monitoring-check learn-check zoo-check recording views reference release sign set-version site spelling fuzz soak-logs soak-kills soak-durability soak-elastic soak-sweep kube-versions setup quickstart quickstart-sweep test coverage check format lint types imports bench e2e e2e-local e2e-cluster kind-table e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean gpu-check
+.PHONY: help first-model lr-find-check monitoring-check learn-check zoo-check recording views reference release sign set-version site spelling fuzz soak-logs soak-kills soak-durability soak-elastic soak-sweep kube-versions setup quickstart quickstart-sweep test coverage check format lint types imports bench e2e e2e-local e2e-cluster kind-table install-matrix e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean gpu-check
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -94,6 +94,12 @@ first-model: $(VENV)/dev.stamp  ## what `init` writes against TRIALS (30) random
 
 lr-find-check: $(VENV)/dev.stamp  ## what `trainer lr-find` proposes against a grid of nine rates, 20 cases; resumable, an hour
 	$(BIN)/python benchmarks/lr_find_grid.py build/lr-find $(if $(FASHION),--fashion $(FASHION))
+
+INSTALL := build/install-matrix
+install-matrix: $(VENV)/dev.stamp $(DATA)/train_list.txt  ## install the wheel on fresh systems as docs/install.md says, and train there; root, debootstrap
+	rm -rf $(INSTALL)/wheel
+	$(BIN)/python -m build --wheel --no-isolation --outdir $(INSTALL)/wheel . > /dev/null
+	tests/install-matrix $(INSTALL)/wheel/*.whl $(DATA) $(SYSTEMS)
 
 e2e-cluster: $(VENV)/dev.stamp  ## real jobs on the cluster that is named; fails where none is
 	$(BIN)/python -m tests.e2e.cluster.ready

@@ -5,6 +5,7 @@
         JobNotFoundError    there is no such job
       DataError             lists or images were refused: all problems with file and line
       MissingPackagesError  only the launcher was installed
+      MissingLibraryError   the system lacks what a package loads
       ImageError            one image cannot be used
       ImageSizeError        images have a size that the network does not take
       NamesError            a file of class names cannot be used
@@ -23,6 +24,7 @@ Imports neither paddle nor numpy: commands that only look do without.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -41,6 +43,7 @@ __all__ = [
     "ImageSizeError",
     "InterruptedRunError",
     "JobNotFoundError",
+    "MissingLibraryError",
     "MissingPackagesError",
     "NamesError",
     "OutputRefusedError",
@@ -83,9 +86,45 @@ class MissingPackagesError(TrainerError):
             where=sys.prefix,
             expected=f"{names} in this environment",
             got="none of them" if len(missing) > 1 else "none",
-            fix=f"install what trains:\n  {installation.install_command('trainer')}\n"
-            f"or, for NVIDIA GPUs:\n  {installation.install_command('gpu')}",
+            fix=_how_to_train(),
         )
+
+
+class MissingLibraryError(TrainerError):
+    """A package is there, and a library of the system that it loads is not."""
+
+    exit_code = Exit.CONFIG
+
+    def __init__(self, library: str) -> None:
+        package = _SYSTEM_PACKAGES.get(library)
+        super().__init__(
+            where="this system",
+            expected=f"{library}, which a package of this environment loads",
+            got="none",
+            fix=f"apt-get install {package} (the package {package} on Debian and Ubuntu)"
+            if package
+            else "install the package of your system that has it",
+        )
+
+    @classmethod
+    def find(cls, error: ImportError) -> MissingLibraryError | None:
+        """Return the error that names the library whose absence made an import fail; None for other failures.
+
+        Source: what glibc's `dlopen` says, which CPython makes the text of its ImportError.
+        """
+        found = re.match(r"(\S+\.so[.\d]*): cannot open shared object file", str(error))
+        return cls(found[1]) if found else None
+
+
+_SYSTEM_PACKAGES = {"libgomp.so.1": "libgomp1", "libGL.so.1": "libgl1", "libglib-2.0.so.0": "libglib2.0-0"}
+"""By library, the package of Debian and Ubuntu that has it."""
+
+
+def _how_to_train() -> str:
+    return installation.train_elsewhere() or (
+        f"install what trains:\n  {installation.install_command('trainer')}\n"
+        f"or, for NVIDIA GPUs:\n  {installation.install_command('gpu')}"
+    )
 
 
 class ImageError(TrainerError):

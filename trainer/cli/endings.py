@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.cli.printing import echo
-from trainer.errors import MissingPackagesError, TrainerError
+from trainer.errors import MissingLibraryError, MissingPackagesError, TrainerError
 from trainer.protocol import installation
 from trainer.protocol.exits import Exit
 from trainer.protocol.outcome import Outcome, save_outcome
@@ -66,6 +66,8 @@ def _run(work: Callable[[], None], ending: Ending) -> tuple[Exit, str]:
     except Exception as error:  # noqa: BLE001 - one of the two mains
         if _is_interrupt(error):
             return Exit.INTERRUPTED, "interrupted"
+        if isinstance(error, ImportError) and (missing := MissingLibraryError.find(error)):
+            return missing.exit_code, str(missing)
         # A node process keeps our lines in a log, which may hold what a person at a terminal need not see.
         if os.environ.get("FTLAUNCH_DEBUG") or ending.outcome is not None:
             traceback.print_exc()

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import platform
 import re
 import shlex
 import shutil
 import sys
+import sysconfig
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -25,6 +27,8 @@ from urllib.parse import unquote, urlsplit
 PROJECT = "ftlaunch"
 PADDLE_INDEX = "https://www.paddlepaddle.org.cn/packages/stable/cu126/"
 """Where Paddle publishes paddlepaddle-gpu; PyPI's ends at 2.6.2."""
+_LINUX_MACHINES = ("x86_64",)
+"""Source: the files of paddlepaddle 3.3.1 on PyPI: manylinux on x86-64, macOS and Windows; none for musl."""
 _TRAINER_PACKAGES = {"paddle": "PaddlePaddle", "numpy": "NumPy", "cv2": "OpenCV", "PIL": "Pillow"}
 
 
@@ -63,6 +67,22 @@ class Environment:
     uv: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interpreter:
+    """What a package with compiled parts has to fit.
+
+    Attributes:
+        system: As `sys.platform`.
+        machine: As `platform.machine()`.
+        host: The GNU name of the system that the interpreter was built for, such as
+            `x86_64-alpine-linux-musl`; empty on Windows.
+    """
+
+    system: str
+    machine: str
+    host: str
+
+
 def missing_packages() -> list[str]:
     """Return the packages that the trainer needs and that are not installed, by their projects' names."""
     return [name for module, name in _TRAINER_PACKAGES.items() if not _is_here(module)]
@@ -74,8 +94,38 @@ def is_trainer_package(module: str | None) -> bool:
 
 
 def trainer_fix() -> str:
-    """Return what to type where the packages of the trainer are missing, for the CPU and for GPUs."""
+    """Return what to do where the packages of the trainer are missing, for the CPU and for GPUs."""
+    if instead := train_elsewhere():
+        return instead
     return f"{install_command('trainer')} (for GPUs: {install_command('gpu')})"
+
+
+def train_elsewhere(interpreter: Interpreter | None = None) -> str:
+    """Return what to do where PaddlePaddle publishes no package for this system; empty where it does.
+
+    Args:
+        interpreter: None is the one that runs.
+    """
+    found = interpreter or read_interpreter()
+    if found.system != "linux":
+        return ""
+    if "musl" in found.host:
+        return (
+            "PaddlePaddle has no package for Linux with musl, such as Alpine; train on a cluster or in the "
+            "image (--on kubernetes, --on docker), or install this on a Linux with glibc, such as Debian"
+        )
+    if found.machine not in _LINUX_MACHINES:
+        return (
+            f"PaddlePaddle has no package for Linux on {found.machine}; train on a cluster "
+            "(--on kubernetes), or install this on x86-64"
+        )
+    return ""
+
+
+def read_interpreter() -> Interpreter:
+    """Look at the interpreter that runs."""
+    host = sysconfig.get_config_var("HOST_GNU_TYPE") or ""
+    return Interpreter(system=sys.platform, machine=platform.machine(), host=str(host))
 
 
 def install_command(

@@ -9,14 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from trainer.errors import MissingPackagesError
 from trainer.protocol import installation
 from trainer.protocol.installation import (
     PADDLE_INDEX,
     Environment,
+    Interpreter,
     Origin,
     install_command,
     packages_command,
     parse_origin,
+    train_elsewhere,
+    trainer_fix,
 )
 
 ACTIVE = Environment(
@@ -116,3 +120,28 @@ def test_the_extras_of_this_copy_are_read_from_its_own_record():
     requirements = dict.fromkeys(extra for extra, _ in installation.read_origin().requirements)
     assert {"trainer", "gpu", "onnx"} <= set(requirements)
     assert Path(installation.read_environment().python) == Path(sys.executable)
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "host", "said"),
+    [
+        ("linux", "x86_64", "x86_64-pc-linux-gnu", ""),
+        ("linux", "x86_64", "x86_64-alpine-linux-musl", "musl, such as Alpine"),
+        ("linux", "aarch64", "aarch64-unknown-linux-gnu", "Linux on aarch64"),
+        ("linux", "i686", "i686-pc-linux-gnu", "Linux on i686"),
+        ("darwin", "arm64", "aarch64-apple-darwin23.4.0", ""),
+        ("win32", "AMD64", "", ""),
+    ],
+)
+def test_a_system_that_paddle_has_no_package_for_is_named(system, machine, host, said):
+    told = train_elsewhere(Interpreter(system=system, machine=machine, host=host))
+    assert said in told
+    assert bool(told) == bool(said)
+
+
+def test_nobody_is_told_to_install_what_there_is_not(monkeypatch):
+    alpine = Interpreter(system="linux", machine="x86_64", host="x86_64-alpine-linux-musl")
+    monkeypatch.setattr(installation, "read_interpreter", lambda: alpine)
+    for text in (trainer_fix(), str(MissingPackagesError(["PaddlePaddle"]))):
+        assert "musl" in text
+        assert "pip install" not in text
