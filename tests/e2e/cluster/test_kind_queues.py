@@ -22,8 +22,8 @@ from tests.e2e.conftest import Place
 
 GROUP = "kueue.x-k8s.io"
 QUIET = {"Global__save_interval": 0, "Global__eval_during_train": False}
-EPOCHS = 24  # long enough to be preempted and cancelled
-SIZE = {"cpu": "100m", "memory": "900Mi"}  # of a pod, of two
+EPOCHS = 40  # long enough to be preempted and cancelled
+SIZE = {"cpu": "400m", "memory": "900Mi"}  # of a pod, of two; with less, Paddle takes a minute to start
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def managed(kueue: Kueue, space: Space) -> Iterator[Kueue]:
 @pytest.fixture
 def queues(managed: Kueue, space: Space) -> Kueue:
     """The LocalQueue `team-a`, with room for one job of two pods."""
-    managed.add_queue("team-a", namespace=space.name, cpu="300m", flavor=space.name)
+    managed.add_queue("team-a", namespace=space.name, cpu="1200m", flavor=space.name)
     return managed
 
 
@@ -128,7 +128,7 @@ def test_a_job_that_is_preempted_says_so_and_goes_on_where_it_was(
     with showing(kind, "queue: place and lack"):
         submit(place, other, kind, "next")
         wait_for_reason(
-            place, "next", "waits in queue 'team-a', place 1 of 1: 100m more cpu needed in flavour"
+            place, "next", "waits in queue 'team-a', place 1 of 1: 400m more cpu needed in flavour"
         )
         assert place.status("next")["state"] == "Queued"
         found = why(place, "next")
@@ -209,7 +209,7 @@ def test_jobs_take_turns_and_one_that_waits_can_be_cancelled(place, space, write
 
 @of_kinds(JOB_SET)
 def test_a_job_borrows_from_a_cohort_until_the_owner_wants_its_own(place, space, write_queued, managed, kind):
-    for name, cpu in (("team-a", "100m"), ("team-b", "200m")):
+    for name, cpu in (("team-a", "400m"), ("team-b", "800m")):
         reclaim = {"reclaimWithinCohort": "Any", "withinClusterQueue": "LowerPriority"}
         managed.add_queue(
             name, namespace=space.name, cpu=cpu, flavor=space.name, cohortName=space.name, preemption=reclaim
@@ -234,7 +234,7 @@ def test_a_queue_that_is_not_there_is_refused_and_one_that_is_closed_is_warned_o
         "held", namespace=space.name, cluster_queue=f"{space.name}-team-a", stopPolicy="Hold"
     )
     queues.add_local_queue("orphan", namespace=space.name, cluster_queue="nowhere")
-    queues.add_queue("small", namespace=space.name, cpu="100m", flavor=space.name)
+    queues.add_queue("small", namespace=space.name, cpu="400m", flavor=space.name)
     cfg = write_queued(**NOWHERE)
     refused = place.run("ftlaunch", "submit", cfg, "--name", "lost", "-o", "Launch.queue.kueue=none", code=2)
     assert "LocalQueue none doesn't exist [queue-missing]" in refused.stderr
@@ -262,7 +262,7 @@ def test_where_kueue_does_not_look_after_a_kind_its_job_is_not_sent(place, space
     kueue.install(integrations={"frameworks": others})
     try:
         kueue.add_flavor(space.name)
-        kueue.add_queue("team-a", namespace=space.name, cpu="300m", flavor=space.name)
+        kueue.add_queue("team-a", namespace=space.name, cpu="1200m", flavor=space.name)
         words = ("ftlaunch", "submit", write_queued(), "--name", "loose", "--api", "paddlejob")
         refused = place.run(*words, code=2)
         assert "Kueue would let it start at once" in refused.stderr
