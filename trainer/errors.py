@@ -24,7 +24,6 @@ Imports neither paddle nor numpy: commands that only look do without.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -105,15 +104,6 @@ class MissingLibraryError(TrainerError):
             if package
             else "install the package of your system that has it",
         )
-
-    @classmethod
-    def find(cls, error: ImportError) -> MissingLibraryError | None:
-        """Return the error that names the library whose absence made an import fail; None for other failures.
-
-        Source: what glibc's `dlopen` says, which CPython makes the text of its ImportError.
-        """
-        found = re.match(r"(\S+\.so[.\d]*): cannot open shared object file", str(error))
-        return cls(found[1]) if found else None
 
 
 _SYSTEM_PACKAGES = {"libgomp.so.1": "libgomp1", "libGL.so.1": "libgl1", "libglib-2.0.so.0": "libglib2.0-0"}

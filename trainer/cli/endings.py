@@ -66,8 +66,8 @@ def _run(work: Callable[[], None], ending: Ending) -> tuple[Exit, str]:
     except Exception as error:  # noqa: BLE001 - one of the two mains
         if _is_interrupt(error):
             return Exit.INTERRUPTED, "interrupted"
-        if isinstance(error, ImportError) and (missing := MissingLibraryError.find(error)):
-            return missing.exit_code, str(missing)
+        if isinstance(error, ImportError) and (library := installation.missing_library(error)):
+            return MissingLibraryError.exit_code, str(MissingLibraryError(library))
         # A node process keeps our lines in a log, which may hold what a person at a terminal need not see.
         if os.environ.get("FTLAUNCH_DEBUG") or ending.outcome is not None:
             traceback.print_exc()

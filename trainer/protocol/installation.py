@@ -128,6 +128,15 @@ def read_interpreter() -> Interpreter:
     return Interpreter(system=sys.platform, machine=platform.machine(), host=str(host))
 
 
+def missing_library(error: ImportError) -> str:
+    """Return the library of the system whose absence made an import fail; empty for other failures.
+
+    Source: what glibc's `dlopen` says, which CPython makes the text of its ImportError.
+    """
+    found = re.match(r"(\S+\.so[.\d]*): cannot open shared object file", str(error))
+    return found[1] if found else ""
+
+
 def install_command(
     extra: str, *, origin: Origin | None = None, environment: Environment | None = None
 ) -> str:

@@ -17,7 +17,6 @@ import yaml
 from tests.docs.pages import commands
 from trainer.cli.endings import Ending, end_with
 from trainer.cli.main import main
-from trainer.errors import MissingLibraryError
 from trainer.protocol.exits import Exit
 from trainer.protocol.outcome import load_outcome
 
@@ -354,10 +353,3 @@ def test_a_library_that_the_system_lacks_is_named_with_its_package(trainer, cfg,
         "trainer: this system: expected libgomp.so.1, which a package of this environment loads, got none; "
         "apt-get install libgomp1 (the package libgomp1 on Debian and Ubuntu)\n"
     )
-
-
-def test_an_import_that_fails_otherwise_is_no_missing_library():
-    assert MissingLibraryError.find(ImportError("cannot import name 'a' from 'b'")) is None
-    assert "libfoo.so.2" in str(MissingLibraryError.find(ImportError(
-        "libfoo.so.2: cannot open shared object file: No such file or directory"
-    )))  # fmt: skip

@@ -17,6 +17,7 @@ from trainer.protocol.installation import (
     Interpreter,
     Origin,
     install_command,
+    missing_library,
     packages_command,
     parse_origin,
     train_elsewhere,
@@ -145,3 +146,9 @@ def test_nobody_is_told_to_install_what_there_is_not(monkeypatch):
     for text in (trainer_fix(), str(MissingPackagesError(["PaddlePaddle"]))):
         assert "musl" in text
         assert "pip install" not in text
+
+
+def test_an_import_that_fails_for_a_library_of_the_system_names_it():
+    said = "libgomp.so.1: cannot open shared object file: No such file or directory"
+    assert missing_library(ImportError(said)) == "libgomp.so.1"
+    assert missing_library(ImportError("cannot import name 'a' from 'b'")) == ""
