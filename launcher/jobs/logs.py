@@ -18,6 +18,7 @@ from launcher.jobs.notes import Note, Notes, ignore
 from launcher.jobs.resolve import ResolvedJob
 from launcher.jobs.retry import Retry
 from launcher.logs.follow import Follower
+from launcher.logs.gaps import GapFiller
 from launcher.logs.log_filter import LogFilter
 from launcher.logs.log_format import Formatter, LogFormat
 from launcher.logs.merge import Merger
@@ -104,7 +105,8 @@ def read_logs(
         if options.first_node_only:
             source = FirstNode(source)
         _stream(
-            source, wanted, lines, recording, follow=follow, is_joined=saved is not None, notes=notes
+            source, wanted, lines, recording, follow=follow, is_joined=saved is not None,
+            filler=_find_filler(job, options, keeps_logs=source.keeps_logs, notes=notes), notes=notes,
         )  # fmt: skip
     # the log has ended; how the job did is another question, which a silent cluster may answer later
     if follow:
@@ -224,6 +226,18 @@ def _add_saved(
     return SavedSource(source, files, recording=recording) if files else None
 
 
+def _find_filler(
+    job: ResolvedJob, options: LogOptions, *, keeps_logs: bool, notes: Notes
+) -> GapFiller | None:  # fmt: skip
+    """Return what has the lines that pods' logs have lost; None where nothing has, or they lose none."""
+    node_file = None if keeps_logs or not options.with_saved else read_node_file(job)
+    if node_file is None or node_file.keep_logs_bytes is None:
+        return None
+    from launcher.jobs.saved_logs import KeptLogs  # with it come YAML and tarfile
+
+    return KeptLogs(job, output_dir=node_file.output_dir, notes=notes)
+
+
 async def _lacks_logs(source: Source) -> bool:
     pods = (await source.snapshot()).pods
     return any(pod.has_started and pod.container not in dict(pod.began_ns) for pod in pods)
@@ -239,7 +253,7 @@ def _current_attempt(status: JobStatus) -> int:
 
 def _stream(
     source: Source, options: LogOptions, lines: _Tail, recording: Recording, *, follow: bool,
-    is_joined: bool, notes: Notes,
+    is_joined: bool, filler: GapFiller | None, notes: Notes,
 ) -> None:  # fmt: skip
     wanted, form = options.log_filter, options.form
     is_recorded = not source.keeps_logs and not options.previous
@@ -255,6 +269,7 @@ def _stream(
         follow=follow,
         previous_only=options.previous,
         is_joined=is_joined,
+        filler=filler,
         since_s=wanted.since_ns // 1_000_000_000 if wanted.since_ns else None,
         # some lines are hidden, so a few more than are shown
         tail_lines=2 * (wanted.tail or 0) + 256 if is_short else None,

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from launcher.logs.gaps import GapFiller
 from launcher.logs.log_format import Formatter
 from launcher.logs.merge import Merger, Stream
 from launcher.logs.podoutput import PodOutput
@@ -53,7 +54,7 @@ class Follower:
         self, source: Source, *, show: Callable[[list[bytes]], None], say: Callable[[str], None],
         formatter: Callable[[int], Formatter], recording: Recording | None, follow: bool,
         since_s: int | None = None, tail_lines: int | None = None, previous_only: bool = False,
-        is_joined: bool = False, draw: random.Random,
+        is_joined: bool = False, filler: GapFiller | None = None, draw: random.Random,
     ) -> None:  # fmt: skip
         """See `run`.
 
@@ -68,9 +69,10 @@ class Follower:
             tail_lines: Number of lines at the end to begin with; None for all.
             previous_only: Of each pod the container before the present one, and nothing else.
             is_joined: The source has recorded containers too, in order.
+            filler: Has the lines that a pod's log lacks, or None.
             draw: Randomness of pauses.
         """
-        self.source, self.draw, self.follow = source, draw, follow
+        self.source, self.draw, self.follow, self.filler = source, draw, follow, filler
         self.since_s, self.tail_lines = since_s, tail_lines
         self.say = say
         self.recording, self.is_joined = recording, is_joined

@@ -87,9 +87,9 @@ class PodOutput:
     def _show(self, lines: list[bytes]) -> None:
         self._sink.add(self._stream, self._formatter.format_lines(lines))
 
-    def give(self, lines: list[bytes]) -> None:
+    def give(self, lines: list[bytes], *, keep: bool = True) -> None:
         """See `Output`."""
-        if self._record is not None:
+        if self._record is not None and keep:
             self._record.add(lines)
         self._show(lines)
         response = self._find_response()

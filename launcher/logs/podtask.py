@@ -20,13 +20,16 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from enum import Enum
 from typing import Protocol
 
+from launcher.logs.gaps import LATE_NS, LogGap, GapFiller
 from launcher.logs.reading import LastLine, Reading
 from launcher.logs.resume_point import ResumePoint
 from launcher.logs.source import Container, End, FailureKind, LogRequest, LogResponse, Pod, Source
+from launcher.times import STAMP_BYTES, parse_instant
+from trainer.protocol.log_files import BEGINS
 
 SILENT_S, SILENT_MOST_S = 15.0, 60.0
 _NO_ANSWER_S = 30.0
@@ -40,6 +43,8 @@ class PodContext(Protocol):
     source: Source
     draw: random.Random
     follow: bool
+    filler: GapFiller | None
+    """Has the lines that a pod's log lacks, or None."""
     since_s: int | None
     tail_lines: int | None
     semaphore: asyncio.Semaphore
@@ -70,8 +75,8 @@ class Output(Protocol):
     async def begin(self, container: Container) -> ResumePoint:
         """Another container's lines come now. Return where its log was left, perhaps by another process."""
 
-    def give(self, lines: list[bytes]) -> None:
-        """Take new lines, in order."""
+    def give(self, lines: list[bytes], *, keep: bool = True) -> None:
+        """Take new lines, in order; to `keep` them for the next reading, too."""
 
     def set_open(self, is_open: bool) -> None:
         """Say whether lines can come at any moment."""
@@ -93,6 +98,7 @@ class PodTask:
         self._failures = 0
         self._logins = 0
         self._is_unread = False
+        self._began_ns: dict[Container, int] = {}
         self._news = asyncio.Event()
         self.is_idle = True
         """All containers known so far are read to their end."""
@@ -111,6 +117,7 @@ class PodTask:
         self._pod = pod
         if pod is None:
             return
+        self._began_ns.update(pod.began_ns)
         found: list[Container] = []
         if previous_only:
             found += pod.earlier[-1:] if self._known is None else ()
@@ -147,8 +154,8 @@ class PodTask:
             if self._context.is_leaving():
                 step = {Step.FOLLOW: Step.READ, Step.WAIT: Step.DONE}.get(step, step)
             if step in (Step.DONE, Step.GONE):
+                await self._end_container(container, resume_point, is_gone=step is Step.GONE)
                 self._output.set_open(False)
-                self._say_what_is_missing(container, resume_point, is_gone=step is Step.GONE)
                 return
             if step is Step.WAIT:
                 await self._context.change()
@@ -170,18 +177,59 @@ class PodTask:
                 self._is_unread = True  # other refusals, of a pod that has gone, say nothing about its log
             await self._recover(end, was_follow=request.follow)
 
-    def _say_what_is_missing(self, container: Container, resume_point: ResumePoint, *, is_gone: bool) -> None:
-        if is_gone and self._is_unread:
+    async def _end_container(
+        self, container: Container, resume_point: ResumePoint, *, is_gone: bool
+    ) -> None:  # fmt: skip
+        """Fill in the last lines of one that was gone before they were read, and say what is missing."""
+        is_unread = is_gone and self._is_unread
+        if is_gone and (self._is_unread or self._context.filler is not None):
+            is_unread = not await self._fill(container, resume_point.recent, ()) and is_unread
+        if is_unread:
             self._context.say(
                 f"{container.pod}: its last lines may be missing: it was gone before they were read"
             )
-        if resume_point.has_gap:
+        if resume_point.has_gap or resume_point.pending:
             self._context.say(f"{container.pod}: lines are missing that its node had rotated away")
+
+    async def _close_gap(
+        self, reading: Reading, resume_point: ResumePoint, container: Container, *, keep: bool = True
+    ) -> None:  # fmt: skip
+        """Give what was kept of the lines that are missing before those that have just come."""
+        if reading.gap is None:
+            return
+        if not await self._fill(container, reading.gap, reading.after_gap, keep=keep) and reading.gap:
+            resume_point.has_gap = True
+        reading.go_on()
+        reading.heard_s = _now_s()
+        if self.response is not None and not self._output.is_full():
+            self.response.resume()
+
+    async def _fill(
+        self, container: Container, after: Sequence[bytes], before: Sequence[bytes], *, keep: bool = True
+    ) -> bool:  # fmt: skip
+        """Give kept lines; return whether none are missing any more, or it was said which."""
+        filler, began_ns = self._context.filler, self._began_ns.get(container)
+        if filler is None or began_ns is None:
+            return False
+        since_ns = (self._context.since_s or 0) * 1_000_000_000
+        gap = LogGap(
+            container=container, began_ns=began_ns, after=tuple(after), before=tuple(before),
+            since_ns=since_ns,
+        )  # fmt: skip
+        filling = await filler.fill(gap)
+        if filling.lines:
+            self._give(list(filling.lines), keep=keep)
+        if filling.problem:
+            self._context.say(f"{container.pod}: {filling.problem}")
+        return filling.is_whole or bool(filling.problem)
 
     async def _read(self, request: LogRequest, resume_point: ResumePoint, *, has_ended: bool) -> End | None:
         """Read one answer; None where it was dropped because a new one will be better."""
         context = self._context
-        reading = Reading(resume_point, self._give)
+        reading = Reading(
+            resume_point, self._give, seeks_gaps=context.filler is not None,
+            is_late=lambda line: self._is_late(line, request), is_short=request.tail_lines is not None,
+        )  # fmt: skip
         response = context.source.open(request, reading)
         reading.pause = response.pause
         self.response = response
@@ -198,10 +246,13 @@ class PodTask:
             reading.release()
             response.resume()
             end = await self._listen(request, reading, resume_point)
+            await self._close_gap(reading, resume_point, request.container)
             self._output.set_open(end is None or end.failure is not None)  # other pods need not wait for it
             self._is_unread = end is None or end.failure is not None
             if end is not None and end.failure is None and not request.follow:
                 reading.finish(has_ended=has_ended)
+                # Of what still runs, the next reading could not tell which of its lines these are.
+                await self._close_gap(reading, resume_point, request.container, keep=has_ended)
         finally:
             self.response = None
             response.close()
@@ -209,13 +260,23 @@ class PodTask:
             self._failures = self._logins = 0
         return end
 
+    def _is_late(self, line: bytes, request: LogRequest) -> bool:
+        """Say whether lines may be missing before the first one of a log."""
+        began_ns, stamp_ns = self._began_ns.get(request.container), parse_instant(line[:STAMP_BYTES])
+        if line.endswith(BEGINS):
+            return False
+        if request.tail_lines is not None or began_ns is None or stamp_ns is None:
+            return False
+        return stamp_ns - max(began_ns, (request.since_s or 0) * 1_000_000_000) > LATE_NS
+
     async def _listen(self, request: LogRequest, reading: Reading, resume_point: ResumePoint) -> End | None:
         silent_s = SILENT_S * self._context.draw.uniform(0.8, 1.2)
         while not reading.ended.is_set():
             if request.follow and self._context.is_leaving():
                 return None
-            if await _wait(reading.ended.wait(), min(silent_s, 5.0)):
-                break
+            if await _wait(reading.stirred.wait(), min(silent_s, 5.0)):
+                await self._close_gap(reading, resume_point, request.container)
+                continue
             if self._output.is_full() or _now_s() - reading.heard_s < silent_s:
                 continue
             if not request.follow:
@@ -265,9 +326,9 @@ class PodTask:
             # the kubelet ends an answer a moment before the pod's status says that the container has ended
             await asyncio.sleep(0.2)
 
-    def _give(self, lines: list[bytes]) -> None:
+    def _give(self, lines: list[bytes], *, keep: bool = True) -> None:
         self.lines += len(lines)
-        self._output.give(lines)
+        self._output.give(lines, keep=keep)
 
 
 def _now_s() -> float:

@@ -14,12 +14,16 @@ of all lines would be right, and as large as the log.
 
 from __future__ import annotations
 
+from itertools import islice
+
+from launcher.logs.gaps import is_hidden
 from launcher.times import STAMP_BYTES, parse_instant
 
 OVERLAP_S = 3
 """How far before the last line a new answer begins: stdout and stderr get their times unordered, and clocks
 are set back a little."""
 _MAX_HELD = 100_000
+_RECENT = 16
 
 
 class ResumePoint:
@@ -28,11 +32,20 @@ class ResumePoint:
     Attributes:
         last: The line that was read last, or None.
         has_gap: An answer began after it: the node no longer has what lay between.
+        recent: The shown lines that were read last, a few.
+        before_gap: What `recent` was before the lines that were returned last, where a gap lies before these;
+            None where they go on from there.
+        is_cut: The answer that is complete has not brought the line that was read last.
+        pending: The last shown lines before a gap that is not closed yet, for who closes them; None for none.
     """
 
     def __init__(self) -> None:
         self.last: bytes | None = None
         self.has_gap = False
+        self.recent: list[bytes] = []
+        self.before_gap: list[bytes] | None = None
+        self.is_cut = False
+        self.pending: tuple[bytes, ...] | None = None
         self._copies = 0
         self._same: list[bytes] = []
         self._newest = b""
@@ -51,6 +64,7 @@ class ResumePoint:
 
     def take(self, lines: list[bytes]) -> list[bytes]:
         """Return the lines that are new; `lines` are the answer's next ones."""
+        self.before_gap = None
         if self._held is None:
             return self._note(lines)
         for number, line in enumerate(lines):
@@ -72,9 +86,12 @@ class ResumePoint:
     def settle(self) -> list[bytes]:
         """The answer is complete: return what of it is new after all, because our line did not come."""
         held, self._held = self._held, None
-        if held is None or self._seen:
+        self.before_gap = None
+        self.is_cut = held is not None and not self._seen
+        if not self.is_cut or held is None:
             return self._note(held or [])
-        self.has_gap = self.has_gap or bool(held)
+        if held:
+            self.has_gap, self.before_gap = True, self.recent
         return self._note(held)
 
     def _note(self, lines: list[bytes]) -> list[bytes]:
@@ -92,4 +109,6 @@ class ResumePoint:
         self._same += lines[first:]
         self.last, self._copies = last, self._same.count(last)
         self._newest = max(self._newest, max(lines)[:STAMP_BYTES])
+        shown = list(islice((line for line in reversed(lines) if not is_hidden(line)), _RECENT))
+        self.recent = [*self.recent, *reversed(shown)][-_RECENT:]
         return lines

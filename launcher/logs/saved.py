@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.logs.file_response import FileResponse
+from launcher.logs.gaps import CONTEXT, find_after, is_hidden
 from launcher.logs.lines import LineReader, to_kubelet_form
 from launcher.logs.recording import Recording
 from launcher.logs.source import (
@@ -32,11 +33,7 @@ from launcher.logs.source import (
 )
 from launcher.times import STAMP_BYTES, parse_instant
 from trainer.protocol.log_files import LogFileName
-from trainer.protocol.progress import MARK
 from trainer.protocol.tags import parse_line
-
-_CONTEXT = 8
-"""Lines that must agree with those before the last recorded one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,9 +159,9 @@ class SavedSource:
 
     def _after(self, files: Sequence[SavedFile], container: Container) -> list[SavedFile]:
         """Return what follows a container's last recorded line; the file that it is in is cut."""
-        last: deque[bytes] = deque(maxlen=_CONTEXT)
+        last: deque[bytes] = deque(maxlen=CONTEXT)
         for lines in self._recording.read(container):
-            last.extend(line for line in lines if not _is_hidden(line))
+            last.extend(line for line in lines if not is_hidden(line))
         found: list[SavedFile] = []
         for file in reversed(files):
             lines = file.lines()
@@ -174,33 +171,6 @@ class SavedSource:
             if at:
                 break
         return found
-
-
-def find_after(lines: Sequence[bytes], last: Sequence[bytes]) -> int:
-    """Return the place in saved lines after which all are later than the last of recorded ones.
-
-    Args:
-        lines: `RFC3339Nano text`, by time.
-        last: The last recorded lines, in the same form, of the same text and with times a little later.
-    """
-    if not last:
-        return 0
-    texts = [line[STAMP_BYTES:] for line in last]
-    until = last[-1][:STAMP_BYTES]
-    best = best_agree = -1
-    for at in reversed(range(len(lines))):
-        if lines[at][:STAMP_BYTES] > until or lines[at][STAMP_BYTES:] != texts[-1]:
-            continue
-        agree = 0
-        while agree < min(len(texts), at + 1) and lines[at - agree][STAMP_BYTES:] == texts[-1 - agree]:
-            agree += 1
-        if agree > best_agree:
-            best, best_agree = at, agree
-        if agree == len(texts):
-            break
-    if best >= 0:
-        return best + 1
-    return next((at for at, line in enumerate(lines) if line[:STAMP_BYTES] > until), len(lines))
 
 
 def _cut(file: SavedFile, lines: list[bytes], at: int) -> SavedFile:
@@ -214,8 +184,3 @@ def _cut(file: SavedFile, lines: list[bytes], at: int) -> SavedFile:
 
 def _starts(pod: Pod | None) -> dict[Container, int]:
     return dict(pod.began_ns) if pod is not None else {}
-
-
-def _is_hidden(line: bytes) -> bool:
-    text = line[STAMP_BYTES + 1 :]
-    return MARK in text[:64] and parse_line(text).text.startswith(MARK)

@@ -82,18 +82,24 @@ def stat_files(root: Path, paths: Sequence[str], *, hashes: bool) -> Iterator[di
         yield found
 
 
-def send_files(root: Path, files: Sequence[tuple[str, int]], out: IO[bytes]) -> None:
-    """Write files into an archive, each from an offset on.
+def send_files(root: Path, files: Sequence[Sequence[Any]], out: IO[bytes]) -> None:
+    """Write files into an archive.
+
+    Args:
+        root: Folder that they are below.
+        files: Path, offset from which on it is sent, and offset at which it ends for the asker; without that,
+            the whole of it. Of a log that grows an asker knows the hash of what it has seen.
+        out: Takes the archive.
 
     Raises:
         RefusedError: One of them is not there, or changes meanwhile.
     """
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-        for path, offset in files:
+        for path, offset, *ends in files:
             try:
                 with resolve(root, path).open("rb") as file:
                     member = tarfile.TarInfo(path)
-                    member.size = max(0, os.fstat(file.fileno()).st_size - offset)
+                    member.size = max(0, min([os.fstat(file.fileno()).st_size, *ends]) - offset)
                     member.pax_headers = {OFFSET: str(offset)}
                     file.seek(offset)
                     archive.addfile(member, file)

@@ -94,7 +94,7 @@ def pull(
 
 
 def _pull(place: Place, deltas: Sequence[Delta], *, within: str, to: Path, progress: Progress) -> None:
-    request = {"files": [(delta.file.path, delta.offset) for delta in deltas]}
+    request = {"files": [(delta.file.path, delta.offset, delta.file.size) for delta in deltas]}
     with place.ask("send", request, within=within) as channel:
         try:
             arrived = list(agent.receive_files(to, _table(deltas), _counting(channel.stdout, progress)))

@@ -47,6 +47,9 @@ class FakePod:
     log: Log = field(default_factory=Log)
     previous: Log | None = None
     skew_ns: int = 0
+    began_s: float = 0.0
+    """When its container began, by the loop's clock; as for the one before it."""
+    previous_began_s: float = 0.0
     waiting: dict[str, str] = field(
         default_factory=lambda: {"reason": "ErrImagePull", "message": "no such image"}
     )
@@ -171,7 +174,9 @@ class FakeLogServer:
     def make_pod(self, node: int, *, state: str = "running") -> None:
         self._serial += 1
         skew_ns = self.pods[node].skew_ns if node in self.pods else 0
-        self.pods[node] = FakePod(node=node, uid=f"uid{self._serial}", state=state, skew_ns=skew_ns)
+        self.pods[node] = FakePod(
+            node=node, uid=f"uid{self._serial}", state=state, skew_ns=skew_ns, began_s=_now_s()
+        )
 
     def write(self, node: int, count: int, *, step_ns: int = 1_000_000, part: bool = False) -> None:
         """Let a running container write numbered lines; with `part` a piece of one more."""
@@ -218,6 +223,7 @@ class FakeLogServer:
         if pod.previous is not None:
             self._drop(node, pod.previous, len(pod.previous.lines))
         pod.previous, pod.log, pod.state = pod.log, Log(), "running"
+        pod.previous_began_s, pod.began_s = pod.began_s, _now_s()
         pod.restarts += 1
 
     def recreate(self, node: int) -> None:
@@ -387,7 +393,8 @@ class FakeLogServer:
         }  # fmt: skip
 
     def _pod(self, pod: FakePod) -> dict[str, object]:
-        state: dict[str, object] = {pod.state: {}}
+        state: dict[str, object] = {pod.state: {"startedAt": _instant(pod, pod.began_s)}}
+        last = {"terminated": {"startedAt": _instant(pod, pod.previous_began_s)}} if pod.previous else {}
         if pod.state == "waiting":
             state = {"waiting": pod.waiting}
         scheduled = {"type": "PodScheduled", "status": "False" if pod.unscheduled else "True"}
@@ -404,6 +411,22 @@ class FakeLogServer:
             "status": {
                 "conditions": [{**scheduled, "message": pod.unscheduled}],
                 "phase": "Running" if pod.state == "running" else "Pending",
-                "containerStatuses": [{"name": "paddle", "restartCount": pod.restarts, "state": state}],
+                "containerStatuses": [
+                    {"name": "paddle", "restartCount": pod.restarts, "state": state, "lastState": last}
+                ],
             },
         }  # fmt: skip
+
+
+def _now_s() -> float:
+    """Return the time of the loop in which the test runs; 0 outside of any."""
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:
+        return 0.0
+
+
+def _instant(pod: FakePod, at_s: float) -> str:
+    """Return an instant of the loop's clock by the clock of the pod's node, in whole seconds."""
+    stamp = format_stamp(int(((BASE_S + at_s) * 1e9 + pod.skew_ns) // 1e9 * 1e9))
+    return stamp[:19].decode() + "Z"

@@ -26,6 +26,7 @@ from trainer.protocol import environment
 from trainer.protocol.code_archive import CodeError, unpack
 from trainer.protocol.codec import FormatError
 from trainer.protocol.exits import Exit, describe_exit
+from trainer.protocol.log_files import BEGINS
 from trainer.protocol.progress import Progress
 from trainer.protocol.python_command import python_command
 from trainer.protocol.termination import Termination, format_termination
@@ -86,6 +87,7 @@ def _start_log(settings: NodeSettings, console: Console) -> LogWriter | None:
         max_bytes=settings.job.keep_logs_bytes,
     )  # fmt: skip
     log.start()
+    console.say_bytes(BEGINS)
     console.copy_to(log.add)
     return log
 

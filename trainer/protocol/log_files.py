@@ -10,12 +10,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from trainer.protocol.progress import MARK
+
 LOGS = "logs"
 """Below `.ftlaunch`."""
 FILES = 5
 """A node's lines lie in so many files at most; when another one begins, the oldest goes."""
 DEFAULT_BYTES = 50 * 2**20
 """Of a node: as much as a kubelet keeps of a container by default."""
+BEGINS = MARK + b'{"log":"begins"}'
+"""First line on standard output of a node process that writes such files, and in none of them.
+
+A container's log that begins otherwise has lost its beginning. Hidden like a progress line."""
 _RUN_DIGITS = 12
 _NAME = re.compile(r"([0-9a-f]{12})\.(\d{1,6})\.(\d{19})\.(\d{19})\.log", re.ASCII)
 

@@ -12,11 +12,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from launcher.backends.kubernetes.logsource import KubernetesLogSource
 from launcher.kube.async_client import AsyncClient
 from launcher.logs.follow import Follower
+from launcher.logs.gaps import Filling, LogGap, GapFiller, choose_filling
 from launcher.logs.log_filter import LogFilter
 from launcher.logs.log_format import Formatter, LogFormat
 from launcher.logs.recording import Recording
+from launcher.logs.source import Snapshot
 from launcher.plan.handle import Handle
-from tests.fakes.log_server import JOB, FakeLogServer
+from launcher.times import STAMP_BYTES, format_stamp, parse_instant
+from tests.fakes.log_server import JOB, FakeLogServer, Log
 from tests.fakes.virtual_time import VirtualTimeLoop
 
 NODES = 2
@@ -27,6 +30,16 @@ class Source(KubernetesLogSource):
     """The real source; credentials are renewed at the fake server."""
 
     server: FakeLogServer
+
+    def __init__(self, async_client: AsyncClient, handle: Handle) -> None:
+        super().__init__(async_client, handle)
+        self.seen: set[tuple[str, int]] = set()
+
+    async def snapshot(self) -> Snapshot:
+        found = await super().snapshot()
+        for pod in found.pods:
+            self.seen |= {(one.uid, one.restarts) for one in (*pod.earlier, pod.container)}
+        return found
 
     async def renew(self) -> None:
         await asyncio.sleep(0.5)
@@ -48,13 +61,14 @@ class Viewer:
 
     def __init__(
         self, server: FakeLogServer, *, seed: int, folder: Path | None = None, follow: bool = True,
-        previous_only: bool = False,
+        previous_only: bool = False, filler: GapFiller | None = None,
     ) -> None:  # fmt: skip
         self.shown: list[bytes] = []
         self.said: list[str] = []
         async_client = AsyncClient(server, reconnect=lambda: server, dial=server.dial)
         source = Source(async_client, HANDLE)
         source.server = server
+        self.source = source
         self.follower = Follower(
             source,
             show=self.shown.extend,
@@ -63,6 +77,7 @@ class Viewer:
             recording=Recording(folder) if folder is not None else None,
             follow=follow,
             previous_only=previous_only,
+            filler=filler,
             draw=random.Random(seed),
         )
 
@@ -98,9 +113,15 @@ class Schedules(RuleBasedStateMachine):
         self.has_rested = False
         self.loop = VirtualTimeLoop()
         asyncio.set_event_loop(self.loop)
-        self.server = FakeLogServer(nodes=NODES, seed=seed)
-        self.viewer = Viewer(self.server, seed=seed)
+        self.server = self.serve(seed)
+        self.viewer = self.watch(seed)
         self.following = self.loop.create_task(self.viewer.follower.run())
+
+    def serve(self, seed):
+        return FakeLogServer(nodes=NODES, seed=seed)
+
+    def watch(self, seed):
+        return Viewer(self.server, seed=seed)
 
     def act(self, change, *arguments, **options):
         async def within_the_loop():
@@ -192,6 +213,78 @@ class Schedules(RuleBasedStateMachine):
             self.act(self.server.end_container, node)
         self.server.is_over = True
         self.loop.run_until_complete(asyncio.wait_for(self.following, 600.0))
+        self.judge()
         for node in range(NODES):
             fault = misfit(self.server, node, self.viewer.of(node))
             assert not fault, fault
+
+    def judge(self):
+        """Say which lines may be missing."""
+
+
+class KeepingServer(FakeLogServer):
+    """One whose containers keep a second copy of what they write, as node processes do."""
+
+    def __init__(self, *, nodes: int, seed: int) -> None:
+        self.kept: dict[tuple[str, int], list[bytes]] = {}
+        self.rows: dict[int, list[tuple[str, int]]] = {node: [] for node in range(nodes)}
+        super().__init__(nodes=nodes, seed=seed)
+
+    def _drop(self, node: int, log: Log, count: int) -> None:
+        """Let none be missing."""
+
+    def write(self, node: int, count: int, *, step_ns: int = 1_000_000, part: bool = False) -> None:
+        pod, before = self.pods[node], len(self.pods[node].log.lines)
+        super().write(node, count, step_ns=step_ns, part=part)
+        self._keep(node, pod.log.lines[before:])
+
+    def end_container(self, node: int) -> None:
+        pod = self.pods[node]
+        if pod.state == "running" and pod.log.part is not None:
+            self._keep(node, [pod.log.part])
+        super().end_container(node)
+
+    def _keep(self, node: int, lines: list[tuple[int, bytes]]) -> None:
+        container = (self.pods[node].uid, self.pods[node].restarts)
+        kept = self.kept.setdefault(container, [])
+        for stamp, text in lines:
+            before = parse_instant(kept[-1][:STAMP_BYTES]) if kept else 0
+            # its own time is a little earlier, and never goes back
+            own = max(before or 0, stamp - self.draw.randrange(0, 2_000_000))
+            kept.append(format_stamp(own) + b" " + text)
+            self.rows[node].append(container)
+
+
+class KeptLines:
+    """What a job's output folder has. A `GapFiller`."""
+
+    def __init__(self, server: KeepingServer) -> None:
+        self._server = server
+
+    async def fill(self, gap: LogGap) -> Filling:
+        await asyncio.sleep(self._server.draw.choice([0.0, 0.2, 3.0]))
+        kept = self._server.kept.get((gap.container.uid, gap.container.restarts), [])
+        return choose_filling(kept, gap, is_from_start=True)
+
+
+class KeptSchedules(Schedules):
+    """The same, where lines are kept elsewhere too: none is missing of a container that was ever seen."""
+
+    def serve(self, seed):
+        return KeepingServer(nodes=NODES, seed=seed)
+
+    def watch(self, seed):
+        return Viewer(self.server, seed=seed, filler=KeptLines(self.server))
+
+    @rule(node=st.integers(0, 1), before=st.integers(1, 30), after=st.integers(0, 12))
+    def rotate_unread(self, node, before, after):
+        """Have lines be rotated away while no connection brings them."""
+        self.server.silence()
+        self.act(self.server.write, node, before)
+        self.act(self.server.rotate, node, is_noticed=False)
+        self.act(self.server.write, node, after)
+
+    def judge(self):
+        for node, rows in self.server.rows.items():
+            for row, container in zip(self.server.truth[node], rows, strict=True):
+                row[1] = container not in self.viewer.source.seen

@@ -5,11 +5,19 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.launcher.logs.schedules import Schedules
+from tests.launcher.logs.schedules import KeptSchedules, Schedules
 
 TestSchedules = pytest.mark.timeout(900)(Schedules.TestCase)  # 20 s on a machine that does nothing else
 TestSchedules.settings = settings(
-    max_examples=int(os.environ.get("FTLAUNCH_LOG_SCHEDULES", "500")),
+    max_examples=int(os.environ.get("FTLAUNCH_LOG_SCHEDULES", "400")),
+    stateful_step_count=12,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+TestKeptSchedules = pytest.mark.timeout(900)(KeptSchedules.TestCase)
+TestKeptSchedules.settings = settings(
+    max_examples=int(os.environ.get("FTLAUNCH_LOG_SCHEDULES", "100")),
     stateful_step_count=12,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -11,12 +11,13 @@ import pytest
 
 from launcher.jobs.saved_logs import choose_files
 from launcher.logs.follow import Follower
+from launcher.logs.gaps import find_after
 from launcher.logs.lines import to_kubelet_form
 from launcher.logs.log_filter import LogFilter
 from launcher.logs.log_format import Formatter, LogFormat
 from launcher.logs.reading import run
 from launcher.logs.recording import Recording
-from launcher.logs.saved import SavedFile, SavedSource, find_after
+from launcher.logs.saved import SavedFile, SavedSource
 from launcher.logs.source import Container, End, LogRequest, Pod, Receiver, Snapshot
 from launcher.times import STAMP_BYTES, format_stamp, parse_instant
 from trainer.protocol.log_files import LogFileName, parse_name
