@@ -24,7 +24,7 @@ from collections.abc import Awaitable, Sequence
 from enum import Enum
 from typing import Protocol
 
-from launcher.logs.gaps import LATE_NS, LogGap, GapFiller
+from launcher.logs.gaps import LATE_NS, GapFiller, LogGap
 from launcher.logs.reading import LastLine, Reading
 from launcher.logs.resume_point import ResumePoint
 from launcher.logs.source import Container, End, FailureKind, LogRequest, LogResponse, Pod, Source

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from launcher.backends.kubernetes.logsource import KubernetesLogSource
 from launcher.kube.async_client import AsyncClient
 from launcher.logs.follow import Follower
-from launcher.logs.gaps import Filling, LogGap, GapFiller, choose_filling
+from launcher.logs.gaps import Filling, GapFiller, LogGap, choose_filling
 from launcher.logs.log_filter import LogFilter
 from launcher.logs.log_format import Formatter, LogFormat
 from launcher.logs.recording import Recording
