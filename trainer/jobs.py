@@ -130,6 +130,18 @@ def find_job(text: str) -> Job:
     return Job(text=text, file=file, config=folder / CONFIG, path_map=path_map)
 
 
+def find_name(run_id: str) -> str | None:
+    """Return the name of the job of a run id; None where none of this machine's run folders is its."""
+    for path in sorted(runs_dir().glob(f"*/{NAME}")):
+        try:
+            file = parse_job_file(read_file(path, max_bytes=MAX_BYTES), where=str(path))
+        except (OSError, FormatError):
+            continue
+        if file.run_id == run_id:
+            return file.job
+    return None
+
+
 def unpack_code(job: Job) -> Path | None:
     """Return a folder with the job's code, which goes when this process ends; None where it had none.
 
@@ -179,9 +191,15 @@ def require_output(job: Job, output_dir: Path) -> str | None:
             f"`ftlaunch status {name}`, {others}"
         )
     if run.run_id != job.file.run_id:
+        taker = find_name(run.run_id)
+        if taker is None:
+            got = f"that of run {run.run_id}, which took the folder over and was not submitted from here"
+            raise job.refusal(
+                f"expected its output in {output_dir}, got {got}; name its config by -c, {others}"
+            )
         raise job.refusal(
-            f"expected its output in {output_dir}, got that of run {run.run_id}, which took the folder over; "
-            f"name that job, {others}"
+            f"expected its output in {output_dir}, got that of the job {taker}, which took the folder over; "
+            f"name {taker}, {others}"
         )
     if not layout.pointer.is_file() and not layout.best_pointer.is_file():
         if run.ended is None:

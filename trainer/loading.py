@@ -174,9 +174,15 @@ def _finish(
         from trainer.engine.device import settle_device  # imports paddle
 
         config, said = settle_device(config, ranks)
-        if said:
+        if said and not _asks_for_cpus(loaded.document):
             warn(said)
     return LoadedRun(config=config, document=loaded.document, mounts=finder.found, path_map=loaded.path_map)
+
+
+def _asks_for_cpus(document: Document) -> bool:
+    """Say whether `Launch.gpus` is 0: then `Global.device` is for a day with GPUs, as `init` writes it."""
+    launch = document.values.get("Launch")
+    return isinstance(launch, dict) and launch.get("gpus") == 0 and launch["gpus"] is not False
 
 
 class _MountFinder:

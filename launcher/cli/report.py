@@ -44,8 +44,18 @@ def command(job: str | None, trial: int | None, target: Path | None, opens: bool
         echo_document(document, output)
     else:
         echo(str(found.page))
+        echo(_name_files(found), err=True)
     if opens and not webbrowser.open(found.page.absolute().as_uri()):
         echo(f"warning: no browser could be started; open {found.page}", err=True)
+
+
+def _name_files(found: FetchedReport) -> str:
+    parts = ["report.json has its numbers"]
+    if found.predictions is not None:
+        parts.append(f"{found.predictions.name} each image's answer")
+    if found.metrics is not None:
+        parts.append(f"{found.metrics.name} what each step measured")
+    return f"beside it: {', '.join(parts)}"
 
 
 def _print_answers(found: FetchedReport) -> None:

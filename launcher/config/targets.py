@@ -6,10 +6,18 @@ import re
 from collections.abc import Collection, Iterator
 
 from launcher.config.confidential import is_secret_name, is_secret_value
-from trainer.protocol.tracking import BUILT_IN, CREDENTIALS, MODES, SETTINGS, Target
+from trainer.config.problems import get_near
+from trainer.protocol.tracking import BUILT_IN, CREDENTIALS, MODES, SETTINGS, TRACKERS_GROUP, Target
 
 _NAME = re.compile(r"[A-Za-z_][\w.-]*(:[A-Za-z_][\w.]*)?", re.ASCII)
 _URI_VARIABLE = "MLFLOW_TRACKING_URI"
+
+
+def _is_installed(name: str) -> bool:
+    """Say whether a package of this machine brings a tracker of a name that is near to one of ours."""
+    from importlib import metadata
+
+    return ":" in name or any(entry.name == name for entry in metadata.entry_points(group=TRACKERS_GROUP))
 
 
 def as_text(value: str | bool | int | float) -> str:
@@ -29,6 +37,10 @@ def check_target(target: Target, *, mounts: Collection[str], variables: Collecti
     if len(name) > 63 or _NAME.fullmatch(name) is None:
         known = ", ".join(BUILT_IN)
         yield f"expected the name of a tracker, such as {known}, or module:Class, got {name!r}"
+        return
+    if name not in BUILT_IN and (near := get_near(name, BUILT_IN)) is not None and not _is_installed(name):
+        known = ", ".join(BUILT_IN)
+        yield f"expected one of {known}, or another package's, got {name!r}; did you mean {near!r}?"
         return
     known_settings = SETTINGS.get(name)
     for key, value in settings.items():

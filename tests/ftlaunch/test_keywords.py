@@ -32,13 +32,15 @@ OF_A_SHELL = {
     "--output", "--verbose", "--kubeconfig", "--plain", "--color", "--yes", "--open", "--watch", "--follow",
     "--wait", "--detach", "--dry-run", "--explain", "--stable", "--like", "--no-next", "--keys", "--svg",
     "--to", "--fail-on", "--previous", "--propagate", "--list", "--all", "--driver", "--driver-image",
+    "--trial",
 }  # fmt: skip
 """How something is shown, or what a line of Python says in another way: `ftlaunch.render` for a dry run,
-`suggest_sweep(...)` returned as text, `attempt=` for the one before, a finding's value for `--fail-on`."""
+`suggest_sweep(...)` returned as text, `attempt=` for the one before, `Trial.jobs` for `--trial`, a finding's
+value for `--fail-on`."""
 ELSEWHERE = {
     "ftlaunch init": {"--make-lists"},  # `make_lists` before it
     "ftlaunch list": {"--here", "--all-namespaces", "--user", "--namespace", "--context"},  # `team_jobs`
-    "ftlaunch logs": {"--since", "--grep", "--trial"},  # an iterator is filtered; a trial's jobs have names
+    "ftlaunch logs": {"--since", "--grep"},  # an iterator is filtered
     "ftlaunch wait": {"--for"},  # `watch`
     "ftlaunch data report": {"--on", "--container-runtime"},  # `report_data`
     "ftlaunch sweep suggest": {"--strict"},

@@ -20,7 +20,7 @@ from trainer.config.samplers import ClassBalancedSampler, DistributedBatchSample
 
 UNBALANCED = 3.0
 """Images of the largest class for one of the smallest from which on classes are out of balance."""
-_SCRATCH_STEPS, _USUAL_STEPS = 500, 2000
+_SCRATCH_STEPS, _QUICK_STEPS, _USUAL_STEPS = 500, 700, 2000
 """Steps in which a network that knows nothing learns little, and that it usually needs (docs/init.md)."""
 _SORTED = 0.5
 """How far from chance (0) to batches of one class (1) an order has to be to be one by classes."""
@@ -75,12 +75,12 @@ def _few_steps(config: TrainConfig, facts: ListFacts, ranks: int) -> Iterator[tu
     each = config.run.iter_per_epoch or whole + (rest > 0 and not drops)
     steps = each * config.run.epochs
     if steps < _SCRATCH_STEPS and not is_pretrained(config):
-        wanted = math.ceil(_USUAL_STEPS / max(1, each))
+        least, wanted = (math.ceil(count / max(1, each)) for count in (_QUICK_STEPS, _USUAL_STEPS))
         yield (
             ("Global", "epochs"),
-            f"expected about {_USUAL_STEPS:,} steps to train from scratch, because nothing is pretrained, "
-            f"got {steps}: {config.run.epochs} epochs of {each}; try {wanted} epochs, or begin with weights "
-            "(Arch.pretrained)",
+            f"expected {_QUICK_STEPS} steps for a quick try, {_USUAL_STEPS:,} for a good model, to train "
+            f"from scratch, because nothing is pretrained, got {steps}: {config.run.epochs} epochs of "
+            f"{each}; try {least} to {wanted} epochs, or begin with weights (Arch.pretrained)",
         )
 
 

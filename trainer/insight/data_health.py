@@ -457,10 +457,11 @@ class _Examination:
         if not groups:
             return
         count = sum(len(group) for group in groups)
+        together = "" if all(len(group) == 1 for group in groups) else f" in {_count_groups(groups)}"
         shown = {place: text for place, text in (details or {}).items() if place < MAX_GROUPS}
         self._findings.append(
             Finding(
-                kind=kind, is_problem=is_problem, title=f"{said}: {count}",
+                kind=kind, is_problem=is_problem, title=f"{said}: {count}{together}",
                 fix=fix, count=count, groups=tuple(groups[:MAX_GROUPS]), details=shown,
             )
         )  # fmt: skip
@@ -486,6 +487,12 @@ def classes_of(listed: ListFile, place: int) -> list[int]:
     """Return the classes of the sample at a place of a list, counted from 0."""
     label = listed.labels[place]
     return [label] if isinstance(label, int) else [k for k, one in enumerate(label) if one]
+
+
+def _count_groups(groups: Sequence[Group]) -> str:
+    """Write `3 pairs`, or `2 groups` where one has more than two."""
+    word = "pair" if all(len(group) == 2 for group in groups) else "group"
+    return f"{len(groups)} {word}{'s' * (len(groups) != 1)}"
 
 
 def _shown(names: Sequence[str], most: int = 5) -> str:

@@ -92,7 +92,7 @@ def fetch(url: str, target: Path, fetching: Fetching) -> None:
         if target.exists():
             return  # somebody else has just brought it
         part = target.with_name(target.name + ".part")
-        pause, failures = fetching.pause_s, 0
+        pause, failures, last = fetching.pause_s, 0, ""
         while True:
             before = _size(part)
             try:
@@ -102,7 +102,10 @@ def fetch(url: str, target: Path, fetching: Fetching) -> None:
                 failures = 0 if _size(part) > before else failures + 1
                 if failures >= fetching.tries:
                     raise DownloadError(f"{url}: {error}; tried {failures} times") from error
-                fetching.say(f"{url}: {error}; trying again in {pause:g} s")
+                # An address and a reason of a library are long: who reads them once knows them.
+                head = "the same again" if str(error) == last else f"{url}: {error}"
+                last = str(error)
+                fetching.say(f"{head}; trying again in {pause:g} s ({failures} of {fetching.tries} tries)")
                 fetching.sleep(pause)
                 pause = min(2 * pause, 60.0)
         record = {"url": url, "size": _size(part), "sha256": file_hash(part)}

@@ -28,6 +28,8 @@ MARK = b"ftlaunch-progress "
 _WHAT = "progress"
 _Rank: TypeAlias = Annotated[int, Within(0, 10**9)]
 _MAX_NAMED = 4
+_SETTLED = 20
+"""Steps before which nothing is said of what they wait for."""
 _MAX_RATE = 1e15  # images/s: so that a sum over all ranks stays finite
 
 
@@ -106,7 +108,8 @@ class Progress:
     @property
     def waiting(self) -> Finding | None:
         """What is to be said where the steps of all ranks wait for images."""
-        found = [rank.times for rank in self.ranks if rank.times is not None]
+        ranks = [rank for rank in self.ranks if rank.times is not None and _is_settled(rank, rank.times)]
+        found = [rank.times for rank in ranks if rank.times is not None]
         least = min(
             found, key=lambda times: times.wait_s / times.step_s if times.step_s else 0.0, default=None
         )
@@ -116,6 +119,14 @@ class Progress:
     def slow_rank(self) -> tuple[int, Finding] | None:
         """The rank that the others wait for, and what is to be said of it."""
         return find_slow((rank.rank, rank.node, rank.times) for rank in self.ranks)
+
+
+def _is_settled(rank: RankProgress, times: StepTimes) -> bool:
+    """Say whether steps are no longer the first ones, of which readers begin and fill their ring.
+
+    Who asked `why` after a quarter of a minute was told to change readers that had only just begun.
+    """
+    return rank.step >= max(_SETTLED, 2 * times.steps)
 
 
 def format_progress(progress: Progress) -> bytes:

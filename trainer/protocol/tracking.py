@@ -26,6 +26,8 @@ SCHEMA = 1
 MODULE = "trainer.trackers"
 BUILT_IN = ("tensorboard", "mlflow", "wandb", "swanlab", "visualdl")
 """Trackers that come with ftlaunch; others by the entry points `ftlaunch.trackers`."""
+TRACKERS_GROUP = "ftlaunch.trackers"
+"""Entry points by which other packages bring trackers along."""
 FILE_TRACKERS = ("tensorboard", "visualdl")
 """Those that write files, whose `uri` is a folder."""
 CREDENTIALS = "credentials"

@@ -9,11 +9,11 @@ import importlib
 import importlib.util
 from importlib import metadata
 
+from trainer.config.problems import suggest
 from trainer.protocol.installation import install_command, packages_command
-from trainer.protocol.tracking import BUILT_IN, SETTINGS, Target
+from trainer.protocol.tracking import BUILT_IN, SETTINGS, TRACKERS_GROUP, Target
 from trainer.trackers.tracker import Tracker, TrackerError
 
-GROUP = "ftlaunch.trackers"
 _CLASSES = {
     "tensorboard": "trainer.trackers.tensorboard:TensorBoard", "mlflow": "trainer.trackers.mlflow:MLflow",
     "wandb": "trainer.trackers.wandb:WeightsAndBiases", "swanlab": "trainer.trackers.swanlab:SwanLab",
@@ -66,12 +66,13 @@ def _check_settings(target: Target, known: frozenset[str] | None) -> None:
 def _of_others(name: str) -> type[Tracker]:
     if ":" in name:
         return _load(name, name)
-    entries = metadata.entry_points(group=GROUP)
+    entries = metadata.entry_points(group=TRACKERS_GROUP)
     found = [entry for entry in entries if entry.name == name]
     if not found:
-        known = ", ".join([*BUILT_IN, *sorted({entry.name for entry in entries} - set(BUILT_IN))])
+        known = [*BUILT_IN, *sorted({entry.name for entry in entries} - set(BUILT_IN))]
         raise TrackerError(
-            f"{name}: expected one of {known}, got {name!r}, which no package installed here brings along"
+            f"{name}: expected one of {', '.join(known)}, got {name!r}, which no package installed here "
+            f"brings along{suggest(name, known)}"
         )
     return _load(name, found[0].value)
 

@@ -30,6 +30,7 @@ def test_nothing_is_sent_where_nothing_is_named(make_plan):
 @pytest.mark.parametrize(
     ("track", "said"),
     [
+        (["tensorbord"], "or another package's, got 'tensorbord'; did you mean 'tensorboard'?"),
         (["tensor board"], "expected the name of a tracker, such as tensorboard, mlflow"),
         ([{"mlflow": {}, "wandb": {}}], "expected one tracker with its settings"),
         ([{"mlflow": {}}], "mlflow: expected uri, the address of a server, or MLFLOW_TRACKING_URI in env"),

@@ -20,10 +20,12 @@ from trainer.protocol.studyfile import Summary, format_summary
 RUN_ID, OTHER = "a" * 32, "b" * 32
 
 
-def write_job(folder: Path, *, job: str = "flowers-a3f9k", backend: str = "local") -> JobFile:
+def write_job(
+    folder: Path, *, job: str = "flowers-a3f9k", backend: str = "local", run_id: str = RUN_ID
+) -> JobFile:
     """Leave what `submit` leaves."""
     file = JobFile(
-        job=job, backend=backend, run_id=RUN_ID, workdir=str(folder / "work"), output_dir="/output",
+        job=job, backend=backend, run_id=run_id, workdir=str(folder / "work"), output_dir="/output",
         overrides=("Global.epochs=3", "Arch.name= a=b \u00e9"), extra_modules=("ops.py",),
         folders={} if backend == "kubernetes" else {"/output": str(folder / "out")},
     )  # fmt: skip
@@ -150,6 +152,9 @@ class TestOutput:
         write_job(tmp_path)
         leave(tmp_path / "out", run_id=OTHER)
         assert f"got that of run {OTHER}" in refusal(find_job("flowers-a3f9k"), tmp_path / "out")
+        write_job(tmp_path, job="flowers-taker", run_id=OTHER)
+        said = refusal(find_job("flowers-a3f9k"), tmp_path / "out")
+        assert "got that of the job flowers-taker, which took the folder over; name flowers-taker, or" in said
 
     def test_for_a_job_on_a_cluster_the_command_that_brings_it_is_named(self, tmp_path):
         write_job(tmp_path, backend="kubernetes")

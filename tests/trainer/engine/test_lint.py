@@ -150,11 +150,12 @@ def test_the_rate_of_an_adaptive_optimizer_does_not_depend_on_the_batch(workshop
 def test_too_few_steps_to_learn_anything_from_scratch_are_told(workshop):
     (steps,) = said(workshop, ROOMY, Global__epochs=10)
     assert steps == (
-        "Global.epochs: expected about 2,000 steps to train from scratch, because nothing is pretrained, got "
-        "40: 10 epochs of 4; try 500 epochs, or begin with weights (Arch.pretrained)"
+        "Global.epochs: expected 700 steps for a quick try, 2,000 for a good model, to train from scratch, "
+        "because nothing is pretrained, got 40: 10 epochs of 4; try 175 to 500 epochs, or begin with weights "
+        "(Arch.pretrained)"
     )
     (steps,) = said(workshop, ROOMY, Global__epochs=10, DataLoader__Train__sampler__drop_last=True)
-    assert "got 30: 10 epochs of 3; try 667 epochs" in steps  # the last batch is not whole
+    assert "got 30: 10 epochs of 3; try 234 to 667 epochs" in steps  # the last batch is not whole
     assert said(workshop, ROOMY, Global__epochs=125) == []
     tuned = {**PRETRAINED, "Optimizer__lr": {"learning_rate": 1e-4}}
     assert said(workshop, ROOMY, Global__epochs=1, **tuned) == []

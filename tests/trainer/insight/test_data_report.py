@@ -173,6 +173,7 @@ def test_places_are_named(data: Path, tmp_path: Path, photographs):
     assert (
         f"{data}/train_list.txt:11: {data}/again.jpg; {data}/val_list.txt:3: {data}/12.jpg" in result.output
     )
+    assert "look like one of the other: 2 in 1 pair; leave" in result.output
 
 
 def test_a_cleaned_list_has_no_problems_and_keeps_all_other_lines(data: Path, tmp_path: Path, photographs):

@@ -89,6 +89,19 @@ def test_times_come_through_the_memory_and_the_line(tmp_path: Path):
     assert parse_progress(format_progress(line)) == line
 
 
+@pytest.mark.parametrize(
+    ("step", "steps", "is_said"), [(10, 5, False), (20, 10, True), (25, 20, False), (500, 100, True)]
+)
+def test_the_first_steps_of_readers_are_not_judged(step: int, steps: int, is_said: bool):
+    rank = RankProgress(
+        rank=0, node=0, step=step, epoch=0, phase="load", loss=None, images_per_s=None, silent_s=0.0,
+        times=replace(TIMES, steps=steps),
+    )  # fmt: skip
+    line = Progress(time_s=1.0, attempt=1, world_size=1, total_steps=900, ranks=(rank,))
+    assert (line.waiting is not None) is is_said
+    assert line.epoch == 1
+
+
 def test_a_line_of_many_ranks_stays_within_what_a_line_may_have():
     times = {
         rank: replace(TIMES, step_s=1.0 + (rank == 77), wait_s=0.123456789, eval_s=12345.678901)
