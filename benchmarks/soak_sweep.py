@@ -20,7 +20,9 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
+import math
 import os
 import random
 import shutil
@@ -37,7 +39,7 @@ import yaml
 
 from launcher.backends.base import Backend, Submission
 from launcher.backends.states import JobState, JobStatus
-from launcher.errors import NotFoundError, TakenError
+from launcher.errors import NotFoundError, TakenError, UsageError
 from launcher.jobs import listing, resolve, submit
 from launcher.plan.handle import BackendKind, Handle
 from launcher.runs.store import RunStore
@@ -100,17 +102,27 @@ class FolderBackend(Backend):
         self._dawdle()
         job = self._read(handle.job)
         if not self._status(handle.job, job).state.is_terminal:
-            mine = self._folder / f".{job['run_id']}.{os.getpid()}.cancel"
-            mine.write_text(str(time.time()))
-            try:
-                os.link(mine, self._folder / f"{handle.job}.cancelled")
-            except FileExistsError:
-                pass
-            finally:
-                mine.unlink()
+            self._note(handle.job, len(self._turns(handle.job)))
 
     def resume(self, handle: Handle) -> None:
-        raise AssertionError(f"{handle}: nothing is lost here")
+        self._dawdle()
+        job = self._read(handle.job)
+        state = self._status(handle.job, job).state
+        if state is not JobState.CANCELLED:
+            raise UsageError(where=handle.job, expected="a job that was cancelled", got=state.value)
+        self._note(handle.job, len(self._turns(handle.job)))
+        self._dawdle()
+
+    def _note(self, name: str, turn: int) -> None:
+        """Note that a job stops (even turns) or goes on (odd ones), once."""
+        mine = self._folder / f".{name}.{os.getpid()}.turn"
+        mine.write_text(str(time.time()))
+        try:
+            os.link(mine, self._folder / f"{name}.turn{turn}")
+        except FileExistsError:
+            pass
+        finally:
+            mine.unlink()
 
     def delete(self, handle: Handle, *, force: bool = False) -> None:
         raise AssertionError(f"{handle}: nothing is deleted here, {force}")
@@ -132,11 +144,7 @@ class FolderBackend(Backend):
         """Return when each job began and ended, in Unix time."""
         found = []
         for path in self._folder.glob("*.json"):
-            job = self._read(path.stem)
-            stop = self._stopped_s(path.stem)
-            found.append(
-                (job["created_s"], stop if stop is not None else job["created_s"] + EPOCHS * EPOCH_S)
-            )
+            found += self._spans(path.stem, self._read(path.stem), until_s=math.inf)
         return found
 
     def _dawdle(self) -> None:
@@ -152,22 +160,33 @@ class FolderBackend(Backend):
             raise NotFoundError(where=name, expected="a job", got="none") from None
         return found
 
-    def _stopped_s(self, name: str) -> float | None:
-        try:
-            return float((self._folder / f"{name}.cancelled").read_text())
-        except FileNotFoundError:
-            return None
+    def _turns(self, name: str) -> list[float]:
+        """Return when a job stopped and went on, by turns, in Unix time."""
+        found: list[float] = []
+        while (path := self._folder / f"{name}.turn{len(found)}").exists():
+            found.append(float(path.read_text()))
+        return found
+
+    def _spans(self, name: str, job: dict[str, Any], *, until_s: float) -> list[tuple[float, float]]:
+        """Return the times in which a job ran, the last of which ends at its end, or at `until_s`."""
+        moments = [job["created_s"], *self._turns(name)]
+        found: list[tuple[float, float]] = []
+        left_s = EPOCHS * EPOCH_S
+        for began_s, stopped_s in itertools.zip_longest(moments[::2], moments[1::2], fillvalue=until_s):
+            end_s = min(stopped_s, began_s + left_s)
+            found.append((began_s, end_s))
+            left_s -= end_s - began_s
+        return found
 
     def _epochs(self, name: str, job: dict[str, Any]) -> int:
-        until_s = self._stopped_s(name)
-        until_s = time.time() if until_s is None else until_s
-        return min(EPOCHS, int((until_s - job["created_s"]) / EPOCH_S))
+        ran_s = sum(end_s - began_s for began_s, end_s in self._spans(name, job, until_s=time.time()))
+        return min(EPOCHS, int(ran_s / EPOCH_S + 1e-6))
 
     def _status(self, name: str, job: dict[str, Any]) -> JobStatus:
         if self._epochs(name, job) >= EPOCHS:
             state = JobState.SUCCEEDED
         else:
-            state = JobState.RUNNING if self._stopped_s(name) is None else JobState.CANCELLED
+            state = JobState.CANCELLED if len(self._turns(name)) % 2 else JobState.RUNNING
         return JobStatus(
             handle=Handle(backend=self.kind, namespace=self.namespace, job=name), run_id=job["run_id"],
             state=state, pods=(), created_s=job["created_s"],

@@ -261,7 +261,7 @@ class Replayed:
         self.stopped.add(job.number)
 
     def resume(self, job: TrialJob) -> None:
-        raise AssertionError(f"{job.name}: nothing is lost here")
+        self.stopped.discard(job.number)
 
 
 def play(curves: Mapping[int, Sequence[float]], *, seed: int) -> Picture:

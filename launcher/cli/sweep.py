@@ -396,6 +396,7 @@ def study_to_json(study: Study, picture: Picture) -> dict[str, object]:
                 "value": trial.value,
                 "values": dict(trial.values),
                 "pruned_at": trial.stop_at,
+                "paused_at": trial.paused_at,
                 "reason": trial.reason or None,
                 "began": format_time(trial.began_s),
                 "ended": format_time(trial.ended_s),

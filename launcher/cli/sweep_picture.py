@@ -28,6 +28,8 @@ def state_word(study: Study, picture: Picture, trial: Trial) -> str:
         return _STATES[trial.state]
     if trial.stop_at is not None:
         return "Pruning"
+    if trial.paused_at is not None:
+        return "Paused"
     states = [
         picture.seen[job.name].state for job in jobs_of(study, trial.number) if job.name in picture.seen
     ]
@@ -70,7 +72,8 @@ def describe_counts(picture: Picture) -> str:
     """Write how many trials are in each state."""
     found: dict[str, int] = {}
     for trial in picture.trials:
-        found[trial.state.value] = found.get(trial.state.value, 0) + 1
+        word = trial.state.value if trial.paused_at is None else "paused"
+        found[word] = found.get(word, 0) + 1
     parts = [f"{count} {name}" for name, count in found.items()]
     left = picture.planned - len(picture.trials)
     return ", ".join([*parts, *([f"{left} to come"] if left > 0 else [])]) or "nothing has begun"

@@ -55,20 +55,21 @@ class PlainStudy(StudyView):
         for trial in picture.trials:
             word = state_word(self.study, picture, trial)
             before = self._told.get(trial.number)
-            if word != before and (trial.state.is_final or before is None):
-                echo(self._line(trial, word), err=True)
+            if word != before and (trial.state.is_final or before is None or "Paused" in (word, before)):
+                echo(self._line(trial, word, is_new=before is None), err=True)
             self._told[trial.number] = word
 
-    def _line(self, trial: Trial, word: str) -> str:
+    def _line(self, trial: Trial, word: str, *, is_new: bool) -> str:
         from launcher.cli.sweep_picture import describe_value
         from launcher.sweep.results import describe_params
 
-        if not trial.state.is_final:
-            return f"trial {trial.number + 1}: {describe_params(trial.params)}"
+        if not trial.state.is_final and word != "Paused":
+            return f"trial {trial.number + 1}: {describe_params(trial.params) if is_new else 'goes on'}"
         value = describe_value(trial, self.study.settings)
         name = self.study.settings.metric or "value"
         rest = f" {name} {value}" if value else ""
-        after = f" after epoch {max(trial.curve)}" if trial.stop_at is not None and trial.curve else ""
+        is_short = trial.stop_at is not None or trial.paused_at is not None
+        after = f" after epoch {max(trial.curve)}" if is_short and trial.curve else ""
         return f"trial {trial.number + 1}: {word}{after}{rest}"
 
 

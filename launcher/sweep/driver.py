@@ -10,6 +10,7 @@ written by the first who sees it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -104,7 +105,8 @@ class Driver:
         )
 
     def _running(self) -> list[Trial]:
-        return [trial for trial in self._trials.all() if not trial.state.is_final]
+        """Return the trials that have jobs to look after: none that rest."""
+        return [trial for trial in self._trials.all() if not trial.state.is_final and not trial.rests]
 
     def _look(self) -> dict[str, Seen]:
         jobs = [job for trial in self._running() for job in jobs_of(self._study, trial.number)]
@@ -119,6 +121,12 @@ class Driver:
         if trial.stop_at is not None:
             self._end_pruned(trial, jobs, seen)
             return
+        if trial.paused_at is not None and self._rest(trial, jobs, seen):
+            return
+        if trial.is_due:
+            if first.state == JobState.CANCELLED.value:
+                return  # the next start takes it up
+            self._trials.note_gone_on(trial.number)
         values: dict[str, float] = {}
         for job in jobs:
             now = _state(seen, job)
@@ -142,10 +150,35 @@ class Driver:
         for job in going:
             self._port.stop(job)
         if not going:
-            best = _best(trial.curve, goal=self._study.settings.goal)
-            self._trials.end(
-                trial.number, TrialState.PRUNED, values={} if best is None else {jobs[0].repeat.label: best}
-            )
+            self._end_stopped(trial)
+
+    def _end_stopped(self, trial: Trial) -> None:
+        first = jobs_of(self._study, trial.number)[0]
+        best = _best(trial.curve, goal=self._study.settings.goal)
+        values = {} if best is None else {first.repeat.label: best}
+        self._trials.end(trial.number, TrialState.PRUNED, values=values)
+
+    def _rest(self, trial: Trial, jobs: Sequence[TrialJob], seen: Mapping[str, Seen]) -> bool:
+        """Have the jobs of a paused trial save and stop; return whether that is all that is to be done.
+
+        It is not where its job has ended before that was seen.
+        """
+        going = [job for job in jobs if _holds_a_place(_state(seen, job))]
+        for job in going:
+            self._port.stop(job)
+        if not going and _state(seen, jobs[0]).state in (JobState.CANCELLED.value, JobState.LOST.value):
+            self._trials.note_rest(trial.number)
+            return True
+        return bool(going)
+
+    def _end_paused(self) -> None:
+        """End the trials that are paused, once nothing is left by which one of them could go on."""
+        trials = self._trials.all()
+        left = [trial for trial in trials if not trial.state.is_final]
+        if len(trials) < self._trials.planned or not all(trial.rests for trial in left):
+            return
+        for trial in left:
+            self._end_stopped(trial)
 
     def _fail(self, trial: Trial, jobs: Sequence[TrialJob], seen: Mapping[str, Seen], reason: str) -> None:
         for job in jobs:
@@ -189,11 +222,15 @@ class Driver:
                 place = next(place for place in self._places if place.slot not in states.values())
                 wanted = self._next(running, seen, states)
                 if wanted is None:
+                    self._end_paused()
                     return
                 trial, job = wanted
                 self._trials.note_slot(trial.number, job.repeat.label, place.slot)
                 try:
-                    self._port.start(trial, job, place=place)
+                    if trial.is_due:
+                        self._take_up_paused(job)
+                    else:
+                        self._port.start(trial, job, place=place)
                 except (ConfigError, UsageError, TakenError) as error:
                     self._trials.end(trial.number, TrialState.FAILED, reason=" ".join(str(error).split()))
                     if self._is_first_of_all(trial):
@@ -201,6 +238,11 @@ class Driver:
                     self._notes(Note(f"trial {trial.number + 1} failed: {error}", "warning"))
                 else:
                     seen = {**seen, job.name: Seen(state=JobState.SUBMITTED.value)}
+
+    def _take_up_paused(self, job: TrialJob) -> None:
+        # another driver did, or nobody can now: the trial stays due until its job is seen to go on
+        with contextlib.suppress(UsageError, UnreachableError):
+            self._port.resume(job)
 
     def _is_first_of_all(self, trial: Trial) -> bool:
         return trial.number == 0 and all(other.number == 0 for other in self._trials.all())
@@ -226,17 +268,17 @@ class Driver:
         """Return the job to start next: one of a trial that has begun, else the first of a new trial."""
         for trial in running:
             for index, job in enumerate(jobs_of(self._study, trial.number)):
-                if trial.stop_at is not None or job.name in occupied:
+                if trial.stop_at is not None or trial.paused_at is not None or job.name in occupied:
                     continue
+                if trial.is_due and _state(seen, job).state == JobState.CANCELLED.value:
+                    return trial, job
                 if _state(seen, job).state != ABSENT:
                     continue
                 if index and not self._may_repeat(trial, seen):
                     break
                 return trial, job
-        trial_or_none = self._trials.claim()
-        return (
-            None if trial_or_none is None else (trial_or_none, jobs_of(self._study, trial_or_none.number)[0])
-        )
+        found = self._trials.go_on() or self._trials.claim()
+        return None if found is None else (found, jobs_of(self._study, found.number)[0])
 
     def _may_repeat(self, trial: Trial, seen: Mapping[str, Seen]) -> bool:
         """Say whether a trial's second and later jobs may start.

@@ -84,7 +84,8 @@ def look(study: Study) -> Picture:
         remote.renew(study)
     trials = Trials(study)
     found = trials.all()
-    jobs = [job for trial in found if not trial.state.is_final for job in jobs_of(study, trial.number)]
+    going = [trial for trial in found if not trial.state.is_final and not trial.rests]
+    jobs = [job for trial in going for job in jobs_of(study, trial.number)]
     seen: dict[str, Seen] = {}
     with contextlib.suppress(UnreachableError):
         seen = LaunchedJobs(study).look(jobs) if jobs else {}
@@ -241,7 +242,7 @@ def _running_jobs(study: Study, trials: Trials) -> list[ResolvedJob]:
     store = RunStore(runs_dir())
     found = []
     for trial in trials.all():
-        if trial.state.is_final:
+        if trial.state.is_final or trial.rests or trial.paused_at is not None:
             continue
         for job in jobs_of(study, trial.number):
             if (record := store.load(job.name)) is not None and record.run_id == job.run_id:
@@ -407,7 +408,7 @@ def choose_job(study: Study, picture: Picture, *, trial: int | None = None) -> T
     """
     numbers = [item.number for item in picture.trials]
     if trial is None:
-        going = [item.number for item in picture.trials if not item.state.is_final]
+        going = [item.number for item in picture.trials if not item.state.is_final and item.paused_at is None]
         winner = find_winner(picture.trials, goal=study.settings.goal)
         trial = going[0] if going else winner.number if winner else numbers[-1] if numbers else None
     if trial is None or trial not in numbers:

@@ -17,36 +17,27 @@ then.
 from __future__ import annotations
 
 import hashlib
-import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launcher.errors import LaunchError, UsageError
+from launcher.errors import UsageError
+from launcher.sweep.journal import open_journal, quiet
+from launcher.sweep.rungs import best_of, find_rungs, value_at
 from launcher.sweep.space import Dimension, Value
-from launcher.sweep.study import JOURNAL, Study
+from launcher.sweep.study import Study
 from trainer.protocol import installation
 from trainer.protocol.file_locks import hold_new
 
 if TYPE_CHECKING:
     import optuna
 
-_LOCK, _WRITE_LOCK, _START_LOCK = ".lock", ".journal.lock", ".start.lock"
-ETA = 3
-"""Of the trials that reach a rung of ASHA, one in so many goes on to the next (Li et al. 2020: 3 or 4)."""
-_RUNGS = 2
-"""Looks at a trial before its end. A third one, at a 27th of the epochs, takes 17 % of them instead of 27 %,
-and stops the winner more often than not (`benchmarks/sweep_asha.py`)."""
+_LOCK, _START_LOCK = ".lock", ".start.lock"
 _STOP, _VALUES, _REASON, _SLOT, _RESUMED = "stop_at", "values", "reason", "slot:", "resumed:"
+_PASSED, _PAUSED, _RESTS, _DUE = "passed", "paused_at", "rests", "due"
 _PLAIN = (bool, int, float, str)
-
-
-class JournalError(LaunchError):
-    """The journal is broken."""
 
 
 class TrialState(Enum):
@@ -74,6 +65,9 @@ class Trial:
         value: Mean of its jobs' best values; None before its end, and where it failed.
         values: Best value of each job by its label.
         stop_at: Epochs after which it was found to be worth no more; None where it was not.
+        paused_at: Epochs after which ASHA has paused it; None where it goes on.
+        rests: It is paused, and its job has saved and stopped.
+        is_due: It is to go on after a pause, and its job was not seen to do so yet.
         reason: Why it failed; empty otherwise.
         slots: Place on this machine by label of a job.
         resumed: How often each job was taken up again, by its label.
@@ -87,6 +81,9 @@ class Trial:
     value: float | None = None
     values: Mapping[str, float] = field(default_factory=dict)
     stop_at: int | None = None
+    paused_at: int | None = None
+    rests: bool = False
+    is_due: bool = False
     reason: str = ""
     slots: Mapping[str, int] = field(default_factory=dict)
     resumed: Mapping[str, int] = field(default_factory=dict)
@@ -122,17 +119,17 @@ class Trials:
         require_optuna()
         self._study = study
         with self._lock():
-            self._optuna, self._storage = _open(study, study.folder / JOURNAL, self._write_lock)
+            self._optuna, self._storage = open_journal(study, pruner=_make_pruner(study))
 
     def all(self) -> list[Trial]:
         """Return all trials, by number."""
-        with _quiet():
+        with quiet():
             frozen = self._optuna.get_trials(deepcopy=False)
         return [self._read(trial) for trial in frozen if self._is_claimed(trial)]
 
     def claim(self) -> Trial | None:
         """Begin a trial that nobody has begun; None where there are as many as there are to be."""
-        with self._lock(), _quiet():
+        with self._lock(), quiet():
             frozen = self._optuna.get_trials(deepcopy=False)
             for trial in frozen:  # a driver was killed while it drew
                 if not self._is_claimed(trial):
@@ -157,7 +154,7 @@ class Trials:
             curve: Value by epochs completed; what is noted already is passed over.
             prunes: The trial can be stopped; of one that has ended the rungs are kept only, for others.
         """
-        with self._lock(), _quiet():
+        with self._lock(), quiet():
             trial = self._open_trial(number)
             frozen = self._frozen(number)
             if frozen.state.is_finished():
@@ -171,7 +168,69 @@ class Trials:
                 if epoch < self._study.settings.epochs and trial.should_prune() and prunes:
                     trial.set_user_attr(_STOP, epoch)
                     break
+            if prunes and self._study.settings.prune == "asha":
+                self._look_at_rungs(number, trial)
             return self._read(self._frozen(number))
+
+    def _look_at_rungs(self, number: int, trial: optuna.Trial) -> None:
+        """Let a trial past the rungs that it has come to, or pause it."""
+        frozen = self._frozen(number)
+        if frozen.user_attrs.get(_PAUSED) is not None:
+            return
+        reached = max(frozen.intermediate_values, default=0)
+        for rung in find_rungs(self._study.settings.epochs):
+            if rung > reached or rung <= frozen.user_attrs.get(_PASSED, 0):
+                continue
+            if number not in self._best_of(rung, is_last=False):
+                trial.set_user_attr(_PAUSED, reached)
+                return
+            trial.set_user_attr(_PASSED, rung)
+
+    def _best_of(self, rung: int, *, is_last: bool) -> list[int]:
+        """Return the trials that go on of those that have come to a rung, the best first."""
+        from optuna.trial import TrialState as State
+
+        goal, values = self._study.settings.goal, {}
+        for trial in self._optuna.get_trials(deepcopy=False):
+            value = value_at(trial.intermediate_values, rung, goal=goal)
+            if value is not None and trial.state is not State.FAIL:
+                values[trial.number] = value
+        return best_of(values, goal=goal, is_last=is_last)
+
+    def go_on(self) -> Trial | None:
+        """Have a paused trial go on that is now among the best of its rung; None where none is.
+
+        Of several rungs the last one comes first, of a rung the best.
+        """
+        if self._study.settings.prune != "asha":
+            return None
+        with self._lock(), quiet():
+            begun = self._optuna.get_trials(deepcopy=False)
+            left = [trial for trial in begun if not trial.state.is_finished()]
+            resting = [trial for trial in left if trial.user_attrs.get(_RESTS)]
+            is_last = len(begun) >= self.planned and len(resting) == len(left)
+            for rung in reversed(find_rungs(self._study.settings.epochs) if resting else ()):
+                best = self._best_of(rung, is_last=is_last)
+                waiting = [
+                    trial for trial in resting
+                    if trial.number in best and trial.user_attrs.get(_PASSED, 0) < rung
+                ]  # fmt: skip
+                if waiting:
+                    trial = min(waiting, key=lambda item: best.index(item.number))
+                    # in this order: where a driver is killed between them, the next one pauses the trial
+                    # again, or has it compared at this rung once more
+                    for key, value in ((_DUE, True), (_RESTS, False), (_PAUSED, None), (_PASSED, rung)):
+                        self._storage.set_trial_user_attr(self._id_of(trial.number), key, value)
+                    return self._read(self._frozen(trial.number))
+        return None
+
+    def note_rest(self, number: int) -> None:
+        """Keep that a paused trial's job has saved and stopped."""
+        self._set(number, _RESTS, True)
+
+    def note_gone_on(self, number: int) -> None:
+        """Keep that the job of a trial that was paused goes on."""
+        self._set(number, _DUE, False)
 
     def note_slot(self, number: int, label: str, slot: int) -> None:
         """Keep which place on this machine a job of a trial has."""
@@ -194,7 +253,7 @@ class Trials:
         """
         from optuna.trial import TrialState as State
 
-        with self._lock(), _quiet():
+        with self._lock(), quiet():
             if self._frozen(number).state.is_finished():
                 return
             trial = self._open_trial(number)
@@ -202,6 +261,11 @@ class Trials:
                 trial.set_user_attr(_VALUES, dict(values))
             if reason:
                 trial.set_user_attr(_REASON, reason)
+            if (
+                state is TrialState.PRUNED
+                and (at := self._frozen(number).user_attrs.get(_PAUSED)) is not None
+            ):
+                trial.set_user_attr(_STOP, at)
             mean = sum(values.values()) / len(values) if values else None
             if state is TrialState.COMPLETE:
                 self._optuna.tell(trial, mean)
@@ -218,7 +282,7 @@ class Trials:
         from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
         from optuna.trial import TrialState as State
 
-        with _quiet():
+        with quiet():
             frozen = self._optuna.get_trials(deepcopy=False, states=(State.COMPLETE,))
             keys = [d.key for d in self._study.space.dimensions if len(d.ends) > 1]
             values = {trial.value for trial in frozen}
@@ -235,10 +299,6 @@ class Trials:
 
     def _lock(self) -> Any:
         return hold_new(self._study.folder / _LOCK)
-
-    @property
-    def _write_lock(self) -> Path:
-        return self._study.folder / _WRITE_LOCK
 
     def _is_claimed(self, trial: optuna.trial.FrozenTrial) -> bool:
         return {dimension.key for dimension in self._study.space.dimensions} <= trial.params.keys()
@@ -287,7 +347,7 @@ class Trials:
         return self._optuna.get_trials(deepcopy=False)[number]
 
     def _set(self, number: int, key: str, value: object) -> None:
-        with self._lock(), _quiet():
+        with self._lock(), quiet():
             frozen = self._frozen(number)
             if not frozen.state.is_finished() and frozen.user_attrs.get(key) != value:
                 self._storage.set_trial_user_attr(self._id_of(number), key, value)
@@ -310,6 +370,9 @@ class Trials:
             value=trial.value if trial.state is State.COMPLETE else None,
             values=dict(attributes.get(_VALUES, {})),
             stop_at=attributes.get(_STOP),
+            paused_at=None if trial.state.is_finished() else attributes.get(_PAUSED),
+            rests=bool(attributes.get(_RESTS)) and not trial.state.is_finished(),
+            is_due=bool(attributes.get(_DUE)),
             reason=str(attributes.get(_REASON, "")),
             slots=_behind(attributes, _SLOT),
             resumed=_behind(attributes, _RESUMED),
@@ -325,88 +388,13 @@ def _behind(attributes: Mapping[str, Any], head: str) -> dict[str, int]:
     return {key.removeprefix(head): int(value) for key, value in attributes.items() if key.startswith(head)}
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep optuna's warnings of what it calls experimental out of a terminal."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _open(study: Study, path: Path, lock: Path) -> tuple[optuna.Study, optuna.storages.JournalStorage]:
-    import optuna
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with _quiet():
-        try:
-            storage = JournalStorage(JournalFileBackend(str(path), lock_obj=_make_lock(path, lock)))
-            opened = optuna.create_study(
-                storage=storage, study_name=study.name, load_if_exists=True, pruner=_make_pruner(study),
-                direction="maximize" if study.settings.goal == "max" else "minimize",
-            )  # fmt: skip
-        except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
-            # a line is no JSON, or none of optuna's, or names what an earlier one should have made
-            raise JournalError(
-                where=path, expected="optuna's journal", said=f"{type(error).__name__}: {error}",
-                fix=f"`ftlaunch list {study.name}` has its jobs, `ftlaunch delete {study.name}` removes it",
-            ) from error  # fmt: skip
-    return opened, storage
-
-
-def _make_lock(path: Path, lock: Path) -> Any:
-    """Make the lock that optuna takes for each line that it appends.
-
-    Its own locks are files whose holder may have been killed, and are waited for thirty seconds then. Ours
-    is the system's. What a killed writer left of a line is cut off first: optuna would append to it, and
-    could never read either line again.
-    """
-
-    class Lock:
-        def __init__(self) -> None:
-            self._held: Any = None
-
-        def acquire(self) -> bool:
-            self._held = hold_new(lock)
-            self._held.__enter__()
-            _cut_torn_line(path)
-            return True
-
-        def release(self) -> None:
-            self._held.__exit__(None, None, None)
-
-    return Lock()
-
-
-_LONGEST_LINE = 1 << 20
-
-
-def _cut_torn_line(path: Path) -> None:
-    with path.open("r+b") as file:
-        size = file.seek(0, os.SEEK_END)
-        if not size:
-            return
-        file.seek(max(0, size - _LONGEST_LINE))
-        tail = file.read()
-        if not tail.endswith(b"\n"):
-            file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)
-
-
 def _make_pruner(study: Study) -> optuna.pruners.BasePruner:
     from optuna import pruners
 
     settings = study.settings
-    if settings.prune == "asha":
-        return pruners.SuccessiveHalvingPruner(min_resource=first_rung(settings.epochs), reduction_factor=ETA)
     if settings.prune == "median":
         return pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=settings.interval)
     return pruners.NopPruner()
-
-
-def first_rung(epochs: int) -> int:
-    """Return the epochs after which ASHA first looks at a trial; then after three times as many each."""
-    return max(1, round(epochs / float(ETA**_RUNGS)))
 
 
 def _make_sampler(study: Study, number: int) -> optuna.samplers.BaseSampler:

@@ -36,6 +36,7 @@ class StandIns:
     resumed: list[str] = field(default_factory=list)
     ends: dict[str, str] = field(default_factory=dict)
     most: int = 0
+    _still: set[str] = field(default_factory=set)
     _jobs: dict[str, tuple[Sequence[float], int]] = field(default_factory=dict)
 
     def start(self, trial: Trial, job: TrialJob, *, place: Place) -> None:
@@ -46,7 +47,7 @@ class StandIns:
 
     def look(self, jobs: Sequence[TrialJob]) -> dict[str, Seen]:
         for job in jobs:
-            if job.name in self._jobs and job.name not in self.stopped:
+            if job.name in self._jobs and job.name not in self._still:
                 curve, epoch = self._jobs[job.name]
                 self._jobs[job.name] = (curve, min(len(curve), epoch + 1))
         return {job.name: self._see(job.name) for job in jobs}
@@ -55,7 +56,7 @@ class StandIns:
         if name not in self._jobs:
             return Seen(state=ABSENT)
         curve, epoch = self._jobs[name]
-        if name in self.stopped:
+        if name in self._still:
             state = JobState.CANCELLED.value
         elif name in self.ends:
             state = self.ends[name]
@@ -67,10 +68,12 @@ class StandIns:
 
     def stop(self, job: TrialJob) -> None:
         self.stopped.append(job.name)
+        self._still.add(job.name)
 
     def resume(self, job: TrialJob) -> None:
         self.resumed.append(job.name)
         self.ends.pop(job.name, None)
+        self._still.discard(job.name)
 
 
 RATE = "Optimizer.lr.learning_rate"

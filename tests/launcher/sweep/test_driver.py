@@ -13,10 +13,12 @@ from launcher.errors import NotFoundError, TakenError, UsageError
 from launcher.sweep.begin import describe_first
 from launcher.sweep.driver import Picture
 from launcher.sweep.explain import explain_study
+from launcher.sweep.journal import JournalError
 from launcher.sweep.lifecycle import SUMMARY, delete, read_summary, release, state_of
 from launcher.sweep.results import describe_gain, find_winner, write_winner
+from launcher.sweep.rungs import best_of, find_rungs, value_at
 from launcher.sweep.study import JOURNAL, STUDY, Halted, list_studies, load_study
-from launcher.sweep.trials import JournalError, Trial, Trials, TrialState, first_rung
+from launcher.sweep.trials import Trial, Trials, TrialState
 from tests.launcher.sweep.conftest import SETTINGS, StandIns
 
 RATE = "Optimizer.lr.learning_rate"
@@ -140,8 +142,51 @@ def test_asha_stops_what_falls_behind_and_never_the_best(make_study, drive):
     pruned = [trial for trial in picture.trials if trial.state is TrialState.PRUNED]
     assert find_winner(picture.trials, goal="max").params[RATE] == 0.9
     assert len(pruned) >= 5
-    assert sorted(port.stopped) == sorted(f"digits-abcde-t{trial.number + 1:03}" for trial in pruned)
+    assert {f"digits-abcde-t{trial.number + 1:03}" for trial in pruned} <= {*port.stopped}
     assert all(trial.stop_at == max(trial.curve) for trial in pruned)
+    assert port.most <= 3
+
+
+def test_a_trial_that_asha_has_paused_goes_on_once_it_is_among_the_best(make_study, drive):
+    rates = [0.5, 0.6, 0.4, 0.3, 0.2, 0.1]  # the best comes second, when nobody can know it yet
+    port = StandIns(lambda trial, job: [trial.params[RATE] * epoch for epoch in range(1, 10)])
+    study = make_study(over=(f"{RATE}={rates}",), trials=6, epochs=9, prune="asha", parallel=1)
+    picture = run(drive(study, port))
+    assert "digits-abcde-t002" in port.resumed
+    assert [trial.state for trial in picture.trials].count(TrialState.COMPLETE) == 1
+    winner = find_winner(picture.trials, goal="max")
+    assert (winner.params[RATE], max(winner.curve)) == (0.6, 9)
+    assert {trial.paused_at for trial in picture.trials} == {None}
+
+
+def test_where_few_have_come_one_goes_on(make_study, drive):
+    port = StandIns(lambda trial, job: [trial.params[RATE] * epoch for epoch in range(1, 10)])
+    study = make_study(over=(f"{RATE}=[0.5,0.6]",), trials=2, epochs=9, prune="asha", parallel=2)
+    picture = run(drive(study, port))
+    assert [trial.state for trial in picture.trials] == [TrialState.PRUNED, TrialState.COMPLETE]
+
+
+def test_a_driver_that_is_killed_while_a_trial_goes_on_again_leaves_it_to_the_next(make_study, drive):
+    port = StandIns(lambda trial, job: [trial.params[RATE] * epoch for epoch in range(1, 10)])
+    study = make_study(over=(f"{RATE}=[0.5,0.6]",), trials=2, epochs=9, prune="asha", parallel=1)
+
+    def killed(job):
+        raise KeyboardInterrupt
+
+    resume, port.resume = port.resume, killed
+    with pytest.raises(KeyboardInterrupt):
+        run(drive(study, port))
+    (due,) = [trial for trial in Trials(study).all() if trial.is_due]
+    assert (due.params[RATE], due.paused_at, due.rests) == (0.6, None, False)
+    port.resume = resume
+    assert find_winner(run(drive(study, port)).trials, goal="max").number == due.number
+
+
+def test_a_job_that_ended_before_its_pause_was_seen_is_complete(make_study, drive):
+    port = StandIns(by_rate)
+    study = make_study(over=(f"{RATE}=[0.5,0.6]",), trials=2, epochs=9, prune="asha", parallel=2)
+    port.stop = lambda job: None  # it saves for as long as it trains
+    assert [trial.state for trial in run(drive(study, port)).trials] == [TrialState.COMPLETE] * 2
 
 
 def test_repeats_of_a_trial_begin_once_its_first_job_was_not_pruned(make_study, drive):
@@ -154,9 +199,28 @@ def test_repeats_of_a_trial_begin_once_its_first_job_was_not_pruned(make_study, 
     assert complete != {0, 1, 2}
 
 
-@pytest.mark.parametrize(("epochs", "rung"), [(1, 1), (10, 1), (27, 3), (100, 11), (300, 33)])
-def test_the_first_rung_is_a_small_part_of_the_epochs(epochs, rung):
-    assert first_rung(epochs) == rung
+@pytest.mark.parametrize(
+    ("epochs", "rungs"),
+    [(1, ()), (2, (1,)), (6, (1, 3)), (10, (1, 3, 9)), (27, (4, 12)), (100, (16, 48)), (300, (50, 150))],
+)
+def test_the_first_rung_is_a_sixth_of_the_epochs(epochs, rungs):
+    assert find_rungs(epochs) == rungs
+
+
+@pytest.mark.parametrize(
+    ("curve", "value"),
+    [({}, None), ({1: 0.9}, None), ({2: 0.1, 4: 0.3, 6: 0.2}, 0.3), ({1: 0.5, 3: 0.2, 9: 0.9}, 0.5)],
+)
+def test_at_a_rung_the_best_evaluation_up_to_it_is_compared(curve, value):
+    assert value_at(curve, 3, goal="max") == value
+
+
+def test_the_best_third_goes_on_and_of_equals_the_earlier():
+    values = {0: 0.1, 1: 0.5, 2: 0.5, 3: 0.4, 4: 0.5, 5: 0.2}
+    assert best_of(values, goal="max", is_last=False) == [1, 2]
+    assert best_of(values, goal="min", is_last=False) == [0, 5]
+    assert best_of({3: 0.4, 4: 0.5}, goal="max", is_last=False) == []
+    assert best_of({3: 0.4, 4: 0.5}, goal="max", is_last=True) == [4]
 
 
 def test_a_job_that_was_lost_is_taken_up_three_times_and_then_fails(make_study, drive):
