@@ -236,6 +236,8 @@ def _send(job: ResolvedJob, ready: _Ready, *, git_state: Callable[[], GitState |
     with store.lock(job.name):
         if (earlier := store.load(job.name)) is not None:
             reconcile(earlier, backend=backend, store=store)
+        else:
+            store.clear(job.name)
         store.begin(
             record,
             config=prepared.config.content,

@@ -75,6 +75,12 @@ class RunStore:
         self._save(record)
         return folder
 
+    def clear(self, job: str) -> None:
+        """Delete a folder whose `begin` was killed before its record was there; call it under `lock`."""
+        folder = self.run_folder(job)
+        if folder.is_dir() and not (folder / RECORD).exists():
+            self.remove(job)
+
     def finish(self, record: RunRecord) -> RunRecord:
         """Note that the job was submitted."""
         done = replace(record, stage=Stage.SUBMITTED)

@@ -219,7 +219,8 @@ def _adopt(study: Study, names: Iterable[str], *, api: KindName) -> None:
                 context=settings.driver_context or None, api=api, study=study.name,
             )  # fmt: skip
             try:
-                store.begin(record, config=content, manifest="", git=None)
+                with store.lock(job.name):
+                    store.begin(record, config=content, manifest="", git=None)
             except TakenError:  # another command did just now, or it is somebody else's
                 continue
 

@@ -22,8 +22,8 @@ for every trial, 1/3 of them for another third, and 1/9 for the last half. A nin
 
 def find_rungs(epochs: int) -> tuple[int, ...]:
     """Return the epochs after which trials are compared, rising; none where there is only one epoch."""
-    found, rung = [], max(1, epochs // _FIRST)
-    while rung < epochs:
+    found, rung = [], max(1, round(epochs / _FIRST))
+    while ETA * rung <= 2 * epochs:  # in the last third there is nothing to save
         found.append(rung)
         rung *= ETA
     return tuple(found)

@@ -43,6 +43,7 @@ _LOG_BYTES = 256 * 1024
 _SETTLE_S, _SETTLE_STEP_S = 5.0, 0.25
 """How long a job whose submit was cut off is given to appear before it is submitted anew: what would make
 it may have been started just then."""
+_SUBMITS = 3
 _NOT_VALUES = ("event", "attempt", "time_s", "epoch", "step", "iter", "samples")
 _AVERAGED = "ema_"
 
@@ -207,20 +208,20 @@ class LaunchedJobs:
             TakenError: Somebody else's job has the name.
             LaunchError: As of `submit`.
         """
-        if self._is_there(job):
-            return
         options = options_of(self._study, trial, job, place=place)
         command = (*self._study.settings.command, job.name)
-        try:
-            submit(
-                self._study.config,
-                options,
-                notes=self._notes if not trial.number else self._warnings,
-                command=command,
-            )
-        except TakenError:
-            if not self._is_there(job):
-                raise
+        notes = self._notes if not trial.number else self._warnings
+        for tries_left in reversed(range(_SUBMITS)):
+            if self._is_there(job):
+                return
+            try:
+                submit(self._study.config, options, notes=notes, command=command)
+            except TakenError:
+                # by a driver that was killed just now: what it began is looked at first, and forgotten
+                if not tries_left and not self._is_there(job):
+                    raise
+            else:
+                return
 
     def _warnings(self, note: Note) -> None:
         """Hand on warnings alone: what the first trial's submit says, the others' say too."""

@@ -101,6 +101,15 @@ def test_a_submit_that_never_arrived_is_taken_up_by_the_next(cluster, store, sub
     assert (code, out) == (0, "kubernetes://ml/flowers\n")
 
 
+def test_a_folder_without_a_record_which_a_killed_submit_leaves_holds_no_name(cluster, store, submit):
+    folder = store.run_folder("once")
+    folder.mkdir(parents=True)
+    (folder / "record.json.tmp").write_text("{")
+    assert submit("--name", "once")[0] == 0
+    assert store.load("once") is not None
+    assert not (folder / "record.json.tmp").exists()
+
+
 def test_a_submit_whose_answers_got_lost_is_found_by_the_next(cluster, store, submit):
     submit(*NAMED)
     record = store.load("flowers")

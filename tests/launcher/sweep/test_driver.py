@@ -201,7 +201,7 @@ def test_repeats_of_a_trial_begin_once_its_first_job_was_not_pruned(make_study, 
 
 @pytest.mark.parametrize(
     ("epochs", "rungs"),
-    [(1, ()), (2, (1,)), (6, (1, 3)), (10, (1, 3, 9)), (27, (4, 12)), (100, (16, 48)), (300, (50, 150))],
+    [(1, ()), (2, (1,)), (6, (1, 3)), (10, (2, 6)), (27, (4, 12)), (100, (17, 51)), (300, (50, 150))],
 )
 def test_the_first_rung_is_a_sixth_of_the_epochs(epochs, rungs):
     assert find_rungs(epochs) == rungs
