@@ -30,7 +30,7 @@ _TRIALS, _SMOOTHING = 8, 0.1
 _STEP, _SMALL = 32, 64
 """Pixels by which networks halve images; sides up to which one more step is tried instead of one fewer."""
 _PRUNES_FROM = 9
-"""Epochs from which on ASHA has two rungs that are worth the starts of paused jobs."""
+"""Epochs from which on ASHA has two looks that are worth the starts of paused jobs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,8 +24,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from launcher.errors import UsageError
+from launcher.sweep.asha import best_of, find_milestones, value_at
 from launcher.sweep.journal import open_journal, quiet
-from launcher.sweep.rungs import best_of, find_rungs, value_at
 from launcher.sweep.space import Dimension, Value
 from launcher.sweep.study import Study
 from trainer.protocol import installation
@@ -152,7 +152,7 @@ class Trials:
         Args:
             number: Of the trial.
             curve: Value by epochs completed; what is noted already is passed over.
-            prunes: The trial can be stopped; of one that has ended the rungs are kept only, for others.
+            prunes: The trial can be stopped; of one that has ended the milestones are kept only, for others.
         """
         with self._lock(), quiet():
             trial = self._open_trial(number)
@@ -169,38 +169,38 @@ class Trials:
                     trial.set_user_attr(_STOP, epoch)
                     break
             if prunes and self._study.settings.prune == "asha":
-                self._look_at_rungs(number, trial)
+                self._look_at_milestones(number, trial)
             return self._read(self._frozen(number))
 
-    def _look_at_rungs(self, number: int, trial: optuna.Trial) -> None:
-        """Let a trial past the rungs that it has come to, or pause it."""
+    def _look_at_milestones(self, number: int, trial: optuna.Trial) -> None:
+        """Let a trial past the milestones that it has come to, or pause it."""
         frozen = self._frozen(number)
         if frozen.user_attrs.get(_PAUSED) is not None:
             return
         reached = max(frozen.intermediate_values, default=0)
-        for rung in find_rungs(self._study.settings.epochs):
-            if rung > reached or rung <= frozen.user_attrs.get(_PASSED, 0):
+        for milestone in find_milestones(self._study.settings.epochs):
+            if milestone > reached or milestone <= frozen.user_attrs.get(_PASSED, 0):
                 continue
-            if number not in self._best_of(rung, is_last=False):
+            if number not in self._best_of(milestone, is_last=False):
                 trial.set_user_attr(_PAUSED, reached)
                 return
-            trial.set_user_attr(_PASSED, rung)
+            trial.set_user_attr(_PASSED, milestone)
 
-    def _best_of(self, rung: int, *, is_last: bool) -> list[int]:
-        """Return the trials that go on of those that have come to a rung, the best first."""
+    def _best_of(self, milestone: int, *, is_last: bool) -> list[int]:
+        """Return the trials that go on of those that have come to a milestone, the best first."""
         from optuna.trial import TrialState as State
 
         goal, values = self._study.settings.goal, {}
         for trial in self._optuna.get_trials(deepcopy=False):
-            value = value_at(trial.intermediate_values, rung, goal=goal)
+            value = value_at(trial.intermediate_values, milestone, goal=goal)
             if value is not None and trial.state is not State.FAIL:
                 values[trial.number] = value
         return best_of(values, goal=goal, is_last=is_last)
 
     def go_on(self) -> Trial | None:
-        """Have a paused trial go on that is now among the best of its rung; None where none is.
+        """Have a paused trial go on that is now among the best of its milestone; None where none is.
 
-        Of several rungs the last one comes first, of a rung the best.
+        Of several milestones the last one comes first, of a milestone the best.
         """
         if self._study.settings.prune != "asha":
             return None
@@ -209,17 +209,17 @@ class Trials:
             left = [trial for trial in begun if not trial.state.is_finished()]
             resting = [trial for trial in left if trial.user_attrs.get(_RESTS)]
             is_last = len(begun) >= self.planned and len(resting) == len(left)
-            for rung in reversed(find_rungs(self._study.settings.epochs) if resting else ()):
-                best = self._best_of(rung, is_last=is_last)
+            for milestone in reversed(find_milestones(self._study.settings.epochs) if resting else ()):
+                best = self._best_of(milestone, is_last=is_last)
                 waiting = [
                     trial for trial in resting
-                    if trial.number in best and trial.user_attrs.get(_PASSED, 0) < rung
+                    if trial.number in best and trial.user_attrs.get(_PASSED, 0) < milestone
                 ]  # fmt: skip
                 if waiting:
                     trial = min(waiting, key=lambda item: best.index(item.number))
                     # in this order: where a driver is killed between them, the next one pauses the trial
-                    # again, or has it compared at this rung once more
-                    for key, value in ((_DUE, True), (_RESTS, False), (_PAUSED, None), (_PASSED, rung)):
+                    # again, or has it compared at this milestone once more
+                    for key, value in ((_DUE, True), (_RESTS, False), (_PAUSED, None), (_PASSED, milestone)):
                         self._storage.set_trial_user_attr(self._id_of(trial.number), key, value)
                     return self._read(self._frozen(trial.number))
         return None

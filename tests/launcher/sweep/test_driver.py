@@ -10,13 +10,13 @@ import pytest
 from launcher.backends.states import JobState
 from launcher.cli.studies import as_study
 from launcher.errors import NotFoundError, TakenError, UsageError
+from launcher.sweep.asha import best_of, find_milestones, value_at
 from launcher.sweep.begin import describe_first
 from launcher.sweep.driver import Picture
 from launcher.sweep.explain import explain_study
 from launcher.sweep.journal import JournalError
 from launcher.sweep.lifecycle import SUMMARY, delete, read_summary, release, state_of
 from launcher.sweep.results import describe_gain, find_winner, write_winner
-from launcher.sweep.rungs import best_of, find_rungs, value_at
 from launcher.sweep.study import JOURNAL, STUDY, Halted, list_studies, load_study
 from launcher.sweep.trials import Trial, Trials, TrialState
 from tests.launcher.sweep.conftest import SETTINGS, StandIns
@@ -200,18 +200,18 @@ def test_repeats_of_a_trial_begin_once_its_first_job_was_not_pruned(make_study, 
 
 
 @pytest.mark.parametrize(
-    ("epochs", "rungs"),
+    ("epochs", "milestones"),
     [(1, ()), (2, (1,)), (6, (1, 3)), (10, (2, 6)), (27, (4, 12)), (100, (17, 51)), (300, (50, 150))],
 )
-def test_the_first_rung_is_a_sixth_of_the_epochs(epochs, rungs):
-    assert find_rungs(epochs) == rungs
+def test_the_first_milestone_is_a_sixth_of_the_epochs(epochs, milestones):
+    assert find_milestones(epochs) == milestones
 
 
 @pytest.mark.parametrize(
     ("curve", "value"),
     [({}, None), ({1: 0.9}, None), ({2: 0.1, 4: 0.3, 6: 0.2}, 0.3), ({1: 0.5, 3: 0.2, 9: 0.9}, 0.5)],
 )
-def test_at_a_rung_the_best_evaluation_up_to_it_is_compared(curve, value):
+def test_at_a_milestone_the_best_evaluation_up_to_it_is_compared(curve, value):
     assert value_at(curve, 3, goal="max") == value
 
 
