@@ -163,7 +163,8 @@ def test_that_a_driver_reads_logs_where_each_job_has_a_folder_is_said(config, cl
     said = "it reads what trials measure from their logs"
     assert said not in capsys.readouterr().err
     values = yaml.safe_load(config.read_text())
-    values["Launch"]["volumes"] = [{"mount": "/output", "claim": "runs", "sub_path": "{job}"}]
+    (output,) = [volume for volume in values["Launch"]["volumes"] if volume["mount"] == "/output"]
+    output["sub_path"] = "{job}"
     config.write_text(yaml.safe_dump(values))
     assert run([*ASK, "--dry-run", "client"]) == 0
     assert said in capsys.readouterr().err
