@@ -27,6 +27,7 @@ FETCHED = "saved-logs"
 """Folder in the run folder of what was fetched."""
 _TRIES = 4
 _FRESH_S, _BEHIND_S = 5.0, 1.0
+_ANSWER_WITHIN_S = 60.0
 _SKEW_NS = 50_000_000
 """A node process stamps a line so much earlier than the container's runtime does, at most; in less no node
 can have written as much as is rotated away."""
@@ -136,7 +137,7 @@ class KeptLogs:
 
     def __init__(
         self, job: ResolvedJob, *, output_dir: str, notes: Notes, sleep: Callable[[float], None] = time.sleep,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.monotonic, within_s: float = _ANSWER_WITHIN_S,
     ) -> None:  # fmt: skip
         """Reach nothing yet.
 
@@ -146,7 +147,9 @@ class KeptLogs:
             notes: Told once where lines come from, and why they cannot be had; from another thread.
             sleep: Waits some seconds, while the node process writes what is newest.
             clock: Gives seconds that only grow.
+            within_s: For how long the folder is waited for; after that it is not asked again.
         """
+        self._within_s, self._is_silent = within_s, False
         self._job, self._notes, self._sleep, self._clock = job, notes, sleep, clock
         self.where = f"{output_dir.rstrip('/')}/{FOLDER}/{LOGS}"
         self._found: tuple[float, tuple[str, list[LogFileName]]] | None = None
@@ -167,8 +170,18 @@ class KeptLogs:
             with contextlib.suppress(RuntimeError):  # the reading has ended meanwhile
                 loop.call_soon_threadsafe(finish, filling)
 
+        if self._is_silent:
+            return Filling()
         threading.Thread(target=work, daemon=True, name="kept logs").start()
-        return await done
+        try:
+            return await asyncio.wait_for(done, self._within_s)
+        except asyncio.TimeoutError:
+            self._is_silent = True
+            self._say(
+                f"{self._job.name}: lines that pods no longer have of its log are in {self.where}, which did "
+                f"not answer within {self._within_s:g} s; they are missing"
+            )
+            return Filling()
 
     def fill_now(self, gap: LogGap) -> Filling:
         """Do the same in this thread."""

@@ -112,7 +112,8 @@ class Reading:
             self._pass(self._cutter.finish())
         point = self._resume_point
         self._give_new(point.settle)
-        is_empty = point.last is None and not self._is_short
+        # a container that runs may well have said nothing yet
+        is_empty = has_ended and point.last is None and not self._is_short
         if self._seeks_gaps and self.gap is None and (point.pending is not None or point.is_cut or is_empty):
             # rotated away, and nothing that is shown has come since
             self._open_gap(tuple(point.recent) if point.pending is None else point.pending, [])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -68,11 +70,24 @@ def said():
 
 
 @pytest.fixture
-def kept(tmp_path, said, reach):
+def make(tmp_path, said, reach):
     job = SimpleNamespace(name="flowers", record=SimpleNamespace(run_id=RUN_ID), run_folder=tmp_path / "run")
-    return KeptLogs(
-        job, output_dir="/output", notes=lambda note: said.append(note.text), sleep=lambda _: None
-    )
+
+    def make_one(**given):
+        return KeptLogs(
+            job,
+            output_dir="/output",
+            notes=lambda note: said.append(note.text),
+            sleep=lambda _: None,
+            **given,
+        )
+
+    return make_one
+
+
+@pytest.fixture
+def kept(make):
+    return make()
 
 
 def gap(*, after=(), before=(), node=0, **more) -> LogGap:
@@ -152,3 +167,16 @@ def test_a_folder_that_cannot_be_read_is_said_once_with_where_the_lines_are(kept
         f"flowers: lines that pods no longer have of its log are in {WHERE}, which cannot be read: "
         "ml: you may not run programs in pods"
     ]
+
+
+def test_a_folder_that_does_not_answer_holds_nobody_up_and_is_not_asked_again(make, said, reach):
+    answers = threading.Event()
+    reach.before = lambda: answers.wait(30)
+    kept = make(within_s=0.05)
+    try:
+        assert asyncio.run(kept.fill(gap(before=theirs(9)))).lines == ()
+        assert asyncio.run(kept.fill(gap(before=theirs(9)))).lines == ()
+        assert [text for text in said if "did not answer within 0.05 s" in text] == said
+        assert (len(said), reach.times) == (1, 1)
+    finally:
+        answers.set()
