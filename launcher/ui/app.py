@@ -99,6 +99,7 @@ class App:
         ]  # fmt: skip
         inner = [
             Route("/", self._list), Route("/stream", self._list_stream), Route("/compare", self._compare),
+            Route("/compare/stream", self._compare_stream),
             Route("/{asset:str}", self._asset), Mount("/run/{job:str}", routes=run),
         ]  # fmt: skip
         if self.team is not None:
@@ -184,20 +185,32 @@ class App:
         return EventStream(attend, self.ended)
 
     async def _compare(self, request: Request) -> Response:
-        names = list(dict.fromkeys(request.query_params.getlist("job")))[:MOST_COMPARED]
+        jobs, url = await asyncio.to_thread(self._find_compared, request)
         metrics = request.query_params.getlist("metric")
+        is_saved = "save" in request.query_params
+        parts = await asyncio.to_thread(
+            draw_comparison, jobs, metrics, fetched=self._settings.fetched, url=url, is_saved=is_saved
+        )
+        names = [job.name for job in jobs]
+        words = urlencode([*(("job", name) for name in names), *(("metric", name) for name in metrics)])
+        return self._page(
+            "compare", request, title=" and ".join(names), here="", parts=parts, names=names,
+            stream=f"{self._root}compare/stream?{words}",
+        )  # fmt: skip
+
+    async def _compare_stream(self, request: Request) -> ASGIApp:
+        jobs, url = await asyncio.to_thread(self._find_compared, request)
+        metrics = request.query_params.getlist("metric")
+        return EventStream(self._views.attend_compared(jobs, metrics, url=url), self.ended)
+
+    def _find_compared(self, request: Request) -> tuple[list[ResolvedJob], str]:
+        """Return the runs that are compared, and the address of their page without metrics."""
+        names = list(dict.fromkeys(request.query_params.getlist("job")))[:MOST_COMPARED]
         if len(names) < 2:
             raise UsageError(where="compare", expected="two or more runs", got=str(len(names)))
-        is_saved = "save" in request.query_params
-        jobs = [await asyncio.to_thread(find_job, name, store=self._settings.store) for name in names]
         words = urlencode([("job", name) for name in names])
-        parts = await asyncio.to_thread(
-            draw_comparison, jobs, metrics, fetched=self._settings.fetched,
-            url=f"{self._root}compare?{words}", is_saved=is_saved,
-        )  # fmt: skip
-        return self._page(
-            "compare", request, title=" and ".join(names), here="", parts=parts, stream="", names=names
-        )
+        jobs = [find_job(name, store=self._settings.store) for name in names]
+        return jobs, f"{self._root}compare?{words}"
 
     async def _run(self, request: Request) -> Response:
         tab = request.path_params.get("tab", "")

@@ -7,16 +7,18 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from launcher.errors import NotFoundError
-from launcher.jobs.configuration import read_configuration
+from launcher.jobs.configuration import Configuration, is_recorded, read_configuration
 from launcher.jobs.logs import LogOptions
 from launcher.jobs.metrics import output_here
 from launcher.jobs.resolve import ResolvedJob, open_job
 from launcher.logs.log_filter import LogFilter, parse_numbers
 from launcher.logs.log_format import LogFormat
 from launcher.runs.store import RunStore
+from launcher.ui.comparison import ComparisonView
 from launcher.ui.pages import draw_lines, draw_part
 from launcher.ui.run_page import (
     Links,
@@ -32,7 +34,7 @@ from launcher.ui.run_page import (
 )
 from launcher.ui.runs import RunList
 from launcher.ui.stream import Attend, View
-from launcher.ui.watch import EventsWatch, Hub, JobWatch, LogWatch, Watched
+from launcher.ui.watch import ConfigurationWatch, EventsWatch, Hub, JobWatch, LogWatch, Watched
 from trainer.protocol.printable import escape_controls
 from trainer.protocol.reportfile import PAGE
 from trainer.protocol.safe_files import read_file
@@ -97,8 +99,11 @@ class RunViews:
         elif tab == "events":
             found = EventsWatch(job).look() if is_saved else None
             parts["body"] = draw_events(found.events if found else None, found.note if found else "")
-        elif tab == "config":
+        elif tab == "config" and is_recorded(job):
             parts["body"] = draw_configuration(read_configuration(job))
+        elif tab == "config":
+            asked = ConfigurationWatch(job).look() if is_saved else None
+            parts["body"] = _draw_asked(asked)
         elif tab == "report":
             parts["report"] = self._draw_report(job, links, is_saved=is_saved)
         return parts
@@ -125,9 +130,32 @@ class RunViews:
                     other = watch(wanted, lambda: _begin_log(self._reopen(job), wanted))
                 elif tab == "events":
                     other = watch("events", lambda: EventsWatch(self._reopen(job)).begin())
+                elif tab == "config" and not is_recorded(job):
+                    other = watch("config", lambda: ConfigurationWatch(self._reopen(job)).begin())
                 yield _RunView(_Drawing(job, tab, metrics, links, saved=False), main, other)
 
         return attend
+
+    def attend_compared(self, jobs: Sequence[ResolvedJob], metrics: Sequence[str], *, url: str) -> Attend:
+        """Return what watches runs that are compared while they are looked at."""
+
+        @contextmanager
+        def attend(wake: Callable[[], None]) -> Iterator[View]:
+            with ExitStack() as stack:
+                watches: list[JobWatch] = []
+                for job in jobs:
+                    key = (job.name, job.record.run_id, "compared")
+                    found = stack.enter_context(self._hub.attend(key, partial(self._begin_one, job), wake))
+                    assert isinstance(found, JobWatch)
+                    watches.append(found)
+                yield ComparisonView(watches, metrics, fetched=self._fetched, url=url)
+
+        return attend
+
+    def _begin_one(self, job: ResolvedJob) -> JobWatch:
+        return JobWatch(
+            job, reopen=lambda: self._reopen(job), fetched=self._fetched / job.name, is_of_many=True
+        ).begin()
 
     def read_report(self, job: ResolvedJob) -> bytes:
         """Return the page of a run's report.
@@ -221,6 +249,8 @@ class _RunView:
         parts = self._drawing.draw(self._watch)
         if isinstance(self._other, EventsWatch):
             parts["body"] = draw_events(self._other.events, self._other.note)
+        elif isinstance(self._other, ConfigurationWatch):
+            parts["body"] = _draw_asked(self._other)
         elif isinstance(self._other, LogWatch):
             parts["lognote"] = html.escape(escape_controls(self._other.note))
         return parts
@@ -232,6 +262,14 @@ class _RunView:
         first, lines = self._other.lines_from(self._next)
         self._next = first + len(lines)
         return first, [escape_controls(line) for line in lines]
+
+
+def _draw_asked(watch: ConfigurationWatch | None) -> str:
+    """Draw the configuration of a job that was submitted elsewhere; `…` before it is known."""
+    if watch is None or (watch.found is None and not watch.note):
+        return "<p>…</p>"
+    nothing = Configuration(values=(), options=(), made_of=(), notes=(watch.note,))
+    return draw_configuration(watch.found or nothing)
 
 
 def _begin_log(job: ResolvedJob, wanted: LogWanted) -> LogWatch:

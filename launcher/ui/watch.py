@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from launcher.backends.states import JobEvent, JobState, JobStatus
 from launcher.errors import LaunchError, NotFoundError
 from launcher.jobs import lifecycle
+from launcher.jobs.configuration import Configuration, fetch_configuration
 from launcher.jobs.gpu_hours import note_gpu_time
 from launcher.jobs.listing import GONE
 from launcher.jobs.log_tail import LogTail
@@ -149,7 +150,7 @@ class JobWatch(Watched):
 
     def __init__(
         self, job: ResolvedJob, *, reopen: Callable[[], ResolvedJob], fetched: Path | None = None,
-        before: str = "", is_light: bool = False,
+        before: str = "", is_light: bool = False, is_of_many: bool = False,
     ) -> None:  # fmt: skip
         """Look at nothing yet.
 
@@ -159,10 +160,11 @@ class JobWatch(Watched):
             fetched: Folder that its rows may have been fetched into.
             before: Name of the run before it; empty for the first one.
             is_light: Look at its state alone, not at its log and what it has measured.
+            is_of_many: Look at its state and at what it has measured, not at its log nor at why it stands so.
         """
         super().__init__()
         self._fetched = fetched
-        self.job, self.is_light = job, is_light
+        self.job, self.is_light, self._is_of_many = job, is_light, is_of_many
         self.before = before
         self.status: JobStatus | None = None
         self.absent, self.start_note, self.measured_note = "", "", ""
@@ -177,14 +179,14 @@ class JobWatch(Watched):
         """Begin to look."""
         for work in (self._look,) if self.is_light else (self._look, self._measure):
             self.spawn(work, self.job.name)
-        if not self.is_light:
+        if not (self.is_light or self._is_of_many):
             self.tail.start()
         return self
 
     def end(self) -> None:
         """See `Watched.end`."""
         super().end()
-        if not self.is_light:
+        if not (self.is_light or self._is_of_many):
             self.tail.close(wait_s=_END_S)
 
     def read_once(self) -> JobWatch:
@@ -235,7 +237,7 @@ class JobWatch(Watched):
 
     def _explain(self, status: JobStatus | None) -> None:
         now_s = time.monotonic()
-        if status is None:
+        if status is None or self._is_of_many:
             return
         known = self.explanation
         is_same = known is not None and known.status.state is status.state
@@ -385,6 +387,36 @@ class EventsWatch(Watched):
             self.changed()
             if self.pause(_WAIT_S):
                 return
+
+
+class ConfigurationWatch(Watched):
+    """The configuration of a job that was submitted elsewhere, asked for once.
+
+    Attributes:
+        found: None before it is known, and where it cannot be.
+    """
+
+    def __init__(self, job: ResolvedJob) -> None:
+        super().__init__()
+        self.job = job
+        self.found: Configuration | None = None
+
+    def begin(self) -> ConfigurationWatch:
+        """Begin to ask."""
+        self.spawn(self._work, f"config-{self.job.name}")
+        return self
+
+    def look(self) -> ConfigurationWatch:
+        """Ask, in this thread."""
+        try:
+            self.found = fetch_configuration(self.job)
+        except LaunchError as error:
+            self.note = str(error)
+        return self
+
+    def _work(self) -> None:
+        self.look()
+        self.changed()
 
 
 class _ClosedError(Exception):

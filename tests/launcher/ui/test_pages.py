@@ -13,6 +13,7 @@ from launcher.jobs import lifecycle
 from launcher.jobs.options import SubmitOptions
 from launcher.jobs.resolve import find_job
 from launcher.jobs.submit import submit
+from launcher.objects import CONFIG_MAPS
 from launcher.ui import app, team, watch
 
 HOSTILE = [
@@ -209,6 +210,51 @@ def test_everybodys_jobs_of_a_namespace_are_shown_while_somebody_looks(open_page
     assert (answer.status_code, answer.headers["location"]) == (303, f"{page.root}team/flowers/")
     assert page.get("team/nobody/").status_code == 404
     assert store.names() == []
+
+
+def test_the_configuration_of_somebody_elses_job_is_read_beside_it_while_somebody_looks(
+    open_page, job, store, requests
+):
+    page = open_page(namespace="ml")
+    store.remove("flowers")
+    page.follow("team/stream", lambda events: "team/flowers/" in json.dumps(events))
+    requests.clear()
+    assert "Arch.name" not in page.get("team/flowers/config").text
+    assert requests == []
+    events = page.follow("team/flowers/stream?tab=config", lambda events: "Arch.name" in json.dumps(events))
+    shown = next(data["body"] for _, data in reversed(events) if "body" in data)
+    assert re.search(r"nodes × ranks</td><td class=.path.>2 × ", shown)
+    assert "Arch.name" in page.get("team/flowers/config?save=1").text
+
+
+def test_a_configuration_that_the_role_does_not_show_is_said(open_page, job, store, cluster):
+    page = open_page(namespace="ml")
+    store.remove("flowers")
+    page.follow("team/stream", lambda events: "team/flowers/" in json.dumps(events))
+    cluster.refuse("get", CONFIG_MAPS, code=403)
+    page.follow("team/flowers/stream?tab=config", lambda events: "cannot get" in json.dumps(events))
+
+
+def test_runs_that_are_compared_are_followed_while_somebody_looks_and_then_no_more(
+    page, job, add_run, requests
+):
+    add_run("older")
+    rows = page.settings.fetched / "flowers" / "metrics.jsonl"
+    rows.parent.mkdir(parents=True)
+    rows.write_text('{"event": "step", "step": 1, "epoch": 1, "loss": 2.125}\n')
+
+    def grow(events):
+        shown = "".join(data.get("curves", "") for _, data in events)
+        if "2.125" in shown and rows.read_text().count("\n") == 1:
+            with rows.open("a") as file:
+                file.write('{"event": "step", "step": 2, "epoch": 1, "loss": 1.375}\n')
+        return "1.375" in shown and "Running" in json.dumps(events)
+
+    events = page.follow("compare/stream?job=flowers&job=older", grow)
+    assert "Gone" in next(data["states"] for _, data in reversed(events) if "states" in data)
+    assert requests
+    assert len(page.app.hub) == 0
+    assert not any("read_log" in name for name in requests)  # of many runs at once no log is read
 
 
 def test_without_a_namespace_there_is_no_page_of_one(page):
