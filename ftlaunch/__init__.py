@@ -15,7 +15,7 @@ Must not: decide anything; what a command and a program share belongs to those t
 
 from typing import TYPE_CHECKING
 
-from ftlaunch.configs import ExplainedValue, Problem, Rendered, init, render, schema, validate
+from ftlaunch.configs import ConfigText, ExplainedValue, Problem, Rendered, init, render, schema, validate
 from ftlaunch.curves import plot
 from ftlaunch.data import check_data, push_data, report_claim
 from ftlaunch.errors import (
@@ -120,6 +120,7 @@ __all__ = [
     "Compared",
     "Comparison",
     "ConfigError",
+    "ConfigText",
     "DataError",
     "DataReport",
     "Error",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from ftlaunch.arguments import make_options
 from ftlaunch.boundary import api
 from ftlaunch.job import known_backend, log_note
 from launcher.errors import Issue
+from launcher.jobs.notes import Note
 from launcher.jobs.options import SubmitOptions
 from launcher.plan.explain import Row as ExplainedValue
 from launcher.plan.handle import BackendKind
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from ftlaunch.keywords import InitKeywords, SubmitKeywords
 
-__all__ = ["ExplainedValue", "Problem", "Rendered", "init", "render", "schema", "validate"]
+__all__ = ["ConfigText", "ExplainedValue", "Problem", "Rendered", "init", "render", "schema", "validate"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +41,22 @@ class Rendered:
     checked: tuple[str, ...] = ()
 
 
+class ConfigText(str):
+    """The text of a config that was made, and what was chosen for it.
+
+    Attributes:
+        notes: What the command would say: which network, size and length, and why.
+    """
+
+    notes: tuple[Note, ...]
+
+    def __new__(cls, text: str, notes: Iterable[Note] = ()) -> ConfigText:
+        """Make it of a text."""
+        made = super().__new__(cls, text)
+        made.notes = tuple(notes)
+        return made
+
+
 @api
 def init(
     path: str | Path | None = None,
@@ -46,16 +64,22 @@ def init(
     data: str | Path | None = None,
     source: str | Path | None = None,
     overwrite: bool = False,
+    measure: bool = False,
+    notes: Callable[[Note], None] = log_note,
     **wanted: Unpack[InitKeywords],
-) -> str:
+) -> ConfigText:
     """Return the text of a first config for a folder of images, or for one of PaddleClas's configs, or both.
+
+    Its `notes` are what was chosen, and why.
 
     Args:
         path: Written, with the JSON Schema that editors find by its first line; None writes nothing.
         data: Folder of images; lists are made where it has none.
         source: A PaddleClas config to begin with.
         overwrite: Replace what is at `path`.
-        wanted: As of the command: arch, image_size, epochs, gpus, nodes, image, name, preset, measure.
+        measure: Also try how long and how much memory training takes here; imports Paddle, half a minute.
+        notes: Told each note when it is made; the logger `ftlaunch` by default.
+        wanted: As of the command: arch, image_size, epochs, gpus, nodes, image, name, preset.
 
     Raises:
         UsageError: Neither is given, what is given does not go together, or `path` is there already.
@@ -64,14 +88,20 @@ def init(
     from launcher.errors import UsageError
     from launcher.jobs.new_config import NewConfig, make_config, save_config
 
-    asked = make_options(NewConfig, data=_path(data), source=_path(source), **wanted)
+    asked = make_options(NewConfig, data=_path(data), source=_path(source), measure=measure, **wanted)
+    said: list[Note] = []
+
+    def tell(note: Note) -> None:
+        said.append(note)
+        notes(note)
+
     target = _path(path)
     if target is not None and target.exists() and not overwrite:
         raise UsageError(where=target, expected="no such file yet", fix="pass overwrite=True to replace it")
-    text = make_config(asked, path=target or Path("cfg.yaml"), notes=log_note)
+    text = make_config(asked, path=target or Path("cfg.yaml"), notes=tell)
     if target is not None:
         save_config(target, text)
-    return text
+    return ConfigText(text, said)
 
 
 @api

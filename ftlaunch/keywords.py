@@ -55,7 +55,6 @@ class InitKeywords(TypedDict, total=False):
     nodes: int
     image: str | None
     name: str | None
-    measure: bool
 
 
 class SweepKeywords(TypedDict, total=False):
@@ -87,7 +86,7 @@ DEFAULTS: Mapping[type, Mapping[str, object]] = {
         "volumes": (), "strict": False, "overwrite": False, "require_gpu": False, "require_restricted": False,
         "preflight": True, "template_dirs": (),
     },
-    InitKeywords: {"preset": "good", "gpus": 0, "nodes": 1, "measure": True},
+    InitKeywords: {"preset": "good", "gpus": 0, "nodes": 1},
     SweepKeywords: {},
     ClaimKeywords: {"user": 1000, "group": 1000},
 }  # fmt: skip

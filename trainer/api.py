@@ -135,6 +135,7 @@ def evaluate(
     listed: str | Path | None = None,
     per_class: bool = False,
     by_folder: bool = False,
+    wrong: str | Path | None = None,
     strict: bool = False,
     extra_modules: Sequence[str] = (),
     warn: Say = _LOG.warning,
@@ -152,6 +153,7 @@ def evaluate(
         listed: Another list to evaluate on; None for that of `DataLoader.Eval`.
         per_class: Look at each class, too.
         by_folder: Look at each folder of images, too.
+        wrong: CSV file for the wrong answers, the surest first, with names of classes; None writes none.
         strict: As for `train`.
         extra_modules: As for `train`.
         warn: Told what is odd.
@@ -175,7 +177,9 @@ def evaluate(
 
         other = run.find(_path(listed))
         wanted = run.config if other is None else with_list(run.config, other)
-        reporter = Reporter(wanted, folder=_path(report), per_class=per_class, by_folder=by_folder)
+        reporter = Reporter(
+            wanted, folder=_path(report), per_class=per_class, by_folder=by_folder, wrong=_path(wrong)
+        )
         found = evaluate_weights(
             wanted, ranks, weights=run.find(given), progress=progress,
             answered=reporter if reporter.is_wanted else None,

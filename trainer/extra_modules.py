@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -9,8 +10,12 @@ import traceback
 from pathlib import Path
 
 from trainer.config.document import Document
+from trainer.config.extras import forget_files
 from trainer.config.problems import ConfigError, KeyPath, Problem, show
 from trainer.protocol.pathmap import PathMap
+
+_LOADED: dict[str, str] = {}
+"""Modules of files that this process has imported, and the hash of their files then."""
 
 
 def import_modules(
@@ -83,7 +88,23 @@ def _import(entry: str, path_map: PathMap) -> str | None:
     if origin is None or Path(origin).resolve() != start.resolve():
         taken = origin or "Python itself"
         return f"expected a name that nothing else has, got {name!r}, which {taken} has; rename the file"
+    _forget_changed(name, start, is_package=path.is_dir())
     return _run(name, folder)
+
+
+def _forget_changed(name: str, start: Path, *, is_package: bool) -> None:
+    """Have a module imported again whose files were edited since: a notebook goes on for days.
+
+    Python itself would keep what it imported first, and the config would name code that is no longer there.
+    """
+    files = sorted(start.parent.rglob("*.py")) if is_package else [start]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    if name in sys.modules and _LOADED.get(name, digest) != digest:
+        for known in [other for other in sys.modules if other == name or other.startswith(f"{name}.")]:
+            del sys.modules[known]
+        forget_files({str(file) for file in files})
+        importlib.invalidate_caches()
+    _LOADED[name] = digest
 
 
 def _append(folder: str) -> None:

@@ -24,6 +24,7 @@ from trainer.insight.evaluation_report import (
     refuse_unwritable,
     write_page,
     write_table,
+    write_wrong,
 )
 from trainer.insight.predictions import Predictions
 from trainer.postprocess.build import name_of, read_names
@@ -37,7 +38,7 @@ class Reporter:
 
     def __init__(
         self, config: TrainConfig, *, folder: Path | None = None, per_class: bool = False,
-        by_folder: bool = False,
+        by_folder: bool = False, wrong: Path | None = None,
     ) -> None:  # fmt: skip
         """Prepare.
 
@@ -49,6 +50,7 @@ class Reporter:
             folder: For the report, made and tried at once; None for no report.
             per_class: Look at each class.
             by_folder: Look at each folder of images.
+            wrong: File for the wrong answers; None for none.
 
         Raises:
             CheckpointError: The folder cannot be written.
@@ -56,7 +58,9 @@ class Reporter:
         """
         if folder is not None:
             refuse_unwritable(folder)
-        self._config, self._folder = config, folder
+        if wrong is not None:
+            refuse_unwritable(wrong.absolute().parent)
+        self._config, self._folder, self._wrong = config, folder, wrong
         self._per_class, self._by_folder = per_class, by_folder
         post_process = config.infer.post_process if config.infer is not None else None
         self._names = load_names(post_process, None, classes=config.arch.class_num).names
@@ -68,7 +72,7 @@ class Reporter:
     @property
     def is_wanted(self) -> bool:
         """Whether any of it was asked for."""
-        return self._folder is not None or self._per_class or self._by_folder
+        return self._folder is not None or self._wrong is not None or self._per_class or self._by_folder
 
     def __call__(self, answered: Answered) -> None:
         """Take the answers, on rank 0.
@@ -81,6 +85,8 @@ class Reporter:
         if self._by_folder:
             self.folders = measure_folders(predictions, _image_root(self._config))
         numbers, probabilities = None, predictions.probabilities()
+        if self._wrong is not None:
+            write_wrong(predictions, probabilities, self._wrong.absolute())
         if self._per_class or self._folder is not None:
             numbers = classify_predictions(predictions, probabilities)
         if self._per_class and numbers is not None:

@@ -28,7 +28,7 @@ _ENOUGH = 60
 def print_end(job: ResolvedJob, status: JobStatus) -> None:
     """Say on stderr how a job ended; of one that failed also why, and what mends it."""
     outcome = note_outcome(job, status)
-    took = f" after {format_duration(status.ended_s - outcome.began_s)}" if status.ended_s else ""
+    took = f" after {_describe_length(outcome)}" if status.ended_s else ""
     echo(f"{job.name}: {paint_state(status.state)}{took}", err=True, nl=False)
     has_failed = status.state in (JobState.FAILED, JobState.LOST)
     why = _why(job) if has_failed else []
@@ -37,6 +37,15 @@ def print_end(job: ResolvedJob, status: JobStatus) -> None:
     lines = [*describe_result(status, outcome), *why, *describe_places(job, status, outcome)]
     lines += format_next(next_commands(job, status, outcome))
     echo("\n".join(lines), err=True)
+
+
+def _describe_length(outcome: Outcome) -> str:
+    """Write `12m`, and of a job that was resumed how much of that came after it."""
+    ran_s = outcome.ran_s(outcome.began_s)
+    since = (
+        f", {format_duration(ran_s - outcome.earlier_s)} since it was resumed" if outcome.earlier_s else ""
+    )
+    return format_duration(ran_s) + since
 
 
 def describe_result(status: JobStatus, outcome: Outcome) -> list[str]:

@@ -157,7 +157,16 @@ def resume(job: ResolvedJob) -> JobStatus:
     Raises:
         UsageError: It has ended by itself, or is still stopping.
     """
+    from launcher.jobs.outcome import describe_outcome
+    from launcher.jobs.resumption import note_earlier
+
+    before = None
+    with contextlib.suppress(NotFoundError):
+        before = status(job)
     job.backend.resume(job.handle)
+    if before is not None and before.ended_s is not None:
+        began_s = describe_outcome(job.run_folder, before, reads_metrics=False).began_s
+        note_earlier(job.run_folder, before.ended_s - began_s)
     return status(job)
 
 

@@ -10,11 +10,12 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from launcher.backends.states import JobState, early_end
 from launcher.jobs.metrics import Score, find_score, read_metrics_here
-from trainer.protocol.codec import Count, UnixTime, decode, encode
+from launcher.jobs.resumption import read_earlier_s
+from trainer.protocol.codec import Count, UnixTime, Within, decode, encode
 from trainer.protocol.safe_files import read_file, replace_file
 from trainer.protocol.untrusted import FormatError
 
@@ -39,6 +40,7 @@ class Outcome:
         began_s: Unix time of its first pod's start, else of its submit.
         ended_s: Unix time, or None while it goes on.
         score: The best evaluation, or None.
+        earlier_s: Seconds that it ran before it was resumed last; 0 where it never was.
     """
 
     state: str
@@ -48,6 +50,11 @@ class Outcome:
     began_s: UnixTime
     ended_s: UnixTime | None = None
     score: Score | None = None
+    earlier_s: Annotated[float, Within(0, 1e12)] = 0.0
+
+    def ran_s(self, now_s: float) -> float:
+        """Return how many seconds it has run by now, or ran in all; what came before a resume counts."""
+        return self.earlier_s + max(0.0, (self.ended_s or now_s) - self.began_s)
 
 
 def read_outcome(run_folder: Path) -> Outcome | None:
@@ -79,6 +86,7 @@ def describe_outcome(run_folder: Path, status: JobStatus, *, reads_metrics: bool
         began_s=min(began, default=status.created_s),
         ended_s=status.ended_s,
         score=_score(run_folder, status, reads_metrics=reads_metrics),
+        earlier_s=read_earlier_s(run_folder),
     )
 
 

@@ -38,7 +38,7 @@ def describe_duration(outcome: Outcome | None, now_s: float) -> str:
     """Write how long a job that runs or has ended took so far; empty for one that waits."""
     if outcome is None or (outcome.ended_s is None and outcome.state not in _AT_WORK):
         return ""
-    return format_duration(max(0.0, (outcome.ended_s or now_s) - outcome.began_s))
+    return format_duration(outcome.ran_s(now_s))
 
 
 def describe_moment(unix_s: float, now_s: float, *, whole: bool = False) -> str:

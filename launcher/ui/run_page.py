@@ -228,7 +228,7 @@ def _cards(
     if left:
         cards.append(Card(value=format_duration(left), text="left, about"))
     if outcome is not None and (outcome.ended_s is not None or (status and not status.state.is_terminal)):
-        seconds = max(0.0, (outcome.ended_s or now_s) - outcome.began_s)
+        seconds = outcome.ran_s(now_s)
         cards.append(Card(value=format_duration(seconds), text="took" if outcome.ended_s else "so far"))
     progress = status.progress if status is not None else None
     rates = (

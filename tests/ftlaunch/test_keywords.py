@@ -24,7 +24,7 @@ from tests.ftlaunch.test_twins import TWINS, found
 from trainer.cli.main import group as trainer_group
 from trainer.config.problems import Problem
 
-GIVEN = {"on", "overrides", "config", "over", "options", "data", "source"}
+GIVEN = {"on", "overrides", "config", "over", "options", "data", "source", "measure"}
 """What functions take by name beside those keywords."""
 INTERNAL = {"study", "without_secret", "command", "in_pod", "driver_image"}
 """What the launcher itself sets: of trials, of golden manifests, and of a driver in a pod."""

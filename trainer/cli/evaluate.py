@@ -47,6 +47,10 @@ def _read_views(ctx: click.Context, option: click.Parameter, text: str | None) -
     help="Write report.html, report.json and predictions.csv into FOLDER: what the model gets wrong.",
 )  # fmt: skip
 @click.option(
+    "--wrong", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Write the wrong answers into FILE as CSV, the surest first, with names of classes.",
+)  # fmt: skip
+@click.option(
     "--list", "listed", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
     help="Evaluate on this list instead of the one of DataLoader.Eval, such as test_list.txt.",
 )  # fmt: skip
@@ -66,6 +70,7 @@ def command(
     ensemble: bool,
     tta: tuple[Literal["flip", "scales"], ...],
     report: Path | None,
+    wrong: Path | None,
     listed: Path | None,
     per_class: bool,
     by: str | None,
@@ -87,7 +92,9 @@ def command(
         from trainer.cli.selection import refuse_few, refuse_tables, write_selection
         from trainer.comparison import compare_weights
 
-        refuse_tables(listed=listed is not None, per_class=per_class, by=by is not None)
+        refuse_tables(
+            listed=listed is not None, per_class=per_class, by=by is not None, wrong=wrong is not None
+        )
         files = refuse_few(weights, ensemble=ensemble, reports=report is not None)
         with progress(wanted=ranks.is_first) as bar:
             found = compare_weights(
@@ -112,7 +119,7 @@ def command(
         with progress(wanted=ranks.is_first) as bar:
             found = evaluate(
                 path, job=job, set=overrides, weights=next(iter(weights), None), report=report,
-                listed=listed, per_class=per_class, by_folder=by is not None, strict=strict,
+                listed=listed, per_class=per_class, by_folder=by is not None, wrong=wrong, strict=strict,
                 extra_modules=extra_modules, warn=warn, progress=bar,
             )  # fmt: skip
         if found.bad_images and ranks.is_first:
@@ -136,6 +143,8 @@ def command(
             if output == "text":
                 for line in (*format_classes(found.classes), *format_folders(found.folders)):
                     echo(line)
+            if wrong is not None:
+                echo(f"wrote {wrong}", err=output == "json")
             if report is not None:
                 echo(f"wrote {report / 'report.html'}", err=output == "json")
 

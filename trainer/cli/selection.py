@@ -34,14 +34,16 @@ def refuse_few(weights: Sequence[Path], *, ensemble: bool, reports: bool) -> lis
     return files
 
 
-def refuse_tables(*, listed: bool, per_class: bool, by: bool) -> None:
+def refuse_tables(*, listed: bool, per_class: bool, by: bool, wrong: bool = False) -> None:
     """Refuse what is there for one evaluation alone.
 
     Raises:
         ConfigError: It was asked for.
     """
     typed = [
-        name for name, is_set in (("--list", listed), ("--per-class", per_class), ("--by", by)) if is_set
+        name
+        for name, is_set in (("--list", listed), ("--per-class", per_class), ("--by", by), ("--wrong", wrong))
+        if is_set
     ]
     if typed:
         message = "expected one FILE in --weights, without --ensemble and --tta, got several evaluations"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -71,6 +71,14 @@ def forget() -> None:
     """Forget all registered names; for tests, which share a process."""
     _REGISTERED.clear()
     _FILES.clear()
+
+
+def forget_files(files: Collection[str]) -> None:
+    """Forget what files registered, because they are imported again."""
+    for key, known in list(_REGISTERED.items()):
+        if known.place.rpartition(":")[0] in files:
+            del _REGISTERED[key]
+    _FILES.difference_update(files)
 
 
 def make(kind: Kind, name: str, arguments: Mapping[str, object], **given: object) -> Any:  # the user's own

@@ -17,19 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.config.sections import MAX_IMAGE_PIXELS
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, DataError
 from trainer.insight.classification import Classification, Floats, classify
 from trainer.insight.curves import History, list_curves, list_times
 from trainer.insight.evaluation_page import Maps, Origin, TrainingView, make_page
 from trainer.insight.label_errors import LabelErrors, find_label_errors
 from trainer.insight.multi_label import FlagErrors, MultiLabel, classify_labels, find_flag_errors
-from trainer.insight.predictions import Predictions, format_table, softmax
+from trainer.insight.predictions import Predictions, format_table, format_wrong, softmax
 from trainer.protocol.reportfile import DOCUMENT, PAGE
 from trainer.protocol.safe_files import create_file, make_folders, replace_file
 
 __all__ = [
     "CSV", "DOCUMENT", "PAGE", "Maps", "Origin", "Predictions", "TrainingView", "classify_predictions",
-    "refuse_unwritable", "softmax", "write_page", "write_report", "write_table",
+    "refuse_unwritable", "softmax", "write_page", "write_report", "write_table", "write_wrong",
 ]  # fmt: skip
 
 SCHEMA = 1
@@ -66,6 +66,19 @@ def write_table(predictions: Predictions, probabilities: Floats, path: Path) -> 
         CheckpointError: The folder cannot be written.
     """
     text = format_table(predictions, probabilities).encode("utf-8", "surrogateescape")
+    _write({path.name: text}, path.parent)
+
+
+def write_wrong(predictions: Predictions, probabilities: Floats, path: Path) -> None:
+    """Write a row for each wrong answer.
+
+    Raises:
+        CheckpointError: The file cannot be written.
+        DataError: An image may be of several classes.
+    """
+    if not predictions.is_single:
+        raise DataError(["--wrong: expected one class an image, got several; --report FOLDER has those"])
+    text = format_wrong(predictions, probabilities).encode("utf-8", "surrogateescape")
     _write({path.name: text}, path.parent)
 
 

@@ -65,10 +65,34 @@ def find_top(probabilities: Floats, most: int) -> Labels:
     return found
 
 
-def format_table(predictions: Predictions, probabilities: Floats) -> str:
-    """Return a row an image, as RFC 4180 says: `path,label,top1,score1,top2,score2,…`, classes by number.
+def format_wrong(predictions: Predictions, probabilities: Floats) -> str:
+    """Return a row for each wrong answer, the surest first: both classes by number and name, and the score.
 
-    Of several labels an image: `path,labels,score0,score1,…`.
+    Only of images of one class.
+    """
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(["path", "place", "label", "label_name", "top1", "top1_name", "score1"])
+    answers, scores = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(answers != predictions.labels)
+    for index in wrong[np.argsort(-scores[wrong], kind="stable")].tolist():
+        label, answer = int(predictions.labels[index]), int(answers[index])
+        writer.writerow([
+            predictions.paths[index], predictions.places[index], label, _name(predictions, label),
+            answer, _name(predictions, answer), f"{scores[index]:.6g}",
+        ])  # fmt: skip
+    return written.getvalue()
+
+
+def _name(predictions: Predictions, label: int) -> str:
+    return predictions.names[label] if 0 <= label < len(predictions.names) else ""
+
+
+def format_table(predictions: Predictions, probabilities: Floats) -> str:
+    """Return a row an image, as RFC 4180 says: `path,label,top1,score1,…,label_name,top1_name`.
+
+    Classes stand by number, and at the end of a row the listed and the first one by name. Of several labels
+    an image: `path,labels,score0,score1,…`.
     """
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
@@ -81,11 +105,10 @@ def format_table(predictions: Predictions, probabilities: Floats) -> str:
     most = min(_TOP, probabilities.shape[1])
     order = find_top(probabilities, most)
     scores = np.take_along_axis(probabilities, order, axis=1).tolist()
-    writer.writerow(
-        ["path", "label", *(name for k in range(1, most + 1) for name in (f"top{k}", f"score{k}"))]
-    )
+    columns = [name for k in range(1, most + 1) for name in (f"top{k}", f"score{k}")]
+    writer.writerow(["path", "label", *columns, "label_name", "top1_name"])
     labels = predictions.labels.tolist()
     for path, label, tops, row in zip(predictions.paths, labels, order.tolist(), scores, strict=True):
         found = (part for top, score in zip(tops, row, strict=True) for part in (top, f"{score:.6g}"))
-        writer.writerow([path, label, *found])
+        writer.writerow([path, label, *found, _name(predictions, label), _name(predictions, tops[0])])
     return written.getvalue()

@@ -19,6 +19,10 @@ from launcher.backends.states import JobEvent, JobState
 from launcher.cli.events import row_of
 from launcher.cli.status import rank_rows
 from launcher.documents import load_schema
+from launcher.jobs import lifecycle
+from launcher.jobs.outcome import describe_outcome
+from launcher.jobs.resolve import find_job
+from launcher.jobs.resumption import describe_start, read_earlier_s
 from launcher.plan.handle import Handle
 from launcher.runs.paths import project_of
 from launcher.runs.record import RunRecord, Stage
@@ -147,6 +151,25 @@ def test_a_cancelled_job_is_resumed(place, ftlaunch):
     code, _, err = ftlaunch("resume")
     assert code == 2
     assert "--continue flowers" in err
+
+
+def test_a_resume_says_from_where_and_what_has_changed_and_the_time_before_it_counts(place, ftlaunch):
+    handle = submit(place)
+    place.run_pods(handle)
+    assert ftlaunch("cancel")[0] == 0
+    assert ftlaunch("wait", "--timeout", "20s")[0] == 6
+    job = find_job("flowers")
+    before = lifecycle.status(job)
+    assert describe_start(job, before) == ""  # its output is not seen from here
+    Path(job.record.config).write_text("Global: {epochs: 7}\n")
+    code, _, err = ftlaunch("resume")
+    assert code == 0
+    assert f"note: {job.record.config} has changed since, and the job goes on with it as it was" in err
+    assert before.ended_s is not None
+    ran_s = before.ended_s - before.pods[0].started_s
+    assert read_earlier_s(job.run_folder) == pytest.approx(ran_s, abs=0.01)
+    outcome = describe_outcome(job.run_folder, lifecycle.status(job))
+    assert outcome.ran_s(outcome.began_s + 5.0) == pytest.approx(ran_s + 5.0, abs=0.01)
 
 
 def test_a_job_whose_keeper_was_killed_is_resumed(place, ftlaunch):

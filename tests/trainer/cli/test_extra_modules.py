@@ -13,6 +13,9 @@ import yaml
 
 from trainer.cli.main import main
 from trainer.config import extras
+from trainer.config.document import Document
+from trainer.extra_modules import import_modules
+from trainer.protocol.pathmap import PathMap
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs/extra-modules.md").read_text()
 CODE = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1]
@@ -239,3 +242,19 @@ def test_an_error_while_training_names_the_line_of_the_module(trainer, write):
     )
     assert status not in (0, 2)
     assert re.search(r"my_parts.py:5: error in a module of yours: AttributeError", err), err
+
+
+def test_a_module_that_was_edited_is_imported_again(trainer, write, monkeypatch):
+    """A notebook goes on for days: what it trains with is what stands in the file."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    code = HEAD + "@register_op('Mark')\nclass Mark:\n    def __call__(self, img):\n        return img\n"
+    config = write(code)
+    document = Document(name="cfg.yaml", values=yaml.safe_load(config.read_text()))
+    import_modules(document, named=(), path_map=PathMap())
+    first = sys.modules["my_parts"]
+    import_modules(document, named=(), path_map=PathMap())
+    assert sys.modules["my_parts"] is first
+    write(code.replace("Mark", "Sign") + "LATER = True\n")
+    import_modules(document, named=(), path_map=PathMap())
+    assert sys.modules["my_parts"].LATER
+    assert (extras.registered("op").count("Sign"), extras.registered("op").count("Mark")) == (1, 0)

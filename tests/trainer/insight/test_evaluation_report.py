@@ -13,8 +13,8 @@ import pytest
 from sklearn import metrics
 
 from tests.trainer.insight.test_data_report import HOSTILE, Reader, save
-from trainer.errors import CheckpointError
-from trainer.insight.evaluation_report import Origin, Predictions, softmax, write_report
+from trainer.errors import CheckpointError, DataError
+from trainer.insight.evaluation_report import Origin, Predictions, softmax, write_report, write_wrong
 
 ORIGIN = Origin(weights="best_model.pdparams", listed="val_list.txt", version="1.0", unreadable=1)
 
@@ -49,12 +49,32 @@ def test_the_table_has_a_row_an_image(tmp_path, photographs):
         "path",
         "label",
         *(f"{name}{k}" for k in range(1, 5) for name in ("top", "score")),
+        "label_name",
+        "top1_name",
     ]
+    assert all(row["top1_name"] == given.names[int(row["top1"])] for row in rows)
     assert [row["path"] for row in rows] == given.paths
     tops = np.array([int(row["top1"]) for row in rows])
     assert (tops == given.logits.argmax(axis=1)).all()
     scores = np.array([float(row["score1"]) for row in rows])
     assert scores == pytest.approx(softmax(given.logits).max(axis=1), rel=1e-5)
+
+
+def test_wrong_answers_are_a_table_with_names_the_surest_first(tmp_path, photographs):
+    given = predictions(tmp_path, photographs)
+    write_wrong(given, given.probabilities(), tmp_path / "wrong.csv")
+    rows = rows_of(tmp_path / "wrong.csv")
+    wrong = np.flatnonzero(given.logits.argmax(axis=1) != given.labels)
+    assert sorted(row["path"] for row in rows) == sorted(given.paths[index] for index in wrong)
+    scores = [float(row["score1"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    for row in rows:
+        assert row["label"] != row["top1"]
+        names = (given.names[int(row["label"])], given.names[int(row["top1"])])
+        assert (row["label_name"], row["top1_name"]) == names
+    several = predictions(tmp_path, photographs, several=True)
+    with pytest.raises(DataError, match=r"--wrong: expected one class an image, got several"):
+        write_wrong(several, several.probabilities(), tmp_path / "none.csv")
 
 
 def test_the_document_has_scikit_learns_numbers(tmp_path, photographs):
