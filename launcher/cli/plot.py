@@ -20,7 +20,7 @@ from trainer.protocol.printable import paint, printable, wants_colour
 from trainer.protocol.safe_files import replace_file
 
 _MOST_COLUMNS, _FEWEST_COLUMNS = 100, 40
-_ROWS = 14
+_ROWS, _FEWEST_ROWS = 14, 7
 
 
 @click.command("plot")
@@ -47,8 +47,21 @@ def command(*, jobs: tuple[str, ...], metrics: tuple[str, ...], svg: Path | None
     if output != "text":
         echo_document(to_json(drawn), output)
         return
-    columns = min(_MOST_COLUMNS, max(_FEWEST_COLUMNS, shutil.get_terminal_size().columns))
-    echo("\n\n".join("\n".join(draw(panel, columns=columns)) for panel in drawn.panels))
+    size = shutil.get_terminal_size(fallback=(80, 2 * (_ROWS + 6)))
+    columns = min(_MOST_COLUMNS, max(_FEWEST_COLUMNS, size.columns))
+    rows = fit_rows(drawn, lines=size.lines)
+    echo("\n\n".join("\n".join(draw(panel, columns=columns, rows=rows)) for panel in drawn.panels))
+
+
+def fit_rows(drawn: Plot, *, lines: int) -> int:
+    """Return the rows of each panel's picture, so that all panels are seen at once where that can be.
+
+    Args:
+        drawn: Whose panels stand below one another, each with a head, a legend and an empty line.
+        lines: Of the terminal, of which the prompt takes one.
+    """
+    beside = sum(2 + len(panel.curves) for panel in drawn.panels)
+    return max(_FEWEST_ROWS, min(_ROWS, (lines - 1 - beside) // max(1, len(drawn.panels))))
 
 
 def _read(names: tuple[str, ...], metrics: tuple[str, ...], *, whole: bool) -> Plot:
@@ -59,7 +72,7 @@ def _read(names: tuple[str, ...], metrics: tuple[str, ...], *, whole: bool) -> P
     return plot_jobs(list({str(job.handle): job for job in found}.values()), metrics)
 
 
-def draw(panel: Panel, *, columns: int) -> list[str]:
+def draw(panel: Panel, *, columns: int, rows: int = _ROWS) -> list[str]:
     """Draw a panel with its legend."""
     blocks, colour = takes_blocks(sys.stdout), wants_colour(sys.stdout)
     alone = len(panel.curves) == 1
@@ -71,7 +84,7 @@ def draw(panel: Panel, *, columns: int) -> list[str]:
         for index, (curve, measured) in enumerate(zip(curves, panel.curves, strict=True))
     ]
     head = paint(printable(panel.metric), "strong")
-    return [head, *plot(curves, columns=columns, rows=_ROWS, blocks=blocks, colour=colour), *legend]
+    return [head, *plot(curves, columns=columns, rows=rows, blocks=blocks, colour=colour), *legend]
 
 
 def to_json(drawn: Plot) -> dict[str, object]:

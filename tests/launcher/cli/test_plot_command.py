@@ -9,8 +9,9 @@ from xml.etree import ElementTree
 import pytest
 
 from launcher.cli.graph import Curve, plot, sparkline, takes_blocks
+from launcher.cli.plot import draw, fit_rows
 from launcher.cli.table import width_of
-from launcher.jobs.curves import MeasuredCurve, Panel, format_svg, read_panel, thin, ticks
+from launcher.jobs.curves import MeasuredCurve, Panel, Plot, format_svg, read_panel, thin, ticks
 from launcher.plan.handle import Handle
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
@@ -156,3 +157,12 @@ def test_axes_have_round_numbers_around_all_values():
         assert found[-1] >= max(values)
         assert len(found) <= 12
     assert len(thin([(step, 1.0) for step in range(10_000)])) == 800
+
+
+def test_all_panels_fit_on_a_terminal_where_they_can():
+    curve = MeasuredCurve(job="flowers", part="train", points=((0, 1.0), (9, 0.5)))
+    two = Plot(panels=(Panel(metric="loss", curves=(curve, curve)), Panel(metric="top1", curves=(curve,))))
+    for lines, rows in ((24, 8), (50, 14), (10, 7), (1000, 14)):
+        assert fit_rows(two, lines=lines) == rows
+    height = sum(len(draw(panel, columns=80, rows=8)) for panel in two.panels) + 1
+    assert height <= 24
