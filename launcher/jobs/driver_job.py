@@ -15,12 +15,11 @@ import gzip
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from launcher import objects
 from launcher.backends.factory import open_backend
 from launcher.errors import LaunchError, UsageError
-from launcher.jobs.prepare import Draft, plan_job, render_job
 from launcher.kinds.job import make_job_of_one_pod
 from launcher.kube.api import KubeApi
 from launcher.kube.errors import AbsentError, ConflictError
@@ -28,6 +27,9 @@ from launcher.names import SWEEP_LABEL
 from launcher.objects import CONFIG_MAPS, EVENTS, JOBS, PODS, KubeObject
 from launcher.runs.paths import runs_dir
 from trainer.protocol.environment import WORKSPACE
+
+if TYPE_CHECKING:
+    from launcher.jobs.prepare import Draft
 
 COMPONENT = "sweep-driver"
 ACCOUNT = "ftlaunch-driver"
@@ -155,6 +157,8 @@ def make_objects(
     Raises:
         UsageError: The trials' output is on no volume, so that nothing outlives the driver's pod.
     """
+    from launcher.jobs.prepare import plan_job, render_job  # with YAML and pydantic
+
     plan = plan_job(draft)
     spec = render_job(draft, plan).manifest.pod_spec
     container = next(item for item in spec["containers"] if item["image"] == plan.image)

@@ -48,6 +48,7 @@ def open_journal(
     with quiet():
         try:
             storage = JournalStorage(JournalFileBackend(str(path), lock_obj=_make_lock(path, lock)))
+            # it adds a line, by which optuna finds a broken one before it, which it would pass over else
             opened = optuna.create_study(
                 storage=storage, study_name=study.name, load_if_exists=True, pruner=pruner,
                 direction="maximize" if study.settings.goal == "max" else "minimize",

@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launcher.backends.states import JobState
 from launcher.errors import LaunchError, NotFoundError, TakenError, UnreachableError, UsageError
@@ -16,7 +17,6 @@ from launcher.plan.capabilities import CAPABILITIES
 from launcher.runs.paths import runs_dir
 from launcher.runs.store import RunStore
 from launcher.sweep import remote
-from launcher.sweep.begin import Planned, share_again
 from launcher.sweep.driver import Driver, Picture, tell_nobody
 from launcher.sweep.machine import Sharing
 from launcher.sweep.results import best_job, find_winner, write_winner
@@ -27,6 +27,9 @@ from trainer.protocol.python_command import python_command
 from trainer.protocol.safe_files import read_file, replace_file
 from trainer.protocol.studyfile import MAX_BYTES, SUMMARY, StudyState, Summary, format_summary, parse_summary
 from trainer.protocol.untrusted import FormatError
+
+if TYPE_CHECKING:
+    from launcher.sweep.begin import Planned
 
 _PAUSE_S, _CLUSTER_PAUSE_S = 1.0, 5.0
 
@@ -119,6 +122,13 @@ def begin(planned: Planned, *, notes: Notes = ignore) -> Study:
             remove_study(study)
         raise
     return study
+
+
+def share_again(study: Study, *, parallel: int | None = None) -> Sharing:
+    """Return how a study's jobs share the place where they run, as it is now."""
+    from launcher.sweep.begin import share_again as share  # with YAML and pydantic, which a look does without
+
+    return share(study, parallel=parallel)
 
 
 def make_driver(study: Study, sharing: Sharing, *, notes: Notes = ignore, is_in_pod: bool = False) -> Driver:

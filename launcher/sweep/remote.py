@@ -22,8 +22,6 @@ from launcher.errors import LaunchError, TakenError, UnreachableError, UsageErro
 from launcher.jobs import driver_job
 from launcher.jobs.driver_job import DriverFiles, DriverPlace
 from launcher.jobs.notes import Note, Notes, ignore
-from launcher.jobs.prepare import Draft, load
-from launcher.jobs.settings import current_layers
 from launcher.names import KIND_NAMES, KindName
 from launcher.plan.handle import Handle
 from launcher.runs.paths import project_of, runs_dir
@@ -48,6 +46,7 @@ from trainer.protocol.untrusted import FormatError
 
 if TYPE_CHECKING:
     from launcher.jobs.options import SubmitOptions
+    from launcher.jobs.prepare import Draft
     from launcher.objects import KubeObject
 
 MOST_TRIALS = 10_000
@@ -111,6 +110,9 @@ def plan_driver(settings: Settings, content: bytes, *, image: str | None) -> tup
     Raises:
         UsageError: The trials' output is on no volume.
     """
+    from launcher.jobs.prepare import load  # with YAML and pydantic, which a look does without
+    from launcher.jobs.settings import current_layers
+
     place = DriverPlace(
         study=settings.name, namespace=settings.driver_namespace, context=settings.driver_context
     )

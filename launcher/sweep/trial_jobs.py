@@ -25,7 +25,6 @@ from launcher.jobs.notes import Note, Notes, ignore
 from launcher.jobs.options import SubmitOptions
 from launcher.jobs.recovery import reconcile
 from launcher.jobs.resolve import ResolvedJob, open_job
-from launcher.jobs.submit import submit
 from launcher.jobs.training_log import TrainingLog
 from launcher.plan.capabilities import CAPABILITIES
 from launcher.runs.paths import runs_dir
@@ -208,6 +207,8 @@ class LaunchedJobs:
             TakenError: Somebody else's job has the name.
             LaunchError: As of `submit`.
         """
+        from launcher.jobs.submit import submit  # with YAML and pydantic, which a look does without
+
         options = options_of(self._study, trial, job, place=place)
         command = (*self._study.settings.command, job.name)
         notes = self._notes if not trial.number else self._warnings

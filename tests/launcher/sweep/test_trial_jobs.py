@@ -52,7 +52,7 @@ def test_a_name_that_a_killed_driver_held_is_asked_for_again(refusals, tmp_path,
         if len(asked) <= refusals:  # its record is gone by the time that it is looked at
             raise TakenError(where=options.name, expected="a free name", got="that of an earlier run")
 
-    monkeypatch.setattr(trial_jobs, "submit", submit)
+    monkeypatch.setattr("launcher.jobs.submit.submit", submit)
     study = begin_study(replace(SETTINGS), b"Global: {}\nOptimizer: {lr: {learning_rate: 0.1}}\n")
     trial = Trial(number=1, state=TrialState.RUNNING, params={"Optimizer.lr.learning_rate": 0.2})
     (job,) = jobs_of(study, 1)
