@@ -37,7 +37,7 @@ quickstart: $(DATA)/train_list.txt  ## train on 1,797 handwritten digits on this
 	$(BIN)/ftlaunch submit examples/quickstart.yaml --on local --overwrite --follow
 	$(BIN)/python examples/digits.py result .quickstart/output/quickstart
 
-quickstart-sweep: $(DATA)/train_list.txt  ## try learning rates on the quick start's digits, and say whether that was worth it
+quickstart-sweep: $(DATA)/train_list.txt  ## try smaller batches and another rate on the quick start's digits, and say whether that was worth it
 	$(BIN)/ftlaunch sweep examples/quickstart-sweep.yaml --on local
 
 UNIT := -m "not e2e and not zoo and not browser" -n $(WORKERS) --dist worksteal
