@@ -80,13 +80,13 @@ class Training:
 
     def processes(self) -> dict[int, bytes]:
         """Return its processes by their ids, with what they were started as; not the command that waits."""
-        found = {}
+        found, folder = {}, str(self.folder).encode()
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
-                if entry.name.isdigit() and f"FTLAUNCH_STATE={self.folder}".encode() in (
-                    (entry / "environ").read_bytes()
-                ):
-                    found[int(entry.name)] = (entry / "cmdline").read_bytes()
+                # pods have another environment than the supervisor: the folder's name is in all of them
+                command = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+                if command and folder in command + (entry / "environ").read_bytes():
+                    found[int(entry.name)] = command
         found.pop(self.command.pid, None)
         return found
 

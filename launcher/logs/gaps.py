@@ -9,7 +9,7 @@ twice or lose them wherever several come within that little.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -141,33 +141,45 @@ def match_after(lines: Sequence[bytes], last: Sequence[bytes]) -> int | None:
     """Return the place after the last other line, as `find_after` does; None where that was not kept."""
     texts = [line[STAMP_BYTES:] for line in last[-CONTEXT:]]
     until = max(last)[:STAMP_BYTES]  # lines of stdout and stderr get their times unordered
-    best, best_agree = -1, 0
-    for at in reversed(range(len(lines))):
-        if lines[at][:STAMP_BYTES] > until or lines[at][STAMP_BYTES:] != texts[-1]:
-            continue
+
+    def agree_at(at: int) -> int:
         agree = 0
         while agree < min(len(texts), at + 1) and lines[at - agree][STAMP_BYTES:] == texts[-1 - agree]:
             agree += 1
-        if agree > best_agree:
-            best, best_agree = at, agree
-        if agree == len(texts):
-            break
-    return best + 1 if best >= 0 else None
+        return agree
+
+    found, _ = _find_best(lines, range(len(lines) - 1, -1, -1), agree_at, until=until, most=len(texts))
+    return None if found is None else found + 1
 
 
 def match_before(lines: Sequence[bytes], first: Sequence[bytes], *, start: int) -> int | None:
     """Return the place of the first other line in kept ones from `start` on; None where it was not kept."""
     texts = [line[STAMP_BYTES:] for line in first[:CONTEXT]]
     until = max(first[:CONTEXT])[:STAMP_BYTES]
-    best, best_agree = -1, 0
-    for at in reversed(range(start, len(lines))):
-        if lines[at][:STAMP_BYTES] > until or lines[at][STAMP_BYTES:] != texts[0]:
-            continue
+
+    def agree_at(at: int) -> int:
         agree = 0
         while agree < min(len(texts), len(lines) - at) and lines[at + agree][STAMP_BYTES:] == texts[agree]:
             agree += 1
-        if agree > best_agree:
+        return agree
+
+    places = range(len(lines) - 1, start - 1, -1)
+    found, of_any_time = _find_best(lines, places, agree_at, until=until, most=len(texts))
+    # a runtime's clock may have been set back, and kept times never go back
+    return of_any_time if found is None else found
+
+
+def _find_best(
+    lines: Sequence[bytes], places: range, agree_at: Callable[[int], int], *, until: bytes, most: int
+) -> tuple[int | None, int | None]:
+    """Return the latest place up to `until` where most lines agree, and the latest after it where all do."""
+    best, best_agree, of_any_time = None, 0, None
+    for at in places:
+        agree = agree_at(at)
+        if lines[at][:STAMP_BYTES] > until:
+            of_any_time = at if of_any_time is None and agree == most else of_any_time
+        elif agree > best_agree:
             best, best_agree = at, agree
-        if agree == len(texts):
-            break
-    return best if best >= 0 else None
+            if agree == most:
+                break
+    return best, of_any_time

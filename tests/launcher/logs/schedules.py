@@ -281,8 +281,14 @@ class KeptSchedules(Schedules):
         """Have lines be rotated away while no connection brings them."""
         self.server.silence()
         self.act(self.server.write, node, before)
-        self.act(self.server.rotate, node, is_noticed=False)
+        self.rotate(node, is_noticed=False)
         self.act(self.server.write, node, after)
+
+    @rule(node=st.integers(0, 1), is_noticed=st.booleans())
+    def rotate(self, node, is_noticed):
+        """Rotate a log later than within its first seconds, as kubelets do."""
+        self.loop.pass_time(2.5)
+        self.act(self.server.rotate, node, is_noticed=is_noticed)
 
     def judge(self):
         for node, rows in self.server.rows.items():

@@ -42,6 +42,11 @@ def test_of_equal_lines_those_count_that_are_where_the_gap_is():
     assert chosen(kept, after=theirs[:3], before=theirs[5:]) == (["b", "x"], True)
 
 
+def test_a_clock_that_was_set_back_is_no_reason_to_show_lines_twice_or_not_at_all():
+    back = tuple(line.replace(b"16:00", b"15:59") for line in THEIRS)
+    assert chosen(KEPT, after=THEIRS[:2], before=back[4:]) == (["c", "d"], True)
+
+
 def test_what_was_not_kept_at_either_side_is_no_whole_filling():
     assert chosen(KEPT[3:], after=THEIRS[:2], before=THEIRS[5:]) == (["d", "e"], False)
     assert chosen(KEPT[:4], after=THEIRS[:2], before=THEIRS[5:]) == (["c", "d"], False)
