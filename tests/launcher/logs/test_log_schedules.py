@@ -9,7 +9,7 @@ from tests.launcher.logs.schedules import KeptSchedules, Schedules
 
 TestSchedules = pytest.mark.timeout(900)(Schedules.TestCase)  # 20 s on a machine that does nothing else
 TestSchedules.settings = settings(
-    max_examples=int(os.environ.get("FTLAUNCH_LOG_SCHEDULES", "400")),
+    max_examples=int(os.environ.get("FTLAUNCH_LOG_SCHEDULES", "500")),
     stateful_step_count=12,
     deadline=None,
     suppress_health_check=list(HealthCheck),
