@@ -148,7 +148,10 @@ def match_after(lines: Sequence[bytes], last: Sequence[bytes]) -> int | None:
             agree += 1
         return agree
 
-    found, _ = _find_best(lines, range(len(lines) - 1, -1, -1), agree_at, until=until, most=len(texts))
+    places = range(len(lines) - 1, -1, -1)
+    found, of_any_time = _find_best(lines, places, agree_at, until=until, most=len(texts))
+    # a runtime's clock may have been set back, and kept times never go back
+    found = of_any_time if found is None else found
     return None if found is None else found + 1
 
 

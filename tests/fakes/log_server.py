@@ -133,6 +133,9 @@ class FakeLogServer:
         given: By node, the texts that the client has read.
     """
 
+    equal = 0.1
+    """The share of lines that say the same."""
+
     def __init__(self, *, nodes: int, seed: int) -> None:
         self.draw = random.Random(seed)
         self.pods: dict[int, FakePod] = {}
@@ -194,7 +197,7 @@ class FakeLogServer:
                 stamp, text = now_ns + number * step_ns, b"[a1 r%d] line %d" % (node, len(truth))
                 # no clock comes back to the same nanosecond with the same words, nor does a rotation part two
                 is_later = stamp > log.newest or (stamp == log.newest and log.is_level)
-                if self.draw.random() < 0.1 and truth and is_later:
+                if self.draw.random() < self.equal and truth and is_later:
                     text = b"[a1 r%d] the same" % node
             log.is_level = stamp > log.newest or (stamp == log.newest and log.is_level)
             log.newest = max(log.newest, stamp)
