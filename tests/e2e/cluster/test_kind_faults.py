@@ -53,6 +53,7 @@ def test_a_trainjob_whose_runtime_is_gone_can_be_deleted_and_nothing_else(place,
     delete(place, space, "bare")
 
 
+@pytest.mark.table  # a minute and more; test_outages.py shows it of PaddleJobs
 @of_kinds(JOB_SET)
 def test_a_job_whose_node_is_off_goes_on_elsewhere_once_that_is_said(
     place,

@@ -1,6 +1,6 @@
 """Parts of the control plane are away while jobs of each kind begin and run. Only on a kit.
 
-CI runs the kind with the most controllers; `make kind-table` runs all.
+`make kind-table` runs them; CI has the same of PaddleJobs (test_outages.py).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ def _controllers(controllers) -> None:
     """Those of all kinds run."""
 
 
+@pytest.mark.table  # a minute and more; test_outages.py shows it of PaddleJobs
 @of_kinds(TRAIN_JOB)
 def test_a_job_outlives_a_restart_of_its_controllers_and_of_the_api_server(
     place,
@@ -61,6 +62,7 @@ def test_a_job_outlives_a_restart_of_its_controllers_and_of_the_api_server(
     delete(place, space, "pair")
 
 
+@pytest.mark.table  # a minute and more; test_outages.py shows it of PaddleJobs
 @of_kinds(TRAIN_JOB)
 def test_a_submit_into_an_outage_is_finished_by_the_next_one(place, space, write_job, kit, kind):
     cfg = write_job(**NOWHERE)

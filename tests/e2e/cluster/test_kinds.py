@@ -37,7 +37,7 @@ def delete(place, space, job):
     place.wait_for(lambda: not space.leftovers(), what="nothing of the job to be left")
 
 
-@of_kinds(PLAIN_JOB, TRAIN_JOB)
+@of_kinds(TRAIN_JOB)  # which has a JobSet inside, and that plain Jobs
 def test_a_job_goes_the_whole_way(place, space, write_job, rows, kind):  # noqa: F811
     cfg = write_job(**{**LONG, "Global__epochs": EPOCHS})
     ask = ("submit", cfg, "--api", kind.name, "--name", "pair")

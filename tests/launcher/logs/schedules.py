@@ -225,8 +225,8 @@ class Schedules(RuleBasedStateMachine):
 class KeepingServer(FakeLogServer):
     """One whose containers keep a second copy of what they write, as node processes do.
 
-    No two lines are equal: which of two equal ones a rotation has left, where they came within the little that
-    the copy's times differ by, neither text nor time can tell, and one may be shown once too often.
+    No two lines are equal: which of two equal ones a rotation has left, where they came within the little
+    that the copy's times differ by, neither text nor time can tell, and one may be shown once too often.
     """
 
     equal = 0.0
