@@ -305,13 +305,13 @@ class KubernetesBackend(Backend):
         """See `Backend.open_folder`: in node 0's pod while it runs, else in a pod that lives as long."""
         from launcher.backends.kubernetes.transfer_pod import open_of_job
 
-        assert self.programs is not None
+        programs = self._need_programs()
         try:
             job, pods = self._fetch(handle)
         except NotFoundError:  # its volumes may well be there
             job, pods = manifest.job, ()
         return open_of_job(
-            self.api, self.programs, namespace=handle.namespace, pods=pods, job=job,
+            self.api, programs, namespace=handle.namespace, pods=pods, job=job,
             beside=manifest.companions, kind=self.jobs, path=path,
         )  # fmt: skip
 
@@ -322,11 +322,22 @@ class KubernetesBackend(Backend):
         """See `Backend.open_claim`: in a pod that mounts it for as long."""
         from launcher.backends.kubernetes.transfer_pod import open_claim
 
-        assert self.programs is not None
         return open_claim(
-            self.api, self.programs, claim, path, namespace=self.namespace, image=image, run_as=run_as,
-            read_only=read_only, scratch=scratch,
+            self.api, self._need_programs(), claim, path, namespace=self.namespace, image=image,
+            run_as=run_as, read_only=read_only, scratch=scratch,
         )  # fmt: skip
+
+    def _need_programs(self) -> PodPrograms:
+        """Return what runs programs in pods.
+
+        Raises:
+            VolumeError: This backend was made without, as by whoever gives it a client of theirs.
+        """
+        if self.programs is None:
+            from launcher.volumes.place import VolumeError
+
+            raise VolumeError("no program can be run in its pods", where=self.namespace)
+        return self.programs
 
     def log_source(self, handle: Handle) -> Source:
         """See `Backend.log_source`."""
