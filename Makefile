@@ -9,7 +9,7 @@ DATA   := .quickstart/digits
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help first-model lr-find-check monitoring-check learn-check zoo-check recording views reference release sign set-version site spelling fuzz soak-logs soak-kills soak-durability soak-elastic soak-sweep kube-versions setup quickstart quickstart-sweep test coverage check format lint types imports bench e2e e2e-local e2e-cluster kind-table install-matrix e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean gpu-check
+.PHONY: help first-model lr-find-check monitoring-check learn-check zoo-check recording views reference release sign set-version site spelling fuzz soak-logs soak-kills soak-durability soak-elastic soak-sweep kube-versions setup quickstart quickstart-sweep test coverage check format lint types imports bench e2e e2e-local e2e-cluster kind-table release-check install-matrix e2e-docker e2e-podman image image-report image-test image-archive lock lock-images lock-gpu sbom clean gpu-check
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -87,6 +87,11 @@ e2e-local: $(VENV)/dev.stamp  ## real jobs on this machine: the wheel, two nodes
 
 learn-check: $(VENV)/dev.stamp  ## what takes minutes each: what `init` writes trained to its accuracy, printed lines that train
 	$(BIN)/python -m pytest -m "e2e and slow and not cluster" -n $(WORKERS) tests/e2e
+
+release-check:  ## before a release, what CI has no time for: hours; a cluster, and a machine whose containers are nobody else's
+	$(MAKE) coverage learn-check kube-versions install-matrix kind-table
+	docker/with-engine --install --docker make image image-archive
+	docker/with-engine --install --podman --no-base make e2e-podman
 
 FIRST_MODEL := build/first-model
 first-model: $(VENV)/dev.stamp  ## what `init` writes against TRIALS (30) random configs on six small data sets; resumable, hours
