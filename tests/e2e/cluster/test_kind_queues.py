@@ -1,6 +1,6 @@
 """Jobs of each kind in a queue of Kueue itself, as a user with our least privilege.
 
-CI runs all of it with JobSets, and a short part with the others; `make kind-table` runs it with all kinds.
+CI runs what takes no minutes with JobSets, and a short part with the others; `make kind-table` runs it with all kinds.
 """
 
 from __future__ import annotations
@@ -116,6 +116,7 @@ def wait_for_reason(place: Place, job: str, words: str) -> None:
     place.wait_for(lambda: words in place.status(job)["reason"], what=f"{job}: {words}")
 
 
+@pytest.mark.table  # minutes; what is reclaimed from a borrower is preempted as well, below
 @of_kinds(JOB_SET)
 def test_a_job_that_is_preempted_says_so_and_goes_on_where_it_was(
     place, space, write_queued, queues, follow, kind
