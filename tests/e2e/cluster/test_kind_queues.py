@@ -1,6 +1,7 @@
 """Jobs of each kind in a queue of Kueue itself, as a user with our least privilege.
 
-CI runs what takes no minutes with JobSets, and a short part with the others; `make kind-table` runs it with all kinds.
+CI runs what takes no minutes with JobSets, and a short part with the others; `make kind-table` runs all of
+it with all kinds.
 """
 
 from __future__ import annotations
