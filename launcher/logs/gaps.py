@@ -88,7 +88,7 @@ def choose_filling(kept: Sequence[bytes], gap: LogGap, *, is_from_start: bool) -
     """
     start, knows_start = 0, is_from_start
     if gap.after:
-        found = match_after(kept, gap.after)
+        found = match_after(kept, gap.after, of_any_time=True)
         knows_start = found is not None
         start = place_after(kept, gap.after[-1]) if found is None else found
     end, knows_end = len(kept), True
@@ -137,8 +137,17 @@ def place_after(lines: Sequence[bytes], line: bytes) -> int:
     return next((at for at, kept in enumerate(lines) if kept[:STAMP_BYTES] > until), len(lines))
 
 
-def match_after(lines: Sequence[bytes], last: Sequence[bytes]) -> int | None:
-    """Return the place after the last other line, as `find_after` does; None where that was not kept."""
+def match_after(
+    lines: Sequence[bytes], last: Sequence[bytes], *, of_any_time: bool = False
+) -> int | None:  # fmt: skip
+    """Return the place after the last other line, as `find_after` does; None where that was not kept.
+
+    Args:
+        lines: See there.
+        last: See there.
+        of_any_time: Take a place where all of `CONTEXT` lines agree, though later, where there is no other:
+            a runtime's clock may have been set back, and kept times never go back.
+    """
     texts = [line[STAMP_BYTES:] for line in last[-CONTEXT:]]
     until = max(last)[:STAMP_BYTES]  # lines of stdout and stderr get their times unordered
 
@@ -149,9 +158,9 @@ def match_after(lines: Sequence[bytes], last: Sequence[bytes]) -> int | None:
         return agree
 
     places = range(len(lines) - 1, -1, -1)
-    found, of_any_time = _find_best(lines, places, agree_at, until=until, most=len(texts))
-    # a runtime's clock may have been set back, and kept times never go back
-    found = of_any_time if found is None else found
+    found, at_any_time = _find_best(lines, places, agree_at, until=until, most=len(texts))
+    if found is None and of_any_time and len(texts) == CONTEXT:
+        found = at_any_time
     return None if found is None else found + 1
 
 
