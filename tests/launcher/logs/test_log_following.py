@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -12,19 +12,6 @@ from launcher.logs.follow import Waiting
 from tests.fakes.log_server import FakeLogServer
 from tests.fakes.virtual_time import VirtualTimeLoop
 from tests.launcher.logs.schedules import Viewer, misfit
-
-
-@pytest.fixture
-def loop() -> Iterator[VirtualTimeLoop]:
-    loop = VirtualTimeLoop()
-    asyncio.set_event_loop(loop)
-    yield loop
-    left = asyncio.all_tasks(loop)
-    for task in left:
-        task.cancel()
-    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-    loop.close()
-    asyncio.set_event_loop(None)
 
 
 class Watched:

@@ -8,7 +8,6 @@ import pytest
 
 from launcher.logs.gaps import Filling, LogGap, choose_filling
 from launcher.logs.source import Container
-from tests.fakes.virtual_time import VirtualTimeLoop
 from tests.launcher.logs.schedules import KeepingServer, KeptLines, Viewer
 
 ONE = Container(node=0, pod="w-0", uid="u", restarts=0)
@@ -50,15 +49,6 @@ def test_a_clock_that_was_set_back_is_no_reason_to_show_lines_twice_or_not_at_al
 def test_what_was_not_kept_at_either_side_is_no_whole_filling():
     assert chosen(KEPT[3:], after=THEIRS[:2], before=THEIRS[5:]) == (["d", "e"], False)
     assert chosen(KEPT[:4], after=THEIRS[:2], before=THEIRS[5:]) == (["c", "d"], False)
-
-
-@pytest.fixture
-def loop():
-    loop = VirtualTimeLoop()
-    asyncio.set_event_loop(loop)
-    yield loop
-    loop.close()
-    asyncio.set_event_loop(None)
 
 
 def following(seed: int, *, keeps: bool, follow: bool = True) -> tuple[KeepingServer, Viewer]:

@@ -4,23 +4,12 @@ import asyncio
 import resource
 from pathlib import Path
 
-import pytest
-
 from launcher.logs.lines import to_kubelet_form
 from launcher.logs.recording import Recording
 from launcher.times import format_stamp
 from tests.fakes.log_server import JOB, FakeLogServer
 from tests.fakes.virtual_time import VirtualTimeLoop
 from tests.launcher.logs.schedules import Viewer, misfit
-
-
-@pytest.fixture
-def loop():
-    loop = VirtualTimeLoop()
-    asyncio.set_event_loop(loop)
-    yield loop
-    loop.close()
-    asyncio.set_event_loop(None)
 
 
 def read(loop: VirtualTimeLoop, viewer: Viewer) -> list[bytes]:
