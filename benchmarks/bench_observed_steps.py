@@ -1,15 +1,16 @@
 """What all that observes a job costs a step of a real training: its time, the rank's processor, and no bit.
 
-    python -m benchmarks.bench_observed_steps [--epochs 40] [--images 640] [--block 6]
+    python -m benchmarks.bench_observed_steps [--epochs 40] [--images 1600] [--batch 8] [--side 32]
 
 Two jobs on this machine (`--on local`), equal but for what observes. One keeps no log and has nothing on; the
 other keeps its log, publishes progress over TLS, sends rows to TensorBoard and to an MLflow that hangs and
 answers 500 in turn, is read by a Prometheus once a second, has a webhook that refuses every message, and
 watches `stop_if`. Both train all the while, but only one of them runs at any moment: the other's processes
 are stopped (SIGSTOP) for a block of some seconds, in the order A B B A. So both see the same load of the
-machine within seconds, and none the other's. Of each block the median time of its steps and the rank's
-processor time a step are taken, without the steps that a stop lies in; of each pair of blocks the ratio. At
-the end the weights of both are compared.
+machine within seconds, and none the other's. Of each block the median time of its steps is taken, without
+the steps that a stop lies in, and of each pair of blocks the ratio; of the rank's processor time the ratio
+of the sums, as rows come several at once. Steps are small, because what observes costs the same beside a
+long one. At the end the weights of both are compared.
 
 The median and quartiles of the ratios are what is printed; where quartiles are further from each other than
 what is asked for, the machine was too busy to tell, and it is to be run again with more epochs.
@@ -58,7 +59,8 @@ class Training:
     Attributes:
         folder: Of its own, which stands in the variables of all its processes.
         medians_s: Of the steps of each block.
-        processor_s: Of the rank, a step, of each block.
+        processor_s: Of the rank, of each block.
+        counts: Of the steps that came in each block.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Training:
     command: subprocess.Popen[bytes]
     medians_s: list[float] = field(default_factory=list)
     processor_s: list[float] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
 
     @property
     def output(self) -> Path:
@@ -118,7 +121,8 @@ class Training:
         if has_ended or len(measured) < _AROUND:
             return False
         self.medians_s.append(statistics.median(measured))
-        self.processor_s.append((after_s - before_s) / max(1, len(steps) - first))
+        self.processor_s.append(after_s - before_s)
+        self.counts.append(len(steps) - first)
         return True
 
     def weights(self) -> str:
@@ -152,10 +156,12 @@ def observers(folder: Path) -> Iterator[tuple[dict[str, Any], int, Server, ApiSe
         mlflow.close()
 
 
-def begin(folder: Path, name: str, launch: dict[str, Any], *, epochs: int) -> Training:
+def begin(folder: Path, name: str, launch: dict[str, Any], *, epochs: int, batch: int) -> Training:
     """Submit a job of its own folder."""
     path = make_config(folder, name, epochs=epochs, track=[])
     document = yaml.safe_load(path.read_text())
+    document["DataLoader"]["Train"]["sampler"]["batch_size"] = batch
+    document["Global"]["print_batch_step"] = 10
     document["Launch"] |= {"hang_timeout": None, **launch}
     path.write_text(yaml.safe_dump(document, sort_keys=False))
     environ = {**os.environ, "FTLAUNCH_STATE": str(folder / "state"), "no_proxy": "127.0.0.1"}
@@ -172,15 +178,25 @@ def read_metrics(port: int, is_over: threading.Event) -> None:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=1).read()
 
 
-def describe(name: str, plain: list[float], observed: list[float]) -> str:
-    """Say how much longer the one takes."""
+def describe_steps(plain: list[float], observed: list[float]) -> str:
+    """Say how much longer a step of the one takes."""
     if min(len(plain), len(observed)) < 2:
-        return f"{name}: no two pairs of blocks; it takes more epochs"
+        return "a step: no two pairs of blocks; it takes more epochs"
     ratios = [b / a for a, b in zip(plain, observed, strict=False) if a > 0]
     low, middle, high = statistics.quantiles(ratios, n=4)
     return (
-        f"{name}: {1000 * statistics.median(plain):.2f} ms without, {1000 * statistics.median(observed):.2f} "
-        f"ms with all; of {len(ratios)} pairs a ratio of {middle:.4f} (quartiles {low:.4f} and {high:.4f})"
+        f"a step: {1000 * statistics.median(plain):.2f} ms without, {1000 * statistics.median(observed):.2f} "
+        f"ms with all; of {len(ratios)} pairs a ratio of {middle:.4f} (quartiles {low:.4f} and {high:.4f}, "
+        f"so the median is known to about {(high - low) / len(ratios) ** 0.5:.4f})"
+    )
+
+
+def describe_processor(plain: Training, observed: Training) -> str:
+    """Say how much more of the processor a step of the one takes."""
+    without_s, with_s = (sum(one.processor_s) / max(1, sum(one.counts)) for one in (plain, observed))
+    return (
+        f"the rank's processor, a step: {1000 * without_s:.2f} ms without, {1000 * with_s:.2f} ms with all, "
+        f"a ratio of {with_s / without_s:.4f} over {sum(plain.counts)} and {sum(observed.counts)} steps"
     )
 
 
@@ -200,7 +216,7 @@ def measure(plain: Training, observed: Training, *, mlflow: Server, block_s: flo
         number += 1
     length = min(len(plain.medians_s), len(observed.medians_s))
     for one in (plain, observed):
-        del one.medians_s[length:], one.processor_s[length:]
+        del one.medians_s[length:], one.processor_s[length:], one.counts[length:]
         one.signal(signal.SIGCONT)
 
 
@@ -208,8 +224,10 @@ def main() -> None:
     """Print the ratios, and whether the weights are the same."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--images", type=int, default=640)
-    parser.add_argument("--block", type=float, default=6.0)
+    parser.add_argument("--images", type=int, default=1600)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--side", type=int, default=32)
+    parser.add_argument("--block", type=float, default=2.0)
     args = parser.parse_args()
     with contextlib.ExitStack() as stack:
         # servers print a traceback for each client that a stop has cut off
@@ -218,12 +236,12 @@ def main() -> None:
         folders = [folder / name for name in ("plain", "observed")]
         for one in folders:
             one.mkdir()
-            draw(one / "data", images=args.images)
+            draw(one / "data", images=args.images, side=args.side)
         launch, port, mlflow, api, webhook = stack.enter_context(observers(folders[1]))
         mlflow.always = _FAULTS[0]
         trainings = [
-            begin(folders[0], "plain", {"keep_logs": None}, epochs=args.epochs),
-            begin(folders[1], "observed", launch, epochs=args.epochs),
+            begin(folders[0], "plain", {"keep_logs": None}, epochs=args.epochs, batch=args.batch),
+            begin(folders[1], "observed", launch, epochs=args.epochs, batch=args.batch),
         ]
         is_over = threading.Event()
         threading.Thread(target=read_metrics, args=(port, is_over), daemon=True).start()
@@ -242,8 +260,8 @@ def main() -> None:
         plain, observed = trainings
         assert all((api.asked, webhook.asked, mlflow.asked)), "something was not on"
         print(f"load: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors, the job itself among it")
-        print(describe("a step", plain.medians_s, observed.medians_s))
-        print(describe("the rank's processor, a step", plain.processor_s, observed.processor_s))
+        print(describe_steps(plain.medians_s, observed.medians_s))
+        print(describe_processor(plain, observed))
         same = "the same bits" if plain.weights() == observed.weights() else "OTHER WEIGHTS"
         print(f"weights: {same}, {len(plain.steps())} steps")
 

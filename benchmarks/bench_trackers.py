@@ -32,14 +32,14 @@ SIDE, CLASSES, BATCH = 64, 4, 32
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def draw(folder: Path, *, images: int) -> None:
+def draw(folder: Path, *, images: int, side: int = SIDE) -> None:
     """Draw noise, and a list of it."""
     draws = np.random.default_rng(0)
     folder.mkdir()
     lines = []
     for index in range(images):
         name = f"{index}.jpg"
-        cv2.imwrite(str(folder / name), draws.integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8))
+        cv2.imwrite(str(folder / name), draws.integers(0, 255, (side, side, 3), dtype=np.uint8))
         lines.append(f"{name} {index % CLASSES}\n")
     (folder / "train_list.txt").write_text("".join(lines))
 
