@@ -275,7 +275,7 @@ set-version: ## TO=0.2.0 in all files that name our version, and not what others
 	git grep -lF '$(VERSION)' -- pyproject.toml README.md docs examples k8s tests \
 		':!tests/launcher/why/corpus' ':!tests/launcher/cli/release_*' | xargs sed -i -E \
 		-e 's/^version = "$(VERSION)"/version = "$(TO)"/' \
-		-e 's/(ftlaunch(-trainer)?[-: ]|version"?: ?"|version=")$(subst .,\.,$(VERSION))/\1$(TO)/g'
+		-e 's/(ftlaunch(-trainer|-driver)?[-: ]|version"?: ?"|version=")$(subst .,\.,$(VERSION))/\1$(TO)/g'
 
 clean:  ## remove the environment, the quick start's folder and caches
 	rm -rf $(VENV) .quickstart build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

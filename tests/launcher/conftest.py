@@ -53,7 +53,7 @@ def make_plan(load: Callable[..., RunConfig]) -> Callable[..., JobPlan]:
     def make(overrides: Sequence[str] = (), *, flags: Flags | None = None, **given: Any) -> JobPlan:
         plan_keys = ("on", "exact_name", "gpus_here", "overwrite", "parent", "api", "submitted_by")
         asked = {"on": "kubernetes", **{key: given.pop(key) for key in plan_keys if key in given}}
-        return plan(load(*overrides, flags=flags, **given), run_id=RUN_ID, version="0.1.0", **asked)
+        return plan(load(*overrides, flags=flags, **given), run_id=RUN_ID, version="0.2.0", **asked)
 
     return make
 

@@ -67,7 +67,7 @@ def example(
     name: str, flags: Flags | None = None, *, overrides: tuple[str, ...] = (), **given: Any
 ) -> Manifest:
     config = load_run_config(EXAMPLES / name, flags=flags, overrides=overrides)
-    return render(plan(config, run_id=RUN_ID, version="0.1.0", **given))
+    return render(plan(config, run_id=RUN_ID, version="0.2.0", **given))
 
 
 @pytest.fixture

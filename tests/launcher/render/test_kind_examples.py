@@ -26,7 +26,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 def rendered(kind: JobKind) -> Manifest:
     config = load_run_config(REPOSITORY / "examples/quickstart.yaml", flags=Flags(nodes=2, gpus=0))
-    made = plan(config, on="kubernetes", run_id=RUN_ID, version="0.1.0", exact_name="digits", api=kind.name)
+    made = plan(config, on="kubernetes", run_id=RUN_ID, version="0.2.0", exact_name="digits", api=kind.name)
     return render(made)
 
 

@@ -262,7 +262,7 @@ def test_an_image_without_the_launcher_says_so_by_name(config, cluster, tmp_path
 @pytest.mark.parametrize(
     ("image", "driver"),
     [
-        ("ftlaunch-trainer:0.1.0-cpu", "ftlaunch-driver:0.1.0"),
+        ("ftlaunch-trainer:0.2.0-cpu", "ftlaunch-driver:0.2.0"),
         ("registry.example:5000/ftlaunch-trainer:1-gpu", "registry.example:5000/ftlaunch-driver:1"),
         ("registry.example/own:1", "registry.example/own:1"),
     ],

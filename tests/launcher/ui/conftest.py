@@ -125,7 +125,7 @@ class Page:
 @pytest.fixture
 def open_page(store: RunStore, tmp_path) -> Callable[..., Page]:
     def open_it(**given: Any) -> Page:
-        settings = Settings(store=store, fetched=tmp_path / "fetched", version="0.1.0", **given)
+        settings = Settings(store=store, fetched=tmp_path / "fetched", version="0.2.0", **given)
         app = App(settings)
         return Page(app=app, asgi=app.build(), settings=settings)
 

@@ -72,7 +72,7 @@ def test_the_environment_that_make_sets_up_is_completed_by_make_until_make_has_d
 
 
 def test_a_wheel_that_is_still_there_is_named_and_one_that_is_gone_gives_its_requirements(tmp_path):
-    wheel = tmp_path / "ftlaunch-0.1.0-py3-none-any.whl"
+    wheel = tmp_path / "ftlaunch-0.2.0-py3-none-any.whl"
     origin = Origin(kind="file", place=str(wheel), requirements=TRAINER)
     gone = shlex.split(install_command("trainer", origin=origin, environment=ACTIVE))
     assert gone == ["pip", "install", "paddlepaddle<3.4,>=3.3", "numpy>=1.26"]
