@@ -58,7 +58,7 @@ def main() -> None:
         for columns, lines in SIZES:
             screen = capture(folder, env, f"ftlaunch status --watch {second}", columns, lines)
             (HERE / f"watch-{columns}.svg").write_text(draw(screen, columns, lines), encoding="utf-8")
-        photograph(folder, env, second)
+        photograph(folder, env, first, second)
         call(folder, env, "delete", first, second, "--force")
 
 
@@ -149,8 +149,8 @@ def draw(screen: list[str], columns: int, lines: int) -> str:
     return "\n".join([*out, "</svg>", ""])
 
 
-def photograph(folder: Path, env: dict[str, str], job: str) -> None:
-    """Take pictures of the list and of a run's page."""
+def photograph(folder: Path, env: dict[str, str], other: str, job: str) -> None:
+    """Take pictures of the list, of a run's page, and of both runs compared."""
     command = ["ftlaunch", "ui", "--no-open"]
     with subprocess.Popen(
         command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=-3, text=True
@@ -165,7 +165,8 @@ def photograph(folder: Path, env: dict[str, str], job: str) -> None:
                 )  # fmt: skip
                 browser.go(address)
                 browser.wait_until("location.pathname != '/'")  # a page that leads on
-                for page, name in (("", "list"), (f"run/{job}/", "run")):
+                pages = (("", "list"), (f"run/{job}/", "run"), (f"compare?job={other}&job={job}", "compare"))
+                for page, name in pages:
                     root = browser.evaluate("location.pathname.split('/').slice(0, 2).join('/') + '/'")
                     browser.go(f"{address.partition('/?')[0]}{root}{page}")
                     browser.wait_until("document.body.innerText.includes('Running')")
