@@ -56,7 +56,8 @@ RATE = "Optimizer.lr.learning_rate"
 TRIALS, PARALLEL, EPOCHS, EPOCH_S = 24, 4, 9, 0.02
 _LIVES_S = (0.2, 0.6, 2.0)
 """Longest lives of drivers: some are killed while they begin, some after many steps."""
-_STUDY_S = 300.0
+_KILLED_S, _ALONE_S = 300.0, 120.0
+"""So long drivers of a study are killed; so long it may take afterwards, with drivers that are left alone."""
 
 
 class FolderBackend(Backend):
@@ -248,15 +249,16 @@ def play(folder: Path, *, seed: int, most: int) -> Round:
     backend = _use_stand_in(folder / "jobs", seed=seed)
     study = _begin(folder, seed=seed)
     draws, kills = random.Random(seed), 0
-    until_s = time.monotonic() + _STUDY_S
+    until_s = time.monotonic() + _KILLED_S
     while not lifecycle.look(study).is_over:
-        if time.monotonic() > until_s:
-            return Round(kills=kills, faults=[f"it did not end within {_STUDY_S:.0f} s"])
+        late_s = time.monotonic() - until_s
+        if late_s > _ALONE_S:
+            return Round(kills=kills, faults=[f"left alone, it did not end within {_ALONE_S:.0f} s"])
         count = draws.choice((1, 2))
         drivers = [_fork_driver(study.name, folder, seed) for _ in range(count)]
         for pid in drivers:
             time.sleep(draws.uniform(0, draws.choice(_LIVES_S) / count))
-            kills += _kill(pid, leave=kills >= most)
+            kills += _kill(pid, leave=kills >= most or late_s > 0)
     picture = lifecycle.look(study)
     lifecycle.write_results(study, picture)
     return Round(kills=kills, faults=_find_faults(study, picture, backend, seed=seed))

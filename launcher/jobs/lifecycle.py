@@ -170,6 +170,26 @@ def resume(job: ResolvedJob) -> JobStatus:
     return status(job)
 
 
+def check_has_ended(job: ResolvedJob) -> None:
+    """Look whether a job may be deleted without force; one that is gone already may.
+
+    Raises:
+        UsageError: It still runs.
+    """
+    with contextlib.suppress(NotFoundError):
+        _refuse_running(job, status(job))
+
+
+def _refuse_running(job: ResolvedJob, now: JobStatus) -> None:
+    if not now.state.is_terminal:
+        raise UsageError(
+            where=job.name,
+            expected="a job that has ended",
+            got=f"one that is {now.state.value}",
+            fix="cancel it first, or pass --force",
+        )
+
+
 def delete(job: ResolvedJob, *, force: bool = False, confirm: Callable[[], None] | None = None) -> None:
     """Remove a job and its record; checkpoints and whatever else it wrote stay.
 
@@ -183,13 +203,8 @@ def delete(job: ResolvedJob, *, force: bool = False, confirm: Callable[[], None]
     """
     with contextlib.suppress(NotFoundError):
         now = status(job)
-        if not now.state.is_terminal and not force:
-            raise UsageError(
-                where=job.name,
-                expected="a job that has ended",
-                got=f"one that is {now.state.value}",
-                fix="cancel it first, or pass --force",
-            )
+        if not force:
+            _refuse_running(job, now)
         if confirm is not None:
             confirm()
         job.backend.delete(job.handle, force=force)

@@ -295,6 +295,24 @@ def test_a_job_that_is_not_named_is_deleted_only_where_somebody_said_yes(place, 
     assert not (place.runs_dir / "flowers").exists()
 
 
+def test_of_several_jobs_all_are_deleted_or_none(place, ftlaunch):
+    for name in ("one", "two"):
+        submit(place, name=name)
+    code, _, err = ftlaunch("delete", "one", "ghost", "two")
+    assert code == 2
+    for said in (
+        "one: expected a job that has ended",
+        "ghost: expected",
+        "two: expected a job that has ended",
+    ):
+        assert said in err
+    assert ftlaunch("delete", "--force", "one", "ghost")[0] == 4
+    assert (place.runs_dir / "one").exists()
+    code, _, err = ftlaunch("delete", "--force", "one", "two", "one")
+    assert (code, err) == (0, "one: deleted\ntwo: deleted\n")
+    assert [name for name in ("one", "two") if (place.runs_dir / name).exists()] == []
+
+
 def test_a_record_whose_job_never_came_to_be_can_be_deleted(place, ftlaunch):
     store = RunStore(place.runs_dir)
     record = RunRecord(
