@@ -5,9 +5,12 @@ from __future__ import annotations
 import html
 import inspect
 import logging
+import re
 import subprocess
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +50,8 @@ _LEVELS = {
 
 def log_note(note: Note) -> None:
     """Hand a note of a use case to the logger `ftlaunch`, in a program's words."""
-    LOG.log(_LEVELS[note.level], "%s", spell(str(note), inspect.unwrap(submit)))
+    # options of `logs` and, where it has none of that name, those of `submit`
+    LOG.log(_LEVELS[note.level], "%s", spell(str(note), inspect.unwrap(Job.logs)))
 
 
 def known_backend(on: BackendKind | None) -> BackendKind | None:
@@ -265,6 +269,8 @@ class Job:
         nodes: Collection[int] | None = None,
         attempt: int | None = None,
         all_attempts: bool = False,
+        since: str | datetime | timedelta | None = None,
+        grep: str | re.Pattern[str] | None = None,
         prefix: bool = True,
         timestamps: bool = False,
     ) -> Iterator[str]:
@@ -277,11 +283,15 @@ class Job:
             nodes: Only these nodes and their ranks.
             attempt: Only this start of all ranks, from 1.
             all_attempts: Those of earlier attempts too.
+            since: Only lines since then: `"5m"` ago, an RFC 3339 time, or Python's own; a time without a zone
+                is one of this machine's.
+            grep: Only lines in which this regular expression is found.
             prefix: Put `[rank 3]` before each line.
             timestamps: Put its time before each line.
 
         Raises:
-            UsageError: A rank or node is asked for that the job does not have.
+            UsageError: A rank or node is asked for that the job does not have, or `since` or `grep` cannot be
+                read.
             NotFoundError: There is no such job, and nothing of its log was recorded.
         """
         from launcher.jobs.logs import LogOptions, read_logs
@@ -293,6 +303,8 @@ class Job:
             nodes=None if nodes is None else frozenset(nodes),
             attempt=attempt,
             tail=tail,
+            since_ns=_read_since(since),
+            pattern=_read_pattern(grep),
         )
         options = LogOptions(
             log_filter=wanted,
@@ -497,3 +509,29 @@ def _describe(status: JobStatus) -> Iterator[tuple[str, str]]:
         from trainer.protocol.evaluated import describe_evaluated
 
         yield "last evaluation", describe_evaluated(status.progress.evaluated)
+
+
+def _read_since(since: str | datetime | timedelta | None) -> int:
+    """Return a moment as nanoseconds of Unix time, 0 for none."""
+    from launcher.logs.log_filter import parse_since
+
+    if since is None:
+        return 0
+    if isinstance(since, timedelta):
+        since = datetime.now().astimezone() - since
+    if isinstance(since, datetime):
+        return int(since.timestamp() * 1e9)
+    try:
+        return parse_since(since, now_s=time.time())
+    except ValueError as error:
+        raise UsageError(f"since: {error}") from error
+
+
+def _read_pattern(grep: str | re.Pattern[str] | None) -> re.Pattern[str] | None:
+    try:
+        return None if grep is None else re.compile(grep)
+    except re.error as error:
+        raise UsageError(
+            where="grep", expected="a regular expression", got=repr(grep), said=str(error),
+            fix="put a backslash before signs that stand for themselves",
+        ) from error  # fmt: skip

@@ -123,13 +123,18 @@ def sweep(
 
 @api
 def resume_sweep(
-    name: str | None = None, *, trials: int | None = None, notes: Callable[[Note], None] = log_note
+    name: str | None = None,
+    *,
+    trials: int | None = None,
+    parallel: int | None = None,
+    notes: Callable[[Note], None] = log_note,
 ) -> Sweep:
     """Go on with a study whose driver was left or killed, or that was cancelled, until it ends.
 
     Args:
         name: Its name; None for the one that was begun last.
         trials: How many there are to be; None for as many as before.
+        parallel: How many at once; None for as many as before.
         notes: As of `sweep`.
 
     Raises:
@@ -139,8 +144,8 @@ def resume_sweep(
     from launcher.sweep import lifecycle
     from launcher.sweep.study import find_study
 
-    study = lifecycle.release(find_study(name), trials=trials, notes=notes)
-    sharing = lifecycle.share_again(study)
+    study = lifecycle.release(find_study(name), trials=trials, parallel=parallel, notes=notes)
+    sharing = lifecycle.share_again(study, parallel=parallel)
     return _describe(study, lifecycle.go_on(study, sharing, pause=time.sleep, notes=notes))
 
 

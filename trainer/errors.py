@@ -100,7 +100,7 @@ class MissingLibraryError(TrainerError):
             where="this system",
             expected=f"{library}, which a package of this environment loads",
             got="none",
-            fix=f"apt-get install {package} (the package {package} on Debian and Ubuntu)"
+            fix=f"on Debian and Ubuntu: apt-get install {package}"
             if package
             else "install the package of your system that has it",
         )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 import subprocess
 import sys
 import threading
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -44,6 +46,22 @@ def test_a_job_lives_from_submit_to_delete(config, cluster, caplog):
     assert ftlaunch.jobs(states=["failed"]) == ()
     assert list(job.logs()) == ["[rank 0] one", "[rank 0] two"]
     assert list(job.logs(tail=1, prefix=False)) == ["two"]
+    assert list(job.logs(grep="^t.o$")) == ["[rank 0] two"]
+    assert list(job.logs(grep=re.compile("ON", re.IGNORECASE))) == ["[rank 0] one"]
+    for since in (
+        "20000d",
+        timedelta(days=20000),
+        datetime(2000, 1, 1),
+        datetime(2000, 1, 1, tzinfo=timezone.utc),
+    ):
+        assert len(list(job.logs(since=since))) == 2
+    for since in ("2099-01-01T00:00:00Z", datetime(2099, 1, 1)):
+        with caplog.at_level(logging.INFO, logger="ftlaunch"):
+            assert list(job.logs(since=since)) == []
+    assert "no line is what ranks=…, nodes=…, attempt=…, since=… and grep=… ask for" in caplog.text
+    for asked in ({"grep": "("}, {"since": "yesterday"}):
+        with pytest.raises(ftlaunch.UsageError, match=f"{next(iter(asked))}: expected a"):
+            job.logs(**asked)
     with pytest.raises(ftlaunch.UsageError, match="rank"):
         list(job.logs(ranks=[9]))
     for node in range(2):

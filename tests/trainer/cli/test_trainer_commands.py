@@ -351,5 +351,5 @@ def test_a_library_that_the_system_lacks_is_named_with_its_package(trainer, cfg,
     assert code == Exit.CONFIG
     assert err == (
         "trainer: this system: expected libgomp.so.1, which a package of this environment loads, got none; "
-        "apt-get install libgomp1 (the package libgomp1 on Debian and Ubuntu)\n"
+        "on Debian and Ubuntu: apt-get install libgomp1\n"
     )
