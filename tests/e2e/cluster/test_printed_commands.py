@@ -53,6 +53,7 @@ def test_the_lines_for_who_looks_after_a_cluster_work(cluster, tmp_path):
         )
     finally:
         cluster.kubectl("delete", "namespace", TEAM, "--ignore-not-found", "--wait=false")
+        cluster.kubectl("delete", "clusterrolebinding", "ftlaunch-capacity-users", "--ignore-not-found")
     names = {(item["kind"], item["metadata"]["name"]) for item in found["items"]}
     assert {("RoleBinding", "ftlaunch-users"), ("RoleBinding", "ftlaunch-files-users")} <= names
     assert {("PersistentVolumeClaim", "flowers"), ("PersistentVolumeClaim", "runs")} <= names
