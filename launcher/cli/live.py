@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from launcher.backends.states import JobState, JobStatus
 from launcher.cli.frame import compose, now_picture
 from launcher.cli.graph import takes_blocks
 from launcher.cli.printing import Screen, echo
+from launcher.cli.signals import ended_like_ctrl_c
 from launcher.cli.summary import print_end
 from launcher.cli.table import cut
 from launcher.errors import CliExit, LaunchError
@@ -129,22 +128,3 @@ def follow_live(
     if status.state is also:
         return CliExit.OK
     return exit_code(status, propagate=propagate)
-
-
-@contextmanager
-def ended_like_ctrl_c() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP put the terminal back too."""
-
-    def interrupt(number: int, frame: object) -> None:
-        del number, frame
-        raise KeyboardInterrupt
-
-    names = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    if threading.current_thread() is not threading.main_thread():
-        names = []
-    before = {name: signal.signal(name, interrupt) for name in names}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)

@@ -18,6 +18,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from launcher.cli.printing import echo, echo_error
+from launcher.cli.signals import ended_like_ctrl_c
 from launcher.errors import CliExit, LaunchError, NotFoundError
 from trainer.config.problems import ConfigError, suggest
 
@@ -231,7 +232,9 @@ def main() -> None:
     enable = threading.Timer(_SHORT_S, gc.enable)
     enable.daemon = True
     enable.start()
-    _end(run(sys.argv[1:]))
+    with ended_like_ctrl_c():
+        code = run(sys.argv[1:])
+    _end(code)
 
 
 def _end(code: int) -> NoReturn:

@@ -115,8 +115,8 @@ def wait_for_study(study: Study, *, timeout_s: float | None) -> int:
 
 def watch_study(study: Study, *, plain: bool) -> int:
     """Show a study as it changes, until it ends or no driver goes on with it."""
-    from launcher.cli.live import ended_like_ctrl_c
     from launcher.cli.printing import Screen, can_show
+    from launcher.cli.signals import ended_like_ctrl_c
     from launcher.cli.sweep import print_study_end
     from launcher.cli.sweep_picture import compose_study
     from launcher.sweep.lifecycle import look, state_of

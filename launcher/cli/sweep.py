@@ -239,7 +239,7 @@ def resume_study(study: Study, *, parallel: int | None, detach: bool, plain: boo
 
 def _go_on(study: Study, sharing: Sharing, *, plain: bool, output: str) -> int:
     """Drive a study, with a live view on a terminal and a line an event elsewhere."""
-    from launcher.cli.live import ended_like_ctrl_c
+    from launcher.cli.signals import ended_like_ctrl_c
     from launcher.cli.sweep_view import LiveStudy, PlainStudy, StudyView
     from launcher.sweep import lifecycle
 

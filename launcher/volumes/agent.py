@@ -9,6 +9,7 @@ the hash is right.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -24,6 +25,12 @@ OFFSET = "FTLAUNCH.offset"
 PART_PREFIX, PART_SUFFIX = ".", ".ftlaunch-part"
 _BLOCK, _PIECE = 1 << 20, 1 << 16
 _EXIT_REFUSED = 9
+EXIT_DENIED, EXIT_READ_ONLY, EXIT_FULL = 10, 11, 12
+"""Exit codes for what a user has to mend at the volume."""
+_EXITS = {
+    errno.EACCES: EXIT_DENIED, errno.EPERM: EXIT_DENIED, errno.EROFS: EXIT_READ_ONLY, errno.ENOSPC: EXIT_FULL,
+    getattr(errno, "EDQUOT", errno.ENOSPC): EXIT_FULL,
+}  # fmt: skip
 # O_NONBLOCK: nobody waits for the reader of a pipe that stands there. What Windows does not know is left out.
 _INTO_PART = os.O_WRONLY | os.O_CREAT
 _INTO_PART |= sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
@@ -183,6 +190,43 @@ def resolve(root: Path, path: str, *, make: bool = False) -> Path:
     return here / parts[-1]
 
 
+def exit_of(error: Exception) -> int:
+    """Return the exit code that says what is to be mended."""
+    return _EXITS.get(error.errno or 0, _EXIT_REFUSED) if isinstance(error, OSError) else _EXIT_REFUSED
+
+
+def describe_error(error: Exception) -> str:
+    """Say what went wrong; of what is denied also to whom, and whose it is."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    said = error.strerror[:1].lower() + error.strerror[1:]
+    if not isinstance(error.filename, str):
+        return said
+    path = Path(error.filename)
+    if path.name.endswith(PART_SUFFIX):
+        path = path.parent
+    getuid, getgid = getattr(os, "getuid", None), getattr(os, "getgid", None)  # Windows has neither
+    if exit_of(error) != EXIT_DENIED or getuid is None or getgid is None:
+        return f"{path}: {said}"
+    found = _stat_nearest(path)
+    if found is None:
+        return f"{path}: {said} for user {getuid()} and group {getgid()}"
+    path, status = found
+    mode = stat.S_IMODE(status.st_mode)
+    return (
+        f"{path}: {said} for user {getuid()} and group {getgid()}: "
+        f"it belongs to user {status.st_uid} and group {status.st_gid}, with mode {mode:o}"
+    )
+
+
+def _stat_nearest(path: Path) -> tuple[Path, os.stat_result] | None:
+    """Return what can be seen of a path, or of the folder above it: whose that is says who may make it."""
+    for seen in (path, *path.parents):
+        with contextlib.suppress(OSError):
+            return seen, seen.stat()
+    return None
+
+
 def _answer(line: Mapping[str, Any]) -> None:
     sys.stdout.buffer.write(json.dumps(line).encode() + b"\n")
     sys.stdout.buffer.flush()
@@ -215,5 +259,5 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except (RefusedError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(_EXIT_REFUSED)
+        sys.stderr.write(f"{describe_error(error)}\n")
+        sys.exit(exit_of(error))

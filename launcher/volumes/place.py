@@ -67,6 +67,14 @@ class Scratch:
     memory: str
 
 
+FIXES_HERE: Mapping[int, str] = {
+    agent.EXIT_DENIED: "let it belong to you, or choose another folder",
+    agent.EXIT_READ_ONLY: "choose a folder that can be written to",
+    agent.EXIT_FULL: "free some space, and repeat the command",
+}
+"""What to do about a folder of this machine, by the exit code that the agent would end with."""
+
+
 class Channel(Protocol):
     """A program that runs elsewhere."""
 
@@ -90,9 +98,15 @@ class Place(ABC):
         root: The folder, as the programs there name it.
         title: What messages call it.
         scratch: Where programs there may write, if they were given a place to.
+        fixes: What to do, by the exit code of the agent.
     """
 
     scratch: str = SCRATCH
+    fixes: Mapping[int, str] = {
+        agent.EXIT_DENIED: "let it belong to the user or the group that the job's pods run as: Launch.run_as",
+        agent.EXIT_READ_ONLY: "check the claim's access mode, and how its volume is mounted",
+        agent.EXIT_FULL: "free some space or enlarge the claim, and repeat the command",
+    }
 
     def __init__(self, *, root: str, title: str) -> None:
         self.root, self.title = root, title
@@ -164,7 +178,10 @@ class Place(ABC):
         """
         code, said = channel.finish()
         if code:
-            raise VolumeError(said.strip() or f"the agent ended with exit code {code}", where=self.title)
+            raise VolumeError(
+                said.strip() or f"the agent ended with exit code {code}", where=self.title,
+                fix=self.fixes.get(code, ""),
+            )  # fmt: skip
 
     def _blame(self, channel: Channel) -> None:
         self.require_success(channel)
@@ -196,6 +213,8 @@ class _Process:
 
 class Folder(Place):
     """A folder of this machine."""
+
+    fixes = FIXES_HERE
 
     def __init__(self, folder: Path) -> None:
         super().__init__(root=str(folder), title=str(folder))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from launcher.volumes import agent
-from launcher.volumes.place import Channel, FileDiffersError, Place, VolumeError
+from launcher.volumes.place import FIXES_HERE, Channel, FileDiffersError, Place, VolumeError
 
 Progress = Callable[[int], None]
 """Called with each number of bytes that has passed."""
@@ -89,7 +89,8 @@ def pull(
     except agent.DiffersError as error:
         raise FileDiffersError(str(error), where=to) from error
     except (agent.RefusedError, OSError) as error:
-        raise VolumeError(str(error), where=to) from error
+        fix = FIXES_HERE.get(agent.exit_of(error), "")
+        raise VolumeError(agent.describe_error(error), where=to, fix=fix) from error
     return deltas
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import click
 import pytest
 
 from launcher.cli.main import COMMANDS, SYNONYMS, group
+from launcher.cli.signals import ended_like_ctrl_c
 from launcher.errors import CliExit, LaunchError, NotFoundError, UnreachableError, UsageError
 from trainer.config.problems import ConfigError, Problem
 
@@ -232,3 +234,20 @@ def test_help_texts_are_sentences(name):
                 assert option.help[0].isupper(), option.name
                 assert option.help.endswith("."), option.name
                 assert not option.help.startswith(("Of ", "Likewise", "Only ")), option.name
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["timeout", "terminal-closed"])
+def test_a_command_that_is_told_to_end_cleans_up_as_after_ctrl_c(number):
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), ended_like_ctrl_c():
+        signal.raise_signal(number)
+    assert signal.getsignal(number) is before
+
+
+def test_below_nohup_a_closed_terminal_ends_nothing():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ended_like_ctrl_c():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)

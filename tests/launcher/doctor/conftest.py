@@ -80,6 +80,7 @@ def healthy() -> dict[str, Any]:
         ]},
         "/apis/kueue.x-k8s.io/v1beta2/namespaces/ml/localqueues": items({"metadata": {"name": "team-a"}}),
         "/api/v1/namespaces/ml/configmaps": items(),
+        "/api/v1/namespaces/ml/pods": items(),
     }  # fmt: skip
 
 

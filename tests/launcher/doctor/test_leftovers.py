@@ -17,6 +17,7 @@ from launcher.jobs.recovery import collect, stale_records
 from launcher.objects import CONFIG_MAPS, PADDLE_JOBS
 from launcher.runs.record import Stage
 from launcher.runs.store import RunStore
+from launcher.times import format_unix_time
 from tests.fakes.cluster import FakeCluster
 
 MINE, OTHERS = "0123456789abcdef" * 2, "f" * 32
@@ -130,3 +131,17 @@ def test_doctor_sweeps_ours_and_names_others(cluster, only):
         == "removed the ConfigMaps of cut"
     )
     assert only(check_leftovers(info, []))[1] == "nothing of interrupted submits"
+
+
+def test_doctor_names_pods_that_passed_files_and_that_nobody_waits_for(answers, info, only):
+    def pod(name: str, phase: str, made: str) -> dict[str, object]:
+        return {"metadata": {"name": name, "creationTimestamp": made}, "status": {"phase": phase}}
+
+    old, new = format_unix_time(time.time() - HOURS), format_unix_time(time.time())
+    answers["/api/v1/namespaces/ml/pods"] = {"kind": "List", "items": [
+        pod("flowers-files-a", "Pending", old), pod("flowers-files-b", "Pending", new),
+        pod("flowers-files-c", "Running", old), pod("flowers-files-d", "Failed", new),
+    ]}  # fmt: skip
+    assert only(check_leftovers(info, []))[1] == (
+        "2 pods that passed files, which the next `data` or `ckpt` deletes: flowers-files-a, flowers-files-d"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -163,3 +164,25 @@ def test_a_pipe_in_place_of_a_part_stops_nobody(tmp_path):
     os.mkfifo(agent.part_of(tmp_path / "a"))
     with pytest.raises((agent.RefusedError, OSError)):
         list(agent.receive_files(tmp_path, {"a": wanted()}, archive(plain("a"))))
+
+
+@pytest.mark.parametrize(("code", "name", "said", "exit_code"), [
+    (errno.EACCES, ".a.ftlaunch-part", "with mode 750", agent.EXIT_DENIED),
+    (errno.EPERM, "deep/er/a", "with mode 750", agent.EXIT_DENIED),
+    (errno.EROFS, "a", "read-only file system", agent.EXIT_READ_ONLY),
+    (errno.ENOSPC, "a", "no space left on device", agent.EXIT_FULL),
+])  # fmt: skip
+def test_what_the_system_refuses_is_said_with_whose_the_folder_is(tmp_path, code, name, said, exit_code):
+    tmp_path.chmod(0o750)
+    error = OSError(code, os.strerror(code), str(tmp_path / name))
+    text = agent.describe_error(error)
+    assert text.startswith(str(tmp_path))
+    assert text.endswith(said)
+    assert agent.exit_of(error) == exit_code
+    assert "ftlaunch-part" not in text
+    assert (f"belongs to user {os.getuid()} and group" in text) == (exit_code == agent.EXIT_DENIED)
+
+
+def test_a_refusal_of_ours_is_said_as_it_is():
+    error = agent.RefusedError("'../a': expected a path below the folder")
+    assert (agent.describe_error(error), agent.exit_of(error)) == (str(error), 9)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import copy
+import time
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 import yaml
 
 from launcher.backends.kubernetes import transfer_pod
+from launcher.errors import CliExit, UsageError
 from launcher.kinds.registry import PADDLE_JOB
 from launcher.kube.errors import AbsentError, DeniedError
-from launcher.objects import PODS
+from launcher.kube.remarks import tell_to
+from launcher.objects import CLAIMS, EVENTS, PODS
+from launcher.times import format_unix_time
+from launcher.volumes import agent
 from launcher.volumes.place import Folder, VolumeError
 from launcher.volumes.transfer import compare, describe
 
@@ -23,6 +29,10 @@ RESTRICTED = {
 }  # fmt: skip
 
 
+def claim(name: str, *, phase: str = "Bound", **more: str) -> dict:
+    return {"metadata": {"name": name, **more}, "status": {"phase": phase}}
+
+
 class Pods:
     """Keeps pods; each runs after a look or two, unless `status` says otherwise."""
 
@@ -31,11 +41,14 @@ class Pods:
         self.looks = 0
         self.status: dict | None = None
         self.on_delete: Exception | None = None
+        self.claims: list[dict] | Exception = [claim("data"), claim("runs")]
+        self.events: list[dict] = []
 
     def create(self, resource, body, *, namespace, dry_run=False):
         assert (resource, dry_run) == (PODS, False)
         made = copy.deepcopy(body)
         made["metadata"] |= {"uid": f"uid-{len(self.kept)}", "namespace": namespace}
+        made["metadata"] |= {"creationTimestamp": format_unix_time(time.time())}
         made["status"] = {"phase": "Pending"}
         self.kept[made["metadata"]["name"]] = made
         return made
@@ -48,6 +61,13 @@ class Pods:
         return self.kept[name]
 
     def list(self, resource, *, namespace, labels="", fields=""):
+        if resource == CLAIMS:
+            if isinstance(self.claims, Exception):
+                raise self.claims
+            return tuple(self.claims)
+        if resource == EVENTS:
+            assert fields == "involvedObject.uid=uid-0"
+            return tuple(self.events)
         wanted = dict(part.split("=") for part in labels.split(","))
         return tuple(pod for pod in self.kept.values() if wanted.items() <= pod["metadata"]["labels"].items())
 
@@ -189,6 +209,109 @@ def test_readers_that_the_cluster_has_ended_are_swept():
     pod = transfer_pod.pod_for_claim("data", image="python:3", run_as=RUN_AS, read_only=True)
     with transfer_pod.running(pods, pod, namespace="ml", pause=lambda _: None):
         assert [name.partition("-")[0] for name in pods.kept] == ["running", "data"]
+
+
+def test_a_reader_that_never_began_is_deleted_by_the_next_one():
+    pods = Pods()
+    for name, age_s in (("old", transfer_pod.ABANDONED_S + 60), ("new", transfer_pod.START_S)):
+        left = transfer_pod.pod_for_claim(name, image="python:3", run_as=RUN_AS, read_only=True)
+        made = pods.create(PODS, left, namespace="ml")
+        made["metadata"]["creationTimestamp"] = format_unix_time(time.time() - age_s)
+    pod = transfer_pod.pod_for_claim("data", image="python:3", run_as=RUN_AS, read_only=True)
+    with transfer_pod.running(pods, pod, namespace="ml", pause=lambda _: None):
+        assert [name.partition("-")[0] for name in pods.kept] == ["new", "data"]
+
+
+@pytest.mark.parametrize(("claims", "said"), [
+    ([claim("data"), claim("runs")], "which has data, runs, got none of this name; did you mean 'data'?"),
+    ([], "which has none, got none of this name"),
+    ([claim("date", phase="Lost")], "expected one that can be mounted, got one whose volume is gone"),
+    ([claim("date", deletionTimestamp="2026-01-01T00:00:00Z")], "got one that is being deleted"),
+])  # fmt: skip
+def test_a_claim_that_cannot_be_mounted_is_refused_before_a_pod_is_made(claims, said):
+    pods = Pods()
+    pods.claims = claims
+    pod = transfer_pod.pod_for_claim("date", image="python:3", run_as=RUN_AS, read_only=True)
+    with pytest.raises(UsageError) as caught, transfer_pod.running(pods, pod, namespace="ml"):
+        raise AssertionError("it does not run")
+    assert str(caught.value).startswith("claim 'date': ")
+    assert said in str(caught.value)
+    assert (pods.kept, caught.value.exit_code) == ({}, CliExit.USAGE)
+
+
+def test_who_may_not_list_claims_reaches_them_all_the_same():
+    pods = Pods()
+    pods.claims = DeniedError("claims are forbidden")
+    pod = transfer_pod.pod_for_claim("date", image="python:3", run_as=RUN_AS, read_only=True)
+    with transfer_pod.running(pods, pod, namespace="ml", pause=lambda _: None) as name:
+        assert name in pods.kept
+
+
+@pytest.fixture
+def remarks():
+    said = []
+    tell_to(said.append)
+    yield said
+    tell_to(None)
+
+
+def test_what_a_reader_waits_for_is_said_once_and_again_when_it_changes(remarks):
+    pods = Pods()
+    pods.status = {"phase": "Pending", "conditions": [
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "claim unbound"}
+    ]}  # fmt: skip
+    waited = []
+
+    def pause(seconds: float) -> None:
+        waited.append(seconds)
+        if sum(waited) == 4:
+            assert remarks == []
+        if sum(waited) == 20:
+            pods.status = {"phase": "Pending"}
+            pods.events = [
+                {"involvedObject": {}, "metadata": {}, "type": "Warning", "reason": "FailedMount",
+                 "message": "mount.nfs: access\ndenied", "lastTimestamp": "2026-01-01T00:00:00Z"}
+            ]  # fmt: skip
+        if sum(waited) == 40:
+            pods.status = {"phase": "Running"}
+
+    pod = transfer_pod.pod_for_claim("data", image="python:3", run_as=RUN_AS, read_only=True)
+    with transfer_pod.running(pods, pod, namespace="ml", pause=pause) as name:
+        assert remarks == [
+            f"waiting for pod ml/{name}: Unschedulable: claim unbound",
+            f"waiting for pod ml/{name}: FailedMount: mount.nfs: access denied",
+        ]
+
+
+@pytest.mark.parametrize(("code", "fix"), [
+    (agent.EXIT_DENIED, "belong to user 7, or to group 8 (`chgrp 8` and `chmod 2775`), or pass --user"),
+    (agent.EXIT_FULL, "enlarge the claim"),
+    (agent.EXIT_READ_ONLY, "access mode"),
+], ids=["denied", "full", "read-only"])  # fmt: skip
+def test_what_the_volume_refuses_comes_with_what_to_do(code, fix):
+    pods = Pods()
+
+    class Refused:
+        stdout = BytesIO(b'{"ready": true}\n')
+
+        def send(self, data):
+            del data
+
+        def finish(self):
+            return code, "/volume: no\n"
+
+    class Refusing:
+        @contextmanager
+        def run_in_pod(self, *_, **__):
+            yield Refused()
+
+    opened = transfer_pod.open_claim(
+        pods, Refusing(), "data", "", namespace="ml", image="python:3", run_as=RUN_AS, read_only=False
+    )
+    with pytest.raises(VolumeError) as caught, opened as place:
+        compare(place, [])
+    assert str(caught.value).startswith("data: /volume: no; ")
+    assert fix in str(caught.value)
 
 
 def test_the_optional_network_policy_chooses_the_readers_and_allows_them_nothing():
