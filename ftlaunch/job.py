@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import html
 import inspect
 import logging
 import re
 import subprocess
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from ftlaunch.arguments import as_texts, make_options
 from ftlaunch.boundary import api, api_class, spell
 from ftlaunch.errors import JobCancelledError, JobFailedError
-from ftlaunch.lines import iterate_lines
+from ftlaunch.lines import iterate_lines, read_pattern, read_since
+from ftlaunch.notebook import as_table, describe_status
 from launcher.backends.states import JobEvent, JobState, JobStatus
 from launcher.errors import UsageError
 from launcher.jobs.notes import Note
@@ -303,8 +302,8 @@ class Job:
             nodes=None if nodes is None else frozenset(nodes),
             attempt=attempt,
             tail=tail,
-            since_ns=_read_since(since),
-            pattern=_read_pattern(grep),
+            since_ns=read_since(since),
+            pattern=read_pattern(grep),
         )
         options = LogOptions(
             log_filter=wanted,
@@ -493,45 +492,5 @@ class Job:
         except LaunchError as error:
             rows.append(("state", f"not known: {error}"))
         else:
-            rows += _describe(status)
-        cells = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
-            for name, value in rows
-        )
-        return f"<table>{cells}</table>"
-
-
-def _describe(status: JobStatus) -> Iterator[tuple[str, str]]:
-    yield "state", status.state.value + (f": {status.reason}" if status.reason else "")
-    yield "pods", ", ".join(f"{pod.pod}: {pod.state.value}" for pod in status.pods) or "none yet"
-    if status.progress is not None and status.progress.evaluated is not None:
-        from trainer.protocol.evaluated import describe_evaluated
-
-        yield "last evaluation", describe_evaluated(status.progress.evaluated)
-
-
-def _read_since(since: str | datetime | timedelta | None) -> int:
-    """Return a moment as nanoseconds of Unix time, 0 for none."""
-    from launcher.logs.log_filter import parse_since
-
-    if since is None:
-        return 0
-    if isinstance(since, timedelta):
-        since = datetime.now().astimezone() - since
-    if isinstance(since, datetime):
-        return int(since.timestamp() * 1e9)
-    try:
-        return parse_since(since, now_s=time.time())
-    except ValueError as error:
-        raise UsageError(f"since: {error}") from error
-
-
-def _read_pattern(grep: str | re.Pattern[str] | None) -> re.Pattern[str] | None:
-    try:
-        return None if grep is None else re.compile(grep)
-    except re.error as error:
-        raise UsageError(
-            where="grep", expected="a regular expression", got=repr(grep), said=str(error),
-            fix="put a backslash before signs that stand for themselves",
-        ) from error  # fmt: skip
+            rows += describe_status(status)
+        return as_table(rows)

@@ -1,10 +1,15 @@
-"""Lines of a log as an iterator, from a reader that hands them to a function."""
+"""Lines of a log: which are wanted, and an iterator from a reader that hands them to a function."""
 
 from __future__ import annotations
 
 import queue
+import re
 import threading
+import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+from launcher.errors import UsageError
 
 _QUEUED_BATCHES = 256
 
@@ -60,3 +65,41 @@ def iterate_lines(read: Callable[[Callable[[list[bytes]], None]], object]) -> It
     finally:
         left.set()
         thread.join(timeout=5)
+
+
+def read_since(since: str | datetime | timedelta | None) -> int:
+    """Return a moment as nanoseconds of Unix time, 0 for none.
+
+    Args:
+        since: A moment, how long ago that is, or either as `ftlaunch logs --since` takes it.
+
+    Raises:
+        UsageError: It is none of them.
+    """
+    from launcher.logs.log_filter import parse_since
+
+    if since is None:
+        return 0
+    if isinstance(since, timedelta):
+        since = datetime.now().astimezone() - since
+    if isinstance(since, datetime):
+        return int(since.timestamp() * 1e9)
+    try:
+        return parse_since(since, now_s=time.time())
+    except ValueError as error:
+        raise UsageError(f"since: {error}") from error
+
+
+def read_pattern(grep: str | re.Pattern[str] | None) -> re.Pattern[str] | None:
+    """Return what a line must hold; None for any.
+
+    Raises:
+        UsageError: It is no regular expression.
+    """
+    try:
+        return None if grep is None else re.compile(grep)
+    except re.error as error:
+        raise UsageError(
+            where="grep", expected="a regular expression", got=repr(grep), said=str(error),
+            fix="put a backslash before signs that stand for themselves",
+        ) from error  # fmt: skip
