@@ -37,8 +37,13 @@ quickstart: $(DATA)/train_list.txt  ## train on 1,797 handwritten digits on this
 	$(BIN)/ftlaunch submit examples/quickstart.yaml --on local --overwrite --follow
 	$(BIN)/python examples/digits.py result .quickstart/output/quickstart
 
-quickstart-sweep: $(DATA)/train_list.txt  ## try smaller batches and another rate on the quick start's digits, and say whether that was worth it
-	$(BIN)/ftlaunch sweep examples/quickstart-sweep.yaml --on local
+# written once a quick start has ended
+QUICKSTART := .quickstart/output/quickstart/report.json
+$(QUICKSTART):
+	$(MAKE) --no-print-directory quickstart
+
+quickstart-sweep: $(DATA)/train_list.txt | $(QUICKSTART)  ## smaller batches and rates on the quick start's digits in half its epochs, and whether that is better
+	$(BIN)/ftlaunch sweep examples/quickstart-sweep.yaml --on local --against quickstart
 
 UNIT := -m "not e2e and not zoo and not browser" -n $(WORKERS) --dist worksteal
 test: $(VENV)/dev.stamp  ## all tests but the end-to-end ones

@@ -69,6 +69,7 @@ class SweepKeywords(TypedDict, total=False):
     goal: Goal | None
     seed: int | None
     per_gpu: int | None
+    against: str | None
 
 
 class ClaimKeywords(TypedDict, total=False):

@@ -65,8 +65,10 @@ class Sweep:
         goal: `max` or `min`: which values of the metric are the better ones.
         trials: All that have begun, by number.
         best: The best of those that ended by themselves, or None.
-        gain: Whether that is better than the first trial by more than chance, as a sentence.
+        gain: Whether that is better than the first trial, or than what it was held against, by more than
+            chance, as a sentence.
         folder: Of the study; `winner.yaml` in it is the best trial's config.
+        against: Name of the job or study that the best is held against; None for the first trial.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Sweep:
     best: Trial | None
     gain: str
     folder: Path
+    against: str | None = None
 
 
 @api
@@ -100,8 +103,8 @@ def sweep(
         set: Changes of the config, for all trials.
         options: As of `submit`, for all trials.
         notes: Told what the command would say; the logger `ftlaunch` by default.
-        asked: As of the command: trials, parallel, metric, goal, sampler, prune, name, seed, per_gpu; what is
-            left out is chosen.
+        asked: As of the command: trials, parallel, metric, goal, sampler, prune, name, seed, per_gpu,
+            against; what is left out is chosen.
 
     Raises:
         ConfigError: The config is refused; all its problems are in `problems`.
@@ -232,6 +235,7 @@ def _describe(study: Study, picture: Picture) -> Sweep:
         trials=tuple(_describe_trial(study, trial) for trial in picture.trials), folder=study.folder,
         best=None if best is None else _describe_trial(study, best),
         gain=describe_gain(picture.trials, settings),
+        against=settings.baseline.name if settings.baseline is not None else None,
     )  # fmt: skip
 
 

@@ -248,7 +248,7 @@ def jobs_to_plot(name: str | None) -> list[str | None]:
 def why_study(study: Study, *, output: str) -> None:
     """Say why a study stands as it does: of itself, then of the first of its jobs that does not go on."""
     from launcher.cli.options import echo_document
-    from launcher.cli.sweep import study_to_json
+    from launcher.cli.sweep_document import study_to_json
     from launcher.cli.why import describe
     from launcher.errors import LaunchError
     from launcher.jobs.lifecycle import explain

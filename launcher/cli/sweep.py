@@ -14,6 +14,7 @@ import click
 
 from launcher.cli.options import (
     Subcommands,
+    complete_job,
     config_argument,
     echo_document,
     output_option,
@@ -24,7 +25,7 @@ from launcher.cli.options import (
 )
 from launcher.cli.printing import can_show, echo, print_note
 from launcher.cli.studies import complete_study
-from launcher.documents import format_time, make_document
+from launcher.cli.sweep_document import study_to_json
 from launcher.errors import CliExit
 from launcher.jobs.options import SubmitOptions
 
@@ -95,6 +96,11 @@ def command() -> None:
 @click.option(
     "--prune", type=click.Choice(_PRUNERS), help="Stop trials early that fall behind; by default none."
 )
+@click.option(
+    "--against", metavar="JOB", shell_complete=complete_job,
+    help="Job or study of this machine that the best is held against instead of the first trial; the name in "
+    "a config means the last of its jobs that succeeded.",
+)  # fmt: skip
 @click.option("--name", metavar="NAME", help="Exact name of the study; fails where it is taken.")
 @click.option("--sweep-seed", "seed", type=click.IntRange(min=0), metavar="N", help="Seed of the draws.")
 @click.option(
@@ -356,62 +362,6 @@ def show_study(study: Study, *, output: str) -> None:
         echo("\n".join(describe_study(study, picture, columns=400, now_s=time.time(), wide=True)))
     else:
         print_study_end(study, picture)
-
-
-def study_to_json(study: Study, picture: Picture) -> dict[str, object]:
-    """Write a study for programs. Keys are only ever added."""
-    from launcher.sweep.lifecycle import state_of
-    from launcher.sweep.results import describe_gain, find_winner
-    from launcher.sweep.trial_jobs import jobs_of
-
-    settings = study.settings
-    winner = find_winner(picture.trials, goal=settings.goal)
-    return make_document(
-        "sweep",
-        name=study.name,
-        state=state_of(study, picture),
-        folder=str(study.folder),
-        config=settings.config,
-        created=format_time(settings.created_s),
-        on=settings.on,
-        over=list(settings.over),
-        sampler=settings.sampler,
-        prune=settings.prune,
-        metric=settings.metric or None,
-        goal=settings.goal,
-        planned=picture.planned,
-        parallel=settings.parallel,
-        epochs=settings.epochs,
-        drivers=study.drivers(),
-        driver=dict(study.read_remote()) if study.is_remote else None,
-        reason=picture.halted.reason if picture.halted else None,
-        winner=winner.number + 1 if winner else None,
-        best=winner.value if winner else None,
-        gain=describe_gain(picture.trials, settings) if winner else None,
-        trials=[
-            {
-                "trial": trial.number + 1,
-                "state": trial.state.value,
-                "params": dict(trial.params),
-                "value": trial.value,
-                "values": dict(trial.values),
-                "pruned_at": trial.stop_at,
-                "paused_at": trial.paused_at,
-                "reason": trial.reason or None,
-                "began": format_time(trial.began_s),
-                "ended": format_time(trial.ended_s),
-                "curve": [[epoch, value] for epoch, value in trial.curve.items()],
-                "jobs": [
-                    {
-                        "job": job.name,
-                        "state": picture.seen[job.name].state if job.name in picture.seen else None,
-                    }
-                    for job in jobs_of(study, trial.number)
-                ],
-            }
-            for trial in picture.trials
-        ],
-    )
 
 
 @command.command("best")

@@ -74,6 +74,26 @@ def find_missing_lists(config: RunConfig, folders: Mapping[str, Path]) -> list[P
     return problems
 
 
+def hash_lists(values: object, folders: Mapping[str, Path], *, workdir: Path) -> dict[str, str]:
+    """Return the SHA-256 of a config's lists by their paths in it: of those that lie on this machine.
+
+    Args:
+        values: Of the config.
+        folders: What stands for its job's mounts; without any, nothing is known to be here.
+        workdir: Where the config's relative paths lead.
+    """
+    from launcher.runs.origin import hash_file
+
+    mounts = {mount: str(folder) for mount, folder in folders.items()}
+    here = PathMap({WORKSPACE: str(workdir), **mounts}, counts_relative=True)
+    lists: dict[str, str] = {}
+    for key, path in find_paths(values):
+        if folders and key[-1] in ("cls_label_path", "sample_list_path") and key[0] == "DataLoader":
+            digest = hash_file(Path(here.apply(path)))
+            lists |= {path: digest} if digest is not None else {}
+    return lists
+
+
 def make_host_folders(
     job: JobPlan, folders: Mapping[str, Path], *, manifest: Manifest, backend: Backend
 ) -> None:

@@ -29,7 +29,13 @@ from launcher.errors import (
     UsageError,
 )
 from launcher.jobs.findings import find_doubts
-from launcher.jobs.host_folders import find_free_output, find_host_folders, link_latest, make_host_folders
+from launcher.jobs.host_folders import (
+    find_free_output,
+    find_host_folders,
+    hash_lists,
+    link_latest,
+    make_host_folders,
+)
 from launcher.jobs.notes import Note, Notes, ignore
 from launcher.jobs.options import SubmitOptions
 from launcher.jobs.prepare import Draft, Prepared, load, plan_job, plan_notes, prepare, render_job
@@ -49,7 +55,6 @@ if TYPE_CHECKING:
     from launcher.why.verdict import Verdict
 
 _PLAIN = SubmitOptions()
-_LISTS = ("cls_label_path", "sample_list_path")
 
 
 def _nothing(job: ResolvedJob) -> None:
@@ -262,19 +267,12 @@ def _send(job: ResolvedJob, ready: _Ready, *, git_state: Callable[[], GitState |
 
 def _note_origin(job: ResolvedJob, ready: _Ready) -> None:
     """Keep what the run was made of, for `diff`; a run folder that cannot be written to has it not."""
-    from launcher.runs.origin import Origin, hash_file, read_versions, save_origin  # once the job is sent
-    from trainer.config.paths import find_paths
-    from trainer.protocol.environment import WORKSPACE
-    from trainer.protocol.pathmap import PathMap
+    from launcher.runs.origin import Origin, read_versions, save_origin  # once the job is sent
 
     submission = ready.submission
-    folders = {mount: str(folder) for mount, folder in submission.host_folders.items()}
-    path_map = PathMap({WORKSPACE: str(submission.workdir), **folders}, counts_relative=True)
-    lists: dict[str, str] = {}
-    for key, path in find_paths(ready.prepared.config.document.values):
-        if folders and key[-1] in _LISTS and key[0] == "DataLoader":
-            digest = hash_file(Path(path_map.apply(path)))
-            lists |= {path: digest} if digest is not None else {}
+    lists = hash_lists(
+        ready.prepared.config.document.values, submission.host_folders, workdir=submission.workdir
+    )
     with suppress(OSError):
         save_origin(job.run_folder, Origin(versions=read_versions(), lists=lists))
 

@@ -16,8 +16,9 @@ from launcher.jobs.options import SubmitOptions
 from launcher.jobs.prepare import Draft, load, plan_job
 from launcher.names import is_dns_label, job_name, new_run_id, to_dns_label
 from launcher.plan.handle import BACKENDS, BackendKind
+from launcher.sweep.against import choose_baseline
 from launcher.sweep.machine import Sharing, share_cluster, share_machine
-from launcher.sweep.results import short_keys
+from launcher.sweep.results import describe_baseline, short_keys
 from launcher.sweep.space import (
     IMAGE_SIZE,
     Dimension,
@@ -46,6 +47,7 @@ from launcher.sweep.trial_jobs import has_folder_a_job
 from launcher.sweep.trials import require_optuna
 from trainer.config.document import Document, parse_document
 from trainer.config.load import read_content
+from trainer.config.overrides import spell_overrides
 from trainer.config.problems import ConfigError, Problem, show, suggest
 from trainer.protocol.codec import MAX_COUNT
 
@@ -77,6 +79,8 @@ _KEYS = (
     "seed",
     "per_gpu",
     "name",
+    "against",
+    "set",
 )
 
 
@@ -91,6 +95,7 @@ class SweepRequest:
         name: Of the study; None for one made of the config's.
         seed: Of what is drawn.
         per_gpu: Jobs that share a GPU of this machine.
+        against: Of a job or a study: what the best is held against; None for the first trial.
         in_pod: A pod of the cluster is the driver.
         driver_image: Its image; None for the one that goes with the trainer's.
     """
@@ -107,6 +112,7 @@ class SweepRequest:
     goal: Goal | None = None
     seed: int | None = None
     per_gpu: int | None = None
+    against: str | None = None
     command: tuple[str, ...] = ()
     in_pod: bool = False
     driver_image: str | None = None
@@ -139,6 +145,9 @@ def read_request(path: Path, typed: SweepRequest) -> SweepRequest:
         config=config,
         over=(*(text for text in over if text.partition("=")[0] not in typed_keys), *typed.over),
     )
+    changes = spell_overrides(cast(Mapping[str, object], given.pop("set", {})))
+    options = replace(found.options, overrides=(*changes, *found.options.overrides))
+    found = replace(found, options=options)
     on = given.pop("on", None)
     if on is not None and found.options.on is None:
         found = replace(found, options=replace(found.options, on=cast(BackendKind, on)))
@@ -164,6 +173,7 @@ def _find_problems(document: Document, section: object) -> Iterator[Problem]:
         yield document.problem((SECTION,), "expected config: the file that is trained with, got none")
     kinds: Mapping[str, tuple[type, ...]] = {
         "trials": (int,), "parallel": (int,), "seed": (int,), "per_gpu": (int,), "over": (dict,),
+        "set": (dict,),
     }  # fmt: skip
     choices: Mapping[str, Sequence[str]] = {
         "sampler": SAMPLERS, "prune": PRUNERS, "on": BACKENDS, "goal": ("max", "min"),
@@ -244,6 +254,7 @@ def plan_study(request: SweepRequest, *, notes: Notes = ignore) -> Planned:
         metric=metric,
         goal=goal,
         first=_values_of_config(space, draft),
+        baseline=choose_baseline(request.against, space, draft, metric=metric, goal=goal, notes=notes),
         trials=trials,
         parallel=len(sharing.places),
         epochs=run.epochs,
@@ -443,6 +454,9 @@ def _own_size(dimension: Dimension, draft: Draft) -> int | None:
 
 def describe_first(settings: Settings) -> str:
     """Say whether a study's first trial is the config as it is; empty where nothing is varied but repeats."""
+    if settings.baseline is not None:
+        held = describe_baseline(settings.baseline, settings.metric or "the metric")
+        return f"the best is held against {held}"
     space = parse_space(settings.over)
     lacking = [dimension.key for dimension in space.dimensions if dimension.key not in settings.first]
     if not space.dimensions:

@@ -14,7 +14,7 @@ from launcher.jobs.metrics import output_here
 from launcher.runs.paths import runs_dir
 from launcher.runs.store import RunStore
 from launcher.sweep.space import overrides_of, parse_space
-from launcher.sweep.study import Settings, Study
+from launcher.sweep.study import Baseline, Settings, Study
 from launcher.sweep.trial_jobs import jobs_of
 from launcher.sweep.trials import Trial, TrialState
 from trainer.config.document import parse_document
@@ -105,8 +105,21 @@ def short_keys(keys: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def describe_baseline(baseline: Baseline, metric: str) -> str:
+    """Write a run that a study's best is held against: `quickstart-x7k2p top1 0.9694 after 10 epochs`."""
+    trial = f", trial {baseline.trial + 1}," if baseline.trial is not None else ""
+    where = "at epoch" if baseline.is_best_epoch else "after"
+    epochs = f" {where} {_epochs(baseline.epochs, baseline.is_best_epoch)}" if baseline.epochs else ""
+    return f"{baseline.name}{trial} {metric} {format_value(baseline.value)}{epochs}"
+
+
+def _epochs(count: int, is_number: bool = False) -> str:
+    return str(count) if is_number else f"{count} epoch{'s' * (count != 1)}"
+
+
 def describe_gain(trials: Sequence[Trial], settings: Settings) -> str:
-    """Say whether the winner is better than the first trial, and whether that can be told from chance.
+    """Say whether the winner is better than the first trial, or than the run that `--against` has named, and
+    whether that can be told from chance.
 
     It can where each trial was several jobs: by Welch's interval of the difference of two means. Of single
     jobs it cannot, whatever the difference is; and that the winner is the best of many is said, because the
@@ -118,26 +131,54 @@ def describe_gain(trials: Sequence[Trial], settings: Settings) -> str:
     first = next((trial for trial in trials if trial.number == 0), None)
     metric = settings.metric or "the metric"
     best = format_value(winner.value)
+    if settings.baseline is not None:
+        return _describe_against(settings.baseline, winner, trials, settings)
     if first is None or first.number == winner.number:
         return f"the first trial is the best: {metric} {format_value(winner.value)}"
     if first.value is None:
         what = "was pruned" if first.state is TrialState.PRUNED else "failed"
         return f"the first trial {what}, so the best {metric}, {best}, has nothing to be held against"
-    gain = abs((winner.value or 0.0) - first.value)
     own = (
         ", the config as it is," if len(settings.first) == len(parse_space(settings.over).dimensions) else ""
     )
     head = f"trial {winner.number + 1} has {metric} {best}, the first trial{own} {format_value(first.value)}"
     mine, other = list(winner.values.values()), list(first.values.values())
     if len(mine) < 2 or len(other) < 2:
+        gain = abs((winner.value or 0.0) - first.value)
         return (
             f"{head}: a difference of {gain:.2g}. Whether that is more than chance cannot be said of one run "
             "each; --over seed=3 says it"
         )
+    return _weigh(head, mine, other, trials)
+
+
+def _describe_against(baseline: Baseline, winner: Trial, trials: Sequence[Trial], settings: Settings) -> str:
+    """Say whether the winner is better than a run beside the study; that it is not comes first."""
+    metric, value = settings.metric or "the metric", winner.value or 0.0
+    gain = (value - baseline.value) * (1 if settings.goal == "max" else -1)
+    head = "" if gain > 0 else f"no trial is better than {baseline.name}: "
+    length = f" after {_epochs(max(winner.curve))}" if winner.curve else ""
+    head += f"trial {winner.number + 1} has {metric} {format_value(value)}{length}, "
+    head += describe_baseline(baseline, metric)
+    if not gain:
+        return f"{head}: the same"
+    mine = list(winner.values.values())
+    if len(mine) < 2 or len(baseline.values) < 2:
+        return (
+            f"{head}: a difference of {abs(gain):.2g}. Whether that is more than chance cannot be said of "
+            "single runs; a study of each with --over seed=3 says it"
+        )
+    return _weigh(head, mine, list(baseline.values), trials)
+
+
+def _weigh(head: str, mine: Sequence[float], other: Sequence[float], trials: Sequence[Trial]) -> str:
+    """Say whether a difference of two means is more than chance, where each is of several jobs."""
+    gain = abs(statistics.fmean(mine) - statistics.fmean(other))
     half = _half_of_difference(mine, other)
     number = sum(trial.value is not None for trial in trials)
     luck = f"; it is the best of {number}, which alone makes some difference" if number > 2 else ""
-    chance = f"the {half:.2g} that {len(mine)} runs each leave to chance"
+    runs = f"{len(mine)} runs each" if len(mine) == len(other) else f"{len(mine)} and {len(other)} runs"
+    chance = f"the {half:.2g} that {runs} leave to chance"
     if gain > half:
         return f"{head}: a difference of {gain:.2g}, more than {chance}{luck}"
     return f"{head}: a difference of {gain:.2g}, not more than {chance}"

@@ -46,6 +46,30 @@ Goal = Literal["max", "min"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Baseline:
+    """A run that a study's best is held against, as it stood when the study was asked for.
+
+    Attributes:
+        name: Of the job or the study.
+        values: Best value of the metric of its job; of each job, where it is a study with seeds.
+        epochs: That it was measured for; None where that is not known.
+        is_best_epoch: `epochs` is that of its best value, since how far it went is not known here.
+        trial: From 0: the best one, where it is a study.
+    """
+
+    name: str
+    values: tuple[float, ...]
+    epochs: Count | None = None
+    is_best_epoch: bool = False
+    trial: Count | None = None
+
+    @property
+    def value(self) -> float:
+        """Mean of its jobs."""
+        return sum(self.values) / len(self.values)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """What a study was asked for.
 
@@ -67,6 +91,7 @@ class Settings:
         per_gpu: Jobs that share a GPU of this machine.
         first: Values that the config itself has of what is drawn; the first trial has them, so that the
             others are held against what was there. Empty where it has none among them.
+        baseline: What the best is held against instead of the first trial; None for that.
         driver_namespace: Of the cluster where a pod is the study's driver; empty where this machine is.
         driver_context: Of the kubeconfig that leads there; empty for its current one.
     """
@@ -92,6 +117,7 @@ class Settings:
     seed: Count = 0
     per_gpu: Annotated[int, Within(1, MOST_PER_GPU)] = 1
     first: Mapping[str, object] = field(default_factory=dict)
+    baseline: Annotated[Baseline | None, UnlessNone()] = None
     driver_namespace: str = ""
     driver_context: str = ""
 

@@ -159,8 +159,9 @@ class Trials:
             frozen = self._frozen(number)
             if frozen.state.is_finished():
                 return self._read(frozen)
-            # what the config has itself is not stopped: the others are held against it
-            prunes = prunes and not (number == 0 and self._study.settings.first)
+            # what the config has itself is not stopped where the others are held against it
+            settings = self._study.settings
+            prunes = prunes and not (number == 0 and settings.first and settings.baseline is None)
             for epoch in sorted(curve):
                 if epoch in frozen.intermediate_values or _STOP in frozen.user_attrs:
                     continue

@@ -26,7 +26,7 @@ def test_a_pruned_trial_that_is_resumed_ends_in_the_bits_of_one_that_nobody_stop
     done = digits.run(
         "ftlaunch", "sweep", str(REPOSITORY / "examples/quickstart-sweep.yaml"), "--on", "local",
         "--name", "few", "--over", f"{RATE}=[{GOOD},{BAD}]", "--over", f"{BATCH}=[64]", "--metric", "loss",
-        "--parallel", "1", *small, timeout_s=600,
+        "--parallel", "1", "--prune", "asha", *small, timeout_s=600,
     )  # fmt: skip
     assert "the first trial is the best: loss " in " ".join(done.stderr.split())
     assert "epochs trained: " in done.stderr
