@@ -284,6 +284,11 @@ SWEEP, OVER = "ftlaunch sweep cfg.yaml --on local", "--over Optimizer.lr.learnin
 STUDIES = (
     Mistake(what="a study without values", command=SWEEP, change=evaluate),
     Mistake(
+        what="a study against a run that is not there",
+        command=f"{SWEEP} --over Optimizer.lr.learning_rate=[0.1,0.2] --against quick",
+        change=evaluate, exit=4,
+    ),
+    Mistake(
         what="a study of a key that does not exist", command=f"{SWEEP} --over Optimizer.rate=[0.1,0.2]",
         change=evaluate,
     ),
