@@ -260,5 +260,7 @@ def _is_whole(names: Sequence[LogFileName], gap: LogGap) -> bool:
 
 def _is_from_start(names: Sequence[LogFileName], own: Sequence[LogFileName]) -> bool:
     """Say whether the first of a life's files is the first that was written: the oldest of many goes."""
-    of_node = [name for name in names if own and name.node == own[0].node]
-    return bool(own) and (len(of_node) < FILES or min(of_node, key=lambda name: name.first_ns) != own[0])
+    if not own or own[0].begins_life:
+        return bool(own)
+    of_node = [name for name in names if name.node == own[0].node]
+    return len(of_node) < FILES or min(of_node, key=lambda name: name.first_ns) != own[0]

@@ -65,6 +65,7 @@ class LogWriter:
         self._file_bytes = max(1, max_bytes // FILES)
         self._clock_ns, self._room_bytes = clock_ns, queue_bytes
         self._life_ns = self._last_ns = clock_ns()
+        self._has_begun = False
         self._queue: deque[tuple[int, bytes]] = deque()
         self._queued_bytes = self._lost = self._lost_ever = 0
         self._lock = threading.Lock()
@@ -160,7 +161,8 @@ class LogWriter:
     def _write_all(self) -> None:
         while waiting := self._next_lines():
             if self._file is None or self._file_size >= self._file_bytes:
-                self._begin_file(waiting[0][0])
+                # A life's first file bears its time, by which a reader knows that nothing came before.
+                self._begin_file(waiting[0][0] if self._has_begun else self._life_ns)
             self._write([format_line(stamp_ns, line) for stamp_ns, line in waiting])
 
     def _write(self, lines: list[bytes]) -> None:
@@ -208,6 +210,7 @@ class LogWriter:
             run=short_run(self._run_id), node=self._node, life_ns=self._life_ns, first_ns=first_ns
         )
         self._file = create_file(self.folder / str(name), root=self._output_dir)
+        self._has_begun = True
         self._file_size, self._is_torn = 0, False
         # Of other runs too, of which there may be many in a folder.
         found = (parse_name(entry.name) for entry in self.folder.iterdir())

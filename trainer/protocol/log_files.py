@@ -2,7 +2,8 @@
 
 A life is one start of a node process, which is one start of its pod's container: so these files and a
 container's log can be told apart, or known to be the same, by times alone. LIFE and PART are nanoseconds of
-Unix time: when the process began, and the time of the file's first line.
+Unix time: when the process began, and the time of the file's first line. Of a life's first file PART is
+LIFE, so that a reader knows whether the beginning is there (files of 0.2.0 do not tell).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class LogFileName:
     Attributes:
         node: Index of the node.
         life_ns: When its node process began.
-        first_ns: Time of the first line.
+        first_ns: Time of the first line; of a life's first file that of the life.
         run: First digits of the run id.
     """
 
@@ -44,6 +45,11 @@ class LogFileName:
 
     def __str__(self) -> str:
         return f"{self.run}.{self.node}.{self.life_ns:019d}.{self.first_ns:019d}.log"
+
+    @property
+    def begins_life(self) -> bool:
+        """Whether nothing of its life was written before it."""
+        return self.first_ns == self.life_ns
 
     def is_of(self, run_id: str) -> bool:
         """Say whether a run wrote it."""

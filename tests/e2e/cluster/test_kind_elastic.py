@@ -77,7 +77,8 @@ def noted(space):
 
 def lose(space, kind, how):
     """Have node 1 be gone: told to stop first, unless it is killed, which costs the step that it is in."""
-    name = pod_of(space, kind, "pair", 1)["metadata"]["name"]
+    about = pod_of(space, kind, "pair", 1)["metadata"]
+    name = about["name"]
     match how:
         case "deleted":
             space.kubectl("delete", "pod", name, "--wait=false")
@@ -86,18 +87,17 @@ def lose(space, kind, how):
         case "forced":  # a kubelet gives it a second or two
             space.kubectl("delete", "pod", name, "--force", "--grace-period=0")
         case "killed":
-            kill(name)
+            kill(about["uid"])
 
 
-def kill(pod):
+def kill(uid):
     """End the first process of a pod, as no signal from within can: the kit's pods run on this machine."""
-    for path in Path("/proc").glob("[0-9]*/environ"):
+    for path in Path("/proc").glob("[0-9]*/cgroup"):
         with contextlib.suppress(OSError):
-            is_its_own = f"HOSTNAME={pod}\0".encode() in path.read_bytes()
-            if is_its_own and b"trainer.node" in path.with_name("cmdline").read_bytes():
+            if uid in path.read_text() and b"trainer.node" in path.with_name("cmdline").read_bytes():
                 os.kill(int(path.parent.name), signal.SIGKILL)
                 return
-    raise AssertionError(f"expected the node process of {pod} on this machine")
+    raise AssertionError(f"expected the node process of the pod {uid} on this machine")
 
 
 @pytest.mark.table  # minutes

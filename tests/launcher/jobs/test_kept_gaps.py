@@ -140,6 +140,14 @@ def test_what_the_folder_lacks_too_is_said_with_its_times(kept, output):
     )  # fmt: skip
 
 
+def test_of_as_many_files_as_a_node_keeps_the_first_of_a_life_says_that_nothing_was_before(kept, output):
+    life_ns = BEGAN_NS + SECOND
+    for first in (1, 20, 40, 60, 80):
+        keep(output / ".ftlaunch/logs", first, range(first + 1, first + 20), node=1, life_ns=life_ns)
+    found = kept.fill_now(gap(before=theirs(5), node=1))
+    assert (numbers(found), found.problem) == ([2, 3, 4], "")
+
+
 def test_what_the_node_process_has_not_written_yet_is_waited_for(kept, reach, output):
     def write() -> None:
         if reach.times == 3:

@@ -59,7 +59,7 @@ def test_lines_are_there_in_the_kubelets_form_with_times_that_never_go_back(outp
         writer.add(text)
     assert writer.close() == 0
     (path,) = files(output)
-    assert path.name == f"{RUN_ID[:12]}.1.{START_NS}.{START_NS + 5}.log"
+    assert path.name == f"{RUN_ID[:12]}.1.{START_NS}.{START_NS}.log"  # which says that it is the first
     assert path.read_bytes() == (
         b"2026-09-21T14:13:20.000000005Z stdout F [a1 r0] one\n"
         b"2026-09-21T14:13:20.000000005Z stdout F [a1 r1] zw\xc3\xb6\r\n"
@@ -87,6 +87,7 @@ def test_a_node_keeps_its_newest_lines_and_other_nodes_keep_theirs(output):
     assert writer.close() == 0
     own = [path for path in files(output) if parse_name(path.name).node == 1]
     assert len(own) == FILES
+    assert not any(parse_name(path.name).begins_life for path in own)  # that one is gone
     assert sum(path.stat().st_size for path in own) < 50_000 + FILES * 15_000
     shown = [text for text in texts(output) if "line" in text]
     assert shown[-1].startswith("[a1 r0] line 01999")
