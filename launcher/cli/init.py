@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import click
 from launcher.cli.printing import echo, print_note
 from launcher.errors import CliExit, UsageError
 from launcher.jobs.new_config import NewConfig, make_config, save_config
+from trainer.protocol.installation import missing_packages
 
 if TYPE_CHECKING:  # the grammar: `--help` does without
     from launcher.config.recipe import PresetName
@@ -59,6 +61,9 @@ def command(
     Where DIR has no lists yet, they are made, as by `trainer make-lists`. What is not given is chosen from
     the images, and printed.
     """
+    if path.is_dir():
+        fix = f"for its images: ftlaunch init --data {shlex.quote(str(path))}"
+        raise UsageError(where=path, expected="a file to write", got="a folder", fix=fix)
     if str(path) != "-" and path.exists() and not force:
         raise UsageError(where=path, expected="no such file yet", fix="pass --force to overwrite it")
     wanted = NewConfig(
@@ -80,5 +85,6 @@ def command(
         echo("for your editor: mkdir -p .ftlaunch && ftlaunch schema > .ftlaunch/schema.json", err=True)
         return CliExit.OK
     save_config(path, text)
-    echo(f"{path}: written; next: ftlaunch submit {path} --on local --follow", err=True)
+    where = "kubernetes" if missing_packages() else "local"
+    echo(f"{path}: written; next: ftlaunch submit {path} --on {where} --follow", err=True)
     return CliExit.OK

@@ -312,7 +312,7 @@ def _say_why_empty(*, is_filtered: bool) -> None:
     if is_filtered and has_jobs():
         echo("no job of this machine is so; `ftlaunch list` shows all", err=True)
     else:
-        echo("no job was submitted from this machine yet; `ftlaunch submit --help`", err=True)
+        echo("no jobs of this machine; `ftlaunch submit --help`", err=True)
 
 
 def _to_json(row: ListedJob) -> dict[str, object]:

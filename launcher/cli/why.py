@@ -78,9 +78,9 @@ def describe(explanation: Explanation) -> str:
 
 def describe_verdict(verdict: Verdict) -> list[str]:
     """Write a verdict in full."""
-    prospect = _prospect(verdict.resolves)
+    prospect = verdict.prospect or _prospect(verdict.resolves)
     lines = wrap(f"{verdict.sentence} [{verdict.code}]")
-    lines += [f"  {prospect}"] if prospect else []
+    lines += wrap(prospect, start="  ") if prospect else []
     for line in verdict.evidence:
         lines += wrap(line, start="  because: ")
     if verdict.fix:

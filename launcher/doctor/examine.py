@@ -90,4 +90,7 @@ def _of_cluster(info: ClusterInfo, ours: Sequence[InterruptedSubmit], gpu_resour
         "queued kinds": facilities.check_queued_kinds,
         "leftovers": lambda info: leftovers.check_leftovers(info, ours),
     }
-    return [Check(name=name, run=partial(run, info)) for name, run in checks.items()]
+    roles = {"gpus": "capacity.yaml", "storage": "capacity.yaml"}
+    return [
+        Check(name=name, run=partial(run, info), role=roles.get(name, "")) for name, run in checks.items()
+    ]

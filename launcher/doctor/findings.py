@@ -49,6 +49,8 @@ class Check:
 
     name: str
     run: Callable[[], Sequence[Finding]]
+    role: str = ""
+    """File of k8s/rbac that has the rules for it, where that is an optional one."""
 
 
 def ok(check: str, message: str) -> Finding:
@@ -87,6 +89,7 @@ def run_check(check: Check) -> Sequence[Finding]:
         return check.run()
     except DeniedError as error:
         message = "could not be looked at as this user"
-        return [Finding(check=check.name, level=Level.SKIP, message=message, fix=error.fix)]
+        fix = f"k8s/rbac/{check.role}, which is optional, has the rule" if check.role else error.fix
+        return [Finding(check=check.name, level=Level.SKIP, message=message, fix=fix)]
     except LaunchError as error:
         return [fail(check.name, error.finding, error.fix)]

@@ -27,6 +27,9 @@ _CRUCIAL = {
 """Without these no job can be submitted and followed; the others are for single commands."""
 
 
+_SEVERAL = 3
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Need:
     """Verbs on a kind of objects; `resource` may hold a subresource, `pods/log`."""
@@ -63,7 +66,17 @@ def check_permissions(info: ClusterInfo) -> list[Finding]:
         *(read_needs("kueue.yaml") if find_kind(info.api) else ()),
     ]
     found = [_find_lacking_verbs(need, _missing(info, need, rules), info.namespace) for need in needs]
-    return [*_check_kinds(info, rules), *found, _find_lacking_file_verbs(info, rules)]
+    found = [*_check_kinds(info, rules), *found]
+    return [*_sum_up(found, info.namespace), *found, _find_lacking_file_verbs(info, rules)]
+
+
+def _sum_up(found: Sequence[Finding], namespace: str) -> list[Finding]:
+    """Name the file that has all rules, before a rule after the other, where several are lacking."""
+    lacking = [finding for finding in found if finding.level in (Level.WARN, Level.FAIL)]
+    if len(lacking) < _SEVERAL or all(finding.level is Level.WARN for finding in lacking):
+        return []
+    fix = f"ask for k8s/rbac/user.yaml in namespace {namespace!r}, or correct its name: it may not exist"
+    return [fail("permission", f"{len(lacking)} of {len(found)} rules are lacking", fix)]
 
 
 def _check_kinds(info: ClusterInfo, rules: Sequence[Mapping[str, Any]]) -> list[Finding]:

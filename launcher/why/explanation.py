@@ -16,6 +16,16 @@ from launcher.why.snapshot import Skipped, Snapshot
 from launcher.why.start import fetch_estimate
 from launcher.why.verdict import Verdict
 
+_HAS_ROOM = (
+    JobState.PULLING,
+    JobState.STARTING,
+    JobState.RUNNING,
+    JobState.SUCCEEDED,
+    JobState.FAILED,
+    JobState.CANCELLED,
+)
+"""Where every pod has or had its node, room on others explains nothing."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Explanation:
@@ -44,9 +54,9 @@ def explain_job(backend: Backend, handle: Handle, *, clock: Callable[[], float] 
     start = None
     if (cluster := backend.cluster) is not None and snapshot.status.state is JobState.QUEUED:
         start = fetch_estimate(cluster.api, cluster.logs, snapshot.job, kind=cluster.jobs, clock=clock)
-    return Explanation(
-        status=snapshot.status, verdicts=explain(snapshot), skipped=snapshot.skipped, start=start
-    )
+    has_room = snapshot.status.state in _HAS_ROOM
+    skipped = tuple(item for item in snapshot.skipped if not (has_room and item.is_of_room))
+    return Explanation(status=snapshot.status, verdicts=explain(snapshot), skipped=skipped, start=start)
 
 
 def take_snapshot(backend: Backend, handle: Handle, *, clock: Callable[[], float] = time.time) -> Snapshot:

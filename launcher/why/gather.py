@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from textwrap import shorten
 from typing import Any
 
 from launcher import objects
@@ -27,7 +28,7 @@ from launcher.kinds.base import JobKind
 from launcher.kinds.pods import container_of, node_of
 from launcher.kinds.registry import DEFAULT
 from launcher.kube.api import Keep, KubeApi, PodLogs, whole
-from launcher.kube.errors import AbsentError
+from launcher.kube.errors import AbsentError, DeniedError
 from launcher.names import RUN_ID_LABEL
 from launcher.objects import (
     CLAIMS,
@@ -53,6 +54,8 @@ MAX_LOGS = 3
 LOG_BYTES = 65_536
 _THREADS = 6
 _MAX_REASON = 200
+_OF_ROOM = ("nodes", "pods", "storageclasses", "clusterqueues")
+"""What k8s/rbac/capacity.yaml shows of the whole cluster."""
 ALIVE = "status.phase!=Succeeded,status.phase!=Failed"
 
 Query = Callable[[], Objects | None]
@@ -107,7 +110,9 @@ class Lister:
         try:
             kind = find_kind(self._api, plural)
         except LaunchError as error:
-            self.skipped.append(Skipped(what=plural, reason=error.finding[:_MAX_REASON]))
+            self.skipped.append(
+                Skipped(what=plural, reason=shorten(error.finding, width=_MAX_REASON, placeholder=" …"))
+            )
             return None
         if kind is None:
             return ()
@@ -117,7 +122,11 @@ class Lister:
 def describe_skipped(resource: Resource, *, namespace: str, error: LaunchError) -> Skipped:
     """Say which objects could not be looked at."""
     where = f"in {namespace}" if namespace else "of the cluster"
-    return Skipped(what=f"{resource.plural} {where}", reason=error.finding[:_MAX_REASON])
+    is_of_room = not namespace and resource.plural in _OF_ROOM
+    reason = shorten(error.finding, width=_MAX_REASON, placeholder=" …")
+    if is_of_room and isinstance(error, DeniedError):
+        reason = "not allowed; the optional k8s/rbac/capacity.yaml has the rule"
+    return Skipped(what=f"{resource.plural} {where}", reason=reason, is_of_room=is_of_room)
 
 
 def gather(

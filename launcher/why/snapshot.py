@@ -47,10 +47,12 @@ class Skipped:
     Attributes:
         what: Such as `nodes of the cluster`.
         reason: Why not, in one sentence.
+        is_of_room: It matters only while a pod has no node.
     """
 
     what: str
     reason: str
+    is_of_room: bool = False
 
     def __str__(self) -> str:
         """Write it as a sentence."""

@@ -37,6 +37,7 @@ class Verdict:
         evidence: What was seen, such as an event's own words.
         fix: A command to copy, or a short advice; empty where there is nothing to do.
         resolves: What becomes of it by itself.
+        prospect: For people, instead of what `resolves` stands for, where that is not sure.
     """
 
     code: str
@@ -44,6 +45,7 @@ class Verdict:
     evidence: tuple[str, ...] = ()
     fix: str = ""
     resolves: Resolves
+    prospect: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a code that the table does not have."""

@@ -138,7 +138,10 @@ class _Search:
         raise DeniedError(
             expected=f"to be allowed to create {wanted} in namespace {self._namespace!r}",
             got="; ".join(self._passed),
-            fix=f"ask for k8s/rbac/user.yaml in namespace {self._namespace!r}; a Job needs no operator",
+            fix=(
+                f"ask for k8s/rbac/user.yaml in namespace {self._namespace!r}, or correct its name: it may "
+                "not exist; a Job needs no operator"
+            ),
         )
 
     def _choose(self, kind: JobKind) -> Choice:

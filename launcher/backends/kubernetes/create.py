@@ -137,7 +137,7 @@ class Creator:
             return found
         if not isinstance(refusal, ConflictError):
             raise refusal
-        fix = "wait until it is gone" if is_being_deleted(found) else "choose another name"
+        fix = "wait until it is gone" if is_being_deleted(found) else _choose_another(resource, name_of(body))
         raise TakenError(
             where=f"{resource.kind} {namespace}/{name_of(body)}",
             expected="a free name",
@@ -187,3 +187,11 @@ class Creator:
 def _is_unknown(error: LaunchError) -> bool:
     """Say whether the cluster may have done what was asked, though no answer came."""
     return isinstance(error, NoAnswerError) and not isinstance(error, NotAdmittedError)
+
+
+def _choose_another(resource: Resource, name: str) -> str:
+    """Say whose a name is: a job's ConfigMap is made before the job, and so is what is met first."""
+    if resource != CONFIG_MAPS:
+        return "choose another name"
+    job = name.removesuffix("-config")
+    return f"a job {job!r} is there: choose another name with --name, or `ftlaunch delete {job}` first"

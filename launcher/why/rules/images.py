@@ -74,6 +74,9 @@ _WORDS: tuple[tuple[str, str, str, str], ...] = (
     ),
 )
 _PASSING = ("image-rate-limited", "registry-unreachable", "image-pull-failed")
+_NAMES = ("image-denied", "image-not-found", "registry-unreachable", "image-pull-failed")
+"""What a name with a mistake in it leads to as well."""
+_UNSURE = "goes on by itself if the registry was only away; a name with a mistake in it stays so"
 _NETWORK_FIRST = re.compile(r"no such host|dial tcp|i/o timeout|connection refused")
 
 
@@ -91,6 +94,8 @@ def explain_image(snapshot: Snapshot) -> Iterator[Verdict]:
     secrets = events_of(snapshot, pod, "FailedToRetrieveImagePullSecret")
     if code == "image-denied" and secrets:
         fix = "create the Secret that Launch.image_pull_secrets names"
+    if code in _NAMES and is_bare(image):
+        fix += f"; {image!r} names no registry, and so docker.io is asked"
     yield Verdict(
         code=code,
         sentence=f"{who(snapshot, waiting)} cannot get {image}: {head}",
@@ -100,7 +105,14 @@ def explain_image(snapshot: Snapshot) -> Iterator[Verdict]:
         ),
         fix=fix.format(node=objects.host_of(pod)),
         resolves=Resolves.LATER if code in _PASSING else Resolves.BY_CHANGE,
+        prospect=_UNSURE if code in _NAMES and code in _PASSING else "",
     )
+
+
+def is_bare(image: str) -> bool:
+    """Whether an image's name has no registry in front (distribution/reference, `splitDockerDomain`)."""
+    host, slash, _ = image.partition("/")
+    return not slash or not ("." in host or ":" in host or host == "localhost" or host != host.lower())
 
 
 def _classify(words: str) -> tuple[str, str, str]:

@@ -80,7 +80,9 @@ def explain_wishes(snapshot: Snapshot) -> Iterator[Verdict]:
         yield Verdict(
             code="cancelling",
             sentence="it was cancelled: its pods save and stop",
-            evidence=evidence(f"{len(snapshot.pods)} pods are left"),
+            evidence=evidence(
+                "1 pod is left" if len(snapshot.pods) == 1 else f"{len(snapshot.pods)} pods are left"
+            ),
             resolves=Resolves.ITSELF,
         )
     elif snapshot.kind.is_queued(job) or is_unnamed(snapshot):

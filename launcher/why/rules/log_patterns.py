@@ -41,6 +41,10 @@ class Failure:
 
 
 _UID = "let the folder belong to the user that pods run as, or set Launch.run_as"
+_UID_OF_OUTPUT = (
+    f"{_UID}; with a sub_path each job has a folder of its own, which the kubelet makes as root with the "
+    "mode of the volume's folder: `chgrp` that one to the group of Launch.run_as (1000) and `chmod 2775` it"
+)
 _UID_HERE: Mapping[BackendKind, str] = {"local": "let the folder belong to you, or choose another one"}
 _KILLED_HERE: Mapping[BackendKind, str] = {
     "local": "lower batch_size or num_workers where memory was short (`dmesg` says so), and submit again"
@@ -192,7 +196,7 @@ PATTERNS: tuple[tuple[str, Failure], ...] = (
         Failure(
             code="output-denied",
             head="the output folder cannot be written by the user that the pods run as",
-            fix=_UID,
+            fix=_UID_OF_OUTPUT,
             fixes=_UID_HERE,
         ),
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from launcher import objects
 from launcher.backends.states import JobState
@@ -15,6 +15,7 @@ from trainer.protocol.progress import Progress, RankProgress
 
 SILENT_S = 90.0
 """Three progress lines; a step that takes longer than that is worth a word before the hang timeout."""
+_NAMED_RANKS = 8
 NOTICED_S = 5.0
 """Within which an operator that is awake has acted on a deadline."""
 _WAITS = re.compile(
@@ -43,10 +44,14 @@ def explain_running(snapshot: Snapshot) -> Iterator[Verdict]:
     total = f" of {progress.total_steps}" if progress.total_steps else ""
     rates = [rank.images_per_s for rank in progress.ranks if rank.images_per_s is not None]
     speed = f", {sum(rates):.0f} images/s" if rates else ""
+    heard = {rank.rank for rank in progress.ranks}
+    unheard = [rank for rank in range(progress.world_size) if rank not in heard]
+    how = "all is well: " if not unheard and slowest.step else "" if slowest.step else "it begins: "
+    lacks = f" (nothing heard yet of rank {_list_ranks(unheard)})" if unheard else ""
     yield Verdict(
         code="running",
         sentence=(
-            f"all is well: {len(progress.ranks)} of {progress.world_size} ranks, attempt "
+            f"{how}{len(progress.ranks)} of {progress.world_size} ranks{lacks}, attempt "
             f"{progress.attempt}, epoch {slowest.epoch + 1}, step {slowest.step}{total}{speed}"
         ),
         evidence=evidence(*(_describe(rank) for rank in progress.ranks[:8])),
@@ -196,6 +201,11 @@ def _find_silent(progress: Progress, *, since_s: float) -> RankProgress | None:
     silent = [rank for rank in progress.ranks if rank.silent_s + since_s >= SILENT_S]
     outside = [rank for rank in silent if rank.phase != "compute"]
     return min(outside or silent, key=lambda rank: rank.step, default=None)
+
+
+def _list_ranks(ranks: Sequence[int]) -> str:
+    more = len(ranks) - _NAMED_RANKS
+    return ", ".join(map(str, ranks[:_NAMED_RANKS])) + (f" and {more} more" if more > 0 else "")
 
 
 def _describe_times(rank: RankProgress) -> str:

@@ -9,6 +9,7 @@ of affinity, zones and ports, which the scheduler asks after room. Where its wor
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from launcher import objects
 from launcher.backends.kubernetes.gangs import say_plainly, tells_little
@@ -24,6 +25,11 @@ from launcher.why.verdict import Resolves, Verdict, evidence
 
 _BEYOND_ROOM = ("pod-affinity", "topology-spread", "volume-zone", "volume-busy", "volume-limit", "claim-lost")
 """Filters that come after the one for room: a node that fails them has room for the pod."""
+
+_NOT_COUNTED = (
+    "goes on by itself if the nodes are large enough; whether it ever fits cannot be told without "
+    "k8s/rbac/capacity.yaml"
+)
 
 _WORDS: dict[str, tuple[str, str, Resolves]] = {
     "pod-affinity": (
@@ -112,7 +118,10 @@ def explain_unscheduled(snapshot: Snapshot) -> Iterator[Verdict]:
             resolves=Resolves.LATER,
         )
     elif "persistentvolumeclaim" not in message.lower():
-        yield _explain_pods(snapshot, pods, message)
+        verdict = _explain_pods(snapshot, pods, message)
+        if snapshot.nodes is None and verdict.code.startswith("insufficient-"):
+            verdict = replace(verdict, prospect=_NOT_COUNTED)
+        yield verdict
 
 
 def _explain_pods(snapshot: Snapshot, pods: Sequence[KubeObject], message: str) -> Verdict:
@@ -121,7 +130,7 @@ def _explain_pods(snapshot: Snapshot, pods: Sequence[KubeObject], message: str) 
     in_gang = is_gang(pods)
     beyond = next((item for item in blockers if item.code in _BEYOND_ROOM), None)
     if beyond is not None:
-        return _by_words(snapshot, pods, beyond, said)
+        return _by_words(snapshot, pods, beyond, said, blockers=blockers)
     counted = None
     if snapshot.nodes is not None:
         capacities = read_capacities(snapshot.nodes, snapshot.placed)
@@ -135,11 +144,16 @@ def _explain_pods(snapshot: Snapshot, pods: Sequence[KubeObject], message: str) 
         return _join(counted, said)
     if in_gang and (verdict := explain_gang_by_words(snapshot, pods, message, said=said)):
         return verdict
-    return _by_words(snapshot, pods, blockers[0] if blockers else None, said)
+    return _by_words(snapshot, pods, blockers[0] if blockers else None, said, blockers=blockers)
 
 
 def _by_words(
-    snapshot: Snapshot, pods: Sequence[KubeObject], blocker: Blocker | None, said: tuple[str, ...]
+    snapshot: Snapshot,
+    pods: Sequence[KubeObject],
+    blocker: Blocker | None,
+    said: tuple[str, ...],
+    *,
+    blockers: Sequence[Blocker],
 ) -> Verdict:
     if blocker is not None and blocker.code == "insufficient":
         if snapshot.placed is not None and snapshot.nodes is not None:
@@ -149,12 +163,13 @@ def _by_words(
                 evidence=said,
                 resolves=Resolves.ITSELF,
             )
+        short = list(dict.fromkeys(item.resource for item in blockers if item.code == blocker.code))
         largest = _largest_node(snapshot, blocker.resource)
         return Verdict(
             code=code_of_resource(blocker.resource),
-            sentence=f"{who(snapshot, pods, 'find')} no node with enough free {blocker.resource}{largest}",
+            sentence=f"{who(snapshot, pods, 'find')} no node with enough free {' and '.join(short)}{largest}",
             evidence=said,
-            fix=f"{advise_less(blocker.resource)}, or wait",
+            fix=f"{' and '.join(map(advise_less, short))}, or wait",
             resolves=Resolves.LATER,
         )
     if blocker is None or blocker.code not in _WORDS:

@@ -331,3 +331,13 @@ def test_queues_are_named(info, answers, only):
     assert message.endswith("), Volcano")
     answers["/apis"] = {"groups": []}
     assert only(facilities.check_queues(info))[1].startswith("none of Kueue, coscheduling, Volcano")
+
+
+def test_where_most_rules_are_lacking_the_role_that_has_them_is_named_first(info, answers):
+    answers[RULES] = {"status": {"resourceRules": []}}
+    answers[REVIEWS] = {"status": {"allowed": False}}
+    first, *others = permissions.check_permissions(info)
+    assert first.level is Level.FAIL
+    assert first.message.endswith("rules are lacking")
+    assert first.fix.startswith("ask for k8s/rbac/user.yaml in namespace 'ml', or correct its name")
+    assert any("apiGroups" in finding.fix for finding in others)

@@ -113,6 +113,15 @@ def scheduling() -> Iterator[Situation]:
         ),
     )
     yield (
+        "cpu-and-memory-unseen",
+        "some nodes lack CPUs and others memory, and nodes may not be looked at",
+        "insufficient-cpu",
+        snapshot(
+            job("Created"),
+            *unscheduled(message="0/3 nodes are available: 1 Insufficient memory, 2 Insufficient cpu."),
+        ),
+    )
+    yield (
         "rdma-unseen",
         "an extended resource that is no GPU",
         "insufficient-resource",
@@ -1092,6 +1101,12 @@ def going_on() -> Iterator[Situation]:
 
     ranks = [rank(number) for number in range(4)]
     yield "healthy", "four ranks make steps", "running", snapshot(on, *pods, logs=logs(progress(*ranks)))
+    yield (
+        "one-rank-begins",
+        "one of two ranks has reported, before its first step",
+        "running",
+        snapshot(on, *pods, logs=logs(progress(rank(0, step=0), world_size=2))),
+    )
     hungry = [rank(number, times=steps(0.5, wait_s=0.31)) for number in range(4)]
     yield (
         "images-slow",
