@@ -92,6 +92,16 @@ def test_a_file_is_overwritten_by_force_only_and_stdout_touches_nothing(ftlaunch
     assert Path("cfg.yaml").read_text() != "mine"
 
 
+def test_a_folder_in_the_place_of_a_file_is_taken_for_the_images_it_holds(ftlaunch, images):
+    for words in (("init", images), ("init", images, "--force")):
+        ran = ftlaunch(*words)
+        assert (ran.code, ran.err) == (
+            2,
+            f"{images}: expected a file to write, got a folder; "
+            f"for its images: ftlaunch init --data '{images}'\n",
+        )
+
+
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [

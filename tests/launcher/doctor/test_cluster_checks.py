@@ -263,6 +263,8 @@ def test_gpus_are_counted(info, answers, only, nodes, level, words):
 def test_what_a_user_may_not_see_is_skipped_with_the_rule(info, answers, only):
     answers["/api/v1/nodes"] = forbidden("list", "nodes")
     check = Check(name="gpus", run=lambda: facilities.check_gpus(info, resource="nvidia.com/gpu"))
+    named = only(run_check(replace(check, role="capacity.yaml")))
+    assert named[::2] == ("skip", "k8s/rbac/capacity.yaml, which is optional, has the rule")
     level, _, fix = only(run_check(check))
     assert level == "skip"
     assert fix == (

@@ -310,6 +310,7 @@ def test_of_several_jobs_all_are_deleted_or_none(place, ftlaunch):
     assert (place.runs_dir / "one").exists()
     code, _, err = ftlaunch("delete", "--force", "one", "two", "one")
     assert (code, err) == (0, "one: deleted\ntwo: deleted\n")
+    assert ftlaunch("list") == (0, "", "no jobs of this machine; `ftlaunch submit --help`\n")
     assert [name for name in ("one", "two") if (place.runs_dir / name).exists()] == []
 
 

@@ -353,13 +353,23 @@ def test_a_submit_warns_of_what_is_missing_and_says_what_it_did_not_see(cluster,
     assert "note: not looked at before submitting: resourcequotas in ml" in err
 
 
+def test_a_name_that_another_has_taken_is_that_of_its_job(cluster, store, submit):
+    assert submit(*NAMED, "--no-preflight")[0] == 0
+    store.remove("flowers")  # another machine has submitted it
+    code, _, err = submit("--name", "flowers", "--namespace", "ml", "--no-preflight")
+    assert code == 2
+    assert (
+        "a job 'flowers' is there: choose another name with --name, or `ftlaunch delete flowers` first" in err
+    )
+
+
 def test_who_may_create_no_kind_of_job_is_told_of_each_before_anything_is_made(cluster, store, submit):
     cluster.rules = []
     code, _, err = submit(*NAMED)
     assert code == 3
     assert "you may not create paddlejobs; " in err
     assert "you may not create jobs" in err
-    assert "ask for k8s/rbac/user.yaml in namespace 'ml'" in err
+    assert "ask for k8s/rbac/user.yaml in namespace 'ml', or correct its name: it may not exist" in err
     assert cluster.requests == ["create selfsubjectrulesreviews"]
     assert store.load("flowers") is None
 
