@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.node import messages
-from trainer.node.messages import Message, RankState, Start, format_message, parse_message
+from trainer.node.messages import Message, RankState, Records, Start, format_message, parse_message
 from trainer.protocol.codec import FormatError
 from trainer.protocol.evaluated import Evaluated
 from trainer.protocol.step_times import StepTimes
@@ -29,6 +29,9 @@ st.register_type_strategy(
         cores=st.floats(0, 1e6),
     ),
 )  # fmt: skip
+st.register_type_strategy(
+    Records, st.builds(Records, attempt=..., asked=..., ranks=..., gpu_use=st.none() | shares)
+)
 KINDS = typing.get_args(Message)
 
 
@@ -53,6 +56,7 @@ def test_every_message_survives_the_wire_as_one_line(message: Message) -> None:
         b'{"kind":"start","attempt":1,"master":"a:1"}\n',
         b'{"kind":"ready","number":1,"host":"a","ports":[true]}\n',
         b'{"kind":"records","attempt":1,"asked":false,"ranks":[1]}\n',
+        b'{"kind":"records","attempt":1,"asked":false,"ranks":[],"gpu_use":2.0}\n',
         b"\xff\xfe\n",
     ],
 )
