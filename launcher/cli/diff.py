@@ -11,11 +11,11 @@ import click
 
 from launcher.cli.options import complete_job, echo_document, output_option
 from launcher.cli.printing import echo
+from launcher.cli.studies import find_job_or_best
 from launcher.cli.table import format_table, shorten, wrap
 from launcher.documents import make_document
 from launcher.jobs.changes import Change
 from launcher.jobs.comparison import Comparison, compare_jobs, describe_parting
-from launcher.jobs.resolve import find_job
 from trainer.protocol.printable import paint
 
 _PARTS = (
@@ -32,8 +32,14 @@ _PARTS = (
 @click.argument("second", metavar="B", shell_complete=complete_job)
 @output_option("json", "yaml")
 def command(*, first: str, second: str, output: str) -> None:
-    """Show what differs between two jobs: config, data, versions, size, results, where losses part."""
-    found = compare_jobs(find_job(first), find_job(second))
+    """Show what differs between two jobs: config, data, versions, size, results, where losses part.
+
+    The name of a study stands for the job of its best trial.
+    """
+    jobs = [
+        find_job_or_best(name, None, another="name another trial's job itself") for name in (first, second)
+    ]
+    found = compare_jobs(*jobs)
     if output != "text":
         echo_document(to_json(found), output)
         return

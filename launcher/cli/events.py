@@ -9,7 +9,7 @@ import click
 from launcher.backends.states import JobEvent
 from launcher.cli.options import echo_document, job_argument, output_option
 from launcher.cli.printing import echo
-from launcher.cli.studies import find_job_or_running
+from launcher.cli.studies import find_job_or_running, running_trial_option
 from launcher.cli.table import format_table
 from launcher.documents import format_time, make_document
 from launcher.jobs import lifecycle
@@ -17,10 +17,7 @@ from launcher.jobs import lifecycle
 
 @click.command("events")
 @job_argument
-@click.option(
-    "--trial", type=click.IntRange(min=1), metavar="N",
-    help="Trial of a study, where its name stands for JOB; by default one that runs, else the best.",
-)  # fmt: skip
+@running_trial_option
 @output_option("json")
 def command(job: str | None, trial: int | None, output: str) -> None:
     """Show the events of a job and its pods, oldest first."""

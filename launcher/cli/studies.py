@@ -17,6 +17,11 @@ trial_option = click.option(
     help="Trial of a study, where its name stands for JOB; by default the best.",
 )  # fmt: skip
 
+running_trial_option = click.option(
+    "--trial", type=click.IntRange(min=1), metavar="N",
+    help="Trial of a study, where its name stands for JOB; by default one that runs, else the best.",
+)  # fmt: skip
+
 if TYPE_CHECKING:  # what reads a space brings YAML and pydantic, and most commands are of a job
     from launcher.jobs.curves import Plot
     from launcher.jobs.resolve import ResolvedJob
@@ -166,12 +171,15 @@ def job_of_study(study: Study, trial: int | None) -> str:
     return job.name
 
 
-def find_job_or_best(name: str | None, trial: int | None) -> ResolvedJob:
+def find_job_or_best(
+    name: str | None, trial: int | None, *, another: str = "--trial N takes another"
+) -> ResolvedJob:
     """Return the job that is meant; of a study's name the best job of the best trial, and say which that is.
 
     Args:
         name: Of a job or a study, or a handle; None for the job that was submitted last.
         trial: From 1, of a study; None for the best.
+        another: How another trial is named.
 
     Raises:
         NotFoundError: There is none, or no trial has ended by itself.
@@ -187,7 +195,7 @@ def find_job_or_best(name: str | None, trial: int | None) -> ResolvedJob:
 
     job = choose_best(study, trial=None if trial is None else trial - 1)
     if trial is None:
-        echo(f"note: of {study.name} this is {job.name}, the best so far; --trial N takes another", err=True)
+        echo(f"note: of {study.name} this is {job.name}, the best so far; {another}", err=True)
     return find_job(job.name)
 
 

@@ -6,9 +6,9 @@ import click
 
 from launcher.cli.options import echo_document, job_argument, output_option
 from launcher.cli.printing import echo, print_note, show_progress
+from launcher.cli.studies import find_job_or_best, trial_option
 from launcher.documents import make_document
 from launcher.errors import CliExit, UsageError
-from launcher.jobs.resolve import find_job
 from launcher.jobs.track import PATIENCE_S, Tracked, track_job
 from launcher.times import parse_duration
 from trainer.protocol.tracking import BUILT_IN
@@ -28,6 +28,7 @@ def _complete_tracker(ctx: click.Context, param: click.Parameter, incomplete: st
 
 @click.command("track")
 @job_argument
+@trial_option
 @click.option(
     "--to", "trackers", multiple=True, metavar="NAME", shell_complete=_complete_tracker,
     help="Name of a tracker: tensorboard, mlflow, wandb, swanlab, visualdl, or one of your own; may be "
@@ -42,15 +43,15 @@ def _complete_tracker(ctx: click.Context, param: click.Parameter, incomplete: st
 )  # fmt: skip
 @output_option("json", "yaml")
 def command(
-    *, job: str | None, trackers: tuple[str, ...], uri: str | None, experiment: str | None,
-    given: tuple[str, ...], timeout: float, output: str,
+    *, job: str | None, trial: int | None, trackers: tuple[str, ...], uri: str | None,
+    experiment: str | None, given: tuple[str, ...], timeout: float, output: str,
 ) -> int:  # fmt: skip
     """Send what a job has measured to experiment trackers, also when its pods are gone.
 
     What is there already is not sent again, so that it may be called at any time, and again where it was cut
     off. Credentials come from the environment (MLFLOW_TRACKING_TOKEN, WANDB_API_KEY, SWANLAB_API_KEY).
     """
-    resolved = find_job(job)
+    resolved = find_job_or_best(job, trial)
     settings = {"uri": uri, "experiment": experiment, **dict(map(_read_setting, given))}
     found = track_job(
         resolved, trackers, {name: text for name, text in settings.items() if text}, patience_s=timeout,

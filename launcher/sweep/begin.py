@@ -145,7 +145,12 @@ def read_request(path: Path, typed: SweepRequest) -> SweepRequest:
         config=config,
         over=(*(text for text in over if text.partition("=")[0] not in typed_keys), *typed.over),
     )
-    changes = spell_overrides(cast(Mapping[str, object], given.pop("set", {})))
+    typed_changes = {text.partition("=")[0] for text in found.options.overrides}
+    changes = [
+        text
+        for text in spell_overrides(cast(Mapping[str, object], given.pop("set", {})))
+        if text.partition("=")[0] not in typed_changes
+    ]
     options = replace(found.options, overrides=(*changes, *found.options.overrides))
     found = replace(found, options=options)
     on = given.pop("on", None)

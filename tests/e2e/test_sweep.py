@@ -9,8 +9,9 @@ import pytest
 from tests.e2e.conftest import REPOSITORY
 
 RATE, BATCH = "Optimizer.lr.learning_rate", "DataLoader.Train.sampler.batch_size"
-SMALL = ("Arch.name=PPLCNet_x0_25", "Global.epochs=6", "Global.iter_per_epoch=3")
-GOOD, BAD = 0.05, 1.0
+SMALL = ("Arch.name=PPLCNet_x0_25", "Global.epochs=6", "Global.iter_per_epoch=15")
+"""Epochs of some seconds: of shorter ones a trial has had all before its driver looks at it."""
+GOOD, BAD = 0.01, 0.4
 
 
 @pytest.fixture

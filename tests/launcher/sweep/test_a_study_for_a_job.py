@@ -97,7 +97,33 @@ def test_events_are_those_of_a_trial_that_runs(study, ftlaunch):
     assert f"{made.name}-t001" in ftlaunch("events", made.name, "--trial", "1").err
 
 
-@pytest.mark.parametrize("command", ["events", "report"])
+def test_a_command_is_run_in_a_trial_that_runs(study, ftlaunch):
+    made = study()
+    ran = ftlaunch("exec", made.name, "true")
+    assert f"note: of {made.name} this is trial 4; --trial N shows another" in ran.err
+    assert f"{made.name}-t004" in ran.err.partition("\n")[2]
+    assert f"{made.name}-t001" in ftlaunch("exec", "--trial", "1", made.name, "true").err
+
+
+def test_a_study_is_compared_by_its_best_job(study, ftlaunch):
+    made = study()
+    document = json.loads(ftlaunch("diff", made.name, f"{made.name}-t001", "--output", "json").out)
+    assert (document["a"], document["b"]) == (f"{made.name}-t003", f"{made.name}-t001")
+    assert "name another trial's job itself" in ftlaunch("diff", made.name, f"{made.name}-t001").err
+
+
+def test_what_a_tracker_gets_is_the_best_jobs(study, ftlaunch, monkeypatch):
+    made, sent = study(), []
+    monkeypatch.setattr("launcher.cli.track.track_job", lambda job, *_, **__: sent.append(job.name) or ())
+    ran = ftlaunch("track", made.name)
+    assert (
+        f"note: of {made.name} this is {made.name}-t003, the best so far; --trial N takes another" in ran.err
+    )
+    assert not ftlaunch("track", made.name, "--trial", "1").err
+    assert sent == [f"{made.name}-t003", f"{made.name}-t001"]
+
+
+@pytest.mark.parametrize("command", ["events", "report", "track"])
 def test_a_trial_of_no_study_is_refused(command, ftlaunch):
     ran = ftlaunch(command, "flowers-a3f9k", "--trial", "2")
     assert ran.code == 2
