@@ -119,11 +119,11 @@ class MixedPrecision(Precision):
         return self._auto_cast() if self._in_evaluation else contextlib.nullcontext()
 
     def decorate(self, model: paddle.nn.Layer, optimizers: Optimizers) -> None:
-        """Put the parameters into 16 bits (O2); the state dict still gives them in float32."""
+        """Put the parameters into 16 bits (O2); optimizers keep float32 copies, which state dicts give."""
         if self._amp.level == "O2":
             paddle.amp.decorate(
                 models=model, optimizers=list(optimizers), level="O2", dtype=self._amp.dtype,
-                save_dtype="float32",
+                save_dtype="float32", master_weight=True,
             )  # fmt: skip
 
     def backward(self, loss: paddle.Tensor) -> None:

@@ -138,7 +138,8 @@ class Stepper:
             loss = losses["loss"] if self._guard is None else self._guard.mark(losses["loss"])
             if not batch.counts:  # it only takes part in the exchange
                 loss = loss * 0.0
-            setup.precision.backward(loss / setup.options.divisor)
+            divisor = setup.options.divisor
+            setup.precision.backward(loss / divisor if divisor != 1.0 else loss)
         whole = self._update(rates) if applied else None
         count = len(batch.labels) if batch.counts else 0
         sums = {key: Sum(value.detach(), times=count) for key, value in losses.items()}

@@ -191,3 +191,15 @@ def test_an_average_goes_in_and_out_of_a_model_of_16_bits():
         assert own_tensors(model)["weight"].astype("float32").numpy().tolist() == [[0.25, 0.25]] * 2
         assert own_tensors(model)["bias"].astype("float32").numpy().tolist() == [1, 1]
     np.testing.assert_array_equal(own_tensors(model)["weight"].astype("float32").numpy(), before)
+
+
+def test_sixteen_bit_weights_always_have_copies_in_float32(monkeypatch):
+    asked = []
+    monkeypatch.setattr(paddle.amp, "decorate", lambda **given: asked.append(given))
+    model = paddle.nn.Linear(2, 2)
+    optimizers = [paddle.optimizer.SGD(0.1, parameters=model.parameters())]
+    MixedPrecision(AmpSection(**AMP, level="O2"), evaluates=True).decorate(model, optimizers)
+    (given,) = asked
+    assert (given["level"], given["master_weight"], given["optimizers"]) == ("O2", True, optimizers)
+    MixedPrecision(AmpSection(**AMP, level="O1"), evaluates=True).decorate(model, optimizers)
+    assert len(asked) == 1
