@@ -69,7 +69,7 @@ class LogWriter:
         self._queue: deque[tuple[int, bytes]] = deque()
         self._queued_bytes = self._lost = self._lost_ever = 0
         self._lock = threading.Lock()
-        self._wake, self._closing = threading.Event(), threading.Event()
+        self._wake, self._closing, self._is_filling = threading.Event(), threading.Event(), threading.Event()
         self._file: BinaryIO | None = None
         self._file_size, self._is_torn = 0, False
         self._thread = threading.Thread(target=self._work, name="ftlaunch-log", daemon=True)
@@ -104,11 +104,14 @@ class LogWriter:
             if self._lost:
                 self._put(self._say_lost())
             self._put(line)
+            if self._queued_bytes > self._room_bytes // 4:
+                self._is_filling.set()
         self._wake.set()
 
     def close(self) -> int:
         """Write what waits, as far as the volume takes it within some seconds; return how much is lost."""
         self._closing.set()
+        self._is_filling.set()
         self._wake.set()
         self._thread.join(_CLOSE_S)
         with self._lock:
@@ -142,7 +145,9 @@ class LogWriter:
                 self._closing.wait(_AGAIN_S)
             else:
                 self._wake.wait()
-                self._closing.wait(_GATHER_S)  # some lines at once: a write is a round trip to a server
+                # Some lines at once: a write is a round trip to a server. Of many lines, no time is lost.
+                self._is_filling.wait(_GATHER_S)
+                self._is_filling.clear()
             self._wake.clear()
         self._end_file()
 

@@ -53,6 +53,7 @@ def test_lines_that_a_kubelet_rotated_away_unread_are_shown_once_and_in_order(
     assert "line 0 0 " not in of_kubelet  # it was rotated away, or this shows nothing
     found = place.run("ftlaunch", "logs", "--attempt", "all")  # pods that were made anew, too
     assert "missing" not in found.stderr, found.stderr
+    assert "are missing here" not in found.stdout
     for rank in "01":
         lines = (match.groups() for match in map(LINE.search, found.stdout.splitlines()) if match)
         shown = [(int(step), int(number)) for of, step, number in lines if of == rank]

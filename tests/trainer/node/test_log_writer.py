@@ -147,6 +147,17 @@ def test_a_volume_that_hangs_blocks_nobody_and_what_is_lost_is_counted_where_it_
     assert texts(output) == [*(f"[a1 r0] {number}" for number in range(1000 - lost)), said, "[a1 r0] after"]
 
 
+def test_many_lines_at_once_are_written_before_the_queue_is_full(output, monkeypatch):
+    monkeypatch.setattr(log_writer, "_GATHER_S", 60.0)
+    writer = make_writer(output, queue_bytes=40_000)
+    for number in range(1000):
+        writer.add(f"[a1 r0] {number}\n".encode())
+        if writer.queued_bytes > 20_000:
+            wait_for(lambda: writer.queued_bytes < 10_000, what="lines to be written while others come")
+    assert (writer.lost, writer.close()) == (0, 0)
+    assert texts(output) == [f"[a1 r0] {number}" for number in range(1000)]
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.ESTALE], ids=errno.errorcode.get)
 def test_a_volume_that_refuses_is_tried_again_and_no_line_is_torn_or_doubled(output, monkeypatch, code):
     disk = Disk(monkeypatch)
