@@ -78,7 +78,8 @@ def command(
         if output == "json":
             document = {
                 "proposal": found.proposal, "proposals": found.proposals, "lowest": found.lowest,
-                "diverged": found.diverged, "fall": found.fall, "noise": found.noise,
+                "grows_from": found.grows_from, "guess": found.guess, "diverged": found.diverged,
+                "fall": found.fall, "noise": found.noise,
                 "rates": found.rates, "losses": found.losses,
             }  # fmt: skip
             echo(json.dumps(document))
@@ -97,6 +98,12 @@ def command(
                 f"{falls}the noise of its mean is {found.noise:.2g}; try more steps (--steps), larger\n"
                 "batches, or another range (--from, --to)"
             )
+            if found.guess is not None:
+                echo(
+                    f"the loss grows from {found.grows_from:.2g} on: begin with a third of it, "
+                    f"{found.guess:g}, and try others\n"
+                    f"around it by `ftlaunch sweep`"
+                )
             return
         for name, rate in found.proposals.items():
             echo(f"{name:<8} {rate:9.2e}  {_RULES[name]}")

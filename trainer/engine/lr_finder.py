@@ -9,7 +9,12 @@ point the loss grows.
 A curve that does not fall by more than its own noise gives no proposal. Any rule finds some point of a flat
 curve, and the point means nothing: 2.7e-06 was proposed once where the loss was flat from 3e-06 to 0.1. Nor
 is a fall from a height to which too large a rate has brought the loss a way down: what counts begins no
-higher than the loss began. Nothing is written.
+higher than the loss began.
+
+Such a curve still shows the bound that Smith looks for, the rate from which the loss grows for good: from
+random weights a hundred steps are seldom enough for a fall that stands out of the noise, but too large a
+rate is seen in each. A third of it is a guess, and is called that: where to begin, not what was measured.
+Nothing is written.
 """
 
 from __future__ import annotations
@@ -40,7 +45,11 @@ SMOOTHING = 0.9
 TOO_HIGH = 4.0
 """The test ends where the smoothed loss is so many times its lowest."""
 _RISEN = 0.1
-"""Share of the first loss above it from which on the loss grows, and what comes behind is no way down."""
+"""Share of a loss above it from which on the loss grows: of the first one, behind which nothing is a way
+down, and of the lowest one so far."""
+_GUESS = 1 / 3
+"""Of the rate from which the loss grows. In ten cases of two sets the best rate of a grid was 0.13 to 0.87
+of that rate; how well the guess did on two others is in benchmarks/RESULTS.md."""
 _FEWEST = 10
 """Steps before the loss grew, of which a curve can be told at all."""
 _LEFT_OUT = 0.1
@@ -65,6 +74,7 @@ class LrFindResult:
         raw: Loss of each step's batch.
         proposals: Rates by the name of the rule: valley, steep, minimum; empty where the curve is flat.
         lowest: Rate at the lowest smoothed loss; training at it or above is near to diverging.
+        grows_from: Rate from which the smoothed loss grows for good; None where it does not within the test.
         fall: How far the smoothed loss falls at most, in units of the loss.
         noise: Standard deviation of the smoothed loss's noise, in units of the loss.
         diverged: Whether the test ended because the loss grew.
@@ -76,6 +86,7 @@ class LrFindResult:
     raw: tuple[float, ...]
     proposals: Mapping[str, float]
     lowest: float
+    grows_from: float | None = None
     fall: float
     noise: float
     diverged: bool
@@ -85,6 +96,11 @@ class LrFindResult:
     def proposal(self) -> float | None:
         """What to train with; None where the curve is flat."""
         return self.proposals.get("valley")
+
+    @property
+    def guess(self) -> float | None:
+        """Where to begin trying rates where nothing is proposed: a third of `grows_from`."""
+        return None if self.grows_from is None else float(f"{_GUESS * self.grows_from:.2g}")
 
     @property
     def rises(self) -> bool:
@@ -194,10 +210,12 @@ def choose_rates(rates: Sequence[float], raw: Sequence[float], *, diverged: bool
     way_down = _deepest_fall(means[:end], begin=2 * left_out)
     fall, noise = means[way_down[0]] - means[way_down[-1]], _noise(raw[:end])
     flat = fall < max(_LEAST_FALL * abs(means[way_down[0]]), _NOISES * noise)
+    edge = _start_of_growth(means, begin=2 * left_out, noise=noise)
     return LrFindResult(
         rates=tuple(rates), losses=tuple(losses), raw=tuple(raw),
         proposals={} if flat else _propose(rates, means, way_down),
         lowest=rates[lowest if flat else way_down[-1]], fall=fall, noise=noise, diverged=diverged,
+        grows_from=None if edge is None else rates[edge],
     )  # fmt: skip
 
 
@@ -222,6 +240,18 @@ def _end_of_learning(losses: Sequence[float], *, begin: int) -> int:
     first = sum(losses[begin // 2 : begin + 1]) / max(1, begin + 1 - begin // 2)
     bound = first + _RISEN * abs(first)
     return next((at for at in range(begin, len(losses)) if losses[at] > bound), len(losses))
+
+
+def _start_of_growth(losses: Sequence[float], *, begin: int, noise: float) -> int | None:
+    """Return the step from which on the loss stays well above the lowest so far; None where it ends lower."""
+    lowest, start = math.inf, None
+    for at in range(begin, len(losses)):
+        lowest = min(lowest, losses[at])
+        if losses[at] <= lowest + max(_RISEN * abs(lowest), _NOISES * noise):
+            start = None
+        elif start is None:
+            start = at
+    return start
 
 
 def _deepest_fall(losses: Sequence[float], *, begin: int) -> range:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,32 @@ def test_a_section_that_cannot_be_is_refused_with_its_line(section, said, config
     with pytest.raises(ConfigError, match=r"sweep.yaml:1:") as caught:
         read_request(Path("sweep.yaml"), SweepRequest(config=Path("sweep.yaml"), over=()))
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("proposal", "guess", "said"),
+    [
+        (0.02, 0.5, "log(0.002, 0.08) # around 0.02, what `trainer lr-find` found"),
+        (None, 0.005, "log(0.0005, 0.05) # around 0.005, a third of the rate from which the loss grows in `trainer lr-find`"),
+    ],
+)  # fmt: skip
+def test_rates_lie_around_what_was_measured_or_else_around_the_guess(
+    config, monkeypatch, proposal, guess, said
+):
+    ran = []
+
+    def run(argv, **_):
+        ran.append(argv)
+        return subprocess.CompletedProcess(argv, 0, json.dumps({"proposal": proposal, "guess": guess}), "")
+
+    monkeypatch.setattr("launcher.sweep.suggest.subprocess.run", run)
+    text = format_suggestion(suggest(config, SubmitOptions(overrides=("Global.epochs=9",)), measures=True))
+    assert said in " ".join(text.split())
+    assert ran[0][-6:] == ["-c", "cfg.yaml", "--output", "json", "-o", "Global.epochs=9"]
+
+
+def test_a_curve_that_tells_nothing_proposes_no_study(config, monkeypatch):
+    done = subprocess.CompletedProcess([], 0, json.dumps({"proposal": None, "guess": None}), "it is flat")
+    monkeypatch.setattr("launcher.sweep.suggest.subprocess.run", lambda *_, **__: done)
+    with pytest.raises(UsageError, match=r"expected a rate from `trainer lr-find`.*it is flat"):
+        suggest(config, SubmitOptions(), measures=True)

@@ -66,11 +66,14 @@ def test_a_curve_with_a_valley_is_proposed_from_within_it(seed):
 @pytest.mark.parametrize("seed", range(20))
 def test_a_flat_curve_gives_no_proposal_however_it_ends(seed):
     flat = np.full(100, 1.386)
-    assert choose_rates(RATES, noisy(flat, 0.08, seed), diverged=False).proposal is None
+    found = choose_rates(RATES, noisy(flat, 0.08, seed), diverged=False)
+    assert (found.proposal, found.grows_from, found.guess) == (None, None, None)
     growing = np.where(RATES < 0.1, 1.386, 1.386 + 30 * np.log10(RATES / 0.1) ** 2)
     found = choose_rates(RATES, noisy(growing, 0.08, seed), diverged=True)
     assert found.proposals == {}
     assert found.fall < 7 * found.noise
+    assert 0.1 < found.grows_from < 0.4  # it is seen late: the mean is of some ten steps
+    assert found.guess == pytest.approx(found.grows_from / 3, rel=0.05)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -79,6 +82,7 @@ def test_a_fall_from_where_too_large_a_rate_has_brought_the_loss_is_no_way_down(
     hump = 2.3 + 3.0 * np.exp(-(((place + 1.5) / 0.5) ** 2))  # up to 5.3 at 0.03, and back to where it began
     found = choose_rates(RATES, noisy(hump, 0.1, seed), diverged=False)
     assert found.proposal is None
+    assert 3e-3 < found.grows_from < 3e-2
     learning = falling(begin=1e-4, end=1e-3) + 3.0 * np.exp(-(((place + 1.0) / 0.4) ** 2))
     found = choose_rates(RATES, noisy(learning, 0.05, seed), diverged=False)
     assert 1e-4 < found.proposal < 3e-3
@@ -105,6 +109,7 @@ def test_a_slow_fall_over_all_rates_is_told_from_noise():
 def test_a_curve_that_only_grows_is_not_called_flat():
     grows = choose_rates(RATES, noisy(np.linspace(1.4, 3.0, 100), 0.02, 0), diverged=False)
     assert (grows.proposal, grows.rises) == (None, True)
+    assert grows.guess < 1e-2
     assert not choose_rates(RATES, noisy(np.full(100, 1.386), 0.08, 0), diverged=False).rises
 
 
@@ -125,6 +130,25 @@ def test_the_command_says_that_a_flat_curve_tells_nothing(workshop, monkeypatch,
         else:
             assert "no proposal: the loss is flat from 1e-12 to 1e-11, I cannot tell" in out
             assert "Optimizer.lr" not in out
+
+
+def test_the_command_says_from_where_a_flat_loss_grows(workshop, monkeypatch, capsys):
+    workshop.config(DataLoader__Train__sampler__batch_size=15)
+    given = ["-c", str(workshop.folder / "cfg.yaml"), "--from", "1e-6", "--to", "1e6", "--steps", "60"]
+    for form in ("json", "text"):
+        monkeypatch.setattr("sys.argv", ["trainer", "lr-find", *given, "--output", form])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+        out = capsys.readouterr().out
+        if form == "json":
+            document = json.loads(out)
+            assert document["diverged"]
+            assert document["proposal"] is None
+            assert 3e-3 < document["grows_from"] < 1e2
+        else:
+            assert f"the loss grows from {document['grows_from']:.2g} on: begin with a third of it" in out
+            assert f"a third of it, {document['guess']:g}, and try others" in out
 
 
 def test_the_command_draws_and_proposes(workshop, monkeypatch, capsys):
