@@ -155,7 +155,7 @@ def _smoothing(config: RunConfig) -> Iterator[str]:
 
 
 def _measure(config: Path, options: SubmitOptions) -> tuple[float, float, str]:
-    """Return the rate that `trainer lr-find` proposes or else guesses, how far to go above, and which it is."""
+    """Return the rate that `trainer lr-find` proposes or guesses, how far to go above, and which it is."""
     if not can_train():
         raise UsageError(
             where="--measure",

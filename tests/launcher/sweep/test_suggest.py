@@ -106,7 +106,7 @@ def test_a_section_that_cannot_be_is_refused_with_its_line(section, said, config
     ("proposal", "guess", "said"),
     [
         (0.02, 0.5, "log(0.002, 0.08) # around 0.02, what `trainer lr-find` found"),
-        (None, 0.005, "log(0.0005, 0.05) # around 0.005, a third of the rate from which the loss grows in `trainer lr-find`"),
+        (None, 0.005, "log(0.0005, 0.05) # around 0.005, a third of the rate from which the loss grows in"),
     ],
 )  # fmt: skip
 def test_rates_lie_around_what_was_measured_or_else_around_the_guess(
