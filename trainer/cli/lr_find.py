@@ -100,9 +100,10 @@ def command(
             )
             if found.guess is not None:
                 echo(
-                    f"the loss grows from {found.grows_from:.2g} on: begin with a third of it, "
-                    f"{found.guess:g}, and try others\n"
-                    f"around it by `ftlaunch sweep`"
+                    f"the loss grows from {found.grows_from:.2g} on; the best rate lies below,"
+                    " how far is not seen:\n"
+                    f"try some around {found.guess:g}, a third of it, by `ftlaunch sweep` (it was up to\n"
+                    "ten times off in our tests)"
                 )
             return
         for name, rate in found.proposals.items():

@@ -147,8 +147,8 @@ def test_the_command_says_from_where_a_flat_loss_grows(workshop, monkeypatch, ca
             assert document["proposal"] is None
             assert 3e-3 < document["grows_from"] < 1e2
         else:
-            assert f"the loss grows from {document['grows_from']:.2g} on: begin with a third of it" in out
-            assert f"a third of it, {document['guess']:g}, and try others" in out
+            assert f"the loss grows from {document['grows_from']:.2g} on; the best rate lies below" in out
+            assert f"around {document['guess']:g}, a third of it" in out
 
 
 def test_the_command_draws_and_proposes(workshop, monkeypatch, capsys):
