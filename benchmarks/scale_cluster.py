@@ -92,11 +92,22 @@ class Bench:
 
 
 def make_namespace(client: Client, name: str) -> None:
+    """Make a namespace, or keep the one that is there; wait first for one that a run before has deleted."""
+    settle(lambda: _has_namespace(client, name))
+
+
+def _has_namespace(client: Client, name: str) -> bool:
+    """Whether it is there now to be used, made here or before: one that is going away takes no job."""
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     try:
-        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         client.create(NAMESPACES, body, namespace="")
     except ConflictError:
-        pass
+        try:
+            found = client.get(NAMESPACES, name, namespace="")
+        except AbsentError:
+            return False
+        return "deletionTimestamp" not in found["metadata"]
+    return True
 
 
 def fill(bench: Bench, jobs: int) -> None:
