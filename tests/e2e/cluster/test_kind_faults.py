@@ -9,8 +9,8 @@ import json
 
 import pytest
 
-from launcher.kinds.registry import JOB_SET, PADDLE_JOB, TRAIN_JOB
-from tests.e2e.cluster.kind_table import of_kinds, showing
+from launcher.kinds.registry import JOB_SET, KINDS, PADDLE_JOB, TRAIN_JOB
+from tests.e2e.cluster.kind_table import note, of_kinds, showing
 from tests.e2e.cluster.test_faults import LONG, rows  # noqa: F401 - a fixture
 from tests.e2e.cluster.test_kinds import delete, pod_of
 
@@ -42,6 +42,9 @@ def test_who_suspends_a_job_is_told_of_and_it_can_be_resumed(place, space, write
 
 
 def test_a_trainjob_whose_runtime_is_gone_can_be_deleted_and_nothing_else(place, space, write_job):
+    for kind in KINDS:
+        if kind is not TRAIN_JOB:  # of the others nothing is in a runtime
+            note(kind, "why: its runtime is gone", how="not there")
     with showing(TRAIN_JOB, "why: its runtime is gone"):
         submit = ("submit", write_job(**NOWHERE), "--api", "trainjob", "--name", "bare", "--no-preflight")
         place.run("ftlaunch", *submit)
