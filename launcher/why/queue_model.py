@@ -117,12 +117,8 @@ def estimate_of(view: QueueView, job: KubeObject) -> Estimate | None:
     sharing = {
         item.name for item in queues if item is queue or (queue.cohort and item.cohort == queue.cohort)
     }
-    hidden = _count_hidden(view, sharing)
-    if hidden:
-        return _untold(
-            own, view, f"{hidden} more {'job shares' if hidden == 1 else 'jobs share'} its quota that may"
-            " not be seen (k8s/rbac/team.yaml)",
-        )  # fmt: skip
+    if reason := _say_hidden(view, sharing) or _find_unplayed(view, target.queue, sharing):
+        return _untold(own, view, reason)
     covered = {item.name: {name for names, _ in item.groups for name in names} for item in queues}
     playing = [_without_uncovered(work, covered[work.queue]) for work in works if work.queue in sharing]
 
@@ -307,15 +303,36 @@ def _without_uncovered(work: Work, covered: set[str]) -> Work:
     return replace(work, asked=asked)
 
 
-def _count_hidden(view: QueueView, sharing: set[str]) -> int:
-    """Return how many jobs share the quota that are not among those that may be seen."""
+def _say_hidden(view: QueueView, sharing: set[str]) -> str:
+    """Say how many jobs share the quota that are not among those that may be seen; empty for none."""
     told = 0
     for item in view.cluster_queues or ():
         if objects.name_of(item) in sharing:
             status = item.get("status") or {}
             told += int(status.get("pendingWorkloads") or 0) + int(status.get("reservingWorkloads") or 0)
-    seen = sum(work.queue in sharing for work in read_works(view))
-    return max(0, told - seen)
+    hidden = told - sum(work.queue in sharing for work in read_works(view))
+    if hidden <= 0:
+        return ""
+    share = "job shares" if hidden == 1 else "jobs share"
+    return f"{hidden} more {share} its quota that may not be seen (k8s/rbac/team.yaml)"
+
+
+def _find_unplayed(view: QueueView, queue: str, sharing: set[str]) -> str:
+    """Say which rule of Kueue would decide that `forecast` does not play; empty where there is none."""
+    for item in view.cluster_queues or ():
+        if objects.name_of(item) == queue and _has_checks(item.get("spec") or {}):
+            return "its queue has admission checks, and nobody knows how long they take"
+        # Kueue 0.19 writes it where fair sharing is switched on, which no object of a user's says otherwise
+        # (config/components/crd/bases/kueue.x-k8s.io_clusterqueues.yaml, status.fairSharing).
+        shares = (item.get("status") or {}).get("fairSharing") is not None
+        if shares and len(sharing) > 1 and objects.name_of(item) in sharing:
+            return "its cohort shares fairly, by what each queue holds and not by age alone"
+    return ""
+
+
+def _has_checks(spec: KubeObject) -> bool:
+    strategy = spec.get("admissionChecksStrategy") or {}
+    return bool(spec.get("admissionChecks") or strategy.get("admissionChecks"))
 
 
 def _untold(own: KubeObject, view: QueueView, reason: str) -> Estimate:

@@ -39,12 +39,18 @@ class Queues:
         self._cluster = cluster
         cluster.kueue_holds = lambda job: True
 
-    def open(self, *, gpus: int, pending: int = 0, reserving: int = 0) -> None:
+    def open(
+        self, *, gpus: int, pending: int = 0, reserving: int = 0, name: str = "c", fair: bool = False,
+        **spec: object,
+    ) -> None:  # fmt: skip
         quota = {"name": GPU, "nominalQuota": str(gpus)}
         groups = [{"coveredResources": [GPU], "flavors": [{"name": "f", "resources": [quota]}]}]
-        status = {"pendingWorkloads": pending, "reservingWorkloads": reserving}
+        status: dict[str, object] = {"pendingWorkloads": pending, "reservingWorkloads": reserving}
+        if fair:
+            status["fairSharing"] = {"weightedShare": 0}
         self._cluster.put(
-            CLUSTER_QUEUES, {"metadata": {"name": "c"}, "spec": {"resourceGroups": groups}, "status": status},
+            CLUSTER_QUEUES,
+            {"metadata": {"name": name}, "spec": {"resourceGroups": groups, **spec}, "status": status},
             namespace="",
         )  # fmt: skip
         self._cluster.put(LOCAL_QUEUES, {"metadata": {"name": "team-a"}, "spec": {"clusterQueue": "c"}})
@@ -205,6 +211,32 @@ def test_jobs_that_share_the_quota_and_are_hidden_are_counted_and_make_it_untold
     found = estimate(cluster, "mine")
     assert found.in_s is None
     assert found.reason.startswith("3 more jobs share its quota that may not be seen")
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_where_a_cohort_shares_fairly_it_is_untold(cluster, submit, queues, others):
+    queues.open(gpus=8, fair=True, cohortName="all")
+    if others:
+        queues.open(gpus=8, fair=True, cohortName="all", name="d")
+    submit("mine", gpus=8, queue="team-a")
+    queues.note("mine", gpus=8)
+    found = estimate(cluster, "mine")
+    assert (found.in_s is None) == others
+    assert found.reason.startswith("its cohort shares fairly") == others
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"admissionChecks": ["provision"]},
+        {"admissionChecksStrategy": {"admissionChecks": [{"name": "provision"}]}},
+    ],
+)
+def test_where_a_queue_has_checks_it_is_untold(cluster, submit, queues, spec):
+    queues.open(gpus=8, **spec)
+    submit("mine", gpus=8, queue="team-a")
+    queues.note("mine", gpus=8)
+    assert estimate(cluster, "mine").reason.startswith("its queue has admission checks")
 
 
 def test_of_a_waiting_job_before_it_those_of_its_name_tell_how_long_it_takes():
