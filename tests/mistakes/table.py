@@ -319,7 +319,8 @@ STUDIES = (
     ),
     Mistake(what="a study that is not there", command="ftlaunch sweep status rates", exit=4),
     Mistake(
-        what="a study where one job is meant", command="ftlaunch exec rates ls", exit=4, change=begin_a_study
+        what="a study where one job is meant", command="ftlaunch submit --like rates", exit=4,
+        change=begin_a_study,
     ),
 )  # fmt: skip
 
