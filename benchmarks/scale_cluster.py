@@ -77,10 +77,13 @@ class Bench:
         return measure(["kubectl", *argv], environ={}, cwd=self.folder, **more)  # type: ignore[arg-type]
 
     def submit(self, name: str, *, namespace: str, gpus: int, nodes: int, state: str = "big") -> Ran:
-        return self.ours(
+        ran = self.ours(
             "submit", str(self.config), "--name", name, "--namespace", namespace, "--gpus", str(gpus),
             "--nodes", str(nodes), "--api", self.kind.name, state=state, writes=True,
         )  # fmt: skip
+        if ran.code:  # else its pods would be waited for
+            raise SystemExit(f"{name}: submit ended with {ran.code}")
+        return ran
 
     def render(self) -> Manifest:
         done = subprocess.run(
