@@ -15,6 +15,11 @@ from typing import Any
 import websocket
 
 _START_S = 60.0
+_LEFT = "Inspected target navigated or closed"
+
+
+class PageLeftError(Exception):
+    """The browser went to another page while it was asked about this one."""
 
 
 def find_program() -> str:
@@ -41,6 +46,8 @@ class Browser:
         while True:
             message = json.loads(self._channel.recv())
             if message.get("id") == self._number:
+                if message.get("error", {}).get("message") == _LEFT:
+                    raise PageLeftError
                 assert "error" not in message, message
                 return message["result"]
             self.events.append(message)
@@ -79,9 +86,15 @@ class Browser:
 
     def wait_until(self, expression: str) -> None:
         until_s = time.monotonic() + _START_S
-        while not self.evaluate(expression):
+        while not self._holds(expression):
             assert time.monotonic() < until_s, f"never so: {expression}"
             time.sleep(0.05)
+
+    def _holds(self, expression: str) -> bool:
+        try:
+            return bool(self.evaluate(expression))
+        except PageLeftError:  # for the one that is waited for, perhaps
+            return False
 
     def press(self, key: str, *, text: str = "") -> None:
         codes = {"Tab": 9, "Enter": 13, " ": 32, "ArrowDown": 40}
