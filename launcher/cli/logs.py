@@ -10,7 +10,7 @@ import click
 
 from launcher.cli.options import job_argument, output_option
 from launcher.cli.printing import LogPrinter, chooses_colour, echo, print_note
-from launcher.cli.studies import find_job_or_running
+from launcher.cli.studies import find_job_or_running, running_trial_option
 from launcher.cli.summary import print_end
 from launcher.errors import CliExit, UsageError
 from launcher.jobs.logs import LogOptions, read_logs
@@ -98,10 +98,7 @@ def _read_pattern(text: str) -> re.Pattern[str]:
     show_default=True,
     help="Colour ranks and levels; auto does so on a terminal.",
 )
-@click.option(
-    "--trial", type=click.IntRange(min=1), metavar="N",
-    help="Trial of a study to show; by default one that runs, else the best.",
-)  # fmt: skip
+@running_trial_option
 @output_option("json")
 def command(
     *, job: str | None, follow: bool, ranks: frozenset[int] | None, nodes: frozenset[int] | None,

@@ -12,7 +12,7 @@ from launcher.backends.base import Backend
 from launcher.errors import Issue, UsageError
 from launcher.jobs.notes import Note, Notes
 from launcher.render.manifest import Manifest
-from trainer.config.paths import find_paths
+from trainer.config.paths import find_lists
 from trainer.config.problems import ConfigError, KeyPath, Problem
 from trainer.protocol.codec import FormatError
 from trainer.protocol.environment import WORKSPACE
@@ -61,9 +61,7 @@ def find_missing_lists(config: RunConfig, folders: Mapping[str, Path]) -> list[P
     """
     here = PathMap({WORKSPACE: str(Path.cwd()), **{mount: str(folder) for mount, folder in folders.items()}})
     problems = []
-    for key, path in find_paths(config.document.values):
-        if key[:1] != ("DataLoader",) or key[-1] not in ("cls_label_path", "sample_list_path"):
-            continue
+    for key, path in find_lists(config.document.values):
         file = Path(here.apply(path))
         if not file.is_file():
             message = (
@@ -87,10 +85,9 @@ def hash_lists(values: object, folders: Mapping[str, Path], *, workdir: Path) ->
     mounts = {mount: str(folder) for mount, folder in folders.items()}
     here = PathMap({WORKSPACE: str(workdir), **mounts}, counts_relative=True)
     lists: dict[str, str] = {}
-    for key, path in find_paths(values):
-        if folders and key[-1] in ("cls_label_path", "sample_list_path") and key[0] == "DataLoader":
-            digest = hash_file(Path(here.apply(path)))
-            lists |= {path: digest} if digest is not None else {}
+    for _, path in find_lists(values) if folders else ():
+        digest = hash_file(Path(here.apply(path)))
+        lists |= {path: digest} if digest is not None else {}
     return lists
 
 

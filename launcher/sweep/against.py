@@ -29,9 +29,8 @@ from launcher.runs.store import RunStore
 from launcher.sweep.space import Space
 from launcher.sweep.study import Baseline, Goal, Study, load_study
 from launcher.sweep.trial_jobs import names_measured, read_curve
-from trainer.config.paths import find_paths
+from trainer.config.paths import LIST_KEYS, find_paths
 
-_LISTS = ("cls_label_path", "sample_list_path")
 _SHORT = 12
 _ENDED = {state.value for state in JobState if state.is_terminal}
 
@@ -203,5 +202,5 @@ def _flat(values: object) -> list[tuple[str, object]]:
 
 def _eval_list(settings: Mapping[str, object]) -> str | None:
     """Return the list that evaluations are on, of values by their dotted keys."""
-    found = [settings.get(f"DataLoader.Eval.dataset.{key}") for key in _LISTS]
+    found = [settings.get(f"DataLoader.Eval.dataset.{key}") for key in LIST_KEYS]
     return next((str(path) for path in found if path), None)

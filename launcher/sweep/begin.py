@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
@@ -138,26 +138,26 @@ def read_request(path: Path, typed: SweepRequest) -> SweepRequest:
         raise ConfigError(problems)
     given = {key: value for key, value in section.items() if value is not None}
     over = tuple(_spell(key, value) for key, value in given.pop("over").items())
-    typed_keys = {text.partition("=")[0] for text in typed.over}
     config = (path.parent / str(given.pop("config"))) if "config" in given else path
     found = replace(
         typed,
         config=config,
-        over=(*(text for text in over if text.partition("=")[0] not in typed_keys), *typed.over),
+        over=_and_typed(over, typed.over),
     )
-    typed_changes = {text.partition("=")[0] for text in found.options.overrides}
-    changes = [
-        text
-        for text in spell_overrides(cast(Mapping[str, object], given.pop("set", {})))
-        if text.partition("=")[0] not in typed_changes
-    ]
-    options = replace(found.options, overrides=(*changes, *found.options.overrides))
+    changes = spell_overrides(cast(Mapping[str, object], given.pop("set", {})))
+    options = replace(found.options, overrides=_and_typed(changes, found.options.overrides))
     found = replace(found, options=options)
     on = given.pop("on", None)
     if on is not None and found.options.on is None:
         found = replace(found, options=replace(found.options, on=cast(BackendKind, on)))
     unsaid = {key: value for key, value in given.items() if getattr(found, key) is None}
     return replace(found, **unsaid)
+
+
+def _and_typed(read: Iterable[str], typed: tuple[str, ...]) -> tuple[str, ...]:
+    """Return `KEY=VALUE` texts of a file and those that were typed, which take the place of the same keys."""
+    keys = {text.partition("=")[0] for text in typed}
+    return (*(text for text in read if text.partition("=")[0] not in keys), *typed)
 
 
 def _spell(key: str, value: object) -> str:

@@ -117,7 +117,7 @@ def estimate_of(view: QueueView, job: KubeObject) -> Estimate | None:
     sharing = {
         item.name for item in queues if item is queue or (queue.cohort and item.cohort == queue.cohort)
     }
-    if reason := _say_hidden(view, sharing) or _find_unplayed(view, target.queue, sharing):
+    if reason := _say_hidden(view, works, sharing) or _find_unplayed(view, target.queue, sharing):
         return _untold(own, view, reason)
     covered = {item.name: {name for names, _ in item.groups for name in names} for item in queues}
     playing = [_without_uncovered(work, covered[work.queue]) for work in works if work.queue in sharing]
@@ -303,14 +303,14 @@ def _without_uncovered(work: Work, covered: set[str]) -> Work:
     return replace(work, asked=asked)
 
 
-def _say_hidden(view: QueueView, sharing: set[str]) -> str:
+def _say_hidden(view: QueueView, works: Sequence[Work], sharing: set[str]) -> str:
     """Say how many jobs share the quota that are not among those that may be seen; empty for none."""
     told = 0
     for item in view.cluster_queues or ():
         if objects.name_of(item) in sharing:
             status = item.get("status") or {}
             told += int(status.get("pendingWorkloads") or 0) + int(status.get("reservingWorkloads") or 0)
-    hidden = told - sum(work.queue in sharing for work in read_works(view))
+    hidden = told - sum(work.queue in sharing for work in works)
     if hidden <= 0:
         return ""
     share = "job shares" if hidden == 1 else "jobs share"

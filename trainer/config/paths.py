@@ -15,6 +15,17 @@ PATH_KEYS = frozenset(
 )  # fmt: skip
 
 
+LIST_KEYS = ("cls_label_path", "sample_list_path")
+"""Those of a split's list, with labels and without."""
+
+
+def find_lists(values: object) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the lists that are trained and evaluated on, each with its key path."""
+    for key, path in find_paths(values):
+        if key[0] == "DataLoader" and key[-1] in LIST_KEYS:
+            yield key, path
+
+
 def find_paths(values: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
     """Yield every path-typed value with its key path. URLs and the `Launch` section are none."""
     if isinstance(values, dict):

@@ -210,12 +210,12 @@ def choose_rates(rates: Sequence[float], raw: Sequence[float], *, diverged: bool
     way_down = _deepest_fall(means[:end], begin=2 * left_out)
     fall, noise = means[way_down[0]] - means[way_down[-1]], _noise(raw[:end])
     flat = fall < max(_LEAST_FALL * abs(means[way_down[0]]), _NOISES * noise)
-    edge = _start_of_growth(means, begin=2 * left_out, noise=noise)
+    growth = _start_of_growth(means, begin=2 * left_out, noise=noise)
     return LrFindResult(
         rates=tuple(rates), losses=tuple(losses), raw=tuple(raw),
         proposals={} if flat else _propose(rates, means, way_down),
         lowest=rates[lowest if flat else way_down[-1]], fall=fall, noise=noise, diverged=diverged,
-        grows_from=None if edge is None else rates[edge],
+        grows_from=None if growth is None else rates[growth],
     )  # fmt: skip
 
 
