@@ -11,7 +11,7 @@ from launcher.errors import NotFoundError, UsageError
 from launcher.jobs.notes import Progress, no_progress
 from launcher.jobs.resolve import ResolvedJob
 from launcher.render.manifest import parse_manifest
-from launcher.volumes import transfer
+from launcher.volumes import checkpoints, transfer
 from launcher.volumes.checkpoints import CheckpointInfo, choose_checkpoint, list_checkpoints
 from launcher.volumes.place import Place, VolumeError
 from trainer.protocol.environment import NODE_FILE
@@ -37,8 +37,7 @@ def verify_checkpoints(job: ResolvedJob, name: str | None = None) -> list[Checkp
         Each with its fault, which is empty where every hash is right.
     """
     with open_output(job) as place:
-        found = list_checkpoints(place, hashes=True)
-    return found if name is None else [choose_checkpoint(found, name)]
+        return checkpoints.verify_checkpoints(place, name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

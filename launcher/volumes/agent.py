@@ -24,6 +24,8 @@ OFFSET = "FTLAUNCH.offset"
 """Key of the archive's extended header: where in the file the member's content begins."""
 PART_PREFIX, PART_SUFFIX = ".", ".ftlaunch-part"
 _BLOCK, _PIECE = 1 << 20, 1 << 16
+_FEW = 64
+"""So many files are held open at once; a process may have 1,024, or 256 on macOS."""
 _EXIT_REFUSED = 9
 EXIT_DENIED, EXIT_READ_ONLY, EXIT_FULL = 10, 11, 12
 """Exit codes for what a user has to mend at the volume."""
@@ -57,13 +59,33 @@ def part_of(target: Path) -> Path:
 
 def walk(root: Path, *, under: str = "") -> Iterator[str]:
     """Yield the plain files below a folder, relative to it, in order; links and parts are passed over."""
+    for path, _ in _walk(root, under):
+        yield path
+
+
+def look(root: Path, *, under: str, texts: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield what `walk` finds as `path` and `size`; of files under the names `texts` also the `text`.
+
+    One request, so that little happens meanwhile in a folder that somebody writes to. A folder's own files
+    come before those of the folders in it.
+    """
+    for path, size in _walk(root, under):
+        found: dict[str, Any] = {"path": path, "size": size}
+        if path.rpartition("/")[2] in texts:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                found["text"] = resolve(root, path).read_text("utf-8", "replace")
+        yield found
+
+
+def _walk(root: Path, under: str) -> Iterator[tuple[str, int]]:
     for folder, folders, names in os.walk(root / under):
         folders.sort()
         for name in sorted(names):
             path = Path(folder, name)
             with contextlib.suppress(FileNotFoundError):  # somebody writes there
-                if stat.S_ISREG(path.lstat().st_mode) and not name.endswith(PART_SUFFIX):
-                    yield path.relative_to(root).as_posix()
+                found = path.lstat()
+                if stat.S_ISREG(found.st_mode) and not name.endswith(PART_SUFFIX):
+                    yield path.relative_to(root).as_posix(), found.st_size
 
 
 def hash_file(path: Path) -> str:
@@ -95,16 +117,22 @@ def send_files(root: Path, files: Sequence[Sequence[Any]], out: IO[bytes]) -> No
     Args:
         root: Folder that they are below.
         files: Path, offset from which on it is sent, and offset at which it ends for the asker; without that,
-            the whole of it. Of a log that grows an asker knows the hash of what it has seen.
+            the whole of it. Of a log that grows an asker knows the hash of what it has seen. Where they are
+            few, all are opened before the first is sent: a job that deletes them meanwhile does not take them
+            from the asker.
         out: Takes the archive.
 
     Raises:
         RefusedError: One of them is not there, or changes meanwhile.
     """
-    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-        for path, offset, *ends in files:
+    with (
+        contextlib.ExitStack() as held,
+        tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        opened = [held.enter_context(_open(root, path)) for path, *_ in files] if len(files) <= _FEW else []
+        for index, (path, offset, *ends) in enumerate(files):
             try:
-                with resolve(root, path).open("rb") as file:
+                with opened[index] if opened else _open(root, path) as file:
                     member = tarfile.TarInfo(path)
                     member.size = max(0, min([os.fstat(file.fileno()).st_size, *ends]) - offset)
                     member.pax_headers = {OFFSET: str(offset)}
@@ -112,6 +140,13 @@ def send_files(root: Path, files: Sequence[Sequence[Any]], out: IO[bytes]) -> No
                     archive.addfile(member, file)
             except OSError as error:
                 raise RefusedError(f"{path}: {error.strerror or error}") from error
+
+
+def _open(root: Path, path: str) -> IO[bytes]:
+    try:
+        return resolve(root, path).open("rb")
+    except OSError as error:
+        raise RefusedError(f"{path}: {error.strerror or error}") from error
 
 
 def receive_files(root: Path, wanted: Mapping[str, Mapping[str, Any]], source: IO[bytes]) -> Iterator[str]:
@@ -240,6 +275,9 @@ def main(operation: str, root: str) -> None:
     if operation == "walk":
         for path in walk(folder, under=request["under"]):
             _answer({"path": path})
+    elif operation == "look":
+        for found in look(folder, under=request["under"], texts=request["texts"]):
+            _answer(found)
     elif operation == "stat":
         for found in stat_files(folder, request["files"], hashes=request["hashes"]):
             _answer(found)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from launcher.errors import NotFoundError
 from launcher.volumes.place import Place
@@ -28,6 +30,7 @@ from trainer.protocol.untrusted import shown
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LAYOUT = OutputLayout(Path())
 FOLDER = _LAYOUT.checkpoints_dir.as_posix()
+_LOOKS = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,49 +69,98 @@ class CheckpointInfo:
         return sum(file.size for file in self.files)
 
 
-def list_checkpoints(place: Place, *, hashes: bool = False) -> list[CheckpointInfo]:
-    """Return the checkpoints below an output folder, the furthest first.
-
-    Args:
-        place: The output folder.
-        hashes: Read every file and compare; else sizes are compared.
+def list_checkpoints(place: Place) -> list[CheckpointInfo]:
+    """Return the checkpoints below an output folder, the furthest first; sizes are compared, hashes are not.
 
     Raises:
         NotFoundError: There is no such folder.
         VolumeError: The place refuses.
     """
-    there: dict[CheckpointName, set[str]] = defaultdict(set)
-    plain = set()
-    for answer in place.lines("walk", {"under": FOLDER}):
+    seen = _look(place)
+    for _ in range(_LOOKS - 1):
+        if not seen.lost and not any(item.fault for item in seen.found):
+            break
+        # A job that saves meanwhile deletes as well: what stays so is a fault.
+        before, seen = seen, _look(place)
+        if seen == before:
+            break
+    return seen.found
+
+
+def verify_checkpoints(place: Place, text: str | None = None) -> list[CheckpointInfo]:
+    """Return checkpoints whose files were read, every one, and compared with their manifests.
+
+    Args:
+        place: The output folder.
+        text: Which one, as for `choose_checkpoint`; None for all.
+
+    Raises:
+        NotFoundError: There is no such folder, or no such checkpoint.
+        VolumeError: The place refuses.
+    """
+    faults: dict[CheckpointName, str] = {}
+    for _ in range(_LOOKS):
+        found = list_checkpoints(place)
+        asked = found if text is None else [choose_checkpoint(found, text)]
+        if faults and all(item.name in faults for item in asked):
+            break
+        for item in asked:
+            if item.name not in faults:
+                faults[item.name] = item.fault or _hash(place, item)
+        if not any(faults[item.name] for item in asked):
+            break
+        # Hashing takes its time: what the job has deleted meanwhile is not damaged.
+    return [replace(item, fault=faults[item.name]) for item in asked if item.name in faults]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What one look has found.
+
+    Attributes:
+        found: The checkpoints, the furthest first; sizes are compared.
+        lost: What a pointer names and is not among those that are whole.
+    """
+
+    found: list[CheckpointInfo]
+    lost: tuple[CheckpointName, ...]
+
+
+def _look(place: Place) -> _Seen:
+    there: dict[CheckpointName, dict[str, Mapping[str, Any]]] = defaultdict(dict)
+    pointers = {}
+    names = (*(path.as_posix() for path in (_LAYOUT.pointer, _LAYOUT.best_pointer)),)
+    texts = [MANIFEST, *(path.rpartition("/")[2] for path in names)]
+    for answer in place.lines("look", {"under": FOLDER, "texts": texts}):
         below = answer["path"].removeprefix(f"{FOLDER}/")
         folder, _, file = below.partition("/")
         name = parse_checkpoint_name(folder)
         if name is not None and file:
-            there[name].add(file)
-        elif not file:
-            plain.add(answer["path"])
-    pointers = [path.as_posix() for path in (_LAYOUT.pointer, _LAYOUT.best_pointer)]
-    wanted = [path for path in pointers if path in plain]
-    wanted += [f"{FOLDER}/{name}/{MANIFEST}" for name, files in there.items() if MANIFEST in files]
-    texts = (
-        {line["path"]: line.get("text") or "" for line in place.lines("read", {"files": wanted})}
-        if wanted
-        else {}
-    )
-    latest, best = (parse_checkpoint_name(texts.get(path, "").strip()) for path in pointers)
+            there[name][file] = answer
+        elif answer["path"] in names:
+            pointers[answer["path"]] = parse_checkpoint_name((answer.get("text") or "").strip())
+    latest, best = (pointers.get(path) for path in names)
     found, manifests = [], {}
     for name in sorted(there, key=lambda name: (name.step, name.epoch), reverse=True):
-        item, manifest = _read(name, texts.get(f"{FOLDER}/{name}/{MANIFEST}"), latest=latest, best=best)
-        found.append(item)
+        text = there[name].get(MANIFEST, {}).get("text")
+        item, manifest = _read(name, text, latest=latest, best=best)
         if manifest is not None:
             manifests[name] = manifest
+            seen = there[name]
+            # Of the content nothing is known: it is taken to be right.
+            told = [
+                {**seen.get(file.path, {}), "path": file.path, "sha256": file.sha256} for file in item.files
+            ]
+            item = replace(item, fault=_compare(told, item.files))
+        found.append(item)
     if manifests:
         # The run's latest save says what the run keeps now.
         newest = manifests.get(latest) if latest is not None else None
         keep = (newest or next(iter(manifests.values()))).keep
         why = explain_kept(manifests, keep, latest=latest, best=best)
         found = [replace(item, kept=why.get(item.name, ())) for item in found]
-    return [_stat(place, item, hashes=hashes) for item in found]
+    whole = {item.name for item in found if not item.fault}
+    return _Seen(found, tuple(name for name in (latest, best) if name is not None and name not in whole))
 
 
 def choose_checkpoint(found: list[CheckpointInfo], text: str) -> CheckpointInfo:
@@ -157,14 +209,12 @@ def _files_of(manifest: Manifest) -> tuple[File, ...]:
     )
 
 
-def _stat(place: Place, item: CheckpointInfo, *, hashes: bool) -> CheckpointInfo:
-    if item.fault:
-        return item
-    request = {"files": [file.path for file in item.files], "hashes": hashes}
-    there = list(place.lines("stat", request, within=item.within))
-    if not hashes:
-        known = {file.path: file.sha256 for file in item.files}
-        there = [{**answer, "sha256": known[answer["path"]]} for answer in there]
-    deltas = find_deltas(iter(there), item.files)
-    fault = ", ".join(f"{delta.file.path} is not what the manifest says" for delta in deltas)
-    return replace(item, fault=fault)
+def _hash(place: Place, item: CheckpointInfo) -> str:
+    request = {"files": [file.path for file in item.files], "hashes": True}
+    return _compare(place.lines("stat", request, within=item.within), item.files)
+
+
+def _compare(there: Iterable[Mapping[str, Any]], files: Sequence[File]) -> str:
+    """Return the fault that the files of a checkpoint show; empty for none."""
+    deltas = find_deltas(iter(there), files)
+    return ", ".join(f"{delta.file.path} is not what the manifest says" for delta in deltas)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,12 +21,13 @@ from launcher.plan.handle import Handle
 from launcher.runs.paths import project_of, runs_dir
 from launcher.runs.record import RunRecord, Stage
 from launcher.runs.store import RunStore
-from launcher.volumes import transfer
+from launcher.volumes import agent, transfer
 from launcher.volumes.checkpoints import choose_checkpoint, list_checkpoints
-from launcher.volumes.place import Folder
+from launcher.volumes.checkpoints import verify_checkpoints as verify_in
+from launcher.volumes.place import Channel, Folder
 from tests.launcher.schemas import check_document
 from trainer.checkpoints.store import CheckpointStore
-from trainer.protocol.layout import CheckpointName, OutputLayout
+from trainer.protocol.layout import CheckpointName, Keep, OutputLayout
 from trainer.protocol.nodefile import NodeFile, format_node_file
 
 RUN_ID = "0123456789abcdef" * 2
@@ -60,7 +64,7 @@ def test_checkpoints_are_listed_with_their_marks(output):
 @pytest.mark.parametrize(("grow", "hashes", "found"), [(1, False, True), (0, False, False), (0, True, True)])
 def test_a_damaged_file_is_found_by_its_size_or_its_hash(output, grow, hashes, found):
     damage(output, SECOND, grow=grow)
-    second, first = list_checkpoints(Folder(output), hashes=hashes)
+    second, first = (verify_in if hashes else list_checkpoints)(Folder(output))
     assert (second.fault == "model.pdparams is not what the manifest says") == found
     assert first.fault == ""
 
@@ -183,6 +187,74 @@ def test_the_next_is_fetched_where_the_job_deletes_the_chosen_one_meanwhile(job,
     monkeypatch.setattr(transfer, "pull", late)
     assert run(["ckpt", "pull", job]) == 0
     assert capsys.readouterr().out == "flowers-e001-s000010\n"
+
+
+class SavingFolder(Folder):
+    """An output folder whose job saves another checkpoint, and deletes the last one, whenever it is asked."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._store, self.saves = CheckpointStore(OutputLayout(folder)), 2
+
+    @contextmanager
+    def start(self, argv: Sequence[str]) -> Iterator[Channel]:
+        with super().start(argv) as channel:
+            yield channel
+        self.save()
+
+    def save(self) -> None:
+        self.saves += 1
+        name = CheckpointName(self.saves, 10 * self.saves)
+        self._store.mark_best(
+            self._store.save(name, {"a.pdparams": lambda file: file.write(b"w")}, run_id=RUN_ID)
+        )
+        self._store.prune(Keep(latest=1))
+
+
+def test_checkpoints_of_a_job_that_saves_meanwhile_are_listed_whole(output):
+    place = SavingFolder(output)
+    place.save()
+    (only,) = list_checkpoints(place)
+    assert (only.is_latest, only.fault) == (True, "")
+    assert choose_checkpoint([only], "latest") is only
+
+
+@pytest.mark.parametrize("text", [None, "latest", "best"])
+def test_a_checkpoint_that_the_job_deletes_while_it_is_verified_is_not_called_damaged(output, text):
+    start = Folder.start
+
+    class Slow(SavingFolder):
+        """Saves before a file is read, too, but not for ever."""
+
+        @contextmanager
+        def start(self, argv: Sequence[str]) -> Iterator[Channel]:
+            if "stat" in argv and self.saves < 5:
+                self.save()
+            with start(self, argv) as channel:
+                yield channel
+
+    place = Slow(output)
+    place.save()
+    (only,) = verify_in(place, text)
+    assert (only.is_latest, only.fault, place.saves) == (True, "", 5)
+
+
+def test_files_that_are_deleted_once_they_are_asked_for_still_come(output, tmp_path):
+    """All are opened before the first one is sent."""
+    second, _ = list_checkpoints(Folder(output))
+    deleted = []
+
+    class Deleting(io.BytesIO):
+        def write(self, data):
+            if not deleted:
+                deleted.append(shutil.rmtree(OutputLayout(output).checkpoint_dir(SECOND)))
+            return super().write(data)
+
+    out = Deleting()
+    agent.send_files(output / second.within, [(file.path, 0) for file in second.files], out)
+    table = {file.path: {"size": file.size, "sha256": file.sha256} for file in second.files}
+    arrived = list(agent.receive_files(tmp_path, table, io.BytesIO(out.getvalue())))
+    assert (deleted, sorted(arrived)) == ([None], sorted(table))
 
 
 def plant(output: Path, *names: str, content: bytes = b"theirs") -> None:
