@@ -181,8 +181,8 @@ class LogClient(Protocol):
     ) -> LogResponse:
         """Ask for a log."""
 
-    async def renew(self) -> None:
-        """Read the credentials afresh."""
+    async def renew(self, refused: object) -> None:
+        """Read the credentials afresh, unless that was done since `refused` were sent (`End.refused`)."""
 
 
 class PodPrograms(Protocol):

@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from launcher.kube.access import Access
 from launcher.kube.client import Client
 from launcher.kube.errors import CertificateError
 from launcher.kube.failures import MAX_ANSWER_BYTES, RequestContext, read_failure
@@ -140,8 +141,10 @@ class AsyncClient:
         self._endpoint = self._access.endpoint
         self._context = self._endpoint.make_context()
 
-    async def renew(self) -> None:
-        """Read the credentials afresh; a plugin that is asked for them may take its time."""
+    async def renew(self, refused: object) -> None:
+        """See `LogClient.renew`; a plugin that is asked for them may take its time, and a person's."""
+        if refused is not None and refused is not self._access:
+            return  # what they were sent with was on its way when others were read
         log.info("the credentials are read again")
         self._client = await asyncio.to_thread(self._reconnect or self._client.renewed)
         self._access = self._client.access
@@ -153,7 +156,7 @@ class AsyncClient:
         Raises:
             SourceError: The answer is none, or a refusal.
         """
-        listener, began_s = _Json(), time.monotonic()
+        listener, began_s, judge = _Json(), time.monotonic(), partial(self.judge, call, self._access)
         found: object = None
         stream = self._send(path, query, listener, more=PACKED)
         try:
@@ -161,7 +164,7 @@ class AsyncClient:
             read_warnings(listener.headers)
             if listener.status >= 300:
                 body = b"".join(listener.pieces)
-                raise SourceError(self.judge(call, listener.status, listener.headers, body, None))
+                raise SourceError(judge(listener.status, listener.headers, body, None))
             found = (
                 None
                 if cut is not None
@@ -175,7 +178,7 @@ class AsyncClient:
             log_answer("GET", path, query, status=status, began_s=began_s)
         if cut is not None or not is_object(found):
             why = cut or ValueError(f"{found!r:.80}")
-            raise SourceError(self.judge(call, 0, {}, b"", why)) from cut
+            raise SourceError(judge(0, {}, b"", why)) from cut
         return found
 
     def stream(
@@ -195,22 +198,25 @@ class AsyncClient:
         path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{pod}/log"
         call = self.describe(namespace=namespace, name=request.container.pod, subresource="log")
         log_it = partial(log_answer, "GET", path, query, began_s=time.monotonic())
-        return self._send(path, query, _Log(receiver, partial(self.judge, call), log_it))
+        return self._send(path, query, _Log(receiver, partial(self.judge, call, self._access), log_it))
 
-    def judge(
+    def judge(  # noqa: PLR0917 - the last four are an answer's
         self,
         call: RequestContext,
+        sent: Access,
         status: int,
         headers: Mapping[str, str],
         body: bytes,
         error: Exception | None,
     ) -> End:
-        """Say what to do about an answer that is none, or a refusal."""
+        """Say what to do about an answer that is none, or a refusal, to what was `sent`."""
         now_s = asyncio.get_running_loop().time()
         if status < 300:
             end = self._explain_silence(call, error or ConnectionError("cut"))
         else:
             end = read_end(call, status, headers, body)
+        if end.failure is FailureKind.LOGIN:
+            return replace(end, refused=sent)
         if end.failure is FailureKind.AGAIN:
             self._troubled_s = now_s
         elif now_s - self._troubled_s < SETTLE_S and status in (403, 404):

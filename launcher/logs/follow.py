@@ -125,10 +125,10 @@ class Follower:
         async with self._taken:
             await self._taken.wait_for(lambda: self._snapshots > now)
 
-    async def login(self) -> None:
+    async def login(self, refused: object) -> None:
         """See `PodContext`."""
         if self._login is None or self._login.done():
-            self._login = asyncio.create_task(self._renew())
+            self._login = asyncio.create_task(self._renew(refused))
         await asyncio.shield(self._login)
 
     def settle(self) -> None:
@@ -202,7 +202,7 @@ class Follower:
         if end.failure is FailureKind.NEVER or self._logins > _MOST_LOGINS or is_long:
             raise end.error or error
         if end.failure is FailureKind.LOGIN:
-            await self.login()
+            await self.login(end.refused)
         if end.error is not None and failures == 3:
             self._is_silent = True
             self.say(f"no answer, asking on (the job is not touched by that): {end.error}")
@@ -239,8 +239,8 @@ class Follower:
         self._outputs[node], self._tasks[node] = output, task
         self._running.append(asyncio.create_task(task.run()))
 
-    async def _renew(self) -> None:
-        await self.source.renew()
+    async def _renew(self, refused: object) -> None:
+        await self.source.renew(refused)
 
     async def _write(self) -> None:
         while True:

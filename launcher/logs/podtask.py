@@ -56,8 +56,8 @@ class PodContext(Protocol):
     async def change(self) -> None:
         """Return once there has been another look."""
 
-    async def login(self) -> None:
-        """Renew the credentials, once for all who ask at that time."""
+    async def login(self, refused: object) -> None:
+        """Renew the credentials, once for all whose answers say that the same ones were `refused`."""
 
     def say(self, text: str) -> None:
         """Tell the user something about the logs."""
@@ -314,7 +314,7 @@ class PodTask:
             self._logins += 1
             if self._logins > 2 and end.error is not None:
                 raise end.error
-            await self._context.login()
+            await self._context.login(end.refused)
         if failure is not None:
             self._failures += 1
             after_s = end.after_s if end is not None else 0.0

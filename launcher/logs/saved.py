@@ -102,9 +102,9 @@ class SavedSource:
         path = self._paths[request.container] or Path(os.devnull)
         return FileResponse(path, request, receiver, is_over=lambda: True)
 
-    async def renew(self) -> None:
+    async def renew(self, refused: object) -> None:
         """See `Source`."""
-        await self._source.renew()
+        await self._source.renew(refused)
 
     def _join(self, node: int, pod: Pod | None) -> Pod | None:
         if pod is None and node in self._has_run:

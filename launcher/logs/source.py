@@ -33,11 +33,13 @@ class End:
         failure: None where it is complete.
         after_s: The server asked to wait so long (429, 503).
         error: For the user.
+        refused: The credentials that were sent, where it is they that are not known; for `Source.renew`.
     """
 
     failure: FailureKind | None = None
     after_s: float = 0.0
     error: LaunchError | None = None
+    refused: object = None
 
 
 class SourceError(Exception):
@@ -165,8 +167,8 @@ class Source(Protocol):
     def open(self, request: LogRequest, receiver: Receiver) -> LogResponse:
         """Ask for a log."""
 
-    async def renew(self) -> None:
-        """Read the credentials afresh."""
+    async def renew(self, refused: object) -> None:
+        """Read the credentials afresh, unless that was done since `refused` were sent (`End.refused`)."""
 
 
 class FirstNode:
@@ -194,6 +196,6 @@ class FirstNode:
         """See `Source`."""
         return self._source.open(request, receiver)
 
-    async def renew(self) -> None:
+    async def renew(self, refused: object) -> None:
         """See `Source`."""
-        await self._source.renew()
+        await self._source.renew(refused)

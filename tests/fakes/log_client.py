@@ -56,7 +56,7 @@ class FakeLogClient:
     ) -> LogResponse:
         return FakeResponse(self._cluster, request, receiver, namespace=namespace, container=container)
 
-    async def renew(self) -> None:
+    async def renew(self, refused: object) -> None:
         """Nobody's credentials run out here."""
 
 

@@ -91,9 +91,9 @@ class KubernetesLogSource:
             request, receiver, namespace=self._handle.namespace, container=self._kind.container
         )
 
-    async def renew(self) -> None:
+    async def renew(self, refused: object) -> None:
         """See `Source.renew`."""
-        await self._client.renew()
+        await self._client.renew(refused)
 
     async def _list_events(self, pods: Sequence[KubeObject]) -> dict[str, tuple[JobEvent, ...]]:
         """Return one pod's, of those about which only events tell anything: its peers wait for the same."""

@@ -65,7 +65,7 @@ class SupervisedLogSource:
         path = self._layout.log(container.pod, container.restarts)
         return FileResponse(path, request, receiver, is_over=lambda: self._is_over(container))
 
-    async def renew(self) -> None:
+    async def renew(self, refused: object) -> None:
         """See `Source.renew`; nobody is asked who we are."""
 
     def _reload(self) -> tuple[JobRecord | None, str]:

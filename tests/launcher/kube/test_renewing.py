@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,6 +148,31 @@ def test_a_token_that_runs_out_while_logs_are_asked_for_is_renewed_once(cluster,
     user = counting_plugin(tmp_path)
     path = write_kubeconfig(tmp_path, user=user, server=server.url, **trust(authority))
     assert follow(from_kubeconfig(path)) == SHOWN
+    assert (tmp_path / "calls").read_text().count("x") == 2
+
+
+def test_a_late_refusal_of_a_token_that_was_renewed_meanwhile_renews_nothing(
+    cluster, server, authority, tmp_path
+):
+    cluster.token = "token-1"
+    answer, refused, renewed = cluster.answer, [], threading.Event()
+
+    def dawdle(asked: Asked) -> Answer:
+        if asked.path.endswith("/log"):
+            cluster.token = "token-2"
+        answered = answer(asked)
+        if answered.code == 401:
+            refused.append(asked.path)
+            if len(refused) > 1:
+                assert renewed.wait(30)
+        elif asked.path.endswith("/log"):
+            renewed.set()
+        return answered
+
+    server.answer = dawdle
+    path = write_kubeconfig(tmp_path, user=counting_plugin(tmp_path), server=server.url, **trust(authority))
+    assert follow(from_kubeconfig(path)) == SHOWN
+    assert len(refused) == NODES
     assert (tmp_path / "calls").read_text().count("x") == 2
 
 

@@ -41,7 +41,7 @@ class Source(KubernetesLogSource):
             self.seen |= {(one.uid, one.restarts) for one in (*pod.earlier, pod.container)}
         return found
 
-    async def renew(self) -> None:
+    async def renew(self, refused: object) -> None:
         await asyncio.sleep(0.5)
         self.server.client_token = self.server.token
 

@@ -97,7 +97,7 @@ class StillThere:
     def open(self, request: LogRequest, receiver: Receiver) -> Answer:
         return Answer(self._lives[request.container].theirs, receiver)
 
-    async def renew(self) -> None:
+    async def renew(self, refused: object) -> None:
         raise AssertionError("nobody asks for a password")
 
 
