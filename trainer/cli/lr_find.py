@@ -100,9 +100,10 @@ def command(
             )
             if found.guess is not None:
                 echo(
-                    f"the loss grows from {found.grows_from:.2g} on; the best rate lies below,"
-                    " how far is not seen:\n"
-                    f"try some around {found.guess:g}, a third of it, by `ftlaunch sweep` (it was up to\n"
+                    f"the loss grows from {found.grows_from:.2g} on; the best rate lies below"
+                    " (of the g in the curve), how far\n"
+                    f"is not seen: try some around {found.guess:g}, a third of it, by `ftlaunch sweep`"
+                    " (it was up to\n"
                     "ten times off in our tests)"
                 )
             return
@@ -123,7 +124,14 @@ def _draw(found: LrFindResult) -> str:
     from trainer.insight.rate_curve import draw_text
 
     columns = shutil.get_terminal_size().columns
-    return draw_text(found.rates, found.losses, found.proposals, columns=columns)
+    return draw_text(found.rates, found.losses, _marks(found), columns=columns)
+
+
+def _marks(found: LrFindResult) -> dict[str, float]:
+    """Return the rates that the curve marks: what is proposed, else from where the loss grows."""
+    if not found.proposals and found.grows_from is not None:
+        return {"grows from": found.grows_from}
+    return dict(found.proposals)
 
 
 def _save(path: Path, found: LrFindResult) -> None:
@@ -131,7 +139,7 @@ def _save(path: Path, found: LrFindResult) -> None:
     from trainer.protocol.safe_files import replace_file
 
     try:
-        replace_file(path, draw_svg(found.rates, found.losses, found.proposals).encode())
+        replace_file(path, draw_svg(found.rates, found.losses, _marks(found)).encode())
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise CheckpointError(where=path, expected="a file to draw the curve into", got=reason) from error

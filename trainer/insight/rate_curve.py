@@ -1,7 +1,8 @@
 """The curve of a range test for a learning rate, as text for a terminal and as an SVG. Pure.
 
-Both show the smoothed loss over the logarithm of the rate, with the proposals marked. Where a loss grows far
-above where it began, that end would press all else flat: it is cut at the first loss and half of the fall.
+Both show the smoothed loss over the logarithm of the rate, with some rates marked, such as the proposals.
+Where a loss grows far above where it began, that end would press all else flat: it is cut at the first loss
+and half of the fall.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ _COLOURS = {"valley": "#0a7d38", "steep": "#b35c00", "minimum": "#6a3fb5"}
 
 
 def draw_text(
-    rates: Sequence[float], losses: Sequence[float], proposals: Mapping[str, float], *, columns: int = 80
+    rates: Sequence[float], losses: Sequence[float], marked: Mapping[str, float], *, columns: int = 80
 ) -> str:
-    """Draw the curve in at most 80 columns; below it stand the first letters of the proposals at their rates.
+    """Draw the curve in at most 80 columns; below it stand the first letters of the marks at their rates.
 
     Args:
         rates: Of each step, growing by a constant factor.
         losses: Smoothed, of each step.
-        proposals: Rates by name.
+        marked: Rates by the name of their mark.
         columns: Of the terminal.
     """
     width = max(20, min(_COLUMNS, columns - 12))
@@ -38,10 +39,10 @@ def draw_text(
         label = f"{value:8.3f}" if number in (0, _ROWS // 2, _ROWS - 1) else " " * 8
         lines.append(f"{label} │{''.join(row_cells)}".rstrip())
     marks = [" "] * width
-    for name, rate in proposals.items():
+    for name, rate in marked.items():
         place = min(width - 1, max(0, _column(rate, rates, width)))
         marks[place] = name[0] if marks[place] == " " else "*"  # two rules that agree
-    if proposals:
+    if marked:
         lines.append(f"{' ' * 8} │{''.join(marks)}".rstrip())
     lines.append(f"{' ' * 8} └{'─' * width}")
     first, last = f"{rates[0]:.0e}", f"{rates[-1]:.0e}"
@@ -49,7 +50,7 @@ def draw_text(
     return "\n".join(lines)
 
 
-def draw_svg(rates: Sequence[float], losses: Sequence[float], proposals: Mapping[str, float]) -> str:
+def draw_svg(rates: Sequence[float], losses: Sequence[float], marked: Mapping[str, float]) -> str:
     """Return the curve as a picture of its own: no script, no style sheet, nothing from elsewhere.
 
     Arguments as of `draw_text`.
@@ -78,7 +79,7 @@ def draw_svg(rates: Sequence[float], losses: Sequence[float], proposals: Mapping
         value = low + share * (high - low)
         parts.append(f'<text x="{_LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.3g}</text>')
     parts.append(f'<polyline points="{points}" fill="none" stroke="#1f5fbf" stroke-width="2"/>')
-    for number, (name, rate) in enumerate(proposals.items()):
+    for number, (name, rate) in enumerate(marked.items()):
         colour, at = _COLOURS.get(name, "#444444"), x(rate)
         parts.append(
             f'<line x1="{at:.1f}" y1="{_TOP}" x2="{at:.1f}" y2="{floor}" stroke="{colour}" '

@@ -136,7 +136,8 @@ def test_the_command_says_from_where_a_flat_loss_grows(workshop, monkeypatch, ca
     workshop.config(DataLoader__Train__sampler__batch_size=15)
     given = ["-c", str(workshop.folder / "cfg.yaml"), "--from", "1e-6", "--to", "1e6", "--steps", "60"]
     for form in ("json", "text"):
-        monkeypatch.setattr("sys.argv", ["trainer", "lr-find", *given, "--output", form])
+        picture = ["--svg", str(workshop.folder / "curve.svg")]
+        monkeypatch.setattr("sys.argv", ["trainer", "lr-find", *given, *picture, "--output", form])
         with pytest.raises(SystemExit) as ended:
             main()
         assert not ended.value.code
@@ -149,6 +150,9 @@ def test_the_command_says_from_where_a_flat_loss_grows(workshop, monkeypatch, ca
         else:
             assert f"the loss grows from {document['grows_from']:.2g} on; the best rate lies below" in out
             assert f"around {document['guess']:g}, a third of it" in out
+            (marks,) = [line for line in out.splitlines() if "│" in line and line.rstrip().endswith("g")]
+            assert 0.5 < marks.index("g") / 70 < 1.0
+            assert "grows from" in (workshop.folder / "curve.svg").read_text()
 
 
 def test_the_command_draws_and_proposes(workshop, monkeypatch, capsys):
