@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import NotFoundError
-from launcher.volumes.place import Place
+from launcher.volumes.place import Place, VolumeError
 from launcher.volumes.transfer import File, find_deltas
 from trainer.protocol.codec import FormatError, decode
 from trainer.protocol.layout import (
@@ -96,21 +96,32 @@ def verify_checkpoints(place: Place, text: str | None = None) -> list[Checkpoint
 
     Raises:
         NotFoundError: There is no such folder, or no such checkpoint.
-        VolumeError: The place refuses.
+        VolumeError: The place refuses, or the job deletes each before it is read.
     """
-    faults: dict[CheckpointName, str] = {}
-    for _ in range(_LOOKS):
+
+    def look() -> list[CheckpointInfo]:
         found = list_checkpoints(place)
-        asked = found if text is None else [choose_checkpoint(found, text)]
-        if faults and all(item.name in faults for item in asked):
-            break
+        return found if text is None else [choose_checkpoint(found, text)]
+
+    faults: dict[CheckpointName, str] = {}
+    asked = look()
+    for _ in range(_LOOKS):
         for item in asked:
             if item.name not in faults:
                 faults[item.name] = item.fault or _hash(place, item)
         if not any(faults[item.name] for item in asked):
             break
-        # Hashing takes its time: what the job has deleted meanwhile is not damaged.
-    return [replace(item, fault=faults[item.name]) for item in asked if item.name in faults]
+        # Reading takes its time: what the job has deleted meanwhile is not damaged.
+        asked = look()
+        if all(item.name in faults for item in asked):
+            break
+    read = [replace(item, fault=faults[item.name]) for item in asked if item.name in faults]
+    if asked and not read:
+        raise VolumeError(
+            where=place.title, expected="a checkpoint that stays while it is read",
+            got="a job that saves and deletes faster", fix="keep more of them: Global.keep_latest",
+        )  # fmt: skip
+    return read
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +140,7 @@ class _Seen:
 def _look(place: Place) -> _Seen:
     there: dict[CheckpointName, dict[str, Mapping[str, Any]]] = defaultdict(dict)
     pointers = {}
-    names = (*(path.as_posix() for path in (_LAYOUT.pointer, _LAYOUT.best_pointer)),)
+    names = tuple(path.as_posix() for path in (_LAYOUT.pointer, _LAYOUT.best_pointer))
     texts = [MANIFEST, *(path.rpartition("/")[2] for path in names)]
     for answer in place.lines("look", {"under": FOLDER, "texts": texts}):
         below = answer["path"].removeprefix(f"{FOLDER}/")
@@ -146,10 +157,10 @@ def _look(place: Place) -> _Seen:
         item, manifest = _read(name, text, latest=latest, best=best)
         if manifest is not None:
             manifests[name] = manifest
-            seen = there[name]
+            files = there[name]
             # Of the content nothing is known: it is taken to be right.
             told = [
-                {**seen.get(file.path, {}), "path": file.path, "sha256": file.sha256} for file in item.files
+                {**files.get(file.path, {}), "path": file.path, "sha256": file.sha256} for file in item.files
             ]
             item = replace(item, fault=_compare(told, item.files))
         found.append(item)

@@ -24,7 +24,7 @@ from launcher.runs.store import RunStore
 from launcher.volumes import agent, transfer
 from launcher.volumes.checkpoints import choose_checkpoint, list_checkpoints
 from launcher.volumes.checkpoints import verify_checkpoints as verify_in
-from launcher.volumes.place import Channel, Folder
+from launcher.volumes.place import Channel, Folder, VolumeError
 from tests.launcher.schemas import check_document
 from trainer.checkpoints.store import CheckpointStore
 from trainer.protocol.layout import CheckpointName, Keep, OutputLayout
@@ -219,22 +219,31 @@ def test_checkpoints_of_a_job_that_saves_meanwhile_are_listed_whole(output):
     assert choose_checkpoint([only], "latest") is only
 
 
+class SlowFolder(SavingFolder):
+    """Its job saves before a file is read, too, until it has saved so often."""
+
+    def __init__(self, folder: Path, *, until: int) -> None:
+        super().__init__(folder)
+        self.until = until
+        self.save()
+
+    @contextmanager
+    def start(self, argv: Sequence[str]) -> Iterator[Channel]:
+        if "stat" in argv and self.saves < self.until:
+            self.save()
+        with Folder.start(self, argv) as channel:
+            yield channel
+
+
+def test_a_job_that_deletes_each_checkpoint_before_it_is_read_is_told_of(output):
+    for text in (None, "latest"):
+        with pytest.raises(VolumeError, match="expected a checkpoint that stays while it is read"):
+            verify_in(SlowFolder(output, until=1000), text)
+
+
 @pytest.mark.parametrize("text", [None, "latest", "best"])
 def test_a_checkpoint_that_the_job_deletes_while_it_is_verified_is_not_called_damaged(output, text):
-    start = Folder.start
-
-    class Slow(SavingFolder):
-        """Saves before a file is read, too, but not for ever."""
-
-        @contextmanager
-        def start(self, argv: Sequence[str]) -> Iterator[Channel]:
-            if "stat" in argv and self.saves < 5:
-                self.save()
-            with start(self, argv) as channel:
-                yield channel
-
-    place = Slow(output)
-    place.save()
+    place = SlowFolder(output, until=5)
     (only,) = verify_in(place, text)
     assert (only.is_latest, only.fault, place.saves) == (True, "", 5)
 
