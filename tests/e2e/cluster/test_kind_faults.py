@@ -23,8 +23,8 @@ def _controllers(controllers) -> None:
     """Those of all kinds run."""
 
 
-def explained(place):
-    return json.loads(place.run("ftlaunch", "why", "--output", "json").stdout)
+def explained(place, *job):
+    return json.loads(place.run("ftlaunch", "why", *job, "--output", "json").stdout)
 
 
 @of_kinds(TRAIN_JOB)
