@@ -89,6 +89,8 @@ CLUSTER_QUEUES = Resource(
 CLUSTER_QUEUES_V1BETA2 = Resource(
     group="kueue.x-k8s.io", version="v1beta2", plural="clusterqueues", kind="ClusterQueue"
 )
+COHORTS = Resource(group="kueue.x-k8s.io", version="v1beta1", plural="cohorts", kind="Cohort")
+COHORTS_V1BETA2 = Resource(group="kueue.x-k8s.io", version="v1beta2", plural="cohorts", kind="Cohort")
 RULES_REVIEWS = Resource(
     group="authorization.k8s.io", plural="selfsubjectrulesreviews", kind="SelfSubjectRulesReview"
 )

@@ -28,6 +28,7 @@ CODES: dict[str, str] = {
     "queue-never": "it asks for more than its queue can ever give",
     "queue-checks": "its queue has room for it, and an admission check is not done",
     "queue-starting": "its queue has let it in, and Kueue has not started it yet",
+    "queue-topology": "its queue has quota for it, and no place where its pods are near each other",
     "queue-preempted": "a job of higher priority took its place in the queue, and it waits for the next",
     "queue-evicted": "Kueue took its place back for another reason, and it waits for the next",
     "queue-waiting": "its queue has not let it in yet",

@@ -20,8 +20,8 @@ pkg/scheduler of v0.19): order by priority, then by creation; BestEffortFIFO let
 that do not, StrictFIFO does not; a ClusterQueue of a cohort borrows what others do not use, within
 borrowingLimit and lendingLimit, and of several heads those that need not borrow come first; a higher
 priority preempts in its own ClusterQueue, and its own quota is reclaimed from borrowers, as far as the
-ClusterQueue says so. Not played: fair sharing and admission checks, for which there is no estimate
-(`queue_model`); hierarchies of cohorts and topologies, which are not noticed.
+ClusterQueue says so. Not played: fair sharing, admission checks, trees of cohorts, quotas of a cohort's own
+and topologies. Where one of them decides there is no estimate (`queue_model`).
 """
 
 from __future__ import annotations

@@ -60,6 +60,7 @@ class QueueView:
         workloads: Reduced by `reduce_demand`; of all namespaces where they may be seen.
         local_queues: Of the same namespaces.
         cluster_queues: None where they may not be seen.
+        cohorts: Kueue's objects of that name, which a cohort need not have; None where they may not be seen.
         reported: Of running jobs of ours, by namespace and name of the job.
         ours: Namespace and name of every job that is ours, as far as is known.
     """
@@ -68,6 +69,7 @@ class QueueView:
     workloads: tuple[KubeObject, ...]
     local_queues: tuple[KubeObject, ...]
     cluster_queues: tuple[KubeObject, ...] | None
+    cohorts: tuple[KubeObject, ...] | None = ()
     reported: Mapping[tuple[str, str], JobProgress] = field(default_factory=dict)
     ours: frozenset[tuple[str, str]] = frozenset()
 
@@ -106,18 +108,20 @@ def estimate_of(view: QueueView, job: KubeObject) -> Estimate | None:
         return None
     works = read_works(view)
     target = next((work for work in works if work.uid == objects.uid_of(own)), None)
-    if view.cluster_queues is None:
-        return _untold(own, view, "the quotas of its queue may not be seen (k8s/rbac/team.yaml)")
+    if reason := _find_untellable(view, own):
+        return _untold(own, view, reason)
     if target is None:
         return None
-    queues = read_cluster_queues(view.cluster_queues)
+    queues = read_cluster_queues(view.cluster_queues or ())
     queue = next((item for item in queues if item.name == target.queue), None)
     if queue is None:
         return _untold(own, view, f"there is no ClusterQueue {target.queue!r}")
     sharing = {
         item.name for item in queues if item is queue or (queue.cohort and item.cohort == queue.cohort)
     }
-    if reason := _say_hidden(view, works, sharing) or _find_unplayed(view, target.queue, sharing):
+    in_play = {work.uid for work in works if work.queue in sharing}
+    unplayed = _find_unplayed(view, queue, sharing) or _find_placed(view, in_play)
+    if reason := _say_hidden(view, works, sharing) or unplayed:
         return _untold(own, view, reason)
     covered = {item.name: {name for names, _ in item.groups for name in names} for item in queues}
     playing = [_without_uncovered(work, covered[work.queue]) for work in works if work.queue in sharing]
@@ -183,6 +187,12 @@ def read_cluster_queues(items: Iterable[KubeObject]) -> list[ClusterQueue]:
     return [_read_cluster_queue(item) for item in items]
 
 
+def read_cohort(queue: KubeObject) -> str:
+    """Return the name of a ClusterQueue's cohort; empty for none."""
+    spec = queue.get("spec") or {}
+    return str(spec.get("cohortName") or spec.get("cohort") or "")
+
+
 def _read_cluster_queue(item: KubeObject) -> ClusterQueue:
     spec = item.get("spec") or {}
     groups = []
@@ -202,7 +212,7 @@ def _read_cluster_queue(item: KubeObject) -> ClusterQueue:
     preemption = spec.get("preemption") or {}
     return ClusterQueue(
         name=objects.name_of(item),
-        cohort=str(spec.get("cohortName") or spec.get("cohort") or ""),
+        cohort=read_cohort(item),
         groups=tuple(groups),
         is_strict=spec.get("queueingStrategy") == "StrictFIFO",
         within=str(preemption.get("withinClusterQueue") or "Never"),
@@ -317,16 +327,41 @@ def _say_hidden(view: QueueView, works: Sequence[Work], sharing: set[str]) -> st
     return f"{hidden} more {share} its quota that may not be seen (k8s/rbac/team.yaml)"
 
 
-def _find_unplayed(view: QueueView, queue: str, sharing: set[str]) -> str:
+def _find_untellable(view: QueueView, own: KubeObject) -> str:
+    """Say what stands in the way of any estimate for a Workload; empty for nothing."""
+    if own.get("placed") or workloads.is_scattered(workloads.read_refusal(own)):
+        return "its pods must be near each other, and which nodes come free for that is not known"
+    if view.cluster_queues is None:
+        return "the quotas of its queue may not be seen (k8s/rbac/team.yaml)"
+    return ""
+
+
+def _find_unplayed(view: QueueView, queue: ClusterQueue, sharing: set[str]) -> str:
     """Say which rule of Kueue would decide that `forecast` does not play; empty where there is none."""
     for item in view.cluster_queues or ():
-        if objects.name_of(item) == queue and _has_checks(item.get("spec") or {}):
+        if objects.name_of(item) == queue.name and _has_checks(item.get("spec") or {}):
             return "its queue has admission checks, and nobody knows how long they take"
         # Kueue 0.19 writes it where fair sharing is switched on, which no object of a user's says otherwise
         # (config/components/crd/bases/kueue.x-k8s.io_clusterqueues.yaml, status.fairSharing).
         shares = (item.get("status") or {}).get("fairSharing") is not None
         if shares and len(sharing) > 1 and objects.name_of(item) in sharing:
             return "its cohort shares fairly, by what each queue holds and not by age alone"
+    if queue.cohort and view.cohorts is None:
+        return "whether its cohort has room of other ones may not be seen (k8s/rbac/team.yaml)"
+    for item in view.cohorts or ():
+        spec = item.get("spec") or {}
+        name, parent = objects.name_of(item), str(spec.get("parentName") or spec.get("parent") or "")
+        if queue.cohort and (parent == queue.cohort or (name == queue.cohort and parent)):
+            return f"its cohort {queue.cohort!r} shares with others, as one of a tree"
+        if queue.cohort == name and spec.get("resourceGroups"):
+            return f"its cohort {name!r} has quotas of its own"
+    return ""
+
+
+def _find_placed(view: QueueView, in_play: set[str]) -> str:
+    """Say whether nodes decide, and not quotas alone: Kueue places pods of its queue by a topology."""
+    if any(item.get("placed") and objects.uid_of(item) in in_play for item in view.workloads):
+        return "its queue places pods by a topology, so that nodes decide and not its quota alone"
     return ""
 
 

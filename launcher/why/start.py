@@ -1,8 +1,9 @@
 """Asks a cluster what tells when a job of a queue starts: queues, what waits and runs in them, and how far.
 
-A bounded number of requests: three lists of Kueue's, of all namespaces where they may be seen and else of the
-job's, one of pods, one of each kind of job that holds quota there, and the ends of the logs of those running
-jobs of these queues that no annotation tells the pace of, at most `MAX_LOGS`.
+A bounded number of requests: three lists of Kueue's (four where a queue has a cohort), of all namespaces
+where they may be seen and else of the job's, one of pods, one of each kind of job that holds quota there, and
+the ends of the logs of those running jobs of these queues that no annotation tells the pace of, at most
+`MAX_LOGS`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ from launcher.names import PROGRESS, RUN_ID_LABEL
 from launcher.objects import PODS, KubeObject, Resource
 from launcher.why.forecast import Estimate
 from launcher.why.gather import Lister
-from launcher.why.queue_model import JobProgress, QueueView, estimate_of, owner_of, remaining_s
+from launcher.why.queue_model import (
+    JobProgress,
+    QueueView,
+    estimate_of,
+    owner_of,
+    read_cohort,
+    remaining_s,
+)
 from launcher.why.snapshot import Objects
 from trainer.protocol.codec import FormatError
 from trainer.protocol.progress import MARK, Progress, parse_progress
@@ -103,11 +111,14 @@ def fetch_queues(
         for name, progress in zip(unheard, told, strict=False):
             if progress is not None:
                 reported[name] = replace(reported[name], progress=progress)
+        above = asked_above.result()
+        shared = any(read_cohort(item) for item in above or ())
         return QueueView(
             now_s=now_s,
             workloads=held,
             local_queues=asked_locals.result(),
-            cluster_queues=asked_above.result(),
+            cluster_queues=above,
+            cohorts=Lister(api).list_kueue("cohorts", namespace="") if shared else (),
             reported=reported,
             ours=frozenset(first) | frozenset(noted),
         )

@@ -18,6 +18,8 @@ from launcher.names import QUEUE_LABEL
 from launcher.objects import (
     CLUSTER_QUEUES,
     CLUSTER_QUEUES_V1BETA2,
+    COHORTS,
+    COHORTS_V1BETA2,
     CONFIG_MAPS,
     LOCAL_QUEUES,
     LOCAL_QUEUES_V1BETA2,
@@ -33,6 +35,7 @@ _NEWEST_FIRST = {
     "workloads": WORKLOAD_KINDS,
     "localqueues": (LOCAL_QUEUES_V1BETA2, LOCAL_QUEUES),
     "clusterqueues": (CLUSTER_QUEUES_V1BETA2, CLUSTER_QUEUES),
+    "cohorts": (COHORTS_V1BETA2, COHORTS),
 }
 """The newest is the one that is stored: the older ones take a webhook of Kueue's, which may be away."""
 

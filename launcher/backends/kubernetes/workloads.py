@@ -1,7 +1,8 @@
 """What Kueue's Workloads and queues say of a job that waits. Pure.
 
 Observed with Kueue v0.17.0 and v0.19.2 on Kubernetes v1.34.7; the words are those of kubernetes-sigs/kueue,
-pkg/controller/core/workload_controller.go and pkg/scheduler/flavorassigner/flavorassigner.go. A Workload that
+pkg/controller/core/workload_controller.go, pkg/scheduler/flavorassigner/{,tas_}flavorassigner.go and
+pkg/cache/scheduler/tas_flavor_snapshot.go. A Workload that
 was let in again keeps `Evicted` as False ("Previously: …"); one that was activated again keeps it as True,
 with the reason Deactivated, until it is let in.
 """
@@ -32,7 +33,26 @@ _UNFIT = re.compile(
     r"untolerated taint .*? in flavor (?P<tainted>[^\s,]+)"
     r"|flavor (?P<other>[^\s,]+) doesn't match node affinity"
 )
+_NO_TOPOLOGY = re.compile(
+    r'Flavor "(?P<flavor>[^"]+)" (?P<lack>does not support TopologyAwareScheduling'
+    r"|does not contain the requested level|supports only TopologyAwareScheduling)"
+)
+_TOPOLOGY_WORDS = {
+    "does not support TopologyAwareScheduling": "has no topology",
+    "does not contain the requested level": "has a topology without the level asked for",
+    "supports only TopologyAwareScheduling": "is for pods that are placed by topology only",
+}
+_SCATTERED = re.compile(
+    r"topology (?P<topology>\S+) (?:doesn't allow to fit(?: any of (?P<none>\d+))?|allows to fit only"
+    r" (?P<some>\d+) out of (?P<all>\d+))(?: (?P<unit>pod|slice)\(s\))?"
+    r"(?:\. Total nodes: (?P<nodes>\d+); excluded: (?P<excluded>.+))?"
+)
 _UNAVAILABLE = re.compile(r"resource \S+ unavailable in ClusterQueue")
+_WISHES = {
+    "required", "preferred", "unconstrained", "podSetSliceRequiredTopology",
+    "podsetSliceRequiredTopologyConstraints",
+}  # fmt: skip
+"""Keys of a `topologyRequest` that ask for a topology; its others stand there for every job."""
 
 
 def own_workload(job: KubeObject, workloads: Iterable[KubeObject]) -> KubeObject | None:
@@ -83,7 +103,27 @@ def shorten_refusal(refusal: str) -> str:
         f" which has {found['most'] or found['old_most']}"
         for found in _TOO_LARGE.finditer(refusal)
     ]
+    parts += [
+        f"flavour {found['flavor']} {_TOPOLOGY_WORDS[found['lack']]}"
+        for found in _NO_TOPOLOGY.finditer(refusal)
+    ]
+    parts += [_shorten_scattered(found) for found in _SCATTERED.finditer(refusal)]
     return "; ".join(parts) or _PREFIX.sub("", refusal)
+
+
+def is_scattered(refusal: str) -> bool:
+    """Say whether there is quota, and no place in a topology where the pods are near each other."""
+    return bool(_SCATTERED.search(refusal)) and not fits_never(refusal) and not _LACK.search(refusal)
+
+
+def _shorten_scattered(found: re.Match[str]) -> str:
+    total, unit = found["none"] or found["all"] or "its", f"{found['unit'] or 'pod'}s"
+    short = f"topology {found['topology']} has no place for {total} {unit} together"
+    if found["some"]:
+        short += f", at most for {found['some']}"
+    if found["nodes"]:
+        short += f"; of its {found['nodes']} nodes are out: {found['excluded']}"
+    return short
 
 
 def fits_never(refusal: str) -> bool:
@@ -92,6 +132,7 @@ def fits_never(refusal: str) -> bool:
         return True
     never = {found["flavor"] for found in _TOO_LARGE.finditer(refusal)}
     never |= {found["tainted"] or found["other"] for found in _UNFIT.finditer(refusal)}
+    never |= {found["flavor"] for found in _NO_TOPOLOGY.finditer(refusal)}
     later = {found["flavor"] for found in _LACK.finditer(refusal)}
     return bool(never) and not later - never
 
@@ -135,10 +176,14 @@ def describe_wait(job: KubeObject, workloads: Sequence[KubeObject]) -> str:
 
 
 def reduce_demand(workload: KubeObject) -> KubeObject:
-    """Keep of a Workload what `reduce_workload` does, and in `requests` what all its pods ask for."""
+    """Keep of a Workload what `reduce_workload` does, and in `requests` what all its pods ask for.
+
+    `placed` is true where Kueue places its pods by a topology.
+    """
     total: dict[str, Decimal] = {}
-    pods = 0
+    pods, placed = 0, False
     for part in (workload.get("spec") or {}).get("podSets") or []:
+        placed = placed or bool(_WISHES & (part.get("topologyRequest") or {}).keys())
         count = int(part.get("count") or 0)
         pods += count
         for name, amount in objects.requests_of((part.get("template") or {}).get("spec") or {}).items():
@@ -146,8 +191,13 @@ def reduce_demand(workload: KubeObject) -> KubeObject:
     kept = reduce_workload(workload)
     status = workload.get("status") or {}
     if "admission" in status:
-        kept["status"]["admission"] = status["admission"]
-    return {**kept, "pods": pods, "requests": {name: str(amount) for name, amount in total.items()}}
+        parts = status["admission"].get("podSetAssignments") or []
+        placed = placed or any("topologyAssignment" in part for part in parts)
+        # The assignment names each node, and is not read.
+        parts = [{key: part[key] for key in part if key != "topologyAssignment"} for part in parts]
+        kept["status"]["admission"] = {**status["admission"], "podSetAssignments": parts}
+    requests = {name: str(amount) for name, amount in total.items()}
+    return {**kept, "pods": pods, "placed": placed, "requests": requests}
 
 
 def reduce_workload(workload: KubeObject) -> KubeObject:

@@ -17,6 +17,7 @@ PATIENCE_S = 30.0
 """What a Kueue that is alive never takes to make a Workload."""
 _MISSING = re.compile(r"(?P<kind>Local|Cluster)Queue \S+ (?:doesn't exist|not found)")
 _INACTIVE = re.compile(r"(Local|Cluster)Queue \S+ is (inactive|stopped)|Queue is stopped")
+_REQUIRED = "kueue.x-k8s.io/podset-required-topology"
 _LATE = "PodsReadyTimeout"
 _CAUSE = re.compile(r"due to ([^;]+)")
 
@@ -171,12 +172,24 @@ def _explain_waiting(snapshot: Snapshot, workload: KubeObject) -> Verdict:
     waits = f"it waits in queue {queue!r}{', ' if place else ''}{place}"
     code, sentence = "queue-waiting", f"{waits}: {more or 'Kueue has not looked at it yet'}"
     fix = _look(snapshot)
+    if workloads.is_scattered(said):
+        code, fix = "queue-topology", _say_nearer(snapshot)
     if evicted is not None:
         code = "queue-preempted" if evicted.reason == workloads.PREEMPTED else "queue-evicted"
         still = f": {more}" if more and more != evicted.message else ""
         sentence = f"Kueue took its place back ({_shorten(evicted)}); {waits}{still}"
         fix = f"ftlaunch events {name_of(snapshot)}" if evicted.reason == _LATE else fix
     return Verdict(code=code, sentence=sentence, evidence=note, fix=fix, resolves=Resolves.LATER)
+
+
+def _say_nearer(snapshot: Snapshot) -> str:
+    template = snapshot.kind.pod_template_of(snapshot.job, snapshot.beside or ())
+    is_required = _REQUIRED in ((template.get("metadata") or {}).get("annotations") or {})
+    wish = ", or wish for it only: `topology: preferred` in Launch.queue" if is_required else ""
+    return (
+        "wait where nodes come free; else ask for less a pod (Launch.resources, --gpus), for fewer pods"
+        f" (--nodes){wish}"
+    )
 
 
 def _say_let_in(snapshot: Snapshot, let_in: Condition) -> Verdict:

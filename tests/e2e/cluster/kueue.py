@@ -52,8 +52,15 @@ class Kueue:
         labels = [f"{key}={value}" for key, value in MANAGED.items()]
         self._cluster.kubectl("label", "namespace", namespace, *labels)
 
-    def add_flavor(self, name: str) -> None:
-        self._cluster.apply({"apiVersion": VERSION, "kind": "ResourceFlavor", "metadata": {"name": name}})
+    def add_flavor(self, name: str, **spec: Any) -> None:
+        item = {"apiVersion": VERSION, "kind": "ResourceFlavor", "metadata": {"name": name}, "spec": spec}
+        self._cluster.apply(item)
+
+    def add_placing_flavor(self, name: str, *levels: str) -> None:
+        """Make a topology of these node labels, and a flavour whose pods it places."""
+        item = {"apiVersion": VERSION, "kind": "Topology", "metadata": {"name": name}}
+        self._cluster.apply({**item, "spec": {"levels": [{"nodeLabel": level} for level in levels]}})
+        self.add_flavor(name, topologyName=name, nodeLabels={"kubernetes.io/os": "linux"})
 
     def add_queue(self, name: str, *, namespace: str, cpu: str, flavor: str, **spec: Any) -> None:
         """Make a ClusterQueue of so many CPUs and memory enough, and a LocalQueue of this name."""
@@ -82,4 +89,6 @@ class Kueue:
 
     def remove(self) -> None:
         """Take everything away, what it looks after first, while it can still let go of that."""
+        for kinds in ("workloads", "clusterqueues", "resourceflavors", "topologies"):  # each holds the next
+            self._cluster.kubectl("delete", f"{kinds}.kueue.x-k8s.io", "--all", "-A", "--timeout=30s")
         self._kit.run("kueue-down")

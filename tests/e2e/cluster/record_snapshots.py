@@ -570,6 +570,25 @@ def test_queues(cluster: Cluster, space: Space, make_recorder: Any, kueue: Kueue
     recorder.keep("kueue-unnamed", "queue-unnamed", "held since it was sent, and in no queue", job="bare")
 
 
+def test_topologies(cluster: Cluster, space: Space, make_recorder: Any, kueue: Kueue) -> None:
+    kueue.adopt(space.name)
+    kueue.add_flavor("plain")
+    kueue.add_placing_flavor("racks", "kubernetes.io/hostname")
+    for name in ("racks", "plain"):
+        kueue.add_queue(name, namespace=space.name, cpu="40", flavor=name)
+    cpus = min(int(item["status"]["allocatable"]["cpu"]) for item in cluster.get("nodes")["items"])
+    wish = {
+        "Launch__topology_key": "kubernetes.io/hostname",
+        "Launch__resources": {"cpu": f"{cpus * 600}m", "memory": "700Mi"},
+    }
+    recorder = make_recorder(**wish, Launch__queue={"kueue": "racks", "topology": "required"})
+    recorder.post("kueue-scattered")
+    recorder.keep("kueue-scattered", "queue-topology", "no node that two pods share, which must")
+    recorder = make_recorder(**wish, Launch__queue={"kueue": "plain", "topology": "required"})
+    recorder.post("kueue-flat")
+    recorder.keep("kueue-flat", "queue-never", "a flavour without the topology that is asked for")
+
+
 def test_pods_that_do_not_get_ready_in_time(space: Space, make_recorder: Any, kueue: Kueue) -> None:
     again = {"timestamp": "Eviction", "backoffLimitCount": 1, "backoffBaseSeconds": 10}
     kueue.install(waitForPodsReady={"timeout": "5s", "blockAdmission": False, "requeuingStrategy": again})

@@ -229,6 +229,46 @@ def test_a_job_borrows_from_a_cohort_until_the_owner_wants_its_own(place, space,
         wait_for_turn(place, "guest")
 
 
+@of_kinds(JOB_SET)
+def test_pods_are_placed_near_each_other_by_a_topology(place, space, write_queued, managed, kind):
+    """The level is the node itself: two pods share one, as they would a rack."""
+    racks = f"{space.name}-racks"
+    managed.add_placing_flavor(racks, "kubernetes.io/hostname")
+    managed.add_queue("racks", namespace=space.name, cpu="40", flavor=racks)
+    managed.add_queue("plain", namespace=space.name, cpu="40", flavor=space.name)
+    cpus = min(int(item["status"]["allocatable"]["cpu"]) for item in space.cluster.get("nodes")["items"])
+    large = {**SIZE, "cpu": f"{cpus * 600}m"}  # of a node; two do not share it
+
+    def write(name: str, topology: str, queue: str = "racks", **changes: Any) -> str:
+        wish = {"kueue": queue, "topology": topology}
+        return write_queued(
+            name, Launch__queue=wish, Launch__topology_key="kubernetes.io/hostname", **changes
+        )
+
+    with showing(kind, "queue: pods near each other"):
+        submit(place, write("near.yaml", "required"), kind, "near")
+        place.run("ftlaunch", "wait", "near", "--for", "running", "--timeout", "120s")
+        pods = space.get("pods")["items"]
+        assert len(pods) == 2
+        assert len({pod["spec"]["nodeName"] for pod in pods}) == 1
+        place.run("ftlaunch", "delete", "near", "--force")
+    with showing(kind, "queue: no such place"):
+        submit(place, write("large.yaml", "required", Launch__resources=large), kind, "large")
+        place.wait_for(lambda: why(place, "large")["code"] == "queue-topology", what="why to say so")
+        found = why(place, "large")
+        assert "has no place for 2 pods together" in found["sentence"]
+        assert "`topology: preferred`" in found["fix"]
+        assert place.status("large")["start"]["reason"].startswith("its pods must be near each other")
+        place.run("ftlaunch", "delete", "large", "--force")
+        submit(place, write("apart.yaml", "preferred", Launch__resources=large), kind, "apart")
+        place.run("ftlaunch", "wait", "apart", "--for", "running", "--timeout", "120s")
+        assert len({pod["spec"]["nodeName"] for pod in space.get("pods")["items"]}) == 2
+        place.run("ftlaunch", "delete", "apart", "--force")
+        submit(place, write("plain.yaml", "required", queue="plain"), kind, "plain")
+        place.wait_for(lambda: why(place, "plain")["code"] == "queue-never", what="why to say so")
+        assert f"flavour {space.name} has no topology" in why(place, "plain")["sentence"]
+
+
 def test_a_queue_that_is_not_there_is_refused_and_one_that_is_closed_is_warned_of(
     place, space, write_queued, queues
 ):

@@ -39,8 +39,12 @@ def workload(name: str, *, queue: str = "a", priority: int = 0, minute: int = 0,
     (f"{_TAINT.format('spot')}, {lack('fixed')}", False), ("flavor spot doesn't match node affinity", True),
     ("resource nvidia.com/gpu unavailable in ClusterQueue", True), ("ClusterQueue a is inactive", False),
     ("insufficient quota for cpu in flavor spot, request > maximum capacity (8 > 4)", True),
+    ('Flavor "spot" does not support TopologyAwareScheduling', True),
+    (f'Flavor "spot" does not contain the requested level, {lack("fixed")}', False),
+    ('topology "racks" doesn\'t allow to fit any of 2 pod(s)', False),
 ], ids=["too large", "in use", "another flavour", "another resource", "tainted", "another is not tainted",
-        "elsewhere", "not offered", "closed", "too large, as older ones say it"])  # fmt: skip
+        "elsewhere", "not offered", "closed", "too large, as older ones say it", "no topology",
+        "without the level, and another in use", "scattered"])  # fmt: skip
 def test_a_job_fits_never_where_each_flavour_lacks_what_time_does_not_bring(refusal, never):
     assert workloads.fits_never(_POD_SET + refusal) is never
 
@@ -51,6 +55,17 @@ def test_a_job_fits_never_where_each_flavour_lacks_what_time_does_not_bring(refu
      "2 more cpu needed in flavour spot; 2 more memory needed in flavour fixed"),
     (large("spot"), "8 cpu wanted in flavour spot, which has 4"),
     ("flavor spot doesn't match node affinity", "flavor spot doesn't match node affinity"),
+    ('Flavor "spot" does not support TopologyAwareScheduling', "flavour spot has no topology"),
+    ('Flavor "spot" does not contain the requested level',
+     "flavour spot has a topology without the level asked for"),
+    ('topology "racks" doesn\'t allow to fit any of 4 pod(s). Total nodes: 3; excluded: resource "cpu": 2, '
+     'taint "a": 1',
+     'topology "racks" has no place for 4 pods together; of its 3 nodes are out: resource "cpu": 2, '
+     'taint "a": 1'),
+    ('topology "racks" allows to fit only 1 out of 4 pod(s)',
+     'topology "racks" has no place for 4 pods together, at most for 1'),
+    ('topology "racks" doesn\'t allow to fit; 1/2 slice(s) fit on level rack',
+     'topology "racks" has no place for its pods together'),
 ])  # fmt: skip
 def test_what_a_quota_lacks_is_said_in_few_words(refusal, short):
     assert workloads.shorten_refusal(_POD_SET + refusal) == short

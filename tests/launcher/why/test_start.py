@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import pytest
 
@@ -12,7 +13,7 @@ from launcher.backends.kubernetes.workloads import reduce_demand
 from launcher.jobs import resolve
 from launcher.jobs.resolve import ResolvedJob
 from launcher.kinds.registry import PADDLE_JOB
-from launcher.objects import CLUSTER_QUEUES, LOCAL_QUEUES, PADDLE_JOBS, PODS, WORKLOADS
+from launcher.objects import CLUSTER_QUEUES, COHORTS, LOCAL_QUEUES, PADDLE_JOBS, PODS, WORKLOADS
 from launcher.why.explanation import explain_job
 from launcher.why.queue_model import QueueView, describe_estimate, estimate_of
 from launcher.why.start import fetch_estimate
@@ -55,14 +56,17 @@ class Queues:
         )  # fmt: skip
         self._cluster.put(LOCAL_QUEUES, {"metadata": {"name": "team-a"}, "spec": {"clusterQueue": "c"}})
 
-    def note(self, job: str, *, gpus: int, holds: bool = False, owned: bool = True, **spec: object) -> None:
+    def note(
+        self, job: str, *, gpus: int, holds: bool = False, owned: bool = True,
+        part: Mapping[str, object] = {}, assigned: Mapping[str, object] = {}, **spec: object,
+    ) -> None:  # fmt: skip
         """Let there be a Workload; of a job that is there, or of another tool's."""
         owner = {"apiVersion": "x/v1", "kind": "Other", "name": job, "uid": job}
         if owned:
             found = self._cluster.get(PADDLE_JOBS, job, namespace="ml")
             owner |= {"kind": "PaddleJob", "apiVersion": "kubeflow.org/v1", "uid": found["metadata"]["uid"]}
         container = {"resources": {"requests": {GPU: str(gpus)}}}
-        sets = [{"name": "worker", "count": 1, "template": {"spec": {"containers": [container]}}}]
+        sets = [{"name": "worker", "count": 1, "template": {"spec": {"containers": [container]}}, **part}]
         status: dict[str, object] = {}
         if holds:
             condition = {
@@ -70,7 +74,7 @@ class Queues:
                 "status": "True",
                 "lastTransitionTime": "2026-11-18T11:06:00Z",
             }
-            usage = {"flavors": {GPU: "f"}, "resourceUsage": {GPU: str(gpus)}}
+            usage = {"flavors": {GPU: "f"}, "resourceUsage": {GPU: str(gpus)}, **assigned}
             status = {
                 "conditions": [condition],
                 "admission": {"clusterQueue": "c", "podSetAssignments": [usage]},
@@ -237,6 +241,61 @@ def test_where_a_queue_has_checks_it_is_untold(cluster, submit, queues, spec):
     submit("mine", gpus=8, queue="team-a")
     queues.note("mine", gpus=8)
     assert estimate(cluster, "mine").reason.startswith("its queue has admission checks")
+
+
+@pytest.mark.parametrize(("cohort", "reason"), [
+    (None, ""), ({"metadata": {"name": "all"}, "spec": {}}, ""),
+    ({"metadata": {"name": "all"}, "spec": {"parentName": "root"}}, "its cohort 'all' shares with others"),
+    ({"metadata": {"name": "leaf"}, "spec": {"parentName": "all"}}, "its cohort 'all' shares with others"),
+    ({"metadata": {"name": "other"}, "spec": {"parentName": "root"}}, ""),
+    ({"metadata": {"name": "all"}, "spec": {"resourceGroups": [{}]}}, "its cohort 'all' has quotas of its"),
+], ids=["not made", "plain", "below another", "above another", "elsewhere", "with quotas"])  # fmt: skip
+def test_where_cohorts_are_a_tree_or_have_quotas_it_is_untold(cluster, submit, queues, cohort, reason):
+    queues.open(gpus=8, cohortName="all")
+    if cohort is not None:
+        cluster.put(COHORTS, cohort, namespace="")
+    submit("mine", gpus=8, queue="team-a")
+    queues.note("mine", gpus=8)
+    found = estimate(cluster, "mine")
+    assert found.reason.startswith(reason)
+    assert (found.in_s is None) == bool(reason)
+
+
+def test_where_cohorts_may_not_be_seen_a_queue_that_has_one_is_untold(cluster, submit, queues):
+    queues.open(gpus=8, cohortName="all")
+    submit("mine", gpus=8, queue="team-a")
+    queues.note("mine", gpus=8)
+    cluster.refuse("list", COHORTS, code=403)
+    assert "k8s/rbac/team.yaml" in estimate(cluster, "mine").reason
+
+
+PLACED = {"topologyRequest": {"required": "rack"}}
+
+
+@pytest.mark.parametrize(("mine", "other", "reason"), [
+    (PLACED, {}, "its pods must be near each other"),
+    ({}, PLACED, "its queue places pods by a topology"),
+    ({}, {"topologyRequest": {"podIndexLabel": "x"}}, ""),
+], ids=["its own", "another's", "none"])  # fmt: skip
+def test_where_kueue_places_by_a_topology_it_is_untold(cluster, submit, queues, mine, other, reason):
+    queues.open(gpus=8)
+    run_one(cluster, submit, queues, "flowers-x", gpus=8, step=200)
+    submit("mine", gpus=8, queue="team-a")
+    submit("next", gpus=8, queue="team-a")
+    queues.note("mine", gpus=8, part=mine)
+    queues.note("next", gpus=8, part=other)
+    found = estimate(cluster, "mine")
+    assert found.reason.startswith(reason)
+    assert (found.in_s is None) == bool(reason)
+
+
+def test_a_topology_is_known_from_those_that_were_placed(cluster, submit, queues):
+    queues.open(gpus=8)
+    run_one(cluster, submit, queues, "flowers-x", gpus=8, step=200)
+    queues.note("flowers-x", gpus=8, holds=True, assigned={"topologyAssignment": {"levels": ["rack"]}})
+    submit("mine", gpus=8, queue="team-a")
+    queues.note("mine", gpus=8)
+    assert estimate(cluster, "mine").reason.startswith("its queue places pods by a topology")
 
 
 def test_of_a_waiting_job_before_it_those_of_its_name_tell_how_long_it_takes():
