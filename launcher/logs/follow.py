@@ -93,6 +93,7 @@ class Follower:
         self._shown_at = self._logins = self._full = 0
         self._saved_s = float("-inf")
         self._has_told_trouble = False
+        self._told_kinds: set[str] = set()
         self._failing_s = 0.0
         self._is_asking = False
 
@@ -130,6 +131,12 @@ class Follower:
         if self._login is None or self._login.done():
             self._login = asyncio.create_task(self._renew(refused))
         await asyncio.shield(self._login)
+
+    def say_once(self, kind: str, text: str) -> None:
+        """See `PodContext`."""
+        if kind not in self._told_kinds:
+            self._told_kinds.add(kind)
+            self.say(text)
 
     def settle(self) -> None:
         """See `PodContext`."""

@@ -85,6 +85,12 @@ class LineCutter:
         """Size of the line that is not complete yet."""
         return len(self._rest)
 
+    @property
+    def words(self) -> str:
+        """What is left where it has no time: the kubelet's own words on why it has ended; empty for none."""
+        is_line = not self._rest or is_stamped([self._rest]) or restamp(self._rest) is not None
+        return "" if is_line else " ".join(self._rest.decode("utf-8", "replace").split())
+
     def finish(self) -> list[bytes]:
         """Return what is left as a last line without its newline."""
         return self.take(b"\n") if self._rest else []

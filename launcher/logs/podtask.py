@@ -35,6 +35,7 @@ SILENT_S, SILENT_MOST_S = 15.0, 60.0
 _NO_ANSWER_S = 30.0
 _GRACE_S = 1.0
 _STEADY_S = 10.0
+_PAUSE_S, _PAUSE_MOST_S, _MANY_SHORT = 0.1, 10.0, 6
 
 
 class PodContext(Protocol):
@@ -61,6 +62,9 @@ class PodContext(Protocol):
 
     def say(self, text: str) -> None:
         """Tell the user something about the logs."""
+
+    def say_once(self, kind: str, text: str) -> None:
+        """Tell the user something that holds for other pods as well: the first text of each kind."""
 
     def settle(self) -> None:
         """A pod's containers are all read: perhaps nothing more comes from anywhere."""
@@ -97,6 +101,9 @@ class PodTask:
         self._pod: Pod | None = None
         self._failures = 0
         self._logins = 0
+        self._short = 0
+        """Followed answers that ended soon one after the other, though the container went on."""
+        self._looked = asyncio.Event()
         self._is_unread = False
         self._began_ns: dict[Container, int] = {}
         self._news = asyncio.Event()
@@ -106,6 +113,7 @@ class PodTask:
         """Given so far."""
         self.response: LogResponse | None = None
         """Under way."""
+        self._words = ""
 
     def see(self, pod: Pod | None, *, previous_only: bool = False) -> None:
         """Take note of what has the pod's name now.
@@ -115,6 +123,7 @@ class PodTask:
             previous_only: Read nothing but the container before the first that is seen.
         """
         self._pod = pod
+        self._looked.set()
         if pod is None:
             return
         self._began_ns.update(pod.began_ns)
@@ -148,7 +157,8 @@ class PodTask:
 
     async def _read_container(self, container: Container) -> None:
         resume_point = await self._output.begin(container)
-        self._failures, self._is_unread, is_complete, is_first = 0, False, False, True
+        self._failures, self._short, self._is_unread = 0, 0, False
+        is_complete, is_first = False, True
         while True:
             step = choose_step(container, self._pod, is_complete=is_complete, follow=self._context.follow)
             if self._context.is_leaving():
@@ -256,8 +266,11 @@ class PodTask:
         finally:
             self.response = None
             response.close()
-        if reading.got_any or _now_s() - began_s > _STEADY_S:
+        is_steady = _now_s() - began_s > _STEADY_S
+        if reading.got_any or is_steady:
             self._failures = self._logins = 0
+        self._short = 0 if is_steady else self._short + 1
+        self._words = reading.words
         return end
 
     def _is_late(self, line: bytes, request: LogRequest) -> bool:
@@ -321,10 +334,28 @@ class PodTask:
             await asyncio.sleep(back_off_s(self._failures, after_s=after_s, draw=self._context.draw))
         if failure is not FailureKind.LOGIN:
             await self._context.refresh()
-        has_ended = self._pod is not None and self._pod.has_ended
-        if was_follow and failure is None and end is not None and not has_ended:
-            # the kubelet ends an answer a moment before the pod's status says that the container has ended
-            await asyncio.sleep(0.2)
+        if was_follow and failure is None and end is not None:
+            await self._await_more()
+
+    async def _await_more(self) -> None:
+        """Wait before a log whose answer has ended is followed again, unless its container has ended, too.
+
+        A kubelet ends an answer a moment before the pod's status says that the container has ended. One that
+        has run out of inotify instances ends each at once, however long the container goes on (kubelet,
+        pkg/kubelet/kuberuntime/logs, "failed to create fsnotify watcher"): then this is how often it is read.
+        """
+        if self._short > _MANY_SHORT:
+            why = f" ({self._words})" if self._words else ""
+            name = "a pod" if self._pod is None else self._pod.container.pod
+            self._context.say_once(
+                "short",
+                f"{name}: its node ends each followed log at once{why}; such logs are read every"
+                f" {_PAUSE_MOST_S:.0f} s instead",
+            )
+        until_s = _now_s() + min(_PAUSE_S * 2 ** min(self._short, 16), _PAUSE_MOST_S)
+        while (left_s := until_s - _now_s()) > 0 and not (self._pod is not None and self._pod.has_ended):
+            self._looked.clear()
+            await _wait(self._looked.wait(), left_s)
 
     def _give(self, lines: list[bytes], *, keep: bool = True) -> None:
         self.lines += len(lines)

@@ -93,6 +93,11 @@ class Reading:
             self.take(piece)
 
     @property
+    def words(self) -> str:
+        """The kubelet's own words at the answer's end; empty for none."""
+        return self._cutter.words
+
+    @property
     def after_gap(self) -> tuple[bytes, ...]:
         """The lines that have come after the gap."""
         return tuple(self._after_gap)

@@ -131,6 +131,8 @@ class FakeLogServer:
         truth: By node, what was written: text and whether it may be missing, because the node dropped it
             before it was read.
         given: By node, the texts that the client has read.
+        refusal: What the kubelet says at the end of each followed log, where it cannot follow any; the answer
+            is otherwise whole.
     """
 
     equal = 0.1
@@ -147,6 +149,7 @@ class FakeLogServer:
         self.client_token = 0
         self.truth: dict[int, list[list[object]]] = {node: [] for node in range(nodes)}
         self.given: dict[int, list[bytes]] = {node: [] for node in range(nodes)}
+        self.refusal = b""
         self.connections: list[FakeTransport] = []
         self.requests = 0
         self._serial = 0
@@ -377,7 +380,10 @@ class FakeLogServer:
         connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         tail = int(query["tailLines"]) if "tailLines" in query else None
         connection.chunk(self._text(log, since_ns=since_ns, tail=tail))
-        if query.get("follow") and pod.state == "running":
+        if query.get("follow") and pod.state == "running" and self.refusal:
+            connection.chunk(self.refusal)
+            connection.send(b"0\r\n\r\n")
+        elif query.get("follow") and pod.state == "running":
             connection.log = log
             connection.sent = (len(log.lines), 0 if log.part is None else len(log.part[1]))
             if log.part is not None and log.part[0] < since_ns:

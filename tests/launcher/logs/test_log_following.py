@@ -115,6 +115,40 @@ def test_a_job_without_pods_says_what_it_waits_for_itself_and_long_words_are_cut
     assert (len(said), len(said[1]) < 700) == (2, True)
 
 
+@pytest.mark.parametrize("writes", [True, False])
+def test_a_node_that_can_follow_no_log_is_asked_now_and_then_and_told_of_once(loop, writes):
+    """As one that has run out of inotify instances: each answer is whole, and ends at once."""
+    server = FakeLogServer(nodes=3, seed=4)
+    server.refusal = b"failed to create fsnotify watcher: too many open files"
+    watched = Watched(loop, server)
+    said = []
+    for _ in range(120):
+        if writes:
+            watched.after(0, server.write, 1, 2)
+        said += watched.said_within(1)
+    asked = server.requests
+    (told,) = said
+    assert told.partition(":")[2] == (
+        f" its node ends each followed log at once ({server.refusal.decode()}); such logs are read every 10 s"
+        " instead"
+    )
+    # of each pod some at first, then one each ten seconds with looks at all pods; and a look now and then
+    assert asked < 3 * (8 + 120 / 10) * 3 + 120
+    watched.finish()
+    assert [misfit(server, node, watched.viewer.of(node)) for node in range(3)] == [""] * 3
+
+
+def test_a_container_that_ends_while_its_node_can_follow_no_log_is_read_at_once(loop):
+    server = FakeLogServer(nodes=1, seed=4)
+    server.refusal = b"failed to create fsnotify watcher: too many open files\n"
+    watched = Watched(loop, server)
+    watched.after(100, server.write, 0, 5)
+    server.is_over = True
+    watched.after(0, server.end_container, 0)
+    loop.run_until_complete(asyncio.wait_for(watched.task, 8.0))
+    assert misfit(server, 0, watched.viewer.of(0)) == ""
+
+
 def test_events_that_may_not_be_read_cost_nothing_but_words(loop):
     server = waiting_server(nodes=1)
     server.pods[0].unscheduled = ""
