@@ -118,6 +118,7 @@ class ResponseStream(asyncio.BufferedProtocol):
     def close(self) -> None:
         """Close, and say nothing more."""
         self._is_over = True
+        self._tls = None  # 30 KB that Python's search for garbage does not count, and would find late
         if self._transport is not None:
             self._transport.abort()
 
