@@ -19,6 +19,8 @@ MIN_NODES = "ftlaunch.io/min-nodes"
 PROGRESS = "ftlaunch.io/progress"
 """Annotation of a job or of node 0's pod: what stands in a progress line, where somebody keeps it there."""
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+TOPOLOGY_ANNOTATION = "kueue.x-k8s.io/podset-{}-topology"
+"""Annotation of pods, with `required` or `preferred` in it, whose value is the node label of a level."""
 KindName = Literal["paddlejob", "jobset", "job", "trainjob"]
 """Kinds of job objects (`launcher.kinds`), as `Launch.api` and the records of runs have them."""
 KIND_NAMES: tuple[KindName, ...] = get_args(KindName)
@@ -28,8 +30,8 @@ MAX_JOB_NAME = 52  # pods and services are `<job>-worker-<i>` with up to 4 digit
 
 __all__ = [
     "EARLIER_NAMES", "KIND_NAMES", "MAX_JOB_NAME", "MAX_PREFIX", "MIN_NODES", "PROGRESS", "QUEUE_LABEL",
-    "RUN_ID_LABEL", "SUBMITTED_BY", "SWEEP_LABEL", "KindName", "is_dns_label", "is_run_id", "job_name",
-    "new_run_id", "new_secret", "to_dns_label",
+    "RUN_ID_LABEL", "SUBMITTED_BY", "SWEEP_LABEL", "TOPOLOGY_ANNOTATION", "KindName", "is_dns_label",
+    "is_run_id", "job_name", "new_run_id", "new_secret", "to_dns_label",
 ]  # fmt: skip
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")

@@ -21,6 +21,7 @@ from launcher.names import (
     RUN_ID_LABEL,
     SUBMITTED_BY,
     SWEEP_LABEL,
+    TOPOLOGY_ANNOTATION,
     KindName,
     is_dns_label,
     job_name,
@@ -313,7 +314,7 @@ def _topology(launch: LaunchSection) -> dict[str, str]:
     """Return the annotation by which Kueue places pods (kueue.sigs.k8s.io, "Topology Aware Scheduling")."""
     if launch.queue is None or launch.queue.topology is None or launch.topology_key is None:
         return {}
-    return {f"kueue.x-k8s.io/podset-{launch.queue.topology}-topology": launch.topology_key}
+    return {TOPOLOGY_ANNOTATION.format(launch.queue.topology): launch.topology_key}
 
 
 def _tolerations(launch: LaunchSection, *, on_gpus: bool) -> tuple[Toleration, ...]:

@@ -273,10 +273,7 @@ def main(operation: str, root: str) -> None:
     _answer({"ready": folder.is_dir(), "writable": os.access(folder, os.W_OK)})
     request = json.loads(sys.stdin.buffer.readline())
     if operation == "walk":
-        for path in walk(folder, under=request["under"]):
-            _answer({"path": path})
-    elif operation == "look":
-        for found in look(folder, under=request["under"], texts=request["texts"]):
+        for found in look(folder, under=request["under"], texts=request.get("texts", ())):
             _answer(found)
     elif operation == "stat":
         for found in stat_files(folder, request["files"], hashes=request["hashes"]):

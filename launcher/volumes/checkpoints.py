@@ -142,7 +142,7 @@ def _look(place: Place) -> _Seen:
     pointers = {}
     names = tuple(path.as_posix() for path in (_LAYOUT.pointer, _LAYOUT.best_pointer))
     texts = [MANIFEST, *(path.rpartition("/")[2] for path in names)]
-    for answer in place.lines("look", {"under": FOLDER, "texts": texts}):
+    for answer in place.lines("walk", {"under": FOLDER, "texts": texts}):
         below = answer["path"].removeprefix(f"{FOLDER}/")
         folder, _, file = below.partition("/")
         name = parse_checkpoint_name(folder)

@@ -92,6 +92,9 @@ def fetch_queues(
         asked_locals = pool.submit(everywhere, "localqueues")
         asked_above = pool.submit(Lister(api).list_kueue, "clusterqueues", namespace="")
         asked_pods = pool.submit(list_ours, PODS, at_most=_MAX_PODS, keep=_reduce_first)
+        above = asked_above.result()
+        shared = any(read_cohort(item) for item in above or ())
+        asked_cohorts = pool.submit(Lister(api).list_kueue, "cohorts", namespace="") if shared else None
         held = asked_workloads.result()
         admitted = [item for item in held if workloads.has_quota(item)]
         running = {_name_of(item) for item in admitted}
@@ -111,14 +114,12 @@ def fetch_queues(
         for name, progress in zip(unheard, told, strict=False):
             if progress is not None:
                 reported[name] = replace(reported[name], progress=progress)
-        above = asked_above.result()
-        shared = any(read_cohort(item) for item in above or ())
         return QueueView(
             now_s=now_s,
             workloads=held,
             local_queues=asked_locals.result(),
             cluster_queues=above,
-            cohorts=Lister(api).list_kueue("cohorts", namespace="") if shared else (),
+            cohorts=() if asked_cohorts is None else asked_cohorts.result(),
             reported=reported,
             ours=frozenset(first) | frozenset(noted),
         )

@@ -2,9 +2,9 @@
 
 Observed with Kueue v0.17.0 and v0.19.2 on Kubernetes v1.34.7; the words are those of kubernetes-sigs/kueue,
 pkg/controller/core/workload_controller.go, pkg/scheduler/flavorassigner/{,tas_}flavorassigner.go and
-pkg/cache/scheduler/tas_flavor_snapshot.go. A Workload that
-was let in again keeps `Evicted` as False ("Previously: …"); one that was activated again keeps it as True,
-with the reason Deactivated, until it is let in.
+pkg/cache/scheduler/tas_flavor_snapshot.go. A Workload that was let in again keeps `Evicted` as False
+("Previously: …"); one that was activated again keeps it as True, with the reason Deactivated, until it is
+let in.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from launcher import objects
 from launcher.backends.kubernetes import workloads
 from launcher.backends.states import JobState
+from launcher.names import TOPOLOGY_ANNOTATION
 from launcher.objects import Condition, KubeObject
 from launcher.why.queries import kubectl, name_of, namespace_of
 from launcher.why.snapshot import Snapshot
@@ -17,7 +18,6 @@ PATIENCE_S = 30.0
 """What a Kueue that is alive never takes to make a Workload."""
 _MISSING = re.compile(r"(?P<kind>Local|Cluster)Queue \S+ (?:doesn't exist|not found)")
 _INACTIVE = re.compile(r"(Local|Cluster)Queue \S+ is (inactive|stopped)|Queue is stopped")
-_REQUIRED = "kueue.x-k8s.io/podset-required-topology"
 _LATE = "PodsReadyTimeout"
 _CAUSE = re.compile(r"due to ([^;]+)")
 
@@ -184,7 +184,9 @@ def _explain_waiting(snapshot: Snapshot, workload: KubeObject) -> Verdict:
 
 def _say_nearer(snapshot: Snapshot) -> str:
     template = snapshot.kind.pod_template_of(snapshot.job, snapshot.beside or ())
-    is_required = _REQUIRED in ((template.get("metadata") or {}).get("annotations") or {})
+    is_required = TOPOLOGY_ANNOTATION.format("required") in (
+        (template.get("metadata") or {}).get("annotations") or {}
+    )
     wish = ", or wish for it only: `topology: preferred` in Launch.queue" if is_required else ""
     return (
         "wait where nodes come free; else ask for less a pod (Launch.resources, --gpus), for fewer pods"
